@@ -1,0 +1,22 @@
+"""Where the application's Postgres is."""
+
+from prefect.blocks.core import Block
+from pydantic import Field, SecretStr
+
+from lanes.store.database import Database as Connection
+
+
+class Database(Block):
+    """The Postgres that holds items, work, results and the ledger."""
+
+    _block_type_name = "Lanes database"
+    _block_type_slug = "lanes-database"
+    _description = "The Postgres that holds items, work, results and the ledger."
+
+    url: SecretStr = Field(
+        title="Address", description="postgresql+psycopg://user:password@host:port/database"
+    )
+
+    def connect(self, *, pool_size: int = 4) -> Connection:
+        """A pool of connections; close it, or use it as a context manager."""
+        return Connection(self.url.get_secret_value(), pool_size=pool_size)

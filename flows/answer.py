@@ -1,0 +1,32 @@
+"""The real-time lane: woken by an event, warm for as long as there is something to answer."""
+
+from uuid import UUID
+
+from prefect import flow
+from prefect.logging import get_run_logger
+from pydantic import BaseModel, Field
+
+from tasks.connections import connections
+from tasks.drain import drain
+
+
+class Wake(BaseModel):
+    """Why this drain runs."""
+
+    event_id: UUID | None = Field(default=None, title="Event", description="Id of the event that woke it.")
+    standing: bool = Field(
+        default=False, title="Standing", description="Take over from the drain that is kept warm, and stay warm."
+    )
+
+
+@flow(name="answer", flow_run_name="realtime drain", persist_result=False)
+async def answer(wake: Wake = Wake()) -> int:  # noqa: B008
+    """Real-time work was claimed and answered until this drain was no longer needed; the number of items."""
+    async with connections() as at, drain(at, standing=wake.standing) as open_drain:
+        while await open_drain.stays():
+            await open_drain.route()
+            await open_drain.answer()
+            await open_drain.chores()
+            await open_drain.wait()
+        get_run_logger().info("%d items answered by this drain", open_drain.answered)
+        return open_drain.answered

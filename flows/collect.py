@@ -1,0 +1,26 @@
+"""The batch lane's return: a standing run that polls, applies, sweeps, and hands over to the next."""
+
+from prefect import flow
+from prefect.logging import get_run_logger
+
+from lanes.store.signals import Role
+from tasks.collect import collect_ready
+from tasks.connections import connections
+from tasks.publish import publish_workloads
+from tasks.standing import Standing
+from tasks.sweep import Sweeper
+
+
+@flow(name="collect", flow_run_name="batch collect", persist_result=False)
+async def collect() -> int:
+    """Batches were brought home until the next run took over; the number of items."""
+    total = 0
+    async with connections() as at:
+        async with Standing(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as standing:
+            published = await publish_workloads(at.db)
+            sweeper = Sweeper(at)
+            async for _ in standing.ticks():
+                total += await collect_ready(at)
+                await sweeper.sweep(published.versions)
+    get_run_logger().info("%d items brought home by this run", total)
+    return total

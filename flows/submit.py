@@ -1,0 +1,31 @@
+"""The batch lane's departure: off-peak by schedule, or at once."""
+
+from prefect import flow
+from prefect.logging import get_run_logger
+from pydantic import BaseModel, Field
+
+from tasks.connections import connections
+from tasks.publish import publish_workloads
+from tasks.submit import submit_batch
+from tasks.waiting import sole_submitter, waiting_kinds
+
+
+class Departure(BaseModel):
+    """What to submit."""
+
+    workload: str | None = Field(
+        default=None, title="Workload", description="Name of one workload; empty submits everything that waits."
+    )
+
+
+@flow(name="submit", flow_run_name="batch submit {departure.workload}", persist_result=False)
+async def submit(departure: Departure = Departure()) -> int:  # noqa: B008
+    """Everything that waited for the batch lane is with the provider; the number of items."""
+    total = 0
+    async with connections() as at, sole_submitter(at):
+        await publish_workloads(at.db)
+        for kind in await waiting_kinds(at, departure.workload):
+            while items := await submit_batch(at, kind):
+                total += items
+    get_run_logger().info("%d items submitted", total)
+    return total

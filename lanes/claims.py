@@ -1,0 +1,29 @@
+"""Work that is ours for a while."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from lanes.words import Purpose
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Work that is ours: `number` fences every later write."""
+
+    work_id: int
+    number: int
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """A claim with what a call needs. `failures` counts earlier tries: what failed once travels alone."""
+
+    claim: Claim
+    version_id: int
+    workload: str
+    key: str
+    payload: dict[str, Any]
+    purpose: Purpose
+    failures: int
+    rank_at: datetime

@@ -1,0 +1,16 @@
+"""The `lanes` command: each subcommand is a function of `lanes.commands`."""
+
+import sys
+
+from cyclopts import App
+
+from lanes.commands import stand
+
+app = App(name="lanes", help="Answers LLM work now, or cheaply later.", result_action="return_value")
+for command in (stand.up, stand.down, stand.status, stand.doctor):
+    app.command(command)
+
+
+def main() -> None:
+    """Runs the command line; the process exits with the command's code: 0 well, 1 failed, 2 wrong usage."""
+    sys.exit(app() or 0)

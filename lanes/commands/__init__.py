@@ -1,0 +1,1 @@
+"""The commands of `lanes`, one file per subject."""

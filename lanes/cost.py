@@ -1,0 +1,88 @@
+"""What an item would cost on each lane, estimated before it is sent, and how a shared bill is divided."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+
+from lanes.prices import Usage, cost
+from lanes.words import Lane
+from lanes.workload import Spec, Version
+
+CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
+NANO_USD = Decimal("0.000000001")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """US dollars of one item on each lane, packing included, rounded to a billionth."""
+
+    realtime: Decimal
+    batch: Decimal
+
+
+def tokens(text: str | int) -> int:
+    """Tokens of a text, or of that many characters: a rough, additive estimate."""
+    length = text if isinstance(text, int) else len(text)
+    return -(-length // CHARS_PER_TOKEN)
+
+
+def shared_tokens(spec: Spec) -> int:
+    """Input tokens every call of a workload repeats: instructions and output schema."""
+    return tokens(spec.instructions) + tokens(json.dumps(spec.output_schema))
+
+
+@lru_cache(maxsize=4096)
+def _price_per_token(model: str, lane: Lane, day: datetime) -> tuple[Decimal, Decimal]:
+    # Priced on 1,000 tokens: a price with tiers applies its first tier below 100,000 prompt tokens.
+    into = cost(Usage(input=1000), model=model, lane=lane, at=day) / 1000
+    out = cost(Usage(output=1000), model=model, lane=lane, at=day) / 1000
+    return into, out
+
+
+def estimate(version: Version, payload_chars: int, *, at: datetime) -> Estimate:
+    """What an item of `payload_chars` characters would cost on each lane at the prices of that day."""
+    day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    spec = version.spec
+
+    def on(lane: Lane) -> Decimal:
+        into, out = _price_per_token(spec.model_of(lane), lane, day)
+        prompt = Decimal(shared_tokens(spec)) / spec.pack_of(lane) + tokens(payload_chars)
+        return (prompt * into + spec.expected_output_tokens * out).quantize(NANO_USD)
+
+    return Estimate(realtime=on(Lane.REALTIME), batch=on(Lane.BATCH))
+
+
+def upper_bound(version: Version, payload_chars: int, *, lane: Lane, at: datetime) -> Decimal:
+    """The most that one item's call can have cost in US dollars: two characters a token, the longest answer."""
+    prompt = 2 * (shared_tokens(version.spec) + tokens(payload_chars))
+    usage = Usage(input=prompt, output=version.spec.max_output_tokens)
+    return cost(usage, model=version.spec.model_of(lane), lane=lane, at=at)
+
+
+def allocate(total: int, weights: Sequence[int]) -> list[int]:
+    """`total` divided among `weights` by the largest remainder: whole parts that sum exactly to `total`.
+
+    Equal remainders go to the earlier part. Weights that are all zero share equally.
+    Source: Hamilton's method of apportionment.
+    """
+    if not weights:
+        return []
+    if sum(weights) == 0:
+        weights = [1] * len(weights)
+    whole = sum(weights)
+    parts = [total * weight // whole for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i))
+    for i in by_remainder[: total - sum(parts)]:
+        parts[i] += 1
+    return parts
+
+
+def allocate_usd(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
+    """US dollars divided in the same way, in units of the total's own last digit."""
+    exponent = total.as_tuple().exponent
+    assert isinstance(exponent, int)
+    unit = Decimal(1).scaleb(min(exponent, 0))
+    return [part * unit for part in allocate(int(total / unit), weights)]

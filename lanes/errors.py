@@ -1,0 +1,42 @@
+"""What can go wrong, as a tree a caller can catch.
+
+LanesError
+ ├── SpecInvalid          a workload's definition cannot be published
+ ├── UnknownWorkload      no workload of that name has a published version
+ ├── Refused              an input that a door did not admit
+ ├── RuleFailed           a CEL rule could not be evaluated for an item
+ └── SetupError           the stand or the environment is not usable as it is
+"""
+
+
+class LanesError(Exception):
+    """Base of everything Lanes raises on purpose; its text is one sentence an operator understands."""
+
+
+class SpecInvalid(LanesError):
+    """A workload's definition cannot be published; `problems` names each field at fault."""
+
+    def __init__(self, workload: str, problems: list[str]) -> None:
+        self.workload = workload
+        self.problems = problems
+        super().__init__(f'workload "{workload}" cannot be published: ' + "; ".join(problems))
+
+
+class UnknownWorkload(LanesError):
+    """No workload of that name has a published version."""
+
+
+class Refused(LanesError):
+    """An input was not admitted; `reason` is one word, the text says what to do."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        super().__init__(detail)
+
+
+class RuleFailed(LanesError):
+    """A CEL rule could not be evaluated for an item."""
+
+
+class SetupError(LanesError):
+    """The stand or the environment is not usable as it is; the text says what to change."""

@@ -1,0 +1,150 @@
+"""An input as a door reads it: checked here, admitted by the database function `lanes.admit`."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lanes.errors import Refused
+from lanes.words import Lane
+
+KEY_LIMIT = 512  # characters of a key, consumer or entity
+FIELDS = ("key", "payload", "due_at", "due_in_s", "occurred_at", "urgent", "consumer", "entity", "lane", "ack")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One well-formed input, not admitted yet. Times are aware; `place` names it within its source."""
+
+    workload: str
+    payload: dict[str, Any]
+    place: str
+    key: str | None = None
+    due_at: datetime | None = None
+    occurred_at: datetime | None = None
+    urgent: bool = False
+    consumer: str | None = None
+    entity: str | None = None
+    lane: Lane | None = None
+    ack: bool = False
+
+    def as_row(self) -> dict[str, Any]:
+        """The JSON object that `lanes.admit` reads."""
+        return {
+            "workload": self.workload, "payload": self.payload, "place": self.place, "key": self.key,
+            "due_at": self.due_at and self.due_at.isoformat(),
+            "occurred_at": self.occurred_at and self.occurred_at.isoformat(),
+            "urgent": self.urgent, "consumer": self.consumer, "entity": self.entity, "lane": self.lane,
+            "ack": self.ack,
+        }  # fmt: skip
+
+
+def read_submission(workload: str, fields: Mapping[str, Any], *, place: str, sent_at: datetime) -> Submission:
+    """The submission that an event's payload or a file's line describes.
+
+    `due_in_s` counts from `sent_at`; a naive time is UTC.
+
+    Raises:
+        Refused: reason `malformed`, naming the field and what it should hold.
+    """
+    unknown = sorted(set(fields) - set(FIELDS))
+    if unknown:
+        raise _malformed(f"unknown field {', '.join(map(repr, unknown))}; allowed are {', '.join(FIELDS)}")
+    payload = fields.get("payload")
+    if not isinstance(payload, dict):
+        raise _malformed('"payload" must be a JSON object')
+    _check_storable(payload, "payload")
+    due_at = _time(fields, "due_at")
+    if fields.get("due_in_s") is not None:
+        if due_at is not None:
+            raise _malformed('give "due_at" or "due_in_s", not both')
+        seconds = fields["due_in_s"]
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+            raise _malformed('"due_in_s" must be a number of seconds')
+        try:
+            due_at = sent_at + timedelta(seconds=seconds)
+        except OverflowError:
+            raise _malformed(f'"due_in_s" of {seconds} lies beyond the calendar') from None
+    return Submission(
+        workload=workload,
+        payload=payload,
+        place=place,
+        key=_text(fields, "key"),
+        due_at=due_at,
+        occurred_at=_time(fields, "occurred_at"),
+        urgent=_flag(fields, "urgent"),
+        consumer=_text(fields, "consumer"),
+        entity=_text(fields, "entity"),
+        lane=_lane(fields),
+        ack=_flag(fields, "ack"),
+    )
+
+
+def _malformed(detail: str) -> Refused:
+    return Refused("malformed", detail)
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not value or len(value) > KEY_LIMIT:
+        raise _malformed(f'"{name}" must be a text of 1 to {KEY_LIMIT} characters')
+    _check_storable(value, name)
+    return value
+
+
+def _flag(fields: Mapping[str, Any], name: str) -> bool:
+    value = fields.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise _malformed(f'"{name}" must be true or false')
+    return value
+
+
+def _lane(fields: Mapping[str, Any]) -> Lane | None:
+    value = fields.get("lane")
+    if value is None:
+        return None
+    try:
+        return Lane(value)
+    except ValueError:
+        raise _malformed(f'"lane" must be {" or ".join(Lane)}') from None
+
+
+def _time(fields: Mapping[str, Any], name: str) -> datetime | None:
+    value = fields.get(name)
+    if value is None:
+        return None
+    try:
+        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        raise _malformed(f'"{name}" must be an ISO 8601 time, for example 2026-12-01T09:00:00Z') from None
+
+
+def _check_storable(value: Any, where: str) -> None:
+    """Postgres' jsonb refuses the character NUL, unpaired surrogates and numbers that are not finite."""
+    match value:
+        case str():
+            if "\x00" in value:
+                raise _malformed(f"{where} holds the character NUL (\\u0000), which cannot be stored")
+            if any("\ud800" <= char <= "\udfff" for char in value):
+                raise _malformed(f"{where} holds an unpaired surrogate, which is not valid Unicode")
+        case float():
+            if not math.isfinite(value):
+                raise _malformed(f"{where} holds {value}, which is not JSON")
+        case dict():
+            for key, each in value.items():
+                _check_storable(key, where)
+                _check_storable(each, f"{where}.{key}")
+        case list():
+            for index, each in enumerate(value):
+                _check_storable(each, f"{where}[{index}]")
+        case _:
+            pass

@@ -1,0 +1,1 @@
+"""The embedded stand: Postgres, model endpoint, Prefect server and workers of one checkout."""

@@ -1,0 +1,40 @@
+"""The items inside a user message: one, or a pack of `<item id="...">` blocks, each with its own history."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+
+_ITEM = re.compile(r'<item id="([^"]*)">\n?(.*?)\n?</item>', re.DOTALL)
+_HISTORY = re.compile(r"<history>(.*?)</history>", re.DOTALL)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
+SENTENCE_CHARACTERS = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What is to be judged: `text` without the history, and the history (empty when there is none)."""
+
+    text: str
+    history: str = ""
+    id: str | None = None
+
+    def first_sentence(self) -> str:
+        """The first sentence of the text, at most 160 characters."""
+        return _SENTENCE_END.split(self.text.strip(), maxsplit=1)[0][:SENTENCE_CHARACTERS]
+
+
+def read_item(text: str, id: str | None = None) -> Item:
+    """The item in a text, its `<history>` blocks set apart."""
+    if "<history>" not in text:
+        return Item(text.strip(), "", id)
+    history = "\n".join(part.strip() for part in _HISTORY.findall(text))
+    return Item(_HISTORY.sub("", text).strip(), history, id)
+
+
+def read_pack(text: str) -> list[Item]:
+    """The items of a packed message in their order; empty when the message holds no item blocks."""
+    if "<item id=" not in text:
+        return []
+    return [read_item(body, html.unescape(id)) for id, body in _ITEM.findall(text)]

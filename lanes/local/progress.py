@@ -1,0 +1,110 @@
+"""Showing what a longer command does, step by step, with its time."""
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.text import Text
+
+
+class Progress(Protocol):
+    """Hears of steps; several may be under way at once, each from a thread of its own."""
+
+    def began(self, title: str) -> None: ...
+
+    def ended(self, title: str, note: str, seconds: float) -> None: ...
+
+    def failed(self, title: str, seconds: float) -> None: ...
+
+    def says(self, sentence: str) -> None: ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def began(self, title: str) -> None: ...
+
+    def ended(self, title: str, note: str, seconds: float) -> None: ...
+
+    def failed(self, title: str, seconds: float) -> None: ...
+
+    def says(self, sentence: str) -> None: ...
+
+
+class Lines:
+    """One plain line when a step ends; for logs and pipes."""
+
+    def __init__(self, out: TextIO | None = None) -> None:
+        self.out = out or sys.stderr
+
+    def began(self, title: str) -> None: ...
+
+    def ended(self, title: str, note: str, seconds: float) -> None:
+        self.says(f"{title}: {note} ({seconds:.1f} s)")
+
+    def failed(self, title: str, seconds: float) -> None:
+        self.says(f"{title}: failed ({seconds:.1f} s)")
+
+    def says(self, sentence: str) -> None:
+        print(sentence, file=self.out, flush=True)
+
+
+class Steps:
+    """Finished steps as lines above, steps under way with a clock below; for terminals."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+        self._running: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    def __rich__(self) -> Group:
+        now = time.monotonic()
+        with self._lock:
+            rows = [
+                Spinner("dots", Text.assemble(f" {title} ", (f"{now - since:.0f} s", "dim")), style="cyan")
+                for title, since in self._running.items()
+            ]
+        return Group(*rows)
+
+    def began(self, title: str) -> None:
+        with self._lock:
+            self._running[title] = time.monotonic()
+
+    def ended(self, title: str, note: str, seconds: float) -> None:
+        self._leave(title)
+        self._print(
+            Text.assemble(("✓ ", "green"), title, (f"  {note}", "dim"), (f"  {seconds:.1f} s", "cyan"))
+        )
+
+    def failed(self, title: str, seconds: float) -> None:
+        self._leave(title)
+        self._print(Text.assemble(("✗ ", "red"), title, (f"  {seconds:.1f} s", "cyan")))
+
+    def says(self, sentence: str) -> None:
+        self._print(Text(sentence, style="dim"))
+
+    def _leave(self, title: str) -> None:
+        with self._lock:
+            self._running.pop(title, None)
+
+    def _print(self, line: Text) -> None:
+        self._live.console.print(line, soft_wrap=True, highlight=False)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """The way to show steps that fits where standard error goes."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Lines()
+        return
+    with Live(console=console, refresh_per_second=8, transient=True) as live:
+        steps = Steps(live)
+        live.update(steps)
+        yield steps

@@ -1,0 +1,1 @@
+"""The Anthropic client: one call, one batch, and what each error means."""

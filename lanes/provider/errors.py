@@ -1,0 +1,99 @@
+"""What each of the provider's errors means for the work: the error policy, as one function."""
+
+from enum import StrEnum
+
+import anthropic
+import httpx2
+from anthropic.types import shared
+
+from lanes.errors import LanesError
+
+
+class Action(StrEnum):
+    """What to do about a failed call."""
+
+    RETRY = "retry"  # passing trouble: again, after a back-off
+    SHED = "shed"  # overloaded: again, and let what can wait go to batch
+    SLOW_DOWN = "slow_down"  # rate limited: wait as told, fewer calls at once
+    STOP_PAYING = "stop_paying"  # a spend limit or the account: nothing paid until a person acts
+    MISCONFIGURED = "misconfigured"  # key, permission or model: nothing until a setting is corrected
+    SPLIT = "split"  # the request is too large: fewer items in it
+    POISON = "poison"  # this input will never be accepted
+
+
+FREEZES = (Action.STOP_PAYING, Action.MISCONFIGURED)  # the work is kept and spends no retry budget
+
+_SPENT = (
+    shared.EnforcedSpendLimitReachedError,
+    shared.ContractSpendLimitReachedError,
+    shared.OrganizationOnHoldError,
+    anthropic.PaymentRequiredError,
+)
+_SPENT_TEXTS = ("You have reached your specified", "Your credit balance is too low")
+_MISCONFIGURED = (anthropic.AuthenticationError, anthropic.PermissionDeniedError, anthropic.NotFoundError)
+
+
+class CallFailed(LanesError):
+    """A provider call brought no answer. `maybe_billed` when nobody knows whether it was served."""
+
+    def __init__(
+        self, action: Action, detail: str, *, maybe_billed: bool, retry_after_s: float | None, request_id: str | None
+    ) -> None:
+        self.action = action
+        self.maybe_billed = maybe_billed
+        self.retry_after_s = retry_after_s
+        self.request_id = request_id
+        super().__init__(detail)
+
+
+def failed(error: Exception) -> CallFailed:
+    """The failure that an exception of the SDK, or of the transport below it, stands for.
+
+    Source: the error classes of anthropic 2.13; spend limits are subclasses of RateLimitError and are told first.
+    """
+    if not isinstance(error, anthropic.APIStatusError):
+        detail = f"no answer from the provider: {type(error).__name__}: {error}"
+        return CallFailed(Action.RETRY, detail, maybe_billed=True, retry_after_s=None, request_id=None)
+    action = _action(error)
+    detail = f"the provider answered {error.status_code}: {_message(error)}"
+    if action is Action.MISCONFIGURED:
+        detail += "; check ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL and the workload's models"
+    return CallFailed(
+        action,
+        detail,
+        maybe_billed=error.status_code >= 500 and error.status_code != 529,
+        retry_after_s=_retry_after(error),
+        request_id=error.request_id,
+    )
+
+
+def _action(error: anthropic.APIStatusError) -> Action:
+    if isinstance(error, _SPENT) or str(_message(error)).startswith(_SPENT_TEXTS):
+        return Action.STOP_PAYING
+    if isinstance(error, anthropic.RateLimitError):
+        return Action.SLOW_DOWN
+    if isinstance(error, anthropic.OverloadedError):
+        return Action.SHED
+    if isinstance(error, _MISCONFIGURED):
+        return Action.MISCONFIGURED
+    if isinstance(error, anthropic.ContentTooLargeError):
+        return Action.SPLIT
+    if error.status_code in (408, 409) or error.status_code >= 500:
+        return Action.RETRY
+    return Action.POISON
+
+
+def _message(error: anthropic.APIStatusError) -> str:
+    body = error.body
+    said = body.get("error") if isinstance(body, dict) else None
+    return str(said.get("message")) if isinstance(said, dict) else str(error)
+
+
+def _retry_after(error: anthropic.APIStatusError) -> float | None:
+    try:
+        return float(error.response.headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
+
+
+TRANSPORT = (anthropic.APIError, httpx2.HTTPError)  # a reset in mid-stream is a bare httpx2 error

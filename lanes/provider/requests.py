@@ -1,0 +1,92 @@
+"""How questions become the parameters of one Messages request, on both lanes alike."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from anthropic import transform_schema
+
+from lanes.words import Lane
+from lanes.workload import Version
+
+TAG = re.compile(r"^[A-Za-z_][A-Za-z0-9_-]*$")
+PACK_RULE = (
+    "\n\nThe message holds several independent items, each in <item id=\"...\">. Answer every one of them from its own "
+    "content alone, and give its id back with its answer."
+)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One item as a call sees it. `history` are earlier payloads of its entity, oldest first."""
+
+    id: str
+    payload: dict[str, Any]
+    history: tuple[dict[str, Any], ...] = ()
+
+
+def parameters(version: Version, lane: Lane, questions: Sequence[Question]) -> dict[str, Any]:
+    """The body of one Messages request that asks `questions`; more than one makes a pack."""
+    spec = version.spec
+    packed = len(questions) > 1
+    schema = _pack_schema(spec.output_schema) if packed else spec.output_schema
+    return {
+        "model": spec.model_of(lane),
+        "max_tokens": spec.max_output_tokens * len(questions) + (32 * len(questions) if packed else 0),
+        "system": spec.instructions + (PACK_RULE if packed else ""),
+        "messages": [{"role": "user", "content": _content(questions)}],
+        "output_config": {"format": {"type": "json_schema", "schema": transform_schema(schema)}},
+    }
+
+
+def body_bytes(params: dict[str, Any]) -> bytes:
+    """The request body as it counts towards the size of a batch."""
+    return json.dumps(params, ensure_ascii=False, sort_keys=True).encode()
+
+
+def _content(questions: Sequence[Question]) -> str:
+    if len(questions) == 1:
+        return _rendered(questions[0])
+    return "\n".join(f'<item id="{q.id}">\n{_escaped(_rendered(q))}\n</item>' for q in questions)
+
+
+def _rendered(question: Question) -> str:
+    """The payload's only text as it is, otherwise each field in a tag of its own name; history comes first."""
+    history = "".join(f"<history>\n{_fields(earlier)}\n</history>\n" for earlier in question.history)
+    return history + _fields(question.payload)
+
+
+def _fields(payload: dict[str, Any]) -> str:
+    if len(payload) == 1:
+        (only,) = payload.values()
+        if isinstance(only, str):
+            return only
+    if not all(TAG.match(name) for name in payload):
+        return json.dumps(payload, ensure_ascii=False, indent=1)
+    return "\n".join(
+        f"<{name}>{value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}</{name}>"
+        for name, value in payload.items()
+    )
+
+
+def _escaped(text: str) -> str:
+    """An item cannot end its own block or open another's."""
+    return re.sub(r"<(?=/?item\b)", "&lt;", text)
+
+
+def _pack_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    element = {
+        "type": "object",
+        "properties": {"id": {"type": "string"}, "answer": {k: v for k, v in schema.items() if k != "$defs"}},
+        "required": ["id", "answer"],
+        "additionalProperties": False,
+    }
+    packed: dict[str, Any] = {
+        "type": "object",
+        "properties": {"answers": {"type": "array", "items": element}},
+        "required": ["answers"],
+        "additionalProperties": False,
+    }
+    return packed | ({"$defs": schema["$defs"]} if "$defs" in schema else {})

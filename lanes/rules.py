@@ -1,0 +1,47 @@
+"""CEL rules over an item: `payload`, `age_s`, `due_in_s` (null without a due time), `consumer`."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import cel
+
+from lanes.errors import RuleFailed
+
+BINDS = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*(\w+)\s*,")  # CEL's macros name a variable
+VARIABLES = ("payload", "age_s", "due_in_s", "consumer")
+
+
+class Rule:
+    """A compiled expression.
+
+    Raises:
+        ValueError: the text is not CEL, or reads a variable that rules do not have; the message says which.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        try:
+            self._program = cel.compile(text)
+        except ValueError as error:
+            raise ValueError(f"not a CEL expression: {str(error).removeprefix('Failed to parse expression ')}") from None
+        bound = set(BINDS.findall(text))
+        unknown = sorted(set(self._program.variables()) - bound - set(VARIABLES))
+        if unknown:
+            raise ValueError(f"`{text}` reads {', '.join(unknown)}; rules have {', '.join(VARIABLES)}")
+
+    def holds(self, variables: Mapping[str, Any]) -> bool:
+        """Whether the rule is true of an item.
+
+        Raises:
+            RuleFailed: it reads a field the item lacks, or is not a boolean.
+        """
+        try:
+            value = self._program.execute(dict(variables))
+        except KeyError as error:
+            raise RuleFailed(f"`{self.text}` reads {error}, which this item lacks; guard it with has()") from None
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise RuleFailed(f"`{self.text}` failed: {error}") from None
+        if not isinstance(value, bool):
+            raise RuleFailed(f"`{self.text}` gives {value!r}, not true or false")
+        return value

@@ -1,0 +1,115 @@
+"""What an attempt does to its work and its item: the one place where answers gain their standing."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from lanes.outcome import Judged
+from lanes.words import Lane, Mode, Outcome, Purpose, Standing, WorkState
+
+FIRST_BACKOFF = timedelta(seconds=2)
+LONGEST_BACKOFF = timedelta(minutes=5)
+FREE = (Outcome.CANCELED, Outcome.EXPIRED)  # did not run, so they spend no retry budget
+ANSWERED = (Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED)  # the provider is well: no need to rest
+HOPELESS = (Outcome.POISON,)  # the same input will fail again
+
+
+@dataclass(frozen=True)
+class Obligation:
+    """The work an attempt was for. `failures` counts what was spent before this attempt."""
+
+    purpose: Purpose
+    lane: Lane
+    mode: Mode
+    failures: int
+    max_failures: int
+    is_newest_revision: bool = True
+    item_canceled: bool = False
+    item_settled: bool = False
+    compare_fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Correction:
+    """How an authoritative answer differs from the provisional one. `distance` is the share of fields, 0 to 1."""
+
+    changed_fields: list[str]
+    distance: float
+
+
+@dataclass(frozen=True)
+class Consequence:
+    """What is to be written. A `standing` of None records the attempt and shows nothing."""
+
+    work_state: WorkState
+    failures: int
+    ready_at: datetime | None = None
+    standing: Standing | None = None
+    settles: bool = False
+    fails: bool = False
+    owes_authoritative: bool = False
+    correction: Correction | None = None
+    failure: str | None = None
+
+
+def consequence(
+    of: Obligation, judged: Judged, *, provisional: dict[str, Any] | None, now: datetime
+) -> Consequence:
+    """What an attempt leads to. `provisional` is the item's standing provisional output, if any.
+
+    The first valid answer of a standing wins; a late one is recorded and never shown.
+    """
+    if judged.outcome is Outcome.VALID:
+        return _answered(of, judged.output or {}, provisional)
+    return _unanswered(of, judged, provisional, now)
+
+
+def compare(provisional: dict[str, Any], authoritative: dict[str, Any], fields: tuple[str, ...]) -> Correction | None:
+    """The correction between two answers over `fields` (empty = all), None when they agree."""
+    names = fields or tuple(sorted(provisional.keys() | authoritative.keys()))
+    missing = object()
+    changed = [n for n in names if provisional.get(n, missing) != authoritative.get(n, missing)]
+    return Correction(changed, len(changed) / len(names)) if changed else None
+
+
+def _answered(of: Obligation, output: dict[str, Any], provisional: dict[str, Any] | None) -> Consequence:
+    done = Consequence(WorkState.DONE, of.failures)
+    if of.purpose in (Purpose.SHADOW, Purpose.REPLAY) or of.item_canceled or not of.is_newest_revision:
+        return done
+    if of.item_settled:
+        return done
+    if of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME:
+        if provisional is not None:
+            return done
+        return Consequence(WorkState.DONE, of.failures, standing=Standing.PROVISIONAL, owes_authoritative=True)
+    correction = compare(provisional, output, of.compare_fields) if provisional is not None else None
+    return Consequence(
+        WorkState.DONE, of.failures, standing=Standing.AUTHORITATIVE, settles=True, correction=correction
+    )
+
+
+def _unanswered(
+    of: Obligation, judged: Judged, provisional: dict[str, Any] | None, now: datetime
+) -> Consequence:
+    if of.item_canceled or not of.is_newest_revision:
+        return Consequence(WorkState.CANCELED, of.failures)
+    failures = of.failures + (judged.outcome not in FREE)
+    if judged.outcome not in HOPELESS and failures < of.max_failures:
+        rest = timedelta(0) if judged.outcome in ANSWERED else backoff(failures)
+        return Consequence(WorkState.READY, failures, ready_at=now + rest)
+    said = f"{judged.outcome}: {judged.error or 'no detail'} (after {failures} failed attempts)"
+    if of.purpose in (Purpose.SHADOW, Purpose.REPLAY) or of.item_settled:
+        return Consequence(WorkState.FAILED, failures, failure=said)
+    falls_back = of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME
+    if falls_back and judged.outcome not in HOPELESS:
+        return Consequence(WorkState.FAILED, failures, owes_authoritative=True, failure=said)
+    if of.purpose is Purpose.AUTHORITATIVE and provisional is not None:
+        return Consequence(WorkState.FAILED, failures, settles=True, failure=said)
+    return Consequence(WorkState.FAILED, failures, fails=True, failure=said)
+
+
+def backoff(failures: int) -> timedelta:
+    """How long work rests after its n-th failure without an answer: 0 s, then 2 s, doubling up to 5 minutes."""
+    if failures <= 0:
+        return timedelta(0)
+    return min(FIRST_BACKOFF * 2 ** min(failures - 1, 10), LONGEST_BACKOFF)

@@ -1,0 +1,1 @@
+"""Tables and named queries, one file per aggregate. Each query takes its connection and its clock."""

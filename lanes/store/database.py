@@ -1,0 +1,71 @@
+"""The application's Postgres: queries are plain functions of a connection, run here one transaction each."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Concatenate, Protocol, ParamSpec, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, func, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def clock(connection: Connection) -> datetime:
+    """The database's time: the one clock of leases, deadlines and order."""
+    return connection.execute(select(func.clock_timestamp())).scalar_one()
+
+
+def engine(url: str) -> Engine:
+    """A small pool for a client or a command."""
+    return create_engine(url, pool_size=2, max_overflow=4, pool_pre_ping=True)
+
+
+def plain_url(url: str) -> str:
+    """The same address for psycopg itself, which knows no `+psycopg`."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+class Run(Protocol):
+    """Runs one query within an open transaction."""
+
+    async def __call__(
+        self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+
+
+class Database:
+    """Runs named queries for asynchronous callers. Close it, or use it as a context manager."""
+
+    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+        self.url = url
+        self._engine = create_async_engine(url, pool_size=pool_size, max_overflow=8, pool_pre_ping=True)
+
+    async def run(
+        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """What `query` returns; its writes are committed, or none of them when it raises."""
+        async with self._engine.begin() as connection:
+            return await connection.run_sync(query, *args, **kwargs)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator["Run"]:
+        """Several queries in one transaction: call the yielded runner like `run`."""
+        async with self._engine.begin() as connection:
+            yield connection.run_sync
+
+    async def now(self) -> datetime:
+        """The database's time."""
+        return await self.run(clock)
+
+    async def close(self) -> None:
+        """Every connection is given back."""
+        await self._engine.dispose()
+
+    async def __aenter__(self) -> "Database":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()

@@ -1,0 +1,39 @@
+"""Moves the database to the newest schema (migrations/schema), and says whether it is there."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+
+from lanes.store.tables import SCHEMA
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+ONE_AT_A_TIME = 7_016_001  # advisory lock: two upgrades at once run one after the other
+
+
+def _config() -> Config:
+    return Config(CHECKOUT / "alembic.ini")
+
+
+def upgrade(url: str) -> None:
+    """The database at `url` has the newest schema; nothing changes when it already has."""
+    engine = create_engine(url)
+    try:
+        with engine.begin() as connection:
+            connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+    finally:
+        engine.dispose()
+
+
+def pending(connection: Connection) -> list[str]:
+    """The migrations that this code has and the database has not, oldest first."""
+    have = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()
+    script = ScriptDirectory.from_config(_config())
+    missing = [revision.revision for revision in script.iterate_revisions("head", have or "base")]
+    return list(reversed(missing))

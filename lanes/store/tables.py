@@ -1,0 +1,395 @@
+"""The tables of schema `lanes`. Every comment here is also in the database (`\\d+`)."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Named,
+    Numeric,
+    Sequence,
+    Table,
+    Text,
+    TypedColumns,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+SCHEMA = "lanes"
+metadata = MetaData(
+    schema=SCHEMA,
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    },
+)
+
+Moment = DateTime(timezone=True)
+Usd = Numeric(20, 10)
+
+
+def _id() -> Column[int]:
+    return Column(BigInteger, Identity(always=True), primary_key=True)
+
+
+def _one_of(column: str, *values: str) -> CheckConstraint:
+    return CheckConstraint(f"{column} in ({', '.join(repr(v) for v in values)})", name=f"{column}_known")
+
+
+class WorkloadColumns(TypedColumns):
+    name: Named[str] = Column(Text, primary_key=True, comment="What events, files and SQL call it")
+    version_id: Named[int | None] = Column(BigInteger, comment="The version in force")
+    paused_at: Named[datetime | None] = Column(Moment, comment="Since when nothing of it is claimed")
+    created_at: Named[datetime] = Column(Moment)
+
+
+workload = Table("workload", metadata, WorkloadColumns, comment="One kind of AI work")
+
+
+class VersionColumns(TypedColumns):
+    id = _id()
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    number: Named[int] = Column(Integer, comment="1, 2, 3 ... within the workload")
+    hash: Named[str] = Column(Text, comment="SHA-256 of the canonical definition")
+    spec: Named[dict[str, Any]] = Column(JSONB, comment="Instructions, schema, models, rules, promises")
+    published_at: Named[datetime] = Column(Moment)
+
+
+version = Table(
+    "version", metadata, VersionColumns,
+    UniqueConstraint("workload", "number"), UniqueConstraint("workload", "hash"),
+    comment="An immutable snapshot of a workload; routes, work and results name theirs",
+)  # fmt: skip
+
+
+class SplitColumns(TypedColumns):
+    id = _id()
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    consumer: Named[str | None] = Column(Text, comment="Whose items; null = every consumer's")
+    basis_points: Named[int] = Column(Integer, comment="Share of undecided items to real-time, 0 to 10000")
+    who: Named[str] = Column(Text)
+    why: Named[str] = Column(Text)
+    set_at: Named[datetime] = Column(Moment)
+
+
+split = Table(
+    "split", metadata, SplitColumns,
+    CheckConstraint("basis_points between 0 and 10000", name="basis_points_range"),
+    Index(None, "workload", "consumer", "id"),
+    comment="Append-only; the newest row of a (workload, consumer) is in force",
+)  # fmt: skip
+
+
+class ItemColumns(TypedColumns):
+    id = _id()
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    key: Named[str] = Column(Text, comment="Names the item within its workload")
+    payload: Named[dict[str, Any]] = Column(JSONB, comment="The newest revision of the input")
+    content_hash: Named[bytes] = Column(LargeBinary, comment="SHA-256 of the first payload: same key, same content?")
+    revision: Named[int] = Column(Integer, server_default=text("0"), comment="0, then one more per amendment")
+    consumer: Named[str | None] = Column(Text, comment="Who reads the result")
+    entity: Named[str | None] = Column(Text, comment="Whom the item is about; keeps the split sticky")
+    urgent: Named[bool] = Column(server_default=text("false"))
+    pin: Named[str | None] = Column(Text, comment="The lane its sender asked for")
+    due_at: Named[datetime | None] = Column(Moment)
+    occurred_at: Named[datetime] = Column(Moment, comment="Event time; default received_at")
+    received_at: Named[datetime] = Column(Moment, comment="When its admission was committed")
+    source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
+    position: Named[int | None] = Column(BigInteger, unique=True, comment="Order of the stream, given by the router")
+    result_id: Named[int | None] = Column(BigInteger, comment="Its current result")
+    answered_at: Named[datetime | None] = Column(Moment, comment="When a first answer stood")
+    settled_at: Named[datetime | None] = Column(Moment, comment="When an authoritative answer stood")
+    failed_at: Named[datetime | None] = Column(Moment, comment="When its work was given up")
+    canceled_at: Named[datetime | None] = Column(Moment)
+    failure: Named[str | None] = Column(Text, comment="Why it failed, or why its authoritative pass did")
+
+
+item_position = Sequence("item_position", metadata=metadata)
+item = Table(
+    "item", metadata, ItemColumns,
+    UniqueConstraint("workload", "key"),
+    _one_of("pin", "realtime", "batch"),
+    Index("ix_item_received", "id", postgresql_where=text("position is null")),
+    Index("ix_item_entity", "workload", "entity", "occurred_at", postgresql_where=text("entity is not null")),
+    comment="One input of a workload",
+)  # fmt: skip
+
+
+class RouteColumns(TypedColumns):
+    id = _id()
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    lane: Named[str] = Column(Text)
+    reason: Named[str] = Column(Text, comment="Which rule decided")
+    explanation: Named[str] = Column(Text, comment="The decision as a sentence")
+    realtime_usd: Named[Decimal] = Column(Usd, comment="What real-time would cost, estimated")
+    batch_usd: Named[Decimal] = Column(Usd, comment="What batch would cost, estimated")
+    decided_at: Named[datetime] = Column(Moment)
+
+
+route = Table(
+    "route", metadata, RouteColumns,
+    _one_of("lane", "realtime", "batch"),
+    Index(None, "item_id", "id"),
+    comment="Append-only decisions; the newest of an item is in force",
+)  # fmt: skip
+
+
+class BatchColumns(TypedColumns):
+    id = _id()
+    nonce: Named[str] = Column(Text, unique=True, comment="First part of every custom_id: proves the batch is ours")
+    account: Named[str] = Column(Text, comment="The provider account that pays")
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    model: Named[str] = Column(Text)
+    state: Named[str] = Column(Text, comment="intended, submitted, ended, collected, held or released")
+    requests: Named[int] = Column(Integer)
+    items: Named[int] = Column(Integer)
+    bytes: Named[int] = Column(BigInteger, comment="Size of the request bodies, as JSON")
+    body_hash: Named[str] = Column(Text, comment="SHA-256 of the request bodies")
+    provider_batch_id: Named[str | None] = Column(Text, unique=True)
+    processed: Named[int] = Column(Integer, server_default=text("0"), comment="Requests no longer processing")
+    succeeded: Named[int] = Column(Integer, server_default=text("0"), comment="Items with a valid answer")
+    invalid: Named[int] = Column(Integer, server_default=text("0"), comment="Items whose answer was unusable")
+    errored: Named[int] = Column(Integer, server_default=text("0"))
+    canceled: Named[int] = Column(Integer, server_default=text("0"))
+    expired: Named[int] = Column(Integer, server_default=text("0"))
+    missing: Named[int] = Column(Integer, server_default=text("0"), comment="Items without any result")
+    intended_at: Named[datetime] = Column(Moment)
+    submitted_at: Named[datetime | None] = Column(Moment)
+    expected_end_at: Named[datetime | None] = Column(Moment)
+    ended_at: Named[datetime | None] = Column(Moment)
+    collected_at: Named[datetime | None] = Column(Moment)
+    note: Named[str | None] = Column(Text, comment="What a person should know of it")
+
+
+batch = Table(
+    "batch", metadata, BatchColumns,
+    _one_of("state", "intended", "submitted", "ended", "collected", "held", "released"),
+    Index("uq_batch_unresolved", "account", unique=True, postgresql_where=text("state = 'intended'")),
+    Index("uq_batch_unresolved_requests", "account", "requests", unique=True,
+          postgresql_where=text("state in ('intended', 'held')")),
+    Index("ix_batch_open", "state", postgresql_where=text("state <> 'collected'")),
+    comment="One Message Batch: its intent is committed before the paid call",
+)  # fmt: skip
+
+
+class WorkColumns(TypedColumns):
+    id = _id()
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    lane: Named[str] = Column(Text)
+    purpose: Named[str] = Column(Text, comment="answer, authoritative, shadow or replay")
+    revision: Named[int] = Column(Integer, comment="Which revision of the item it processes")
+    generation: Named[int] = Column(Integer, server_default=text("0"), comment="0 = live, else a replay's number")
+    state: Named[str] = Column(Text, comment="ready: drain or submit claims it; claimed: until lease_until; "
+                               "submitted: collect moves it; done, failed, canceled: nobody")
+    ready_at: Named[datetime] = Column(Moment, comment="Not before")
+    rank_at: Named[datetime] = Column(Moment, comment="Order of service, computed once at routing")
+    claimed_by: Named[str | None] = Column(Text)
+    lease_until: Named[datetime | None] = Column(Moment)
+    claim_no: Named[int] = Column(Integer, server_default=text("0"), comment="Rises with every claim; fences writes")
+    failures: Named[int] = Column(Integer, server_default=text("0"), comment="Spent of the retry budget")
+    batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id), comment="The batch that owns it")
+    created_at: Named[datetime] = Column(Moment)
+    finished_at: Named[datetime | None] = Column(Moment)
+
+
+work = Table(
+    "work", metadata, WorkColumns,
+    _one_of("lane", "realtime", "batch"),
+    _one_of("purpose", "answer", "authoritative", "shadow", "replay"),
+    _one_of("state", "ready", "claimed", "submitted", "done", "failed", "canceled"),
+    Index("ix_work_claimable", "lane", "workload", "rank_at", "id",
+          postgresql_where=text("state in ('ready', 'claimed')")),
+    Index("uq_work_open", "item_id", "lane", "purpose", "generation", unique=True,
+          postgresql_where=text("state in ('ready', 'claimed', 'submitted')")),
+    Index("ix_work_submitted", "batch_id", postgresql_where=text("state = 'submitted'")),
+    Index(None, "item_id"),
+    comment="One obligation to process an item on a lane",
+)  # fmt: skip
+
+
+class BatchMemberColumns(TypedColumns):
+    batch_id: Named[int] = Column(BigInteger, ForeignKey(batch.c.id), primary_key=True)
+    request_no: Named[int] = Column(Integer, primary_key=True, comment="Last part of the custom_id, from 0")
+    slot: Named[int] = Column(Integer, primary_key=True, comment="Place within the pack, from 0")
+    work_id: Named[int] = Column(BigInteger, ForeignKey(work.c.id))
+    claim_no: Named[int] = Column(Integer, comment="The claim under which the batch owns it")
+
+
+batch_member = Table(
+    "batch_member", metadata, BatchMemberColumns,
+    comment="Which work each request of a batch carries; kept so that late results find their items",
+)  # fmt: skip
+
+
+class ResponseColumns(TypedColumns):
+    id = _id()
+    message_id: Named[str] = Column(Text, unique=True, comment="The provider's name for it: billed once, booked once")
+    workload: Named[str] = Column(Text)
+    lane: Named[str] = Column(Text)
+    purpose: Named[str] = Column(Text)
+    model: Named[str] = Column(Text)
+    batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id))
+    items: Named[int] = Column(Integer, comment="How many items shared the call")
+    input_tokens: Named[int] = Column(Integer)
+    output_tokens: Named[int] = Column(Integer)
+    cache_read_tokens: Named[int] = Column(Integer)
+    cache_write_tokens: Named[int] = Column(Integer)
+    cost_usd: Named[Decimal] = Column(Usd)
+    price_version: Named[str] = Column(Text)
+    billed_at: Named[datetime] = Column(Moment)
+
+
+response = Table(
+    "response", metadata, ResponseColumns,
+    Index(None, "workload", "billed_at"),
+    comment="The ledger: every billed response that reached us, once",
+)  # fmt: skip
+
+
+class AttemptColumns(TypedColumns):
+    id = _id()
+    work_id: Named[int] = Column(BigInteger, ForeignKey(work.c.id))
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    claim_no: Named[int] = Column(Integer)
+    workload: Named[str] = Column(Text)
+    lane: Named[str] = Column(Text)
+    purpose: Named[str] = Column(Text)
+    outcome: Named[str] = Column(Text)
+    error: Named[str | None] = Column(Text)
+    request_id: Named[str | None] = Column(Text)
+    message_id: Named[str | None] = Column(Text)
+    batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id))
+    model: Named[str] = Column(Text)
+    input_tokens: Named[int] = Column(Integer)
+    output_tokens: Named[int] = Column(Integer)
+    cache_read_tokens: Named[int] = Column(Integer)
+    cache_write_tokens: Named[int] = Column(Integer)
+    cost_usd: Named[Decimal] = Column(Usd, comment="Its part of the response's cost")
+    bound_usd: Named[Decimal] = Column(Usd, comment="Unknown attempts: the most it can have cost, not in spend")
+    shown: Named[bool] = Column(comment="Whether its answer became a result")
+    latency_ms: Named[int] = Column(Integer, comment="The provider call; batch: submitted to ended")
+    started_at: Named[datetime] = Column(Moment)
+    ended_at: Named[datetime] = Column(Moment)
+
+
+attempt = Table(
+    "attempt", metadata, AttemptColumns,
+    Index(None, "item_id"), Index(None, "workload", "lane", "ended_at"),
+    comment="One try at some work",
+)  # fmt: skip
+
+
+class ResultColumns(TypedColumns):
+    id = _id()
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    work_id: Named[int] = Column(BigInteger, ForeignKey(work.c.id))
+    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    lane: Named[str] = Column(Text)
+    standing: Named[str] = Column(Text)
+    generation: Named[int] = Column(Integer)
+    revision: Named[int] = Column(Integer)
+    output: Named[dict[str, Any]] = Column(JSONB)
+    message_id: Named[str | None] = Column(Text)
+    created_at: Named[datetime] = Column(Moment)
+
+
+result = Table(
+    "result", metadata, ResultColumns,
+    UniqueConstraint("item_id", "generation", "revision", "standing"),
+    _one_of("standing", "provisional", "authoritative"),
+    comment="Answers that stood; the first valid one of a standing wins",
+)  # fmt: skip
+
+
+class CorrectionColumns(TypedColumns):
+    id = _id()
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    generation: Named[int] = Column(Integer)
+    provisional_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id))
+    authoritative_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id))
+    changed_fields: Named[list[str]] = Column(ARRAY(Text))
+    distance: Named[float] = Column(Double, comment="Share of the compared fields that changed, 0 to 1")
+    corrected_at: Named[datetime] = Column(Moment)
+
+
+correction = Table(
+    "correction", metadata, CorrectionColumns,
+    UniqueConstraint("item_id", "authoritative_id"),
+    comment="An authoritative result replaced a different provisional one",
+)  # fmt: skip
+
+
+class RejectedColumns(TypedColumns):
+    id = _id()
+    workload: Named[str | None] = Column(Text)
+    source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
+    place: Named[str] = Column(Text, comment="Event id, line number or key")
+    reason: Named[str] = Column(Text, comment="One word")
+    detail: Named[str] = Column(Text, comment="What is wrong and what to do")
+    content: Named[str] = Column(Text, comment="The input as it came, cut at 64 KiB")
+    rejected_at: Named[datetime] = Column(Moment)
+
+
+rejected = Table(
+    "rejected", metadata, RejectedColumns,
+    Index(None, "source", "place"),
+    comment="Inputs that no door admitted",
+)  # fmt: skip
+
+
+class LabelColumns(TypedColumns):
+    id = _id()
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    expected: Named[dict[str, Any]] = Column(JSONB, comment="Output fields and what was right")
+    source: Named[str] = Column(Text, comment="Who says so")
+    labeled_at: Named[datetime] = Column(Moment)
+
+
+label = Table(
+    "label", metadata, LabelColumns,
+    UniqueConstraint("item_id", "source"),
+    comment="What somebody says was right, for accuracy",
+)  # fmt: skip
+
+
+class OutboxColumns(TypedColumns):
+    id: Named[Any] = Column(Uuid, primary_key=True, server_default=func.uuidv7(), comment="The event's id in Prefect")
+    event: Named[str] = Column(Text)
+    resource: Named[str] = Column(Text)
+    payload: Named[dict[str, Any]] = Column(JSONB)
+    occurred_at: Named[datetime] = Column(Moment)
+
+
+event_outbox = Table(
+    "event_outbox", metadata, OutboxColumns,
+    comment="Events out, written with the fact and deleted once Prefect took them",
+)  # fmt: skip
+
+
+class WatermarkColumns(TypedColumns):
+    name: Named[str] = Column(Text, primary_key=True)
+    seen_until: Named[datetime] = Column(Moment, comment="Events that occurred before were read")
+
+
+watermark = Table("watermark", metadata, WatermarkColumns, comment="How far the event stream was read")

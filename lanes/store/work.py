@@ -1,0 +1,150 @@
+"""Work: claimed by rank and fenced by claim number, and rescued when its claimer is gone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ARRAY, ColumnElement, Connection, Integer, Select, Text, and_, bindparam, column, exists, func, literal
+from sqlalchemy import select, true, update
+
+from lanes.claims import Claim, Claimed
+from lanes.cost import upper_bound
+from lanes.outcome import Attempt, Judged
+from lanes.shares import Standing, divide
+from lanes.store.tables import item, version, work, workload
+from lanes.store.workloads import versions
+from lanes.words import Lane, Outcome, Purpose, WorkState
+
+
+
+def claimable(lane: Lane, now: datetime) -> ColumnElement[bool]:
+    """Ready on this lane, and rested."""
+    return and_(work.c.lane == lane, work.c.state == WorkState.READY, work.c.ready_at <= now)
+
+
+def waiting(connection: Connection, lane: Lane, *, now: datetime) -> dict[str, Standing]:
+    """The workloads with claimable work that are not paused, by name."""
+    has_work = exists().where(work.c.workload == workload.c.name, claimable(lane, now))
+    rows = connection.execute(
+        select(
+            workload.c.name,
+            version.c.spec["weight"].as_integer().label("weight"),
+            version.c.spec["max_share_percent"].as_integer().label("max_share_percent"),
+        )
+        .join(version, version.c.id == workload.c.version_id)
+        .where(workload.c.paused_at.is_(None), has_work)
+    )
+    return {row.name: Standing(row.weight, row.max_share_percent) for row in rows}
+
+
+def most_urgent(lane: Lane, places: Mapping[str, int], *, now: datetime) -> Select[Any]:
+    """The ids of the most urgent work of each workload, locked; work locked by others is passed over."""
+    asked = (
+        func.unnest(literal(list(places), ARRAY(Text)), literal(list(places.values()), ARRAY(Integer)))
+        .table_valued(column("workload", Text), column("places", Integer), name="asked")
+        .render_derived()
+    )
+    head = (
+        select(work.c.id)
+        .where(work.c.workload == asked.c.workload, claimable(lane, now))
+        .order_by(work.c.rank_at, work.c.id)
+        .limit(asked.c.places)
+        .with_for_update(skip_locked=True)
+        .lateral("head")
+    )
+    return select(head.c.id).select_from(asked.join(head, true()))
+
+
+def claim(
+    connection: Connection, lane: Lane, *, worker: str, places: int, lease: timedelta, now: datetime
+) -> list[Claimed]:
+    """Up to about `places` of the most urgent work is `worker`'s until the lease ends, most urgent first.
+
+    The returned claim number fences every later write.
+    """
+    shares = divide(places, waiting(connection, lane, now=now))
+    if not shares:
+        return []
+    picked = most_urgent(lane, shares, now=now).cte("picked")
+    taken = (
+        update(work)
+        .where(work.c.id == picked.c.id)
+        .values(
+            state=WorkState.CLAIMED, claimed_by=worker, lease_until=now + lease, claim_no=work.c.claim_no + 1
+        )
+        .returning(work.c.id, work.c.claim_no, work.c.item_id, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at)
+        .cte("taken")
+    )
+    rows = connection.execute(
+        select(taken, item.c.workload, item.c.key, item.c.payload)
+        .join(item, item.c.id == taken.c.item_id)
+        .order_by(taken.c.rank_at, taken.c.id)
+    )
+    return [claimed(row) for row in rows]
+
+
+def claimed(row: Any) -> Claimed:
+    """A row of work joined with its item."""
+    return Claimed(
+        Claim(row.id, row.claim_no), row.version_id, row.workload, row.key, row.payload, Purpose(row.purpose),
+        row.failures, row.rank_at,
+    )
+
+
+def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> list[Attempt]:
+    """An attempt `unknown` for each claim whose lease ran out: its call may have been billed, and is bounded."""
+    rows = connection.execute(
+        select(
+            work.c.id, work.c.claim_no, work.c.version_id, work.c.lane, work.c.lease_until,
+            func.length(item.c.payload.cast(Text)).label("chars"),
+        )
+        .join(item, item.c.id == work.c.item_id)
+        .where(work.c.state == WorkState.CLAIMED, work.c.lease_until < now)
+        .order_by(work.c.id)
+        .limit(limit)
+    ).all()  # fmt: skip
+    known = versions(connection, {row.version_id for row in rows})
+    lost = Judged(Outcome.UNKNOWN, error="claim timeout: whoever held it went away; the call may have been billed")
+    return [
+        Attempt(
+            Claim(row.id, row.claim_no), lost, None, row.lease_until, now, 0,
+            bound_usd=upper_bound(known[row.version_id], row.chars, lane=Lane(row.lane), at=now),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits on a lane: how much, and since when the most urgent of it may be served."""
+
+    ready: int
+    ready_since: datetime | None
+
+
+def give_back(connection: Connection, claims: Sequence[Claim], *, ready_at: datetime) -> None:
+    """Work we still hold is ready again from `ready_at`, and has spent nothing."""
+    connection.execute(
+        update(work)
+        .where(work.c.id == bindparam("work"), work.c.claim_no == bindparam("number"), work.c.state == WorkState.CLAIMED)
+        .values(state=WorkState.READY, ready_at=ready_at, claimed_by=None, lease_until=None),
+        [{"work": claim.work_id, "number": claim.number} for claim in claims],
+    )
+
+
+def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
+    """What could be claimed now."""
+    row = connection.execute(
+        select(func.count().label("ready"), func.min(work.c.ready_at).label("since"))
+        .join(workload, workload.c.name == work.c.workload)
+        .where(claimable(lane, now), workload.c.paused_at.is_(None))
+    ).one()
+    return Backlog(row.ready, row.since)
+
+
+def next_ready_at(connection: Connection, lane: Lane) -> datetime | None:
+    """When the first work that rests may be claimed again, None when none rests."""
+    return connection.execute(
+        select(func.min(work.c.ready_at)).where(work.c.lane == lane, work.c.state == WorkState.READY)
+    ).scalar_one()

@@ -1,0 +1,91 @@
+"""Workloads, their versions and the splits in force."""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from lanes.split import Split, Splits
+from lanes.store.tables import split, version, workload
+from lanes.workload import Spec, Version, content_hash
+
+
+def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> Version:
+    """The version with this content is in force. New content gets the next number; known content its old one.
+
+    A workload's first version also sets its first split.
+    """
+    connection.execute(insert(workload).values(name=name, created_at=now).on_conflict_do_nothing())
+    connection.execute(select(workload.c.name).where(workload.c.name == name).with_for_update())
+    digest = content_hash(spec)
+    of_this = version.c.workload == name
+    known = connection.execute(select(version.c.id, version.c.number).where(of_this, version.c.hash == digest)).first()
+    if known is None:
+        last = connection.execute(select(func.coalesce(func.max(version.c.number), 0)).where(of_this)).scalar_one()
+        known = connection.execute(
+            insert(version)
+            .values(workload=name, number=last + 1, hash=digest, spec=spec.model_dump(mode="json"), published_at=now)
+            .returning(version.c.id, version.c.number)
+        ).one()
+        if last == 0:
+            points = round(spec.split_percent * 100)
+            set_split(connection, Split(name, None, points), who="lanes", why="first published", now=now)
+    in_force = and_(workload.c.name == name, workload.c.version_id.is_distinct_from(known.id))
+    connection.execute(update(workload).where(in_force).values(version_id=known.id))
+    return Version(known.id, name, known.number, spec)
+
+
+def in_force(connection: Connection) -> dict[str, Version]:
+    """The version in force of every workload, by name."""
+    rows = connection.execute(
+        select(version.c.id, version.c.workload, version.c.number, version.c.spec)
+        .join(workload, workload.c.version_id == version.c.id)
+        .order_by(version.c.workload)
+    )
+    return {row.workload: Version(row.id, row.workload, row.number, Spec.model_validate(row.spec)) for row in rows}
+
+
+def versions(connection: Connection, ids: Iterable[int]) -> dict[int, Version]:
+    """Those versions, by id."""
+    rows = connection.execute(
+        select(version.c.id, version.c.workload, version.c.number, version.c.spec).where(version.c.id.in_(list(ids)))
+    )
+    return {row.id: Version(row.id, row.workload, row.number, Spec.model_validate(row.spec)) for row in rows}
+
+
+def active(connection: Connection) -> dict[str, int]:
+    """The weight of every workload that is published and not paused, by name."""
+    rows = connection.execute(
+        select(workload.c.name, version.c.spec["weight"].as_integer().label("weight"))
+        .join(version, version.c.id == workload.c.version_id)
+        .where(workload.c.paused_at.is_(None))
+    )
+    return {row.name: row.weight for row in rows}
+
+
+def pause(connection: Connection, name: str, *, since: datetime | None) -> bool:
+    """Nothing of the workload is claimed from now on (`since` None: it is again). False when there is none."""
+    found = connection.execute(
+        update(workload).where(workload.c.name == name).values(paused_at=since).returning(workload.c.name)
+    )
+    return found.first() is not None
+
+
+def set_split(connection: Connection, new: Split, *, who: str, why: str, now: datetime) -> None:
+    """The split is in force, and the log says who set it and why."""
+    connection.execute(
+        insert(split).values(
+            workload=new.workload, consumer=new.consumer, basis_points=new.basis_points, who=who, why=why, set_at=now
+        )
+    )
+
+
+def splits(connection: Connection) -> Splits:
+    """The splits in force."""
+    newest = (
+        select(split.c.workload, split.c.consumer, split.c.basis_points)
+        .distinct(split.c.workload, split.c.consumer)
+        .order_by(split.c.workload, split.c.consumer, split.c.id.desc())
+    )
+    return Splits([Split(row.workload, row.consumer, row.basis_points) for row in connection.execute(newest)])

@@ -1,0 +1,35 @@
+"""When a drain stays, and when more of them are needed. Pure: the drain tells what it sees."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+THROTTLE = timedelta(seconds=60)  # the trigger of `answer` fires at most once in this time
+LINGER = THROTTLE + timedelta(seconds=30)  # longer than the throttle: nothing dropped inside it is missed
+CROWD = 500  # ready work beyond which one drain is not enough ...
+PATIENCE = timedelta(seconds=10)  # ... once it has waited this long
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What a drain sees of itself and of the others."""
+
+    keeps: bool  # it holds the role that stays warm
+    wanted_by_successor: bool  # somebody waits to take that role over
+    keeper_exists: bool  # some drain holds that role
+    idle_since: datetime  # when it last did something
+    busy: bool  # it has calls in flight
+
+
+def stays(sight: Sight, now: datetime) -> bool:
+    """Whether the drain goes on. A keeper stays until its successor waits; the others until they have been idle."""
+    if sight.busy:
+        return True
+    if sight.keeps:
+        return not sight.wanted_by_successor
+    idle = now - sight.idle_since
+    return idle < (PATIENCE if sight.keeper_exists else LINGER)
+
+
+def needs_more(ready: int, ready_since: datetime | None, now: datetime) -> bool:
+    """Whether waiting work needs another drain."""
+    return ready > CROWD and ready_since is not None and now - ready_since > PATIENCE

@@ -1,0 +1,60 @@
+"""The off-peak window of a workload, and when a batch that waits for it can be back."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from lanes.workload import Spec
+
+
+@dataclass(frozen=True)
+class Window:
+    """A daily span of local time; it may cross midnight, and equal ends mean the whole day."""
+
+    start: time
+    end: time
+    zone: ZoneInfo
+
+    @classmethod
+    def of(cls, spec: Spec) -> "Window":
+        """The off-peak window of a workload."""
+        return cls(time.fromisoformat(spec.off_peak_start), time.fromisoformat(spec.off_peak_end), ZoneInfo(spec.timezone))
+
+    def open_at(self, now: datetime) -> bool:
+        """Whether `now` lies inside: the start belongs to the window, the end does not."""
+        local = now.astimezone(self.zone).time()
+        if self.start == self.end:
+            return True
+        if self.start < self.end:
+            return self.start <= local < self.end
+        return local >= self.start or local < self.end
+
+    def next_open(self, now: datetime) -> datetime:
+        """`now` when the window is open, else its next start, in UTC."""
+        if self.open_at(now):
+            return now
+        local = now.astimezone(self.zone)
+        start = local.replace(hour=self.start.hour, minute=self.start.minute, second=0, microsecond=0)
+        if start <= local:
+            start = (start + timedelta(days=1)).replace(hour=self.start.hour, minute=self.start.minute)
+        return start.astimezone(UTC)
+
+    def cron(self) -> str:
+        """A schedule that fires at the start and then hourly while the window is open, in local time."""
+        if self.start == self.end:
+            hours = "*"
+        else:
+            last = self.end.hour if self.end.minute > self.start.minute else self.end.hour - 1
+            span = (last - self.start.hour) % 24
+            hours = ",".join(str((self.start.hour + step) % 24) for step in range(span + 1))
+        return f"{self.start.minute} {hours} * * *"
+
+
+def expected_turnaround(spec: Spec) -> timedelta:
+    """How long a submitted batch of this workload usually takes."""
+    return timedelta(minutes=spec.batch_expected_minutes)
+
+
+def batch_back_at(spec: Spec, now: datetime) -> datetime:
+    """When a batch submitted as early as allowed (a deadline may be submitted outside the window) is back."""
+    return now + expected_turnaround(spec)

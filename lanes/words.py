@@ -1,0 +1,94 @@
+"""The glossary as types: lanes, states, standings and reasons, one word for one thing."""
+
+from enum import StrEnum
+
+
+class Lane(StrEnum):
+    """Where an item is processed."""
+
+    REALTIME = "realtime"
+    BATCH = "batch"
+
+
+class Mode(StrEnum):
+    """What a workload asks of its lanes."""
+
+    PLAIN = "plain"  # the first valid answer is authoritative
+    LAMBDA = "lambda"  # real-time answers provisionally, batch settles later
+
+
+class Purpose(StrEnum):
+    """Why some work exists."""
+
+    ANSWER = "answer"
+    AUTHORITATIVE = "authoritative"
+    SHADOW = "shadow"
+    REPLAY = "replay"
+
+
+class WorkState(StrEnum):
+    """Where some work stands; the comment says who moves it on."""
+
+    READY = "ready"  # from `ready_at`; a drain claims it (realtime), `submit` claims it (batch)
+    CLAIMED = "claimed"  # until `lease_until`; its claimer saves it, afterwards anybody may claim it again
+    SUBMITTED = "submitted"  # owned by a batch; `collect` applies its result or returns it to `ready`
+    DONE = "done"  # an attempt was saved that ended it; nobody moves it on
+    FAILED = "failed"  # the retry budget is spent or the input is poison; `lanes retry` makes it ready
+    CANCELED = "canceled"  # its item was canceled or amended; nobody moves it on
+
+
+class ItemState(StrEnum):
+    """What is true of an item now (view `item_status`)."""
+
+    RECEIVED = "received"  # committed, not routed; the router moves it
+    ROUTED = "routed"  # its work is ready; a drain or `submit` moves it
+    WORKING = "working"  # claimed or in a batch; its claimer or `collect` moves it
+    ANSWERED = "answered"  # a provisional result stands; the authoritative pass moves it
+    SETTLED = "settled"  # an authoritative result stands, or the provisional one was confirmed for good
+    FAILED = "failed"  # no answer will come unless somebody retries it
+    CANCELED = "canceled"  # withdrawn by its owner
+
+
+class Standing(StrEnum):
+    """How much an answer counts."""
+
+    PROVISIONAL = "provisional"
+    AUTHORITATIVE = "authoritative"
+
+
+class Reason(StrEnum):
+    """Why a route chose its lane, in the order in which the rules are asked."""
+
+    PINNED = "pinned"  # the sender named the lane
+    OVERDUE = "overdue"  # due in the past: real-time
+    URGENT = "urgent"  # the sender marked it urgent
+    URGENT_RULE = "urgent_rule"  # the workload's `urgent_when` holds
+    DEADLINE = "deadline"  # due before a batch can be back
+    BATCH_RULE = "batch_rule"  # the workload's `batch_when` holds
+    SPLIT = "split"  # the sticky hash fell on this side of the split
+
+
+class BatchState(StrEnum):
+    """Where a batch stands; the comment says who moves it on."""
+
+    INTENDED = "intended"  # committed before the paid call; `submit` records the id, else `collect` reconciles
+    SUBMITTED = "submitted"  # the provider has it; `collect` polls until it ended
+    ENDED = "ended"  # results can be read; `collect` applies them
+    COLLECTED = "collected"  # every result was applied; nobody moves it on
+    HELD = "held"  # the create ended ambiguously and no batch was found; a person decides
+    RELEASED = "released"  # proved never to have been created; its work went back to ready
+
+
+class Outcome(StrEnum):
+    """How one attempt ended."""
+
+    VALID = "valid"  # an answer that satisfies the schema
+    INVALID = "invalid"  # a billed answer that breaks the schema, or is missing from its pack
+    REFUSED = "refused"  # the model declined; billed
+    TRUNCATED = "truncated"  # cut at max_tokens; billed
+    ERRORED = "errored"  # the provider failed; worth another try
+    POISON = "poison"  # the provider will never accept this input
+    CANCELED = "canceled"  # its batch was canceled before it ran; not billed
+    EXPIRED = "expired"  # its batch expired before it ran; not billed
+    MISSING = "missing"  # its batch ended without a result for it
+    UNKNOWN = "unknown"  # no answer reached us: it may have been billed

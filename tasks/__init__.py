@@ -1,0 +1,1 @@
+"""WHAT is retried, timed and logged: load, decide, save."""

@@ -1,0 +1,73 @@
+"""The real-time lane's work: a micro-batch is asked concurrently and saved as its answers come in."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+
+from lanes.claims import Claimed
+from lanes.packing import packs
+from lanes.pace import Pace
+from lanes.provider.answering import Answered, answer
+from lanes.provider.errors import FREEZES, Action
+from lanes.store import outcomes, work
+from lanes.words import Lane, Outcome
+from lanes.workload import Version
+from tasks.connections import Connections
+
+
+@task(name="answer micro-batch", cache_policy=NO_CACHE, persist_result=False)
+async def answer_micro_batch(
+    at: Connections, versions: dict[int, Version], claimed: Sequence[Claimed], pace: Pace
+) -> Counter[Outcome]:
+    """Every claim was answered, failed, or given back; answers are committed as they come in.
+
+    The caller reserved the items' places; each is released when its call ends.
+    """
+    total: Counter[Outcome] = Counter()
+    pending: set[asyncio.Task[Answered]] = set()
+    for version_id, theirs in _by_version(claimed).items():
+        version = versions[version_id]
+        for pack in packs(theirs, version.spec.pack_of(Lane.REALTIME)):
+            pending.add(asyncio.create_task(_paced(at, version, pack, pace)))
+    while pending:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        total += await _save(at, [each.result() for each in done], pace)
+    return total
+
+
+async def _paced(at: Connections, version: Version, pack: Sequence[Claimed], pace: Pace) -> Answered:
+    try:
+        return await answer(at.client, version, pack)
+    finally:
+        pace.release(len(pack))
+
+
+async def _save(at: Connections, done: Sequence[Answered], pace: Pace) -> Counter[Outcome]:
+    now = await at.db.now()
+    for each in done:
+        if not each.failures:
+            pace.succeeded()
+        for failure in each.failures:
+            if failure.action in FREEZES:
+                get_run_logger().error("nothing paid until this is mended: %s", failure)
+                pace.freeze(now)
+            elif failure.action is Action.SLOW_DOWN:
+                pace.slow_down(retry_after_s=failure.retry_after_s, now=now)
+    attempts = [attempt for each in done for attempt in each.attempts]
+    given_back = [claim for each in done for claim in each.given_back]
+    async with at.db.transaction() as run:
+        saved = await run(outcomes.save, attempts, now=now)
+        if given_back:
+            await run(work.give_back, given_back, ready_at=pace.rests_until or now)
+    return saved.outcomes
+
+
+def _by_version(claimed: Sequence[Claimed]) -> dict[int, list[Claimed]]:
+    grouped: dict[int, list[Claimed]] = {}
+    for each in claimed:
+        grouped.setdefault(each.version_id, []).append(each)
+    return grouped

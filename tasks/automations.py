@@ -1,0 +1,77 @@
+"""The automations that no deployment owns, upserted by name from `automations.yaml`."""
+
+from datetime import timedelta
+from importlib import resources
+from typing import Any
+
+import yaml
+from prefect.client.orchestration import PrefectClient
+from prefect.events.actions import ChangeFlowRunState, RunDeployment
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.states import StateType
+
+BROKEN = {"prefect.flow-run.Crashed", "prefect.flow-run.Failed"}
+ENDED = {"prefect.flow-run.Completed", "prefect.flow-run.Cancelled", *BROKEN}
+HEARTBEAT = "prefect.flow-run.heartbeat"
+SILENT_AFTER = timedelta(seconds=90)
+
+
+async def write_automations(client: PrefectClient) -> None:
+    """Prefect holds each automation of the file once, as the file says."""
+    declared = yaml.safe_load(resources.files("tasks").joinpath("automations.yaml").read_text())
+    for automation in [*[await _replacing(client, each) for each in declared], _silent_runs()]:
+        await _upsert(client, automation)
+
+
+async def _replacing(client: PrefectClient, declared: dict[str, Any]) -> AutomationCore:
+    deployment = await client.read_deployment_by_name(declared["deployment"])
+    return AutomationCore(
+        name=declared["name"],
+        description=declared["description"],
+        trigger=EventTrigger(
+            expect=BROKEN,
+            match_related={  # pyright: ignore[reportArgumentType]
+                "prefect.resource.role": "deployment",
+                "prefect.resource.id": f"prefect.deployment.{deployment.id}",
+            },
+            posture=Posture.Reactive,
+            threshold=1,
+            within=timedelta(seconds=10),
+        ),
+        actions=[RunDeployment(deployment_id=deployment.id, parameters=declared["parameters"])],
+    )
+
+
+def _silent_runs() -> AutomationCore:
+    """A run whose process died without a word is marked crashed, so that the others can replace it."""
+    return AutomationCore(
+        name="lanes-mark-silent-runs",
+        description="A run without a heartbeat for 90 seconds is marked crashed",
+        trigger=EventTrigger(
+            match={"prefect.resource.id": "prefect.flow-run.*"},  # pyright: ignore[reportArgumentType]
+            match_related={  # pyright: ignore[reportArgumentType]
+                "prefect.resource.role": "tag",
+                "prefect.resource.id": "prefect.tag.lanes",
+            },
+            for_each={"prefect.resource.id"},
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *ENDED},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=SILENT_AFTER,
+        ),
+        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat for 90 seconds")],
+    )
+
+
+async def _upsert(client: PrefectClient, wanted: AutomationCore) -> None:
+    have = await client.read_automations_by_name(wanted.name)
+    if not have:
+        await client.create_automation(wanted)
+        return
+    first, *doubles = have
+    present = AutomationCore.model_validate(first.model_dump(exclude={"id"}))
+    if present.model_dump(mode="json") != wanted.model_dump(mode="json"):
+        await client.update_automation(first.id, wanted)
+    for double in doubles:
+        await client.delete_automation(double.id)

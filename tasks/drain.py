@@ -1,0 +1,157 @@
+"""A running `answer`: claims and answers real-time work, and, in the role of router, admits and routes what arrived."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import datetime, timedelta
+
+from prefect.logging import get_run_logger
+
+from lanes.pace import Pace
+from lanes.provider.client import CALL_TIMEOUT_S
+from lanes.settings import Settings
+from lanes.store import items, outbox, outcomes, work, workloads
+from lanes.store.signals import Role, RoleLock, holder_exists, listening
+from lanes.warmth import Sight, needs_more, stays
+from lanes.words import Lane
+from lanes.workload import Version
+from tasks.answer import answer_micro_batch
+from tasks.arrivals import ArrivalReader
+from tasks.connections import Connections
+from tasks.outgoing import publish_events
+from tasks.publish import publish
+from tasks.route import route_received
+from tasks.sweep import WAITING
+
+LEASE = timedelta(seconds=CALL_TIMEOUT_S * 2 + 30)  # a halved pack asks more than once
+TICK_S = 1.0  # longest sleep: a lost notification costs no more than this
+CHORES_EVERY = timedelta(seconds=5)
+
+
+class Drain:
+    """The loop's parts, in the order in which `flows.answer` calls them."""
+
+    def __init__(self, at: Connections, reader: RoleLock, keeper: RoleLock, heard: asyncio.Event, now: datetime) -> None:
+        self._at = at
+        self._reader_role, self._keeper_role = reader, keeper
+        self._heard = heard
+        self._pace = Pace(most=at.provider.most_calls)
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._versions: dict[int, Version] = {}
+        self._running: set[asyncio.Task[object]] = set()
+        self._reading: asyncio.Task[None] | None = None
+        self._idle_since = now
+        self._chores_at = now
+        self._told: set[str] = set()
+        self.answered = 0
+
+    async def stays(self) -> bool:
+        """Whether the drain goes on."""
+        if self._keeper_role.held or Settings.read().keep_warm > 0:
+            await self._keeper_role.try_take()
+        sight = Sight(
+            keeps=self._keeper_role.held,
+            wanted_by_successor=self._keeper_role.held and await self._keeper_role.wanted_by_another(),
+            keeper_exists=await self._at.db.run(holder_exists, Role.KEEPER),
+            idle_since=self._idle_since,
+            busy=bool(self._running),
+        )
+        return stays(sight, await self._at.db.now())
+
+    async def route(self) -> None:
+        """Holding the role of router, what was received is routed."""
+        if not await self._reader_role.try_take():
+            return
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(ArrivalReader(self._at.db, self._heard).run())
+        if await self._at.db.run(items.received, 1):
+            await route_received(self._at.db)
+
+    async def answer(self) -> None:
+        """What may be claimed now is being answered."""
+        now = await self._at.db.now()
+        places = self._pace.places(now)
+        if places == 0:
+            return
+        claimed = await self._at.db.run(
+            work.claim, Lane.REALTIME, worker=self._name, places=places, lease=LEASE, now=now
+        )
+        if not claimed:
+            return
+        self._pace.reserve(len(claimed))
+        await self._learn({each.version_id for each in claimed})
+        batch = asyncio.create_task(answer_micro_batch(self._at, self._versions, claimed, self._pace))
+        self._running.add(batch)
+        batch.add_done_callback(self._finished)
+        self.answered += len(claimed)
+        self._idle_since = now
+
+    async def chores(self) -> None:
+        """Events out are published; every few seconds blocks are published, lost claims rescued, more drains called."""
+        with suppress(Exception):  # Prefect is away: the events wait in the outbox
+            await publish_events(self._at.db)
+        now = await self._at.db.now()
+        if now < self._chores_at:
+            return
+        self._chores_at = now + CHORES_EVERY
+        lost = await self._at.db.run(work.abandoned, now=now)
+        await self._at.db.run(outcomes.save, lost, now=now)
+        if self._reader_role.held:
+            await self._publish_blocks()
+            backlog = await self._at.db.run(work.backlog, Lane.REALTIME, now=now)
+            if needs_more(backlog.ready, backlog.ready_since, now):
+                waiting = {"ready": backlog.ready}
+                await self._at.db.run(outbox.add, WAITING, "lanes.lane.realtime", waiting, now=now)
+
+    async def wait(self) -> None:
+        """Something was committed, a call ended, or a second passed."""
+        waiting: set[asyncio.Task[object]] = {asyncio.create_task(self._heard.wait()), *self._running}
+        await asyncio.wait(waiting, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
+        for each in waiting - self._running:
+            each.cancel()
+        self._heard.clear()
+
+    async def close(self) -> None:
+        """Calls in flight were answered and saved; the stream is no longer read."""
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)
+        await asyncio.gather(*self._running, return_exceptions=True)
+        with suppress(Exception):
+            await publish_events(self._at.db)
+
+    async def _publish_blocks(self) -> None:
+        with suppress(Exception):  # Prefect is away: versions stay as they are
+            for problem in (await publish(self._at.db)).problems:
+                if str(problem) not in self._told:
+                    self._told.add(str(problem))
+                    get_run_logger().error("%s", problem)
+
+    async def _learn(self, ids: set[int]) -> None:
+        unknown = ids - self._versions.keys()
+        if unknown:
+            self._versions |= await self._at.db.run(workloads.versions, unknown)
+
+    def _finished(self, batch: asyncio.Task[object]) -> None:
+        self._running.discard(batch)
+        self._heard.set()
+        if not batch.cancelled() and (error := batch.exception()) is not None:
+            get_run_logger().error("a micro-batch broke; its claims come back when their lease ends", exc_info=error)
+
+
+@asynccontextmanager
+async def drain(at: Connections, *, standing: bool) -> AsyncIterator[Drain]:
+    """A drain with its roles; a standing one waits up to a minute to take the keeper's place over."""
+    async with AsyncExitStack() as stack:
+        heard = await stack.enter_async_context(listening(at.db.url))
+        reader = await stack.enter_async_context(RoleLock(at.db.url, Role.READER))
+        keeper = await stack.enter_async_context(RoleLock(at.db.url, Role.KEEPER))
+        if standing:
+            await keeper.take_over(within_s=60)
+        opened = Drain(at, reader, keeper, heard, await at.db.now())
+        try:
+            yield opened
+        finally:
+            await opened.close()

@@ -1,0 +1,94 @@
+"""Makes Prefect ready for Lanes: blocks, versions, schedules, automations, standing runs. Run by `lanes up`."""
+
+import asyncio
+from collections.abc import Sequence
+
+from prefect import get_client
+from prefect.blocks.core import Block
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName, FlowRunFilter
+from prefect.client.schemas.filters import FlowRunFilterState, FlowRunFilterStateType
+from prefect.exceptions import ObjectNotFound
+from prefect.states import StateType
+from pydantic import SecretStr
+
+from blocks.database import Database
+from blocks.provider import Provider
+from blocks.workload import Workload
+from lanes.samples.files import sample_workloads
+from lanes.settings import Settings
+from lanes.workload import Version
+from tasks.automations import write_automations
+from tasks.connections import BLOCK
+from tasks.publish import publish
+from tasks.schedules import write_schedules
+
+STANDING = {"answer/answer": {"wake": {"standing": True}}, "collect/collect": {}}
+BLOCK_TYPES: Sequence[type[Block]] = (Workload, Database, Provider)
+
+
+async def install() -> None:
+    """Prefect has everything of Lanes that no file of deployments can hold; what operators edited is kept."""
+    settings = Settings.read()
+    async with get_client() as client:
+        for kind in BLOCK_TYPES:
+            await kind.aregister_type_and_schema(client=client)
+        await _write_connections(settings)
+        await _write_workloads(client)
+        versions = await _publish()
+        await write_schedules(client, versions)
+        await write_automations(client)
+        for name, parameters in STANDING.items():
+            await _ensure_running(client, name, parameters)
+
+
+async def _write_connections(settings: Settings) -> None:
+    """The blocks say what the environment says; without a key in it, a provider block somebody wrote stays."""
+    if settings.database_url is not None:
+        await Database(url=settings.database_url).asave(BLOCK, overwrite=True)
+    if settings.anthropic_api_key is not None:
+        await _provider(settings, settings.anthropic_api_key).asave(BLOCK, overwrite=True)
+
+
+def _provider(settings: Settings, key: SecretStr) -> Provider:
+    given = {"base_url": settings.anthropic_base_url} if settings.anthropic_base_url else {}
+    nearby = {"poll_s": 1.0, "listing_grace_s": 5} if settings.provider_is_local else {}
+    return Provider(api_key=key, **given, **nearby)
+
+
+async def _write_workloads(client: PrefectClient) -> None:
+    """The ready-made workloads exist; one that an operator edited or has already is left alone."""
+    for name, definition in sample_workloads().items():
+        try:
+            await client.read_block_document_by_name(name, Workload.get_block_type_slug())
+        except ObjectNotFound:
+            fields = {field: value for field, value in definition.items() if field != "name"}
+            await Workload.model_validate(fields).asave(name)
+
+
+async def _publish() -> dict[str, Version]:
+    async with (await Database.aload(BLOCK)).connect() as db:
+        published = await publish(db)
+    for problem in published.problems:
+        print(problem)
+    return published.versions
+
+
+async def _ensure_running(client: PrefectClient, name: str, parameters: dict[str, object]) -> None:
+    """The deployment has a run that runs or is about to."""
+    deployment = await client.read_deployment_by_name(name)
+    alive = await client.read_flow_runs(
+        deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[deployment.name])),
+        flow_run_filter=FlowRunFilter(
+            state=FlowRunFilterState(
+                type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
+            )
+        ),
+        limit=1,
+    )
+    if not alive:
+        await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+
+
+if __name__ == "__main__":
+    asyncio.run(install())

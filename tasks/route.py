@@ -1,0 +1,37 @@
+"""The router's work: what was received gets its position, its route and its work."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from lanes.routing import decide
+from lanes.store import items, routes, workloads
+from lanes.store.database import Database
+
+MOST = 1000  # items routed in one transaction
+
+
+@task(name="route received items", cache_policy=NO_CACHE, persist_result=False)
+async def route_received(db: Database) -> int:
+    """Everything received so far is routed; the number of items. Another router at work leaves it to that one."""
+    total = 0
+    while routed := await _route_some(db):
+        total += routed
+    return total
+
+
+async def _route_some(db: Database) -> int:
+    now = await db.now()
+    async with db.transaction() as run:
+        if not await run(routes.may_route):
+            return 0
+        waiting = await run(items.received, MOST)
+        if not waiting:
+            return 0
+        versions, splits = await run(workloads.in_force), await run(workloads.splits)
+        decided = [
+            (item, version, decide(item.arrived, version, splits, now=now))
+            for item in waiting
+            for version in [versions[item.arrived.workload]]
+        ]
+        await run(routes.save, decided, now=now)
+    return len(decided)

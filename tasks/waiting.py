@@ -1,0 +1,34 @@
+"""What waits for the batch lane, and the right to submit it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from lanes.errors import LanesError
+from lanes.store import batches
+from lanes.store.signals import Role, RoleLock
+from tasks.connections import Connections
+from tasks.reconcile import reconcile_unresolved
+
+WAIT_S = 600.0
+
+
+@asynccontextmanager
+async def sole_submitter(at: Connections) -> AsyncIterator[None]:
+    """Nobody else creates batches meanwhile, and what an earlier submitter left unresolved was looked into.
+
+    Raises:
+        LanesError: another submitter took longer than ten minutes.
+    """
+    async with RoleLock(at.db.url, Role.SUBMITTER) as role:
+        if not await role.take_over(within_s=WAIT_S):
+            raise LanesError("another run has been submitting for ten minutes; see its log, then run submit again")
+        await reconcile_unresolved(at)
+        yield
+
+
+async def waiting_kinds(at: Connections, workload: str | None) -> list[batches.Kind]:
+    """The workloads and versions with work to submit. None while an unresolved create blocks the account."""
+    now = await at.db.now()
+    if await at.db.run(batches.unresolved, at.provider.account) is not None:
+        return []
+    return await at.db.run(batches.waiting_kinds, workload, now=now)
