@@ -5,7 +5,7 @@ from prefect.blocks.core import Block
 from lanes.workload import Spec
 
 
-class Workload(Block, Spec):
+class Workload(Block, Spec):  # pyright: ignore[reportIncompatibleMethodOverride]
     """One kind of AI work: instructions, output schema, models, rules and promises.
 
     Saving publishes a new version within seconds. A definition that does not validate changes nothing: the last

@@ -1,7 +1,29 @@
-"""placeholder until the snapshot lands."""
+"""The report: what the lanes did, what it cost, and what it would have cost."""
+
+from datetime import datetime, timedelta
+
 from prefect import flow
+from prefect.logging import get_run_logger
+from pydantic import BaseModel, Field
+
+from tasks.connections import database
+from tasks.report import write_report
 
 
-@flow
-async def report() -> None:
-    """Nothing yet."""
+class Period(BaseModel):
+    """Which items the report covers."""
+
+    since: datetime | None = Field(
+        default=None, title="Since", description="Items received from then on; empty covers the last hours."
+    )
+    hours: int = Field(default=24, ge=1, le=720, title="Hours", description="Used without a start, 1 to 720.")
+
+
+@flow(name="report", flow_run_name="report", persist_result=False)
+async def report(period: Period = Period()) -> str:  # noqa: B008
+    """The report of the period is the newest version of artifact `lanes-report`; its headline."""
+    async with database() as db:
+        since = period.since or await db.now() - timedelta(hours=period.hours)
+        headline = await write_report(db, since)
+    get_run_logger().info("%s", headline)
+    return headline

@@ -5,9 +5,11 @@ import sys
 from cyclopts import App
 
 from lanes.commands import stand
+from lanes.commands.run import run
+from lanes.commands.submit import submit
 
 app = App(name="lanes", help="Answers LLM work now, or cheaply later.", result_action="return_value")
-for command in (stand.up, stand.down, stand.status, stand.doctor):
+for command in (stand.up, stand.down, stand.status, stand.doctor, run, submit):
     app.command(command)
 
 

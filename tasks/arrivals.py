@@ -28,6 +28,7 @@ DOOR = "event"
 PREFIX = "lanes.workload."
 OVERLAP = timedelta(seconds=30)  # stored events appear late: the server flushes every few seconds
 SWEEP_EVERY_S = 10.0
+PAGE = 50  # the most stored events the server gives at once
 MOST = 500  # events admitted in one transaction
 REMEMBERED = 50_000  # event ids, to leave a stored event that was streamed before
 
@@ -72,11 +73,11 @@ class ArrivalReader:
         known = await self._db.run(watermarks.seen_until, watermarks.ARRIVALS)
         wanted = EventFilter(
             event=EventNameFilter(name=[ARRIVED]),
-            occurred=EventOccurredFilter(since=(known or began) - OVERLAP),
+            occurred=EventOccurredFilter.model_validate({"since": (known or began) - OVERLAP}),
             order=EventOrder.ASC,
         )  # pyright: ignore[reportCallIssue]
         async with get_client() as client:
-            page = await client.read_events(wanted)
+            page = await client.read_events(wanted, limit=PAGE)
             while page.events:
                 await self._admit(page.events)
                 following = await page.get_next_page(client)

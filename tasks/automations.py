@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
-from prefect.states import StateType
 
 BROKEN = {"prefect.flow-run.Crashed", "prefect.flow-run.Failed"}
 ENDED = {"prefect.flow-run.Completed", "prefect.flow-run.Cancelled", *BROKEN}
@@ -38,7 +38,7 @@ async def _replacing(client: PrefectClient, declared: dict[str, Any]) -> Automat
             threshold=1,
             within=timedelta(seconds=10),
         ),
-        actions=[RunDeployment(deployment_id=deployment.id, parameters=declared["parameters"])],
+        actions=[RunDeployment.model_validate({"deployment_id": deployment.id, "parameters": declared["parameters"]})],
     )
 
 
@@ -60,7 +60,7 @@ def _silent_runs() -> AutomationCore:
             threshold=1,
             within=SILENT_AFTER,
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat for 90 seconds")],
+        actions=[ChangeFlowRunState.model_validate({"state": StateType.CRASHED, "message": "no heartbeat for 90 seconds"})],
     )
 
 

@@ -28,7 +28,9 @@ def _event(each: outbox.Outgoing) -> Event:
     resource = Resource.model_validate(
         {"prefect.resource.id": each.resource, "prefect.resource.name": each.resource.removeprefix("lanes.workload.")}
     )
-    return Event(id=each.id, event=each.event, occurred=each.occurred_at, resource=resource, payload=each.payload)
+    return Event.model_validate(
+        {"id": each.id, "event": each.event, "occurred": each.occurred_at, "resource": resource, "payload": each.payload}
+    )
 
 
 async def _post(events: list[Event]) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from prefect.deployments import run_deployment
+from prefect.deployments import arun_deployment
 
 from lanes.settings import Settings
 from lanes.store import items, outbox, outcomes, work
@@ -58,7 +58,7 @@ class Sweeper:
 
 async def _submit_early(workload: str, now: datetime) -> None:
     """A run of `submit` was asked for, at most once a minute."""
-    await run_deployment(
+    await arun_deployment(
         SUBMIT,
         parameters={"departure": {"workload": workload}},
         idempotency_key=f"deadline {workload} {now:%Y-%m-%dT%H:%M}",

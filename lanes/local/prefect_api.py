@@ -2,7 +2,7 @@
 
 import base64
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -93,6 +93,19 @@ class PrefectApi:
         """(type slug, name) of every block that somebody named."""
         page = self._post("block_documents/filter", {"limit": PAGE, "include_secrets": False})
         return [(str(b["block_type"]["slug"]), str(b["name"])) for b in page if b.get("name")]
+
+    def emit(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """The events are with the server, in one request. It answers before it has stored them."""
+        self._send("POST", "events", list(events))
+
+    def run(self, flow: str, deployment: str, parameters: Mapping[str, Any]) -> str:
+        """A run of the deployment was asked for; its id."""
+        found = self._get(f"deployments/name/{flow}/{deployment}")
+        return str(self._post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"])
+
+    def run_state(self, run_id: str) -> str:
+        """The type of a flow run's state, for example RUNNING or COMPLETED."""
+        return str(self._get(f"flow_runs/{run_id}")["state_type"])
 
     def _get(self, path: str) -> Any:
         return self._send("GET", path).json()

@@ -75,7 +75,9 @@ class Site:
         said = info.environment()
         if self.database_url is not None:
             said["LANES_DATABASE_URL"] = self.database_url
-        return self.base_environment() | said | more
+        # Flow runs are started as `python -m prefect.engine`: that must be the Python that runs us.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        return self.base_environment() | said | {"PATH": path} | more
 
     def ensure(
         self,

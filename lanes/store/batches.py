@@ -183,11 +183,10 @@ def open_batches(connection: Connection, *, account: str | None = None) -> list[
 
 def owned_ids(connection: Connection, candidates: Sequence[str]) -> set[str]:
     """Which of these provider batches some batch of ours owns."""
-    return set(
-        connection.execute(
-            select(batch.c.provider_batch_id).where(batch.c.provider_batch_id.in_(list(candidates)))
-        ).scalars()
+    rows = connection.execute(
+        select(batch.c.provider_batch_id).where(batch.c.provider_batch_id.in_(list(candidates)))
     )
+    return {row.provider_batch_id for row in rows if row.provider_batch_id is not None}
 
 
 def progress(connection: Connection, batch_id: int, *, processed: int) -> None:

@@ -1,7 +1,7 @@
 """Items: admission through the database's own door, refusals, labels, and what waits for the router."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -125,11 +125,12 @@ def position(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(update(item).where(item.c.id == numbered.c.id).values(position=numbered.c.position))
 
 
-def label(connection: Connection, workload: str, key: str, expected: dict[str, Any], source: str) -> str:
-    """`labeled`, or why not: `unknown_item`, `malformed`."""
-    return connection.execute(
-        select(func.lanes.label(workload, key, literal(json.dumps(expected)).cast(JSONB), source))
-    ).scalar_one()
+def label(connection: Connection, workload: str, expected: Mapping[str, dict[str, Any]], *, source: str) -> None:
+    """What is right is known for these items, by key; keys without an item are passed over."""
+    if not expected:
+        return
+    right = func.jsonb_each(literal(json.dumps(expected)).cast(JSONB)).table_valued(column("key"), column("value"))
+    connection.execute(select(func.lanes.label(workload, right.c.key, right.c.value, source))).all()
 
 
 def cancel(connection: Connection, workload: str, key: str) -> str:

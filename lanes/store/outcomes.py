@@ -77,13 +77,14 @@ def _locked(connection: Connection, attempts: Sequence[Attempt]) -> dict[int, "_
     for row in rows:
         if row.item_id not in items:
             current = outputs.get(row.result_id)
-            same = current is not None and current.revision == row.newest
+            if current is not None and current.revision != row.newest:
+                current = None
             items[row.item_id] = _Item(
                 settled=row.settled_at is not None,
                 canceled=row.canceled_at is not None,
                 answered=row.answered_at is not None,
-                provisional_id=current.id if same else None,
-                provisional=current.output if same else None,
+                provisional_id=current and current.id,
+                provisional=current and current.output,
             )
     return {row.id: _Row(row, items[row.item_id]) for row in rows}
 

@@ -14,7 +14,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 ONE_AT_A_TIME = 7_016_001  # advisory lock: two upgrades at once run one after the other
 
 
-def _config() -> Config:
+def config() -> Config:
     return Config(CHECKOUT / "alembic.ini")
 
 
@@ -24,9 +24,9 @@ def upgrade(url: str) -> None:
     try:
         with engine.begin() as connection:
             connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
-            config = _config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            settings = config()
+            settings.attributes["connection"] = connection
+            command.upgrade(settings, "head")
     finally:
         engine.dispose()
 
@@ -34,6 +34,6 @@ def upgrade(url: str) -> None:
 def pending(connection: Connection) -> list[str]:
     """The migrations that this code has and the database has not, oldest first."""
     have = MigrationContext.configure(connection, opts={"version_table_schema": SCHEMA}).get_current_revision()
-    script = ScriptDirectory.from_config(_config())
+    script = ScriptDirectory.from_config(config())
     missing = [revision.revision for revision in script.iterate_revisions("head", have or "base")]
     return list(reversed(missing))

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import IntEnum
+from typing import LiteralString
 
 import psycopg
 from sqlalchemy import Connection, text
@@ -17,7 +18,7 @@ HOLDERS = """
      where locktype = 'advisory' and granted and classid = :class and objid = :role
        and database = (select oid from pg_database where datname = current_database())
 """
-WAITERS = """
+WAITERS: LiteralString = """
     select exists (select from pg_locks
      where locktype = 'advisory' and not granted and classid = %s and objid = %s
        and database = (select oid from pg_database where datname = current_database()))
@@ -94,9 +95,9 @@ class RoleLock:
         """Whether somebody waits to take the role over."""
         return await self._ask(WAITERS)
 
-    async def _ask(self, query: str) -> bool:
+    async def _ask(self, query: LiteralString) -> bool:
         assert self._connection is not None
-        cursor = await self._connection.execute(query, (CLASS, int(self._role)))  # pyright: ignore[reportArgumentType]
+        cursor = await self._connection.execute(query, (CLASS, int(self._role)))
         row = await cursor.fetchone()
         return bool(row and row[0])
 

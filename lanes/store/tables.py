@@ -68,7 +68,7 @@ class VersionColumns(TypedColumns):
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     number: Named[int] = Column(Integer, comment="1, 2, 3 ... within the workload")
     hash: Named[str] = Column(Text, comment="SHA-256 of the canonical definition")
-    spec: Named[dict[str, Any]] = Column(JSONB, comment="Instructions, schema, models, rules, promises")
+    spec: Named[Any] = Column(JSONB, comment="Instructions, schema, models, rules, promises")
     published_at: Named[datetime] = Column(Moment)
 
 
@@ -101,7 +101,7 @@ class ItemColumns(TypedColumns):
     id = _id()
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     key: Named[str] = Column(Text, comment="Names the item within its workload")
-    payload: Named[dict[str, Any]] = Column(JSONB, comment="The newest revision of the input")
+    payload: Named[Any] = Column(JSONB, comment="The newest revision of the input")
     content_hash: Named[bytes] = Column(LargeBinary, comment="SHA-256 of the first payload: same key, same content?")
     revision: Named[int] = Column(Integer, server_default=text("0"), comment="0, then one more per amendment")
     consumer: Named[str | None] = Column(Text, comment="Who reads the result")
@@ -161,7 +161,7 @@ class BatchColumns(TypedColumns):
     model: Named[str] = Column(Text)
     state: Named[str] = Column(Text, comment="intended, submitted, ended, collected, held or released")
     requests: Named[int] = Column(Integer)
-    items: Named[int] = Column(Integer)
+    items: Named[int] = Column(Integer)  # pyright: ignore[reportIncompatibleMethodOverride]
     bytes: Named[int] = Column(BigInteger, comment="Size of the request bodies, as JSON")
     body_hash: Named[str] = Column(Text, comment="SHA-256 of the request bodies")
     provider_batch_id: Named[str | None] = Column(Text, unique=True)
@@ -250,7 +250,9 @@ class ResponseColumns(TypedColumns):
     purpose: Named[str] = Column(Text)
     model: Named[str] = Column(Text)
     batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id))
-    items: Named[int] = Column(Integer, comment="How many items shared the call")
+    items: Named[int] = Column(  # pyright: ignore[reportIncompatibleMethodOverride]
+        Integer, comment="How many items shared the call"
+    )
     input_tokens: Named[int] = Column(Integer)
     output_tokens: Named[int] = Column(Integer)
     cache_read_tokens: Named[int] = Column(Integer)
@@ -309,7 +311,7 @@ class ResultColumns(TypedColumns):
     standing: Named[str] = Column(Text)
     generation: Named[int] = Column(Integer)
     revision: Named[int] = Column(Integer)
-    output: Named[dict[str, Any]] = Column(JSONB)
+    output: Named[Any] = Column(JSONB)
     message_id: Named[str | None] = Column(Text)
     created_at: Named[datetime] = Column(Moment)
 
@@ -361,7 +363,7 @@ rejected = Table(
 class LabelColumns(TypedColumns):
     id = _id()
     item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
-    expected: Named[dict[str, Any]] = Column(JSONB, comment="Output fields and what was right")
+    expected: Named[Any] = Column(JSONB, comment="Output fields and what was right")
     source: Named[str] = Column(Text, comment="Who says so")
     labeled_at: Named[datetime] = Column(Moment)
 
@@ -373,11 +375,26 @@ label = Table(
 )  # fmt: skip
 
 
+class ReadColumns(TypedColumns):
+    id = _id()
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    reader: Named[str] = Column(Text, comment="Who asked")
+    result_id: Named[int | None] = Column(BigInteger, ForeignKey(result.c.id), comment="Null: there was none yet")
+    read_at: Named[datetime] = Column(Moment)
+
+
+read = Table(
+    "read", metadata, ReadColumns,
+    Index(None, "item_id"), Index(None, "reader", "read_at"),
+    comment="The consumption ledger: a reader took a result",
+)  # fmt: skip
+
+
 class OutboxColumns(TypedColumns):
     id: Named[Any] = Column(Uuid, primary_key=True, server_default=func.uuidv7(), comment="The event's id in Prefect")
     event: Named[str] = Column(Text)
     resource: Named[str] = Column(Text)
-    payload: Named[dict[str, Any]] = Column(JSONB)
+    payload: Named[Any] = Column(JSONB)
     occurred_at: Named[datetime] = Column(Moment)
 
 

@@ -41,7 +41,9 @@ async def worker(host: str, port: int, places: list[int]) -> None:
     reader, writer = await asyncio.open_connection(host, port)
     for place in places:
         body = json.dumps(params_of(place)).encode()
-        head = f"POST /v1/messages HTTP/1.1\r\nhost: {host}:{port}\r\nx-api-key: x\r\ncontent-length: {len(body)}\r\n\r\n"
+        head = (
+            f"POST /v1/messages HTTP/1.1\r\nhost: {host}:{port}\r\nx-api-key: x\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
         writer.write(head.encode() + body)
         answer = await reader.readuntil(b"\r\n\r\n")
         length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
@@ -81,7 +83,10 @@ def batch_times(url: str, pid: int, count: int) -> None:
     ended = time.perf_counter()
     lines = call(batch["results_url"]).count(b"\n")
     read = time.perf_counter()
-    print(f"batch of {count} ({len(body) >> 20} MB): create {created - started:.2f} s, end {ended - created:.2f} s,", end=" ")
+    print(
+        f"batch of {count} ({len(body) >> 20} MB): create {created - started:.2f} s, end {ended - created:.2f} s,",
+        end=" ",
+    )
     print(f"results {read - ended:.2f} s ({lines} lines); RSS {before} MB before, peak {memory_mb(pid, 'VmHWM')} MB")
 
 

@@ -6,13 +6,15 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from anthropic import Anthropic, AsyncAnthropic
+from anthropic.types.messages import MessageBatch
 
 TICKET_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -49,6 +51,18 @@ class Endpoint:
 
     def bill(self) -> Any:
         return self.control("GET", "bill")
+
+    def reset(self, **settings: object) -> None:
+        """No fault rules, batches end at once, no limit; or other settings."""
+        self.control("DELETE", "faults")
+        usual = {"turnaround_s": 0, "latency_s": 0, "requests_per_minute": None}
+        self.control("POST", "settings", {**usual, **settings})
+
+    def ended(self, batch_id: str) -> MessageBatch:
+        """The batch, once it has ended."""
+        client = self.client()
+        until(lambda: client.messages.batches.retrieve(batch_id).processing_status == "ended")
+        return client.messages.batches.retrieve(batch_id)
 
     def responses_about(self, text: str) -> int:
         return self.control("GET", f"texts?contains={quote(text)}")["responses"]
@@ -103,3 +117,11 @@ def asking(text: str, *, schema: dict[str, Any] | None = TICKET_SCHEMA, **fields
 def batch_of(texts: list[str], **fields: Any) -> list[dict[str, Any]]:
     """Batch requests `c0`, `c1`, ... about texts."""
     return [{"custom_id": f"c{place}", "params": asking(text, **fields)} for place, text in enumerate(texts)]
+
+
+def until(condition: Callable[[], object], *, within_s: float = 20) -> None:
+    """Return once the condition holds."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not so within {within_s} s"
+        time.sleep(0.01)

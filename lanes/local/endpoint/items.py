@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 _ITEM = re.compile(r'<item id="([^"]*)">\n?(.*?)\n?</item>', re.DOTALL)
 _HISTORY = re.compile(r"<history>(.*?)</history>", re.DOTALL)
+_FIELD = re.compile(r"^<(?P<name>[A-Za-z_][\w-]*)>(?P<value>.*?)</(?P=name)>$", re.DOTALL | re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n")
 SENTENCE_CHARACTERS = 160
 
@@ -28,9 +29,15 @@ class Item:
 def read_item(text: str, id: str | None = None) -> Item:
     """The item in a text, its `<history>` blocks set apart."""
     if "<history>" not in text:
-        return Item(text.strip(), "", id)
-    history = "\n".join(part.strip() for part in _HISTORY.findall(text))
-    return Item(_HISTORY.sub("", text).strip(), history, id)
+        return Item(_said(text), "", id)
+    history = "\n".join(_said(part) for part in _HISTORY.findall(text))
+    return Item(_said(_HISTORY.sub("", text)), history, id)
+
+
+def _said(text: str) -> str:
+    """The longest of the text's tagged fields, because that is what was said; a text without tags as it is."""
+    fields = [match["value"] for match in _FIELD.finditer(text)]
+    return max(fields, key=len).strip() if fields else text.strip()
 
 
 def read_pack(text: str) -> list[Item]:

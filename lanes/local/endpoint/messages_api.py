@@ -84,10 +84,10 @@ class MessagesApi:
                 raise rule.error()
             if rule.kind == "stall":
                 generation = self._faults.generation
-                while self._faults.generation == generation:
-                    if request.gone():
-                        raise Dropped
+                while self._faults.generation == generation and not request.gone():
                     await asyncio.sleep(STALL_LOOK_S)
+                if request.gone():
+                    raise Dropped
 
 
 def _streamed(chunks: AsyncIterator[bytes], *, stream: bool) -> Answer:

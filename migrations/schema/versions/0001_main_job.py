@@ -322,6 +322,20 @@ def upgrade() -> None:
     schema='lanes',
     comment='Which work each request of a batch carries; kept so that late results find their items'
     )
+    op.create_table('read',
+    sa.Column('id', sa.BigInteger(), sa.Identity(always=True), nullable=False),
+    sa.Column('item_id', sa.BigInteger(), nullable=False),
+    sa.Column('reader', sa.Text(), nullable=False, comment='Who asked'),
+    sa.Column('result_id', sa.BigInteger(), nullable=True, comment='Null: there was none yet'),
+    sa.Column('read_at', sa.DateTime(timezone=True), nullable=False),
+    sa.ForeignKeyConstraint(['item_id'], ['lanes.item.id'], name=op.f('fk_read_item_id')),
+    sa.ForeignKeyConstraint(['result_id'], ['lanes.result.id'], name=op.f('fk_read_result_id')),
+    sa.PrimaryKeyConstraint('id', name=op.f('pk_read')),
+    schema='lanes',
+    comment='The consumption ledger: a reader took a result'
+    )
+    op.create_index(op.f('ix_read_item_id'), 'read', ['item_id'], unique=False, schema='lanes')
+    op.create_index(op.f('ix_read_reader_read_at'), 'read', ['reader', 'read_at'], unique=False, schema='lanes')
     _run_file('0001_functions.sql')
     _run_file('0001_views.sql')
 

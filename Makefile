@@ -1,0 +1,42 @@
+# The two commands: `make run` and `make test`. Both set everything up first.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+NAME ?= queue
+export PYTHONDONTWRITEBYTECODE =
+
+.PHONY: setup run test test-all check bench clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml uv.lock
+	@echo "Setting up $(VENV): Python packages from the lock file, compiled once"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Lanes needs Python 3.11 or newer with venv; set PYTHON=..." >&2; exit 1; }
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv sync --quiet --frozen --compile-bytecode --python $(BIN)/python
+	@touch $@
+
+run: setup
+	@$(BIN)/lanes run $(ARGS)
+
+test: setup
+	@$(BIN)/pytest -q -m "not slow" $(ARGS)
+
+test-all: setup
+	@$(BIN)/pytest -q $(ARGS)
+
+check: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m tests.check_migrations
+
+bench: setup
+	@$(BIN)/uv sync --quiet --frozen --group bench --python $(BIN)/python
+	@$(BIN)/python -m tests.benchmarks.$(NAME) $(ARGS)
+
+clean:
+	@if [ -x $(BIN)/lanes ]; then $(BIN)/lanes down; fi
+	@rm -rf .lanes .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,157 @@
+"""For programs that send items and read results, in a process of their own: sync, or async with an `a` in front.
+
+    from lanes import client
+    client.submit("tickets", {"text": "..."}, key="t-1", urgent=True)
+    client.wait("tickets", "t-1", reader="support-desk", timeout_s=10)
+
+The address comes from `LANES_DATABASE_URL`, else from the stand of this checkout (`lanes up`).
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Engine
+
+from lanes.errors import Refused, SetupError
+from lanes.item import Submission, read_submission
+from lanes.settings import Settings
+from lanes.store import items, results
+from lanes.store.database import clock, engine
+from lanes.store.items import Admission
+from lanes.store.results import Result
+
+DOOR = "client"
+POLL_S = 0.1
+CHUNK = 500  # items admitted in one transaction
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of one input: `outcome` is accepted, duplicate, or the reason of a refusal."""
+
+    key: str
+    outcome: str
+    detail: str | None = None
+
+
+def database_url() -> str:
+    """Where the items are.
+
+    Raises:
+        SetupError: neither the environment nor a stand says so.
+    """
+    settings = Settings.read()
+    if settings.database_url is not None:
+        return settings.database_url.get_secret_value()
+    from lanes.local.info import load_info  # only where no address is given
+
+    info = load_info(Path(settings.home).resolve())
+    url = info.environment().get("LANES_DATABASE_URL") if info else None
+    if url is None:
+        raise SetupError("no database is known: run `lanes up`, or set LANES_DATABASE_URL")
+    return url
+
+
+def submit(workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Any) -> Sent:
+    """The item exists, or the refusal says why not. `fields` are those of an event: due_at, due_in_s, urgent ...
+
+    Raises:
+        Refused: a field is malformed.
+    """
+    return submit_many(workload, [{"payload": dict(payload), "key": key, **fields}])[0]
+
+
+def submit_many(workload: str, inputs: Iterable[Mapping[str, Any]], *, door: str = DOOR) -> list[Sent]:
+    """What became of each input, in order; admitted 500 to a transaction.
+
+    Raises:
+        Refused: a field of an input is malformed; the inputs before it are admitted.
+    """
+    sent: list[Sent] = []
+    with _connected() as pool:
+        for chunk in _chunks(inputs):
+            with pool.begin() as connection:
+                now = clock(connection)
+                asked = [_read(workload, fields, now) for fields in chunk]
+                sent += [_sent(s, a) for s, a in zip(asked, items.admit(connection, asked, door=door, now=now))]
+    return sent
+
+
+def read_result(workload: str, key: str, *, reader: str) -> Result | None:
+    """The item's current result, None while there is none; the read is recorded."""
+    with _connected() as pool, pool.begin() as connection:
+        return results.read(connection, workload, key, reader=reader)
+
+
+def wait(workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False) -> Result | None:
+    """The item's result as soon as there is one (`settled`: an authoritative one); the read is recorded.
+
+    None when `timeout_s` seconds passed first.
+    """
+    until = time.monotonic() + timeout_s
+    with _connected() as pool:
+        while True:
+            with pool.begin() as connection:
+                current = results.current(connection, workload, key)
+                if current is not None and (current.is_settled or not settled):
+                    return results.read(connection, workload, key, reader=reader)
+            if time.monotonic() >= until:
+                return None
+            time.sleep(POLL_S)
+
+
+async def asubmit(workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Any) -> Sent:
+    """As `submit`."""
+    return await asyncio.to_thread(submit, workload, payload, key=key, **fields)
+
+
+async def asubmit_many(workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
+    """As `submit_many`."""
+    return await asyncio.to_thread(submit_many, workload, inputs)
+
+
+async def aread_result(workload: str, key: str, *, reader: str) -> Result | None:
+    """As `read_result`."""
+    return await asyncio.to_thread(read_result, workload, key, reader=reader)
+
+
+async def await_result(
+    workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
+) -> Result | None:
+    """As `wait`."""
+    return await asyncio.to_thread(wait, workload, key, reader=reader, timeout_s=timeout_s, settled=settled)
+
+
+@contextmanager
+def _connected() -> Iterator[Engine]:
+    pool = engine(database_url())
+    try:
+        yield pool
+    finally:
+        pool.dispose()
+
+
+def _read(workload: str, fields: Mapping[str, Any], now: datetime) -> Submission:
+    return read_submission(workload, fields, place=str(fields.get("key") or uuid4()), sent_at=now.astimezone(UTC))
+
+
+def _sent(asked: Submission, admission: Admission) -> Sent:
+    return Sent(asked.key or asked.place, admission.outcome, admission.detail)
+
+
+def _chunks(inputs: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
+    chunk: list[Mapping[str, Any]] = []
+    for each in inputs:
+        chunk.append(each)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk

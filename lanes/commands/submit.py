@@ -1,0 +1,70 @@
+"""`lanes submit`: a file through the file door."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import Progress
+
+from lanes import client
+from lanes.commands.stand import AsJson
+from lanes.errors import SetupError
+from lanes.filedoor import BadLine, Layout, count_lines
+from lanes.store.database import clock, engine
+from lanes.store.filedoor import admit_file
+
+SHOWN = 20
+
+
+def submit(
+    file: Path,
+    *,
+    workload: str,
+    field: Annotated[str | None, Parameter(help="Column or field that holds the text.")] = None,
+    label: Annotated[str | None, Parameter(help="Column that says what is right.")] = None,
+    key: Annotated[str | None, Parameter(help="Column that names the item; else file name and line.")] = None,
+    occurred_at: Annotated[str | None, Parameter(help="Column with the event time, ISO 8601.")] = None,
+    lane: Annotated[Literal["realtime", "batch"] | None, Parameter(help="Pins every line to a lane.")] = None,
+    consumer: Annotated[str | None, Parameter(help="Who reads the results.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Submit every line of a JSONL or CSV file as an item.
+
+    A line is an event's payload ({"key", "payload", "due_at", ...}), or with --field a row whose column holds the
+    text. A bad line is reported with its number and kept in lanes.rejected_log; the others are admitted.
+    Exit code 0 all admitted, 1 some refused, 2 the file cannot be read at all.
+    """
+    if not file.is_file():
+        print(f'there is no file "{file}"', file=sys.stderr)
+        return 2
+    layout = Layout(field=field, label=label, key=key, occurred_at=occurred_at, lane=lane, consumer=consumer)
+    outcomes: Counter[str] = Counter()
+    bad: list[BadLine] = []
+    try:
+        pool = engine(client.database_url())
+        with pool.begin() as connection:
+            now = clock(connection)
+        with Progress(console=Console(stderr=True), transient=True) as bars:
+            bar = bars.add_task(file.name, total=count_lines(file))
+            for admitted in admit_file(pool, file, workload, layout, now=now):
+                outcomes += admitted.outcomes
+                bad += admitted.bad
+                bars.update(bar, completed=sum(outcomes.values()))
+        pool.dispose()
+    except (ValueError, SetupError) as error:
+        print(str(error), file=sys.stderr)
+        return 2
+    if as_json:
+        lines = [{"place": b.place, "reason": b.reason, "detail": b.detail} for b in bad]
+        print(json.dumps({"outcomes": outcomes, "refused": lines}, indent=2))
+    else:
+        print(", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items())) or "no lines")
+        for each in bad[:SHOWN]:
+            print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
+        if len(bad) > SHOWN:
+            print(f"... and {len(bad) - SHOWN} more in lanes.rejected_log", file=sys.stderr)
+    return 1 if bad else 0

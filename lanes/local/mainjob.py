@@ -1,0 +1,165 @@
+"""The main job: items in, answered now or in a batch, settled, reported."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from lanes.filedoor import BadLine, Layout
+from lanes.local.prefect_api import PrefectApi
+from lanes.local.samples_sender import Sample, samples, send
+from lanes.snapshot import Snapshot
+from lanes.store import items, snapshot
+from lanes.store.database import clock
+from lanes.store.filedoor import admit_file
+
+POLL_S = 0.3
+STALLED_AFTER_S = 180.0  # without any change
+RESEND_AFTER_S = 15.0  # events that were not admitted by then are sent again
+SUBMIT_AGAIN_S = 5.0
+OVER = {"settled", "failed", "canceled"}
+
+Said = Callable[[str, int, int], None]  # (what, done, of all)
+
+
+@dataclass
+class Sent:
+    """What this run sent, and what its doors said."""
+
+    keys: dict[str, list[str]] = field(default_factory=dict)  # by workload
+    outcomes: Counter[str] = field(default_factory=Counter)
+    bad: list[BadLine] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return sum(map(len, self.keys.values()))
+
+
+class MainJob:
+    """One run of the main job against a stand that is up. `said` hears of its progress."""
+
+    def __init__(self, pool: Engine, api: PrefectApi, said: Said) -> None:
+        self._pool, self._api, self._said = pool, api, said
+
+    def now(self) -> datetime:
+        """The database's time."""
+        with self._pool.begin() as connection:
+            return clock(connection)
+
+    def send_samples(self) -> Sent:
+        """Every ready-made item was admitted through the event door; what the server dropped was sent again."""
+        now = self.now()
+        mine = samples(f"{now:%m%d-%H%M%S}", now=now)
+        sent = Sent()
+        for each in mine:
+            sent.keys.setdefault(each.workload, []).append(each.key)
+        waiting, began = mine, time.monotonic()
+        for done in send(self._api, waiting, now=now):
+            self._said("sent as events", done, len(mine))
+        while waiting:
+            time.sleep(POLL_S)
+            waiting = self._not_admitted(waiting)
+            self._said("admitted", len(mine) - len(waiting), len(mine))
+            if waiting and time.monotonic() - began > RESEND_AFTER_S:
+                began = time.monotonic()
+                list(send(self._api, waiting, now=self.now()))
+        sent.outcomes["accepted"] = len(mine)
+        with self._pool.begin() as connection:
+            for workload in sent.keys:
+                right = {each.key: each.expected for each in mine if each.workload == workload and each.expected}
+                items.label(connection, workload, right, source="samples")
+        return sent
+
+    def send_file(self, path: Path, workload: str, layout: Layout, *, lines: int) -> Sent:
+        """Every line was admitted through the file door, or refused with its number and reason."""
+        sent = Sent()
+        for admitted in admit_file(self._pool, path, workload, layout, now=self.now()):
+            sent.keys.setdefault(workload, []).extend(admitted.keys)
+            sent.outcomes += admitted.outcomes
+            sent.bad += admitted.bad
+            self._said("read", sent.total + len(sent.bad), lines)
+        return sent
+
+    def follow(self, sent: Sent) -> Counter[str]:
+        """The states of the run's items when all of them are over, or when nothing has moved for three minutes."""
+        states, moved, submitted = Counter[str](), time.monotonic(), 0.0
+        while True:
+            before, states = states, self._states(sent)
+            self._said("settled", sum(states[s] for s in OVER), sent.total)
+            if sum(states[s] for s in OVER) >= sent.total:
+                return states
+            if states != before:
+                moved = time.monotonic()
+            if time.monotonic() - moved > STALLED_AFTER_S:
+                return states
+            if time.monotonic() - submitted > SUBMIT_AGAIN_S and self._batch_waits_alone():
+                self._api.run("submit", "submit", {"departure": {}})
+                submitted = time.monotonic()
+            time.sleep(POLL_S)
+
+    def received_since(self, sent: Sent) -> datetime:
+        """When the first of the run's items was received: earlier than the run where a file was sent before."""
+        with self._pool.begin() as connection:
+            return connection.execute(
+                text("select coalesce(min(received_at), clock_timestamp()) from lanes.item where key = any(:keys)"),
+                {"keys": [key for keys in sent.keys.values() for key in keys]},
+            ).scalar_one()
+
+    def snapshot(self, since: datetime) -> Snapshot:
+        """The figures of everything received from `since` on."""
+        with self._pool.begin() as connection:
+            return snapshot.take(connection, since=since, now=clock(connection))
+
+    def publish_report(self, since: datetime) -> str:
+        """The report's run was asked for: it writes the artifact. Its id."""
+        return self._api.run("report", "report", {"period": {"since": since.isoformat()}})
+
+    def wait_for_run(self, run_id: str, *, within_s: float = 60) -> str:
+        """The type of the run's state when it ended, or when the time was up."""
+        until = time.monotonic() + within_s
+        while True:
+            state = self._api.run_state(run_id)
+            if state in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") or time.monotonic() > until:
+                return state
+            time.sleep(POLL_S)
+
+    def _not_admitted(self, waiting: Sequence[Sample]) -> list[Sample]:
+        with self._pool.begin() as connection:
+            found = connection.execute(
+                text("select workload, key from lanes.item where key = any(:keys)"),
+                {"keys": [each.key for each in waiting]},
+            )
+            admitted = {(row.workload, row.key) for row in found}
+        return [each for each in waiting if (each.workload, each.key) not in admitted]
+
+    def _states(self, sent: Sent) -> Counter[str]:
+        states: Counter[str] = Counter()
+        with self._pool.begin() as connection:
+            for workload, keys in sent.keys.items():
+                rows = connection.execute(
+                    text(
+                        "select state, count(*) as items from lanes.item_status"
+                        " where workload = :workload and key = any(:keys) group by state"
+                    ),
+                    {"workload": workload, "keys": keys},
+                )
+                for row in rows:
+                    states[row.state] += row.items
+        return states
+
+    def _batch_waits_alone(self) -> bool:
+        """Batch work is ready, real-time has nothing left that would add to it, and no batch is being created."""
+        with self._pool.begin() as connection:
+            return connection.execute(
+                text(
+                    "select exists (select from lanes.work where state = 'ready' and lane = 'batch')"
+                    " and not exists (select from lanes.work where state in ('ready', 'claimed') and lane = 'realtime')"
+                    " and not exists (select from lanes.item where position is null and canceled_at is null)"
+                    " and not exists (select from lanes.batch where state = 'intended')"
+                )
+            ).scalar_one()
+

@@ -1,0 +1,177 @@
+"""What is true of the lanes at one moment: the one set of figures behind the report, `lanes status` and the artifact."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from lanes.words import Lane
+
+
+@dataclass(frozen=True)
+class LaneFigures:
+    """One lane of one workload over the period. Latency is received to answered, in seconds; None without answers."""
+
+    workload: str
+    lane: Lane
+    items: int  # that were routed here
+    answered: int  # results that came from here
+    p50_s: float | None
+    p95_s: float | None
+    p99_s: float | None
+    per_minute: float  # answers per minute between the first and the last of them
+    attempts: int
+    failed_attempts: int
+    cost_usd: Decimal
+
+    @property
+    def failure_share(self) -> float:
+        """Failed attempts of all, 0 to 1."""
+        return self.failed_attempts / self.attempts if self.attempts else 0.0
+
+    @property
+    def usd_per_1000(self) -> Decimal | None:
+        """Cost of a thousand answers, None without answers."""
+        return self.cost_usd / self.answered * 1000 if self.answered else None
+
+
+@dataclass(frozen=True)
+class CostFigures:
+    """What a workload cost, and what it would have cost on one lane alone.
+
+    The alternatives are each item's estimate at routing, scaled by how the estimates of the lanes in use compared
+    with what was billed.
+    """
+
+    workload: str
+    actual_usd: Decimal
+    all_realtime_usd: Decimal
+    all_batch_usd: Decimal
+    unknown_usd: Decimal  # the most that calls without an answer can have cost, not in actual_usd
+
+
+@dataclass(frozen=True)
+class StateFigures:
+    """How many items of a workload stand where."""
+
+    workload: str
+    state: str
+    items: int
+
+
+@dataclass(frozen=True)
+class RouteFigures:
+    """How many decisions fell for one reason."""
+
+    workload: str
+    lane: Lane
+    reason: str
+    items: int
+
+
+@dataclass(frozen=True)
+class BatchFigures:
+    """One batch: counts are items, `processed` of `requests` are the provider's."""
+
+    batch_id: int
+    workload: str
+    model: str
+    state: str
+    requests: int
+    processed: int
+    items: int
+    succeeded: int
+    invalid: int
+    errored: int
+    canceled: int
+    expired: int
+    missing: int
+    intended_at: datetime
+    submitted_at: datetime | None
+    expected_end_at: datetime | None
+    ended_at: datetime | None
+    collected_at: datetime | None
+    note: str | None
+
+
+@dataclass(frozen=True)
+class AgreementFigures:
+    """How often authoritative results agreed with the provisional ones they replaced."""
+
+    workload: str
+    compared: int
+    corrected: int
+
+    @property
+    def agreement(self) -> float | None:
+        """Share that agreed, 0 to 1; None without a comparison."""
+        return 1 - self.corrected / self.compared if self.compared else None
+
+
+@dataclass(frozen=True)
+class AccuracyFigures:
+    """How often labelled fields were right, with the 95 % Wilson interval, 0 to 1."""
+
+    workload: str
+    lane: Lane
+    version: int
+    field: str
+    labels: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An item that got no answer, or whose authoritative pass failed."""
+
+    workload: str
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class RefusalFigures:
+    """How many inputs the doors refused for one reason."""
+
+    workload: str
+    reason: str
+    inputs: int
+
+
+@dataclass(frozen=True)
+class MinuteFigures:
+    """One minute of one lane, for the charts."""
+
+    lane: Lane
+    minute: datetime
+    items: int
+    p95_s: float
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All figures of the period from `since` to `taken_at`."""
+
+    taken_at: datetime
+    since: datetime
+    lanes: list[LaneFigures] = field(default_factory=list)
+    costs: list[CostFigures] = field(default_factory=list)
+    states: list[StateFigures] = field(default_factory=list)
+    routes: list[RouteFigures] = field(default_factory=list)
+    batches: list[BatchFigures] = field(default_factory=list)
+    agreement: list[AgreementFigures] = field(default_factory=list)
+    accuracy: list[AccuracyFigures] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    refusals: list[RefusalFigures] = field(default_factory=list)
+    minutes: list[MinuteFigures] = field(default_factory=list)
+
+    @property
+    def workloads(self) -> list[str]:
+        """The workloads with items in the period, by name."""
+        return sorted({each.workload for each in self.states})
+
+    @property
+    def actual_usd(self) -> Decimal:
+        """What everything cost."""
+        return sum((each.actual_usd for each in self.costs), Decimal(0))

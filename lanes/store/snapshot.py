@@ -1,0 +1,170 @@
+"""Reads the figures of a period. Everything here is a query; what it means stands in `lanes.snapshot`."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, text
+
+from lanes.snapshot import (
+    AccuracyFigures,
+    AgreementFigures,
+    BatchFigures,
+    CostFigures,
+    Failure,
+    LaneFigures,
+    MinuteFigures,
+    RefusalFigures,
+    RouteFigures,
+    Snapshot,
+    StateFigures,
+)
+
+MOST_BATCHES = 12
+MOST_FAILURES = 50
+
+LANES = """
+with routed as (
+  select i.workload, r.lane, count(*) as items
+    from lanes.item i
+   cross join lateral (select lane from lanes.route where item_id = i.id order by id desc limit 1) r
+   where i.received_at >= :since group by 1, 2),
+answered as (
+  select i.workload, r.lane, count(*) as answered,
+         percentile_cont(0.5) within group (order by extract(epoch from r.created_at - i.received_at)) as p50_s,
+         percentile_cont(0.95) within group (order by extract(epoch from r.created_at - i.received_at)) as p95_s,
+         percentile_cont(0.99) within group (order by extract(epoch from r.created_at - i.received_at)) as p99_s,
+         count(*) * 60 / greatest(extract(epoch from max(r.created_at) - min(r.created_at)), 1) as per_minute
+    from lanes.result r join lanes.item i on i.id = r.item_id
+   where i.received_at >= :since and r.generation = 0 group by 1, 2),
+tried as (
+  select a.workload, a.lane, count(*) as attempts, count(*) filter (where outcome <> 'valid') as failed_attempts
+    from lanes.attempt a join lanes.item i on i.id = a.item_id
+   where i.received_at >= :since group by 1, 2),
+paid as (
+  select a.workload, a.lane, sum(a.cost_usd) as cost_usd
+    from lanes.attempt a join lanes.item i on i.id = a.item_id
+   where i.received_at >= :since group by 1, 2)
+select workload, lane, coalesce(items, 0) as items, coalesce(answered, 0) as answered, p50_s, p95_s, p99_s,
+       coalesce(per_minute, 0)::float8 as per_minute, coalesce(attempts, 0) as attempts,
+       coalesce(failed_attempts, 0) as failed_attempts, coalesce(cost_usd, 0) as cost_usd
+  from routed full join answered using (workload, lane) full join tried using (workload, lane)
+  full join paid using (workload, lane)
+ order by workload, lane desc
+"""
+
+COSTS = """
+with estimated as (
+  select i.workload, sum(r.realtime_usd) as realtime_usd, sum(r.batch_usd) as batch_usd
+    from lanes.item i
+   cross join lateral (select * from lanes.route where item_id = i.id order by id desc limit 1) r
+   where i.received_at >= :since group by 1),
+billed as (
+  select a.workload, a.lane, sum(a.cost_usd) as usd, sum(a.bound_usd) as unknown_usd,
+         sum(case a.lane when 'realtime' then r.realtime_usd else r.batch_usd end)
+           filter (where a.outcome = 'valid') as estimated_usd,
+         sum(a.cost_usd) filter (where a.outcome = 'valid') as valid_usd
+    from lanes.attempt a
+    join lanes.item i on i.id = a.item_id
+   cross join lateral (select * from lanes.route where item_id = i.id order by id desc limit 1) r
+   where i.received_at >= :since group by 1, 2),
+scaled as (
+  select workload, sum(usd) as usd, sum(unknown_usd) as unknown_usd,
+         sum(valid_usd) / nullif(sum(estimated_usd), 0) as both_scale,
+         sum(valid_usd) filter (where lane = 'realtime') / nullif(sum(estimated_usd) filter (where lane = 'realtime'), 0)
+           as realtime_scale,
+         sum(valid_usd) filter (where lane = 'batch') / nullif(sum(estimated_usd) filter (where lane = 'batch'), 0)
+           as batch_scale
+    from billed group by 1)
+select e.workload, coalesce(s.usd, 0) as actual_usd, coalesce(s.unknown_usd, 0) as unknown_usd,
+       e.realtime_usd * coalesce(s.realtime_scale, s.both_scale, 1) as all_realtime_usd,
+       e.batch_usd * coalesce(s.batch_scale, s.both_scale, 1) as all_batch_usd
+  from estimated e left join scaled s using (workload)
+ order by 1
+"""
+
+STATES = """
+select workload, state, count(*) as items from lanes.item_status where received_at >= :since group by 1, 2 order by 1, 2
+"""
+
+ROUTES = """
+select i.workload, r.lane, r.reason, count(*) as items
+  from lanes.route r join lanes.item i on i.id = r.item_id
+ where r.decided_at >= :since group by 1, 2, 3 order by 1, 4 desc
+"""
+
+BATCHES = """
+select batch_id, workload, model, state, requests, processed, items, succeeded, invalid, errored, canceled, expired,
+       missing, intended_at, submitted_at, expected_end_at, ended_at, collected_at, note
+  from lanes.batch_status
+ where intended_at >= :since or state not in ('collected', 'released')
+ order by batch_id desc limit :most
+"""
+
+AGREEMENT = """
+select i.workload, count(*) as compared, count(c.id) as corrected
+  from lanes.result a
+  join lanes.result p on p.item_id = a.item_id and p.generation = a.generation and p.standing = 'provisional'
+  join lanes.item i on i.id = a.item_id
+  left join lanes.correction c on c.authoritative_id = a.id
+ where a.standing = 'authoritative' and a.created_at >= :since
+ group by 1 order by 1
+"""
+
+ACCURACY = """
+select workload, lane, version, field, labels, share, low, high from lanes.accuracy order by 1, 4, 2 desc, 3
+"""
+
+FAILURES = """
+select workload, key, failure as reason from lanes.item_status
+ where failure is not null and state in ('failed', 'settled') and received_at >= :since
+ order by item_id desc limit :most
+"""
+
+REFUSALS = """
+select coalesce(workload, 'unknown') as workload, reason, count(*) as inputs
+  from lanes.rejected_log where rejected_at >= :since group by 1, 2 order by 3 desc
+"""
+
+MINUTES = """
+select r.lane, date_trunc('minute', r.created_at) as minute, count(*) as items,
+       percentile_cont(0.95) within group (order by extract(epoch from r.created_at - i.received_at)) as p95_s
+  from lanes.result r join lanes.item i on i.id = r.item_id
+ where r.created_at >= :since and r.generation = 0 group by 1, 2 order by 2
+"""
+
+F = TypeVar("F")
+
+
+def take(connection: Connection, *, since: datetime, now: datetime) -> Snapshot:
+    """The figures of items received from `since` on, read in one transaction."""
+
+    def read(query: str, into: type[F], **more: Any) -> list[F]:
+        rows = connection.execute(text(query), {"since": since, **more}).mappings()
+        return [into(**row) for row in rows]
+
+    return Snapshot(
+        taken_at=now,
+        since=since,
+        lanes=read(LANES, LaneFigures),
+        costs=[_rounded(each) for each in read(COSTS, CostFigures)],
+        states=read(STATES, StateFigures),
+        routes=read(ROUTES, RouteFigures),
+        batches=read(BATCHES, BatchFigures, most=MOST_BATCHES),
+        agreement=read(AGREEMENT, AgreementFigures),
+        accuracy=read(ACCURACY, AccuracyFigures),
+        failures=read(FAILURES, Failure, most=MOST_FAILURES),
+        refusals=read(REFUSALS, RefusalFigures),
+        minutes=read(MINUTES, MinuteFigures),
+    )
+
+
+def _rounded(costs: CostFigures) -> CostFigures:
+    digit = Decimal("0.000001")
+    return CostFigures(
+        costs.workload,
+        costs.actual_usd.quantize(digit),
+        costs.all_realtime_usd.quantize(digit),
+        costs.all_batch_usd.quantize(digit),
+        costs.unknown_usd.quantize(digit),
+    )

@@ -1,0 +1,34 @@
+"""`alembic check` against a Postgres of its own: the migrations lead exactly to the tables in the code."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from alembic import command
+from sqlalchemy import create_engine
+
+from lanes.local.postgres import EmbeddedPostgres
+from lanes.store import schema
+
+
+def main() -> int:
+    """0 when migrations and tables agree; alembic says what differs otherwise."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        server = EmbeddedPostgres(Path(folder) / "postgres")
+        try:
+            url = server.start().url("lanes")
+            schema.upgrade(url)
+            engine = create_engine(url)
+            with engine.begin() as connection:
+                config = schema.config()
+                config.attributes["connection"] = connection
+                command.check(config)
+            engine.dispose()
+        finally:
+            server.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""What every test may use: a real Postgres, and a fresh database of the newest schema for each test."""
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, text
+
+from lanes.local.postgres import EmbeddedPostgres, Running
+from lanes.store import schema
+from tests.stand import RunningStand, put_up, take_down
+
+NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server of the test session's own, with the template `lanes` at the newest schema."""
+    folder = tmp_path_factory.mktemp("postgres")
+    for each in (folder, *folder.parents[:2]):
+        each.chmod(0o755)
+    server = EmbeddedPostgres(folder / "data")
+    running = server.start()
+    try:
+        schema.upgrade(running.url("lanes"))
+        yield running
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def database_url(postgres: Running) -> Iterator[str]:
+    """The address of a fresh database."""
+    name = f"test_{next(_numbers)}"
+    admin = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text(f"create database {name} template lanes"))
+    yield postgres.url(name)
+    with admin.connect() as connection:
+        connection.execute(text(f"drop database {name} with (force)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def pool(database_url: str) -> Iterator[Engine]:
+    """Connections to a fresh database."""
+    engine = create_engine(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def connection(pool: Engine) -> Iterator[Connection]:
+    """One transaction on a fresh database, committed by nobody."""
+    with pool.connect() as opened:
+        yield opened
+
+
+@pytest.fixture
+def noon() -> datetime:
+    """A chosen moment."""
+    return NOON
+
+
+def later(**how_much: float) -> datetime:
+    """Noon and so much more."""
+    return NOON + timedelta(**how_much)
+
+
+@pytest.fixture(scope="session")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStand]:
+    """A whole stand, shared by the tests that need Prefect's server, its workers and the endpoint."""
+    home = tmp_path_factory.mktemp("stand")
+    for each in (home, *home.parents[:2]):
+        each.chmod(0o755)
+    running = put_up(home)
+    yield running
+    take_down(running)
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """The folder that holds prefect.yaml."""
+    return Path(__file__).resolve().parents[1]

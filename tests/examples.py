@@ -1,0 +1,56 @@
+"""Workloads and items as tests need them: each call names only what matters to the test."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lanes.item import Submission
+from lanes.routing import decide
+from lanes.store import items, routes, workloads
+from lanes.workload import Spec, Version, parse
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"category": {"type": "string", "enum": ["a", "b"]}, "note": {"type": "string"}},
+    "required": ["category"],
+    "additionalProperties": False,
+}
+
+
+def spec(**fields: Any) -> Spec:
+    """A valid workload definition."""
+    return parse("letters", {"instructions": "Sort the letter.", "output_schema": SCHEMA, **fields})
+
+
+def version(id: int = 1, workload: str = "letters", **fields: Any) -> Version:
+    """A version that no database knows."""
+    return Version(id, workload, 1, spec(**fields))
+
+
+def publish(connection: Connection, name: str = "letters", *, now: datetime, **fields: Any) -> Version:
+    """A workload in force."""
+    return workloads.publish(connection, name, spec(**fields), now=now)
+
+
+def submission(key: str, workload: str = "letters", **fields: Any) -> Submission:
+    """A well-formed input."""
+    return Submission(workload, fields.pop("payload", {"text": f"letter {key}"}), place=key, key=key, **fields)
+
+
+def admit(connection: Connection, *keys: str, now: datetime, workload: str = "letters", **fields: Any) -> None:
+    """Items, received."""
+    items.admit(connection, [submission(key, workload, **fields) for key in keys], door="client", now=now)
+
+
+def route(connection: Connection, *, now: datetime) -> None:
+    """Everything received is routed as the router would."""
+    versions, splits = workloads.in_force(connection), workloads.splits(connection)
+    routes.save(
+        connection,
+        [
+            (item, versions[item.arrived.workload], decide(item.arrived, versions[item.arrived.workload], splits, now=now))
+            for item in items.received(connection, 10_000)
+        ],
+        now=now,
+    )
