@@ -13,6 +13,9 @@ from lanes.workload import Spec, Version
 
 CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
 NANO_USD = Decimal("0.000000001")
+LEDGER_DIGITS = 10  # decimals of a US dollar that the ledger keeps
+FRAME_TOKENS = 400  # what the provider adds for the output format, and a pack for its rule
+PACKED_ANSWER_TOKENS = 32  # what an answer may take more within a pack
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,10 @@ def estimate(version: Version, payload_chars: int, *, at: datetime) -> Estimate:
 
 
 def upper_bound(version: Version, payload_chars: int, *, lane: Lane, at: datetime) -> Decimal:
-    """The most that one item's call can have cost in US dollars: two characters a token, the longest answer."""
-    prompt = 2 * (shared_tokens(version.spec) + tokens(payload_chars))
-    usage = Usage(input=prompt, output=version.spec.max_output_tokens)
+    """The most that one item's call can have cost in US dollars: a token for every character, the longest answer."""
+    spec = version.spec
+    prompt = len(spec.instructions) + len(json.dumps(spec.output_schema)) + payload_chars + FRAME_TOKENS
+    usage = Usage(input=prompt, output=spec.max_output_tokens + PACKED_ANSWER_TOKENS)
     return cost(usage, model=version.spec.model_of(lane), lane=lane, at=at)
 
 
@@ -81,8 +85,8 @@ def allocate(total: int, weights: Sequence[int]) -> list[int]:
 
 
 def allocate_usd(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
-    """US dollars divided in the same way, in units of the total's own last digit."""
+    """US dollars divided in the same way, in units of the ledger's last digit, or the total's own where it is finer."""
     exponent = total.as_tuple().exponent
     assert isinstance(exponent, int)
-    unit = Decimal(1).scaleb(min(exponent, 0))
-    return [part * unit for part in allocate(int(total / unit), weights)]
+    decimals = max(-exponent, LEDGER_DIGITS)
+    return [Decimal(part).scaleb(-decimals) for part in allocate(int(total.scaleb(decimals)), weights)]

@@ -1,8 +1,9 @@
 """Files as a door: JSONL and CSV, read line by line; a bad line is a refusal with its number, and harms no other."""
 
 import csv
-import io
+import itertools
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,7 @@ from typing import Any
 
 from lanes.errors import Refused
 from lanes.item import FIELDS, Submission, read_submission
+from lanes.storable import unstorable
 
 csv.field_size_limit(64 * 1024 * 1024)
 
@@ -52,13 +54,15 @@ def read_lines(path: Path, workload: str, layout: Layout, *, now: datetime) -> I
     """Every line of a file, in order: an item or the reason why not. Empty lines are passed over.
 
     Raises:
-        ValueError: the file is neither .jsonl nor .csv, or its header lacks a named column.
+        ValueError: the file is neither .jsonl nor .csv, or its header cannot be read, lacks a named column or holds
+            one twice.
     """
     rows = _ROWS.get(path.suffix.lower())
     if rows is None:
         raise ValueError(f'"{path.name}" is neither .jsonl nor .csv')
+    name = path.name.encode(errors="replace").decode()  # a file's name need not be Unicode, a key must
     for number, content, fields in rows(path, layout):
-        place = f"{path.name}:{number}"
+        place = f"{name}:{number}"
         if isinstance(fields, Refused):
             yield BadLine(place, fields.reason, str(fields), content)
             continue
@@ -78,13 +82,17 @@ def count_lines(path: Path) -> int:
 def _arranged(row: Mapping[str, Any], layout: Layout) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """A row as an event's fields, and its label."""
     expected = _expected(row, layout)
+    problem = unstorable(expected, "the label")
+    if problem is not None:
+        raise Refused("malformed", problem)
     if layout.field is None and isinstance(row.get("payload"), dict) and set(row) <= {*FIELDS, "label"}:
         item: dict[str, Any] = {name: value for name, value in row.items() if name != "label"}
     else:
         item = {"payload": _payload(row, layout)}
     for name, column in (("key", layout.key), ("occurred_at", layout.occurred_at)):
         if column is not None:
-            item[name] = row.get(column) or None
+            value = row.get(column)
+            item[name] = None if value == "" else value
     if layout.lane is not None:
         item["lane"] = layout.lane
     if layout.consumer is not None:
@@ -94,7 +102,7 @@ def _arranged(row: Mapping[str, Any], layout: Layout) -> tuple[dict[str, Any], d
 
 def _payload(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
     if layout.field is None:
-        taken = {layout.label, layout.key, layout.occurred_at}
+        taken = {layout.label or _own_label(row), layout.key, layout.occurred_at}
         return {name: value for name, value in row.items() if name not in taken}
     text = row.get(layout.field)
     if not isinstance(text, str) or not text.strip():
@@ -104,12 +112,16 @@ def _payload(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
 
 def _expected(row: Mapping[str, Any], layout: Layout) -> dict[str, Any] | None:
     if layout.label is None:
-        label = row.get("label")
-        return label if isinstance(label, dict) else None
+        return row[label] if (label := _own_label(row)) else None
     value = row.get(layout.label)
     if value is None or value == "":
         return None
     return value if isinstance(value, dict) else {layout.label: value}
+
+
+def _own_label(row: Mapping[str, Any]) -> str | None:
+    """The name of the field in which a line brings its own label, an object."""
+    return "label" if isinstance(row.get("label"), dict) else None
 
 
 Row = tuple[int, str, "dict[str, Any] | Refused"]
@@ -125,14 +137,15 @@ def _text_lines(path: Path) -> Iterator[tuple[int, str | Refused, str]]:
             except UnicodeDecodeError as error:
                 yield number, Refused("not_utf8", f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"), shown
                 continue
-            if text.strip():
-                yield number, text, shown
+            yield number, text, shown
 
 
 def _json_rows(path: Path, layout: Layout) -> Iterator[Row]:
     for number, text, shown in _text_lines(path):
         if isinstance(text, Refused):
             yield number, shown, text
+            continue
+        if not text.strip():
             continue
         try:
             row = json.loads(text)
@@ -143,53 +156,69 @@ def _json_rows(path: Path, layout: Layout) -> Iterator[Row]:
 
 
 def _csv_rows(path: Path, layout: Layout) -> Iterator[Row]:
-    """Records of a CSV file; one record may span lines, and is known by its first."""
+    """Records of a CSV file below its header; one record may span lines, and is known by its first."""
     header: list[str] | None = None
     for number, record, shown in _csv_records(path):
-        if isinstance(record, Refused):
+        if header is None:
+            header = _checked_header(path, record, layout)
+        elif isinstance(record, Refused):
             yield number, shown, record
-        elif header is None:
-            header = record
-            for column in (layout.field, layout.label, layout.key, layout.occurred_at):
-                if column is not None and column not in header:
-                    raise ValueError(f'"{path.name}" has no column "{column}"; it has {", ".join(header)}')
         elif len(record) != len(header):
-            said = f"the line has {len(record)} fields, the header {len(header)}"
+            said = f"the line has {_counted(len(record))}, the header {_counted(len(header))}"
             yield number, shown, Refused("broken_line", said)
         else:
             yield number, shown, dict(zip(header, record, strict=True))
 
 
+def _checked_header(path: Path, header: list[str] | Refused, layout: Layout) -> list[str]:
+    if isinstance(header, Refused):
+        raise ValueError(f'the header of "{path.name}" cannot be read: {header}')
+    named = [layout.field, layout.label, layout.key, layout.occurred_at]
+    for column in named:
+        if column is not None and column not in header:
+            raise ValueError(f'"{path.name}" has no column "{column}"; it has {", ".join(header)}')
+    for column in header if layout.field is None else named:
+        if column is not None and header.count(column) > 1:
+            raise ValueError(f'"{path.name}" has the column "{column}" more than once; rename one of them')
+    return header
+
+
+def _counted(fields: int) -> str:
+    return "1 field" if fields == 1 else f"{fields} fields"
+
+
 def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | Refused, str]]:
-    """A record is read from as many lines as its quotes need; a quote that never closes spoils its own line only."""
-    pending: list[tuple[int, str]] = []
-
-    def flush_broken() -> Iterator[tuple[int, list[str] | Refused, str]]:
-        for number, text in pending:
-            record = next(csv.reader(io.StringIO(text)), None)
-            balanced = text.count('"') % 2 == 0
-            if record is not None and balanced:
-                yield number, record, text
-            else:
-                yield number, Refused("broken_line", "a quotation mark is not closed"), text
-        pending.clear()
-
-    for number, text, shown in _text_lines(path):
-        if isinstance(text, Refused):
-            yield from flush_broken()
-            yield number, text, shown
-            continue
-        pending.append((number, text))
-        joined = "\n".join(line for _, line in pending)
-        if joined.count('"') % 2 == 1:
-            if len(pending) > MOST_LINES:
-                yield from flush_broken()
-            continue
-        record = next(csv.reader(io.StringIO(joined)))
-        yield pending[0][0], record, joined
-        pending.clear()
-    yield from flush_broken()
+    """A record takes as many lines as its quotes need; one that cannot be read spoils its first line only."""
+    lines = _text_lines(path)
+    ahead: deque[tuple[int, str | Refused, str]] = deque(itertools.islice(lines, 1))
+    while ahead:
+        number, text, shown = ahead[0]
+        if isinstance(text, Refused) or not text.strip():
+            ahead.popleft()
+            if isinstance(text, Refused):
+                yield number, text, shown
+        else:
+            reader = csv.reader(_fed(ahead, lines), strict=True)
+            try:
+                record: list[str] | Refused = next(reader)
+                taken = [ahead.popleft() for _ in range(reader.line_num)]
+            except csv.Error as error:
+                record = Refused("broken_line", f"the line is not CSV: {error}")
+                taken = [ahead.popleft()]
+            yield number, record, "\n".join(shown for _, _, shown in taken)
+        if not ahead:
+            ahead.extend(itertools.islice(lines, 1))
 
 
-MOST_LINES = 200  # of one quoted record
+def _fed(ahead: deque[tuple[int, str | Refused, str]], lines: Iterator[tuple[int, str | Refused, str]]) -> Iterator[str]:
+    """The text of up to `MOST_LINES` lines, those looked at before first; it ends before one that is no text."""
+    for index in range(MOST_LINES):
+        if index == len(ahead):
+            ahead.extend(itertools.islice(lines, 1))
+        if index == len(ahead) or isinstance(text := ahead[index][1], Refused):
+            return
+        yield text + "\n"
+
+
+MOST_LINES = 1000  # of one quoted record
 _ROWS = {".jsonl": _json_rows, ".ndjson": _json_rows, ".csv": _csv_rows}

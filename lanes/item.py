@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from lanes.errors import Refused
+from lanes.storable import unstorable
 from lanes.words import Lane
 
 KEY_LIMIT = 512  # characters of a key, consumer or entity
@@ -43,11 +44,12 @@ class Submission:
 def read_submission(workload: str, fields: Mapping[str, Any], *, place: str, sent_at: datetime) -> Submission:
     """The submission that an event's payload or a file's line describes.
 
-    `due_in_s` counts from `sent_at`; a naive time is UTC.
+    `due_in_s` counts from `sent_at`; a naive time is UTC, and times lie in the years 2 to 9998.
 
     Raises:
         Refused: reason `malformed`, naming the field and what it should hold.
     """
+    _check_storable(workload, "the workload's name")
     unknown = sorted(set(fields) - set(FIELDS))
     if unknown:
         raise _malformed(f"unknown field {', '.join(map(repr, unknown))}; allowed are {', '.join(FIELDS)}")
@@ -60,12 +62,12 @@ def read_submission(workload: str, fields: Mapping[str, Any], *, place: str, sen
         if due_at is not None:
             raise _malformed('give "due_at" or "due_in_s", not both')
         seconds = fields["due_in_s"]
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not math.isfinite(seconds):
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(seconds):
             raise _malformed('"due_in_s" must be a number of seconds')
         try:
-            due_at = sent_at + timedelta(seconds=seconds)
+            due_at = _within_calendar(sent_at + timedelta(seconds=seconds))
         except OverflowError:
-            raise _malformed(f'"due_in_s" of {seconds} lies beyond the calendar') from None
+            raise _malformed('"due_in_s" lies beyond the calendar') from None
     return Submission(
         workload=workload,
         payload=payload,
@@ -89,7 +91,7 @@ def _text(fields: Mapping[str, Any], name: str) -> str | None:
     value = fields.get(name)
     if value is None:
         return None
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10**KEY_LIMIT:
         value = str(value)
     if not isinstance(value, str) or not value or len(value) > KEY_LIMIT:
         raise _malformed(f'"{name}" must be a text of 1 to {KEY_LIMIT} characters')
@@ -123,28 +125,19 @@ def _time(fields: Mapping[str, Any], name: str) -> datetime | None:
     try:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
         moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC)
+        return _within_calendar(moment.astimezone(UTC))
     except (TypeError, ValueError, OverflowError):
         raise _malformed(f'"{name}" must be an ISO 8601 time, for example 2026-12-01T09:00:00Z') from None
 
 
+def _within_calendar(moment: datetime) -> datetime:
+    """A day's distance from either end of the calendar, so that zones and spans never lead beyond it."""
+    if not 1 < moment.year < 9999:
+        raise OverflowError
+    return moment
+
+
 def _check_storable(value: Any, where: str) -> None:
-    """Postgres' jsonb refuses the character NUL, unpaired surrogates and numbers that are not finite."""
-    match value:
-        case str():
-            if "\x00" in value:
-                raise _malformed(f"{where} holds the character NUL (\\u0000), which cannot be stored")
-            if any("\ud800" <= char <= "\udfff" for char in value):
-                raise _malformed(f"{where} holds an unpaired surrogate, which is not valid Unicode")
-        case float():
-            if not math.isfinite(value):
-                raise _malformed(f"{where} holds {value}, which is not JSON")
-        case dict():
-            for key, each in value.items():
-                _check_storable(key, where)
-                _check_storable(each, f"{where}.{key}")
-        case list():
-            for index, each in enumerate(value):
-                _check_storable(each, f"{where}[{index}]")
-        case _:
-            pass
+    problem = unstorable(value, where)
+    if problem is not None:
+        raise _malformed(problem)

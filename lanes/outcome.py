@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from lanes.claims import Claim
 from lanes.prices import Usage
+from lanes.storable import unstorable
 from lanes.words import Outcome
 
 
@@ -55,7 +56,8 @@ def judge(response: Response, ids: Sequence[str], validator: Draft202012Validato
     """How each item of a call fared, in the order of `ids`.
 
     One id: the text is the answer. Several: the text is `{"answers": [{"id", "answer"}]}`, and an id that is
-    missing, doubled or unknown spoils only itself. An answer counts when it satisfies the output schema.
+    missing, doubled or unknown spoils only itself. An answer counts when it satisfies the output schema and can be
+    stored.
     """
     if response.stop_reason == "refusal":
         return [Judged(Outcome.REFUSED, error="the model declined to answer")] * len(ids)
@@ -64,7 +66,7 @@ def judge(response: Response, ids: Sequence[str], validator: Draft202012Validato
         return [Judged(Outcome.TRUNCATED, error=detail)] * len(ids)
     try:
         said = json.loads(response.text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return [Judged(Outcome.INVALID, error=f"the answer is not JSON: {error}")] * len(ids)
     if len(ids) == 1:
         return [_checked(said, validator)]
@@ -92,7 +94,13 @@ def _unpacked(said: Any, ids: Sequence[str], validator: Draft202012Validator) ->
 
 
 def _checked(answer: Any, validator: Draft202012Validator) -> Judged:
-    error = next(iter(validator.iter_errors(answer)), None)
+    problem = unstorable(answer, "the answer")
+    if problem is not None:
+        return Judged(Outcome.INVALID, error=problem)
+    try:
+        error = next(iter(validator.iter_errors(answer)), None)
+    except (RecursionError, ArithmeticError) as failure:
+        return Judged(Outcome.INVALID, error=f"the answer cannot be checked against the schema: {failure}")
     if error is None:
         return Judged(Outcome.VALID, output=answer)
     where = "/".join(map(str, error.absolute_path)) or "the root"

@@ -41,8 +41,8 @@ class Pace:
     def slow_down(self, *, retry_after_s: float | None, now: datetime) -> None:
         """The provider limits us: half as many calls, none before it says."""
         self.allowed = max(1, self.allowed / 2)
-        wait = DEFAULT_WAIT if retry_after_s is None else timedelta(seconds=retry_after_s)
-        self._rest(min(wait, LONGEST_WAIT), now)
+        wait = DEFAULT_WAIT.total_seconds() if retry_after_s is None else max(0, retry_after_s)
+        self._rest(timedelta(seconds=min(LONGEST_WAIT.total_seconds(), wait)), now)
 
     def freeze(self, now: datetime) -> None:
         """Nothing paid for a while: an account or a setting needs a person."""

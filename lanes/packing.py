@@ -3,19 +3,24 @@
 from collections.abc import Sequence
 
 from lanes.claims import Claimed
+from lanes.words import Purpose
 
 
 def packs(claimed: Sequence[Claimed], size: int) -> list[list[Claimed]]:
-    """Calls of up to `size` items each, in order. One call never mixes versions, and what failed once travels alone."""
+    """Calls of up to `size` items each, in order. What failed once travels alone.
+
+    One call never mixes versions, and never purposes: the ledger books it under one of each.
+    """
     full: list[list[Claimed]] = []
-    filling: dict[int, list[Claimed]] = {}
+    filling: dict[tuple[int, Purpose], list[Claimed]] = {}
     for each in claimed:
         if each.failures > 0 or size == 1:
             full.append([each])
             continue
-        pack = filling.get(each.version_id)
+        kind = (each.version_id, each.purpose)
+        pack = filling.get(kind)
         if pack is None or len(pack) >= size:
-            pack = filling[each.version_id] = []
+            pack = filling[kind] = []
             full.append(pack)
         pack.append(each)
     return full

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +16,7 @@ from lanes.words import Lane, Reason
 from lanes.workload import Version
 
 EXPECTED_CALL = timedelta(seconds=2)  # what a real-time call usually takes, subtracted from a due time when ranking
+LONG_OVERDUE = datetime(1970, 1, 1, tzinfo=UTC)  # earlier due times rank alike
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def decide(item: Arrived, version: Version, splits: Splits, *, now: datetime) ->
 def rank_at(item: Arrived, version: Version) -> datetime:
     """When the item should be served at the latest: the order of a lane. Older items overtake, so nothing starves."""
     if item.due_at is not None:
-        return item.due_at - EXPECTED_CALL
+        return max(item.due_at, LONG_OVERDUE) - EXPECTED_CALL
     return item.received_at + timedelta(seconds=version.spec.patience_s)
 
 

@@ -34,14 +34,14 @@ class Rule:
         """Whether the rule is true of an item.
 
         Raises:
-            RuleFailed: it reads a field the item lacks, or is not a boolean.
+            RuleFailed: it reads a field the item lacks, cannot be computed, or is not a boolean.
         """
         try:
             value = self._program.execute(dict(variables))
         except KeyError as error:
             raise RuleFailed(f"`{self.text}` reads {error}, which this item lacks; guard it with has()") from None
-        except (RuntimeError, TypeError, ValueError) as error:
+        except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
             raise RuleFailed(f"`{self.text}` failed: {error}") from None
         if not isinstance(value, bool):
-            raise RuleFailed(f"`{self.text}` gives {value!r}, not true or false")
+            raise RuleFailed(f"`{self.text}` gives {type(value).__name__}, not true or false")
         return value

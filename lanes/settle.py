@@ -68,8 +68,17 @@ def compare(provisional: dict[str, Any], authoritative: dict[str, Any], fields: 
     """The correction between two answers over `fields` (empty = all), None when they agree."""
     names = fields or tuple(sorted(provisional.keys() | authoritative.keys()))
     missing = object()
-    changed = [n for n in names if provisional.get(n, missing) != authoritative.get(n, missing)]
+    changed = [n for n in names if not _same(provisional.get(n, missing), authoritative.get(n, missing))]
     return Correction(changed, len(changed) / len(names)) if changed else None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality of JSON: 1 and 1.0 are the same number, true is no number."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
 def _answered(of: Obligation, output: dict[str, Any], provisional: dict[str, Any] | None) -> Consequence:
@@ -94,11 +103,14 @@ def _unanswered(
     if of.item_canceled or not of.is_newest_revision:
         return Consequence(WorkState.CANCELED, of.failures)
     failures = of.failures + (judged.outcome not in FREE)
+    aside = of.purpose in (Purpose.SHADOW, Purpose.REPLAY)
+    if of.item_settled and not aside:  # another answer was first: nobody waits for this one
+        return Consequence(WorkState.DONE, failures)
     if judged.outcome not in HOPELESS and failures < of.max_failures:
         rest = timedelta(0) if judged.outcome in ANSWERED else backoff(failures)
         return Consequence(WorkState.READY, failures, ready_at=now + rest)
     said = f"{judged.outcome}: {judged.error or 'no detail'} (after {failures} failed attempts)"
-    if of.purpose in (Purpose.SHADOW, Purpose.REPLAY) or of.item_settled:
+    if aside:
         return Consequence(WorkState.FAILED, failures, failure=said)
     falls_back = of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME
     if falls_back and judged.outcome not in HOPELESS:

@@ -7,9 +7,12 @@ from zoneinfo import ZoneInfo
 from lanes.workload import Spec
 
 
+MINUTE = timedelta(minutes=1)
+
+
 @dataclass(frozen=True)
 class Window:
-    """A daily span of local time; it may cross midnight, and equal ends mean the whole day."""
+    """A daily span of local time in whole minutes; it may cross midnight, and equal ends mean the whole day."""
 
     start: time
     end: time
@@ -30,14 +33,16 @@ class Window:
         return local >= self.start or local < self.end
 
     def next_open(self, now: datetime) -> datetime:
-        """`now` when the window is open, else its next start, in UTC."""
+        """`now` when the window is open, else the first whole minute at which it is, in UTC.
+
+        A start that the clocks skip opens when they have skipped it; one that they repeat opens twice.
+        """
         if self.open_at(now):
             return now
-        local = now.astimezone(self.zone)
-        start = local.replace(hour=self.start.hour, minute=self.start.minute, second=0, microsecond=0)
-        if start <= local:
-            start = (start + timedelta(days=1)).replace(hour=self.start.hour, minute=self.start.minute)
-        return start.astimezone(UTC)
+        minute = now.astimezone(UTC).replace(second=0, microsecond=0)
+        while not self.open_at(minute := minute + MINUTE):
+            pass
+        return minute
 
     def cron(self) -> str:
         """A schedule that fires at the start and then hourly while the window is open, in local time."""

@@ -4,7 +4,6 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
-from datetime import time
 from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -12,13 +11,18 @@ from zoneinfo import ZoneInfo
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
 
 from lanes import prices
 from lanes.errors import SpecInvalid
 from lanes.rules import Rule
+from lanes.storable import unstorable
 from lanes.words import Lane, Mode
 
-NAME = re.compile(r"^[a-z][a-z0-9-]{0,62}$")
+NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 class Promises(BaseModel):
@@ -165,6 +169,7 @@ class Spec(BaseModel):
             raise ValueError(f"not a JSON Schema: {error.message} (at {where})") from None
         if schema.get("type") != "object" or not schema.get("properties"):
             raise ValueError('the root must have "type": "object" and "properties"')
+        _check_references(schema)
         return schema
 
     @field_validator("urgent_when", "batch_when")
@@ -177,10 +182,8 @@ class Spec(BaseModel):
     @field_validator("off_peak_start", "off_peak_end")
     @classmethod
     def _is_a_time(cls, text: str) -> str:
-        try:
-            time.fromisoformat(text)
-        except ValueError:
-            raise ValueError(f'"{text}" is no time of day; write HH:MM, for example 22:00') from None
+        if not TIME_OF_DAY.fullmatch(text):
+            raise ValueError(f'"{text}" is no time of day; write HH:MM, for example 22:00')
         return text
 
     @field_validator("timezone")
@@ -213,7 +216,7 @@ def parse(name: str, data: dict[str, Any]) -> Spec:
     Raises:
         SpecInvalid: naming each field at fault and why.
     """
-    problems = [] if NAME.match(name) else [f'name: "{name}" may hold a-z, 0-9 and "-", and starts with a letter']
+    problems = [] if NAME.fullmatch(name) else [f'name: "{name}" may hold a-z, 0-9 and "-", and starts with a letter']
     try:
         spec = Spec.model_validate(data)
     except ValidationError as error:
@@ -221,12 +224,30 @@ def parse(name: str, data: dict[str, Any]) -> Spec:
             where = ".".join(map(str, each["loc"])) or "definition"
             problems.append(f"{where}: {each['msg'].removeprefix('Value error, ')}")
         raise SpecInvalid(name, problems) from None
+    problem = unstorable(spec.model_dump(), "the definition")
+    if problem is not None:
+        problems.append(problem)
     unknown = [f for f in spec.compare_fields if f not in spec.output_schema["properties"]]
     if unknown:
         problems.append(f"compare_fields: {', '.join(unknown)} is no property of output_schema")
     if problems:
         raise SpecInvalid(name, problems)
     return spec
+
+
+def _check_references(schema: dict[str, Any]) -> None:
+    """Every `$ref` leads to a place in the schema itself: checking an answer never asks the network."""
+    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
+    waiting: list[Any] = [schema]
+    while waiting:
+        part = waiting.pop()
+        waiting += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        reference = part.get("$ref") if isinstance(part, dict) else None
+        if isinstance(reference, str):
+            try:
+                resolver.lookup(reference)
+            except Unresolvable:
+                raise ValueError(f'"$ref": "{reference}" leads to no place in the schema') from None
 
 
 def content_hash(spec: Spec) -> str:

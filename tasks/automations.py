@@ -13,6 +13,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 BROKEN = {"prefect.flow-run.Crashed", "prefect.flow-run.Failed"}
 ENDED = {"prefect.flow-run.Completed", "prefect.flow-run.Cancelled", *BROKEN}
 HEARTBEAT = "prefect.flow-run.heartbeat"
+REST = timedelta(seconds=3)  # so that a run that cannot start does not spin
 SILENT_AFTER = timedelta(seconds=90)
 
 
@@ -25,6 +26,11 @@ async def write_automations(client: PrefectClient) -> None:
 
 async def _replacing(client: PrefectClient, declared: dict[str, Any]) -> AutomationCore:
     deployment = await client.read_deployment_by_name(declared["deployment"])
+    replacement = {
+        "deployment_id": deployment.id,
+        "parameters": declared["parameters"],
+        "schedule_after": REST,
+    }
     return AutomationCore(
         name=declared["name"],
         description=declared["description"],
@@ -36,9 +42,9 @@ async def _replacing(client: PrefectClient, declared: dict[str, Any]) -> Automat
             },
             posture=Posture.Reactive,
             threshold=1,
-            within=timedelta(seconds=10),
+            within=timedelta(0),
         ),
-        actions=[RunDeployment.model_validate({"deployment_id": deployment.id, "parameters": declared["parameters"]})],
+        actions=[RunDeployment.model_validate(replacement)],
     )
 
 

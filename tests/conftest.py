@@ -1,6 +1,7 @@
 """What every test may use: a real Postgres, and a fresh database of the newest schema for each test."""
 
 import itertools
+import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,12 +18,20 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that Postgres, which never runs as root, can enter for as long as the session lasts.
+
+    Not pytest's own: every new session closes that one to others again.
+    """
+    with tempfile.TemporaryDirectory(prefix="lanes-tests-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def postgres(open_folder: Path) -> Iterator[Running]:
     """A server of the test session's own, with the template `lanes` at the newest schema."""
-    folder = tmp_path_factory.mktemp("postgres")
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)
-    server = EmbeddedPostgres(folder / "data")
+    server = EmbeddedPostgres(open_folder / "postgres")
     running = server.start()
     try:
         schema.upgrade(running.url("lanes"))
@@ -71,12 +80,9 @@ def later(**how_much: float) -> datetime:
 
 
 @pytest.fixture(scope="session")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningStand]:
+def stand(open_folder: Path) -> Iterator[RunningStand]:
     """A whole stand, shared by the tests that need Prefect's server, its workers and the endpoint."""
-    home = tmp_path_factory.mktemp("stand")
-    for each in (home, *home.parents[:2]):
-        each.chmod(0o755)
-    running = put_up(home)
+    running = put_up(open_folder / "stand")
     yield running
     take_down(running)
 

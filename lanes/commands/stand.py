@@ -72,9 +72,7 @@ def status(*, as_json: AsJson = False) -> int:
             table = Table("component", "state", "detail", "pid", "port", "log")
             for each in components:
                 state = f"[{MARKS.get(each.condition, 'yellow')}]{each.condition}[/]"
-                table.add_row(
-                    each.name, state, each.detail, *(str(x or "") for x in (each.pid, each.port, each.log))
-                )
+                table.add_row(each.name, state, each.detail, *(str(x or "") for x in (each.pid, each.port, each.log)))
             Console().print(table)
         well = {Condition.RUNNING, Condition.YOURS}
         return 0 if all(each.condition in well for each in components) else 1

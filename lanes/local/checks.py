@@ -26,9 +26,7 @@ T = TypeVar("T")
 def python_version(patient: Patient) -> str:
     found = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info < OLDEST_PYTHON:
-        raise StandError(
-            f"this is Python {found} and Lanes needs 3.11 or newer: run `make setup` with a newer one"
-        )
+        raise StandError(f"this is Python {found} and Lanes needs 3.11 or newer: run `make setup` with a newer one")
     return f"Python {found}"
 
 
@@ -51,9 +49,7 @@ def schema(patient: Patient) -> str:
 
     missing = _asked(patient, pending)
     if missing:
-        raise StandError(
-            f"the database lacks {len(missing)} migrations (the next is {missing[0]}): run `lanes up`"
-        )
+        raise StandError(f"the database lacks {len(missing)} migrations (the next is {missing[0]}): run `lanes up`")
     return "at the newest version"
 
 
@@ -107,17 +103,11 @@ def provider(patient: Patient) -> str:
     base, key = _provider(patient)
     answer = _ask(base, key, "/v1/models?limit=1")
     if answer.status_code in (401, 403):
-        raise StandError(
-            f"{base} refuses ANTHROPIC_API_KEY ({answer.status_code}): set a key that is valid there"
-        )
+        raise StandError(f"{base} refuses ANTHROPIC_API_KEY ({answer.status_code}): set a key that is valid there")
     if answer.status_code == 404:
-        raise StandError(
-            f"{base} has no /v1/models: correct ANTHROPIC_BASE_URL, or unset it to use {ANTHROPIC}"
-        )
+        raise StandError(f"{base} has no /v1/models: correct ANTHROPIC_BASE_URL, or unset it to use {ANTHROPIC}")
     if answer.status_code >= 400:
-        raise StandError(
-            f"{base} answered {answer.status_code} to a question for its models: try again later"
-        )
+        raise StandError(f"{base} answered {answer.status_code} to a question for its models: try again later")
     embedded = patient.settings.anthropic_api_key is None
     return f"local stand-in at {base}" if embedded else f"{base} accepts the key"
 
@@ -144,9 +134,7 @@ def slack(patient: Patient) -> str:
     if token is not None and channel is None:
         raise StandError("SLACK_BOT_TOKEN is set but SLACK_CHANNEL is not: set it to the channel for alerts")
     if channel is not None and token is None and settings.slack_webhook_url is None:
-        raise StandError(
-            "SLACK_CHANNEL is set but SLACK_BOT_TOKEN is not: set the token of a bot in that channel"
-        )
+        raise StandError("SLACK_CHANNEL is set but SLACK_BOT_TOKEN is not: set the token of a bot in that channel")
     if token is not None:
         return f"alerts go to {channel}, one message each, edited in place"
     if settings.slack_webhook_url is not None:
@@ -172,9 +160,7 @@ def _check_address(variable: str, url: str, *, secret: bool = False) -> None:
 
 def _provider(patient: Patient) -> tuple[str, str]:
     if patient.provider is None:
-        raise StandError(
-            "no model provider: start the local stand-in with `lanes up`, or set ANTHROPIC_API_KEY"
-        )
+        raise StandError("no model provider: start the local stand-in with `lanes up`, or set ANTHROPIC_API_KEY")
     return patient.provider
 
 

@@ -48,9 +48,7 @@ CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
 )
 
 
-def examine(
-    settings: Settings | None = None, home: Path | None = None, checkout: Path | None = None
-) -> list[Finding]:
+def examine(settings: Settings | None = None, home: Path | None = None, checkout: Path | None = None) -> list[Finding]:
     """Every check, in order. Nothing is started or changed; each check looks for at most some ten seconds.
 
     Without `settings` they are read from the environment, and a variable that cannot be read is a finding.
@@ -83,6 +81,4 @@ def _look(name: str, check: Callable[[Patient], str], patient: Patient) -> Findi
 
 def _unreadable(error: ValidationError) -> str:
     first = error.errors(include_input=False, include_url=False)[0]
-    return (
-        f"the variable {'.'.join(map(str, first['loc']))} cannot be read: {first['msg']}; correct or unset it"
-    )
+    return f"the variable {'.'.join(map(str, first['loc']))} cannot be read: {first['msg']}; correct or unset it"

@@ -121,9 +121,7 @@ class EmbeddedPostgres:
             port = ports.choose(self._beside("port"), fresh=attempt > START_ATTEMPTS // 2)
             options = f"-p {port} -c unix_socket_directories='{self._socket_folder()}'"
             try:
-                self._run(
-                    "pg_ctl", "-D", self.data, "-w", "-t", "120", "-l", self.log, "-o", options, "start"
-                )
+                self._run("pg_ctl", "-D", self.data, "-w", "-t", "120", "-l", self.log, "-o", options, "start")
             except StandError:
                 if attempt == START_ATTEMPTS - 1:
                     raise
@@ -233,8 +231,7 @@ class EmbeddedPostgres:
             ) from error
         if done.returncode != 0:
             raise StandError(
-                f"Postgres' {program} failed with exit code {done.returncode} on {self.data}: "
-                f"read the end of its log",
+                f"Postgres' {program} failed with exit code {done.returncode} on {self.data}: read the end of its log",
                 log=self.log if self.log.exists() else output,
             )
 

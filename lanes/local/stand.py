@@ -15,7 +15,7 @@ from lanes.local.postgres import EmbeddedPostgres
 from lanes.local.processes import Processes
 from lanes.local.progress import Progress, Silent
 from lanes.local.runner import run_steps
-from lanes.local.steps import Step, all_steps, describe
+from lanes.local.steps import Step, all_steps
 from lanes.local.users import Users
 from lanes.local.worksite import ENDPOINT, POSTGRES, SERVER, Site
 from lanes.settings import Settings
@@ -68,9 +68,7 @@ class Stand:
         call started is stopped again and StandError raised.
         """
         progress = progress or Silent()
-        with self._lock(
-            lambda: progress.says("another `lanes` command is busy with this stand: waiting for it")
-        ):
+        with self._lock(lambda: progress.says("another `lanes` command is busy with this stand: waiting for it")):
             site = Site(self.settings, self.home, self.checkout, others_present=bool(self.users.others()))
             if not keep:
                 self.users.enter()
@@ -82,7 +80,7 @@ class Stand:
                 raise
             before = load_info(self.home)
             owed = set(before.transient if before else ()) | set(site.started)
-            info = replace(describe(site), transient=() if keep else tuple(sorted(owed)))
+            info = replace(site.info(), transient=() if keep else tuple(sorted(owed)))
             info.save()
         return Up(info, tuple(site.started))
 

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
 
+from lanes.local.database import read_address, shown
 from lanes.local.errors import StandError
-from lanes.local.info import StandInfo, prefect_client_environment
+from lanes.local.info import PostgresInfo, ProcessInfo, StandInfo, prefect_client_environment
+from lanes.local.ports import LOOPBACK
 from lanes.local.postgres import EmbeddedPostgres, Running
+from lanes.local.prefect_api import PrefectApi
 from lanes.local.processes import Process, Processes
 from lanes.settings import Settings
 
@@ -70,9 +73,33 @@ class Site:
             kept |= prefect_client_environment(self.home)
         return kept
 
-    def environment(self, info: StandInfo, **more: str) -> dict[str, str]:
+    def prefect(self) -> PrefectApi:
+        """A client of the stand's Prefect server, with the user's credentials only for the user's own."""
+        assert self.prefect_api_url is not None
+        return PrefectApi(self.prefect_api_url, environment={} if self.embeds_prefect else None)
+
+    def info(self) -> StandInfo:
+        """The stand as far as it is up."""
+        running = self.postgres
+        if self.settings.database_url is not None:
+            address = shown(read_address(self.settings.database_url.get_secret_value()))
+        else:
+            address = f"{LOOPBACK}:{running.port}/lanes" if running else ""
+        alive = [process for process in self.processes.recorded() if self.processes.is_alive(process)]
+        return StandInfo(
+            home=self.home,
+            checkout=self.checkout,
+            embedded=self.embedded,
+            database=address,
+            prefect_api_url=self.prefect_api_url or "",
+            provider_base_url=self.provider_base_url,
+            postgres=PostgresInfo(running.data, running.pid, running.port) if running else None,
+            processes=tuple(ProcessInfo(each.name, each.pid, each.log, each.port) for each in alive),
+        )
+
+    def environment(self, **more: str) -> dict[str, str]:
         """The environment of everything that belongs to the stand."""
-        said = info.environment()
+        said = self.info().environment()
         if self.database_url is not None:
             said["LANES_DATABASE_URL"] = self.database_url
         # Flow runs are started as `python -m prefect.engine`: that must be the Python that runs us.
@@ -114,9 +141,7 @@ class Site:
             )
         self.processes.stop(current)
 
-    def run(
-        self, name: str, command: Sequence[str], *, environment: Mapping[str, str], limit_s: float
-    ) -> None:
+    def run(self, name: str, command: Sequence[str], *, environment: Mapping[str, str], limit_s: float) -> None:
         """The command has ended well within `limit_s` seconds. Raises StandError, with its log, otherwise."""
         leftover = self.processes.find(name)
         if leftover is not None:
@@ -127,9 +152,7 @@ class Site:
             while (code := self.processes.exit_code(process)) is None:
                 self.check_canceled()
                 if time.monotonic() > deadline:
-                    raise StandError(
-                        f"{name} did not end within {limit_s:.0f} s: read its log", log=process.log
-                    )
+                    raise StandError(f"{name} did not end within {limit_s:.0f} s: read its log", log=process.log)
                 time.sleep(POLL_S)
         finally:
             self.processes.stop(process, grace_s=2)
@@ -142,9 +165,7 @@ class Site:
         while not condition():
             self.check_canceled()
             if not self.processes.is_alive(process):
-                raise StandError(
-                    f"{process.name} ended before {what}: read the end of its log", log=process.log
-                )
+                raise StandError(f"{process.name} ended before {what}: read the end of its log", log=process.log)
             if time.monotonic() > deadline:
                 raise StandError(
                     f"{process.name} runs, but {what} took longer than {limit_s:.0f} s: read its log",

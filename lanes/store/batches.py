@@ -143,7 +143,7 @@ def submitted(
             state=BatchState.SUBMITTED, provider_batch_id=provider_batch_id, submitted_at=now,
             expected_end_at=expected_end_at,
         )
-        .returning(batch.c.workload, batch.c.requests, batch.c.items)
+        .returning(batch.c.workload, batch.c.requests, batch.c["items"])
     ).first()  # fmt: skip
     if row is not None:
         _announce(connection, "lanes.batch.submitted", batch_id, row.workload, now, requests=row.requests, items=row.items)
@@ -200,7 +200,7 @@ def ended(connection: Connection, batch_id: int, *, at: datetime, now: datetime)
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state == BatchState.SUBMITTED)
         .values(state=BatchState.ENDED, ended_at=at, processed=batch.c.requests)
-        .returning(batch.c.workload, batch.c.items)
+        .returning(batch.c.workload, batch.c["items"])
     ).first()
     if row is not None:
         _announce(connection, "lanes.batch.ended", batch_id, row.workload, now, items=row.items)

@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import psycopg
@@ -120,8 +121,6 @@ def test_a_server_of_other_data_on_the_same_port_is_not_taken_for_ours(home: Pat
     others = EmbeddedPostgres(home / "others")
     running = others.start()
     try:
-        (home / "others.secret").replace(home / "others.secret.kept")
-        (home / "others.secret.kept").rename(home / "others.secret")
         (home / "postgres.secret").write_text((home / "others.secret").read_text())
         lock = home / "postgres" / "postmaster.pid"
         lock.write_text(f"{running.pid}\n{home}/postgres\n1\n{running.port}\n\n127.0.0.1\n\nready\n")
@@ -149,8 +148,9 @@ def test_root_hands_the_server_to_another_user(home: Path) -> None:
 @pytest.mark.skipif(not IS_ROOT, reason="this user is a normal one already: every other test here is this case")
 def test_a_normal_user_runs_the_server_as_itself(home: Path) -> None:
     nobody = pwd.getpwnam("nobody")
-    if not binaries.is_reachable(Path(sys.executable)) or not binaries.is_reachable(Path(binaries.__file__)):
-        pytest.skip("user nobody cannot enter this checkout")
+    python = reachable_python()
+    if python is None or not binaries.is_reachable(Path(binaries.__file__)):
+        pytest.skip("user nobody can enter neither this checkout nor a Python of this version")
     os.chown(home, nobody.pw_uid, nobody.pw_gid)
     script = START + (
         "import os, psycopg\n"
@@ -158,11 +158,19 @@ def test_a_normal_user_runs_the_server_as_itself(home: Path) -> None:
         "assert server.account is None and Path(sys.argv[1]).stat().st_uid == os.getuid() != 0\n"
         "psycopg.connect(r.url('lanes', None)).close(); server.stop(); print('well')\n"
     )
+    paths = [str(Path(binaries.__file__).parents[2]), sysconfig.get_paths()["purelib"]]
     done = subprocess.run(
-        [sys.executable, "-c", script, str(home / "postgres")], user=nobody.pw_uid, group=nobody.pw_gid,
-        extra_groups=[], cwd=home, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, timeout=60,
+        [python, "-c", script, str(home / "postgres")], user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[],
+        env={"PYTHONPATH": ":".join(paths)}, cwd="/", capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert (done.stdout.strip(), done.returncode) == ("well", 0), done.stderr
+
+
+def reachable_python() -> str | None:
+    """A Python of this version that every user may run: ours, or the system's."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    candidates = (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}")
+    return next((c for c in candidates if Path(c).exists() and binaries.is_reachable(Path(c))), None)
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only root needs another user for the server")

@@ -89,9 +89,7 @@ def test_a_zombie_counts_as_ended() -> None:
     child.wait()
 
 
-def test_output_is_that_of_this_life_only(
-    processes: Processes, until: Callable[[Callable[[], bool]], None]
-) -> None:
+def test_output_is_that_of_this_life_only(processes: Processes, until: Callable[[Callable[[], bool]], None]) -> None:
     said(start(processes, ["echo", "first"]), until)
     assert said(start(processes, ["echo", "second"]), until) == "second\n"
 

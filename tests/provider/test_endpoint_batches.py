@@ -9,7 +9,8 @@ from typing import Any
 
 import anthropic
 import pytest
-from endpoint_fixtures import Endpoint, asking, batch_of, running_endpoint, until
+
+from tests.provider.endpoint_fixtures import Endpoint, asking, batch_of, running_endpoint, until
 
 
 @pytest.fixture(scope="module")

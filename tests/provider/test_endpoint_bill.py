@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
-from endpoint_fixtures import asking, batch_of, running_endpoint, until
 from genai_prices import extract_usage
+
+from tests.provider.endpoint_fixtures import asking, batch_of, running_endpoint, until
 
 
 def price(message: anthropic.types.Message, **context: str) -> Decimal:

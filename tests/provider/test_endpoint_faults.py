@@ -10,7 +10,8 @@ from typing import Any
 import anthropic
 import httpx2
 import pytest
-from endpoint_fixtures import TICKET_SCHEMA, Endpoint, asking, batch_of, running_endpoint, until
+
+from tests.provider.endpoint_fixtures import TICKET_SCHEMA, Endpoint, asking, batch_of, running_endpoint, until
 
 PACK_SCHEMA: dict[str, Any] = {
     "type": "object",

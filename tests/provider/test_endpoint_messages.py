@@ -9,7 +9,8 @@ from typing import Any
 import anthropic
 import jsonschema
 import pytest
-from endpoint_fixtures import TICKET_SCHEMA, Endpoint, asking, running_endpoint
+
+from tests.provider.endpoint_fixtures import TICKET_SCHEMA, Endpoint, asking, running_endpoint
 
 PACK_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -118,7 +119,7 @@ def test_an_unknown_model_is_not_found(echo: Endpoint) -> None:
 
 
 def test_a_request_without_a_key_is_refused(echo: Endpoint) -> None:
-    client = anthropic.Anthropic(base_url=echo.url, api_key="x", max_retries=0, default_headers={"Authorization": ""})
+    client = echo.client(default_headers={"Authorization": anthropic.Omit()})
     with pytest.raises(anthropic.AuthenticationError) as caught:
         client.messages.create(**asking("Hello"))
     assert caught.value.type == "authentication_error"

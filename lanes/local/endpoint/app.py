@@ -13,7 +13,7 @@ from lanes.local.endpoint.batches_api import BatchesApi
 from lanes.local.endpoint.bill import Bill
 from lanes.local.endpoint.catalogue import ENGINE_WORDS, MODELS, describe, known_model
 from lanes.local.endpoint.composing import Composer
-from lanes.local.endpoint.conformance import reseed
+from lanes.local.endpoint.conformance import seed
 from lanes.local.endpoint.control_api import ControlApi
 from lanes.local.endpoint.database import Database
 from lanes.local.endpoint.engine import Engine
@@ -47,7 +47,7 @@ class App:
         self._bill = Bill(self._database)
         store, composer = BatchStore(self._database), Composer(PromptCache())
         if conformance:
-            reseed(store)
+            seed(store)
         self._runner = Runner(
             store=store, engine=engine, composer=composer, faults=faults, settings=settings, traffic=traffic
         )

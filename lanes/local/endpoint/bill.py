@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import logging
 import sqlite3
 import threading
+from collections import deque
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -12,6 +14,7 @@ from typing import Any, NamedTuple
 from lanes.local.endpoint.composing import Processing
 from lanes.local.endpoint.database import Database
 
+logger = logging.getLogger(__name__)
 FLUSH_S = 0.2
 PICO = Decimal(10) ** 12
 _INSERT = f"INSERT INTO bill VALUES (NULL, {', '.join('?' * 12)})"
@@ -85,7 +88,7 @@ class Bill:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._noted: list[Entry] = []
+        self._noted: deque[Entry] = deque()
         self._flushing = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="bill", daemon=True)
@@ -98,10 +101,15 @@ class Bill:
     def flush(self) -> None:
         """Everything noted so far is on disk."""
         with self._flushing:
-            entries, self._noted = self._noted, []
-            if entries:
+            entries = [self._noted.popleft() for _ in range(len(self._noted))]
+            if not entries:
+                return
+            try:
                 with self._database.transaction() as connection:
                     write_entries(connection, entries)
+            except BaseException:
+                self._noted.extendleft(reversed(entries))
+                raise
 
     def close(self) -> None:
         """Write down what is left and stop."""
@@ -111,7 +119,10 @@ class Bill:
 
     def _keep(self) -> None:
         while not self._ended.wait(FLUSH_S):
-            self.flush()
+            try:
+                self.flush()
+            except Exception:
+                logger.exception("The bill could not be written; the responses are kept and written with the next")
 
     def totals(self) -> dict[str, Any]:
         """The whole bill, and by model and processing; `usd` is an exact decimal in a string."""

@@ -6,22 +6,23 @@ import time
 
 import orjson
 
-from lanes.local.endpoint.batch_store import BatchStore
+from lanes.local.endpoint.batch_store import BatchStore, Finished
 from lanes.local.endpoint.envelope import Envelope
 from lanes.local.endpoint.errors import ApiError
 
 SEEDED_ID = "message_batch_id"
-_PARAMS = {
-    "model": "claude-haiku-5-5",
-    "max_tokens": 64,
-    "messages": [{"role": "user", "content": "Hello, world"}],
-}
+_CUSTOM_ID = "my-custom-id-1"
 
 
-def reseed(store: BatchStore) -> None:
-    """A batch `message_batch_id` exists; it is made when it does not."""
+def seed(store: BatchStore) -> None:
+    """An ended batch `message_batch_id` exists; call it before the batch worker starts."""
     try:
         store.get(SEEDED_ID)
     except ApiError:
-        body = orjson.dumps({"requests": [{"custom_id": "my-custom-id-1", "params": _PARAMS}]})
-        store.create(Envelope(body), time.time(), id=SEEDED_ID)
+        now = time.time()
+        envelope = Envelope(orjson.dumps({"requests": [{"custom_id": _CUSTOM_ID, "params": {}}]}))
+        batch = store.create(envelope, now, id=SEEDED_ID)
+        line = orjson.dumps({"custom_id": _CUSTOM_ID, "result": {"type": "canceled"}})
+        places = [place for place, _ in store.waiting(batch, after=-1, limit=1)]
+        store.finish(batch, [Finished(place, "canceled", line) for place in places])
+        store.end(batch, now)

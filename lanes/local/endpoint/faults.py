@@ -53,6 +53,7 @@ class Rule:
         )
 
 
+NUMBERS = frozenset({"status", "retry_after_s", "latency_s", "times", "rate", "after_lines"})
 SPECIFIABLE = {field.name for field in dataclasses.fields(Rule)} - {"id", "hits"}
 
 
@@ -80,6 +81,9 @@ class Faults:
             raise invalid(
                 f"kind: {spec.get('kind')!r} should, at {spec['where']}, be one of {', '.join(sorted(kinds))}"
             )
+        for name in NUMBERS & spec.keys():
+            if spec[name] is not None and (isinstance(spec[name], bool) or not isinstance(spec[name], int | float)):
+                raise invalid(f"{name}: {spec[name]!r} should be a number")
         rule = Rule(id=next(self._ids), **{name: value for name, value in spec.items() if name != "id"})
         with self._lock:
             self._rules = [*self._rules, rule]

@@ -83,11 +83,17 @@ class MessagesApi:
             if rule.kind == "status":
                 raise rule.error()
             if rule.kind == "stall":
-                generation = self._faults.generation
-                while self._faults.generation == generation and not request.gone():
-                    await asyncio.sleep(STALL_LOOK_S)
-                if request.gone():
-                    raise Dropped
+                await self._stall(request)
+
+    async def _stall(self, request: Request) -> None:
+        """Wait until the rules are cleared; Dropped when the client gives up first."""
+        generation = self._faults.generation
+        while self._faults.generation == generation:
+            if request.gone():
+                break
+            await asyncio.sleep(STALL_LOOK_S)
+        if request.gone():
+            raise Dropped
 
 
 def _streamed(chunks: AsyncIterator[bytes], *, stream: bool) -> Answer:

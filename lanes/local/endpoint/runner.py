@@ -103,8 +103,10 @@ class Runner:
             self._awake.clear()
             self._release_stalled()
             moved = False
+            unfinished: list[Batch] = []
             try:
-                for batch in self._store.unfinished():
+                unfinished = self._store.unfinished()
+                for batch in unfinished:
                     if self._closed:
                         return
                     moved = self._step(batch, time.time()) or moved
@@ -116,7 +118,8 @@ class Runner:
                 logger.exception("A step of the batch worker failed; it is tried again")
                 moved = False
             if not moved:
-                self._awake.wait(min(IDLE_S, max(0.005, self._settings.turnaround_s / 50)))
+                soon = min(IDLE_S, max(0.005, self._settings.turnaround_s / 50))
+                self._awake.wait(soon if unfinished else IDLE_S)
 
     def _release_stalled(self) -> None:
         if self._generation != self._faults.generation:

@@ -60,6 +60,7 @@ class Vectors:
                 promise = self._promised.get((urgent, key))
                 if promise is None:
                     promise = self._promised[urgent, key] = Future()
+                    promise.set_running_or_notify_cancel()  # whoever gives up does not take it from the others
                     self._waiting[urgent].append((key, text[:TEXT_CHARACTERS]))
                 promised[text] = promise
             if promised:
@@ -91,12 +92,20 @@ class Vectors:
                     return
                 key, text = self._waiting[urgent].popleft()
                 vector = self._kept.get(key)
+            failure: Exception | None = None
             if vector is None:
-                vector = np.asarray(self._embed(text), dtype=np.float16)
+                try:
+                    vector = np.asarray(self._embed(text), dtype=np.float16)
+                except Exception as error:
+                    failure = error
             with self._changed:
-                self._kept[key] = vector
-                if len(self._kept) > self._keep:
-                    self._kept.popitem(last=False)
+                if vector is not None:
+                    self._kept[key] = vector
+                    if len(self._kept) > self._keep:
+                        self._kept.popitem(last=False)
                 promise = self._promised.pop((urgent, key))
                 self._changed.notify_all()
-            promise.set_result(vector)
+            if vector is not None:
+                promise.set_result(vector)
+            else:
+                promise.set_exception(failure)

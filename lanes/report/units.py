@@ -1,0 +1,91 @@
+"""How a number is written for a person: US dollars, durations, shares and counts, with "-" for what is missing."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+
+MISSING = "-"
+SIGNIFICANT_DIGITS = 3
+MOST_DECIMALS = 9  # a billionth of a dollar is the ledger's last digit
+MOST_ALIGNED_DECIMALS = 6
+
+
+def usd(amount: Decimal | None) -> str:
+    """US dollars: cents from a dollar on, three significant digits below it, so that small amounts stay visible."""
+    if amount is None:
+        return MISSING
+    amount = Decimal(amount)
+    if amount == 0:
+        return "$0"
+    return f"{'-' if amount < 0 else ''}${abs(amount):,.{_decimals(amount, MOST_DECIMALS)}f}"
+
+
+def aligned_usd(amounts: Sequence[Decimal | None]) -> list[str]:
+    """The amounts of one column without a sign, all with the decimals its smallest amount needs, 2 to 6."""
+    known = [Decimal(amount) for amount in amounts if amount]
+    decimals = max((_decimals(amount, MOST_ALIGNED_DECIMALS) for amount in known), default=2)
+    return [MISSING if amount is None else f"{amount:,.{decimals}f}" for amount in amounts]
+
+
+def seconds(duration: float | None) -> str:
+    """A duration given in seconds, in the unit that suits it: 0.14 s, 2.1 s, 25 s, 22 min, 3.5 h, 4 d."""
+    if duration is None:
+        return MISSING
+    duration = float(duration)
+    if round(duration, 2) < 1:
+        return f"{duration:.2f} s"
+    if round(duration) < 120:
+        return f"{_short(duration)} s"
+    if round(duration / 60) < 120:
+        return f"{_short(duration / 60)} min"
+    if round(duration / 3600) < 48:
+        return f"{_short(duration / 3600)} h"
+    return f"{_short(duration / 86400)} d"
+
+
+def share(part: float | None) -> str:
+    """A share of one as a percentage; neither 0 % nor 100 % is said of what is only nearly so."""
+    if part is None:
+        return MISSING
+    percent = 100 * float(part)
+    if percent < 0:
+        return f"-{share(-float(part))}"
+    if 0 < percent < 0.1:
+        return "<0.1 %"
+    if 99.9 < percent < 100:
+        return ">99.9 %"
+    decimals = 0 if 10 <= round(percent, 1) <= 90 else 1
+    return f"{percent:.{decimals}f}".removesuffix(".0") + " %"
+
+
+def count(number: int) -> str:
+    """A whole number with thousands separated."""
+    return f"{number:,}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural unless it is one: "1 item", "1,204 items", "2 batches"."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
+def rate(per_minute: float) -> str:
+    """A number per minute: one decimal below ten, none above."""
+    return _short(float(per_minute)) if round(float(per_minute), 1) else "0"
+
+
+def clock(moment: datetime, *, beside: datetime) -> str:
+    """A moment in UTC: its time alone on the day of `beside`, else with its date."""
+    utc = moment.utctimetuple()
+    same_day = utc[:3] == beside.utctimetuple()[:3]
+    day = "" if same_day else f"{utc.tm_year}-{utc.tm_mon:02}-{utc.tm_mday:02} "
+    return f"{day}{utc.tm_hour:02}:{utc.tm_min:02} UTC"
+
+
+def _decimals(amount: Decimal, most: int) -> int:
+    return 2 if abs(amount) >= 1 else min(SIGNIFICANT_DIGITS - 1 - amount.adjusted(), most)
+
+
+def _short(number: float) -> str:
+    return f"{number:.1f}" if round(number, 1) < 10 else f"{number:,.0f}"

@@ -1,0 +1,47 @@
+"""What Postgres' jsonb can hold: asked of every input, label, definition and answer before it is saved."""
+
+import math
+from typing import Any
+
+DEEPEST = 100  # levels of lists and objects; JSON libraries give up at about 1,000
+LONGEST_INTEGER_BITS = 13_000  # about 3,900 digits; Python writes no more than 4,300
+
+
+def unstorable(value: Any, where: str, *, depth: int = 0) -> str | None:
+    """Why `value` cannot be saved as JSON, a clause that begins with the place; None when it can."""
+    match value:
+        case str():
+            return _broken_text(value, where)
+        case None | bool():
+            return None
+        case int():
+            return f"{where} holds a number of too many digits" if value.bit_length() > LONGEST_INTEGER_BITS else None
+        case float():
+            return None if math.isfinite(value) else f"{where} holds {value}, which is not JSON"
+        case dict() | list() | tuple() if depth >= DEEPEST:
+            return f"{where[:60]}... is nested deeper than {DEEPEST} levels; flatten it"
+        case dict():
+            for key, each in value.items():
+                if not isinstance(key, str):
+                    return f"{where} holds the key {key!r}, which is no text"
+                problem = _broken_text(key, where) or unstorable(each, f"{where}.{key}", depth=depth + 1)
+                if problem is not None:
+                    return problem
+        case list() | tuple():
+            for index, each in enumerate(value):
+                problem = unstorable(each, f"{where}[{index}]", depth=depth + 1)
+                if problem is not None:
+                    return problem
+        case _:
+            return f"{where} is of the type {type(value).__name__}, which is not JSON"
+    return None
+
+
+def _broken_text(text: str, where: str) -> str | None:
+    if "\x00" in text:
+        return f"{where} holds the character NUL (\\u0000), which cannot be stored"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return f"{where} holds an unpaired surrogate, which is not valid Unicode"
+    return None

@@ -1,0 +1,102 @@
+"""What an operator finds in Prefect, read back from a server that `lanes up` filled."""
+
+from typing import Any
+
+import pytest
+
+from tests.stand import RunningStand
+
+DEPLOYMENTS = {"answer": "realtime", "submit": "batch", "collect": "batch", "report": "batch"}
+
+
+def deployment(stand: RunningStand, name: str) -> dict[str, Any]:
+    return stand.prefect.get(f"deployments/name/{name}/{name}").raise_for_status().json()
+
+
+@pytest.mark.parametrize(("name", "pool"), DEPLOYMENTS.items())
+def test_every_deployment_is_described_tagged_and_in_its_pool(stand: RunningStand, name: str, pool: str) -> None:
+    found = deployment(stand, name)
+    assert found["work_pool_name"] == pool
+    assert found["description"].startswith("**")
+    assert "lanes" in found["tags"]
+    assert found["entrypoint"] == f"flows.{name}.{name}"
+
+
+@pytest.mark.parametrize("name", ["answer", "submit", "report"])
+def test_run_forms_have_titles_and_descriptions(stand: RunningStand, name: str) -> None:
+    schema = deployment(stand, name)["parameter_openapi_schema"]
+    for model in schema["definitions"].values():
+        for field in model["properties"].values():
+            assert field["title"]
+            assert field["description"]
+
+
+def test_submit_runs_in_each_workloads_off_peak_window(stand: RunningStand) -> None:
+    schedules = deployment(stand, "submit")["schedules"]
+    assert {each["slug"].split("-")[0] for each in schedules} == {"tickets", "archive"}
+    assert all(each["active"] and each["schedule"]["timezone"] == "UTC" for each in schedules)
+    assert {each["parameters"]["departure"]["workload"] for each in schedules} == {"tickets", "archive"}
+
+
+def test_answer_is_triggered_by_arrivals_and_by_waiting_work_at_most_once_a_minute(stand: RunningStand) -> None:
+    found = deployment(stand, "answer")
+    automations = stand.prefect.post("automations/filter", json={"limit": 200}).raise_for_status().json()
+    owned = [each for each in automations if each["name"] == "lanes-answer-on-waiting-work"]
+    assert len(owned) == 1
+    trigger, action = owned[0]["trigger"], owned[0]["actions"][0]
+    assert set(trigger["expect"]) == {"lanes.item.arrived", "lanes.work.waiting"}
+    assert trigger["within"] == 60
+    assert action["deployment_id"] == found["id"]
+    assert set(action["parameters"]["wake"]) == {"event_id"}
+
+
+def test_installing_again_doubles_no_automation_schedule_or_block(stand: RunningStand) -> None:
+    def counts() -> tuple[int, int, int]:
+        automations = stand.prefect.post("automations/filter", json={"limit": 200}).json()
+        blocks = stand.prefect.post("block_documents/filter", json={"limit": 200}).json()
+        return len(automations), len(deployment(stand, "submit")["schedules"]), len(blocks)
+
+    before = counts()
+    assert stand.cli("up").returncode == 0
+    assert counts() == before
+
+
+def test_every_field_of_a_block_has_a_title_and_a_description(stand: RunningStand) -> None:
+    types = stand.prefect.post("block_types/filter", json={"limit": 200}).json()
+    ours = {each["id"]: each["slug"] for each in types if each["slug"].startswith("lanes-")}
+    assert {"lanes-workload", "lanes-database", "lanes-provider"} <= set(ours.values())
+    schemas = stand.prefect.post("block_schemas/filter", json={"limit": 200}).json()
+    for schema in schemas:
+        if schema["block_type_id"] in ours:
+            for name, field in schema["fields"]["properties"].items():
+                assert field.get("title"), name
+                assert field.get("description"), name
+
+
+def test_secrets_are_never_shown(stand: RunningStand) -> None:
+    documents = stand.prefect.post("block_documents/filter", json={"limit": 200}).json()
+    said = str([each["data"] for each in documents])
+    assert "local-stand-in" not in said
+    assert stand.environment["LANES_DATABASE_URL"] not in said
+
+
+def test_an_edited_workload_becomes_a_version_and_an_invalid_edit_changes_nothing(stand: RunningStand) -> None:
+    from tests.stand import until
+
+    documents = stand.prefect.post("block_documents/filter", json={"limit": 200}).json()
+    block = next(each for each in documents if each["name"] == "archive")
+    in_force = "select v.number from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = 'archive'"
+    before = stand.value(in_force)
+
+    def edit(**fields: Any) -> None:
+        body = {"data": {**block["data"], **fields}, "merge_existing_data": False}
+        stand.prefect.patch(f"block_documents/{block['id']}", json=body).raise_for_status()
+
+    edit(patience_s=33)
+    until(lambda: stand.value(in_force) == before + 1, within_s=30, what="the new version")
+    edit(patience_s=-5, urgent_when="a &&")
+    key_after = "select count(*) from lanes.version where workload = 'archive'"
+    versions = stand.value(key_after)
+    edit(**block["data"])
+    until(lambda: stand.value(in_force) == before, within_s=30, what="the first version again")
+    assert stand.value(key_after) == versions

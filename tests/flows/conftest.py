@@ -1,0 +1,65 @@
+"""Both lanes without Prefect's server: tasks are called as functions, against a real Postgres and a real endpoint."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from prefect.logging import disable_run_logger
+from pydantic import SecretStr
+from sqlalchemy import Connection, text
+
+from blocks.provider import Provider
+from lanes.store.database import Database
+from lanes.words import Lane
+from tasks.connections import Connections
+from tests.examples import admit, publish, route
+from tests.provider.endpoint_fixtures import Endpoint
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
+    """A stand-in of the test's own: nobody else's batches are in its list."""
+    running = Endpoint(tmp_path / "endpoint", "--engine", "echo", "--turnaround-s", "0")
+    yield running
+    running.stop()
+
+
+@pytest_asyncio.fixture
+async def at(database_url: str, endpoint: Endpoint) -> AsyncIterator[Connections]:
+    """A fresh database and the endpoint, as a run has them."""
+    provider = Provider(api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5)
+    with disable_run_logger():
+        async with Database(database_url) as db, provider.connect() as client:
+            yield Connections(db, client, provider)
+
+
+class Sender:
+    """Puts items into the lanes and looks at what became of them."""
+
+    def __init__(self, at: Connections) -> None:
+        self.at = at
+
+    async def items(self, *keys: str, lane: Lane, workload: str = "letters", **spec: object) -> None:
+        """Items of a workload are routed to a lane."""
+        now = await self.at.db.now()
+
+        def put(connection: Connection) -> None:
+            publish(connection, workload, now=now, **spec)
+            admit(connection, *keys, now=now, workload=workload, lane=lane)
+            route(connection, now=now)
+
+        await self.at.db.run(put)
+
+    async def rows(self, query: str, **values: object) -> list[tuple[object, ...]]:
+        """What the database says."""
+        return await self.at.db.run(lambda c: [tuple(row) for row in c.execute(text(query), values)])
+
+    async def states(self) -> dict[str, str]:
+        """Each item's state by key."""
+        return {str(k): str(s) for k, s in await self.rows("select key, state from lanes.item_status order by key")}
+
+
+@pytest.fixture
+def sender(at: Connections) -> Sender:
+    return Sender(at)

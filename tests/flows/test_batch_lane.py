@@ -1,0 +1,213 @@
+"""The batch lane from submit to collect, and every way in which it can be interrupted."""
+
+from datetime import timedelta
+
+import pytest
+
+from lanes.provider import batches as provider
+from lanes.provider.errors import CallFailed
+from lanes.reconcile import Finding
+from lanes.store import batches
+from lanes.words import Lane, Outcome
+from tasks import collect
+from tasks.connections import Connections
+from tasks.reconcile import reconcile_unresolved
+from tasks.submit import prepare, submit_batch
+from tests.flows.conftest import Sender
+from tests.provider.endpoint_fixtures import Endpoint
+
+KEYS = [f"k{n:02d}" for n in range(12)]
+
+
+async def kind(at: Connections) -> batches.Kind:
+    (only,) = await at.db.run(batches.waiting_kinds, None, now=await at.db.now())
+    return only
+
+
+async def submit(at: Connections) -> int:
+    return await submit_batch.fn(at, await kind(at))
+
+
+async def collect_all(at: Connections, endpoint: Endpoint) -> None:
+    for batch in await at.db.run(batches.open_batches):
+        if batch.provider_batch_id is not None:
+            endpoint.ended(batch.provider_batch_id)
+            assert await collect.poll(at, batch)
+            await collect.collect_batch.fn(at, batch)
+
+
+async def test_a_batch_settles_its_items_and_its_bill_equals_the_endpoints(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    before = endpoint.bill()
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    assert await submit(at) == len(KEYS)
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+    ((responses, usd),) = await sender.rows("select count(*), sum(cost_usd) from lanes.spend")
+    after = endpoint.bill()
+    assert responses == after["responses"] - before["responses"] == len(KEYS)
+    assert float(str(usd)) == pytest.approx(float(after["usd"]) - float(before["usd"]))
+    ((succeeded, missing, state),) = await sender.rows("select succeeded, missing, state from lanes.batch_status")
+    assert (succeeded, missing, state) == (len(KEYS), 0, "collected")
+
+
+async def test_collecting_a_batch_twice_changes_nothing(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    await submit(at)
+    (batch,) = await at.db.run(batches.open_batches)
+    await collect_all(at, endpoint)
+    everything = "select (select count(*) from lanes.attempt), (select count(*) from lanes.result), (select sum(cost_usd) from lanes.spend)"
+    before = await sender.rows(everything)
+    await collect.collect_batch.fn(at, batch)
+    assert await sender.rows(everything) == before
+
+
+async def test_a_results_stream_that_breaks_off_is_read_again_without_doubling_anything(
+    at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "CHUNK", 3)
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    await submit(at)
+    (batch,) = await at.db.run(batches.open_batches)
+    assert batch.provider_batch_id is not None
+    endpoint.ended(batch.provider_batch_id)
+    endpoint.fault("batches.results", "cut", after_lines=7, times=1)
+    await collect.poll(at, batch)
+    with pytest.raises(provider.ResultsCut):
+        await collect.collect_batch.fn(at, batch)
+    ((applied,),) = await sender.rows("select count(*) from lanes.result")
+    assert 0 < int(str(applied)) < len(KEYS)
+    await collect.collect_batch.fn(at, batch)
+    assert set((await sender.states()).values()) == {"settled"}
+    assert await sender.rows("select count(*), count(distinct key) from lanes.attempt_log") == [(12, 12)]
+
+
+async def test_a_lost_answer_to_the_create_adopts_the_batch_and_pays_once(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    before = endpoint.bill()["batches_created"]
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batches.create", "drop", times=1)
+    with pytest.raises(CallFailed) as failure:
+        await submit(at)
+    assert failure.value.maybe_billed
+    assert await reconcile_unresolved(at) is Finding.ADOPT
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+    assert endpoint.bill()["batches_created"] == before + 1
+
+
+async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submitted_once_after_the_grace_period(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    before = endpoint.bill()["batches_created"]
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    now = await at.db.now()
+    assert await prepare(at, await kind(at), now=now) is not None
+    assert await reconcile_unresolved(at) is Finding.WAIT
+    await at.db.run(lambda c: c.exec_driver_sql("update lanes.batch set intended_at = intended_at - interval '1 minute'"))
+    assert await reconcile_unresolved(at) is Finding.RELEASE
+    assert await submit(at) == len(KEYS)
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+    assert endpoint.bill()["batches_created"] == before + 1
+    assert await sender.rows("select distinct attempts from lanes.item_status") == [(1,)]
+
+
+async def test_a_second_intent_of_the_account_is_refused_while_one_is_unresolved(
+    at: Connections, sender: Sender
+) -> None:
+    await sender.items(*KEYS[:3], lane=Lane.BATCH)
+    await prepare(at, await kind(at), now=await at.db.now())
+    await sender.items(*KEYS[3:], lane=Lane.BATCH)
+    with pytest.raises(Exception, match="uq_batch_unresolved"):
+        await prepare(at, await kind(at), now=await at.db.now())
+    states = await sender.rows("select state, count(*) from lanes.work group by 1 order by 1")
+    assert states == [("ready", 9), ("submitted", 3)]
+
+
+async def test_a_refused_create_gives_the_work_back_unspent(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batches.create", "status", status=401, error_type="authentication_error", message="bad key", times=1)
+    with pytest.raises(CallFailed, match="ANTHROPIC_API_KEY"):
+        await submit(at)
+    assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
+    assert await submit(at) == len(KEYS)
+
+
+async def test_one_poisonous_request_of_a_batch_fails_alone(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    fault = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
+    endpoint.fault("batch_request", "status", match="letter k03", **fault)
+    await submit(at)
+    await collect_all(at, endpoint)
+    states = await sender.states()
+    assert states.pop("k03") == "failed"
+    assert set(states.values()) == {"settled"}
+
+
+async def test_expired_requests_return_alone_and_spend_no_retry_budget(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batch_request", "expire", match="letter k05")
+    await submit(at)
+    await collect_all(at, endpoint)
+    ready = "select i.key, w.failures from lanes.work w join lanes.item i on i.id = w.item_id where w.state = 'ready'"
+    assert await sender.rows(ready) == [("k05", 0)]
+    endpoint.reset()
+    assert await submit(at) == 1
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+
+
+async def test_packs_of_a_batch_are_divided_exactly_and_a_wrong_id_is_retried_alone(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
+    endpoint.fault("batch_request", "wrong_ids", times=1)
+    await submit(at)
+    await collect_all(at, endpoint)
+    states = list((await sender.states()).values())
+    assert states.count("settled") >= 9
+    ((requests,),) = await sender.rows("select requests from lanes.batch_status")
+    assert requests == 3
+    await submit(at)
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+    sums = "select (select sum(cost_usd) from lanes.attempt_log), (select sum(cost_usd) from lanes.spend)"
+    ((parts, whole),) = await sender.rows(sums)
+    assert parts == whole
+    tokens = "select (select sum(input_tokens + output_tokens) from lanes.attempt_log), (select sum(input_tokens + output_tokens) from lanes.spend)"
+    ((part_tokens, whole_tokens),) = await sender.rows(tokens)
+    assert part_tokens == whole_tokens
+
+
+async def test_work_that_no_result_mentions_is_missing_and_ready_again(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS[:2], lane=Lane.BATCH)
+    await submit(at)
+    (batch,) = await at.db.run(batches.open_batches)
+    await at.db.run(lambda c: c.exec_driver_sql("update lanes.batch_member set request_no = 99 where request_no = 1"))
+    assert batch.provider_batch_id is not None
+    endpoint.ended(batch.provider_batch_id)
+    await collect.poll(at, batch)
+    await collect.collect_batch.fn(at, batch)
+    ((missing, succeeded),) = await sender.rows("select missing, succeeded from lanes.batch_status")
+    assert (missing, succeeded) == (1, 1)
+    assert await sender.rows("select state, failures from lanes.work where state <> 'done'") == [("ready", 1)]
+    ((lost,),) = await sender.rows("select outcome from lanes.attempt_log where outcome <> 'valid'")
+    assert lost == Outcome.MISSING
+
+
+async def test_a_batch_that_was_created_long_before_an_intent_is_never_adopted(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    body = {"model": "claude-haiku-5-5", "max_tokens": 20, "messages": [{"role": "user", "content": "x"}]}
+    foreign = await provider.create(at.client, "f" * 16, [body])
+    await sender.items("only", lane=Lane.BATCH)
+    later = foreign.created_at + timedelta(hours=1)
+    await prepare(at, await kind(at), now=later)
+    assert await reconcile_unresolved(at) is Finding.WAIT

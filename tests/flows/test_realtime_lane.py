@@ -1,0 +1,117 @@
+"""The real-time lane's micro-batch against a real endpoint, well and ill."""
+
+from collections import Counter
+from datetime import timedelta
+
+from lanes.claims import Claimed
+from lanes.pace import Pace
+from lanes.store import work, workloads
+from lanes.words import Lane, Outcome
+from tasks.answer import answer_micro_batch
+from tasks.connections import Connections
+from tests.flows.conftest import Sender
+from tests.provider.endpoint_fixtures import Endpoint
+
+KEYS = [f"r{n:02d}" for n in range(8)]
+
+
+async def claim(at: Connections) -> list[Claimed]:
+    return await at.db.run(
+        work.claim, Lane.REALTIME, worker="w", places=50, lease=timedelta(minutes=2), now=await at.db.now()
+    )
+
+
+async def answer(at: Connections, pace: Pace | None = None) -> Counter[Outcome]:
+    claimed = await claim(at)
+    pace = pace or Pace()
+    pace.reserve(len(claimed))
+    versions = await at.db.run(workloads.versions, {each.version_id for each in claimed})
+    outcomes = await answer_micro_batch.fn(at, versions, claimed, pace)
+    assert pace.in_flight == 0
+    return outcomes
+
+
+async def test_a_micro_batch_is_answered_and_settled(at: Connections, sender: Sender) -> None:
+    await sender.items(*KEYS, lane=Lane.REALTIME)
+    assert await answer(at) == {Outcome.VALID: len(KEYS)}
+    assert set((await sender.states()).values()) == {"settled"}
+
+
+async def test_a_pack_is_one_call_for_several_items(at: Connections, sender: Sender) -> None:
+    await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=4)
+    await answer(at)
+    assert set((await sender.states()).values()) == {"settled"}
+    assert await sender.rows("select count(*), sum(items) from lanes.spend") == [(2, 8)]
+
+
+async def test_a_poisonous_item_of_a_pack_fails_alone(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+    await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
+    fault = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
+    endpoint.fault("messages", "status", match="letter r05", **fault)
+    await answer(at)
+    states = await sender.states()
+    assert states.pop("r05") == "failed"
+    assert set(states.values()) == {"settled"}
+
+
+async def test_wrong_ids_in_a_pack_are_retried_alone_at_once(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+    await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
+    endpoint.fault("messages", "wrong_ids", times=1)
+    first = await answer(at)
+    assert first[Outcome.INVALID] >= 1
+    again = await claim(at)
+    assert len(again) == first[Outcome.INVALID]
+    assert all(each.failures == 1 for each in again)
+
+
+async def test_a_rate_limit_halves_the_pace_and_spends_no_retry_budget(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.REALTIME)
+    limited = {"status": 429, "error_type": "rate_limit_error", "message": "slow", "retry_after_s": 7}
+    endpoint.fault("messages", "status", **limited)
+    pace = Pace(most=16)
+    await answer(at, pace)
+    assert pace.allowed < 16
+    assert pace.rests_until is not None
+    assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
+    assert pace.places(pace.rests_until - timedelta(seconds=1)) == 0
+
+
+async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.REALTIME)
+    broke = {"status": 400, "error_type": "invalid_request_error", "message": "Your credit balance is too low"}
+    endpoint.fault("messages", "status", **broke)
+    pace = Pace()
+    await answer(at, pace)
+    assert pace.rests_until is not None
+    assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
+
+
+async def test_a_call_without_an_answer_is_unknown_with_a_bound_and_not_in_spend(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    before = endpoint.bill()["responses"]
+    await sender.items("lost", lane=Lane.REALTIME)
+    endpoint.fault("messages", "drop", times=1)
+    assert await answer(at) == {Outcome.UNKNOWN: 1}
+    ((bound, cost),) = await sender.rows("select bound_usd, cost_usd from lanes.attempt_log")
+    assert float(str(bound)) > 0
+    assert float(str(cost)) == 0
+    assert await sender.rows("select count(*) from lanes.spend") == [(0,)]
+    assert endpoint.bill()["responses"] == before + 1
+
+
+async def test_refused_and_truncated_answers_are_billed(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+    await sender.items("a", lane=Lane.REALTIME)
+    endpoint.fault("messages", "truncate", times=1)
+    assert await answer(at) == {Outcome.TRUNCATED: 1}
+    endpoint.reset()
+    endpoint.fault("messages", "refusal", times=1)
+    assert await answer(at) == {Outcome.REFUSED: 1}
+    endpoint.reset()
+    assert await answer(at) == {Outcome.VALID: 1}
+    assert await sender.rows("select count(*) from lanes.spend") == [(3,)]
+    assert await sender.states() == {"a": "settled"}

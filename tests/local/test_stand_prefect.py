@@ -1,0 +1,41 @@
+"""The real stand, without this project's own deployments: Postgres, schema, Prefect, pools and workers."""
+
+from pathlib import Path
+
+import pytest
+
+from lanes.local.doctor import examine
+from lanes.local.identity import birth_mark
+from lanes.local.prefect_api import PrefectApi
+from lanes.local.stand import Stand, find_checkout
+from lanes.local.status import Condition, status
+from lanes.local.steps import all_steps
+from lanes.settings import Settings
+
+LEFT_OUT = ("deployments", "install")
+
+
+@pytest.mark.timeout(240)
+def test_a_stand_comes_up_is_attached_to_and_goes_down_leaving_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANES_LOCAL_ENGINE", "echo")
+    steps = [step for step in all_steps() if step.name not in LEFT_OUT]
+    stand = Stand(Settings.read(), home, find_checkout(), steps=steps)
+    try:
+        first = stand.up()
+        assert set(first.started) == {"postgres", "endpoint", "prefect-server", "worker-realtime", "worker-batch"}
+        assert {each.condition for each in status(stand)} == {Condition.RUNNING}
+        well = {finding.check for finding in examine(stand.settings, home, stand.checkout) if finding.verdict == "ok"}
+        assert {"database", "schema", "prefect", "workers", "provider"} <= well
+        with PrefectApi(first.info.prefect_api_url) as api:
+            assert api.version().startswith("3.9.")
+            assert api.home() == str(home / "prefect")
+        second = stand.up()
+        assert second.started == ()
+        assert second.info.processes == first.info.processes
+    finally:
+        ended = stand.down()
+    assert ended[-1] == "postgres"
+    assert [birth_mark(process.pid) for process in first.info.processes] == [None] * 4
+    assert stand.processes.recorded() == []

@@ -1,0 +1,140 @@
+"""Claims, attempts, batches and views as the store's tests need them: each call names only what matters to the test."""
+
+import itertools
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Engine, text
+
+from lanes.claims import Claim, Claimed
+from lanes.outcome import Attempt, Judged, Response
+from lanes.prices import Usage
+from lanes.store import batches, outcomes, work
+from lanes.store.batches import Intent, Kind
+from lanes.store.outcomes import Saved
+from lanes.words import Lane, Outcome
+from lanes.workload import Version
+from tests.conftest import NOON
+from tests.examples import admit, route
+
+LEASE = timedelta(minutes=2)
+BILLED = (Outcome.VALID, Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED)
+A, B = {"category": "a"}, {"category": "b"}
+_numbers = itertools.count(1)
+
+
+def said(message_id: str | None = None, *, tokens: int = 1_000, model: str = "claude-haiku-5-5") -> Response:
+    """A billed response with a name of its own."""
+    name = message_id or f"msg_{next(_numbers)}"
+    return Response(name, model, "", "end_turn", Usage(input=tokens, output=20), request_id=f"req_{name}")
+
+
+def tried(
+    claim: Claim | Claimed,
+    outcome: Outcome = Outcome.VALID,
+    output: dict[str, Any] | None = None,
+    *,
+    response: Response | None = None,
+    at: datetime = NOON,
+    error: str | None = None,
+    bound_usd: Decimal = Decimal(0),
+) -> Attempt:
+    """An attempt that ended at `at` after a second; valid ones say `A` unless told, billed ones have a response."""
+    if response is None and outcome in BILLED:
+        response = said()
+    if outcome is Outcome.VALID:
+        output = output or A
+    of = claim.claim if isinstance(claim, Claimed) else claim
+    judged = Judged(outcome, output, error)
+    return Attempt(of, judged, response, at - timedelta(seconds=1), at, 1_000, bound_usd)
+
+
+def save(connection: Connection, *attempts: Attempt, now: datetime = NOON, batch_id: int | None = None) -> Saved:
+    """The attempts had their consequence."""
+    return outcomes.save(connection, attempts, batch_id=batch_id, now=now)
+
+
+def claim(
+    connection: Connection,
+    lane: Lane = Lane.REALTIME,
+    *,
+    now: datetime = NOON,
+    worker: str = "worker",
+    places: int = 100,
+    lease: timedelta = LEASE,
+) -> list[Claimed]:
+    """The most urgent work is ours."""
+    return work.claim(connection, lane, worker=worker, places=places, lease=lease, now=now)
+
+
+def claimed_item(
+    connection: Connection, key: str = "k", *, now: datetime = NOON, workload: str = "letters", **fields: Any
+) -> Claimed:
+    """An item of real-time work, admitted, routed and claimed."""
+    admit(connection, key, now=now, workload=workload, lane=Lane.REALTIME, **fields)
+    route(connection, now=now)
+    return next(each for each in claim(connection, now=now) if each.key == key)
+
+
+def intent(version: Version, *, account: str = "acme", nonce: str | None = None) -> Intent:
+    """What is committed before a batch is paid for."""
+    nonce = nonce or f"{next(_numbers):016x}"
+    return Intent(nonce, account, version.workload, version.id, version.spec.batch_model, 100, "hash")
+
+
+def intend(
+    connection: Connection, version: Version, *, now: datetime = NOON, pack: int = 1, account: str = "acme"
+) -> tuple[int, list[Claimed]]:
+    """The id of an intended batch of everything that waits, and its work in order."""
+    waiting = batches.lock_for_batch(connection, Kind(version.workload, version.id), limit=1_000, now=now)
+    packs = [[each.claim for each in waiting[start : start + pack]] for start in range(0, len(waiting), pack)]
+    return batches.intend(connection, intent(version, account=account), packs, now=now), waiting
+
+
+def submit(
+    connection: Connection, version: Version, *, now: datetime = NOON, pack: int = 1, account: str = "acme"
+) -> tuple[int, list[Claimed]]:
+    """The id of a batch that the provider has, and its work in order."""
+    batch_id, waiting = intend(connection, version, now=now, pack=pack, account=account)
+    batches.submitted(
+        connection, batch_id, f"msgbatch_{account}_{batch_id}", expected_end_at=now + timedelta(hours=1), now=now
+    )
+    return batch_id, waiting
+
+
+def rows(connection: Connection, relation: str, order: str = "1", **where: Any) -> list[Any]:
+    """The rows of a table or view of schema `lanes` that match."""
+    matching = " and ".join(f"{name} = :{name}" for name in where) or "true"
+    return list(connection.execute(text(f"select * from lanes.{relation} where {matching} order by {order}"), where))
+
+
+def row(connection: Connection, relation: str, **where: Any) -> Any:
+    """The one row that matches."""
+    (only,) = rows(connection, relation, **where)
+    return only
+
+
+def events(connection: Connection, name: str) -> list[Any]:
+    """The events of that name which wait to be published, oldest first."""
+    return rows(connection, "event_outbox", "id", event=name)
+
+
+def keys(claimed: Sequence[Claimed]) -> list[str]:
+    """The keys of claimed work, in order."""
+    return [each.key for each in claimed]
+
+
+def until_blocked(pool: Engine, pid: int) -> None:
+    """The backend waits for a lock that another transaction holds."""
+    with pool.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for _ in range(200_000):
+            if connection.execute(text("select cardinality(pg_blocking_pids(:pid)) > 0"), {"pid": pid}).scalar_one():
+                return
+    raise AssertionError(f"backend {pid} never waited for a lock")
+
+
+def backend(connection: Connection) -> int:
+    """The process that serves this connection."""
+    return connection.execute(text("select pg_backend_pid()")).scalar_one()
