@@ -5,11 +5,12 @@ import sys
 from cyclopts import App
 
 from lanes.commands import stand
+from lanes.commands.alerts import alerts
 from lanes.commands.run import run
 from lanes.commands.submit import submit
 
 app = App(name="lanes", help="Answers LLM work now, or cheaply later.", result_action="return_value")
-for command in (stand.up, stand.down, stand.status, stand.doctor, run, submit):
+for command in (stand.up, stand.down, stand.status, stand.doctor, run, submit, alerts):
     app.command(command)
 
 

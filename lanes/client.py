@@ -20,9 +20,9 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from lanes.errors import Refused, SetupError
-from lanes.item import Submission, read_submission
+from lanes.item import Submission, read_amendment, read_submission
 from lanes.settings import Settings
-from lanes.store import items, results
+from lanes.store import amendments, items, results
 from lanes.store.database import clock, engine
 from lanes.store.items import Admission
 from lanes.store.results import Result
@@ -84,6 +84,18 @@ def submit_many(workload: str, inputs: Iterable[Mapping[str, Any]], *, door: str
     return sent
 
 
+def amend(workload: str, key: str, payload: Mapping[str, Any]) -> Sent:
+    """The item's payload is this from now on. `outcome` is amended, duplicate, waiting (no such item yet), or a refusal.
+
+    Raises:
+        Refused: the key or the payload is malformed.
+    """
+    asked = read_amendment(workload, {"key": key, "payload": dict(payload)}, place=None)
+    with _connected() as pool, pool.begin() as connection:
+        taken = amendments.amend(connection, asked, door=DOOR, now=clock(connection))
+    return Sent(key, taken.outcome, taken.detail)
+
+
 def read_result(workload: str, key: str, *, reader: str) -> Result | None:
     """The item's current result, None while there is none; the read is recorded."""
     with _connected() as pool, pool.begin() as connection:
@@ -115,6 +127,11 @@ async def asubmit(workload: str, payload: Mapping[str, Any], *, key: str | None 
 async def asubmit_many(workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
     """As `submit_many`."""
     return await asyncio.to_thread(submit_many, workload, inputs)
+
+
+async def aamend(workload: str, key: str, payload: Mapping[str, Any]) -> Sent:
+    """As `amend`."""
+    return await asyncio.to_thread(amend, workload, key, payload)
 
 
 async def aread_result(workload: str, key: str, *, reader: str) -> Result | None:

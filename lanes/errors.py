@@ -5,6 +5,8 @@ LanesError
  ├── UnknownWorkload      no workload of that name has a published version
  ├── Refused              an input that a door did not admit
  ├── RuleFailed           a CEL rule could not be evaluated for an item
+ ├── PlaybookInvalid      a playbook's file is missing or cannot be followed
+ ├── ActionRefused        what an operator asked for cannot be done as things are
  └── SetupError           the stand or the environment is not usable as it is
 """
 
@@ -36,6 +38,19 @@ class Refused(LanesError):
 
 class RuleFailed(LanesError):
     """A CEL rule could not be evaluated for an item."""
+
+
+class PlaybookInvalid(LanesError):
+    """A playbook's file is missing or cannot be followed; `problems` names each line and field at fault."""
+
+    def __init__(self, playbook: str, problems: list[str]) -> None:
+        self.playbook = playbook
+        self.problems = problems
+        super().__init__(f'playbook "{playbook}" cannot be followed: ' + "; ".join(problems))
+
+
+class ActionRefused(LanesError):
+    """What an operator asked for cannot be done as things are; the text says why and what to do instead."""
 
 
 class SetupError(LanesError):

@@ -124,18 +124,19 @@ def _own_label(row: Mapping[str, Any]) -> str | None:
     return "label" if isinstance(row.get("label"), dict) else None
 
 
-Row = tuple[int, str, "dict[str, Any] | Refused"]
+Row = tuple[int, str, "dict[str, Any] | Refused"]  # number, what can be shown, the fields or why there are none
+TextLine = tuple[int, "str | Refused", str]  # number, the text or why it is none, what can be shown
 
 
-def _text_lines(path: Path) -> Iterator[tuple[int, str | Refused, str]]:
-    """(number, the line or why it is no text, what can be shown of it)."""
+def _text_lines(path: Path) -> Iterator[TextLine]:
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             shown = raw.decode("utf-8", errors="replace").rstrip("\r\n")
             try:
                 text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
             except UnicodeDecodeError as error:
-                yield number, Refused("not_utf8", f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"), shown
+                said = f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
+                yield number, Refused("not_utf8", said), shown
                 continue
             yield number, text, shown
 
@@ -190,7 +191,7 @@ def _counted(fields: int) -> str:
 def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | Refused, str]]:
     """A record takes as many lines as its quotes need; one that cannot be read spoils its first line only."""
     lines = _text_lines(path)
-    ahead: deque[tuple[int, str | Refused, str]] = deque(itertools.islice(lines, 1))
+    ahead: deque[TextLine] = deque(itertools.islice(lines, 1))
     while ahead:
         number, text, shown = ahead[0]
         if isinstance(text, Refused) or not text.strip():
@@ -203,14 +204,21 @@ def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | Refused, str]]:
                 record: list[str] | Refused = next(reader)
                 taken = [ahead.popleft() for _ in range(reader.line_num)]
             except csv.Error as error:
-                record = Refused("broken_line", f"the line is not CSV: {error}")
+                record = Refused("broken_line", _explained(error))
                 taken = [ahead.popleft()]
             yield number, record, "\n".join(shown for _, _, shown in taken)
         if not ahead:
             ahead.extend(itertools.islice(lines, 1))
 
 
-def _fed(ahead: deque[tuple[int, str | Refused, str]], lines: Iterator[tuple[int, str | Refused, str]]) -> Iterator[str]:
+def _explained(error: csv.Error) -> str:
+    said = str(error)
+    if "unexpected end of data" in said or "expected after" in said:
+        return "a quotation mark is not closed, or stands within a field without being doubled"
+    return f"the line is not CSV: {said}"
+
+
+def _fed(ahead: deque[TextLine], lines: Iterator[TextLine]) -> Iterator[str]:
     """The text of up to `MOST_LINES` lines, those looked at before first; it ends before one that is no text."""
     for index in range(MOST_LINES):
         if index == len(ahead):

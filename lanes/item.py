@@ -1,6 +1,5 @@
 """An input as a door reads it: checked here, admitted by the database function `lanes.admit`."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -62,11 +61,11 @@ def read_submission(workload: str, fields: Mapping[str, Any], *, place: str, sen
         if due_at is not None:
             raise _malformed('give "due_at" or "due_in_s", not both')
         seconds = fields["due_in_s"]
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or math.isnan(seconds):
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
             raise _malformed('"due_in_s" must be a number of seconds')
         try:
             due_at = _within_calendar(sent_at + timedelta(seconds=seconds))
-        except OverflowError:
+        except (OverflowError, ValueError):
             raise _malformed('"due_in_s" lies beyond the calendar') from None
     return Submission(
         workload=workload,
@@ -81,6 +80,35 @@ def read_submission(workload: str, fields: Mapping[str, Any], *, place: str, sen
         lane=_lane(fields),
         ack=_flag(fields, "ack"),
     )
+
+
+@dataclass(frozen=True)
+class Amendment:
+    """Late data for an item: its payload from now on. `place` names it within its source."""
+
+    workload: str
+    key: str
+    payload: dict[str, Any]
+    place: str | None = None
+
+
+def read_amendment(workload: str, fields: Mapping[str, Any], *, place: str | None) -> Amendment:
+    """The amendment that an event's payload describes: `{key, payload}`.
+
+    Raises:
+        Refused: reason `malformed`, naming the field and what it should hold.
+    """
+    _check_storable(workload, "the workload's name")
+    unknown = sorted(set(fields) - {"key", "payload"})
+    if unknown:
+        raise _malformed(f"unknown field {', '.join(map(repr, unknown))}; an amendment holds key and payload")
+    key, payload = _text(fields, "key"), fields.get("payload")
+    if key is None:
+        raise _malformed("an amendment needs the key of its item")
+    if not isinstance(payload, dict):
+        raise _malformed('"payload" must be a JSON object')
+    _check_storable(payload, "payload")
+    return Amendment(workload, key, payload, place)
 
 
 def _malformed(detail: str) -> Refused:

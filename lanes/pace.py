@@ -1,4 +1,4 @@
-"""How many items may be in flight on the real-time lane: fewer when the provider says so, one more after each quiet stretch."""
+"""How many items may be in flight on the real-time lane: fewer when the provider says so, then more again by one."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta

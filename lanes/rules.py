@@ -24,7 +24,8 @@ class Rule:
         try:
             self._program = cel.compile(text)
         except ValueError as error:
-            raise ValueError(f"not a CEL expression: {str(error).removeprefix('Failed to parse expression ')}") from None
+            said = str(error).removeprefix("Failed to parse expression ")
+            raise ValueError(f"not a CEL expression: {said}") from None
         bound = set(BINDS.findall(text))
         unknown = sorted(set(self._program.variables()) - bound - set(VARIABLES))
         if unknown:

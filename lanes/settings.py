@@ -1,10 +1,11 @@
 """What the environment says: one typed reading of the variables that Lanes understands."""
 
+import re
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -32,6 +33,14 @@ class Settings(BaseSettings):
     local_turnaround_s: float = Field(
         default=2.0, validation_alias=AliasChoices("LANES_LOCAL_TURNAROUND_S")
     )
+
+    @field_validator("database_url")
+    @classmethod
+    def _names_the_driver(cls, url: SecretStr | None) -> SecretStr | None:
+        """An address as psql takes it gets the driver that we use."""
+        if url is None:
+            return None
+        return SecretStr(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url.get_secret_value()))
 
     @classmethod
     def read(cls) -> Self:

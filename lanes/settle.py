@@ -53,14 +53,21 @@ class Consequence:
 
 
 def consequence(
-    of: Obligation, judged: Judged, *, provisional: dict[str, Any] | None, now: datetime
+    of: Obligation,
+    judged: Judged,
+    *,
+    provisional: dict[str, Any] | None,
+    earlier: dict[str, Any] | None = None,
+    now: datetime,
 ) -> Consequence:
     """What an attempt leads to. `provisional` is the item's standing provisional output, if any.
 
-    The first valid answer of a standing wins; a late one is recorded and never shown.
+    `earlier` is the output shown of an older revision: it stays until the newest revision has its authoritative
+    answer, which corrects it. The first valid answer of a standing wins; a late one is recorded and never shown.
+    A replay's answer stands in its own generation and never moves the item.
     """
     if judged.outcome is Outcome.VALID:
-        return _answered(of, judged.output or {}, provisional)
+        return _answered(of, judged.output or {}, provisional, earlier)
     return _unanswered(of, judged, provisional, now)
 
 
@@ -81,17 +88,22 @@ def _same(one: Any, other: Any) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and one == other
 
 
-def _answered(of: Obligation, output: dict[str, Any], provisional: dict[str, Any] | None) -> Consequence:
+def _answered(
+    of: Obligation, output: dict[str, Any], provisional: dict[str, Any] | None, earlier: dict[str, Any] | None
+) -> Consequence:
     done = Consequence(WorkState.DONE, of.failures)
-    if of.purpose in (Purpose.SHADOW, Purpose.REPLAY) or of.item_canceled or not of.is_newest_revision:
+    if of.purpose is Purpose.SHADOW or of.item_canceled or not of.is_newest_revision:
         return done
+    if of.purpose is Purpose.REPLAY:
+        return Consequence(WorkState.DONE, of.failures, standing=Standing.AUTHORITATIVE)
     if of.item_settled:
         return done
     if of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME:
         if provisional is not None:
             return done
         return Consequence(WorkState.DONE, of.failures, standing=Standing.PROVISIONAL, owes_authoritative=True)
-    correction = compare(provisional, output, of.compare_fields) if provisional is not None else None
+    shown = earlier if provisional is None else provisional
+    correction = compare(shown, output, of.compare_fields) if shown is not None else None
     return Consequence(
         WorkState.DONE, of.failures, standing=Standing.AUTHORITATIVE, settles=True, correction=correction
     )

@@ -6,7 +6,6 @@ from zoneinfo import ZoneInfo
 
 from lanes.workload import Spec
 
-
 MINUTE = timedelta(minutes=1)
 
 
@@ -21,7 +20,8 @@ class Window:
     @classmethod
     def of(cls, spec: Spec) -> "Window":
         """The off-peak window of a workload."""
-        return cls(time.fromisoformat(spec.off_peak_start), time.fromisoformat(spec.off_peak_end), ZoneInfo(spec.timezone))
+        start, end = map(time.fromisoformat, (spec.off_peak_start, spec.off_peak_end))
+        return cls(start, end, ZoneInfo(spec.timezone))
 
     def open_at(self, now: datetime) -> bool:
         """Whether `now` lies inside: the start belongs to the window, the end does not."""
@@ -43,6 +43,12 @@ class Window:
         while not self.open_at(minute := minute + MINUTE):
             pass
         return minute
+
+    def last_opened(self, now: datetime) -> datetime:
+        """The newest opening at or before `now`, in UTC; a window of the whole day opens at its start, daily."""
+        today = now.astimezone(self.zone).date()
+        openings = (datetime.combine(today - timedelta(days=ago), self.start, self.zone) for ago in range(3))
+        return next(opened.astimezone(UTC) for opened in openings if opened.astimezone(UTC) <= now)
 
     def cron(self) -> str:
         """A schedule that fires at the start and then hourly while the window is open, in local time."""

@@ -92,3 +92,32 @@ class Outcome(StrEnum):
     EXPIRED = "expired"  # its batch expired before it ran; not billed
     MISSING = "missing"  # its batch ended without a result for it
     UNKNOWN = "unknown"  # no answer reached us: it may have been billed
+
+
+class Verdict(StrEnum):
+    """What a measurement says of its limit."""
+
+    PASSED = "passed"  # enough samples, within the limit
+    FAILED = "failed"  # enough samples, beyond the limit
+    INCONCLUSIVE = "inconclusive"  # too few samples to say
+    ERROR = "error"  # it could not be measured
+
+
+class RolloutState(StrEnum):
+    """Where a rollout stands; the comment says who moves it on."""
+
+    RUNNING = "running"  # a run of `migrate` measures, judges and moves it
+    WAITING_APPROVAL = "waiting_approval"  # a person resumes its suspended run; failed gates still take it back
+    FINISHED = "finished"  # every step passed and its share stays; nobody moves it on
+    ROLLED_BACK = "rolled_back"  # a gate failed, time ran out or a person declined; the share before is in force
+    ABORTED = "aborted"  # a person ended it with `act`; the share before is in force
+
+
+class ReplayState(StrEnum):
+    """Where a replay stands; the comment says who moves it on."""
+
+    RUNNING = "running"  # reading the stream, or its work is open; `collect` sees when the last of it ended
+    COMPLETE = "complete"  # a person promotes or drops it
+    PROMOTED = "promoted"  # its results are current; `demote` takes that back
+    DEMOTED = "demoted"  # what was current before is again; it may be promoted again or dropped
+    DROPPED = "dropped"  # forgotten; nobody moves it on

@@ -1,4 +1,5 @@
 """The event door: reads the stream from a watermark and admits what it brings, many events in one transaction.
+Amendments are read beside arrivals, and taken after the arrivals that came with them.
 
 Best effort by Prefect's nature: an event the server dropped never reaches us. What it stored does: we subscribe
 first, then read the stored events again with an overlap, and admission is idempotent.
@@ -19,11 +20,12 @@ from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFi
 from prefect.logging import get_run_logger
 
 from lanes.errors import Refused
-from lanes.item import Submission, read_submission
-from lanes.store import items, watermarks
+from lanes.item import Amendment, Submission, read_amendment, read_submission
+from lanes.store import amendments, items, watermarks
 from lanes.store.database import Database
 
 ARRIVED = "lanes.item.arrived"
+AMENDED = "lanes.item.amended"
 DOOR = "event"
 PREFIX = "lanes.workload."
 OVERLAP = timedelta(seconds=30)  # stored events appear late: the server flushes every few seconds
@@ -52,7 +54,7 @@ class ArrivalReader:
     async def _stream(self) -> None:
         while True:
             try:
-                wanted = EventFilter(event=EventNameFilter(name=[ARRIVED]))  # pyright: ignore[reportCallIssue]
+                wanted = EventFilter(event=EventNameFilter(name=[ARRIVED, AMENDED]))  # pyright: ignore[reportCallIssue]
                 async with get_events_subscriber(filter=wanted, reconnection_attempts=2) as subscriber:
                     async for event in subscriber:
                         self._streamed.put_nowait(event)
@@ -72,7 +74,7 @@ class ArrivalReader:
         began = await self._db.now()
         known = await self._db.run(watermarks.seen_until, watermarks.ARRIVALS)
         wanted = EventFilter(
-            event=EventNameFilter(name=[ARRIVED]),
+            event=EventNameFilter(name=[ARRIVED, AMENDED]),
             occurred=EventOccurredFilter.model_validate({"since": (known or began) - OVERLAP}),
             order=EventOrder.ASC,
         )  # pyright: ignore[reportCallIssue]
@@ -106,8 +108,9 @@ class ArrivalReader:
 
 
 async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) -> None:
-    """Each event is an item now, or a refusal with its reason."""
+    """Each event is an item or an amendment now, or a refusal with its reason."""
     well_formed: list[Submission] = []
+    late: list[Amendment] = []
     refusals: list[items.Refusal] = []
     for event in events:
         workload = event.resource.id.removeprefix(PREFIX)
@@ -115,13 +118,18 @@ async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) 
         try:
             if workload == event.resource.id:
                 raise Refused("malformed", f'resource "{event.resource.id}" is not "{PREFIX}<name>"')
-            well_formed.append(read_submission(workload, event.payload, place=place, sent_at=event.occurred))
+            if event.event == AMENDED:
+                late.append(read_amendment(workload, event.payload, place=place))
+            else:
+                well_formed.append(read_submission(workload, event.payload, place=place, sent_at=event.occurred))
         except Refused as refusal:
             refusals.append(items.Refusal(workload, place, refusal.reason, str(refusal), _text(event.payload)))
     if refusals:
         await db.run(items.refuse, refusals, door=DOOR, now=now)
     if well_formed:
         await db.run(items.admit, well_formed, door=DOOR, now=now)
+    for amendment in late:  # one transaction each: it locks its item
+        await db.run(amendments.amend, amendment, door=DOOR, now=now)
 
 
 def _text(payload: dict[str, Any]) -> str:

@@ -14,7 +14,7 @@ BROKEN = {"prefect.flow-run.Crashed", "prefect.flow-run.Failed"}
 ENDED = {"prefect.flow-run.Completed", "prefect.flow-run.Cancelled", *BROKEN}
 HEARTBEAT = "prefect.flow-run.heartbeat"
 REST = timedelta(seconds=3)  # so that a run that cannot start does not spin
-SILENT_AFTER = timedelta(seconds=90)
+SILENT_AFTER = timedelta(seconds=100)  # runs send a heartbeat every 30 seconds (prefect.yaml)
 
 
 async def write_automations(client: PrefectClient) -> None:
@@ -52,7 +52,7 @@ def _silent_runs() -> AutomationCore:
     """A run whose process died without a word is marked crashed, so that the others can replace it."""
     return AutomationCore(
         name="lanes-mark-silent-runs",
-        description="A run without a heartbeat for 90 seconds is marked crashed",
+        description="A run without a heartbeat for 100 seconds is marked crashed",
         trigger=EventTrigger(
             match={"prefect.resource.id": "prefect.flow-run.*"},  # pyright: ignore[reportArgumentType]
             match_related={  # pyright: ignore[reportArgumentType]
@@ -66,7 +66,7 @@ def _silent_runs() -> AutomationCore:
             threshold=1,
             within=SILENT_AFTER,
         ),
-        actions=[ChangeFlowRunState.model_validate({"state": StateType.CRASHED, "message": "no heartbeat for 90 seconds"})],
+        actions=[ChangeFlowRunState.model_validate({"state": StateType.CRASHED, "message": "no heartbeat for 100 seconds"})],
     )
 
 

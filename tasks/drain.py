@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 
 from prefect.logging import get_run_logger
 
+from lanes.buffer import Buffer
+from lanes.claims import Claimed
 from lanes.pace import Pace
 from lanes.provider.client import CALL_TIMEOUT_S
 from lanes.settings import Settings
@@ -39,6 +41,7 @@ class Drain:
         self._heard = heard
         self._pace = Pace(most=at.provider.most_calls)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._buffer = Buffer()
         self._versions: dict[int, Version] = {}
         self._running: set[asyncio.Task[object]] = set()
         self._reading: asyncio.Task[None] | None = None
@@ -56,7 +59,7 @@ class Drain:
             wanted_by_successor=self._keeper_role.held and await self._keeper_role.wanted_by_another(),
             keeper_exists=await self._at.db.run(holder_exists, Role.KEEPER),
             idle_since=self._idle_since,
-            busy=bool(self._running),
+            busy=bool(self._running) or len(self._buffer) > 0,
         )
         return stays(sight, await self._at.db.now())
 
@@ -70,23 +73,28 @@ class Drain:
             await route_received(self._at.db)
 
     async def answer(self) -> None:
-        """What may be claimed now is being answered."""
+        """What may be claimed now is claimed, and what need not wait in the buffer is being answered."""
         now = await self._at.db.now()
-        places = self._pace.places(now)
-        if places == 0:
+        ready = await self._claim(now, places) if (places := self._pace.places(now)) else []
+        ready += self._buffer.take(self._versions, now)
+        if not ready:
             return
+        batch = asyncio.create_task(answer_micro_batch(self._at, self._versions, ready, self._pace))
+        self._running.add(batch)
+        batch.add_done_callback(self._finished)
+        self.answered += len(ready)
+
+    async def _claim(self, now: datetime, places: int) -> list[Claimed]:
+        """Claimed work that waits for nothing; the rest is in the buffer."""
         claimed = await self._at.db.run(
             work.claim, Lane.REALTIME, worker=self._name, places=places, lease=LEASE, now=now
         )
         if not claimed:
-            return
+            return []
+        self._idle_since = now
         self._pace.reserve(len(claimed))
         await self._learn({each.version_id for each in claimed})
-        batch = asyncio.create_task(answer_micro_batch(self._at, self._versions, claimed, self._pace))
-        self._running.add(batch)
-        batch.add_done_callback(self._finished)
-        self.answered += len(claimed)
-        self._idle_since = now
+        return self._buffer.add(claimed, self._versions, now)
 
     async def chores(self) -> None:
         """Events out are published; every few seconds blocks are published, lost claims rescued, more drains called."""
@@ -106,9 +114,11 @@ class Drain:
                 await self._at.db.run(outbox.add, WAITING, "lanes.lane.realtime", waiting, now=now)
 
     async def wait(self) -> None:
-        """Something was committed, a call ended, or a second passed."""
+        """Something was committed, a call ended, a buffered window leaves, or a second passed."""
+        leave = self._buffer.next_leave(self._versions)
+        pause = TICK_S if leave is None else (leave - await self._at.db.now()).total_seconds()
         waiting: set[asyncio.Task[object]] = {asyncio.create_task(self._heard.wait()), *self._running}
-        await asyncio.wait(waiting, timeout=TICK_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, timeout=max(0.0, min(pause, TICK_S)), return_when=asyncio.FIRST_COMPLETED)
         for each in waiting - self._running:
             each.cancel()
         self._heard.clear()

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from blocks.database import Database
 from blocks.provider import Provider
+from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
 from lanes.samples.files import sample_workloads
 from lanes.settings import Settings
@@ -23,8 +24,8 @@ from tasks.connections import BLOCK
 from tasks.publish import publish
 from tasks.schedules import write_schedules
 
-STANDING = {"answer/answer": {"wake": {"standing": True}}, "collect/collect": {}}
-BLOCK_TYPES: Sequence[type[Block]] = (Workload, Database, Provider)
+STANDING = {"answer/answer": {"wake": {"standing": True}}, "collect/collect": {}, "watch/watch": {}}
+BLOCK_TYPES: Sequence[type[Block]] = (Workload, Database, Provider, SlackChannel)
 
 
 async def install() -> None:
@@ -48,12 +49,24 @@ async def _write_connections(settings: Settings) -> None:
         await Database(url=settings.database_url).asave(BLOCK, overwrite=True)
     if settings.anthropic_api_key is not None:
         await _provider(settings, settings.anthropic_api_key).asave(BLOCK, overwrite=True)
+    slack = _slack_channel(settings)
+    if slack.connect() is not None:
+        await slack.asave(BLOCK, overwrite=True)
 
 
 def _provider(settings: Settings, key: SecretStr) -> Provider:
     given = {"base_url": settings.anthropic_base_url} if settings.anthropic_base_url else {}
     nearby = {"poll_s": 1.0, "listing_grace_s": 5} if settings.provider_is_local else {}
     return Provider(api_key=key, **given, **nearby)
+
+
+def _slack_channel(settings: Settings) -> SlackChannel:
+    return SlackChannel(
+        bot_token=settings.slack_bot_token,
+        channel=settings.slack_channel,
+        webhook_url=settings.slack_webhook_url,
+        api_url=settings.slack_api_url,
+    )
 
 
 async def _write_workloads(client: PrefectClient) -> None:

@@ -8,7 +8,8 @@ from prefect.logging import get_run_logger
 
 from blocks.workload import Workload
 from lanes.errors import SpecInvalid
-from lanes.store import workloads
+from lanes.promises import invalid_workload
+from lanes.store import incidents, workloads
 from lanes.store.database import Database
 from lanes.workload import Version, parse
 
@@ -24,7 +25,7 @@ class Published:
 
 
 async def publish(db: Database) -> Published:
-    """Every valid block is in force as a version; an invalid one left its last version in force."""
+    """Every valid block is in force as a version; an invalid one left its last version in force and is an incident."""
     published = Published()
     async with get_client() as client:
         documents = await client.read_block_documents_by_type(SLUG)
@@ -35,6 +36,8 @@ async def publish(db: Database) -> Published:
             published.problems.append(problem)
             continue
         await db.run(workloads.publish, document.name or "", spec, now=await db.now())
+    invalid = [invalid_workload(each.workload, each.problems) for each in published.problems]
+    await db.run(incidents.record_invalid, invalid, now=await db.now())
     published.versions = await db.run(workloads.in_force)
     return published
 

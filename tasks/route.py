@@ -4,7 +4,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from lanes.routing import decide
-from lanes.store import items, routes, workloads
+from lanes.store import amendments, items, routes, workloads
 from lanes.store.database import Database
 
 MOST = 1000  # items routed in one transaction
@@ -24,6 +24,7 @@ async def _route_some(db: Database) -> int:
     async with db.transaction() as run:
         if not await run(routes.may_route):
             return 0
+        await run(amendments.apply_waiting, now=now)
         waiting = await run(items.received, MOST)
         if not waiting:
             return 0

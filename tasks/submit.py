@@ -16,7 +16,7 @@ from lanes.provider import batches as provider
 from lanes.provider.answering import questions
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.requests import body_bytes, parameters
-from lanes.store import batches, workloads
+from lanes.store import batches, history, workloads
 from lanes.store.batches import Intent, Kind
 from lanes.words import Lane
 from lanes.workload import Version
@@ -66,7 +66,8 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime) -> Prepared | N
     async with at.db.transaction() as run:
         version = (await run(workloads.versions, [kind.version_id]))[kind.version_id]
         waiting = await run(batches.lock_for_batch, kind, limit=MOST_ITEMS, now=now)
-        requests, size = _fitting(version, waiting)
+        earlier = await run(history.load, waiting, version.spec.history_items)
+        requests, size = _fitting(version, waiting, earlier)
         if not requests:
             return None
         bodies = [body for _, body in requests]
@@ -85,12 +86,14 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime) -> Prepared | N
     return Prepared(batch_id, intent.nonce, items, bodies, version.spec.batch_expected_minutes)
 
 
-def _fitting(version: Version, waiting: list[Claimed]) -> tuple[list[tuple[list[Claimed], dict[str, Any]]], int]:
+def _fitting(
+    version: Version, waiting: list[Claimed], earlier: history.History
+) -> tuple[list[tuple[list[Claimed], dict[str, Any]]], int]:
     """Requests within the provider's limits, with their size in bytes; what does not fit waits for the next batch."""
     fitting: list[tuple[list[Claimed], dict[str, Any]]] = []
     size = 0
     for pack in packs(waiting, version.spec.pack_of(Lane.BATCH))[: provider.MOST_REQUESTS]:
-        body = parameters(version, Lane.BATCH, questions(pack))
+        body = parameters(version, Lane.BATCH, questions(pack, earlier))
         size += len(body_bytes(body))
         if size > MOST_BYTES and fitting:
             break

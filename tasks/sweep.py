@@ -5,7 +5,7 @@ from datetime import datetime
 from prefect.deployments import arun_deployment
 
 from lanes.settings import Settings
-from lanes.store import items, outbox, outcomes, work
+from lanes.store import amendments, items, outbox, outcomes, replays, work
 from lanes.store.deadlines import pressing
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.warmth import THROTTLE
@@ -14,6 +14,7 @@ from lanes.workload import Version
 from tasks.connections import Connections
 from tasks.outgoing import publish_events
 from tasks.reconcile import reconcile_unresolved
+from tasks.replay import write_diff
 
 SUBMIT = "submit/submit"
 WAITING = "lanes.work.waiting"
@@ -31,8 +32,11 @@ class Sweeper:
         """Everything that waits has somebody who will come for it."""
         now = await self._at.db.now()
         await self._at.db.run(outcomes.save, await self._at.db.run(work.abandoned, now=now), now=now)
+        await self._at.db.run(amendments.apply_waiting, now=now)
         await self._wake_drains(now)
         await self._resolve()
+        for complete in await self._at.db.run(replays.finish, now=now):
+            await write_diff(self._at.db, complete)
         for workload in await self._at.db.run(pressing, versions, now=now):
             await _submit_early(workload, now)
         await publish_events(self._at.db)

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 
 from lanes.local.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
+from tests.slack_standin import SlackStandIn
 from tests.stand import RunningStand, put_up, take_down
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -80,9 +81,17 @@ def later(**how_much: float) -> datetime:
 
 
 @pytest.fixture(scope="session")
-def stand(open_folder: Path) -> Iterator[RunningStand]:
+def slack() -> Iterator[SlackStandIn]:
+    """The Slack that the shared stand tells of incidents."""
+    running = SlackStandIn()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def stand(open_folder: Path, slack: SlackStandIn) -> Iterator[RunningStand]:
     """A whole stand, shared by the tests that need Prefect's server, its workers and the endpoint."""
-    running = put_up(open_folder / "stand")
+    running = put_up(open_folder / "stand", **slack.environment())
     yield running
     take_down(running)
 

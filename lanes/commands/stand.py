@@ -9,7 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from lanes.errors import SetupError
 from lanes.settings import Settings
@@ -69,11 +69,11 @@ def status(*, as_json: AsJson = False) -> int:
         if as_json:
             _print_json([asdict(component) for component in components])
         else:
-            table = Table("component", "state", "detail", "pid", "port", "log")
+            console = Console(highlight=False, soft_wrap=True)
             for each in components:
-                state = f"[{MARKS.get(each.condition, 'yellow')}]{each.condition}[/]"
-                table.add_row(each.name, state, each.detail, *(str(x or "") for x in (each.pid, each.port, each.log)))
-            Console().print(table)
+                where = {"port": each.port, "pid": each.pid, "log": each.log}
+                said = ", ".join(f"{name} {value}" for name, value in where.items() if value is not None)
+                _print_line(console, each.condition, each.name, f"{each.detail}{f' ({said})' if said else ''}")
         well = {Condition.RUNNING, Condition.YOURS}
         return 0 if all(each.condition in well for each in components) else 1
 
@@ -93,9 +93,7 @@ def doctor(*, as_json: AsJson = False) -> int:
     else:
         console = Console(highlight=False, soft_wrap=True)
         for each in findings:
-            mark = f"[{MARKS.get(each.verdict, 'yellow')}]{each.verdict:<10}[/]"
-            console.print(f"{mark} {each.check:<12} ", end="")
-            console.print(each.sentence, markup=False)
+            _print_line(console, each.verdict, each.check, each.sentence)
     return 0 if all_well(findings) else 1
 
 
@@ -117,6 +115,10 @@ def _guarded(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("interrupted: what this command had started was stopped again", file=sys.stderr)
         return 1
+
+
+def _print_line(console: Console, state: str, name: str, sentence: str) -> None:
+    console.print(f"[{MARKS.get(state, 'yellow')}]{state:<10}[/] {name:<15} {escape(sentence)}")
 
 
 def _print_json(value: object) -> None:

@@ -1,4 +1,4 @@
-"""Whether what lies in Prefect was deployed from exactly this source."""
+"""Whether what lies in Prefect was deployed, and installed, from exactly this source."""
 
 import json
 from collections.abc import Mapping
@@ -16,6 +16,12 @@ def source_digest(checkout: Path) -> str:
         digest.update(str(file.relative_to(checkout)).encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def values_digest(values: Mapping[str, str]) -> str:
+    """Changes whenever one of the values does; it does not give them away."""
+    text = json.dumps(dict(values), sort_keys=True)
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def is_current(stamp: Path, source: str, present: Mapping[str, str]) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
+from lanes.errors import SetupError
 from lanes.filedoor import BadLine, Layout
 from lanes.local.prefect_api import PrefectApi
 from lanes.local.samples_sender import Sample, samples, send
@@ -51,19 +52,29 @@ class MainJob:
             return clock(connection)
 
     def send_samples(self) -> Sent:
-        """Every ready-made item was admitted through the event door; what the server dropped was sent again."""
+        """Every ready-made item was admitted through the event door; what the server dropped was sent again.
+
+        Raises:
+            SetupError: some were not admitted within three minutes.
+        """
         now = self.now()
         mine = samples(f"{now:%m%d-%H%M%S}", now=now)
         sent = Sent()
         for each in mine:
             sent.keys.setdefault(each.workload, []).append(each.key)
         waiting, began = mine, time.monotonic()
+        give_up = began + STALLED_AFTER_S
         for done in send(self._api, waiting, now=now):
             self._said("sent as events", done, len(mine))
         while waiting:
             time.sleep(POLL_S)
             waiting = self._not_admitted(waiting)
             self._said("admitted", len(mine) - len(waiting), len(mine))
+            if waiting and time.monotonic() > give_up:
+                raise SetupError(
+                    f"{len(waiting)} events were not admitted within {STALLED_AFTER_S:.0f} s: "
+                    "look at the runs of `answer` in the Prefect UI and at `lanes status`"
+                )
             if waiting and time.monotonic() - began > RESEND_AFTER_S:
                 began = time.monotonic()
                 list(send(self._api, waiting, now=self.now()))

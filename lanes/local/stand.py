@@ -69,7 +69,8 @@ class Stand:
         """
         progress = progress or Silent()
         with self._lock(lambda: progress.says("another `lanes` command is busy with this stand: waiting for it")):
-            site = Site(self.settings, self.home, self.checkout, others_present=bool(self.users.others()))
+            others = bool(self.users.others())
+            site = Site(self.settings, self.home, self.checkout, others_present=others, thorough=keep)
             if not keep:
                 self.users.enter()
             try:

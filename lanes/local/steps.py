@@ -4,16 +4,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from lanes.local import deployments
+from lanes.local import chain, deployments
 from lanes.local.database import check_answers, read_address, shown
 from lanes.local.errors import StandError
 from lanes.local.services import endpoint, server, worker
-from lanes.local.worksite import POSTGRES, Site, python
+from lanes.local.worksite import POSTGRES, SERVER, Site, python
 
 POOLS = {
     "realtime": "Flow runs that answer at once: drains, and what watches over them",
     "batch": "Flow runs that may take their time: submission, collection, replays, reports",
 }
+DEPLOY = ("prefect", "--no-prompt", "deploy", "--all")
+INSTALL = ("tasks.install",)
+INSTALL_LIMIT_S = 300
+INSTALLED_FROM = ("LANES_", "ANTHROPIC_", "SLACK_")
 
 
 @dataclass(frozen=True)
@@ -27,17 +31,16 @@ class Step:
 
 
 def all_steps() -> list[Step]:
-    """Everything a stand consists of."""
+    """Everything a stand consists of. Workers come last: a run they start must find blocks of this stand."""
     return [
         Step("database", "Postgres", database),
         Step("schema", "Schema", schema, after=("database",)),
         Step("endpoint", "Model provider", endpoint),
         Step("server", "Prefect server", server, after=("database",)),
         Step("pools", "Work pools", pools, after=("server",)),
-        Step("deployments", "Deployments", deploy, after=("pools",)),
-        Step("install", "Blocks, workloads, automations", install, after=("deployments", "schema", "endpoint")),
+        Step("install", "Deployments, blocks, workloads", install, after=("pools", "schema", "endpoint")),
         *(
-            Step(f"worker-{pool}", f"Worker {pool}", partial(worker, pool=pool), after=("pools", "endpoint"))
+            Step(f"worker-{pool}", f"Worker {pool}", partial(worker, pool=pool), after=("pools", "install"))
             for pool in POOLS
         ),
     ]
@@ -83,26 +86,25 @@ def pools(site: Site) -> str:
     return f"created {', '.join(created)}" if created else "present"
 
 
-def deploy(site: Site) -> str:
-    """Every deployment of prefect.yaml is in Prefect as this checkout has it."""
+def install(site: Site) -> str:
+    """Deployments, blocks, workload versions, schedules and automations are in Prefect as this checkout has them."""
     if not (site.checkout / "prefect.yaml").exists():
         raise StandError(f"{site.checkout} holds no prefect.yaml: run this inside a checkout of Lanes")
-    stamp = site.home / "deployed.json"
+    environment = site.environment()
+    deployed, installed = site.home / "deployed.json", site.home / "installed.json"
     source = deployments.source_digest(site.checkout)
+    values = {name: value for name, value in environment.items() if name.startswith(INSTALLED_FROM)}
+    everything = source + deployments.values_digest(values)
     with site.prefect() as api:
         present = api.deployments()
-        if deployments.is_current(stamp, source, present):
-            return f"{len(present)} up to date"
-        site.run(
-            "deploy", python("-m", "prefect", "--no-prompt", "deploy", "--all"),
-            environment=site.environment(), limit_s=240,
-        )  # fmt: skip
+        has_deployments = deployments.is_current(deployed, source, present)
+        ran_on = not {POSTGRES, SERVER} & set(site.started)
+        if ran_on and not site.thorough and deployments.is_current(installed, everything, present):
+            return f"{len(present)} deployments unchanged"
+        commands = [INSTALL] if has_deployments else [DEPLOY, INSTALL]
+        command = python("-m", "lanes.local.chain", *chain.join(commands))
+        site.run("install", command, environment=environment, limit_s=INSTALL_LIMIT_S)
         present = api.deployments()
-    deployments.remember(stamp, source, present)
-    return f"{len(present)} deployed"
-
-
-def install(site: Site) -> str:
-    """Blocks, workload versions, schedules and automations are in Prefect as this checkout has them."""
-    site.run("install", python("-m", "tasks.install"), environment=site.environment(), limit_s=180)
-    return "installed"
+    deployments.remember(deployed, source, present)
+    deployments.remember(installed, everything, present)
+    return f"{len(present)} deployments {'up to date' if has_deployments else 'written'}"

@@ -27,12 +27,16 @@ NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "ANTHROPIC_AUTH_TOKEN")
 
 @dataclass
 class Site:
-    """One checkout's stand while it is being put up. A step writes what the steps after it read."""
+    """One checkout's stand while it is being put up. A step writes what the steps after it read.
+
+    A `thorough` one repairs what somebody may have deleted in Prefect; otherwise what ran on untouched is trusted.
+    """
 
     settings: Settings
     home: Path
     checkout: Path
     others_present: bool = False
+    thorough: bool = True
     postgres: Running | None = None
     database_url: str | None = None
     prefect_api_url: str | None = None

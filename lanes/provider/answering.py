@@ -1,10 +1,11 @@
 """One pack on the real-time lane: asked, judged, and split when the provider refuses it as a whole."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 from anthropic import AsyncAnthropic
 
@@ -27,9 +28,12 @@ class Answered:
     failures: list[CallFailed] = field(default_factory=list)
 
 
-def questions(pack: Sequence[Claimed]) -> list[Question]:
-    """The items of a pack by their slots: ids "1", "2", ..."""
-    return [Question(str(slot), each.payload) for slot, each in enumerate(pack, 1)]
+def questions(
+    pack: Sequence[Claimed], history: Mapping[int, tuple[dict[str, Any], ...]] | None = None
+) -> list[Question]:
+    """The items of a pack by their slots: ids "1", "2", ...; `history` holds earlier payloads by id of the work."""
+    known = history or {}
+    return [Question(str(slot), each.payload, known.get(each.claim.work_id, ())) for slot, each in enumerate(pack, 1)]
 
 
 async def answer(client: AsyncAnthropic, version: Version, pack: Sequence[Claimed]) -> Answered:

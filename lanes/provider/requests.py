@@ -12,6 +12,8 @@ from lanes.words import Lane
 from lanes.workload import Version
 
 TAG = re.compile(r"^[A-Za-z_][A-Za-z0-9_-]*$")
+ITEM = re.compile(r"<(?=/?item\b)")
+BLOCK = re.compile(r"<(?=/?(item|history)\b)")
 PACK_RULE = (
     "\n\nThe message holds several independent items, each in <item id=\"...\">. Answer every one of them from its own "
     "content alone, and give its id back with its answer."
@@ -49,13 +51,15 @@ def body_bytes(params: dict[str, Any]) -> bytes:
 def _content(questions: Sequence[Question]) -> str:
     if len(questions) == 1:
         return _rendered(questions[0])
-    return "\n".join(f'<item id="{q.id}">\n{_escaped(_rendered(q))}\n</item>' for q in questions)
+    return "\n".join(f'<item id="{q.id}">\n{ITEM.sub("&lt;", _rendered(q))}\n</item>' for q in questions)
 
 
 def _rendered(question: Question) -> str:
     """The payload's only text as it is, otherwise each field in a tag of its own name; history comes first."""
-    history = "".join(f"<history>\n{_fields(earlier)}\n</history>\n" for earlier in question.history)
-    return history + _fields(question.payload)
+    if not question.history:
+        return _fields(question.payload)
+    history = "".join(f"<history>\n{_escaped(_fields(earlier))}\n</history>\n" for earlier in question.history)
+    return history + _escaped(_fields(question.payload))
 
 
 def _fields(payload: dict[str, Any]) -> str:
@@ -72,8 +76,8 @@ def _fields(payload: dict[str, Any]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """An item cannot end its own block or open another's."""
-    return re.sub(r"<(?=/?item\b)", "&lt;", text)
+    """No item or earlier payload can end its own block or open another's."""
+    return BLOCK.sub("&lt;", text)
 
 
 def _pack_schema(schema: dict[str, Any]) -> dict[str, Any]:

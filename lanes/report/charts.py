@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape as escape_xml
+from math import ceil
 
 from lanes.report.escaping import plain
 
@@ -12,12 +13,13 @@ WIDTH = 690
 PADDING = 16
 INNER = WIDTH - 2 * PADDING
 ROW = 24
-LETTER = 7.0  # px; a generous width at 12 px, so that an unknown font still fits
+LEGEND_ROW = 20
+LETTER = 6.7  # px; a generous width at 12 px, so that an unknown font still fits
 INK, FAINT, RULE = "#1f2937", "#6b7280", "#e5e7eb"
 REALTIME, BATCH, NEUTRAL = "#2563eb", "#047857", "#6b7280"
 REALTIME_SHADES = ("#1d4ed8", "#3b82f6", "#1e3a8a", "#60a5fa", "#6366f1", "#93c5fd")
 BATCH_SHADES = ("#047857", "#34d399", "#064e3b", "#6ee7b7")
-STYLE = "<style>text{font:12px Geist,Inter,system-ui,sans-serif}</style>"
+FONT = 'font-family="Geist,Inter,system-ui,sans-serif" font-size="12"'
 
 
 @dataclass(frozen=True)
@@ -104,15 +106,10 @@ def mix(mixes: Sequence[Mix], *, empty: str = "no data yet") -> str:
                 below.append(segment)
             x += width
         y += 28
-        x, y = float(PADDING), y + (8 if below else 0)
-        for place, segment in enumerate(below):
-            label = fit(f"{segment.label} {segment.shown}", INNER - 16)
-            width = 16 + text_width(label) + 14
-            if place and x + width > PADDING + INNER + 14:
-                x, y = float(PADDING), y + 20
-            body += rect(x, y + 3, 10, 10, segment.color) + text(x + 16, y + 12, label)
-            x += width
-        y += (18 if below else 0) + 16
+        if below:
+            body += _legend(below, y + 8)
+            y += 8 + LEGEND_ROW * ceil(len(below) / _legend_columns(below))
+        y += 16
     return card(y - 16 + PADDING, body)
 
 
@@ -131,15 +128,17 @@ def card(height: float, body: str) -> str:
     """A white card around `body`: readable on a light and on a dark page."""
     high = round(height)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{high}" viewBox="0 0 {WIDTH} {high}">{STYLE}'
-        f'<rect x=".5" y=".5" width="{WIDTH - 1}" height="{high - 1}" rx="8" fill="#fff" stroke="{RULE}"/>{body}</svg>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{high}" viewBox="0 0 {WIDTH} {high}">'
+        f'<rect x=".5" y=".5" width="{WIDTH - 1}" height="{high - 1}" rx="8" fill="#fff" stroke="{RULE}"/>'
+        f'<g fill="{INK}" {FONT}>{body}</g></svg>'
     )
 
 
-def text(x: float, y: float, words: str, *, fill: str = INK, anchor: str = "", weight: int = 0) -> str:
-    """A line of text with its baseline at `y`."""
-    more = (f' text-anchor="{anchor}"' if anchor else "") + (f' font-weight="{weight}"' if weight else "")
-    return f'<text x="{x:.1f}" y="{y:.1f}" fill="{fill}"{more}>{escape_xml(plain(words))}</text>'
+def text(x: float, y: float, words: str, *, fill: str = "", anchor: str = "", weight: int = 0) -> str:
+    """A line of text with its baseline at `y`, dark unless `fill` says otherwise."""
+    given = (("fill", fill), ("text-anchor", anchor), ("font-weight", weight))
+    more = "".join(f' {name}="{value}"' for name, value in given if value)
+    return f'<text x="{x:.1f}" y="{y:.1f}"{more}>{escape_xml(plain(words))}</text>'
 
 
 def rect(x: float, y: float, width: float, height: float, fill: str) -> str:
@@ -162,6 +161,22 @@ def fit(words: str, width: float) -> str:
     while words and text_width(words) + 3 * LETTER > width:
         words = words[:-1]
     return words.rstrip() + "..."
+
+
+def _legend(segments: Sequence[Segment], top: float) -> str:
+    columns = _legend_columns(segments)
+    body = ""
+    for place, segment in enumerate(segments):
+        x = PADDING + place % columns * INNER / columns
+        y = top + place // columns * LEGEND_ROW
+        label = fit(f"{segment.label} {segment.shown}", INNER / columns - 24)
+        body += rect(x, y + 3, 10, 10, segment.color) + text(x + 16, y + 12, label)
+    return body
+
+
+def _legend_columns(segments: Sequence[Segment]) -> int:
+    widest = max(text_width(f"{segment.label} {segment.shown}") for segment in segments)
+    return max(1, min(3, int(INNER / (widest + 24))))
 
 
 def _widths(values: Sequence[float], room: float) -> list[float]:

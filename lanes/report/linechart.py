@@ -1,12 +1,12 @@
-"""A line over time for each series, one panel above the other, each on its own scale."""
+"""Durations over time: a line for each series, one panel above the other, each on its own scale."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import ceil, floor, log10
+from math import floor, log10
 
 from lanes.report.charts import FAINT, PADDING, RULE, WIDTH, card, fit, nothing, text, text_width
-from lanes.report.units import clock
+from lanes.report.units import clock, seconds
 
 PANEL = 112  # px, heading included
 PLOT = 64
@@ -16,15 +16,15 @@ JOINED_WITHIN = 5  # steps between two points that a line may bridge
 
 @dataclass(frozen=True)
 class Series:
-    """Values at moments, in the order of time."""
+    """Durations in seconds at moments, in the order of time."""
 
     heading: str
     points: Sequence[tuple[datetime, float]]
     color: str
 
 
-def lines(series: Sequence[Series], *, shown: Callable[[float], str], step: timedelta, empty: str = "no data yet") -> str:
-    """The panels over one time axis; `shown` writes a value. Points `step` or a little more apart are joined.
+def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data yet") -> str:
+    """The panels over one time axis. Points that are `step` or a little more apart are joined.
 
     Above 100 points a panel shows the highest value of each span, so that no peak is lost.
     """
@@ -37,7 +37,7 @@ def lines(series: Sequence[Series], *, shown: Callable[[float], str], step: time
     span = (last - first).total_seconds()
     stride = max(step.total_seconds(), span / MOST_POINTS)
     scales = [_scale(max(value for _, value in each.points)) for each in drawn]
-    left = PADDING + max(text_width(shown(tick)) for scale in scales for tick in scale) + 10
+    left = PADDING + max(text_width(seconds(tick)) for scale in scales for tick in scale) + 10
     room = WIDTH - PADDING - 10 - left
     body = ""
     for place, (each, scale) in enumerate(zip(drawn, scales, strict=True)):
@@ -47,8 +47,9 @@ def lines(series: Sequence[Series], *, shown: Callable[[float], str], step: time
             (left + room * (moment - first).total_seconds() / span, floor_y - PLOT * value / scale[-1], value)
             for moment, value in _thinned(each.points, first, stride)
         ]
-        body += _heading(each, top, shown)
-        body += "".join(_gridline(left, left + room, floor_y - PLOT * tick / scale[-1], shown(tick)) for tick in scale)
+        body += _heading(each, top)
+        for tick in scale:
+            body += _gridline(left, left + room, floor_y - PLOT * tick / scale[-1], seconds(tick))
         body += _curve(points, each.color, bridge=JOINED_WITHIN * room * stride / span)
     height = PADDING + len(drawn) * PANEL
     body += text(left, height, clock(first, beside=last), fill=FAINT)
@@ -56,9 +57,9 @@ def lines(series: Sequence[Series], *, shown: Callable[[float], str], step: time
     return card(height + PADDING, body)
 
 
-def _heading(series: Series, top: float, shown: Callable[[float], str]) -> str:
+def _heading(series: Series, top: float) -> str:
     peak = max(value for _, value in series.points)
-    said = f"{series.heading}: now {shown(series.points[-1][1])}, highest {shown(peak)}"
+    said = f"{series.heading}: last {seconds(series.points[-1][1])}, highest {seconds(peak)}"
     return text(PADDING, top + 11, fit(said, WIDTH - 2 * PADDING), fill=series.color, weight=600)
 
 
@@ -79,7 +80,7 @@ def _curve(points: Sequence[tuple[float, float, float]], color: str, *, bridge: 
     for run in runs:
         if len(run) > 1:
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in run)
-            drawn += f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2" stroke-linejoin="round"/>'
+            drawn += f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="2"/>'
         if len(run) == 1 or len(points) <= 30:
             drawn += "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{color}"/>' for x, y in run)
     return drawn
@@ -95,9 +96,10 @@ def _thinned(points: Sequence[tuple[datetime, float]], first: datetime, stride: 
 
 
 def _scale(highest: float) -> list[float]:
-    """Zero, the middle and a round top at or above `highest`."""
+    """Zero, the middle and a top at or above `highest`, round in the unit it is written in."""
     if highest <= 0:
         return [0, 1]
-    unit = 10 ** floor(log10(highest))
-    top = next((step * unit for step in (1, 2, 4, 6, 8, 10) if step * unit >= highest), ceil(highest))
+    unit = next((size for size, up_to in ((1, 120), (60, 7200), (3600, 172_800)) if highest < up_to), 86_400)
+    power = 10 ** floor(log10(highest / unit)) * unit
+    top = next((step * power for step in (1, 2, 4, 6, 8) if step * power >= highest), 10 * power)
     return [0, top / 2, top]

@@ -115,7 +115,7 @@ def trouble(batch: BatchFigures, now: datetime) -> str | None:
     if batch.state == BatchState.SUBMITTED and batch.expected_end_at is not None and now > batch.expected_end_at:
         return "late"
     if without_result(batch) > UNHEALTHY_SHARE * batch.items:
-        return "many failed"
+        return "with many failures"
     return None
 
 
@@ -126,11 +126,7 @@ def batch_health(snapshot: Snapshot) -> str:
     troubles = [found for each in snapshot.batches if (found := trouble(each, snapshot.taken_at))]
     if not troubles:
         return "batch healthy"
-    kinds = {kind: troubles.count(kind) for kind in dict.fromkeys(troubles)}
-    return ", ".join(
-        f"{counted(number, 'batch')} with many failures" if kind == "many failed" else f"{counted(number, 'batch')} {kind}"
-        for kind, number in kinds.items()
-    )
+    return ", ".join(f"{counted(troubles.count(kind), 'batch')} {kind}" for kind in dict.fromkeys(troubles))
 
 
 def batch_time(batch: BatchFigures, now: datetime) -> str:

@@ -32,6 +32,8 @@ def seconds(duration: float | None) -> str:
     if duration is None:
         return MISSING
     duration = float(duration)
+    if duration == 0:
+        return "0 s"
     if round(duration, 2) < 1:
         return f"{duration:.2f} s"
     if round(duration) < 120:
@@ -54,7 +56,7 @@ def share(part: float | None) -> str:
         return "<0.1 %"
     if 99.9 < percent < 100:
         return ">99.9 %"
-    decimals = 0 if 10 <= round(percent, 1) <= 90 else 1
+    decimals = 0 if 10 <= round(percent, 1) <= 99 else 1
     return f"{percent:.{decimals}f}".removesuffix(".0") + " %"
 
 

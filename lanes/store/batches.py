@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, func, insert, select, update
 
 from lanes.claims import Claim, Claimed
 from lanes.store.tables import batch, batch_member, event_outbox, item, version, work, workload
-from lanes.store.work import claimable, claimed
+from lanes.store.work import claimable, claimed, ready_again
 from lanes.words import BatchState, Lane, Outcome, WorkState
 
 COUNTED = {
@@ -24,6 +24,7 @@ COUNTED = {
     Outcome.EXPIRED: "expired",
     Outcome.MISSING: "missing",
 }
+UNCONFIRMED = (BatchState.INTENDED, BatchState.HELD)  # the provider has not said that it has the batch
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def submitted(
     """The provider has the batch under that id, and the world is told."""
     row = connection.execute(
         update(batch)
-        .where(batch.c.id == batch_id, batch.c.state.in_([BatchState.INTENDED, BatchState.HELD]))
+        .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
         .values(
             state=BatchState.SUBMITTED, provider_batch_id=provider_batch_id, submitted_at=now,
             expected_end_at=expected_end_at,
@@ -150,20 +151,29 @@ def submitted(
 
 
 def release(connection: Connection, batch_id: int, *, note: str, now: datetime) -> None:
-    """The batch was never created: its work is ready again and has spent nothing."""
-    connection.execute(
-        update(batch).where(batch.c.id == batch_id).values(state=BatchState.RELEASED, ended_at=now, note=note)
+    """The batch was never created: its work is ready again and has spent nothing. One that the provider has stays."""
+    released = connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
+        .values(state=BatchState.RELEASED, ended_at=now, note=note)
+        .returning(batch.c.id)
     )
+    if released.first() is None:
+        return
     connection.execute(
         update(work)
         .where(work.c.batch_id == batch_id, work.c.state == WorkState.SUBMITTED)
-        .values(state=WorkState.READY, ready_at=now, batch_id=None)
+        .values(state=ready_again(), ready_at=now, batch_id=None)
     )
 
 
 def hold(connection: Connection, batch_id: int, *, note: str) -> None:
     """Nobody knows whether the batch exists: its work stays with it until a person decides."""
-    connection.execute(update(batch).where(batch.c.id == batch_id).values(state=BatchState.HELD, note=note))
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
+        .values(state=BatchState.HELD, note=note)
+    )
 
 
 def open_batches(connection: Connection, *, account: str | None = None) -> list[OpenBatch]:

@@ -1,6 +1,7 @@
 """Items: admission through the database's own door, refusals, labels, and what waits for the router."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,14 +16,16 @@ from lanes.store.tables import event_outbox, item, item_position, rejected
 from lanes.words import Lane
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what Postgres does not take as text
 
 
 @dataclass(frozen=True)
 class Admission:
-    """What became of one input: accepted, duplicate, or the reason of its refusal."""
+    """What became of one input: accepted, duplicate, or the reason of its refusal. `key` is the one it goes by."""
 
     outcome: str
     detail: str | None
+    key: str | None
 
     @property
     def admitted(self) -> bool:
@@ -45,10 +48,12 @@ def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, no
     """What became of each input, in order; refused ones are in `rejected_log`."""
     rows = json.dumps([each.as_row() for each in inputs])
     verdicts = func.lanes.admit(literal(rows).cast(JSONB), door, now).table_valued(
-        column("place"), column("outcome"), column("detail")
+        column("place"), column("outcome"), column("detail"), column("key")
     )
-    told = connection.execute(select(verdicts.c.outcome, verdicts.c.detail).order_by(verdicts.c.place))
-    return [Admission(row.outcome, row.detail) for row in told]
+    told = connection.execute(
+        select(verdicts.c.outcome, verdicts.c.detail, verdicts.c.key).order_by(verdicts.c.place)
+    )
+    return [Admission(row.outcome, row.detail, row.key) for row in told]
 
 
 def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, now: datetime) -> None:
@@ -65,8 +70,8 @@ def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, no
         insert(rejected),
         [
             {
-                "workload": r.workload, "source": door, "place": r.place, "reason": r.reason, "detail": r.detail,
-                "content": r.content[:CONTENT_LIMIT].replace("\x00", "\ufffd"), "rejected_at": now,
+                "workload": r.workload, "source": door, "place": r.place, "reason": r.reason, "detail": _storable(r.detail),
+                "content": _storable(r.content[:CONTENT_LIMIT]), "rejected_at": now,
             }
             for r in new
         ],
@@ -77,12 +82,16 @@ def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, no
             {
                 "event": "lanes.item.rejected",
                 "resource": f"lanes.workload.{r.workload or 'unknown'}",
-                "payload": {"outcome": r.reason, "detail": r.detail, "source": door, "place": r.place},
+                "payload": {"outcome": r.reason, "detail": _storable(r.detail), "source": door, "place": r.place},
                 "occurred_at": now,
             }
             for r in new
         ],
     )
+
+
+def _storable(said: str) -> str:
+    return UNSTORABLE.sub("\ufffd", said)
 
 
 @dataclass(frozen=True)
@@ -95,9 +104,13 @@ class Received:
 
 
 def received(connection: Connection, limit: int) -> list[Received]:
-    """The items no router has seen, in the order of their admission."""
+    """The items no router has seen, in the order of their admission; nobody cancels them until this transaction ends."""
     rows = connection.execute(
-        select(item).where(item.c.position.is_(None), item.c.canceled_at.is_(None)).order_by(item.c.id).limit(limit)
+        select(item)
+        .where(item.c.position.is_(None), item.c.canceled_at.is_(None))
+        .order_by(item.c.id)
+        .limit(limit)
+        .with_for_update()
     )
     return [Received(row.id, row.revision, arrived(row)) for row in rows]
 

@@ -76,28 +76,29 @@ def _locked(connection: Connection, attempts: Sequence[Attempt]) -> dict[int, "_
     items: dict[int, _Item] = {}
     for row in rows:
         if row.item_id not in items:
-            current = outputs.get(row.result_id)
-            if current is not None and current.revision != row.newest:
-                current = None
+            shown = outputs.get(row.result_id)
+            of_newest = shown is not None and shown.revision == row.newest
             items[row.item_id] = _Item(
                 settled=row.settled_at is not None,
                 canceled=row.canceled_at is not None,
                 answered=row.answered_at is not None,
-                provisional_id=current and current.id,
-                provisional=current and current.output,
+                shown_id=shown and shown.id,
+                provisional=shown.output if of_newest else None,
+                earlier=None if of_newest else shown and shown.output,
             )
     return {row.id: _Row(row, items[row.item_id]) for row in rows}
 
 
 @dataclass
 class _Item:
-    """An item's standing as this transaction changes it."""
+    """An item's standing as this transaction changes it. `earlier` is what is shown of an older revision."""
 
     settled: bool
     canceled: bool
     answered: bool
-    provisional_id: int | None
+    shown_id: int | None
     provisional: dict[str, Any] | None
+    earlier: dict[str, Any] | None
 
 
 class _Row:
@@ -209,6 +210,7 @@ class _Writes:
         self.attempts: list[dict[str, Any]] = []
         self.work: list[dict[str, Any]] = []
         self.results: list[tuple[_Row, Attempt, Consequence]] = []
+        self.overlays: list[tuple[_Row, Attempt, Consequence]] = []
         self.settled: list[dict[str, Any]] = []
         self.failed: list[dict[str, Any]] = []
         self.owed: list[_Row] = []
@@ -216,7 +218,9 @@ class _Writes:
 
     def in_force(self, each: Attempt, row: _Row, part: _Part) -> None:
         """The attempt belongs to the newest claim: it moves its work and perhaps its item."""
-        then = consequence(row.obligation(), each.judged, provisional=row.of_item.provisional, now=self.now)
+        then = consequence(
+            row.obligation(), each.judged, provisional=row.of_item.provisional, earlier=row.of_item.earlier, now=self.now
+        )
         self._attempt(each, row, part, shown=then.standing is not None)
         row.state, row.failures = then.work_state, then.failures
         self.work.append(
@@ -226,7 +230,9 @@ class _Writes:
                 "finished_at": None if then.work_state is WorkState.READY else self.now,
             }
         )  # fmt: skip
-        if then.standing is not None:
+        if then.standing is not None and row.generation > 0:
+            self.overlays.append((row, each, then))
+        elif then.standing is not None:
             self.results.append((row, each, then))
             row.of_item.settled = row.of_item.settled or then.settles
             row.of_item.answered = True
@@ -283,6 +289,8 @@ class _Writes:
                 self.work,
             )  # fmt: skip
         self._flush_results(connection)
+        if self.overlays:
+            connection.execute(upsert(result).on_conflict_do_nothing(), [self._result(*each) for each in self.overlays])
         if self.settled:
             connection.execute(
                 update(item).where(item.c.id == bindparam("item")).values(
@@ -310,43 +318,43 @@ class _Writes:
             "state": WorkState.READY, "ready_at": self.now, "rank_at": self.now, "created_at": self.now,
         }  # fmt: skip
 
+    def _result(self, row: _Row, each: Attempt, then: Consequence) -> dict[str, Any]:
+        return {
+            "item_id": row.item_id, "work_id": row.id, "version_id": row.version_id, "lane": row.lane,
+            "standing": then.standing, "generation": row.generation, "revision": row.revision,
+            "output": each.judged.output, "message_id": each.response and each.response.message_id,
+            "created_at": self.now,
+        }  # fmt: skip
+
     def _flush_results(self, connection: Connection) -> None:
         if not self.results:
             return
         added = connection.execute(
             insert(result).returning(result.c.id, sort_by_parameter_order=True),
-            [
-                {
-                    "item_id": row.item_id, "work_id": row.id, "version_id": row.version_id, "lane": row.lane,
-                    "standing": then.standing, "generation": row.generation, "revision": row.revision,
-                    "output": each.judged.output, "message_id": each.response and each.response.message_id,
-                    "created_at": self.now,
-                }
-                for row, each, then in self.results
-            ],
-        ).scalars().all()  # fmt: skip
+            [self._result(*each) for each in self.results],
+        ).scalars().all()
         shown: list[dict[str, Any]] = []
         corrections: list[dict[str, Any]] = []
         for result_id, (row, each, then) in zip(added, self.results, strict=True):
             shown.append({"item": row.item_id, "result": result_id, "settled": self.now if then.settles else None})
             self.saved.answered += 1
             self._event("lanes.item.answered", row, standing=then.standing)
-            if then.correction is not None and row.of_item.provisional_id is not None:
+            if then.correction is not None and row.of_item.shown_id is not None:
                 self.saved.corrected += 1
                 self._event("lanes.item.corrected", row, changed_fields=then.correction.changed_fields)
                 corrections.append(
                     {
                         "item_id": row.item_id, "generation": row.generation,
-                        "provisional_id": row.of_item.provisional_id, "authoritative_id": result_id,
+                        "provisional_id": row.of_item.shown_id, "authoritative_id": result_id,
                         "changed_fields": then.correction.changed_fields, "distance": then.correction.distance,
                         "corrected_at": self.now,
                     }
                 )  # fmt: skip
-            row.of_item.provisional_id = result_id
+            row.of_item.shown_id = result_id
         connection.execute(
             update(item).where(item.c.id == bindparam("item")).values(
                 result_id=bindparam("result"), answered_at=func.coalesce(item.c.answered_at, self.now),
-                settled_at=func.coalesce(item.c.settled_at, bindparam("settled")), failed_at=None,
+                settled_at=func.coalesce(item.c.settled_at, bindparam("settled")), failed_at=None, failure=None,
             ),
             shown,
         )  # fmt: skip

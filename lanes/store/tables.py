@@ -220,9 +220,10 @@ work = Table(
     _one_of("state", "ready", "claimed", "submitted", "done", "failed", "canceled"),
     Index("ix_work_claimable", "lane", "workload", "rank_at", "id",
           postgresql_where=text("state in ('ready', 'claimed')")),
-    Index("uq_work_open", "item_id", "lane", "purpose", "generation", unique=True,
+    Index("uq_work_open", "item_id", "lane", "purpose", "generation", "revision", unique=True,
           postgresql_where=text("state in ('ready', 'claimed', 'submitted')")),
     Index("ix_work_submitted", "batch_id", postgresql_where=text("state = 'submitted'")),
+    Index("ix_work_replay", "workload", "generation", "state", postgresql_where=text("generation > 0")),
     Index(None, "item_id"),
     comment="One obligation to process an item on a lane",
 )  # fmt: skip
@@ -320,6 +321,7 @@ result = Table(
     "result", metadata, ResultColumns,
     UniqueConstraint("item_id", "generation", "revision", "standing"),
     _one_of("standing", "provisional", "authoritative"),
+    Index("ix_result_overlay", "generation", "item_id", postgresql_where=text("generation > 0")),
     comment="Answers that stood; the first valid one of a standing wins",
 )  # fmt: skip
 
@@ -410,3 +412,208 @@ class WatermarkColumns(TypedColumns):
 
 
 watermark = Table("watermark", metadata, WatermarkColumns, comment="How far the event stream was read")
+
+
+class IncidentColumns(TypedColumns):
+    id = _id()
+    uid: Named[Any] = Column(Uuid, unique=True, server_default=func.uuidv7(), comment="Its name in Slack's metadata")
+    promise: Named[str] = Column(Text, comment="Which promise is broken")
+    workload: Named[str] = Column(Text, comment="Whose; it may have no published version")
+    subject: Named[str] = Column(Text, server_default=text("''"), comment="Such as batch 41; empty = all of it")
+    severity: Named[str] = Column(Text, comment="warning or critical; the worst so far")
+    state: Named[str] = Column(Text, comment="open: watch resolves it when it is over; resolved: nobody")
+    value: Named[float] = Column(Double, comment="The newest measurement, in the promise's unit")
+    limit_value: Named[float] = Column(Double, comment="What was promised, in the same unit")
+    unit: Named[str] = Column(Text, comment="minutes, percent, seconds, items or fields")
+    sentence: Named[str] = Column(Text, comment="What is wrong, for a person; after the end: how it ended")
+    opened_at: Named[datetime] = Column(Moment)
+    updated_at: Named[datetime] = Column(Moment, comment="When value, severity, state or sentence last changed")
+    resolved_at: Named[datetime | None] = Column(Moment)
+
+
+incident = Table(
+    "incident", metadata, IncidentColumns,
+    _one_of("severity", "warning", "critical"),
+    _one_of("state", "open", "resolved"),
+    Index("uq_incident_open", "promise", "workload", "subject", unique=True, postgresql_where=text("state = 'open'")),
+    Index(None, "opened_at"),
+    comment="A breach of a promise; at most one is open per promise, workload and subject",
+)  # fmt: skip
+
+
+class SlackPostColumns(TypedColumns):
+    incident_id: Named[int] = Column(BigInteger, ForeignKey(incident.c.id), primary_key=True)
+    channel: Named[str | None] = Column(Text, comment="Where its message stands, as Slack's id")
+    ts: Named[str | None] = Column(Text, comment="Slack's name for the message; null with a webhook")
+    posted_state: Named[str | None] = Column(Text, comment="What its message says: open or resolved; null = none")
+    posted_severity: Named[str | None] = Column(Text)
+    posted_value: Named[float | None] = Column(Double)  # pyright: ignore[reportAssignmentType]
+    posted_at: Named[datetime | None] = Column(Moment)
+    unsure: Named[bool] = Column(server_default=text("false"), comment="A post began, its end is unknown: look first")
+    attempts: Named[int] = Column(Integer, server_default=text("0"), comment="Tries since the last that went well")
+    next_try_at: Named[datetime] = Column(Moment, comment="Not before")
+    last_error: Named[str | None] = Column(Text, comment="Why the last try failed, and what to do")
+
+
+slack_post = Table(
+    "slack_post", metadata, SlackPostColumns,
+    Index("ix_slack_post_due", "next_try_at", postgresql_where=text("posted_state is distinct from 'resolved'")),
+    comment="The Slack outbox: one row an incident, kept until its end was told",
+)  # fmt: skip
+
+
+class RevisionColumns(TypedColumns):
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id), primary_key=True)
+    number: Named[int] = Column(Integer, primary_key=True, comment="0 = as admitted, then one more per amendment")
+    payload: Named[Any] = Column(JSONB)
+    source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
+    place: Named[str | None] = Column(Text, comment="Event id, or what else names the amendment within its door")
+    received_at: Named[datetime] = Column(Moment)
+
+
+revision = Table(
+    "revision", metadata, RevisionColumns,
+    Index("uq_revision_event", "place", unique=True, postgresql_where=text("source = 'event'")),
+    comment="Every payload of an amended item; its first is written at the first amendment",
+)  # fmt: skip
+
+
+class AmendmentColumns(TypedColumns):
+    id = _id()
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    key: Named[str] = Column(Text)
+    payload: Named[Any | None] = Column(JSONB, comment="Kept while it waits; afterwards it is a revision")
+    source: Named[str] = Column(Text, comment="The door: event, sql or client")
+    place: Named[str | None] = Column(Text, comment="Event id: an event is taken once")
+    received_at: Named[datetime] = Column(Moment)
+    outcome: Named[str | None] = Column(Text, comment="amended, duplicate or canceled; null: waits for its item, the router applies it")
+    decided_at: Named[datetime | None] = Column(Moment)
+
+
+amendment = Table(
+    "amendment", metadata, AmendmentColumns,
+    _one_of("outcome", "amended", "duplicate", "canceled"),
+    UniqueConstraint("source", "place"),
+    Index("ix_amendment_waiting", "workload", "key", postgresql_where=text("outcome is null")),
+    comment="Every amendment that a door took, and what became of it",
+)  # fmt: skip
+
+
+class GenerationColumns(TypedColumns):
+    id = _id()
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    number: Named[int] = Column(Integer, comment="1, 2, 3 ... within the workload; 0 is the live generation")
+    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    state: Named[str] = Column(Text, comment="running: reading, or its work is open; complete: promote or drop decides; "
+                               "promoted: demote; demoted: promote or drop; dropped: nobody")
+    from_position: Named[int] = Column(BigInteger, comment="First position of the stream that it reads")
+    to_position: Named[int] = Column(BigInteger, comment="Last position that it reads")
+    cursor_position: Named[int] = Column(BigInteger, comment="Everything up to here has its work")
+    items: Named[int] = Column(  # pyright: ignore[reportIncompatibleMethodOverride]
+        Integer, server_default=text("0"), comment="How many items got work"
+    )
+    who: Named[str] = Column(Text)
+    why: Named[str] = Column(Text)
+    created_at: Named[datetime] = Column(Moment)
+    completed_at: Named[datetime | None] = Column(Moment, comment="When the last of its work ended")
+    promoted_at: Named[datetime | None] = Column(Moment)
+    demoted_at: Named[datetime | None] = Column(Moment)
+    dropped_at: Named[datetime | None] = Column(Moment)
+
+
+generation = Table(
+    "generation", metadata, GenerationColumns,
+    UniqueConstraint("workload", "number"),
+    CheckConstraint("number > 0", name="number_positive"),
+    _one_of("state", "running", "complete", "promoted", "demoted", "dropped"),
+    Index("uq_generation_open", "workload", unique=True, postgresql_where=text("state in ('running', 'complete')")),
+    comment="A numbered re-reading of a workload's stream by one version; its results lie over the live ones",
+)  # fmt: skip
+
+
+class PromotedColumns(TypedColumns):
+    generation_id: Named[int] = Column(BigInteger, ForeignKey(generation.c.id), primary_key=True)
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id), primary_key=True)
+    before_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id), comment="Its current result before: demote restores it")
+    after_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id), comment="The replay's result that is current instead")
+
+
+promoted = Table(
+    "promoted", metadata, PromotedColumns,
+    Index(None, "item_id"),
+    comment="What a promotion replaced; kept until it is taken back",
+)  # fmt: skip
+
+
+class RolloutColumns(TypedColumns):
+    id = _id()
+    playbook: Named[str] = Column(Text, comment="Name of the playbook")
+    content: Named[Any] = Column(JSONB, comment="The playbook as it was when the rollout started")
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    consumer: Named[str | None] = Column(Text, comment="Whose split it moves; null = the one for all")
+    state: Named[str] = Column(Text, comment="running: `migrate` moves it; waiting_approval: a person resumes its run; "
+                               "finished, rolled_back, aborted: nobody")
+    step: Named[int] = Column(Integer, comment="The step in force, from 0")
+    step_started_at: Named[datetime] = Column(Moment, comment="Since when that step's share is in force")
+    routes_before: Named[int] = Column(BigInteger, comment="Newest route when the step started: its own have higher ids")
+    share_before: Named[int] = Column(Integer, comment="Basis points in force before the rollout; a failure sets them")
+    holds: Named[str | None] = Column(Text, comment="Why the step holds, as last told")
+    asked: Named[int] = Column(Integer, server_default=text("0"), comment="How often a person was asked; names the question")
+    approved_by: Named[str | None] = Column(Text, comment="Who approved leaving the step in force")
+    approved_why: Named[str | None] = Column(Text)
+    started_by: Named[str] = Column(Text)
+    why: Named[str] = Column(Text)
+    started_at: Named[datetime] = Column(Moment)
+    ended_at: Named[datetime | None] = Column(Moment)
+    flow_run_id: Named[Any] = Column(Uuid, nullable=True, comment="The run of `migrate` that leads it, or led it last")
+
+
+rollout = Table(
+    "rollout", metadata, RolloutColumns,
+    _one_of("state", "running", "waiting_approval", "finished", "rolled_back", "aborted"),
+    CheckConstraint("share_before between 0 and 10000", name="share_before_range"),
+    Index("uq_rollout_open", "workload", unique=True,
+          postgresql_where=text("state in ('running', 'waiting_approval')")),
+    Index("ix_rollout_flow_run_id", "flow_run_id"),
+    comment="A playbook under way; this row is the truth, and at most one of a workload is open",
+)  # fmt: skip
+
+
+class RolloutEventColumns(TypedColumns):
+    id = _id()
+    rollout_id: Named[int] = Column(BigInteger, ForeignKey(rollout.c.id))
+    event: Named[str] = Column(Text, comment="started, stepped, held, approval_asked, approved, declined, rolled_back, "
+                               "finished or aborted")
+    step: Named[int] = Column(Integer, comment="The step in force afterwards, from 0")
+    basis_points: Named[int] = Column(Integer, comment="The share to real-time afterwards")
+    who: Named[str] = Column(Text)
+    why: Named[str] = Column(Text)
+    at: Named[datetime] = Column(Moment)
+
+
+rollout_event = Table(
+    "rollout_event", metadata, RolloutEventColumns,
+    Index(None, "rollout_id", "id"),
+    comment="Append-only: what happened to a rollout, who wanted it and why",
+)  # fmt: skip
+
+
+class RolloutMeasurementColumns(TypedColumns):
+    id = _id()
+    rollout_id: Named[int] = Column(BigInteger, ForeignKey(rollout.c.id))
+    step: Named[int] = Column(Integer, comment="From 0")
+    measure: Named[str] = Column(Text)
+    value: Named[float | None] = Column(Double, comment="A share from 0 to 1, or seconds; null = no number")
+    samples: Named[int] = Column(Integer)
+    wrong: Named[int] = Column(Integer, comment="Samples on the wrong side of the limit")
+    verdict: Named[str] = Column(Text, comment="passed, failed, inconclusive or error")
+    explanation: Named[str] = Column(Text)
+    at: Named[datetime] = Column(Moment)
+
+
+rollout_measurement = Table(
+    "rollout_measurement", metadata, RolloutMeasurementColumns,
+    _one_of("verdict", "passed", "failed", "inconclusive", "error"),
+    Index(None, "rollout_id", "id"),
+    comment="Append-only: what was measured when a verdict changed or the rollout moved",
+)  # fmt: skip

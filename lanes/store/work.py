@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, Integer, Select, Text, and_, bindparam, column, exists, func, literal
-from sqlalchemy import select, true, update
+from sqlalchemy import ARRAY, ColumnElement, Connection, Integer, Select, Text, and_, bindparam, case, column, exists, func, literal
+from sqlalchemy import or_, select, true, update
 
 from lanes.claims import Claim, Claimed
 from lanes.cost import upper_bound
@@ -19,8 +19,9 @@ from lanes.words import Lane, Outcome, Purpose, WorkState
 
 
 def claimable(lane: Lane, now: datetime) -> ColumnElement[bool]:
-    """Ready on this lane, and rested."""
-    return and_(work.c.lane == lane, work.c.state == WorkState.READY, work.c.ready_at <= now)
+    """Ready on this lane, and rested. The state stands in the query's text, so that a plan kept by the server knows it."""
+    ready = literal(WorkState.READY, Text, literal_execute=True)
+    return and_(work.c.lane == lane, work.c.state == ready, work.c.ready_at <= now)
 
 
 def waiting(connection: Connection, lane: Lane, *, now: datetime) -> dict[str, Standing]:
@@ -123,12 +124,22 @@ class Backlog:
     ready_since: datetime | None
 
 
+def ready_again() -> ColumnElement[str]:
+    """Ready, unless its item was canceled or amended meanwhile: then canceled."""
+    outdated = exists().where(
+        item.c.id == work.c.item_id, or_(item.c.canceled_at.is_not(None), item.c.revision > work.c.revision)
+    )
+    return case((outdated, WorkState.CANCELED), else_=WorkState.READY)
+
+
 def give_back(connection: Connection, claims: Sequence[Claim], *, ready_at: datetime) -> None:
     """Work we still hold is ready again from `ready_at`, and has spent nothing."""
+    if not claims:
+        return
     connection.execute(
         update(work)
         .where(work.c.id == bindparam("work"), work.c.claim_no == bindparam("number"), work.c.state == WorkState.CLAIMED)
-        .values(state=WorkState.READY, ready_at=ready_at, claimed_by=None, lease_until=None),
+        .values(state=ready_again(), ready_at=ready_at, claimed_by=None, lease_until=None),
         [{"work": claim.work_id, "number": claim.number} for claim in claims],
     )
 

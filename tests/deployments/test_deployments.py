@@ -6,7 +6,7 @@ import pytest
 
 from tests.stand import RunningStand
 
-DEPLOYMENTS = {"answer": "realtime", "submit": "batch", "collect": "batch", "report": "batch"}
+DEPLOYMENTS = {"answer": "realtime", "submit": "batch", "collect": "batch", "watch": "batch", "report": "batch"}
 
 
 def deployment(stand: RunningStand, name: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def test_installing_again_doubles_no_automation_schedule_or_block(stand: Running
 def test_every_field_of_a_block_has_a_title_and_a_description(stand: RunningStand) -> None:
     types = stand.prefect.post("block_types/filter", json={"limit": 200}).json()
     ours = {each["id"]: each["slug"] for each in types if each["slug"].startswith("lanes-")}
-    assert {"lanes-workload", "lanes-database", "lanes-provider"} <= set(ours.values())
+    assert {"lanes-workload", "lanes-database", "lanes-provider", "lanes-slack-channel"} <= set(ours.values())
     schemas = stand.prefect.post("block_schemas/filter", json={"limit": 200}).json()
     for schema in schemas:
         if schema["block_type_id"] in ours:

@@ -95,9 +95,10 @@ def test_a_second_up_keeps_what_runs(home: Path) -> None:
     assert second.info.processes == first.info.processes
 
 
-def test_a_process_that_died_is_started_again(home: Path) -> None:
+def test_a_process_that_died_is_started_again(home: Path, until: Callable[[Callable[[], bool]], None]) -> None:
     first = stand(home, a_service()).up().info.processes[0]
     os.kill(first.pid, signal.SIGKILL)
+    until(lambda: birth_mark(first.pid) is None)
     second = stand(home, a_service()).up()
     assert second.started == ("service",)
     assert second.info.processes[0].pid != first.pid

@@ -211,13 +211,7 @@ def explained(connection: Connection, query: Any) -> str:
     )
     names = list(compiled.params)
     prepared = str(compiled) % {name: f"${place}" for place, name in enumerate(names, 1)}
-    values = connection.connection.cursor()
-    literals = ", ".join(
-        values.mogrify("%s", (compiled.params[name],)).decode()  # pyright: ignore[reportAttributeAccessIssue]
-        if hasattr(values, "mogrify")
-        else quoted(compiled.params[name])
-        for name in names
-    )
+    literals = ", ".join(quoted(compiled.params[name]) for name in names)
     connection.exec_driver_sql(f"prepare claiming as {prepared}")
     lines = connection.exec_driver_sql(f"explain execute claiming({literals})").scalars()
     return "\n".join(lines)

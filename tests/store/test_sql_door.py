@@ -109,7 +109,7 @@ def test_a_whole_table_can_be_submitted_in_one_statement(sql: Connection) -> Non
 def test_two_admissions_of_one_key_at_once_make_one_item(
     pool: Engine, letters: None, ends: str, second: str
 ) -> None:
-    with pool.connect() as one, pool.connect() as two, ThreadPoolExecutor(1) as elsewhere:
+    with ThreadPoolExecutor(1) as elsewhere, pool.connect() as two, pool.connect() as one:
         assert items.admit(one, [submission("k")], door="client", now=NOON)[0].outcome == "accepted"
         pid = backend(two)
         waiting = elsewhere.submit(items.admit, two, [submission("k")], door="client", now=NOON)
@@ -122,7 +122,7 @@ def test_two_admissions_of_one_key_at_once_make_one_item(
 
 
 def test_of_two_conflicting_admissions_at_once_the_first_stands(pool: Engine, letters: None) -> None:
-    with pool.connect() as one, pool.connect() as two, ThreadPoolExecutor(1) as elsewhere:
+    with ThreadPoolExecutor(1) as elsewhere, pool.connect() as two, pool.connect() as one:
         items.admit(one, [submission("k", payload={"n": 1})], door="client", now=NOON)
         pid = backend(two)
         waiting = elsewhere.submit(

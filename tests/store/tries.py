@@ -129,7 +129,7 @@ def keys(claimed: Sequence[Claimed]) -> list[str]:
 def until_blocked(pool: Engine, pid: int) -> None:
     """The backend waits for a lock that another transaction holds."""
     with pool.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        for _ in range(200_000):
+        for _ in range(20_000):
             if connection.execute(text("select cardinality(pg_blocking_pids(:pid)) > 0"), {"pid": pid}).scalar_one():
                 return
     raise AssertionError(f"backend {pid} never waited for a lock")

@@ -1,52 +1,90 @@
 -- The doors. One path admits: every door, in SQL or Python, ends in lanes.admit.
 
+create function lanes.is_a_moment(said text)
+returns boolean
+language sql stable
+begin atomic
+  select case when pg_input_is_valid(said, 'timestamptz')
+              then said::timestamptz between '0002-01-01 00:00Z' and '9998-12-31 00:00Z'
+              when said is not null then false end;
+end;
+comment on function lanes.is_a_moment is
+  'Whether a text names a time that every reader can hold; infinity is none. Null when there is no text';
+
 create function lanes.screened(inputs jsonb)
-returns table (place int, workload text, key text, payload jsonb, content_hash bytea, due_at timestamptz,
+returns table (place int, input jsonb, workload text, key text, payload jsonb, content_hash bytea, due_at timestamptz,
                occurred_at timestamptz, urgent boolean, consumer text, entity text, lane text, ack boolean,
                source_place text, refusal text, detail text)
 language sql stable
 begin atomic
-  select given.place::int, given.input->>'workload',
-         coalesce(given.input->>'key',
-                  case when version.spec->>'dedupe' = 'content'
-                       then encode(sha256(convert_to(coalesce(given.input->'payload', 'null')::text, 'UTF8')), 'hex') end,
-                  given.input->>'place'),
-         given.input->'payload',
+  select given.place::int, given.input, given.input->>'workload', named.key, given.input->'payload',
          sha256(convert_to(coalesce(given.input->'payload', 'null')::text, 'UTF8')),
-         (given.input->>'due_at')::timestamptz, (given.input->>'occurred_at')::timestamptz,
-         coalesce((given.input->>'urgent')::boolean, false),
+         case when wrong.reason is null then (given.input->>'due_at')::timestamptz end,
+         case when wrong.reason is null then (given.input->>'occurred_at')::timestamptz end,
+         case when wrong.reason is null then coalesce((given.input->>'urgent')::boolean, false) end,
          given.input->>'consumer', given.input->>'entity', given.input->>'lane',
-         coalesce((given.input->>'ack')::boolean, false),
-         coalesce(given.input->>'place', given.input->>'key'),
-         case
-           when version.id is null then 'unknown_workload'
-           when jsonb_typeof(given.input->'payload') is distinct from 'object' then 'malformed'
-           when given.input->>'lane' not in ('realtime', 'batch') then 'malformed'
-           when length(given.input->>'key') not between 1 and 512 then 'malformed'
-           when octet_length((given.input->'payload')::text) > (version.spec->>'max_payload_kib')::int * 1024
-             then 'payload_too_large'
-         end,
-         case
-           when version.id is null then format(
-             'workload "%s" has no published version; publish it or correct the name', given.input->>'workload')
-           when jsonb_typeof(given.input->'payload') is distinct from 'object' then 'the payload must be a JSON object'
-           when given.input->>'lane' not in ('realtime', 'batch') then format(
-             'lane "%s" is neither realtime nor batch', given.input->>'lane')
-           when length(given.input->>'key') not between 1 and 512 then 'the key must have 1 to 512 characters'
-           when octet_length((given.input->'payload')::text) > (version.spec->>'max_payload_kib')::int * 1024
-             then format('the payload has %s bytes, workload "%s" takes %s KiB; shorten it or raise max_payload_kib',
-                         octet_length((given.input->'payload')::text), workload.name, version.spec->>'max_payload_kib')
-         end
+         given.input->'ack' = 'true',
+         coalesce(given.input->>'place', given.input->>'key', given.place::text),
+         wrong.reason, wrong.detail
     from jsonb_array_elements(inputs) with ordinality as given (input, place)
     left join lanes.workload on workload.name = given.input->>'workload'
-    left join lanes.version on version.id = workload.version_id;
+    left join lanes.version on version.id = workload.version_id
+   cross join lateral (
+     select coalesce(given.input->>'key',
+                     case when version.spec->>'dedupe' = 'content'
+                          then encode(sha256(convert_to(coalesce(given.input->'payload', 'null')::text, 'UTF8')), 'hex')
+                     end,
+                     given.input->>'place')) as named (key)
+    left join lateral (
+      select checks.reason, checks.detail
+        from (values
+          (1, 'malformed',
+           case when jsonb_typeof(given.input) <> 'object' then 'an input must be a JSON object' end),
+          (2, 'unknown_workload',
+           case when version.id is null then format(
+             'workload "%s" has no published version; publish it or correct the name', given.input->>'workload') end),
+          (3, 'malformed',
+           case when jsonb_typeof(given.input->'payload') is distinct from 'object'
+                then 'the payload must be a JSON object' end),
+          (4, 'payload_too_large',
+           case when octet_length((given.input->'payload')::text) > (version.spec->>'max_payload_kib')::int * 1024
+                then format('the payload has %s bytes, workload "%s" takes %s KiB; shorten it or raise max_payload_kib',
+                            octet_length((given.input->'payload')::text), workload.name,
+                            version.spec->>'max_payload_kib') end),
+          (5, 'malformed',
+           case when given.input->>'lane' not in ('realtime', 'batch')
+                then format('lane "%s" is neither realtime nor batch', given.input->>'lane') end),
+          (6, 'malformed',
+           case when named.key is null then 'an input needs a key or a place'
+                when length(given.input->>'key') not between 1 and 512 then 'the key must have 1 to 512 characters'
+                when length(given.input->>'consumer') not between 1 and 512
+                  then 'the consumer must have 1 to 512 characters'
+                when length(given.input->>'entity') not between 1 and 512
+                  then 'the entity must have 1 to 512 characters' end),
+          (7, 'malformed',
+           case when not lanes.is_a_moment(given.input->>'due_at')
+                  then format('due_at "%s" is no time of the years 2 to 9998', given.input->>'due_at')
+                when not lanes.is_a_moment(given.input->>'occurred_at')
+                  then format('occurred_at "%s" is no time of the years 2 to 9998', given.input->>'occurred_at') end),
+          (8, 'malformed',
+           case when not pg_input_is_valid(given.input->>'urgent', 'boolean') then 'urgent must be true or false' end),
+          (9, 'malformed',
+           case when jsonb_path_exists(given.input->'payload', 'strict $.**{100}')
+                  then 'the payload is nested deeper than 100 levels'
+                when jsonb_path_exists(given.input->'payload',
+                                       'strict $.** ? (@.type() == "number" && (@ >= 1e308 || @ <= -1e308))')
+                  then 'the payload holds a number beyond 1e308' end)
+        ) as checks (nth, reason, detail)
+       where checks.detail is not null
+       order by checks.nth limit 1) as wrong on true;
 end;
 comment on function lanes.screened is
   'Each input of a list (each has a key or a place) with its key and hash, and with a refusal where it cannot be admitted';
 
 create function lanes.admit(inputs jsonb, door text, at timestamptz default clock_timestamp())
-returns table (place int, outcome text, detail text)
+returns table (place int, outcome text, detail text, key text)
 language plpgsql as $$
+#variable_conflict use_column
 declare
   born bigint[];
 begin
@@ -81,7 +119,7 @@ begin
       from judged j),
   refused as (
     insert into lanes.rejected (workload, source, place, reason, detail, content, rejected_at)
-    select t.workload, door, t.source_place, t.verdict, t.sentence, left(t.payload::text, 65536), at
+    select t.workload, door, t.source_place, t.verdict, t.sentence, left(coalesce(t.payload, t.input)::text, 65536), at
       from told t
      where t.verdict not in ('accepted', 'duplicate')
        and not exists (select from lanes.rejected r
@@ -95,7 +133,7 @@ begin
                                                 'source', door, 'place', t.source_place)), at
       from told t
      where t.ack or t.verdict not in ('accepted', 'duplicate'))
-  select t.place, t.verdict, t.sentence from told t order by t.place;
+  select t.place, t.verdict, t.sentence, t.key from told t order by t.place;
   perform pg_notify('lanes', '');
 end $$;
 comment on function lanes.admit is

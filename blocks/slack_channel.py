@@ -1,0 +1,36 @@
+"""Where people are told of incidents."""
+
+from prefect.blocks.core import Block
+from pydantic import Field, SecretStr
+
+from lanes.slack.messenger import Messenger, messenger
+
+
+class SlackChannel(Block):
+    """A Slack channel, reached by a bot's token (one message an incident, edited in place) or by a webhook."""
+
+    _block_type_name = "Lanes Slack channel"
+    _block_type_slug = "lanes-slack-channel"
+    _description = "The Slack channel that is told of incidents."
+
+    bot_token: SecretStr | None = Field(
+        default=None, title="Bot token",
+        description="xoxb-..., of a bot with chat:write and channels:history that was invited to the channel.",
+    )
+    channel: str | None = Field(
+        default=None, title="Channel", description="Its id (C0123ABCD) or #name. Used with a bot token.",
+    )
+    webhook_url: SecretStr | None = Field(
+        default=None, title="Webhook",
+        description="Address of an incoming webhook, used without a bot token: one message when an incident opens "
+        "and one when it ends.",
+    )
+    api_url: str | None = Field(
+        default=None, title="API base", description="Another base of the Slack Web API, for a stand-in.",
+    )  # fmt: skip
+
+    def connect(self) -> Messenger | None:
+        """The way to Slack: the bot where token and channel are known, else the webhook; None without either."""
+        return messenger(
+            bot_token=self.bot_token, channel=self.channel, webhook_url=self.webhook_url, api_url=self.api_url
+        )

@@ -1,0 +1,152 @@
+"""Gates: a spec, a measurement and a verdict are three things, and only evidence passes a gate.
+
+Every measure is judged as a share of samples on the wrong side of the limit: failed attempts, missed deadlines,
+answers that were corrected, or items slower than a p95 limit (of which 5 % are tolerated). A gate
+
+- is an `error` when there is no usable number, and `inconclusive` below `at_least` samples: both hold;
+- has `failed` when the one-sided exact (Clopper-Pearson) lower bound of the true share, at 99 % confidence, lies above
+  what is tolerated: chance alone explains it in less than one look of a hundred;
+- has `passed` when the measured value keeps its limit;
+- is `inconclusive` in between: over the limit, but a few more samples may show that it was chance.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from scipy.special import betaincinv
+
+from lanes.words import Verdict
+
+CONFIDENCE = 0.99
+P95_TOLERATED = 0.05  # a p95 within its limit means that at most this share of items is slower
+
+Limit = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+
+
+class Measure(StrEnum):
+    """What can be measured of the lane that receives the traffic."""
+
+    ERROR_RATE = "error_rate"  # share of its attempts without a valid answer
+    P95_S = "p95_s"  # seconds from received to answered that 95 % of the items keep
+    DEADLINES_MET = "deadlines_met"  # share of the items with a due time that were answered by then
+    AGREEMENT = "agreement"  # share of provisional answers that their authoritative pass confirmed
+
+
+UPPER = (Measure.ERROR_RATE, Measure.P95_S)  # these have a `max`, the others a `min`
+
+
+class Gate(BaseModel):
+    """The spec of one condition. Shares are 0 to 1; `at_least` is the number of samples below which it never passes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    measure: Measure
+    max: Limit | None = None
+    min: Limit | None = None
+    at_least: Count
+
+    @model_validator(mode="after")
+    def _has_its_limit(self) -> Self:
+        wanted, other = ("max", "min") if self.measure in UPPER else ("min", "max")
+        if getattr(self, wanted) is None or getattr(self, other) is not None:
+            raise ValueError(f"{self.measure} is limited by `{wanted}` and by nothing else")
+        if self.measure is not Measure.P95_S and self.limit > 1:
+            raise ValueError(f"{wanted}: {self.measure} is a share from 0 to 1; write 5 % as 0.05")
+        return self
+
+    @property
+    def limit(self) -> float:
+        """The largest (`max`) or smallest (`min`) value that passes."""
+        return self.max if self.max is not None else self.min or 0.0
+
+    @property
+    def tolerated(self) -> float:
+        """The largest share of samples, 0 to 1, that may lie on the wrong side."""
+        if self.measure is Measure.P95_S:
+            return P95_TOLERATED
+        return self.limit if self.measure in UPPER else 1 - self.limit
+
+    def keeps(self, value: float) -> bool:
+        """Whether a value is within the limit."""
+        return value <= self.limit if self.measure in UPPER else value >= self.limit
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A number with its sample size. `wrong` samples lie on the wrong side; `problem` says why there is no number."""
+
+    measure: Measure
+    value: float | None
+    samples: int
+    wrong: int = 0
+    problem: str | None = None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A gate's verdict on a measurement, and the sentence that explains it."""
+
+    gate: Gate
+    measurement: Measurement
+    verdict: Verdict
+    explanation: str
+
+
+def judge(gate: Gate, measured: Measurement) -> Judgement:
+    """What the gate says of the measurement. It never passes below `at_least` samples or without a number."""
+
+    def ruled(verdict: Verdict, explanation: str) -> Judgement:
+        return Judgement(gate, measured, verdict, explanation)
+
+    if (problem := _problem(gate, measured)) is not None:
+        return ruled(Verdict.ERROR, problem)
+    if measured.samples < gate.at_least:
+        return ruled(Verdict.INCONCLUSIVE, f"{measured.samples} of at least {gate.at_least} samples")
+    value = measured.value
+    if value is None:
+        return ruled(Verdict.ERROR, f"no value of {measured.samples} samples")
+    said = f"{_shown(gate, value)} of {measured.samples} samples, {_limit(gate)}"
+    surely = lower_bound(measured.wrong, measured.samples)
+    if surely > gate.tolerated:
+        return ruled(Verdict.FAILED, f"{said}; at least {surely:.1%} are on the wrong side, with 99 % confidence")
+    if gate.keeps(value):
+        return ruled(Verdict.PASSED, said)
+    return ruled(Verdict.INCONCLUSIVE, f"{said}; that may still be chance")
+
+
+def lower_bound(wrong: int, samples: int, *, confidence: float = CONFIDENCE) -> float:
+    """The share that the true one exceeds with this confidence: one-sided Clopper-Pearson (Biometrika 1934), 0 to 1."""
+    if wrong <= 0 or samples <= 0:
+        return 0.0
+    return float(betaincinv(wrong, samples - wrong + 1, 1 - confidence))
+
+
+def worst(judgements: Sequence[Judgement]) -> Judgement | None:
+    """The judgement that decides: a failed one, else one in error, else an inconclusive one; None without any."""
+    order = (Verdict.FAILED, Verdict.ERROR, Verdict.INCONCLUSIVE, Verdict.PASSED)
+    return min(judgements, key=lambda each: order.index(each.verdict), default=None)
+
+
+def _problem(gate: Gate, measured: Measurement) -> str | None:
+    if measured.problem is not None:
+        return measured.problem
+    if measured.measure is not gate.measure:
+        return f"{measured.measure} was measured for a gate on {gate.measure}"
+    if not 0 <= measured.wrong <= measured.samples:
+        return f"{measured.wrong} of {measured.samples} samples are no share"
+    if measured.value is not None and not (math.isfinite(measured.value) and measured.value >= 0):
+        return f"{measured.value} is no {gate.measure}"
+    return None
+
+
+def _shown(gate: Gate, value: float) -> str:
+    return f"{value:.2f} s" if gate.measure is Measure.P95_S else f"{value:.1%}"
+
+
+def _limit(gate: Gate) -> str:
+    return f"at {'most' if gate.measure in UPPER else 'least'} {_shown(gate, gate.limit)}"

@@ -1,0 +1,112 @@
+"""The words of promises and incidents: what is promised, how it is counted, and what to do about a breach."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from lanes.report.units import counted, seconds, share
+
+
+class Promise(StrEnum):
+    """What is promised of a workload."""
+
+    BATCH_SLOW = "batch_slow"  # no batch is open longer than its limit
+    BATCH_FAILING = "batch_failing"  # few items of a batch stay without an answer
+    BATCH_INVALID = "batch_invalid"  # few answers of a batch break the output schema
+    BATCH_NEVER_STARTED = "batch_never_started"  # waiting batch work leaves in its off-peak window
+    REALTIME_SLOW = "realtime_slow"  # the p95 from received to answered
+    REALTIME_FAILING = "realtime_failing"  # few attempts of the real-time lane fail
+    AUTHORITATIVE_FAILED = "authoritative_failed"  # every provisional answer gets its authoritative pass
+    WORKLOAD_INVALID = "workload_invalid"  # what an operator saved can be published
+
+
+class Severity(StrEnum):
+    """How much a breach matters."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class IncidentState(StrEnum):
+    """Whether a breach goes on; the comment says who moves it on."""
+
+    OPEN = "open"  # `watch` resolves it once the promise is kept again
+    RESOLVED = "resolved"  # nobody
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a promise is named and counted, from which multiple of its limit a breach is critical, and what to do."""
+
+    title: str
+    unit: str
+    critical_at: float
+    advice: str
+
+
+TERMS: Mapping[Promise, Terms] = {
+    Promise.BATCH_SLOW: Terms(
+        "Batch runs too long", "minutes", 2,
+        "Nothing is lost: its items stay with the batch until it ends. See whether `collect` runs, then the provider's "
+        "status page.",
+    ),
+    Promise.BATCH_FAILING: Terms(
+        "Batch items fail", "percent", 4,
+        "Failed items are tried again until their retry budget is spent. Their errors stand in lanes.attempt_log.",
+    ),
+    Promise.BATCH_INVALID: Terms(
+        "Batch answers are invalid", "percent", 4,
+        "The answers break the output schema. Compare instructions, schema and model with the version before.",
+    ),
+    Promise.BATCH_NEVER_STARTED: Terms(
+        "Batch never started", "minutes", 6,
+        "Run `submit` by hand. If it does not start, see `lanes status`: is the worker of pool batch online?",
+    ),
+    Promise.REALTIME_SLOW: Terms(
+        "Real-time is slow", "seconds", 3,
+        "See `lanes status`: does a drain run, and is the provider limiting its rate? Items wait, none is lost.",
+    ),
+    Promise.REALTIME_FAILING: Terms(
+        "Real-time attempts fail", "percent", 4,
+        "Failed attempts are tried again until their retry budget is spent. Their errors stand in lanes.attempt_log.",
+    ),
+    Promise.AUTHORITATIVE_FAILED: Terms(
+        "Authoritative pass failed", "items", math.inf,
+        "The provisional answers stand, uncorrected. The reasons stand in lanes.item_status, column failure.",
+    ),
+    Promise.WORKLOAD_INVALID: Terms(
+        "Workload cannot be published", "fields", math.inf,
+        "The last valid version stays in force. Correct the block of the workload in Prefect.",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One breach, as it stands. `uid` names it outside this database."""
+
+    id: int
+    uid: str
+    promise: str
+    workload: str
+    subject: str
+    severity: Severity
+    state: IncidentState
+    value: float
+    limit_value: float
+    unit: str
+    sentence: str
+    opened_at: datetime
+    resolved_at: datetime | None
+
+
+def in_words(promise: str, value: float) -> str:
+    """A value of the promise for a person, with its unit: "3.2 h", "12 %", "8.1 s", "4 items"."""
+    unit = TERMS[Promise(promise)].unit
+    if unit == "minutes":
+        return seconds(value * 60)
+    if unit == "percent":
+        return share(value / 100)
+    return seconds(value) if unit == "seconds" else counted(round(value), unit.removesuffix("s"))

@@ -1,0 +1,40 @@
+"""What a workload's output schema must be, so that checking an answer can always be done."""
+
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import SchemaError
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
+
+
+def check_output_schema(schema: dict[str, Any]) -> None:
+    """Nothing happens for a JSON Schema (draft 2020-12) of an object that refers to nothing beyond itself.
+
+    Raises:
+        ValueError: it is none; the sentence names the place.
+    """
+    try:
+        Draft202012Validator.check_schema(schema)
+    except SchemaError as error:
+        where = "/".join(map(str, error.absolute_path)) or "the root"
+        raise ValueError(f"not a JSON Schema: {error.message} (at {where})") from None
+    if schema.get("type") != "object" or not schema.get("properties"):
+        raise ValueError('the root must have "type": "object" and "properties"')
+    _check_references(schema)
+
+
+def _check_references(schema: dict[str, Any]) -> None:
+    """A reference that leads elsewhere would break every check, or ask the network for it."""
+    resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
+    waiting: list[Any] = [schema]
+    while waiting:
+        part = waiting.pop()
+        waiting += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        reference = part.get("$ref") if isinstance(part, dict) else None
+        if isinstance(reference, str):
+            try:
+                resolver.lookup(reference)
+            except Unresolvable:
+                raise ValueError(f'"$ref": "{reference}" leads to no place in the schema') from None

@@ -1,0 +1,278 @@
+"""What is promised, whether it is kept, and which sentence says so. Pure: measurements and `now` come in.
+
+Too few samples break no promise and keep none: an open incident stays open until a measurement says that it is over.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from lanes.incident import TERMS, Promise, Severity
+from lanes.report.units import counted, seconds, share
+from lanes.window import Window
+from lanes.words import BatchState, Verdict
+from lanes.workload import Version
+
+LEAST_SAMPLES = 20
+RECENT = timedelta(minutes=15)  # what the promises of the real-time lane look at
+JUDGED_FOR = timedelta(hours=24)  # how long a collected batch speaks for its workload
+SETTLED_FOR = timedelta(hours=1)  # how long a failed authoritative pass is news
+START_WITHIN = timedelta(minutes=10)  # of the off-peak window's opening
+CALM = 0.9  # a real-time incident ends below this part of its limit, so that it does not flap
+OVER = (BatchState.COLLECTED, BatchState.RELEASED)
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """One promise, judged. `value` and `limit` are in the promise's unit; `subject` is empty or "batch 41"."""
+
+    promise: Promise
+    workload: str
+    verdict: Verdict
+    value: float
+    limit: float
+    samples: int
+    sentence: str
+    subject: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        """Critical from a multiple of the limit on."""
+        critical = self.limit > 0 and self.value >= self.limit * TERMS[self.promise].critical_at
+        return Severity.CRITICAL if critical else Severity.WARNING
+
+    @property
+    def ends(self) -> bool:
+        """Whether an open incident is over.
+
+        On the real-time lane the figure must be clearly below its limit, or nothing at all happened for a while.
+        """
+        if self.promise not in (Promise.REALTIME_SLOW, Promise.REALTIME_FAILING):
+            return self.verdict is Verdict.PASSED
+        quiet = self.verdict is Verdict.INCONCLUSIVE and self.samples == 0
+        calm = self.verdict is Verdict.PASSED and (self.limit == 0 or self.value <= self.limit * CALM)
+        return quiet or calm
+
+
+@dataclass(frozen=True)
+class BatchSeen:
+    """A batch as it is now; counts are items, `failed` are errored, canceled, expired or missing."""
+
+    id: int
+    workload: str
+    state: BatchState
+    items: int
+    succeeded: int
+    invalid: int
+    failed: int
+    begun_at: datetime
+    over_at: datetime | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class RealtimeSeen:
+    """The real-time lane of a workload over the last 15 minutes.
+
+    `p95_s` is over `answered` items and those that already wait longer than promised, `late`.
+    """
+
+    workload: str
+    p95_s: float | None
+    answered: int
+    late: int
+    attempts: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class WaitingSeen:
+    """Batch work that is ready: since when, and when the workload's newest batch was intended."""
+
+    workload: str
+    items: int
+    ready_since: datetime
+    last_intended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class SettledSeen:
+    """Items that were settled on their provisional answer within the last hour, with the newest of them."""
+
+    workload: str
+    items: int
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Everything the promises are judged by. Of `paused` workloads only batches are judged."""
+
+    batches: Sequence[BatchSeen] = ()
+    realtime: Sequence[RealtimeSeen] = ()
+    waiting: Sequence[WaitingSeen] = ()
+    settled: Sequence[SettledSeen] = ()
+    paused: frozenset[str] = field(default_factory=frozenset)
+
+
+def verdict(value: float | None, samples: int, limit: float, *, least: int = LEAST_SAMPLES) -> Verdict:
+    """What a measurement says of its limit; a limit of 0 promises nothing and is always kept."""
+    if limit == 0:
+        return Verdict.PASSED
+    if samples < least:
+        return Verdict.INCONCLUSIVE
+    if value is None or not math.isfinite(value):
+        return Verdict.ERROR
+    return Verdict.FAILED if value > limit else Verdict.PASSED
+
+
+def assess(versions: Mapping[str, Version], seen: Seen, now: datetime) -> list[Assessment]:
+    """Every promise of every published workload, judged by its version in force."""
+    return [_unless_unlimited(each) for version in versions.values() for each in _of_workload(version, seen, now)]
+
+
+def invalid_workload(workload: str, problems: Sequence[str]) -> Assessment:
+    """The breach that a workload's block cannot be published."""
+    said = f'The block of workload "{workload}" cannot be published: {"; ".join(problems)}'
+    return Assessment(Promise.WORKLOAD_INVALID, workload, Verdict.FAILED, len(problems), 0, len(problems), said)
+
+
+def _unless_unlimited(judged: Assessment) -> Assessment:
+    if judged.limit or judged.promise is Promise.AUTHORITATIVE_FAILED:
+        return judged
+    return replace(judged, sentence="This is no longer promised.")
+
+
+def _of_workload(version: Version, seen: Seen, now: datetime) -> Iterator[Assessment]:
+    name = version.workload
+    batches = [each for each in seen.batches if each.workload == name]
+    for batch in batches:
+        yield _batch_slow(version, batch, now)
+    yield _batch_share(version, Promise.BATCH_FAILING, batches, now)
+    yield _batch_share(version, Promise.BATCH_INVALID, batches, now)
+    yield _authoritative_failed(name, next(_of(seen.settled, name), None))
+    if name in seen.paused:
+        return
+    yield _never_started(version, next(_of(seen.waiting, name), None), now)
+    for realtime in _of(seen.realtime, name):
+        yield _realtime_slow(version, realtime)
+        yield _realtime_failing(version, realtime)
+
+
+def _of(all_of_them: Iterable, name: str) -> Iterator:
+    return (each for each in all_of_them if each.workload == name)
+
+
+def _batch_slow(version: Version, batch: BatchSeen, now: datetime) -> Assessment:
+    limit = version.spec.promises.batch_max_minutes
+    over = batch.state in OVER
+    minutes = ((batch.over_at if over and batch.over_at else now) - batch.begun_at).total_seconds() / 60
+    judged = Verdict.PASSED if over else verdict(minutes, 1, limit, least=1)
+    open_for, promised = seconds(minutes * 60), seconds(limit * 60)
+    match batch.state:
+        case BatchState.COLLECTED:
+            said = f"Batch {batch.id} came home after {open_for}; {promised} were promised."
+        case BatchState.RELEASED:
+            said = f"Batch {batch.id} was given up after {open_for}; its items are ready for the next batch."
+        case _:
+            said = f"Batch {batch.id} has been open for {open_for}; {promised} were promised. {_stuck_at(batch)}"
+    return Assessment(Promise.BATCH_SLOW, version.workload, judged, minutes, limit, 1, said, f"batch {batch.id}")
+
+
+def _stuck_at(batch: BatchSeen) -> str:
+    items = counted(batch.items, "item")
+    match batch.state:
+        case BatchState.INTENDED:
+            return f"The provider never confirmed it; `collect` finds out whether it exists. It holds {items}."
+        case BatchState.HELD:
+            why = batch.note or "nobody knows whether it exists"
+            return f"It is held for a person to decide: {why}. It holds {items}."
+        case BatchState.ENDED:
+            return f"It has ended at the provider and its results are not all collected. It holds {items}."
+        case _:
+            return f"It still runs at the provider with {items}."
+
+
+def _batch_share(version: Version, promise: Promise, batches: Sequence[BatchSeen], now: datetime) -> Assessment:
+    """By the newest batch that says something: one that is over, or one that is beyond its limit already."""
+    promises = version.spec.promises
+    failing = promise is Promise.BATCH_FAILING
+    limit = promises.batch_max_failure_percent if failing else promises.batch_max_invalid_percent
+    for batch in sorted(batches, key=lambda each: each.id, reverse=True):
+        if batch.state is BatchState.RELEASED or (batch.over_at and now - batch.over_at > JUDGED_FOR):
+            continue
+        collected = batch.state is BatchState.COLLECTED
+        bad = batch.failed if failing else batch.invalid
+        of = batch.succeeded + batch.invalid if collected and not failing else batch.items
+        percent = 100 * bad / of if of else 0.0
+        judged = verdict(percent, of, limit)
+        if judged is Verdict.INCONCLUSIVE or (judged is Verdict.PASSED and not collected):
+            continue
+        what = "items have no answer" if failing else "answers break the output schema"
+        said = f"{bad:,} of {of:,} {what} in batch {batch.id}: {_percent(percent)}, and {_percent(limit)} is the limit."
+        return Assessment(promise, version.workload, judged, percent, limit, of, said)
+    said = "No batch of the last 24 hours is beyond the limit."
+    return Assessment(promise, version.workload, Verdict.PASSED, 0, limit, 0, said)
+
+
+def _never_started(version: Version, waiting: WaitingSeen | None, now: datetime) -> Assessment:
+    limit = START_WITHIN.total_seconds() / 60
+    opened = Window.of(version.spec).last_opened(now)
+    minutes = (now - opened).total_seconds() / 60
+    before = waiting is not None and waiting.ready_since < opened
+    started = waiting is None or (waiting.last_intended_at is not None and waiting.last_intended_at >= opened)
+    if waiting is None or started or not before:
+        said = "Batch work left." if waiting and started else "No batch work waits since before the window opened."
+        return Assessment(Promise.BATCH_NEVER_STARTED, version.workload, Verdict.PASSED, 0, limit, 1, said)
+    said = (
+        f"{counted(waiting.items, 'item')} wait for the batch lane, and no batch was created since the off-peak window "
+        f"opened {seconds(minutes * 60)} ago."
+    )
+    judged = verdict(minutes, 1, limit, least=1)
+    return Assessment(Promise.BATCH_NEVER_STARTED, version.workload, judged, minutes, limit, waiting.items, said)
+
+
+def _realtime_slow(version: Version, seen: RealtimeSeen) -> Assessment:
+    limit, samples = version.spec.promises.realtime_p95_s, seen.answered + seen.late
+    if samples:
+        said = (
+            f"The p95 from received to answered is {seconds(seen.p95_s)} over the last 15 minutes "
+            f"({counted(seen.answered, 'answer')}); {seconds(limit)} were promised."
+        )
+        if seen.late:
+            said += f" {counted(seen.late, 'item')} already {'waits' if seen.late == 1 else 'wait'} longer than that."
+    else:
+        said = "Nothing was answered in the last 15 minutes and nothing waits longer than promised."
+    judged = verdict(seen.p95_s, samples, limit)
+    return Assessment(Promise.REALTIME_SLOW, version.workload, judged, seen.p95_s or 0, limit, samples, said)
+
+
+def _realtime_failing(version: Version, seen: RealtimeSeen) -> Assessment:
+    limit = version.spec.promises.realtime_max_error_percent
+    percent = 100 * seen.failed / seen.attempts if seen.attempts else 0.0
+    said = "Nothing was tried in the last 15 minutes."
+    if seen.attempts:
+        said = (
+            f"{seen.failed:,} of {counted(seen.attempts, 'attempt')} of the last 15 minutes failed: "
+            f"{_percent(percent)}, and {_percent(limit)} is the limit."
+        )
+    judged = verdict(percent, seen.attempts, limit)
+    return Assessment(Promise.REALTIME_FAILING, version.workload, judged, percent, limit, seen.attempts, said)
+
+
+def _authoritative_failed(name: str, seen: SettledSeen | None) -> Assessment:
+    if seen is None:
+        said = "No authoritative pass has failed for good in the last hour."
+        return Assessment(Promise.AUTHORITATIVE_FAILED, name, Verdict.PASSED, 0, 0, 0, said)
+    keeps = "keeps its" if seen.items == 1 else "keep their"
+    said = (
+        f"{counted(seen.items, 'item')} of the last hour {keeps} provisional answer because the authoritative pass "
+        f'failed for good. The newest is "{seen.key}": {seen.reason}'
+    )
+    return Assessment(Promise.AUTHORITATIVE_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said)
+
+
+def _percent(percent: float) -> str:
+    return share(percent / 100)

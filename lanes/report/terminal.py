@@ -1,0 +1,175 @@
+"""The report for a terminal or a log, in plain tables that fit 100 columns."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lanes.report import summary
+from lanes.report.escaping import plain
+from lanes.report.units import MISSING, aligned_usd, count, rate, seconds, share, usd
+from lanes.snapshot import Snapshot, StateFigures
+from lanes.words import Lane
+
+MOST_ROWS = 20  # of failed items; the others are counted
+
+
+def render(snapshot: Snapshot, *, ui_url: str | None) -> RenderableType:
+    """The figures as tables; `ui_url` is the root of the Prefect UI, where the same report stands with charts."""
+    heading = Text.assemble(("Lanes", "bold"), f" {summary.period(snapshot)}")
+    if not summary.items(snapshot):
+        parts: list[RenderableType] = [Text("Nothing arrived yet.")]
+    else:
+        parts = [_lanes(snapshot), _costs(snapshot), _states(snapshot), _routes(snapshot)]
+    parts += [
+        *([_batches(snapshot)] if snapshot.batches else []),
+        *([_agreement(snapshot)] if snapshot.agreement else []),
+        *([_accuracy(snapshot)] if snapshot.accuracy else []),
+        *([_refusals(snapshot)] if snapshot.refusals else []),
+        *([_failures(snapshot)] if snapshot.failures else []),
+    ]
+    if ui_url:
+        address = f"{ui_url.rstrip('/')}/v2/artifacts/key/lanes-report"
+        parts.append(Text.assemble("With charts: ", (address, "underline")))
+    return Group(heading, *(line for part in parts for line in (Text(), part)))
+
+
+def _lanes(snapshot: Snapshot) -> Table:
+    where, latencies = "Workload Lane >Answered|of_items", ">Latency|p50 >|p95 >|p99"
+    table = _table("Lanes", f"{where} {latencies} >Answers|per_min >Failed|attempts >Cost|USD >USD_per|1,000")
+    costs = aligned_usd([each.cost_usd for each in snapshot.lanes])
+    per_1000 = aligned_usd([each.usd_per_1000 for each in snapshot.lanes])
+    for each, cost, thousand in zip(snapshot.lanes, costs, per_1000, strict=True):
+        table.add_row(
+            _word(each.workload),
+            summary.lane_name(each.lane),
+            f"{count(each.answered)} of {count(each.items)}",
+            seconds(each.p50_s),
+            seconds(each.p95_s),
+            seconds(each.p99_s),
+            rate(each.per_minute) if each.answered else MISSING,
+            f"{count(each.failed_attempts)} ({share(each.failure_share)})" if each.failed_attempts else "0",
+            cost,
+            thousand,
+        )
+    return table
+
+
+def _costs(snapshot: Snapshot) -> RenderableType:
+    table = _table("Cost in USD", "Workload >Actual >All|real-time >All|batch Against|all_real-time")
+    costs = snapshot.costs
+    each_one = [(each, summary.saving_of(each, snapshot)) for each in costs]
+    if len(costs) > 1:
+        each_one.append((summary.total_costs(snapshot), summary.saving(snapshot)))
+    columns = aligned_usd(
+        [amount for each, _ in each_one for amount in (each.actual_usd, each.all_realtime_usd, each.all_batch_usd)]
+    )
+    for place, (each, saved) in enumerate(each_one):
+        actual, realtime, batch = columns[3 * place : 3 * place + 3]
+        total = place == len(costs)
+        style = "bold" if total else ""
+        table.add_row(_word(each.workload), actual, realtime, batch, Text(str(saved)), style=style)
+    notes = [Text("The alternatives are estimates, scaled to what was billed.", style="dim")]
+    unknown = summary.total_costs(snapshot).unknown_usd
+    if unknown:
+        notes.append(Text(f"Calls whose answer was lost may have cost up to {usd(unknown)} more.", style="yellow"))
+    return Group(table, *notes)
+
+
+def _states(snapshot: Snapshot) -> Table:
+    table = _table("Items", "Workload >Items Where_they_stand")
+    for workload in snapshot.workloads:
+        states = [each for each in snapshot.states if each.workload == workload]
+        table.add_row(_word(workload), count(sum(each.items for each in states)), Text(_listed(states)))
+    return table
+
+
+def _listed(states: Sequence[StateFigures]) -> str:
+    return ", ".join(f"{count(each.items)} {plain(each.state, most=20)}" for each in states)
+
+
+def _routes(snapshot: Snapshot) -> Table:
+    table = _table("Routes", "Workload Lane Reason >Decisions >Share")
+    routes = sorted(snapshot.routes, key=lambda each: (each.workload, each.lane == Lane.BATCH, -each.items))
+    whole = {each.workload: 0 for each in routes}
+    for each in routes:
+        whole[each.workload] += each.items
+    for each in routes:
+        part = each.items / whole[each.workload] if whole[each.workload] else None
+        lane, reason = summary.lane_name(each.lane), summary.reason_name(each.reason)
+        table.add_row(_word(each.workload), lane, Text(reason), count(each.items), share(part))
+    return table
+
+
+def _batches(snapshot: Snapshot) -> Table:
+    table = _table(f"Batches: {summary.batch_health(snapshot)}", ">Batch Workload State >Done >Valid|items Time Note")
+    for each in snapshot.batches:
+        wrong = summary.trouble(each, snapshot.taken_at)
+        state = Text(plain(each.state, most=20))
+        if wrong is not None and wrong != each.state:
+            state.append(f", {wrong}", style="red")
+        table.add_row(
+            str(each.batch_id),
+            _word(each.workload),
+            state,
+            share(summary.done_share(each)),
+            f"{count(each.succeeded)} of {count(each.items)}",
+            summary.batch_time(each, snapshot.taken_at),
+            Text(plain(each.note or MISSING)),
+        )
+    return table
+
+
+def _agreement(snapshot: Snapshot) -> Table:
+    table = _table("Corrections", "Workload >Provisional|compared >Corrected >Agreed")
+    for each in snapshot.agreement:
+        table.add_row(_word(each.workload), count(each.compared), count(each.corrected), share(each.agreement))
+    return table
+
+
+def _accuracy(snapshot: Snapshot) -> Table:
+    table = _table("Accuracy against labels", "Workload Lane >Version Field >Labels >Right 95_%_interval")
+    for each in snapshot.accuracy:
+        table.add_row(
+            _word(each.workload),
+            summary.lane_name(each.lane),
+            str(each.version),
+            _word(each.field),
+            count(each.labels),
+            share(each.share),
+            f"{share(each.low)} to {share(each.high)}",
+        )
+    return table
+
+
+def _refusals(snapshot: Snapshot) -> Table:
+    table = _table("Refused at the doors", "Workload >Inputs Reason")
+    for each in snapshot.refusals:
+        table.add_row(_word(each.workload), count(each.inputs), Text(plain(each.reason)))
+    return table
+
+
+def _failures(snapshot: Snapshot) -> RenderableType:
+    table = _table("Without an answer, or whose authoritative pass failed", "Workload Key Reason")
+    for each in snapshot.failures[:MOST_ROWS]:
+        table.add_row(_word(each.workload), _word(each.key), Text(plain(each.reason)))
+    more = len(snapshot.failures) - MOST_ROWS
+    return Group(table, Text(f"{count(more)} more are not shown.", style="dim")) if more > 0 else table
+
+
+def _word(text: str) -> Text:
+    """A name as it is, never read as markup."""
+    return Text(plain(text, most=40), overflow="fold")
+
+
+def _table(title: str, columns: str) -> Table:
+    """An empty table. `columns` are headings: ">" aligns right and never wraps, "_" is a space and "|" a new line."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.pad_edge, table.show_edge, table.collapse_padding = False, False, True
+    for heading in columns.split():
+        number = heading.startswith(">")
+        shown = heading.lstrip(">").replace("_", " ").replace("|", "\n")
+        table.add_column(shown, justify="right" if number else "left", no_wrap=number)
+    return table

@@ -1,0 +1,1 @@
+"""Tells people in Slack: one message per incident, edited in place."""

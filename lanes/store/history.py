@@ -1,0 +1,44 @@
+"""Full data: what an entity's earlier items said, for the passes that are authoritative."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select, true
+
+from lanes.claims import Claimed
+from lanes.store.tables import item, work
+
+History = dict[int, tuple[dict[str, Any], ...]]
+
+
+def load(connection: Connection, claimed: Sequence[Claimed], most: int) -> History:
+    """The newest payloads of up to `most` earlier items of each item's entity, oldest first, by id of the work.
+
+    Earlier is strictly before the item's `occurred_at`; canceled items tell nothing. Work without history is left out.
+    """
+    if most == 0 or not claimed:
+        return {}
+    this, other = item.alias("this"), item.alias("other")
+    earlier = (
+        select(other.c.payload, other.c.occurred_at, other.c.id)
+        .where(
+            other.c.workload == this.c.workload,
+            other.c.entity == this.c.entity,
+            other.c.occurred_at < this.c.occurred_at,
+            other.c.canceled_at.is_(None),
+        )
+        .order_by(other.c.occurred_at.desc(), other.c.id.desc())
+        .limit(most)
+        .lateral("earlier")
+    )
+    rows = connection.execute(
+        select(work.c.id, earlier.c.payload)
+        .join(this, this.c.id == work.c.item_id)
+        .join(earlier, true())
+        .where(work.c.id.in_([each.claim.work_id for each in claimed]), this.c.entity.is_not(None))
+        .order_by(work.c.id, earlier.c.occurred_at, earlier.c.id)
+    )
+    found: dict[int, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row.id, []).append(row.payload)
+    return {id_: tuple(payloads) for id_, payloads in found.items()}

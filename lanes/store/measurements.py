@@ -1,0 +1,96 @@
+"""Measures what the promises are judged by. What the figures mean stands in `lanes.promises`."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from lanes.promises import JUDGED_FOR, RECENT, SETTLED_FOR, BatchSeen, RealtimeSeen, Seen, SettledSeen, WaitingSeen
+from lanes.words import BatchState
+
+BATCHES = """
+select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed,
+       coalesce(submitted_at, intended_at) as begun_at,
+       case when state in ('collected', 'released') then coalesce(collected_at, ended_at) end as over_at, note
+  from lanes.batch b
+ where state not in ('collected', 'released') or coalesce(collected_at, ended_at) >= :judged_since
+    or exists (select from lanes.incident i where i.state = 'open' and i.promise = 'batch_slow'
+                  and i.workload = b.workload and i.subject = 'batch ' || b.id)
+ order by id
+"""
+
+# Latency counts items that were the real-time lane's from the start and that no person delayed: neither amended,
+# nor given up and retried, nor of a paused workload. What already waits longer than promised counts with its age.
+REALTIME = """
+with promised as (
+  select w.name, coalesce((v.spec -> 'promises' ->> 'realtime_p95_s')::float8, 0) * interval '1 second' as promised
+    from lanes.workload w join lanes.version v on v.id = w.version_id where w.paused_at is null),
+answered as (
+  select a.workload, extract(epoch from a.ended_at - i.received_at)::float8 as seconds
+    from promised p
+    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at >= :recent
+    join lanes.item i on i.id = a.item_id
+   where a.purpose = 'answer' and a.shown and i.revision = 0 and i.failure is null
+     and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch')),
+late as (
+  select w.workload, extract(epoch from :now - i.received_at)::float8 as seconds
+    from promised p
+    join lanes.work w on w.workload = p.name and w.lane = 'realtime' and w.state in ('ready', 'claimed')
+    join lanes.item i on i.id = w.item_id
+   where w.purpose = 'answer' and i.received_at < :now - p.promised and i.revision = 0 and i.failure is null
+     and i.answered_at is null and i.canceled_at is null
+     and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch')
+  union all
+  select i.workload, extract(epoch from :now - i.received_at)::float8
+    from promised p join lanes.item i on i.workload = p.name
+   where i.position is null and i.canceled_at is null and i.pin is distinct from 'batch'
+     and i.received_at < :now - p.promised),
+latency as (
+  select workload, percentile_cont(0.95) within group (order by seconds) as p95_s,
+         count(*) filter (where not is_late) as answered, count(*) filter (where is_late) as late
+    from (select *, false as is_late from answered union all select *, true from late) both_kinds group by 1),
+tried as (
+  select a.workload, count(*) as attempts, count(*) filter (where a.outcome <> 'valid') as failed
+    from promised p join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at >= :recent
+   group by 1)
+select p.name as workload, l.p95_s, coalesce(l.answered, 0) as answered, coalesce(l.late, 0) as late,
+       coalesce(t.attempts, 0) as attempts, coalesce(t.failed, 0) as failed
+  from promised p left join latency l on l.workload = p.name left join tried t on t.workload = p.name
+"""
+
+WAITING = """
+select w.workload, count(*) as items, min(w.ready_at) as ready_since,
+       (select max(b.intended_at) from lanes.batch b where b.workload = w.workload and b.state <> 'released')
+         as last_intended_at
+  from lanes.work w
+ where w.lane = 'batch' and w.state = 'ready' and w.ready_at <= :now and w.generation = 0
+ group by w.workload
+"""
+
+SETTLED = """
+select i.workload, count(distinct i.id) as items, (array_agg(i.key order by i.settled_at desc, i.id))[1] as key,
+       (array_agg(i.failure order by i.settled_at desc, i.id))[1] as reason
+  from lanes.workload w
+  join lanes.attempt a on a.workload = w.name and a.lane = 'batch' and a.ended_at >= :settled_since
+  join lanes.item i on i.id = a.item_id
+  join lanes.result r on r.id = i.result_id
+ where a.purpose = 'authoritative' and a.outcome <> 'valid' and i.settled_at is not null and i.failure is not null
+   and r.standing = 'provisional'
+ group by i.workload
+"""
+
+PAUSED = "select name from lanes.workload where paused_at is not null"
+
+
+def measure(connection: Connection, *, now: datetime) -> Seen:
+    """What is true of every workload at `now`, read in one transaction."""
+    at = {
+        "now": now, "recent": now - RECENT, "judged_since": now - JUDGED_FOR, "settled_since": now - SETTLED_FOR,
+    }  # fmt: skip
+    batches = connection.execute(text(BATCHES), at).mappings()
+    return Seen(
+        batches=[BatchSeen(**{**row, "state": BatchState(row["state"])}) for row in batches],
+        realtime=[RealtimeSeen(**row) for row in connection.execute(text(REALTIME), at).mappings()],
+        waiting=[WaitingSeen(**row) for row in connection.execute(text(WAITING), at).mappings()],
+        settled=[SettledSeen(**row) for row in connection.execute(text(SETTLED), at).mappings()],
+        paused=frozenset(connection.execute(text(PAUSED)).scalars()),
+    )

@@ -1,0 +1,89 @@
+"""Tells Slack of incidents from the outbox. Whatever Slack does, nothing here fails a run and nothing is lost."""
+
+import asyncio
+
+from prefect.logging import get_run_logger
+from prefect.settings import get_current_settings
+
+from blocks.slack_channel import SlackChannel
+from lanes.slack.messenger import Messenger, NotTold, Place
+from lanes.slack.moves import Move, Post, next_move, rest
+from lanes.slack.wording import message
+from lanes.store import slack_posts
+from lanes.store.database import Database
+from tasks.connections import BLOCK
+
+
+async def deliver_posts(db: Database) -> int:
+    """Slack was told what it had to be told, as far as it listens; the number of messages posted or edited."""
+    waiting = await db.run(slack_posts.due, now=await db.now())
+    if not waiting:
+        return 0
+    messenger = await _messenger()
+    if messenger is None:
+        await db.run(slack_posts.drop_untold)
+        return 0
+    ui_url = str(get_current_settings().ui_url or "http://127.0.0.1:4200")
+    return sum([await deliver_one(db, messenger, post, ui_url=ui_url) for post in waiting])
+
+
+async def deliver_one(db: Database, messenger: Messenger, post: Post, *, ui_url: str) -> bool:
+    """Whether Slack was told something of this incident. A refusal stays in the outbox and is tried again."""
+    move = next_move(post, edits=messenger.edits, now=await db.now())
+    if move is Move.NOTHING:
+        return False
+    await db.run(slack_posts.begin, post.incident.id, posts=move is Move.POST, now=await db.now())
+    try:
+        if move is Move.POST and post.unsure and await _was_posted(db, messenger, post):
+            return False
+        place = await _send(messenger, move, post, ui_url)
+    except NotTold as problem:
+        await _not_told(db, move, post, problem)
+        return False
+    await db.run(slack_posts.told, post.incident, channel=place.channel, ts=place.ts, now=await db.now())
+    return True
+
+
+async def _messenger() -> Messenger | None:
+    try:
+        block = await SlackChannel.aload(BLOCK)
+    except ValueError:  # nobody wrote that block
+        return None
+    return block.connect()
+
+
+async def _was_posted(db: Database, messenger: Messenger, post: Post) -> bool:
+    """Whether the try of which nobody knows the end had arrived; its message is ours again then."""
+    channel = await db.run(slack_posts.channel_id)
+    since = post.incident.opened_at
+    try:
+        place = await asyncio.to_thread(messenger.find, post.incident.uid, since=since, channel=channel)
+    except NotTold as problem:
+        if problem.maybe or problem.retry_after_s:
+            raise NotTold(str(problem), maybe=True, retry_after_s=problem.retry_after_s) from problem
+        get_run_logger().warning("incident %d may be told twice: %s", post.incident.id, problem)
+        return False
+    if place is None:
+        return False
+    await db.run(slack_posts.found, post.incident.id, channel=place.channel, ts=place.ts, now=await db.now())
+    return True
+
+
+async def _send(messenger: Messenger, move: Move, post: Post, ui_url: str) -> Place:
+    said = message(post.incident, ui_url=ui_url)
+    if move is Move.POST:
+        return await asyncio.to_thread(messenger.post, said)
+    place = Place(post.channel, post.ts)
+    await asyncio.to_thread(messenger.edit, place, said)
+    return place
+
+
+async def _not_told(db: Database, move: Move, post: Post, problem: NotTold) -> None:
+    attempts = post.attempts + 1
+    if attempts == 1:
+        get_run_logger().warning("incident %d waits to be told: %s", post.incident.id, problem)
+    if move is Move.EDIT and problem.gone:
+        await db.run(slack_posts.forget, post.incident.id)
+    again = await db.now() + rest(attempts, retry_after_s=problem.retry_after_s)
+    unsure = problem.maybe and move is Move.POST
+    await db.run(slack_posts.not_told, post.incident.id, str(problem), maybe=unsure, next_try_at=again)

@@ -1,0 +1,103 @@
+"""Keeps an eye on the promises: measure, judge, record; tell Slack, Prefect and whoever waits for our heartbeat."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+from prefect.logging import get_run_logger
+
+from lanes.promises import assess
+from lanes.settings import Settings
+from lanes.store import incidents, measurements, workloads
+from lanes.store.database import Database
+from lanes.store.incidents import Recorded
+from tasks.deliver import deliver_posts
+from tasks.outgoing import publish_events
+
+EVERY_S = 5.0
+EVERY_S_NEARBY = 1.0
+PING_TIMEOUT_S = 3.0
+
+
+def pause_s() -> float:
+    """How long `watch` rests between two evaluations, in seconds: shorter where the provider is on this machine."""
+    return EVERY_S_NEARBY if Settings.read().provider_is_local else EVERY_S
+
+
+async def evaluate(db: Database) -> Recorded:
+    """Every promise was judged as of now: breaches have their incident, and what is over was resolved."""
+    now = await db.now()
+    async with db.transaction() as run:
+        versions, seen = await run(workloads.in_force), await run(measurements.measure, now=now)
+        return await run(incidents.record, assess(versions, seen, now), now=now)
+
+
+class Watcher:
+    """Evaluates once a tick. Telling goes on beside it, so that a slow Slack delays no evaluation."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._telling: asyncio.Task[None] | None = None
+        self._said: dict[str, str] = {}
+        self.opened = 0
+
+    async def tick(self) -> None:
+        """The promises were evaluated, and the telling of what changed has begun."""
+        recorded = await evaluate(self._db)
+        self.opened += len(recorded.opened)
+        for id_ in recorded.opened:
+            get_run_logger().warning("incident %d opened; see `lanes alerts`", id_)
+        for id_ in recorded.resolved:
+            get_run_logger().info("incident %d resolved", id_)
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell())
+        await self._ping()
+
+    async def close(self) -> None:
+        """What was being told has been told."""
+        if self._telling is not None:
+            await self._telling
+
+    async def _tell(self) -> None:
+        try:
+            await publish_events(self._db)
+            self._say("events", None)
+        except Exception as error:  # Prefect is away: the events wait in the outbox
+            self._say("events", f"events wait to be published: {type(error).__name__}")
+        try:
+            await deliver_posts(self._db)
+            self._say("slack", None)
+        except Exception as error:  # alerting never fails the watch: the posts wait in the outbox
+            self._say("slack", f"Slack could not be told: {type(error).__name__}: {error}")
+
+    async def _ping(self) -> None:
+        url = Settings.read().heartbeat_url
+        if url is None:
+            return
+        try:
+            async with httpx2.AsyncClient(timeout=PING_TIMEOUT_S) as client:
+                answer = await client.get(url)
+            problem = f"the heartbeat was answered with {answer.status_code}" if answer.status_code >= 400 else None
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            problem = f"the heartbeat could not be sent: {type(error).__name__}"
+        self._say("heartbeat", problem and f"{problem}; check LANES_HEARTBEAT_URL")
+
+    def _say(self, what: str, problem: str | None) -> None:
+        """A problem stands in the log once, until it changes or is over."""
+        if problem is not None and self._said.get(what) != problem:
+            get_run_logger().warning("%s", problem)
+        if problem is None:
+            self._said.pop(what, None)
+        else:
+            self._said[what] = problem
+
+
+@asynccontextmanager
+async def watching(db: Database) -> AsyncIterator[Watcher]:
+    """A watcher; at the end it finishes telling."""
+    watcher = Watcher(db)
+    try:
+        yield watcher
+    finally:
+        await watcher.close()

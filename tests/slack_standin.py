@@ -1,0 +1,186 @@
+"""A stand-in for Slack: records messages, is as strict as Slack where it matters here, and fails on request."""
+
+import itertools
+import json
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs
+
+TOKEN = "xoxb-stand-in"
+CHANNEL = "#lanes-alerts"
+CHANNEL_ID = "C0LANES01"
+
+
+@dataclass
+class Said:
+    """A message as it stands. `edits` holds what it said before."""
+
+    ts: str
+    text: str
+    blocks: list[dict[str, Any]]
+    metadata: dict[str, Any]
+    edits: list[str] = field(default_factory=list)
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """The payload of its metadata."""
+        return self.metadata.get("event_payload", {})
+
+
+@dataclass
+class Fault:
+    """How the next calls of a method fail: with a status, an error code, or `lost`: done, but never answered."""
+
+    method: str
+    status: int = 200
+    error: str | None = None
+    lost: bool = False
+    retry_after: int | None = None
+    times: int = 1
+
+
+class SlackStandIn:
+    """A running stand-in. Its address for SLACK_API_URL is `api_url`, for SLACK_WEBHOOK_URL `webhook_url`."""
+
+    def __init__(self) -> None:
+        self.messages: list[Said] = []
+        self.hooked: list[dict[str, Any]] = []
+        self.calls: list[str] = []
+        self._faults: list[Fault] = []
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        standin = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                standin._serve(self)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    @property
+    def api_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/api"
+
+    @property
+    def webhook_url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/services/T0/B0/secret"
+
+    def environment(self) -> dict[str, str]:
+        """What makes a stand tell this Slack."""
+        return {"SLACK_BOT_TOKEN": TOKEN, "SLACK_CHANNEL": CHANNEL, "SLACK_API_URL": self.api_url}
+
+    def fail(self, method: str, **how: Any) -> None:
+        """The next calls of the method ("webhook" for the webhook) fail in that way."""
+        with self._lock:
+            self._faults.append(Fault(method, **how))
+
+    def about(self, incident_id: int) -> list[Said]:
+        """The messages about an incident."""
+        return [each for each in self.messages if each.payload.get("incident_id") == incident_id]
+
+    def stop(self) -> None:
+        """Nobody answers any more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _serve(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        method = request.path.removeprefix("/api/") if request.path.startswith("/api/") else "webhook"
+        with self._lock:
+            self.calls.append(method)
+            fault = next((each for each in self._faults if each.method == method and each.times > 0), None)
+            if fault is not None:
+                fault.times -= 1
+            refused = fault is not None and not fault.lost
+            answer: Any = {"ok": False, "error": fault.error or "internal_error"} if fault and refused else None
+            if answer is None:
+                answer = self._answer(method, request.headers.get("Authorization"), _fields(request, body))
+        if fault is not None and fault.lost:
+            request.close_connection = True
+            request.connection.close()
+            return
+        text = answer if isinstance(answer, str) else json.dumps(answer)
+        if method == "webhook" and fault is not None:
+            text = fault.error or "server_error"
+        request.send_response(fault.status if fault is not None else 200)
+        if fault is not None and fault.retry_after is not None:
+            request.send_header("Retry-After", str(fault.retry_after))
+        request.send_header("Content-Type", "text/plain" if method == "webhook" else "application/json")
+        request.send_header("Content-Length", str(len(text.encode())))
+        request.end_headers()
+        request.wfile.write(text.encode())
+
+    def _answer(self, method: str, authorization: str | None, said: dict[str, Any]) -> Any:
+        if method == "webhook":
+            if wrong := _invalid(said.get("blocks", [])):
+                return wrong
+            self.hooked.append(said)
+            return "ok"
+        if authorization != f"Bearer {TOKEN}":
+            return {"ok": False, "error": "invalid_auth"}
+        match method:
+            case "auth.test":
+                return {"ok": True, "user_id": "U0LANES", "team": "stand-in"}
+            case "chat.postMessage" | "chat.update":
+                return self._write(method, said)
+            case "conversations.list":
+                return {"ok": True, "channels": [{"id": CHANNEL_ID, "name": CHANNEL.removeprefix("#")}]}
+            case "conversations.history" if said.get("channel") == CHANNEL_ID:
+                found = [each for each in reversed(self.messages) if float(each.ts) >= float(said.get("oldest") or 0)]
+                shown = said.get("include_all_metadata") in (True, "1", "true")
+                told = [{"ts": e.ts, "text": e.text, **({"metadata": e.metadata} if shown else {})} for e in found]
+                return {"ok": True, "messages": told}
+            case "conversations.history":
+                return {"ok": False, "error": "channel_not_found"}
+        return {"ok": False, "error": "unknown_method"}
+
+    def _write(self, method: str, said: dict[str, Any]) -> dict[str, Any]:
+        if wrong := _invalid(said.get("blocks", [])):
+            return {"ok": False, "error": wrong}
+        metadata = said.get("metadata") or {}
+        if metadata and not {"event_type", "event_payload"} <= metadata.keys():
+            return {"ok": False, "error": "invalid_metadata_format"}
+        if method == "chat.postMessage":
+            if said["channel"] not in (CHANNEL, CHANNEL_ID):
+                return {"ok": False, "error": "channel_not_found"}
+            # far in the future, so that messages of tests with a chosen clock are never older than their incident
+            message = Said(f"4000000000.{next(self._numbers):06d}", said["text"], said["blocks"], metadata)
+            self.messages.append(message)
+            return {"ok": True, "channel": CHANNEL_ID, "ts": message.ts}
+        if said["channel"] != CHANNEL_ID:
+            return {"ok": False, "error": "channel_not_found"}
+        found = next((each for each in self.messages if each.ts == said["ts"]), None)
+        if found is None:
+            return {"ok": False, "error": "message_not_found"}
+        found.edits.append(found.text)
+        found.text, found.blocks, found.metadata = said["text"], said["blocks"], metadata or found.metadata
+        return {"ok": True, "channel": CHANNEL_ID, "ts": found.ts}
+
+
+def _fields(request: BaseHTTPRequestHandler, body: bytes) -> dict[str, Any]:
+    if "json" in (request.headers.get("Content-Type") or ""):
+        return json.loads(body)
+    fields: dict[str, Any] = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+    return {n: json.loads(v) if n in ("blocks", "metadata") else v for n, v in fields.items()}
+
+
+def _invalid(blocks: list[dict[str, Any]]) -> str | None:
+    """Slack's own limits."""
+    fits = len(blocks) <= 50 and all(
+        (block["type"] != "header" or (block["text"]["type"] == "plain_text" and 0 < len(block["text"]["text"]) <= 150))
+        and (block["type"] != "section" or len(block.get("text", {}).get("text", "")) <= 3000)
+        and len(block.get("fields", [])) <= 10
+        and all(0 < len(each["text"]) <= 2000 for each in block.get("fields", []))
+        and all(each.get("url", "http").startswith("http") for each in block.get("elements", []))
+        for block in blocks
+    )
+    return None if fits else "invalid_blocks"

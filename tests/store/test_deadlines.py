@@ -1,0 +1,36 @@
+"""Batch work that cannot wait for the off-peak window."""
+
+from datetime import datetime
+
+import pytest
+from sqlalchemy import Connection
+
+from lanes.store.deadlines import pressing
+from lanes.words import Lane
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+
+
+@pytest.mark.parametrize(
+    ("due_at", "expected"),
+    [
+        (None, []),
+        (later(hours=10, minutes=59), ["letters"]),  # the window opens at 22:00, a batch takes an hour
+        (later(hours=11), []),
+        (later(minutes=-1), []),  # missed already
+    ],
+)
+def test_only_work_that_the_window_would_miss_presses(
+    connection: Connection, due_at: datetime | None, expected: list[str]
+) -> None:
+    letters = publish(connection, now=NOON)
+    admit(connection, "k", now=NOON, lane=Lane.BATCH, due_at=due_at)
+    route(connection, now=NOON)
+    assert pressing(connection, {"letters": letters}, now=NOON) == expected
+
+
+def test_nothing_presses_while_the_window_is_open(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    admit(connection, "k", now=NOON, lane=Lane.BATCH, due_at=later(hours=10, minutes=30))
+    route(connection, now=NOON)
+    assert pressing(connection, {"letters": letters}, now=later(hours=10)) == []

@@ -1,0 +1,51 @@
+"""Which items share a call: nothing is lost, nothing is mixed, and what failed once travels alone."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.claims import Claim, Claimed
+from lanes.packing import packs
+from lanes.words import Purpose
+from tests.conftest import NOON
+
+
+def claimed(number: int, version_id: int = 1, failures: int = 0, purpose: Purpose = Purpose.ANSWER) -> Claimed:
+    return Claimed(Claim(number, 1), version_id, "letters", f"k{number}", {}, purpose, failures, NOON)
+
+
+kinds = st.tuples(st.integers(1, 3), st.sampled_from([0, 0, 0, 1, 4]), st.sampled_from(Purpose))
+claims = st.lists(kinds, max_size=60).map(lambda drawn: [claimed(n, *kind) for n, kind in enumerate(drawn)])
+sizes = st.integers(1, 50)
+
+
+@given(claims, sizes)
+def test_packs_never_lose_or_double_an_item_and_never_exceed_their_size(waiting: list[Claimed], size: int) -> None:
+    full = packs(waiting, size)
+    assert Counter(each.claim for pack in full for each in pack) == Counter(each.claim for each in waiting)
+    assert all(1 <= len(pack) <= size for pack in full)
+
+
+@given(claims, sizes)
+def test_packs_never_mix_versions_or_purposes(waiting: list[Claimed], size: int) -> None:
+    for pack in packs(waiting, size):
+        assert len({(each.version_id, each.purpose) for each in pack}) == 1
+
+
+@given(claims, sizes)
+def test_what_failed_once_travels_alone(waiting: list[Claimed], size: int) -> None:
+    for pack in packs(waiting, size):
+        assert len(pack) == 1 or all(each.failures == 0 for each in pack)
+
+
+@given(claims, sizes)
+def test_packs_keep_the_order_of_the_items_and_of_their_first(waiting: list[Claimed], size: int) -> None:
+    numbers = [[each.claim.work_id for each in pack] for pack in packs(waiting, size)]
+    assert all(pack == sorted(pack) for pack in numbers)
+    assert [pack[0] for pack in numbers] == sorted(pack[0] for pack in numbers)
+
+
+@given(st.integers(0, 200), sizes)
+def test_items_of_one_kind_fill_as_few_calls_as_they_can(items: int, size: int) -> None:
+    assert len(packs([claimed(n) for n in range(items)], size)) == -(-items // size)

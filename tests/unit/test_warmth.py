@@ -1,0 +1,55 @@
+"""When a drain stays, and when another one is called."""
+
+from datetime import timedelta
+
+import pytest
+
+from lanes.warmth import CROWD, LINGER, PATIENCE, THROTTLE, Sight, needs_more, stays
+from tests.conftest import NOON, later
+
+
+def sees(idle_s: float = 0, *, keeps: bool = False, wanted: bool = False, keeper: bool = False, busy: bool = False) -> Sight:
+    return Sight(keeps, wanted, keeper, later(seconds=-idle_s), busy)
+
+
+@pytest.mark.parametrize(
+    ("sight", "goes_on"),
+    [
+        (sees(9_999, keeps=True, keeper=True), True),
+        (sees(9_999, keeps=True, keeper=True, wanted=True), False),
+        (sees(0, keeps=True, keeper=True, wanted=True), False),
+        (sees(0, keeps=True, keeper=True, wanted=True, busy=True), True),
+        (sees(9, keeper=True), True),
+        (sees(10, keeper=True), False),
+        (sees(9_999, keeper=True, busy=True), True),
+        (sees(89), True),
+        (sees(90), False),
+        (sees(9_999, busy=True), True),
+    ],
+)
+def test_a_keeper_stays_until_its_successor_waits_and_the_others_until_they_have_been_idle(
+    sight: Sight, goes_on: bool
+) -> None:
+    assert stays(sight, NOON) is goes_on
+
+
+def test_a_drain_nobody_follows_stays_longer_than_the_trigger_is_throttled() -> None:
+    assert LINGER > THROTTLE
+    assert stays(sees(THROTTLE.total_seconds() + 1), NOON)
+
+
+@pytest.mark.parametrize(
+    ("ready", "waited", "more"),
+    [
+        (CROWD + 1, PATIENCE + timedelta(seconds=1), True),
+        (CROWD + 1, PATIENCE, False),
+        (CROWD, timedelta(hours=1), False),
+        (0, timedelta(hours=1), False),
+    ],
+)
+def test_another_drain_is_called_only_for_a_crowd_that_has_waited(ready: int, waited: timedelta, more: bool) -> None:
+    assert needs_more(ready, NOON - waited, NOON) is more
+
+
+def test_no_drain_is_called_when_nothing_waits() -> None:
+    assert not needs_more(CROWD + 1, None, NOON)

@@ -1,0 +1,136 @@
+"""The off-peak window: when it is open, when it opens next, and the schedule that follows from it."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from cronsim import CronSim
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.window import Window, batch_back_at
+from tests.conftest import NOON, later
+from tests.examples import spec
+
+BERLIN, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
+SPRING, AUTUMN = date(2026, 3, 29), date(2026, 10, 25)  # in Berlin 02:00 becomes 03:00, 03:00 becomes 02:00
+minutes_of_day = st.builds(time, st.integers(0, 23), st.integers(0, 59))
+windows = st.builds(Window, minutes_of_day, minutes_of_day, st.sampled_from([UTC_ZONE, BERLIN, ZoneInfo("Asia/Kathmandu")]))
+moments = st.datetimes(datetime(2026, 3, 27), datetime(2026, 3, 31)) | st.datetimes(
+    datetime(2026, 10, 23), datetime(2026, 10, 27)
+)
+
+
+def window(start: str, end: str, zone: ZoneInfo = UTC_ZONE) -> Window:
+    return Window(time.fromisoformat(start), time.fromisoformat(end), zone)
+
+
+def berlin(day: date, at: str, *, fold: int = 0) -> datetime:
+    return datetime.combine(day, time.fromisoformat(at), BERLIN).replace(fold=fold)
+
+
+def fires(of: Window) -> list[time]:
+    """The times of day of its schedule, in the order of the clock."""
+    minute, hours, *rest = of.cron().split()
+    assert rest == ["*", "*", "*"]
+    named = range(24) if hours == "*" else map(int, hours.split(","))
+    return sorted(time(hour, int(minute)) for hour in named)
+
+
+def opens_at(of: Window, at: time) -> bool:
+    return of.open_at(datetime.combine(date(2026, 7, 1), at, of.zone))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "inside", "outside"),
+    [
+        ("22:00", "06:00", ["22:00", "23:59", "00:00", "05:59"], ["21:59", "06:00", "12:00"]),
+        ("01:15", "01:45", ["01:15", "01:44"], ["01:14", "01:45", "13:20"]),
+        ("23:50", "00:10", ["23:50", "00:00", "00:09"], ["23:49", "00:10"]),
+        ("06:30", "06:30", ["06:30", "06:29", "18:00"], []),
+        ("22:45", "22:15", ["22:45", "22:14", "10:00"], ["22:15", "22:44"]),
+    ],
+)
+def test_the_start_belongs_to_the_window_and_the_end_does_not(
+    start: str, end: str, inside: list[str], outside: list[str]
+) -> None:
+    assert all(opens_at(window(start, end), time.fromisoformat(at)) for at in inside)
+    assert not any(opens_at(window(start, end), time.fromisoformat(at)) for at in outside)
+
+
+def test_the_window_is_one_of_local_time() -> None:
+    night = Window.of(spec(off_peak_start="22:00", off_peak_end="06:00", timezone="Europe/Berlin"))
+    assert night == window("22:00", "06:00", BERLIN)
+    assert night.open_at(datetime(2026, 11, 24, 21, 0, tzinfo=UTC))  # 22:00 in winter
+    assert not night.open_at(datetime(2026, 7, 1, 4, 0, tzinfo=UTC))  # 06:00 in summer
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "cron"),
+    [
+        ("22:00", "06:00", "0 22,23,0,1,2,3,4,5 * * *"),
+        ("22:30", "01:00", "30 22,23,0 * * *"),
+        ("22:30", "01:30", "30 22,23,0 * * *"),
+        ("22:30", "01:31", "30 22,23,0,1 * * *"),
+        ("01:15", "01:45", "15 1 * * *"),
+        ("23:50", "00:10", "50 23 * * *"),
+        ("06:30", "06:30", "30 * * * *"),
+        ("06:30", "06:29", "30 6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,0,1,2,3,4,5 * * *"),
+    ],
+)
+def test_the_schedule_fires_at_the_start_and_then_hourly(start: str, end: str, cron: str) -> None:
+    assert window(start, end).cron() == cron
+
+
+@given(windows)
+def test_every_firing_lies_in_the_window_and_none_is_missing(of: Window) -> None:
+    times = fires(of)
+    assert of.start in times
+    for hour in range(24):
+        at = time(hour, of.start.minute)
+        assert (at in times) == opens_at(of, at)
+
+
+@given(windows, moments)
+def test_the_next_opening_is_the_first_moment_at_which_it_is_open(of: Window, naive: datetime) -> None:
+    now = naive.replace(tzinfo=UTC)
+    opens = of.next_open(now)
+    assert opens >= now
+    assert of.open_at(opens)
+    if opens > now:
+        assert opens.second == opens.microsecond == 0
+        assert not of.open_at(now)
+        assert not any(of.open_at(now + (opens - now) * part / 37) for part in range(37))
+
+
+@given(windows, st.datetimes(datetime(2026, 6, 1), datetime(2026, 6, 5)))
+def test_a_closed_window_opens_when_its_schedule_fires_next(of: Window, naive: datetime) -> None:
+    now = naive.replace(tzinfo=UTC)
+    if not of.open_at(now):
+        assert of.next_open(now) == next(CronSim(of.cron(), now.astimezone(of.zone)))
+
+
+@pytest.mark.parametrize(
+    ("now", "start", "end", "opens"),
+    [
+        (berlin(SPRING, "01:50"), "02:30", "06:00", berlin(SPRING, "03:00")),
+        (berlin(SPRING, "01:50"), "02:30", "02:45", berlin(date(2026, 3, 30), "02:30")),
+        (berlin(SPRING, "01:50"), "22:00", "06:00", berlin(SPRING, "01:50")),
+        (berlin(SPRING, "12:00"), "22:00", "06:00", berlin(SPRING, "22:00")),
+        (berlin(AUTUMN, "01:50"), "02:30", "02:45", berlin(AUTUMN, "02:30")),
+        (berlin(AUTUMN, "02:50"), "02:30", "02:45", berlin(AUTUMN, "02:30", fold=1)),
+        (berlin(AUTUMN, "02:50", fold=1), "02:30", "02:45", berlin(date(2026, 10, 26), "02:30")),
+        (berlin(date(2026, 10, 24), "23:00"), "02:30", "02:45", berlin(AUTUMN, "02:30")),
+    ],
+)
+def test_the_next_opening_survives_a_change_of_the_clocks(now: datetime, start: str, end: str, opens: datetime) -> None:
+    assert window(start, end, BERLIN).next_open(now).astimezone(UTC) == opens.astimezone(UTC)
+
+
+def test_an_open_window_opens_now_to_the_second() -> None:
+    assert window("06:00", "18:00").next_open(later(seconds=3.5)) == later(seconds=3.5)
+    assert window("18:00", "06:00").next_open(later(seconds=3.5)) == later(hours=6)
+
+
+def test_a_batch_is_back_after_its_usual_turnaround_because_a_deadline_may_leave_early() -> None:
+    assert batch_back_at(spec(batch_expected_minutes=90), NOON) == NOON + timedelta(minutes=90)
