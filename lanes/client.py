@@ -79,13 +79,16 @@ def submit_many(workload: str, inputs: Iterable[Mapping[str, Any]], *, door: str
         for chunk in _chunks(inputs):
             with pool.begin() as connection:
                 now = clock(connection)
-                asked = [_read(workload, fields, now) for fields in chunk]
-                sent += [_sent(s, a) for s, a in zip(asked, items.admit(connection, asked, door=door, now=now))]
+                asked, refused = _well_formed(workload, chunk, now)
+                admitted = items.admit(connection, asked, door=door, now=now)
+            sent += [_sent(s, a) for s, a in zip(asked, admitted, strict=True)]
+            if refused is not None:
+                raise refused
     return sent
 
 
 def amend(workload: str, key: str, payload: Mapping[str, Any]) -> Sent:
-    """The item's payload is this from now on. `outcome` is amended, duplicate, waiting (no such item yet), or a refusal.
+    """The item's payload is this from now on. `outcome` is amended, duplicate, waiting (no item yet), or a refusal.
 
     Raises:
         Refused: the key or the payload is malformed.
@@ -159,8 +162,21 @@ def _read(workload: str, fields: Mapping[str, Any], now: datetime) -> Submission
     return read_submission(workload, fields, place=str(fields.get("key") or uuid4()), sent_at=now.astimezone(UTC))
 
 
+def _well_formed(
+    workload: str, inputs: Iterable[Mapping[str, Any]], now: datetime
+) -> tuple[list[Submission], Refused | None]:
+    """The inputs up to the first malformed one, and its refusal."""
+    asked: list[Submission] = []
+    for fields in inputs:
+        try:
+            asked.append(_read(workload, fields, now))
+        except Refused as refused:
+            return asked, refused
+    return asked, None
+
+
 def _sent(asked: Submission, admission: Admission) -> Sent:
-    return Sent(asked.key or asked.place, admission.outcome, admission.detail)
+    return Sent(admission.key or asked.key or asked.place, admission.outcome, admission.detail)
 
 
 def _chunks(inputs: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:

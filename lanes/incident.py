@@ -99,6 +99,7 @@ class Incident:
     unit: str
     sentence: str
     opened_at: datetime
+    updated_at: datetime
     resolved_at: datetime | None
 
 

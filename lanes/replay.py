@@ -135,7 +135,7 @@ def check_promotable(of: Generation, open_work: int) -> None:
     if of.state in (ReplayState.PROMOTED, ReplayState.DROPPED):
         raise ActionRefused(f"{of.name} is {of.state}; only a complete replay can be promoted")
     if not of.read_whole:
-        raise ActionRefused(f"{of.name} has not read its whole range; run the deployment `replay` again, it goes on there")
+        raise ActionRefused(f"{of.name} has not read its whole range: ask for the same replay again, it goes on there")
     if open_work:
         raise ActionRefused(
             f"{of.name} has open work ({open_work:,} items): let the deployment `submit` send what waits and its "

@@ -12,6 +12,7 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 
 BROKEN = {"prefect.flow-run.Crashed", "prefect.flow-run.Failed"}
 ENDED = {"prefect.flow-run.Completed", "prefect.flow-run.Cancelled", *BROKEN}
+SUSPENDED = "prefect.flow-run.Suspended"  # waits for a person, without a process and so without a heartbeat
 HEARTBEAT = "prefect.flow-run.heartbeat"
 REST = timedelta(seconds=3)  # so that a run that cannot start does not spin
 SILENT_AFTER = timedelta(seconds=100)  # runs send a heartbeat every 30 seconds (prefect.yaml)
@@ -61,7 +62,7 @@ def _silent_runs() -> AutomationCore:
             },
             for_each={"prefect.resource.id"},
             after={HEARTBEAT},
-            expect={HEARTBEAT, *ENDED},
+            expect={HEARTBEAT, SUSPENDED, *ENDED},
             posture=Posture.Proactive,
             threshold=1,
             within=SILENT_AFTER,

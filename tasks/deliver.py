@@ -15,20 +15,27 @@ from tasks.connections import BLOCK
 
 
 async def deliver_posts(db: Database) -> int:
-    """Slack was told what it had to be told, as far as it listens; the number of messages posted or edited."""
-    waiting = await db.run(slack_posts.due, now=await db.now())
-    if not waiting:
+    """The channel of block `lanes` was told what it had to be told; the number of messages posted or edited.
+
+    Without that block incidents are told to nobody: they stand in `incident_log`.
+    """
+    if not await db.run(slack_posts.due, now=await db.now()):
         return 0
     messenger = await _messenger()
     if messenger is None:
         await db.run(slack_posts.drop_untold)
         return 0
-    ui_url = str(get_current_settings().ui_url or "http://127.0.0.1:4200")
-    return sum([await deliver_one(db, messenger, post, ui_url=ui_url) for post in waiting])
+    return await tell(db, messenger, ui_url=str(get_current_settings().ui_url or "http://127.0.0.1:4200"))
 
 
-async def deliver_one(db: Database, messenger: Messenger, post: Post, *, ui_url: str) -> bool:
-    """Whether Slack was told something of this incident. A refusal stays in the outbox and is tried again."""
+async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
+    """Slack was told as far as it listens; the number of messages posted or edited. What it refused waits."""
+    waiting = await db.run(slack_posts.due, now=await db.now())
+    return sum([await _tell_of(db, messenger, post, ui_url) for post in waiting])
+
+
+async def _tell_of(db: Database, messenger: Messenger, post: Post, ui_url: str) -> bool:
+    """Whether Slack was told something of this incident."""
     move = next_move(post, edits=messenger.edits, now=await db.now())
     if move is Move.NOTHING:
         return False

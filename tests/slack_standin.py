@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 TOKEN = "xoxb-stand-in"
 CHANNEL = "#lanes-alerts"
 CHANNEL_ID = "C0LANES01"
+METHODS = ("auth.test", "chat.postMessage", "chat.update", "conversations.history", "conversations.list")
 
 
 @dataclass
@@ -48,6 +49,7 @@ class SlackStandIn:
         self.messages: list[Said] = []
         self.hooked: list[dict[str, Any]] = []
         self.calls: list[str] = []
+        self.pinged: list[str] = []
         self._faults: list[Fault] = []
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
@@ -56,6 +58,11 @@ class SlackStandIn:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 standin._serve(self)
+
+            def do_GET(self) -> None:
+                standin.pinged.append(self.path)
+                self.send_response(204)
+                self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:
                 return
@@ -94,7 +101,7 @@ class SlackStandIn:
 
     def _serve(self, request: BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
-        method = request.path.removeprefix("/api/") if request.path.startswith("/api/") else "webhook"
+        method = "webhook" if request.path.startswith("/services/") else request.path.removeprefix("/api/")
         with self._lock:
             self.calls.append(method)
             fault = next((each for each in self._faults if each.method == method and each.times > 0), None)
@@ -111,7 +118,8 @@ class SlackStandIn:
         text = answer if isinstance(answer, str) else json.dumps(answer)
         if method == "webhook" and fault is not None:
             text = fault.error or "server_error"
-        request.send_response(fault.status if fault is not None else 200)
+        unknown = isinstance(answer, dict) and answer.get("error") == "unknown_method"
+        request.send_response(fault.status if fault is not None else 404 if unknown else 200)
         if fault is not None and fault.retry_after is not None:
             request.send_header("Retry-After", str(fault.retry_after))
         request.send_header("Content-Type", "text/plain" if method == "webhook" else "application/json")
@@ -121,10 +129,12 @@ class SlackStandIn:
 
     def _answer(self, method: str, authorization: str | None, said: dict[str, Any]) -> Any:
         if method == "webhook":
-            if wrong := _invalid(said.get("blocks", [])):
+            if wrong := invalid(said.get("blocks", [])):
                 return wrong
             self.hooked.append(said)
             return "ok"
+        if method not in METHODS:
+            return {"ok": False, "error": "unknown_method"}
         if authorization != f"Bearer {TOKEN}":
             return {"ok": False, "error": "invalid_auth"}
         match method:
@@ -139,12 +149,11 @@ class SlackStandIn:
                 shown = said.get("include_all_metadata") in (True, "1", "true")
                 told = [{"ts": e.ts, "text": e.text, **({"metadata": e.metadata} if shown else {})} for e in found]
                 return {"ok": True, "messages": told}
-            case "conversations.history":
+            case _:
                 return {"ok": False, "error": "channel_not_found"}
-        return {"ok": False, "error": "unknown_method"}
 
     def _write(self, method: str, said: dict[str, Any]) -> dict[str, Any]:
-        if wrong := _invalid(said.get("blocks", [])):
+        if wrong := invalid(said.get("blocks", [])):
             return {"ok": False, "error": wrong}
         metadata = said.get("metadata") or {}
         if metadata and not {"event_type", "event_payload"} <= metadata.keys():
@@ -173,7 +182,7 @@ def _fields(request: BaseHTTPRequestHandler, body: bytes) -> dict[str, Any]:
     return {n: json.loads(v) if n in ("blocks", "metadata") else v for n, v in fields.items()}
 
 
-def _invalid(blocks: list[dict[str, Any]]) -> str | None:
+def invalid(blocks: list[dict[str, Any]]) -> str | None:
     """Slack's own limits."""
     fits = len(blocks) <= 50 and all(
         (block["type"] != "header" or (block["text"]["type"] == "plain_text" and 0 < len(block["text"]["text"]) <= 150))

@@ -71,13 +71,14 @@ def _figures(incident: Incident) -> list[tuple[str, str]]:
     if incident.resolved_at is not None:
         lasted = seconds((incident.resolved_at - incident.opened_at).total_seconds())
         time = ("Lasted", f"{lasted}, until {_moment(incident.resolved_at)}")
-        return [("Workload", what), ("Last figure", figure), ("Since", _moment(incident.opened_at)), time]
+        return [("Workload", what), ("Last figure", figure), ("Opened", _moment(incident.opened_at)), time]
     severity = str(incident.severity)
-    return [("Workload", what), ("Now", figure), ("Since", _moment(incident.opened_at)), ("Severity", severity)]
+    return [("Workload", what), ("Figure", figure), ("Opened", _moment(incident.opened_at)), ("Severity", severity)]
 
 
 def _footer(incident: Incident) -> str:
-    return f"Lanes incident {incident.id} · promise `{escaped(incident.promise)}` · all open ones: `lanes alerts`"
+    asof = "" if incident.resolved_at else f" · as of {_moment(incident.updated_at)}"
+    return f"Lanes incident {incident.id} · promise `{escaped(incident.promise)}`{asof} · all of them: `lanes alerts`"
 
 
 def _page(incident: Incident, ui_url: str) -> str:

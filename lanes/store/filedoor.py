@@ -50,13 +50,12 @@ def _admit(
     right: dict[str, dict[str, object]] = {}
     for line, admission in zip(lines, admissions, strict=True):
         told.outcomes[admission.outcome] += 1
-        place, key = line.submission.place, line.submission.key or line.submission.place
-        if not admission.admitted:
-            content = str(line.submission.payload)
+        if not admission.admitted or admission.key is None:
+            place, content = line.submission.place, str(line.submission.payload)
             told.bad.append(BadLine(place, admission.outcome, admission.detail or "", content))
             continue
-        told.keys.append(key)
+        told.keys.append(admission.key)
         if line.expected is not None:
-            right[key] = line.expected
+            right[admission.key] = line.expected
     items.label(connection, workload, right, source=door)
     return told

@@ -120,7 +120,8 @@ def read_incident(row: Any) -> Incident:
     """A row with the columns of `incident`."""
     return Incident(
         row.id, str(row.uid), row.promise, row.workload, row.subject, Severity(row.severity), IncidentState(row.state),
-        row.value, row.limit_value, row.unit, row.sentence, row.opened_at, row.resolved_at,
+        row.value, row.limit_value, row.unit, row.sentence, row.opened_at, row.updated_at,
+        row.resolved_at,
     )  # fmt: skip
 
 

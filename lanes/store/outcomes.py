@@ -77,14 +77,14 @@ def _locked(connection: Connection, attempts: Sequence[Attempt]) -> dict[int, "_
     for row in rows:
         if row.item_id not in items:
             shown = outputs.get(row.result_id)
-            of_newest = shown is not None and shown.revision == row.newest
+            of_newest = bool(shown) and shown.revision == row.newest
             items[row.item_id] = _Item(
                 settled=row.settled_at is not None,
                 canceled=row.canceled_at is not None,
                 answered=row.answered_at is not None,
                 shown_id=shown and shown.id,
-                provisional=shown.output if of_newest else None,
-                earlier=None if of_newest else shown and shown.output,
+                provisional=shown.output if shown and of_newest else None,
+                earlier=shown.output if shown and not of_newest else None,
             )
     return {row.id: _Row(row, items[row.item_id]) for row in rows}
 
@@ -218,8 +218,9 @@ class _Writes:
 
     def in_force(self, each: Attempt, row: _Row, part: _Part) -> None:
         """The attempt belongs to the newest claim: it moves its work and perhaps its item."""
+        of_item = row.of_item
         then = consequence(
-            row.obligation(), each.judged, provisional=row.of_item.provisional, earlier=row.of_item.earlier, now=self.now
+            row.obligation(), each.judged, provisional=of_item.provisional, earlier=of_item.earlier, now=self.now
         )
         self._attempt(each, row, part, shown=then.standing is not None)
         row.state, row.failures = then.work_state, then.failures
@@ -335,7 +336,7 @@ class _Writes:
         ).scalars().all()
         shown: list[dict[str, Any]] = []
         corrections: list[dict[str, Any]] = []
-        for result_id, (row, each, then) in zip(added, self.results, strict=True):
+        for result_id, (row, _, then) in zip(added, self.results, strict=True):
             shown.append({"item": row.item_id, "result": result_id, "settled": self.now if then.settles else None})
             self.saved.answered += 1
             self._event("lanes.item.answered", row, standing=then.standing)

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exists, func, insert, literal, select, text, update
+from sqlalchemy import Connection, Select, and_, exists, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.cost import estimate
@@ -149,7 +149,9 @@ def get(connection: Connection, id: int) -> Generation:
     return _generation(connection.execute(_generations().where(generation.c.id == id)).one())
 
 
-def find(connection: Connection, name: str, *, states: tuple[ReplayState, ...] = tuple(ReplayState)) -> Generation | None:
+def find(
+    connection: Connection, name: str, *, states: tuple[ReplayState, ...] = tuple(ReplayState)
+) -> Generation | None:
     """The workload's newest replay in one of those states, None without one."""
     row = connection.execute(
         _generations()
@@ -166,7 +168,8 @@ def of_generation() -> Any:
 
 
 def _generations() -> Select[Any]:
-    return select(generation, version.c.number.label("version_no")).join(version, version.c.id == generation.c.version_id)
+    number = version.c.number.label("version_no")
+    return select(generation, number).join(version, version.c.id == generation.c.version_id)
 
 
 def _generation(row: Any) -> Generation:
@@ -176,7 +179,7 @@ def _generation(row: Any) -> Generation:
     )  # fmt: skip
 
 
-def _stream(name: str, after: int, last: int) -> Select[Any]:
+def _stream(name: str, after: int, last: int) -> Select[int, int, int | None]:
     """The items of the workload in the order of the stream."""
     return select(item.c.id, item.c.revision, item.c.position).where(
         item.c.workload == name, item.c.position > after, item.c.position <= last, item.c.canceled_at.is_(None)
@@ -208,6 +211,5 @@ def _version(connection: Connection, name: str, number: int | None) -> Version:
 
 def _last(connection: Connection, name: str, asked: int | None) -> int:
     """The end of the range: as asked, but never beyond the newest item of the workload."""
-    newest = select(func.coalesce(func.max(item.c.position), literal(0))).where(item.c.workload == name)
-    end = connection.execute(newest).scalar_one()
+    end = connection.execute(select(func.max(item.c.position)).where(item.c.workload == name)).scalar_one() or 0
     return end if asked is None else min(asked, end)

@@ -1,4 +1,4 @@
-"""Moves of a rollout: each writes the row, the split, the log and the event in one transaction. The row is the truth."""
+"""Moves of a rollout: each writes row, split, log and event in one transaction. The row is the truth."""
 
 from collections.abc import Sequence
 from datetime import datetime

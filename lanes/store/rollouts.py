@@ -25,7 +25,7 @@ def find(connection: Connection, rollout_id: int) -> Rollout:
     return of_row(connection.execute(select(rollout).where(rollout.c.id == rollout_id)).one())
 
 
-def openof_row(connection: Connection, name: str) -> Rollout | None:
+def open_of(connection: Connection, name: str) -> Rollout | None:
     """The open rollout of a workload."""
     row = connection.execute(select(rollout).where(rollout.c.workload == name, rollout.c.state.in_(OPEN))).first()
     return of_row(row) if row is not None else None
@@ -42,6 +42,12 @@ def led_by(connection: Connection, run_id: UUID) -> Rollout | None:
     newest = select(rollout).where(rollout.c.flow_run_id == run_id).order_by(rollout.c.id.desc()).limit(1)
     row = connection.execute(newest).first()
     return of_row(row) if row is not None else None
+
+
+def newest_run_of(connection: Connection, name: str) -> UUID | None:
+    """The run that leads, or led last, the newest rollout of a workload."""
+    newest = select(rollout.c.flow_run_id).where(rollout.c.workload == name).order_by(rollout.c.id.desc()).limit(1)
+    return connection.execute(newest).scalar_one_or_none()
 
 
 def lead(connection: Connection, rollout_id: int, run_id: UUID) -> None:

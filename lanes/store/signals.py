@@ -58,9 +58,9 @@ async def listening(url: str) -> AsyncIterator[asyncio.Event]:
 
 
 class RoleLock:
-    """One process's hold on a role. The database releases it when the process dies."""
+    """One process's hold on a role, or on one rollout. The database releases it when the process dies."""
 
-    def __init__(self, url: str, role: Role) -> None:
+    def __init__(self, url: str, role: int) -> None:
         self._url, self._role = url, role
         self._connection: psycopg.AsyncConnection | None = None
         self.held = False
@@ -83,7 +83,7 @@ class RoleLock:
     async def take_over(self, *, within_s: float) -> bool:
         """Whether the role is ours after waiting for its holder to hand over."""
         assert self._connection is not None
-        await self._connection.execute(f"set lock_timeout = '{int(within_s * 1000)}ms'")
+        await self._connection.execute(f"set lock_timeout = '{max(1, round(within_s * 1000))}ms'")
         try:
             await self._connection.execute("select pg_advisory_lock(%s, %s)", (CLASS, int(self._role)))
             self.held = True
@@ -102,6 +102,6 @@ class RoleLock:
         return bool(row and row[0])
 
 
-def holder_exists(connection: Connection, role: Role) -> bool:
+def holder_exists(connection: Connection, role: int) -> bool:
     """Whether some process holds the role now."""
     return connection.execute(text(HOLDERS), {"class": CLASS, "role": int(role)}).scalar_one() > 0

@@ -486,7 +486,8 @@ class AmendmentColumns(TypedColumns):
     source: Named[str] = Column(Text, comment="The door: event, sql or client")
     place: Named[str | None] = Column(Text, comment="Event id: an event is taken once")
     received_at: Named[datetime] = Column(Moment)
-    outcome: Named[str | None] = Column(Text, comment="amended, duplicate or canceled; null: waits for its item, the router applies it")
+    outcome: Named[str | None] = Column(Text, comment="amended, duplicate or canceled; null: waits for its item, "
+                                        "the router applies it")
     decided_at: Named[datetime | None] = Column(Moment)
 
 
@@ -504,8 +505,8 @@ class GenerationColumns(TypedColumns):
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     number: Named[int] = Column(Integer, comment="1, 2, 3 ... within the workload; 0 is the live generation")
     version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
-    state: Named[str] = Column(Text, comment="running: reading, or its work is open; complete: promote or drop decides; "
-                               "promoted: demote; demoted: promote or drop; dropped: nobody")
+    state: Named[str] = Column(Text, comment="running: reading, or its work is open; complete: promote or drop "
+                               "decides; promoted: demote; demoted: promote or drop; dropped: nobody")
     from_position: Named[int] = Column(BigInteger, comment="First position of the stream that it reads")
     to_position: Named[int] = Column(BigInteger, comment="Last position that it reads")
     cursor_position: Named[int] = Column(BigInteger, comment="Everything up to here has its work")
@@ -534,8 +535,8 @@ generation = Table(
 class PromotedColumns(TypedColumns):
     generation_id: Named[int] = Column(BigInteger, ForeignKey(generation.c.id), primary_key=True)
     item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id), primary_key=True)
-    before_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id), comment="Its current result before: demote restores it")
-    after_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id), comment="The replay's result that is current instead")
+    before_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id), comment="Current before: demote restores it")
+    after_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id), comment="The replay's, current instead")
 
 
 promoted = Table(
@@ -555,10 +556,10 @@ class RolloutColumns(TypedColumns):
                                "finished, rolled_back, aborted: nobody")
     step: Named[int] = Column(Integer, comment="The step in force, from 0")
     step_started_at: Named[datetime] = Column(Moment, comment="Since when that step's share is in force")
-    routes_before: Named[int] = Column(BigInteger, comment="Newest route when the step started: its own have higher ids")
+    routes_before: Named[int] = Column(BigInteger, comment="Newest route when the step started")
     share_before: Named[int] = Column(Integer, comment="Basis points in force before the rollout; a failure sets them")
     holds: Named[str | None] = Column(Text, comment="Why the step holds, as last told")
-    asked: Named[int] = Column(Integer, server_default=text("0"), comment="How often a person was asked; names the question")
+    asked: Named[int] = Column(Integer, server_default=text("0"), comment="How often a person was asked")
     approved_by: Named[str | None] = Column(Text, comment="Who approved leaving the step in force")
     approved_why: Named[str | None] = Column(Text)
     started_by: Named[str] = Column(Text)

@@ -6,7 +6,10 @@ import pytest
 
 from tests.stand import RunningStand
 
-DEPLOYMENTS = {"answer": "realtime", "submit": "batch", "collect": "batch", "watch": "batch", "report": "batch"}
+DEPLOYMENTS = {
+    "answer": "realtime", "submit": "batch", "collect": "batch", "watch": "batch", "migrate": "batch", "act": "batch",
+    "report": "batch",
+}  # fmt: skip
 
 
 def deployment(stand: RunningStand, name: str) -> dict[str, Any]:
@@ -22,7 +25,7 @@ def test_every_deployment_is_described_tagged_and_in_its_pool(stand: RunningStan
     assert found["entrypoint"] == f"flows.{name}.{name}"
 
 
-@pytest.mark.parametrize("name", ["answer", "submit", "report"])
+@pytest.mark.parametrize("name", ["answer", "submit", "migrate", "act", "report"])
 def test_run_forms_have_titles_and_descriptions(stand: RunningStand, name: str) -> None:
     schema = deployment(stand, name)["parameter_openapi_schema"]
     for model in schema["definitions"].values():

@@ -19,7 +19,9 @@ from tests.unit.test_storable import assert_jsonb_takes
 
 TEXT_CELL = Layout(field="text")
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\x00"), max_size=12)
+records_of_two = st.lists(cells, min_size=2, max_size=2)
 hostile = st.text('",\n\r;ab \x00\ufeff\x85\x1c{}', max_size=60).map(str.encode) | st.binary(max_size=60)
+marks = st.text('", ', max_size=4)
 layouts = st.sampled_from([Layout(), TEXT_CELL, Layout(field="text", key="id", label="category", lane="batch")])
 
 
@@ -65,7 +67,8 @@ def assert_can_be_kept(told: list[Line | BadLine]) -> None:
 
 @given(st.lists(hostile | any_json().map(lambda said: json.dumps(said).encode()), max_size=6), layouts)
 @example([b"\xef\xbb\xbf", b"\xff", b"[" * 100_000], Layout())
-@example([b'{"a":' * 500 + b"1" + b"}" * 500, b'{"payload": {}, "due_in_s": ' + b"9" * 400 + b"}", b"9" * 5000], Layout())
+@example([b'{"a":' * 500 + b"1" + b"}" * 500, b"9" * 5000], Layout())
+@example([b'{"payload": {}, "due_in_s": ' + b"9" * 400 + b"}"], Layout())
 def test_every_line_of_any_jsonl_that_is_not_empty_is_an_item_or_a_bad_line(
     folder: Path, lines: list[bytes], layout: Layout
 ) -> None:
@@ -89,27 +92,20 @@ def test_every_line_of_any_jsonl_that_is_not_empty_is_an_item_or_a_bad_line(
 def test_any_csv_is_read_with_bad_lines_or_its_header_is_refused(folder: Path, content: bytes, layout: Layout) -> None:
     try:
         told = read(folder / "a.csv", content, layout)
-    except ValueError as refusal:
-        assert '"a.csv"' in str(refusal)
+    except ValueError:
         return
     numbers = [int(place(each).removeprefix("a.csv:")) for each in told]
     assert numbers == sorted(set(numbers))
     assert_can_be_kept(told)
 
 
-@given(st.lists(st.text('",ab \n', max_size=8), max_size=8))
-def test_no_line_of_a_csv_is_lost_whatever_its_quotes(folder: Path, drawn: list[str]) -> None:
-    lines = "\n".join(drawn).split("\n")
-    told = read(folder / "a.csv", "text\n" + "\n".join(lines), TEXT_CELL)
-    numbers = [int(place(each).removeprefix("a.csv:")) for each in told]
-    for number, line in enumerate(lines, 2):
-        if number not in numbers and line.strip():
-            first = max(each for each in numbers if each < number)
-            assert lines[first - 2].count('"') > 0, "only a quotation mark takes further lines with it"
-            span = "\n".join(lines[first - 2 : number - 1])
-            kept = next(each for each in told if place(each) == f"a.csv:{first}")
-            shown = kept.content if isinstance(kept, BadLine) else kept.submission.payload["text"].replace('"', '""')
-            assert line.replace('"', "") in shown.replace('"', ""), span
+@given(st.lists(st.tuples(marks, marks), max_size=8))
+def test_no_line_of_a_csv_is_lost_or_read_twice_whatever_its_quotes(folder: Path, drawn: list[tuple[str, str]]) -> None:
+    words = [f"word{number}." for number in range(len(drawn))]
+    lines = [f"{before}{word}{after}" for word, (before, after) in zip(words, drawn, strict=True)]
+    told = read(folder / "a.csv", "\n".join(["text", *lines]), TEXT_CELL)
+    shown = [each.content if isinstance(each, BadLine) else each.submission.payload["text"] for each in told]
+    assert ["".join(shown).count(word) for word in words] == [1] * len(words)
 
 
 # What a line becomes
@@ -121,7 +117,7 @@ def test_a_line_of_json_is_an_items_payload(folder: Path, objects: list[dict[str
     assert payloads(told) == objects
 
 
-@given(st.lists(st.lists(cells, min_size=2, max_size=2).filter(lambda record: "".join(record).strip() != ""), max_size=5))
+@given(st.lists(records_of_two, max_size=5))
 def test_a_csv_as_python_writes_it_comes_back_with_its_embedded_lines(folder: Path, records: list[list[str]]) -> None:
     told = read(folder / "a.csv", as_csv(["one", "two"], *records))
     assert payloads(told) == [dict(zip(["one", "two"], record, strict=True)) for record in records]

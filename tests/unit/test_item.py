@@ -38,9 +38,7 @@ def read_or_none(workload: str, fields: dict[str, Any]) -> Submission | None:
     """The submission, None when refused; anything else that is raised fails the test."""
     try:
         return read_submission(workload, fields, place="here:1", sent_at=NOON)
-    except Refused as refusal:
-        assert refusal.reason == "malformed"
-        assert str(refusal)
+    except Refused:
         return None
 
 
@@ -83,7 +81,7 @@ def test_due_in_s_counts_from_when_it_was_sent() -> None:
 
 
 def test_a_naive_time_is_utc_and_an_aware_one_is_converted() -> None:
-    assert read(due_at=datetime(2026, 12, 1, 9)).due_at == datetime(2026, 12, 1, 9, tzinfo=UTC)
+    assert read(due_at="2026-12-01T09:00:00").due_at == datetime(2026, 12, 1, 9, tzinfo=UTC)
     east = datetime(2026, 12, 1, 9, tzinfo=timezone(timedelta(hours=5)))
     converted = read(due_at=east).due_at
     assert converted == east
@@ -132,16 +130,16 @@ def test_a_due_time_beyond_the_calendar_is_refused(seconds: float) -> None:
     ],
 )
 def test_a_malformed_field_is_refused_with_what_it_should_hold(fields: dict[str, Any], said: str) -> None:
-    with pytest.raises(Refused, match=said):
+    with pytest.raises(Refused, match=said) as caught:
         read(**fields)
+    assert caught.value.reason == "malformed"
 
 
 @given(st.dictionaries(st.sampled_from(["key", "payload"]) | ANY_TEXT, any_json() | some_json(), max_size=3))
 def test_any_json_is_an_amendment_or_refused_and_what_is_read_can_be_stored(fields: dict[str, Any]) -> None:
     try:
         amendment = read_amendment("letters", fields, place=None)
-    except Refused as refusal:
-        assert refusal.reason == "malformed"
+    except Refused:
         return
     assert_jsonb_takes([amendment.key, amendment.payload])
 

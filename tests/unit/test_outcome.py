@@ -22,7 +22,9 @@ A, B = {"category": "a"}, {"category": "b"}
 IDS = ["1", "2", "3"]
 
 
-def judged(text: str, ids: Sequence[str] = ("1",), *, stop: str | None = "end_turn", of: Version = LETTERS) -> list[Judged]:
+def judged(
+    text: str, ids: Sequence[str] = ("1",), *, stop: str | None = "end_turn", of: Version = LETTERS
+) -> list[Judged]:
     response = Response("msg_1", "claude-haiku-5-5", text, stop, Usage(input=10, output=30))
     return judge(response, ids, of.validator)
 
@@ -111,7 +113,8 @@ def test_an_answer_to_an_unknown_id_spoils_nothing() -> None:
 
 
 def test_an_answer_that_breaks_the_schema_or_cannot_be_stored_spoils_only_its_own_item() -> None:
-    told = judged(pack(("1", A), ("2", {"category": "c"}), ("3", {"category": "a", "note": "\x00"}), ("4", B)), [*IDS, "4"])
+    nul = {"category": "a", "note": "\x00"}
+    told = judged(pack(("1", A), ("2", {"category": "c"}), ("3", nul), ("4", B)), [*IDS, "4"])
     assert outcomes(told) == ["valid", "invalid", "invalid", "valid"]
 
 

@@ -28,7 +28,9 @@ def slowed(times: int, most: int = 16) -> Pace:
 
 
 @given(st.integers(1, 64), steps)
-def test_the_places_stay_within_their_bounds_whatever_happens(most: int, happens: list[tuple[str, float | None]]) -> None:
+def test_the_places_stay_within_their_bounds_whatever_happens(
+    most: int, happens: list[tuple[str, float | None]]
+) -> None:
     pace = Pace(most)
     for minute, (what, value) in enumerate(happens):
         now = later(minutes=minute)

@@ -1,5 +1,6 @@
 """Rules over an item: compiled once, and never able to stop the router."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -88,10 +89,8 @@ def test_a_text_that_is_no_rule_is_refused(text: str, said: str) -> None:
 
 @given(ANY_TEXT | st.text("payload.ages_n()[]<>=!&|?:'\"+-*/%123 ", max_size=30))
 def test_any_text_is_a_rule_or_a_value_error(text: str) -> None:
-    try:
+    with suppress(ValueError):
         Rule(text)
-    except ValueError as error:
-        assert str(error)
 
 
 @given(st.sampled_from(RULES), some_json(), st.none() | st.floats(-1e9, 1e9))

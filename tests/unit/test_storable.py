@@ -2,13 +2,13 @@
 
 import json
 import math
-from datetime import datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 
 from lanes.storable import DEEPEST, unstorable
+from tests.conftest import NOON
 from tests.unit.strategies import any_json
 
 
@@ -44,7 +44,7 @@ def test_what_is_storable_can_be_written_as_jsonb(value: Any) -> None:
         ([-math.inf], "-inf, which is not JSON"),
         pytest.param(10**5000, "too many digits", id="5000 digits"),
         ({1: "a"}, "the key 1, which is no text"),
-        (datetime.min, "of the type datetime"),
+        (NOON, "of the type datetime"),
         (b"bytes", "of the type bytes"),
     ],
 )

@@ -8,7 +8,9 @@ from lanes.warmth import CROWD, LINGER, PATIENCE, THROTTLE, Sight, needs_more, s
 from tests.conftest import NOON, later
 
 
-def sees(idle_s: float = 0, *, keeps: bool = False, wanted: bool = False, keeper: bool = False, busy: bool = False) -> Sight:
+def sees(
+    idle_s: float = 0, *, keeps: bool = False, wanted: bool = False, keeper: bool = False, busy: bool = False
+) -> Sight:
     return Sight(keeps, wanted, keeper, later(seconds=-idle_s), busy)
 
 

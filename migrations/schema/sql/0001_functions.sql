@@ -185,7 +185,7 @@ begin
   if target is null then return 'unknown_item'; end if;
   insert into lanes.label (item_id, expected, source, labeled_at)
   values (target, label.expected, label.source, at)
-  on conflict (item_id, source) do update set expected = excluded.expected, labeled_at = excluded.labeled_at;
+  on conflict on constraint uq_label_item_id_source do update set expected = excluded.expected, labeled_at = excluded.labeled_at;
   return 'labeled';
 end $$;
 comment on function lanes.label is 'Records what is right for an item; the newest label of a source counts';

@@ -1,0 +1,39 @@
+"""One form for what a person does by hand."""
+
+from typing import Literal
+
+from prefect import flow
+from pydantic import BaseModel, Field
+
+from tasks.act import Act, Deed, do
+from tasks.connections import database
+from tasks.signed import Line, SignedLine
+
+
+class Action(BaseModel):
+    """What to do, to which workload, and on whose word."""
+
+    deed: Literal["set_split", "pause", "resume", "abort_rollout"] = Field(
+        title="Action",
+        description="set_split: the share of undecided items to real-time. pause, resume: whether the workload's items "
+        "are served. abort_rollout: ends its open rollout and sets the share before it.",
+    )
+    workload: SignedLine = Field(title="Workload", description="Its name.")
+    who: SignedLine = Field(title="Who", description="Your name, 1 to 500 characters; it stands in the log.")
+    why: SignedLine = Field(title="Why", description="Your reason, 1 to 500 characters; it stands in the log.")
+    percent: float | None = Field(
+        default=None, ge=0, le=100, title="Percent to real-time", description="For set_split: 0 to 100."
+    )
+    consumer: Line = Field(
+        default="", title="Consumer", description="For set_split: whose items; empty sets the split for everybody else."
+    )
+
+
+@flow(name="act", flow_run_name="{action.deed} {action.workload}", persist_result=False)
+async def act(action: Action) -> str:
+    """It is done; what is true now."""
+    async with database() as db:
+        wanted = Act(
+            Deed(action.deed), action.workload, action.percent, action.consumer or None, action.who, action.why
+        )
+        return await do(db, wanted)

@@ -1,0 +1,62 @@
+"""Moves a workload's traffic between the lanes by a playbook: measured, judged, approved, or taken back."""
+
+from typing import Literal, Self
+from uuid import UUID
+
+from prefect import flow
+from prefect.logging import get_run_logger
+from prefect.runtime import flow_run
+from pydantic import BaseModel, Field, model_validator
+
+from tasks.approval import ask
+from tasks.connections import database
+from tasks.migrate import Wanted, leading
+from tasks.signed import Line
+
+
+class Order(BaseModel):
+    """Which rollout to start."""
+
+    playbook: Literal["batch-to-realtime", "realtime-to-batch"] = Field(
+        default="batch-to-realtime", title="Playbook", description="A file of migrations/playbooks."
+    )
+    workload: Line = Field(
+        default="", title="Workload",
+        description="Whose traffic moves. Empty starts nothing: an open rollout that no run leads is led on.",
+    )
+    consumer: Line = Field(
+        default="", title="Consumer", description="Moves one consumer's split; empty moves everybody's."
+    )
+    who: Line = Field(default="", title="Who", description="Your name, at most 500 characters; needed to start.")
+    why: Line = Field(default="", title="Why", description="Your reason, at most 500 characters; needed to start.")
+    file: Line = Field(
+        default="", title="Another playbook",
+        description="Path of a playbook of your own, as the worker sees it; it takes the place of the one above.",
+    )
+
+    @model_validator(mode="after")
+    def _is_signed(self) -> Self:
+        if self.workload and not (self.who and self.why):
+            raise ValueError("who and why: a rollout has somebody who wants it and a reason; fill both in")
+        return self
+
+    def wanted(self) -> Wanted | None:
+        """The rollout to start, None without a workload."""
+        if not self.workload:
+            return None
+        return Wanted(self.playbook, self.file, self.workload, self.consumer or None, self.who, self.why)
+
+
+@flow(name="migrate", flow_run_name="migrate {order.workload}", persist_result=False)
+async def migrate(order: Order = Order()) -> str:  # noqa: B008
+    """The rollout was led until it ended, or until a person has to approve; where it stands."""
+    async with database() as db, leading(db, order.wanted(), UUID(flow_run.get_id())) as lead:
+        if lead is None:
+            return "there is no rollout for this run to lead"
+        while await lead.moves():
+            if lead.asks:
+                await lead.hear(await ask(lead.rollout, await lead.question()))
+            else:
+                await lead.wait()
+        get_run_logger().info("%s", lead.headline())
+        return lead.headline()

@@ -1,0 +1,45 @@
+"""Reprocessing: the stream of a workload is read again by a version of choice, beside what is shown."""
+
+from prefect import flow
+from prefect.logging import get_run_logger
+from pydantic import BaseModel, Field
+
+from tasks.connections import database
+from tasks.replay import ask_to_submit, begin_replay, read_stream, write_diff
+
+
+class Reading(BaseModel):
+    """What to read again, by which version, and why."""
+
+    workload: str = Field(min_length=1, title="Workload", description="Name of the workload to read again.")
+    version: int | None = Field(
+        default=None, ge=1, title="Version", description="Number of the version that answers; empty: the one in force."
+    )
+    from_position: int | None = Field(
+        default=None, ge=1, title="From position", description="First place in the stream; empty: its beginning."
+    )
+    to_position: int | None = Field(
+        default=None, ge=1, title="To position", description="Last place in the stream; empty is the newest item."
+    )
+    who: str = Field(default="operator", min_length=1, title="Who", description="Who asks for it.")
+    why: str = Field(default="", title="Why", description="Kept with the replay, for those who decide about it.")
+    submit: bool = Field(
+        default=True, title="Submit at once",
+        description="Yes sends its batches now; no leaves them for the off-peak window.",
+    )  # fmt: skip
+
+
+@flow(name="replay", flow_run_name="replay {reading.workload}", persist_result=False)
+async def replay(reading: Reading) -> str:
+    """The items have replay work, and the artifact says how far the replay is; run again, a cut reading goes on."""
+    async with database() as db:
+        begun = await begin_replay(
+            db, reading.workload, version_no=reading.version, first=reading.from_position, last=reading.to_position,
+            who=reading.who, why=reading.why,
+        )  # fmt: skip
+        read = await read_stream(db, begun)
+        if reading.submit:
+            await ask_to_submit(reading.workload)
+        said = await write_diff(db, read)
+    get_run_logger().info("%s", said)
+    return said

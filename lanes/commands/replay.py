@@ -1,0 +1,173 @@
+"""The commands about replays: read the stream again, compare, promote, take back, forget."""
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.markdown import Markdown
+from rich.progress import Progress
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from lanes import client
+from lanes.commands.stand import AsJson
+from lanes.errors import LanesError, SetupError
+from lanes.local.errors import StandError
+from lanes.local.prefect_api import PrefectApi
+from lanes.replay import Generation
+from lanes.report import replay as report
+from lanes.report.units import counted, usd
+from lanes.settings import Settings
+from lanes.store import promotions, replays
+from lanes.store.database import clock, engine
+from lanes.words import ReplayState
+
+Number = Annotated[int | None, Parameter(name="--generation", help="Which replay; else the one to be decided about.")]
+DECIDED = (ReplayState.RUNNING, ReplayState.COMPLETE, ReplayState.PROMOTED, ReplayState.DEMOTED)
+Decision = Callable[..., tuple[Generation, int]]
+
+
+def replay(
+    workload: str,
+    *,
+    version: Annotated[int | None, Parameter(help="Number of the version that answers; else the one in force.")] = None,
+    first: Annotated[int | None, Parameter(name="--from", help="First position of the stream.")] = None,
+    last: Annotated[int | None, Parameter(name="--to", help="Last position of the stream; else the newest.")] = None,
+    why: Annotated[str, Parameter(help="Kept with the replay.")] = "",
+    preview: Annotated[bool, Parameter(negative="", help="Only say how many items and what they would cost.")] = False,
+    submit: Annotated[bool, Parameter(help="Send its batches at once rather than in the off-peak window.")] = True,
+    as_json: AsJson = False,
+) -> int:
+    """Read a workload's stream again with a version of choice, on the batch lane, beside what is shown.
+
+    A replay that was cut short goes on where it stopped. Exit code 1 when it is refused: unknown version, another
+    replay open, nothing to read.
+    """
+
+    def read(pool: Engine) -> int:
+        with pool.begin() as connection:
+            now = clock(connection)
+            if preview:
+                seen = replays.preview(connection, workload, version_no=version, first=first, last=last, now=now)
+                said = (
+                    f"{counted(seen.items, 'item')} at positions {seen.from_position} to {seen.to_position} with "
+                    f"version {seen.version}, about {usd(seen.batch_usd)} on the batch lane"
+                )
+                return _say(asdict(seen), said, as_json)
+            who = getpass.getuser()
+            begun = replays.begin(
+                connection, workload, version_no=version, first=first, last=last, who=who, why=why, now=now
+            )
+        whole = _read_whole(pool, begun)
+        asked = submit and _ask_to_submit(workload)
+        said = f"{whole.name}: {counted(whole.items, 'item')} will be answered by version {whole.version}"
+        said += ", submitted now" if asked else "; the deployment `submit` sends them off-peak"
+        return _say({**asdict(whole), "submit_asked": asked}, said, as_json)
+
+    return _guarded(read)
+
+
+def diff(workload: str, *, generation: Number = None, as_json: AsJson = False) -> int:
+    """Show what a replay would change: share of items, by field, with examples and agreement with labels."""
+
+    def compare(pool: Engine) -> int:
+        with pool.begin() as connection:
+            replays.finish(connection, now=clock(connection))
+            of = promotions.choose(connection, workload, generation, preferred=DECIDED)
+            found = promotions.compared(connection, of)
+        if as_json:
+            return _say({**asdict(of), "share": found.share, "diff": asdict(found)}, "", as_json)
+        Console().print(Markdown(report.render(of, found)))
+        return 0
+
+    return _guarded(compare)
+
+
+def promote(workload: str, *, generation: Number = None, as_json: AsJson = False) -> int:
+    """Make a complete replay's results the current ones; what they replace is remembered.
+
+    Settled items only: what is open or was amended meanwhile keeps its live result.
+    """
+    return _decide(promotions.promote, workload, generation, "{n} shown from {name} now", as_json)
+
+
+def demote(workload: str, *, generation: Number = None, as_json: AsJson = False) -> int:
+    """Take a promotion back: what was current before it is current again."""
+    return _decide(promotions.demote, workload, generation, "{n} restored to what was shown before {name}", as_json)
+
+
+def drop(workload: str, *, generation: Number = None, as_json: AsJson = False) -> int:
+    """Forget a replay: its open work is canceled, what is in a batch already is billed and never shown."""
+    return _decide(promotions.drop, workload, generation, "{name} is dropped; open work of {n} canceled", as_json)
+
+
+def _decide(decision: Decision, workload: str, generation: int | None, sentence: str, as_json: bool) -> int:
+    def decide(pool: Engine) -> int:
+        with pool.begin() as connection:
+            of, items = decision(connection, workload, generation, now=clock(connection))
+        said = sentence.format(n=counted(items, "item"), name=of.name)
+        return _say({**asdict(of), "changed": items}, said, as_json)
+
+    return _guarded(decide)
+
+
+def _read_whole(pool: Engine, of: Generation) -> Generation:
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("reading", total=of.to_position - of.from_position + 1)
+        while True:
+            with pool.begin() as connection:
+                seen = replays.read_some(connection, of.id, now=clock(connection))
+            bars.update(bar, completed=seen.cursor_position - seen.from_position + 1)
+            if seen.read_whole or seen.state is not ReplayState.RUNNING:
+                return seen
+
+
+def _ask_to_submit(workload: str) -> bool:
+    """Whether a Prefect that is known took the request to submit; the work waits either way."""
+    environment = _prefect_environment()
+    if environment is None:
+        return False
+    try:
+        with PrefectApi(environment["PREFECT_API_URL"], environment=environment) as api:
+            api.run("submit", "submit", {"departure": {"workload": workload}})
+    except StandError as error:
+        print(str(error), file=sys.stderr)
+        return False
+    return True
+
+
+def _prefect_environment() -> dict[str, str] | None:
+    if os.environ.get("PREFECT_API_URL"):
+        return dict(os.environ)
+    from lanes.local.info import load_info
+
+    info = load_info(Path(Settings.read().home).resolve())
+    return {**os.environ, **info.environment()} if info else None
+
+
+def _guarded(command: Callable[[Engine], int]) -> int:
+    try:
+        pool = engine(client.database_url())
+        try:
+            return command(pool)
+        finally:
+            pool.dispose()
+    except (LanesError, SetupError) as error:
+        print(str(error), file=sys.stderr)
+    except DBAPIError as error:
+        print(f"the database gives no answer ({type(error.orig).__name__}): run `lanes doctor`", file=sys.stderr)
+    return 1
+
+
+def _say(data: dict[str, Any], sentence: str, as_json: bool) -> int:
+    print(json.dumps(data, indent=2, default=str) if as_json else sentence)
+    return 0
+
+

@@ -1,0 +1,185 @@
+"""A rollout as a Prefect Markdown artifact: where it stands, what its gates say, and who set which share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from lanes.gates import Gate, Judgement, Measure
+from lanes.playbook import Step
+from lanes.report.escaping import cell, code
+from lanes.report.units import MISSING, clock, seconds, share
+from lanes.rollout import Rollout
+from lanes.words import RolloutState, Verdict
+
+MARKS = {
+    Verdict.PASSED: "✅ passed",
+    Verdict.FAILED: "❌ failed",
+    Verdict.INCONCLUSIVE: "⏳ inconclusive",
+    Verdict.ERROR: "⚠️ error",
+}
+NAMES = {
+    Measure.ERROR_RATE: "error rate",
+    Measure.P95_S: "p95, received to answered",
+    Measure.DEADLINES_MET: "deadlines met",
+    Measure.AGREEMENT: "agreement with the authoritative pass",
+}
+LINKS = (
+    ("Steps", '/v2/events?events=["lanes.rollout.stepped"]'),
+    ("Rolled back", '/v2/events?events=["lanes.rollout.rolled_back"]'),
+    ("Runs of migrate", "/v2/runs?tags=rollout"),
+    ("Report", "/v2/artifacts/key/lanes-report"),
+)
+BAR = 20  # characters of the progress bar
+
+
+class Line(Protocol):
+    """A line of the rollout's log."""
+
+    @property
+    def event(self) -> str: ...
+    @property
+    def basis_points(self) -> int: ...
+    @property
+    def who(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def at(self) -> datetime: ...
+
+
+class SplitLine(Protocol):
+    """A split that was set."""
+
+    @property
+    def basis_points(self) -> int: ...
+    @property
+    def who(self) -> str: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def set_at(self) -> datetime: ...
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A rollout at one moment. `judged` holds the step in force; `splits` are the newest first."""
+
+    rollout: Rollout
+    answered: int
+    judged: Sequence[Judgement]
+    says: str
+    log: Sequence[Line]
+    splits: Sequence[SplitLine]
+    now: datetime
+
+
+def headline(progress: Progress) -> str:
+    """The rollout in one line, for the description of the artifact."""
+    return standing(progress.rollout)
+
+
+def standing(of: Rollout) -> str:
+    """Where a rollout stands, in one line."""
+    where = f"step {of.step + 1} of {len(of.playbook.steps)}"
+    match of.state:
+        case RolloutState.RUNNING | RolloutState.WAITING_APPROVAL:
+            state = "waits for approval" if of.state is RolloutState.WAITING_APPROVAL else "runs"
+            return f"{of.workload}: {of.now_at.percent:g} % to real-time, {where}, {state}"
+        case RolloutState.FINISHED:
+            return f"{of.workload}: finished at {of.now_at.percent:g} % to real-time"
+        case RolloutState.ROLLED_BACK | RolloutState.ABORTED:
+            ended = of.state.replace("_", " ")
+            return f"{of.workload}: {ended} at {where}, back to {of.share_before / 100:g} % to real-time"
+
+
+def render(progress: Progress) -> str:
+    """The whole artifact."""
+    of = progress.rollout
+    whose = f" for consumer {code(of.consumer)}" if of.consumer is not None else ""
+    started = f"started by {cell(of.started_by)} at {clock(of.started_at, beside=progress.now)}: {cell(of.why)}"
+    return "\n\n".join(
+        [
+            f"**{cell(headline(progress))}**",
+            f"`{bar(progress)}` {cell(progress.says, most=300)}",
+            f"Playbook {code(of.playbook.name)}{whose}, {started}",
+            "### Steps\n\n" + _steps(progress),
+            "### Gates of this step\n\n" + _gates(progress),
+            "### Log\n\n" + _log(progress),
+            "### Split history\n\n" + _splits(progress),
+            " · ".join(f"[{name}]({address})" for name, address in LINKS),
+        ]
+    ) + "\n"
+
+
+def bar(progress: Progress) -> str:
+    """How much of the playbook is done, as a bar of text: whole steps, and the answered part of the one in force."""
+    of = progress.rollout
+    part = 1.0 if of.state is RolloutState.FINISHED else min(1.0, progress.answered / of.now_at.hold.items)
+    done = round(BAR * (of.step + part) / len(of.playbook.steps))
+    return "█" * done + "░" * (BAR - done)
+
+
+def _steps(progress: Progress) -> str:
+    lines = ["| Step | Real-time | Hold | Approval | State |", "|---:|---:|---|---|---|"]
+    for number, step in enumerate(progress.rollout.playbook.steps):
+        asks = "asked" if step.approval else MISSING
+        lines.append(f"| {number + 1} | {step.percent:g} % | {_hold(step)} | {asks} | {_state(progress, number)} |")
+    return "\n".join(lines)
+
+
+def _hold(step: Step) -> str:
+    minutes = step.hold.at_most_minutes
+    return f"{step.hold.items} items" + (f", at most {seconds(minutes * 60)}" if minutes is not None else "")
+
+
+def _state(progress: Progress, number: int) -> str:
+    of = progress.rollout
+    if number < of.step:
+        return "✅ done"
+    if number > of.step:
+        return MISSING
+    match of.state:
+        case RolloutState.RUNNING:
+            return f"▶ {progress.answered} of {of.now_at.hold.items} answered"
+        case RolloutState.WAITING_APPROVAL:
+            return "✋ waits for approval"
+        case RolloutState.FINISHED:
+            return "✅ done"
+        case RolloutState.ROLLED_BACK:
+            return "❌ rolled back"
+        case RolloutState.ABORTED:
+            return "⏹ aborted"
+
+
+def _gates(progress: Progress) -> str:
+    judged = {each.gate.measure: each for each in progress.judged}
+    lines = ["| Gate | Limit | Needs | Verdict | Why |", "|---|---|---:|---|---|"]
+    for gate in progress.rollout.now_at.gates:
+        found = judged.get(gate.measure)
+        verdict = MARKS[found.verdict] if found is not None else MISSING
+        why = cell(found.explanation) if found is not None else "not judged yet"
+        lines.append(f"| {NAMES[gate.measure]} | {_limit(gate)} | {gate.at_least} | {verdict} | {why} |")
+    return "\n".join(lines)
+
+
+def _limit(gate: Gate) -> str:
+    value = seconds(gate.limit) if gate.measure is Measure.P95_S else share(gate.limit)
+    return f"{'≤' if gate.max is not None else '≥'} {value}"
+
+
+def _log(progress: Progress) -> str:
+    lines = ["| When | What | Real-time | Who | Why |", "|---|---|---:|---|---|"]
+    for each in progress.log[-30:]:
+        when = clock(each.at, beside=progress.now)
+        what = each.event.replace("_", " ")
+        lines.append(f"| {when} | {what} | {each.basis_points / 100:g} % | {cell(each.who)} | {cell(each.why)} |")
+    return "\n".join(lines)
+
+
+def _splits(progress: Progress) -> str:
+    lines = ["| Set at | Real-time | Who | Why |", "|---|---:|---|---|"]
+    for each in progress.splits:
+        when = clock(each.set_at, beside=progress.now)
+        lines.append(f"| {when} | {each.basis_points / 100:g} % | {cell(each.who)} | {cell(each.why)} |")
+    return "\n".join(lines)

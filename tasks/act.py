@@ -1,0 +1,73 @@
+"""What a person does by hand, with a name and a reason: splits, pauses, aborts."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import assert_never
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.logging import get_run_logger
+from sqlalchemy import Connection
+
+from lanes.errors import ActionRefused
+from lanes.report.rollout import standing
+from lanes.split import Split
+from lanes.store import rollout_moves, rollouts, steering
+from lanes.store.database import Database, clock
+from tasks.approval import withdraw
+from tasks.outgoing import publish_events
+
+
+class Deed(StrEnum):
+    """What can be done by hand."""
+
+    SET_SPLIT = "set_split"
+    PAUSE = "pause"
+    RESUME = "resume"
+    ABORT_ROLLOUT = "abort_rollout"
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something a person wants done. `percent` and `consumer` belong to a split."""
+
+    deed: Deed
+    workload: str
+    percent: float | None
+    consumer: str | None
+    who: str
+    why: str
+
+
+@task(name="act", task_run_name="{act.deed} {act.workload}", cache_policy=NO_CACHE, persist_result=False)
+async def do(db: Database, act: Act) -> str:
+    """It is done; what is true now.
+
+    Raises:
+        UnknownWorkload, ActionRefused: it cannot be done, and why.
+    """
+    said = await db.run(perform, act)
+    get_run_logger().info("%s (%s: %s)", said, act.who, act.why)
+    await publish_events(db)
+    if act.deed is Deed.ABORT_ROLLOUT:
+        await withdraw(await db.run(rollouts.newest_run_of, act.workload), f"aborted by {act.who}: {act.why}")
+    return said
+
+
+def perform(connection: Connection, act: Act) -> str:
+    """It is done within this transaction; what is true now."""
+    now = clock(connection)
+    match act.deed:
+        case Deed.SET_SPLIT:
+            if act.percent is None:
+                raise ActionRefused("percent: a split needs the share that goes to real-time, 0 to 100")
+            split = Split(act.workload, act.consumer, round(act.percent * 100))
+            return steering.set_split_by_hand(connection, split, who=act.who, why=act.why, now=now)
+        case Deed.PAUSE:
+            return steering.pause(connection, act.workload, now=now)
+        case Deed.RESUME:
+            return steering.resume(connection, act.workload)
+        case Deed.ABORT_ROLLOUT:
+            return standing(rollout_moves.abort(connection, act.workload, who=act.who, why=act.why, now=now))
+        case _:
+            assert_never(act.deed)

@@ -1,0 +1,69 @@
+"""Asks a person: the run is suspended, its process ends, and whoever resumes it fills the form in."""
+
+from contextlib import suppress
+from uuid import UUID
+
+from prefect import get_client
+from prefect.exceptions import ObjectNotFound
+from prefect.flow_runs import suspend_flow_run
+from prefect.input import RunInput
+from prefect.logging import get_run_logger
+from prefect.states import Cancelled
+from pydantic import Field, StrictBool, ValidationError
+
+from lanes.rollout import Approval, Rollout
+from tasks.signed import SignedLine
+
+
+class RolloutApproval(RunInput):
+    """The form behind Resume."""
+
+    approve: StrictBool = Field(
+        title="Approve",
+        description="On: the rollout goes on if its gates still pass. Off: the share before the rollout is set again.",
+    )
+    who: SignedLine = Field(title="Who", description="Your name, 1 to 500 characters; it stands in the log.")
+    why: SignedLine = Field(title="Why", description="Your reason, 1 to 500 characters; it stands in the log.")
+
+
+async def ask(rollout: Rollout, question: str) -> Approval | None:
+    """A person's answer, None when what came in breaks the form.
+
+    On the first call the run is suspended and its process ends. Once resumed, the run begins anew and this call,
+    under the same number of the question, returns the answer.
+    """
+    get_run_logger().info(
+        "%s waits for approval at %g %%: open this run in the UI, choose Resume in the menu with the three dots, and "
+        "fill the form in. Figures: /v2/artifacts/key/lanes-rollout-%s",
+        rollout.workload, rollout.now_at.percent, rollout.workload,
+    )  # fmt: skip
+    form = RolloutApproval.with_initial_data(description=question)
+    try:
+        given = await suspend_flow_run(  # pyright: ignore[reportGeneralTypeIssues]
+            wait_for_input=form, timeout=None, key=f"rollout-{rollout.id}-question-{rollout.asked}"
+        )
+    except ValidationError as error:
+        get_run_logger().error("the answer is no answer and counts as none: %s", error)
+        return None
+    return Approval(given.approve, given.who, given.why)
+
+
+async def is_asking(run_id: UUID) -> bool:
+    """Whether that run is suspended, or was resumed and has not ended yet."""
+    async with get_client() as client:
+        try:
+            run = await client.read_flow_run(run_id)
+        except ObjectNotFound:
+            return False
+    return run.state is not None and not run.state.is_final()
+
+
+async def withdraw(run_id: UUID | None, why: str) -> None:
+    """A run that is suspended for an answer nobody needs any more is cancelled."""
+    if run_id is None:
+        return
+    with suppress(Exception):  # Prefect is away: when the run is resumed, it finds the rollout ended
+        async with get_client() as client:
+            run = await client.read_flow_run(run_id)
+            if run.state is not None and run.state.is_paused():
+                await client.set_flow_run_state(run_id, Cancelled(message=why))

@@ -1,0 +1,224 @@
+"""Leads a rollout: measures the step in force, judges its gates, and makes the next move. The row is the truth."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from prefect import task
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.deployments import arun_deployment
+from prefect.logging import get_run_logger
+from sqlalchemy.exc import DBAPIError
+
+from lanes.gates import Judgement, judge
+from lanes.report import rollout as report
+from lanes.rollout import Approval, Hold, Move, Rollout, next_move
+from lanes.settings import Settings
+from lanes.store import rollout_measures, rollout_moves, rollouts
+from lanes.store.database import Database
+from lanes.store.rollout_measures import Figures
+from lanes.store.signals import RoleLock, holder_exists
+from lanes.words import RolloutState
+from tasks.approval import is_asking, withdraw
+from tasks.outgoing import publish_events
+from tasks.playbooks import load
+
+MIGRATE = "migrate/migrate"
+TICK_S = 10.0
+NEAR_TICK_S = 1.0  # with the local stand-in, whose items are answered within seconds
+LOOK_SHARE = 0.05  # looking takes at most this share of a run's time, however much was routed under a step
+SHOW_EVERY = timedelta(minutes=1)
+SPLITS_SHOWN = 15
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A rollout that somebody asks for."""
+
+    playbook: str
+    file: str
+    workload: str
+    consumer: str | None
+    who: str
+    why: str
+
+
+class Lead:
+    """One run's hold on a rollout, in the parts that `flows.migrate` calls."""
+
+    def __init__(self, db: Database, rollout: Rollout) -> None:
+        self._db = db
+        self._judged: list[Judgement] = []
+        self._answered = 0
+        self._says = ""
+        self._took_s = 0.0
+        self._shown: tuple[object, ...] = ()
+        self._shown_at: datetime | None = None
+        self.rollout = rollout
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person has to be asked."""
+        return self.rollout.state is RolloutState.WAITING_APPROVAL
+
+    async def moves(self) -> bool:
+        """The next move was made, told and shown; whether the rollout is still open."""
+        began = time.monotonic()
+        now = await self._db.now()
+        move = await self.decide(now)
+        if self.rollout.is_open:
+            await self._make(move, now)
+        self.rollout = await self._db.run(rollouts.find, self.rollout.id)
+        self._took_s = time.monotonic() - began
+        await self._show(now)
+        with suppress(Exception):  # Prefect is away: the events wait in the outbox
+            await publish_events(self._db)
+        return self.rollout.is_open
+
+    async def decide(self, now: datetime) -> Move:
+        """The next move of the rollout as its row is now, by what was measured now."""
+        self.rollout = seen = await self._db.run(rollouts.find, self.rollout.id)
+        if seen.is_open:
+            figures = await self._measure(seen, now)
+            self._answered = figures.answered
+            of_each = zip(seen.now_at.gates, figures.measurements, strict=True)
+            self._judged = [judge(gate, measured) for gate, measured in of_each]
+        move = next_move(seen.standing(self._answered), self._judged, seen.approval, now)
+        self._says = move.why
+        return move
+
+    async def wait(self) -> None:
+        """It is time to look again."""
+        tick = NEAR_TICK_S if Settings.read().provider_is_local else TICK_S
+        await asyncio.sleep(max(tick, self._took_s / LOOK_SHARE))
+
+    async def hear(self, answer: Approval | None) -> None:
+        """A person's answer is in the row; one that breaks the form is none, and the question is asked again."""
+        now = await self._db.now()
+        if answer is None:
+            await self._db.run(rollout_moves.ask_again, self.rollout, why="the answer could not be used", now=now)
+        else:
+            await self._db.run(rollout_moves.hear, self.rollout, answer, now=now)
+
+    async def question(self) -> str:
+        """What a person is shown who has to approve: the artifact's text."""
+        return report.render(await self._progress(await self._db.now()))
+
+    def headline(self) -> str:
+        """Where the rollout stands, in one line."""
+        return f"{report.standing(self.rollout)}; {self._says}" if self._says else report.standing(self.rollout)
+
+    async def _measure(self, seen: Rollout, now: datetime) -> Figures:
+        try:
+            return await self._db.run(rollout_measures.take, seen, now=now)
+        except DBAPIError as error:
+            problem = f"the figures could not be read: {type(error.orig).__name__}"
+            get_run_logger().error("%s", problem, exc_info=error)
+            return Figures(0, rollout_measures.unavailable(seen.now_at.gates, problem))
+
+    async def _make(self, move: Move, now: datetime) -> None:
+        if isinstance(move, Hold):
+            await self._db.run(rollout_moves.apply, self.rollout, move, self._judged, now=now)
+        else:
+            await make_move(self._db, self.rollout, move, self._judged, type(move).__name__)
+
+    async def _show(self, now: datetime) -> None:
+        """The artifact is written when something changed that matters, and once a minute while items come in."""
+        of = self.rollout
+        matters = (of.state, of.step, of.asked, *(each.verdict for each in self._judged))
+        is_old = self._shown_at is None or now - self._shown_at >= SHOW_EVERY
+        if matters == self._shown and not is_old:
+            return
+        self._shown, self._shown_at = matters, now
+        progress = await self._progress(now)
+        with suppress(Exception):  # Prefect is away: the row goes on without its picture
+            await acreate_markdown_artifact(
+                report.render(progress), key=f"lanes-rollout-{of.workload}", description=report.headline(progress)
+            )
+
+    async def _progress(self, now: datetime) -> report.Progress:
+        of = self.rollout
+        log = await self._db.run(rollouts.log, of.id)
+        splits = await self._db.run(rollouts.split_history, of.workload, of.consumer, SPLITS_SHOWN)
+        return report.Progress(of, self._answered, self._judged, self._says, log, splits, now)
+
+
+@task(name="move rollout", task_run_name="rollout: {name}", cache_policy=NO_CACHE, persist_result=False)
+async def make_move(db: Database, seen: Rollout, move: Move, judged: list[Judgement], name: str) -> bool:
+    """The move is made, unless the rollout moved meanwhile."""
+    made = await db.run(rollout_moves.apply, seen, move, judged, now=await db.now())
+    get_run_logger().info("%s of %s: %s%s", name, seen.workload, move.why, "" if made else " (it moved meanwhile)")
+    return made
+
+
+@asynccontextmanager
+async def leading(db: Database, wanted: Wanted | None, run_id: UUID) -> AsyncIterator[Lead | None]:
+    """The rollout this run leads: its own from before, a new one, or an open one that nobody leads; None without any.
+
+    Raises:
+        PlaybookInvalid, UnknownWorkload, ActionRefused: the rollout that is wanted cannot start.
+    """
+    async with AsyncExitStack() as stack:
+        rollout = await db.run(rollouts.led_by, run_id)
+        if rollout is None and wanted is not None:
+            rollout = await _start(db, wanted, run_id)
+        if rollout is not None:
+            held = await _take(stack, db, rollout)
+        else:
+            rollout = await _take_abandoned(stack, db)
+            held = rollout is not None
+        if rollout is None or not held:
+            yield None
+            return
+        await db.run(rollouts.lead, rollout.id, run_id)
+        yield Lead(db, rollout)
+
+
+async def _start(db: Database, wanted: Wanted, run_id: UUID) -> Rollout:
+    playbook = load(wanted.playbook, wanted.file)
+    return await db.run(
+        rollout_moves.start, playbook, name=wanted.workload, consumer=wanted.consumer, who=wanted.who,
+        why=wanted.why, run_id=run_id, now=await db.now(),
+    )  # fmt: skip
+
+
+async def _take(stack: AsyncExitStack, db: Database, rollout: Rollout) -> bool:
+    lock = await stack.enter_async_context(RoleLock(db.url, rollouts.lock_key(rollout.id)))
+    if await lock.try_take():
+        return True
+    get_run_logger().info("another run leads rollout %d; leaving it to that one", rollout.id)
+    return False
+
+
+async def _take_abandoned(stack: AsyncExitStack, db: Database) -> Rollout | None:
+    """The first open rollout that nobody leads is ours. Those whose run waits for a person were looked after."""
+    taken: Rollout | None = None
+    for rollout in await db.run(rollouts.all_open):
+        if await db.run(holder_exists, rollouts.lock_key(rollout.id)):
+            continue
+        if await _waits_for_a_person(rollout):
+            await _guard(db, rollout)
+        elif taken is not None:
+            await arun_deployment(MIGRATE, timeout=0, as_subflow=False)  # to lead this one
+            break
+        elif await _take(stack, db, rollout):
+            taken = rollout
+    return taken
+
+
+async def _guard(db: Database, rollout: Rollout) -> None:
+    """One look at a rollout whose run is suspended: a gate that fails meanwhile takes it back."""
+    async with AsyncExitStack() as stack:
+        if await _take(stack, db, rollout) and not await Lead(db, rollout).moves():
+            await withdraw(rollout.flow_run_id, "the rollout was taken back")
+
+
+async def _waits_for_a_person(rollout: Rollout) -> bool:
+    """Whether its run is suspended, or was resumed and is about to start."""
+    waits = rollout.state is RolloutState.WAITING_APPROVAL
+    return waits and rollout.flow_run_id is not None and await is_asking(rollout.flow_run_id)

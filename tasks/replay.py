@@ -1,0 +1,57 @@
+"""Reads the stream again: begins a replay, gives its items work in chunks, and writes down what it would change."""
+
+from prefect import task
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.deployments import arun_deployment
+from prefect.logging import get_run_logger
+
+from lanes.replay import Generation
+from lanes.report import replay as report
+from lanes.store import promotions, replays
+from lanes.store.database import Database
+
+SUBMIT = "submit/submit"
+
+
+@task(name="begin replay", cache_policy=NO_CACHE, persist_result=False)
+async def begin_replay(
+    db: Database, workload: str, *, version_no: int | None, first: int | None, last: int | None, who: str, why: str
+) -> Generation:
+    """The workload's open replay: a new one, or the one like it whose reader went away.
+
+    Raises:
+        ActionRefused: another replay is open, or there is no such version or range.
+    """
+    begun = await db.run(
+        replays.begin, workload, version_no=version_no, first=first, last=last, who=who, why=why, now=await db.now()
+    )
+    get_run_logger().info("%s reads positions %d to %d", begun.name, begun.cursor_position + 1, begun.to_position)
+    return begun
+
+
+@task(name="read the stream again", cache_policy=NO_CACHE, persist_result=False)
+async def read_stream(db: Database, of: Generation) -> Generation:
+    """Everything in the replay's range has its work; a chunk that was committed is never read twice."""
+    seen = of
+    while not seen.read_whole:
+        before = seen.cursor_position
+        seen = await db.run(replays.read_some, of.id, now=await db.now())
+        if seen.cursor_position == before:  # dropped meanwhile
+            break
+    get_run_logger().info("%s: %d items have work", seen.name, seen.items)
+    return seen
+
+
+async def ask_to_submit(workload: str) -> None:
+    """A run of `submit` was asked for."""
+    await arun_deployment(SUBMIT, parameters={"departure": {"workload": workload}}, timeout=0, as_subflow=False)
+
+
+@task(name="write replay diff", cache_policy=NO_CACHE, persist_result=False)
+async def write_diff(db: Database, of: Generation) -> str:
+    """The newest version of artifact `lanes-replay-<workload>` shows what the replay would change; its headline."""
+    found = await db.run(promotions.compared, of)
+    said = report.headline(of, found)
+    await acreate_markdown_artifact(report.render(of, found), key=f"lanes-replay-{of.workload}", description=said)
+    return said

@@ -1,0 +1,19 @@
+"""What people write into forms: trimmed, not empty, and storable."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, StringConstraints
+
+from lanes.storable import unstorable
+
+
+def _storable(said: str) -> str:
+    if (problem := unstorable(said, "this text")) is not None:
+        raise ValueError(problem)
+    return said
+
+
+Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_storable)]
+SignedLine = Annotated[
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(_storable)
+]

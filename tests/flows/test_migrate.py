@@ -1,0 +1,159 @@
+"""Leading a rollout without Prefect's server: who leads, what is decided, and what is refused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from prefect.logging import disable_run_logger
+from sqlalchemy import Connection, text
+
+from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
+from lanes.rollout import Finish, Hold, Holds, RollBack
+from lanes.store import rollouts, workloads
+from lanes.store.database import Database
+from lanes.words import Outcome, RolloutState
+from tasks.act import Act, Deed, perform
+from tasks.migrate import Lead, Wanted, leading
+from tasks.playbooks import load
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.rollouts import NAME, begin, playbook, step, write
+from tests.store.tries import claim, save, tried
+
+
+def wanted(file: str, workload: str = "letters") -> Wanted:
+    return Wanted(NAME, file, workload, None, "ada", "trial")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    return write(tmp_path, step(10), step(50))
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    with disable_run_logger():
+        yield
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_run_leads_what_it_started_and_nobody_else_does(database_url: str, file: str) -> None:
+    mine, other = uuid4(), uuid4()
+    async with Database(database_url) as db:
+        await db.run(publish, now=NOON)
+        async with leading(db, wanted(file), mine) as lead, leading(db, None, other) as second:
+            assert lead is not None
+            assert second is None
+            assert lead.rollout.flow_run_id == mine
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_replaced_run_continues_from_the_row(database_url: str, file: str) -> None:
+    replacement = uuid4()
+    async with Database(database_url) as db:
+        await db.run(publish, now=NOON)
+        async with leading(db, wanted(file), uuid4()) as first:
+            assert first is not None
+        Path(file).unlink()  # the row holds what the file said
+        async with leading(db, None, replacement) as second:
+            assert second is not None
+            assert second.rollout.id == first.rollout.id
+        assert (await db.run(rollouts.find, first.rollout.id)).flow_run_id == replacement
+        assert len(await db.run(rollouts.log, first.rollout.id)) == 1
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_a_resumed_run_finds_its_own_rollout_and_starts_no_second(database_url: str, file: str) -> None:
+    run_id = uuid4()
+    async with Database(database_url) as db:
+        await db.run(publish, now=NOON)
+        for _ in range(2):
+            async with leading(db, wanted(file), run_id) as lead:
+                assert lead is not None
+        assert len(await db.run(rollouts.all_open)) == 1
+
+
+@pytest.mark.usefixtures("quiet")
+async def test_what_cannot_start_is_refused_and_leaves_nothing(database_url: str, file: str) -> None:
+    async with Database(database_url) as db:
+        await db.run(publish, now=NOON)
+        with pytest.raises(UnknownWorkload, match='"ghosts"'):
+            async with leading(db, wanted(file, "ghosts"), uuid4()):
+                pass
+        async with leading(db, wanted(file), uuid4()):
+            with pytest.raises(ActionRefused, match="open rollout already"):
+                async with leading(db, wanted(file), uuid4()):
+                    pass
+        assert len(await db.run(rollouts.all_open)) == 1
+
+
+async def test_the_evidence_decides(database_url: str) -> None:
+    def tries(connection: Connection, outcome: Outcome, mark: str) -> None:
+        admit(connection, *(f"{mark}{n}" for n in range(6)), now=NOON)
+        route(connection, now=NOON)
+        save(connection, *(tried(each, outcome, at=later(seconds=1)) for each in claim(connection)))
+
+    async with Database(database_url) as db:
+        await db.run(publish, now=NOON)
+        lead = Lead(db, await db.run(begin, playbook(step(100))))
+        few = await lead.decide(NOON)
+        assert isinstance(few, Hold)
+        assert few.holds is Holds.GATHERING
+        await db.run(tries, Outcome.VALID, "well")
+        assert isinstance(await lead.decide(later(seconds=2)), Finish)
+        await db.run(tries, Outcome.INVALID, "ill")
+        assert isinstance(await lead.decide(later(seconds=2)), RollBack)
+
+
+async def test_figures_that_cannot_be_read_hold_and_decide_nothing(database_url: str) -> None:
+    async with Database(database_url) as db:
+        await db.run(publish, now=NOON)
+        lead = Lead(db, await db.run(begin, playbook(step(100))))
+        await db.run(lambda connection: connection.execute(text("alter table lanes.attempt rename to elsewhere")))
+        with disable_run_logger():
+            move = await lead.decide(NOON)
+        assert isinstance(move, Hold)
+        assert (await db.run(rollouts.find, lead.rollout.id)).state is RolloutState.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "there is no file"),
+        (b"name: \xff", "line 1: not UTF-8"),
+        (b"#" * 300_000, "larger than 256 KiB"),
+        (b"name: batch-to-realtime\nstep: 3\n", "line 2, step: no field has that name"),
+    ],
+)
+def test_a_playbook_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None, said: str) -> None:
+    file = tmp_path / f"{NAME}.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(PlaybookInvalid, match=said):
+        load(NAME, str(file))
+
+
+def test_the_ready_made_playbooks_are_found_by_name() -> None:
+    assert load(NAME).name == NAME
+    with pytest.raises(PlaybookInvalid, match="there is no file"):
+        load("ghost")
+
+
+def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -> None:
+    def act(deed: Deed, percent: float | None = None, workload: str = "letters") -> str:
+        return perform(connection, Act(deed, workload, percent, None, "bob", "trial"))
+
+    publish(connection, now=NOON)
+    assert act(Deed.SET_SPLIT, 12.5).startswith("letters: 12.5 %")
+    assert workloads.splits(connection).of("letters", None).basis_points == 1_250
+    with pytest.raises(ActionRefused, match="percent: "):
+        act(Deed.SET_SPLIT)
+    assert "is paused" in act(Deed.PAUSE)
+    assert "is resumed" in act(Deed.RESUME)
+    with pytest.raises(UnknownWorkload):
+        act(Deed.PAUSE, workload="ghosts")
+    with pytest.raises(ActionRefused, match="no open rollout"):
+        act(Deed.ABORT_ROLLOUT)
+    begin(connection, playbook(step(20)))
+    assert act(Deed.ABORT_ROLLOUT) == "letters: aborted at step 1 of 1, back to 12.5 % to real-time"

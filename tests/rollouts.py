@@ -1,0 +1,49 @@
+"""Playbooks and rollouts as tests need them: each call names only what matters to the test."""
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lanes.playbook import Playbook, parse
+from lanes.rollout import Rollout
+from lanes.store import rollout_moves
+from tests.conftest import NOON
+
+NAME = "batch-to-realtime"
+ERRORS: dict[str, Any] = {"measure": "error_rate", "max": 0.1, "at_least": 5}
+
+
+def step(percent: float, *gates: dict[str, Any], items: int = 5, approval: bool = False, **hold: Any) -> dict[str, Any]:
+    """A step with one gate on errors unless told."""
+    held = {"items": items, **hold}
+    return {"percent": percent, "hold": held, "approval": approval, "gates": list(gates) or [ERRORS]}
+
+
+def text(*steps: dict[str, Any], name: str = NAME, direction: str = "batch_to_realtime") -> str:
+    """A playbook's file; JSON is YAML."""
+    fields = {"name": name, "description": "A trial.", "direction": direction, "steps": list(steps)}
+    return json.dumps({**fields, "on_failure": "share_before"}, indent=1)
+
+
+def playbook(*steps: dict[str, Any], direction: str = "batch_to_realtime") -> Playbook:
+    """A playbook of 10 and 50 % unless told."""
+    return parse(NAME, text(*(steps or (step(10), step(50))), direction=direction))
+
+
+def write(folder: Path, *steps: dict[str, Any]) -> str:
+    """The path of a playbook's file."""
+    file = folder / f"{NAME}.yaml"
+    file.write_text(text(*steps))
+    return str(file)
+
+
+def begin(
+    connection: Connection, book: Playbook | None = None, *, consumer: str | None = None, now: datetime = NOON
+) -> Rollout:
+    """A rollout of workload `letters`."""
+    return rollout_moves.start(
+        connection, book or playbook(), name="letters", consumer=consumer, who="ada", why="trial", run_id=None, now=now
+    )

@@ -1,0 +1,172 @@
+"""Incidents in the database: one open per breach, told of in the same transaction, and what the promises measure."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import Connection, text
+
+from lanes.incident import IncidentState, Promise, Severity
+from lanes.outcome import Judged
+from lanes.promises import Assessment, assess, invalid_workload
+from lanes.store import incidents, measurements, slack_posts, workloads
+from lanes.words import Lane, Outcome, Verdict
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import claim, claimed_item, events, row, rows, save, submit, tried
+
+BREACH = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 7.5, 5, 40, "It is slow.")
+KEPT = replace(BREACH, verdict=Verdict.PASSED, value=1, sentence="It is fast again.")
+
+
+def test_a_breach_opens_one_incident_and_a_new_figure_opens_no_other(connection: Connection) -> None:
+    first = incidents.record(connection, [BREACH], now=NOON)
+    again = incidents.record(connection, [replace(BREACH, value=9, sentence="It is slower.")], now=later(minutes=1))
+    assert (len(first.opened), again.opened) == (1, [])
+    log = row(connection, "incident_log")
+    assert (log.incident_id, log.promise, log.workload, log.severity) == (first.opened[0], "realtime_slow", "letters", "warning")
+    assert (log.state, log.value, log.limit_value, log.opened_at, log.resolved_at) == ("open", 9, 5, NOON, None)
+    (told,) = events(connection, incidents.OPENED)
+    assert told.resource == "lanes.workload.letters"
+    assert told.payload["incident_id"] == first.opened[0]
+
+
+def test_a_kept_promise_resolves_its_incident_and_the_next_breach_is_another_one(connection: Connection) -> None:
+    (first,) = incidents.record(connection, [BREACH], now=NOON).opened
+    assert incidents.record(connection, [KEPT], now=later(minutes=5)).resolved == [first]
+    assert incidents.record(connection, [KEPT], now=later(minutes=6)).resolved == []
+    log = row(connection, "incident_log")
+    assert (log.state, log.value, log.resolved_at) == ("resolved", 7.5, later(minutes=5))
+    assert log.sentence == "It is fast again."
+    assert len(events(connection, incidents.RESOLVED)) == 1
+    (second,) = incidents.record(connection, [BREACH], now=later(minutes=7)).opened
+    assert second == first + 1
+
+
+def test_inconclusive_figures_neither_open_nor_resolve(connection: Connection) -> None:
+    unsure = replace(BREACH, verdict=Verdict.INCONCLUSIVE, samples=3)
+    assert incidents.record(connection, [unsure], now=NOON) == incidents.Recorded([], [])
+    incidents.record(connection, [BREACH], now=NOON)
+    assert incidents.record(connection, [unsure], now=later(minutes=1)) == incidents.Recorded([], [])
+
+
+def test_the_severity_of_an_open_incident_rises_and_never_falls(connection: Connection) -> None:
+    for value, severity in ((7.5, "warning"), (20, "critical"), (7.5, "critical")):
+        incidents.record(connection, [replace(BREACH, value=value)], now=NOON)
+        assert row(connection, "incident_log").severity == severity
+
+
+def test_exactly_the_invalid_workloads_have_an_incident(connection: Connection) -> None:
+    one, two = invalid_workload("one", ["a: wrong"]), invalid_workload("two", ["b: wrong", "c: wrong"])
+    incidents.record_invalid(connection, [one, two], now=NOON)
+    incidents.record_invalid(connection, [two], now=later(minutes=1))
+    states = {each.workload: each.state for each in rows(connection, "incident_log")}
+    assert states == {"one": "resolved", "two": "open"}
+    assert [each.workload for each in incidents.listed(connection, states=[IncidentState.OPEN])] == ["two"]
+
+
+def test_a_batch_is_measured_while_it_runs_and_once_more_when_it_is_over(connection: Connection) -> None:
+    version = publish(connection, now=NOON)
+    admit(connection, "a", "b", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    batch_id, _ = submit(connection, version)
+    assert evaluate(connection, hours=3).opened
+    log = row(connection, "incident_log")
+    assert (log.promise, log.subject, log.value, log.limit_value) == ("batch_slow", f"batch {batch_id}", 180, 120)
+    assert evaluate(connection, hours=4).opened == []
+    connection.execute(text("update lanes.batch set state = 'collected', collected_at = :at"), {"at": later(hours=5)})
+    assert evaluate(connection, hours=99).resolved == [log.incident_id]
+
+
+def test_realtime_latency_counts_answers_and_what_waits_too_long_but_nothing_a_person_delayed(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON)
+    claimed = claimed_item(connection, "answered")
+    save(connection, tried(claimed, at=later(seconds=4)), now=later(seconds=4))
+    failed = claimed_item(connection, "retried", now=NOON)
+    save(connection, tried(failed, at=later(seconds=9)), now=later(seconds=9))
+    connection.execute(text("update lanes.item set failure = 'given up' where key = 'retried'"))
+    admit(connection, "batched", now=NOON, lane=Lane.BATCH)
+    admit(connection, "waits", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    admit(connection, "unrouted", now=NOON)
+    (seen,) = measurements.measure(connection, now=later(seconds=5)).realtime
+    assert (seen.answered, seen.late, seen.attempts, seen.failed, seen.p95_s) == (1, 0, 2, 0, 4)
+    (seen,) = measurements.measure(connection, now=later(seconds=60)).realtime
+    assert (seen.answered, seen.late) == (1, 2)
+    assert seen.p95_s == 60
+    workloads.pause(connection, "letters", since=NOON)
+    paused = measurements.measure(connection, now=later(seconds=60))
+    assert (paused.realtime, paused.paused) == ([], frozenset({"letters"}))
+
+
+def test_failed_attempts_of_the_last_quarter_of_an_hour_are_counted(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    claimed = claimed_item(connection)
+    save(connection, tried(claimed, Outcome.ERRORED, error="down"), now=NOON)
+    (again,) = claim(connection, now=later(minutes=1))
+    save(connection, tried(again, at=later(minutes=1)), now=later(minutes=1))
+    (seen,) = measurements.measure(connection, now=later(minutes=2)).realtime
+    assert (seen.attempts, seen.failed) == (2, 1)
+    (seen,) = measurements.measure(connection, now=later(minutes=15, seconds=30)).realtime
+    assert (seen.attempts, seen.failed) == (1, 0)
+
+
+def test_batch_work_waits_since_it_was_ready_and_a_released_batch_is_none(connection: Connection) -> None:
+    version = publish(connection, now=NOON)
+    admit(connection, "a", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    (seen,) = measurements.measure(connection, now=later(hours=1)).waiting
+    assert (seen.items, seen.ready_since, seen.last_intended_at) == (1, NOON, None)
+    submit(connection, version, now=later(hours=1))
+    assert measurements.measure(connection, now=later(hours=1)).waiting == []
+    admit(connection, "b", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    (seen,) = measurements.measure(connection, now=later(hours=1)).waiting
+    assert seen.last_intended_at == later(hours=1)
+    connection.execute(text("update lanes.batch set state = 'released'"))
+    (seen,) = measurements.measure(connection, now=later(hours=1)).waiting
+    assert seen.last_intended_at is None
+
+
+def test_an_authoritative_pass_that_fails_for_good_is_an_incident_for_an_hour(connection: Connection) -> None:
+    version = publish(connection, now=NOON, mode="lambda", max_failures=1)
+    save(connection, tried(claimed_item(connection)), now=NOON)
+    batch_id, members = submit(connection, version)
+    refused = replace(tried(members[0], Outcome.POISON), judged=Judged(Outcome.POISON, error="too strange"))
+    save(connection, refused, batch_id=batch_id, now=NOON)
+    connection.execute(text("update lanes.batch set state = 'collected', collected_at = :at"), {"at": NOON})
+    assert evaluate(connection, minutes=1).opened
+    log = row(connection, "incident_log")
+    assert (log.promise, log.value) == ("authoritative_failed", 1)
+    assert "too strange" in log.sentence
+    assert evaluate(connection, minutes=62).resolved == [log.incident_id]
+
+
+def test_the_outbox_of_slack_remembers_a_try_whose_end_is_unknown(connection: Connection) -> None:
+    (incident_id,) = incidents.record(connection, [BREACH], now=NOON).opened
+    (post,) = slack_posts.due(connection, now=NOON)
+    assert (post.incident.id, post.posted_state, post.unsure) == (incident_id, None, False)
+    slack_posts.begin(connection, incident_id, posts=True, now=NOON)
+    assert slack_posts.due(connection, now=later(seconds=30)) == []
+    (post,) = slack_posts.due(connection, now=later(seconds=61))
+    assert (post.unsure, post.attempts) == (True, 1)
+    slack_posts.told(connection, post.incident, channel="C1", ts="1.2", now=later(seconds=61))
+    (post,) = slack_posts.due(connection, now=later(seconds=62))
+    assert (post.ts, post.posted_state, post.posted_value, post.unsure) == ("1.2", IncidentState.OPEN, 7.5, False)
+    assert post.posted_severity == Severity.WARNING
+    assert slack_posts.channel_id(connection) == "C1"
+
+
+def test_without_slack_only_incidents_that_go_on_wait_to_be_told(connection: Connection) -> None:
+    other = replace(BREACH, workload="bills")
+    incidents.record(connection, [BREACH, other], now=NOON)
+    incidents.record(connection, [KEPT], now=NOON)
+    slack_posts.drop_untold(connection)
+    assert [post.incident.workload for post in slack_posts.due(connection, now=NOON)] == ["bills"]
+
+
+def evaluate(connection: Connection, **later_by: float) -> incidents.Recorded:
+    now = NOON + timedelta(**later_by)
+    seen = measurements.measure(connection, now=now)
+    return incidents.record(connection, assess(workloads.in_force(connection), seen, now), now=now)

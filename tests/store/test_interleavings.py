@@ -1,0 +1,224 @@
+"""Whatever order saves, lost leases, doubled results and cancellations come in: nothing is lost, answered twice or
+left unbilled."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from sqlalchemy import Connection, Engine, text
+
+from lanes.claims import Claim, Claimed
+from lanes.outcome import Attempt
+from lanes.store import batches, items, outcomes, work
+from lanes.store.batches import Kind
+from lanes.words import Lane, Outcome
+from tests.conftest import NOON
+from tests.examples import admit, publish, route
+from tests.store.tries import A, B, LEASE, claim, intent, rows, said, tried
+
+WORKLOADS = {"plain": "plain", "corrected": "lambda"}
+OUTCOMES = st.sampled_from([Outcome.VALID] * 4 + [Outcome.INVALID, Outcome.ERRORED, Outcome.POISON])
+BATCH_OUTCOMES = st.sampled_from([Outcome.VALID] * 4 + [Outcome.INVALID, Outcome.ERRORED, Outcome.EXPIRED])
+OUTPUTS = st.sampled_from([A, B])
+
+
+class Interleavings(RuleBasedStateMachine):
+    """Workers, batches, a rescuer and owners, one step at a time in any order, on one rolled-back transaction."""
+
+    claims = Bundle("claims")
+    members = Bundle("members")
+    saved = Bundle("saved")
+    open_batches = Bundle("open_batches")
+    pool: Engine
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connection: Connection = self.pool.connect()
+        self.now = NOON
+        self.admitted: set[tuple[str, str]] = set()
+        self.billed: set[str] = set()
+        self.settled: dict[int, int] = {}
+
+    def teardown(self) -> None:
+        self.connection.rollback()
+        self.connection.close()
+
+    @initialize()
+    def workloads(self) -> None:
+        self.versions = {
+            name: publish(self.connection, name, now=NOON, mode=mode, max_failures=2)
+            for name, mode in WORKLOADS.items()
+        }
+
+    def save(self, attempts: list[Attempt], batch_id: int | None = None) -> None:
+        self.billed |= {each.response.message_id for each in attempts if each.response is not None}
+        outcomes.save(self.connection, attempts, batch_id=batch_id, now=self.now)
+
+    # -- the world
+
+    @rule(seconds=st.sampled_from([1, 10, 60, 600]))
+    def time_passes(self, seconds: int) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    @rule(number=st.integers(0, 5), workload=st.sampled_from(sorted(WORKLOADS)), lane=st.sampled_from(Lane))
+    def an_item_arrives(self, number: int, workload: str, lane: Lane) -> None:
+        admit(self.connection, f"k{number}", now=self.now, workload=workload, lane=lane)
+        self.admitted.add((workload, f"k{number}"))
+
+    @rule()
+    def the_router_routes(self) -> None:
+        route(self.connection, now=self.now)
+
+    @rule(number=st.integers(0, 5), workload=st.sampled_from(sorted(WORKLOADS)))
+    def an_owner_cancels(self, number: int, workload: str) -> None:
+        items.cancel(self.connection, workload, f"k{number}")
+
+    # -- the real-time lane
+
+    @rule(target=claims, places=st.integers(1, 4))
+    def a_worker_claims(self, places: int) -> Any:
+        return multiple(*claim(self.connection, now=self.now, places=places, lease=LEASE))
+
+    @rule(target=saved, of=claims, outcome=OUTCOMES, output=OUTPUTS)
+    def an_attempt_is_saved(self, of: Claimed, outcome: Outcome, output: dict[str, Any]) -> Any:
+        attempt = tried(of, outcome, output if outcome is Outcome.VALID else None, at=self.now)
+        self.save([attempt])
+        return (attempt, None)
+
+    @rule(target=saved, one=claims, two=claims, outcome=OUTCOMES)
+    def a_pack_is_saved(self, one: Claimed, two: Claimed, outcome: Outcome) -> Any:
+        shared = said()
+        self.save([tried(one, response=shared, at=self.now), tried(two, outcome, response=shared, at=self.now)])
+        return multiple()
+
+    @rule(claimed=claims)
+    def a_worker_gives_back(self, claimed: Claimed) -> None:
+        work.give_back(self.connection, [claimed.claim], ready_at=self.now)
+
+    @rule()
+    def the_rescuer_sweeps(self) -> None:
+        self.save(work.abandoned(self.connection, now=self.now))
+
+    @rule(again=saved)
+    def a_result_is_saved_again(self, again: tuple[Attempt, int | None]) -> None:
+        before = rows(self.connection, "attempt"), rows(self.connection, "result"), rows(self.connection, "item")
+        self.save([again[0]], again[1])
+        assert before == (
+            rows(self.connection, "attempt"), rows(self.connection, "result"), rows(self.connection, "item"),
+        )  # fmt: skip
+
+    # -- the batch lane
+
+    @rule(target=open_batches, workload=st.sampled_from(sorted(WORKLOADS)), limit=st.integers(1, 4))
+    def a_batch_is_intended(self, workload: str, limit: int) -> Any:
+        version = self.versions[workload]
+        kind = Kind(workload, version.id)
+        waiting = batches.lock_for_batch(self.connection, kind, limit=limit, now=self.now)
+        if not waiting:
+            return multiple()
+        account = f"account {len(rows(self.connection, 'batch'))}"
+        packs = [[each.claim] for each in waiting]
+        return batches.intend(self.connection, intent(version, account=account), packs, now=self.now)
+
+    @rule(batch_id=consumes(open_batches))
+    def a_batch_turns_out_never_created(self, batch_id: int) -> None:
+        batches.release(self.connection, batch_id, note="never created", now=self.now)
+
+    @rule(target=members, batch_id=open_batches)
+    def results_are_read(self, batch_id: int) -> Any:
+        found = batches.members(self.connection, batch_id, range(10))
+        return multiple(*((claim_, batch_id) for claims_ in found.values() for claim_ in claims_))
+
+    @rule(target=saved, member=members, outcome=BATCH_OUTCOMES, output=OUTPUTS)
+    def a_result_of_a_batch_is_saved(
+        self, member: tuple[Claim, int], outcome: Outcome, output: dict[str, Any]
+    ) -> Any:
+        attempt = tried(member[0], outcome, output if outcome is Outcome.VALID else None, at=self.now)
+        self.save([attempt], member[1])
+        return (attempt, member[1])
+
+    # -- what is true at any time
+
+    @invariant()
+    def no_item_is_lost_or_doubled(self) -> None:
+        found = [(each.workload, each.key) for each in rows(self.connection, "item")]
+        assert len(found) == len(set(found))
+        assert set(found) == self.admitted
+
+    @invariant()
+    def whatever_is_not_at_its_end_has_somebody_who_moves_it(self) -> None:
+        stuck = self.connection.execute(
+            text("""
+            select key, state from lanes.item_status s
+             where state in ('routed', 'working', 'answered')
+               and not exists (select from lanes.work w
+                                where w.item_id = s.item_id and w.state in ('ready', 'claimed', 'submitted'))
+            """)
+        ).all()
+        assert stuck == []
+
+    @invariant()
+    def work_has_an_owner_exactly_while_it_is_owned(self) -> None:
+        for each in rows(self.connection, "work"):
+            assert (each.lease_until is not None) == (each.state == "claimed") or each.state == "canceled"
+            assert (each.batch_id is not None) == (each.state == "submitted") or each.state == "canceled"
+
+    @invariant()
+    def no_item_has_two_results_of_one_standing(self) -> None:
+        found = [(each.item_id, each.standing) for each in rows(self.connection, "result")]
+        assert len(found) == len(set(found))
+
+    @invariant()
+    def the_current_result_is_the_authoritative_one_once_there_is_one(self) -> None:
+        authoritative = {each.item_id: each.id for each in rows(self.connection, "result", standing="authoritative")}
+        for each in rows(self.connection, "item"):
+            assert each.result_id == authoritative.get(each.id, each.result_id)
+            assert (each.answered_at is None) == (each.result_id is None)
+
+    @invariant()
+    def a_settled_item_never_changes_its_answer(self) -> None:
+        for each in rows(self.connection, "item"):
+            if each.settled_at is not None:
+                assert self.settled.setdefault(each.id, each.result_id) == each.result_id
+            else:
+                assert each.id not in self.settled
+
+    @invariant()
+    def a_correction_joins_two_answers_that_differ(self) -> None:
+        for each in rows(self.connection, "correction_log"):
+            assert each.provisional_output != each.authoritative_output
+
+    @invariant()
+    def every_response_is_billed_once_and_the_attempts_sum_to_it(self) -> None:
+        spent = {each.message_id: each for each in rows(self.connection, "spend")}
+        assert set(spent) == self.billed
+        parts = rows(self.connection, "attempt_log")
+        assert {each.message_id for each in parts if each.message_id is not None} == self.billed
+        for name in ("input_tokens", "output_tokens", "cost_usd"):
+            total: dict[str, Any] = dict.fromkeys(spent, Decimal(0))
+            for each in parts:
+                if each.message_id is not None:
+                    total[each.message_id] += getattr(each, name)
+            assert total == {message_id: getattr(each, name) for message_id, each in spent.items()}
+
+
+def test_any_interleaving_loses_nothing_answers_nothing_twice_and_bills_everything_once(pool: Engine) -> None:
+    machine = type("Interleavings", (Interleavings,), {"pool": pool})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

@@ -1,0 +1,281 @@
+"""Rollouts in the database: one open per workload, every move with its split, log and event, and what is measured."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import Connection, Engine, insert
+from sqlalchemy.exc import IntegrityError
+
+from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.gates import judge
+from lanes.rollout import Advance, Approval, AskApproval, Finish, Hold, Holds, RollBack
+from lanes.split import Split
+from lanes.store import rollout_measures, rollout_moves, rollouts, steering, workloads
+from lanes.store.rollout_measures import Figures
+from lanes.store.tables import rollout as table
+from lanes.words import Lane, Outcome, RolloutState
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.rollouts import begin, playbook, step
+from tests.store.tries import claim, events, rows, save, tried
+
+P95 = {"measure": "p95_s", "max": 2, "at_least": 2}
+
+
+def share(connection: Connection, consumer: str | None = None) -> float:
+    return workloads.splits(connection).of("letters", consumer).basis_points / 100
+
+
+def test_a_rollout_starts_with_its_first_share_and_says_who_wanted_it(connection: Connection) -> None:
+    publish(connection, now=NOON, split_percent=1)
+    begun = begin(connection)
+    assert share(connection) == 10
+    assert (begun.state, begun.step, begun.share_before) == (RolloutState.RUNNING, 0, 100)
+    told = rows(connection, "rollout_log")
+    assert [(t.event, t.percent, t.who, t.why) for t in told] == [("started", 10, "ada", "trial")]
+    (event,) = events(connection, "lanes.rollout.started")
+    assert event.resource == "lanes.workload.letters"
+    assert event.payload["percent"] == 10
+
+
+def test_the_row_keeps_the_playbook_as_it_was(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    book = playbook(step(10, P95, approval=True, at_most_minutes=9), step(50.5))
+    begun = begin(connection, book)
+    assert rollouts.find(connection, begun.id).playbook == book
+
+
+def test_a_second_rollout_of_a_workload_is_refused_with_the_reason(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    first = begin(connection)
+    with pytest.raises(ActionRefused, match=rf"open rollout already: {first.id}, playbook .* started by ada"):
+        begin(connection, consumer="desk")
+    assert len(rows(connection, "rollout")) == 1
+
+
+def test_the_database_itself_holds_one_open_rollout_per_workload(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    begin(connection)
+    columns = [column for column in table.columns if column.name != "id"]
+    present = connection.execute(table.select().with_only_columns(*columns)).mappings().one()
+    with pytest.raises(IntegrityError, match="uq_rollout_open"):
+        connection.execute(insert(table).values(**present))
+
+
+def test_a_rollout_that_cannot_be_followed_is_refused(connection: Connection) -> None:
+    with pytest.raises(UnknownWorkload, match='workload "letters" has no published version'):
+        begin(connection)
+    publish(connection, now=NOON, split_percent=60)
+    with pytest.raises(ActionRefused, match="sends 60 % to real-time already"):
+        begin(connection)
+    agreement = {"measure": "agreement", "min": 0.9, "at_least": 5}
+    with pytest.raises(ActionRefused, match="not in lambda mode"):
+        begin(connection, playbook(step(70, agreement)))
+    assert rows(connection, "rollout") == []
+
+
+def test_advancing_sets_the_next_share_and_starts_its_measurement_anew(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection)
+    assert rollout_moves.apply(connection, begun, Advance("well"), [], now=later(minutes=5))
+    moved = rollouts.find(connection, begun.id)
+    assert (moved.step, moved.step_started_at, share(connection)) == (1, later(minutes=5), 50)
+    assert events(connection, "lanes.rollout.stepped")[0].payload["step"] == 2
+
+
+def test_a_move_decided_on_what_is_no_longer_true_changes_nothing(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection)
+    rollout_moves.apply(connection, begun, Advance("well"), [], now=NOON)
+    assert not rollout_moves.apply(connection, begun, Advance("well"), [], now=NOON)
+    assert not rollout_moves.apply(connection, begun, RollBack("ill"), [], now=NOON)
+    assert share(connection) == 50
+
+
+def test_rolling_back_sets_the_share_before_the_rollout_and_frees_the_workload(connection: Connection) -> None:
+    publish(connection, now=NOON, split_percent=3)
+    begun = begin(connection)
+    rollout_moves.apply(connection, begun, Advance("well"), [], now=NOON)
+    rollout_moves.apply(connection, rollouts.find(connection, begun.id), RollBack("ill"), [], now=NOON)
+    ended = rollouts.find(connection, begun.id)
+    assert (ended.state, share(connection), ended.ended_at) == (RolloutState.ROLLED_BACK, 3, NOON)
+    assert events(connection, "lanes.rollout.rolled_back")[0].payload["why"] == "ill"
+    assert begin(connection).id != begun.id
+
+
+def test_finishing_keeps_the_last_share(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection, playbook(step(30)))
+    rollout_moves.apply(connection, begun, Finish("well"), [], now=NOON)
+    assert share(connection) == 30
+    assert rollouts.all_open(connection) == []
+    assert len(events(connection, "lanes.rollout.finished")) == 1
+
+
+def test_an_approval_is_in_the_row_and_lets_the_step_be_left(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection)
+    rollout_moves.apply(connection, begun, AskApproval("well"), [], now=NOON)
+    waiting = rollouts.find(connection, begun.id)
+    assert (waiting.state, waiting.asked) == (RolloutState.WAITING_APPROVAL, 1)
+    assert rollout_moves.hear(connection, waiting, Approval(True, "bob", "fine"), now=NOON)
+    approved = rollouts.find(connection, begun.id)
+    assert (approved.state, approved.approval) == (RolloutState.RUNNING, Approval(True, "bob", "fine"))
+    assert not rollout_moves.hear(connection, waiting, Approval(False, "eve", "too late"), now=NOON)
+    rollout_moves.apply(connection, approved, Advance("well"), [], now=NOON)
+    assert rollouts.find(connection, begun.id).approval is None
+    assert rollouts.split_history(connection, "letters", None, 1)[0].who == "bob"
+
+
+def test_a_no_takes_it_back_and_an_unusable_answer_is_asked_again_under_a_new_number(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection)
+    rollout_moves.apply(connection, begun, AskApproval("well"), [], now=NOON)
+    rollout_moves.ask_again(connection, rollouts.find(connection, begun.id), why="unusable", now=NOON)
+    waiting = rollouts.find(connection, begun.id)
+    assert (waiting.state, waiting.asked) == (RolloutState.WAITING_APPROVAL, 2)
+    rollout_moves.hear(connection, waiting, Approval(False, "bob", "not today"), now=NOON)
+    assert rollouts.find(connection, begun.id).state is RolloutState.ROLLED_BACK
+    assert share(connection) == 0
+    told = [each.event for each in rollouts.log(connection, begun.id)]
+    assert told == ["started", "approval_asked", "approval_asked", "declined", "rolled_back"]
+
+
+def test_why_it_holds_is_told_once_for_each_reason(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection)
+    for holds in (Holds.GATHERING, Holds.ERROR, Holds.ERROR, Holds.INCONCLUSIVE, Holds.INCONCLUSIVE):
+        seen = rollouts.find(connection, begun.id)
+        assert rollout_moves.apply(connection, seen, Hold(holds, f"for {holds}"), [], now=NOON)
+    told = [each.payload["why"] for each in events(connection, "lanes.rollout.held")]
+    assert told == ["for error", "for inconclusive"]
+    assert share(connection) == 10
+
+
+def test_aborting_sets_the_share_before_and_needs_an_open_rollout(connection: Connection) -> None:
+    publish(connection, now=NOON, split_percent=2)
+    begin(connection)
+    assert rollout_moves.abort(connection, "letters", who="bob", why="enough", now=NOON).state is RolloutState.ABORTED
+    assert share(connection) == 2
+    assert len(events(connection, "lanes.rollout.aborted")) == 1
+    with pytest.raises(ActionRefused, match="has no open rollout"):
+        rollout_moves.abort(connection, "letters", who="bob", why="enough", now=NOON)
+
+
+def test_a_split_that_a_rollout_moves_is_not_set_by_hand(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    said = steering.set_split_by_hand(connection, Split("letters", None, 700), who="bob", why="trial", now=NOON)
+    assert said == "letters: 7 % of undecided items go to real-time, 0 % before"
+    begin(connection)
+    with pytest.raises(ActionRefused, match="abort the rollout first"):
+        steering.set_split_by_hand(connection, Split("letters", None, 0), who="bob", why="trial", now=NOON)
+    steering.set_split_by_hand(connection, Split("letters", "desk", 300), who="bob", why="trial", now=NOON)
+    assert (share(connection), share(connection, "desk")) == (10, 3)
+    with pytest.raises(UnknownWorkload):
+        steering.set_split_by_hand(connection, Split("ghosts", None, 0), who="bob", why="trial", now=NOON)
+
+
+def test_pausing_and_resuming_say_what_is_true(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    assert steering.pause(connection, "letters", now=NOON).startswith("letters is paused:")
+    assert steering.pause(connection, "letters", now=later(hours=1)).endswith("since 2026-11-24 12:00 UTC")
+    assert steering.resume(connection, "letters").startswith("letters is resumed")
+    assert steering.resume(connection, "letters") == "letters is not paused"
+    with pytest.raises(UnknownWorkload, match='no workload "ghosts"'):
+        steering.pause(connection, "ghosts", now=NOON)
+
+
+def answered(connection: Connection, *keys: str, at: datetime, wrong: bool = False, **fields: object) -> None:
+    """Items arrive, are routed by the split and, those of real-time, tried at `at`."""
+    admit(connection, *keys, now=NOON, **fields)
+    route(connection, now=NOON)
+    outcome = Outcome.INVALID if wrong else Outcome.VALID
+    save(connection, *(tried(each, outcome, at=at) for each in claim(connection, now=NOON)), now=at)
+
+
+def figures(connection: Connection, *gates: dict[str, object], now: datetime) -> Figures:
+    publish(connection, now=NOON)
+    seen = rollouts.open_of(connection, "letters") or begin(connection, playbook(step(100, *gates)))
+    return rollout_measures.take(connection, seen, now=now)
+
+
+def test_the_figures_are_those_of_split_items_under_the_step(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    workloads.set_split(connection, Split("letters", None, 5_000), who="ada", why="before", now=NOON)
+    workloads.set_split(connection, Split("letters", "own", 10_000), who="ada", why="before", now=NOON)
+    answered(connection, *(f"before{n}" for n in range(9)), at=later(seconds=1))
+    error_rate = {"measure": "error_rate", "max": 0.1, "at_least": 5}
+    figures(connection, error_rate, P95, now=NOON)
+    answered(connection, "a", "b", at=later(seconds=1))
+    answered(connection, "pinned", at=later(seconds=1), lane=Lane.REALTIME)
+    answered(connection, "urgent", at=later(seconds=1), urgent=True)
+    answered(connection, "own", at=later(seconds=1), consumer="own")
+    answered(connection, "ill", at=later(seconds=1), wrong=True)
+    taken = figures(connection, now=later(seconds=1))
+    errors, p95 = taken.measurements
+    assert taken.answered == 2
+    assert (errors.samples, errors.wrong) == (3, 1)
+    assert (p95.samples, p95.wrong, p95.value) == (2, 0, 1)
+
+
+def test_items_that_nobody_answers_make_the_lane_slow_and_not_quick(connection: Connection) -> None:
+    figures(connection, P95, now=NOON)
+    answered(connection, "quick", at=later(seconds=1))
+    admit(connection, "stuck1", "stuck2", now=NOON)
+    route(connection, now=NOON)
+    (young,) = figures(connection, now=later(seconds=1.5)).measurements
+    assert (young.samples, young.wrong) == (1, 0)
+    (old,) = figures(connection, now=later(seconds=30)).measurements
+    assert (old.samples, old.wrong) == (3, 2)
+
+
+def test_a_consumers_rollout_measures_that_consumers_items_alone(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection, playbook(step(100)), consumer="desk")
+    answered(connection, "theirs", at=later(seconds=1), consumer="desk")
+    admit(connection, "other", now=NOON)
+    route(connection, now=NOON)
+    assert rollout_measures.take(connection, begun, now=NOON).answered == 1
+    assert share(connection) == 0
+
+
+def test_missed_deadlines_and_agreement_are_measured(connection: Connection) -> None:
+    met = {"measure": "deadlines_met", "min": 0.5, "at_least": 1}
+    agreement = {"measure": "agreement", "min": 0.5, "at_least": 1}
+    publish(connection, now=NOON, mode="lambda", batch_expected_minutes=1)
+    begun = begin(connection, playbook(step(100, met, agreement)))
+    answered(connection, "in-time", at=later(hours=1), due_at=later(hours=9))
+    answered(connection, "late", at=later(hours=10), due_at=later(hours=9))
+    deadlines, agreed = rollout_measures.take(connection, begun, now=later(hours=10)).measurements
+    assert (deadlines.samples, deadlines.wrong, deadlines.value) == (2, 1, 0.5)
+    assert (agreed.samples, agreed.value) == (0, None)
+    owed = claim(connection, Lane.BATCH, now=later(hours=10))
+    other = {"category": "b"}
+    save(connection, tried(owed[0], output=other, at=later(hours=11)), tried(owed[1], at=later(hours=11)))
+    _, agreed = rollout_measures.take(connection, begun, now=later(hours=11)).measurements
+    assert (agreed.samples, agreed.wrong, agreed.value) == (2, 1, 0.5)
+
+
+def test_a_measurement_is_kept_when_its_verdict_changes_or_the_rollout_moves(connection: Connection) -> None:
+    begun_figures = figures(connection, {"measure": "error_rate", "max": 0.5, "at_least": 1}, now=NOON)
+    seen = rollouts.open_of(connection, "letters")
+    assert seen is not None
+    none = [judge(seen.now_at.gates[0], begun_figures.measurements[0])]
+    for _ in range(3):
+        rollout_moves.apply(connection, seen, Hold(Holds.GATHERING, "few"), none, now=NOON)
+    answered(connection, "a", at=later(seconds=1))
+    some = [judge(seen.now_at.gates[0], figures(connection, now=later(seconds=1)).measurements[0])]
+    rollout_moves.apply(connection, rollouts.find(connection, seen.id), Finish("well"), some, now=later(seconds=1))
+    kept = rows(connection, "rollout_measurement", "id")
+    assert [(each.samples, each.verdict) for each in kept] == [(0, "inconclusive"), (1, "passed")]
+
+
+def test_two_runs_that_decide_at_once_make_one_move(pool: Engine) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON)
+        begun = begin(connection)
+    made = []
+    for _ in range(2):
+        with pool.begin() as connection:
+            made.append(rollout_moves.apply(connection, begun, Advance("well"), [], now=NOON + timedelta(minutes=1)))
+    assert made == [True, False]

@@ -1,0 +1,47 @@
+"""The schema moves forward, once."""
+
+from sqlalchemy import Connection, Engine, text
+
+from lanes.store import schema
+from lanes.store.tables import metadata
+from tests.conftest import NOON
+from tests.examples import publish
+
+DEFINITION = text("""
+    select 'column', table_name || '.' || column_name, data_type || is_nullable || coalesce(column_default, '')
+      from information_schema.columns where table_schema = 'lanes'
+    union all select 'view', viewname, definition from pg_views where schemaname = 'lanes'
+    union all select 'index', indexname, indexdef from pg_indexes where schemaname = 'lanes'
+    union all select 'function', p.oid::regprocedure::text, pg_get_functiondef(p.oid)
+      from pg_proc p where pronamespace = 'lanes'::regnamespace
+    union all select 'constraint', conrelid::regclass || '.' || conname, pg_get_constraintdef(oid)
+      from pg_constraint where connamespace = 'lanes'::regnamespace
+     order by 1, 2
+""")
+
+
+def test_upgrading_twice_changes_nothing(pool: Engine, database_url: str) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON)
+        before = connection.execute(DEFINITION).all()
+    schema.upgrade(database_url)
+    schema.upgrade(database_url)
+    with pool.begin() as connection:
+        assert connection.execute(DEFINITION).all() == before
+        assert connection.execute(text("select count(*) from lanes.workload")).scalar_one() == 1
+
+
+def test_nothing_is_pending_at_the_newest_schema(connection: Connection) -> None:
+    assert schema.pending(connection) == []
+
+
+def test_every_migration_is_pending_on_an_empty_database(connection: Connection) -> None:
+    connection.execute(text("drop schema lanes cascade"))
+    pending = schema.pending(connection)
+    assert pending[0] == "0001"
+    assert pending == sorted(pending)
+
+
+def test_every_table_of_the_code_is_in_the_database(connection: Connection) -> None:
+    found = set(connection.execute(text("select tablename from pg_tables where schemaname = 'lanes'")).scalars())
+    assert {table.name for table in metadata.sorted_tables} <= found

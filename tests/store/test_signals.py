@@ -1,0 +1,137 @@
+"""Roles held by one process at a time, and commits that others hear of."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from lanes.store import items, outbox
+from lanes.store.database import Database, plain_url
+from lanes.store.signals import Role, RoleLock, holder_exists, listening
+from tests.conftest import NOON
+from tests.examples import admit, publish, route, submission
+
+HEARD_WITHIN_S = 10
+
+
+async def wanted(holder: RoleLock) -> None:
+    """Somebody waits for the role now."""
+    async with asyncio.timeout(HEARD_WITHIN_S):
+        while not await holder.wanted_by_another():
+            pass
+
+
+async def test_only_one_process_holds_a_role(pool: Engine, database_url: str) -> None:
+    async with RoleLock(database_url, Role.READER) as one, RoleLock(database_url, Role.READER) as two:
+        assert await one.try_take()
+        assert await one.try_take()  # still ours
+        assert not await two.try_take()
+        with pool.connect() as connection:
+            assert holder_exists(connection, Role.READER)
+
+
+async def test_roles_are_independent_of_each_other(pool: Engine, database_url: str) -> None:
+    async with RoleLock(database_url, Role.READER) as one, RoleLock(database_url, Role.KEEPER) as two:
+        assert await one.try_take()
+        assert await two.try_take()
+        with pool.connect() as connection:
+            assert not holder_exists(connection, Role.WATCHER)
+
+
+async def test_a_role_is_free_when_its_holder_is_gone(pool: Engine, database_url: str) -> None:
+    async with RoleLock(database_url, Role.READER) as one:
+        await one.try_take()
+    assert not one.held
+    async with RoleLock(database_url, Role.READER) as two:
+        assert await two.take_over(within_s=HEARD_WITHIN_S)
+    with pool.connect() as connection:
+        assert not holder_exists(connection, Role.READER)
+
+
+async def test_a_killed_holder_frees_its_role(pool: Engine, database_url: str) -> None:
+    async with RoleLock(database_url, Role.COLLECTOR) as one, RoleLock(database_url, Role.COLLECTOR) as two:
+        await one.try_take()
+        with pool.begin() as connection:
+            connection.execute(text("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"))
+        assert await two.take_over(within_s=HEARD_WITHIN_S)
+
+
+async def test_a_role_is_handed_over_to_the_one_who_waits_for_it(database_url: str) -> None:
+    async with RoleLock(database_url, Role.COLLECTOR) as next_one:
+        async with RoleLock(database_url, Role.COLLECTOR) as holder:
+            assert await holder.try_take()
+            assert not await holder.wanted_by_another()
+            taking = asyncio.create_task(next_one.take_over(within_s=HEARD_WITHIN_S))
+            await wanted(holder)
+        assert await taking
+        assert next_one.held
+
+
+@pytest.mark.parametrize("within_s", [0.001, 0.0001, 0])
+async def test_waiting_for_a_role_ends(database_url: str, within_s: float) -> None:
+    async with RoleLock(database_url, Role.WATCHER) as holder, RoleLock(database_url, Role.WATCHER) as other:
+        await holder.try_take()
+        async with asyncio.timeout(HEARD_WITHIN_S):
+            assert not await other.take_over(within_s=within_s)
+        assert not other.held
+
+
+async def test_roles_of_two_databases_do_not_meet(pool: Engine, database_url: str) -> None:
+    other = database_url.rsplit("/", 1)[0] + "/lanes"
+    async with RoleLock(database_url, Role.SUBMITTER) as here, RoleLock(other, Role.SUBMITTER) as there:
+        assert await here.try_take()
+        assert await there.try_take()
+
+
+def arrive(connection: Connection) -> None:
+    items.admit(connection, [submission("k")], door="client", now=NOON)
+
+
+def decide(connection: Connection) -> None:
+    admit(connection, "k", now=NOON)
+    route(connection, now=NOON)
+
+
+@pytest.mark.parametrize("something", [arrive, decide])
+async def test_a_commit_of_another_connection_is_heard(pool: Engine, database_url: str, something) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+    async with listening(database_url) as heard:
+        with pool.connect() as rolled_back:
+            something(rolled_back)
+            rolled_back.rollback()
+        assert not heard.is_set()
+        with pool.begin() as committed:
+            something(committed)
+        async with asyncio.timeout(HEARD_WITHIN_S):
+            await heard.wait()
+
+
+async def test_a_lost_connection_wakes_the_listener(pool: Engine, database_url: str) -> None:
+    async with listening(database_url) as heard:
+        with pool.begin() as connection:
+            connection.execute(text("select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen%'"))
+        async with asyncio.timeout(HEARD_WITHIN_S):
+            await heard.wait()
+
+
+async def test_what_an_asynchronous_caller_writes_is_committed_or_not_at_all(database_url: str) -> None:
+    def add(connection: Connection) -> None:
+        outbox.add(connection, "lanes.one", "r", {}, now=NOON)
+
+    def add_and_fail(connection: Connection) -> None:
+        add(connection)
+        raise RuntimeError("half way")
+
+    async with Database(database_url) as database:
+        await database.run(add)
+        with pytest.raises(RuntimeError, match="half way"):
+            await database.run(add_and_fail)
+        async with database.transaction() as run:
+            await run(add)
+            assert len(await run(outbox.take, 10)) == 2
+        assert (await database.now()).tzinfo is not None
+
+
+def test_an_address_is_told_to_psycopg_with_its_password() -> None:
+    assert plain_url("postgresql+psycopg://me:s%40cret@h:1/d") == "postgresql://me:s%40cret@h:1/d"

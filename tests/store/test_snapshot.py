@@ -1,0 +1,111 @@
+"""The figures behind the report, read from the tables."""
+
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import Connection
+
+from lanes.snapshot import Snapshot
+from lanes.store import batches, items, snapshot
+from lanes.words import Lane, Outcome
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route, submission
+from tests.store.tries import A, B, claim, row, rows, save, submit, tried
+
+
+def test_a_snapshot_of_an_empty_database_is_empty(connection: Connection) -> None:
+    assert snapshot.take(connection, since=NOON, now=NOON) == Snapshot(taken_at=NOON, since=NOON)
+
+
+def test_a_snapshot_of_items_that_only_arrived_has_no_answers(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "a", now=NOON)
+    seen = snapshot.take(connection, since=NOON, now=NOON)
+    assert [(each.state, each.items) for each in seen.states] == [("received", 1)]
+    assert (seen.lanes, seen.costs, seen.minutes) == ([], [], [])
+    route(connection, now=NOON)
+    (lane,) = snapshot.take(connection, since=NOON, now=NOON).lanes
+    assert (lane.items, lane.answered, lane.p50_s, lane.attempts, lane.usd_per_1000) == (1, 0, None, 0, None)
+
+
+@pytest.fixture
+def lived_in(connection: Connection) -> Connection:
+    """A Lambda workload with one item of every fate, answered 1, 2, 3 ... seconds after noon."""
+    letters = publish(connection, now=NOON, mode="lambda", max_failures=1)
+    admit(connection, "old", now=later(days=-1), lane=Lane.REALTIME)
+    admit(connection, "agreed", "corrected", "open", "confirmed", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    for seconds, work in enumerate(claim(connection)):
+        save(connection, tried(work, at=later(seconds=seconds)), now=later(seconds=seconds))
+    batch_id, works = submit(connection, letters, now=later(minutes=1))
+    for work in works:
+        if work.key == "open":
+            continue
+        outcome = Outcome.INVALID if work.key == "confirmed" else Outcome.VALID
+        saved = save(
+            connection, tried(work, outcome, B if work.key == "corrected" else A, at=later(minutes=30)),
+            now=later(minutes=30), batch_id=batch_id,
+        )  # fmt: skip
+        batches.count(connection, batch_id, saved.outcomes)
+    admit(connection, "poisoned", "lost", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    for work in claim(connection, now=later(minutes=31)):
+        lost = Outcome.UNKNOWN if work.key == "lost" else Outcome.POISON
+        save(connection, tried(work, lost, at=later(minutes=31), bound_usd=Decimal("0.01")), now=later(minutes=31))
+    items.admit(connection, [submission("g", "ghosts")], door="client", now=NOON)
+    items.label(connection, "letters", {"corrected": B}, source="ada")
+    return connection
+
+
+def test_a_snapshot_counts_each_fate_within_its_period(lived_in: Connection) -> None:
+    seen = snapshot.take(lived_in, since=NOON, now=later(hours=1))
+    assert {each.state: each.items for each in seen.states} == {"settled": 3, "answered": 1, "failed": 1, "routed": 1}
+    assert [(each.lane, each.reason, each.items) for each in seen.routes] == [("realtime", "pinned", 7)]
+    assert [(each.compared, each.corrected, each.agreement) for each in seen.agreement] == [(3, 1, pytest.approx(2 / 3))]
+    assert {each.key: each.reason.split(":")[0] for each in seen.failures} == {
+        "poisoned": "poison", "confirmed": "invalid",
+    }  # fmt: skip
+    assert [(each.workload, each.reason, each.inputs) for each in seen.refusals] == [("ghosts", "unknown_workload", 1)]
+    assert seen.workloads == ["letters"]
+    assert {(each.lane, each.share) for each in seen.accuracy} == {("realtime", 0), ("batch", 1)}
+
+
+def test_a_snapshot_measures_both_lanes(lived_in: Connection) -> None:
+    lanes = {each.lane: each for each in snapshot.take(lived_in, since=NOON, now=later(hours=1)).lanes}
+    realtime, batch = lanes[Lane.REALTIME], lanes[Lane.BATCH]
+    assert (realtime.items, realtime.answered, realtime.attempts, realtime.failed_attempts) == (6, 4, 6, 2)
+    assert (realtime.p50_s, realtime.failure_share) == (2.5, pytest.approx(1 / 3))
+    assert (batch.items, batch.answered, batch.attempts, batch.failed_attempts) == (0, 2, 3, 1)
+    assert batch.p50_s == 1_800
+    assert realtime.per_minute == pytest.approx(4 * 60 / 3)
+
+
+def test_a_snapshot_costs_what_was_billed_for_the_items_of_its_period(lived_in: Connection) -> None:
+    seen = snapshot.take(lived_in, since=NOON, now=later(hours=1))
+    (costs,) = seen.costs
+    billed = sum(
+        (each.cost_usd for each in rows(lived_in, "attempt_log") if each.key != "old"), Decimal(0)
+    )
+    assert costs.actual_usd == seen.actual_usd == billed.quantize(Decimal("0.000001"))
+    assert costs.unknown_usd == Decimal("0.02")
+    assert 0 < costs.all_batch_usd < costs.all_realtime_usd
+    assert sum(each.cost_usd for each in seen.lanes) == billed
+
+
+def test_a_snapshot_lists_open_batches_however_old(lived_in: Connection) -> None:
+    batch_id = row(lived_in, "batch_status").batch_id
+    (listed,) = snapshot.take(lived_in, since=later(days=1), now=later(days=2)).batches
+    assert (listed.batch_id, listed.state, listed.items, listed.succeeded, listed.invalid) == (
+        batch_id, "submitted", 5, 3, 1,
+    )  # fmt: skip
+    batches.ended(lived_in, batch_id, at=later(hours=1), now=later(hours=1))
+    batches.collected(lived_in, batch_id, now=later(hours=1))
+    assert snapshot.take(lived_in, since=later(days=1), now=later(days=2)).batches == []
+    assert len(snapshot.take(lived_in, since=NOON, now=later(days=2)).batches) == 1
+
+
+def test_a_snapshot_has_a_point_for_each_minute_of_each_lane(lived_in: Connection) -> None:
+    minutes = snapshot.take(lived_in, since=NOON, now=later(hours=1)).minutes
+    assert [(each.lane, each.minute, each.items) for each in minutes] == [
+        ("realtime", NOON, 5), ("batch", later(minutes=30), 3),
+    ]  # fmt: skip

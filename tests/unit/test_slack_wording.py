@@ -1,0 +1,93 @@
+"""What Slack is told, and when a message is worth an edit."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.incident import TERMS, Incident, IncidentState, Promise, Severity
+from lanes.slack.moves import Move, Post, next_move, rest
+from lanes.slack.wording import escaped, message, trial
+from tests.conftest import NOON, later
+from tests.slack_standin import invalid
+
+UI = "http://prefect.example"
+OPEN = Incident(
+    7, "0199-uid", Promise.BATCH_SLOW, "tickets", "batch 41", Severity.WARNING, IncidentState.OPEN, 180, 120, "minutes",
+    "Batch 41 has been open for 3.0 h; 2.0 h were promised.", NOON, NOON, None,
+)  # fmt: skip
+OVER = replace(OPEN, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="Batch 41 came home.")
+TOLD = Post(OPEN, "C1", "1.2", IncidentState.OPEN, Severity.WARNING, 180, NOON)
+
+
+def test_an_open_incident_says_what_where_how_much_since_when_and_what_to_do() -> None:
+    said = json.dumps(message(OPEN, ui_url=UI).blocks, ensure_ascii=False)
+    figures = ("Batch runs too long: tickets", "batch 41", "3.0 h (limit 2.0 h)", "2026-11-24 12:00 UTC")
+    for part in (*figures, "What to do", f"{UI}/v2/runs?tags=batch", "incident 7"):
+        assert part in said
+
+
+def test_a_resolved_incident_says_so_first_and_how_long_it_lasted() -> None:
+    said = message(OVER, ui_url=UI)
+    assert said.text.startswith(":white_check_mark: Resolved: Batch runs too long: tickets")
+    assert "60 min" in json.dumps(said.blocks)
+    assert "What to do" not in json.dumps(said.blocks)
+
+
+def test_the_metadata_carries_the_incidents_id() -> None:
+    payload = message(OPEN, ui_url=UI).metadata["event_payload"]
+    assert (payload["incident_id"], payload["uid"]) == (7, "0199-uid")
+
+
+@pytest.mark.parametrize("promise", Promise)
+def test_every_promise_has_a_message_that_slack_takes(promise: Promise) -> None:
+    for incident in (OPEN, OVER):
+        assert invalid(message(replace(incident, promise=promise), ui_url=UI).blocks) is None
+    assert invalid(trial(NOON, ui_url=UI).blocks) is None
+
+
+@given(st.text(max_size=300), st.text(max_size=2000))
+def test_nothing_from_outside_can_mention_link_or_break_the_message(workload: str, sentence: str) -> None:
+    said = message(replace(OPEN, workload=workload, subject=workload, sentence=sentence), ui_url=UI)
+    assert invalid(said.blocks) is None
+    assert "<" not in escaped(sentence)
+    assert ">" not in escaped(sentence)
+    assert said.text.count("<") == 0
+
+
+def test_an_untold_incident_is_posted_and_a_told_one_left_alone() -> None:
+    assert next_move(Post(OPEN), edits=True, now=NOON) is Move.POST
+    assert next_move(Post(OVER), edits=True, now=NOON) is Move.POST
+    assert next_move(TOLD, edits=True, now=later(hours=9)) is Move.NOTHING
+
+
+def test_the_end_is_an_edit_with_a_bot_and_a_second_message_with_a_webhook() -> None:
+    ended = replace(TOLD, incident=OVER)
+    assert next_move(ended, edits=True, now=NOON) is Move.EDIT
+    assert next_move(replace(ended, ts=None), edits=False, now=NOON) is Move.POST
+    assert next_move(replace(ended, posted_state=IncidentState.RESOLVED), edits=True, now=NOON) is Move.NOTHING
+
+
+def test_a_message_is_edited_at_once_when_it_gets_worse_and_rarely_for_a_figure_alone() -> None:
+    worse = replace(TOLD, incident=replace(OPEN, severity=Severity.CRITICAL))
+    moved = replace(TOLD, incident=replace(OPEN, value=230))
+    assert next_move(worse, edits=True, now=NOON) is Move.EDIT
+    assert next_move(moved, edits=True, now=later(minutes=4)) is Move.NOTHING
+    assert next_move(moved, edits=True, now=later(minutes=5)) is Move.EDIT
+    assert next_move(worse, edits=False, now=NOON) is Move.NOTHING
+
+
+def test_failed_tries_rest_longer_and_longer_but_never_more_than_ten_minutes_unless_slack_asks() -> None:
+    rests = [rest(n).total_seconds() for n in range(1, 12)]
+    assert rests[:3] == [5, 10, 20]
+    assert rests[-1] == 600
+    assert rest(1, retry_after_s=90) == timedelta(seconds=90)
+
+
+def test_every_title_fits_a_header_with_the_longest_workload_name() -> None:
+    for promise in TERMS:
+        incident = replace(OVER, promise=promise, workload="&" * 63)
+        assert len(message(incident, ui_url=UI).blocks[0]["text"]["text"]) <= 150
