@@ -2,11 +2,12 @@
 
 from typing import Literal
 
-from prefect import flow
+from prefect import State, flow
 from pydantic import BaseModel, Field
 
 from tasks.act import Act, Deed, do
 from tasks.connections import database
+from tasks.refusal import REFUSALS, refused
 from tasks.signed import Line, SignedLine
 
 
@@ -30,10 +31,11 @@ class Action(BaseModel):
 
 
 @flow(name="act", flow_run_name="{action.deed} {action.workload}", persist_result=False)
-async def act(action: Action) -> str:
-    """It is done; what is true now."""
-    async with database() as db:
-        wanted = Act(
-            Deed(action.deed), action.workload, action.percent, action.consumer or None, action.who, action.why
-        )
-        return await do(db, wanted)
+async def act(action: Action) -> str | State[str]:
+    """It is done; what is true now. What cannot be done ends the run as refused, with the reason."""
+    wanted = Act(Deed(action.deed), action.workload, action.percent, action.consumer or None, action.who, action.why)
+    try:
+        async with database() as db:
+            return await do(db, wanted)
+    except REFUSALS as reason:
+        return refused(reason)

@@ -15,12 +15,11 @@ from tasks.sweep import Sweeper
 async def collect() -> int:
     """Batches were brought home until the next run took over; the number of items."""
     total = 0
-    async with connections() as at:
-        async with Standing(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as standing:
-            published = await publish_workloads(at.db)
-            sweeper = Sweeper(at)
-            async for _ in standing.ticks():
-                total += await collect_ready(at)
-                await sweeper.sweep(published.versions)
+    async with connections() as at, Standing(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as standing:
+        await publish_workloads(at.db)
+        sweeper = Sweeper(at)
+        async for _ in standing.ticks():
+            total += await collect_ready(at)
+            await sweeper.sweep()
     get_run_logger().info("%d items brought home by this run", total)
     return total

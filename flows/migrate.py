@@ -3,14 +3,15 @@
 from typing import Literal, Self
 from uuid import UUID
 
-from prefect import flow
+from prefect import State, flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import BaseModel, Field, model_validator
 
 from tasks.approval import ask
 from tasks.connections import database
-from tasks.migrate import Wanted, leading
+from tasks.migrate import Wanted, leading, name_run
+from tasks.refusal import REFUSALS, refused
 from tasks.signed import Line
 
 
@@ -48,15 +49,23 @@ class Order(BaseModel):
 
 
 @flow(name="migrate", flow_run_name="migrate {order.workload}", persist_result=False)
-async def migrate(order: Order = Order()) -> str:  # noqa: B008
-    """The rollout was led until it ended, or until a person has to approve; where it stands."""
-    async with database() as db, leading(db, order.wanted(), UUID(flow_run.get_id())) as lead:
-        if lead is None:
-            return "there is no rollout for this run to lead"
-        while await lead.moves():
-            if lead.asks:
-                await lead.hear(await ask(lead.rollout, await lead.question()))
-            else:
-                await lead.wait()
-        get_run_logger().info("%s", lead.headline())
-        return lead.headline()
+async def migrate(order: Order = Order()) -> str | State[str]:  # noqa: B008
+    """The rollout was led until it ended, or until a person has to approve; where it stands.
+
+    One that cannot start ends the run as refused, with the reason.
+    """
+    run_id = UUID(flow_run.get_id())
+    try:
+        async with database() as db, leading(db, order.wanted(), run_id) as lead:
+            if lead is None:
+                return "there is no rollout for this run to lead"
+            await name_run(run_id, lead.rollout)
+            while await lead.moves():
+                if lead.asks:
+                    await lead.hear(await ask(lead.rollout, await lead.question()))
+                else:
+                    await lead.wait()
+            get_run_logger().info("%s", lead.headline())
+            return lead.headline()
+    except REFUSALS as reason:
+        return refused(reason)

@@ -10,7 +10,7 @@ from lanes.workload import Version
 
 
 @dataclass
-class Window:
+class Gathering:
     """The items of one version that wait together. The clock starts with the first of them."""
 
     opened_at: datetime
@@ -30,7 +30,7 @@ class Buffer:
     """The windows of all versions. What failed before, and what has no window, leaves at once."""
 
     def __init__(self) -> None:
-        self._open: dict[int, Window] = {}
+        self._open: dict[int, Gathering] = {}
 
     def add(self, claimed: Iterable[Claimed], versions: Mapping[int, Version], now: datetime) -> list[Claimed]:
         """The items wait, each in its version's window; those that wait for nothing are returned."""
@@ -39,7 +39,7 @@ class Buffer:
             if each.failures > 0 or versions[each.version_id].spec.buffer_s == 0:
                 at_once.append(each)
                 continue
-            self._open.setdefault(each.version_id, Window(now)).items.append(each)
+            self._open.setdefault(each.version_id, Gathering(now)).items.append(each)
         return at_once
 
     def take(self, versions: Mapping[int, Version], now: datetime) -> list[Claimed]:

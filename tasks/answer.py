@@ -9,8 +9,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lanes.claims import Claimed
-from lanes.packing import packs
 from lanes.pace import Pace
+from lanes.packing import packs
 from lanes.provider.answering import Answered, answer
 from lanes.provider.errors import FREEZES, Action
 from lanes.store import outcomes, work

@@ -4,7 +4,7 @@ from contextlib import suppress
 from uuid import UUID
 
 from prefect import get_client
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, Pause
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
@@ -32,16 +32,18 @@ async def ask(rollout: Rollout, question: str) -> Approval | None:
     On the first call the run is suspended and its process ends. Once resumed, the run begins anew and this call,
     under the same number of the question, returns the answer.
     """
-    get_run_logger().info(
-        "%s waits for approval at %g %%: open this run in the UI, choose Resume in the menu with the three dots, and "
-        "fill the form in. Figures: /v2/artifacts/key/lanes-rollout-%s",
-        rollout.workload, rollout.now_at.percent, rollout.workload,
-    )  # fmt: skip
     form = RolloutApproval.with_initial_data(description=question)
     try:
         given = await suspend_flow_run(  # pyright: ignore[reportGeneralTypeIssues]
             wait_for_input=form, timeout=None, key=f"rollout-{rollout.id}-question-{rollout.asked}"
         )
+    except Pause:
+        get_run_logger().info(
+            "%s waits for approval at %g %%: open this run in the UI, choose Resume in the menu with the three dots, "
+            "and fill the form in. Figures: /v2/artifacts/key/lanes-rollout-%s",
+            rollout.workload, rollout.now_at.percent, rollout.workload,
+        )  # fmt: skip
+        raise
     except ValidationError as error:
         get_run_logger().error("the answer is no answer and counts as none: %s", error)
         return None

@@ -98,8 +98,7 @@ class Drain:
 
     async def chores(self) -> None:
         """Events out are published; every few seconds blocks are published, lost claims rescued, more drains called."""
-        with suppress(Exception):  # Prefect is away: the events wait in the outbox
-            await publish_events(self._at.db)
+        await publish_events(self._at.db)
         now = await self._at.db.now()
         if now < self._chores_at:
             return
@@ -129,8 +128,7 @@ class Drain:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
         await asyncio.gather(*self._running, return_exceptions=True)
-        with suppress(Exception):
-            await publish_events(self._at.db)
+        await publish_events(self._at.db)
 
     async def _publish_blocks(self) -> None:
         with suppress(Exception):  # Prefect is away: versions stay as they are

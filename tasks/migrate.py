@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from prefect import task
+from prefect import get_client, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.deployments import arun_deployment
@@ -222,3 +222,10 @@ async def _waits_for_a_person(rollout: Rollout) -> bool:
     """Whether its run is suspended, or was resumed and is about to start."""
     waits = rollout.state is RolloutState.WAITING_APPROVAL
     return waits and rollout.flow_run_id is not None and await is_asking(rollout.flow_run_id)
+
+
+async def name_run(run_id: UUID, rollout: Rollout) -> None:
+    """The run is called after the workload whose rollout it leads, also when it took it over."""
+    with suppress(Exception):  # Prefect is away: a name is not worth a rollout
+        async with get_client() as client:
+            await client.update_flow_run(run_id, name=f"migrate {rollout.workload}")

@@ -1,7 +1,10 @@
 """Publishes events out: many in one request, and none is dropped before Prefect took it."""
 
+import httpx
 from prefect import get_client
 from prefect.events import Event, Resource
+from prefect.exceptions import PrefectException
+from prefect.logging import get_run_logger
 
 from lanes.store import outbox
 from lanes.store.database import Database
@@ -10,7 +13,15 @@ MOST = 200  # events in one request
 
 
 async def publish_events(db: Database) -> int:
-    """Every event that waited is with Prefect; their number. An outage raises and keeps them."""
+    """Every event that waited is with Prefect; their number. An outage of Prefect keeps them for the next time."""
+    try:
+        return await _publish(db)
+    except (httpx.HTTPError, PrefectException) as outage:
+        get_run_logger().warning("events wait in the outbox: Prefect does not take them (%s)", outage)
+        return 0
+
+
+async def _publish(db: Database) -> int:
     total = 0
     while True:
         async with db.transaction() as run:

@@ -11,7 +11,6 @@ from lanes.store.deadlines import pressing
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.warmth import THROTTLE
 from lanes.words import Lane
-from lanes.workload import Version
 from tasks.connections import Connections
 from tasks.outgoing import publish_events
 from tasks.reconcile import reconcile_unresolved
@@ -29,7 +28,7 @@ class Sweeper:
         self._at = at
         self._called_at: datetime | None = None
 
-    async def sweep(self, versions: dict[str, Version]) -> None:
+    async def sweep(self) -> None:
         """Everything that waits has somebody who will come for it."""
         now = await self._at.db.now()
         await self._at.db.run(outcomes.save, await self._at.db.run(work.abandoned, now=now), now=now)
@@ -39,7 +38,7 @@ class Sweeper:
         for complete in await self._at.db.run(replays.finish, now=now):
             with suppress(Exception):  # Prefect is away: `lanes diff` shows the same
                 await write_diff(self._at.db, complete)
-        for workload in await self._at.db.run(pressing, versions, now=now):
+        for workload in await self._at.db.run(pressing, now=now):
             await _submit_early(workload, now)
         await publish_events(self._at.db)
 

@@ -1,19 +1,20 @@
 """Batch work whose due time would pass if it waited for the off-peak window."""
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import Connection, func, select
 
 from lanes.store.tables import item, work
 from lanes.store.work import claimable
+from lanes.store.workloads import in_force
 from lanes.window import Window, expected_turnaround
 from lanes.words import Lane
 from lanes.workload import Version
 
 
-def pressing(connection: Connection, versions: Mapping[str, Version], *, now: datetime) -> list[str]:
+def pressing(connection: Connection, *, now: datetime) -> list[str]:
     """The workloads whose earliest due batch work must be submitted now rather than off-peak."""
+    versions = in_force(connection)
     rows = connection.execute(
         select(work.c.workload, func.min(item.c.due_at).label("due_at"))
         .join(item, item.c.id == work.c.item_id)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
@@ -167,7 +168,7 @@ def _book(
             "model": said.model, "batch_id": batch_id, "items": sharers[said.message_id],
             "input_tokens": said.usage.input, "output_tokens": said.usage.output,
             "cache_read_tokens": said.usage.cache_read, "cache_write_tokens": said.usage.cache_write,
-            "cost_usd": _usd(said, row.lane, each.ended_at), "price_version": price_version(), "billed_at": each.ended_at,
+            "cost_usd": _usd(said, row, each.ended_at), "price_version": price_version(), "billed_at": each.ended_at,
         }  # fmt: skip
     if not booked:
         return set()
@@ -177,8 +178,12 @@ def _book(
     return set(added.scalars())
 
 
-def _usd(said: Response, lane: Lane, at: datetime) -> Any:
-    return cost(said.usage, model=said.model, lane=lane, at=at)
+def _usd(said: Response, row: _Row, at: datetime) -> Decimal:
+    """What the response cost: by the model it names, or else by the one we asked, whose price is known."""
+    try:
+        return cost(said.usage, model=said.model, lane=row.lane, at=at)
+    except LookupError:
+        return cost(said.usage, model=row.model, lane=row.lane, at=at)
 
 
 def _parts(attempts: Sequence[Attempt], rows: dict[int, _Row], now: datetime) -> list[_Part]:
@@ -192,7 +197,7 @@ def _parts(attempts: Sequence[Attempt], rows: dict[int, _Row], now: datetime) ->
         first = attempts[indexes[0]]
         assert first.response is not None
         usage, even = first.response.usage, [1] * len(indexes)
-        dollars = _usd(first.response, rows[first.claim.work_id].lane, first.ended_at)
+        dollars = _usd(first.response, rows[first.claim.work_id], first.ended_at)
         split = zip(
             indexes, allocate(usage.input, even), allocate(usage.output, even), allocate(usage.cache_read, even),
             allocate(usage.cache_write, even), allocate_usd(dollars, even), strict=True,

@@ -83,7 +83,8 @@ class RoleLock:
     async def take_over(self, *, within_s: float) -> bool:
         """Whether the role is ours after waiting for its holder to hand over."""
         assert self._connection is not None
-        await self._connection.execute(f"set lock_timeout = '{max(1, round(within_s * 1000))}ms'")
+        timeout = f"{max(1, round(within_s * 1000))}ms"
+        await self._connection.execute("select set_config('lock_timeout', %s, false)", (timeout,))
         try:
             await self._connection.execute("select pg_advisory_lock(%s, %s)", (CLASS, int(self._role)))
             self.held = True

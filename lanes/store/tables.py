@@ -604,7 +604,7 @@ class RolloutMeasurementColumns(TypedColumns):
     rollout_id: Named[int] = Column(BigInteger, ForeignKey(rollout.c.id))
     step: Named[int] = Column(Integer, comment="From 0")
     measure: Named[str] = Column(Text)
-    value: Named[float | None] = Column(Double, comment="A share from 0 to 1, or seconds; null = no number")
+    value: Named[float | None] = Column(Double(), comment="A share from 0 to 1, or seconds; null = no number")
     samples: Named[int] = Column(Integer)
     wrong: Named[int] = Column(Integer, comment="Samples on the wrong side of the limit")
     verdict: Named[str] = Column(Text, comment="passed, failed, inconclusive or error")

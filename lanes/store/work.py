@@ -5,8 +5,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ARRAY, ColumnElement, Connection, Integer, Select, Text, and_, bindparam, case, column, exists, func, literal
-from sqlalchemy import or_, select, true, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Text,
+    and_,
+    bindparam,
+    case,
+    column,
+    exists,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
 
 from lanes.claims import Claim, Claimed
 from lanes.cost import upper_bound
@@ -15,7 +32,6 @@ from lanes.shares import Standing, divide
 from lanes.store.tables import item, version, work, workload
 from lanes.store.workloads import versions
 from lanes.words import Lane, Outcome, Purpose, WorkState
-
 
 
 def claimable(lane: Lane, now: datetime) -> ColumnElement[bool]:
@@ -74,7 +90,8 @@ def claim(
         .values(
             state=WorkState.CLAIMED, claimed_by=worker, lease_until=now + lease, claim_no=work.c.claim_no + 1
         )
-        .returning(work.c.id, work.c.claim_no, work.c.item_id, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at)
+        .returning(work.c.id, work.c.claim_no, work.c.item_id, work.c.version_id, work.c.purpose, work.c.failures,
+                   work.c.rank_at)  # fmt: skip
         .cte("taken")
     )
     rows = connection.execute(

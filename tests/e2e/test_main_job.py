@@ -107,12 +107,12 @@ def test_the_same_key_is_idempotent_with_the_same_content_and_refused_with_anoth
         what="the refusal",
     )
     assert stand.value("select count(*) from lanes.item where key = :k", k=key) == 1
-    outcomes = until(
-        lambda: (found := [e["payload"]["outcome"] for e in stand.events("lanes.item.accepted")
-                           if e["payload"]["key"] == key]) and len(found) == 2 and found,
-        what="two acknowledgements",
-    )
-    assert sorted(outcomes) == ["accepted", "duplicate"]
+    def outcomes() -> list[str]:
+        told = stand.events("lanes.item.accepted")
+        return sorted(each["payload"]["outcome"] for each in told if each["payload"]["key"] == key)
+
+    until(lambda: len(outcomes()) == 2, what="two acknowledgements")
+    assert outcomes() == ["accepted", "duplicate"]
 
 
 def test_an_overdue_item_goes_to_realtime(stand: RunningStand) -> None:

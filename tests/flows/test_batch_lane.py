@@ -57,7 +57,10 @@ async def test_collecting_a_batch_twice_changes_nothing(at: Connections, endpoin
     await submit(at)
     (batch,) = await at.db.run(batches.open_batches)
     await collect_all(at, endpoint)
-    everything = "select (select count(*) from lanes.attempt), (select count(*) from lanes.result), (select sum(cost_usd) from lanes.spend)"
+    everything = (
+        "select (select count(*) from lanes.attempt), (select count(*) from lanes.result),"
+        " (select sum(cost_usd) from lanes.spend)"
+    )
     before = await sender.rows(everything)
     await collect.collect_batch.fn(at, batch)
     assert await sender.rows(everything) == before
@@ -179,7 +182,10 @@ async def test_packs_of_a_batch_are_divided_exactly_and_a_wrong_id_is_retried_al
     sums = "select (select sum(cost_usd) from lanes.attempt_log), (select sum(cost_usd) from lanes.spend)"
     ((parts, whole),) = await sender.rows(sums)
     assert parts == whole
-    tokens = "select (select sum(input_tokens + output_tokens) from lanes.attempt_log), (select sum(input_tokens + output_tokens) from lanes.spend)"
+    tokens = (
+        "select (select sum(input_tokens + output_tokens) from lanes.attempt_log),"
+        " (select sum(input_tokens + output_tokens) from lanes.spend)"
+    )
     ((part_tokens, whole_tokens),) = await sender.rows(tokens)
     assert part_tokens == whole_tokens
 

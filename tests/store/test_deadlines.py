@@ -23,14 +23,14 @@ from tests.examples import admit, publish, route
 def test_only_work_that_the_window_would_miss_presses(
     connection: Connection, due_at: datetime | None, expected: list[str]
 ) -> None:
-    letters = publish(connection, now=NOON)
+    publish(connection, now=NOON)
     admit(connection, "k", now=NOON, lane=Lane.BATCH, due_at=due_at)
     route(connection, now=NOON)
-    assert pressing(connection, {"letters": letters}, now=NOON) == expected
+    assert pressing(connection, now=NOON) == expected
 
 
 def test_nothing_presses_while_the_window_is_open(connection: Connection) -> None:
-    letters = publish(connection, now=NOON)
+    publish(connection, now=NOON)
     admit(connection, "k", now=NOON, lane=Lane.BATCH, due_at=later(hours=10, minutes=30))
     route(connection, now=NOON)
-    assert pressing(connection, {"letters": letters}, now=later(hours=10)) == []
+    assert pressing(connection, now=later(hours=10)) == []

@@ -23,7 +23,8 @@ def test_a_breach_opens_one_incident_and_a_new_figure_opens_no_other(connection:
     again = incidents.record(connection, [replace(BREACH, value=9, sentence="It is slower.")], now=later(minutes=1))
     assert (len(first.opened), again.opened) == (1, [])
     log = row(connection, "incident_log")
-    assert (log.incident_id, log.promise, log.workload, log.severity) == (first.opened[0], "realtime_slow", "letters", "warning")
+    seen = (log.incident_id, log.promise, log.workload, log.severity)
+    assert seen == (first.opened[0], "realtime_slow", "letters", "warning")
     assert (log.state, log.value, log.limit_value, log.opened_at, log.resolved_at) == ("open", 9, 5, NOON, None)
     (told,) = events(connection, incidents.OPENED)
     assert told.resource == "lanes.workload.letters"

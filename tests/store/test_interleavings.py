@@ -26,7 +26,7 @@ from lanes.store.batches import Kind
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
-from tests.store.tries import A, B, LEASE, claim, intent, rows, said, tried
+from tests.store.tries import LEASE, A, B, claim, intent, rows, said, tried
 
 WORKLOADS = {"plain": "plain", "corrected": "lambda"}
 OUTCOMES = st.sampled_from([Outcome.VALID] * 4 + [Outcome.INVALID, Outcome.ERRORED, Outcome.POISON])
@@ -219,6 +219,6 @@ def test_any_interleaving_loses_nothing_answers_nothing_twice_and_bills_everythi
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=20, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
         ),
     )

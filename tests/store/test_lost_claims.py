@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from lanes.cost import upper_bound
 from lanes.prices import Usage, cost
 from lanes.store import outcomes, work
-from lanes.words import Lane, Mode, Outcome
+from lanes.words import Lane, Mode
 from tests.conftest import NOON, later
 from tests.examples import publish
 from tests.store.tries import A, B, claim, claimed_item, events, row, rows, save, tried

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.item import Amendment
@@ -151,9 +151,7 @@ def test_the_answers_of_a_replay_lie_over_the_live_ones_and_move_no_item(
     settle(connection, *KEYS)
     before, told = shown(connection), len(events(connection, "lanes.item.answered"))
     replayed(connection, letters)
-    assert shown(connection) == [
-        each if len(each) == 5 else each for each in before
-    ]
+    assert shown(connection) == before
     overlay = rows(connection, "result", generation=1)
     assert {(each.standing, each.output["category"]) for each in overlay} == {("authoritative", "b")}
     assert len(events(connection, "lanes.item.answered")) == told
@@ -301,7 +299,7 @@ def test_promotions_are_taken_back_in_the_reverse_order(connection: Connection, 
     settle(connection, *KEYS)
     replayed(connection, letters)
     promotions.promote(connection, "letters", now=later(hours=1))
-    replayed(connection, letters, dict.fromkeys(KEYS, {"category": "a", "note": "2"}))
+    replayed(connection, letters, {key: {"category": "a", "note": "2"} for key in KEYS})
     promotions.promote(connection, "letters", now=later(hours=2))
     with pytest.raises(ActionRefused, match="generation 2 was promoted after"):
         promotions.demote(connection, "letters", 1, now=AT)
@@ -344,9 +342,10 @@ OPERATIONS = st.lists(st.sampled_from(["read", "batch", "amend", "live", "cancel
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(OPERATIONS)
-def test_whatever_happens_a_replay_that_is_not_promoted_is_never_shown(pool: Engine, operations: list[str]) -> None:
-    with pool.connect() as connection:
-        letters = publish(connection, now=NOON)
+def test_whatever_happens_a_replay_that_is_not_promoted_is_never_shown(
+    connection: Connection, letters: Version, operations: list[str]
+) -> None:
+    with connection.begin_nested() as everything:
         settle(connection, *KEYS)
         of, at = begin(connection), AT
         for number, operation in enumerate(operations):
@@ -355,7 +354,7 @@ def test_whatever_happens_a_replay_that_is_not_promoted_is_never_shown(pool: Eng
             current = rows(connection, "current_results")
             assert {each.generation for each in current} == {0}
             assert len(current) >= len(KEYS)
-        connection.rollback()
+        everything.rollback()
 
 
 def _step(connection: Connection, letters: Version, of: Generation, operation: str, number: int, at: Any) -> None:
@@ -363,8 +362,9 @@ def _step(connection: Connection, letters: Version, of: Generation, operation: s
         case "read":
             replays.read_some(connection, of.id, limit=2, now=at)
         case "batch":
-            _, waiting = submit(connection, letters, now=at)
-            save(connection, *(tried(each, output=B) for each in waiting), now=at)
+            if any(each.lane == "batch" and each.state == "ready" for each in rows(connection, "work")):
+                _, waiting = submit(connection, letters, now=at)
+                save(connection, *(tried(each, output=B) for each in waiting), now=at)
         case "live":
             save(connection, *(tried(each, output=B) for each in claim(connection, now=at)), now=at)
         case "amend":

@@ -1,6 +1,7 @@
 """Rollouts in the database: one open per workload, every move with its split, log and event, and what is measured."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, insert
@@ -185,7 +186,7 @@ def test_pausing_and_resuming_say_what_is_true(connection: Connection) -> None:
         steering.pause(connection, "ghosts", now=NOON)
 
 
-def answered(connection: Connection, *keys: str, at: datetime, wrong: bool = False, **fields: object) -> None:
+def answered(connection: Connection, *keys: str, at: datetime, wrong: bool = False, **fields: Any) -> None:
     """Items arrive, are routed by the split and, those of real-time, tried at `at`."""
     admit(connection, *keys, now=NOON, **fields)
     route(connection, now=NOON)

@@ -34,7 +34,7 @@ def judged(promise: Promise, seen: Seen, *, now: Any = NOON, subject: str = "", 
 
 
 def batch(state: BatchState = BatchState.SUBMITTED, *, id: int = 1, hours: float = 3, **counts: Any) -> BatchSeen:
-    counted = {"items": 100, "succeeded": 0, "invalid": 0, "failed": 0} | counts
+    counted: Any = {"items": 100, "succeeded": 0, "invalid": 0, "failed": 0} | counts
     return BatchSeen(id, "letters", state, begun_at=NOON - hours * HOUR, **counted)
 
 

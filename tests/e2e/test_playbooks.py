@@ -1,0 +1,189 @@
+"""A playbook on live traffic: steps, a crash, an approval through Prefect's API, and a failure that takes it back."""
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import pytest
+
+from lanes.split import Split, bucket
+from lanes.store import workloads
+from lanes.store.database import clock
+from tests.rollouts import step, write
+from tests.stand import RunningStand
+from tests.stand import until as until_told
+
+ERRORS = {"measure": "error_rate", "max": 0.2, "at_least": 3}
+FAST = {"measure": "p95_s", "max": 20, "at_least": 3}
+
+
+T = TypeVar("T")
+pytestmark = pytest.mark.timeout(300)
+
+
+def until(told: Callable[[], T], *, what: str) -> T:
+    """As the stand's, with time for several runs to start one after the other on a busy machine."""
+    return until_told(told, within_s=120, what=what)
+
+
+class Traffic:
+    """One consumer's tickets, each sent to a chosen part of the split's wheel (in percent)."""
+
+    def __init__(self, stand: RunningStand) -> None:
+        self.stand = stand
+        self.consumer = f"e2e-{uuid4().hex[:8]}"
+
+    def starts_in_batch(self) -> None:
+        """Everything of the consumer that the split decides goes to batch."""
+        with self.stand.pool.begin() as connection:
+            split = Split("tickets", self.consumer, 0)
+            workloads.set_split(connection, split, who="e2e", why="before the trial", now=clock(connection))
+
+    def send(self, number: int, *, above: int = 0, below: int = 100, text: str = "Where is my parcel?") -> None:
+        """So many tickets are with Prefect."""
+        sent = 0
+        while sent < number:
+            key = f"{self.consumer}-{uuid4().hex[:8]}"
+            if above * 100 <= bucket("tickets", entity=None, key=key) < below * 100:
+                payload = {"key": key, "payload": {"text": f"{text} {key}"}, "consumer": self.consumer}
+                self.stand.emit("tickets", payload)
+                sent += 1
+
+    def share(self) -> float:
+        """The consumer's share to real-time, in percent."""
+        newest = "select basis_points from lanes.split where consumer = :c order by id desc limit 1"
+        return self.stand.value(newest, c=self.consumer) / 100
+
+    def row(self) -> Any:
+        """The consumer's newest rollout."""
+        newest = "select * from lanes.rollout where consumer = :c order by id desc limit 1"
+        found = self.stand.rows(newest, c=self.consumer)
+        return found[0] if found else None
+
+    def stands_at(self, number: int, state: str = "running") -> bool:
+        """Whether it stands at that step, from 0."""
+        row = self.row()
+        return row is not None and (row.step, row.state) == (number, state)
+
+
+@pytest.fixture
+def traffic(stand: RunningStand) -> Iterator[Traffic]:
+    yield Traffic(stand)
+    stand.endpoint.delete("_control/faults").raise_for_status()
+
+
+def flow_run(stand: RunningStand, run_id: object) -> dict[str, Any]:
+    return stand.prefect.get(f"flow_runs/{run_id}").raise_for_status().json()
+
+
+def state_of(stand: RunningStand, run_id: object) -> str:
+    return flow_run(stand, run_id)["state_type"]
+
+
+def answer(stand: RunningStand, run_id: object, **given: object) -> str:
+    """What Prefect says to a filled-in form, once it has the form (a run is suspended a moment before)."""
+
+    def told() -> str | None:
+        asked = stand.prefect.post(f"flow_runs/{run_id}/resume", json={"run_input": given}).raise_for_status().json()
+        return None if "schema not found" in str(asked["details"]) else asked["status"]
+
+    until(lambda: state_of(stand, run_id) == "PAUSED", what="the suspension")
+    answered = until(told, what="the form")
+    assert answered is not None
+    return answered
+
+
+def act(traffic: Traffic, deed: str, **more: object) -> str:
+    signed = {"deed": deed, "workload": "tickets", "who": "ada", "why": "e2e"}
+    return traffic.stand.run("act", {"action": {**signed, "consumer": traffic.consumer, **more}})
+
+
+def order(traffic: Traffic, file: str, **more: object) -> str:
+    signed = {"workload": "tickets", "consumer": traffic.consumer, "who": "ada", "why": "e2e", "file": file}
+    return traffic.stand.run("migrate", {"order": {**signed, **more}})
+
+
+def message(stand: RunningStand, run_id: str) -> str:
+    """Why a run failed."""
+    state = until(lambda: (run := flow_run(stand, run_id))["state_type"] == "FAILED" and run["state"], what="refusal")
+    assert state["name"] == "Refused"
+    return state["message"]
+
+
+def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(
+    stand: RunningStand, traffic: Traffic
+) -> None:
+    steps = step(10, ERRORS, FAST, items=3), step(50, ERRORS, FAST, items=3, approval=True), step(100, ERRORS, items=3)
+    file = write(stand.home, *steps)
+    traffic.starts_in_batch()
+    first_run = order(traffic, file)
+    until(lambda: traffic.stands_at(0), what="the start")
+    assert traffic.share() == 10
+    pid = int(until(lambda: flow_run(stand, first_run)["infrastructure_pid"], what="its process").rpartition(":")[2])
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: str(traffic.row().flow_run_id) != first_run, what="the replacement")
+    refused = order(traffic, file), order(traffic, file, workload="ghosts"), order(traffic, "/no/such.yaml")
+
+    traffic.send(4, below=10)
+    until(lambda: traffic.stands_at(1), what="the second step")
+    assert traffic.share() == 50
+    traffic.send(4, above=10, below=50)
+    until(lambda: traffic.stands_at(1, "waiting_approval"), what="the question")
+
+    leader = traffic.row().flow_run_id
+    assert answer(stand, leader, approve="perhaps", who="bob", why="well") == "REJECT"
+    assert answer(stand, leader, approve=True, who="   ", why="well") == "ACCEPT"
+    until(lambda: traffic.row().asked == 2, what="the second question")
+    assert traffic.share() == 50
+    assert answer(stand, leader, approve=True, who="bob", why="well") == "ACCEPT"
+    until(lambda: traffic.stands_at(2), what="the third step")
+    assert traffic.share() == 100
+
+    word = uuid4().hex
+    fault = {"where": "messages", "kind": "invalid_output", "match": word}
+    stand.endpoint.post("_control/faults", json=fault).raise_for_status()
+    traffic.send(4, text=word)
+    until(lambda: traffic.row().state == "rolled_back", what="the way back")
+    assert traffic.share() == 0
+    until(lambda: state_of(stand, leader) == "COMPLETED", what="the end of its run")
+
+    told = [each.event for each in stand.rows(
+        "select event from lanes.rollout_log where consumer = :c order by at", c=traffic.consumer)]
+    assert [each for each in told if each != "held"] == [
+        "started", "stepped", "approval_asked", "approval_asked", "approved", "stepped", "rolled_back",
+    ]  # fmt: skip
+    second, ghosts, missing = (message(stand, run_id) for run_id in refused)
+    assert "has an open rollout already" in second
+    assert 'workload "ghosts" has no published version' in ghosts
+    assert 'there is no file "/no/such.yaml"' in missing
+    artifact = stand.prefect.get("artifacts/lanes-rollout-tickets/latest").raise_for_status().json()
+    assert "rolled back at step 3 of 3, back to 0 %" in artifact["description"]
+    assert "❌ failed" in artifact["data"]
+    until(lambda: stand.events("lanes.rollout.rolled_back"), what="the event")
+
+
+def test_aborting_a_rollout_that_waits_for_a_person_withdraws_the_question(
+    stand: RunningStand, traffic: Traffic
+) -> None:
+    file = write(stand.home, step(50, ERRORS, items=3, approval=True))
+    traffic.starts_in_batch()
+    run_id = order(traffic, file)
+    until(lambda: traffic.stands_at(0), what="the start")
+    traffic.send(4, below=50)
+    until(lambda: state_of(stand, run_id) == "PAUSED", what="the suspension")
+    act(traffic, "abort_rollout")
+    until(lambda: traffic.row().state == "aborted", what="the abort")
+    assert traffic.share() == 0
+    until(lambda: state_of(stand, run_id) == "CANCELLED", what="the end of the question")
+
+
+def test_a_workload_is_paused_and_resumed_by_command(stand: RunningStand) -> None:
+    paused = "select paused_at is not null from lanes.workload where name = 'archive'"
+    assert stand.cli("pause", "archive").returncode == 0
+    assert stand.value(paused)
+    done = stand.cli("resume", "archive", "--json")
+    assert '"archive is resumed: what waited is served"' in done.stdout
+    assert not stand.value(paused)
+    assert stand.cli("pause", "ghosts").returncode == 2

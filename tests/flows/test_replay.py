@@ -1,0 +1,138 @@
+"""Replay and late data through the same submit and collect as live work, against a real endpoint."""
+
+from prefect.events import Event, Resource
+from sqlalchemy import Connection
+
+from lanes.store import promotions, replays
+from lanes.words import Lane, ReplayState
+from tasks.arrivals import admit_events
+from tasks.connections import Connections
+from tasks.replay import begin_replay, read_stream
+from tasks.route import route_received
+from tasks.submit import prepare
+from tests.examples import SCHEMA, admit, publish, route
+from tests.flows.conftest import Sender
+from tests.flows.test_batch_lane import collect_all, kind, submit
+from tests.provider.endpoint_fixtures import Endpoint
+
+KEYS = [f"k{n:02d}" for n in range(12)]
+TURNED = {**SCHEMA, "properties": {"category": {"type": "string", "enum": ["b", "a"]}}}  # the echo engine picks by place
+CURRENT = "select key, output, generation, standing from lanes.current_results order by key"
+BEGIN = {"version_no": None, "first": None, "last": None, "who": "ada", "why": "another prompt"}
+
+
+async def test_a_replay_goes_through_submit_and_collect_and_is_promoted_and_demoted(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    await submit(at)
+    await collect_all(at, endpoint)
+    live = await sender.rows(CURRENT)
+    now = await at.db.now()
+    await at.db.run(lambda c: publish(c, now=now, output_schema=TURNED))
+
+    begun = await begin_replay.fn(at.db, "letters", **BEGIN)
+    await at.db.run(replays.read_some, begun.id, limit=5, now=now)  # and its reader dies
+    again = await begin_replay.fn(at.db, "letters", **BEGIN)
+    assert (again.id, again.cursor_position) == (begun.id, 5)
+    assert (await read_stream.fn(at.db, again)).items == len(KEYS)
+    before = endpoint.bill()["batches_created"]
+    assert await submit(at) == len(KEYS)
+    await collect_all(at, endpoint)
+    assert endpoint.bill()["batches_created"] == before + 1
+    assert await sender.rows(CURRENT) == live
+
+    (complete,) = await at.db.run(replays.finish, now=now)
+    assert complete.state is ReplayState.COMPLETE
+    found = await at.db.run(promotions.compared, complete)
+    assert (found.items, found.share, found.fields["category"]) == (len(KEYS), 1.0, len(KEYS))
+    _, changed = await at.db.run(promotions.promote, "letters", now=now)
+    assert changed == len(KEYS)
+    assert await sender.rows("select distinct generation, version from lanes.current_results") == [(1, 2)]
+    await at.db.run(promotions.demote, "letters", now=now)
+    assert await sender.rows(CURRENT) == live
+    ((responses, usd),) = await sender.rows("select count(*), sum(cost_usd) from lanes.spend")
+    assert (responses, float(str(usd))) == (2 * len(KEYS), float(endpoint.bill()["usd"]))
+
+
+async def test_one_poisonous_request_of_a_replay_harms_no_neighbour(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    await submit(at)
+    await collect_all(at, endpoint)
+    await read_stream.fn(at.db, await begin_replay.fn(at.db, "letters", **BEGIN))
+    fault = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
+    endpoint.fault("batch_request", "status", match="letter k03", **fault)
+    await submit(at)
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+    await at.db.run(replays.finish, now=await at.db.now())
+    said = await sender.rows("select state, items, answered, failed, open from lanes.replay_log")
+    assert said == [("complete", 12, 11, 1, 0)]
+
+
+async def test_the_authoritative_pass_sees_the_history_of_its_entity(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    now = await at.db.now()
+
+    def put(connection: Connection) -> None:
+        publish(connection, now=now, history_items=5)
+        for key in ("first", "second"):
+            admit(connection, key, now=now, lane=Lane.BATCH, entity="ann", occurred_at=now.replace(minute=len(key)))
+        admit(connection, "stranger", now=now, lane=Lane.BATCH, entity="bob")
+        route(connection, now=now)
+
+    await at.db.run(put)
+    prepared = await prepare(at, await kind(at), now=await at.db.now())
+    assert prepared is not None
+    said = sorted(body["messages"][0]["content"] for body in prepared.bodies)
+    assert said == ["<history>\nletter first\n</history>\nletter second", "letter first", "letter stranger"]
+
+
+def event(name: str, payload: dict[str, object]) -> Event:
+    resource = Resource.model_validate({"prefect.resource.id": "lanes.workload.letters"})
+    return Event.model_validate({"event": name, "resource": resource, "payload": payload})
+
+
+async def test_amendments_that_came_with_or_before_their_items_are_applied_once(
+    at: Connections, sender: Sender
+) -> None:
+    now = await at.db.now()
+    await at.db.run(lambda c: publish(c, now=now))
+    early = event("lanes.item.amended", {"key": "b", "payload": {"text": "early"}})
+    beside = event("lanes.item.amended", {"key": "a", "payload": {"text": "beside"}})
+    broken = event("lanes.item.amended", {"payload": {"text": "no key"}})
+    arrived = event("lanes.item.arrived", {"key": "a", "payload": {"text": "first"}})
+    for _ in range(2):
+        await admit_events(at.db, [early, beside, broken, arrived], now=now)
+    await admit_events(at.db, [event("lanes.item.arrived", {"key": "b", "payload": {"text": "first"}})], now=now)
+    await route_received.fn(at.db)
+    items = await sender.rows("select key, payload ->> 'text', revision from lanes.item order by key")
+    assert items == [("a", "beside", 1), ("b", "early", 1)]
+    assert await sender.rows("select reason, position from lanes.rejected_log") == [("malformed", str(broken.id))]
+    assert await sender.rows("select revision, state from lanes.work") == [(1, "ready"), (1, "ready")]
+
+
+async def test_an_amended_item_is_answered_again_and_its_correction_told(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items("k", lane=Lane.BATCH, compare_fields=["category"])
+    await submit(at)
+    await collect_all(at, endpoint)
+    ((before,),) = await sender.rows("select output ->> 'category' from lanes.current_results")
+    number = 0
+    for number in range(20):  # the echo engine answers by the text's checksum: some text gets the other answer
+        amended = event("lanes.item.amended", {"key": "k", "payload": {"text": f"amended {number}"}})
+        await admit_events(at.db, [amended], now=await at.db.now())
+        assert await sender.states() == {"k": "answered"}
+        await submit(at)
+        await collect_all(at, endpoint)
+        if await sender.rows("select 1 from lanes.correction_log"):
+            break
+    ((after, revision),) = await sender.rows("select output ->> 'category', revision from lanes.current_results")
+    assert after != before
+    assert revision == number + 1
+    assert await sender.states() == {"k": "settled"}
+    assert await sender.rows("select changed_fields from lanes.correction_log") == [(["category"],)]
