@@ -29,13 +29,22 @@ async def deliver_posts(db: Database) -> int:
 
 
 async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
-    """Slack was told as far as it listens; the number of messages posted or edited. What it refused waits."""
-    waiting = await db.run(slack_posts.due, now=await db.now())
-    return sum([await _tell_of(db, messenger, post, ui_url) for post in waiting])
+    """Slack was told as far as it listens; the number of messages posted or edited.
+
+    What it refused waits. When it gives no answer or limits our rate, the others wait for the next time too.
+    """
+    total = 0
+    for post in await db.run(slack_posts.due, now=await db.now()):
+        try:
+            total += await _tell_of(db, messenger, post, ui_url)
+        except NotTold as problem:
+            if problem.maybe or problem.retry_after_s:
+                break
+    return total
 
 
 async def _tell_of(db: Database, messenger: Messenger, post: Post, ui_url: str) -> bool:
-    """Whether Slack was told something of this incident."""
+    """Whether Slack was told something of this incident. Raises NotTold after its post went back to the outbox."""
     move = next_move(post, edits=messenger.edits, now=await db.now())
     if move is Move.NOTHING:
         return False
@@ -46,7 +55,7 @@ async def _tell_of(db: Database, messenger: Messenger, post: Post, ui_url: str) 
         place = await _send(messenger, move, post, ui_url)
     except NotTold as problem:
         await _not_told(db, move, post, problem)
-        return False
+        raise
     await db.run(slack_posts.told, post.incident, channel=place.channel, ts=place.ts, now=await db.now())
     return True
 

@@ -31,6 +31,7 @@ from tasks.playbooks import load
 MIGRATE = "migrate/migrate"
 TICK_S = 10.0
 NEAR_TICK_S = 1.0  # with the local stand-in, whose items are answered within seconds
+HANDOVER_S = 30.0  # a run that was resumed at once meets its own process of before, on its way out
 LOOK_SHARE = 0.05  # looking takes at most this share of a run's time, however much was routed under a step
 SHOW_EVERY = timedelta(minutes=1)
 SPLITS_SHOWN = 15
@@ -168,7 +169,7 @@ async def leading(db: Database, wanted: Wanted | None, run_id: UUID) -> AsyncIte
         if rollout is None and wanted is not None:
             rollout = await _start(db, wanted, run_id)
         if rollout is not None:
-            held = await _take(stack, db, rollout)
+            held = await _take(stack, db, rollout, within_s=HANDOVER_S)
         else:
             rollout = await _take_abandoned(stack, db)
             held = rollout is not None
@@ -187,9 +188,9 @@ async def _start(db: Database, wanted: Wanted, run_id: UUID) -> Rollout:
     )  # fmt: skip
 
 
-async def _take(stack: AsyncExitStack, db: Database, rollout: Rollout) -> bool:
+async def _take(stack: AsyncExitStack, db: Database, rollout: Rollout, *, within_s: float = 0) -> bool:
     lock = await stack.enter_async_context(RoleLock(db.url, rollouts.lock_key(rollout.id)))
-    if await lock.try_take():
+    if await lock.try_take() or (within_s and await lock.take_over(within_s=within_s)):
         return True
     get_run_logger().info("another run leads rollout %d; leaving it to that one", rollout.id)
     return False

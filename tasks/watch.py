@@ -1,6 +1,7 @@
 """Keeps an eye on the promises: measure, judge, record; tell Slack, Prefect and whoever waits for our heartbeat."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -18,6 +19,7 @@ from tasks.outgoing import publish_events
 EVERY_S = 5.0
 EVERY_S_NEARBY = 1.0
 PING_TIMEOUT_S = 3.0
+REST_PER_WORK = 9  # an evaluation rests nine times as long as it took, so that it never asks much of the database
 
 
 def pause_s() -> float:
@@ -40,19 +42,26 @@ class Watcher:
         self._db = db
         self._telling: asyncio.Task[None] | None = None
         self._said: dict[str, str] = {}
+        self._rests_until = 0.0
         self.opened = 0
 
     async def tick(self) -> None:
-        """The promises were evaluated, and the telling of what changed has begun."""
+        """The promises were evaluated, unless the last time took long, and the telling of what changed has begun."""
+        began = time.monotonic()
+        if began >= self._rests_until:
+            await self._evaluate()
+            self._rests_until = time.monotonic() + REST_PER_WORK * (time.monotonic() - began)
+            await self._ping()
+        if self._telling is None or self._telling.done():
+            self._telling = asyncio.create_task(self._tell())
+
+    async def _evaluate(self) -> None:
         recorded = await evaluate(self._db)
         self.opened += len(recorded.opened)
         for id_ in recorded.opened:
             get_run_logger().warning("incident %d opened; see `lanes alerts`", id_)
         for id_ in recorded.resolved:
             get_run_logger().info("incident %d resolved", id_)
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell())
-        await self._ping()
 
     async def close(self) -> None:
         """What was being told has been told."""

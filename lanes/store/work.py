@@ -90,8 +90,9 @@ def claim(
         .values(
             state=WorkState.CLAIMED, claimed_by=worker, lease_until=now + lease, claim_no=work.c.claim_no + 1
         )
-        .returning(work.c.id, work.c.claim_no, work.c.item_id, work.c.version_id, work.c.purpose, work.c.failures,
-                   work.c.rank_at)  # fmt: skip
+        .returning(
+            work.c.id, work.c.claim_no, work.c.item_id, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at
+        )
         .cte("taken")
     )
     rows = connection.execute(

@@ -160,6 +160,16 @@ async def test_an_outage_of_slack_loses_nothing(db: Database, standin: SlackStan
     assert story.message.text.startswith(":white_check_mark: Resolved")
 
 
+async def test_while_slack_is_away_the_others_wait_instead_of_being_tried_in_vain(story: Story) -> None:
+    for workload in ("letters", "bills", "notes"):
+        await story.record(replace(BREACH, workload=workload))
+    story.standin.fail("chat.postMessage", status=503)
+    assert await story.told() == 0
+    assert story.standin.calls == ["chat.postMessage"]
+    assert await story.told() == 3
+    assert len(story.standin.messages) == 3
+
+
 async def test_a_message_that_somebody_deleted_is_told_anew(story: Story) -> None:
     await story.record(BREACH)
     await story.told()
@@ -217,8 +227,9 @@ async def test_each_evaluation_pings_the_heartbeat(
     monkeypatch.setattr(watch, "publish_events", _away)
     monkeypatch.setattr(watch, "deliver_posts", _away)
     async with watch.watching(db) as watcher:
-        await watcher.tick()
-        await watcher.tick()
+        for rest_per_work in (0, 1e6, 1e6):  # the third tick falls into the rest of the second
+            monkeypatch.setattr(watch, "REST_PER_WORK", rest_per_work)
+            await watcher.tick()
     assert standin.pinged == ["/beat", "/beat"]
 
 

@@ -1,0 +1,73 @@
+"""Break-even of a second lane: from which volume, and below which share of real-time items, a hybrid pays for itself.
+
+All amounts are US dollars; `share` is the part of the items, 0 to 1, that needs real-time.
+"""
+
+from dataclasses import dataclass
+from math import inf
+
+RULE_OF_THUMB = 0.2  # "under 20 % of the items need real-time: build the batch lane"
+
+
+@dataclass(frozen=True)
+class Overheads:
+    """What running the second lane takes each month, beside the provider's bill."""
+
+    infra_usd: float = 50
+    engineering_hours: float = 4
+    hourly_usd: float = 100
+
+    @property
+    def engineering_usd(self) -> float:
+        """The hours, paid."""
+        return self.engineering_hours * self.hourly_usd
+
+    @property
+    def monthly_usd(self) -> float:
+        """All of it."""
+        return self.infra_usd + self.engineering_usd
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """One month of a workload: `items` at `realtime_usd` each; batch is cheaper by `discount`; the lane costs `fixed_usd`.
+
+    A discount of 0 or below means that batch saves nothing.
+    """
+
+    items: float
+    realtime_usd: float
+    discount: float
+    fixed_usd: float
+
+    @property
+    def batch_usd(self) -> float:
+        """An item on the batch lane, the provider's bill alone."""
+        return self.realtime_usd * (1 - self.discount)
+
+    @property
+    def share(self) -> float:
+        """r* = 1 - F / (N c d): at this real-time share the saving pays exactly for the lane. -inf: it never does."""
+        possible = self.items * self.realtime_usd * self.discount
+        return 1 - self.fixed_usd / possible if possible > 0 else -inf
+
+    def volume(self, share: float) -> float:
+        """Items a month from which a hybrid pays at that real-time share; inf: from none."""
+        saved_per_item = self.realtime_usd * (1 - share) * self.discount
+        return self.fixed_usd / saved_per_item if saved_per_item > 0 else inf
+
+    def saving(self, share: float) -> float:
+        """What a hybrid takes off the bill of a month, (1 - r) d of it, before the lane is paid."""
+        return self.items * self.realtime_usd * (1 - share) * self.discount
+
+    def net(self, share: float) -> float:
+        """What remains of the saving once the lane is paid; negative: it costs more than it saves."""
+        return self.saving(share) - self.fixed_usd
+
+    def realtime_month(self, items: float) -> float:
+        """A month of so many items, all on the real-time lane."""
+        return items * self.realtime_usd
+
+    def hybrid_month(self, items: float, share: float) -> float:
+        """A month of so many items on both lanes, the second lane paid."""
+        return items * self.realtime_usd * (1 - (1 - share) * self.discount) + self.fixed_usd
