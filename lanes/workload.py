@@ -71,7 +71,7 @@ class Spec(BaseModel):
         description="Model of the batch lane, for example claude-opus-5-5.",
     )
     mode: Mode = Field(
-        default=Mode.PLAIN, title="Mode",
+        default=Mode.PLAIN, title="Mode (plain or lambda)",
         description="plain: the first valid answer counts. lambda: real-time answers provisionally and every "
         "item owes one authoritative batch pass that corrects it.",
     )
@@ -154,7 +154,7 @@ class Spec(BaseModel):
         default=75, ge=1, le=100, title="Largest share of the real-time lane (%)",
         description="Bound on what one workload may take while others wait, 1 to 100.",
     )
-    promises: Promises = Field(default_factory=Promises, title="Promises", description="Limits that open incidents.")
+    promises: Promises = Field(default_factory=Promises, title="Promises (limits)", description="Limits that open incidents.")
 
     @field_validator("output_schema")
     @classmethod

@@ -107,8 +107,8 @@ class Lead:
             await self._db.run(rollout_moves.hear, self.rollout, answer, now=now)
 
     async def question(self) -> str:
-        """What a person is shown who has to approve: the artifact's text."""
-        return report.render(await self._progress(await self._db.now()))
+        """What a person is shown who has to approve."""
+        return report.question(await self._progress(await self._db.now()))
 
     def headline(self) -> str:
         """Where the rollout stands, in one line."""

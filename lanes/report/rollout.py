@@ -112,6 +112,21 @@ def render(progress: Progress) -> str:
     ) + "\n"
 
 
+def question(progress: Progress) -> str:
+    """What a person is asked who has to approve: the gates, and what a yes and a no lead to."""
+    of = progress.rollout
+    following = of.playbook.steps[of.step + 1] if of.step + 1 < len(of.playbook.steps) else None
+    yes = f"{following.percent:g} % go to real-time" if following else f"the rollout ends at {of.now_at.percent:g} %"
+    return "\n\n".join(
+        [
+            f"**{cell(headline(progress))}**",
+            _gates(progress),
+            f"Approve: {yes}, if the gates still pass. Do not approve: back to {of.share_before / 100:g} %.",
+            f"All of it: [lanes-rollout-{of.workload}](/v2/artifacts/key/lanes-rollout-{of.workload})",
+        ]
+    )
+
+
 def bar(progress: Progress) -> str:
     """How much of the playbook is done, as a bar of text: whole steps, and the answered part of the one in force."""
     of = progress.rollout

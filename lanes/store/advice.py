@@ -1,13 +1,13 @@
 """The evidence that advice on a workload rests on, read from the ledger, the routes and the reads."""
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lanes.advice import AT_ONCE_S, ConsumerUse, Evidence, LaneUse
 from lanes.errors import UnknownWorkload
+from lanes.evidence import AT_ONCE_S, ConsumerUse, Evidence, LaneUse
 from lanes.store import workloads
 
 TRAFFIC = """
@@ -152,5 +152,5 @@ def _whole_days(rows: list[Mapping[str, Any]], first_at: datetime | None, now: d
     if first_at is None:
         return []
     items = {row["day"]: row["items"] for row in rows}
-    first, last = first_at.astimezone(now.tzinfo).date(), now.date()
+    first, last = first_at.astimezone(UTC).date(), now.astimezone(UTC).date()
     return [items.get(first + timedelta(days=n), 0) for n in range(1, (last - first).days)]

@@ -1,0 +1,56 @@
+"""The advice for a terminal: the recommendation first, then why, the numbers, and who could be moved."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from lanes.advice import Advice
+from lanes.evidence import Leaning
+from lanes.report import advice_summary as summary
+from lanes.report.escaping import plain
+
+STYLES = {
+    Leaning.REALTIME: "blue", Leaning.BATCH: "green", Leaning.HYBRID: "cyan", Leaning.LAMBDA: "cyan", Leaning.UNKNOWN: "dim",
+}  # fmt: skip
+
+
+def render(advice: Advice) -> RenderableType:
+    """The whole advice; names are shown as they are, never read as markup."""
+    parts: list[RenderableType] = [
+        Text(plain(summary.headline(advice)), style="bold"),
+        Text(plain(summary.reason(advice), most=400)),
+        Text(),
+        _criteria(advice),
+        Text(),
+    ]
+    if advice.lanes:
+        headings = ("Lane", "API", "Infrastructure", "Engineering", "Total", "API price")
+        parts += [_table("Cost of an item", headings, summary.lane_rows(advice)), Text()]
+    parts += [_table("Break-even", ("What", "Number"), summary.break_even_rows(advice)), Text()]
+    rows = summary.consumer_rows(advice)
+    if rows:
+        headings = ("Consumer", "Reads", "Median until read", "Read within 60 s", "Never read", "On real-time")
+        parts.append(_table("Consumers who do not read at once, and could be moved to batch", headings, rows))
+    else:
+        parts.append(Text("No consumer has enough recorded reads to say that it does not read at once.", style="dim"))
+    return Group(*parts)
+
+
+def _criteria(advice: Advice) -> Table:
+    table = _table("Criteria", ("Criterion", "Evidence", "Speaks"), [])
+    for each in advice.criteria:
+        table.add_row(each.name, Text(plain(each.evidence, most=300)), Text(each.leaning, style=STYLES[each.leaning]))
+    return table
+
+
+def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.pad_edge, table.show_edge = False, False
+    for heading in headings:
+        table.add_column(heading)
+    for row in rows:
+        table.add_row(*(Text(plain(value, most=200), overflow="fold") for value in row))
+    return table

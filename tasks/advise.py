@@ -1,0 +1,30 @@
+"""Looks at a workload's ledger and writes the advice as an artifact."""
+
+from datetime import timedelta
+
+from prefect import task
+from prefect.artifacts import acreate_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+
+from lanes.advice import advise
+from lanes.breakeven import Overheads
+from lanes.report import advice_markdown, advice_summary
+from lanes.store.advice import evidence
+from lanes.store.database import Database
+
+
+@task(name="write advice", cache_policy=NO_CACHE, persist_result=False)
+async def write_advice(
+    db: Database, workload: str, *, days: int, overheads: Overheads, items_per_month: float | None = None
+) -> str:
+    """The newest version of artifact `lanes-advice-<workload>` shows the advice; its headline.
+
+    Raises:
+        UnknownWorkload: no workload of that name has a published version.
+    """
+    now = await db.now()
+    seen = await db.run(evidence, workload, since=now - timedelta(days=days), now=now)
+    advice = advise(seen, overheads, items_per_month=items_per_month)
+    said = advice_summary.headline(advice)
+    await acreate_markdown_artifact(advice_markdown.render(advice), key=f"lanes-advice-{workload}", description=said)
+    return said
