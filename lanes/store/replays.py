@@ -1,5 +1,6 @@
 """Replays: the stream is read again in chunks, each committed with its cursor, so that a killed reader goes on."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -111,8 +112,7 @@ def read_some(connection: Connection, id: int, *, limit: int = CHUNK, now: datet
     ).all()
     added = 0
     if chunk:
-        rows = upsert(work).on_conflict_do_nothing().returning(work.c.id)
-        added = len(connection.execute(rows, [_work(of, row, now) for row in chunk]).all())
+        added = _owe(connection, of, [row.id for row in chunk], now)
     cursor = chunk[-1].position if len(chunk) == limit else of.to_position
     connection.execute(
         update(generation)
@@ -179,11 +179,25 @@ def _generation(row: Any) -> Generation:
     )  # fmt: skip
 
 
-def _stream(name: str, after: int, last: int) -> Select[int, int, int | None]:
-    """The items of the workload in the order of the stream."""
-    return select(item.c.id, item.c.revision, item.c.position).where(
+def _stream(name: str, after: int, last: int) -> Select[int, int | None]:
+    """The items of the workload within a range of the stream."""
+    return select(item.c.id, item.c.position).where(
         item.c.workload == name, item.c.position > after, item.c.position <= last, item.c.canceled_at.is_(None)
     )
+
+
+def _owe(connection: Connection, of: Generation, ids: Sequence[int], now: datetime) -> int:
+    """The items' newest revisions have replay work; their number. Nobody amends or cancels them meanwhile."""
+    locked = connection.execute(
+        select(item.c.id, item.c.revision)
+        .where(item.c.id.in_(ids), item.c.canceled_at.is_(None))
+        .order_by(item.c.id)
+        .with_for_update(read=True, key_share=True)
+    ).all()
+    if not locked:
+        return 0
+    rows = upsert(work).on_conflict_do_nothing().returning(work.c.id)
+    return len(connection.execute(rows, [_work(of, row, now) for row in locked]).all())
 
 
 def _work(of: Generation, row: Any, now: datetime) -> dict[str, Any]:

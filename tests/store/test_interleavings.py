@@ -61,27 +61,34 @@ class Interleavings(RuleBasedStateMachine):
             name: publish(self.connection, name, now=NOON, mode=mode, max_failures=2)
             for name, mode in WORKLOADS.items()
         }
+        for workload in WORKLOADS:
+            for number, lane in enumerate((Lane.REALTIME, Lane.REALTIME, Lane.BATCH)):
+                self.an_item_arrives(number, workload, lane)
 
     def save(self, attempts: list[Attempt], batch_id: int | None = None) -> None:
+        """Saves attempts; of claims that are no longer the newest, only the bill may be seen afterwards."""
         self.billed |= {each.response.message_id for each in attempts if each.response is not None}
+        newest = {each.id: each.claim_no for each in rows(self.connection, "work")}
+        superseded = all(newest[each.claim.work_id] != each.claim.number for each in attempts)
+        before = self.shown()
         outcomes.save(self.connection, attempts, batch_id=batch_id, now=self.now)
+        if superseded:
+            assert self.shown() == before
+
+    def shown(self) -> list[Any]:
+        """Everything that an answer may change, but for the ledger."""
+        tables = ("item", "work", "result", "correction", "event_outbox")
+        return [rows(self.connection, table) for table in tables]
 
     # -- the world
-
-    @rule(seconds=st.sampled_from([1, 10, 60, 600]))
-    def time_passes(self, seconds: int) -> None:
-        self.now += timedelta(seconds=seconds)
 
     @rule(number=st.integers(0, 5), workload=st.sampled_from(sorted(WORKLOADS)), lane=st.sampled_from(Lane))
     def an_item_arrives(self, number: int, workload: str, lane: Lane) -> None:
         admit(self.connection, f"k{number}", now=self.now, workload=workload, lane=lane)
         self.admitted.add((workload, f"k{number}"))
-
-    @rule()
-    def the_router_routes(self) -> None:
         route(self.connection, now=self.now)
 
-    @rule(number=st.integers(0, 5), workload=st.sampled_from(sorted(WORKLOADS)))
+    @rule(number=st.integers(3, 5), workload=st.sampled_from(sorted(WORKLOADS)))
     def an_owner_cancels(self, number: int, workload: str) -> None:
         items.cancel(self.connection, workload, f"k{number}")
 
@@ -89,6 +96,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(target=claims, places=st.integers(1, 4))
     def a_worker_claims(self, places: int) -> Any:
+        self.now += timedelta(seconds=5)  # longer than what failed twice rests
         return multiple(*claim(self.connection, now=self.now, places=places, lease=LEASE))
 
     @rule(target=saved, of=claims, outcome=OUTCOMES, output=OUTPUTS)
@@ -107,9 +115,12 @@ class Interleavings(RuleBasedStateMachine):
     def a_worker_gives_back(self, claimed: Claimed) -> None:
         work.give_back(self.connection, [claimed.claim], ready_at=self.now)
 
-    @rule()
-    def the_rescuer_sweeps(self) -> None:
+    @rule(target=claims, is_long=st.booleans(), places=st.integers(1, 4))
+    def workers_are_lost_and_others_take_over(self, is_long: bool, places: int) -> Any:
+        self.now += 2 * LEASE if is_long else LEASE / 3
         self.save(work.abandoned(self.connection, now=self.now))
+        self.now += timedelta(seconds=5)
+        return multiple(*claim(self.connection, now=self.now, places=places, lease=LEASE))
 
     @rule(again=saved)
     def a_result_is_saved_again(self, again: tuple[Attempt, int | None]) -> None:

@@ -1,12 +1,13 @@
 """Replays over a real database: read in chunks, compared, promoted, taken back, forgotten."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.item import Amendment
@@ -16,7 +17,7 @@ from lanes.words import Lane, Outcome, ReplayState
 from lanes.workload import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import A, B, claim, events, row, rows, save, submit, tried
+from tests.store.tries import A, B, backend, claim, events, row, rows, save, submit, tried, until_blocked
 
 KEYS = ("a", "b", "c", "d")
 AT = later(hours=1)
@@ -335,6 +336,23 @@ def test_another_version_replays_in_its_own_batches(connection: Connection, lett
     assert (of.version, of.version_id) == (2, second.id)
     promotions.promote(connection, "letters", now=AT)
     assert {each.version for each in rows(connection, "current_results")} == {2}
+
+
+def test_an_item_that_is_being_amended_is_read_once_its_amendment_is_in(pool: Engine) -> None:
+    with pool.begin() as connection:
+        notes = publish(connection, "notes", now=NOON)
+        admit(connection, "k", now=NOON, workload="notes")
+        route(connection, now=NOON)
+        asked = {"version_no": None, "first": None, "last": None, "who": "ada", "why": ""}
+        of = replays.begin(connection, notes.workload, now=AT, **asked)
+    with ThreadPoolExecutor(1) as beside, pool.connect() as amending, pool.connect() as reading:
+        amendments.amend(amending, Amendment("notes", "k", {"text": "late"}), door="client", now=AT)
+        backend_id = backend(reading)
+        waiting = beside.submit(replays.read_some, reading, of.id, now=AT)
+        until_blocked(pool, backend_id)
+        amending.commit()
+        assert waiting.result(timeout=20).items == 1
+        assert [each.revision for each in rows(reading, "work", purpose="replay")] == [1]
 
 
 OPERATIONS = st.lists(st.sampled_from(["read", "batch", "amend", "live", "cancel", "drop", "arrive"]), max_size=8)
