@@ -21,7 +21,7 @@ from lanes.store.filedoor import admit_file
 POLL_S = 0.3
 STALLED_AFTER_S = 180.0  # without any change
 RESEND_AFTER_S = 15.0  # events that were not admitted by then are sent again
-SUBMIT_AGAIN_S = 5.0
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")  # states of a flow run that is over
 OVER = {"settled", "failed", "canceled"}
 
 Said = Callable[[str, int, int], None]  # (what, done, of all)
@@ -97,7 +97,7 @@ class MainJob:
 
     def follow(self, sent: Sent) -> Counter[str]:
         """The states of the run's items when all of them are over, or when nothing has moved for three minutes."""
-        states, moved, submitted = Counter[str](), time.monotonic(), 0.0
+        states, moved, submitting = Counter[str](), time.monotonic(), None
         while True:
             before, states = states, self._states(sent)
             self._said("settled", sum(states[s] for s in OVER), sent.total)
@@ -107,9 +107,8 @@ class MainJob:
                 moved = time.monotonic()
             if time.monotonic() - moved > STALLED_AFTER_S:
                 return states
-            if time.monotonic() - submitted > SUBMIT_AGAIN_S and self._batch_waits_alone():
-                self._api.run("submit", "submit", {"departure": {}})
-                submitted = time.monotonic()
+            if self._batch_waits_alone() and (submitting is None or self._api.run_state(submitting) in ENDED):
+                submitting = self._api.run("submit", "submit", {"departure": {}})
             time.sleep(POLL_S)
 
     def received_since(self, sent: Sent) -> datetime:
@@ -134,7 +133,7 @@ class MainJob:
         until = time.monotonic() + within_s
         while True:
             state = self._api.run_state(run_id)
-            if state in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED") or time.monotonic() > until:
+            if state in ENDED or time.monotonic() > until:
                 return state
             time.sleep(POLL_S)
 
