@@ -20,7 +20,7 @@ FAST = {"measure": "p95_s", "max": 20, "at_least": 3}
 
 
 T = TypeVar("T")
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def until(told: Callable[[], T], *, what: str) -> T:

@@ -8,7 +8,7 @@ import pytest
 from tests.slack_standin import SlackStandIn
 from tests.stand import RunningStand, data, until
 
-pytestmark = pytest.mark.timeout(240)  # the first test of a session also waits for the stand
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # the first test of a session also waits for the stand
 
 
 def incident(stand: RunningStand, promise: str, subject: str = "", workload: str = "archive") -> Any:

@@ -10,6 +10,7 @@ SHOWN = "select key, output, generation, created_at from lanes.current_results w
 REPLAYS = "select state, generation from lanes.replay_log where workload = 'archive' order by generation desc limit 1"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_an_amended_item_is_corrected_and_a_replay_is_promoted_and_demoted(stand: RunningStand) -> None:
     keys = [f"{uuid4().hex[:8]}-{n}" for n in range(4)]
