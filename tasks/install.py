@@ -6,14 +6,6 @@ from collections.abc import Sequence
 from prefect import get_client
 from prefect.blocks.core import Block
 from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.filters import (
-    DeploymentFilter,
-    DeploymentFilterName,
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
-from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
@@ -45,7 +37,7 @@ async def install() -> None:
         await write_schedules(client, versions)
         await write_automations(client)
         for name, parameters in STANDING.items():
-            await _ensure_running(client, name, parameters)
+            await _start_standing(client, name, parameters)
 
 
 async def _write_connections(settings: Settings) -> None:
@@ -92,20 +84,13 @@ async def _publish() -> dict[str, Version]:
     return published.versions
 
 
-async def _ensure_running(client: PrefectClient, name: str, parameters: dict[str, object]) -> None:
-    """The deployment has a run that runs or is about to."""
+async def _start_standing(client: PrefectClient, name: str, parameters: dict[str, object]) -> None:
+    """A new standing run was asked for: it takes over from one that lives.
+
+    Prefect's own states do not tell: a run whose machine stopped still counts as running.
+    """
     deployment = await client.read_deployment_by_name(name)
-    alive = await client.read_flow_runs(
-        deployment_filter=DeploymentFilter(name=DeploymentFilterName(any_=[deployment.name])),
-        flow_run_filter=FlowRunFilter(
-            state=FlowRunFilterState(
-                type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])
-            )
-        ),
-        limit=1,
-    )
-    if not alive:
-        await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
+    await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
 
 
 if __name__ == "__main__":
