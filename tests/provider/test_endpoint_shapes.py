@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import jsonschema
@@ -154,6 +155,29 @@ def test_a_text_is_embedded_once_for_both_lanes() -> None:
         engine.answer_many([question("the same text", LABELS, model=model)] * 3)
     engine.close()
     assert embedded.count("the same text") == 1
+
+
+def test_a_restarted_stand_in_embeds_no_text_again(tmp_path: Path) -> None:
+    embedded: list[str] = []
+
+    def embed(text: str) -> Any:
+        embedded.append(text)
+        return embed_ngrams(text)
+
+    answers: list[Any] = []
+    for _ in range(2):
+        engine = EmbeddingEngine("ngrams", embed, home=tmp_path)
+        answers.append(engine.answer_many([question("the same text", LABELS, model="opus")]))
+        engine.close()
+    assert answers[0] == answers[1]
+    assert embedded.count("the same text") == 1
+
+
+def test_a_broken_file_of_embeddings_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "vectors-ngrams.npz").write_bytes(b"PK\x03\x04 cut short")
+    engine = EmbeddingEngine("ngrams", embed_ngrams, home=tmp_path)
+    assert engine.answer_many([question("a text", LABELS, model="haiku")])
+    engine.close()
 
 
 def test_items_of_a_pack_keep_their_own_history() -> None:

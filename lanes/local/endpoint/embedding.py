@@ -9,6 +9,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -89,9 +90,9 @@ class EmbeddingEngine:
 
     batch_step = 16
 
-    def __init__(self, name: str, embed: Callable[[str], Vector]) -> None:
+    def __init__(self, name: str, embed: Callable[[str], Vector], *, home: Path | None = None) -> None:
         self.name = name
-        self._vectors = Vectors(embed)
+        self._vectors = Vectors(embed, file=None if home is None else home / f"vectors-{name}.npz")
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
 
     async def answer(self, question: Question) -> Any:

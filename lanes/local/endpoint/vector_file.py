@@ -1,0 +1,35 @@
+"""Embeddings kept over a restart: what the stand-in embedded once, it does not embed again."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+KEY_BYTES = 16
+
+
+def read_vectors(file: Path) -> OrderedDict[bytes, NDArray[Any]]:
+    """Vectors by the digest of their text, oldest first; none when there is no file or it cannot be read."""
+    try:
+        with np.load(file) as saved:
+            keys = saved["keys"].tobytes()
+            digests = [keys[start : start + KEY_BYTES] for start in range(0, len(keys), KEY_BYTES)]
+            return OrderedDict(zip(digests, saved["vectors"], strict=True))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return OrderedDict()
+
+
+def write_vectors(file: Path, kept: OrderedDict[bytes, NDArray[Any]]) -> None:
+    """The file holds these vectors, whole or not at all."""
+    if not kept:
+        return
+    draft = file.with_name(f"{file.name}.draft")
+    with draft.open("wb") as out:
+        np.savez(out, keys=np.frombuffer(b"".join(kept), dtype=np.uint8), vectors=np.stack(list(kept.values())))
+    os.replace(draft, file)
