@@ -1,0 +1,21 @@
+"""A stand that was stopped and started again serves both lanes, whatever Prefect still believes of the runs before."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.stand import put_up, take_down, until
+
+
+@pytest.mark.timeout(300)
+def test_a_stand_started_again_answers_and_settles(open_folder: Path) -> None:
+    home = open_folder / "restarted"
+    take_down(put_up(home))
+    again = put_up(home)
+    try:
+        again.emit("tickets", {"key": "after", "payload": {"text": "Is anybody there?"}, "urgent": True})
+        until(lambda: again.state("tickets", "after") == "answered", what="the answer of a new drain")
+        again.run("submit", {"departure": {"workload": "tickets"}})
+        until(lambda: again.state("tickets", "after") == "settled", what="the batch that a new collect brings home")
+    finally:
+        take_down(again)
