@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 THROTTLE = timedelta(seconds=60)  # the trigger of `answer` fires at most once in this time
 LINGER = THROTTLE + timedelta(seconds=30)  # longer than the throttle: nothing dropped inside it is missed
 CROWD = 500  # ready work beyond which one drain is not enough ...
+MOST_DRAINS = 4  # at once; each is a process with places of its own
 PATIENCE = timedelta(seconds=10)  # ... once it has waited this long
 
 
@@ -18,14 +19,19 @@ class Sight:
     keeper_exists: bool  # some drain holds that role
     idle_since: datetime  # when it last did something
     busy: bool  # it has calls in flight
+    drains: int  # that run now, this one among them
 
 
 def stays(sight: Sight, now: datetime) -> bool:
-    """Whether the drain goes on. A keeper stays until its successor waits; the others until they have been idle."""
+    """Whether the drain goes on. A keeper stays until its successor waits; the others until they have been idle,
+    and not at all when more drains run than are of use.
+    """
     if sight.busy:
         return True
     if sight.keeps:
         return not sight.wanted_by_successor
+    if sight.drains > MOST_DRAINS:
+        return False
     idle = now - sight.idle_since
     return idle < (PATIENCE if sight.keeper_exists else LINGER)
 

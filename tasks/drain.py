@@ -15,7 +15,7 @@ from lanes.pace import Pace
 from lanes.provider.client import CALL_TIMEOUT_S
 from lanes.settings import Settings
 from lanes.store import items, outbox, outcomes, work, workloads
-from lanes.store.signals import Role, RoleLock, holder_exists, listening
+from lanes.store.signals import Role, RoleLock, holder_exists, holders, listening
 from lanes.warmth import Sight, needs_more, stays
 from lanes.words import Lane
 from lanes.workload import Version
@@ -60,6 +60,7 @@ class Drain:
             keeper_exists=await self._at.db.run(holder_exists, Role.KEEPER),
             idle_since=self._idle_since,
             busy=bool(self._running) or len(self._buffer) > 0,
+            drains=await self._at.db.run(holders, Role.DRAIN),
         )
         return stays(sight, await self._at.db.now())
 
@@ -154,6 +155,7 @@ async def drain(at: Connections, *, standing: bool) -> AsyncIterator[Drain]:
     """A drain with its roles; a standing one waits up to a minute to take the keeper's place over."""
     async with AsyncExitStack() as stack:
         heard = await stack.enter_async_context(listening(at.db.url))
+        await (await stack.enter_async_context(RoleLock(at.db.url, Role.DRAIN))).share()
         reader = await stack.enter_async_context(RoleLock(at.db.url, Role.READER))
         keeper = await stack.enter_async_context(RoleLock(at.db.url, Role.KEEPER))
         if standing:

@@ -33,6 +33,7 @@ class Role(IntEnum):
     COLLECTOR = 12  # ticks `collect`
     WATCHER = 13  # ticks `watch`
     SUBMITTER = 14  # creates batches, one at a time
+    DRAIN = 15  # shared: every drain holds it, so that they can be counted
 
 
 @asynccontextmanager
@@ -92,6 +93,12 @@ class RoleLock:
             self.held = False
         return self.held
 
+    async def share(self) -> None:
+        """The role is ours beside others who share it."""
+        assert self._connection is not None
+        await self._connection.execute("select pg_advisory_lock_shared(%s, %s)", (CLASS, int(self._role)))
+        self.held = True
+
     async def wanted_by_another(self) -> bool:
         """Whether somebody waits to take the role over."""
         return await self._ask(WAITERS)
@@ -105,4 +112,9 @@ class RoleLock:
 
 def holder_exists(connection: Connection, role: int) -> bool:
     """Whether some process holds the role now."""
-    return connection.execute(text(HOLDERS), {"class": CLASS, "role": int(role)}).scalar_one() > 0
+    return holders(connection, role) > 0
+
+
+def holders(connection: Connection, role: int) -> int:
+    """How many processes hold the role now; more than one only where it is shared."""
+    return connection.execute(text(HOLDERS), {"class": CLASS, "role": int(role)}).scalar_one()

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.store import items, outbox
 from lanes.store.database import Database, plain_url
-from lanes.store.signals import Role, RoleLock, holder_exists, listening
+from lanes.store.signals import Role, RoleLock, holder_exists, holders, listening
 from tests.conftest import NOON
 from tests.examples import admit, publish, route, submission
 
@@ -135,3 +135,14 @@ async def test_what_an_asynchronous_caller_writes_is_committed_or_not_at_all(dat
 
 def test_an_address_is_told_to_psycopg_with_its_password() -> None:
     assert plain_url("postgresql+psycopg://me:s%40cret@h:1/d") == "postgresql://me:s%40cret@h:1/d"
+
+
+async def test_drains_share_a_role_and_can_be_counted(database_url: str, pool: Engine) -> None:
+    async with RoleLock(database_url, Role.DRAIN) as one:
+        await one.share()
+        async with RoleLock(database_url, Role.DRAIN) as other:
+            await other.share()
+            with pool.begin() as connection:
+                assert holders(connection, Role.DRAIN) == 2
+        with pool.begin() as connection:
+            assert holders(connection, Role.DRAIN) == 1

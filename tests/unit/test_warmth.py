@@ -4,14 +4,20 @@ from datetime import timedelta
 
 import pytest
 
-from lanes.warmth import CROWD, LINGER, PATIENCE, THROTTLE, Sight, needs_more, stays
+from lanes.warmth import CROWD, LINGER, MOST_DRAINS, PATIENCE, THROTTLE, Sight, needs_more, stays
 from tests.conftest import NOON, later
 
 
 def sees(
-    idle_s: float = 0, *, keeps: bool = False, wanted: bool = False, keeper: bool = False, busy: bool = False
+    idle_s: float = 0,
+    *,
+    keeps: bool = False,
+    wanted: bool = False,
+    keeper: bool = False,
+    busy: bool = False,
+    drains: int = 1,
 ) -> Sight:
-    return Sight(keeps, wanted, keeper, later(seconds=-idle_s), busy)
+    return Sight(keeps, wanted, keeper, later(seconds=-idle_s), busy, drains)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +39,13 @@ def test_a_keeper_stays_until_its_successor_waits_and_the_others_until_they_have
     sight: Sight, goes_on: bool
 ) -> None:
     assert stays(sight, NOON) is goes_on
+
+
+def test_a_drain_too_many_leaves_before_it_claims_anything_and_the_keeper_never_does() -> None:
+    assert stays(sees(keeper=True, drains=MOST_DRAINS), NOON)
+    assert not stays(sees(keeper=True, drains=MOST_DRAINS + 1), NOON)
+    assert stays(sees(keeper=True, drains=MOST_DRAINS + 1, busy=True), NOON)
+    assert stays(sees(keeps=True, keeper=True, drains=MOST_DRAINS + 1), NOON)
 
 
 def test_a_drain_nobody_follows_stays_longer_than_the_trigger_is_throttled() -> None:
