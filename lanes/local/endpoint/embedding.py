@@ -139,7 +139,7 @@ class _Work:
         if not self._plan.label_texts:
             return []
         items = self._pack or [self._whole]
-        histories = [item.history for item in items if item.history] if self._plan.tier == "opus" else []
+        histories = [earlier for item in items for earlier in item.history] if self._plan.tier == "opus" else []
         return [*self._plan.missing_texts(), *(item.text for item in items), *histories]
 
     def answer(self, vectors: dict[str, Vector]) -> Any:
@@ -157,14 +157,15 @@ class _Work:
 
 
 def _position(item: Item, tier: Tier, vectors: dict[str, Vector]) -> Vector:
-    """Where an item lies; with opus its history pulls it by a weight of 0.3."""
+    """Where an item lies; with opus the middle of its history pulls it by a weight of 0.3."""
     own = vectors.get(item.text)
     if own is None:
         return np.zeros(1, dtype=np.float32)
     own = own.astype(np.float32)
     if tier != "opus" or not item.history:
         return own
-    pulled = own + HISTORY_WEIGHT * vectors[item.history].astype(np.float32)
+    history = np.mean([vectors[earlier].astype(np.float32) for earlier in item.history], axis=0)
+    pulled = own + HISTORY_WEIGHT * history
     return pulled / np.linalg.norm(pulled)
 
 
@@ -174,7 +175,7 @@ def make_plan(tier: Tier, schema: dict[str, Any] | None, system: str, *, packed:
         return Plan(tier, None, None)
     pack = pack_property(schema) if packed else None
     collector = _Collector()
-    nothing = Item("", "", "")
+    nothing = Item("")
     if pack:
         fill_pack(schema, pack, nothing, [nothing], lambda _: collector)
     else:

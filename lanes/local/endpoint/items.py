@@ -15,10 +15,10 @@ SENTENCE_CHARACTERS = 160
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What is to be judged: `text` without the history, and the history (empty when there is none)."""
+    """What is to be judged: `text` without the history, and the earlier items of the history, oldest first."""
 
     text: str
-    history: str = ""
+    history: tuple[str, ...] = ()
     id: str | None = None
 
     def first_sentence(self) -> str:
@@ -29,8 +29,8 @@ class Item:
 def read_item(text: str, id: str | None = None) -> Item:
     """The item in a text, its `<history>` blocks set apart."""
     if "<history>" not in text:
-        return Item(_said(text), "", id)
-    history = "\n".join(_said(part) for part in _HISTORY.findall(text))
+        return Item(_said(text), id=id)
+    history = tuple(_said(part) for part in _HISTORY.findall(text))
     return Item(_said(_HISTORY.sub("", text)), history, id)
 
 
