@@ -6,7 +6,7 @@ from prefect import State, flow
 from pydantic import BaseModel, Field
 
 from tasks.act import Act, Deed, do
-from tasks.connections import database
+from tasks.database import database
 from tasks.refusal import REFUSALS, refused
 from tasks.signed import Line, SignedLine
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from lanes.breakeven import Overheads
 from tasks.advise import write_advice
-from tasks.connections import database
+from tasks.database import database
 
 
 class Question(BaseModel):

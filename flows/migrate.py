@@ -9,7 +9,7 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, Field, model_validator
 
 from tasks.approval import ask
-from tasks.connections import database
+from tasks.database import database
 from tasks.migrate import Wanted, leading, name_run
 from tasks.refusal import REFUSALS, refused
 from tasks.signed import Line

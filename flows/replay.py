@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
-from tasks.connections import database
+from tasks.database import database
 from tasks.replay import ask_to_submit, begin_replay, read_stream, write_diff
 
 

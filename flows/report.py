@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
-from tasks.connections import database
+from tasks.database import database
 from tasks.report import write_report
 
 

@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from lanes.store.signals import Role
-from tasks.connections import database
+from tasks.database import database
 from tasks.standing import Standing
 from tasks.watch import pause_s, watching
 

@@ -1,4 +1,4 @@
-"""The blocks a run works with, opened together and closed together."""
+"""What a run that asks the provider works with, opened together and closed together."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -6,28 +6,18 @@ from dataclasses import dataclass
 
 from anthropic import AsyncAnthropic
 
-from blocks.database import Database
 from blocks.provider import Provider
-from lanes.store import database as store
-
-BLOCK = "lanes"  # the name of the block documents that `lanes up` writes
+from lanes.store.database import Database
+from tasks.database import BLOCK, database
 
 
 @dataclass(frozen=True)
 class Connections:
     """An open database and an open provider client."""
 
-    db: store.Database
+    db: Database
     client: AsyncAnthropic
     provider: Provider
-
-
-@asynccontextmanager
-async def database() -> AsyncIterator[store.Database]:
-    """The database of block `lanes`."""
-    block = await Database.aload(BLOCK)
-    async with block.connect() as db:
-        yield db
 
 
 @asynccontextmanager

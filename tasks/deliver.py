@@ -11,7 +11,7 @@ from lanes.slack.moves import Move, Post, next_move, rest
 from lanes.slack.wording import message
 from lanes.store import slack_posts
 from lanes.store.database import Database
-from tasks.connections import BLOCK
+from tasks.database import BLOCK
 
 
 async def deliver_posts(db: Database) -> int:

@@ -17,7 +17,7 @@ from lanes.samples.files import sample_workloads
 from lanes.settings import Settings
 from lanes.workload import Version
 from tasks.automations import write_automations
-from tasks.connections import BLOCK
+from tasks.database import BLOCK
 from tasks.publish import publish
 from tasks.schedules import write_schedules
 
