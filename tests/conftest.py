@@ -1,6 +1,8 @@
 """What every test may use: a real Postgres, and a fresh database of the newest schema for each test."""
 
 import itertools
+import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -15,6 +17,7 @@ from tests.slack_standin import SlackStandIn
 from tests.stand import RunningStand, put_up, take_down
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
 _numbers = itertools.count(1)
 
 
@@ -30,16 +33,25 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgres(open_folder: Path) -> Iterator[Running]:
+def postgres() -> Iterator[Running]:
     """A server of the test session's own, with the template `lanes` at the newest schema."""
-    server = EmbeddedPostgres(open_folder / "postgres")
-    running = server.start()
-    try:
-        schema.upgrade(running.url("lanes"))
-        _forgo_durability(running)
-        yield running
-    finally:
-        server.stop()
+    with tempfile.TemporaryDirectory(prefix="lanes-tests-", dir=_in_memory(), ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        server = EmbeddedPostgres(Path(name) / "postgres")
+        running = server.start()
+        try:
+            schema.upgrade(running.url("lanes"))
+            _forgo_durability(running)
+            yield running
+        finally:
+            server.stop()
+
+
+def _in_memory() -> str | None:
+    """A temporary folder in memory, if there is one with room: a fresh database takes a tenth of the time there."""
+    folder = Path("/dev/shm")
+    usable = folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > ROOM_BYTES
+    return str(folder) if usable else None
 
 
 def _forgo_durability(running: Running) -> None:
