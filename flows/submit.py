@@ -17,8 +17,13 @@ class Departure(BaseModel):
         default=None, title="Workload", description="Name of one workload; empty submits everything that waits."
     )
 
+    @property
+    def what(self) -> str:
+        """What the run's name says."""
+        return self.workload or "everything"
 
-@flow(name="submit", flow_run_name="batch submit {departure.workload}", persist_result=False)
+
+@flow(name="submit", flow_run_name="batch submit {departure.what}", persist_result=False)
 async def submit(departure: Departure = Departure()) -> int:  # noqa: B008
     """Everything that waited for the batch lane is with the provider; the number of items."""
     total = 0

@@ -6,8 +6,10 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, create_engine, text
 
+from lanes.errors import SetupError
 from lanes.store.tables import SCHEMA
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -19,14 +21,24 @@ def config() -> Config:
 
 
 def upgrade(url: str) -> None:
-    """The database at `url` has the newest schema; nothing changes when it already has."""
+    """The database at `url` has the newest schema; nothing changes when it already has.
+
+    Raises:
+        SetupError: it was moved by migrations that this checkout does not have.
+    """
     engine = create_engine(url)
     try:
         with engine.begin() as connection:
             connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})
             settings = config()
             settings.attributes["connection"] = connection
-            command.upgrade(settings, "head")
+            try:
+                command.upgrade(settings, "head")
+            except CommandError as error:
+                raise SetupError(
+                    f"the database cannot be moved to this checkout's schema ({error}): it was made by a newer one. "
+                    "Use that checkout, or another LANES_DATABASE_URL; the embedded one starts anew after `make clean`"
+                ) from error
     finally:
         engine.dispose()
 

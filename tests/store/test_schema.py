@@ -1,7 +1,9 @@
 """The schema moves forward, once."""
 
+import pytest
 from sqlalchemy import Connection, Engine, text
 
+from lanes.errors import SetupError
 from lanes.store import schema
 from lanes.store.tables import metadata
 from tests.conftest import NOON
@@ -45,3 +47,12 @@ def test_every_migration_is_pending_on_an_empty_database(connection: Connection)
 def test_every_table_of_the_code_is_in_the_database(connection: Connection) -> None:
     found = set(connection.execute(text("select tablename from pg_tables where schemaname = 'lanes'")).scalars())
     assert {table.name for table in metadata.sorted_tables} <= found
+
+
+def test_a_database_of_a_newer_checkout_is_left_alone_with_a_sentence(pool: Engine, database_url: str) -> None:
+    with pool.begin() as connection:
+        connection.execute(text("update lanes.alembic_version set version_num = '9999'"))
+    with pytest.raises(SetupError, match="made by a newer one"):
+        schema.upgrade(database_url)
+    with pool.begin() as connection:
+        assert connection.execute(text("select version_num from lanes.alembic_version")).scalar_one() == "9999"
