@@ -1,4 +1,4 @@
-"""Makes Prefect ready for Lanes: blocks, versions, schedules, automations, standing runs. Run by `lanes up`."""
+"""Makes Prefect ready for Lanes: blocks, versions, schedules, automations. Run by `lanes up`."""
 
 import asyncio
 from collections.abc import Sequence
@@ -21,7 +21,6 @@ from tasks.database import BLOCK
 from tasks.publish import publish
 from tasks.schedules import write_schedules
 
-STANDING = {"answer/answer": {"wake": {"standing": True}}, "collect/collect": {}, "watch/watch": {}}
 BLOCK_TYPES: Sequence[type[Block]] = (Workload, Database, Provider, SlackChannel)
 
 
@@ -36,8 +35,6 @@ async def install() -> None:
         versions = await _publish()
         await write_schedules(client, versions)
         await write_automations(client)
-        for name, parameters in STANDING.items():
-            await _start_standing(client, name, parameters)
 
 
 async def _write_connections(settings: Settings) -> None:
@@ -82,15 +79,6 @@ async def _publish() -> dict[str, Version]:
     for problem in published.problems:
         print(problem)
     return published.versions
-
-
-async def _start_standing(client: PrefectClient, name: str, parameters: dict[str, object]) -> None:
-    """A new standing run was asked for: it takes over from one that lives.
-
-    Prefect's own states do not tell: a run whose machine stopped still counts as running.
-    """
-    deployment = await client.read_deployment_by_name(name)
-    await client.create_flow_run_from_deployment(deployment.id, parameters=parameters)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ DEPLOY = ("prefect", "--no-prompt", "deploy", "--all")
 INSTALL = ("tasks.install",)
 INSTALL_LIMIT_S = 300
 INSTALLED_FROM = ("LANES_", "ANTHROPIC_", "SLACK_")
+STANDING = {"answer": {"wake": {"standing": True}}, "collect": {}, "watch": {}}
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ def all_steps() -> list[Step]:
         Step("server", "Prefect server", server, after=("database",)),
         Step("pools", "Work pools", pools, after=("server",)),
         Step("install", "Deployments, blocks, workloads", install, after=("pools", "schema", "endpoint")),
+        Step("standing", "Standing runs", standing, after=("install",)),
         *(
             Step(f"worker-{pool}", f"Worker {pool}", partial(worker, pool=pool), after=("pools", "install"))
             for pool in POOLS
@@ -87,7 +89,10 @@ def pools(site: Site) -> str:
 
 
 def install(site: Site) -> str:
-    """Deployments, blocks, workload versions, schedules and automations are in Prefect as this checkout has them."""
+    """Deployments, blocks, workload versions, schedules and automations are in Prefect as this checkout has them.
+
+    What an earlier `up` wrote from the same source and values is trusted, unless this one is thorough.
+    """
     if not (site.checkout / "prefect.yaml").exists():
         raise StandError(f"{site.checkout} holds no prefect.yaml: run this inside a checkout of Lanes")
     environment = site.environment()
@@ -98,8 +103,7 @@ def install(site: Site) -> str:
     with site.prefect() as api:
         present = api.deployments()
         has_deployments = deployments.is_current(deployed, source, present)
-        ran_on = not {POSTGRES, SERVER} & set(site.started)
-        if ran_on and not site.thorough and deployments.is_current(installed, everything, present):
+        if not site.thorough and deployments.is_current(installed, everything, present):
             return f"{len(present)} deployments unchanged"
         commands = [INSTALL] if has_deployments else [DEPLOY, INSTALL]
         command = python("-m", "lanes.local.chain", *chain.join(commands))
@@ -108,3 +112,16 @@ def install(site: Site) -> str:
     deployments.remember(deployed, source, present)
     deployments.remember(installed, everything, present)
     return f"{len(present)} deployments {'up to date' if has_deployments else 'written'}"
+
+
+def standing(site: Site) -> str:
+    """New standing runs were asked for, which take over from those that live.
+
+    Prefect's own states do not tell whether one lives: a run whose machine stopped still counts as running.
+    """
+    if not site.thorough and not {POSTGRES, SERVER} & set(site.started):
+        return "run on"
+    with site.prefect() as api:
+        for flow, parameters in STANDING.items():
+            api.run(flow, flow, parameters)
+    return f"asked for {', '.join(STANDING)}"
