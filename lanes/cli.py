@@ -9,10 +9,11 @@ from lanes.commands.advise import advise
 from lanes.commands.alerts import alerts
 from lanes.commands.pause import pause, resume
 from lanes.commands.run import run
+from lanes.commands.status import status
 from lanes.commands.submit import submit
 
 app = App(name="lanes", help="Answers LLM work now, or cheaply later.", result_action="return_value")
-for command in (stand.up, stand.down, stand.status, stand.doctor, run, submit, advise, alerts, pause, resume):
+for command in (stand.up, stand.down, status, stand.doctor, run, submit, advise, alerts, pause, resume):
     app.command(command)
 for command in (replay.replay, replay.diff, replay.promote, replay.demote, replay.drop):
     app.command(command)

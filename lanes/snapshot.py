@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from lanes.words import Lane
+from lanes.advice import Advice
+from lanes.incident import Incident
+from lanes.rollout import Rollout
+from lanes.words import Lane, ReplayState
 
 
 @dataclass(frozen=True)
@@ -150,8 +153,65 @@ class MinuteFigures:
 
 
 @dataclass(frozen=True)
+class CallFigures:
+    """The billed calls of one lane in the period. Tokens are sums; `input_tokens` leaves cached ones out."""
+
+    workload: str
+    lane: Lane
+    calls: int
+    items: int
+    input_tokens: int
+    cache_read_tokens: int
+    output_tokens: int
+
+    @property
+    def items_per_call(self) -> float:
+        """How many items shared a call, on average."""
+        return self.items / self.calls
+
+
+@dataclass(frozen=True)
+class AmendmentFigures:
+    """Late data of the period: amendments applied, and those that wait for their item, however old."""
+
+    workload: str
+    applied: int
+    waiting: int
+
+
+@dataclass(frozen=True)
+class SplitFigures:
+    """A split in force: whose, its share to real-time in basis points, who set it and why."""
+
+    workload: str
+    consumer: str | None
+    basis_points: int
+    who: str
+    why: str
+    set_at: datetime
+
+
+@dataclass(frozen=True)
+class ReplayFigures:
+    """A replay: how far it is, and what it cost. Counts are items."""
+
+    workload: str
+    generation: int
+    version: int
+    state: ReplayState
+    items: int
+    answered: int
+    failed: int
+    cost_usd: Decimal
+
+
+@dataclass(frozen=True)
 class Snapshot:
-    """All figures of the period from `since` to `taken_at`."""
+    """All figures of the period from `since` to `taken_at`.
+
+    Incidents, rollouts and replays that are open are among them however old they are. `advice` looks back further,
+    over the days that advice needs, and leaves out workloads without items.
+    """
 
     taken_at: datetime
     since: datetime
@@ -165,6 +225,13 @@ class Snapshot:
     failures: list[Failure] = field(default_factory=list)
     refusals: list[RefusalFigures] = field(default_factory=list)
     minutes: list[MinuteFigures] = field(default_factory=list)
+    incidents: list[Incident] = field(default_factory=list)
+    rollouts: list[Rollout] = field(default_factory=list)
+    splits: list[SplitFigures] = field(default_factory=list)
+    replays: list[ReplayFigures] = field(default_factory=list)
+    calls: list[CallFigures] = field(default_factory=list)
+    amendments: list[AmendmentFigures] = field(default_factory=list)
+    advice: list[Advice] = field(default_factory=list)
 
     @property
     def workloads(self) -> list[str]:

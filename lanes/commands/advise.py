@@ -1,7 +1,6 @@
 """`lanes advise`: which pattern suits a workload, from its own ledger, and why."""
 
 import json
-import sys
 from dataclasses import asdict
 from datetime import timedelta
 from math import isfinite
@@ -9,17 +8,16 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter, validators
 from rich.console import Console
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine
 
-from lanes import client
 from lanes.advice import Advice
 from lanes.advice import advise as decide
 from lanes.breakeven import Overheads
-from lanes.commands.stand import AsJson
-from lanes.errors import SetupError, UnknownWorkload
+from lanes.commands.guarded import on_database
+from lanes.commands.output import AsJson
 from lanes.report.advice_terminal import render
 from lanes.store.advice import evidence
-from lanes.store.database import clock, engine
+from lanes.store.database import clock
 
 NotNegative = validators.Number(gte=0, lte=1e12)
 
@@ -41,29 +39,19 @@ def advise(
     Inconclusive when too little was seen. Exit code 2 when there is no such workload.
     """
     overheads = Overheads(infra_usd, engineering_hours, hourly_usd)
-    try:
-        pool = engine(client.database_url())
-        try:
-            with pool.begin() as connection:
-                now = clock(connection)
-                seen = evidence(connection, workload, since=now - timedelta(days=days), now=now)
-        finally:
-            pool.dispose()
-    except UnknownWorkload as error:
-        print(str(error), file=sys.stderr)
-        return 2
-    except SetupError as error:
-        print(str(error), file=sys.stderr)
-        return 1
-    except DBAPIError as error:
-        print(f"the database gives no answer ({type(error.orig).__name__}): run `lanes doctor`", file=sys.stderr)
-        return 1
-    advice = decide(seen, overheads, items_per_month=items_per_month)
-    if as_json:
-        print(json.dumps(as_data(advice), indent=2, default=str, allow_nan=False))
-    else:
-        Console().print(render(advice))
-    return 0
+
+    def look(pool: Engine) -> int:
+        with pool.begin() as connection:
+            now = clock(connection)
+            seen = evidence(connection, workload, since=now - timedelta(days=days), now=now)
+        advice = decide(seen, overheads, items_per_month=items_per_month)
+        if as_json:
+            print(json.dumps(as_data(advice), indent=2, default=str, allow_nan=False))
+        else:
+            Console().print(render(advice))
+        return 0
+
+    return on_database(look)
 
 
 def as_data(advice: Advice) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine
 
-from lanes import client
-from lanes.commands.stand import AsJson
+from lanes.commands.guarded import on_database
+from lanes.commands.output import AsJson
 from lanes.errors import SetupError
 from lanes.incident import Incident, IncidentState, Severity, in_words
 from lanes.local.info import load_info
@@ -24,7 +24,7 @@ from lanes.settings import Settings
 from lanes.slack.messenger import NotTold, messenger
 from lanes.slack.wording import trial
 from lanes.store import incidents, slack_posts
-from lanes.store.database import clock, engine
+from lanes.store.database import clock
 
 STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
 NO_SLACK = (
@@ -44,21 +44,16 @@ def alerts(
     With --test, one test message goes to Slack as the environment sets it, and what happened is said.
     Exit code 1 when Slack does not take the test message.
     """
-    try:
-        if test:
-            return _test(as_json)
-        pool = engine(client.database_url())
-        with pool.begin() as connection:
-            states = tuple(IncidentState) if all else (IncidentState.OPEN,)
-            found, now = incidents.listed(connection, states=states), clock(connection)
-            untold = slack_posts.untold(connection)
-        pool.dispose()
-    except SetupError as error:
-        print(str(error), file=sys.stderr)
-        return 1
-    except DBAPIError as error:
-        print(f"the database gives no answer ({type(error.orig).__name__}): run `lanes doctor`", file=sys.stderr)
-        return 1
+    if test:
+        return on_database(lambda pool: _test(pool, as_json))
+    return on_database(lambda pool: _show(pool, all, as_json))
+
+
+def _show(pool: Engine, all: bool, as_json: bool) -> int:
+    with pool.begin() as connection:
+        states = tuple(IncidentState) if all else (IncidentState.OPEN,)
+        found, now = incidents.listed(connection, states=states), clock(connection)
+        untold = slack_posts.untold(connection)
     if as_json:
         rows = [{**asdict(each), "slack_error": untold.get(each.id)} for each in found]
         print(json.dumps(rows, indent=2, default=str))
@@ -87,7 +82,7 @@ def _state(each: Incident) -> str:
     return f"resolved after {seconds((each.resolved_at - each.opened_at).total_seconds())}"
 
 
-def _test(as_json: bool) -> int:
+def _test(pool: Engine, as_json: bool) -> int:
     settings = Settings.read()
     slack = messenger(
         bot_token=settings.slack_bot_token, channel=settings.slack_channel, webhook_url=settings.slack_webhook_url,
@@ -95,10 +90,8 @@ def _test(as_json: bool) -> int:
     )  # fmt: skip
     if slack is None:
         raise SetupError(NO_SLACK)
-    pool = engine(client.database_url())
     with pool.begin() as connection:
         now = clock(connection)
-    pool.dispose()
     try:
         place = slack.post(trial(now, ui_url=_ui_url(settings)))
     except NotTold as problem:

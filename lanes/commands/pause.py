@@ -1,17 +1,14 @@
 """`lanes pause` and `lanes resume`: whether a workload's items are served."""
 
 import json
-import sys
 from collections.abc import Callable
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, Engine
 
-from lanes import client
-from lanes.commands.stand import AsJson
-from lanes.errors import SetupError, UnknownWorkload
+from lanes.commands.guarded import on_database
+from lanes.commands.output import AsJson
 from lanes.store import steering
-from lanes.store.database import clock, engine
+from lanes.store.database import clock
 
 
 def pause(workload: str, *, as_json: AsJson = False) -> int:
@@ -31,19 +28,10 @@ def resume(workload: str, *, as_json: AsJson = False) -> int:
 
 
 def _steer(deed: Callable[[Connection], str], workload: str, as_json: bool) -> int:
-    try:
-        pool = engine(client.database_url())
+    def steer(pool: Engine) -> int:
         with pool.begin() as connection:
             said = deed(connection)
-        pool.dispose()
-    except UnknownWorkload as error:
-        print(str(error), file=sys.stderr)
-        return 2
-    except SetupError as error:
-        print(str(error), file=sys.stderr)
-        return 1
-    except DBAPIError as error:
-        print(f"the database gives no answer ({type(error.orig).__name__}): run `lanes doctor`", file=sys.stderr)
-        return 1
-    print(json.dumps({"workload": workload, "said": said}) if as_json else said)
-    return 0
+        print(json.dumps({"workload": workload, "said": said}) if as_json else said)
+        return 0
+
+    return on_database(steer)

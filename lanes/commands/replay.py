@@ -14,11 +14,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 from rich.progress import Progress
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
-from lanes import client
-from lanes.commands.stand import AsJson
-from lanes.errors import LanesError, SetupError
+from lanes.commands.guarded import on_database
+from lanes.commands.output import AsJson
 from lanes.local.errors import StandError
 from lanes.local.prefect_api import PrefectApi
 from lanes.replay import Generation
@@ -26,7 +24,7 @@ from lanes.report import replay as report
 from lanes.report.units import counted, usd
 from lanes.settings import Settings
 from lanes.store import promotions, replays
-from lanes.store.database import clock, engine
+from lanes.store.database import clock
 from lanes.words import ReplayState
 
 Number = Annotated[int | None, Parameter(name="--generation", help="Which replay; else the one to be decided about.")]
@@ -71,7 +69,7 @@ def replay(
         said += ", submitted now" if asked else "; the deployment `submit` sends them off-peak"
         return _say({**asdict(whole), "submit_asked": asked}, said, as_json)
 
-    return _guarded(read)
+    return on_database(read)
 
 
 def diff(workload: str, *, generation: Number = None, as_json: AsJson = False) -> int:
@@ -87,7 +85,7 @@ def diff(workload: str, *, generation: Number = None, as_json: AsJson = False) -
         Console().print(Markdown(report.render(of, found)))
         return 0
 
-    return _guarded(compare)
+    return on_database(compare)
 
 
 def promote(workload: str, *, generation: Number = None, as_json: AsJson = False) -> int:
@@ -115,7 +113,7 @@ def _decide(decision: Decision, workload: str, generation: int | None, sentence:
         said = sentence.format(n=counted(items, "item"), name=of.name)
         return _say({**asdict(of), "changed": items}, said, as_json)
 
-    return _guarded(decide)
+    return on_database(decide)
 
 
 def _read_whole(pool: Engine, of: Generation) -> Generation:
@@ -150,20 +148,6 @@ def _prefect_environment() -> dict[str, str] | None:
 
     info = load_info(Path(Settings.read().home).resolve())
     return {**os.environ, **info.environment()} if info else None
-
-
-def _guarded(command: Callable[[Engine], int]) -> int:
-    try:
-        pool = engine(client.database_url())
-        try:
-            return command(pool)
-        finally:
-            pool.dispose()
-    except (LanesError, SetupError) as error:
-        print(str(error), file=sys.stderr)
-    except DBAPIError as error:
-        print(f"the database gives no answer ({type(error.orig).__name__}): run `lanes doctor`", file=sys.stderr)
-    return 1
 
 
 def _say(data: dict[str, Any], sentence: str, as_json: bool) -> int:

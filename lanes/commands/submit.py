@@ -1,6 +1,5 @@
 """`lanes submit`: a file through the file door."""
 
-import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -9,12 +8,12 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import Progress
+from sqlalchemy import Engine
 
-from lanes import client
-from lanes.commands.stand import AsJson
-from lanes.errors import SetupError
+from lanes.commands.guarded import on_database
+from lanes.commands.output import AsJson, print_json
 from lanes.filedoor import BadLine, Layout, count_lines
-from lanes.store.database import clock, engine
+from lanes.store.database import clock
 from lanes.store.filedoor import admit_file
 
 SHOWN = 20
@@ -42,29 +41,40 @@ def submit(
         print(f'there is no file "{file}"', file=sys.stderr)
         return 2
     layout = Layout(field=field, label=label, key=key, occurred_at=occurred_at, lane=lane, consumer=consumer)
+
+    def send(pool: Engine) -> int:
+        try:
+            outcomes, bad = _admitted(pool, file, workload, layout)
+        except ValueError as error:
+            print(str(error), file=sys.stderr)
+            return 2
+        _say(outcomes, bad, as_json)
+        return 1 if bad else 0
+
+    return on_database(send)
+
+
+def _admitted(pool: Engine, file: Path, workload: str, layout: Layout) -> tuple[Counter[str], list[BadLine]]:
     outcomes: Counter[str] = Counter()
     bad: list[BadLine] = []
-    try:
-        pool = engine(client.database_url())
-        with pool.begin() as connection:
-            now = clock(connection)
-        with Progress(console=Console(stderr=True), transient=True) as bars:
-            bar = bars.add_task(file.name, total=count_lines(file))
-            for admitted in admit_file(pool, file, workload, layout, now=now):
-                outcomes += admitted.outcomes
-                bad += admitted.bad
-                bars.update(bar, completed=sum(outcomes.values()))
-        pool.dispose()
-    except (ValueError, SetupError) as error:
-        print(str(error), file=sys.stderr)
-        return 2
+    with pool.begin() as connection:
+        now = clock(connection)
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task(file.name, total=count_lines(file))
+        for admitted in admit_file(pool, file, workload, layout, now=now):
+            outcomes += admitted.outcomes
+            bad += admitted.bad
+            bars.update(bar, completed=sum(outcomes.values()))
+    return outcomes, bad
+
+
+def _say(outcomes: Counter[str], bad: list[BadLine], as_json: bool) -> None:
     if as_json:
         lines = [{"place": b.place, "reason": b.reason, "detail": b.detail} for b in bad]
-        print(json.dumps({"outcomes": outcomes, "refused": lines}, indent=2))
-    else:
-        print(", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items())) or "no lines")
-        for each in bad[:SHOWN]:
-            print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
-        if len(bad) > SHOWN:
-            print(f"... and {len(bad) - SHOWN} more in lanes.rejected_log", file=sys.stderr)
-    return 1 if bad else 0
+        print_json({"outcomes": outcomes, "refused": lines})
+        return
+    print(", ".join(f"{number:,} {outcome}" for outcome, number in sorted(outcomes.items())) or "no lines")
+    for each in bad[:SHOWN]:
+        print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
+    if len(bad) > SHOWN:
+        print(f"... and {len(bad) - SHOWN} more in lanes.rejected_log", file=sys.stderr)

@@ -38,7 +38,7 @@ class ComponentStatus:
     log: Path | None = None
 
 
-def status(stand: Stand) -> list[ComponentStatus]:
+def components(stand: Stand) -> list[ComponentStatus]:
     """Every component, asked now; nothing is started or changed."""
     processes = Processes(stand.home / "processes", stand.home / "logs")
     return [

@@ -11,8 +11,12 @@ PATTERNS = {"realtime": "real-time only", "batch": "batch only", "hybrid": "hybr
 
 def headline(advice: Advice) -> str:
     """The recommendation in a few words."""
-    found = "inconclusive" if advice.pattern is None else PATTERNS[advice.pattern]
-    return f"{advice.workload}: {found}"
+    return f"{advice.workload}: {pattern(advice)}"
+
+
+def pattern(advice: Advice) -> str:
+    """The recommended pattern as words."""
+    return "inconclusive" if advice.pattern is None else PATTERNS[advice.pattern]
 
 
 def reason(advice: Advice) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from lanes.report import pictures, summary
 from lanes.report.escaping import cell, code
+from lanes.report.sections import Section, further, pressing
 from lanes.report.units import MISSING, count, counted, rate, seconds, share, usd
 from lanes.snapshot import BatchFigures, LaneFigures, Snapshot, StateFigures
 from lanes.words import ItemState
@@ -16,6 +17,9 @@ LINKS = (
     ("Batch runs", "/v2/runs?tags=batch"),
     ("Real-time runs", "/v2/runs?tags=realtime"),
     ("Failed items", '/v2/events?events=["lanes.item.failed"]'),
+    ("Incidents", '/v2/events?events=["lanes.incident.opened"]'),
+    ("Rollouts", "/v2/runs?tags=rollout"),
+    ("Replays", "/v2/runs?tags=replay"),
     ("Earlier reports", "/v2/artifacts/key/lanes-report"),
 )
 
@@ -23,9 +27,11 @@ LINKS = (
 def headline(snapshot: Snapshot) -> str:
     """The report in one line, for the description of the artifact."""
     if not summary.items(snapshot):
-        return f"Nothing arrived {summary.period(snapshot)}"
+        said = [summary.open_incidents(snapshot), f"Nothing arrived {summary.period(snapshot)}"]
+        return " · ".join(part for part in said if part)
     failed = summary.items(snapshot, [ItemState.FAILED])
     said = [
+        summary.open_incidents(snapshot),
         str(summary.saving(snapshot)),
         summary.batch_health(snapshot),
         summary.realtime_p95(snapshot),
@@ -42,21 +48,31 @@ def render(snapshot: Snapshot) -> str:
 
 def _parts(snapshot: Snapshot, most: int) -> list[str]:
     links = " · ".join(f"[{name}]({address})" for name, address in LINKS)
-    if snapshot == Snapshot(snapshot.taken_at, snapshot.since):
-        return [headline(snapshot) + ".", links]
+    first = [_section(each, most) for each in pressing(snapshot)]
+    last = [_section(each, most) for each in further(snapshot)]
+    if not summary.items(snapshot) and not snapshot.batches:
+        return [headline(snapshot) + ".", *first, *last, _refusals(snapshot, most), links]
     return [
         _summary(snapshot),
+        *first,
         "### Routing mix\n\n" + pictures.routing(snapshot),
         "### Cost\n\n" + _costs(snapshot, most),
         "### Latency, received to answered\n\n" + pictures.latency(snapshot),
         "### Lanes\n\n" + _lanes(snapshot, most),
         "### Batches\n\n" + _batches(snapshot, most),
         "### Corrections and accuracy\n\n" + _quality(snapshot, most),
+        *last,
         _states(snapshot, most),
         _failures(snapshot, most),
         _refusals(snapshot, most),
         links,
     ]
+
+
+def _section(section: Section, most: int) -> str:
+    rows = [[cell(value, most=300) for value in row] for row in section.rows]
+    parts = [f"### {section.title}", _table(section.heads, section.sides, rows, most), section.note]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _summary(snapshot: Snapshot) -> str:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from lanes.incident import IncidentState
 from lanes.report.units import clock, count, counted, seconds, share
-from lanes.snapshot import BatchFigures, CostFigures, LaneFigures, Snapshot
+from lanes.snapshot import BatchFigures, CallFigures, CostFigures, LaneFigures, Snapshot
 from lanes.words import BatchState, ItemState, Lane
 
 STILL_TO_PAY = {ItemState.RECEIVED, ItemState.ROUTED, ItemState.WORKING, ItemState.ANSWERED}
@@ -97,6 +98,18 @@ def realtime_p95(snapshot: Snapshot) -> str | None:
 def without_result(batch: BatchFigures) -> int:
     """Items of a batch that came back without a valid result."""
     return batch.invalid + batch.errored + batch.canceled + batch.expired + batch.missing
+
+
+def open_incidents(snapshot: Snapshot) -> str | None:
+    """How many promises are broken now, None when none is."""
+    number = sum(each.state is IncidentState.OPEN for each in snapshot.incidents)
+    return counted(number, "open incident") if number else None
+
+
+def cached(calls: CallFigures) -> float | None:
+    """The share of the input tokens that came from the provider's cache, 0 to 1; None without any."""
+    whole = calls.input_tokens + calls.cache_read_tokens
+    return calls.cache_read_tokens / whole if whole else None
 
 
 def done_share(batch: BatchFigures) -> float:

@@ -9,24 +9,27 @@ from rich.text import Text
 
 from lanes.report import summary
 from lanes.report.escaping import plain
+from lanes.report.sections import Section, further, pressing
 from lanes.report.units import MISSING, aligned_usd, count, rate, seconds, share, usd
 from lanes.snapshot import Snapshot, StateFigures
 from lanes.words import Lane
 
-MOST_ROWS = 20  # of failed items; the others are counted
+MOST_ROWS = 20  # of a long table; the others are counted
 
 
 def render(snapshot: Snapshot, *, ui_url: str | None) -> RenderableType:
     """The figures as tables; `ui_url` is the root of the Prefect UI, where the same report stands with charts."""
     heading = Text.assemble(("Lanes", "bold"), f" {summary.period(snapshot)}")
+    parts: list[RenderableType] = [_section(each) for each in pressing(snapshot)]
     if not summary.items(snapshot):
-        parts: list[RenderableType] = [Text("Nothing arrived yet.")]
+        parts += [Text("Nothing arrived yet.")]
     else:
-        parts = [_lanes(snapshot), _costs(snapshot), _states(snapshot), _routes(snapshot)]
+        parts += [_lanes(snapshot), _costs(snapshot), _states(snapshot), _routes(snapshot)]
     parts += [
         *([_batches(snapshot)] if snapshot.batches else []),
         *([_agreement(snapshot)] if snapshot.agreement else []),
         *([_accuracy(snapshot)] if snapshot.accuracy else []),
+        *(_section(each) for each in further(snapshot)),
         *([_refusals(snapshot)] if snapshot.refusals else []),
         *([_failures(snapshot)] if snapshot.failures else []),
     ]
@@ -157,6 +160,18 @@ def _failures(snapshot: Snapshot) -> RenderableType:
         table.add_row(_word(each.workload), _word(each.key), Text(plain(each.reason)))
     more = len(snapshot.failures) - MOST_ROWS
     return Group(table, Text(f"{count(more)} more are not shown.", style="dim")) if more > 0 else table
+
+
+def _section(section: Section) -> RenderableType:
+    heads = [
+        f"{'>' if side == 'r' else ''}{head.replace(' ', '_')}" for head, side in zip(section.heads, section.sides, strict=True)
+    ]
+    table = _table(section.title, " ".join(heads))
+    for row in section.rows[:MOST_ROWS]:
+        table.add_row(*(Text(plain(value, most=300), overflow="fold") for value in row))
+    more = len(section.rows) - MOST_ROWS
+    notes = [section.note, f"{count(more)} more are not shown." if more > 0 else ""]
+    return Group(table, *(Text(note, style="dim") for note in notes if note))
 
 
 def _word(text: str) -> Text:

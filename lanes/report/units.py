@@ -77,6 +77,11 @@ def rate(per_minute: float) -> str:
     return _short(float(per_minute)) if round(float(per_minute), 1) else "0"
 
 
+def ratio(number: float) -> str:
+    """How many of one thing come with another: one decimal below ten, none above, and none where it is whole."""
+    return count(round(number)) if round(number, 1) == round(number) else _short(number)
+
+
 def clock(moment: datetime, *, beside: datetime) -> str:
     """A moment in UTC: its time alone on the day of `beside`, else with its date."""
     utc = moment.utctimetuple()

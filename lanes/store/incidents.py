@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, case, insert, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.incident import TERMS, Incident, IncidentState, Promise, Severity
@@ -109,6 +109,13 @@ def listed(connection: Connection, *, states: Collection[IncidentState], limit: 
     rows = connection.execute(
         select(incident).where(incident.c.state.in_(list(states))).order_by(incident.c.id.desc()).limit(limit)
     )
+    return [read_incident(row) for row in rows]
+
+
+def since(connection: Connection, moment: datetime, *, limit: int) -> list[Incident]:
+    """The open incidents and those opened from `moment` on: open ones first, then the newest."""
+    wanted = select(incident).where(or_(_open(), incident.c.opened_at >= moment))
+    rows = connection.execute(wanted.order_by(_open().desc(), incident.c.id.desc()).limit(limit))
     return [read_incident(row) for row in rows]
 
 

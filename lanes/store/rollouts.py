@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, or_, select, update
 
 from lanes.playbook import Playbook
 from lanes.rollout import OPEN, Approval, Rollout
@@ -35,6 +35,12 @@ def all_open(connection: Connection) -> list[Rollout]:
     """Every open rollout, oldest first."""
     rows = connection.execute(select(rollout).where(rollout.c.state.in_(OPEN)).order_by(rollout.c.id))
     return [of_row(row) for row in rows]
+
+
+def since(connection: Connection, moment: datetime) -> list[Rollout]:
+    """The open rollouts and those that ended from `moment` on, newest first."""
+    wanted = or_(rollout.c.state.in_(OPEN), rollout.c.ended_at >= moment)
+    return [of_row(row) for row in connection.execute(select(rollout).where(wanted).order_by(rollout.c.id.desc()))]
 
 
 def led_by(connection: Connection, run_id: UUID) -> Rollout | None:

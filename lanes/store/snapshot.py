@@ -1,27 +1,36 @@
 """Reads the figures of a period. Everything here is a query; what it means stands in `lanes.snapshot`."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, text
 
+from lanes.advice import Advice, advise
 from lanes.snapshot import (
     AccuracyFigures,
     AgreementFigures,
+    AmendmentFigures,
     BatchFigures,
+    CallFigures,
     CostFigures,
     Failure,
     LaneFigures,
     MinuteFigures,
     RefusalFigures,
+    ReplayFigures,
     RouteFigures,
     Snapshot,
+    SplitFigures,
     StateFigures,
 )
+from lanes.store import incidents, rollouts, workloads
+from lanes.store.advice import evidence
 
 MOST_BATCHES = 12
 MOST_FAILURES = 50
+MOST_INCIDENTS = 50
+ADVICE_OVER = timedelta(days=30)
 
 LANES = """
 with routed as (
@@ -133,6 +142,31 @@ select r.lane, date_trunc('minute', r.created_at) as minute, count(*) as items,
  where r.created_at >= :since and r.generation = 0 group by 1, 2 order by 2
 """
 
+SPLITS = """
+select distinct on (workload, consumer) workload, consumer, basis_points, who, why, set_at
+  from lanes.split order by workload, consumer, id desc
+"""
+
+REPLAYS = """
+select workload, generation, version, state, items, answered, failed, cost_usd
+  from lanes.replay_log
+ where state in ('running', 'complete') or created_at >= :since or promoted_at >= :since or demoted_at >= :since
+ order by workload, generation desc
+"""
+
+CALLS = """
+select workload, lane, count(*) as calls, sum(items) as items, sum(input_tokens) as input_tokens,
+       sum(cache_read_tokens) as cache_read_tokens, sum(output_tokens) as output_tokens
+  from lanes.response where billed_at >= :since group by 1, 2 order by 1, 2 desc
+"""
+
+AMENDMENTS = """
+select workload, count(*) filter (where outcome = 'amended') as applied, count(*) filter (where outcome is null) as waiting
+  from lanes.amendment
+ where outcome is null or outcome = 'amended' and decided_at >= :since
+ group by 1 order by 1
+"""
+
 F = TypeVar("F")
 
 
@@ -156,7 +190,20 @@ def take(connection: Connection, *, since: datetime, now: datetime) -> Snapshot:
         failures=read(FAILURES, Failure, most=MOST_FAILURES),
         refusals=read(REFUSALS, RefusalFigures),
         minutes=read(MINUTES, MinuteFigures),
+        incidents=incidents.since(connection, since, limit=MOST_INCIDENTS),
+        rollouts=rollouts.since(connection, since),
+        splits=read(SPLITS, SplitFigures),
+        replays=read(REPLAYS, ReplayFigures),
+        calls=read(CALLS, CallFigures),
+        amendments=read(AMENDMENTS, AmendmentFigures),
+        advice=_advice(connection, now),
     )
+
+
+def _advice(connection: Connection, now: datetime) -> list[Advice]:
+    """The advice on each workload that had items, with the usual overheads."""
+    seen = [evidence(connection, name, since=now - ADVICE_OVER, now=now) for name in sorted(workloads.in_force(connection))]
+    return [advise(each) for each in seen if each.items]
 
 
 def _rounded(costs: CostFigures) -> CostFigures:

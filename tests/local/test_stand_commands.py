@@ -7,6 +7,7 @@ import pytest
 from cyclopts import App
 
 from lanes.commands import stand
+from lanes.commands.status import status
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def app(home: Path, monkeypatch: pytest.MonkeyPatch) -> App:
     for variable in ("LANES_DATABASE_URL", "PREFECT_API_URL", "ANTHROPIC_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
     app = App(name="lanes", result_action="return_value")
-    for command in (stand.up, stand.down, stand.status, stand.doctor):
+    for command in (stand.up, stand.down, status, stand.doctor):
         app.command(command)
     return app
 
@@ -24,10 +25,12 @@ def test_status_of_a_stand_that_is_down_fails_and_names_every_component(
     app: App, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert app(["status", "--json"]) == 1
-    components = json.loads(capsys.readouterr().out)
+    said = json.loads(capsys.readouterr().out)
+    components = said["components"]
     names = [component["name"] for component in components]
     assert names == ["postgres", "endpoint", "prefect-server", "worker-realtime", "worker-batch"]
     assert {component["condition"] for component in components} == {"stopped"}
+    assert said["figures"] is None
     assert app(["status"]) == 1
     assert "lanes up" in capsys.readouterr().out
 

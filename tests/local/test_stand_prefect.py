@@ -8,7 +8,7 @@ from lanes.local.doctor import examine
 from lanes.local.identity import birth_mark
 from lanes.local.prefect_api import PrefectApi
 from lanes.local.stand import Stand, find_checkout
-from lanes.local.status import Condition, status
+from lanes.local.status import Condition, components
 from lanes.local.steps import all_steps
 from lanes.settings import Settings
 
@@ -23,7 +23,7 @@ def test_a_stand_comes_up_is_attached_to_and_goes_down_leaving_nothing(
     try:
         first = stand.up()
         assert set(first.started) == {"postgres", "endpoint", "prefect-server", "worker-realtime", "worker-batch"}
-        assert {each.condition for each in status(stand)} == {Condition.RUNNING}
+        assert {each.condition for each in components(stand)} == {Condition.RUNNING}
         well = {finding.check for finding in examine(stand.settings, home, stand.checkout) if finding.verdict == "ok"}
         assert {"database", "schema", "prefect", "workers", "provider"} <= well
         with PrefectApi(first.info.prefect_api_url) as api:

@@ -69,7 +69,7 @@ def test_a_replay_is_previewed_begun_compared_promoted_demoted_and_dropped(
 
 def test_commands_speak_in_sentences_and_refuse_with_the_reason(pool: Engine, letters: Version, capsys: Told) -> None:
     assert commands.diff("letters") == 1
-    assert commands.replay("ghosts") == 1
+    assert commands.replay("ghosts") == 2
     assert commands.replay("letters", version=4) == 1
     err = capsys.readouterr().err
     assert 'workload "letters" was never replayed' in err

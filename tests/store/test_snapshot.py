@@ -5,11 +5,16 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import Connection
 
+from lanes.incident import Promise
+from lanes.item import Amendment
+from lanes.promises import Assessment
 from lanes.snapshot import Snapshot
-from lanes.store import batches, items, snapshot
-from lanes.words import Lane, Outcome
+from lanes.split import Split
+from lanes.store import amendments, batches, incidents, items, replays, rollout_moves, snapshot, workloads
+from lanes.words import Lane, Outcome, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, submission
+from tests.rollouts import begin
 from tests.store.tries import A, B, claim, row, rows, save, submit, tried
 
 
@@ -109,3 +114,39 @@ def test_a_snapshot_has_a_point_for_each_minute_of_each_lane(lived_in: Connectio
     assert [(each.lane, each.minute, each.items) for each in minutes] == [
         ("realtime", NOON, 5), ("batch", later(minutes=30), 3),
     ]  # fmt: skip
+
+
+def test_a_snapshot_holds_what_is_open_however_old_and_what_ended_in_its_period(lived_in: Connection) -> None:
+    of = begin(lived_in, now=NOON)
+    slow = Assessment(Promise.BATCH_SLOW, "letters", Verdict.FAILED, 180, 120, 1, "slow", "batch 1")
+    incidents.open(lived_in, slow, now=NOON)
+    seen = snapshot.take(lived_in, since=later(days=1), now=later(days=2))
+    assert [each.id for each in seen.rollouts] == [of.id]
+    assert [(each.promise, each.state) for each in seen.incidents] == [("batch_slow", "open")]
+    rollout_moves.abort(lived_in, "letters", who="ada", why="enough", now=later(hours=1))
+    incidents.resolve(lived_in, Promise.BATCH_SLOW, "letters", "batch 1", sentence="over", now=later(hours=1))
+    assert len(snapshot.take(lived_in, since=NOON, now=later(days=2)).rollouts) == 1
+    assert len(snapshot.take(lived_in, since=NOON, now=later(days=2)).incidents) == 1
+    later_on = snapshot.take(lived_in, since=later(days=1), now=later(days=2))
+    assert (later_on.rollouts, later_on.incidents) == ([], [])
+
+
+def test_a_snapshot_says_how_traffic_is_split_and_calls_are_used(lived_in: Connection) -> None:
+    workloads.set_split(lived_in, Split("letters", "desk", 2_500), who="ada", why="trial", now=NOON)
+    seen = snapshot.take(lived_in, since=NOON, now=later(hours=1))
+    assert {(each.consumer, each.basis_points) for each in seen.splits} >= {("desk", 2_500)}
+    billed = {each.lane: (each.calls, each.items) for each in seen.calls}
+    assert billed[Lane.BATCH] == (4, 4)
+    assert [(each.workload, each.evidence and each.evidence.items) for each in seen.advice] == [("letters", 7)]
+
+
+def test_a_snapshot_counts_late_data_and_replays(lived_in: Connection) -> None:
+    for key in ("agreed", "unheard-of"):
+        asked = Amendment("letters", key, {"text": "late"}, None)
+        amendments.amend(lived_in, asked, door="client", now=later(hours=1))
+    replays.begin(
+        lived_in, "letters", version_no=None, first=None, last=None, who="ada", why="a test", now=later(hours=1)
+    )
+    seen = snapshot.take(lived_in, since=NOON, now=later(hours=2))
+    assert [(each.applied, each.waiting) for each in seen.amendments] == [(1, 1)]
+    assert [(each.generation, each.state, each.answered) for each in seen.replays] == [(1, "running", 0)]

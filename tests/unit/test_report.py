@@ -33,6 +33,7 @@ from lanes.snapshot import (
     StateFigures,
 )
 from lanes.words import BatchState, Lane, Reason
+from tests.unit.test_report_sections import steered
 
 NOW = datetime(2026, 12, 3, 15, 5, tzinfo=UTC)
 HOSTILE = "a|b\nc <img src=x onerror=alert(1)> [go](http://evil.example) `tick` **bold** \\| \x1b[31m\u202eend"
@@ -117,8 +118,16 @@ def two_workloads() -> Snapshot:
 
 def far_too_much() -> Snapshot:
     names = [f"workload-{n}-{HOSTILE}" for n in range(60)]
+    beside = steered(HOSTILE * 20)
     return replace(
-        nothing(),
+        beside,
+        incidents=beside.incidents * 30,
+        rollouts=beside.rollouts * 60,
+        splits=beside.splits * 60,
+        replays=beside.replays * 60,
+        calls=beside.calls * 60,
+        amendments=beside.amendments * 60,
+        advice=beside.advice * 60,
         lanes=[
             LaneFigures(n, lane, 10**6, 10**6, 1.0, 2e5, 4e5, 1e4, 10**6, 9, Decimal(9999))
             for n in names
@@ -136,7 +145,7 @@ def far_too_much() -> Snapshot:
     )
 
 
-SNAPSHOTS = [nothing, one_lane, two_workloads, far_too_much]
+SNAPSHOTS = [nothing, one_lane, two_workloads, steered, far_too_much]
 
 
 def written(snapshot: Snapshot, *, width: int = 100) -> str:
@@ -234,6 +243,10 @@ def test_what_an_item_said_neither_becomes_markup_nor_breaks_a_table():
         named,
         states=[StateFigures(HOSTILE, HOSTILE, 1)],
         accuracy=[AccuracyFigures(HOSTILE, Lane.BATCH, 1, HOSTILE, 1, 1.0, 0.2, 1.0)],
+        incidents=steered(HOSTILE).incidents,
+        rollouts=steered(HOSTILE).rollouts,
+        splits=steered(HOSTILE).splits,
+        advice=steered(HOSTILE).advice,
     )
     html = html_of(markdown.render(named))
     assert "onerror=alert(1)&gt;" in html
@@ -261,7 +274,7 @@ def test_any_text_is_shown_as_it_is(text):
 @pytest.mark.parametrize("snapshot", SNAPSHOTS)
 def test_every_chart_is_well_formed_and_690_px_wide(snapshot):
     charts = charts_in(markdown.render(snapshot()))
-    assert len(charts) == (0 if snapshot is nothing else 3)
+    assert len(charts) == (0 if snapshot in (nothing, steered) else 3)
     for chart in charts:
         assert chart.get("width") == "690"
 

@@ -1,0 +1,50 @@
+"""Runs a command so that what goes wrong is one sentence on standard error and an exit code."""
+
+import sys
+from collections.abc import Callable
+
+from pydantic import ValidationError
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from lanes import client
+from lanes.errors import LanesError, SetupError, UnknownWorkload
+from lanes.store.database import engine
+
+
+def guarded(command: Callable[[], int]) -> int:
+    """The exit code of a command of the stand; the end of the log that it points to comes first."""
+    try:
+        return command()
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        print(f"the variable {first['loc'][0]} cannot be read: {first['msg']}", file=sys.stderr)
+        return 2
+    except SetupError as error:
+        tail = getattr(error, "tail", lambda: "")()
+        log = getattr(error, "log", None)
+        if tail:
+            print(f"--- the end of {log}\n{tail}\n---", file=sys.stderr)
+        print(str(error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted: what this command had started was stopped again", file=sys.stderr)
+        return 1
+
+
+def on_database(command: Callable[[Engine], int]) -> int:
+    """The exit code of a command that asks the database: 1 when it is refused, 2 when there is no such workload."""
+    try:
+        pool = engine(client.database_url())
+        try:
+            return command(pool)
+        finally:
+            pool.dispose()
+    except UnknownWorkload as error:
+        print(str(error), file=sys.stderr)
+        return 2
+    except LanesError as error:
+        print(str(error), file=sys.stderr)
+    except DBAPIError as error:
+        print(f"the database gives no answer ({type(error.orig).__name__}): run `lanes doctor`", file=sys.stderr)
+    return 1

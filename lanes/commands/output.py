@@ -1,0 +1,22 @@
+"""What commands print: lines with a state in front for people, JSON for programs."""
+
+import json
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.markup import escape
+
+AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print data as JSON on standard output.")]
+
+MARKS = {"running": "green", "yours": "green", "ok": "green", "silent": "red", "wrong": "red"}
+
+
+def print_json(value: object) -> None:
+    """The value on standard output; what JSON does not know is written as text."""
+    print(json.dumps(value, indent=2, default=str))
+
+
+def print_line(console: Console, state: str, name: str, sentence: str) -> None:
+    """One thing and how it is."""
+    console.print(f"[{MARKS.get(state, 'yellow')}]{state:<10}[/] {name:<15} {escape(sentence)}")

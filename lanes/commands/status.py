@@ -1,0 +1,73 @@
+"""`lanes status`: whether the stand answers, and what the lanes do."""
+
+import sys
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Annotated
+
+from cyclopts import Parameter, validators
+from pydantic import TypeAdapter
+from rich.console import Console
+from sqlalchemy.exc import DBAPIError
+
+from lanes import client
+from lanes.commands.guarded import guarded
+from lanes.commands.output import AsJson, print_json, print_line
+from lanes.errors import SetupError
+from lanes.local.stand import Stand
+from lanes.local.status import Condition, components
+from lanes.report import terminal
+from lanes.settings import Settings
+from lanes.snapshot import Snapshot
+from lanes.store import snapshot
+from lanes.store.database import clock, engine
+
+WELL = {Condition.RUNNING, Condition.YOURS}
+
+
+def status(
+    *,
+    hours: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=720), help="Hours looked back.")] = 24,
+    as_json: AsJson = False,
+) -> int:
+    """Show each component of the stand, with its log, and the figures of the last hours.
+
+    The figures are those of the report: lanes, cost, incidents, rollouts, replays, batches, reads, advice.
+    Exit code 1 when something that should run does not answer.
+    """
+
+    def look() -> int:
+        stand = Stand(Settings.read())
+        found = components(stand)
+        figures = _figures(hours)
+        if as_json:
+            shown = None if figures is None else TypeAdapter(Snapshot).dump_python(figures, mode="json")
+            print_json({"components": [asdict(each) for each in found], "figures": shown})
+        else:
+            console = Console(highlight=False, soft_wrap=True)
+            for each in found:
+                where = {"port": each.port, "pid": each.pid, "log": each.log}
+                said = ", ".join(f"{name} {value}" for name, value in where.items() if value is not None)
+                print_line(console, each.condition, each.name, f"{each.detail}{f' ({said})' if said else ''}")
+            if figures is not None:
+                print()
+                Console(width=None if sys.stdout.isatty() else 110).print(terminal.render(figures, ui_url=None))
+        return 0 if all(each.condition in WELL for each in found) else 1
+
+    return guarded(look)
+
+
+def _figures(hours: int) -> Snapshot | None:
+    """What the lanes did in the last hours; None while no database of Lanes answers."""
+    try:
+        pool = engine(client.database_url())
+    except SetupError:
+        return None
+    try:
+        with pool.begin() as connection:
+            now = clock(connection)
+            return snapshot.take(connection, since=now - timedelta(hours=hours), now=now)
+    except DBAPIError:
+        return None
+    finally:
+        pool.dispose()

@@ -1,0 +1,140 @@
+"""What stands beside the lanes, as tables of plain text: incidents, rollouts, splits, replays, packing, reads, advice.
+
+The terminal and the artifact write the same sections, each in its own way.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lanes.incident import TERMS, IncidentState, Promise
+from lanes.report import advice_summary, summary
+from lanes.report.rollout import standing
+from lanes.report.units import MISSING, clock, count, counted, ratio, seconds, share, usd
+from lanes.snapshot import Snapshot
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table: `sides` says l(eft) or r(ight) for each column. Cells are not escaped yet."""
+
+    title: str
+    heads: Sequence[str]
+    sides: str
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+def pressing(snapshot: Snapshot) -> list[Section]:
+    """What may need a person; only those that have rows."""
+    return [each for each in (incidents(snapshot), rollouts(snapshot)) if each.rows]
+
+
+def further(snapshot: Snapshot) -> list[Section]:
+    """How the lanes are steered and used; only those that have rows."""
+    every = splits(snapshot), replays(snapshot), calls(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
+    return [each for each in every if each.rows]
+
+
+def incidents(snapshot: Snapshot) -> Section:
+    """The broken promises, open ones first."""
+    rows = [
+        (
+            f"#{each.id}",
+            each.workload,
+            TERMS[Promise(each.promise)].title + (f", {each.subject}" if each.subject else ""),
+            f"{each.severity}, {each.state}" if each.state is IncidentState.OPEN else each.state,
+            clock(each.opened_at, beside=snapshot.taken_at),
+            each.sentence,
+        )
+        for each in snapshot.incidents
+    ]
+    title = f"Incidents: {summary.open_incidents(snapshot) or 'none open'}"
+    return Section(title, ("Incident", "Workload", "Promise", "State", "Since", "What is wrong"), "llllll", rows)
+
+
+def rollouts(snapshot: Snapshot) -> Section:
+    """Playbooks under way, and those that ended in the period."""
+    rows = [
+        (standing(each), each.playbook.name, each.consumer or "all", each.started_by, each.holds or MISSING)
+        for each in snapshot.rollouts
+    ]
+    return Section("Rollouts", ("Rollout", "Playbook", "Consumer", "Started by", "Holds, because"), "lllll", rows)
+
+
+def splits(snapshot: Snapshot) -> Section:
+    """Which share of the undecided items goes to real-time, and who said so."""
+    rows = [
+        (
+            each.workload, each.consumer or "all", f"{each.basis_points / 100:g} %", each.who, each.why,
+            clock(each.set_at, beside=snapshot.taken_at),
+        )
+        for each in snapshot.splits
+    ]  # fmt: skip
+    heads = ("Workload", "Consumer", "To real-time", "Set by", "Why", "Since")
+    return Section("Splits in force", heads, "llrlll", rows, "Of the items that no rule decides.")
+
+
+def replays(snapshot: Snapshot) -> Section:
+    """Replays that are open, and those of the period."""
+    rows = [
+        (
+            each.workload, str(each.generation), str(each.version), each.state,
+            f"{count(each.answered)} of {count(each.items)}", count(each.failed), usd(each.cost_usd),
+        )
+        for each in snapshot.replays
+    ]  # fmt: skip
+    heads = ("Workload", "Generation", "Version", "State", "Answered", "Failed", "Cost")
+    return Section("Replays", heads, "lrrlrrr", rows, "Compare one with `lanes diff`, then `lanes promote` or `lanes drop` it.")
+
+
+def calls(snapshot: Snapshot) -> Section:
+    """How well calls are used: items that share one, and tokens an item."""
+    rows = [
+        (
+            f"{each.workload} / {summary.lane_name(each.lane)}", count(each.calls), ratio(each.items_per_call),
+            ratio((each.input_tokens + each.cache_read_tokens) / each.items), ratio(each.output_tokens / each.items),
+            share(summary.cached(each)),
+        )
+        for each in snapshot.calls
+    ]  # fmt: skip
+    heads = ("Lane", "Calls", "Items / call", "Input tokens / item", "Output tokens / item", "From cache")
+    return Section("Calls and packing", heads, "lrrrrr", rows)
+
+
+def amendments(snapshot: Snapshot) -> Section:
+    """Late data."""
+    rows = [(each.workload, count(each.applied), count(each.waiting)) for each in snapshot.amendments]
+    return Section("Late data", ("Workload", "Amendments applied", "Waiting for their item"), "lrr", rows)
+
+
+def reads(snapshot: Snapshot) -> Section:
+    """Who reads what real-time answered, and how soon: consumers with recorded reads only."""
+    rows = [
+        (
+            each.workload, consumer.consumer or "nobody named", count(consumer.reads), seconds(consumer.median_s),
+            share(consumer.at_once / consumer.reads), count(consumer.unread),
+        )
+        for each in snapshot.advice
+        if each.evidence is not None
+        for consumer in each.evidence.consumers
+        if consumer.reads
+    ]  # fmt: skip
+    heads = ("Workload", "Consumer", "Reads", "Median until read", "Within 60 s", "Never read")
+    return Section("Reads of real-time answers", heads, "llrrrr", rows)
+
+
+def advice(snapshot: Snapshot) -> Section:
+    """The recommended pattern of each workload, in one line."""
+    rows = [
+        (each.workload, advice_summary.pattern(each), each.because, _movable([c.consumer for c in each.movable]))
+        for each in snapshot.advice
+    ]
+    heads = ("Workload", "Pattern", "Because", "Could move to batch")
+    return Section("Advice", heads, "llll", rows, "Every criterion with its evidence: `lanes advise WORKLOAD`.")
+
+
+def _movable(consumers: Sequence[str | None]) -> str:
+    if not consumers:
+        return MISSING
+    first = consumers[0] or "items of nobody named"
+    return first if len(consumers) == 1 else f"{first} and {counted(len(consumers) - 1, 'more consumer')}"
