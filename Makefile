@@ -35,7 +35,7 @@ check: setup
 
 bench: setup
 	@$(BIN)/uv sync --quiet --frozen --group bench --python $(BIN)/python
-	@$(BIN)/python -m tests.benchmarks.$(NAME) $(ARGS)
+	@$(BIN)/python -m tests.benchmarks.bench_$(NAME) $(ARGS)
 
 clean:
 	@if [ -x $(BIN)/lanes ]; then $(BIN)/lanes down; fi

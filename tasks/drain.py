@@ -52,7 +52,7 @@ class Drain:
 
     async def stays(self) -> bool:
         """Whether the drain goes on."""
-        if self._keeper_role.held or Settings.read().keep_warm > 0:
+        if _keeps_warm():
             await self._keeper_role.try_take()
         sight = Sight(
             keeps=self._keeper_role.held,
@@ -150,15 +150,20 @@ class Drain:
             get_run_logger().error("a micro-batch broke; its claims come back when their lease ends", exc_info=error)
 
 
+def _keeps_warm() -> bool:
+    """Whether one drain stays when there is nothing to do; else the last one leaves, and an event wakes the next."""
+    return Settings.read().keep_warm > 0
+
+
 @asynccontextmanager
 async def drain(at: Connections, *, standing: bool) -> AsyncIterator[Drain]:
-    """A drain with its roles; a standing one waits up to a minute to take the keeper's place over."""
+    """A drain with its roles; a standing one waits up to a minute to take the place of the one that is kept warm."""
     async with AsyncExitStack() as stack:
         heard = await stack.enter_async_context(listening(at.db.url))
         await (await stack.enter_async_context(RoleLock(at.db.url, Role.DRAIN))).share()
         reader = await stack.enter_async_context(RoleLock(at.db.url, Role.READER))
         keeper = await stack.enter_async_context(RoleLock(at.db.url, Role.KEEPER))
-        if standing:
+        if standing and _keeps_warm():
             await keeper.take_over(within_s=60)
         opened = Drain(at, reader, keeper, heard, await at.db.now())
         try:
