@@ -1,0 +1,199 @@
+"""Runs are killed with SIGKILL in mid-work: nothing but time is lost. No item, no answer twice, no batch paid twice.
+
+One stand of its own, so that what a crash leaves in the ledger disturbs no other test. `migrate` is killed in
+`tests/e2e/test_playbooks.py`, where its rollout is.
+"""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from tests.slack_standin import SlackStandIn
+from tests.stand import RunningStand, put_up, take_down
+from tests.stand import until as until_told
+
+T = TypeVar("T")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+def until(told: Callable[[], T], *, what: str) -> T:
+    """As the stand's, with time for a run to be found dead and replaced."""
+    return until_told(told, within_s=150, what=what)
+
+
+class Prey(RunningStand):
+    """A stand whose runs are killed."""
+
+    def pid(self, flow: str) -> int | None:
+        """The process of a deployment's newest running run."""
+        asked = {
+            "flows": {"name": {"any_": [flow]}}, "flow_runs": {"state": {"type": {"any_": ["RUNNING"]}}},
+            "sort": "START_TIME_DESC", "limit": 5,
+        }  # fmt: skip
+        found = self.prefect.post("flow_runs/filter", json=asked).raise_for_status().json()
+        pids = [each["infrastructure_pid"] for each in found if each["infrastructure_pid"]]
+        return next((pid for pid in map(_number, pids) if _lives(pid)), None)
+
+    def kill(self, flow: str) -> int:
+        """The run has died without a word; its process id."""
+        pid = until(lambda: self.pid(flow), what=f"a run of {flow}")
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def put(self, workload: str, number: int, word: str, **fields: Any) -> list[str]:
+        """So many items are admitted through the SQL door; their keys."""
+        keys = [f"{word}-{number:04d}" for number in range(number)]
+        given = {"urgent": False, "lane": None, **fields}
+        with self.pool.begin() as connection:
+            told = connection.execute(
+                text(
+                    "select lanes.submit(:w, jsonb_build_object('text', 'Paper ' || k, 'title', k), key => k,"
+                    " urgent => :urgent, lane => :lane) as said from unnest(cast(:keys as text[])) k"
+                ),
+                {"w": workload, "keys": keys, **given},
+            )
+            assert {each.said for each in told} == {"accepted"}
+        return keys
+
+    def states(self, word: str) -> Counter[str]:
+        """How many of these items stand where."""
+        rows = self.rows("select state, count(*) from lanes.item_status where key like :k group by 1", k=f"{word}-%")
+        return Counter({state: number for state, number in rows})
+
+    def fault(self, where: str, kind: str, **fields: Any) -> None:
+        """The provider misbehaves."""
+        self.endpoint.post("_control/faults", json={"where": where, "kind": kind, **fields}).raise_for_status()
+
+    def heal(self) -> None:
+        """The provider behaves again."""
+        self.endpoint.delete("_control/faults").raise_for_status()
+
+
+def _number(pid: str) -> int:
+    return int(pid.rpartition(":")[2])
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.fixture(scope="module")
+def messages() -> Iterator[SlackStandIn]:
+    running = SlackStandIn()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def prey(open_folder: Path, messages: SlackStandIn) -> Iterator[Prey]:
+    up = put_up(open_folder / "prey", **messages.environment())
+    stand = Prey(**vars(up))
+    yield stand
+    take_down(stand)
+
+
+@pytest.fixture(autouse=True)
+def healed(prey: Prey) -> Iterator[None]:
+    yield
+    prey.heal()
+
+
+def test_a_killed_drain_loses_no_item_and_repeats_at_most_its_calls_in_flight(prey: Prey) -> None:
+    prey.fault("messages", "latency", latency_s=2)
+    keys = prey.put("tickets", 60, word := uuid4().hex[:8], urgent=True)
+    until(lambda: prey.states(word)["answered"] > 0 and prey.states(word)["working"] > 0, what="work half done")
+    held = "select distinct claimed_by from lanes.work where state = 'claimed'"
+    dead = [each.claimed_by for each in prey.rows(held)]
+    for name in dead:
+        os.kill(_number(name), signal.SIGKILL)
+    orphaned = prey.value("select count(*) from lanes.work where state = 'claimed' and claimed_by = any(:d)", d=dead)
+    assert orphaned > 0
+    prey.heal()
+    until(lambda: prey.pid("answer"), what="the drain that replaces it")
+    with prey.pool.begin() as connection:  # two and a half minutes later
+        lapse = text("update lanes.work set lease_until = clock_timestamp() where state = 'claimed' and claimed_by = any(:d)")
+        connection.execute(lapse, {"d": dead})
+    until(lambda: prey.states(word)["answered"] == len(keys), what="every answer")
+    counts = "select count(*) as results, count(distinct item_id) as items from lanes.result r join lanes.item i on i.id = item_id"
+    assert tuple(prey.rows(f"{counts} where i.key like :k", k=f"{word}-%")[0]) == (len(keys), len(keys))
+    unknown = "select count(*) from lanes.attempt_log where key like :k and outcome = 'unknown'"
+    assert 0 < prey.value(unknown, k=f"{word}-%") <= orphaned
+    assert prey.endpoint.get(f"_control/texts?contains={word}").json()["responses"] <= len(keys) + orphaned
+
+
+def test_a_killed_submit_pays_its_batch_once(prey: Prey) -> None:
+    prey.fault("batches.create", "latency", latency_s=3, times=1)
+    keys = prey.put("archive", 200, word := uuid4().hex[:8], lane="batch")
+    until(lambda: prey.states(word)["routed"] == len(keys), what="the routes")
+    prey.run("submit", {"departure": {"workload": "archive"}})
+    until(lambda: prey.value("select count(*) from lanes.batch where state = 'intended'"), what="the intent")
+    prey.kill("submit")
+    resolved = "select count(*) = 0 from lanes.batch where state = 'intended'"
+    until(lambda: prey.value(resolved), what="the truth about the create")
+    if prey.states(word)["routed"]:  # it never reached the provider
+        prey.run("submit", {"departure": {"workload": "archive"}})
+    until(lambda: prey.states(word)["settled"] == len(keys), what="every answer")
+    assert prey.endpoint.get(f"_control/texts?contains={word}").json()["responses"] == len(keys)
+
+
+def test_a_killed_collect_applies_every_result_once(prey: Prey) -> None:
+    keys = prey.put("archive", 4_000, word := uuid4().hex[:8], lane="batch")
+    until(lambda: prey.states(word)["routed"] == len(keys), what="the routes")
+    prey.run("submit", {"departure": {"workload": "archive"}})
+    until(lambda: 0 < prey.states(word)["settled"] < len(keys), what="a batch half applied")
+    prey.kill("collect")
+    until(lambda: prey.states(word)["settled"] == len(keys), what="the rest of it")
+    tries = "select count(*) as tries, count(distinct key) as items from lanes.attempt_log where key like :k"
+    assert tuple(prey.rows(tries, k=f"{word}-%")[0]) == (len(keys), len(keys))
+    newest = "select batch_id, state, succeeded, missing from lanes.batch_status order by batch_id desc limit 1"
+    until(lambda: prey.rows(newest)[0].state == "collected", what="the end of the batch")
+    assert (prey.rows(newest)[0].succeeded, prey.rows(newest)[0].missing) == (len(keys), 0)
+
+
+def test_a_killed_watch_says_everything_once(prey: Prey, messages: SlackStandIn) -> None:
+    prey.fault("batches.create", "stall")
+    prey.put("archive", 1, word := uuid4().hex[:8], lane="batch")
+    until(lambda: prey.states(word)["routed"], what="the route")
+    prey.run("submit", {"departure": {"workload": "archive"}})
+    batch = until(lambda: prey.value("select id from lanes.batch where state = 'submitted'"), what="the batch")
+    long_ago = "submitted_at = submitted_at - interval '3 hours', intended_at = intended_at - interval '3 hours'"
+    prey.rows(f"update lanes.batch set {long_ago} where id = :b returning id", b=batch)
+    opened = "select incident_id from lanes.incident_log where promise = 'batch_slow' and subject = :s"
+    incident = until(lambda: prey.value(opened, s=f"batch {batch}"), what="the incident")
+    prey.kill("watch")
+    (said,) = until(lambda: messages.about(incident), what="the message")
+    prey.kill("watch")
+    prey.heal()
+    until(lambda: said.text.startswith(":white_check_mark: Resolved"), what="the edit")
+    assert messages.about(incident) == [said]
+
+
+def test_afterwards_the_ledger_and_the_providers_bill_agree(prey: Prey) -> None:
+    """Runs last: the bill lies between `spend` and `spend` plus what lost answers can have cost, to the batch exactly."""
+    over = "select count(*) = 0 from lanes.work where state in ('claimed', 'submitted')"
+    until(lambda: prey.value(over), what="the end of what is under way")
+    bill = prey.endpoint.get("_control/bill").json()
+    spend = prey.rows("select count(*) as responses, coalesce(sum(cost_usd), 0) as usd from lanes.spend")[0]
+    bound = prey.value("select coalesce(sum(bound_usd), 0) from lanes.attempt where outcome = 'unknown'")
+    assert spend.usd <= Decimal(bill["usd"]) <= spend.usd + bound
+    unknown = prey.value("select count(*) from lanes.attempt where outcome = 'unknown'")
+    assert spend.responses <= bill["responses"] <= spend.responses + unknown
+    listed = prey.endpoint.get("v1/messages/batches?limit=100", headers={"x-api-key": "x"}).json()["data"]
+    ours = {each.provider_batch_id for each in prey.rows("select provider_batch_id from lanes.batch_status")}
+    assert {each["id"] for each in listed} == ours - {None}
+    of_batches = "select count(*) from lanes.spend where batch_id is not null"
+    assert prey.value(of_batches) == sum(each["request_counts"]["succeeded"] for each in listed)
+    twice = "select item_id from lanes.result group by item_id, generation, revision, standing having count(*) > 1"
+    assert prey.rows(twice) == []
