@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, func, insert, select, update
 
 from lanes.claims import Claim, Claimed
+from lanes.store.bulk import insert_rows, one_of
 from lanes.store.tables import batch, batch_member, event_outbox, item, version, work, workload
 from lanes.store.work import claimable, claimed, ready_again
 from lanes.words import BatchState, Lane, Outcome, WorkState
@@ -123,7 +124,7 @@ def intend(connection: Connection, intent: Intent, packs: Sequence[Sequence[Clai
         )
         .returning(batch.c.id)
     ).scalar_one()  # fmt: skip
-    connection.execute(insert(batch_member), [{"batch_id": batch_id, **member} for member in members])
+    connection.execute(insert_rows(batch_member, [{"batch_id": batch_id, **member} for member in members]))
     of_batch = and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
     connection.execute(
         update(work)
@@ -220,7 +221,7 @@ def members(connection: Connection, batch_id: int, request_nos: Sequence[int]) -
     """The claims behind those requests, in the order of their slots."""
     rows = connection.execute(
         select(batch_member.c.request_no, batch_member.c.work_id, batch_member.c.claim_no)
-        .where(batch_member.c.batch_id == batch_id, batch_member.c.request_no.in_(list(request_nos)))
+        .where(batch_member.c.batch_id == batch_id, one_of(request_nos, batch_member.c.request_no))
         .order_by(batch_member.c.request_no, batch_member.c.slot)
     )
     found: dict[int, list[Claim]] = {}

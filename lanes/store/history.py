@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, select, true
 
 from lanes.claims import Claimed
+from lanes.store.bulk import one_of
 from lanes.store.tables import item, work
 
 History = dict[int, tuple[dict[str, Any], ...]]
@@ -35,7 +36,7 @@ def load(connection: Connection, claimed: Sequence[Claimed], most: int) -> Histo
         select(work.c.id, earlier.c.payload)
         .join(this, this.c.id == work.c.item_id)
         .join(earlier, true())
-        .where(work.c.id.in_([each.claim.work_id for each in claimed]), this.c.entity.is_not(None))
+        .where(one_of([each.claim.work_id for each in claimed], work.c.id), this.c.entity.is_not(None))
         .order_by(work.c.id, earlier.c.occurred_at, earlier.c.id)
     )
     found: dict[int, list[dict[str, Any]]] = {}

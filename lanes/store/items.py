@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.item import Submission
 from lanes.routing import Arrived
+from lanes.store.bulk import one_of
 from lanes.store.tables import event_outbox, item, item_position, rejected
 from lanes.words import Lane
 
@@ -133,7 +134,7 @@ def arrived(row: Any) -> Arrived:
 
 def position(connection: Connection, ids: Sequence[int]) -> None:
     """The items have their place in the stream, in the order of their ids."""
-    ordered = select(item.c.id).where(item.c.id.in_(ids)).order_by(item.c.id).cte("ordered")
+    ordered = select(item.c.id).where(one_of(ids, item.c.id)).order_by(item.c.id).cte("ordered")
     numbered = select(ordered.c.id, item_position.next_value().label("position")).cte("numbered")
     connection.execute(update(item).where(item.c.id == numbered.c.id).values(position=numbered.c.position))
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, delete, insert, select
 
+from lanes.store.bulk import one_of
 from lanes.store.tables import event_outbox
 
 
@@ -36,4 +37,4 @@ def take(connection: Connection, limit: int) -> list[Outgoing]:
 
 def drop(connection: Connection, published: list[Outgoing]) -> None:
     """Published events no longer wait."""
-    connection.execute(delete(event_outbox).where(event_outbox.c.id.in_([each.id for each in published])))
+    connection.execute(delete(event_outbox).where(one_of([each.id for each in published], event_outbox.c.id)))

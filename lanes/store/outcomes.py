@@ -4,17 +4,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Connection, Update, func, insert, select
 
-from lanes.cost import allocate, allocate_usd
-from lanes.outcome import Attempt, Response
-from lanes.prices import cost, price_version
+from lanes.outcome import Attempt
 from lanes.settle import Consequence, Obligation, consequence
-from lanes.store.tables import attempt, correction, event_outbox, item, response, result, version, work
+from lanes.store import ledger
+from lanes.store.bulk import insert_rows, one_of, update_rows
+from lanes.store.ledger import Part
+from lanes.store.tables import attempt, correction, event_outbox, item, result, version, work
 from lanes.words import Lane, Mode, Outcome, Purpose, Standing, WorkState
 
 OPEN = (WorkState.CLAIMED, WorkState.SUBMITTED)
@@ -39,14 +38,13 @@ def save(connection: Connection, attempts: Sequence[Attempt], *, batch_id: int |
     if not attempts:
         return Saved()
     rows = _locked(connection, attempts)
-    new = _book(connection, attempts, rows, batch_id, now)
-    parts = _parts(attempts, rows, now)
+    booked = ledger.book(connection, attempts, rows, batch_id=batch_id)
     writes = _Writes(batch_id=batch_id, now=now)
-    for each, part in zip(attempts, parts, strict=True):
+    for each, part in zip(attempts, booked.parts, strict=True):
         row = rows[each.claim.work_id]
         if row.claim_no == each.claim.number and row.state in OPEN:
             writes.in_force(each, row, part)
-        elif each.response is not None and each.response.message_id in new:
+        elif each.response is not None and each.response.message_id in booked.new:
             writes.late(each, row, part)
     writes.flush(connection)
     return writes.saved
@@ -63,7 +61,7 @@ def _locked(connection: Connection, attempts: Sequence[Attempt]) -> dict[int, "_
         )
         .join(item, item.c.id == work.c.item_id)
         .join(version, version.c.id == work.c.version_id)
-        .where(work.c.id.in_({each.claim.work_id for each in attempts}))
+        .where(one_of({each.claim.work_id for each in attempts}, work.c.id))
         .order_by(work.c.item_id, work.c.id)
         .with_for_update(of=(item, work))
     ).all()  # fmt: skip
@@ -71,7 +69,7 @@ def _locked(connection: Connection, attempts: Sequence[Attempt]) -> dict[int, "_
     outputs: dict[int, Any] = {}
     if shown:
         found = connection.execute(
-            select(result.c.id, result.c.output, result.c.revision).where(result.c.id.in_(shown))
+            select(result.c.id, result.c.output, result.c.revision).where(one_of(shown, result.c.id))
         )
         outputs = {row.id: row for row in found}
     items: dict[int, _Item] = {}
@@ -142,71 +140,6 @@ class _Row:
         )
 
 
-@dataclass(frozen=True)
-class _Part:
-    """An attempt's part of its response's tokens and cost."""
-
-    input: int = 0
-    output: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    usd: Any = 0
-
-
-def _book(
-    connection: Connection, attempts: Sequence[Attempt], rows: dict[int, _Row], batch_id: int | None, now: datetime
-) -> set[str]:
-    """The ids of the responses that were not in the ledger before; all of them are now."""
-    sharers = Counter(each.response.message_id for each in attempts if each.response is not None)
-    booked: dict[str, dict[str, Any]] = {}
-    for each in attempts:
-        if each.response is None or each.response.message_id in booked:
-            continue
-        said, row = each.response, rows[each.claim.work_id]
-        booked[said.message_id] = {
-            "message_id": said.message_id, "workload": row.workload, "lane": row.lane, "purpose": row.purpose,
-            "model": said.model, "batch_id": batch_id, "items": sharers[said.message_id],
-            "input_tokens": said.usage.input, "output_tokens": said.usage.output,
-            "cache_read_tokens": said.usage.cache_read, "cache_write_tokens": said.usage.cache_write,
-            "cost_usd": _usd(said, row, each.ended_at), "price_version": price_version(), "billed_at": each.ended_at,
-        }  # fmt: skip
-    if not booked:
-        return set()
-    added = connection.execute(
-        upsert(response).on_conflict_do_nothing().returning(response.c.message_id), list(booked.values())
-    )
-    return set(added.scalars())
-
-
-def _usd(said: Response, row: _Row, at: datetime) -> Decimal:
-    """What the response cost: by the model it names, or else by the one we asked, whose price is known."""
-    try:
-        return cost(said.usage, model=said.model, lane=row.lane, at=at)
-    except LookupError:
-        return cost(said.usage, model=row.model, lane=row.lane, at=at)
-
-
-def _parts(attempts: Sequence[Attempt], rows: dict[int, _Row], now: datetime) -> list[_Part]:
-    """Each attempt's part; the parts of one response sum exactly to it."""
-    members: dict[str, list[int]] = {}
-    for index, each in enumerate(attempts):
-        if each.response is not None:
-            members.setdefault(each.response.message_id, []).append(index)
-    parts = [_Part()] * len(attempts)
-    for indexes in members.values():
-        first = attempts[indexes[0]]
-        assert first.response is not None
-        usage, even = first.response.usage, [1] * len(indexes)
-        dollars = _usd(first.response, rows[first.claim.work_id], first.ended_at)
-        split = zip(
-            indexes, allocate(usage.input, even), allocate(usage.output, even), allocate(usage.cache_read, even),
-            allocate(usage.cache_write, even), allocate_usd(dollars, even), strict=True,
-        )  # fmt: skip
-        for index, *amounts in split:
-            parts[index] = _Part(*amounts)
-    return parts
-
-
 class _Writes:
     """Collects the rows of one save, so that each table is written once."""
 
@@ -216,12 +149,12 @@ class _Writes:
         self.work: list[dict[str, Any]] = []
         self.results: list[tuple[_Row, Attempt, Consequence]] = []
         self.overlays: list[tuple[_Row, Attempt, Consequence]] = []
-        self.settled: list[dict[str, Any]] = []
-        self.failed: list[dict[str, Any]] = []
+        self.settled: dict[int, str | None] = {}  # why an item was settled without a new result, by its id
+        self.failed: dict[int, str | None] = {}  # why an item failed, by its id
         self.owed: list[_Row] = []
         self.events: list[dict[str, Any]] = []
 
-    def in_force(self, each: Attempt, row: _Row, part: _Part) -> None:
+    def in_force(self, each: Attempt, row: _Row, part: Part) -> None:
         """The attempt belongs to the newest claim: it moves its work and perhaps its item."""
         of_item = row.of_item
         then = consequence(
@@ -231,7 +164,7 @@ class _Writes:
         row.state, row.failures = then.work_state, then.failures
         self.work.append(
             {
-                "work": row.id, "state": then.work_state, "failures": then.failures,
+                "id": row.id, "state": then.work_state, "failures": then.failures,
                 "ready_at": then.ready_at or self.now,
                 "finished_at": None if then.work_state is WorkState.READY else self.now,
             }
@@ -246,19 +179,19 @@ class _Writes:
                 row.of_item.provisional = each.judged.output
         elif then.settles:
             row.of_item.settled = True
-            self.settled.append({"item": row.item_id, "failure": then.failure})
+            self.settled[row.item_id] = then.failure
         elif then.fails:
-            self.failed.append({"item": row.item_id, "failure": then.failure})
+            self.failed[row.item_id] = then.failure
             self._event("lanes.item.failed", row, reason=then.failure)
         if then.owes_authoritative:
             self.owed.append(row)
 
-    def late(self, each: Attempt, row: _Row, part: _Part) -> None:
+    def late(self, each: Attempt, row: _Row, part: Part) -> None:
         """The claim was superseded: billed and recorded, never shown."""
         self.saved.late += 1
         self._attempt(each, row, part, shown=False)
 
-    def _attempt(self, each: Attempt, row: _Row, part: _Part, *, shown: bool) -> None:
+    def _attempt(self, each: Attempt, row: _Row, part: Part, *, shown: bool) -> None:
         said = each.response
         self.saved.outcomes[each.judged.outcome] += 1
         self.attempts.append(
@@ -285,36 +218,22 @@ class _Writes:
     def flush(self, connection: Connection) -> None:
         """Everything collected is written, each table in one statement."""
         if self.attempts:
-            connection.execute(insert(attempt), self.attempts)
+            connection.execute(insert_rows(attempt, self.attempts))
         if self.work:
-            connection.execute(
-                update(work).where(work.c.id == bindparam("work")).values(
-                    state=bindparam("state"), failures=bindparam("failures"), ready_at=bindparam("ready_at"),
-                    finished_at=bindparam("finished_at"), claimed_by=None, lease_until=None, batch_id=None,
-                ),
-                self.work,
-            )  # fmt: skip
+            moved, _ = update_rows(work, self.work, key="id")
+            connection.execute(moved.values(claimed_by=None, lease_until=None, batch_id=None))
         self._flush_results(connection)
         if self.overlays:
-            connection.execute(upsert(result).on_conflict_do_nothing(), [self._result(*each) for each in self.overlays])
+            rows = [self._result(*each) for each in self.overlays]
+            connection.execute(insert_rows(result, rows).on_conflict_do_nothing())
         if self.settled:
-            connection.execute(
-                update(item).where(item.c.id == bindparam("item")).values(
-                    settled_at=self.now, failure=bindparam("failure")
-                ),
-                self.settled,
-            )  # fmt: skip
+            connection.execute(_with_failure(self.settled).values(settled_at=self.now))
         if self.failed:
-            connection.execute(
-                update(item).where(item.c.id == bindparam("item")).values(
-                    failed_at=self.now, failure=bindparam("failure")
-                ),
-                self.failed,
-            )  # fmt: skip
+            connection.execute(_with_failure(self.failed).values(failed_at=self.now))
         if self.owed:
-            connection.execute(upsert(work).on_conflict_do_nothing(), [self._authoritative(row) for row in self.owed])
+            connection.execute(insert_rows(work, [self._authoritative(row) for row in self.owed]).on_conflict_do_nothing())
         if self.events:
-            connection.execute(insert(event_outbox), self.events)
+            connection.execute(insert_rows(event_outbox, self.events))
             connection.execute(select(func.pg_notify("lanes", "")))
 
     def _authoritative(self, row: _Row) -> dict[str, Any]:
@@ -335,14 +254,17 @@ class _Writes:
     def _flush_results(self, connection: Connection) -> None:
         if not self.results:
             return
-        added = connection.execute(
-            insert(result).returning(result.c.id, sort_by_parameter_order=True),
-            [self._result(*each) for each in self.results],
-        ).scalars().all()
-        shown: list[dict[str, Any]] = []
+        added = insert_rows(result, [self._result(*each) for each in self.results])
+        ids = {row.work_id: row.id for row in connection.execute(added.returning(result.c.work_id, result.c.id))}
+        shown: dict[int, dict[str, Any]] = {}  # the newest of an item, which is settled once one of them settles it
         corrections: list[dict[str, Any]] = []
-        for result_id, (row, _, then) in zip(added, self.results, strict=True):
-            shown.append({"item": row.item_id, "result": result_id, "settled": self.now if then.settles else None})
+        for row, _, then in self.results:
+            result_id = ids[row.id]
+            settles = then.settles or bool(shown.get(row.item_id, {}).get("settled_at"))
+            shown[row.item_id] = {
+                "id": row.item_id, "result_id": result_id, "answered_at": self.now,
+                "settled_at": self.now if settles else None,
+            }  # fmt: skip
             self.saved.answered += 1
             self._event("lanes.item.answered", row, standing=then.standing)
             if then.correction is not None and row.of_item.shown_id is not None:
@@ -357,12 +279,17 @@ class _Writes:
                     }
                 )  # fmt: skip
             row.of_item.shown_id = result_id
+        now_shown, given = update_rows(item, list(shown.values()), key="id")
         connection.execute(
-            update(item).where(item.c.id == bindparam("item")).values(
-                result_id=bindparam("result"), answered_at=func.coalesce(item.c.answered_at, self.now),
-                settled_at=func.coalesce(item.c.settled_at, bindparam("settled")), failed_at=None, failure=None,
-            ),
-            shown,
+            now_shown.values(
+                answered_at=func.coalesce(item.c.answered_at, given.c.answered_at),
+                settled_at=func.coalesce(item.c.settled_at, given.c.settled_at), failed_at=None, failure=None,
+            )
         )  # fmt: skip
         if corrections:
             connection.execute(insert(correction), corrections)
+
+
+def _with_failure(why: dict[int, str | None]) -> Update:
+    rows = [{"id": item_id, "failure": failure} for item_id, failure in why.items()]
+    return update_rows(item, rows, key="id")[0]

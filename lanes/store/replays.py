@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from lanes.cost import estimate
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.replay import Generation, Preview
+from lanes.store.bulk import one_of
 from lanes.store.tables import generation, item, version, work, workload
 from lanes.store.workloads import versions
 from lanes.words import Lane, Purpose, ReplayState, WorkState
@@ -190,7 +191,7 @@ def _owe(connection: Connection, of: Generation, ids: Sequence[int], now: dateti
     """The items' newest revisions have replay work; their number. Nobody amends or cancels them meanwhile."""
     locked = connection.execute(
         select(item.c.id, item.c.revision)
-        .where(item.c.id.in_(ids), item.c.canceled_at.is_(None))
+        .where(one_of(ids, item.c.id), item.c.canceled_at.is_(None))
         .order_by(item.c.id)
         .with_for_update(read=True, key_share=True)
     ).all()

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, func, select
 
 from lanes.routing import Route, rank_at
+from lanes.store.bulk import insert_rows
 from lanes.store.items import Received, position
 from lanes.store.tables import route, work
 from lanes.words import Purpose, WorkState
@@ -25,19 +26,17 @@ def save(connection: Connection, decided: Sequence[tuple[Received, Version, Rout
     if not decided:
         return
     position(connection, [item.id for item, _, _ in decided])
-    connection.execute(
-        insert(route),
-        [
-            {
-                "item_id": item.id, "version_id": version.id, "lane": made.lane, "reason": made.reason,
-                "explanation": made.explanation, "realtime_usd": made.realtime_usd, "batch_usd": made.batch_usd,
-                "decided_at": now,
-            }
-            for item, version, made in decided
-        ],
-    )  # fmt: skip
-    connection.execute(insert(work), [_work(item, version, made, now) for item, version, made in decided])
+    connection.execute(insert_rows(route, [_route(item, version, made, now) for item, version, made in decided]))
+    connection.execute(insert_rows(work, [_work(item, version, made, now) for item, version, made in decided]))
     connection.execute(select(func.pg_notify("lanes", "")))
+
+
+def _route(item: Received, version: Version, made: Route, now: datetime) -> dict[str, Any]:
+    return {
+        "item_id": item.id, "version_id": version.id, "lane": made.lane, "reason": made.reason,
+        "explanation": made.explanation, "realtime_usd": made.realtime_usd, "batch_usd": made.batch_usd,
+        "decided_at": now,
+    }  # fmt: skip
 
 
 def _work(item: Received, version: Version, made: Route, now: datetime) -> dict[str, Any]:
