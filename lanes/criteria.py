@@ -139,9 +139,10 @@ def _cost_matters(even: BreakEven | None, needs: Needs | None, overheads: Overhe
     name = "Cost matters more than speed"
     if even is None or needs is None:
         return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
-    net = even.net(needs.low)
+    net, saving = even.net(needs.low), even.saving(needs.low)
+    effect = f"save {_usd(saving)}" if saving >= 0 else f"add {_usd(-saving)} to the bill"
     said = (
-        f"a hybrid would save {_usd(even.saving(needs.low))} a month and cost {_usd(overheads.monthly_usd)} to run: "
+        f"a hybrid would {effect} a month and cost {_usd(overheads.monthly_usd)} to run: "
         f"{_usd(abs(net))} {'gained' if net > 0 else 'lost'}"
     )
     if (net > 0) != (even.net(needs.high) > 0):
