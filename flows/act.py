@@ -14,10 +14,11 @@ from tasks.signed import Line, SignedLine
 class Action(BaseModel):
     """What to do, to which workload, and on whose word."""
 
-    deed: Literal["set_split", "pause", "resume", "abort_rollout"] = Field(
+    deed: Literal["set_split", "pause", "resume", "abort_rollout", "adopt_batch", "resubmit_batch"] = Field(
         title="Action",
         description="set_split: the share of undecided items to real-time. pause, resume: whether the workload's items "
-        "are served. abort_rollout: ends its open rollout and sets the share before it.",
+        "are served. abort_rollout: ends its open rollout and sets the share before it. adopt_batch: says which batch at "
+        "the provider a held one is. resubmit_batch: gives a held batch up; its items may be paid twice.",
     )
     workload: SignedLine = Field(title="Workload", description="Its name.")
     who: SignedLine = Field(title="Who", description="Your name, 1 to 500 characters; it stands in the log.")
@@ -28,12 +29,21 @@ class Action(BaseModel):
     consumer: Line = Field(
         default="", title="Consumer", description="For set_split: whose items; empty sets the split for everybody else."
     )
+    batch: int | None = Field(
+        default=None, ge=1, title="Held batch", description="For adopt_batch and resubmit_batch: its number, from 1."
+    )
+    provider_batch: Line = Field(
+        default="", title="Batch at the provider", description="For adopt_batch: its id there, such as msgbatch_01ab."
+    )
 
 
 @flow(name="act", flow_run_name="{action.deed} {action.workload}", persist_result=False)
 async def act(action: Action) -> str | State[str]:
     """It is done; what is true now. What cannot be done ends the run as refused, with the reason."""
-    wanted = Act(Deed(action.deed), action.workload, action.percent, action.consumer or None, action.who, action.why)
+    wanted = Act(
+        Deed(action.deed), action.workload, action.percent, action.consumer or None, action.who, action.why, action.batch,
+        action.provider_batch or None,
+    )  # fmt: skip
     try:
         async with database() as db:
             return await do(db, wanted)

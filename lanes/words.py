@@ -75,7 +75,7 @@ class BatchState(StrEnum):
     SUBMITTED = "submitted"  # the provider has it; `collect` polls until it ended
     ENDED = "ended"  # results can be read; `collect` applies them
     COLLECTED = "collected"  # every result was applied; nobody moves it on
-    HELD = "held"  # the create ended ambiguously and no batch was found; a person decides
+    HELD = "held"  # the create ended ambiguously and several batches fit; a person decides with `act`
     RELEASED = "released"  # proved never to have been created; its work went back to ready
 
 

@@ -1,4 +1,4 @@
-"""What a person does by hand, with a name and a reason: splits, pauses, aborts."""
+"""What a person does by hand, with a name and a reason: splits, pauses, aborts, held batches."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from lanes.errors import ActionRefused
 from lanes.report.rollout import standing
 from lanes.split import Split
-from lanes.store import rollout_moves, rollouts, steering
+from lanes.store import held, rollout_moves, rollouts, steering
 from lanes.store.database import Database, clock
 from tasks.approval import withdraw
 from tasks.outgoing import publish_events
@@ -25,11 +25,13 @@ class Deed(StrEnum):
     PAUSE = "pause"
     RESUME = "resume"
     ABORT_ROLLOUT = "abort_rollout"
+    ADOPT_BATCH = "adopt_batch"
+    RESUBMIT_BATCH = "resubmit_batch"
 
 
 @dataclass(frozen=True)
 class Act:
-    """Something a person wants done. `percent` and `consumer` belong to a split."""
+    """Something a person wants done. `percent` and `consumer` belong to a split, the last two to a held batch."""
 
     deed: Deed
     workload: str
@@ -37,6 +39,8 @@ class Act:
     consumer: str | None
     who: str
     why: str
+    batch: int | None = None
+    provider_batch: str | None = None
 
 
 @task(name="act", task_run_name="{act.deed} {act.workload}", cache_policy=NO_CACHE, persist_result=False)
@@ -69,5 +73,17 @@ def perform(connection: Connection, act: Act) -> str:
             return steering.resume(connection, act.workload)
         case Deed.ABORT_ROLLOUT:
             return standing(rollout_moves.abort(connection, act.workload, who=act.who, why=act.why, now=now))
+        case Deed.ADOPT_BATCH:
+            if act.provider_batch is None:
+                raise ActionRefused("provider_batch: say which batch at the provider it is, such as msgbatch_01ab")
+            return held.adopt(connection, act.workload, _batch(act), act.provider_batch, now=now)
+        case Deed.RESUBMIT_BATCH:
+            return held.resubmit(connection, act.workload, _batch(act), who=act.who, now=now)
         case _:
             assert_never(act.deed)
+
+
+def _batch(act: Act) -> int:
+    if act.batch is None:
+        raise ActionRefused("batch: say which held batch, by its number in lanes.batch_status")
+    return act.batch

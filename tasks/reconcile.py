@@ -36,7 +36,7 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> Finding:
             note = f"never created: not listed within {at.provider.listing_grace_s} s; its items are ready again"
             await at.db.run(batches.release, batch.id, note=note, now=now)
         case Finding.HOLD:
-            note = "several batches at the provider fit this intent; a person decides which one is ours"
+            note = "several batches at the provider fit it; say which with `act`: adopt_batch, or resubmit_batch to give it up"
             await at.db.run(batches.hold, batch.id, note=note)
         case Finding.WAIT:
             pass

@@ -157,3 +157,7 @@ def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -
         act(Deed.ABORT_ROLLOUT)
     begin(connection, playbook(step(20)))
     assert act(Deed.ABORT_ROLLOUT) == "letters: aborted at step 1 of 1, back to 12.5 % to real-time"
+    with pytest.raises(ActionRefused, match="batch: say which"):
+        act(Deed.RESUBMIT_BATCH)
+    with pytest.raises(ActionRefused, match="provider_batch: say which"):
+        act(Deed.ADOPT_BATCH)
