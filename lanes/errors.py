@@ -3,6 +3,7 @@
 LanesError
  ├── SpecInvalid          a workload's definition cannot be published
  ├── UnknownWorkload      no workload of that name has a published version
+ ├── UnknownItem          the workload has no item of that key
  ├── Refused              an input that a door did not admit
  ├── RuleFailed           a CEL rule could not be evaluated for an item
  ├── PlaybookInvalid      a playbook's file is missing or cannot be followed
@@ -26,6 +27,10 @@ class SpecInvalid(LanesError):
 
 class UnknownWorkload(LanesError):
     """No workload of that name has a published version."""
+
+
+class UnknownItem(LanesError):
+    """The workload has no item of that key."""
 
 
 class Refused(LanesError):

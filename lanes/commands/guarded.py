@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from lanes import client
-from lanes.errors import LanesError, SetupError, UnknownWorkload
+from lanes.errors import LanesError, SetupError, UnknownItem, UnknownWorkload
 from lanes.store.database import engine
 
 
@@ -33,14 +33,14 @@ def guarded(command: Callable[[], int]) -> int:
 
 
 def on_database(command: Callable[[Engine], int]) -> int:
-    """The exit code of a command that asks the database: 1 when it is refused, 2 when there is no such workload."""
+    """The exit code of a command that asks the database: 1 when it is refused, 2 when there is no such workload or item."""
     try:
         pool = engine(client.database_url())
         try:
             return command(pool)
         finally:
             pool.dispose()
-    except UnknownWorkload as error:
+    except (UnknownWorkload, UnknownItem) as error:
         print(str(error), file=sys.stderr)
         return 2
     except LanesError as error:

@@ -1,0 +1,101 @@
+"""`lanes explain`, `retry` and `cancel`: what an operator asks about single items."""
+
+import json
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from lanes.commands import items as commands
+from lanes.store import batches, workloads
+from lanes.words import Lane, Outcome
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import A, B, claim, row, rows, save, submit, tried
+
+Told = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def fates(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Lambda workload: one item corrected, one failed, one waiting for its batch, one only received."""
+    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
+    monkeypatch.setenv("LANES_HOME", str(tmp_path))
+    with pool.begin() as connection:
+        letters = publish(connection, now=NOON, mode="lambda", max_failures=1)
+        admit(connection, "corrected", "poisoned", now=NOON, lane=Lane.REALTIME)
+        route(connection, now=NOON)
+        for each in claim(connection):
+            outcome = Outcome.POISON if each.key == "poisoned" else Outcome.VALID
+            save(connection, tried(each, outcome, A, at=later(seconds=1)), now=later(seconds=1))
+        batch_id, works = submit(connection, letters, now=later(minutes=1))
+        home = later(minutes=9)
+        save(connection, *(tried(each, output=B, at=home) for each in works), batch_id=batch_id, now=home)
+        batches.ended(connection, batch_id, at=home, now=home)
+        admit(connection, "waiting", now=later(minutes=10), lane=Lane.BATCH)
+        route(connection, now=later(minutes=10))
+        admit(connection, "new", now=later(minutes=11))
+
+
+def explained(told: Told, key: str) -> tuple[list[str], str]:
+    assert commands.explain("letters", key, as_json=True) == 0
+    said = json.loads(told.readouterr().out)
+    return [each["what"] for each in said["happenings"]], said["next"]
+
+
+def test_an_item_is_explained_from_door_to_end(capsys: Told) -> None:
+    what, then = explained(capsys, "corrected")
+    assert what == ["received", "routed", "tried", "answered", "tried", "answered", "corrected", "settled"]
+    assert then == "nobody: it is over"
+    assert commands.explain("letters", "corrected") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert shown.startswith("letters / corrected: settled, $")
+    assert "to realtime, pinned: " in shown
+    assert "in batch 1 by" in shown
+
+
+def test_who_moves_an_item_on_is_said(pool: Engine, capsys: Told) -> None:
+    assert "the router routes it" in explained(capsys, "new")[1]
+    assert "`submit` takes it in the off-peak window" in explained(capsys, "waiting")[1]
+    assert explained(capsys, "poisoned")[1].endswith("lanes retry letters --key poisoned")
+    with pool.begin() as connection:
+        workloads.pause(connection, "letters", since=NOON)
+    assert "its workload is paused" in explained(capsys, "waiting")[1]
+
+
+def test_an_item_that_is_not_there_is_a_usage_error(capsys: Told) -> None:
+    assert commands.explain("letters", "ghost") == 2
+    assert 'has no item "ghost"' in capsys.readouterr().err
+    assert commands.cancel("letters", "ghost") == 2
+    assert commands.retry("ghosts", all=True) == 2
+    assert commands.retry("letters") == 2
+
+
+def test_a_failed_item_is_tried_again_with_the_version_in_force(pool: Engine, capsys: Told) -> None:
+    with pool.begin() as connection:
+        newer = publish(connection, now=later(minutes=20), mode="lambda", max_failures=2)
+    assert commands.retry("letters", key=["poisoned", "corrected"], as_json=True) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert (said["retried"], said["not_failed"]) == (["poisoned"], ["corrected"])
+    with pool.begin() as connection:
+        assert row(connection, "item_status", key="poisoned").state == "routed"
+        (again,) = claim(connection, now=later(days=1))
+        assert (again.key, again.version_id, again.failures) == ("poisoned", newer.id, 0)
+        save(connection, tried(again, output=A), now=later(days=1))
+        assert row(connection, "item_status", key="poisoned").state == "answered"
+
+
+def test_every_failed_item_is_tried_again_once(pool: Engine, capsys: Told) -> None:
+    assert commands.retry("letters", all=True) == 0
+    assert capsys.readouterr().out == "1 item will be tried again\n"
+    assert commands.retry("letters", all=True) == 0
+    assert capsys.readouterr().out == "0 items will be tried again\n"
+
+
+def test_an_item_is_canceled_until_it_is_settled(pool: Engine, capsys: Told) -> None:
+    assert commands.cancel("letters", "waiting") == 0
+    assert commands.cancel("letters", "corrected") == 1
+    assert "nothing was changed" in capsys.readouterr().err
+    with pool.begin() as connection:
+        assert row(connection, "item_status", key="waiting").state == "canceled"
+        assert {each.state for each in rows(connection, "work") if each.lane == "batch"} == {"done", "canceled"}
