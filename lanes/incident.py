@@ -20,6 +20,7 @@ class Promise(StrEnum):
     REALTIME_FAILING = "realtime_failing"  # few attempts of the real-time lane fail
     AUTHORITATIVE_FAILED = "authoritative_failed"  # every provisional answer gets its authoritative pass
     WORKLOAD_INVALID = "workload_invalid"  # what an operator saved can be published
+    PROVIDER_FROZEN = "provider_frozen"  # the provider takes what is asked: neither limits, account nor settings forbid it
 
 
 class Severity(StrEnum):
@@ -38,7 +39,7 @@ class IncidentState(StrEnum):
 
 @dataclass(frozen=True)
 class Terms:
-    """How a promise is named and counted, from which multiple of its limit a breach is critical, and what to do."""
+    """How a promise is named and counted, from which multiple of its limit a breach is critical (0: always), what to do."""
 
     title: str
     unit: str
@@ -79,6 +80,11 @@ TERMS: Mapping[Promise, Terms] = {
     Promise.WORKLOAD_INVALID: Terms(
         "Workload cannot be published", "fields", math.inf,
         "The last valid version stays in force. Correct the block of the workload in Prefect.",
+    ),
+    Promise.PROVIDER_FROZEN: Terms(
+        "The provider takes nothing", "items", 0,
+        "The items are kept, spend no retry budget and are tried again by themselves. Raise the spend limit, or correct key "
+        "or model; `lanes doctor` says which setting.",
     ),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from lanes.incident import TERMS, Promise, Severity
 from lanes.report.units import counted, seconds, share
 from lanes.window import Window
-from lanes.words import BatchState, Verdict
+from lanes.words import BatchState, Lane, Verdict
 from lanes.workload import Version
 
 LEAST_SAMPLES = 20
@@ -38,8 +38,9 @@ class Assessment:
 
     @property
     def severity(self) -> Severity:
-        """Critical from a multiple of the limit on."""
-        critical = self.limit > 0 and self.value >= self.limit * TERMS[self.promise].critical_at
+        """Critical from a multiple of the limit on, where the promise does not say always."""
+        multiple = TERMS[self.promise].critical_at
+        critical = multiple == 0 or (self.limit > 0 and self.value >= self.limit * multiple)
         return Severity.CRITICAL if critical else Severity.WARNING
 
     @property
@@ -137,6 +138,12 @@ def invalid_workload(workload: str, problems: Sequence[str]) -> Assessment:
     """The breach that a workload's block cannot be published."""
     said = f'The block of workload "{workload}" cannot be published: {"; ".join(problems)}'
     return Assessment(Promise.WORKLOAD_INVALID, workload, Verdict.FAILED, len(problems), 0, len(problems), said)
+
+
+def frozen(workload: str, lane: Lane, items: int, why: str) -> Assessment:
+    """The breach that the provider refuses a lane's calls until a person acts; it holds so many items back."""
+    said = f"Nothing is paid on the {lane} lane: {why}"
+    return Assessment(Promise.PROVIDER_FROZEN, workload, Verdict.FAILED, items, 0, items, said, f"{lane} lane")
 
 
 def _unless_unlimited(judged: Assessment) -> Assessment:

@@ -8,12 +8,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from lanes import promises
 from lanes.claims import Claimed
 from lanes.pace import Pace
 from lanes.packing import packs
+from lanes.promises import Assessment
 from lanes.provider.answering import Answered, answer
 from lanes.provider.errors import FREEZES, Action
-from lanes.store import outcomes, work
+from lanes.store import incidents, outcomes, work
 from lanes.words import Lane, Outcome
 from lanes.workload import Version
 from tasks.connections import Connections
@@ -28,7 +30,7 @@ async def answer_micro_batch(
     The caller reserved the items' places; each is released when its call ends.
     """
     total: Counter[Outcome] = Counter()
-    pending: set[asyncio.Task[Answered]] = set()
+    pending: set[asyncio.Task[tuple[Version, Answered]]] = set()
     for version_id, theirs in _by_version(claimed).items():
         version = versions[version_id]
         for pack in packs(theirs, version.spec.pack_of(Lane.REALTIME)):
@@ -39,30 +41,38 @@ async def answer_micro_batch(
     return total
 
 
-async def _paced(at: Connections, version: Version, pack: Sequence[Claimed], pace: Pace) -> Answered:
+async def _paced(
+    at: Connections, version: Version, pack: Sequence[Claimed], pace: Pace
+) -> tuple[Version, Answered]:
     try:
-        return await answer(at.client, version, pack)
+        return version, await answer(at.client, version, pack)
     finally:
         pace.release(len(pack))
 
 
-async def _save(at: Connections, done: Sequence[Answered], pace: Pace) -> Counter[Outcome]:
+async def _save(at: Connections, done: Sequence[tuple[Version, Answered]], pace: Pace) -> Counter[Outcome]:
     now = await at.db.now()
-    for each in done:
+    frozen: dict[str, Assessment] = {}
+    for version, each in done:
         if not each.failures:
             pace.succeeded()
         for failure in each.failures:
             if failure.action in FREEZES:
                 get_run_logger().error("nothing paid until this is mended: %s", failure)
                 pace.freeze(now)
+                frozen[version.workload] = promises.frozen(
+                    version.workload, Lane.REALTIME, len(each.given_back), str(failure)
+                )
             elif failure.action is Action.SLOW_DOWN:
                 pace.slow_down(retry_after_s=failure.retry_after_s, now=now)
-    attempts = [attempt for each in done for attempt in each.attempts]
-    given_back = [claim for each in done for claim in each.given_back]
+    attempts = [attempt for _, each in done for attempt in each.attempts]
+    given_back = [claim for _, each in done for claim in each.given_back]
     async with at.db.transaction() as run:
         saved = await run(outcomes.save, attempts, now=now)
         if given_back:
             await run(work.give_back, given_back, ready_at=pace.rests_until or now)
+        for breach in frozen.values():
+            await run(incidents.open, breach, now=now)
     return saved.outcomes
 
 

@@ -10,13 +10,14 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from lanes import promises
 from lanes.claims import Claimed
 from lanes.packing import packs
 from lanes.provider import batches as provider
 from lanes.provider.answering import questions
-from lanes.provider.errors import Action, CallFailed
+from lanes.provider.errors import FREEZES, Action, CallFailed
 from lanes.provider.requests import body_bytes, parameters
-from lanes.store import batches, history, workloads
+from lanes.store import batches, history, incidents, workloads
 from lanes.store.batches import Intent, Kind
 from lanes.words import Lane
 from lanes.workload import Version
@@ -52,7 +53,7 @@ async def submit_batch(at: Connections, kind: Kind) -> int:
     try:
         created = await provider.create(at.client, prepared.nonce, prepared.bodies)
     except CallFailed as failure:
-        await _not_created(at, prepared, failure)
+        await _not_created(at, kind, prepared, failure)
         raise
     now = await at.db.now()
     expected = now + timedelta(minutes=prepared.expected_minutes)
@@ -101,8 +102,13 @@ def _fitting(
     return fitting, size
 
 
-async def _not_created(at: Connections, prepared: Prepared, failure: CallFailed) -> None:
+async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure: CallFailed) -> None:
     if failure.maybe_billed or failure.action is Action.RETRY:
         get_run_logger().warning("batch %d may exist: %s; collect finds out", prepared.batch_id, failure)
         return
-    await at.db.run(batches.release, prepared.batch_id, note=f"refused: {failure}", now=await at.db.now())
+    now = await at.db.now()
+    async with at.db.transaction() as run:
+        await run(batches.release, prepared.batch_id, note=f"refused: {failure}", now=now)
+        if failure.action in FREEZES:
+            breach = promises.frozen(kind.workload, Lane.BATCH, prepared.items, str(failure))
+            await run(incidents.open, breach, now=now)

@@ -32,7 +32,8 @@ async def evaluate(db: Database) -> Recorded:
     now = await db.now()
     async with db.transaction() as run:
         versions, seen = await run(workloads.in_force), await run(measurements.measure, now=now)
-        return await run(incidents.record, assess(versions, seen, now), now=now)
+        recorded = await run(incidents.record, assess(versions, seen, now), now=now)
+        return Recorded(recorded.opened, recorded.resolved + await run(incidents.thaw, now=now))
 
 
 class Watcher:

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, insert, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.incident import TERMS, Incident, IncidentState, Promise, Severity
 from lanes.promises import Assessment
 from lanes.store import outbox
-from lanes.store.tables import incident, slack_post
-from lanes.words import Verdict
+from lanes.store.tables import attempt, batch, incident, slack_post
+from lanes.words import Lane, Outcome, Verdict
 
 OPENED = "lanes.incident.opened"
 RESOLVED = "lanes.incident.resolved"
@@ -102,6 +102,26 @@ def record_invalid(connection: Connection, breaches: Iterable[Assessment], *, no
     for workload in connection.execute(select(incident.c.workload).where(_open(), mended)).scalars().all():
         said = f'The block of workload "{workload}" can be published again.'
         resolve(connection, Promise.WORKLOAD_INVALID, workload, sentence=said, now=now)
+
+
+def thaw(connection: Connection, *, now: datetime) -> list[int]:
+    """The provider's refusals are over where a call or a batch that began later went well; ids of what was resolved."""
+    here = and_(attempt.c.workload == incident.c.workload, incident.c.subject == attempt.c.lane + " lane")
+    later = and_(attempt.c.ended_at > incident.c.opened_at, attempt.c.started_at > incident.c.opened_at)
+    answered = exists().where(here, later, attempt.c.outcome == Outcome.VALID)
+    taken = exists().where(
+        batch.c.workload == incident.c.workload, batch.c.submitted_at > incident.c.opened_at,
+        incident.c.subject == f"{Lane.BATCH} lane",
+    )  # fmt: skip
+    frozen = select(incident.c.workload, incident.c.subject).where(
+        _open(), incident.c.promise == Promise.PROVIDER_FROZEN, or_(answered, taken)
+    )
+    said = "The provider takes what is asked again."
+    over = [
+        resolve(connection, Promise.PROVIDER_FROZEN, row.workload, row.subject, sentence=said, now=now)
+        for row in connection.execute(frozen).all()
+    ]
+    return [id_ for id_ in over if id_ is not None]
 
 
 def listed(connection: Connection, *, states: Collection[IncidentState], limit: int = MOST) -> list[Incident]:

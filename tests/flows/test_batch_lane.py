@@ -13,6 +13,7 @@ from tasks import collect
 from tasks.connections import Connections
 from tasks.reconcile import reconcile_unresolved
 from tasks.submit import prepare, submit_batch
+from tasks.watch import evaluate
 from tests.flows.conftest import Sender
 from tests.provider.endpoint_fixtures import Endpoint
 
@@ -136,7 +137,12 @@ async def test_a_refused_create_gives_the_work_back_unspent(at: Connections, end
     with pytest.raises(CallFailed, match="ANTHROPIC_API_KEY"):
         await submit(at)
     assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
+    frozen = "select subject, value, severity from lanes.incident_log where promise = 'provider_frozen' and state = 'open'"
+    await evaluate(at.db)
+    assert await sender.rows(frozen) == [("batch lane", len(KEYS), "critical")]
     assert await submit(at) == len(KEYS)
+    await evaluate(at.db)
+    assert await sender.rows(frozen) == []
 
 
 async def test_one_poisonous_request_of_a_batch_fails_alone(at: Connections, endpoint: Endpoint, sender: Sender) -> None:

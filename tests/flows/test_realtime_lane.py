@@ -9,9 +9,13 @@ from lanes.store import work, workloads
 from lanes.words import Lane, Outcome
 from tasks.answer import answer_micro_batch
 from tasks.connections import Connections
+from tasks.watch import evaluate
 from tests.flows.conftest import Sender
 from tests.provider.endpoint_fixtures import Endpoint
 
+FROZEN = (
+    "select severity, subject, sentence from lanes.incident_log where promise = 'provider_frozen' and state = 'open'"
+)
 KEYS = [f"r{n:02d}" for n in range(8)]
 
 
@@ -88,6 +92,16 @@ async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
     await answer(at, pace)
     assert pace.rests_until is not None
     assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
+    ((severity, subject, sentence),) = await sender.rows(FROZEN)
+    assert (severity, subject) == ("critical", "realtime lane")
+    assert "Your credit balance is too low" in str(sentence)
+    await evaluate(at.db)
+    assert await sender.rows(FROZEN) == [(severity, subject, sentence)]
+    endpoint.reset()
+    await sender.rows("update lanes.work set ready_at = clock_timestamp() returning id")
+    await answer(at)
+    await evaluate(at.db)
+    assert await sender.rows(FROZEN) == []
 
 
 async def test_a_call_without_an_answer_is_unknown_with_a_bound_and_not_in_spend(
