@@ -4,7 +4,7 @@ import sys
 
 from cyclopts import App
 
-from lanes.commands import items, replay, stand
+from lanes.commands import forecast, items, replay, stand
 from lanes.commands.advise import advise
 from lanes.commands.alerts import alerts
 from lanes.commands.pause import pause, resume
@@ -14,6 +14,8 @@ from lanes.commands.submit import submit
 
 app = App(name="lanes", help="Answers LLM work now, or cheaply later.", result_action="return_value")
 for command in (stand.up, stand.down, status, stand.doctor, run, submit, advise, alerts, pause, resume):
+    app.command(command)
+for command in (forecast.quote, forecast.dry_run):
     app.command(command)
 for command in (items.explain, items.retry, items.cancel):
     app.command(command)

@@ -112,9 +112,9 @@ def floor(ground: Server, items: int) -> float:
 
 def pgqueuer(ground: Server, items: int) -> float:
     """Jobs a second of PgQueuer on psycopg."""
-    from pgqueuer.adapters.drivers.psycopg import PsycopgDriver
-    from pgqueuer.adapters.persistence.queries import Queries
-    from pgqueuer.core.qm import QueueManager
+    from pgqueuer.adapters.drivers.psycopg import PsycopgDriver  # pyright: ignore[reportMissingImports]
+    from pgqueuer.adapters.persistence.queries import Queries  # pyright: ignore[reportMissingImports]
+    from pgqueuer.core.qm import QueueManager  # pyright: ignore[reportMissingImports]
 
     url, inputs = plain_url(ground.database()), payloads(items)
 
@@ -144,15 +144,16 @@ def pgqueuer(ground: Server, items: int) -> float:
 
 def procrastinate(ground: Server, items: int) -> float:
     """Jobs a second of Procrastinate."""
-    from procrastinate import App, PsycopgConnector
+    from procrastinate import App, PsycopgConnector  # pyright: ignore[reportMissingImports]
 
     logging.getLogger("procrastinate").setLevel(logging.ERROR)
     url, inputs = plain_url(ground.database()), payloads(items)
     app = App(connector=PsycopgConnector(conninfo=url, min_size=4, max_size=12))
 
-    @app.task(name="letter")
-    async def letter(**payload: object) -> None:
+    async def complete_one(**payload: object) -> None:
         pass
+
+    letter: Any = app.task(name="letter")(complete_one)
 
     async def complete() -> float:
         async with app.open_async():
