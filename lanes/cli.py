@@ -17,7 +17,7 @@ for command in (stand.up, stand.down, status, stand.doctor, run, submit, advise,
     app.command(command)
 for command in (forecast.quote, forecast.dry_run):
     app.command(command)
-for command in (items.explain, items.retry, items.cancel):
+for command in (items.explain, items.retry, items.cancel, items.forget):
     app.command(command)
 for command in (replay.replay, replay.diff, replay.promote, replay.demote, replay.drop):
     app.command(command)

@@ -42,3 +42,12 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> Finding:
             pass
     get_run_logger().info("batch %d without an answer: %s", batch.id, found.finding)
     return found.finding
+
+
+async def unconfirmed(at: Connections) -> list[str]:
+    """A sentence for each batch that the provider has not confirmed."""
+    return [
+        f"batch {each.id} of {each.workload}, {each.items} items, is {each.state} since {each.intended_at:%Y-%m-%d %H:%M} UTC"
+        for each in await at.db.run(batches.open_batches)
+        if each.state in batches.UNCONFIRMED
+    ]

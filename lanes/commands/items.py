@@ -1,4 +1,4 @@
-"""The commands about single items: explain, retry, cancel."""
+"""The commands about single items: explain, retry, cancel, forget."""
 
 import sys
 from dataclasses import asdict
@@ -15,7 +15,7 @@ from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.report.escaping import plain
 from lanes.report.units import counted, usd
-from lanes.store import items, retries, story
+from lanes.store import forgetting, items, retries, story
 from lanes.store.database import clock
 from lanes.story import happenings, next_step
 
@@ -99,3 +99,21 @@ def cancel(workload: str, key: str, *, as_json: AsJson = False) -> int:
         return {"canceled": 0, "settled": 1}.get(outcome, 2)
 
     return on_database(withdraw)
+
+
+def forget(workload: str, key: str, *, as_json: AsJson = False) -> int:
+    """Withdraw an item and erase what it said: input, revisions, answers, labels. Its key and its costs stay.
+
+    The provider keeps the results of a batch for 29 days. Exit code 2 when there is no such item.
+    """
+
+    def erase(pool: Engine) -> int:
+        with pool.begin() as connection:
+            forgetting.forget(connection, workload, key, now=clock(connection))
+        if as_json:
+            print_json({"workload": workload, "key": key, "forgotten": True})
+        else:
+            print(f"{workload} / {key} is canceled and what it said is erased")
+        return 0
+
+    return on_database(erase)

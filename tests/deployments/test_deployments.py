@@ -8,8 +8,7 @@ from tests.stand import RunningStand
 
 DEPLOYMENTS = {
     "answer": "realtime", "submit": "batch", "collect": "batch", "watch": "batch", "migrate": "batch", "act": "batch",
-    "replay": "batch", "advise": "batch",
-    "report": "batch",
+    "replay": "batch", "advise": "batch", "reconcile": "batch", "tidy": "batch", "report": "batch",
 }  # fmt: skip
 
 
@@ -26,7 +25,7 @@ def test_every_deployment_is_described_tagged_and_in_its_pool(stand: RunningStan
     assert found["entrypoint"] == f"flows.{name}.{name}"
 
 
-@pytest.mark.parametrize("name", ["answer", "submit", "migrate", "act", "replay", "advise", "report"])
+@pytest.mark.parametrize("name", ["answer", "submit", "migrate", "act", "replay", "advise", "report", "tidy"])
 def test_run_forms_have_titles_and_descriptions(stand: RunningStand, name: str) -> None:
     schema = deployment(stand, name)["parameter_openapi_schema"]
     for model in schema["definitions"].values():

@@ -11,7 +11,7 @@ from lanes.store import batches
 from lanes.words import Lane, Outcome
 from tasks import collect
 from tasks.connections import Connections
-from tasks.reconcile import reconcile_unresolved
+from tasks.reconcile import reconcile_unresolved, unconfirmed
 from tasks.submit import prepare, submit_batch
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender
@@ -110,8 +110,11 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     now = await at.db.now()
     assert await prepare(at, await kind(at), now=now) is not None
     assert await reconcile_unresolved(at) is Finding.WAIT
+    (sentence,) = await unconfirmed(at)
+    assert sentence.startswith("batch 1 of letters, 12 items, is intended since ")
     await at.db.run(lambda c: c.exec_driver_sql("update lanes.batch set intended_at = intended_at - interval '1 minute'"))
     assert await reconcile_unresolved(at) is Finding.RELEASE
+    assert await unconfirmed(at) == []
     assert await submit(at) == len(KEYS)
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}

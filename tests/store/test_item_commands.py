@@ -4,15 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from lanes.commands import items as commands
-from lanes.store import batches, workloads
+from lanes.item import Amendment
+from lanes.store import amendments, batches, items, results, workloads
+from lanes.store.tables import metadata
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import A, B, claim, row, rows, save, submit, tried
 
+SECRET = "Winterbourne"
 Told = pytest.CaptureFixture[str]
 
 
@@ -99,3 +102,29 @@ def test_an_item_is_canceled_until_it_is_settled(pool: Engine, capsys: Told) -> 
     with pool.begin() as connection:
         assert row(connection, "item_status", key="waiting").state == "canceled"
         assert {each.state for each in rows(connection, "work") if each.lane == "batch"} == {"done", "canceled"}
+
+
+def test_a_forgotten_item_leaves_its_key_and_its_costs_and_nothing_that_it_said(pool: Engine, capsys: Told) -> None:
+    with pool.begin() as connection:
+        late = Amendment("letters", "corrected", {"text": f"late {SECRET}"})
+        amendments.amend(connection, late, door="client", now=later(minutes=30))
+        items.label(connection, "letters", {"corrected": {"note": SECRET}}, source="ada")
+        connection.exec_driver_sql(f"update lanes.result set output = '{{\"note\": \"{SECRET}\"}}'")
+        connection.exec_driver_sql(f"update lanes.item set entity = '{SECRET}' where key = 'corrected'")
+        spent = row(connection, "item_status", key="corrected").cost_usd
+        assert said_somewhere(connection) == {"item", "revision", "result", "label"}
+    assert commands.forget("letters", "corrected") == 0
+    assert commands.forget("letters", "ghost") == 2
+    with pool.begin() as connection:
+        assert said_somewhere(connection) == set()
+        kept = row(connection, "item_status", key="corrected")
+        assert (kept.state, kept.cost_usd) == ("canceled", spent)
+        assert results.current(connection, "letters", "corrected") is None
+        assert {each.state for each in rows(connection, "work") if each.item_id == kept.item_id} <= {"done", "canceled"}
+
+
+def said_somewhere(connection: Connection) -> set[str]:
+    """The tables in which the secret stands."""
+    tables = [table.name for table in metadata.sorted_tables]
+    found = "select count(*) from lanes.{0} t where position('{1}' in t::text) > 0"
+    return {name for name in tables if connection.exec_driver_sql(found.format(name, SECRET)).scalar()}

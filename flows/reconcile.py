@@ -1,0 +1,18 @@
+"""What became of batches whose create brought no answer: asked now, rather than at the next sweep."""
+
+from prefect import flow
+from prefect.logging import get_run_logger
+
+from tasks.connections import connections
+from tasks.reconcile import unconfirmed
+from tasks.waiting import sole_submitter
+
+
+@flow(name="reconcile", flow_run_name="batch reconcile", persist_result=False)
+async def reconcile() -> list[str]:
+    """The provider was asked; a sentence for each batch that nobody has confirmed still."""
+    async with connections() as at, sole_submitter(at):
+        left = await unconfirmed(at)
+    for sentence in left or ["every batch is confirmed"]:
+        get_run_logger().info("%s", sentence)
+    return left

@@ -1,0 +1,28 @@
+"""Housekeeping: what is kept for a while only is deleted when its time is over."""
+
+from prefect import flow
+from prefect.logging import get_run_logger
+from pydantic import BaseModel, Field
+
+from tasks.database import database
+from tasks.tidy import Retention, sweep_out
+
+
+class Kept(BaseModel):
+    """For how long what nobody needs for ever is kept."""
+
+    refused_days: int = Field(
+        default=90, ge=1, le=3650, title="Refused inputs (days)", description="In lanes.rejected_log, 1 to 3650."
+    )
+    reads_days: int = Field(
+        default=400, ge=30, le=3650, title="Reads (days)", description="Of the consumption ledger, 30 to 3650."
+    )
+
+
+@flow(name="tidy", flow_run_name="tidy", persist_result=False)
+async def tidy(kept: Kept = Kept()) -> dict[str, int]:  # noqa: B008
+    """What is older than it is kept for was deleted; the number of rows of each kind."""
+    async with database() as db:
+        deleted = await sweep_out(db, Retention(refused_days=kept.refused_days, reads_days=kept.reads_days))
+    get_run_logger().info("deleted %s", ", ".join(f"{number:,} {kind}" for kind, number in deleted.items()))
+    return deleted
