@@ -16,6 +16,7 @@ class Pace:
     allowed: float = field(default=0, init=False)
     in_flight: int = field(default=0, init=False)
     rests_until: datetime | None = field(default=None, init=False)
+    _resting: dict[str, datetime] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.allowed = self.most
@@ -47,6 +48,18 @@ class Pace:
     def freeze(self, now: datetime) -> None:
         """Nothing paid for a while: an account or a setting needs a person."""
         self._rest(FREEZE, now)
+
+    def freeze_workload(self, name: str, now: datetime) -> None:
+        """Nothing of this workload for a while: its model needs a person. The others go on."""
+        self._resting[name] = now + FREEZE
+
+    def resting(self, now: datetime) -> list[str]:
+        """The workloads of which nothing may be asked now."""
+        return [name for name, until in self._resting.items() if now < until]
+
+    def next_try(self, name: str, now: datetime) -> datetime:
+        """When work of this workload that was given back may be asked again."""
+        return max(now, self.rests_until or now, self._resting.get(name, now))
 
     def _rest(self, wait: timedelta, now: datetime) -> None:
         self.rests_until = max(self.rests_until or now, now + wait)

@@ -7,7 +7,7 @@ from decimal import Decimal
 from lanes.advice import Advice
 from lanes.incident import Incident
 from lanes.rollout import Rollout
-from lanes.words import Lane, ReplayState
+from lanes.words import Lane
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ class ReplayFigures:
     workload: str
     generation: int
     version: int
-    state: ReplayState
+    state: str
     items: int
     answered: int
     failed: int

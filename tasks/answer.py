@@ -59,18 +59,20 @@ async def _save(at: Connections, done: Sequence[tuple[Version, Answered]], pace:
         for failure in each.failures:
             if failure.action in FREEZES:
                 get_run_logger().error("nothing paid until this is mended: %s", failure)
-                pace.freeze(now)
+                if failure.action is Action.UNKNOWN_MODEL:
+                    pace.freeze_workload(version.workload, now)
+                else:
+                    pace.freeze(now)
                 frozen[version.workload] = promises.frozen(
                     version.workload, Lane.REALTIME, len(each.given_back), str(failure)
                 )
             elif failure.action is Action.SLOW_DOWN:
                 pace.slow_down(retry_after_s=failure.retry_after_s, now=now)
     attempts = [attempt for _, each in done for attempt in each.attempts]
-    given_back = [claim for _, each in done for claim in each.given_back]
     async with at.db.transaction() as run:
         saved = await run(outcomes.save, attempts, now=now)
-        if given_back:
-            await run(work.give_back, given_back, ready_at=pace.rests_until or now)
+        for version, each in done:
+            await run(work.give_back, each.given_back, ready_at=pace.next_try(version.workload, now))
         for breach in frozen.values():
             await run(incidents.open, breach, now=now)
     return saved.outcomes

@@ -88,8 +88,9 @@ class Drain:
     async def _claim(self, now: datetime, places: int) -> list[Claimed]:
         """Claimed work that waits for nothing; the rest is in the buffer."""
         claimed = await self._at.db.run(
-            work.claim, Lane.REALTIME, worker=self._name, places=places, lease=LEASE, now=now
-        )
+            work.claim, Lane.REALTIME, worker=self._name, places=places, lease=LEASE, now=now,
+            without=self._pace.resting(now),
+        )  # fmt: skip
         if not claimed:
             return []
         self._idle_since = now

@@ -16,12 +16,13 @@ class Action(StrEnum):
     SHED = "shed"  # overloaded: again, and let what can wait go to batch
     SLOW_DOWN = "slow_down"  # rate limited: wait as told, fewer calls at once
     STOP_PAYING = "stop_paying"  # a spend limit or the account: nothing paid until a person acts
-    MISCONFIGURED = "misconfigured"  # key, permission or model: nothing until a setting is corrected
+    MISCONFIGURED = "misconfigured"  # key or permission: nothing until a setting is corrected
+    UNKNOWN_MODEL = "unknown_model"  # nothing of this workload until its model is corrected
     SPLIT = "split"  # the request is too large: fewer items in it
     POISON = "poison"  # this input will never be accepted
 
 
-FREEZES = (Action.STOP_PAYING, Action.MISCONFIGURED)  # the work is kept and spends no retry budget
+FREEZES = (Action.STOP_PAYING, Action.MISCONFIGURED, Action.UNKNOWN_MODEL)  # the work is kept and spends no retry budget
 
 _SPENT = (
     shared.EnforcedSpendLimitReachedError,
@@ -30,7 +31,7 @@ _SPENT = (
     anthropic.PaymentRequiredError,
 )
 _SPENT_TEXTS = ("You have reached your specified", "Your credit balance is too low")
-_MISCONFIGURED = (anthropic.AuthenticationError, anthropic.PermissionDeniedError, anthropic.NotFoundError)
+_MISCONFIGURED = (anthropic.AuthenticationError, anthropic.PermissionDeniedError)
 
 
 class CallFailed(LanesError):
@@ -56,7 +57,7 @@ def failed(error: Exception) -> CallFailed:
         return CallFailed(Action.RETRY, detail, maybe_billed=True, retry_after_s=None, request_id=None)
     action = _action(error)
     detail = f"the provider answered {error.status_code}: {_message(error)}"
-    if action is Action.MISCONFIGURED:
+    if action in (Action.MISCONFIGURED, Action.UNKNOWN_MODEL):
         detail += "; check ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL and the workload's models"
     return CallFailed(
         action,
@@ -76,6 +77,8 @@ def _action(error: anthropic.APIStatusError) -> Action:
         return Action.SHED
     if isinstance(error, _MISCONFIGURED):
         return Action.MISCONFIGURED
+    if isinstance(error, anthropic.NotFoundError):
+        return Action.UNKNOWN_MODEL
     if isinstance(error, anthropic.ContentTooLargeError):
         return Action.SPLIT
     if error.status_code in (408, 409) or error.status_code >= 500:

@@ -26,6 +26,7 @@ from lanes.snapshot import (
 )
 from lanes.store import incidents, rollouts, workloads
 from lanes.store.advice import evidence
+from lanes.words import Lane
 
 MOST_BATCHES = 12
 MOST_FAILURES = 50
@@ -175,7 +176,7 @@ def take(connection: Connection, *, since: datetime, now: datetime) -> Snapshot:
 
     def read(query: str, into: type[F], **more: Any) -> list[F]:
         rows = connection.execute(text(query), {"since": since, **more}).mappings()
-        return [into(**row) for row in rows]
+        return [into(**{name: Lane(value) if name == "lane" else value for name, value in row.items()}) for row in rows]
 
     return Snapshot(
         taken_at=now,

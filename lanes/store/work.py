@@ -1,6 +1,6 @@
 """Work: claimed by rank and fenced by claim number, and rescued when its claimer is gone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -74,13 +74,15 @@ def most_urgent(lane: Lane, places: Mapping[str, int], *, now: datetime) -> Sele
 
 
 def claim(
-    connection: Connection, lane: Lane, *, worker: str, places: int, lease: timedelta, now: datetime
-) -> list[Claimed]:
+    connection: Connection, lane: Lane, *, worker: str, places: int, lease: timedelta, now: datetime,
+    without: Collection[str] = (),
+) -> list[Claimed]:  # fmt: skip
     """Up to about `places` of the most urgent work is `worker`'s until the lease ends, most urgent first.
 
-    The returned claim number fences every later write.
+    The returned claim number fences every later write. Nothing is claimed of the workloads in `without`.
     """
-    shares = divide(places, waiting(connection, lane, now=now))
+    standing = waiting(connection, lane, now=now)
+    shares = divide(places, {name: each for name, each in standing.items() if name not in without})
     if not shares:
         return []
     picked = most_urgent(lane, shares, now=now).cte("picked")

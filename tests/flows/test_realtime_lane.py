@@ -104,6 +104,24 @@ async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
     assert await sender.rows(FROZEN) == []
 
 
+async def test_a_workload_whose_model_is_unknown_rests_alone(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items("a", lane=Lane.REALTIME)
+    await sender.items("b", lane=Lane.REALTIME, workload="others")
+    unknown = {"status": 404, "error_type": "not_found_error", "message": "model: claude-none"}
+    endpoint.fault("messages", "status", match="letter a", **unknown)
+    pace = Pace()
+    await answer(at, pace)
+    assert await sender.states() == {"a": "routed", "b": "settled"}
+    now = await at.db.now()
+    assert (pace.resting(now), pace.places(now)) == (["letters"], pace.most)
+    await sender.rows("update lanes.work set ready_at = clock_timestamp() where state = 'ready' returning id")
+    asked = {"worker": "w", "places": 9, "lease": timedelta(minutes=2), "now": await at.db.now()}
+    assert await at.db.run(work.claim, Lane.REALTIME, **asked, without=pace.resting(now)) == []
+    assert len(await at.db.run(work.claim, Lane.REALTIME, **asked)) == 1
+
+
 async def test_a_call_without_an_answer_is_unknown_with_a_bound_and_not_in_spend(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:

@@ -1,0 +1,58 @@
+"""`lanes status` on a database without a stand: the components are down, the figures are shown all the same."""
+
+import json
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from lanes.commands.status import status
+from lanes.words import Lane
+from tests.conftest import NOON
+from tests.examples import admit, publish, route
+from tests.rollouts import begin
+from tests.store.tries import claim, save, tried
+
+Told = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def letters(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answered item and an open rollout."""
+    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
+    monkeypatch.setenv("LANES_HOME", str(tmp_path))
+    for variable in ("PREFECT_API_URL", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    with pool.begin() as connection:
+        publish(connection, now=NOON)
+        admit(connection, "a", now=NOON, lane=Lane.REALTIME)
+        route(connection, now=NOON)
+        save(connection, *(tried(each) for each in claim(connection)))
+        begin(connection)
+        connection.exec_driver_sql("update lanes.item set received_at = clock_timestamp() - interval '2 hours'")
+
+
+def test_the_figures_are_those_of_the_hours_looked_back(capsys: Told) -> None:
+    assert status(as_json=True) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert {each["name"]: each["condition"] for each in said["components"]}["postgres"] == "yours"
+    figures = said["figures"]
+    assert [each["items"] for each in figures["states"]] == [1]
+    assert [(each["workload"], each["state"], each["step"]) for each in figures["rollouts"]] == [("letters", "running", 0)]
+    assert [each["workload"] for each in figures["advice"]] == ["letters"]
+    status(hours=1, as_json=True)
+    assert json.loads(capsys.readouterr().out)["figures"]["states"] == []
+
+
+def test_a_person_reads_components_first_and_then_the_report(capsys: Told) -> None:
+    status()
+    shown = capsys.readouterr().out
+    assert 0 < shown.index("postgres") < shown.index("letters: 10 % to real-time, step 1 of 2, runs")
+
+
+def test_a_database_that_does_not_answer_leaves_the_components(capsys: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANES_DATABASE_URL", "postgresql+psycopg://u:p@127.0.0.1:1/d")
+    assert status(as_json=True) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert said["figures"] is None
+    assert said["components"][0]["condition"] == "silent"
