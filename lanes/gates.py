@@ -17,7 +17,6 @@ from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from scipy.special import betaincinv
 
 from lanes.words import Verdict
 
@@ -123,6 +122,8 @@ def lower_bound(wrong: int, samples: int, *, confidence: float = CONFIDENCE) -> 
     """The share that the true one exceeds with this confidence: one-sided Clopper-Pearson (Biometrika 1934), 0 to 1."""
     if wrong <= 0 or samples <= 0:
         return 0.0
+    from scipy.special import betaincinv  # takes half a second, and only who judges needs it
+
     return float(betaincinv(wrong, samples - wrong + 1, 1 - confidence))
 
 

@@ -1,6 +1,5 @@
 """`lanes alerts`: the incidents, and whether Slack can be told of them."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.text import Text
 from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
-from lanes.commands.output import AsJson
+from lanes.commands.output import AsJson, print_json
 from lanes.errors import SetupError
 from lanes.incident import Incident, IncidentState, Severity, in_words
 from lanes.local.info import load_info
@@ -55,8 +54,7 @@ def _show(pool: Engine, all: bool, as_json: bool) -> int:
         found, now = incidents.listed(connection, states=states), clock(connection)
         untold = slack_posts.untold(connection)
     if as_json:
-        rows = [{**asdict(each), "slack_error": untold.get(each.id)} for each in found]
-        print(json.dumps(rows, indent=2, default=str))
+        print_json([{**asdict(each), "slack_error": untold.get(each.id)} for each in found])
         return 0
     console = Console(width=None if sys.stdout.isatty() else 140)
     if not found:
@@ -97,7 +95,7 @@ def _test(pool: Engine, as_json: bool) -> int:
     except NotTold as problem:
         raise SetupError(f"the test message did not arrive: {problem}") from problem
     if as_json:
-        print(json.dumps({"sent": True, "channel": place.channel, "ts": place.ts}))
+        print_json({"sent": True, "channel": place.channel, "ts": place.ts})
     elif slack.edits:
         print(f"the test message stands in {place.channel}; alerts there are edited in place")
     else:

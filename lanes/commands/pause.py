@@ -1,12 +1,11 @@
 """`lanes pause` and `lanes resume`: whether a workload's items are served."""
 
-import json
 from collections.abc import Callable
 
 from sqlalchemy import Connection, Engine
 
 from lanes.commands.guarded import on_database
-from lanes.commands.output import AsJson
+from lanes.commands.output import AsJson, print_json
 from lanes.store import steering
 from lanes.store.database import clock
 
@@ -31,7 +30,10 @@ def _steer(deed: Callable[[Connection], str], workload: str, as_json: bool) -> i
     def steer(pool: Engine) -> int:
         with pool.begin() as connection:
             said = deed(connection)
-        print(json.dumps({"workload": workload, "said": said}) if as_json else said)
+        if as_json:
+            print_json({"workload": workload, "said": said})
+        else:
+            print(said)
         return 0
 
     return on_database(steer)

@@ -1,7 +1,6 @@
 """The commands about replays: read the stream again, compare, promote, take back, forget."""
 
 import getpass
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from rich.progress import Progress
 from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
-from lanes.commands.output import AsJson
+from lanes.commands.output import AsJson, print_json
 from lanes.local.errors import StandError
 from lanes.local.prefect_api import PrefectApi
 from lanes.replay import Generation
@@ -151,7 +150,8 @@ def _prefect_environment() -> dict[str, str] | None:
 
 
 def _say(data: dict[str, Any], sentence: str, as_json: bool) -> int:
-    print(json.dumps(data, indent=2, default=str) if as_json else sentence)
+    if as_json:
+        print_json(data)
+    else:
+        print(sentence)
     return 0
-
-
