@@ -19,7 +19,7 @@ from lanes.words import BatchState, Outcome
 from lanes.workload import Version
 from tasks.connections import Connections
 
-CHUNK = 500  # requests applied in one transaction
+CHUNK = 500  # items applied in one transaction
 T = TypeVar("T")
 
 
@@ -49,7 +49,8 @@ async def collect_batch(at: Connections, batch: OpenBatch) -> int:
     assert batch.provider_batch_id is not None
     version = (await at.db.run(workloads.versions, [batch.version_id]))[batch.version_id]
     total = 0
-    async for chunk in _chunks(provider.results(at.client, batch.provider_batch_id), CHUNK):
+    requests = max(1, CHUNK * batch.requests // batch.items)
+    async for chunk in _chunks(provider.results(at.client, batch.provider_batch_id), requests):
         total += await _apply(at, batch, version, chunk)
     total += await _apply_missing(at, batch)
     await at.db.run(batches.collected, batch.id, now=await at.db.now())
