@@ -1,13 +1,18 @@
 """The batch lane from submit to collect, and every way in which it can be interrupted."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
+from lanes.outcome import Attempt
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
 from lanes.reconcile import Finding
-from lanes.store import batches
+from lanes.store import batches, outcomes
+from lanes.store.outcomes import Saved
 from lanes.words import Lane, Outcome
 from tasks import collect
 from tasks.connections import Connections
@@ -197,6 +202,25 @@ async def test_packs_of_a_batch_are_divided_exactly_and_a_wrong_id_is_retried_al
     )
     ((part_tokens, whole_tokens),) = await sender.rows(tokens)
     assert part_tokens == whole_tokens
+
+
+async def test_results_are_applied_in_transactions_of_so_many_items_however_they_are_packed(
+    at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+
+    def counting(connection: Connection, attempts: Sequence[Attempt], **more: Any) -> Saved:
+        saved.append(len(attempts))
+        return save(connection, attempts, **more)
+
+    save = outcomes.save
+    monkeypatch.setattr(outcomes, "save", counting)
+    monkeypatch.setattr(collect, "CHUNK", 6)
+    await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=3)
+    await submit(at)
+    await collect_all(at, endpoint)
+    assert saved == [6, 6]
+    assert set((await sender.states()).values()) == {"settled"}
 
 
 async def test_work_that_no_result_mentions_is_missing_and_ready_again(
