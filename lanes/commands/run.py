@@ -69,6 +69,8 @@ def _main_job(ui_url: str, once: bool, file: Path | None, workload: str, layout:
     pool = engine(url.get_secret_value())
     with PrefectApi(os.environ["PREFECT_API_URL"]) as api, _bars() as said:
         job = MainJob(pool, api, said)
+        if Settings.read().keep_warm:
+            job.wait_for_drain()
         sent = job.send_samples() if file is None else job.send_file(file, workload, layout, lines=count_lines(file))
         states = job.follow(sent)
         since = job.received_since(sent)

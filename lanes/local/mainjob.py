@@ -17,6 +17,7 @@ from lanes.snapshot import Snapshot
 from lanes.store import items, snapshot
 from lanes.store.database import clock
 from lanes.store.filedoor import admit_file
+from lanes.store.signals import Role, holder_exists
 
 POLL_S = 0.3
 STALLED_AFTER_S = 180.0  # without any change
@@ -50,6 +51,16 @@ class MainJob:
         """The database's time."""
         with self._pool.begin() as connection:
             return clock(connection)
+
+    def wait_for_drain(self, *, within_s: float = 20) -> bool:
+        """Whether a drain reads events and routes. Items sent before would be served as late, and start a second one."""
+        until = time.monotonic() + within_s
+        while time.monotonic() < until:
+            with self._pool.begin() as connection:
+                if holder_exists(connection, Role.READER):
+                    return True
+            time.sleep(POLL_S)
+        return False
 
     def send_samples(self) -> Sent:
         """Every ready-made item was admitted through the event door; what the server dropped was sent again.
