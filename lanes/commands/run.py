@@ -13,7 +13,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from lanes.errors import SetupError
+from lanes.commands.guarded import guarded
 from lanes.filedoor import Layout, count_lines
 from lanes.local.mainjob import MainJob, Said, Sent
 from lanes.local.prefect_api import PrefectApi
@@ -41,26 +41,27 @@ def run(
     if input is not None and not input.is_file():
         print(f'there is no file "{input}"', file=sys.stderr)
         return 2
-    stand = Stand(Settings.read())
     signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with progress() as shown:
-            up = stand.up(shown, keep=False)
+
+    def put_up_and_run() -> int:
+        stand = Stand(Settings.read())
         try:
-            os.environ |= up.info.environment()
-            return _main_job(up.info.ui_url, once, input, workload, Layout(field=field, label=label))
-        finally:
             with progress() as shown:
-                stand.leave(shown)
-    except SetupError as error:
-        tail = getattr(error, "tail", lambda: "")()
-        print(f"{tail}\n{error}".strip(), file=sys.stderr)
-        return 1
-    except ValueError as error:
+                up = stand.up(shown, keep=False)
+            try:
+                os.environ |= up.info.environment()
+                return _main_job(up.info.ui_url, once, input, workload, Layout(field=field, label=label))
+            finally:
+                with progress() as shown:
+                    stand.leave(shown)
+        except KeyboardInterrupt:
+            return 0
+
+    try:
+        return guarded(put_up_and_run)
+    except ValueError as error:  # a file that cannot be read at all
         print(str(error), file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        return 0
 
 
 def _main_job(ui_url: str, once: bool, file: Path | None, workload: str, layout: Layout) -> int:
@@ -70,7 +71,7 @@ def _main_job(ui_url: str, once: bool, file: Path | None, workload: str, layout:
     with PrefectApi(os.environ["PREFECT_API_URL"]) as api, _bars() as said:
         job = MainJob(pool, api, said)
         if Settings.read().keep_warm:
-            job.wait_for_drain()
+            job.await_drain()
         sent = job.send_samples() if file is None else job.send_file(file, workload, layout, lines=count_lines(file))
         states = job.follow(sent)
         since = job.received_since(sent)

@@ -52,15 +52,14 @@ class MainJob:
         with self._pool.begin() as connection:
             return clock(connection)
 
-    def wait_for_drain(self, *, within_s: float = 20) -> bool:
-        """Whether a drain reads events and routes. Items sent before would be served as late, and start a second one."""
+    def await_drain(self, *, within_s: float = 20) -> None:
+        """A drain reads events and routes, or the time was up: items sent earlier would only wait for it."""
         until = time.monotonic() + within_s
         while time.monotonic() < until:
             with self._pool.begin() as connection:
                 if holder_exists(connection, Role.READER):
-                    return True
+                    return
             time.sleep(POLL_S)
-        return False
 
     def send_samples(self) -> Sent:
         """Every ready-made item was admitted through the event door; what the server dropped was sent again.

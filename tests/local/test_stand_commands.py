@@ -7,6 +7,7 @@ import pytest
 from cyclopts import App
 
 from lanes.commands import stand
+from lanes.commands.run import run
 from lanes.commands.status import status
 
 
@@ -66,4 +67,12 @@ def test_a_variable_that_cannot_be_read_is_a_usage_error(
 ) -> None:
     monkeypatch.setenv("LANES_LOCAL_TURNAROUND_S", "soon")
     assert app(["status"]) == 2
+    assert "LANES_LOCAL_TURNAROUND_S" in capsys.readouterr().err
+
+
+def test_a_run_meets_a_variable_that_cannot_be_read_with_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANES_LOCAL_TURNAROUND_S", "soon")
+    assert run(once=True) == 2
     assert "LANES_LOCAL_TURNAROUND_S" in capsys.readouterr().err
