@@ -5,10 +5,10 @@ from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
 from tasks.database import database
-from tasks.tidy import Retention, sweep_out
+from tasks.tidy import sweep_out
 
 
-class Kept(BaseModel):
+class Retention(BaseModel):
     """For how long what nobody needs for ever is kept."""
 
     refused_days: int = Field(
@@ -20,9 +20,9 @@ class Kept(BaseModel):
 
 
 @flow(name="tidy", flow_run_name="tidy", persist_result=False)
-async def tidy(kept: Kept = Kept()) -> dict[str, int]:  # noqa: B008
+async def tidy(retention: Retention = Retention()) -> dict[str, int]:  # noqa: B008
     """What is older than it is kept for was deleted; the number of rows of each kind."""
     async with database() as db:
-        deleted = await sweep_out(db, Retention(refused_days=kept.refused_days, reads_days=kept.reads_days))
+        deleted = await sweep_out(db, refused_days=retention.refused_days, reads_days=retention.reads_days)
     get_run_logger().info("deleted %s", ", ".join(f"{number:,} {kind}" for kind, number in deleted.items()))
     return deleted

@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Engine
 from lanes.store import items, results, retention
 from lanes.store.database import Database
 from lanes.words import Lane
-from tasks.tidy import Retention, sweep_out
+from tasks.tidy import sweep_out
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, submission
 from tests.store.tries import claim, rows, save, tried
@@ -39,6 +39,6 @@ async def test_everything_that_is_over_goes_and_is_counted(pool: Engine, databas
             connection.exec_driver_sql(f"update lanes.{table} set {column} = clock_timestamp() - interval '500 days'")
     with disable_run_logger():
         async with Database(database_url) as db:
-            kept = Retention(refused_days=90, reads_days=400)
-            assert await sweep_out.fn(db, kept) == {"refused inputs": 2, "reads": 1}
-            assert await sweep_out.fn(db, kept) == {"refused inputs": 0, "reads": 0}
+            kept = {"refused_days": 90, "reads_days": 400}
+            assert await sweep_out.fn(db, **kept) == {"refused inputs": 2, "reads": 1}
+            assert await sweep_out.fn(db, **kept) == {"refused inputs": 0, "reads": 0}
