@@ -1,8 +1,9 @@
 """What one provider response means for the items that shared it."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -37,10 +38,19 @@ class Judged:
 
 
 @dataclass(frozen=True)
+class Share:
+    """Which of the items that shared a response an item is, from 0, and how many there were."""
+
+    index: int
+    of: int
+
+
+@dataclass(frozen=True)
 class Attempt:
     """One try at one item's work, ready to be saved. `response` is shared by the items of a pack.
 
-    `bound_usd` is the most that an attempt without an answer can have cost.
+    `bound_usd` is the most that an attempt without an answer can have cost. `share` is its share of the response, once
+    that is known: an attempt that is saved apart from its pack pays the same part.
     """
 
     claim: Claim
@@ -50,6 +60,29 @@ class Attempt:
     ended_at: datetime
     latency_ms: int
     bound_usd: Decimal = Decimal(0)
+    share: Share | None = None
+
+    @property
+    def name(self) -> tuple[Claim, str | None]:
+        """What it is known by: one claim has one attempt for each response, and one at most without any."""
+        return self.claim, self.response and self.response.message_id
+
+
+def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """The attempts without repeats, in their order; those with a response know their share of it."""
+    known: dict[tuple[Claim, str | None], Attempt] = {}
+    for each in attempts:
+        known.setdefault(each.name, each)
+    sharers: Counter[str] = Counter(each.response.message_id for each in known.values() if each.response is not None)
+    given: Counter[str] = Counter()
+    once: list[Attempt] = []
+    for each in known.values():
+        if each.response is not None and each.share is None:
+            message_id = each.response.message_id
+            each = replace(each, share=Share(given[message_id], sharers[message_id]))
+            given[message_id] += 1
+        once.append(each)
+    return once
 
 
 def judge(response: Response, ids: Sequence[str], validator: Draft202012Validator) -> list[Judged]:

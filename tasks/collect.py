@@ -9,15 +9,17 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lanes.claims import Claim
+from lanes.errors import StillLocked
 from lanes.outcome import Attempt, Judged, judge
 from lanes.provider import batches as provider
 from lanes.provider.batches import RequestResult, ResultsCut
 from lanes.provider.errors import CallFailed
-from lanes.store import batches, outcomes, workloads
+from lanes.store import batches, workloads
 from lanes.store.batches import OpenBatch
 from lanes.words import BatchState, Outcome
 from lanes.workload import Version
 from tasks.connections import Connections
+from tasks.saving import save
 
 CHUNK = 500  # items applied in one transaction
 T = TypeVar("T")
@@ -45,34 +47,36 @@ async def collect_batch(at: Connections, batch: OpenBatch) -> int:
     Raises:
         ResultsCut: the stream broke; what was applied stays, the rest follows at the next tick.
         CallFailed: the results cannot be opened yet.
+        StillLocked: others hold some of its items; the rest is applied, and these follow at the next tick.
     """
     assert batch.provider_batch_id is not None
     version = (await at.db.run(workloads.versions, [batch.version_id]))[batch.version_id]
-    total = 0
+    total, held = 0, 0
     requests = max(1, CHUNK * batch.requests // batch.items)
     async for chunk in _chunks(provider.results(at.client, batch.provider_batch_id), requests):
-        total += await _apply(at, batch, version, chunk)
-    total += await _apply_missing(at, batch)
+        attempts = await _read(at, batch, version, chunk)
+        total += len(attempts)
+        held += len((await save(at.db, attempts, batch_id=batch.id)).passed_over)
+    if not held:
+        missing, held = await _apply_missing(at, batch)
+        total += missing
+    if held:
+        raise StillLocked(f"{held} of its items are in open transactions of others")
     await at.db.run(batches.collected, batch.id, now=await at.db.now())
     get_run_logger().info("batch %d of %s collected: %d items", batch.id, batch.workload, total)
     return total
 
 
-async def _apply(at: Connections, batch: OpenBatch, version: Version, results: list[RequestResult]) -> int:
+async def _read(at: Connections, batch: OpenBatch, version: Version, results: list[RequestResult]) -> list[Attempt]:
+    """What the results say of the items of their requests."""
     ours = [each for each in results if each.nonce == batch.nonce]
     if len(ours) < len(results):
         get_run_logger().error("batch %d holds %d foreign results", batch.id, len(results) - len(ours))
     now = await at.db.now()
-    async with at.db.transaction() as run:
-        members = await run(batches.members, batch.id, [each.number for each in ours])
-        attempts = [
-            attempt
-            for each in ours
-            for attempt in _attempts(batch, version, members.get(each.number, []), each, now)
-        ]
-        saved = await run(outcomes.save, attempts, batch_id=batch.id, now=now)
-        await run(batches.count, batch.id, saved.outcomes)
-    return len(attempts)
+    members = await at.db.run(batches.members, batch.id, [each.number for each in ours])
+    return [
+        attempt for each in ours for attempt in _attempts(batch, version, members.get(each.number, []), each, now)
+    ]
 
 
 def _attempts(
@@ -89,19 +93,17 @@ def _attempts(
     ]
 
 
-async def _apply_missing(at: Connections, batch: OpenBatch) -> int:
-    """Work for which the ended batch held no result has an attempt that says so."""
+async def _apply_missing(at: Connections, batch: OpenBatch) -> tuple[int, int]:
+    """Work for which the ended batch held no result has an attempt that says so; how much, and how much others hold."""
     lost = Judged(Outcome.MISSING, error="the batch ended without a result for it")
-    total = 0
-    while claims := await at.db.run(batches.still_submitted, batch.id, CHUNK):
+    total, held = 0, 0
+    while not held and (claims := await at.db.run(batches.still_submitted, batch.id, CHUNK)):
         now = await at.db.now()
         started = batch.submitted_at or batch.intended_at
-        async with at.db.transaction() as run:
-            attempts = [Attempt(claim, lost, None, started, now, 0) for claim in claims]
-            saved = await run(outcomes.save, attempts, batch_id=batch.id, now=now)
-            await run(batches.count, batch.id, saved.outcomes)
-        total += len(claims)
-    return total
+        attempts = [Attempt(claim, lost, None, started, now, 0) for claim in claims]
+        held = len((await save(at.db, attempts, batch_id=batch.id)).passed_over)
+        total += len(claims) - held
+    return total, held
 
 
 async def collect_ready(at: Connections) -> int:
@@ -114,7 +116,7 @@ async def collect_ready(at: Connections) -> int:
             continue
         try:
             total += await collect_batch(at, batch)
-        except (ResultsCut, CallFailed) as trouble:
+        except (ResultsCut, CallFailed, StillLocked) as trouble:
             get_run_logger().warning("batch %d is collected at the next tick: %s", batch.id, trouble)
     return total
 

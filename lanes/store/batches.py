@@ -242,7 +242,7 @@ def still_submitted(connection: Connection, batch_id: int, limit: int) -> list[C
 
 
 def count(connection: Connection, batch_id: int, outcomes: Mapping[Outcome, int]) -> None:
-    """The batch's counts of items have risen by these outcomes."""
+    """The batch's counts of items have changed by these outcomes. `outcomes.save` calls it; nobody else needs to."""
     sums: Counter[str] = Counter()
     for outcome, number in outcomes.items():
         if outcome in COUNTED:

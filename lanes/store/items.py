@@ -1,7 +1,6 @@
 """Items: admission through the database's own door, refusals, labels, and what waits for the router."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,12 +11,12 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.item import Submission
 from lanes.routing import Arrived
+from lanes.storable import storable
 from lanes.store.bulk import one_of
 from lanes.store.tables import event_outbox, item, item_position, rejected
 from lanes.words import Lane
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what Postgres does not take as text
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,8 @@ def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, no
         insert(rejected),
         [
             {
-                "workload": r.workload, "source": door, "place": r.place, "reason": r.reason, "detail": _storable(r.detail),
-                "content": _storable(r.content[:CONTENT_LIMIT]), "rejected_at": now,
+                "workload": r.workload, "source": door, "place": r.place, "reason": r.reason, "detail": storable(r.detail),
+                "content": storable(r.content[:CONTENT_LIMIT]), "rejected_at": now,
             }
             for r in new
         ],
@@ -83,16 +82,12 @@ def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, no
             {
                 "event": "lanes.item.rejected",
                 "resource": f"lanes.workload.{r.workload or 'unknown'}",
-                "payload": {"outcome": r.reason, "detail": _storable(r.detail), "source": door, "place": r.place},
+                "payload": {"outcome": r.reason, "detail": storable(r.detail), "source": door, "place": r.place},
                 "occurred_at": now,
             }
             for r in new
         ],
     )
-
-
-def _storable(said: str) -> str:
-    return UNSTORABLE.sub("\ufffd", said)
 
 
 @dataclass(frozen=True)

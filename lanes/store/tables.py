@@ -299,7 +299,8 @@ class AttemptColumns(TypedColumns):
 attempt = Table(
     "attempt", metadata, AttemptColumns,
     Index(None, "item_id"), Index(None, "workload", "lane", "ended_at"),
-    comment="One try at some work",
+    Index("uq_attempt_once", "work_id", "claim_no", text("coalesce(message_id, '')"), unique=True),
+    comment="One try at some work; a claim has one attempt for each response, and one at most without any",
 )  # fmt: skip
 
 

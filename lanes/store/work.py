@@ -13,7 +13,6 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
-    bindparam,
     case,
     column,
     exists,
@@ -29,6 +28,7 @@ from lanes.claims import Claim, Claimed
 from lanes.cost import upper_bound
 from lanes.outcome import Attempt, Judged
 from lanes.shares import Standing, divide
+from lanes.store.bulk import one_of
 from lanes.store.tables import item, version, work, workload
 from lanes.store.workloads import versions
 from lanes.words import Lane, Outcome, Purpose, WorkState
@@ -152,16 +152,27 @@ def ready_again() -> ColumnElement[str]:
     return case((outdated, WorkState.CANCELED), else_=WorkState.READY)
 
 
-def give_back(connection: Connection, claims: Sequence[Claim], *, ready_at: datetime) -> None:
-    """Work we still hold is ready again from `ready_at`, and has spent nothing."""
+def give_back(connection: Connection, claims: Sequence[Claim], *, ready_at: datetime) -> list[Claim]:
+    """Work we still hold is ready again from `ready_at`, and has spent nothing. What other transactions hold is passed
+    over: those claims are returned, and whoever gives them back comes again."""
     if not claims:
-        return
+        return []
+    numbers = {each.work_id: each.number for each in claims}
+    free = connection.execute(
+        select(work.c.id, work.c.claim_no)
+        .join(item, item.c.id == work.c.item_id)
+        .where(one_of(set(numbers), work.c.id))
+        .order_by(work.c.item_id, work.c.id)
+        .with_for_update(of=(item, work), key_share=True, skip_locked=True)
+    ).all()
+    ours = [row.id for row in free if row.claim_no == numbers[row.id]]
     connection.execute(
         update(work)
-        .where(work.c.id == bindparam("work"), work.c.claim_no == bindparam("number"), work.c.state == WorkState.CLAIMED)
-        .values(state=ready_again(), ready_at=ready_at, claimed_by=None, lease_until=None),
-        [{"work": claim.work_id, "number": claim.number} for claim in claims],
+        .where(one_of(ours, work.c.id), work.c.state == WorkState.CLAIMED)
+        .values(state=ready_again(), ready_at=ready_at, claimed_by=None, lease_until=None)
     )
+    seen = {row.id for row in free}
+    return [each for each in claims if each.work_id not in seen]
 
 
 def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
