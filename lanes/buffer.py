@@ -51,5 +51,13 @@ class Buffer:
         """When the next window leaves at the latest, None when nothing waits."""
         return min((window.leaves_at(versions[id_]) for id_, window in self._open.items()), default=None)
 
+    def of(self, workload: str) -> int:
+        """How many items of a workload gather."""
+        return sum(each.workload == workload for window in self._open.values() for each in window.items)
+
+    def drain(self) -> list[Claimed]:
+        """Everything that gathers, no longer waiting."""
+        return [item for id_ in list(self._open) for item in self._open.pop(id_).items]
+
     def __len__(self) -> int:
         return sum(len(window.items) for window in self._open.values())

@@ -27,3 +27,4 @@ class Claimed:
     purpose: Purpose
     failures: int
     rank_at: datetime
+    due_at: datetime | None = None

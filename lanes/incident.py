@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from lanes.report.units import counted, seconds, share
 
+EVERYBODY = "*"  # stands for the workload where a breach is nobody's in particular; no workload has that name
+
 
 class Promise(StrEnum):
     """What is promised of a workload."""
@@ -20,6 +22,8 @@ class Promise(StrEnum):
     REALTIME_FAILING = "realtime_failing"  # few attempts of the real-time lane fail
     AUTHORITATIVE_FAILED = "authoritative_failed"  # every provisional answer gets its authoritative pass
     WORKLOAD_INVALID = "workload_invalid"  # what an operator saved can be published
+    ITEMS_FAILED = "items_failed"  # no item ends without an answer
+    PROVIDER_DOWN = "provider_down"  # the provider answers what is asked of a model
     PROVIDER_FROZEN = "provider_frozen"  # the provider takes what is asked: neither limits, account nor settings forbid it
 
 
@@ -81,6 +85,16 @@ TERMS: Mapping[Promise, Terms] = {
         "Workload cannot be published", "fields", math.inf,
         "The last valid version stays in force. Correct the block of the workload in Prefect.",
     ),
+    Promise.ITEMS_FAILED: Terms(
+        "Items were given up", "items", math.inf,
+        "Their reasons stand in lanes.item_status, column failure. Mend the cause; the command in the sentence above tries "
+        "them again.",
+    ),
+    Promise.PROVIDER_DOWN: Terms(
+        "The provider does not answer", "calls", 0,
+        "The items are kept, spend no retry budget and are asked again by themselves. See the provider's status page. What "
+        "may wait can be moved to batch with `act`: set_split.",
+    ),
     Promise.PROVIDER_FROZEN: Terms(
         "The provider takes nothing", "items", 0,
         "The items are kept, spend no retry budget and are tried again by themselves. Raise the spend limit, or correct key "
@@ -107,6 +121,11 @@ class Incident:
     opened_at: datetime
     updated_at: datetime
     resolved_at: datetime | None
+
+    @property
+    def whose(self) -> str:
+        """The workload, for a person."""
+        return "every workload" if self.workload == EVERYBODY else self.workload
 
 
 def in_words(promise: str, value: float) -> str:

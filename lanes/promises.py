@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from lanes.incident import TERMS, Promise, Severity
+from lanes.incident import EVERYBODY, TERMS, Promise, Severity
 from lanes.report.units import counted, seconds, share
 from lanes.window import Window
 from lanes.words import BatchState, Lane, Verdict
@@ -20,6 +20,7 @@ JUDGED_FOR = timedelta(hours=24)  # how long a collected batch speaks for its wo
 SETTLED_FOR = timedelta(hours=1)  # how long a failed authoritative pass is news
 START_WITHIN = timedelta(minutes=10)  # of the off-peak window's opening
 CALM = 0.9  # a real-time incident ends below this part of its limit, so that it does not flap
+FAILED_FOR = timedelta(hours=24)  # how long failed items are news
 OVER = (BatchState.COLLECTED, BatchState.RELEASED)
 
 
@@ -108,13 +109,29 @@ class SettledSeen:
 
 
 @dataclass(frozen=True)
+class FailedSeen:
+    """Items that failed within the last 24 hours and that nobody brought back, with the newest of them."""
+
+    workload: str
+    items: int
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Seen:
-    """Everything the promises are judged by. Of `paused` workloads only batches are judged."""
+    """Everything the promises are judged by.
+
+    Of `paused` workloads only batches and failed items are judged. Of `unserved` ones, which an open incident of the
+    provider explains, the real-time lane is not: one cause is one incident.
+    """
 
     batches: Sequence[BatchSeen] = ()
     realtime: Sequence[RealtimeSeen] = ()
     waiting: Sequence[WaitingSeen] = ()
     settled: Sequence[SettledSeen] = ()
+    failed: Sequence[FailedSeen] = ()
+    unserved: frozenset[str] = field(default_factory=frozenset)
     paused: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -146,8 +163,17 @@ def frozen(workload: str, lane: Lane, items: int, why: str) -> Assessment:
     return Assessment(Promise.PROVIDER_FROZEN, workload, Verdict.FAILED, items, 0, items, said, f"{lane} lane")
 
 
+def provider_down(model: str, calls: int, why: str) -> Assessment:
+    """The breach that the provider has answered none of the last `calls` calls of a model."""
+    said = (
+        f"{model} answered none of the last {counted(calls, 'real-time call')}: {why}. Its items wait, keep their rank and "
+        "spend no retry budget."
+    )
+    return Assessment(Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, model)
+
+
 def _unless_unlimited(judged: Assessment) -> Assessment:
-    if judged.limit or judged.promise is Promise.AUTHORITATIVE_FAILED:
+    if judged.limit or judged.promise in (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED):
         return judged
     return replace(judged, sentence="This is no longer promised.")
 
@@ -160,9 +186,12 @@ def _of_workload(version: Version, seen: Seen, now: datetime) -> Iterator[Assess
     yield _batch_share(version, Promise.BATCH_FAILING, batches, now)
     yield _batch_share(version, Promise.BATCH_INVALID, batches, now)
     yield _authoritative_failed(name, next(_of(seen.settled, name), None))
+    yield _items_failed(name, next(_of(seen.failed, name), None))
     if name in seen.paused:
         return
     yield _never_started(version, next(_of(seen.waiting, name), None), now)
+    if name in seen.unserved:
+        return
     for realtime in _of(seen.realtime, name):
         yield _realtime_slow(version, realtime)
         yield _realtime_failing(version, realtime)
@@ -279,6 +308,17 @@ def _authoritative_failed(name: str, seen: SettledSeen | None) -> Assessment:
         f'failed for good. The newest is "{seen.key}": {seen.reason}'
     )
     return Assessment(Promise.AUTHORITATIVE_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said)
+
+
+def _items_failed(name: str, seen: FailedSeen | None) -> Assessment:
+    if seen is None:
+        said = "No item that failed within the last 24 hours is still without an answer."
+        return Assessment(Promise.ITEMS_FAILED, name, Verdict.PASSED, 0, 0, 0, said)
+    said = (
+        f"{counted(seen.items, 'item')} failed within the last 24 hours; `lanes retry {name} --all` tries "
+        f'{"it" if seen.items == 1 else "them"} again. The newest is "{seen.key}": {seen.reason}'
+    )
+    return Assessment(Promise.ITEMS_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said)
 
 
 def _percent(percent: float) -> str:

@@ -11,7 +11,8 @@ FIRST_BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=5)
 FREE = (Outcome.CANCELED, Outcome.EXPIRED)  # did not run, so they spend no retry budget
 ANSWERED = (Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED)  # the provider is well: no need to rest
-HOPELESS = (Outcome.POISON,)  # the same input will fail again
+HOPELESS = (Outcome.POISON,)  # the same input will fail again, on whichever lane
+FINAL = (*HOPELESS, Outcome.GIVEN_UP)  # not tried again on this lane, whatever is left of the budget
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Consequence:
     owes_authoritative: bool = False
     correction: Correction | None = None
     failure: str | None = None
+    alone: bool = False
 
 
 def consequence(
@@ -114,11 +116,13 @@ def _unanswered(
 ) -> Consequence:
     if of.item_canceled or not of.is_newest_revision:
         return Consequence(WorkState.CANCELED, of.failures)
-    failures = of.failures + (judged.outcome not in FREE)
+    failures = of.failures + (judged.spends and judged.outcome not in FREE)
     aside = of.purpose in (Purpose.SHADOW, Purpose.REPLAY)
     if of.item_settled and not aside:  # another answer was first: nobody waits for this one
         return Consequence(WorkState.DONE, failures)
-    if judged.outcome not in HOPELESS and failures < of.max_failures:
+    if not judged.spends:  # the provider's fault, or perhaps a neighbour's: nobody fails of it
+        return Consequence(WorkState.READY, failures, ready_at=now, alone=judged.alone)
+    if judged.outcome not in FINAL and failures < of.max_failures:
         rest = timedelta(0) if judged.outcome in ANSWERED else backoff(failures)
         return Consequence(WorkState.READY, failures, ready_at=now + rest)
     said = f"{judged.outcome}: {judged.error or 'no detail'} (after {failures} failed attempts)"

@@ -92,6 +92,7 @@ class Outcome(StrEnum):
     EXPIRED = "expired"  # its batch expired before it ran; not billed
     MISSING = "missing"  # its batch ended without a result for it
     UNKNOWN = "unknown"  # no answer reached us: it may have been billed
+    GIVEN_UP = "given_up"  # nothing was asked any more: it could not be answered for the workload's give_up_after_h
 
 
 class Verdict(StrEnum):

@@ -117,6 +117,11 @@ class Spec(BaseModel):
         default=5, ge=1, le=20, title="Retry budget",
         description="Failed attempts after which an item's work is given up, 1 to 20.",
     )
+    give_up_after_h: int = Field(
+        default=24, ge=1, le=720, title="Give up after (hours)",
+        description="An item that could not be answered for so long, through no fault of its own, fails and is told in "
+        "an incident, 1 to 720. `lanes retry` brings it back.",
+    )
     max_payload_kib: int = Field(
         default=256, ge=1, le=4096, title="Largest payload (KiB)",
         description="A larger input is rejected at the door, 1 to 4096.",

@@ -1,8 +1,5 @@
 """The router's work: what was received gets its position, its route and its work."""
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
-
 from lanes.routing import decide
 from lanes.store import amendments, items, routes, workloads
 from lanes.store.database import Database
@@ -10,16 +7,8 @@ from lanes.store.database import Database
 MOST = 1000  # items routed in one transaction
 
 
-@task(name="route received items", cache_policy=NO_CACHE, persist_result=False)
 async def route_received(db: Database) -> int:
-    """Everything received so far is routed; the number of items. Another router at work leaves it to that one."""
-    total = 0
-    while routed := await _route_some(db):
-        total += routed
-    return total
-
-
-async def _route_some(db: Database) -> int:
+    """A chunk of what was received is routed; the number of items. Another router at work leaves it to that one."""
     now = await db.now()
     async with db.transaction() as run:
         if not await run(routes.may_route):

@@ -31,30 +31,45 @@ _SPENT = (
     anthropic.PaymentRequiredError,
 )
 _SPENT_TEXTS = ("You have reached your specified", "Your credit balance is too low")
-_MISCONFIGURED = (anthropic.AuthenticationError, anthropic.PermissionDeniedError)
+_MISCONFIGURED = (
+    anthropic.AuthenticationError,
+    anthropic.PermissionDeniedError,
+    shared.CMEKKeyDisabledError,
+    shared.CMEKKeyNetworkBlockedError,
+    shared.OrganizationTypeNotSupportedError,
+    shared.ParentOrganizationRequiredError,
+    shared.WorkspaceHumanReviewDisabledError,
+)
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)  # no request left this machine
 
 
 class CallFailed(LanesError):
-    """A provider call brought no answer. `maybe_billed` when nobody knows whether it was served."""
+    """A provider call brought no answer.
+
+    `maybe_billed` when nobody knows whether it was served; `innocent` when no item can be the cause.
+    """
 
     def __init__(
-        self, action: Action, detail: str, *, maybe_billed: bool, retry_after_s: float | None, request_id: str | None
-    ) -> None:
+        self, action: Action, detail: str, *, maybe_billed: bool, innocent: bool = False,
+        retry_after_s: float | None = None, request_id: str | None = None,
+    ) -> None:  # fmt: skip
         self.action = action
         self.maybe_billed = maybe_billed
+        self.innocent = innocent
         self.retry_after_s = retry_after_s
         self.request_id = request_id
         super().__init__(detail)
 
 
 def failed(error: Exception) -> CallFailed:
-    """The failure that an exception of the SDK, or of the transport below it, stands for.
+    """The failure that an exception of the SDK, of the transport below it, or of reading the answer stands for.
 
     Source: the error classes of anthropic 2.13; spend limits are subclasses of RateLimitError and are told first.
     """
     if not isinstance(error, anthropic.APIStatusError):
-        detail = f"no answer from the provider: {type(error).__name__}: {error}"
-        return CallFailed(Action.RETRY, detail, maybe_billed=True, retry_after_s=None, request_id=None)
+        unsent = isinstance(error.__cause__ or error, _NEVER_SENT)
+        detail = f"no answer from the provider: {type(error).__name__}: {str(error)[:500]}"
+        return CallFailed(Action.RETRY, detail, maybe_billed=not unsent, innocent=unsent)
     action = _action(error)
     detail = f"the provider answered {error.status_code}: {_message(error)}"
     if action in (Action.MISCONFIGURED, Action.UNKNOWN_MODEL):
@@ -63,6 +78,7 @@ def failed(error: Exception) -> CallFailed:
         action,
         detail,
         maybe_billed=error.status_code >= 500 and error.status_code != 529,
+        innocent=action is Action.SHED,
         retry_after_s=_retry_after(error),
         request_id=error.request_id,
     )
@@ -81,7 +97,7 @@ def _action(error: anthropic.APIStatusError) -> Action:
         return Action.UNKNOWN_MODEL
     if isinstance(error, anthropic.ContentTooLargeError):
         return Action.SPLIT
-    if error.status_code in (408, 409) or error.status_code >= 500:
+    if error.status_code in (408, 409, 499) or error.status_code >= 500:
         return Action.RETRY
     return Action.POISON
 

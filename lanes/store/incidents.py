@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, insert, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from lanes.incident import TERMS, Incident, IncidentState, Promise, Severity
+from lanes.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Severity
 from lanes.promises import Assessment
 from lanes.store import outbox
 from lanes.store.tables import attempt, batch, incident, slack_post
@@ -157,4 +157,5 @@ def _announce(connection: Connection, event: str, told: Incident, now: datetime)
         "incident_id": told.id, "promise": told.promise, "subject": told.subject, "severity": told.severity,
         "value": told.value, "limit_value": told.limit_value, "unit": told.unit, "sentence": told.sentence,
     }  # fmt: skip
-    outbox.add(connection, event, f"lanes.workload.{told.workload}", payload, now=now)
+    resource = "lanes.provider" if told.workload == EVERYBODY else f"lanes.workload.{told.workload}"
+    outbox.add(connection, event, resource, payload, now=now)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, column, func, insert, literal, select, update
+from sqlalchemy import Connection, column, exists, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.item import Submission
@@ -97,6 +97,12 @@ class Received:
     id: int
     revision: int
     arrived: Arrived
+
+
+def any_received(connection: Connection) -> bool:
+    """Whether some item waits for its first route. Nothing is locked."""
+    waiting = exists().where(item.c.position.is_(None), item.c.canceled_at.is_(None))
+    return connection.execute(select(waiting)).scalar_one()
 
 
 def received(connection: Connection, limit: int) -> list[Received]:

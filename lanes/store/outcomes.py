@@ -186,7 +186,7 @@ class _Writes:
         self._flush_attempts(connection, recorded)
         if self.work:
             moved, _ = update_rows(work, self.work, key="id")
-            connection.execute(moved.values(claimed_by=None, lease_until=None, batch_id=None))
+            connection.execute(moved.values(claimed_by=None, session=None, lease_until=None, batch_id=None))
         self._flush_results(connection)
         if self.overlays:
             rows = [self._result(*each) for each in self.overlays]

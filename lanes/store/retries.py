@@ -21,7 +21,7 @@ with chosen as (
    order by i.id, w.id desc),
 again as (
   update lanes.work w
-     set state = 'ready', failures = 0, ready_at = :now, version_id = :version_id, finished_at = null
+     set state = 'ready', failures = 0, ready_at = :now, created_at = :now, version_id = :version_id, finished_at = null
     from chosen where w.id = chosen.work_id)
 update lanes.item i set failed_at = null, failure = null from chosen where i.id = chosen.item_id
 returning i.key

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import LiteralString
 
 import psycopg
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Select, column, select, table, text
 
 from lanes.store.database import plain_url
 
@@ -99,6 +99,11 @@ class RoleLock:
         await self._connection.execute("select pg_advisory_lock_shared(%s, %s)", (CLASS, int(self._role)))
         self.held = True
 
+    async def session(self) -> int:
+        """The database session that holds it: others see by it whether we live."""
+        assert self._connection is not None
+        return self._connection.info.backend_pid
+
     async def wanted_by_another(self) -> bool:
         """Whether somebody waits to take the role over."""
         return await self._ask(WAITERS)
@@ -118,3 +123,13 @@ def holder_exists(connection: Connection, role: int) -> bool:
 def holders(connection: Connection, role: int) -> int:
     """How many processes hold the role now; more than one only where it is shared."""
     return connection.execute(text(HOLDERS), {"class": CLASS, "role": int(role)}).scalar_one()
+
+
+def sessions_of(role: int) -> Select[int]:
+    """The database sessions that hold the role now."""
+    locks = table("pg_locks", *map(column, ("locktype", "granted", "classid", "objid", "database", "pid")))
+    here = select(text("oid")).select_from(text("pg_database")).where(text("datname = current_database()"))
+    return select(locks.c.pid).where(
+        locks.c.locktype == "advisory", locks.c.granted, locks.c.classid == CLASS, locks.c.objid == int(role),
+        locks.c.database == here.scalar_subquery(),
+    )  # fmt: skip

@@ -127,6 +127,7 @@ item = Table(
     UniqueConstraint("workload", "key"),
     _one_of("pin", "realtime", "batch"),
     Index("ix_item_received", "id", postgresql_where=text("position is null")),
+    Index("ix_item_failed", "workload", "failed_at", postgresql_where=text("failed_at is not null")),
     Index("ix_item_entity", "workload", "entity", "occurred_at", postgresql_where=text("entity is not null")),
     comment="One input of a workload",
 )  # fmt: skip
@@ -205,6 +206,7 @@ class WorkColumns(TypedColumns):
     ready_at: Named[datetime] = Column(Moment, comment="Not before")
     rank_at: Named[datetime] = Column(Moment, comment="Order of service, computed once at routing")
     claimed_by: Named[str | None] = Column(Text)
+    session: Named[int | None] = Column(Integer, comment="Database session of its claimer: once gone, the claim is lost")
     lease_until: Named[datetime | None] = Column(Moment)
     claim_no: Named[int] = Column(Integer, server_default=text("0"), comment="Rises with every claim; fences writes")
     failures: Named[int] = Column(Integer, server_default=text("0"), comment="Spent of the retry budget")
@@ -223,6 +225,7 @@ work = Table(
     Index("uq_work_open", "item_id", "lane", "purpose", "generation", "revision", unique=True,
           postgresql_where=text("state in ('ready', 'claimed', 'submitted')")),
     Index("ix_work_submitted", "batch_id", postgresql_where=text("state = 'submitted'")),
+    Index("ix_work_claimed", "id", postgresql_where=text("state = 'claimed'")),
     Index("ix_work_replay", "workload", "generation", "state", postgresql_where=text("generation > 0")),
     Index(None, "item_id"),
     comment="One obligation to process an item on a lane",
@@ -425,7 +428,7 @@ class IncidentColumns(TypedColumns):
     state: Named[str] = Column(Text, comment="open: watch resolves it when it is over; resolved: nobody")
     value: Named[float] = Column(Double, comment="The newest measurement, in the promise's unit")
     limit_value: Named[float] = Column(Double, comment="What was promised, in the same unit")
-    unit: Named[str] = Column(Text, comment="minutes, percent, seconds, items or fields")
+    unit: Named[str] = Column(Text, comment="minutes, percent, seconds, items, calls or fields")
     sentence: Named[str] = Column(Text, comment="What is wrong, for a person; after the end: how it ended")
     opened_at: Named[datetime] = Column(Moment)
     updated_at: Named[datetime] = Column(Moment, comment="When value, severity, state or sentence last changed")

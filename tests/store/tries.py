@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.claims import Claim, Claimed
 from lanes.outcome import Attempt, Judged, Response
 from lanes.prices import Usage
+from lanes.shares import divide
 from lanes.store import batches, outcomes, work
 from lanes.store.batches import Intent, Kind
 from lanes.store.outcomes import Saved
@@ -64,9 +65,12 @@ def claim(
     worker: str = "worker",
     places: int = 100,
     lease: timedelta = LEASE,
+    session: int | None = None,
 ) -> list[Claimed]:
-    """The most urgent work is ours."""
-    return work.claim(connection, lane, worker=worker, places=places, lease=lease, now=now)
+    """The most urgent work is ours: `places` divided among the workloads as the real-time lane divides them."""
+    standings = {name: each.standing for name, each in work.waiting(connection, lane, now=now).items()}
+    most = divide(places, standings, in_flight={}, places=places, rooms={})
+    return work.claim(connection, lane, most, worker=worker, session=session, lease=lease, now=now)
 
 
 def claimed_item(

@@ -71,3 +71,11 @@ def test_nobody_waits_longer_than_the_window_and_nobody_is_lost(arrivals: list[t
             left.append(each.claim.work_id)
     assert sorted(left) == list(range(len(arrivals)))
     assert len(buffer) == 0
+
+
+def test_what_gathers_when_a_drain_ends_comes_out_of_its_windows() -> None:
+    buffer, versions = Buffer(), {1: version(buffer_s=5, realtime_pack=9)}
+    buffer.add([claimed(1), claimed(2)], versions, NOON)
+    assert (buffer.of("letters"), buffer.of("others")) == (2, 0)
+    assert [each.claim.work_id for each in buffer.drain()] == [1, 2]
+    assert len(buffer) == 0
