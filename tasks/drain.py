@@ -22,6 +22,7 @@ from lanes.workload import Version
 from tasks.answer import answer_micro_batch
 from tasks.arrivals import ArrivalReader
 from tasks.connections import Connections
+from tasks.guard import Guard
 from tasks.outgoing import publish_events
 from tasks.publish import publish
 from tasks.route import route_received
@@ -41,6 +42,7 @@ class Drain:
         self._heard = heard
         self._pace = Pace(most=at.provider.most_calls)
         self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._guard = Guard(at.db)
         self._buffer = Buffer()
         self._versions: dict[int, Version] = {}
         self._running: set[asyncio.Task[object]] = set()
@@ -67,6 +69,7 @@ class Drain:
     async def route(self) -> None:
         """Holding the role of router, what was received is routed."""
         if not await self._reader_role.try_take():
+            await self._stop_reading()  # it may have been ours until its connection was lost
             return
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(ArrivalReader(self._at.db, self._heard).run())
@@ -100,6 +103,7 @@ class Drain:
 
     async def chores(self) -> None:
         """Events out are published; every few seconds blocks are published, lost claims rescued, more drains called."""
+        await self._guard.look()
         await publish_events(self._at.db)
         now = await self._at.db.now()
         if now < self._chores_at:
@@ -126,11 +130,16 @@ class Drain:
 
     async def close(self) -> None:
         """Calls in flight were answered and saved; the stream is no longer read."""
+        await self._stop_reading()
+        await self._guard.close()
+        await asyncio.gather(*self._running, return_exceptions=True)
+        await publish_events(self._at.db)
+
+    async def _stop_reading(self) -> None:
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
-        await asyncio.gather(*self._running, return_exceptions=True)
-        await publish_events(self._at.db)
+            self._reading = None
 
     async def _publish_blocks(self) -> None:
         with suppress(Exception):  # Prefect is away: versions stay as they are
