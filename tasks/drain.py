@@ -12,7 +12,9 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
+import psycopg
 from prefect.logging import get_run_logger
+from sqlalchemy.exc import DBAPIError
 
 from lanes.buffer import Buffer
 from lanes.calltime import RENEW_EVERY, lease, longest_call_s
@@ -23,7 +25,7 @@ from lanes.packing import packs
 from lanes.provider.requests import max_tokens
 from lanes.settings import Settings
 from lanes.shares import Standing, divide
-from lanes.store import items, outbox, work, workloads
+from lanes.store import outbox, work, workloads
 from lanes.store.database import clock
 from lanes.store.signals import Role, RoleLock, holder_exists, holders, listening
 from lanes.store.work import Waiting
@@ -31,47 +33,59 @@ from lanes.warmth import Sight, needs_more, stays
 from lanes.words import Lane
 from lanes.workload import Version
 from tasks.answer import Answering
-from tasks.arrivals import ArrivalReader
 from tasks.beside import Beside
 from tasks.connections import Connections
+from tasks.guard import Guard
 from tasks.outgoing import publish_events
 from tasks.publish import publish
-from tasks.route import route_received
-from tasks.saving import give_back, save
+from tasks.router import Router
+from tasks.saving import give_back, passes, save
 from tasks.sweep import WAITING
 
 TICK_S = 1.0  # longest sleep: a lost notification costs no more than this
 LOOK_EVERY_S = 0.5  # how often roles are looked at
 CHORES_EVERY_S = 5.0
+AWAY_S = 120.0  # how long a database may be away before the run ends
 PREFECT_S = 10.0  # what a chore may wait for Prefect
 UNREADABLE_REST = timedelta(minutes=1)
+
+
+class HostClock:
+    """The database's time, carried on by this host between two readings."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now, self._read_at = now, time.monotonic()
+
+    def __call__(self) -> datetime:
+        return self._now + timedelta(seconds=time.monotonic() - self._read_at)
 
 
 class Drain:
     """The loop's parts, in the order in which `flows.answer` calls them."""
 
     def __init__(
-        self, at: Connections, reader: RoleLock, keeper: RoleLock, heard: asyncio.Event, now: datetime, *,
-        session: int | None = None,
-    ) -> None:  # fmt: skip
+        self, at: Connections, alive: RoleLock, reader: RoleLock, keeper: RoleLock, heard: asyncio.Event, now: datetime
+    ) -> None:
         self._at = at
-        self._reader_role, self._keeper_role = reader, keeper
+        self._alive, self._keeper_role = alive, keeper
         self._heard, self._to_route = heard, asyncio.Event()
-        self._session = session
         self._pace, self._health = Pace(most=at.provider.most_calls), Health()
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._held: dict[int, Claim] = {}
         self._answering = Answering(at, self._pace, self._health, held=self._held, heard=heard)
+        self._router = Router(at.db, reader, heard, busy=lambda: self._answering.busy)
         self._buffer = Buffer()
         self._leaving: list[list[Claimed]] = []  # packs that wait for a place
         self._versions: dict[int, Version] = {}
-        self._reading: asyncio.Task[None] | None = None
+        self._now = HostClock(now)
         self._idle_since = now
-        self._looked_at = -LOOK_EVERY_S
+        self._looked_at, self._database_seen = -LOOK_EVERY_S, time.monotonic()
         self._told: set[str] = set()
+        self._guard = Guard(at.db)
         self._renewal, self._beside = Beside(), Beside()
         self._renewal.keep("leases", self._renew, every_s=RENEW_EVERY.total_seconds())
         self._beside.keep("routing", self._route, every_s=0)
+        self._beside.keep("standing roles", self._guard.run)
         self._beside.keep("events out", self._publish_events, every_s=TICK_S)
         self._beside.keep("lost claims", self._rescue, every_s=CHORES_EVERY_S)
         self._beside.keep("workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S)
@@ -83,9 +97,23 @@ class Drain:
         return self._answering.answered
 
     async def stays(self) -> bool:
-        """Whether the drain goes on."""
+        """Whether the drain goes on. It outlasts a database that is away, because it may hold answers that were paid for.
+
+        Raises:
+            DBAPIError, psycopg.Error: the database was away for longer than two minutes.
+        """
         if time.monotonic() - self._looked_at < LOOK_EVERY_S:
             return True
+        try:
+            goes_on = await self._looks()
+        except (DBAPIError, psycopg.Error) as error:
+            self._away(error)
+            return True
+        self._looked_at = self._database_seen = time.monotonic()
+        return goes_on
+
+    async def _looks(self) -> bool:
+        await self._alive.share()
         if _keeps_warm():
             await self._keeper_role.try_take()
         sight = Sight(
@@ -96,19 +124,33 @@ class Drain:
             busy=self._answering.busy or bool(self._held),
             drains=await self._at.db.run(holders, Role.DRAIN),
         )
-        self._looked_at = time.monotonic()
         return stays(sight, await self._at.db.now())
+
+    def _away(self, error: Exception) -> None:
+        if time.monotonic() - self._database_seen > AWAY_S:
+            raise error
+        get_run_logger().warning("the database is away (%s); calls under way go on", type(error).__name__)
 
     async def claim(self) -> None:
         """As much of the most urgent work is ours as there are places, and windows that gather, for it."""
+        try:
+            await self._claim()
+        except DBAPIError as error:
+            if not passes(error):
+                raise
+            self._away(error)
+
+    async def _claim(self) -> None:
         async with self._at.db.transaction() as run:
             now = await run(clock)
             waiting = await run(work.waiting, Lane.REALTIME, now=now)
             await self._learn(each.version_id for each in waiting.values())
             most = self._wanted(waiting, now)
             claimed = await run(
-                work.claim, Lane.REALTIME, most, worker=self._name, session=self._session, lease=self._lease(), now=now
-            )
+                work.claim, Lane.REALTIME, most, worker=self._name, session=self._alive.session, lease=self._lease(),
+                now=now,
+            )  # fmt: skip
+        self._now = HostClock(now)
         if not claimed:
             return
         self._idle_since = now
@@ -120,7 +162,7 @@ class Drain:
 
     async def ask(self) -> None:
         """What need not gather any longer is being asked, as far as places are free; the rest waits for one."""
-        now = await self._at.db.now()
+        now = self._now()
         self._leaving += self._packed(self._buffer.take(self._versions, now))
         if not self._leaving:
             return
@@ -139,7 +181,7 @@ class Drain:
 
     async def wait(self) -> None:
         """Something was committed, a call ended, a window or a rest is over, or a second passed."""
-        now = await self._at.db.now()
+        now = self._now()
         moments = [self._buffer.next_leave(self._versions), self._health.next_try(now), self._pace.rests_until]
         pause = min([TICK_S, *((each - now).total_seconds() for each in moments if each is not None and each > now)])
         with suppress(TimeoutError):
@@ -149,18 +191,22 @@ class Drain:
 
     async def close(self) -> None:
         """What was not asked is given back, and calls under way were answered and saved."""
-        if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
         await self._beside.close()
-        unasked = [each.claim for pack in (*self._leaving, self._buffer.drain()) for each in pack]
-        await give_back(self._at.db, unasked, ready_at=await self._at.db.now())
-        for claim in unasked:
-            self._held.pop(claim.work_id, None)
-        await self._answering.close()
-        await self._renewal.close()
+        await self._router.close()
+        await self._guard.close()
+        try:
+            await self._give_back_unasked()
+        finally:
+            await self._answering.close()
+            await self._renewal.close()
         with suppress(TimeoutError):
             await self._publish_events()
+
+    async def _give_back_unasked(self) -> None:
+        unasked = [each.claim for pack in (*self._leaving, self._buffer.drain()) for each in pack]
+        await give_back(self._at.db, unasked, ready_at=self._now())
+        for claim in unasked:
+            self._held.pop(claim.work_id, None)
 
     def _wanted(self, waiting: Mapping[str, Waiting], now: datetime) -> dict[str, int]:
         """How many items of each workload to claim: for its free places, or for the window it gathers in."""
@@ -213,25 +259,15 @@ class Drain:
                 self._held.pop(each.claim.work_id, None)
 
     async def _route(self) -> None:
-        """Holding the role of router, what was received is routed: a chunk, then as long a rest for the answers."""
+        """In the role of router, what was received is routed whenever something may have been committed."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._to_route.wait(), TICK_S)
         self._to_route.clear()
-        if not await self._reader_role.try_take():
-            return
-        if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(ArrivalReader(self._at.db, self._heard).run())
-        while await self._at.db.run(items.any_received):
-            began = time.monotonic()
-            if not await route_received(self._at.db):
-                return  # what is left is held by others
-            if self._answering.busy:
-                await asyncio.sleep(time.monotonic() - began)
+        await self._router.turn()
 
     async def _renew(self) -> None:
-        await self._at.db.run(
-            work.renew, list(self._held.values()), session=self._session, lease=self._lease(), now=await self._at.db.now()
-        )
+        claims, now = list(self._held.values()), await self._at.db.now()
+        await self._at.db.run(work.renew, claims, session=self._alive.session, lease=self._lease(), now=now)
 
     async def _rescue(self) -> None:
         """Claims that nobody answers for any more are attempts without an answer, and ready again."""
@@ -243,7 +279,7 @@ class Drain:
 
     async def _publish_blocks(self) -> None:
         """A changed workload block is in force as a version, where this drain is the router."""
-        if not self._reader_role.held:
+        if not self._router.holds:
             return
         async with asyncio.timeout(PREFECT_S):
             problems = (await publish(self._at.db)).problems
@@ -255,7 +291,7 @@ class Drain:
     async def _call_for_more(self) -> None:
         """Another drain is called for when work waits too long, though the provider takes what is asked."""
         now = await self._at.db.now()
-        if not self._reader_role.held or self._pace.is_resting(now) or self._health.next_try(now) is not None:
+        if not self._router.holds or self._pace.is_resting(now) or self._health.next_try(now) is not None:
             return
         backlog = await self._at.db.run(work.backlog, Lane.REALTIME, now=now)
         if needs_more(backlog.ready_since, now):
@@ -283,7 +319,7 @@ async def drain(at: Connections, *, standing: bool) -> AsyncIterator[Drain]:
         keeper = await stack.enter_async_context(RoleLock(at.db.url, Role.KEEPER))
         if standing and _keeps_warm():
             await keeper.take_over(within_s=60)
-        opened = Drain(at, reader, keeper, heard, await at.db.now(), session=await alive.session())
+        opened = Drain(at, alive, reader, keeper, heard, await at.db.now())
         try:
             yield opened
         finally:
