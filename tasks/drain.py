@@ -70,7 +70,7 @@ class Drain:
             return
         if self._reading is None or self._reading.done():
             self._reading = asyncio.create_task(ArrivalReader(self._at.db, self._heard).run())
-        if await self._at.db.run(items.received, 1):
+        if await self._at.db.run(items.any_received):
             await route_received(self._at.db)
 
     async def answer(self) -> None:

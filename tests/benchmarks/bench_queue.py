@@ -57,7 +57,8 @@ def lanes(ground: Server, items: int) -> float:
             began = time.perf_counter()
             await client.asubmit_many("letters", inputs)
             with disable_run_logger():
-                await route_received.fn(db)
+                while await route_received.fn(db):
+                    pass
             while claimed := await db.run(
                 work.claim, Lane.REALTIME, worker="bench", places=CHUNK, lease=LEASE, now=await db.now()
             ):
