@@ -50,7 +50,7 @@ async def collect_batch(at: Connections, batch: OpenBatch) -> int:
         StillLocked: others hold some of its items; the rest is applied, and these follow at the next tick.
     """
     assert batch.provider_batch_id is not None
-    version = (await at.db.run(workloads.versions, [batch.version_id]))[batch.version_id]
+    version = await at.db.run(workloads.one, batch.version_id)
     total, held = 0, 0
     requests = max(1, CHUNK * batch.requests // batch.items)
     async for chunk in _chunks(provider.results(at.client, batch.provider_batch_id), requests):

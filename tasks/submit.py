@@ -65,7 +65,7 @@ async def submit_batch(at: Connections, kind: Kind) -> int:
 async def prepare(at: Connections, kind: Kind, *, now: datetime) -> Prepared | None:
     """The intent of one batch is committed and owns its work; None when nothing waited."""
     async with at.db.transaction() as run:
-        version = (await run(workloads.versions, [kind.version_id]))[kind.version_id]
+        version = await run(workloads.one, kind.version_id)
         waiting = await run(batches.lock_for_batch, kind, limit=MOST_ITEMS, now=now)
         earlier = await run(history.load, waiting, version.spec.history_items)
         requests, size = _fitting(version, waiting, earlier)

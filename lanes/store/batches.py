@@ -93,7 +93,7 @@ def lock_for_batch(connection: Connection, kind: Kind, *, limit: int, now: datet
         .where(claimable(Lane.BATCH, now), work.c.workload == kind.workload, work.c.version_id == kind.version_id)
         .order_by(work.c.rank_at, work.c.id)
         .limit(limit)
-        .with_for_update(of=work, skip_locked=True)
+        .with_for_update(of=work, key_share=True, skip_locked=True)
     )  # fmt: skip
     return [claimed(row) for row in rows]
 

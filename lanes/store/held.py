@@ -45,7 +45,7 @@ def _held(connection: Connection, name: str, batch_id: int) -> Any:
     row = connection.execute(
         select(batch.c.state, batch.c.version_id, batch.c["items"].label("items_held"))
         .where(batch.c.id == batch_id, batch.c.workload == name)
-        .with_for_update()
+        .with_for_update(key_share=True)
     ).first()
     if row is None:
         raise ActionRefused(f'workload "{name}" has no batch {batch_id}: see lanes.batch_status')

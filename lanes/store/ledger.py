@@ -1,6 +1,7 @@
 """The ledger: every billed response once, priced once, and divided among the items that shared it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -58,13 +59,13 @@ def book(
             continue
         if said.message_id not in rows:
             payer = payers[each.claim.work_id]
-            usd = _usd(said, payer, each.ended_at)
+            usd, priced_by = _priced(said, payer, each.ended_at)
             divided[said.message_id] = _divided(said, usd, share.of)
             rows[said.message_id] = {
                 "message_id": said.message_id, "workload": payer.workload, "lane": payer.lane, "purpose": payer.purpose,
                 "model": said.model, "batch_id": batch_id, "items": share.of, "input_tokens": said.usage.input,
                 "output_tokens": said.usage.output, "cache_read_tokens": said.usage.cache_read,
-                "cache_write_tokens": said.usage.cache_write, "cost_usd": usd, "price_version": price_version(),
+                "cache_write_tokens": said.usage.cache_write, "cost_usd": usd, "price_version": priced_by,
                 "billed_at": each.ended_at,
             }  # fmt: skip
         parts.append(divided[said.message_id][share.index])
@@ -86,9 +87,12 @@ def _divided(said: Response, usd: Decimal, number: int) -> list[Part]:
     return [Part(*share) for share in shares]
 
 
-def _usd(said: Response, payer: Payer, at: datetime) -> Decimal:
-    """What the response cost: by the model it names, or else by the one we asked, whose price is known."""
-    try:
-        return cost(said.usage, model=said.model, lane=payer.lane, at=at)
-    except LookupError:
-        return cost(said.usage, model=payer.model, lane=payer.lane, at=at)
+def _priced(said: Response, payer: Payer, at: datetime) -> tuple[Decimal, str]:
+    """What the response cost, and by which table: by the model it names, or else by the one we asked.
+
+    Where neither has a price any more it is booked at 0, and the table's name says so: nothing billed goes unrecorded.
+    """
+    for model in (said.model, payer.model):
+        with suppress(LookupError):
+            return cost(said.usage, model=model, lane=payer.lane, at=at), price_version()
+    return Decimal(0), f"{price_version()}, no price for {payer.model}"

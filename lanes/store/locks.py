@@ -6,9 +6,11 @@ from datetime import timedelta
 
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lanes.errors import StillLocked
+
+PATIENCE = timedelta(seconds=1)  # longer than any transaction of ours takes; whoever holds on for longer has left it open
 
 
 @contextmanager
@@ -18,17 +20,29 @@ def waiting_at_most(connection: Connection, limit: timedelta) -> Iterator[None]:
     Raises:
         StillLocked: one would have; nothing that was done within has happened, and the transaction goes on.
     """
-    limit_ms = max(1, round(limit.total_seconds() * 1000))  # 0 would wait for ever
     try:
         with connection.begin_nested():
             before = connection.execute(select(func.current_setting("lock_timeout"))).scalar_one()
-            _set(connection, f"{limit_ms}ms")
+            wait_at_most(connection, limit)
             yield
             _set(connection, before)
     except OperationalError as error:
-        if isinstance(error.orig, LockNotAvailable | DeadlockDetected):
-            raise StillLocked(f"another transaction holds it for longer than {limit.total_seconds():g} s") from error
+        if gave_up(error):
+            raise StillLocked(
+                f"somebody's open transaction holds it for longer than {limit.total_seconds():g} s; try again, or end that "
+                "transaction (pg_stat_activity shows it)"
+            ) from error
         raise
+
+
+def wait_at_most(connection: Connection, limit: timedelta) -> None:
+    """From now on no statement of this transaction waits longer than `limit` for a lock: it fails (`gave_up`)."""
+    _set(connection, f"{max(1, round(limit.total_seconds() * 1000))}ms")  # 0 would wait for ever
+
+
+def gave_up(error: DBAPIError) -> bool:
+    """Whether a statement failed because another transaction held on to what it needs."""
+    return isinstance(error.orig, LockNotAvailable | DeadlockDetected)
 
 
 def _set(connection: Connection, lock_timeout: str) -> None:

@@ -112,7 +112,7 @@ class ItemColumns(TypedColumns):
     occurred_at: Named[datetime] = Column(Moment, comment="Event time; default received_at")
     received_at: Named[datetime] = Column(Moment, comment="When its admission was committed")
     source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
-    position: Named[int | None] = Column(BigInteger, unique=True, comment="Order of the stream, given by the router")
+    position: Named[int | None] = Column(BigInteger, comment="Order of the stream, given by the router")
     result_id: Named[int | None] = Column(BigInteger, comment="Its current result")
     answered_at: Named[datetime | None] = Column(Moment, comment="When a first answer stood")
     settled_at: Named[datetime | None] = Column(Moment, comment="When an authoritative answer stood")
@@ -126,7 +126,10 @@ item = Table(
     "item", metadata, ItemColumns,
     UniqueConstraint("workload", "key"),
     _one_of("pin", "realtime", "batch"),
-    Index("ix_item_received", "id", postgresql_where=text("position is null")),
+    # Partial, so that giving a position changes no key: it never waits for those who only name the item.
+    Index("uq_item_position", "position", unique=True, postgresql_where=text("position is not null")),
+    Index("ix_item_received", "workload", text("urgent desc"), "due_at", "id",
+          postgresql_where=text("position is null and canceled_at is null")),
     Index("ix_item_failed", "workload", "failed_at", postgresql_where=text("failed_at is not null")),
     Index("ix_item_entity", "workload", "entity", "occurred_at", postgresql_where=text("entity is not null")),
     comment="One input of a workload",

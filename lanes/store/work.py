@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
@@ -79,7 +80,7 @@ def most_urgent(lane: Lane, places: Mapping[str, int], *, now: datetime) -> Sele
         .where(work.c.workload == asked.c.workload, claimable(lane, now))
         .order_by(work.c.rank_at, work.c.id)
         .limit(asked.c.places)
-        .with_for_update(skip_locked=True)
+        .with_for_update(key_share=True, skip_locked=True)
         .lateral("head")
     )
     return select(head.c.id).select_from(asked.join(head, true()))
@@ -144,10 +145,15 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
     ).all()  # fmt: skip
     known = versions(connection, {row.version_id for row in rows})
     lost = Judged(Outcome.UNKNOWN, error="claim timeout: whoever held it went away; the call may have been billed")
+
+    def bound(row: Any) -> Decimal:
+        of = known.get(row.version_id)
+        return Decimal(0) if of is None else upper_bound(of, row.chars, lane=Lane(row.lane), at=now)
+
     return [
         Attempt(
             Claim(row.id, row.claim_no), lost, None, row.until, now, 0,
-            bound_usd=upper_bound(known[row.version_id], row.chars, lane=Lane(row.lane), at=now),
+            bound_usd=bound(row),
         )
         for row in rows
     ]  # fmt: skip

@@ -8,11 +8,25 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.claims import Claimed
+from lanes.errors import StillLocked
 from lanes.item import Amendment
-from lanes.store import amendments, forgetting, items, outcomes, results, retries, work
+from lanes.store import (
+    amendments,
+    forgetting,
+    items,
+    outcomes,
+    replays,
+    results,
+    retries,
+    rollout_moves,
+    steering,
+    work,
+    workloads,
+)
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
+from tests.rollouts import playbook, step
 from tests.store.tries import A, claim, claimed_item, intend, row, rows, said, save, submit, tried
 
 Holding = Callable[[Connection], object]
@@ -217,3 +231,131 @@ def test_a_submitter_takes_batch_work_beside_open_transactions(pool: Engine) -> 
         with unwilling(pool) as submitter:
             _, taken = intend(submitter, letters)
         assert [each.key for each in taken] == ["free"]
+
+
+# -- the router
+
+
+@pytest.mark.parametrize("holding", OF_ITS_ROW)
+def test_a_router_passes_an_item_that_others_hold_over_and_routes_it_afterwards(pool: Engine, holding: Holding) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, "held", "free", now=NOON)
+    with pool.connect() as caller:
+        holding(caller)
+        with unwilling(pool) as router:
+            assert items.any_received(router)
+            route(router, now=NOON)
+            assert [each.key for each in rows(router, "route_log")] == ["free"]
+    with unwilling(pool) as router:  # the caller took it back
+        assert [each.arrived.key for each in items.received(router, 10)] == ["held"]
+
+
+@pytest.mark.parametrize("holding", OF_NOTHING)
+def test_an_item_that_others_only_name_gets_its_position_and_its_route(pool: Engine, holding: Holding) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, "held", "free", now=NOON)
+    with pool.connect() as caller:
+        holding(caller)
+        with unwilling(pool) as router:
+            route(router, now=NOON)
+            assert [each.position for each in rows(router, "item_status", "position")] == [1, 2]
+
+
+def test_looking_for_received_items_locks_none(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        assert not items.any_received(setup)
+        admit(setup, "a", now=NOON)
+    with pool.connect() as looking:
+        assert items.any_received(looking)
+        with unwilling(pool) as owner:
+            assert items.cancel(owner, "letters", "a") == "canceled"
+
+
+def test_an_amendment_that_waits_for_an_item_in_an_open_transaction_is_applied_afterwards(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        for key in ("held", "free"):
+            late = Amendment("letters", key, {"text": "late"}, place=f"event {key}")
+            assert amendments.amend(setup, late, door="event", now=NOON).outcome == "waiting"
+        admit(setup, "held", "free", now=NOON)
+    with pool.connect() as caller:
+        cancels(caller)
+        with unwilling(pool) as router:
+            assert amendments.apply_waiting(router, now=NOON) == 1
+    with unwilling(pool) as router:
+        assert amendments.apply_waiting(router, now=NOON) == 1
+
+
+# -- workloads
+
+
+def test_publishing_what_is_in_force_takes_no_lock_and_writes_nothing(pool: Engine) -> None:
+    with pool.begin() as setup:
+        first = publish(setup, now=NOON)
+    with pool.connect() as other:
+        other.execute(text("select from lanes.workload for update"))
+        with unwilling(pool) as publisher:
+            publisher.execute(text("set transaction read only"))
+            assert publish(publisher, now=later(days=1)).id == first.id
+
+
+def test_an_open_submit_holds_up_neither_publishing_nor_pausing_nor_a_rollout_nor_a_replay(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, "old", now=NOON)
+        route(setup, now=NOON)
+    with pool.connect() as etl:
+        etl.execute(text("select lanes.submit('letters', '{}', 'k' || n) from generate_series(1, 100) n"))
+        with unwilling(pool) as operator:
+            assert publish(operator, now=NOON, patience_s=5).number == 2
+            steering.pause(operator, "letters", now=NOON)
+            steering.resume(operator, "letters")
+            rollout_moves.start(
+                operator, playbook(step(50)), name="letters", consumer=None, who="ada", why="", run_id=None, now=NOON
+            )
+            replays.begin(operator, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON)
+        with unwilling(pool) as lanes:
+            admit(lanes, "new", now=NOON)
+            route(lanes, now=NOON)
+            assert len(rows(lanes, "route_log")) == 2
+
+
+def test_whoever_publishes_a_changed_workload_never_waits_without_a_limit(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+    with pool.connect() as other, pool.begin() as publisher:
+        workloads.lock(other, "letters")
+        with pytest.raises(StillLocked, match="open transaction"):
+            publish(publisher, now=NOON, patience_s=5)
+        assert publish(publisher, now=NOON).number == 1  # the transaction goes on
+
+
+# -- decisions of people
+
+
+@pytest.mark.parametrize("keys", [None, ["held", "free"]])
+def test_a_retry_leaves_what_others_hold_and_retries_the_rest(pool: Engine, keys: list[str] | None) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON, max_failures=1)
+        for key in ("held", "free"):
+            save(setup, tried(claimed_item(setup, key), Outcome.ERRORED))
+    with pool.connect() as caller:
+        cancels(caller)
+        with unwilling(pool) as operator:
+            assert retries.retry(operator, "letters", keys, now=NOON) == ["free"]
+    with unwilling(pool) as operator:
+        assert retries.retry(operator, "letters", keys, now=NOON) == ["held"]
+
+
+def test_a_replay_reads_on_beside_an_item_that_others_hold(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, "held", "free", now=NOON)
+        route(setup, now=NOON)
+        of = replays.begin(setup, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON)
+    with pool.connect() as caller, pool.begin() as reader:
+        cancels(caller)
+        assert replays.read_some(reader, of.id, now=NOON).items == 2
