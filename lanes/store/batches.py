@@ -21,6 +21,8 @@ COUNTED = {
     Outcome.TRUNCATED: "invalid",
     Outcome.ERRORED: "errored",
     Outcome.POISON: "errored",
+    Outcome.PACK_REFUSED: "errored",
+    Outcome.UNSERVED: "errored",
     Outcome.CANCELED: "canceled",
     Outcome.EXPIRED: "expired",
     Outcome.MISSING: "missing",
@@ -87,7 +89,7 @@ def lock_for_batch(connection: Connection, kind: Kind, *, limit: int, now: datet
     rows = connection.execute(
         select(
             work.c.id, (work.c.claim_no + 1).label("claim_no"), work.c.version_id, work.c.purpose, work.c.failures,
-            work.c.rank_at, item.c.workload, item.c.key, item.c.payload,
+            work.c.rank_at, work.c.alone, item.c.workload, item.c.key, item.c.payload,
         )
         .join(item, item.c.id == work.c.item_id)
         .where(claimable(Lane.BATCH, now), work.c.workload == kind.workload, work.c.version_id == kind.version_id)
