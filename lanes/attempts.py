@@ -42,7 +42,8 @@ def unanswered(
     version: Version, pack: Sequence[Claimed], error: str, times: Times, *, blame: Blame, maybe_billed: bool
 ) -> list[Attempt]:
     """Every item of a call that faulted has its attempt; it spends the retry budget only where it is the item's fault."""
-    outcome = Outcome.UNKNOWN if maybe_billed else Outcome.ERRORED
+    unbilled = Outcome.UNSERVED if blame is Blame.PROVIDER else Outcome.ERRORED
+    outcome = Outcome.UNKNOWN if maybe_billed else unbilled
     judged = Judged(outcome, error=error, spends=blame is Blame.ITEM, alone=blame is Blame.PACK)
     return [
         replace(_attempt(each.claim, judged, times), bound_usd=_bound(version, each, times) if maybe_billed else Decimal(0))

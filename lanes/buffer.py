@@ -36,7 +36,7 @@ class Buffer:
         """The items wait, each in its version's window; those that wait for nothing are returned."""
         at_once: list[Claimed] = []
         for each in claimed:
-            if each.failures > 0 or versions[each.version_id].spec.buffer_s == 0:
+            if each.travels_alone or versions[each.version_id].spec.buffer_s == 0:
                 at_once.append(each)
                 continue
             self._open.setdefault(each.version_id, Gathering(now)).items.append(each)

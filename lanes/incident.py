@@ -17,6 +17,7 @@ class Promise(StrEnum):
     BATCH_SLOW = "batch_slow"  # no batch is open longer than its limit
     BATCH_FAILING = "batch_failing"  # few items of a batch stay without an answer
     BATCH_INVALID = "batch_invalid"  # few answers of a batch break the output schema
+    BATCH_INCOMPLETE = "batch_incomplete"  # every item of a collected batch has exactly one outcome, from a result
     BATCH_NEVER_STARTED = "batch_never_started"  # waiting batch work leaves in its off-peak window
     REALTIME_SLOW = "realtime_slow"  # the p95 from received to answered
     REALTIME_FAILING = "realtime_failing"  # few attempts of the real-time lane fail
@@ -64,6 +65,11 @@ TERMS: Mapping[Promise, Terms] = {
     Promise.BATCH_INVALID: Terms(
         "Batch answers are invalid", "percent", 4,
         "The answers break the output schema. Compare instructions, schema and model with the version before.",
+    ),
+    Promise.BATCH_INCOMPLETE: Terms(
+        "Batch results are incomplete", "items", math.inf,
+        "Items without a result were asked again and may be paid twice: compare lanes.spend with the provider's bill. Its "
+        "attempts stand in lanes.attempt_log under its batch_id.",
     ),
     Promise.BATCH_NEVER_STARTED: Terms(
         "Batch never started", "minutes", 6,

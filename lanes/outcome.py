@@ -137,8 +137,8 @@ def _checked(answer: Any, validator: Draft202012Validator) -> Judged:
         return Judged(Outcome.INVALID, error=problem)
     try:
         error = next(iter(validator.iter_errors(answer)), None)
-    except Exception as failure:  # a validator may meet anything: the answer was paid for, and its neighbours are well
-        return Judged(Outcome.INVALID, error=f"the answer cannot be checked against the schema: {failure}")
+    except Exception as failure:  # whatever a schema makes of an answer, it spoils only this one
+        return Judged(Outcome.INVALID, error=f"the answer cannot be checked against the schema: {failure!r:.300}")
     if error is None:
         return Judged(Outcome.VALID, output=answer)
     where = "/".join(map(str, error.absolute_path)) or "the root"

@@ -21,6 +21,7 @@ SETTLED_FOR = timedelta(hours=1)  # how long a failed authoritative pass is news
 START_WITHIN = timedelta(minutes=10)  # of the off-peak window's opening
 CALM = 0.9  # a real-time incident ends below this part of its limit, so that it does not flap
 FAILED_FOR = timedelta(hours=24)  # how long failed items are news
+UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_INCOMPLETE)  # a limit of 0 is promised
 OVER = (BatchState.COLLECTED, BatchState.RELEASED)
 
 
@@ -58,6 +59,15 @@ class Assessment:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """How the outcomes of a batch add up; `missing` of them stand for items that the provider sent no result for."""
+
+    items: int
+    outcomes: int
+    missing: int
+
+
+@dataclass(frozen=True)
 class BatchSeen:
     """A batch as it is now; counts are items, `failed` are errored, canceled, expired or missing."""
 
@@ -71,6 +81,7 @@ class BatchSeen:
     begun_at: datetime
     over_at: datetime | None = None
     note: str | None = None
+    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -172,8 +183,22 @@ def provider_down(model: str, calls: int, why: str) -> Assessment:
     return Assessment(Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, model)
 
 
+def incomplete(workload: str, batch_id: int, tally: Tally) -> Assessment:
+    """Whether every item of a collected batch has exactly one outcome, from a result of its own."""
+    surplus = tally.outcomes - tally.items
+    said = f"Each of the {counted(tally.items, 'item')} of batch {batch_id} has one outcome."
+    if surplus:
+        said = f"Batch {batch_id} has {counted(tally.outcomes, 'outcome')} of {counted(tally.items, 'item')}."
+    if tally.missing:
+        lost = f"{tally.missing:,} of {counted(tally.items, 'item')} of batch {batch_id} came home without a result"
+        said = f"{lost}, however often the results were read. {said if surplus else ''}".rstrip()
+    bad = tally.missing + abs(surplus)
+    judged = Verdict.FAILED if bad else Verdict.PASSED
+    return Assessment(Promise.BATCH_INCOMPLETE, workload, judged, bad, 0, tally.items, said, f"batch {batch_id}")
+
+
 def _unless_unlimited(judged: Assessment) -> Assessment:
-    if judged.limit or judged.promise in (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED):
+    if judged.limit or judged.promise in UNLIMITED:
         return judged
     return replace(judged, sentence="This is no longer promised.")
 
@@ -183,6 +208,8 @@ def _of_workload(version: Version, seen: Seen, now: datetime) -> Iterator[Assess
     batches = [each for each in seen.batches if each.workload == name]
     for batch in batches:
         yield _batch_slow(version, batch, now)
+        if batch.state is BatchState.COLLECTED:
+            yield _batch_incomplete(batch, now)
     yield _batch_share(version, Promise.BATCH_FAILING, batches, now)
     yield _batch_share(version, Promise.BATCH_INVALID, batches, now)
     yield _authoritative_failed(name, next(_of(seen.settled, name), None))
@@ -226,9 +253,18 @@ def _stuck_at(batch: BatchSeen) -> str:
             why = batch.note or "nobody knows whether it exists"
             return f"It is held for a person to decide: {why}. It holds {items}."
         case BatchState.ENDED:
-            return f"It has ended at the provider and its results are not all collected. It holds {items}."
+            why = f": {batch.note}" if batch.note else ""
+            return f"It has ended at the provider and its results are not all collected{why}. It holds {items}."
         case _:
             return f"It still runs at the provider with {items}."
+
+
+def _batch_incomplete(batch: BatchSeen, now: datetime) -> Assessment:
+    """As when it was closed; after a day it is news no more."""
+    outcomes = batch.succeeded + batch.invalid + batch.failed
+    judged = incomplete(batch.workload, batch.id, Tally(batch.items, outcomes, batch.missing))
+    past = judged.verdict is Verdict.FAILED and batch.over_at is not None and now - batch.over_at > JUDGED_FOR
+    return replace(judged, verdict=Verdict.PASSED, sentence=f"{judged.sentence} It is over for a day.") if past else judged
 
 
 def _batch_share(version: Version, promise: Promise, batches: Sequence[BatchSeen], now: datetime) -> Assessment:

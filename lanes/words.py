@@ -88,6 +88,8 @@ class Outcome(StrEnum):
     TRUNCATED = "truncated"  # cut at max_tokens; billed
     ERRORED = "errored"  # the provider failed; worth another try
     POISON = "poison"  # the provider will never accept this input
+    PACK_REFUSED = "pack_refused"  # the provider refused its pack, for any item in it: it is asked alone; not billed
+    UNSERVED = "unserved"  # the account or the provider was in the way, not the item; not billed
     CANCELED = "canceled"  # its batch was canceled before it ran; not billed
     EXPIRED = "expired"  # its batch expired before it ran; not billed
     MISSING = "missing"  # its batch ended without a result for it

@@ -1,8 +1,7 @@
-"""One Message Batch: created once, looked up, and its results read as they stream."""
+"""One Message Batch: created once, and looked up. Its results are read in `lanes.provider.results`."""
 
-import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -11,19 +10,11 @@ from anthropic import AsyncAnthropic
 from anthropic.types.messages import MessageBatch
 from anthropic.types.messages.batch_create_params import Request
 
-from lanes.errors import LanesError
-from lanes.outcome import Judged, Response
-from lanes.provider.client import read_response
 from lanes.provider.errors import TRANSPORT, failed
-from lanes.words import Outcome
 
 MOST_REQUESTS = 100_000
 MOST_BYTES = 256 * 1024 * 1024
-CUSTOM_ID = re.compile(r"^(?P<nonce>[0-9a-f]+)-(?P<number>\d+)$")
-
-
-class ResultsCut(LanesError):
-    """The stream of results ended early; reading it again later is safe."""
+CUSTOM_ID = re.compile(r"(?P<nonce>[0-9a-f]+)-(?P<number>0|[1-9][0-9]{0,8})")
 
 
 @dataclass(frozen=True)
@@ -35,16 +26,6 @@ class ProviderBatch:
     processed: int
     created_at: datetime
     ended_at: datetime | None
-
-
-@dataclass(frozen=True)
-class RequestResult:
-    """How one request of a batch ended: with a billed response, or judged without one."""
-
-    nonce: str
-    number: int
-    response: Response | None
-    judged: Judged | None
 
 
 def custom_id(nonce: str, number: int) -> str:
@@ -93,48 +74,6 @@ async def created_since(client: AsyncAnthropic, since: datetime) -> list[Provide
     except TRANSPORT as error:
         raise failed(error) from error
     return found
-
-
-async def results(client: AsyncAnthropic, batch_id: str) -> AsyncIterator[RequestResult]:
-    """Each request's result, in whatever order the provider sends them, read line by line.
-
-    Raises:
-        CallFailed: the results could not be opened.
-        ResultsCut: the stream ended in the middle.
-    """
-    opened = False
-    try:
-        async with client.messages.batches.with_streaming_response.results(batch_id) as stream:
-            opened = True
-            async for line in stream.iter_lines():
-                if line.strip():
-                    yield _result(json.loads(line))
-    except json.JSONDecodeError as error:
-        raise ResultsCut(f"the results of {batch_id} broke off in a line: {error}") from error
-    except TRANSPORT as error:
-        if opened:
-            raise ResultsCut(f"the results of {batch_id} broke off: {type(error).__name__}") from error
-        raise failed(error) from error
-
-
-def _result(line: dict[str, Any]) -> RequestResult:
-    match = CUSTOM_ID.match(line["custom_id"])
-    nonce, number = (match["nonce"], int(match["number"])) if match else (line["custom_id"], -1)
-    said = line["result"]
-    match said["type"]:
-        case "succeeded":
-            return RequestResult(nonce, number, read_response(said["message"]), None)
-        case "errored":
-            error = (said.get("error") or {}).get("error") or {}
-            poison = error.get("type") == "invalid_request_error"
-            outcome = Outcome.POISON if poison else Outcome.ERRORED
-            return RequestResult(nonce, number, None, Judged(outcome, error=f"{error.get('type')}: {error.get('message')}"))
-        case "canceled":
-            return RequestResult(nonce, number, None, Judged(Outcome.CANCELED, error="the batch was canceled"))
-        case "expired":
-            return RequestResult(nonce, number, None, Judged(Outcome.EXPIRED, error="the batch expired before it ran"))
-        case other:
-            return RequestResult(nonce, number, None, Judged(Outcome.ERRORED, error=f'unknown result type "{other}"'))
 
 
 def _batch(batch: MessageBatch) -> ProviderBatch:

@@ -31,6 +31,10 @@ _SPENT = (
     anthropic.PaymentRequiredError,
 )
 _SPENT_TEXTS = ("You have reached your specified", "Your credit balance is too low")
+_SPENT_CODES = (
+    "enforced_spend_limit_reached", "contract_spend_limit_reached", "linked_organization_spend_limit_reached",
+    "linked_organization_billing_unavailable", "organization_on_hold",
+)  # fmt: skip
 _MISCONFIGURED = (
     anthropic.AuthenticationError,
     anthropic.PermissionDeniedError,
@@ -85,7 +89,7 @@ def failed(error: Exception) -> CallFailed:
 
 
 def _action(error: anthropic.APIStatusError) -> Action:
-    if isinstance(error, _SPENT) or str(_message(error)).startswith(_SPENT_TEXTS):
+    if isinstance(error, _SPENT) or told(error.type, _message(error), error.error_code) is Action.STOP_PAYING:
         return Action.STOP_PAYING
     if isinstance(error, anthropic.RateLimitError):
         return Action.SLOW_DOWN
@@ -100,6 +104,30 @@ def _action(error: anthropic.APIStatusError) -> Action:
     if error.status_code in (408, 409, 499) or error.status_code >= 500:
         return Action.RETRY
     return Action.POISON
+
+
+def told(kind: str | None, message: str, code: str | None = None) -> Action:
+    """What an error's type, text and code say, wherever they stand: in the answer to a call or in a line of a batch.
+
+    Source: the error types and codes of anthropic 2.13; a spend limit can come as any of several types.
+    """
+    if kind == "billing_error" or code in _SPENT_CODES or message.startswith(_SPENT_TEXTS):
+        return Action.STOP_PAYING
+    match kind:
+        case "authentication_error" | "permission_error":
+            return Action.MISCONFIGURED
+        case "not_found_error":
+            return Action.UNKNOWN_MODEL
+        case "rate_limit_error":
+            return Action.SLOW_DOWN
+        case "overloaded_error":
+            return Action.SHED
+        case "request_too_large":
+            return Action.SPLIT
+        case "invalid_request_error":
+            return Action.POISON
+        case _:
+            return Action.RETRY
 
 
 def _message(error: anthropic.APIStatusError) -> str:

@@ -1,16 +1,19 @@
 """Batches: intent first, then one paid call, then results. What a crash leaves behind can be told apart here."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, insert, select, update
+from sqlalchemy import Connection, and_, exists, func, insert, select, update
 
 from lanes.claims import Claim, Claimed
+from lanes.promises import Tally
+from lanes.short_reads import ShortReads, counted
+from lanes.storable import storable
 from lanes.store.bulk import insert_rows, one_of
-from lanes.store.tables import batch, batch_member, event_outbox, item, version, work, workload
+from lanes.store.tables import attempt, batch, batch_member, event_outbox, item, version, work, workload
 from lanes.store.work import claimable, claimed, ready_again
 from lanes.words import BatchState, Lane, Outcome, WorkState
 
@@ -21,6 +24,8 @@ COUNTED = {
     Outcome.TRUNCATED: "invalid",
     Outcome.ERRORED: "errored",
     Outcome.POISON: "errored",
+    Outcome.PACK_REFUSED: "errored",
+    Outcome.UNSERVED: "errored",
     Outcome.CANCELED: "canceled",
     Outcome.EXPIRED: "expired",
     Outcome.MISSING: "missing",
@@ -87,7 +92,7 @@ def lock_for_batch(connection: Connection, kind: Kind, *, limit: int, now: datet
     rows = connection.execute(
         select(
             work.c.id, (work.c.claim_no + 1).label("claim_no"), work.c.version_id, work.c.purpose, work.c.failures,
-            work.c.rank_at, item.c.workload, item.c.key, item.c.payload, item.c.due_at,
+            work.c.rank_at, work.c.alone, item.c.workload, item.c.key, item.c.payload, item.c.due_at,
         )
         .join(item, item.c.id == work.c.item_id)
         .where(claimable(Lane.BATCH, now), work.c.workload == kind.workload, work.c.version_id == kind.version_id)
@@ -224,21 +229,46 @@ def members(connection: Connection, batch_id: int, request_nos: Sequence[int]) -
         .where(batch_member.c.batch_id == batch_id, one_of(request_nos, batch_member.c.request_no))
         .order_by(batch_member.c.request_no, batch_member.c.slot)
     )
-    found: dict[int, list[Claim]] = {}
-    for row in rows:
-        found.setdefault(row.request_no, []).append(Claim(row.work_id, row.claim_no))
-    return found
+    return _by_request(rows)
 
 
-def still_submitted(connection: Connection, batch_id: int, limit: int) -> list[Claim]:
-    """Work the batch still owns: after all results were applied, these have none."""
+def outstanding(connection: Connection, batch_id: int) -> dict[int, list[Claim]]:
+    """The claims of the batch that have no attempt yet, by the number of their request."""
+    has_attempt = exists().where(attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no)
     rows = connection.execute(
-        select(work.c.id, work.c.claim_no)
-        .where(work.c.batch_id == batch_id, work.c.state == WorkState.SUBMITTED)
-        .order_by(work.c.id)
-        .limit(limit)
+        select(batch_member.c.request_no, batch_member.c.work_id, batch_member.c.claim_no)
+        .where(batch_member.c.batch_id == batch_id, ~has_attempt)
+        .order_by(batch_member.c.request_no, batch_member.c.slot)
     )
-    return [Claim(row.id, row.claim_no) for row in rows]
+    return _by_request(rows)
+
+
+def short_read(connection: Connection, batch_id: int, lacking: Collection[int], *, now: datetime) -> ShortReads:
+    """The results of the batch ended without these requests: how often in a row, with this time."""
+    row = connection.execute(
+        select(batch.c.short_reads, batch.c.short_read_lacking, batch.c.short_read_at)
+        .where(batch.c.id == batch_id)
+        .with_for_update(key_share=True)
+    ).one()
+    before = None
+    if row.short_read_lacking is not None and row.short_read_at is not None:
+        before = ShortReads(row.short_reads, row.short_read_lacking, row.short_read_at)
+    after = counted(before, lacking, now=now)
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id)
+        .values(short_reads=after.times, short_read_lacking=after.lacking, short_read_at=after.counted_at)
+    )
+    return after
+
+
+def noted(connection: Connection, batch_id: int, note: str | None) -> None:
+    """What keeps the batch from coming home stands in its note; one that is home keeps its own."""
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state.in_([BatchState.SUBMITTED, BatchState.ENDED]))
+        .values(note=note and storable(note))
+    )
 
 
 def count(connection: Connection, batch_id: int, outcomes: Mapping[Outcome, int]) -> None:
@@ -253,17 +283,29 @@ def count(connection: Connection, batch_id: int, outcomes: Mapping[Outcome, int]
         )
 
 
-def collected(connection: Connection, batch_id: int, *, now: datetime) -> None:
-    """Every result of the batch was applied."""
-    connection.execute(
-        update(batch).where(batch.c.id == batch_id).values(state=BatchState.COLLECTED, collected_at=now)
-    )
+def collected(connection: Connection, batch_id: int, *, now: datetime) -> Tally | None:
+    """Every result of the batch was applied: how its outcomes add up, None when it was not `ended`."""
+    outcomes = batch.c.succeeded + batch.c.invalid + batch.c.errored + batch.c.canceled + batch.c.expired + batch.c.missing
+    row = connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state == BatchState.ENDED)
+        .values(state=BatchState.COLLECTED, collected_at=now, note=None)
+        .returning(batch.c["items"], outcomes.label("outcomes"), batch.c.missing)
+    ).first()
+    return None if row is None else Tally(row[0], row.outcomes, row.missing)
 
 
 def expected_minutes(connection: Connection, version_id: int) -> int:
     """How long a batch of a version usually takes."""
     minutes = version.c.spec["batch_expected_minutes"].as_integer()
     return connection.execute(select(minutes).where(version.c.id == version_id)).scalar_one()
+
+
+def _by_request(rows: Iterable[Any]) -> dict[int, list[Claim]]:
+    found: dict[int, list[Claim]] = {}
+    for row in rows:
+        found.setdefault(row.request_no, []).append(Claim(row.work_id, row.claim_no))
+    return found
 
 
 def _announce(connection: Connection, event: str, batch_id: int, of: str, now: datetime, **payload: Any) -> None:

@@ -105,14 +105,19 @@ def record_invalid(connection: Connection, breaches: Iterable[Assessment], *, no
 
 
 def thaw(connection: Connection, *, now: datetime) -> list[int]:
-    """The provider's refusals are over where a call or a batch that began later went well; ids of what was resolved."""
+    """The provider's refusals are over where a call or a batch that began later went well; ids of what was resolved.
+
+    That a batch is taken proves nothing where the account's trouble showed within one: there only an answer does.
+    """
     here = and_(attempt.c.workload == incident.c.workload, incident.c.subject == attempt.c.lane + " lane")
     later = and_(attempt.c.ended_at > incident.c.opened_at, attempt.c.started_at > incident.c.opened_at)
     answered = exists().where(here, later, attempt.c.outcome == Outcome.VALID)
-    taken = exists().where(
+    within = exists().where(here, attempt.c.ended_at >= incident.c.opened_at, attempt.c.outcome == Outcome.UNSERVED)
+    submitted = exists().where(
         batch.c.workload == incident.c.workload, batch.c.submitted_at > incident.c.opened_at,
         incident.c.subject == f"{Lane.BATCH} lane",
     )  # fmt: skip
+    taken = and_(submitted, ~within)
     frozen = select(incident.c.workload, incident.c.subject).where(
         _open(), incident.c.promise == Promise.PROVIDER_FROZEN, or_(answered, taken)
     )

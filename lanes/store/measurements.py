@@ -19,12 +19,12 @@ from lanes.promises import (
 from lanes.words import BatchState
 
 BATCHES = """
-select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed,
+select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed, missing,
        coalesce(submitted_at, intended_at) as begun_at,
        case when state in ('collected', 'released') then coalesce(collected_at, ended_at) end as over_at, note
   from lanes.batch b
  where state not in ('collected', 'released') or coalesce(collected_at, ended_at) >= :judged_since
-    or exists (select from lanes.incident i where i.state = 'open' and i.promise = 'batch_slow'
+    or exists (select from lanes.incident i where i.state = 'open' and i.promise in ('batch_slow', 'batch_incomplete')
                   and i.workload = b.workload and i.subject = 'batch ' || b.id)
  order by id
 """

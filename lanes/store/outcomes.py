@@ -124,10 +124,10 @@ class _Writes:
             row.obligation(), each.judged, provisional=of_item.provisional, earlier=of_item.earlier, now=self.now
         )
         self._attempt(each, row, part, shown=then.standing is not None, late=False)
-        row.state, row.failures = then.work_state, then.failures
+        row.state, row.failures, row.alone = then.work_state, then.failures, row.alone or then.alone
         self.work.append(
             {
-                "id": row.id, "state": then.work_state, "failures": then.failures,
+                "id": row.id, "state": then.work_state, "failures": then.failures, "alone": row.alone,
                 "ready_at": then.ready_at or self.now,
                 "finished_at": None if then.work_state is WorkState.READY else self.now,
             }

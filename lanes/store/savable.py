@@ -78,6 +78,7 @@ class LockedWork:
         self.state: str = row.state
         self.claim_no: int = row.claim_no
         self.failures: int = row.failures
+        self.alone: bool = row.alone
         self.spec: dict[str, Any] = row.spec
 
     @property
@@ -120,7 +121,7 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
     rows = connection.execute(
         select(
             work.c.id, work.c.item_id, work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.revision,
-            work.c.generation, work.c.state, work.c.claim_no, work.c.failures,
+            work.c.generation, work.c.state, work.c.claim_no, work.c.failures, work.c.alone,
             item.c.key, item.c.revision.label("newest"), item.c.received_at, item.c.answered_at, item.c.settled_at,
             item.c.canceled_at, item.c.result_id, version.c.spec,
         )

@@ -176,6 +176,11 @@ class BatchColumns(TypedColumns):
     canceled: Named[int] = Column(Integer, server_default=text("0"))
     expired: Named[int] = Column(Integer, server_default=text("0"))
     missing: Named[int] = Column(Integer, server_default=text("0"), comment="Items without any result")
+    short_reads: Named[int] = Column(
+        Integer, server_default=text("0"), comment="How often in a row its results ended without the same requests"
+    )
+    short_read_lacking: Named[str | None] = Column(Text, comment="SHA-256 of the numbers of those requests")
+    short_read_at: Named[datetime | None] = Column(Moment, comment="When that was last counted")
     intended_at: Named[datetime] = Column(Moment)
     submitted_at: Named[datetime | None] = Column(Moment)
     expected_end_at: Named[datetime | None] = Column(Moment)
@@ -213,6 +218,7 @@ class WorkColumns(TypedColumns):
     lease_until: Named[datetime | None] = Column(Moment)
     claim_no: Named[int] = Column(Integer, server_default=text("0"), comment="Rises with every claim; fences writes")
     failures: Named[int] = Column(Integer, server_default=text("0"), comment="Spent of the retry budget")
+    alone: Named[bool] = Column(server_default=text("false"), comment="Its pack was refused: it is asked alone")
     batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id), comment="The batch that owns it")
     created_at: Named[datetime] = Column(Moment)
     finished_at: Named[datetime | None] = Column(Moment)

@@ -106,7 +106,8 @@ def claim(
             claim_no=work.c.claim_no + 1,
         )
         .returning(
-            work.c.id, work.c.claim_no, work.c.item_id, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at
+            work.c.id, work.c.claim_no, work.c.item_id, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at,
+            work.c.alone,
         )
         .cte("taken")
     )  # fmt: skip
@@ -122,7 +123,7 @@ def claimed(row: Any) -> Claimed:
     """A row of work joined with its item."""
     return Claimed(
         Claim(row.id, row.claim_no), row.version_id, row.workload, row.key, row.payload, Purpose(row.purpose),
-        row.failures, row.rank_at, row.due_at,
+        row.failures, row.rank_at, row.due_at, row.alone,
     )
 
 

@@ -12,8 +12,9 @@ from tests.conftest import NOON, later
 from tests.examples import version
 
 
-def claimed(number: int, *, rank_at: datetime | None = None, failures: int = 0) -> Claimed:
-    return Claimed(Claim(number, 1), 1, "letters", f"k{number}", {}, Purpose.ANSWER, failures, rank_at or later(hours=1))
+def claimed(number: int, *, rank_at: datetime | None = None, failures: int = 0, alone: bool = False) -> Claimed:
+    rank_at = rank_at or later(hours=1)
+    return Claimed(Claim(number, 1), 1, "letters", f"k{number}", {}, Purpose.ANSWER, failures, rank_at, alone=alone)
 
 
 def test_without_a_window_items_leave_at_once() -> None:
@@ -48,6 +49,11 @@ def test_a_pressing_item_takes_its_window_along_early() -> None:
 def test_what_failed_before_never_waits() -> None:
     buffer, versions = Buffer(), {1: version(buffer_s=5)}
     assert len(buffer.add([claimed(1, failures=1)], versions, NOON)) == 1
+
+
+def test_what_is_asked_alone_never_waits_for_others() -> None:
+    buffer, versions = Buffer(), {1: version(buffer_s=5)}
+    assert len(buffer.add([claimed(1, alone=True)], versions, NOON)) == 1
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 2), st.integers(0, 30)), max_size=30))
