@@ -15,10 +15,11 @@ from lanes.packing import packs
 from lanes.promises import Assessment
 from lanes.provider.answering import Answered, answer
 from lanes.provider.errors import FREEZES, Action
-from lanes.store import incidents, outcomes, work
+from lanes.store import incidents, work
 from lanes.words import Lane, Outcome
 from lanes.workload import Version
 from tasks.connections import Connections
+from tasks.saving import save
 
 
 @task(name="answer micro-batch", cache_policy=NO_CACHE, persist_result=False)
@@ -69,8 +70,8 @@ async def _save(at: Connections, done: Sequence[tuple[Version, Answered]], pace:
             elif failure.action is Action.SLOW_DOWN:
                 pace.slow_down(retry_after_s=failure.retry_after_s, now=now)
     attempts = [attempt for _, each in done for attempt in each.attempts]
+    saved = await save(at.db, attempts, now=now)
     async with at.db.transaction() as run:
-        saved = await run(outcomes.save, attempts, now=now)
         for version, each in done:
             await run(work.give_back, each.given_back, ready_at=pace.next_try(version.workload, now))
         for breach in frozen.values():

@@ -131,3 +131,20 @@ async def test_claims_are_given_back_once_nobody_holds_them(
     assert left == []
     with pool.begin() as reader:
         assert {each.state for each in rows(reader, "work")} == {"ready"}
+
+
+async def test_attempts_that_stayed_locked_are_kept_and_saved_once_their_items_are_free(
+    db: Database, pool: Engine, claims: tuple[Claimed, Claimed], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, _ = claims
+    monkeypatch.setattr(saving, "WAIT", saving.WAIT / 1000)
+    unsaved = saving.Unsaved(db)
+    with pool.connect() as caller:
+        items.cancel(caller, "letters", "held")
+        unsaved.keep(await saving.save(db, [tried(held)], now=NOON))
+        await unsaved.again(now=NOON)
+        assert len(unsaved) == 1
+        caller.rollback()
+    assert (await unsaved.again(now=NOON)).answered == 1
+    assert len(unsaved) == 0
+    assert await unsaved.again() == outcomes.Saved()
