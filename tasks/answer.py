@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes import attempts, promises
 from lanes.attempts import Times
@@ -186,7 +187,7 @@ class Answering:
         while True:
             try:
                 return await act()
-            except DBAPIError as error:
+            except (DBAPIError, NoConnectionFree) as error:
                 if not passes(error):
                     raise
                 await asyncio.sleep(AGAIN_S)

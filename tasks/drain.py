@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 import psycopg
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.buffer import Buffer
 from lanes.calltime import RENEW_EVERY, lease, longest_call_s
@@ -106,7 +107,7 @@ class Drain:
             return True
         try:
             goes_on = await self._looks()
-        except (DBAPIError, psycopg.Error) as error:
+        except (DBAPIError, NoConnectionFree, psycopg.Error) as error:
             self._away(error)
             return True
         self._looked_at = self._database_seen = time.monotonic()
@@ -135,7 +136,7 @@ class Drain:
         """As much of the most urgent work is ours as there are places, and windows that gather, for it."""
         try:
             await self._claim()
-        except DBAPIError as error:
+        except (DBAPIError, NoConnectionFree) as error:
             if not passes(error):
                 raise
             self._away(error)

@@ -38,22 +38,28 @@ async def save(
     """
 
     async def saved(some: Sequence[Attempt], wait: timedelta | None = None) -> Saved:
-        async with db.transaction() as run:
-            at = await run(clock) if now is None else now
-            return await run(outcomes.save, some, batch_id=batch_id, now=at, wait=wait)
+        return await outlasting(lambda: _once(db, some, batch_id, now, wait), sleep=sleep)
 
-    done = await outlasting(lambda: saved(attempts), sleep=sleep)
+    done = await saved(attempts)
     for _ in range(ROUNDS):
         if not done.passed_over:
             break
         first, *others = done.passed_over
-        alone = await outlasting(lambda first=first: saved([first], WAIT), sleep=sleep)
-        rest = await outlasting(lambda others=others: saved(others), sleep=sleep)
+        alone = await saved([first], WAIT)
+        rest = await saved(others)
         rest.passed_over += alone.passed_over  # at the end: the next round waits for another
         done = done.then(alone).then(rest)
     if done.passed_over:
         get_run_logger().warning("%d attempts wait: their items are in open transactions", len(done.passed_over))
     return done
+
+
+async def _once(
+    db: Database, attempts: Sequence[Attempt], batch_id: int | None, now: datetime | None, wait: timedelta | None
+) -> Saved:
+    async with db.transaction() as run:
+        at = await run(clock) if now is None else now
+        return await run(outcomes.save, attempts, batch_id=batch_id, now=at, wait=wait)
 
 
 async def give_back(

@@ -1,14 +1,18 @@
 """Patience with locks: nothing of ours waits without a limit for what another transaction holds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Concatenate, ParamSpec, TypeVar
 
 from psycopg.errors import DeadlockDetected, LockNotAvailable
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lanes.errors import StillLocked
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PATIENCE = timedelta(seconds=1)  # longer than any transaction of ours takes; whoever holds on for longer has left it open
 
@@ -33,6 +37,18 @@ def waiting_at_most(connection: Connection, limit: timedelta) -> Iterator[None]:
                 "transaction (pg_stat_activity shows it)"
             ) from error
         raise
+
+
+def patiently(
+    connection: Connection, limit: timedelta, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """What `query` returns, where none of its statements waits longer than `limit` for a lock.
+
+    Raises:
+        StillLocked: one would have; nothing of the query has happened.
+    """
+    with waiting_at_most(connection, limit):
+        return query(connection, *args, **kwargs)
 
 
 def wait_at_most(connection: Connection, limit: timedelta) -> None:

@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 
 from lanes.store import promotions, replays
 from lanes.words import Lane, ReplayState
-from tasks.arrivals import admit_events
+from tasks.admission import admit_events
 from tasks.connections import Connections
 from tasks.replay import begin_replay, read_stream
 from tasks.route import route_received

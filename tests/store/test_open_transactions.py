@@ -1,6 +1,7 @@
 """A transaction that a caller leaves open delays nobody but its own rows."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -27,7 +28,7 @@ from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.rollouts import playbook, step
-from tests.store.tries import A, claim, claimed_item, intend, row, rows, said, save, submit, tried
+from tests.store.tries import A, backend, claim, claimed_item, intend, row, rows, said, save, submit, tried, until_blocked
 
 Holding = Callable[[Connection], object]
 WAIT = timedelta(milliseconds=1)
@@ -359,3 +360,17 @@ def test_a_replay_reads_on_beside_an_item_that_others_hold(pool: Engine) -> None
     with pool.connect() as caller, pool.begin() as reader:
         cancels(caller)
         assert replays.read_some(reader, of.id, now=NOON).items == 2
+
+
+def test_whoever_holds_an_item_is_never_held_up_by_a_save_that_waits_for_it(pool: Engine) -> None:
+    held, _ = two_claims(pool)
+    with ThreadPoolExecutor(1) as beside, pool.connect() as caller, pool.connect() as saver:
+        caller.execute(text("set local lock_timeout = '1ms'"))
+        caller.execute(text("select from lanes.item where key = 'held' for no key update"))
+        backend_id = backend(saver)
+        waiting = beside.submit(outcomes.save, saver, [tried(held)], now=NOON, wait=timedelta(seconds=60))
+        until_blocked(pool, backend_id)
+        assert items.cancel(caller, "letters", "held") == "canceled"  # its work is not locked by who waits for the item
+        caller.commit()
+        saved = waiting.result(timeout=20)
+        assert (saved.passed_over, saved.late, saved.answered) == ([], 1, 0)
