@@ -218,7 +218,7 @@ class WorkColumns(TypedColumns):
     lease_until: Named[datetime | None] = Column(Moment)
     claim_no: Named[int] = Column(Integer, server_default=text("0"), comment="Rises with every claim; fences writes")
     failures: Named[int] = Column(Integer, server_default=text("0"), comment="Spent of the retry budget")
-    alone: Named[bool] = Column(server_default=text("false"), comment="Its pack was refused: it is asked alone")
+    alone: Named[bool] = Column(server_default=text("false"), comment="It may have spoiled its pack: it is asked alone")
     batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id), comment="The batch that owns it")
     created_at: Named[datetime] = Column(Moment)
     finished_at: Named[datetime | None] = Column(Moment)
