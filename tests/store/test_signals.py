@@ -1,6 +1,7 @@
 """Roles held by one process at a time, and commits that others hear of."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from psycopg import OperationalError
@@ -218,7 +219,8 @@ async def test_what_an_asynchronous_caller_writes_is_committed_or_not_at_all(dat
             await database.run(add_and_fail)
         async with database.transaction() as run:
             await run(add)
-            assert len(await run(outbox.take, 10)) == 2
+            taken = await run(outbox.take, 10, publisher="us", lease=timedelta(seconds=15), now=NOON)
+            assert len(taken) == 2
         assert (await database.now()).tzinfo is not None
 
 
