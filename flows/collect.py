@@ -3,21 +3,26 @@
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from lanes.store.signals import Role
+from lanes.roles import Role
 from tasks.collect import collect_ready
 from tasks.connections import connections
+from tasks.outgoing import publishing
 from tasks.publish import publish_workloads
 from tasks.standing import Standing
-from tasks.sweep import Sweeper
+from tasks.sweep import sweeping
 
 
 @flow(name="collect", flow_run_name="batch collect", persist_result=False)
 async def collect() -> int:
     """Batches were brought home until the next run took over; the number of items."""
     total = 0
-    async with connections() as at, Standing(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as standing:
+    async with (
+        connections() as at,
+        Standing(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as standing,
+        publishing(at.db),
+        sweeping(at) as sweeper,
+    ):
         await publish_workloads(at.db)
-        sweeper = Sweeper(at)
         async for _ in standing.ticks():
             total += await collect_ready(at)
             await sweeper.sweep()
