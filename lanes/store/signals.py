@@ -87,7 +87,7 @@ async def _listener(url: str) -> psycopg.AsyncConnection:
     return await _connect(url, f"listen {CHANNEL}")
 
 
-async def _connect(url: str, first: LiteralString = "") -> psycopg.AsyncConnection:
+async def _connect(url: str, first: LiteralString | None = None) -> psycopg.AsyncConnection:
     """A session on which nothing waits without a limit, and which notices when its other end is gone.
 
     One that nobody wants any more is opened, then closed: Postgres keeps a half open one for a minute.
@@ -101,7 +101,8 @@ async def _connect(url: str, first: LiteralString = "") -> psycopg.AsyncConnecti
         raise
     try:
         await connection.execute(LIMITS_OF_SESSION, (_ms(STATEMENT_S),))
-        await connection.execute(first)
+        if first is not None:
+            await connection.execute(first)
     except BaseException:
         await connection.close()
         raise
