@@ -419,6 +419,20 @@ event_outbox = Table(
 )  # fmt: skip
 
 
+class PublisherColumns(TypedColumns):
+    name: Named[str] = Column(Text, primary_key=True, comment="What is published: events")
+    holder: Named[str | None] = Column(Text, comment="Who publishes it, or did last; null: nobody yet")
+    lease_until: Named[datetime | None] = Column(
+        Moment, comment="Until when nobody else does; null or past: the next who asks"
+    )
+
+
+publisher = Table(
+    "publisher", metadata, PublisherColumns,
+    comment="Whose turn it is to publish what waits in an outbox: no lock is held while it is told to others",
+)  # fmt: skip
+
+
 class WatermarkColumns(TypedColumns):
     name: Named[str] = Column(Text, primary_key=True)
     seen_until: Named[datetime] = Column(Moment, comment="Events that occurred before were read")
