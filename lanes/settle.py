@@ -11,7 +11,7 @@ FIRST_BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=5)
 FREE = (Outcome.CANCELED, Outcome.EXPIRED)  # did not run, so they spend no retry budget
 ANSWERED = (Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED)  # the provider is well: no need to rest
-HOPELESS = (Outcome.POISON,)  # the same input will fail again
+HOPELESS = (Outcome.POISON, Outcome.GIVEN_UP)  # the same input will fail again, or a person wants no further try
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,9 @@ class BatchState(StrEnum):
     SUBMITTED = "submitted"  # the provider has it; `collect` polls until it ended
     ENDED = "ended"  # results can be read; `collect` applies them
     COLLECTED = "collected"  # every result was applied; nobody moves it on
-    HELD = "held"  # the create ended ambiguously and several batches fit; a person decides with `act`
-    RELEASED = "released"  # proved never to have been created; its work went back to ready
+    HELD = "held"  # nobody knows which batch at the provider it is; `collect` goes on searching, a person decides
+    SUPERSEDED = "superseded"  # its work went elsewhere; `collect` cancels it, books what it billed and closes it
+    RELEASED = "released"  # over without its work: never created, or superseded and booked; nobody moves it on
 
 
 class Outcome(StrEnum):
@@ -91,6 +92,7 @@ class Outcome(StrEnum):
     CANCELED = "canceled"  # its batch was canceled before it ran; not billed
     EXPIRED = "expired"  # its batch expired before it ran; not billed
     MISSING = "missing"  # its batch ended without a result for it
+    GIVEN_UP = "given_up"  # a person gave its batch up; it may have been billed
     UNKNOWN = "unknown"  # no answer reached us: it may have been billed
 
 

@@ -11,12 +11,13 @@ from prefect.logging import get_run_logger
 from lanes.claims import Claim
 from lanes.outcome import Attempt, Judged, judge
 from lanes.provider import batches as provider
-from lanes.provider.batches import RequestResult, ResultsCut
+from lanes.provider.batches import BatchUnknown, RequestResult, ResultsCut, ResultsGone
 from lanes.provider.errors import CallFailed
 from lanes.store import batches, outcomes, workloads
 from lanes.store.batches import OpenBatch
 from lanes.words import BatchState, Outcome
 from lanes.workload import Version
+from tasks import reconcile
 from tasks.connections import Connections
 
 CHUNK = 500  # items applied in one transaction
@@ -28,9 +29,13 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
     assert batch.provider_batch_id is not None
     try:
         seen = await provider.retrieve(at.client, batch.provider_batch_id)
+    except BatchUnknown as trouble:
+        await reconcile.out_of_reach(at, batch, trouble)
+        return False
     except CallFailed as failure:
         get_run_logger().warning("batch %d could not be looked up: %s", batch.id, failure)
         return False
+    await reconcile.seen(at, batch, seen)
     if seen.ended_at is None:
         await at.db.run(batches.progress, batch.id, processed=seen.processed)
         return False
@@ -42,15 +47,22 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
 async def collect_batch(at: Connections, batch: OpenBatch) -> int:
     """Every result of an ended batch was applied once; the number of items. Safe to repeat after a crash.
 
+    A batch that turns out to be a stranger's is let go, and nothing of it is applied.
+
     Raises:
         ResultsCut: the stream broke; what was applied stays, the rest follows at the next tick.
         CallFailed: the results cannot be opened yet.
+        BatchUnknown, ResultsGone: they cannot be opened, and perhaps never will.
     """
     assert batch.provider_batch_id is not None
     version = (await at.db.run(workloads.versions, [batch.version_id]))[batch.version_id]
     total = 0
     requests = max(1, CHUNK * batch.requests // batch.items)
+    proved = False
     async for chunk in _chunks(provider.results(at.client, batch.provider_batch_id), requests):
+        proved = proved or await reconcile.is_ours(at, batch, chunk[0].nonce)
+        if not proved:
+            return 0
         total += await _apply(at, batch, version, chunk)
     total += await _apply_missing(at, batch)
     await at.db.run(batches.collected, batch.id, now=await at.db.now())
@@ -108,12 +120,14 @@ async def collect_ready(at: Connections) -> int:
     """Every open batch was looked up, and those that ended were collected; the number of items brought home."""
     total = 0
     for batch in await at.db.run(batches.open_batches):
-        if batch.state is BatchState.SUBMITTED and not await poll(at, batch):
+        if batch.state in (BatchState.SUBMITTED, BatchState.SUPERSEDED) and not await poll(at, batch):
             continue
-        if batch.state not in (BatchState.SUBMITTED, BatchState.ENDED):
+        if batch.state not in (BatchState.SUBMITTED, BatchState.SUPERSEDED, BatchState.ENDED):
             continue
         try:
             total += await collect_batch(at, batch)
+        except (BatchUnknown, ResultsGone) as trouble:
+            await reconcile.out_of_reach(at, batch, trouble)
         except (ResultsCut, CallFailed) as trouble:
             get_run_logger().warning("batch %d is collected at the next tick: %s", batch.id, trouble)
     return total

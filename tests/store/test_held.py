@@ -18,7 +18,7 @@ def batch(connection: Connection) -> int:
     admit(connection, "a", "b", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, _ = intend(connection, letters)
-    batches.hold(connection, batch_id, note="several fit")
+    batches.hold(connection, batch_id, note="several fit", now=NOON)
     return batch_id
 
 
@@ -53,6 +53,6 @@ def test_one_batch_at_the_provider_is_never_two_of_ours(connection: Connection, 
     admit(connection, "c", "d", "e", now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     second, _ = intend(connection, publish(connection, now=NOON))
-    batches.hold(connection, second, note="several fit")
+    batches.hold(connection, second, note="several fit", now=NOON)
     with pytest.raises(ActionRefused, match="is msgbatch_7 already"):
         held.adopt(connection, "letters", second, "msgbatch_7", now=NOON)
