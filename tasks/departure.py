@@ -54,12 +54,11 @@ class Departed:
 async def depart(at: Connections, workload: str | None, *, sleep: Sleep = asyncio.sleep) -> Departed:
     """Every kind that waited was tried; what could not leave is ready still, and the next run for it is asked for."""
     departed, patience = Departed(), Patience()
-    again: dict[str, datetime | None] = {}
+    again: dict[str, datetime] = {}
     for kind in await waiting_kinds(at, workload):
-        until = again.setdefault(kind.workload, None)
+        wanted: datetime | None = None
         try:
             departed.items += await _all_of(at, kind, patience, sleep)
-            continue
         except Blocked as reason:
             departed.waiting.append(f"{kind.workload}: {reason}")
             wanted = reason.until
@@ -69,11 +68,11 @@ async def depart(at: Connections, workload: str | None, *, sleep: Sleep = asynci
         except Exception as error:  # whatever it is, the other kinds leave
             get_run_logger().exception("%s could not be submitted", kind.workload)
             departed.failed.append(f"{kind.workload}: {type(error).__name__}: {error}")
-            wanted = None
-        again[kind.workload] = min(filter(None, (until, wanted)), default=None)
+        if wanted is not None:
+            again[kind.workload] = min(wanted, again.get(kind.workload, wanted))
     for sentence in departed.failed + departed.waiting:
         get_run_logger().warning("not submitted: %s", sentence)
-    await at.db.run(deadlines.put_off, again)
+    await at.db.run(deadlines.put_off, again, of=workload)
     return departed
 
 

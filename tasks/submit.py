@@ -19,6 +19,7 @@ from lanes.provider.answering import questions
 from lanes.provider.batches import ProviderBatch
 from lanes.provider.errors import FREEZES, Action, CallFailed
 from lanes.provider.requests import body_bytes, parameters
+from lanes.report.units import counted
 from lanes.store import adoption, batches, history, incidents, workloads
 from lanes.store.batches import Answer, Intent, Kind
 from lanes.words import Lane
@@ -109,7 +110,8 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime, most: int = MOS
         if len(requests) in taken:  # what did not fit left a number that is taken
             requests, size = _fitting(version, told_apart([pack for pack, _ in requests], taken), earlier)
         if full and not requests:
-            said = f"{len(full)} requests cannot be told apart from a batch whose create has no answer; see `lanes batches`"
+            many = counted(len(full), "request")
+            said = f"{many} could not be told apart from a batch that is still to be found; see `lanes batches`"
             raise Blocked(said, now + DECIDED_AFTER)
         if not requests:
             return None

@@ -30,11 +30,12 @@ def pressing(connection: Connection, *, now: datetime) -> list[str]:
     return sorted(due | _put_off(connection, now))
 
 
-def put_off(connection: Connection, until: Mapping[str, datetime | None]) -> None:
-    """A run of `submit` is asked for those workloads from then on; None: all of it left, or only a person can help."""
+def put_off(connection: Connection, until: Mapping[str, datetime], *, of: str | None) -> None:
+    """After a run for one workload, or for all: another is asked for these from then on, and for no other."""
+    ran = workload.c.submit_at.is_not(None) if of is None else workload.c.name == of
+    connection.execute(update(workload).where(ran, workload.c.name.not_in(list(until))).values(submit_at=None))
     for name, moment in until.items():
-        changed = workload.c.submit_at.is_distinct_from(moment)
-        connection.execute(update(workload).where(workload.c.name == name, changed).values(submit_at=moment))
+        connection.execute(update(workload).where(workload.c.name == name).values(submit_at=moment))
 
 
 def _put_off(connection: Connection, now: datetime) -> set[str]:
