@@ -51,6 +51,11 @@ class Provider(Block):
         return self
 
     @property
+    def given_account(self) -> str:
+        """The account's name as a person gave it, empty where it is the host's."""
+        return "" if self.account == host(self.base_url) else self.account
+
+    @property
     def unnamed_account(self) -> str:
         """What this key's account was called before accounts had names."""
         secret = f"{self.base_url}\x1f{self.api_key.get_secret_value()}"

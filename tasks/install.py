@@ -10,7 +10,7 @@ from prefect.exceptions import ObjectNotFound
 from pydantic import SecretStr
 
 from blocks.database import Database
-from blocks.provider import Provider, host
+from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
 from lanes.samples.files import sample_workloads
@@ -51,10 +51,9 @@ async def _write_connections(settings: Settings) -> None:
 async def _named_account() -> str:
     """The account's name that a person gave the provider block, empty without one: it stays whatever key is set."""
     try:
-        before = await Provider.aload(BLOCK)
+        return (await Provider.aload(BLOCK)).given_account
     except ValueError:  # no such block yet
         return ""
-    return "" if before.account == host(before.base_url) else before.account
 
 
 def _provider(settings: Settings, key: SecretStr, account: str) -> Provider:

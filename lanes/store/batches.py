@@ -216,8 +216,8 @@ def _take_back(connection: Connection, batch_id: int) -> tuple[Answer, BatchStat
     return Answer.SUPERSEDED, BatchState.SUBMITTED if back else BatchState.SUPERSEDED
 
 
-def release(connection: Connection, batch_id: int, *, note: str, now: datetime) -> None:
-    """The batch was never created: its work is ready again and has spent nothing. One that the provider has stays."""
+def release(connection: Connection, batch_id: int, *, note: str, now: datetime) -> bool:
+    """The batch was never created: its work is ready again and has spent nothing. False: the provider has it, it stays."""
     released = connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
@@ -225,13 +225,19 @@ def release(connection: Connection, batch_id: int, *, note: str, now: datetime) 
         .returning(batch.c.id)
     )
     if released.first() is None:
-        return
+        return False
     _free(connection, batch_id, now=now)
     unclear.over(connection, batch_id, f"Batch {batch_id} is released: {note}.", now=now)
+    return True
 
 
-def supersede(connection: Connection, batch_id: int, *, note: str, now: datetime) -> None:
-    """The batch that the provider has owns no work any more: what it had is ready again. `collect` cancels and books it."""
+def supersede(connection: Connection, batch_id: int, *, note: str, now: datetime) -> bool:
+    """The batch that the provider has owns no work any more: what it had is ready again. `collect` cancels and books it.
+
+    False: the provider has it no longer, or not yet; then the transaction is to be taken back. Work is locked before its
+    batch, as where results are saved.
+    """
+    _free(connection, batch_id, now=now)
     superseded = connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_(AT_PROVIDER))
@@ -239,9 +245,9 @@ def supersede(connection: Connection, batch_id: int, *, note: str, now: datetime
         .returning(batch.c.id)
     )
     if superseded.first() is None:
-        return
-    _free(connection, batch_id, now=now)
+        return False
     unclear.over(connection, batch_id, f"Batch {batch_id} owns no work any more: {note}.", now=now)
+    return True
 
 
 def close(connection: Connection, batch_id: int, *, note: str, now: datetime) -> None:

@@ -3,12 +3,15 @@
 from datetime import timedelta
 
 import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
 
+from blocks.provider import Provider
 from lanes.incident import Promise
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
 from lanes.reconcile import Finding
-from lanes.store import adoption, batches
+from lanes.store import accounts, adoption, batches, decisions
 from lanes.words import BatchState, Lane
 from tasks import collect
 from tasks.connections import Connections
@@ -197,3 +200,94 @@ async def test_a_create_answered_after_its_work_went_elsewhere_is_cancelled_and_
     assert await sender.rows("select state from lanes.batch order by id") == [("released",), ("collected",)]
     ((responses,),) = await sender.rows("select count(*) from lanes.spend")
     assert responses == endpoint.bill()["responses"]
+
+
+@pytest.fixture
+def one_tick(at: Connections, monkeypatch: pytest.MonkeyPatch) -> Connections:
+    monkeypatch.setattr(collect, "collect_batch", collect.collect_batch.fn)
+    return at
+
+
+async def test_a_batch_that_the_provider_forgot_is_told_and_can_be_resubmitted_and_is_closed(
+    one_tick: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    at = one_tick
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    await submit(at)
+    gone = (await the_batch(at)).provider_batch_id
+    assert gone is not None
+    endpoint.ended(gone)
+    endpoint.client().messages.batches.delete(gone)
+    long_ago = "update lanes.batch set unknown_since = unknown_since - interval '6 seconds'"
+    await collect.collect_ready(at)
+    assert await sender.rows(UNCLEAR) == [(0,)]
+    await at.db.run(lambda c: c.exec_driver_sql(long_ago))
+    await collect.collect_ready(at)
+    assert await sender.rows(UNCLEAR) == [(1,)]
+    await at.db.run(decisions.resubmit, 1, who="ada", why="forgotten", now=await at.db.now())
+    await collect.collect_ready(at)
+    assert await sender.rows("select state from lanes.batch") == [("released",)]
+    assert await submit(at) == len(KEYS)
+
+
+@pytest.mark.parametrize("from_start", [True, False])
+async def test_a_batch_whose_results_are_archived_is_told_and_can_be_given_up_and_is_closed(
+    one_tick: Connections, endpoint: Endpoint, sender: Sender, from_start: bool
+) -> None:
+    at = one_tick
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    await submit(at)
+    batch = await the_batch(at)
+    assert batch.provider_batch_id is not None
+    endpoint.ended(batch.provider_batch_id)
+    if not from_start:  # it was seen to end, and archived before it was collected
+        await collect.poll(at, batch)
+    endpoint.fault("batches.retrieve", "archive")
+    for _ in range(2):
+        await collect.collect_ready(at)
+    assert await sender.rows(UNCLEAR) == [(1,)]
+    await at.db.run(decisions.give_up, batch.id, who="ada", why="archived", now=await at.db.now())
+    assert set((await sender.states()).values()) == {"failed"}
+    await collect.collect_ready(at)
+    assert await sender.rows("select state from lanes.batch") == [("released",)]
+    assert await sender.rows(UNCLEAR) == [(0,)]
+
+
+async def test_a_batch_that_is_given_up_while_it_runs_is_cancelled_and_what_it_billed_is_booked(
+    one_tick: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    at = one_tick
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batch_request", "stall", match="letter k00")
+    await submit(at)
+    batch = await the_batch(at)
+    assert batch.provider_batch_id is not None
+    await at.db.run(decisions.give_up, batch.id, who="ada", why="no longer wanted", now=await at.db.now())
+    await collect.collect_ready(at)
+    endpoint.reset()
+    endpoint.ended(batch.provider_batch_id)
+    await collect.collect_ready(at)
+    assert await sender.rows("select state from lanes.batch") == [("released",)]
+    ((booked,),) = await sender.rows("select count(*) from lanes.spend")
+    assert booked == endpoint.bill()["responses"]
+    assert set((await sender.states()).values()) == {"failed"}
+
+
+async def test_an_intent_of_the_key_before_is_found_after_its_rotation(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batches.create", "drop", times=1)
+    with pytest.raises(CallFailed):
+        await submit(at)
+    old = at.provider.unnamed_account
+    await at.db.run(lambda c: c.execute(text("update lanes.batch set account = :old"), {"old": old}))
+    await sender.moments_pass(6)
+    rotated = Provider(api_key=SecretStr("another"), base_url=at.provider.base_url, listing_grace_s=5, create_within_s=10)
+    assert rotated.unnamed_account != old
+    now = await at.db.now()
+    await at.db.run(accounts.name_account, rotated.account, formerly=rotated.unnamed_account, now=now)
+    async with rotated.connect() as client:
+        assert await reconcile_unresolved(Connections(at.db, client, rotated)) is Finding.ADOPT
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}

@@ -56,11 +56,14 @@ class BatchesApi:
         return _answer(json_answer(page), faults)
 
     async def retrieve(self, request: Request, id: str) -> Answer:
-        """The batch as it stands."""
+        """The batch as it stands; archived, without its results, when a rule says so."""
         faults = self._faults.take("batches.retrieve", id)
         await suffer(faults)
         batch = await asyncio.to_thread(self._store.get, id)
-        return _answer(json_answer(self._view(batch, request)), faults)
+        view = self._view(batch, request)
+        if any(rule.kind == "archive" for rule in faults):
+            view |= {"archived_at": view["expires_at"], "results_url": None}
+        return _answer(json_answer(view), faults)
 
     async def cancel(self, request: Request, id: str) -> Answer:
         """The batch, canceling; what was worked off before keeps its result."""
