@@ -1,6 +1,7 @@
 """Brings batches home: polls them, applies their results in any order, and returns what failed alone."""
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import datetime
 from typing import TypeVar
 
@@ -59,11 +60,12 @@ async def collect_batch(at: Connections, batch: OpenBatch) -> int:
     total = 0
     requests = max(1, CHUNK * batch.requests // batch.items)
     proved = False
-    async for chunk in _chunks(provider.results(at.client, batch.provider_batch_id), requests):
-        proved = proved or await reconcile.is_ours(at, batch, chunk[0].nonce)
-        if not proved:
-            return 0
-        total += await _apply(at, batch, version, chunk)
+    async with aclosing(provider.results(at.client, batch.provider_batch_id)) as lines:
+        async for chunk in _chunks(lines, requests):
+            proved = proved or await reconcile.is_ours(at, batch, chunk[0].nonce)
+            if not proved:
+                return 0
+            total += await _apply(at, batch, version, chunk)
     total += await _apply_missing(at, batch)
     await at.db.run(batches.collected, batch.id, now=await at.db.now())
     get_run_logger().info("batch %d of %s collected: %d items", batch.id, batch.workload, total)

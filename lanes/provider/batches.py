@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -144,7 +144,7 @@ async def listing(client: AsyncAnthropic) -> Listing:
         raise failed(error) from error
 
 
-async def results(client: AsyncAnthropic, batch_id: str) -> AsyncIterator[RequestResult]:
+async def results(client: AsyncAnthropic, batch_id: str) -> AsyncGenerator[RequestResult]:
     """Each request's result, in whatever order the provider sends them, read line by line.
 
     Raises:

@@ -62,14 +62,13 @@ def proved(connection: Connection, batch_id: int, provider_batch_id: str, *, now
     connection.execute(update(batch).where(this, _unproved()).values(proved_at=now))
 
 
-def let_go(connection: Connection, batch_id: int, account: str, provider_batch_id: str, *, now: datetime) -> None:
-    """The provider's batch that was taken for this one is a stranger's: its id is let go, and the batch is held."""
+def let_go(connection: Connection, batch_id: int) -> None:
+    """The batch is not the one at the provider that it was taken for: its id is let go, and the batch is held."""
     connection.execute(
         update(batch)
-        .where(batch.c.id == batch_id)
+        .where(batch.c.id == batch_id, batch.c.state.in_(AT_PROVIDER), _unproved())
         .values(state=BatchState.HELD, provider_batch_id=None, adopted_at=None, submitted_at=None, ended_at=None)
     )
-    disown(connection, account, provider_batch_id, batch_id, now=now)
 
 
 def disproved(connection: Connection, batch_id: int, provider_batch_id: str, *, now: datetime) -> bool:

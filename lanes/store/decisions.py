@@ -55,7 +55,7 @@ def adopt(
     if disowning.strangers(connection, row.account, [provider_batch_id]):
         raise ActionRefused(f"{provider_batch_id} is a stranger's: its results carry another's nonce")
     if row.provider_batch_id is not None and row.provider_batch_id != provider_batch_id:
-        adoption.let_go(connection, batch_id, row.account, row.provider_batch_id, now=now)
+        adoption.let_go(connection, batch_id)
     expected = now + timedelta(minutes=batches.expected_minutes(connection, row.version_id))
     adoption.adopted(connection, batch_id, provider_batch_id, expected_end_at=expected, now=now)
     return f"batch {batch_id} of {row.workload} is {provider_batch_id}: `collect` brings it home when it has ended"

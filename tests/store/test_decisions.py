@@ -71,6 +71,8 @@ def test_a_batch_that_was_adopted_wrongly_can_be_said_to_be_another(connection: 
     decisions.adopt(connection, held, "msgbatch_7", now=NOON)
     decisions.adopt(connection, held, "msgbatch_8", now=NOON)
     assert row(connection, "batch").provider_batch_id == "msgbatch_8"
+    decisions.adopt(connection, held, "msgbatch_7", now=NOON)  # a person may err twice
+    adoption.disproved(connection, held, "msgbatch_7", now=NOON)
     with pytest.raises(ActionRefused, match="msgbatch_7 is a stranger's"):
         decisions.adopt(connection, held, "msgbatch_7", now=NOON)
 
