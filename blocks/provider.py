@@ -28,8 +28,8 @@ class Provider(Block):
         "base URL. Name it where two accounts share an address.",
     )
     most_calls: int = Field(
-        default=16, ge=1, le=500, title="Most items at once",
-        description="Real-time items in flight of one drain, 1 to 500.",
+        default=64, ge=1, le=500, title="Most calls at once",
+        description="Real-time calls in flight of one drain, 1 to 500. Their length decides how many of these are used.",
     )
     poll_s: float = Field(
         default=30, ge=0.2, le=600, title="Poll every (seconds)",

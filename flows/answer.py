@@ -24,9 +24,8 @@ async def answer(wake: Wake = Wake()) -> int:  # noqa: B008
     """Real-time work was claimed and answered until this drain was no longer needed; the number of items."""
     async with connections() as at, drain(at, standing=wake.standing) as open_drain:
         while await open_drain.stays():
-            await open_drain.route()
-            await open_drain.answer()
-            await open_drain.chores()
+            await open_drain.claim()
+            await open_drain.ask()
             await open_drain.wait()
         get_run_logger().info("%d items answered by this drain", open_drain.answered)
         return open_drain.answered

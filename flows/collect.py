@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 
 from lanes.store.signals import Role
-from tasks.collect import collect_ready
+from tasks.collector import collecting
 from tasks.connections import connections
 from tasks.publish import publish_workloads
 from tasks.standing import Standing
@@ -14,12 +14,12 @@ from tasks.sweep import Sweeper
 @flow(name="collect", flow_run_name="batch collect", persist_result=False)
 async def collect() -> int:
     """Batches were brought home until the next run took over; the number of items."""
-    total = 0
     async with connections() as at, Standing(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as standing:
         await publish_workloads(at.db)
         sweeper = Sweeper(at)
-        async for _ in standing.ticks():
-            total += await collect_ready(at)
-            await sweeper.sweep()
-    get_run_logger().info("%d items brought home by this run", total)
-    return total
+        async with collecting(at) as collector:
+            async for _ in standing.ticks():
+                await collector.tick()
+                await sweeper.sweep()
+    get_run_logger().info("%d items brought home by this run", collector.items)
+    return collector.items

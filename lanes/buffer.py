@@ -36,7 +36,7 @@ class Buffer:
         """The items wait, each in its version's window; those that wait for nothing are returned."""
         at_once: list[Claimed] = []
         for each in claimed:
-            if each.failures > 0 or versions[each.version_id].spec.buffer_s == 0:
+            if each.travels_alone or versions[each.version_id].spec.buffer_s == 0:
                 at_once.append(each)
                 continue
             self._open.setdefault(each.version_id, Gathering(now)).items.append(each)
@@ -50,6 +50,14 @@ class Buffer:
     def next_leave(self, versions: Mapping[int, Version]) -> datetime | None:
         """When the next window leaves at the latest, None when nothing waits."""
         return min((window.leaves_at(versions[id_]) for id_, window in self._open.items()), default=None)
+
+    def of(self, workload: str) -> int:
+        """How many items of a workload gather."""
+        return sum(each.workload == workload for window in self._open.values() for each in window.items)
+
+    def drain(self) -> list[Claimed]:
+        """Everything that gathers, no longer waiting."""
+        return [item for id_ in list(self._open) for item in self._open.pop(id_).items]
 
     def __len__(self) -> int:
         return sum(len(window.items) for window in self._open.values())

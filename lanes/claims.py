@@ -17,7 +17,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A claim with what a call needs. `failures` counts earlier tries: what failed once travels alone."""
+    """A claim with what a call needs. `failures` counts earlier tries; `alone`: its pack was refused."""
 
     claim: Claim
     version_id: int
@@ -27,3 +27,10 @@ class Claimed:
     purpose: Purpose
     failures: int
     rank_at: datetime
+    due_at: datetime | None = None
+    alone: bool = False
+
+    @property
+    def travels_alone(self) -> bool:
+        """Whether it shares its call with no other item: it failed once, or a pack with it was refused."""
+        return self.alone or self.failures > 0

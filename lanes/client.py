@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,11 +25,13 @@ from lanes.settings import Settings
 from lanes.store import amendments, items, results
 from lanes.store.database import clock, engine
 from lanes.store.items import Admission
+from lanes.store.locks import patiently
 from lanes.store.results import Result
 
 DOOR = "client"
 POLL_S = 0.1
 CHUNK = 500  # items admitted in one transaction
+LONGEST_WAIT = timedelta(seconds=10)  # for others who submit or hold the same key and have not committed
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ def submit_many(workload: str, inputs: Iterable[Mapping[str, Any]], *, door: str
 
     Raises:
         Refused: a field of an input is malformed; the inputs before it are admitted.
+        StillLocked: somebody's open transaction has submitted one of the keys; the chunks before it are admitted.
     """
     sent: list[Sent] = []
     with _connected() as pool:
@@ -80,7 +83,7 @@ def submit_many(workload: str, inputs: Iterable[Mapping[str, Any]], *, door: str
             with pool.begin() as connection:
                 now = clock(connection)
                 asked, refused = _well_formed(workload, chunk, now)
-                admitted = items.admit(connection, asked, door=door, now=now)
+                admitted = patiently(connection, LONGEST_WAIT, items.admit, asked, door=door, now=now)
             sent += [_sent(s, a) for s, a in zip(asked, admitted, strict=True)]
             if refused is not None:
                 raise refused
@@ -92,10 +95,11 @@ def amend(workload: str, key: str, payload: Mapping[str, Any]) -> Sent:
 
     Raises:
         Refused: the key or the payload is malformed.
+        StillLocked: somebody's open transaction holds the item.
     """
     asked = read_amendment(workload, {"key": key, "payload": dict(payload)}, place=None)
     with _connected() as pool, pool.begin() as connection:
-        taken = amendments.amend(connection, asked, door=DOOR, now=clock(connection))
+        taken = patiently(connection, LONGEST_WAIT, amendments.amend, asked, door=DOOR, now=clock(connection))
     return Sent(key, taken.outcome, taken.detail)
 
 

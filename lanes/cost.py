@@ -46,7 +46,11 @@ def _price_per_token(model: str, lane: Lane, day: datetime) -> tuple[Decimal, De
 
 
 def estimate(version: Version, payload_chars: int, *, at: datetime) -> Estimate:
-    """What an item of `payload_chars` characters would cost on each lane at the prices of that day."""
+    """What an item of `payload_chars` characters would cost on each lane at the prices of that day.
+
+    Raises:
+        LookupError: no price is known for one of its models.
+    """
     day = at.replace(hour=0, minute=0, second=0, microsecond=0)
     spec = version.spec
 
@@ -59,11 +63,17 @@ def estimate(version: Version, payload_chars: int, *, at: datetime) -> Estimate:
 
 
 def upper_bound(version: Version, payload_chars: int, *, lane: Lane, at: datetime) -> Decimal:
-    """The most that one item's call can have cost in US dollars: a token for every character, the longest answer."""
+    """The most that one item's call can have cost in US dollars: a token for every character, the longest answer.
+
+    0 where the price of the model is no longer known: nothing can be said then.
+    """
     spec = version.spec
     prompt = len(spec.instructions) + len(json.dumps(spec.output_schema)) + payload_chars + FRAME_TOKENS
     usage = Usage(input=prompt, output=spec.max_output_tokens + PACKED_ANSWER_TOKENS)
-    return cost(usage, model=version.spec.model_of(lane), lane=lane, at=at)
+    try:
+        return cost(usage, model=version.spec.model_of(lane), lane=lane, at=at)
+    except LookupError:
+        return Decimal(0)
 
 
 def allocate(total: int, weights: Sequence[int]) -> list[int]:

@@ -8,6 +8,7 @@ LanesError
  ├── RuleFailed           a CEL rule could not be evaluated for an item
  ├── PlaybookInvalid      a playbook's file is missing or cannot be followed
  ├── ActionRefused        what an operator asked for cannot be done as things are
+ ├── StillLocked          another transaction held a row for longer than we wait
  └── SetupError           the stand or the environment is not usable as it is
 """
 
@@ -56,6 +57,10 @@ class PlaybookInvalid(LanesError):
 
 class ActionRefused(LanesError):
     """What an operator asked for cannot be done as things are; the text says why and what to do instead."""
+
+
+class StillLocked(LanesError):
+    """Another transaction held a row for longer than we wait; nothing was changed, and later it may go well."""
 
 
 class SetupError(LanesError):

@@ -8,6 +8,8 @@ from enum import StrEnum
 
 from lanes.report.units import counted, seconds, share
 
+EVERYBODY = "*"  # stands for the workload where a breach is nobody's in particular; no workload has that name
+
 
 class Promise(StrEnum):
     """What is promised of a workload."""
@@ -16,11 +18,14 @@ class Promise(StrEnum):
     BATCH_FAILING = "batch_failing"  # few items of a batch stay without an answer
     BATCH_INVALID = "batch_invalid"  # few answers of a batch break the output schema
     BATCH_UNCLEAR = "batch_unclear"  # every batch can be brought home without a person
+    BATCH_INCOMPLETE = "batch_incomplete"  # every item of a collected batch has exactly one outcome, from a result
     BATCH_NEVER_STARTED = "batch_never_started"  # waiting batch work leaves in its off-peak window
     REALTIME_SLOW = "realtime_slow"  # the p95 from received to answered
     REALTIME_FAILING = "realtime_failing"  # few attempts of the real-time lane fail
     AUTHORITATIVE_FAILED = "authoritative_failed"  # every provisional answer gets its authoritative pass
     WORKLOAD_INVALID = "workload_invalid"  # what an operator saved can be published
+    ITEMS_FAILED = "items_failed"  # no item ends without an answer
+    PROVIDER_DOWN = "provider_down"  # the provider answers what is asked of a model
     PROVIDER_FROZEN = "provider_frozen"  # the provider takes what is asked: neither limits, account nor settings forbid it
 
 
@@ -67,6 +72,11 @@ TERMS: Mapping[Promise, Terms] = {
         "Nothing is lost: its items stay with it. `lanes batches` says what it holds and what each way out may cost: "
         "`lanes adopt`, `lanes resubmit` or `lanes give-up`; deployment `act` does the same.",
     ),
+    Promise.BATCH_INCOMPLETE: Terms(
+        "Batch results are incomplete", "items", math.inf,
+        "Items without a result were asked again and may be paid twice: compare lanes.spend with the provider's bill. Its "
+        "attempts stand in lanes.attempt_log under its batch_id.",
+    ),
     Promise.BATCH_NEVER_STARTED: Terms(
         "Batch never started", "minutes", 6,
         "Run `submit` by hand. If it does not start, see `lanes status`: is the worker of pool batch online?",
@@ -86,6 +96,16 @@ TERMS: Mapping[Promise, Terms] = {
     Promise.WORKLOAD_INVALID: Terms(
         "Workload cannot be published", "fields", math.inf,
         "The last valid version stays in force. Correct the block of the workload in Prefect.",
+    ),
+    Promise.ITEMS_FAILED: Terms(
+        "Items were given up", "items", math.inf,
+        "Their reasons stand in lanes.item_status, column failure. Mend the cause; the command in the sentence above tries "
+        "them again.",
+    ),
+    Promise.PROVIDER_DOWN: Terms(
+        "The provider does not answer", "calls", 0,
+        "The items are kept, spend no retry budget and are asked again by themselves. See the provider's status page. What "
+        "may wait can be moved to batch with `act`: set_split.",
     ),
     Promise.PROVIDER_FROZEN: Terms(
         "The provider takes nothing", "items", 0,
@@ -113,6 +133,11 @@ class Incident:
     opened_at: datetime
     updated_at: datetime
     resolved_at: datetime | None
+
+    @property
+    def whose(self) -> str:
+        """The workload, for a person."""
+        return "every workload" if self.workload == EVERYBODY else self.workload
 
 
 def in_words(promise: str, value: float) -> str:

@@ -1,8 +1,9 @@
 """What one provider response means for the items that shared it."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -29,18 +30,32 @@ class Response:
 
 @dataclass(frozen=True)
 class Judged:
-    """How one item fared in one response, or without any."""
+    """How one item fared in one response, or without any.
+
+    `spends` is false where the fault is not the item's; `alone` where its call held others, one of whom may be at fault.
+    """
 
     outcome: Outcome
     output: dict[str, Any] | None = None
     error: str | None = None
+    spends: bool = True
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which of the items that shared a response an item is, from 0, and how many there were."""
+
+    index: int
+    of: int
 
 
 @dataclass(frozen=True)
 class Attempt:
     """One try at one item's work, ready to be saved. `response` is shared by the items of a pack.
 
-    `bound_usd` is the most that an attempt without an answer can have cost.
+    `bound_usd` is the most that an attempt without an answer can have cost. `share` is its share of the response, once
+    that is known: an attempt that is saved apart from its pack pays the same part.
     """
 
     claim: Claim
@@ -50,6 +65,29 @@ class Attempt:
     ended_at: datetime
     latency_ms: int
     bound_usd: Decimal = Decimal(0)
+    share: Share | None = None
+
+    @property
+    def name(self) -> tuple[Claim, str | None]:
+        """What it is known by: one claim has one attempt for each response, and one at most without any."""
+        return self.claim, self.response and self.response.message_id
+
+
+def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """The attempts without repeats, in their order; those with a response know their share of it."""
+    known: dict[tuple[Claim, str | None], Attempt] = {}
+    for each in attempts:
+        known.setdefault(each.name, each)
+    sharers: Counter[str] = Counter(each.response.message_id for each in known.values() if each.response is not None)
+    given: Counter[str] = Counter()
+    once: list[Attempt] = []
+    for each in known.values():
+        if each.response is not None and each.share is None:
+            message_id = each.response.message_id
+            each = replace(each, share=Share(given[message_id], sharers[message_id]))
+            given[message_id] += 1
+        once.append(each)
+    return once
 
 
 def judge(response: Response, ids: Sequence[str], validator: Draft202012Validator) -> list[Judged]:
@@ -99,8 +137,8 @@ def _checked(answer: Any, validator: Draft202012Validator) -> Judged:
         return Judged(Outcome.INVALID, error=problem)
     try:
         error = next(iter(validator.iter_errors(answer)), None)
-    except (RecursionError, ArithmeticError) as failure:
-        return Judged(Outcome.INVALID, error=f"the answer cannot be checked against the schema: {failure}")
+    except Exception as failure:  # whatever a schema makes of an answer, it spoils only this one
+        return Judged(Outcome.INVALID, error=f"the answer cannot be checked against the schema: {failure!r:.300}")
     if error is None:
         return Judged(Outcome.VALID, output=answer)
     where = "/".join(map(str, error.absolute_path)) or "the root"

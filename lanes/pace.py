@@ -1,47 +1,86 @@
-"""How many items may be in flight on the real-time lane: fewer when the provider says so, then more again by one."""
+"""How many calls may be in flight on the real-time lane: as many as their length asks for, fewer when the provider says so."""
 
+import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 DEFAULT_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=5)  # the provider may name days; we ask again sooner
 FREEZE = timedelta(seconds=30)
+LEAST = 16  # places, however short the calls
+CALLS_PER_S = 32  # what one drain keeps up with: longer calls get more places, up to the bound
+MEMORY = 0.9  # weight of what was known of the calls' length against the newest one
 
 
 @dataclass
 class Pace:
-    """Additive increase, multiplicative decrease (Chiu and Jain, 1989) over the number of items in flight."""
+    """Places for calls. Little's law gives their number from the calls' length; a limit of the provider halves it, and it
+    creeps back (additive increase, multiplicative decrease: Chiu and Jain, 1989).
+    """
 
-    most: int = 16
+    most: int = 64
     allowed: float = field(default=0, init=False)
-    in_flight: int = field(default=0, init=False)
+    call_s: float = field(default=0, init=False)  # how long a call takes, in seconds; smoothed
     rests_until: datetime | None = field(default=None, init=False)
+    _workloads: Counter[str] = field(default_factory=Counter, init=False)
+    _models: Counter[str] = field(default_factory=Counter, init=False)
     _resting: dict[str, datetime] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         self.allowed = self.most
 
+    @property
+    def wanted(self) -> int:
+        """How many places the calls' length asks for."""
+        return min(self.most, max(LEAST, math.ceil(self.call_s * CALLS_PER_S)))
+
+    @property
+    def all_places(self) -> int:
+        """How many calls may be in flight."""
+        return min(self.wanted, int(self.allowed))
+
+    @property
+    def in_flight(self) -> Mapping[str, int]:
+        """The calls under way, by workload."""
+        return self._workloads
+
+    def is_resting(self, now: datetime) -> bool:
+        """Whether nothing may be asked now, because the provider or an account said so."""
+        return self.rests_until is not None and now < self.rests_until
+
     def places(self, now: datetime) -> int:
-        """How many more items may be asked now."""
-        if self.rests_until is not None and now < self.rests_until:
+        """How many more calls may begin now."""
+        if self.is_resting(now):
             return 0
-        return max(0, int(self.allowed) - self.in_flight)
+        return max(0, self.all_places - self._workloads.total())
 
-    def reserve(self, items: int) -> None:
-        """These items are in flight."""
-        self.in_flight += items
+    def of_model(self, model: str) -> int:
+        """How many calls of a model are under way."""
+        return self._models[model]
 
-    def release(self, items: int) -> None:
-        """These items are no longer in flight."""
-        self.in_flight -= items
+    def began(self, workload: str, model: str) -> None:
+        """A call is under way."""
+        self._workloads[workload] += 1
+        self._models[model] += 1
 
-    def succeeded(self) -> None:
-        """A call was answered: the allowance creeps back, by one call per round of calls."""
+    def ended(self, workload: str, model: str) -> None:
+        """It no longer is."""
+        self._workloads.subtract({workload: 1})
+        self._models.subtract({model: 1})
+        self._workloads += Counter()  # forgets whom nothing is under way for
+        self._models += Counter()
+
+    def succeeded(self, seconds: float) -> None:
+        """A call was answered after so long: the allowance creeps back, by one call per round of calls."""
+        self.call_s = seconds if self.call_s == 0 else MEMORY * self.call_s + (1 - MEMORY) * seconds
         self.allowed = min(self.most, self.allowed + 1 / max(self.allowed, 1))
 
     def slow_down(self, *, retry_after_s: float | None, now: datetime) -> None:
         """The provider limits us: half as many calls, none before it says."""
-        self.allowed = max(1, self.allowed / 2)
+        if not self.is_resting(now):  # not once more for each call that was in flight
+            self.allowed = max(1, min(self.allowed, self.wanted) / 2)
         wait = DEFAULT_WAIT.total_seconds() if retry_after_s is None else max(0, retry_after_s)
         self._rest(timedelta(seconds=min(LONGEST_WAIT.total_seconds(), wait)), now)
 

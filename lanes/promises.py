@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from lanes.incident import TERMS, Promise, Severity
+from lanes.incident import EVERYBODY, TERMS, Promise, Severity
 from lanes.report.units import counted, seconds, share
 from lanes.window import Window
 from lanes.words import BatchState, Lane, Verdict
@@ -20,6 +20,8 @@ JUDGED_FOR = timedelta(hours=24)  # how long a collected batch speaks for its wo
 SETTLED_FOR = timedelta(hours=1)  # how long a failed authoritative pass is news
 START_WITHIN = timedelta(minutes=10)  # of the off-peak window's opening
 CALM = 0.9  # a real-time incident ends below this part of its limit, so that it does not flap
+FAILED_FOR = timedelta(hours=24)  # how long failed items are news
+UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_INCOMPLETE)  # a limit of 0 is promised
 OVER = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)  # none of its items waits for it
 
 
@@ -57,6 +59,15 @@ class Assessment:
 
 
 @dataclass(frozen=True)
+class Tally:
+    """How the outcomes of a batch add up; `missing` of them stand for items that the provider sent no result for."""
+
+    items: int
+    outcomes: int
+    missing: int
+
+
+@dataclass(frozen=True)
 class BatchSeen:
     """A batch as it is now; counts are items, `failed` are errored, canceled, expired or missing."""
 
@@ -70,6 +81,7 @@ class BatchSeen:
     begun_at: datetime
     over_at: datetime | None = None
     note: str | None = None
+    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -108,13 +120,29 @@ class SettledSeen:
 
 
 @dataclass(frozen=True)
+class FailedSeen:
+    """Items that failed within the last 24 hours and that nobody brought back, with the newest of them."""
+
+    workload: str
+    items: int
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Seen:
-    """Everything the promises are judged by. Of `paused` workloads only batches are judged."""
+    """Everything the promises are judged by.
+
+    Of `paused` workloads only batches and failed items are judged. Of `unserved` ones, which an open incident of the
+    provider explains, the real-time lane is not: one cause is one incident.
+    """
 
     batches: Sequence[BatchSeen] = ()
     realtime: Sequence[RealtimeSeen] = ()
     waiting: Sequence[WaitingSeen] = ()
     settled: Sequence[SettledSeen] = ()
+    failed: Sequence[FailedSeen] = ()
+    unserved: frozenset[str] = field(default_factory=frozenset)
     paused: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -160,8 +188,31 @@ def of_batch(batch_id: int) -> str:
     return f"batch {batch_id}"
 
 
+def provider_down(model: str, calls: int, why: str) -> Assessment:
+    """The breach that the provider has answered none of the last `calls` calls of a model."""
+    said = (
+        f"{model} answered none of the last {counted(calls, 'real-time call')}: {why}. Its items wait, keep their rank and "
+        "spend no retry budget."
+    )
+    return Assessment(Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, model)
+
+
+def incomplete(workload: str, batch_id: int, tally: Tally) -> Assessment:
+    """Whether every item of a collected batch has exactly one outcome, from a result of its own."""
+    surplus = tally.outcomes - tally.items
+    said = f"Each of the {counted(tally.items, 'item')} of batch {batch_id} has one outcome."
+    if surplus:
+        said = f"Batch {batch_id} has {counted(tally.outcomes, 'outcome')} of {counted(tally.items, 'item')}."
+    if tally.missing:
+        lost = f"{tally.missing:,} of {counted(tally.items, 'item')} of batch {batch_id} came home without a result"
+        said = f"{lost}, however often the results were read. {said if surplus else ''}".rstrip()
+    bad = tally.missing + abs(surplus)
+    judged = Verdict.FAILED if bad else Verdict.PASSED
+    return Assessment(Promise.BATCH_INCOMPLETE, workload, judged, bad, 0, tally.items, said, of_batch(batch_id))
+
+
 def _unless_unlimited(judged: Assessment) -> Assessment:
-    if judged.limit or judged.promise is Promise.AUTHORITATIVE_FAILED:
+    if judged.limit or judged.promise in UNLIMITED:
         return judged
     return replace(judged, sentence="This is no longer promised.")
 
@@ -171,12 +222,17 @@ def _of_workload(version: Version, seen: Seen, now: datetime) -> Iterator[Assess
     batches = [each for each in seen.batches if each.workload == name]
     for batch in batches:
         yield _batch_slow(version, batch, now)
+        if batch.state is BatchState.COLLECTED:
+            yield _batch_incomplete(batch, now)
     yield _batch_share(version, Promise.BATCH_FAILING, batches, now)
     yield _batch_share(version, Promise.BATCH_INVALID, batches, now)
     yield _authoritative_failed(name, next(_of(seen.settled, name), None))
+    yield _items_failed(name, next(_of(seen.failed, name), None))
     if name in seen.paused:
         return
     yield _never_started(version, next(_of(seen.waiting, name), None), now)
+    if name in seen.unserved:
+        return
     for realtime in _of(seen.realtime, name):
         yield _realtime_slow(version, realtime)
         yield _realtime_failing(version, realtime)
@@ -211,9 +267,18 @@ def _stuck_at(batch: BatchSeen) -> str:
             why = batch.note or "nobody knows whether it exists"
             return f"It is held for a person to decide: {why}. It holds {items}."
         case BatchState.ENDED:
-            return f"It has ended at the provider and its results are not all collected. It holds {items}."
+            why = f": {batch.note}" if batch.note else ""
+            return f"It has ended at the provider and its results are not all collected{why}. It holds {items}."
         case _:
             return f"It still runs at the provider with {items}."
+
+
+def _batch_incomplete(batch: BatchSeen, now: datetime) -> Assessment:
+    """As when it was closed; after a day it is news no more."""
+    outcomes = batch.succeeded + batch.invalid + batch.failed
+    judged = incomplete(batch.workload, batch.id, Tally(batch.items, outcomes, batch.missing))
+    past = judged.verdict is Verdict.FAILED and batch.over_at is not None and now - batch.over_at > JUDGED_FOR
+    return replace(judged, verdict=Verdict.PASSED, sentence=f"{judged.sentence} It is over for a day.") if past else judged
 
 
 def _batch_share(version: Version, promise: Promise, batches: Sequence[BatchSeen], now: datetime) -> Assessment:
@@ -293,6 +358,17 @@ def _authoritative_failed(name: str, seen: SettledSeen | None) -> Assessment:
         f'failed for good. The newest is "{seen.key}": {seen.reason}'
     )
     return Assessment(Promise.AUTHORITATIVE_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said)
+
+
+def _items_failed(name: str, seen: FailedSeen | None) -> Assessment:
+    if seen is None:
+        said = "No item that failed within the last 24 hours is still without an answer."
+        return Assessment(Promise.ITEMS_FAILED, name, Verdict.PASSED, 0, 0, 0, said)
+    said = (
+        f"{counted(seen.items, 'item')} failed within the last 24 hours; `lanes retry {name} --all` tries "
+        f'{"it" if seen.items == 1 else "them"} again. The newest is "{seen.key}": {seen.reason}'
+    )
+    return Assessment(Promise.ITEMS_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said)
 
 
 def _percent(percent: float) -> str:

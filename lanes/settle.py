@@ -9,9 +9,14 @@ from lanes.words import Lane, Mode, Outcome, Purpose, Standing, WorkState
 
 FIRST_BACKOFF = timedelta(seconds=2)
 LONGEST_BACKOFF = timedelta(minutes=5)
-FREE = (Outcome.CANCELED, Outcome.EXPIRED)  # did not run, so they spend no retry budget
-ANSWERED = (Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED)  # the provider is well: no need to rest
-HOPELESS = (Outcome.POISON, Outcome.GIVEN_UP)  # the same input will fail again, or a person wants no further try
+FREE = (  # the item was not tried, or not by itself, so they spend no retry budget
+    Outcome.CANCELED, Outcome.EXPIRED, Outcome.PACK_REFUSED, Outcome.UNSERVED,
+)  # fmt: skip
+ANSWERED = (  # the provider is well: no need to rest
+    Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED, Outcome.PACK_REFUSED,
+)  # fmt: skip
+HOPELESS = (Outcome.POISON,)  # the same input will fail again, on whichever lane
+FINAL = (*HOPELESS, Outcome.GIVEN_UP)  # not tried again on this lane, whatever is left of the budget
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,7 @@ class Consequence:
     owes_authoritative: bool = False
     correction: Correction | None = None
     failure: str | None = None
+    alone: bool = False  # from now on it shares its call with no other item
 
 
 def consequence(
@@ -114,13 +120,15 @@ def _unanswered(
 ) -> Consequence:
     if of.item_canceled or not of.is_newest_revision:
         return Consequence(WorkState.CANCELED, of.failures)
-    failures = of.failures + (judged.outcome not in FREE)
+    failures = of.failures + (judged.spends and judged.outcome not in FREE)
     aside = of.purpose in (Purpose.SHADOW, Purpose.REPLAY)
     if of.item_settled and not aside:  # another answer was first: nobody waits for this one
         return Consequence(WorkState.DONE, failures)
-    if judged.outcome not in HOPELESS and failures < of.max_failures:
-        rest = timedelta(0) if judged.outcome in ANSWERED else backoff(failures)
-        return Consequence(WorkState.READY, failures, ready_at=now + rest)
+    if not judged.spends:  # the provider's fault, or perhaps a neighbour's: nobody fails of it
+        return Consequence(WorkState.READY, failures, ready_at=now, alone=judged.alone)
+    if judged.outcome not in FINAL and failures < of.max_failures:
+        alone = judged.outcome is Outcome.PACK_REFUSED
+        return Consequence(WorkState.READY, failures, ready_at=now + _rest(judged.outcome, failures), alone=alone)
     said = f"{judged.outcome}: {judged.error or 'no detail'} (after {failures} failed attempts)"
     if aside:
         return Consequence(WorkState.FAILED, failures, failure=said)
@@ -130,6 +138,13 @@ def _unanswered(
     if of.purpose is Purpose.AUTHORITATIVE and provisional is not None:
         return Consequence(WorkState.FAILED, failures, settles=True, failure=said)
     return Consequence(WorkState.FAILED, failures, fails=True, failure=said)
+
+
+def _rest(outcome: Outcome, failures: int) -> timedelta:
+    """How long work rests. What the account or the provider refuses is not asked again at once, whoever comes for it."""
+    if outcome is Outcome.UNSERVED:
+        return LONGEST_BACKOFF
+    return timedelta(0) if outcome in ANSWERED else backoff(failures)
 
 
 def backoff(failures: int) -> timedelta:

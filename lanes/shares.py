@@ -1,4 +1,4 @@
-"""How the real-time lane's free places are divided among workloads that wait, so that no backlog starves another."""
+"""How the real-time lane's places are divided among workloads that wait, so that no backlog starves another."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,22 +6,32 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Standing:
-    """A workload that waits: its weight, and the largest percentage it may take while others wait."""
+    """A workload that waits: its weight, and the largest percentage it may hold while others wait or are served."""
 
     weight: int
     max_share_percent: int
 
 
-def divide(places: int, waiting: Mapping[str, Standing]) -> dict[str, int]:
-    """Places per workload: by weight, none above its largest share while another waits, each at least one.
+def divide(
+    free: int, waiting: Mapping[str, Standing], *, in_flight: Mapping[str, int], places: int, rooms: Mapping[str, int]
+) -> dict[str, int]:
+    """How many of the `free` places each workload gets, never more than there are; what gets none is left out.
 
-    A workload that waits alone takes everything. Every waiting workload gets at least one place, so the sum may
-    exceed `places` by less than the number of workloads.
+    A place goes to whom holds the least by its weight, what is `in_flight` included, so slow calls gather no places. None
+    holds more than its largest share of all `places` while another waits or is served, but always one; one that is alone
+    takes everything. `rooms` bounds some workloads further.
     """
-    if len(waiting) == 1 or places <= 0:
-        return dict.fromkeys(waiting, max(places, 0))
-    total = sum(standing.weight for standing in waiting.values())
-    return {
-        name: max(1, min(places * standing.weight // total, places * standing.max_share_percent // 100))
-        for name, standing in waiting.items()
-    }
+    alone = len(waiting.keys() | {name for name, calls in in_flight.items() if calls}) == 1
+
+    def most(name: str) -> int:
+        share = places if alone else max(1, places * waiting[name].max_share_percent // 100)
+        return min(share, rooms.get(name, 0) + in_flight.get(name, 0)) if name in rooms else share
+
+    holds = {name: in_flight.get(name, 0) for name in waiting}
+    for _ in range(max(0, free)):
+        open_to = [name for name in waiting if holds[name] < most(name)]
+        if not open_to:
+            break
+        holds[min(open_to, key=lambda name: (holds[name] / waiting[name].weight, -waiting[name].weight, name))] += 1
+    given = {name: held - in_flight.get(name, 0) for name, held in holds.items()}
+    return {name: places for name, places in given.items() if places > 0}

@@ -1,10 +1,17 @@
 """What Postgres' jsonb can hold: asked of every input, label, definition and answer before it is saved."""
 
 import math
+import re
 from typing import Any
 
 DEEPEST = 100  # levels of lists and objects; JSON libraries give up at about 1,000
 LONGEST_INTEGER_BITS = 13_000  # about 3,900 digits; Python writes no more than 4,300
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what Postgres does not take as text
+
+
+def storable(said: str) -> str:
+    """The text with a mark in place of each character that cannot be stored."""
+    return UNSTORABLE.sub("\ufffd", said)
 
 
 def unstorable(value: Any, where: str, *, depth: int = 0) -> str | None:

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 
 THROTTLE = timedelta(seconds=60)  # the trigger of `answer` fires at most once in this time
 LINGER = THROTTLE + timedelta(seconds=30)  # longer than the throttle: nothing dropped inside it is missed
-CROWD = 500  # ready work beyond which one drain is not enough ...
 MOST_DRAINS = 4  # at once; each is a process with places of its own
-PATIENCE = timedelta(seconds=10)  # ... once it has waited this long
+PATIENCE = timedelta(seconds=10)  # how long a drain lingers beside the keeper
+LATE = timedelta(seconds=5)  # work that waited this long, while the provider takes calls, needs another drain
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,6 @@ def stays(sight: Sight, now: datetime) -> bool:
     return idle < (PATIENCE if sight.keeper_exists else LINGER)
 
 
-def needs_more(ready: int, ready_since: datetime | None, now: datetime) -> bool:
-    """Whether waiting work needs another drain."""
-    return ready > CROWD and ready_since is not None and now - ready_since > PATIENCE
+def needs_more(waits_since: datetime | None, now: datetime) -> bool:
+    """Whether waiting work needs another drain; `waits_since` is when the oldest of it could have been claimed."""
+    return waits_since is not None and now - waits_since > LATE

@@ -89,11 +89,14 @@ class Outcome(StrEnum):
     TRUNCATED = "truncated"  # cut at max_tokens; billed
     ERRORED = "errored"  # the provider failed; worth another try
     POISON = "poison"  # the provider will never accept this input
+    PACK_REFUSED = "pack_refused"  # the provider refused its pack, for any item in it: it is asked alone; not billed
+    UNSERVED = "unserved"  # the account or the provider was in the way, not the item; not billed
     CANCELED = "canceled"  # its batch was canceled before it ran; not billed
     EXPIRED = "expired"  # its batch expired before it ran; not billed
     MISSING = "missing"  # its batch ended without a result for it
-    GIVEN_UP = "given_up"  # a person gave its batch up; it may have been billed
     UNKNOWN = "unknown"  # no answer reached us: it may have been billed
+    # nothing is asked any more: it could not be answered for the workload's give_up_after_h, or a person gave it up
+    GIVEN_UP = "given_up"
 
 
 class Verdict(StrEnum):

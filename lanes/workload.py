@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from lanes import prices
 from lanes.errors import SpecInvalid
@@ -19,6 +19,7 @@ from lanes.storable import unstorable
 from lanes.words import Lane, Mode
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+STORED = {"stored": True}  # context in which a version is read that was valid when it was published
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -117,6 +118,11 @@ class Spec(BaseModel):
         default=5, ge=1, le=20, title="Retry budget",
         description="Failed attempts after which an item's work is given up, 1 to 20.",
     )
+    give_up_after_h: int = Field(
+        default=24, ge=1, le=720, title="Give up after (hours)",
+        description="An item that could not be answered for so long, through no fault of its own, fails and is told in "
+        "an incident, 1 to 720. `lanes retry` brings it back.",
+    )
     max_payload_kib: int = Field(
         default=256, ge=1, le=4096, title="Largest payload (KiB)",
         description="A larger input is rejected at the door, 1 to 4096.",
@@ -187,9 +193,20 @@ class Spec(BaseModel):
 
     @field_validator("realtime_model", "batch_model")
     @classmethod
-    def _has_a_price(cls, model: str) -> str:
-        prices.require(model)
+    def _has_a_price(cls, model: str, info: ValidationInfo) -> str:
+        if info.context is not STORED:
+            prices.require(model)
         return model
+
+    @classmethod
+    def stored(cls, data: dict[str, Any]) -> "Spec":
+        """The spec of a version that was published once, by whatever release: its model may have lost its price since,
+        and fields that are no more are passed over.
+
+        Raises:
+            ValidationError: it cannot be read all the same.
+        """
+        return cls.model_validate(data, extra="ignore", context=STORED)
 
     def model_of(self, lane: Lane) -> str:
         """The model that answers on `lane`."""
@@ -210,10 +227,7 @@ def parse(name: str, data: dict[str, Any]) -> Spec:
     try:
         spec = Spec.model_validate(data)
     except ValidationError as error:
-        for each in error.errors():
-            where = ".".join(map(str, each["loc"])) or "definition"
-            problems.append(f"{where}: {each['msg'].removeprefix('Value error, ')}")
-        raise SpecInvalid(name, problems) from None
+        raise SpecInvalid(name, problems + faults(error)) from None
     problem = unstorable(spec.model_dump(), "the definition")
     if problem is not None:
         problems.append(problem)
@@ -223,6 +237,14 @@ def parse(name: str, data: dict[str, Any]) -> Spec:
     if problems:
         raise SpecInvalid(name, problems)
     return spec
+
+
+def faults(error: ValidationError) -> list[str]:
+    """Each field at fault, and why."""
+    return [
+        f"{'.'.join(map(str, each['loc'])) or 'definition'}: {each['msg'].removeprefix('Value error, ')}"
+        for each in error.errors()
+    ]
 
 
 def content_hash(spec: Spec) -> str:

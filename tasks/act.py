@@ -43,7 +43,6 @@ class Act:
     A decision about a batch is only explained, with what it may cost, unless it is `sure`.
     """
 
-
     deed: Deed
     workload: str
     percent: float | None
@@ -73,6 +72,8 @@ async def do(db: Database, act: Act) -> str:
 def perform(connection: Connection, act: Act) -> str:
     """It is done within this transaction; what is true now."""
     now = clock(connection)
+    if act.deed is Deed.ADOPT_BATCH:
+        _provider_batch(act)  # what is incomplete is refused before anything is explained
     if act.deed in DECISIONS and not act.sure:
         at_stake = decisions.stakes(connection, _batch(act), workload=act.workload, now=now)
         return f"nothing was done yet: {sentence(DECISIONS[act.deed], at_stake)}. To do it, run this again and be sure"
@@ -89,9 +90,7 @@ def perform(connection: Connection, act: Act) -> str:
         case Deed.ABORT_ROLLOUT:
             return standing(rollout_moves.abort(connection, act.workload, who=act.who, why=act.why, now=now))
         case Deed.ADOPT_BATCH:
-            if act.provider_batch is None:
-                raise ActionRefused("provider_batch: say which batch at the provider it is, such as msgbatch_01ab")
-            return decisions.adopt(connection, _batch(act), act.provider_batch, workload=act.workload, now=now)
+            return decisions.adopt(connection, _batch(act), _provider_batch(act), workload=act.workload, now=now)
         case Deed.RESUBMIT_BATCH:
             return decisions.resubmit(
                 connection, _batch(act), workload=act.workload, who=act.who, why=act.why, now=now
@@ -102,6 +101,12 @@ def perform(connection: Connection, act: Act) -> str:
             )
         case _:
             assert_never(act.deed)
+
+
+def _provider_batch(act: Act) -> str:
+    if act.provider_batch is None:
+        raise ActionRefused("provider_batch: say which batch at the provider it is, such as msgbatch_01ab")
+    return act.provider_batch
 
 
 def _batch(act: Act) -> int:

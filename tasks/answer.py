@@ -1,85 +1,240 @@
-"""The real-time lane's work: a micro-batch is asked concurrently and saved as its answers come in."""
+"""The real-time lane's calls: packs are asked beside each other, and what comes back is saved as it comes in.
+
+No pack waits for another, and no answer for somebody's open transaction: whatever a call meets ends in attempts, and what
+cannot be saved yet is kept, renewed and saved later.
+"""
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from lanes import promises
-from lanes.claims import Claimed
+from lanes import attempts, promises
+from lanes.attempts import Times
+from lanes.claims import Claim, Claimed
+from lanes.health import Health
+from lanes.outcome import Attempt
 from lanes.pace import Pace
-from lanes.packing import packs
 from lanes.promises import Assessment
-from lanes.provider.answering import Answered, answer
-from lanes.provider.errors import FREEZES, Action
-from lanes.store import incidents, outcomes, work
-from lanes.words import Lane, Outcome
+from lanes.provider.answering import REFUSED, Called, answer
+from lanes.provider.errors import FREEZES, Action, CallFailed, failed
+from lanes.store import incidents
+from lanes.words import Lane
 from lanes.workload import Version
 from tasks.connections import Connections
+from tasks.saving import give_back, passes, save
+
+MOST = 500  # calls whose items are saved in one transaction
+BESIDE_S = 0.5  # how long a save may keep the next one waiting; after that they go on beside each other
+AGAIN_S = 1.0  # between two tries to save what others hold
+CLOSING_S = 120.0  # how long a closing drain waits for those others
+T = TypeVar("T")
 
 
-@task(name="answer micro-batch", cache_policy=NO_CACHE, persist_result=False)
-async def answer_micro_batch(
-    at: Connections, versions: dict[int, Version], claimed: Sequence[Claimed], pace: Pace
-) -> Counter[Outcome]:
-    """Every claim was answered, failed, or given back; answers are committed as they come in.
+@dataclass
+class Consequences:
+    """What some calls that ended mean: attempts to save, claims to give back, incidents to open."""
 
-    The caller reserved the items' places; each is released when its call ends.
-    """
-    total: Counter[Outcome] = Counter()
-    pending: set[asyncio.Task[tuple[Version, Answered]]] = set()
-    for version_id, theirs in _by_version(claimed).items():
-        version = versions[version_id]
-        for pack in packs(theirs, version.spec.pack_of(Lane.REALTIME)):
-            pending.add(asyncio.create_task(_paced(at, version, pack, pace)))
-    while pending:
-        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        total += await _save(at, [each.result() for each in done], pace)
-    return total
+    attempts: list[Attempt] = field(default_factory=list)
+    untried: dict[datetime, list[Claim]] = field(default_factory=dict)  # by when they may be asked again
+    breaches: dict[str, Assessment] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+
+    def give_back(self, claims: Sequence[Claimed], at: datetime) -> None:
+        """They were not asked, or refused for no fault of theirs."""
+        self.untried.setdefault(at, []).extend(each.claim for each in claims)
 
 
-async def _paced(
-    at: Connections, version: Version, pack: Sequence[Claimed], pace: Pace
-) -> tuple[Version, Answered]:
-    try:
-        return version, await answer(at.client, version, pack)
-    finally:
-        pace.release(len(pack))
+class Answering:
+    """The packs under way. `held` are the claims that this process answers for; `heard` is set when a place is free."""
 
+    def __init__(
+        self, at: Connections, pace: Pace, health: Health, *, held: dict[int, Claim], heard: asyncio.Event
+    ) -> None:
+        self._at, self._pace, self._health = at, pace, health
+        self._held, self._heard = held, heard
+        self._calls: set[asyncio.Task[None]] = set()
+        self._saves: set[asyncio.Task[None]] = set()
+        self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
+        self._saver = asyncio.create_task(self._save_what_ends())
+        self.answered = 0
 
-async def _save(at: Connections, done: Sequence[tuple[Version, Answered]], pace: Pace) -> Counter[Outcome]:
-    now = await at.db.now()
-    frozen: dict[str, Assessment] = {}
-    for version, each in done:
-        if not each.failures:
-            pace.succeeded()
-        for failure in each.failures:
+    @property
+    def busy(self) -> bool:
+        """Whether calls are under way, or answers are not saved yet."""
+        return bool(self._calls or self._saves) or not self._ended.empty()
+
+    def begin(self, version: Version, pack: Sequence[Claimed], *, now: datetime) -> None:
+        """The pack is being asked."""
+        due = min((each.due_at for each in pack if each.due_at is not None), default=None)
+        due_in_s = None if due is None else (due - now).total_seconds()
+        self._pace.began(version.workload, version.spec.realtime_model)
+        self._run(self._ask(version, pack, due_in_s), self._calls)
+
+    async def idle(self) -> None:
+        """Every call has ended, and what it brought is saved."""
+        while self.busy:
+            if under_way := {*self._calls, *self._saves}:
+                await asyncio.wait(under_way, timeout=BESIDE_S)
+            await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Calls under way were answered and saved, but for what others hold to the last."""
+        try:
+            await asyncio.gather(*self._calls)
+            async with asyncio.timeout(CLOSING_S):
+                await self.idle()
+        except TimeoutError:
+            get_run_logger().error(
+                "%d items are in open transactions of others: what they cost is in the ledger, and they will be asked again",
+                len(self._held),
+            )
+        finally:
+            for task in (self._saver, *self._saves):
+                task.cancel()
+            await asyncio.gather(self._saver, *self._saves, return_exceptions=True)
+
+    async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
+        left = {each.claim: each for each in pack}
+        try:
+            async for called in answer(self._at.client, version, pack, due_in_s=due_in_s):
+                for each in (*called.pack, *called.untried):
+                    left.pop(each.claim, None)
+                self._ended.put_nowait((version, called))
+        except Exception as error:  # nobody foresaw it: its items have their attempts all the same
+            get_run_logger().error("a pack of %s broke", version.workload, exc_info=error)
+            self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=failed(error))))
+        finally:
+            self._pace.ended(version.workload, version.spec.realtime_model)
+            self._heard.set()
+
+    async def _save_what_ends(self) -> None:
+        """As many as have ended together go into one transaction. One that must wait for somebody holds no other up."""
+        while True:
+            ended = [await self._ended.get()]
+            while not self._ended.empty() and len(ended) < MOST:
+                ended.append(self._ended.get_nowait())
+            saving = self._run(self._save(ended), self._saves)
+            await asyncio.wait({saving}, timeout=BESIDE_S)
+
+    async def _save(self, ended: Sequence[tuple[Version, Called]]) -> None:
+        """Everything that these calls led to is in the database; tried until it is."""
+        now = await self._outlasting(self._at.db.now)
+        then = self._weighed(ended, now)
+        for why in dict.fromkeys(then.failures):
+            get_run_logger().warning("%d of %d calls failed: %s", then.failures.count(why), len(ended), why)
+        await asyncio.gather(
+            self._all_saved(then.attempts),
+            *(self._given_back(claims, ready_at) for ready_at, claims in then.untried.items()),
+            *(self._outlasting(lambda breach=breach: self._open(breach)) for breach in then.breaches.values()),
+        )
+        self._heard.set()
+
+    async def _all_saved(self, some: Sequence[Attempt]) -> None:
+        while True:
+            some = await self._saved(some)
+            if not some:
+                return
+            await asyncio.sleep(AGAIN_S)
+
+    async def _saved(self, some: Sequence[Attempt]) -> Sequence[Attempt]:
+        """What others hold still. Where Postgres refuses one for what it says, its neighbours are saved without it."""
+        if not some:
+            return []
+        try:
+            done = await self._outlasting(lambda: save(self._at.db, some))
+        except Exception as refused:
+            if len(some) > 1:
+                middle = len(some) // 2
+                return [*await self._saved(some[:middle]), *await self._saved(some[middle:])]
+            return await self._saved_without_answer(some[0], refused)
+        waiting = {each.claim for each in done.passed_over}
+        for each in some:
+            if each.claim not in waiting:
+                self._held.pop(each.claim.work_id, None)
+                self.answered += 1
+        return done.passed_over
+
+    async def _saved_without_answer(self, refused: Attempt, why: Exception) -> Sequence[Attempt]:
+        get_run_logger().error("the answer of work %d cannot be saved", refused.claim.work_id, exc_info=why)
+        without = attempts.unsavable(refused, type(why).__name__)
+        if without != refused:
+            return await self._saved([without])
+        self._held.pop(refused.claim.work_id, None)  # its lease ends, and it is asked again
+        return []
+
+    async def _given_back(self, claims: Sequence[Claim], ready_at: datetime) -> None:
+        left = claims
+        while True:
+            left = await self._outlasting(lambda left=left: give_back(self._at.db, left, ready_at=ready_at))
+            if not left:
+                break
+            await asyncio.sleep(AGAIN_S)
+        for claim in claims:
+            self._held.pop(claim.work_id, None)
+
+    async def _open(self, breach: Assessment) -> None:
+        await self._at.db.run(incidents.open, breach, now=await self._at.db.now())
+
+    async def _outlasting(self, act: Callable[[], Awaitable[T]]) -> T:
+        """What `act` returns, however long the database is away: what was paid for is kept until it can be saved."""
+        while True:
+            try:
+                return await act()
+            except (DBAPIError, NoConnectionFree) as error:
+                if not passes(error):
+                    raise
+                await asyncio.sleep(AGAIN_S)
+
+    def _weighed(self, ended: Sequence[tuple[Version, Called]], now: datetime) -> Consequences:
+        then = Consequences()
+        for version, called in ended:
+            times = Times.before(now, age_s=time.monotonic() - called.ended, seconds=called.seconds)
+            if called.response is not None:
+                self._health.answered(version.spec.realtime_model, most=self._pace.most, now=now)
+                self._pace.succeeded(called.seconds)
+                then.attempts += attempts.answered(version, called.pack, called.response, times)
+            elif called.failure is not None:
+                then.failures.append(str(called.failure))
+                self._weigh_failure(then, version, called, called.failure, times, now)
+        return then
+
+    def _weigh_failure(
+        self, then: Consequences, version: Version, called: Called, failure: CallFailed, times: Times, now: datetime
+    ) -> None:
+        workload, model = version.workload, version.spec.realtime_model
+        if failure.action in REFUSED:
+            then.attempts += attempts.poisoned(called.pack, str(failure), times)
+        elif failure.action in FREEZES or failure.action is Action.SLOW_DOWN:
+            if failure.action is Action.SLOW_DOWN:
+                self._pace.slow_down(retry_after_s=failure.retry_after_s, now=now)
+            elif failure.action is Action.UNKNOWN_MODEL:
+                self._pace.freeze_workload(workload, now)
+            else:
+                self._pace.freeze(now)
+            held_back = [*called.pack, *called.untried]
+            then.give_back(held_back, self._pace.next_try(workload, now))
             if failure.action in FREEZES:
-                get_run_logger().error("nothing paid until this is mended: %s", failure)
-                if failure.action is Action.UNKNOWN_MODEL:
-                    pace.freeze_workload(version.workload, now)
-                else:
-                    pace.freeze(now)
-                frozen[version.workload] = promises.frozen(
-                    version.workload, Lane.REALTIME, len(each.given_back), str(failure)
-                )
-            elif failure.action is Action.SLOW_DOWN:
-                pace.slow_down(retry_after_s=failure.retry_after_s, now=now)
-    attempts = [attempt for _, each in done for attempt in each.attempts]
-    async with at.db.transaction() as run:
-        saved = await run(outcomes.save, attempts, now=now)
-        for version, each in done:
-            await run(work.give_back, each.given_back, ready_at=pace.next_try(version.workload, now))
-        for breach in frozen.values():
-            await run(incidents.open, breach, now=now)
-    return saved.outcomes
+                then.breaches[workload] = promises.frozen(workload, Lane.REALTIME, len(held_back), str(failure))
+        else:
+            last = any(each.failures + 1 >= version.spec.max_failures for each in called.pack)
+            work = [each.claim.work_id for each in called.pack]
+            blame = self._health.faulted(model, work, innocent=failure.innocent, last_chance=last, now=now)
+            then.attempts += attempts.unanswered(
+                version, called.pack, str(failure), times, blame=blame, maybe_billed=failure.maybe_billed
+            )
+            then.give_back(called.untried, now)
+            if self._health.is_down(model):
+                then.breaches[model] = promises.provider_down(model, self._health.of(model).faults, str(failure))
 
-
-def _by_version(claimed: Sequence[Claimed]) -> dict[int, list[Claimed]]:
-    grouped: dict[int, list[Claimed]] = {}
-    for each in claimed:
-        grouped.setdefault(each.version_id, []).append(each)
-    return grouped
+    def _run(self, what: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
+        task = asyncio.create_task(what)
+        among.add(task)
+        task.add_done_callback(among.discard)
+        return task

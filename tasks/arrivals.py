@@ -1,17 +1,13 @@
 """The event door: reads the stream from a watermark and admits what it brings, many events in one transaction.
-Amendments are read beside arrivals, and taken after the arrivals that came with them.
 
 Best effort by Prefect's nature: an event the server dropped never reaches us. What it stored does: we subscribe
-first, then read the stored events again with an overlap, and admission is idempotent.
+first, then read the stored events again with an overlap, and admission is idempotent. What meets a lock is kept and tried
+again alone; where there is no room for an event, the store is read again.
 """
 
 import asyncio
-import json
-from collections import OrderedDict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
+from datetime import datetime
 
 from prefect import get_client
 from prefect.events import Event
@@ -19,20 +15,18 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventOrder
 from prefect.logging import get_run_logger
 
-from lanes.errors import Refused
-from lanes.item import Amendment, Submission, read_amendment, read_submission
-from lanes.store import amendments, items, watermarks
+from lanes.store import watermarks
 from lanes.store.database import Database
+from lanes.stream import OVERLAP, Stream
+from tasks.admission import AMENDED, ARRIVED, admit_events, subject
+from tasks.saving import outlasting
 
-ARRIVED = "lanes.item.arrived"
-AMENDED = "lanes.item.amended"
-DOOR = "event"
-PREFIX = "lanes.workload."
-OVERLAP = timedelta(seconds=30)  # stored events appear late: the server flushes every few seconds
 SWEEP_EVERY_S = 10.0
+RETRY_EVERY_S = 1.0
 PAGE = 50  # the most stored events the server gives at once
 MOST = 500  # events admitted in one transaction
-REMEMBERED = 50_000  # event ids, to leave a stored event that was streamed before
+QUEUED = 2 * MOST  # streamed events that wait for their admission
+RETRIED = 50  # kept events that are tried again in one round
 
 
 class ArrivalReader:
@@ -41,8 +35,11 @@ class ArrivalReader:
     def __init__(self, db: Database, admitted: asyncio.Event) -> None:
         self._db = db
         self._admitted = admitted
-        self._seen: OrderedDict[UUID, None] = OrderedDict()
-        self._streamed: asyncio.Queue[Event] = asyncio.Queue()
+        self._books: Stream[Event] = Stream()
+        self._read_until: datetime | None = None
+        self._streamed: asyncio.Queue[Event] = asyncio.Queue(QUEUED)
+        self._no_room = False
+        self._alone = asyncio.Lock()  # one admission at a time: they would wait for each other's keys
 
     async def run(self) -> None:
         """Follows the stream and sweeps the store until cancelled; an outage of the server is waited out."""
@@ -50,6 +47,7 @@ class ArrivalReader:
             group.create_task(self._stream())
             group.create_task(self._sweep())
             group.create_task(self._admit_streamed())
+            group.create_task(self._retry_kept())
 
     async def _stream(self) -> None:
         while True:
@@ -57,80 +55,94 @@ class ArrivalReader:
                 wanted = EventFilter(event=EventNameFilter(name=[ARRIVED, AMENDED]))  # pyright: ignore[reportCallIssue]
                 async with get_events_subscriber(filter=wanted, reconnection_attempts=2) as subscriber:
                     async for event in subscriber:
-                        self._streamed.put_nowait(event)
+                        self.take(event)
             except Exception as error:  # the websocket client raises many kinds; the sweep covers the gap
                 get_run_logger().warning("the event stream broke (%s); connecting again", error)
             await asyncio.sleep(1)
 
+    def take(self, event: Event) -> None:
+        """The event waits for its admission, or is left to the sweep where too many wait."""
+        try:
+            self._streamed.put_nowait(event)
+        except asyncio.QueueFull:
+            self._books.missed(event)
+            if not self._no_room:
+                self._no_room = True
+                get_run_logger().warning("%d events wait for their admission; the next are read from the store", QUEUED)
+
     async def _sweep(self) -> None:
         while True:
             try:
-                await self._read_stored()
+                await self.read_stored()
             except Exception as error:
                 get_run_logger().warning("stored events could not be read (%s); reading them again", error)
             await asyncio.sleep(SWEEP_EVERY_S)
 
-    async def _read_stored(self) -> None:
+    async def read_stored(self) -> None:
+        """What is stored since the last reading was admitted, and the watermark has moved."""
         began = await self._db.now()
-        known = await self._db.run(watermarks.seen_until, watermarks.ARRIVALS)
+        if self._read_until is None:
+            self._read_until = await self._db.run(watermarks.seen_until, watermarks.ARRIVALS)
         wanted = EventFilter(
             event=EventNameFilter(name=[ARRIVED, AMENDED]),
-            occurred=EventOccurredFilter.model_validate({"since": (known or began) - OVERLAP}),
+            occurred=EventOccurredFilter.model_validate({"since": (self._read_until or began) - OVERLAP}),
             order=EventOrder.ASC,
         )  # pyright: ignore[reportCallIssue]
         async with get_client() as client:
             page = await client.read_events(wanted, limit=PAGE)
             while page.events:
-                await self._admit(page.events)
+                await self.admit(page.events)
                 following = await page.get_next_page(client)
                 if following is None:
                     break
                 page = following
-        await self._db.run(watermarks.advance, watermarks.ARRIVALS, began)
+        await self.has_read(began)
+
+    async def has_read(self, began: datetime) -> None:
+        """Everything stored by then was met; the watermark passes nothing that is not admitted."""
+        self._read_until = self._books.read_until(began, await self._db.now())
+        await self._db.run(watermarks.advance, watermarks.ARRIVALS, self._books.watermark(self._read_until))
 
     async def _admit_streamed(self) -> None:
         while True:
-            events = [await self._streamed.get()]
-            while not self._streamed.empty() and len(events) < MOST:
-                events.append(self._streamed.get_nowait())
-            await self._admit(events)
+            await self.admit_next()
 
-    async def _admit(self, events: Sequence[Event]) -> None:
-        new = [event for event in events if event.id not in self._seen]
-        if not new:
-            return
-        await admit_events(self._db, new, now=await self._db.now())
-        for event in new:
-            self._seen[event.id] = None
-        while len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
+    async def admit_next(self) -> None:
+        """The next streamed events were admitted, as many as wait; the first is awaited."""
+        events = [await self._streamed.get()]
+        while not self._streamed.empty() and len(events) < MOST:
+            events.append(self._streamed.get_nowait())
+        self._no_room = self._no_room and not self._streamed.empty()
+        await self.admit(events)
+
+    async def admit(self, events: Sequence[Event]) -> None:
+        """What is new among the events is admitted, or kept where it met a lock; neighbours never wait for it."""
+        async with self._alone:
+            new = self._books.new({event.id: event for event in events}.values())
+            if not new:
+                return
+            now = await self._db.now()
+            free = [event for event in new if not self._books.waits(subject(event))]
+            met_a_lock = await outlasting(lambda: admit_events(self._db, free, now=now))
+            stuck = {event.id for event in met_a_lock}
+            admitted = {event.id: event for event in free if event.id not in stuck}
+            self._books.admitted(admitted.values())
+            for event in new:
+                if event.id not in admitted:
+                    self._books.keep(event, subject(event))
         self._admitted.set()
 
+    async def _retry_kept(self) -> None:
+        while True:
+            await asyncio.sleep(RETRY_EVERY_S)
+            await self.retry()
 
-async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) -> None:
-    """Each event is an item or an amendment now, or a refusal with its reason."""
-    well_formed: list[Submission] = []
-    late: list[Amendment] = []
-    refusals: list[items.Refusal] = []
-    for event in events:
-        workload = event.resource.id.removeprefix(PREFIX)
-        place = str(event.id)
-        try:
-            if workload == event.resource.id:
-                raise Refused("malformed", f'resource "{event.resource.id}" is not "{PREFIX}<name>"')
-            if event.event == AMENDED:
-                late.append(read_amendment(workload, event.payload, place=place))
-            else:
-                well_formed.append(read_submission(workload, event.payload, place=place, sent_at=event.occurred))
-        except Refused as refusal:
-            refusals.append(items.Refusal(workload, place, refusal.reason, str(refusal), _text(event.payload)))
-    if refusals:
-        await db.run(items.refuse, refusals, door=DOOR, now=now)
-    if well_formed:
-        await db.run(items.admit, well_formed, door=DOOR, now=now)
-    for amendment in late:  # one transaction each: it locks its item
-        await db.run(amendments.amend, amendment, door=DOOR, now=now)
-
-
-def _text(payload: dict[str, Any]) -> str:
-    return json.dumps(payload, ensure_ascii=True, default=str)
+    async def retry(self) -> None:
+        """What met a lock was tried again, each alone."""
+        for of, event in self._books.next_kept(RETRIED):
+            async with self._alone:
+                now = await self._db.now()
+                met_a_lock = await outlasting(lambda event=event, now=now: admit_events(self._db, [event], now=now))
+                self._books.tried(of, admitted=not met_a_lock)
+            if not met_a_lock:
+                self._admitted.set()

@@ -1,41 +1,67 @@
-"""Brings batches home: polls them, applies their results in any order, and returns what failed alone."""
+"""Brings one batch home: applies its results in any order, and returns what failed alone."""
 
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
-from datetime import datetime
-from typing import TypeVar
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from lanes import promises
 from lanes.claims import Claim
-from lanes.outcome import Attempt, Judged, judge
+from lanes.errors import LanesError, StillLocked
+from lanes.outcome import Attempt, Judged, Response, judge
 from lanes.provider import batches as provider
-from lanes.provider.batches import BatchUnknown, RequestResult, ResultsCut, ResultsGone
-from lanes.provider.errors import CallFailed
-from lanes.store import batches, outcomes, workloads
+from lanes.provider.batches import BatchUnknown
+from lanes.provider.errors import FREEZES, CallFailed
+from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone, Unreadable, fate, results
+from lanes.report.units import counted
+from lanes.short_reads import APART, BELIEVED
+from lanes.store import batches, incidents, workloads
 from lanes.store.batches import OpenBatch
-from lanes.words import BatchState, Outcome
+from lanes.words import BatchState, Lane, Outcome, Verdict
 from lanes.workload import Version
 from tasks import reconcile
 from tasks.connections import Connections
+from tasks.saving import save
 
 CHUNK = 500  # items applied in one transaction
-T = TypeVar("T")
+CHUNK_BYTES = 4 * 1024 * 1024  # of results held at once, for each batch that is being collected
+LOST = Judged(Outcome.MISSING, error="the batch ended without a result for it")
+
+
+class ShortRead(ResultsCut):
+    """The results ended in good order, without some of the requests."""
+
+
+class ForeignResults(LanesError):
+    """The batch at the provider is not the one we took it for: no request of it is ours."""
+
+
+@dataclass(frozen=True)
+class Homecoming:
+    """What came of collecting a batch: its items when it is home, else why not, and how long it rests at least."""
+
+    items: int
+    trouble: str | None = None
+    rest: timedelta = timedelta(0)
 
 
 async def poll(at: Connections, batch: OpenBatch) -> bool:
-    """Whether the batch has ended at the provider; its progress is recorded. Trouble is met again at the next tick."""
+    """Whether the batch has ended at the provider; its progress is recorded.
+
+    Raises:
+        CallFailed: it could not be looked up; once it is certain that it never can be (BatchUnknown), a person is told.
+    """
     assert batch.provider_batch_id is not None
     try:
         seen = await provider.retrieve(at.client, batch.provider_batch_id)
     except BatchUnknown as trouble:
         await reconcile.out_of_reach(at, batch, trouble)
-        return False
-    except CallFailed as failure:
-        get_run_logger().warning("batch %d could not be looked up: %s", batch.id, failure)
-        return False
+        raise
     await reconcile.seen(at, batch, seen)
     if seen.ended_at is None:
         await at.db.run(batches.progress, batch.id, processed=seen.processed)
@@ -45,102 +71,184 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
 
 
 @task(name="collect batch", task_run_name="collect batch {batch.id}", cache_policy=NO_CACHE, persist_result=False)
-async def collect_batch(at: Connections, batch: OpenBatch) -> int:
-    """Every result of an ended batch was applied once; the number of items. Safe to repeat after a crash.
+async def collect_batch(at: Connections, batch: OpenBatch) -> Homecoming:
+    """The ended batch is home, or the trouble that keeps it is known. Safe to repeat, and after a crash."""
+    try:
+        items = await bring_home(at, batch)
+    except ShortRead as trouble:
+        return Homecoming(0, str(trouble), APART)
+    except (ResultsCut, ForeignResults, StillLocked, CallFailed) as trouble:
+        return Homecoming(0, str(trouble))
+    if items:
+        get_run_logger().info("batch %d of %s collected: %d items", batch.id, batch.workload, items)
+    return Homecoming(items)
 
-    A batch that turns out to be a stranger's is let go, and nothing of it is applied.
+
+async def bring_home(at: Connections, batch: OpenBatch) -> int:
+    """Every item of an ended batch has its outcome, once, and the batch is closed; the number of items that came home.
+
+    None does of a batch whose items went elsewhere: it is booked. One that was adopted and turns out to be a stranger's
+    is let go, and nothing of it is applied. What was applied stays, whatever is raised; the rest follows when it is read
+    again.
 
     Raises:
-        ResultsCut: the stream broke; what was applied stays, the rest follows at the next tick.
-        CallFailed: the results cannot be opened yet.
-        BatchUnknown, ResultsGone: they cannot be opened, and perhaps never will.
+        ResultsCut: the stream broke off, or (ShortRead) ended before its last line.
+        ForeignResults: no line of it is ours; nothing was applied.
+        StillLocked: all was read, and not everything could be saved.
+        CallFailed: the results cannot be opened; if it looks as if they never can be, a person is told.
     """
     assert batch.provider_batch_id is not None
-    version = (await at.db.run(workloads.versions, [batch.version_id]))[batch.version_id]
-    total = 0
-    requests = max(1, CHUNK * batch.requests // batch.items)
-    proved = False
-    async with aclosing(provider.results(at.client, batch.provider_batch_id)) as lines:
-        async for chunk in _chunks(lines, requests):
-            proved = proved or await reconcile.is_ours(at, batch, chunk[0].nonce)
-            if not proved:
-                return 0
-            total += await _apply(at, batch, version, chunk)
-    total += await _apply_missing(at, batch)
-    await at.db.run(batches.collected, batch.id, now=await at.db.now())
-    get_run_logger().info("batch %d of %s collected: %d items", batch.id, batch.workload, total)
-    return total
+    version = await at.db.run(workloads.one, batch.version_id)
+    reading = Reading(at, batch, version)
+    try:
+        async with aclosing(results(at.client, batch.provider_batch_id)) as lines:
+            async for chunk in _chunks(lines, requests=max(1, CHUNK * batch.requests // batch.items), size=CHUNK_BYTES):
+                if not await reading.is_ours(chunk):
+                    return 0
+                await reading.apply(chunk)
+    except (BatchUnknown, ResultsGone) as trouble:
+        await reconcile.out_of_reach(at, batch, trouble)
+        raise
+    await reading.end()
+    return 0 if batch.state is BatchState.SUPERSEDED else batch.items
 
 
-async def _apply(at: Connections, batch: OpenBatch, version: Version, results: list[RequestResult]) -> int:
-    ours = [each for each in results if each.nonce == batch.nonce]
-    if len(ours) < len(results):
-        get_run_logger().error("batch %d holds %d foreign results", batch.id, len(results) - len(ours))
-    now = await at.db.now()
-    async with at.db.transaction() as run:
-        members = await run(batches.members, batch.id, [each.number for each in ours])
-        attempts = [
-            attempt
-            for each in ours
-            for attempt in _attempts(batch, version, members.get(each.number, []), each, now)
-        ]
-        saved = await run(outcomes.save, attempts, batch_id=batch.id, now=now)
-        await run(batches.count, batch.id, saved.outcomes)
-    return len(attempts)
+class Reading:
+    """One reading of a batch's results, from the first line to the last."""
+
+    def __init__(self, at: Connections, batch: OpenBatch, version: Version) -> None:
+        self._at, self._batch, self._version = at, batch, version
+        self._seen: set[int] = set()  # numbers of the requests whose result was read
+        self._strays: Counter[str] = Counter()  # lines that belong to no request, by what is wrong with them
+        self._answered = False
+        self._frozen = 0  # items that the account kept from being answered
+        self._proved = False  # by a result that was read
+
+    async def is_ours(self, chunk: Sequence[RequestResult | Unreadable]) -> bool:
+        """Whether nothing proves the batch a stranger's. Of one that was adopted, the first result that can be read does."""
+        if not self._proved:
+            first = next((line for line in chunk if isinstance(line, RequestResult)), None)
+            if first is None:
+                return True
+            self._proved = await reconcile.is_ours(self._at, self._batch, first.nonce)
+        return self._proved
+
+    async def apply(self, chunk: Sequence[RequestResult | Unreadable]) -> None:
+        """The results had their consequence.
+
+        Raises:
+            ForeignResults: the reading began, and nothing of it is ours.
+        """
+        ours = list(self._ours(chunk))
+        if not self._seen and not ours and self._strays["of other batches"]:
+            raise ForeignResults(f"the results of {self._batch.provider_batch_id} are not those of batch {self._batch.id}")
+        self._seen.update(each.number for each in ours)
+        self._answered = self._answered or any(isinstance(each.said, Response) for each in ours)
+        members = await self._at.db.run(batches.members, self._batch.id, [each.number for each in ours])
+        now = await self._at.db.now()
+        attempts = [attempt for each in ours for attempt in self._attempts(each, members.get(each.number, []), now)]
+        saved = await save(self._at.db, attempts, batch_id=self._batch.id)
+        if saved.outcomes[Outcome.UNSERVED]:
+            await self._freeze(ours, members, now)
+
+    async def end(self) -> None:
+        """Every item of the batch has an outcome, and it is closed.
+
+        Raises:
+            ShortRead: some have none, and it is too early to believe that they never get one.
+            StillLocked: some have none, because others hold their rows.
+        """
+        outstanding = await self._at.db.run(batches.outstanding, self._batch.id)
+        given_up = await self._at.db.run(batches.given_up, self._batch.id)  # what became of these is still to be booked
+        awaited = {number: list[Claim]() for number in given_up} | outstanding
+        lacking = {number: claims for number, claims in awaited.items() if number not in self._seen}
+        if lacking:
+            await self._miss(lacking)
+            outstanding = await self._at.db.run(batches.outstanding, self._batch.id)
+        if outstanding:
+            held = sum(map(len, outstanding.values()))
+            raise StillLocked(f"open transactions of others hold {counted(held, 'item')} of batch {self._batch.id}")
+        await self._close()
+
+    def _ours(self, chunk: Sequence[RequestResult | Unreadable]) -> Iterator[RequestResult]:
+        """The results of the batch's own requests; all other lines are counted by what is wrong with them."""
+        for line in chunk:
+            if isinstance(line, Unreadable):
+                self._strays["that cannot be read"] += 1
+            elif line.nonce != self._batch.nonce:
+                self._strays["of other batches"] += 1
+            elif line.number >= self._batch.requests:
+                self._strays["of requests that it does not have"] += 1
+            else:
+                yield line
+
+    def _attempts(self, result: RequestResult, claims: Sequence[Claim], now: datetime) -> list[Attempt]:
+        response = None
+        match result.said:
+            case Response():
+                response = result.said
+                judged = judge(response, [str(slot) for slot in range(1, len(claims) + 1)], self._version.validator)
+            case Fault():
+                judged = [fate(result.said, items=len(claims), others_answered=self._answered)] * len(claims)
+            case Judged():
+                judged = [result.said] * len(claims)
+        started = self._batch.submitted_at or self._batch.intended_at
+        ms = round((now - started).total_seconds() * 1000)
+        return [Attempt(claim, how, response, started, now, ms) for claim, how in zip(claims, judged, strict=True)]
+
+    async def _freeze(self, read: Sequence[RequestResult], members: dict[int, list[Claim]], now: datetime) -> None:
+        """What the account refuses within a batch opens the incident that a refused call opens."""
+        refused = {each.number: each.said for each in read if isinstance(each.said, Fault) and each.said.action in FREEZES}
+        if refused:
+            self._frozen += sum(len(members.get(number, [])) for number in refused)
+            why = next(iter(refused.values())).detail
+            breach = promises.frozen(self._batch.workload, Lane.BATCH, self._frozen, why)
+            await self._at.db.run(incidents.open, breach, now=now)
+
+    async def _miss(self, lacking: dict[int, list[Claim]]) -> None:
+        """Items for which the results held nothing, however often they were read, have an attempt that says so."""
+        short = await self._at.db.run(batches.short_read, self._batch.id, lacking, now=await self._at.db.now())
+        if not short.believed:
+            raise ShortRead(
+                f"the results of {self._batch.provider_batch_id} ended without {len(lacking):,} of its "
+                f"{counted(self._batch.requests, 'request')}{self._stray()}: read {short.times} of {BELIEVED} times"
+            )
+        claims = [claim for each in lacking.values() for claim in each]
+        started = self._batch.submitted_at or self._batch.intended_at
+        for first in range(0, len(claims), CHUNK):
+            now = await self._at.db.now()
+            attempts = [Attempt(claim, LOST, None, started, now, 0) for claim in claims[first : first + CHUNK]]
+            await save(self._at.db, attempts, batch_id=self._batch.id)
+
+    async def _close(self) -> None:
+        now = await self._at.db.now()
+        async with self._at.db.transaction() as run:
+            tally = await run(batches.collected, self._batch.id, now=now)
+            complete = tally and promises.incomplete(self._batch.workload, self._batch.id, tally)
+            if complete and complete.verdict is Verdict.FAILED:
+                await run(incidents.open, complete, now=now)
+        if complete and complete.verdict is Verdict.FAILED:
+            get_run_logger().error("%s", complete.sentence)
+        if self._strays:
+            get_run_logger().error("batch %d came home%s", self._batch.id, self._stray())
+
+    def _stray(self) -> str:
+        """A clause about the lines that belong to no request; empty when there were none."""
+        kinds = [f"{counted(number, 'line')} {what}" for what, number in sorted(self._strays.items())]
+        return f" with {' and '.join(kinds)}" if kinds else ""
 
 
-def _attempts(
-    batch: OpenBatch, version: Version, claims: list[Claim], result: RequestResult, now: datetime
-) -> list[Attempt]:
-    if result.response is not None:
-        judged = judge(result.response, [str(slot) for slot in range(1, len(claims) + 1)], version.validator)
-    else:
-        judged = [result.judged or Judged(Outcome.ERRORED)] * len(claims)
-    started = batch.submitted_at or batch.intended_at
-    ms = round((now - started).total_seconds() * 1000)
-    return [
-        Attempt(claim, how, result.response, started, now, ms) for claim, how in zip(claims, judged, strict=True)
-    ]
-
-
-async def _apply_missing(at: Connections, batch: OpenBatch) -> int:
-    """Work for which the ended batch held no result has an attempt that says so."""
-    lost = Judged(Outcome.MISSING, error="the batch ended without a result for it")
-    total = 0
-    while claims := await at.db.run(batches.still_submitted, batch.id, CHUNK):
-        now = await at.db.now()
-        started = batch.submitted_at or batch.intended_at
-        async with at.db.transaction() as run:
-            attempts = [Attempt(claim, lost, None, started, now, 0) for claim in claims]
-            saved = await run(outcomes.save, attempts, batch_id=batch.id, now=now)
-            await run(batches.count, batch.id, saved.outcomes)
-        total += len(claims)
-    return total
-
-
-async def collect_ready(at: Connections) -> int:
-    """Every open batch was looked up, and those that ended were collected; the number of items brought home."""
-    total = 0
-    for batch in await at.db.run(batches.open_batches):
-        if batch.state in (BatchState.SUBMITTED, BatchState.SUPERSEDED) and not await poll(at, batch):
-            continue
-        if batch.state not in (BatchState.SUBMITTED, BatchState.SUPERSEDED, BatchState.ENDED):
-            continue
-        try:
-            total += await collect_batch(at, batch)
-        except (BatchUnknown, ResultsGone) as trouble:
-            await reconcile.out_of_reach(at, batch, trouble)
-        except (ResultsCut, CallFailed) as trouble:
-            get_run_logger().warning("batch %d is collected at the next tick: %s", batch.id, trouble)
-    return total
-
-
-async def _chunks(source: AsyncIterator[T], size: int) -> AsyncIterator[list[T]]:
-    chunk: list[T] = []
-    async for each in source:
-        chunk.append(each)
-        if len(chunk) >= size:
+async def _chunks(
+    lines: AsyncIterator[RequestResult | Unreadable], *, requests: int, size: int
+) -> AsyncIterator[list[RequestResult | Unreadable]]:
+    """The lines in chunks of so many, or fewer when they are large: `size` is in bytes."""
+    chunk: list[RequestResult | Unreadable] = []
+    held = 0
+    async for line in lines:
+        chunk.append(line)
+        held += line.size
+        if len(chunk) >= requests or held >= size:
             yield chunk
-            chunk = []
+            chunk, held = [], 0
     if chunk:
         yield chunk

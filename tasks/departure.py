@@ -18,7 +18,7 @@ from tasks.connections import Connections
 from tasks.submit import MOST_ITEMS, Blocked, TooLarge, ambiguous, submit_batch
 from tasks.waiting import waiting_kinds
 
-BUSY = (Action.SLOW_DOWN, Action.SHED)  # nothing was created: worth another try
+BUSY = (Action.SLOW_DOWN, Action.SHED)
 AGAIN_AFTER = timedelta(minutes=2)
 AGAIN_WITHIN = timedelta(hours=1)
 WAITING = "Waiting"  # name of the state of a run that another batch of its account stopped
@@ -86,7 +86,7 @@ async def _all_of(at: Connections, kind: Kind, patience: Patience, sleep: Sleep)
             most = refused.items // 2
             continue
         except CallFailed as failure:
-            if failure.action not in BUSY or ambiguous(failure):
+            if not _passes(failure):
                 raise
             pause = patience.pause(retry_after_s=failure.retry_after_s, chance=random.random())
             if pause is None:
@@ -100,11 +100,16 @@ async def _all_of(at: Connections, kind: Kind, patience: Patience, sleep: Sleep)
             return total
 
 
+def _passes(failure: CallFailed) -> bool:
+    """Whether nothing was created for now: the provider is busy, or was not reached at all."""
+    return (failure.action in BUSY or failure.innocent) and not ambiguous(failure)
+
+
 def _next_try(at: Connections, failure: CallFailed, now: datetime) -> datetime | None:
     """When another run may have more luck, None when only a person can help."""
     if ambiguous(failure):
         return now + timedelta(seconds=at.provider.listing_grace_s)
-    if failure.action not in BUSY:
+    if not _passes(failure):
         return None
     wait = max(AGAIN_AFTER, timedelta(seconds=failure.retry_after_s or 0))
     return now + min(AGAIN_WITHIN, wait * (1 + random.random() / 2))

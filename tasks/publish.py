@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from blocks.workload import Workload
-from lanes.errors import SpecInvalid
+from lanes.errors import SpecInvalid, StillLocked
 from lanes.promises import invalid_workload
 from lanes.store import incidents, workloads
 from lanes.store.database import Database
@@ -25,8 +25,13 @@ class Published:
 
 
 async def publish(db: Database) -> Published:
-    """Every valid block is in force as a version; an invalid one left its last version in force and is an incident."""
-    published = Published()
+    """Every valid block is in force as a version; an invalid one left its last version in force and is an incident, as
+    is a version in force that cannot be read any more.
+
+    Raises:
+        StillLocked: somebody else holds a workload that changed; every other one is published.
+    """
+    published, held = Published(), list[StillLocked]()
     async with get_client() as client:
         documents = await client.read_block_documents_by_type(SLUG)
     for document in documents:
@@ -35,10 +40,16 @@ async def publish(db: Database) -> Published:
         except SpecInvalid as problem:
             published.problems.append(problem)
             continue
-        await db.run(workloads.publish, document.name or "", spec, now=await db.now())
+        try:
+            await db.run(workloads.publish, document.name or "", spec, now=await db.now())
+        except StillLocked as locked:
+            held.append(locked)
+    stored = await db.run(workloads.read_in_force)
+    published.versions, published.problems = stored.versions, published.problems + stored.unreadable
     invalid = [invalid_workload(each.workload, each.problems) for each in published.problems]
     await db.run(incidents.record_invalid, invalid, now=await db.now())
-    published.versions = await db.run(workloads.in_force)
+    if held:
+        raise held[0]
     return published
 
 

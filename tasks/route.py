@@ -1,38 +1,71 @@
 """The router's work: what was received gets its position, its route and its work."""
 
-from prefect import task
-from prefect.cache_policies import NO_CACHE
+from datetime import datetime, timedelta
 
-from lanes.routing import decide
-from lanes.store import amendments, items, routes, workloads
+from prefect.logging import get_run_logger
+from sqlalchemy.exc import OperationalError
+
+from lanes.routing import Route, decide
+from lanes.split import Splits
+from lanes.store import amendments, items, locks, routes, workloads
 from lanes.store.database import Database
+from lanes.store.items import Received
+from lanes.workload import Version
 
-MOST = 1000  # items routed in one transaction
+MOST = 500  # items routed in one transaction
+WAIT = timedelta(seconds=1)  # longest wait for a lock while nobody else may route
+_told: set[str] = set()
 
 
-@task(name="route received items", cache_policy=NO_CACHE, persist_result=False)
 async def route_received(db: Database) -> int:
-    """Everything received so far is routed; the number of items. Another router at work leaves it to that one."""
-    total = 0
-    while routed := await _route_some(db):
-        total += routed
-    return total
+    """Some of what was received is routed, urgent and due items first; the number of items, 0 when nothing waits.
+
+    One bounded transaction: call it again while it routes something. Another router at work leaves it to that one;
+    items in somebody's open transaction, and those of a workload that cannot be read or priced, wait.
+    """
+    try:
+        return await _route_some(db)
+    except OperationalError as error:
+        if not locks.gave_up(error):
+            raise
+        get_run_logger().warning("routing waited for a lock for %g s; trying again", WAIT.total_seconds())
+        return 0
 
 
 async def _route_some(db: Database) -> int:
     now = await db.now()
     async with db.transaction() as run:
+        await run(locks.wait_at_most, WAIT)
         if not await run(routes.may_route):
             return 0
         await run(amendments.apply_waiting, now=now)
-        waiting = await run(items.received, MOST)
-        if not waiting:
-            return 0
-        versions, splits = await run(workloads.in_force), await run(workloads.splits)
-        decided = [
-            (item, version, decide(item.arrived, version, splits, now=now))
-            for item in waiting
-            for version in [versions[item.arrived.workload]]
-        ]
+        stored = await run(workloads.read_in_force)
+        waiting = await run(items.received, MOST, of=stored.versions.keys())
+        decided, problems = _decided(waiting, stored.versions, await run(workloads.splits), now)
         await run(routes.save, decided, now=now)
+    _tell([*map(str, stored.unreadable), *problems])
     return len(decided)
+
+
+def _decided(
+    waiting: list[Received], versions: dict[str, Version], splits: Splits, now: datetime
+) -> tuple[list[tuple[Received, Version, Route]], list[str]]:
+    """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these."""
+    decided: list[tuple[Received, Version, Route]] = []
+    problems: set[str] = set()
+    for item in waiting:
+        version = versions[item.arrived.workload]
+        try:
+            decided.append((item, version, decide(item.arrived, version, splits, now=now)))
+        except LookupError as error:
+            problems.add(f'items of workload "{version.workload}" wait, because they cannot be priced: {error}')
+    return decided, sorted(problems)
+
+
+def _tell(problems: list[str]) -> None:
+    """Each problem stands in the log once, for as long as it lasts."""
+    for problem in problems:
+        if problem not in _told:
+            get_run_logger().error("%s", problem)
+    _told.intersection_update(problems)
+    _told.update(problems)

@@ -101,7 +101,7 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime, most: int = MOS
         Blocked: it could not be told apart from a batch of the account that is still to be found.
     """
     async with at.db.transaction() as run:
-        version = (await run(workloads.versions, [kind.version_id]))[kind.version_id]
+        version = await run(workloads.one, kind.version_id)
         waiting = await run(batches.lock_for_batch, kind, limit=most, now=now)
         earlier = await run(history.load, waiting, version.spec.history_items)
         taken = await run(adoption.unsure_counts, at.provider.account)
@@ -174,4 +174,4 @@ async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure:
 
 def ambiguous(failure: CallFailed) -> bool:
     """Whether a create that failed so may have created its batch all the same: it is never tried again."""
-    return failure.maybe_billed or failure.action is Action.RETRY
+    return failure.maybe_billed or (failure.action is Action.RETRY and not failure.innocent)

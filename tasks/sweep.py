@@ -48,10 +48,10 @@ class Sweeper:
         if called_lately or await self._at.db.run(holder_exists, Role.READER):
             return
         ready = (await self._at.db.run(work.backlog, Lane.REALTIME, now=now)).ready
-        received = len(await self._at.db.run(items.received, 1))
+        received = await self._at.db.run(items.any_received)
         if ready or received or Settings.read().keep_warm > 0:
             self._called_at = now
-            waiting = {"ready": ready, "received": received}
+            waiting = {"ready": ready, "received": int(received)}
             await self._at.db.run(outbox.add, WAITING, "lanes.lane.realtime", waiting, now=now)
 
     async def _resolve(self) -> None:

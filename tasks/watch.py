@@ -10,7 +10,7 @@ from prefect.logging import get_run_logger
 
 from lanes.promises import assess
 from lanes.settings import Settings
-from lanes.store import incidents, measurements, workloads
+from lanes.store import incidents, measurements, outages, workloads
 from lanes.store.database import Database
 from lanes.store.incidents import Recorded
 from tasks.deliver import deliver_posts
@@ -33,7 +33,8 @@ async def evaluate(db: Database) -> Recorded:
     async with db.transaction() as run:
         versions, seen = await run(workloads.in_force), await run(measurements.measure, now=now)
         recorded = await run(incidents.record, assess(versions, seen, now), now=now)
-        return Recorded(recorded.opened, recorded.resolved + await run(incidents.thaw, now=now))
+        ended = [*await run(incidents.thaw, now=now), *await run(outages.end, now=now)]
+        return Recorded(recorded.opened, recorded.resolved + ended)
 
 
 class Watcher:

@@ -65,7 +65,7 @@ def _show(pool: Engine, all: bool, as_json: bool) -> int:
         since = written(each.opened_at, beside=now)
         figure, limit = in_words(each.promise, each.value), in_words(each.promise, each.limit_value)
         table.add_row(
-            str(each.id), Text(each.severity, STYLES[each.severity]), each.promise, Text(plain(each.workload, most=40)),
+            str(each.id), Text(each.severity, STYLES[each.severity]), each.promise, Text(plain(each.whose, most=40)),
             figure, limit if each.limit_value else "-", since, _state(each), Text(plain(each.sentence, most=300)),
         )  # fmt: skip
     console.print(table)

@@ -1,31 +1,37 @@
-"""One pack on the real-time lane: asked, judged, and split when the provider refuses it as a whole."""
+"""One pack on the real-time lane: asked as a whole, and split when the provider refuses it as a whole."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from decimal import Decimal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from anthropic import AsyncAnthropic
 
-from lanes.claims import Claim, Claimed
-from lanes.cost import upper_bound
-from lanes.outcome import Attempt, Judged, judge
+from lanes.calltime import longest_call_s
+from lanes.claims import Claimed
+from lanes.outcome import Response
 from lanes.provider.client import ask
-from lanes.provider.errors import FREEZES, Action, CallFailed
-from lanes.provider.requests import Question, parameters
-from lanes.words import Lane, Outcome
+from lanes.provider.errors import Action, CallFailed
+from lanes.provider.requests import Question, max_tokens, parameters
+from lanes.words import Lane
 from lanes.workload import Version
 
+REFUSED = (Action.SPLIT, Action.POISON)  # the request itself: fewer items may be taken
 
-@dataclass
-class Answered:
-    """What became of a pack: attempts to save, claims to give back untried, and the failures met on the way."""
 
-    attempts: list[Attempt] = field(default_factory=list)
-    given_back: list[Claim] = field(default_factory=list)
-    failures: list[CallFailed] = field(default_factory=list)
+@dataclass(frozen=True)
+class Called:
+    """One call that ended: with a response or with a failure, never both. `untried` are items that it gave up on.
+
+    `ended` is a moment of `time.monotonic`, because the host's clock is nobody's.
+    """
+
+    pack: Sequence[Claimed]
+    seconds: float
+    ended: float
+    response: Response | None = None
+    failure: CallFailed | None = None
+    untried: Sequence[Claimed] = ()
 
 
 def questions(
@@ -36,53 +42,40 @@ def questions(
     return [Question(str(slot), each.payload, known.get(each.claim.work_id, ())) for slot, each in enumerate(pack, 1)]
 
 
-async def answer(client: AsyncAnthropic, version: Version, pack: Sequence[Claimed]) -> Answered:
-    """Every item of the pack has an attempt or is given back; one bad item spoils no other.
+async def answer(
+    client: AsyncAnthropic, version: Version, pack: Sequence[Claimed], *, due_in_s: float | None = None
+) -> AsyncIterator[Called]:
+    """Each call that the pack needed, as it ends; every item is in exactly one of them, whatever happens.
 
-    A pack that is too large or holds a poisonous item is halved until the item stands alone.
+    A pack that is too large or holds a poisonous item is halved until the item stands alone. Any other failure ends it:
+    what was not asked yet is untried.
     """
-    answered = Answered()
     waiting = [list(pack)]
     while waiting:
         part = waiting.pop()
-        asked = questions(part)
-        started, clock = datetime.now(UTC), time.perf_counter()
+        began = time.monotonic()
         try:
-            response = await ask(client, parameters(version, Lane.REALTIME, asked))
+            longest_s = longest_call_s(max_tokens(version, len(part)), due_in_s=due_in_s)
+            response = await ask(client, _body(version, part), longest_s=longest_s)
         except CallFailed as failure:
-            answered.failures.append(failure)
-            if failure.action in (*FREEZES, Action.SLOW_DOWN):
-                answered.given_back += [each.claim for left in (part, *waiting) for each in left]
-                break
-            if failure.action in (Action.SPLIT, Action.POISON) and len(part) > 1:
+            refused = failure.action in REFUSED
+            if refused and len(part) > 1:
                 middle = len(part) // 2
                 waiting += [part[middle:], part[:middle]]
                 continue
-            answered.attempts += [
-                Attempt(
-                    each.claim, _judged(failure), None, started, datetime.now(UTC), _ms(clock),
-                    bound_usd=_bound(version, each, started) if failure.maybe_billed else Decimal(0),
-                )
-                for each in part
-            ]  # fmt: skip
-            continue
-        judged = judge(response, [each.id for each in asked], version.validator)
-        answered.attempts += [
-            Attempt(each.claim, how, response, started, datetime.now(UTC), _ms(clock))
-            for each, how in zip(part, judged, strict=True)
-        ]
-    return answered
+            untried = [] if refused else [each for later in waiting for each in later]
+            ended = time.monotonic()
+            yield Called(part, ended - began, ended, failure=failure, untried=untried)
+            if not refused:
+                return
+        else:
+            ended = time.monotonic()
+            yield Called(part, ended - began, ended, response=response)
 
 
-def _judged(failure: CallFailed) -> Judged:
-    if failure.action in (Action.POISON, Action.SPLIT):
-        return Judged(Outcome.POISON, error=str(failure))
-    return Judged(Outcome.UNKNOWN if failure.maybe_billed else Outcome.ERRORED, error=str(failure))
-
-
-def _bound(version: Version, each: Claimed, at: datetime) -> Decimal:
-    return upper_bound(version, len(str(each.payload)), lane=Lane.REALTIME, at=at)
-
-
-def _ms(clock: float) -> int:
-    return round((time.perf_counter() - clock) * 1000)
+def _body(version: Version, part: Sequence[Claimed]) -> dict[str, Any]:
+    """The request. An input that cannot be written into one is refused like one that the provider refuses."""
+    try:
+        return parameters(version, Lane.REALTIME, questions(part))
+    except Exception as error:
+        raise CallFailed(Action.POISON, f"the request cannot be written: {error}", maybe_billed=False) from error

@@ -1,9 +1,8 @@
-"""One Message Batch: created once, looked up, and its results read as they stream."""
+"""One Message Batch: created once, and looked up. Its results are read in `lanes.provider.results`."""
 
 import asyncio
-import json
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -15,23 +14,11 @@ from anthropic.pagination import AsyncPage
 from anthropic.types.messages import MessageBatch
 from anthropic.types.messages.batch_create_params import Request
 
-from lanes.errors import LanesError
-from lanes.outcome import Judged, Response
-from lanes.provider.client import read_response
 from lanes.provider.errors import TRANSPORT, CallFailed, failed
-from lanes.words import Outcome
 
 MOST_REQUESTS = 100_000
 MOST_BYTES = 256 * 1024 * 1024
-CUSTOM_ID = re.compile(r"^(?P<nonce>[0-9a-f]+)-(?P<number>\d+)$")
-
-
-class ResultsCut(LanesError):
-    """The stream of results ended early; reading it again later is safe."""
-
-
-class ResultsGone(LanesError):
-    """The batch has ended and the provider keeps its results no longer, or has none."""
+CUSTOM_ID = re.compile(r"(?P<nonce>[0-9a-f]+)-(?P<number>0|[1-9][0-9]{0,8})")
 
 
 class BatchUnknown(CallFailed):
@@ -75,14 +62,13 @@ class Listing:
         return found
 
 
-@dataclass(frozen=True)
-class RequestResult:
-    """How one request of a batch ended: with a billed response, or judged without one."""
-
-    nonce: str
-    number: int
-    response: Response | None
-    judged: Judged | None
+def batch_failed(error: Exception) -> CallFailed:
+    """The failure that an exception of a call about one batch stands for: BatchUnknown where there is none of its id."""
+    told = failed(error)
+    if not isinstance(error, anthropic.NotFoundError):
+        return told
+    said = f"the provider has no such batch: {error.message}"
+    return BatchUnknown(told.action, said, maybe_billed=False, request_id=told.request_id)
 
 
 def custom_id(nonce: str, number: int) -> str:
@@ -116,7 +102,7 @@ async def retrieve(client: AsyncAnthropic, batch_id: str) -> ProviderBatch:
     try:
         return _batch(await client.messages.batches.retrieve(batch_id))
     except TRANSPORT as error:
-        raise _of_batch(error) from error
+        raise batch_failed(error) from error
 
 
 async def cancel(client: AsyncAnthropic, batch_id: str) -> None:
@@ -128,7 +114,7 @@ async def cancel(client: AsyncAnthropic, batch_id: str) -> None:
     try:
         await client.messages.batches.cancel(batch_id)
     except TRANSPORT as error:
-        raise _of_batch(error) from error
+        raise batch_failed(error) from error
 
 
 async def listing(client: AsyncAnthropic) -> Listing:
@@ -144,51 +130,6 @@ async def listing(client: AsyncAnthropic) -> Listing:
         raise failed(error) from error
 
 
-async def results(client: AsyncAnthropic, batch_id: str) -> AsyncGenerator[RequestResult]:
-    """Each request's result, in whatever order the provider sends them, read line by line.
-
-    Raises:
-        CallFailed: the results could not be opened.
-        ResultsCut: the stream ended in the middle.
-        ResultsGone: the batch has ended and there are none.
-    """
-    opened = False
-    try:
-        async with client.messages.batches.with_streaming_response.results(batch_id) as stream:
-            opened = True
-            async for line in stream.iter_lines():
-                if line.strip():
-                    yield _result(json.loads(line))
-    except json.JSONDecodeError as error:
-        raise ResultsCut(f"the results of {batch_id} broke off in a line: {error}") from error
-    except TRANSPORT as error:
-        if opened:
-            raise ResultsCut(f"the results of {batch_id} broke off: {type(error).__name__}") from error
-        raise _of_batch(error) from error
-    except anthropic.AnthropicError as error:  # the SDK's own: the batch has no `results_url`
-        raise ResultsGone(f"the provider keeps no results of {batch_id} any more") from error
-
-
-def _result(line: dict[str, Any]) -> RequestResult:
-    match = CUSTOM_ID.match(line["custom_id"])
-    nonce, number = (match["nonce"], int(match["number"])) if match else (line["custom_id"], -1)
-    said = line["result"]
-    match said["type"]:
-        case "succeeded":
-            return RequestResult(nonce, number, read_response(said["message"]), None)
-        case "errored":
-            error = (said.get("error") or {}).get("error") or {}
-            poison = error.get("type") == "invalid_request_error"
-            outcome = Outcome.POISON if poison else Outcome.ERRORED
-            return RequestResult(nonce, number, None, Judged(outcome, error=f"{error.get('type')}: {error.get('message')}"))
-        case "canceled":
-            return RequestResult(nonce, number, None, Judged(Outcome.CANCELED, error="the batch was canceled"))
-        case "expired":
-            return RequestResult(nonce, number, None, Judged(Outcome.EXPIRED, error="the batch expired before it ran"))
-        case other:
-            return RequestResult(nonce, number, None, Judged(Outcome.ERRORED, error=f'unknown result type "{other}"'))
-
-
 def _batch(batch: MessageBatch) -> ProviderBatch:
     counts = batch.request_counts
     finished = counts.succeeded + counts.errored + counts.canceled + counts.expired
@@ -202,12 +143,6 @@ def _batch(batch: MessageBatch) -> ProviderBatch:
     )
 
 
-def _of_batch(error: Exception) -> CallFailed:
-    told = failed(error)
-    if not isinstance(error, anthropic.NotFoundError):
-        return told
-    said = f"the provider has no such batch: {error.message}"
-    return BatchUnknown(told.action, said, maybe_billed=False, retry_after_s=None, request_id=told.request_id)
 
 
 def _date(header: str | None) -> datetime | None:

@@ -1,33 +1,38 @@
 """One call: asked once, without the SDK's own retries, because our policy decides what is asked again."""
 
+import asyncio
 from typing import Any
 
+import httpx2
 from anthropic import AsyncAnthropic
 from anthropic.types import Message
 
+from lanes.calltime import CONNECT_S
 from lanes.outcome import Response
 from lanes.prices import Usage
-from lanes.provider.errors import TRANSPORT, failed
+from lanes.provider.errors import failed
 
-CALL_TIMEOUT_S = 60.0
+SILENCE_S = 60.0  # how long a connection may say nothing
 
 
-def connect(*, api_key: str, base_url: str | None = None, timeout_s: float = CALL_TIMEOUT_S) -> AsyncAnthropic:
+def connect(*, api_key: str, base_url: str | None = None, timeout_s: float = SILENCE_S) -> AsyncAnthropic:
     """A client that never retries by itself: a repeated create would be a second paid batch."""
-    return AsyncAnthropic(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout_s)
+    timeout = httpx2.Timeout(timeout_s, connect=CONNECT_S)
+    return AsyncAnthropic(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout)
 
 
-async def ask(client: AsyncAnthropic, params: dict[str, Any]) -> Response:
-    """The provider's response to one Messages request.
+async def ask(client: AsyncAnthropic, params: dict[str, Any], *, longest_s: float) -> Response:
+    """The provider's response to one Messages request, within `longest_s` however slowly it comes.
 
     Raises:
-        CallFailed: there was none; its `action` says what to do.
+        CallFailed: there was none, or none that can be read; its `action` says what to do.
     """
     try:
-        message = await client.messages.create(**params)
-    except TRANSPORT as error:
+        async with asyncio.timeout(longest_s):
+            message = await client.messages.create(**params, timeout=httpx2.Timeout(longest_s, connect=CONNECT_S))
+        return response(message)
+    except Exception as error:  # whatever the SDK makes of a broken body: nobody's answer, and perhaps billed
         raise failed(error) from error
-    return response(message)
 
 
 def response(message: Message) -> Response:

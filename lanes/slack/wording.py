@@ -28,7 +28,7 @@ def message(incident: Incident, *, ui_url: str) -> Message:
     """The message that says how the incident stands; `ui_url` is the root of the Prefect UI."""
     over = incident.state is IncidentState.RESOLVED
     terms = TERMS[Promise(incident.promise)]
-    workload = escaped(incident.workload, most=60)
+    workload = escaped(incident.whose, most=60)
     mark = ENDED if over else MARKS[incident.severity]
     status = "Resolved" if over else incident.severity.capitalize()
     heading = f"{terms.title}: {workload}"
@@ -67,7 +67,7 @@ def escaped(text: object, *, most: int = 300) -> str:
 def _figures(incident: Incident) -> list[tuple[str, str]]:
     value, limit = in_words(incident.promise, incident.value), in_words(incident.promise, incident.limit_value)
     figure = f"{value} (limit {limit})" if incident.limit_value else value
-    what = escaped(incident.workload, most=60) + (f", {escaped(incident.subject, most=60)}" if incident.subject else "")
+    what = escaped(incident.whose, most=60) + (f", {escaped(incident.subject, most=60)}" if incident.subject else "")
     if incident.resolved_at is not None:
         lasted = seconds((incident.resolved_at - incident.opened_at).total_seconds())
         time = ("Lasted", f"{lasted}, until {_moment(incident.resolved_at)}")
@@ -83,7 +83,7 @@ def _footer(incident: Incident) -> str:
 
 def _page(incident: Incident, ui_url: str) -> str:
     promise = Promise(incident.promise)
-    lane = "realtime" if promise.startswith("realtime") else "batch"
+    lane = "realtime" if promise.startswith("realtime") or promise is Promise.PROVIDER_DOWN else "batch"
     return f"{ui_url.rstrip('/')}/v2/{PAGES.get(promise, f'runs?tags={lane}')}"
 
 

@@ -1,18 +1,21 @@
 """Batches: intent first, then one paid call, then results. What a crash leaves behind can be told apart here."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, func, insert, or_, select, update
+from sqlalchemy import Connection, and_, case, exists, func, insert, or_, select, update
 
 from lanes.claims import Claim, Claimed
+from lanes.promises import Tally
+from lanes.short_reads import ShortReads, counted
+from lanes.storable import storable
 from lanes.store import disowning, unclear
 from lanes.store.bulk import insert_rows, one_of
-from lanes.store.tables import batch, batch_member, event_outbox, item, version, work, workload
+from lanes.store.tables import attempt, batch, batch_member, event_outbox, item, version, work, workload
 from lanes.store.work import claimable, claimed, ready_again
 from lanes.words import BatchState, Lane, Outcome, WorkState
 
@@ -23,6 +26,8 @@ COUNTED = {
     Outcome.TRUNCATED: "invalid",
     Outcome.ERRORED: "errored",
     Outcome.POISON: "errored",
+    Outcome.PACK_REFUSED: "errored",
+    Outcome.UNSERVED: "errored",
     Outcome.CANCELED: "canceled",
     Outcome.EXPIRED: "expired",
     Outcome.MISSING: "missing",
@@ -111,13 +116,13 @@ def lock_for_batch(connection: Connection, kind: Kind, *, limit: int, now: datet
     rows = connection.execute(
         select(
             work.c.id, (work.c.claim_no + 1).label("claim_no"), work.c.version_id, work.c.purpose, work.c.failures,
-            work.c.rank_at, item.c.workload, item.c.key, item.c.payload,
+            work.c.rank_at, work.c.alone, item.c.workload, item.c.key, item.c.payload, item.c.due_at,
         )
         .join(item, item.c.id == work.c.item_id)
         .where(claimable(Lane.BATCH, now), work.c.workload == kind.workload, work.c.version_id == kind.version_id)
         .order_by(work.c.rank_at, work.c.id)
         .limit(limit)
-        .with_for_update(of=work, skip_locked=True)
+        .with_for_update(of=work, key_share=True, skip_locked=True)
     )  # fmt: skip
     return [claimed(row) for row in rows]
 
@@ -357,25 +362,59 @@ def members(connection: Connection, batch_id: int, request_nos: Sequence[int]) -
         .where(batch_member.c.batch_id == batch_id, one_of(request_nos, batch_member.c.request_no))
         .order_by(batch_member.c.request_no, batch_member.c.slot)
     )
-    found: dict[int, list[Claim]] = {}
-    for row in rows:
-        found.setdefault(row.request_no, []).append(Claim(row.work_id, row.claim_no))
-    return found
+    return _by_request(rows)
 
 
-def still_submitted(connection: Connection, batch_id: int, limit: int) -> list[Claim]:
-    """Work the batch still owns: after all results were applied, these have none."""
+def outstanding(connection: Connection, batch_id: int) -> dict[int, list[Claim]]:
+    """The claims of the batch that have no attempt yet, by the number of their request."""
+    has_attempt = exists().where(attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no)
     rows = connection.execute(
-        select(work.c.id, work.c.claim_no)
-        .where(work.c.batch_id == batch_id, work.c.state == WorkState.SUBMITTED)
-        .order_by(work.c.id)
-        .limit(limit)
+        select(batch_member.c.request_no, batch_member.c.work_id, batch_member.c.claim_no)
+        .where(batch_member.c.batch_id == batch_id, ~has_attempt)
+        .order_by(batch_member.c.request_no, batch_member.c.slot)
     )
-    return [Claim(row.id, row.claim_no) for row in rows]
+    return _by_request(rows)
+
+
+def given_up(connection: Connection, batch_id: int) -> set[int]:
+    """The numbers of the batch's requests of which a person gave items up before a result of theirs was booked."""
+    of_claim = and_(attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no)
+    booked = exists().where(of_claim, attempt.c.outcome != Outcome.GIVEN_UP)
+    given = exists().where(of_claim, attempt.c.outcome == Outcome.GIVEN_UP)
+    wanted = select(batch_member.c.request_no).where(batch_member.c.batch_id == batch_id, given, ~booked).distinct()
+    return set(connection.execute(wanted).scalars())
+
+
+def short_read(connection: Connection, batch_id: int, lacking: Collection[int], *, now: datetime) -> ShortReads:
+    """The results of the batch ended without these requests: how often in a row, with this time."""
+    row = connection.execute(
+        select(batch.c.short_reads, batch.c.short_read_lacking, batch.c.short_read_at)
+        .where(batch.c.id == batch_id)
+        .with_for_update(key_share=True)
+    ).one()
+    before = None
+    if row.short_read_lacking is not None and row.short_read_at is not None:
+        before = ShortReads(row.short_reads, row.short_read_lacking, row.short_read_at)
+    after = counted(before, lacking, now=now)
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id)
+        .values(short_reads=after.times, short_read_lacking=after.lacking, short_read_at=after.counted_at)
+    )
+    return after
+
+
+def noted(connection: Connection, batch_id: int, note: str | None) -> None:
+    """What keeps the batch from coming home stands in its note; one that is home keeps its own."""
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state.in_([BatchState.SUBMITTED, BatchState.ENDED]))
+        .values(note=note and storable(note))
+    )
 
 
 def count(connection: Connection, batch_id: int, outcomes: Mapping[Outcome, int]) -> None:
-    """The batch's counts of items have risen by these outcomes."""
+    """The batch's counts of items have changed by these outcomes. `outcomes.save` calls it; nobody else needs to."""
     sums: Counter[str] = Counter()
     for outcome, number in outcomes.items():
         if outcome in COUNTED:
@@ -386,17 +425,39 @@ def count(connection: Connection, batch_id: int, outcomes: Mapping[Outcome, int]
         )
 
 
-def collected(connection: Connection, batch_id: int, *, now: datetime) -> None:
-    """Every result of the batch was applied; of one without work, booked."""
-    end = case((batch.c.state == BatchState.SUPERSEDED, BatchState.RELEASED), else_=BatchState.COLLECTED)
-    connection.execute(update(batch).where(batch.c.id == batch_id).values(state=end, collected_at=now))
+def collected(connection: Connection, batch_id: int, *, now: datetime) -> Tally | None:
+    """Every result of the batch was applied: how its outcomes add up, None when it was not `ended`.
+
+    One whose work went elsewhere is booked, and released: what of it needed no outcome of its own was never counted.
+    """
+    superseded = batch.c.state == BatchState.SUPERSEDED
+    outcomes = batch.c.succeeded + batch.c.invalid + batch.c.errored + batch.c.canceled + batch.c.expired + batch.c.missing
+    row = connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state.in_([BatchState.ENDED, BatchState.SUPERSEDED]))
+        .values(
+            state=case((superseded, BatchState.RELEASED), else_=BatchState.COLLECTED), collected_at=now,
+            note=case((superseded, batch.c.note)),
+        )
+        .returning(batch.c.state, batch.c["items"].label("all_items"), outcomes.label("outcomes"), batch.c.missing)
+    ).first()  # fmt: skip
+    if row is None:
+        return None
     unclear.over(connection, batch_id, f"Batch {batch_id} came home.", now=now)
+    return Tally(row.all_items, row.outcomes, row.missing) if row.state == BatchState.COLLECTED else None
 
 
 def expected_minutes(connection: Connection, version_id: int) -> int:
     """How long a batch of a version usually takes."""
     minutes = version.c.spec["batch_expected_minutes"].as_integer()
     return connection.execute(select(minutes).where(version.c.id == version_id)).scalar_one()
+
+
+def _by_request(rows: Iterable[Any]) -> dict[int, list[Claim]]:
+    found: dict[int, list[Claim]] = {}
+    for row in rows:
+        found.setdefault(row.request_no, []).append(Claim(row.work_id, row.claim_no))
+    return found
 
 
 def announce(connection: Connection, event: str, batch_id: int, of: str, now: datetime, **payload: Any) -> None:

@@ -11,11 +11,12 @@ from sqlalchemy import Connection, Text, func, select
 
 from lanes.claims import Claim
 from lanes.cost import estimate, upper_bound
-from lanes.errors import ActionRefused
+from lanes.errors import ActionRefused, StillLocked
 from lanes.outcome import Attempt, Judged
 from lanes.report.units import counted
 from lanes.stakes import Stakes
 from lanes.store import adoption, batches, disowning, outcomes, workloads
+from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.tables import batch, item, work
 from lanes.words import BatchState, Lane, Outcome, WorkState
 from lanes.workload import Version
@@ -45,7 +46,13 @@ def adopt(
 
     Raises:
         ActionRefused: there is no such open batch, it is another for certain, or that one is somebody else's.
+        StillLocked: somebody's open transaction holds the batch.
     """
+    with waiting_at_most(connection, PATIENCE):
+        return _adopt(connection, batch_id, provider_batch_id, workload, now)
+
+
+def _adopt(connection: Connection, batch_id: int, provider_batch_id: str, workload: str | None, now: datetime) -> str:
     row = _owning(connection, batch_id, workload, lock=True)
     unproved = row.adopted_at is not None and row.proved_at is None
     if row.provider_batch_id is not None and not unproved:
@@ -70,6 +77,7 @@ def resubmit(
 
     Raises:
         ActionRefused: there is no such open batch, or it owns no items any more.
+        StillLocked: somebody's open transaction holds the batch or some of its items.
     """
     row = _owning(connection, batch_id, workload)
     items = _stakes(connection, row, now).items
@@ -86,15 +94,16 @@ def give_up(
     """The batch is given up and so are its items: they fail with that reason, until they are retried; what is true now.
 
     Raises:
-        ActionRefused: there is no such open batch, it owns no items any more, or some of them are locked.
+        ActionRefused: there is no such open batch, or it owns no items any more.
+        StillLocked: somebody's open transaction holds the batch or some of its items; this one is to be taken back.
     """
     row = _owning(connection, batch_id, workload)
     items = 0
     for attempts in _given_up(connection, row, f"batch {batch_id} was given up by {who}: {why}", now):
-        outcomes.save(connection, attempts, now=now)
+        saved = outcomes.save(connection, attempts, now=now, wait=PATIENCE)
+        if saved.passed_over:
+            raise StillLocked(f"somebody's open transaction holds some items of batch {batch_id}; nothing is done, try again")
         items += len(attempts)
-    if batches.still_submitted(connection, batch_id, 1):
-        raise ActionRefused(f"some items of batch {batch_id} are locked by another transaction; try again")
     _part(connection, row, f"given up by {who}: {why}", now)
     return (
         f"batch {batch_id} of {row.workload} is given up with {counted(items, 'item')}: `lanes retry {row.workload}` "
@@ -104,18 +113,19 @@ def give_up(
 
 def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
     """The batch and its items go separate ways."""
-    if row.state in batches.UNCONFIRMED:
-        note = f"{note}; the provider may have it all the same"
-        parted = batches.release(connection, row.id, note=note, now=now)
-    else:
-        parted = batches.supersede(connection, row.id, note=note, now=now)
+    with waiting_at_most(connection, PATIENCE):
+        if row.state in batches.UNCONFIRMED:
+            note = f"{note}; the provider may have it all the same"
+            parted = batches.release(connection, row.id, note=note, now=now)
+        else:
+            parted = batches.supersede(connection, row.id, note=note, now=now)
     if not parted:
         raise ActionRefused(f"batch {row.id} was moved on by somebody else meanwhile; look again and decide anew")
 
 
 def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iterator[list[Attempt]]:
     """An attempt for everything the batch owns; bounded where nothing of it can be booked later."""
-    version = workloads.versions(connection, [row.version_id])[row.version_id]
+    version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     started, last = row.submitted_at or row.intended_at, 0
     while True:
         owned = connection.execute(
@@ -131,7 +141,7 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
         attempts: list[Attempt] = []
         for each in owned:
             attempt = Attempt(Claim(each.id, each.claim_no), Judged(Outcome.GIVEN_UP, error=why), None, started, now, 0)
-            if row.provider_batch_id is None:
+            if row.provider_batch_id is None and version is not None:
                 with suppress(LookupError):
                     attempt = replace(attempt, bound_usd=_bound(version, each.chars, now))
             attempts.append(attempt)
@@ -139,7 +149,7 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
 
 
 def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
-    version = workloads.versions(connection, [row.version_id])[row.version_id]
+    version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     lengths = connection.execute(
         select(_chars().label("chars"), func.count().label("items"))
         .select_from(work.join(item, item.c.id == work.c.item_id))
@@ -148,9 +158,10 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     ).all()
     items = sum(each[1] for each in lengths)
     again = most = None
-    with suppress(LookupError):  # no price is known for its model any more
-        again = sum((estimate(version, each.chars, at=now).batch * each[1] for each in lengths), Decimal(0))
-        most = sum((_bound(version, each.chars, now) * each[1] for each in lengths), Decimal(0))
+    if version is not None:  # else it cannot be read any more
+        with suppress(LookupError):  # no price is known for its model any more
+            again = sum((estimate(version, each.chars, at=now).batch * each[1] for each in lengths), Decimal(0))
+            most = sum((_bound(version, each.chars, now) * each[1] for each in lengths), Decimal(0))
     return Stakes(row.id, row.workload, BatchState(row.state), row.provider_batch_id, items, again, most)
 
 

@@ -29,7 +29,7 @@ def forget(connection: Connection, workload: str, key: str, *, now: datetime) ->
     Raises:
         UnknownItem: the workload has no item of that key.
     """
-    found = text("select id from lanes.item where workload = :workload and key = :key for update")
+    found = text("select id from lanes.item where workload = :workload and key = :key for no key update")
     item = connection.execute(found, {"workload": workload, "key": key}).scalar_one_or_none()
     if item is None:
         raise UnknownItem(f'workload "{workload}" has no item "{key}"')

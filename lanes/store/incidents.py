@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, insert, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from lanes.incident import TERMS, Incident, IncidentState, Promise, Severity
+from lanes.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Severity
 from lanes.promises import Assessment
 from lanes.store import outbox
 from lanes.store.tables import attempt, batch, incident, slack_post
@@ -105,14 +105,19 @@ def record_invalid(connection: Connection, breaches: Iterable[Assessment], *, no
 
 
 def thaw(connection: Connection, *, now: datetime) -> list[int]:
-    """The provider's refusals are over where a call or a batch that began later went well; ids of what was resolved."""
+    """The provider's refusals are over where a call or a batch that began later went well; ids of what was resolved.
+
+    That a batch is taken proves nothing where the account's trouble showed within one: there only an answer does.
+    """
     here = and_(attempt.c.workload == incident.c.workload, incident.c.subject == attempt.c.lane + " lane")
     later = and_(attempt.c.ended_at > incident.c.opened_at, attempt.c.started_at > incident.c.opened_at)
     answered = exists().where(here, later, attempt.c.outcome == Outcome.VALID)
-    taken = exists().where(
+    within = exists().where(here, attempt.c.ended_at >= incident.c.opened_at, attempt.c.outcome == Outcome.UNSERVED)
+    submitted = exists().where(
         batch.c.workload == incident.c.workload, batch.c.submitted_at > incident.c.opened_at,
         incident.c.subject == f"{Lane.BATCH} lane",
     )  # fmt: skip
+    taken = and_(submitted, ~within)
     frozen = select(incident.c.workload, incident.c.subject).where(
         _open(), incident.c.promise == Promise.PROVIDER_FROZEN, or_(answered, taken)
     )
@@ -157,4 +162,5 @@ def _announce(connection: Connection, event: str, told: Incident, now: datetime)
         "incident_id": told.id, "promise": told.promise, "subject": told.subject, "severity": told.severity,
         "value": told.value, "limit_value": told.limit_value, "unit": told.unit, "sentence": told.sentence,
     }  # fmt: skip
-    outbox.add(connection, event, f"lanes.workload.{told.workload}", payload, now=now)
+    resource = "lanes.provider" if told.workload == EVERYBODY else f"lanes.workload.{told.workload}"
+    outbox.add(connection, event, resource, payload, now=now)

@@ -1,23 +1,26 @@
 """Items: admission through the database's own door, refusals, labels, and what waits for the router."""
 
 import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, column, func, insert, literal, select, update
+from sqlalchemy import Connection, Select, Text, column, func, insert, literal, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.item import Submission
 from lanes.routing import Arrived
+from lanes.storable import storable
 from lanes.store.bulk import one_of
-from lanes.store.tables import event_outbox, item, item_position, rejected
+from lanes.store.tables import event_outbox, item, item_position, rejected, workload
 from lanes.words import Lane
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what Postgres does not take as text
+MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
+FETCHED = 20  # rows that wait in memory while their sizes are added up
+_UNROUTED = (item.c.position.is_(None), item.c.canceled_at.is_(None))
+_URGENT_FIRST = (item.c.urgent.desc(), item.c.due_at, item.c.id)
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,8 @@ def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, no
         insert(rejected),
         [
             {
-                "workload": r.workload, "source": door, "place": r.place, "reason": r.reason, "detail": _storable(r.detail),
-                "content": _storable(r.content[:CONTENT_LIMIT]), "rejected_at": now,
+                "workload": r.workload, "source": door, "place": r.place, "reason": r.reason, "detail": storable(r.detail),
+                "content": storable(r.content[:CONTENT_LIMIT]), "rejected_at": now,
             }
             for r in new
         ],
@@ -83,16 +86,12 @@ def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, no
             {
                 "event": "lanes.item.rejected",
                 "resource": f"lanes.workload.{r.workload or 'unknown'}",
-                "payload": {"outcome": r.reason, "detail": _storable(r.detail), "source": door, "place": r.place},
+                "payload": {"outcome": r.reason, "detail": storable(r.detail), "source": door, "place": r.place},
                 "occurred_at": now,
             }
             for r in new
         ],
     )
-
-
-def _storable(said: str) -> str:
-    return UNSTORABLE.sub("\ufffd", said)
 
 
 @dataclass(frozen=True)
@@ -104,16 +103,61 @@ class Received:
     arrived: Arrived
 
 
-def received(connection: Connection, limit: int) -> list[Received]:
-    """The items no router has seen, in the order of their admission; nobody cancels them until this transaction ends."""
-    rows = connection.execute(
-        select(item)
-        .where(item.c.position.is_(None), item.c.canceled_at.is_(None))
-        .order_by(item.c.id)
-        .limit(limit)
-        .with_for_update()
+def any_received(connection: Connection) -> bool:
+    """Whether some item waits for its first route. Nothing is locked."""
+    return connection.execute(have_received().limit(1)).first() is not None
+
+
+def have_received() -> Select[Any]:
+    """The names of the workloads that have items which no router has seen: one step in the index for each workload."""
+    first = (
+        select(item.c.id)
+        .where(item.c.workload == workload.c.name, *_UNROUTED)
+        .order_by(*_URGENT_FIRST)
+        .limit(1)
+        .lateral("first")
     )
-    return [Received(row.id, row.revision, arrived(row)) for row in rows]
+    return select(workload.c.name).select_from(workload.join(first, true()))
+
+
+def received(
+    connection: Connection, limit: int, *, most_bytes: int = MOST_BYTES, of: Collection[str] | None = None
+) -> list[Received]:
+    """Some of the items that no router has seen, urgent and due ones first: about `limit`, whose payloads have about
+    `most_bytes` as JSON. Nobody cancels or amends them until this transaction ends.
+
+    The workloads that have some (of those named in `of`, None: of all) share the number and the bytes, so that the flood
+    of one never holds up the others. What other transactions hold is passed over.
+    """
+    names = connection.execute(have_received()).scalars().all()
+    asked = sorted(name for name in names if of is None or name in of)
+    found: list[Received] = []
+    for name in asked:
+        found += _head(connection, name, max(1, limit // len(asked)), most_bytes // len(asked))
+    return found
+
+
+def head(name: str, limit: int) -> Select[Any]:
+    """The most urgent items of a workload that no router has seen, locked; those locked by others are passed over."""
+    return (
+        select(item, func.octet_length(item.c.payload.cast(Text)).label("bytes"))
+        .where(item.c.workload == name, *_UNROUTED)
+        .order_by(*_URGENT_FIRST)
+        .limit(limit)
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+
+
+def _head(connection: Connection, name: str, limit: int, most_bytes: int) -> list[Received]:
+    """One at least, however large it is. The rows are fetched few at a time, and locked when they are fetched."""
+    found, size = list[Received](), 0
+    with connection.execute(head(name, limit).execution_options(yield_per=FETCHED)) as rows:
+        for row in rows:
+            found.append(Received(row.id, row.revision, arrived(row)))
+            size += row.bytes
+            if size >= most_bytes:
+                break
+    return found
 
 
 def arrived(row: Any) -> Arrived:
@@ -139,14 +183,14 @@ def position(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(update(item).where(item.c.id == numbered.c.id).values(position=numbered.c.position))
 
 
-def label(connection: Connection, workload: str, expected: Mapping[str, dict[str, Any]], *, source: str) -> None:
+def label(connection: Connection, of: str, expected: Mapping[str, dict[str, Any]], *, source: str) -> None:
     """What is right is known for these items, by key; keys without an item are passed over."""
     if not expected:
         return
     right = func.jsonb_each(literal(json.dumps(expected)).cast(JSONB)).table_valued(column("key"), column("value"))
-    connection.execute(select(func.lanes.label(workload, right.c.key, right.c.value, source))).all()
+    connection.execute(select(func.lanes.label(of, right.c.key, right.c.value, source))).all()
 
 
-def cancel(connection: Connection, workload: str, key: str) -> str:
+def cancel(connection: Connection, of: str, key: str) -> str:
     """`canceled`, or why not: `unknown_item`, `settled`."""
-    return connection.execute(select(func.lanes.cancel(workload, key))).scalar_one()
+    return connection.execute(select(func.lanes.cancel(of, key))).scalar_one()

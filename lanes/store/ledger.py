@@ -1,6 +1,7 @@
 """The ledger: every billed response once, priced once, and divided among the items that shared it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -40,44 +41,38 @@ class Part:
     usd: Decimal = Decimal(0)
 
 
-@dataclass(frozen=True)
-class Booked:
-    """Ids of the responses that were not in the ledger before, and each attempt's part, in the order of the attempts."""
-
-    new: set[str]
-    parts: list[Part]
-
-
 def book(
     connection: Connection, attempts: Sequence[Attempt], payers: Mapping[int, Payer], *, batch_id: int | None
-) -> Booked:
-    """Every response is in the ledger; `payers` are by id of the work. The parts of one response sum exactly to it."""
-    sharers: dict[str, list[int]] = {}
-    for index, each in enumerate(attempts):
-        if each.response is not None:
-            sharers.setdefault(each.response.message_id, []).append(index)
-    parts = [Part()] * len(attempts)
-    rows: list[dict[str, Any]] = []
-    for indexes in sharers.values():
-        first = attempts[indexes[0]]
-        assert first.response is not None
-        said, payer = first.response, payers[first.claim.work_id]
-        usd = _usd(said, payer, first.ended_at)
-        rows.append(
-            {
+) -> list[Part]:
+    """Every response is in the ledger; each attempt's part of it, in the order of the attempts.
+
+    `payers` are by id of the work. The attempts know their shares, so that the parts of one response sum exactly to it
+    even when they are saved apart. No row of an item or its work is locked or waited for.
+    """
+    divided: dict[str, list[Part]] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    parts: list[Part] = []
+    for each in attempts:
+        said, share = each.response, each.share
+        if said is None or share is None:
+            parts.append(Part())
+            continue
+        if said.message_id not in rows:
+            payer = payers[each.claim.work_id]
+            usd, priced_by = _priced(said, payer, each.ended_at)
+            divided[said.message_id] = _divided(said, usd, share.of)
+            rows[said.message_id] = {
                 "message_id": said.message_id, "workload": payer.workload, "lane": payer.lane, "purpose": payer.purpose,
-                "model": said.model, "batch_id": batch_id, "items": len(indexes), "input_tokens": said.usage.input,
+                "model": said.model, "batch_id": batch_id, "items": share.of, "input_tokens": said.usage.input,
                 "output_tokens": said.usage.output, "cache_read_tokens": said.usage.cache_read,
-                "cache_write_tokens": said.usage.cache_write, "cost_usd": usd, "price_version": price_version(),
-                "billed_at": first.ended_at,
-            }
-        )  # fmt: skip
-        for index, part in zip(indexes, _divided(said, usd, len(indexes)), strict=True):
-            parts[index] = part
-    if not rows:
-        return Booked(set(), parts)
-    added = connection.execute(insert_rows(response, rows).on_conflict_do_nothing().returning(response.c.message_id))
-    return Booked(set(added.scalars()), parts)
+                "cache_write_tokens": said.usage.cache_write, "cost_usd": usd, "price_version": priced_by,
+                "billed_at": each.ended_at,
+            }  # fmt: skip
+        parts.append(divided[said.message_id][share.index])
+    if rows:
+        in_one_order = [rows[message_id] for message_id in sorted(rows)]  # two savers of the same never deadlock
+        connection.execute(insert_rows(response, in_one_order).on_conflict_do_nothing())
+    return parts
 
 
 def _divided(said: Response, usd: Decimal, number: int) -> list[Part]:
@@ -92,9 +87,12 @@ def _divided(said: Response, usd: Decimal, number: int) -> list[Part]:
     return [Part(*share) for share in shares]
 
 
-def _usd(said: Response, payer: Payer, at: datetime) -> Decimal:
-    """What the response cost: by the model it names, or else by the one we asked, whose price is known."""
-    try:
-        return cost(said.usage, model=said.model, lane=payer.lane, at=at)
-    except LookupError:
-        return cost(said.usage, model=payer.model, lane=payer.lane, at=at)
+def _priced(said: Response, payer: Payer, at: datetime) -> tuple[Decimal, str]:
+    """What the response cost, and by which table: by the model it names, or else by the one we asked.
+
+    Where neither has a price any more it is booked at 0, and the table's name says so: nothing billed goes unrecorded.
+    """
+    for model in (said.model, payer.model):
+        with suppress(LookupError):
+            return cost(said.usage, model=model, lane=payer.lane, at=at), price_version()
+    return Decimal(0), f"{price_version()}, no price for {payer.model}"

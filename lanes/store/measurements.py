@@ -4,32 +4,49 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from lanes.promises import JUDGED_FOR, RECENT, SETTLED_FOR, BatchSeen, RealtimeSeen, Seen, SettledSeen, WaitingSeen
+from lanes.promises import (
+    FAILED_FOR,
+    JUDGED_FOR,
+    RECENT,
+    SETTLED_FOR,
+    BatchSeen,
+    FailedSeen,
+    RealtimeSeen,
+    Seen,
+    SettledSeen,
+    WaitingSeen,
+)
 from lanes.words import BatchState
 
 BATCHES = """
-select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed,
+select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed, missing,
        coalesce(submitted_at, intended_at) as begun_at,
        case when state in ('collected', 'released') then coalesce(collected_at, ended_at) end as over_at, note
   from lanes.batch b
  where state not in ('collected', 'released') or coalesce(collected_at, ended_at) >= :judged_since
-    or exists (select from lanes.incident i where i.state = 'open' and i.promise = 'batch_slow'
+    or exists (select from lanes.incident i where i.state = 'open' and i.promise in ('batch_slow', 'batch_incomplete')
                   and i.workload = b.workload and i.subject = 'batch ' || b.id)
  order by id
 """
 
 # Latency counts items that were the real-time lane's from the start and that no person delayed: neither amended,
-# nor given up and retried, nor of a paused workload. What already waits longer than promised counts with its age.
+# nor given up and retried, nor of a paused workload. What already waits longer than promised counts with its age. What an
+# outage of the provider made wait or fail was told in that incident: counting begins again when it is over.
 REALTIME = """
 with promised as (
-  select w.name, coalesce((v.spec -> 'promises' ->> 'realtime_p95_s')::float8, 0) * interval '1 second' as promised
+  select w.name, coalesce((v.spec -> 'promises' ->> 'realtime_p95_s')::float8, 0) * interval '1 second' as promised,
+         coalesce((select max(o.resolved_at) from lanes.incident o
+                    where o.state = 'resolved' and o.resolved_at >= :recent
+                      and (o.promise = 'provider_down' and o.subject = v.spec ->> 'realtime_model'
+                        or o.promise = 'provider_frozen' and o.workload = w.name and o.subject = 'realtime lane')),
+                  '-infinity') as well_since
     from lanes.workload w join lanes.version v on v.id = w.version_id where w.paused_at is null),
 answered as (
   select a.workload, extract(epoch from a.ended_at - i.received_at)::float8 as seconds
     from promised p
     join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at >= :recent
     join lanes.item i on i.id = a.item_id
-   where a.purpose = 'answer' and a.shown and i.revision = 0 and i.failure is null
+   where a.purpose = 'answer' and a.shown and i.revision = 0 and i.failure is null and i.received_at >= p.well_since
      and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch')),
 late as (
   select w.workload, extract(epoch from :now - i.received_at)::float8 as seconds
@@ -37,13 +54,13 @@ late as (
     join lanes.work w on w.workload = p.name and w.lane = 'realtime' and w.state in ('ready', 'claimed')
     join lanes.item i on i.id = w.item_id
    where w.purpose = 'answer' and i.received_at < :now - p.promised and i.revision = 0 and i.failure is null
-     and i.answered_at is null and i.canceled_at is null
+     and i.answered_at is null and i.canceled_at is null and i.received_at >= p.well_since
      and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch')
   union all
   select i.workload, extract(epoch from :now - i.received_at)::float8
     from promised p join lanes.item i on i.workload = p.name
    where i.position is null and i.canceled_at is null and i.pin is distinct from 'batch'
-     and i.received_at < :now - p.promised),
+     and i.received_at < :now - p.promised and i.received_at >= p.well_since),
 latency as (
   select workload, percentile_cont(0.95) within group (order by seconds) as p95_s,
          count(*) filter (where not is_late) as answered, count(*) filter (where is_late) as late
@@ -51,6 +68,7 @@ latency as (
 tried as (
   select a.workload, count(*) as attempts, count(*) filter (where a.outcome <> 'valid') as failed
     from promised p join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at >= :recent
+                                       and a.started_at >= p.well_since
    group by 1)
 select p.name as workload, l.p95_s, coalesce(l.answered, 0) as answered, coalesce(l.late, 0) as late,
        coalesce(t.attempts, 0) as attempts, coalesce(t.failed, 0) as failed
@@ -78,6 +96,22 @@ select i.workload, count(distinct i.id) as items, (array_agg(i.key order by i.se
  group by i.workload
 """
 
+FAILED = """
+select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc, i.id))[1] as key,
+       coalesce((array_agg(i.failure order by i.failed_at desc, i.id))[1], 'no reason is known') as reason
+  from lanes.workload w join lanes.item i on i.workload = w.name
+ where i.failed_at >= :failed_since and i.settled_at is null and i.canceled_at is null
+ group by i.workload
+"""
+
+UNSERVED = """
+select w.name
+  from lanes.workload w join lanes.version v on v.id = w.version_id
+  join lanes.incident o on o.state = 'open'
+   and (o.promise = 'provider_down' and o.subject = v.spec ->> 'realtime_model'
+     or o.promise = 'provider_frozen' and o.workload = w.name and o.subject = 'realtime lane')
+"""
+
 PAUSED = "select name from lanes.workload where paused_at is not null"
 
 
@@ -85,6 +119,7 @@ def measure(connection: Connection, *, now: datetime) -> Seen:
     """What is true of every workload at `now`, read in one transaction."""
     at = {
         "now": now, "recent": now - RECENT, "judged_since": now - JUDGED_FOR, "settled_since": now - SETTLED_FOR,
+        "failed_since": now - FAILED_FOR,
     }  # fmt: skip
     batches = connection.execute(text(BATCHES), at).mappings()
     return Seen(
@@ -92,5 +127,7 @@ def measure(connection: Connection, *, now: datetime) -> Seen:
         realtime=[RealtimeSeen(**row) for row in connection.execute(text(REALTIME), at).mappings()],
         waiting=[WaitingSeen(**row) for row in connection.execute(text(WAITING), at).mappings()],
         settled=[SettledSeen(**row) for row in connection.execute(text(SETTLED), at).mappings()],
+        failed=[FailedSeen(**row) for row in connection.execute(text(FAILED), at).mappings()],
+        unserved=frozenset(connection.execute(text(UNSERVED)).scalars()),
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),
     )

@@ -1,143 +1,106 @@
 """Saves what attempts led to: ledger, attempts, results, corrections, item and work states, events. All or nothing."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Update, func, insert, select
 
-from lanes.outcome import Attempt
-from lanes.settle import Consequence, Obligation, consequence
-from lanes.store import ledger
+from lanes.claims import Claim
+from lanes.outcome import Attempt, each_once
+from lanes.settle import Consequence, consequence
+from lanes.storable import storable
+from lanes.store import batches, ledger
 from lanes.store.bulk import insert_rows, one_of, update_rows
 from lanes.store.ledger import Part
-from lanes.store.tables import attempt, correction, event_outbox, item, result, version, work
-from lanes.words import Lane, Mode, Outcome, Purpose, Standing, WorkState
+from lanes.store.savable import LockedWork, lock, payers
+from lanes.store.tables import attempt, correction, event_outbox, item, result, work
+from lanes.words import Lane, Outcome, Purpose, Standing, WorkState
 
 OPEN = (WorkState.CLAIMED, WorkState.SUBMITTED)
 
 
 @dataclass
 class Saved:
-    """What was written: attempts by outcome, and how many of them were late and only booked."""
+    """What was written: new attempts by outcome, and how many of them were late and only recorded.
+
+    `passed_over` are those whose item or work another transaction holds: what they cost is in the ledger, and nothing
+    else of them is written.
+    """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     answered: int = 0
     corrected: int = 0
     late: int = 0
+    passed_over: list[Attempt] = field(default_factory=list)
+
+    def then(self, more: "Saved") -> "Saved":
+        """Both together, where `more` came back for what this one passed over."""
+        return Saved(
+            self.outcomes + more.outcomes, self.answered + more.answered, self.corrected + more.corrected,
+            self.late + more.late, more.passed_over,
+        )  # fmt: skip
 
 
-def save(connection: Connection, attempts: Sequence[Attempt], *, batch_id: int | None = None, now: datetime) -> Saved:
-    """Every attempt had its consequence, once.
+def save(
+    connection: Connection, attempts: Sequence[Attempt], *, batch_id: int | None = None, now: datetime,
+    wait: timedelta | None = None,
+) -> Saved:  # fmt: skip
+    """Every attempt had its consequence, once, and its batch counts it; those that others hold were passed over.
 
-    A claim that is no longer the newest writes nothing but its attempt and its bill; saving the same response
-    twice changes nothing.
+    A claim that is no longer the newest writes nothing but its attempt and its bill; saving an attempt twice changes
+    nothing. With `wait`, what others hold is waited for, so long at most.
     """
-    if not attempts:
+    once = [_storable(each) for each in each_once(attempts)]
+    if not once:
         return Saved()
-    rows = _locked(connection, attempts)
-    booked = ledger.book(connection, attempts, rows, batch_id=batch_id)
+    parts = ledger.book(connection, once, payers(connection, once), batch_id=batch_id)
+    rows = lock(connection, once, wait=wait)
     writes = _Writes(batch_id=batch_id, now=now)
-    for each, part in zip(attempts, booked.parts, strict=True):
-        row = rows[each.claim.work_id]
-        if row.claim_no == each.claim.number and row.state in OPEN:
+    late: list[tuple[Attempt, LockedWork, Part]] = []
+    for each, part in zip(once, parts, strict=True):
+        row = rows.get(each.claim.work_id)
+        if row is None:
+            writes.saved.passed_over.append(each)
+        elif row.claim_no == each.claim.number and row.state in OPEN:
             writes.in_force(each, row, part)
-        elif each.response is not None and each.response.message_id in booked.new:
+        else:
+            late.append((each, row, part))
+    recorded = _recorded(connection, [each.claim for each, _, _ in late])
+    for each, row, part in late:
+        if each.response is not None or _tells_something(each, row, batch_id, {*recorded, *writes.claims}):
             writes.late(each, row, part)
-    writes.flush(connection)
+    writes.flush(connection, recorded)
     return writes.saved
 
 
-def _locked(connection: Connection, attempts: Sequence[Attempt]) -> dict[int, "_Row"]:
-    """The work of the attempts with its item's standing, locked in one order so that savers never deadlock."""
+def _storable(each: Attempt) -> Attempt:
+    """The attempt with an error that can be stored: it may quote anything that the provider said."""
+    error = each.judged.error
+    return each if error is None else replace(each, judged=replace(each.judged, error=storable(error)))
+
+
+def _recorded(connection: Connection, claims: Sequence[Claim]) -> dict[Claim, Outcome]:
+    """The newest outcome of those claims that have attempts."""
+    if not claims:
+        return {}
     rows = connection.execute(
-        select(
-            work.c.id, work.c.item_id, work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.revision,
-            work.c.generation, work.c.state, work.c.claim_no, work.c.failures,
-            item.c.key, item.c.revision.label("newest"), item.c.received_at, item.c.answered_at, item.c.settled_at,
-            item.c.canceled_at, item.c.result_id, version.c.spec,
-        )
-        .join(item, item.c.id == work.c.item_id)
-        .join(version, version.c.id == work.c.version_id)
-        .where(one_of({each.claim.work_id for each in attempts}, work.c.id))
-        .order_by(work.c.item_id, work.c.id)
-        .with_for_update(of=(item, work))
-    ).all()  # fmt: skip
-    shown = [row.result_id for row in rows if row.result_id is not None]
-    outputs: dict[int, Any] = {}
-    if shown:
-        found = connection.execute(
-            select(result.c.id, result.c.output, result.c.revision).where(one_of(shown, result.c.id))
-        )
-        outputs = {row.id: row for row in found}
-    items: dict[int, _Item] = {}
-    for row in rows:
-        if row.item_id not in items:
-            shown = outputs.get(row.result_id)
-            of_newest = bool(shown) and shown.revision == row.newest
-            items[row.item_id] = _Item(
-                settled=row.settled_at is not None,
-                canceled=row.canceled_at is not None,
-                answered=row.answered_at is not None,
-                shown_id=shown and shown.id,
-                provisional=shown.output if shown and of_newest else None,
-                earlier=shown.output if shown and not of_newest else None,
-            )
-    return {row.id: _Row(row, items[row.item_id]) for row in rows}
+        select(attempt.c.work_id, attempt.c.claim_no, attempt.c.outcome)
+        .where(one_of({each.work_id for each in claims}, attempt.c.work_id))
+        .order_by(attempt.c.id)
+    )
+    return {Claim(row.work_id, row.claim_no): Outcome(row.outcome) for row in rows}
 
 
-@dataclass
-class _Item:
-    """An item's standing as this transaction changes it. `earlier` is what is shown of an older revision."""
+def _tells_something(each: Attempt, row: LockedWork, batch_id: int | None, recorded: Collection[Claim]) -> bool:
+    """Whether an end without a response, of a claim that is no longer in force, is news.
 
-    settled: bool
-    canceled: bool
-    answered: bool
-    shown_id: int | None
-    provisional: dict[str, Any] | None
-    earlier: dict[str, Any] | None
-
-
-class _Row:
-    """One locked row of work, beside the shared standing of its item."""
-
-    def __init__(self, row: Any, of_item: _Item) -> None:
-        self.of_item = of_item
-        self.id: int = row.id
-        self.item_id: int = row.item_id
-        self.key: str = row.key
-        self.workload: str = row.workload
-        self.version_id: int = row.version_id
-        self.lane = Lane(row.lane)
-        self.purpose = Purpose(row.purpose)
-        self.revision: int = row.revision
-        self.newest: int = row.newest
-        self.generation: int = row.generation
-        self.state: str = row.state
-        self.claim_no: int = row.claim_no
-        self.failures: int = row.failures
-        self.spec: dict[str, Any] = row.spec
-
-    @property
-    def model(self) -> str:
-        """The model its lane asks."""
-        return self.spec["realtime_model" if self.lane is Lane.REALTIME else "batch_model"]
-
-    def obligation(self) -> Obligation:
-        """What settle needs to know of it."""
-        return Obligation(
-            purpose=self.purpose,
-            lane=self.lane,
-            mode=Mode(self.spec["mode"]),
-            failures=self.failures,
-            max_failures=self.spec["max_failures"],
-            is_newest_revision=self.revision == self.newest,
-            item_canceled=self.of_item.canceled,
-            item_settled=self.of_item.settled,
-            compare_fields=tuple(self.spec["compare_fields"]),
-        )
+    It is not where the claim's end is known, nor where the work was given back since it was thought lost.
+    """
+    given_back = batch_id is None and row.state == WorkState.READY and row.claim_no == each.claim.number
+    return each.claim not in recorded and not given_back
 
 
 class _Writes:
@@ -145,26 +108,26 @@ class _Writes:
 
     def __init__(self, *, batch_id: int | None, now: datetime) -> None:
         self.batch_id, self.now, self.saved = batch_id, now, Saved()
-        self.attempts: list[dict[str, Any]] = []
+        self.attempts: list[tuple[Attempt, bool, dict[str, Any]]] = []  # with whether it was late
         self.work: list[dict[str, Any]] = []
-        self.results: list[tuple[_Row, Attempt, Consequence]] = []
-        self.overlays: list[tuple[_Row, Attempt, Consequence]] = []
+        self.results: list[tuple[LockedWork, Attempt, Consequence]] = []
+        self.overlays: list[tuple[LockedWork, Attempt, Consequence]] = []
         self.settled: dict[int, str | None] = {}  # why an item was settled without a new result, by its id
         self.failed: dict[int, str | None] = {}  # why an item failed, by its id
-        self.owed: list[_Row] = []
+        self.owed: list[LockedWork] = []
         self.events: list[dict[str, Any]] = []
 
-    def in_force(self, each: Attempt, row: _Row, part: Part) -> None:
+    def in_force(self, each: Attempt, row: LockedWork, part: Part) -> None:
         """The attempt belongs to the newest claim: it moves its work and perhaps its item."""
         of_item = row.of_item
         then = consequence(
             row.obligation(), each.judged, provisional=of_item.provisional, earlier=of_item.earlier, now=self.now
         )
-        self._attempt(each, row, part, shown=then.standing is not None)
-        row.state, row.failures = then.work_state, then.failures
+        self._attempt(each, row, part, shown=then.standing is not None, late=False)
+        row.state, row.failures, row.alone = then.work_state, then.failures, row.alone or then.alone
         self.work.append(
             {
-                "id": row.id, "state": then.work_state, "failures": then.failures,
+                "id": row.id, "state": then.work_state, "failures": then.failures, "alone": row.alone,
                 "ready_at": then.ready_at or self.now,
                 "finished_at": None if then.work_state is WorkState.READY else self.now,
             }
@@ -186,16 +149,19 @@ class _Writes:
         if then.owes_authoritative:
             self.owed.append(row)
 
-    def late(self, each: Attempt, row: _Row, part: Part) -> None:
-        """The claim was superseded: billed and recorded, never shown."""
-        self.saved.late += 1
-        self._attempt(each, row, part, shown=False)
+    def late(self, each: Attempt, row: LockedWork, part: Part) -> None:
+        """The claim is no longer in force: billed and recorded, never shown."""
+        self._attempt(each, row, part, shown=False, late=True)
 
-    def _attempt(self, each: Attempt, row: _Row, part: Part, *, shown: bool) -> None:
+    @property
+    def claims(self) -> set[Claim]:
+        """Those that have an attempt among what is written."""
+        return {each.claim for each, _, _ in self.attempts}
+
+    def _attempt(self, each: Attempt, row: LockedWork, part: Part, *, shown: bool, late: bool) -> None:
         said = each.response
-        self.saved.outcomes[each.judged.outcome] += 1
         self.attempts.append(
-            {
+            (each, late, {
                 "work_id": row.id, "item_id": row.item_id, "claim_no": each.claim.number, "workload": row.workload,
                 "lane": row.lane, "purpose": row.purpose, "outcome": each.judged.outcome, "error": each.judged.error,
                 "request_id": said and said.request_id, "message_id": said and said.message_id,
@@ -204,10 +170,10 @@ class _Writes:
                 "cache_write_tokens": part.cache_write, "cost_usd": part.usd, "bound_usd": each.bound_usd,
                 "shown": shown, "latency_ms": each.latency_ms, "started_at": each.started_at,
                 "ended_at": each.ended_at,
-            }
+            })
         )  # fmt: skip
 
-    def _event(self, name: str, row: _Row, **payload: Any) -> None:
+    def _event(self, name: str, row: LockedWork, **payload: Any) -> None:
         self.events.append(
             {
                 "event": name, "resource": f"lanes.workload.{row.workload}",
@@ -215,13 +181,12 @@ class _Writes:
             }
         )  # fmt: skip
 
-    def flush(self, connection: Connection) -> None:
-        """Everything collected is written, each table in one statement."""
-        if self.attempts:
-            connection.execute(insert_rows(attempt, self.attempts))
+    def flush(self, connection: Connection, recorded: dict[Claim, Outcome]) -> None:
+        """Everything collected is written, each table in one statement. `recorded` is what late claims had before."""
+        self._flush_attempts(connection, recorded)
         if self.work:
             moved, _ = update_rows(work, self.work, key="id")
-            connection.execute(moved.values(claimed_by=None, lease_until=None, batch_id=None))
+            connection.execute(moved.values(claimed_by=None, session=None, lease_until=None, batch_id=None))
         self._flush_results(connection)
         if self.overlays:
             rows = [self._result(*each) for each in self.overlays]
@@ -236,14 +201,34 @@ class _Writes:
             connection.execute(insert_rows(event_outbox, self.events))
             connection.execute(select(func.pg_notify("lanes", "")))
 
-    def _authoritative(self, row: _Row) -> dict[str, Any]:
+    def _flush_attempts(self, connection: Connection, recorded: dict[Claim, Outcome]) -> None:
+        """What is new is counted. A batch counts each item once: a later outcome of its claim replaces the earlier."""
+        if not self.attempts:
+            return
+        added = insert_rows(attempt, [row for _, _, row in self.attempts]).on_conflict_do_nothing()
+        names = connection.execute(added.returning(attempt.c.work_id, attempt.c.claim_no, attempt.c.message_id))
+        new = {(Claim(row.work_id, row.claim_no), row.message_id) for row in names}
+        counted, of_claim = Counter[Outcome](), dict(recorded)
+        for each, late, _ in self.attempts:
+            if each.name not in new:
+                continue
+            self.saved.outcomes[each.judged.outcome] += 1
+            self.saved.late += late
+            counted[each.judged.outcome] += 1
+            if each.claim in of_claim:
+                counted[of_claim[each.claim]] -= 1
+            of_claim[each.claim] = each.judged.outcome
+        if self.batch_id is not None:
+            batches.count(connection, self.batch_id, counted)
+
+    def _authoritative(self, row: LockedWork) -> dict[str, Any]:
         return {
             "item_id": row.item_id, "workload": row.workload, "version_id": row.version_id, "lane": Lane.BATCH,
             "purpose": Purpose.AUTHORITATIVE if row.of_item.answered else Purpose.ANSWER, "revision": row.revision,
             "state": WorkState.READY, "ready_at": self.now, "rank_at": self.now, "created_at": self.now,
         }  # fmt: skip
 
-    def _result(self, row: _Row, each: Attempt, then: Consequence) -> dict[str, Any]:
+    def _result(self, row: LockedWork, each: Attempt, then: Consequence) -> dict[str, Any]:
         return {
             "item_id": row.item_id, "work_id": row.id, "version_id": row.version_id, "lane": row.lane,
             "standing": then.standing, "generation": row.generation, "revision": row.revision,

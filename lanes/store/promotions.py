@@ -8,9 +8,10 @@ from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, sel
 
 from lanes.errors import ActionRefused
 from lanes.replay import Answers, Diff, Generation, check_demotable, check_droppable, check_promotable, diff
+from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.replays import OPEN_STATES, OPEN_WORK, find, finish, get, open_work
 from lanes.store.tables import generation, item, label, promoted, result, work
-from lanes.store.workloads import versions
+from lanes.store.workloads import one
 from lanes.words import ReplayState, WorkState
 
 AT_ONCE = 500  # rows held while comparing
@@ -18,7 +19,7 @@ AT_ONCE = 500  # rows held while comparing
 
 def compared(connection: Connection, of: Generation) -> Diff:
     """What the replay's answers so far would change of what is shown (once promoted: of what was shown)."""
-    fields = versions(connection, [of.version_id])[of.version_id].spec.compare_fields
+    fields = one(connection, of.version_id).spec.compare_fields
     return diff(_answers(connection, of), fields)
 
 
@@ -48,12 +49,14 @@ def promote(connection: Connection, name: str, number: int | None = None, *, now
 
     Raises:
         ActionRefused: its work is open, or it is not complete.
+        StillLocked: somebody's open transaction holds one of its items.
     """
     finish(connection, now=now)
     of = _locked(connection, choose(connection, name, number, preferred=OPEN_STATES))
     check_promotable(of, open_work(connection, of))
-    items = select(item.c.id).where(_promotable(of)).order_by(item.c.id).with_for_update()
-    connection.execute(items).all()
+    items = select(item.c.id).where(_promotable(of)).order_by(item.c.id).with_for_update(key_share=True)
+    with waiting_at_most(connection, PATIENCE):
+        connection.execute(items).all()
     connection.execute(
         insert(promoted).from_select(
             ["generation_id", "item_id", "before_id", "after_id"],
@@ -79,16 +82,18 @@ def demote(connection: Connection, name: str, number: int | None = None, *, now:
 
     Raises:
         ActionRefused: it is not promoted, or another replay was promoted over it.
+        StillLocked: somebody's open transaction holds one of its items.
     """
     of = _locked(connection, choose(connection, name, number, preferred=(ReplayState.PROMOTED,)))
     check_demotable(of, _promoted_later(connection, of))
     mine = and_(promoted.c.generation_id == of.id, promoted.c.item_id == item.c.id)
-    restored = connection.execute(
-        update(item)
-        .where(mine, item.c.result_id == promoted.c.after_id)
-        .values(result_id=promoted.c.before_id)
-        .returning(item.c.id)
-    ).all()
+    with waiting_at_most(connection, PATIENCE):
+        restored = connection.execute(
+            update(item)
+            .where(mine, item.c.result_id == promoted.c.after_id)
+            .values(result_id=promoted.c.before_id)
+            .returning(item.c.id)
+        ).all()
     connection.execute(delete(promoted).where(promoted.c.generation_id == of.id))
     _move(connection, of, ReplayState.DEMOTED, demoted_at=now)
     return get(connection, of.id), len(restored)
@@ -101,13 +106,15 @@ def drop(connection: Connection, name: str, number: int | None = None, *, now: d
 
     Raises:
         ActionRefused: it is promoted, or was dropped before.
+        StillLocked: somebody's open transaction holds some of its work.
     """
     of = _locked(connection, choose(connection, name, number, preferred=(*OPEN_STATES, ReplayState.DEMOTED)))
     check_droppable(of)
     mine = and_(work.c.workload == of.workload, work.c.generation == of.number, work.c.state.in_(OPEN_WORK))
-    canceled = connection.execute(
-        update(work).where(mine).values(state=WorkState.CANCELED, finished_at=now).returning(work.c.id)
-    ).all()
+    with waiting_at_most(connection, PATIENCE):
+        canceled = connection.execute(
+            update(work).where(mine).values(state=WorkState.CANCELED, finished_at=now).returning(work.c.id)
+        ).all()
     _move(connection, of, ReplayState.DROPPED, dropped_at=now)
     return get(connection, of.id), len(canceled)
 
@@ -153,7 +160,7 @@ def _promotable(of: Generation) -> Any:
 
 
 def _locked(connection: Connection, of: Generation) -> Generation:
-    connection.execute(select(generation.c.id).where(generation.c.id == of.id).with_for_update())
+    connection.execute(select(generation.c.id).where(generation.c.id == of.id).with_for_update(key_share=True))
     return get(connection, of.id)
 
 

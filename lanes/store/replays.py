@@ -9,11 +9,12 @@ from sqlalchemy import Connection, Select, and_, exists, func, insert, select, t
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.cost import estimate
-from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.replay import Generation, Preview
+from lanes.store import workloads
 from lanes.store.bulk import one_of
+from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.tables import generation, item, version, work, workload
-from lanes.store.workloads import versions
 from lanes.words import Lane, Purpose, ReplayState, WorkState
 from lanes.workload import Version
 
@@ -68,7 +69,7 @@ def begin(
     Raises:
         UnknownWorkload, ActionRefused: no such workload or version, nothing to read, or another replay is open.
     """
-    connection.execute(select(workload.c.name).where(workload.c.name == name).with_for_update())
+    workloads.lock(connection, name)
     by = _version(connection, name, version_no)
     present = find(connection, name, states=OPEN_STATES)
     if present is not None:
@@ -103,7 +104,7 @@ def read_some(connection: Connection, id: int, *, limit: int = CHUNK, now: datet
 
     A replay that was dropped meanwhile stays as it is.
     """
-    locked = connection.execute(select(generation.c.id).where(generation.c.id == id).with_for_update())
+    locked = connection.execute(select(generation.c.id).where(generation.c.id == id).with_for_update(key_share=True))
     locked.one()
     of = get(connection, id)
     if of.state is not ReplayState.RUNNING or of.read_whole:
@@ -188,17 +189,25 @@ def _stream(name: str, after: int, last: int) -> Select[int, int | None]:
 
 
 def _owe(connection: Connection, of: Generation, ids: Sequence[int], now: datetime) -> int:
-    """The items' newest revisions have replay work; their number. Nobody amends or cancels them meanwhile."""
-    locked = connection.execute(
+    """The items' newest revisions have replay work; their number.
+
+    Nobody amends or cancels them meanwhile. Where somebody is at it and does not end, it is owed for what stands now:
+    an answer to a revision that is not the newest is never shown.
+    """
+    wanted = (
         select(item.c.id, item.c.revision)
         .where(one_of(ids, item.c.id), item.c.canceled_at.is_(None))
         .order_by(item.c.id)
-        .with_for_update(read=True, key_share=True)
-    ).all()
-    if not locked:
+    )
+    try:
+        with waiting_at_most(connection, PATIENCE):
+            standing = connection.execute(wanted.with_for_update(read=True)).all()
+    except StillLocked:
+        standing = connection.execute(wanted).all()
+    if not standing:
         return 0
     rows = upsert(work).on_conflict_do_nothing().returning(work.c.id)
-    return len(connection.execute(rows, [_work(of, row, now) for row in locked]).all())
+    return len(connection.execute(rows, [_work(of, row, now) for row in standing]).all())
 
 
 def _work(of: Generation, row: Any, now: datetime) -> dict[str, Any]:
@@ -221,7 +230,7 @@ def _version(connection: Connection, name: str, number: int | None) -> Version:
         raise ActionRefused(
             f'workload "{name}" has no version {number}; its versions are 1 to {connection.execute(most).scalar_one()}'
         )
-    return versions(connection, [id_])[id_]
+    return workloads.one(connection, id_)
 
 
 def _last(connection: Connection, name: str, asked: int | None) -> int:

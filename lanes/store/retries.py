@@ -19,11 +19,14 @@ with chosen as (
      and not exists (select from lanes.work o where o.item_id = i.id and o.generation = 0
                         and o.state in ('ready', 'claimed', 'submitted'))
    order by i.id, w.id desc),
+free as (
+  select i.id from lanes.item i where i.id in (select item_id from chosen) and i.failed_at is not null order by i.id
+     for no key update skip locked),
 again as (
   update lanes.work w
-     set state = 'ready', failures = 0, ready_at = :now, version_id = :version_id, finished_at = null
-    from chosen where w.id = chosen.work_id)
-update lanes.item i set failed_at = null, failure = null from chosen where i.id = chosen.item_id
+     set state = 'ready', failures = 0, ready_at = :now, created_at = :now, version_id = :version_id, finished_at = null
+    from chosen join free on free.id = chosen.item_id where w.id = chosen.work_id)
+update lanes.item i set failed_at = null, failure = null from free where i.id = free.id
 returning i.key
 """
 
@@ -31,7 +34,8 @@ returning i.key
 def retry(connection: Connection, workload: str, keys: Sequence[str] | None, *, now: datetime) -> list[str]:
     """The failed items among `keys` (None: all of the workload) wait again, with a whole retry budget; their keys.
 
-    They are tried with the version in force: what was wrong with the workload may have been corrected.
+    They are tried with the version in force: what was wrong with the workload may have been corrected. An item that
+    another transaction is just changing is left as it is.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.

@@ -14,7 +14,7 @@ from lanes.rollout import OPEN, Advance, Approval, AskApproval, Finish, Hold, Ho
 from lanes.split import Split
 from lanes.store import outbox, workloads
 from lanes.store.rollouts import find, of_row, open_of
-from lanes.store.tables import rollout, rollout_event, rollout_measurement, route, workload
+from lanes.store.tables import rollout, rollout_event, rollout_measurement, route
 from lanes.words import Mode, RolloutState
 
 WORTH_TELLING = (Holds.INCONCLUSIVE, Holds.ERROR)
@@ -30,7 +30,7 @@ def start(
         UnknownWorkload: no version of the workload is published.
         ActionRefused: it has an open rollout, the share is past the playbook, or a gate can never be judged.
     """
-    connection.execute(select(workload.c.name).where(workload.c.name == name).with_for_update())
+    workloads.lock(connection, name)
     version = workloads.in_force(connection).get(name)
     if version is None:
         raise UnknownWorkload(f'workload "{name}" has no published version; publish it or correct the name')
@@ -129,7 +129,7 @@ def abort(connection: Connection, name: str, *, who: str, why: str, now: datetim
         ActionRefused: it has none.
     """
     row = connection.execute(
-        select(rollout).where(rollout.c.workload == name, rollout.c.state.in_(OPEN)).with_for_update()
+        select(rollout).where(rollout.c.workload == name, rollout.c.state.in_(OPEN)).with_for_update(key_share=True)
     ).first()
     if row is None:
         raise ActionRefused(f'workload "{name}" has no open rollout; see lanes.rollout_log for those that ended')
@@ -140,7 +140,7 @@ def abort(connection: Connection, name: str, *, who: str, why: str, now: datetim
 
 def _locked(connection: Connection, seen: Rollout) -> Rollout | None:
     """The row, locked; None when it is no longer what was seen."""
-    present = of_row(connection.execute(select(rollout).where(rollout.c.id == seen.id).with_for_update()).one())
+    present = of_row(connection.execute(select(rollout).where(rollout.c.id == seen.id).with_for_update(key_share=True)).one())
     same = (present.state, present.step, present.asked, present.approval) == (
         seen.state, seen.step, seen.asked, seen.approval
     )  # fmt: skip

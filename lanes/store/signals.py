@@ -1,21 +1,40 @@
-"""Hears NOTIFY and holds roles by advisory lock, each on a connection of its own that ends with its process."""
+"""Hears NOTIFY and holds roles by advisory lock, each on a connection of its own that ends with its process.
+
+Such a connection can also end before its process: Postgres is restarted, a network drops it, an operator ends it. Then
+a role is no longer held, and a listener hears nothing. Both find out, and connect again.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from enum import IntEnum
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager, suppress
 from typing import LiteralString
 
 import psycopg
-from sqlalchemy import Connection, text
+from psycopg.conninfo import make_conninfo
+from sqlalchemy import Connection, Select, column, select, table, text
 
+from lanes.roles import Role
 from lanes.store.database import plain_url
 
 CHANNEL = "lanes"
 CLASS = 7_016  # first key of every role's advisory lock
-HOLDERS = """
-    select count(*) from pg_locks
-     where locktype = 'advisory' and granted and classid = :class and objid = :role
+KEEP_WITHIN_S = 30.0  # how long a database that is away is waited for before its role is given up
+STATEMENT_S = 10.0  # the longest that one statement may take; waiting for a role has a limit of its own
+PAUSES_S = (0.1, 5.0)  # between two tries to connect: the first, and the longest
+LIMITS = {
+    "connect_timeout": 5,
+    "keepalives": 1, "keepalives_idle": 5, "keepalives_interval": 3, "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}  # fmt: skip
+# The server's side of the same: a holder that vanished from the network frees its role within some 15 seconds.
+LIMITS_OF_SESSION: LiteralString = """
+    select set_config('statement_timeout', %s, false), set_config('tcp_keepalives_idle', '5', false),
+           set_config('tcp_keepalives_interval', '3', false), set_config('tcp_keepalives_count', '3', false)
+"""
+HELD = """
+    select objid from pg_locks
+     where locktype = 'advisory' and granted and classid = :class and objid = any(:roles)
        and database = (select oid from pg_database where datname = current_database())
 """
 WAITERS: LiteralString = """
@@ -23,43 +42,66 @@ WAITERS: LiteralString = """
      where locktype = 'advisory' and not granted and classid = %s and objid = %s
        and database = (select oid from pg_database where datname = current_database()))
 """
+WAITING_LIMITS: LiteralString = """
+    select set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)
+"""
 
-
-class Role(IntEnum):
-    """What only one process does at a time; the number is the second key of its advisory lock."""
-
-    READER = 10  # reads the event stream and routes
-    KEEPER = 11  # stays warm
-    COLLECTOR = 12  # ticks `collect`
-    WATCHER = 13  # ticks `watch`
-    SUBMITTER = 14  # creates batches, one at a time
-    DRAIN = 15  # shared: every drain holds it, so that they can be counted
+__all__ = ["Role", "RoleLock", "held_roles", "holder_exists", "holders", "listening", "sessions_of"]
 
 
 @asynccontextmanager
 async def listening(url: str) -> AsyncIterator[asyncio.Event]:
-    """An event that is set whenever something was committed that a drain may want to know."""
+    """An event that is set whenever something was committed that a drain may want to know, or may have been."""
     heard = asyncio.Event()
-    async with await psycopg.AsyncConnection.connect(plain_url(url), autocommit=True) as connection:
-        await connection.execute(f"listen {CHANNEL}")
+    task = asyncio.create_task(_hear(url, await _listener(url), heard))
+    try:
+        yield heard
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
-        async def hear() -> None:
-            try:
+
+async def _hear(url: str, connection: psycopg.AsyncConnection, heard: asyncio.Event) -> None:
+    """Hears until cancelled. What was committed while the connection was lost went unheard: the event is set."""
+    while True:
+        with suppress(psycopg.Error):
+            async with connection:
                 async for _ in connection.notifies():
                     heard.set()
-            except psycopg.OperationalError:
-                heard.set()  # the caller's next query meets the same outage and reports it
+        heard.set()  # the caller's next query meets the same outage and reports it
+        connection = await _connected_again(url)
+        heard.set()
 
-        task = asyncio.create_task(hear())
+
+async def _connected_again(url: str) -> psycopg.AsyncConnection:
+    pause, longest = PAUSES_S
+    while True:
         try:
-            yield heard
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            return await _listener(url)
+        except (psycopg.Error, OSError):
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+
+async def _listener(url: str) -> psycopg.AsyncConnection:
+    connection = await _connect(url)
+    await connection.execute(f"listen {CHANNEL}")
+    return connection
+
+
+async def _connect(url: str) -> psycopg.AsyncConnection:
+    """A session on which nothing waits without a limit, and which notices when its other end is gone."""
+    connection = await psycopg.AsyncConnection.connect(make_conninfo(plain_url(url), **LIMITS), autocommit=True)
+    await connection.execute(LIMITS_OF_SESSION, (_ms(STATEMENT_S),))
+    return connection
 
 
 class RoleLock:
-    """One process's hold on a role, or on one rollout. The database releases it when the process dies."""
+    """One process's hold on a role, or on one rollout.
+
+    The database releases it when the process dies, or its connection does. `held` is what was true when the role was
+    last looked at: ask `holds`, `try_take` or `keep` before each use of it.
+    """
 
     def __init__(self, url: str, role: int) -> None:
         self._url, self._role = url, role
@@ -67,47 +109,111 @@ class RoleLock:
         self.held = False
 
     async def __aenter__(self) -> "RoleLock":
-        self._connection = await psycopg.AsyncConnection.connect(plain_url(self._url), autocommit=True)
+        await self._open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._connection is not None:
-            await self._connection.close()
-        self.held = False
+        await self._close()
+
+    async def holds(self) -> bool:
+        """Whether the role is ours still: the session that holds it was asked, and answered."""
+        if self.held:
+            try:
+                await (await self._open()).execute("select 1")
+            except psycopg.Error:
+                await self._close()
+        return self.held
 
     async def try_take(self) -> bool:
-        """Whether the role is ours now."""
-        if not self.held:
+        """Whether the role is ours now. One that was lost with its connection is taken anew, if nobody else did."""
+        if not await self.holds():
             self.held = await self._ask("select pg_try_advisory_lock(%s, %s)")
         return self.held
 
+    async def keep(self, *, within_s: float = KEEP_WITHIN_S) -> bool:
+        """The same, with patience for a database that is away.
+
+        Raises:
+            psycopg.OperationalError: it was away for longer than `within_s` seconds.
+        """
+        until = time.monotonic() + within_s
+        pause, longest = PAUSES_S
+        while True:
+            try:
+                return await self.try_take()
+            except psycopg.OperationalError:
+                if time.monotonic() + pause > until:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
     async def take_over(self, *, within_s: float) -> bool:
         """Whether the role is ours after waiting for its holder to hand over."""
-        assert self._connection is not None
-        timeout = f"{max(1, round(within_s * 1000))}ms"
-        await self._connection.execute("select set_config('lock_timeout', %s, false)", (timeout,))
-        try:
-            await self._connection.execute("select pg_advisory_lock(%s, %s)", (CLASS, int(self._role)))
-            self.held = True
-        except psycopg.errors.LockNotAvailable:
-            self.held = False
-        return self.held
+        until = time.monotonic() + within_s
+        while not await self.holds():
+            connection = await self._open()
+            left_s = max(0.001, until - time.monotonic())
+            try:
+                await connection.execute(WAITING_LIMITS, (_ms(left_s), _ms(left_s + STATEMENT_S)))
+                await connection.execute("select pg_advisory_lock(%s, %s)", (CLASS, int(self._role)))
+                self.held = True
+                await connection.execute(WAITING_LIMITS, ("0", _ms(STATEMENT_S)))
+            except (psycopg.errors.LockNotAvailable, psycopg.errors.QueryCanceled):
+                return False
+            except psycopg.OperationalError:  # the connection was lost: wait on, on a new one, for the time that is left
+                await self._close()
+                if time.monotonic() >= until:
+                    raise
+        return True
 
     async def share(self) -> None:
-        """The role is ours beside others who share it."""
-        assert self._connection is not None
-        await self._connection.execute("select pg_advisory_lock_shared(%s, %s)", (CLASS, int(self._role)))
-        self.held = True
+        """The role is ours beside others who share it; taken again when it was lost with its connection."""
+        if not await self.holds():
+            await self._ask("select true from (select pg_advisory_lock_shared(%s, %s)) taken")
+            self.held = True
+
+    @property
+    def session(self) -> int | None:
+        """The database session that holds it: others see by it whether we live. None when it was lost."""
+        return None if self._connection is None or self._connection.closed else self._connection.info.backend_pid
 
     async def wanted_by_another(self) -> bool:
         """Whether somebody waits to take the role over."""
         return await self._ask(WAITERS)
 
     async def _ask(self, query: LiteralString) -> bool:
-        assert self._connection is not None
-        cursor = await self._connection.execute(query, (CLASS, int(self._role)))
+        """What the database says; on a new connection when the one we had turns out to be lost, and our hold with it."""
+        try:
+            return await self._told(query)
+        except psycopg.OperationalError:
+            if self._connection is not None and not self._connection.closed:
+                raise
+            await self._close()
+            return await self._told(query)
+
+    async def _told(self, query: LiteralString) -> bool:
+        cursor = await (await self._open()).execute(query, (CLASS, int(self._role)))
         row = await cursor.fetchone()
         return bool(row and row[0])
+
+    async def _open(self) -> psycopg.AsyncConnection:
+        """The connection; a new one, which holds nothing, when there is none or it was lost."""
+        if self._connection is None or self._connection.closed:
+            await self._close()
+            self._connection = await _connect(self._url)
+        return self._connection
+
+    async def _close(self) -> None:
+        self.held = False
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+def held_roles(connection: Connection, roles: Collection[int]) -> set[int]:
+    """Which of these roles some process holds now. Nothing is locked by looking."""
+    found = connection.execute(text(HELD), {"class": CLASS, "roles": [int(each) for each in roles]})
+    return {row.objid for row in found}
 
 
 def holder_exists(connection: Connection, role: int) -> bool:
@@ -117,4 +223,18 @@ def holder_exists(connection: Connection, role: int) -> bool:
 
 def holders(connection: Connection, role: int) -> int:
     """How many processes hold the role now; more than one only where it is shared."""
-    return connection.execute(text(HOLDERS), {"class": CLASS, "role": int(role)}).scalar_one()
+    return len(connection.execute(text(HELD), {"class": CLASS, "roles": [int(role)]}).all())
+
+
+def sessions_of(role: int) -> Select[int]:
+    """The database sessions that hold the role now."""
+    locks = table("pg_locks", *map(column, ("locktype", "granted", "classid", "objid", "database", "pid")))
+    here = select(text("oid")).select_from(text("pg_database")).where(text("datname = current_database()"))
+    return select(locks.c.pid).where(
+        locks.c.locktype == "advisory", locks.c.granted, locks.c.classid == CLASS, locks.c.objid == int(role),
+        locks.c.database == here.scalar_subquery(),
+    )  # fmt: skip
+
+
+def _ms(seconds: float) -> str:
+    return f"{max(1, round(seconds * 1000))}ms"

@@ -59,7 +59,8 @@ def resume(connection: Connection, name: str) -> str:
 
 def _require(connection: Connection, name: str) -> datetime | None:
     """Since when the workload is paused; its row is locked until this transaction ends."""
-    row = connection.execute(select(workload.c.paused_at).where(workload.c.name == name).with_for_update()).first()
+    workloads.lock(connection, name)
+    row = connection.execute(select(workload.c.paused_at).where(workload.c.name == name)).first()
     if row is None:
         raise UnknownWorkload(f'there is no workload "{name}"; correct the name, or publish a block of that name')
     return row.paused_at

@@ -114,7 +114,7 @@ class ItemColumns(TypedColumns):
     occurred_at: Named[datetime] = Column(Moment, comment="Event time; default received_at")
     received_at: Named[datetime] = Column(Moment, comment="When its admission was committed")
     source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
-    position: Named[int | None] = Column(BigInteger, unique=True, comment="Order of the stream, given by the router")
+    position: Named[int | None] = Column(BigInteger, comment="Order of the stream, given by the router")
     result_id: Named[int | None] = Column(BigInteger, comment="Its current result")
     answered_at: Named[datetime | None] = Column(Moment, comment="When a first answer stood")
     settled_at: Named[datetime | None] = Column(Moment, comment="When an authoritative answer stood")
@@ -128,7 +128,11 @@ item = Table(
     "item", metadata, ItemColumns,
     UniqueConstraint("workload", "key"),
     _one_of("pin", "realtime", "batch"),
-    Index("ix_item_received", "id", postgresql_where=text("position is null")),
+    # Partial, so that giving a position changes no key: it never waits for those who only name the item.
+    Index("uq_item_position", "position", unique=True, postgresql_where=text("position is not null")),
+    Index("ix_item_received", "workload", text("urgent desc"), "due_at", "id",
+          postgresql_where=text("position is null and canceled_at is null")),
+    Index("ix_item_failed", "workload", "failed_at", postgresql_where=text("failed_at is not null")),
     Index("ix_item_entity", "workload", "entity", "occurred_at", postgresql_where=text("entity is not null")),
     comment="One input of a workload",
 )  # fmt: skip
@@ -175,6 +179,11 @@ class BatchColumns(TypedColumns):
     canceled: Named[int] = Column(Integer, server_default=text("0"))
     expired: Named[int] = Column(Integer, server_default=text("0"))
     missing: Named[int] = Column(Integer, server_default=text("0"), comment="Items without any result")
+    short_reads: Named[int] = Column(
+        Integer, server_default=text("0"), comment="How often in a row its results ended without the same requests"
+    )
+    short_read_lacking: Named[str | None] = Column(Text, comment="SHA-256 of the numbers of those requests")
+    short_read_at: Named[datetime | None] = Column(Moment, comment="When that was last counted")
     intended_at: Named[datetime] = Column(Moment)
     create_ended_at: Named[datetime | None] = Column(Moment, comment="When its create ended without an answer")
     searched_at: Named[datetime | None] = Column(Moment, comment="When the provider's list was last searched for it")
@@ -228,9 +237,11 @@ class WorkColumns(TypedColumns):
     ready_at: Named[datetime] = Column(Moment, comment="Not before")
     rank_at: Named[datetime] = Column(Moment, comment="Order of service, computed once at routing")
     claimed_by: Named[str | None] = Column(Text)
+    session: Named[int | None] = Column(Integer, comment="Database session of its claimer: once gone, the claim is lost")
     lease_until: Named[datetime | None] = Column(Moment)
     claim_no: Named[int] = Column(Integer, server_default=text("0"), comment="Rises with every claim; fences writes")
     failures: Named[int] = Column(Integer, server_default=text("0"), comment="Spent of the retry budget")
+    alone: Named[bool] = Column(server_default=text("false"), comment="Its pack was refused: it is asked alone")
     batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id), comment="The batch that owns it")
     created_at: Named[datetime] = Column(Moment)
     finished_at: Named[datetime | None] = Column(Moment)
@@ -246,6 +257,7 @@ work = Table(
     Index("uq_work_open", "item_id", "lane", "purpose", "generation", "revision", unique=True,
           postgresql_where=text("state in ('ready', 'claimed', 'submitted')")),
     Index("ix_work_submitted", "batch_id", postgresql_where=text("state = 'submitted'")),
+    Index("ix_work_claimed", "id", postgresql_where=text("state = 'claimed'")),
     Index("ix_work_replay", "workload", "generation", "state", postgresql_where=text("generation > 0")),
     Index(None, "item_id"),
     comment="One obligation to process an item on a lane",
@@ -322,7 +334,8 @@ class AttemptColumns(TypedColumns):
 attempt = Table(
     "attempt", metadata, AttemptColumns,
     Index(None, "item_id"), Index(None, "workload", "lane", "ended_at"),
-    comment="One try at some work",
+    Index("uq_attempt_once", "work_id", "claim_no", text("coalesce(message_id, '')"), unique=True),
+    comment="One try at some work; a claim has one attempt for each response, and one at most without any",
 )  # fmt: skip
 
 
@@ -447,7 +460,7 @@ class IncidentColumns(TypedColumns):
     state: Named[str] = Column(Text, comment="open: watch resolves it when it is over; resolved: nobody")
     value: Named[float] = Column(Double, comment="The newest measurement, in the promise's unit")
     limit_value: Named[float] = Column(Double, comment="What was promised, in the same unit")
-    unit: Named[str] = Column(Text, comment="minutes, percent, seconds, items or fields")
+    unit: Named[str] = Column(Text, comment="minutes, percent, seconds, items, calls or fields")
     sentence: Named[str] = Column(Text, comment="What is wrong, for a person; after the end: how it ended")
     opened_at: Named[datetime] = Column(Moment)
     updated_at: Named[datetime] = Column(Moment, comment="When value, severity, state or sentence last changed")

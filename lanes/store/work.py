@@ -1,8 +1,9 @@
 """Work: claimed by rank and fenced by claim number, and rescued when its claimer is gone."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
@@ -13,7 +14,6 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
-    bindparam,
     case,
     column,
     exists,
@@ -28,7 +28,9 @@ from sqlalchemy import (
 from lanes.claims import Claim, Claimed
 from lanes.cost import upper_bound
 from lanes.outcome import Attempt, Judged
-from lanes.shares import Standing, divide
+from lanes.shares import Standing
+from lanes.store.bulk import one_of, rows_of
+from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import item, version, work, workload
 from lanes.store.workloads import versions
 from lanes.words import Lane, Outcome, Purpose, WorkState
@@ -40,19 +42,30 @@ def claimable(lane: Lane, now: datetime) -> ColumnElement[bool]:
     return and_(work.c.lane == lane, work.c.state == ready, work.c.ready_at <= now)
 
 
-def waiting(connection: Connection, lane: Lane, *, now: datetime) -> dict[str, Standing]:
+@dataclass(frozen=True)
+class Waiting:
+    """A workload with claimable work: its standing among the others, and what its version in force asks of a call."""
+
+    standing: Standing
+    version_id: int
+    model: str
+
+
+def waiting(connection: Connection, lane: Lane, *, now: datetime) -> dict[str, Waiting]:
     """The workloads with claimable work that are not paused, by name."""
     has_work = exists().where(work.c.workload == workload.c.name, claimable(lane, now))
     rows = connection.execute(
         select(
             workload.c.name,
+            version.c.id,
             version.c.spec["weight"].as_integer().label("weight"),
             version.c.spec["max_share_percent"].as_integer().label("max_share_percent"),
+            version.c.spec["realtime_model" if lane is Lane.REALTIME else "batch_model"].as_string().label("model"),
         )
         .join(version, version.c.id == workload.c.version_id)
         .where(workload.c.paused_at.is_(None), has_work)
     )
-    return {row.name: Standing(row.weight, row.max_share_percent) for row in rows}
+    return {row.name: Waiting(Standing(row.weight, row.max_share_percent), row.id, row.model) for row in rows}
 
 
 def most_urgent(lane: Lane, places: Mapping[str, int], *, now: datetime) -> Select[Any]:
@@ -67,38 +80,39 @@ def most_urgent(lane: Lane, places: Mapping[str, int], *, now: datetime) -> Sele
         .where(work.c.workload == asked.c.workload, claimable(lane, now))
         .order_by(work.c.rank_at, work.c.id)
         .limit(asked.c.places)
-        .with_for_update(skip_locked=True)
+        .with_for_update(key_share=True, skip_locked=True)
         .lateral("head")
     )
     return select(head.c.id).select_from(asked.join(head, true()))
 
 
 def claim(
-    connection: Connection, lane: Lane, *, worker: str, places: int, lease: timedelta, now: datetime,
-    without: Collection[str] = (),
+    connection: Connection, lane: Lane, most: Mapping[str, int], *, worker: str, session: int | None = None,
+    lease: timedelta, now: datetime,
 ) -> list[Claimed]:  # fmt: skip
-    """Up to about `places` of the most urgent work is `worker`'s until the lease ends, most urgent first.
+    """Up to so much of the most urgent work of each workload is `worker`'s until the lease ends, most urgent first.
 
-    The returned claim number fences every later write. Nothing is claimed of the workloads in `without`.
+    The returned claim number fences every later write. `session` is the database session by whose lock others see that
+    the worker lives.
     """
-    standing = waiting(connection, lane, now=now)
-    shares = divide(places, {name: each for name, each in standing.items() if name not in without})
-    if not shares:
+    if not most:
         return []
-    picked = most_urgent(lane, shares, now=now).cte("picked")
+    picked = most_urgent(lane, most, now=now).cte("picked")
     taken = (
         update(work)
         .where(work.c.id == picked.c.id)
         .values(
-            state=WorkState.CLAIMED, claimed_by=worker, lease_until=now + lease, claim_no=work.c.claim_no + 1
+            state=WorkState.CLAIMED, claimed_by=worker, session=session, lease_until=now + lease,
+            claim_no=work.c.claim_no + 1,
         )
         .returning(
-            work.c.id, work.c.claim_no, work.c.item_id, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at
+            work.c.id, work.c.claim_no, work.c.item_id, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at,
+            work.c.alone,
         )
         .cte("taken")
-    )
+    )  # fmt: skip
     rows = connection.execute(
-        select(taken, item.c.workload, item.c.key, item.c.payload)
+        select(taken, item.c.workload, item.c.key, item.c.payload, item.c.due_at)
         .join(item, item.c.id == taken.c.item_id)
         .order_by(taken.c.rank_at, taken.c.id)
     )
@@ -109,28 +123,38 @@ def claimed(row: Any) -> Claimed:
     """A row of work joined with its item."""
     return Claimed(
         Claim(row.id, row.claim_no), row.version_id, row.workload, row.key, row.payload, Purpose(row.purpose),
-        row.failures, row.rank_at,
+        row.failures, row.rank_at, row.due_at, row.alone,
     )
 
 
 def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> list[Attempt]:
-    """An attempt `unknown` for each claim whose lease ran out: its call may have been billed, and is bounded."""
+    """An attempt `unknown` for each claim whose lease ran out or whose holder's session is gone.
+
+    Its call may have been billed, and is bounded.
+    """
+    claimed_state = literal(WorkState.CLAIMED, Text, literal_execute=True)
+    gone = and_(work.c.session.is_not(None), work.c.session.not_in(sessions_of(Role.DRAIN)))
     rows = connection.execute(
         select(
-            work.c.id, work.c.claim_no, work.c.version_id, work.c.lane, work.c.lease_until,
+            work.c.id, work.c.claim_no, work.c.version_id, work.c.lane, func.least(work.c.lease_until, now).label("until"),
             func.length(item.c.payload.cast(Text)).label("chars"),
         )
         .join(item, item.c.id == work.c.item_id)
-        .where(work.c.state == WorkState.CLAIMED, work.c.lease_until < now)
+        .where(work.c.state == claimed_state, or_(work.c.lease_until < now, gone))
         .order_by(work.c.id)
         .limit(limit)
     ).all()  # fmt: skip
     known = versions(connection, {row.version_id for row in rows})
     lost = Judged(Outcome.UNKNOWN, error="claim timeout: whoever held it went away; the call may have been billed")
+
+    def bound(row: Any) -> Decimal:
+        of = known.get(row.version_id)
+        return Decimal(0) if of is None else upper_bound(of, row.chars, lane=Lane(row.lane), at=now)
+
     return [
         Attempt(
-            Claim(row.id, row.claim_no), lost, None, row.lease_until, now, 0,
-            bound_usd=upper_bound(known[row.version_id], row.chars, lane=Lane(row.lane), at=now),
+            Claim(row.id, row.claim_no), lost, None, row.until, now, 0,
+            bound_usd=bound(row),
         )
         for row in rows
     ]  # fmt: skip
@@ -152,16 +176,44 @@ def ready_again() -> ColumnElement[str]:
     return case((outdated, WorkState.CANCELED), else_=WorkState.READY)
 
 
-def give_back(connection: Connection, claims: Sequence[Claim], *, ready_at: datetime) -> None:
-    """Work we still hold is ready again from `ready_at`, and has spent nothing."""
+def give_back(connection: Connection, claims: Sequence[Claim], *, ready_at: datetime) -> list[Claim]:
+    """Work we still hold is ready again from `ready_at`, and has spent nothing. What other transactions hold is passed
+    over: those claims are returned, and whoever gives them back comes again."""
     if not claims:
-        return
+        return []
+    numbers = {each.work_id: each.number for each in claims}
+    free = connection.execute(
+        select(work.c.id, work.c.claim_no)
+        .join(item, item.c.id == work.c.item_id)
+        .where(one_of(set(numbers), work.c.id))
+        .order_by(work.c.item_id, work.c.id)
+        .with_for_update(of=(item, work), key_share=True, skip_locked=True)
+    ).all()
+    ours = [row.id for row in free if row.claim_no == numbers[row.id]]
     connection.execute(
         update(work)
-        .where(work.c.id == bindparam("work"), work.c.claim_no == bindparam("number"), work.c.state == WorkState.CLAIMED)
-        .values(state=ready_again(), ready_at=ready_at, claimed_by=None, lease_until=None),
-        [{"work": claim.work_id, "number": claim.number} for claim in claims],
+        .where(one_of(ours, work.c.id), work.c.state == WorkState.CLAIMED)
+        .values(state=ready_again(), ready_at=ready_at, claimed_by=None, session=None, lease_until=None)
     )
+    seen = {row.id for row in free}
+    return [each for each in claims if each.work_id not in seen]
+
+
+def renew(
+    connection: Connection, claims: Sequence[Claim], *, session: int | None, lease: timedelta, now: datetime
+) -> None:
+    """The claims among these that we still hold are ours for another lease. Work that somebody has locked is passed over."""
+    if not claims:
+        return
+    held = rows_of(work, [{"id": claim.work_id, "claim_no": claim.number} for claim in claims])
+    ours = (
+        select(work.c.id)
+        .join(held, and_(held.c.id == work.c.id, held.c.claim_no == work.c.claim_no))
+        .where(work.c.state == WorkState.CLAIMED)
+        .with_for_update(of=work, skip_locked=True, key_share=True)
+        .cte("ours")
+    )
+    connection.execute(update(work).where(work.c.id == ours.c.id).values(lease_until=now + lease, session=session))
 
 
 def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:

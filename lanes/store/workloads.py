@@ -1,24 +1,63 @@
 """Workloads, their versions and the splits in force."""
 
 from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy import Connection, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
+from lanes.errors import SpecInvalid
 from lanes.split import Split, Splits
+from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.tables import split, version, workload
-from lanes.workload import Spec, Version, content_hash
+from lanes.workload import Spec, Version, content_hash, faults
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The versions in force by the name of their workload, and those that cannot be read, each for itself."""
+
+    versions: dict[str, Version]
+    unreadable: list[SpecInvalid]
 
 
 def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> Version:
     """The version with this content is in force. New content gets the next number; known content its old one.
 
-    A workload's first version also sets its first split.
+    A workload's first version also sets its first split. Where the content is in force already, nothing is locked.
+
+    Raises:
+        StillLocked: somebody else is publishing it, and does not end.
     """
-    connection.execute(insert(workload).values(name=name, created_at=now).on_conflict_do_nothing())
-    connection.execute(select(workload.c.name).where(workload.c.name == name).with_for_update())
     digest = content_hash(spec)
+    standing = connection.execute(
+        select(version.c.id, version.c.number)
+        .join(workload, workload.c.version_id == version.c.id)
+        .where(workload.c.name == name, version.c.hash == digest)
+    ).first()
+    if standing is not None:
+        return Version(standing.id, name, standing.number, spec)
+    with waiting_at_most(connection, PATIENCE):
+        connection.execute(insert(workload).values(name=name, created_at=now).on_conflict_do_nothing())
+    lock(connection, name)
+    return _publish(connection, name, spec, digest, now)
+
+
+def lock(connection: Connection, name: str) -> None:
+    """Nobody else changes the workload until this transaction ends; whoever submits to it goes on.
+
+    Raises:
+        StillLocked: somebody else is changing it, and does not end.
+    """
+    with waiting_at_most(connection, PATIENCE):
+        connection.execute(select(workload.c.name).where(workload.c.name == name).with_for_update(key_share=True))
+
+
+def _publish(connection: Connection, name: str, spec: Spec, digest: str, now: datetime) -> Version:
     of_this = version.c.workload == name
     known = connection.execute(select(version.c.id, version.c.number).where(of_this, version.c.hash == digest)).first()
     if known is None:
@@ -37,21 +76,58 @@ def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> 
 
 
 def in_force(connection: Connection) -> dict[str, Version]:
-    """The version in force of every workload, by name."""
+    """The version in force of every workload, by name; without those that cannot be read."""
+    return read_in_force(connection).versions
+
+
+def read_in_force(connection: Connection) -> InForce:
+    """The version in force of every workload, and what is wrong with those that cannot be read."""
     rows = connection.execute(
         select(version.c.id, version.c.workload, version.c.number, version.c.spec)
         .join(workload, workload.c.version_id == version.c.id)
         .order_by(version.c.workload)
     )
-    return {row.workload: Version(row.id, row.workload, row.number, Spec.model_validate(row.spec)) for row in rows}
+    found = InForce({}, [])
+    for row in rows:
+        try:
+            found.versions[row.workload] = _read(row)
+        except SpecInvalid as problem:
+            found.unreadable.append(problem)
+    return found
 
 
 def versions(connection: Connection, ids: Iterable[int]) -> dict[int, Version]:
-    """Those versions, by id."""
+    """Those versions, by id; without those that cannot be read."""
     rows = connection.execute(
         select(version.c.id, version.c.workload, version.c.number, version.c.spec).where(version.c.id.in_(list(ids)))
     )
-    return {row.id: Version(row.id, row.workload, row.number, Spec.model_validate(row.spec)) for row in rows}
+    found: dict[int, Version] = {}
+    for row in rows:
+        with suppress(SpecInvalid):
+            found[row.id] = _read(row)
+    return found
+
+
+def one(connection: Connection, id: int) -> Version:
+    """That version.
+
+    Raises:
+        SpecInvalid: it cannot be read any more, and why.
+    """
+    return _read(
+        connection.execute(
+            select(version.c.id, version.c.workload, version.c.number, version.c.spec).where(version.c.id == id)
+        ).one()
+    )
+
+
+def _read(row: Any) -> Version:
+    """The version of a row; SpecInvalid where it cannot be read, naming what is wrong."""
+    try:
+        return Version(row.id, row.workload, row.number, Spec.stored(row.spec))
+    except ValidationError as error:
+        stored = [f"its stored version {row.number} cannot be read", *faults(error)]
+        raise SpecInvalid(row.workload, stored) from None
 
 
 def active(connection: Connection) -> dict[str, int]:

@@ -30,7 +30,7 @@ from lanes.provider.requests import Question, parameters
 from lanes.store import batches, work
 from lanes.store.database import Database, plain_url
 from lanes.words import Lane
-from tasks.collect import collect_batch, poll
+from tasks.collect import bring_home, poll
 from tasks.connections import Connections
 from tasks.submit import submit_batch
 from tests.benchmarks.ground import Server, medians, server, tell
@@ -81,7 +81,7 @@ async def lanes(url: str, endpoint_url: str, items: int) -> dict[str, float]:
             (batch,) = await db.run(batches.open_batches)
             await _ended(at, batch)
             began = time.perf_counter()
-            applied = await collect_batch.fn(at, batch)
+            applied = await bring_home(at, batch)
             collected = time.perf_counter() - began
         left = await db.run(work.backlog, Lane.BATCH, now=await db.now())
     assert (sent, applied, left.ready) == (items, items, 0), f"{sent} sent, {applied} applied, {left.ready} left"

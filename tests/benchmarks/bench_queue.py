@@ -57,9 +57,10 @@ def lanes(ground: Server, items: int) -> float:
             began = time.perf_counter()
             await client.asubmit_many("letters", inputs)
             with disable_run_logger():
-                await route_received.fn(db)
+                while await route_received(db):
+                    pass
             while claimed := await db.run(
-                work.claim, Lane.REALTIME, worker="bench", places=CHUNK, lease=LEASE, now=await db.now()
+                work.claim, Lane.REALTIME, {"letters": CHUNK}, worker="bench", lease=LEASE, now=await db.now()
             ):
                 now = await db.now()
                 attempts = [_answered(each, now) for each in claimed]

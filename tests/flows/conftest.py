@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from prefect.logging import disable_run_logger
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 from sqlalchemy import Connection, text
 
@@ -15,6 +16,7 @@ from lanes.store.database import Database
 from lanes.words import Lane
 from tasks.connections import Connections
 from tests.examples import admit, publish, route
+from tests.prefect_standin import PrefectStandIn
 from tests.provider.endpoint_fixtures import Endpoint
 
 
@@ -33,6 +35,15 @@ async def at(database_url: str, endpoint: Endpoint) -> AsyncIterator[Connections
     with disable_run_logger():
         async with Database(database_url) as db, provider.connect() as client:
             yield Connections(db, client, provider)
+
+
+@pytest.fixture
+def prefect() -> Iterator[PrefectStandIn]:
+    """A Prefect server of the test's own, which everything in the test takes for its server."""
+    running = PrefectStandIn()
+    with temporary_settings({PREFECT_API_URL: running.api_url}), disable_run_logger():
+        yield running
+    running.stop()
 
 
 class Sender:

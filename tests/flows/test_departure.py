@@ -107,6 +107,21 @@ async def test_a_provider_that_stays_busy_is_asked_by_another_run_soon(
     assert await asked_for(at, in_minutes=120) == []
 
 
+async def test_a_provider_that_was_not_reached_created_nothing_and_is_asked_again(
+    at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    nowhere = at.provider.model_copy(update={"base_url": "http://127.0.0.1:9"})
+    async with nowhere.connect() as client:
+        departed = await depart(Connections(at.db, client, at.provider), None, sleep=nap)
+    assert nap.slept
+    assert len(departed.failed) == 1
+    assert await sender.rows("select distinct state from lanes.batch") == [("released",)]
+    assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
+    assert await asked_for(at, in_minutes=3.1) == ["letters"]
+    assert (await depart(at, None, sleep=nap)).ending() == len(KEYS)
+
+
 async def test_a_create_that_may_be_paid_is_never_tried_again_and_what_follows_waits_for_it(
     at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
 ) -> None:

@@ -1,13 +1,18 @@
 """The real-time lane's micro-batch against a real endpoint, well and ill."""
 
+import asyncio
 from collections import Counter
 from datetime import timedelta
 
+from sqlalchemy import text
+
 from lanes.claims import Claimed
+from lanes.health import Health
 from lanes.pace import Pace
+from lanes.packing import packs
 from lanes.store import work, workloads
 from lanes.words import Lane, Outcome
-from tasks.answer import answer_micro_batch
+from tasks.answer import Answering
 from tasks.connections import Connections
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender
@@ -20,19 +25,31 @@ KEYS = [f"r{n:02d}" for n in range(8)]
 
 
 async def claim(at: Connections) -> list[Claimed]:
-    return await at.db.run(
-        work.claim, Lane.REALTIME, worker="w", places=50, lease=timedelta(minutes=2), now=await at.db.now()
-    )
+    now = await at.db.now()
+    waiting = await at.db.run(work.waiting, Lane.REALTIME, now=now)
+    most = dict.fromkeys(waiting, 50)
+    return await at.db.run(work.claim, Lane.REALTIME, most, worker="w", lease=timedelta(minutes=2), now=now)
 
 
-async def answer(at: Connections, pace: Pace | None = None) -> Counter[Outcome]:
+async def answer(at: Connections, pace: Pace | None = None, health: Health | None = None) -> Counter[Outcome]:
+    """What waits is asked once and saved; the attempts that this added, by outcome."""
+    before = await outcomes(at)
     claimed = await claim(at)
-    pace = pace or Pace()
-    pace.reserve(len(claimed))
     versions = await at.db.run(workloads.versions, {each.version_id for each in claimed})
-    outcomes = await answer_micro_batch.fn(at, versions, claimed, pace)
-    assert pace.in_flight == 0
-    return outcomes
+    pace, held = pace or Pace(), {each.claim.work_id: each.claim for each in claimed}
+    answering = Answering(at, pace, health or Health(), held=held, heard=asyncio.Event())
+    for version_id, version in versions.items():
+        theirs = [each for each in claimed if each.version_id == version_id]
+        for pack in packs(theirs, version.spec.pack_of(Lane.REALTIME)):
+            answering.begin(version, pack, now=await at.db.now())
+    await answering.close()
+    assert (pace.in_flight, held) == ({}, {})
+    return await outcomes(at) - before
+
+
+async def outcomes(at: Connections) -> Counter[Outcome]:
+    rows = await at.db.run(lambda c: c.execute(text("select outcome, count(*) from lanes.attempt_log group by 1")).all())
+    return Counter({Outcome(outcome): number for outcome, number in rows})
 
 
 async def test_a_micro_batch_is_answered_and_settled(at: Connections, sender: Sender) -> None:
@@ -76,7 +93,7 @@ async def test_a_rate_limit_halves_the_pace_and_spends_no_retry_budget(
     endpoint.fault("messages", "status", **limited)
     pace = Pace(most=16)
     await answer(at, pace)
-    assert pace.allowed < 16
+    assert pace.allowed < pace.wanted
     assert pace.rests_until is not None
     assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
     assert pace.places(pace.rests_until - timedelta(seconds=1)) == 0
@@ -115,11 +132,7 @@ async def test_a_workload_whose_model_is_unknown_rests_alone(
     await answer(at, pace)
     assert await sender.states() == {"a": "routed", "b": "settled"}
     now = await at.db.now()
-    assert (pace.resting(now), pace.places(now)) == (["letters"], pace.most)
-    await sender.rows("update lanes.work set ready_at = clock_timestamp() where state = 'ready' returning id")
-    asked = {"worker": "w", "places": 9, "lease": timedelta(minutes=2), "now": await at.db.now()}
-    assert await at.db.run(work.claim, Lane.REALTIME, **asked, without=pace.resting(now)) == []
-    assert len(await at.db.run(work.claim, Lane.REALTIME, **asked)) == 1
+    assert (pace.resting(now), pace.places(now)) == (["letters"], pace.all_places)
 
 
 async def test_a_call_without_an_answer_is_unknown_with_a_bound_and_not_in_spend(

@@ -13,7 +13,7 @@ from lanes.provider.errors import CallFailed
 from lanes.reconcile import Finding
 from lanes.store import accounts, adoption, batches, decisions
 from lanes.words import BatchState, Lane
-from tasks import collect
+from tasks import collect, collector
 from tasks.connections import Connections
 from tasks.reconcile import reconcile_unresolved
 from tasks.submit import Prepared, prepare, submit_batch
@@ -204,8 +204,15 @@ async def test_a_create_answered_after_its_work_went_elsewhere_is_cancelled_and_
 
 @pytest.fixture
 def one_tick(at: Connections, monkeypatch: pytest.MonkeyPatch) -> Connections:
-    monkeypatch.setattr(collect, "collect_batch", collect.collect_batch.fn)
+    monkeypatch.setattr(collector, "collect_batch", collect.collect_batch.fn)
     return at
+
+
+async def tick(at: Connections) -> None:
+    """Every batch that the provider has was looked after once, as by a run that begins."""
+    many = collector.Collector(at)
+    await many.tick()
+    await many.idle()
 
 
 async def test_a_batch_that_the_provider_forgot_is_told_and_can_be_resubmitted_and_is_closed(
@@ -219,13 +226,13 @@ async def test_a_batch_that_the_provider_forgot_is_told_and_can_be_resubmitted_a
     endpoint.ended(gone)
     endpoint.client().messages.batches.delete(gone)
     long_ago = "update lanes.batch set unknown_since = unknown_since - interval '6 seconds'"
-    await collect.collect_ready(at)
+    await tick(at)
     assert await sender.rows(UNCLEAR) == [(0,)]
     await at.db.run(lambda c: c.exec_driver_sql(long_ago))
-    await collect.collect_ready(at)
+    await tick(at)
     assert await sender.rows(UNCLEAR) == [(1,)]
     await at.db.run(decisions.resubmit, 1, who="ada", why="forgotten", now=await at.db.now())
-    await collect.collect_ready(at)
+    await tick(at)
     assert await sender.rows("select state from lanes.batch") == [("released",)]
     assert await submit(at) == len(KEYS)
 
@@ -244,11 +251,11 @@ async def test_a_batch_whose_results_are_archived_is_told_and_can_be_given_up_an
         await collect.poll(at, batch)
     endpoint.fault("batches.retrieve", "archive")
     for _ in range(2):
-        await collect.collect_ready(at)
+        await tick(at)
     assert await sender.rows(UNCLEAR) == [(1,)]
     await at.db.run(decisions.give_up, batch.id, who="ada", why="archived", now=await at.db.now())
     assert set((await sender.states()).values()) == {"failed"}
-    await collect.collect_ready(at)
+    await tick(at)
     assert await sender.rows("select state from lanes.batch") == [("released",)]
     assert await sender.rows(UNCLEAR) == [(0,)]
 
@@ -263,10 +270,10 @@ async def test_a_batch_that_is_given_up_while_it_runs_is_cancelled_and_what_it_b
     batch = await the_batch(at)
     assert batch.provider_batch_id is not None
     await at.db.run(decisions.give_up, batch.id, who="ada", why="no longer wanted", now=await at.db.now())
-    await collect.collect_ready(at)
+    await tick(at)
     endpoint.reset()
     endpoint.ended(batch.provider_batch_id)
-    await collect.collect_ready(at)
+    await tick(at)
     assert await sender.rows("select state from lanes.batch") == [("released",)]
     ((booked,),) = await sender.rows("select count(*) from lanes.spend")
     assert booked == endpoint.bill()["responses"]

@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 
 from lanes.store import promotions, replays
 from lanes.words import Lane, ReplayState
-from tasks.arrivals import admit_events
+from tasks.admission import admit_events
 from tasks.connections import Connections
 from tasks.replay import begin_replay, read_stream
 from tasks.route import route_received
@@ -108,7 +108,7 @@ async def test_amendments_that_came_with_or_before_their_items_are_applied_once(
     for _ in range(2):
         await admit_events(at.db, [early, beside, broken, arrived], now=now)
     await admit_events(at.db, [event("lanes.item.arrived", {"key": "b", "payload": {"text": "first"}})], now=now)
-    await route_received.fn(at.db)
+    await route_received(at.db)
     items = await sender.rows("select key, payload ->> 'text', revision from lanes.item order by key")
     assert items == [("a", "beside", 1), ("b", "early", 1)]
     assert await sender.rows("select reason, position from lanes.rejected_log") == [("malformed", str(broken.id))]

@@ -5,6 +5,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from lanes.claims import Claim
+from lanes.promises import Tally
 from lanes.store import batches, items, workloads
 from lanes.store.batches import Kind
 from lanes.words import BatchState, Lane, Outcome
@@ -52,8 +53,7 @@ def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(connection:
         BatchState.SUBMITTED, "msgbatch_1", later(seconds=1),
     )  # fmt: skip
     batches.ended(connection, batch_id, at=later(minutes=50), now=later(minutes=51))
-    saved = save(connection, *(tried(each) for each in work), batch_id=batch_id)
-    batches.count(connection, batch_id, saved.outcomes)
+    save(connection, *(tried(each) for each in work), batch_id=batch_id)
     batches.collected(connection, batch_id, now=later(minutes=52))
     kept = row(connection, "batch_status")
     assert (kept.state, kept.succeeded, kept.processed) == ("collected", 2, 2)
@@ -220,19 +220,38 @@ def test_members_find_the_items_of_results_that_come_late(connection: Connection
     assert len(rows(connection, "current_results")) == 1
 
 
-def test_what_an_ended_batch_still_owns_is_missing_and_ready_again(connection: Connection, letters: Version) -> None:
+def test_claims_without_an_attempt_are_outstanding_by_their_request(connection: Connection, letters: Version) -> None:
     waiting(connection, "a", "b", "c")
-    batch_id, (a, b, c) = submit(connection, letters)
+    batch_id, (a, b, c) = submit(connection, letters, pack=2)
     save(connection, tried(b), batch_id=batch_id)
-    assert batches.still_submitted(connection, batch_id, 10) == [a.claim, c.claim]
-    assert batches.still_submitted(connection, batch_id, 1) == [a.claim]
-    saved = save(connection, *(tried(each, Outcome.MISSING) for each in (a, c)), batch_id=batch_id)
-    batches.count(connection, batch_id, saved.outcomes)
-    assert batches.still_submitted(connection, batch_id, 10) == []
+    assert batches.outstanding(connection, batch_id) == {0: [a.claim], 1: [c.claim]}
+    save(connection, *(tried(each, Outcome.MISSING) for each in (a, c)), batch_id=batch_id)
+    assert batches.outstanding(connection, batch_id) == {}
     assert row(connection, "batch_status").missing == 2
     assert [(each.state, each.failures) for each in rows(connection, "work", "item_id")] == [
         ("ready", 1), ("done", 0), ("ready", 1),
     ]  # fmt: skip
+
+
+def test_a_claim_that_was_superseded_is_outstanding_until_its_end_is_known(connection: Connection, letters: Version) -> None:
+    waiting(connection, "a")
+    batch_id, (first,) = intend(connection, letters)
+    batches.release(connection, batch_id, note="never created", now=NOON)
+    again, (second,) = submit(connection, letters, now=NOON)
+    save(connection, tried(second), batch_id=again)
+    assert batches.outstanding(connection, batch_id) == {0: [first.claim]}
+    save(connection, tried(first, Outcome.EXPIRED), batch_id=batch_id)
+    assert batches.outstanding(connection, batch_id) == {}
+
+
+def test_short_reads_are_kept_with_the_batch(connection: Connection, letters: Version) -> None:
+    waiting(connection, "a", "b")
+    batch_id, _ = submit(connection, letters)
+    reads = [batches.short_read(connection, batch_id, {1}, now=later(minutes=minutes)) for minutes in range(3)]
+    assert [(each.times, each.believed) for each in reads] == [(1, False), (2, False), (3, True)]
+    kept = row(connection, "batch", id=batch_id)
+    assert (kept.short_reads, kept.short_read_at) == (3, later(minutes=2))
+    assert batches.short_read(connection, batch_id, {0}, now=later(minutes=3)).times == 1
 
 
 def test_counts_add_up_by_what_became_of_the_items(connection: Connection, letters: Version) -> None:
@@ -240,11 +259,9 @@ def test_counts_add_up_by_what_became_of_the_items(connection: Connection, lette
     waiting(connection, *ended)
     batch_id, work = submit(connection, letters)
     for each in work:  # in several chunks, as results stream
-        saved = save(connection, tried(each, Outcome(each.key)), batch_id=batch_id)
-        batches.count(connection, batch_id, saved.outcomes)
-    batches.count(connection, batch_id, {})
+        save(connection, tried(each, Outcome(each.key)), batch_id=batch_id)
     kept = row(connection, "batch_status")
-    assert (kept.succeeded, kept.invalid, kept.errored) == (1, 3, 2)
+    assert (kept.succeeded, kept.invalid, kept.errored) == (1, 3, 4)
     assert (kept.canceled, kept.expired, kept.missing) == (1, 1, 1)
     assert kept.succeeded + kept.invalid + kept.errored + kept.canceled + kept.expired + kept.missing == kept.items
 
@@ -255,10 +272,49 @@ def test_applying_a_chunk_of_results_twice_counts_it_once(connection: Connection
     shared = said()
     chunk = [tried(a, response=shared), tried(b, Outcome.INVALID, response=shared)]
     for _ in range(2):
-        saved = save(connection, *chunk, batch_id=batch_id)
-        batches.count(connection, batch_id, saved.outcomes)
+        save(connection, *chunk, batch_id=batch_id)
     kept = row(connection, "batch_status")
     assert (kept.succeeded, kept.invalid) == (1, 1)
+
+
+def test_a_closed_batch_says_how_its_outcomes_add_up_once(connection: Connection, letters: Version) -> None:
+    waiting(connection, "a", "b", "c")
+    batch_id, (a, b, c) = submit(connection, letters)
+    save(connection, tried(a), tried(b, Outcome.PACK_REFUSED), tried(c, Outcome.MISSING), batch_id=batch_id)
+    assert batches.collected(connection, batch_id, now=NOON) is None  # it has not ended yet
+    batches.ended(connection, batch_id, at=NOON, now=NOON)
+    assert batches.collected(connection, batch_id, now=later(minutes=1)) == Tally(items=3, outcomes=3, missing=1)
+    assert batches.collected(connection, batch_id, now=later(minutes=2)) is None
+    assert row(connection, "batch_status").collected_at == later(minutes=1)
+
+
+def test_what_keeps_a_batch_from_coming_home_stands_in_its_note_until_it_is_home(
+    connection: Connection, letters: Version
+) -> None:
+    waiting(connection, "a")
+    batch_id, _ = submit(connection, letters)
+    batches.noted(connection, batch_id, "the provider said \x00")
+    assert row(connection, "batch_status").note == "the provider said \ufffd"
+    batches.ended(connection, batch_id, at=NOON, now=NOON)
+    batches.collected(connection, batch_id, now=NOON)
+    assert row(connection, "batch_status").note is None
+    batches.noted(connection, batch_id, "too late")
+    assert row(connection, "batch_status").note is None
+
+
+def test_what_spoiled_its_pack_comes_back_unspent_and_is_asked_alone_ever_after(
+    connection: Connection, letters: Version
+) -> None:
+    waiting(connection, "a", "b")
+    kind = Kind("letters", letters.id)
+    batch_id, (a, b) = submit(connection, letters, pack=2)
+    save(connection, tried(a, Outcome.PACK_REFUSED), tried(b, Outcome.EXPIRED), batch_id=batch_id)
+    first, second = batches.lock_for_batch(connection, kind, limit=10, now=NOON)
+    assert [(each.key, each.alone, each.failures) for each in (first, second)] == [("a", True, 0), ("b", False, 0)]
+    batch_id, (a, _) = submit(connection, letters)
+    save(connection, tried(a, Outcome.EXPIRED), batch_id=batch_id)
+    (first,) = batches.lock_for_batch(connection, kind, limit=10, now=NOON)
+    assert (first.key, first.alone) == ("a", True)
 
 
 def test_an_item_canceled_while_its_batch_runs_is_booked_when_the_batch_ends(
@@ -267,7 +323,7 @@ def test_an_item_canceled_while_its_batch_runs_is_booked_when_the_batch_ends(
     waiting(connection, "a")
     batch_id, (work,) = submit(connection, letters)
     items.cancel(connection, "letters", "a")
-    assert batches.still_submitted(connection, batch_id, 10) == [work.claim]
+    assert batches.outstanding(connection, batch_id) == {0: [work.claim]}
     save(connection, tried(work), batch_id=batch_id)
     assert row(connection, "work").state == "done"
     assert row(connection, "item_status").state == "canceled"

@@ -1,13 +1,16 @@
 """`lanes.client`, as a program of somebody else uses it."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import Engine
 
 from lanes import client
-from lanes.errors import Refused
+from lanes.errors import Refused, StillLocked
+from lanes.store import items
 from lanes.words import Lane, Standing
 from tests.conftest import NOON
-from tests.examples import publish, route
+from tests.examples import admit, publish, route
 from tests.store.tries import A, B, claim, row, rows, save, submit, tried
 
 
@@ -62,6 +65,22 @@ def test_an_item_is_told_its_content_key(pool: Engine) -> None:
 
 def test_an_unknown_workload_is_told_not_raised() -> None:
     assert client.submit("ghosts", {}, key="k").outcome == "unknown_workload"
+
+
+def test_a_key_in_somebodys_open_transaction_is_not_waited_for_without_end(
+    pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "LONGEST_WAIT", timedelta(milliseconds=1))
+    with pool.connect() as other:
+        admit(other, "k", now=NOON)
+        with pytest.raises(StillLocked, match="open transaction"):
+            client.submit("letters", {"text": "letter k"}, key="k")
+        other.commit()
+    assert client.submit("letters", {"text": "letter k"}, key="k").outcome == "duplicate"
+    with pool.connect() as other:
+        assert items.cancel(other, "letters", "k") == "canceled"
+        with pytest.raises(StillLocked, match="open transaction"):
+            client.amend("letters", "k", {"text": "late"})
 
 
 def test_a_malformed_field_is_raised() -> None:

@@ -208,6 +208,14 @@ class Interleavings(RuleBasedStateMachine):
             assert each.provisional_output != each.authoritative_output
 
     @invariant()
+    def a_batch_counts_each_of_its_items_at_most_once(self) -> None:
+        for each in rows(self.connection, "batch_status"):
+            counts = (each.succeeded, each.invalid, each.errored, each.canceled, each.expired, each.missing)
+            tried_of = rows(self.connection, "attempt", batch_id=each.batch_id)
+            assert min(counts) >= 0
+            assert sum(counts) == len({(one.work_id, one.claim_no) for one in tried_of}) <= each.items
+
+    @invariant()
     def every_response_is_billed_once_and_the_attempts_sum_to_it(self) -> None:
         spent = {each.message_id: each for each in rows(self.connection, "spend")}
         assert set(spent) == self.billed

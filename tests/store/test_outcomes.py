@@ -1,17 +1,19 @@
 """What an attempt makes of its item: every row of the table of cases and outcomes."""
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
 
 from lanes.claims import Claimed
-from lanes.store import items, outcomes
+from lanes.store import batches, items, outcomes
+from lanes.store import work as work_store
 from lanes.words import Lane, Outcome
 from lanes.workload import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import A, B, claim, claimed_item, events, row, rows, save, submit, tried
+from tests.store.tries import A, B, claim, claimed_item, events, intend, row, rows, said, save, submit, tried
 
 UNANSWERED = [Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED, Outcome.ERRORED, Outcome.MISSING, Outcome.UNKNOWN]
 
@@ -339,3 +341,84 @@ def test_one_failed_attempt_in_a_save_harms_no_other(connection: Connection) -> 
     saved = save(connection, tried(bad, Outcome.POISON), tried(good))
     assert (saved.answered, saved.outcomes) == (1, {Outcome.POISON: 1, Outcome.VALID: 1})
     assert (state(connection, "good"), state(connection, "bad")) == ("settled", "failed")
+
+
+# -- an attempt exists once
+
+
+def test_a_line_that_comes_twice_in_one_save_is_one_attempt_and_one_result(connection: Connection) -> None:
+    batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
+    line = tried(work, response=said("msg_1"))
+    saved = save(connection, line, line, batch_id=batch_id)
+    assert (saved.answered, saved.outcomes, saved.late) == (1, {Outcome.VALID: 1}, 0)
+    assert row(connection, "spend").items == 1
+    assert row(connection, "attempt_log").cost_usd == row(connection, "spend").cost_usd
+    assert row(connection, "batch_status").succeeded == 1
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED])
+def test_a_line_without_a_response_that_comes_twice_is_one_attempt(connection: Connection, outcome: Outcome) -> None:
+    batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
+    for _ in range(2):
+        save(connection, tried(work, outcome), tried(work, outcome), batch_id=batch_id)
+    assert row(connection, "attempt_log").outcome == outcome
+    assert row(connection, "work").failures == (outcome is Outcome.ERRORED)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.VALID, Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED, Outcome.MISSING])
+@pytest.mark.parametrize("fate", ["superseded", "canceled", "given up"])
+def test_every_line_of_a_batch_is_an_outcome_whatever_became_of_its_work(
+    connection: Connection, fate: str, outcome: Outcome
+) -> None:
+    letters = publish(connection, now=NOON)
+    admit(connection, "k", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    batch_id, (work,) = intend(connection, letters)
+    if fate == "canceled":
+        items.cancel(connection, "letters", "k")
+    else:
+        batches.release(connection, batch_id, note="never created", now=NOON)
+    if fate == "superseded":
+        submit(connection, letters, now=later(hours=1))
+    for _ in range(2):
+        save(connection, tried(work, outcome, response=said("msg_1") if outcome is Outcome.VALID else None),
+             batch_id=batch_id)  # fmt: skip
+    assert row(connection, "attempt_log").outcome == outcome
+    kept = row(connection, "batch_status", batch_id=batch_id)
+    counted = (kept.succeeded, kept.errored, kept.expired, kept.canceled, kept.missing)
+    assert sum(counted) == kept.items == 1
+
+
+def test_a_result_that_comes_after_it_was_thought_missing_is_counted_instead(connection: Connection) -> None:
+    batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
+    save(connection, tried(work, Outcome.MISSING), batch_id=batch_id)
+    late = save(connection, tried(work), batch_id=batch_id)
+    assert (late.late, late.answered) == (1, 0)
+    kept = row(connection, "batch_status")
+    assert (kept.succeeded, kept.missing) == (1, 0)
+    assert [each.outcome for each in rows(connection, "attempt_log", "attempt")] == ["missing", "valid"]
+
+
+def test_a_call_that_ended_without_an_answer_after_its_item_was_canceled_keeps_its_bound(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    work = claimed_item(connection)
+    items.cancel(connection, "letters", "k")
+    save(connection, tried(work, Outcome.UNKNOWN, bound_usd=Decimal("0.01")))
+    assert row(connection, "attempt_log").bound_usd == Decimal("0.01")
+
+
+def test_work_that_was_given_back_since_it_was_thought_lost_has_no_attempt(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    claimed = claimed_item(connection)
+    lost = work_store.abandoned(connection, now=later(minutes=5))
+    work_store.give_back(connection, [claimed.claim], ready_at=NOON)
+    outcomes.save(connection, lost, now=later(minutes=5))
+    assert rows(connection, "attempt_log") == []
+    assert row(connection, "work").failures == 0
+
+
+def test_an_error_that_quotes_what_cannot_be_stored_is_kept_readable(connection: Connection) -> None:
+    publish(connection, now=NOON, max_failures=1)
+    save(connection, tried(claimed_item(connection), Outcome.POISON, error="bad byte \x00 in \ud800"))
+    assert row(connection, "attempt_log").error == "bad byte \ufffd in \ufffd"
+    assert row(connection, "item_status").failure.startswith("poison: bad byte \ufffd")

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine
 
-from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.item import Amendment
 from lanes.replay import Generation
 from lanes.store import amendments, items, promotions, replays
@@ -195,6 +195,20 @@ def test_promoting_makes_the_results_current_and_demoting_restores_exactly_what_
     assert (demoted.state, restored) == (ReplayState.DEMOTED, 4)
     assert shown(connection) == before
     assert rows(connection, "promoted") == []
+
+
+def test_a_decision_about_a_replay_never_waits_without_a_limit_for_an_open_transaction(
+    connection: Connection, letters: Version, pool: Engine
+) -> None:
+    settle(connection, *KEYS)
+    replayed(connection, letters)
+    connection.commit()
+    with pool.connect() as caller, pool.begin() as operator:
+        amendments.amend(caller, Amendment("letters", "a", {"text": "late"}), door="client", now=AT)
+        with pytest.raises(StillLocked, match="open transaction"):
+            promotions.promote(operator, "letters", now=AT)
+        caller.rollback()
+        assert promotions.promote(operator, "letters", now=AT)[1] == 4
 
 
 def test_a_demoted_replay_may_be_promoted_again_or_dropped(connection: Connection, letters: Version) -> None:

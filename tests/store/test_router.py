@@ -1,5 +1,7 @@
 """What the router saves: positions, routes and work, once for each item."""
 
+from collections import Counter
+
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
@@ -8,7 +10,7 @@ from lanes.store import items, routes, workloads
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import row, rows
+from tests.store.tries import explained, row, rows
 
 
 def test_positions_follow_the_order_of_admission_across_routings(connection: Connection) -> None:
@@ -125,3 +127,58 @@ def test_what_was_received_is_handed_out_oldest_first_and_bounded(connection: Co
 def test_saving_no_decisions_changes_nothing(connection: Connection) -> None:
     routes.save(connection, [], now=NOON)
     assert rows(connection, "route_log") == []
+
+
+def test_urgent_items_are_routed_first_then_due_ones_then_the_rest_as_they_came(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "plain", now=NOON)
+    admit(connection, "due later", now=NOON, due_at=later(hours=2))
+    admit(connection, "due", now=NOON, due_at=later(hours=1))
+    admit(connection, "urgent", now=NOON, urgent=True)
+    admit(connection, "last", now=NOON)
+    order = [each.arrived.key for each in items.received(connection, 10)]
+    assert order == ["urgent", "due", "due later", "plain", "last"]
+    assert [each.arrived.key for each in items.received(connection, 1)] == ["urgent"]
+
+
+def test_a_flood_of_one_workload_never_holds_up_the_others(connection: Connection) -> None:
+    publish(connection, "flood", now=NOON)
+    publish(connection, now=NOON)
+    admit(connection, *(f"f{n}" for n in range(50)), now=NOON, workload="flood", urgent=True)
+    admit(connection, "a", "b", now=NOON)
+    taken = Counter(each.arrived.workload for each in items.received(connection, 20))
+    assert taken == {"flood": 10, "letters": 2}
+    assert len(items.received(connection, 20, of=["flood"])) == 20
+
+
+def test_what_is_taken_at_once_is_bounded_by_its_size_too_and_is_one_item_at_least(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    for key in "abcd":
+        admit(connection, key, now=NOON, payload={"text": "x" * 10_000})
+    assert len(items.received(connection, 10, most_bytes=25_000)) == 3
+    assert len(items.received(connection, 10, most_bytes=1)) == 1
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+def test_looking_and_taking_stay_on_the_index_with_50000_received_and_as_many_routed(
+    connection: Connection, plans: str
+) -> None:
+    publish(connection, now=NOON)
+    publish(connection, "other", now=NOON)
+    connection.execute(
+        text("""
+        insert into lanes.item (workload, key, payload, content_hash, urgent, occurred_at, received_at, source, position)
+        select 'letters', 'k' || n, '{}', '', n % 100 = 0, :now, :now, 'sql', case when n <= 50000 then n end
+          from generate_series(1, 100000) n
+        """),
+        {"now": NOON},
+    )
+    connection.execute(text("analyze lanes.item"))
+    connection.execute(text(f"set local plan_cache_mode = {plans}"))
+    for name, query in (("looking", items.have_received()), ("taking", items.head("letters", 500))):
+        plan = explained(connection, query, name=name)
+        assert "ix_item_received" in plan
+        assert "Seq Scan on item" not in plan
+        assert "Sort" not in plan
+    assert items.any_received(connection)
+    assert {each.arrived.urgent for each in items.received(connection, 500)} == {True}

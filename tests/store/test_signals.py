@@ -3,11 +3,12 @@
 import asyncio
 
 import pytest
+from psycopg import OperationalError
 from sqlalchemy import Connection, Engine, text
 
 from lanes.store import items, outbox
 from lanes.store.database import Database, plain_url
-from lanes.store.signals import Role, RoleLock, holder_exists, holders, listening
+from lanes.store.signals import Role, RoleLock, held_roles, holder_exists, holders, listening
 from tests.conftest import NOON
 from tests.examples import admit, publish, route, submission
 
@@ -54,6 +55,74 @@ async def test_a_killed_holder_frees_its_role(pool: Engine, database_url: str) -
         with pool.begin() as connection:
             connection.execute(text("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'"))
         assert await two.take_over(within_s=HEARD_WITHIN_S)
+
+
+def cut(pool: Engine, role: Role) -> None:
+    """The session of everybody who holds the role, or waits for it, has ended; their processes live on."""
+    ended = text("select pg_terminate_backend(pid, 5000) from pg_locks where locktype = 'advisory' and objid = :role")
+    with pool.begin() as connection:
+        assert connection.execute(ended, {"role": int(role)}).scalars().all()
+
+
+async def test_a_holder_whose_connection_died_notices_that_another_has_taken_its_role(pool: Engine, database_url: str) -> None:
+    async with RoleLock(database_url, Role.READER) as one, RoleLock(database_url, Role.READER) as two:
+        assert await one.try_take()
+        assert await one.holds()
+        cut(pool, Role.READER)
+        assert await two.try_take()
+        assert not await one.try_take()
+        assert not one.held
+        assert await two.holds()
+
+
+async def test_a_holder_whose_connection_died_says_so_before_it_takes_the_role_anew(pool: Engine, database_url: str) -> None:
+    async with RoleLock(database_url, Role.COLLECTOR) as one:
+        await one.take_over(within_s=HEARD_WITHIN_S)
+        cut(pool, Role.COLLECTOR)
+        assert not await one.holds()
+        assert not one.held
+        assert await one.keep()
+        with pool.connect() as connection:
+            assert holder_exists(connection, Role.COLLECTOR)
+
+
+@pytest.mark.parametrize("look", ["wanted_by_another", "share"])
+async def test_whatever_is_asked_first_a_lost_role_is_not_believed_in(pool: Engine, database_url: str, look: str) -> None:
+    async with RoleLock(database_url, Role.DRAIN) as one:
+        await one.share()
+        cut(pool, Role.DRAIN)
+        await getattr(one, look)()
+        with pool.connect() as connection:
+            assert one.held is holder_exists(connection, Role.DRAIN) is (look == "share")
+
+
+async def test_a_wait_for_a_role_outlives_its_connection(pool: Engine, database_url: str) -> None:
+    async with RoleLock(database_url, Role.WATCHER) as next_one, RoleLock(database_url, Role.WATCHER) as holder:
+        await holder.try_take()
+        taking = asyncio.create_task(next_one.take_over(within_s=HEARD_WITHIN_S))
+        await wanted(holder)
+        cut(pool, Role.WATCHER)
+        assert await taking
+        assert not await holder.try_take()
+
+
+async def test_a_role_is_not_waited_for_without_a_database(pool: Engine, database_url: str) -> None:
+    async with RoleLock(database_url, Role.WATCHER) as one:
+        await one.try_take()
+        one._url = "postgresql://nobody@127.0.0.1:1/nowhere"
+        cut(pool, Role.WATCHER)
+        with pytest.raises(OperationalError):
+            await one.keep(within_s=0)
+        assert not one.held
+
+
+async def test_looking_at_roles_tells_which_are_held(pool: Engine, database_url: str) -> None:
+    async with RoleLock(database_url, Role.COLLECTOR) as one, RoleLock(database_url, Role.WATCHER) as two:
+        await one.try_take()
+        await two.try_take()
+        with pool.connect() as connection:
+            assert held_roles(connection, {Role.KEEPER, Role.COLLECTOR, Role.WATCHER}) == {Role.COLLECTOR, Role.WATCHER}
+            assert held_roles(connection, {Role.KEEPER, Role.COLLECTOR}) == {Role.COLLECTOR}
 
 
 async def test_a_role_is_handed_over_to_the_one_who_waits_for_it(database_url: str) -> None:
@@ -113,6 +182,26 @@ async def test_a_lost_connection_wakes_the_listener(pool: Engine, database_url: 
             connection.execute(text("select pg_terminate_backend(pid) from pg_stat_activity where query like 'listen%'"))
         async with asyncio.timeout(HEARD_WITHIN_S):
             await heard.wait()
+
+
+async def test_a_listener_whose_connection_died_hears_again(pool: Engine, database_url: str) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+    listeners = "from pg_stat_activity where datname = current_database() and query like 'listen%'"
+    async with listening(database_url) as heard, asyncio.timeout(HEARD_WITHIN_S):
+        with pool.begin() as connection:
+            assert connection.execute(text(f"select pg_terminate_backend(pid, 5000) {listeners}")).scalars().all()
+        listens = 0
+        while not listens:
+            await heard.wait()
+            heard.clear()
+            with pool.begin() as connection:
+                listens = connection.execute(text(f"select count(*) {listeners}")).scalar_one()
+        for key in ("one", "two", "three"):  # the new connection itself sets the event once
+            with pool.begin() as committed:
+                items.admit(committed, [submission(key)], door="client", now=NOON)
+            await heard.wait()
+            heard.clear()
 
 
 async def test_what_an_asynchronous_caller_writes_is_committed_or_not_at_all(database_url: str) -> None:

@@ -47,11 +47,10 @@ def lived_in(connection: Connection) -> Connection:
         if work.key == "open":
             continue
         outcome = Outcome.INVALID if work.key == "confirmed" else Outcome.VALID
-        saved = save(
+        save(
             connection, tried(work, outcome, B if work.key == "corrected" else A, at=later(minutes=30)),
             now=later(minutes=30), batch_id=batch_id,
         )  # fmt: skip
-        batches.count(connection, batch_id, saved.outcomes)
     admit(connection, "poisoned", "lost", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     for work in claim(connection, now=later(minutes=31)):

@@ -1,7 +1,9 @@
 """Versions and splits: what is in force, and what stays."""
 
-from sqlalchemy import Connection
+import pytest
+from sqlalchemy import Connection, text
 
+from lanes.errors import SpecInvalid
 from lanes.split import Split
 from lanes.store import workloads
 from tests.conftest import NOON, later
@@ -58,3 +60,37 @@ def test_a_paused_workload_is_not_active_until_it_is_resumed(connection: Connect
     assert workloads.pause(connection, "letters", since=None)
     assert workloads.active(connection) == {"letters": 3}
     assert not workloads.pause(connection, "ghosts", since=NOON)
+
+
+def spoil(connection: Connection, name: str, spec: str) -> None:
+    """The stored version of the workload differs by that JSON from what this release reads."""
+    connection.execute(
+        text("update lanes.version set spec = spec || cast(:spec as jsonb) where workload = :name"),
+        {"spec": spec, "name": name},
+    )
+
+
+@pytest.mark.parametrize(
+    "kept", ['{"batch_model": "claude-of-yesterday"}', '{"forgotten_field": 1}', '{"promises": {"forgotten": 1}}']
+)
+def test_a_version_that_was_valid_once_is_read_for_ever(connection: Connection, kept: str) -> None:
+    stored = publish(connection, now=NOON)
+    spoil(connection, "letters", kept)
+    assert workloads.in_force(connection)["letters"].number == 1
+    assert workloads.versions(connection, [stored.id])[stored.id].spec.instructions == stored.spec.instructions
+    assert workloads.one(connection, stored.id).id == stored.id
+
+
+def test_a_version_that_cannot_be_read_is_left_out_with_its_problem_and_harms_no_other(connection: Connection) -> None:
+    broken, sound = publish(connection, "broken", now=NOON), publish(connection, now=NOON)
+    spoil(connection, "broken", '{"weight": "heavy"}')
+    found = workloads.read_in_force(connection)
+    assert list(found.versions) == ["letters"]
+    (problem,) = found.unreadable
+    assert problem.workload == "broken"
+    assert "its stored version 1 cannot be read; weight:" in str(problem)
+    assert list(workloads.versions(connection, [broken.id, sound.id])) == [sound.id]
+    with pytest.raises(SpecInvalid, match="weight"):
+        workloads.one(connection, broken.id)
+    publish(connection, "broken", now=NOON, patience_s=5)  # which mends it
+    assert workloads.read_in_force(connection).unreadable == []

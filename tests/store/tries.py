@@ -7,10 +7,12 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.dialects import postgresql
 
 from lanes.claims import Claim, Claimed
 from lanes.outcome import Attempt, Judged, Response
 from lanes.prices import Usage
+from lanes.shares import divide
 from lanes.store import batches, outcomes, work
 from lanes.store.batches import Intent, Kind
 from lanes.store.outcomes import Saved
@@ -64,9 +66,12 @@ def claim(
     worker: str = "worker",
     places: int = 100,
     lease: timedelta = LEASE,
+    session: int | None = None,
 ) -> list[Claimed]:
-    """The most urgent work is ours."""
-    return work.claim(connection, lane, worker=worker, places=places, lease=lease, now=now)
+    """The most urgent work is ours: `places` divided among the workloads as the real-time lane divides them."""
+    standings = {name: each.standing for name, each in work.waiting(connection, lane, now=now).items()}
+    most = divide(places, standings, in_flight={}, places=places, rooms={})
+    return work.claim(connection, lane, most, worker=worker, session=session, lease=lease, now=now)
 
 
 def claimed_item(
@@ -138,3 +143,24 @@ def until_blocked(pool: Engine, pid: int) -> None:
 def backend(connection: Connection) -> int:
     """The process that serves this connection."""
     return connection.execute(text("select pg_backend_pid()")).scalar_one()
+
+
+def explained(connection: Connection, query: Any, *, name: str) -> str:
+    """The plan of a prepared query, as whoever has run it for a while meets it."""
+    compiled = query.compile(
+        dialect=postgresql.dialect(paramstyle="pyformat"), compile_kwargs={"render_postcompile": True}
+    )
+    names = list(compiled.params)
+    prepared = str(compiled) % {each: f"${place}" for place, each in enumerate(names, 1)}
+    literals = ", ".join(quoted(compiled.params[each]) for each in names)
+    arguments = f"({literals})" if names else ""
+    connection.exec_driver_sql(f"prepare {name} as {prepared}")
+    lines = connection.exec_driver_sql(f"explain execute {name}{arguments}").scalars()
+    return "\n".join(lines)
+
+
+def quoted(value: Any) -> str:
+    """A value as SQL text, of the kinds that such queries have."""
+    if isinstance(value, list):
+        return f"array[{', '.join(map(quoted, value))}]"
+    return str(value) if isinstance(value, int) else f"'{value}'"

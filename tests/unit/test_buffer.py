@@ -12,8 +12,9 @@ from tests.conftest import NOON, later
 from tests.examples import version
 
 
-def claimed(number: int, *, rank_at: datetime | None = None, failures: int = 0) -> Claimed:
-    return Claimed(Claim(number, 1), 1, "letters", f"k{number}", {}, Purpose.ANSWER, failures, rank_at or later(hours=1))
+def claimed(number: int, *, rank_at: datetime | None = None, failures: int = 0, alone: bool = False) -> Claimed:
+    rank_at = rank_at or later(hours=1)
+    return Claimed(Claim(number, 1), 1, "letters", f"k{number}", {}, Purpose.ANSWER, failures, rank_at, alone=alone)
 
 
 def test_without_a_window_items_leave_at_once() -> None:
@@ -50,6 +51,11 @@ def test_what_failed_before_never_waits() -> None:
     assert len(buffer.add([claimed(1, failures=1)], versions, NOON)) == 1
 
 
+def test_what_is_asked_alone_never_waits_for_others() -> None:
+    buffer, versions = Buffer(), {1: version(buffer_s=5)}
+    assert len(buffer.add([claimed(1, alone=True)], versions, NOON)) == 1
+
+
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 2), st.integers(0, 30)), max_size=30))
 def test_nobody_waits_longer_than_the_window_and_nobody_is_lost(arrivals: list[tuple[int, int, int]]) -> None:
     buffer = Buffer()
@@ -70,4 +76,12 @@ def test_nobody_waits_longer_than_the_window_and_nobody_is_lost(arrivals: list[t
             assert now - since[each.claim.work_id] <= timedelta(seconds=3)
             left.append(each.claim.work_id)
     assert sorted(left) == list(range(len(arrivals)))
+    assert len(buffer) == 0
+
+
+def test_what_gathers_when_a_drain_ends_comes_out_of_its_windows() -> None:
+    buffer, versions = Buffer(), {1: version(buffer_s=5, realtime_pack=9)}
+    buffer.add([claimed(1), claimed(2)], versions, NOON)
+    assert (buffer.of("letters"), buffer.of("others")) == (2, 0)
+    assert [each.claim.work_id for each in buffer.drain()] == [1, 2]
     assert len(buffer) == 0

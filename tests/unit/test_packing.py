@@ -11,11 +11,15 @@ from lanes.words import Purpose
 from tests.conftest import NOON
 
 
-def claimed(number: int, version_id: int = 1, failures: int = 0, purpose: Purpose = Purpose.ANSWER) -> Claimed:
-    return Claimed(Claim(number, 1), version_id, "letters", f"k{number}", {}, purpose, failures, NOON)
+def claimed(
+    number: int, version_id: int = 1, failures: int = 0, purpose: Purpose = Purpose.ANSWER, alone: bool = False
+) -> Claimed:
+    return Claimed(Claim(number, 1), version_id, "letters", f"k{number}", {}, purpose, failures, NOON, alone=alone)
 
 
-kinds = st.tuples(st.integers(1, 3), st.sampled_from([0, 0, 0, 1, 4]), st.sampled_from(Purpose))
+kinds = st.tuples(
+    st.integers(1, 3), st.sampled_from([0, 0, 0, 1, 4]), st.sampled_from(Purpose), st.sampled_from([False, False, True])
+)
 claims = st.lists(kinds, max_size=60).map(lambda drawn: [claimed(n, *kind) for n, kind in enumerate(drawn)])
 sizes = st.integers(1, 50)
 
@@ -34,9 +38,9 @@ def test_packs_never_mix_versions_or_purposes(waiting: list[Claimed], size: int)
 
 
 @given(claims, sizes)
-def test_what_failed_once_travels_alone(waiting: list[Claimed], size: int) -> None:
+def test_what_failed_once_or_whose_pack_was_refused_travels_alone(waiting: list[Claimed], size: int) -> None:
     for pack in packs(waiting, size):
-        assert len(pack) == 1 or all(each.failures == 0 for each in pack)
+        assert len(pack) == 1 or all(each.failures == 0 and not each.alone for each in pack)
 
 
 @given(claims, sizes)

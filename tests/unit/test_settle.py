@@ -208,6 +208,8 @@ def test_work_is_tried_again_only_while_its_retry_budget_lasts(
         (Outcome.UNKNOWN, 1, timedelta(seconds=2)),
         (Outcome.CANCELED, 0, timedelta(0)),
         (Outcome.EXPIRED, 0, timedelta(0)),
+        (Outcome.PACK_REFUSED, 0, timedelta(0)),
+        (Outcome.UNSERVED, 0, timedelta(minutes=5)),
     ],
 )
 def test_a_first_failure_rests_only_when_the_provider_may_be_unwell_and_spends_budget_only_when_it_ran(
@@ -229,6 +231,11 @@ def test_an_expired_batch_never_spends_the_retry_budget() -> None:
     assert fails(plain(Lane.BATCH, failures=2), Outcome.EXPIRED) == Consequence(
         WorkState.READY, 2, ready_at=later(seconds=4)
     )
+
+
+@pytest.mark.parametrize("outcome", UNANSWERED)
+def test_only_what_spoiled_its_pack_is_asked_alone_from_then_on(outcome: Outcome) -> None:
+    assert fails(plain(Lane.BATCH), outcome).alone is (outcome is Outcome.PACK_REFUSED)
 
 
 @pytest.mark.parametrize("lane", Lane)

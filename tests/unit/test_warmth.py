@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from lanes.warmth import CROWD, LINGER, MOST_DRAINS, PATIENCE, THROTTLE, Sight, needs_more, stays
+from lanes.warmth import LATE, LINGER, MOST_DRAINS, THROTTLE, Sight, needs_more, stays
 from tests.conftest import NOON, later
 
 
@@ -54,17 +54,11 @@ def test_a_drain_nobody_follows_stays_longer_than_the_trigger_is_throttled() -> 
 
 
 @pytest.mark.parametrize(
-    ("ready", "waited", "more"),
-    [
-        (CROWD + 1, PATIENCE + timedelta(seconds=1), True),
-        (CROWD + 1, PATIENCE, False),
-        (CROWD, timedelta(hours=1), False),
-        (0, timedelta(hours=1), False),
-    ],
+    ("waited", "more"), [(timedelta(0), False), (LATE, False), (LATE + timedelta(milliseconds=1), True), (THROTTLE, True)]
 )
-def test_another_drain_is_called_only_for_a_crowd_that_has_waited(ready: int, waited: timedelta, more: bool) -> None:
-    assert needs_more(ready, NOON - waited, NOON) is more
+def test_another_drain_is_called_by_the_age_of_what_waits_however_little_it_is(waited: timedelta, more: bool) -> None:
+    assert needs_more(NOON - waited, NOON) is more
 
 
 def test_no_drain_is_called_when_nothing_waits() -> None:
-    assert not needs_more(CROWD + 1, None, NOON)
+    assert not needs_more(None, NOON)

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
-down_revision = "0004"
+down_revision = "0006"
 
 STATE = "intended: submit or collect moves it; submitted, ended: collect; held: a person; superseded: collect, without its work; collected, released: nobody"
 STATES = "state in ('intended', 'submitted', 'ended', 'collected', 'held', 'superseded', 'released')"

@@ -1,0 +1,98 @@
+"""Whose fault a failed call is, and how a model that answers nobody rests. Pure: what happened and `now` come in.
+
+A fault (a timeout, a 5xx, a reset) is an item's only when the model demonstrably answers others: some call of it was
+answered within the last minute, and no other item's call faulted since. Everything else is the provider's. No item fails
+on old evidence: the fault that would end it counts only when others were answered after its fault before.
+"""
+
+import random
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+FRESH = timedelta(minutes=1)  # how long an answer proves that a model answers
+FIRST_PAUSE_S = 0.25
+LONGEST_PAUSE_S = 5.0  # before jitter, which only shortens
+DOWN_AFTER = 3  # faults of the provider in a row that are an outage, and no longer a hiccup
+
+
+class Blame(StrEnum):
+    """Who pays for a fault."""
+
+    ITEM = "item"  # others are answered: it spends the retry budget
+    PACK = "pack"  # others are answered, and one of its items may be at fault: each is asked alone, and spends nothing
+    PROVIDER = "provider"  # it spends nothing, and the model rests
+
+
+@dataclass
+class Standing:
+    """How one model answers, as one drain sees it."""
+
+    answered_at: datetime | None = None
+    faulted: set[int] = field(default_factory=set)  # the work whose calls faulted since the last answer
+    faults: int = 0  # of the provider, since the last answer
+    rests_until: datetime | None = None
+    at_once: int | None = None  # calls allowed while it recovers: one, then one more an answer; None = no bound
+
+
+class Health:
+    """The models of one account."""
+
+    def __init__(self, *, jitter: Callable[[], float] = random.random) -> None:
+        self._jitter = jitter
+        self._models: dict[str, Standing] = {}
+
+    def of(self, model: str) -> Standing:
+        """How the model stands."""
+        return self._models.setdefault(model, Standing())
+
+    def answered(self, model: str, *, most: int, now: datetime) -> None:
+        """A call was answered, well or not: the model answers. One that rested gets its `most` calls back by degrees."""
+        standing = self.of(model)
+        if standing.at_once is not None:
+            standing.at_once = standing.at_once + 1 if standing.at_once < most else None
+        standing.answered_at, standing.rests_until, standing.faults = now, None, 0
+        standing.faulted.clear()
+
+    def faulted(
+        self, model: str, work: Collection[int], *, innocent: bool = False, last_chance: bool = False, now: datetime
+    ) -> Blame:
+        """Whose fault a call of these items was, which is acted on.
+
+        `innocent`: no item can cause such a fault (an overload, a refused connection). `last_chance`: it would end an item.
+        """
+        standing = self.of(model)
+        answers = standing.answered_at is not None and now - standing.answered_at <= FRESH
+        others_faulted = not standing.faulted <= set(work)
+        old_evidence = last_chance and not standing.faulted.isdisjoint(work)
+        standing.faulted.update(work)
+        if answers and not (innocent or others_faulted or old_evidence):
+            return Blame.ITEM if len(work) == 1 else Blame.PACK
+        self._rest(standing, now)
+        return Blame.PROVIDER
+
+    def room(self, model: str, in_flight: int, *, now: datetime) -> int | None:
+        """How many more calls of the model may begin now; None when nothing holds them back."""
+        standing = self.of(model)
+        if standing.rests_until is not None and now < standing.rests_until:
+            return 0
+        return None if standing.at_once is None else max(0, standing.at_once - in_flight)
+
+    def is_down(self, model: str) -> bool:
+        """Whether it is an outage."""
+        return self.of(model).faults >= DOWN_AFTER
+
+    def next_try(self, now: datetime) -> datetime | None:
+        """When the first resting model may be asked again, None when none rests."""
+        rests = [each.rests_until for each in self._models.values() if each.rests_until is not None]
+        return min((until for until in rests if until > now), default=None)
+
+    def _rest(self, standing: Standing, now: datetime) -> None:
+        """Grows with each fault, but not with the calls that were in flight when it began."""
+        standing.at_once = 1
+        standing.faults += 1
+        if standing.rests_until is not None and now < standing.rests_until:
+            return
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(standing.faults - 1, 10))
+        standing.rests_until = now + timedelta(seconds=pause_s * (0.5 + self._jitter() / 2))

@@ -1,0 +1,133 @@
+"""The results of an ended batch, read line by line as they stream. One line that cannot be read spoils only itself."""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from anthropic import AnthropicError, AsyncAnthropic
+
+from lanes.errors import LanesError
+from lanes.outcome import Judged, Response
+from lanes.provider.batches import CUSTOM_ID, batch_failed
+from lanes.provider.client import read_response
+from lanes.provider.errors import TRANSPORT, Action, CallFailed, told
+from lanes.storable import storable
+from lanes.words import Outcome
+
+
+class ResultsCut(LanesError):
+    """The results ended early; reading them again later is safe."""
+
+
+class ResultsGone(CallFailed):
+    """The batch has ended, and the provider offers no results of it."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why the provider served no answer to a request, and what its error policy makes of that."""
+
+    action: Action
+    detail: str
+
+
+@dataclass(frozen=True)
+class RequestResult:
+    """How one request of a batch ended: with a billed response, with a fault, or judged without either.
+
+    `number` is -1 where the custom_id is none of ours; `size` is that of its line, in bytes.
+    """
+
+    nonce: str
+    number: int
+    said: Response | Fault | Judged
+    size: int = 0
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A line from which no result can be read; `size` is in bytes."""
+
+    why: str
+    size: int
+
+
+async def results(client: AsyncAnthropic, batch_id: str) -> AsyncGenerator[RequestResult | Unreadable, None]:
+    """Each request's result, in whatever order the provider sends them. Whether all came is for the caller to count.
+
+    Raises:
+        CallFailed: the results could not be opened.
+        BatchUnknown, ResultsGone: they cannot be opened, and perhaps never will.
+        ResultsCut: the stream ended in the middle.
+    """
+    opened = False
+    try:
+        async with client.messages.batches.with_streaming_response.results(batch_id) as stream:
+            opened = True
+            async for line in _lines(stream.iter_bytes()):
+                yield _read(line)
+    except TRANSPORT as error:
+        if opened:
+            raise ResultsCut(f"the results of {batch_id} broke off: {type(error).__name__}") from error
+        raise batch_failed(error) from error
+    except AnthropicError as error:  # the SDK's own: the batch names no place to read results from
+        detail = f"the provider offers no results of {batch_id}: it keeps them for 29 days and then archives them"
+        raise ResultsGone(Action.RETRY, detail, maybe_billed=False) from error
+
+
+def fate(fault: Fault, *, items: int, others_answered: bool) -> Judged:
+    """What a fault means for each of the `items` of its request.
+
+    A pack that is refused says nothing of any one item. Trouble of the account, the rate or the load is never the
+    item's; a failure at the provider is the request's own only where other requests of the batch were answered.
+    """
+    match fault.action:
+        case Action.POISON | Action.SPLIT:
+            return Judged(Outcome.POISON if items == 1 else Outcome.PACK_REFUSED, error=fault.detail)
+        case Action.RETRY if others_answered:
+            return Judged(Outcome.ERRORED, error=fault.detail)
+        case _:
+            return Judged(Outcome.UNSERVED, error=fault.detail)
+
+
+async def _lines(blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The lines that are not blank. They end at LF: a line separator of Unicode within an answer ends none."""
+    begun = b""
+    async for block in blocks:
+        *whole, begun = (begun + block).split(b"\n")
+        for line in whole:
+            if line.strip():
+                yield line
+    if begun.strip():
+        yield begun
+
+
+def _read(line: bytes) -> RequestResult | Unreadable:
+    try:
+        return _result(json.loads(line), len(line))
+    except Exception as error:  # the shape of a line is the provider's: whatever it holds, the others are read
+        return Unreadable(f"{type(error).__name__}: {error}", len(line))
+
+
+def _result(line: dict[str, Any], size: int) -> RequestResult:
+    match = CUSTOM_ID.fullmatch(line["custom_id"])
+    nonce, number = (match["nonce"], int(match["number"])) if match else (line["custom_id"], -1)
+    return RequestResult(nonce, number, _said(line["result"]), size)
+
+
+def _said(result: dict[str, Any]) -> Response | Fault | Judged:
+    match result["type"]:
+        case "succeeded":
+            return read_response(result["message"])
+        case "errored":
+            error = (result.get("error") or {}).get("error") or {}
+            kind, message = error.get("type"), str(error.get("message"))
+            code = (error.get("details") or {}).get("error_code")
+            return Fault(told(kind, message, code), storable(f"{kind}: {message}"))
+        case "canceled":
+            return Judged(Outcome.CANCELED, error="the batch was canceled")
+        case "expired":
+            return Judged(Outcome.EXPIRED, error="the batch expired before it ran")
+        case other:
+            return Judged(Outcome.ERRORED, error=f'unknown result type "{other}"')

@@ -1,0 +1,38 @@
+"""Roles that only one process holds at a time, and the standing runs that hold three of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+
+class Role(IntEnum):
+    """What only one process does at a time; the number is the second key of its advisory lock."""
+
+    READER = 10  # reads the event stream and routes
+    KEEPER = 11  # stays warm
+    COLLECTOR = 12  # ticks `collect`
+    WATCHER = 13  # ticks `watch`
+    SUBMITTER = 14  # creates batches, one at a time
+    DRAIN = 15  # shared: every drain holds it, so that they can be counted
+
+
+@dataclass(frozen=True)
+class StandingRun:
+    """A run that always goes on: the role it holds while it lives, and how the next one is asked for."""
+
+    role: Role
+    flow: str  # its deployment has the same name
+    parameters: Mapping[str, Any]
+
+
+STANDING = (
+    StandingRun(Role.KEEPER, "answer", {"wake": {"standing": True}}),
+    StandingRun(Role.COLLECTOR, "collect", {}),
+    StandingRun(Role.WATCHER, "watch", {}),
+)
+
+
+def never_free(*, keep_warm: bool) -> Sequence[StandingRun]:
+    """The runs whose role somebody always holds: where no drain is kept warm, the keeper's may be free."""
+    return [each for each in STANDING if keep_warm or each.role is not Role.KEEPER]

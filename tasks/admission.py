@@ -1,0 +1,103 @@
+"""Events become items and amendments. Amendments are read beside arrivals, and taken after those that came with them.
+
+Nobody waits for long: a chunk that meets a lock is halved until what is locked stands alone, and that is handed back.
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from prefect.events import Event
+
+from lanes.errors import Refused, StillLocked
+from lanes.item import Amendment, Submission, read_amendment, read_submission
+from lanes.store import amendments, items
+from lanes.store.database import Database
+from lanes.store.locks import patiently
+
+ARRIVED = "lanes.item.arrived"
+AMENDED = "lanes.item.amended"
+DOOR = "event"
+PREFIX = "lanes.workload."
+FIRST_WAIT = timedelta(milliseconds=100)  # longer than whoever sends the same key at the same time takes
+NEXT_WAIT = timedelta(milliseconds=10)  # once a chunk has met a lock
+MOST_WAITS = 40  # of one call, so that many locked keys cost half a second; a single one is found with ten in 500 events
+
+
+def subject(event: Event) -> tuple[str, str]:
+    """The item that the event is about: its resource and its key; an event without a key is about itself."""
+    key = event.payload.get("key")
+    return event.resource.id, str(event.id) if key is None else str(key)
+
+
+async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) -> list[Event]:
+    """Each event is an item or an amendment now, or a refusal with its reason; but for those returned, which met a lock
+    or come after one of their item that did."""
+    arrivals: list[tuple[Event, Submission]] = []
+    late: list[tuple[Event, Amendment]] = []
+    refusals: list[items.Refusal] = []
+    for event in events:
+        workload = event.resource.id.removeprefix(PREFIX)
+        place = str(event.id)
+        try:
+            if workload == event.resource.id:
+                raise Refused("malformed", f'resource "{event.resource.id}" is not "{PREFIX}<name>"')
+            if event.event == AMENDED:
+                late.append((event, read_amendment(workload, event.payload, place=place)))
+            else:
+                arrivals.append((event, read_submission(workload, event.payload, place=place, sent_at=event.occurred)))
+        except Refused as refusal:
+            refusals.append(items.Refusal(workload, place, refusal.reason, str(refusal), _text(event.payload)))
+    if refusals:
+        await db.run(items.refuse, refusals, door=DOOR, now=now)
+    door = _Door(db, now)
+    if arrivals:
+        await door.admit(arrivals)
+    for event, amendment in late:  # one transaction each: it locks its item
+        await door.amend(event, amendment)
+    return door.locked
+
+
+class _Door:
+    """One call's patience with locks."""
+
+    def __init__(self, db: Database, now: datetime) -> None:
+        self._db, self._now = db, now
+        self._wait, self._waits_left = FIRST_WAIT, MOST_WAITS
+        self.locked: list[Event] = []
+
+    async def admit(self, arrivals: list[tuple[Event, Submission]]) -> None:
+        """The arrivals are items, but for those that met a lock."""
+        chunks = [arrivals]
+        while chunks:
+            chunk = chunks.pop()
+            try:
+                asked = [submission for _, submission in chunk]
+                await self._db.run(patiently, self._wait, items.admit, asked, door=DOOR, now=self._now)
+            except StillLocked:
+                self._has_waited()
+                middle = len(chunk) // 2
+                if middle == 0 or self._waits_left <= 0:
+                    self.locked += [event for event, _ in chunk]
+                else:
+                    chunks += [chunk[middle:], chunk[:middle]]
+
+    async def amend(self, event: Event, amendment: Amendment) -> None:
+        """The amendment is taken, but where it met a lock or follows something that did."""
+        if self._waits_left <= 0 or subject(event) in map(subject, self.locked):
+            self.locked.append(event)
+            return
+        try:
+            await self._db.run(patiently, self._wait, amendments.amend, amendment, door=DOOR, now=self._now)
+        except StillLocked:
+            self._has_waited()
+            self.locked.append(event)
+
+    def _has_waited(self) -> None:
+        self._wait = NEXT_WAIT
+        self._waits_left -= 1
+
+
+def _text(payload: dict[str, Any]) -> str:
+    return json.dumps(payload, ensure_ascii=True, default=str)

@@ -1,0 +1,108 @@
+"""Looks after all open batches beside the ticks of its run: a few at once, each by itself."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from prefect.logging import get_run_logger
+
+from lanes.rests import Rests
+from lanes.store import batches
+from lanes.store.batches import OpenBatch
+from lanes.words import BatchState
+from tasks.collect import collect_batch, poll
+from tasks.connections import Connections
+
+POLLED_AT_ONCE = 4
+COLLECTED_AT_ONCE = 4
+LONGEST_S = 3600.0  # a batch of the largest size takes minutes; a stream that trickles for ever keeps no other out
+HAND_OVER_S = 20.0
+POLLED = (BatchState.SUBMITTED, BatchState.SUPERSEDED)
+AT_PROVIDER = (*POLLED, BatchState.ENDED)
+
+
+class Collector:
+    """Whatever happens to one batch is told once, and met again after a rest that grows; the others go on.
+
+    `items` counts what came home.
+    """
+
+    def __init__(self, at: Connections, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._at, self._clock = at, clock
+        self._looking: dict[int, asyncio.Task[None]] = {}
+        self._polling, self._collecting = asyncio.Semaphore(POLLED_AT_ONCE), asyncio.Semaphore(COLLECTED_AT_ONCE)
+        self._rests = Rests()
+        self.items = 0
+
+    async def tick(self) -> None:
+        """Every batch that the provider has is being looked after, unless it rests. Waits for none of them."""
+        now = self._clock()
+        for batch in await self._at.db.run(batches.open_batches):
+            if batch.state in AT_PROVIDER and batch.id not in self._looking and self._rests.over(batch.id, now):
+                self._looking[batch.id] = asyncio.create_task(self._look_after(batch))
+
+    async def idle(self) -> None:
+        """Nothing is being looked after any more."""
+        while self._looking:
+            await asyncio.wait(self._looking.values())
+
+    async def close(self) -> None:
+        """As `idle`; what takes longer than 20 s is given up, and read again by the next run."""
+        try:
+            await asyncio.wait_for(self.idle(), HAND_OVER_S)
+        except TimeoutError:
+            late = list(self._looking.values())
+            for each in late:
+                each.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _look_after(self, batch: OpenBatch) -> None:
+        try:
+            await self._bring_home(batch)
+        except Exception as error:
+            await self._troubled(batch, f"{type(error).__name__}: {error}")
+        finally:
+            self._looking.pop(batch.id, None)
+
+    async def _bring_home(self, batch: OpenBatch) -> None:
+        if batch.state in POLLED:
+            async with self._polling:
+                ended = await poll(self._at, batch)
+            if not ended:
+                await self._well(batch)
+                return
+        async with self._collecting, asyncio.timeout(LONGEST_S):
+            home = await collect_batch(self._at, batch)
+        self.items += home.items
+        if home.trouble is None:
+            await self._well(batch)
+        else:
+            await self._troubled(batch, home.trouble, at_least=home.rest)
+
+    async def _troubled(self, batch: OpenBatch, trouble: str, *, at_least: timedelta = timedelta(0)) -> None:
+        """It rests, and what is wrong stands in the log and in its note, once until it changes."""
+        if self._rests.troubled(batch.id, trouble, self._clock(), at_least=at_least):
+            get_run_logger().warning("batch %d is met again later: %s", batch.id, trouble)
+            await self._note(batch, trouble)
+
+    async def _well(self, batch: OpenBatch) -> None:
+        if self._rests.well(batch.id):
+            await self._note(batch, None)
+
+    async def _note(self, batch: OpenBatch, note: str | None) -> None:
+        try:
+            await self._at.db.run(batches.noted, batch.id, note)
+        except Exception as error:
+            get_run_logger().warning("batch %d could not be noted: %s", batch.id, type(error).__name__)
+
+
+@asynccontextmanager
+async def collecting(at: Connections) -> AsyncIterator[Collector]:
+    """A collector; at the end nothing of it runs any more."""
+    collector = Collector(at)
+    try:
+        yield collector
+    finally:
+        await collector.close()

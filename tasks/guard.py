@@ -1,0 +1,86 @@
+"""Sees standing roles that nobody holds, and asks for their runs: whatever Prefect's events and automations do."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Any
+
+from prefect.logging import get_run_logger
+from sqlalchemy import Connection
+
+from lanes.roles import STANDING, StandingRun, never_free
+from lanes.settings import Settings
+from lanes.store.database import Database, clock
+from lanes.store.signals import held_roles
+from lanes.vacancy import LOOK_EVERY_S, Vacancies
+from tasks.asking import ask_for_standing
+from tasks.troubles import Troubles, described
+
+Ask = Callable[[StandingRun, datetime], Coroutine[Any, Any, bool]]
+
+
+class Guard:
+    """One looker among several: everything that lives has one. It never fails its caller, and never makes it wait for Prefect.
+
+    `ask` asks for a run and tells whether it did (false: one is on its way); what it raises is logged, and it is
+    called again at the next look.
+    """
+
+    def __init__(
+        self,
+        db: Database,
+        *,
+        ask: Ask = ask_for_standing,
+        vacancies: Vacancies | None = None,
+        every_s: float = LOOK_EVERY_S,
+    ) -> None:
+        self._db, self._ask, self._every_s = db, ask, every_s
+        self._vacancies = vacancies or Vacancies()
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._troubles = Troubles()
+        self._next_look = 0.0
+
+    async def look(self) -> None:
+        """The roles were looked at, at most once every few seconds; asking for a run has begun where one is due."""
+        if time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + self._every_s
+        try:
+            held, now = await self._db.run(_held_now)
+        except Exception as error:  # the caller's own work meets the same outage, and says what becomes of it
+            self._troubles.met("look", f"the standing roles could not be looked at ({described(error)})")
+            return
+        self._troubles.over("look")
+        watched = never_free(keep_warm=Settings.read().keep_warm > 0)
+        for run in self._vacancies.to_ask(watched, held, now):
+            if (before := self._asking.get(run.flow)) is None or before.done():
+                self._asking[run.flow] = asyncio.create_task(self._ask_for(run, now))
+
+    async def run(self) -> None:
+        """Looks until cancelled, beside whatever else its process does."""
+        while True:
+            await self.look()
+            await asyncio.sleep(self._every_s)
+
+    async def close(self) -> None:
+        """Nothing is asked for any more."""
+        asking = list(self._asking.values())
+        for each in asking:
+            each.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+
+    async def _ask_for(self, run: StandingRun, now: datetime) -> None:
+        try:
+            if await self._ask(run, now):
+                self._vacancies.asked(run.role, now)
+                get_run_logger().warning("nobody held the role of %s: asked for a run of it", run.flow)
+            self._troubles.over(run.flow)
+        except Exception as error:
+            self._troubles.met(
+                run.flow, f"a run of {run.flow} could not be asked for, and is asked for again ({described(error)})"
+            )
+
+
+def _held_now(connection: Connection) -> tuple[set[int], datetime]:
+    return held_roles(connection, [each.role for each in STANDING]), clock(connection)

@@ -1,0 +1,99 @@
+"""The one road by which tasks save attempts: it outlasts a lost connection, and comes back for what others hold.
+
+Saving is idempotent, so a save whose end nobody knows is done again.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from prefect.logging import get_run_logger
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+from lanes.claims import Claim
+from lanes.outcome import Attempt
+from lanes.store import outcomes, work
+from lanes.store.database import Database, clock
+from lanes.store.outcomes import Saved
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[object]]
+
+TRIES = 8  # with their pauses about 15 s: a restart of the database takes less
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
+ROUNDS = 3  # how often we come back for what others hold
+WAIT = timedelta(seconds=1)  # how long a round waits for one of them
+
+
+async def save(
+    db: Database, attempts: Sequence[Attempt], *, batch_id: int | None = None, now: datetime | None = None,
+    sleep: Sleep = asyncio.sleep,
+) -> Saved:  # fmt: skip
+    """The attempts had their consequence, but for those in `passed_over`, which others held to the last.
+
+    What nobody holds is committed before anything is waited for. `now` is the database's time unless given.
+    """
+
+    async def saved(some: Sequence[Attempt], wait: timedelta | None = None) -> Saved:
+        return await outlasting(lambda: _once(db, some, batch_id, now, wait), sleep=sleep)
+
+    done = await saved(attempts)
+    for _ in range(ROUNDS):
+        if not done.passed_over:
+            break
+        first, *others = done.passed_over
+        alone = await saved([first], WAIT)
+        rest = await saved(others)
+        rest.passed_over += alone.passed_over  # at the end: the next round waits for another
+        done = done.then(alone).then(rest)
+    if done.passed_over:
+        get_run_logger().warning("%d attempts wait: their items are in open transactions", len(done.passed_over))
+    return done
+
+
+async def _once(
+    db: Database, attempts: Sequence[Attempt], batch_id: int | None, now: datetime | None, wait: timedelta | None
+) -> Saved:
+    async with db.transaction() as run:
+        at = await run(clock) if now is None else now
+        return await run(outcomes.save, attempts, batch_id=batch_id, now=at, wait=wait)
+
+
+async def give_back(
+    db: Database, claims: Sequence[Claim], *, ready_at: datetime, sleep: Sleep = asyncio.sleep
+) -> list[Claim]:
+    """Work that we still hold is ready again, but for those returned, which others held to the last."""
+    left = await outlasting(lambda: db.run(work.give_back, claims, ready_at=ready_at), sleep=sleep)
+    for _ in range(ROUNDS):
+        if not left:
+            break
+        await sleep(WAIT.total_seconds())
+        left = await outlasting(lambda left=left: db.run(work.give_back, left, ready_at=ready_at), sleep=sleep)
+    return left
+
+
+async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.sleep) -> T:
+    """What `act` returns; where the database was away or another was first, it is done again, a bounded number of times.
+
+    Raises:
+        DBAPIError: the last try ended so too, or trying again would not help.
+    """
+    for no in range(1, TRIES):
+        try:
+            return await act()
+        except (DBAPIError, NoConnectionFree) as error:
+            if not passes(error):
+                raise
+            get_run_logger().warning("try %d of %d: %s", no, TRIES, error.args[0] if error.args else error)
+            await sleep(random.uniform(0.5, 1) * min(FIRST_PAUSE_S * 2 ** (no - 1), LONGEST_PAUSE_S))
+    return await act()
+
+
+def passes(error: DBAPIError | NoConnectionFree) -> bool:
+    """Whether what ended so may go well a moment later: lost connections, a server away or full, deadlocks."""
+    if isinstance(error, NoConnectionFree | OperationalError):
+        return True
+    return error.connection_invalidated

@@ -1,0 +1,627 @@
+"""What collecting makes of results that end early, come twice, are nobody's or say that the account is in trouble."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from prefect.logging import disable_run_logger
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from blocks.provider import Provider
+from lanes.provider.results import ResultsCut, results
+from lanes.store import batches, decisions, incidents
+from lanes.store.batches import OpenBatch
+from lanes.store.database import Database
+from lanes.words import Lane
+from tasks import collect, collector, saving
+from tasks.collector import Collector
+from tasks.connections import Connections
+from tasks.submit import submit_batch
+from tasks.watch import evaluate
+from tests.flows.conftest import Sender
+from tests.flows.tampering import Lines, Tampering
+from tests.provider.endpoint_fixtures import Endpoint
+
+KEYS = [f"k{n:02d}" for n in range(12)]
+INCIDENTS = "select promise, value, severity from lanes.incident_log where state = 'open' order by promise"
+
+
+@pytest.fixture
+def tampering(endpoint: Endpoint) -> Iterator[Tampering]:
+    between = Tampering(endpoint.url)
+    yield between
+    between.stop()
+
+
+@pytest_asyncio.fixture
+async def at(database_url: str, tampering: Tampering) -> AsyncIterator[Connections]:
+    """A fresh database, and the endpoint behind somebody who tampers with its results."""
+    block = Provider(api_key=SecretStr("x"), base_url=tampering.url, poll_s=0.2, listing_grace_s=5)
+    with disable_run_logger():
+        async with Database(database_url) as db, block.connect() as client:
+            yield Connections(db, client, block)
+
+
+async def submit(at: Connections, endpoint: Endpoint) -> OpenBatch:
+    """Everything that waits, in a batch that has ended."""
+    (kind,) = await at.db.run(batches.waiting_kinds, None, now=await at.db.now())
+    await submit_batch.fn(at, kind)
+    batch = (await at.db.run(batches.open_batches))[-1]
+    assert batch.provider_batch_id is not None
+    endpoint.ended(batch.provider_batch_id)
+    assert await collect.poll(at, batch)
+    return batch
+
+
+async def a_minute_passes(at: Connections) -> None:
+    await run_sql(at, "update lanes.batch set short_read_at = short_read_at - interval '1 minute'")
+
+
+async def run_sql(at: Connections, query: str) -> None:
+    await at.db.run(lambda c: c.execute(text(query)))
+
+
+async def ready_now(at: Connections) -> None:
+    await run_sql(at, "update lanes.work set ready_at = now() - interval '1 second' where state = 'ready'")
+
+
+def without(*numbers: int) -> Any:
+    """The results but for those of the requests."""
+    endings = tuple(f"-{number}" for number in numbers)
+    return lambda lines: [line for line in lines if not line["custom_id"].endswith(endings)]
+
+
+# -- results that end early
+
+
+async def test_results_that_end_before_their_last_line_are_not_believed_and_nothing_is_paid_twice(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await submit(at, endpoint)
+    tampering.body = lambda body: body[: body.rstrip(b"\n").rindex(b"\n") + 1]
+    for _ in range(5):
+        with pytest.raises(ResultsCut, match=r"ended without 1 of its 12 requests: read 1 of 3 times"):
+            await collect.bring_home(at, batch)
+    assert await sender.rows("select state, count(*) from lanes.work group by 1 order by 1") == [("done", 11), ("submitted", 1)]
+    tampering.honest()
+    assert await collect.bring_home(at, batch) == len(KEYS)
+    assert await sender.rows("select distinct state, attempts from lanes.item_status") == [("settled", 1)]
+    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(12, 0, "collected")]
+
+
+async def test_three_short_reads_alike_and_a_minute_apart_make_the_rest_missing_with_an_incident(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await submit(at, endpoint)
+    tampering.lines(without(3, 7))
+    for _ in range(2):
+        with pytest.raises(collect.ShortRead):
+            await collect.bring_home(at, batch)
+        await a_minute_passes(at)
+    await collect.bring_home(at, batch)
+    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(10, 2, "collected")]
+    assert await sender.rows("select distinct failures from lanes.work where state = 'ready'") == [(1,)]
+    assert await sender.rows(INCIDENTS) == [("batch_incomplete", 2, "warning")]
+    ((sentence,),) = await sender.rows("select sentence from lanes.incident")
+    assert sentence == "2 of 12 items of batch 1 came home without a result, however often the results were read."
+    await evaluate(at.db)
+    assert ("batch_incomplete", 2, "warning") in await sender.rows(INCIDENTS)
+    await run_sql(at, "update lanes.batch set collected_at = collected_at - interval '25 hours'")
+    await evaluate(at.db)
+    assert "batch_incomplete" not in [row[0] for row in await sender.rows(INCIDENTS)]
+
+
+async def test_short_reads_that_differ_prove_nothing(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await submit(at, endpoint)
+    for lacking in ({1, 2, 3}, {1, 2, 3}, {1, 2}, {1}, {1}):
+        tampering.lines(without(*lacking))
+        with pytest.raises(collect.ShortRead):
+            await collect.bring_home(at, batch)
+        await a_minute_passes(at)
+    assert await sender.rows("select short_reads from lanes.batch") == [(2,)]
+
+
+@pytest.mark.parametrize("spoiled", [{"result": None}, {}, {"result": {"type": "succeeded", "message": None}}])
+async def test_a_line_without_a_result_is_read_again_and_spoils_no_other(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, spoiled: dict[str, Any]
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await submit(at, endpoint)
+    tampering.lines(lambda lines: [{"custom_id": lines[0]["custom_id"], **spoiled}, *lines[1:]])
+    with pytest.raises(collect.ShortRead, match="with 1 line that cannot be read"):
+        await collect.bring_home(at, batch)
+    assert list((await sender.states()).values()).count("settled") == 11
+    tampering.honest()
+    await collect.bring_home(at, batch)
+    assert set((await sender.states()).values()) == {"settled"}
+
+
+async def test_blank_lines_and_carriage_returns_are_no_results(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await submit(at, endpoint)
+    tampering.body = lambda body: b"\n \n" + body.replace(b"\n", b"\r\n\r\n")
+    await collect.bring_home(at, batch)
+    assert set((await sender.states()).values()) == {"settled"}
+
+
+# -- results that come twice, or are nobody's
+
+
+async def test_lines_that_come_twice_are_one_attempt_and_all_outcomes_add_up_to_the_items(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "CHUNK", 6)
+    await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=3)
+    endpoint.fault("batch_request", "wrong_ids", times=1)
+    endpoint.fault("batch_request", "expire", times=1)
+    batch = await submit(at, endpoint)
+    tampering.lines(lambda lines: [lines[0], *lines, *lines[:2], *reversed(lines)])  # within a chunk, and across
+    await collect.bring_home(at, batch)
+    await collect.bring_home(at, batch)
+    assert await sender.rows("select count(*), count(distinct key) from lanes.attempt_log") == [(12, 12)]
+    assert await sender.rows(
+        "select succeeded + invalid + errored + canceled + expired + missing, items, state from lanes.batch_status"
+    ) == [(12, 12, "collected")]
+    parts = "select (select sum(cost_usd) from lanes.attempt_log) = (select sum(cost_usd) from lanes.spend)"
+    assert await sender.rows(parts) == [(True,)]
+    assert await sender.rows(INCIDENTS) == []
+
+
+async def test_lines_of_other_batches_and_of_requests_that_do_not_exist_change_nothing(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await submit(at, endpoint)
+
+    def add(lines: Lines) -> Lines:
+        ids = [f"{batch.nonce}-12", f"{batch.nonce}-{10**8}", f"{batch.nonce}-{10**15}", f"{'f' * 16}-0", "somebody-1"]
+        return [*({**lines[0], "custom_id": id_} for id_ in ids), *lines]
+
+    tampering.lines(add)
+    await collect.bring_home(at, batch)
+    assert set((await sender.states()).values()) == {"settled"}
+    assert await sender.rows("select count(*) from lanes.attempt_log") == [(12,)]
+    assert await sender.rows("select succeeded, items from lanes.batch_status") == [(12, 12)]
+
+
+async def test_a_batch_of_which_no_line_is_ours_is_a_strangers_and_nothing_of_ours_is_missing(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await submit(at, endpoint)
+    tampering.lines(lambda lines: [{**line, "custom_id": f"their-{n}"} for n, line in enumerate(lines)])
+    for _ in range(4):
+        with pytest.raises(collect.ForeignResults, match="are not those of batch 1"):
+            await collect.bring_home(at, batch)
+        await a_minute_passes(at)
+    assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
+
+
+async def test_outcomes_that_do_not_add_up_open_an_incident_and_stop_nothing(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await submit(at, endpoint)
+    await run_sql(at, "update lanes.batch set expired = 3")
+    await collect.bring_home(at, batch)
+    assert await sender.rows("select state from lanes.batch_status") == [("collected",)]
+    assert await sender.rows(INCIDENTS) == [("batch_incomplete", 3, "warning")]
+    assert await sender.rows("select sentence from lanes.incident") == [("Batch 1 has 15 outcomes of 12 items.",)]
+
+
+async def test_an_item_canceled_while_its_batch_runs_is_one_of_its_outcomes(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await submit(at, endpoint)
+    await sender.rows("select lanes.cancel('letters', 'k04')")
+    await collect.bring_home(at, batch)
+    assert await sender.rows("select succeeded, items, state from lanes.batch_status") == [(12, 12, "collected")]
+    assert await sender.rows(INCIDENTS) == []
+
+
+# -- batches that were adopted, and batches whose items went elsewhere
+
+
+async def adopted(at: Connections, endpoint: Endpoint) -> OpenBatch:
+    """Everything that waits, in a batch that has ended and that no result has proved ours yet."""
+    batch = await submit(at, endpoint)
+    await run_sql(at, "update lanes.batch set adopted_at = now(), proved_at = null")
+    (batch,) = await at.db.run(batches.open_batches)
+    assert batch.provisional
+    return batch
+
+
+async def test_an_adopted_batch_of_which_no_line_can_be_read_is_neither_proved_nor_missing_before_that_is_believed(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await adopted(at, endpoint)
+    for nothing in (b"{}\n" * 12, b""):
+        tampering.body = lambda _, nothing=nothing: nothing
+        for _ in range(2):
+            with pytest.raises(collect.ShortRead, match="without 12 of its 12 requests"):
+                await collect.bring_home(at, batch)
+    assert await sender.rows("select state, proved_at, missing from lanes.batch") == [("ended", None, 0)]
+    assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
+    tampering.honest()
+    assert await collect.bring_home(at, batch) == len(KEYS)
+    assert await sender.rows("select state, proved_at is not null from lanes.batch") == [("collected", True)]
+
+
+async def test_the_first_line_that_can_be_read_lets_an_adopted_batch_go_whatever_stands_before_or_behind_it(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "CHUNK", 1)
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await adopted(at, endpoint)
+    tampering.lines(lambda lines: [{}, {}, {**lines[0], "custom_id": "their-1"}, *lines])
+    assert await collect.bring_home(at, batch) == 0
+    assert await sender.rows("select state, provider_batch_id, missing from lanes.batch") == [("held", None, 0)]
+    assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
+    assert await sender.rows("select (select count(*) from lanes.attempt), (select count(*) from lanes.spend)") == [(0, 0)]
+
+
+@pytest.mark.parametrize("decide", [decisions.give_up, decisions.resubmit])
+async def test_a_batch_whose_items_went_elsewhere_is_booked_to_its_last_line_and_is_never_incomplete(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, decide: Any
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batch_request", "expire", times=1)
+    batch = await submit(at, endpoint)
+    await at.db.run(decide, batch.id, who="ada", why="no longer wanted", now=await at.db.now())
+    (batch,) = await at.db.run(batches.open_batches)
+    before = await sender.states()
+    tampering.lines(without(3, 7))
+    with pytest.raises(collect.ShortRead, match="without 2 of its 12 requests"):
+        await collect.bring_home(at, batch)
+    tampering.honest()
+    assert await collect.bring_home(at, batch) == 0
+    assert await sender.rows("select state from lanes.batch") == [("released",)]
+    assert await sender.rows("select count(*), count(distinct message_id) from lanes.spend") == [(11, 11)]
+    assert await sender.states() == before
+    await evaluate(at.db)
+    assert "batch_incomplete" not in [row[0] for row in await sender.rows(INCIDENTS)]
+
+
+# -- whose trouble it is
+
+
+async def test_of_a_refused_pack_every_item_is_asked_alone_and_only_the_one_refused_alone_is_poison(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
+    fault = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
+    endpoint.fault("batch_request", "status", match="letter k05", **fault)
+    await collect.bring_home(at, await submit(at, endpoint))
+    states = await sender.states()
+    assert sorted(key for key, state in states.items() if state != "settled") == ["k04", "k05", "k06", "k07"]
+    assert await sender.rows("select distinct state, failures, alone from lanes.work where state <> 'done'") == [
+        ("ready", 0, True)
+    ]
+    assert await sender.rows("select succeeded, errored from lanes.batch_status") == [(8, 4)]
+    again = await submit(at, endpoint)
+    assert (again.requests, again.items) == (4, 4)
+    await collect.bring_home(at, again)
+    states = await sender.states()
+    assert states.pop("k05") == "failed"
+    assert set(states.values()) == {"settled"}
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "message"),
+    [
+        (400, "invalid_request_error", "Your credit balance is too low to access the Anthropic API."),
+        (400, "invalid_request_error", "You have reached your specified API usage limits."),
+        (402, "billing_error", "no"),
+        (403, "permission_error", "no"),
+        (401, "authentication_error", "no"),
+        (404, "not_found_error", "model: claude-haiku-5-5"),
+    ],
+)
+async def test_trouble_of_the_account_within_a_batch_keeps_the_items_unspent_and_opens_the_incident_of_a_refused_call(
+    at: Connections, endpoint: Endpoint, sender: Sender, status: int, error_type: str, message: str
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=3)
+    endpoint.fault("batch_request", "status", status=status, error_type=error_type, message=message)
+    before = await at.db.now()
+    await collect.bring_home(at, await submit(at, endpoint))
+    assert await sender.rows("select distinct state, failures, alone from lanes.work") == [("ready", 0, False)]
+    ((soonest,),) = await sender.rows("select min(ready_at) from lanes.work")
+    assert soonest >= before + timedelta(minutes=5)  # type: ignore[operator]
+    assert await sender.rows(INCIDENTS) == [("provider_frozen", 12, "critical")]
+    endpoint.reset()
+    await ready_now(at)
+    again = await submit(at, endpoint)
+    await at.db.run(lambda c: incidents.thaw(c, now=before))
+    assert await sender.rows(INCIDENTS) == [("provider_frozen", 12, "critical")]  # a create that is taken proves nothing
+    await collect.bring_home(at, again)
+    await at.db.run(lambda c: incidents.thaw(c, now=before))
+    assert await sender.rows(INCIDENTS) == []
+    assert set((await sender.states()).values()) == {"settled"}
+
+
+@pytest.mark.parametrize(("status", "error_type"), [(529, "overloaded_error"), (429, "rate_limit_error"), (500, "api_error")])
+async def test_an_outage_within_a_batch_spends_nothing_and_needs_nobody(
+    at: Connections, endpoint: Endpoint, sender: Sender, status: int, error_type: str
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batch_request", "status", status=status, error_type=error_type)
+    await collect.bring_home(at, await submit(at, endpoint))
+    assert await sender.rows("select distinct state, failures, alone from lanes.work") == [("ready", 0, False)]
+    assert await sender.rows(INCIDENTS) == []
+
+
+async def test_a_request_at_which_the_provider_fails_while_others_are_answered_spends_its_own_budget(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batch_request", "status", status=500, match="letter k03")
+    await collect.bring_home(at, await submit(at, endpoint))
+    assert await sender.rows("select state, failures from lanes.work where state <> 'done'") == [("ready", 1)]
+
+
+# -- large answers
+
+
+async def test_a_chunk_of_results_is_bounded_by_its_bytes_too(
+    at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+
+    async def counting(db: Database, attempts: Any, **more: Any) -> Any:
+        saved.append(len(attempts))
+        return await save(db, attempts, **more)
+
+    save = collect.save
+    monkeypatch.setattr(collect, "save", counting)
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await submit(at, endpoint)
+    assert batch.provider_batch_id is not None
+    longest = max([line.size async for line in results(at.client, batch.provider_batch_id)])
+    monkeypatch.setattr(collect, "CHUNK_BYTES", 2 * longest)
+    await collect.bring_home(at, batch)
+    assert (max(saved), sum(saved)) in [(2, 12), (3, 12)]
+
+
+# -- many batches
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def many(at: Connections, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Collector:
+    """A collector outside a run: its tasks are called as functions."""
+    monkeypatch.setattr(collector, "collect_batch", collect.collect_batch.fn)
+    return Collector(at, clock=clock)
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the collector logs."""
+    said: list[str] = []
+
+    class Log:
+        def warning(self, message: str, *args: object) -> None:
+            said.append(message % args)
+
+    monkeypatch.setattr(collector, "get_run_logger", Log)
+    return said
+
+
+async def several(at: Connections, endpoint: Endpoint, sender: Sender, number: int) -> list[OpenBatch]:
+    """Batches of a workload each, ended at the provider and not looked up yet; the n-th has n items, from 1."""
+    for n in range(1, number + 1):
+        await sender.items(*KEYS[:n], lane=Lane.BATCH, workload=f"letters{n}")
+        (kind,) = await at.db.run(batches.waiting_kinds, f"letters{n}", now=await at.db.now())
+        await submit_batch.fn(at, kind)
+    opened = await at.db.run(batches.open_batches)
+    for batch in opened:
+        assert batch.provider_batch_id is not None
+        endpoint.ended(batch.provider_batch_id)
+    return opened
+
+
+async def states(sender: Sender) -> dict[int, str]:
+    return dict(await sender.rows("select batch_id, state from lanes.batch_status"))  # type: ignore[arg-type]
+
+
+async def tick(many: Collector) -> None:
+    await many.tick()
+    await many.idle()
+
+
+async def test_whatever_one_batch_raises_all_others_come_home_and_it_is_told_once_and_met_again(
+    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, clock: Clock, told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    first, second, third, fourth = await several(at, endpoint, sender, 4)
+    unpollable = {first.id: RuntimeError("no idea"), second.id: KeyError("usage")}
+    uncollectable = {third.id: ZeroDivisionError("third")}
+
+    async def breaking_poll(at: Connections, batch: OpenBatch) -> bool:
+        if error := unpollable.get(batch.id):
+            raise error
+        return await poll(at, batch)
+
+    async def breaking_collect(at: Connections, batch: OpenBatch) -> collect.Homecoming:
+        if error := uncollectable.get(batch.id):
+            raise error
+        return await collect_batch(at, batch)
+
+    poll, collect_batch = collector.poll, collector.collect_batch
+    monkeypatch.setattr(collector, "poll", breaking_poll)
+    monkeypatch.setattr(collector, "collect_batch", breaking_collect)
+    for _ in range(4):
+        await tick(many)
+        clock.now += 300
+    assert await states(sender) == {
+        first.id: "submitted", second.id: "submitted", third.id: "ended", fourth.id: "collected",
+    }  # fmt: skip
+    assert told == [
+        f"batch {first.id} is met again later: RuntimeError: no idea",
+        f"batch {second.id} is met again later: KeyError: 'usage'",
+        f"batch {third.id} is met again later: ZeroDivisionError: third",
+    ]
+    unpollable.clear()
+    uncollectable.clear()
+    await tick(many)
+    assert set((await states(sender)).values()) == {"collected"}
+    assert many.items == 1 + 2 + 3 + 4
+
+
+async def test_a_batch_in_trouble_rests_longer_each_time_and_the_others_are_looked_up_at_every_tick(
+    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, clock: Clock, told: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    first, second = await several(at, endpoint, sender, 2)
+    asked: list[tuple[int, float]] = []
+
+    async def poll(at: Connections, batch: OpenBatch) -> bool:
+        asked.append((batch.id, clock.now))
+        if batch.id == first.id:
+            raise OSError("down")
+        return False
+
+    monkeypatch.setattr(collector, "poll", poll)
+    for _ in range(31):
+        await tick(many)
+        clock.now += 1
+    assert [moment for id_, moment in asked if id_ == first.id] == [0, 2, 6, 14, 30]
+    assert [moment for id_, moment in asked if id_ == second.id] == list(range(31))
+    assert len(told) == 1
+
+
+async def test_only_a_few_batches_are_looked_up_or_collected_at_once(
+    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await several(at, endpoint, sender, 7)
+    doing = {"poll": 0, "collect": 0}
+    most = dict(doing)
+
+    async def counted(what: str) -> None:
+        doing[what] += 1
+        most[what] = max(most[what], doing[what])
+        await asyncio.sleep(0.02)
+        doing[what] -= 1
+
+    async def poll(at: Connections, batch: OpenBatch) -> bool:
+        await counted("poll")
+        return True
+
+    async def collect_batch(at: Connections, batch: OpenBatch) -> collect.Homecoming:
+        await counted("collect")
+        return collect.Homecoming(batch.items)
+
+    monkeypatch.setattr(collector, "poll", poll)
+    monkeypatch.setattr(collector, "collect_batch", collect_batch)
+    await tick(many)
+    assert most == {"poll": collector.POLLED_AT_ONCE, "collect": collector.COLLECTED_AT_ONCE}
+    assert many.items == sum(range(1, 8))
+
+
+async def test_a_batch_that_takes_long_holds_up_neither_a_tick_nor_another_batch_nor_the_end_of_the_run(
+    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second, third = await several(at, endpoint, sender, 3)
+    begun: list[int] = []
+    again = asyncio.Event()
+
+    async def collect_batch(at: Connections, batch: OpenBatch) -> collect.Homecoming:
+        begun.append(batch.id)
+        if batch.id == first.id:
+            if begun.count(first.id) == 2:
+                again.set()
+            await asyncio.Event().wait()
+        return await collect.collect_batch.fn(at, batch)
+
+    monkeypatch.setattr(collector, "collect_batch", collect_batch)
+    monkeypatch.setattr(collector, "HAND_OVER_S", 2.0)
+    await many.tick()
+    await many.close()  # those that end have ended, and what has not is given up
+    assert await states(sender) == {first.id: "ended", second.id: "collected", third.id: "collected"}
+    monkeypatch.setattr(collector, "HAND_OVER_S", 0.1)
+    await many.tick()
+    await again.wait()
+    await many.tick()
+    await many.close()
+    assert begun.count(first.id) == 2  # once before, and once at these two ticks
+
+
+async def test_archived_results_are_told_once_and_stand_in_the_batchs_note_while_others_come_home(
+    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, clock: Clock, told: list[str], tampering: Tampering
+) -> None:
+    first, second = await several(at, endpoint, sender, 2)
+    tampering.view = lambda view: view | ({"results_url": None} if view["id"] == first.provider_batch_id else {})
+    for _ in range(3):
+        await tick(many)
+        clock.now += 300
+    assert await states(sender) == {first.id: "ended", second.id: "collected"}
+    (sentence,) = told
+    assert f"the provider offers no results of {first.provider_batch_id}" in sentence
+    ((note,),) = await sender.rows(f"select note from lanes.batch_status where batch_id = {first.id}")
+    assert str(note) in sentence
+    tampering.honest()
+    await tick(many)
+    assert await sender.rows("select distinct state, note from lanes.batch_status") == [("collected", None)]
+
+
+async def test_a_short_read_is_not_repeated_before_it_can_count(
+    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, clock: Clock, told: list[str], tampering: Tampering
+) -> None:
+    (only,) = await several(at, endpoint, sender, 1)
+    tampering.body = lambda body: b""
+    for _ in range(60):
+        await tick(many)
+        clock.now += 1
+    assert len(tampering.reads) == 1
+    await a_minute_passes(at)
+    await tick(many)
+    assert len(tampering.reads) == 2
+    assert len(told) == 2  # once and twice of three times
+    assert (await states(sender))[only.id] == "ended"
+
+
+async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_are_never_missing(
+    at: Connections, endpoint: Endpoint, sender: Sender, many: Collector, clock: Clock, told: list[str],
+    tampering: Tampering, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(saving, "WAIT", timedelta(milliseconds=20))
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    await submit(at, endpoint)
+    async with at.db.transaction() as run:
+        await run(lambda c: c.execute(text("select lanes.cancel('letters', 'k04')")))
+        for _ in range(8):
+            await tick(many)
+            clock.now += 1
+        assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(11, 0, "ended")]
+    assert len(tampering.reads) == 3  # at 0, 2 and 6 s
+    assert told == ["batch 1 is met again later: open transactions of others hold 1 item of batch 1"]
+    clock.now += 300
+    await tick(many)
+    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(12, 0, "collected")]
+    assert await sender.rows("select count(*), count(distinct message_id) from lanes.spend") == [(12, 12)]

@@ -1,0 +1,163 @@
+"""The event door beside callers whose transactions stay open: neighbours get in, and what met a lock gets in once."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+from prefect.events import Event, Resource
+from prefect.logging import disable_run_logger
+from sqlalchemy import Engine
+
+from lanes.item import Amendment
+from lanes.store import amendments, items, watermarks
+from lanes.store.database import Database
+from tasks import admission, arrivals
+from tasks.arrivals import ArrivalReader
+from tests.conftest import NOON
+from tests.examples import admit, publish
+from tests.store.tries import rows
+
+
+@pytest_asyncio.fixture
+async def db(database_url: str, pool: Engine) -> AsyncIterator[Database]:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+    with disable_run_logger():
+        async with Database(database_url) as opened:
+            yield opened
+
+
+@pytest.fixture
+def reader(db: Database) -> ArrivalReader:
+    return ArrivalReader(db, asyncio.Event())
+
+
+def event(key: str, text: str = "hello", *, name: str = admission.ARRIVED, ago: timedelta = timedelta(0)) -> Event:
+    resource = Resource.model_validate({"prefect.resource.id": "lanes.workload.letters"})
+    occurred = Event.model_fields["occurred"].get_default(call_default_factory=True) - ago
+    payload = {"key": key, "payload": {"text": text}}
+    return Event.model_validate({"event": name, "resource": resource, "payload": payload, "occurred": occurred})
+
+
+def texts(pool: Engine) -> dict[str, str]:
+    with pool.begin() as connection:
+        return {each.key: each.payload["text"] for each in rows(connection, "item")}
+
+
+async def test_a_key_in_a_callers_open_transaction_holds_up_none_of_its_chunk(
+    db: Database, pool: Engine, reader: ArrivalReader
+) -> None:
+    chunk = [event(f"k{n}") for n in range(64)]
+    with pool.connect() as caller:
+        admit(caller, "k40", now=NOON)
+        await reader.admit(chunk)
+        assert set(texts(pool)) == {f"k{n}" for n in range(64)} - {"k40"}
+        await reader.retry()
+        await reader.admit(chunk)  # a stored copy of each
+        caller.rollback()
+    await reader.retry()
+    await reader.admit(chunk)
+    assert len(texts(pool)) == 64
+    with pool.begin() as connection:
+        assert rows(connection, "rejected_log") == []
+
+
+async def test_many_locked_keys_cost_a_bounded_number_of_waits(
+    db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "MOST_WAITS", 5)
+    tried: list[int] = []
+    admit_some = items.admit
+
+    def counted(connection: object, inputs: Sequence[object], **more: object) -> object:
+        tried.append(len(inputs))
+        return admit_some(connection, inputs, **more)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(items, "admit", counted)
+    with pool.connect() as caller:
+        caller_keys = [f"k{n}" for n in range(100)]
+        items.admit(caller, [], door="client", now=NOON)
+        admit(caller, *caller_keys, now=NOON)
+        tried.clear()
+        left = await admission.admit_events(db, [event(key) for key in caller_keys], now=NOON)
+    assert len(left) == 100
+    assert len(tried) <= 5 + 7  # and once each for the parts that were left
+
+
+async def test_amendments_of_an_item_in_an_open_transaction_are_taken_afterwards_in_their_order(
+    db: Database, pool: Engine, reader: ArrivalReader
+) -> None:
+    await reader.admit([event("held"), event("free")])
+    with pool.connect() as caller:
+        late = Amendment("letters", "held", {"text": "the caller's"})
+        amendments.amend(caller, late, door="client", now=NOON)
+        await reader.admit([
+            event("held", "one", name=admission.AMENDED), event("free", "one", name=admission.AMENDED),
+            event("held", "two", name=admission.AMENDED),
+        ])  # fmt: skip
+        await reader.admit([event("held", "three", name=admission.AMENDED)])
+        assert texts(pool) == {"held": "hello", "free": "one"}
+        caller.commit()
+    for text in ("one", "two", "three"):
+        await reader.retry()
+        assert texts(pool)["held"] == text
+    with pool.begin() as connection:
+        (held,) = [each for each in rows(connection, "item") if each.key == "held"]
+        assert held.revision == 4
+
+
+async def test_the_watermark_passes_no_event_that_met_a_lock(db: Database, pool: Engine, reader: ArrivalReader) -> None:
+    stuck = event("held", ago=timedelta(minutes=3))
+    with pool.connect() as caller:
+        admit(caller, "held", now=NOON)
+        await reader.admit([stuck, event("free")])
+        began = await db.now()
+        await reader.has_read(began)
+        assert await db.run(watermarks.seen_until, watermarks.ARRIVALS) == stuck.occurred
+        caller.rollback()
+    await reader.retry()
+    await reader.has_read(began)
+    assert await db.run(watermarks.seen_until, watermarks.ARRIVALS) == began
+
+
+class Store:
+    """Prefect's stored events, as one page; `since` is what it was last asked for."""
+
+    def __init__(self, *events: Event) -> None:
+        self.events = list(events)
+        self.since: object = None
+
+    async def read_events(self, wanted: object, *, limit: int) -> "Store":
+        self.since = wanted.occurred.since  # pyright: ignore[reportAttributeAccessIssue]
+        return self
+
+    async def get_next_page(self, client: object) -> None:
+        return None
+
+
+async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none_is_lost(
+    db: Database, pool: Engine, reader: ArrivalReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "QUEUED", 2)
+    reader = ArrivalReader(db, asyncio.Event())
+    burst = [event(f"k{n}") for n in range(5)]
+    for each in burst:
+        reader.take(each)
+    stored = Store()  # they are stored seconds later
+
+    @asynccontextmanager
+    async def client() -> AsyncIterator[Store]:
+        yield stored
+
+    monkeypatch.setattr(arrivals, "get_client", client)
+    await reader.admit_next()
+    assert set(texts(pool)) == {"k0", "k1"}
+    await reader.read_stored()
+    stored.events = burst
+    await reader.read_stored()
+    assert set(texts(pool)) == {f"k{n}" for n in range(5)}
+    assert stored.since <= burst[2].occurred  # pyright: ignore[reportOperatorIssue]
+    assert (await db.run(watermarks.seen_until, watermarks.ARRIVALS) or NOON) <= burst[2].occurred

@@ -1,0 +1,159 @@
+"""Who lives sees which standing role is free and asks for its run: real locks, and a Prefect that answers over HTTP."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import datetime, timedelta
+
+import httpx
+import pytest
+import pytest_asyncio
+from prefect.exceptions import PrefectException
+
+from lanes.roles import STANDING, Role, StandingRun
+from lanes.store.database import Database
+from lanes.store.signals import RoleLock
+from lanes.vacancy import Vacancies
+from tasks.asking import ask_for_run, ask_for_standing
+from tasks.guard import Guard
+from tests.prefect_standin import PrefectStandIn
+
+KEEPER, COLLECTOR, WATCHER = STANDING
+ALL = {"answer", "collect", "watch"}
+SOON_S = 10
+
+
+@pytest_asyncio.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    async with Database(database_url) as opened:
+        yield opened
+
+
+def hasty() -> Vacancies:
+    """Asks for a role as soon as it is seen free."""
+    return Vacancies(free_for=timedelta(0))
+
+
+async def asked(guard: Guard) -> None:
+    """The guard looked, and what it asked for was answered."""
+    await guard.look()
+    await asyncio.gather(*guard._asking.values())
+
+
+@pytest.mark.parametrize("free", STANDING, ids=lambda run: run.flow)
+async def test_a_run_is_asked_for_whose_role_is_free_and_none_whose_role_is_held(
+    db: Database, prefect: PrefectStandIn, free: StandingRun
+) -> None:
+    async with AsyncExitStack() as held:
+        for each in STANDING:
+            if each is not free:
+                assert await (await held.enter_async_context(RoleLock(db.url, each.role))).try_take()
+        await asked(Guard(db, vacancies=hasty()))
+    assert {flow: prefect.asked(flow) for flow in ALL} == {flow: [] for flow in ALL} | {free.flow: [free.parameters]}
+
+
+async def test_a_role_that_is_free_for_a_moment_only_is_left_alone(db: Database, prefect: PrefectStandIn) -> None:
+    guard = Guard(db, every_s=0)
+    await asked(guard)
+    await asked(guard)
+    assert prefect.requests == []
+
+
+async def test_several_lookers_ask_once(db: Database, prefect: PrefectStandIn) -> None:
+    await asyncio.gather(*(asked(Guard(db, vacancies=hasty())) for _ in range(4)))
+    assert {flow: len(prefect.asked(flow)) for flow in ALL} == dict.fromkeys(ALL, 1)
+
+
+async def test_lookers_of_two_minutes_ask_once_while_the_run_is_on_its_way(prefect: PrefectStandIn) -> None:
+    now = datetime.now().astimezone()
+    assert await ask_for_standing(COLLECTOR, now)
+    assert not await ask_for_standing(COLLECTOR, now + timedelta(minutes=1))
+    assert len(prefect.asked("collect")) == 1
+
+
+@pytest.mark.parametrize(
+    ("state", "age_s", "asks"), [("RUNNING", 3600, True), ("PENDING", 5, False), ("SCHEDULED", -900, True)]
+)
+async def test_only_a_run_that_may_still_take_the_role_keeps_from_asking(
+    prefect: PrefectStandIn, state: str, age_s: float, asks: bool
+) -> None:
+    prefect.has_run("collect", state, age=timedelta(seconds=age_s))
+    assert await ask_for_standing(COLLECTOR, datetime.now().astimezone()) is asks
+
+
+async def test_one_looker_does_not_ask_again_at_its_next_look(db: Database, prefect: PrefectStandIn) -> None:
+    guard = Guard(db, vacancies=hasty(), every_s=0)
+    await asked(guard)
+    before = len(prefect.requests)
+    await asked(guard)
+    assert len(prefect.requests) == before
+
+
+async def test_without_a_warm_drain_nobody_asks_for_one(
+    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANES_KEEP_WARM", "0")
+    await asked(Guard(db, vacancies=hasty()))
+    assert {flow: len(prefect.asked(flow)) for flow in ALL} == {"answer": 0, "collect": 1, "watch": 1}
+
+
+async def test_a_prefect_that_hangs_delays_no_look_and_is_asked_again(db: Database, prefect: PrefectStandIn) -> None:
+    async def impatient(run: StandingRun, now: datetime) -> bool:
+        return await ask_for_standing(run, now, limit_s=0.3)
+
+    prefect.hangs = True
+    guard = Guard(db, ask=impatient, vacancies=hasty(), every_s=0)
+    async with asyncio.timeout(SOON_S):
+        began = time.monotonic()
+        await guard.look()
+        await guard.look()
+        assert time.monotonic() - began < 0.3
+        await asyncio.gather(*guard._asking.values())
+        assert prefect.runs == []
+        prefect.heals()
+        await asked(guard)
+    assert {flow: len(prefect.asked(flow)) for flow in ALL} == dict.fromkeys(ALL, 1)
+
+
+@pytest.mark.parametrize("broken", [{"hangs": True}, {"status": 503}, {"status": 500}])
+async def test_asking_for_a_run_ends_within_its_limit_whatever_prefect_does(
+    prefect: PrefectStandIn, broken: dict[str, object]
+) -> None:
+    for name, value in broken.items():
+        setattr(prefect, name, value)
+    began = time.monotonic()
+    with pytest.raises((TimeoutError, httpx.HTTPError, PrefectException)):
+        await ask_for_run("submit", {}, limit_s=0.5)
+    assert time.monotonic() - began < 2
+
+
+async def test_a_guard_that_is_closed_leaves_nothing_behind(db: Database, prefect: PrefectStandIn) -> None:
+    prefect.hangs = True
+    guard = Guard(db, vacancies=hasty())
+    await guard.look()
+    assert len(guard._asking) == len(ALL)
+    async with asyncio.timeout(SOON_S):
+        await guard.close()
+    assert all(each.done() for each in guard._asking.values())
+
+
+async def test_a_guard_outlives_a_database_that_is_away(prefect: PrefectStandIn) -> None:
+    async with Database("postgresql+psycopg://nobody@127.0.0.1:1/nowhere") as away:
+        await asked(Guard(away, vacancies=hasty()))
+    assert prefect.requests == []
+
+
+async def test_a_run_asked_for_twice_under_one_key_is_one_run(prefect: PrefectStandIn) -> None:
+    one, two = await ask_for_run("submit", {}, key="k"), await ask_for_run("submit", {}, key="k")
+    other = await ask_for_run("submit", {"departure": {"workload": "w"}})
+    assert one == two != other
+    assert prefect.asked("submit") == [{}, {"departure": {"workload": "w"}}]
+
+
+async def test_the_role_of_the_asker_itself_may_be_the_free_one(db: Database, prefect: PrefectStandIn) -> None:
+    """A drain asks for a drain: a standing one takes over what is to be kept warm."""
+    async with RoleLock(db.url, Role.DRAIN) as drain:
+        await drain.share()
+        await asked(Guard(db, vacancies=hasty()))
+    assert prefect.asked("answer") == [KEEPER.parameters]

@@ -1,0 +1,118 @@
+"""The router's task: one bounded chunk at a time, and one workload's trouble is nobody else's."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from prefect.logging import disable_run_logger
+from sqlalchemy import Engine, text
+
+from lanes import cost, prices
+from lanes.store import items, outcomes, routes, work, workloads
+from lanes.store.database import Database
+from lanes.words import Lane, Outcome
+from tasks import route
+from tests.conftest import NOON, later
+from tests.examples import admit, publish
+from tests.store.tries import claimed_item, row, rows, said, tried
+
+
+@pytest_asyncio.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    with disable_run_logger():
+        async with Database(database_url) as opened:
+            yield opened
+
+
+async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(
+    db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(route, "MOST", 3)
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, *"abcd", now=NOON)
+        admit(setup, "urgent", now=NOON, urgent=True)
+    assert await route.route_received(db) == 3
+    with pool.begin() as reader:
+        assert {each.key for each in rows(reader, "route_log")} == {"urgent", "a", "b"}
+    assert [await route.route_received(db) for _ in range(2)] == [2, 0]
+
+
+async def test_a_router_beside_open_transactions_routes_the_rest(db: Database, pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, "held", "free", now=NOON)
+    with pool.connect() as caller, pool.connect() as etl:
+        items.cancel(caller, "letters", "held")
+        admit(etl, *(f"new {n}" for n in range(10)), now=NOON)
+        assert await route.route_received(db) == 1
+    assert await route.route_received(db) == 1
+
+
+async def test_another_router_at_work_leaves_it_to_that_one(db: Database, pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, "a", now=NOON)
+    with pool.connect() as other:
+        assert routes.may_route(other)
+        assert await route.route_received(db) == 0
+    assert await route.route_received(db) == 1
+
+
+async def test_a_version_that_cannot_be_read_stops_its_own_items_only(db: Database, pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, "broken", now=NOON)
+        publish(setup, now=NOON)
+        admit(setup, "a", now=NOON, workload="broken")
+        admit(setup, "a", now=NOON)
+        setup.execute(text("""update lanes.version set spec = spec || '{"weight": 0}' where workload = 'broken'"""))
+    assert [await route.route_received(db) for _ in range(2)] == [1, 0]
+    with pool.begin() as operator:
+        assert row(operator, "route_log").workload == "letters"
+        publish(operator, "broken", now=NOON, patience_s=5)
+    assert await route.route_received(db) == 1
+
+
+def forget_price(pool: Engine, workload: str) -> None:
+    """A newer price table has dropped the workload's model."""
+    with pool.begin() as connection:
+        connection.execute(
+            text("""
+            update lanes.version set spec = spec || '{"realtime_model": "claude-gone", "batch_model": "claude-gone"}'
+             where workload = :name
+            """),
+            {"name": workload},
+        )
+
+
+async def test_a_model_without_a_price_stops_the_routing_of_its_own_workload_only(db: Database, pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, "gone", now=NOON)
+        publish(setup, now=NOON)
+        admit(setup, "a", now=NOON, workload="gone")
+        admit(setup, "a", now=NOON)
+    forget_price(pool, "gone")
+    assert [await route.route_received(db) for _ in range(2)] == [1, 0]
+    with pool.begin() as reader:
+        assert row(reader, "route_log").workload == "letters"
+
+
+async def test_a_model_without_a_price_neither_loses_its_bill_nor_its_neighbours(db: Database, pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, "gone", now=NOON)
+        publish(setup, now=NOON)
+        lost, gone = (claimed_item(setup, key, workload="gone") for key in ("lost", "answered"))
+        sound = claimed_item(setup)
+    forget_price(pool, "gone")
+    answered = tried(gone, response=said(model="claude-gone"))
+    with pool.begin() as saver:
+        assert outcomes.save(saver, [answered, tried(sound)], now=NOON).answered == 2
+        booked = row(saver, "spend", workload="gone")
+        assert (booked.cost_usd, booked.price_version) == (0, f"{prices.price_version()}, no price for claude-gone")
+        assert row(saver, "spend", workload="letters").cost_usd > 0
+        (unknown,) = work.abandoned(saver, now=later(hours=1))
+        assert (unknown.claim, unknown.judged.outcome, unknown.bound_usd) == (lost.claim, Outcome.UNKNOWN, 0)
+        version = workloads.in_force(saver)["gone"]
+    with pytest.raises(LookupError):
+        cost.estimate(version, 10, at=NOON)
+    assert cost.upper_bound(version, 10, lane=Lane.BATCH, at=NOON) == 0

@@ -1,0 +1,140 @@
+"""A stand-in for a Prefect server: takes events, makes runs of deployments, and hangs, refuses or fails on request."""
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from uuid import uuid4
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Run:
+    """A flow run as the server has it."""
+
+    id: str
+    flow: str
+    parameters: dict[str, Any]
+    key: str | None
+    state: str
+    since: datetime
+
+    def shown(self, deployment: str) -> dict[str, Any]:
+        """As the API shows it."""
+        at = self.since.isoformat()
+        state = {"id": str(uuid4()), "type": self.state, "name": self.state.title(), "timestamp": at}
+        return {
+            "id": self.id, "name": self.flow, "flow_id": deployment, "deployment_id": deployment, "state": state,
+            "state_type": self.state, "parameters": self.parameters, "expected_start_time": at, "idempotency_key": self.key,
+        }  # fmt: skip
+
+
+class PrefectStandIn:
+    """A running stand-in; its address for PREFECT_API_URL is `api_url`. Set `hangs`, `status` or `refuses` to break it."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []  # in the order in which they were taken, repetitions too
+        self.requests: list[str] = []
+        self.runs: list[Run] = []
+        self.hangs = False  # accepts what it is asked, and never answers
+        self.status: int | None = None  # answers everything with it
+        self.refuses: Callable[[Event], bool] = lambda _: False  # a request that holds such an event is answered with 422
+        self._deployments: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._ending = threading.Event()
+        standin = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                standin._serve(self)
+
+            def do_GET(self) -> None:
+                standin._serve(self)
+
+            def log_message(self, format: str, *args: Any) -> None:
+                return
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.api_url = f"http://127.0.0.1:{self._server.server_address[1]}/api"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def has_run(self, flow: str, state: str, *, age: timedelta = timedelta(0)) -> None:
+        """The deployment has a run that came into this state so long ago, or is due since."""
+        self.runs.append(Run(str(uuid4()), flow, {}, None, state, datetime.now(UTC) - age))
+
+    def asked(self, flow: str) -> list[dict[str, Any]]:
+        """The parameters of each run of the deployment that was asked for; one key counts once."""
+        return [each.parameters for each in self.runs if each.flow == flow]
+
+    def heals(self) -> None:
+        """Works again, for what is asked from now on."""
+        self.hangs, self.status = False, None
+
+    def stop(self) -> None:
+        """Nobody answers any more."""
+        self._ending.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _serve(self, request: BaseHTTPRequestHandler) -> None:
+        body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
+        path = request.path.removeprefix("/api/").strip("/").partition("?")[0]
+        self.requests.append(path)
+        if self.hangs:
+            self._ending.wait()
+            request.close_connection = True
+            return
+        with self._lock:
+            status, answer = (self.status, {}) if self.status else self._answer(path, json.loads(body or b"null"))
+        text = b"" if status == 204 else json.dumps(answer).encode()
+        request.send_response(status)
+        request.send_header("Content-Type", "application/json")
+        request.send_header("Content-Length", str(len(text)))
+        request.end_headers()
+        request.wfile.write(text)
+
+    def _answer(self, path: str, said: Any) -> tuple[int, Any]:
+        match path.split("/"):
+            case ["events"]:
+                if any(self.refuses(each) for each in said):
+                    return 422, {"exception_message": "Invalid request received."}
+                self.events += said
+                return 204, None
+            case ["deployments", "name", flow, name]:
+                id_ = self._deployments.setdefault(flow, str(uuid4()))
+                return 200, {"id": id_, "name": name, "flow_id": id_, "parameters": {}}
+            case ["deployments", id_, "create_flow_run"]:
+                return 201, self._create(id_, said).shown(id_)
+            case ["flow_runs", "filter"]:
+                return 200, self._filtered(said)
+            case _:
+                return 404, {"detail": "Not Found"}
+
+    def _create(self, deployment: str, said: dict[str, Any]) -> Run:
+        flow, key = self._flow(deployment), said.get("idempotency_key")
+        known = next((each for each in self.runs if key is not None and each.key == key and each.flow == flow), None)
+        if known is None:
+            known = Run(str(uuid4()), flow, said["parameters"], key, "SCHEDULED", datetime.now(UTC))
+            self.runs.append(known)
+        return known
+
+    def _filtered(self, said: dict[str, Any]) -> list[dict[str, Any]]:
+        wanted = said["flow_runs"]
+        (deployment,) = wanted["deployment_id"]["any_"]
+        states = wanted["state"]["type"]["any_"]
+        before = datetime.fromisoformat(wanted["expected_start_time"]["before_"].replace("Z", "+00:00"))
+        flow = self._flow(deployment)
+        found = [each for each in self.runs if each.flow == flow and each.state in states and each.since <= before]
+        return [each.shown(deployment) for each in found]
+
+    def _flow(self, deployment: str) -> str:
+        return next(flow for flow, id_ in self._deployments.items() if id_ == deployment)

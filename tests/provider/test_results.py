@@ -1,0 +1,198 @@
+"""The results of a batch through the real SDK: every line is read by itself, and what cannot be read spoils no other."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+from anthropic import AsyncAnthropic
+
+from lanes.outcome import Judged, Response
+from lanes.provider.client import ask
+from lanes.provider.errors import Action, CallFailed
+from lanes.provider.results import Fault, RequestResult, ResultsCut, Unreadable, fate, results
+from lanes.words import Outcome
+from tests.provider.endpoint_fixtures import asking
+
+ID = "msgbatch_1"
+HOST = "http://provider.test"
+USAGE = {"input_tokens": 5, "output_tokens": 3}
+VIEW: dict[str, Any] = {
+    "id": ID, "type": "message_batch", "processing_status": "ended", "created_at": "2026-11-24T12:00:00Z",
+    "expires_at": "2026-11-25T12:00:00Z", "ended_at": "2026-11-24T12:10:00Z", "cancel_initiated_at": None,
+    "archived_at": None, "results_url": f"{HOST}/v1/messages/batches/{ID}/results",
+    "request_counts": {"processing": 0, "succeeded": 2, "errored": 0, "canceled": 0, "expired": 0},
+}  # fmt: skip
+
+
+def succeeded(number: int, text: str = "{}", nonce: str = "cafe") -> dict[str, Any]:
+    message = {
+        "id": f"msg_{number}", "model": "claude-haiku-5-5", "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn", "usage": USAGE,
+    }  # fmt: skip
+    return {"custom_id": f"{nonce}-{number}", "result": {"type": "succeeded", "message": message}}
+
+
+def errored(kind: str | None, message: str = "no", **details: Any) -> dict[str, Any]:
+    error = {"type": kind, "message": message} | ({"details": details} if details else {})
+    return {"custom_id": "cafe-0", "result": {"type": "errored", "error": {"type": "error", "error": error}}}
+
+
+def jsonl(*lines: dict[str, Any], end: str = "\n") -> bytes:
+    return "".join(json.dumps(line, ensure_ascii=False) + end for line in lines).encode()
+
+
+async def read(body: bytes | AsyncIterator[bytes], view: dict[str, Any] = VIEW) -> list[RequestResult | Unreadable]:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/results"):
+            return httpx2.Response(200, content=body)
+        return httpx2.Response(200, json=view)
+
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+    async with AsyncAnthropic(api_key="x", base_url=HOST, max_retries=0, http_client=http) as client:
+        return [each async for each in results(client, ID)]
+
+
+def numbers(found: list[RequestResult | Unreadable]) -> list[int | None]:
+    return [each.number if isinstance(each, RequestResult) else None for each in found]
+
+
+async def test_a_line_separator_of_unicode_within_an_answer_ends_no_line() -> None:
+    text = "one\u2028two\u2029three\x85four\x0bfive"
+    first, second = await read(jsonl(succeeded(0, text), succeeded(1)))
+    assert isinstance(first, RequestResult)
+    assert isinstance(first.said, Response)
+    assert first.said.text == text
+    assert numbers([first, second]) == [0, 1]
+
+
+async def test_lines_may_end_in_crlf_or_be_blank_and_the_last_needs_no_end() -> None:
+    body = b"\r\n\n" + jsonl(succeeded(0), end="\r\n") + b"\n \n" + jsonl(succeeded(1), end="")
+    assert numbers(await read(body)) == [0, 1]
+
+
+async def test_lines_are_whole_however_the_stream_is_cut_into_blocks() -> None:
+    async def blocks() -> AsyncIterator[bytes]:
+        for byte in jsonl(succeeded(0, "ü"), succeeded(1)):
+            yield bytes([byte])
+
+    assert numbers(await read(blocks())) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"custom_id": "cafe-0", "result": None},
+        {"custom_id": "cafe-0"},
+        {"result": {"type": "canceled"}},
+        {"custom_id": None, "result": {"type": "canceled"}},
+        {"custom_id": "cafe-0", "result": {"type": "succeeded", "message": None}},
+        {"custom_id": "cafe-0", "result": {"type": "succeeded", "message": {"id": "msg_0"}}},
+        {"custom_id": "cafe-0", "result": {"type": "errored", "error": "no"}},
+        [],
+        None,
+    ],
+)
+async def test_a_line_without_a_readable_result_is_no_result_and_the_others_are_read(line: Any) -> None:
+    unreadable, other = await read(json.dumps(line).encode() + b"\n" + jsonl(succeeded(1)))
+    assert isinstance(unreadable, Unreadable)
+    assert numbers([other]) == [1]
+
+
+async def test_half_a_line_at_the_end_is_no_result() -> None:
+    assert numbers(await read(jsonl(succeeded(0)) + jsonl(succeeded(1))[:40])) == [0, None]
+    assert numbers(await read(jsonl(succeeded(0)) + jsonl(succeeded(1, "ü" * 99))[:200])) == [0, None]
+
+
+async def test_a_stream_that_breaks_says_so_after_what_came() -> None:
+    async def breaking() -> AsyncIterator[bytes]:
+        yield jsonl(succeeded(0))
+        raise httpx2.ReadError("reset")
+
+    with pytest.raises(ResultsCut, match="msgbatch_1 broke off: ReadError"):
+        await read(breaking())
+
+
+async def test_results_that_the_provider_no_longer_keeps_are_told_in_a_sentence() -> None:
+    archived = VIEW | {"results_url": None, "archived_at": "2026-12-24T12:00:00Z"}
+    with pytest.raises(CallFailed, match=r"offers no results of msgbatch_1: it keeps them for 29 days"):
+        await read(b"", archived)
+
+
+@pytest.mark.parametrize("custom_id", ["cafe", "cafe-", "cafe-x", "cafe-01", "cafe--1", "cafe-1\n", f"cafe-{10**12}", "-1"])
+async def test_a_name_that_we_would_not_have_given_is_nobodys(custom_id: str) -> None:
+    (only,) = await read(jsonl({"custom_id": custom_id, "result": {"type": "expired"}}))
+    assert isinstance(only, RequestResult)
+    assert (only.nonce, only.number) == (custom_id, -1)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "message", "code", "action"),
+    [
+        (400, "invalid_request_error", "messages: too long", None, Action.POISON),
+        (400, "invalid_request_error", "Your credit balance is too low to access the API.", None, Action.STOP_PAYING),
+        (400, "invalid_request_error", "You have reached your specified API usage limits.", None, Action.STOP_PAYING),
+        (403, "permission_error", "Your credit balance is too low to access the API.", None, Action.STOP_PAYING),
+        (400, "invalid_request_error", "no", "organization_on_hold", Action.STOP_PAYING),
+        (402, "billing_error", "no", None, Action.STOP_PAYING),
+        (402, "billing_error", "no", "linked_organization_spend_limit_reached", Action.STOP_PAYING),
+        (401, "authentication_error", "no", None, Action.MISCONFIGURED),
+        (403, "permission_error", "no", None, Action.MISCONFIGURED),
+        (404, "not_found_error", "model: claude-2", None, Action.UNKNOWN_MODEL),
+        (429, "rate_limit_error", "no", None, Action.SLOW_DOWN),
+        (429, "rate_limit_error", "no", "ramp_limit_exceeded", Action.SLOW_DOWN),
+        (429, "rate_limit_error", "no", "enforced_spend_limit_reached", Action.STOP_PAYING),
+        (429, "rate_limit_error", "no", "contract_spend_limit_reached", Action.STOP_PAYING),
+        (529, "overloaded_error", "no", None, Action.SHED),
+        (413, "request_too_large", "no", None, Action.SPLIT),
+        (500, "api_error", "no", None, Action.RETRY),
+        (504, "timeout_error", "no", None, Action.RETRY),
+        (503, "quite_new_error", "no", None, Action.RETRY),
+    ],
+)
+async def test_an_errored_line_means_what_the_same_error_means_in_a_call(
+    status: int, kind: str, message: str, code: str | None, action: Action
+) -> None:
+    said = errored(kind, message, **({"error_code": code} if code else {}))
+    (line,) = await read(jsonl(said))
+    assert isinstance(line, RequestResult)
+    assert line.said == Fault(action, f"{kind}: {message}")
+
+    def refuse(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(status, json=said["result"]["error"])
+
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(refuse))
+    async with AsyncAnthropic(api_key="x", base_url=HOST, max_retries=0, http_client=http) as client:
+        with pytest.raises(CallFailed) as failure:
+            await ask(client, asking("x"), longest_s=30)
+    assert failure.value.action is action
+
+
+async def test_an_error_without_a_body_and_an_unknown_type_end_the_attempt() -> None:
+    body = jsonl({"custom_id": "cafe-0", "result": {"type": "errored", "error": None}})
+    body += jsonl({"custom_id": "cafe-1", "result": {"type": "postponed"}})
+    failed, unknown = await read(body)
+    assert isinstance(failed, RequestResult)
+    assert isinstance(unknown, RequestResult)
+    assert failed.said == Fault(Action.RETRY, "None: None")
+    assert unknown.said == Judged(Outcome.ERRORED, error='unknown result type "postponed"')
+
+
+@pytest.mark.parametrize("action", [Action.POISON, Action.SPLIT])
+def test_a_refused_pack_says_nothing_of_any_one_item_and_a_refused_item_is_poison(action: Action) -> None:
+    assert fate(Fault(action, "no"), items=2, others_answered=True) == Judged(Outcome.PACK_REFUSED, error="no")
+    assert fate(Fault(action, "no"), items=1, others_answered=True) == Judged(Outcome.POISON, error="no")
+
+
+@pytest.mark.parametrize("answered", [False, True])
+@pytest.mark.parametrize(
+    "action", [Action.STOP_PAYING, Action.MISCONFIGURED, Action.UNKNOWN_MODEL, Action.SLOW_DOWN, Action.SHED]
+)
+def test_trouble_of_the_account_the_rate_or_the_load_is_never_the_items(action: Action, answered: bool) -> None:
+    assert fate(Fault(action, "no"), items=1, others_answered=answered).outcome is Outcome.UNSERVED
+
+
+def test_a_failure_at_the_provider_is_the_requests_own_only_where_others_were_answered() -> None:
+    assert fate(Fault(Action.RETRY, "no"), items=3, others_answered=True).outcome is Outcome.ERRORED
+    assert fate(Fault(Action.RETRY, "no"), items=3, others_answered=False).outcome is Outcome.UNSERVED

@@ -1,0 +1,414 @@
+"""A transaction that a caller leaves open delays nobody but its own rows."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from lanes.claims import Claimed
+from lanes.errors import StillLocked
+from lanes.item import Amendment
+from lanes.store import (
+    amendments,
+    batches,
+    decisions,
+    forgetting,
+    items,
+    outcomes,
+    replays,
+    results,
+    retries,
+    rollout_moves,
+    steering,
+    work,
+    workloads,
+)
+from lanes.words import Lane, Outcome
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.rollouts import playbook, step
+from tests.store.tries import A, backend, claim, claimed_item, intend, row, rows, said, save, submit, tried, until_blocked
+
+Holding = Callable[[Connection], object]
+WAIT = timedelta(milliseconds=1)
+
+
+def cancels(connection: Connection) -> None:
+    assert items.cancel(connection, "letters", "held") == "canceled"
+
+
+def amends(connection: Connection) -> None:
+    late = Amendment("letters", "held", {"text": "late"})
+    assert amendments.amend(connection, late, door="client", now=NOON).outcome == "amended"
+
+
+def forgets(connection: Connection) -> None:
+    forgetting.forget(connection, "letters", "held", now=NOON)
+
+
+def reads(connection: Connection) -> None:
+    results.read(connection, "letters", "held", reader="desk")
+
+
+def labels(connection: Connection) -> None:
+    items.label(connection, "letters", {"held": A}, source="ada")
+
+
+def submits(connection: Connection) -> None:
+    admit(connection, "new", now=NOON)
+
+
+OF_ITS_ROW = [cancels, amends, forgets]  # they change the item
+OF_NOTHING = [reads, labels, submits]  # they only name it
+
+
+@contextmanager
+def unwilling(pool: Engine) -> Iterator[Connection]:
+    """A transaction that fails where it would wait for a lock, committed at the end."""
+    with pool.begin() as connection:
+        connection.execute(text("set local lock_timeout = '1ms'"))
+        yield connection
+
+
+def two_claims(pool: Engine) -> tuple[Claimed, Claimed]:
+    """The claims of "held" and of its neighbour "free"."""
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        return claimed_item(setup, "held"), claimed_item(setup, "free")
+
+
+@pytest.mark.parametrize("holding", OF_ITS_ROW)
+@pytest.mark.parametrize("ending", ["commit", "rollback"])
+def test_a_save_passes_an_item_that_others_hold_over_and_comes_back_for_it_once(
+    pool: Engine, holding: Holding, ending: str
+) -> None:
+    held, free = two_claims(pool)
+    with pool.connect() as caller:
+        holding(caller)
+        with unwilling(pool) as saver:
+            saved = save(saver, tried(held, response=said("msg_held")), tried(free))
+        assert [each.claim for each in saved.passed_over] == [held.claim]
+        assert (saved.answered, saved.outcomes) == (1, {Outcome.VALID: 1})
+        with pool.begin() as reader:
+            assert row(reader, "item_status", key="free").state == "settled"
+            assert [each.key for each in rows(reader, "attempt_log")] == ["free"]
+            assert len(rows(reader, "spend")) == 2  # what was paid is known, whoever holds the item
+        with pool.begin() as saver:
+            again = outcomes.save(saver, saved.passed_over, now=NOON, wait=WAIT)
+            assert len(again.passed_over) == 1
+        getattr(caller, ending)()
+    for _ in range(2):
+        with unwilling(pool) as saver:
+            outcomes.save(saver, saved.passed_over, now=NOON, wait=WAIT)
+    with pool.begin() as reader:
+        assert len(rows(reader, "attempt_log", key="held")) == 1
+        assert len(rows(reader, "spend")) == 2
+        assert len(rows(reader, "current_results", key="held")) == (1 if ending == "rollback" else 0)
+
+
+@pytest.mark.parametrize("holding", OF_NOTHING)
+def test_a_save_does_not_even_notice_who_only_names_the_item(pool: Engine, holding: Holding) -> None:
+    held, free = two_claims(pool)
+    with pool.connect() as caller:
+        holding(caller)
+        with unwilling(pool) as saver:
+            saved = save(saver, tried(held), tried(free))
+        assert (saved.answered, saved.passed_over) == (2, [])
+
+
+def test_an_open_retry_holds_up_none_but_what_it_retries(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON, max_failures=1)
+        failed = claimed_item(setup, "failed")
+        save(setup, tried(failed, Outcome.ERRORED))
+        free = claimed_item(setup, "free")
+    with pool.connect() as caller:
+        assert retries.retry(caller, "letters", None, now=NOON) == ["failed"]
+        with unwilling(pool) as saver:
+            saved = save(saver, tried(failed, response=said("msg_late")), tried(free))
+        assert (saved.answered, [each.claim for each in saved.passed_over]) == (1, [failed.claim])
+        caller.commit()
+    with unwilling(pool) as saver:
+        assert outcomes.save(saver, saved.passed_over, now=NOON).late == 1
+    with pool.begin() as reader:
+        assert [each.outcome for each in rows(reader, "attempt_log", key="failed")] == ["errored", "valid"]
+
+
+def test_an_item_of_a_pack_that_is_saved_apart_pays_its_own_part(pool: Engine) -> None:
+    held, free = two_claims(pool)
+    shared = said("msg_pack", tokens=1_001)
+    with pool.connect() as caller:
+        cancels(caller)
+        with unwilling(pool) as saver:
+            saved = save(saver, tried(free, response=shared), tried(held, response=shared))
+    with pool.begin() as saver:
+        outcomes.save(saver, saved.passed_over, now=NOON)
+    with pool.begin() as reader:
+        spent = row(reader, "spend")
+        parts = rows(reader, "attempt_log", "key")
+        assert (spent.items, [each.input_tokens for each in parts]) == (2, [501, 500])
+        assert sum(each.cost_usd for each in parts) == spent.cost_usd
+
+
+def test_a_wait_that_ends_in_vain_leaves_the_transaction_as_patient_as_it_was(pool: Engine) -> None:
+    held, _ = two_claims(pool)
+    with pool.connect() as caller, pool.begin() as saver:
+        cancels(caller)
+        saver.execute(text("set local lock_timeout = '7s'"))
+        assert len(outcomes.save(saver, [tried(held)], now=NOON, wait=WAIT).passed_over) == 1
+        assert saver.execute(text("show lock_timeout")).scalar_one() == "7s"
+        caller.rollback()
+        assert outcomes.save(saver, [tried(held)], now=NOON, wait=WAIT).answered == 1
+        assert saver.execute(text("show lock_timeout")).scalar_one() == "7s"
+
+
+@pytest.mark.parametrize("holding", OF_ITS_ROW)
+def test_work_given_back_waits_for_nobody_and_its_neighbours_are_ready(pool: Engine, holding: Holding) -> None:
+    held, free = two_claims(pool)
+    with pool.connect() as caller:
+        holding(caller)
+        with unwilling(pool) as worker:
+            assert work.give_back(worker, [held.claim, free.claim], ready_at=NOON) == [held.claim]
+        with pool.begin() as next_one:
+            assert [each.key for each in claim(next_one)] == ["free"]
+    with unwilling(pool) as worker:
+        assert work.give_back(worker, [held.claim], ready_at=NOON) == []
+        assert row(worker, "work", id=held.claim.work_id).state == "ready"
+
+
+def test_work_is_not_given_back_for_a_revision_that_is_just_being_amended(pool: Engine) -> None:
+    held, _ = two_claims(pool)
+    with pool.connect() as caller:
+        amends(caller)
+        with unwilling(pool) as worker:
+            left = work.give_back(worker, [held.claim], ready_at=NOON)
+        caller.commit()
+    with unwilling(pool) as worker:
+        work.give_back(worker, left, ready_at=NOON)
+        assert row(worker, "work", id=held.claim.work_id).state == "canceled"
+
+
+@pytest.mark.parametrize("holding", [*OF_ITS_ROW, *OF_NOTHING])
+def test_the_rescuer_leaves_what_others_hold_to_the_next_time(pool: Engine, holding: Holding) -> None:
+    held, free = two_claims(pool)
+    now = later(minutes=10)
+    with pool.connect() as caller:
+        holding(caller)
+        with unwilling(pool) as rescuer:
+            save(rescuer, *work.abandoned(rescuer, now=now), now=now)
+            assert row(rescuer, "work", id=free.claim.work_id).state == "ready"
+    with unwilling(pool) as rescuer:
+        save(rescuer, *work.abandoned(rescuer, now=now), now=now)
+        assert row(rescuer, "work", id=held.claim.work_id).state == "ready"
+
+
+def test_a_batch_counts_what_was_passed_over_when_it_is_saved_and_once(pool: Engine) -> None:
+    with pool.begin() as setup:
+        letters = publish(setup, now=NOON)
+        admit(setup, "held", "free", now=NOON, lane=Lane.BATCH)
+        route(setup, now=NOON)
+        batch_id, (held, free) = submit(setup, letters)
+    with pool.connect() as caller:
+        cancels(caller)
+        with unwilling(pool) as saver:
+            saved = save(saver, tried(held), tried(free), batch_id=batch_id)
+            assert row(saver, "batch_status").succeeded == 1
+        caller.commit()
+    for _ in range(2):
+        with unwilling(pool) as saver:
+            outcomes.save(saver, saved.passed_over, batch_id=batch_id, now=NOON)
+    with pool.begin() as reader:
+        assert row(reader, "batch_status").succeeded == 2
+
+
+def test_a_submitter_takes_batch_work_beside_open_transactions(pool: Engine) -> None:
+    with pool.begin() as setup:
+        letters = publish(setup, now=NOON)
+        admit(setup, "held", "free", now=NOON, lane=Lane.BATCH)
+        route(setup, now=NOON)
+    with pool.connect() as caller:
+        cancels(caller)
+        with unwilling(pool) as submitter:
+            _, taken = intend(submitter, letters)
+        assert [each.key for each in taken] == ["free"]
+
+
+# -- the router
+
+
+@pytest.mark.parametrize("holding", OF_ITS_ROW)
+def test_a_router_passes_an_item_that_others_hold_over_and_routes_it_afterwards(pool: Engine, holding: Holding) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, "held", "free", now=NOON)
+    with pool.connect() as caller:
+        holding(caller)
+        with unwilling(pool) as router:
+            assert items.any_received(router)
+            route(router, now=NOON)
+            assert [each.key for each in rows(router, "route_log")] == ["free"]
+    with unwilling(pool) as router:  # the caller took it back
+        assert [each.arrived.key for each in items.received(router, 10)] == ["held"]
+
+
+@pytest.mark.parametrize("holding", OF_NOTHING)
+def test_an_item_that_others_only_name_gets_its_position_and_its_route(pool: Engine, holding: Holding) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, "held", "free", now=NOON)
+    with pool.connect() as caller:
+        holding(caller)
+        with unwilling(pool) as router:
+            route(router, now=NOON)
+            assert [each.position for each in rows(router, "item_status", "position")] == [1, 2]
+
+
+def test_looking_for_received_items_locks_none(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        assert not items.any_received(setup)
+        admit(setup, "a", now=NOON)
+    with pool.connect() as looking:
+        assert items.any_received(looking)
+        with unwilling(pool) as owner:
+            assert items.cancel(owner, "letters", "a") == "canceled"
+
+
+def test_an_amendment_that_waits_for_an_item_in_an_open_transaction_is_applied_afterwards(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        for key in ("held", "free"):
+            late = Amendment("letters", key, {"text": "late"}, place=f"event {key}")
+            assert amendments.amend(setup, late, door="event", now=NOON).outcome == "waiting"
+        admit(setup, "held", "free", now=NOON)
+    with pool.connect() as caller:
+        cancels(caller)
+        with unwilling(pool) as router:
+            assert amendments.apply_waiting(router, now=NOON) == 1
+    with unwilling(pool) as router:
+        assert amendments.apply_waiting(router, now=NOON) == 1
+
+
+# -- workloads
+
+
+def test_publishing_what_is_in_force_takes_no_lock_and_writes_nothing(pool: Engine) -> None:
+    with pool.begin() as setup:
+        first = publish(setup, now=NOON)
+    with pool.connect() as other:
+        other.execute(text("select from lanes.workload for update"))
+        with unwilling(pool) as publisher:
+            publisher.execute(text("set transaction read only"))
+            assert publish(publisher, now=later(days=1)).id == first.id
+
+
+def test_an_open_submit_holds_up_neither_publishing_nor_pausing_nor_a_rollout_nor_a_replay(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, "old", now=NOON)
+        route(setup, now=NOON)
+    with pool.connect() as etl:
+        etl.execute(text("select lanes.submit('letters', '{}', 'k' || n) from generate_series(1, 100) n"))
+        with unwilling(pool) as operator:
+            assert publish(operator, now=NOON, patience_s=5).number == 2
+            steering.pause(operator, "letters", now=NOON)
+            steering.resume(operator, "letters")
+            rollout_moves.start(
+                operator, playbook(step(50)), name="letters", consumer=None, who="ada", why="", run_id=None, now=NOON
+            )
+            replays.begin(operator, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON)
+        with unwilling(pool) as lanes:
+            admit(lanes, "new", now=NOON)
+            route(lanes, now=NOON)
+            assert len(rows(lanes, "route_log")) == 2
+
+
+def test_whoever_publishes_a_changed_workload_never_waits_without_a_limit(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+    with pool.connect() as other, pool.begin() as publisher:
+        workloads.lock(other, "letters")
+        with pytest.raises(StillLocked, match="open transaction"):
+            publish(publisher, now=NOON, patience_s=5)
+        assert publish(publisher, now=NOON).number == 1  # the transaction goes on
+
+
+# -- decisions of people
+
+
+@pytest.mark.parametrize("held", ["batch", "work"])
+@pytest.mark.parametrize("decide", [decisions.give_up, decisions.resubmit])
+@pytest.mark.parametrize("at_provider", [True, False])
+def test_a_decision_about_a_batch_says_who_is_in_its_way_and_nothing_of_it_is_done(
+    pool: Engine, held: str, decide: Callable[..., str], at_provider: bool
+) -> None:
+    with pool.begin() as setup:
+        letters = publish(setup, now=NOON)
+        admit(setup, "a", "b", now=NOON, lane=Lane.BATCH)
+        route(setup, now=NOON)
+        batch_id, _ = intend(setup, letters)
+        if at_provider:
+            batches.submitted(setup, batch_id, "msgbatch_1", expected_end_at=NOON, now=NOON)
+    with pool.connect() as other:
+        other.execute(text(f"select from lanes.{held} order by id limit 1 for no key update"))
+        with pytest.raises(StillLocked, match="open transaction"), pool.begin() as operator:
+            decide(operator, batch_id, who="ada", why="lost", now=NOON)
+    with pool.begin() as operator:
+        assert {each.state for each in rows(operator, "work")} == {"submitted"}
+        assert rows(operator, "attempt") == []
+        assert f"batch {batch_id}" in decide(operator, batch_id, who="ada", why="lost", now=NOON)
+
+
+def test_an_adoption_waits_for_who_holds_its_batch_within_a_limit(pool: Engine) -> None:
+    with pool.begin() as setup:
+        letters = publish(setup, now=NOON)
+        admit(setup, "a", now=NOON, lane=Lane.BATCH)
+        route(setup, now=NOON)
+        batch_id, _ = intend(setup, letters)
+    with pool.connect() as other, pool.begin() as operator:
+        other.execute(text("select from lanes.batch for no key update"))
+        with pytest.raises(StillLocked, match="open transaction"):
+            decisions.adopt(operator, batch_id, "msgbatch_1", now=NOON)
+        assert rows(operator, "batch")[0].state == "intended"  # the transaction goes on
+
+
+@pytest.mark.parametrize("keys", [None, ["held", "free"]])
+def test_a_retry_leaves_what_others_hold_and_retries_the_rest(pool: Engine, keys: list[str] | None) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON, max_failures=1)
+        for key in ("held", "free"):
+            save(setup, tried(claimed_item(setup, key), Outcome.ERRORED))
+    with pool.connect() as caller:
+        cancels(caller)
+        with unwilling(pool) as operator:
+            assert retries.retry(operator, "letters", keys, now=NOON) == ["free"]
+    with unwilling(pool) as operator:
+        assert retries.retry(operator, "letters", keys, now=NOON) == ["held"]
+
+
+def test_a_replay_reads_on_beside_an_item_that_others_hold(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, "held", "free", now=NOON)
+        route(setup, now=NOON)
+        of = replays.begin(setup, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON)
+    with pool.connect() as caller, pool.begin() as reader:
+        cancels(caller)
+        assert replays.read_some(reader, of.id, now=NOON).items == 2
+
+
+def test_whoever_holds_an_item_is_never_held_up_by_a_save_that_waits_for_it(pool: Engine) -> None:
+    held, _ = two_claims(pool)
+    with ThreadPoolExecutor(1) as beside, pool.connect() as caller, pool.connect() as saver:
+        caller.execute(text("set local lock_timeout = '1ms'"))
+        caller.execute(text("select from lanes.item where key = 'held' for no key update"))
+        backend_id = backend(saver)
+        waiting = beside.submit(outcomes.save, saver, [tried(held)], now=NOON, wait=timedelta(seconds=60))
+        until_blocked(pool, backend_id)
+        assert items.cancel(caller, "letters", "held") == "canceled"  # its work is not locked by who waits for the item
+        caller.commit()
+        saved = waiting.result(timeout=20)
+        assert (saved.passed_over, saved.late, saved.answered) == ([], 1, 0)
