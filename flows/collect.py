@@ -3,23 +3,28 @@
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from lanes.store.signals import Role
+from lanes.roles import Role
 from tasks.collector import collecting
 from tasks.connections import connections
+from tasks.outgoing import publishing
 from tasks.publish import publish_workloads
 from tasks.standing import Standing
-from tasks.sweep import Sweeper
+from tasks.sweep import sweeping
 
 
 @flow(name="collect", flow_run_name="batch collect", persist_result=False)
 async def collect() -> int:
     """Batches were brought home until the next run took over; the number of items."""
-    async with connections() as at, Standing(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as standing:
+    async with (
+        connections() as at,
+        Standing(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as standing,
+        publishing(at.db),
+        sweeping(at) as sweeper,
+        collecting(at) as collector,
+    ):
         await publish_workloads(at.db)
-        sweeper = Sweeper(at)
-        async with collecting(at) as collector:
-            async for _ in standing.ticks():
-                await collector.tick()
-                await sweeper.sweep()
+        async for _ in standing.ticks():
+            await collector.tick()
+            await sweeper.sweep()
     get_run_logger().info("%d items brought home by this run", collector.items)
     return collector.items

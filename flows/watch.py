@@ -3,8 +3,9 @@
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from lanes.store.signals import Role
+from lanes.roles import Role
 from tasks.database import database
+from tasks.outgoing import publishing
 from tasks.standing import Standing
 from tasks.watch import pause_s, watching
 
@@ -12,7 +13,12 @@ from tasks.watch import pause_s, watching
 @flow(name="watch", flow_run_name="promise watch", persist_result=False)
 async def watch() -> int:
     """The promises were evaluated until the next run took over; the number of incidents opened."""
-    async with database() as db, Standing(db, Role.WATCHER, every_s=pause_s()) as standing, watching(db) as watcher:
+    async with (
+        database() as db,
+        Standing(db, Role.WATCHER, every_s=pause_s()) as standing,
+        publishing(db),
+        watching(db) as watcher,
+    ):
         async for _ in standing.ticks():
             await watcher.tick()
         get_run_logger().info("%d incidents opened by this run", watcher.opened)

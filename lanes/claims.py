@@ -17,7 +17,7 @@ class Claim:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A claim with what a call needs. `failures` counts earlier tries; `alone`: its pack was refused."""
+    """A claim with what a call needs. `failures` counts earlier tries; `alone`: it may have spoiled its pack."""
 
     claim: Claim
     version_id: int
@@ -32,5 +32,5 @@ class Claimed:
 
     @property
     def travels_alone(self) -> bool:
-        """Whether it shares its call with no other item: it failed once, or a pack with it was refused."""
+        """Whether it shares its call with no other item: it failed once, or may have spoiled a pack."""
         return self.alone or self.failures > 0

@@ -37,7 +37,7 @@ from tasks.answer import Answering
 from tasks.beside import Beside
 from tasks.connections import Connections
 from tasks.guard import Guard
-from tasks.outgoing import publish_events
+from tasks.outgoing import Publisher
 from tasks.publish import publish
 from tasks.router import Router
 from tasks.saving import give_back, passes, save
@@ -87,7 +87,8 @@ class Drain:
         self._renewal.keep("leases", self._renew, every_s=RENEW_EVERY.total_seconds())
         self._beside.keep("routing", self._route, every_s=0)
         self._beside.keep("standing roles", self._guard.run)
-        self._beside.keep("events out", self._publish_events, every_s=TICK_S)
+        self._publisher = Publisher(at.db)
+        self._beside.keep("events out", self._publisher.run)
         self._beside.keep("lost claims", self._rescue, every_s=CHORES_EVERY_S)
         self._beside.keep("workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S)
         self._beside.keep("more drains", self._call_for_more, every_s=CHORES_EVERY_S)
@@ -189,6 +190,7 @@ class Drain:
             await asyncio.wait_for(self._heard.wait(), pause)
         self._heard.clear()
         self._to_route.set()
+        self._publisher.wake.set()
 
     async def close(self) -> None:
         """What was not asked is given back, and calls under way were answered and saved."""
@@ -200,8 +202,7 @@ class Drain:
         finally:
             await self._answering.close()
             await self._renewal.close()
-        with suppress(TimeoutError):
-            await self._publish_events()
+        await self._publisher.try_once()
 
     async def _give_back_unasked(self) -> None:
         unasked = [each.claim for pack in (*self._leaving, self._buffer.drain()) for each in pack]
@@ -273,10 +274,6 @@ class Drain:
     async def _rescue(self) -> None:
         """Claims that nobody answers for any more are attempts without an answer, and ready again."""
         await save(self._at.db, await self._at.db.run(work.abandoned, now=await self._at.db.now()))
-
-    async def _publish_events(self) -> None:
-        async with asyncio.timeout(PREFECT_S):
-            await publish_events(self._at.db)
 
     async def _publish_blocks(self) -> None:
         """A changed workload block is in force as a version, where this drain is the router."""

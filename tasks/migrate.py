@@ -11,7 +11,6 @@ from uuid import UUID
 from prefect import get_client, task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.deployments import arun_deployment
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 
@@ -25,10 +24,10 @@ from lanes.store.rollout_measures import Figures
 from lanes.store.signals import RoleLock, holder_exists
 from lanes.words import RolloutState
 from tasks.approval import is_asking, withdraw
+from tasks.asking import ask_for_run
 from tasks.outgoing import publish_events
 from tasks.playbooks import load
 
-MIGRATE = "migrate/migrate"
 TICK_S = 10.0
 NEAR_TICK_S = 1.0  # with the local stand-in, whose items are answered within seconds
 HANDOVER_S = 30.0  # a run that was resumed at once meets its own process of before, on its way out
@@ -205,7 +204,7 @@ async def _take_abandoned(stack: AsyncExitStack, db: Database) -> Rollout | None
         if await _waits_for_a_person(rollout):
             await _guard(db, rollout)
         elif taken is not None:
-            await arun_deployment(MIGRATE, timeout=0, as_subflow=False)  # to lead this one
+            await ask_for_run("migrate", {})  # to lead this one
             break
         elif await _take(stack, db, rollout):
             taken = rollout

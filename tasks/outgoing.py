@@ -1,41 +1,205 @@
-"""Publishes events out: many in one request, and none is dropped before Prefect took it."""
+"""Publishes events out, beside everything else: whatever Prefect does, nobody waits for it and nothing is locked.
+
+None is dropped before Prefect took it, but one that it refuses for good. Publishing twice, after an answer was lost,
+shows an event once: its id is stable.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import uuid4
 
 import httpx
 from prefect import get_client
 from prefect.events import Event, Resource
-from prefect.exceptions import PrefectException
 from prefect.logging import get_run_logger
+from sqlalchemy import Connection
 
+from lanes.errors import LanesError
 from lanes.store import outbox
-from lanes.store.database import Database
+from lanes.store.database import Database, clock
+from lanes.store.outbox import Outgoing
+from tasks.troubles import Troubles, described
 
 MOST = 200  # events in one request
+MOST_BYTES = 2_000_000  # of one request with several events
+LARGEST = 1_500_000  # bytes of one event: Prefect takes a larger one with its thanks, and loses it
+POST_S = 5.0  # the longest that one request may take
+LAST_S = 5.0  # the last try of a publisher that ends, and the only one of somebody who passes by
+LEASE = timedelta(seconds=15)  # of a turn; renewed with every request
+EVERY_S = 1.0
+LONGEST_PAUSE_S = 30.0  # while Prefect is away
+REFUSED = (400, 413, 422)  # of one event alone: what it says is at fault. Everything else is Prefect's own trouble
+
+
+Packed = tuple[Outgoing, bytes]  # an event, and what is posted of it
+
+
+class NothingTaken(LanesError):
+    """Prefect answered, and took none of what waits: whose fault it is will show when it takes something."""
+
+
+@dataclass
+class Offered:
+    """What Prefect said to some events."""
+
+    taken: list[Outgoing] = field(default_factory=list)
+    refused: list[Outgoing] = field(default_factory=list)
+
+    def __add__(self, other: "Offered") -> "Offered":
+        return Offered(self.taken + other.taken, self.refused + other.refused)
+
+
+class Publisher:
+    """Publishes for as long as its task runs, one publisher of all at a time. Set `wake` when there is something new."""
+
+    def __init__(self, db: Database, *, post_s: float = POST_S, every_s: float = EVERY_S) -> None:
+        self.wake = asyncio.Event()
+        self._db, self._post_s, self._every_s = db, post_s, every_s
+        self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._troubles = Troubles()
+
+    async def run(self) -> None:
+        """Publishes until cancelled: when woken, and every second. While Prefect is away, more and more seldom."""
+        pause = self._every_s
+        while True:
+            try:
+                await self.publish()
+            except Exception as error:  # Prefect or the database is away: the events wait in the outbox
+                self._troubles.met("events", f"events wait in the outbox: {described(error)}")
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+                continue
+            self._troubles.over("events")
+            pause = self._every_s
+            with suppress(TimeoutError):  # not wait_for, which on Python 3.11 can swallow our cancellation
+                async with asyncio.timeout(self._every_s):
+                    await self.wake.wait()
+            self.wake.clear()
+
+    async def publish(self) -> int:
+        """Every event that waited is with Prefect, or another publisher sees to it; how many we published.
+
+        Raises:
+            TimeoutError, httpx.HTTPError, PrefectException, NothingTaken: Prefect takes none now; those not taken wait.
+        """
+        total, refused, behind = 0, list[Outgoing](), None
+        try:
+            while waiting := await self._db.run(self._take, behind):
+                fitting, too_large = packed(waiting)
+                await self._give_up(too_large, f"it is larger than {LARGEST:,} bytes")
+                offered = await self._offer_all(fitting)
+                await self._db.run(outbox.drop, offered.taken)
+                total += len(offered.taken)
+                if offered.refused:
+                    refused += offered.refused
+                    behind = waiting[-1]
+        finally:
+            await self._leave()
+        if refused and not total:
+            raise NothingTaken(f"Prefect refuses every one of {len(refused)}, such as {_named(refused[0])}")
+        await self._give_up(refused, "Prefect refuses it, and takes others")
+        return total
+
+    async def try_once(self, *, within_s: float = LAST_S) -> int:
+        """The same in a few seconds, and without an error: what is left waits for the next publisher."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await self.publish()
+        except Exception as outage:
+            get_run_logger().warning("events wait in the outbox: %s", described(outage))
+            return 0
+
+    def _take(self, connection: Connection, behind: Outgoing | None) -> list[Outgoing]:
+        now = clock(connection)
+        return outbox.take(connection, MOST, behind=behind, publisher=self._name, lease=LEASE, now=now)
+
+    async def _leave(self) -> None:
+        with suppress(Exception):  # the lease ends by itself
+            async with asyncio.timeout(self._post_s):
+                await self._db.run(lambda connection: outbox.leave(connection, publisher=self._name, now=clock(connection)))
+
+    async def _offer_all(self, events: Sequence[Packed]) -> Offered:
+        """Every event was offered. An outage half way is met again by the next try: what was taken before counts."""
+        offered = Offered()
+        for request in requests_of(events):
+            try:
+                offered += await self._offer(request)
+            except Exception:
+                if not offered.taken:
+                    raise
+                return offered
+        return offered
+
+    async def _offer(self, request: Sequence[Packed]) -> Offered:
+        """The events were offered together; those of a refused request in halves, down to the one that is at fault."""
+        try:
+            await self._post(request)
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code not in REFUSED:
+                raise
+            if len(request) == 1:
+                return Offered(refused=[request[0][0]])
+            half = len(request) // 2
+            return await self._offer(request[:half]) + await self._offer(request[half:])
+        return Offered(taken=[each for each, _ in request])
+
+    async def _post(self, request: Sequence[Packed]) -> None:
+        body = b"[" + b",".join(body for _, body in request) + b"]"
+        async with asyncio.timeout(self._post_s), get_client() as client:
+            answer = await client.request("POST", "/events", content=body, headers={"Content-Type": "application/json"})
+            answer.raise_for_status()
+
+    async def _give_up(self, events: Sequence[Outgoing], why: str) -> None:
+        """They wait no longer. What they tell of stands in the database."""
+        if events:
+            await self._db.run(outbox.drop, events)
+        for each in events:
+            get_run_logger().error("%s is not published: %s", _named(each), why)
+
+
+@asynccontextmanager
+async def publishing(db: Database) -> AsyncIterator[Publisher]:
+    """A publisher at work; when it ends, it tries once more."""
+    publisher = Publisher(db)
+    running = asyncio.create_task(publisher.run())
+    try:
+        yield publisher
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await publisher.try_once()
 
 
 async def publish_events(db: Database) -> int:
-    """Every event that waited is with Prefect; their number. An outage of Prefect keeps them for the next time."""
-    try:
-        return await _publish(db)
-    except (httpx.HTTPError, PrefectException) as outage:
-        get_run_logger().warning("events wait in the outbox: Prefect does not take them (%s)", outage)
-        return 0
+    """What waited was offered to Prefect in one try of a few seconds; how many events it took. The rest waits."""
+    return await Publisher(db).try_once()
 
 
-async def _publish(db: Database) -> int:
-    total = 0
-    while True:
-        async with db.transaction() as run:
-            waiting = await run(outbox.take, MOST)
-            if not waiting:
-                return total
-            await _post([_event(each) for each in waiting])
-            await run(outbox.drop, waiting)
-        total += len(waiting)
-        if len(waiting) < MOST:
-            return total
+def packed(waiting: Sequence[Outgoing]) -> tuple[list[Packed], list[Outgoing]]:
+    """(What can be posted, the events that are too large for it)."""
+    bodies = [(each, _event(each).model_dump_json().encode()) for each in waiting]
+    return [each for each in bodies if len(each[1]) <= LARGEST], [each for each, body in bodies if len(body) > LARGEST]
 
 
-def _event(each: outbox.Outgoing) -> Event:
+def requests_of(events: Sequence[Packed]) -> list[list[Packed]]:
+    """The events in their order, in requests that are not too large."""
+    requests: list[list[Packed]] = []
+    size = MOST_BYTES
+    for each, body in events:
+        size += len(body)
+        if size > MOST_BYTES:
+            requests.append([])
+            size = len(body)
+        requests[-1].append((each, body))
+    return requests
+
+
+def _event(each: Outgoing) -> Event:
     resource = Resource.model_validate(
         {"prefect.resource.id": each.resource, "prefect.resource.name": each.resource.removeprefix("lanes.workload.")}
     )
@@ -44,7 +208,5 @@ def _event(each: outbox.Outgoing) -> Event:
     )
 
 
-async def _post(events: list[Event]) -> None:
-    async with get_client() as client:
-        answer = await client.request("POST", "/events", json=[event.model_dump(mode="json") for event in events])
-        answer.raise_for_status()
+def _named(each: Outgoing) -> str:
+    return f"event {each.event} of {each.resource} ({each.id})"

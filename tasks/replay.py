@@ -3,15 +3,15 @@
 from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.deployments import arun_deployment
 from prefect.logging import get_run_logger
 
 from lanes.replay import Generation
 from lanes.report import replay as report
 from lanes.store import promotions, replays
 from lanes.store.database import Database
+from tasks.asking import ask_for_run
 
-SUBMIT = "submit/submit"
+ASK_S = 30.0  # nobody waits for this run, and without the asking its work would wait for the night
 
 
 @task(name="begin replay", cache_policy=NO_CACHE, persist_result=False)
@@ -45,7 +45,7 @@ async def read_stream(db: Database, of: Generation) -> Generation:
 
 async def ask_to_submit(workload: str) -> None:
     """A run of `submit` was asked for."""
-    await arun_deployment(SUBMIT, parameters={"departure": {"workload": workload}}, timeout=0, as_subflow=False)
+    await ask_for_run("submit", {"departure": {"workload": workload}}, limit_s=ASK_S)
 
 
 @task(name="write replay diff", cache_policy=NO_CACHE, persist_result=False)

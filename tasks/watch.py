@@ -1,4 +1,4 @@
-"""Keeps an eye on the promises: measure, judge, record; tell Slack, Prefect and whoever waits for our heartbeat."""
+"""Keeps an eye on the promises: measure, judge, record; tell Slack, and whoever waits for our heartbeat."""
 
 import asyncio
 import time
@@ -14,11 +14,12 @@ from lanes.store import incidents, measurements, outages, workloads
 from lanes.store.database import Database
 from lanes.store.incidents import Recorded
 from tasks.deliver import deliver_posts
-from tasks.outgoing import publish_events
+from tasks.troubles import Troubles, described
 
 EVERY_S = 5.0
 EVERY_S_NEARBY = 1.0
 PING_TIMEOUT_S = 3.0
+LAST_S = 10.0  # the longest that telling holds up the end of a watch
 REST_PER_WORK = 9  # an evaluation rests nine times as long as it took, so that it never asks much of the database
 
 
@@ -43,7 +44,7 @@ class Watcher:
     def __init__(self, db: Database) -> None:
         self._db = db
         self._telling: asyncio.Task[None] | None = None
-        self._said: dict[str, str] = {}
+        self._troubles = Troubles()
         self._rests_until = 0.0
         self.opened = 0
 
@@ -66,21 +67,18 @@ class Watcher:
             get_run_logger().info("incident %d resolved", id_)
 
     async def close(self) -> None:
-        """What was being told has been told."""
+        """What was being told has been told, as far as it could be in a few seconds; the outbox keeps the rest."""
         if self._telling is not None:
-            await self._telling
+            await asyncio.wait({self._telling}, timeout=LAST_S)
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
 
     async def _tell(self) -> None:
         try:
-            await publish_events(self._db)
-            self._say("events", None)
-        except Exception as error:  # Prefect is away: the events wait in the outbox
-            self._say("events", f"events wait to be published: {type(error).__name__}")
-        try:
             await deliver_posts(self._db)
-            self._say("slack", None)
+            self._troubles.over("slack")
         except Exception as error:  # alerting never fails the watch: the posts wait in the outbox
-            self._say("slack", f"Slack could not be told: {type(error).__name__}: {error}")
+            self._troubles.met("slack", f"Slack could not be told: {described(error)}")
 
     async def _ping(self) -> None:
         url = Settings.read().heartbeat_url
@@ -92,16 +90,10 @@ class Watcher:
             problem = f"the heartbeat was answered with {answer.status_code}" if answer.status_code >= 400 else None
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             problem = f"the heartbeat could not be sent: {type(error).__name__}"
-        self._say("heartbeat", problem and f"{problem}; check LANES_HEARTBEAT_URL")
-
-    def _say(self, what: str, problem: str | None) -> None:
-        """A problem stands in the log once, until it changes or is over."""
-        if problem is not None and self._said.get(what) != problem:
-            get_run_logger().warning("%s", problem)
         if problem is None:
-            self._said.pop(what, None)
+            self._troubles.over("heartbeat")
         else:
-            self._said[what] = problem
+            self._troubles.met("heartbeat", f"{problem}; check LANES_HEARTBEAT_URL")
 
 
 @asynccontextmanager

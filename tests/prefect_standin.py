@@ -45,7 +45,7 @@ class PrefectStandIn:
         self.refuses: Callable[[Event], bool] = lambda _: False  # a request that holds such an event is answered with 422
         self._deployments: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._ending = threading.Event()
+        self._ending = threading.Event()  # of what hangs
         standin = self
 
         class Handler(BaseHTTPRequestHandler):

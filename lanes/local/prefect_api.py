@@ -3,6 +3,7 @@
 import base64
 import os
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -10,8 +11,11 @@ import httpx2
 
 from lanes.local.errors import StandError
 from lanes.local.ports import LOOPBACK
+from lanes.vacancy import SeenRun
 
 PAGE = 200
+NEWEST = 20  # runs of a deployment that are looked at
+OPEN = ("SCHEDULED", "PENDING", "RUNNING")
 
 
 def credentials(environment: Mapping[str, str]) -> dict[str, str]:
@@ -98,14 +102,27 @@ class PrefectApi:
         """The events are with the server, in one request. It answers before it has stored them."""
         self._send("POST", "events", list(events))
 
-    def run(self, flow: str, deployment: str, parameters: Mapping[str, Any]) -> str:
-        """A run of the deployment was asked for; its id."""
-        found = self._get(f"deployments/name/{flow}/{deployment}")
-        return str(self._post(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"])
+    def run(self, flow: str, deployment: str, parameters: Mapping[str, Any], *, key: str | None = None) -> str:
+        """A run of the deployment was asked for, under one `key` only once; its id."""
+        body = {"parameters": parameters, **({"idempotency_key": key} if key else {})}
+        return str(self._post(f"deployments/{self._deployment(flow, deployment)}/create_flow_run", body)["id"])
+
+    def open_runs(self, flow: str, *, due_before: datetime) -> list[SeenRun]:
+        """The newest runs of a flow's deployment of the same name that are due and have not ended."""
+        wanted = {
+            "deployment_id": {"any_": [self._deployment(flow, flow)]},
+            "state": {"type": {"any_": OPEN}},
+            "expected_start_time": {"before_": due_before.isoformat()},
+        }
+        asked = {"flow_runs": wanted, "sort": "EXPECTED_START_TIME_DESC", "limit": NEWEST}
+        return [_seen(each) for each in self._post("flow_runs/filter", asked)]
 
     def run_state(self, run_id: str) -> str:
         """The type of a flow run's state, for example RUNNING or COMPLETED."""
         return str(self._get(f"flow_runs/{run_id}")["state_type"])
+
+    def _deployment(self, flow: str, name: str) -> str:
+        return str(self._get(f"deployments/name/{flow}/{name}")["id"])
 
     def _get(self, path: str) -> Any:
         return self._send("GET", path).json()
@@ -133,3 +150,9 @@ class PrefectApi:
                 f"{answer.text[:200]}"
             )
         return answer
+
+
+def _seen(run: Mapping[str, Any]) -> SeenRun:
+    state = str(run["state_type"])
+    since = run["expected_start_time"] if state == "SCHEDULED" else run["state"]["timestamp"]
+    return SeenRun(state, datetime.fromisoformat(str(since)))

@@ -1,4 +1,4 @@
-"""The processes that serve a stand: model endpoint, Prefect server, workers. Each is a step of `up`."""
+"""The processes that serve a stand: model endpoint, Prefect server, workers, supervisor. Each is a step of `up`."""
 
 import re
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from lanes.local.errors import StandError
 from lanes.local.info import NO_PROXY
 from lanes.local.prefect_api import PrefectApi
 from lanes.local.processes import Process
-from lanes.local.worksite import ENDPOINT, SERVER, Site, python
+from lanes.local.worksite import ENDPOINT, SERVER, SUPERVISOR, Site, python
 
 ENDPOINT_LIMIT_S = 60
 SERVER_LIMIT_S = 180
@@ -29,6 +29,9 @@ WORKER_DEPENDS_ON = (
     "LANES_HOME", "LANES_DATABASE_URL", "LANES_HEARTBEAT_URL", "LANES_KEEP_WARM", "PREFECT_API_URL", "PREFECT_HOME",
     "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL",
     "SLACK_BOT_TOKEN", "SLACK_CHANNEL", "SLACK_WEBHOOK_URL", "SLACK_API_URL",
+)  # fmt: skip
+SUPERVISOR_DEPENDS_ON = (
+    "LANES_DATABASE_URL", "LANES_KEEP_WARM", "PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING",
 )  # fmt: skip
 
 
@@ -106,6 +109,14 @@ def worker(site: Site, pool: str) -> str:
 
         site.wait(is_online, process=process, what="Prefect saw it online", limit_s=WORKER_LIMIT_S)
     return "online" if started else "online already"
+
+
+def supervisor(site: Site) -> str:
+    """A process replaces standing runs whose role nobody holds."""
+    environment = site.environment()
+    depends_on = {key: environment.get(key, "") for key in SUPERVISOR_DEPENDS_ON}
+    _, started = site.ensure(SUPERVISOR, python("-m", "lanes.local.supervisor"), environment=environment, depends_on=depends_on)
+    return "started" if started else "runs already"
 
 
 def _on_its_port(site: Site, name: str, serve: Callable[[int], bool]) -> tuple[int, bool]:

@@ -14,7 +14,7 @@ from lanes.local.prefect_api import PrefectApi
 from lanes.local.processes import Process, Processes
 from lanes.local.stand import Stand
 from lanes.local.steps import POOLS
-from lanes.local.worksite import ENDPOINT, POSTGRES, SERVER
+from lanes.local.worksite import ENDPOINT, POSTGRES, SERVER, SUPERVISOR
 
 
 class Condition(StrEnum):
@@ -46,6 +46,7 @@ def components(stand: Stand) -> list[ComponentStatus]:
         _provider(stand, processes),
         _prefect(stand, processes),
         *_workers(stand, processes),
+        _ours(SUPERVISOR, processes.find(SUPERVISOR), "replaces standing runs that died", answers=True),
     ]
 
 

@@ -7,8 +7,9 @@ from functools import partial
 from lanes.local import chain, deployments
 from lanes.local.database import check_answers, read_address, shown
 from lanes.local.errors import StandError
-from lanes.local.services import endpoint, server, worker
+from lanes.local.services import endpoint, server, supervisor, worker
 from lanes.local.worksite import POSTGRES, SERVER, Site, python
+from lanes.roles import STANDING
 
 POOLS = {
     "realtime": "Flow runs that answer at once: drains, and what watches over them",
@@ -18,7 +19,6 @@ DEPLOY = ("prefect", "--no-prompt", "deploy", "--all")
 INSTALL = ("tasks.install",)
 INSTALL_LIMIT_S = 300
 INSTALLED_FROM = ("LANES_", "ANTHROPIC_", "SLACK_")
-STANDING = {"answer": {"wake": {"standing": True}}, "collect": {}, "watch": {}}
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ def all_steps() -> list[Step]:
             Step(f"worker-{pool}", f"Worker {pool}", partial(worker, pool=pool), after=("pools", "install"))
             for pool in POOLS
         ),
+        Step("supervisor", "Supervisor", supervisor, after=("schema", "server", "standing")),
     ]
 
 
@@ -122,6 +123,6 @@ def standing(site: Site) -> str:
     if not site.thorough and not {POSTGRES, SERVER} & set(site.started):
         return "run on"
     with site.prefect() as api:
-        for flow, parameters in STANDING.items():
-            api.run(flow, flow, parameters)
-    return f"asked for {', '.join(STANDING)}"
+        for each in STANDING:
+            api.run(each.flow, each.flow, each.parameters)
+    return f"asked for {', '.join(each.flow for each in STANDING)}"

@@ -21,6 +21,7 @@ from lanes.settings import Settings
 POSTGRES = "postgres"
 ENDPOINT = "endpoint"
 SERVER = "prefect-server"
+SUPERVISOR = "supervisor"
 POLL_S = 0.1
 NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "ANTHROPIC_AUTH_TOKEN")
 

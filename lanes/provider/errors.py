@@ -44,6 +44,10 @@ _MISCONFIGURED = (
     shared.ParentOrganizationRequiredError,
     shared.WorkspaceHumanReviewDisabledError,
 )
+_MISCONFIGURED_CODES = (
+    "cmek_key_disabled", "cmek_key_network_blocked", "organization_type_not_supported", "parent_organization_required",
+    "workspace_human_review_disabled",
+)  # fmt: skip
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)  # no request left this machine
 
 
@@ -115,6 +119,8 @@ def told(kind: str | None, message: str, code: str | None = None) -> Action:
         return Action.STOP_PAYING
     match kind:
         case "authentication_error" | "permission_error":
+            return Action.MISCONFIGURED
+        case "invalid_request_error" if code in _MISCONFIGURED_CODES:
             return Action.MISCONFIGURED
         case "not_found_error":
             return Action.UNKNOWN_MODEL

@@ -79,14 +79,15 @@ async def results(client: AsyncAnthropic, batch_id: str) -> AsyncGenerator[Reque
 def fate(fault: Fault, *, items: int, others_answered: bool) -> Judged:
     """What a fault means for each of the `items` of its request.
 
-    A pack that is refused says nothing of any one item. Trouble of the account, the rate or the load is never the
-    item's; a failure at the provider is the request's own only where other requests of the batch were answered.
+    Trouble of the account, the rate or the load is never the item's; a failure at the provider is the request's own only
+    where other requests of the batch were answered. Of a pack nobody knows which item it was: each is asked alone.
     """
+    alone = items == 1
     match fault.action:
         case Action.POISON | Action.SPLIT:
-            return Judged(Outcome.POISON if items == 1 else Outcome.PACK_REFUSED, error=fault.detail)
+            return Judged(Outcome.POISON if alone else Outcome.PACK_REFUSED, error=fault.detail)
         case Action.RETRY if others_answered:
-            return Judged(Outcome.ERRORED, error=fault.detail)
+            return Judged(Outcome.ERRORED, error=fault.detail, spends=alone, alone=not alone)
         case _:
             return Judged(Outcome.UNSERVED, error=fault.detail)
 

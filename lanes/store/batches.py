@@ -377,7 +377,7 @@ def outstanding(connection: Connection, batch_id: int) -> dict[int, list[Claim]]
 
 
 def given_up(connection: Connection, batch_id: int) -> set[int]:
-    """The numbers of the batch's requests of which a person gave items up before a result of theirs was booked."""
+    """The numbers of the batch's requests of which items were given up before a result of theirs was booked."""
     of_claim = and_(attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no)
     booked = exists().where(of_claim, attempt.c.outcome != Outcome.GIVEN_UP)
     given = exists().where(of_claim, attempt.c.outcome == Outcome.GIVEN_UP)

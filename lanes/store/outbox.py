@@ -1,14 +1,18 @@
 """Events out: written with the fact they tell of, published afterwards, deleted once Prefect took them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, or_, select, true, update
 
 from lanes.store.bulk import one_of
 from lanes.store.tables import event_outbox
+from lanes.store.tables import publisher as turns
+
+EVENTS = "events"
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,41 @@ def add(connection: Connection, event: str, resource: str, payload: dict[str, An
     connection.execute(insert(event_outbox).values(event=event, resource=resource, payload=payload, occurred_at=now))
 
 
-def take(connection: Connection, limit: int) -> list[Outgoing]:
-    """The oldest events, locked until this transaction ends; events that another publisher holds are passed over."""
-    rows = connection.execute(
-        select(event_outbox).order_by(event_outbox.c.id).limit(limit).with_for_update(skip_locked=True)
-    )
-    return [Outgoing(row.id, row.event, row.resource, row.payload, row.occurred_at) for row in rows]
+def take(
+    connection: Connection,
+    limit: int,
+    *,
+    behind: Outgoing | None = None,
+    publisher: str,
+    lease: timedelta,
+    now: datetime,
+) -> list[Outgoing]:
+    """The oldest events, or the oldest behind one, if this publisher may publish now; until its lease ends no other may.
+
+    One publishes at a time, so that events keep their order and none is posted by everybody. Nothing is locked once
+    this transaction has ended: a publisher that dies, or hangs, holds the others up for its lease.
+    """
+    there = true() if behind is None else event_outbox.c.id > behind.id
+    oldest = connection.execute(select(event_outbox).where(there).order_by(event_outbox.c.id).limit(limit)).all()
+    if not oldest or not _has_turn(connection, publisher, until=now + lease, now=now):
+        return []
+    return [Outgoing(row.id, row.event, row.resource, row.payload, row.occurred_at) for row in oldest]
 
 
-def drop(connection: Connection, published: list[Outgoing]) -> None:
+def drop(connection: Connection, published: Sequence[Outgoing]) -> None:
     """Published events no longer wait."""
     connection.execute(delete(event_outbox).where(one_of([each.id for each in published], event_outbox.c.id)))
+
+
+def leave(connection: Connection, *, publisher: str, now: datetime) -> None:
+    """Another may publish from now on."""
+    ours = turns.c.name == EVENTS, turns.c.holder == publisher
+    connection.execute(update(turns).where(*ours).values(lease_until=now))
+
+
+def _has_turn(connection: Connection, publisher: str, *, until: datetime, now: datetime) -> bool:
+    """Whether the lease is ours from now on. One that somebody is taking at this moment is theirs."""
+    free = or_(turns.c.holder == publisher, turns.c.lease_until.is_(None), turns.c.lease_until <= now)
+    row = select(turns.c.name).where(turns.c.name == EVENTS, free).with_for_update(skip_locked=True)
+    taken = update(turns).where(turns.c.name.in_(row)).values(holder=publisher, lease_until=until)
+    return connection.execute(taken.returning(turns.c.name)).first() is not None

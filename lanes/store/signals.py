@@ -84,15 +84,28 @@ async def _connected_again(url: str) -> psycopg.AsyncConnection:
 
 
 async def _listener(url: str) -> psycopg.AsyncConnection:
-    connection = await _connect(url)
-    await connection.execute(f"listen {CHANNEL}")
-    return connection
+    return await _connect(url, f"listen {CHANNEL}")
 
 
-async def _connect(url: str) -> psycopg.AsyncConnection:
-    """A session on which nothing waits without a limit, and which notices when its other end is gone."""
-    connection = await psycopg.AsyncConnection.connect(make_conninfo(plain_url(url), **LIMITS), autocommit=True)
-    await connection.execute(LIMITS_OF_SESSION, (_ms(STATEMENT_S),))
+async def _connect(url: str, first: LiteralString | None = None) -> psycopg.AsyncConnection:
+    """A session on which nothing waits without a limit, and which notices when its other end is gone.
+
+    One that nobody wants any more is opened, then closed: Postgres keeps a half open one for a minute.
+    """
+    connecting = asyncio.create_task(psycopg.AsyncConnection.connect(make_conninfo(plain_url(url), **LIMITS), autocommit=True))
+    try:
+        connection = await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        with suppress(psycopg.Error):
+            await (await connecting).close()
+        raise
+    try:
+        await connection.execute(LIMITS_OF_SESSION, (_ms(STATEMENT_S),))
+        if first is not None:
+            await connection.execute(first)
+    except BaseException:
+        await connection.close()
+        raise
     return connection
 
 

@@ -241,7 +241,7 @@ class WorkColumns(TypedColumns):
     lease_until: Named[datetime | None] = Column(Moment)
     claim_no: Named[int] = Column(Integer, server_default=text("0"), comment="Rises with every claim; fences writes")
     failures: Named[int] = Column(Integer, server_default=text("0"), comment="Spent of the retry budget")
-    alone: Named[bool] = Column(server_default=text("false"), comment="Its pack was refused: it is asked alone")
+    alone: Named[bool] = Column(server_default=text("false"), comment="It may have spoiled its pack: it is asked alone")
     batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id), comment="The batch that owns it")
     created_at: Named[datetime] = Column(Moment)
     finished_at: Named[datetime | None] = Column(Moment)
@@ -439,6 +439,20 @@ class OutboxColumns(TypedColumns):
 event_outbox = Table(
     "event_outbox", metadata, OutboxColumns,
     comment="Events out, written with the fact and deleted once Prefect took them",
+)  # fmt: skip
+
+
+class PublisherColumns(TypedColumns):
+    name: Named[str] = Column(Text, primary_key=True, comment="What is published: events")
+    holder: Named[str | None] = Column(Text, comment="Who publishes it, or did last; null: nobody yet")
+    lease_until: Named[datetime | None] = Column(
+        Moment, comment="Until when nobody else does; null or past: the next who asks"
+    )
+
+
+publisher = Table(
+    "publisher", metadata, PublisherColumns,
+    comment="Whose turn it is to publish what waits in an outbox: no lock is held while it is told to others",
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Both lanes without Prefect's server: tasks are called as functions, against a real Postgres and a real endpoint."""
 
-from collections.abc import AsyncIterator, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -81,3 +82,12 @@ class Sender:
 @pytest.fixture
 def sender(at: Connections) -> Sender:
     return Sender(at)
+
+
+async def until(told: Callable[[], object]) -> None:
+    """It is true of the world, within ten seconds."""
+    async with asyncio.timeout(10):
+        while True:
+            if told():
+                return
+            await asyncio.sleep(0.02)

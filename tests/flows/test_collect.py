@@ -372,6 +372,16 @@ async def test_a_request_at_which_the_provider_fails_while_others_are_answered_s
     assert await sender.rows("select state, failures from lanes.work where state <> 'done'") == [("ready", 1)]
 
 
+async def test_a_pack_at_which_the_provider_fails_while_others_are_answered_is_asked_item_by_item_and_spends_nothing(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
+    endpoint.fault("batch_request", "status", status=500, match="letter k05")
+    await collect.bring_home(at, await submit(at, endpoint))
+    back = "select count(*), max(failures), bool_and(alone) from lanes.work where state = 'ready'"
+    assert await sender.rows(back) == [(4, 0, True)]
+
+
 # -- large answers
 
 

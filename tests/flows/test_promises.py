@@ -209,11 +209,10 @@ def test_an_address_that_is_not_slacks_is_no_answer(standin: SlackStandIn) -> No
         Webhook(f"http://127.0.0.1:{standin.port}/api/other").post(trial(NOON, ui_url=UI))
 
 
-async def test_a_watch_goes_on_when_prefect_slack_and_the_heartbeat_are_away(
+async def test_a_watch_goes_on_when_slack_and_the_heartbeat_are_away(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANES_HEARTBEAT_URL", "http://127.0.0.1:9/nobody")
-    monkeypatch.setattr(watch, "publish_events", _away)
     monkeypatch.setattr(watch, "deliver_posts", _away)
     async with watch.watching(db) as watcher:
         await watcher.tick()
@@ -224,7 +223,6 @@ async def test_each_evaluation_pings_the_heartbeat(
     db: Database, standin: SlackStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LANES_HEARTBEAT_URL", f"http://127.0.0.1:{standin.port}/beat")
-    monkeypatch.setattr(watch, "publish_events", _away)
     monkeypatch.setattr(watch, "deliver_posts", _away)
     async with watch.watching(db) as watcher:
         for rest_per_work in (0, 1e6, 1e6):  # the third tick falls into the rest of the second

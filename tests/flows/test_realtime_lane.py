@@ -1,55 +1,19 @@
 """The real-time lane's micro-batch against a real endpoint, well and ill."""
 
-import asyncio
-from collections import Counter
 from datetime import timedelta
 
-from sqlalchemy import text
-
-from lanes.claims import Claimed
-from lanes.health import Health
 from lanes.pace import Pace
-from lanes.packing import packs
-from lanes.store import work, workloads
 from lanes.words import Lane, Outcome
-from tasks.answer import Answering
 from tasks.connections import Connections
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender
+from tests.flows.realtime import answer, claim
 from tests.provider.endpoint_fixtures import Endpoint
 
 FROZEN = (
     "select severity, subject, sentence from lanes.incident_log where promise = 'provider_frozen' and state = 'open'"
 )
 KEYS = [f"r{n:02d}" for n in range(8)]
-
-
-async def claim(at: Connections) -> list[Claimed]:
-    now = await at.db.now()
-    waiting = await at.db.run(work.waiting, Lane.REALTIME, now=now)
-    most = dict.fromkeys(waiting, 50)
-    return await at.db.run(work.claim, Lane.REALTIME, most, worker="w", lease=timedelta(minutes=2), now=now)
-
-
-async def answer(at: Connections, pace: Pace | None = None, health: Health | None = None) -> Counter[Outcome]:
-    """What waits is asked once and saved; the attempts that this added, by outcome."""
-    before = await outcomes(at)
-    claimed = await claim(at)
-    versions = await at.db.run(workloads.versions, {each.version_id for each in claimed})
-    pace, held = pace or Pace(), {each.claim.work_id: each.claim for each in claimed}
-    answering = Answering(at, pace, health or Health(), held=held, heard=asyncio.Event())
-    for version_id, version in versions.items():
-        theirs = [each for each in claimed if each.version_id == version_id]
-        for pack in packs(theirs, version.spec.pack_of(Lane.REALTIME)):
-            answering.begin(version, pack, now=await at.db.now())
-    await answering.close()
-    assert (pace.in_flight, held) == ({}, {})
-    return await outcomes(at) - before
-
-
-async def outcomes(at: Connections) -> Counter[Outcome]:
-    rows = await at.db.run(lambda c: c.execute(text("select outcome, count(*) from lanes.attempt_log group by 1")).all())
-    return Counter({Outcome(outcome): number for outcome, number in rows})
 
 
 async def test_a_micro_batch_is_answered_and_settled(at: Connections, sender: Sender) -> None:

@@ -27,12 +27,6 @@ async def db(database_url: str) -> AsyncIterator[Database]:
             yield opened
 
 
-@pytest.fixture(autouse=True)
-async def _bounded() -> AsyncIterator[None]:
-    async with asyncio.timeout(3 * SOON_S):
-        yield
-
-
 async def test_a_run_that_lost_its_role_to_another_ticks_no_more(db: Database, pool: Engine) -> None:
     async with Standing(db, Role.COLLECTOR, every_s=0) as standing, RoleLock(db.url, Role.COLLECTOR) as other:
         ticks = standing.ticks()
@@ -78,6 +72,7 @@ async def test_a_standing_run_looks_after_the_others_even_while_a_tick_takes_lon
         async with Standing(db, Role.WATCHER, every_s=0, guard=guard) as standing:
             async for _ in standing.ticks():
                 await collector.__aexit__()
-                while await asked.get() != "collect":
-                    pass
+                async with asyncio.timeout(SOON_S):
+                    while await asked.get() != "collect":
+                        pass
                 break

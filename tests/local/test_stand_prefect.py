@@ -14,15 +14,13 @@ from lanes.settings import Settings
 
 
 @pytest.mark.timeout(240)
-def test_a_stand_comes_up_is_attached_to_and_goes_down_leaving_nothing(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stand_comes_up_is_attached_to_and_goes_down_leaving_nothing(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANES_LOCAL_ENGINE", "echo")
     steps = [step for step in all_steps() if step.name not in ("install", "standing")]
     stand = Stand(Settings.read(), home, find_checkout(), steps=steps)
     try:
         first = stand.up()
-        assert set(first.started) == {"postgres", "endpoint", "prefect-server", "worker-realtime", "worker-batch"}
+        assert set(first.started) == {"postgres", "endpoint", "prefect-server", "worker-realtime", "worker-batch", "supervisor"}
         assert {each.condition for each in components(stand)} == {Condition.RUNNING}
         well = {finding.check for finding in examine(stand.settings, home, stand.checkout) if finding.verdict == "ok"}
         assert {"database", "schema", "prefect", "workers", "provider"} <= well
@@ -35,5 +33,5 @@ def test_a_stand_comes_up_is_attached_to_and_goes_down_leaving_nothing(
     finally:
         ended = stand.down()
     assert ended[-1] == "postgres"
-    assert [birth_mark(process.pid) for process in first.info.processes] == [None] * 4
+    assert [birth_mark(process.pid) for process in first.info.processes] == [None] * 5
     assert stand.processes.recorded() == []

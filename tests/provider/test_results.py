@@ -139,6 +139,8 @@ async def test_a_name_that_we_would_not_have_given_is_nobodys(custom_id: str) ->
         (402, "billing_error", "no", "linked_organization_spend_limit_reached", Action.STOP_PAYING),
         (401, "authentication_error", "no", None, Action.MISCONFIGURED),
         (403, "permission_error", "no", None, Action.MISCONFIGURED),
+        (400, "invalid_request_error", "no", "cmek_key_disabled", Action.MISCONFIGURED),
+        (400, "invalid_request_error", "no", "workspace_human_review_disabled", Action.MISCONFIGURED),
         (404, "not_found_error", "model: claude-2", None, Action.UNKNOWN_MODEL),
         (429, "rate_limit_error", "no", None, Action.SLOW_DOWN),
         (429, "rate_limit_error", "no", "ramp_limit_exceeded", Action.SLOW_DOWN),
@@ -194,5 +196,8 @@ def test_trouble_of_the_account_the_rate_or_the_load_is_never_the_items(action: 
 
 
 def test_a_failure_at_the_provider_is_the_requests_own_only_where_others_were_answered() -> None:
-    assert fate(Fault(Action.RETRY, "no"), items=3, others_answered=True).outcome is Outcome.ERRORED
-    assert fate(Fault(Action.RETRY, "no"), items=3, others_answered=False).outcome is Outcome.UNSERVED
+    down = Fault(Action.RETRY, "no")
+    assert fate(down, items=1, others_answered=True) == Judged(Outcome.ERRORED, error="no")
+    assert fate(down, items=3, others_answered=True) == Judged(Outcome.ERRORED, error="no", spends=False, alone=True)
+    for items in (1, 3):
+        assert fate(down, items=items, others_answered=False).outcome is Outcome.UNSERVED

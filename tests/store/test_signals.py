@@ -1,6 +1,7 @@
 """Roles held by one process at a time, and commits that others hear of."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 from psycopg import OperationalError
@@ -116,6 +117,26 @@ async def test_a_role_is_not_waited_for_without_a_database(pool: Engine, databas
         assert not one.held
 
 
+async def test_a_lock_that_nobody_wants_any_more_while_it_is_opened_leaves_no_session(pool: Engine, database_url: str) -> None:
+    async def open_and_close() -> None:
+        async with RoleLock(database_url, Role.SUBMITTER):
+            pass
+
+    sessions = text("select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+    for steps in range(12):
+        opening = asyncio.create_task(open_and_close())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        opening.cancel()
+        await asyncio.gather(opening, return_exceptions=True)
+    async with asyncio.timeout(HEARD_WITHIN_S):
+        with pool.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            while True:
+                if not connection.execute(sessions).scalar_one():
+                    break
+                await asyncio.sleep(0.02)
+
+
 async def test_looking_at_roles_tells_which_are_held(pool: Engine, database_url: str) -> None:
     async with RoleLock(database_url, Role.COLLECTOR) as one, RoleLock(database_url, Role.WATCHER) as two:
         await one.try_take()
@@ -218,7 +239,8 @@ async def test_what_an_asynchronous_caller_writes_is_committed_or_not_at_all(dat
             await database.run(add_and_fail)
         async with database.transaction() as run:
             await run(add)
-            assert len(await run(outbox.take, 10)) == 2
+            taken = await run(outbox.take, 10, publisher="us", lease=timedelta(seconds=15), now=NOON)
+            assert len(taken) == 2
         assert (await database.now()).tzinfo is not None
 
 

@@ -11,7 +11,7 @@ def upgrade() -> None:
     op.add_column('batch', sa.Column('short_reads', sa.Integer(), server_default=sa.text('0'), nullable=False, comment='How often in a row its results ended without the same requests'), schema='lanes')
     op.add_column('batch', sa.Column('short_read_lacking', sa.Text(), nullable=True, comment='SHA-256 of the numbers of those requests'), schema='lanes')
     op.add_column('batch', sa.Column('short_read_at', sa.DateTime(timezone=True), nullable=True, comment='When that was last counted'), schema='lanes')
-    op.add_column('work', sa.Column('alone', sa.Boolean(), server_default=sa.text('false'), nullable=False, comment='Its pack was refused: it is asked alone'), schema='lanes')
+    op.add_column('work', sa.Column('alone', sa.Boolean(), server_default=sa.text('false'), nullable=False, comment='It may have spoiled its pack: it is asked alone'), schema='lanes')
 
 
 def downgrade() -> None:

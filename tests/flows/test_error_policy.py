@@ -1,0 +1,275 @@
+"""The error policy as one table: what each of the provider's troubles does to the item, its budget, the pace, the ledger
+and the incidents, through the real SDK and a real connection.
+
+A lone item is tried in a silent lane, so that nothing proves that the model answers others; what a fault means beside
+answered neighbours follows below.
+"""
+
+import asyncio
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from lanes.health import Health
+from lanes.pace import Pace
+from lanes.provider import answering
+from lanes.provider.client import connect
+from lanes.words import Lane, Outcome
+from tasks.connections import Connections
+from tasks.watch import evaluate
+from tests.flows import raw_provider
+from tests.flows.conftest import Sender
+from tests.flows.raw_provider import Say, saying
+from tests.flows.realtime import answer
+from tests.provider.endpoint_fixtures import Endpoint
+
+MODEL = "claude-haiku-5-5"
+PATIENCE_S = 0.5  # how long a call may take where the provider never ends it
+
+
+@dataclass(frozen=True)
+class Then:
+    """What is true afterwards of one item."""
+
+    state: str = "routed"
+    outcome: Outcome | None = None  # of its attempt; None: it was given back and has none
+    failures: int = 0
+    bounded: bool = False  # whether it may have been billed
+    rests: str = "nothing"  # nothing, model, workload or account
+    incident: str | None = None
+
+
+FROZEN = Then(rests="account", incident="provider_frozen")
+LIMITED = Then(rests="account")
+FAULT = Then(outcome=Outcome.UNKNOWN, bounded=True, rests="model")
+UNBILLED_FAULT = Then(outcome=Outcome.UNSERVED, rests="model")
+POISON = Then(state="failed", outcome=Outcome.POISON, failures=1, incident="items_failed")
+
+STATUSES: dict[str, tuple[dict[str, Any], Then]] = {
+    "401": ({"status": 401, "error_type": "authentication_error"}, FROZEN),
+    "402": ({"status": 402, "error_type": "billing_error"}, FROZEN),
+    "403": ({"status": 403, "error_type": "permission_error"}, FROZEN),
+    "404 model": ({"status": 404, "error_type": "not_found_error"}, replace(FROZEN, rests="workload")),
+    "408": ({"status": 408, "error_type": "api_error"}, UNBILLED_FAULT),
+    "409": ({"status": 409, "error_type": "api_error"}, UNBILLED_FAULT),
+    "413": ({"status": 413, "error_type": "request_too_large"}, POISON),
+    "400": ({"status": 400, "error_type": "invalid_request_error"}, POISON),
+    "422": ({"status": 422, "error_type": "invalid_request_error"}, POISON),
+    "429": ({"status": 429, "error_type": "rate_limit_error"}, LIMITED),
+    "429 ramp": (
+        {"status": 429, "error_type": "rate_limit_error", "error_code": "ramp_limit_exceeded", "retry_after_s": 7}, LIMITED
+    ),
+    "429 spend limit": (
+        {"status": 429, "error_type": "rate_limit_error", "error_code": "enforced_spend_limit_reached"}, FROZEN
+    ),
+    "429 contract": ({"status": 429, "error_type": "rate_limit_error", "error_code": "contract_spend_limit_reached"}, FROZEN),
+    "400 balance": (
+        {"status": 400, "error_type": "invalid_request_error", "message": "Your credit balance is too low to go on"}, FROZEN
+    ),
+    "400 specified": (
+        {"status": 400, "error_type": "invalid_request_error", "message": "You have reached your specified API usage limits"},
+        FROZEN,
+    ),
+    "400 on hold": (
+        {"status": 400, "error_type": "invalid_request_error", "error_code": "organization_on_hold"}, FROZEN
+    ),
+    "400 key disabled": (
+        {"status": 400, "error_type": "invalid_request_error", "error_code": "cmek_key_disabled"}, FROZEN
+    ),
+    "500": ({"status": 500, "error_type": "api_error"}, FAULT),
+    "503": ({"status": 503, "error_type": "api_error"}, FAULT),
+    "504": ({"status": 504, "error_type": "timeout_error"}, FAULT),
+    "529": ({"status": 529, "error_type": "overloaded_error"}, UNBILLED_FAULT),
+}  # fmt: skip
+STREAMS: dict[str, tuple[Say, Then]] = {
+    "reset before an answer": (raw_provider.reset, FAULT),
+    "hang": (raw_provider.silence, FAULT),
+    "trickle": (raw_provider.trickle, FAULT),
+    "200 that is no JSON": (raw_provider.body(b"<html>hello</html>", kind=b"text/html"), FAULT),
+    "200 with broken JSON": (raw_provider.body(b'{"id": "msg_1", "content": ['), FAULT),
+    "200 that is another thing": (raw_provider.body(b'{"type": "pong"}'), FAULT),
+    "200 without usage": (raw_provider.body(b'{"id": "msg_1", "type": "message", "content": []}'), FAULT),
+    "200 with nothing": (raw_provider.body(b""), FAULT),
+    "200 with null": (raw_provider.body(b"null"), FAULT),
+}
+
+
+@pytest.mark.parametrize("name", STATUSES)
+async def test_what_a_status_means_for_an_item(at: Connections, endpoint: Endpoint, sender: Sender, name: str) -> None:
+    said, then = STATUSES[name]
+    endpoint.fault("messages", "status", **{"message": f"no: {name}", **said})
+    await met(at, sender, then)
+
+
+@pytest.mark.parametrize("kind", ["drop", "cut"])
+async def test_an_answer_that_was_billed_and_lost_is_unknown_within_a_bound(
+    at: Connections, endpoint: Endpoint, sender: Sender, kind: str
+) -> None:
+    endpoint.fault("messages", kind)
+    await met(at, sender, FAULT)
+    ((bound,),) = await sender.rows("select sum(bound_usd) from lanes.attempt_log")
+    assert 0 < float(endpoint.bill()["usd"]) <= float(str(bound))
+    assert endpoint.bill()["responses"] == 1
+
+
+@pytest.mark.parametrize("name", STREAMS)
+async def test_whatever_comes_back_the_item_has_its_attempt_and_waits(
+    at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    say, then = STREAMS[name]
+    monkeypatch.setattr(answering, "longest_call_s", lambda *_, **__: PATIENCE_S)
+    async with saying(say) as url, connect(api_key="x", base_url=url) as client:
+        await met(replace(at, client=client), sender, then)
+
+
+async def test_a_refused_connection_was_never_billed(at: Connections, sender: Sender) -> None:
+    async with saying(raw_provider.reset) as url:
+        pass  # nobody listens there any more
+    async with connect(api_key="x", base_url=url) as client:
+        await met(replace(at, client=client), sender, UNBILLED_FAULT)
+
+
+async def met(at: Connections, sender: Sender, then: Then) -> None:
+    """A lone item is asked once; everything that the table says is so."""
+    await sender.items("a", lane=Lane.REALTIME)
+    pace, health = Pace(), Health(jitter=lambda: 1.0)
+    outcomes = await answer(at, pace, health)
+    await evaluate(at.db)
+    now = await at.db.now()
+    assert outcomes == ({then.outcome: 1} if then.outcome else {})
+    assert await sender.states() == {"a": then.state}
+    assert await sender.rows("select failures from lanes.work") == [(then.failures,)]
+    assert await sender.rows("select count(*) from lanes.spend") == [(0,)]
+    assert await sender.rows("select count(*) from lanes.attempt where bound_usd > 0") == [(int(then.bounded),)]
+    resting = {
+        "account": pace.is_resting(now),
+        "workload": pace.resting(now) == ["letters"],
+        "model": health.room(MODEL, 0, now=now) is not None,
+    }
+    assert [what for what, rests in resting.items() if rests] == ([then.rests] if then.rests != "nothing" else [])
+    open_ = await sender.rows("select promise from lanes.incident_log where state = 'open'")
+    assert open_ == ([(then.incident,)] if then.incident else [])
+
+
+async def test_a_rate_limit_is_obeyed_as_long_as_it_says(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+    endpoint.fault("messages", "status", status=429, error_type="rate_limit_error", retry_after_s=7)
+    await sender.items("a", lane=Lane.REALTIME)
+    pace = Pace()
+    await answer(at, pace)
+    assert pace.rests_until is not None
+    assert 5 < (pace.rests_until - await at.db.now()).total_seconds() <= 7
+    assert await sender.rows("select ready_at > clock_timestamp() from lanes.work") == [(True,)]
+
+
+async def test_a_fault_beside_answered_neighbours_is_the_items_own(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    health = Health()
+    endpoint.fault("messages", "status", status=500, match="letter bad")
+    await sender.items("bad", lane=Lane.REALTIME, max_failures=3)
+    for turn in range(3):
+        await sender.items(f"good{turn}", lane=Lane.REALTIME, workload="others")
+        await only(sender, "others")
+        await answer(at, health=health)
+        await only(sender, "letters")
+        await answer(at, health=health)
+    states = await sender.states()
+    assert states.pop("bad") == "failed"
+    assert set(states.values()) == {"settled"}
+
+
+async def only(sender: Sender, workload: str) -> None:
+    """Work of this workload alone may be claimed now."""
+    ready = "case when workload = :workload then clock_timestamp() else clock_timestamp() + interval '1 hour' end"
+    await sender.rows(f"update lanes.work set ready_at = {ready} where state = 'ready' returning id", workload=workload)
+
+
+async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_ends_when_all_are_served(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    """Thirty faults an item, ten times its retry budget."""
+    health = Health(jitter=lambda: 0.0)
+    await sender.items("before", lane=Lane.REALTIME, max_failures=3)
+    await answer(at, health=health)
+    endpoint.fault("messages", "status", status=503)
+    keys = [f"k{number}" for number in range(6)]
+    await sender.items(*keys, lane=Lane.REALTIME, max_failures=3)
+    for _ in range(30):
+        await sender.rows("update lanes.work set ready_at = clock_timestamp() where state = 'ready' returning id")
+        await answer(at, health=health)
+        await evaluate(at.db)
+    assert set((await sender.states()).values()) == {"settled", "routed"}
+    assert await sender.rows("select promise, workload, subject, state from lanes.incident_log") == [
+        ("provider_down", "*", MODEL, "open")
+    ]
+    endpoint.reset()
+    await sender.rows("update lanes.work set ready_at = clock_timestamp() where state = 'ready' returning id")
+    await answer(at, health=health)
+    await evaluate(at.db)
+    await evaluate(at.db)
+    assert set((await sender.states()).values()) == {"settled"}
+    assert await sender.rows("select promise, state from lanes.incident_log") == [("provider_down", "resolved")]
+
+
+async def test_every_item_of_a_pack_that_faults_beside_answered_ones_is_asked_alone_and_spends_nothing(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    health = Health()
+    await sender.items("fine", lane=Lane.REALTIME, workload="others")
+    await answer(at, health=health)
+    endpoint.fault("messages", "status", status=500, match="letter p2")
+    await sender.items("p1", "p2", "p3", lane=Lane.REALTIME, realtime_pack=10)
+    await answer(at, health=health)
+    assert await sender.rows("select distinct failures, alone, state from lanes.work where workload = 'letters'") == [
+        (0, True, "ready")
+    ]
+    assert await answer(at, health=health) == {Outcome.VALID: 2, Outcome.UNKNOWN: 1}
+
+
+async def test_the_parts_of_a_divided_pack_are_saved_as_they_arrive(
+    at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the pack is answered; the other half hangs until long after."""
+    monkeypatch.setattr(answering, "longest_call_s", lambda *_, **__: PATIENCE_S)
+    endpoint.fault("messages", "status", status=413, error_type="request_too_large", times=1)
+    endpoint.fault("messages", "stall", match="letter d")
+    await sender.items("a", "b", "c", "d", lane=Lane.REALTIME, realtime_pack=4)
+    await answer(at)
+    assert await sender.states() == {"a": "settled", "b": "settled", "c": "routed", "d": "routed"}
+    assert await sender.rows("select sum(items) from lanes.spend") == [(2,)]
+
+
+async def test_one_pack_that_breaks_takes_no_other_along(
+    at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = answering.ask
+
+    async def ask(client: Any, params: dict[str, Any], *, longest_s: float) -> Any:
+        if re.search("letter r3", str(params)):
+            raise RuntimeError("nobody foresaw it")
+        return await real(client, params, longest_s=longest_s)
+
+    monkeypatch.setattr(answering, "ask", ask)
+    await sender.items(*(f"r{number}" for number in range(6)), lane=Lane.REALTIME)
+    assert await answer(at) == {Outcome.VALID: 5, Outcome.UNKNOWN: 1}
+    assert await sender.rows("select count(*) from lanes.spend") == [(5,)]
+
+
+async def test_an_answer_for_an_item_in_somebodys_open_transaction_is_kept_and_delays_no_neighbour(
+    at: Connections, sender: Sender
+) -> None:
+    await sender.items("a", "held", "z", lane=Lane.REALTIME)
+    async with at.db.transaction() as run:
+        held = "select id from lanes.item where key = 'held' for no key update"  # as an open cancel or amend does
+        await run(lambda c: c.execute(text(held)).all())
+        asking = asyncio.create_task(answer(at))
+        while await sender.states() != {"a": "settled", "held": "working", "z": "settled"}:
+            assert not asking.done()
+        assert await sender.rows("select count(*) from lanes.spend") == [(3,)]
+    await asking
+    assert set((await sender.states()).values()) == {"settled"}
+    assert await sender.rows("select count(*) from lanes.spend") == [(3,)]
+    assert await sender.rows("select count(*) from lanes.attempt_log") == [(3,)]

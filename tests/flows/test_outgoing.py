@@ -1,0 +1,200 @@
+"""Events out reach a Prefect that answers over HTTP, hangs, fails or refuses; nobody waits for it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from prefect.exceptions import PrefectException
+from sqlalchemy import Connection, text
+
+from lanes.store import outbox
+from lanes.store.database import Database
+from tasks import outgoing
+from tasks.outgoing import NothingTaken, Publisher, publish_events, publishing
+from tests.conftest import NOON
+from tests.flows.conftest import until
+from tests.prefect_standin import PrefectStandIn
+
+RESOURCE = "lanes.workload.letters"
+OPEN_TRANSACTIONS = """
+    select count(*) from pg_stat_activity
+     where datname = current_database() and pid <> pg_backend_pid() and xact_start is not null
+"""
+
+
+@pytest_asyncio.fixture
+async def db(database_url: str, prefect: PrefectStandIn) -> AsyncIterator[Database]:
+    async with Database(database_url) as opened:
+        yield opened
+
+
+async def add(db: Database, *keys: str, **payload: Any) -> None:
+    """Events that tell of items of these keys wait, in this order."""
+
+    def put(connection: Connection) -> None:
+        for key in keys:
+            outbox.add(connection, "lanes.item.answered", RESOURCE, {"key": key, **payload}, now=NOON)
+
+    await db.run(put)
+
+
+async def left(db: Database) -> list[str]:
+    """The keys of the events that wait."""
+    query = text("select payload ->> 'key' from lanes.event_outbox order by id")
+    return await db.run(lambda connection: list(connection.execute(query).scalars()))
+
+
+def told(prefect: PrefectStandIn) -> list[str]:
+    """The keys that Prefect took, in its order."""
+    return [each["payload"]["key"] for each in prefect.events]
+
+
+async def test_events_are_published_once_in_their_order_with_their_id_and_their_time(
+    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "MOST", 3)
+    keys = [str(number) for number in range(8)]
+    await add(db, *keys)
+    assert await Publisher(db).publish() == 8
+    assert await Publisher(db).publish() == 0
+    assert told(prefect) == keys
+    assert await left(db) == []
+    first = prefect.events[0]
+    assert first["resource"] == {"prefect.resource.id": RESOURCE, "prefect.resource.name": "letters"}
+    assert (first["event"], first["occurred"][:19]) == ("lanes.item.answered", "2026-11-24T12:00:00")
+
+
+@pytest.mark.parametrize("broken", [{"hangs": True}, {"status": 503}, {"status": 401}, {"status": 404}])
+async def test_an_outage_keeps_every_event_and_lasts_no_longer_than_one_request_may(
+    db: Database, prefect: PrefectStandIn, broken: dict[str, Any]
+) -> None:
+    await add(db, "a", "b")
+    for name, value in broken.items():
+        setattr(prefect, name, value)
+    began = time.monotonic()
+    with pytest.raises((TimeoutError, httpx.HTTPError, PrefectException)):
+        await Publisher(db, post_s=0.5).publish()
+    assert time.monotonic() - began < 2
+    assert await left(db) == ["a", "b"]
+    prefect.heals()
+    assert await Publisher(db).publish() == 2  # the turn was left: nobody waits for its lease
+
+
+async def test_while_prefect_hangs_no_transaction_is_open_and_no_row_is_locked(db: Database, prefect: PrefectStandIn) -> None:
+    await add(db, "a")
+    prefect.hangs = True
+    async with publishing(db):
+        await until(lambda: prefect.requests)
+        assert await db.run(lambda c: c.execute(text(OPEN_TRANSACTIONS)).scalar_one()) == 0
+        await db.run(lambda c: c.execute(text("delete from lanes.event_outbox where payload ->> 'key' = 'a'")))
+        prefect.heals()
+
+
+async def test_a_publisher_publishes_what_it_is_woken_for_and_stops_at_once(db: Database, prefect: PrefectStandIn) -> None:
+    publisher = Publisher(db, every_s=60)
+    running = asyncio.create_task(publisher.run())
+    await add(db, "a")
+    publisher.wake.set()
+    await until(lambda: told(prefect) == ["a"])
+    await add(db, "b")
+    publisher.wake.set()
+    await until(lambda: told(prefect) == ["a", "b"])
+    prefect.hangs = True
+    await add(db, "c")
+    publisher.wake.set()
+    began = time.monotonic()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert time.monotonic() - began < 1
+
+
+async def test_a_publisher_goes_on_when_prefect_is_back(db: Database, prefect: PrefectStandIn) -> None:
+    prefect.status = 503
+    publisher = Publisher(db, post_s=0.2, every_s=0.05)
+    running = asyncio.create_task(publisher.run())
+    await add(db, "a")
+    await until(lambda: len(prefect.requests) >= 2)
+    prefect.heals()
+    await until(lambda: told(prefect) == ["a"])
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_publisher_that_ends_tries_once_more_and_not_for_long(
+    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with publishing(db) as publisher:
+        await asyncio.sleep(0)
+        await add(db, "a")
+    assert told(prefect) == ["a"]
+    monkeypatch.setattr(Publisher.try_once, "__kwdefaults__", {"within_s": 0.5})
+    prefect.hangs = True
+    began = time.monotonic()
+    async with publishing(db) as publisher:
+        await add(db, "b")
+        publisher.wake.set()
+    assert time.monotonic() - began < 3
+    assert await left(db) == ["b"]
+
+
+async def test_two_publishers_at_once_post_each_event_once(db: Database, prefect: PrefectStandIn) -> None:
+    keys = [str(number) for number in range(20)]
+    await add(db, *keys)
+    await asyncio.gather(*(Publisher(db).publish() for _ in range(4)))
+    assert told(prefect) == keys
+
+
+@pytest.mark.parametrize("poison", [["a"], ["d"], ["g"], ["a", "b", "f"]])
+async def test_an_event_that_prefect_refuses_stops_none_behind_it(
+    db: Database, prefect: PrefectStandIn, poison: list[str]
+) -> None:
+    prefect.refuses = lambda event: event["payload"]["key"] in poison
+    await add(db, *"abcdefg")
+    assert await publish_events(db) == 7 - len(poison)
+    assert told(prefect) == [key for key in "abcdefg" if key not in poison]
+    assert await left(db) == []
+
+
+async def test_refused_events_that_fill_a_whole_request_stop_none_behind_them(
+    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "MOST", 2)
+    prefect.refuses = lambda event: event["payload"]["key"] in "abcde"
+    await add(db, *"abcdefg")
+    assert await Publisher(db).publish() == 2
+    assert await left(db) == []
+
+
+async def test_what_is_refused_while_nothing_is_taken_waits_for_a_prefect_that_takes_something(
+    db: Database, prefect: PrefectStandIn
+) -> None:
+    prefect.refuses = lambda _: True
+    await add(db, "a", "b")
+    with pytest.raises(NothingTaken, match="every one of 2"):
+        await Publisher(db).publish()
+    assert await left(db) == ["a", "b"]
+    prefect.refuses = lambda event: event["payload"]["key"] == "a"
+    await add(db, "c")
+    assert await Publisher(db).publish() == 2
+    assert await left(db) == []
+
+
+async def test_an_event_too_large_for_prefect_is_given_up_and_stops_none_behind_it(
+    db: Database, prefect: PrefectStandIn
+) -> None:
+    await add(db, "large", text="x" * outgoing.LARGEST)
+    await add(db, "small")
+    assert await Publisher(db).publish() == 1
+    assert told(prefect) == ["small"]
+    assert await left(db) == []
+
+
+async def test_large_events_travel_in_several_requests(db: Database, prefect: PrefectStandIn) -> None:
+    await add(db, *"abcd", text="x" * (outgoing.MOST_BYTES // 3))
+    assert await Publisher(db).publish() == 4
+    assert told(prefect) == list("abcd")
+    assert prefect.requests.count("events") == 2
