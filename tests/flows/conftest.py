@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
 @pytest_asyncio.fixture
 async def at(database_url: str, endpoint: Endpoint) -> AsyncIterator[Connections]:
     """A fresh database and the endpoint, as a run has them."""
-    provider = Provider(api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5)
+    provider = Provider(api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5, create_within_s=10)
     with disable_run_logger():
         async with Database(database_url) as db, provider.connect() as client:
             yield Connections(db, client, provider)
@@ -66,6 +67,12 @@ class Sender:
     async def rows(self, query: str, **values: object) -> list[tuple[object, ...]]:
         """What the database says."""
         return await self.at.db.run(lambda c: [tuple(row) for row in c.execute(text(query), values)])
+
+    async def moments_pass(self, seconds: float) -> None:
+        """Every batch without an answer was intended, and its create ended, so much longer ago."""
+        longer = "update lanes.batch set intended_at = intended_at - :s, create_ended_at = create_ended_at - :s"
+        given = {"s": timedelta(seconds=seconds)}
+        await self.at.db.run(lambda c: c.execute(text(f"{longer} where state in ('intended', 'held')"), given))
 
     async def states(self) -> dict[str, str]:
         """Each item's state by key."""
