@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from lanes.workload import Spec
 
-MINUTE = timedelta(minutes=1)
+LEAD = timedelta(minutes=2)  # a run is asked for at most once a minute, and begins within another
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,16 @@ class Window:
             return self.start <= local < self.end
         return local >= self.start or local < self.end
 
-    def next_open(self, now: datetime) -> datetime:
-        """`now` when the window is open, else the first whole minute at which it is, in UTC.
+    def next_departure(self, now: datetime) -> datetime:
+        """When the schedule fires next after `now`, in UTC; a run that has begun is not awaited.
 
-        A start that the clocks skip opens when they have skipped it; one that they repeat opens twice.
+        As Prefect has it, a time that the clocks skip fires as much later, and one that they repeat fires once.
         """
-        if self.open_at(now):
-            return now
-        minute = now.astimezone(UTC).replace(second=0, microsecond=0)
-        while not self.open_at(minute := minute + MINUTE):
-            pass
-        return minute
+        today = now.astimezone(self.zone).date()
+        days = (today + timedelta(days=ahead) for ahead in (-1, 0, 1, 2))
+        times = [time(hour, self.start.minute) for hour in self._hours()]
+        fires = (datetime.combine(day, at, self.zone).astimezone(UTC) for day in days for at in times)
+        return min(each for each in fires if each > now)
 
     def last_opened(self, now: datetime) -> datetime:
         """The newest opening at or before `now`, in UTC; a window of the whole day opens at its start, daily."""
@@ -52,13 +51,16 @@ class Window:
 
     def cron(self) -> str:
         """A schedule that fires at the start and then hourly while the window is open, in local time."""
-        if self.start == self.end:
-            hours = "*"
-        else:
-            last = self.end.hour if self.end.minute > self.start.minute else self.end.hour - 1
-            span = (last - self.start.hour) % 24
-            hours = ",".join(str((self.start.hour + step) % 24) for step in range(span + 1))
+        hours = "*" if self.start == self.end else ",".join(map(str, self._hours()))
         return f"{self.start.minute} {hours} * * *"
+
+    def _hours(self) -> list[int]:
+        """In which hours of the day the schedule fires, from the start on."""
+        if self.start == self.end:
+            return list(range(24))
+        last = self.end.hour if self.end.minute > self.start.minute else self.end.hour - 1
+        span = (last - self.start.hour) % 24
+        return [(self.start.hour + step) % 24 for step in range(span + 1)]
 
 
 def expected_turnaround(spec: Spec) -> timedelta:
@@ -67,5 +69,15 @@ def expected_turnaround(spec: Spec) -> timedelta:
 
 
 def batch_back_at(spec: Spec, now: datetime) -> datetime:
-    """When a batch submitted as early as allowed (a deadline may be submitted outside the window) is back."""
-    return now + expected_turnaround(spec)
+    """When a batch is back that leaves as early as it can: for a deadline a run is asked for outside the schedule."""
+    return now + LEAD + expected_turnaround(spec)
+
+
+def presses_until(spec: Spec, now: datetime) -> datetime:
+    """What is due from `now` until then would be late, if it left with the next run of the schedule."""
+    return Window.of(spec).next_departure(now) + LEAD + expected_turnaround(spec)
+
+
+def presses(spec: Spec, due_at: datetime, now: datetime) -> bool:
+    """Whether waiting for the next run of the schedule would make late what is not late yet."""
+    return now < due_at < presses_until(spec, now)

@@ -222,10 +222,13 @@ class _Writes:
             batches.count(connection, self.batch_id, counted)
 
     def _authoritative(self, row: LockedWork) -> dict[str, Any]:
+        """The batch pass that is owed. Where nobody has an answer yet it is as urgent as the work it follows."""
+        answered = row.of_item.answered
         return {
             "item_id": row.item_id, "workload": row.workload, "version_id": row.version_id, "lane": Lane.BATCH,
-            "purpose": Purpose.AUTHORITATIVE if row.of_item.answered else Purpose.ANSWER, "revision": row.revision,
-            "state": WorkState.READY, "ready_at": self.now, "rank_at": self.now, "created_at": self.now,
+            "purpose": Purpose.AUTHORITATIVE if answered else Purpose.ANSWER, "revision": row.revision,
+            "state": WorkState.READY, "ready_at": self.now, "rank_at": self.now if answered else row.rank_at,
+            "created_at": self.now,
         }  # fmt: skip
 
     def _result(self, row: LockedWork, each: Attempt, then: Consequence) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, select
@@ -79,6 +79,7 @@ class LockedWork:
         self.claim_no: int = row.claim_no
         self.failures: int = row.failures
         self.alone: bool = row.alone
+        self.rank_at: datetime = row.rank_at
         self.spec: dict[str, Any] = row.spec
 
     @property
@@ -121,7 +122,7 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
     rows = connection.execute(
         select(
             work.c.id, work.c.item_id, work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.revision,
-            work.c.generation, work.c.state, work.c.claim_no, work.c.failures, work.c.alone,
+            work.c.generation, work.c.state, work.c.claim_no, work.c.failures, work.c.alone, work.c.rank_at,
             item.c.key, item.c.revision.label("newest"), item.c.received_at, item.c.answered_at, item.c.settled_at,
             item.c.canceled_at, item.c.result_id, version.c.spec,
         )
