@@ -39,7 +39,7 @@ def happenings(of: Records) -> list[Happening]:
     """Everything that happened to the item, oldest first."""
     item = of.item
     told = [Happening(item["received_at"], "received", _door(item))]
-    told += [Happening(each["received_at"], "amended", f"revision {each['revision']}") for each in of.revisions]
+    told += [Happening(each["received_at"], "amended", _revision(each)) for each in of.revisions]
     told += [Happening(each["decided_at"], "routed", _route(each)) for each in of.routes]
     told += [Happening(each["ended_at"], "tried", _attempt(each)) for each in of.attempts]
     told += [Happening(each["created_at"], "answered", _result(each)) for each in of.results]
@@ -71,6 +71,11 @@ def _door(item: Row) -> str:
     of = [f"{name} {item[name]}" for name in ("consumer", "entity") if item[name] is not None]
     due = [f"due {item['due_at']:%Y-%m-%d %H:%M} UTC"] if item["due_at"] is not None else []
     return ", ".join([f"through the door {item['source']}", *of, *due])
+
+
+def _revision(revision: Row) -> str:
+    said = f"revision {revision['revision']}"
+    return f"{said}, outdated: what is in force occurred later" if revision["outdated"] else said
 
 
 def _route(route: Row) -> str:

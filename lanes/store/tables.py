@@ -103,9 +103,12 @@ class ItemColumns(TypedColumns):
     id = _id()
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     key: Named[str] = Column(Text, comment="Names the item within its workload")
-    payload: Named[Any] = Column(JSONB, comment="The newest revision of the input")
+    payload: Named[Any] = Column(JSONB, comment="The revision of the input that is in force")
     content_hash: Named[bytes] = Column(LargeBinary, comment="SHA-256 of the first payload: same key, same content?")
-    revision: Named[int] = Column(Integer, server_default=text("0"), comment="0, then one more per amendment")
+    revision: Named[int] = Column(Integer, server_default=text("0"), comment="Which is in force: 0, or an amendment's")
+    as_of: Named[datetime | None] = Column(
+        Moment, comment="When the amendment in force occurred: an older one is outdated. Null: there is none"
+    )
     consumer: Named[str | None] = Column(Text, comment="Who reads the result")
     entity: Named[str | None] = Column(Text, comment="Whom the item is about; keeps the split sticky")
     urgent: Named[bool] = Column(server_default=text("false"))
@@ -519,6 +522,10 @@ class RevisionColumns(TypedColumns):
     source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
     place: Named[str | None] = Column(Text, comment="Event id, or what else names the amendment within its door")
     received_at: Named[datetime] = Column(Moment)
+    occurred_at: Named[datetime | None] = Column(Moment, comment="Event time; null: not known")
+    outdated: Named[bool] = Column(
+        server_default=text("false"), comment="Older than what was in force when it was read: never in force"
+    )
 
 
 revision = Table(
@@ -536,14 +543,15 @@ class AmendmentColumns(TypedColumns):
     source: Named[str] = Column(Text, comment="The door: event, sql or client")
     place: Named[str | None] = Column(Text, comment="Event id: an event is taken once")
     received_at: Named[datetime] = Column(Moment)
-    outcome: Named[str | None] = Column(Text, comment="amended, duplicate or canceled; null: waits for its item, "
-                                        "the router applies it")
+    occurred_at: Named[datetime | None] = Column(Moment, comment="Event time; null: received_at")
+    outcome: Named[str | None] = Column(Text, comment="amended, duplicate, outdated or canceled; null: waits for its "
+                                        "item, the router applies it")
     decided_at: Named[datetime | None] = Column(Moment)
 
 
 amendment = Table(
     "amendment", metadata, AmendmentColumns,
-    _one_of("outcome", "amended", "duplicate", "canceled"),
+    _one_of("outcome", "amended", "duplicate", "outdated", "canceled"),
     UniqueConstraint("source", "place"),
     Index("ix_amendment_waiting", "workload", "key", postgresql_where=text("outcome is null")),
     comment="Every amendment that a door took, and what became of it",
