@@ -27,7 +27,6 @@ from lanes.provider.requests import max_tokens
 from lanes.settings import Settings
 from lanes.shares import Standing, divide
 from lanes.store import outbox, work, workloads
-from lanes.store.database import clock
 from lanes.store.signals import Role, RoleLock, holder_exists, holders, listening
 from lanes.store.work import Waiting
 from lanes.warmth import Sight, needs_more, stays
@@ -144,7 +143,7 @@ class Drain:
 
     async def _claim(self) -> None:
         async with self._at.db.transaction() as run:
-            now = await run(clock)
+            now = run.now
             waiting = await run(work.waiting, Lane.REALTIME, now=now)
             await self._learn(each.version_id for each in waiting.values())
             most = self._wanted(waiting, now)

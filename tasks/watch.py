@@ -30,8 +30,8 @@ def pause_s() -> float:
 
 async def evaluate(db: Database) -> Recorded:
     """Every promise was judged as of now: breaches have their incident, and what is over was resolved."""
-    now = await db.now()
     async with db.transaction() as run:
+        now = run.now
         versions, seen = await run(workloads.in_force), await run(measurements.measure, now=now)
         recorded = await run(incidents.record, assess(versions, seen, now), now=now)
         ended = [*await run(incidents.thaw, now=now), *await run(outages.end, now=now)]

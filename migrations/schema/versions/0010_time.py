@@ -4,6 +4,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "0010"
 down_revision = "0009"
@@ -14,7 +15,7 @@ MOMENT = sa.DateTime(timezone=True)
 def upgrade() -> None:
     as_of = "When the amendment in force occurred: an older one is outdated. Null: there is none"
     op.add_column("item", sa.Column("as_of", MOMENT, nullable=True, comment=as_of), schema="lanes")
-    _say("item", "payload", sa.dialects.postgresql.JSONB(), "The revision of the input that is in force")
+    _say("item", "payload", JSONB(), "The revision of the input that is in force")
     _say("item", "revision", sa.Integer(), "Which is in force: 0, or an amendment's")
     occurred = "Event time; null: not known"
     op.add_column("revision", sa.Column("occurred_at", MOMENT, nullable=True, comment=occurred), schema="lanes")
