@@ -275,14 +275,14 @@ class Drain:
         await save(self._at.db, await self._at.db.run(work.abandoned, now=await self._at.db.now()))
 
     async def _publish_blocks(self) -> None:
-        """A changed workload block is in force as a version, where this drain is the router."""
+        """A changed workload block is in force as a version, and has its schedule, where this drain is the router."""
         if not self._router.holds:
             return
         async with asyncio.timeout(PREFECT_S):
-            problems = (await publish(self._at.db)).problems
-        for problem in problems:
-            if str(problem) not in self._told:
-                self._told.add(str(problem))
+            published = await publish(self._at.db)
+        for problem in [*map(str, published.problems), *filter(None, [published.unscheduled])]:
+            if problem not in self._told:
+                self._told.add(problem)
                 get_run_logger().error("%s", problem)
 
     async def _call_for_more(self) -> None:
