@@ -467,6 +467,17 @@ class WatermarkColumns(TypedColumns):
 watermark = Table("watermark", metadata, WatermarkColumns, comment="How far the event stream was read")
 
 
+class StoredSpanColumns(TypedColumns):
+    start_at: Named[datetime] = Column(Moment, primary_key=True, comment="The span is five minutes long")
+    events: Named[int] = Column(Integer, comment="How many events Prefect's store held when it was read")
+
+
+stored_span = Table(
+    "stored_span", metadata, StoredSpanColumns,
+    comment="Spans of the event stream that were read whole; one that grew since is read again. Kept for a day",
+)  # fmt: skip
+
+
 class IncidentColumns(TypedColumns):
     id = _id()
     uid: Named[Any] = Column(Uuid, unique=True, server_default=func.uuidv7(), comment="Its name in Slack's metadata")

@@ -1,4 +1,4 @@
-"""Amendments carry their event time: of two the later one is in force, whichever is read first."""
+"""Amendments carry their event time; which spans of the event stream were read; queries that read what they need."""
 
 from pathlib import Path
 
@@ -39,6 +39,16 @@ def upgrade() -> None:
     op.execute("update lanes.item set as_of = r.received_at from lanes.revision r "
                "where item.revision > 0 and r.item_id = item.id and r.number = item.revision")
     _run_file("0010_amendments.sql")
+    op.create_table(
+        "stored_span",
+        sa.Column("start_at", MOMENT, nullable=False, comment="The span is five minutes long"),
+        sa.Column(
+            "events", sa.Integer(), nullable=False, comment="How many events Prefect's store held when it was read"
+        ),
+        sa.PrimaryKeyConstraint("start_at", name=op.f("pk_stored_span")),
+        schema="lanes",
+        comment="Spans of the event stream that were read whole; one that grew since is read again. Kept for a day",
+    )
 
 
 def downgrade() -> None:
