@@ -36,10 +36,14 @@ from lanes.store.workloads import versions
 from lanes.words import Lane, Outcome, Purpose, WorkState
 
 
+def ready_on(lane: Lane) -> ColumnElement[bool]:
+    """Ready on this lane. The state stands in the query's text, so that a plan kept by the server knows it."""
+    return and_(work.c.lane == lane, work.c.state == literal(WorkState.READY, Text, literal_execute=True))
+
+
 def claimable(lane: Lane, now: datetime) -> ColumnElement[bool]:
-    """Ready on this lane, and rested. The state stands in the query's text, so that a plan kept by the server knows it."""
-    ready = literal(WorkState.READY, Text, literal_execute=True)
-    return and_(work.c.lane == lane, work.c.state == ready, work.c.ready_at <= now)
+    """Ready on this lane, and rested."""
+    return and_(ready_on(lane), work.c.ready_at <= now)
 
 
 @dataclass(frozen=True)
@@ -228,6 +232,4 @@ def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
 
 def next_ready_at(connection: Connection, lane: Lane) -> datetime | None:
     """When the first work that rests may be claimed again, None when none rests."""
-    return connection.execute(
-        select(func.min(work.c.ready_at)).where(work.c.lane == lane, work.c.state == WorkState.READY)
-    ).scalar_one()
+    return connection.execute(select(func.min(work.c.ready_at)).where(ready_on(lane))).scalar_one()

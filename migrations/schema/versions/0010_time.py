@@ -39,6 +39,7 @@ def upgrade() -> None:
     op.execute("update lanes.item set as_of = r.received_at from lanes.revision r "
                "where item.revision > 0 and r.item_id = item.id and r.number = item.revision")
     _run_file("0010_amendments.sql")
+    _run_file("0010_views.sql")
     op.create_table(
         "stored_span",
         sa.Column("start_at", MOMENT, nullable=False, comment="The span is five minutes long"),
