@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from lanes import attempts
 from lanes.health import Health
 from lanes.pace import Pace
 from lanes.provider import answering
@@ -257,6 +258,22 @@ async def test_one_pack_that_breaks_takes_no_other_along(
     await sender.items(*(f"r{number}" for number in range(6)), lane=Lane.REALTIME)
     assert await answer(at) == {Outcome.VALID: 5, Outcome.UNKNOWN: 1}
     assert await sender.rows("select count(*) from lanes.spend") == [(5,)]
+
+
+async def test_an_answer_that_no_judge_can_read_is_billed_and_spoils_no_other(
+    at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, first = attempts.judge, iter([True])
+
+    def judge(response: Any, ids: Any, validator: Any) -> Any:
+        if next(first, False):
+            raise RuntimeError("nobody foresaw it")
+        return real(response, ids, validator)
+
+    monkeypatch.setattr(attempts, "judge", judge)
+    await sender.items(*(f"r{number}" for number in range(6)), lane=Lane.REALTIME)
+    assert await answer(at) == {Outcome.VALID: 5, Outcome.INVALID: 1}
+    assert await sender.rows("select count(*) from lanes.spend") == [(6,)]
 
 
 async def test_an_answer_for_an_item_in_somebodys_open_transaction_is_kept_and_delays_no_neighbour(
