@@ -1,16 +1,28 @@
 """Which drain stays warm, and which one reads."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import Engine
 
+import tasks.drain
+from lanes.store import work
 from lanes.store.signals import Role, RoleLock, holder_exists
+from lanes.words import Lane
 from tasks.connections import Connections
-from tasks.drain import drain
+from tasks.drain import Drain, drain
 from tasks.router import Router
+from tests.examples import admit
+from tests.flows.conftest import Sender
 from tests.prefect_standin import PrefectStandIn
+from tests.provider.endpoint_fixtures import Endpoint
 from tests.store.test_signals import cut
+
+PROMPTLY_S = 10  # far longer than an answer takes, and shorter than what would delay it
 
 
 @pytest.mark.parametrize("keep_warm", [0, 1])
@@ -35,3 +47,112 @@ async def test_a_reader_whose_connection_died_reads_no_more_once_another_has_its
         assert await other.try_take()
         await router.turn()
         assert not router.reads
+
+
+async def turns(opened: Drain, done: Callable[[], Awaitable[bool]]) -> None:
+    """The drain goes on as `flows.answer` has it, until it is done."""
+    while not await done():
+        assert await opened.stays()
+        await opened.claim()
+        await opened.ask()
+        await opened.wait()
+
+
+async def until_answered(opened: Drain, sender: Sender, *keys: str) -> None:
+    wanted = set(keys)
+
+    async def answered() -> bool:
+        rows = await sender.rows("select key from lanes.item where answered_at is not null")
+        return wanted <= {str(key) for (key,) in rows}
+
+    await turns(opened, answered)
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "answers 503"])
+async def test_a_prefect_server_in_trouble_delays_no_answer(
+    at: Connections, sender: Sender, prefect: PrefectStandIn, trouble: str
+) -> None:
+    prefect.hangs, prefect.status = trouble == "hangs", None if trouble == "hangs" else 503
+    async with drain(at, standing=False) as opened:
+        for number in range(5):
+            await sender.items(f"k{number}", lane=Lane.REALTIME)
+            async with asyncio.timeout(PROMPTLY_S):
+                await until_answered(opened, sender, f"k{number}")
+    assert await sender.rows("select count(*) > 0 from lanes.event_outbox") == [(True,)]
+
+
+async def test_what_gathers_takes_no_place_and_a_pack_larger_than_the_places_fills(
+    at: Connections, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    one_place = replace(at, provider=at.provider.model_copy(update={"most_calls": 1}))
+    await sender.items(*(f"p{n:02d}" for n in range(19)), lane=Lane.REALTIME, workload="packed", buffer_s=5, realtime_pack=20)
+    await sender.items("alone", lane=Lane.REALTIME)
+    async with drain(one_place, standing=False) as opened:
+        await until_answered(opened, sender, "alone")
+        assert await sender.rows("select distinct state from lanes.work where workload = 'packed'") == [("claimed",)]
+        await sender.items("p19", lane=Lane.REALTIME, workload="packed", buffer_s=5, realtime_pack=20)
+        await until_answered(opened, sender, "p00", "p19")
+    assert await sender.rows("select items from lanes.spend where workload = 'packed'") == [(20,)]
+
+
+async def test_a_drain_that_ends_gives_back_what_gathers(at: Connections, sender: Sender, prefect: PrefectStandIn) -> None:
+    await sender.items("a", "b", lane=Lane.REALTIME, buffer_s=5, realtime_pack=20)
+    async with drain(at, standing=False) as opened:
+        await opened.claim()
+        await opened.ask()
+        assert await sender.rows("select distinct state from lanes.work") == [("claimed",)]
+    assert await sender.rows("select distinct state, failures, claimed_by from lanes.work") == [("ready", 0, None)]
+    assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
+
+
+async def test_an_urgent_item_is_answered_while_a_backlog_is_still_being_routed(
+    at: Connections, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    await sender.items("first", lane=Lane.REALTIME)
+    now = await at.db.now()
+    for chunk in range(4):
+        keys = [f"b{chunk}-{number}" for number in range(1_000)]
+        await at.db.run(partial(admit, now=now, lane=Lane.BATCH), *keys)
+    await at.db.run(partial(admit, now=now, lane=Lane.REALTIME, urgent=True), "urgent")
+    async with drain(at, standing=False) as opened:
+        await until_answered(opened, sender, "urgent")
+        assert await sender.rows("select count(*) > 1000 from lanes.item where position is null") == [(True,)]
+
+
+async def test_a_drain_whose_calls_are_slow_renews_its_leases(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.drain, "RENEW_EVERY", timedelta(milliseconds=20))
+    endpoint.fault("messages", "stall")
+    await sender.items("a", lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+        await opened.claim()
+        await opened.ask()
+        ((first,),) = await sender.rows("select lease_until from lanes.work")
+
+        async def renewed() -> bool:
+            return await sender.rows("select lease_until > :first from lanes.work", first=first) == [(True,)]
+
+        await turns(opened, renewed)
+        endpoint.reset()
+        await until_answered(opened, sender, "a")
+    assert await sender.rows("select claim_no, failures from lanes.work") == [(1, 0)]
+
+
+async def test_the_claims_of_a_drain_that_died_are_anothers_at_once(
+    at: Connections, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    """Its lease would still last for a minute."""
+    await sender.items("a", lane=Lane.REALTIME)
+    now = await at.db.now()
+    async with RoleLock(at.db.url, Role.DRAIN) as died:
+        await died.share()
+        claimed = {"worker": "died", "session": died.session, "lease": timedelta(minutes=1), "now": now}
+        assert len(await at.db.run(work.claim, Lane.REALTIME, {"letters": 1}, **claimed)) == 1
+        assert await at.db.run(work.abandoned, now=now) == []
+    async with drain(at, standing=False) as opened:
+        async with asyncio.timeout(PROMPTLY_S):
+            await until_answered(opened, sender, "a")
+    assert await sender.rows("select outcome, bound_usd > 0 from lanes.attempt_log order by attempt") == [
+        ("unknown", True), ("valid", False),
+    ]  # fmt: skip
