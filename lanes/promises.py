@@ -188,13 +188,13 @@ def of_batch(batch_id: int) -> str:
     return f"batch {batch_id}"
 
 
-def provider_down(model: str, calls: int, why: str) -> Assessment:
-    """The breach that the provider has answered none of the last `calls` calls of a model."""
+def provider_down(account: str, models: Sequence[str], calls: int, why: str) -> Assessment:
+    """The breach that these models of an account have answered none of the last `calls` calls."""
     said = (
-        f"{model} answered none of the last {counted(calls, 'real-time call')}: {why}. Its items wait, keep their rank and "
-        "spend no retry budget."
+        f"{' and '.join(models)} answered none of the last {counted(calls, 'real-time call')}: {why}. What asks them waits, "
+        "keeps its rank and spends no retry budget."
     )
-    return Assessment(Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, model)
+    return Assessment(Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, account)
 
 
 def incomplete(workload: str, batch_id: int, tally: Tally) -> Assessment:

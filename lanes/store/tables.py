@@ -491,6 +491,26 @@ incident = Table(
 )  # fmt: skip
 
 
+class OutageColumns(TypedColumns):
+    id = _id()
+    account: Named[str] = Column(Text, comment="The provider account that is not answered")
+    model: Named[str] = Column(Text)
+    began_at: Named[datetime] = Column(Moment)
+    faulted_at: Named[datetime] = Column(Moment, comment="When the last call faulted")
+    faults: Named[int] = Column(Integer, comment="Calls in a row without an answer, as one drain saw it last")
+    why: Named[str] = Column(Text, comment="What the last of them met")
+    over_at: Named[datetime | None] = Column(Moment, comment="When it was answered again and all that waited was asked; "
+                                             "null: watch ends it")
+
+
+outage = Table(
+    "outage", metadata, OutageColumns,
+    Index("uq_outage_open", "account", "model", unique=True, postgresql_where=text("over_at is null")),
+    Index("ix_outage_over", "model", "over_at"),
+    comment="A model of an account that answered nobody for a while",
+)  # fmt: skip
+
+
 class SlackPostColumns(TypedColumns):
     incident_id: Named[int] = Column(BigInteger, ForeignKey(incident.c.id), primary_key=True)
     channel: Named[str | None] = Column(Text, comment="Where its message stands, as Slack's id")
