@@ -13,6 +13,7 @@ from lanes.promises import Tally
 from lanes.short_reads import ShortReads, counted
 from lanes.storable import storable
 from lanes.store.bulk import insert_rows, one_of
+from lanes.store.literals import is_, is_none_of
 from lanes.store.tables import attempt, batch, batch_member, event_outbox, item, version, work, workload
 from lanes.store.work import claimable, claimed, ready_again
 from lanes.words import BatchState, Lane, Outcome, WorkState
@@ -168,7 +169,7 @@ def release(connection: Connection, batch_id: int, *, note: str, now: datetime) 
         return
     connection.execute(
         update(work)
-        .where(work.c.batch_id == batch_id, work.c.state == WorkState.SUBMITTED)
+        .where(work.c.batch_id == batch_id, is_(work.c.state, WorkState.SUBMITTED))
         .values(state=ready_again(), ready_at=now, batch_id=None)
     )
 
@@ -184,7 +185,7 @@ def hold(connection: Connection, batch_id: int, *, note: str) -> None:
 
 def open_batches(connection: Connection, *, account: str | None = None) -> list[OpenBatch]:
     """The batches that are not finished, oldest first."""
-    wanted = batch.c.state.not_in([BatchState.COLLECTED, BatchState.RELEASED])
+    wanted = is_none_of(batch.c.state, [BatchState.COLLECTED, BatchState.RELEASED])
     if account is not None:
         wanted = and_(wanted, batch.c.account == account)
     rows = connection.execute(select(batch).where(wanted).order_by(batch.c.id))

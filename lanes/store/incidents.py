@@ -1,16 +1,18 @@
 """Incidents: one is open per promise, workload and subject. Opening and ending tell the world in one transaction."""
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, insert, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import DBAPIError
 
 from lanes.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Severity
 from lanes.promises import Assessment
 from lanes.store import outbox
+from lanes.store.literals import is_
 from lanes.store.tables import attempt, batch, incident, slack_post
 from lanes.words import Lane, Outcome, Verdict
 
@@ -22,21 +24,26 @@ MOST = 200
 
 @dataclass(frozen=True)
 class Recorded:
-    """Ids of the incidents that a record opened and resolved."""
+    """Ids of the incidents that a record opened and resolved, and in words those that could not be written."""
 
-    opened: list[int]
-    resolved: list[int]
+    opened: list[int] = field(default_factory=list)
+    resolved: list[int] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 def record(connection: Connection, assessments: Sequence[Assessment], *, now: datetime) -> Recorded:
-    """Every breach among the assessments has its open incident, and what is over was resolved."""
+    """Every breach among the assessments has its open incident, and what is over was resolved.
+
+    Each stands alone: one that the database refuses harms no other.
+    """
     standing = {tuple(row) for row in connection.execute(select(*KEY).where(_open()))}
-    opened = [open(connection, each, now=now) for each in assessments if each.verdict is Verdict.FAILED]
-    over = [each for each in assessments if each.ends and (each.promise, each.workload, each.subject) in standing]
-    resolved = [
-        resolve(connection, each.promise, each.workload, each.subject, sentence=each.sentence, now=now) for each in over
-    ]
-    return Recorded([id_ for id_ in opened if id_ is not None], [id_ for id_ in resolved if id_ is not None])
+    recorded = Recorded()
+    for each in assessments:
+        if each.verdict is Verdict.FAILED:
+            _alone(connection, each, recorded.opened, recorded, now, open)
+        elif each.ends and (each.promise, each.workload, each.subject) in standing:
+            _alone(connection, each, recorded.resolved, recorded, now, _resolve_as_judged)
+    return recorded
 
 
 def open(connection: Connection, breach: Assessment, *, now: datetime) -> int | None:
@@ -93,15 +100,17 @@ def resolve(
     return ended.id
 
 
-def record_invalid(connection: Connection, breaches: Iterable[Assessment], *, now: datetime) -> None:
+def record_invalid(connection: Connection, breaches: Iterable[Assessment], *, now: datetime) -> Recorded:
     """Exactly the workloads whose block is invalid have an open incident of that kind."""
-    invalid = {each.workload: each for each in breaches}
+    invalid, recorded = {each.workload: each for each in breaches}, Recorded()
     for each in invalid.values():
-        open(connection, each, now=now)
+        _alone(connection, each, recorded.opened, recorded, now, open)
     mended = and_(incident.c.promise == Promise.WORKLOAD_INVALID, incident.c.workload.not_in(list(invalid)))
     for workload in connection.execute(select(incident.c.workload).where(_open(), mended)).scalars().all():
         said = f'The block of workload "{workload}" can be published again.'
-        resolve(connection, Promise.WORKLOAD_INVALID, workload, sentence=said, now=now)
+        ended = resolve(connection, Promise.WORKLOAD_INVALID, workload, sentence=said, now=now)
+        recorded.resolved.extend([ended] if ended is not None else [])
+    return recorded
 
 
 def thaw(connection: Connection, *, now: datetime) -> list[int]:
@@ -144,8 +153,29 @@ def since(connection: Connection, moment: datetime, *, limit: int) -> list[Incid
     return [read_incident(row) for row in rows]
 
 
+def _alone(
+    connection: Connection, judged: Assessment, done: list[int], recorded: Recorded, now: datetime,
+    write: Callable[..., int | None],
+) -> None:  # fmt: skip
+    try:
+        with connection.begin_nested():
+            id_ = write(connection, judged, now=now)
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        of = f"{judged.promise} of {judged.workload}" + (f", {judged.subject}" if judged.subject else "")
+        recorded.refused.append(f"{of} could not be written: {type(error.orig).__name__}")
+        return
+    if id_ is not None:
+        done.append(id_)
+
+
+def _resolve_as_judged(connection: Connection, judged: Assessment, *, now: datetime) -> int | None:
+    return resolve(connection, judged.promise, judged.workload, judged.subject, sentence=judged.sentence, now=now)
+
+
 def _open() -> ColumnElement[bool]:
-    return incident.c.state == IncidentState.OPEN
+    return is_(incident.c.state, IncidentState.OPEN)
 
 
 def read_incident(row: Any) -> Incident:

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, delete, select, update
 from lanes.incident import Incident, IncidentState
 from lanes.slack.moves import Post
 from lanes.store.incidents import read_incident
+from lanes.store.literals import differs
 from lanes.store.tables import incident, slack_post
 
 LEASE = timedelta(seconds=60)  # a try that began is left alone for so long
@@ -18,7 +19,7 @@ def due(connection: Connection, *, now: datetime) -> list[Post]:
     rows = connection.execute(
         select(slack_post, incident)
         .join(incident, incident.c.id == slack_post.c.incident_id)
-        .where(slack_post.c.posted_state.is_distinct_from(IncidentState.RESOLVED), slack_post.c.next_try_at <= now)
+        .where(differs(slack_post.c.posted_state, IncidentState.RESOLVED), slack_post.c.next_try_at <= now)
         .order_by(slack_post.c.next_try_at, slack_post.c.incident_id)
         .limit(MOST)
     )
@@ -108,7 +109,7 @@ def untold(connection: Connection) -> dict[int, str]:
     """Why the last try failed, by incident, of those that Slack was not told of."""
     rows = connection.execute(
         select(slack_post.c.incident_id, slack_post.c.last_error)
-        .where(slack_post.c.last_error.is_not(None), slack_post.c.posted_state.is_distinct_from(IncidentState.RESOLVED))
+        .where(slack_post.c.last_error.is_not(None), differs(slack_post.c.posted_state, IncidentState.RESOLVED))
         .order_by(slack_post.c.incident_id)
     )
     return {row.incident_id: row.last_error for row in rows}

@@ -45,9 +45,9 @@ def test_a_kept_promise_resolves_its_incident_and_the_next_breach_is_another_one
 
 def test_inconclusive_figures_neither_open_nor_resolve(connection: Connection) -> None:
     unsure = replace(BREACH, verdict=Verdict.INCONCLUSIVE, samples=3)
-    assert incidents.record(connection, [unsure], now=NOON) == incidents.Recorded([], [])
+    assert incidents.record(connection, [unsure], now=NOON) == incidents.Recorded()
     incidents.record(connection, [BREACH], now=NOON)
-    assert incidents.record(connection, [unsure], now=later(minutes=1)) == incidents.Recorded([], [])
+    assert incidents.record(connection, [unsure], now=later(minutes=1)) == incidents.Recorded()
 
 
 def test_the_severity_of_an_open_incident_rises_and_never_falls(connection: Connection) -> None:
@@ -63,6 +63,21 @@ def test_exactly_the_invalid_workloads_have_an_incident(connection: Connection) 
     states = {each.workload: each.state for each in rows(connection, "incident_log")}
     assert states == {"one": "resolved", "two": "open"}
     assert [each.workload for each in incidents.listed(connection, states=[IncidentState.OPEN])] == ["two"]
+
+
+def test_an_incident_that_cannot_be_kept_harms_no_other(connection: Connection) -> None:
+    poisoned = replace(BREACH, workload="bills", sentence="It says \x00.")
+    last = replace(BREACH, workload="notes")
+    recorded = incidents.record(connection, [BREACH, poisoned, last], now=NOON)
+    assert [each.workload for each in rows(connection, "incident_log")] == ["letters", "notes"]
+    assert len(recorded.opened) == 2
+    assert "realtime_slow of bills" in "".join(recorded.refused)
+    ended = [replace(each, verdict=Verdict.PASSED, value=1) for each in (BREACH, last)]
+    ended[0] = replace(ended[0], sentence="\x00")
+    recorded = incidents.record(connection, ended, now=later(minutes=1))
+    assert (len(recorded.resolved), len(recorded.refused)) == (1, 1)
+    incidents.record_invalid(connection, [invalid_workload("one", ["\x00"]), invalid_workload("two", ["b"])], now=NOON)
+    assert row(connection, "incident_log", workload="two").state == "open"
 
 
 def test_a_batch_is_measured_while_it_runs_and_once_more_when_it_is_over(connection: Connection) -> None:
