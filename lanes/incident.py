@@ -122,6 +122,7 @@ class Incident:
     state: IncidentState
     value: float
     limit_value: float
+    samples: int  # what the value was measured over: items, attempts or calls
     unit: str
     sentence: str
     opened_at: datetime

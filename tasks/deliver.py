@@ -19,7 +19,7 @@ async def deliver_posts(db: Database) -> int:
 
     Without that block incidents are told to nobody: they stand in `incident_log`.
     """
-    if not await db.run(slack_posts.due, now=await db.now()):
+    if not await db.run(slack_posts.due, edits=True, now=await db.now()):
         return 0
     messenger = await _messenger()
     if messenger is None:
@@ -34,7 +34,7 @@ async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
     What it refused waits. When it gives no answer or limits our rate, the others wait for the next time too.
     """
     total = 0
-    for post in await db.run(slack_posts.due, now=await db.now()):
+    for post in await db.run(slack_posts.due, edits=messenger.edits, now=await db.now()):
         try:
             total += await _tell_of(db, messenger, post, ui_url)
         except NotTold as problem:

@@ -51,6 +51,7 @@ class SlackStandIn:
         self.calls: list[str] = []
         self.pinged: list[str] = []
         self._faults: list[Fault] = []
+        self._room: int | None = None
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         standin = self
@@ -89,6 +90,11 @@ class SlackStandIn:
         with self._lock:
             self._faults.append(Fault(method, **how))
 
+    def allow(self, posts: int | None) -> None:
+        """So many more posts; whoever sends another is asked to come back in a minute. None: as many as anybody likes."""
+        with self._lock:
+            self._room = posts
+
     def about(self, incident_id: int) -> list[Said]:
         """The messages about an incident."""
         return [each for each in self.messages if each.payload.get("incident_id") == incident_id]
@@ -107,6 +113,9 @@ class SlackStandIn:
             fault = next((each for each in self._faults if each.method == method and each.times > 0), None)
             if fault is not None:
                 fault.times -= 1
+            elif self._room is not None and method in ("chat.postMessage", "webhook"):
+                self._room -= 1
+                fault = Fault(method, 429, "ratelimited", retry_after=60) if self._room < 0 else None
             refused = fault is not None and not fault.lost
             answer: Any = {"ok": False, "error": fault.error or "internal_error"} if fault and refused else None
             if answer is None:

@@ -53,8 +53,8 @@ def open(connection: Connection, breach: Assessment, *, now: datetime) -> int | 
     """
     unit = TERMS[breach.promise].unit
     figures: dict[str, Any] = {
-        "severity": breach.severity, "value": breach.value, "limit_value": breach.limit, "sentence": breach.sentence,
-        "updated_at": now,
+        "severity": breach.severity, "value": breach.value, "limit_value": breach.limit, "samples": breach.samples,
+        "sentence": breach.sentence, "updated_at": now,
     }  # fmt: skip
     key = {"promise": breach.promise, "workload": breach.workload, "subject": breach.subject}
     of_key = [column == value for column, value in zip(KEY, key.values(), strict=True)]
@@ -70,11 +70,13 @@ def open(connection: Connection, breach: Assessment, *, now: datetime) -> int | 
             _announce(connection, OPENED, read_incident(added), now)
             return added.id
     worst = case((incident.c.severity == Severity.CRITICAL, Severity.CRITICAL), else_=breach.severity)
-    changed = tuple_(incident.c.value, incident.c.limit_value, incident.c.sentence, incident.c.severity)
+    changed = tuple_(
+        incident.c.value, incident.c.limit_value, incident.c.samples, incident.c.sentence, incident.c.severity
+    )
     connection.execute(
         update(incident)
         .where(_open(), *of_key)
-        .where(changed != tuple_(breach.value, breach.limit, breach.sentence, worst))
+        .where(changed != tuple_(breach.value, breach.limit, breach.samples, breach.sentence, worst))
         .values({**figures, "severity": worst})
     )
     return None
@@ -182,7 +184,7 @@ def read_incident(row: Any) -> Incident:
     """A row with the columns of `incident`."""
     return Incident(
         row.id, str(row.uid), row.promise, row.workload, row.subject, Severity(row.severity), IncidentState(row.state),
-        row.value, row.limit_value, row.unit, row.sentence, row.opened_at, row.updated_at,
+        row.value, row.limit_value, row.samples, row.unit, row.sentence, row.opened_at, row.updated_at,
         row.resolved_at,
     )  # fmt: skip
 

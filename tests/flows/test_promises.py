@@ -170,6 +170,25 @@ async def test_while_slack_is_away_the_others_wait_instead_of_being_tried_in_vai
     assert len(story.standin.messages) == 3
 
 
+@pytest.mark.parametrize("kind", ["bot", "webhook"])
+async def test_two_hundred_breaches_at_once_are_two_hundred_messages_within_slacks_limit(
+    db: Database, standin: SlackStandIn, kind: str
+) -> None:
+    webhook = kind == "webhook"
+    story = Story(db, standin, Webhook(standin.webhook_url) if webhook else None)
+    breaches = [replace(BREACH, workload=f"letters-{number}") for number in range(200)]
+    recorded = await db.run(incidents.record, breaches, now=await db.now())
+    assert len(recorded.opened) == 200
+    standin.allow(30)  # of the next posts; the others are told to come back in a minute
+    for _ in range(10):
+        await story.told()
+        standin.allow(30)
+    headings = [each["text"] for each in standin.hooked] if webhook else [each.text for each in standin.messages]
+    assert len(headings) == len(set(headings)) == 200
+    standin.allow(None)
+    assert await story.told() == 0
+
+
 async def test_a_message_that_somebody_deleted_is_told_anew(story: Story) -> None:
     await story.record(BREACH)
     await story.told()

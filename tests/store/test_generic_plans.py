@@ -70,7 +70,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     ),
     "a freeze thaws": (lambda c: incidents.thaw(c, now=NOON), "uq_incident_open"),
     "open incidents are listed": (lambda c: incidents.since(c, later(days=-1), limit=9), "= 'open'"),
-    "what Slack must be told": (lambda c: slack_posts.due(c, now=NOON), "ix_slack_post_due"),
+    "what Slack must be told": (lambda c: slack_posts.due(c, edits=True, now=NOON), "ix_slack_post_due"),
     "what Slack was not told": (slack_posts.untold, "DISTINCT FROM 'resolved'"),
     "what waits": (lambda c: work.waiting(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
     "the backlog": (lambda c: work.backlog(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),

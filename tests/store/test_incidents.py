@@ -1,5 +1,6 @@
 """Incidents in the database: one open per breach, told of in the same transaction, and what the promises measure."""
 
+import itertools
 from dataclasses import replace
 from datetime import timedelta
 
@@ -8,6 +9,7 @@ from sqlalchemy import Connection, text
 from lanes.incident import IncidentState, Promise, Severity
 from lanes.outcome import Judged
 from lanes.promises import Assessment, assess, invalid_workload
+from lanes.slack.moves import Move, Post, next_move
 from lanes.store import incidents, measurements, slack_posts, workloads
 from lanes.words import Lane, Outcome, Verdict
 from tests.conftest import NOON, later
@@ -161,17 +163,55 @@ def test_an_authoritative_pass_that_fails_for_good_is_an_incident_for_an_hour(co
 
 def test_the_outbox_of_slack_remembers_a_try_whose_end_is_unknown(connection: Connection) -> None:
     (incident_id,) = incidents.record(connection, [BREACH], now=NOON).opened
-    (post,) = slack_posts.due(connection, now=NOON)
+    (post,) = slack_posts.due(connection, edits=True, now=NOON)
     assert (post.incident.id, post.posted_state, post.unsure) == (incident_id, None, False)
     slack_posts.begin(connection, incident_id, posts=True, now=NOON)
-    assert slack_posts.due(connection, now=later(seconds=30)) == []
-    (post,) = slack_posts.due(connection, now=later(seconds=61))
+    assert slack_posts.due(connection, edits=True, now=later(seconds=30)) == []
+    (post,) = slack_posts.due(connection, edits=True, now=later(seconds=61))
     assert (post.unsure, post.attempts) == (True, 1)
     slack_posts.told(connection, post.incident, channel="C1", ts="1.2", now=later(seconds=61))
-    (post,) = slack_posts.due(connection, now=later(seconds=62))
+    assert slack_posts.due(connection, edits=True, now=later(seconds=62)) == []
+    (post,) = posts(connection)
     assert (post.ts, post.posted_state, post.posted_value, post.unsure) == ("1.2", IncidentState.OPEN, 7.5, False)
     assert post.posted_severity == Severity.WARNING
     assert slack_posts.channel_id(connection) == "C1"
+
+
+CHANGED = (
+    "state = 'open'", "state = 'resolved', resolved_at = opened_at", "severity = 'critical'", "value = 9.3", "value = 9.4",
+    "value = 0", "samples = 50", "samples = 51", "samples = 0",
+)  # fmt: skip
+SAID = (
+    "posted_state = 'open'", "posted_state = null", "posted_state = 'open', ts = null", "posted_state = 'resolved'",
+    "posted_state = 'open', posted_severity = null, posted_value = null, posted_samples = null",
+)  # fmt: skip
+
+
+def test_the_outbox_offers_exactly_what_slack_has_to_be_told(connection: Connection) -> None:
+    incidents.record(connection, [BREACH], now=NOON)
+    (post,) = slack_posts.due(connection, edits=True, now=NOON)
+    slack_posts.told(connection, post.incident, channel="C1", ts="1.2", now=NOON)
+    for changed, said in itertools.product(CHANGED, SAID):
+        with connection.begin_nested() as as_it_was:
+            connection.execute(text(f"update lanes.incident set {changed}"))
+            connection.execute(text(f"update lanes.slack_post set {said}"))
+            (post,) = posts(connection)
+            for edits, minutes in itertools.product((True, False), (4, 5)):
+                now = later(minutes=minutes)
+                offered = slack_posts.due(connection, edits=edits, now=now)
+                told = next_move(post, edits=edits, now=now) is not Move.NOTHING
+                assert bool(offered) == told, (changed, said, edits, minutes)
+            as_it_was.rollback()
+
+
+def test_what_changed_first_is_told_first(connection: Connection) -> None:
+    for minute, workload in enumerate(("old", "mended", "new")):
+        incidents.record(connection, [replace(BREACH, workload=workload)], now=later(minutes=minute))
+    told = next(each for each in slack_posts.due(connection, edits=True, now=later(hours=1)) if each.incident.id == 2)
+    slack_posts.told(connection, told.incident, channel="C1", ts="1.2", now=later(minutes=2))
+    incidents.record(connection, [replace(KEPT, workload="mended")], now=later(minutes=3))
+    due = slack_posts.due(connection, edits=True, now=later(hours=1))
+    assert [each.incident.workload for each in due] == ["old", "new", "mended"]
 
 
 def test_without_slack_only_incidents_that_go_on_wait_to_be_told(connection: Connection) -> None:
@@ -179,7 +219,12 @@ def test_without_slack_only_incidents_that_go_on_wait_to_be_told(connection: Con
     incidents.record(connection, [BREACH, other], now=NOON)
     incidents.record(connection, [KEPT], now=NOON)
     slack_posts.drop_untold(connection)
-    assert [post.incident.workload for post in slack_posts.due(connection, now=NOON)] == ["bills"]
+    assert [post.incident.workload for post in slack_posts.due(connection, edits=True, now=NOON)] == ["bills"]
+
+
+def posts(connection: Connection) -> list[Post]:
+    """Every incident beside what Slack was told of it."""
+    return [slack_posts.read_post(each) for each in connection.execute(slack_posts.all_of_them())]
 
 
 def evaluate(connection: Connection, **later_by: float) -> incidents.Recorded:
