@@ -8,9 +8,9 @@ from sqlalchemy import Connection, text
 
 from lanes.incident import IncidentState, Promise, Severity
 from lanes.outcome import Judged
-from lanes.promises import Assessment, assess, invalid_workload
+from lanes.promises import Assessment, assess, frozen, invalid_workload
 from lanes.slack.moves import Move, Post, next_move
-from lanes.store import incidents, measurements, slack_posts, workloads
+from lanes.store import incidents, measurements, retries, slack_posts, workloads
 from lanes.words import Lane, Outcome, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -116,6 +116,74 @@ def test_realtime_latency_counts_answers_and_what_waits_too_long_but_nothing_a_p
     workloads.pause(connection, "letters", since=NOON)
     paused = measurements.measure(connection, now=later(seconds=60))
     assert (paused.realtime, paused.paused) == ([], frozenset({"letters"}))
+
+
+def test_items_given_up_count_among_the_slow_and_the_oldest_that_waits_is_known(connection: Connection) -> None:
+    publish(connection, now=NOON, max_failures=1)
+    for key in ("gone", "batched"):
+        save(connection, tried(claimed_item(connection, key), Outcome.ERRORED, error="down"), now=later(seconds=30))
+    assert row(connection, "item", key="gone").failed_at == later(seconds=30)
+    admit(connection, "waits", now=later(seconds=10), lane=Lane.REALTIME)
+    route(connection, now=later(seconds=10))
+    connection.execute(
+        text("""
+        insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
+        select r.item_id, r.version_id, 'batch', 'split', '', 0, 0, r.decided_at
+          from lanes.route r join lanes.item i on i.id = r.item_id where i.key = 'batched'
+        """)
+    )
+    (seen,) = measurements.measure(connection, now=later(seconds=70)).realtime
+    assert (seen.answered, seen.late, seen.given_up, seen.waits_s) == (0, 1, 1, 60)
+    assert seen.p95_s is not None
+    assert 60 < seen.p95_s <= 70
+    connection.execute(text("update lanes.item set canceled_at = failed_at where failed_at is not null"))
+    (seen,) = measurements.measure(connection, now=later(seconds=70)).realtime
+    assert (seen.given_up, seen.p95_s) == (0, 60)
+
+
+def test_an_item_that_somebody_brought_back_waits_since_then(connection: Connection) -> None:
+    publish(connection, now=NOON, max_failures=1)
+    save(connection, tried(claimed_item(connection), Outcome.ERRORED, error="down"), now=NOON)
+    assert retries.retry(connection, "letters", None, now=later(days=1)) == ["k"]
+    (seen,) = measurements.measure(connection, now=later(days=1, seconds=4)).realtime
+    assert (seen.late, seen.given_up) == (0, 0)
+    (seen,) = measurements.measure(connection, now=later(days=1, seconds=90)).realtime
+    assert (seen.late, seen.waits_s) == (1, 90)
+    (again,) = claim(connection, now=later(days=1))
+    save(connection, tried(again, at=later(days=1, seconds=3)), now=later(days=1, seconds=3))
+    (seen,) = measurements.measure(connection, now=later(days=1, seconds=4)).realtime
+    assert (seen.answered, seen.p95_s) == (1, 3)
+
+
+def test_what_is_meant_for_batch_and_was_never_routed_waits_for_the_lane_too(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "a", now=NOON, lane=Lane.BATCH)
+    (seen,) = measurements.measure(connection, now=later(hours=1)).waiting
+    assert (seen.items, seen.ready_since) == (1, NOON)
+
+
+def test_a_worker_that_dies_with_work_left_is_told_and_a_batch_that_left_hides_nothing(connection: Connection) -> None:
+    hours = {"off_peak_start": "11:00", "off_peak_end": "18:00"}
+    version = publish(connection, now=NOON, **hours)
+    admit(connection, "left", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    submit(connection, version, now=later(hours=1, seconds=20))
+    admit(connection, *(f"k{number}" for number in range(50)), now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    assert evaluate(connection, hours=1, minutes=10).opened == []
+    assert evaluate(connection, hours=1, minutes=10, seconds=30).opened
+    log = row(connection, "incident_log")
+    assert log.promise == "batch_never_started"
+    assert "50 items wait" in log.sentence
+
+
+def test_what_the_provider_refuses_to_take_is_not_told_as_never_started_too(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "a", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    incidents.open(connection, frozen("letters", Lane.BATCH, 1, "no credit"), now=later(hours=1))
+    assert measurements.measure(connection, now=later(days=3)).refused == {"letters"}
+    assert evaluate(connection, days=3).opened == []
 
 
 def test_failed_attempts_of_the_last_quarter_of_an_hour_are_counted(connection: Connection) -> None:
