@@ -1,6 +1,7 @@
 """Tells Slack of incidents from the outbox. Whatever Slack does, nothing here fails a run and nothing is lost."""
 
 import asyncio
+from datetime import timedelta
 
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
@@ -12,6 +13,8 @@ from lanes.slack.wording import message
 from lanes.store import slack_posts
 from lanes.store.database import Database
 from tasks.database import BLOCK
+
+LOOKS_BACK = timedelta(days=1)  # Slack's clock is not ours; which message it is, its metadata says
 
 
 async def deliver_posts(db: Database) -> int:
@@ -71,7 +74,7 @@ async def _messenger() -> Messenger | None:
 async def _was_posted(db: Database, messenger: Messenger, post: Post) -> bool:
     """Whether the try of which nobody knows the end had arrived; its message is ours again then."""
     channel = await db.run(slack_posts.channel_id)
-    since = post.incident.opened_at
+    since = post.incident.opened_at - LOOKS_BACK
     try:
         place = await asyncio.to_thread(messenger.find, post.incident.uid, since=since, channel=channel)
     except NotTold as problem:
