@@ -34,7 +34,14 @@ def test_a_resolved_incident_says_so_first_and_how_long_it_lasted() -> None:
     said = message(OVER, ui_url=UI)
     assert said.text.startswith(":white_check_mark: Resolved: Batch runs too long: tickets")
     assert "60 min" in json.dumps(said.blocks)
+    assert "Batch 41 came home." in json.dumps(said.blocks)
+    assert "3.0 h" not in json.dumps(said.blocks)  # the last bad figure beside how it ended misleads
     assert "What to do" not in json.dumps(said.blocks)
+
+
+def test_no_advice_promises_what_an_incident_cannot_know() -> None:
+    for terms in TERMS.values():
+        assert "lost" not in terms.advice
 
 
 def test_the_metadata_carries_the_incidents_id() -> None:
