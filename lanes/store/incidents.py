@@ -149,9 +149,10 @@ def listed(connection: Connection, *, states: Collection[IncidentState], limit: 
 
 
 def since(connection: Connection, moment: datetime, *, limit: int) -> list[Incident]:
-    """The open incidents and those opened from `moment` on: open ones first, then the newest."""
-    wanted = select(incident).where(or_(_open(), incident.c.opened_at >= moment))
-    rows = connection.execute(wanted.order_by(_open().desc(), incident.c.id.desc()).limit(limit))
+    """Every open incident, newest first, and then the newest `limit` of those that were opened from `moment` on and ended."""
+    newest = select(incident).order_by(incident.c.id.desc())
+    over = newest.where(is_(incident.c.state, IncidentState.RESOLVED), incident.c.opened_at >= moment).limit(limit)
+    rows = [*connection.execute(newest.where(_open())), *connection.execute(over)]
     return [read_incident(row) for row in rows]
 
 

@@ -45,6 +45,17 @@ def test_a_kept_promise_resolves_its_incident_and_the_next_breach_is_another_one
     assert second == first + 1
 
 
+def test_a_report_counts_every_open_incident_and_shows_some_of_those_that_are_over(connection: Connection) -> None:
+    breaches = [replace(BREACH, workload=f"letters-{number}") for number in range(70)]
+    incidents.record(connection, breaches, now=NOON)
+    incidents.record(connection, [replace(each, verdict=Verdict.PASSED, value=1) for each in breaches[:10]], now=NOON)
+    found = incidents.since(connection, NOON, limit=4)
+    assert [each.state for each in found].count(IncidentState.OPEN) == 60
+    assert [each.workload for each in found[60:]] == ["letters-9", "letters-8", "letters-7", "letters-6"]
+    assert found[0].workload == "letters-69"
+    assert len(incidents.since(connection, later(hours=1), limit=4)) == 60
+
+
 def test_inconclusive_figures_neither_open_nor_resolve(connection: Connection) -> None:
     unsure = replace(BREACH, verdict=Verdict.INCONCLUSIVE, samples=3)
     assert incidents.record(connection, [unsure], now=NOON) == incidents.Recorded()
