@@ -474,6 +474,9 @@ class IncidentColumns(TypedColumns):
     state: Named[str] = Column(Text, comment="open: watch resolves it when it is over; resolved: nobody")
     value: Named[float] = Column(Double, comment="The newest measurement, in the promise's unit")
     limit_value: Named[float] = Column(Double, comment="What was promised, in the same unit")
+    samples: Named[int] = Column(
+        BigInteger, server_default=text("0"), comment="What the value was measured over: items, attempts or calls"
+    )
     unit: Named[str] = Column(Text, comment="minutes, percent, seconds, items, calls or fields")
     sentence: Named[str] = Column(Text, comment="What is wrong, for a person; after the end: how it ended")
     opened_at: Named[datetime] = Column(Moment)
@@ -518,6 +521,7 @@ class SlackPostColumns(TypedColumns):
     posted_state: Named[str | None] = Column(Text, comment="What its message says: open or resolved; null = none")
     posted_severity: Named[str | None] = Column(Text)
     posted_value: Named[float | None] = Column(Double)  # pyright: ignore[reportAssignmentType]
+    posted_samples: Named[int | None] = Column(BigInteger)
     posted_at: Named[datetime | None] = Column(Moment)
     unsure: Named[bool] = Column(server_default=text("false"), comment="A post began, its end is unknown: look first")
     attempts: Named[int] = Column(Integer, server_default=text("0"), comment="Tries since the last that went well")
