@@ -4,21 +4,25 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, insert
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, insert, text
 from sqlalchemy.exc import IntegrityError
 
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.gates import judge
-from lanes.rollout import Advance, Approval, AskApproval, Finish, Hold, Holds, RollBack
+from lanes.item import Amendment
+from lanes.rollout import Advance, Approval, AskApproval, Finish, Hold, Holds, RollBack, Rollout
 from lanes.split import Split
-from lanes.store import rollout_measures, rollout_moves, rollouts, steering, workloads
+from lanes.store import rollout_measures, rollout_moves, rollouts, snapshot, steering, workloads
+from lanes.store.amendments import amend
 from lanes.store.rollout_measures import Figures
 from lanes.store.tables import rollout as table
-from lanes.words import Lane, Outcome, RolloutState
+from lanes.words import Lane, Outcome, RolloutState, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.rollouts import begin, playbook, step
-from tests.store.tries import claim, events, rows, save, tried
+from tests.store.tries import A, B, claim, events, rows, save, submit, tried
 
 P95 = {"measure": "p95_s", "max": 2, "at_least": 2}
 
@@ -255,6 +259,86 @@ def test_missed_deadlines_and_agreement_are_measured(connection: Connection) -> 
     save(connection, tried(owed[0], output=other, at=later(hours=11)), tried(owed[1], at=later(hours=11)))
     _, agreed = rollout_measures.take(connection, begun, now=later(hours=11)).measurements
     assert (agreed.samples, agreed.wrong, agreed.value) == (2, 1, 0.5)
+
+
+def retried(connection: Connection, outcomes: dict[str, list[Outcome]]) -> datetime:
+    """Each item is tried over and over, as its outcomes say; when the last try was over."""
+    admit(connection, *outcomes, now=NOON)
+    route(connection, now=NOON)
+    at, left = NOON, {key: list(each) for key, each in outcomes.items()}
+    while any(left.values()):
+        at += timedelta(minutes=10)
+        for each in claim(connection, now=at):
+            if left[each.key]:
+                save(connection, tried(each, left[each.key].pop(0), at=at), now=at)
+    return at
+
+
+def test_one_item_that_is_tried_five_times_counts_once_and_takes_nothing_back(connection: Connection) -> None:
+    publish(connection, now=NOON, max_failures=6)
+    error_rate = {"measure": "error_rate", "max": 0.05, "at_least": 20}
+    begun = begin(connection, playbook(step(100, error_rate, items=20)))
+    tries = {f"good{n}": [Outcome.VALID] for n in range(20)} | {"ill": [Outcome.INVALID] * 5}
+    now = retried(connection, tries)
+    taken = rollout_measures.take(connection, begun, now=now)
+    (errors,) = taken.measurements
+    assert (taken.answered, errors.samples, errors.wrong) == (20, 21, 1)
+    assert judge(begun.now_at.gates[0], errors).verdict is Verdict.PASSED
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tries=st.lists(st.lists(st.sampled_from([Outcome.INVALID, Outcome.ERRORED]), max_size=4), min_size=1, max_size=6),
+       ends_well=st.booleans())  # fmt: skip
+def test_however_often_items_are_tried_a_gate_counts_items(
+    connection: Connection, tries: list[list[Outcome]], ends_well: bool
+) -> None:
+    with connection.begin_nested() as trial:
+        publish(connection, now=NOON, max_failures=6)
+        begun = begin(connection, playbook(step(100)))
+        outcomes = {f"k{n}": [*each, Outcome.VALID] if ends_well else each for n, each in enumerate(tries)}
+        now = retried(connection, outcomes)
+        (errors,) = rollout_measures.take(connection, begun, now=now).measurements
+        assert errors.samples == sum(bool(each) for each in outcomes.values())
+        assert errors.wrong == sum(bool(each) for each in tries)
+        trial.rollback()
+
+
+def test_what_the_account_or_a_neighbour_was_in_the_way_of_is_no_error_of_the_item(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection, playbook(step(100)))
+    now = retried(connection, {
+        "unserved": [Outcome.UNSERVED], "later": [Outcome.UNSERVED, Outcome.VALID],
+        "neighbour": [Outcome.PACK_REFUSED, Outcome.VALID],
+    })  # fmt: skip
+    (errors,) = rollout_measures.take(connection, begun, now=now).measurements
+    assert (errors.samples, errors.wrong) == (2, 0)
+
+
+def amended_in_lambda(connection: Connection, *, again: dict[str, str]) -> Rollout:
+    """An item is answered, confirmed by its pass, amended, and its newer revision answered by a pass of its own."""
+    agreement = {"measure": "agreement", "min": 0.9, "at_least": 1}
+    letters = publish(connection, now=NOON, mode="lambda")
+    begun = begin(connection, playbook(step(100, agreement)))
+    answered(connection, "k", at=later(seconds=1))
+    for minutes, output in enumerate((A, again), 1):
+        batch_id, works = submit(connection, letters, now=later(minutes=minutes))
+        at = later(minutes=minutes, seconds=30)
+        save(connection, *(tried(each, output=output, at=at) for each in works), now=at, batch_id=batch_id)
+        asked = Amendment("letters", "k", {"text": f"version {minutes}"}, place="trial")
+        amend(connection, asked, door="client", now=at)
+    return begun
+
+
+def test_an_amended_item_is_compared_once_and_with_the_answer_to_the_same_revision(connection: Connection) -> None:
+    begun = amended_in_lambda(connection, again=B)
+    (agreed,) = rollout_measures.take(connection, begun, now=later(hours=1)).measurements
+    assert (agreed.samples, agreed.wrong, agreed.value) == (1, 0, 1)
+
+
+def test_the_report_compares_answers_to_the_same_revision_too(connection: Connection) -> None:
+    amended_in_lambda(connection, again=B)
+    (agreement,) = connection.execute(text(snapshot.AGREEMENT), {"since": NOON}).all()
+    assert (agreement.compared, agreement.corrected) == (1, 0)
 
 
 def test_a_measurement_is_kept_when_its_verdict_changes_or_the_rollout_moves(connection: Connection) -> None:
