@@ -47,6 +47,7 @@ class SlackStandIn:
 
     def __init__(self) -> None:
         self.messages: list[Said] = []
+        self.replies: list[tuple[str, Said]] = []
         self.hooked: list[dict[str, Any]] = []
         self.calls: list[str] = []
         self.pinged: list[str] = []
@@ -163,7 +164,10 @@ class SlackStandIn:
                 return {"ok": False, "error": "channel_not_found"}
             # far in the future, so that messages of tests with a chosen clock are never older than their incident
             message = Said(f"4000000000.{next(self._numbers):06d}", said["text"], said["blocks"], metadata)
-            self.messages.append(message)
+            if thread := said.get("thread_ts"):
+                self.replies.append((thread, message))  # a channel's history does not show them
+            else:
+                self.messages.append(message)
             return {"ok": True, "channel": CHANNEL_ID, "ts": message.ts}
         if said["channel"] != CHANNEL_ID:
             return {"ok": False, "error": "channel_not_found"}

@@ -1,5 +1,6 @@
 """Rollouts in the database: one open per workload, every move with its split, log and event, and what is measured."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,10 +12,21 @@ from sqlalchemy.exc import IntegrityError
 
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.gates import judge
+from lanes.incident import Promise
 from lanes.item import Amendment
-from lanes.rollout import Advance, Approval, AskApproval, Finish, Hold, Holds, RollBack, Rollout
+from lanes.promises import Assessment
+from lanes.rollout import Advance, Approval, AskApproval, Enter, Finish, Hold, Holds, RollBack, Rollout
 from lanes.split import Split
-from lanes.store import rollout_measures, rollout_moves, rollouts, snapshot, steering, workloads
+from lanes.store import (
+    hindrances,
+    incidents,
+    rollout_measures,
+    rollout_moves,
+    rollouts,
+    snapshot,
+    steering,
+    workloads,
+)
 from lanes.store.amendments import amend
 from lanes.store.rollout_measures import Figures
 from lanes.store.tables import rollout as table
@@ -22,7 +34,7 @@ from lanes.words import Lane, Outcome, RolloutState, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.rollouts import begin, playbook, step
-from tests.store.tries import A, B, claim, events, rows, save, submit, tried
+from tests.store.tries import A, B, claim, events, row, rows, save, submit, tried
 
 P95 = {"measure": "p95_s", "max": 2, "at_least": 2}
 
@@ -144,6 +156,99 @@ def test_a_no_takes_it_back_and_an_unusable_answer_is_asked_again_under_a_new_nu
     assert share(connection) == 0
     told = [each.event for each in rollouts.log(connection, begun.id)]
     assert told == ["started", "approval_asked", "approval_asked", "declined", "rolled_back"]
+
+
+def past_an_approval(connection: Connection) -> Rollout:
+    """A rollout that starts at 30 %, past a step that asks for approval."""
+    publish(connection, now=NOON, split_percent=30)
+    return begin(connection, playbook(step(5), step(20, approval=True), step(50, approval=True), step(100)))
+
+
+def test_a_rollout_that_starts_past_an_approval_moves_nothing_before_it_was_given(connection: Connection) -> None:
+    begun = past_an_approval(connection)
+    assert (begun.step, begun.first_step, begun.entered, begun.asks_about, share(connection)) == (2, 2, False, 1, 30)
+    assert [each.basis_points for each in rollouts.log(connection, begun.id)] == [3_000]
+    rollout_moves.apply(connection, begun, AskApproval("past it"), [], now=later(hours=1))
+    waiting = rollouts.find(connection, begun.id)
+    assert (waiting.asked_at, waiting.basis_points) == (later(hours=1), 3_000)
+    rollout_moves.hear(connection, waiting, Approval(True, "bob", "fine"), now=later(hours=2))
+    approved = rollouts.find(connection, begun.id)
+    assert (share(connection), approved.asked_at) == (30, None)
+    assert rollout_moves.apply(connection, approved, Enter("given by bob"), [], now=later(hours=3))
+    entered = rollouts.find(connection, begun.id)
+    assert (share(connection), entered.entered, entered.approval) == (50, True, None)
+    assert (entered.step_started_at, entered.asks_about) == (later(hours=3), 2)
+    told = [(each.event, each.step, each.who) for each in rollouts.log(connection, begun.id)]
+    book = "playbook batch-to-realtime"
+    assert told == [
+        ("started", 1, "ada"), ("approval_asked", 1, book), ("approved", 1, "bob"), ("stepped", 2, "bob"),
+    ]  # fmt: skip
+
+
+def test_a_no_to_an_approval_that_was_passed_over_leaves_the_share_as_it_was(connection: Connection) -> None:
+    begun = past_an_approval(connection)
+    rollout_moves.apply(connection, begun, AskApproval("past it"), [], now=NOON)
+    rollout_moves.hear(connection, rollouts.find(connection, begun.id), Approval(False, "bob", "no"), now=NOON)
+    assert rollouts.find(connection, begun.id).state is RolloutState.ROLLED_BACK
+    assert share(connection) == 30
+
+
+def waiting_incidents(connection: Connection) -> list[tuple[str, str]]:
+    found = rows(connection, "incident", "id", promise="approval_waits")
+    return [(each.state, each.severity) for each in found]
+
+
+@pytest.mark.parametrize("how", ["approved", "declined", "rolled back", "aborted"])
+def test_who_waits_for_approval_is_an_incident_until_it_is_decided(connection: Connection, how: str) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection)
+    rollout_moves.apply(connection, begun, AskApproval("every gate passed at 10 %"), [], now=NOON)
+    assert waiting_incidents(connection) == [("open", "warning")]
+    asked = row(connection, "incident")
+    assert (asked.workload, asked.limit_value, asked.unit) == ("letters", 72 * 60, "minutes")
+    assert asked.sentence.endswith("at step 1 of 2: every gate passed at 10 %. 10 % go to real-time.")
+    assert len(rows(connection, "slack_post")) == 1
+    waiting = rollouts.find(connection, begun.id)
+    rollout_moves.ask_again(connection, waiting, why="unusable", now=later(hours=1))
+    waiting = rollouts.find(connection, begun.id)
+    assert waiting.asked_at == NOON
+    match how:
+        case "rolled back":
+            rollout_moves.apply(connection, waiting, RollBack("ill"), [], now=NOON)
+        case "aborted":
+            rollout_moves.abort(connection, "letters", who="bob", why="enough", now=NOON)
+        case _:
+            rollout_moves.hear(connection, waiting, Approval(how == "approved", "bob", "so"), now=NOON)
+    assert waiting_incidents(connection) == [("resolved", "warning")]
+
+
+def breach(promise: Promise, workload: str = "letters", subject: str = "", *, value: float = 1_000) -> Assessment:
+    return Assessment(promise, workload, Verdict.FAILED, value, 5, 40, "It is ill.", subject)
+
+
+@pytest.mark.parametrize(
+    ("found", "hinders"),
+    [
+        (breach(Promise.REALTIME_SLOW), True),
+        (breach(Promise.REALTIME_SLOW, value=6), False),  # a warning
+        (breach(Promise.REALTIME_SLOW, "archive"), False),
+        (breach(Promise.BATCH_SLOW, subject="batch 4"), False),
+        (breach(Promise.PROVIDER_FROZEN, subject="realtime lane"), True),
+        (breach(Promise.PROVIDER_FROZEN, subject="batch lane"), False),
+        (breach(Promise.PROVIDER_DOWN, "*", "claude-haiku-5-5"), True),
+        (breach(Promise.PROVIDER_DOWN, "*", "claude-opus-5-5"), False),
+    ],
+)
+def test_a_critical_incident_hinders_where_the_traffic_goes(
+    connection: Connection, found: Assessment, hinders: bool
+) -> None:
+    publish(connection, now=NOON, realtime_model="claude-haiku-5-5")
+    begun = begin(connection)
+    incidents.record(connection, [found], now=NOON)
+    assert [each.promise for each in hindrances.of(connection, begun)] == ([found.promise] if hinders else [])
+    ended = replace(found, verdict=Verdict.PASSED, value=0)
+    incidents.resolve(connection, ended.promise, ended.workload, ended.subject, sentence="well", now=NOON)
+    assert hindrances.of(connection, begun) == []
 
 
 def test_why_it_holds_is_told_once_for_each_reason(connection: Connection) -> None:
