@@ -236,5 +236,11 @@ class Answering:
     def _run(self, what: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
         task = asyncio.create_task(what)
         among.add(task)
-        task.add_done_callback(among.discard)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            among.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                get_run_logger().error("%s broke", task.get_name(), exc_info=error)
+
+        task.add_done_callback(ended)
         return task
