@@ -205,6 +205,13 @@ def provider_down(account: str, models: Sequence[str], calls: int, why: str) -> 
     return Assessment(Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, account)
 
 
+def approval_waits(workload: str, question: str, limit_minutes: float, waited_minutes: float = 0) -> Assessment:
+    """The breach that a rollout asks a person to approve; `question` says what the answer decides."""
+    return Assessment(
+        Promise.APPROVAL_WAITS, workload, Verdict.FAILED, waited_minutes, limit_minutes, 1, question
+    )  # fmt: skip
+
+
 def incomplete(workload: str, batch_id: int, tally: Tally) -> Assessment:
     """Whether every item of a collected batch has exactly one outcome, from a result of its own."""
     surplus = tally.outcomes - tally.items

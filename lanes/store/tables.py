@@ -527,6 +527,7 @@ class SlackPostColumns(TypedColumns):
     attempts: Named[int] = Column(Integer, server_default=text("0"), comment="Tries since the last that went well")
     next_try_at: Named[datetime] = Column(Moment, comment="Not before")
     last_error: Named[str | None] = Column(Text, comment="Why the last try failed, and what to do")
+    reminded_at: Named[datetime | None] = Column(Moment, comment="When people were last reminded in its thread")
 
 
 slack_post = Table(
@@ -641,6 +642,11 @@ class RolloutColumns(TypedColumns):
     started_at: Named[datetime] = Column(Moment)
     ended_at: Named[datetime | None] = Column(Moment)
     flow_run_id: Named[Any] = Column(Uuid, nullable=True, comment="The run of `migrate` that leads it, or led it last")
+    entered: Named[bool] = Column(
+        server_default=text("true"),
+        comment="Whether the step's share is in force; false while an approval that was passed over is owed",
+    )
+    asked_at: Named[datetime | None] = Column(Moment, comment="Since when a person is asked to approve; null = nobody is")
 
 
 rollout = Table(
