@@ -21,6 +21,7 @@ SETTLED_FOR = timedelta(hours=1)  # how long a failed authoritative pass is news
 START_WITHIN = timedelta(minutes=10)  # of the off-peak window's opening
 CALM = 0.9  # a real-time incident ends below this part of its limit, so that it does not flap
 FAILED_FOR = timedelta(hours=24)  # how long failed items are news
+FELL_BACK_WITHIN = timedelta(days=7)  # how far back those are looked for that fell back to a batch and still wait
 UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_INCOMPLETE)  # a limit of 0 is promised
 OVER = (BatchState.COLLECTED, BatchState.RELEASED)
 
