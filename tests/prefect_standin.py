@@ -116,6 +116,8 @@ class PrefectStandIn:
                 return 201, self._create(id_, said).shown(id_)
             case ["flow_runs", "filter"]:
                 return 200, self._filtered(said)
+            case ["flow_runs", id_] if found := [each for each in self.runs if each.id == id_]:
+                return 200, found[0].shown(id_)
             case _:
                 return 404, {"detail": "Not Found"}
 

@@ -62,7 +62,8 @@ def _lanes(snapshot: Snapshot) -> RenderableType:
 
 
 def _costs(snapshot: Snapshot) -> RenderableType:
-    table = _table(f"Cost in USD: items received {summary.period(snapshot)}", "Workload >Actual >All|real-time >All|batch Against|all_real-time")
+    title = f"Cost in USD: items received {summary.period(snapshot)}"
+    table = _table(title, "Workload >Actual >All|real-time >All|batch Against|all_real-time")
     costs = snapshot.costs
     each_one = [(each, summary.saving_of(each, snapshot)) for each in costs]
     if len(costs) > 1:
