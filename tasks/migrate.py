@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -14,10 +14,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 
+from lanes.errors import ActionRefused
 from lanes.gates import Judgement, judge
 from lanes.report import rollout as report
 from lanes.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
+from lanes.storable import unstorable
 from lanes.store import rollout_measures, rollout_moves, rollouts
 from lanes.store.database import Database
 from lanes.store.rollout_measures import Figures
@@ -46,6 +48,19 @@ class Wanted:
     consumer: str | None
     who: str
     why: str
+
+    def checked(self) -> "Wanted":
+        """The same.
+
+        Raises:
+            ActionRefused: nobody signed it, or what was written cannot be stored.
+        """
+        if not (self.who and self.why):
+            raise ActionRefused("who and why: a rollout has somebody who wants it and a reason; fill both in")
+        for name, said in asdict(self).items():
+            if (problem := unstorable(said, name)) is not None:
+                raise ActionRefused(problem)
+        return self
 
 
 class Lead:
