@@ -74,6 +74,7 @@ class Lead:
         self._took_s = 0.0
         self._shown: tuple[object, ...] = ()
         self._shown_at: datetime | None = None
+        self._artifact_id: str | None = None
         self.rollout = rollout
 
     @property
@@ -122,7 +123,7 @@ class Lead:
 
     async def question(self) -> str:
         """What a person is shown who has to approve."""
-        return report.question(await self._progress(await self._db.now()))
+        return report.question(await self._progress(await self._db.now()), artifact_id=self._artifact_id)
 
     def headline(self) -> str:
         """Where the rollout stands, in one line."""
@@ -152,9 +153,10 @@ class Lead:
         self._shown, self._shown_at = matters, now
         progress = await self._progress(now)
         with suppress(Exception):  # Prefect is away: the row goes on without its picture
-            await acreate_markdown_artifact(
+            written = await acreate_markdown_artifact(
                 report.render(progress), key=f"lanes-rollout-{of.workload}", description=report.headline(progress)
             )
+            self._artifact_id = str(written)
 
     async def _progress(self, now: datetime) -> report.Progress:
         of = self.rollout

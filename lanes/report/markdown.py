@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from lanes.report import pictures, summary
 from lanes.report.escaping import cell, code
+from lanes.report.links import REPORT, versions_page
 from lanes.report.sections import Section, further, pressing, throughput
 from lanes.report.units import MISSING, count, counted, seconds, share, usd
 from lanes.snapshot import BatchFigures, LaneFigures, Snapshot, StateFigures
@@ -20,7 +21,7 @@ LINKS = (
     ("Incidents", '/v2/events?events=["lanes.incident.opened"]'),
     ("Rollouts", "/v2/runs?tags=rollout"),
     ("Replays", "/v2/runs?tags=replay"),
-    ("Earlier reports", "/v2/artifacts/key/lanes-report"),
+    ("All reports", versions_page(REPORT)),
 )
 
 

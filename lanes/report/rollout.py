@@ -8,6 +8,7 @@ from typing import Protocol
 from lanes.gates import Gate, Judgement, Measure
 from lanes.playbook import Step
 from lanes.report.escaping import cell, code
+from lanes.report.links import REPORT, artifact_page, versions_page
 from lanes.report.units import MISSING, clock, seconds, share
 from lanes.rollout import Rollout
 from lanes.words import RolloutState, Verdict
@@ -28,7 +29,7 @@ LINKS = (
     ("Steps", '/v2/events?events=["lanes.rollout.stepped"]'),
     ("Rolled back", '/v2/events?events=["lanes.rollout.rolled_back"]'),
     ("Runs of migrate", "/v2/runs?tags=rollout"),
-    ("Report", "/v2/artifacts/key/lanes-report"),
+    ("Reports", versions_page(REPORT)),
 )
 BAR = 20  # characters of the progress bar
 
@@ -112,8 +113,8 @@ def render(progress: Progress) -> str:
     ) + "\n"
 
 
-def question(progress: Progress) -> str:
-    """What a person is asked who has to approve: the gates, and what a yes and a no lead to."""
+def question(progress: Progress, *, artifact_id: str | None = None) -> str:
+    """What a person is asked who has to approve: the gates, what a yes and a no lead to, and where all of it stands."""
     of = progress.rollout
     following = of.playbook.steps[of.step + 1] if of.step + 1 < len(of.playbook.steps) else None
     yes = f"{following.percent:g} % go to real-time" if following else f"the rollout ends at {of.now_at.percent:g} %"
@@ -122,7 +123,7 @@ def question(progress: Progress) -> str:
             f"**{cell(headline(progress))}**",
             _gates(progress),
             f"Approve: {yes}, if the gates still pass. Do not approve: back to {of.share_before / 100:g} %.",
-            f"All of it: [lanes-rollout-{of.workload}](/v2/artifacts/key/lanes-rollout-{of.workload})",
+            f"All of it: [lanes-rollout-{of.workload}]({artifact_page(f'lanes-rollout-{of.workload}', artifact_id)})",
         ]
     )
 

@@ -17,8 +17,8 @@ from lanes.words import Lane
 MOST_ROWS = 20  # of a long table; the others are counted
 
 
-def render(snapshot: Snapshot, *, ui_url: str | None) -> RenderableType:
-    """The figures as tables; `ui_url` is the root of the Prefect UI, where the same report stands with charts."""
+def render(snapshot: Snapshot, *, report_url: str | None, named: str = "With charts") -> RenderableType:
+    """The figures as tables, and as the last line the page of the Prefect UI where a report stands with charts."""
     heading = Text.assemble(("Lanes", "bold"), f" {summary.period(snapshot)}")
     parts: list[RenderableType] = [_section(each) for each in pressing(snapshot)]
     if not summary.items(snapshot):
@@ -34,9 +34,8 @@ def render(snapshot: Snapshot, *, ui_url: str | None) -> RenderableType:
         *([_refusals(snapshot)] if snapshot.refusals else []),
         *([_failures(snapshot)] if snapshot.failures else []),
     ]
-    if ui_url:
-        address = f"{ui_url.rstrip('/')}/v2/artifacts/key/lanes-report"
-        parts.append(Text.assemble("With charts: ", (address, "underline")))
+    if report_url:
+        parts.append(Text.assemble(f"{named}: ", (report_url, "underline")))
     return Group(heading, *(line for part in parts for line in (Text(), part)))
 
 

@@ -150,7 +150,7 @@ SNAPSHOTS = [nothing, one_lane, two_workloads, steered, far_too_much]
 
 def written(snapshot: Snapshot, *, width: int = 100) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(terminal.render(snapshot, ui_url="http://127.0.0.1:4200/"))
+    console.print(terminal.render(snapshot, report_url="http://127.0.0.1:4200/v2/artifacts/artifact/a1"))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -176,7 +176,7 @@ def test_the_terminal_report_fits_100_columns_without_control_characters(snapsho
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "\x1b" not in text
     assert "\u202e" not in text
-    assert "http://127.0.0.1:4200/v2/artifacts/key/lanes-report" in text
+    assert "With charts: http://127.0.0.1:4200/v2/artifacts/artifact/a1" in text
 
 
 def test_the_terminal_report_shows_each_lane_on_one_line_with_its_figures():
