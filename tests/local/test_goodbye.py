@@ -50,7 +50,7 @@ def test_a_run_stays_up_while_somebody_sits_at_one_of_its_streams() -> None:
 def test_a_stop_goes_on_when_nobody_reads_what_it_says() -> None:
     read, written = os.pipe()
     os.close(read)
-    gone = open(written, "w")
+    gone = os.fdopen(written, "w")
     Lines(gone).says("stopped worker-batch")
     with suppress(BrokenPipeError):  # its own buffer still holds the line
         gone.close()
