@@ -209,6 +209,8 @@ def test_who_waits_for_approval_is_an_incident_until_it_is_decided(connection: C
     assert asked.sentence.endswith("at step 1 of 2: every gate passed at 10 %. 10 % go to real-time.")
     assert len(rows(connection, "slack_post")) == 1
     waiting = rollouts.find(connection, begun.id)
+    rollout_moves.apply(connection, waiting, Hold(Holds.APPROVAL, "a person"), [], now=later(minutes=30))
+    assert (row(connection, "incident").value, row(connection, "incident").sentence) == (30, asked.sentence)
     rollout_moves.ask_again(connection, waiting, why="unusable", now=later(hours=1))
     waiting = rollouts.find(connection, begun.id)
     assert waiting.asked_at == NOON
