@@ -58,7 +58,7 @@ class Terms:
 TERMS: Mapping[Promise, Terms] = {
     Promise.BATCH_SLOW: Terms(
         "Batch runs too long", "minutes", 2,
-        "Nothing is lost: its items stay with the batch until it ends. See whether `collect` runs, then the provider's "
+        "Its items stay with the batch until it ends. See whether `collect` runs, then the provider's "
         "status page.",
     ),
     Promise.BATCH_FAILING: Terms(
@@ -85,7 +85,8 @@ TERMS: Mapping[Promise, Terms] = {
     ),
     Promise.REALTIME_SLOW: Terms(
         "Real-time is slow", "seconds", 3,
-        "See `lanes status`: does a drain run, and is the provider limiting its rate? Items wait, none is lost.",
+        "See `lanes status`: does a drain run, and is the provider limiting its rate? What waits is answered late; what fails "
+        "for good is told as \"Items were given up\".",
     ),
     Promise.REALTIME_FAILING: Terms(
         "Real-time attempts fail", "percent", 4,
@@ -135,6 +136,7 @@ class Incident:
     state: IncidentState
     value: float
     limit_value: float
+    samples: int  # what the value was measured over: items, attempts or calls
     unit: str
     sentence: str
     opened_at: datetime

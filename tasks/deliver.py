@@ -1,6 +1,7 @@
 """Tells Slack of incidents from the outbox. Whatever Slack does, nothing here fails a run and nothing is lost."""
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID
 
 from prefect.logging import get_run_logger
@@ -16,6 +17,8 @@ from lanes.store.database import Database
 from tasks.database import BLOCK
 from tasks.remind import remind
 
+LOOKS_BACK = timedelta(days=1)  # Slack's clock is not ours; which message it is, its metadata says
+
 
 async def deliver_posts(db: Database) -> int:
     """The channel of block `lanes` was told what it had to be told; the number of messages posted or edited.
@@ -23,7 +26,7 @@ async def deliver_posts(db: Database) -> int:
     Without that block incidents are told to nobody: they stand in `incident_log`.
     """
     now = await db.now()
-    if not await db.run(slack_posts.due, now=now) and not await db.run(slack_reminders.due, now=now):
+    if not await db.run(slack_posts.due, edits=True, now=now) and not await db.run(slack_reminders.due, now=now):
         return 0
     messenger = await _messenger()
     if messenger is None:
@@ -39,7 +42,7 @@ async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
     What it refused waits. When it gives no answer or limits our rate, the others wait for the next time too.
     """
     total = 0
-    for post in await db.run(slack_posts.due, now=await db.now()):
+    for post in await db.run(slack_posts.due, edits=messenger.edits, now=await db.now()):
         try:
             total += await _tell_of(db, messenger, post, ui_url)
         except NotTold as problem:
@@ -76,7 +79,7 @@ async def _messenger() -> Messenger | None:
 async def _was_posted(db: Database, messenger: Messenger, post: Post) -> bool:
     """Whether the try of which nobody knows the end had arrived; its message is ours again then."""
     channel = await db.run(slack_posts.channel_id)
-    since = post.incident.opened_at
+    since = post.incident.opened_at - LOOKS_BACK
     try:
         place = await asyncio.to_thread(messenger.find, post.incident.uid, since=since, channel=channel)
     except NotTold as problem:

@@ -29,7 +29,7 @@ from lanes.slack.wording import EVENT_TYPE, Message
 TIMEOUT_S = 10
 SHORT_REST_S = 3  # a longer `retry-after` is waited out by the outbox, not by a thread
 PAGE = 200
-MOST_PAGES = 10
+MOST_PAGES = 50  # ten thousand messages of a day, or channels
 CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{6,}")
 UNSURE = {"internal_error", "fatal_error", "request_timeout", "service_unavailable"}
 GONE = {"message_not_found", "channel_not_found", "is_archived", "cant_update_message", "edit_window_closed"}
@@ -79,7 +79,10 @@ class Messenger(Protocol):
         ...
 
     def find(self, uid: str, *, since: datetime, channel: str | None) -> Place | None:
-        """Where the message of that incident stands, None when there is none. Raises NotTold."""
+        """Where the message of that incident stands, None when Slack has none from `since` on, by its own clock.
+
+        Raises NotTold.
+        """
         ...
 
 

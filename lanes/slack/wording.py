@@ -87,7 +87,7 @@ def _figures(incident: Incident) -> list[tuple[str, str]]:
     if incident.resolved_at is not None:
         lasted = seconds((incident.resolved_at - incident.opened_at).total_seconds())
         time = ("Lasted", f"{lasted}, until {_moment(incident.resolved_at)}")
-        return [("Workload", what), ("Last figure", figure), ("Opened", _moment(incident.opened_at)), time]
+        return [("Workload", what), ("Opened", _moment(incident.opened_at)), time]
     severity = str(incident.severity)
     return [("Workload", what), ("Figure", figure), ("Opened", _moment(incident.opened_at)), ("Severity", severity)]
 

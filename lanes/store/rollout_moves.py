@@ -15,6 +15,7 @@ from lanes.promises import Assessment, approval_waits
 from lanes.rollout import OPEN, Advance, Approval, AskApproval, Enter, Finish, Hold, Holds, Move, RollBack, Rollout
 from lanes.split import Split
 from lanes.store import incidents, outbox, workloads
+from lanes.store.literals import is_among
 from lanes.store.rollouts import find, of_row, open_of
 from lanes.store.tables import rollout, rollout_event, rollout_measurement, route
 from lanes.words import Mode, RolloutState
@@ -149,7 +150,7 @@ def abort(connection: Connection, name: str, *, who: str, why: str, now: datetim
         ActionRefused: it has none.
     """
     row = connection.execute(
-        select(rollout).where(rollout.c.workload == name, rollout.c.state.in_(OPEN)).with_for_update(key_share=True)
+        select(rollout).where(rollout.c.workload == name, is_among(rollout.c.state, OPEN)).with_for_update(key_share=True)
     ).first()
     if row is None:
         raise ActionRefused(f'workload "{name}" has no open rollout; see lanes.rollout_log for those that ended')

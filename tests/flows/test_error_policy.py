@@ -205,7 +205,7 @@ async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_
         await evaluate(at.db)
     assert set((await sender.states()).values()) == {"settled", "routed"}
     assert await sender.rows("select promise, workload, subject, state from lanes.incident_log") == [
-        ("provider_down", "*", MODEL, "open")
+        ("provider_down", "*", at.provider.account, "open")
     ]
     endpoint.reset()
     await sender.rows("update lanes.work set ready_at = clock_timestamp() where state = 'ready' returning id")
