@@ -71,7 +71,7 @@ TERMS: Mapping[Promise, Terms] = {
     ),
     Promise.BATCH_UNCLEAR: Terms(
         "Batch needs a decision", "items", 0,
-        "Nothing is lost: its items stay with it. `lanes batches` says what it holds and what each way out may cost: "
+        "Its items stay with it until somebody decides. `lanes batches` says what it holds and what each way out may cost: "
         "`lanes adopt`, `lanes resubmit` or `lanes give-up`; deployment `act` does the same.",
     ),
     Promise.BATCH_INCOMPLETE: Terms(
