@@ -206,11 +206,9 @@ def provider_down(account: str, models: Sequence[str], calls: int, why: str) -> 
     return Assessment(Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, account)
 
 
-def approval_waits(workload: str, question: str, limit_minutes: float, waited_minutes: float = 0) -> Assessment:
+def approval_waits(workload: str, question: str, *, limit_minutes: float, waited_minutes: float) -> Assessment:
     """The breach that a rollout asks a person to approve; `question` says what the answer decides."""
-    return Assessment(
-        Promise.APPROVAL_WAITS, workload, Verdict.FAILED, waited_minutes, limit_minutes, 1, question
-    )  # fmt: skip
+    return Assessment(Promise.APPROVAL_WAITS, workload, Verdict.FAILED, waited_minutes, limit_minutes, 1, question)
 
 
 def incomplete(workload: str, batch_id: int, tally: Tally) -> Assessment:
