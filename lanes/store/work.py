@@ -30,6 +30,7 @@ from lanes.cost import upper_bound
 from lanes.outcome import Attempt, Judged
 from lanes.shares import Standing
 from lanes.store.bulk import one_of, rows_of
+from lanes.store.literals import is_
 from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import item, version, work, workload
 from lanes.store.workloads import versions
@@ -38,7 +39,7 @@ from lanes.words import Lane, Outcome, Purpose, WorkState
 
 def ready_on(lane: Lane) -> ColumnElement[bool]:
     """Ready on this lane. The state stands in the query's text, so that a plan kept by the server knows it."""
-    return and_(work.c.lane == lane, work.c.state == literal(WorkState.READY, Text, literal_execute=True))
+    return and_(work.c.lane == lane, is_(work.c.state, WorkState.READY))
 
 
 def claimable(lane: Lane, now: datetime) -> ColumnElement[bool]:
@@ -136,7 +137,6 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
 
     Its call may have been billed, and is bounded.
     """
-    claimed_state = literal(WorkState.CLAIMED, Text, literal_execute=True)
     gone = and_(work.c.session.is_not(None), work.c.session.not_in(sessions_of(Role.DRAIN)))
     rows = connection.execute(
         select(
@@ -144,7 +144,7 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
             func.length(item.c.payload.cast(Text)).label("chars"),
         )
         .join(item, item.c.id == work.c.item_id)
-        .where(work.c.state == claimed_state, or_(work.c.lease_until < now, gone))
+        .where(is_(work.c.state, WorkState.CLAIMED), or_(work.c.lease_until < now, gone))
         .order_by(work.c.id)
         .limit(limit)
     ).all()  # fmt: skip

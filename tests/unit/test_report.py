@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from lanes.incident import TERMS, Incident, IncidentState, Promise, Severity
 from lanes.report import markdown, summary, terminal
 from lanes.report.charts import Bar, Group, Mix, Segment, bars, data_uri, fit, mix, text_width
 from lanes.report.escaping import cell, code, plain
@@ -75,7 +76,7 @@ def nothing() -> Snapshot:
 def one_lane() -> Snapshot:
     return replace(
         nothing(),
-        lanes=[LaneFigures("tickets", Lane.REALTIME, 1, 1, 0.4, 0.4, 0.4, 1.0, 1, 0, Decimal("0.00012"))],
+        lanes=[LaneFigures("tickets", Lane.REALTIME, 1, 1, 1, 0.4, 0.4, 0.4, 0.4, 1, 0, Decimal("0.00012"))],
         costs=[CostFigures("tickets", Decimal("0.00012"), Decimal("0.00012"), Decimal("0.00006"), Decimal(0))],
         states=[StateFigures("tickets", "settled", 1)],
         routes=[RouteFigures("tickets", Lane.REALTIME, Reason.URGENT, 1)],
@@ -87,9 +88,9 @@ def two_workloads() -> Snapshot:
     return replace(
         nothing(),
         lanes=[
-            LaneFigures("archive", Lane.BATCH, 60, 60, 25.0, 31.2, 33.0, 40.0, 60, 0, Decimal("0.00212")),
-            LaneFigures("tickets", Lane.REALTIME, 106, 105, 0.4, 2.1, 3.0, 88.3, 112, 7, Decimal("0.01912")),
-            LaneFigures("tickets", Lane.BATCH, 107, 105, 25.1, 38.0, 41.2, 320.5, 107, 3, Decimal("0.00934")),
+            LaneFigures("archive", Lane.BATCH, 60, 60, 60, 25.0, 31.2, 33.0, 90.0, 60, 0, Decimal("0.00212")),
+            LaneFigures("tickets", Lane.REALTIME, 106, 105, 105, 0.4, 2.1, 3.0, 180.0, 112, 7, Decimal("0.01912")),
+            LaneFigures("tickets", Lane.BATCH, 107, 105, 210, 25.1, 38.0, 41.2, 25.0, 213, 3, Decimal("0.00934")),
         ],
         costs=[
             CostFigures("archive", Decimal("0.00212"), Decimal("0.00636"), Decimal("0.00318"), Decimal(0)),
@@ -129,7 +130,7 @@ def far_too_much() -> Snapshot:
         amendments=beside.amendments * 60,
         advice=beside.advice * 60,
         lanes=[
-            LaneFigures(n, lane, 10**6, 10**6, 1.0, 2e5, 4e5, 1e4, 10**6, 9, Decimal(9999))
+            LaneFigures(n, lane, 10**6, 10**6, 10**6, 1.0, 2e5, 4e5, 1e5, 10**6, 9, Decimal(9999))
             for n in names
             for lane in Lane
         ],
@@ -150,7 +151,7 @@ SNAPSHOTS = [nothing, one_lane, two_workloads, steered, far_too_much]
 
 def written(snapshot: Snapshot, *, width: int = 100) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(terminal.render(snapshot, ui_url="http://127.0.0.1:4200/"))
+    console.print(terminal.render(snapshot, report_url="http://127.0.0.1:4200/v2/artifacts/artifact/a1"))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -176,13 +177,13 @@ def test_the_terminal_report_fits_100_columns_without_control_characters(snapsho
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "\x1b" not in text
     assert "\u202e" not in text
-    assert "http://127.0.0.1:4200/v2/artifacts/key/lanes-report" in text
+    assert "With charts: http://127.0.0.1:4200/v2/artifacts/artifact/a1" in text
 
 
 def test_the_terminal_report_shows_each_lane_on_one_line_with_its_figures():
     text = written(two_workloads())
     line = next(line for line in text.splitlines() if line.startswith("tickets   real-time"))
-    assert " ".join(line.split()) == ("tickets real-time 105 of 106 0.40 s 2.1 s 3.0 s 88 7 (6.2 %) 0.01912 0.1821")
+    assert " ".join(line.split()) == "tickets real-time 105 of 106 0.40 s 2.1 s 3.0 s 7 (6.2 %) 0.01912 0.1821"
     for said in (
         "32 % saved",
         "26 % saved",
@@ -193,6 +194,43 @@ def test_the_terminal_report_shows_each_lane_on_one_line_with_its_figures():
         "key_conflict",
     ):
         assert said in text
+
+
+def test_a_lane_never_answered_more_items_than_it_holds_and_all_its_answers_stand_in_its_throughput():
+    lines_ = [" ".join(line.split()) for line in written(two_workloads()).splitlines()]
+    assert any(line.startswith("tickets batch 105 of 107 ") for line in lines_)
+    assert "tickets / batch 210 25 s 210" in lines_
+    assert "tickets / real-time 105 3.0 min 35" in lines_
+    assert "| tickets / batch | 210 | 25 s | 210 |" in markdown.render(two_workloads())
+
+
+def test_a_burst_of_answers_is_no_rate_beyond_what_was_answered():
+    batch = two_workloads().lanes[2]
+    assert batch.busy_s < 60
+    assert batch.per_minute == batch.answers
+
+
+def test_what_a_replay_cost_stands_beside_the_saving():
+    costs = [replace(each, aside_usd=Decimal("0.5")) for each in two_workloads().costs]
+    replayed = replace(two_workloads(), costs=costs)
+    assert str(summary.saving(replayed)) == str(summary.saving(two_workloads()))
+    for report in (" ".join(written(replayed).split()), markdown.render(replayed)):
+        assert "Shadows and replays of these items cost $1.00 more" in report
+    assert "Shadows and replays" not in written(two_workloads())
+
+
+def test_figures_say_over_which_time_they_are():
+    text = " ".join(written(two_workloads()).split())
+    for title in ("Lanes", "Cost in USD", "Accuracy against labels"):
+        assert f"{title}: items received since 14:05 UTC (60 min)" in text
+    assert markdown.headline(two_workloads()).endswith(" · since 14:05 UTC (60 min)")
+    assert "Of items received since 14:05 UTC (60 min) that have a label." in markdown.render(two_workloads())
+
+
+def test_the_newest_point_of_a_line_says_when_it_was():
+    minutes = Series("real-time, p95 of each minute", [(ago(50), 1.0), (ago(49), 2.0)], "#000000")
+    chart = lines([minutes], step=timedelta(minutes=1))
+    assert "2.0 s at 14:16 UTC, the last one; highest 2.0 s" in chart
 
 
 def test_the_terminal_report_stays_readable_at_80_columns():
@@ -331,7 +369,9 @@ def test_a_label_is_cut_to_its_room():
 
 
 def test_the_headline_is_the_saving_the_batches_and_the_worst_realtime_p95():
-    assert markdown.headline(two_workloads()) == "32 % saved · batch healthy · real-time p95 2.1 s · 3 items failed"
+    assert markdown.headline(two_workloads()) == (
+        "32 % saved · batch healthy · real-time p95 2.1 s · 3 items failed · since 14:05 UTC (60 min)"
+    )
     assert markdown.headline(nothing()) == "Nothing arrived since 14:05 UTC (60 min)"
 
 
@@ -346,20 +386,40 @@ def test_what_costs_more_than_realtime_alone_is_called_dearer():
     assert str(summary.saving(replace(two_workloads(), costs=costs))) == "50 % dearer than all real-time"
 
 
+def breach(promise: Promise, subject: str = "", *, state: IncidentState = IncidentState.OPEN) -> Incident:
+    return Incident(
+        1, "u", promise, "tickets", subject, Severity.WARNING, state, 9, 5, 20, TERMS[promise].unit, "It is so.", NOW, NOW, None
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("batch", "trouble"),
+    ("batch", "incidents", "trouble", "health"),
     [
-        (a_batch(), None),
-        (a_batch(state="held"), "held"),
-        (a_batch(state="submitted", expected_end_at=ago(1), ended_at=None), "late"),
-        (a_batch(state="submitted", expected_end_at=ago(-1), ended_at=None), None),
-        (a_batch(state="intended", intended_at=ago(11)), "not started"),
-        (a_batch(state="intended", intended_at=ago(9)), None),
-        (a_batch(errored=20), "with many failures"),
+        (a_batch(), [], None, "batch healthy"),
+        (a_batch(state="held"), [], "held", "1 batch held"),
+        (a_batch(state="submitted", expected_end_at=ago(1), ended_at=None), [], None, "batch healthy"),
+        (a_batch(state="intended", intended_at=ago(11)), [], None, "batch healthy"),
+        (a_batch(errored=20), [], None, "batch healthy"),
+        (a_batch(), [breach(Promise.BATCH_SLOW, "batch 41")], "batch runs too long", "batch runs too long"),
+        (a_batch(), [breach(Promise.BATCH_SLOW, "batch 4")], None, "batch runs too long"),
+        (a_batch(), [breach(Promise.BATCH_SLOW, "batch 41", state=IncidentState.RESOLVED)], None, "batch healthy"),
+        (a_batch(), [breach(Promise.BATCH_FAILING)], None, "batch items fail"),
+        (a_batch(), [breach(Promise.BATCH_FAILING), breach(Promise.BATCH_FAILING)], None, "batch items fail (2)"),
+        (a_batch(), [breach(Promise.PROVIDER_FROZEN, "batch lane")], None, "the provider takes nothing"),
+        (a_batch(), [breach(Promise.PROVIDER_FROZEN, "realtime lane")], None, "batch healthy"),
+        (a_batch(), [breach(Promise.REALTIME_SLOW)], None, "batch healthy"),
     ],
 )
-def test_a_batch_is_in_trouble_when_held_late_never_started_or_failing(batch, trouble):
-    assert summary.trouble(batch, NOW) == trouble
+def test_a_batch_is_in_trouble_when_a_promise_is_broken_or_a_person_has_to_decide(batch, incidents, trouble, health):
+    snapshot = replace(nothing(), batches=[batch], incidents=incidents)
+    assert summary.trouble(batch, snapshot) == trouble
+    assert summary.batch_health(snapshot) == health
+
+
+def test_work_that_never_left_is_no_health_though_there_is_no_batch():
+    assert summary.batch_health(nothing()) == "no batches"
+    missed = replace(nothing(), incidents=[breach(Promise.BATCH_NEVER_STARTED)])
+    assert summary.batch_health(missed) == "batch never started"
 
 
 def test_a_batch_says_how_long_it_took_or_when_it_is_expected():
@@ -368,7 +428,7 @@ def test_a_batch_says_how_long_it_took_or_when_it_is_expected():
         state="submitted", submitted_at=ago(14), expected_end_at=ago(-6), ended_at=None, collected_at=None
     )
     assert summary.batch_time(under_way, NOW) == "14 min so far, expected 15:11 UTC"
-    assert summary.batch_time(replace(under_way, expected_end_at=ago(6)), NOW) == "14 min so far, late by 6.0 min"
+    assert summary.batch_time(replace(under_way, expected_end_at=ago(6)), NOW) == "14 min so far, expected 14:59 UTC"
 
 
 @pytest.mark.parametrize(
