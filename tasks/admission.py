@@ -48,7 +48,8 @@ async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) 
             else:
                 arrivals.append((event, read_submission(workload, event.payload, place=place, sent_at=event.occurred)))
         except Refused as refusal:
-            refusals.append(items.Refusal(workload, place, refusal.reason, str(refusal), _text(event.payload)))
+            refused = items.Refusal(workload, place, refusal.reason, str(refusal), _text(event.payload), subject(event)[1])
+            refusals.append(refused)
     if refusals:
         await db.run(items.refuse, refusals, door=DOOR, now=now)
     door = _Door(db, now)

@@ -44,7 +44,7 @@ def _admit(
     told = Admitted(bad=[each for each in chunk if isinstance(each, BadLine)])
     told.outcomes.update(each.reason for each in told.bad)
     if told.bad:
-        refusals = [items.Refusal(workload, b.place, b.reason, b.detail, b.content) for b in told.bad]
+        refusals = [items.Refusal(workload, b.place, b.reason, b.detail, b.content, b.key) for b in told.bad]
         items.refuse(connection, refusals, door=door, now=now)
     admissions = items.admit(connection, [each.submission for each in lines], door=door, now=now)
     right: dict[str, dict[str, object]] = {}

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Select, Text, column, func, insert, literal, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes.item import Submission
+from lanes.item import KEY_LIMIT, Submission
 from lanes.routing import Arrived
 from lanes.storable import storable
 from lanes.store.bulk import one_of
@@ -39,13 +39,14 @@ class Admission:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An input that never became well-formed."""
+    """An input that never became well-formed. `key` is the one it came with, as far as one could be read."""
 
     workload: str | None
     place: str
     reason: str
     detail: str
     content: str
+    key: str | None = None
 
 
 def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime) -> list[Admission]:
@@ -61,21 +62,21 @@ def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, no
 
 
 def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, now: datetime) -> None:
-    """Inputs that could not be read are kept, and their senders told, once per (door, place)."""
-    known = set(
-        connection.execute(
-            select(rejected.c.place).where(rejected.c.source == door, rejected.c.place.in_([r.place for r in refusals]))
-        ).scalars()
-    )
-    new = [refusal for refusal in refusals if refusal.place not in known]
+    """Inputs that could not be read are kept, and their senders told, once per (door, place). Whatever they hold, what
+    cannot be stored of it has a mark in its place."""
+    by_place = {each.place: each for each in map(_kept, refusals)}
+    told = select(rejected.c.place).where(rejected.c.source == door, rejected.c.place.in_(list(by_place)))
+    for known in connection.execute(told).scalars():
+        del by_place[known]
+    new = by_place.values()
     if not new:
         return
     connection.execute(
         insert(rejected),
         [
             {
-                "workload": r.workload, "source": door, "place": r.place, "reason": r.reason, "detail": storable(r.detail),
-                "content": storable(r.content[:CONTENT_LIMIT]), "rejected_at": now,
+                "workload": r.workload, "key": r.key, "source": door, "place": r.place, "reason": r.reason,
+                "detail": r.detail, "content": r.content, "rejected_at": now,
             }
             for r in new
         ],
@@ -86,12 +87,21 @@ def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, no
             {
                 "event": "lanes.item.rejected",
                 "resource": f"lanes.workload.{r.workload or 'unknown'}",
-                "payload": {"outcome": r.reason, "detail": storable(r.detail), "source": door, "place": r.place},
+                "payload": {"outcome": r.reason, "detail": r.detail, "source": door, "place": r.place},
                 "occurred_at": now,
             }
             for r in new
         ],
     )
+
+
+def _kept(refusal: Refusal) -> Refusal:
+    """The refusal as a row takes it."""
+    name, key = refusal.workload, refusal.key
+    return Refusal(
+        name and storable(name[:KEY_LIMIT]), storable(refusal.place[:KEY_LIMIT]), refusal.reason, storable(refusal.detail),
+        storable(refusal.content[:CONTENT_LIMIT]), key and storable(key[:KEY_LIMIT]),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
