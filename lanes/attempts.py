@@ -32,9 +32,11 @@ class Times:
         return round((self.ended_at - self.started_at).total_seconds() * 1000)
 
 
-def answered(version: Version, pack: Sequence[Claimed], response: Response, times: Times) -> list[Attempt]:
-    """Every item of an answered call has its attempt, in the order of the pack."""
-    judged = judge(response, [str(slot) for slot in range(1, len(pack) + 1)], version.validator)
+def answered(
+    version: Version, pack: Sequence[Claimed], response: Response, times: Times, *, ids: Sequence[str]
+) -> list[Attempt]:
+    """Every item of an answered call has its attempt, in the order of the pack; `ids` are what the call named them."""
+    judged = judge(response, ids, version.validator)
     return [_attempt(each.claim, how, times, response) for each, how in zip(pack, judged, strict=True)]
 
 

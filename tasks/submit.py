@@ -1,7 +1,6 @@
 """Carries batch work to the provider: intent committed, created once, id committed."""
 
 import hashlib
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +12,7 @@ from prefect.logging import get_run_logger
 from lanes import promises
 from lanes.claims import Claimed
 from lanes.errors import LanesError
+from lanes.packids import new_nonce, pack_ids
 from lanes.packing import packs, told_apart
 from lanes.provider import batches as provider
 from lanes.provider.answering import questions
@@ -105,10 +105,11 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime, most: int = MOS
         waiting = await run(batches.lock_for_batch, kind, limit=most, now=now)
         earlier = await run(history.load, waiting, version.spec.history_items)
         taken = await run(adoption.unsure_counts, at.provider.account)
+        nonce = new_nonce()
         full = packs(waiting, version.spec.pack_of(Lane.BATCH))[: provider.MOST_REQUESTS]
-        requests, size = _fitting(version, told_apart(full, taken), earlier)
+        requests, size = _fitting(version, nonce, told_apart(full, taken), earlier)
         if len(requests) in taken:  # what did not fit left a number that is taken
-            requests, size = _fitting(version, told_apart([pack for pack, _ in requests], taken), earlier)
+            requests, size = _fitting(version, nonce, told_apart([pack for pack, _ in requests], taken), earlier)
         if full and not requests:
             many = counted(len(full), "request")
             said = f"{many} could not be told apart from a batch that is still to be found; see `lanes batches`"
@@ -117,7 +118,7 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime, most: int = MOS
             return None
         bodies = [body for _, body in requests]
         intent = Intent(
-            nonce=secrets.token_hex(8),
+            nonce=nonce,
             account=at.provider.account,
             workload=kind.workload,
             version_id=kind.version_id,
@@ -132,13 +133,13 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime, most: int = MOS
 
 
 def _fitting(
-    version: Version, full: list[list[Claimed]], earlier: history.History
+    version: Version, nonce: str, full: list[list[Claimed]], earlier: history.History
 ) -> tuple[list[tuple[list[Claimed], dict[str, Any]]], int]:
     """Requests within the provider's limits, with their size in bytes; what does not fit waits for the next batch."""
     fitting: list[tuple[list[Claimed], dict[str, Any]]] = []
     size = 0
-    for pack in full:
-        body = parameters(version, Lane.BATCH, questions(pack, earlier))
+    for number, pack in enumerate(full):
+        body = parameters(version, Lane.BATCH, questions(pack, pack_ids(nonce, number, len(pack)), earlier))
         more = len(body_bytes(body))
         if size + more > MOST_BYTES and fitting:
             break

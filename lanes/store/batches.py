@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, exists, func, insert, or_, select, update
 
 from lanes.claims import Claim, Claimed
+from lanes.packids import PackIds
 from lanes.promises import Tally
 from lanes.short_reads import ShortReads, counted
 from lanes.storable import storable
@@ -68,6 +69,7 @@ class OpenBatch:
     proved_at: datetime | None = None
     unknown_since: datetime | None = None
     cancel_at: datetime | None = None
+    pack_ids: PackIds = PackIds.DERIVED
 
     @property
     def provisional(self) -> bool:
@@ -149,7 +151,7 @@ def intend(connection: Connection, intent: Intent, packs: Sequence[Sequence[Clai
         .values(
             nonce=intent.nonce, account=intent.account, workload=intent.workload, version_id=intent.version_id,
             model=intent.model, state=BatchState.INTENDED, requests=len(packs), items=len(members),
-            bytes=intent.bytes, body_hash=intent.body_hash, intended_at=now,
+            bytes=intent.bytes, body_hash=intent.body_hash, pack_ids=PackIds.DERIVED, intended_at=now,
         )
         .returning(batch.c.id)
     ).scalar_one()  # fmt: skip
@@ -322,7 +324,7 @@ def open_batch(row: Any) -> OpenBatch:
     return OpenBatch(
         row.id, row.nonce, row.account, row.workload, row.version_id, row.model, BatchState(row.state),
         row.requests, row.items, row.provider_batch_id, row.intended_at, row.submitted_at, row.create_ended_at,
-        row.adopted_at, row.proved_at, row.unknown_since, row.cancel_at,
+        row.adopted_at, row.proved_at, row.unknown_since, row.cancel_at, PackIds(row.pack_ids),
     )  # fmt: skip
 
 
