@@ -18,9 +18,9 @@ def clock(connection: Connection) -> datetime:
     return connection.execute(select(func.clock_timestamp())).scalar_one()
 
 
-def engine(url: str) -> Engine:
-    """A small pool for a client or a command."""
-    return create_engine(url, pool_size=2, max_overflow=4, pool_pre_ping=True)
+def engine(url: str, *, most: int = 6) -> Engine:
+    """A small pool for a client or a command: two connections are kept, `most` are opened at once."""
+    return create_engine(url, pool_size=2, max_overflow=most - 2, pool_pre_ping=True)
 
 
 def plain_url(url: str) -> str:

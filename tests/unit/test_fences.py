@@ -18,7 +18,6 @@ from tests.examples import version
 from tests.unit.strategies import TEXT, some_json
 
 
-
 def wide(text: str) -> str:
     """The text in full-width forms."""
     return "".join(chr(ord(each) + 0xFEE0) for each in text)
