@@ -87,7 +87,8 @@ def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, no
             {
                 "event": "lanes.item.rejected",
                 "resource": f"lanes.workload.{r.workload or 'unknown'}",
-                "payload": {"outcome": r.reason, "detail": r.detail, "source": door, "place": r.place},
+                "payload": {"outcome": r.reason, "detail": r.detail, "source": door, "place": r.place}
+                | ({"key": r.key} if r.key else {}),
                 "occurred_at": now,
             }
             for r in new
