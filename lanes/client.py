@@ -19,6 +19,7 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from lanes import waiting
+from lanes.chunks import MOST_BYTES, chunks, weight
 from lanes.errors import Refused, SetupError
 from lanes.item import Submission, read_amendment, read_submission
 from lanes.settings import Settings
@@ -70,7 +71,7 @@ def submit(workload: str, payload: Mapping[str, Any], *, key: str | None = None,
 
 
 def submit_many(workload: str, inputs: Iterable[Mapping[str, Any]], *, door: str = DOOR) -> list[Sent]:
-    """What became of each input, in order; admitted 500 to a transaction.
+    """What became of each input, in order; admitted 500 to a transaction, or fewer where they are large.
 
     Raises:
         Refused: a field of an input is malformed; the inputs before it are admitted.
@@ -78,7 +79,7 @@ def submit_many(workload: str, inputs: Iterable[Mapping[str, Any]], *, door: str
     """
     sent: list[Sent] = []
     with _connected() as pool:
-        for chunk in _chunks(inputs):
+        for chunk in chunks(inputs, most=CHUNK, most_bytes=MOST_BYTES, weight=weight):
             with pool.begin() as connection:
                 now = clock(connection)
                 asked, refused = _well_formed(workload, chunk, now)
@@ -175,14 +176,3 @@ def _well_formed(
 
 def _sent(asked: Submission, admission: Admission) -> Sent:
     return Sent(admission.key or asked.key or asked.place, admission.outcome, admission.detail)
-
-
-def _chunks(inputs: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    chunk: list[Mapping[str, Any]] = []
-    for each in inputs:
-        chunk.append(each)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

@@ -10,6 +10,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lanes import promises
+from lanes.chunks import chunks, weight
 from lanes.claims import Claimed
 from lanes.errors import LanesError
 from lanes.packids import new_nonce, pack_ids
@@ -22,6 +23,7 @@ from lanes.provider.requests import body_bytes, parameters
 from lanes.report.units import counted
 from lanes.store import adoption, batches, history, incidents, workloads
 from lanes.store.batches import Answer, Intent, Kind
+from lanes.store.database import Run
 from lanes.words import Lane
 from lanes.workload import Version
 from tasks.connections import Connections
@@ -29,6 +31,8 @@ from tasks.reconcile import create_of
 
 MOST_ITEMS = 50_000  # of one batch
 MOST_BYTES = provider.MOST_BYTES // 2  # leaves room for how the body is encoded
+HISTORIES = 500  # works whose history is loaded at once, or fewer
+HISTORY_BYTES = 1024**2  # of their own payloads: those of their entities are of that kind, and there are several each
 DECIDED_AFTER = timedelta(minutes=10)  # how often it is seen whether somebody decided about a held batch
 
 
@@ -103,7 +107,7 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime, most: int = MOS
     async with at.db.transaction() as run:
         version = await run(workloads.one, kind.version_id)
         waiting = await run(batches.lock_for_batch, kind, limit=most, now=now)
-        earlier = await run(history.load, waiting, version.spec.history_items)
+        waiting, earlier = await _with_history(run, waiting, version.spec.history_items)
         taken = await run(adoption.unsure_counts, at.provider.account)
         nonce = new_nonce()
         full = packs(waiting, version.spec.pack_of(Lane.BATCH))[: provider.MOST_REQUESTS]
@@ -130,6 +134,23 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime, most: int = MOS
         batch_id = await run(batches.intend, intent, claims, now=now)
     items = sum(len(pack) for pack, _ in requests)
     return Prepared(batch_id, intent.nonce, items, bodies, version.spec.batch_expected_minutes)
+
+
+async def _with_history(run: Run, waiting: list[Claimed], most: int) -> tuple[list[Claimed], history.History]:
+    """The work with what its entities said before, no more of it once all of that fills a batch; the rest waits."""
+    if most == 0:
+        return waiting, {}
+    taken: list[Claimed] = []
+    earlier: history.History = {}
+    held = 0
+    for part in chunks(waiting, most=HISTORIES, most_bytes=HISTORY_BYTES, weight=lambda each: weight(each.payload)):
+        of_part = await run(history.load, part, most)
+        taken += part
+        earlier |= of_part
+        held += sum(map(weight, of_part.values())) + sum(weight(each.payload) for each in part)
+        if held >= MOST_BYTES:
+            break
+    return taken, earlier
 
 
 def _fitting(

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, case, exists, func, insert, or_, select, update
 
 from lanes.claims import Claim, Claimed
 from lanes.packids import PackIds
@@ -15,6 +15,7 @@ from lanes.promises import Tally
 from lanes.short_reads import ShortReads, counted
 from lanes.storable import storable
 from lanes.store import disowning, unclear
+from lanes.store.bounded import bounded, size_of
 from lanes.store.bulk import insert_rows, one_of
 from lanes.store.tables import attempt, batch, batch_member, event_outbox, item, version, work, workload
 from lanes.store.work import claimable, claimed, ready_again
@@ -33,6 +34,7 @@ COUNTED = {
     Outcome.EXPIRED: "expired",
     Outcome.MISSING: "missing",
 }
+MOST_BYTES = 128 * 1024**2  # payloads held at once for one batch
 UNCONFIRMED = (BatchState.INTENDED, BatchState.HELD)  # the provider has not said that it has the batch
 AT_PROVIDER = (BatchState.SUBMITTED, BatchState.ENDED)  # and its work belongs to it
 OVER = (BatchState.COLLECTED, BatchState.RELEASED)
@@ -113,12 +115,21 @@ def waiting_kinds(connection: Connection, name: str | None, *, now: datetime) ->
     return [Kind(row.workload, row.version_id) for row in rows]
 
 
-def lock_for_batch(connection: Connection, kind: Kind, *, limit: int, now: datetime) -> list[Claimed]:
-    """The most urgent batch work of a kind, locked until this transaction ends; locked work is passed over."""
-    rows = connection.execute(
+def lock_for_batch(
+    connection: Connection, kind: Kind, *, limit: int, most_bytes: int = MOST_BYTES, now: datetime
+) -> list[Claimed]:
+    """The most urgent batch work of a kind, locked until this transaction ends: up to `limit`, and no more once its
+    payloads have `most_bytes` as JSON. Locked work is passed over."""
+    return [claimed(row) for row in bounded(connection, for_batch(kind, limit, now=now), most_bytes=most_bytes)]
+
+
+def for_batch(kind: Kind, limit: int, *, now: datetime) -> Select[*tuple[Any, ...]]:
+    """The most urgent batch work of a kind with its payload, locked; what others have locked is passed over."""
+    return (
         select(
             work.c.id, (work.c.claim_no + 1).label("claim_no"), work.c.version_id, work.c.purpose, work.c.failures,
             work.c.rank_at, work.c.alone, item.c.workload, item.c.key, item.c.payload, item.c.due_at,
+            size_of(item.c.payload),
         )
         .join(item, item.c.id == work.c.item_id)
         .where(claimable(Lane.BATCH, now), work.c.workload == kind.workload, work.c.version_id == kind.version_id)
@@ -126,7 +137,6 @@ def lock_for_batch(connection: Connection, kind: Kind, *, limit: int, now: datet
         .limit(limit)
         .with_for_update(of=work, key_share=True, skip_locked=True)
     )  # fmt: skip
-    return [claimed(row) for row in rows]
 
 
 def unresolved(connection: Connection, account: str) -> OpenBatch | None:
