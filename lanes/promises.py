@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from lanes.incident import EVERYBODY, TERMS, Promise, Severity
-from lanes.report.units import counted, seconds, share
+from lanes.report.units import clock, counted, seconds, share
 from lanes.window import Window
 from lanes.words import BatchState, Lane, Verdict
 from lanes.workload import Version
@@ -18,7 +18,9 @@ LEAST_SAMPLES = 20
 RECENT = timedelta(minutes=15)  # what the promises of the real-time lane look at
 JUDGED_FOR = timedelta(hours=24)  # how long a collected batch speaks for its workload
 SETTLED_FOR = timedelta(hours=1)  # how long a failed authoritative pass is news
-START_WITHIN = timedelta(minutes=10)  # of the off-peak window's opening
+START_WITHIN = timedelta(minutes=10)  # of a departure: the opening of the off-peak window, and hourly while it is open
+LONG_WAIT = 3  # times the promised p95: what waits longer breaks the promise by itself, however little it is
+LEAST_WAIT_S = 60  # but an item that is tried again after a fault is no incident
 CALM = 0.9  # a real-time incident ends below this part of its limit, so that it does not flap
 FAILED_FOR = timedelta(hours=24)  # how long failed items are news
 UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_INCOMPLETE)  # a limit of 0 is promised
@@ -37,6 +39,7 @@ class Assessment:
     samples: int
     sentence: str
     subject: str = ""
+    quiet: bool = False  # nothing at all happened for a while, and not because all of it had failed
 
     @property
     def severity(self) -> Severity:
@@ -49,11 +52,11 @@ class Assessment:
     def ends(self) -> bool:
         """Whether an open incident is over.
 
-        On the real-time lane the figure must be clearly below its limit, or nothing at all happened for a while.
+        On the real-time lane the figure must be clearly below its limit, or all is quiet and nobody is left unanswered.
         """
         if self.promise not in (Promise.REALTIME_SLOW, Promise.REALTIME_FAILING):
             return self.verdict is Verdict.PASSED
-        quiet = self.verdict is Verdict.INCONCLUSIVE and self.samples == 0
+        quiet = self.verdict is Verdict.INCONCLUSIVE and self.quiet
         calm = self.verdict is Verdict.PASSED and (self.limit == 0 or self.value <= self.limit * CALM)
         return quiet or calm
 
@@ -88,7 +91,8 @@ class BatchSeen:
 class RealtimeSeen:
     """The real-time lane of a workload over the last 15 minutes.
 
-    `p95_s` is over `answered` items and those that already wait longer than promised, `late`.
+    `p95_s` is over `answered` items, those that already wait longer than promised, `late`, and those that were
+    `given_up`, whose wait goes on. `waits_s` is how long the oldest of `late` waits.
     """
 
     workload: str
@@ -97,11 +101,13 @@ class RealtimeSeen:
     late: int
     attempts: int
     failed: int
+    given_up: int = 0
+    waits_s: float | None = None
 
 
 @dataclass(frozen=True)
 class WaitingSeen:
-    """Batch work that is ready: since when, and when the workload's newest batch was intended."""
+    """What waits for the batch lane: since when the oldest is ready, and when the workload's newest batch was intended."""
 
     workload: str
     items: int
@@ -134,7 +140,8 @@ class Seen:
     """Everything the promises are judged by.
 
     Of `paused` workloads only batches and failed items are judged. Of `unserved` ones, which an open incident of the
-    provider explains, the real-time lane is not: one cause is one incident.
+    provider explains, the real-time lane is not: one cause is one incident. Nor is, for the same reason, what waits for
+    batches of those that the provider has `refused`.
     """
 
     batches: Sequence[BatchSeen] = ()
@@ -143,6 +150,7 @@ class Seen:
     settled: Sequence[SettledSeen] = ()
     failed: Sequence[FailedSeen] = ()
     unserved: frozenset[str] = field(default_factory=frozenset)
+    refused: frozenset[str] = field(default_factory=frozenset)
     paused: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -188,13 +196,20 @@ def of_batch(batch_id: int) -> str:
     return f"batch {batch_id}"
 
 
-def provider_down(model: str, calls: int, why: str) -> Assessment:
-    """The breach that the provider has answered none of the last `calls` calls of a model."""
+def provider_down(account: str, models: Sequence[str], calls: int, why: str) -> Assessment:
+    """The breach that these models of an account have answered none of the last `calls` calls."""
     said = (
-        f"{model} answered none of the last {counted(calls, 'real-time call')}: {why}. Its items wait, keep their rank and "
-        "spend no retry budget."
+        f"{' and '.join(models)} answered none of the last {counted(calls, 'real-time call')}: {why}. What asks them waits, "
+        "keeps its rank and spends no retry budget."
     )
-    return Assessment(Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, model)
+    return Assessment(Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, account)
+
+
+def approval_waits(workload: str, question: str, limit_minutes: float, waited_minutes: float = 0) -> Assessment:
+    """The breach that a rollout asks a person to approve; `question` says what the answer decides."""
+    return Assessment(
+        Promise.APPROVAL_WAITS, workload, Verdict.FAILED, waited_minutes, limit_minutes, 1, question
+    )  # fmt: skip
 
 
 def incomplete(workload: str, batch_id: int, tally: Tally) -> Assessment:
@@ -230,12 +245,14 @@ def _of_workload(version: Version, seen: Seen, now: datetime) -> Iterator[Assess
     yield _items_failed(name, next(_of(seen.failed, name), None))
     if name in seen.paused:
         return
-    yield _never_started(version, next(_of(seen.waiting, name), None), now)
+    if name not in seen.refused:
+        yield _never_started(version, next(_of(seen.waiting, name), None), now)
     if name in seen.unserved:
         return
+    unanswered = any(_of(seen.failed, name))
     for realtime in _of(seen.realtime, name):
-        yield _realtime_slow(version, realtime)
-        yield _realtime_failing(version, realtime)
+        for judged in (_realtime_slow(version, realtime), _realtime_failing(version, realtime)):
+            yield replace(judged, quiet=not judged.samples and not unanswered)
 
 
 def _of(all_of_them: Iterable, name: str) -> Iterator:
@@ -282,57 +299,83 @@ def _batch_incomplete(batch: BatchSeen, now: datetime) -> Assessment:
 
 
 def _batch_share(version: Version, promise: Promise, batches: Sequence[BatchSeen], now: datetime) -> Assessment:
-    """By the newest batch that says something: one that is over, or one that is beyond its limit already."""
+    """By the newest batch that says something: one that is over, or one that is beyond its limit already.
+
+    What is too small to say anything is pooled with the small ones before it.
+    """
     promises = version.spec.promises
     failing = promise is Promise.BATCH_FAILING
     limit = promises.batch_max_failure_percent if failing else promises.batch_max_invalid_percent
+    what = "items have no answer" if failing else "answers break the output schema"
+    pooled = pooled_bad = small = 0
     for batch in sorted(batches, key=lambda each: each.id, reverse=True):
         if batch.state in (BatchState.SUPERSEDED, BatchState.RELEASED) or (batch.over_at and now - batch.over_at > JUDGED_FOR):
             continue
         collected = batch.state is BatchState.COLLECTED
         bad = batch.failed if failing else batch.invalid
         of = batch.succeeded + batch.invalid if collected and not failing else batch.items
+        where = f"batch {batch.id}"
+        if of < LEAST_SAMPLES and collected:
+            pooled, pooled_bad, small = pooled + of, pooled_bad + bad, small + 1
+            bad, of, where = pooled_bad, pooled, f"the last {counted(small, 'batch')}"
         percent = 100 * bad / of if of else 0.0
         judged = verdict(percent, of, limit)
         if judged is Verdict.INCONCLUSIVE or (judged is Verdict.PASSED and not collected):
             continue
-        what = "items have no answer" if failing else "answers break the output schema"
-        said = f"{bad:,} of {of:,} {what} in batch {batch.id}: {_percent(percent)}, and {_percent(limit)} is the limit."
+        said = f"{bad:,} of {of:,} {what} in {where}: {_percent(percent)}, and {_percent(limit)} is the limit."
         return Assessment(promise, version.workload, judged, percent, limit, of, said)
-    said = "No batch of the last 24 hours is beyond the limit."
-    return Assessment(promise, version.workload, Verdict.PASSED, 0, limit, 0, said)
+    said = f"{pooled:,} items in the batches of the last 24 hours are too few to judge."
+    if not pooled or not limit:
+        said = "No batch of the last 24 hours is beyond the limit."
+    judged = verdict(None, pooled, limit) if pooled else Verdict.PASSED
+    return Assessment(promise, version.workload, judged, 0, limit, pooled, said)
 
 
 def _never_started(version: Version, waiting: WaitingSeen | None, now: datetime) -> Assessment:
-    limit = START_WITHIN.total_seconds() / 60
-    opened = Window.of(version.spec).last_opened(now)
-    minutes = (now - opened).total_seconds() / 60
-    before = waiting is not None and waiting.ready_since < opened
-    started = waiting is None or (waiting.last_intended_at is not None and waiting.last_intended_at >= opened)
-    if waiting is None or started or not before:
-        said = "Batch work left." if waiting and started else "No batch work waits since before the window opened."
+    """By the departure that the oldest of what waits has missed.
+
+    As long as batches of that departure go on leaving, a backlog is neither breach nor end.
+    """
+    window, limit = Window.of(version.spec), START_WITHIN.total_seconds() / 60
+    departure = window.next_departure(waiting.ready_since) if waiting else now
+    if waiting is None or departure >= now:
+        said = "Nothing waits for the batch lane that should have left."
         return Assessment(Promise.BATCH_NEVER_STARTED, version.workload, Verdict.PASSED, 0, limit, 1, said)
+    left = waiting.last_intended_at
+    leaving = left is not None and departure <= left < window.next_departure(departure)
+    minutes = (now - (left if left is not None and leaving else departure)).total_seconds() / 60
+    wait, newest = ("waits", "it") if waiting.items == 1 else ("wait", "the oldest")
     said = (
-        f"{counted(waiting.items, 'item')} wait for the batch lane, and no batch was created since the off-peak window "
-        f"opened {seconds(minutes * 60)} ago."
+        f"{counted(waiting.items, 'item')} {wait} for the batch lane; {newest} should have left at "
+        f"{clock(departure, beside=now)}."
     )
+    if left is not None:
+        said += f" The newest batch left at {clock(left, beside=now)}."
     judged = verdict(minutes, 1, limit, least=1)
+    if judged is Verdict.PASSED and now - departure > START_WITHIN:
+        judged = Verdict.INCONCLUSIVE
     return Assessment(Promise.BATCH_NEVER_STARTED, version.workload, judged, minutes, limit, waiting.items, said)
 
 
 def _realtime_slow(version: Version, seen: RealtimeSeen) -> Assessment:
-    limit, samples = version.spec.promises.realtime_p95_s, seen.answered + seen.late
+    limit, samples = version.spec.promises.realtime_p95_s, seen.answered + seen.late + seen.given_up
+    waits_s = seen.waits_s or 0
     if samples:
         said = (
             f"The p95 from received to answered is {seconds(seen.p95_s)} over the last 15 minutes "
             f"({counted(seen.answered, 'answer')}); {seconds(limit)} were promised."
         )
         if seen.late:
-            said += f" {counted(seen.late, 'item')} already {'waits' if seen.late == 1 else 'wait'} longer than that."
+            said += f" {counted(seen.late, 'item')} already {'waits' if seen.late == 1 else 'wait'} longer than that"
+            said += f", for up to {seconds(waits_s)}." if waits_s else "."
+        if seen.given_up:
+            said += f" {counted(seen.given_up, 'item')} {'was' if seen.given_up == 1 else 'were'} given up."
     else:
         said = "Nothing was answered in the last 15 minutes and nothing waits longer than promised."
-    judged = verdict(seen.p95_s, samples, limit)
-    return Assessment(Promise.REALTIME_SLOW, version.workload, judged, seen.p95_s or 0, limit, samples, said)
+    judged, value = verdict(seen.p95_s, samples, limit), seen.p95_s or 0
+    if limit and judged is not Verdict.FAILED and waits_s > max(LONG_WAIT * limit, LEAST_WAIT_S):
+        judged, value = Verdict.FAILED, waits_s
+    return Assessment(Promise.REALTIME_SLOW, version.workload, judged, value, limit, samples, said)
 
 
 def _realtime_failing(version: Version, seen: RealtimeSeen) -> Assessment:

@@ -32,6 +32,17 @@ class Window:
             return self.start <= local < self.end
         return local >= self.start or local < self.end
 
+    def next_departure(self, now: datetime) -> datetime:
+        """When the schedule fires next after `now`, in UTC; a run that has begun is not awaited.
+
+        As Prefect has it, a time that the clocks skip fires as much later, and one that they repeat fires once.
+        """
+        today = now.astimezone(self.zone).date()
+        days = (today + timedelta(days=ahead) for ahead in (-1, 0, 1, 2))
+        times = [time(hour, self.start.minute) for hour in self._hours()]
+        fires = (datetime.combine(day, at, self.zone).astimezone(UTC) for day in days for at in times)
+        return min(each for each in fires if each > now)
+
     def next_open(self, now: datetime) -> datetime:
         """`now` when the window is open, else the first whole minute at which it is, in UTC.
 
@@ -52,13 +63,16 @@ class Window:
 
     def cron(self) -> str:
         """A schedule that fires at the start and then hourly while the window is open, in local time."""
-        if self.start == self.end:
-            hours = "*"
-        else:
-            last = self.end.hour if self.end.minute > self.start.minute else self.end.hour - 1
-            span = (last - self.start.hour) % 24
-            hours = ",".join(str((self.start.hour + step) % 24) for step in range(span + 1))
+        hours = "*" if self.start == self.end else ",".join(map(str, self._hours()))
         return f"{self.start.minute} {hours} * * *"
+
+    def _hours(self) -> list[int]:
+        """In which hours of the day the schedule fires, from the start on."""
+        if self.start == self.end:
+            return list(range(24))
+        last = self.end.hour if self.end.minute > self.start.minute else self.end.hour - 1
+        span = (last - self.start.hour) % 24
+        return [(self.start.hour + step) % 24 for step in range(span + 1)]
 
 
 def expected_turnaround(spec: Spec) -> timedelta:

@@ -1,17 +1,23 @@
 """Tells Slack of incidents from the outbox. Whatever Slack does, nothing here fails a run and nothing is lost."""
 
 import asyncio
+from datetime import timedelta
+from uuid import UUID
 
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 
 from blocks.slack_channel import SlackChannel
+from lanes.incident import Promise
 from lanes.slack.messenger import Messenger, NotTold, Place
 from lanes.slack.moves import Move, Post, next_move, rest
 from lanes.slack.wording import message
-from lanes.store import slack_posts
+from lanes.store import rollouts, slack_posts, slack_reminders
 from lanes.store.database import Database
 from tasks.database import BLOCK
+from tasks.remind import remind
+
+LOOKS_BACK = timedelta(days=1)  # Slack's clock is not ours; which message it is, its metadata says
 
 
 async def deliver_posts(db: Database) -> int:
@@ -19,13 +25,15 @@ async def deliver_posts(db: Database) -> int:
 
     Without that block incidents are told to nobody: they stand in `incident_log`.
     """
-    if not await db.run(slack_posts.due, now=await db.now()):
+    now = await db.now()
+    if not await db.run(slack_posts.due, edits=True, now=now) and not await db.run(slack_reminders.due, now=now):
         return 0
     messenger = await _messenger()
     if messenger is None:
         await db.run(slack_posts.drop_untold)
         return 0
-    return await tell(db, messenger, ui_url=str(get_current_settings().ui_url or "http://127.0.0.1:4200"))
+    ui_url = str(get_current_settings().ui_url or "http://127.0.0.1:4200")
+    return await tell(db, messenger, ui_url=ui_url) + await remind(db, messenger, ui_url=ui_url)
 
 
 async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
@@ -34,7 +42,7 @@ async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
     What it refused waits. When it gives no answer or limits our rate, the others wait for the next time too.
     """
     total = 0
-    for post in await db.run(slack_posts.due, now=await db.now()):
+    for post in await db.run(slack_posts.due, edits=messenger.edits, now=await db.now()):
         try:
             total += await _tell_of(db, messenger, post, ui_url)
         except NotTold as problem:
@@ -52,7 +60,7 @@ async def _tell_of(db: Database, messenger: Messenger, post: Post, ui_url: str) 
     try:
         if move is Move.POST and post.unsure and await _was_posted(db, messenger, post):
             return False
-        place = await _send(messenger, move, post, ui_url)
+        place = await _send(messenger, move, post, ui_url, await _run_of(db, post))
     except NotTold as problem:
         await _not_told(db, move, post, problem)
         raise
@@ -71,7 +79,7 @@ async def _messenger() -> Messenger | None:
 async def _was_posted(db: Database, messenger: Messenger, post: Post) -> bool:
     """Whether the try of which nobody knows the end had arrived; its message is ours again then."""
     channel = await db.run(slack_posts.channel_id)
-    since = post.incident.opened_at
+    since = post.incident.opened_at - LOOKS_BACK
     try:
         place = await asyncio.to_thread(messenger.find, post.incident.uid, since=since, channel=channel)
     except NotTold as problem:
@@ -85,8 +93,15 @@ async def _was_posted(db: Database, messenger: Messenger, post: Post) -> bool:
     return True
 
 
-async def _send(messenger: Messenger, move: Move, post: Post, ui_url: str) -> Place:
-    said = message(post.incident, ui_url=ui_url)
+async def _run_of(db: Database, post: Post) -> UUID | None:
+    """The run that waits for a person, where one does."""
+    if post.incident.promise != Promise.APPROVAL_WAITS:
+        return None
+    return await db.run(rollouts.newest_run_of, post.incident.workload)
+
+
+async def _send(messenger: Messenger, move: Move, post: Post, ui_url: str, run_id: UUID | None) -> Place:
+    said = message(post.incident, ui_url=ui_url, run_id=run_id)
     if move is Move.POST:
         return await asyncio.to_thread(messenger.post, said)
     place = Place(post.channel, post.ts)

@@ -15,10 +15,11 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 
 from lanes.gates import Judgement, judge
+from lanes.incident import TERMS, Incident, Promise
 from lanes.report import rollout as report
 from lanes.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
-from lanes.store import rollout_measures, rollout_moves, rollouts
+from lanes.store import hindrances, rollout_measures, rollout_moves, rollouts
 from lanes.store.database import Database
 from lanes.store.rollout_measures import Figures
 from lanes.store.signals import RoleLock, holder_exists
@@ -54,6 +55,7 @@ class Lead:
     def __init__(self, db: Database, rollout: Rollout) -> None:
         self._db = db
         self._judged: list[Judgement] = []
+        self._hindrances: list[Incident] = []
         self._answered = 0
         self._says = ""
         self._took_s = 0.0
@@ -84,11 +86,14 @@ class Lead:
         """The next move of the rollout as its row is now, by what was measured now."""
         self.rollout = seen = await self._db.run(rollouts.find, self.rollout.id)
         if seen.is_open:
+            hindered_by = await self._look_for_hindrances(seen)
             figures = await self._measure(seen, now)
             self._answered = figures.answered
-            of_each = zip(seen.now_at.gates, figures.measurements, strict=True)
+            of_each = zip(seen.now_at.gates, figures.measurements, strict=False)
             self._judged = [judge(gate, measured) for gate, measured in of_each]
-        move = next_move(seen.standing(self._answered), self._judged, seen.approval, now)
+        else:
+            hindered_by = []
+        move = next_move(seen.standing(self._answered, hindered_by), self._judged, seen.approval, now)
         self._says = move.why
         return move
 
@@ -113,7 +118,19 @@ class Lead:
         """Where the rollout stands, in one line."""
         return f"{report.standing(self.rollout)}; {self._says}" if self._says else report.standing(self.rollout)
 
+    async def _look_for_hindrances(self, seen: Rollout) -> list[str]:
+        """What forbids it to go forwards, in sentences; that nobody could look does too."""
+        try:
+            self._hindrances = await self._db.run(hindrances.of, seen)
+        except DBAPIError as error:
+            get_run_logger().error("the incidents could not be read", exc_info=error)
+            return [f"the incidents could not be read: {type(error.orig).__name__}"]
+        titles = [(each.id, TERMS[Promise(each.promise)].title) for each in self._hindrances]
+        return [f"critical incident {id_} is open: {title}" for id_, title in titles]
+
     async def _measure(self, seen: Rollout, now: datetime) -> Figures:
+        if not seen.entered:
+            return Figures(0, [])  # its share is not in force: nothing was done under it
         try:
             return await self._db.run(rollout_measures.take, seen, now=now)
         except DBAPIError as error:
@@ -130,7 +147,8 @@ class Lead:
     async def _show(self, now: datetime) -> None:
         """The artifact is written when something changed that matters, and once a minute while items come in."""
         of = self.rollout
-        matters = (of.state, of.step, of.asked, *(each.verdict for each in self._judged))
+        verdicts, held_by = (each.verdict for each in self._judged), (each.id for each in self._hindrances)
+        matters = (of.state, of.step, of.asked, of.entered, *verdicts, *held_by)
         is_old = self._shown_at is None or now - self._shown_at >= SHOW_EVERY
         if matters == self._shown and not is_old:
             return
@@ -145,7 +163,7 @@ class Lead:
         of = self.rollout
         log = await self._db.run(rollouts.log, of.id)
         splits = await self._db.run(rollouts.split_history, of.workload, of.consumer, SPLITS_SHOWN)
-        return report.Progress(of, self._answered, self._judged, self._says, log, splits, now)
+        return report.Progress(of, self._answered, self._judged, self._says, log, splits, now, self._hindrances)
 
 
 @task(name="move rollout", task_run_name="rollout: {name}", cache_policy=NO_CACHE, persist_result=False)

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import httpx2
 from prefect.logging import get_run_logger
@@ -29,13 +30,16 @@ def pause_s() -> float:
 
 
 async def evaluate(db: Database) -> Recorded:
-    """Every promise was judged as of now: breaches have their incident, and what is over was resolved."""
+    """Every promise was judged as of now: breaches have their incident, and what is over was resolved.
+
+    What was recorded stands, whatever becomes of the look for what the provider does again.
+    """
     now = await db.now()
     async with db.transaction() as run:
         versions, seen = await run(workloads.in_force), await run(measurements.measure, now=now)
         recorded = await run(incidents.record, assess(versions, seen, now), now=now)
-        ended = [*await run(incidents.thaw, now=now), *await run(outages.end, now=now)]
-        return Recorded(recorded.opened, recorded.resolved + ended)
+    ended = [*await db.run(incidents.thaw, now=now), *await db.run(outages.end, now=now)]
+    return replace(recorded, resolved=recorded.resolved + ended)
 
 
 class Watcher:
@@ -65,6 +69,10 @@ class Watcher:
             get_run_logger().warning("incident %d opened; see `lanes alerts`", id_)
         for id_ in recorded.resolved:
             get_run_logger().info("incident %d resolved", id_)
+        if recorded.refused:
+            self._troubles.met("incidents", "; ".join(recorded.refused))
+        else:
+            self._troubles.over("incidents")
 
     async def close(self) -> None:
         """What was being told has been told, as far as it could be in a few seconds; the outbox keeps the rest."""

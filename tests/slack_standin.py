@@ -3,7 +3,9 @@
 import itertools
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
@@ -45,12 +47,16 @@ class Fault:
 class SlackStandIn:
     """A running stand-in. Its address for SLACK_API_URL is `api_url`, for SLACK_WEBHOOK_URL `webhook_url`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], datetime] | None = None) -> None:
+        """By `clock` it names its messages; without one they are far in the future, so that they are never too old."""
+        self._clock = clock
         self.messages: list[Said] = []
+        self.replies: list[tuple[str, Said]] = []
         self.hooked: list[dict[str, Any]] = []
         self.calls: list[str] = []
         self.pinged: list[str] = []
         self._faults: list[Fault] = []
+        self._room: int | None = None
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         standin = self
@@ -89,6 +95,11 @@ class SlackStandIn:
         with self._lock:
             self._faults.append(Fault(method, **how))
 
+    def allow(self, posts: int | None) -> None:
+        """So many more posts; whoever sends another is asked to come back in a minute. None: as many as anybody likes."""
+        with self._lock:
+            self._room = posts
+
     def about(self, incident_id: int) -> list[Said]:
         """The messages about an incident."""
         return [each for each in self.messages if each.payload.get("incident_id") == incident_id]
@@ -107,6 +118,9 @@ class SlackStandIn:
             fault = next((each for each in self._faults if each.method == method and each.times > 0), None)
             if fault is not None:
                 fault.times -= 1
+            elif self._room is not None and method in ("chat.postMessage", "webhook"):
+                self._room -= 1
+                fault = Fault(method, 429, "ratelimited", retry_after=60) if self._room < 0 else None
             refused = fault is not None and not fault.lost
             answer: Any = {"ok": False, "error": fault.error or "internal_error"} if fault and refused else None
             if answer is None:
@@ -147,10 +161,23 @@ class SlackStandIn:
             case "conversations.history" if said.get("channel") == CHANNEL_ID:
                 found = [each for each in reversed(self.messages) if float(each.ts) >= float(said.get("oldest") or 0)]
                 shown = said.get("include_all_metadata") in (True, "1", "true")
-                told = [{"ts": e.ts, "text": e.text, **({"metadata": e.metadata} if shown else {})} for e in found]
-                return {"ok": True, "messages": told}
+                start, most = int(said.get("cursor") or 0), int(said.get("limit") or 100)
+                told = [
+                    {"ts": e.ts, "text": e.text, **({"metadata": e.metadata} if shown else {})}
+                    for e in found[start : start + most]
+                ]
+                more = str(start + most) if start + most < len(found) else ""
+                return {"ok": True, "messages": told, "response_metadata": {"next_cursor": more}}
             case _:
                 return {"ok": False, "error": "channel_not_found"}
+
+    def say(self, text: str, *, at: datetime) -> None:
+        """Somebody else wrote that in the channel."""
+        self.messages.append(Said(f"{int(at.timestamp())}.{next(self._numbers):06d}", text, [], {}))
+
+    def _ts(self) -> str:
+        seconds = 4_000_000_000 if self._clock is None else int(self._clock().timestamp())
+        return f"{seconds}.{next(self._numbers):06d}"
 
     def _write(self, method: str, said: dict[str, Any]) -> dict[str, Any]:
         if wrong := invalid(said.get("blocks", [])):
@@ -161,9 +188,11 @@ class SlackStandIn:
         if method == "chat.postMessage":
             if said["channel"] not in (CHANNEL, CHANNEL_ID):
                 return {"ok": False, "error": "channel_not_found"}
-            # far in the future, so that messages of tests with a chosen clock are never older than their incident
-            message = Said(f"4000000000.{next(self._numbers):06d}", said["text"], said["blocks"], metadata)
-            self.messages.append(message)
+            message = Said(self._ts(), said["text"], said["blocks"], metadata)
+            if thread := said.get("thread_ts"):
+                self.replies.append((thread, message))  # a channel's history does not show them
+            else:
+                self.messages.append(message)
             return {"ok": True, "channel": CHANNEL_ID, "ts": message.ts}
         if said["channel"] != CHANNEL_ID:
             return {"ok": False, "error": "channel_not_found"}

@@ -150,7 +150,7 @@ def _batches(snapshot: Snapshot, most: int) -> str:
 
 
 def _state(batch: BatchFigures, snapshot: Snapshot) -> str:
-    wrong = summary.trouble(batch, snapshot.taken_at)
+    wrong = summary.trouble(batch, snapshot)
     state = cell(batch.state)
     if wrong is None:
         return state

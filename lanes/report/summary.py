@@ -1,19 +1,22 @@
-"""What a snapshot means: savings, the health of batches, and how far they are. Pure, read by both renderings."""
+"""What a snapshot means: savings, the health of batches, and how far they are. Pure, read by both renderings.
 
-from collections.abc import Iterable
+Whether something is wrong, the promises say: a verdict here is an open incident, or a state that waits for a person.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 
-from lanes.incident import IncidentState
+from lanes.incident import TERMS, Incident, IncidentState, Promise
 from lanes.report.units import clock, count, counted, seconds, share
 from lanes.snapshot import BatchFigures, CallFigures, CostFigures, LaneFigures, Snapshot
 from lanes.words import BatchState, ItemState, Lane
 
 STILL_TO_PAY = {ItemState.RECEIVED, ItemState.ROUTED, ItemState.WORKING, ItemState.ANSWERED}
+OF_BATCHES = {*(each for each in Promise if each.startswith("batch_")), Promise.AUTHORITATIVE_FAILED}
 NEARLY_ALL = 0.02  # share of items still to pay below which a saving is called final
-UNHEALTHY_SHARE = 0.05  # of a batch's items without a valid result
-NEVER_STARTED_AFTER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -95,11 +98,6 @@ def realtime_p95(snapshot: Snapshot) -> str | None:
     return f"real-time p95 {'up to ' if len(known) > 1 else ''}{seconds(max(known))}"
 
 
-def without_result(batch: BatchFigures) -> int:
-    """Items of a batch that came back without a valid result."""
-    return batch.invalid + batch.errored + batch.canceled + batch.expired + batch.missing
-
-
 def open_incidents(snapshot: Snapshot) -> str | None:
     """How many promises are broken now, None when none is."""
     number = sum(each.state is IncidentState.OPEN for each in snapshot.incidents)
@@ -119,27 +117,31 @@ def done_share(batch: BatchFigures) -> float:
     return min(batch.processed / batch.requests, 1.0) if batch.requests else 0.0
 
 
-def trouble(batch: BatchFigures, now: datetime) -> str | None:
-    """What is wrong with a batch in two or three words, None when it is healthy."""
-    if batch.state == BatchState.HELD:
-        return "held"
-    if batch.state == BatchState.INTENDED and now - batch.intended_at > NEVER_STARTED_AFTER:
-        return "not started"
-    if batch.state == BatchState.SUBMITTED and batch.expected_end_at is not None and now > batch.expected_end_at:
-        return "late"
-    if without_result(batch) > UNHEALTHY_SHARE * batch.items:
-        return "with many failures"
-    return None
+def trouble(batch: BatchFigures, snapshot: Snapshot) -> str | None:
+    """What is wrong with a batch in a few words: its broken promises, or that it is held; None when nothing is."""
+    named = (each for each in _broken_of_batches(snapshot) if each.subject == f"batch {batch.batch_id}")
+    broken = _titles(each for each in named if each.workload == batch.workload)
+    return broken or (str(batch.state) if batch.state == BatchState.HELD else None)
 
 
 def batch_health(snapshot: Snapshot) -> str:
-    """The batch lane in a few words: "batch healthy", or what is wrong with how many batches."""
-    if not snapshot.batches:
-        return "no batches"
-    troubles = [found for each in snapshot.batches if (found := trouble(each, snapshot.taken_at))]
-    if not troubles:
-        return "batch healthy"
-    return ", ".join(f"{counted(troubles.count(kind), 'batch')} {kind}" for kind in dict.fromkeys(troubles))
+    """The batch lane in a few words: "batch healthy", or the promises that are broken and the batches that are held."""
+    held = sum(each.state == BatchState.HELD for each in snapshot.batches)
+    said = [_titles(_broken_of_batches(snapshot)), f"{counted(held, 'batch')} held" if held else ""]
+    return ", ".join(filter(None, said)) or ("batch healthy" if snapshot.batches else "no batches")
+
+
+def _broken_of_batches(snapshot: Snapshot) -> Iterator[Incident]:
+    for each in snapshot.incidents:
+        of_lane = each.promise in OF_BATCHES or (each.promise == Promise.PROVIDER_FROZEN and each.subject == "batch lane")
+        if each.state is IncidentState.OPEN and of_lane:
+            yield each
+
+
+def _titles(incidents: Iterable[Incident]) -> str:
+    titles = Counter(TERMS[Promise(each.promise)].title for each in incidents)
+    named = (title[0].lower() + title[1:] + (f" ({number})" if number > 1 else "") for title, number in titles.items())
+    return ", ".join(named)
 
 
 def batch_time(batch: BatchFigures, now: datetime) -> str:
@@ -151,8 +153,6 @@ def batch_time(batch: BatchFigures, now: datetime) -> str:
     age = f"{seconds(max((now - start).total_seconds(), 0))} so far"
     if batch.expected_end_at is None or batch.state not in (BatchState.SUBMITTED, BatchState.INTENDED):
         return age
-    if now > batch.expected_end_at:
-        return f"{age}, late by {seconds((now - batch.expected_end_at).total_seconds())}"
     return f"{age}, expected {clock(batch.expected_end_at, beside=now)}"
 
 

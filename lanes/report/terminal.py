@@ -109,7 +109,7 @@ def _routes(snapshot: Snapshot) -> Table:
 def _batches(snapshot: Snapshot) -> Table:
     table = _table(f"Batches: {summary.batch_health(snapshot)}", ">Batch Workload State >Done >Valid|items Time Note")
     for each in snapshot.batches:
-        wrong = summary.trouble(each, snapshot.taken_at)
+        wrong = summary.trouble(each, snapshot)
         state = Text(plain(each.state, most=20))
         if wrong is not None and wrong != each.state:
             state.append(f", {wrong}", style="red")

@@ -29,7 +29,7 @@ from lanes.slack.wording import EVENT_TYPE, Message
 TIMEOUT_S = 10
 SHORT_REST_S = 3  # a longer `retry-after` is waited out by the outbox, not by a thread
 PAGE = 200
-MOST_PAGES = 10
+MOST_PAGES = 50  # ten thousand messages of a day, or channels
 CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{6,}")
 UNSURE = {"internal_error", "fatal_error", "request_timeout", "service_unavailable"}
 GONE = {"message_not_found", "channel_not_found", "is_archived", "cant_update_message", "edit_window_closed"}
@@ -74,8 +74,15 @@ class Messenger(Protocol):
         """The message says this now. Raises NotTold."""
         ...
 
+    def reply(self, place: Place, message: Message) -> None:
+        """The message stands in the thread of the one at that place. Raises NotTold."""
+        ...
+
     def find(self, uid: str, *, since: datetime, channel: str | None) -> Place | None:
-        """Where the message of that incident stands, None when there is none. Raises NotTold."""
+        """Where the message of that incident stands, None when Slack has none from `since` on, by its own clock.
+
+        Raises NotTold.
+        """
         ...
 
 
@@ -107,6 +114,15 @@ class Bot:
             self._again.chat_update(
                 channel=place.channel or self._channel, ts=place.ts, text=message.text, blocks=message.blocks,
                 metadata=message.metadata,
+            )  # fmt: skip
+
+    def reply(self, place: Place, message: Message) -> None:
+        """As `Messenger.reply`."""
+        assert place.ts is not None
+        with _told():
+            self._once.chat_postMessage(
+                channel=place.channel or self._channel, thread_ts=place.ts, text=message.text, blocks=message.blocks,
+                metadata=message.metadata, unfurl_links=False, unfurl_media=False,
             )  # fmt: skip
 
     def find(self, uid: str, *, since: datetime, channel: str | None) -> Place | None:
@@ -163,6 +179,10 @@ class Webhook:
     def edit(self, place: Place, message: Message) -> None:
         """Never asked for."""
         raise NotTold("an incoming webhook cannot edit")
+
+    def reply(self, place: Place, message: Message) -> None:
+        """Never asked for."""
+        raise NotTold("an incoming webhook has no threads")
 
     def find(self, uid: str, *, since: datetime, channel: str | None) -> Place | None:
         """Nothing: a webhook cannot look."""

@@ -9,7 +9,7 @@ from lanes.incident import Incident, IncidentState
 FIRST_REST = timedelta(seconds=5)
 LONGEST_REST = timedelta(minutes=10)
 EDIT_EVERY = timedelta(minutes=5)  # no figure alone is worth an edit more often
-MATERIAL = 0.25  # a figure that moved by this part of what the message says is
+MATERIAL = 0.25  # a figure that moved by this part of what the message says is; so is what it was measured over
 
 
 class Move(StrEnum):
@@ -30,6 +30,7 @@ class Post:
     posted_state: IncidentState | None = None
     posted_severity: str | None = None
     posted_value: float | None = None
+    posted_samples: int | None = None
     posted_at: datetime | None = None
     unsure: bool = False
     attempts: int = 0
@@ -57,6 +58,7 @@ def rest(attempts: int, *, retry_after_s: float | None = None) -> timedelta:
 def _worth_an_edit(post: Post, now: datetime) -> bool:
     if post.posted_severity != post.incident.severity:
         return True
-    if post.posted_at is None or post.posted_value is None or now - post.posted_at < EDIT_EVERY:
+    if post.posted_at is None or now - post.posted_at < EDIT_EVERY:
         return False
-    return abs(post.incident.value - post.posted_value) > MATERIAL * abs(post.posted_value)
+    moved = (post.incident.value, post.posted_value), (post.incident.samples, post.posted_samples)
+    return any(then is not None and abs(new - then) > MATERIAL * abs(then) for new, then in moved)

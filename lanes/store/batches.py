@@ -17,6 +17,7 @@ from lanes.storable import storable
 from lanes.store import disowning, unclear
 from lanes.store.bounded import bounded, size_of
 from lanes.store.bulk import insert_rows, one_of
+from lanes.store.literals import is_, is_none_of
 from lanes.store.tables import attempt, batch, batch_member, event_outbox, item, version, work, workload
 from lanes.store.work import claimable, claimed, ready_again
 from lanes.words import BatchState, Lane, Outcome, WorkState
@@ -279,7 +280,7 @@ def close(connection: Connection, batch_id: int, *, note: str, now: datetime) ->
 def _free(connection: Connection, batch_id: int, *, now: datetime) -> None:
     connection.execute(
         update(work)
-        .where(work.c.batch_id == batch_id, work.c.state == WorkState.SUBMITTED)
+        .where(work.c.batch_id == batch_id, is_(work.c.state, WorkState.SUBMITTED))
         .values(state=ready_again(), ready_at=now, batch_id=None)
     )
 
@@ -323,7 +324,7 @@ def known(connection: Connection, batch_id: int, *, now: datetime) -> None:
 
 def open_batches(connection: Connection, *, account: str | None = None) -> list[OpenBatch]:
     """The batches that are not finished, oldest first."""
-    wanted = batch.c.state.not_in(OVER)
+    wanted = is_none_of(batch.c.state, OVER)
     if account is not None:
         wanted = and_(wanted, batch.c.account == account)
     return [open_batch(row) for row in connection.execute(select(batch).where(wanted).order_by(batch.c.id))]

@@ -1,16 +1,18 @@
 """Incidents: one is open per promise, workload and subject. Opening and ending tell the world in one transaction."""
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, case, exists, insert, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.exc import DBAPIError
 
 from lanes.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Severity
 from lanes.promises import Assessment
 from lanes.store import outbox
+from lanes.store.literals import is_
 from lanes.store.tables import attempt, batch, incident, slack_post
 from lanes.words import Lane, Outcome, Verdict
 
@@ -22,21 +24,26 @@ MOST = 200
 
 @dataclass(frozen=True)
 class Recorded:
-    """Ids of the incidents that a record opened and resolved."""
+    """Ids of the incidents that a record opened and resolved, and in words those that could not be written."""
 
-    opened: list[int]
-    resolved: list[int]
+    opened: list[int] = field(default_factory=list)
+    resolved: list[int] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 def record(connection: Connection, assessments: Sequence[Assessment], *, now: datetime) -> Recorded:
-    """Every breach among the assessments has its open incident, and what is over was resolved."""
+    """Every breach among the assessments has its open incident, and what is over was resolved.
+
+    Each stands alone: one that the database refuses harms no other.
+    """
     standing = {tuple(row) for row in connection.execute(select(*KEY).where(_open()))}
-    opened = [open(connection, each, now=now) for each in assessments if each.verdict is Verdict.FAILED]
-    over = [each for each in assessments if each.ends and (each.promise, each.workload, each.subject) in standing]
-    resolved = [
-        resolve(connection, each.promise, each.workload, each.subject, sentence=each.sentence, now=now) for each in over
-    ]
-    return Recorded([id_ for id_ in opened if id_ is not None], [id_ for id_ in resolved if id_ is not None])
+    recorded = Recorded()
+    for each in assessments:
+        if each.verdict is Verdict.FAILED:
+            _alone(connection, each, recorded.opened, recorded, now, open)
+        elif each.ends and (each.promise, each.workload, each.subject) in standing:
+            _alone(connection, each, recorded.resolved, recorded, now, _resolve_as_judged)
+    return recorded
 
 
 def open(connection: Connection, breach: Assessment, *, now: datetime) -> int | None:
@@ -46,8 +53,8 @@ def open(connection: Connection, breach: Assessment, *, now: datetime) -> int | 
     """
     unit = TERMS[breach.promise].unit
     figures: dict[str, Any] = {
-        "severity": breach.severity, "value": breach.value, "limit_value": breach.limit, "sentence": breach.sentence,
-        "updated_at": now,
+        "severity": breach.severity, "value": breach.value, "limit_value": breach.limit, "samples": breach.samples,
+        "sentence": breach.sentence, "updated_at": now,
     }  # fmt: skip
     key = {"promise": breach.promise, "workload": breach.workload, "subject": breach.subject}
     of_key = [column == value for column, value in zip(KEY, key.values(), strict=True)]
@@ -63,11 +70,13 @@ def open(connection: Connection, breach: Assessment, *, now: datetime) -> int | 
             _announce(connection, OPENED, read_incident(added), now)
             return added.id
     worst = case((incident.c.severity == Severity.CRITICAL, Severity.CRITICAL), else_=breach.severity)
-    changed = tuple_(incident.c.value, incident.c.limit_value, incident.c.sentence, incident.c.severity)
+    changed = tuple_(
+        incident.c.value, incident.c.limit_value, incident.c.samples, incident.c.sentence, incident.c.severity
+    )
     connection.execute(
         update(incident)
         .where(_open(), *of_key)
-        .where(changed != tuple_(breach.value, breach.limit, breach.sentence, worst))
+        .where(changed != tuple_(breach.value, breach.limit, breach.samples, breach.sentence, worst))
         .values({**figures, "severity": worst})
     )
     return None
@@ -93,15 +102,17 @@ def resolve(
     return ended.id
 
 
-def record_invalid(connection: Connection, breaches: Iterable[Assessment], *, now: datetime) -> None:
+def record_invalid(connection: Connection, breaches: Iterable[Assessment], *, now: datetime) -> Recorded:
     """Exactly the workloads whose block is invalid have an open incident of that kind."""
-    invalid = {each.workload: each for each in breaches}
+    invalid, recorded = {each.workload: each for each in breaches}, Recorded()
     for each in invalid.values():
-        open(connection, each, now=now)
+        _alone(connection, each, recorded.opened, recorded, now, open)
     mended = and_(incident.c.promise == Promise.WORKLOAD_INVALID, incident.c.workload.not_in(list(invalid)))
     for workload in connection.execute(select(incident.c.workload).where(_open(), mended)).scalars().all():
         said = f'The block of workload "{workload}" can be published again.'
-        resolve(connection, Promise.WORKLOAD_INVALID, workload, sentence=said, now=now)
+        ended = resolve(connection, Promise.WORKLOAD_INVALID, workload, sentence=said, now=now)
+        recorded.resolved.extend([ended] if ended is not None else [])
+    return recorded
 
 
 def thaw(connection: Connection, *, now: datetime) -> list[int]:
@@ -138,21 +149,43 @@ def listed(connection: Connection, *, states: Collection[IncidentState], limit: 
 
 
 def since(connection: Connection, moment: datetime, *, limit: int) -> list[Incident]:
-    """The open incidents and those opened from `moment` on: open ones first, then the newest."""
-    wanted = select(incident).where(or_(_open(), incident.c.opened_at >= moment))
-    rows = connection.execute(wanted.order_by(_open().desc(), incident.c.id.desc()).limit(limit))
+    """Every open incident, newest first, and then the newest `limit` of those that were opened from `moment` on and ended."""
+    newest = select(incident).order_by(incident.c.id.desc())
+    over = newest.where(is_(incident.c.state, IncidentState.RESOLVED), incident.c.opened_at >= moment).limit(limit)
+    rows = [*connection.execute(newest.where(_open())), *connection.execute(over)]
     return [read_incident(row) for row in rows]
 
 
+def _alone(
+    connection: Connection, judged: Assessment, done: list[int], recorded: Recorded, now: datetime,
+    write: Callable[..., int | None],
+) -> None:  # fmt: skip
+    try:
+        with connection.begin_nested():
+            id_ = write(connection, judged, now=now)
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        of = f"{judged.promise} of {judged.workload}" + (f", {judged.subject}" if judged.subject else "")
+        recorded.refused.append(f"{of} could not be written: {type(error.orig).__name__}")
+        return
+    if id_ is not None:
+        done.append(id_)
+
+
+def _resolve_as_judged(connection: Connection, judged: Assessment, *, now: datetime) -> int | None:
+    return resolve(connection, judged.promise, judged.workload, judged.subject, sentence=judged.sentence, now=now)
+
+
 def _open() -> ColumnElement[bool]:
-    return incident.c.state == IncidentState.OPEN
+    return is_(incident.c.state, IncidentState.OPEN)
 
 
 def read_incident(row: Any) -> Incident:
     """A row with the columns of `incident`."""
     return Incident(
         row.id, str(row.uid), row.promise, row.workload, row.subject, Severity(row.severity), IncidentState(row.state),
-        row.value, row.limit_value, row.unit, row.sentence, row.opened_at, row.updated_at,
+        row.value, row.limit_value, row.samples, row.unit, row.sentence, row.opened_at, row.updated_at,
         row.resolved_at,
     )  # fmt: skip
 

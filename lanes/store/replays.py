@@ -13,6 +13,7 @@ from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.replay import Generation, Preview
 from lanes.store import workloads
 from lanes.store.bulk import one_of
+from lanes.store.literals import is_, is_among
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.tables import generation, item, version, work, workload
 from lanes.words import Lane, Purpose, ReplayState, WorkState
@@ -126,11 +127,11 @@ def read_some(connection: Connection, id: int, *, limit: int = CHUNK, now: datet
 
 def finish(connection: Connection, *, now: datetime) -> list[Generation]:
     """The replays whose last work ended are complete; these, each told once."""
-    still_open = exists().where(of_generation(), work.c.state.in_(OPEN_WORK))
+    still_open = exists().where(of_generation(), is_among(work.c.state, OPEN_WORK))
     done = connection.execute(
         update(generation)
         .where(
-            generation.c.state == ReplayState.RUNNING,
+            is_(generation.c.state, ReplayState.RUNNING),
             generation.c.cursor_position >= generation.c.to_position,
             ~still_open,
         )
@@ -142,7 +143,7 @@ def finish(connection: Connection, *, now: datetime) -> list[Generation]:
 
 def open_work(connection: Connection, of: Generation) -> int:
     """How much of its work has not ended."""
-    mine = and_(work.c.workload == of.workload, work.c.generation == of.number, work.c.state.in_(OPEN_WORK))
+    mine = and_(work.c.workload == of.workload, work.c.generation == of.number, is_among(work.c.state, OPEN_WORK))
     return connection.execute(select(func.count()).select_from(work).where(mine)).scalar_one()
 
 
@@ -157,7 +158,7 @@ def find(
     """The workload's newest replay in one of those states, None without one."""
     row = connection.execute(
         _generations()
-        .where(generation.c.workload == name, generation.c.state.in_(states))
+        .where(generation.c.workload == name, is_among(generation.c.state, states))
         .order_by(generation.c.number.desc())
         .limit(1)
     ).first()

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, or_, select, update
 
 from lanes.playbook import Playbook
 from lanes.rollout import OPEN, Approval, Rollout
+from lanes.store.literals import is_among
 from lanes.store.tables import rollout, rollout_event, split
 from lanes.words import RolloutState
 
@@ -27,19 +28,19 @@ def find(connection: Connection, rollout_id: int) -> Rollout:
 
 def open_of(connection: Connection, name: str) -> Rollout | None:
     """The open rollout of a workload."""
-    row = connection.execute(select(rollout).where(rollout.c.workload == name, rollout.c.state.in_(OPEN))).first()
+    row = connection.execute(select(rollout).where(rollout.c.workload == name, is_among(rollout.c.state, OPEN))).first()
     return of_row(row) if row is not None else None
 
 
 def all_open(connection: Connection) -> list[Rollout]:
     """Every open rollout, oldest first."""
-    rows = connection.execute(select(rollout).where(rollout.c.state.in_(OPEN)).order_by(rollout.c.id))
+    rows = connection.execute(select(rollout).where(is_among(rollout.c.state, OPEN)).order_by(rollout.c.id))
     return [of_row(row) for row in rows]
 
 
 def since(connection: Connection, moment: datetime) -> list[Rollout]:
     """The open rollouts and those that ended from `moment` on, newest first."""
-    wanted = or_(rollout.c.state.in_(OPEN), rollout.c.ended_at >= moment)
+    wanted = or_(is_among(rollout.c.state, OPEN), rollout.c.ended_at >= moment)
     return [of_row(row) for row in connection.execute(select(rollout).where(wanted).order_by(rollout.c.id.desc()))]
 
 
@@ -111,5 +112,5 @@ def of_row(row: Any) -> Rollout:
     return Rollout(
         row.id, Playbook.model_validate(row.content), row.workload, row.consumer, RolloutState(row.state), row.step,
         row.step_started_at, row.routes_before, row.share_before, row.holds, row.asked, approval, row.started_by,
-        row.why, row.started_at, row.ended_at, row.flow_run_id,
+        row.why, row.started_at, row.ended_at, row.flow_run_id, row.entered, row.asked_at,
     )  # fmt: skip

@@ -1,34 +1,60 @@
 """The Slack outbox: what Slack was told of each incident. A post is marked before it is sent, so that a crash shows."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, false, func, or_, select, update
 
 from lanes.incident import Incident, IncidentState
-from lanes.slack.moves import Post
+from lanes.slack.moves import EDIT_EVERY, MATERIAL, Post
 from lanes.store.incidents import read_incident
+from lanes.store.literals import differs, is_
 from lanes.store.tables import incident, slack_post
 
 LEASE = timedelta(seconds=60)  # a try that began is left alone for so long
 MOST = 50
 
 
-def due(connection: Connection, *, now: datetime) -> list[Post]:
-    """The incidents of which Slack may have to be told something, oldest first."""
+def due(connection: Connection, *, edits: bool, now: datetime) -> list[Post]:
+    """The incidents of which Slack has to be told something, as `next_move` decides it; what changed first comes first.
+
+    Without `edits` a message cannot be changed. Those that rest after a failed try come later.
+    """
+    untold = slack_post.c.posted_state.is_(None)
+    over = is_(incident.c.state, IncidentState.RESOLVED)
+    changed_at = case((untold, incident.c.opened_at), (over, incident.c.resolved_at), else_=incident.c.updated_at)
     rows = connection.execute(
-        select(slack_post, incident)
-        .join(incident, incident.c.id == slack_post.c.incident_id)
-        .where(slack_post.c.posted_state.is_distinct_from(IncidentState.RESOLVED), slack_post.c.next_try_at <= now)
-        .order_by(slack_post.c.next_try_at, slack_post.c.incident_id)
+        all_of_them()
+        .where(differs(slack_post.c.posted_state, IncidentState.RESOLVED), slack_post.c.next_try_at <= now)
+        .where(or_(untold, over, and_(slack_post.c.ts.is_not(None), _worth_an_edit(now)) if edits else false()))
+        .order_by(changed_at, slack_post.c.incident_id)
         .limit(MOST)
     )
-    return [
-        Post(
-            read_incident(row), row.channel, row.ts, IncidentState(row.posted_state) if row.posted_state else None,
-            row.posted_severity, row.posted_value, row.posted_at, row.unsure, row.attempts,
-        )
-        for row in rows
-    ]  # fmt: skip
+    return [read_post(row) for row in rows]
+
+
+def all_of_them() -> Select[Any]:
+    """Every incident beside what Slack was told of it."""
+    return select(slack_post, incident).join(incident, incident.c.id == slack_post.c.incident_id)
+
+
+def read_post(row: Any) -> Post:
+    """A row of `all_of_them`."""
+    return Post(
+        read_incident(row), row.channel, row.ts, IncidentState(row.posted_state) if row.posted_state else None,
+        row.posted_severity, row.posted_value, row.posted_samples, row.posted_at, row.unsure, row.attempts,
+    )  # fmt: skip
+
+
+def _worth_an_edit(now: datetime) -> ColumnElement[bool]:
+    moved = or_(
+        func.abs(incident.c.value - slack_post.c.posted_value) > MATERIAL * func.abs(slack_post.c.posted_value),
+        func.abs(incident.c.samples - slack_post.c.posted_samples) > MATERIAL * func.abs(slack_post.c.posted_samples),
+    )
+    return or_(
+        slack_post.c.posted_severity.is_distinct_from(incident.c.severity),
+        and_(slack_post.c.posted_at <= now - EDIT_EVERY, func.coalesce(moved, false())),
+    )
 
 
 def begin(connection: Connection, incident_id: int, *, posts: bool, now: datetime) -> None:
@@ -51,6 +77,7 @@ def told(connection: Connection, of: Incident, *, channel: str | None, ts: str |
         .where(slack_post.c.incident_id == of.id)
         .values(
             channel=channel, ts=ts, posted_state=of.state, posted_severity=of.severity, posted_value=of.value,
+            posted_samples=of.samples,
             posted_at=now, unsure=False, attempts=0, next_try_at=now, last_error=None,
         )
     )  # fmt: skip
@@ -82,7 +109,7 @@ def forget(connection: Connection, incident_id: int) -> None:
     connection.execute(
         update(slack_post)
         .where(slack_post.c.incident_id == incident_id)
-        .values(ts=None, posted_state=None, posted_severity=None, posted_value=None)
+        .values(ts=None, posted_state=None, posted_severity=None, posted_value=None, posted_samples=None)
     )
 
 
@@ -108,7 +135,7 @@ def untold(connection: Connection) -> dict[int, str]:
     """Why the last try failed, by incident, of those that Slack was not told of."""
     rows = connection.execute(
         select(slack_post.c.incident_id, slack_post.c.last_error)
-        .where(slack_post.c.last_error.is_not(None), slack_post.c.posted_state.is_distinct_from(IncidentState.RESOLVED))
+        .where(slack_post.c.last_error.is_not(None), differs(slack_post.c.posted_state, IncidentState.RESOLVED))
         .order_by(slack_post.c.incident_id)
     )
     return {row.incident_id: row.last_error for row in rows}

@@ -111,13 +111,17 @@ select batch_id, workload, model, state, requests, processed, items, succeeded, 
  order by batch_id desc limit :most
 """
 
+# Each item once: its newest revision that both lanes answered.
 AGREEMENT = """
-select i.workload, count(*) as compared, count(c.id) as corrected
-  from lanes.result a
-  join lanes.result p on p.item_id = a.item_id and p.generation = a.generation and p.standing = 'provisional'
-  join lanes.item i on i.id = a.item_id
-  left join lanes.correction c on c.authoritative_id = a.id
- where a.standing = 'authoritative' and a.created_at >= :since
+select workload, count(*) as compared, count(correction_id) as corrected from (
+  select distinct on (a.item_id, a.generation) i.workload, c.id as correction_id
+    from lanes.result a
+    join lanes.result p on p.item_id = a.item_id and p.generation = a.generation and p.revision = a.revision
+                       and p.standing = 'provisional'
+    join lanes.item i on i.id = a.item_id
+    left join lanes.correction c on c.item_id = a.item_id and c.authoritative_id = a.id
+   where a.standing = 'authoritative' and a.created_at >= :since
+   order by a.item_id, a.generation, a.revision desc) compared
  group by 1 order by 1
 """
 

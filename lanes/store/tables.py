@@ -482,6 +482,9 @@ class IncidentColumns(TypedColumns):
     state: Named[str] = Column(Text, comment="open: watch resolves it when it is over; resolved: nobody")
     value: Named[float] = Column(Double, comment="The newest measurement, in the promise's unit")
     limit_value: Named[float] = Column(Double, comment="What was promised, in the same unit")
+    samples: Named[int] = Column(
+        BigInteger, server_default=text("0"), comment="What the value was measured over: items, attempts or calls"
+    )
     unit: Named[str] = Column(Text, comment="minutes, percent, seconds, items, calls or fields")
     sentence: Named[str] = Column(Text, comment="What is wrong, for a person; after the end: how it ended")
     opened_at: Named[datetime] = Column(Moment)
@@ -499,6 +502,26 @@ incident = Table(
 )  # fmt: skip
 
 
+class OutageColumns(TypedColumns):
+    id = _id()
+    account: Named[str] = Column(Text, comment="The provider account that is not answered")
+    model: Named[str] = Column(Text)
+    began_at: Named[datetime] = Column(Moment)
+    faulted_at: Named[datetime] = Column(Moment, comment="When the last call faulted")
+    faults: Named[int] = Column(Integer, comment="Calls in a row without an answer, as one drain saw it last")
+    why: Named[str] = Column(Text, comment="What the last of them met")
+    over_at: Named[datetime | None] = Column(Moment, comment="When it was answered again and all that waited was asked; "
+                                             "null: watch ends it")
+
+
+outage = Table(
+    "outage", metadata, OutageColumns,
+    Index("uq_outage_open", "account", "model", unique=True, postgresql_where=text("over_at is null")),
+    Index("ix_outage_over", "model", "over_at"),
+    comment="A model of an account that answered nobody for a while",
+)  # fmt: skip
+
+
 class SlackPostColumns(TypedColumns):
     incident_id: Named[int] = Column(BigInteger, ForeignKey(incident.c.id), primary_key=True)
     channel: Named[str | None] = Column(Text, comment="Where its message stands, as Slack's id")
@@ -506,11 +529,13 @@ class SlackPostColumns(TypedColumns):
     posted_state: Named[str | None] = Column(Text, comment="What its message says: open or resolved; null = none")
     posted_severity: Named[str | None] = Column(Text)
     posted_value: Named[float | None] = Column(Double)  # pyright: ignore[reportAssignmentType]
+    posted_samples: Named[int | None] = Column(BigInteger)
     posted_at: Named[datetime | None] = Column(Moment)
     unsure: Named[bool] = Column(server_default=text("false"), comment="A post began, its end is unknown: look first")
     attempts: Named[int] = Column(Integer, server_default=text("0"), comment="Tries since the last that went well")
     next_try_at: Named[datetime] = Column(Moment, comment="Not before")
     last_error: Named[str | None] = Column(Text, comment="Why the last try failed, and what to do")
+    reminded_at: Named[datetime | None] = Column(Moment, comment="When people were last reminded in its thread")
 
 
 slack_post = Table(
@@ -625,6 +650,11 @@ class RolloutColumns(TypedColumns):
     started_at: Named[datetime] = Column(Moment)
     ended_at: Named[datetime | None] = Column(Moment)
     flow_run_id: Named[Any] = Column(Uuid, nullable=True, comment="The run of `migrate` that leads it, or led it last")
+    entered: Named[bool] = Column(
+        server_default=text("true"),
+        comment="Whether the step's share is in force; false while an approval that was passed over is owed",
+    )
+    asked_at: Named[datetime | None] = Column(Moment, comment="Since when a person is asked to approve; null = nobody is")
 
 
 rollout = Table(

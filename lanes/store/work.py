@@ -30,6 +30,7 @@ from lanes.cost import upper_bound
 from lanes.outcome import Attempt, Judged
 from lanes.shares import Standing
 from lanes.store.bulk import one_of, rows_of
+from lanes.store.literals import is_
 from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import item, version, work, workload
 from lanes.store.workloads import versions
@@ -40,8 +41,7 @@ MOST_BYTES = 32 * 1024**2  # payloads of one claim
 
 def claimable(lane: Lane, now: datetime) -> ColumnElement[bool]:
     """Ready on this lane, and rested. The state stands in the query's text, so that a plan kept by the server knows it."""
-    ready = literal(WorkState.READY, Text, literal_execute=True)
-    return and_(work.c.lane == lane, work.c.state == ready, work.c.ready_at <= now)
+    return and_(work.c.lane == lane, is_(work.c.state, WorkState.READY), work.c.ready_at <= now)
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,6 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
 
     Its call may have been billed, and is bounded.
     """
-    claimed_state = literal(WorkState.CLAIMED, Text, literal_execute=True)
     gone = and_(work.c.session.is_not(None), work.c.session.not_in(sessions_of(Role.DRAIN)))
     rows = connection.execute(
         select(
@@ -150,7 +149,7 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
             func.length(item.c.payload.cast(Text)).label("chars"),
         )
         .join(item, item.c.id == work.c.item_id)
-        .where(work.c.state == claimed_state, or_(work.c.lease_until < now, gone))
+        .where(is_(work.c.state, WorkState.CLAIMED), or_(work.c.lease_until < now, gone))
         .order_by(work.c.id)
         .limit(limit)
     ).all()  # fmt: skip
@@ -239,5 +238,5 @@ def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
 def next_ready_at(connection: Connection, lane: Lane) -> datetime | None:
     """When the first work that rests may be claimed again, None when none rests."""
     return connection.execute(
-        select(func.min(work.c.ready_at)).where(work.c.lane == lane, work.c.state == WorkState.READY)
+        select(func.min(work.c.ready_at)).where(work.c.lane == lane, is_(work.c.state, WorkState.READY))
     ).scalar_one()

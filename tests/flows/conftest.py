@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from blocks.provider import Provider
 from lanes.store.database import Database
 from lanes.words import Lane
+from tasks import departure
 from tasks.connections import Connections
 from tests.examples import admit, publish, route
 from tests.prefect_standin import PrefectStandIn
@@ -82,6 +83,22 @@ class Sender:
 @pytest.fixture
 def sender(at: Connections) -> Sender:
     return Sender(at)
+
+
+class Nap:
+    """Sleeps without sleeping, and remembers how long."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+@pytest.fixture
+def nap(monkeypatch: pytest.MonkeyPatch) -> Nap:
+    monkeypatch.setattr(departure, "submit_batch", departure.submit_batch.fn)
+    return Nap()
 
 
 async def until(told: Callable[[], object]) -> None:

@@ -9,33 +9,16 @@ from lanes.errors import LanesError
 from lanes.reconcile import Finding
 from lanes.store import batches, deadlines
 from lanes.words import Lane
-from tasks import departure
 from tasks.connections import Connections
 from tasks.departure import Departed, NotSubmitted, depart
 from tasks.reconcile import reconcile_unresolved
 from tasks.submit import prepare
-from tests.flows.conftest import Sender
+from tests.flows.conftest import Nap, Sender
 from tests.flows.test_batch_lane import KEYS, collect_all, kind
 from tests.provider.endpoint_fixtures import Endpoint
 
 OVERLOADED = {"status": 529, "error_type": "overloaded_error", "message": "busy"}
 LIMITED = {"status": 429, "error_type": "rate_limit_error", "message": "too many"}
-
-
-class Nap:
-    """Sleeps without sleeping, and remembers how long."""
-
-    def __init__(self) -> None:
-        self.slept: list[float] = []
-
-    async def __call__(self, seconds: float) -> None:
-        self.slept.append(seconds)
-
-
-@pytest.fixture
-def nap(monkeypatch: pytest.MonkeyPatch) -> Nap:
-    monkeypatch.setattr(departure, "submit_batch", departure.submit_batch.fn)
-    return Nap()
 
 
 async def intended_only(at: Connections, waiting: batches.Kind) -> None:

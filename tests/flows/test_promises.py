@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -92,6 +93,24 @@ async def test_a_worse_severity_edits_the_message(story: Story) -> None:
     assert story.message.text.startswith(":red_circle: Critical")
 
 
+async def test_a_figure_that_moved_is_told_in_the_message_and_the_end_says_how_it_ended(story: Story) -> None:
+    failing = Assessment(Promise.REALTIME_FAILING, "letters", Verdict.FAILED, 100, 5, 24, "24 of 24 attempts failed.")
+    await story.record(failing)
+    await story.told()
+    worse = replace(failing, samples=935, sentence="935 of 935 attempts failed.")
+    await story.record(worse)
+    assert await story.told() == 0  # a figure alone is not told more often than every five minutes
+    await story.db.run(lambda c: c.execute(text("update lanes.slack_post set posted_at = posted_at - interval '5 min'")))
+    assert await story.told() == 1
+    assert "935 of 935" in story.message.text
+    await story.record(replace(failing, verdict=Verdict.PASSED, value=1, sentence="1 of 100 attempts failed."))
+    await story.told()
+    said = f"{story.message.text} {story.message.blocks}"
+    assert "1 of 100 attempts failed." in said
+    assert "935" not in said
+    assert "100 %" not in said
+
+
 @pytest.mark.parametrize(
     "trouble",
     [
@@ -123,6 +142,21 @@ async def test_a_post_whose_process_died_before_it_heard_the_answer_is_found_aga
     assert len(story.standin.messages) == 1
     row = await story.post()
     assert (row.ts, row.channel, row.unsure) == (story.message.ts, CHANNEL_ID, False)
+
+
+@pytest.mark.parametrize("slow_by", [timedelta(minutes=5), timedelta(hours=3), timedelta(minutes=-5)], ids=str)
+async def test_a_post_whose_end_is_unknown_is_found_whatever_slacks_clock_says(db: Database, slow_by: timedelta) -> None:
+    standin = SlackStandIn(clock=lambda: datetime.now(UTC) - slow_by)
+    story = Story(db, standin)
+    await story.record(BREACH)
+    standin.fail("chat.postMessage", lost=True)
+    await story.told()
+    for number in range(450):
+        standin.say(f"chatter {number}", at=datetime.now(UTC) - slow_by)
+    await story.told()
+    standin.stop()
+    assert len([each for each in standin.messages if each.payload]) == 1
+    assert (await story.post()).posted_state == "open"
 
 
 async def test_while_slack_cannot_be_asked_an_unsure_post_is_not_repeated(story: Story) -> None:
@@ -168,6 +202,25 @@ async def test_while_slack_is_away_the_others_wait_instead_of_being_tried_in_vai
     assert story.standin.calls == ["chat.postMessage"]
     assert await story.told() == 3
     assert len(story.standin.messages) == 3
+
+
+@pytest.mark.parametrize("kind", ["bot", "webhook"])
+async def test_two_hundred_breaches_at_once_are_two_hundred_messages_within_slacks_limit(
+    db: Database, standin: SlackStandIn, kind: str
+) -> None:
+    webhook = kind == "webhook"
+    story = Story(db, standin, Webhook(standin.webhook_url) if webhook else None)
+    breaches = [replace(BREACH, workload=f"letters-{number}") for number in range(200)]
+    recorded = await db.run(incidents.record, breaches, now=await db.now())
+    assert len(recorded.opened) == 200
+    standin.allow(30)  # of the next posts; the others are told to come back in a minute
+    for _ in range(10):
+        await story.told()
+        standin.allow(30)
+    headings = [each["text"] for each in standin.hooked] if webhook else [each.text for each in standin.messages]
+    assert len(headings) == len(set(headings)) == 200
+    standin.allow(None)
+    assert await story.told() == 0
 
 
 async def test_a_message_that_somebody_deleted_is_told_anew(story: Story) -> None:

@@ -1,6 +1,7 @@
 """The promises: when one is broken, when a breach is over, and that too little data says neither."""
 
 import math
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -13,6 +14,7 @@ from lanes.promises import (
     LEAST_SAMPLES,
     Assessment,
     BatchSeen,
+    FailedSeen,
     RealtimeSeen,
     Seen,
     SettledSeen,
@@ -43,9 +45,10 @@ def collected(*, id: int = 1, ago: float = 1, **counts: Any) -> BatchSeen:
 
 
 def realtime(
-    *, p95_s: float | None = 1, answered: int = 100, late: int = 0, attempts: int = 100, failed: int = 0
-) -> Seen:
-    return Seen(realtime=[RealtimeSeen("letters", p95_s, answered, late, attempts, failed)])
+    *, p95_s: float | None = 1, answered: int = 100, late: int = 0, attempts: int = 100, failed: int = 0,
+    given_up: int = 0, waits_s: float | None = None,
+) -> Seen:  # fmt: skip
+    return Seen(realtime=[RealtimeSeen("letters", p95_s, answered, late, attempts, failed, given_up, waits_s)])
 
 
 @pytest.mark.parametrize("state", [BatchState.SUBMITTED, BatchState.INTENDED, BatchState.HELD, BatchState.ENDED])
@@ -92,6 +95,23 @@ def test_a_batch_under_way_is_judged_only_once_its_share_cannot_come_right() -> 
     assert judged(Promise.BATCH_FAILING, certain).verdict is Verdict.FAILED
 
 
+def test_small_batches_are_pooled_until_they_say_something() -> None:
+    tiny = [collected(id=number, items=19, failed=19) for number in range(1, 51)]
+    found = judged(Promise.BATCH_FAILING, Seen(batches=tiny))
+    assert (found.verdict, found.value, found.samples) == (Verdict.FAILED, 100, 38)
+    assert "in the last 2 batches" in found.sentence
+    broken = [collected(id=number, items=19, succeeded=15, invalid=4) for number in range(1, 3)]
+    assert judged(Promise.BATCH_INVALID, Seen(batches=broken)).verdict is Verdict.FAILED
+    fine = [collected(id=number, items=19, succeeded=19) for number in range(51, 53)]
+    assert judged(Promise.BATCH_FAILING, Seen(batches=[*tiny, *fine])).ends
+
+
+def test_too_few_items_in_all_small_batches_say_nothing() -> None:
+    found = judged(Promise.BATCH_FAILING, Seen(batches=[collected(items=19, failed=19)]))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert not found.ends
+
+
 def test_the_newest_batch_that_says_something_speaks_for_its_workload() -> None:
     bad, good, small = collected(id=1, failed=50), collected(id=2, failed=1), collected(id=3, items=5, failed=5)
     assert judged(Promise.BATCH_FAILING, Seen(batches=[bad])).verdict is Verdict.FAILED
@@ -115,9 +135,41 @@ def test_batch_work_that_no_batch_took_when_its_window_opened_never_started() ->
     assert "7 items" in found.sentence
 
 
-def test_batch_work_that_came_after_the_opening_or_left_since_or_waits_for_minutes_is_no_breach() -> None:
-    came_later, left = waiting(since=0.2), waiting(since=2, intended=0.4)
-    for seen, now in ((came_later, NOON), (left, NOON), (waiting(since=2), later(minutes=-21)), (Seen(), NOON)):
+def test_a_batch_that_left_does_not_hide_what_did_not() -> None:
+    found = judged(Promise.BATCH_NEVER_STARTED, waiting(since=2, intended=0.4), **NOON_WINDOW)
+    assert (found.verdict, round(found.value)) == (Verdict.FAILED, 24)
+    assert "The newest batch left at 11:36 UTC" in found.sentence
+
+
+def test_while_batches_leave_a_backlog_neither_breaks_the_promise_nor_ends_its_incident() -> None:
+    found = judged(Promise.BATCH_NEVER_STARTED, waiting(since=2, intended=0.1), **NOON_WINDOW)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert not found.ends
+
+
+def test_a_worker_that_died_just_after_the_opening_is_told_when_the_next_departure_was_missed() -> None:
+    hours: dict[str, Any] = {"off_peak_start": "08:00", "off_peak_end": "18:00"}
+    seen = waiting(since=3.9, intended=3.99)  # ready at 08:06, when the batch of 08:00 had left; next at 09:00
+    for now, told in ((later(hours=-3, minutes=10), False), (later(hours=-3, minutes=11), True)):
+        found = judged(Promise.BATCH_NEVER_STARTED, seen, now=now, **hours)
+        assert (found.verdict is Verdict.FAILED) == told
+
+
+def test_work_that_two_departures_passed_is_told_though_others_leave() -> None:
+    hours: dict[str, Any] = {"off_peak_start": "08:00", "off_peak_end": "18:00"}
+    found = judged(Promise.BATCH_NEVER_STARTED, waiting(since=3.9, intended=0.01), **hours)
+    assert found.verdict is Verdict.FAILED
+
+
+def test_what_the_provider_refuses_to_take_is_told_once() -> None:
+    seen = replace(waiting(since=2), refused=frozenset({"letters"}))
+    found = {each.promise for each in assess({"letters": version(**NOON_WINDOW)}, seen, NOON)}
+    assert Promise.BATCH_NEVER_STARTED not in found
+
+
+def test_batch_work_that_came_after_the_opening_or_waits_for_minutes_is_no_breach() -> None:
+    came_later = waiting(since=0.2)
+    for seen, now in ((came_later, NOON), (waiting(since=2), later(minutes=-21)), (Seen(), NOON)):
         assert judged(Promise.BATCH_NEVER_STARTED, seen, now=now, **NOON_WINDOW).ends
 
 
@@ -132,6 +184,32 @@ def test_a_slow_or_failing_realtime_lane_breaks_its_promise() -> None:
     assert judged(Promise.REALTIME_SLOW, realtime(p95_s=5.1)).verdict is Verdict.FAILED
     assert judged(Promise.REALTIME_FAILING, realtime(failed=6)).verdict is Verdict.FAILED
     assert judged(Promise.REALTIME_SLOW, realtime(p95_s=40, answered=0, late=20)).verdict is Verdict.FAILED
+
+
+def test_what_waits_for_long_breaks_the_promise_however_little_it_is() -> None:
+    day = judged(Promise.REALTIME_SLOW, realtime(p95_s=86_400, answered=0, late=19, waits_s=86_400))
+    assert (day.verdict, day.value) == (Verdict.FAILED, 86_400)
+    assert "19 items" in day.sentence
+    one = judged(Promise.REALTIME_SLOW, realtime(p95_s=1, answered=1000, late=1, waits_s=3_600))
+    assert (one.verdict, one.value) == (Verdict.FAILED, 3_600)
+    assert judged(Promise.REALTIME_SLOW, realtime(p95_s=1, late=1, waits_s=59)).verdict is Verdict.PASSED
+
+
+def test_a_failed_item_breaks_the_promise_of_the_realtime_lane() -> None:
+    found = judged(Promise.REALTIME_SLOW, realtime(p95_s=600, answered=0, given_up=935))
+    assert (found.verdict, found.samples) == (Verdict.FAILED, 935)
+    assert "935 items were given up" in found.sentence
+
+
+def test_nothing_waits_because_everything_failed_is_no_end_of_a_realtime_incident() -> None:
+    quiet = realtime(p95_s=None, answered=0, attempts=0)
+    assert judged(Promise.REALTIME_SLOW, quiet).ends
+    assert judged(Promise.REALTIME_FAILING, quiet).ends
+    gone = replace(quiet, failed=[FailedSeen("letters", 935, "k", "down")])
+    assert not judged(Promise.REALTIME_SLOW, gone).ends
+    assert not judged(Promise.REALTIME_FAILING, gone).ends
+    again = replace(realtime(), failed=gone.failed)
+    assert judged(Promise.REALTIME_SLOW, again).ends
 
 
 def test_too_few_samples_break_no_promise_and_end_no_incident() -> None:

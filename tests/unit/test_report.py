@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+from lanes.incident import TERMS, Incident, IncidentState, Promise, Severity
 from lanes.report import markdown, summary, terminal
 from lanes.report.charts import Bar, Group, Mix, Segment, bars, data_uri, fit, mix, text_width
 from lanes.report.escaping import cell, code, plain
@@ -346,20 +347,40 @@ def test_what_costs_more_than_realtime_alone_is_called_dearer():
     assert str(summary.saving(replace(two_workloads(), costs=costs))) == "50 % dearer than all real-time"
 
 
+def breach(promise: Promise, subject: str = "", *, state: IncidentState = IncidentState.OPEN) -> Incident:
+    return Incident(
+        1, "u", promise, "tickets", subject, Severity.WARNING, state, 9, 5, 20, TERMS[promise].unit, "It is so.", NOW, NOW, None
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("batch", "trouble"),
+    ("batch", "incidents", "trouble", "health"),
     [
-        (a_batch(), None),
-        (a_batch(state="held"), "held"),
-        (a_batch(state="submitted", expected_end_at=ago(1), ended_at=None), "late"),
-        (a_batch(state="submitted", expected_end_at=ago(-1), ended_at=None), None),
-        (a_batch(state="intended", intended_at=ago(11)), "not started"),
-        (a_batch(state="intended", intended_at=ago(9)), None),
-        (a_batch(errored=20), "with many failures"),
+        (a_batch(), [], None, "batch healthy"),
+        (a_batch(state="held"), [], "held", "1 batch held"),
+        (a_batch(state="submitted", expected_end_at=ago(1), ended_at=None), [], None, "batch healthy"),
+        (a_batch(state="intended", intended_at=ago(11)), [], None, "batch healthy"),
+        (a_batch(errored=20), [], None, "batch healthy"),
+        (a_batch(), [breach(Promise.BATCH_SLOW, "batch 41")], "batch runs too long", "batch runs too long"),
+        (a_batch(), [breach(Promise.BATCH_SLOW, "batch 4")], None, "batch runs too long"),
+        (a_batch(), [breach(Promise.BATCH_SLOW, "batch 41", state=IncidentState.RESOLVED)], None, "batch healthy"),
+        (a_batch(), [breach(Promise.BATCH_FAILING)], None, "batch items fail"),
+        (a_batch(), [breach(Promise.BATCH_FAILING), breach(Promise.BATCH_FAILING)], None, "batch items fail (2)"),
+        (a_batch(), [breach(Promise.PROVIDER_FROZEN, "batch lane")], None, "the provider takes nothing"),
+        (a_batch(), [breach(Promise.PROVIDER_FROZEN, "realtime lane")], None, "batch healthy"),
+        (a_batch(), [breach(Promise.REALTIME_SLOW)], None, "batch healthy"),
     ],
 )
-def test_a_batch_is_in_trouble_when_held_late_never_started_or_failing(batch, trouble):
-    assert summary.trouble(batch, NOW) == trouble
+def test_a_batch_is_in_trouble_when_a_promise_is_broken_or_a_person_has_to_decide(batch, incidents, trouble, health):
+    snapshot = replace(nothing(), batches=[batch], incidents=incidents)
+    assert summary.trouble(batch, snapshot) == trouble
+    assert summary.batch_health(snapshot) == health
+
+
+def test_work_that_never_left_is_no_health_though_there_is_no_batch():
+    assert summary.batch_health(nothing()) == "no batches"
+    missed = replace(nothing(), incidents=[breach(Promise.BATCH_NEVER_STARTED)])
+    assert summary.batch_health(missed) == "batch never started"
 
 
 def test_a_batch_says_how_long_it_took_or_when_it_is_expected():
@@ -368,7 +389,7 @@ def test_a_batch_says_how_long_it_took_or_when_it_is_expected():
         state="submitted", submitted_at=ago(14), expected_end_at=ago(-6), ended_at=None, collected_at=None
     )
     assert summary.batch_time(under_way, NOW) == "14 min so far, expected 15:11 UTC"
-    assert summary.batch_time(replace(under_way, expected_end_at=ago(6)), NOW) == "14 min so far, late by 6.0 min"
+    assert summary.batch_time(replace(under_way, expected_end_at=ago(6)), NOW) == "14 min so far, expected 14:59 UTC"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tests.rollouts import playbook
 from tests.unit.test_advice import evidence
 
 BREACH = Incident(
-    7, "u-7", Promise.BATCH_SLOW, "letters", "batch 41", Severity.WARNING, IncidentState.OPEN, 180, 120, "minutes",
+    7, "u-7", Promise.BATCH_SLOW, "letters", "batch 41", Severity.WARNING, IncidentState.OPEN, 180, 120, 1, "minutes",
     "Batch 41 has been open for 3.0 h; 2.0 h were promised.", NOON, NOON, None,
 )  # fmt: skip
 OVER = replace(BREACH, id=6, subject="", state=IncidentState.RESOLVED, resolved_at=NOON)

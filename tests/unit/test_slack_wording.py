@@ -16,11 +16,11 @@ from tests.slack_standin import invalid
 
 UI = "http://prefect.example"
 OPEN = Incident(
-    7, "0199-uid", Promise.BATCH_SLOW, "tickets", "batch 41", Severity.WARNING, IncidentState.OPEN, 180, 120, "minutes",
+    7, "0199-uid", Promise.BATCH_SLOW, "tickets", "batch 41", Severity.WARNING, IncidentState.OPEN, 180, 120, 1, "minutes",
     "Batch 41 has been open for 3.0 h; 2.0 h were promised.", NOON, NOON, None,
 )  # fmt: skip
 OVER = replace(OPEN, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="Batch 41 came home.")
-TOLD = Post(OPEN, "C1", "1.2", IncidentState.OPEN, Severity.WARNING, 180, NOON)
+TOLD = Post(OPEN, "C1", "1.2", IncidentState.OPEN, Severity.WARNING, 180, 1, NOON)
 
 
 def test_an_open_incident_says_what_where_how_much_since_when_and_what_to_do() -> None:
@@ -34,7 +34,14 @@ def test_a_resolved_incident_says_so_first_and_how_long_it_lasted() -> None:
     said = message(OVER, ui_url=UI)
     assert said.text.startswith(":white_check_mark: Resolved: Batch runs too long: tickets")
     assert "60 min" in json.dumps(said.blocks)
+    assert "Batch 41 came home." in json.dumps(said.blocks)
+    assert "3.0 h" not in json.dumps(said.blocks)  # the last bad figure beside how it ended misleads
     assert "What to do" not in json.dumps(said.blocks)
+
+
+def test_no_advice_promises_what_an_incident_cannot_know() -> None:
+    for terms in TERMS.values():
+        assert "lost" not in terms.advice
 
 
 def test_the_metadata_carries_the_incidents_id() -> None:
@@ -78,6 +85,14 @@ def test_a_message_is_edited_at_once_when_it_gets_worse_and_rarely_for_a_figure_
     assert next_move(moved, edits=True, now=later(minutes=4)) is Move.NOTHING
     assert next_move(moved, edits=True, now=later(minutes=5)) is Move.EDIT
     assert next_move(worse, edits=False, now=NOON) is Move.NOTHING
+
+
+def test_a_share_that_stands_is_news_once_it_is_of_many_more() -> None:
+    failing = replace(OPEN, promise=Promise.REALTIME_FAILING, value=100, samples=935)
+    told = replace(TOLD, incident=failing, posted_value=100, posted_samples=24)
+    assert next_move(told, edits=True, now=later(minutes=4)) is Move.NOTHING
+    assert next_move(told, edits=True, now=later(minutes=5)) is Move.EDIT
+    assert next_move(replace(told, posted_samples=900), edits=True, now=later(hours=1)) is Move.NOTHING
 
 
 def test_failed_tries_rest_longer_and_longer_but_never_more_than_ten_minutes_unless_slack_asks() -> None:

@@ -1,0 +1,98 @@
+"""Statements over partial indexes, run often on one connection: the server keeps one plan for all of them, without values."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, func, select, text
+
+from lanes.incident import IncidentState, Promise
+from lanes.promises import Assessment, invalid_workload
+from lanes.store import batches, incidents, replays, rollouts, slack_posts, work
+from lanes.store.tables import slack_post
+from lanes.words import Lane, Verdict
+from tests.conftest import NOON, later
+from tests.examples import publish
+
+MANY = 200
+BREACH = Assessment(Promise.BATCH_SLOW, "letters", Verdict.FAILED, 180, 120, 1, "It is slow.")
+KEPT = replace(BREACH, verdict=Verdict.PASSED, sentence="It came home.")
+
+
+@pytest.fixture
+def prepared_after() -> int:
+    """psycopg's own default: a statement is prepared when it comes for the sixth time."""
+    return 5
+
+
+@pytest.fixture
+def connection(prepared_after: int, database_url: str) -> Iterator[Connection]:
+    """One connection whose statements are prepared, and planned without their values."""
+    engine: Engine = create_engine(database_url, connect_args={"prepare_threshold": prepared_after})
+    with engine.connect() as opened:
+        opened.execute(text("load 'auto_explain'"))
+        for setting in ("plan_cache_mode = force_generic_plan", "enable_seqscan = off", "enable_bitmapscan = off"):
+            opened.execute(text(f"set {setting}"))
+        yield opened
+    engine.dispose()
+
+
+def plans(connection: Connection, of: Callable[[Connection], Any]) -> str:
+    """The plans by which the server ran what a query of ours asks for."""
+    said: list[str] = []
+    driver: Any = connection.connection.driver_connection
+    driver.add_notice_handler(lambda notice: said.append(notice.message_primary))
+    for name, value in {"log_min_duration": "0", "log_level": "notice"}.items():
+        connection.execute(text(f"set auto_explain.{name} = '{value}'"))
+    of(connection)
+    connection.execute(text("set auto_explain.log_min_duration = '-1'"))
+    return "\n".join(said)
+
+
+@pytest.mark.parametrize("prepared_after", [0, 5])
+def test_two_hundred_breaches_open_two_hundred_incidents_on_one_connection(connection: Connection) -> None:
+    for number in range(MANY):
+        incidents.open(connection, replace(BREACH, subject=f"batch {number}"), now=NOON)
+    assert len(incidents.listed(connection, states=[IncidentState.OPEN])) == MANY
+    assert connection.execute(select(func.count()).select_from(slack_post)).scalar() == MANY
+
+
+STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
+    "an incident opens": (lambda c: incidents.open(c, BREACH, now=NOON), "uq_incident_open"),
+    "breaches are recorded": (lambda c: incidents.record(c, [BREACH], now=NOON), "uq_incident_open"),
+    "kept promises are recorded": (lambda c: incidents.record(c, [BREACH, KEPT], now=NOON), "uq_incident_open"),
+    "an incident ends": (
+        lambda c: incidents.resolve(c, BREACH.promise, "letters", sentence="Over.", now=NOON), "uq_incident_open",
+    ),
+    "invalid blocks are recorded": (
+        lambda c: incidents.record_invalid(c, [invalid_workload("one", ["a: wrong"])], now=NOON), "uq_incident_open",
+    ),
+    "a freeze thaws": (lambda c: incidents.thaw(c, now=NOON), "uq_incident_open"),
+    "open incidents are listed": (lambda c: incidents.since(c, later(days=-1), limit=9), "= 'open'"),
+    "what Slack must be told": (lambda c: slack_posts.due(c, edits=True, now=NOON), "ix_slack_post_due"),
+    "what Slack was not told": (slack_posts.untold, "DISTINCT FROM 'resolved'"),
+    "what waits": (lambda c: work.waiting(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
+    "the backlog": (lambda c: work.backlog(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
+    "when rest is over": (lambda c: work.next_ready_at(c, Lane.REALTIME), "= 'ready'"),
+    "claims": (
+        lambda c: work.claim(c, Lane.REALTIME, {"letters": 3}, worker="me", lease=later() - NOON, now=NOON),
+        "ix_work_claimable",
+    ),
+    "lost claims": (lambda c: work.abandoned(c, now=NOON), "ix_work_claimed"),
+    "open batches": (batches.open_batches, "'{collected,released}'"),
+    "ended replays": (lambda c: replays.finish(c, now=NOON), "uq_generation_open"),
+    "the open rollout": (lambda c: rollouts.open_of(c, "letters"), "uq_rollout_open"),
+    "open rollouts": (rollouts.all_open, "uq_rollout_open"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("of", "plan"), STATEMENTS.values(), ids=STATEMENTS)
+def test_a_statement_that_ran_often_still_uses_its_partial_index(
+    connection: Connection, of: Callable[[Connection], Any], plan: str
+) -> None:
+    """Its plan names the index; where the order by id is the cheaper way through an empty table, the index's own condition."""
+    publish(connection, now=NOON)
+    for _ in range(MANY):
+        of(connection)
+    assert plan in plans(connection, of)
