@@ -37,9 +37,9 @@ greatest(i.received_at, case when exists (select from lanes.attempt e where e.it
 """
 
 # Latency counts items that were the real-time lane's from the start and that no person delayed: neither amended nor of a
-# paused workload. What already waits longer than promised counts with its age, also where real time could not answer it and
-# it fell back to a batch, and so does what was given up lately: unanswered is unanswered, whatever lane holds it. What an
-# outage of the provider made wait or fail was told in that incident: counting begins again when it is over.
+# paused workload. What already waits longer than promised counts with its age, also where it fell back to a batch, and so
+# does what was given up lately: unanswered is unanswered, whatever lane holds it. What an outage of the provider made wait or
+# fail was told in that incident: counting begins again when it is over.
 REALTIME = f"""
 with promised as (
   select w.name, coalesce((v.spec -> 'promises' ->> 'realtime_p95_s')::float8, 0) * interval '1 second' as promised,
@@ -84,7 +84,7 @@ given_up as (
   select i.workload, extract(epoch from :now - i.received_at)::float8 as seconds
     from promised p join lanes.item i on i.workload = p.name and i.failed_at >= :recent
    where i.answered_at is null and i.canceled_at is null and i.revision = 0 and i.received_at >= p.well_since
-     and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch')),
+     and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch' and r.reason <> 'fallback')),
 latency as (
   select workload, percentile_cont(0.95) within group (order by seconds) as p95_s,
          count(*) filter (where kind = 'answered') as answered, count(*) filter (where kind = 'late') as late,

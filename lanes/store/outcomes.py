@@ -166,10 +166,11 @@ class _Writes:
 
     def _attempt(self, each: Attempt, row: LockedWork, part: Part, *, shown: bool, late: bool) -> None:
         said = each.response
+        error = None if row.of_item.forgotten else each.judged.error
         self.attempts.append(
             (each, late, {
                 "work_id": row.id, "item_id": row.item_id, "claim_no": each.claim.number, "workload": row.workload,
-                "lane": row.lane, "purpose": row.purpose, "outcome": each.judged.outcome, "error": each.judged.error,
+                "lane": row.lane, "purpose": row.purpose, "outcome": each.judged.outcome, "error": error,
                 "request_id": said and said.request_id, "message_id": said and said.message_id,
                 "batch_id": self.batch_id, "model": said.model if said else row.model,
                 "input_tokens": part.input, "output_tokens": part.output, "cache_read_tokens": part.cache_read,

@@ -14,6 +14,7 @@ from lanes.settle import Obligation
 from lanes.store.bulk import one_of
 from lanes.store.locks import waiting_at_most
 from lanes.store.tables import item, result, route, version, work
+from lanes.window import LEAD
 from lanes.words import Lane, Mode, Outcome, Purpose, WorkState
 
 ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
@@ -62,6 +63,7 @@ class ItemStanding:
 
     settled: bool
     canceled: bool
+    forgotten: bool
     answered: bool
     shown_id: int | None
     provisional: dict[str, Any] | None
@@ -104,7 +106,7 @@ class LockedWork:
 
     def obligation(self, now: datetime) -> Obligation:
         """What settle needs to know of it."""
-        of_item, batch_takes = self.of_item, timedelta(minutes=self.spec["batch_expected_minutes"])
+        of_item, batch_takes = self.of_item, LEAD + timedelta(minutes=self.spec["batch_expected_minutes"])
         return Obligation(
             purpose=self.purpose,
             lane=self.lane,
@@ -146,7 +148,7 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
             work.c.id, work.c.item_id, work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.revision,
             work.c.generation, work.c.state, work.c.claim_no, work.c.failures, work.c.alone, work.c.rank_at,
             item.c.key, item.c.revision.label("newest"), item.c.received_at, item.c.answered_at, item.c.settled_at,
-            item.c.canceled_at, item.c.result_id, item.c.due_at, version.c.spec,
+            item.c.canceled_at, item.c.forgotten_at, item.c.result_id, item.c.due_at, version.c.spec,
         )
         .join(item, item.c.id == work.c.item_id)
         .join(version, version.c.id == work.c.version_id)
@@ -169,6 +171,7 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
             items[row.item_id] = ItemStanding(
                 settled=row.settled_at is not None,
                 canceled=row.canceled_at is not None,
+                forgotten=row.forgotten_at is not None,
                 answered=row.answered_at is not None,
                 shown_id=shown and shown.id,
                 provisional=shown.output if shown and of_newest else None,

@@ -123,6 +123,9 @@ class ItemColumns(TypedColumns):
     settled_at: Named[datetime | None] = Column(Moment, comment="When an authoritative answer stood")
     failed_at: Named[datetime | None] = Column(Moment, comment="When its work was given up")
     canceled_at: Named[datetime | None] = Column(Moment)
+    forgotten_at: Named[datetime | None] = Column(
+        Moment, comment="When what it said was erased; null: never. Nothing of it is written again"
+    )
     failure: Named[str | None] = Column(Text, comment="Why it failed, or why its authoritative pass did")
 
 
@@ -175,6 +178,10 @@ class BatchColumns(TypedColumns):
     items: Named[int] = Column(Integer)  # pyright: ignore[reportIncompatibleMethodOverride]
     bytes: Named[int] = Column(BigInteger, comment="Size of the request bodies, as JSON")
     body_hash: Named[str] = Column(Text, comment="SHA-256 of the request bodies")
+    pack_ids: Named[str] = Column(
+        Text, server_default=text("'counted'"),
+        comment="How its packs name their items: counted (1, 2, 3 ...) or derived (from its nonce, the request and the slot)",
+    )
     provider_batch_id: Named[str | None] = Column(Text, unique=True)
     processed: Named[int] = Column(Integer, server_default=text("0"), comment="Requests no longer processing")
     succeeded: Named[int] = Column(Integer, server_default=text("0"), comment="Items with a valid answer")
@@ -387,6 +394,7 @@ correction = Table(
 class RejectedColumns(TypedColumns):
     id = _id()
     workload: Named[str | None] = Column(Text)
+    key: Named[str | None] = Column(Text, comment="The key it came with, if any was read")
     source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
     place: Named[str] = Column(Text, comment="Event id, line number or key")
     reason: Named[str] = Column(Text, comment="One word")
@@ -397,7 +405,7 @@ class RejectedColumns(TypedColumns):
 
 rejected = Table(
     "rejected", metadata, RejectedColumns,
-    Index(None, "source", "place"),
+    Index(None, "source", "place"), Index(None, "key"),
     comment="Inputs that no door admitted",
 )  # fmt: skip
 

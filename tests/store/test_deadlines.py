@@ -87,8 +87,8 @@ def test_a_replay_presses_nobody(connection: Connection) -> None:
 
 
 def test_an_item_that_real_time_gave_up_presses_by_its_due_time(connection: Connection) -> None:
-    publish(connection, now=NOON, mode="lambda", max_failures=1)
-    admit(connection, "k", now=NOON, lane=Lane.REALTIME, due_at=later(hours=5))
+    publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
+    admit(connection, "k", now=NOON, due_at=later(hours=5))
     route(connection, now=NOON)
     (claimed,) = claim(connection)
     save(connection, tried(claimed, Outcome.ERRORED, error="broken"))

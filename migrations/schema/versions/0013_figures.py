@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0011"
+down_revision = "0012"
 
 # A question that is open keeps its time; one asked again is as old as the first.
 ASKED = """
