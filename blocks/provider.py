@@ -1,10 +1,12 @@
 """Who answers, and which account pays."""
 
 import hashlib
+from typing import Self
+from urllib.parse import urlsplit
 
 from anthropic import AsyncAnthropic
 from prefect.blocks.core import Block
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from lanes.provider.client import connect
 
@@ -20,6 +22,11 @@ class Provider(Block):
     base_url: str = Field(
         default="https://api.anthropic.com", title="Base URL", description="Another address than Anthropic's own."
     )
+    account: str = Field(
+        default="", max_length=200, title="Account",
+        description="Name of the account that is billed; it stays through changes of the key. Empty takes the host of the "
+        "base URL. Name it where two accounts share an address.",
+    )
     most_calls: int = Field(
         default=64, ge=1, le=500, title="Most calls at once",
         description="Real-time calls in flight of one drain, 1 to 500. Their length decides how many of these are used.",
@@ -33,13 +40,32 @@ class Provider(Block):
         description="A created batch is listed within this time, 1 to 86400. After a lost answer, one that is not "
         "listed by then was never created and its items are submitted again.",
     )
+    create_within_s: int = Field(
+        default=600, ge=1, le=3_600, title="Create within (seconds)",
+        description="Creating a batch is given up after this time, 1 to 3600. The grace period begins when the create ends.",
+    )
+
+    @model_validator(mode="after")
+    def _is_named(self) -> Self:
+        self.account = self.account.strip() or host(self.base_url)
+        return self
 
     @property
-    def account(self) -> str:
-        """Names the paying account without revealing its key."""
+    def given_account(self) -> str:
+        """The account's name as a person gave it, empty where it is the host's."""
+        return "" if self.account == host(self.base_url) else self.account
+
+    @property
+    def unnamed_account(self) -> str:
+        """What this key's account was called before accounts had names."""
         secret = f"{self.base_url}\x1f{self.api_key.get_secret_value()}"
-        return hashlib.sha256(secret.encode()).hexdigest()[:16]
+        return "key:" + hashlib.sha256(secret.encode()).hexdigest()[:16]
 
     def connect(self) -> AsyncAnthropic:
         """A client that asks once; close it, or use it as a context manager."""
         return connect(api_key=self.api_key.get_secret_value(), base_url=self.base_url)
+
+
+def host(base_url: str) -> str:
+    """The host of an address, which names an account that nobody named."""
+    return urlsplit(base_url).hostname or base_url

@@ -14,11 +14,12 @@ from tasks.signed import Line, SignedLine
 class Action(BaseModel):
     """What to do, to which workload, and on whose word."""
 
-    deed: Literal["set_split", "pause", "resume", "abort_rollout", "adopt_batch", "resubmit_batch"] = Field(
+    deed: Literal["set_split", "pause", "resume", "abort_rollout", "adopt_batch", "resubmit_batch", "give_up_batch"] = Field(
         title="Action",
         description="set_split: the share of undecided items to real-time. pause, resume: whether the workload's items "
         "are served. abort_rollout: ends its open rollout and sets the share before it. adopt_batch: says which batch at "
-        "the provider a held one is. resubmit_batch: gives a held batch up; its items may be paid twice.",
+        "the provider an open one is. resubmit_batch: its items wait for the next batch and may be paid twice. "
+        "give_up_batch: its items fail. About a batch, the first run only says what it may cost; see Sure.",
     )
     workload: SignedLine = Field(title="Workload", description="Its name.")
     who: SignedLine = Field(title="Who", description="Your name, 1 to 500 characters; it stands in the log.")
@@ -30,10 +31,13 @@ class Action(BaseModel):
         default="", title="Consumer", description="For set_split: whose items; empty sets the split for everybody else."
     )
     batch: int | None = Field(
-        default=None, ge=1, title="Held batch", description="For adopt_batch and resubmit_batch: its number, from 1."
+        default=None, ge=1, title="Batch", description="For adopt_batch, resubmit_batch, give_up_batch: its number, from 1."
     )
     provider_batch: Line = Field(
         default="", title="Batch at the provider", description="For adopt_batch: its id there, such as msgbatch_01ab."
+    )
+    sure: bool = Field(
+        default=False, title="Sure", description="For decisions about a batch: do it. Without, the run says what it may cost."
     )
 
 
@@ -42,7 +46,7 @@ async def act(action: Action) -> str | State[str]:
     """It is done; what is true now. What cannot be done ends the run as refused, with the reason."""
     wanted = Act(
         Deed(action.deed), action.workload, action.percent, action.consumer or None, action.who, action.why, action.batch,
-        action.provider_batch or None,
+        action.provider_batch or None, action.sure,
     )  # fmt: skip
     try:
         async with database() as db:

@@ -1,13 +1,13 @@
 """The batch lane's departure: off-peak by schedule, or at once."""
 
-from prefect import flow
+from prefect import State, flow
 from prefect.logging import get_run_logger
 from pydantic import BaseModel, Field
 
 from tasks.connections import connections
+from tasks.departure import depart
 from tasks.publish import publish_workloads
-from tasks.submit import submit_batch
-from tasks.waiting import sole_submitter, waiting_kinds
+from tasks.waiting import sole_submitter
 
 
 class Departure(BaseModel):
@@ -24,13 +24,13 @@ class Departure(BaseModel):
 
 
 @flow(name="submit", flow_run_name="batch submit {departure.what}", persist_result=False)
-async def submit(departure: Departure = Departure()) -> int:  # noqa: B008
-    """Everything that waited for the batch lane is with the provider; the number of items."""
-    total = 0
+async def submit(departure: Departure = Departure()) -> int | State[int]:  # noqa: B008
+    """Everything that waited for the batch lane is with the provider; the number of items.
+
+    What could not leave is tried by a later run; a run fails, or ends as waiting, only after it tried everything.
+    """
     async with connections() as at, sole_submitter(at):
         await publish_workloads(at.db)
-        for kind in await waiting_kinds(at, departure.workload):
-            while items := await submit_batch(at, kind):
-                total += items
-    get_run_logger().info("%d items submitted", total)
-    return total
+        departed = await depart(at, departure.workload)
+    get_run_logger().info("%d items submitted", departed.items)
+    return departed.ending()

@@ -34,7 +34,10 @@ class Times:
 
 def answered(version: Version, pack: Sequence[Claimed], response: Response, times: Times) -> list[Attempt]:
     """Every item of an answered call has its attempt, in the order of the pack."""
-    judged = judge(response, [str(slot) for slot in range(1, len(pack) + 1)], version.validator)
+    try:
+        judged = judge(response, [str(slot) for slot in range(1, len(pack) + 1)], version.validator)
+    except Exception as error:  # nobody foresaw it; the answer was paid for all the same
+        judged = [Judged(Outcome.INVALID, error=f"the answer cannot be judged: {type(error).__name__}")] * len(pack)
     return [_attempt(each.claim, how, times, response) for each, how in zip(pack, judged, strict=True)]
 
 

@@ -17,6 +17,7 @@ class Promise(StrEnum):
     BATCH_SLOW = "batch_slow"  # no batch is open longer than its limit
     BATCH_FAILING = "batch_failing"  # few items of a batch stay without an answer
     BATCH_INVALID = "batch_invalid"  # few answers of a batch break the output schema
+    BATCH_UNCLEAR = "batch_unclear"  # every batch can be brought home without a person
     BATCH_INCOMPLETE = "batch_incomplete"  # every item of a collected batch has exactly one outcome, from a result
     BATCH_NEVER_STARTED = "batch_never_started"  # waiting batch work leaves in its off-peak window
     REALTIME_SLOW = "realtime_slow"  # the p95 from received to answered
@@ -65,6 +66,11 @@ TERMS: Mapping[Promise, Terms] = {
     Promise.BATCH_INVALID: Terms(
         "Batch answers are invalid", "percent", 4,
         "The answers break the output schema. Compare instructions, schema and model with the version before.",
+    ),
+    Promise.BATCH_UNCLEAR: Terms(
+        "Batch needs a decision", "items", 0,
+        "Its items stay with it. `lanes batches` says what it holds and what each way out may cost: "
+        "`lanes adopt`, `lanes resubmit` or `lanes give-up`; deployment `act` does the same.",
     ),
     Promise.BATCH_INCOMPLETE: Terms(
         "Batch results are incomplete", "items", math.inf,

@@ -1,6 +1,6 @@
 """Which items share one provider call."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lanes.claims import Claimed
 from lanes.words import Purpose
@@ -24,3 +24,23 @@ def packs(claimed: Sequence[Claimed], size: int) -> list[list[Claimed]]:
             full.append(pack)
         pack.append(each)
     return full
+
+
+def told_apart(packs: Sequence[Sequence[Claimed]], taken: Collection[int]) -> list[list[Claimed]]:
+    """The packs, in a number that is none of the counts in `taken`; empty when there is no such number.
+
+    The last ones are left for the next batch, as few as possible. Where every smaller number is taken too, packs are
+    divided, the fullest first, and all are kept.
+    """
+    whole = [list(pack) for pack in packs]
+    fewer = next((count for count in range(len(whole), 0, -1) if count not in taken), 0)
+    if fewer:
+        return whole[:fewer]
+    more = next((count for count in range(len(whole) + 1, sum(map(len, whole)) + 1) if count not in taken), None)
+    if more is None:
+        return []
+    while len(whole) < more:
+        fullest = max(range(len(whole)), key=lambda place: len(whole[place]))
+        half = len(whole[fullest]) // 2
+        whole[fullest : fullest + 1] = [whole[fullest][:half], whole[fullest][half:]]
+    return whole

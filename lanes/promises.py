@@ -24,7 +24,7 @@ LEAST_WAIT_S = 60  # but an item that is tried again after a fault is no inciden
 CALM = 0.9  # a real-time incident ends below this part of its limit, so that it does not flap
 FAILED_FOR = timedelta(hours=24)  # how long failed items are news
 UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_INCOMPLETE)  # a limit of 0 is promised
-OVER = (BatchState.COLLECTED, BatchState.RELEASED)
+OVER = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)  # none of its items waits for it
 
 
 @dataclass(frozen=True)
@@ -182,13 +182,27 @@ def frozen(workload: str, lane: Lane, items: int, why: str) -> Assessment:
     return Assessment(Promise.PROVIDER_FROZEN, workload, Verdict.FAILED, items, 0, items, said, f"{lane} lane")
 
 
-def provider_down(model: str, calls: int, why: str) -> Assessment:
-    """The breach that the provider has answered none of the last `calls` calls of a model."""
+def batch_unclear(workload: str, batch_id: int, items: int, why: str) -> Assessment:
+    """The breach that a batch cannot be brought home until a person decides; it holds so many items."""
     said = (
-        f"{model} answered none of the last {counted(calls, 'real-time call')}: {why}. Its items wait, keep their rank and "
-        "spend no retry budget."
+        f"Batch {batch_id} needs a decision: {why}. It holds {counted(items, 'item')}; `lanes batches` says what adopting, "
+        "resubmitting or giving it up may cost."
     )
-    return Assessment(Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, model)
+    return Assessment(Promise.BATCH_UNCLEAR, workload, Verdict.FAILED, items, 0, items, said, of_batch(batch_id))
+
+
+def of_batch(batch_id: int) -> str:
+    """The subject of a batch's incidents."""
+    return f"batch {batch_id}"
+
+
+def provider_down(account: str, models: Sequence[str], calls: int, why: str) -> Assessment:
+    """The breach that these models of an account have answered none of the last `calls` calls."""
+    said = (
+        f"{' and '.join(models)} answered none of the last {counted(calls, 'real-time call')}: {why}. What asks them waits, "
+        "keeps its rank and spends no retry budget."
+    )
+    return Assessment(Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, account)
 
 
 def incomplete(workload: str, batch_id: int, tally: Tally) -> Assessment:
@@ -202,7 +216,7 @@ def incomplete(workload: str, batch_id: int, tally: Tally) -> Assessment:
         said = f"{lost}, however often the results were read. {said if surplus else ''}".rstrip()
     bad = tally.missing + abs(surplus)
     judged = Verdict.FAILED if bad else Verdict.PASSED
-    return Assessment(Promise.BATCH_INCOMPLETE, workload, judged, bad, 0, tally.items, said, f"batch {batch_id}")
+    return Assessment(Promise.BATCH_INCOMPLETE, workload, judged, bad, 0, tally.items, said, of_batch(batch_id))
 
 
 def _unless_unlimited(judged: Assessment) -> Assessment:
@@ -247,11 +261,11 @@ def _batch_slow(version: Version, batch: BatchSeen, now: datetime) -> Assessment
     match batch.state:
         case BatchState.COLLECTED:
             said = f"Batch {batch.id} came home after {open_for}; {promised} were promised."
-        case BatchState.RELEASED:
+        case BatchState.RELEASED | BatchState.SUPERSEDED:
             said = f"Batch {batch.id} was given up after {open_for}; its items are ready for the next batch."
         case _:
             said = f"Batch {batch.id} has been open for {open_for}; {promised} were promised. {_stuck_at(batch)}"
-    return Assessment(Promise.BATCH_SLOW, version.workload, judged, minutes, limit, 1, said, f"batch {batch.id}")
+    return Assessment(Promise.BATCH_SLOW, version.workload, judged, minutes, limit, 1, said, of_batch(batch.id))
 
 
 def _stuck_at(batch: BatchSeen) -> str:
@@ -288,7 +302,7 @@ def _batch_share(version: Version, promise: Promise, batches: Sequence[BatchSeen
     what = "items have no answer" if failing else "answers break the output schema"
     pooled = pooled_bad = small = 0
     for batch in sorted(batches, key=lambda each: each.id, reverse=True):
-        if batch.state is BatchState.RELEASED or (batch.over_at and now - batch.over_at > JUDGED_FOR):
+        if batch.state in (BatchState.SUPERSEDED, BatchState.RELEASED) or (batch.over_at and now - batch.over_at > JUDGED_FOR):
             continue
         collected = batch.state is BatchState.COLLECTED
         bad = batch.failed if failing else batch.invalid

@@ -1,29 +1,52 @@
-"""What became of a batch whose create ended without an answer."""
+"""What became of a batch whose create ended without an answer.
 
-from collections.abc import Sequence
+The rule, in the provider's clock wherever its moments are compared with ours:
+
+1. The create is over when its submitter saw it end, or, when the submitter is gone, once the longest create has passed
+   since the intent: from then on nobody can still be creating it.
+2. A batch that was created is listed within the grace period after that. Until then nothing is concluded from a list:
+   ours may still appear beside the one that fits.
+3. A listed batch fits when it has as many requests, was created between the intent and the end of the grace period,
+   and is nobody's: owned by no other batch of ours and not found to be a stranger's before.
+4. After the grace period, exactly one that fits is adopted, until the nonce of its first result proves or disproves it.
+   Several are held at once: a person decides. None: it was never created.
+5. A batch that is held keeps its work whatever is found, but the search goes on: one that is left over is adopted.
+"""
+
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-SKEW = timedelta(minutes=2)  # between our clock and the provider's
+MARGIN = timedelta(minutes=2)  # by how much the two clocks may have moved against each other since the intent
 
 
 class Finding(StrEnum):
     """What the provider's list proves."""
 
-    ADOPT = "adopt"  # exactly one unowned batch fits
-    WAIT = "wait"  # none fits yet, and the grace period is not over
+    ADOPT = "adopt"  # exactly one batch fits, and ours would be listed by now
+    WAIT = "wait"  # ours may still appear
     RELEASE = "release"  # none fits after the grace period: it was never created
-    HOLD = "hold"  # several fit: a person decides
+    HOLD = "hold"  # several fit, or a held one is not found: a person decides
 
 
 @dataclass(frozen=True)
 class Listed:
-    """A batch the provider lists."""
+    """A batch the provider lists; `created_at` is its clock's."""
 
     id: str
     requests: int
     created_at: datetime
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A create without an answer, by our clock. `over_at`: from then on nobody can still be creating it."""
+
+    requests: int
+    intended_at: datetime
+    over_at: datetime
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,28 +57,45 @@ class Found:
     batch_id: str | None = None
 
 
-def since(intended_at: datetime) -> datetime:
-    """From when on a batch of this intent can have been created."""
-    return intended_at - SKEW
+@dataclass(frozen=True)
+class Span:
+    """When a batch can have been created, first and last moment included."""
+
+    first: datetime
+    last: datetime
+
+    def __contains__(self, moment: datetime) -> bool:
+        return self.first <= moment <= self.last
+
+
+def over_at(intended_at: datetime, create_ended_at: datetime | None, *, longest: timedelta) -> datetime:
+    """When the create was over: as its submitter saw it, else `longest` after the intent."""
+    return create_ended_at or intended_at + longest
+
+
+def span(lost: Lost, *, grace: timedelta, ahead: timedelta) -> Span:
+    """When, by the provider's clock, the batch can have been created. `ahead`: how far that clock is ahead of ours."""
+    return Span(lost.intended_at + ahead - MARGIN, lost.over_at + grace + ahead + MARGIN)
 
 
 def find(
-    requests: int, intended_at: datetime, listed: Sequence[Listed], owned: set[str], *, grace: timedelta, now: datetime
+    lost: Lost, listed: Sequence[Listed], taken: Collection[str], *, grace: timedelta, ahead: timedelta, now: datetime
 ) -> Found:
-    """Which listed batch an unresolved intent of `requests` requests became.
+    """Which listed batch the create became. The list was read at or after `now`; `taken` are not ours to adopt.
 
-    Count and time of creation identify it, because an account has one unresolved create at a time. Within `grace`
-    a created batch is listed; so absence afterwards is proof.
+    Count and time of creation identify it, because an account has one unresolved create at a time and no two open
+    intents of an account share a count.
     """
+    possible = span(lost, grace=grace, ahead=ahead)
     fitting = [
         batch.id
         for batch in listed
-        if batch.requests == requests and batch.created_at >= since(intended_at) and batch.id not in owned
+        if batch.requests == lost.requests and batch.created_at in possible and batch.id not in taken
     ]
-    match fitting:
-        case [only]:
-            return Found(Finding.ADOPT, only)
-        case []:
-            return Found(Finding.WAIT if now < intended_at + grace else Finding.RELEASE)
-        case _:
-            return Found(Finding.HOLD)
+    if len(fitting) > 1:
+        return Found(Finding.HOLD)
+    if now < lost.over_at + grace:
+        return Found(Finding.WAIT)
+    if fitting:
+        return Found(Finding.ADOPT, fitting[0])
+    return Found(Finding.HOLD if lost.held else Finding.RELEASE)

@@ -75,8 +75,9 @@ class BatchState(StrEnum):
     SUBMITTED = "submitted"  # the provider has it; `collect` polls until it ended
     ENDED = "ended"  # results can be read; `collect` applies them
     COLLECTED = "collected"  # every result was applied; nobody moves it on
-    HELD = "held"  # the create ended ambiguously and several batches fit; a person decides with `act`
-    RELEASED = "released"  # proved never to have been created; its work went back to ready
+    HELD = "held"  # nobody knows which batch at the provider it is; `collect` goes on searching, a person decides
+    SUPERSEDED = "superseded"  # its work went elsewhere; `collect` cancels it, books what it billed and closes it
+    RELEASED = "released"  # over without its work: never created, or superseded and booked; nobody moves it on
 
 
 class Outcome(StrEnum):
@@ -94,7 +95,8 @@ class Outcome(StrEnum):
     EXPIRED = "expired"  # its batch expired before it ran; not billed
     MISSING = "missing"  # its batch ended without a result for it
     UNKNOWN = "unknown"  # no answer reached us: it may have been billed
-    GIVEN_UP = "given_up"  # nothing was asked any more: it could not be answered for the workload's give_up_after_h
+    # nothing is asked any more: it could not be answered for the workload's give_up_after_h, or a person gave it up
+    GIVEN_UP = "given_up"
 
 
 class Verdict(StrEnum):

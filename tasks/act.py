@@ -1,4 +1,4 @@
-"""What a person does by hand, with a name and a reason: splits, pauses, aborts, held batches."""
+"""What a person does by hand, with a name and a reason: splits, pauses, aborts, open batches."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -12,7 +12,8 @@ from sqlalchemy import Connection
 from lanes.errors import ActionRefused
 from lanes.report.rollout import standing
 from lanes.split import Split
-from lanes.store import held, rollout_moves, rollouts, steering
+from lanes.stakes import Decision, sentence
+from lanes.store import decisions, rollout_moves, rollouts, steering
 from lanes.store.database import Database, clock
 from tasks.approval import withdraw
 from tasks.outgoing import publish_events
@@ -27,11 +28,20 @@ class Deed(StrEnum):
     ABORT_ROLLOUT = "abort_rollout"
     ADOPT_BATCH = "adopt_batch"
     RESUBMIT_BATCH = "resubmit_batch"
+    GIVE_UP_BATCH = "give_up_batch"
+
+
+DECISIONS = {
+    Deed.ADOPT_BATCH: Decision.ADOPT, Deed.RESUBMIT_BATCH: Decision.RESUBMIT, Deed.GIVE_UP_BATCH: Decision.GIVE_UP,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Act:
-    """Something a person wants done. `percent` and `consumer` belong to a split, the last two to a held batch."""
+    """Something a person wants done. `percent` and `consumer` belong to a split, the last three to a batch.
+
+    A decision about a batch is only explained, with what it may cost, unless it is `sure`.
+    """
 
     deed: Deed
     workload: str
@@ -41,6 +51,7 @@ class Act:
     why: str
     batch: int | None = None
     provider_batch: str | None = None
+    sure: bool = False
 
 
 @task(name="act", task_run_name="{act.deed} {act.workload}", cache_policy=NO_CACHE, persist_result=False)
@@ -61,6 +72,11 @@ async def do(db: Database, act: Act) -> str:
 def perform(connection: Connection, act: Act) -> str:
     """It is done within this transaction; what is true now."""
     now = clock(connection)
+    if act.deed is Deed.ADOPT_BATCH:
+        _provider_batch(act)  # what is incomplete is refused before anything is explained
+    if act.deed in DECISIONS and not act.sure:
+        at_stake = decisions.stakes(connection, _batch(act), workload=act.workload, now=now)
+        return f"nothing was done yet: {sentence(DECISIONS[act.deed], at_stake)}. To do it, run this again and be sure"
     match act.deed:
         case Deed.SET_SPLIT:
             if act.percent is None:
@@ -74,16 +90,26 @@ def perform(connection: Connection, act: Act) -> str:
         case Deed.ABORT_ROLLOUT:
             return standing(rollout_moves.abort(connection, act.workload, who=act.who, why=act.why, now=now))
         case Deed.ADOPT_BATCH:
-            if act.provider_batch is None:
-                raise ActionRefused("provider_batch: say which batch at the provider it is, such as msgbatch_01ab")
-            return held.adopt(connection, act.workload, _batch(act), act.provider_batch, now=now)
+            return decisions.adopt(connection, _batch(act), _provider_batch(act), workload=act.workload, now=now)
         case Deed.RESUBMIT_BATCH:
-            return held.resubmit(connection, act.workload, _batch(act), who=act.who, now=now)
+            return decisions.resubmit(
+                connection, _batch(act), workload=act.workload, who=act.who, why=act.why, now=now
+            )
+        case Deed.GIVE_UP_BATCH:
+            return decisions.give_up(
+                connection, _batch(act), workload=act.workload, who=act.who, why=act.why, now=now
+            )
         case _:
             assert_never(act.deed)
 
 
+def _provider_batch(act: Act) -> str:
+    if act.provider_batch is None:
+        raise ActionRefused("provider_batch: say which batch at the provider it is, such as msgbatch_01ab")
+    return act.provider_batch
+
+
 def _batch(act: Act) -> int:
     if act.batch is None:
-        raise ActionRefused("batch: say which held batch, by its number in lanes.batch_status")
+        raise ActionRefused("batch: say which batch, by its number in lanes.batch_status")
     return act.batch

@@ -24,7 +24,7 @@ from lanes.pace import Pace
 from lanes.promises import Assessment
 from lanes.provider.answering import REFUSED, Called, answer
 from lanes.provider.errors import FREEZES, Action, CallFailed, failed
-from lanes.store import incidents
+from lanes.store import incidents, outages
 from lanes.words import Lane
 from lanes.workload import Version
 from tasks.connections import Connections
@@ -44,6 +44,7 @@ class Consequences:
     attempts: list[Attempt] = field(default_factory=list)
     untried: dict[datetime, list[Claim]] = field(default_factory=dict)  # by when they may be asked again
     breaches: dict[str, Assessment] = field(default_factory=dict)
+    outages: dict[str, str] = field(default_factory=dict)  # models that answer nobody, and what the last call met
     failures: list[str] = field(default_factory=list)
 
     def give_back(self, claims: Sequence[Claimed], at: datetime) -> None:
@@ -133,6 +134,7 @@ class Answering:
             self._all_saved(then.attempts),
             *(self._given_back(claims, ready_at) for ready_at, claims in then.untried.items()),
             *(self._outlasting(lambda breach=breach: self._open(breach)) for breach in then.breaches.values()),
+            *(self._outlasting(lambda down=down: self._down(*down)) for down in then.outages.items()),
         )
         self._heard.set()
 
@@ -181,6 +183,11 @@ class Answering:
 
     async def _open(self, breach: Assessment) -> None:
         await self._at.db.run(incidents.open, breach, now=await self._at.db.now())
+
+    async def _down(self, model: str, why: str) -> None:
+        faults, now = self._health.of(model).faults, await self._at.db.now()
+        if faults:  # answered meanwhile, otherwise
+            await self._at.db.run(outages.faulted, self._at.provider.account, model, faults=faults, why=why, now=now)
 
     async def _outlasting(self, act: Callable[[], Awaitable[T]]) -> T:
         """What `act` returns, however long the database is away: what was paid for is kept until it can be saved."""
@@ -231,10 +238,16 @@ class Answering:
             )
             then.give_back(called.untried, now)
             if self._health.is_down(model):
-                then.breaches[model] = promises.provider_down(model, self._health.of(model).faults, str(failure))
+                then.outages[model] = str(failure)
 
     def _run(self, what: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
         task = asyncio.create_task(what)
         among.add(task)
-        task.add_done_callback(among.discard)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            among.discard(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                get_run_logger().error("%s broke", task.get_name(), exc_info=error)
+
+        task.add_done_callback(ended)
         return task

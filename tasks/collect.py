@@ -15,14 +15,16 @@ from lanes.claims import Claim
 from lanes.errors import LanesError, StillLocked
 from lanes.outcome import Attempt, Judged, Response, judge
 from lanes.provider import batches as provider
+from lanes.provider.batches import BatchUnknown
 from lanes.provider.errors import FREEZES, CallFailed
-from lanes.provider.results import Fault, RequestResult, ResultsCut, Unreadable, fate, results
+from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone, Unreadable, fate, results
 from lanes.report.units import counted
 from lanes.short_reads import APART, BELIEVED
 from lanes.store import batches, incidents, workloads
 from lanes.store.batches import OpenBatch
-from lanes.words import Lane, Outcome, Verdict
+from lanes.words import BatchState, Lane, Outcome, Verdict
 from lanes.workload import Version
+from tasks import reconcile
 from tasks.connections import Connections
 from tasks.saving import save
 
@@ -52,10 +54,15 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
     """Whether the batch has ended at the provider; its progress is recorded.
 
     Raises:
-        CallFailed: it could not be looked up.
+        CallFailed: it could not be looked up; once it is certain that it never can be (BatchUnknown), a person is told.
     """
     assert batch.provider_batch_id is not None
-    seen = await provider.retrieve(at.client, batch.provider_batch_id)
+    try:
+        seen = await provider.retrieve(at.client, batch.provider_batch_id)
+    except BatchUnknown as trouble:
+        await reconcile.out_of_reach(at, batch, trouble)
+        raise
+    await reconcile.seen(at, batch, seen)
     if seen.ended_at is None:
         await at.db.run(batches.progress, batch.id, processed=seen.processed)
         return False
@@ -72,29 +79,38 @@ async def collect_batch(at: Connections, batch: OpenBatch) -> Homecoming:
         return Homecoming(0, str(trouble), APART)
     except (ResultsCut, ForeignResults, StillLocked, CallFailed) as trouble:
         return Homecoming(0, str(trouble))
-    get_run_logger().info("batch %d of %s collected: %d items", batch.id, batch.workload, items)
+    if items:
+        get_run_logger().info("batch %d of %s collected: %d items", batch.id, batch.workload, items)
     return Homecoming(items)
 
 
 async def bring_home(at: Connections, batch: OpenBatch) -> int:
-    """Every item of an ended batch has its outcome, once, and the batch is closed; the number of its items.
+    """Every item of an ended batch has its outcome, once, and the batch is closed; the number of items that came home.
 
-    What was applied stays, whatever is raised; the rest follows when it is read again.
+    None does of a batch whose items went elsewhere: it is booked. One that was adopted and turns out to be a stranger's
+    is let go, and nothing of it is applied. What was applied stays, whatever is raised; the rest follows when it is read
+    again.
 
     Raises:
         ResultsCut: the stream broke off, or (ShortRead) ended before its last line.
         ForeignResults: no line of it is ours; nothing was applied.
         StillLocked: all was read, and not everything could be saved.
-        CallFailed: the results cannot be opened.
+        CallFailed: the results cannot be opened; if it looks as if they never can be, a person is told.
     """
     assert batch.provider_batch_id is not None
     version = await at.db.run(workloads.one, batch.version_id)
     reading = Reading(at, batch, version)
-    async with aclosing(results(at.client, batch.provider_batch_id)) as lines:
-        async for chunk in _chunks(lines, requests=max(1, CHUNK * batch.requests // batch.items), size=CHUNK_BYTES):
-            await reading.apply(chunk)
+    try:
+        async with aclosing(results(at.client, batch.provider_batch_id)) as lines:
+            async for chunk in _chunks(lines, requests=max(1, CHUNK * batch.requests // batch.items), size=CHUNK_BYTES):
+                if not await reading.is_ours(chunk):
+                    return 0
+                await reading.apply(chunk)
+    except (BatchUnknown, ResultsGone) as trouble:
+        await reconcile.out_of_reach(at, batch, trouble)
+        raise
     await reading.end()
-    return batch.items
+    return 0 if batch.state is BatchState.SUPERSEDED else batch.items
 
 
 class Reading:
@@ -106,6 +122,16 @@ class Reading:
         self._strays: Counter[str] = Counter()  # lines that belong to no request, by what is wrong with them
         self._answered = False
         self._frozen = 0  # items that the account kept from being answered
+        self._proved = False  # by a result that was read
+
+    async def is_ours(self, chunk: Sequence[RequestResult | Unreadable]) -> bool:
+        """Whether nothing proves the batch a stranger's. Of one that was adopted, the first result that can be read does."""
+        if not self._proved:
+            first = next((line for line in chunk if isinstance(line, RequestResult)), None)
+            if first is None:
+                return True
+            self._proved = await reconcile.is_ours(self._at, self._batch, first.nonce)
+        return self._proved
 
     async def apply(self, chunk: Sequence[RequestResult | Unreadable]) -> None:
         """The results had their consequence.
@@ -133,7 +159,9 @@ class Reading:
             StillLocked: some have none, because others hold their rows.
         """
         outstanding = await self._at.db.run(batches.outstanding, self._batch.id)
-        lacking = {number: claims for number, claims in outstanding.items() if number not in self._seen}
+        given_up = await self._at.db.run(batches.given_up, self._batch.id)  # what became of these is still to be booked
+        awaited = {number: list[Claim]() for number in given_up} | outstanding
+        lacking = {number: claims for number, claims in awaited.items() if number not in self._seen}
         if lacking:
             await self._miss(lacking)
             outstanding = await self._at.db.run(batches.outstanding, self._batch.id)

@@ -19,7 +19,8 @@ POLLED_AT_ONCE = 4
 COLLECTED_AT_ONCE = 4
 LONGEST_S = 3600.0  # a batch of the largest size takes minutes; a stream that trickles for ever keeps no other out
 HAND_OVER_S = 20.0
-AT_PROVIDER = (BatchState.SUBMITTED, BatchState.ENDED)
+POLLED = (BatchState.SUBMITTED, BatchState.SUPERSEDED)
+AT_PROVIDER = (*POLLED, BatchState.ENDED)
 
 
 class Collector:
@@ -66,7 +67,7 @@ class Collector:
             self._looking.pop(batch.id, None)
 
     async def _bring_home(self, batch: OpenBatch) -> None:
-        if batch.state is BatchState.SUBMITTED:
+        if batch.state in POLLED:
             async with self._polling:
                 ended = await poll(self._at, batch)
             if not ended:

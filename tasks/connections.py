@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from anthropic import AsyncAnthropic
 
 from blocks.provider import Provider
+from lanes.store import accounts
 from lanes.store.database import Database
 from tasks.database import BLOCK, database
 
@@ -25,4 +26,6 @@ async def connections() -> AsyncIterator[Connections]:
     """The database and the provider of the blocks `lanes`."""
     provider = await Provider.aload(BLOCK)
     async with database() as db, provider.connect() as client:
+        now, formerly = await db.now(), provider.unnamed_account
+        await db.run(accounts.name_account, provider.account, formerly=formerly, now=now)
         yield Connections(db, client, provider)

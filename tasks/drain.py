@@ -46,6 +46,7 @@ from tasks.sweep import WAITING
 TICK_S = 1.0  # longest sleep: a lost notification costs no more than this
 LOOK_EVERY_S = 0.5  # how often roles are looked at
 CHORES_EVERY_S = 5.0
+SUMMARY_EVERY_S = 60.0
 AWAY_S = 120.0  # how long a database may be away before the run ends
 PREFECT_S = 10.0  # what a chore may wait for Prefect
 UNREADABLE_REST = timedelta(minutes=1)
@@ -82,6 +83,7 @@ class Drain:
         self._idle_since = now
         self._looked_at, self._database_seen = -LOOK_EVERY_S, time.monotonic()
         self._told: set[str] = set()
+        self._summed_up = 0
         self._guard = Guard(at.db)
         self._renewal, self._beside = Beside(), Beside()
         self._renewal.keep("leases", self._renew, every_s=RENEW_EVERY.total_seconds())
@@ -92,6 +94,7 @@ class Drain:
         self._beside.keep("lost claims", self._rescue, every_s=CHORES_EVERY_S)
         self._beside.keep("workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S)
         self._beside.keep("more drains", self._call_for_more, every_s=CHORES_EVERY_S)
+        self._beside.keep("summary", self._sum_up, every_s=SUMMARY_EVERY_S)
 
     @property
     def answered(self) -> int:
@@ -285,6 +288,12 @@ class Drain:
             if str(problem) not in self._told:
                 self._told.add(str(problem))
                 get_run_logger().error("%s", problem)
+
+    async def _sum_up(self) -> None:
+        """Once a minute the run's log says what was done, where anything was."""
+        if (done := self.answered - self._summed_up) > 0:
+            get_run_logger().info("%d items since the last summary, %d in all", done, self.answered)
+        self._summed_up = self.answered
 
     async def _call_for_more(self) -> None:
         """Another drain is called for when work waits too long, though the provider takes what is asked."""

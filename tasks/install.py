@@ -42,16 +42,24 @@ async def _write_connections(settings: Settings) -> None:
     if settings.database_url is not None:
         await Database(url=settings.database_url).asave(BLOCK, overwrite=True)
     if settings.anthropic_api_key is not None:
-        await _provider(settings, settings.anthropic_api_key).asave(BLOCK, overwrite=True)
+        await _provider(settings, settings.anthropic_api_key, await _named_account()).asave(BLOCK, overwrite=True)
     slack = _slack_channel(settings)
     if slack.connect() is not None:
         await slack.asave(BLOCK, overwrite=True)
 
 
-def _provider(settings: Settings, key: SecretStr) -> Provider:
+async def _named_account() -> str:
+    """The account's name that a person gave the provider block, empty without one: it stays whatever key is set."""
+    try:
+        return (await Provider.aload(BLOCK)).given_account
+    except ValueError:  # no such block yet
+        return ""
+
+
+def _provider(settings: Settings, key: SecretStr, account: str) -> Provider:
     given = {"base_url": settings.anthropic_base_url} if settings.anthropic_base_url else {}
-    nearby = {"poll_s": 1.0, "listing_grace_s": 5} if settings.provider_is_local else {}
-    return Provider(api_key=key, **given, **nearby)
+    nearby = {"poll_s": 1.0, "listing_grace_s": 5, "create_within_s": 30} if settings.provider_is_local else {}
+    return Provider(api_key=key, account=account, **given, **nearby)
 
 
 def _slack_channel(settings: Settings) -> SlackChannel:

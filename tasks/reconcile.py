@@ -1,47 +1,119 @@
 """Finds out what became of a create that brought no answer. Only the holder of the submitter's role may ask."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from prefect.logging import get_run_logger
 
 from lanes.provider import batches as provider
-from lanes.reconcile import Finding, Listed, find, since
-from lanes.store import batches
+from lanes.provider.batches import BatchUnknown, ProviderBatch
+from lanes.provider.errors import CallFailed
+from lanes.provider.results import ResultsGone
+from lanes.reconcile import Finding, Listed, Lost, find, over_at, span
+from lanes.store import adoption, batches, disowning, unclear
 from lanes.store.batches import OpenBatch
+from lanes.words import BatchState
 from tasks.connections import Connections
+
+SEVERAL = "several batches at the provider fit it"
 
 
 async def reconcile_unresolved(at: Connections) -> Finding | None:
-    """The account's unresolved batch was adopted, released or held, or waits on; None when there is none."""
-    unresolved = await at.db.run(batches.unresolved, at.provider.account)
-    return None if unresolved is None else await _reconcile(at, unresolved)
+    """The account's unresolved batch was adopted, released or held, or waits on; None when there is none.
+
+    Held batches are searched for again from time to time.
+    """
+    found: Finding | None = None
+    for batch in await at.db.run(adoption.to_search, at.provider.account, now=await at.db.now()):
+        try:
+            finding = await _reconcile(at, batch)
+        except CallFailed as failure:
+            get_run_logger().warning("batch %d without an answer could not be looked for: %s", batch.id, failure)
+            finding = Finding.WAIT
+        if batch.state is BatchState.INTENDED or found is None:
+            found = finding
+    return found
 
 
 async def _reconcile(at: Connections, batch: OpenBatch) -> Finding:
+    lost, grace = create_of(at, batch), timedelta(seconds=at.provider.listing_grace_s)
+    before = await at.db.now()
+    listing = await provider.listing(at.client)
+    ahead = _ahead(listing.answered_at, before, await at.db.now())
     listed = [
         Listed(each.id, each.requests, each.created_at)
-        for each in await provider.created_since(at.client, since(batch.intended_at))
+        for each in await listing.since(span(lost, grace=grace, ahead=ahead).first)
     ]
-    owned = await at.db.run(batches.owned_ids, [each.id for each in listed])
+    ids = [each.id for each in listed]
+    owned = await at.db.run(batches.owned_ids, ids)
+    strangers = await at.db.run(disowning.strangers, batch.account, ids)
+    found = find(lost, listed, owned | strangers, grace=grace, ahead=ahead, now=before)
     now = await at.db.now()
-    grace = timedelta(seconds=at.provider.listing_grace_s)
-    found = find(batch.requests, batch.intended_at, listed, owned, grace=grace, now=now)
     match found.finding:
         case Finding.ADOPT:
             assert found.batch_id is not None
             minutes = await at.db.run(batches.expected_minutes, batch.version_id)
             expected = now + timedelta(minutes=minutes)
-            await at.db.run(batches.submitted, batch.id, found.batch_id, expected_end_at=expected, now=now)
+            await at.db.run(adoption.adopted, batch.id, found.batch_id, expected_end_at=expected, now=now)
         case Finding.RELEASE:
             note = f"never created: not listed within {at.provider.listing_grace_s} s; its items are ready again"
             await at.db.run(batches.release, batch.id, note=note, now=now)
-        case Finding.HOLD:
-            note = "several batches at the provider fit it; say which with `act`: adopt_batch, or resubmit_batch to give it up"
-            await at.db.run(batches.hold, batch.id, note=note)
-        case Finding.WAIT:
+        case Finding.HOLD if batch.state is BatchState.INTENDED:
+            await at.db.run(batches.hold, batch.id, note=SEVERAL, now=now)
+        case Finding.HOLD | Finding.WAIT:
             pass
+    await at.db.run(adoption.searched, batch.id, now=now)
     get_run_logger().info("batch %d without an answer: %s", batch.id, found.finding)
     return found.finding
+
+
+def create_of(at: Connections, batch: OpenBatch) -> Lost:
+    """The create of a batch that has no answer."""
+    longest = timedelta(seconds=at.provider.create_within_s)
+    over = over_at(batch.intended_at, batch.create_ended_at, longest=longest)
+    return Lost(batch.requests, batch.intended_at, over, held=batch.state is BatchState.HELD)
+
+
+def _ahead(told: datetime | None, before: datetime, after: datetime) -> timedelta:
+    """How far the provider's clock is ahead of the database's. It tells whole seconds, some time between the two."""
+    return timedelta(0) if told is None else told + timedelta(seconds=0.5) - (before + (after - before) / 2)
+
+
+async def is_ours(at: Connections, batch: OpenBatch, nonce: str) -> bool:
+    """Whether the results are the batch's own, by the nonce of the first: an adoption is proved or undone by it."""
+    if not batch.provisional or batch.provider_batch_id is None:
+        return True
+    now = await at.db.now()
+    if nonce == batch.nonce:
+        await at.db.run(adoption.proved, batch.id, batch.provider_batch_id, now=now)
+        return True
+    await at.db.run(adoption.disproved, batch.id, batch.provider_batch_id, now=now)
+    get_run_logger().error("batch %d: %s is not ours; it was let go", batch.id, batch.provider_batch_id)
+    return False
+
+
+async def seen(at: Connections, batch: OpenBatch, now_there: ProviderBatch) -> None:
+    """What the provider told of a batch is kept, and it cancels the batch where that is wanted."""
+    assert batch.provider_batch_id is not None
+    if batch.unknown_since is not None:
+        await at.db.run(batches.known, batch.id, now=await at.db.now())
+    if batch.cancel_at is None or now_there.canceling or now_there.ended_at is not None:
+        return
+    try:
+        await provider.cancel(at.client, batch.provider_batch_id)
+    except CallFailed as failure:
+        get_run_logger().warning("batch %d is cancelled at the next tick: %s", batch.id, failure)
+
+
+async def out_of_reach(at: Connections, batch: OpenBatch, trouble: BatchUnknown | ResultsGone) -> None:
+    """The provider knows no such batch, or keeps its results no longer: once that is certain, a person is told."""
+    now = await at.db.now()
+    if isinstance(trouble, BatchUnknown):
+        grace = timedelta(seconds=at.provider.listing_grace_s)
+        await at.db.run(batches.unknown, batch.id, why=str(trouble), grace=grace, now=now)
+    elif batch.state is BatchState.SUPERSEDED:
+        await at.db.run(batches.close, batch.id, note=str(trouble), now=now)
+    else:
+        await at.db.run(unclear.tell, batch.id, str(trouble), now=now)
 
 
 async def unconfirmed(at: Connections) -> list[str]:

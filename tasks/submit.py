@@ -12,19 +12,40 @@ from prefect.logging import get_run_logger
 
 from lanes import promises
 from lanes.claims import Claimed
-from lanes.packing import packs
+from lanes.errors import LanesError
+from lanes.packing import packs, told_apart
 from lanes.provider import batches as provider
 from lanes.provider.answering import questions
+from lanes.provider.batches import ProviderBatch
 from lanes.provider.errors import FREEZES, Action, CallFailed
 from lanes.provider.requests import body_bytes, parameters
-from lanes.store import batches, history, incidents, workloads
-from lanes.store.batches import Intent, Kind
+from lanes.report.units import counted
+from lanes.store import adoption, batches, history, incidents, workloads
+from lanes.store.batches import Answer, Intent, Kind
 from lanes.words import Lane
 from lanes.workload import Version
 from tasks.connections import Connections
+from tasks.reconcile import create_of
 
 MOST_ITEMS = 50_000  # of one batch
 MOST_BYTES = provider.MOST_BYTES // 2  # leaves room for how the body is encoded
+DECIDED_AFTER = timedelta(minutes=10)  # how often it is seen whether somebody decided about a held batch
+
+
+class Blocked(LanesError):
+    """No batch can be created until another one of the account is resolved. `until`: when to ask again."""
+
+    def __init__(self, detail: str, until: datetime) -> None:
+        self.until = until
+        super().__init__(detail)
+
+
+class TooLarge(LanesError):
+    """The provider takes no batch of that size; fewer `items` may fit."""
+
+    def __init__(self, detail: str, items: int) -> None:
+        self.items = items
+        super().__init__(detail)
 
 
 @dataclass(frozen=True)
@@ -39,36 +60,59 @@ class Prepared:
 
 
 @task(name="submit batch", cache_policy=NO_CACHE, persist_result=False)
-async def submit_batch(at: Connections, kind: Kind) -> int:
-    """One batch of a workload's waiting work is with the provider; its number of items, 0 when nothing waited.
+async def submit_batch(at: Connections, kind: Kind, *, most: int = MOST_ITEMS) -> int:
+    """One batch of up to `most` of a workload's waiting items is with the provider; their number, 0 when none waited.
 
     A create without an answer leaves the batch `intended`: `collect` finds out what became of it.
 
     Raises:
-        CallFailed: the provider refused; the work is ready again.
+        CallFailed: the provider refused, and the work is ready again; or it gave no answer.
+        TooLarge: it takes fewer items at once, and the work is ready again.
+        Blocked: a batch of the account must be resolved first.
     """
-    prepared = await prepare(at, kind, now=await at.db.now())
+    now = await at.db.now()
+    await _unblocked(at)
+    prepared = await prepare(at, kind, now=now, most=most)
     if prepared is None:
         return 0
     try:
-        created = await provider.create(at.client, prepared.nonce, prepared.bodies)
+        within_s = at.provider.create_within_s
+        created = await provider.create(at.client, prepared.nonce, prepared.bodies, within_s=within_s)
     except CallFailed as failure:
         await _not_created(at, kind, prepared, failure)
+        if failure.action is Action.SPLIT and prepared.items > 1:
+            raise TooLarge(str(failure), prepared.items) from failure
         raise
-    now = await at.db.now()
-    expected = now + timedelta(minutes=prepared.expected_minutes)
-    await at.db.run(batches.submitted, prepared.batch_id, created.id, expected_end_at=expected, now=now)
-    get_run_logger().info("batch %d: %d items of %s as %s", prepared.batch_id, prepared.items, kind.workload, created.id)
+    await _created(at, kind, prepared, created)
     return prepared.items
 
 
-async def prepare(at: Connections, kind: Kind, *, now: datetime) -> Prepared | None:
-    """The intent of one batch is committed and owns its work; None when nothing waited."""
+async def _unblocked(at: Connections) -> None:
+    open_ = await at.db.run(batches.unresolved, at.provider.account)
+    if open_ is not None:
+        until = create_of(at, open_).over_at + timedelta(seconds=at.provider.listing_grace_s)
+        raise Blocked(f"the create of batch {open_.id} of {open_.workload} has no answer; until it has, none follows", until)
+
+
+async def prepare(at: Connections, kind: Kind, *, now: datetime, most: int = MOST_ITEMS) -> Prepared | None:
+    """The intent of one batch is committed and owns its work; None when nothing waited.
+
+    Raises:
+        Blocked: it could not be told apart from a batch of the account that is still to be found.
+    """
     async with at.db.transaction() as run:
         version = await run(workloads.one, kind.version_id)
-        waiting = await run(batches.lock_for_batch, kind, limit=MOST_ITEMS, now=now)
+        waiting = await run(batches.lock_for_batch, kind, limit=most, now=now)
         earlier = await run(history.load, waiting, version.spec.history_items)
-        requests, size = _fitting(version, waiting, earlier)
+        taken = await run(adoption.unsure_counts, at.provider.account)
+        full = packs(waiting, version.spec.pack_of(Lane.BATCH))[: provider.MOST_REQUESTS]
+        requests, size = _fitting(version, told_apart(full, taken), earlier)
+        if len(requests) in taken:  # what did not fit left a number that is taken
+            requests, size = _fitting(version, told_apart([pack for pack, _ in requests], taken), earlier)
+        if full and not requests:
+            many = counted(len(full), "request")
+            said = f"{many} could not be told apart from a batch that is still to be found; see `lanes batches`"
+            raise Blocked(said, now + DECIDED_AFTER)
         if not requests:
             return None
         bodies = [body for _, body in requests]
@@ -88,27 +132,46 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime) -> Prepared | N
 
 
 def _fitting(
-    version: Version, waiting: list[Claimed], earlier: history.History
+    version: Version, full: list[list[Claimed]], earlier: history.History
 ) -> tuple[list[tuple[list[Claimed], dict[str, Any]]], int]:
     """Requests within the provider's limits, with their size in bytes; what does not fit waits for the next batch."""
     fitting: list[tuple[list[Claimed], dict[str, Any]]] = []
     size = 0
-    for pack in packs(waiting, version.spec.pack_of(Lane.BATCH))[: provider.MOST_REQUESTS]:
+    for pack in full:
         body = parameters(version, Lane.BATCH, questions(pack, earlier))
-        size += len(body_bytes(body))
-        if size > MOST_BYTES and fitting:
+        more = len(body_bytes(body))
+        if size + more > MOST_BYTES and fitting:
             break
+        size += more
         fitting.append((pack, body))
     return fitting, size
 
 
+async def _created(at: Connections, kind: Kind, prepared: Prepared, created: ProviderBatch) -> None:
+    now = await at.db.now()
+    expected = now + timedelta(minutes=prepared.expected_minutes)
+    answer = await at.db.run(batches.submitted, prepared.batch_id, created.id, expected_end_at=expected, now=now)
+    said = "batch %d: %d items of %s as %s"
+    get_run_logger().info(said, prepared.batch_id, prepared.items, kind.workload, created.id)
+    if answer is not Answer.SUBMITTED:
+        get_run_logger().warning("batch %d was answered late: %s", prepared.batch_id, answer)
+    if answer is Answer.TWIN:
+        await provider.cancel(at.client, created.id)
+
+
 async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure: CallFailed) -> None:
-    if failure.maybe_billed or failure.action is Action.RETRY:
+    now = await at.db.now()
+    if ambiguous(failure):
+        await at.db.run(adoption.create_ended, prepared.batch_id, now=now)
         get_run_logger().warning("batch %d may exist: %s; collect finds out", prepared.batch_id, failure)
         return
-    now = await at.db.now()
     async with at.db.transaction() as run:
         await run(batches.release, prepared.batch_id, note=f"refused: {failure}", now=now)
         if failure.action in FREEZES:
             breach = promises.frozen(kind.workload, Lane.BATCH, prepared.items, str(failure))
             await run(incidents.open, breach, now=now)
+
+
+def ambiguous(failure: CallFailed) -> bool:
+    """Whether a create that failed so may have created its batch all the same: it is never tried again."""
+    return failure.maybe_billed or (failure.action is Action.RETRY and not failure.innocent)

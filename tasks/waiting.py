@@ -27,8 +27,5 @@ async def sole_submitter(at: Connections) -> AsyncIterator[None]:
 
 
 async def waiting_kinds(at: Connections, workload: str | None) -> list[batches.Kind]:
-    """The workloads and versions with work to submit. None while an unresolved create blocks the account."""
-    now = await at.db.now()
-    if await at.db.run(batches.unresolved, at.provider.account) is not None:
-        return []
-    return await at.db.run(batches.waiting_kinds, workload, now=now)
+    """The workloads and versions with work to submit."""
+    return await at.db.run(batches.waiting_kinds, workload, now=await at.db.now())

@@ -1,20 +1,28 @@
 """One Message Batch: created once, and looked up. Its results are read in `lanes.provider.results`."""
 
+import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
+import anthropic
 from anthropic import AsyncAnthropic
+from anthropic.pagination import AsyncPage
 from anthropic.types.messages import MessageBatch
 from anthropic.types.messages.batch_create_params import Request
 
-from lanes.provider.errors import TRANSPORT, failed
+from lanes.provider.errors import TRANSPORT, CallFailed, failed
 
 MOST_REQUESTS = 100_000
 MOST_BYTES = 256 * 1024 * 1024
 CUSTOM_ID = re.compile(r"(?P<nonce>[0-9a-f]+)-(?P<number>0|[1-9][0-9]{0,8})")
+
+
+class BatchUnknown(CallFailed):
+    """The provider says that it has no batch of that id."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,41 @@ class ProviderBatch:
     processed: int
     created_at: datetime
     ended_at: datetime | None
+    canceling: bool = False
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The account's batches, newest first. `answered_at`: the provider's clock when it was asked, None if it says none."""
+
+    answered_at: datetime | None
+    _first: AsyncPage[MessageBatch]
+
+    async def since(self, moment: datetime) -> list[ProviderBatch]:
+        """Those that were created at or after `moment`, by the provider's clock.
+
+        Raises:
+            CallFailed: the list could not be read to its end.
+        """
+        found: list[ProviderBatch] = []
+        try:
+            async for each in self._first:
+                batch = _batch(each)
+                if batch.created_at < moment:
+                    break
+                found.append(batch)
+        except TRANSPORT as error:
+            raise failed(error) from error
+        return found
+
+
+def batch_failed(error: Exception) -> CallFailed:
+    """The failure that an exception of a call about one batch stands for: BatchUnknown where there is none of its id."""
+    told = failed(error)
+    if not isinstance(error, anthropic.NotFoundError):
+        return told
+    said = f"the provider has no such batch: {error.message}"
+    return BatchUnknown(told.action, said, maybe_billed=False, request_id=told.request_id)
 
 
 def custom_id(nonce: str, number: int) -> str:
@@ -33,16 +76,19 @@ def custom_id(nonce: str, number: int) -> str:
     return f"{nonce}-{number}"
 
 
-async def create(client: AsyncAnthropic, nonce: str, bodies: Sequence[dict[str, Any]]) -> ProviderBatch:
+async def create(
+    client: AsyncAnthropic, nonce: str, bodies: Sequence[dict[str, Any]], *, within_s: float = 600
+) -> ProviderBatch:
     """The batch exists at the provider. Called once: a second call would be a second paid batch.
 
     Raises:
-        CallFailed: with `maybe_billed` when it may exist all the same.
+        CallFailed: with `maybe_billed` when it may exist all the same, as after `within_s` or an answer cut short.
     """
     requests = [{"custom_id": custom_id(nonce, number), "params": body} for number, body in enumerate(bodies)]
     try:
-        return _batch(await client.messages.batches.create(requests=cast(list[Request], requests)))
-    except TRANSPORT as error:
+        async with asyncio.timeout(within_s):
+            return _batch(await client.messages.batches.create(requests=cast(list[Request], requests)))
+    except Exception as error:  # whatever it is, it does not prove that nothing was created
         raise failed(error) from error
 
 
@@ -50,30 +96,38 @@ async def retrieve(client: AsyncAnthropic, batch_id: str) -> ProviderBatch:
     """The batch as it is now.
 
     Raises:
-        CallFailed: it could not be looked up; a new batch may answer 404 for a while.
+        BatchUnknown: the provider knows none of that id; a new batch may answer so for a while.
+        CallFailed: it could not be looked up.
     """
     try:
         return _batch(await client.messages.batches.retrieve(batch_id))
     except TRANSPORT as error:
-        raise failed(error) from error
+        raise batch_failed(error) from error
 
 
-async def created_since(client: AsyncAnthropic, since: datetime) -> list[ProviderBatch]:
-    """The account's batches that were created at or after `since`, newest first.
+async def cancel(client: AsyncAnthropic, batch_id: str) -> None:
+    """The provider works off no more of the batch than it has begun.
 
     Raises:
-        CallFailed: the list could not be read to its end.
+        CallFailed: it did not take the wish.
     """
-    found: list[ProviderBatch] = []
     try:
-        async for each in client.messages.batches.list(limit=100):
-            batch = _batch(each)
-            if batch.created_at < since:
-                break
-            found.append(batch)
+        await client.messages.batches.cancel(batch_id)
+    except TRANSPORT as error:
+        raise batch_failed(error) from error
+
+
+async def listing(client: AsyncAnthropic) -> Listing:
+    """The account's batches, opened at their newest.
+
+    Raises:
+        CallFailed: the list could not be opened.
+    """
+    try:
+        answer = await client.messages.batches.with_raw_response.list(limit=100)
+        return Listing(_date(answer.headers.get("date")), await answer.parse())
     except TRANSPORT as error:
         raise failed(error) from error
-    return found
 
 
 def _batch(batch: MessageBatch) -> ProviderBatch:
@@ -85,4 +139,15 @@ def _batch(batch: MessageBatch) -> ProviderBatch:
         processed=finished,
         created_at=batch.created_at.astimezone(UTC),
         ended_at=(batch.ended_at or datetime.now(UTC)) if batch.processing_status == "ended" else None,
+        canceling=batch.processing_status == "canceling",
     )
+
+
+
+
+def _date(header: str | None) -> datetime | None:
+    """The moment that a Date header names, None when there is none."""
+    try:
+        return parsedate_to_datetime(header).astimezone(UTC) if header else None
+    except ValueError:
+        return None

@@ -9,9 +9,9 @@ from anthropic import AnthropicError, AsyncAnthropic
 
 from lanes.errors import LanesError
 from lanes.outcome import Judged, Response
-from lanes.provider.batches import CUSTOM_ID
+from lanes.provider.batches import CUSTOM_ID, batch_failed
 from lanes.provider.client import read_response
-from lanes.provider.errors import TRANSPORT, Action, CallFailed, failed, told
+from lanes.provider.errors import TRANSPORT, Action, CallFailed, told
 from lanes.storable import storable
 from lanes.words import Outcome
 
@@ -57,7 +57,8 @@ async def results(client: AsyncAnthropic, batch_id: str) -> AsyncGenerator[Reque
     """Each request's result, in whatever order the provider sends them. Whether all came is for the caller to count.
 
     Raises:
-        CallFailed: the results could not be opened, or (ResultsGone) the provider keeps them no more.
+        CallFailed: the results could not be opened.
+        BatchUnknown, ResultsGone: they cannot be opened, and perhaps never will.
         ResultsCut: the stream ended in the middle.
     """
     opened = False
@@ -69,13 +70,10 @@ async def results(client: AsyncAnthropic, batch_id: str) -> AsyncGenerator[Reque
     except TRANSPORT as error:
         if opened:
             raise ResultsCut(f"the results of {batch_id} broke off: {type(error).__name__}") from error
-        raise failed(error) from error
+        raise batch_failed(error) from error
     except AnthropicError as error:  # the SDK's own: the batch names no place to read results from
-        detail = (
-            f"the provider offers no results of {batch_id}: it keeps them for 29 days and then archives them; if it stays so, "
-            "resubmit or give up the batch with `act`"
-        )
-        raise ResultsGone(Action.RETRY, detail, maybe_billed=False, retry_after_s=None, request_id=None) from error
+        detail = f"the provider offers no results of {batch_id}: it keeps them for 29 days and then archives them"
+        raise ResultsGone(Action.RETRY, detail, maybe_billed=False) from error
 
 
 def fate(fault: Fault, *, items: int, others_answered: bool) -> Judged:

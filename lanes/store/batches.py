@@ -3,15 +3,17 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, and_, case, exists, func, insert, or_, select, update
 
 from lanes.claims import Claim, Claimed
 from lanes.promises import Tally
 from lanes.short_reads import ShortReads, counted
 from lanes.storable import storable
+from lanes.store import disowning, unclear
 from lanes.store.bulk import insert_rows, one_of
 from lanes.store.literals import is_, is_none_of
 from lanes.store.tables import attempt, batch, batch_member, event_outbox, item, version, work, workload
@@ -32,6 +34,18 @@ COUNTED = {
     Outcome.MISSING: "missing",
 }
 UNCONFIRMED = (BatchState.INTENDED, BatchState.HELD)  # the provider has not said that it has the batch
+AT_PROVIDER = (BatchState.SUBMITTED, BatchState.ENDED)  # and its work belongs to it
+OVER = (BatchState.COLLECTED, BatchState.RELEASED)
+SUBMITTED = "lanes.batch.submitted"
+
+
+class Answer(StrEnum):
+    """What a create's answer led to."""
+
+    SUBMITTED = "submitted"  # the batch is the provider's of that id
+    TAKEN_BACK = "taken back"  # it had been released: all of its work waited still, and is its own again
+    SUPERSEDED = "superseded"  # it had been released and work of it went elsewhere: `collect` cancels it and books it
+    TWIN = "twin"  # the batch is another of the provider's already, and certainly
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,16 @@ class OpenBatch:
     provider_batch_id: str | None
     intended_at: datetime
     submitted_at: datetime | None
+    create_ended_at: datetime | None = None
+    adopted_at: datetime | None = None
+    proved_at: datetime | None = None
+    unknown_since: datetime | None = None
+    cancel_at: datetime | None = None
+
+    @property
+    def provisional(self) -> bool:
+        """Whether it was taken for a listed batch, and no result has proved that yet."""
+        return self.adopted_at is not None and self.proved_at is None
 
 
 @dataclass(frozen=True)
@@ -142,23 +166,64 @@ def intend(connection: Connection, intent: Intent, packs: Sequence[Sequence[Clai
 
 def submitted(
     connection: Connection, batch_id: int, provider_batch_id: str, *, expected_end_at: datetime, now: datetime
-) -> None:
-    """The provider has the batch under that id, and the world is told."""
+) -> Answer:
+    """The create was answered: the provider has the batch under that id, whatever was thought of it meanwhile.
+
+    One that was released takes back what of its work still waits. Where other work of it went elsewhere, it is to be
+    cancelled: what has not run yet comes back unspent, and what has is booked.
+    """
     row = connection.execute(
+        select(batch.c.state, batch.c.account, batch.c.workload, batch.c.requests, batch.c["items"].label("all_items"),
+               batch.c.provider_batch_id, batch.c.adopted_at, batch.c.proved_at)
+        .where(batch.c.id == batch_id)
+        .with_for_update(key_share=True)
+    ).one()  # fmt: skip
+    answer, state, note = Answer.SUBMITTED, BatchState.SUBMITTED, None
+    if row.state == BatchState.RELEASED:
+        answer, state = _take_back(connection, batch_id)
+        note = f"its create was answered after it had been released: {answer}"
+    elif row.state not in UNCONFIRMED:
+        if row.provider_batch_id == provider_batch_id:
+            connection.execute(update(batch).where(batch.c.id == batch_id).values(proved_at=now))
+            return Answer.SUBMITTED
+        if row.adopted_at is None or row.proved_at is not None:
+            return Answer.TWIN
+        disowning.disown(connection, row.account, row.provider_batch_id, batch_id, now=now)
+        state = BatchState.SUPERSEDED if row.state == BatchState.SUPERSEDED else BatchState.SUBMITTED
+    connection.execute(
         update(batch)
-        .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
+        .where(batch.c.id == batch_id)
         .values(
-            state=BatchState.SUBMITTED, provider_batch_id=provider_batch_id, submitted_at=now,
-            expected_end_at=expected_end_at,
+            state=state, provider_batch_id=provider_batch_id, submitted_at=now, expected_end_at=expected_end_at,
+            ended_at=None, adopted_at=None, proved_at=now, unknown_since=None, processed=0, note=note,
+            cancel_at=now if answer is Answer.SUPERSEDED else batch.c.cancel_at,
         )
-        .returning(batch.c.workload, batch.c.requests, batch.c["items"])
-    ).first()  # fmt: skip
-    if row is not None:
-        _announce(connection, "lanes.batch.submitted", batch_id, row.workload, now, requests=row.requests, items=row.items)
+    )  # fmt: skip
+    unclear.over(connection, batch_id, f"Batch {batch_id} is {provider_batch_id}: its create was answered.", now=now)
+    announce(connection, SUBMITTED, batch_id, row.workload, now, requests=row.requests, items=row.all_items)
+    return answer
 
 
-def release(connection: Connection, batch_id: int, *, note: str, now: datetime) -> None:
-    """The batch was never created: its work is ready again and has spent nothing. One that the provider has stays."""
+def _take_back(connection: Connection, batch_id: int) -> tuple[Answer, BatchState]:
+    """The released batch owns what of its work is as it was left; whether that is all of it."""
+    of_batch = and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
+    as_left = work.c.claim_no == batch_member.c.claim_no
+    back = connection.execute(
+        update(work)
+        .where(of_batch, as_left, work.c.state == WorkState.READY)
+        .values(state=WorkState.SUBMITTED, batch_id=batch_id)
+    ).rowcount
+    nobodys = and_(as_left, work.c.state == WorkState.CANCELED)
+    elsewhere = select(work.c.id).where(
+        of_batch, or_(work.c.batch_id != batch_id, work.c.batch_id.is_(None)), ~nobodys
+    )
+    if connection.execute(elsewhere.limit(1)).first() is None and back:
+        return Answer.TAKEN_BACK, BatchState.SUBMITTED
+    return Answer.SUPERSEDED, BatchState.SUBMITTED if back else BatchState.SUPERSEDED
+
+
+def release(connection: Connection, batch_id: int, *, note: str, now: datetime) -> bool:
+    """The batch was never created: its work is ready again and has spent nothing. False: the provider has it, it stays."""
     released = connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
@@ -166,7 +231,41 @@ def release(connection: Connection, batch_id: int, *, note: str, now: datetime) 
         .returning(batch.c.id)
     )
     if released.first() is None:
-        return
+        return False
+    _free(connection, batch_id, now=now)
+    unclear.over(connection, batch_id, f"Batch {batch_id} is released: {note}.", now=now)
+    return True
+
+
+def supersede(connection: Connection, batch_id: int, *, note: str, now: datetime) -> bool:
+    """The batch that the provider has owns no work any more: what it had is ready again. `collect` cancels and books it.
+
+    False: the provider has it no longer, or not yet; then the transaction is to be taken back. Work is locked before its
+    batch, as where results are saved.
+    """
+    _free(connection, batch_id, now=now)
+    superseded = connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state.in_(AT_PROVIDER))
+        .values(state=BatchState.SUPERSEDED, cancel_at=now, note=note)
+        .returning(batch.c.id)
+    )
+    if superseded.first() is None:
+        return False
+    unclear.over(connection, batch_id, f"Batch {batch_id} owns no work any more: {note}.", now=now)
+    return True
+
+
+def close(connection: Connection, batch_id: int, *, note: str, now: datetime) -> None:
+    """The superseded batch is over: nothing of it can be booked any more."""
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state == BatchState.SUPERSEDED)
+        .values(state=BatchState.RELEASED, ended_at=func.coalesce(batch.c.ended_at, now), note=batch.c.note + "; " + note)
+    )
+
+
+def _free(connection: Connection, batch_id: int, *, now: datetime) -> None:
     connection.execute(
         update(work)
         .where(work.c.batch_id == batch_id, is_(work.c.state, WorkState.SUBMITTED))
@@ -174,28 +273,58 @@ def release(connection: Connection, batch_id: int, *, note: str, now: datetime) 
     )
 
 
-def hold(connection: Connection, batch_id: int, *, note: str) -> None:
-    """Nobody knows whether the batch exists: its work stays with it until a person decides."""
-    connection.execute(
+def hold(connection: Connection, batch_id: int, *, note: str, now: datetime) -> None:
+    """Nobody knows which batch at the provider it is: its work stays with it, and a person is asked to decide."""
+    held = connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
         .values(state=BatchState.HELD, note=note)
+        .returning(batch.c.id)
     )
+    if held.first() is not None:
+        unclear.tell(connection, batch_id, note, now=now)
+
+
+def unknown(connection: Connection, batch_id: int, *, why: str, grace: timedelta, now: datetime) -> None:
+    """The provider has said since some time that it has no such batch; beyond the grace period a person is told.
+
+    One that owns no work any more is closed then.
+    """
+    row = connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state.in_([*AT_PROVIDER, BatchState.SUPERSEDED]))
+        .values(unknown_since=func.coalesce(batch.c.unknown_since, now))
+        .returning(batch.c.state, batch.c.unknown_since)
+    ).first()
+    if row is None or now < row.unknown_since + grace:
+        return
+    if row.state == BatchState.SUPERSEDED:
+        close(connection, batch_id, note=why, now=now)
+    else:
+        unclear.tell(connection, batch_id, why, now=now)
+
+
+def known(connection: Connection, batch_id: int, *, now: datetime) -> None:
+    """The provider has the batch after all."""
+    connection.execute(update(batch).where(batch.c.id == batch_id).values(unknown_since=None))
+    unclear.over(connection, batch_id, f"The provider has batch {batch_id} after all.", now=now)
 
 
 def open_batches(connection: Connection, *, account: str | None = None) -> list[OpenBatch]:
     """The batches that are not finished, oldest first."""
-    wanted = is_none_of(batch.c.state, [BatchState.COLLECTED, BatchState.RELEASED])
+    wanted = is_none_of(batch.c.state, OVER)
     if account is not None:
         wanted = and_(wanted, batch.c.account == account)
-    rows = connection.execute(select(batch).where(wanted).order_by(batch.c.id))
-    return [
-        OpenBatch(
-            row.id, row.nonce, row.account, row.workload, row.version_id, row.model, BatchState(row.state),
-            row.requests, row.items, row.provider_batch_id, row.intended_at, row.submitted_at,
-        )
-        for row in rows
-    ]  # fmt: skip
+    return [open_batch(row) for row in connection.execute(select(batch).where(wanted).order_by(batch.c.id))]
+
+
+def open_batch(row: Any) -> OpenBatch:
+    """A row of the table."""
+    return OpenBatch(
+        row.id, row.nonce, row.account, row.workload, row.version_id, row.model, BatchState(row.state),
+        row.requests, row.items, row.provider_batch_id, row.intended_at, row.submitted_at, row.create_ended_at,
+        row.adopted_at, row.proved_at, row.unknown_since, row.cancel_at,
+    )  # fmt: skip
 
 
 def owned_ids(connection: Connection, candidates: Sequence[str]) -> set[str]:
@@ -213,14 +342,18 @@ def progress(connection: Connection, batch_id: int, *, processed: int) -> None:
 
 def ended(connection: Connection, batch_id: int, *, at: datetime, now: datetime) -> None:
     """The provider finished the batch at `at`, and the world is told, once."""
+    superseded = and_(batch.c.state == BatchState.SUPERSEDED, batch.c.ended_at.is_(None))
     row = connection.execute(
         update(batch)
-        .where(batch.c.id == batch_id, batch.c.state == BatchState.SUBMITTED)
-        .values(state=BatchState.ENDED, ended_at=at, processed=batch.c.requests)
+        .where(batch.c.id == batch_id, or_(batch.c.state == BatchState.SUBMITTED, superseded))
+        .values(
+            state=case((batch.c.state == BatchState.SUBMITTED, BatchState.ENDED), else_=batch.c.state), ended_at=at,
+            processed=batch.c.requests,
+        )
         .returning(batch.c.workload, batch.c["items"])
     ).first()
     if row is not None:
-        _announce(connection, "lanes.batch.ended", batch_id, row.workload, now, items=row.items)
+        announce(connection, "lanes.batch.ended", batch_id, row.workload, now, items=row.items)
 
 
 def members(connection: Connection, batch_id: int, request_nos: Sequence[int]) -> dict[int, list[Claim]]:
@@ -242,6 +375,15 @@ def outstanding(connection: Connection, batch_id: int) -> dict[int, list[Claim]]
         .order_by(batch_member.c.request_no, batch_member.c.slot)
     )
     return _by_request(rows)
+
+
+def given_up(connection: Connection, batch_id: int) -> set[int]:
+    """The numbers of the batch's requests of which items were given up before a result of theirs was booked."""
+    of_claim = and_(attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no)
+    booked = exists().where(of_claim, attempt.c.outcome != Outcome.GIVEN_UP)
+    given = exists().where(of_claim, attempt.c.outcome == Outcome.GIVEN_UP)
+    wanted = select(batch_member.c.request_no).where(batch_member.c.batch_id == batch_id, given, ~booked).distinct()
+    return set(connection.execute(wanted).scalars())
 
 
 def short_read(connection: Connection, batch_id: int, lacking: Collection[int], *, now: datetime) -> ShortReads:
@@ -285,15 +427,25 @@ def count(connection: Connection, batch_id: int, outcomes: Mapping[Outcome, int]
 
 
 def collected(connection: Connection, batch_id: int, *, now: datetime) -> Tally | None:
-    """Every result of the batch was applied: how its outcomes add up, None when it was not `ended`."""
+    """Every result of the batch was applied: how its outcomes add up, None when it was not `ended`.
+
+    One whose work went elsewhere is booked, and released: what of it needed no outcome of its own was never counted.
+    """
+    superseded = batch.c.state == BatchState.SUPERSEDED
     outcomes = batch.c.succeeded + batch.c.invalid + batch.c.errored + batch.c.canceled + batch.c.expired + batch.c.missing
     row = connection.execute(
         update(batch)
-        .where(batch.c.id == batch_id, batch.c.state == BatchState.ENDED)
-        .values(state=BatchState.COLLECTED, collected_at=now, note=None)
-        .returning(batch.c["items"], outcomes.label("outcomes"), batch.c.missing)
-    ).first()
-    return None if row is None else Tally(row[0], row.outcomes, row.missing)
+        .where(batch.c.id == batch_id, batch.c.state.in_([BatchState.ENDED, BatchState.SUPERSEDED]))
+        .values(
+            state=case((superseded, BatchState.RELEASED), else_=BatchState.COLLECTED), collected_at=now,
+            note=case((superseded, batch.c.note)),
+        )
+        .returning(batch.c.state, batch.c["items"].label("all_items"), outcomes.label("outcomes"), batch.c.missing)
+    ).first()  # fmt: skip
+    if row is None:
+        return None
+    unclear.over(connection, batch_id, f"Batch {batch_id} came home.", now=now)
+    return Tally(row.all_items, row.outcomes, row.missing) if row.state == BatchState.COLLECTED else None
 
 
 def expected_minutes(connection: Connection, version_id: int) -> int:
@@ -309,7 +461,8 @@ def _by_request(rows: Iterable[Any]) -> dict[int, list[Claim]]:
     return found
 
 
-def _announce(connection: Connection, event: str, batch_id: int, of: str, now: datetime, **payload: Any) -> None:
+def announce(connection: Connection, event: str, batch_id: int, of: str, now: datetime, **payload: Any) -> None:
+    """The world is told that something became of the batch."""
     connection.execute(
         insert(event_outbox).values(
             event=event, resource=f"lanes.workload.{of}", payload={"batch_id": batch_id, **payload}, occurred_at=now

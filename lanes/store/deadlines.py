@@ -1,10 +1,11 @@
-"""Batch work whose due time would pass if it waited for the off-peak window."""
+"""Batch work that must leave before the off-peak window: its due time presses, or an earlier run could not send it."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
 
-from lanes.store.tables import item, work
+from lanes.store.tables import item, work, workload
 from lanes.store.work import claimable
 from lanes.store.workloads import in_force
 from lanes.window import Window, expected_turnaround
@@ -13,7 +14,7 @@ from lanes.workload import Version
 
 
 def pressing(connection: Connection, *, now: datetime) -> list[str]:
-    """The workloads whose earliest due batch work must be submitted now rather than off-peak."""
+    """The workloads whose batch work must be submitted now rather than off-peak: by due time, or put off until now."""
     versions = in_force(connection)
     rows = connection.execute(
         select(work.c.workload, func.min(item.c.due_at).label("due_at"))
@@ -21,11 +22,26 @@ def pressing(connection: Connection, *, now: datetime) -> list[str]:
         .where(claimable(Lane.BATCH, now), item.c.due_at.is_not(None), item.c.settled_at.is_(None))
         .group_by(work.c.workload)
     )
-    return [
+    due = {
         row.workload
         for row in rows
         if row.workload in versions and _would_miss(versions[row.workload], row.due_at, now)
-    ]
+    }
+    return sorted(due | _put_off(connection, now))
+
+
+def put_off(connection: Connection, until: Mapping[str, datetime], *, of: str | None) -> None:
+    """After a run for one workload, or for all: another is asked for these from then on, and for no other."""
+    ran = workload.c.submit_at.is_not(None) if of is None else workload.c.name == of
+    connection.execute(update(workload).where(ran, workload.c.name.not_in(list(until))).values(submit_at=None))
+    for name, moment in until.items():
+        connection.execute(update(workload).where(workload.c.name == name).values(submit_at=moment))
+
+
+def _put_off(connection: Connection, now: datetime) -> set[str]:
+    waits = select(work.c.id).where(work.c.workload == workload.c.name, claimable(Lane.BATCH, now)).exists()
+    put_off = select(workload.c.name).where(workload.c.submit_at <= now, workload.c.paused_at.is_(None), waits)
+    return set(connection.execute(put_off).scalars())
 
 
 def _would_miss(version: Version, due_at: datetime, now: datetime) -> bool:

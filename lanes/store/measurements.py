@@ -42,11 +42,12 @@ greatest(i.received_at, case when exists (select from lanes.attempt e where e.it
 REALTIME = f"""
 with promised as (
   select w.name, coalesce((v.spec -> 'promises' ->> 'realtime_p95_s')::float8, 0) * interval '1 second' as promised,
-         coalesce((select max(o.resolved_at) from lanes.incident o
-                    where o.state = 'resolved' and o.resolved_at >= :recent
-                      and (o.promise = 'provider_down' and o.subject = v.spec ->> 'realtime_model'
-                        or o.promise = 'provider_frozen' and o.workload = w.name and o.subject = 'realtime lane')),
-                  '-infinity') as well_since
+         greatest(
+           (select max(o.over_at) from lanes.outage o where o.model = v.spec ->> 'realtime_model' and o.over_at >= :recent),
+           (select max(o.resolved_at) from lanes.incident o
+             where o.state = 'resolved' and o.resolved_at >= :recent
+               and o.promise = 'provider_frozen' and o.workload = w.name and o.subject = 'realtime lane'),
+           '-infinity') as well_since
     from lanes.workload w join lanes.version v on v.id = w.version_id where w.paused_at is null),
 answered as (
   select a.workload, extract(epoch from a.ended_at - {BEGUN})::float8 as seconds
@@ -127,9 +128,9 @@ select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc
 UNSERVED = """
 select w.name
   from lanes.workload w join lanes.version v on v.id = w.version_id
-  join lanes.incident o on o.state = 'open'
-   and (o.promise = 'provider_down' and o.subject = v.spec ->> 'realtime_model'
-     or o.promise = 'provider_frozen' and o.workload = w.name and o.subject = 'realtime lane')
+ where exists (select from lanes.outage o where o.model = v.spec ->> 'realtime_model' and o.over_at is null)
+    or exists (select from lanes.incident o where o.state = 'open' and o.promise = 'provider_frozen'
+                                              and o.workload = w.name and o.subject = 'realtime lane')
 """
 
 REFUSED = """

@@ -57,6 +57,8 @@ class WorkloadColumns(TypedColumns):
     name: Named[str] = Column(Text, primary_key=True, comment="What events, files and SQL call it")
     version_id: Named[int | None] = Column(BigInteger, comment="The version in force")
     paused_at: Named[datetime | None] = Column(Moment, comment="Since when nothing of it is claimed")
+    submit_at: Named[datetime | None] = Column(Moment, comment="Some of its work could not be submitted: collect asks "
+                                               "for a run of submit from then on")
     created_at: Named[datetime] = Column(Moment)
 
 
@@ -159,11 +161,12 @@ route = Table(
 class BatchColumns(TypedColumns):
     id = _id()
     nonce: Named[str] = Column(Text, unique=True, comment="First part of every custom_id: proves the batch is ours")
-    account: Named[str] = Column(Text, comment="The provider account that pays")
+    account: Named[str] = Column(Text, comment="Name of the provider account that pays; key:... = not named yet")
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
     model: Named[str] = Column(Text)
-    state: Named[str] = Column(Text, comment="intended, submitted, ended, collected, held or released")
+    state: Named[str] = Column(Text, comment="intended: submit or collect moves it; submitted, ended: collect; held: a "
+                               "person; superseded: collect, without its work; collected, released: nobody")
     requests: Named[int] = Column(Integer)
     items: Named[int] = Column(Integer)  # pyright: ignore[reportIncompatibleMethodOverride]
     bytes: Named[int] = Column(BigInteger, comment="Size of the request bodies, as JSON")
@@ -182,6 +185,12 @@ class BatchColumns(TypedColumns):
     short_read_lacking: Named[str | None] = Column(Text, comment="SHA-256 of the numbers of those requests")
     short_read_at: Named[datetime | None] = Column(Moment, comment="When that was last counted")
     intended_at: Named[datetime] = Column(Moment)
+    create_ended_at: Named[datetime | None] = Column(Moment, comment="When its create ended without an answer")
+    searched_at: Named[datetime | None] = Column(Moment, comment="When the provider's list was last searched for it")
+    adopted_at: Named[datetime | None] = Column(Moment, comment="When it was taken for a batch of the provider's list")
+    proved_at: Named[datetime | None] = Column(Moment, comment="When its nonce, or its create's answer, proved that right")
+    unknown_since: Named[datetime | None] = Column(Moment, comment="Since when the provider says that it has no such batch")
+    cancel_at: Named[datetime | None] = Column(Moment, comment="From when on collect cancels it at the provider")
     submitted_at: Named[datetime | None] = Column(Moment)
     expected_end_at: Named[datetime | None] = Column(Moment)
     ended_at: Named[datetime | None] = Column(Moment)
@@ -191,12 +200,26 @@ class BatchColumns(TypedColumns):
 
 batch = Table(
     "batch", metadata, BatchColumns,
-    _one_of("state", "intended", "submitted", "ended", "collected", "held", "released"),
+    _one_of("state", "intended", "submitted", "ended", "collected", "held", "superseded", "released"),
     Index("uq_batch_unresolved", "account", unique=True, postgresql_where=text("state = 'intended'")),
     Index("uq_batch_unresolved_requests", "account", "requests", unique=True,
-          postgresql_where=text("state in ('intended', 'held')")),
+          postgresql_where=text("state in ('intended', 'held') or "
+                                "(state in ('submitted', 'ended') and adopted_at is not null and proved_at is null)")),
     Index("ix_batch_open", "state", postgresql_where=text("state <> 'collected'")),
     comment="One Message Batch: its intent is committed before the paid call",
+)  # fmt: skip
+
+
+class DisownedColumns(TypedColumns):
+    account: Named[str] = Column(Text, primary_key=True)
+    provider_batch_id: Named[str] = Column(Text, primary_key=True)
+    batch_id: Named[int] = Column(BigInteger, ForeignKey(batch.c.id), comment="Which batch of ours was taken for it")
+    disowned_at: Named[datetime] = Column(Moment)
+
+
+disowned = Table(
+    "disowned", metadata, DisownedColumns,
+    comment="Batches at the provider that are somebody else's: none of ours is taken for them again",
 )  # fmt: skip
 
 
@@ -468,6 +491,26 @@ incident = Table(
     Index("uq_incident_open", "promise", "workload", "subject", unique=True, postgresql_where=text("state = 'open'")),
     Index(None, "opened_at"),
     comment="A breach of a promise; at most one is open per promise, workload and subject",
+)  # fmt: skip
+
+
+class OutageColumns(TypedColumns):
+    id = _id()
+    account: Named[str] = Column(Text, comment="The provider account that is not answered")
+    model: Named[str] = Column(Text)
+    began_at: Named[datetime] = Column(Moment)
+    faulted_at: Named[datetime] = Column(Moment, comment="When the last call faulted")
+    faults: Named[int] = Column(Integer, comment="Calls in a row without an answer, as one drain saw it last")
+    why: Named[str] = Column(Text, comment="What the last of them met")
+    over_at: Named[datetime | None] = Column(Moment, comment="When it was answered again and all that waited was asked; "
+                                             "null: watch ends it")
+
+
+outage = Table(
+    "outage", metadata, OutageColumns,
+    Index("uq_outage_open", "account", "model", unique=True, postgresql_where=text("over_at is null")),
+    Index("ix_outage_over", "model", "over_at"),
+    comment="A model of an account that answered nobody for a while",
 )  # fmt: skip
 
 

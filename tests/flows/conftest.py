@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from sqlalchemy import Connection, text
 from blocks.provider import Provider
 from lanes.store.database import Database
 from lanes.words import Lane
+from tasks import departure
 from tasks.connections import Connections
 from tests.examples import admit, publish, route
 from tests.prefect_standin import PrefectStandIn
@@ -31,7 +33,7 @@ def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
 @pytest_asyncio.fixture
 async def at(database_url: str, endpoint: Endpoint) -> AsyncIterator[Connections]:
     """A fresh database and the endpoint, as a run has them."""
-    provider = Provider(api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5)
+    provider = Provider(api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5, create_within_s=10)
     with disable_run_logger():
         async with Database(database_url) as db, provider.connect() as client:
             yield Connections(db, client, provider)
@@ -67,6 +69,12 @@ class Sender:
         """What the database says."""
         return await self.at.db.run(lambda c: [tuple(row) for row in c.execute(text(query), values)])
 
+    async def moments_pass(self, seconds: float) -> None:
+        """Every batch without an answer was intended, and its create ended, so much longer ago."""
+        longer = "update lanes.batch set intended_at = intended_at - :s, create_ended_at = create_ended_at - :s"
+        given = {"s": timedelta(seconds=seconds)}
+        await self.at.db.run(lambda c: c.execute(text(f"{longer} where state in ('intended', 'held')"), given))
+
     async def states(self) -> dict[str, str]:
         """Each item's state by key."""
         return {str(k): str(s) for k, s in await self.rows("select key, state from lanes.item_status order by key")}
@@ -75,6 +83,22 @@ class Sender:
 @pytest.fixture
 def sender(at: Connections) -> Sender:
     return Sender(at)
+
+
+class Nap:
+    """Sleeps without sleeping, and remembers how long."""
+
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+@pytest.fixture
+def nap(monkeypatch: pytest.MonkeyPatch) -> Nap:
+    monkeypatch.setattr(departure, "submit_batch", departure.submit_batch.fn)
+    return Nap()
 
 
 async def until(told: Callable[[], object]) -> None:

@@ -104,6 +104,8 @@ async def test_a_lost_answer_to_the_create_adopts_the_batch_and_pays_once(
     with pytest.raises(CallFailed) as failure:
         await submit(at)
     assert failure.value.maybe_billed
+    assert await reconcile_unresolved(at) is Finding.WAIT
+    await sender.moments_pass(6)
     assert await reconcile_unresolved(at) is Finding.ADOPT
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}
@@ -120,7 +122,9 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     assert await reconcile_unresolved(at) is Finding.WAIT
     (sentence,) = await unconfirmed(at)
     assert sentence.startswith("batch 1 of letters, 12 items, is intended since ")
-    await at.db.run(lambda c: c.exec_driver_sql("update lanes.batch set intended_at = intended_at - interval '1 minute'"))
+    await sender.moments_pass(14)  # of the 10 that a create may take and the 5 in which it is listed
+    assert await reconcile_unresolved(at) is Finding.WAIT
+    await sender.moments_pass(1)
     assert await reconcile_unresolved(at) is Finding.RELEASE
     assert await unconfirmed(at) == []
     assert await submit(at) == len(KEYS)

@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from blocks.provider import Provider
 from lanes.provider.results import ResultsCut, results
-from lanes.store import batches, incidents
+from lanes.store import batches, decisions, incidents
 from lanes.store.batches import OpenBatch
 from lanes.store.database import Database
 from lanes.words import Lane
@@ -229,6 +229,70 @@ async def test_an_item_canceled_while_its_batch_runs_is_one_of_its_outcomes(
     await collect.bring_home(at, batch)
     assert await sender.rows("select succeeded, items, state from lanes.batch_status") == [(12, 12, "collected")]
     assert await sender.rows(INCIDENTS) == []
+
+
+# -- batches that were adopted, and batches whose items went elsewhere
+
+
+async def adopted(at: Connections, endpoint: Endpoint) -> OpenBatch:
+    """Everything that waits, in a batch that has ended and that no result has proved ours yet."""
+    batch = await submit(at, endpoint)
+    await run_sql(at, "update lanes.batch set adopted_at = now(), proved_at = null")
+    (batch,) = await at.db.run(batches.open_batches)
+    assert batch.provisional
+    return batch
+
+
+async def test_an_adopted_batch_of_which_no_line_can_be_read_is_neither_proved_nor_missing_before_that_is_believed(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await adopted(at, endpoint)
+    for nothing in (b"{}\n" * 12, b""):
+        tampering.body = lambda _, nothing=nothing: nothing
+        for _ in range(2):
+            with pytest.raises(collect.ShortRead, match="without 12 of its 12 requests"):
+                await collect.bring_home(at, batch)
+    assert await sender.rows("select state, proved_at, missing from lanes.batch") == [("ended", None, 0)]
+    assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
+    tampering.honest()
+    assert await collect.bring_home(at, batch) == len(KEYS)
+    assert await sender.rows("select state, proved_at is not null from lanes.batch") == [("collected", True)]
+
+
+async def test_the_first_line_that_can_be_read_lets_an_adopted_batch_go_whatever_stands_before_or_behind_it(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "CHUNK", 1)
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await adopted(at, endpoint)
+    tampering.lines(lambda lines: [{}, {}, {**lines[0], "custom_id": "their-1"}, *lines])
+    assert await collect.bring_home(at, batch) == 0
+    assert await sender.rows("select state, provider_batch_id, missing from lanes.batch") == [("held", None, 0)]
+    assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
+    assert await sender.rows("select (select count(*) from lanes.attempt), (select count(*) from lanes.spend)") == [(0, 0)]
+
+
+@pytest.mark.parametrize("decide", [decisions.give_up, decisions.resubmit])
+async def test_a_batch_whose_items_went_elsewhere_is_booked_to_its_last_line_and_is_never_incomplete(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering, decide: Any
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batch_request", "expire", times=1)
+    batch = await submit(at, endpoint)
+    await at.db.run(decide, batch.id, who="ada", why="no longer wanted", now=await at.db.now())
+    (batch,) = await at.db.run(batches.open_batches)
+    before = await sender.states()
+    tampering.lines(without(3, 7))
+    with pytest.raises(collect.ShortRead, match="without 2 of its 12 requests"):
+        await collect.bring_home(at, batch)
+    tampering.honest()
+    assert await collect.bring_home(at, batch) == 0
+    assert await sender.rows("select state from lanes.batch") == [("released",)]
+    assert await sender.rows("select count(*), count(distinct message_id) from lanes.spend") == [(11, 11)]
+    assert await sender.states() == before
+    await evaluate(at.db)
+    assert "batch_incomplete" not in [row[0] for row in await sender.rows(INCIDENTS)]
 
 
 # -- whose trouble it is

@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from lanes import attempts
 from lanes.health import Health
 from lanes.pace import Pace
 from lanes.provider import answering
 from lanes.provider.client import connect
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections
+from tasks.departure import depart
 from tasks.watch import evaluate
 from tests.flows import raw_provider
-from tests.flows.conftest import Sender
+from tests.flows.conftest import Nap, Sender
 from tests.flows.raw_provider import Say, saying
 from tests.flows.realtime import answer
 from tests.provider.endpoint_fixtures import Endpoint
@@ -203,7 +205,7 @@ async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_
         await evaluate(at.db)
     assert set((await sender.states()).values()) == {"settled", "routed"}
     assert await sender.rows("select promise, workload, subject, state from lanes.incident_log") == [
-        ("provider_down", "*", MODEL, "open")
+        ("provider_down", "*", at.provider.account, "open")
     ]
     endpoint.reset()
     await sender.rows("update lanes.work set ready_at = clock_timestamp() where state = 'ready' returning id")
@@ -258,6 +260,22 @@ async def test_one_pack_that_breaks_takes_no_other_along(
     assert await sender.rows("select count(*) from lanes.spend") == [(5,)]
 
 
+async def test_an_answer_that_no_judge_can_read_is_billed_and_spoils_no_other(
+    at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, first = attempts.judge, iter([True])
+
+    def judge(response: Any, ids: Any, validator: Any) -> Any:
+        if next(first, False):
+            raise RuntimeError("nobody foresaw it")
+        return real(response, ids, validator)
+
+    monkeypatch.setattr(attempts, "judge", judge)
+    await sender.items(*(f"r{number}" for number in range(6)), lane=Lane.REALTIME)
+    assert await answer(at) == {Outcome.VALID: 5, Outcome.INVALID: 1}
+    assert await sender.rows("select count(*) from lanes.spend") == [(6,)]
+
+
 async def test_an_answer_for_an_item_in_somebodys_open_transaction_is_kept_and_delays_no_neighbour(
     at: Connections, sender: Sender
 ) -> None:
@@ -273,3 +291,78 @@ async def test_an_answer_for_an_item_in_somebodys_open_transaction_is_kept_and_d
     assert set((await sender.states()).values()) == {"settled"}
     assert await sender.rows("select count(*) from lanes.spend") == [(3,)]
     assert await sender.rows("select count(*) from lanes.attempt_log") == [(3,)]
+
+
+@dataclass(frozen=True)
+class Left:
+    """What is true after a run of `submit` met the trouble at the create: the batch, its work, the incident."""
+
+    batch: str
+    work: str
+    incident: str | None = None
+    again: bool = False  # whether another run is asked for soon
+
+
+REFUSED = Left("released", "ready")
+NO_ANSWER = Left("intended", "submitted", again=True)
+CREATES: dict[str, Left] = {
+    **dict.fromkeys(
+        ["401", "402", "403", "404 model", "429 spend limit", "429 contract", "400 balance", "400 specified", "400 on hold",
+         "400 key disabled"],
+        Left("released", "ready", "provider_frozen"),
+    ),
+    **dict.fromkeys(["400", "413", "422"], REFUSED),
+    **dict.fromkeys(["429", "429 ramp", "529"], replace(REFUSED, again=True)),
+    **dict.fromkeys(["408", "409", "500", "503", "504"], NO_ANSWER),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STATUSES)
+async def test_what_a_status_means_for_a_batch(
+    at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, name: str
+) -> None:
+    said, _ = STATUSES[name]
+    endpoint.fault("batches.create", "status", **{"message": f"no: {name}", **said})
+    await departs(at, sender, nap, CREATES[name])
+    assert endpoint.bill()["batches_created"] == 0
+
+
+@pytest.mark.parametrize("kind", ["drop"])
+async def test_a_batch_that_was_created_though_its_answer_was_lost_is_created_once(
+    at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, kind: str
+) -> None:
+    endpoint.fault("batches.create", kind)
+    await departs(at, sender, nap, NO_ANSWER)
+    endpoint.reset()
+    await depart(at, None, sleep=nap)
+    assert endpoint.bill()["batches_created"] == 1
+
+
+@pytest.mark.parametrize("name", STREAMS)
+async def test_whatever_comes_back_of_a_create_it_is_not_tried_again(
+    at: Connections, sender: Sender, nap: Nap, name: str
+) -> None:
+    say, _ = STREAMS[name]
+    brief = at.provider.model_copy(update={"create_within_s": PATIENCE_S})
+    async with saying(say) as url, connect(api_key="x", base_url=url) as client:
+        await departs(replace(at, client=client, provider=brief), sender, nap, NO_ANSWER)
+
+
+async def test_a_create_that_reached_nobody_leaves_its_work_ready(at: Connections, sender: Sender, nap: Nap) -> None:
+    async with saying(raw_provider.reset) as url:
+        pass  # nobody listens there any more
+    async with connect(api_key="x", base_url=url) as client:
+        await departs(replace(at, client=client), sender, nap, replace(REFUSED, again=True))
+
+
+async def departs(at: Connections, sender: Sender, nap: Nap, then: Left) -> None:
+    """A lone item of the batch lane departs once; everything that the table says is so."""
+    await sender.items("a", lane=Lane.BATCH)
+    departed = await depart(at, None, sleep=nap)
+    assert (departed.items, bool(departed.failed)) == (0, True)
+    assert await sender.rows("select distinct state from lanes.batch_status") == [(then.batch,)]
+    assert await sender.rows("select state, failures from lanes.work") == [(then.work, 0)]
+    assert await sender.rows("select count(*) from lanes.spend") == [(0,)]
+    open_ = await sender.rows("select promise, subject from lanes.incident_log where state = 'open'")
+    assert open_ == ([(then.incident, "batch lane")] if then.incident else [])
+    assert await sender.rows("select submit_at is not null from lanes.workload") == [(then.again,)]

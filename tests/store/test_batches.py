@@ -107,7 +107,7 @@ def test_an_account_has_one_unresolved_intent_at_a_time(connection: Connection, 
 def test_two_open_intents_of_an_account_never_share_a_request_count(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
     batch_id, _ = intend(connection, letters)
-    batches.hold(connection, batch_id, note="several fit")
+    batches.hold(connection, batch_id, note="several fit", now=NOON)
     assert batches.unresolved(connection, "acme") is None
     waiting(connection, "b")
     with pytest.raises(IntegrityError, match="uq_batch_unresolved_requests"), connection.begin_nested():
@@ -172,7 +172,7 @@ def test_a_batch_the_provider_has_is_neither_released_nor_held(
     if step == "collected":
         batches.collected(connection, batch_id, now=NOON)
     batches.release(connection, batch_id, note="thought lost", now=later(minutes=5))
-    batches.hold(connection, batch_id, note="thought lost")
+    batches.hold(connection, batch_id, note="thought lost", now=later(minutes=5))
     kept = row(connection, "batch_status")
     assert (kept.state, kept.note) == (step, None)
     assert row(connection, "work").state == "submitted"
@@ -181,7 +181,7 @@ def test_a_batch_the_provider_has_is_neither_released_nor_held(
 def test_a_held_batch_keeps_its_work_until_it_is_found_or_released(connection: Connection, letters: Version) -> None:
     waiting(connection, "a", "b")
     first, _ = intend(connection, letters)
-    batches.hold(connection, first, note="several fit")
+    batches.hold(connection, first, note="several fit", now=NOON)
     assert row(connection, "batch_status").state == "held"
     assert {each.state for each in rows(connection, "work")} == {"submitted"}
     batches.submitted(connection, first, "msgbatch_1", expected_end_at=later(hours=1), now=NOON)
@@ -255,7 +255,7 @@ def test_short_reads_are_kept_with_the_batch(connection: Connection, letters: Ve
 
 
 def test_counts_add_up_by_what_became_of_the_items(connection: Connection, letters: Version) -> None:
-    ended = [outcome for outcome in Outcome if outcome not in (Outcome.UNKNOWN, Outcome.GIVEN_UP)]
+    ended = [outcome for outcome in Outcome if outcome not in (Outcome.UNKNOWN, Outcome.GIVEN_UP)]  # of no line
     waiting(connection, *ended)
     batch_id, work = submit(connection, letters)
     for each in work:  # in several chunks, as results stream

@@ -5,7 +5,8 @@ from datetime import datetime
 import pytest
 from sqlalchemy import Connection
 
-from lanes.store.deadlines import pressing
+from lanes.store import workloads
+from lanes.store.deadlines import pressing, put_off
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -34,3 +35,27 @@ def test_nothing_presses_while_the_window_is_open(connection: Connection) -> Non
     admit(connection, "k", now=NOON, lane=Lane.BATCH, due_at=later(hours=10, minutes=30))
     route(connection, now=NOON)
     assert pressing(connection, now=later(hours=10)) == []
+
+
+def test_work_that_a_run_could_not_send_is_asked_for_again_at_its_time_and_no_longer_once_it_left(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "k", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    put_off(connection, {"letters": later(minutes=2)}, of=None)
+    assert pressing(connection, now=later(minutes=1)) == []
+    assert pressing(connection, now=later(minutes=2)) == ["letters"]
+    workloads.pause(connection, "letters", since=NOON)
+    assert pressing(connection, now=later(minutes=2)) == []
+    workloads.pause(connection, "letters", since=None)
+    put_off(connection, {}, of="bills")
+    assert pressing(connection, now=later(minutes=2)) == ["letters"]
+    put_off(connection, {}, of=None)
+    assert pressing(connection, now=later(minutes=2)) == []
+
+
+def test_nothing_is_asked_for_where_no_work_waits(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    put_off(connection, {"letters": NOON}, of="letters")
+    assert pressing(connection, now=NOON) == []

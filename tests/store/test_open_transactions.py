@@ -13,6 +13,8 @@ from lanes.errors import StillLocked
 from lanes.item import Amendment
 from lanes.store import (
     amendments,
+    batches,
+    decisions,
     forgetting,
     items,
     outcomes,
@@ -335,6 +337,42 @@ def test_whoever_publishes_a_changed_workload_never_waits_without_a_limit(pool: 
 
 
 # -- decisions of people
+
+
+@pytest.mark.parametrize("held", ["batch", "work"])
+@pytest.mark.parametrize("decide", [decisions.give_up, decisions.resubmit])
+@pytest.mark.parametrize("at_provider", [True, False])
+def test_a_decision_about_a_batch_says_who_is_in_its_way_and_nothing_of_it_is_done(
+    pool: Engine, held: str, decide: Callable[..., str], at_provider: bool
+) -> None:
+    with pool.begin() as setup:
+        letters = publish(setup, now=NOON)
+        admit(setup, "a", "b", now=NOON, lane=Lane.BATCH)
+        route(setup, now=NOON)
+        batch_id, _ = intend(setup, letters)
+        if at_provider:
+            batches.submitted(setup, batch_id, "msgbatch_1", expected_end_at=NOON, now=NOON)
+    with pool.connect() as other:
+        other.execute(text(f"select from lanes.{held} order by id limit 1 for no key update"))
+        with pytest.raises(StillLocked, match="open transaction"), pool.begin() as operator:
+            decide(operator, batch_id, who="ada", why="lost", now=NOON)
+    with pool.begin() as operator:
+        assert {each.state for each in rows(operator, "work")} == {"submitted"}
+        assert rows(operator, "attempt") == []
+        assert f"batch {batch_id}" in decide(operator, batch_id, who="ada", why="lost", now=NOON)
+
+
+def test_an_adoption_waits_for_who_holds_its_batch_within_a_limit(pool: Engine) -> None:
+    with pool.begin() as setup:
+        letters = publish(setup, now=NOON)
+        admit(setup, "a", now=NOON, lane=Lane.BATCH)
+        route(setup, now=NOON)
+        batch_id, _ = intend(setup, letters)
+    with pool.connect() as other, pool.begin() as operator:
+        other.execute(text("select from lanes.batch for no key update"))
+        with pytest.raises(StillLocked, match="open transaction"):
+            decisions.adopt(operator, batch_id, "msgbatch_1", now=NOON)
+        assert rows(operator, "batch")[0].state == "intended"  # the transaction goes on
 
 
 @pytest.mark.parametrize("keys", [None, ["held", "free"]])

@@ -4,7 +4,6 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from lanes import promises
 from lanes.promises import assess
 from lanes.store import incidents, measurements, outages, workloads
 from lanes.words import Outcome
@@ -15,8 +14,8 @@ from tests.store.tries import claim, claimed_item, rows, save, tried
 MODEL = "claude-haiku-5-5"
 
 
-def down(connection: Connection, *, now: datetime, calls: int = 3) -> None:
-    incidents.open(connection, promises.provider_down(MODEL, calls, "529"), now=now)
+def down(connection: Connection, *, now: datetime, calls: int = 3, model: str = MODEL) -> None:
+    outages.faulted(connection, "acme", model, faults=calls, why="529", now=now)
 
 
 def judged(connection: Connection, *, now: datetime) -> set[tuple[str, str]]:
@@ -79,4 +78,18 @@ def test_an_outage_is_opened_once_whoever_sees_it(connection: Connection) -> Non
     for seconds in range(20):
         down(connection, now=later(seconds=seconds), calls=seconds)
     (only,) = rows(connection, "incident_log")
-    assert (only.workload, only.subject, only.value) == ("*", MODEL, 19)
+    assert (only.workload, only.subject, only.value) == ("*", "acme", 19)
+
+
+def test_an_outage_of_two_models_is_one_incident_that_ends_when_both_answer(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    publish(connection, "others", now=NOON, realtime_model="claude-sonnet-5-5")
+    down(connection, now=NOON)
+    down(connection, now=NOON, model="claude-sonnet-5-5")
+    (only,) = rows(connection, "incident_log")
+    assert only.sentence.startswith("claude-haiku-5-5 and claude-sonnet-5-5 answered none of the last 6 real-time calls")
+    save(connection, tried(claimed_item(connection, "one"), at=later(seconds=9)), now=later(seconds=9))
+    assert judged(connection, now=later(seconds=10)) == {("provider_down", "open")}
+    other = claimed_item(connection, "two", workload="others")
+    save(connection, tried(other, at=later(seconds=19)), now=later(seconds=19))
+    assert judged(connection, now=later(seconds=20)) == {("provider_down", "resolved")}

@@ -1,10 +1,11 @@
 """The schema moves forward, once."""
 
 import pytest
+from alembic import command
 from sqlalchemy import Connection, Engine, text
 
 from lanes.errors import SetupError
-from lanes.store import schema
+from lanes.store import accounts, adoption, schema
 from lanes.store.tables import metadata
 from tests.conftest import NOON
 from tests.examples import publish
@@ -56,3 +57,25 @@ def test_a_database_of_a_newer_checkout_is_left_alone_with_a_sentence(pool: Engi
         schema.upgrade(database_url)
     with pool.begin() as connection:
         assert connection.execute(text("select version_num from lanes.alembic_version")).scalar_one() == "9999"
+
+
+def test_an_unresolved_intent_survives_the_naming_of_accounts(pool: Engine, database_url: str) -> None:
+    with pool.begin() as connection:
+        connection.execute(text("drop schema lanes cascade"))
+        settings = schema.config()
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "0004")
+        connection.execute(text("insert into lanes.workload (name, created_at) values ('letters', :noon)"), {"noon": NOON})
+        version = """
+            insert into lanes.version (workload, number, hash, spec, published_at) values ('letters', 1, 'h', '{}', :noon)"""
+        connection.execute(text(version), {"noon": NOON})
+        intent = """
+            insert into lanes.batch (nonce, account, workload, version_id, model, state, requests, items, bytes, body_hash,
+                                     intended_at)
+            select 'cafe', '0123456789abcdef', 'letters', id, 'm', 'intended', 1, 1, 1, 'h', :noon from lanes.version"""
+        connection.execute(text(intent), {"noon": NOON})
+    schema.upgrade(database_url)
+    with pool.begin() as connection:
+        assert accounts.name_account(connection, "acme", formerly="key:0123456789abcdef", now=NOON) == 1
+        (found,) = adoption.to_search(connection, "acme", now=NOON)
+        assert (found.nonce, found.adopted_at, found.create_ended_at) == ("cafe", None, None)

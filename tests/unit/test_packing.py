@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.claims import Claim, Claimed
-from lanes.packing import packs
+from lanes.packing import packs, told_apart
 from lanes.words import Purpose
 from tests.conftest import NOON
 
@@ -53,3 +53,40 @@ def test_packs_keep_the_order_of_the_items_and_of_their_first(waiting: list[Clai
 @given(st.integers(0, 200), sizes)
 def test_items_of_one_kind_fill_as_few_calls_as_they_can(items: int, size: int) -> None:
     assert len(packs([claimed(n) for n in range(items)], size)) == -(-items // size)
+
+
+counts = st.sets(st.integers(1, 12))
+
+
+@given(claims, st.integers(1, 5), counts)
+def test_a_batch_is_told_apart_by_a_number_of_requests_that_is_not_taken(
+    waiting: list[Claimed], size: int, taken: set[int]
+) -> None:
+    full = packs(waiting, size)
+    kept = told_apart(full, taken)
+    if not kept:
+        assert set(range(1, len(waiting) + 1)) <= taken
+        return
+    assert len(kept) not in taken
+    assert all(kept)
+    before, after = ([each for pack in some for each in pack] for some in (full, kept))
+    assert after == before[: len(after)]
+    if len(kept) > len(full):
+        assert len(after) == len(before)
+
+
+@given(claims, st.integers(1, 5), counts)
+def test_no_more_requests_are_left_for_the_next_batch_than_must_be(
+    waiting: list[Claimed], size: int, taken: set[int]
+) -> None:
+    full = packs(waiting, size)
+    kept = told_apart(full, taken)
+    if len(kept) <= len(full):
+        assert set(range(len(kept) + 1, len(full) + 1)) <= taken
+
+
+def test_a_pack_is_divided_where_one_request_could_not_be_told_apart() -> None:
+    (pack,) = packs([claimed(n) for n in range(5)], 5)
+    assert [len(each) for each in told_apart([pack], {1})] == [2, 3]
+    assert [len(each) for each in told_apart([pack], {1, 2})] == [2, 1, 2]
+    assert told_apart([pack[:1]], {1}) == []

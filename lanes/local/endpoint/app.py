@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ class App:
     """Everything of one stand-in; `home` holds its file. Close it to write down what is left."""
 
     def __init__(self, *, home: Path, engine: Engine, settings: Settings, conformance: bool = False) -> None:
-        self.engine_name = engine.name
+        self.engine_name, self._settings = engine.name, settings
         self._database = Database(home / "endpoint.db")
         self._limits, faults, traffic = Limits(settings), Faults(), Traffic()
         self._bill = Bill(self._database)
@@ -55,7 +56,7 @@ class App:
             engine=engine, composer=composer, bill=self._bill, faults=faults, limits=self._limits,
             settings=settings, traffic=traffic,
         )  # fmt: skip
-        self._batches = BatchesApi(store=store, runner=self._runner, faults=faults, conformance=conformance)
+        self._batches = BatchesApi(store=store, runner=self._runner, faults=faults, settings=settings, conformance=conformance)
         self._control = ControlApi(faults=faults, settings=settings, bill=self._bill, runner=self._runner)
         self._models = [describe(model, engine.name) for model in MODELS.values()]
         self._runner.start()
@@ -74,6 +75,7 @@ class App:
         try:
             answer = await self._answer(request, request_id)
             answer.headers.append((b"request-id", request_id.encode()))
+            answer.headers.append((b"date", formatdate(time.time() + self._settings.clock_ahead_s, usegmt=True).encode()))
             if not request.path.startswith("/_"):
                 answer.headers.extend(self._limits.headers(time.time()))
             await answer.send(send)

@@ -39,8 +39,12 @@ class Batch:
     def expires_at(self) -> float:
         return self.created_at + LIFETIME_S
 
-    def view(self, base_url: str) -> dict[str, Any]:
-        """The batch as the API shows it: the counts move only when all of it has ended."""
+    def view(self, base_url: str, *, ahead_s: float = 0) -> dict[str, Any]:
+        """The batch as the API shows it, by a clock so far ahead: the counts move only when all of it has ended."""
+
+        def written(moment: float | None) -> str | None:
+            return None if moment is None else rfc3339(moment + ahead_s)
+
         ended = self.ended_at is not None
         counts = {name: getattr(self, name) if ended else 0 for name in OUTCOMES}
         status = "ended" if ended else "canceling" if self.cancel_at is not None else "in_progress"
@@ -49,10 +53,10 @@ class Batch:
             "type": "message_batch",
             "processing_status": status,
             "request_counts": {"processing": 0 if ended else self.requests, **counts},
-            "created_at": rfc3339(self.created_at),
-            "expires_at": rfc3339(self.expires_at),
-            "ended_at": rfc3339(self.ended_at) if self.ended_at is not None else None,
-            "cancel_initiated_at": rfc3339(self.cancel_at) if self.cancel_at is not None else None,
+            "created_at": written(self.created_at),
+            "expires_at": written(self.expires_at),
+            "ended_at": written(self.ended_at),
+            "cancel_initiated_at": written(self.cancel_at),
             "archived_at": None,
             "results_url": f"{base_url}/v1/messages/batches/{self.id}/results" if ended else None,
         }
@@ -92,7 +96,7 @@ class BatchStore:
             raise ApiError(404, f"Message batch {id!r} not found")
         return Batch(**row)
 
-    def page(self, cursor: Cursor, base_url: str, *, tolerant: bool = False) -> dict[str, Any]:
+    def page(self, cursor: Cursor, base_url: str, *, tolerant: bool = False, ahead_s: float = 0) -> dict[str, Any]:
         """One page, newest first; ApiError 400 when the cursor names no batch, unless `tolerant`."""
         connection = self._database.connection()
         backwards = cursor.before_id is not None
@@ -109,7 +113,7 @@ class BatchStore:
             f"SELECT * FROM batch {where} ORDER BY seq {order} LIMIT :limit",
             {"seq": seq, "limit": cursor.limit + 1},
         ).fetchall()
-        shown = [Batch(**row).view(base_url) for row in rows[: cursor.limit]]
+        shown = [Batch(**row).view(base_url, ahead_s=ahead_s) for row in rows[: cursor.limit]]
         return page(shown[::-1] if order == "ASC" else shown, has_more=len(rows) > cursor.limit)
 
     def cancel(self, id: str, now: float) -> Batch:

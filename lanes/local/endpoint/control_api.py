@@ -64,7 +64,8 @@ class ControlApi:
         for name, value in wanted.items():
             if value is None and name == "requests_per_minute":
                 continue
-            if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            negative = name != "clock_ahead_s" and isinstance(value, int | float) and value < 0
+            if isinstance(value, bool) or not isinstance(value, int | float) or negative:
                 raise invalid(f"{name}: should be a number of at least 0, not {value!r}")
             if name == "requests_per_minute" and value < 1:
                 raise invalid("requests_per_minute: should be at least 1, or null for no limit")

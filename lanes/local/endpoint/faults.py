@@ -16,7 +16,7 @@ ANSWERING = frozenset({"status", "drop", "latency"})
 KINDS: dict[str, frozenset[str]] = {
     "messages": ANSWERING | SPOILING | {"cut", "stall"},
     "batches.create": ANSWERING | {"stall", "expire"},
-    "batches.retrieve": ANSWERING,
+    "batches.retrieve": ANSWERING | {"archive"},
     "batches.list": ANSWERING,
     "batches.results": ANSWERING | {"cut"},
     "batch_request": ANSWERING | SPOILING | {"stall", "expire"},

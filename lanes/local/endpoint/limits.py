@@ -22,6 +22,8 @@ class Settings:
     """Added to every answer of POST /v1/messages."""
     requests_per_minute: float | None = None
     """Beyond it POST /v1/messages answers 429; None: no limit."""
+    clock_ahead_s: float = 0.0
+    """How far its clock is ahead of this machine's, in what it says of itself: created_at and the Date header."""
 
 
 class Limits:

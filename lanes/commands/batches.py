@@ -1,0 +1,107 @@
+"""The commands about open batches: what is open, and what a person can decide about one that nobody else can free."""
+
+import getpass
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import Connection, Engine
+
+from lanes.commands.guarded import on_database
+from lanes.commands.output import AsJson, print_json
+from lanes.report.escaping import plain
+from lanes.report.units import clock as written
+from lanes.report.units import usd
+from lanes.stakes import Decision, sentence
+from lanes.store import decisions
+from lanes.store.database import clock
+
+Sure = Annotated[bool, Parameter(name="--yes", negative="", help="Do it. Without, only say what it may cost.")]
+Why = Annotated[str, Parameter(help="Kept with the batch and its items.")]
+
+
+def batches(*, as_json: AsJson = False) -> int:
+    """Show the open batches: what each holds, what sending it again would cost, and the most it can be billed."""
+
+    def show(pool: Engine) -> int:
+        with pool.begin() as connection:
+            now = clock(connection)
+            found = decisions.all_stakes(connection, now=now)
+        if as_json:
+            print_json([{**asdict(each), "intended_at": at, "note": note} for each, at, note in found])
+            return 0
+        console = Console(width=None if sys.stdout.isatty() else 140)
+        if not found:
+            console.print("No batch is open.")
+            return 0
+        table = Table("Batch", "Workload", "State", "Items", "Since", "At the provider", "Again", "At most", "Note")
+        for each, at, note in found:
+            table.add_row(
+                str(each.batch_id), Text(plain(each.workload, most=40)), each.state, f"{each.items:,}",
+                written(at, beside=now), each.provider_batch_id or "-", usd(each.again_usd), usd(each.most_usd),
+                Text(plain(note or "", most=200)),
+            )  # fmt: skip
+        console.print(table)
+        console.print("`lanes adopt`, `lanes resubmit` and `lanes give-up` say what they may cost before they do it.")
+        return 0
+
+    return on_database(show)
+
+
+def adopt(batch: int, provider_batch: str, *, yes: Sure = False, as_json: AsJson = False) -> int:
+    """Say which batch at the provider an open one is, such as msgbatch_01ab. Its first result proves or disproves it.
+
+    Exit code 1 when it cannot be: no such open batch, or it is another for certain.
+    """
+
+    def do(connection: Connection, now: datetime) -> str:
+        return decisions.adopt(connection, batch, provider_batch, now=now)
+
+    return _decide(Decision.ADOPT, batch, do, yes, as_json)
+
+
+def resubmit(batch: int, *, why: Why = "", yes: Sure = False, as_json: AsJson = False) -> int:
+    """Send the items of an open batch again with the next one. What the provider works off all the same is paid twice.
+
+    Exit code 1 when there is no such open batch.
+    """
+
+    def do(connection: Connection, now: datetime) -> str:
+        return decisions.resubmit(connection, batch, who=getpass.getuser(), why=why or "no reason given", now=now)
+
+    return _decide(Decision.RESUBMIT, batch, do, yes, as_json)
+
+
+def give_up(batch: int, *, why: Why = "", yes: Sure = False, as_json: AsJson = False) -> int:
+    """Fail the items of an open batch; `lanes retry` brings them back.
+
+    Exit code 1 when there is no such open batch.
+    """
+
+    def do(connection: Connection, now: datetime) -> str:
+        return decisions.give_up(connection, batch, who=getpass.getuser(), why=why or "no reason given", now=now)
+
+    return _decide(Decision.GIVE_UP, batch, do, yes, as_json)
+
+
+def _decide(
+    decision: Decision, batch: int, do: Callable[[Connection, datetime], str], yes: bool, as_json: bool
+) -> int:
+    def decide(pool: Engine) -> int:
+        with pool.begin() as connection:
+            now = clock(connection)
+            at_stake = decisions.stakes(connection, batch, now=now)
+            said = do(connection, now) if yes else sentence(decision, at_stake)
+        if as_json:
+            print_json({**asdict(at_stake), "decision": decision, "done": yes, "said": said})
+        else:
+            print(said if yes else f"{said}.\nNothing was changed; add --yes to do it.")
+        return 0
+
+    return on_database(decide)

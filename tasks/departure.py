@@ -1,0 +1,115 @@
+"""A run of `submit`: every kind of batch work is tried, and what could not leave is told and asked for again."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from prefect.client.schemas.objects import State, StateType
+from prefect.logging import get_run_logger
+
+from lanes.errors import LanesError
+from lanes.patience import Patience
+from lanes.provider.errors import Action, CallFailed
+from lanes.store import deadlines
+from lanes.store.batches import Kind
+from tasks.connections import Connections
+from tasks.submit import MOST_ITEMS, Blocked, TooLarge, ambiguous, submit_batch
+from tasks.waiting import waiting_kinds
+
+BUSY = (Action.SLOW_DOWN, Action.SHED)
+AGAIN_AFTER = timedelta(minutes=2)
+AGAIN_WITHIN = timedelta(hours=1)
+WAITING = "Waiting"  # name of the state of a run that another batch of its account stopped
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class NotSubmitted(LanesError):
+    """Some of what waited could not be submitted; the text names each workload and why."""
+
+
+@dataclass
+class Departed:
+    """How many items left, and a sentence for each kind that did not: refused or failed, or waiting for another batch."""
+
+    items: int = 0
+    failed: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
+
+    def ending(self) -> int | State[int]:
+        """What the run ends with.
+
+        Raises:
+            NotSubmitted: something failed.
+        """
+        if self.failed:
+            raise NotSubmitted("; ".join(self.failed + self.waiting))
+        if self.waiting:
+            return State(type=StateType.COMPLETED, name=WAITING, message="; ".join(self.waiting))
+        return self.items
+
+
+async def depart(at: Connections, workload: str | None, *, sleep: Sleep = asyncio.sleep) -> Departed:
+    """Every kind that waited was tried; what could not leave is ready still, and the next run for it is asked for."""
+    departed, patience = Departed(), Patience()
+    again: dict[str, datetime] = {}
+    for kind in await waiting_kinds(at, workload):
+        wanted: datetime | None = None
+        try:
+            departed.items += await _all_of(at, kind, patience, sleep)
+        except Blocked as reason:
+            departed.waiting.append(f"{kind.workload}: {reason}")
+            wanted = reason.until
+        except CallFailed as failure:
+            departed.failed.append(f"{kind.workload}: {failure}")
+            wanted = _next_try(at, failure, await at.db.now())
+        except Exception as error:  # whatever it is, the other kinds leave
+            get_run_logger().exception("%s could not be submitted", kind.workload)
+            departed.failed.append(f"{kind.workload}: {type(error).__name__}: {error}")
+        if wanted is not None:
+            again[kind.workload] = min(wanted, again.get(kind.workload, wanted))
+    for sentence in departed.failed + departed.waiting:
+        get_run_logger().warning("not submitted: %s", sentence)
+    await at.db.run(deadlines.put_off, again, of=workload)
+    return departed
+
+
+async def _all_of(at: Connections, kind: Kind, patience: Patience, sleep: Sleep) -> int:
+    """As many batches as it takes. One that is too large is halved; a provider that is busy is waited for."""
+    total, most = 0, MOST_ITEMS
+    while True:
+        try:
+            items = await submit_batch(at, kind, most=most)
+        except TooLarge as refused:
+            most = refused.items // 2
+            continue
+        except CallFailed as failure:
+            if not _passes(failure):
+                raise
+            pause = patience.pause(retry_after_s=failure.retry_after_s, chance=random.random())
+            if pause is None:
+                raise
+            get_run_logger().info("%s is tried again in %.1f s: %s", kind.workload, pause, failure)
+            await sleep(pause)
+            continue
+        patience.answered()
+        total += items
+        if not items:
+            return total
+
+
+def _passes(failure: CallFailed) -> bool:
+    """Whether nothing was created for now: the provider is busy, or was not reached at all."""
+    return (failure.action in BUSY or failure.innocent) and not ambiguous(failure)
+
+
+def _next_try(at: Connections, failure: CallFailed, now: datetime) -> datetime | None:
+    """When another run may have more luck, None when only a person can help."""
+    if ambiguous(failure):
+        return now + timedelta(seconds=at.provider.listing_grace_s)
+    if not _passes(failure):
+        return None
+    wait = max(AGAIN_AFTER, timedelta(seconds=failure.retry_after_s or 0))
+    return now + min(AGAIN_WITHIN, wait * (1 + random.random() / 2))

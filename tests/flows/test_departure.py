@@ -1,0 +1,201 @@
+"""A run of `submit` tries everything that waits, whatever becomes of one kind, and says what could not leave."""
+
+from datetime import timedelta
+
+import pytest
+from prefect.client.schemas.objects import State
+
+from lanes.errors import LanesError
+from lanes.reconcile import Finding
+from lanes.store import batches, deadlines
+from lanes.words import Lane
+from tasks.connections import Connections
+from tasks.departure import Departed, NotSubmitted, depart
+from tasks.reconcile import reconcile_unresolved
+from tasks.submit import prepare
+from tests.flows.conftest import Nap, Sender
+from tests.flows.test_batch_lane import KEYS, collect_all, kind
+from tests.provider.endpoint_fixtures import Endpoint
+
+OVERLOADED = {"status": 529, "error_type": "overloaded_error", "message": "busy"}
+LIMITED = {"status": 429, "error_type": "rate_limit_error", "message": "too many"}
+
+
+async def intended_only(at: Connections, waiting: batches.Kind) -> None:
+    """An intent of the account stands that nobody creates."""
+    assert await prepare(at, waiting, now=await at.db.now()) is not None
+
+
+async def asked_for(at: Connections, *, in_minutes: float) -> list[str]:
+    """The workloads for which a run of `submit` is asked by then."""
+    now = await at.db.now()
+    return await at.db.run(deadlines.pressing, now=now + timedelta(minutes=in_minutes))
+
+
+async def test_a_kind_that_is_refused_does_not_keep_the_others(
+    at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
+) -> None:
+    for workload in ("bills", "letters", "notes"):
+        await sender.items("a", "b", lane=Lane.BATCH, workload=workload, instructions=f"Sort the {workload}.")
+    refused = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
+    endpoint.fault("batches.create", "status", match="Sort the letters", **refused)
+    departed = await depart(at, None, sleep=nap)
+    assert departed.items == 4
+    with pytest.raises(NotSubmitted, match=r"^letters: the provider answered 400: no$"):
+        departed.ending()
+    states = "select workload, state, failures from lanes.work group by 1, 2, 3 order by 1"
+    assert await sender.rows(states) == [("bills", "submitted", 0), ("letters", "ready", 0), ("notes", "submitted", 0)]
+    assert await asked_for(at, in_minutes=120) == []  # only a person can help
+
+
+async def test_a_kind_whose_version_breaks_does_not_keep_the_others(
+    at: Connections, sender: Sender, nap: Nap
+) -> None:
+    await sender.items("a", lane=Lane.BATCH, workload="bills")
+    await sender.items("a", lane=Lane.BATCH, workload="letters")
+    broken = """update lanes.version set spec = spec - 'instructions' where workload = 'bills'"""
+    await at.db.run(lambda c: c.exec_driver_sql(broken))
+    departed = await depart(at, None, sleep=nap)
+    assert departed.items == 1
+    assert [sentence.split(":")[0] for sentence in departed.failed] == ["bills"]
+
+
+@pytest.mark.parametrize("busy", [OVERLOADED, LIMITED])
+async def test_a_provider_that_is_busy_is_asked_again_within_the_run(
+    at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, busy: dict[str, object]
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batches.create", "status", times=2, retry_after_s=7, **busy)
+    assert (await depart(at, None, sleep=nap)).ending() == len(KEYS)
+    assert len(nap.slept) == 2
+    assert all(7 <= seconds <= 10.5 for seconds in nap.slept)
+    await collect_all(at, endpoint)
+    assert await sender.rows("select distinct state, failures from lanes.work") == [("done", 0)]
+
+
+@pytest.mark.parametrize("busy", [OVERLOADED, LIMITED])
+async def test_a_provider_that_stays_busy_is_asked_by_another_run_soon(
+    at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap, busy: dict[str, object]
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batches.create", "status", **busy)
+    departed = await depart(at, None, sleep=nap)
+    assert departed.items == 0
+    assert len(departed.failed) == 1
+    assert sum(nap.slept) <= 60
+    assert await asked_for(at, in_minutes=1.9) == []
+    assert await asked_for(at, in_minutes=3.1) == ["letters"]
+    endpoint.reset()
+    assert (await depart(at, None, sleep=nap)).items == len(KEYS)
+    assert await asked_for(at, in_minutes=120) == []
+
+
+async def test_a_provider_that_was_not_reached_created_nothing_and_is_asked_again(
+    at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    nowhere = at.provider.model_copy(update={"base_url": "http://127.0.0.1:9"})
+    async with nowhere.connect() as client:
+        departed = await depart(Connections(at.db, client, at.provider), None, sleep=nap)
+    assert nap.slept
+    assert len(departed.failed) == 1
+    assert await sender.rows("select distinct state from lanes.batch") == [("released",)]
+    assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
+    assert await asked_for(at, in_minutes=3.1) == ["letters"]
+    assert (await depart(at, None, sleep=nap)).ending() == len(KEYS)
+
+
+async def test_a_create_that_may_be_paid_is_never_tried_again_and_what_follows_waits_for_it(
+    at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
+) -> None:
+    await sender.items("a", lane=Lane.BATCH, workload="bills")
+    await sender.items("a", "b", lane=Lane.BATCH, workload="letters")
+    endpoint.fault("batches.create", "status", status=500, error_type="api_error", message="oh", times=1)
+    departed = await depart(at, None, sleep=nap)
+    assert nap.slept == []
+    assert departed.failed == ["bills: the provider answered 500: oh"]
+    said = "letters: the create of batch 1 of bills has no answer; until it has, none follows"
+    assert departed.waiting == [said]
+    assert await asked_for(at, in_minutes=1) == ["letters"]
+    await sender.moments_pass(6)
+    assert await reconcile_unresolved(at) is Finding.RELEASE
+    assert (await depart(at, None, sleep=nap)).items == 3
+
+
+async def test_a_run_that_only_waits_for_another_batch_says_so_and_does_not_fail(
+    at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
+) -> None:
+    await sender.items("a", lane=Lane.BATCH)
+    endpoint.fault("batches.create", "drop", times=1)
+    await depart(at, None, sleep=nap)
+    await sender.items("b", lane=Lane.BATCH)
+    ending = (await depart(at, None, sleep=nap)).ending()
+    assert isinstance(ending, State)
+    assert (ending.name, ending.type) == ("Waiting", "COMPLETED")
+    assert "has no answer" in str(ending.message)
+
+
+async def test_another_account_is_not_kept_by_an_unresolved_create(
+    at: Connections, sender: Sender, nap: Nap
+) -> None:
+    await sender.items("a", lane=Lane.BATCH)
+    waiting = await kind(at)
+    other = Connections(at.db, at.client, at.provider.model_copy(update={"account": "other"}))
+    await intended_only(other, waiting)
+    assert (await at.db.run(batches.unresolved, "other")) is not None
+    await sender.items("b", lane=Lane.BATCH)
+    assert (await depart(at, None, sleep=nap)).ending() == 1
+
+
+async def test_a_batch_that_the_provider_finds_too_large_is_halved(
+    at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    too_large = {"status": 413, "error_type": "request_too_large", "message": "too large"}
+    endpoint.fault("batches.create", "status", times=2, **too_large)
+    assert (await depart(at, None, sleep=nap)).ending() == len(KEYS)
+    sizes = "select items from lanes.batch where state <> 'released' order by id"
+    assert await sender.rows(sizes) == [(3,)] * 4
+
+
+async def test_a_held_batch_keeps_no_other_with_as_many_requests(
+    at: Connections, endpoint: Endpoint, sender: Sender, nap: Nap
+) -> None:
+    await sender.items("a", "b", "c", lane=Lane.BATCH, workload="bills")
+    await intended_only(at, await kind(at))
+    await at.db.run(batches.hold, 1, note="several fit", now=await at.db.now())
+    await sender.items("d", "e", "f", lane=Lane.BATCH, workload="letters")
+    assert (await depart(at, None, sleep=nap)).ending() == 3
+    sent = "select requests, items from lanes.batch where workload = 'letters' order by id"
+    assert await sender.rows(sent) == [(2, 2), (1, 1)]  # one request moved to the next
+
+
+async def test_a_single_pack_is_divided_where_its_one_request_could_not_be_told_apart(
+    at: Connections, sender: Sender, nap: Nap
+) -> None:
+    await sender.items("a", lane=Lane.BATCH, workload="bills")
+    await intended_only(at, await kind(at))
+    await at.db.run(batches.hold, 1, note="several fit", now=await at.db.now())
+    await sender.items("d", "e", "f", lane=Lane.BATCH, workload="letters", batch_pack=3)
+    assert (await depart(at, None, sleep=nap)).ending() == 3
+    assert await sender.rows("select requests, items from lanes.batch where workload = 'letters'") == [(2, 3)]
+
+
+async def test_one_item_that_could_not_be_told_apart_waits_while_the_others_leave(
+    at: Connections, sender: Sender, nap: Nap
+) -> None:
+    await sender.items("a", lane=Lane.BATCH, workload="bills")
+    await intended_only(at, await kind(at))
+    await at.db.run(batches.hold, 1, note="several fit", now=await at.db.now())
+    await sender.items("d", lane=Lane.BATCH, workload="letters")
+    await sender.items("e", "f", lane=Lane.BATCH, workload="notes")
+    departed: Departed = await depart(at, None, sleep=nap)
+    assert departed.items == 2
+    (sentence,) = departed.waiting
+    assert sentence.startswith("letters: 1 request could not be told apart")
+    assert await asked_for(at, in_minutes=11) == ["letters"]
+
+
+async def test_a_run_that_failed_and_waits_tells_both() -> None:
+    with pytest.raises(LanesError, match=r"^a: no; b: later$"):
+        Departed(3, ["a: no"], ["b: later"]).ending()

@@ -1,0 +1,300 @@
+"""A create without an answer, between a stranger's batches, a clock that differs and a submitter that is only slow."""
+
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+
+from blocks.provider import Provider
+from lanes.incident import Promise
+from lanes.provider import batches as provider
+from lanes.provider.errors import CallFailed
+from lanes.reconcile import Finding
+from lanes.store import accounts, adoption, batches, decisions
+from lanes.words import BatchState, Lane
+from tasks import collect, collector
+from tasks.connections import Connections
+from tasks.reconcile import reconcile_unresolved
+from tasks.submit import Prepared, prepare, submit_batch
+from tests.flows.conftest import Sender
+from tests.flows.test_batch_lane import KEYS, collect_all, kind, submit
+from tests.provider.endpoint_fixtures import Endpoint
+
+BODY = {"model": "claude-haiku-5-5", "max_tokens": 20, "messages": [{"role": "user", "content": "x"}]}
+FOREIGN = "f" * 16
+UNCLEAR = f"select count(*) from lanes.incident_log where promise = '{Promise.BATCH_UNCLEAR}' and state = 'open'"
+
+
+async def stranger(at: Connections, requests: int = len(KEYS)) -> str:
+    """A batch of somebody else in the same account; its id."""
+    return (await provider.create(at.client, FOREIGN, [BODY] * requests)).id
+
+
+async def intended(at: Connections, sender: Sender) -> Prepared:
+    """The intent of a batch of all keys, which no submitter creates any more."""
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    prepared = await prepare(at, await kind(at), now=await at.db.now())
+    assert prepared is not None
+    return prepared
+
+
+async def answered(at: Connections, prepared: Prepared) -> batches.Answer:
+    """The create that was only slow is answered now."""
+    created = await provider.create(at.client, prepared.nonce, prepared.bodies)
+    now = await at.db.now()
+    later = now + timedelta(hours=1)
+    return await at.db.run(batches.submitted, prepared.batch_id, created.id, expected_end_at=later, now=now)
+
+
+async def the_batch(at: Connections) -> batches.OpenBatch:
+    (only,) = await at.db.run(batches.open_batches)
+    return only
+
+
+async def wrongly_adopted(at: Connections, sender: Sender) -> tuple[Prepared, str]:
+    """A stranger's batch was taken for ours."""
+    prepared, foreign = await intended(at, sender), await stranger(at)
+    await sender.moments_pass(16)
+    assert await reconcile_unresolved(at) is Finding.ADOPT
+    return prepared, foreign
+
+
+async def test_a_strangers_batch_of_equal_count_is_not_adopted_before_ours_would_be_listed(
+    at: Connections, sender: Sender
+) -> None:
+    prepared = await intended(at, sender)
+    await stranger(at)
+    await sender.moments_pass(14)
+    assert await reconcile_unresolved(at) is Finding.WAIT
+    assert await answered(at, prepared) is batches.Answer.SUBMITTED
+
+
+async def test_the_grace_period_begins_when_the_create_ends(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    prepared = await intended(at, sender)
+    await sender.moments_pass(9)
+    await at.db.run(adoption.create_ended, prepared.batch_id, now=await at.db.now())
+    await sender.moments_pass(4)
+    assert await reconcile_unresolved(at) is Finding.WAIT
+    await sender.moments_pass(1)
+    assert await reconcile_unresolved(at) is Finding.RELEASE
+
+
+async def test_a_submitter_says_when_its_create_ended_without_an_answer(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batches.create", "drop", times=1)
+    with pytest.raises(CallFailed):
+        await submit(at)
+    batch = await the_batch(at)
+    assert batch.create_ended_at is not None
+    assert batch.create_ended_at >= batch.intended_at
+
+
+async def test_a_create_that_takes_too_long_ends_without_an_answer(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    endpoint.fault("batches.create", "latency", latency_s=5, times=1)
+    with pytest.raises(CallFailed) as failure:
+        await provider.create(at.client, FOREIGN, [BODY], within_s=0.05)
+    assert failure.value.maybe_billed
+
+
+@pytest.mark.parametrize("minutes", [-3, 3])
+async def test_a_clock_of_the_provider_that_differs_releases_no_live_batch(
+    at: Connections, endpoint: Endpoint, sender: Sender, minutes: int
+) -> None:
+    endpoint.reset(clock_ahead_s=60 * minutes)
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batches.create", "drop", times=1)
+    with pytest.raises(CallFailed):
+        await submit(at)
+    await sender.moments_pass(6)
+    assert await reconcile_unresolved(at) is Finding.ADOPT
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+
+
+async def test_the_first_results_nonce_proves_an_adoption(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batches.create", "drop", times=1)
+    with pytest.raises(CallFailed):
+        await submit(at)
+    await sender.moments_pass(6)
+    await reconcile_unresolved(at)
+    assert (await the_batch(at)).provisional
+    await collect_all(at, endpoint)
+    assert await sender.rows("select state, proved_at is not null from lanes.batch") == [("collected", True)]
+
+
+async def test_a_strangers_batch_that_was_adopted_is_let_go_and_its_results_touch_nothing(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    _, foreign = await wrongly_adopted(at, sender)
+    await collect_all(at, endpoint)
+    batch = await the_batch(at)
+    assert (batch.state, batch.provider_batch_id) == (BatchState.HELD, None)
+    assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
+    assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
+    assert await sender.rows(UNCLEAR) == [(1,)]
+    assert await reconcile_unresolved(at) is Finding.HOLD  # the same stranger is never adopted again
+    assert await sender.rows("select provider_batch_id from lanes.disowned") == [(foreign,)]
+    assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
+
+
+async def test_after_a_wrong_adoption_the_search_goes_on_until_its_own_batch_is_found(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    prepared, _ = await wrongly_adopted(at, sender)
+    await collect_all(at, endpoint)
+    await provider.create(at.client, prepared.nonce, prepared.bodies)  # listed at last
+    assert await reconcile_unresolved(at) is Finding.ADOPT
+    assert await sender.rows(UNCLEAR) == [(0,)]
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+
+
+async def test_a_slow_submitters_answer_puts_a_wrong_adoption_right(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    prepared, foreign = await wrongly_adopted(at, sender)
+    assert await answered(at, prepared) is batches.Answer.SUBMITTED
+    assert not (await the_batch(at)).provisional
+    assert await sender.rows("select provider_batch_id from lanes.disowned") == [(foreign,)]
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+
+
+async def test_a_create_answered_after_the_release_takes_its_batch_back(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    prepared = await intended(at, sender)
+    await sender.moments_pass(16)
+    assert await reconcile_unresolved(at) is Finding.RELEASE
+    assert await answered(at, prepared) is batches.Answer.TAKEN_BACK
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+    assert await sender.rows("select distinct attempts from lanes.item_status") == [(1,)]
+
+
+async def test_a_create_answered_after_its_work_went_elsewhere_is_cancelled_and_booked(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    prepared = await intended(at, sender)
+    await sender.moments_pass(16)
+    assert await reconcile_unresolved(at) is Finding.RELEASE
+    assert await submit_batch.fn(at, await kind(at)) == len(KEYS)
+    endpoint.fault("batch_request", "stall", match="letter k00")
+    assert await answered(at, prepared) is batches.Answer.SUPERSEDED
+    first, second = await at.db.run(batches.open_batches)
+    assert (first.state, second.state) == (BatchState.SUPERSEDED, BatchState.SUBMITTED)
+    assert first.provider_batch_id is not None
+    await collect.poll(at, first)
+    assert endpoint.client().messages.batches.retrieve(first.provider_batch_id).processing_status != "in_progress"
+    endpoint.reset()
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
+    assert await sender.rows("select state from lanes.batch order by id") == [("released",), ("collected",)]
+    ((responses,),) = await sender.rows("select count(*) from lanes.spend")
+    assert responses == endpoint.bill()["responses"]
+
+
+@pytest.fixture
+def one_tick(at: Connections, monkeypatch: pytest.MonkeyPatch) -> Connections:
+    monkeypatch.setattr(collector, "collect_batch", collect.collect_batch.fn)
+    return at
+
+
+async def tick(at: Connections) -> None:
+    """Every batch that the provider has was looked after once, as by a run that begins."""
+    many = collector.Collector(at)
+    await many.tick()
+    await many.idle()
+
+
+async def test_a_batch_that_the_provider_forgot_is_told_and_can_be_resubmitted_and_is_closed(
+    one_tick: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    at = one_tick
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    await submit(at)
+    gone = (await the_batch(at)).provider_batch_id
+    assert gone is not None
+    endpoint.ended(gone)
+    endpoint.client().messages.batches.delete(gone)
+    long_ago = "update lanes.batch set unknown_since = unknown_since - interval '6 seconds'"
+    await tick(at)
+    assert await sender.rows(UNCLEAR) == [(0,)]
+    await at.db.run(lambda c: c.exec_driver_sql(long_ago))
+    await tick(at)
+    assert await sender.rows(UNCLEAR) == [(1,)]
+    await at.db.run(decisions.resubmit, 1, who="ada", why="forgotten", now=await at.db.now())
+    await tick(at)
+    assert await sender.rows("select state from lanes.batch") == [("released",)]
+    assert await submit(at) == len(KEYS)
+
+
+@pytest.mark.parametrize("from_start", [True, False])
+async def test_a_batch_whose_results_are_archived_is_told_and_can_be_given_up_and_is_closed(
+    one_tick: Connections, endpoint: Endpoint, sender: Sender, from_start: bool
+) -> None:
+    at = one_tick
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    await submit(at)
+    batch = await the_batch(at)
+    assert batch.provider_batch_id is not None
+    endpoint.ended(batch.provider_batch_id)
+    if not from_start:  # it was seen to end, and archived before it was collected
+        await collect.poll(at, batch)
+    endpoint.fault("batches.retrieve", "archive")
+    for _ in range(2):
+        await tick(at)
+    assert await sender.rows(UNCLEAR) == [(1,)]
+    await at.db.run(decisions.give_up, batch.id, who="ada", why="archived", now=await at.db.now())
+    assert set((await sender.states()).values()) == {"failed"}
+    await tick(at)
+    assert await sender.rows("select state from lanes.batch") == [("released",)]
+    assert await sender.rows(UNCLEAR) == [(0,)]
+
+
+async def test_a_batch_that_is_given_up_while_it_runs_is_cancelled_and_what_it_billed_is_booked(
+    one_tick: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    at = one_tick
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batch_request", "stall", match="letter k00")
+    await submit(at)
+    batch = await the_batch(at)
+    assert batch.provider_batch_id is not None
+    await at.db.run(decisions.give_up, batch.id, who="ada", why="no longer wanted", now=await at.db.now())
+    await tick(at)
+    endpoint.reset()
+    endpoint.ended(batch.provider_batch_id)
+    await tick(at)
+    assert await sender.rows("select state from lanes.batch") == [("released",)]
+    ((booked,),) = await sender.rows("select count(*) from lanes.spend")
+    assert booked == endpoint.bill()["responses"]
+    assert set((await sender.states()).values()) == {"failed"}
+
+
+async def test_an_intent_of_the_key_before_is_found_after_its_rotation(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    endpoint.fault("batches.create", "drop", times=1)
+    with pytest.raises(CallFailed):
+        await submit(at)
+    old = at.provider.unnamed_account
+    await at.db.run(lambda c: c.execute(text("update lanes.batch set account = :old"), {"old": old}))
+    await sender.moments_pass(6)
+    rotated = Provider(api_key=SecretStr("another"), base_url=at.provider.base_url, listing_grace_s=5, create_within_s=10)
+    assert rotated.unnamed_account != old
+    now = await at.db.now()
+    await at.db.run(accounts.name_account, rotated.account, formerly=rotated.unnamed_account, now=now)
+    async with rotated.connect() as client:
+        assert await reconcile_unresolved(Connections(at.db, client, rotated)) is Finding.ADOPT
+    await collect_all(at, endpoint)
+    assert set((await sender.states()).values()) == {"settled"}
