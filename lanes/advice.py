@@ -12,7 +12,6 @@ from lanes.breakeven import RULE_OF_THUMB, BreakEven, Overheads
 from lanes.criteria import criteria
 from lanes.evidence import (
     LATE_SHARE,
-    MIN_COMPARED,
     MIN_ITEMS,
     WORTH_CORRECTING,
     ConsumerUse,
@@ -20,16 +19,21 @@ from lanes.evidence import (
     Evidence,
     Needs,
     Pattern,
+    Prices,
     needs,
     prices,
     projected,
 )
+from lanes.report.units import dollars
 from lanes.words import Lane
 
 
 @dataclass(frozen=True)
 class LaneCost:
-    """US dollars of one item on a lane; overheads are those of the second lane, spread over the items that can wait."""
+    """US dollars of one item on a lane, the lane's overhead included.
+
+    Real-time's is spread over every item, because it could serve each; batch's over the items that can wait.
+    """
 
     lane: Lane
     api_usd: float
@@ -83,8 +87,8 @@ def advise(evidence: Evidence, overheads: Overheads = Overheads(), *, items_per_
     """The advice; `items_per_month` is a volume that somebody states instead of the projected one."""
     volume = items_per_month if items_per_month is not None else projected(evidence)
     share, priced = needs(evidence), prices(evidence)
-    even = BreakEven(volume, priced[0], priced[1], overheads.monthly_usd) if priced and volume is not None else None
-    pattern, because = _recommend(evidence, share, even, has_price=priced is not None)
+    even = _break_even(priced, volume, overheads)
+    pattern, because = _recommend(evidence, share, even, overheads, has_price=priced is not None)
     late = (each for each in evidence.consumers if each.realtime and (each.at_once_share or 0) < LATE_SHARE)
     movable = sorted((each for each in late if each.at_once_share is not None), key=lambda each: -each.realtime)
     return Advice(
@@ -94,44 +98,58 @@ def advise(evidence: Evidence, overheads: Overheads = Overheads(), *, items_per_
     )  # fmt: skip
 
 
-def pattern_at(share: float, even: BreakEven, *, corrects: bool) -> Pattern:
-    """The pattern that suits a known real-time share."""
-    if corrects and share > 0:
-        return Pattern.LAMBDA
+def pattern_at(share: float, even: BreakEven) -> Pattern:
+    """The pattern that suits a known real-time share, answers being right the first time. Each lane that runs is paid."""
     if share <= 0:
-        return Pattern.BATCH if even.discount > 0 else Pattern.REALTIME
+        return Pattern.BATCH if even.batch_net > 0 else Pattern.REALTIME
     return Pattern.HYBRID if share < even.share else Pattern.REALTIME
 
 
+def _break_even(priced: Prices | None, volume: float | None, overheads: Overheads) -> BreakEven | None:
+    if priced is None or volume is None:
+        return None
+    fixed = overheads.monthly_usd, overheads.realtime_monthly_usd
+    return BreakEven(volume, priced.realtime_usd, priced.discount, *fixed)
+
+
 def _recommend(
-    evidence: Evidence, share: Needs | None, even: BreakEven | None, *, has_price: bool
+    evidence: Evidence, share: Needs | None, even: BreakEven | None, overheads: Overheads, *, has_price: bool
 ) -> tuple[Pattern | None, str]:
     routed = sum(each.routed for each in evidence.consumers)
     if share is None or routed < MIN_ITEMS:
         return None, f"only {routed} items were routed in the period; {MIN_ITEMS} are needed"
     if not has_price:
         return None, "no item was billed or estimated, so no lane has a price"
-    corrects = evidence.compared >= MIN_COMPARED and evidence.corrected / evidence.compared >= WORTH_CORRECTING
     if even is None:
-        if corrects and share.low > 0:
-            return Pattern.LAMBDA, _REASONS[Pattern.LAMBDA]
         return None, "the items seen span less than a day, so no month can be projected from them; state a volume"
-    least, most = (pattern_at(each, even, corrects=corrects) for each in (share.low, share.high))
+    ends = [_with_lambda(each, even, evidence, overheads) for each in (share.low, share.high)]
+    (least, because), (most, _) = ends
     if least is most:
-        return least, _REASONS[least]
+        return least, because
     return None, (
         f"it is {least} if the items whose reads nobody recorded can wait, and {most} if somebody waits for them: "
         "read results with lanes.read_result or client.wait, or declare the urgency"
     )
 
 
+def _with_lambda(share: float, even: BreakEven, evidence: Evidence, overheads: Overheads) -> tuple[Pattern, str]:
+    """The pattern at that share and why; lambda where an answer that the second pass corrects is worth its price."""
+    without = pattern_at(share, even)
+    rate = evidence.corrected_share
+    if share <= 0 or rate is None or rate < WORTH_CORRECTING:
+        return without, _REASONS[without]
+    price, worth = dollars(even.correction_usd(share, rate)), dollars(overheads.correction_usd)
+    if even.correction_usd(share, rate) <= overheads.correction_usd:
+        return Pattern.LAMBDA, f"{_REASONS[Pattern.LAMBDA]}: each costs {price} more and is worth {worth}"
+    return without, f"{_REASONS[without]}; a corrected answer would cost {price} more and is worth {worth}"
+
+
 _REASONS = {
-    Pattern.REALTIME: "a second lane would cost more than it saves at this volume, price and share of items that can wait",
-    Pattern.BATCH: "no item needs an answer at once and batch is cheaper",
+    Pattern.REALTIME: "a batch lane would cost more than it saves at this volume, price and share of items that can wait",
+    Pattern.BATCH: "no item needs an answer at once, and batch saves more than its lane costs",
     Pattern.HYBRID: "the items that can wait save more on the batch lane than the lane costs",
-    Pattern.LAMBDA: "items need an answer at once, and the authoritative pass changes enough of these answers to be worth "
-    "its price",
-}  # fmt: skip
+    Pattern.LAMBDA: "items need an answer at once, and the authoritative pass corrects enough of these answers",
+}
 
 
 def _rule(share: Needs | None, even: BreakEven | None) -> RuleOfThumb:
@@ -145,19 +163,23 @@ def _rule(share: Needs | None, even: BreakEven | None) -> RuleOfThumb:
 
 
 def _lane_costs(
-    priced: tuple[float, float, str, str] | None, volume: float | None, share: Needs | None, overheads: Overheads
+    priced: Prices | None, volume: float | None, share: Needs | None, overheads: Overheads
 ) -> list[LaneCost]:
     if priced is None:
         return []
-    realtime, discount, realtime_basis, batch_basis = priced
+    every = volume or 0
     waiting = volume * (1 - share.low) if volume is not None and share is not None else 0
 
-    def spread(amount: float) -> float | None:
-        return amount / waiting if waiting > 0 and isfinite(waiting) else None
+    def spread(amount: float, over: float) -> float | None:
+        return amount / over if over > 0 and isfinite(over) else None
 
     return [
-        LaneCost(Lane.REALTIME, realtime, 0, 0, realtime_basis),
         LaneCost(
-            Lane.BATCH, realtime * (1 - discount), spread(overheads.infra_usd), spread(overheads.engineering_usd), batch_basis
+            Lane.REALTIME, priced.realtime_usd, spread(overheads.realtime_infra_usd, every),
+            spread(overheads.realtime_engineering_usd, every), priced.realtime_basis,
         ),
-    ]
+        LaneCost(
+            Lane.BATCH, priced.realtime_usd * (1 - priced.discount), spread(overheads.infra_usd, waiting),
+            spread(overheads.engineering_usd, waiting), priced.batch_basis,
+        ),
+    ]  # fmt: skip

@@ -32,10 +32,12 @@ class Times:
         return round((self.ended_at - self.started_at).total_seconds() * 1000)
 
 
-def answered(version: Version, pack: Sequence[Claimed], response: Response, times: Times) -> list[Attempt]:
-    """Every item of an answered call has its attempt, in the order of the pack."""
+def answered(
+    version: Version, pack: Sequence[Claimed], response: Response, times: Times, *, ids: Sequence[str]
+) -> list[Attempt]:
+    """Every item of an answered call has its attempt, in the order of the pack; `ids` are what the call named them."""
     try:
-        judged = judge(response, [str(slot) for slot in range(1, len(pack) + 1)], version.validator)
+        judged = judge(response, ids, version.validator)
     except Exception as error:  # nobody foresaw it; the answer was paid for all the same
         judged = [Judged(Outcome.INVALID, error=f"the answer cannot be judged: {type(error).__name__}")] * len(pack)
     return [_attempt(each.claim, how, times, response) for each, how in zip(pack, judged, strict=True)]

@@ -1,6 +1,7 @@
 """Break-even of a second lane: from which volume, and below which share of real-time items, a hybrid pays for itself.
 
-All amounts are US dollars; `share` is the part of the items, 0 to 1, that needs real-time.
+All amounts are US dollars; `share` is the part of the items, 0 to 1, that needs real-time. A month counts the provider's
+bill and what each lane that runs takes to keep.
 """
 
 from dataclasses import dataclass
@@ -11,34 +12,51 @@ RULE_OF_THUMB = 0.2  # "under 20 % of the items need real-time: build the batch 
 
 @dataclass(frozen=True)
 class Overheads:
-    """What running the second lane takes each month, beside the provider's bill."""
+    """What running each lane takes a month beside the provider's bill, and what a corrected answer is worth.
+
+    The first three are the batch lane's; an hour costs the same on both.
+    """
 
     infra_usd: float = 50
     engineering_hours: float = 4
     hourly_usd: float = 100
+    realtime_infra_usd: float = 20
+    realtime_engineering_hours: float = 1
+    correction_usd: float = 1
 
     @property
     def engineering_usd(self) -> float:
-        """The hours, paid."""
+        """The batch lane's hours, paid."""
         return self.engineering_hours * self.hourly_usd
 
     @property
     def monthly_usd(self) -> float:
-        """All of it."""
+        """All of the batch lane."""
         return self.infra_usd + self.engineering_usd
+
+    @property
+    def realtime_engineering_usd(self) -> float:
+        """The real-time lane's hours, paid."""
+        return self.realtime_engineering_hours * self.hourly_usd
+
+    @property
+    def realtime_monthly_usd(self) -> float:
+        """All of the real-time lane."""
+        return self.realtime_infra_usd + self.realtime_engineering_usd
 
 
 @dataclass(frozen=True)
 class BreakEven:
-    """One month of a workload: `items` at `realtime_usd` each; batch is cheaper by `discount`; the lane costs `fixed_usd`.
+    """One month of a workload: `items` at `realtime_usd` each; batch is cheaper by `discount`; its lane costs `fixed_usd`.
 
-    A discount of 0 or below means that batch saves nothing.
+    A discount of 0 or below means that batch saves nothing. `realtime_fixed_usd` is what the real-time lane costs.
     """
 
     items: float
     realtime_usd: float
     discount: float
     fixed_usd: float
+    realtime_fixed_usd: float = 0
 
     @property
     def batch_usd(self) -> float:
@@ -64,10 +82,26 @@ class BreakEven:
         """What remains of the saving once the lane is paid; negative: it costs more than it saves."""
         return self.saving(share) - self.fixed_usd
 
+    @property
+    def batch_net(self) -> float:
+        """What batch alone saves against real-time alone, each lane paid; negative: it costs more."""
+        return self.net(0) + self.realtime_fixed_usd
+
     def realtime_month(self, items: float) -> float:
-        """A month of so many items, all on the real-time lane."""
-        return items * self.realtime_usd
+        """A month of so many items, all on the real-time lane, the lane paid."""
+        return items * self.realtime_usd + self.realtime_fixed_usd
 
     def hybrid_month(self, items: float, share: float) -> float:
-        """A month of so many items on both lanes, the second lane paid."""
-        return items * self.realtime_usd * (1 - (1 - share) * self.discount) + self.fixed_usd
+        """A month of so many items on both lanes, both lanes paid."""
+        return items * self.realtime_usd * (1 - (1 - share) * self.discount) + self.realtime_fixed_usd + self.fixed_usd
+
+    def correction_usd(self, share: float, corrected: float) -> float:
+        """What an answer costs that the authoritative pass corrects, with a share `corrected` of real-time's answers so.
+
+        Its batch pass, and of the batch lane what those items do not pay that can wait. inf: nothing is corrected.
+        """
+        provisional = self.items * share
+        if provisional * corrected <= 0:
+            return inf
+        lane_usd = max(0.0, self.fixed_usd - max(0.0, self.saving(share)))
+        return (provisional * self.batch_usd + lane_usd) / (provisional * corrected)

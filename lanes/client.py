@@ -8,7 +8,6 @@ The address comes from `LANES_DATABASE_URL`, else from the stand of this checkou
 """
 
 import asyncio
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,8 @@ from uuid import uuid4
 
 from sqlalchemy import Engine
 
+from lanes import waiting
+from lanes.chunks import MOST_BYTES, chunks, weight
 from lanes.errors import Refused, SetupError
 from lanes.item import Submission, read_amendment, read_submission
 from lanes.settings import Settings
@@ -29,7 +30,6 @@ from lanes.store.locks import patiently
 from lanes.store.results import Result
 
 DOOR = "client"
-POLL_S = 0.1
 CHUNK = 500  # items admitted in one transaction
 LONGEST_WAIT = timedelta(seconds=10)  # for others who submit or hold the same key and have not committed
 
@@ -71,7 +71,7 @@ def submit(workload: str, payload: Mapping[str, Any], *, key: str | None = None,
 
 
 def submit_many(workload: str, inputs: Iterable[Mapping[str, Any]], *, door: str = DOOR) -> list[Sent]:
-    """What became of each input, in order; admitted 500 to a transaction.
+    """What became of each input, in order; admitted 500 to a transaction, or fewer where they are large.
 
     Raises:
         Refused: a field of an input is malformed; the inputs before it are admitted.
@@ -79,7 +79,7 @@ def submit_many(workload: str, inputs: Iterable[Mapping[str, Any]], *, door: str
     """
     sent: list[Sent] = []
     with _connected() as pool:
-        for chunk in _chunks(inputs):
+        for chunk in chunks(inputs, most=CHUNK, most_bytes=MOST_BYTES, weight=weight):
             with pool.begin() as connection:
                 now = clock(connection)
                 asked, refused = _well_formed(workload, chunk, now)
@@ -113,17 +113,12 @@ def wait(workload: str, key: str, *, reader: str, timeout_s: float = 30, settled
     """The item's result as soon as there is one (`settled`: an authoritative one); the read is recorded.
 
     None when `timeout_s` seconds passed first.
+
+    Raises:
+        UnknownItem: there is no such item. One sent as an event exists only once it is admitted.
+        ItemFailed, ItemCanceled: it gets no such result any more; at once, however much time is left.
     """
-    until = time.monotonic() + timeout_s
-    with _connected() as pool:
-        while True:
-            with pool.begin() as connection:
-                current = results.current(connection, workload, key)
-                if current is not None and (current.is_settled or not settled):
-                    return results.read(connection, workload, key, reader=reader)
-            if time.monotonic() >= until:
-                return None
-            time.sleep(POLL_S)
+    return waiting.wait(database_url(), workload, key, reader=reader, timeout_s=timeout_s, settled=settled)
 
 
 async def asubmit(workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Any) -> Sent:
@@ -149,8 +144,8 @@ async def aread_result(workload: str, key: str, *, reader: str) -> Result | None
 async def await_result(
     workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
 ) -> Result | None:
-    """As `wait`."""
-    return await asyncio.to_thread(wait, workload, key, reader=reader, timeout_s=timeout_s, settled=settled)
+    """As `wait`. Those who wait hold no thread that other calls need."""
+    return await waiting.await_(database_url(), workload, key, reader=reader, timeout_s=timeout_s, settled=settled)
 
 
 @contextmanager
@@ -181,14 +176,3 @@ def _well_formed(
 
 def _sent(asked: Submission, admission: Admission) -> Sent:
     return Sent(admission.key or asked.key or asked.place, admission.outcome, admission.detail)
-
-
-def _chunks(inputs: Iterable[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any]]]:
-    chunk: list[Mapping[str, Any]] = []
-    for each in inputs:
-        chunk.append(each)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

@@ -38,7 +38,12 @@ def shared_tokens(spec: Spec) -> int:
 
 
 @lru_cache(maxsize=4096)
-def _price_per_token(model: str, lane: Lane, day: datetime) -> tuple[Decimal, Decimal]:
+def price_per_token(model: str, lane: Lane, day: datetime) -> tuple[Decimal, Decimal]:
+    """List price of an input and of an output token, US dollars.
+
+    Raises:
+        LookupError: no price is known for the model.
+    """
     # Priced on 1,000 tokens: a price with tiers applies its first tier below 100,000 prompt tokens.
     into = cost(Usage(input=1000), model=model, lane=lane, at=day) / 1000
     out = cost(Usage(output=1000), model=model, lane=lane, at=day) / 1000
@@ -55,7 +60,7 @@ def estimate(version: Version, payload_chars: int, *, at: datetime) -> Estimate:
     spec = version.spec
 
     def on(lane: Lane) -> Decimal:
-        into, out = _price_per_token(spec.model_of(lane), lane, day)
+        into, out = price_per_token(spec.model_of(lane), lane, day)
         prompt = Decimal(shared_tokens(spec)) / spec.pack_of(lane) + tokens(payload_chars)
         return (prompt * into + spec.expected_output_tokens * out).quantize(NANO_USD)
 

@@ -1,6 +1,5 @@
 """The decision framework, criterion by criterion: what was seen of each, as a sentence, and what that speaks for."""
 
-from decimal import Decimal
 from math import isfinite
 from statistics import mean, pstdev
 
@@ -18,7 +17,7 @@ from lanes.evidence import (
     Leaning,
     Needs,
 )
-from lanes.report.units import count, counted, seconds, share, usd
+from lanes.report.units import count, counted, dollars, seconds, share
 
 MOST = 0.5
 MIN_TIMED = 20  # latencies below which a p95 says nothing
@@ -49,18 +48,21 @@ def criteria(evidence: Evidence, needs: Needs | None, even: BreakEven | None, ov
         _off_peak(needs),
         _hours_are_fine(evidence),
         _urgency_differs(needs, evidence),
-        _is_corrected(evidence),
+        _is_corrected(evidence, even, needs, overheads),
     ]
 
 
 def _somebody_waits(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
-    name, reads = "Somebody waits", sum(each.reads for each in known)
+    name, answers = "Somebody waits", sum(each.seen for each in known)
     if not known:
         every = sum(each.reads for each in evidence.consumers)
         said = f"{counted(every, 'read')} recorded; {MIN_READS} of one consumer are needed"
         return Criterion(name, said, Leaning.UNKNOWN)
-    part = sum(each.at_once for each in known) / reads
-    said = f"{share(part)} of {counted(reads, 'recorded read')} came within {AT_ONCE_S} s of the answer"
+    part = sum(each.at_once for each in known) / answers
+    said = (
+        f"{share(part)} of {counted(answers, 'answer')} were read within {AT_ONCE_S} s; "
+        f"{count(sum(each.unread for each in known))} of them were never read"
+    )
     return Criterion(name, said, Leaning.REALTIME if part >= MOST else Leaning.BATCH)
 
 
@@ -81,7 +83,7 @@ def _budget(even: BreakEven | None) -> Criterion:
     name = "Volume fits the budget"
     if even is None:
         return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
-    said = f"all of it on real-time would bill {_usd(even.realtime_month(even.items))} a month; no budget is recorded"
+    said = f"all of it on real-time would bill {dollars(even.items * even.realtime_usd)} a month; no budget is recorded"
     return Criterion(name, said, Leaning.UNKNOWN)
 
 
@@ -104,10 +106,11 @@ def _read_later(known: list[ConsumerUse]) -> Criterion:
     if not known:
         return Criterion(name, "no consumer has enough recorded reads", Leaning.UNKNOWN)
     late = [each for each in known if (each.at_once_share or 0) < LATE_SHARE]
-    later = sum(each.reads for each in late) / sum(each.reads for each in known)
+    answers = sum(each.seen for each in known)
+    later = sum(each.seen for each in late) / answers
     said = (
         f"{len(late)} of {counted(len(known), 'consumer')} with enough reads take fewer than {share(LATE_SHARE)} of their "
-        f"results at once; {share(later)} of the reads are theirs"
+        f"results at once; {share(later)} of {counted(answers, 'answer')} are theirs"
     )
     return Criterion(name, said, Leaning.BATCH if later >= MOST else Leaning.REALTIME)
 
@@ -140,10 +143,10 @@ def _cost_matters(even: BreakEven | None, needs: Needs | None, overheads: Overhe
     if even is None or needs is None:
         return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
     net, saving = even.net(needs.low), even.saving(needs.low)
-    effect = f"save {_usd(saving)}" if saving >= 0 else f"add {_usd(-saving)} to the bill"
+    effect = f"save {dollars(saving)}" if saving >= 0 else f"add {dollars(-saving)} to the bill"
     said = (
-        f"a hybrid would {effect} a month and cost {_usd(overheads.monthly_usd)} to run: "
-        f"{_usd(abs(net))} {'gained' if net > 0 else 'lost'}"
+        f"a hybrid would {effect} a month and cost {dollars(overheads.monthly_usd)} to run: "
+        f"{dollars(abs(net))} {'gained' if net > 0 else 'lost'}"
     )
     if (net > 0) != (even.net(needs.high) > 0):
         return Criterion(name, said + ", if the items whose reads are unknown can wait", Leaning.UNKNOWN)
@@ -166,9 +169,12 @@ def _hours_are_fine(evidence: Evidence) -> Criterion:
     slow = evidence.batch.p95_s if evidence.batch.timed >= MIN_TIMED else None
     takes = f"; batch answers 95 % within {seconds(slow)}" if slow is not None else ""
     if known:
-        reads = sum(each.reads for each in known)
-        patient = sum(each.reads for each in known if (each.median_s or 0) >= LATER_S) / reads
-        said = f"{share(patient)} of the reads belong to consumers who take half of their results after an hour or more"
+        answers = sum(each.seen for each in known)
+        patient = sum(each.seen for each in known if each.takes_half_after(LATER_S)) / answers
+        said = (
+            f"{share(patient)} of {counted(answers, 'answer')} belong to consumers who take half of their results after an "
+            "hour or more, or never"
+        )
         return Criterion(name, said + takes, Leaning.BATCH if patient >= MOST else Leaning.REALTIME)
     if evidence.with_due >= MIN_ITEMS:
         early = evidence.due_before_batch / evidence.with_due
@@ -193,14 +199,21 @@ def _kind(need: float) -> Leaning:
     return Leaning.REALTIME if need > MIXED[1] else Leaning.HYBRID
 
 
-def _is_corrected(evidence: Evidence) -> Criterion:
-    name = "A later, authoritative pass changes answers"
-    if evidence.compared < MIN_COMPARED:
+def _is_corrected(evidence: Evidence, even: BreakEven | None, needs: Needs | None, overheads: Overheads) -> Criterion:
+    name, part = "A later, authoritative pass changes answers", evidence.corrected_share
+    if part is None:
         said = f"{counted(evidence.compared, 'answer')} compared; {MIN_COMPARED} are needed"
         return Criterion(name, said, Leaning.UNKNOWN)
-    part = evidence.corrected / evidence.compared
     said = f"{share(part)} of {counted(evidence.compared, 'provisional answer')} were corrected"
-    return Criterion(name, said, Leaning.LAMBDA if part >= WORTH_CORRECTING else Leaning.REALTIME)
+    if part < WORTH_CORRECTING:
+        return Criterion(name, said, Leaning.REALTIME)
+    if even is None or needs is None:
+        return Criterion(name, f"{said}; what one costs hangs on the volume and the price", Leaning.UNKNOWN)
+    price = even.correction_usd(needs.low, part)
+    if not isfinite(price):
+        return Criterion(name, f"{said}; no item needs an answer before it", Leaning.BATCH)
+    said += f"; such a one costs {dollars(price)} more and is worth {dollars(overheads.correction_usd)}"
+    return Criterion(name, said, Leaning.LAMBDA if price <= overheads.correction_usd else Leaning.REALTIME)
 
 
 def _too_few(name: str, items: int) -> Criterion:
@@ -213,7 +226,3 @@ def _between(low: float, high: float) -> str:
 
 def _items(number: float) -> str:
     return counted(round(number), "item")
-
-
-def _usd(amount: float) -> str:
-    return usd(Decimal(repr(amount)))

@@ -4,6 +4,9 @@ LanesError
  ├── SpecInvalid          a workload's definition cannot be published
  ├── UnknownWorkload      no workload of that name has a published version
  ├── UnknownItem          the workload has no item of that key
+ ├── NeverAnswered        nobody needs to wait for the item any longer
+ │    ├── ItemFailed      its work was given up
+ │    └── ItemCanceled    its owner withdrew it
  ├── Refused              an input that a door did not admit
  ├── RuleFailed           a CEL rule could not be evaluated for an item
  ├── PlaybookInvalid      a playbook's file is missing or cannot be followed
@@ -32,6 +35,18 @@ class UnknownWorkload(LanesError):
 
 class UnknownItem(LanesError):
     """The workload has no item of that key."""
+
+
+class NeverAnswered(LanesError):
+    """Nobody needs to wait for the item any longer: it gets no answer unless a person does something."""
+
+
+class ItemFailed(NeverAnswered):
+    """Its work was given up; `lanes retry` gives it another chance."""
+
+
+class ItemCanceled(NeverAnswered):
+    """Its owner withdrew it."""
 
 
 class Refused(LanesError):

@@ -47,10 +47,14 @@ class Criterion:
 
 @dataclass(frozen=True)
 class LaneUse:
-    """One lane in the period: items with a valid answer from it, what it billed, p95 from received to first answer."""
+    """One lane in the period: items with a valid answer from it, what it billed, p95 from received to first answer.
+
+    `list_usd` is what the tokens of these answers would cost, uncached, at the list price of the real-time lane.
+    """
 
     answered: int = 0
     billed_usd: float = 0
+    list_usd: float = 0
     p95_s: float | None = None
     timed: int = 0
 
@@ -59,7 +63,8 @@ class LaneUse:
 class ConsumerUse:
     """The items of one consumer (None: of nobody named), by how they were first routed, and how they were read.
 
-    Reads count items that real-time answered first: the first read since, whoever read it. `unread` were never read.
+    Reads count items that real-time answered first: the first read since, whoever read it. `unread` were never read,
+    though a minute passed.
     """
 
     consumer: str | None
@@ -78,9 +83,21 @@ class ConsumerUse:
         return self.routed - self.demanded - self.deferred
 
     @property
+    def seen(self) -> int:
+        """Answers of which it is known how they were read: at once, later, or not at all."""
+        return self.reads + self.unread
+
+    @property
     def at_once_share(self) -> float | None:
-        """The share of the reads that came within a minute; None: too few reads to say."""
-        return self.at_once / self.reads if self.reads >= MIN_READS else None
+        """The share of the answers that were read within a minute; None: too few reads to say.
+
+        An answer that nobody reads is one that nobody waits for.
+        """
+        return self.at_once / self.seen if self.reads >= MIN_READS else None
+
+    def takes_half_after(self, seconds: float) -> bool:
+        """Whether half of its answers were read so late, or never."""
+        return self.unread > self.reads or (self.median_s or 0) >= seconds
 
 
 @dataclass(frozen=True)
@@ -95,6 +112,7 @@ class Evidence:
     batch: LaneUse = LaneUse()
     estimated_realtime_usd: float | None = None  # mean of the routes' estimates
     estimated_batch_usd: float | None = None
+    batch_list_share: float = 0.5  # list price of a token on batch, as a share of real-time's
     with_due: int = 0
     urgent: int = 0
     due_within_5s: int = 0
@@ -105,6 +123,11 @@ class Evidence:
     compared: int = 0
     corrected: int = 0
     consumers: Sequence[ConsumerUse] = ()
+
+    @property
+    def corrected_share(self) -> float | None:
+        """The share of the compared answers that the authoritative pass corrected; None: too few to say."""
+        return self.corrected / self.compared if self.compared >= MIN_COMPARED else None
 
 
 @dataclass(frozen=True)
@@ -134,22 +157,38 @@ def needs(evidence: Evidence) -> Needs | None:
     return Needs(needed / routed, (needed + unknown) / routed)
 
 
-def prices(evidence: Evidence) -> tuple[float, float, str, str] | None:
-    """Per item: real-time USD, batch discount, and what each lane's price rests on; None when no price is known.
+@dataclass(frozen=True)
+class Prices:
+    """What an item costs on real-time, by how much batch is cheaper, and what each rests on: billed or estimated."""
 
-    A lane without enough billed items gets the other's billed price, in the proportion of the routes' estimates.
+    realtime_usd: float
+    discount: float
+    realtime_basis: str
+    batch_basis: str
+
+
+def prices(evidence: Evidence) -> Prices | None:
+    """The lanes' prices of one and the same item; None when no price is known.
+
+    The lanes answered different items, so their bills are compared token by token: each against the list price of the
+    very tokens it billed. How many tokens an item takes on batch, where more items share a call, the routes' estimates
+    say. A lane without enough billed items gets the other's billed price, in the proportion of the estimates.
     """
-    realtime, batch = _billed(evidence.realtime), _billed(evidence.batch)
-    if realtime and batch is not None:
-        return realtime, 1 - batch / realtime, "billed", "billed"
-    if not evidence.estimated_realtime_usd or evidence.estimated_batch_usd is None:
+    realtime, batch, ratio = evidence.realtime, evidence.batch, _estimated_ratio(evidence)
+    if _has_bill(realtime) and _has_bill(batch):
+        level, batch_level = realtime.billed_usd / realtime.list_usd, batch.billed_usd / batch.list_usd
+        packing = (ratio / evidence.batch_list_share) if ratio else 1.0
+        whole_usd = realtime.list_usd + batch.list_usd / packing
+        return Prices(
+            level * whole_usd / (realtime.answered + batch.answered), 1 - batch_level / level * packing, "billed", "billed"
+        )
+    if ratio is None:
         return None
-    ratio = evidence.estimated_batch_usd / evidence.estimated_realtime_usd
-    if realtime:
-        return realtime, 1 - ratio, "billed", "estimated"
-    if batch and ratio:
-        return batch / ratio, 1 - ratio, "estimated", "billed"
-    return evidence.estimated_realtime_usd, 1 - ratio, "estimated", "estimated"
+    if _has_bill(realtime):
+        return Prices(realtime.billed_usd / realtime.answered, 1 - ratio, "billed", "estimated")
+    if _has_bill(batch) and ratio:
+        return Prices(batch.billed_usd / batch.answered / ratio, 1 - ratio, "estimated", "billed")
+    return Prices(evidence.estimated_realtime_usd or 0, 1 - ratio, "estimated", "estimated")
 
 
 def projected(evidence: Evidence) -> float | None:
@@ -157,5 +196,12 @@ def projected(evidence: Evidence) -> float | None:
     return evidence.items / evidence.days * DAYS_PER_MONTH if evidence.days >= MIN_DAYS else None
 
 
-def _billed(use: LaneUse) -> float | None:
-    return use.billed_usd / use.answered if use.answered >= MIN_BILLED else None
+def _has_bill(use: LaneUse) -> bool:
+    return use.answered >= MIN_BILLED and use.billed_usd > 0 and use.list_usd > 0
+
+
+def _estimated_ratio(evidence: Evidence) -> float | None:
+    """What an item costs on batch of what it costs on real-time, by the routes' estimates."""
+    if not evidence.estimated_realtime_usd or evidence.estimated_batch_usd is None:
+        return None
+    return evidence.estimated_batch_usd / evidence.estimated_realtime_usd

@@ -42,12 +42,13 @@ class Line:
 
 @dataclass(frozen=True)
 class BadLine:
-    """One line that is no item."""
+    """One line that is no item. `key` is the one it names, as far as one could be read."""
 
     place: str
     reason: str
     detail: str
     content: str
+    key: str | None = None
 
 
 def read_lines(path: Path, workload: str, layout: Layout, *, now: datetime) -> Iterator[Line | BadLine]:
@@ -70,7 +71,8 @@ def read_lines(path: Path, workload: str, layout: Layout, *, now: datetime) -> I
             item, expected = _arranged(fields, layout)
             yield Line(read_submission(workload, item, place=place, sent_at=now), expected)
         except Refused as refusal:
-            yield BadLine(place, refusal.reason, str(refusal), content)
+            named = fields.get(layout.key or "key")
+            yield BadLine(place, refusal.reason, str(refusal), content, None if named is None else str(named))
 
 
 def count_lines(path: Path) -> int:

@@ -1,7 +1,8 @@
 """Gates: a spec, a measurement and a verdict are three things, and only evidence passes a gate.
 
-Every measure is judged as a share of samples on the wrong side of the limit: failed attempts, missed deadlines,
-answers that were corrected, or items slower than a p95 limit (of which 5 % are tolerated). A gate
+Every measure is judged as a share of samples on the wrong side of the limit. A sample is an item, whatever was tried or
+amended of it: one that failed at a try, missed its deadline, was corrected, or was slower than a p95 limit (of which 5 %
+are tolerated). A gate
 
 - is an `error` when there is no usable number, and `inconclusive` below `at_least` samples: both hold;
 - has `failed` when the one-sided exact (Clopper-Pearson) lower bound of the true share, at 99 % confidence, lies above
@@ -30,10 +31,10 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 class Measure(StrEnum):
     """What can be measured of the lane that receives the traffic."""
 
-    ERROR_RATE = "error_rate"  # share of its attempts without a valid answer
+    ERROR_RATE = "error_rate"  # share of the items it tried of which a try failed, however often it did
     P95_S = "p95_s"  # seconds from received to answered that 95 % of the items keep
     DEADLINES_MET = "deadlines_met"  # share of the items with a due time that were answered by then
-    AGREEMENT = "agreement"  # share of provisional answers that their authoritative pass confirmed
+    AGREEMENT = "agreement"  # share of the items whose authoritative pass confirmed the provisional answer
 
 
 UPPER = (Measure.ERROR_RATE, Measure.P95_S)  # these have a `max`, the others a `min`

@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from lanes.report.units import counted, seconds, share
+from lanes.words import Lane
 
 EVERYBODY = "*"  # stands for the workload where a breach is nobody's in particular; no workload has that name
 
@@ -26,6 +27,7 @@ class Promise(StrEnum):
     WORKLOAD_INVALID = "workload_invalid"  # what an operator saved can be published
     ITEMS_FAILED = "items_failed"  # no item ends without an answer
     PROVIDER_DOWN = "provider_down"  # the provider answers what is asked of a model
+    APPROVAL_WAITS = "approval_waits"  # a rollout that asks a person is answered
     PROVIDER_FROZEN = "provider_frozen"  # the provider takes what is asked: neither limits, account nor settings forbid it
 
 
@@ -56,8 +58,7 @@ class Terms:
 TERMS: Mapping[Promise, Terms] = {
     Promise.BATCH_SLOW: Terms(
         "Batch runs too long", "minutes", 2,
-        "Its items stay with the batch until it ends. See whether `collect` runs, then the provider's "
-        "status page.",
+        "Its items stay with the batch until it ends. See whether `collect` runs, then the provider's status page.",
     ),
     Promise.BATCH_FAILING: Terms(
         "Batch items fail", "percent", 4,
@@ -69,7 +70,7 @@ TERMS: Mapping[Promise, Terms] = {
     ),
     Promise.BATCH_UNCLEAR: Terms(
         "Batch needs a decision", "items", 0,
-        "Its items stay with it. `lanes batches` says what it holds and what each way out may cost: "
+        "Its items stay with it until somebody decides. `lanes batches` says what it holds and what each way out may cost: "
         "`lanes adopt`, `lanes resubmit` or `lanes give-up`; deployment `act` does the same.",
     ),
     Promise.BATCH_INCOMPLETE: Terms(
@@ -108,6 +109,11 @@ TERMS: Mapping[Promise, Terms] = {
         "The items are kept, spend no retry budget and are asked again by themselves. See the provider's status page. What "
         "may wait can be moved to batch with `act`: set_split.",
     ),
+    Promise.APPROVAL_WAITS: Terms(
+        "A rollout waits for approval", "minutes", math.inf,
+        "Open the run, choose Resume in the menu with the three dots, and fill the form in. Unanswered, the share before "
+        "the rollout is set again at its limit.",
+    ),
     Promise.PROVIDER_FROZEN: Terms(
         "The provider takes nothing", "items", 0,
         "The items are kept, spend no retry budget and are tried again by themselves. Raise the spend limit, or correct key "
@@ -140,6 +146,13 @@ class Incident:
     def whose(self) -> str:
         """The workload, for a person."""
         return "every workload" if self.workload == EVERYBODY else self.workload
+
+
+def lane_of(promise: str, subject: str) -> Lane | None:
+    """The lane whose breach it is; None: of either, or of the whole workload."""
+    if promise in (Promise.PROVIDER_DOWN, Promise.PROVIDER_FROZEN):
+        return next((lane for lane in Lane if subject == f"{lane} lane"), None)
+    return next((lane for lane in Lane if promise.startswith(f"{lane}_")), None)
 
 
 def in_words(promise: str, value: float) -> str:

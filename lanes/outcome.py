@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError
 
 from lanes.claims import Claim
 from lanes.prices import Usage
@@ -138,8 +138,15 @@ def _checked(answer: Any, validator: Draft202012Validator) -> Judged:
     try:
         error = next(iter(validator.iter_errors(answer)), None)
     except Exception as failure:  # whatever a schema makes of an answer, it spoils only this one
-        return Judged(Outcome.INVALID, error=f"the answer cannot be checked against the schema: {failure!r:.300}")
+        return Judged(Outcome.INVALID, error=f"the answer cannot be checked against the schema: {type(failure).__name__}")
     if error is None:
         return Judged(Outcome.VALID, output=answer)
-    where = "/".join(map(str, error.absolute_path)) or "the root"
-    return Judged(Outcome.INVALID, error=f"the answer breaks the schema at {where}: {error.message[:300]}")
+    return Judged(Outcome.INVALID, error=_broken_rule(error))
+
+
+def _broken_rule(error: ValidationError) -> str:
+    """Where and which rule of the schema is broken. What the answer says there is its item's, and is quoted nowhere."""
+    where = "/".join(map(str, error.absolute_path))[:200] or "the root"
+    lacks = error.message if error.validator == "required" else None  # names a property of the schema
+    rule = lacks or f"its rule is {error.validator} {json.dumps(error.validator_value, ensure_ascii=False)}"
+    return f"the answer breaks the schema at {where}: {rule:.300}"

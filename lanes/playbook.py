@@ -11,6 +11,7 @@ from lanes.gates import Count, Gate, Measure
 from lanes.words import Lane
 
 LONGEST_MINUTES = 60 * 24 * 30
+APPROVAL_HOURS = 72
 WORDING = {"extra_forbidden": "no field has that name", "missing": "the field is missing"}
 
 
@@ -68,7 +69,10 @@ class Step(BaseModel):
 
 
 class Playbook(BaseModel):
-    """A migration in steps that all go in one direction. `on_failure` is always the share before the rollout."""
+    """A migration in steps that all go in one direction. `on_failure` is always the share before the rollout.
+
+    It applies too when nobody answers within `approval_within_hours` of being asked to approve.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -76,6 +80,7 @@ class Playbook(BaseModel):
     description: str = Field(min_length=1)
     direction: Direction
     steps: tuple[Step, ...] = Field(min_length=1, max_length=50)
+    approval_within_hours: Annotated[int, Field(strict=True, ge=1, le=LONGEST_MINUTES // 60)] = APPROVAL_HOURS
     on_failure: Literal["share_before"]
 
     @model_validator(mode="after")
@@ -100,6 +105,10 @@ class Playbook(BaseModel):
         """The first step that does not lead back from the share in force; None when every step does."""
         share = basis_points / 100
         return next((n for n, step in enumerate(self.steps) if not self.direction.goes_on(step.percent, share)), None)
+
+    def passed_over(self, first: int) -> int | None:
+        """The last step before `first` that asks for approval: whoever begins at `first` owes it. None: no such step."""
+        return max((number for number, step in enumerate(self.steps[:first]) if step.approval), default=None)
 
     def needs(self, measure: Measure) -> bool:
         """Whether some gate looks at this measure."""

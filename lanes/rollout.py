@@ -8,7 +8,7 @@ from typing import assert_never
 from uuid import UUID
 
 from lanes.gates import Judgement, worst
-from lanes.playbook import Playbook, Step
+from lanes.playbook import APPROVAL_HOURS, Playbook, Step
 from lanes.words import RolloutState, Verdict
 
 OPEN = (RolloutState.RUNNING, RolloutState.WAITING_APPROVAL)
@@ -44,6 +44,8 @@ class Rollout:
     started_at: datetime
     ended_at: datetime | None
     flow_run_id: UUID | None
+    entered: bool = True  # whether the share of the step is in force, or an approval that was passed over is owed
+    asked_at: datetime | None = None  # since when a person is asked to approve
 
     @property
     def is_open(self) -> bool:
@@ -55,21 +57,48 @@ class Rollout:
         """The step in force."""
         return self.playbook.steps[self.step]
 
-    def standing(self, answered: int) -> "Standing":
+    @property
+    def basis_points(self) -> int:
+        """The share in force while it is open."""
+        return self.now_at.basis_points if self.entered else self.share_before
+
+    @property
+    def first_step(self) -> int:
+        """The step it began with; those before were skipped, because the share was past them."""
+        return self.playbook.first_step(self.share_before) or 0
+
+    @property
+    def asks_about(self) -> int:
+        """The step that a person is asked to let it leave: the one in force, or one whose approval was passed over."""
+        passed_over = None if self.entered else self.playbook.passed_over(self.first_step)
+        return self.step if passed_over is None else passed_over
+
+    def standing(self, answered: int, hindrances: Sequence[str] = ()) -> "Standing":
         """What its next move depends on."""
         is_last = self.step + 1 == len(self.playbook.steps)
-        return Standing(self.state, self.now_at, is_last, self.step_started_at, answered)
+        within = timedelta(hours=self.playbook.approval_within_hours)
+        return Standing(
+            self.state, self.now_at, is_last, self.step_started_at, answered, self.entered, self.asked_at, within,
+            hindrances,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Standing:
-    """A rollout at one moment. `answered` counts the split items that the receiving lane answered under this step."""
+    """A rollout at one moment. `answered` counts the split items that the receiving lane answered under this step.
+
+    `hindrances` are the critical incidents that are open where its traffic goes, each as a sentence.
+    """
 
     state: RolloutState
     step: Step
     is_last: bool
     step_started_at: datetime
     answered: int
+    entered: bool = True
+    asked_at: datetime | None = None
+    approval_within: timedelta = timedelta(hours=APPROVAL_HOURS)
+    hindrances: Sequence[str] = ()
 
 
 class Holds(StrEnum):
@@ -78,6 +107,7 @@ class Holds(StrEnum):
     GATHERING = "gathering"  # too few items were answered under it
     INCONCLUSIVE = "inconclusive"  # a gate lacks evidence
     ERROR = "error"  # a gate could not look
+    INCIDENT = "incident"  # a critical incident is open where its traffic goes
     APPROVAL = "approval"  # a person has to say yes
     ENDED = "ended"  # the rollout is over
 
@@ -98,8 +128,15 @@ class Advance:
 
 
 @dataclass(frozen=True)
+class Enter:
+    """The share of the step it begins with is set: the approval that was passed over was given."""
+
+    why: str
+
+
+@dataclass(frozen=True)
 class AskApproval:
-    """A person is asked whether to leave this step."""
+    """A person is asked whether to leave this step, or to enter it past an approval that was passed over."""
 
     why: str
 
@@ -118,13 +155,14 @@ class Finish:
     why: str
 
 
-Move = Hold | Advance | AskApproval | RollBack | Finish
+Move = Hold | Advance | Enter | AskApproval | RollBack | Finish
 
 
 def next_move(at: Standing, judgements: Sequence[Judgement], approval: Approval | None, now: datetime) -> Move:
     """What happens next. Only a step whose every gate passed is left forwards; a failed gate always takes it back.
 
-    The gates are judged again after an approval: what broke meanwhile is not shipped. A person's no takes it back.
+    The gates are judged again after an approval: what broke meanwhile is not shipped. A person's no takes it back, and so
+    does a question that nobody answered in time. Nothing goes forwards while a critical incident is open.
     """
     match at.state:
         case RolloutState.FINISHED | RolloutState.ROLLED_BACK | RolloutState.ABORTED:
@@ -136,22 +174,55 @@ def next_move(at: Standing, judgements: Sequence[Judgement], approval: Approval 
 
 
 def _open_move(at: Standing, judgements: Sequence[Judgement], approval: Approval | None, now: datetime) -> Move:
-    decides = worst(judgements)
+    decides = worst(judgements) if at.entered else None
     if decides is not None and decides.verdict is Verdict.FAILED:
         return RollBack(f"{decides.gate.measure} failed: {decides.explanation}")
     if approval is not None and not approval.approved:
         return RollBack(f"declined by {approval.who}: {approval.why}")
+    if approval is None and is_unanswered(at, now):
+        return RollBack(f"nobody answered within {_days(at.approval_within)} of being asked to approve")
+    if not at.entered:
+        return _entry(at, approval)
     lacking = _lacking(at, judgements, decides)
     if lacking is not None:
         if at.state is RolloutState.RUNNING and approval is None and is_overdue(at, now):
             return RollBack(f"no evidence within {at.step.hold.at_most_minutes} minutes: {lacking.why}")
         return lacking
+    if at.hindrances:
+        return _hindered(at)
     if at.step.approval and approval is None:
         if at.state is RolloutState.WAITING_APPROVAL:
             return Hold(Holds.APPROVAL, "a person has to approve")
         return AskApproval(f"every gate passed at {at.step.percent:g} %")
     passed = f"every gate passed at {at.step.percent:g} %" + (f", approved by {approval.who}" if approval else "")
     return Finish(passed) if at.is_last else Advance(passed)
+
+
+def _entry(at: Standing, approval: Approval | None) -> Move:
+    """Into the step it begins with, once the approval that was passed over was given."""
+    if at.hindrances:
+        return _hindered(at)
+    if approval is not None:
+        return Enter(f"the approval that was passed over was given by {approval.who}")
+    if at.state is RolloutState.WAITING_APPROVAL:
+        return Hold(Holds.APPROVAL, "a person has to approve: the share was past a step that asks for it")
+    return AskApproval("the share was past a step that asks for approval")
+
+
+def _hindered(at: Standing) -> Hold:
+    return Hold(Holds.INCIDENT, "; ".join(at.hindrances))
+
+
+def is_unanswered(at: Standing, now: datetime) -> bool:
+    """Whether a person was asked to approve and took longer than the playbook allows."""
+    if at.state is not RolloutState.WAITING_APPROVAL or at.asked_at is None:
+        return False
+    return now - at.asked_at >= at.approval_within
+
+
+def _days(time: timedelta) -> str:
+    hours = round(time.total_seconds() / 3600)
+    return f"{hours} hours" if hours % 24 else f"{hours // 24} days"
 
 
 def is_overdue(at: Standing, now: datetime) -> bool:

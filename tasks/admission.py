@@ -10,6 +10,7 @@ from typing import Any
 
 from prefect.events import Event
 
+from lanes.chunks import MOST_BYTES, chunks, weight
 from lanes.errors import Refused, StillLocked
 from lanes.item import Amendment, Submission, read_amendment, read_submission
 from lanes.store import amendments, items
@@ -22,6 +23,7 @@ DOOR = "event"
 PREFIX = "lanes.workload."
 FIRST_WAIT = timedelta(milliseconds=100)  # longer than whoever sends the same key at the same time takes
 NEXT_WAIT = timedelta(milliseconds=10)  # once a chunk has met a lock
+MOST = 500  # arrivals admitted in one transaction, or fewer where they are large
 MOST_WAITS = 40  # of one call, so that many locked keys cost half a second; a single one is found with ten in 500 events
 
 
@@ -48,7 +50,8 @@ async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) 
             else:
                 arrivals.append((event, read_submission(workload, event.payload, place=place, sent_at=event.occurred)))
         except Refused as refusal:
-            refusals.append(items.Refusal(workload, place, refusal.reason, str(refusal), _text(event.payload)))
+            refused = items.Refusal(workload, place, refusal.reason, str(refusal), _text(event.payload), subject(event)[1])
+            refusals.append(refused)
     if refusals:
         await db.run(items.refuse, refusals, door=DOOR, now=now)
     door = _Door(db, now)
@@ -69,9 +72,9 @@ class _Door:
 
     async def admit(self, arrivals: list[tuple[Event, Submission]]) -> None:
         """The arrivals are items, but for those that met a lock."""
-        chunks = [arrivals]
-        while chunks:
-            chunk = chunks.pop()
+        left = [*chunks(arrivals, most=MOST, most_bytes=MOST_BYTES, weight=lambda each: weight(each[1].payload))][::-1]
+        while left:
+            chunk = left.pop()
             try:
                 asked = [submission for _, submission in chunk]
                 await self._db.run(patiently, self._wait, items.admit, asked, door=DOOR, now=self._now)
@@ -81,7 +84,7 @@ class _Door:
                 if middle == 0 or self._waits_left <= 0:
                     self.locked += [event for event, _ in chunk]
                 else:
-                    chunks += [chunk[middle:], chunk[:middle]]
+                    left += [chunk[middle:], chunk[:middle]]
 
     async def amend(self, event: Event, amendment: Amendment) -> None:
         """The amendment is taken, but where it met a lock or follows something that did."""

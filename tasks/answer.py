@@ -206,7 +206,7 @@ class Answering:
             if called.response is not None:
                 self._health.answered(version.spec.realtime_model, most=self._pace.most, now=now)
                 self._pace.succeeded(called.seconds)
-                then.attempts += attempts.answered(version, called.pack, called.response, times)
+                then.attempts += attempts.answered(version, called.pack, called.response, times, ids=called.ids)
             elif called.failure is not None:
                 then.failures.append(str(called.failure))
                 self._weigh_failure(then, version, called, called.failure, times, now)

@@ -20,7 +20,8 @@ class RolloutApproval(RunInput):
 
     approve: StrictBool = Field(
         title="Approve",
-        description="On: the rollout goes on if its gates still pass. Off: the share before the rollout is set again.",
+        description="On: the rollout goes on if its gates still pass and no critical incident is open. Off: the share before "
+        "the rollout is set again.",
     )
     who: SignedLine = Field(title="Who", description="Your name, 1 to 500 characters; it stands in the log.")
     why: SignedLine = Field(title="Why", description="Your reason, 1 to 500 characters; it stands in the log.")
@@ -41,7 +42,7 @@ async def ask(rollout: Rollout, question: str) -> Approval | None:
         get_run_logger().info(
             "%s waits for approval at %g %%: open this run in the UI, choose Resume in the menu with the three dots, "
             "and fill the form in. Figures: /v2/artifacts/key/lanes-rollout-%s",
-            rollout.workload, rollout.now_at.percent, rollout.workload,
+            rollout.workload, rollout.basis_points / 100, rollout.workload,
         )  # fmt: skip
         raise
     except ValidationError as error:

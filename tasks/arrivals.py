@@ -18,6 +18,7 @@ from prefect.logging import get_run_logger
 from lanes.store import watermarks
 from lanes.store.database import Database
 from lanes.stream import OVERLAP, Stream
+from lanes.unquoted import unquoted
 from tasks.admission import AMENDED, ARRIVED, admit_events, subject
 from tasks.saving import outlasting
 
@@ -57,7 +58,7 @@ class ArrivalReader:
                     async for event in subscriber:
                         self.take(event)
             except Exception as error:  # the websocket client raises many kinds; the sweep covers the gap
-                get_run_logger().warning("the event stream broke (%s); connecting again", error)
+                get_run_logger().warning("the event stream broke (%s); connecting again", unquoted(error))
             await asyncio.sleep(1)
 
     def take(self, event: Event) -> None:
@@ -75,7 +76,7 @@ class ArrivalReader:
             try:
                 await self.read_stored()
             except Exception as error:
-                get_run_logger().warning("stored events could not be read (%s); reading them again", error)
+                get_run_logger().warning("stored events could not be read (%s); reading them again", unquoted(error))
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def read_stored(self) -> None:

@@ -14,6 +14,7 @@ from lanes import promises
 from lanes.claims import Claim
 from lanes.errors import LanesError, StillLocked
 from lanes.outcome import Attempt, Judged, Response, judge
+from lanes.packids import pack_ids
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
 from lanes.provider.errors import FREEZES, CallFailed
@@ -187,7 +188,8 @@ class Reading:
         match result.said:
             case Response():
                 response = result.said
-                judged = judge(response, [str(slot) for slot in range(1, len(claims) + 1)], self._version.validator)
+                ids = pack_ids(self._batch.nonce, result.number, len(claims), self._batch.pack_ids)
+                judged = judge(response, ids, self._version.validator)
             case Fault():
                 judged = [fate(result.said, items=len(claims), others_answered=self._answered)] * len(claims)
             case Judged():

@@ -2,17 +2,20 @@
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 
 from blocks.slack_channel import SlackChannel
+from lanes.incident import Promise
 from lanes.slack.messenger import Messenger, NotTold, Place
 from lanes.slack.moves import Move, Post, next_move, rest
 from lanes.slack.wording import message
-from lanes.store import slack_posts
+from lanes.store import rollouts, slack_posts, slack_reminders
 from lanes.store.database import Database
 from tasks.database import BLOCK
+from tasks.remind import remind
 
 LOOKS_BACK = timedelta(days=1)  # Slack's clock is not ours; which message it is, its metadata says
 
@@ -22,13 +25,15 @@ async def deliver_posts(db: Database) -> int:
 
     Without that block incidents are told to nobody: they stand in `incident_log`.
     """
-    if not await db.run(slack_posts.due, edits=True, now=await db.now()):
+    now = await db.now()
+    if not await db.run(slack_posts.due, edits=True, now=now) and not await db.run(slack_reminders.due, now=now):
         return 0
     messenger = await _messenger()
     if messenger is None:
         await db.run(slack_posts.drop_untold)
         return 0
-    return await tell(db, messenger, ui_url=str(get_current_settings().ui_url or "http://127.0.0.1:4200"))
+    ui_url = str(get_current_settings().ui_url or "http://127.0.0.1:4200")
+    return await tell(db, messenger, ui_url=ui_url) + await remind(db, messenger, ui_url=ui_url)
 
 
 async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
@@ -55,7 +60,7 @@ async def _tell_of(db: Database, messenger: Messenger, post: Post, ui_url: str) 
     try:
         if move is Move.POST and post.unsure and await _was_posted(db, messenger, post):
             return False
-        place = await _send(messenger, move, post, ui_url)
+        place = await _send(messenger, move, post, ui_url, await _run_of(db, post))
     except NotTold as problem:
         await _not_told(db, move, post, problem)
         raise
@@ -88,8 +93,15 @@ async def _was_posted(db: Database, messenger: Messenger, post: Post) -> bool:
     return True
 
 
-async def _send(messenger: Messenger, move: Move, post: Post, ui_url: str) -> Place:
-    said = message(post.incident, ui_url=ui_url)
+async def _run_of(db: Database, post: Post) -> UUID | None:
+    """The run that waits for a person, where one does."""
+    if post.incident.promise != Promise.APPROVAL_WAITS:
+        return None
+    return await db.run(rollouts.newest_run_of, post.incident.workload)
+
+
+async def _send(messenger: Messenger, move: Move, post: Post, ui_url: str, run_id: UUID | None) -> Place:
+    said = message(post.incident, ui_url=ui_url, run_id=run_id)
     if move is Move.POST:
         return await asyncio.to_thread(messenger.post, said)
     place = Place(post.channel, post.ts)

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -14,11 +14,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 
+from lanes.errors import ActionRefused
 from lanes.gates import Judgement, judge
+from lanes.incident import TERMS, Incident, Promise
 from lanes.report import rollout as report
 from lanes.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
-from lanes.store import rollout_measures, rollout_moves, rollouts
+from lanes.storable import unstorable
+from lanes.store import hindrances, rollout_measures, rollout_moves, rollouts
 from lanes.store.database import Database
 from lanes.store.rollout_measures import Figures
 from lanes.store.signals import RoleLock, holder_exists
@@ -47,6 +50,19 @@ class Wanted:
     who: str
     why: str
 
+    def checked(self) -> "Wanted":
+        """The same.
+
+        Raises:
+            ActionRefused: nobody signed it, or what was written cannot be stored.
+        """
+        if not (self.who and self.why):
+            raise ActionRefused("who and why: a rollout has somebody who wants it and a reason; fill both in")
+        for name, said in asdict(self).items():
+            if (problem := unstorable(said, name)) is not None:
+                raise ActionRefused(problem)
+        return self
+
 
 class Lead:
     """One run's hold on a rollout, in the parts that `flows.migrate` calls."""
@@ -54,11 +70,13 @@ class Lead:
     def __init__(self, db: Database, rollout: Rollout) -> None:
         self._db = db
         self._judged: list[Judgement] = []
+        self._hindrances: list[Incident] = []
         self._answered = 0
         self._says = ""
         self._took_s = 0.0
         self._shown: tuple[object, ...] = ()
         self._shown_at: datetime | None = None
+        self._artifact_id: str | None = None
         self.rollout = rollout
 
     @property
@@ -84,11 +102,14 @@ class Lead:
         """The next move of the rollout as its row is now, by what was measured now."""
         self.rollout = seen = await self._db.run(rollouts.find, self.rollout.id)
         if seen.is_open:
+            hindered_by = await self._look_for_hindrances(seen)
             figures = await self._measure(seen, now)
             self._answered = figures.answered
-            of_each = zip(seen.now_at.gates, figures.measurements, strict=True)
+            of_each = zip(seen.now_at.gates, figures.measurements, strict=False)
             self._judged = [judge(gate, measured) for gate, measured in of_each]
-        move = next_move(seen.standing(self._answered), self._judged, seen.approval, now)
+        else:
+            hindered_by = []
+        move = next_move(seen.standing(self._answered, hindered_by), self._judged, seen.approval, now)
         self._says = move.why
         return move
 
@@ -107,13 +128,25 @@ class Lead:
 
     async def question(self) -> str:
         """What a person is shown who has to approve."""
-        return report.question(await self._progress(await self._db.now()))
+        return report.question(await self._progress(await self._db.now()), artifact_id=self._artifact_id)
 
     def headline(self) -> str:
         """Where the rollout stands, in one line."""
         return f"{report.standing(self.rollout)}; {self._says}" if self._says else report.standing(self.rollout)
 
+    async def _look_for_hindrances(self, seen: Rollout) -> list[str]:
+        """What forbids it to go forwards, in sentences; that nobody could look does too."""
+        try:
+            self._hindrances = await self._db.run(hindrances.of, seen)
+        except DBAPIError as error:
+            get_run_logger().error("the incidents could not be read", exc_info=error)
+            return [f"the incidents could not be read: {type(error.orig).__name__}"]
+        titles = [(each.id, TERMS[Promise(each.promise)].title) for each in self._hindrances]
+        return [f"critical incident {id_} is open: {title}" for id_, title in titles]
+
     async def _measure(self, seen: Rollout, now: datetime) -> Figures:
+        if not seen.entered:
+            return Figures(0, [])  # its share is not in force: nothing was done under it
         try:
             return await self._db.run(rollout_measures.take, seen, now=now)
         except DBAPIError as error:
@@ -130,22 +163,24 @@ class Lead:
     async def _show(self, now: datetime) -> None:
         """The artifact is written when something changed that matters, and once a minute while items come in."""
         of = self.rollout
-        matters = (of.state, of.step, of.asked, *(each.verdict for each in self._judged))
+        verdicts, held_by = (each.verdict for each in self._judged), (each.id for each in self._hindrances)
+        matters = (of.state, of.step, of.asked, of.entered, *verdicts, *held_by)
         is_old = self._shown_at is None or now - self._shown_at >= SHOW_EVERY
         if matters == self._shown and not is_old:
             return
         self._shown, self._shown_at = matters, now
         progress = await self._progress(now)
         with suppress(Exception):  # Prefect is away: the row goes on without its picture
-            await acreate_markdown_artifact(
+            written = await acreate_markdown_artifact(
                 report.render(progress), key=f"lanes-rollout-{of.workload}", description=report.headline(progress)
             )
+            self._artifact_id = str(written)
 
     async def _progress(self, now: datetime) -> report.Progress:
         of = self.rollout
         log = await self._db.run(rollouts.log, of.id)
         splits = await self._db.run(rollouts.split_history, of.workload, of.consumer, SPLITS_SHOWN)
-        return report.Progress(of, self._answered, self._judged, self._says, log, splits, now)
+        return report.Progress(of, self._answered, self._judged, self._says, log, splits, now, self._hindrances)
 
 
 @task(name="move rollout", task_run_name="rollout: {name}", cache_policy=NO_CACHE, persist_result=False)

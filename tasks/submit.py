@@ -1,7 +1,6 @@
 """Carries batch work to the provider: intent committed, created once, id committed."""
 
 import hashlib
-import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,8 +10,10 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lanes import promises
+from lanes.chunks import chunks, weight
 from lanes.claims import Claimed
 from lanes.errors import LanesError
+from lanes.packids import new_nonce, pack_ids
 from lanes.packing import packs, told_apart
 from lanes.provider import batches as provider
 from lanes.provider.answering import questions
@@ -22,6 +23,7 @@ from lanes.provider.requests import body_bytes, parameters
 from lanes.report.units import counted
 from lanes.store import adoption, batches, history, incidents, workloads
 from lanes.store.batches import Answer, Intent, Kind
+from lanes.store.database import Run
 from lanes.words import Lane
 from lanes.workload import Version
 from tasks.connections import Connections
@@ -29,6 +31,8 @@ from tasks.reconcile import create_of
 
 MOST_ITEMS = 50_000  # of one batch
 MOST_BYTES = provider.MOST_BYTES // 2  # leaves room for how the body is encoded
+HISTORIES = 500  # works whose history is loaded at once, or fewer
+HISTORY_BYTES = 1024**2  # of their own payloads: those of their entities are of that kind, and there are several each
 DECIDED_AFTER = timedelta(minutes=10)  # how often it is seen whether somebody decided about a held batch
 
 
@@ -103,12 +107,13 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime, most: int = MOS
     async with at.db.transaction() as run:
         version = await run(workloads.one, kind.version_id)
         waiting = await run(batches.lock_for_batch, kind, limit=most, now=now)
-        earlier = await run(history.load, waiting, version.spec.history_items)
+        waiting, earlier = await _with_history(run, waiting, version.spec.history_items)
         taken = await run(adoption.unsure_counts, at.provider.account)
+        nonce = new_nonce()
         full = packs(waiting, version.spec.pack_of(Lane.BATCH))[: provider.MOST_REQUESTS]
-        requests, size = _fitting(version, told_apart(full, taken), earlier)
+        requests, size = _fitting(version, nonce, told_apart(full, taken), earlier)
         if len(requests) in taken:  # what did not fit left a number that is taken
-            requests, size = _fitting(version, told_apart([pack for pack, _ in requests], taken), earlier)
+            requests, size = _fitting(version, nonce, told_apart([pack for pack, _ in requests], taken), earlier)
         if full and not requests:
             many = counted(len(full), "request")
             said = f"{many} could not be told apart from a batch that is still to be found; see `lanes batches`"
@@ -117,7 +122,7 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime, most: int = MOS
             return None
         bodies = [body for _, body in requests]
         intent = Intent(
-            nonce=secrets.token_hex(8),
+            nonce=nonce,
             account=at.provider.account,
             workload=kind.workload,
             version_id=kind.version_id,
@@ -131,14 +136,31 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime, most: int = MOS
     return Prepared(batch_id, intent.nonce, items, bodies, version.spec.batch_expected_minutes)
 
 
+async def _with_history(run: Run, waiting: list[Claimed], most: int) -> tuple[list[Claimed], history.History]:
+    """The work with what its entities said before, no more of it once all of that fills a batch; the rest waits."""
+    if most == 0:
+        return waiting, {}
+    taken: list[Claimed] = []
+    earlier: history.History = {}
+    held = 0
+    for part in chunks(waiting, most=HISTORIES, most_bytes=HISTORY_BYTES, weight=lambda each: weight(each.payload)):
+        of_part = await run(history.load, part, most)
+        taken += part
+        earlier |= of_part
+        held += sum(map(weight, of_part.values())) + sum(weight(each.payload) for each in part)
+        if held >= MOST_BYTES:
+            break
+    return taken, earlier
+
+
 def _fitting(
-    version: Version, full: list[list[Claimed]], earlier: history.History
+    version: Version, nonce: str, full: list[list[Claimed]], earlier: history.History
 ) -> tuple[list[tuple[list[Claimed], dict[str, Any]]], int]:
     """Requests within the provider's limits, with their size in bytes; what does not fit waits for the next batch."""
     fitting: list[tuple[list[Claimed], dict[str, Any]]] = []
     size = 0
-    for pack in full:
-        body = parameters(version, Lane.BATCH, questions(pack, earlier))
+    for number, pack in enumerate(full):
+        body = parameters(version, Lane.BATCH, questions(pack, pack_ids(nonce, number, len(pack)), earlier))
         more = len(body_bytes(body))
         if size + more > MOST_BYTES and fitting:
             break

@@ -51,6 +51,7 @@ class SlackStandIn:
         """By `clock` it names its messages; without one they are far in the future, so that they are never too old."""
         self._clock = clock
         self.messages: list[Said] = []
+        self.replies: list[tuple[str, Said]] = []
         self.hooked: list[dict[str, Any]] = []
         self.calls: list[str] = []
         self.pinged: list[str] = []
@@ -188,7 +189,10 @@ class SlackStandIn:
             if said["channel"] not in (CHANNEL, CHANNEL_ID):
                 return {"ok": False, "error": "channel_not_found"}
             message = Said(self._ts(), said["text"], said["blocks"], metadata)
-            self.messages.append(message)
+            if thread := said.get("thread_ts"):
+                self.replies.append((thread, message))  # a channel's history does not show them
+            else:
+                self.messages.append(message)
             return {"ok": True, "channel": CHANNEL_ID, "ts": message.ts}
         if said["channel"] != CHANNEL_ID:
             return {"ok": False, "error": "channel_not_found"}

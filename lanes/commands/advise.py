@@ -26,9 +26,18 @@ def advise(
     workload: str,
     *,
     days: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=365), help="Days looked back, 1 to 365.")] = 30,
-    infra_usd: Annotated[float, Parameter(validator=NotNegative, help="Infrastructure of the second lane, USD a month.")] = 50,
+    infra_usd: Annotated[float, Parameter(validator=NotNegative, help="Infrastructure of the batch lane, USD a month.")] = 50,
     engineering_hours: Annotated[float, Parameter(validator=NotNegative, help="Hours a month to run it.")] = 4,
     hourly_usd: Annotated[float, Parameter(validator=NotNegative, help="What such an hour costs, USD.")] = 100,
+    realtime_infra_usd: Annotated[
+        float, Parameter(validator=NotNegative, help="Infrastructure of the real-time lane, USD a month.")
+    ] = 20,
+    realtime_engineering_hours: Annotated[
+        float, Parameter(validator=NotNegative, help="Hours a month to run the real-time lane.")
+    ] = 1,
+    correction_usd: Annotated[
+        float, Parameter(validator=NotNegative, help="What it is worth that a wrong answer is corrected later, USD.")
+    ] = 1,
     items_per_month: Annotated[
         float | None, Parameter(validator=validators.Number(gt=0, lte=1e12), help="Volume to assume; else projected.")
     ] = None,
@@ -38,7 +47,9 @@ def advise(
 
     Inconclusive when too little was seen. Exit code 2 when there is no such workload.
     """
-    overheads = Overheads(infra_usd, engineering_hours, hourly_usd)
+    overheads = Overheads(
+        infra_usd, engineering_hours, hourly_usd, realtime_infra_usd, realtime_engineering_hours, correction_usd
+    )
 
     def look(pool: Engine) -> int:
         with pool.begin() as connection:
@@ -62,6 +73,7 @@ def as_data(advice: Advice) -> dict[str, Any]:
         worked_out = {
             "break_even_share": _finite(even.share), "break_even_items_per_month": _finite(even.volume(share)),
             "saving_usd": even.saving(share), "net_usd": even.net(share),
+            "batch_only_net_usd": even.batch_net,
         }  # fmt: skip
     lanes = [{**asdict(each), "total_usd": each.total_usd} for each in advice.lanes]
     return {**asdict(advice), "lanes": lanes, "rule_agrees": advice.rule.agrees, "worked_out": worked_out}

@@ -8,13 +8,14 @@ from urllib.parse import urlsplit
 
 import httpx2
 import yaml
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from lanes.local.errors import StandError
 from lanes.local.patient import ANTHROPIC, NotLooked, Patient
 from lanes.local.prefect_api import PrefectApi, is_local
 from lanes.local.steps import POOLS
+from lanes.store.discreet import discreet_engine
 
 OLDEST_PYTHON = (3, 11)
 PREFECT_SERIES = "3.9"
@@ -191,7 +192,7 @@ def _models_of_workloads(patient: Patient) -> dict[str, str]:
 
 
 def _asked(patient: Patient, query: Callable[[Connection], T]) -> T:
-    engine = create_engine(patient.usable_database(), connect_args={"connect_timeout": 5})
+    engine = discreet_engine(patient.usable_database(), connect_args={"connect_timeout": 5})
     try:
         with engine.connect() as connection:
             return query(connection)

@@ -1,10 +1,11 @@
 """Reading an address of Postgres, and saying in one sentence what is wrong with it."""
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from lanes.local.errors import StandError
+from lanes.store.discreet import discreet_engine
 
 DRIVER = "postgresql+psycopg"
 ACCEPTED = ("postgresql", "postgres", DRIVER)
@@ -35,7 +36,7 @@ def shown(url: URL) -> str:
 
 def check_answers(url: URL) -> None:
     """The database answers and is new enough. Raises StandError, with its own sentence for each failure."""
-    engine = create_engine(url, connect_args={"connect_timeout": 5})
+    engine = discreet_engine(url, connect_args={"connect_timeout": 5})
     try:
         with engine.connect() as connection:
             version = int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000

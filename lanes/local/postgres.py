@@ -32,6 +32,8 @@ SETTINGS = {
     "jit": "off",
     "timezone": "'UTC'",
     "log_timezone": "'UTC'",
+    "log_error_verbosity": "terse",  # no rows in its log
+    "log_min_error_statement": "panic",  # nor statements, which may hold a caller's payload
     "shared_preload_libraries": "'pg_stat_statements'",
 }
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from lanes.local.errors import StandError
@@ -20,6 +20,7 @@ from lanes.local.prefect_api import PrefectApi
 from lanes.roles import STANDING, StandingRun, never_free
 from lanes.settings import Settings
 from lanes.store.database import clock
+from lanes.store.discreet import discreet_engine
 from lanes.store.signals import held_roles
 from lanes.vacancy import LOOK_EVERY_S, Vacancies, ask_key, on_its_way
 
@@ -100,7 +101,8 @@ def main() -> None:
     """Supervises until it is stopped."""
     settings = Settings.read()
     assert settings.database_url is not None
-    pool = create_engine(settings.database_url.get_secret_value(), pool_size=1, pool_pre_ping=True, connect_args=dict(DATABASE))
+    url = settings.database_url.get_secret_value()
+    pool = discreet_engine(url, pool_size=1, pool_pre_ping=True, connect_args=dict(DATABASE))
     with PrefectApi(os.environ["PREFECT_API_URL"], timeout_s=PREFECT_S) as api:
         Supervisor(pool, api, say=_log, keep_warm=settings.keep_warm > 0).run()
 

@@ -10,6 +10,7 @@ from anthropic import AsyncAnthropic
 from lanes.calltime import longest_call_s
 from lanes.claims import Claimed
 from lanes.outcome import Response
+from lanes.packids import new_nonce, pack_ids
 from lanes.provider.client import ask
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.requests import Question, max_tokens, parameters
@@ -23,7 +24,8 @@ REFUSED = (Action.SPLIT, Action.POISON)  # the request itself: fewer items may b
 class Called:
     """One call that ended: with a response or with a failure, never both. `untried` are items that it gave up on.
 
-    `ended` is a moment of `time.monotonic`, because the host's clock is nobody's.
+    `ids` are what the call named its items, in their order. `ended` is a moment of `time.monotonic`, because the host's
+    clock is nobody's.
     """
 
     pack: Sequence[Claimed]
@@ -32,14 +34,17 @@ class Called:
     response: Response | None = None
     failure: CallFailed | None = None
     untried: Sequence[Claimed] = ()
+    ids: Sequence[str] = ()
 
 
 def questions(
-    pack: Sequence[Claimed], history: Mapping[int, tuple[dict[str, Any], ...]] | None = None
+    pack: Sequence[Claimed], ids: Sequence[str], history: Mapping[int, tuple[dict[str, Any], ...]] | None = None
 ) -> list[Question]:
-    """The items of a pack by their slots: ids "1", "2", ...; `history` holds earlier payloads by id of the work."""
+    """The items of a pack by their ids; `history` holds earlier payloads by id of the work."""
     known = history or {}
-    return [Question(str(slot), each.payload, known.get(each.claim.work_id, ())) for slot, each in enumerate(pack, 1)]
+    return [
+        Question(id_, each.payload, known.get(each.claim.work_id, ())) for id_, each in zip(ids, pack, strict=True)
+    ]
 
 
 async def answer(
@@ -53,10 +58,11 @@ async def answer(
     waiting = [list(pack)]
     while waiting:
         part = waiting.pop()
+        ids = pack_ids(new_nonce(), 0, len(part))
         began = time.monotonic()
         try:
             longest_s = longest_call_s(max_tokens(version, len(part)), due_in_s=due_in_s)
-            response = await ask(client, _body(version, part), longest_s=longest_s)
+            response = await ask(client, _body(version, part, ids), longest_s=longest_s)
         except CallFailed as failure:
             refused = failure.action in REFUSED
             if refused and len(part) > 1:
@@ -70,12 +76,13 @@ async def answer(
                 return
         else:
             ended = time.monotonic()
-            yield Called(part, ended - began, ended, response=response)
+            yield Called(part, ended - began, ended, response=response, ids=ids)
 
 
-def _body(version: Version, part: Sequence[Claimed]) -> dict[str, Any]:
+def _body(version: Version, part: Sequence[Claimed], ids: Sequence[str]) -> dict[str, Any]:
     """The request. An input that cannot be written into one is refused like one that the provider refuses."""
     try:
-        return parameters(version, Lane.REALTIME, questions(part))
+        return parameters(version, Lane.REALTIME, questions(part, ids))
     except Exception as error:
-        raise CallFailed(Action.POISON, f"the request cannot be written: {error}", maybe_billed=False) from error
+        detail = f"the request cannot be written: {type(error).__name__}"  # its text may quote the input
+        raise CallFailed(Action.POISON, detail, maybe_billed=False) from error

@@ -9,12 +9,11 @@ from typing import Any
 from anthropic import transform_schema
 
 from lanes.cost import PACKED_ANSWER_TOKENS
+from lanes.provider import fences
 from lanes.words import Lane
 from lanes.workload import Version
 
 TAG = re.compile(r"^[A-Za-z_][A-Za-z0-9_-]*$")
-ITEM = re.compile(r"<(?=/?item\b)")
-BLOCK = re.compile(r"<(?=/?(item|history)\b)")
 PACK_RULE = (
     "\n\nThe message holds several independent items, each in <item id=\"...\">. Answer every one of them from its own "
     "content alone, and give its id back with its answer."
@@ -23,7 +22,7 @@ PACK_RULE = (
 
 @dataclass(frozen=True)
 class Question:
-    """One item as a call sees it. `history` are earlier payloads of its entity, oldest first."""
+    """One item as a call sees it: `id` names it within a pack, `history` are earlier payloads of its entity, oldest first."""
 
     id: str
     payload: dict[str, Any]
@@ -55,17 +54,18 @@ def body_bytes(params: dict[str, Any]) -> bytes:
 
 
 def _content(questions: Sequence[Question]) -> str:
+    if len(questions) == 1 and not questions[0].history:
+        return _fields(questions[0].payload)  # nothing is fenced
     if len(questions) == 1:
         return _rendered(questions[0])
-    return "\n".join(f'<item id="{q.id}">\n{ITEM.sub("&lt;", _rendered(q))}\n</item>' for q in questions)
+    return "\n".join(fences.item(each.id, _rendered(each)) for each in questions)
 
 
 def _rendered(question: Question) -> str:
-    """The payload's only text as it is, otherwise each field in a tag of its own name; history comes first."""
-    if not question.history:
-        return _fields(question.payload)
-    history = "".join(f"<history>\n{_escaped(_fields(earlier))}\n</history>\n" for earlier in question.history)
-    return history + _escaped(_fields(question.payload))
+    """The payload's only text as it is, otherwise each field in a tag of its own name; history comes first. Every fence
+    within is ours."""
+    earlier = (fences.history(fences.escaped(_fields(payload))) for payload in question.history)
+    return "".join(earlier) + fences.escaped(_fields(question.payload))
 
 
 def _fields(payload: dict[str, Any]) -> str:
@@ -79,11 +79,6 @@ def _fields(payload: dict[str, Any]) -> str:
         f"<{name}>{value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}</{name}>"
         for name, value in payload.items()
     )
-
-
-def _escaped(text: str) -> str:
-    """No item or earlier payload can end its own block or open another's."""
-    return BLOCK.sub("&lt;", text)
 
 
 def _pack_schema(schema: dict[str, Any]) -> dict[str, Any]:

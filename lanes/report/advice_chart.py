@@ -1,4 +1,4 @@
-"""The break-even as a chart: what a month costs at a volume, all on real-time and on both lanes."""
+"""The break-even as a chart: what a month costs at a volume, all on real-time and on both lanes, each lane paid."""
 
 from decimal import Decimal
 from math import isfinite
@@ -20,8 +20,8 @@ def break_even(even: BreakEven | None, share: float | None) -> str:
     is_near = isfinite(crossing) and crossing <= MOST_STRETCH * even.items
     most = 1.25 * max(even.items, crossing if is_near else 0)
     designs = [
-        ("All real-time", REALTIME, 0.0, even.realtime_month(most)),
-        ("Both lanes, the second one paid", BATCH, even.hybrid_month(0, share), even.hybrid_month(most, share)),
+        ("All real-time", REALTIME, even.realtime_month(0), even.realtime_month(most)),
+        ("Both lanes", BATCH, even.hybrid_month(0, share), even.hybrid_month(most, share)),
     ]
     highest = max(end for _, _, _, end in designs)
     floor = TOP + PLOT

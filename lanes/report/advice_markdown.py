@@ -16,7 +16,7 @@ MARKS = {
     Leaning.LAMBDA: "🔵🟢 for lambda",
     Leaning.UNKNOWN: "⏳ not enough data",
 }
-LINKS = "[Advice runs](/v2/runs?tags=advise) · [Rollouts](/v2/runs?tags=rollout) · [Report](/v2/artifacts/key/lanes-report)"
+LINKS = "[Advice runs](/v2/runs?tags=advise) · [Rollouts](/v2/runs?tags=rollout) · [Reports](/v2/artifacts/key/lanes-report)"
 
 
 def render(advice: Advice) -> str:
@@ -49,7 +49,7 @@ def _consumers(advice: Advice) -> str:
     rows = summary.consumer_rows(advice)
     if not rows:
         return "None has enough recorded reads to say so."
-    headings = ["Consumer", "Reads", "Median until read", "Read within 60 s", "Never read", "Items on real-time"]
+    headings = ["Consumer", "Reads", "Median until read", "Within 60 s, of all", "Never read", "Items on real-time"]
     table = _table(headings, rows[:MOST_CONSUMERS], numbers=(1, 2, 3, 4, 5))
     more = len(rows) - MOST_CONSUMERS
     rest = f"\n\n{more} more are not shown." if more > 0 else ""

@@ -1,10 +1,10 @@
 """The advice in sentences and rows: what the artifact and the terminal both show."""
 
-from decimal import Decimal
 from math import isfinite
 
 from lanes.advice import Advice
-from lanes.report.units import MISSING, counted, seconds, share, usd
+from lanes.breakeven import Overheads
+from lanes.report.units import MISSING, counted, dollars, seconds, share
 
 PATTERNS = {"realtime": "real-time only", "batch": "batch only", "hybrid": "hybrid", "lambda": "lambda"}
 
@@ -27,8 +27,8 @@ def reason(advice: Advice) -> str:
 def lane_rows(advice: Advice) -> list[tuple[str, ...]]:
     """Each lane: name, API, infrastructure, engineering and total for an item in US dollars, and what the price rests on."""
     return [
-        (PATTERNS[each.lane].removesuffix(" only"), amount(each.api_usd), amount(each.infra_usd),
-         amount(each.engineering_usd), amount(each.total_usd), each.basis)
+        (PATTERNS[each.lane].removesuffix(" only"), dollars(each.api_usd), dollars(each.infra_usd),
+         dollars(each.engineering_usd), dollars(each.total_usd), each.basis)
         for each in advice.lanes
     ]  # fmt: skip
 
@@ -39,23 +39,29 @@ def break_even_rows(advice: Advice) -> list[tuple[str, str]]:
     how = "stated" if advice.is_volume_stated else "projected"
     rows = [
         ("Items a month", MISSING if volume is None else f"{round(volume):,} ({how})"),
-        ("Second lane a month", f"{amount(overheads.monthly_usd)}: {amount(overheads.infra_usd)} infrastructure, "
-                                f"{overheads.engineering_hours:g} h at {amount(overheads.hourly_usd)}"),
+        ("Batch lane a month", _lane_month(overheads.infra_usd, overheads.engineering_hours, overheads)),
+        ("Real-time lane a month",
+         _lane_month(overheads.realtime_infra_usd, overheads.realtime_engineering_hours, overheads)),
         ("Items that need real-time", MISSING if needs is None else between(needs.low, needs.high)),
     ]  # fmt: skip
     if even is not None:
         rows += [
             ("Batch is cheaper by", share(even.discount)),
             ("Break-even share r*", "none: it never pays" if even.share <= 0 else f"{share(even.share)} real-time"),
-            ("All real-time a month", amount(even.realtime_month(even.items))),
+            ("All real-time a month, lane included", dollars(even.realtime_month(even.items))),
         ]
         if needs is not None:
             pays_from = even.volume(needs.low)
             rows += [
-                ("Hybrid a month, lane included", amount(even.hybrid_month(even.items, needs.low))),
+                ("Hybrid a month, lanes included", dollars(even.hybrid_month(even.items, needs.low))),
                 ("Hybrid pays from", f"{counted(round(pays_from), 'item')} a month" if isfinite(pays_from) else "no volume"),
             ]
-    return [*rows, ("20 % rule", rule(advice))]
+    return [*rows, ("20 % rule", rule(advice)), ("A corrected answer is worth", dollars(overheads.correction_usd))]
+
+
+def _lane_month(infra_usd: float, hours: float, overheads: Overheads) -> str:
+    whole = dollars(infra_usd + hours * overheads.hourly_usd)
+    return f"{whole}: {dollars(infra_usd)} infrastructure, {hours:g} h at {dollars(overheads.hourly_usd)}"
 
 
 def rule(advice: Advice) -> str:
@@ -73,11 +79,6 @@ def consumer_rows(advice: Advice) -> list[tuple[str, ...]]:
          f"{each.unread:,}", f"{each.realtime:,}")
         for each in advice.movable
     ]  # fmt: skip
-
-
-def amount(value: float | None) -> str:
-    """US dollars."""
-    return usd(None if value is None else Decimal(repr(value)))
 
 
 def between(low: float, high: float) -> str:

@@ -32,7 +32,7 @@ def render(advice: Advice) -> RenderableType:
     parts += [_table("Break-even", ("What", "Number"), summary.break_even_rows(advice)), Text()]
     rows = summary.consumer_rows(advice)
     if rows:
-        headings = ("Consumer", "Reads", "Median until read", "Read within 60 s", "Never read", "On real-time")
+        headings = ("Consumer", "Reads", "Median until read", "Within 60 s, of all", "Never read", "On real-time")
         parts.append(_table("Consumers who do not read at once, and could be moved to batch", headings, rows))
     else:
         parts.append(Text("No consumer has enough recorded reads to say that it does not read at once.", style="dim"))

@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Protocol
 
 from lanes.gates import Gate, Judgement, Measure
+from lanes.incident import TERMS, Incident, Promise
 from lanes.playbook import Step
 from lanes.report.escaping import cell, code
-from lanes.report.units import MISSING, clock, seconds, share
+from lanes.report.links import REPORT, artifact_page, versions_page
+from lanes.report.units import MISSING, clock, counted, seconds, share
 from lanes.rollout import Rollout
 from lanes.words import RolloutState, Verdict
 
@@ -28,7 +30,7 @@ LINKS = (
     ("Steps", '/v2/events?events=["lanes.rollout.stepped"]'),
     ("Rolled back", '/v2/events?events=["lanes.rollout.rolled_back"]'),
     ("Runs of migrate", "/v2/runs?tags=rollout"),
-    ("Report", "/v2/artifacts/key/lanes-report"),
+    ("Reports", versions_page(REPORT)),
 )
 BAR = 20  # characters of the progress bar
 
@@ -38,6 +40,8 @@ class Line(Protocol):
 
     @property
     def event(self) -> str: ...
+    @property
+    def step(self) -> int: ...
     @property
     def basis_points(self) -> int: ...
     @property
@@ -63,7 +67,10 @@ class SplitLine(Protocol):
 
 @dataclass(frozen=True)
 class Progress:
-    """A rollout at one moment. `judged` holds the step in force; `splits` are the newest first."""
+    """A rollout at one moment. `judged` holds the step in force; `splits` are the newest first.
+
+    `hindrances` are the critical incidents that hold it.
+    """
 
     rollout: Rollout
     answered: int
@@ -72,6 +79,7 @@ class Progress:
     log: Sequence[Line]
     splits: Sequence[SplitLine]
     now: datetime
+    hindrances: Sequence[Incident] = ()
 
 
 def headline(progress: Progress) -> str:
@@ -81,11 +89,11 @@ def headline(progress: Progress) -> str:
 
 def standing(of: Rollout) -> str:
     """Where a rollout stands, in one line."""
-    where = f"step {of.step + 1} of {len(of.playbook.steps)}"
+    where = f"step {of.asks_about + 1} of {len(of.playbook.steps)}"
     match of.state:
         case RolloutState.RUNNING | RolloutState.WAITING_APPROVAL:
             state = "waits for approval" if of.state is RolloutState.WAITING_APPROVAL else "runs"
-            return f"{of.workload}: {of.now_at.percent:g} % to real-time, {where}, {state}"
+            return f"{of.workload}: {of.basis_points / 100:g} % to real-time, {where}, {state}"
         case RolloutState.FINISHED:
             return f"{of.workload}: finished at {of.now_at.percent:g} % to real-time"
         case RolloutState.ROLLED_BACK | RolloutState.ABORTED:
@@ -103,6 +111,7 @@ def render(progress: Progress) -> str:
             f"**{cell(headline(progress))}**",
             f"`{bar(progress)}` {cell(progress.says, most=300)}",
             f"Playbook {code(of.playbook.name)}{whose}, {started}",
+            *_incidents(progress),
             "### Steps\n\n" + _steps(progress),
             "### Gates of this step\n\n" + _gates(progress),
             "### Log\n\n" + _log(progress),
@@ -112,17 +121,28 @@ def render(progress: Progress) -> str:
     ) + "\n"
 
 
-def question(progress: Progress) -> str:
-    """What a person is asked who has to approve: the gates, and what a yes and a no lead to."""
+def question(progress: Progress, *, artifact_id: str | None = None) -> str:
+    """What a person is asked who has to approve: the gates, what a yes and a no lead to, and where all of it stands."""
     of = progress.rollout
     following = of.playbook.steps[of.step + 1] if of.step + 1 < len(of.playbook.steps) else None
     yes = f"{following.percent:g} % go to real-time" if following else f"the rollout ends at {of.now_at.percent:g} %"
+    terms = "if the gates still pass and no critical incident is open"
+    evidence = _gates(progress)
+    if not of.entered:
+        yes, terms = f"{of.now_at.percent:g} % go to real-time", "if no critical incident is open"
+        evidence = (
+            f"The share was past step {of.asks_about + 1}, which asks for approval before anything goes further: no step of "
+            "this rollout is in force yet, so no gate was judged."
+        )
+    within = seconds(of.playbook.approval_within_hours * 3600)
     return "\n\n".join(
         [
             f"**{cell(headline(progress))}**",
-            _gates(progress),
-            f"Approve: {yes}, if the gates still pass. Do not approve: back to {of.share_before / 100:g} %.",
-            f"All of it: [lanes-rollout-{of.workload}](/v2/artifacts/key/lanes-rollout-{of.workload})",
+            *_incidents(progress),
+            evidence,
+            f"Approve: {yes}, {terms}. Do not approve, or do not answer within {within}: back to "
+            f"{of.share_before / 100:g} %.",
+            f"All of it: [lanes-rollout-{of.workload}]({artifact_page(f'lanes-rollout-{of.workload}', artifact_id)})",
         ]
     )
 
@@ -131,6 +151,7 @@ def bar(progress: Progress) -> str:
     """How much of the playbook is done, as a bar of text: whole steps, and the answered part of the one in force."""
     of = progress.rollout
     part = 1.0 if of.state is RolloutState.FINISHED else min(1.0, progress.answered / of.now_at.hold.items)
+    part = part if of.entered else 0.0
     done = round(BAR * (of.step + part) / len(of.playbook.steps))
     return "█" * done + "░" * (BAR - done)
 
@@ -138,9 +159,35 @@ def bar(progress: Progress) -> str:
 def _steps(progress: Progress) -> str:
     lines = ["| Step | Real-time | Hold | Approval | State |", "|---:|---:|---|---|---|"]
     for number, step in enumerate(progress.rollout.playbook.steps):
-        asks = "asked" if step.approval else MISSING
-        lines.append(f"| {number + 1} | {step.percent:g} % | {_hold(step)} | {asks} | {_state(progress, number)} |")
+        approval = _approval(progress, number) if step.approval else MISSING
+        lines.append(f"| {number + 1} | {step.percent:g} % | {_hold(step)} | {approval} | {_state(progress, number)} |")
     return "\n".join(lines)
+
+
+def _incidents(progress: Progress) -> list[str]:
+    """What holds it, where something does."""
+    if not progress.hindrances:
+        return []
+    lines = [
+        f"- #{each.id} {TERMS[Promise(each.promise)].title}, since {clock(each.opened_at, beside=progress.now)}: "
+        f"{cell(each.sentence, most=300)}"
+        for each in progress.hindrances
+    ]
+    heading = f"**🔴 It holds: {counted(len(lines), 'critical incident')} open where its traffic goes**"
+    return [heading + "\n\n" + "\n".join(lines)]
+
+
+def _approval(progress: Progress, number: int) -> str:
+    """Of a step that asks: needed, waiting since when, answered by whom, or passed over."""
+    of = progress.rollout
+    said = [each for each in progress.log if each.step == number and each.event in ("approved", "declined")]
+    if said:
+        mark = "✅" if said[-1].event == "approved" else "❌"
+        return f"{mark} {said[-1].event} by {cell(said[-1].who, most=60)}"
+    if number == of.asks_about and of.state is RolloutState.WAITING_APPROVAL:
+        since = f" since {clock(of.asked_at, beside=progress.now)}" if of.asked_at else ""
+        return f"✋ waiting{since}"
+    return "passed over" if number < of.first_step and number != of.asks_about else "needed"
 
 
 def _hold(step: Step) -> str:
@@ -150,9 +197,11 @@ def _hold(step: Step) -> str:
 
 def _state(progress: Progress, number: int) -> str:
     of = progress.rollout
+    if number < of.first_step:
+        return "⏭ skipped"
     if number < of.step:
         return "✅ done"
-    if number > of.step:
+    if number > of.step or (of.is_open and not of.entered):
         return MISSING
     match of.state:
         case RolloutState.RUNNING:

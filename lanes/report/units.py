@@ -20,6 +20,11 @@ def usd(amount: Decimal | None) -> str:
     return f"{'-' if amount < 0 else ''}${abs(amount):,.{_decimals(amount, MOST_DECIMALS)}f}"
 
 
+def dollars(amount: float | None) -> str:
+    """US dollars that are a figure of a calculation, not of the ledger."""
+    return usd(None if amount is None else Decimal(repr(amount)))
+
+
 def aligned_usd(amounts: Sequence[Decimal | None]) -> list[str]:
     """The amounts of one column without a sign, all with the decimals its smallest amount needs, 2 to 6."""
     known = [Decimal(amount) for amount in amounts if amount]

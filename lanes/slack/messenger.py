@@ -74,6 +74,10 @@ class Messenger(Protocol):
         """The message says this now. Raises NotTold."""
         ...
 
+    def reply(self, place: Place, message: Message) -> None:
+        """The message stands in the thread of the one at that place. Raises NotTold."""
+        ...
+
     def find(self, uid: str, *, since: datetime, channel: str | None) -> Place | None:
         """Where the message of that incident stands, None when Slack has none from `since` on, by its own clock.
 
@@ -110,6 +114,15 @@ class Bot:
             self._again.chat_update(
                 channel=place.channel or self._channel, ts=place.ts, text=message.text, blocks=message.blocks,
                 metadata=message.metadata,
+            )  # fmt: skip
+
+    def reply(self, place: Place, message: Message) -> None:
+        """As `Messenger.reply`."""
+        assert place.ts is not None
+        with _told():
+            self._once.chat_postMessage(
+                channel=place.channel or self._channel, thread_ts=place.ts, text=message.text, blocks=message.blocks,
+                metadata=message.metadata, unfurl_links=False, unfurl_media=False,
             )  # fmt: skip
 
     def find(self, uid: str, *, since: datetime, channel: str | None) -> Place | None:
@@ -166,6 +179,10 @@ class Webhook:
     def edit(self, place: Place, message: Message) -> None:
         """Never asked for."""
         raise NotTold("an incoming webhook cannot edit")
+
+    def reply(self, place: Place, message: Message) -> None:
+        """Never asked for."""
+        raise NotTold("an incoming webhook has no threads")
 
     def find(self, uid: str, *, since: datetime, channel: str | None) -> Place | None:
         """Nothing: a webhook cannot look."""

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from lanes.incident import TERMS, Incident, IncidentState, Promise, Severity, in_words
 from lanes.report.escaping import plain
@@ -12,7 +13,7 @@ EVENT_TYPE = "lanes_incident"
 MOST_SENTENCE = 900  # Slack allows 3,000, after escaping
 MARKS = {Severity.CRITICAL: ":red_circle:", Severity.WARNING: ":large_yellow_circle:"}
 ENDED = ":white_check_mark:"
-PAGES = {Promise.WORKLOAD_INVALID: "blocks"}
+PAGES = {Promise.WORKLOAD_INVALID: "blocks", Promise.APPROVAL_WAITS: "runs?tags=rollout"}
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,11 @@ class Message:
     metadata: dict[str, Any]
 
 
-def message(incident: Incident, *, ui_url: str) -> Message:
-    """The message that says how the incident stands; `ui_url` is the root of the Prefect UI."""
+def message(incident: Incident, *, ui_url: str, run_id: UUID | None = None) -> Message:
+    """The message that says how the incident stands; `ui_url` is the root of the Prefect UI.
+
+    `run_id` names the run that a person has to open.
+    """
     over = incident.state is IncidentState.RESOLVED
     terms = TERMS[Promise(incident.promise)]
     workload = escaped(incident.whose, most=60)
@@ -38,12 +42,24 @@ def message(incident: Incident, *, ui_url: str) -> Message:
         {"type": "section", "text": _markdown(sentence)},
         {"type": "section", "fields": [_markdown(f"*{name}*\n{value}") for name, value in _figures(incident)]},
         *([] if over else [{"type": "context", "elements": [_markdown(f"*What to do:* {escaped(terms.advice)}")]}]),
-        {"type": "actions", "elements": [_link("Open in Prefect", _page(incident, ui_url))]},
+        {"type": "actions", "elements": [_link("Open in Prefect", _page(incident, ui_url, run_id))]},
         {"type": "context", "elements": [_markdown(_footer(incident))]},
     ]
     payload = {"incident_id": incident.id, "uid": incident.uid, "promise": incident.promise, "state": incident.state}
     metadata = {"event_type": EVENT_TYPE, "event_payload": payload}
     return Message(f"{mark} {status}: {heading}. {sentence}", blocks, metadata)
+
+
+def reminder(incident: Incident, now: datetime, *, ui_url: str, run_id: UUID | None) -> Message:
+    """A reply in the thread of its message, which is told to people where an edit is not."""
+    waited = seconds((now - incident.opened_at).total_seconds())
+    limit = in_words(incident.promise, incident.limit_value)
+    said = f"{TERMS[Promise(incident.promise)].title}: {escaped(incident.whose, most=60)}, for {waited} now (limit {limit})."
+    blocks = [
+        {"type": "section", "text": _markdown(said)},
+        {"type": "actions", "elements": [_link("Open in Prefect", _page(incident, ui_url, run_id))]},
+    ]
+    return Message(said, blocks, {"event_type": "lanes_reminder", "event_payload": {"uid": incident.uid}})
 
 
 def trial(now: datetime, *, ui_url: str) -> Message:
@@ -81,8 +97,10 @@ def _footer(incident: Incident) -> str:
     return f"Lanes incident {incident.id} · promise `{escaped(incident.promise)}`{asof} · all of them: `lanes alerts`"
 
 
-def _page(incident: Incident, ui_url: str) -> str:
+def _page(incident: Incident, ui_url: str, run_id: UUID | None) -> str:
     promise = Promise(incident.promise)
+    if run_id is not None:
+        return f"{ui_url.rstrip('/')}/v2/runs/flow-run/{run_id}"
     lane = "realtime" if promise.startswith("realtime") or promise is Promise.PROVIDER_DOWN else "batch"
     return f"{ui_url.rstrip('/')}/v2/{PAGES.get(promise, f'runs?tags={lane}')}"
 

@@ -1,14 +1,17 @@
 """The evidence that advice on a workload rests on, read from the ledger, the routes and the reads."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
 
+from lanes.cost import price_per_token
 from lanes.errors import UnknownWorkload
 from lanes.evidence import AT_ONCE_S, ConsumerUse, Evidence, LaneUse
 from lanes.store import workloads
+from lanes.words import Lane
+from lanes.workload import Spec
 
 TRAFFIC = """
 with seen as materialized (
@@ -29,12 +32,17 @@ select (received_at at time zone 'UTC')::date as day, count(*) as items from lan
 """
 
 # What a lane bills for live work: the answers and the authoritative pass, retries included; neither shadows nor replays.
+# The tokens are those of the answers alone: what was billed beside them made the answers dearer.
 BILLED = """
-select b.lane, b.usd, coalesce(a.answered, 0) as answered
+select b.lane, b.usd, coalesce(a.answered, 0) as answered, coalesce(a.input_tokens, 0) as input_tokens,
+       coalesce(a.output_tokens, 0) as output_tokens
   from (select lane, sum(cost_usd)::float8 as usd from lanes.response
          where workload = :workload and billed_at >= :since and billed_at <= :now
            and purpose in ('answer', 'authoritative') group by lane) b
-  left join (select lane, count(distinct (item_id, purpose)) as answered from lanes.attempt
+  left join (select lane, count(distinct (item_id, purpose)) as answered,
+                    sum(input_tokens + cache_read_tokens + cache_write_tokens)::bigint as input_tokens,
+                    sum(output_tokens)::bigint as output_tokens
+               from lanes.attempt
               where workload = :workload and ended_at >= :since and ended_at <= :now and outcome = 'valid'
                 and purpose in ('answer', 'authoritative') group by lane) a on a.lane = b.lane
 """
@@ -89,13 +97,16 @@ select t.consumer, count(*) as routed,
  group by t.consumer order by count(*) desc, t.consumer
 """
 
+# Each item once: its newest revision that both lanes answered.
 COMPARED = """
-select count(*) as compared, count(c.id) as corrected
-  from lanes.item i
-  join lanes.result p on p.item_id = i.id and p.generation = 0 and p.standing = 'provisional'
-  join lanes.result a on a.item_id = i.id and a.generation = 0 and a.standing = 'authoritative' and a.revision = p.revision
-  left join lanes.correction c on c.item_id = i.id and c.authoritative_id = a.id
- where i.workload = :workload and i.received_at >= :since and i.received_at <= :now and i.canceled_at is null
+select count(*) as compared, count(correction_id) as corrected from (
+  select distinct on (i.id) c.id as correction_id
+    from lanes.item i
+    join lanes.result p on p.item_id = i.id and p.generation = 0 and p.standing = 'provisional'
+    join lanes.result a on a.item_id = i.id and a.generation = 0 and a.standing = 'authoritative' and a.revision = p.revision
+    left join lanes.correction c on c.item_id = i.id and c.authoritative_id = a.id
+   where i.workload = :workload and i.received_at >= :since and i.received_at <= :now and i.canceled_at is null
+   order by i.id, p.revision desc) each
 """
 
 
@@ -120,16 +131,18 @@ def evidence(connection: Connection, workload: str, *, since: datetime, now: dat
 
     (traffic,), (estimates,), (compared,) = ask(TRAFFIC), ask(ESTIMATES), ask(COMPARED)
     billed = {row["lane"]: row for row in ask(BILLED)}
+    list_prices = _list_prices(spec, now)
     timed = {row["lane"]: row for row in ask(FIRST_ANSWERS)}
     first_at = traffic["first_at"]
     counts = {name: value for name, value in traffic.items() if name != "first_at"}
     return Evidence(
         workload, spec.mode,
         days=(now - first_at).total_seconds() / 86_400 if first_at else 0,
-        realtime=_use("realtime", billed, timed),
-        batch=_use("batch", billed, timed),
+        realtime=_use("realtime", billed, timed, list_prices),
+        batch=_use("batch", billed, timed, list_prices),
         estimated_realtime_usd=estimates["realtime_usd"],
         estimated_batch_usd=estimates["batch_usd"],
+        batch_list_share=_batch_list_share(billed, list_prices),
         batch_expected_s=batch_expected.total_seconds(),
         days_arrivals=_whole_days(ask(ARRIVALS), first_at, now),
         consumers=[ConsumerUse(**row) for row in ask(CONSUMERS)],
@@ -137,11 +150,36 @@ def evidence(connection: Connection, workload: str, *, since: datetime, now: dat
     )  # fmt: skip
 
 
-def _use(lane: str, billed: Mapping[str, Any], timed: Mapping[str, Any]) -> LaneUse:
+ListPrices = Mapping[Lane, tuple[float, float]]  # of an input and of an output token on each lane
+
+
+def _list_prices(spec: Spec, now: datetime) -> ListPrices:
+    """Empty where the price of a model is no longer known."""
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    try:
+        priced = {lane: price_per_token(spec.model_of(lane), lane, day) for lane in Lane}
+    except LookupError:
+        return {}
+    return {lane: (float(into), float(out)) for lane, (into, out) in priced.items()}
+
+
+def _listed(rows: Iterable[Mapping[str, Any]], priced: ListPrices, lane: Lane) -> float:
+    into, out = priced.get(lane, (0.0, 0.0))
+    return sum(row["input_tokens"] * into + row["output_tokens"] * out for row in rows)
+
+
+def _batch_list_share(billed: Mapping[str, Mapping[str, Any]], priced: ListPrices) -> float:
+    """Of the tokens that were answered with, on either lane."""
+    realtime = _listed(billed.values(), priced, Lane.REALTIME)
+    return _listed(billed.values(), priced, Lane.BATCH) / realtime if realtime else Evidence.batch_list_share
+
+
+def _use(lane: str, billed: Mapping[str, Any], timed: Mapping[str, Any], priced: ListPrices) -> LaneUse:
     spent, first = billed.get(lane), timed.get(lane)
     return LaneUse(
         answered=spent["answered"] if spent else 0,
         billed_usd=spent["usd"] if spent else 0,
+        list_usd=_listed([spent] if spent else [], priced, Lane.REALTIME),
         p95_s=first["p95_s"] if first else None,
         timed=first["timed"] if first else 0,
     )

@@ -7,13 +7,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, and_, case, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, case, exists, func, insert, or_, select, update
 
 from lanes.claims import Claim, Claimed
+from lanes.packids import PackIds
 from lanes.promises import Tally
 from lanes.short_reads import ShortReads, counted
 from lanes.storable import storable
 from lanes.store import disowning, unclear
+from lanes.store.bounded import bounded, size_of
 from lanes.store.bulk import insert_rows, one_of
 from lanes.store.literals import is_, is_none_of
 from lanes.store.tables import attempt, batch, batch_member, event_outbox, item, version, work, workload
@@ -33,6 +35,7 @@ COUNTED = {
     Outcome.EXPIRED: "expired",
     Outcome.MISSING: "missing",
 }
+MOST_BYTES = 128 * 1024**2  # payloads held at once for one batch
 UNCONFIRMED = (BatchState.INTENDED, BatchState.HELD)  # the provider has not said that it has the batch
 AT_PROVIDER = (BatchState.SUBMITTED, BatchState.ENDED)  # and its work belongs to it
 OVER = (BatchState.COLLECTED, BatchState.RELEASED)
@@ -69,6 +72,7 @@ class OpenBatch:
     proved_at: datetime | None = None
     unknown_since: datetime | None = None
     cancel_at: datetime | None = None
+    pack_ids: PackIds = PackIds.DERIVED
 
     @property
     def provisional(self) -> bool:
@@ -112,12 +116,21 @@ def waiting_kinds(connection: Connection, name: str | None, *, now: datetime) ->
     return [Kind(row.workload, row.version_id) for row in rows]
 
 
-def lock_for_batch(connection: Connection, kind: Kind, *, limit: int, now: datetime) -> list[Claimed]:
-    """The most urgent batch work of a kind, locked until this transaction ends; locked work is passed over."""
-    rows = connection.execute(
+def lock_for_batch(
+    connection: Connection, kind: Kind, *, limit: int, most_bytes: int = MOST_BYTES, now: datetime
+) -> list[Claimed]:
+    """The most urgent batch work of a kind, locked until this transaction ends: up to `limit`, and no more once its
+    payloads have `most_bytes` as JSON. Locked work is passed over."""
+    return [claimed(row) for row in bounded(connection, for_batch(kind, limit, now=now), most_bytes=most_bytes)]
+
+
+def for_batch(kind: Kind, limit: int, *, now: datetime) -> Select[*tuple[Any, ...]]:
+    """The most urgent batch work of a kind with its payload, locked; what others have locked is passed over."""
+    return (
         select(
             work.c.id, (work.c.claim_no + 1).label("claim_no"), work.c.version_id, work.c.purpose, work.c.failures,
             work.c.rank_at, work.c.alone, item.c.workload, item.c.key, item.c.payload, item.c.due_at,
+            size_of(item.c.payload),
         )
         .join(item, item.c.id == work.c.item_id)
         .where(claimable(Lane.BATCH, now), work.c.workload == kind.workload, work.c.version_id == kind.version_id)
@@ -125,7 +138,6 @@ def lock_for_batch(connection: Connection, kind: Kind, *, limit: int, now: datet
         .limit(limit)
         .with_for_update(of=work, key_share=True, skip_locked=True)
     )  # fmt: skip
-    return [claimed(row) for row in rows]
 
 
 def unresolved(connection: Connection, account: str) -> OpenBatch | None:
@@ -150,7 +162,7 @@ def intend(connection: Connection, intent: Intent, packs: Sequence[Sequence[Clai
         .values(
             nonce=intent.nonce, account=intent.account, workload=intent.workload, version_id=intent.version_id,
             model=intent.model, state=BatchState.INTENDED, requests=len(packs), items=len(members),
-            bytes=intent.bytes, body_hash=intent.body_hash, intended_at=now,
+            bytes=intent.bytes, body_hash=intent.body_hash, pack_ids=PackIds.DERIVED, intended_at=now,
         )
         .returning(batch.c.id)
     ).scalar_one()  # fmt: skip
@@ -323,7 +335,7 @@ def open_batch(row: Any) -> OpenBatch:
     return OpenBatch(
         row.id, row.nonce, row.account, row.workload, row.version_id, row.model, BatchState(row.state),
         row.requests, row.items, row.provider_batch_id, row.intended_at, row.submitted_at, row.create_ended_at,
-        row.adopted_at, row.proved_at, row.unknown_since, row.cancel_at,
+        row.adopted_at, row.proved_at, row.unknown_since, row.cancel_at, PackIds(row.pack_ids),
     )  # fmt: skip
 
 

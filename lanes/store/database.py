@@ -5,9 +5,10 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, func, select
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import create_async_engine
+
+from lanes.store.discreet import discreet_async_engine, discreet_engine
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -18,9 +19,9 @@ def clock(connection: Connection) -> datetime:
     return connection.execute(select(func.clock_timestamp())).scalar_one()
 
 
-def engine(url: str) -> Engine:
-    """A small pool for a client or a command."""
-    return create_engine(url, pool_size=2, max_overflow=4, pool_pre_ping=True)
+def engine(url: str, *, most: int = 6) -> Engine:
+    """A small pool for a client or a command: two connections are kept, `most` are opened at once."""
+    return discreet_engine(url, pool_size=2, max_overflow=most - 2, pool_pre_ping=True)
 
 
 def plain_url(url: str) -> str:
@@ -41,7 +42,7 @@ class Database:
 
     def __init__(self, url: str, *, pool_size: int = 4) -> None:
         self.url = url
-        self._engine = create_async_engine(url, pool_size=pool_size, max_overflow=8, pool_pre_ping=True)
+        self._engine = discreet_async_engine(url, pool_size=pool_size, max_overflow=8, pool_pre_ping=True)
 
     async def run(
         self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs

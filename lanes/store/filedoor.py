@@ -1,6 +1,5 @@
 """Admits the lines of a file, many in one transaction; what it refuses is kept with its line number."""
 
-import itertools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
+from lanes.chunks import MOST_BYTES, chunks, weight
 from lanes.filedoor import BadLine, Layout, Line, read_lines
 from lanes.store import items
 
@@ -31,10 +31,14 @@ def admit_file(pool: Engine, path: Path, workload: str, layout: Layout, *, now: 
         ValueError: the file is neither .jsonl nor .csv, or its header lacks a named column.
     """
     lines = read_lines(path, workload, layout, now=now)
-    while chunk := list(itertools.islice(lines, CHUNK)):
+    for chunk in chunks(lines, most=CHUNK, most_bytes=MOST_BYTES, weight=_weight):
         with pool.begin() as connection:
             admitted = _admit(connection, chunk, path.name, workload, now)
         yield admitted
+
+
+def _weight(line: Line | BadLine) -> int:
+    return weight(line.content if isinstance(line, BadLine) else line.submission.payload)
 
 
 def _admit(
@@ -44,7 +48,7 @@ def _admit(
     told = Admitted(bad=[each for each in chunk if isinstance(each, BadLine)])
     told.outcomes.update(each.reason for each in told.bad)
     if told.bad:
-        refusals = [items.Refusal(workload, b.place, b.reason, b.detail, b.content) for b in told.bad]
+        refusals = [items.Refusal(workload, b.place, b.reason, b.detail, b.content, b.key) for b in told.bad]
         items.refuse(connection, refusals, door=door, now=now)
     admissions = items.admit(connection, [each.submission for each in lines], door=door, now=now)
     right: dict[str, dict[str, object]] = {}

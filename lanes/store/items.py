@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, column, func, insert, literal, select, true, update
+from sqlalchemy import Connection, Select, column, func, insert, literal, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes.item import Submission
+from lanes.item import KEY_LIMIT, Submission
 from lanes.routing import Arrived
 from lanes.storable import storable
+from lanes.store.bounded import bounded, size_of
 from lanes.store.bulk import one_of
 from lanes.store.tables import event_outbox, item, item_position, rejected, workload
 from lanes.words import Lane
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
 MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
-FETCHED = 20  # rows that wait in memory while their sizes are added up
 _UNROUTED = (item.c.position.is_(None), item.c.canceled_at.is_(None))
 _URGENT_FIRST = (item.c.urgent.desc(), item.c.due_at, item.c.id)
 
@@ -39,13 +39,14 @@ class Admission:
 
 @dataclass(frozen=True)
 class Refusal:
-    """An input that never became well-formed."""
+    """An input that never became well-formed. `key` is the one it came with, as far as one could be read."""
 
     workload: str | None
     place: str
     reason: str
     detail: str
     content: str
+    key: str | None = None
 
 
 def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime) -> list[Admission]:
@@ -61,21 +62,21 @@ def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, no
 
 
 def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, now: datetime) -> None:
-    """Inputs that could not be read are kept, and their senders told, once per (door, place)."""
-    known = set(
-        connection.execute(
-            select(rejected.c.place).where(rejected.c.source == door, rejected.c.place.in_([r.place for r in refusals]))
-        ).scalars()
-    )
-    new = [refusal for refusal in refusals if refusal.place not in known]
+    """Inputs that could not be read are kept, and their senders told, once per (door, place). Whatever they hold, what
+    cannot be stored of it has a mark in its place."""
+    by_place = {each.place: each for each in map(_kept, refusals)}
+    told = select(rejected.c.place).where(rejected.c.source == door, rejected.c.place.in_(list(by_place)))
+    for known in connection.execute(told).scalars():
+        del by_place[known]
+    new = by_place.values()
     if not new:
         return
     connection.execute(
         insert(rejected),
         [
             {
-                "workload": r.workload, "source": door, "place": r.place, "reason": r.reason, "detail": storable(r.detail),
-                "content": storable(r.content[:CONTENT_LIMIT]), "rejected_at": now,
+                "workload": r.workload, "key": r.key, "source": door, "place": r.place, "reason": r.reason,
+                "detail": r.detail, "content": r.content, "rejected_at": now,
             }
             for r in new
         ],
@@ -86,12 +87,22 @@ def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, no
             {
                 "event": "lanes.item.rejected",
                 "resource": f"lanes.workload.{r.workload or 'unknown'}",
-                "payload": {"outcome": r.reason, "detail": storable(r.detail), "source": door, "place": r.place},
+                "payload": {"outcome": r.reason, "detail": r.detail, "source": door, "place": r.place}
+                | ({"key": r.key} if r.key else {}),
                 "occurred_at": now,
             }
             for r in new
         ],
     )
+
+
+def _kept(refusal: Refusal) -> Refusal:
+    """The refusal as a row takes it."""
+    name, key = refusal.workload, refusal.key
+    return Refusal(
+        name and storable(name[:KEY_LIMIT]), storable(refusal.place[:KEY_LIMIT]), refusal.reason, storable(refusal.detail),
+        storable(refusal.content[:CONTENT_LIMIT]), key and storable(key[:KEY_LIMIT]),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -133,31 +144,20 @@ def received(
     asked = sorted(name for name in names if of is None or name in of)
     found: list[Received] = []
     for name in asked:
-        found += _head(connection, name, max(1, limit // len(asked)), most_bytes // len(asked))
+        first = bounded(connection, head(name, max(1, limit // len(asked))), most_bytes=most_bytes // len(asked))
+        found += [Received(row.id, row.revision, arrived(row)) for row in first]
     return found
 
 
 def head(name: str, limit: int) -> Select[Any]:
     """The most urgent items of a workload that no router has seen, locked; those locked by others are passed over."""
     return (
-        select(item, func.octet_length(item.c.payload.cast(Text)).label("bytes"))
+        select(item, size_of(item.c.payload))
         .where(item.c.workload == name, *_UNROUTED)
         .order_by(*_URGENT_FIRST)
         .limit(limit)
         .with_for_update(key_share=True, skip_locked=True)
     )
-
-
-def _head(connection: Connection, name: str, limit: int, most_bytes: int) -> list[Received]:
-    """One at least, however large it is. The rows are fetched few at a time, and locked when they are fetched."""
-    found, size = list[Received](), 0
-    with connection.execute(head(name, limit).execution_options(yield_per=FETCHED)) as rows:
-        for row in rows:
-            found.append(Received(row.id, row.revision, arrived(row)))
-            size += row.bytes
-            if size >= most_bytes:
-                break
-    return found
 
 
 def arrived(row: Any) -> Arrived:

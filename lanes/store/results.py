@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, column, func, select
@@ -37,6 +38,26 @@ def current(connection: Connection, workload: str, key: str) -> Result | None:
         workload, key, row.output, Standing(row.standing), Lane(row.lane), row.generation, row.created_at,
         row.settled_at is not None,
     )  # fmt: skip
+
+
+class Ended(StrEnum):
+    """Whether an item may still get an answer, or a better one."""
+
+    NOT_YET = "not yet"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+def ended(connection: Connection, workload: str, key: str) -> Ended | None:
+    """How the item stands, None when there is none."""
+    row = connection.execute(
+        select(item.c.failed_at, item.c.canceled_at).where(item.c.workload == workload, item.c.key == key)
+    ).first()
+    if row is None:
+        return None
+    if row.canceled_at is not None:
+        return Ended.CANCELED
+    return Ended.FAILED if row.failed_at is not None else Ended.NOT_YET
 
 
 def read(connection: Connection, workload: str, key: str, *, reader: str) -> Result | None:

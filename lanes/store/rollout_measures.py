@@ -13,6 +13,8 @@ from lanes.rollout import Rollout
 # Items pinned, urgent or due soon reach the lane whatever the split says, and prove nothing about the traffic that
 # moves. Neither do the items of a consumer that has a split of its own. An item that nobody answered yet and that is
 # older than the p95 limit counts as slow: otherwise a lane that answers few things quickly would look quick.
+# Every figure counts items, however often one was tried or amended. A try that the account, the provider or a neighbour
+# in its pack was in the way of says nothing of the item. An answer is compared with the one to the same revision.
 FIGURES = """
 with under as materialized (
   select i.id, i.received_at, i.due_at
@@ -25,8 +27,9 @@ with under as materialized (
                 select from lanes.split s where s.workload = i.workload and s.consumer = i.consumer) end
    group by i.id),
 tried as materialized (
-  select u.id, u.received_at, u.due_at, count(a.id) as tries,
-         count(a.id) filter (where a.outcome <> 'valid') as failures,
+  select u.id, u.received_at, u.due_at,
+         bool_or(a.outcome not in ('unserved', 'pack_refused')) as was_tried,
+         bool_or(a.outcome not in ('valid', 'unserved', 'pack_refused')) as has_failed,
          min(a.ended_at) filter (where a.outcome = 'valid') as answered_at
     from under u
     left join lanes.attempt a on a.item_id = u.id and a.lane = :lane and a.purpose = 'answer'
@@ -39,14 +42,16 @@ due as (
   select answered_at is not null and answered_at <= due_at as met
     from tried where due_at is not null and (answered_at is not null or due_at < :now)),
 compared as (
-  select c.id is null as agrees
+  select distinct on (u.id) c.id is null as agrees
     from under u
     join lanes.result p on p.item_id = u.id and p.generation = 0 and p.standing = 'provisional'
     join lanes.result a on a.item_id = u.id and a.generation = 0 and a.standing = 'authoritative'
-    left join lanes.correction c on c.authoritative_id = a.id)
+     and a.revision = p.revision
+    left join lanes.correction c on c.item_id = u.id and c.authoritative_id = a.id
+   order by u.id, p.revision desc)
 select (select count(*) from tried where answered_at is not null) as answered,
-       (select coalesce(sum(tries), 0)::int from tried) as tries,
-       (select coalesce(sum(failures), 0)::int from tried) as failures,
+       (select count(*) from tried where was_tried) as tried,
+       (select count(*) from tried where has_failed) as failed,
        (select percentile_cont(0.95) within group (order by seconds) from timed) as p95_s,
        (select count(*) from timed) as timed,
        (select count(*) from timed where seconds > cast(:slow_s as float8)) as slow,
@@ -87,7 +92,7 @@ def unavailable(gates: Sequence[Gate], problem: str) -> list[Measurement]:
 def _measurement(gate: Gate, row: Any) -> Measurement:
     match gate.measure:
         case Measure.ERROR_RATE:
-            return _share(gate.measure, row.tries, row.failures, bad=True)
+            return _share(gate.measure, row.tried, row.failed, bad=True)
         case Measure.DEADLINES_MET:
             return _share(gate.measure, row.due, row.missed, bad=False)
         case Measure.AGREEMENT:

@@ -1,7 +1,7 @@
 """Moves of a rollout: each writes row, split, log and event in one transaction. The row is the truth."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -9,16 +9,18 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.gates import Judgement, Measure
+from lanes.incident import Promise
 from lanes.playbook import Playbook
-from lanes.rollout import OPEN, Advance, Approval, AskApproval, Finish, Hold, Holds, Move, RollBack, Rollout
+from lanes.promises import Assessment, approval_waits
+from lanes.rollout import OPEN, Advance, Approval, AskApproval, Enter, Finish, Hold, Holds, Move, RollBack, Rollout
 from lanes.split import Split
-from lanes.store import outbox, workloads
+from lanes.store import incidents, outbox, workloads
 from lanes.store.literals import is_among
 from lanes.store.rollouts import find, of_row, open_of
 from lanes.store.tables import rollout, rollout_event, rollout_measurement, route
 from lanes.words import Mode, RolloutState
 
-WORTH_TELLING = (Holds.INCONCLUSIVE, Holds.ERROR)
+WORTH_TELLING = (Holds.INCONCLUSIVE, Holds.ERROR, Holds.INCIDENT)
 
 
 def start(
@@ -26,6 +28,8 @@ def start(
     run_id: UUID | None, now: datetime,
 ) -> Rollout:  # fmt: skip
     """The rollout of workload `name` is open, and the share of its first step is in force.
+
+    Where the share was past a step that asks for approval, it stays until that approval was given.
 
     Raises:
         UnknownWorkload: no version of the workload is published.
@@ -59,12 +63,14 @@ def start(
             playbook=playbook.name, content=playbook.model_dump(mode="json"), workload=name, consumer=consumer,
             state=RolloutState.RUNNING, step=first, step_started_at=now, routes_before=_newest_route(connection),
             share_before=share, started_by=who, why=why, started_at=now, flow_run_id=run_id,
+            entered=playbook.passed_over(first) is None,
         )
         .returning(rollout)
     ).one()  # fmt: skip
     begun = of_row(row)
-    _set_share(connection, begun, begun.now_at.basis_points, who=who, why=why, now=now)
-    _tell(connection, begun, "started", begun.now_at.basis_points, who=who, why=why, now=now)
+    if begun.entered:
+        _set_share(connection, begun, begun.basis_points, who=who, why=why, now=now)
+    _tell(connection, begun, "started", begun.basis_points, who=who, why=why, now=now)
     return begun
 
 
@@ -82,14 +88,25 @@ def apply(connection: Connection, seen: Rollout, move: Move, judged: Sequence[Ju
             following = seen.playbook.steps[seen.step + 1]
             _write(
                 connection, seen, step=seen.step + 1, step_started_at=now, routes_before=_newest_route(connection),
-                state=RolloutState.RUNNING, holds=None, approved_by=None, approved_why=None,
+                state=RolloutState.RUNNING, holds=None, approved_by=None, approved_why=None, asked_at=None,
             )  # fmt: skip
             _set_share(connection, seen, following.basis_points, who=who, why=why, now=now)
             moved = find(connection, seen.id)
             _tell(connection, moved, "stepped", following.basis_points, who=who, why=why, now=now)
+        case Enter(why):
+            _write(
+                connection, seen, entered=True, step_started_at=now, routes_before=_newest_route(connection),
+                state=RolloutState.RUNNING, holds=None, approved_by=None, approved_why=None, asked_at=None,
+            )  # fmt: skip
+            _set_share(connection, seen, seen.now_at.basis_points, who=who, why=why, now=now)
+            _tell(connection, find(connection, seen.id), "stepped", seen.now_at.basis_points, who=who, why=why, now=now)
         case AskApproval(why):
-            _write(connection, seen, state=RolloutState.WAITING_APPROVAL, holds=Holds.APPROVAL, asked=seen.asked + 1)
-            _tell(connection, seen, "approval_asked", seen.now_at.basis_points, who=playbook, why=why, now=now)
+            _write(
+                connection, seen, state=RolloutState.WAITING_APPROVAL, holds=Holds.APPROVAL, asked=seen.asked + 1,
+                asked_at=now,
+            )  # fmt: skip
+            _tell(connection, seen, "approval_asked", seen.basis_points, who=playbook, why=why, now=now)
+            incidents.open(connection, _waits(seen, why, timedelta(0)), now=now)
         case RollBack(why):
             _take_back(connection, seen, RolloutState.ROLLED_BACK, who=playbook, why=why, now=now)
         case Finish(why):
@@ -105,10 +122,13 @@ def hear(connection: Connection, seen: Rollout, answer: Approval, *, now: dateti
     present = _locked(connection, seen)
     if present is None or present.state is not RolloutState.WAITING_APPROVAL:
         return False
-    points, who, why = seen.now_at.basis_points, answer.who, answer.why
+    points, who, why = seen.basis_points, answer.who, answer.why
     if answer.approved:
-        _write(connection, seen, state=RolloutState.RUNNING, holds=None, approved_by=who, approved_why=why)
+        _write(
+            connection, seen, state=RolloutState.RUNNING, holds=None, approved_by=who, approved_why=why, asked_at=None
+        )  # fmt: skip
         _tell(connection, seen, "approved", points, who=who, why=why, now=now)
+        _answered(connection, seen, f"Approved by {who}: {why}", now)
     else:
         _tell(connection, seen, "declined", points, who=who, why=why, now=now)
         _take_back(connection, seen, RolloutState.ROLLED_BACK, who=who, why=f"declined: {why}", now=now)
@@ -119,7 +139,7 @@ def ask_again(connection: Connection, seen: Rollout, *, why: str, now: datetime)
     """The answer could not be used: the question is asked anew, under a new number."""
     if _locked(connection, seen) is not None:
         _write(connection, seen, asked=seen.asked + 1)
-        points, who = seen.now_at.basis_points, f"playbook {seen.playbook.name}"
+        points, who = seen.basis_points, f"playbook {seen.playbook.name}"
         _tell(connection, seen, "approval_asked", points, who=who, why=why, now=now)
 
 
@@ -142,8 +162,8 @@ def abort(connection: Connection, name: str, *, who: str, why: str, now: datetim
 def _locked(connection: Connection, seen: Rollout) -> Rollout | None:
     """The row, locked; None when it is no longer what was seen."""
     present = of_row(connection.execute(select(rollout).where(rollout.c.id == seen.id).with_for_update(key_share=True)).one())
-    same = (present.state, present.step, present.asked, present.approval) == (
-        seen.state, seen.step, seen.asked, seen.approval
+    same = (present.state, present.step, present.asked, present.approval, present.entered) == (
+        seen.state, seen.step, seen.asked, seen.approval, seen.entered
     )  # fmt: skip
     return present if same and present.is_open else None
 
@@ -153,19 +173,43 @@ def _write(connection: Connection, seen: Rollout, **values: Any) -> None:
 
 
 def _hold(connection: Connection, seen: Rollout, holds: Holds, why: str, now: datetime) -> None:
-    """Why it holds is told once for each reason, not at every look."""
+    """Why it holds is told once for each reason, not at every look; how long a person has not answered, at each."""
+    if seen.state is RolloutState.WAITING_APPROVAL and seen.asked_at is not None:
+        incidents.open(connection, _waits(seen, _asked_why(connection, seen), now - seen.asked_at), now=now)
     if seen.holds == holds or seen.state is RolloutState.WAITING_APPROVAL:
         return
     _write(connection, seen, holds=holds)
     if holds in WORTH_TELLING:
         who = f"playbook {seen.playbook.name}"
-        _tell(connection, seen, "held", seen.now_at.basis_points, who=who, why=why, now=now)
+        _tell(connection, seen, "held", seen.basis_points, who=who, why=why, now=now)
+
+
+def _asked_why(connection: Connection, seen: Rollout) -> str:
+    columns = rollout_event.c
+    asked = select(columns.why).where(columns.rollout_id == seen.id, columns.event == "approval_asked")
+    return connection.execute(asked.order_by(columns.id.desc()).limit(1)).scalar_one_or_none() or "it was asked before"
+
+
+def _waits(seen: Rollout, why: str, waited: timedelta) -> Assessment:
+    """That somebody has to answer, and what hangs on it."""
+    said = (
+        f"Rollout {seen.id} of workload \"{seen.workload}\" ({seen.playbook.name}) asks for approval at step "
+        f"{seen.asks_about + 1} of {len(seen.playbook.steps)}: {why}. {seen.basis_points / 100:g} % go to real-time."
+    )
+    minutes = waited.total_seconds() / 60
+    return approval_waits(seen.workload, said, limit_minutes=60 * seen.playbook.approval_within_hours, waited_minutes=minutes)
+
+
+def _answered(connection: Connection, seen: Rollout, said: str, now: datetime) -> None:
+    """Nobody is told any longer that somebody has to answer."""
+    incidents.resolve(connection, Promise.APPROVAL_WAITS, seen.workload, sentence=said, now=now)
 
 
 def _take_back(
     connection: Connection, seen: Rollout, state: RolloutState, *, who: str, why: str, now: datetime
 ) -> None:
-    _write(connection, seen, state=state, holds=None, ended_at=now)
+    _write(connection, seen, state=state, holds=None, ended_at=now, asked_at=None)
+    _answered(connection, seen, f"The rollout is {state.replace('_', ' ')}: {why}", now)
     _set_share(connection, seen, seen.share_before, who=who, why=why, now=now)
     _tell(connection, seen, str(state), seen.share_before, who=who, why=why, now=now)
 
@@ -181,11 +225,11 @@ def _tell(
     """The log has a line, and Prefect will have the event `lanes.rollout.<event>`."""
     connection.execute(
         insert(rollout_event).values(
-            rollout_id=of.id, event=event, step=of.step, basis_points=basis_points, who=who, why=why, at=now
+            rollout_id=of.id, event=event, step=of.asks_about, basis_points=basis_points, who=who, why=why, at=now
         )
     )
     payload = {
-        "rollout_id": of.id, "playbook": of.playbook.name, "consumer": of.consumer, "step": of.step + 1,
+        "rollout_id": of.id, "playbook": of.playbook.name, "consumer": of.consumer, "step": of.asks_about + 1,
         "steps": len(of.playbook.steps), "percent": basis_points / 100, "who": who, "why": why,
     }  # fmt: skip
     outbox.add(connection, f"lanes.rollout.{event}", f"lanes.workload.{of.workload}", payload, now=now)

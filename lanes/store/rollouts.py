@@ -112,5 +112,5 @@ def of_row(row: Any) -> Rollout:
     return Rollout(
         row.id, Playbook.model_validate(row.content), row.workload, row.consumer, RolloutState(row.state), row.step,
         row.step_started_at, row.routes_before, row.share_before, row.holds, row.asked, approval, row.started_by,
-        row.why, row.started_at, row.ended_at, row.flow_run_id,
+        row.why, row.started_at, row.ended_at, row.flow_run_id, row.entered, row.asked_at,
     )  # fmt: skip

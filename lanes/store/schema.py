@@ -7,9 +7,10 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, text
 
 from lanes.errors import SetupError
+from lanes.store.discreet import discreet_engine
 from lanes.store.tables import SCHEMA
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -26,7 +27,7 @@ def upgrade(url: str) -> None:
     Raises:
         SetupError: it was moved by migrations that this checkout does not have.
     """
-    engine = create_engine(url)
+    engine = discreet_engine(url)
     try:
         with engine.begin() as connection:
             connection.execute(text("select pg_advisory_xact_lock(:key)"), {"key": ONE_AT_A_TIME})

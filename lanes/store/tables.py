@@ -120,6 +120,9 @@ class ItemColumns(TypedColumns):
     settled_at: Named[datetime | None] = Column(Moment, comment="When an authoritative answer stood")
     failed_at: Named[datetime | None] = Column(Moment, comment="When its work was given up")
     canceled_at: Named[datetime | None] = Column(Moment)
+    forgotten_at: Named[datetime | None] = Column(
+        Moment, comment="When what it said was erased; null: never. Nothing of it is written again"
+    )
     failure: Named[str | None] = Column(Text, comment="Why it failed, or why its authoritative pass did")
 
 
@@ -154,6 +157,7 @@ route = Table(
     "route", metadata, RouteColumns,
     _one_of("lane", "realtime", "batch"),
     Index(None, "item_id", "id"),
+    Index("ix_route_fallback", "decided_at", postgresql_where=text("reason = 'fallback'")),
     comment="Append-only decisions; the newest of an item is in force",
 )  # fmt: skip
 
@@ -171,6 +175,10 @@ class BatchColumns(TypedColumns):
     items: Named[int] = Column(Integer)  # pyright: ignore[reportIncompatibleMethodOverride]
     bytes: Named[int] = Column(BigInteger, comment="Size of the request bodies, as JSON")
     body_hash: Named[str] = Column(Text, comment="SHA-256 of the request bodies")
+    pack_ids: Named[str] = Column(
+        Text, server_default=text("'counted'"),
+        comment="How its packs name their items: counted (1, 2, 3 ...) or derived (from its nonce, the request and the slot)",
+    )
     provider_batch_id: Named[str | None] = Column(Text, unique=True)
     processed: Named[int] = Column(Integer, server_default=text("0"), comment="Requests no longer processing")
     succeeded: Named[int] = Column(Integer, server_default=text("0"), comment="Items with a valid answer")
@@ -383,6 +391,7 @@ correction = Table(
 class RejectedColumns(TypedColumns):
     id = _id()
     workload: Named[str | None] = Column(Text)
+    key: Named[str | None] = Column(Text, comment="The key it came with, if any was read")
     source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
     place: Named[str] = Column(Text, comment="Event id, line number or key")
     reason: Named[str] = Column(Text, comment="One word")
@@ -393,7 +402,7 @@ class RejectedColumns(TypedColumns):
 
 rejected = Table(
     "rejected", metadata, RejectedColumns,
-    Index(None, "source", "place"),
+    Index(None, "source", "place"), Index(None, "key"),
     comment="Inputs that no door admitted",
 )  # fmt: skip
 
@@ -527,6 +536,7 @@ class SlackPostColumns(TypedColumns):
     attempts: Named[int] = Column(Integer, server_default=text("0"), comment="Tries since the last that went well")
     next_try_at: Named[datetime] = Column(Moment, comment="Not before")
     last_error: Named[str | None] = Column(Text, comment="Why the last try failed, and what to do")
+    reminded_at: Named[datetime | None] = Column(Moment, comment="When people were last reminded in its thread")
 
 
 slack_post = Table(
@@ -641,6 +651,11 @@ class RolloutColumns(TypedColumns):
     started_at: Named[datetime] = Column(Moment)
     ended_at: Named[datetime | None] = Column(Moment)
     flow_run_id: Named[Any] = Column(Uuid, nullable=True, comment="The run of `migrate` that leads it, or led it last")
+    entered: Named[bool] = Column(
+        server_default=text("true"),
+        comment="Whether the step's share is in force; false while an approval that was passed over is owed",
+    )
+    asked_at: Named[datetime | None] = Column(Moment, comment="Since when a person is asked to approve; null = nobody is")
 
 
 rollout = Table(

@@ -36,6 +36,8 @@ from lanes.store.tables import item, version, work, workload
 from lanes.store.workloads import versions
 from lanes.words import Lane, Outcome, Purpose, WorkState
 
+MOST_BYTES = 32 * 1024**2  # payloads of one claim
+
 
 def claimable(lane: Lane, now: datetime) -> ColumnElement[bool]:
     """Ready on this lane, and rested. The state stands in the query's text, so that a plan kept by the server knows it."""
@@ -88,19 +90,27 @@ def most_urgent(lane: Lane, places: Mapping[str, int], *, now: datetime) -> Sele
 
 def claim(
     connection: Connection, lane: Lane, most: Mapping[str, int], *, worker: str, session: int | None = None,
-    lease: timedelta, now: datetime,
+    lease: timedelta, most_bytes: int = MOST_BYTES, now: datetime,
 ) -> list[Claimed]:  # fmt: skip
     """Up to so much of the most urgent work of each workload is `worker`'s until the lease ends, most urgent first.
 
-    The returned claim number fences every later write. `session` is the database session by whose lock others see that
+    The workloads share `most_bytes`: none has more than one claim beyond its part, nor fewer than one. The returned
+    claim number fences every later write. `session` is the database session by whose lock others see that
     the worker lives.
     """
     if not most:
         return []
     picked = most_urgent(lane, most, now=now).cte("picked")
+    size = func.octet_length(item.c.payload.cast(Text))
+    before = func.sum(size).over(partition_by=work.c.workload, order_by=(work.c.rank_at, work.c.id)) - size
+    weighed = (
+        select(work.c.id, before.label("bytes_before"))
+        .select_from(picked.join(work, work.c.id == picked.c.id).join(item, item.c.id == work.c.item_id))
+        .cte("weighed")
+    )
     taken = (
         update(work)
-        .where(work.c.id == picked.c.id)
+        .where(work.c.id == weighed.c.id, weighed.c.bytes_before < most_bytes // len(most))
         .values(
             state=WorkState.CLAIMED, claimed_by=worker, session=session, lease_until=now + lease,
             claim_no=work.c.claim_no + 1,

@@ -3,8 +3,9 @@
 import os
 
 from alembic import context
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import Connection, text
 
+from lanes.store.discreet import discreet_engine
 from lanes.store.tables import SCHEMA, metadata
 
 
@@ -28,5 +29,5 @@ given = context.config.attributes.get("connection")
 if given is not None:
     _run(given)
 else:
-    with create_engine(os.environ["LANES_DATABASE_URL"]).begin() as opened:
+    with discreet_engine(os.environ["LANES_DATABASE_URL"]).begin() as opened:
         _run(opened)

@@ -7,6 +7,7 @@ import pytest
 from tests.stand import put_up, take_down, until
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_a_stand_started_again_answers_and_settles(open_folder: Path) -> None:
     home = open_folder / "restarted"

@@ -1,6 +1,7 @@
 """What collecting makes of results that end early, come twice, are nobody's or say that the account is in trouble."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
@@ -635,3 +636,47 @@ async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_ar
     await tick(many)
     assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(12, 0, "collected")]
     assert await sender.rows("select count(*), count(distinct message_id) from lanes.spend") == [(12, 12)]
+
+
+# -- what packs call their items
+
+
+def answers(line: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a line says of the items of its pack; a change of it is written back by `saying`."""
+    return json.loads(line["result"]["message"]["content"][0]["text"])["answers"]
+
+
+def saying(line: dict[str, Any], said: list[dict[str, Any]]) -> dict[str, Any]:
+    line["result"]["message"]["content"][0]["text"] = json.dumps({"answers": said})
+    return line
+
+
+async def test_answers_under_ids_that_an_input_guessed_are_nobodys(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
+    batch = await submit(at, endpoint)
+
+    def obeyed(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The model did as an input bade it: it answered for its neighbours too, under the ids that one would guess."""
+        guesses = [{"id": str(slot), "answer": {"category": "guessed"}} for slot in range(5)]
+        return [saying(line, [*guesses, *answers(line), *guesses]) for line in lines]
+
+    tampering.lines(obeyed)
+    await collect.bring_home(at, batch)
+    assert await sender.rows("select distinct state, attempts from lanes.item_status") == [("settled", 1)]
+    assert await sender.rows("select count(*) from lanes.current_results where output->>'category' = 'guessed'") == [(0,)]
+
+
+async def test_packs_that_were_out_when_ids_began_to_be_derived_come_home(
+    at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH, batch_pack=4)
+    await submit(at, endpoint)
+    await run_sql(at, "update lanes.batch set pack_ids = 'counted'")  # as the migration finds it
+    tampering.lines(lambda lines: [
+        saying(line, [each | {"id": str(slot)} for slot, each in enumerate(answers(line), 1)]) for line in lines
+    ])  # fmt: skip
+    (batch,) = await at.db.run(batches.open_batches)
+    assert await collect.bring_home(at, batch) == len(KEYS)
+    assert await sender.rows("select distinct state, attempts from lanes.item_status") == [("settled", 1)]

@@ -161,3 +161,21 @@ async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none
     assert set(texts(pool)) == {f"k{n}" for n in range(5)}
     assert stored.since <= burst[2].occurred  # pyright: ignore[reportOperatorIssue]
     assert (await db.run(watermarks.seen_until, watermarks.ARRIVALS) or NOON) <= burst[2].occurred
+
+
+async def test_an_event_whose_resource_cannot_be_stored_is_a_refusal_and_harms_none_of_its_chunk(
+    db: Database, pool: Engine, reader: ArrivalReader
+) -> None:
+    def odd(resource: str, name: str = admission.ARRIVED) -> Event:
+        return event("odd", name=name).model_copy(
+            update={"resource": Resource.model_validate({"prefect.resource.id": resource})}
+        )
+
+    hostile = ("lanes.workload.\x00", "\x00", "lanes.workload.\ud800", "lanes.workload." + "x" * 6_000, "lanes.workload.")
+    await reader.admit([event("a"), *map(odd, hostile), *(odd(each, admission.AMENDED) for each in hostile), event("b")])
+    assert set(texts(pool)) == {"a", "b"}
+    with pool.begin() as connection:
+        kept = rows(connection, "rejected_log")
+    assert len(kept) == 2 * len(hostile)
+    assert {each.key for each in kept} == {"odd"}
+    assert {each.workload for each in kept} >= {"\ufffd", "x" * 512}

@@ -1,6 +1,7 @@
 """Leading a rollout without Prefect's server: who leads, what is decided, and what is refused."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -8,14 +9,19 @@ import pytest
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, text
 
+from flows.migrate import Order
 from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
-from lanes.rollout import Finish, Hold, Holds, RollBack
-from lanes.store import rollouts, workloads
+from lanes.incident import Promise
+from lanes.promises import Assessment
+from lanes.rollout import AskApproval, Finish, Hold, Holds, RollBack
+from lanes.store import incidents, rollout_moves, rollouts, workloads
 from lanes.store.database import Database
-from lanes.words import Outcome, RolloutState
+from lanes.words import Outcome, RolloutState, Verdict
 from tasks.act import Act, Deed, perform
+from tasks.automations import BROKEN, ENDED
 from tasks.migrate import Lead, Wanted, leading
 from tasks.playbooks import load
+from tasks.refusal import refused
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.rollouts import NAME, begin, playbook, step, write
@@ -106,6 +112,51 @@ async def test_the_evidence_decides(database_url: str) -> None:
         assert isinstance(await lead.decide(later(seconds=2)), RollBack)
 
 
+async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_form(database_url: str) -> None:
+    breach = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 900, 5, 40, "It is slow.")
+
+    def well(connection: Connection) -> None:
+        admit(connection, *(f"k{n}" for n in range(6)), now=NOON)
+        route(connection, now=NOON)
+        save(connection, *(tried(each, at=later(seconds=1)) for each in claim(connection)))
+
+    async with Database(database_url) as db:
+        await db.run(publish, now=NOON)
+        lead = Lead(db, await db.run(begin, playbook(step(100, approval=True))))
+        await db.run(well)
+        assert isinstance(await lead.decide(later(seconds=2)), AskApproval)
+        await db.run(incidents.record, [breach], now=later(seconds=3))
+        held = await lead.decide(later(seconds=4))
+        assert isinstance(held, Hold)
+        assert (held.holds, held.why) == (Holds.INCIDENT, "critical incident 1 is open: Real-time is slow")
+        assert "1 critical incident open where its traffic goes" in await lead.question()
+        over = replace(breach, verdict=Verdict.PASSED, value=1)
+        await db.run(incidents.record, [over], now=later(seconds=5))
+        assert isinstance(await lead.decide(later(seconds=6)), AskApproval)
+
+
+async def test_a_question_nobody_answers_for_three_days_takes_the_rollout_back(database_url: str) -> None:
+    async with Database(database_url) as db:
+        await db.run(publish, now=NOON)
+        begun = await db.run(begin, playbook(step(100, approval=True)))
+        await db.run(rollout_moves.apply, begun, AskApproval("well"), [], now=NOON)
+        lead = Lead(db, begun)
+        assert isinstance(await lead.decide(later(hours=71)), Hold)
+        move = await lead.decide(later(hours=72))
+        assert isinstance(move, RollBack)
+        await db.run(rollout_moves.apply, lead.rollout, move, [], now=later(hours=72))
+        ended = await db.run(rollouts.find, begun.id)
+        assert (ended.state, ended.asked_at) == (RolloutState.ROLLED_BACK, None)
+
+
+async def test_a_rollout_past_an_approval_asks_before_it_measures(database_url: str) -> None:
+    async with Database(database_url) as db:
+        await db.run(publish, now=NOON, split_percent=30)
+        lead = Lead(db, await db.run(begin, playbook(step(20, approval=True), step(50))))
+        assert isinstance(await lead.decide(NOON), AskApproval)
+        assert "past step 1, which asks for approval" in await lead.question()
+
+
 async def test_figures_that_cannot_be_read_hold_and_decide_nothing(database_url: str) -> None:
     async with Database(database_url) as db:
         await db.run(publish, now=NOON)
@@ -161,3 +212,32 @@ def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -
         act(Deed.RESUBMIT_BATCH)
     with pytest.raises(ActionRefused, match="provider_batch: say which"):
         act(Deed.ADOPT_BATCH)
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        ({"workload": "letters"}, "who and why"),
+        ({"workload": "letters", "who": "ada"}, "who and why"),
+        ({"workload": "letters", "who": " ", "why": "costs"}, "who and why"),
+        ({"workload": "letters", "who": "ada", "why": "a \0 in it"}, "why"),
+        ({"workload": "let\0ters", "who": "ada", "why": "costs"}, "workload"),
+    ],
+)
+def test_an_order_that_cannot_be_carried_out_is_refused_by_its_run_and_not_broken(order: dict[str, str], reason: str) -> None:
+    """What breaks a run's parameters fails it, and a failed run of migrate is replaced by one without an order."""
+    with pytest.raises(ActionRefused, match=reason) as raised:
+        Order.model_validate(order).wanted()
+    state = refused(raised.value)
+    assert f"prefect.flow-run.{state.name}" not in BROKEN
+    assert f"prefect.flow-run.{state.name}" in ENDED
+
+
+def test_whatever_the_schema_of_an_order_allows_is_an_order() -> None:
+    """Prefect checks a run's parameters by that schema, and refuses to make the run."""
+    schema = Order.model_json_schema()["properties"]
+    for name, field in schema.items():
+        most = field.get("maxLength")
+        values = field.get("enum") or ["", " ", "\0", "x" * most]
+        for value in values:
+            Order.model_validate({name: value})

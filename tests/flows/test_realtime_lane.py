@@ -1,8 +1,16 @@
 """The real-time lane's micro-batch against a real endpoint, well and ill."""
 
+import json
+import re
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
+import pytest
+
+from lanes.outcome import Response
 from lanes.pace import Pace
+from lanes.provider import answering
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections
 from tasks.watch import evaluate
@@ -47,6 +55,25 @@ async def test_wrong_ids_in_a_pack_are_retried_alone_at_once(at: Connections, en
     again = await claim(at)
     assert len(again) == first[Outcome.INVALID]
     assert all(each.failures == 1 for each in again)
+
+
+async def test_each_call_names_its_items_anew_and_takes_no_answer_under_a_guessed_id(
+    at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=4)
+    asked: list[list[str]] = []
+    ask = answering.ask
+
+    async def obeyed(client: Any, body: dict[str, Any], **how: Any) -> Response:
+        """The model did as an input bade it, and answered for its neighbours too."""
+        said = await ask(client, body, **how)
+        asked.append(re.findall('<item id="(.*?)">', body["messages"][0]["content"]))
+        guesses = [{"id": id_, "answer": {"category": "a"}} for id_ in ("1", "2", "3", "4", *asked[0][: len(asked) - 1])]
+        return replace(said, text=json.dumps({"answers": guesses + json.loads(said.text)["answers"]}))
+
+    monkeypatch.setattr(answering, "ask", obeyed)
+    assert await answer(at) == {Outcome.VALID: 8}
+    assert len({id_ for ids in asked for id_ in ids}) == 8
 
 
 async def test_a_rate_limit_halves_the_pace_and_spends_no_retry_budget(

@@ -241,10 +241,22 @@ def test_a_refusal_is_announced_whether_or_not_its_sender_asked(connection: Conn
     assert events(connection, "lanes.item.accepted") == []
 
 
-def test_an_event_read_twice_is_kept_as_one_refusal(connection: Connection) -> None:
+def test_an_event_read_twice_is_kept_and_announced_as_one_refusal(connection: Connection) -> None:
+    admit(connection, submission("k"))
+    ghost, conflict = Submission("ghosts", {}, place="event-1"), Submission("letters", {}, place="event-2", key="k")
     for _ in range(2):
-        admit(connection, Submission("ghosts", {}, place="event-1"), door="event")
-    assert len(rows(connection, "rejected_log")) == 1
+        assert told(admit(connection, ghost, conflict, ghost, door="event")) == [
+            "unknown_workload", "key_conflict", "unknown_workload",
+        ]  # fmt: skip
+    assert sorted(each.position for each in rows(connection, "rejected_log")) == ["event-1", "event-2"]
+    announced = events(connection, "lanes.item.rejected")
+    assert [each.payload["place"] for each in announced] == ["event-1", "event-2"]
+
+
+def test_an_unreadable_event_twice_in_one_reading_is_one_refusal(connection: Connection) -> None:
+    bad = Refusal("letters", "event-1", "malformed", "no object", "{}")
+    items.refuse(connection, [bad, bad], door="event", now=NOON)
+    assert len(rows(connection, "rejected_log")) == len(events(connection, "lanes.item.rejected")) == 1
 
 
 def test_an_unreadable_input_is_kept_and_announced_once_per_place(connection: Connection) -> None:

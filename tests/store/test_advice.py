@@ -6,12 +6,14 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lanes.errors import UnknownWorkload
-from lanes.evidence import ConsumerUse, Evidence
+from lanes.evidence import ConsumerUse, Evidence, prices
+from lanes.item import Amendment
 from lanes.store.advice import evidence
+from lanes.store.amendments import amend
 from lanes.words import Lane, Mode, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import A, B, claim, row, save, submit, tried
+from tests.store.tries import A, B, claim, row, said, save, submit, tried
 
 
 def seen(connection: Connection, *, since: datetime = NOON, now: datetime | None = None) -> Evidence:
@@ -104,6 +106,41 @@ def test_corrections_are_counted_against_what_was_compared(connection: Connectio
             save(connection, answer, now=later(hours=1), batch_id=batch_id)
     found = seen(connection)
     assert (found.mode, found.compared, found.corrected) == (Mode.LAMBDA, 2, 1)
+
+
+def test_a_true_discount_of_half_comes_out_as_half_although_batch_had_the_longer_items(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    admit(connection, *(f"short{n}" for n in range(20)), now=NOON, lane=Lane.REALTIME)
+    long = {"text": "a long letter " * 1_500}
+    admit(connection, *(f"long{n}" for n in range(20)), now=NOON, lane=Lane.BATCH, payload=long)
+    route(connection, now=NOON)
+    short = [tried(each, response=said(tokens=90)) for each in claim(connection)]
+    save(connection, *short)
+    batch_id, works = submit(connection, letters)
+    outputs = [tried(each, response=said(tokens=6_000), at=later(hours=1)) for each in works]
+    save(connection, *outputs, now=later(hours=1), batch_id=batch_id)
+    found = prices(seen(connection))
+    assert found is not None
+    assert (found.realtime_basis, found.batch_basis) == ("billed", "billed")
+    assert found.discount == pytest.approx(0.5)
+    bill = connection.execute(text("select sum(cost_usd)::float8 from lanes.response where lane = 'batch'")).scalar_one()
+    here = connection.execute(text("select sum(cost_usd)::float8 from lanes.response where lane = 'realtime'")).scalar_one()
+    assert found.realtime_usd == pytest.approx((here + 2 * bill) / 40)
+
+
+def test_an_amended_item_is_compared_once(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", split_percent=100)
+    admit(connection, "k", now=NOON)
+    route(connection, now=NOON)
+    save(connection, *(tried(each) for each in claim(connection)))
+    for minutes, output in enumerate((A, B), 1):
+        batch_id, works = submit(connection, letters, now=later(minutes=minutes))
+        answers = [tried(each, output=output, at=later(minutes=minutes)) for each in works]
+        save(connection, *answers, now=later(minutes=minutes), batch_id=batch_id)
+        amended = Amendment("letters", "k", {"text": f"version {minutes}"}, place="trial")
+        amend(connection, amended, door="client", now=later(minutes=minutes))
+    found = seen(connection)
+    assert (found.compared, found.corrected) == (1, 0)
 
 
 def test_whole_days_without_items_count_and_canceled_items_do_not(connection: Connection) -> None:

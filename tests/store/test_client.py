@@ -1,14 +1,17 @@
 """`lanes.client`, as a program of somebody else uses it."""
 
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from lanes import client
-from lanes.errors import Refused, StillLocked
+from lanes.errors import ItemCanceled, ItemFailed, LanesError, Refused, StillLocked, UnknownItem
 from lanes.store import items
-from lanes.words import Lane, Standing
+from lanes.words import Lane, Outcome, Standing
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
 from tests.store.tries import A, B, claim, row, rows, save, submit, tried
@@ -150,6 +153,74 @@ def test_waiting_for_a_settled_result_does_not_take_a_provisional_one(pool: Engi
     late = client.wait("letters", "k", reader="desk", timeout_s=5, settled=True)
     assert late is not None
     assert (late.output, late.is_settled) == (B, True)
+
+
+def fails(pool: Engine) -> None:
+    with pool.begin() as connection:
+        route(connection, now=NOON)
+        save(connection, *(tried(work, Outcome.POISON) for work in claim(connection)))
+
+
+def is_canceled(pool: Engine) -> None:
+    with pool.begin() as connection:
+        items.cancel(connection, "letters", "k")
+
+
+def is_answered_early_and_canceled(pool: Engine) -> None:
+    answer(pool)
+    is_canceled(pool)
+
+
+@pytest.mark.parametrize(
+    ("key", "before", "error"),
+    [
+        ("unknown", fails, UnknownItem),
+        ("k", fails, ItemFailed),
+        ("k", is_canceled, ItemCanceled),
+        ("k", is_answered_early_and_canceled, ItemCanceled),
+    ],
+)
+async def test_nobody_waits_for_what_will_not_come(
+    pool: Engine, key: str, before: Callable[[Engine], None], error: type[LanesError]
+) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON, mode="lambda")
+    client.submit("letters", {"text": "x"}, key="k", urgent=True)
+    before(pool)
+    with pytest.raises(error, match=f'"{key}"'):
+        client.wait("letters", key, reader="desk", timeout_s=600, settled=True)
+    with pytest.raises(error, match=f'"{key}"'):
+        await client.await_result("letters", key, reader="desk", timeout_s=600, settled=True)
+    with pool.begin() as connection:
+        assert rows(connection, "read") == []
+
+
+async def test_whoever_waits_delays_no_other_call(pool: Engine) -> None:
+    """Nine programs in one: eight wait for a thread's whole life, or so they did, and the ninth submits."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    await client.asubmit("letters", {"text": "x"}, key="k", urgent=True)
+    waiting = [asyncio.create_task(client.await_result("letters", "k", reader=f"{n}", timeout_s=600)) for n in range(8)]
+    for number in range(20):
+        await asyncio.wait_for(client.asubmit("letters", {"text": "x"}, key=f"k{number}"), 10)
+    assert not any(each.done() for each in waiting)
+    answer(pool)
+    for result in await asyncio.wait_for(asyncio.gather(*waiting), 30):
+        assert result is not None
+        assert result.output == A
+
+
+def test_those_who_wait_share_two_connections_and_close_them(pool: Engine, database_url: str) -> None:
+    client.submit("letters", {"text": "x"}, key="k", urgent=True)
+    sessions = text("select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+    with ThreadPoolExecutor(8) as programs, pool.connect() as observer:
+        waiting = [programs.submit(client.wait, "letters", "k", reader=f"{n}", timeout_s=600) for n in range(8)]
+        seen = [observer.execute(sessions).scalar_one() for _ in range(200)]
+        answer(pool)
+        assert {each.result(30) is not None for each in waiting} == {True}
+        assert max(seen) <= 3  # one of them is the test's own
+        observer.rollback()
+        pool.dispose()
+        assert observer.execute(sessions).scalar_one() == 0
 
 
 async def test_the_asynchronous_functions_do_the_same(pool: Engine) -> None:

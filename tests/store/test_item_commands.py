@@ -1,6 +1,7 @@
 """`lanes explain`, `retry` and `cancel`: what an operator asks about single items."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,12 +9,14 @@ from sqlalchemy import Connection, Engine
 
 from lanes.commands import items as commands
 from lanes.item import Amendment
-from lanes.store import amendments, batches, items, results, workloads
+from lanes.split import Split
+from lanes.store import amendments, batches, forgetting, items, results, workloads
+from lanes.store.items import Refusal
 from lanes.store.tables import metadata
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route
-from tests.store.tries import A, B, claim, row, rows, save, submit, tried
+from tests.examples import admit, publish, route, submission
+from tests.store.tries import A, B, claim, claimed_item, row, rows, save, submit, tried
 
 SECRET = "Winterbourne"
 Told = pytest.CaptureFixture[str]
@@ -55,6 +58,21 @@ def test_an_item_is_explained_from_door_to_end(capsys: Told) -> None:
     assert shown.startswith("letters / corrected: settled, $")
     assert "to realtime, pinned: " in shown
     assert "in batch 1 by" in shown
+
+
+def test_a_hand_over_to_the_other_lane_is_told_with_its_reason(pool: Engine, capsys: Told) -> None:
+    with pool.begin() as connection:
+        workloads.set_split(connection, Split("letters", None, 10_000), who="ada", why="test", now=NOON)
+        fallen = claimed_item(connection, "fallen", lane=None, now=later(minutes=12))
+        save(connection, tried(fallen, Outcome.INVALID, at=later(minutes=13)), now=later(minutes=13))
+        status = row(connection, "item_status", key="fallen")
+    what, then = explained(capsys, "fallen")
+    assert what == ["received", "routed", "tried", "handed over"]
+    assert (status.state, status.lane) == ("routed", "batch")
+    assert then.startswith("answer work on the batch lane is ready")
+    assert commands.explain("letters", "fallen") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "to batch, fallback: real time could not answer it: invalid (after 1 failed attempts)" in shown
 
 
 def test_who_moves_an_item_on_is_said(pool: Engine, capsys: Told) -> None:
@@ -121,6 +139,47 @@ def test_a_forgotten_item_leaves_its_key_and_its_costs_and_nothing_that_it_said(
         assert (kept.state, kept.cost_usd) == ("canceled", spent)
         assert results.current(connection, "letters", "corrected") is None
         assert {each.state for each in rows(connection, "work") if each.item_id == kept.item_id} <= {"done", "canceled"}
+
+
+def test_what_was_refused_under_a_forgotten_key_is_erased_too(pool: Engine, capsys: Told) -> None:
+    with pool.begin() as connection:
+        conflict, late = submission("new", payload={"text": SECRET}), Amendment("letters", "new", {"text": SECRET}, "event-2")
+        items.admit(connection, [conflict, submission("new", lane=SECRET)], door="client", now=NOON)
+        items.admit(connection, [replace(conflict, place="event-1")], door="event", now=NOON)
+        items.refuse(connection, [Refusal("letters", "f:7", "malformed", SECRET, SECRET, "new")], door="f", now=NOON)
+        too_large = replace(late, payload={"text": SECRET * 100_000})
+        assert amendments.amend(connection, too_large, door="event", now=NOON).outcome == "payload_too_large"
+        amendments.amend(connection, Amendment("letters", "never", {"text": SECRET}), door="client", now=NOON)
+        assert said_somewhere(connection) == {"rejected", "amendment", "event_outbox"}
+    assert commands.forget("letters", "new") == commands.forget("letters", "never") == 0
+    with pool.begin() as connection:
+        assert said_somewhere(connection) == set()
+        kept = len(rows(connection, "rejected_log"))
+        items.admit(connection, [replace(conflict, place="event-1")], door="event", now=NOON)  # read again
+        assert len(rows(connection, "rejected_log")) == kept == 5
+        items.admit(connection, [conflict], door="client", now=NOON)  # sent again
+        late = replace(late, place="event-3")
+        assert amendments.amend(connection, late, door="event", now=NOON).outcome == "canceled"
+        assert said_somewhere(connection) == set()
+
+
+@pytest.mark.parametrize("outcome", [Outcome.VALID, Outcome.INVALID, Outcome.POISON])
+@pytest.mark.parametrize("lane", list(Lane))
+def test_an_answer_that_comes_after_its_item_was_forgotten_leaves_no_word(
+    pool: Engine, lane: Lane, outcome: Outcome
+) -> None:
+    with pool.begin() as connection:
+        letters = workloads.in_force(connection)["letters"]
+        admit(connection, "gone", now=NOON, lane=lane)
+        route(connection, now=NOON)
+        batch_id, works = (None, claim(connection)) if lane is Lane.REALTIME else submit(connection, letters, now=NOON)
+        forgetting.forget(connection, "letters", "gone", now=NOON)
+        work = next(each for each in works if each.key == "gone")
+        save(connection, tried(work, outcome, {"note": SECRET}, error=SECRET), batch_id=batch_id)
+        assert said_somewhere(connection) == set()
+        (attempt,) = rows(connection, "attempt_log", key="gone")
+        assert (attempt.outcome, attempt.error) == (outcome, None)
+        assert row(connection, "item_status", key="gone").state == "canceled"
 
 
 def said_somewhere(connection: Connection) -> set[str]:

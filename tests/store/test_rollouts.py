@@ -1,24 +1,41 @@
 """Rollouts in the database: one open per workload, every move with its split, log and event, and what is measured."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, insert
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, insert, text
 from sqlalchemy.exc import IntegrityError
 
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.gates import judge
-from lanes.rollout import Advance, Approval, AskApproval, Finish, Hold, Holds, RollBack
+from lanes.incident import Promise
+from lanes.item import Amendment
+from lanes.promises import Assessment
+from lanes.rollout import Advance, Approval, AskApproval, Enter, Finish, Hold, Holds, RollBack, Rollout
 from lanes.split import Split
-from lanes.store import rollout_measures, rollout_moves, rollouts, steering, workloads
+from lanes.store import (
+    hindrances,
+    incidents,
+    outages,
+    rollout_measures,
+    rollout_moves,
+    rollouts,
+    snapshot,
+    steering,
+    workloads,
+)
+from lanes.store.amendments import amend
 from lanes.store.rollout_measures import Figures
 from lanes.store.tables import rollout as table
-from lanes.words import Lane, Outcome, RolloutState
+from lanes.words import Lane, Outcome, RolloutState, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.rollouts import begin, playbook, step
-from tests.store.tries import claim, events, rows, save, tried
+from tests.store.tries import A, B, claim, events, row, rows, save, submit, tried
 
 P95 = {"measure": "p95_s", "max": 2, "at_least": 2}
 
@@ -142,6 +159,107 @@ def test_a_no_takes_it_back_and_an_unusable_answer_is_asked_again_under_a_new_nu
     assert told == ["started", "approval_asked", "approval_asked", "declined", "rolled_back"]
 
 
+def past_an_approval(connection: Connection) -> Rollout:
+    """A rollout that starts at 30 %, past a step that asks for approval."""
+    publish(connection, now=NOON, split_percent=30)
+    return begin(connection, playbook(step(5), step(20, approval=True), step(50, approval=True), step(100)))
+
+
+def test_a_rollout_that_starts_past_an_approval_moves_nothing_before_it_was_given(connection: Connection) -> None:
+    begun = past_an_approval(connection)
+    assert (begun.step, begun.first_step, begun.entered, begun.asks_about, share(connection)) == (2, 2, False, 1, 30)
+    assert [each.basis_points for each in rollouts.log(connection, begun.id)] == [3_000]
+    rollout_moves.apply(connection, begun, AskApproval("past it"), [], now=later(hours=1))
+    waiting = rollouts.find(connection, begun.id)
+    assert (waiting.asked_at, waiting.basis_points) == (later(hours=1), 3_000)
+    rollout_moves.hear(connection, waiting, Approval(True, "bob", "fine"), now=later(hours=2))
+    approved = rollouts.find(connection, begun.id)
+    assert (share(connection), approved.asked_at) == (30, None)
+    assert rollout_moves.apply(connection, approved, Enter("given by bob"), [], now=later(hours=3))
+    entered = rollouts.find(connection, begun.id)
+    assert (share(connection), entered.entered, entered.approval) == (50, True, None)
+    assert (entered.step_started_at, entered.asks_about) == (later(hours=3), 2)
+    told = [(each.event, each.step, each.who) for each in rollouts.log(connection, begun.id)]
+    book = "playbook batch-to-realtime"
+    assert told == [
+        ("started", 1, "ada"), ("approval_asked", 1, book), ("approved", 1, "bob"), ("stepped", 2, "bob"),
+    ]  # fmt: skip
+
+
+def test_a_no_to_an_approval_that_was_passed_over_leaves_the_share_as_it_was(connection: Connection) -> None:
+    begun = past_an_approval(connection)
+    rollout_moves.apply(connection, begun, AskApproval("past it"), [], now=NOON)
+    rollout_moves.hear(connection, rollouts.find(connection, begun.id), Approval(False, "bob", "no"), now=NOON)
+    assert rollouts.find(connection, begun.id).state is RolloutState.ROLLED_BACK
+    assert share(connection) == 30
+
+
+def waiting_incidents(connection: Connection) -> list[tuple[str, str]]:
+    found = rows(connection, "incident", "id", promise="approval_waits")
+    return [(each.state, each.severity) for each in found]
+
+
+@pytest.mark.parametrize("how", ["approved", "declined", "rolled back", "aborted"])
+def test_who_waits_for_approval_is_an_incident_until_it_is_decided(connection: Connection, how: str) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection)
+    rollout_moves.apply(connection, begun, AskApproval("every gate passed at 10 %"), [], now=NOON)
+    assert waiting_incidents(connection) == [("open", "warning")]
+    asked = row(connection, "incident")
+    assert (asked.workload, asked.limit_value, asked.unit) == ("letters", 72 * 60, "minutes")
+    assert asked.sentence.endswith("at step 1 of 2: every gate passed at 10 %. 10 % go to real-time.")
+    assert len(rows(connection, "slack_post")) == 1
+    waiting = rollouts.find(connection, begun.id)
+    rollout_moves.apply(connection, waiting, Hold(Holds.APPROVAL, "a person"), [], now=later(minutes=30))
+    assert (row(connection, "incident").value, row(connection, "incident").sentence) == (30, asked.sentence)
+    rollout_moves.ask_again(connection, waiting, why="unusable", now=later(hours=1))
+    waiting = rollouts.find(connection, begun.id)
+    assert waiting.asked_at == NOON
+    match how:
+        case "rolled back":
+            rollout_moves.apply(connection, waiting, RollBack("ill"), [], now=NOON)
+        case "aborted":
+            rollout_moves.abort(connection, "letters", who="bob", why="enough", now=NOON)
+        case _:
+            rollout_moves.hear(connection, waiting, Approval(how == "approved", "bob", "so"), now=NOON)
+    assert waiting_incidents(connection) == [("resolved", "warning")]
+
+
+def breach(promise: Promise, workload: str = "letters", subject: str = "", *, value: float = 1_000) -> Assessment:
+    return Assessment(promise, workload, Verdict.FAILED, value, 5, 40, "It is ill.", subject)
+
+
+@pytest.mark.parametrize(
+    ("found", "hinders"),
+    [
+        (breach(Promise.REALTIME_SLOW), True),
+        (breach(Promise.REALTIME_SLOW, value=6), False),  # a warning
+        (breach(Promise.REALTIME_SLOW, "archive"), False),
+        (breach(Promise.BATCH_SLOW, subject="batch 4"), False),
+        (breach(Promise.PROVIDER_FROZEN, subject="realtime lane"), True),
+        (breach(Promise.PROVIDER_FROZEN, subject="batch lane"), False),
+    ],
+)
+def test_a_critical_incident_hinders_where_the_traffic_goes(
+    connection: Connection, found: Assessment, hinders: bool
+) -> None:
+    publish(connection, now=NOON, realtime_model="claude-haiku-5-5")
+    begun = begin(connection)
+    incidents.record(connection, [found], now=NOON)
+    assert [each.promise for each in hindrances.of(connection, begun)] == ([found.promise] if hinders else [])
+    ended = replace(found, verdict=Verdict.PASSED, value=0)
+    incidents.resolve(connection, ended.promise, ended.workload, ended.subject, sentence="well", now=NOON)
+    assert hindrances.of(connection, begun) == []
+
+
+@pytest.mark.parametrize(("model", "hinders"), [("claude-haiku-5-5", True), ("claude-opus-5-5", False)])
+def test_an_outage_hinders_the_rollouts_whose_model_it_takes(connection: Connection, model: str, hinders: bool) -> None:
+    publish(connection, now=NOON, realtime_model="claude-haiku-5-5")
+    begun = begin(connection)
+    outages.faulted(connection, "acme", model, faults=5, why="it is overloaded", now=NOON)
+    assert [each.promise for each in hindrances.of(connection, begun)] == ["provider_down"] * hinders
+
+
 def test_why_it_holds_is_told_once_for_each_reason(connection: Connection) -> None:
     publish(connection, now=NOON)
     begun = begin(connection)
@@ -255,6 +373,86 @@ def test_missed_deadlines_and_agreement_are_measured(connection: Connection) -> 
     save(connection, tried(owed[0], output=other, at=later(hours=11)), tried(owed[1], at=later(hours=11)))
     _, agreed = rollout_measures.take(connection, begun, now=later(hours=11)).measurements
     assert (agreed.samples, agreed.wrong, agreed.value) == (2, 1, 0.5)
+
+
+def retried(connection: Connection, outcomes: dict[str, list[Outcome]]) -> datetime:
+    """Each item is tried over and over, as its outcomes say; when the last try was over."""
+    admit(connection, *outcomes, now=NOON)
+    route(connection, now=NOON)
+    at, left = NOON, {key: list(each) for key, each in outcomes.items()}
+    while any(left.values()):
+        at += timedelta(minutes=10)
+        for each in claim(connection, now=at):
+            if left[each.key]:
+                save(connection, tried(each, left[each.key].pop(0), at=at), now=at)
+    return at
+
+
+def test_one_item_that_is_tried_five_times_counts_once_and_takes_nothing_back(connection: Connection) -> None:
+    publish(connection, now=NOON, max_failures=6)
+    error_rate = {"measure": "error_rate", "max": 0.05, "at_least": 20}
+    begun = begin(connection, playbook(step(100, error_rate, items=20)))
+    tries = {f"good{n}": [Outcome.VALID] for n in range(20)} | {"ill": [Outcome.INVALID] * 5}
+    now = retried(connection, tries)
+    taken = rollout_measures.take(connection, begun, now=now)
+    (errors,) = taken.measurements
+    assert (taken.answered, errors.samples, errors.wrong) == (20, 21, 1)
+    assert judge(begun.now_at.gates[0], errors).verdict is Verdict.PASSED
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tries=st.lists(st.lists(st.sampled_from([Outcome.INVALID, Outcome.ERRORED]), max_size=4), min_size=1, max_size=6),
+       ends_well=st.booleans())  # fmt: skip
+def test_however_often_items_are_tried_a_gate_counts_items(
+    connection: Connection, tries: list[list[Outcome]], ends_well: bool
+) -> None:
+    with connection.begin_nested() as trial:
+        publish(connection, now=NOON, max_failures=6)
+        begun = begin(connection, playbook(step(100)))
+        outcomes = {f"k{n}": [*each, Outcome.VALID] if ends_well else each for n, each in enumerate(tries)}
+        now = retried(connection, outcomes)
+        (errors,) = rollout_measures.take(connection, begun, now=now).measurements
+        assert errors.samples == sum(bool(each) for each in outcomes.values())
+        assert errors.wrong == sum(bool(each) for each in tries)
+        trial.rollback()
+
+
+def test_what_the_account_or_a_neighbour_was_in_the_way_of_is_no_error_of_the_item(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection, playbook(step(100)))
+    now = retried(connection, {
+        "unserved": [Outcome.UNSERVED], "later": [Outcome.UNSERVED, Outcome.VALID],
+        "neighbour": [Outcome.PACK_REFUSED, Outcome.VALID],
+    })  # fmt: skip
+    (errors,) = rollout_measures.take(connection, begun, now=now).measurements
+    assert (errors.samples, errors.wrong) == (2, 0)
+
+
+def amended_in_lambda(connection: Connection, *, again: dict[str, str]) -> Rollout:
+    """An item is answered, confirmed by its pass, amended, and its newer revision answered by a pass of its own."""
+    agreement = {"measure": "agreement", "min": 0.9, "at_least": 1}
+    letters = publish(connection, now=NOON, mode="lambda")
+    begun = begin(connection, playbook(step(100, agreement)))
+    answered(connection, "k", at=later(seconds=1))
+    for minutes, output in enumerate((A, again), 1):
+        batch_id, works = submit(connection, letters, now=later(minutes=minutes))
+        at = later(minutes=minutes, seconds=30)
+        save(connection, *(tried(each, output=output, at=at) for each in works), now=at, batch_id=batch_id)
+        asked = Amendment("letters", "k", {"text": f"version {minutes}"}, place="trial")
+        amend(connection, asked, door="client", now=at)
+    return begun
+
+
+def test_an_amended_item_is_compared_once_and_with_the_answer_to_the_same_revision(connection: Connection) -> None:
+    begun = amended_in_lambda(connection, again=B)
+    (agreed,) = rollout_measures.take(connection, begun, now=later(hours=1)).measurements
+    assert (agreed.samples, agreed.wrong, agreed.value) == (1, 0, 1)
+
+
+def test_the_report_compares_answers_to_the_same_revision_too(connection: Connection) -> None:
+    amended_in_lambda(connection, again=B)
+    (agreement,) = connection.execute(text(snapshot.AGREEMENT), {"since": NOON}).all()
+    assert (agreement.compared, agreement.corrected) == (1, 0)
 
 
 def test_a_measurement_is_kept_when_its_verdict_changes_or_the_rollout_moves(connection: Connection) -> None:

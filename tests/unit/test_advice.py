@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from lanes.advice import Advice, advise
+from lanes.advice import Advice, advise, pattern_at
 from lanes.breakeven import BreakEven, Overheads
 from lanes.commands.advise import as_data
 from lanes.evidence import ConsumerUse, Evidence, LaneUse, Leaning, Pattern
@@ -24,6 +24,7 @@ evens = st.builds(
     realtime_usd=st.floats(0, 10),
     discount=st.floats(-2, 0.99),
     fixed_usd=st.floats(0, 1e6),
+    realtime_fixed_usd=st.floats(0, 1e6),
 )
 
 
@@ -31,7 +32,8 @@ def evidence(*consumers: ConsumerUse, **fields: object) -> Evidence:
     """A month of 304,000 items at one cent, batch at half of it, unless told otherwise."""
     whole = Evidence(
         "letters", Mode.PLAIN, days=30.4, items=304_000,
-        realtime=LaneUse(1_000, 10.0, p95_s=2, timed=1_000), batch=LaneUse(1_000, 5.0, p95_s=1_800, timed=1_000),
+        realtime=LaneUse(1_000, 10.0, 10.0, p95_s=2, timed=1_000),
+        batch=LaneUse(1_000, 5.0, 10.0, p95_s=1_800, timed=1_000),
         with_due=100_000, consumers=consumers or (ConsumerUse("desk", 304_000, demanded=30_400, deferred=273_600),),
     )  # fmt: skip
     return replace(whole, **fields)  # pyright: ignore[reportArgumentType]
@@ -127,7 +129,7 @@ def test_an_authoritative_pass_that_corrects_much_is_lambda_and_one_that_correct
 
 
 def test_a_batch_lane_that_is_dearer_never_pays() -> None:
-    advice = advise(evidence(batch=LaneUse(1_000, 20.0)))
+    advice = advise(evidence(batch=LaneUse(1_000, 20.0, 10.0)))
     assert advice.pattern is Pattern.REALTIME
     data = as_data(advice)
     assert data["worked_out"]["break_even_share"] is data["worked_out"]["break_even_items_per_month"] is None
@@ -180,14 +182,15 @@ def test_of_an_unused_workload_nothing_is_claimed() -> None:
 
 
 def test_a_lane_without_enough_billed_items_is_priced_by_the_other_and_the_estimates() -> None:
-    seen = evidence(batch=LaneUse(3, 9.0), estimated_realtime_usd=0.004, estimated_batch_usd=0.001)
+    seen = evidence(batch=LaneUse(3, 9.0, 9.0), estimated_realtime_usd=0.004, estimated_batch_usd=0.001)
     realtime, batch = advise(seen).lanes
     assert (realtime.basis, realtime.api_usd, batch.basis, batch.api_usd) == ("billed", 0.01, "estimated", 0.0025)
 
 
-def test_the_second_lanes_overhead_is_spread_over_the_items_that_can_wait() -> None:
-    realtime, batch = advise(evidence(), Overheads(90, 1, 180), items_per_month=1_000).lanes
-    assert (realtime.total_usd, batch.infra_usd, batch.engineering_usd) == (0.01, pytest.approx(0.1), pytest.approx(0.2))
+def test_a_lanes_overhead_is_spread_over_the_items_it_may_serve() -> None:
+    realtime, batch = advise(evidence(), Overheads(90, 1, 180, 2, 0.1), items_per_month=1_000).lanes
+    assert realtime.total_usd == pytest.approx(0.03)
+    assert (batch.infra_usd, batch.engineering_usd) == (pytest.approx(0.1), pytest.approx(0.2))
     assert batch.total_usd == pytest.approx(0.305)
 
 
@@ -199,6 +202,97 @@ def test_names_are_shown_as_they_are_and_never_as_markup() -> None:
     assert name not in markdown
     assert "&lt;b&gt;" in markdown
     assert name in shown(advice)
+
+
+@given(
+    st.lists(st.floats(1e-6, 10), min_size=20, max_size=40), st.lists(st.floats(1e-6, 10), min_size=20, max_size=40),
+    st.floats(0.01, 0.99), st.sampled_from([1.0, 0.7, 0.2]),
+)  # fmt: skip
+def test_a_true_discount_comes_out_as_it_is_whatever_items_each_lane_had(
+    quick: list[float], patient: list[float], discount: float, packing: float
+) -> None:
+    """`quick` and `patient` are what the items would cost on real-time; packed, one takes `packing` of its tokens."""
+    realtime = LaneUse(len(quick), sum(quick), sum(quick))
+    batch = LaneUse(len(patient), sum(patient) * packing * (1 - discount), sum(patient) * packing)
+    mean = sum(quick + patient) / len(quick + patient)
+    seen = evidence(
+        realtime=realtime, batch=batch, estimated_realtime_usd=3 * mean, estimated_batch_usd=3 * mean * packing * 0.5
+    )
+    found = advise(seen).break_even
+    assert found is not None
+    assert found.discount == pytest.approx(1 - packing * (1 - discount))
+    assert found.realtime_usd == pytest.approx(mean)
+
+
+def test_what_nobody_reads_nobody_waits_for() -> None:
+    desk = ConsumerUse("desk", 1_000, realtime=1_000, reads=20, at_once=20, median_s=1.0, unread=980)
+    advice = advise(evidence(desk))
+    assert advice.needs is not None
+    assert (advice.needs.low, advice.needs.high) == (0.02, 0.02)
+    assert [each.consumer for each in advice.movable] == ["desk"]
+    spoken = {each.name: (each.evidence, each.leaning) for each in advice.criteria}
+    said = "2 % of 1,000 answers were read within 60 s; 980 of them were never read"
+    assert spoken["Somebody waits"] == (said, Leaning.BATCH)
+    assert spoken["Minutes to hours are fine"][1] is Leaning.BATCH
+
+
+@given(st.integers(20, 10_000), st.integers(0, 10_000), st.integers(0, 10_000))
+def test_more_unread_answers_never_raise_the_need_for_real_time(reads: int, some: int, more: int) -> None:
+    few, many = (
+        advise(evidence(ConsumerUse("desk", 50_000, reads=reads, at_once=reads // 2, unread=unread))).needs
+        for unread in (some, some + more)
+    )
+    assert few is not None
+    assert many is not None
+    assert many.high <= few.high <= 0.5
+
+
+def test_a_hundred_items_that_can_wait_do_not_pay_for_a_batch_lane() -> None:
+    waiting = evidence(ConsumerUse("digest", 304_000, deferred=304_000))
+    advice = advise(waiting, items_per_month=100)
+    assert advice.break_even is not None
+    assert advice.break_even.net(0) == pytest.approx(-449.5)
+    assert advice.pattern is Pattern.REALTIME
+    assert advise(waiting, items_per_month=90_000).pattern is Pattern.BATCH
+
+
+@given(evens)
+def test_batch_alone_is_recommended_exactly_where_it_costs_less_than_real_time_alone(even: BreakEven) -> None:
+    batch_month = even.items * even.batch_usd + even.fixed_usd
+    cheaper = batch_month < even.realtime_month(even.items)
+    if not isclose(batch_month, even.realtime_month(even.items), rel_tol=1e-9, abs_tol=1e-9):
+        assert (pattern_at(0, even) is Pattern.BATCH) == cheaper
+
+
+def test_lambda_is_advised_only_where_a_corrected_answer_is_worth_its_price() -> None:
+    seen = evidence(mode=Mode.LAMBDA, compared=100, corrected=20)
+    advice = advise(seen, Overheads(correction_usd=0.03))  # half a cent for the pass, one in five corrected
+    assert (advice.pattern, "each costs $0.0250 more and is worth $0.0300" in advice.because) == (Pattern.LAMBDA, True)
+    cheap = advise(seen, Overheads(correction_usd=0.02))
+    assert (cheap.pattern, "would cost $0.0250 more and is worth $0.0200" in cheap.because) == (Pattern.HYBRID, True)
+    assert leanings(advice)["A later, authoritative pass changes answers"] is Leaning.LAMBDA
+    assert leanings(cheap)["A later, authoritative pass changes answers"] is Leaning.REALTIME
+    few = advise(seen, items_per_month=100)  # 450 dollars of a lane for two corrected answers
+    assert few.pattern is Pattern.REALTIME
+
+
+@given(evens, st.floats(0.001, 1), st.floats(0.05, 1), st.floats(0, 5))
+def test_lambda_costs_no_more_than_the_other_designs_and_the_worth_of_what_it_corrects(
+    even: BreakEven, share: float, rate: float, worth: float
+) -> None:
+    if even.discount < 0 or even.items < 1 or even.correction_usd(share, rate) > worth:
+        return
+    provisional = even.items * share
+    with_pass = even.hybrid_month(even.items, share) + provisional * even.batch_usd
+    without = min(even.hybrid_month(even.items, share), even.realtime_month(even.items))
+    assert with_pass <= (without + worth * provisional * rate) * (1 + 1e-6) + 1e-6
+
+
+def test_real_times_own_lane_is_paid_too() -> None:
+    assert Overheads().realtime_monthly_usd == 120
+    advice = advise(evidence(), items_per_month=1_000)
+    assert advice.lanes[0].total_usd == pytest.approx(0.13)
+    assert "Real-time lane a month" in shown(advice)
 
 
 @given(

@@ -49,6 +49,18 @@ def test_a_rollout_begins_with_the_first_step_that_does_not_lead_back() -> None:
     assert [down.first_step(share) for share in (10_000, 9_000, 6_000, 5_000, 100)] == [0, 0, 1, 1, None]
 
 
+def test_an_approval_has_three_days_unless_its_playbook_says_otherwise() -> None:
+    assert parse("trial", GOOD).approval_within_hours == 72
+    assert parse("trial", GOOD + "approval_within_hours: 4\n").approval_within_hours == 4
+    with pytest.raises(PlaybookInvalid, match="line 14, approval_within_hours: "):
+        parse("trial", GOOD + "approval_within_hours: 0\n")
+
+
+def test_the_approval_that_is_passed_over_is_the_last_one_before_the_first_step() -> None:
+    book = parse("batch-to-realtime", next(file for file in FILES if file.stem == "batch-to-realtime").read_text())
+    assert [book.passed_over(first) for first in range(4)] == [None, None, 1, 1]
+
+
 @given(st.integers(0, 10_000))
 def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> None:
     for file in FILES:

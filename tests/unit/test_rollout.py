@@ -1,5 +1,6 @@
 """The rollout's state machine: what moves it, and what never does."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from lanes.gates import Gate, Judgement, Measure, Measurement
 from lanes.playbook import Hold as Length
 from lanes.playbook import Step
-from lanes.rollout import OPEN, Advance, Approval, AskApproval, Finish, Hold, Holds, RollBack, Standing, next_move
+from lanes.rollout import OPEN, Advance, Approval, AskApproval, Enter, Finish, Hold, Holds, RollBack, Standing, next_move
 from lanes.words import RolloutState, Verdict
 from tests.conftest import NOON, later
 
@@ -22,10 +23,11 @@ YES, NO = Approval(True, "ada", "looks well"), Approval(False, "ada", "not on a 
 
 def standing(
     *, answered: int = 10, approval: bool = False, is_last: bool = False, minutes: int | None = None,
-    state: RolloutState = RolloutState.RUNNING,
+    state: RolloutState = RolloutState.RUNNING, entered: bool = True, asked_at: datetime | None = None,
+    hindrances: tuple[str, ...] = (),
 ) -> Standing:  # fmt: skip
     step = Step(percent=50, hold=Length(items=10, at_most_minutes=minutes), approval=approval, gates=GATES)
-    return Standing(state, step, is_last, NOON, answered)
+    return Standing(state, step, is_last, NOON, answered, entered, asked_at, timedelta(hours=72), hindrances)
 
 
 def judged(*verdicts: Verdict) -> list[Judgement]:
@@ -77,6 +79,48 @@ def test_a_step_that_asks_is_left_only_after_a_yes() -> None:
     assert isinstance(next_move(standing(approval=True), WELL, NO, NOON), RollBack)
 
 
+BROKEN = ("critical incident 7 is open: Real-time is slow",)
+
+
+def test_nothing_goes_forwards_while_a_critical_incident_is_open() -> None:
+    for at, approval in (
+        (standing(hindrances=BROKEN), None),
+        (standing(hindrances=BROKEN, is_last=True), None),
+        (standing(hindrances=BROKEN, approval=True), None),
+        (standing(hindrances=BROKEN, approval=True), YES),
+        (standing(hindrances=BROKEN, entered=False), None),
+        (standing(hindrances=BROKEN, entered=False), YES),
+    ):
+        move = next_move(at, WELL, approval, NOON)
+        assert isinstance(move, Hold)
+        assert (move.holds, move.why) == (Holds.INCIDENT, BROKEN[0])
+
+
+def test_a_critical_incident_keeps_nothing_from_being_taken_back() -> None:
+    failed = judged(Verdict.PASSED, Verdict.FAILED)
+    assert isinstance(next_move(standing(hindrances=BROKEN), failed, None, NOON), RollBack)
+    assert isinstance(next_move(standing(hindrances=BROKEN, approval=True), WELL, NO, NOON), RollBack)
+
+
+def test_a_question_that_nobody_answers_in_time_takes_it_back() -> None:
+    waits = standing(approval=True, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
+    assert isinstance(next_move(waits, WELL, None, later(hours=71.9)), Hold)
+    move = next_move(waits, WELL, None, later(hours=72))
+    assert isinstance(move, RollBack)
+    assert move.why == "nobody answered within 3 days of being asked to approve"
+    assert isinstance(next_move(replace(waits, hindrances=BROKEN), WELL, None, later(hours=72)), RollBack)
+
+
+def test_an_approval_that_was_passed_over_is_asked_before_the_first_share_is_set() -> None:
+    begun = standing(entered=False, answered=0)
+    assert isinstance(next_move(begun, [], None, NOON), AskApproval)
+    waits = replace(begun, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
+    assert isinstance(next_move(waits, [], None, later(hours=1)), Hold)
+    assert isinstance(next_move(waits, [], None, later(hours=72)), RollBack)
+    assert isinstance(next_move(begun, [], YES, NOON), Enter)
+    assert isinstance(next_move(begun, [], NO, NOON), RollBack)
+
+
 def test_time_without_evidence_takes_it_back_and_never_passes_it() -> None:
     few = standing(answered=3, minutes=60)
     assert isinstance(next_move(few, WELL, None, later(minutes=59.9)), Hold)
@@ -97,6 +141,7 @@ ANY_VERDICTS = st.lists(st.sampled_from(Verdict), max_size=2)
 ANY_STANDING = st.builds(
     standing, answered=st.integers(0, 30), approval=st.booleans(), is_last=st.booleans(),
     minutes=st.one_of(st.none(), st.integers(1, 100)), state=st.sampled_from(RolloutState),
+    entered=st.booleans(), asked_at=st.sampled_from([None, NOON]), hindrances=st.sampled_from([(), BROKEN]),
 )  # fmt: skip
 
 
@@ -106,11 +151,16 @@ def test_it_goes_forwards_only_with_every_gate_passed_enough_items_and_the_appro
 ) -> None:
     now: datetime = NOON + timedelta(minutes=minutes)
     move = next_move(at, judged(*verdicts), approval, now)
-    if isinstance(move, Advance | Finish | AskApproval):
+    if isinstance(move, Advance | Enter | Finish | AskApproval):
+        assert at.hindrances == ()
+    if isinstance(move, Enter):
+        assert (at.entered, approval) == (False, YES)
+    if isinstance(move, Advance | Finish | AskApproval) and at.entered:
         assert verdicts == [Verdict.PASSED, Verdict.PASSED]
         assert at.answered >= at.step.hold.items
         assert at.state in OPEN
     if isinstance(move, Advance | Finish):
+        assert at.entered
         assert approval == YES or (approval is None and not at.step.approval)
     if at.state not in OPEN:
         assert isinstance(move, Hold)

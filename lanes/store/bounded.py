@@ -1,0 +1,32 @@
+"""Rows with payloads, read no further than fits into memory: they are fetched a few at a time, and locked when they are."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Label, Select, Text, func
+
+FIRST = 20  # rows of the first fetch, before their size is known
+MOST = 1_000  # rows of one fetch
+FETCHED_BYTES = 2 * 1024**2  # what a fetch should bring
+
+
+def size_of(payload: ColumnElement[Any]) -> Label[int]:
+    """The bytes of a payload as JSON, as the column that `bounded` adds up."""
+    return func.octet_length(payload.cast(Text)).label("bytes")
+
+
+def bounded(connection: Connection, query: Select[*tuple[Any, ...]], *, most_bytes: int) -> list[Any]:
+    """The first rows of a query until they have `most_bytes` (see `size_of`); one at least, however large it is.
+
+    Those fetched beyond it are as many as a fetch brings: locked until the transaction ends, and passed over.
+    """
+    found: list[Any] = []
+    size, fetch = 0, FIRST
+    with connection.execute(query.execution_options(stream_results=True)) as rows:
+        while part := rows.fetchmany(fetch):
+            for row in part:
+                found.append(row)
+                size += row.bytes
+                if size >= most_bytes:
+                    return found
+            fetch = max(1, min(MOST, FETCHED_BYTES * len(found) // size)) if size else MOST
+    return found

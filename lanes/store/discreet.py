@@ -1,0 +1,42 @@
+"""Engines whose errors say what went wrong and quote nothing of what was stored: neither parameters nor rows.
+
+An error's text ends in logs, in the state of a run and in an attempt; payloads belong into none of them.
+"""
+
+from typing import Any
+
+import psycopg
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+BAD_VALUE = "22"  # SQLSTATE class "data exception": the message itself quotes the value
+
+
+def discreet_engine(url: str | URL, **how: Any) -> Engine:
+    """An engine for synchronous callers."""
+    engine = create_engine(url, hide_parameters=True, **how)
+    event.listen(engine, "handle_error", _say_less)
+    return engine
+
+
+def discreet_async_engine(url: str | URL, **how: Any) -> AsyncEngine:
+    """An engine for asynchronous callers."""
+    engine = create_async_engine(url, hide_parameters=True, **how)
+    event.listen(engine.sync_engine, "handle_error", _say_less)
+    return engine
+
+
+def _say_less(context: ExceptionContext) -> None:
+    """The server's error keeps its first sentence and what it is about; its DETAIL may show a whole row."""
+    error, wrapped = context.original_exception, context.sqlalchemy_exception
+    if not isinstance(error, psycopg.Error) or error.sqlstate is None:
+        return
+    said = error.diag.message_primary or "no message"
+    if error.sqlstate.startswith(BAD_VALUE):
+        said = "a value cannot be stored as it is"
+    about = (error.diag.table_name, error.diag.column_name, error.diag.constraint_name)
+    said = " ".join([said, f"[{error.sqlstate}]", *dict.fromkeys(name for name in about if name and name not in said)])
+    error.args = (said,)
+    if wrapped is not None:
+        wrapped.args = (f"({type(error).__module__}.{type(error).__name__}) {said}",)

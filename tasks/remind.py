@@ -1,0 +1,27 @@
+"""Reminds people in Slack, in the thread of its message, of a question that nobody answered for a day."""
+
+import asyncio
+
+from lanes.slack.messenger import Messenger, NotTold, Place
+from lanes.slack.wording import reminder
+from lanes.store import rollouts, slack_reminders
+from lanes.store.database import Database
+
+
+async def remind(db: Database, messenger: Messenger, *, ui_url: str) -> int:
+    """Who has to be reminded was, once a day; the number of replies. A webhook has no threads and reminds nobody."""
+    if not messenger.edits:
+        return 0
+    now, total = await db.now(), 0
+    for each in await db.run(slack_reminders.due, now=now):
+        run_id = await db.run(rollouts.newest_run_of, each.incident.workload)
+        said = reminder(each.incident, now, ui_url=ui_url, run_id=run_id)
+        await db.run(slack_reminders.begun, each.incident.id, now=now)
+        try:
+            await asyncio.to_thread(messenger.reply, Place(each.channel, each.ts), said)
+        except NotTold as problem:
+            if not problem.maybe:
+                await db.run(slack_reminders.refused, each.incident.id, now=now)
+            break
+        total += 1
+    return total

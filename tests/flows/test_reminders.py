@@ -1,0 +1,111 @@
+"""An approval that waits is told in Slack with its link, and once a day again, as a reply in the thread of its message."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from prefect.logging import disable_run_logger
+
+from lanes.rollout import Approval, AskApproval, Rollout
+from lanes.slack.messenger import Bot, Messenger, Webhook
+from lanes.store import rollout_moves, rollouts
+from lanes.store.database import Database
+from tasks.deliver import tell
+from tasks.remind import remind
+from tests.conftest import later
+from tests.examples import publish
+from tests.rollouts import playbook, step
+from tests.slack_standin import CHANNEL, TOKEN, SlackStandIn
+
+UI = "http://prefect.example"
+RUN = UUID(int=7)
+
+
+@pytest.fixture
+def standin() -> Iterator[SlackStandIn]:
+    """A Slack of the test's own."""
+    running = SlackStandIn()
+    yield running
+    running.stop()
+
+
+class Clock(Database):
+    """A database whose clock is set by the test."""
+
+    at: datetime
+
+    async def now(self) -> datetime:
+        return self.at
+
+
+@pytest_asyncio.fixture
+async def clock(database_url: str) -> AsyncIterator[Clock]:
+    opened = Clock(database_url)
+    opened.at = later()
+    with disable_run_logger():
+        async with opened:
+            yield opened
+
+
+async def asks(clock: Clock) -> Rollout:
+    """A rollout that waits for approval since noon."""
+    await clock.run(publish, now=later())
+    begun = await clock.run(
+        rollout_moves.start, playbook(step(100, approval=True)), name="letters", consumer=None, who="ada", why="trial",
+        run_id=RUN, now=later(),
+    )  # fmt: skip
+    await clock.run(rollout_moves.apply, begun, AskApproval("every gate passed at 100 %"), [], now=later())
+    return await clock.run(rollouts.find, begun.id)
+
+
+async def tick(clock: Clock, messenger: Messenger, **after: float) -> int:
+    """Slack is told what it has to be told so long after noon; the number of replies."""
+    clock.at = later(**after)
+    await tell(clock, messenger, ui_url=UI)
+    return await remind(clock, messenger, ui_url=UI)
+
+
+async def test_the_message_says_what_is_asked_and_links_to_the_run(clock: Clock, standin: SlackStandIn) -> None:
+    await asks(clock)
+    assert await tick(clock, Bot(TOKEN, CHANNEL, standin.api_url)) == 0
+    (message,) = standin.messages
+    assert "A rollout waits for approval: letters" in message.text
+    assert "every gate passed at 100 %" in message.text
+    assert f"{UI}/v2/runs/flow-run/{RUN}" in str(message.blocks)
+
+
+async def test_people_are_reminded_once_a_day_in_its_thread_until_it_is_decided(clock: Clock, standin: SlackStandIn) -> None:
+    waiting, bot = await asks(clock), Bot(TOKEN, CHANNEL, standin.api_url)
+    replies = [await tick(clock, bot, hours=hours) for hours in (0, 1, 23, 24, 25, 47, 48, 49)]
+    assert replies == [0, 0, 0, 1, 0, 0, 1, 0]
+    (message,) = standin.messages
+    assert {thread for thread, _ in standin.replies} == {message.ts}
+    first, second = (reply for _, reply in standin.replies)
+    assert first.text == "A rollout waits for approval: letters, for 24 h now (limit 3.0 d)."
+    assert "for 2.0 d now" in second.text
+    assert f"{UI}/v2/runs/flow-run/{RUN}" in str(first.blocks)
+    await clock.run(rollout_moves.hear, waiting, Approval(True, "bob", "fine"), now=later(hours=50))
+    assert await tick(clock, bot, hours=99) == 0
+    assert standin.messages[0].text.startswith(":white_check_mark: Resolved: A rollout waits for approval")
+
+
+async def test_a_reminder_that_slack_refused_is_tried_again_and_one_that_may_have_arrived_is_not(
+    clock: Clock, standin: SlackStandIn
+) -> None:
+    await asks(clock)
+    bot = Bot(TOKEN, CHANNEL, standin.api_url)
+    await tick(clock, bot)
+    standin.fail("chat.postMessage", error="ratelimited")
+    assert [await tick(clock, bot, hours=24, minutes=minutes) for minutes in (0, 5, 10)] == [0, 0, 1]
+    standin.fail("chat.postMessage", lost=True)
+    assert [await tick(clock, bot, hours=48, minutes=minutes) for minutes in (11, 12, 30)] == [0, 0, 0]
+    assert len(standin.replies) == 2
+
+
+async def test_a_webhook_tells_when_it_opens_and_reminds_nobody(clock: Clock, standin: SlackStandIn) -> None:
+    await asks(clock)
+    hook = Webhook(standin.webhook_url)
+    assert [await tick(clock, hook, days=days) for days in (0, 1, 2)] == [0, 0, 0]
+    assert len(standin.hooked) == 1

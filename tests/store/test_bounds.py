@@ -1,0 +1,143 @@
+"""What is loaded at once is bounded by bytes: for a batch, for a claim, at each door."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from lanes import client
+from lanes.filedoor import Layout
+from lanes.store import batches, bounded, filedoor, items, work
+from lanes.store.batches import Kind
+from lanes.words import Lane
+from tests.conftest import NOON
+from tests.examples import admit, publish, route
+from tests.store.tries import explained, keys, rows
+
+LARGE = {"text": "x" * 100_000}
+
+
+def waiting(connection: Connection, lane: Lane, *names: str, workload: str = "letters", payload: Any = LARGE) -> None:
+    admit(connection, *names, now=NOON, lane=lane, workload=workload, payload=payload)
+    while items.any_received(connection):  # the router takes so many bytes at once, too
+        route(connection, now=NOON)
+
+
+def test_work_for_a_batch_is_loaded_as_far_as_it_fits_and_one_at_least(connection: Connection) -> None:
+    kind = Kind("letters", publish(connection, now=NOON).id)
+    waiting(connection, Lane.BATCH, *(f"k{n:02d}" for n in range(30)))
+    assert len(batches.lock_for_batch(connection, kind, limit=100, most_bytes=1_050_000, now=NOON)) == 11
+    assert keys(batches.lock_for_batch(connection, kind, limit=100, most_bytes=1, now=NOON)) == ["k00"]
+    assert len(batches.lock_for_batch(connection, kind, limit=4, now=NOON)) == 4
+    assert len(batches.lock_for_batch(connection, kind, limit=100, now=NOON)) == 30
+
+
+def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever waits: 400 payloads of 100 KB, of which ten are asked for."""
+    kind = Kind("letters", publish(connection, now=NOON).id)
+    waiting(connection, Lane.BATCH, *(f"k{n:03d}" for n in range(400)))
+    monkeypatch.setattr(bounded, "FIRST", 5)
+    taken = batches.lock_for_batch(connection, kind, limit=10_000, most_bytes=1_000_000, now=NOON)
+    assert len(taken) == 10
+    locked = "select count(*) from (select id from lanes.work for update skip locked) free"
+    connection.commit()
+    with connection.engine.connect() as one, connection.engine.connect() as other:
+        batches.lock_for_batch(one, kind, limit=10_000, most_bytes=1_000_000, now=NOON)
+        assert other.execute(text(locked)).scalar_one() >= 400 - 10 - bounded.FETCHED_BYTES // 100_000
+
+
+def test_many_small_rows_are_fetched_in_order_and_whole(connection: Connection) -> None:
+    kind = Kind("letters", publish(connection, now=NOON).id)
+    names = [f"k{n:04d}" for n in range(3_000)]
+    waiting(connection, Lane.BATCH, *names, payload={"n": 1})
+    assert keys(batches.lock_for_batch(connection, kind, limit=10_000, now=NOON)) == names
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+def test_only_payloads_that_are_fetched_are_looked_at(connection: Connection, plans: str) -> None:
+    letters = publish(connection, now=NOON)
+    connection.execute(
+        text("""
+        with born as (
+          insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position)
+          select 'letters', 'k' || n, '{}', '', :now, :now, 'sql', n from generate_series(1, 20000) n returning id)
+        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+        select id, 'letters', :version, 'batch', 'answer', 0, 'ready', :now, :now + id * interval '1 ms', :now from born
+        """),
+        {"now": NOON, "version": letters.id},
+    )
+    connection.execute(text("analyze lanes.work, lanes.item"))
+    connection.execute(text(f"set local plan_cache_mode = {plans}"))
+    plan = explained(connection, batches.for_batch(Kind("letters", letters.id), 500, now=NOON), name="batching")
+    assert "ix_work_claimable" in plan
+    assert "Sort" not in plan
+
+
+def claimed(connection: Connection, most: dict[str, int], *, most_bytes: int) -> Counter[str]:
+    lease = timedelta(minutes=2)
+    found = work.claim(connection, Lane.REALTIME, most, worker="w", lease=lease, most_bytes=most_bytes, now=NOON)
+    return Counter(each.workload for each in found)
+
+
+def test_a_claim_takes_what_fits_and_one_of_each_workload_at_least(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    publish(connection, "notes", now=NOON)
+    waiting(connection, Lane.REALTIME, *(f"k{n}" for n in range(8)))
+    waiting(connection, Lane.REALTIME, *(f"n{n}" for n in range(8)), workload="notes", payload={"n": 1})
+    most = {"letters": 8, "notes": 8}
+    assert claimed(connection, most, most_bytes=500_000) == {"letters": 3, "notes": 8}
+    assert claimed(connection, {"letters": 8}, most_bytes=1) == {"letters": 1}
+    assert claimed(connection, {"letters": 8}, most_bytes=10_000_000) == {"letters": 4}
+    assert {each.state for each in rows(connection, "work")} == {"claimed"}
+
+
+def test_what_a_claim_leaves_is_the_least_urgent(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    waiting(connection, Lane.REALTIME, *"abcd")
+    lease = timedelta(minutes=2)
+    found = work.claim(
+        connection, Lane.REALTIME, {"letters": 4}, worker="w", lease=lease, most_bytes=150_000, now=NOON
+    )  # fmt: skip
+    assert keys(found) == ["a", "b"]
+
+
+@pytest.fixture
+def transactions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many inputs each admission was asked for."""
+    asked: list[int] = []
+    admit_some = items.admit
+
+    def counted(connection: Connection, inputs: Sequence[Any], **more: Any) -> Any:
+        asked.append(len(inputs))
+        return admit_some(connection, inputs, **more)
+
+    monkeypatch.setattr(items, "admit", counted)
+    return asked
+
+
+def test_a_client_admits_fewer_large_inputs_at_once(
+    pool: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch, transactions: list[int]
+) -> None:
+    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
+    with pool.begin() as connection:
+        publish(connection, now=NOON, max_payload_kib=4096)
+    sent = client.submit_many("letters", ({"key": f"k{n}", "payload": {"text": "x" * 1_000_000}} for n in range(20)))
+    assert [each.outcome for each in sent] == ["accepted"] * 20
+    assert transactions == [9, 9, 2]
+
+
+def test_a_file_admits_fewer_large_lines_at_once(pool: Engine, tmp_path: Path, transactions: list[int]) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON, max_payload_kib=4096)
+    file = tmp_path / "large.jsonl"
+    file.write_text("".join(json.dumps({"text": "x" * 1_000_000}) + "\n" for _ in range(20)))
+    told = list(filedoor.admit_file(pool, file, "letters", Layout(), now=NOON))
+    assert sum(len(each.keys) for each in told) == 20
+    assert transactions == [9, 9, 2]
