@@ -1,51 +1,51 @@
 """Moves a workload's traffic between the lanes by a playbook: measured, judged, approved, or taken back."""
 
-from typing import Literal, Self
+from typing import Literal
 from uuid import UUID
 
 from prefect import State, flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 
 from tasks.approval import ask
 from tasks.database import database
 from tasks.migrate import Wanted, leading, name_run
 from tasks.refusal import REFUSALS, refused
-from tasks.signed import Line
+from tasks.signed import Written
 
 
 class Order(BaseModel):
-    """Which rollout to start."""
+    """Which rollout to start. What its schema cannot say is asked in the run, which is refused then: a run whose
+    parameters are wrong would count as broken, and be replaced by one without an order.
+    """
 
     playbook: Literal["batch-to-realtime", "realtime-to-batch"] = Field(
         default="batch-to-realtime", title="Playbook", description="A file of migrations/playbooks."
     )
-    workload: Line = Field(
+    workload: Written = Field(
         default="", title="Workload",
         description="Whose traffic moves. Empty starts nothing: an open rollout that no run leads is led on.",
     )
-    consumer: Line = Field(
+    consumer: Written = Field(
         default="", title="Consumer", description="Moves one consumer's split; empty moves everybody's."
     )
-    who: Line = Field(default="", title="Who", description="Your name, at most 500 characters; needed to start.")
-    why: Line = Field(default="", title="Why", description="Your reason, at most 500 characters; needed to start.")
-    file: Line = Field(
+    who: Written = Field(default="", title="Who", description="Your name, at most 500 characters; needed to start.")
+    why: Written = Field(default="", title="Why", description="Your reason, at most 500 characters; needed to start.")
+    file: Written = Field(
         default="", title="Another playbook",
         description="Path of a playbook of your own, as the worker sees it; it takes the place of the one above.",
     )
 
-    @model_validator(mode="after")
-    def _is_signed(self) -> Self:
-        if self.workload and not (self.who and self.why):
-            raise ValueError("who and why: a rollout has somebody who wants it and a reason; fill both in")
-        return self
-
     def wanted(self) -> Wanted | None:
-        """The rollout to start, None without a workload."""
+        """The rollout to start, None without a workload.
+
+        Raises:
+            ActionRefused: nobody signed it, or what was written cannot be stored.
+        """
         if not self.workload:
             return None
-        return Wanted(self.playbook, self.file, self.workload, self.consumer or None, self.who, self.why)
+        return Wanted(self.playbook, self.file, self.workload, self.consumer or None, self.who, self.why).checked()
 
 
 @flow(name="migrate", flow_run_name="migrate {order.workload}", persist_result=False)

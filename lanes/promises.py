@@ -23,6 +23,7 @@ LONG_WAIT = 3  # times the promised p95: what waits longer breaks the promise by
 LEAST_WAIT_S = 60  # but an item that is tried again after a fault is no incident
 CALM = 0.9  # a real-time incident ends below this part of its limit, so that it does not flap
 FAILED_FOR = timedelta(hours=24)  # how long failed items are news
+FELL_BACK_WITHIN = timedelta(days=7)  # how far back those are looked for that fell back to a batch and still wait
 UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_INCOMPLETE)  # a limit of 0 is promised
 OVER = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)  # none of its items waits for it
 
@@ -205,11 +206,9 @@ def provider_down(account: str, models: Sequence[str], calls: int, why: str) -> 
     return Assessment(Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, account)
 
 
-def approval_waits(workload: str, question: str, limit_minutes: float, waited_minutes: float = 0) -> Assessment:
+def approval_waits(workload: str, question: str, *, limit_minutes: float, waited_minutes: float) -> Assessment:
     """The breach that a rollout asks a person to approve; `question` says what the answer decides."""
-    return Assessment(
-        Promise.APPROVAL_WAITS, workload, Verdict.FAILED, waited_minutes, limit_minutes, 1, question
-    )  # fmt: skip
+    return Assessment(Promise.APPROVAL_WAITS, workload, Verdict.FAILED, waited_minutes, limit_minutes, 1, question)
 
 
 def incomplete(workload: str, batch_id: int, tally: Tally) -> Assessment:

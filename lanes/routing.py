@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from lanes.cost import estimate
+from lanes.cost import Estimate, estimate
 from lanes.errors import RuleFailed
 from lanes.rules import Rule
 from lanes.split import BUCKETS, Splits, bucket, to_realtime
 from lanes.window import batch_back_at
-from lanes.words import Lane, Reason
+from lanes.words import Lane, Outcome, Reason
 from lanes.workload import Version
 
 EXPECTED_CALL = timedelta(seconds=2)  # what a real-time call usually takes, subtracted from a due time when ranking
@@ -51,6 +51,20 @@ def decide(item: Arrived, version: Version, splits: Splits, *, now: datetime) ->
     lane, reason, explanation = _choose(item, version, splits, now)
     costs = estimate(version, len(json.dumps(item.payload, ensure_ascii=False)), at=now)
     return Route(lane, reason, explanation, costs.realtime, costs.batch)
+
+
+def may_wait(reason: str | None, due_at: datetime | None, *, batch_takes: timedelta, now: datetime) -> bool:
+    """Whether a batch is soon enough for an item of the real-time lane; `reason` is that of its newest route.
+
+    Only the split asks for real time without needing it: who pinned it, its urgency and its due time do.
+    """
+    return reason in (None, Reason.SPLIT) and (due_at is None or due_at >= now + batch_takes)
+
+
+def fall_back(*, last: Outcome, failures: int, costs: Estimate) -> Route:
+    """The route of an item that may wait and that real time could not answer: a batch answers it."""
+    said = f"real time could not answer it: {last} (after {failures} failed attempts); it may wait for a batch"
+    return Route(Lane.BATCH, Reason.FALLBACK, said, costs.realtime, costs.batch)
 
 
 def rank_at(item: Arrived, version: Version) -> datetime:

@@ -21,7 +21,10 @@ FINAL = (*HOPELESS, Outcome.GIVEN_UP)  # not tried again on this lane, whatever 
 
 @dataclass(frozen=True)
 class Obligation:
-    """The work an attempt was for. `failures` counts what was spent before this attempt."""
+    """The work an attempt was for. `failures` counts what was spent before this attempt.
+
+    `others_open`: other live work is owed for the item's newest revision. `may_wait`: a batch would be soon enough.
+    """
 
     purpose: Purpose
     lane: Lane
@@ -31,6 +34,8 @@ class Obligation:
     is_newest_revision: bool = True
     item_canceled: bool = False
     item_settled: bool = False
+    others_open: bool = False
+    may_wait: bool = True
     compare_fields: tuple[str, ...] = ()
 
 
@@ -107,7 +112,8 @@ def _answered(
     if of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME:
         if provisional is not None:
             return done
-        return Consequence(WorkState.DONE, of.failures, standing=Standing.PROVISIONAL, owes_authoritative=True)
+        owes = not of.others_open  # open batch work is the pass that is owed
+        return Consequence(WorkState.DONE, of.failures, standing=Standing.PROVISIONAL, owes_authoritative=owes)
     shown = earlier if provisional is None else provisional
     correction = compare(shown, output, of.compare_fields) if shown is not None else None
     return Consequence(
@@ -132,12 +138,18 @@ def _unanswered(
     said = f"{judged.outcome}: {judged.error or 'no detail'} (after {failures} failed attempts)"
     if aside:
         return Consequence(WorkState.FAILED, failures, failure=said)
-    falls_back = of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME
-    if falls_back and judged.outcome not in HOPELESS:
+    if of.others_open:  # somebody is still to answer: the last to fail decides
+        return Consequence(WorkState.FAILED, failures, failure=said)
+    if _falls_back(of) and judged.outcome not in HOPELESS:
         return Consequence(WorkState.FAILED, failures, owes_authoritative=True, failure=said)
-    if of.purpose is Purpose.AUTHORITATIVE and provisional is not None:
+    if provisional is not None:
         return Consequence(WorkState.FAILED, failures, settles=True, failure=said)
     return Consequence(WorkState.FAILED, failures, fails=True, failure=said)
+
+
+def _falls_back(of: Obligation) -> bool:
+    """Whether the batch lane answers where real time could not. What must be real-time is never left to a batch."""
+    return of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME and of.may_wait
 
 
 def _rest(outcome: Outcome, failures: int) -> timedelta:

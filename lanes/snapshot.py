@@ -12,19 +12,29 @@ from lanes.words import Lane
 
 @dataclass(frozen=True)
 class LaneFigures:
-    """One lane of one workload over the period. Latency is received to answered, in seconds; None without answers."""
+    """One lane of one workload: of the items received in the period, without shadows and replays.
+
+    `answers` are all that came from the lane, authoritative passes of the other lane's items too; they make the latency
+    (received to answered, in seconds; None without answers) and the throughput.
+    """
 
     workload: str
     lane: Lane
-    items: int  # that were routed here
-    answered: int  # results that came from here
+    items: int  # whose newest route is here
+    answered: int  # of these items
+    answers: int
     p50_s: float | None
     p95_s: float | None
     p99_s: float | None
-    per_minute: float  # answers per minute between the first and the last of them
+    busy_s: float  # from the start of the lane's first try to the end of its last
     attempts: int
     failed_attempts: int
     cost_usd: Decimal
+
+    @property
+    def per_minute(self) -> float | None:
+        """Answers per minute while the lane was busy, over one minute at least; None without answers."""
+        return self.answers / max(self.busy_s / 60, 1) if self.answers else None
 
     @property
     def failure_share(self) -> float:
@@ -34,15 +44,15 @@ class LaneFigures:
     @property
     def usd_per_1000(self) -> Decimal | None:
         """Cost of a thousand answers, None without answers."""
-        return self.cost_usd / self.answered * 1000 if self.answered else None
+        return self.cost_usd / self.answers * 1000 if self.answers else None
 
 
 @dataclass(frozen=True)
 class CostFigures:
-    """What a workload cost, and what it would have cost on one lane alone.
+    """What the items of a workload cost that were received in the period, and what they would have cost on one lane alone.
 
     The alternatives are each item's estimate at routing, scaled by how the estimates of the lanes in use compared
-    with what was billed.
+    with what was billed. Shadows and replays are nobody's answer: what they cost for these items stands beside it.
     """
 
     workload: str
@@ -50,6 +60,7 @@ class CostFigures:
     all_realtime_usd: Decimal
     all_batch_usd: Decimal
     unknown_usd: Decimal  # the most that calls without an answer can have cost, not in actual_usd
+    aside_usd: Decimal = Decimal(0)  # shadows and replays, not in actual_usd
 
 
 @dataclass(frozen=True)
@@ -112,7 +123,7 @@ class AgreementFigures:
 
 @dataclass(frozen=True)
 class AccuracyFigures:
-    """How often labelled fields were right, with the 95 % Wilson interval, 0 to 1."""
+    """How often labelled fields of items received in the period were right, with the 95 % Wilson interval, 0 to 1."""
 
     workload: str
     lane: Lane
@@ -240,5 +251,5 @@ class Snapshot:
 
     @property
     def actual_usd(self) -> Decimal:
-        """What everything cost."""
+        """What the period's items cost, without shadows and replays."""
         return sum((each.actual_usd for each in self.costs), Decimal(0))

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from lanes.report.units import counted, seconds, usd
 from lanes.words import Lane, WorkState
 
 Row = Mapping[str, Any]
+OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,9 @@ def happenings(of: Records) -> list[Happening]:
     item = of.item
     told = [Happening(item["received_at"], "received", _door(item))]
     told += [Happening(each["received_at"], "amended", f"revision {each['revision']}") for each in of.revisions]
-    told += [Happening(each["decided_at"], "routed", _route(each)) for each in of.routes]
+    told += [Happening(each["decided_at"], "routed", _route(each)) for each in of.routes[:1]]
     told += [Happening(each["ended_at"], "tried", _attempt(each)) for each in of.attempts]
+    told += [Happening(each["decided_at"], _moved(before, each), _route(each)) for before, each in pairwise(of.routes)]
     told += [Happening(each["created_at"], "answered", _result(each)) for each in of.results]
     told += [
         Happening(each["corrected_at"], "corrected", "changed: " + ", ".join(each["changed_fields"])) for each in of.corrections
@@ -54,10 +57,10 @@ def happenings(of: Records) -> list[Happening]:
 
 
 def next_step(of: Records, now: datetime) -> str:
-    """Who moves the item on, and when."""
-    moves = [_moves(each, of.paused_at, now) for each in of.work if each["state"] in ("ready", "claimed", "submitted")]
-    if moves:
-        return "; ".join(moves)
+    """Who moves the item on, and when. Work for an older revision moves nothing."""
+    owed = [each for each in of.work if each["state"] in OPEN and each["revision"] == of.item["revision"]]
+    if owed:
+        return "; ".join(_moves(each, of.paused_at, now) for each in owed)
     match of.item["state"]:
         case "received":
             return "the router routes it: see `lanes status` for a drain that runs"
@@ -71,6 +74,10 @@ def _door(item: Row) -> str:
     of = [f"{name} {item[name]}" for name in ("consumer", "entity") if item[name] is not None]
     due = [f"due {item['due_at']:%Y-%m-%d %H:%M} UTC"] if item["due_at"] is not None else []
     return ", ".join([f"through the door {item['source']}", *of, *due])
+
+
+def _moved(before: Row, route: Row) -> str:
+    return "routed" if before["lane"] == route["lane"] else "handed over"
 
 
 def _route(route: Row) -> str:

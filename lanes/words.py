@@ -66,6 +66,7 @@ class Reason(StrEnum):
     DEADLINE = "deadline"  # due before a batch can be back
     BATCH_RULE = "batch_rule"  # the workload's `batch_when` holds
     SPLIT = "split"  # the sticky hash fell on this side of the split
+    FALLBACK = "fallback"  # real time could not answer it, and a batch is soon enough
 
 
 class BatchState(StrEnum):

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -14,11 +14,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 
+from lanes.errors import ActionRefused
 from lanes.gates import Judgement, judge
 from lanes.incident import TERMS, Incident, Promise
 from lanes.report import rollout as report
 from lanes.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
+from lanes.storable import unstorable
 from lanes.store import hindrances, rollout_measures, rollout_moves, rollouts
 from lanes.store.database import Database
 from lanes.store.rollout_measures import Figures
@@ -48,6 +50,19 @@ class Wanted:
     who: str
     why: str
 
+    def checked(self) -> "Wanted":
+        """The same.
+
+        Raises:
+            ActionRefused: nobody signed it, or what was written cannot be stored.
+        """
+        if not (self.who and self.why):
+            raise ActionRefused("who and why: a rollout has somebody who wants it and a reason; fill both in")
+        for name, said in asdict(self).items():
+            if (problem := unstorable(said, name)) is not None:
+                raise ActionRefused(problem)
+        return self
+
 
 class Lead:
     """One run's hold on a rollout, in the parts that `flows.migrate` calls."""
@@ -61,6 +76,7 @@ class Lead:
         self._took_s = 0.0
         self._shown: tuple[object, ...] = ()
         self._shown_at: datetime | None = None
+        self._artifact_id: str | None = None
         self.rollout = rollout
 
     @property
@@ -112,7 +128,7 @@ class Lead:
 
     async def question(self) -> str:
         """What a person is shown who has to approve."""
-        return report.question(await self._progress(await self._db.now()))
+        return report.question(await self._progress(await self._db.now()), artifact_id=self._artifact_id)
 
     def headline(self) -> str:
         """Where the rollout stands, in one line."""
@@ -155,9 +171,10 @@ class Lead:
         self._shown, self._shown_at = matters, now
         progress = await self._progress(now)
         with suppress(Exception):  # Prefect is away: the row goes on without its picture
-            await acreate_markdown_artifact(
+            written = await acreate_markdown_artifact(
                 report.render(progress), key=f"lanes-rollout-{of.workload}", description=report.headline(progress)
             )
+            self._artifact_id = str(written)
 
     async def _progress(self, now: datetime) -> report.Progress:
         of = self.rollout

@@ -40,6 +40,7 @@ class PrefectStandIn:
         self.events: list[Event] = []  # in the order in which they were taken, repetitions too
         self.requests: list[str] = []
         self.runs: list[Run] = []
+        self.artifacts: list[dict[str, str]] = []  # id, key and flow_run_id of each, oldest first
         self.hangs = False  # accepts what it is asked, and never answers
         self.status: int | None = None  # answers everything with it
         self.refuses: Callable[[Event], bool] = lambda _: False  # a request that holds such an event is answered with 422
@@ -116,6 +117,15 @@ class PrefectStandIn:
                 return 201, self._create(id_, said).shown(id_)
             case ["flow_runs", "filter"]:
                 return 200, self._filtered(said)
+            case ["flow_runs", id_, "set_state"]:
+                (run,) = [each for each in self.runs if each.id == id_]
+                run.state = said["state"]["type"]
+                return 201, {"status": "ACCEPT"}
+            case ["artifacts", "filter"]:
+                ((field, wanted),) = said["artifacts"].items()
+                return 200, [each for each in reversed(self.artifacts) if each[field] in wanted["any_"]][: said["limit"]]
+            case ["flow_runs", id_] if found := [each for each in self.runs if each.id == id_]:
+                return 200, found[0].shown(id_)
             case _:
                 return 404, {"detail": "Not Found"}
 
@@ -129,6 +139,9 @@ class PrefectStandIn:
 
     def _filtered(self, said: dict[str, Any]) -> list[dict[str, Any]]:
         wanted = said["flow_runs"]
+        if "deployments" in said:
+            flows, states = said["deployments"]["name"]["any_"], wanted["state"]["type"]["any_"]
+            return [each.shown(each.flow) for each in self.runs if each.flow in flows and each.state in states]
         (deployment,) = wanted["deployment_id"]["any_"]
         states = wanted["state"]["type"]["any_"]
         before = datetime.fromisoformat(wanted["expected_start_time"]["before_"].replace("Z", "+00:00"))

@@ -4,10 +4,10 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -20,6 +20,7 @@ from lanes.local.prefect_api import PrefectApi
 from lanes.local.progress import progress
 from lanes.local.stand import Stand
 from lanes.report import terminal
+from lanes.report.links import report_page
 from lanes.settings import Settings
 from lanes.store.database import engine
 
@@ -36,7 +37,8 @@ def run(
 ) -> int:
     """Run the main job: start the stand, send items, answer and batch them, settle, and print the report.
 
-    Stays up on a terminal until Ctrl-C; `--once`, and a run without a terminal, ends after the report.
+    Stays up until Ctrl-C, also where its output goes into a pipe or a file (`make run | tee log`). `--once` ends after the
+    report, and so does a run without any terminal, which nobody could end with Ctrl-C.
     """
     if input is not None and not input.is_file():
         print(f'there is no file "{input}"', file=sys.stderr)
@@ -75,11 +77,13 @@ def _main_job(ui_url: str, once: bool, file: Path | None, workload: str, layout:
         sent = job.send_samples() if file is None else job.send_file(file, workload, layout, lines=count_lines(file))
         states = job.follow(sent)
         since = job.received_since(sent)
-        artifact = job.wait_for_run(job.publish_report(since))
+        report_run = job.publish_report(since)
+        artifact = job.wait_for_run(report_run)
+        page = report_page(api.artifact_of(report_run))
         figures = job.snapshot(since)
     console = Console(width=None if sys.stdout.isatty() else 110)
     _print_doors(console, sent)
-    console.print(terminal.render(figures, ui_url=ui_url))
+    console.print(terminal.render(figures, report_url=f"{ui_url.rstrip('/')}{page}"))
     pool.dispose()
     if artifact != "COMPLETED":
         print(f"the report could not be written to Prefect: its run is {artifact}", file=sys.stderr)
@@ -87,10 +91,15 @@ def _main_job(ui_url: str, once: bool, file: Path | None, workload: str, layout:
     if over := sent.total - sum(states[s] for s in ("settled", "answered", "failed", "canceled")):
         print(f"{over} items have no outcome yet: see lanes.item_status", file=sys.stderr)
         return 1
-    if not once and sys.stdout.isatty():
+    if not once and attended((sys.stdin, sys.stdout, sys.stderr)):
         console.print("The stand stays up. Ctrl-C stops it.")
         threading.Event().wait()
     return 0
+
+
+def attended(streams: Iterable[TextIO | None]) -> bool:
+    """Whether somebody sits at one of the streams and can press Ctrl-C; closed ones count as nobody."""
+    return any(each is not None and not each.closed and each.isatty() for each in streams)
 
 
 def _print_doors(console: Console, sent: Sent) -> None:

@@ -1,6 +1,7 @@
 """`lanes status`: whether the stand answers, and what the lanes do."""
 
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Annotated
@@ -14,9 +15,13 @@ from lanes import client
 from lanes.commands.guarded import guarded
 from lanes.commands.output import AsJson, print_json, print_line
 from lanes.errors import SetupError
-from lanes.local.stand import Stand
+from lanes.local.errors import StandError
+from lanes.local.info import load_info
+from lanes.local.prefect_api import PrefectApi
+from lanes.local.stand import PREFECT_S, Stand
 from lanes.local.status import Condition, components
 from lanes.report import terminal
+from lanes.report.links import REPORT, report_page
 from lanes.settings import Settings
 from lanes.snapshot import Snapshot
 from lanes.store import snapshot
@@ -51,10 +56,23 @@ def status(
                 print_line(console, each.condition, each.name, f"{each.detail}{f' ({said})' if said else ''}")
             if figures is not None:
                 print()
-                Console(width=None if sys.stdout.isatty() else 110).print(terminal.render(figures, ui_url=None))
+                shown = terminal.render(figures, report_url=_newest_report(stand), named="Newest report")
+                Console(width=None if sys.stdout.isatty() else 110).print(shown)
         return 0 if all(each.condition in WELL for each in found) else 1
 
     return guarded(look)
+
+
+def _newest_report(stand: Stand) -> str | None:
+    """The page of the newest report in the Prefect UI; None without one, or while Prefect does not answer."""
+    info = load_info(stand.home)
+    url = stand.settings.prefect_api_url or (info and info.prefect_api_url)
+    if not url:
+        return None
+    with suppress(StandError), PrefectApi(url, timeout_s=PREFECT_S) as api:
+        newest = api.newest_artifact(REPORT)
+        return None if newest is None else f"{url.rstrip('/').removesuffix('/api')}{report_page(newest)}"
+    return None
 
 
 def _figures(hours: int) -> Snapshot | None:

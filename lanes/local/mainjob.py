@@ -25,6 +25,16 @@ RESEND_AFTER_S = 15.0  # events that were not admitted by then are sent again
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")  # states of a flow run that is over
 OVER = {"settled", "failed", "canceled"}
 
+WAITS_ALONE = """
+select exists (select from lanes.work w join lanes.item i on i.id = w.item_id join lanes.workload f on f.name = w.workload
+                where w.workload = :workload and i.key = any(:keys) and w.state = 'ready' and w.lane = 'batch'
+                  and w.generation = 0 and w.ready_at <= clock_timestamp() and f.paused_at is null)
+   and not exists (select from lanes.work where workload = :workload and lane = 'realtime' and state in ('ready', 'claimed')
+                                            and generation = 0)
+   and not exists (select from lanes.item where workload = :workload and position is null and canceled_at is null)
+   and not exists (select from lanes.batch where state = 'intended')
+"""
+
 Said = Callable[[str, int, int], None]  # (what, done, of all)
 
 
@@ -117,9 +127,19 @@ class MainJob:
                 moved = time.monotonic()
             if time.monotonic() - moved > STALLED_AFTER_S:
                 return states
-            if self._batch_waits_alone() and (submitting is None or self._api.run_state(submitting) in ENDED):
-                submitting = self._api.run("submit", "submit", {"departure": {}})
+            if submitting is None or self._api.run_state(submitting) in ENDED:
+                submitting = self.depart(sent)
             time.sleep(POLL_S)
+
+    def depart(self, sent: Sent) -> str | None:
+        """A run of `submit` was asked for that takes the batch work of one workload in which items of this run wait,
+        once nothing would add to it; the run's id. Other workloads keep their window: it is not ours to spend for them.
+        """
+        with self._pool.begin() as connection:
+            for workload, keys in sent.keys.items():
+                if connection.execute(text(WAITS_ALONE), {"workload": workload, "keys": keys}).scalar_one():
+                    return self._api.run("submit", "submit", {"departure": {"workload": workload}})
+        return None
 
     def received_since(self, sent: Sent) -> datetime:
         """When the first of the run's items was received: earlier than the run where a file was sent before."""
@@ -170,16 +190,3 @@ class MainJob:
                 for row in rows:
                     states[row.state] += row.items
         return states
-
-    def _batch_waits_alone(self) -> bool:
-        """Batch work is ready, real-time has nothing left that would add to it, and no batch is being created."""
-        with self._pool.begin() as connection:
-            return connection.execute(
-                text(
-                    "select exists (select from lanes.work where state = 'ready' and lane = 'batch')"
-                    " and not exists (select from lanes.work where state in ('ready', 'claimed') and lane = 'realtime')"
-                    " and not exists (select from lanes.item where position is null and canceled_at is null)"
-                    " and not exists (select from lanes.batch where state = 'intended')"
-                )
-            ).scalar_one()
-

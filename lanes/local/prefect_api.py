@@ -117,6 +117,34 @@ class PrefectApi:
         asked = {"flow_runs": wanted, "sort": "EXPECTED_START_TIME_DESC", "limit": NEWEST}
         return [_seen(each) for each in self._post("flow_runs/filter", asked)]
 
+    def cancel_open(self, flows: Sequence[str], *, why: str) -> int:
+        """The runs of these flows' deployments that a worker has taken are cancelled; their number.
+
+        They are told nothing and go on: it is for whoever ends their processes, so that none of them counts as crashed.
+        """
+        wanted = {
+            "deployments": {"name": {"any_": list(flows)}},
+            "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
+            "limit": PAGE,
+        }
+        found = self._post("flow_runs/filter", wanted)
+        state = {"type": "CANCELLED", "name": "Cancelled", "message": why}
+        for each in found:
+            self._post(f"flow_runs/{each['id']}/set_state", {"state": state, "force": True})
+        return len(found)
+
+    def artifact_of(self, run_id: str) -> str | None:
+        """The id of the artifact that a flow run wrote, the newest of several; None without any."""
+        return self._first_artifact({"flow_run_id": {"any_": [run_id]}})
+
+    def newest_artifact(self, key: str) -> str | None:
+        """The id of the newest artifact of that key; None without any."""
+        return self._first_artifact({"key": {"any_": [key]}})
+
+    def _first_artifact(self, wanted: Mapping[str, Any]) -> str | None:
+        asked = {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1}
+        return next((str(each["id"]) for each in self._post("artifacts/filter", asked)), None)
+
     def run_state(self, run_id: str) -> str:
         """The type of a flow run's state, for example RUNNING or COMPLETED."""
         return str(self._get(f"flow_runs/{run_id}")["state_type"])

@@ -4,7 +4,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol, TextIO
 
 from rich.console import Console, Group
@@ -52,7 +52,8 @@ class Lines:
         self.says(f"{title}: failed ({seconds:.1f} s)")
 
     def says(self, sentence: str) -> None:
-        print(sentence, file=self.out, flush=True)
+        with suppress(BrokenPipeError):  # whoever read it is gone, as `tee` after Ctrl-C: the work goes on
+            print(sentence, file=self.out, flush=True)
 
 
 class Steps:

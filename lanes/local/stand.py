@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,15 +12,19 @@ from lanes.local.errors import StandError
 from lanes.local.info import FILE, StandInfo, load_info
 from lanes.local.locks import file_lock
 from lanes.local.postgres import EmbeddedPostgres
+from lanes.local.prefect_api import PrefectApi
 from lanes.local.processes import Processes
 from lanes.local.progress import Progress, Silent
 from lanes.local.runner import run_steps
 from lanes.local.steps import Step, all_steps
 from lanes.local.users import Users
 from lanes.local.worksite import ENDPOINT, POSTGRES, SERVER, Site
+from lanes.roles import STANDING
 from lanes.settings import Settings
 
 LAST = (ENDPOINT, SERVER)
+WORKER = "worker-"
+PREFECT_S = 5.0  # the longest that one question to Prefect holds up a stop
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class Stand:
 
     def _stop(self, names: set[str] | None, progress: Progress | None = None) -> tuple[str, ...]:
         """Those of `names` (None: all) that ran have ended: workers first, so that their flow runs can end
-        while Prefect still listens; Postgres last.
+        while Prefect still listens; Postgres last. Standing runs are cancelled before their workers end: none crashed.
         """
         progress = progress or Silent()
         ended: list[str] = []
@@ -127,6 +131,8 @@ class Stand:
 
         running = [p for p in self.processes.recorded() if wanted(p.name)]
         first = [p for p in running if p.name not in LAST]
+        if any(p.name.startswith(WORKER) for p in first):
+            self._cancel_standing_runs()
         for group in (first, [p for p in running if p.name in LAST]):
             if group:
                 with ThreadPoolExecutor(max_workers=len(group)) as pool:
@@ -143,3 +149,11 @@ class Stand:
         if names is None or (load_info(self.home) is not None and not self.processes.recorded()):
             (self.home / FILE).unlink(missing_ok=True)
         return tuple(ended)
+
+    def _cancel_standing_runs(self) -> None:
+        """Prefect shows the standing runs as cancelled, if it is ours and answers: none crashed, and none is replaced."""
+        info = load_info(self.home)
+        if info is None or "prefect" not in info.embedded:
+            return
+        with suppress(StandError), PrefectApi(info.prefect_api_url, timeout_s=PREFECT_S) as api:
+            api.cancel_open([each.flow for each in STANDING], why="the stand was stopped")

@@ -16,7 +16,7 @@ MARKS = {
     Leaning.LAMBDA: "🔵🟢 for lambda",
     Leaning.UNKNOWN: "⏳ not enough data",
 }
-LINKS = "[Advice runs](/v2/runs?tags=advise) · [Rollouts](/v2/runs?tags=rollout) · [Report](/v2/artifacts/key/lanes-report)"
+LINKS = "[Advice runs](/v2/runs?tags=advise) · [Rollouts](/v2/runs?tags=rollout) · [Reports](/v2/artifacts/key/lanes-report)"
 
 
 def render(advice: Advice) -> str:

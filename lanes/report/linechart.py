@@ -47,7 +47,7 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
             (left + room * (moment - first).total_seconds() / span, floor_y - PLOT * value / scale[-1], value)
             for moment, value in _thinned(each.points, first, stride)
         ]
-        body += _heading(each, top)
+        body += _heading(each, top, beside=last)
         for tick in scale:
             body += _gridline(left, left + room, floor_y - PLOT * tick / scale[-1], seconds(tick))
         body += _curve(points, each.color, bridge=JOINED_WITHIN * room * stride / span)
@@ -57,9 +57,10 @@ def lines(series: Sequence[Series], *, step: timedelta, empty: str = "no data ye
     return card(height + PADDING, body)
 
 
-def _heading(series: Series, top: float) -> str:
+def _heading(series: Series, top: float, *, beside: datetime) -> str:
     peak = max(value for _, value in series.points)
-    said = f"{series.heading}: last {seconds(series.points[-1][1])}, highest {seconds(peak)}"
+    at, last = series.points[-1]
+    said = f"{series.heading}: {seconds(last)} at {clock(at, beside=beside)}, the last one; highest {seconds(peak)}"
     return text(PADDING, top + 11, fit(said, WIDTH - 2 * PADDING), fill=series.color, weight=600)
 
 

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from lanes.report import pictures, summary
 from lanes.report.escaping import cell, code
-from lanes.report.sections import Section, further, pressing
-from lanes.report.units import MISSING, count, counted, rate, seconds, share, usd
+from lanes.report.links import REPORT, versions_page
+from lanes.report.sections import Section, further, pressing, throughput
+from lanes.report.units import MISSING, count, counted, seconds, share, usd
 from lanes.snapshot import BatchFigures, LaneFigures, Snapshot, StateFigures
 from lanes.words import ItemState
 
 MOST_BYTES = 50_000
-ROWS = (50, 25, 10, 4)  # of a table; the first that keeps the whole below MOST_BYTES
+ROWS = (50, 25, 10, 4, 2)  # of a table; the first that keeps the whole below MOST_BYTES
 TOO_LONG = "The report is longer than an artifact can be; `lanes status` shows it.\n"
 STEPS_OF_PROGRESS = 8
 LINKS = (
@@ -20,7 +21,7 @@ LINKS = (
     ("Incidents", '/v2/events?events=["lanes.incident.opened"]'),
     ("Rollouts", "/v2/runs?tags=rollout"),
     ("Replays", "/v2/runs?tags=replay"),
-    ("Earlier reports", "/v2/artifacts/key/lanes-report"),
+    ("All reports", versions_page(REPORT)),
 )
 
 
@@ -36,6 +37,7 @@ def headline(snapshot: Snapshot) -> str:
         summary.batch_health(snapshot),
         summary.realtime_p95(snapshot),
         f"{counted(failed, 'item')} failed" if failed else None,
+        summary.period(snapshot),
     ]
     return " · ".join(part for part in said if part)
 
@@ -55,10 +57,11 @@ def _parts(snapshot: Snapshot, most: int) -> list[str]:
     return [
         _summary(snapshot),
         *first,
-        "### Routing mix\n\n" + pictures.routing(snapshot),
+        "### Routing mix: decisions of the period\n\n" + pictures.routing(snapshot),
         "### Cost\n\n" + _costs(snapshot, most),
         "### Latency, received to answered\n\n" + pictures.latency(snapshot),
         "### Lanes\n\n" + _lanes(snapshot, most),
+        _section(throughput(snapshot), most),
         "### Batches\n\n" + _batches(snapshot, most),
         "### Corrections and accuracy\n\n" + _quality(snapshot, most),
         *last,
@@ -79,7 +82,7 @@ def _summary(snapshot: Snapshot) -> str:
     arrived = summary.items(snapshot)
     answered = summary.items(snapshot, [ItemState.ANSWERED, ItemState.SETTLED])
     said = [
-        f"**{counted(arrived, 'item')}** {summary.period(snapshot)}",
+        f"**{counted(arrived, 'item')}** received",
         f"{count(answered)} answered",
         f"**{usd(snapshot.actual_usd)}**",
         headline(snapshot) if arrived else None,
@@ -102,10 +105,8 @@ def _costs(snapshot: Snapshot, most: int) -> str:
         for each in pictures.by_cost(snapshot)
     ]
     heads = ["Workload", "Actual", "All real-time", "All batch", "Against all real-time", "Unknown"]
-    note = (
-        "The alternatives are estimates, scaled to what was billed. "
-        "*Unknown* is the most that calls without an answer can have cost."
-    )
+    unknown = "*Unknown* is the most that calls without an answer can have cost."
+    note = " ".join(part for part in (summary.COSTS_NOTE, unknown, summary.aside(snapshot)) if part)
     return "\n\n".join([pictures.costs(snapshot), _table(heads, "lrrrlr", rows, most), note])
 
 
@@ -115,20 +116,22 @@ def _lanes(snapshot: Snapshot, most: int) -> str:
             cell(summary.title_of(each), most=48),
             _unbroken(f"{count(each.answered)} of {count(each.items)}"),
             _percentiles(each),
-            rate(each.per_minute) if each.answered else MISSING,
             _unbroken(f"{count(each.failed_attempts)} ({share(each.failure_share)})") if each.failed_attempts else "0",
             usd(each.cost_usd),
             usd(each.usd_per_1000),
         ]
         for each in snapshot.lanes
     ]
-    heads = ["Lane", "Answered", "p50 / p95 / p99", "Per min", "Failed", "Cost", "Per 1,000"]
-    note = "Answers per minute; failed attempts and their share of all; US dollars, also per 1,000 answers."
-    return _table(heads, "lrrrrrr", rows, most) + f"\n\n{note}"
+    heads = ["Lane", "Answered", "p50 / p95 / p99", "Failed", "Cost", "Per 1,000"]
+    note = (
+        f"Items received {summary.period(snapshot)}. {summary.LANES_NOTE} Failed: attempts, and their share of all. "
+        "US dollars, also per 1,000 answers."
+    )
+    return _table(heads, "lrrrrr", rows, most) + f"\n\n{note}"
 
 
 def _percentiles(lane: LaneFigures) -> str:
-    if not lane.answered:
+    if not lane.answers:
         return MISSING
     return " / ".join(_unbroken(seconds(value)) for value in (lane.p50_s, lane.p95_s, lane.p99_s))
 
@@ -171,6 +174,7 @@ def _quality(snapshot: Snapshot, most: int) -> str:
             for each in snapshot.agreement
         ]
         parts.append(_table(["Workload", "Provisional answers compared", "Corrected", "Agreed"], "lrrr", rows, most))
+        parts.append("By authoritative answers given in the period.")
     if snapshot.accuracy:
         rows = [
             [
@@ -186,6 +190,7 @@ def _quality(snapshot: Snapshot, most: int) -> str:
         ]
         heads = ["Workload", "Lane", "Version", "Field", "Labels", "Right", "95 % interval"]
         parts.append(_table(heads, "llrlrrr", rows, most))
+        parts.append(f"Of items received {summary.period(snapshot)} that have a label.")
     return "\n\n".join(parts) or "Neither corrections nor labels in this period."
 
 

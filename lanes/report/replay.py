@@ -47,7 +47,7 @@ def _parts(of: Generation, found: Diff, most: int) -> list[str]:
         _facts(of, found),
         _fields(found),
         _examples(found, most),
-        "[Replay runs](/v2/runs?tags=replay) · [Report](/v2/artifacts/key/lanes-report)",
+        "[Replay runs](/v2/runs?tags=replay) · [Reports](/v2/artifacts/key/lanes-report)",
     ]
 
 

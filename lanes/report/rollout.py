@@ -9,6 +9,7 @@ from lanes.gates import Gate, Judgement, Measure
 from lanes.incident import TERMS, Incident, Promise
 from lanes.playbook import Step
 from lanes.report.escaping import cell, code
+from lanes.report.links import REPORT, artifact_page, versions_page
 from lanes.report.units import MISSING, clock, counted, seconds, share
 from lanes.rollout import Rollout
 from lanes.words import RolloutState, Verdict
@@ -29,7 +30,7 @@ LINKS = (
     ("Steps", '/v2/events?events=["lanes.rollout.stepped"]'),
     ("Rolled back", '/v2/events?events=["lanes.rollout.rolled_back"]'),
     ("Runs of migrate", "/v2/runs?tags=rollout"),
-    ("Report", "/v2/artifacts/key/lanes-report"),
+    ("Reports", versions_page(REPORT)),
 )
 BAR = 20  # characters of the progress bar
 
@@ -120,8 +121,8 @@ def render(progress: Progress) -> str:
     ) + "\n"
 
 
-def question(progress: Progress) -> str:
-    """What a person is asked who has to approve: the gates, and what a yes and a no lead to."""
+def question(progress: Progress, *, artifact_id: str | None = None) -> str:
+    """What a person is asked who has to approve: the gates, what a yes and a no lead to, and where all of it stands."""
     of = progress.rollout
     following = of.playbook.steps[of.step + 1] if of.step + 1 < len(of.playbook.steps) else None
     yes = f"{following.percent:g} % go to real-time" if following else f"the rollout ends at {of.now_at.percent:g} %"
@@ -141,7 +142,7 @@ def question(progress: Progress) -> str:
             evidence,
             f"Approve: {yes}, {terms}. Do not approve, or do not answer within {within}: back to "
             f"{of.share_before / 100:g} %.",
-            f"All of it: [lanes-rollout-{of.workload}](/v2/artifacts/key/lanes-rollout-{of.workload})",
+            f"All of it: [lanes-rollout-{of.workload}]({artifact_page(f'lanes-rollout-{of.workload}', artifact_id)})",
         ]
     )
 

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from lanes.incident import TERMS, IncidentState, Promise
 from lanes.report import advice_summary, summary
 from lanes.report.rollout import standing
-from lanes.report.units import MISSING, clock, count, counted, ratio, seconds, share, usd
+from lanes.report.units import MISSING, clock, count, counted, rate, ratio, seconds, share, usd
 from lanes.snapshot import Snapshot
+
+REPLAYS_NOTE = "Each from its beginning. Compare one with `lanes diff`, then `lanes promote` or `lanes drop` it."
+ADVISED = "items received in the last 30 days"  # what advice looks at
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,19 @@ def further(snapshot: Snapshot) -> list[Section]:
     """How the lanes are steered and used; only those that have rows."""
     every = splits(snapshot), replays(snapshot), calls(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
     return [each for each in every if each.rows]
+
+
+def throughput(snapshot: Snapshot) -> Section:
+    """How much each lane answers while it is busy; it always has its place, with or without rows."""
+    rows = [
+        (
+            f"{each.workload} / {summary.lane_name(each.lane)}", count(each.answers), seconds(each.busy_s),
+            MISSING if each.per_minute is None else rate(each.per_minute),
+        )
+        for each in snapshot.lanes
+    ]  # fmt: skip
+    heads = ("Lane", "Answers", "Busy", "Answers per minute")
+    return Section("Throughput", heads, "lrrr", rows, summary.THROUGHPUT_NOTE)
 
 
 def incidents(snapshot: Snapshot) -> Section:
@@ -84,7 +100,7 @@ def replays(snapshot: Snapshot) -> Section:
         for each in snapshot.replays
     ]  # fmt: skip
     heads = ("Workload", "Generation", "Version", "State", "Answered", "Failed", "Cost")
-    return Section("Replays", heads, "lrrlrrr", rows, "Compare one with `lanes diff`, then `lanes promote` or `lanes drop` it.")
+    return Section("Replays", heads, "lrrlrrr", rows, REPLAYS_NOTE)
 
 
 def calls(snapshot: Snapshot) -> Section:
@@ -98,13 +114,14 @@ def calls(snapshot: Snapshot) -> Section:
         for each in snapshot.calls
     ]  # fmt: skip
     heads = ("Lane", "Calls", "Items / call", "Input tokens / item", "Output tokens / item", "From cache")
-    return Section("Calls and packing", heads, "lrrrrr", rows)
+    return Section("Calls and packing", heads, "lrrrrr", rows, "Every call billed in the period, shadows and replays too.")
 
 
 def amendments(snapshot: Snapshot) -> Section:
     """Late data."""
     rows = [(each.workload, count(each.applied), count(each.waiting)) for each in snapshot.amendments]
-    return Section("Late data", ("Workload", "Amendments applied", "Waiting for their item"), "lrr", rows)
+    note = "Applied in the period; waiting now, however old."
+    return Section("Late data", ("Workload", "Amendments applied", "Waiting for their item"), "lrr", rows, note)
 
 
 def reads(snapshot: Snapshot) -> Section:
@@ -120,7 +137,7 @@ def reads(snapshot: Snapshot) -> Section:
         if consumer.reads
     ]  # fmt: skip
     heads = ("Workload", "Consumer", "Reads", "Median until read", "Within 60 s", "Never read")
-    return Section("Reads of real-time answers", heads, "llrrrr", rows)
+    return Section("Reads of real-time answers", heads, "llrrrr", rows, f"Of {ADVISED}.")
 
 
 def advice(snapshot: Snapshot) -> Section:
@@ -130,7 +147,7 @@ def advice(snapshot: Snapshot) -> Section:
         for each in snapshot.advice
     ]
     heads = ("Workload", "Pattern", "Because", "Could move to batch")
-    return Section("Advice", heads, "llll", rows, "Every criterion with its evidence: `lanes advise WORKLOAD`.")
+    return Section("Advice", heads, "llll", rows, f"By {ADVISED}. Every criterion with its evidence: `lanes advise WORKLOAD`.")
 
 
 def _movable(consumers: Sequence[str | None]) -> str:

@@ -10,7 +10,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from lanes.incident import TERMS, Incident, IncidentState, Promise
-from lanes.report.units import clock, count, counted, seconds, share
+from lanes.report.units import clock, count, counted, seconds, share, usd
 from lanes.snapshot import BatchFigures, CallFigures, CostFigures, LaneFigures, Snapshot
 from lanes.words import BatchState, ItemState, Lane
 
@@ -60,6 +60,7 @@ def total_costs(snapshot: Snapshot) -> CostFigures:
         sum((each.all_realtime_usd for each in snapshot.costs), Decimal(0)),
         sum((each.all_batch_usd for each in snapshot.costs), Decimal(0)),
         sum((each.unknown_usd for each in snapshot.costs), Decimal(0)),
+        sum((each.aside_usd for each in snapshot.costs), Decimal(0)),
     )
 
 
@@ -73,6 +74,20 @@ def period(snapshot: Snapshot) -> str:
     """The span of the figures in words: "since 16:05 UTC (60 min)"."""
     length = seconds((snapshot.taken_at - snapshot.since).total_seconds())
     return f"since {clock(snapshot.since, beside=snapshot.taken_at)} ({length})"
+
+
+LANES_NOTE = "Answered: of the items routed to the lane. Latency: from received to answered, of every answer that it gave."
+THROUGHPUT_NOTE = (
+    "Every answer that the lane gave, authoritative passes too. Busy: from the start of its first try to the end of its last; "
+    "per minute over that time, a minute at least."
+)
+COSTS_NOTE = "What these items cost, and estimates of what they would have cost, scaled to what was billed."
+
+
+def aside(snapshot: Snapshot) -> str:
+    """What replays and shadows cost beside the lanes; empty where they cost nothing."""
+    cost = total_costs(snapshot).aside_usd
+    return f"Shadows and replays of these items cost {usd(cost)} more; no saving counts them." if cost else ""
 
 
 def lane_name(lane: str) -> str:

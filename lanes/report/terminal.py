@@ -9,22 +9,23 @@ from rich.text import Text
 
 from lanes.report import summary
 from lanes.report.escaping import plain
-from lanes.report.sections import Section, further, pressing
-from lanes.report.units import MISSING, aligned_usd, count, rate, seconds, share, usd
+from lanes.report.sections import Section, further, pressing, throughput
+from lanes.report.units import MISSING, aligned_usd, count, seconds, share, usd
 from lanes.snapshot import Snapshot, StateFigures
 from lanes.words import Lane
 
 MOST_ROWS = 20  # of a long table; the others are counted
 
 
-def render(snapshot: Snapshot, *, ui_url: str | None) -> RenderableType:
-    """The figures as tables; `ui_url` is the root of the Prefect UI, where the same report stands with charts."""
+def render(snapshot: Snapshot, *, report_url: str | None, named: str = "With charts") -> RenderableType:
+    """The figures as tables, and as the last line the page of the Prefect UI where a report stands with charts."""
     heading = Text.assemble(("Lanes", "bold"), f" {summary.period(snapshot)}")
     parts: list[RenderableType] = [_section(each) for each in pressing(snapshot)]
     if not summary.items(snapshot):
         parts += [Text("Nothing arrived yet.")]
     else:
-        parts += [_lanes(snapshot), _costs(snapshot), _states(snapshot), _routes(snapshot)]
+        parts += [_lanes(snapshot), _section(throughput(snapshot)), _costs(snapshot)]
+        parts += [_states(snapshot), _routes(snapshot)]
     parts += [
         *([_batches(snapshot)] if snapshot.batches else []),
         *([_agreement(snapshot)] if snapshot.agreement else []),
@@ -33,15 +34,15 @@ def render(snapshot: Snapshot, *, ui_url: str | None) -> RenderableType:
         *([_refusals(snapshot)] if snapshot.refusals else []),
         *([_failures(snapshot)] if snapshot.failures else []),
     ]
-    if ui_url:
-        address = f"{ui_url.rstrip('/')}/v2/artifacts/key/lanes-report"
-        parts.append(Text.assemble("With charts: ", (address, "underline")))
+    if report_url:
+        parts.append(Text.assemble(f"{named}: ", (report_url, "underline")))
     return Group(heading, *(line for part in parts for line in (Text(), part)))
 
 
-def _lanes(snapshot: Snapshot) -> Table:
+def _lanes(snapshot: Snapshot) -> RenderableType:
     where, latencies = "Workload Lane >Answered|of_items", ">Latency|p50 >|p95 >|p99"
-    table = _table("Lanes", f"{where} {latencies} >Answers|per_min >Failed|attempts >Cost|USD >USD_per|1,000")
+    title = f"Lanes: items received {summary.period(snapshot)}"
+    table = _table(title, f"{where} {latencies} >Failed|attempts >Cost|USD >USD_per|1,000")
     costs = aligned_usd([each.cost_usd for each in snapshot.lanes])
     per_1000 = aligned_usd([each.usd_per_1000 for each in snapshot.lanes])
     for each, cost, thousand in zip(snapshot.lanes, costs, per_1000, strict=True):
@@ -52,16 +53,16 @@ def _lanes(snapshot: Snapshot) -> Table:
             seconds(each.p50_s),
             seconds(each.p95_s),
             seconds(each.p99_s),
-            rate(each.per_minute) if each.answered else MISSING,
             f"{count(each.failed_attempts)} ({share(each.failure_share)})" if each.failed_attempts else "0",
             cost,
             thousand,
         )
-    return table
+    return Group(table, Text(summary.LANES_NOTE, style="dim"))
 
 
 def _costs(snapshot: Snapshot) -> RenderableType:
-    table = _table("Cost in USD", "Workload >Actual >All|real-time >All|batch Against|all_real-time")
+    title = f"Cost in USD: items received {summary.period(snapshot)}"
+    table = _table(title, "Workload >Actual >All|real-time >All|batch Against|all_real-time")
     costs = snapshot.costs
     each_one = [(each, summary.saving_of(each, snapshot)) for each in costs]
     if len(costs) > 1:
@@ -74,7 +75,7 @@ def _costs(snapshot: Snapshot) -> RenderableType:
         total = place == len(costs)
         style = "bold" if total else ""
         table.add_row(_word(each.workload), actual, realtime, batch, Text(str(saved)), style=style)
-    notes = [Text("The alternatives are estimates, scaled to what was billed.", style="dim")]
+    notes = [Text(note, style="dim") for note in (summary.COSTS_NOTE, summary.aside(snapshot)) if note]
     unknown = summary.total_costs(snapshot).unknown_usd
     if unknown:
         notes.append(Text(f"Calls whose answer was lost may have cost up to {usd(unknown)} more.", style="yellow"))
@@ -82,7 +83,7 @@ def _costs(snapshot: Snapshot) -> RenderableType:
 
 
 def _states(snapshot: Snapshot) -> Table:
-    table = _table("Items", "Workload >Items Where_they_stand")
+    table = _table("Where the items stand now", "Workload >Items Where_they_stand")
     for workload in snapshot.workloads:
         states = [each for each in snapshot.states if each.workload == workload]
         table.add_row(_word(workload), count(sum(each.items for each in states)), Text(_listed(states)))
@@ -94,7 +95,7 @@ def _listed(states: Sequence[StateFigures]) -> str:
 
 
 def _routes(snapshot: Snapshot) -> Table:
-    table = _table("Routes", "Workload Lane Reason >Decisions >Share")
+    table = _table("Routes decided in the period", "Workload Lane Reason >Decisions >Share")
     routes = sorted(snapshot.routes, key=lambda each: (each.workload, each.lane == Lane.BATCH, -each.items))
     whole = {each.workload: 0 for each in routes}
     for each in routes:
@@ -126,14 +127,15 @@ def _batches(snapshot: Snapshot) -> Table:
 
 
 def _agreement(snapshot: Snapshot) -> Table:
-    table = _table("Corrections", "Workload >Provisional|compared >Corrected >Agreed")
+    table = _table("Corrections in the period", "Workload >Provisional|compared >Corrected >Agreed")
     for each in snapshot.agreement:
         table.add_row(_word(each.workload), count(each.compared), count(each.corrected), share(each.agreement))
     return table
 
 
 def _accuracy(snapshot: Snapshot) -> Table:
-    table = _table("Accuracy against labels", "Workload Lane >Version Field >Labels >Right 95_%_interval")
+    title = f"Accuracy against labels: items received {summary.period(snapshot)}"
+    table = _table(title, "Workload Lane >Version Field >Labels >Right 95_%_interval")
     for each in snapshot.accuracy:
         table.add_row(
             _word(each.workload),

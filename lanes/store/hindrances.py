@@ -1,12 +1,12 @@
 """What forbids a rollout to go forwards: critical incidents that are open where its traffic goes."""
 
-from sqlalchemy import Connection, and_, literal_column, or_, select
+from sqlalchemy import Connection, and_, exists, literal_column, or_, select
 
 from lanes.incident import EVERYBODY, Incident, lane_of
 from lanes.rollout import Rollout
 from lanes.store import workloads
 from lanes.store.incidents import read_incident
-from lanes.store.tables import incident
+from lanes.store.tables import incident, outage
 
 OPEN_AND_CRITICAL = and_(
     incident.c.state == literal_column("'open'"), incident.c.severity == literal_column("'critical'")
@@ -16,12 +16,13 @@ OPEN_AND_CRITICAL = and_(
 def of(connection: Connection, moved: Rollout) -> list[Incident]:
     """The critical incidents that are open on the rollout's workload and the lane that receives its traffic.
 
-    Those of the provider that are nobody's in particular count where they are about the model of that lane.
+    An outage of the provider is nobody's in particular: it counts where it takes the model of that lane.
     """
     receiving = moved.playbook.direction.receiving
     version = workloads.in_force(connection).get(moved.workload)
     model = version.spec.model_of(receiving) if version is not None else ""
-    provider = and_(incident.c.workload == EVERYBODY, incident.c.subject == model)
+    taken = exists().where(outage.c.account == incident.c.subject, outage.c.model == model, outage.c.over_at.is_(None))
+    provider = and_(incident.c.workload == EVERYBODY, taken)
     rows = connection.execute(
         select(incident)
         .where(OPEN_AND_CRITICAL, or_(incident.c.workload == moved.workload, provider))

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, text
 
 from lanes.promises import (
     FAILED_FOR,
+    FELL_BACK_WITHIN,
     JUDGED_FOR,
     RECENT,
     SETTLED_FOR,
@@ -36,9 +37,9 @@ greatest(i.received_at, case when exists (select from lanes.attempt e where e.it
 """
 
 # Latency counts items that were the real-time lane's from the start and that no person delayed: neither amended nor of a
-# paused workload. What already waits longer than promised counts with its age, and so does what was given up lately: nobody
-# answered it. What an outage of the provider made wait or fail was told in that incident: counting begins again when it is
-# over.
+# paused workload. What already waits longer than promised counts with its age, also where it fell back to a batch, and so
+# does what was given up lately: unanswered is unanswered, whatever lane holds it. What an outage of the provider made wait or
+# fail was told in that incident: counting begins again when it is over.
 REALTIME = f"""
 with promised as (
   select w.name, coalesce((v.spec -> 'promises' ->> 'realtime_p95_s')::float8, 0) * interval '1 second' as promised,
@@ -68,6 +69,14 @@ late as (
      and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch')
   union all
   select i.workload, extract(epoch from :now - i.received_at)::float8
+    from lanes.route r
+    join lanes.item i on i.id = r.item_id
+    join promised p on p.name = i.workload
+   where r.reason = 'fallback' and r.decided_at >= :fell_back_since and i.received_at < :now - p.promised
+     and i.revision = 0 and i.failure is null and i.answered_at is null and i.canceled_at is null
+     and i.received_at >= p.well_since
+  union all
+  select i.workload, extract(epoch from :now - i.received_at)::float8
     from promised p join lanes.item i on i.workload = p.name
    where i.position is null and i.canceled_at is null and i.pin is distinct from 'batch'
      and i.received_at < :now - p.promised and i.received_at >= p.well_since),
@@ -75,7 +84,7 @@ given_up as (
   select i.workload, extract(epoch from :now - i.received_at)::float8 as seconds
     from promised p join lanes.item i on i.workload = p.name and i.failed_at >= :recent
    where i.answered_at is null and i.canceled_at is null and i.revision = 0 and i.received_at >= p.well_since
-     and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch')),
+     and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch' and r.reason <> 'fallback')),
 latency as (
   select workload, percentile_cont(0.95) within group (order by seconds) as p95_s,
          count(*) filter (where kind = 'answered') as answered, count(*) filter (where kind = 'late') as late,
@@ -144,7 +153,7 @@ def measure(connection: Connection, *, now: datetime) -> Seen:
     """What is true of every workload at `now`, read in one transaction."""
     at = {
         "now": now, "recent": now - RECENT, "judged_since": now - JUDGED_FOR, "settled_since": now - SETTLED_FOR,
-        "failed_since": now - FAILED_FOR,
+        "failed_since": now - FAILED_FOR, "fell_back_since": now - FELL_BACK_WITHIN,
     }  # fmt: skip
     batches = connection.execute(text(BATCHES), at).mappings()
     return Seen(

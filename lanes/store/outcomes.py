@@ -12,8 +12,9 @@ from lanes.claims import Claim
 from lanes.outcome import Attempt, each_once
 from lanes.settle import Consequence, consequence
 from lanes.storable import storable
-from lanes.store import batches, ledger
+from lanes.store import batches, handovers, ledger
 from lanes.store.bulk import insert_rows, one_of, update_rows
+from lanes.store.handovers import HandedOver
 from lanes.store.ledger import Part
 from lanes.store.savable import LockedWork, lock, payers
 from lanes.store.tables import attempt, correction, event_outbox, item, result, work
@@ -115,16 +116,19 @@ class _Writes:
         self.settled: dict[int, str | None] = {}  # why an item was settled without a new result, by its id
         self.failed: dict[int, str | None] = {}  # why an item failed, by its id
         self.owed: list[LockedWork] = []
+        self.handed_over: list[HandedOver] = []
         self.events: list[dict[str, Any]] = []
 
     def in_force(self, each: Attempt, row: LockedWork, part: Part) -> None:
         """The attempt belongs to the newest claim: it moves its work and perhaps its item."""
         of_item = row.of_item
         then = consequence(
-            row.obligation(), each.judged, provisional=of_item.provisional, earlier=of_item.earlier, now=self.now
+            row.obligation(self.now), each.judged, provisional=of_item.provisional, earlier=of_item.earlier, now=self.now
         )
         self._attempt(each, row, part, shown=then.standing is not None, late=False)
         row.state, row.failures, row.alone = then.work_state, then.failures, row.alone or then.alone
+        if then.work_state is not WorkState.READY:
+            of_item.open_work.discard(row.id)
         self.work.append(
             {
                 "id": row.id, "state": then.work_state, "failures": then.failures, "alone": row.alone,
@@ -146,8 +150,10 @@ class _Writes:
         elif then.fails:
             self.failed[row.item_id] = then.failure
             self._event("lanes.item.failed", row, reason=then.failure)
-        if then.owes_authoritative:
+        if then.owes_authoritative and of_item.answered:
             self.owed.append(row)
+        elif then.owes_authoritative:
+            self.handed_over.append(HandedOver(row, each.judged.outcome))
 
     def late(self, each: Attempt, row: LockedWork, part: Part) -> None:
         """The claim is no longer in force: billed and recorded, never shown."""
@@ -198,6 +204,8 @@ class _Writes:
             connection.execute(_with_failure(self.failed).values(failed_at=self.now))
         if self.owed:
             connection.execute(insert_rows(work, [self._authoritative(row) for row in self.owed]).on_conflict_do_nothing())
+        if self.handed_over:
+            handovers.save(connection, self.handed_over, now=self.now)
         if self.events:
             connection.execute(insert_rows(event_outbox, self.events))
             connection.execute(select(func.pg_notify("lanes", "")))
@@ -225,8 +233,8 @@ class _Writes:
     def _authoritative(self, row: LockedWork) -> dict[str, Any]:
         return {
             "item_id": row.item_id, "workload": row.workload, "version_id": row.version_id, "lane": Lane.BATCH,
-            "purpose": Purpose.AUTHORITATIVE if row.of_item.answered else Purpose.ANSWER, "revision": row.revision,
-            "state": WorkState.READY, "ready_at": self.now, "rank_at": self.now, "created_at": self.now,
+            "purpose": Purpose.AUTHORITATIVE, "revision": row.revision, "state": WorkState.READY, "ready_at": self.now,
+            "rank_at": self.now, "created_at": self.now,
         }  # fmt: skip
 
     def _result(self, row: LockedWork, each: Attempt, then: Consequence) -> dict[str, Any]:

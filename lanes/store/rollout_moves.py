@@ -1,7 +1,7 @@
 """Moves of a rollout: each writes row, split, log and event in one transaction. The row is the truth."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, assert_never
 from uuid import UUID
 
@@ -106,7 +106,7 @@ def apply(connection: Connection, seen: Rollout, move: Move, judged: Sequence[Ju
                 asked_at=now,
             )  # fmt: skip
             _tell(connection, seen, "approval_asked", seen.basis_points, who=playbook, why=why, now=now)
-            incidents.open(connection, _waits(seen, why), now=now)
+            incidents.open(connection, _waits(seen, why, timedelta(0)), now=now)
         case RollBack(why):
             _take_back(connection, seen, RolloutState.ROLLED_BACK, who=playbook, why=why, now=now)
         case Finish(why):
@@ -173,7 +173,9 @@ def _write(connection: Connection, seen: Rollout, **values: Any) -> None:
 
 
 def _hold(connection: Connection, seen: Rollout, holds: Holds, why: str, now: datetime) -> None:
-    """Why it holds is told once for each reason, not at every look."""
+    """Why it holds is told once for each reason, not at every look; how long a person has not answered, at each."""
+    if seen.state is RolloutState.WAITING_APPROVAL and seen.asked_at is not None:
+        incidents.open(connection, _waits(seen, _asked_why(connection, seen), now - seen.asked_at), now=now)
     if seen.holds == holds or seen.state is RolloutState.WAITING_APPROVAL:
         return
     _write(connection, seen, holds=holds)
@@ -182,13 +184,20 @@ def _hold(connection: Connection, seen: Rollout, holds: Holds, why: str, now: da
         _tell(connection, seen, "held", seen.basis_points, who=who, why=why, now=now)
 
 
-def _waits(seen: Rollout, why: str) -> Assessment:
+def _asked_why(connection: Connection, seen: Rollout) -> str:
+    columns = rollout_event.c
+    asked = select(columns.why).where(columns.rollout_id == seen.id, columns.event == "approval_asked")
+    return connection.execute(asked.order_by(columns.id.desc()).limit(1)).scalar_one_or_none() or "it was asked before"
+
+
+def _waits(seen: Rollout, why: str, waited: timedelta) -> Assessment:
     """That somebody has to answer, and what hangs on it."""
     said = (
         f"Rollout {seen.id} of workload \"{seen.workload}\" ({seen.playbook.name}) asks for approval at step "
         f"{seen.asks_about + 1} of {len(seen.playbook.steps)}: {why}. {seen.basis_points / 100:g} % go to real-time."
     )
-    return approval_waits(seen.workload, said, 60 * seen.playbook.approval_within_hours)
+    minutes = waited.total_seconds() / 60
+    return approval_waits(seen.workload, said, limit_minutes=60 * seen.playbook.approval_within_hours, waited_minutes=minutes)
 
 
 def _answered(connection: Connection, seen: Rollout, said: str, now: datetime) -> None:

@@ -1,19 +1,23 @@
 """The work that attempts were for, beside the standing of its item: locked, so that one save at a time moves it."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select
 
 from lanes.errors import StillLocked
 from lanes.outcome import Attempt
+from lanes.routing import may_wait
 from lanes.settle import Obligation
 from lanes.store.bulk import one_of
 from lanes.store.locks import waiting_at_most
-from lanes.store.tables import item, result, version, work
-from lanes.words import Lane, Mode, Purpose
+from lanes.store.tables import item, result, route, version, work
+from lanes.words import Lane, Mode, Outcome, Purpose, WorkState
+
+ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
+OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,11 @@ def payers(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[int, 
 
 @dataclass
 class ItemStanding:
-    """An item's standing as this transaction changes it. `earlier` is what is shown of an older revision."""
+    """An item's standing as this transaction changes it. `earlier` is what is shown of an older revision.
+
+    `open_work` names the live work that is owed for its newest revision, `reason` why its newest route chose a lane:
+    both only of items that were asked for.
+    """
 
     settled: bool
     canceled: bool
@@ -59,6 +67,9 @@ class ItemStanding:
     shown_id: int | None
     provisional: dict[str, Any] | None
     earlier: dict[str, Any] | None
+    due_at: datetime | None
+    open_work: set[int] = field(default_factory=set)
+    reason: str | None = None
 
 
 class LockedWork:
@@ -83,21 +94,28 @@ class LockedWork:
         self.spec: dict[str, Any] = row.spec
 
     @property
+    def mode(self) -> Mode:
+        return Mode(self.spec["mode"])
+
+    @property
     def model(self) -> str:
         """The model its lane asks."""
         return self.spec["realtime_model" if self.lane is Lane.REALTIME else "batch_model"]
 
-    def obligation(self) -> Obligation:
+    def obligation(self, now: datetime) -> Obligation:
         """What settle needs to know of it."""
+        of_item, batch_takes = self.of_item, timedelta(minutes=self.spec["batch_expected_minutes"])
         return Obligation(
             purpose=self.purpose,
             lane=self.lane,
-            mode=Mode(self.spec["mode"]),
+            mode=self.mode,
             failures=self.failures,
             max_failures=self.spec["max_failures"],
             is_newest_revision=self.revision == self.newest,
-            item_canceled=self.of_item.canceled,
-            item_settled=self.of_item.settled,
+            item_canceled=of_item.canceled,
+            item_settled=of_item.settled,
+            others_open=bool(of_item.open_work - {self.id}),
+            may_wait=may_wait(of_item.reason, of_item.due_at, batch_takes=batch_takes, now=now),
             compare_fields=tuple(self.spec["compare_fields"]),
         )
 
@@ -110,12 +128,16 @@ def lock(connection: Connection, attempts: Iterable[Attempt], *, wait: timedelta
     """
     ids = {each.claim.work_id for each in attempts}
     if wait is None:
-        return _locked(connection, ids, skip=True)
-    try:
-        with waiting_at_most(connection, wait):
-            return _locked(connection, ids, skip=False)
-    except StillLocked:
-        return {}
+        rows = _locked(connection, ids, skip=True)
+    else:
+        try:
+            with waiting_at_most(connection, wait):
+                rows = _locked(connection, ids, skip=False)
+        except StillLocked:
+            return {}
+    unanswered = {each.claim.work_id for each in attempts if each.judged.outcome is not Outcome.VALID}
+    _look_around(connection, [row for row in rows.values() if row.id in unanswered or row.mode is Mode.LAMBDA])
+    return rows
 
 
 def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, LockedWork]:
@@ -124,7 +146,7 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
             work.c.id, work.c.item_id, work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.revision,
             work.c.generation, work.c.state, work.c.claim_no, work.c.failures, work.c.alone,
             item.c.key, item.c.revision.label("newest"), item.c.received_at, item.c.answered_at, item.c.settled_at,
-            item.c.canceled_at, item.c.forgotten_at, item.c.result_id, version.c.spec,
+            item.c.canceled_at, item.c.forgotten_at, item.c.result_id, item.c.due_at, version.c.spec,
         )
         .join(item, item.c.id == work.c.item_id)
         .join(version, version.c.id == work.c.version_id)
@@ -152,5 +174,31 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
                 shown_id=shown and shown.id,
                 provisional=shown.output if shown and of_newest else None,
                 earlier=shown.output if shown and not of_newest else None,
+                due_at=row.due_at,
             )
     return {row.id: LockedWork(row, items[row.item_id]) for row in rows}
+
+
+def _look_around(connection: Connection, rows: Sequence[LockedWork]) -> None:
+    """The standing of these rows' items says what else is owed for them, and why they are where they are."""
+    of_items = {row.item_id: row.of_item for row in rows if row.purpose in ANSWERING}
+    if not of_items:
+        return
+    owed = connection.execute(
+        select(work.c.id, work.c.item_id)
+        .join(item, and_(item.c.id == work.c.item_id, item.c.revision == work.c.revision))
+        .where(
+            one_of(set(of_items), work.c.item_id), work.c.generation == 0, work.c.purpose.in_(ANSWERING),
+            work.c.state.in_(OPEN),
+        )
+    )  # fmt: skip
+    for row in owed:
+        of_items[row.item_id].open_work.add(row.id)
+    newest = (
+        select(route.c.item_id, route.c.reason)
+        .where(one_of(set(of_items), route.c.item_id))
+        .distinct(route.c.item_id)
+        .order_by(route.c.item_id, route.c.id.desc())
+    )
+    for row in connection.execute(newest):
+        of_items[row.item_id].reason = row.reason

@@ -35,31 +35,26 @@ ADVICE_OVER = timedelta(days=30)
 
 LANES = """
 with routed as (
-  select i.workload, r.lane, count(*) as items
+  select i.workload, r.lane, count(*) as items, count(i.answered_at) as answered
     from lanes.item i
    cross join lateral (select lane from lanes.route where item_id = i.id order by id desc limit 1) r
    where i.received_at >= :since group by 1, 2),
-answered as (
-  select i.workload, r.lane, count(*) as answered,
+given as (
+  select i.workload, r.lane, count(*) as answers,
          percentile_cont(0.5) within group (order by extract(epoch from r.created_at - i.received_at)) as p50_s,
          percentile_cont(0.95) within group (order by extract(epoch from r.created_at - i.received_at)) as p95_s,
-         percentile_cont(0.99) within group (order by extract(epoch from r.created_at - i.received_at)) as p99_s,
-         count(*) * 60 / greatest(extract(epoch from max(r.created_at) - min(r.created_at)), 1) as per_minute
+         percentile_cont(0.99) within group (order by extract(epoch from r.created_at - i.received_at)) as p99_s
     from lanes.result r join lanes.item i on i.id = r.item_id
    where i.received_at >= :since and r.generation = 0 group by 1, 2),
 tried as (
-  select a.workload, a.lane, count(*) as attempts, count(*) filter (where outcome <> 'valid') as failed_attempts
+  select a.workload, a.lane, count(*) as attempts, count(*) filter (where outcome <> 'valid') as failed_attempts,
+         sum(a.cost_usd) as cost_usd, extract(epoch from max(a.ended_at) - min(a.started_at)) as busy_s
     from lanes.attempt a join lanes.item i on i.id = a.item_id
-   where i.received_at >= :since group by 1, 2),
-paid as (
-  select a.workload, a.lane, sum(a.cost_usd) as cost_usd
-    from lanes.attempt a join lanes.item i on i.id = a.item_id
-   where i.received_at >= :since group by 1, 2)
-select workload, lane, coalesce(items, 0) as items, coalesce(answered, 0) as answered, p50_s, p95_s, p99_s,
-       coalesce(per_minute, 0)::float8 as per_minute, coalesce(attempts, 0) as attempts,
+   where i.received_at >= :since and a.purpose in ('answer', 'authoritative') group by 1, 2)
+select workload, lane, coalesce(items, 0) as items, coalesce(answered, 0) as answered, coalesce(answers, 0) as answers,
+       p50_s, p95_s, p99_s, coalesce(busy_s, 0)::float8 as busy_s, coalesce(attempts, 0) as attempts,
        coalesce(failed_attempts, 0) as failed_attempts, coalesce(cost_usd, 0) as cost_usd
-  from routed full join answered using (workload, lane) full join tried using (workload, lane)
-  full join paid using (workload, lane)
+  from routed full join given using (workload, lane) full join tried using (workload, lane)
  order by workload, lane desc
 """
 
@@ -70,14 +65,15 @@ with estimated as (
    cross join lateral (select * from lanes.route where item_id = i.id order by id desc limit 1) r
    where i.received_at >= :since group by 1),
 billed as (
-  select a.workload, a.lane, sum(a.cost_usd) as usd, sum(a.bound_usd) as unknown_usd,
+  select a.workload, a.lane, a.purpose in ('answer', 'authoritative') as live, sum(a.cost_usd) as usd,
+         sum(a.bound_usd) as unknown_usd,
          sum(case a.lane when 'realtime' then r.realtime_usd else r.batch_usd end)
            filter (where a.outcome = 'valid') as estimated_usd,
          sum(a.cost_usd) filter (where a.outcome = 'valid') as valid_usd
     from lanes.attempt a
     join lanes.item i on i.id = a.item_id
    cross join lateral (select * from lanes.route where item_id = i.id order by id desc limit 1) r
-   where i.received_at >= :since group by 1, 2),
+   where i.received_at >= :since group by 1, 2, 3),
 scaled as (
   select workload, sum(usd) as usd, sum(unknown_usd) as unknown_usd,
          sum(valid_usd) / nullif(sum(estimated_usd), 0) as both_scale,
@@ -85,11 +81,13 @@ scaled as (
            as realtime_scale,
          sum(valid_usd) filter (where lane = 'batch') / nullif(sum(estimated_usd) filter (where lane = 'batch'), 0)
            as batch_scale
-    from billed group by 1)
+    from billed where live group by 1),
+aside as (
+  select workload, sum(usd) as usd from billed where not live group by 1)
 select e.workload, coalesce(s.usd, 0) as actual_usd, coalesce(s.unknown_usd, 0) as unknown_usd,
        e.realtime_usd * coalesce(s.realtime_scale, s.both_scale, 1) as all_realtime_usd,
-       e.batch_usd * coalesce(s.batch_scale, s.both_scale, 1) as all_batch_usd
-  from estimated e left join scaled s using (workload)
+       e.batch_usd * coalesce(s.batch_scale, s.both_scale, 1) as all_batch_usd, coalesce(a.usd, 0) as aside_usd
+  from estimated e left join scaled s using (workload) left join aside a using (workload)
  order by 1
 """
 
@@ -125,8 +123,25 @@ select workload, count(*) as compared, count(correction_id) as corrected from (
  group by 1 order by 1
 """
 
+# As in the view `accuracy`, of the period's items.
 ACCURACY = """
-select workload, lane, version, field, labels, share, low, high from lanes.accuracy order by 1, 4, 2 desc, 3
+with judged as (
+  select i.workload, r.lane, v.number as version, expected.field, (r.output -> expected.field) = expected.value as hit
+    from lanes.item i
+    join lanes.label l on l.item_id = i.id
+    join lanes.result r on r.item_id = i.id
+    join lanes.version v on v.id = r.version_id
+   cross join lateral jsonb_each(l.expected) as expected (field, value)
+   where i.received_at >= :since),
+counted as (
+  select workload, lane, version, field, count(*)::int as labels, count(*) filter (where hit)::float8 / count(*) as share
+    from judged group by 1, 2, 3, 4)
+select workload, lane, version, field, labels, share,
+       greatest(0, (share + 1.9208 / labels - 1.96 * sqrt((share * (1 - share) + 0.9604 / labels) / labels))
+                   / (1 + 3.8416 / labels)) as low,
+       least(1, (share + 1.9208 / labels + 1.96 * sqrt((share * (1 - share) + 0.9604 / labels) / labels))
+                / (1 + 3.8416 / labels)) as high
+  from counted order by 1, 4, 2 desc, 3
 """
 
 FAILURES = """
@@ -219,4 +234,5 @@ def _rounded(costs: CostFigures) -> CostFigures:
         costs.all_realtime_usd.quantize(digit),
         costs.all_batch_usd.quantize(digit),
         costs.unknown_usd.quantize(digit),
+        costs.aside_usd.quantize(digit),
     )

@@ -9,7 +9,8 @@ from lanes.story import Records, Row
 
 OF_ITEM = "workload = :workload and key = :key"
 QUERIES = {
-    "routes": f"select * from lanes.route_log where {OF_ITEM} order by decided_at",
+    "routes": "select r.*, v.number as version from lanes.route r join lanes.version v on v.id = r.version_id"
+    " where r.item_id = :item_id order by r.id",
     "attempts": f"select * from lanes.attempt_log where {OF_ITEM} order by attempt",
     "corrections": f"select * from lanes.correction_log where {OF_ITEM} order by corrected_at",
     "revisions": f"select * from lanes.revision_log where {OF_ITEM} and revision > 0 order by revision",

@@ -157,6 +157,7 @@ route = Table(
     "route", metadata, RouteColumns,
     _one_of("lane", "realtime", "batch"),
     Index(None, "item_id", "id"),
+    Index("ix_route_fallback", "decided_at", postgresql_where=text("reason = 'fallback'")),
     comment="Append-only decisions; the newest of an item is in force",
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ import pytest
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, text
 
+from flows.migrate import Order
 from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
 from lanes.incident import Promise
 from lanes.promises import Assessment
@@ -17,8 +18,10 @@ from lanes.store import incidents, rollout_moves, rollouts, workloads
 from lanes.store.database import Database
 from lanes.words import Outcome, RolloutState, Verdict
 from tasks.act import Act, Deed, perform
+from tasks.automations import BROKEN, ENDED
 from tasks.migrate import Lead, Wanted, leading
 from tasks.playbooks import load
+from tasks.refusal import refused
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.rollouts import NAME, begin, playbook, step, write
@@ -209,3 +212,32 @@ def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -
         act(Deed.RESUBMIT_BATCH)
     with pytest.raises(ActionRefused, match="provider_batch: say which"):
         act(Deed.ADOPT_BATCH)
+
+
+@pytest.mark.parametrize(
+    ("order", "reason"),
+    [
+        ({"workload": "letters"}, "who and why"),
+        ({"workload": "letters", "who": "ada"}, "who and why"),
+        ({"workload": "letters", "who": " ", "why": "costs"}, "who and why"),
+        ({"workload": "letters", "who": "ada", "why": "a \0 in it"}, "why"),
+        ({"workload": "let\0ters", "who": "ada", "why": "costs"}, "workload"),
+    ],
+)
+def test_an_order_that_cannot_be_carried_out_is_refused_by_its_run_and_not_broken(order: dict[str, str], reason: str) -> None:
+    """What breaks a run's parameters fails it, and a failed run of migrate is replaced by one without an order."""
+    with pytest.raises(ActionRefused, match=reason) as raised:
+        Order.model_validate(order).wanted()
+    state = refused(raised.value)
+    assert f"prefect.flow-run.{state.name}" not in BROKEN
+    assert f"prefect.flow-run.{state.name}" in ENDED
+
+
+def test_whatever_the_schema_of_an_order_allows_is_an_order() -> None:
+    """Prefect checks a run's parameters by that schema, and refuses to make the run."""
+    schema = Order.model_json_schema()["properties"]
+    for name, field in schema.items():
+        most = field.get("maxLength")
+        values = field.get("enum") or ["", " ", "\0", "x" * most]
+        for value in values:
+            Order.model_validate({name: value})

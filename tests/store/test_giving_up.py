@@ -19,7 +19,7 @@ def sweep(connection: Connection, *, hours: float) -> int:
     return len(given_up)
 
 
-def waiting(connection: Connection, lane: Lane = Lane.REALTIME, **spec: Any) -> None:
+def waiting(connection: Connection, lane: Lane | None = Lane.REALTIME, **spec: Any) -> None:
     publish(connection, now=NOON, **spec)
     admit(connection, "k", now=NOON, lane=lane)
     route(connection, now=NOON)
@@ -52,8 +52,8 @@ def test_an_item_that_was_brought_back_has_a_whole_day_again(connection: Connect
     assert sweep(connection, hours=51) == 1
 
 
-def test_in_lambda_mode_the_batch_lane_still_answers_it(connection: Connection) -> None:
-    waiting(connection, mode=Mode.LAMBDA)
+def test_in_lambda_mode_the_batch_lane_still_answers_what_may_wait(connection: Connection) -> None:
+    waiting(connection, lane=None, mode=Mode.LAMBDA, split_percent=100)
     assert sweep(connection, hours=25) == 1
     owed = row(connection, "work", lane="batch")
     assert (owed.state, owed.purpose) == ("ready", "answer")

@@ -310,3 +310,20 @@ def evaluate(connection: Connection, **later_by: float) -> incidents.Recorded:
     now = NOON + timedelta(**later_by)
     seen = measurements.measure(connection, now=now)
     return incidents.record(connection, assess(workloads.in_force(connection), seen, now), now=now)
+
+
+def test_an_item_that_fell_back_to_a_batch_counts_as_late_until_it_is_answered(connection: Connection) -> None:
+    letters = publish(
+        connection, now=NOON, mode="lambda", max_failures=1, split_percent=100, promises={"realtime_p95_s": 30}
+    )
+    save(connection, tried(claimed_item(connection, lane=None), Outcome.INVALID))
+    (seen,) = measurements.measure(connection, now=later(seconds=20)).realtime
+    assert seen.late == 0
+    (seen,) = measurements.measure(connection, now=later(hours=3)).realtime
+    assert (seen.answered, seen.late) == (0, 1)
+    batch_id, (work,) = submit(connection, letters, now=later(hours=3))
+    (seen,) = measurements.measure(connection, now=later(hours=4)).realtime
+    assert seen.late == 1
+    save(connection, tried(work, at=later(hours=4)), batch_id=batch_id, now=later(hours=4))
+    (seen,) = measurements.measure(connection, now=later(hours=4)).realtime
+    assert seen.late == 0

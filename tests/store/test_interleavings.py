@@ -20,8 +20,9 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.claims import Claim, Claimed
 from lanes.outcome import Attempt
-from lanes.store import batches, items, outcomes, work
+from lanes.store import batches, items, outcomes, retries, story, work
 from lanes.store.batches import Kind
+from lanes.story import next_step
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
@@ -31,6 +32,20 @@ WORKLOADS = {"plain": "plain", "corrected": "lambda"}
 FAILURES = {"plain": 2, "corrected": 1}  # one retries, the other soon comes to its end
 OUTCOMES = st.sampled_from([Outcome.VALID] * 3 + [Outcome.INVALID, Outcome.ERRORED, Outcome.POISON])
 BATCH_OUTCOMES = st.sampled_from([Outcome.VALID] * 2 + [Outcome.INVALID, Outcome.ERRORED, Outcome.EXPIRED])
+OPEN = ("ready", "claimed", "submitted")
+RESCUE = """
+with out as (
+  select distinct on (i.id) w.* from lanes.work w join lanes.item i on i.id = w.item_id
+   where i.workload = :workload and i.key = :key and w.lane = 'batch' and w.purpose = 'answer' and w.state = 'submitted'
+     and i.settled_at is null and i.canceled_at is null order by i.id, w.id desc),
+moved as (
+  insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+  select item_id, workload, version_id, 'realtime', 'answer', revision, 'ready', :now, rank_at, :now from out
+  on conflict do nothing returning item_id)
+insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
+select distinct on (r.item_id) r.item_id, version_id, 'realtime', 'rescue', 'late', realtime_usd, batch_usd, :now
+  from lanes.route r join moved m on m.item_id = r.item_id order by r.item_id, r.id desc
+"""
 OUTPUTS = st.sampled_from([A, B])
 
 
@@ -57,11 +72,11 @@ class Interleavings(RuleBasedStateMachine):
     @initialize()
     def workloads(self) -> None:
         self.versions = {
-            name: publish(self.connection, name, now=NOON, mode=mode, max_failures=FAILURES[name])
+            name: publish(self.connection, name, now=NOON, mode=mode, max_failures=FAILURES[name], split_percent=100)
             for name, mode in WORKLOADS.items()
         }
         for workload in WORKLOADS:
-            for number, lane in enumerate((Lane.REALTIME, Lane.REALTIME, Lane.BATCH)):
+            for number, lane in enumerate((Lane.REALTIME, None, Lane.BATCH)):
                 self.an_item_arrives(number, workload, lane)
 
     def save(self, attempts: list[Attempt], batch_id: int | None = None) -> None:
@@ -81,11 +96,20 @@ class Interleavings(RuleBasedStateMachine):
 
     # -- the world
 
-    @rule(number=st.integers(0, 5), workload=st.sampled_from(sorted(WORKLOADS)), lane=st.sampled_from(Lane))
-    def an_item_arrives(self, number: int, workload: str, lane: Lane) -> None:
+    @rule(number=st.integers(0, 5), workload=st.sampled_from(sorted(WORKLOADS)), lane=st.sampled_from([None, *Lane]))
+    def an_item_arrives(self, number: int, workload: str, lane: Lane | None) -> None:
         admit(self.connection, f"k{number}", now=self.now, workload=workload, lane=lane)
         self.admitted.add((workload, f"k{number}"))
         route(self.connection, now=self.now)
+
+    @rule(number=st.integers(0, 3), workload=st.sampled_from(sorted(WORKLOADS)))
+    def its_real_time_rescue_begins(self, number: int, workload: str) -> None:
+        """What is out in a batch is owed in real time as well, with the route that says so."""
+        self.connection.execute(text(RESCUE), {"workload": workload, "key": f"k{number}", "now": self.now})
+
+    @rule(workload=st.sampled_from(sorted(WORKLOADS)))
+    def an_operator_retries(self, workload: str) -> None:
+        retries.retry(self.connection, workload, None, now=self.now)
 
     @rule(number=st.integers(1, 3), workload=st.sampled_from(sorted(WORKLOADS)))
     def an_owner_cancels(self, number: int, workload: str) -> None:
@@ -175,6 +199,35 @@ class Interleavings(RuleBasedStateMachine):
             """)
         ).all()
         assert stuck == []
+
+    @invariant()
+    def no_item_failed_while_work_of_it_is_open(self) -> None:
+        failed = {each.item_id for each in rows(self.connection, "item_status", state="failed")}
+        assert failed.isdisjoint(each.item_id for each in rows(self.connection, "work") if each.state in OPEN)
+
+    @invariant()
+    def where_an_item_stands_is_where_its_work_is_and_what_is_explained(self) -> None:
+        for each in rows(self.connection, "item_status"):
+            told = story.records(self.connection, each.workload, each.key)
+            owed = [work for work in told.work if work["state"] in OPEN]
+            newest = next((work["lane"] for work in reversed(owed) if work["purpose"] == "answer"), None)
+            if each.state in ("routed", "working"):
+                assert each.lane == newest
+                assert (each.state == "working") == any(work["state"] != "ready" for work in owed)
+                assert f"on the {each.lane} lane" in next_step(told, self.now)
+            elif newest is None:
+                assert each.lane == told.routes[-1]["lane"]
+
+    @invariant()
+    def every_lane_that_owed_an_answer_was_a_route(self) -> None:
+        for item_id in {each.item_id for each in rows(self.connection, "item_status")}:
+            answering = {each.lane for each in rows(self.connection, "work", item_id=item_id, purpose="answer")}
+            assert answering == {each.lane for each in rows(self.connection, "route", item_id=item_id)}
+
+    @invariant()
+    def what_must_be_realtime_never_moved_to_a_batch(self) -> None:
+        for each in rows(self.connection, "item", pin="realtime"):
+            assert [made.lane for made in rows(self.connection, "route", item_id=each.id)] == ["realtime"]
 
     @invariant()
     def work_has_an_owner_exactly_while_it_is_owned(self) -> None:

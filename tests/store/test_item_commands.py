@@ -9,13 +9,14 @@ from sqlalchemy import Connection, Engine
 
 from lanes.commands import items as commands
 from lanes.item import Amendment
+from lanes.split import Split
 from lanes.store import amendments, batches, forgetting, items, results, workloads
 from lanes.store.items import Refusal
 from lanes.store.tables import metadata
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, submission
-from tests.store.tries import A, B, claim, row, rows, save, submit, tried
+from tests.store.tries import A, B, claim, claimed_item, row, rows, save, submit, tried
 
 SECRET = "Winterbourne"
 Told = pytest.CaptureFixture[str]
@@ -57,6 +58,21 @@ def test_an_item_is_explained_from_door_to_end(capsys: Told) -> None:
     assert shown.startswith("letters / corrected: settled, $")
     assert "to realtime, pinned: " in shown
     assert "in batch 1 by" in shown
+
+
+def test_a_hand_over_to_the_other_lane_is_told_with_its_reason(pool: Engine, capsys: Told) -> None:
+    with pool.begin() as connection:
+        workloads.set_split(connection, Split("letters", None, 10_000), who="ada", why="test", now=NOON)
+        fallen = claimed_item(connection, "fallen", lane=None, now=later(minutes=12))
+        save(connection, tried(fallen, Outcome.INVALID, at=later(minutes=13)), now=later(minutes=13))
+        status = row(connection, "item_status", key="fallen")
+    what, then = explained(capsys, "fallen")
+    assert what == ["received", "routed", "tried", "handed over"]
+    assert (status.state, status.lane) == ("routed", "batch")
+    assert then.startswith("answer work on the batch lane is ready")
+    assert commands.explain("letters", "fallen") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "to batch, fallback: real time could not answer it: invalid (after 1 failed attempts)" in shown
 
 
 def test_who_moves_an_item_on_is_said(pool: Engine, capsys: Told) -> None:

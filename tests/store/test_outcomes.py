@@ -1,5 +1,6 @@
 """What an attempt makes of its item: every row of the table of cases and outcomes."""
 
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -7,8 +8,11 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lanes.claims import Claimed
+from lanes.cost import estimate
+from lanes.item import Amendment
 from lanes.store import batches, items, outcomes
 from lanes.store import work as work_store
+from lanes.store.amendments import amend
 from lanes.words import Lane, Outcome
 from lanes.workload import Version
 from tests.conftest import NOON, later
@@ -157,9 +161,14 @@ def test_an_authoritative_pass_that_fails_once_is_tried_again(connection: Connec
     assert row(connection, "current_results").output == B
 
 
-def test_a_lambda_item_that_fails_in_real_time_falls_back_to_batch(connection: Connection) -> None:
-    letters = publish(connection, now=NOON, mode="lambda", max_failures=1)
-    save(connection, tried(claimed_item(connection), Outcome.INVALID, error="nonsense"))
+def free_item(connection: Connection, key: str = "k", **fields: Any) -> Claimed:
+    """A claimed item that the split alone sent to real time."""
+    return claimed_item(connection, key, lane=None, **fields)
+
+
+def test_a_lambda_item_that_may_wait_and_fails_in_real_time_falls_back_to_batch(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
+    save(connection, tried(free_item(connection), Outcome.INVALID, error="nonsense"))
     status = row(connection, "item_status")
     assert (status.state, status.failure) == ("routed", None)
     batch_id, (work,) = submit(connection, letters, now=later(minutes=1))
@@ -170,9 +179,110 @@ def test_a_lambda_item_that_fails_in_real_time_falls_back_to_batch(connection: C
     assert rows(connection, "correction_log") == []
 
 
+def test_a_fall_back_is_a_route_with_its_reason_and_both_costs(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
+    payload = {"text": "x" * 400}
+    save(connection, tried(free_item(connection, payload=payload), Outcome.INVALID), now=later(seconds=2))
+    first, second = rows(connection, "route_log", "decided_at")
+    assert (first.lane, first.reason) == ("realtime", "split")
+    assert (second.lane, second.reason, second.decided_at) == ("batch", "fallback", later(seconds=2))
+    assert second.explanation == "real time could not answer it: invalid (after 1 failed attempts); it may wait for a batch"
+    expected = estimate(letters, len(json.dumps(payload)), at=NOON)
+    assert (second.realtime_usd, second.batch_usd) == (expected.realtime, expected.batch)
+    status = row(connection, "item_status")
+    assert (status.lane, status.route_reason) == ("batch", "fallback")
+
+
+def test_an_authoritative_pass_writes_no_route(connection: Connection) -> None:
+    provisional(connection, publish(connection, now=NOON, mode="lambda"))
+    assert [each.lane for each in rows(connection, "route_log")] == ["realtime"]
+
+
+BINDING: list[dict[str, Any]] = [
+    {"lane": Lane.REALTIME}, {"lane": None, "urgent": True}, {"lane": None, "due_at": later(minutes=5)},
+    {"lane": None, "due_at": later(minutes=-1)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", BINDING)
+def test_a_lambda_item_that_must_be_realtime_keeps_its_budget_there_then_fails_and_is_told(
+    connection: Connection, asked: dict[str, Any]
+) -> None:
+    publish(connection, now=NOON, mode="lambda", max_failures=2, split_percent=100)
+    save(connection, tried(claimed_item(connection, **asked), Outcome.INVALID))
+    assert state(connection) == "routed"
+    (again,) = claim(connection, now=later(seconds=1))
+    save(connection, tried(again, Outcome.INVALID, error="nonsense"))
+    assert row(connection, "item_status").failure == "invalid: nonsense (after 2 failed attempts)"
+    assert [(each.lane, each.state) for each in rows(connection, "work")] == [("realtime", "failed")]
+    assert [each.lane for each in rows(connection, "route_log")] == ["realtime"]
+    assert len(events(connection, "lanes.item.failed")) == 1
+
+
+def test_an_item_whose_due_time_came_close_meanwhile_must_be_realtime_too(connection: Connection) -> None:
+    publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100, batch_expected_minutes=60)
+    work = free_item(connection, due_at=later(minutes=90))
+    save(connection, tried(work, Outcome.INVALID), now=later(minutes=31))
+    assert state(connection) == "failed"
+
+
+def rescued(connection: Connection, version: Version) -> tuple[int, Claimed, Claimed]:
+    """An item whose batch is out and that real time answers meanwhile: the batch's id, its work, the claim."""
+    batch_id, (late,) = in_batch(connection, version, "k")
+    connection.execute(
+        text("""
+        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+        select item_id, workload, version_id, 'realtime', 'answer', revision, 'ready', created_at, rank_at, created_at
+          from lanes.work
+        """)
+    )
+    (rescue,) = claim(connection)
+    return batch_id, late, rescue
+
+
+@pytest.mark.parametrize("mode", ["plain", "lambda"])
+@pytest.mark.parametrize("first", list(Lane))
+def test_an_item_fails_only_when_none_of_its_work_is_open(connection: Connection, mode: str, first: Lane) -> None:
+    batch_id, late, rescue = rescued(connection, publish(connection, now=NOON, mode=mode, max_failures=1))
+    tries = [(rescue, None), (late, batch_id)] if first is Lane.REALTIME else [(late, batch_id), (rescue, None)]
+    save(connection, tried(tries[0][0], Outcome.INVALID), batch_id=tries[0][1])
+    assert state(connection) == "working"
+    assert events(connection, "lanes.item.failed") == []
+    save(connection, tried(tries[1][0], Outcome.POISON), batch_id=tries[1][1])
+    assert state(connection) == "failed"
+    assert len(events(connection, "lanes.item.failed")) == 1
+
+
+def test_of_two_passes_that_fail_in_one_save_the_last_one_fails_the_item(connection: Connection) -> None:
+    _, late, rescue = rescued(connection, publish(connection, now=NOON, max_failures=1))
+    save(connection, tried(late, Outcome.INVALID), tried(rescue, Outcome.POISON, error="too long"))
+    assert row(connection, "item_status").failure == "poison: too long (after 1 failed attempts)"
+    assert len(events(connection, "lanes.item.failed")) == 1
+
+
+def test_with_lambda_the_open_batch_work_of_a_rescued_item_is_its_authoritative_pass(connection: Connection) -> None:
+    batch_id, late, rescue = rescued(connection, publish(connection, now=NOON, mode="lambda"))
+    save(connection, tried(rescue, output=A))
+    assert state(connection) == "answered"
+    assert [each.lane for each in rows(connection, "work", state="submitted")] == ["batch"]
+    assert rows(connection, "work", state="ready") == []
+    save(connection, tried(late, output=B), batch_id=batch_id)
+    assert row(connection, "current_results").output == B
+    assert len(rows(connection, "correction_log")) == 1
+
+
+def test_work_of_an_older_revision_keeps_no_item_from_failing(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, max_failures=1)
+    in_batch(connection, letters, "k")
+    amend(connection, Amendment("letters", "k", {"text": "more"}, place=None), door="client", now=NOON)
+    second, (work,) = submit(connection, letters, now=later(minutes=1), account="other")
+    save(connection, tried(work, Outcome.INVALID), batch_id=second)
+    assert state(connection) == "failed"
+
+
 def test_a_lambda_item_that_fails_on_both_lanes_fails(connection: Connection) -> None:
-    letters = publish(connection, now=NOON, mode="lambda", max_failures=1)
-    save(connection, tried(claimed_item(connection), Outcome.ERRORED, error="down"))
+    letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
+    save(connection, tried(free_item(connection), Outcome.ERRORED, error="down"))
     batch_id, (work,) = submit(connection, letters, now=later(minutes=1))
     save(connection, tried(work, Outcome.ERRORED, error="still down"), batch_id=batch_id)
     assert state(connection) == "failed"

@@ -20,6 +20,7 @@ from lanes.split import Split
 from lanes.store import (
     hindrances,
     incidents,
+    outages,
     rollout_measures,
     rollout_moves,
     rollouts,
@@ -209,6 +210,8 @@ def test_who_waits_for_approval_is_an_incident_until_it_is_decided(connection: C
     assert asked.sentence.endswith("at step 1 of 2: every gate passed at 10 %. 10 % go to real-time.")
     assert len(rows(connection, "slack_post")) == 1
     waiting = rollouts.find(connection, begun.id)
+    rollout_moves.apply(connection, waiting, Hold(Holds.APPROVAL, "a person"), [], now=later(minutes=30))
+    assert (row(connection, "incident").value, row(connection, "incident").sentence) == (30, asked.sentence)
     rollout_moves.ask_again(connection, waiting, why="unusable", now=later(hours=1))
     waiting = rollouts.find(connection, begun.id)
     assert waiting.asked_at == NOON
@@ -235,8 +238,6 @@ def breach(promise: Promise, workload: str = "letters", subject: str = "", *, va
         (breach(Promise.BATCH_SLOW, subject="batch 4"), False),
         (breach(Promise.PROVIDER_FROZEN, subject="realtime lane"), True),
         (breach(Promise.PROVIDER_FROZEN, subject="batch lane"), False),
-        (breach(Promise.PROVIDER_DOWN, "*", "claude-haiku-5-5"), True),
-        (breach(Promise.PROVIDER_DOWN, "*", "claude-opus-5-5"), False),
     ],
 )
 def test_a_critical_incident_hinders_where_the_traffic_goes(
@@ -249,6 +250,14 @@ def test_a_critical_incident_hinders_where_the_traffic_goes(
     ended = replace(found, verdict=Verdict.PASSED, value=0)
     incidents.resolve(connection, ended.promise, ended.workload, ended.subject, sentence="well", now=NOON)
     assert hindrances.of(connection, begun) == []
+
+
+@pytest.mark.parametrize(("model", "hinders"), [("claude-haiku-5-5", True), ("claude-opus-5-5", False)])
+def test_an_outage_hinders_the_rollouts_whose_model_it_takes(connection: Connection, model: str, hinders: bool) -> None:
+    publish(connection, now=NOON, realtime_model="claude-haiku-5-5")
+    begun = begin(connection)
+    outages.faulted(connection, "acme", model, faults=5, why="it is overloaded", now=NOON)
+    assert [each.promise for each in hindrances.of(connection, begun)] == ["provider_down"] * hinders
 
 
 def test_why_it_holds_is_told_once_for_each_reason(connection: Connection) -> None:

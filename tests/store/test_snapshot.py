@@ -1,5 +1,6 @@
 """The figures behind the report, read from the tables."""
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -63,11 +64,11 @@ def lived_in(connection: Connection) -> Connection:
 
 def test_a_snapshot_counts_each_fate_within_its_period(lived_in: Connection) -> None:
     seen = snapshot.take(lived_in, since=NOON, now=later(hours=1))
-    assert {each.state: each.items for each in seen.states} == {"settled": 3, "answered": 1, "failed": 1, "routed": 1}
+    assert {each.state: each.items for each in seen.states} == {"settled": 3, "answered": 1, "failed": 2}
     assert [(each.lane, each.reason, each.items) for each in seen.routes] == [("realtime", "pinned", 7)]
     assert [(each.compared, each.corrected, each.agreement) for each in seen.agreement] == [(3, 1, pytest.approx(2 / 3))]
     assert {each.key: each.reason.split(":")[0] for each in seen.failures} == {
-        "poisoned": "poison", "confirmed": "invalid",
+        "poisoned": "poison", "lost": "unknown", "confirmed": "invalid",
     }  # fmt: skip
     assert [(each.workload, each.reason, each.inputs) for each in seen.refusals] == [("ghosts", "unknown_workload", 1)]
     assert seen.workloads == ["letters"]
@@ -79,9 +80,52 @@ def test_a_snapshot_measures_both_lanes(lived_in: Connection) -> None:
     realtime, batch = lanes[Lane.REALTIME], lanes[Lane.BATCH]
     assert (realtime.items, realtime.answered, realtime.attempts, realtime.failed_attempts) == (6, 4, 6, 2)
     assert (realtime.p50_s, realtime.failure_share) == (2.5, pytest.approx(1 / 3))
-    assert (batch.items, batch.answered, batch.attempts, batch.failed_attempts) == (0, 2, 3, 1)
+    assert (batch.items, batch.answered, batch.answers, batch.attempts, batch.failed_attempts) == (0, 0, 2, 3, 1)
     assert batch.p50_s == 1_800
-    assert realtime.per_minute == pytest.approx(4 * 60 / 3)
+    assert (realtime.answers, realtime.busy_s) == (4, 31 * 60)
+    assert realtime.per_minute == pytest.approx(4 / 31)
+
+
+def test_a_batch_that_comes_home_at_once_has_no_burst_for_its_throughput(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    admit(connection, *(f"k{n}" for n in range(50)), now=NOON)
+    route(connection, now=NOON)
+    batch_id, works = submit(connection, letters)
+    at = later(minutes=10)
+    save(connection, *(replace(tried(each, at=at), started_at=NOON) for each in works), now=at, batch_id=batch_id)
+    (lane,) = snapshot.take(connection, since=NOON, now=at).lanes
+    assert (lane.answered, lane.items, lane.answers, lane.busy_s) == (50, 50, 50, 600)
+    assert lane.per_minute == 5
+
+
+def test_a_replay_costs_neither_lane_nor_saving_anything(lived_in: Connection) -> None:
+    before = snapshot.take(lived_in, since=NOON, now=later(hours=1))
+    letters = workloads.in_force(lived_in)["letters"]
+    lived_in.exec_driver_sql(
+        """
+        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
+                                created_at)
+        select id, workload, %(version)s, 'batch', 'replay', 0, 1, 'ready', received_at, received_at, received_at
+          from lanes.item where key = 'agreed'
+        """,
+        {"version": letters.id},
+    )
+    batch_id, works = submit(lived_in, letters, now=later(minutes=40), account="other")
+    (work,) = [each for each in works if each.purpose == "replay"]
+    save(lived_in, tried(work, at=later(minutes=50)), now=later(minutes=50), batch_id=batch_id)
+    after = snapshot.take(lived_in, since=NOON, now=later(hours=1))
+    assert after.lanes == before.lanes
+    (was,), (costs,) = before.costs, after.costs
+    assert costs.aside_usd > was.aside_usd == 0
+    assert replace(costs, aside_usd=was.aside_usd) == was
+
+
+def test_accuracy_is_that_of_the_period(lived_in: Connection) -> None:
+    assert snapshot.take(lived_in, since=later(minutes=1), now=later(hours=1)).accuracy == []
+    (batch, realtime) = sorted(snapshot.take(lived_in, since=NOON, now=later(hours=1)).accuracy, key=lambda each: each.lane)
+    for each in (batch, realtime):
+        of = row(lived_in, "accuracy", lane=each.lane)
+        assert (each.labels, each.share, each.low, each.high) == (of.labels, of.share, of.low, of.high)
 
 
 def test_a_snapshot_costs_what_was_billed_for_the_items_of_its_period(lived_in: Connection) -> None:

@@ -115,6 +115,8 @@ def test_item_status_sums_the_attempts_and_names_the_newest_route(connection: Co
         """),
         {"now": later(hours=1)},
     )
+    assert row(connection, "item_status").lane == "batch"  # where its work is
+    connection.execute(text("update lanes.work set state = 'failed'"))
     status = row(connection, "item_status")
     assert (status.lane, status.route_reason, status.attempts) == ("realtime", "rescue", 1)
     assert (status.received_at, status.due_at) == (NOON, later(hours=9))

@@ -75,10 +75,11 @@ def claim(
 
 
 def claimed_item(
-    connection: Connection, key: str = "k", *, now: datetime = NOON, workload: str = "letters", **fields: Any
-) -> Claimed:
-    """An item of real-time work, admitted, routed and claimed."""
-    admit(connection, key, now=now, workload=workload, lane=Lane.REALTIME, **fields)
+    connection: Connection, key: str = "k", *, now: datetime = NOON, workload: str = "letters",
+    lane: Lane | None = Lane.REALTIME, **fields: Any,
+) -> Claimed:  # fmt: skip
+    """An item of real-time work, admitted, routed and claimed; without `lane` its workload has to send it there."""
+    admit(connection, key, now=now, workload=workload, lane=lane, **fields)
     route(connection, now=now)
     return next(each for each in claim(connection, now=now) if each.key == key)
 

@@ -76,7 +76,7 @@ def nothing() -> Snapshot:
 def one_lane() -> Snapshot:
     return replace(
         nothing(),
-        lanes=[LaneFigures("tickets", Lane.REALTIME, 1, 1, 0.4, 0.4, 0.4, 1.0, 1, 0, Decimal("0.00012"))],
+        lanes=[LaneFigures("tickets", Lane.REALTIME, 1, 1, 1, 0.4, 0.4, 0.4, 0.4, 1, 0, Decimal("0.00012"))],
         costs=[CostFigures("tickets", Decimal("0.00012"), Decimal("0.00012"), Decimal("0.00006"), Decimal(0))],
         states=[StateFigures("tickets", "settled", 1)],
         routes=[RouteFigures("tickets", Lane.REALTIME, Reason.URGENT, 1)],
@@ -88,9 +88,9 @@ def two_workloads() -> Snapshot:
     return replace(
         nothing(),
         lanes=[
-            LaneFigures("archive", Lane.BATCH, 60, 60, 25.0, 31.2, 33.0, 40.0, 60, 0, Decimal("0.00212")),
-            LaneFigures("tickets", Lane.REALTIME, 106, 105, 0.4, 2.1, 3.0, 88.3, 112, 7, Decimal("0.01912")),
-            LaneFigures("tickets", Lane.BATCH, 107, 105, 25.1, 38.0, 41.2, 320.5, 107, 3, Decimal("0.00934")),
+            LaneFigures("archive", Lane.BATCH, 60, 60, 60, 25.0, 31.2, 33.0, 90.0, 60, 0, Decimal("0.00212")),
+            LaneFigures("tickets", Lane.REALTIME, 106, 105, 105, 0.4, 2.1, 3.0, 180.0, 112, 7, Decimal("0.01912")),
+            LaneFigures("tickets", Lane.BATCH, 107, 105, 210, 25.1, 38.0, 41.2, 25.0, 213, 3, Decimal("0.00934")),
         ],
         costs=[
             CostFigures("archive", Decimal("0.00212"), Decimal("0.00636"), Decimal("0.00318"), Decimal(0)),
@@ -130,7 +130,7 @@ def far_too_much() -> Snapshot:
         amendments=beside.amendments * 60,
         advice=beside.advice * 60,
         lanes=[
-            LaneFigures(n, lane, 10**6, 10**6, 1.0, 2e5, 4e5, 1e4, 10**6, 9, Decimal(9999))
+            LaneFigures(n, lane, 10**6, 10**6, 10**6, 1.0, 2e5, 4e5, 1e5, 10**6, 9, Decimal(9999))
             for n in names
             for lane in Lane
         ],
@@ -151,7 +151,7 @@ SNAPSHOTS = [nothing, one_lane, two_workloads, steered, far_too_much]
 
 def written(snapshot: Snapshot, *, width: int = 100) -> str:
     console = Console(width=width, file=io.StringIO(), force_terminal=False)
-    console.print(terminal.render(snapshot, ui_url="http://127.0.0.1:4200/"))
+    console.print(terminal.render(snapshot, report_url="http://127.0.0.1:4200/v2/artifacts/artifact/a1"))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -177,13 +177,13 @@ def test_the_terminal_report_fits_100_columns_without_control_characters(snapsho
     assert max(len(line) for line in text.splitlines()) <= 100
     assert "\x1b" not in text
     assert "\u202e" not in text
-    assert "http://127.0.0.1:4200/v2/artifacts/key/lanes-report" in text
+    assert "With charts: http://127.0.0.1:4200/v2/artifacts/artifact/a1" in text
 
 
 def test_the_terminal_report_shows_each_lane_on_one_line_with_its_figures():
     text = written(two_workloads())
     line = next(line for line in text.splitlines() if line.startswith("tickets   real-time"))
-    assert " ".join(line.split()) == ("tickets real-time 105 of 106 0.40 s 2.1 s 3.0 s 88 7 (6.2 %) 0.01912 0.1821")
+    assert " ".join(line.split()) == "tickets real-time 105 of 106 0.40 s 2.1 s 3.0 s 7 (6.2 %) 0.01912 0.1821"
     for said in (
         "32 % saved",
         "26 % saved",
@@ -194,6 +194,43 @@ def test_the_terminal_report_shows_each_lane_on_one_line_with_its_figures():
         "key_conflict",
     ):
         assert said in text
+
+
+def test_a_lane_never_answered_more_items_than_it_holds_and_all_its_answers_stand_in_its_throughput():
+    lines_ = [" ".join(line.split()) for line in written(two_workloads()).splitlines()]
+    assert any(line.startswith("tickets batch 105 of 107 ") for line in lines_)
+    assert "tickets / batch 210 25 s 210" in lines_
+    assert "tickets / real-time 105 3.0 min 35" in lines_
+    assert "| tickets / batch | 210 | 25 s | 210 |" in markdown.render(two_workloads())
+
+
+def test_a_burst_of_answers_is_no_rate_beyond_what_was_answered():
+    batch = two_workloads().lanes[2]
+    assert batch.busy_s < 60
+    assert batch.per_minute == batch.answers
+
+
+def test_what_a_replay_cost_stands_beside_the_saving():
+    costs = [replace(each, aside_usd=Decimal("0.5")) for each in two_workloads().costs]
+    replayed = replace(two_workloads(), costs=costs)
+    assert str(summary.saving(replayed)) == str(summary.saving(two_workloads()))
+    for report in (" ".join(written(replayed).split()), markdown.render(replayed)):
+        assert "Shadows and replays of these items cost $1.00 more" in report
+    assert "Shadows and replays" not in written(two_workloads())
+
+
+def test_figures_say_over_which_time_they_are():
+    text = " ".join(written(two_workloads()).split())
+    for title in ("Lanes", "Cost in USD", "Accuracy against labels"):
+        assert f"{title}: items received since 14:05 UTC (60 min)" in text
+    assert markdown.headline(two_workloads()).endswith(" · since 14:05 UTC (60 min)")
+    assert "Of items received since 14:05 UTC (60 min) that have a label." in markdown.render(two_workloads())
+
+
+def test_the_newest_point_of_a_line_says_when_it_was():
+    minutes = Series("real-time, p95 of each minute", [(ago(50), 1.0), (ago(49), 2.0)], "#000000")
+    chart = lines([minutes], step=timedelta(minutes=1))
+    assert "2.0 s at 14:16 UTC, the last one; highest 2.0 s" in chart
 
 
 def test_the_terminal_report_stays_readable_at_80_columns():
@@ -332,7 +369,9 @@ def test_a_label_is_cut_to_its_room():
 
 
 def test_the_headline_is_the_saving_the_batches_and_the_worst_realtime_p95():
-    assert markdown.headline(two_workloads()) == "32 % saved · batch healthy · real-time p95 2.1 s · 3 items failed"
+    assert markdown.headline(two_workloads()) == (
+        "32 % saved · batch healthy · real-time p95 2.1 s · 3 items failed · since 14:05 UTC (60 min)"
+    )
     assert markdown.headline(nothing()) == "Nothing arrived since 14:05 UTC (60 min)"
 
 

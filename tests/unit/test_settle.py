@@ -32,7 +32,8 @@ obligations = st.builds(
     Obligation,
     purpose=st.sampled_from(Purpose), lane=st.sampled_from(Lane), mode=st.sampled_from(Mode),
     failures=st.integers(0, 6), max_failures=st.integers(1, 5), is_newest_revision=st.booleans(),
-    item_canceled=st.booleans(), item_settled=st.booleans(), compare_fields=st.sampled_from([(), ("category",)]),
+    item_canceled=st.booleans(), item_settled=st.booleans(), others_open=st.booleans(), may_wait=st.booleans(),
+    compare_fields=st.sampled_from([(), ("category",)]),
 )  # fmt: skip
 attempts = st.sampled_from([Judged(Outcome.VALID, A), *(Judged(outcome, error="why") for outcome in UNANSWERED)])
 
@@ -178,7 +179,8 @@ def test_every_attempt_leaves_its_work_somewhere_and_its_item_with_at_most_one_f
     assert then.work_state not in (WorkState.CLAIMED, WorkState.SUBMITTED)
     assert then.settles + then.fails + then.owes_authoritative <= 1
     assert (then.standing is Standing.AUTHORITATIVE) <= (then.settles or of.purpose is Purpose.REPLAY)
-    assert (then.standing is Standing.PROVISIONAL) == (then.owes_authoritative and then.failure is None)
+    assert (then.owes_authoritative and then.failure is None) <= (then.standing is Standing.PROVISIONAL)
+    assert then.owes_authoritative <= (not of.others_open)
     assert then.fails <= (then.failure is not None)
     assert of.failures <= then.failures <= of.failures + 1
     if then.correction is not None:
@@ -244,9 +246,37 @@ def test_without_lambda_a_spent_budget_fails_the_item(lane: Lane) -> None:
     assert (then.work_state, then.fails, then.owes_authoritative) == (WorkState.FAILED, True, False)
 
 
-def test_with_lambda_a_spent_realtime_budget_leaves_the_item_to_the_authoritative_pass() -> None:
+def test_with_lambda_a_spent_realtime_budget_hands_an_item_that_may_wait_to_the_batch_lane() -> None:
     then = fails(lambda_(failures=2), Outcome.INVALID)
     assert (then.work_state, then.fails, then.owes_authoritative) == (WorkState.FAILED, False, True)
+
+
+@pytest.mark.parametrize("outcome", [each for each in UNANSWERED if each not in FREE])
+def test_what_must_be_realtime_is_never_handed_to_the_batch_lane(outcome: Outcome) -> None:
+    then = fails(lambda_(failures=2, may_wait=False), outcome)
+    assert (then.work_state, then.fails, then.owes_authoritative) == (WorkState.FAILED, True, False)
+
+
+# "work fails while other work of the item is open: nothing yet: an item fails only when none of its work is open"
+@pytest.mark.parametrize("outcome", [each for each in UNANSWERED if each not in FREE])
+@pytest.mark.parametrize("lane", Lane)
+def test_an_item_never_fails_while_other_work_of_it_is_open(lane: Lane, outcome: Outcome) -> None:
+    for of in (plain(lane, failures=2), lambda_(lane, failures=2), lambda_(lane, Purpose.AUTHORITATIVE, failures=2)):
+        for provisional in (None, A):
+            then = fails(replace(of, others_open=True), outcome, provisional=provisional)
+            assert (then.work_state, then.failures) == (WorkState.FAILED, 3)
+            assert shows_nothing(then)
+
+
+# "the same in Lambda mode: the rescued answer is provisional, the open batch work is the owed pass"
+def test_with_lambda_open_batch_work_is_the_pass_that_a_realtime_answer_owes() -> None:
+    then = valid(lambda_(others_open=True))
+    assert then == Consequence(WorkState.DONE, 0, standing=Standing.PROVISIONAL)
+
+
+def test_batch_work_of_a_rescued_item_that_fails_for_good_settles_on_the_provisional_answer() -> None:
+    then = fails(lambda_(Lane.BATCH, failures=2), Outcome.INVALID, provisional=A)
+    assert (then.work_state, then.settles, then.fails) == (WorkState.FAILED, True, False)
 
 
 def test_work_of_an_item_that_was_canceled_or_amended_is_canceled_when_it_fails_and_not_tried_again() -> None:
