@@ -16,6 +16,7 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.logging import get_run_logger
 
+from lanes.chunks import weight
 from lanes.store import watermarks
 from lanes.store.database import Database
 from lanes.stream import LOOK_BACK, OVERLAP, Stream
@@ -30,6 +31,7 @@ LOOK_EVERY_S = 60.0
 RETRY_EVERY_S = 1.0
 MOST = 500  # events admitted in one transaction
 QUEUED = 2 * MOST  # streamed events that wait for their admission
+QUEUED_BYTES = 64 * 1024**2  # of their payloads
 RETRIED = 50  # kept events that are tried again in one round
 
 
@@ -42,6 +44,7 @@ class ArrivalReader:
         self._books: Stream[Event] = Stream()
         self._read_until: datetime | None = None
         self._streamed: asyncio.Queue[Event] = asyncio.Queue(QUEUED)
+        self._queued_bytes = 0
         self._no_room = False
         self.looking = LookBack(db, self._books, self.admit)
         self._alone = asyncio.Lock()  # one admission at a time: they would wait for each other's keys
@@ -68,13 +71,16 @@ class ArrivalReader:
 
     def take(self, event: Event) -> None:
         """The event waits for its admission, or is left to the sweep where too many wait."""
-        try:
+        size = weight(event.payload)
+        if not self._streamed.full() and self._queued_bytes + size <= QUEUED_BYTES:
             self._streamed.put_nowait(event)
-        except asyncio.QueueFull:
+            self._queued_bytes += size
+        else:
             self._books.missed(event)
             if not self._no_room:
                 self._no_room = True
-                get_run_logger().warning("%d events wait for their admission; the next are read from the store", QUEUED)
+                said = "%d events wait for their admission; the next are read from the store"
+                get_run_logger().warning(said, self._streamed.qsize())
 
     async def _sweep(self) -> None:
         while True:
@@ -117,6 +123,7 @@ class ArrivalReader:
         events = [await self._streamed.get()]
         while not self._streamed.empty() and len(events) < MOST:
             events.append(self._streamed.get_nowait())
+        self._queued_bytes -= sum(weight(event.payload) for event in events)
         self._no_room = self._no_room and not self._streamed.empty()
         await self.admit(events)
 

@@ -107,7 +107,7 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime | None = None, m
     async with at.db.transaction() as run:
         now = now or run.now
         version = await run(workloads.one, kind.version_id)
-        waiting = await run(batches.lock_for_batch, kind, limit=most, now=now)
+        waiting = await run(batches.lock_for_batch, kind, limit=most, most_bytes=MOST_BYTES, now=now)
         waiting, earlier = await _with_history(run, waiting, version.spec.history_items)
         taken = await run(adoption.unsure_counts, at.provider.account)
         nonce = new_nonce()

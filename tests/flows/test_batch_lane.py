@@ -2,25 +2,28 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Connection
 
+from lanes.claims import Claimed
 from lanes.outcome import Attempt
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
 from lanes.reconcile import Finding
 from lanes.short_reads import BELIEVED
-from lanes.store import batches, outcomes
+from lanes.store import batches, history, outcomes
 from lanes.store.outcomes import Saved
 from lanes.words import Lane, Outcome
 from tasks import collect
+from tasks import submit as submitting
 from tasks.connections import Connections
 from tasks.reconcile import reconcile_unresolved, unconfirmed
 from tasks.submit import prepare, submit_batch
 from tasks.watch import evaluate
+from tests.examples import admit, publish, route
 from tests.flows.conftest import Sender
 from tests.provider.endpoint_fixtures import Endpoint
 
@@ -261,3 +264,36 @@ async def test_a_batch_that_was_created_long_before_an_intent_is_never_adopted(
     later = foreign.created_at + timedelta(hours=1)
     await prepare(at, await kind(at), now=later)
     assert await reconcile_unresolved(at) is Finding.WAIT
+
+
+async def test_items_with_their_histories_fill_a_batch_by_bytes_and_the_rest_follows(
+    at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A history is loaded no further than it fits: of the entity's later items none is looked at in vain."""
+    now = await at.db.now()
+
+    def put(connection: Connection) -> None:
+        publish(connection, now=now, history_items=10)
+        for number in range(20):
+            occurred_at = now - timedelta(minutes=60 - number)
+            more = {"entity": "customer 7", "occurred_at": occurred_at, "payload": {"text": f"{number} " + "x" * 1_000}}
+            admit(connection, f"k{number:02d}", now=now, lane=Lane.BATCH, **more)
+        route(connection, now=now)
+
+    await at.db.run(put)
+    loaded: list[int] = []
+    load = history.load
+
+    def counted(connection: Connection, claimed: Sequence[Claimed], most: int) -> history.History:
+        loaded.append(len(claimed))
+        return load(connection, claimed, most)
+
+    monkeypatch.setattr(history, "load", counted)
+    monkeypatch.setattr(submitting, "MOST_BYTES", 20_000)
+    monkeypatch.setattr(submitting, "HISTORIES", 2)
+    await submit(at)
+    ((requests, size),) = await sender.rows("select requests, bytes from lanes.batch")
+    assert 0 < cast(int, requests) < 20
+    assert cast(int, size) <= 20_000
+    assert sum(loaded) <= cast(int, requests) + 2
+    assert await sender.rows("select count(*) from lanes.work where state = 'ready'") == [(20 - cast(int, requests),)]
