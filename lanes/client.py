@@ -90,14 +90,16 @@ def submit_many(workload: str, inputs: Iterable[Mapping[str, Any]], *, door: str
     return sent
 
 
-def amend(workload: str, key: str, payload: Mapping[str, Any]) -> Sent:
-    """The item's payload is this from now on. `outcome` is amended, duplicate, waiting (no item yet), or a refusal.
+def amend(workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None) -> Sent:
+    """The item's payload is this from now on. `outcome` is amended, duplicate, waiting (no item yet), outdated (one that
+    occurred later is in force; this one is kept), or a refusal.
 
     Raises:
         Refused: the key or the payload is malformed.
         StillLocked: somebody's open transaction holds the item.
     """
-    asked = read_amendment(workload, {"key": key, "payload": dict(payload)}, place=None)
+    fields = {"key": key, "payload": dict(payload), "occurred_at": occurred_at}
+    asked = read_amendment(workload, fields, place=None)
     with _connected() as pool, pool.begin() as connection:
         taken = patiently(connection, LONGEST_WAIT, amendments.amend, asked, door=DOOR, now=clock(connection))
     return Sent(key, taken.outcome, taken.detail)
@@ -131,9 +133,11 @@ async def asubmit_many(workload: str, inputs: Iterable[Mapping[str, Any]]) -> li
     return await asyncio.to_thread(submit_many, workload, inputs)
 
 
-async def aamend(workload: str, key: str, payload: Mapping[str, Any]) -> Sent:
+async def aamend(
+    workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None
+) -> Sent:
     """As `amend`."""
-    return await asyncio.to_thread(amend, workload, key, payload)
+    return await asyncio.to_thread(amend, workload, key, payload, occurred_at=occurred_at)
 
 
 async def aread_result(workload: str, key: str, *, reader: str) -> Result | None:

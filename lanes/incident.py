@@ -58,8 +58,7 @@ class Terms:
 TERMS: Mapping[Promise, Terms] = {
     Promise.BATCH_SLOW: Terms(
         "Batch runs too long", "minutes", 2,
-        "Its items stay with the batch until it ends. See whether `collect` runs, then the provider's "
-        "status page.",
+        "Its items stay with the batch until it ends. See whether `collect` runs, then the provider's status page.",
     ),
     Promise.BATCH_FAILING: Terms(
         "Batch items fail", "percent", 4,

@@ -84,31 +84,38 @@ def read_submission(workload: str, fields: Mapping[str, Any], *, place: str, sen
 
 @dataclass(frozen=True)
 class Amendment:
-    """Late data for an item: its payload from now on. `place` names it within its source."""
+    """Late data for an item: its payload from then on. `place` names it within its source.
+
+    Of two the one that occurred later is in force, whichever is read first. None: it occurs when it is taken.
+    """
 
     workload: str
     key: str
     payload: dict[str, Any]
     place: str | None = None
+    occurred_at: datetime | None = None
 
 
-def read_amendment(workload: str, fields: Mapping[str, Any], *, place: str | None) -> Amendment:
-    """The amendment that an event's payload describes: `{key, payload}`.
+def read_amendment(
+    workload: str, fields: Mapping[str, Any], *, place: str | None, sent_at: datetime | None = None
+) -> Amendment:
+    """The amendment that an event's payload describes: `{key, payload, occurred_at}`. It occurred when it says, else when
+    it was sent.
 
     Raises:
         Refused: reason `malformed`, naming the field and what it should hold.
     """
     _check_storable(workload, "the workload's name")
-    unknown = sorted(set(fields) - {"key", "payload"})
+    unknown = sorted(set(fields) - {"key", "payload", "occurred_at"})
     if unknown:
-        raise _malformed(f"unknown field {', '.join(map(repr, unknown))}; an amendment holds key and payload")
+        raise _malformed(f"unknown field {', '.join(map(repr, unknown))}; an amendment holds key, payload and occurred_at")
     key, payload = _text(fields, "key"), fields.get("payload")
     if key is None:
         raise _malformed("an amendment needs the key of its item")
     if not isinstance(payload, dict):
         raise _malformed('"payload" must be a JSON object')
     _check_storable(payload, "payload")
-    return Amendment(workload, key, payload, place)
+    return Amendment(workload, key, payload, place, _time(fields, "occurred_at") or sent_at)
 
 
 def _malformed(detail: str) -> Refused:

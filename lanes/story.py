@@ -41,7 +41,7 @@ def happenings(of: Records) -> list[Happening]:
     """Everything that happened to the item, oldest first."""
     item = of.item
     told = [Happening(item["received_at"], "received", _door(item))]
-    told += [Happening(each["received_at"], "amended", f"revision {each['revision']}") for each in of.revisions]
+    told += [Happening(each["received_at"], "amended", _revision(each)) for each in of.revisions]
     told += [Happening(each["decided_at"], "routed", _route(each)) for each in of.routes[:1]]
     told += [Happening(each["ended_at"], "tried", _attempt(each)) for each in of.attempts]
     told += [Happening(each["decided_at"], _moved(before, each), _route(each)) for before, each in pairwise(of.routes)]
@@ -74,6 +74,11 @@ def _door(item: Row) -> str:
     of = [f"{name} {item[name]}" for name in ("consumer", "entity") if item[name] is not None]
     due = [f"due {item['due_at']:%Y-%m-%d %H:%M} UTC"] if item["due_at"] is not None else []
     return ", ".join([f"through the door {item['source']}", *of, *due])
+
+
+def _revision(revision: Row) -> str:
+    said = f"revision {revision['revision']}"
+    return f"{said}, outdated: what is in force occurred later" if revision["outdated"] else said
 
 
 def _moved(before: Row, route: Row) -> str:

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from lanes.workload import Spec
 
-MINUTE = timedelta(minutes=1)
+LEAD = timedelta(minutes=2)  # a run is asked for at most once a minute, and begins within another
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,6 @@ class Window:
         fires = (datetime.combine(day, at, self.zone).astimezone(UTC) for day in days for at in times)
         return min(each for each in fires if each > now)
 
-    def next_open(self, now: datetime) -> datetime:
-        """`now` when the window is open, else the first whole minute at which it is, in UTC.
-
-        A start that the clocks skip opens when they have skipped it; one that they repeat opens twice.
-        """
-        if self.open_at(now):
-            return now
-        minute = now.astimezone(UTC).replace(second=0, microsecond=0)
-        while not self.open_at(minute := minute + MINUTE):
-            pass
-        return minute
-
     def last_opened(self, now: datetime) -> datetime:
         """The newest opening at or before `now`, in UTC; a window of the whole day opens at its start, daily."""
         today = now.astimezone(self.zone).date()
@@ -81,5 +69,15 @@ def expected_turnaround(spec: Spec) -> timedelta:
 
 
 def batch_back_at(spec: Spec, now: datetime) -> datetime:
-    """When a batch submitted as early as allowed (a deadline may be submitted outside the window) is back."""
-    return now + expected_turnaround(spec)
+    """When a batch is back that leaves as early as it can: for a deadline a run is asked for outside the schedule."""
+    return now + LEAD + expected_turnaround(spec)
+
+
+def presses_until(spec: Spec, now: datetime) -> datetime:
+    """What is due from `now` until then would be late, if it left with the next run of the schedule."""
+    return Window.of(spec).next_departure(now) + LEAD + expected_turnaround(spec)
+
+
+def presses(spec: Spec, due_at: datetime, now: datetime) -> bool:
+    """Whether waiting for the next run of the schedule would make late what is not late yet."""
+    return now < due_at < presses_until(spec, now)

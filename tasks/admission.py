@@ -46,7 +46,7 @@ async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) 
             if workload == event.resource.id:
                 raise Refused("malformed", f'resource "{event.resource.id}" is not "{PREFIX}<name>"')
             if event.event == AMENDED:
-                late.append((event, read_amendment(workload, event.payload, place=place)))
+                late.append((event, read_amendment(workload, event.payload, place=place, sent_at=event.occurred)))
             else:
                 arrivals.append((event, read_submission(workload, event.payload, place=place, sent_at=event.occurred)))
         except Refused as refusal:

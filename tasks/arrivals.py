@@ -1,8 +1,9 @@
 """The event door: reads the stream from a watermark and admits what it brings, many events in one transaction.
 
 Best effort by Prefect's nature: an event the server dropped never reaches us. What it stored does: we subscribe
-first, then read the stored events again with an overlap, and admission is idempotent. What meets a lock is kept and tried
-again alone; where there is no room for an event, the store is read again.
+first, then read the stored events again with an overlap, and admission is idempotent; what occurred earlier than that is
+looked for once a minute. What meets a lock is kept and tried again alone; where there is no room for an event, the store is
+read again.
 """
 
 import asyncio
@@ -12,20 +13,22 @@ from datetime import datetime
 from prefect import get_client
 from prefect.events import Event
 from prefect.events.clients import get_events_subscriber
-from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventOrder
+from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.logging import get_run_logger
 
 from lanes.chunks import weight
 from lanes.store import watermarks
 from lanes.store.database import Database
-from lanes.stream import OVERLAP, Stream
+from lanes.stream import LOOK_BACK, OVERLAP, Stream
 from lanes.unquoted import unquoted
 from tasks.admission import AMENDED, ARRIVED, admit_events, subject
+from tasks.look_back import LookBack
 from tasks.saving import outlasting
+from tasks.stored_events import pages
 
 SWEEP_EVERY_S = 10.0
+LOOK_EVERY_S = 60.0
 RETRY_EVERY_S = 1.0
-PAGE = 50  # the most stored events the server gives at once
 MOST = 500  # events admitted in one transaction
 QUEUED = 2 * MOST  # streamed events that wait for their admission
 QUEUED_BYTES = 64 * 1024**2  # of their payloads
@@ -43,6 +46,7 @@ class ArrivalReader:
         self._streamed: asyncio.Queue[Event] = asyncio.Queue(QUEUED)
         self._queued_bytes = 0
         self._no_room = False
+        self.looking = LookBack(db, self._books, self.admit)
         self._alone = asyncio.Lock()  # one admission at a time: they would wait for each other's keys
 
     async def run(self) -> None:
@@ -50,6 +54,7 @@ class ArrivalReader:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._stream())
             group.create_task(self._sweep())
+            group.create_task(self._look_back())
             group.create_task(self._admit_streamed())
             group.create_task(self._retry_kept())
 
@@ -85,24 +90,23 @@ class ArrivalReader:
                 get_run_logger().warning("stored events could not be read (%s); reading them again", unquoted(error))
             await asyncio.sleep(SWEEP_EVERY_S)
 
+    async def _look_back(self) -> None:
+        while True:
+            try:
+                await self.looking.look()
+            except Exception as error:
+                get_run_logger().warning("stored events could not be counted (%s); counting them again", unquoted(error))
+            await asyncio.sleep(LOOK_EVERY_S)
+
     async def read_stored(self) -> None:
         """What is stored since the last reading was admitted, and the watermark has moved."""
         began = await self._db.now()
         if self._read_until is None:
             self._read_until = await self._db.run(watermarks.seen_until, watermarks.ARRIVALS)
-        wanted = EventFilter(
-            event=EventNameFilter(name=[ARRIVED, AMENDED]),
-            occurred=EventOccurredFilter.model_validate({"since": (self._read_until or began) - OVERLAP}),
-            order=EventOrder.ASC,
-        )  # pyright: ignore[reportCallIssue]
+        since = (self._read_until or began) - OVERLAP
         async with get_client() as client:
-            page = await client.read_events(wanted, limit=PAGE)
-            while page.events:
-                await self.admit(page.events)
-                following = await page.get_next_page(client)
-                if following is None:
-                    break
-                page = following
+            async for events in pages(client, since, began + LOOK_BACK):  # beyond now: clocks differ
+                await self.admit(events)
         await self.has_read(began)
 
     async def has_read(self, began: datetime) -> None:

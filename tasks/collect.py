@@ -64,10 +64,12 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
         await reconcile.out_of_reach(at, batch, trouble)
         raise
     await reconcile.seen(at, batch, seen)
-    if seen.ended_at is None:
+    if not seen.ended:
         await at.db.run(batches.progress, batch.id, processed=seen.processed)
         return False
-    await at.db.run(batches.ended, batch.id, at=seen.ended_at, now=await at.db.now())
+    async with at.db.transaction() as run:
+        ended_at = seen.ended_by(run.now, begun_at=batch.submitted_at or batch.intended_at)
+        await run(batches.ended, batch.id, at=ended_at, now=run.now)
     return True
 
 
@@ -209,7 +211,8 @@ class Reading:
 
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:
         """Items for which the results held nothing, however often they were read, have an attempt that says so."""
-        short = await self._at.db.run(batches.short_read, self._batch.id, lacking, now=await self._at.db.now())
+        async with self._at.db.transaction() as run:
+            short = await run(batches.short_read, self._batch.id, lacking, now=run.now)
         if not short.believed:
             raise ShortRead(
                 f"the results of {self._batch.provider_batch_id} ended without {len(lacking):,} of its "
@@ -223,12 +226,11 @@ class Reading:
             await save(self._at.db, attempts, batch_id=self._batch.id)
 
     async def _close(self) -> None:
-        now = await self._at.db.now()
         async with self._at.db.transaction() as run:
-            tally = await run(batches.collected, self._batch.id, now=now)
+            tally = await run(batches.collected, self._batch.id, now=run.now)
             complete = tally and promises.incomplete(self._batch.workload, self._batch.id, tally)
             if complete and complete.verdict is Verdict.FAILED:
-                await run(incidents.open, complete, now=now)
+                await run(incidents.open, complete, now=run.now)
         if complete and complete.verdict is Verdict.FAILED:
             get_run_logger().error("%s", complete.sentence)
         if self._strays:

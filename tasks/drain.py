@@ -27,7 +27,6 @@ from lanes.provider.requests import max_tokens
 from lanes.settings import Settings
 from lanes.shares import Standing, divide
 from lanes.store import outbox, work, workloads
-from lanes.store.database import clock
 from lanes.store.signals import Role, RoleLock, holder_exists, holders, listening
 from lanes.store.work import Waiting
 from lanes.warmth import Sight, needs_more, stays
@@ -147,7 +146,7 @@ class Drain:
 
     async def _claim(self) -> None:
         async with self._at.db.transaction() as run:
-            now = await run(clock)
+            now = run.now
             waiting = await run(work.waiting, Lane.REALTIME, now=now)
             await self._learn(each.version_id for each in waiting.values())
             most = self._wanted(waiting, now)
@@ -279,14 +278,14 @@ class Drain:
         await save(self._at.db, await self._at.db.run(work.abandoned, now=await self._at.db.now()))
 
     async def _publish_blocks(self) -> None:
-        """A changed workload block is in force as a version, where this drain is the router."""
+        """A changed workload block is in force as a version, and has its schedule, where this drain is the router."""
         if not self._router.holds:
             return
         async with asyncio.timeout(PREFECT_S):
-            problems = (await publish(self._at.db)).problems
-        for problem in problems:
-            if str(problem) not in self._told:
-                self._told.add(str(problem))
+            published = await publish(self._at.db)
+        for problem in [*map(str, published.problems), *filter(None, [published.unscheduled])]:
+            if problem not in self._told:
+                self._told.add(problem)
                 get_run_logger().error("%s", problem)
 
     async def _sum_up(self) -> None:

@@ -15,10 +15,9 @@ from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
 from lanes.samples.files import sample_workloads
 from lanes.settings import Settings
-from lanes.workload import Version
 from tasks.automations import write_automations
 from tasks.database import BLOCK
-from tasks.publish import publish
+from tasks.publish import Published, publish
 from tasks.schedules import write_schedules
 
 BLOCK_TYPES: Sequence[type[Block]] = (Workload, Database, Provider, SlackChannel)
@@ -32,8 +31,8 @@ async def install() -> None:
             await kind.aregister_type_and_schema(client=client)
         await _write_connections(settings)
         await _write_workloads(client)
-        versions = await _publish()
-        await write_schedules(client, versions)
+        published = await _publish()
+        await write_schedules(client, published.versions, keep=published.unreadable)
         await write_automations(client)
 
 
@@ -81,12 +80,12 @@ async def _write_workloads(client: PrefectClient) -> None:
             await Workload.model_validate(fields).asave(name)
 
 
-async def _publish() -> dict[str, Version]:
+async def _publish() -> Published:
     async with (await Database.aload(BLOCK)).connect() as db:
         published = await publish(db)
     for problem in published.problems:
         print(problem)
-    return published.versions
+    return published
 
 
 if __name__ == "__main__":

@@ -186,7 +186,8 @@ class Lead:
 @task(name="move rollout", task_run_name="rollout: {name}", cache_policy=NO_CACHE, persist_result=False)
 async def make_move(db: Database, seen: Rollout, move: Move, judged: list[Judgement], name: str) -> bool:
     """The move is made, unless the rollout moved meanwhile."""
-    made = await db.run(rollout_moves.apply, seen, move, judged, now=await db.now())
+    async with db.transaction() as run:
+        made = await run(rollout_moves.apply, seen, move, judged, now=run.now)
     get_run_logger().info("%s of %s: %s%s", name, seen.workload, move.why, "" if made else " (it moved meanwhile)")
     return made
 
@@ -216,10 +217,11 @@ async def leading(db: Database, wanted: Wanted | None, run_id: UUID) -> AsyncIte
 
 async def _start(db: Database, wanted: Wanted, run_id: UUID) -> Rollout:
     playbook = load(wanted.playbook, wanted.file)
-    return await db.run(
-        rollout_moves.start, playbook, name=wanted.workload, consumer=wanted.consumer, who=wanted.who,
-        why=wanted.why, run_id=run_id, now=await db.now(),
-    )  # fmt: skip
+    async with db.transaction() as run:
+        return await run(
+            rollout_moves.start, playbook, name=wanted.workload, consumer=wanted.consumer, who=wanted.who,
+            why=wanted.why, run_id=run_id, now=run.now,
+        )  # fmt: skip
 
 
 async def _take(stack: AsyncExitStack, db: Database, rollout: Rollout, *, within_s: float = 0) -> bool:

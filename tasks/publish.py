@@ -12,21 +12,25 @@ from lanes.promises import invalid_workload
 from lanes.store import incidents, workloads
 from lanes.store.database import Database
 from lanes.workload import Version, parse
+from tasks import schedules
 
 SLUG = Workload.get_block_type_slug()
 
 
 @dataclass
 class Published:
-    """The versions in force, and the sentences about blocks that could not be published."""
+    """The versions in force, the workloads whose version cannot be read, the sentences about blocks that could not be
+    published, and one where the schedules are behind."""
 
     versions: dict[str, Version] = field(default_factory=dict)
+    unreadable: set[str] = field(default_factory=set)
     problems: list[SpecInvalid] = field(default_factory=list)
+    unscheduled: str | None = None
 
 
 async def publish(db: Database) -> Published:
     """Every valid block is in force as a version; an invalid one left its last version in force and is an incident, as
-    is a version in force that cannot be read any more.
+    is a version in force that cannot be read any more. `submit` runs in the windows of those in force, once Prefect knows.
 
     Raises:
         StillLocked: somebody else holds a workload that changed; every other one is published.
@@ -41,13 +45,17 @@ async def publish(db: Database) -> Published:
             published.problems.append(problem)
             continue
         try:
-            await db.run(workloads.publish, document.name or "", spec, now=await db.now())
+            async with db.transaction() as run:
+                await run(workloads.publish, document.name or "", spec, now=run.now)
         except StillLocked as locked:
             held.append(locked)
     stored = await db.run(workloads.read_in_force)
     published.versions, published.problems = stored.versions, published.problems + stored.unreadable
     invalid = [invalid_workload(each.workload, each.problems) for each in published.problems]
-    await db.run(incidents.record_invalid, invalid, now=await db.now())
+    async with db.transaction() as run:
+        await run(incidents.record_invalid, invalid, now=run.now)
+    published.unreadable = {each.workload for each in stored.unreadable}
+    published.unscheduled = await schedules.unscheduled(published.versions, keep=published.unreadable)
     if held:
         raise held[0]
     return published
@@ -59,4 +67,6 @@ async def publish_workloads(db: Database) -> Published:
     published = await publish(db)
     for problem in published.problems:
         get_run_logger().error("%s", problem)
+    if published.unscheduled is not None:
+        get_run_logger().warning("%s", published.unscheduled)
     return published

@@ -95,8 +95,9 @@ async def seen(at: Connections, batch: OpenBatch, now_there: ProviderBatch) -> N
     """What the provider told of a batch is kept, and it cancels the batch where that is wanted."""
     assert batch.provider_batch_id is not None
     if batch.unknown_since is not None:
-        await at.db.run(batches.known, batch.id, now=await at.db.now())
-    if batch.cancel_at is None or now_there.canceling or now_there.ended_at is not None:
+        async with at.db.transaction() as run:
+            await run(batches.known, batch.id, now=run.now)
+    if batch.cancel_at is None or now_there.canceling or now_there.ended:
         return
     try:
         await provider.cancel(at.client, batch.provider_batch_id)

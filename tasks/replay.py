@@ -23,9 +23,10 @@ async def begin_replay(
     Raises:
         ActionRefused: another replay is open, or there is no such version or range.
     """
-    begun = await db.run(
-        replays.begin, workload, version_no=version_no, first=first, last=last, who=who, why=why, now=await db.now()
-    )
+    async with db.transaction() as run:
+        begun = await run(
+            replays.begin, workload, version_no=version_no, first=first, last=last, who=who, why=why, now=run.now
+        )
     get_run_logger().info("%s reads positions %d to %d", begun.name, begun.cursor_position + 1, begun.to_position)
     return begun
 
@@ -36,7 +37,8 @@ async def read_stream(db: Database, of: Generation) -> Generation:
     seen = of
     while not seen.read_whole:
         before = seen.cursor_position
-        seen = await db.run(replays.read_some, of.id, now=await db.now())
+        async with db.transaction() as run:
+            seen = await run(replays.read_some, of.id, now=run.now)
         if seen.cursor_position == before:  # dropped meanwhile
             break
     get_run_logger().info("%s: %d items have work", seen.name, seen.items)

@@ -33,16 +33,15 @@ async def route_received(db: Database) -> int:
 
 
 async def _route_some(db: Database) -> int:
-    now = await db.now()
     async with db.transaction() as run:
         await run(locks.wait_at_most, WAIT)
         if not await run(routes.may_route):
             return 0
-        await run(amendments.apply_waiting, now=now)
+        await run(amendments.apply_waiting, now=run.now)
         stored = await run(workloads.read_in_force)
         waiting = await run(items.received, MOST, of=stored.versions.keys())
-        decided, problems = _decided(waiting, stored.versions, await run(workloads.splits), now)
-        await run(routes.save, decided, now=now)
+        decided, problems = _decided(waiting, stored.versions, await run(workloads.splits), run.now)
+        await run(routes.save, decided, now=run.now)
     _tell([*map(str, stored.unreadable), *problems])
     return len(decided)
 

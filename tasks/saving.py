@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from lanes.claims import Claim
 from lanes.outcome import Attempt
 from lanes.store import outcomes, work
-from lanes.store.database import Database, clock
+from lanes.store.database import Database
 from lanes.store.outcomes import Saved
 
 T = TypeVar("T")
@@ -58,8 +58,7 @@ async def _once(
     db: Database, attempts: Sequence[Attempt], batch_id: int | None, now: datetime | None, wait: timedelta | None
 ) -> Saved:
     async with db.transaction() as run:
-        at = await run(clock) if now is None else now
-        return await run(outcomes.save, attempts, batch_id=batch_id, now=at, wait=wait)
+        return await run(outcomes.save, attempts, batch_id=batch_id, now=now or run.now, wait=wait)
 
 
 async def give_back(

@@ -1,32 +1,54 @@
 """The off-peak schedules of `submit`: one per workload, written from its version in force."""
 
-from collections.abc import Iterable, Mapping
-from uuid import UUID
+import asyncio
+from collections.abc import Collection, Mapping
 
-from prefect.client.orchestration import PrefectClient
+from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule
 
 from lanes.window import Window
 from lanes.workload import Version
+from tasks.troubles import described
 
 SUBMIT = "submit/submit"
+WRITTEN_WITHIN_S = 5.0
 
 
-async def write_schedules(client: PrefectClient, versions: Mapping[str, Version]) -> None:
-    """`submit` runs in each workload's off-peak window; schedules that already say so are left alone."""
+async def unscheduled(versions: Mapping[str, Version], *, keep: Collection[str]) -> str | None:
+    """None once the schedules are written, as by `write_schedules`; else a sentence that says why not.
+
+    Whoever publishes waits for it a few seconds at most.
+    """
+    try:
+        async with asyncio.timeout(WRITTEN_WITHIN_S), get_client() as client:
+            await write_schedules(client, versions, keep=keep)
+    except Exception as error:  # whatever Prefect does, the versions are in force
+        return f"the off-peak schedules of `submit` could not be written; the next publishing tries again ({described(error)})"
+    return None
+
+
+async def write_schedules(client: PrefectClient, versions: Mapping[str, Version], *, keep: Collection[str] = ()) -> None:
+    """`submit` runs in each workload's off-peak window. Nothing is written where the schedules say so already.
+
+    Those of workloads to `keep`, and those that a person added, stay as they are.
+    """
     deployment = await client.read_deployment_by_name(SUBMIT)
     wanted = {_slug(version): _schedule(version) for version in versions.values()}
-    present = {schedule.slug: schedule.id for schedule in deployment.schedules}
-    await _delete(client, deployment.id, (id_ for slug, id_ in present.items() if slug not in wanted))
+    present = {schedule.slug: schedule for schedule in deployment.schedules}
     missing = [schedule for slug, schedule in wanted.items() if slug not in present]
-    if missing:
+    if missing:  # first, so that a changed window never leaves none
         await client.create_deployment_schedules(deployment.id, missing)
+    for slug, schedule in present.items():
+        if slug not in wanted and (of := _written_for(schedule)) is not None and of not in keep:
+            await client.delete_deployment_schedule(deployment.id, schedule.id)
 
 
-async def _delete(client: PrefectClient, deployment_id: UUID, ids: Iterable[UUID]) -> None:
-    for id_ in ids:
-        await client.delete_deployment_schedule(deployment_id, id_)
+def _written_for(schedule: DeploymentSchedule) -> str | None:
+    """The workload of a schedule that was written here, None of one that a person added."""
+    workload = schedule.parameters.get("departure", {}).get("workload")
+    return workload if workload and (schedule.slug or "").startswith(f"{workload}-") else None
 
 
 def _slug(version: Version) -> str:

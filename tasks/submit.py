@@ -74,9 +74,8 @@ async def submit_batch(at: Connections, kind: Kind, *, most: int = MOST_ITEMS) -
         TooLarge: it takes fewer items at once, and the work is ready again.
         Blocked: a batch of the account must be resolved first.
     """
-    now = await at.db.now()
     await _unblocked(at)
-    prepared = await prepare(at, kind, now=now, most=most)
+    prepared = await prepare(at, kind, most=most)
     if prepared is None:
         return 0
     try:
@@ -98,13 +97,15 @@ async def _unblocked(at: Connections) -> None:
         raise Blocked(f"the create of batch {open_.id} of {open_.workload} has no answer; until it has, none follows", until)
 
 
-async def prepare(at: Connections, kind: Kind, *, now: datetime, most: int = MOST_ITEMS) -> Prepared | None:
-    """The intent of one batch is committed and owns its work; None when nothing waited.
+async def prepare(at: Connections, kind: Kind, *, now: datetime | None = None, most: int = MOST_ITEMS) -> Prepared | None:
+    """The intent of one batch is committed and owns its work; None when nothing waited. `now` is the database's time
+    unless given.
 
     Raises:
         Blocked: it could not be told apart from a batch of the account that is still to be found.
     """
     async with at.db.transaction() as run:
+        now = now or run.now
         version = await run(workloads.one, kind.version_id)
         waiting = await run(batches.lock_for_batch, kind, limit=most, most_bytes=MOST_BYTES, now=now)
         waiting, earlier = await _with_history(run, waiting, version.spec.history_items)
@@ -170,9 +171,9 @@ def _fitting(
 
 
 async def _created(at: Connections, kind: Kind, prepared: Prepared, created: ProviderBatch) -> None:
-    now = await at.db.now()
-    expected = now + timedelta(minutes=prepared.expected_minutes)
-    answer = await at.db.run(batches.submitted, prepared.batch_id, created.id, expected_end_at=expected, now=now)
+    async with at.db.transaction() as run:
+        expected = run.now + timedelta(minutes=prepared.expected_minutes)
+        answer = await run(batches.submitted, prepared.batch_id, created.id, expected_end_at=expected, now=run.now)
     said = "batch %d: %d items of %s as %s"
     get_run_logger().info(said, prepared.batch_id, prepared.items, kind.workload, created.id)
     if answer is not Answer.SUBMITTED:
@@ -182,16 +183,16 @@ async def _created(at: Connections, kind: Kind, prepared: Prepared, created: Pro
 
 
 async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure: CallFailed) -> None:
-    now = await at.db.now()
     if ambiguous(failure):
-        await at.db.run(adoption.create_ended, prepared.batch_id, now=now)
+        async with at.db.transaction() as run:
+            await run(adoption.create_ended, prepared.batch_id, now=run.now)
         get_run_logger().warning("batch %d may exist: %s; collect finds out", prepared.batch_id, failure)
         return
     async with at.db.transaction() as run:
-        await run(batches.release, prepared.batch_id, note=f"refused: {failure}", now=now)
+        await run(batches.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
         if failure.action in FREEZES:
             breach = promises.frozen(kind.workload, Lane.BATCH, prepared.items, str(failure))
-            await run(incidents.open, breach, now=now)
+            await run(incidents.open, breach, now=run.now)
 
 
 def ambiguous(failure: CallFailed) -> bool:

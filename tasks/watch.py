@@ -34,8 +34,8 @@ async def evaluate(db: Database) -> Recorded:
 
     What was recorded stands, whatever becomes of the look for what the provider does again.
     """
-    now = await db.now()
     async with db.transaction() as run:
+        now = run.now
         versions, seen = await run(workloads.in_force), await run(measurements.measure, now=now)
         recorded = await run(incidents.record, assess(versions, seen, now), now=now)
     ended = [*await db.run(incidents.thaw, now=now), *await db.run(outages.end, now=now)]

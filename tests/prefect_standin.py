@@ -40,6 +40,9 @@ class PrefectStandIn:
         self.events: list[Event] = []  # in the order in which they were taken, repetitions too
         self.requests: list[str] = []
         self.runs: list[Run] = []
+        self.blocks: dict[str, dict[str, Any]] = {}  # what each block of a workload says, by its name
+        self.schedules: dict[str, list[dict[str, Any]]] = {}  # by flow, as the API shows them
+        self.schedule_writes = 0
         self.artifacts: list[dict[str, str]] = []  # id, key and flow_run_id of each, oldest first
         self.hangs = False  # accepts what it is asked, and never answers
         self.status: int | None = None  # answers everything with it
@@ -56,6 +59,9 @@ class PrefectStandIn:
                 standin._serve(self)
 
             def do_GET(self) -> None:
+                standin._serve(self)
+
+            def do_DELETE(self) -> None:
                 standin._serve(self)
 
             def log_message(self, format: str, *args: Any) -> None:
@@ -95,7 +101,8 @@ class PrefectStandIn:
             request.close_connection = True
             return
         with self._lock:
-            status, answer = (self.status, {}) if self.status else self._answer(path, json.loads(body or b"null"))
+            said = json.loads(body or b"null")
+            status, answer = (self.status, {}) if self.status else self._answer(request.command, path, said)
         text = b"" if status == 204 else json.dumps(answer).encode()
         request.send_response(status)
         request.send_header("Content-Type", "application/json")
@@ -103,8 +110,21 @@ class PrefectStandIn:
         request.end_headers()
         request.wfile.write(text)
 
-    def _answer(self, path: str, said: Any) -> tuple[int, Any]:
+    def _answer(self, method: str, path: str, said: Any) -> tuple[int, Any]:
         match path.split("/"):
+            case ["block_types", "slug", _, "block_documents"]:
+                ids = {"block_type_id": str(uuid4()), "block_schema_id": str(uuid4())}
+                return 200, [{"id": str(uuid4()), "name": name, "data": data, **ids} for name, data in self.blocks.items()]
+            case ["deployments", id_, "schedules"] if method == "POST":
+                self.schedule_writes += 1
+                made = [{"id": str(uuid4()), "deployment_id": id_, **each} for each in said]
+                self.schedules.setdefault(self._flow(id_), []).extend(made)
+                return 201, made
+            case ["deployments", id_, "schedules", gone] if method == "DELETE":
+                self.schedule_writes += 1
+                theirs = self.schedules[self._flow(id_)]
+                theirs[:] = [each for each in theirs if each["id"] != gone]
+                return 204, None
             case ["events"]:
                 if any(self.refuses(each) for each in said):
                     return 422, {"exception_message": "Invalid request received."}
@@ -112,7 +132,8 @@ class PrefectStandIn:
                 return 204, None
             case ["deployments", "name", flow, name]:
                 id_ = self._deployments.setdefault(flow, str(uuid4()))
-                return 200, {"id": id_, "name": name, "flow_id": id_, "parameters": {}}
+                theirs = self.schedules.get(flow, [])
+                return 200, {"id": id_, "name": name, "flow_id": id_, "parameters": {}, "schedules": theirs}
             case ["deployments", id_, "create_flow_run"]:
                 return 201, self._create(id_, said).shown(id_)
             case ["flow_runs", "filter"]:

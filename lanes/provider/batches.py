@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
@@ -27,14 +27,24 @@ class BatchUnknown(CallFailed):
 
 @dataclass(frozen=True)
 class ProviderBatch:
-    """A batch as the provider lists it. `requests` is the sum of its counts."""
+    """A batch as the provider lists it, times by the provider's clock. `requests` is the sum of its counts."""
 
     id: str
     requests: int
     processed: int
     created_at: datetime
-    ended_at: datetime | None
+    ended: bool
+    ended_at: datetime | None  # where the provider says so
     canceling: bool = False
+
+    def ended_by(self, now: datetime, *, begun_at: datetime) -> datetime:
+        """When it ended, by the clock that says that it began at `begun_at` and that it is `now`.
+
+        It took as long as the provider says, whatever the provider's clock says; where it says nothing, it ended now.
+        """
+        if self.ended_at is None:
+            return now
+        return min(now, begun_at + max(self.ended_at - self.created_at, timedelta(0)))
 
 
 @dataclass(frozen=True)
@@ -138,7 +148,8 @@ def _batch(batch: MessageBatch) -> ProviderBatch:
         requests=finished + counts.processing,
         processed=finished,
         created_at=batch.created_at.astimezone(UTC),
-        ended_at=(batch.ended_at or datetime.now(UTC)) if batch.processing_status == "ended" else None,
+        ended=batch.processing_status == "ended",
+        ended_at=batch.ended_at and batch.ended_at.astimezone(UTC),
         canceling=batch.processing_status == "canceling",
     )
 

@@ -141,7 +141,7 @@ def trouble(batch: BatchFigures, snapshot: Snapshot) -> str | None:
 
 def batch_health(snapshot: Snapshot) -> str:
     """The batch lane in a few words: "batch healthy", or the promises that are broken and the batches that are held."""
-    held = sum(each.state == BatchState.HELD for each in snapshot.batches)
+    held = sum(trouble(each, snapshot) == BatchState.HELD for each in snapshot.batches)
     said = [_titles(_broken_of_batches(snapshot)), f"{counted(held, 'batch')} held" if held else ""]
     return ", ".join(filter(None, said)) or ("batch healthy" if snapshot.batches else "no batches")
 

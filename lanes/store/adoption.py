@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select,
 from lanes.store import unclear
 from lanes.store.batches import AT_PROVIDER, SUBMITTED, UNCONFIRMED, OpenBatch, announce, open_batch
 from lanes.store.disowning import disown
+from lanes.store.literals import is_
 from lanes.store.tables import batch
 from lanes.words import BatchState
 
@@ -26,8 +27,8 @@ def create_ended(connection: Connection, batch_id: int, *, now: datetime) -> Non
 def to_search(connection: Connection, account: str, *, now: datetime) -> list[OpenBatch]:
     """The account's batches to look for in the provider's list: the unresolved one, and held ones from time to time."""
     due = or_(batch.c.searched_at.is_(None), batch.c.searched_at <= now - SEARCH_EVERY)
-    held = and_(batch.c.state == BatchState.HELD, due, batch.c.intended_at > now - LISTED_FOR)
-    wanted = and_(batch.c.account == account, or_(batch.c.state == BatchState.INTENDED, held))
+    held = and_(is_(batch.c.state, BatchState.HELD), due, batch.c.intended_at > now - LISTED_FOR)
+    wanted = and_(batch.c.account == account, or_(is_(batch.c.state, BatchState.INTENDED), held))
     return [open_batch(row) for row in connection.execute(select(batch).where(wanted).order_by(batch.c.id))]
 
 

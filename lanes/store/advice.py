@@ -10,6 +10,7 @@ from lanes.cost import price_per_token
 from lanes.errors import UnknownWorkload
 from lanes.evidence import AT_ONCE_S, ConsumerUse, Evidence, LaneUse
 from lanes.store import workloads
+from lanes.window import batch_back_at
 from lanes.words import Lane
 from lanes.workload import Spec
 
@@ -120,7 +121,7 @@ def evidence(connection: Connection, workload: str, *, since: datetime, now: dat
     if version is None:
         raise UnknownWorkload(f'workload "{workload}" has no published version: see `lanes status` for those that have')
     spec = version.spec
-    batch_expected = timedelta(minutes=spec.batch_expected_minutes)
+    batch_expected = batch_back_at(spec, now) - now  # as the router has it
     at = {
         "workload": workload, "since": since, "now": now, "batch_expected": batch_expected,
         "at_once_s": AT_ONCE_S, "at_once": timedelta(seconds=AT_ONCE_S),

@@ -11,11 +11,12 @@ from lanes.store.items import Admission
 
 
 def amend(connection: Connection, asked: Amendment, *, door: str, now: datetime) -> Admission:
-    """What became of the amendment: amended, duplicate, waiting (no such item yet), or the reason of its refusal."""
+    """What became of the amendment: amended, duplicate, outdated (a later one is in force), waiting (no such item yet),
+    or the reason of its refusal."""
     payload: Any = literal(asked.payload, JSONB)
-    verdict = func.lanes.take_amendment(asked.workload, asked.key, payload, door, asked.place, now).table_valued(
-        column("outcome"), column("detail")
-    )
+    verdict = func.lanes.take_amendment(
+        asked.workload, asked.key, payload, door, asked.place, now, asked.occurred_at
+    ).table_valued(column("outcome"), column("detail"))
     row = connection.execute(select(verdict.c.outcome, verdict.c.detail)).one()
     return Admission(row.outcome, row.detail, asked.key)
 

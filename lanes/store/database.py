@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from lanes.store.discreet import discreet_async_engine, discreet_engine
 
@@ -29,12 +30,17 @@ def plain_url(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-class Run(Protocol):
-    """Runs one query within an open transaction."""
+class Run:
+    """Runs queries within an open transaction. `now` is the transaction's one clock, read inside it from the database."""
+
+    def __init__(self, connection: AsyncConnection, now: datetime) -> None:
+        self._connection, self.now = connection, now
 
     async def __call__(
         self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T: ...
+    ) -> T:
+        """What `query` returns; nothing is committed before the transaction ends."""
+        return await self._connection.run_sync(query, *args, **kwargs)
 
 
 class Database:
@@ -52,13 +58,13 @@ class Database:
             return await connection.run_sync(query, *args, **kwargs)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator["Run"]:
-        """Several queries in one transaction: call the yielded runner like `run`."""
+    async def transaction(self) -> AsyncIterator[Run]:
+        """Several queries in one transaction: call the yielded runner like `run`; it also hands out the time."""
         async with self._engine.begin() as connection:
-            yield connection.run_sync
+            yield Run(connection, await connection.run_sync(clock))
 
     async def now(self) -> datetime:
-        """The database's time."""
+        """The database's time, where nothing is written; a transaction that writes hands out its own."""
         return await self.run(clock)
 
     async def close(self) -> None:

@@ -9,7 +9,7 @@ from lanes.outcome import Attempt, Judged
 from lanes.words import Lane, Outcome
 
 # What waits for its window, or for a person who paused its workload, is not being tried: on the batch lane only work that
-# came back unanswered counts. A replay waits for a person anyway.
+# came back unanswered counts. A replay waits for a person anyway. (`exists` would read every attempt there is.)
 HOPELESS = """
 with hopeless as (
   select w.id, w.created_at
@@ -18,7 +18,7 @@ with hopeless as (
     join lanes.work w on w.workload = f.name and w.lane = :lane and w.state = 'ready' and w.generation = 0
    where f.paused_at is null
      and w.created_at < :now - make_interval(hours => coalesce((v.spec ->> 'give_up_after_h')::int, :default_h))
-     and (w.lane = 'realtime' or exists (select from lanes.attempt a where a.work_id = w.id))
+     and (w.lane = 'realtime' or (select true from lanes.attempt a where a.work_id = w.id limit 1))
    order by w.id limit :most
      for no key update of w skip locked)
 update lanes.work w

@@ -25,7 +25,7 @@ class HandedOver:
 
 
 def save(connection: Connection, handed_over: Sequence[HandedOver], *, now: datetime) -> None:
-    """Each item has a route to the batch lane, and its work there. The items are locked."""
+    """Each item has a route to the batch lane, and its work there, as urgent as what failed. The items are locked."""
     costs = _estimates(connection, [each.failed for each in handed_over], now)
     made = [
         (each.failed, fall_back(last=each.last, failures=each.failed.failures, costs=costs[each.failed.item_id]))
@@ -69,6 +69,6 @@ def _route(of: LockedWork, to: Route, now: datetime) -> dict[str, Any]:
 def _work(of: LockedWork, to: Route, now: datetime) -> dict[str, Any]:
     return {
         "item_id": of.item_id, "workload": of.workload, "version_id": of.version_id, "lane": to.lane,
-        "purpose": Purpose.ANSWER, "revision": of.revision, "state": WorkState.READY, "ready_at": now, "rank_at": now,
-        "created_at": now,
+        "purpose": Purpose.ANSWER, "revision": of.revision, "state": WorkState.READY, "ready_at": now,
+        "rank_at": of.rank_at, "created_at": now,
     }  # fmt: skip

@@ -8,9 +8,8 @@ from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, sel
 
 from lanes.errors import ActionRefused
 from lanes.replay import Answers, Diff, Generation, check_demotable, check_droppable, check_promotable, diff
-from lanes.store.literals import is_among
 from lanes.store.locks import PATIENCE, waiting_at_most
-from lanes.store.replays import OPEN_STATES, OPEN_WORK, find, finish, get, open_work
+from lanes.store.replays import OPEN_STATES, find, finish, get, open_work, open_work_of
 from lanes.store.tables import generation, item, label, promoted, result, work
 from lanes.store.workloads import one
 from lanes.words import ReplayState, WorkState
@@ -111,10 +110,9 @@ def drop(connection: Connection, name: str, number: int | None = None, *, now: d
     """
     of = _locked(connection, choose(connection, name, number, preferred=(*OPEN_STATES, ReplayState.DEMOTED)))
     check_droppable(of)
-    mine = and_(work.c.workload == of.workload, work.c.generation == of.number, is_among(work.c.state, OPEN_WORK))
     with waiting_at_most(connection, PATIENCE):
         canceled = connection.execute(
-            update(work).where(mine).values(state=WorkState.CANCELED, finished_at=now).returning(work.c.id)
+            update(work).where(open_work_of(of)).values(state=WorkState.CANCELED, finished_at=now).returning(work.c.id)
         ).all()
     _move(connection, of, ReplayState.DROPPED, dropped_at=now)
     return get(connection, of.id), len(canceled)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, exists, func, insert, select, text, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, literal_column, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.cost import estimate
@@ -22,6 +22,7 @@ from lanes.workload import Version
 CHUNK = 1000  # items that get their work in one transaction
 AFTER_LIVE_WORK = timedelta(days=1)  # how much later than live work a replay's is ranked
 OPEN_STATES = (ReplayState.RUNNING, ReplayState.COMPLETE)
+IS_REPLAY = work.c.generation > literal_column("0")  # as the index has it, whatever number the plan was made for
 OPEN_WORK = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
 
 SIZES = text("""
@@ -143,8 +144,13 @@ def finish(connection: Connection, *, now: datetime) -> list[Generation]:
 
 def open_work(connection: Connection, of: Generation) -> int:
     """How much of its work has not ended."""
-    mine = and_(work.c.workload == of.workload, work.c.generation == of.number, is_among(work.c.state, OPEN_WORK))
-    return connection.execute(select(func.count()).select_from(work).where(mine)).scalar_one()
+    return connection.execute(select(func.count()).select_from(work).where(open_work_of(of))).scalar_one()
+
+
+def open_work_of(of: Generation) -> ColumnElement[bool]:
+    """Work of the replay that has not ended."""
+    mine = and_(work.c.workload == of.workload, work.c.generation == of.number, IS_REPLAY)
+    return and_(mine, is_among(work.c.state, OPEN_WORK))
 
 
 def get(connection: Connection, id: int) -> Generation:
@@ -167,7 +173,7 @@ def find(
 
 def of_generation() -> Any:
     """Work that belongs to the row of `generation` beside it."""
-    return and_(work.c.workload == generation.c.workload, work.c.generation == generation.c.number)
+    return and_(work.c.workload == generation.c.workload, work.c.generation == generation.c.number, IS_REPLAY)
 
 
 def _generations() -> Select[Any]:

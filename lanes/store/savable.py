@@ -14,6 +14,7 @@ from lanes.settle import Obligation
 from lanes.store.bulk import one_of
 from lanes.store.locks import waiting_at_most
 from lanes.store.tables import item, result, route, version, work
+from lanes.window import LEAD
 from lanes.words import Lane, Mode, Outcome, Purpose, WorkState
 
 ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
@@ -91,6 +92,7 @@ class LockedWork:
         self.claim_no: int = row.claim_no
         self.failures: int = row.failures
         self.alone: bool = row.alone
+        self.rank_at: datetime = row.rank_at
         self.spec: dict[str, Any] = row.spec
 
     @property
@@ -104,7 +106,7 @@ class LockedWork:
 
     def obligation(self, now: datetime) -> Obligation:
         """What settle needs to know of it."""
-        of_item, batch_takes = self.of_item, timedelta(minutes=self.spec["batch_expected_minutes"])
+        of_item, batch_takes = self.of_item, LEAD + timedelta(minutes=self.spec["batch_expected_minutes"])
         return Obligation(
             purpose=self.purpose,
             lane=self.lane,
@@ -144,7 +146,7 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
     rows = connection.execute(
         select(
             work.c.id, work.c.item_id, work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.revision,
-            work.c.generation, work.c.state, work.c.claim_no, work.c.failures, work.c.alone,
+            work.c.generation, work.c.state, work.c.claim_no, work.c.failures, work.c.alone, work.c.rank_at,
             item.c.key, item.c.revision.label("newest"), item.c.received_at, item.c.answered_at, item.c.settled_at,
             item.c.canceled_at, item.c.forgotten_at, item.c.result_id, item.c.due_at, version.c.spec,
         )

@@ -103,9 +103,12 @@ class ItemColumns(TypedColumns):
     id = _id()
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     key: Named[str] = Column(Text, comment="Names the item within its workload")
-    payload: Named[Any] = Column(JSONB, comment="The newest revision of the input")
+    payload: Named[Any] = Column(JSONB, comment="The revision of the input that is in force")
     content_hash: Named[bytes] = Column(LargeBinary, comment="SHA-256 of the first payload: same key, same content?")
-    revision: Named[int] = Column(Integer, server_default=text("0"), comment="0, then one more per amendment")
+    revision: Named[int] = Column(Integer, server_default=text("0"), comment="Which is in force: 0, or an amendment's")
+    as_of: Named[datetime | None] = Column(
+        Moment, comment="When the amendment in force occurred: an older one is outdated. Null: there is none"
+    )
     consumer: Named[str | None] = Column(Text, comment="Who reads the result")
     entity: Named[str | None] = Column(Text, comment="Whom the item is about; keeps the split sticky")
     urgent: Named[bool] = Column(server_default=text("false"))
@@ -473,6 +476,17 @@ class WatermarkColumns(TypedColumns):
 watermark = Table("watermark", metadata, WatermarkColumns, comment="How far the event stream was read")
 
 
+class StoredSpanColumns(TypedColumns):
+    start_at: Named[datetime] = Column(Moment, primary_key=True, comment="The span is five minutes long")
+    events: Named[int] = Column(Integer, comment="How many events Prefect's store held when it was read")
+
+
+stored_span = Table(
+    "stored_span", metadata, StoredSpanColumns,
+    comment="Spans of the event stream that were read whole; one that grew since is read again. Kept for a day",
+)  # fmt: skip
+
+
 class IncidentColumns(TypedColumns):
     id = _id()
     uid: Named[Any] = Column(Uuid, unique=True, server_default=func.uuidv7(), comment="Its name in Slack's metadata")
@@ -553,6 +567,10 @@ class RevisionColumns(TypedColumns):
     source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
     place: Named[str | None] = Column(Text, comment="Event id, or what else names the amendment within its door")
     received_at: Named[datetime] = Column(Moment)
+    occurred_at: Named[datetime | None] = Column(Moment, comment="Event time; null: not known")
+    outdated: Named[bool] = Column(
+        server_default=text("false"), comment="Older than what was in force when it was read: never in force"
+    )
 
 
 revision = Table(
@@ -570,14 +588,15 @@ class AmendmentColumns(TypedColumns):
     source: Named[str] = Column(Text, comment="The door: event, sql or client")
     place: Named[str | None] = Column(Text, comment="Event id: an event is taken once")
     received_at: Named[datetime] = Column(Moment)
-    outcome: Named[str | None] = Column(Text, comment="amended, duplicate or canceled; null: waits for its item, "
-                                        "the router applies it")
+    occurred_at: Named[datetime | None] = Column(Moment, comment="Event time; null: received_at")
+    outcome: Named[str | None] = Column(Text, comment="amended, duplicate, outdated or canceled; null: waits for its "
+                                        "item, the router applies it")
     decided_at: Named[datetime | None] = Column(Moment)
 
 
 amendment = Table(
     "amendment", metadata, AmendmentColumns,
-    _one_of("outcome", "amended", "duplicate", "canceled"),
+    _one_of("outcome", "amended", "duplicate", "outdated", "canceled"),
     UniqueConstraint("source", "place"),
     Index("ix_amendment_waiting", "workload", "key", postgresql_where=text("outcome is null")),
     comment="Every amendment that a door took, and what became of it",

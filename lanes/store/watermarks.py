@@ -1,11 +1,12 @@
 """How far the event stream was read."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from lanes.store.tables import watermark
+from lanes.store.tables import stored_span, watermark
 
 ARRIVALS = "arrivals"
 
@@ -23,3 +24,18 @@ def advance(connection: Connection, name: str, until: datetime) -> None:
             index_elements=["name"], set_={"seen_until": func.greatest(watermark.c.seen_until, new.excluded.seen_until)}
         )
     )
+
+
+def spans(connection: Connection, *, since: datetime) -> dict[datetime, int]:
+    """How many stored events were read of each span that starts from then on."""
+    rows = connection.execute(select(stored_span.c.start_at, stored_span.c.events).where(stored_span.c.start_at >= since))
+    return {row.start_at: row.events for row in rows}
+
+
+def read_spans(connection: Connection, events: Mapping[datetime, int], *, since: datetime) -> None:
+    """So many stored events were read of each of these spans; spans from before `since` are forgotten."""
+    connection.execute(delete(stored_span).where(stored_span.c.start_at < since))
+    if not events:
+        return
+    new = insert(stored_span).values([{"start_at": start, "events": number} for start, number in events.items()])
+    connection.execute(new.on_conflict_do_update(index_elements=["start_at"], set_={"events": new.excluded.events}))

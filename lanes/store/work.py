@@ -39,9 +39,14 @@ from lanes.words import Lane, Outcome, Purpose, WorkState
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
 
 
+def ready_on(lane: Lane) -> ColumnElement[bool]:
+    """Ready on this lane. The state stands in the query's text, so that a plan kept by the server knows it."""
+    return and_(work.c.lane == lane, is_(work.c.state, WorkState.READY))
+
+
 def claimable(lane: Lane, now: datetime) -> ColumnElement[bool]:
-    """Ready on this lane, and rested. The state stands in the query's text, so that a plan kept by the server knows it."""
-    return and_(work.c.lane == lane, is_(work.c.state, WorkState.READY), work.c.ready_at <= now)
+    """Ready on this lane, and rested."""
+    return and_(ready_on(lane), work.c.ready_at <= now)
 
 
 @dataclass(frozen=True)
@@ -237,6 +242,4 @@ def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
 
 def next_ready_at(connection: Connection, lane: Lane) -> datetime | None:
     """When the first work that rests may be claimed again, None when none rests."""
-    return connection.execute(
-        select(func.min(work.c.ready_at)).where(work.c.lane == lane, is_(work.c.state, WorkState.READY))
-    ).scalar_one()
+    return connection.execute(select(func.min(work.c.ready_at)).where(ready_on(lane))).scalar_one()

@@ -95,8 +95,13 @@ def test_an_edited_workload_becomes_a_version_and_an_invalid_edit_changes_nothin
         body = {"data": {**block["data"], **fields}, "merge_existing_data": False}
         stand.prefect.patch(f"block_documents/{block['id']}", json=body).raise_for_status()
 
-    edit(patience_s=33)
+    def crons() -> set[str]:
+        schedules = deployment(stand, "submit")["schedules"]
+        return {s["schedule"]["cron"] for s in schedules if s["parameters"]["departure"]["workload"] == "archive"}
+
+    edit(patience_s=33, off_peak_start="01:30", off_peak_end="03:00")
     until(lambda: stand.value(in_force) == before + 1, within_s=30, what="the new version")
+    until(lambda: crons() == {"30 1,2 * * *"}, within_s=30, what="the schedule of the new window")
     edit(patience_s=-5, urgent_when="a &&")
     key_after = "select count(*) from lanes.version where workload = 'archive'"
     versions = stand.value(key_after)

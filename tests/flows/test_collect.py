@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -56,6 +56,32 @@ async def submit(at: Connections, endpoint: Endpoint) -> OpenBatch:
     endpoint.ended(batch.provider_batch_id)
     assert await collect.poll(at, batch)
     return batch
+
+
+@pytest.mark.parametrize("ahead_s", [-180, 180])
+async def test_a_batch_took_as_long_as_its_provider_says_whatever_its_clock_says(
+    at: Connections, endpoint: Endpoint, sender: Sender, ahead_s: int
+) -> None:
+    endpoint.reset(clock_ahead_s=ahead_s)
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await submit(at, endpoint)
+    ((begun, ended),) = await sender.rows("select submitted_at, ended_at from lanes.batch where id = :id", id=batch.id)
+    assert isinstance(begun, datetime)
+    assert isinstance(ended, datetime)
+    assert begun <= ended <= await at.db.now()
+    assert ended - begun < timedelta(seconds=20)
+
+
+async def test_an_ended_batch_of_which_nobody_says_when_ended_when_that_was_seen(
+    at: Connections, tampering: Tampering, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    tampering.view = lambda view: view | {"ended_at": None}
+    before = await at.db.now()
+    batch = await submit(at, endpoint)
+    ((ended,),) = await sender.rows("select ended_at from lanes.batch where id = :id", id=batch.id)
+    assert isinstance(ended, datetime)
+    assert before < ended <= await at.db.now()
 
 
 async def a_minute_passes(at: Connections) -> None:

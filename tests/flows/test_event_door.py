@@ -1,21 +1,26 @@
 """The event door beside callers whose transactions stay open: neighbours get in, and what met a lock gets in once."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from prefect.events import Event, Resource
+from prefect.events.filters import EventFilter, EventOccurredFilter
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine
 
 from lanes.item import Amendment
 from lanes.store import amendments, items, watermarks
 from lanes.store.database import Database
-from tasks import admission, arrivals
+from lanes.stream import Stream, span_of
+from tasks import admission, arrivals, look_back
 from tasks.arrivals import ArrivalReader
+from tasks.look_back import LookBack
 from tests.conftest import NOON
 from tests.examples import admit, publish
 from tests.store.tries import rows
@@ -124,39 +129,128 @@ async def test_the_watermark_passes_no_event_that_met_a_lock(db: Database, pool:
 
 
 class Store:
-    """Prefect's stored events, as one page; `since` is what it was last asked for."""
+    """Prefect's stored events, given in pages of two; `since` is from when they were last read, `read` what was given."""
 
     def __init__(self, *events: Event) -> None:
         self.events = list(events)
         self.since: object = None
+        self.read: list[Event] = []
 
-    async def read_events(self, wanted: object, *, limit: int) -> "Store":
-        self.since = wanted.occurred.since  # pyright: ignore[reportAttributeAccessIssue]
+    async def read_events(self, wanted: EventFilter, *, limit: int) -> "Page":
+        self.since = wanted.occurred.since
+        return Page(self, [each for each in self.events if wanted.occurred.includes(each)]).page()
+
+    async def request(self, method: str, path: str, *, json: dict[str, Any]) -> "Store":
+        assert (method, path, json["time_unit"], json["time_interval"]) == ("POST", "/events/count-by/time", "minute", 5.0)
+        occurred = EventOccurredFilter.model_validate(json["filter"]["occurred"])
+        self._counted = Counter(span_of(each.occurred) for each in self.events if occurred.includes(each))
         return self
 
-    async def get_next_page(self, client: object) -> None:
-        return None
+    def json(self) -> list[dict[str, Any]]:
+        return [{"start_time": start.isoformat(), "count": events} for start, events in self._counted.items()]
 
 
-@pytest.mark.parametrize(("bound", "most"), [("QUEUED", 2), ("QUEUED_BYTES", 100)])
-async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none_is_lost(
-    db: Database, pool: Engine, reader: ArrivalReader, monkeypatch: pytest.MonkeyPatch, bound: str, most: int
+class Page:
+    def __init__(self, store: Store, left: list[Event]) -> None:
+        self._store, self._left = store, left
+        self.events: list[Event] = []
+
+    def page(self) -> "Page":
+        self.events, self._left = self._left[:2], self._left[2:]
+        self._store.read += self.events
+        return self
+
+    async def get_next_page(self, client: object) -> "Page | None":
+        return self.page() if self._left else None
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> Store:
+    """What the server has stored."""
+    store = Store()
+
+    @asynccontextmanager
+    async def client() -> AsyncIterator[Store]:
+        yield store
+
+    for module in (arrivals, look_back):
+        monkeypatch.setattr(module, "get_client", client)
+    return store
+
+
+@pytest.mark.parametrize("ago", [timedelta(minutes=2), timedelta(minutes=20), timedelta(hours=23)])
+async def test_an_event_of_a_slow_clock_is_found_for_a_day_and_read_once(
+    db: Database, pool: Engine, reader: ArrivalReader, stored: Store, ago: timedelta
 ) -> None:
-    monkeypatch.setattr(arrivals, bound, most)
+    stored.events = [event("before", ago=ago)]
+    await reader.read_stored()  # the sweep goes on from here
+    looking = LookBack(db, Stream[Event](), reader.admit)
+    assert await looking.look() == 1
+    assert await looking.look() == 0
+    stored.events += [event("late", ago=ago)]
+    await reader.read_stored()
+    assert set(texts(pool)) == {"before"}
+    assert await looking.look() == 1
+    assert set(texts(pool)) == {"before", "late"}
+    assert await LookBack(db, Stream[Event](), reader.admit).look() == 0  # whoever is the next router
+
+
+async def test_an_event_from_more_than_a_day_ago_is_not_looked_for(db: Database, reader: ArrivalReader, stored: Store) -> None:
+    stored.events = [event("old", ago=timedelta(hours=24, minutes=10))]
+    assert await LookBack(db, Stream[Event](), reader.admit).look() == 0
+
+
+async def test_a_look_reads_a_bounded_number_of_pages_and_the_next_one_goes_on(
+    db: Database, pool: Engine, reader: ArrivalReader, stored: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look_back, "MOST_PAGES", 3)
+    stored.events = [event(f"{hours}-{n}", ago=timedelta(hours=hours)) for hours in (1, 2, 3) for n in range(4)]
+    looking = LookBack(db, Stream[Event](), reader.admit)
+    assert [await looking.look() for _ in range(3)] == [4, 2, 0]
+    assert [each.payload["key"][0] for each in stored.read] == ["1"] * 4 + ["2"] * 4 + ["3"] * 4
+    assert len(texts(pool)) == 12
+
+
+async def test_a_span_is_not_done_while_an_event_of_it_meets_a_lock(
+    db: Database, pool: Engine, stored: Store
+) -> None:
+    reader = ArrivalReader(db, asyncio.Event())
+    stored.events = [event("held", ago=timedelta(hours=2))]
+    with pool.connect() as caller:
+        admit(caller, "held", now=NOON)
+        assert await reader.looking.look() == 1
+        assert await reader.looking.look() == 1  # and again: whoever comes next must find it too
+        caller.rollback()
+    await reader.retry()
+    assert await reader.looking.look() == 1
+    assert await reader.looking.look() == 0
+    assert set(texts(pool)) == {"held"}
+
+
+async def test_events_that_the_server_deleted_hide_none_that_come_later(
+    db: Database, pool: Engine, reader: ArrivalReader, stored: Store
+) -> None:
+    looking = LookBack(db, Stream[Event](), reader.admit)
+    stored.events = [event("one", ago=timedelta(hours=2)), event("two", ago=timedelta(hours=2))]
+    await looking.look()
+    stored.events = []
+    assert await looking.look() == 0
+    stored.events = [event("three", ago=timedelta(hours=2))]
+    assert await looking.look() == 1
+    assert set(texts(pool)) == {"one", "two", "three"}
+
+
+async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none_is_lost(
+    db: Database, pool: Engine, reader: ArrivalReader, stored: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "QUEUED", 2)
     reader = ArrivalReader(db, asyncio.Event())
     burst = [event(f"k{n}") for n in range(5)]
     for each in burst:
         reader.take(each)
-    stored = Store()  # they are stored seconds later
-
-    @asynccontextmanager
-    async def client() -> AsyncIterator[Store]:
-        yield stored
-
-    monkeypatch.setattr(arrivals, "get_client", client)
     await reader.admit_next()
     assert set(texts(pool)) == {"k0", "k1"}
-    await reader.read_stored()
+    await reader.read_stored()  # they are stored seconds later
     stored.events = burst
     await reader.read_stored()
     assert set(texts(pool)) == {f"k{n}" for n in range(5)}
@@ -180,33 +274,3 @@ async def test_an_event_whose_resource_cannot_be_stored_is_a_refusal_and_harms_n
     assert len(kept) == 2 * len(hostile)
     assert {each.key for each in kept} == {"odd"}
     assert {each.workload for each in kept} >= {"\ufffd", "x" * 512}
-
-
-async def test_room_is_free_again_once_what_waited_is_admitted(
-    db: Database, pool: Engine, reader: ArrivalReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(arrivals, "QUEUED_BYTES", 1_500)
-    for number in range(5):
-        reader.take(event(f"k{number}", "x" * 1_000))
-        await reader.admit_next()
-    assert len(texts(pool)) == 5
-
-
-async def test_fewer_large_events_are_admitted_in_one_transaction(
-    db: Database, pool: Engine, reader: ArrivalReader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[int] = []
-    admit_some = items.admit
-
-    def counted(connection: object, inputs: Sequence[object], **more: object) -> object:
-        asked.append(len(inputs))
-        return admit_some(connection, inputs, **more)  # pyright: ignore[reportArgumentType]
-
-    monkeypatch.setattr(items, "admit", counted)
-    monkeypatch.setattr(admission, "MOST_BYTES", 50_000)
-    monkeypatch.setattr(admission, "MOST", 8)
-    large = [event(f"l{n}", "x" * 20_000) for n in range(7)]
-    small = [event(f"s{n:02d}") for n in range(20)]
-    await reader.admit([*large, *small])
-    assert asked == [3, 3, 8, 8, 5]
-    assert len(texts(pool)) == 27

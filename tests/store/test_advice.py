@@ -31,7 +31,7 @@ def test_an_unknown_workload_is_refused(connection: Connection) -> None:
 
 def test_of_an_unused_workload_there_is_no_evidence(connection: Connection) -> None:
     publish(connection, now=NOON, batch_expected_minutes=30)
-    nothing = Evidence("letters", Mode.PLAIN, days=0, items=0, batch_expected_s=1_800, days_arrivals=[], consumers=[])
+    nothing = Evidence("letters", Mode.PLAIN, days=0, items=0, batch_expected_s=1_920, days_arrivals=[], consumers=[])
     assert seen(connection) == nothing
 
 

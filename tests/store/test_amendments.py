@@ -1,5 +1,6 @@
 """Late data: `lanes.amend` and the event door's amendments in every state of their item."""
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -24,6 +25,12 @@ def letters(connection: Connection) -> Any:
 def amend(connection: Connection, key: str = "k", payload: dict[str, Any] | None = None, place: str | None = None) -> str:
     asked = Amendment("letters", key, payload or NEW, place)
     return amendments.amend(connection, asked, door="event" if place else "client", now=later(minutes=1)).outcome
+
+
+def amend_as_of(connection: Connection, occurred_at: datetime | None, text: str, *, key: str = "k", minute: int = 30) -> str:
+    """Taken at 12:`minute`, having occurred at that time."""
+    asked = Amendment("letters", key, {"text": text}, occurred_at=occurred_at)
+    return amendments.amend(connection, asked, door="client", now=later(minutes=minute)).outcome
 
 
 def state(connection: Connection, key: str = "k") -> str:
@@ -122,6 +129,87 @@ def test_an_amendment_before_its_item_waits_and_is_applied_before_the_item_is_ro
     assert [each.revision for each in rows(connection, "revision_log", "revision")] == [0, 1, 2]
     assert live(connection) == [("batch", "answer", 2, "ready")]
     assert amendments.apply_waiting(connection, now=NOON) == 0
+
+
+def test_an_older_amendment_that_is_read_later_is_numbered_and_kept_and_not_put_in_force(connection: Connection) -> None:
+    admit(connection, "k", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    assert amend_as_of(connection, later(minutes=10), "newer") == "amended"
+    before = live(connection)
+    assert amend_as_of(connection, later(minutes=5), "older") == "outdated"
+    kept = row(connection, "item")
+    assert (kept.payload, kept.revision) == ({"text": "newer"}, 1)
+    assert live(connection) == before
+    log = rows(connection, "revision_log", "revision")
+    assert [(each.revision, each.payload["text"], each.outdated) for each in log] == [
+        (0, "letter k", False), (1, "newer", False), (2, "older", True),
+    ]  # fmt: skip
+    assert [each.occurred_at for each in log[1:]] == [later(minutes=10), later(minutes=5)]
+    assert amend_as_of(connection, later(minutes=11), "newest") == "amended"
+    assert row(connection, "item").revision == 3
+    assert [each.outcome for each in rows(connection, "amendment", "id")] == ["amended", "outdated", "amended"]
+
+
+def test_an_older_amendment_leaves_a_settled_item_settled(connection: Connection) -> None:
+    save(connection, tried(claimed_item(connection), output=A))
+    amend_as_of(connection, later(minutes=10), "newer")
+    (owed,) = claim(connection, Lane.BATCH, now=later(minutes=31))
+    save(connection, tried(owed, output=B), now=later(minutes=32))
+    assert amend_as_of(connection, later(minutes=5), "older", minute=33) == "outdated"
+    assert state(connection) == "settled"
+    assert row(connection, "current_results").revision == 1
+
+
+def test_amendments_that_waited_for_their_item_are_in_force_by_when_they_occurred(connection: Connection) -> None:
+    assert amend_as_of(connection, later(minutes=10), "newer") == "waiting"
+    assert amend_as_of(connection, later(minutes=5), "older") == "waiting"
+    admit(connection, "k", now=later(minutes=40))
+    assert amendments.apply_waiting(connection, now=later(minutes=41)) == 2
+    assert row(connection, "item").payload == {"text": "newer"}
+    assert [each.outdated for each in rows(connection, "revision_log", "revision")] == [False, False, True]
+
+
+def test_an_amendment_repeated_later_holds_against_what_occurred_before_it_was_repeated(connection: Connection) -> None:
+    admit(connection, "k", now=NOON)
+    amend_as_of(connection, later(minutes=1), "first")
+    assert amend_as_of(connection, later(minutes=9), "first") == "duplicate"
+    assert amend_as_of(connection, later(minutes=5), "between") == "outdated"
+    assert row(connection, "item").payload == {"text": "first"}
+
+
+def test_of_amendments_of_one_moment_the_one_read_last_is_in_force(connection: Connection) -> None:
+    admit(connection, "k", now=NOON)
+    amend_as_of(connection, later(minutes=5), "one")
+    assert amend_as_of(connection, later(minutes=5), "other") == "amended"
+
+
+def test_an_amendment_never_occurs_after_it_was_read_so_that_a_fast_clock_shuts_nobody_out(connection: Connection) -> None:
+    admit(connection, "k", now=NOON)
+    amend_as_of(connection, later(days=9), "fast", minute=30)
+    assert amend_as_of(connection, None, "right", minute=31) == "amended"
+    assert row(connection, "item").payload == {"text": "right"}
+
+
+def test_the_sql_function_takes_when_it_occurred(connection: Connection) -> None:
+    admit(connection, "k", now=NOON)
+    query = text("select lanes.amend('letters', 'k', cast(:payload as jsonb), cast(:at as timestamptz))")
+    amended = [("newer", "2026-11-24 12:10Z"), ("older", "2026-11-24 12:05Z"), ("never", "infinity")]
+    outcomes = [
+        connection.execute(query, {"payload": f'{{"text": "{said}"}}', "at": at}).scalar_one() for said, at in amended
+    ]
+    assert outcomes == ["amended", "outdated", "malformed"]
+    assert row(connection, "item").payload == {"text": "newer"}
+
+
+def test_work_owed_anew_for_an_amended_item_is_as_urgent_as_it_was(connection: Connection) -> None:
+    due_at = later(hours=3)
+    admit(connection, "k", now=NOON, lane=Lane.BATCH, due_at=due_at)
+    route(connection, now=NOON)
+    (claimed,) = claim(connection, Lane.BATCH)
+    save(connection, tried(claimed, Outcome.POISON))
+    amend(connection)
+    first, second = rows(connection, "work", "id")
+    assert (second.state, second.rank_at) == ("ready", first.rank_at)
 
 
 def test_work_that_waits_is_owed_for_the_newest_revision_on_its_own_lane_and_rank(connection: Connection) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, create_engine, func, select, text
 
 from lanes.incident import IncidentState, Promise
 from lanes.promises import Assessment, invalid_workload
-from lanes.store import batches, incidents, replays, rollouts, slack_posts, work
+from lanes.store import adoption, batches, incidents, outages, replays, rollouts, slack_posts, work
 from lanes.store.tables import slack_post
 from lanes.words import Lane, Verdict
 from tests.conftest import NOON, later
@@ -80,6 +80,10 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         "ix_work_claimable",
     ),
     "lost claims": (lambda c: work.abandoned(c, now=NOON), "ix_work_claimed"),
+    "an outage begins": (
+        lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", faults=3, why="529", now=NOON), "uq_outage_open",
+    ),
+    "batches to look for": (lambda c: adoption.to_search(c, "acme", now=NOON), "uq_batch_unresolved_requests"),
     "open batches": (batches.open_batches, "'{collected,released}'"),
     "ended replays": (lambda c: replays.finish(c, now=NOON), "uq_generation_open"),
     "the open rollout": (lambda c: rollouts.open_of(c, "letters"), "uq_rollout_open"),

@@ -149,7 +149,8 @@ def test_any_json_is_an_amendment_or_refused_and_what_is_read_can_be_stored(fiel
     [
         ({"payload": {}}, "an amendment needs the key of its item"),
         ({"key": "k1"}, '"payload" must be a JSON object'),
-        ({"key": "k1", "payload": {}, "urgent": True}, "unknown field 'urgent'; an amendment holds key and payload"),
+        ({"key": "k1", "payload": {}, "urgent": True}, "unknown field 'urgent'; an amendment holds key, payload"),
+        ({"key": "k1", "payload": {}, "occurred_at": "soon"}, '"occurred_at" must be an ISO 8601 time'),
         ({"key": "k1", "payload": {"a": "\x00"}}, "payload.a holds the character NUL"),
     ],
 )
@@ -157,6 +158,13 @@ def test_a_malformed_amendment_is_refused(fields: dict[str, Any], said: str) -> 
     with pytest.raises(Refused, match=said):
         read_amendment("letters", fields, place=None)
     assert read_amendment("letters", {"key": 7, "payload": {}}, place="e1") == Amendment("letters", "7", {}, "e1")
+
+
+def test_an_amendment_occurred_when_its_sender_says_else_when_it_was_sent() -> None:
+    sent = {"key": "k", "payload": {}}
+    assert read_amendment("letters", sent, place="e1", sent_at=NOON).occurred_at == NOON
+    said = sent | {"occurred_at": "2026-11-24T11:00:00Z"}
+    assert read_amendment("letters", said, place="e1", sent_at=NOON).occurred_at == later(hours=-1)
 
 
 def test_a_number_is_taken_as_a_key() -> None:

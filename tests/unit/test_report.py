@@ -397,6 +397,10 @@ def breach(promise: Promise, subject: str = "", *, state: IncidentState = Incide
     [
         (a_batch(), [], None, "batch healthy"),
         (a_batch(state="held"), [], "held", "1 batch held"),
+        (
+            a_batch(state="held"), [breach(Promise.BATCH_UNCLEAR, "batch 41")],
+            "batch needs a decision", "batch needs a decision",
+        ),
         (a_batch(state="submitted", expected_end_at=ago(1), ended_at=None), [], None, "batch healthy"),
         (a_batch(state="intended", intended_at=ago(11)), [], None, "batch healthy"),
         (a_batch(errored=20), [], None, "batch healthy"),

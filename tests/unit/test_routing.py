@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lanes.routing import EXPECTED_CALL, Arrived, Route, decide, rank_at
 from lanes.split import BUCKETS, Split, Splits
+from lanes.window import LEAD
 from lanes.words import Lane, Reason
 from lanes.workload import Version
 from tests.conftest import NOON, later
@@ -33,7 +34,7 @@ def item(**fields: Any) -> Arrived:
 
 def must_be_realtime(each: Arrived, of: Version) -> bool:
     """What the rules say of an item, in words of the test's own."""
-    due_soon = each.due_at is not None and each.due_at < NOON + timedelta(minutes=of.spec.batch_expected_minutes)
+    due_soon = each.due_at is not None and each.due_at < NOON + LEAD + timedelta(minutes=of.spec.batch_expected_minutes)
     chat = bool(of.spec.urgent_when) and each.payload.get("channel") == "chat"
     return each.urgent or due_soon or chat
 
@@ -92,8 +93,8 @@ def test_a_pin_wins_over_everything_else(each: Arrived) -> None:
         ({"due_at": NOON}, "realtime", "overdue", "it was due at 2026-11-24T12:00:00"),
         ({"urgent": True, "payload": {"channel": "chat"}}, "realtime", "urgent", "the sender marked it urgent"),
         ({"payload": {"channel": "chat"}, "due_at": later(minutes=1)}, "realtime", "urgent_rule", "urgent_when holds"),
-        ({"due_at": later(minutes=59), "occurred_at": later(days=-9)}, "realtime", "deadline", "is back about 2026"),
-        ({"due_at": later(minutes=60), "occurred_at": later(days=-9)}, "batch", "batch_rule", "batch_when holds: "),
+        ({"due_at": later(minutes=61), "occurred_at": later(days=-9)}, "realtime", "deadline", "is back about 2026"),
+        ({"due_at": later(minutes=62), "occurred_at": later(days=-9)}, "batch", "batch_rule", "batch_when holds: "),
         ({"occurred_at": later(days=-1)}, "batch", "split", "bucket 8,771 of 10,000 is not below the split"),
     ],
 )

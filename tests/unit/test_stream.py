@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 
 from lanes import stream
-from lanes.stream import OVERLAP, Stream
+from lanes.stream import OVERLAP, SMALL, SPAN, Stream, behind, span_of
 from tests.conftest import NOON, later
 
 
@@ -85,3 +85,28 @@ def test_where_too_many_are_kept_the_next_is_missed(monkeypatch: pytest.MonkeyPa
     books.keep(B, "other")
     assert books.new([A, B]) == [B]
     assert books.read_until(later(hours=1), later(hours=1)) == NOON
+
+
+def test_a_span_of_five_minutes_is_behind_while_it_holds_more_events_than_were_read() -> None:
+    assert span_of(later(minutes=4, seconds=59)) == NOON
+    stored = {later(minutes=-10): 3, later(minutes=-15): 1, later(minutes=-20): 2}
+    assert behind(stored, {}, NOON) == [later(minutes=-10), later(minutes=-15), later(minutes=-20)]
+    assert behind(stored, {later(minutes=-10): 3, later(minutes=-15): 2, later(minutes=-20): 1}, NOON) == [later(minutes=-20)]
+
+
+def test_a_span_that_goes_on_is_read_again_only_while_it_is_small() -> None:
+    now = later(minutes=4)
+    assert behind({NOON: SMALL}, {}, now) == [NOON]
+    assert behind({NOON: SMALL + 1}, {}, now) == []
+    assert behind({NOON: SMALL + 1}, {}, NOON + SPAN + OVERLAP) == [NOON]
+
+
+def test_the_books_hold_what_is_kept_in_a_span_and_what_was_missed_before_its_end() -> None:
+    books = Stream[Happened]()
+    books.keep(A, "k")
+    assert books.holds(NOON, later(minutes=5))
+    assert not books.holds(later(minutes=5), later(minutes=10))
+    books.tried("k", admitted=True)
+    assert not books.holds(NOON, later(minutes=5))
+    books.missed(Happened("lost", later(minutes=1)))
+    assert [books.holds(later(minutes=start), later(minutes=start + 5)) for start in (-5, 0, 5)] == [False, True, True]

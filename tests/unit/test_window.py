@@ -4,13 +4,16 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
+from prefect.server.schemas.schedules import CronSchedule
 
-from lanes.window import Window, batch_back_at
+from lanes.routing import Arrived, decide
+from lanes.split import Split, Splits
+from lanes.window import LEAD, Window, batch_back_at, presses
+from lanes.words import Lane
 from tests.conftest import NOON, later
-from tests.examples import spec
+from tests.examples import spec, version
 
 BERLIN, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
 SPRING, AUTUMN = date(2026, 3, 29), date(2026, 10, 25)  # in Berlin 02:00 becomes 03:00, 03:00 becomes 02:00
@@ -90,48 +93,84 @@ def test_every_firing_lies_in_the_window_and_none_is_missing(of: Window) -> None
         assert (at in times) == opens_at(of, at)
 
 
-@given(windows, st.sampled_from([SPRING, AUTUMN]), within_three_days)
-def test_the_next_opening_is_the_first_moment_at_which_it_is_open(
+async def first_firing(of: Window, *, after: datetime) -> datetime:
+    """When Prefect starts a run of its schedule next."""
+    schedule = CronSchedule(cron=of.cron(), timezone=of.zone.key)
+    (fires,) = await schedule.get_dates(n=1, start=after + timedelta(microseconds=1))
+    return fires.astimezone(UTC)
+
+
+@given(windows, st.sampled_from([SPRING, AUTUMN, date(2026, 6, 1)]), within_three_days)
+async def test_the_next_departure_is_when_prefect_starts_a_run_of_the_schedule(
     of: Window, change: date, span: timedelta
 ) -> None:
     now = berlin(change, "00:00").astimezone(UTC) - timedelta(days=2) + span
-    opens = of.next_open(now)
-    assert opens >= now
-    assert of.open_at(opens)
-    if opens > now:
-        assert opens.second == opens.microsecond == 0
-        assert not of.open_at(now)
-        assert not any(of.open_at(now + (opens - now) * part / 37) for part in range(37))
-
-
-@given(windows, within_three_days)
-def test_a_closed_window_opens_when_its_schedule_fires_next(of: Window, span: timedelta) -> None:
-    now = datetime(2026, 6, 1, tzinfo=UTC) + span
-    if not of.open_at(now):
-        assert of.next_open(now) == next(CronSim(of.cron(), now.astimezone(of.zone)))
+    assert of.next_departure(now) == await first_firing(of, after=now)
 
 
 @pytest.mark.parametrize(
-    ("now", "start", "end", "opens"),
+    ("now", "start", "end", "leaves"),
     [
-        (berlin(SPRING, "01:50"), "02:30", "06:00", berlin(SPRING, "03:00")),
-        (berlin(SPRING, "01:50"), "02:30", "02:45", berlin(date(2026, 3, 30), "02:30")),
-        (berlin(SPRING, "01:50"), "22:00", "06:00", berlin(SPRING, "01:50")),
+        (berlin(SPRING, "01:50"), "02:30", "06:00", berlin(SPRING, "03:30")),
+        (berlin(SPRING, "01:50"), "02:30", "02:45", berlin(SPRING, "03:30")),
         (berlin(SPRING, "12:00"), "22:00", "06:00", berlin(SPRING, "22:00")),
         (berlin(AUTUMN, "01:50"), "02:30", "02:45", berlin(AUTUMN, "02:30")),
-        (berlin(AUTUMN, "02:50"), "02:30", "02:45", berlin(AUTUMN, "02:30", fold=1)),
-        (berlin(AUTUMN, "02:50", fold=1), "02:30", "02:45", berlin(date(2026, 10, 26), "02:30")),
-        (berlin(date(2026, 10, 24), "23:00"), "02:30", "02:45", berlin(AUTUMN, "02:30")),
+        (berlin(AUTUMN, "02:50"), "02:30", "02:45", berlin(date(2026, 10, 26), "02:30")),
     ],
 )
-def test_the_next_opening_survives_a_change_of_the_clocks(now: datetime, start: str, end: str, opens: datetime) -> None:
-    assert window(start, end, BERLIN).next_open(now).astimezone(UTC) == opens.astimezone(UTC)
+def test_the_next_departure_survives_a_change_of_the_clocks(
+    now: datetime, start: str, end: str, leaves: datetime
+) -> None:
+    assert window(start, end, BERLIN).next_departure(now) == leaves.astimezone(UTC)
 
 
-def test_an_open_window_opens_now_to_the_second() -> None:
-    assert window("06:00", "18:00").next_open(later(seconds=3.5)) == later(seconds=3.5)
-    assert window("18:00", "06:00").next_open(later(seconds=3.5)) == later(hours=6)
+def test_an_open_window_departs_next_at_its_next_hour_and_a_run_that_has_begun_is_not_awaited() -> None:
+    assert window("06:00", "18:00").next_departure(later(seconds=3.5)) == later(hours=1)
+    assert window("06:00", "18:00").next_departure(NOON) == later(hours=1)
+    assert window("12:30", "12:30").next_departure(later(minutes=31)) == later(minutes=90)  # open all day
+    assert window("18:00", "06:00").next_departure(later(seconds=3.5)) == later(hours=6)
 
 
 def test_a_batch_is_back_after_its_usual_turnaround_because_a_deadline_may_leave_early() -> None:
-    assert batch_back_at(spec(batch_expected_minutes=90), NOON) == NOON + timedelta(minutes=90)
+    assert batch_back_at(spec(batch_expected_minutes=90), NOON) == NOON + LEAD + timedelta(minutes=90)
+
+
+NIGHT = spec(batch_expected_minutes=60)
+AT_22_05 = datetime(2026, 11, 24, 22, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("due_in_minutes", "expected"),
+    [
+        (65, True),  # at 23:00 it would be 59 minutes late
+        (114, True),  # back at 24:00, and a run takes its time to begin
+        (117, False),
+        (3, True),  # too late whatever is done; less so when it leaves now
+        (0, False),  # missed
+        (-600, False),
+    ],
+)
+def test_work_presses_when_the_next_run_of_the_schedule_would_bring_it_back_too_late(
+    due_in_minutes: int, expected: bool
+) -> None:
+    assert presses(NIGHT, AT_22_05 + timedelta(minutes=due_in_minutes), AT_22_05) is expected
+
+
+spans_of_minutes = st.integers(1, 1440).map(lambda minutes: timedelta(minutes=minutes))
+
+
+@given(windows, st.integers(1, 1440), within_three_days, spans_of_minutes)
+def test_what_is_routed_to_batch_leaves_in_time_for_its_due_time(
+    of: Window, turnaround: int, span: timedelta, slack: timedelta
+) -> None:
+    now = datetime(2026, 11, 24, tzinfo=UTC) + span
+    letters = version(
+        batch_expected_minutes=turnaround, off_peak_start=f"{of.start:%H:%M}", off_peak_end=f"{of.end:%H:%M}",
+        timezone=of.zone.key,
+    )  # fmt: skip
+    due_at = now + timedelta(minutes=turnaround) + slack
+    item = Arrived("letters", "k", {}, received_at=now, occurred_at=now, due_at=due_at)
+    if decide(item, letters, Splits([Split("letters", None, 0)]), now=now).lane is Lane.REALTIME:
+        return
+    leaves = now if presses(letters.spec, due_at, now) else of.next_departure(now)
+    assert leaves + LEAD + timedelta(minutes=turnaround) <= due_at

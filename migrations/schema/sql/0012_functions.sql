@@ -180,7 +180,8 @@ comment on function lanes.bound_refusal is
 create trigger bound_refusal before insert on lanes.rejected for each row execute function lanes.bound_refusal();
 
 create or replace function lanes.take_amendment(workload text, key text, payload jsonb, source text,
-                                                place text default null, at timestamptz default clock_timestamp())
+                                                place text default null, at timestamptz default clock_timestamp(),
+                                                occurred_at timestamptz default null)
 returns table (outcome text, detail text)
 language plpgsql as $$
 declare
@@ -191,23 +192,24 @@ declare
 begin
   select s.refusal, s.detail into refusal, sentence
     from lanes.screened(jsonb_build_array(jsonb_build_object(
-           'workload', workload, 'payload', payload, 'key', key, 'place', place))) s;
+           'workload', workload, 'payload', payload, 'key', key, 'place', place,
+           'occurred_at', occurred_at))) s;
   if refusal is null and key is null then
     refusal := 'malformed';
     sentence := 'an amendment needs the key of its item';
   end if;
 
   if refusal is null then
-    insert into lanes.amendment (workload, key, payload, source, place, received_at)
+    insert into lanes.amendment (workload, key, payload, source, place, received_at, occurred_at)
     values (take_amendment.workload, take_amendment.key, take_amendment.payload, take_amendment.source,
-            take_amendment.place, at)
+            take_amendment.place, at, take_amendment.occurred_at)
     on conflict on constraint uq_amendment_source_place do nothing
     returning id into taken;
     if taken is null then return query select 'duplicate', null::text; return; end if;
     select i.id into target from lanes.item i
      where i.workload = take_amendment.workload and i.key = take_amendment.key;
     if target is null then return query select 'waiting', null::text; return; end if;
-    outcome := lanes.apply_amendment(target, payload, source, place, at, at);
+    outcome := lanes.apply_amendment(target, payload, source, place, at, at, occurred_at);
     if outcome = 'canceled' then
       refusal := 'canceled';
       sentence := format('item "%s" of workload "%s" was canceled; submit it under another key', key, workload);

@@ -1,0 +1,51 @@
+"""Finds what occurred up to a day ago and was stored only later: sent by a slow clock, or kept back by its sender.
+
+Neither the stream nor the sweep meets it, because Prefect finds events by when they occurred alone. So stored events are
+counted by spans, in one request, and read again where there are more than were read.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
+
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.events import Event
+
+from lanes.store import watermarks
+from lanes.store.database import Database
+from lanes.stream import LOOK_BACK, SPAN, Stream, behind, span_of
+from tasks.stored_events import counts, pages
+
+MOST_PAGES = 200  # read in one look; a span that was begun is read to its end
+
+
+class LookBack:
+    """Looks at the whole day at once; what a look has no room for, the next one reads. `admit` takes what was found."""
+
+    def __init__(self, db: Database, books: Stream[Event], admit: Callable[[Sequence[Event]], Awaitable[None]]) -> None:
+        self._db, self._books, self._admit = db, books, admit
+
+    async def look(self) -> int:
+        """Spans that hold more events than were read of them were read, the newest first; how many pages that took."""
+        now = await self._db.now()
+        since = span_of(now - LOOK_BACK)
+        read = await self._db.run(watermarks.spans, since=since)
+        taken = 0
+        async with get_client() as client:
+            stored = await counts(client, since, now)
+            shrunk = {start: stored.get(start, 0) for start in read if stored.get(start, 0) < read[start]}
+            await self._db.run(watermarks.read_spans, shrunk, since=since)  # the server has deleted some
+            for start in behind(stored, read, now):
+                if taken >= MOST_PAGES:
+                    break
+                taken += await self._read(client, start)
+                if not self._books.holds(start, start + SPAN):
+                    await self._db.run(watermarks.read_spans, {start: stored[start]}, since=since)
+        return taken
+
+    async def _read(self, client: PrefectClient, start: datetime) -> int:
+        taken = 0
+        async for events in pages(client, start, start + SPAN - datetime.resolution):
+            await self._admit(events)
+            taken += 1
+        return taken

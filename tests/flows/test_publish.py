@@ -1,0 +1,111 @@
+"""Publishing: a block that changed is in force as a version, and `submit` runs in its window."""
+
+import asyncio
+import time
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import text
+
+from lanes.store import workloads
+from tasks import schedules
+from tasks.connections import Connections
+from tasks.publish import publish
+from tests.examples import spec
+from tests.prefect_standin import PrefectStandIn
+
+
+@pytest.fixture
+def prefect(prefect: PrefectStandIn) -> PrefectStandIn:
+    """With a block of the workload `letters`."""
+    edit(prefect, "letters")
+    return prefect
+
+
+def edit(prefect: PrefectStandIn, name: str, **fields: object) -> None:
+    """Somebody saves the block in the UI."""
+    prefect.blocks[name] = spec(**fields).model_dump(mode="json")
+
+
+def windows(prefect: PrefectStandIn) -> dict[str, str]:
+    """When `submit` runs, by workload."""
+    return {
+        each["parameters"]["departure"]["workload"]: each["schedule"]["cron"] for each in prefect.schedules.get("submit", [])
+    }
+
+
+async def test_a_workload_created_in_the_ui_has_its_schedule_once_it_is_published(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    published = await publish(at.db)
+    assert (set(published.versions), published.unscheduled) == ({"letters"}, None)
+    assert windows(prefect) == {"letters": "0 22,23,0,1,2,3,4,5 * * *"}
+
+
+async def test_an_edited_window_is_an_edited_schedule_and_there_is_never_none(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    await publish(at.db)
+    edit(prefect, "letters", off_peak_start="01:30", off_peak_end="03:00")
+    asked = len(prefect.requests)
+    await publish(at.db)
+    assert windows(prefect) == {"letters": "30 1,2 * * *"}
+    written = [each.split("/")[2:] for each in prefect.requests[asked:] if "schedules" in each.split("/")]
+    assert [len(each) for each in written] == [1, 2]  # made, and only then the other one deleted
+
+
+async def test_nothing_is_written_to_prefect_while_nothing_differs(at: Connections, prefect: PrefectStandIn) -> None:
+    await publish(at.db)
+    before = prefect.schedule_writes
+    assert before == 1
+    for patience_s in (60, 60, 90):  # another version, with the same window
+        edit(prefect, "letters", patience_s=patience_s)
+        await publish(at.db)
+    assert prefect.schedule_writes == before
+
+
+async def test_a_schedule_that_a_person_added_stays(at: Connections, prefect: PrefectStandIn) -> None:
+    by_hand = {
+        "id": str(uuid4()), "deployment_id": str(uuid4()), "active": True, "slug": None,
+        "schedule": {"cron": "0 12 * * *", "timezone": "UTC"}, "parameters": {"departure": {"workload": "noon"}},
+    }  # fmt: skip
+    prefect.schedules["submit"] = [by_hand]
+    await publish(at.db)
+    assert set(windows(prefect)) == {"noon", "letters"}
+
+
+async def test_a_workload_that_cannot_be_read_any_more_keeps_its_schedule_and_one_that_is_gone_does_not(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    edit(prefect, "gone")
+    edit(prefect, "broken")
+    await publish(at.db)
+    del prefect.blocks["gone"], prefect.blocks["broken"]
+
+    def spoil(connection: object) -> None:
+        connection.execute(text("update lanes.version set spec = '{}' where workload = 'broken'"))  # pyright: ignore[reportAttributeAccessIssue]
+        connection.execute(text("update lanes.workload set version_id = null where name = 'gone'"))  # pyright: ignore[reportAttributeAccessIssue]
+
+    await at.db.run(spoil)
+    published = await publish(at.db)
+    assert [each.workload for each in published.problems] == ["broken"]
+    assert set(windows(prefect)) == {"letters", "broken"}
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "refuses"])
+async def test_a_version_is_in_force_though_its_schedule_could_not_be_written_in_time(
+    at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
+    monkeypatch.setattr(schedules, "WRITTEN_WITHIN_S", 0.3)
+
+    async def writes(*_: object, **__: object) -> None:
+        if trouble == "refuses":
+            raise ConnectionError("no")
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(schedules, "write_schedules", writes)
+    began = time.monotonic()
+    published = await publish(at.db)
+    assert time.monotonic() - began < 10
+    assert set(await at.db.run(workloads.in_force)) == set(published.versions) == {"letters"}
+    assert "off-peak schedules" in (published.unscheduled or "")

@@ -1,0 +1,18 @@
+"""Transactions of asynchronous callers, and the clock that each hands out."""
+
+from datetime import timedelta
+
+from sqlalchemy import func, select
+
+from lanes.store.database import Database, clock
+
+
+async def test_a_transaction_hands_out_the_databases_time_read_inside_it(database_url: str) -> None:
+    async with Database(database_url) as db:
+        before = await db.now()
+        async with db.transaction() as run:
+            began = await run(lambda connection: connection.execute(select(func.transaction_timestamp())).scalar_one())
+            assert before < began <= run.now <= await run(clock)
+            assert run.now.utcoffset() is not None
+        async with db.transaction() as after:
+            assert run.now < after.now < run.now + timedelta(minutes=1)

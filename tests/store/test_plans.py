@@ -1,0 +1,175 @@
+"""What the sweep and the promises ask every few seconds reads what it is about, however long the history behind it is."""
+
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from psycopg import sql
+from sqlalchemy import Connection, Engine, create_engine, event, text
+
+from lanes.local.postgres import Running
+from lanes.store import amendments, batches, deadlines, giving_up, incidents, items, measurements, outages, replays, work
+from lanes.words import Lane
+from tests.conftest import NOON, later
+from tests.examples import publish
+
+HISTORY = 100_000
+_numbers = itertools.count(1)
+TYPES = {datetime: "timestamptz", timedelta: "interval", int: "integer"}
+PLANS = pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+
+FILL = """
+with item as (
+  insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position, due_at,
+                          answered_at, settled_at, failed_at, failure)
+  select 'letters', 'k' || n, '{"text": "letter"}', '', at, at, 'sql', n,
+         case when n % 3 = 0 then at + interval '1 hour' end,
+         case when n <= :history then at end, case when n <= :history and n % 1000 > 0 then at end,
+         case when n <= :history and n % 1000 = 0 then at end, case when n % 1000 = 0 then 'broken' end
+    from (select n, :now - (:history - n) * interval '10 seconds' as at from generate_series(1, :history + 2000) n) each
+  returning id, position, received_at),
+done as (
+  insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
+                          claim_no, created_at)
+  select id, 'letters', :version, (case when position % 2 = 0 then 'batch' else 'realtime' end),
+         (case when purpose = 1 then 'replay' else 'answer' end), 0, purpose,
+         (case when purpose = 1 then 'done' when position <= :history then 'done'
+               when position % 100 = 1 then 'claimed' else 'ready' end),
+         :now, received_at + interval '1 minute', 1, received_at
+    from item, generate_series(0, 1) purpose
+   where purpose = 0 or position % 20 = 0
+  returning id, item_id, lane, purpose, generation, state, created_at),
+attempt as (
+  insert into lanes.attempt (work_id, item_id, claim_no, workload, lane, purpose, outcome, model, input_tokens,
+                             output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, bound_usd, shown, latency_ms,
+                             started_at, ended_at)
+  select id, item_id, 1, 'letters', lane, purpose, 'valid', 'm', 1, 1, 0, 0, 0.001, 0, true, 1, created_at, created_at
+    from done where state = 'done')
+insert into lanes.result (item_id, work_id, version_id, lane, standing, generation, revision, output, created_at)
+select item_id, id, :version, lane, 'authoritative', generation, 0, '{}', created_at from done where state = 'done'
+"""
+
+
+@pytest.fixture(scope="module")
+def old(postgres: Running) -> Iterator[Engine]:
+    """A database with a history of 100,000 items, 2,000 that wait, and a replay."""
+    admin = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(text("create database test_plans template lanes strategy file_copy"))
+    pool = create_engine(postgres.url("test_plans"))
+    with pool.begin() as connection:
+        letters = publish(connection, now=later(days=-30))
+        publish(connection, "bills", now=later(days=-30))
+        connection.execute(text(FILL), {"now": NOON, "version": letters.id, "history": HISTORY})
+        connection.execute(
+            text("""
+            insert into lanes.generation (workload, number, version_id, state, from_position, to_position, cursor_position,
+                                          items, who, why, created_at)
+            values ('letters', 1, :version, 'running', 1, :last, :last, 5100, 'w', 'y', :now)
+            """),
+            {"version": letters.id, "last": HISTORY + 2000, "now": NOON},
+        )
+        connection.execute(
+            text("update lanes.work set lease_until = :now, session = 1 where state = 'claimed'"), {"now": later(minutes=5)}
+        )
+    with pool.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("vacuum analyze"))
+    yield pool
+    pool.dispose()
+    with admin.connect() as connection:
+        connection.execute(text("drop database test_plans with (force)"))
+    admin.dispose()
+
+
+@pytest.fixture
+def history(old: Engine, plans: str) -> Iterator[Connection]:
+    """A transaction in it that changes nothing in the end, and plans as one does that has run for a while, or has not."""
+    with old.connect() as connection:
+        connection.execute(text(f"set local plan_cache_mode = {plans}"))
+        yield connection
+        connection.rollback()
+
+
+def read(connection: Connection, ask: Callable[[], Any]) -> dict[str, int]:
+    """How many rows of each table everything that is asked of the database by calling that reads, and throws away."""
+    caught: list[tuple[str, Any]] = []
+
+    def catch(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+        caught.append((statement, parameters))
+
+    event.listen(connection, "before_cursor_execute", catch)
+    ask()
+    event.remove(connection, "before_cursor_execute", catch)
+    rows = Counter[str]()
+    for statement, given in caught:
+        _count(_run(connection, statement, given or {}, name=f"asked_{next(_numbers)}"), rows)
+    return rows
+
+
+def _run(connection: Connection, statement: str, given: dict[str, Any], *, name: str) -> dict[str, Any]:
+    """What a prepared statement did, as Postgres tells it."""
+    names = [each for each in given if f"%({each})s" in statement]
+    types = ", ".join(TYPES.get(type(given[each]), "unknown") for each in names)
+    text_ = statement % {each: f"${place}" for place, each in enumerate(names, 1)}
+    driver: Any = connection.connection.driver_connection
+    values = ", ".join(sql.Literal(given[each]).as_string(driver) for each in names)
+    connection.exec_driver_sql(f"prepare {name} {f'({types})' if names else ''} as {text_}".replace("%", "%%"))
+    told = connection.exec_driver_sql(
+        f"explain (analyze, format json) execute {name} {f'({values})' if names else ''}".replace("%", "%%")
+    ).scalar_one()
+    return told[0]["Plan"]
+
+
+def _count(plan: dict[str, Any], rows: Counter[str]) -> None:
+    removed = sum(number for what, number in plan.items() if what.startswith("Rows Removed"))
+    if "Relation Name" in plan and plan["Node Type"] != "ModifyTable":
+        rows[plan["Relation Name"]] += round((plan["Actual Rows"] + removed) * plan["Actual Loops"])
+    elif plan["Node Type"] == "Bitmap Index Scan":
+        rows[plan["Index Name"]] += round(plan["Actual Rows"] * plan["Actual Loops"])
+    for each in plan.get("Plans", []):
+        _count(each, rows)
+
+
+BIG = ("item", "work", "attempt", "result", "route")
+
+
+@PLANS
+@pytest.mark.parametrize(
+    ("ask", "most"),
+    [
+        (lambda c: deadlines.pressing(c, now=NOON), 100),
+        (lambda c: deadlines.pressing(c, now=later(days=-29)), 100),  # when all is overdue, and when all is still due
+        (lambda c: work.abandoned(c, now=later(minutes=1)), 200),
+        (lambda c: work.abandoned(c, now=later(minutes=9)), 200),
+        (lambda c: work.backlog(c, Lane.REALTIME, now=later(days=1)), 3_000),
+        (lambda c: work.next_ready_at(c, Lane.REALTIME), 3_000),
+        (lambda c: giving_up.hopeless(c, Lane.REALTIME, now=NOON), 6_000),
+        (lambda c: giving_up.hopeless(c, Lane.BATCH, now=later(days=9)), 9_000),
+        (lambda c: c.execute(text(measurements.FAILED), {"failed_since": later(days=-1)}).all(), 100),
+        (lambda c: c.execute(text(measurements.WAITING), {"now": later(days=1)}).all(), 3_000),
+        (lambda c: c.execute(text("select * from lanes.replay_log")).all(), 30_000),
+        (lambda c: replays.finish(c, now=NOON), 100),
+        (lambda c: replays.open_work(c, replays.get(c, 1)), 6_000),
+        (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
+        (lambda c: batches.waiting_kinds(c, None, now=later(days=1)), 3_000),
+        (lambda c: amendments.apply_waiting(c, now=NOON), 100),
+        (lambda c: items.any_received(c), 100),
+        (lambda c: incidents.thaw(c, now=NOON), 3_000),
+        (lambda c: outages.end(c, now=NOON), 3_000),
+    ],
+    ids=[
+        "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "next_ready_at", "hopeless",
+        "hopeless_batch", "failed", "waiting", "replay_log",
+        "replays_finished", "open_work_of_a_replay", "workloads_waiting", "kinds_waiting", "amendments", "received", "thaw",
+        "outages",
+    ],
+)  # fmt: skip
+def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(
+    history: Connection, ask: Callable[[Connection], Any], most: int
+) -> None:
+    rows = read(history, lambda: ask(history))
+    assert sum(rows[table] for table in BIG) <= most, dict(rows)
+    assert not any(rows[table] >= HISTORY // 2 for table in rows), dict(rows)
