@@ -10,7 +10,8 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-BAD_VALUE = "22"  # SQLSTATE class "data exception": the message itself quotes the value
+BAD_VALUE = "22"  # SQLSTATE class "data exception": the message itself quotes the value,
+NO_VALUE = "22012"  # but for a division by zero
 
 
 def discreet_engine(url: str | URL, **how: Any) -> Engine:
@@ -33,7 +34,7 @@ def _say_less(context: ExceptionContext) -> None:
     if not isinstance(error, psycopg.Error) or error.sqlstate is None:
         return
     said = error.diag.message_primary or "no message"
-    if error.sqlstate.startswith(BAD_VALUE):
+    if error.sqlstate.startswith(BAD_VALUE) and error.sqlstate != NO_VALUE:
         said = "a value cannot be stored as it is"
     about = (error.diag.table_name, error.diag.column_name, error.diag.constraint_name)
     said = " ".join([said, f"[{error.sqlstate}]", *dict.fromkeys(name for name in about if name and name not in said)])
