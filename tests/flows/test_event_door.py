@@ -240,10 +240,11 @@ async def test_events_that_the_server_deleted_hide_none_that_come_later(
     assert set(texts(pool)) == {"one", "two", "three"}
 
 
+@pytest.mark.parametrize(("bound", "most"), [("QUEUED", 2), ("QUEUED_BYTES", 100)])
 async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none_is_lost(
-    db: Database, pool: Engine, reader: ArrivalReader, stored: Store, monkeypatch: pytest.MonkeyPatch
+    db: Database, pool: Engine, reader: ArrivalReader, stored: Store, monkeypatch: pytest.MonkeyPatch, bound: str, most: int
 ) -> None:
-    monkeypatch.setattr(arrivals, "QUEUED", 2)
+    monkeypatch.setattr(arrivals, bound, most)
     reader = ArrivalReader(db, asyncio.Event())
     burst = [event(f"k{n}") for n in range(5)]
     for each in burst:
@@ -274,3 +275,33 @@ async def test_an_event_whose_resource_cannot_be_stored_is_a_refusal_and_harms_n
     assert len(kept) == 2 * len(hostile)
     assert {each.key for each in kept} == {"odd"}
     assert {each.workload for each in kept} >= {"\ufffd", "x" * 512}
+
+
+async def test_room_is_free_again_once_what_waited_is_admitted(
+    db: Database, pool: Engine, reader: ArrivalReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arrivals, "QUEUED_BYTES", 1_500)
+    for number in range(5):
+        reader.take(event(f"k{number}", "x" * 1_000))
+        await reader.admit_next()
+    assert len(texts(pool)) == 5
+
+
+async def test_fewer_large_events_are_admitted_in_one_transaction(
+    db: Database, pool: Engine, reader: ArrivalReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    admit_some = items.admit
+
+    def counted(connection: object, inputs: Sequence[object], **more: object) -> object:
+        asked.append(len(inputs))
+        return admit_some(connection, inputs, **more)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(items, "admit", counted)
+    monkeypatch.setattr(admission, "MOST_BYTES", 50_000)
+    monkeypatch.setattr(admission, "MOST", 8)
+    large = [event(f"l{n}", "x" * 20_000) for n in range(7)]
+    small = [event(f"s{n:02d}") for n in range(20)]
+    await reader.admit([*large, *small])
+    assert asked == [3, 3, 8, 8, 5]
+    assert len(texts(pool)) == 27
