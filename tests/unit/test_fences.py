@@ -74,6 +74,7 @@ def test_every_fence_of_a_pack_is_ours(asked: list[Question]) -> None:
 
 
 @given(QUESTIONS.filter(lambda each: each.history))
+@example(Question("", {}, ({"text": "", "_": "item"},)))  # an underscore is no letter
 def test_every_fence_of_a_history_is_ours(asked: Question) -> None:
     assert fences(content(asked)) == expected(asked, packed=False)
 
