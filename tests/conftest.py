@@ -21,6 +21,16 @@ ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
 _numbers = itertools.count(1)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a stand run one after the other, in one of the processes that the tests are spread over; so do
+    those of a file that puts one up for itself."""
+    for item in items:
+        if "stand" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("stand"))
+        elif item.path.parent.name in ("local", "deployments", "e2e", "chaos"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
 @pytest.fixture(scope="session")
 def open_folder() -> Iterator[Path]:
     """A temporary folder that Postgres, which never runs as root, can enter for as long as the session lasts.
