@@ -10,9 +10,11 @@ from zoneinfo import ZoneInfo
 
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import ErrorDetails
 
 from lanes import prices
 from lanes.errors import SpecInvalid
+from lanes.misread import Misread
 from lanes.output_schema import check_output_schema
 from lanes.rules import Rule
 from lanes.storable import unstorable
@@ -240,11 +242,13 @@ def parse(name: str, data: dict[str, Any]) -> Spec:
 
 
 def faults(error: ValidationError) -> list[str]:
-    """Each field at fault, and why."""
-    return [
-        f"{'.'.join(map(str, each['loc'])) or 'definition'}: {each['msg'].removeprefix('Value error, ')}"
-        for each in error.errors()
-    ]
+    """Each field at fault, where in it, and why."""
+    return [_fault(each) for each in error.errors()]
+
+
+def _fault(each: ErrorDetails) -> str:
+    name, cause = ".".join(map(str, each["loc"])) or "definition", each.get("ctx", {}).get("error")
+    return cause.of_field(name) if isinstance(cause, Misread) else f"{name}: {each['msg'].removeprefix('Value error, ')}"
 
 
 def content_hash(spec: Spec) -> str:
