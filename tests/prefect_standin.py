@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 Event = dict[str, Any]
+BLOCK = UUID(int=77)  # id of every block
 
 
 @dataclass
@@ -22,11 +23,14 @@ class Run:
     key: str | None
     state: str
     since: datetime
+    name: str = ""  # of the state, where it is another than that of its type
+    message: str | None = None
 
     def shown(self, deployment: str) -> dict[str, Any]:
         """As the API shows it."""
         at = self.since.isoformat()
-        state = {"id": str(uuid4()), "type": self.state, "name": self.state.title(), "timestamp": at}
+        name = self.name or self.state.title()
+        state = {"id": str(uuid4()), "type": self.state, "name": name, "message": self.message, "timestamp": at}
         return {
             "id": self.id, "name": self.flow, "flow_id": deployment, "deployment_id": deployment, "state": state,
             "state_type": self.state, "parameters": self.parameters, "expected_start_time": at, "idempotency_key": self.key,
@@ -43,7 +47,8 @@ class PrefectStandIn:
         self.blocks: dict[str, dict[str, Any]] = {}  # what each block of a workload says, by its name
         self.schedules: dict[str, list[dict[str, Any]]] = {}  # by flow, as the API shows them
         self.schedule_writes = 0
-        self.artifacts: list[dict[str, str]] = []  # id, key and flow_run_id of each, oldest first
+        self.states: list[tuple[str, str]] = []  # name and message of every state that a run was given, in order
+        self.artifacts: list[dict[str, Any]] = []  # id, key, flow_run_id, data and description of each, oldest first
         self.hangs = False  # accepts what it is asked, and never answers
         self.status: int | None = None  # answers everything with it
         self.refuses: Callable[[Event], bool] = lambda _: False  # a request that holds such an event is answered with 422
@@ -112,9 +117,10 @@ class PrefectStandIn:
 
     def _answer(self, method: str, path: str, said: Any) -> tuple[int, Any]:
         match path.split("/"):
+            case ["block_types", "slug", _, "block_documents", "name", name] if name in self.blocks:
+                return 200, {"id": str(BLOCK), "name": name, "data": self.blocks[name], **_ids()}
             case ["block_types", "slug", _, "block_documents"]:
-                ids = {"block_type_id": str(uuid4()), "block_schema_id": str(uuid4())}
-                return 200, [{"id": str(uuid4()), "name": name, "data": data, **ids} for name, data in self.blocks.items()]
+                return 200, [{"id": str(BLOCK), "name": name, "data": data, **_ids()} for name, data in self.blocks.items()]
             case ["deployments", id_, "schedules"] if method == "POST":
                 self.schedule_writes += 1
                 made = [{"id": str(uuid4()), "deployment_id": id_, **each} for each in said]
@@ -140,8 +146,14 @@ class PrefectStandIn:
                 return 200, self._filtered(said)
             case ["flow_runs", id_, "set_state"]:
                 (run,) = [each for each in self.runs if each.id == id_]
-                run.state = said["state"]["type"]
-                return 201, {"status": "ACCEPT"}
+                wanted = said["state"]
+                run.state, run.name, run.message = wanted["type"], wanted["name"] or "", wanted.get("message")
+                self.states.append((run.name, run.message or ""))
+                shown = run.shown(run.flow)["state"]
+                return 201, {"status": "ACCEPT", "state": shown, "details": {"type": "accept_details"}}
+            case ["artifacts"]:
+                self.artifacts.append({"id": str(uuid4()), **said})
+                return 201, self.artifacts[-1]
             case ["artifacts", "filter"]:
                 ((field, wanted),) = said["artifacts"].items()
                 return 200, [each for each in reversed(self.artifacts) if each[field] in wanted["any_"]][: said["limit"]]
@@ -172,3 +184,7 @@ class PrefectStandIn:
 
     def _flow(self, deployment: str) -> str:
         return next(flow for flow, id_ in self._deployments.items() if id_ == deployment)
+
+
+def _ids() -> dict[str, str]:
+    return {"block_type_id": str(uuid4()), "block_schema_id": str(uuid4())}

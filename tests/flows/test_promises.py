@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from prefect.logging import disable_run_logger
 from pydantic import SecretStr
 from sqlalchemy import text
 
@@ -22,6 +21,7 @@ from lanes.words import Verdict
 from tasks import watch
 from tasks.deliver import tell
 from tests.conftest import NOON
+from tests.prefect_standin import PrefectStandIn
 from tests.slack_standin import CHANNEL, CHANNEL_ID, TOKEN, Said, SlackStandIn
 
 BREACH = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 7.5, 5, 40, "It is slow.")
@@ -38,10 +38,9 @@ def standin() -> Iterator[SlackStandIn]:
 
 
 @pytest_asyncio.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    with disable_run_logger():
-        async with Database(database_url) as opened:
-            yield opened
+async def db(database_url: str, prefect: PrefectStandIn) -> AsyncIterator[Database]:
+    async with Database(database_url) as opened:
+        yield opened
 
 
 class Story:
