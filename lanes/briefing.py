@@ -52,15 +52,14 @@ SCOPES: Mapping[Promise, Scope] = {
 }
 
 UNEXPLAINED: Mapping[Promise, str] = {
-    Promise.REALTIME_FAILING: "no attempt of the last 15 minutes failed",
-    Promise.BATCH_FAILING: "no attempt of the last 24 hours says why",
-    Promise.BATCH_INVALID: "no answer of the last 24 hours broke the schema",
     Promise.BATCH_UNCLEAR: "nothing is noted of it",
     Promise.BATCH_INCOMPLETE: "its results held no line for them, and say nothing of why",
     Promise.BATCH_NEVER_STARTED: "no batch of it was refused: no run of `submit` came so far",
-    Promise.AUTHORITATIVE_FAILED: "no attempt of the last hour says why",
     Promise.ITEMS_FAILED: "no failed item says why",
     Promise.APPROVAL_WAITS: "nothing failed: a person was asked",
+    Promise.WORKLOAD_INVALID: "its fields at fault stand above",
+    Promise.PROVIDER_DOWN: "the last call met what stands above",
+    Promise.PROVIDER_FROZEN: "the last call met what stands above",
 }
 UNSTAKED: Mapping[Promise, str] = {
     Promise.APPROVAL_WAITS: "no item waits for the answer: the share in force stays",
@@ -168,8 +167,11 @@ def kinds(met: Iterable[Met]) -> list[Met]:
 
 def sample_of(items: Iterable[tuple[str, str]]) -> Sample | None:
     """The first of these (workload, key) whose key can be typed as it is shown."""
-    typed = (Sample(workload=of, key=key) for of, key in items if key and plain(key, most=LONGEST_KEY) == key)
-    return next(typed, None)
+    return next((Sample(workload=of, key=key) for of, key in items if _typed(key)), None)
+
+
+def _typed(key: str) -> bool:
+    return bool(key) and not key.startswith("-") and plain(key, most=LONGEST_KEY) == key
 
 
 def compared(of: Incident, before: float, *, when: str, now: float | None = None, lately: str = "") -> str:

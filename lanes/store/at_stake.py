@@ -41,9 +41,12 @@ SUBMITTED = f"""
 """
 OF_BATCH = f"select item_id, rank_at from lanes.work where batch_id = :batch_id and state = 'submitted' limit {MOST}"
 FAILED = f"""
-  (select id as item_id, failed_at as rank_at from lanes.item
-    where workload = any(cast(:workloads as text[])) and failed_at >= :since and failed_at <= :until
-    order by failed_at desc limit {MOST})
+  select i.id as item_id, i.failed_at as rank_at
+    from unnest(cast(:workloads as text[])) n(name)
+   cross join lateral (
+     select id, failed_at from lanes.item
+      where workload = n.name and failed_at >= :since and failed_at <= :until
+      order by failed_at desc limit {MOST}) i
 """
 COUNTED = """
 with owed as ({owed})
@@ -55,7 +58,7 @@ select count(*) filter (where i.answered_at is null) as unanswered,
        (array_agg(i.key order by i.due_at, o.rank_at, i.id))[1:20] as keys,
        (select count(*) from owed) as seen
   from (select item_id, min(rank_at) as rank_at from owed group by 1) o
-  join lanes.item i on i.id = o.item_id
+  cross join lateral (select * from lanes.item where id = o.item_id limit 1) i
  where i.settled_at is null and i.canceled_at is null
 """
 

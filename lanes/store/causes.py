@@ -124,18 +124,18 @@ def _attempts(connection: Connection, of: Incident, scope: Scope, now: datetime)
     rows = connection.execute(text(ATTEMPTS), of_these).all()
     bad = [row for row in rows if row.outcome in scope.outcomes]
     looked_at = sum(row.times for row in rows)
-    newest = sorted(bad, key=lambda row: row.ended_at, reverse=True)
+    over = _counted_over(looked_at, scope.window)
     return Found(
-        _met(connection, bad), _counted_over(looked_at, scope.window), [id_ for row in bad for id_ in row.item_ids],
-        next((row.flow_run_id for row in newest if row.flow_run_id is not None), None) or _any_run(rows),
-        "" if bad else _unexplained(connection, of, rows),
+        _met(connection, bad), over, [id_ for row in bad for id_ in row.item_ids], _newest_run(bad) or _newest_run(rows),
+        "" if bad else _unexplained(connection, of, rows, over),
     )  # fmt: skip
 
 
-def _unexplained(connection: Connection, of: Incident, rows: Sequence[Any]) -> str:
+def _unexplained(connection: Connection, of: Incident, rows: Sequence[Any], over: str) -> str:
     """Why the real-time lane is slow though nothing failed; of the others, that no attempt says it."""
-    if of.promise != Promise.REALTIME_SLOW:
-        return UNEXPLAINED.get(Promise(of.promise), "")
+    promise = Promise(of.promise)
+    if promise is not Promise.REALTIME_SLOW:
+        return UNEXPLAINED.get(promise) or f"none of the {over.removeprefix('the ')} says why"
     if not holders(connection, Role.DRAIN):
         return "no drain runs: nothing claims what waits"
     valid = [row for row in rows if row.outcome == Outcome.VALID]
@@ -147,7 +147,7 @@ def _unexplained(connection: Connection, of: Incident, rows: Sequence[Any]) -> s
     )
 
 
-def _any_run(rows: Sequence[Any]) -> UUID | None:
+def _newest_run(rows: Sequence[Any]) -> UUID | None:
     newest = sorted(rows, key=lambda row: row.ended_at, reverse=True)
     return next((row.flow_run_id for row in newest if row.flow_run_id is not None), None)
 
