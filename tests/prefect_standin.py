@@ -137,7 +137,7 @@ class PrefectStandIn:
                 self.events += said
                 return 204, None
             case ["deployments", "name", flow, name]:
-                id_ = self._deployments.setdefault(flow, str(uuid4()))
+                id_ = self._id(flow)
                 theirs = self.schedules.get(flow, [])
                 return 200, {"id": id_, "name": name, "flow_id": id_, "parameters": {}, "schedules": theirs}
             case ["deployments", id_, "create_flow_run"]:
@@ -174,13 +174,17 @@ class PrefectStandIn:
         wanted = said["flow_runs"]
         if said.get("deployments"):  # the SDK sends every filter, null where it has none
             flows, states = said["deployments"]["name"]["any_"], wanted["state"]["type"]["any_"]
-            return [each.shown(each.flow) for each in self.runs if each.flow in flows and each.state in states]
+            return [each.shown(self._id(each.flow)) for each in self.runs if each.flow in flows and each.state in states]
         (deployment,) = wanted["deployment_id"]["any_"]
         states = wanted["state"]["type"]["any_"]
         before = datetime.fromisoformat(wanted["expected_start_time"]["before_"].replace("Z", "+00:00"))
         flow = self._flow(deployment)
         found = [each for each in self.runs if each.flow == flow and each.state in states and each.since <= before]
         return [each.shown(deployment) for each in found]
+
+    def _id(self, flow: str) -> str:
+        """That of its deployment."""
+        return self._deployments.setdefault(flow, str(uuid4()))
 
     def _flow(self, deployment: str) -> str:
         return next(flow for flow, id_ in self._deployments.items() if id_ == deployment)
