@@ -248,6 +248,8 @@ def faults(error: ValidationError) -> list[str]:
 
 def _fault(each: ErrorDetails) -> str:
     name, cause = ".".join(map(str, each["loc"])) or "definition", each.get("ctx", {}).get("error")
+    if name == "output_schema" and each["type"] == "missing":
+        return f"{name}: it is missing. Prefect's editor saves no JSON that it cannot read: look for a comma or a quote"
     return cause.of_field(name) if isinstance(cause, Misread) else f"{name}: {each['msg'].removeprefix('Value error, ')}"
 
 
