@@ -113,7 +113,7 @@ def test_a_field_at_fault_is_named(fields: dict[str, Any], said: str) -> None:
 
 
 def test_json_that_the_editor_could_not_read_is_told_as_what_it_is() -> None:
-    with pytest.raises(SpecInvalid, match="output_schema: it is missing. Prefect's editor saves no JSON that it cannot read"):
+    with pytest.raises(SpecInvalid, match=r"output_schema: it is missing\. Prefect's editor saves no JSON that it cannot read"):
         parse("letters", {"instructions": "Sort the letter."})
 
 
