@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from lanes.local.mainjob import MainJob, Sent
+from lanes.local.onlooker import Lines
 from lanes.local.prefect_api import PrefectApi
 from lanes.store import workloads
 from lanes.words import Lane
@@ -34,7 +35,7 @@ def job(pool: Engine, prefect: PrefectStandIn) -> Iterator[MainJob]:
         admit(connection, "mine", now=NOON, workload="tickets", lane=Lane.BATCH)
         route(connection, now=NOON)
     with PrefectApi(prefect.api_url) as api:
-        yield MainJob(pool, api, lambda *_: None)
+        yield MainJob(pool, api, Lines())
 
 
 def test_only_the_workload_of_this_run_departs(job: MainJob, prefect: PrefectStandIn) -> None:
