@@ -99,7 +99,8 @@ def _departing(owed: Sequence[Owed], unrouted: int, movers: Movers) -> list[str]
             why = f"`submit` takes them after those of {movers.departing.workload}"
         else:
             why = "`submit` is asked for next"
-        said.append(f"a batch for {counted(_sum(each for each in waiting if each.workload == name), 'item')} of {name}: {why}")
+        mine = counted(_sum(each for each in waiting if each.workload == name), "item")
+        said.append(f"{mine} of {name} to leave in a batch: {why}")
     return said
 
 

@@ -104,8 +104,8 @@ def print_farewell(
         console.print(Text.assemble(*parts), soft_wrap=True, highlight=False)
 
     line()
-    for name, page in (("report, with charts", report_page), ("runs", RUNS), ("forms", FORMS)):
-        line((f"{name:<20}", "bold"), (f"{at.ui_url}{page}", "underline"))
+    for name, page in (("Report with charts", report_page), ("Runs", RUNS), ("Deployments, with forms", FORMS)):
+        line((f"{name:<24}", "bold"), (f"{at.ui_url}{page}", "underline"))
     line()
     if stays or at.stays_up:
         line(("What next", "bold"))

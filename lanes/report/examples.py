@@ -19,21 +19,19 @@ SHOWN = 180  # characters of an input and of an answer, two lines of a terminal
 
 
 def render(examples: Sequence[Example]) -> RenderableType:
-    """Each example in three lines. What came from items is shown as text, whatever it holds."""
+    """Each example with its item, input, answer and way. What came from items is shown as text, whatever it holds."""
     number = len(examples)
     title = NUMBERS[number] if number < len(NUMBERS) else counted(number, "answer")
-    return Group(Text(f"{title} of this run", style="bold"), *(_shown(each) for each in examples))
-
-
-def _shown(example: Example) -> RenderableType:
     lines = Table.grid(padding=(0, 1))
-    lines.add_column(width=8, style="dim", no_wrap=True)
+    lines.add_column(justify="right", no_wrap=True)
+    lines.add_column(style="dim", no_wrap=True)
     lines.add_column(overflow="fold")
-    lines.add_row("", Text.assemble((plain(example.workload, most=40), "bold"), " ", plain(example.key, most=60)))
-    lines.add_row("  input", Text(plain(asked(example.payload), most=SHOWN)))
-    lines.add_row("  answer", Text(plain(said(example.output, example.fields), most=SHOWN), style="green"))
-    lines.add_row("  how", Text(how(example)))
-    return lines
+    for place, each in enumerate(examples, 1):
+        lines.add_row(f"{place}", "item", Text.assemble((plain(each.workload, most=40), "bold"), " ", plain(each.key, most=60)))
+        lines.add_row("", "input", Text(plain(asked(each.payload), most=SHOWN)))
+        lines.add_row("", "answer", Text(plain(said(each.output, each.fields), most=SHOWN), style="green"))
+        lines.add_row("", "how", Text(how(each)))
+    return Group(Text(f"{title} of this run", style="bold"), lines)
 
 
 def asked(payload: Mapping[str, Any]) -> str:
@@ -54,8 +52,8 @@ def how(example: Example) -> str:
     if example.standing is Standing.PROVISIONAL:
         parts.append("provisional: its authoritative pass in a batch is still to come")
     elif example.was:
-        was = plain(said(example.was, ()), most=100)
-        parts.append(f"corrected by {lane_name(example.lane)} after {seconds(example.current_s)} (it was {was})")
+        was = plain(", ".join(f"{name} was {_value(value)}" for name, value in example.was.items()), most=100)
+        parts.append(f"corrected by {lane_name(example.lane)} after {seconds(example.current_s)} ({was})")
     elif example.first_lane is Lane.REALTIME and example.lane is Lane.BATCH:
         parts.append(f"confirmed by batch after {seconds(example.current_s)}")
     else:
