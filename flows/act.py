@@ -15,7 +15,7 @@ from tasks.signed import Line, SignedLine
 class Action(Form):
     """To which workload, what to do, and on whose word."""
 
-    workload: SignedLine = Field(title="Workload", description="Its name.")
+    workload: SignedLine = Field(title="Workload", description="Name of the workload.")
     deed: Literal["set_split", "pause", "resume", "abort_rollout", "adopt_batch", "resubmit_batch", "give_up_batch"] = Field(
         title="Action",
         description="set_split: the share of undecided items to real-time. pause, resume: whether the workload's items "
