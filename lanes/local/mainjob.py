@@ -129,7 +129,7 @@ class MainJob:
     def follow(self, sent: Sent) -> Counter[str]:
         """The states of the run's items when all of them are over, or when nothing has moved for three minutes."""
         states, moved, departing = Counter[str](), time.monotonic(), None
-        looks_every_s = self._looks_every_s()
+        movers = Movers(None, self._looks_every_s(), usual_time=not Settings.read().provider_is_local)
         while True:
             before, states = states, self._states(sent)
             self._onlooker.counts("settled", sum(states[s] for s in OVER), sent.total)
@@ -143,8 +143,7 @@ class MainJob:
                 departing = replace(departing, state=self._api.run_state(departing.run_id))
             if departing is None or departing.state in ENDED:
                 departing = self.depart(sent)
-            movers = Movers(departing, looks_every_s, usual_time=not Settings.read().provider_is_local)
-            self._waits(partial(self.awaits, sent, movers))
+            self._waits(partial(self.awaits, sent, replace(movers, departing=departing)))
             time.sleep(POLL_S)
 
     def awaits(self, sent: Sent, movers: Movers | None = None) -> str:
@@ -169,7 +168,7 @@ class MainJob:
             found = [
                 each
                 for workload, keys in sent.keys.items()
-                for each in examples.of_each_kind(connection, workload, keys[:: -(-len(keys) // LOOKED_AT)])
+                for each in examples.of_each_kind(connection, workload, keys[:: 1 + len(keys) // LOOKED_AT])
             ]
         return choose(found)
 
@@ -207,10 +206,10 @@ class MainJob:
             self._looked_at = time.monotonic()
 
     def _looks_every_s(self) -> float | None:
-        """How often open batches are looked up, None where Prefect does not say."""
+        """How often open batches are looked up, None where Prefect does not say: nothing checks what a block holds."""
         with suppress(StandError):
-            block = self._api.block("lanes-provider", "lanes")
-            return None if block is None else block.get("poll_s")
+            every_s = (self._api.block("lanes-provider", "lanes") or {}).get("poll_s")
+            return every_s if isinstance(every_s, int | float) else None
         return None
 
     def _not_admitted(self, waiting: Sequence[Sample]) -> list[Sample]:

@@ -94,3 +94,4 @@ def test_its_examples_are_real_answers_of_its_own_items(job: MainJob, pool: Engi
         save(connection, *(tried(each) for each in claim(connection, Lane.BATCH)))
     assert [each.key for each in job.examples(both)] == ["theirs", "mine"]
     assert [each.key for each in job.examples(MINE)] == ["mine"]
+    assert job.examples(Sent(keys={"tickets": []})) == []  # a file of which every line was refused
