@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from lanes import prices
 from lanes.errors import SpecInvalid
+from lanes.form import Form
 from lanes.output_schema import check_output_schema
 from lanes.rules import Rule
 from lanes.storable import unstorable
@@ -23,7 +24,7 @@ STORED = {"stored": True}  # context in which a version is read that was valid w
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
-class Promises(BaseModel):
+class Promises(Form):
     """What a workload promises its consumers; a breach opens an incident. A limit of 0 is no promise."""
 
     model_config = ConfigDict(extra="forbid")
