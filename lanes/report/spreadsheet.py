@@ -6,7 +6,7 @@ does what follows a line break or a semicolon, because a spreadsheet that parts 
 
 import json
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -16,7 +16,7 @@ FORMULA = re.compile(rf"(\A|[;\n])((?:{UNSEEN})*[=+\-@\uff1d\uff0b\uff0d\uff20])
 
 
 def cell(value: Any) -> str | int | float:
-    """Numbers as they are, moments in ISO 8601, lists and objects as JSON, nothing for None, text made harmless."""
+    """Numbers as they are, moments in UTC, lists and objects as JSON, nothing for None, text made harmless."""
     match value:
         case None:
             return ""
@@ -25,9 +25,9 @@ def cell(value: Any) -> str | int | float:
         case int() | float():
             return value
         case Decimal():
-            return f"{value:f}"
+            return f"{value.normalize():f}"
         case datetime():
-            return value.isoformat()
+            return value.astimezone(UTC).isoformat()
         case str():
             return harmless(value)
         case _:
