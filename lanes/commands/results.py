@@ -14,7 +14,7 @@ from lanes.commands.guarded import on_database
 from lanes.commands.outlet import Outlet, ReaderLeft, counting
 from lanes.commands.output import AsJson
 from lanes.listing import Listed
-from lanes.report.listing import Csv, Form, JsonList, Jsonl, table
+from lanes.report.listing import Csv, Form, Jsonl, JsonList, table
 from lanes.report.units import counted
 from lanes.since import since as moment
 from lanes.store import listing

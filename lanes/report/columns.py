@@ -18,6 +18,7 @@ class Columns:
 
     def __init__(self, schemas: Iterable[Mapping[str, Any]]) -> None:
         self.paths = list(dict.fromkeys(path for schema in schemas for path in _leaves(schema)))
+        self._known = set(self.paths)
         self._inner = {path[:length] for path in self.paths for length in range(1, len(path))}
 
     @property
@@ -49,7 +50,7 @@ class Columns:
                 value = self._rest(value, path)
                 if not value:
                     continue
-            elif path in self.paths or path in self._inner and value is None:
+            elif path in self._known or (path in self._inner and value is None):
                 continue
             left[name] = value
         return left

@@ -120,4 +120,5 @@ def _some(connection: Connection, query: str, wanted: Wanted, **where: int) -> t
 
 
 def _one(row: Any) -> Listed:
-    return Listed(**{name: getattr(row, name) for name in FIELDS} | {"state": ItemState(row.state)})
+    said: dict[str, Any] = {name: getattr(row, name) for name in FIELDS}
+    return Listed(**{**said, "state": ItemState(row.state)})

@@ -1,6 +1,6 @@
 """The items of a workload with their current answers, a page at a time."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
@@ -45,7 +45,7 @@ def letters(connection: Connection) -> Version:
 
 
 @pytest.fixture
-def fates(connection: Connection, letters: Version) -> Iterator[None]:
+def fates(connection: Connection, letters: Version) -> None:
     """An item in every state, in this order."""
     for number, (key, outcome) in enumerate({"settled": Outcome.VALID, "failed": Outcome.POISON}.items(), 1):
         work = claimed_item(connection, key)
@@ -58,7 +58,6 @@ def fates(connection: Connection, letters: Version) -> Iterator[None]:
     route(connection, now=NOON)
     items.cancel(connection, "letters", "canceled")
     admit(connection, "received", now=later(minutes=7))
-    yield
 
 
 # -- what is said of an item

@@ -55,7 +55,8 @@ def heard(pool: Engine, news: News) -> list[str]:
     with pool.begin() as connection:
         ids = news.read(connection)
         news.told()
-        return list(connection.execute(text("select key from lanes.item where id = any (:ids) order by key"), {"ids": ids}).scalars())
+        keys = text("select key from lanes.item where id = any (:ids) order by key")
+        return list(connection.execute(keys, {"ids": ids}).scalars())
 
 
 def gaps(news: News) -> list[object]:

@@ -8,16 +8,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from lanes.claims import Claimed
 from lanes.cli import app
 from lanes.commands import outlet
 from lanes.commands import results as command
-from lanes.claims import Claimed
 from lanes.listing import Listed
 from lanes.store.listing import Wanted
 from lanes.store.news import News
@@ -161,7 +162,7 @@ def followed(pool: Engine, *steps: Step, states: tuple[ItemState, ...] = ()) -> 
     def said(item: Listed) -> tuple[str, str, Any]:
         return item.key, str(item.state), item.output
 
-    with pytest.raises(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt):
         for items in command.followed(pool, Wanted("letters", states), news, pause):
             told[-1] += map(said, items)
     return told
@@ -208,12 +209,12 @@ def test_an_answer_that_is_committed_late_comes_late(pool: Engine) -> None:
 
 def test_a_database_that_is_away_for_a_moment_costs_no_answer(pool: Engine) -> None:
     one, two = claimed(pool, "one", "two", at=5)
-    others = "select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+    others = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
 
     def cut_off() -> None:
         saves(pool, tried(two), at=6)()
         with pool.begin() as connection:
-            connection.execute(text(others)).all()
+            connection.execute(text(f"select pg_terminate_backend(pid) {others}")).all()
 
     told = followed(pool, saves(pool, tried(one), at=5), cut_off, lambda: None)
     assert sorted(key for step in told for key, *_ in step) == ["one", "two"]

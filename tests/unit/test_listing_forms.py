@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from lanes.listing import SHOWN, Listed
-from lanes.report.listing import Csv, Form, JsonList, Jsonl, table
+from lanes.report.listing import Csv, Form, Jsonl, JsonList, table
 from lanes.words import ItemState
 from tests.conftest import NOON
 

@@ -23,7 +23,10 @@ def test_a_span_counts_back_from_now_and_a_moment_without_an_offset_is_in_utc(te
     assert since(text, NOON) == moment
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "2", "h", "-2h", "1.5h", "2y", "2026-13-01", "999999999w", "0001-01-01T00:00+14:00"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "yesterday", "2", "h", "-2h", "1.5h", "2y", "2026-13-01", "999999999w", "0001-01-01T00:00+14:00"],
+)
 def test_what_is_no_moment_is_refused_with_what_to_write(text: str) -> None:
     with pytest.raises(ValueError, match="write a span such as 30m, 2h or 1d"):
         since(text, NOON)
