@@ -37,9 +37,10 @@ select s.item_id, s.key, s.state, coalesce(r.lane, s.lane) as lane, r.standing, 
    and (cast(:states as text[]) is null or s.state = any (:states))
    and (cast(:since as timestamptz) is null or stood.changed_at >= :since)
 """
-BETWEEN = f"{LISTED} and s.item_id between :first and :last order by s.item_id"
+# The same of both sides of the join by the item's number, so that neither is read beyond it.
+BETWEEN = f"{LISTED} and s.item_id between :first and :last and i.id between :first and :last order by s.item_id"
 BACKWARDS = f"{BETWEEN} desc"
-AMONG = f"{LISTED} and s.item_id = any (:ids) order by s.item_id"
+AMONG = f"{LISTED} and s.item_id = any (:ids) and i.id = any (:ids) order by s.item_id"
 
 
 @dataclass(frozen=True)

@@ -45,9 +45,10 @@ select id - gap as first, id - 1 as last
  where gap > 0
 """
 LATE = """
-{rows} join (select unnest(cast(:firsts as bigint[])) as first, unnest(cast(:lasts as bigint[])) as last) gap
-    on l.id between gap.first and gap.last
- order by l.id limit :most
+select late.*
+  from unnest(cast(:firsts as bigint[]), cast(:lasts as bigint[])) gap (first, last)
+ cross join lateral ({rows} where l.id between gap.first and gap.last order by l.id limit :most) late
+ order by late.id limit :most
 """
 FRESH = "{rows} where l.id > :high order by l.id limit :most"
 
