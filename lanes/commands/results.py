@@ -1,5 +1,6 @@
 """`lanes results`: a workload's items with their current answers, to look at or to take away."""
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -69,10 +70,7 @@ def results(
     """
     try:
         states = _states(state or [], follow)
-        if csv + jsonl + as_json > 1:
-            raise ValueError("give one of --csv, --jsonl and --json")
-        if follow and as_json:
-            raise ValueError("a JSON list that is followed has no end: give --jsonl with --follow")
+        _check_form(csv, jsonl, as_json, follow)
     except ValueError as error:
         print(str(error), file=sys.stderr)
         return 2
@@ -82,26 +80,36 @@ def results(
         with pool.begin() as connection:
             schemas = listing.schemas(connection, workload)
             try:
-                wanted = Wanted(workload, states, moment(since, clock(connection)) if since else None)
+                wanted = Wanted(workload, states, moment(since, clock(connection)) if since is not None else None)
             except ValueError as error:
                 print(f"--since {error}", file=sys.stderr)
                 return 2
             news = News(connection, workload) if follow else None
         form = Csv(schemas) if csv else JsonList() if as_json else Jsonl() if jsonl or not sys.stdout.isatty() else None
-        try:
-            if form is None:
-                _show(pool, wanted, news)
-            else:
-                _write(pool, wanted, news, form)
-        except ReaderLeft:
-            return 0
-        except KeyboardInterrupt:
-            if not follow:
-                print("interrupted: this is not all of it", file=sys.stderr)
-            return 0 if follow else 1
+        if form is None:
+            _show(pool, wanted, news)
+        else:
+            _write(pool, wanted, news, form)
         return 0
 
-    return on_database(get_out)
+    if follow:
+        _listen_to_signals()
+    try:
+        return on_database(get_out)
+    except ReaderLeft:
+        return 0
+    except KeyboardInterrupt:
+        if follow:
+            return 0
+        print("interrupted: this is not all of it", file=sys.stderr)
+        return 1
+
+
+def _check_form(csv: bool, jsonl: bool, as_json: bool, follow: bool) -> None:
+    if csv + jsonl + as_json > 1:
+        raise ValueError("give one of --csv, --jsonl and --json")
+    if follow and as_json:
+        raise ValueError("a JSON list that is followed has no end: give --jsonl with --follow")
 
 
 def _states(given: list[str], follow: bool) -> list[ItemState]:
@@ -195,6 +203,12 @@ def followed(pool: Engine, wanted: Wanted, news: News, pause: Callable[[], None]
             yield items
         if not news.more:
             pause()
+
+
+def _listen_to_signals() -> None:
+    """Ctrl-C and SIGTERM end it; in the background of a script too, where a shell starts processes deaf to Ctrl-C."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.default_int_handler)
 
 
 def _pause(outlet: Outlet) -> Callable[[], None]:

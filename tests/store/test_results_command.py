@@ -105,6 +105,7 @@ def test_states_and_moments_choose(capsys: Told) -> None:
         (["--follow", "--json"], "a JSON list that is followed has no end: give --jsonl with --follow"),
         (["--state", "lost"], '--state "lost" is none: received, routed, working, answered, settled, failed, canceled'),
         (["--follow", "--state", "routed"], "--follow tells of items that are answered, settled, failed"),
+        (["--since", ""], "--since \"\" is no moment"),
         (["--since", "yesterday"], '--since "yesterday" is no moment: write a span such as 30m, 2h or 1d'),
     ],
 )
@@ -232,7 +233,8 @@ def run(database_url: str, tmp_path: Path) -> Iterator[Callable[..., "subprocess
     def start(*arguments: str) -> subprocess.Popen[str]:
         words = [sys.executable, "-m", "lanes", "results", "letters", *arguments]
         pipe = subprocess.PIPE
-        running.append(subprocess.Popen(words, env=environment, text=True, stdout=pipe, stderr=pipe))
+        shell = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]  # as a script starts what it runs in the background
+        running.append(subprocess.Popen([*shell, *words], env=environment, text=True, stdout=pipe, stderr=pipe))
         return running[-1]
 
     yield start
@@ -246,8 +248,9 @@ def line(process: "subprocess.Popen[str]") -> dict[str, Any]:
     return json.loads(process.stdout.readline())
 
 
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
 def test_whoever_follows_gets_what_comes_and_ends_it_with_ctrl_c(
-    pool: Engine, run: Callable[..., "subprocess.Popen[str]"]
+    pool: Engine, run: Callable[..., "subprocess.Popen[str]"], ending: signal.Signals
 ) -> None:
     (work,) = claimed(pool, "new", at=5)
     following = run("--follow", "--since", "0s")
@@ -256,7 +259,7 @@ def test_whoever_follows_gets_what_comes_and_ends_it_with_ctrl_c(
     saves(pool, tried(work, output=B), at=6)()
     assert (said := line(following))["key"] == "new"
     assert said["output"] == B
-    following.send_signal(signal.SIGINT)
+    following.send_signal(ending)
     out, err = following.communicate(timeout=30)
     assert (following.returncode, out, err) == (0, "", "")
 
