@@ -7,7 +7,7 @@ from lanes.report.units import clock, counted
 
 
 @dataclass(frozen=True)
-class Platform:
+class Outstanding:
     """The items of a workload that are not answered for good, counted by what they wait for.
 
     `ready` ones leave with the next batch; `resting` ones not before `rested_at`. `in_the_way` are the batches whose
@@ -33,7 +33,7 @@ class Platform:
         return self.ready > 0 and self.paused_at is None
 
 
-def announcement(of: Platform, now: datetime) -> str:
+def announcement(of: Outstanding, now: datetime) -> str:
     """Why nothing leaves, or how many items do, each with what stays behind and who moves it on."""
     name = of.workload
     if of.paused_at is not None:
@@ -49,7 +49,7 @@ def announcement(of: Platform, now: datetime) -> str:
     return ": ".join([said, "; ".join(rest)]) if rest else said
 
 
-def _left_behind(of: Platform, now: datetime) -> list[str]:
+def _left_behind(of: Outstanding, now: datetime) -> list[str]:
     rested = clock(of.rested_at, beside=now) if of.rested_at else ""
     reasons = [
         (of.unrouted, "received and not routed yet, which takes a few seconds while a drain runs"),

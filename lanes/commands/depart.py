@@ -11,7 +11,7 @@ from lanes.local import reaching
 from lanes.report.links import run_page
 from lanes.settings import Settings
 from lanes.store.database import clock
-from lanes.store.departure import platform
+from lanes.store.departure import outstanding
 
 
 def depart(workload: str, *, as_json: AsJson = False) -> int:
@@ -28,7 +28,7 @@ def depart(workload: str, *, as_json: AsJson = False) -> int:
     def ask(pool: Engine) -> int:
         with pool.begin() as connection:
             now = clock(connection)
-            waiting = platform(connection, workload, now=now)
+            waiting = outstanding(connection, workload, now=now)
         said, run, page = announcement(waiting, now), None, None
         if waiting.may_leave:
             with reaching.prefect(Settings.read()) as api:

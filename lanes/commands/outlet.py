@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.status import Status
 
+from lanes.errors import SetupError
+
 PATIENCE_S = 1.0  # before it is said how far it is
 TOLD_EVERY_S = 10.0  # where it cannot be shown in place
 
@@ -27,12 +29,17 @@ class Outlet:
 
         Raises:
             ReaderLeft: there is none any more.
+            SetupError: it takes no more, as a disk that is full.
         """
         try:
             sys.stdout.buffer.write(text.encode())
             sys.stdout.buffer.flush()
         except BrokenPipeError:
-            self._give_up()
+            _drop_the_rest()
+            raise ReaderLeft from None
+        except OSError as error:
+            _drop_the_rest()
+            raise SetupError(f"standard output takes no more ({error.strerror}): what was written is not all") from error
 
     def look(self) -> None:
         """Nothing happens as long as somebody reads, or nobody can tell.
@@ -45,12 +52,8 @@ class Outlet:
         poll = select.poll()
         poll.register(sys.stdout.fileno(), 0)
         if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
-            self._give_up()
-
-    def _give_up(self) -> None:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())  # what is buffered still meets no closed pipe when the process ends
-        raise ReaderLeft
+            _drop_the_rest()
+            raise ReaderLeft
 
 
 class Counting:
@@ -94,6 +97,11 @@ def counting(what: str) -> Iterator[Counting]:
         yield counted
     finally:
         counted.close()
+
+
+def _drop_the_rest() -> None:
+    """What is buffered still meets neither a closed pipe nor a full disk when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _is_pipe(descriptor: int) -> bool:

@@ -22,7 +22,7 @@ def url(name: str | None = None, /, *, as_json: AsJson = False) -> int:
 
     With one of the names prefect, report, database, provider: that address alone.
 
-    `open "$(lanes url report)"`
+    `xdg-open "$(lanes url report)"`
 
     `psql "$(lanes url database)"` asks for the password; `lanes psql` knows it.
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, func, select
 
-from lanes.departure import Platform
+from lanes.departure import Outstanding
 from lanes.errors import UnknownWorkload
 from lanes.store.literals import is_, is_among
 from lanes.store.tables import batch, item, work, workload
@@ -15,7 +15,7 @@ from lanes.words import BatchState, Lane, WorkState
 OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
 
 
-def platform(connection: Connection, name: str, *, now: datetime) -> Platform:
+def outstanding(connection: Connection, name: str, *, now: datetime) -> Outstanding:
     """The workload's open work, counted.
 
     Raises:
@@ -31,7 +31,7 @@ def platform(connection: Connection, name: str, *, now: datetime) -> Platform:
             _many(claimable(Lane.BATCH, now)).label("ready"),
             _many(resting).label("resting"),
             func.min(work.c.ready_at).filter(resting).label("rested_at"),
-            _many(and_(work.c.lane == Lane.REALTIME)).label("realtime"),
+            _many(work.c.lane == Lane.REALTIME).label("realtime"),
             _many(and_(is_(work.c.state, WorkState.SUBMITTED), ~held)).label("at_provider"),
             _many(held).label("held"),
         )
@@ -41,7 +41,7 @@ def platform(connection: Connection, name: str, *, now: datetime) -> Platform:
     unrouted = select(func.count()).where(
         item.c.workload == name, item.c.position.is_(None), item.c.canceled_at.is_(None)
     )
-    return Platform(
+    return Outstanding(
         name, known.paused_at, **counts._asdict(), unrouted=connection.execute(unrouted).scalar_one(),
         held_batches=_batches(connection, is_(batch.c.state, BatchState.HELD), batch.c.workload == name),
         in_the_way=_batches(connection, is_(batch.c.state, BatchState.INTENDED)),

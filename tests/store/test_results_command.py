@@ -288,6 +288,16 @@ def test_whoever_leaves_in_the_middle_of_much_leaves_no_traceback(
     assert (listing.returncode, err) == (0, "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_sentence_and_exit_code_1(database_url: str) -> None:
+    environment = {**os.environ, "LANES_DATABASE_URL": database_url}
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "lanes", "results", "letters", "--csv"]
+        done = subprocess.run(words, env=environment, text=True, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    said = "standard output takes no more (No space left on device): what was written is not all\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 def admit_many(connection: Connection, number: int) -> None:
     connection.execute(
         text(

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from lanes.departure import Platform, announcement
+from lanes.departure import Outstanding, announcement
 from tests.conftest import NOON, later
 
-EMPTY = Platform(
+EMPTY = Outstanding(
     "archive", paused_at=None, ready=0, resting=0, rested_at=None, unrouted=0, realtime=0, at_provider=0, held=0,
     held_batches=(), in_the_way=(),
 )  # fmt: skip
