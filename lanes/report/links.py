@@ -1,5 +1,7 @@
 """Pages of the Prefect UI that show what Lanes wrote there."""
 
+from uuid import UUID
+
 REPORT = "lanes-report"  # key of the report's versions
 
 
@@ -16,3 +18,8 @@ def artifact_page(key: str, artifact_id: str | None) -> str:
 def report_page(artifact_id: str | None) -> str:
     """One report; the list of all where its id is not known."""
     return artifact_page(REPORT, artifact_id)
+
+
+def run_page(run_id: UUID | str) -> str:
+    """A flow run."""
+    return f"/v2/runs/flow-run/{run_id}"
