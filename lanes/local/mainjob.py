@@ -15,6 +15,7 @@ from lanes.awaited import Departing, Movers, sentence
 from lanes.errors import SetupError
 from lanes.examples import Example, choose
 from lanes.filedoor import BadLine, Layout
+from lanes.local import reaching
 from lanes.local.errors import StandError
 from lanes.local.onlooker import Onlooker
 from lanes.local.prefect_api import PrefectApi
@@ -158,8 +159,7 @@ class MainJob:
         with self._pool.begin() as connection:
             for workload, keys in sent.keys.items():
                 if connection.execute(text(WAITS_ALONE), {"workload": workload, "keys": keys}).scalar_one():
-                    run_id = self._api.run("submit", "submit", {"departure": {"workload": workload}})
-                    return Departing(workload, run_id, "SCHEDULED")
+                    return Departing(workload, reaching.depart(self._api, workload), "SCHEDULED")
         return None
 
     def examples(self, sent: Sent) -> list[Example]:
