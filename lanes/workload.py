@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from lanes import prices
 from lanes.errors import SpecInvalid
-from lanes.output_schema import check_output_schema
+from lanes.output_schema import SchemaFault, check_output_schema
 from lanes.rules import Rule
 from lanes.storable import unstorable
 from lanes.words import Lane, Mode
@@ -217,34 +217,63 @@ class Spec(BaseModel):
         return self.realtime_pack if lane is Lane.REALTIME else self.batch_pack
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a field of a definition. `within` leads on to the part of the output schema at fault."""
+
+    path: tuple[str | int, ...]
+    said: str
+    within: tuple[str | int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{'.'.join(map(str, self.path)) or 'definition'}: {self.said}"
+
+
 def parse(name: str, data: dict[str, Any]) -> Spec:
     """The spec of a workload's edited data.
 
     Raises:
         SpecInvalid: naming each field at fault and why.
     """
-    problems = [] if NAME.fullmatch(name) else [f'name: "{name}" may hold a-z, 0-9 and "-", and starts with a letter']
-    try:
-        spec = Spec.model_validate(data)
-    except ValidationError as error:
-        raise SpecInvalid(name, problems + faults(error)) from None
-    problem = unstorable(spec.model_dump(), "the definition")
-    if problem is not None:
-        problems.append(problem)
-    unknown = [f for f in spec.compare_fields if f not in spec.output_schema["properties"]]
-    if unknown:
-        problems.append(f"compare_fields: {', '.join(unknown)} is no property of output_schema")
-    if problems:
-        raise SpecInvalid(name, problems)
+    spec, problems = examine(name, data)
+    if spec is None or problems:
+        raise SpecInvalid(name, list(map(str, problems)))
     return spec
 
 
-def faults(error: ValidationError) -> list[str]:
+def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]]:
+    """The spec of a workload's edited data, None where it cannot be read; and everything that keeps it from being published."""
+    said = f'"{name}" may hold a-z, 0-9 and "-", and starts with a letter'
+    problems = [] if NAME.fullmatch(name) else [Problem(("name",), said)]
+    try:
+        spec = Spec.model_validate(data)
+    except ValidationError as error:
+        return None, problems + problems_of(error)
+    for field, value in spec.model_dump().items():
+        problem = unstorable(value, "it")
+        if problem is not None:
+            problems.append(Problem((field,), problem))
+    unknown = [f for f in spec.compare_fields if f not in spec.output_schema["properties"]]
+    if unknown:
+        problems.append(Problem(("compare_fields",), f"{', '.join(unknown)} is no property of output_schema"))
+    return spec, problems
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
     """Each field at fault, and why."""
     return [
-        f"{'.'.join(map(str, each['loc'])) or 'definition'}: {each['msg'].removeprefix('Value error, ')}"
-        for each in error.errors()
+        Problem(each["loc"], each["msg"].removeprefix("Value error, "), _within(each)) for each in error.errors()
     ]
+
+
+def _within(error: Any) -> tuple[str | int, ...]:
+    cause = error.get("ctx", {}).get("error")
+    return cause.path if isinstance(cause, SchemaFault) else ()
+
+
+def faults(error: ValidationError) -> list[str]:
+    """Each field at fault, and why, in words."""
+    return list(map(str, problems_of(error)))
 
 
 def content_hash(spec: Spec) -> str:

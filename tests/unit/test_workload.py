@@ -84,7 +84,7 @@ def test_an_output_schema_may_refer_to_its_own_definitions() -> None:
         ({"mode": "kappa"}, "mode: "),
         ({"colour": 1}, "colour: "),
         ({"promises": {"batch_max_minutes": -1}}, "promises.batch_max_minutes: "),
-        ({"instructions": "a\x00"}, "the definition.instructions holds the character NUL"),
+        ({"instructions": "a\x00"}, "instructions: it holds the character NUL"),
     ],
 )
 def test_a_field_at_fault_is_named(fields: dict[str, Any], said: str) -> None:
