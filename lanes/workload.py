@@ -219,11 +219,13 @@ class Spec(BaseModel):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a field of a definition. `within` leads on to the part of the output schema at fault."""
+    """What is wrong with a field of a definition. `within` leads on to the part of the output schema at fault, `kind` is
+    pydantic's word for it."""
 
     path: tuple[str | int, ...]
     said: str
     within: tuple[str | int, ...] = ()
+    kind: str = ""
 
     def __str__(self) -> str:
         return f"{'.'.join(map(str, self.path)) or 'definition'}: {self.said}"
@@ -262,7 +264,7 @@ def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]
 def problems_of(error: ValidationError) -> list[Problem]:
     """Each field at fault, and why."""
     return [
-        Problem(each["loc"], each["msg"].removeprefix("Value error, "), _within(each)) for each in error.errors()
+        Problem(each["loc"], each["msg"].removeprefix("Value error, "), _within(each), each["type"]) for each in error.errors()
     ]
 
 

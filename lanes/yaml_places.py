@@ -1,12 +1,15 @@
 """Where things stand in a YAML text, so that what is wrong with a file is said with its line and column."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-TEXT = "tag:yaml.org,2002:str"
+TAG = "tag:yaml.org,2002:"
+TEXT = f"{TAG}str"
+AS_OTHER_SYSTEMS = re.compile(r"[-+]?(0|[1-9][0-9]*)|true|false", re.IGNORECASE)  # whole numbers and truth as JSON has them
 
 
 @dataclass(frozen=True, order=True)
@@ -34,8 +37,11 @@ def read(text: str) -> tuple[yaml.Node | None, Any]:
     try:
         return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise NotYaml(error.problem or "no YAML", _at(mark) if mark else None) from None
+        mark, begun = error.problem_mark or error.context_mark, error.context_mark
+        said = error.problem or "no YAML"
+        if begun is not None and begun.line != mark.line:
+            said += f", {error.context} that begins in line {begun.line + 1}"
+        raise NotYaml(said, _at(mark) if mark else None) from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
         raise NotYaml(f"it is no YAML that can be read: {error}") from None
 
@@ -65,12 +71,27 @@ def odd_keys(root: yaml.Node) -> Iterator[tuple[Place, str, str]]:
             keys: set[str] = set()
             for key, _ in node.value:
                 where = ".".join([*path, key.value if isinstance(key.value, str) else "?"])
+                if key.tag == f"{TAG}merge":
+                    continue
                 if key.tag != TEXT:
-                    yield _at(key.start_mark), where, "this key is no text in YAML; no field has that name"
+                    yield _at(key.start_mark), where, f'this key is no text in YAML; write "{key.value}" in quotes'
                 elif key.value in keys:
                     yield _at(key.start_mark), where, "the field is there twice"
                 else:
                     keys.add(key.value)
+
+
+def surprises(root: yaml.Node) -> Iterator[tuple[Place, str, str]]:
+    """Place, path and fault of each value that YAML takes for something else than its author does: a bare `no` is false,
+    22:00 the number 1320, a date no text."""
+    for path, node in _nodes(root):
+        if not isinstance(node, yaml.ScalarNode) or node.style is not None or AS_OTHER_SYSTEMS.fullmatch(node.value):
+            continue
+        kind = node.tag.removeprefix(TAG)
+        if kind in ("bool", "int", "timestamp"):
+            taken = yaml.safe_load(node.value)
+            read = {"bool": str(taken).lower(), "int": f"the number {taken}"}.get(kind, "a date")
+            yield _at(node.start_mark), ".".join(path), f'YAML reads {node.value} as {read}; write "{node.value}" in quotes'
 
 
 def _nodes(root: yaml.Node) -> Iterator[tuple[list[str], yaml.Node]]:
