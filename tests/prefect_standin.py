@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from uuid import uuid4
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 Event = dict[str, Any]
 
@@ -64,6 +64,9 @@ class PrefectStandIn:
             def do_DELETE(self) -> None:
                 standin._serve(self)
 
+            def do_PATCH(self) -> None:
+                standin._serve(self)
+
             def log_message(self, format: str, *args: Any) -> None:
                 return
 
@@ -112,9 +115,26 @@ class PrefectStandIn:
 
     def _answer(self, method: str, path: str, said: Any) -> tuple[int, Any]:
         match path.split("/"):
+            case ["block_types", "slug", slug]:
+                return 200, {"id": str(uuid4()), "name": "Lanes workload", "slug": slug}
+            case ["block_types", _] if method == "PATCH":
+                return 204, None
+            case ["block_schemas", "checksum", checksum]:
+                return 200, {"id": str(uuid4()), "block_type_id": str(uuid4()), "checksum": checksum, "fields": {}}
             case ["block_types", "slug", _, "block_documents"]:
-                ids = {"block_type_id": str(uuid4()), "block_schema_id": str(uuid4())}
-                return 200, [{"id": str(uuid4()), "name": name, "data": data, **ids} for name, data in self.blocks.items()]
+                return 200, [_block(name, data) for name, data in self.blocks.items()]
+            case ["block_types", "slug", _, "block_documents", "name", name]:
+                return (200, _block(name, self.blocks[name])) if name in self.blocks else (404, {"detail": "Not Found"})
+            case ["block_documents"] if method == "POST":
+                if said["name"] in self.blocks:
+                    return 409, {"detail": "exists"}
+                self.blocks[said["name"]] = said["data"]
+                return 201, _block(said["name"], said["data"])
+            case ["block_documents", id_] if method == "PATCH":
+                (name,) = [name for name in self.blocks if _block(name, {})["id"] == id_]
+                kept = self.blocks[name] if said.get("merge_existing_data", True) else {}
+                self.blocks[name] = kept | said["data"]
+                return 204, None
             case ["deployments", id_, "schedules"] if method == "POST":
                 self.schedule_writes += 1
                 made = [{"id": str(uuid4()), "deployment_id": id_, **each} for each in said]
@@ -172,3 +192,9 @@ class PrefectStandIn:
 
     def _flow(self, deployment: str) -> str:
         return next(flow for flow, id_ in self._deployments.items() if id_ == deployment)
+
+
+def _block(name: str, data: dict[str, Any]) -> dict[str, Any]:
+    """A workload's block as the API shows it."""
+    ids = {each: str(uuid5(NAMESPACE_OID, each + name)) for each in ("id", "block_type_id", "block_schema_id")}
+    return {"name": name, "data": data, **ids}

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, and_, func, select, update
+from sqlalchemy import Connection, Select, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from lanes.errors import SpecInvalid
@@ -34,17 +34,27 @@ def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> 
         StillLocked: somebody else is publishing it, and does not end.
     """
     digest = content_hash(spec)
-    standing = connection.execute(
-        select(version.c.id, version.c.number)
-        .join(workload, workload.c.version_id == version.c.id)
-        .where(workload.c.name == name, version.c.hash == digest)
-    ).first()
+    standing = connection.execute(_standing(name, digest)).first()
     if standing is not None:
         return Version(standing.id, name, standing.number, spec)
     with waiting_at_most(connection, PATIENCE):
         connection.execute(insert(workload).values(name=name, created_at=now).on_conflict_do_nothing())
     lock(connection, name)
     return _publish(connection, name, spec, digest, now)
+
+
+def is_in_force(connection: Connection, name: str, spec: Spec) -> bool:
+    """Whether the workload's version in force has this content."""
+    return connection.execute(_standing(name, content_hash(spec))).first() is not None
+
+
+def _standing(name: str, digest: str) -> Select[tuple[int, int]]:
+    """The version in force of a workload, if it has this content."""
+    return (
+        select(version.c.id, version.c.number)
+        .join(workload, workload.c.version_id == version.c.id)
+        .where(workload.c.name == name, version.c.hash == digest)
+    )
 
 
 def lock(connection: Connection, name: str) -> None:
@@ -94,6 +104,20 @@ def read_in_force(connection: Connection) -> InForce:
         except SpecInvalid as problem:
             found.unreadable.append(problem)
     return found
+
+
+def current(connection: Connection, name: str) -> Version | None:
+    """The version in force of that workload, None when nothing was published under the name.
+
+    Raises:
+        SpecInvalid: it cannot be read any more, and why.
+    """
+    row = connection.execute(
+        select(version.c.id, version.c.workload, version.c.number, version.c.spec)
+        .join(workload, workload.c.version_id == version.c.id)
+        .where(workload.c.name == name)
+    ).first()
+    return None if row is None else _read(row)
 
 
 def versions(connection: Connection, ids: Iterable[int]) -> dict[int, Version]:
