@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from lanes.workload import Spec
@@ -56,6 +57,6 @@ def _same(one: Any, other: Any) -> bool:
         case (int() | float(), bool()):
             return False
         case (int() | float(), int() | float()):
-            return one == other or float(one) == float(other) and float in (type(one), type(other))
+            return Decimal(str(one)) == Decimal(str(other))
         case _:
             return type(one) is type(other) and one == other

@@ -39,7 +39,7 @@ def read(text: str) -> tuple[yaml.Node | None, Any]:
     except yaml.MarkedYAMLError as error:
         mark, begun = error.problem_mark or error.context_mark, error.context_mark
         said = error.problem or "no YAML"
-        if begun is not None and begun.line != mark.line:
+        if begun is not None and mark is not None and begun.line != mark.line:
             said += f", {error.context} that begins in line {begun.line + 1}"
         raise NotYaml(said, _at(mark) if mark else None) from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:

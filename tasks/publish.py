@@ -41,11 +41,10 @@ async def publish(db: Database) -> Published:
     Raises:
         StillLocked: somebody else holds a workload that changed; every other one is published.
     """
+    taken, looks = _Taken(moved=True), 0
     async with get_client() as client:
-        for _ in range(MOST_LOOKS):
-            taken = await _take(db, await client.read_block_documents_by_type(SLUG))
-            if not taken.moved:
-                break
+        while taken.moved and looks < MOST_LOOKS:
+            taken, looks = await _take(db, await client.read_block_documents_by_type(SLUG)), looks + 1
     published = Published(problems=taken.problems)
     stored = await db.run(workloads.read_in_force)
     published.versions, published.problems = stored.versions, published.problems + stored.unreadable

@@ -48,7 +48,7 @@ def is_in_force(connection: Connection, name: str, spec: Spec) -> bool:
     return connection.execute(_standing(name, content_hash(spec))).first() is not None
 
 
-def _standing(name: str, digest: str) -> Select[tuple[int, int]]:
+def _standing(name: str, digest: str) -> Select[int, int]:
     """The version in force of a workload, if it has this content."""
     return (
         select(version.c.id, version.c.number)

@@ -101,10 +101,11 @@ def test_a_file_explains_every_field_in_the_words_of_the_form_and_keeps_defaults
         ("patience_s: 30", "on: true", 'line 8, column 1, on: this key is no text in YAML; write "on" in quotes'),
         ("patience_s: 30", "name: again", "line 8, column 1, name: the field is there twice"),
         ("patience_s: 30", 'description: "a\\0"', "line 8, column 1, description: it holds the character NUL"),
-        ("  realtime_p95_s: 3", "  realtime_p95: 3", "line 10, column 3, promises.realtime_p95: no field has that name; did you "
-         "mean realtime_p95_s?"),
+        ("  realtime_p95_s: 3", "  realtime_p95: 3", "line 10, column 3, promises.realtime_p95: no field has that name; "
+         "did you mean realtime_p95_s?"),
         ("  realtime_p95_s: 3", "  realtime_p95_s: -3", "line 10, column 3, promises.realtime_p95_s: "),
-        ("enum: [a, b]", "enum: [a, no]", "line 7, column 40, output_schema.properties.category.enum.1: YAML reads no as false"),
+        ("enum: [a, b]", "enum: [a, no]", "line 7, column 40, output_schema.properties.category.enum.1: YAML reads no as "
+         'false; write "no" in quotes'),
         ("type: string", "type: text", "line 7, column 16, output_schema: not a JSON Schema: 'text'"),
         ("{type: string, enum: [a, b]}", "{$ref: '#/$defs/b'}", 'line 7, column 16, output_schema: "$ref": "#/$defs/b" leads'),
         ("name: letters", "", "line 2, column 1, name: the field is missing; it names the workload, for example"),
