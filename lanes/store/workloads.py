@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Select, and_, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, Select, and_, cast, func, select, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from lanes.errors import SpecInvalid
 from lanes.split import Split, Splits
@@ -152,6 +152,11 @@ def _read(row: Any) -> Version:
     except ValidationError as error:
         stored = [f"its stored version {row.number} cannot be read", *faults(error)]
         raise SpecInvalid(row.workload, stored) from None
+
+
+def as_stored(connection: Connection, spec: Spec) -> Spec:
+    """The spec as it would be read back once it was published: the database keeps an object's keys in an order of its own."""
+    return Spec.stored(connection.execute(select(cast(spec.model_dump(mode="json"), JSONB))).scalar_one())
 
 
 def active(connection: Connection) -> dict[str, int]:
