@@ -156,7 +156,8 @@ def _read(row: Any) -> Version:
 
 def as_stored(connection: Connection, spec: Spec) -> Spec:
     """The spec as it would be read back once it was published: the database keeps an object's keys in an order of its own."""
-    return Spec.stored(connection.execute(select(cast(spec.model_dump(mode="json"), JSONB))).scalar_one())
+    kept: Any = connection.execute(select(cast(spec.model_dump(mode="json"), JSONB))).scalar_one()
+    return Spec.stored(kept)
 
 
 def active(connection: Connection) -> dict[str, int]:
