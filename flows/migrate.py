@@ -62,7 +62,7 @@ async def migrate(order: Order = Order()) -> str | State[str]:  # noqa: B008
             await name_run(run_id, lead.rollout)
             while await lead.moves():
                 if lead.asks:
-                    await lead.hear(await ask(lead.rollout, await lead.question()))
+                    await lead.hear(await ask(lead.rollout, await lead.question(), lead.page))
                 else:
                     await lead.wait()
             get_run_logger().info("%s", lead.headline())

@@ -14,7 +14,7 @@ LOOK_EVERY_S = 5.0
 FREE_FOR = timedelta(seconds=20)  # longer than a run that was asked for otherwise takes to begin
 AGAIN_AFTER = timedelta(seconds=60)  # from one asking to the next; at least the minute that `ask_key` names
 PENDING_FOR = timedelta(seconds=60)  # a worker took the run and starts its process
-BEGINNING_FOR = timedelta(seconds=30)  # the process runs, and opens its connections
+BEGINNING_FOR = timedelta(seconds=60)  # the process runs, loads its packages and opens its connections
 
 
 class Vacancies:

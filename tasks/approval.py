@@ -27,8 +27,8 @@ class RolloutApproval(RunInput):
     why: SignedLine = Field(title="Why", description="Your reason, 1 to 500 characters; it stands in the log.")
 
 
-async def ask(rollout: Rollout, question: str) -> Approval | None:
-    """A person's answer, None when what came in breaks the form.
+async def ask(rollout: Rollout, question: str, page: str) -> Approval | None:
+    """A person's answer, None when what came in breaks the form; `page` is where the rollout's figures are.
 
     On the first call the run is suspended and its process ends. Once resumed, the run begins anew and this call,
     under the same number of the question, returns the answer.
@@ -41,8 +41,8 @@ async def ask(rollout: Rollout, question: str) -> Approval | None:
     except Pause:
         get_run_logger().info(
             "%s waits for approval at %g %%: open this run in the UI, choose Resume in the menu with the three dots, "
-            "and fill the form in. Figures: /v2/artifacts/key/lanes-rollout-%s",
-            rollout.workload, rollout.basis_points / 100, rollout.workload,
+            "and fill the form in. Figures: %s",
+            rollout.workload, rollout.basis_points / 100, page,
         )  # fmt: skip
         raise
     except ValidationError as error:

@@ -130,6 +130,11 @@ class Lead:
         """What a person is shown who has to approve."""
         return report.question(await self._progress(await self._db.now()), artifact_id=self._artifact_id)
 
+    @property
+    def page(self) -> str:
+        """Where the rollout's figures are."""
+        return report.page(self.rollout, self._artifact_id)
+
     def headline(self) -> str:
         """Where the rollout stands, in one line."""
         return f"{report.standing(self.rollout)}; {self._says}" if self._says else report.standing(self.rollout)
@@ -172,7 +177,7 @@ class Lead:
         progress = await self._progress(now)
         with suppress(Exception):  # Prefect is away: the row goes on without its picture
             written = await acreate_markdown_artifact(
-                report.render(progress), key=f"lanes-rollout-{of.workload}", description=report.headline(progress)
+                report.render(progress), key=report.key(of), description=report.headline(progress)
             )
             self._artifact_id = str(written)
 

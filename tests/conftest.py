@@ -4,7 +4,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -21,6 +21,7 @@ ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
 _numbers = itertools.count(1)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own hook reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that share a stand run one after the other, in one of the processes that the tests are spread over; so do
     those of a file that puts one up for itself."""
@@ -29,6 +30,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("stand"))
         elif item.path.parent.name in ("local", "deployments", "e2e", "chaos"):
             item.add_marker(pytest.mark.xdist_group(item.path.name))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails in a whole stand says what the stand was in trouble with."""
+    report = yield
+    running = getattr(item, "funcargs", {}).get("stand")
+    if report.failed and isinstance(running, RunningStand):
+        report.sections.append(("the stand", running.trouble()))
+    return report
 
 
 @pytest.fixture(scope="session")

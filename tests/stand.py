@@ -64,6 +64,15 @@ class RunningStand:
         asked = {"filter": {"event": {"name": [name]}, "order": "DESC"}, "limit": 50}
         return self.prefect.post("events/filter", json=asked).raise_for_status().json()["events"]
 
+    def trouble(self) -> str:
+        """What waits to be published, and the newest warnings and errors of all runs."""
+        waiting = self.rows("select event, count(*), min(occurred_at) from lanes.event_outbox group by event")
+        publisher = self.rows("select * from lanes.publisher")
+        asked = {"logs": {"level": {"ge_": 30}}, "sort": "TIMESTAMP_DESC", "limit": 40}
+        logs = self.prefect.post("logs/filter", json=asked).raise_for_status().json()
+        told = [f"{each['timestamp']} {each['name']} {each['message']}" for each in reversed(logs)]
+        return "\n".join([f"the outbox: {waiting}, published by {publisher}", *told])
+
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A finished `lanes` command."""
         return cli(self.environment, *arguments)

@@ -121,6 +121,16 @@ def render(progress: Progress) -> str:
     ) + "\n"
 
 
+def key(rollout: Rollout) -> str:
+    """The key of the rollout's artifacts."""
+    return f"lanes-rollout-{rollout.workload}"
+
+
+def page(rollout: Rollout, artifact_id: str | None) -> str:
+    """The newest artifact of the rollout; the list of all where its id is not known."""
+    return artifact_page(key(rollout), artifact_id)
+
+
 def question(progress: Progress, *, artifact_id: str | None = None) -> str:
     """What a person is asked who has to approve: the gates, what a yes and a no lead to, and where all of it stands."""
     of = progress.rollout
@@ -142,7 +152,7 @@ def question(progress: Progress, *, artifact_id: str | None = None) -> str:
             evidence,
             f"Approve: {yes}, {terms}. Do not approve, or do not answer within {within}: back to "
             f"{of.share_before / 100:g} %.",
-            f"All of it: [lanes-rollout-{of.workload}]({artifact_page(f'lanes-rollout-{of.workload}', artifact_id)})",
+            f"All of it: [{key(of)}]({page(of, artifact_id)})",
         ]
     )
 

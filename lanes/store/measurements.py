@@ -39,7 +39,8 @@ greatest(i.received_at, case when exists (select from lanes.attempt e where e.it
 # Latency counts items that were the real-time lane's from the start and that no person delayed: neither amended nor of a
 # paused workload. What already waits longer than promised counts with its age, also where it fell back to a batch, and so
 # does what was given up lately: unanswered is unanswered, whatever lane holds it. What an outage of the provider made wait or
-# fail was told in that incident: counting begins again when it is over.
+# fail was told in that incident: counting begins again when it is over. Faults that no answer followed yet are no failures:
+# either the next answer makes them some, or they are the beginning of an outage.
 REALTIME = f"""
 with promised as (
   select w.name, coalesce((v.spec -> 'promises' ->> 'realtime_p95_s')::float8, 0) * interval '1 second' as promised,
@@ -93,8 +94,13 @@ latency as (
           union all select *, 'given up' from given_up) every_kind group by 1),
 tried as (
   select a.workload, count(*) as attempts, count(*) filter (where a.outcome <> 'valid') as failed
-    from promised p join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at >= :recent
-                                       and a.started_at >= p.well_since
+    from promised p
+    cross join lateral (
+      select max(b.ended_at) as ended_at from lanes.attempt b
+       where b.workload = p.name and b.lane = 'realtime' and b.ended_at >= :recent and b.message_id is not null) newest_answer
+    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at >= :recent
+                        and a.started_at >= p.well_since
+   where a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest_answer.ended_at
    group by 1)
 select p.name as workload, l.p95_s, coalesce(l.answered, 0) as answered, coalesce(l.late, 0) as late,
        coalesce(t.attempts, 0) as attempts, coalesce(t.failed, 0) as failed, coalesce(l.given_up, 0) as given_up, l.waits_s

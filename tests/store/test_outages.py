@@ -40,6 +40,19 @@ def test_what_waits_and_fails_in_an_outage_is_one_incident(connection: Connectio
     assert judged(connection, now=later(seconds=90)) == {("provider_down", "open")}
 
 
+def test_faults_that_no_answer_followed_are_no_failures_yet_an_outage_or_an_answer_decides(connection: Connection) -> None:
+    publish(connection, now=NOON, promises={"realtime_p95_s": 60})
+    admit(connection, *(f"k{n}" for n in range(30)), now=NOON, lane="realtime")
+    route(connection, now=NOON)
+    *served, one, two, last = claim(connection, now=later(seconds=1))
+    save(connection, *(tried(each, at=later(seconds=2)) for each in served), now=later(seconds=2))
+    for each in (one, two):
+        save(connection, tried(each, Outcome.UNSERVED, at=later(seconds=3)), now=later(seconds=3))
+    assert judged(connection, now=later(seconds=4)) == set()
+    save(connection, tried(last, at=later(seconds=5)), now=later(seconds=5))
+    assert judged(connection, now=later(seconds=6)) == {("realtime_failing", "open")}
+
+
 def test_it_is_over_when_what_it_made_wait_was_asked_and_answers_that_came_late_of_it_break_no_promise(
     connection: Connection,
 ) -> None:
