@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from lanes import prices
 from lanes.errors import SpecInvalid
+from lanes.misread import Misread
 from lanes.output_schema import SchemaFault, check_output_schema
 from lanes.rules import Rule
 from lanes.storable import unstorable
@@ -219,16 +220,26 @@ class Spec(BaseModel):
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a field of a definition. `within` leads on to the part of the output schema at fault, `kind` is
-    pydantic's word for it."""
+    """What is wrong with a field of a definition. `kind` is pydantic's word for it, `cause` what its check raised."""
 
     path: tuple[str | int, ...]
     said: str
-    within: tuple[str | int, ...] = ()
     kind: str = ""
+    cause: Exception | None = None
+
+    @property
+    def field(self) -> str:
+        """The field's name, as an author looks for it."""
+        return ".".join(map(str, self.path)) or "definition"
+
+    @property
+    def place(self) -> tuple[str | int, ...]:
+        """What leads to the fault: the field, and on to the part of the output schema."""
+        return (*self.path, *self.cause.path) if isinstance(self.cause, SchemaFault) else self.path
 
     def __str__(self) -> str:
-        return f"{'.'.join(map(str, self.path)) or 'definition'}: {self.said}"
+        """The field, where in it, and why."""
+        return self.cause.of_field(self.field) if isinstance(self.cause, Misread) else f"{self.field}: {self.said}"
 
 
 def parse(name: str, data: dict[str, Any]) -> Spec:
@@ -264,17 +275,13 @@ def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]
 def problems_of(error: ValidationError) -> list[Problem]:
     """Each field at fault, and why."""
     return [
-        Problem(each["loc"], each["msg"].removeprefix("Value error, "), _within(each), each["type"]) for each in error.errors()
+        Problem(each["loc"], each["msg"].removeprefix("Value error, "), each["type"], each.get("ctx", {}).get("error"))
+        for each in error.errors()
     ]
 
 
-def _within(error: Any) -> tuple[str | int, ...]:
-    cause = error.get("ctx", {}).get("error")
-    return cause.path if isinstance(cause, SchemaFault) else ()
-
-
 def faults(error: ValidationError) -> list[str]:
-    """Each field at fault, and why, in words."""
+    """Each field at fault, where in it, and why."""
     return list(map(str, problems_of(error)))
 
 

@@ -50,7 +50,7 @@ def _examined(data: dict[str, Any], root: yaml.Node, file: str) -> Definition:
     spec, problems = examine(name if isinstance(name, str) else "unnamed", fields)
     if spec is None or problems or unnamed:
         placed = sorted(
-            ((yaml_places.place(root, (*each.path, *each.within)), each) for each in (*unnamed, *problems)),
+            ((yaml_places.place(root, each.place), each) for each in (*unnamed, *problems)),
             key=lambda placed: placed[0],
         )
         raise SpecInvalid(str(name or file), [_said(place, _worded(each)) for place, each in placed])
@@ -66,12 +66,12 @@ def _unnamed(data: dict[str, Any]) -> Iterator[Problem]:
 
 def _worded(problem: Problem) -> str:
     if problem.kind == "missing":
-        return str(Problem(problem.path, "the field is missing"))
+        return f"{problem.field}: the field is missing"
     if problem.kind != "extra_forbidden":
-        return str(problem)
+        return f"{problem.field}: {problem.said}"
     known = list(Promises.model_fields) if problem.path[0] == "promises" else list(FIELDS)
     near = get_close_matches(str(problem.path[-1]), known, n=1)
-    return str(Problem(problem.path, "no field has that name" + (f"; did you mean {near[0]}?" if near else "")))
+    return f"{problem.field}: no field has that name" + (f"; did you mean {near[0]}?" if near else "")
 
 
 def _said(place: Place, sentence: str) -> str:

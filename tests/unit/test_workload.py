@@ -73,7 +73,9 @@ def test_an_output_schema_may_refer_to_its_own_definitions() -> None:
     [
         ({"realtime_model": "gpt-0"}, 'realtime_model: no price is known for the model "gpt-0"'),
         ({"batch_model": "gpt-0"}, 'batch_model: no price is known for the model "gpt-0"'),
-        ({"urgent_when": "payload.("}, "urgent_when: not a CEL expression"),
+        ({"urgent_when": "payload.("}, "urgent_when, line 1, column 9: no viable alternative at input"),
+        ({"batch_when": "payload.n ==\n  && true"}, "batch_when, line 2, column 3: extraneous input '&&'"),
+        ({"urgent_when": "\ud800"}, "urgent_when: not a CEL expression"),
         ({"batch_when": "colour == 1"}, "batch_when: `colour == 1` reads colour"),
         ({"compare_fields": ["category", "colour"]}, "compare_fields: colour is no property of output_schema"),
         ({"split_percent": 101}, "split_percent: "),
