@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lanes.columns import MOST_VALUES, Column, Proposal, Sample
 from lanes.cost import tokens
+from lanes.guessing import MOST_VALUES, Column, Proposal, Sample
 from lanes.report.escaping import plain
 from lanes.report.units import count, counted
 from lanes.workload import Spec, parse
@@ -17,6 +17,7 @@ MODEL = "claude-haiku-5-5"
 LEAST_OUTPUT_TOKENS = 64
 LONGEST_EXAMPLE = 100
 MANY_VALUES = 20  # from so many on, each has one example
+MOST_OTHERS = 5  # columns that could be labels too
 KINDS = {
     "question": "Asks for information.",
     "problem": "Something does not work, is missing or is wrong.",
@@ -179,8 +180,9 @@ def what_was_seen(sample: Sample, proposal: Proposal, *, lines: int) -> list[str
     if proposal.occurred_at:
         said += [f'"{plain(proposal.occurred_at)}" says when it happened.']
     if proposal.others:
-        others = ", ".join(f'"{plain(each)}"' for each in proposal.others)
-        said += [f"Few values too: {others}. --label COLUMN asks for one of them."]
+        others = ", ".join(f'"{plain(each)}"' for each in proposal.others[:MOST_OTHERS])
+        more = f" and {len(proposal.others) - MOST_OTHERS} more" if len(proposal.others) > MOST_OTHERS else ""
+        said += [f"Few values too: {others}{more}. --label COLUMN asks for one of them."]
     if not sample.whole and proposal.labels:
         said += ["Values that only come later are missing: add them to output_schema and instructions."]
     return said

@@ -41,10 +41,11 @@ async def publish(db: Database) -> Published:
     Raises:
         StillLocked: somebody else holds a workload that changed; every other one is published.
     """
-    taken, looks = _Taken(moved=True), 0
+    taken, documents, looks = _Taken(moved=True), list[BlockDocument](), 0
     async with get_client() as client:
         while taken.moved and looks < MOST_LOOKS:
-            taken, looks = await _take(db, await client.read_block_documents_by_type(SLUG)), looks + 1
+            documents, looks = await client.read_block_documents_by_type(SLUG), looks + 1
+            taken = await _take(db, documents)
     published = Published(problems=taken.problems)
     stored = await db.run(workloads.read_in_force)
     published.versions, published.problems = stored.versions, published.problems + stored.unreadable

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from uuid import NAMESPACE_OID, uuid4, uuid5
+from uuid import UUID, uuid4
 
 Event = dict[str, Any]
+BLOCK = UUID(int=77)  # id of the first block; those of the others follow
 
 
 @dataclass
@@ -122,16 +123,16 @@ class PrefectStandIn:
             case ["block_schemas", "checksum", checksum]:
                 return 200, {"id": str(uuid4()), "block_type_id": str(uuid4()), "checksum": checksum, "fields": {}}
             case ["block_types", "slug", _, "block_documents"]:
-                return 200, [_block(name, data) for name, data in self.blocks.items()]
+                return 200, [self._block(name, data) for name, data in self.blocks.items()]
             case ["block_types", "slug", _, "block_documents", "name", name]:
-                return (200, _block(name, self.blocks[name])) if name in self.blocks else (404, {"detail": "Not Found"})
+                return (200, self._block(name)) if name in self.blocks else (404, {"detail": "Not Found"})
             case ["block_documents"] if method == "POST":
                 if said["name"] in self.blocks:
                     return 409, {"detail": "exists"}
                 self.blocks[said["name"]] = said["data"]
-                return 201, _block(said["name"], said["data"])
+                return 201, self._block(said["name"])
             case ["block_documents", id_] if method == "PATCH":
-                (name,) = [name for name in self.blocks if _block(name, {})["id"] == id_]
+                (name,) = [name for name in self.blocks if self._block(name)["id"] == id_]
                 kept = self.blocks[name] if said.get("merge_existing_data", True) else {}
                 self.blocks[name] = kept | said["data"]
                 return 204, None
@@ -194,7 +195,8 @@ class PrefectStandIn:
         return next(flow for flow, id_ in self._deployments.items() if id_ == deployment)
 
 
-def _block(name: str, data: dict[str, Any]) -> dict[str, Any]:
-    """A workload's block as the API shows it."""
-    ids = {each: str(uuid5(NAMESPACE_OID, each + name)) for each in ("id", "block_type_id", "block_schema_id")}
-    return {"name": name, "data": data, **ids}
+    def _block(self, name: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A workload's block as the API shows it."""
+        id_ = UUID(int=BLOCK.int + list(self.blocks).index(name))
+        said = self.blocks[name] if data is None else data
+        return {"id": str(id_), "name": name, "data": said, "block_type_id": str(uuid4()), "block_schema_id": str(uuid4())}

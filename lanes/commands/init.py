@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.console import Console
 
-from lanes.columns import Proposal, Sample, headless, look, propose
 from lanes.commands.files import Force, put
 from lanes.commands.output import AsJson, print_json
 from lanes.draft import Draft, blank, from_columns, next_commands, what_was_seen
 from lanes.errors import SpecInvalid
 from lanes.filedoor import Layout, count_lines, read_rows
+from lanes.guessing import Proposal, Sample, headless, look, propose
 from lanes.report.escaping import plain
 from lanes.report.units import counted
 from lanes.workload import NAME
@@ -44,7 +45,8 @@ def init(
     sample = proposal = None
     try:
         if from_ is not None:
-            sample = _looked_at(from_, Layout(field=field, label=label, key=key))
+            with Console(stderr=True).status(f"Looking at {from_.name}"):
+                sample = _looked_at(from_, Layout(field=field, label=label, key=key))
             proposal = propose(sample, field=field, label=label, key=key)
         draft = _drafted(name, sample, proposal, from_) if sample and proposal and from_ else blank(name)
     except ValueError as error:

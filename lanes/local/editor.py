@@ -38,7 +38,7 @@ class Editor:
     def read(self, name: str) -> dict[str, Any] | None:
         """What the block of a workload says; None without one. StandError where Prefect gives no answer."""
         with PrefectApi(self._url, environment=None if self._own else {}, timeout_s=ANSWER_S) as api:
-            return api.block_document(BLOCK_TYPE, name)
+            return api.block(BLOCK_TYPE, name)
 
     def save(self, edit: Edit) -> Told:
         """What became of an edit.

@@ -98,10 +98,9 @@ class PrefectApi:
         page = self._post("block_documents/filter", {"limit": PAGE, "include_secrets": False})
         return [(str(b["block_type"]["slug"]), str(b["name"])) for b in page if b.get("name")]
 
-    def block_document(self, slug: str, name: str) -> dict[str, Any] | None:
-        """What the block of that name says; None when there is none."""
-        path = f"block_types/slug/{slug}/block_documents/name/{name}"
-        answer = self._send("GET", path, allowed=(404,))
+    def block(self, slug: str, name: str) -> dict[str, Any] | None:
+        """What a block says, its secrets left out; None when there is none of that type and name."""
+        answer = self._send("GET", f"block_types/slug/{slug}/block_documents/name/{name}", allowed=(404,))
         return None if answer.status_code == 404 else answer.json()["data"]
 
     def emit(self, events: Sequence[Mapping[str, Any]]) -> None:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from lanes import workload_file
 from lanes.cli import app
-from lanes.columns import look, propose
 from lanes.commands.init import init
 from lanes.draft import from_columns
 from lanes.filedoor import Layout, Line, read_lines
+from lanes.guessing import look, propose
 from lanes.workload import Spec, Version
 from tests.conftest import NOON
 from tests.unit.strategies import TEXT, some_json
@@ -195,3 +195,11 @@ def test_a_label_of_a_csv_is_a_text_whatever_it_looks_like(rows: list[tuple[str,
     found = propose(sample, field="text", label="label")
     spec = workload_file.read(from_columns("cards", sample, found, file="a.csv").text().encode(), file="").spec
     assert spec.output_schema["properties"]["label"] == {"type": "string", "enum": sorted({label for _, label in rows})}
+
+
+@pytest.mark.parametrize("name", ["init", "preview", "publish", "export"])
+def test_help_has_an_example_and_the_exit_codes(name: str, capsys: Told) -> None:
+    app([name, "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count(f"lanes {name}") > 1  # besides the usage
+    assert "xit code" in said

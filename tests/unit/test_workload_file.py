@@ -97,6 +97,7 @@ def test_a_file_explains_every_field_in_the_words_of_the_form_and_keeps_defaults
         ("patience_s: 30", "description: 2026-12-01", "line 8, column 14, description: YAML reads 2026-12-01 as a date"),
         ("patience_s: 30", "timezone: Mars/Base", 'line 8, column 1, timezone: "Mars/Base" is no IANA time zone'),
         ("patience_s: 30", "urgent_when: colour == 1", "line 8, column 1, urgent_when: `colour == 1` reads colour"),
+        ("patience_s: 30", "urgent_when: payload.(", "line 8, column 1, urgent_when: not a CEL expression: line 1, column 9: "),
         ("patience_s: 30", "compare_fields: [category, x]", "line 8, column 1, compare_fields: x is no property"),
         ("patience_s: 30", "on: true", 'line 8, column 1, on: this key is no text in YAML; write "on" in quotes'),
         ("patience_s: 30", "name: again", "line 8, column 1, name: the field is there twice"),

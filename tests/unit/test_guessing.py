@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from lanes import columns
-from lanes.columns import Proposal, Sample, headless, look, propose
+from lanes import guessing
 from lanes.filedoor import Layout, read_rows
+from lanes.guessing import Proposal, Sample, headless, look, propose
 
 LONG = "I ordered it a week ago and it has not arrived yet, number {n}"
 
@@ -138,7 +138,7 @@ def test_no_more_than_a_bounded_part_of_a_file_is_read(folder: Path, monkeypatch
     for bound, most in (("MOST_LINES", 10), ("MOST_BYTES", 100), ("MOST_CELLS", 20)):
         read: list[int] = []
         with monkeypatch.context() as bounded:
-            bounded.setattr(columns, bound, most)
+            bounded.setattr(guessing, bound, most)
             sample = look(endless())
         assert (sample.lines, len(read), sample.whole) == (10, 11, False)
 

@@ -13,7 +13,7 @@ from lanes.item import FIELDS, KEY_LIMIT
 from lanes.storable import unstorable
 
 MOST_LINES = 50_000
-MOST_CELLS = 1_000_000
+MOST_CELLS = 500_000
 MOST_BYTES = 32 * 1024**2
 MOST_VALUES = 200  # distinct values of a label
 LONGEST_VALUE = 80
