@@ -61,7 +61,7 @@ def from_columns(name: str, sample: Sample, proposal: Proposal, *, file: str) ->
     if not proposal.labels:
         notes = {
             "instructions": "A sample: say in your own words what is asked, and what each value means.",
-            "output_schema": f"No column of {file} seems to say what is right; `lanes submit --label COLUMN` names one.",
+            "output_schema": f"No column of {file} seems to say what is right; `lanes init` takes one as --label COLUMN.",
         }
         description = f"Lines of {file}: a category and a summary of each."
         return Draft(name, _spec(name, description, *_sample(proposal.sent)), notes, file)
@@ -158,9 +158,9 @@ def _schema(labels: Mapping[str, Column]) -> dict[str, Any]:
 def _property(column: Column) -> dict[str, Any]:
     names = {"str": "string", "int": "integer", "bool": "boolean", "float": "number"}
     kinds = {"str"} if column.counts is None else {kind for kind, _ in column.counts}
-    types = sorted(names[kind] for kind in kinds)
+    types = [{"type": names[kind]} for kind in sorted(kinds)]
     values = [value for _, value in _values(column)]
-    return {"type": types[0] if len(types) == 1 else types, **({"enum": values} if values else {})}
+    return (types[0] if len(types) == 1 else {} if values else {"anyOf": types}) | ({"enum": values} if values else {})
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -32,7 +32,7 @@ Value = tuple[str, Any]  # the type's name beside the value, because True equals
 
 @dataclass
 class Column:
-    """What one column held so far. `values` are its distinct ones with some of their lines, None once they are too many."""
+    """What one column held so far: `counts` of its distinct values, None once they are too many, and some `lines` of each."""
 
     name: str
     filled: int = 0

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from lanes import prices
 from lanes.errors import SpecInvalid
 from lanes.misread import Misread
-from lanes.output_schema import SchemaFault, check_output_schema
+from lanes.output_schema import SchemaFault, check_askable, check_output_schema
 from lanes.rules import Rule
 from lanes.storable import unstorable
 from lanes.words import Lane, Mode
@@ -165,8 +165,10 @@ class Spec(BaseModel):
 
     @field_validator("output_schema")
     @classmethod
-    def _is_an_object_schema(cls, schema: dict[str, Any]) -> dict[str, Any]:
+    def _is_an_object_schema(cls, schema: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         check_output_schema(schema)
+        if info.context is not STORED:
+            check_askable(schema)
         return schema
 
     @field_validator("urgent_when", "batch_when")

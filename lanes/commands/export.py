@@ -15,7 +15,7 @@ from lanes.errors import SetupError, UnknownWorkload
 from lanes.local.editor import Editor
 from lanes.settings import Settings
 from lanes.store import workloads
-from lanes.workload import Spec, parse
+from lanes.workload import NAME, Spec, parse
 from lanes.workload_yaml import written
 
 Out = Annotated[Path | None, Parameter(help="The file to write; else standard output.")]
@@ -32,6 +32,8 @@ def export(workload: str, *, out: Out = None, block: OfBlock = False, force: For
     """
 
     def write(pool: Engine) -> int:
+        if not NAME.fullmatch(workload):
+            raise UnknownWorkload(f'"{workload}" is no name of a workload')
         spec = _of_block(workload) if block else _in_force(pool, workload)
         if as_json:
             print_json({"name": workload, **spec.model_dump(mode="json")})

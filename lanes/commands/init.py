@@ -86,11 +86,21 @@ def _looked_at(file: Path, layout: Layout) -> Sample:
             f'the first line of "{file.name}" seems to be an item and no header ("{plain(first, most=60)}"): write the names '
             "of the columns above it, or name the column of the text with --field"
         )
+    _check_columns(file, sample, layout)
     if sample.bad:
         print(f"{counted(len(sample.bad), 'line')} cannot be read, and `lanes submit` will refuse them:", file=sys.stderr)
         for number, why in sample.bad[:SHOWN]:
             print(f"  {file.name}:{number}: {why}", file=sys.stderr)
     return sample
+
+
+def _check_columns(file: Path, sample: Sample, layout: Layout) -> None:
+    named = [each for each in (layout.field, layout.label, layout.key) if each is not None]
+    if named and sample.events:
+        raise ValueError(f'each line of "{file.name}" is an event\'s payload with its own key and label: name no columns')
+    for column in named:
+        if column not in sample.columns:
+            raise ValueError(f'"{file.name}" has no field "{column}"; it has {", ".join(sample.columns)}')
 
 
 def _check_separator(file: Path) -> None:

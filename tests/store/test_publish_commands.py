@@ -242,6 +242,7 @@ def test_an_export_overwrites_no_file_unasked(pool: Engine, prefect: PrefectStan
 def test_a_workload_that_is_none_is_wrong_usage(prefect: PrefectStandIn, capsys: Told) -> None:
     assert export("letters") == 2
     assert export("letters", block=True) == 2
+    assert export("../letters") == 2
     prefect.blocks["letters"] = {"weight": 1}
     assert export("letters") == 2
     assert "its block says something that is not in force: see --block" in capsys.readouterr().err

@@ -122,7 +122,11 @@ def test_what_is_named_wrongly_is_refused(capsys: Told) -> None:
     assert init("cards", from_=Path("ghost.csv")) == 2
     assert init("cards", from_=rows_csv(name="rows.txt")) == 2
     assert init("cards", from_=rows_csv(), label="klass") == 2
+    assert init("cards", from_=rows_csv('{"text": "a", "n": 1}\n', "rows.jsonl"), label="klass") == 2
+    assert init("cards", from_=rows_csv('{"payload": {"text": "a"}}\n', "events.jsonl"), field="text") == 2
     told = capsys.readouterr().err.splitlines()
+    assert told[3] == '"rows.jsonl" has no field "klass"; it has text, n'
+    assert told[4] == 'each line of "events.jsonl" is an event\'s payload with its own key and label: name no columns'
     assert told[0] == 'there is no file "ghost.csv"'
     assert told[1] == '"rows.txt" is neither .jsonl nor .csv'
     assert told[2] == '"rows.csv" has no column "klass"; it has id, text, category'

@@ -55,6 +55,9 @@ def test_an_unknown_time_zone_is_refused(zone: str) -> None:
         ({"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}, '"#/$defs/b" leads to no place'),
         ({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/b"}}}, "leads to no place"),
         ({"type": "object", "properties": {"a": {"anyOf": [{"$ref": "other.json"}]}}}, "leads to no place"),
+        ({"type": "object", "properties": {"a": {}}}, 'no schema without a "type"; add one, or an "enum" (at properties/a)'),
+        ({"type": "object", "properties": {"a": {"type": ["string", "null"]}}}, 'one "type" each; write {"anyOf": '),
+        ({"type": "object", "properties": {"a": {"type": "array", "items": True}}}, "no true for a schema"),
     ],
 )
 def test_an_output_schema_that_cannot_be_checked_is_refused(schema: dict[str, Any], said: str) -> None:

@@ -15,7 +15,7 @@ from tests.unit.strategies import some_json
 
 
 def with_default(value: Any) -> Spec:
-    return spec(output_schema={"type": "object", "properties": {"a": {"default": value}}})
+    return spec(output_schema={"type": "object", "properties": {"a": {"type": "object", "default": value}}})
 
 
 def as_stored(value: Any) -> Any:

@@ -64,7 +64,7 @@ def test_a_ready_made_workload_is_such_a_file_and_is_written_as_one(name: str) -
 def test_whatever_a_definition_says_its_file_reads_back_the_same(
     description: str, instructions: str, odd: dict[str, Any], whole: bool
 ) -> None:
-    schema = {"type": "object", "properties": {"a": {"default": odd, "enum": [*odd, odd]}}}
+    schema = {"type": "object", "properties": {"a": {"type": "object", "default": odd, "enum": [*odd, odd]}}}
     known = spec(description=description, instructions=instructions, output_schema=schema, promises={"realtime_p95_s": 3})
     if whole:
         known = Spec.stored(known.model_dump(mode="json"))
