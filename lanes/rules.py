@@ -7,7 +7,9 @@ from typing import Any
 import cel
 
 from lanes.errors import RuleFailed
+from lanes.misread import Misread
 
+FAULT = re.compile(r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): (?:Syntax error: )?(?P<words>.+)")
 BINDS = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*(\w+)\s*,")  # CEL's macros name a variable
 VARIABLES = ("payload", "age_s", "due_in_s", "consumer")
 
@@ -16,7 +18,8 @@ class Rule:
     """A compiled expression.
 
     Raises:
-        ValueError: the text is not CEL, or reads a variable that rules do not have; the message says which.
+        Misread: the text is not CEL.
+        ValueError: it reads a variable that rules do not have; the message says which.
     """
 
     def __init__(self, text: str) -> None:
@@ -24,8 +27,7 @@ class Rule:
         try:
             self._program = cel.compile(text)
         except ValueError as error:
-            said = str(error).removeprefix("Failed to parse expression ")
-            raise ValueError(f"not a CEL expression: {said}") from None
+            raise _misread(str(error)) from None
         bound = set(BINDS.findall(text))
         unknown = sorted(set(self._program.variables()) - bound - set(VARIABLES))
         if unknown:
@@ -46,3 +48,11 @@ class Rule:
         if not isinstance(value, bool):
             raise RuleFailed(f"`{self.text}` gives {type(value).__name__}, not true or false")
         return value
+
+
+def _misread(said: str) -> Misread:
+    """By the first fault that the parser names."""
+    what, fault = "not a CEL expression", FAULT.search(said)
+    if fault is None:
+        return Misread(what, said.removeprefix("Failed to parse expression "))
+    return Misread(what, fault["words"], line=int(fault["line"]), column=int(fault["column"]))

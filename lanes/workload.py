@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from lanes import prices
 from lanes.errors import SpecInvalid
 from lanes.form import Form
-from lanes.output_schema import check_output_schema
+from lanes.misread import Misread
+from lanes.output_schema import SchemaFault, check_askable, check_output_schema
 from lanes.rules import Rule
 from lanes.storable import unstorable
 from lanes.words import Lane, Mode
@@ -165,8 +166,10 @@ class Spec(BaseModel):
 
     @field_validator("output_schema")
     @classmethod
-    def _is_an_object_schema(cls, schema: dict[str, Any]) -> dict[str, Any]:
+    def _is_an_object_schema(cls, schema: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
         check_output_schema(schema)
+        if info.context is not STORED:
+            check_askable(schema)
         return schema
 
     @field_validator("urgent_when", "batch_when")
@@ -218,34 +221,71 @@ class Spec(BaseModel):
         return self.realtime_pack if lane is Lane.REALTIME else self.batch_pack
 
 
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with a field of a definition. `kind` is pydantic's word for it, `cause` what its check raised."""
+
+    path: tuple[str | int, ...]
+    said: str
+    kind: str = ""
+    cause: Exception | None = None
+
+    @property
+    def field(self) -> str:
+        """The field's name, as an author looks for it."""
+        return ".".join(map(str, self.path)) or "definition"
+
+    @property
+    def place(self) -> tuple[str | int, ...]:
+        """What leads to the fault: the field, and on to the part of the output schema."""
+        return (*self.path, *self.cause.path) if isinstance(self.cause, SchemaFault) else self.path
+
+    def __str__(self) -> str:
+        """The field, where in it, and why."""
+        return self.cause.of_field(self.field) if isinstance(self.cause, Misread) else f"{self.field}: {self.said}"
+
+
 def parse(name: str, data: dict[str, Any]) -> Spec:
     """The spec of a workload's edited data.
 
     Raises:
         SpecInvalid: naming each field at fault and why.
     """
-    problems = [] if NAME.fullmatch(name) else [f'name: "{name}" may hold a-z, 0-9 and "-", and starts with a letter']
-    try:
-        spec = Spec.model_validate(data)
-    except ValidationError as error:
-        raise SpecInvalid(name, problems + faults(error)) from None
-    problem = unstorable(spec.model_dump(), "the definition")
-    if problem is not None:
-        problems.append(problem)
-    unknown = [f for f in spec.compare_fields if f not in spec.output_schema["properties"]]
-    if unknown:
-        problems.append(f"compare_fields: {', '.join(unknown)} is no property of output_schema")
-    if problems:
-        raise SpecInvalid(name, problems)
+    spec, problems = examine(name, data)
+    if spec is None or problems:
+        raise SpecInvalid(name, list(map(str, problems)))
     return spec
 
 
-def faults(error: ValidationError) -> list[str]:
+def examine(name: str, data: dict[str, Any]) -> tuple[Spec | None, list[Problem]]:
+    """The spec of a workload's edited data, None where it cannot be read; and everything that keeps it from being published."""
+    said = f'"{name}" may hold a-z, 0-9 and "-", and starts with a letter'
+    problems = [] if NAME.fullmatch(name) else [Problem(("name",), said)]
+    try:
+        spec = Spec.model_validate(data)
+    except ValidationError as error:
+        return None, problems + problems_of(error)
+    for field, value in spec.model_dump().items():
+        problem = unstorable(value, "it")
+        if problem is not None:
+            problems.append(Problem((field,), problem))
+    unknown = [f for f in spec.compare_fields if f not in spec.output_schema["properties"]]
+    if unknown:
+        problems.append(Problem(("compare_fields",), f"{', '.join(unknown)} is no property of output_schema"))
+    return spec, problems
+
+
+def problems_of(error: ValidationError) -> list[Problem]:
     """Each field at fault, and why."""
     return [
-        f"{'.'.join(map(str, each['loc'])) or 'definition'}: {each['msg'].removeprefix('Value error, ')}"
+        Problem(each["loc"], each["msg"].removeprefix("Value error, "), each["type"], each.get("ctx", {}).get("error"))
         for each in error.errors()
     ]
+
+
+def faults(error: ValidationError) -> list[str]:
+    """Each field at fault, where in it, and why."""
+    return list(map(str, problems_of(error)))
 
 
 def content_hash(spec: Spec) -> str:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 Event = dict[str, Any]
+BLOCK = UUID(int=77)  # id of the first block; those of the others follow
 
 
 @dataclass
@@ -64,6 +65,9 @@ class PrefectStandIn:
             def do_DELETE(self) -> None:
                 standin._serve(self)
 
+            def do_PATCH(self) -> None:
+                standin._serve(self)
+
             def log_message(self, format: str, *args: Any) -> None:
                 return
 
@@ -112,9 +116,26 @@ class PrefectStandIn:
 
     def _answer(self, method: str, path: str, said: Any) -> tuple[int, Any]:
         match path.split("/"):
+            case ["block_types", "slug", slug]:
+                return 200, {"id": str(uuid4()), "name": "Lanes workload", "slug": slug}
+            case ["block_types", _] if method == "PATCH":
+                return 204, None
+            case ["block_schemas", "checksum", checksum]:
+                return 200, {"id": str(uuid4()), "block_type_id": str(uuid4()), "checksum": checksum, "fields": {}}
             case ["block_types", "slug", _, "block_documents"]:
-                ids = {"block_type_id": str(uuid4()), "block_schema_id": str(uuid4())}
-                return 200, [{"id": str(uuid4()), "name": name, "data": data, **ids} for name, data in self.blocks.items()]
+                return 200, [self._block(name, data) for name, data in self.blocks.items()]
+            case ["block_types", "slug", _, "block_documents", "name", name]:
+                return (200, self._block(name)) if name in self.blocks else (404, {"detail": "Not Found"})
+            case ["block_documents"] if method == "POST":
+                if said["name"] in self.blocks:
+                    return 409, {"detail": "exists"}
+                self.blocks[said["name"]] = said["data"]
+                return 201, self._block(said["name"])
+            case ["block_documents", id_] if method == "PATCH":
+                (name,) = [name for name in self.blocks if self._block(name)["id"] == id_]
+                kept = self.blocks[name] if said.get("merge_existing_data", True) else {}
+                self.blocks[name] = kept | said["data"]
+                return 204, None
             case ["deployments", id_, "schedules"] if method == "POST":
                 self.schedule_writes += 1
                 made = [{"id": str(uuid4()), "deployment_id": id_, **each} for each in said]
@@ -172,3 +193,10 @@ class PrefectStandIn:
 
     def _flow(self, deployment: str) -> str:
         return next(flow for flow, id_ in self._deployments.items() if id_ == deployment)
+
+
+    def _block(self, name: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A workload's block as the API shows it."""
+        id_ = UUID(int=BLOCK.int + list(self.blocks).index(name))
+        said = self.blocks[name] if data is None else data
+        return {"id": str(id_), "name": name, "data": said, "block_type_id": str(uuid4()), "block_schema_id": str(uuid4())}

@@ -55,6 +55,9 @@ def test_an_unknown_time_zone_is_refused(zone: str) -> None:
         ({"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}, '"#/$defs/b" leads to no place'),
         ({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/b"}}}, "leads to no place"),
         ({"type": "object", "properties": {"a": {"anyOf": [{"$ref": "other.json"}]}}}, "leads to no place"),
+        ({"type": "object", "properties": {"a": {}}}, 'no schema without a "type"; add one, or an "enum" (at properties/a)'),
+        ({"type": "object", "properties": {"a": {"type": ["string", "null"]}}}, 'one "type" each; write {"anyOf": '),
+        ({"type": "object", "properties": {"a": {"type": "array", "items": True}}}, "no true for a schema"),
     ],
 )
 def test_an_output_schema_that_cannot_be_checked_is_refused(schema: dict[str, Any], said: str) -> None:
@@ -73,7 +76,9 @@ def test_an_output_schema_may_refer_to_its_own_definitions() -> None:
     [
         ({"realtime_model": "gpt-0"}, 'realtime_model: no price is known for the model "gpt-0"'),
         ({"batch_model": "gpt-0"}, 'batch_model: no price is known for the model "gpt-0"'),
-        ({"urgent_when": "payload.("}, "urgent_when: not a CEL expression"),
+        ({"urgent_when": "payload.("}, "urgent_when, line 1, column 9: no viable alternative at input"),
+        ({"batch_when": "payload.n ==\n  && true"}, "batch_when, line 2, column 3: extraneous input '&&'"),
+        ({"urgent_when": "\ud800"}, "urgent_when: not a CEL expression"),
         ({"batch_when": "colour == 1"}, "batch_when: `colour == 1` reads colour"),
         ({"compare_fields": ["category", "colour"]}, "compare_fields: colour is no property of output_schema"),
         ({"split_percent": 101}, "split_percent: "),
@@ -84,7 +89,7 @@ def test_an_output_schema_may_refer_to_its_own_definitions() -> None:
         ({"mode": "kappa"}, "mode: "),
         ({"colour": 1}, "colour: "),
         ({"promises": {"batch_max_minutes": -1}}, "promises.batch_max_minutes: "),
-        ({"instructions": "a\x00"}, "the definition.instructions holds the character NUL"),
+        ({"instructions": "a\x00"}, "instructions: it holds the character NUL"),
     ],
 )
 def test_a_field_at_fault_is_named(fields: dict[str, Any], said: str) -> None:
