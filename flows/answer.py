@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from prefect import flow
+from prefect import State, flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
@@ -23,12 +23,15 @@ class Wake(Form):
 
 
 @flow(name="answer", flow_run_name="realtime drain", persist_result=False)
-async def answer(wake: Wake = Wake()) -> int:  # noqa: B008
-    """Real-time work was claimed and answered until this drain was no longer needed; the number of items."""
+async def answer(wake: Wake = Wake()) -> int | State[int]:  # noqa: B008
+    """Real-time work was claimed and answered until this drain was no longer needed; the number of items.
+
+    A run that the provider answers nothing says so in its state, while it goes on and when it ends.
+    """
     async with connections() as at, drain(at, standing=wake.standing) as open_drain:
         while await open_drain.stays():
             await open_drain.claim()
             await open_drain.ask()
             await open_drain.wait()
         get_run_logger().info("%d items answered by this drain", open_drain.answered)
-        return open_drain.answered
+        return open_drain.ending()

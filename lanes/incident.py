@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
+from uuid import UUID
 
 from lanes.report.units import counted, seconds, share
 from lanes.words import Lane
@@ -124,7 +126,11 @@ TERMS: Mapping[Promise, Terms] = {
 
 @dataclass(frozen=True)
 class Incident:
-    """One breach, as it stands. `uid` names it outside this database."""
+    """One breach, as it stands. `uid` names it outside this database.
+
+    `why` is what its opener met, where that says the cause; `flow_run_id` the run that met it, `block_id` the block that it
+    is about. `briefing` is what was told last of its cause, its stakes and its trend (`lanes.briefing`).
+    """
 
     id: int
     uid: str
@@ -141,6 +147,11 @@ class Incident:
     opened_at: datetime
     updated_at: datetime
     resolved_at: datetime | None
+    why: str | None = None
+    opened_value: float | None = None
+    flow_run_id: UUID | None = None
+    block_id: UUID | None = None
+    briefing: Mapping[str, Any] | None = None
 
     @property
     def whose(self) -> str:

@@ -7,9 +7,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from lanes.incident import EVERYBODY, TERMS, Promise, Severity
 from lanes.report.units import clock, counted, seconds, share
+from lanes.unquoted import discreet
 from lanes.window import Window
 from lanes.words import BatchState, Lane, Verdict
 from lanes.workload import Version
@@ -30,7 +32,10 @@ OVER = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)  # non
 
 @dataclass(frozen=True)
 class Assessment:
-    """One promise, judged. `value` and `limit` are in the promise's unit; `subject` is empty or "batch 41"."""
+    """One promise, judged. `value` and `limit` are in the promise's unit; `subject` is empty or "batch 41".
+
+    What a run met, and did not measure, says `why`; `flow_run_id` is that run, `block_id` the block that it is about.
+    """
 
     promise: Promise
     workload: str
@@ -41,6 +46,9 @@ class Assessment:
     sentence: str
     subject: str = ""
     quiet: bool = False  # nothing at all happened for a while, and not because all of it had failed
+    why: str | None = None
+    flow_run_id: UUID | None = None
+    block_id: UUID | None = None
 
     @property
     def severity(self) -> Severity:
@@ -171,16 +179,27 @@ def assess(versions: Mapping[str, Version], seen: Seen, now: datetime) -> list[A
     return [_unless_unlimited(each) for version in versions.values() for each in _of_workload(version, seen, now)]
 
 
-def invalid_workload(workload: str, problems: Sequence[str]) -> Assessment:
-    """The breach that a workload's block cannot be published."""
-    said = f'The block of workload "{workload}" cannot be published: {"; ".join(problems)}'
-    return Assessment(Promise.WORKLOAD_INVALID, workload, Verdict.FAILED, len(problems), 0, len(problems), said)
+def invalid_workload(workload: str, problems: Sequence[str], *, block_id: UUID | None = None) -> Assessment:
+    """The breach that a workload's block cannot be published. Its author sees first what to correct, and where."""
+    why = "; ".join(problems)
+    said, faults = f'{why}. The block of workload "{workload}" cannot be published.', len(problems)
+    return Assessment(
+        Promise.WORKLOAD_INVALID, workload, Verdict.FAILED, faults, 0, faults, said, why=why, block_id=block_id
+    )
 
 
-def frozen(workload: str, lane: Lane, items: int, why: str) -> Assessment:
+def mended_workload(workload: str, why: str | None) -> str:
+    """How that breach ended; `why` is what was wrong."""
+    was = f"; it could not because of {why}" if why else ""
+    return f'The block of workload "{workload}" can be published again{was}.'
+
+
+def frozen(workload: str, lane: Lane, items: int, why: str, *, flow_run_id: UUID | None = None) -> Assessment:
     """The breach that the provider refuses a lane's calls until a person acts; it holds so many items back."""
-    said = f"Nothing is paid on the {lane} lane: {why}"
-    return Assessment(Promise.PROVIDER_FROZEN, workload, Verdict.FAILED, items, 0, items, said, f"{lane} lane")
+    said, subject = f"Nothing is paid on the {lane} lane: {why}", f"{lane} lane"
+    return Assessment(
+        Promise.PROVIDER_FROZEN, workload, Verdict.FAILED, items, 0, items, said, subject, why=why, flow_run_id=flow_run_id
+    )
 
 
 def batch_unclear(workload: str, batch_id: int, items: int, why: str) -> Assessment:
@@ -189,7 +208,7 @@ def batch_unclear(workload: str, batch_id: int, items: int, why: str) -> Assessm
         f"Batch {batch_id} needs a decision: {why}. It holds {counted(items, 'item')}; `lanes batches` says what adopting, "
         "resubmitting or giving it up may cost."
     )
-    return Assessment(Promise.BATCH_UNCLEAR, workload, Verdict.FAILED, items, 0, items, said, of_batch(batch_id))
+    return Assessment(Promise.BATCH_UNCLEAR, workload, Verdict.FAILED, items, 0, items, said, of_batch(batch_id), why=why)
 
 
 def of_batch(batch_id: int) -> str:
@@ -197,13 +216,17 @@ def of_batch(batch_id: int) -> str:
     return f"batch {batch_id}"
 
 
-def provider_down(account: str, models: Sequence[str], calls: int, why: str) -> Assessment:
+def provider_down(
+    account: str, models: Sequence[str], calls: int, why: str, *, flow_run_id: UUID | None = None
+) -> Assessment:
     """The breach that these models of an account have answered none of the last `calls` calls."""
     said = (
         f"{' and '.join(models)} answered none of the last {counted(calls, 'real-time call')}: {why}. What asks them waits, "
         "keeps its rank and spends no retry budget."
     )
-    return Assessment(Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, account)
+    return Assessment(
+        Promise.PROVIDER_DOWN, EVERYBODY, Verdict.FAILED, calls, 0, calls, said, account, why=why, flow_run_id=flow_run_id
+    )
 
 
 def approval_waits(workload: str, question: str, *, limit_minutes: float, waited_minutes: float) -> Assessment:
@@ -211,7 +234,7 @@ def approval_waits(workload: str, question: str, *, limit_minutes: float, waited
     return Assessment(Promise.APPROVAL_WAITS, workload, Verdict.FAILED, waited_minutes, limit_minutes, 1, question)
 
 
-def incomplete(workload: str, batch_id: int, tally: Tally) -> Assessment:
+def incomplete(workload: str, batch_id: int, tally: Tally, *, flow_run_id: UUID | None = None) -> Assessment:
     """Whether every item of a collected batch has exactly one outcome, from a result of its own."""
     surplus = tally.outcomes - tally.items
     said = f"Each of the {counted(tally.items, 'item')} of batch {batch_id} has one outcome."
@@ -222,7 +245,9 @@ def incomplete(workload: str, batch_id: int, tally: Tally) -> Assessment:
         said = f"{lost}, however often the results were read. {said if surplus else ''}".rstrip()
     bad = tally.missing + abs(surplus)
     judged = Verdict.FAILED if bad else Verdict.PASSED
-    return Assessment(Promise.BATCH_INCOMPLETE, workload, judged, bad, 0, tally.items, said, of_batch(batch_id))
+    return Assessment(
+        Promise.BATCH_INCOMPLETE, workload, judged, bad, 0, tally.items, said, of_batch(batch_id), flow_run_id=flow_run_id
+    )
 
 
 def _unless_unlimited(judged: Assessment) -> Assessment:
@@ -397,7 +422,7 @@ def _authoritative_failed(name: str, seen: SettledSeen | None) -> Assessment:
     keeps = "keeps its" if seen.items == 1 else "keep their"
     said = (
         f"{counted(seen.items, 'item')} of the last hour {keeps} provisional answer because the authoritative pass "
-        f'failed for good. The newest is "{seen.key}": {seen.reason}'
+        f'failed for good. The newest is "{seen.key}": {discreet(seen.reason)}'
     )
     return Assessment(Promise.AUTHORITATIVE_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said)
 
@@ -408,7 +433,7 @@ def _items_failed(name: str, seen: FailedSeen | None) -> Assessment:
         return Assessment(Promise.ITEMS_FAILED, name, Verdict.PASSED, 0, 0, 0, said)
     said = (
         f"{counted(seen.items, 'item')} failed within the last 24 hours; `lanes retry {name} --all` tries "
-        f'{"it" if seen.items == 1 else "them"} again. The newest is "{seen.key}": {seen.reason}'
+        f'{"it" if seen.items == 1 else "them"} again. The newest is "{seen.key}": {discreet(seen.reason)}'
     )
     return Assessment(Promise.ITEMS_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said)
 

@@ -18,16 +18,20 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from lanes import attempts, promises
 from lanes.attempts import Times
 from lanes.claims import Claim, Claimed
+from lanes.failures import Failed
 from lanes.health import Health
 from lanes.outcome import Attempt
 from lanes.pace import Pace
 from lanes.promises import Assessment
 from lanes.provider.answering import REFUSED, Called, answer
 from lanes.provider.errors import FREEZES, Action, CallFailed, failed
+from lanes.standstill import ACCOUNT, Standstills, of_workload
 from lanes.store import incidents, outages
-from lanes.words import Lane
+from lanes.unquoted import discreet
+from lanes.words import Lane, Outcome
 from lanes.workload import Version
 from tasks.connections import Connections
+from tasks.failure_log import FailureLog
 from tasks.saving import give_back, passes, save
 
 MOST = 500  # calls whose items are saved in one transaction
@@ -45,7 +49,7 @@ class Consequences:
     untried: dict[datetime, list[Claim]] = field(default_factory=dict)  # by when they may be asked again
     breaches: dict[str, Assessment] = field(default_factory=dict)
     outages: dict[str, str] = field(default_factory=dict)  # models that answer nobody, and what the last call met
-    failures: list[str] = field(default_factory=list)
+    failures: list[Failed] = field(default_factory=list)
 
     def give_back(self, claims: Sequence[Claimed], at: datetime) -> None:
         """They were not asked, or refused for no fault of theirs."""
@@ -64,6 +68,8 @@ class Answering:
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
         self._saver = asyncio.create_task(self._save_what_ends())
+        self._failure_log = FailureLog()
+        self.standstills = Standstills()
         self.answered = 0
 
     @property
@@ -77,6 +83,10 @@ class Answering:
         due_in_s = None if due is None else (due - now).total_seconds()
         self._pace.began(version.workload, version.spec.realtime_model)
         self._run(self._ask(version, pack, due_in_s), self._calls)
+
+    def sum_up(self) -> None:
+        """What goes on failing stands in the run's log."""
+        self._failure_log.sum_up()
 
     async def idle(self) -> None:
         """Every call has ended, and what it brought is saved."""
@@ -100,6 +110,7 @@ class Answering:
             for task in (self._saver, *self._saves):
                 task.cancel()
             await asyncio.gather(self._saver, *self._saves, return_exceptions=True)
+            self.sum_up()
 
     async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
         left = {each.claim: each for each in pack}
@@ -128,8 +139,7 @@ class Answering:
         """Everything that these calls led to is in the database; tried until it is."""
         now = await self._outlasting(self._at.db.now)
         then = self._weighed(ended, now)
-        for why in dict.fromkeys(then.failures):
-            get_run_logger().warning("%d of %d calls failed: %s", then.failures.count(why), len(ended), why)
+        self._failure_log.met(then.failures)
         await asyncio.gather(
             self._all_saved(then.attempts),
             *(self._given_back(claims, ready_at) for ready_at, claims in then.untried.items()),
@@ -150,7 +160,7 @@ class Answering:
         if not some:
             return []
         try:
-            done = await self._outlasting(lambda: save(self._at.db, some))
+            done = await self._outlasting(lambda: save(self._at.db, some, flow_run_id=self._at.flow_run_id))
         except Exception as refused:
             if len(some) > 1:
                 middle = len(some) // 2
@@ -187,7 +197,10 @@ class Answering:
     async def _down(self, model: str, why: str) -> None:
         faults, now = self._health.of(model).faults, await self._at.db.now()
         if faults:  # answered meanwhile, otherwise
-            await self._at.db.run(outages.faulted, self._at.provider.account, model, faults=faults, why=why, now=now)
+            await self._at.db.run(
+                outages.faulted, self._at.provider.account, model, faults=faults, why=why,
+                flow_run_id=self._at.flow_run_id, now=now,
+            )  # fmt: skip
 
     async def _outlasting(self, act: Callable[[], Awaitable[T]]) -> T:
         """What `act` returns, however long the database is away: what was paid for is kept until it can be saved."""
@@ -205,10 +218,13 @@ class Answering:
             times = Times.before(now, age_s=time.monotonic() - called.ended, seconds=called.seconds)
             if called.response is not None:
                 self._health.answered(version.spec.realtime_model, most=self._pace.most, now=now)
+                self.standstills.answered(version.spec.realtime_model, version.workload, now)
                 self._pace.succeeded(called.seconds)
-                then.attempts += attempts.answered(version, called.pack, called.response, times, ids=called.ids)
+                answered = attempts.answered(version, called.pack, called.response, times, ids=called.ids)
+                then.attempts += answered
+                then.failures += _unusable(version, answered)
             elif called.failure is not None:
-                then.failures.append(str(called.failure))
+                then.failures.append(_failed(version, called, called.failure))
                 self._weigh_failure(then, version, called, called.failure, times, now)
         return then
 
@@ -228,7 +244,11 @@ class Answering:
             held_back = [*called.pack, *called.untried]
             then.give_back(held_back, self._pace.next_try(workload, now))
             if failure.action in FREEZES:
-                then.breaches[workload] = promises.frozen(workload, Lane.REALTIME, len(held_back), str(failure))
+                then.breaches[workload] = promises.frozen(
+                    workload, Lane.REALTIME, len(held_back), str(failure), flow_run_id=self._at.flow_run_id
+                )
+                alone = failure.action is Action.UNKNOWN_MODEL
+                self.standstills.met(of_workload(workload) if alone else ACCOUNT, str(failure), now=now)
         else:
             last = any(each.failures + 1 >= version.spec.max_failures for each in called.pack)
             work = [each.claim.work_id for each in called.pack]
@@ -238,7 +258,8 @@ class Answering:
             )
             then.give_back(called.untried, now)
             if self._health.is_down(model):
-                then.outages[model] = str(failure)
+                then.outages[model] = discreet(str(failure))
+                self.standstills.met(model, then.outages[model], calls=self._health.of(model).faults, now=now)
 
     def _run(self, what: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
         task = asyncio.create_task(what)
@@ -251,3 +272,15 @@ class Answering:
 
         task.add_done_callback(ended)
         return task
+
+
+def _failed(version: Version, called: Called, failure: CallFailed) -> Failed:
+    items = [*called.pack, *called.untried]
+    said = discreet(str(failure), [each.payload for each in items])
+    return Failed(version.workload, said, len(items), calls=1)
+
+
+def _unusable(version: Version, answered: Sequence[Attempt]) -> list[Failed]:
+    """Answers that were paid for in vain."""
+    bad = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
+    return [Failed(version.workload, discreet(each.error or each.outcome), 1, calls=0) for each in bad]

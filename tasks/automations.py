@@ -10,10 +10,11 @@ from prefect.client.schemas.objects import StateType
 from prefect.events.actions import ChangeFlowRunState, RunDeployment
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 
+from tasks.notice import UNANSWERED
 from tasks.refusal import REFUSED
 
 BROKEN = {"prefect.flow-run.Crashed", "prefect.flow-run.Failed"}
-ENDED = {"prefect.flow-run.Completed", "prefect.flow-run.Cancelled", f"prefect.flow-run.{REFUSED}", *BROKEN}
+ENDED = {*BROKEN, *(f"prefect.flow-run.{name}" for name in ("Completed", "Cancelled", REFUSED, UNANSWERED))}
 SUSPENDED = "prefect.flow-run.Suspended"  # waits for a person, without a process and so without a heartbeat
 HEARTBEAT = "prefect.flow-run.heartbeat"
 REST = timedelta(seconds=3)  # so that a run that cannot start does not spin

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from prefect.logging import get_run_logger
 
 PAUSE_S = 1.0  # before one that broke is begun again
+CLOSING_S = 1.0  # before what did not end is cancelled once more
 
 
 class Beside:
@@ -19,9 +20,11 @@ class Beside:
         self._tasks.add(asyncio.create_task(self._keep(name, act, every_s), name=name))
 
     async def close(self) -> None:
-        """Nothing goes on."""
-        for task in self._tasks:
-            task.cancel()
+        """Nothing goes on. What swallows a cancellation, as `asyncio.wait_for` may up to Python 3.11, is cancelled again."""
+        while left := [task for task in self._tasks if not task.done()]:
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=CLOSING_S)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _keep(self, name: str, act: Callable[[], Awaitable[object]], every_s: float | None) -> None:

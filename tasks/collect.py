@@ -13,6 +13,7 @@ from prefect.logging import get_run_logger
 from lanes import promises
 from lanes.claims import Claim
 from lanes.errors import LanesError, StillLocked
+from lanes.failures import Failures
 from lanes.outcome import Attempt, Judged, Response, judge
 from lanes.packids import pack_ids
 from lanes.provider import batches as provider
@@ -23,6 +24,8 @@ from lanes.report.units import counted
 from lanes.short_reads import APART, BELIEVED
 from lanes.store import batches, incidents, workloads
 from lanes.store.batches import OpenBatch
+from lanes.store.outcomes import Saved
+from lanes.unquoted import discreet
 from lanes.words import BatchState, Lane, Outcome, Verdict
 from lanes.workload import Version
 from tasks import reconcile
@@ -125,6 +128,7 @@ class Reading:
         self._strays: Counter[str] = Counter()  # lines that belong to no request, by what is wrong with them
         self._answered = False
         self._frozen = 0  # items that the account kept from being answered
+        self._failures = Failures()  # of items, over everything that this reading read
         self._proved = False  # by a result that was read
 
     async def is_ours(self, chunk: Sequence[RequestResult | Unreadable]) -> bool:
@@ -150,7 +154,7 @@ class Reading:
         members = await self._at.db.run(batches.members, self._batch.id, [each.number for each in ours])
         now = await self._at.db.now()
         attempts = [attempt for each in ours for attempt in self._attempts(each, members.get(each.number, []), now)]
-        saved = await save(self._at.db, attempts, batch_id=self._batch.id)
+        saved = await self._save(attempts)
         if saved.outcomes[Outcome.UNSERVED]:
             await self._freeze(ours, members, now)
 
@@ -206,7 +210,9 @@ class Reading:
         if refused:
             self._frozen += sum(len(members.get(number, [])) for number in refused)
             why = next(iter(refused.values())).detail
-            breach = promises.frozen(self._batch.workload, Lane.BATCH, self._frozen, why)
+            breach = promises.frozen(
+                self._batch.workload, Lane.BATCH, self._frozen, why, flow_run_id=self._at.flow_run_id
+            )
             await self._at.db.run(incidents.open, breach, now=now)
 
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:
@@ -223,18 +229,31 @@ class Reading:
         for first in range(0, len(claims), CHUNK):
             now = await self._at.db.now()
             attempts = [Attempt(claim, LOST, None, started, now, 0) for claim in claims[first : first + CHUNK]]
-            await save(self._at.db, attempts, batch_id=self._batch.id)
+            await self._save(attempts)
 
     async def _close(self) -> None:
         async with self._at.db.transaction() as run:
             tally = await run(batches.collected, self._batch.id, now=run.now)
-            complete = tally and promises.incomplete(self._batch.workload, self._batch.id, tally)
+            complete = tally and promises.incomplete(
+                self._batch.workload, self._batch.id, tally, flow_run_id=self._at.flow_run_id
+            )
             if complete and complete.verdict is Verdict.FAILED:
                 await run(incidents.open, complete, now=run.now)
         if complete and complete.verdict is Verdict.FAILED:
             get_run_logger().error("%s", complete.sentence)
         if self._strays:
             get_run_logger().error("batch %d came home%s", self._batch.id, self._stray())
+        if self._failures.total:
+            get_run_logger().warning(
+                "batch %d of %s came home, and %d of its %d items have no usable answer: %s",
+                self._batch.id, self._batch.workload, self._failures.total, self._batch.items, self._failures.told(),
+            )  # fmt: skip
+
+    async def _save(self, attempts: Sequence[Attempt]) -> Saved:
+        for each in attempts:
+            if each.judged.outcome is not Outcome.VALID:
+                self._failures.met(f"{each.judged.outcome}: {discreet(each.judged.error or 'without a reason')}")
+        return await save(self._at.db, attempts, batch_id=self._batch.id, flow_run_id=self._at.flow_run_id)
 
     def _stray(self) -> str:
         """A clause about the lines that belong to no request; empty when there were none."""

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 from anthropic import AsyncAnthropic
 
@@ -10,15 +11,17 @@ from blocks.provider import Provider
 from lanes.store import accounts
 from lanes.store.database import Database
 from tasks.database import BLOCK, database
+from tasks.running import this_run
 
 
 @dataclass(frozen=True)
 class Connections:
-    """An open database and an open provider client."""
+    """An open database and an open provider client, and which run works with them."""
 
     db: Database
     client: AsyncAnthropic
     provider: Provider
+    flow_run_id: UUID | None = None
 
 
 @asynccontextmanager
@@ -28,4 +31,4 @@ async def connections() -> AsyncIterator[Connections]:
     async with database() as db, provider.connect() as client:
         now, formerly = await db.now(), provider.unnamed_account
         await db.run(accounts.name_account, provider.account, formerly=formerly, now=now)
-        yield Connections(db, client, provider)
+        yield Connections(db, client, provider, this_run())

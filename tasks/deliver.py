@@ -2,18 +2,17 @@
 
 import asyncio
 from datetime import timedelta
-from uuid import UUID
 
 from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 
 from blocks.slack_channel import SlackChannel
-from lanes.incident import Promise
 from lanes.slack.messenger import Messenger, NotTold, Place
 from lanes.slack.moves import Move, Post, next_move, rest
 from lanes.slack.wording import message
-from lanes.store import rollouts, slack_posts, slack_reminders
+from lanes.store import slack_posts, slack_reminders
 from lanes.store.database import Database
+from tasks.briefed import Briefed, Briefer
 from tasks.database import BLOCK
 from tasks.remind import remind
 
@@ -41,17 +40,17 @@ async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
 
     What it refused waits. When it gives no answer or limits our rate, the others wait for the next time too.
     """
-    total = 0
+    total, briefer = 0, Briefer(db)
     for post in await db.run(slack_posts.due, edits=messenger.edits, now=await db.now()):
         try:
-            total += await _tell_of(db, messenger, post, ui_url)
+            total += await _tell_of(db, messenger, briefer, post, ui_url)
         except NotTold as problem:
             if problem.maybe or problem.retry_after_s:
                 break
     return total
 
 
-async def _tell_of(db: Database, messenger: Messenger, post: Post, ui_url: str) -> bool:
+async def _tell_of(db: Database, messenger: Messenger, briefer: Briefer, post: Post, ui_url: str) -> bool:
     """Whether Slack was told something of this incident. Raises NotTold after its post went back to the outbox."""
     move = next_move(post, edits=messenger.edits, now=await db.now())
     if move is Move.NOTHING:
@@ -60,7 +59,7 @@ async def _tell_of(db: Database, messenger: Messenger, post: Post, ui_url: str) 
     try:
         if move is Move.POST and post.unsure and await _was_posted(db, messenger, post):
             return False
-        place = await _send(messenger, move, post, ui_url, await _run_of(db, post))
+        place = await _send(messenger, move, post, await briefer.brief(post.incident), ui_url)
     except NotTold as problem:
         await _not_told(db, move, post, problem)
         raise
@@ -93,15 +92,8 @@ async def _was_posted(db: Database, messenger: Messenger, post: Post) -> bool:
     return True
 
 
-async def _run_of(db: Database, post: Post) -> UUID | None:
-    """The run that waits for a person, where one does."""
-    if post.incident.promise != Promise.APPROVAL_WAITS:
-        return None
-    return await db.run(rollouts.newest_run_of, post.incident.workload)
-
-
-async def _send(messenger: Messenger, move: Move, post: Post, ui_url: str, run_id: UUID | None) -> Place:
-    said = message(post.incident, ui_url=ui_url, run_id=run_id)
+async def _send(messenger: Messenger, move: Move, post: Post, known: Briefed, ui_url: str) -> Place:
+    said = message(post.incident, known.briefing, known.pages, ui_url=ui_url)
     if move is Move.POST:
         return await asyncio.to_thread(messenger.post, said)
     place = Place(post.channel, post.ts)

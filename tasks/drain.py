@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
 import psycopg
+from prefect.client.schemas.objects import State
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -32,10 +33,12 @@ from lanes.store.work import Waiting
 from lanes.warmth import Sight, needs_more, stays
 from lanes.words import Lane
 from lanes.workload import Version
+from tasks import notice
 from tasks.answer import Answering
 from tasks.beside import Beside
 from tasks.connections import Connections
 from tasks.guard import Guard
+from tasks.notice import Notice
 from tasks.outgoing import Publisher
 from tasks.publish import publish
 from tasks.router import Router
@@ -94,11 +97,17 @@ class Drain:
         self._beside.keep("workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S)
         self._beside.keep("more drains", self._call_for_more, every_s=CHORES_EVERY_S)
         self._beside.keep("summary", self._sum_up, every_s=SUMMARY_EVERY_S)
+        self._notice = Notice(at, self._answering.standstills)
+        self._beside.keep("what the run says of itself", self._notice.look, every_s=notice.EVERY_S)
 
     @property
     def answered(self) -> int:
         """How many items it has brought to an attempt."""
         return self._answering.answered
+
+    def ending(self) -> int | State[int]:
+        """What its run ends with: how many items it has brought to an attempt, or that nobody answers them."""
+        return self._notice.ending(self.answered)
 
     async def stays(self) -> bool:
         """Whether the drain goes on. It outlasts a database that is away, because it may hold answers that were paid for.
@@ -204,6 +213,7 @@ class Drain:
         finally:
             await self._answering.close()
             await self._renewal.close()
+            await self._notice.close()
         await self._publisher.try_once()
 
     async def _give_back_unasked(self) -> None:
@@ -293,6 +303,7 @@ class Drain:
         if (done := self.answered - self._summed_up) > 0:
             get_run_logger().info("%d items since the last summary, %d in all", done, self.answered)
         self._summed_up = self.answered
+        self._answering.sum_up()
 
     async def _call_for_more(self) -> None:
         """Another drain is called for when work waits too long, though the provider takes what is asked."""

@@ -49,7 +49,10 @@ async def publish(db: Database) -> Published:
     published = Published(problems=taken.problems)
     stored = await db.run(workloads.read_in_force)
     published.versions, published.problems = stored.versions, published.problems + stored.unreadable
-    invalid = [invalid_workload(each.workload, each.problems) for each in published.problems]
+    blocks = {document.name: document.id for document in documents}
+    invalid = [
+        invalid_workload(each.workload, each.problems, block_id=blocks.get(each.workload)) for each in published.problems
+    ]
     async with db.transaction() as run:
         await run(incidents.record_invalid, invalid, now=run.now)
     published.unreadable = {each.workload for each in stored.unreadable}

@@ -8,6 +8,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
+from uuid import UUID
 
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -29,16 +30,18 @@ WAIT = timedelta(seconds=1)  # how long a round waits for one of them
 
 
 async def save(
-    db: Database, attempts: Sequence[Attempt], *, batch_id: int | None = None, now: datetime | None = None,
-    sleep: Sleep = asyncio.sleep,
+    db: Database, attempts: Sequence[Attempt], *, batch_id: int | None = None, flow_run_id: UUID | None = None,
+    now: datetime | None = None, sleep: Sleep = asyncio.sleep,
 ) -> Saved:  # fmt: skip
     """The attempts had their consequence, but for those in `passed_over`, which others held to the last.
 
-    What nobody holds is committed before anything is waited for. `now` is the database's time unless given.
+    What nobody holds is committed before anything is waited for. `now` is the database's time unless given; `flow_run_id`
+    is the run that made them.
     """
+    by = {"batch_id": batch_id, "flow_run_id": flow_run_id, "now": now}
 
     async def saved(some: Sequence[Attempt], wait: timedelta | None = None) -> Saved:
-        return await outlasting(lambda: _once(db, some, batch_id, now, wait), sleep=sleep)
+        return await outlasting(lambda: _once(db, some, wait, **by), sleep=sleep)
 
     done = await saved(attempts)
     for _ in range(ROUNDS):
@@ -55,10 +58,13 @@ async def save(
 
 
 async def _once(
-    db: Database, attempts: Sequence[Attempt], batch_id: int | None, now: datetime | None, wait: timedelta | None
-) -> Saved:
+    db: Database, attempts: Sequence[Attempt], wait: timedelta | None, *, batch_id: int | None, flow_run_id: UUID | None,
+    now: datetime | None,
+) -> Saved:  # fmt: skip
     async with db.transaction() as run:
-        return await run(outcomes.save, attempts, batch_id=batch_id, now=now or run.now, wait=wait)
+        return await run(
+            outcomes.save, attempts, batch_id=batch_id, flow_run_id=flow_run_id, now=now or run.now, wait=wait
+        )
 
 
 async def give_back(

@@ -130,6 +130,7 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime | None = None, m
             model=version.spec.batch_model,
             bytes=size,
             body_hash=hashlib.sha256(b"\n".join(map(body_bytes, bodies))).hexdigest(),
+            flow_run_id=at.flow_run_id,
         )
         claims = [[each.claim for each in pack] for pack, _ in requests]
         batch_id = await run(batches.intend, intent, claims, now=now)
@@ -183,16 +184,20 @@ async def _created(at: Connections, kind: Kind, prepared: Prepared, created: Pro
 
 
 async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure: CallFailed) -> None:
+    what = f"batch {prepared.batch_id} of {kind.workload} with {counted(prepared.items, 'item')}"
     if ambiguous(failure):
         async with at.db.transaction() as run:
             await run(adoption.create_ended, prepared.batch_id, now=run.now)
-        get_run_logger().warning("batch %d may exist: %s; collect finds out", prepared.batch_id, failure)
+        get_run_logger().warning("%s may exist: %s; collect finds out", what, failure)
         return
     async with at.db.transaction() as run:
         await run(batches.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
         if failure.action in FREEZES:
-            breach = promises.frozen(kind.workload, Lane.BATCH, prepared.items, str(failure))
+            breach = promises.frozen(
+                kind.workload, Lane.BATCH, prepared.items, str(failure), flow_run_id=at.flow_run_id
+            )
             await run(incidents.open, breach, now=run.now)
+    get_run_logger().warning("%s was refused, and its items are ready again: %s", what, failure)
 
 
 def ambiguous(failure: CallFailed) -> bool:

@@ -23,11 +23,14 @@ class Run:
     key: str | None
     state: str
     since: datetime
+    name: str = ""  # of the state, where it is another than that of its type
+    message: str | None = None
 
     def shown(self, deployment: str) -> dict[str, Any]:
         """As the API shows it."""
         at = self.since.isoformat()
-        state = {"id": str(uuid4()), "type": self.state, "name": self.state.title(), "timestamp": at}
+        name = self.name or self.state.title()
+        state = {"id": str(uuid4()), "type": self.state, "name": name, "message": self.message, "timestamp": at}
         return {
             "id": self.id, "name": self.flow, "flow_id": deployment, "deployment_id": deployment, "state": state,
             "state_type": self.state, "parameters": self.parameters, "expected_start_time": at, "idempotency_key": self.key,
@@ -44,7 +47,8 @@ class PrefectStandIn:
         self.blocks: dict[str, dict[str, Any]] = {}  # what each block of a workload says, by its name
         self.schedules: dict[str, list[dict[str, Any]]] = {}  # by flow, as the API shows them
         self.schedule_writes = 0
-        self.artifacts: list[dict[str, str]] = []  # id, key and flow_run_id of each, oldest first
+        self.states: list[tuple[str, str]] = []  # name and message of every state that a run was given, in order
+        self.artifacts: list[dict[str, Any]] = []  # id, key, flow_run_id, data and description of each, oldest first
         self.hangs = False  # accepts what it is asked, and never answers
         self.status: int | None = None  # answers everything with it
         self.refuses: Callable[[Event], bool] = lambda _: False  # a request that holds such an event is answered with 422
@@ -152,7 +156,7 @@ class PrefectStandIn:
                 self.events += said
                 return 204, None
             case ["deployments", "name", flow, name]:
-                id_ = self._deployments.setdefault(flow, str(uuid4()))
+                id_ = self._id(flow)
                 theirs = self.schedules.get(flow, [])
                 return 200, {"id": id_, "name": name, "flow_id": id_, "parameters": {}, "schedules": theirs}
             case ["deployments", id_, "create_flow_run"]:
@@ -161,8 +165,14 @@ class PrefectStandIn:
                 return 200, self._filtered(said)
             case ["flow_runs", id_, "set_state"]:
                 (run,) = [each for each in self.runs if each.id == id_]
-                run.state = said["state"]["type"]
-                return 201, {"status": "ACCEPT"}
+                wanted = said["state"]
+                run.state, run.name, run.message = wanted["type"], wanted["name"] or "", wanted.get("message")
+                self.states.append((run.name, run.message or ""))
+                shown = run.shown(run.flow)["state"]
+                return 201, {"status": "ACCEPT", "state": shown, "details": {"type": "accept_details"}}
+            case ["artifacts"]:
+                self.artifacts.append({"id": str(uuid4()), **said})
+                return 201, self.artifacts[-1]
             case ["artifacts", "filter"]:
                 ((field, wanted),) = said["artifacts"].items()
                 return 200, [each for each in reversed(self.artifacts) if each[field] in wanted["any_"]][: said["limit"]]
@@ -183,13 +193,17 @@ class PrefectStandIn:
         wanted = said["flow_runs"]
         if said.get("deployments"):  # the SDK sends every filter, null where it has none
             flows, states = said["deployments"]["name"]["any_"], wanted["state"]["type"]["any_"]
-            return [each.shown(each.flow) for each in self.runs if each.flow in flows and each.state in states]
+            return [each.shown(self._id(each.flow)) for each in self.runs if each.flow in flows and each.state in states]
         (deployment,) = wanted["deployment_id"]["any_"]
         states = wanted["state"]["type"]["any_"]
         before = datetime.fromisoformat(wanted["expected_start_time"]["before_"].replace("Z", "+00:00"))
         flow = self._flow(deployment)
         found = [each for each in self.runs if each.flow == flow and each.state in states and each.since <= before]
         return [each.shown(deployment) for each in found]
+
+    def _id(self, flow: str) -> str:
+        """That of its deployment."""
+        return self._deployments.setdefault(flow, str(uuid4()))
 
     def _flow(self, deployment: str) -> str:
         return next(flow for flow, id_ in self._deployments.items() if id_ == deployment)

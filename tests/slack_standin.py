@@ -213,12 +213,57 @@ def _fields(request: BaseHTTPRequestHandler, body: bytes) -> dict[str, Any]:
 
 def invalid(blocks: list[dict[str, Any]]) -> str | None:
     """Slack's own limits."""
-    fits = len(blocks) <= 50 and all(
-        (block["type"] != "header" or (block["text"]["type"] == "plain_text" and 0 < len(block["text"]["text"]) <= 150))
-        and (block["type"] != "section" or len(block.get("text", {}).get("text", "")) <= 3000)
-        and len(block.get("fields", [])) <= 10
-        and all(0 < len(each["text"]) <= 2000 for each in block.get("fields", []))
-        and all(each.get("url", "http").startswith("http") for each in block.get("elements", []))
-        for block in blocks
+    return None if len(blocks) <= 50 and all(map(_fits, blocks)) else "invalid_blocks"
+
+
+def _fits(block: dict[str, Any]) -> bool:
+    match block["type"]:
+        case "header":
+            return block["text"]["type"] == "plain_text" and 0 < len(block["text"]["text"]) <= 150
+        case "section":
+            fields = block.get("fields", [])
+            texts = [each["text"] for each in fields]
+            return len(fields) <= 10 and all(0 < len(each) <= 2000 for each in texts) and _within(block.get("text"), 3000)
+        case "context":
+            return 0 < len(block["elements"]) <= 10 and all(_within(each, 3000) for each in block["elements"])
+        case "actions":
+            return 0 < len(block["elements"]) <= 25 and _buttons_fit(block["elements"])
+        case "rich_text":
+            texts = rich_texts(block)
+            return bool(texts) and all(texts) and sum(map(len, texts)) <= 4000
+        case _:
+            return False
+
+
+def _within(text: dict[str, Any] | None, most: int) -> bool:
+    return text is None or (text["type"] == "mrkdwn" and 0 < len(text["text"]) <= most)
+
+
+def _buttons_fit(buttons: list[dict[str, Any]]) -> bool:
+    named = {each["action_id"] for each in buttons}
+    return len(named) == len(buttons) and all(
+        each["url"].startswith("http") and len(each["url"]) <= 3000 and 0 < len(each["text"]["text"]) <= 75
+        for each in buttons
     )
-    return None if fits else "invalid_blocks"
+
+
+def rich_texts(block: dict[str, Any]) -> list[str]:
+    """Every text of a block of rich text, in order."""
+    if block["type"] == "text":
+        return [block["text"]]
+    return [text for each in block.get("elements", []) for text in rich_texts(each)]
+
+
+def shown(blocks: list[dict[str, Any]]) -> str:
+    """What a person reads in a message, without its markup."""
+    lines: list[str] = []
+    for block in blocks:
+        match block["type"]:
+            case "rich_text":
+                lines += [" ".join(rich_texts(each)) for each in block["elements"]]
+            case "actions":
+                lines += [f"[{each['text']['text']}] {each['url']}" for each in block["elements"]]
+            case _:
+                texts = [block.get("text"), *block.get("fields", []), *block.get("elements", [])]
+                lines += [each["text"] for each in texts if each]
+    return "\n".join(lines)

@@ -1,5 +1,9 @@
 """Pages of the Prefect UI that show what Lanes wrote there."""
 
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 REPORT = "lanes-report"  # key of the report's versions
@@ -23,3 +27,14 @@ def report_page(artifact_id: str | None) -> str:
 def run_page(run_id: UUID | str) -> str:
     """A flow run."""
     return f"/v2/runs/flow-run/{run_id}"
+
+
+def block_page(block_id: UUID | str) -> str:
+    """The editor of a block."""
+    return f"/v2/blocks/block/{block_id}/edit"
+
+
+def form_page(deployment_id: UUID | str, parameters: Mapping[str, Any]) -> str:
+    """The form by which a deployment is run, filled in with these parameters."""
+    given = f"?parameters={quote(json.dumps(parameters, separators=(',', ':')))}" if parameters else ""
+    return f"/v2/deployments/deployment/{deployment_id}/run{given}"

@@ -1,19 +1,29 @@
-"""An incident as a Slack message (Block Kit). Pure: the same incident gives the same message."""
+"""An incident as a Slack message (Block Kit). Pure: the same incident gives the same message.
 
+What came from outside stands in rich text, which Slack shows letter by letter: no mention, link or markup of an item's own.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from lanes.briefing import Briefing, Cause
 from lanes.incident import TERMS, Incident, IncidentState, Promise, Severity, in_words
+from lanes.remedy import commands, explain, form
 from lanes.report.escaping import plain
+from lanes.report.links import block_page, run_page
 from lanes.report.units import seconds
 
 EVENT_TYPE = "lanes_incident"
 MOST_SENTENCE = 900  # Slack allows 3,000, after escaping
+MOST_ERROR = 300
 MARKS = {Severity.CRITICAL: ":red_circle:", Severity.WARNING: ":large_yellow_circle:"}
 ENDED = ":white_check_mark:"
-PAGES = {Promise.WORKLOAD_INVALID: "blocks", Promise.APPROVAL_WAITS: "runs?tags=rollout"}
+PAGES = {Promise.WORKLOAD_INVALID: "/v2/blocks", Promise.APPROVAL_WAITS: "/v2/runs?tags=rollout"}
+UNTOLD = "nothing was looked up"
+Block = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -21,33 +31,38 @@ class Message:
     """What is sent. `text` is what a phone shows before the message is opened."""
 
     text: str
-    blocks: list[dict[str, Any]]
+    blocks: list[Block]
     metadata: dict[str, Any]
 
 
-def message(incident: Incident, *, ui_url: str, run_id: UUID | None = None) -> Message:
-    """The message that says how the incident stands; `ui_url` is the root of the Prefect UI.
+@dataclass(frozen=True)
+class Pages:
+    """Pages of Prefect's UI, from its root, that only Prefect knows. Without an `artifact`, `no_artifact` says why."""
 
-    `run_id` names the run that a person has to open.
-    """
-    over = incident.state is IncidentState.RESOLVED
-    terms = TERMS[Promise(incident.promise)]
-    workload = escaped(incident.whose, most=60)
+    artifact: str | None = None
+    no_artifact: str = ""
+    form: str | None = None
+
+
+def message(incident: Incident, briefing: Briefing | None = None, pages: Pages | None = None, *, ui_url: str) -> Message:
+    """The message that says how the incident stands; `ui_url` is the root of the Prefect UI."""
+    over, root = incident.state is IncidentState.RESOLVED, ui_url.rstrip("/")
+    briefing = briefing or Briefing(unexplained=UNTOLD, unstaked=UNTOLD, trend=UNTOLD, unsampled=UNTOLD, no_run=UNTOLD)
+    pages = pages or Pages(no_artifact=UNTOLD)
     mark = ENDED if over else MARKS[incident.severity]
-    status = "Resolved" if over else incident.severity.capitalize()
-    heading = f"{terms.title}: {workload}"
-    sentence = escaped(incident.sentence, most=MOST_SENTENCE)
+    heading = f"{TERMS[Promise(incident.promise)].title}: {escaped(incident.whose, most=60)}"
     blocks = [
         _header(f"{mark} {'Resolved: ' if over else ''}{heading}"),
-        {"type": "section", "text": _markdown(sentence)},
-        {"type": "section", "fields": [_markdown(f"*{name}*\n{value}") for name, value in _figures(incident)]},
-        *([] if over else [{"type": "context", "elements": [_markdown(f"*What to do:* {escaped(terms.advice)}")]}]),
-        {"type": "actions", "elements": [_link("Open in Prefect", _page(incident, ui_url, run_id))]},
-        {"type": "context", "elements": [_markdown(_footer(incident))]},
+        _rich(_section(_shown(incident.sentence, most=MOST_SENTENCE))),
+        _fields(_ended(incident) if over else _standing(incident, briefing)),
+        *(_was(incident, briefing) if over else [_rich(*_causes("Why", briefing)), _what_to_do(incident, briefing)]),
+        {"type": "actions", "elements": _links(incident, briefing, pages, root, over=over)},
+        *([] if over else _unknown(briefing, pages)),
+        _context(_footer(incident)),
     ]
     payload = {"incident_id": incident.id, "uid": incident.uid, "promise": incident.promise, "state": incident.state}
     metadata = {"event_type": EVENT_TYPE, "event_payload": payload}
-    return Message(f"{mark} {status}: {heading}. {sentence}", blocks, metadata)
+    return Message(_notification(incident, briefing, mark, heading, over=over), blocks, metadata)
 
 
 def reminder(incident: Incident, now: datetime, *, ui_url: str, run_id: UUID | None) -> Message:
@@ -55,9 +70,10 @@ def reminder(incident: Incident, now: datetime, *, ui_url: str, run_id: UUID | N
     waited = seconds((now - incident.opened_at).total_seconds())
     limit = in_words(incident.promise, incident.limit_value)
     said = f"{TERMS[Promise(incident.promise)].title}: {escaped(incident.whose, most=60)}, for {waited} now (limit {limit})."
+    page = _overview(incident) if run_id is None else run_page(run_id)
     blocks = [
         {"type": "section", "text": _markdown(said)},
-        {"type": "actions", "elements": [_link("Open in Prefect", _page(incident, ui_url, run_id))]},
+        {"type": "actions", "elements": [_link("Open in Prefect", ui_url.rstrip("/") + page, "run")]},
     ]
     return Message(said, blocks, {"event_type": "lanes_reminder", "event_payload": {"uid": incident.uid}})
 
@@ -68,41 +84,103 @@ def trial(now: datetime, *, ui_url: str) -> Message:
     blocks = [
         _header(":wave: Lanes: a test"),
         {"type": "section", "text": _markdown(said)},
-        {"type": "actions", "elements": [_link("Open in Prefect", ui_url.rstrip("/"))]},
-        {"type": "context", "elements": [_markdown(f"Sent {_moment(now)} by `lanes alerts --test`")]},
+        {"type": "actions", "elements": [_link("Open in Prefect", ui_url.rstrip("/"), "run")]},
+        _context(f"Sent {_moment(now)} by `lanes alerts --test`"),
     ]
     return Message(said, blocks, {"event_type": "lanes_test", "event_payload": {"sent_at": now.isoformat()}})
 
 
 def escaped(text: object, *, most: int = 300) -> str:
-    """One line that Slack shows as it is: no mentions, no links, no markup of an item's own."""
+    """One line for Slack's markup that holds no mention and no link of its own."""
     line = plain(text, most=most)
     return line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _figures(incident: Incident) -> list[tuple[str, str]]:
+def _notification(incident: Incident, briefing: Briefing, mark: str, heading: str, *, over: bool) -> str:
+    """The most frequent error too, because a phone shows nothing else."""
+    status = "Resolved" if over else incident.severity.capitalize()
+    said = f"{mark} {status}: {heading}. {escaped(incident.sentence, most=MOST_SENTENCE)}"
+    if over or not briefing.causes or incident.why:
+        return said
+    return f"{said} Why: {escaped(_counted(briefing.causes[0]), most=MOST_ERROR)}"
+
+
+def _standing(incident: Incident, briefing: Briefing) -> list[tuple[str, str]]:
     value, limit = in_words(incident.promise, incident.value), in_words(incident.promise, incident.limit_value)
     figure = f"{value} (limit {limit})" if incident.limit_value else value
-    what = escaped(incident.whose, most=60) + (f", {escaped(incident.subject, most=60)}" if incident.subject else "")
-    if incident.resolved_at is not None:
-        lasted = seconds((incident.resolved_at - incident.opened_at).total_seconds())
-        time = ("Lasted", f"{lasted}, until {_moment(incident.resolved_at)}")
-        return [("Workload", what), ("Opened", _moment(incident.opened_at)), time]
-    severity = str(incident.severity)
-    return [("Workload", what), ("Figure", figure), ("Opened", _moment(incident.opened_at)), ("Severity", severity)]
+    stake = briefing.stake.in_words(_moment) if briefing.stake else f"Nothing is known: {escaped(briefing.unstaked)}"
+    return [
+        ("Workload", _whose(incident)), ("Since", _moment(incident.opened_at)),
+        ("How bad", f"{figure}, {incident.severity}"), ("Trend", _sentence(escaped(briefing.trend))),
+        ("At stake", _sentence(stake)),
+    ]  # fmt: skip
+
+
+def _ended(incident: Incident) -> list[tuple[str, str]]:
+    ended_at = incident.resolved_at or incident.updated_at
+    lasted = seconds((ended_at - incident.opened_at).total_seconds())
+    since = _moment(incident.opened_at)
+    return [("Workload", _whose(incident)), ("Opened", since), ("Lasted", f"{lasted}, until {_moment(ended_at)}")]
+
+
+def _whose(incident: Incident) -> str:
+    return escaped(incident.whose, most=60) + (f", {escaped(incident.subject, most=60)}" if incident.subject else "")
+
+
+def _was(incident: Incident, briefing: Briefing) -> list[Block]:
+    """The cause stays when it is over; the last bad figure does not."""
+    if incident.why and incident.why in incident.sentence:
+        return []
+    if incident.why and not briefing.causes:
+        return [_rich(_section(_bold("Cause"), f"  {_shown(incident.why, most=MOST_SENTENCE)}"))]
+    return [_rich(*_causes("Cause", briefing))]
+
+
+def _causes(title: str, briefing: Briefing) -> list[Block]:
+    if not briefing.causes:
+        return [_section(_bold(title), f"  {_sentence(_shown(briefing.unexplained))}.")]
+    over = f"  in {briefing.counted_over}" if briefing.counted_over else " "
+    return [_section(_bold(title), over), _list(briefing.causes, briefing.more)]
+
+
+def _what_to_do(incident: Incident, briefing: Briefing) -> Block:
+    parts = [_section(_bold("What to do"), f"  {TERMS[Promise(incident.promise)].advice}")]
+    if lines := [_shown(each) for each in commands(incident)]:
+        parts.append(_preformatted("\n".join(lines)))
+    if briefing.sample is not None:
+        of_item = explain(briefing.sample.workload, briefing.sample.key)
+        parts += [_section("What happened to one of its items:"), _preformatted(of_item)]
+    return _rich(*parts)
+
+
+def _links(incident: Incident, briefing: Briefing, pages: Pages, root: str, *, over: bool) -> list[Block]:
+    """The form first, where there is one: it is what helps. Without any page of its own, the runs of its lane."""
+    wanted, links = form(incident), list[Block]()
+    at = pages.form or (block_page(incident.block_id) if incident.block_id else None)
+    if wanted is not None and at is not None and not over:
+        links.append(_link(wanted.label, root + at, "form"))
+    if briefing.flow_run_id is not None:
+        links.append(_link("Open the run", root + run_page(briefing.flow_run_id), "run"))
+    if pages.artifact is not None:
+        links.append(_link("All that is known", root + pages.artifact, "artifact"))
+    return links or [_link("Open in Prefect", root + _overview(incident), "overview")]
+
+
+def _unknown(briefing: Briefing, pages: Pages) -> list[Block]:
+    lacking = {"run": briefing.no_run, "artifact": pages.no_artifact, "sample item": briefing.unsampled}
+    said = [f"No {part}: {escaped(reason)}." for part, reason in lacking.items() if reason]
+    return [_context(" ".join(said))] if said else []
+
+
+def _overview(incident: Incident) -> str:
+    promise = Promise(incident.promise)
+    lane = "realtime" if promise.startswith("realtime") or promise is Promise.PROVIDER_DOWN else "batch"
+    return PAGES.get(promise, f"/v2/runs?tags={lane}")
 
 
 def _footer(incident: Incident) -> str:
     asof = "" if incident.resolved_at else f" · as of {_moment(incident.updated_at)}"
     return f"Lanes incident {incident.id} · promise `{escaped(incident.promise)}`{asof} · all of them: `lanes alerts`"
-
-
-def _page(incident: Incident, ui_url: str, run_id: UUID | None) -> str:
-    promise = Promise(incident.promise)
-    if run_id is not None:
-        return f"{ui_url.rstrip('/')}/v2/runs/flow-run/{run_id}"
-    lane = "realtime" if promise.startswith("realtime") or promise is Promise.PROVIDER_DOWN else "batch"
-    return f"{ui_url.rstrip('/')}/v2/{PAGES.get(promise, f'runs?tags={lane}')}"
 
 
 def _moment(moment: datetime) -> str:
@@ -111,14 +189,59 @@ def _moment(moment: datetime) -> str:
     return f"<!date^{int(utc.timestamp())}^{{date_short_pretty}} {{time}}|{utc:%Y-%m-%d %H:%M} UTC>"
 
 
-def _header(text: str) -> dict[str, Any]:
+def _counted(cause: Cause) -> str:
+    return cause.error if cause.times is None else f"{cause.times:,}x {cause.error}"
+
+
+def _shown(text: object, *, most: int = MOST_ERROR) -> str:
+    return plain(text, most=most) or "-"
+
+
+def _sentence(clause: str) -> str:
+    return clause[:1].upper() + clause[1:]
+
+
+def _header(text: str) -> Block:
     return {"type": "header", "text": {"type": "plain_text", "text": text[:150], "emoji": True}}
 
 
-def _markdown(text: str) -> dict[str, Any]:
-    return {"type": "mrkdwn", "text": text}
+def _fields(named: Sequence[tuple[str, str]]) -> Block:
+    return {"type": "section", "fields": [_markdown(f"*{name}*\n{value}") for name, value in named]}
 
 
-def _link(text: str, url: str) -> dict[str, Any]:
+def _context(text: str) -> Block:
+    return {"type": "context", "elements": [_markdown(text)]}
+
+
+def _markdown(text: str) -> Block:
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def _rich(*parts: Block) -> Block:
+    return {"type": "rich_text", "elements": list(parts)}
+
+
+def _section(*texts: str | Mapping[str, Any]) -> Block:
+    return {"type": "rich_text_section", "elements": [_text(each) if isinstance(each, str) else dict(each) for each in texts]}
+
+
+def _list(causes: Sequence[Cause], more: int) -> Block:
+    lines = [_shown(_counted(each)) for each in causes] + ([f"{more:,}x other errors"] if more else [])
+    return {"type": "rich_text_list", "style": "bullet", "elements": [_section(each) for each in lines]}
+
+
+def _preformatted(text: str) -> Block:
+    return {"type": "rich_text_preformatted", "elements": [_text(text)]}
+
+
+def _text(text: str) -> Block:
+    return {"type": "text", "text": text}
+
+
+def _bold(text: str) -> Block:
+    return {"type": "text", "text": text, "style": {"bold": True}}
+
+
+def _link(text: str, url: str, what: str) -> Block:
     label = {"type": "plain_text", "text": text, "emoji": False}
-    return {"type": "button", "action_id": "lanes_open", "text": label, "url": url}
+    return {"type": "button", "action_id": f"lanes_open_{what}", "text": label, "url": url}

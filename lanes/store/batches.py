@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Select, and_, case, exists, func, insert, or_, select, update
 
@@ -91,6 +92,7 @@ class Intent:
     model: str
     bytes: int
     body_hash: str
+    flow_run_id: UUID | None = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def intend(connection: Connection, intent: Intent, packs: Sequence[Sequence[Clai
             nonce=intent.nonce, account=intent.account, workload=intent.workload, version_id=intent.version_id,
             model=intent.model, state=BatchState.INTENDED, requests=len(packs), items=len(members),
             bytes=intent.bytes, body_hash=intent.body_hash, pack_ids=PackIds.DERIVED, intended_at=now,
+            flow_run_id=intent.flow_run_id,
         )
         .returning(batch.c.id)
     ).scalar_one()  # fmt: skip

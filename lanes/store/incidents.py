@@ -1,6 +1,6 @@
 """Incidents: one is open per promise, workload and subject. Opening and ending tell the world in one transaction."""
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
 from lanes.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Severity
-from lanes.promises import Assessment
+from lanes.promises import Assessment, mended_workload
 from lanes.store import outbox
 from lanes.store.literals import is_
 from lanes.store.tables import attempt, batch, incident, slack_post
@@ -56,12 +56,14 @@ def open(connection: Connection, breach: Assessment, *, now: datetime) -> int | 
         "severity": breach.severity, "value": breach.value, "limit_value": breach.limit, "samples": breach.samples,
         "sentence": breach.sentence, "updated_at": now,
     }  # fmt: skip
+    met = {"why": breach.why, "flow_run_id": breach.flow_run_id, "block_id": breach.block_id}
+    figures |= {name: each for name, each in met.items() if each is not None}
     key = {"promise": breach.promise, "workload": breach.workload, "subject": breach.subject}
     of_key = [column == value for column, value in zip(KEY, key.values(), strict=True)]
     if connection.execute(select(incident.c.id).where(_open(), *of_key)).first() is None:
         added = connection.execute(
             upsert(incident)
-            .values(**key, **figures, state=IncidentState.OPEN, unit=unit, opened_at=now)
+            .values(**key, **figures, state=IncidentState.OPEN, unit=unit, opened_at=now, opened_value=breach.value)
             .on_conflict_do_nothing(index_elements=list(key), index_where=_open())
             .returning(incident)
         ).first()
@@ -87,7 +89,7 @@ def resolve(
 ) -> int | None:
     """The open incident is resolved and the world told; its id, None when none was open.
 
-    It keeps the last value that broke the promise.
+    It keeps the last value that broke the promise, and why it was broken.
     """
     of_key = zip(KEY, (promise, workload, subject), strict=True)
     ended = connection.execute(
@@ -103,13 +105,15 @@ def resolve(
 
 
 def record_invalid(connection: Connection, breaches: Iterable[Assessment], *, now: datetime) -> Recorded:
-    """Exactly the workloads whose block is invalid have an open incident of that kind."""
-    invalid, recorded = {each.workload: each for each in breaches}, Recorded()
+    """Exactly the workloads whose block is invalid have an open incident of that kind; of several breaches the first."""
+    invalid, recorded = dict[str, Assessment](), Recorded()
+    for each in breaches:
+        invalid.setdefault(each.workload, each)
     for each in invalid.values():
         _alone(connection, each, recorded.opened, recorded, now, open)
     mended = and_(incident.c.promise == Promise.WORKLOAD_INVALID, incident.c.workload.not_in(list(invalid)))
-    for workload in connection.execute(select(incident.c.workload).where(_open(), mended)).scalars().all():
-        said = f'The block of workload "{workload}" can be published again.'
+    for workload, why in connection.execute(select(incident.c.workload, incident.c.why).where(_open(), mended)).all():
+        said = mended_workload(workload, why)
         ended = resolve(connection, Promise.WORKLOAD_INVALID, workload, sentence=said, now=now)
         recorded.resolved.extend([ended] if ended is not None else [])
     return recorded
@@ -186,8 +190,13 @@ def read_incident(row: Any) -> Incident:
     return Incident(
         row.id, str(row.uid), row.promise, row.workload, row.subject, Severity(row.severity), IncidentState(row.state),
         row.value, row.limit_value, row.samples, row.unit, row.sentence, row.opened_at, row.updated_at,
-        row.resolved_at,
+        row.resolved_at, row.why, row.opened_value, row.flow_run_id, row.block_id, row.briefing,
     )  # fmt: skip
+
+
+def briefed(connection: Connection, id: int, briefing: Mapping[str, Any]) -> None:
+    """The incident keeps what is told of its cause, its stakes and its trend."""
+    connection.execute(update(incident).where(incident.c.id == id).values(briefing=dict(briefing)))
 
 
 def _announce(connection: Connection, event: str, told: Incident, now: datetime) -> None:

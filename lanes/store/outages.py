@@ -5,6 +5,7 @@ An outage is over when calls are answered again and what it made wait has been a
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert
@@ -35,8 +36,13 @@ returning o.account
 """
 
 
-def faulted(connection: Connection, account: str, model: str, *, faults: int, why: str, now: datetime) -> None:
-    """The model answers nobody, and the account's one incident says so. `faults`: calls in a row without an answer."""
+def faulted(
+    connection: Connection, account: str, model: str, *, faults: int, why: str, flow_run_id: UUID | None = None, now: datetime
+) -> None:
+    """The model answers nobody, and the account's one incident says so. `faults`: calls in a row without an answer.
+
+    `flow_run_id` is the run that asked.
+    """
     seen = {"faulted_at": now, "faults": faults, "why": why}
     connection.execute(
         insert(outage)
@@ -44,8 +50,8 @@ def faulted(connection: Connection, account: str, model: str, *, faults: int, wh
         .on_conflict_do_update(index_elements=["account", "model"], index_where=text("over_at is null"), set_=seen)
     )
     down = _down(connection, account)
-    breach = promises.provider_down(account, [each.model for each in down], sum(each.faults for each in down), why)
-    open(connection, breach, now=now)
+    models, calls = [each.model for each in down], sum(each.faults for each in down)
+    open(connection, promises.provider_down(account, models, calls, why, flow_run_id=flow_run_id), now=now)
 
 
 def end(connection: Connection, *, now: datetime) -> list[int]:

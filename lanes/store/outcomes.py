@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Update, func, insert, select
 
@@ -46,20 +47,20 @@ class Saved:
 
 
 def save(
-    connection: Connection, attempts: Sequence[Attempt], *, batch_id: int | None = None, now: datetime,
-    wait: timedelta | None = None,
+    connection: Connection, attempts: Sequence[Attempt], *, batch_id: int | None = None, flow_run_id: UUID | None = None,
+    now: datetime, wait: timedelta | None = None,
 ) -> Saved:  # fmt: skip
     """Every attempt had its consequence, once, and its batch counts it; those that others hold were passed over.
 
     A claim that is no longer the newest writes nothing but its attempt and its bill; saving an attempt twice changes
-    nothing. With `wait`, what others hold is waited for, so long at most.
+    nothing. With `wait`, what others hold is waited for, so long at most. `flow_run_id` is the run that made them.
     """
     once = [_storable(each) for each in each_once(attempts)]
     if not once:
         return Saved()
     parts = ledger.book(connection, once, payers(connection, once), batch_id=batch_id)
     rows = lock(connection, once, wait=wait)
-    writes = _Writes(batch_id=batch_id, now=now)
+    writes = _Writes(batch_id=batch_id, flow_run_id=flow_run_id, now=now)
     late: list[tuple[Attempt, LockedWork, Part]] = []
     for each, part in zip(once, parts, strict=True):
         row = rows.get(each.claim.work_id)
@@ -107,8 +108,8 @@ def _tells_something(each: Attempt, row: LockedWork, batch_id: int | None, recor
 class _Writes:
     """Collects the rows of one save, so that each table is written once."""
 
-    def __init__(self, *, batch_id: int | None, now: datetime) -> None:
-        self.batch_id, self.now, self.saved = batch_id, now, Saved()
+    def __init__(self, *, batch_id: int | None, flow_run_id: UUID | None, now: datetime) -> None:
+        self.batch_id, self.flow_run_id, self.now, self.saved = batch_id, flow_run_id, now, Saved()
         self.attempts: list[tuple[Attempt, bool, dict[str, Any]]] = []  # with whether it was late
         self.work: list[dict[str, Any]] = []
         self.results: list[tuple[LockedWork, Attempt, Consequence]] = []
@@ -176,7 +177,7 @@ class _Writes:
                 "input_tokens": part.input, "output_tokens": part.output, "cache_read_tokens": part.cache_read,
                 "cache_write_tokens": part.cache_write, "cost_usd": part.usd, "bound_usd": each.bound_usd,
                 "shown": shown, "latency_ms": each.latency_ms, "started_at": each.started_at,
-                "ended_at": each.ended_at,
+                "ended_at": each.ended_at, "flow_run_id": self.flow_run_id,
             })
         )  # fmt: skip
 

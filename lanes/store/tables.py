@@ -207,6 +207,9 @@ class BatchColumns(TypedColumns):
     ended_at: Named[datetime | None] = Column(Moment)
     collected_at: Named[datetime | None] = Column(Moment)
     note: Named[str | None] = Column(Text, comment="What a person should know of it")
+    flow_run_id: Named[Any | None] = Column(
+        Uuid, comment="The run of submit that intended it; null: older than this column"
+    )
 
 
 batch = Table(
@@ -340,6 +343,9 @@ class AttemptColumns(TypedColumns):
     latency_ms: Named[int] = Column(Integer, comment="The provider call; batch: submitted to ended")
     started_at: Named[datetime] = Column(Moment)
     ended_at: Named[datetime] = Column(Moment)
+    flow_run_id: Named[Any | None] = Column(
+        Uuid, comment="The run that saved it; null: none did, or it is older than this column"
+    )
 
 
 attempt = Table(
@@ -505,6 +511,18 @@ class IncidentColumns(TypedColumns):
     opened_at: Named[datetime] = Column(Moment)
     updated_at: Named[datetime] = Column(Moment, comment="When value, severity, state or sentence last changed")
     resolved_at: Named[datetime | None] = Column(Moment)
+    why: Named[str | None] = Column(Text, comment="What its opener met, in words; null: its briefing says why")
+    opened_value: Named[float | None] = Column(  # pyright: ignore[reportAssignmentType]
+        Double, comment="The first measurement; null: older than this column"
+    )
+    flow_run_id: Named[Any | None] = Column(
+        Uuid, comment="The run that met it, the newest of several; null: it was measured"
+    )
+    block_id: Named[Any | None] = Column(Uuid, comment="The block in Prefect that it is about; null: none")
+    briefing: Named[Any | None] = Column(
+        JSONB(none_as_null=True),
+        comment="What Slack was told last of its cause, its stakes and its trend; null: nothing yet",
+    )
 
 
 incident = Table(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
@@ -21,6 +22,8 @@ from tests.examples import admit, publish, route
 from tests.prefect_standin import PrefectStandIn
 from tests.provider.endpoint_fixtures import Endpoint
 
+RUN = UUID(int=4711)  # the flow run that everything in a test is part of
+
 
 @pytest.fixture
 def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
@@ -36,7 +39,7 @@ async def at(database_url: str, endpoint: Endpoint) -> AsyncIterator[Connections
     provider = Provider(api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5, create_within_s=10)
     with disable_run_logger():
         async with Database(database_url) as db, provider.connect() as client:
-            yield Connections(db, client, provider)
+            yield Connections(db, client, provider, RUN)
 
 
 @pytest.fixture
@@ -83,6 +86,21 @@ class Sender:
 @pytest.fixture
 def sender(at: Connections) -> Sender:
     return Sender(at)
+
+
+class Log:
+    """Keeps the warnings of a run."""
+
+    def __init__(self, said: list[str]) -> None:
+        self._said = said
+
+    def warning(self, form: str, *values: object) -> None:
+        self._said.append(form % values)
+
+    def info(self, *_: object) -> None:
+        return
+
+    error = exception = info
 
 
 class Nap:

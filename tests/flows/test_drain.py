@@ -9,10 +9,12 @@ from functools import partial
 import pytest
 from sqlalchemy import Engine
 
+import tasks.beside
 import tasks.drain
 from lanes.store import work
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.words import Lane
+from tasks.beside import Beside
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
 from tasks.router import Router
@@ -156,3 +158,19 @@ async def test_the_claims_of_a_drain_that_died_are_anothers_at_once(
     assert await sender.rows("select outcome, bound_usd > 0 from lanes.attempt_log order by attempt") == [
         ("unknown", True), ("valid", False),
     ]  # fmt: skip
+
+
+async def test_what_goes_on_beside_a_drain_ends_though_it_swallows_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.beside, "CLOSING_S", 0.01)
+    woken, beside = asyncio.Event(), Beside()
+
+    async def deaf() -> None:
+        await asyncio.wait_for(woken.wait(), 60)  # what ends while it is cancelled is not cancelled
+        woken.clear()
+
+    beside.keep("deaf", deaf, every_s=0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    woken.set()
+    async with asyncio.timeout(5):
+        await beside.close()

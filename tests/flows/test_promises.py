@@ -4,25 +4,29 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 import pytest_asyncio
-from prefect.logging import disable_run_logger
 from pydantic import SecretStr
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
 from blocks.slack_channel import SlackChannel
 from lanes.incident import Promise
 from lanes.promises import Assessment
 from lanes.slack.messenger import Bot, Messenger, NotTold, Webhook
 from lanes.slack.wording import trial
-from lanes.store import incidents
-from lanes.store.database import Database
-from lanes.words import Verdict
-from tasks import watch
+from lanes.store import briefings, incidents
+from lanes.store.database import Database, clock
+from lanes.words import Lane, Outcome, Verdict
+from tasks import briefed, pages, watch
 from tasks.deliver import tell
+from tasks.publish import publish as blocks_published
 from tests.conftest import NOON
-from tests.slack_standin import CHANNEL, CHANNEL_ID, TOKEN, Said, SlackStandIn
+from tests.examples import admit, publish, route, spec
+from tests.prefect_standin import BLOCK, PrefectStandIn
+from tests.slack_standin import CHANNEL, CHANNEL_ID, TOKEN, Said, SlackStandIn, rich_texts, shown
+from tests.store.tries import claim, save, tried
 
 BREACH = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 7.5, 5, 40, "It is slow.")
 KEPT = replace(BREACH, verdict=Verdict.PASSED, value=1, sentence="It is fast again.")
@@ -38,10 +42,9 @@ def standin() -> Iterator[SlackStandIn]:
 
 
 @pytest_asyncio.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    with disable_run_logger():
-        async with Database(database_url) as opened:
-            yield opened
+async def db(database_url: str, prefect: PrefectStandIn) -> AsyncIterator[Database]:
+    async with Database(database_url) as opened:
+        yield opened
 
 
 class Story:
@@ -286,3 +289,145 @@ async def test_each_evaluation_pings_the_heartbeat(
 
 async def _away(*_: object) -> None:
     raise ConnectionError("nobody answers")
+
+
+# -- what a message says beside its sentence
+
+
+RUN = UUID(int=7)
+
+
+class Calls(Story):
+    """Thirty calls failed, and the promise about them is broken."""
+
+    async def fail(self) -> None:
+        def happen(connection: Connection) -> None:
+            now = clock(connection)
+            publish(connection, now=now, max_failures=20)
+            hostile = "the provider answered 500: <!channel> *Internal* error"
+            errors = [hostile] * 20 + ["the provider answered 529: Overloaded"] * 10
+            keys = [f"k{number}" for number in range(len(errors))]
+            admit(connection, *keys, now=now, lane=Lane.REALTIME)
+            route(connection, now=now)
+            claims = claim(connection, now=now)
+            attempts = [tried(one, Outcome.ERRORED, at=now, error=error) for one, error in zip(claims, errors, strict=True)]
+            save(connection, *attempts, now=now, flow_run_id=RUN)
+
+        await self.db.run(happen)
+        await watch.evaluate(self.db)
+
+    async def mend(self) -> None:
+        failing = Assessment(Promise.REALTIME_FAILING, "letters", Verdict.PASSED, 1, 5, 40, "1 of 100 attempts failed.")
+        await self.record(failing)
+
+    @property
+    def failing(self) -> Said:
+        (only,) = [each for each in self.standin.messages if each.payload["promise"] == "realtime_failing"]
+        return only
+
+
+@pytest.fixture
+def calls(db: Database, standin: SlackStandIn) -> Calls:
+    return Calls(db, standin)
+
+
+async def test_a_message_says_why_leads_to_run_artifact_and_form_and_its_end_keeps_the_cause(
+    calls: Calls, prefect: PrefectStandIn
+) -> None:
+    await calls.fail()
+    await calls.told()
+    read = shown(calls.failing.blocks)
+    for part in (
+        "20x the provider answered 500: <!channel> *Internal* error", "10x the provider answered 529: Overloaded",
+        "in 30 attempts of the last 15 min", "30 unanswered items", f"{UI}/v2/runs/flow-run/{RUN}", "lanes explain letters k",
+        f"{UI}/v2/artifacts/artifact/{prefect.artifacts[-1]['id']}", "[Move its traffic] http://prefect.example/v2/deploy",
+        "/run?parameters=%7B%22action%22", "lanes pause letters",
+    ):  # fmt: skip
+        assert part in read, (part, read)
+    assert "<!channel>" not in calls.failing.text  # rich text alone shows letter by letter
+    page = prefect.artifacts[-1]
+    assert page["key"].startswith("lanes-incident-")
+    assert "| 20 | the provider answered 500:" in page["data"]
+    await calls.mend()
+    await calls.told()
+    read = shown(calls.failing.blocks)
+    assert calls.failing.text.startswith(":white_check_mark: Resolved")
+    assert "Cause   in 30 attempts of the last 15 min" in read
+    assert "20x the provider answered 500" in read
+    assert "How bad" not in read
+    assert prefect.artifacts[-1]["description"].startswith("Resolved: ")
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "answers 503"])
+async def test_a_prefect_in_trouble_costs_the_pages_and_no_message(
+    calls: Calls, prefect: PrefectStandIn, trouble: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "LIMIT_S", 0.3)
+    prefect.hangs, prefect.status = trouble == "hangs", None if trouble == "hangs" else 503
+    await calls.fail()
+    for workload in ("bills", "notes", "drafts"):
+        await calls.record(replace(BREACH, workload=workload))
+    asked = len(prefect.requests)
+    assert await calls.told() == 4
+    assert len(prefect.requests) - asked <= 6  # it is not asked again for every message
+    read = shown(calls.failing.blocks)
+    assert "20x the provider answered 500" in read
+    assert "No artifact: Prefect could not be asked." in read
+
+
+async def test_whatever_is_wrong_with_the_look_for_the_cause_people_are_told(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("nobody foresaw it")
+
+    await calls.fail()
+    monkeypatch.setattr(briefings, "brief", broken)
+    await calls.told()
+    read = shown(calls.failing.blocks)
+    assert "It could not be looked up (RuntimeError)." in read
+    assert "17 of" not in read
+    assert "30 of 30 attempts" in read
+
+
+async def test_an_incident_is_told_within_seconds_however_many_there_are_at_once(
+    calls: Calls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(briefed, "BUDGET_S", 0)
+    await calls.record(BREACH)
+    await calls.fail()
+    await calls.told()
+    texts = [shown(each.blocks) for each in calls.standin.messages]
+    assert len(texts) == 2
+    assert "Nothing is known: it could not be looked up (too many incidents at once)" in texts[1]
+
+
+async def test_a_batch_that_never_started_tells_how_the_newest_run_of_submit_ended(
+    story: Story, prefect: PrefectStandIn
+) -> None:
+    late = Assessment(Promise.BATCH_NEVER_STARTED, "letters", Verdict.FAILED, 90, 10, 3, "3 items wait.")
+    await story.db.run(publish, now=await story.db.now())
+    await story.record(late)
+    prefect.has_run("submit", "FAILED")
+    prefect.runs[-1].message = "letters: the provider answered 401: bad key"
+    await story.told()
+    read = shown(story.message.blocks)
+    assert "the newest run of `submit` is Failed: letters: the provider answered 401: bad key" in read
+    assert f"{UI}/v2/runs/flow-run/{prefect.runs[-1].id}" in read
+    assert "[Submit it now]" in read
+
+
+async def test_an_invalid_block_is_told_with_the_place_of_its_fault_and_a_link_to_it(
+    story: Story, prefect: PrefectStandIn
+) -> None:
+    prefect.blocks["letters"] = spec().model_dump(mode="json") | {"urgent_when": 'payload.channel = "chat"'}
+    await blocks_published(story.db)
+    await story.told()
+    first = rich_texts(story.message.blocks[1])[0]
+    assert first.startswith("urgent_when, line 1, column 17: token recognition error at: '= '. The block of workload")
+    assert f"[Edit the workload] {UI}/v2/blocks/block/{BLOCK}/edit" in shown(story.message.blocks)
+    prefect.blocks["letters"] = spec().model_dump(mode="json")
+    await blocks_published(story.db)
+    await story.told()
+    assert story.message.text.startswith(":white_check_mark: Resolved")
+    assert "urgent_when, line 1, column 17: token recognition error" in shown(story.message.blocks)

@@ -6,7 +6,6 @@ from uuid import UUID
 
 import pytest
 import pytest_asyncio
-from prefect.logging import disable_run_logger
 
 from lanes.rollout import Approval, AskApproval, Rollout
 from lanes.slack.messenger import Bot, Messenger, Webhook
@@ -16,6 +15,7 @@ from tasks.deliver import tell
 from tasks.remind import remind
 from tests.conftest import later
 from tests.examples import publish
+from tests.prefect_standin import PrefectStandIn
 from tests.rollouts import playbook, step
 from tests.slack_standin import CHANNEL, TOKEN, SlackStandIn
 
@@ -41,12 +41,11 @@ class Clock(Database):
 
 
 @pytest_asyncio.fixture
-async def clock(database_url: str) -> AsyncIterator[Clock]:
+async def clock(database_url: str, prefect: PrefectStandIn) -> AsyncIterator[Clock]:
     opened = Clock(database_url)
     opened.at = later()
-    with disable_run_logger():
-        async with opened:
-            yield opened
+    async with opened:
+        yield opened
 
 
 async def asks(clock: Clock) -> Rollout:

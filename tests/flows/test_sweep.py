@@ -14,7 +14,7 @@ from tasks import sweep
 from tasks.connections import Connections
 from tasks.submit import prepare
 from tasks.sweep import Sweeper, sweeping
-from tests.flows.conftest import Sender, until
+from tests.flows.conftest import Log, Sender, until
 from tests.prefect_standin import PrefectStandIn
 from tests.provider.endpoint_fixtures import Endpoint
 
@@ -154,13 +154,3 @@ async def test_a_sweep_that_takes_a_step_again_says_its_trouble_once(
     await sweeper.sweep()
     await sweeper.close()
     assert [each for each in said if "this step is broken" in each] == said[:1]
-
-
-class Log:
-    """Keeps what a run says."""
-
-    def __init__(self, said: list[str]) -> None:
-        self._said = said
-
-    def warning(self, form: str, *values: object) -> None:
-        self._said.append(form % values)

@@ -10,8 +10,23 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
+from lanes.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
 from lanes.local.postgres import Running
-from lanes.store import amendments, batches, deadlines, giving_up, incidents, items, measurements, outages, replays, work
+from lanes.store import (
+    amendments,
+    at_stake,
+    batches,
+    causes,
+    deadlines,
+    giving_up,
+    incidents,
+    items,
+    measurements,
+    outages,
+    replays,
+    trends,
+    work,
+)
 from lanes.store.listing import LOOKED_AT, Wanted, page, page_before
 from lanes.store.news import News
 from lanes.tail import Gap
@@ -187,3 +202,32 @@ def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(
     rows = read(history, lambda: ask(history))
     assert sum(rows[table] for table in BIG) <= most, dict(rows)
     assert not any(rows[table] >= HISTORY // 2 for table in rows), dict(rows)
+
+
+def of_history(promise: Promise) -> Incident:
+    """An incident that has been open for an hour, in the middle of the history."""
+    down = promise is Promise.PROVIDER_DOWN
+    subject = {Promise.PROVIDER_FROZEN: "realtime lane", Promise.PROVIDER_DOWN: "acme"}.get(promise, "batch 1")
+    return Incident(
+        1, "uid", promise, EVERYBODY if down else "letters", subject if promise in ABOUT_ONE else "", Severity.WARNING,
+        IncidentState.OPEN, 50, 5, 100, "percent", "It is bad.", later(hours=-1), NOON, None,
+    )  # fmt: skip
+
+
+ABOUT_ONE = (
+    Promise.BATCH_SLOW, Promise.BATCH_UNCLEAR, Promise.BATCH_INCOMPLETE, Promise.PROVIDER_FROZEN, Promise.PROVIDER_DOWN
+)  # fmt: skip
+
+
+@PLANS
+@pytest.mark.parametrize("promise", Promise)
+def test_what_people_are_told_of_an_incident_is_found_without_reading_the_history(
+    history: Connection, promise: Promise
+) -> None:
+    """At most the newest 5,000 attempts with their items, and what waits."""
+    of = of_history(promise)
+    outages.faulted(history, "acme", "claude-haiku-5-5", faults=3, why="529", now=later(hours=-1))
+    for find, most in ((causes.find, 6_000), (at_stake.find, 12_000), (trends.find, 11_000)):
+        rows = read(history, lambda find=find: find(history, of, now=NOON))
+        assert sum(rows[table] for table in BIG) <= most, (find.__module__, dict(rows))
+        assert not any(rows[table] >= HISTORY // 2 for table in rows), dict(rows)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.dialects import postgresql
@@ -53,9 +54,12 @@ def tried(
     return Attempt(of, judged, response, at - timedelta(seconds=1), at, 1_000, bound_usd)
 
 
-def save(connection: Connection, *attempts: Attempt, now: datetime = NOON, batch_id: int | None = None) -> Saved:
+def save(
+    connection: Connection, *attempts: Attempt, now: datetime = NOON, batch_id: int | None = None,
+    flow_run_id: UUID | None = None,
+) -> Saved:  # fmt: skip
     """The attempts had their consequence."""
-    return outcomes.save(connection, attempts, batch_id=batch_id, now=now)
+    return outcomes.save(connection, attempts, batch_id=batch_id, flow_run_id=flow_run_id, now=now)
 
 
 def claim(

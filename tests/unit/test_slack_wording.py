@@ -3,16 +3,18 @@
 import json
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanes.briefing import MOST_CAUSES, Briefing, Cause, Sample, Stake
 from lanes.incident import TERMS, Incident, IncidentState, Promise, Severity
 from lanes.slack.moves import Move, Post, next_move, rest
-from lanes.slack.wording import escaped, message, trial
+from lanes.slack.wording import Pages, escaped, message, trial
 from tests.conftest import NOON, later
-from tests.slack_standin import invalid
+from tests.slack_standin import invalid, rich_texts, shown
 
 UI = "http://prefect.example"
 OPEN = Incident(
@@ -20,6 +22,12 @@ OPEN = Incident(
     "Batch 41 has been open for 3.0 h; 2.0 h were promised.", NOON, NOON, None,
 )  # fmt: skip
 OVER = replace(OPEN, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="Batch 41 came home.")
+BRIEFING = Briefing(
+    causes=(Cause(error="it expired", times=12), Cause(error="no credit")), counted_over="40 attempts of the last 24 h", more=3,
+    stake=Stake(unanswered=7, overdue=2, due_at=later(hours=1), uncorrected=1), trend="rising: 3.0 h, from 2.0 h before",
+    sample=Sample(workload="tickets", key="k 1"), flow_run_id=UUID(int=5),
+)  # fmt: skip
+PAGES = Pages(artifact="/v2/artifacts/artifact/6", form="/v2/deployments/deployment/7/run")
 TOLD = Post(OPEN, "C1", "1.2", IncidentState.OPEN, Severity.WARNING, 180, 1, NOON)
 
 
@@ -106,3 +114,56 @@ def test_every_title_fits_a_header_with_the_longest_workload_name() -> None:
     for promise in TERMS:
         incident = replace(OVER, promise=promise, workload="&" * 63)
         assert len(message(incident, ui_url=UI).blocks[0]["text"]["text"]) <= 150
+
+
+def test_a_message_says_why_what_is_at_stake_how_it_moves_and_where_to_look() -> None:
+    read = shown(message(OPEN, BRIEFING, PAGES, ui_url=f"{UI}/").blocks)
+    for part in (
+        "12x it expired no credit 3x other errors", "in 40 attempts of the last 24 h",
+        "*Trend*\nRising: 3.0 h, from 2.0 h before",
+        "7 unanswered items, 2 of them overdue; the nearest is due <!date^1795525200^", "; 1 provisional answer uncorrected",
+        "lanes explain tickets 'k 1'", f"[Open the run] {UI}/v2/runs/flow-run/{UUID(int=5)}",
+        f"[All that is known] {UI}/v2/artifacts/artifact/6", "lanes batches",
+    ):  # fmt: skip
+        assert part in read, (part, read)
+
+
+def test_a_message_without_anything_known_says_so_of_each_part() -> None:
+    read = shown(message(OPEN, ui_url=UI).blocks)
+    for part in ("Why   Nothing was looked up.", "*Trend*\nNothing was looked up", "*At stake*\nNothing is known"):
+        assert part in read
+    assert "No run: nothing was looked up. No artifact: nothing was looked up. No sample item: nothing was looked up." in read
+
+
+def test_a_phone_shows_the_most_frequent_error_too() -> None:
+    assert message(OPEN, BRIEFING, PAGES, ui_url=UI).text.endswith("were promised. Why: 12x it expired")
+    assert "Why" not in message(OVER, BRIEFING, PAGES, ui_url=UI).text
+
+
+HOSTILE = (
+    "<!channel> & <@U1> <https://evil.example|ok>", "*bold* _it_ ~no~ `code` ```x```", ":bomb: @here #general", "\u202e\n\x00|"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("promise", Promise)
+@pytest.mark.parametrize("said", [*HOSTILE, "x" * 100_000, "<" * 5_000])
+def test_whatever_errors_and_keys_say_slack_takes_the_message_and_shows_it_letter_by_letter(
+    promise: Promise, said: str
+) -> None:
+    causes = tuple(Cause(error=f"{number} {said}", times=10**9) for number in range(MOST_CAUSES))
+    hostile = BRIEFING.model_copy(
+        update={"causes": causes, "sample": Sample(workload="tickets", key=" ".join(said.split())[:120]), "unexplained": said}
+    )
+    for of in (OPEN, OVER):
+        incident = replace(of, promise=promise, workload=said, subject=said, sentence=said, why=said)
+        told = message(incident, hostile, PAGES, ui_url=UI)
+        assert invalid(told.blocks) is None
+        marked = json.dumps([each for each in told.blocks if each["type"] != "rich_text"]).replace("<!date^", "")
+        assert "<" not in marked
+        assert "<" not in told.text
+        assert len(json.dumps(told.blocks)) < 40_000
+
+
+def test_what_came_from_outside_stands_in_rich_text_as_it_is() -> None:
+    told = message(replace(OPEN, sentence=HOSTILE[0]), ui_url=UI)
+    assert rich_texts(told.blocks[1]) == [HOSTILE[0]]

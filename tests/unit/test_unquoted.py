@@ -1,10 +1,14 @@
 """What is logged of an exception: its place and its rule, never a value."""
 
+import string
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prefect.events import Event
 from pydantic import ValidationError
 
-from lanes.unquoted import unquoted
+from lanes.unquoted import WITHHELD, discreet, unquoted
 
 SECRET = "Winterbourne"
 
@@ -20,3 +24,38 @@ def test_a_value_that_does_not_fit_its_model_is_not_quoted() -> None:
 
 def test_any_other_exception_says_what_it_says() -> None:
     assert unquoted(ValueError("the store is away")) == "the store is away"
+
+
+INTERNAL = "the provider answered 500: Internal server error"
+
+
+@pytest.mark.parametrize(
+    ("said", "payloads", "shown"),
+    [
+        (INTERNAL, [{"text": "It says: Internal server error"}], INTERNAL),
+        ("the provider answered 529: Overloaded", None, "the provider answered 529: Overloaded"),
+        ("the provider answered 500: no field 'Winterbourne' here", None, 'the provider answered 500: no field "..." here'),
+        ("the provider answered 500: cut off in 'Winterb", None, 'the provider answered 500: cut off in "..."'),
+        ("the provider answered 500: it's the model's", None, "the provider answered 500: it's the model's"),
+        ("no answer from the provider: ReadError: `Winterbourne`", None, 'no answer from the provider: ReadError: "..."'),
+        ("the provider answered 400: text is Winterbourne", None, f"the provider answered 400 ({WITHHELD})"),
+        ("the provider answered 400: text is Winterbourne", [{"name": [SECRET]}], f"the provider answered 400 ({WITHHELD})"),
+        ("poison: invalid_request_error: card 4711", [{"card": 4711}], f"poison: invalid_request_error ({WITHHELD})"),
+        (
+            "the provider answered 413: prompt is too long", [{"text": "Dear Sir"}],
+            "the provider answered 413: prompt is too long",
+        ),
+        ('the answer breaks the schema at a: its rule is enum ["b"]', None,
+         'the answer breaks the schema at a: its rule is enum ["b"]'),
+    ],
+)  # fmt: skip
+def test_an_error_of_the_provider_is_shown_without_what_it_may_quote(
+    said: str, payloads: list[object] | None, shown: str
+) -> None:
+    assert discreet(said, payloads) == shown
+
+
+@given(st.text(min_size=5, alphabet=string.ascii_letters), st.sampled_from([400, 413, 422]))
+def test_no_word_of_an_input_that_was_refused_is_repeated(word: str, status: int) -> None:
+    said = f"the provider answered {status}: there is {word} in it"
+    assert word not in discreet(said, [{"any": {"thing": word}}]).removeprefix(f"the provider answered {status}")

@@ -1,0 +1,80 @@
+"""An incident as a Prefect Markdown artifact: all that is known of it, for whoever follows the link of its message."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from lanes.briefing import Briefing
+from lanes.incident import TERMS, Incident, Promise, in_words
+from lanes.remedy import commands, explain
+from lanes.report.escaping import cell, plain
+from lanes.report.links import REPORT, block_page, run_page, versions_page
+from lanes.report.units import MISSING, clock, count
+from lanes.words import Lane
+
+MOST_ERROR = 400
+LINKS = (
+    ("Incidents", '/v2/events?events=["lanes.incident.opened"]'), ("Reports", versions_page(REPORT)),
+)  # fmt: skip
+
+
+def key(incident_id: int) -> str:
+    """Of the artifact's versions, one for each time that people were told."""
+    return f"lanes-incident-{incident_id}"
+
+
+def headline(of: Incident) -> str:
+    """What the page's header says."""
+    state = "Resolved" if of.resolved_at else of.severity.capitalize()
+    return f"{state}: {TERMS[Promise(of.promise)].title}: {plain(of.whose, most=60)}"
+
+
+def render(of: Incident, briefing: Briefing, *, now: datetime) -> str:
+    """The artifact's Markdown."""
+    return "\n".join([*_standing(of, briefing, now), *_why(of, briefing), *_what_to_do(of, briefing), *_where(of, briefing)])
+
+
+def _standing(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
+    value, limit = in_words(of.promise, of.value), in_words(of.promise, of.limit_value)
+    subject = f", {cell(of.subject)}" if of.subject else ""
+    stake = briefing.stake.in_words(lambda moment: clock(moment, beside=now)) if briefing.stake else briefing.unstaked
+    yield from (f"## {headline(of)}", "", cell(of.sentence, most=900), "", "| | |", "|---|---|")
+    yield f"| Workload | {cell(of.whose)}{subject} |"
+    yield f"| Since | {clock(of.opened_at, beside=now)} |"
+    if of.resolved_at is not None:
+        yield f"| Until | {clock(of.resolved_at, beside=now)} |"
+    yield f"| How bad | {value}, limit {limit if of.limit_value else MISSING} |"
+    yield from (f"| Trend | {cell(briefing.trend)} |", f"| At stake | {cell(stake)} |", "")
+
+
+def _why(of: Incident, briefing: Briefing) -> Iterator[str]:
+    yield from ("### Why", "")
+    if not briefing.causes:
+        yield from (cell(briefing.unexplained, most=MOST_ERROR) + ".", "")
+        return
+    yield from (f"| Times | Error{f' in {briefing.counted_over}' if briefing.counted_over else ''} |", "|---:|---|")
+    for each in briefing.causes:
+        times = MISSING if each.times is None else count(each.times)
+        yield f"| {times} | {cell(each.error, most=MOST_ERROR)} |"
+    if briefing.more:
+        yield f"| {count(briefing.more)} | other errors |"
+    yield ""
+
+
+def _what_to_do(of: Incident, briefing: Briefing) -> Iterator[str]:
+    lines = list(commands(of))
+    if briefing.sample is not None:
+        lines.append(explain(briefing.sample.workload, briefing.sample.key) + "   # what happened to one of its items")
+    yield from ("### What to do", "", TERMS[Promise(of.promise)].advice, "")
+    if lines:
+        yield from ("", *(f"    {plain(each, most=400)}" for each in lines), "")
+
+
+def _where(of: Incident, briefing: Briefing) -> Iterator[str]:
+    links = list(LINKS)
+    if briefing.flow_run_id is not None:
+        links.insert(0, ("The run", run_page(briefing.flow_run_id)))
+    if of.block_id is not None:
+        links.insert(0, ("The block", block_page(of.block_id)))
+    yield " · ".join(f"[{name}]({page})" for name, page in links)
+    if of.subject.startswith("batch ") or of.promise.startswith((Lane.REALTIME, Lane.BATCH)):
+        yield from ("", "Every attempt stands in `lanes.attempt_log`, with its error and its `flow_run_id`.")

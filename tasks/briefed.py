@@ -1,0 +1,65 @@
+"""What is told of incidents beside their sentence, looked up when they are told. Whatever fails here, they are told."""
+
+import time
+from dataclasses import dataclass
+
+from prefect.logging import get_run_logger
+
+from lanes.briefing import Briefing
+from lanes.incident import Incident, IncidentState
+from lanes.slack.wording import Pages
+from lanes.store import briefings, incidents
+from lanes.store.database import Database
+from tasks.pages import Finder
+from tasks.troubles import described
+
+BUDGET_S = 20.0  # for what is looked up in one round of telling: two hundred incidents at once are told all the same
+
+
+@dataclass(frozen=True)
+class Briefed:
+    """What is known of an incident, and the pages that show more."""
+
+    briefing: Briefing
+    pages: Pages
+
+
+class Briefer:
+    """Briefs the incidents of one round of telling."""
+
+    def __init__(self, db: Database) -> None:
+        self._db, self._finder, self._spent_s = db, Finder(), 0.0
+
+    async def brief(self, of: Incident) -> Briefed:
+        """What is known of it; the incident keeps that. Of one that is over, what was told while it was open."""
+        began = time.monotonic()
+        try:
+            briefing = await self._briefing(of)
+            return Briefed(briefing, await self._finder.find(of, briefing, now=await self._db.now()))
+        except Exception as error:
+            get_run_logger().warning("incident %d is told without its cause: %s", of.id, described(error))
+            return Briefed(_kept(of) or _unknown(type(error).__name__), Pages(no_artifact="nothing could be looked up"))
+        finally:
+            self._spent_s += time.monotonic() - began
+
+    async def _briefing(self, of: Incident) -> Briefing:
+        kept = _kept(of)
+        if kept is not None and kept.causes and of.state is IncidentState.RESOLVED:
+            return kept
+        if self._spent_s > BUDGET_S:
+            return kept or _unknown("too many incidents at once")
+        found = await self._db.run(briefings.brief, of, now=await self._db.now())
+        if kept is not None and kept.causes and not found.causes:
+            found = found.model_copy(update={"causes": kept.causes, "counted_over": kept.counted_over, "more": kept.more})
+        found = await self._finder.completed(of, found)
+        await self._db.run(incidents.briefed, of.id, found.model_dump(mode="json"))
+        return found
+
+
+def _kept(of: Incident) -> Briefing | None:
+    return Briefing.model_validate(of.briefing) if of.briefing else None
+
+
+def _unknown(why: str) -> Briefing:
+    said = f"it could not be looked up ({why})"
+    return Briefing(unexplained=said, unstaked=said, trend=f"not known: {said}", unsampled=said, no_run=said)

@@ -1,0 +1,82 @@
+"""What a drain's run says of itself in Prefect while nobody answers it: its state and an artifact, once an outage.
+
+Beside the answers, and within a limit: Prefect delays none of them.
+"""
+
+import asyncio
+import time
+from datetime import datetime
+
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.objects import State, StateType
+
+from lanes.report import outage
+from lanes.standstill import Standstills
+from lanes.store import work
+from lanes.words import Lane
+from tasks.connections import Connections
+from tasks.pages import write_artifact
+
+DOWN = "Provider down"  # name of the state of a run that goes on, and is answered nothing
+UNANSWERED = "Unanswered"  # and of one that ended so; Prefect's event is called after it, and no automation replaces it
+EVERY_S = 5.0
+AGAIN_S = 300.0  # how often the artifact is written anew while it lasts
+LIMIT_S = 10.0
+
+
+class Notice:
+    """The notice of one drain. `close` it before its run ends, so that nothing follows the run's last state."""
+
+    def __init__(self, at: Connections, standstills: Standstills) -> None:
+        self._at, self._standstills = at, standstills
+        self._told: tuple[str, ...] = ()
+        self._written = 0.0
+        self._telling: asyncio.Task[None] | None = None
+
+    async def look(self) -> None:
+        """The run says who answers nothing, or that all do again, if that is news. Raises what Prefect or the database does."""
+        whom = tuple(each.whom for each in self._standstills.all)
+        lasts = bool(whom) and time.monotonic() - self._written > AGAIN_S
+        if whom != self._told or lasts:
+            self._telling = asyncio.create_task(self._tell(whom))
+            await asyncio.shield(self._telling)  # a request that has begun is heard to its end
+
+    async def close(self) -> None:
+        """Nothing is under way any more."""
+        if self._telling is not None:
+            await asyncio.wait({self._telling}, timeout=LIMIT_S)
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
+
+    def ending(self, answered: int) -> int | State[int]:
+        """What the run ends with: in an outage it is red where nothing else was answered, and says so in any case."""
+        standing = self._standstills.all
+        if not standing:
+            return answered
+        said = f"{outage.message(standing, now=standing[0].since)}; {answered:,} items were answered by this run"
+        type_ = StateType.FAILED if self._standstills.full else StateType.COMPLETED
+        return State(type=type_, name=UNANSWERED, message=said)
+
+    async def _tell(self, whom: tuple[str, ...]) -> None:
+        if self._at.flow_run_id is None:
+            return
+        now = await self._at.db.now()
+        async with asyncio.timeout(LIMIT_S), get_client() as client:
+            if whom != self._told:
+                await self._say(client, now)
+            await self._write(client, now)
+        self._told, self._written = whom, time.monotonic()
+
+    async def _say(self, client: PrefectClient, now: datetime) -> None:
+        standing = self._standstills.all
+        state = State(type=StateType.RUNNING, name=DOWN if standing else "Running", message=outage.message(standing, now=now))
+        assert self._at.flow_run_id is not None
+        await client.set_flow_run_state(self._at.flow_run_id, state)
+
+    async def _write(self, client: PrefectClient, now: datetime) -> None:
+        standing, backlog = self._standstills.all, await self._at.db.run(work.backlog, Lane.REALTIME, now=now)
+        page = outage.render(standing, waiting=backlog.ready, since=backlog.ready_since, now=now)
+        await write_artifact(
+            client, outage.KEY, page, outage.headline(standing), flow_run_id=self._at.flow_run_id
+        )

@@ -1,0 +1,122 @@
+"""Pages of Prefect's UI that an incident's message leads to: its artifact, and the form that helps."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
+from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.exceptions import ObjectNotFound
+from prefect.logging import get_run_logger
+
+from blocks.workload import Workload
+from lanes.briefing import Briefing, Cause
+from lanes.incident import Incident, Promise
+from lanes.remedy import Form, Where, form
+from lanes.report import incident as page_of
+from lanes.report.links import artifact_page, block_page, form_page, run_page
+from lanes.slack.wording import Pages
+from lanes.unquoted import discreet
+from tasks.running import this_run
+from tasks.troubles import described
+
+T = TypeVar("T")
+LIMIT_S = 3.0  # for one question
+NEWEST = 20  # runs that are looked through
+BEGUN = ("PENDING", "RUNNING", "COMPLETED", "FAILED", "CRASHED", "CANCELLED", "CANCELLING")
+AWAY = "Prefect could not be asked"
+
+
+class Finder:
+    """Asks Prefect for the messages of one round. Once it does not answer, the others are told without it."""
+
+    def __init__(self) -> None:
+        self._away = False
+
+    async def completed(self, of: Incident, briefing: Briefing) -> Briefing:
+        """With what only Prefect knows: how the newest run ended that should have sent a batch which never started."""
+        if of.promise != Promise.BATCH_NEVER_STARTED or briefing.flow_run_id is not None:
+            return briefing
+        return await self._asked(lambda client: _with_submit(client, of, briefing)) or briefing
+
+    async def find(self, of: Incident, briefing: Briefing, *, now: datetime) -> Pages:
+        """The pages, as far as Prefect says."""
+        artifact = await self._asked(lambda client: _incident_page(client, of, briefing, now))
+        wanted = form(of)
+        at = wanted and await self._asked(lambda client: _form_page(client, of, briefing, wanted))
+        return Pages(artifact, "" if artifact else AWAY, at)
+
+    async def _asked(self, ask: Callable[[PrefectClient], Awaitable[T]]) -> T | None:
+        """What Prefect says, None where it does not within a few seconds. Never raises."""
+        if self._away:
+            return None
+        try:
+            async with asyncio.timeout(LIMIT_S), get_client() as client:
+                return await ask(client)
+        except ObjectNotFound:
+            return None
+        except Exception as error:  # whatever Prefect does, people are told
+            self._away = True
+            get_run_logger().warning("incidents are told without what Prefect knows: %s", described(error))
+            return None
+
+
+async def write_artifact(
+    client: PrefectClient, key: str, markdown: str, headline: str, *, flow_run_id: UUID | None
+) -> str:
+    """The page of a new version of the artifact, which that run wrote.
+
+    The client's own way also connects to the stream of events, to say that there is an artifact.
+    """
+    wanted = ArtifactCreate(key=key, type="markdown", data=markdown, description=headline, flow_run_id=flow_run_id)
+    made = await client.request("POST", "/artifacts/", json=wanted.model_dump(mode="json", exclude_unset=True))
+    return artifact_page(key, made.json()["id"])
+
+
+async def _incident_page(client: PrefectClient, of: Incident, briefing: Briefing, now: datetime) -> str:
+    markdown = page_of.render(of, briefing, now=now)
+    return await write_artifact(client, page_of.key(of.id), markdown, page_of.headline(of), flow_run_id=this_run())
+
+
+async def _with_submit(client: PrefectClient, of: Incident, briefing: Briefing) -> Briefing:
+    runs = await client.read_flow_runs(
+        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": ["submit"]}}),
+        flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": BEGUN}}}),
+        sort=FlowRunSort.START_TIME_DESC, limit=NEWEST,
+    )  # fmt: skip
+    its = [each for each in runs if _workload_of(each) in (None, of.workload)]
+    if not its or its[0].state is None:
+        return briefing
+    newest, state = its[0], its[0].state
+    told: dict[str, Any] = {"flow_run_id": newest.id, "no_run": ""}
+    if not briefing.causes and state.name != "Completed":
+        said = f": {discreet(state.message)}" if state.message else ""
+        told["causes"] = (Cause(error=f"the newest run of `submit` is {state.name}{said}"),)
+    return briefing.model_copy(update=told)
+
+
+def _workload_of(run: FlowRun) -> str | None:
+    return (run.parameters.get("departure") or {}).get("workload")
+
+
+async def _form_page(client: PrefectClient, of: Incident, briefing: Briefing, wanted: Form) -> str | None:
+    match wanted.where:
+        case Where.DEPLOYMENT:
+            deployment = await client.read_deployment_by_name(f"{wanted.name}/{wanted.name}")
+            return form_page(deployment.id, wanted.parameters)
+        case Where.BLOCK:
+            return await _block_page(client, of.block_id, wanted.name)
+        case Where.RUN:
+            return None if briefing.flow_run_id is None else run_page(briefing.flow_run_id)
+
+
+async def _block_page(client: PrefectClient, known: UUID | None, name: str) -> str:
+    if known is not None:
+        return block_page(known)
+    return block_page((await client.read_block_document_by_name(name, Workload.get_block_type_slug())).id)

@@ -1,0 +1,120 @@
+"""A micro-batch or a batch that failed is a warning in its run's log, with error and counts, and without what it was about."""
+
+import pytest
+
+from lanes.failures import Failed
+from lanes.health import Health
+from lanes.pace import Pace
+from lanes.words import Lane
+from tasks import collect
+from tasks.connections import Connections
+from tasks.departure import depart
+from tasks.failure_log import FailureLog
+from tests.flows.conftest import Log, Nap, Sender
+from tests.flows.realtime import answer
+from tests.flows.test_collect import submit
+from tests.provider.endpoint_fixtures import Endpoint
+
+SECRET = "Winterbourne"
+ROOMS = ("tasks.failure_log", "tasks.collect", "tasks.submit", "tasks.departure")
+
+
+@pytest.fixture
+def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The warnings of the run, whichever module gives them."""
+    warnings: list[str] = []
+    for room in ROOMS:
+        monkeypatch.setattr(f"{room}.get_run_logger", lambda: Log(warnings))
+    return warnings
+
+
+async def test_a_micro_batch_that_failed_says_error_calls_and_items(
+    at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
+) -> None:
+    endpoint.fault("messages", "status", status=500, message="Internal server error")
+    await sender.items("a", "b", "c", lane=Lane.REALTIME, realtime_pack=3)
+    await answer(at)
+    assert said == ["1 call of letters failed, with 3 items: the provider answered 500: Internal server error"]
+
+
+async def test_answers_that_cannot_be_used_are_told_with_what_is_wrong_with_them(
+    at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
+) -> None:
+    endpoint.fault("messages", "invalid_output")
+    await sender.items("a", "b", lane=Lane.REALTIME, realtime_pack=2)
+    await answer(at)
+    assert len(said) == 1
+    assert said[0].startswith("2 answers of letters cannot be used: the pack has no list ")
+
+
+async def test_a_refusal_that_quotes_its_input_is_told_without_it(
+    at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
+) -> None:
+    await sender.items(SECRET, lane=Lane.REALTIME)  # the payload holds the key
+    endpoint.fault("messages", "status", status=400, message=f"there is {SECRET} in it", match=SECRET)
+    await answer(at)
+    (only,) = said
+    assert only.startswith("1 call of letters failed, with 1 item: the provider answered 400 (")
+    assert SECRET not in only
+
+
+async def test_what_goes_on_failing_is_summed_up_and_is_news_again_once_it_had_ended(
+    at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
+) -> None:
+    log = FailureLog()
+    down = Failed("letters", "the provider answered 529: Overloaded (req_1)", items=1, calls=1)
+    for _ in range(500):
+        log.met([down])
+    assert said == [down.sentence]
+    log.met([Failed("bills", down.error, 1, 1), Failed("letters", "no answer", 1, 1)])
+    assert len(said) == 3
+    log.sum_up()
+    assert said[3:] == [
+        "again since then: 499 calls of letters failed, with 499 items: the provider answered 529: Overloaded (req_1)"
+    ]
+    log.sum_up()
+    assert len(said) == 4
+    log.met([down])
+    assert said[4:] == [down.sentence]
+
+
+async def test_a_batch_that_comes_home_with_failures_says_how_many_and_which(
+    at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
+) -> None:
+    await sender.items(*(f"k{n:02d}" for n in range(12)), lane=Lane.BATCH)
+    endpoint.fault("batch_request", "expire", times=3)
+    endpoint.fault("batch_request", "status", status=400, message=f"there is {SECRET} in it", times=1)
+    batch = await submit(at, endpoint)
+    await collect.bring_home(at, batch)
+    (only,) = said
+    assert only.startswith(
+        f"batch {batch.id} of letters came home, and 4 of its 12 items have no usable answer: "
+        "3x expired: the batch expired before it ran; 1x poison: invalid_request_error ("
+    )
+    assert SECRET not in only
+
+
+async def test_a_batch_that_came_home_well_says_nothing_of_failures(
+    at: Connections, endpoint: Endpoint, sender: Sender, said: list[str]
+) -> None:
+    await sender.items("a", lane=Lane.BATCH)
+    await collect.bring_home(at, await submit(at, endpoint))
+    assert said == []
+
+
+async def test_a_batch_that_is_refused_says_whose_it_was_and_how_many_items_it_held(
+    at: Connections, endpoint: Endpoint, sender: Sender, said: list[str], nap: Nap
+) -> None:
+    endpoint.fault("batches.create", "status", status=401, error_type="authentication_error", message="bad key")
+    await sender.items("a", "b", lane=Lane.BATCH)
+    await depart(at, None, sleep=nap)
+    assert said[0].startswith("batch 1 of letters with 2 items was refused, and its items are ready again: the provider")
+
+
+async def test_every_attempt_and_every_batch_names_its_run(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+    await sender.items("a", lane=Lane.REALTIME)
+    await answer(at, Pace(), Health())
+    await sender.items("b", lane=Lane.BATCH)
+    await collect.bring_home(at, await submit(at, endpoint))
+    assert await sender.rows("select distinct flow_run_id from lanes.attempt_log") == [(at.flow_run_id,)]
+    assert await sender.rows("select flow_run_id from lanes.batch_status") == [(at.flow_run_id,)]

@@ -1,0 +1,151 @@
+"""A drain that nobody answers does not look well: its run says so once, in state and artifact, and Prefect delays no answer."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+
+from lanes.words import Lane
+from tasks import notice
+from tasks.connections import Connections
+from tasks.drain import Drain, drain
+from tests.flows.conftest import RUN, Sender
+from tests.flows.test_drain import PROMPTLY_S, turns, until_answered
+from tests.prefect_standin import PrefectStandIn, Run
+from tests.provider.endpoint_fixtures import Endpoint
+
+MODEL = "claude-haiku-5-5"
+
+
+@pytest.fixture
+def prefect(prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch) -> PrefectStandIn:
+    """It has the run that the drain is part of; a drain looks at itself all the time."""
+    monkeypatch.setattr(notice, "EVERY_S", 0.05)
+    prefect.runs.append(Run(str(RUN), "answer", {}, None, "RUNNING", datetime.now(UTC) - timedelta(hours=1)))
+    return prefect
+
+
+def down(endpoint: Endpoint) -> None:
+    endpoint.fault("messages", "status", status=529, error_type="overloaded_error", message="Overloaded")
+
+
+async def until_it_says(opened: Drain, prefect: PrefectStandIn, name: str, *, artifacts: int = 1) -> str:
+    """The message of the run's state of that name, once its artifact stands too."""
+
+    async def said() -> bool:
+        return bool(prefect.states) and prefect.states[-1][0] == name and len(prefect.artifacts) >= artifacts
+
+    async with asyncio.timeout(20):
+        await turns(opened, said)
+    return prefect.states[-1][1]
+
+
+async def test_a_drain_in_an_outage_says_so_once_and_says_when_it_is_over(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    await sender.items(*(f"k{n}" for n in range(8)), lane=Lane.REALTIME)
+    down(endpoint)
+    async with drain(at, standing=False) as opened:
+        said = await until_it_says(opened, prefect, "Provider down")
+        assert said.startswith(f"{MODEL} answers nothing since ")
+        assert "the provider answered 529: Overloaded" in said
+        assert prefect.runs[0].state == "RUNNING"
+        (page,) = prefect.artifacts
+        assert (page["key"], page["flow_run_id"]) == ("lanes-outage", str(RUN))
+        assert page["description"] == f"{MODEL} answers nothing"
+        assert "8 items wait for the real-time lane" in page["data"]
+        hits = endpoint.control("GET", "faults")["data"][0]["hits"]
+        await turns(opened, lambda: _more(endpoint, hits + 2))
+        assert len(prefect.states) == len(prefect.artifacts) == 1  # per outage, not per call
+        endpoint.reset()
+        said = await until_it_says(opened, prefect, "Running", artifacts=2)
+        assert said.startswith("The provider answers again, since ")
+        assert prefect.artifacts[-1]["description"] == "The provider answers again"
+        await until_answered(opened, sender, "k0", "k7")
+        assert opened.ending() == 8 + await _unserved(sender)
+    assert len(prefect.states) == 2
+
+
+async def _more(endpoint: Endpoint, hits: int) -> bool:
+    return endpoint.control("GET", "faults")["data"][0]["hits"] >= hits
+
+
+async def _unserved(sender: Sender) -> int:
+    ((number,),) = await sender.rows("select count(*) from lanes.attempt where outcome <> 'valid'")
+    assert isinstance(number, int)
+    return number
+
+
+async def test_a_drain_that_ends_in_an_outage_ends_red_with_what_it_met(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    await sender.items("a", lane=Lane.REALTIME)
+    down(endpoint)
+    async with drain(at, standing=False) as opened:
+        await until_it_says(opened, prefect, "Provider down")
+        ending: Any = opened.ending()
+    assert isinstance(ending, State)
+    assert (ending.type, ending.name) == (StateType.FAILED, "Unanswered")
+    assert "529: Overloaded" in str(ending.message)
+
+
+async def test_a_drain_whose_account_takes_nothing_says_so_too(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    await sender.items("a", lane=Lane.REALTIME)
+    endpoint.fault("messages", "status", status=402, error_type="billing_error", message="Your credit balance is too low")
+    async with drain(at, standing=False) as opened:
+        said = await until_it_says(opened, prefect, "Provider down")
+        assert said.startswith("the account answers nothing since ")
+        assert "Your credit balance is too low" in said
+
+
+@pytest.mark.parametrize("trouble", ["hangs", "answers 503"])
+async def test_a_prefect_in_trouble_delays_no_answer_in_and_after_an_outage_and_is_told_later(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, trouble: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(notice, "LIMIT_S", 0.5)
+    prefect.hangs, prefect.status = trouble == "hangs", None if trouble == "hangs" else 503
+    await sender.items("a", "b", "c", lane=Lane.REALTIME)
+    down(endpoint)
+    async with drain(at, standing=False) as opened:
+        await turns(opened, lambda: _more(endpoint, 4))
+        endpoint.reset()
+        async with asyncio.timeout(PROMPTLY_S):
+            await until_answered(opened, sender, "a", "b", "c")
+        assert prefect.states == []
+        down(endpoint)
+        await sender.items("d", lane=Lane.REALTIME)
+        await turns(opened, lambda: _more(endpoint, 4))
+        prefect.heals()
+        await until_it_says(opened, prefect, "Provider down")
+
+
+async def test_nothing_follows_the_last_state_of_a_run(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that is under way when the drain ends is heard to its end."""
+    begun, answered, told = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def slowly(*_: object, **__: object) -> None:
+        begun.set()
+        await answered.wait()
+        told.append("artifact")
+
+    monkeypatch.setattr(notice, "write_artifact", slowly)
+    await sender.items("a", lane=Lane.REALTIME)
+    down(endpoint)
+    async with drain(at, standing=False) as opened:
+        async with asyncio.timeout(20):
+            await turns(opened, lambda: _set(begun))
+        assert told == []
+        asyncio.get_running_loop().call_later(0.3, answered.set)
+    assert told == ["artifact"]
+
+
+async def _set(event: asyncio.Event) -> bool:
+    return event.is_set()
+
