@@ -29,7 +29,7 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Draft:
-    """A definition with notes on single fields, and what it is told by."""
+    """A definition with notes on single fields; `file` is what it was drafted from."""
 
     name: str
     spec: Spec
