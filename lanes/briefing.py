@@ -19,6 +19,7 @@ from lanes.words import Lane, Outcome, Purpose
 
 MOST_CAUSES = 5
 STEADY = 0.1  # a figure that moved by less than this part of itself is as before
+SOON = timedelta(minutes=2)  # an incident that is no older has just begun
 LONGEST_KEY = 120
 JUST_OPENED = "it has just begun: there is nothing yet to compare with"
 BAD = frozenset(Outcome) - {Outcome.VALID}
@@ -191,7 +192,7 @@ def enough(samples: int) -> bool:
     return samples >= LEAST_SAMPLES
 
 
-def since_opening(of: Incident) -> str:
+def since_opening(of: Incident, now: datetime) -> str:
     """How the figure moved since the incident opened, or that it only grows with time, or stays."""
     promise = Promise(of.promise)
     if promise in GROWS_UNTIL:
@@ -199,7 +200,7 @@ def since_opening(of: Incident) -> str:
     if promise in STAYS:
         return f"steady: {STAYS[promise]}"
     if of.opened_value is None or of.opened_value == of.value:
-        return JUST_OPENED if of.updated_at == of.opened_at else f"steady: {in_words(promise, of.value)} as when it opened"
+        return JUST_OPENED if now - of.opened_at < SOON else f"steady: {in_words(promise, of.value)} as when it opened"
     return compared(of, of.opened_value, when="when it opened")
 
 

@@ -9,16 +9,24 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+MARK = "\x00here\x00"  # stands in for a value whose place is looked for; no schema that can be stored holds it
 COMBINED = ("anyOf", "oneOf", "allOf")  # the first of them that is there counts
 Path = tuple[str | int, ...]
 
 
 class SchemaFault(ValueError):
-    """What is wrong with a schema; `path` leads to the part at fault."""
+    """What is wrong with a schema: `path` leads to the part at fault, `words` are those of whoever found it."""
 
-    def __init__(self, said: str, path: Path = ()) -> None:
-        self.path = path
-        super().__init__(said)
+    def __init__(self, words: str, schema: dict[str, Any], path: Path = (), *, what: str = "") -> None:
+        self.words, self.path, self._schema = words, path, schema
+        super().__init__(f"{what}: {words}" if what else words)
+
+    def of_field(self, name: str) -> str:
+        """The fault as its author looks for it: the field, the place in its editor, the words."""
+        if not self.path:
+            return f"{name}: {self.words}"
+        line, column = place(self._schema, self.path)
+        return f"{name}, line {line}, column {column}: {self.words}"
 
 
 def check_output_schema(schema: dict[str, Any]) -> None:
@@ -31,9 +39,10 @@ def check_output_schema(schema: dict[str, Any]) -> None:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
         where = "/".join(map(str, error.absolute_path)) or "the root"
-        raise SchemaFault(f"not a JSON Schema: {error.message} (at {where})", tuple(error.absolute_path)) from None
+        said = f"{error.message} (at {where})"
+        raise SchemaFault(said, schema, tuple(error.absolute_path), what="not a JSON Schema") from None
     if schema.get("type") != "object" or not schema.get("properties"):
-        raise SchemaFault('the root must have "type": "object" and "properties"')
+        raise SchemaFault('the root must have "type": "object" and "properties"', schema)
     _check_references(schema)
 
 
@@ -48,7 +57,8 @@ def check_askable(schema: dict[str, Any]) -> None:
         path, part = waiting.pop()
         where = "/".join(map(str, path)) or "the root"
         if not isinstance(part, dict):
-            raise SchemaFault(f'the provider takes no {json.dumps(part)} for a schema; write its "type" (at {where})', path)
+            said = f'the provider takes no {json.dumps(part)} for a schema; write its "type" (at {where})'
+            raise SchemaFault(said, schema, path)
         waiting += (((*path, "$defs", name), each) for name, each in part.get("$defs", {}).items())
         if part.get("$ref") is not None:
             continue
@@ -59,10 +69,11 @@ def check_askable(schema: dict[str, Any]) -> None:
             continue
         kind = part.get("type")
         if kind is None and inner is None:
-            raise SchemaFault(f'the provider takes no schema without a "type"; add one, or an "enum" (at {where})', path)
+            said = f'the provider takes no schema without a "type"; add one, or an "enum" (at {where})'
+            raise SchemaFault(said, schema, path)
         if isinstance(kind, list):
             said = 'the provider takes one "type" each; write {"anyOf": [{"type": "string"}, {"type": "null"}]} for two'
-            raise SchemaFault(f"{said} (at {where})", (*path, "type"))
+            raise SchemaFault(f"{said} (at {where})", schema, (*path, "type"))
         if kind == "object":
             waiting += (((*path, "properties", name), each) for name, each in part.get("properties", {}).items())
         if kind == "array" and part.get("items") is not None:
@@ -86,4 +97,20 @@ def _check_references(schema: dict[str, Any]) -> None:
             try:
                 resolver.lookup(reference)
             except Unresolvable:
-                raise SchemaFault(f'"$ref": "{reference}" leads to no place in the schema', (*path, "$ref")) from None
+                raise SchemaFault(f'"$ref": "{reference}" leads to no place in the schema', schema, (*path, "$ref")) from None
+
+
+def place(schema: dict[str, Any], path: Path) -> tuple[int, int]:
+    """The line and the column, from 1, at which the value at a path begins in the editor, which indents by two."""
+    text = json.dumps(_marked(schema, list(path)), indent=2, ensure_ascii=False)
+    before = text[: text.index(json.dumps(MARK))]
+    return before.count("\n") + 1, len(before) - before.rfind("\n")
+
+
+def _marked(part: Any, path: list[str | int]) -> Any:
+    if not path:
+        return MARK
+    step, *rest = path
+    if isinstance(part, dict):
+        return {name: _marked(each, rest) if name == step else each for name, each in part.items()}
+    return [_marked(each, rest) if number == step else each for number, each in enumerate(part)]

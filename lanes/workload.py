@@ -242,7 +242,9 @@ class Problem:
 
     def __str__(self) -> str:
         """The field, where in it, and why."""
-        return self.cause.of_field(self.field) if isinstance(self.cause, Misread) else f"{self.field}: {self.said}"
+        if isinstance(self.cause, Misread | SchemaFault):
+            return self.cause.of_field(self.field)
+        return f"{self.field}: {self.said}"
 
 
 def parse(name: str, data: dict[str, Any]) -> Spec:

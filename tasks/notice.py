@@ -10,6 +10,7 @@ from datetime import datetime
 from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State, StateType
+from prefect.logging import get_run_logger
 
 from lanes.report import outage
 from lanes.standstill import Standstills
@@ -31,6 +32,7 @@ class Notice:
     def __init__(self, at: Connections, standstills: Standstills) -> None:
         self._at, self._standstills = at, standstills
         self._told: tuple[str, ...] = ()
+        self._logged: tuple[str, ...] = ()
         self._written = 0.0
         self._telling: asyncio.Task[None] | None = None
 
@@ -59,9 +61,12 @@ class Notice:
         return State(type=type_, name=UNANSWERED, message=said)
 
     async def _tell(self, whom: tuple[str, ...]) -> None:
+        now = await self._at.db.now()
+        if whom != self._logged:
+            self._logged = whom
+            get_run_logger().warning("%s", outage.message(self._standstills.all, now=now))
         if self._at.flow_run_id is None:
             return
-        now = await self._at.db.now()
         async with asyncio.timeout(LIMIT_S), get_client() as client:
             if whom != self._told:
                 await self._say(client, now)

@@ -260,10 +260,16 @@ def shown(blocks: list[dict[str, Any]]) -> str:
     for block in blocks:
         match block["type"]:
             case "rich_text":
-                lines += [" ".join(rich_texts(each)) for each in block["elements"]]
+                lines += [_line(each) for each in block["elements"]]
             case "actions":
                 lines += [f"[{each['text']['text']}] {each['url']}" for each in block["elements"]]
             case _:
                 texts = [block.get("text"), *block.get("fields", []), *block.get("elements", [])]
                 lines += [each["text"] for each in texts if each]
     return "\n".join(lines)
+
+
+def _line(element: dict[str, Any]) -> str:
+    if element["type"] == "rich_text_list":
+        return " ".join(f"- {''.join(rich_texts(each))}" for each in element["elements"])
+    return "".join(rich_texts(element))

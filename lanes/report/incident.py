@@ -73,6 +73,8 @@ def _where(of: Incident, briefing: Briefing) -> Iterator[str]:
     links = list(LINKS)
     if briefing.flow_run_id is not None:
         links.insert(0, ("The run", run_page(briefing.flow_run_id)))
+    if of.promise == Promise.APPROVAL_WAITS:
+        links.insert(0, ("The rollout", versions_page(f"lanes-rollout-{of.workload}")))
     if of.block_id is not None:
         links.insert(0, ("The block", block_page(of.block_id)))
     yield " · ".join(f"[{name}]({page})" for name, page in links)

@@ -53,7 +53,7 @@ def message(incident: Incident, briefing: Briefing | None = None, pages: Pages |
     heading = f"{TERMS[Promise(incident.promise)].title}: {escaped(incident.whose, most=60)}"
     blocks = [
         _header(f"{mark} {'Resolved: ' if over else ''}{heading}"),
-        _rich(_section(_shown(incident.sentence, most=MOST_SENTENCE))),
+        _rich(_section(*_prose(_shown(incident.sentence, most=MOST_SENTENCE)))),
         _fields(_ended(incident) if over else _standing(incident, briefing)),
         *(_was(incident, briefing) if over else [_rich(*_causes("Why", briefing)), _what_to_do(incident, briefing)]),
         {"type": "actions", "elements": _links(incident, briefing, pages, root, over=over)},
@@ -144,7 +144,7 @@ def _causes(title: str, briefing: Briefing) -> list[Block]:
 
 
 def _what_to_do(incident: Incident, briefing: Briefing) -> Block:
-    parts = [_section(_bold("What to do"), f"  {TERMS[Promise(incident.promise)].advice}")]
+    parts = [_section(_bold("What to do"), "  ", *_prose(TERMS[Promise(incident.promise)].advice))]
     if lines := [_shown(each) for each in commands(incident)]:
         parts.append(_preformatted("\n".join(lines)))
     if briefing.sample is not None:
@@ -232,6 +232,15 @@ def _list(causes: Sequence[Cause], more: int) -> Block:
 
 def _preformatted(text: str) -> Block:
     return {"type": "rich_text_preformatted", "elements": [_text(text)]}
+
+
+def _prose(text: str) -> list[Block]:
+    """What stands between backticks is shown as code."""
+    parts = text.split("`")
+    if len(parts) % 2 == 0:
+        return [_text(text)]
+    styled = [_text(each) | ({"style": {"code": True}} if number % 2 else {}) for number, each in enumerate(parts)]
+    return [each for each in styled if each["text"]] or [_text("-")]
 
 
 def _text(text: str) -> Block:

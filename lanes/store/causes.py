@@ -61,6 +61,17 @@ select distinct f.name
  where o.account = :account and (o.over_at is null or o.over_at >= :opened_at)
  order by 1
 """
+# As the promises measure: what an outage of the provider made fail was told in that incident.
+WELL_SINCE = """
+select greatest(
+  (select max(o.over_at) from lanes.workload f
+     join lanes.version v on v.id = f.version_id
+     join lanes.outage o on o.model = v.spec ->> 'realtime_model' and o.over_at >= :since
+    where f.name = :workload),
+  (select max(o.resolved_at) from lanes.incident o
+    where o.state = 'resolved' and o.resolved_at >= :since
+      and o.promise = 'provider_frozen' and o.workload = :workload and o.subject = 'realtime lane'))
+"""
 PAYLOADS = "select id, payload from lanes.item where id = any(:ids)"
 NEWEST_RUN = """
 select flow_run_id from lanes.attempt
@@ -117,14 +128,18 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> Found:
 
 
 def _attempts(connection: Connection, of: Incident, scope: Scope, now: datetime) -> Found:
+    within = period(of, scope.window, now)
+    if of.promise in (Promise.REALTIME_SLOW, Promise.REALTIME_FAILING):
+        at = {"since": within["since"], "workload": of.workload}
+        within["since"] = connection.execute(text(WELL_SINCE), at).scalar() or within["since"]
     of_these = {
         "workloads": workloads_of(connection, of), "lane": scope.lane or lane_of(of.promise, of.subject) or Lane.REALTIME,
-        "batch_id": batch_of(of), "purpose": scope.purpose, **period(of, scope.window, now),
+        "batch_id": batch_of(of), "purpose": scope.purpose, **within,
     }  # fmt: skip
     rows = connection.execute(text(ATTEMPTS), of_these).all()
     bad = [row for row in rows if row.outcome in scope.outcomes]
     looked_at = sum(row.times for row in rows)
-    over = _counted_over(looked_at, scope.window)
+    over = _counted_over(looked_at, within["until"] - within["since"])
     return Found(
         _met(connection, bad), over, [id_ for row in bad for id_ in row.item_ids], _newest_run(bad) or _newest_run(rows),
         "" if bad else _unexplained(connection, of, rows, over),

@@ -63,13 +63,13 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> str:
         case Promise.BATCH_FAILING | Promise.BATCH_INVALID:
             return _of_batches(connection, of)
         case Promise.BATCH_SLOW:
-            return _turnaround(connection, of)
+            return _turnaround(connection, of, now)
         case Promise.ITEMS_FAILED:
             return _given_up(connection, of, now)
         case Promise.AUTHORITATIVE_FAILED:
             return _uncorrected(connection, of)
         case _:
-            return since_opening(of)
+            return since_opening(of, now)
 
 
 def _before(of: Incident, window: timedelta) -> dict[str, object]:
@@ -100,9 +100,9 @@ def _of_batches(connection: Connection, of: Incident) -> str:
     return "not known: no batch of another figure came home before"
 
 
-def _turnaround(connection: Connection, of: Incident) -> str:
+def _turnaround(connection: Connection, of: Incident, now: datetime) -> str:
     took = sorted(row.took_s for row in connection.execute(text(HOME), {"workload": of.workload, "most": 5}))
-    grows = since_opening(of)
+    grows = since_opening(of, now)
     return f"{grows}; {usual_turnaround(len(took), took[len(took) // 2])}" if took else grows
 
 

@@ -352,7 +352,7 @@ async def test_a_message_says_why_leads_to_run_artifact_and_form_and_its_end_kee
     await calls.told()
     read = shown(calls.failing.blocks)
     assert calls.failing.text.startswith(":white_check_mark: Resolved")
-    assert "Cause   in 30 attempts of the last 15 min" in read
+    assert "Cause  in 30 attempts of the last 15 min" in read
     assert "20x the provider answered 500" in read
     assert "How bad" not in read
     assert prefect.artifacts[-1]["description"].startswith("Resolved: ")

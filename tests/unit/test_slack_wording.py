@@ -119,7 +119,7 @@ def test_every_title_fits_a_header_with_the_longest_workload_name() -> None:
 def test_a_message_says_why_what_is_at_stake_how_it_moves_and_where_to_look() -> None:
     read = shown(message(OPEN, BRIEFING, PAGES, ui_url=f"{UI}/").blocks)
     for part in (
-        "12x it expired no credit 3x other errors", "in 40 attempts of the last 24 h",
+        "- 12x it expired - no credit - 3x other errors", "in 40 attempts of the last 24 h",
         "*Trend*\nRising: 3.0 h, from 2.0 h before",
         "7 unanswered items, 2 of them overdue; the nearest is due <!date^1795525200^", "; 1 provisional answer uncorrected",
         "lanes explain tickets 'k 1'", f"[Open the run] {UI}/v2/runs/flow-run/{UUID(int=5)}",
@@ -130,7 +130,7 @@ def test_a_message_says_why_what_is_at_stake_how_it_moves_and_where_to_look() ->
 
 def test_a_message_without_anything_known_says_so_of_each_part() -> None:
     read = shown(message(OPEN, ui_url=UI).blocks)
-    for part in ("Why   Nothing was looked up.", "*Trend*\nNothing was looked up", "*At stake*\nNothing is known"):
+    for part in ("Why  Nothing was looked up.", "*Trend*\nNothing was looked up", "*At stake*\nNothing is known"):
         assert part in read
     assert "No run: nothing was looked up. No artifact: nothing was looked up. No sample item: nothing was looked up." in read
 

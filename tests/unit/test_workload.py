@@ -1,5 +1,6 @@
 """A definition is published only when everything that will be asked of it can be done."""
 
+import json
 import re
 from contextlib import suppress
 from typing import Any
@@ -62,6 +63,24 @@ def test_an_unknown_time_zone_is_refused(zone: str) -> None:
 )
 def test_an_output_schema_that_cannot_be_checked_is_refused(schema: dict[str, Any], said: str) -> None:
     assert said in problems(output_schema=schema)[0]
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"type": "objec", "properties": {"a": {}}}, "output_schema, line 2, column 11: 'objec' is not valid"),
+        (
+            {"type": "object", "properties": {"a": {"enum": ["x", "y"]}, "b": {"anyOf": [{}, {"minLength": -1}]}}},
+            "output_schema, line 14, column 24: -1 is less than the minimum of 0",
+        ),
+    ],
+)
+def test_a_fault_of_an_output_schema_is_told_with_its_place_in_the_editor(schema: dict[str, Any], said: str) -> None:
+    (problem,) = problems(output_schema=schema)
+    assert problem.startswith(said)
+    line, column = map(int, re.findall(r"line (\d+), column (\d+)", problem)[0])
+    shown = json.dumps(schema, indent=2).splitlines()[line - 1][column - 1 :]
+    assert shown.startswith(('"objec"', "-1"))
 
 
 def test_an_output_schema_may_refer_to_its_own_definitions() -> None:
