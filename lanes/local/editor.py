@@ -8,9 +8,9 @@ from typing import Any
 
 from lanes import client
 from lanes.editing import Edit, Told
+from lanes.local import reaching
 from lanes.local.errors import StandError
-from lanes.local.info import StandInfo, load_info
-from lanes.local.prefect_api import PrefectApi
+from lanes.local.info import load_info
 from lanes.local.worksite import NOT_INHERITED
 from lanes.settings import Settings
 
@@ -28,16 +28,12 @@ class Editor:
     """
 
     def __init__(self, settings: Settings) -> None:
-        info = load_info(Path(settings.home).resolve())
-        url = settings.prefect_api_url or (info and info.prefect_api_url)
-        if not url:
-            raise StandError("no Prefect server is known: run `lanes up`, or set PREFECT_API_URL")
-        self._url, self._own = url, settings.prefect_api_url is not None
-        self._info = info
+        reaching.prefect_url(settings)
+        self._settings = settings
 
     def read(self, name: str) -> dict[str, Any] | None:
         """What the block of a workload says; None without one. StandError where Prefect gives no answer."""
-        with PrefectApi(self._url, environment=None if self._own else {}, timeout_s=ANSWER_S) as api:
+        with reaching.prefect(self._settings, timeout_s=ANSWER_S) as api:
             return api.block(BLOCK_TYPE, name)
 
     def save(self, edit: Edit) -> Told:
@@ -63,11 +59,6 @@ class Editor:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-        if not self._own:
-            kept = {name: value for name, value in kept.items() if not name.startswith("PREFECT_")}
-            kept |= _of(self._info)
+        if self._settings.prefect_api_url is None and (info := load_info(Path(self._settings.home).resolve())):
+            kept = {name: value for name, value in kept.items() if not name.startswith("PREFECT_")} | info.environment()
         return kept | {"LANES_DATABASE_URL": client.database_url()}
-
-
-def _of(info: StandInfo | None) -> dict[str, str]:
-    return info.environment() if info else {}
