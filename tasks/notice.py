@@ -14,7 +14,7 @@ from prefect.logging import get_run_logger
 
 from lanes.report import outage
 from lanes.standstill import Standstills
-from lanes.store import work
+from lanes.store import at_stake
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.pages import write_artifact
@@ -80,8 +80,8 @@ class Notice:
         await client.set_flow_run_state(self._at.flow_run_id, state)
 
     async def _write(self, client: PrefectClient, now: datetime) -> None:
-        standing, backlog = self._standstills.all, await self._at.db.run(work.backlog, Lane.REALTIME, now=now)
-        page = outage.render(standing, waiting=backlog.ready, since=backlog.ready_since, now=now)
+        standing, stake = self._standstills.all, await self._at.db.run(at_stake.on_lane, Lane.REALTIME, now=now)
+        page = outage.render(standing, stake, now=now)
         await write_artifact(
             client, outage.KEY, page, outage.headline(standing), flow_run_id=self._at.flow_run_id
         )

@@ -29,27 +29,29 @@ def headline(of: Incident) -> str:
 
 
 def render(of: Incident, briefing: Briefing, *, now: datetime) -> str:
-    """The artifact's Markdown."""
-    return "\n".join([*_standing(of, briefing, now), *_why(of, briefing), *_what_to_do(of, briefing), *_where(of, briefing)])
+    """The artifact's Markdown. Of one that is over, the cause stays; what it was like last does not."""
+    todo = [] if of.resolved_at else _what_to_do(of, briefing)
+    return "\n".join([*_standing(of, briefing, now), *_why(of, briefing), *todo, *_where(of, briefing)])
 
 
 def _standing(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
-    value, limit = in_words(of.promise, of.value), in_words(of.promise, of.limit_value)
     subject = f", {cell(of.subject)}" if of.subject else ""
-    stake = briefing.stake.in_words(lambda moment: clock(moment, beside=now)) if briefing.stake else briefing.unstaked
-    yield from (f"## {headline(of)}", "", cell(of.sentence, most=900), "", "| | |", "|---|---|")
+    yield from (f"## {cell(headline(of))}", "", cell(of.sentence, most=900), "", "| | |", "|---|---|")
     yield f"| Workload | {cell(of.whose)}{subject} |"
     yield f"| Since | {clock(of.opened_at, beside=now)} |"
     if of.resolved_at is not None:
-        yield f"| Until | {clock(of.resolved_at, beside=now)} |"
-    yield f"| How bad | {value}, limit {limit if of.limit_value else MISSING} |"
+        yield from (f"| Until | {clock(of.resolved_at, beside=now)} |", "")
+        return
+    value, limit = in_words(of.promise, of.value), in_words(of.promise, of.limit_value)
+    stake = briefing.stake.in_words(lambda moment: clock(moment, beside=now)) if briefing.stake else briefing.unstaked
+    yield f"| How bad | {f'{value} (limit {limit})' if of.limit_value else value} |"
     yield from (f"| Trend | {cell(briefing.trend)} |", f"| At stake | {cell(stake)} |", "")
 
 
 def _why(of: Incident, briefing: Briefing) -> Iterator[str]:
     yield from ("### Why", "")
     if not briefing.causes:
-        yield from (cell(briefing.unexplained, most=MOST_ERROR) + ".", "")
+        yield from (cell(of.why or f"{briefing.unexplained}.", most=MOST_ERROR), "")
         return
     yield from (f"| Times | Error{f' in {briefing.counted_over}' if briefing.counted_over else ''} |", "|---:|---|")
     for each in briefing.causes:

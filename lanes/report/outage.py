@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from lanes.briefing import Stake
 from lanes.report.escaping import cell, plain
 from lanes.report.links import REPORT, versions_page
-from lanes.report.units import clock, count, counted
+from lanes.report.units import clock, count
 from lanes.standstill import Standstill
 
 KEY = "lanes-outage"  # of the artifact's versions
@@ -38,8 +39,8 @@ def headline(standing: Sequence[Standstill]) -> str:
     return f"{' and '.join(plain(each.whom, most=60) for each in standing)} answer{'s' if len(standing) == 1 else ''} nothing"
 
 
-def render(standing: Sequence[Standstill], *, waiting: int, since: datetime | None, now: datetime) -> str:
-    """The artifact's Markdown; `waiting` items are ready, the oldest of them since then."""
+def render(standing: Sequence[Standstill], stake: Stake, *, now: datetime) -> str:
+    """The artifact's Markdown; `stake` is what waits for the real-time lane."""
     lines = [f"## {headline(standing)}", "", f"As of {clock(now, beside=now)}.", ""]
     if standing:
         lines += ["| Who | Answers nothing since | Calls in a row | The last of them met |", "|---|---|---:|---|"]
@@ -48,5 +49,5 @@ def render(standing: Sequence[Standstill], *, waiting: int, since: datetime | No
             for each in standing
         ]
         lines += ["", f"{KEPT}."]
-    oldest = f", the oldest since {clock(since, beside=now)}" if since is not None else ""
-    return "\n".join([*lines, "", f"{counted(waiting, 'item')} wait for the real-time lane{oldest}.", "", LINKS])
+    waits = stake.in_words(lambda moment: clock(moment, beside=now))
+    return "\n".join([*lines, "", f"On the real-time lane: {waits}.", "", LINKS])

@@ -86,6 +86,14 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> AtStake:
     return _counted(connection, _owed(promise, at), at)
 
 
+def on_lane(connection: Connection, lane: Lane, *, now: datetime) -> Stake:
+    """What waits for an answer of that lane, of all workloads."""
+    names = list(connection.execute(text("select name from lanes.workload")).scalars())
+    stake = _counted(connection, WAITING, {"workloads": names, "lanes": [lane], "now": now}).stake
+    assert stake is not None
+    return stake
+
+
 def _lanes(of: Incident) -> list[Lane]:
     """Whose items it holds up: those of its lane, of the real-time lane where a model answers nobody, or of both."""
     lane = Lane.REALTIME if of.workload == EVERYBODY else lane_of(of.promise, of.subject)

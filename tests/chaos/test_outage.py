@@ -17,7 +17,7 @@ from sqlalchemy import Connection, text
 
 from lanes.local.mainjob import ENDED
 from tests.arrivals import Arrival, arrive
-from tests.slack_standin import SlackStandIn
+from tests.slack_standin import SlackStandIn, shown
 from tests.stand import RunningStand, put_up, take_down, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -63,6 +63,12 @@ def departed(stand: RunningStand) -> str:
     return state()
 
 
+def named(stand: RunningStand, state: str) -> list[dict[str, Any]]:
+    """The runs whose state has that name."""
+    wanted = {"flow_runs": {"state": {"name": {"any_": [state]}}}}
+    return stand.prefect.post("flow_runs/filter", json=wanted).raise_for_status().json()
+
+
 def all_settled(stand: RunningStand) -> bool:
     """Every item is settled, and none of their work is under way."""
     open_items = "select count(*) from lanes.item_status where state not in ('settled', 'canceled')"
@@ -105,6 +111,9 @@ def test_an_outage_of_three_minutes_fails_no_item_and_is_one_incident_and_one_me
         departed(stand)  # off-peak comes in the middle of it
         (opened,) = until(lambda: stand.rows(down), within_s=20, what="the incident")
         (said,) = until(lambda: messages.about(opened.incident_id), within_s=20, what="the message")
+        assert "the provider answered 529" in shown(said.blocks)
+        red = until(lambda: named(stand, "Provider down"), within_s=30, what="the state of the drain's run")
+        assert all("529" in each["state"]["message"] for each in red)
         still_arriving(arriving, began + OUTAGE_S)
         assert [each.state for each in stand.rows(down)] == ["open"]
         struck = stand.endpoint.get("_control/faults").json()["data"][0]["hits"]
@@ -114,6 +123,8 @@ def test_an_outage_of_three_minutes_fails_no_item_and_is_one_incident_and_one_me
     settle_everything(stand)
     until(lambda: stand.rows(down)[0].state == "resolved", within_s=30, what="the end of the incident")
     until(lambda: said.text.startswith(":white_check_mark: Resolved"), within_s=30, what="the edit")
+    assert "the provider answered 529" in shown(said.blocks)  # its end keeps the cause
+    until(lambda: not named(stand, "Provider down"), within_s=30, what="the end in the run's state")
     assert [each.promise for each in stand.rows("select promise from lanes.incident_log")] == ["provider_down"]
     assert messages.messages == [said]
     assert stand.value("select count(*) from lanes.item where failed_at is not null") == 0

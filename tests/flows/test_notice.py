@@ -55,7 +55,7 @@ async def test_a_drain_in_an_outage_says_so_once_and_says_when_it_is_over(
         (page,) = prefect.artifacts
         assert (page["key"], page["flow_run_id"]) == ("lanes-outage", str(RUN))
         assert page["description"] == f"{MODEL} answers nothing"
-        assert "8 items wait for the real-time lane" in page["data"]
+        assert "On the real-time lane: 8 unanswered items; none of them has a due time to come." in page["data"]
         hits = endpoint.control("GET", "faults")["data"][0]["hits"]
         await turns(opened, lambda: _more(endpoint, hits + 2))
         assert len(prefect.states) == len(prefect.artifacts) == 1  # per outage, not per call

@@ -14,6 +14,8 @@ from lanes.briefing import Briefing
 from lanes.errors import SpecInvalid
 from lanes.incident import Incident, IncidentState, Promise
 from lanes.promises import assess, invalid_workload
+from lanes.report import incident as incident_page
+from lanes.report.escaping import cell
 from lanes.slack.wording import Message, Pages, message
 from lanes.store import briefings, incidents, measurements, outages, unclear, workloads
 from lanes.words import Lane, Outcome
@@ -322,6 +324,23 @@ def test_a_message_says_each_part_or_why_it_does_not(connection: Connection, pro
         assert reason in read, read
     for part, known in {"No run": then.run, "No artifact": True}.items():
         assert (part not in read) == bool(known), read
+
+
+@pytest.mark.parametrize("promise", Promise)
+def test_its_page_in_prefect_says_the_same(connection: Connection, promise: Promise) -> None:
+    of, briefing, _ = told(connection, promise)
+    page = incident_page.render(of, briefing, now=NOON)
+    assert incident_page.headline(of) in page
+    for cause in briefing.causes:
+        assert cell(cause.error, most=400) in page
+    assert f"| Trend | {cell(briefing.trend)} |" in page
+    assert (briefing.sample is None) or f"lanes explain letters {briefing.sample.key}" in page
+    over = replace(of, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="It is over.")
+    page = incident_page.render(over, briefing, now=later(hours=1))
+    for absent in ("Trend", "What to do"):
+        assert absent not in page
+    for cause in briefing.causes:
+        assert cell(cause.error, most=400) in page
 
 
 @pytest.mark.parametrize("promise", Promise)

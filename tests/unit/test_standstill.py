@@ -2,6 +2,7 @@
 
 import pytest
 
+from lanes.briefing import Stake
 from lanes.report import outage
 from lanes.standstill import ACCOUNT, Standstills, of_workload
 from tests.conftest import NOON, later
@@ -55,9 +56,9 @@ def test_the_runs_message_says_who_since_when_and_what_the_last_call_met() -> No
 def test_no_error_breaks_the_page_of_an_outage(error: str) -> None:
     seen = Standstills()
     seen.met(MODEL, error, calls=3, now=NOON)
-    page = outage.render(seen.all, waiting=7, since=NOON, now=NOON)
+    page = outage.render(seen.all, Stake(unanswered=7, due_at=later(minutes=4)), now=NOON)
     (row,) = [line for line in page.splitlines() if line.startswith(f"| {MODEL}")]
     assert row.replace("\\|", "").count("|") == 5
     for active in ("<script", "[x](", "\n# c"):
         assert active not in page
-    assert "7 items wait for the real-time lane, the oldest since 12:00 UTC." in page
+    assert "On the real-time lane: 7 unanswered items; the nearest is due 12:04 UTC." in page

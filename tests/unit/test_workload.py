@@ -115,6 +115,11 @@ def test_a_field_at_fault_is_named(fields: dict[str, Any], said: str) -> None:
     assert problems(**fields)[0].startswith(said)
 
 
+def test_json_that_the_editor_could_not_read_is_told_as_what_it_is() -> None:
+    with pytest.raises(SpecInvalid, match=r"output_schema: it is missing\. Prefect's editor saves no JSON that it cannot read"):
+        parse("letters", {"instructions": "Sort the letter."})
+
+
 def test_every_fault_is_told_at_once() -> None:
     assert len(problems("Letters", buffer_s=6, mode="kappa")) == 3
 
