@@ -245,7 +245,8 @@ class Problem:
         if isinstance(self.cause, Misread | SchemaFault):
             return self.cause.of_field(self.field)
         if self.path == ("output_schema",) and self.kind == "missing":
-            return f"{self.field}: it is missing. Prefect's editor saves no JSON that it cannot read: look for a comma or a quote"
+            hint = "Prefect's editor saves no JSON that it cannot read: look for a comma or a quote"
+            return f"{self.field}: it is missing. {hint}"
         return f"{self.field}: {self.said}"
 
 
