@@ -1,13 +1,23 @@
 """Where people are told of incidents."""
 
-from prefect.blocks.core import Block
-from pydantic import Field, SecretStr
+from typing import Any
 
+from prefect.blocks.core import Block, schema_extra
+from pydantic import ConfigDict, Field, SecretStr
+
+from lanes.form import arrange
 from lanes.slack.messenger import Messenger, messenger
+
+
+def _form(schema: dict[str, Any], model: type[Block]) -> None:
+    schema_extra(schema, model)
+    arrange(schema)
 
 
 class SlackChannel(Block):
     """A Slack channel, reached by a bot's token (one message an incident, edited in place) or by a webhook."""
+
+    model_config = ConfigDict(json_schema_extra=_form)
 
     _block_type_name = "Lanes Slack channel"
     _block_type_slug = "lanes-slack-channel"

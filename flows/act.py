@@ -3,17 +3,19 @@
 from typing import Literal
 
 from prefect import State, flow
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from lanes.form import Form
 from tasks.act import Act, Deed, do
 from tasks.database import database
 from tasks.refusal import REFUSALS, refused
 from tasks.signed import Line, SignedLine
 
 
-class Action(BaseModel):
-    """What to do, to which workload, and on whose word."""
+class Action(Form):
+    """To which workload, what to do, and on whose word."""
 
+    workload: SignedLine = Field(title="Workload", description="Name of the workload.")
     deed: Literal["set_split", "pause", "resume", "abort_rollout", "adopt_batch", "resubmit_batch", "give_up_batch"] = Field(
         title="Action",
         description="set_split: the share of undecided items to real-time. pause, resume: whether the workload's items "
@@ -21,9 +23,6 @@ class Action(BaseModel):
         "the provider an open one is. resubmit_batch: its items wait for the next batch and may be paid twice. "
         "give_up_batch: its items fail. About a batch, the first run only says what it may cost; see Sure.",
     )
-    workload: SignedLine = Field(title="Workload", description="Its name.")
-    who: SignedLine = Field(title="Who", description="Your name, 1 to 500 characters; it stands in the log.")
-    why: SignedLine = Field(title="Why", description="Your reason, 1 to 500 characters; it stands in the log.")
     percent: float | None = Field(
         default=None, ge=0, le=100, title="Percent to real-time", description="For set_split: 0 to 100."
     )
@@ -39,6 +38,8 @@ class Action(BaseModel):
     sure: bool = Field(
         default=False, title="Sure", description="For decisions about a batch: do it. Without, the run says what it may cost."
     )
+    who: SignedLine = Field(title="Who", description="Your name, 1 to 500 characters; it stands in the log.")
+    why: SignedLine = Field(title="Why", description="Your reason, 1 to 500 characters; it stands in the log.")
 
 
 @flow(name="act", flow_run_name="{action.deed} {action.workload}", persist_result=False)

@@ -2,18 +2,23 @@
 
 from prefect import flow
 from prefect.logging import get_run_logger
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from lanes.breakeven import Overheads
+from lanes.form import Form
 from tasks.advise import write_advice
 from tasks.database import database
 
 
-class Question(BaseModel):
+class Question(Form):
     """Which workload, over which period, and what running the batch lane takes."""
 
     workload: str = Field(min_length=1, title="Workload", description="Name of the workload to advise on.")
     days: int = Field(default=30, ge=1, le=365, title="Days", description="How far to look back, 1 to 365.")
+    items_per_month: float | None = Field(
+        default=None, gt=0, le=1e12, title="Items a month",
+        description="A volume to assume; empty: projected from the period, which must span a day.",
+    )
     infra_usd: float = Field(
         default=50, ge=0, le=1e12, title="Infrastructure (USD a month)", description="What the batch lane runs on."
     )
@@ -32,10 +37,6 @@ class Question(BaseModel):
     correction_usd: float = Field(
         default=1, ge=0, le=1e12, title="Worth of a corrected answer (USD)",
         description="Lambda is recommended where an answer that the authoritative pass corrects costs no more than that.",
-    )
-    items_per_month: float | None = Field(
-        default=None, gt=0, le=1e12, title="Items a month",
-        description="A volume to assume; empty: projected from the period, which must span a day.",
     )  # fmt: skip
 
 

@@ -4,18 +4,21 @@ from uuid import UUID
 
 from prefect import State, flow
 from prefect.logging import get_run_logger
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from lanes.form import Form
 from tasks.connections import connections
 from tasks.drain import drain
 
 
-class Wake(BaseModel):
+class Wake(Form):
     """Why this drain runs."""
 
-    event_id: UUID | None = Field(default=None, title="Event", description="Id of the event that woke it.")
     standing: bool = Field(
         default=False, title="Standing", description="Take over from the drain that is kept warm, and stay warm."
+    )
+    event_id: UUID | None = Field(
+        default=None, title="Event", description="Id of the event that woke it; empty for a run by hand."
     )
 
 

@@ -6,8 +6,9 @@ from uuid import UUID
 from prefect import State, flow
 from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from lanes.form import Form
 from tasks.approval import ask
 from tasks.database import database
 from tasks.migrate import Wanted, leading, name_run
@@ -15,27 +16,27 @@ from tasks.refusal import REFUSALS, refused
 from tasks.signed import Written
 
 
-class Order(BaseModel):
-    """Which rollout to start. What its schema cannot say is asked in the run, which is refused then: a run whose
-    parameters are wrong would count as broken, and be replaced by one without an order.
-    """
+class Order(Form):
+    """Which rollout to start: whose traffic moves, by which playbook, and on whose word."""
 
-    playbook: Literal["batch-to-realtime", "realtime-to-batch"] = Field(
-        default="batch-to-realtime", title="Playbook", description="A file of migrations/playbooks."
-    )
+    # What is needed to start is asked in the run, which is refused then: one with wrong parameters would count as broken
+    # and be replaced by one without an order.
     workload: Written = Field(
         default="", title="Workload",
         description="Whose traffic moves. Empty starts nothing: an open rollout that no run leads is led on.",
+    )
+    playbook: Literal["batch-to-realtime", "realtime-to-batch"] = Field(
+        default="batch-to-realtime", title="Playbook", description="A file of migrations/playbooks."
+    )
+    file: Written = Field(
+        default="", title="Another playbook",
+        description="Path of a playbook of your own, as the worker sees it; it takes the place of the one above.",
     )
     consumer: Written = Field(
         default="", title="Consumer", description="Moves one consumer's split; empty moves everybody's."
     )
     who: Written = Field(default="", title="Who", description="Your name, at most 500 characters; needed to start.")
     why: Written = Field(default="", title="Why", description="Your reason, at most 500 characters; needed to start.")
-    file: Written = Field(
-        default="", title="Another playbook",
-        description="Path of a playbook of your own, as the worker sees it; it takes the place of the one above.",
-    )
 
     def wanted(self) -> Wanted | None:
         """The rollout to start, None without a workload.

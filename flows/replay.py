@@ -2,14 +2,15 @@
 
 from prefect import flow
 from prefect.logging import get_run_logger
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from lanes.form import Form
 from tasks.database import database
 from tasks.replay import ask_to_submit, begin_replay, read_stream, write_diff
 
 
-class Reading(BaseModel):
-    """What to read again, by which version, and why."""
+class Reading(Form):
+    """Which workload to read again, by which version, from where to where, and on whose word."""
 
     workload: str = Field(min_length=1, title="Workload", description="Name of the workload to read again.")
     version: int | None = Field(
@@ -21,12 +22,12 @@ class Reading(BaseModel):
     to_position: int | None = Field(
         default=None, ge=1, title="To position", description="Last place in the stream; empty is the newest item."
     )
-    who: str = Field(default="operator", min_length=1, title="Who", description="Who asks for it.")
-    why: str = Field(default="", title="Why", description="Kept with the replay, for those who decide about it.")
     submit: bool = Field(
         default=True, title="Submit at once",
         description="Yes sends its batches now; no leaves them for the off-peak window.",
     )  # fmt: skip
+    who: str = Field(default="operator", min_length=1, title="Who", description="Who asks for it.")
+    why: str = Field(default="", title="Why", description="Kept with the replay, for those who decide about it.")
 
 
 @flow(name="replay", flow_run_name="replay {reading.workload}", persist_result=False)

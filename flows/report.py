@@ -4,13 +4,14 @@ from datetime import datetime, timedelta
 
 from prefect import flow
 from prefect.logging import get_run_logger
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from lanes.form import Form
 from tasks.database import database
 from tasks.report import write_report
 
 
-class Period(BaseModel):
+class Period(Form):
     """Which items the report covers."""
 
     since: datetime | None = Field(

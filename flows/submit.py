@@ -2,15 +2,16 @@
 
 from prefect import State, flow
 from prefect.logging import get_run_logger
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from lanes.form import Form
 from tasks.connections import connections
 from tasks.departure import depart
 from tasks.publish import publish_workloads
 from tasks.waiting import sole_submitter
 
 
-class Departure(BaseModel):
+class Departure(Form):
     """What to submit."""
 
     workload: str | None = Field(

@@ -2,13 +2,14 @@
 
 from prefect import flow
 from prefect.logging import get_run_logger
-from pydantic import BaseModel, Field
+from pydantic import Field
 
+from lanes.form import Form
 from tasks.database import database
 from tasks.tidy import sweep_out
 
 
-class Retention(BaseModel):
+class Retention(Form):
     """For how long what nobody needs for ever is kept."""
 
     refused_days: int = Field(

@@ -37,6 +37,11 @@ def shared_tokens(spec: Spec) -> int:
     return tokens(spec.instructions) + tokens(json.dumps(spec.output_schema))
 
 
+def prompt_tokens(spec: Spec, lane: Lane, payload_chars: int) -> Decimal:
+    """Input tokens of an item of so many characters on a lane, with its part of what a full pack shares: an estimate."""
+    return Decimal(shared_tokens(spec)) / spec.pack_of(lane) + tokens(payload_chars)
+
+
 @lru_cache(maxsize=4096)
 def price_per_token(model: str, lane: Lane, day: datetime) -> tuple[Decimal, Decimal]:
     """List price of an input and of an output token, US dollars.
@@ -61,7 +66,7 @@ def estimate(version: Version, payload_chars: int, *, at: datetime) -> Estimate:
 
     def on(lane: Lane) -> Decimal:
         into, out = price_per_token(spec.model_of(lane), lane, day)
-        prompt = Decimal(shared_tokens(spec)) / spec.pack_of(lane) + tokens(payload_chars)
+        prompt = prompt_tokens(spec, lane, payload_chars)
         return (prompt * into + spec.expected_output_tokens * out).quantize(NANO_USD)
 
     return Estimate(realtime=on(Lane.REALTIME), batch=on(Lane.BATCH))

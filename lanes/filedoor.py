@@ -51,6 +51,22 @@ class BadLine:
     key: str | None = None
 
 
+Row = tuple[int, str, "dict[str, Any] | Refused"]  # number, what can be shown, the fields or why there are none
+TextLine = tuple[int, "str | Refused", str]  # number, the text or why it is none, what can be shown
+
+
+def read_rows(path: Path, layout: Layout) -> Iterator[Row]:
+    """The fields of every line of a file, in order, or the reason why it has none. Empty lines are passed over.
+
+    Raises:
+        ValueError: as `read_lines`.
+    """
+    rows = _ROWS.get(path.suffix.lower())
+    if rows is None:
+        raise ValueError(f'"{path.name}" is neither .jsonl nor .csv')
+    return rows(path, layout)
+
+
 def read_lines(path: Path, workload: str, layout: Layout, *, now: datetime) -> Iterator[Line | BadLine]:
     """Every line of a file, in order: an item or the reason why not. Empty lines are passed over.
 
@@ -58,27 +74,37 @@ def read_lines(path: Path, workload: str, layout: Layout, *, now: datetime) -> I
         ValueError: the file is neither .jsonl nor .csv, or its header cannot be read, lacks a named column or holds
             one twice.
     """
-    rows = _ROWS.get(path.suffix.lower())
-    if rows is None:
-        raise ValueError(f'"{path.name}" is neither .jsonl nor .csv')
     name = path.name.encode(errors="replace").decode()  # a file's name need not be Unicode, a key must
-    for number, content, fields in rows(path, layout):
+    for number, content, fields in read_rows(path, layout):
         place = f"{name}:{number}"
         if isinstance(fields, Refused):
             yield BadLine(place, fields.reason, str(fields), content)
             continue
         try:
-            item, expected = _arranged(fields, layout)
-            yield Line(read_submission(workload, item, place=place, sent_at=now), expected)
+            yield _line(fields, workload, layout, place, now)
         except Refused as refusal:
             named = fields.get(layout.key or "key")
             yield BadLine(place, refusal.reason, str(refusal), content, None if named is None else str(named))
+
+
+def read_item(text: str, workload: str, layout: Layout, *, place: str, now: datetime) -> Line:
+    """The item that one JSON object describes, as a line of a file would.
+
+    Raises:
+        Refused: it describes none.
+    """
+    return _line(_json_fields(text, "it"), workload, layout, place, now)
 
 
 def count_lines(path: Path) -> int:
     """About how many lines there are, for a progress bar."""
     with path.open("rb") as file:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def _line(fields: Mapping[str, Any], workload: str, layout: Layout, place: str, now: datetime) -> Line:
+    item, expected = _arranged(fields, layout)
+    return Line(read_submission(workload, item, place=place, sent_at=now), expected)
 
 
 def _arranged(row: Mapping[str, Any], layout: Layout) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -126,10 +152,6 @@ def _own_label(row: Mapping[str, Any]) -> str | None:
     return "label" if isinstance(row.get("label"), dict) else None
 
 
-Row = tuple[int, str, "dict[str, Any] | Refused"]  # number, what can be shown, the fields or why there are none
-TextLine = tuple[int, "str | Refused", str]  # number, the text or why it is none, what can be shown
-
-
 def _text_lines(path: Path) -> Iterator[TextLine]:
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
@@ -151,11 +173,19 @@ def _json_rows(path: Path, layout: Layout) -> Iterator[Row]:
         if not text.strip():
             continue
         try:
-            row = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            yield number, shown, Refused("broken_line", f"the line is not JSON: {error}")
-            continue
-        yield number, shown, row if isinstance(row, dict) else Refused("broken_line", "the line is not a JSON object")
+            yield number, shown, _json_fields(text, "the line")
+        except Refused as refusal:
+            yield number, shown, refusal
+
+
+def _json_fields(text: str, what: str) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused("broken_line", f"{what} is not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise Refused("broken_line", f"{what} is not a JSON object")
+    return row
 
 
 def _csv_rows(path: Path, layout: Layout) -> Iterator[Row]:

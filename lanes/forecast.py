@@ -60,12 +60,13 @@ def forecast(lines: Iterable[Line | BadLine], version: Version, splits: Splits, 
         if isinstance(line, BadLine):
             found.bad.append(line)
             continue
-        route = decide(_arrived(line.submission, now), version, splits, now=now)
+        route = decide(arrived(line.submission, now), version, splits, now=now)
         found.add(line.submission.place, route, corrects=version.spec.mode is Mode.LAMBDA)
     return found
 
 
-def _arrived(sent: Submission, now: datetime) -> Arrived:
+def arrived(sent: Submission, now: datetime) -> Arrived:
+    """The item as routing would know it, if it arrived now."""
     return Arrived(
         sent.workload, sent.key or sent.place, sent.payload, now, sent.occurred_at or now, sent.consumer, sent.entity,
         sent.urgent, sent.lane, sent.due_at,

@@ -1,7 +1,6 @@
 """What a workload's output schema must be, so that checking an answer can always be done."""
 
 import json
-from collections.abc import Sequence
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -10,47 +9,98 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from lanes.misread import Misread
-
-NO_SCHEMA = "not a JSON Schema"
 MARK = "\x00here\x00"  # stands in for a value whose place is looked for; no schema that can be stored holds it
+COMBINED = ("anyOf", "oneOf", "allOf")  # the first of them that is there counts
+Path = tuple[str | int, ...]
+
+
+class SchemaFault(ValueError):
+    """What is wrong with a schema: `path` leads to the part at fault, `words` are those of whoever found it."""
+
+    def __init__(self, words: str, schema: dict[str, Any], path: Path = (), *, what: str = "") -> None:
+        self.words, self.path, self._schema = words, path, schema
+        super().__init__(f"{what}: {words}" if what else words)
+
+    def of_field(self, name: str) -> str:
+        """The fault as its author looks for it: the field, the place in its editor, the words."""
+        if not self.path:
+            return f"{name}: {self.words}"
+        line, column = place(self._schema, self.path)
+        return f"{name}, line {line}, column {column}: {self.words}"
 
 
 def check_output_schema(schema: dict[str, Any]) -> None:
     """Nothing happens for a JSON Schema (draft 2020-12) of an object that refers to nothing beyond itself.
 
     Raises:
-        Misread: it is none; the place is that in the editor.
-        ValueError: it is no object's, or refers to what it does not hold.
+        SchemaFault: it is none; the sentence names the place.
     """
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:
-        path = list(error.absolute_path)
-        line, column = place(schema, path)
-        said = f"{error.message} (at {'/'.join(map(str, path)) or 'the root'})"
-        raise Misread(NO_SCHEMA, said, line=line, column=column) from None
+        where = "/".join(map(str, error.absolute_path)) or "the root"
+        said = f"{error.message} (at {where})"
+        raise SchemaFault(said, schema, tuple(error.absolute_path), what="not a JSON Schema") from None
     if schema.get("type") != "object" or not schema.get("properties"):
-        raise ValueError('the root must have "type": "object" and "properties"')
+        raise SchemaFault('the root must have "type": "object" and "properties"', schema)
     _check_references(schema)
+
+
+def check_askable(schema: dict[str, Any]) -> None:
+    """Nothing happens for a schema that a request can carry: the provider's SDK wants one type, or the values, of each part.
+
+    Raises:
+        SchemaFault: it would refuse it; the sentence names the place.
+    """
+    waiting: list[tuple[Path, Any]] = [((), schema)]
+    while waiting:
+        path, part = waiting.pop()
+        where = "/".join(map(str, path)) or "the root"
+        if not isinstance(part, dict):
+            said = f'the provider takes no {json.dumps(part)} for a schema; write its "type" (at {where})'
+            raise SchemaFault(said, schema, path)
+        waiting += (((*path, "$defs", name), each) for name, each in part.get("$defs", {}).items())
+        if part.get("$ref") is not None:
+            continue
+        inner = next((name for name in COMBINED if isinstance(part.get(name), list)), None)
+        if inner is not None:
+            waiting += (((*path, inner, number), each) for number, each in enumerate(part[inner]))
+        if _is_value(part.get("const", ...)) or (part.get("enum") and all(map(_is_value, part["enum"]))):
+            continue
+        kind = part.get("type")
+        if kind is None and inner is None:
+            said = f'the provider takes no schema without a "type"; add one, or an "enum" (at {where})'
+            raise SchemaFault(said, schema, path)
+        if isinstance(kind, list):
+            said = 'the provider takes one "type" each; write {"anyOf": [{"type": "string"}, {"type": "null"}]} for two'
+            raise SchemaFault(f"{said} (at {where})", schema, (*path, "type"))
+        if kind == "object":
+            waiting += (((*path, "properties", name), each) for name, each in part.get("properties", {}).items())
+        if kind == "array" and part.get("items") is not None:
+            waiting.append(((*path, "items"), part["items"]))
+
+
+def _is_value(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float | bool)
 
 
 def _check_references(schema: dict[str, Any]) -> None:
     """A reference that leads elsewhere would break every check, or ask the network for it."""
     resolver = Registry().with_resource("", DRAFT202012.create_resource(schema)).resolver()
-    waiting: list[Any] = [schema]
+    waiting: list[tuple[Path, Any]] = [((), schema)]
     while waiting:
-        part = waiting.pop()
-        waiting += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        path, part = waiting.pop()
+        inner = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+        waiting += (((*path, name), each) for name, each in inner)
         reference = part.get("$ref") if isinstance(part, dict) else None
         if isinstance(reference, str):
             try:
                 resolver.lookup(reference)
             except Unresolvable:
-                raise ValueError(f'"$ref": "{reference}" leads to no place in the schema') from None
+                raise SchemaFault(f'"$ref": "{reference}" leads to no place in the schema', schema, (*path, "$ref")) from None
 
 
-def place(schema: dict[str, Any], path: Sequence[str | int]) -> tuple[int, int]:
+def place(schema: dict[str, Any], path: Path) -> tuple[int, int]:
     """The line and the column, from 1, at which the value at a path begins in the editor, which indents by two."""
     text = json.dumps(_marked(schema, list(path)), indent=2, ensure_ascii=False)
     before = text[: text.index(json.dumps(MARK))]

@@ -6,9 +6,11 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from lanes import yaml_places
 from lanes.errors import PlaybookInvalid
 from lanes.gates import Count, Gate, Measure
 from lanes.words import Lane
+from lanes.yaml_places import NotYaml
 
 LONGEST_MINUTES = 60 * 24 * 30
 APPROVAL_HOURS = 72
@@ -122,16 +124,12 @@ def parse(name: str, text: str) -> Playbook:
         PlaybookInvalid: naming the line and the field of every problem.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise PlaybookInvalid(name, [f"line {mark.line + 1 if mark else 1}: {error.problem or 'no YAML'}"]) from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise PlaybookInvalid(name, [f"it is no YAML that can be read: {error}"]) from None
-    if root is None or not isinstance(root, yaml.MappingNode):
+        root, data = yaml_places.read(text)
+    except NotYaml as error:
+        raise PlaybookInvalid(name, [f"line {error.place.line}: {error}" if error.place else str(error)]) from None
+    if not isinstance(root, yaml.MappingNode):
         raise PlaybookInvalid(name, ["line 1: a playbook is a mapping with name, description, direction and steps"])
-    problems = _odd_keys(root, "", set())
+    problems = [f"line {place.line}, {field}: {said}" for place, field, said in yaml_places.odd_keys(root)]
     if problems:
         raise PlaybookInvalid(name, problems)
     return _validated(name, data, root)
@@ -151,49 +149,9 @@ def _validated(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
             if not path and said.startswith("steps."):  # a rule over the whole file names its place itself
                 where, said = said.split(": ", 1)
                 path = [int(part) if part.isdigit() else part for part in where.split(".")]
-            problems.append(f"line {_line(root, path)}, {'.'.join(map(str, path)) or 'playbook'}: {said}")
+            problems.append(f"line {yaml_places.place(root, path).line}, {'.'.join(map(str, path)) or 'playbook'}: {said}")
         raise PlaybookInvalid(name, problems) from None
     if playbook.name != name:
-        line = _line(root, ["name"])
+        line = yaml_places.place(root, ["name"]).line
         raise PlaybookInvalid(name, [f'line {line}, name: "{playbook.name}" is not the name of its file, "{name}"'])
     return playbook
-
-
-def _odd_keys(node: yaml.Node, path: str, seen: set[int]) -> list[str]:
-    """Keys that YAML takes for something else than text (a bare `on` is true), and keys that are there twice."""
-    if id(node) in seen:
-        return []
-    seen.add(id(node))
-    problems: list[str] = []
-    if isinstance(node, yaml.SequenceNode):
-        for number, each in enumerate(node.value):
-            problems += _odd_keys(each, f"{path}{number}.", seen)
-    if isinstance(node, yaml.MappingNode):
-        keys: set[str] = set()
-        for key, value in node.value:
-            where = f"line {key.start_mark.line + 1}, {path}{key.value if isinstance(key.value, str) else '?'}"
-            if key.tag != "tag:yaml.org,2002:str":
-                problems.append(f"{where}: this key is no text in YAML; no field has that name")
-            elif key.value in keys:
-                problems.append(f"{where}: the field is there twice")
-            else:
-                keys.add(key.value)
-                problems += _odd_keys(value, f"{path}{key.value}.", seen)
-    return problems
-
-
-def _line(root: yaml.Node, path: list[str | int]) -> int:
-    """The line, from 1, of a field; where it is missing, of what should hold it."""
-    node, line = root, root.start_mark.line
-    for part in path:
-        if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == part), None)
-            if found is None:
-                break
-            node, line = found[1], found[0].start_mark.line
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line
-        else:
-            break
-    return line + 1

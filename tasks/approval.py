@@ -1,6 +1,7 @@
 """Asks a person: the run is suspended, its process ends, and whoever resumes it fills the form in."""
 
 from contextlib import suppress
+from typing import Any, Self
 from uuid import UUID
 
 from prefect import get_client
@@ -9,22 +10,40 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from prefect.logging import get_run_logger
 from prefect.states import Cancelled
-from pydantic import Field, StrictBool, ValidationError
+from pydantic import ConfigDict, Field, StrictBool, ValidationError, model_validator
 
+from lanes.form import arrange
 from lanes.rollout import Approval, Rollout
 from tasks.signed import SignedLine
 
 
-class RolloutApproval(RunInput):
-    """The form behind Resume."""
+def _form(schema: dict[str, Any]) -> None:
+    arrange(schema)
+    schema["minProperties"] = 3  # who, why, and one of the switches: one that nobody touched is not sent
 
-    approve: StrictBool = Field(
-        title="Approve",
-        description="On: the rollout goes on if its gates still pass and no critical incident is open. Off: the share before "
-        "the rollout is set again.",
+
+class RolloutApproval(RunInput):
+    """The form behind Resume. No switch is on by itself, and one that was not touched is no answer."""
+
+    model_config = ConfigDict(json_schema_extra=_form)
+
+    approve: StrictBool | None = Field(
+        default=None, title="Approve",
+        description="On: the rollout goes on if its gates still pass and no critical incident is open.",
     )
+    decline: StrictBool | None = Field(
+        default=None, title="Decline",
+        description="On: the share before the rollout is set again. Switch on this or the one above.",
+    )  # fmt: skip
     who: SignedLine = Field(title="Who", description="Your name, 1 to 500 characters; it stands in the log.")
     why: SignedLine = Field(title="Why", description="Your reason, 1 to 500 characters; it stands in the log.")
+
+    @model_validator(mode="after")
+    def _is_one_answer(self) -> Self:
+        declined = self.decline is True or (self.approve is False and self.decline is None)
+        if declined is (self.approve is True):
+            raise ValueError("approve or decline, one of the two")
+        return self
 
 
 async def ask(rollout: Rollout, question: str, page: str) -> Approval | None:
@@ -48,7 +67,7 @@ async def ask(rollout: Rollout, question: str, page: str) -> Approval | None:
     except ValidationError as error:
         get_run_logger().error("the answer is no answer and counts as none: %s", error)
         return None
-    return Approval(given.approve, given.who, given.why)
+    return Approval(given.approve is True, given.who, given.why)
 
 
 async def is_asking(run_id: UUID) -> bool:

@@ -1,9 +1,11 @@
 """Publishes what operators edited: each workload block that changed becomes a version."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from prefect import get_client, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import BlockDocument
 from prefect.logging import get_run_logger
 
 from blocks.workload import Workload
@@ -15,6 +17,7 @@ from lanes.workload import Version, parse
 from tasks import schedules
 
 SLUG = Workload.get_block_type_slug()
+MOST_LOOKS = 3  # at the blocks, while each look puts a version in force
 
 
 @dataclass
@@ -32,23 +35,18 @@ async def publish(db: Database) -> Published:
     """Every valid block is in force as a version; an invalid one left its last version in force and is an incident, as
     is a version in force that cannot be read any more. `submit` runs in the windows of those in force, once Prefect knows.
 
+    Blocks may be saved and published while they are read: whoever put a version in force looks at them again, so that no
+    older one stays.
+
     Raises:
         StillLocked: somebody else holds a workload that changed; every other one is published.
     """
-    published, held = Published(), list[StillLocked]()
+    taken, documents, looks = _Taken(moved=True), list[BlockDocument](), 0
     async with get_client() as client:
-        documents = await client.read_block_documents_by_type(SLUG)
-    for document in documents:
-        try:
-            spec = parse(document.name or "", document.data)
-        except SpecInvalid as problem:
-            published.problems.append(problem)
-            continue
-        try:
-            async with db.transaction() as run:
-                await run(workloads.publish, document.name or "", spec, now=run.now)
-        except StillLocked as locked:
-            held.append(locked)
+        while taken.moved and looks < MOST_LOOKS:
+            documents, looks = await client.read_block_documents_by_type(SLUG), looks + 1
+            taken = await _take(db, documents)
+    published = Published(problems=taken.problems)
     stored = await db.run(workloads.read_in_force)
     published.versions, published.problems = stored.versions, published.problems + stored.unreadable
     blocks = {document.name: document.id for document in documents}
@@ -59,9 +57,37 @@ async def publish(db: Database) -> Published:
         await run(incidents.record_invalid, invalid, now=run.now)
     published.unreadable = {each.workload for each in stored.unreadable}
     published.unscheduled = await schedules.unscheduled(published.versions, keep=published.unreadable)
-    if held:
-        raise held[0]
+    if taken.held:
+        raise taken.held[0]
     return published
+
+
+@dataclass
+class _Taken:
+    """What became of some blocks: whether one of them put a version in force, and what keeps others from it."""
+
+    moved: bool = False
+    problems: list[SpecInvalid] = field(default_factory=list)
+    held: list[StillLocked] = field(default_factory=list)
+
+
+async def _take(db: Database, documents: Sequence[BlockDocument]) -> _Taken:
+    taken = _Taken()
+    for document in documents:
+        name = document.name or ""
+        try:
+            spec = parse(name, document.data)
+        except SpecInvalid as problem:
+            taken.problems.append(problem)
+            continue
+        try:
+            async with db.transaction() as run:
+                if not await run(workloads.is_in_force, name, spec):
+                    await run(workloads.publish, name, spec, now=run.now)
+                    taken.moved = True
+        except StillLocked as locked:
+            taken.held.append(locked)
+    return taken
 
 
 @task(name="publish workloads", cache_policy=NO_CACHE, persist_result=False)

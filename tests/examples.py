@@ -28,6 +28,11 @@ def version(id: int = 1, workload: str = "letters", **fields: Any) -> Version:
     return Version(id, workload, 1, spec(**fields))
 
 
+def stored_version(**fields: Any) -> Version:
+    """A version that was published once, whatever is asked of a definition today."""
+    return Version(1, "letters", 1, Spec.stored({"instructions": "Sort the letter.", "output_schema": SCHEMA, **fields}))
+
+
 def publish(connection: Connection, name: str = "letters", *, now: datetime, **fields: Any) -> Version:
     """A workload in force."""
     return workloads.publish(connection, name, spec(**fields), now=now)

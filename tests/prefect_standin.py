@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 Event = dict[str, Any]
-BLOCK = UUID(int=77)  # id of every block
+BLOCK = UUID(int=77)  # id of the first block; those of the others follow
 
 
 @dataclass
@@ -69,6 +69,9 @@ class PrefectStandIn:
             def do_DELETE(self) -> None:
                 standin._serve(self)
 
+            def do_PATCH(self) -> None:
+                standin._serve(self)
+
             def log_message(self, format: str, *args: Any) -> None:
                 return
 
@@ -117,10 +120,26 @@ class PrefectStandIn:
 
     def _answer(self, method: str, path: str, said: Any) -> tuple[int, Any]:
         match path.split("/"):
-            case ["block_types", "slug", _, "block_documents", "name", name] if name in self.blocks:
-                return 200, {"id": str(BLOCK), "name": name, "data": self.blocks[name], **_ids()}
+            case ["block_types", "slug", slug]:
+                return 200, {"id": str(uuid4()), "name": "Lanes workload", "slug": slug}
+            case ["block_types", _] if method == "PATCH":
+                return 204, None
+            case ["block_schemas", "checksum", checksum]:
+                return 200, {"id": str(uuid4()), "block_type_id": str(uuid4()), "checksum": checksum, "fields": {}}
             case ["block_types", "slug", _, "block_documents"]:
-                return 200, [{"id": str(BLOCK), "name": name, "data": data, **_ids()} for name, data in self.blocks.items()]
+                return 200, [self._block(name, data) for name, data in self.blocks.items()]
+            case ["block_types", "slug", _, "block_documents", "name", name]:
+                return (200, self._block(name)) if name in self.blocks else (404, {"detail": "Not Found"})
+            case ["block_documents"] if method == "POST":
+                if said["name"] in self.blocks:
+                    return 409, {"detail": "exists"}
+                self.blocks[said["name"]] = said["data"]
+                return 201, self._block(said["name"])
+            case ["block_documents", id_] if method == "PATCH":
+                (name,) = [name for name in self.blocks if self._block(name)["id"] == id_]
+                kept = self.blocks[name] if said.get("merge_existing_data", True) else {}
+                self.blocks[name] = kept | said["data"]
+                return 204, None
             case ["deployments", id_, "schedules"] if method == "POST":
                 self.schedule_writes += 1
                 made = [{"id": str(uuid4()), "deployment_id": id_, **each} for each in said]
@@ -190,5 +209,8 @@ class PrefectStandIn:
         return next(flow for flow, id_ in self._deployments.items() if id_ == deployment)
 
 
-def _ids() -> dict[str, str]:
-    return {"block_type_id": str(uuid4()), "block_schema_id": str(uuid4())}
+    def _block(self, name: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A workload's block as the API shows it."""
+        id_ = UUID(int=BLOCK.int + list(self.blocks).index(name))
+        said = self.blocks[name] if data is None else data
+        return {"id": str(id_), "name": name, "data": said, "block_type_id": str(uuid4()), "block_schema_id": str(uuid4())}

@@ -1,11 +1,9 @@
 """The commands about replays: read the stream again, compare, promote, take back, forget."""
 
 import getpass
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
@@ -16,8 +14,8 @@ from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
+from lanes.local import reaching
 from lanes.local.errors import StandError
-from lanes.local.prefect_api import PrefectApi
 from lanes.replay import Generation
 from lanes.report import replay as report
 from lanes.report.units import counted, usd
@@ -128,25 +126,13 @@ def _read_whole(pool: Engine, of: Generation) -> Generation:
 
 def _ask_to_submit(workload: str) -> bool:
     """Whether a Prefect that is known took the request to submit; the work waits either way."""
-    environment = _prefect_environment()
-    if environment is None:
-        return False
     try:
-        with PrefectApi(environment["PREFECT_API_URL"], environment=environment) as api:
-            api.run("submit", "submit", {"departure": {"workload": workload}})
+        with reaching.prefect(Settings.read()) as api:
+            reaching.depart(api, workload)
     except StandError as error:
         print(str(error), file=sys.stderr)
         return False
     return True
-
-
-def _prefect_environment() -> dict[str, str] | None:
-    if os.environ.get("PREFECT_API_URL"):
-        return dict(os.environ)
-    from lanes.local.info import load_info
-
-    info = load_info(Path(Settings.read().home).resolve())
-    return {**os.environ, **info.environment()} if info else None
 
 
 def _say(data: dict[str, Any], sentence: str, as_json: bool) -> int:

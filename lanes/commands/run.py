@@ -4,21 +4,23 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TextIO
 
 from cyclopts import Parameter
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from lanes.commands.farewell import Surroundings, next_steps, print_farewell
 from lanes.commands.guarded import guarded
 from lanes.filedoor import Layout, count_lines
-from lanes.local.mainjob import MainJob, Said, Sent
+from lanes.local.mainjob import MainJob, Sent
+from lanes.local.onlooker import onlooker
 from lanes.local.prefect_api import PrefectApi
 from lanes.local.progress import progress
 from lanes.local.stand import Stand
+from lanes.report import examples as shown_examples
 from lanes.report import terminal
 from lanes.report.links import report_page
 from lanes.settings import Settings
@@ -27,9 +29,24 @@ from lanes.store.database import engine
 SHOWN_BAD_LINES = 10
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a run shall send, and whether the stand stays up afterwards. Without a file it sends the samples."""
+
+    file: Path | None
+    workload: str
+    layout: Layout
+    stays: bool
+
+
 def run(
     *,
-    once: Annotated[bool, Parameter(negative="", help="Stop what this run started after the report.")] = False,
+    stay: Annotated[
+        bool, Parameter(negative="", help="Keep everything up after the report, until Ctrl-C. The default on a terminal.")
+    ] = False,
+    once: Annotated[
+        bool, Parameter(negative="", help="End after the report and stop what this run started. The default without one.")
+    ] = False,
     input: Annotated[Path | None, Parameter(name="--input", help="A JSONL or CSV file instead of the samples.")] = None,
     workload: Annotated[str, Parameter(help="The workload of the file's lines.")] = "tickets",
     field: Annotated[str | None, Parameter(help="The column or field that holds the text.")] = None,
@@ -37,13 +54,20 @@ def run(
 ) -> int:
     """Run the main job: start the stand, send items, answer and batch them, settle, and print the report.
 
-    Stays up until Ctrl-C, also where its output goes into a pipe or a file (`make run | tee log`). `--once` ends after the
-    report, and so does a run without any terminal, which nobody could end with Ctrl-C.
+    It says what it waits for, and ends with five answers, the links to the report and the runs, and three commands to go on
+    with. A terminal counts wherever it is: `make run | tee log` stays up. Where there is none, nobody could press Ctrl-C.
+
+    Example: lanes run --once --input messages.csv --workload tickets --field text --label category
     """
+    if stay and once:
+        print("--stay keeps everything up and --once ends it: give one of the two", file=sys.stderr)
+        return 2
     if input is not None and not input.is_file():
         print(f'there is no file "{input}"', file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _interrupt)
+    wanted = Wanted(input, workload, Layout(field=field, label=label), stay or (not once and attended()))
+    given = dict(os.environ)
 
     def put_up_and_run() -> int:
         stand = Stand(Settings.read())
@@ -52,7 +76,7 @@ def run(
                 up = stand.up(shown, keep=False)
             try:
                 os.environ |= up.info.environment()
-                return _main_job(up.info.ui_url, once, input, workload, Layout(field=field, label=label))
+                return _main_job(wanted, Surroundings.of(given, up.info))
             finally:
                 with progress() as shown:
                     stand.leave(shown)
@@ -66,40 +90,59 @@ def run(
         return 2
 
 
-def _main_job(ui_url: str, once: bool, file: Path | None, workload: str, layout: Layout) -> int:
+def _main_job(wanted: Wanted, at: Surroundings) -> int:
     url = Settings.read().database_url
     assert url is not None
     pool = engine(url.get_secret_value())
-    with PrefectApi(os.environ["PREFECT_API_URL"]) as api, _bars() as said:
-        job = MainJob(pool, api, said)
+    with PrefectApi(at.api_url) as api, onlooker() as shown:
+        job = MainJob(pool, api, shown)
         if Settings.read().keep_warm:
             job.await_drain()
-        sent = job.send_samples() if file is None else job.send_file(file, workload, layout, lines=count_lines(file))
+        sent = _send(job, wanted)
         states = job.follow(sent)
         since = job.received_since(sent)
         report_run = job.publish_report(since)
         artifact = job.wait_for_run(report_run)
         page = report_page(api.artifact_of(report_run))
-        figures = job.snapshot(since)
+        figures, examples, now = job.snapshot(since), job.examples(sent), job.now()
+        left = sent.total - sum(states[s] for s in ("settled", "answered", "failed", "canceled"))
+        awaits = job.awaits(sent) if left else ""
+    pool.dispose()
+    stays = wanted.stays and artifact == "COMPLETED" and not left
     console = Console(width=None if sys.stdout.isatty() else 110)
     _print_doors(console, sent)
-    console.print(terminal.render(figures, report_url=f"{ui_url.rstrip('/')}{page}"))
-    pool.dispose()
+    console.print(terminal.render(figures, report_url=None))
+    if examples:
+        console.print()
+        console.print(shown_examples.render(examples))
+    steps = next_steps(at, wanted.workload, examples, field=wanted.layout.field or "text", now=now)
+    print_farewell(console, at, steps, report_page=page, stays=stays)
     if artifact != "COMPLETED":
         print(f"the report could not be written to Prefect: its run is {artifact}", file=sys.stderr)
         return 1
-    if over := sent.total - sum(states[s] for s in ("settled", "answered", "failed", "canceled")):
-        print(f"{over} items have no outcome yet: see lanes.item_status", file=sys.stderr)
+    if left:
+        print(f"{left} items have no outcome yet, {awaits}; see lanes.item_status", file=sys.stderr)
         return 1
-    if not once and attended((sys.stdin, sys.stdout, sys.stderr)):
+    if stays:
+        console.print()
         console.print("The stand stays up. Ctrl-C stops it.")
         threading.Event().wait()
     return 0
 
 
-def attended(streams: Iterable[TextIO | None]) -> bool:
-    """Whether somebody sits at one of the streams and can press Ctrl-C; closed ones count as nobody."""
-    return any(each is not None and not each.closed and each.isatty() for each in streams)
+def _send(job: MainJob, wanted: Wanted) -> Sent:
+    if wanted.file is None:
+        return job.send_samples()
+    return job.send_file(wanted.file, wanted.workload, wanted.layout, lines=count_lines(wanted.file))
+
+
+def attended(streams: Iterable[TextIO | None] | None = None) -> bool:
+    """Whether somebody sits at one of the streams and can press Ctrl-C; closed ones count as nobody.
+
+    The standard streams unless told.
+    """
+    of = (sys.stdin, sys.stdout, sys.stderr) if streams is None else streams
+    return any(each is not None and not each.closed and each.isatty() for each in of)
 
 
 def _print_doors(console: Console, sent: Sent) -> None:
@@ -109,33 +152,6 @@ def _print_doors(console: Console, sent: Sent) -> None:
         console.print(f"  {bad.place}: {bad.reason}: {bad.detail}", highlight=False, markup=False)
     if len(sent.bad) > SHOWN_BAD_LINES:
         console.print(f"  ... and {len(sent.bad) - SHOWN_BAD_LINES} more in lanes.rejected_log", highlight=False)
-
-
-@contextmanager
-def _bars() -> Iterator[Said]:
-    """Bars on a terminal; elsewhere a line whenever another tenth is done."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        told: dict[str, int] = {}
-
-        def tell(what: str, done: int, total: int) -> None:
-            tenth = 10 * done // max(total, 1)
-            if told.get(what) != tenth:
-                told[what] = tenth
-                print(f"{what}: {done:,} of {total:,}", file=sys.stderr, flush=True)
-
-        yield tell
-        return
-    columns = (TextColumn("{task.description:>16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as bars:
-        tasks = {}
-
-        def move(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=max(total, 1))
-
-        yield move
 
 
 def _interrupt(*_: object) -> None:

@@ -3,23 +3,34 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy import Engine, text
 
+from lanes.awaited import Departing, Movers, sentence
 from lanes.errors import SetupError
+from lanes.examples import Example, choose
 from lanes.filedoor import BadLine, Layout
+from lanes.local import reaching
+from lanes.local.errors import StandError
+from lanes.local.onlooker import Onlooker
 from lanes.local.prefect_api import PrefectApi
 from lanes.local.samples_sender import Sample, samples, send
+from lanes.report.units import counted
+from lanes.settings import Settings
 from lanes.snapshot import Snapshot
-from lanes.store import items, snapshot
+from lanes.store import awaited, examples, items, snapshot
 from lanes.store.database import clock
 from lanes.store.filedoor import admit_file
 from lanes.store.signals import Role, holder_exists
 
 POLL_S = 0.3
+SAY_S = 1.0  # how often what is waited for is looked up
+LOOKED_AT = 2_000  # answers of a workload among which examples are chosen
 STALLED_AFTER_S = 180.0  # without any change
 RESEND_AFTER_S = 15.0  # events that were not admitted by then are sent again
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")  # states of a flow run that is over
@@ -35,9 +46,6 @@ select exists (select from lanes.work w join lanes.item i on i.id = w.item_id jo
    and not exists (select from lanes.batch where state = 'intended')
 """
 
-Said = Callable[[str, int, int], None]  # (what, done, of all)
-
-
 @dataclass
 class Sent:
     """What this run sent, and what its doors said."""
@@ -52,10 +60,11 @@ class Sent:
 
 
 class MainJob:
-    """One run of the main job against a stand that is up. `said` hears of its progress."""
+    """One run of the main job against a stand that is up. `onlooker` hears how far it is and what it waits for."""
 
-    def __init__(self, pool: Engine, api: PrefectApi, said: Said) -> None:
-        self._pool, self._api, self._said = pool, api, said
+    def __init__(self, pool: Engine, api: PrefectApi, onlooker: Onlooker) -> None:
+        self._pool, self._api, self._onlooker = pool, api, onlooker
+        self._looked_at = float("-inf")  # for what is waited for
 
     def now(self) -> datetime:
         """The database's time."""
@@ -69,6 +78,7 @@ class MainJob:
             with self._pool.begin() as connection:
                 if holder_exists(connection, Role.READER):
                     return
+            self._waits(lambda: "waiting for a drain: no run of `answer` reads events yet")
             time.sleep(POLL_S)
 
     def send_samples(self) -> Sent:
@@ -85,11 +95,13 @@ class MainJob:
         waiting, began = mine, time.monotonic()
         give_up = began + STALLED_AFTER_S
         for done in send(self._api, waiting, now=now):
-            self._said("sent as events", done, len(mine))
+            self._onlooker.counts("sent as events", done, len(mine))
         while waiting:
             time.sleep(POLL_S)
             waiting = self._not_admitted(waiting)
-            self._said("admitted", len(mine) - len(waiting), len(mine))
+            self._onlooker.counts("admitted", len(mine) - len(waiting), len(mine))
+            left = counted(len(waiting), "event")
+            self._waits(lambda left=left: f"waiting for {left}: the drain that reads them has not admitted them yet")
             if waiting and time.monotonic() > give_up:
                 raise SetupError(
                     f"{len(waiting)} events were not admitted within {STALLED_AFTER_S:.0f} s: "
@@ -112,34 +124,53 @@ class MainJob:
             sent.keys.setdefault(workload, []).extend(admitted.keys)
             sent.outcomes += admitted.outcomes
             sent.bad += admitted.bad
-            self._said("read", sent.total + len(sent.bad), lines)
+            self._onlooker.counts("read", sent.total + len(sent.bad), lines)
         return sent
 
     def follow(self, sent: Sent) -> Counter[str]:
         """The states of the run's items when all of them are over, or when nothing has moved for three minutes."""
-        states, moved, submitting = Counter[str](), time.monotonic(), None
+        states, moved, departing = Counter[str](), time.monotonic(), None
+        movers = Movers(None, self._looks_every_s(), usual_time=not Settings.read().provider_is_local)
         while True:
             before, states = states, self._states(sent)
-            self._said("settled", sum(states[s] for s in OVER), sent.total)
+            self._onlooker.counts("settled", sum(states[s] for s in OVER), sent.total)
             if sum(states[s] for s in OVER) >= sent.total:
                 return states
             if states != before:
                 moved = time.monotonic()
             if time.monotonic() - moved > STALLED_AFTER_S:
                 return states
-            if submitting is None or self._api.run_state(submitting) in ENDED:
-                submitting = self.depart(sent)
+            if departing is not None:
+                departing = replace(departing, state=self._api.run_state(departing.run_id))
+            if departing is None or departing.state in ENDED:
+                departing = self.depart(sent)
+            self._waits(partial(self.awaits, sent, replace(movers, departing=departing)))
             time.sleep(POLL_S)
 
-    def depart(self, sent: Sent) -> str | None:
+    def awaits(self, sent: Sent, movers: Movers | None = None) -> str:
+        """What is open of the run's items and who moves it on, as a sentence."""
+        with self._pool.begin() as connection:
+            return sentence(awaited.look(connection, sent.keys), movers or Movers(), now=clock(connection))
+
+    def depart(self, sent: Sent) -> Departing | None:
         """A run of `submit` was asked for that takes the batch work of one workload in which items of this run wait,
-        once nothing would add to it; the run's id. Other workloads keep their window: it is not ours to spend for them.
+        once nothing would add to it. Other workloads keep their window: it is not ours to spend for them.
         """
         with self._pool.begin() as connection:
             for workload, keys in sent.keys.items():
                 if connection.execute(text(WAITS_ALONE), {"workload": workload, "keys": keys}).scalar_one():
-                    return self._api.run("submit", "submit", {"departure": {"workload": workload}})
+                    return Departing(workload, reaching.depart(self._api, workload), "SCHEDULED")
         return None
+
+    def examples(self, sent: Sent) -> list[Example]:
+        """Some real answers of the run, of every lane."""
+        with self._pool.begin() as connection:
+            found = [
+                each
+                for workload, keys in sent.keys.items()
+                for each in examples.of_each_kind(connection, workload, keys[:: 1 + len(keys) // LOOKED_AT])
+            ]
+        return choose(found)
 
     def received_since(self, sent: Sent) -> datetime:
         """When the first of the run's items was received: earlier than the run where a file was sent before."""
@@ -165,7 +196,21 @@ class MainJob:
             state = self._api.run_state(run_id)
             if state in ENDED or time.monotonic() > until:
                 return state
+            self._waits(lambda state=state: f"waiting for the report: its run is {state.lower()}")
             time.sleep(POLL_S)
+
+    def _waits(self, said: Callable[[], str]) -> None:
+        """The onlooker hears what is waited for; it is asked for once a second at most, as it costs queries."""
+        if time.monotonic() - self._looked_at >= SAY_S:
+            self._onlooker.waits(said())
+            self._looked_at = time.monotonic()
+
+    def _looks_every_s(self) -> float | None:
+        """How often open batches are looked up, None where Prefect does not say: nothing checks what a block holds."""
+        with suppress(StandError):
+            every_s = (self._api.block("lanes-provider", "lanes") or {}).get("poll_s")
+            return every_s if isinstance(every_s, int | float) else None
+        return None
 
     def _not_admitted(self, waiting: Sequence[Sample]) -> list[Sample]:
         with self._pool.begin() as connection:

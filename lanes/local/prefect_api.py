@@ -98,6 +98,11 @@ class PrefectApi:
         page = self._post("block_documents/filter", {"limit": PAGE, "include_secrets": False})
         return [(str(b["block_type"]["slug"]), str(b["name"])) for b in page if b.get("name")]
 
+    def block(self, slug: str, name: str) -> dict[str, Any] | None:
+        """What a block says, its secrets left out; None when there is none of that type and name."""
+        answer = self._send("GET", f"block_types/slug/{slug}/block_documents/name/{name}", allowed=(404,))
+        return None if answer.status_code == 404 else answer.json()["data"]
+
     def emit(self, events: Sequence[Mapping[str, Any]]) -> None:
         """The events are with the server, in one request. It answers before it has stored them."""
         self._send("POST", "events", list(events))

@@ -3,7 +3,7 @@
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Protocol, TextIO
 
@@ -11,6 +11,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
+
+EVERY_S = 5.0  # lines of a log in which nothing else is said
 
 
 class Progress(Protocol):
@@ -40,20 +42,40 @@ class Silent:
 class Lines:
     """One plain line when a step ends; for logs and pipes."""
 
-    def __init__(self, out: TextIO | None = None) -> None:
-        self.out = out or sys.stderr
+    def __init__(self, out: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.out, self._clock = out or sys.stderr, clock
+        self._running: dict[str, float] = {}
+        self._said_at = clock()
+        self._lock = threading.Lock()
 
-    def began(self, title: str) -> None: ...
+    def began(self, title: str) -> None:
+        with self._lock:
+            self._running[title] = self._clock()
 
     def ended(self, title: str, note: str, seconds: float) -> None:
+        self._leave(title)
         self.says(f"{title}: {note} ({seconds:.1f} s)")
 
     def failed(self, title: str, seconds: float) -> None:
+        self._leave(title)
         self.says(f"{title}: failed ({seconds:.1f} s)")
 
     def says(self, sentence: str) -> None:
         with suppress(BrokenPipeError):  # whoever read it is gone, as `tee` after Ctrl-C: the work goes on
             print(sentence, file=self.out, flush=True)
+        self._said_at = self._clock()
+
+    def remind(self) -> None:
+        """What is under way is said, where nothing was for five seconds."""
+        now = self._clock()
+        with self._lock:
+            running = [f"{title} ({now - since:.0f} s)" for title, since in self._running.items()]
+        if running and now - self._said_at >= EVERY_S:
+            self.says(f"waiting for {', '.join(running)}")
+
+    def _leave(self, title: str) -> None:
+        with self._lock:
+            self._running.pop(title, None)
 
 
 class Steps:
@@ -101,9 +123,28 @@ def progress() -> Iterator[Progress]:
     """The way to show steps that fits where standard error goes."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield Lines()
+        with _reminded(lines := Lines()):
+            yield lines
         return
     with Live(console=console, refresh_per_second=8, transient=True) as live:
         steps = Steps(live)
         live.update(steps)
         yield steps
+
+
+@contextmanager
+def _reminded(lines: Lines) -> Iterator[None]:
+    """Meanwhile the lines say every second what is under way, if it is time to."""
+    over = threading.Event()
+
+    def remind() -> None:
+        while not over.wait(1):
+            lines.remind()
+
+    thread = threading.Thread(target=remind, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

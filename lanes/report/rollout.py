@@ -33,6 +33,7 @@ LINKS = (
     ("Reports", versions_page(REPORT)),
 )
 BAR = 20  # characters of the progress bar
+NO_BREAK = "\u00a0"  # a space at which no line ends
 
 
 class Line(Protocol):
@@ -144,13 +145,12 @@ def question(progress: Progress, *, artifact_id: str | None = None) -> str:
             f"The share was past step {of.asks_about + 1}, which asks for approval before anything goes further: no step of "
             "this rollout is in force yet, so no gate was judged."
         )
-    within = seconds(of.playbook.approval_within_hours * 3600)
     return "\n\n".join(
         [
             f"**{cell(headline(progress))}**",
             *_incidents(progress),
             evidence,
-            f"Approve: {yes}, {terms}. Do not approve, or do not answer within {within}: back to "
+            f"Approve: {yes}, {terms}. Decline, or leave it for {of.playbook.approval_within_hours:g} h: back to "
             f"{of.share_before / 100:g} %.",
             f"All of it: [{key(of)}]({page(of, artifact_id)})",
         ]
@@ -231,7 +231,7 @@ def _gates(progress: Progress) -> str:
     lines = ["| Gate | Limit | Needs | Verdict | Why |", "|---|---|---:|---|---|"]
     for gate in progress.rollout.now_at.gates:
         found = judged.get(gate.measure)
-        verdict = MARKS[found.verdict] if found is not None else MISSING
+        verdict = _whole(MARKS[found.verdict]) if found is not None else MISSING
         why = cell(found.explanation) if found is not None else "not judged yet"
         lines.append(f"| {NAMES[gate.measure]} | {_limit(gate)} | {gate.at_least} | {verdict} | {why} |")
     return "\n".join(lines)
@@ -239,7 +239,12 @@ def _gates(progress: Progress) -> str:
 
 def _limit(gate: Gate) -> str:
     value = seconds(gate.limit) if gate.measure is Measure.P95_S else share(gate.limit)
-    return f"{'≤' if gate.max is not None else '≥'} {value}"
+    return _whole(f"{'≤' if gate.max is not None else '≥'} {value}")
+
+
+def _whole(words: str) -> str:
+    """Never broken over two lines, as a narrow column of the approval's form would."""
+    return words.replace(" ", NO_BREAK)
 
 
 def _log(progress: Progress) -> str:

@@ -1,6 +1,7 @@
 """Full data: what an entity's earlier items said, for the passes that are authoritative."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, select, true
@@ -10,6 +11,23 @@ from lanes.store.bulk import one_of
 from lanes.store.tables import item, work
 
 History = dict[int, tuple[dict[str, Any], ...]]
+
+
+def of_entity(
+    connection: Connection, workload: str, entity: str | None, *, before: datetime, most: int
+) -> tuple[dict[str, Any], ...]:
+    """As `load`, for an item that was not sent yet and occurred then."""
+    if most == 0 or entity is None:
+        return ()
+    rows = connection.execute(
+        select(item.c.payload)
+        .where(
+            item.c.workload == workload, item.c.entity == entity, item.c.occurred_at < before, item.c.canceled_at.is_(None)
+        )
+        .order_by(item.c.occurred_at.desc(), item.c.id.desc())
+        .limit(most)
+    ).scalars()
+    return tuple(reversed(list(rows)))
 
 
 def load(connection: Connection, claimed: Sequence[Claimed], most: int) -> History:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, column, func, insert, literal, select, true, update
+from sqlalchemy import Connection, Select, Text, column, func, insert, literal, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.item import KEY_LIMIT, Submission
@@ -59,6 +59,14 @@ def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, no
         select(verdicts.c.outcome, verdicts.c.detail, verdicts.c.key).order_by(verdicts.c.place)
     )
     return [Admission(row.outcome, row.detail, row.key) for row in told]
+
+
+def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """The payload as it would be read back once it was admitted, and its bytes there: the database keeps an object's keys in
+    an order of its own."""
+    kept = literal(json.dumps(payload)).cast(JSONB)
+    row = connection.execute(select(kept.label("payload"), func.octet_length(kept.cast(Text)).label("bytes"))).one()
+    return row.payload, row.bytes
 
 
 def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, now: datetime) -> None:

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, and_, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, Select, and_, cast, func, select, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from lanes.errors import SpecInvalid
 from lanes.split import Split, Splits
@@ -34,17 +34,27 @@ def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> 
         StillLocked: somebody else is publishing it, and does not end.
     """
     digest = content_hash(spec)
-    standing = connection.execute(
-        select(version.c.id, version.c.number)
-        .join(workload, workload.c.version_id == version.c.id)
-        .where(workload.c.name == name, version.c.hash == digest)
-    ).first()
+    standing = connection.execute(_standing(name, digest)).first()
     if standing is not None:
         return Version(standing.id, name, standing.number, spec)
     with waiting_at_most(connection, PATIENCE):
         connection.execute(insert(workload).values(name=name, created_at=now).on_conflict_do_nothing())
     lock(connection, name)
     return _publish(connection, name, spec, digest, now)
+
+
+def is_in_force(connection: Connection, name: str, spec: Spec) -> bool:
+    """Whether the workload's version in force has this content."""
+    return connection.execute(_standing(name, content_hash(spec))).first() is not None
+
+
+def _standing(name: str, digest: str) -> Select[int, int]:
+    """The version in force of a workload, if it has this content."""
+    return (
+        select(version.c.id, version.c.number)
+        .join(workload, workload.c.version_id == version.c.id)
+        .where(workload.c.name == name, version.c.hash == digest)
+    )
 
 
 def lock(connection: Connection, name: str) -> None:
@@ -96,6 +106,20 @@ def read_in_force(connection: Connection) -> InForce:
     return found
 
 
+def current(connection: Connection, name: str) -> Version | None:
+    """The version in force of that workload, None when nothing was published under the name.
+
+    Raises:
+        SpecInvalid: it cannot be read any more, and why.
+    """
+    row = connection.execute(
+        select(version.c.id, version.c.workload, version.c.number, version.c.spec)
+        .join(workload, workload.c.version_id == version.c.id)
+        .where(workload.c.name == name)
+    ).first()
+    return None if row is None else _read(row)
+
+
 def versions(connection: Connection, ids: Iterable[int]) -> dict[int, Version]:
     """Those versions, by id; without those that cannot be read."""
     rows = connection.execute(
@@ -128,6 +152,12 @@ def _read(row: Any) -> Version:
     except ValidationError as error:
         stored = [f"its stored version {row.number} cannot be read", *faults(error)]
         raise SpecInvalid(row.workload, stored) from None
+
+
+def as_stored(connection: Connection, spec: Spec) -> Spec:
+    """The spec as it would be read back once it was published: the database keeps an object's keys in an order of its own."""
+    kept: Any = connection.execute(select(cast(spec.model_dump(mode="json"), JSONB))).scalar_one()
+    return Spec.stored(kept)
 
 
 def active(connection: Connection) -> dict[str, int]:

@@ -165,7 +165,7 @@ def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(
     assert 'workload "tickets" has an open rollout already' in message(stand, refused)
     artifact = stand.prefect.get("artifacts/lanes-rollout-tickets/latest").raise_for_status().json()
     assert "rolled back at step 3 of 3, back to 0 %" in artifact["description"]
-    assert "❌ failed" in artifact["data"]
+    assert "❌\u00a0failed" in artifact["data"]
     until(lambda: stand.events("lanes.rollout.rolled_back"), what="the event")
 
 

@@ -109,3 +109,37 @@ async def test_a_version_is_in_force_though_its_schedule_could_not_be_written_in
     assert time.monotonic() - began < 10
     assert set(await at.db.run(workloads.in_force)) == set(published.versions) == {"letters"}
     assert "off-peak schedules" in (published.unscheduled or "")
+
+
+class SavedMeanwhile(dict[str, dict[str, object]]):
+    """Blocks of which one is saved anew, and published by somebody else, while they are read for the first time."""
+
+    def __init__(self, now: dict[str, dict[str, object]], then: dict[str, dict[str, object]]) -> None:
+        super().__init__(now)
+        self._then, self.looks = then, 0
+
+    def items(self):  # pyright: ignore[reportIncompatibleMethodOverride]
+        self.looks += 1
+        read = list(super().items())
+        self.update(self._then)
+        return read
+
+
+async def test_a_block_that_is_saved_while_it_is_read_is_in_force_as_it_was_saved_last(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    await publish(at.db)
+    old, new = (spec(**fields).model_dump(mode="json") for fields in ({}, {"patience_s": 5}))
+    async with at.db.transaction() as run:
+        await run(workloads.publish, "letters", spec(patience_s=5), now=run.now)
+    prefect.blocks = SavedMeanwhile({"letters": old}, {"letters": new})
+    published = await publish(at.db)
+    assert published.versions["letters"].spec.patience_s == 5
+    assert prefect.blocks.looks == 3  # the last one finds nothing new
+
+
+async def test_blocks_are_looked_at_once_while_none_of_them_differs(at: Connections, prefect: PrefectStandIn) -> None:
+    await publish(at.db)
+    prefect.blocks = SavedMeanwhile(dict(prefect.blocks), {})
+    await publish(at.db)
+    assert prefect.blocks.looks == 1

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, text
 
+from lanes.awaited import Movers
 from lanes.local.mainjob import MainJob, Sent
+from lanes.local.onlooker import Lines
 from lanes.local.prefect_api import PrefectApi
 from lanes.store import workloads
 from lanes.words import Lane
@@ -34,7 +36,7 @@ def job(pool: Engine, prefect: PrefectStandIn) -> Iterator[MainJob]:
         admit(connection, "mine", now=NOON, workload="tickets", lane=Lane.BATCH)
         route(connection, now=NOON)
     with PrefectApi(prefect.api_url) as api:
-        yield MainJob(pool, api, lambda *_: None)
+        yield MainJob(pool, api, Lines())
 
 
 def test_only_the_workload_of_this_run_departs(job: MainJob, prefect: PrefectStandIn) -> None:
@@ -76,3 +78,20 @@ def test_a_run_of_several_workloads_lets_one_after_the_other_depart(
         connection.execute(text("update lanes.work set state = 'submitted' where workload = 'tickets'"))
     job.depart(both)
     assert [each["departure"]["workload"] for each in prefect.asked("submit")] == ["tickets", "archive"]
+
+
+def test_what_it_waits_for_is_said_of_its_own_items(job: MainJob, pool: Engine) -> None:
+    assert job.awaits(MINE) == "waiting for 1 item of tickets to leave in a batch: `submit` is asked for next"
+    departing = job.depart(MINE)
+    assert departing is not None
+    assert job.awaits(MINE, Movers(departing)).endswith("`submit` takes them, its run is scheduled")
+
+
+def test_its_examples_are_real_answers_of_its_own_items(job: MainJob, pool: Engine) -> None:
+    both = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]})
+    assert job.examples(both) == []
+    with pool.begin() as connection:
+        save(connection, *(tried(each) for each in claim(connection, Lane.BATCH)))
+    assert [each.key for each in job.examples(both)] == ["theirs", "mine"]
+    assert [each.key for each in job.examples(MINE)] == ["mine"]
+    assert job.examples(Sent(keys={"tickets": []})) == []  # a file of which every line was refused

@@ -27,6 +27,9 @@ from lanes.store import (
     trends,
     work,
 )
+from lanes.store.listing import LOOKED_AT, Wanted, page, page_before
+from lanes.store.news import News
+from lanes.tail import Gap
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import publish
@@ -148,6 +151,14 @@ def _count(plan: dict[str, Any], rows: Counter[str]) -> None:
         _count(each, rows)
 
 
+def reads_on(connection: Connection) -> None:
+    """Whoever follows reads on: from somewhere near the end, with a gap of long ago."""
+    news = News(connection, "letters")
+    for tail in news._tails.values():
+        tail.high, tail.gaps = tail.high - 10, [Gap(5, 9)]
+    news.read(connection)
+
+
 BIG = ("item", "work", "attempt", "result", "route")
 
 
@@ -174,12 +185,15 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: items.any_received(c), 100),
         (lambda c: incidents.thaw(c, now=NOON), 3_000),
         (lambda c: outages.end(c, now=NOON), 3_000),
+        (lambda c: page(c, Wanted("letters"), onwards=50_000), 7 * LOOKED_AT),
+        (lambda c: page_before(c, Wanted("letters", since=NOON), before=50_000), 7 * LOOKED_AT),
+        (reads_on, 100),
     ],
     ids=[
         "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "next_ready_at", "hopeless",
         "hopeless_batch", "failed", "waiting", "replay_log",
         "replays_finished", "open_work_of_a_replay", "workloads_waiting", "kinds_waiting", "amendments", "received", "thaw",
-        "outages",
+        "outages", "page", "page_before", "news",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(

@@ -12,12 +12,12 @@ from lanes.outcome import Judged, Response, judge
 from lanes.prices import Usage
 from lanes.words import Outcome
 from lanes.workload import Version
-from tests.examples import version
+from tests.examples import stored_version, version
 from tests.unit.strategies import any_json
 from tests.unit.test_storable import assert_jsonb_takes
 
 LETTERS = version()
-FREE = version(output_schema={"type": "object", "properties": {"a": {}}})
+FREE = stored_version(output_schema={"type": "object", "properties": {"a": {}}})
 A, B = {"category": "a"}, {"category": "b"}
 IDS = ["1", "2", "3"]
 
@@ -67,8 +67,8 @@ def test_an_answer_that_breaks_the_schema_or_cannot_be_stored_is_invalid(text: s
 
 
 def test_an_answer_that_the_schema_cannot_be_asked_about_is_invalid() -> None:
-    endless = version(output_schema={"type": "object", "properties": {"a": {}}, "allOf": [{"$ref": "#"}]})
-    tenths = version(output_schema={"type": "object", "properties": {"a": {"multipleOf": 0.1}}})
+    endless = stored_version(output_schema={"type": "object", "properties": {"a": {}}, "allOf": [{"$ref": "#"}]})
+    tenths = stored_version(output_schema={"type": "object", "properties": {"a": {"multipleOf": 0.1}}})
     assert "cannot be checked" in str(judged('{"a": 1}', of=endless)[0].error)
     assert "cannot be checked" in str(judged('{"a": 1' + "0" * 400 + "}", of=tenths)[0].error)
 
@@ -156,7 +156,7 @@ def test_a_pack_is_valid_exactly_for_the_ids_it_answers(order: list[str], left_o
 
 
 SECRET = "Winterbourne"
-STRICT = version(output_schema={
+STRICT = stored_version(output_schema={
     "type": "object",
     "properties": {
         "category": {"enum": ["a", "b"]}, "n": {"type": "integer", "maximum": 5, "multipleOf": 2},

@@ -39,7 +39,7 @@ def test_the_bar_counts_whole_steps_and_the_answered_part_of_this_one() -> None:
 
 def test_the_artifact_shows_steps_gates_and_history_within_the_tables_of_the_interface() -> None:
     shown = render(progress(RolloutState.WAITING_APPROVAL))
-    for part in ("waits for approval", "✅ passed", "started by ada", "### Split history"):
+    for part in ("waits for approval", "✅\u00a0passed", "started by ada", "### Split history"):
         assert part in shown
     assert max(line.count("|") for line in shown.splitlines()) <= 8
     assert len(shown.encode()) < 50_000
@@ -77,7 +77,7 @@ def test_what_an_approval_that_was_passed_over_decides_is_said() -> None:
     asked = question(replace(progress(), rollout=replace(ABOVE, entered=False, state=RolloutState.WAITING_APPROVAL)))
     assert "The share was past step 2, which asks for approval" in asked
     assert "Approve: 50 % go to real-time, if no critical incident is open." in asked
-    assert "or do not answer within 3.0 d: back to 30 %." in asked
+    assert "Decline, or leave it for 72 h: back to 30 %." in asked
 
 
 def test_a_critical_incident_stands_on_the_form_and_on_the_page() -> None:
@@ -97,4 +97,8 @@ def test_what_people_wrote_is_shown_as_text() -> None:
 def test_the_question_says_what_a_yes_and_a_no_lead_to() -> None:
     asked = question(progress(RolloutState.WAITING_APPROVAL))
     assert "Approve: 100 % go to real-time, if the gates still pass and no critical incident is open." in asked
-    assert "Do not approve, or do not answer within 3.0 d: back to 0 %." in asked
+    assert "Decline, or leave it for 72 h: back to 0 %." in asked
+
+
+def test_no_line_of_the_form_ends_within_a_limit_or_a_verdict() -> None:
+    assert "| error rate | ≤\u00a010\u00a0% | 5 | ✅\u00a0passed |" in question(progress(RolloutState.WAITING_APPROVAL))

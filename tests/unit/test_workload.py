@@ -56,6 +56,9 @@ def test_an_unknown_time_zone_is_refused(zone: str) -> None:
         ({"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}, '"#/$defs/b" leads to no place'),
         ({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/b"}}}, "leads to no place"),
         ({"type": "object", "properties": {"a": {"anyOf": [{"$ref": "other.json"}]}}}, "leads to no place"),
+        ({"type": "object", "properties": {"a": {}}}, 'no schema without a "type"; add one, or an "enum" (at properties/a)'),
+        ({"type": "object", "properties": {"a": {"type": ["string", "null"]}}}, 'one "type" each; write {"anyOf": '),
+        ({"type": "object", "properties": {"a": {"type": "array", "items": True}}}, "no true for a schema"),
     ],
 )
 def test_an_output_schema_that_cannot_be_checked_is_refused(schema: dict[str, Any], said: str) -> None:
@@ -105,7 +108,7 @@ def test_an_output_schema_may_refer_to_its_own_definitions() -> None:
         ({"mode": "kappa"}, "mode: "),
         ({"colour": 1}, "colour: "),
         ({"promises": {"batch_max_minutes": -1}}, "promises.batch_max_minutes: "),
-        ({"instructions": "a\x00"}, "the definition.instructions holds the character NUL"),
+        ({"instructions": "a\x00"}, "instructions: it holds the character NUL"),
     ],
 )
 def test_a_field_at_fault_is_named(fields: dict[str, Any], said: str) -> None:

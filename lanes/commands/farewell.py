@@ -1,0 +1,116 @@
+"""What a run of the main job leaves its reader with: links that open what they name, and three commands to copy."""
+
+import json
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+from uuid import uuid4
+
+from rich.console import Console
+from rich.text import Text
+
+from lanes.examples import Example
+from lanes.local.info import StandInfo
+from lanes.report.escaping import plain
+
+RUNS = "/v2/runs"  # of the past week; with a filter the interface shows what is scheduled first
+FORMS = "/v2/deployments"
+QUESTION = "Where is my parcel? The tracking has not moved since Monday."
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to do next, and the command that does it."""
+
+    title: str
+    command: str
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where somebody stands who reads on: how `lanes` is called there, and Prefect's addresses."""
+
+    lanes: str
+    api_url: str
+    ui_url: str
+    headers: str  # arguments with which curl shows who asks, by the name of a variable
+    stays_up: bool  # the stand, whatever becomes of this run: somebody else put it up
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str], up: StandInfo) -> Self:
+        """As the shell has it that started this process with that environment."""
+        called, api_url = program(environment, Path.cwd()), up.prefect_api_url.rstrip("/")
+        return cls(called, api_url, up.ui_url, headers(environment), stays_up=not up.transient)
+
+
+def program(environment: Mapping[str, str], here: Path) -> str:
+    """How the `lanes` of this installation is called from `here`: by its name where a shell finds it, else by its path."""
+    own = Path(sys.executable).parent / "lanes"
+    found = shutil.which("lanes", path=environment.get("PATH", ""))
+    if found is not None and Path(found).absolute() == own:
+        called = "lanes"
+    else:
+        called = shlex.quote(str(own.relative_to(here) if own.is_relative_to(here) else own))
+    home = environment.get("LANES_HOME")
+    return f"LANES_HOME={shlex.quote(home)} {called}" if home else called
+
+
+def headers(environment: Mapping[str, str]) -> str:
+    """What curl needs for a Prefect server that asks who comes, by the two variables of Prefect; nothing without them."""
+    if environment.get("PREFECT_API_KEY"):
+        return ' -H "Authorization: Bearer $PREFECT_API_KEY"'
+    return ' -u "$PREFECT_API_AUTH_STRING"' if environment.get("PREFECT_API_AUTH_STRING") else ""
+
+
+def next_steps(
+    at: Surroundings, workload: str, examples: Sequence[Example], *, field: str = "text", now: datetime
+) -> list[Step]:
+    """Commands for the answers, for the story of one of the items, and for an event of one's own."""
+    steps = [Step("read the answers", f"{at.lanes} results {shlex.quote(workload)}")]
+    told = [each for each in examples if plain(each.key, most=200) == each.key]  # what can be copied from a terminal
+    for each in sorted(told, key=lambda each: not each.was)[:1]:
+        story = f"{at.lanes} explain {shlex.quote(each.workload)} {shlex.quote(each.key)}"
+        steps.append(Step("see what happened to one item, and why", story))
+    mine = f"mine-{now:%m%d-%H%M%S}"
+    story = f"{at.lanes} explain {shlex.quote(workload)} {mine}"
+    event = own_event(at, workload, field, mine, now)
+    return [*steps, Step(f"send an event of your own; seconds later `{story}` tells of it", event)]
+
+
+def own_event(at: Surroundings, workload: str, field: str, key: str, now: datetime) -> str:
+    """A call of curl that sends one urgent item as an event."""
+    event = {
+        "id": str(uuid4()),
+        "occurred": now.isoformat(timespec="seconds"),
+        "event": "lanes.item.arrived",
+        "resource": {"prefect.resource.id": f"lanes.workload.{workload}"},
+        "payload": {"key": key, "payload": {field: QUESTION}, "urgent": True},
+    }
+    lines = ",\n  ".join(f"{json.dumps(name)}: {json.dumps(value)}" for name, value in event.items())
+    return f"curl -fsS{at.headers} {at.api_url}/events -H 'content-type: application/json' -d {shlex.quote(f'[{{{lines}}}]')}"
+
+
+def print_farewell(
+    console: Console, at: Surroundings, steps: Sequence[Step], *, report_page: str, stays: bool
+) -> None:
+    """Links and steps, as they can be clicked and copied: never wrapped by us, never read as markup."""
+
+    def line(*parts: str | tuple[str, str]) -> None:
+        console.print(Text.assemble(*parts), soft_wrap=True, highlight=False)
+
+    line()
+    for name, page in (("Report with charts", report_page), ("Runs", RUNS), ("Deployments, with forms", FORMS)):
+        line((f"{name:<24}", "bold"), (f"{at.ui_url}{page}", "underline"))
+    line()
+    if stays or at.stays_up:
+        line(("What next", "bold"))
+    else:
+        line(("What next", "bold"), f", once `{at.lanes} up` has started the stand again with all that is in it")
+    for number, step in enumerate(steps, 1):
+        line(f"{number}. {step.title}")
+        line(("   " + step.command.replace("\n", "\n   "), "cyan"))

@@ -1,0 +1,134 @@
+"""`lanes init`: a first workload file of one's own."""
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from lanes.commands.files import Force, put
+from lanes.commands.output import AsJson, print_json
+from lanes.draft import Draft, blank, from_columns, next_commands, what_was_seen
+from lanes.errors import SpecInvalid
+from lanes.filedoor import Layout, count_lines, read_rows
+from lanes.guessing import Proposal, Sample, headless, look, propose
+from lanes.report.escaping import plain
+from lanes.report.units import counted
+from lanes.workload import NAME
+
+SHOWN = 5  # bad lines
+MOST_HEADER = 1 << 20  # bytes
+
+Source = Annotated[Path | None, Parameter(name="--from", help="A CSV or JSONL file of items to look at.")]
+TextField = Annotated[str | None, Parameter(name="--field", help="The column that holds the text, if not as guessed.")]
+Label = Annotated[str | None, Parameter(help="The column that says what is right, if not as guessed.")]
+Key = Annotated[str | None, Parameter(help="The column that names the item, if not as guessed.")]
+
+
+def init(
+    name: str, *, from_: Source = None, field: TextField = None, label: Label = None, key: Key = None, force: Force = False,
+    as_json: AsJson = False,
+) -> int:  # fmt: skip
+    """Write NAME.yaml, a commented workload file that can be published as it is, and say what to do with it.
+
+    With --from, a bounded sample of the file's lines proposes text, labels, schema and prompt. Nothing is sent or published.
+    Exit code 1 when the file is there already, 2 when the name is none or the file cannot be read.
+
+    Example: lanes init comments --from comments.csv
+    """
+    if not NAME.fullmatch(name):
+        print(f'"{name}" is no name of a workload: it holds a-z, 0-9 and "-", {_instead(name)}', file=sys.stderr)
+        return 2
+    sample = proposal = None
+    try:
+        if from_ is not None:
+            with Console(stderr=True).status(f"Looking at {from_.name}"):
+                sample = _looked_at(from_, Layout(field=field, label=label, key=key))
+            proposal = propose(sample, field=field, label=label, key=key)
+        draft = _drafted(name, sample, proposal, from_) if sample and proposal and from_ else blank(name)
+    except ValueError as error:
+        print(str(error), file=sys.stderr)
+        return 2
+    out = Path(f"{name}.yaml")
+    code = put(draft.text(), out, force=force)
+    if code:
+        return code
+    then = next_commands(name, str(out), from_ and str(from_), proposal)
+    if as_json:
+        names = ("field", "label", "key", "occurred_at")
+        columns = {each: getattr(proposal, each) for each in names} if proposal else {"field": "text"}
+        print_json({"workload": name, "file": str(out), **columns, "next": [command for command, _ in then]})
+    else:
+        seen = what_was_seen(sample, proposal, lines=count_lines(from_)) if sample and proposal and from_ else []
+        _say([f"{out} is written.", *seen], then)
+    return 0
+
+
+def _looked_at(file: Path, layout: Layout) -> Sample:
+    """A sample of the file. ValueError where it is none that the file door reads."""
+    if not file.is_file():
+        raise ValueError(f'there is no file "{file}"')
+    is_csv = file.suffix.lower() == ".csv"
+    if is_csv:
+        _check_separator(file)
+    sample = look(read_rows(file, layout))
+    if not sample.lines and sample.bad:
+        number, why = sample.bad[0]
+        raise ValueError(f'no line of "{file.name}" can be read; line {number}: {why}')
+    if not sample.lines:
+        raise ValueError(f'"{file.name}" holds no line of items; below a header, each line is one')
+    first = headless(sample) if is_csv and layout.field is None else None
+    if first is not None:
+        raise ValueError(
+            f'the first line of "{file.name}" seems to be an item and no header ("{plain(first, most=60)}"): write the names '
+            "of the columns above it, or name the column of the text with --field"
+        )
+    _check_columns(file, sample, layout)
+    if sample.bad:
+        print(f"{counted(len(sample.bad), 'line')} cannot be read, and `lanes submit` will refuse them:", file=sys.stderr)
+        for number, why in sample.bad[:SHOWN]:
+            print(f"  {file.name}:{number}: {why}", file=sys.stderr)
+    return sample
+
+
+def _check_columns(file: Path, sample: Sample, layout: Layout) -> None:
+    named = [each for each in (layout.field, layout.label, layout.key) if each is not None]
+    if named and sample.events:
+        raise ValueError(f'each line of "{file.name}" is an event\'s payload with its own key and label: name no columns')
+    for column in named:
+        if column not in sample.columns:
+            raise ValueError(f'"{file.name}" has no field "{column}"; it has {", ".join(sample.columns)}')
+
+
+def _check_separator(file: Path) -> None:
+    with file.open("rb") as opened:
+        header = opened.readline(MOST_HEADER).decode("utf-8", errors="replace")
+    separator = max(";\t|", key=header.count)
+    if "," not in header and separator in header:
+        named = {"\t": "tabs"}.get(separator, f'"{separator}"')
+        raise ValueError(f'the columns of "{file.name}" are separated by {named}: save it with commas, as CSV (UTF-8)')
+
+
+def _drafted(name: str, sample: Sample, proposal: Proposal, file: Path) -> Draft:
+    """The draft. ValueError where no definition can be made of what the columns hold."""
+    try:
+        return from_columns(name, sample, proposal, file=file.name)
+    except SpecInvalid as invalid:
+        why = "; ".join(invalid.problems)
+        raise ValueError(f'no workload can be made of "{file.name}" ({why}): try `lanes init {name}`') from None
+
+
+def _say(sentences: Sequence[str], then: Sequence[tuple[str, str]]) -> None:
+    print(*sentences, sep="\n")
+    print("\nNext:")
+    for command, what in then:
+        print(f"  {command}\n      {what}")
+
+
+def _instead(name: str) -> str:
+    """What the name could be."""
+    near = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-0123456789")[:63].rstrip("-")
+    return f"and begins with a letter; for example {near or 'comments'}"

@@ -1,0 +1,108 @@
+"""Where a command's rows go: standard output, which may be slow, a file, or a pipe that somebody closes."""
+
+import os
+import select
+import stat
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.status import Status
+
+from lanes.errors import SetupError
+
+PATIENCE_S = 1.0  # before it is said how far it is
+TOLD_EVERY_S = 10.0  # where it cannot be shown in place
+
+
+class ReaderLeft(Exception):
+    """Nobody reads any more, as after `| head`: not an error of whoever writes."""
+
+
+class Outlet:
+    """Standard output in UTF-8, whatever the locale says."""
+
+    def write(self, text: str) -> None:
+        """The text is with the reader, or on its way.
+
+        Raises:
+            ReaderLeft: there is none any more.
+            SetupError: it takes no more, as a disk that is full.
+        """
+        try:
+            sys.stdout.buffer.write(text.encode())
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            _drop_the_rest()
+            raise ReaderLeft from None
+        except OSError as error:
+            _drop_the_rest()
+            raise SetupError(f"standard output takes no more ({error.strerror}): what was written is not all") from error
+
+    def look(self) -> None:
+        """Nothing happens as long as somebody reads, or nobody can tell.
+
+        Raises:
+            ReaderLeft: the other end of the pipe is closed.
+        """
+        if not hasattr(select, "poll") or not _is_pipe(sys.stdout.fileno()):
+            return
+        poll = select.poll()
+        poll.register(sys.stdout.fileno(), 0)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0)):
+            _drop_the_rest()
+            raise ReaderLeft
+
+
+class Counting:
+    """Says on standard error how many rows were written, where standard output is redirected and it takes a while."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._count = what, 0
+        self._next = time.monotonic() + PATIENCE_S
+        self._status: Status | None = None
+        self._silent = sys.stdout.isatty()
+
+    def add(self, number: int) -> None:
+        """So many more."""
+        self._count += number
+        now = time.monotonic()
+        if self._silent or now < self._next:
+            return
+        console = Console(stderr=True)
+        said = f"{self._what}: {self._count:,} written so far"
+        if not console.is_terminal:
+            self._next = now + TOLD_EVERY_S
+            print(said, file=sys.stderr, flush=True)
+        elif self._status is None:
+            self._status = console.status(said)
+            self._status.start()
+        else:
+            self._status.update(said)
+
+    def close(self) -> None:
+        """What was shown in place is gone."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Counting]:
+    """Counts rows as they are written."""
+    counted = Counting(what)
+    try:
+        yield counted
+    finally:
+        counted.close()
+
+
+def _drop_the_rest() -> None:
+    """What is buffered still meets neither a closed pipe nor a full disk when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _is_pipe(descriptor: int) -> bool:
+    return stat.S_ISFIFO(os.fstat(descriptor).st_mode)

@@ -1,0 +1,183 @@
+"""`lanes preview`: what one item would ask and cost, with nothing sent."""
+
+import json
+import sys
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter, validators
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from sqlalchemy import Connection, Engine, text
+
+from lanes import preview as previewing
+from lanes import workload_file
+from lanes.commands.guarded import on_database
+from lanes.commands.output import AsJson, print_json
+from lanes.errors import LanesError, Refused, SetupError, SpecInvalid, UnknownWorkload
+from lanes.filedoor import BadLine, Layout, Line, read_item, read_lines
+from lanes.forecast import arrived
+from lanes.preview import Preview
+from lanes.report.escaping import plain
+from lanes.report.summary import lane_name, reason_name
+from lanes.report.units import count, usd
+from lanes.split import Split, Splits
+from lanes.store import history, items, workloads
+from lanes.store.database import clock
+from lanes.workload import NAME, Version
+
+STDIN = Path("-")
+Positive = validators.Number(gte=1)
+AtLine = Annotated[int | None, Parameter(validator=Positive, help="Its line in a JSONL or CSV file; else the first.")]
+
+
+class NoItem(LanesError):
+    """The file holds no item there."""
+
+
+def preview(
+    workload: str,
+    *,
+    item: Annotated[Path, Parameter(allow_leading_hyphen=True, help="A JSON, JSONL or CSV file; - is JSON on standard input.")],
+    line: AtLine = None,
+    field: Annotated[str | None, Parameter(help="Column or field that holds the text.")] = None,
+    label: Annotated[str | None, Parameter(help="Column that says what is right; it is not sent.")] = None,
+    key: Annotated[str | None, Parameter(help="Column that names the item.")] = None,
+    occurred_at: Annotated[str | None, Parameter(help="Column with the event time, ISO 8601.")] = None,
+    lane: Annotated[Literal["realtime", "batch"] | None, Parameter(help="Pins the item to a lane.")] = None,
+    consumer: Annotated[str | None, Parameter(help="Who would read the result.")] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show the exact request of one item on each lane, its tokens and price (estimates), and the route it would get.
+
+    WORKLOAD is a published one, or the path of a workload file. Nothing is sent, nothing is written.
+    Exit code 1 when the item or the workload file is not valid, 2 when there is no such workload, file or line.
+
+    Example: lanes preview tickets.yaml --item messages.csv --field text
+    """
+    file = None if NAME.fullmatch(workload) else Path(workload)
+    for each in (file, item):
+        if each is not None and each != STDIN and not each.is_file():
+            print(f'there is no file "{each}"', file=sys.stderr)
+            return 2
+    layout = Layout(field=field, label=label, key=key, occurred_at=occurred_at, lane=lane, consumer=consumer)
+
+    def show(pool: Engine) -> int:
+        with pool.begin() as connection:
+            connection.execute(text("set transaction read only"))
+            version, splits = _definition(connection, workload, file)
+            now = clock(connection)
+            try:
+                found = _item(item, version.workload, layout, line, now)
+            except Refused as refusal:
+                print(f"{plain(item)}: {refusal}", file=sys.stderr)
+                return 1
+            except (ValueError, NoItem) as error:
+                print(str(error), file=sys.stderr)
+                return 2
+            told, payload = _previewed(connection, version, splits, found, now)
+        if as_json:
+            print_json(_data(version, found, payload, told))
+        else:
+            _print(version, found, told)
+        return 0
+
+    return on_database(show)
+
+
+def _definition(connection: Connection, name: str, file: Path | None) -> tuple[Version, Splits]:
+    """The version in force, or the one that a file would make of it; and the splits that would hold."""
+    splits = workloads.splits(connection)
+    if file is None:
+        version = workloads.current(connection, name)
+        if version is None:
+            raise UnknownWorkload(f'workload "{name}" has no published version; a workload file is named by its path')
+        return version, splits
+    wanted = workload_file.read(file.read_bytes(), file=str(file))
+    try:
+        known = workloads.current(connection, wanted.name) is not None
+    except SpecInvalid:
+        known = True
+    if not known:
+        splits = Splits([Split(wanted.name, None, round(wanted.spec.split_percent * 100))])
+    return Version(0, wanted.name, 0, workloads.as_stored(connection, wanted.spec)), splits
+
+
+def _item(file: Path, workload: str, layout: Layout, line: int | None, now: datetime) -> Line:
+    """The item in that line, or the first. ValueError or NoItem where there is none, Refused where a door would refuse it."""
+    if file == STDIN or file.suffix.lower() == ".json":
+        said = sys.stdin.read() if file == STDIN else file.read_text(encoding="utf-8-sig")
+        return read_item(said, workload, layout, place=f"{'stdin' if file == STDIN else file.name}:1", now=now)
+    for each in read_lines(file, workload, layout, now=now):
+        place = each.place if isinstance(each, BadLine) else each.submission.place
+        if line is not None and place != f"{file.name}:{line}":
+            continue
+        if isinstance(each, BadLine):
+            raise Refused(each.reason, f"line {place.rpartition(':')[2]}: {each.detail}")
+        return each
+    raise NoItem(f'"{file.name}" has no item' + (f" that begins in line {line}" if line else ""))
+
+
+def _previewed(
+    connection: Connection, version: Version, splits: Splits, found: Line, now: datetime
+) -> tuple[Preview, dict[str, Any]]:
+    sent = found.submission
+    payload, size = items.as_stored(connection, sent.payload)
+    occurred_at, most = sent.occurred_at or now, version.spec.history_items
+    earlier = history.of_entity(connection, version.workload, sent.entity, before=occurred_at, most=most)
+    try:
+        told = previewing.preview(
+            arrived(replace(sent, payload=payload), now), version, splits, keyed=sent.key is not None, payload_bytes=size,
+            history=earlier, now=now,
+        )  # fmt: skip
+    except LookupError as unpriced:
+        raise SetupError(f'the item cannot be priced: {unpriced}; correct the model of "{version.workload}"') from None
+    return told, payload
+
+
+def _print(version: Version, found: Line, told: Preview) -> None:
+    console = Console(width=None if sys.stdout.isatty() else 110, highlight=False, soft_wrap=True)
+    whose = f"version {version.number}" if version.number else "as its file says"
+    console.print(Text(f"One item of {version.workload} ({whose}), from {plain(found.submission.place)}. Nothing is sent."))
+    route = told.route
+    why = plain(route.explanation, most=300)
+    console.print(Text(f"It would go to {lane_name(route.lane)} ({reason_name(route.reason)}): {why}"))
+    lanes = [lane_name(each.lane) for each in told.lanes]
+    table = Table("Estimates", *lanes, box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_row("Model", *(plain(each.model) for each in told.lanes))
+    table.add_row("Input tokens", *(f"about {count(each.input_tokens)}" for each in told.lanes))
+    table.add_row("Output tokens", *(f"about {count(each.output_tokens)}" for each in told.lanes))
+    table.add_row("Price", *(f"about {usd(each.usd)}" for each in told.lanes))
+    console.print(table)
+    for note in told.notes:
+        console.print(Text(f"Note: {note}"))
+    realtime, batch = told.lanes
+    print(f"\nThe {lanes[0]} request:\n{_pretty(realtime.request)}")
+    same = batch.request == realtime.request
+    print(f"\nThe {lanes[1]} request" + (" is the same." if same else f":\n{_pretty(batch.request)}"))
+
+
+def _pretty(request: dict[str, Any]) -> str:
+    return json.dumps(request, indent=2, ensure_ascii=False)
+
+
+def _data(version: Version, found: Line, payload: dict[str, Any], told: Preview) -> dict[str, Any]:
+    route = told.route
+    return {
+        "workload": version.workload, "version": version.number or None, "place": found.submission.place,
+        "key": found.submission.key, "payload": payload, "expected": found.expected,
+        "route": {"lane": route.lane, "reason": route.reason, "explanation": route.explanation},
+        "lanes": {
+            each.lane: {
+                "model": each.model, "input_tokens_estimate": each.input_tokens, "output_tokens_estimate": each.output_tokens,
+                "usd_estimate": str(each.usd), "pack": each.pack, "request": each.request,
+            }
+            for each in told.lanes
+        },
+        "notes": told.notes,
+    }  # fmt: skip
+

@@ -1,0 +1,152 @@
+"""`lanes publish`: a workload from a file, which is the same definition as its block."""
+
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.prompt import Confirm
+from rich.text import Text
+from sqlalchemy import Engine
+
+from lanes import workload_file
+from lanes.commands.guarded import on_database
+from lanes.commands.output import AsJson, print_json
+from lanes.comparison import Block, Comparison, compare
+from lanes.editing import Edit, Outcome, Told
+from lanes.errors import SpecInvalid
+from lanes.local.editor import Editor
+from lanes.local.progress import progress
+from lanes.report import definition
+from lanes.settings import Settings
+from lanes.store import workloads
+from lanes.window import Window
+from lanes.workload import Version
+from lanes.workload_diff import beyond_defaults
+from lanes.workload_file import Definition
+
+Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Publish without asking.")]
+SPLIT_STAYS = "split_percent counts when a workload is first published; the split in force stays: deployment `act` moves it"
+
+
+def publish(file: Path, *, yes: Yes = False, as_json: AsJson = False) -> int:
+    """Publish the workload that a YAML file defines: its block is saved, and the version is in force.
+
+    What differs from what is in force is shown first, and a person is asked. Without a terminal, --yes is needed.
+    Exit code 0 when it is in force, also when nothing differed; 1 when not; 2 when there is no such file.
+
+    Example: lanes publish tickets.yaml
+    """
+    if not file.is_file():
+        print(f'there is no file "{file}"', file=sys.stderr)
+        return 2
+    try:
+        wanted = workload_file.read(file.read_bytes(), file=file.name)
+    except SpecInvalid as invalid:
+        print(f"{file} cannot be published; nothing was changed:", file=sys.stderr)
+        print(*(f"  {each}" for each in invalid.problems), sep="\n", file=sys.stderr)
+        return 1
+    return on_database(lambda pool: _publish(pool, wanted, yes, as_json))
+
+
+def _publish(pool: Engine, wanted: Definition, yes: bool, as_json: bool) -> int:
+    editor = Editor(Settings.read())
+    seen, stands = editor.read(wanted.name), _standing(pool, wanted.name)
+    found = compare(wanted.name, wanted.spec, stands if isinstance(stands, Version) else None, seen)
+    if not as_json:
+        console = Console(width=None if sys.stdout.isatty() else 140, highlight=False, soft_wrap=True)
+        console.print(*_shown(wanted, found, stands), sep="\n")
+    if found.nothing_differs:
+        return _end(pool, wanted, found, "nothing_differs", as_json)
+    asks = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
+    if not yes and not (asks and _agreed()):
+        print("nothing was changed" + ("" if asks else "; add --yes to publish it"), file=sys.stderr)
+        return _end(pool, wanted, found, "not_agreed", as_json)
+    with progress() as shown:
+        shown.began(title := f"Publishing {wanted.name}")
+        began = time.monotonic()
+        told = editor.save(Edit(wanted.name, wanted.spec.model_dump(mode="json"), seen))
+        shown.ended(title, told.outcome.replace("_", " "), time.monotonic() - began)
+    if said := _said(wanted.name, told):
+        print(said, file=sys.stderr)
+    return _end(pool, wanted, found, told.outcome, as_json)
+
+
+def _standing(pool: Engine, name: str) -> Version | SpecInvalid | None:
+    """The version in force, or why it cannot be read."""
+    with pool.begin() as connection:
+        try:
+            return workloads.current(connection, name)
+        except SpecInvalid as unreadable:
+            return unreadable
+
+
+def _shown(wanted: Definition, found: Comparison, stands: Version | SpecInvalid | None) -> list[Text]:
+    """What publishing would change, before it is done."""
+    name, told = wanted.name, list[Text]()
+    if found.in_force is None:
+        title = f"{name} is new:" if stands is None else f"{stands}; this replaces it:"
+        told += [Text(title), *definition.lines(beyond_defaults(wanted.spec))]
+    elif found.changed:
+        differ = "1 field differs" if len(found.changed) == 1 else f"{len(found.changed)} fields differ"
+        told += [Text(f"{name}: {differ} from version {found.in_force.number}, which is in force")]
+        told += [*definition.lines(found.changed)]
+    else:
+        told += [Text(f"{name}: nothing differs from version {found.in_force.number}, which is in force")]
+    if any(each.field == "split_percent" for each in found.changed):
+        told += [Text(SPLIT_STAYS, "yellow")]
+    if found.block is Block.INVALID:
+        told += [Text(f"its block in Prefect is not valid, and is replaced: {'; '.join(found.problems)}", "yellow")]
+    elif found.block is Block.EDITED:
+        told += [Text("its block in Prefect says something else that is not in force, and is replaced:", "yellow")]
+        told += [*definition.lines(found.overwritten)]
+    elif found.block is Block.MISSING and found.in_force is not None:
+        told += [Text("it has no block in Prefect; one is made", "yellow")]
+    return told
+
+
+def _agreed() -> bool:
+    """Whether a person at the terminal agrees."""
+    with suppress(EOFError, KeyboardInterrupt):
+        return Confirm.ask("Publish it?", default=False)
+    return False
+
+
+def _said(name: str, told: Told) -> str | None:
+    """What a person has to know of how it ended; None when all is well."""
+    why = f" ({told.detail})" if told.detail else ""
+    match told.outcome:
+        case Outcome.PUBLISHED:
+            return told.detail
+        case Outcome.EDITED_MEANWHILE:
+            return f'the block "{name}" was edited meanwhile: nothing was changed; the same command shows what differs now'
+        case Outcome.NOT_SAVED:
+            return f'Prefect did not take the block "{name}"{why}: nothing was published; run `lanes doctor`, then try again'
+        case Outcome.ONLY_SAVED:
+            return f'the block "{name}" is saved, but its version is not in force yet{why}; the next publishing takes it'
+        case Outcome.OVERTAKEN:
+            return f'somebody saved the block "{name}" right after: what they say is in force; see `lanes export {name}`'
+
+
+def _end(pool: Engine, wanted: Definition, found: Comparison, outcome: str, as_json: bool) -> int:
+    stands = _standing(pool, wanted.name)
+    number = stands.number if isinstance(stands, Version) else None
+    if as_json:
+        print_json(_data(wanted, found, outcome, number))
+    elif outcome == Outcome.PUBLISHED:
+        window = Window.of(wanted.spec)
+        hours = "at any hour" if window.start == window.end else f"from {window.start:%H:%M} to {window.end:%H:%M}"
+        print(f"{wanted.name}: version {number} is in force; its batches depart {hours} ({window.zone.key})")
+    return 0 if outcome in (Outcome.PUBLISHED, "nothing_differs") else 1
+
+
+def _data(wanted: Definition, found: Comparison, outcome: str, number: int | None) -> dict[str, Any]:
+    changed = beyond_defaults(wanted.spec) if found.in_force is None else found.changed
+    return {
+        "workload": wanted.name, "outcome": outcome, "version": number, "block": found.block,
+        "differences": [each.as_data() for each in changed],
+        "block_differences": [each.as_data() for each in found.overwritten], "block_problems": list(found.problems),
+    }  # fmt: skip

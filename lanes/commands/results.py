@@ -1,0 +1,219 @@
+"""`lanes results`: a workload's items with their current answers, to look at or to take away."""
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from lanes.commands.guarded import on_database
+from lanes.commands.outlet import Outlet, ReaderLeft, counting
+from lanes.commands.output import AsJson
+from lanes.listing import Listed
+from lanes.report.listing import Csv, Form, Jsonl, JsonList, table
+from lanes.report.units import counted
+from lanes.since import since as moment
+from lanes.store import listing
+from lanes.store.database import clock
+from lanes.store.listing import Wanted
+from lanes.store.news import News
+from lanes.words import ItemState
+
+SHOWN = 50  # items of the table
+POLL_S = 0.5
+OUTAGE_S = 60.0  # how long a database that is away is waited for while following
+TOLD = (ItemState.ANSWERED, ItemState.SETTLED, ItemState.FAILED)  # what --follow tells of
+
+Write = Callable[[Sequence[Listed]], None]
+
+
+def results(
+    workload: str,
+    *,
+    since: Annotated[
+        str | None, Parameter(help="Only what stands as it does since then: a span such as 2h or 1d, or an ISO 8601 moment.")
+    ] = None,
+    state: Annotated[
+        list[str] | None,
+        Parameter(negative="", help="Only items in this state; several by commas, or given more than once."),
+    ] = None,
+    csv: Annotated[bool, Parameter(name="--csv", negative="", help="CSV with a column for each field of the output.")] = False,
+    jsonl: Annotated[bool, Parameter(name="--jsonl", negative="", help="A JSON object a line.")] = False,
+    as_json: AsJson = False,
+    follow: Annotated[
+        bool, Parameter(name="--follow", negative="", help="Go on with new and corrected answers as they come, until Ctrl-C.")
+    ] = False,
+) -> int:
+    """Get a workload's items out, each with its current answer, in the order in which they were received.
+
+    On a terminal the last 50 are shown as a table; into a file or a pipe all of them go, as JSON lines unless told otherwise.
+    Nothing is recorded as read: a program that consumes answers takes them by lanes.client or lanes.read_result.
+
+    `lanes results tickets --csv --since 1d > tickets.csv`
+
+    `lanes results tickets --state failed,canceled`
+
+    `lanes results tickets --jsonl --follow | while read -r line; do ...; done`
+
+    In CSV the fields of the output are columns output.FIELD after the workload's schema, what it does not name stands in
+    output_rest, and text that a spreadsheet would take as a formula gets an apostrophe in front. JSON is exact.
+
+    With --follow the list goes on with every item whose answer comes, is corrected or settled, or that fails, however late
+    its transaction is committed; of several lines with one key the last counts. Ctrl-C ends it with exit code 0.
+
+    Exit code 2 when there is no such workload, or a moment or a state cannot be read.
+    """
+    try:
+        states = _states(state or [], follow)
+        _check_form(csv, jsonl, as_json, follow)
+    except ValueError as error:
+        print(str(error), file=sys.stderr)
+        return 2
+
+    def get_out(pool: Engine) -> int:
+        pool = pool.execution_options(isolation_level="READ COMMITTED")  # `News` counts on what each statement sees
+        with pool.begin() as connection:
+            schemas = listing.schemas(connection, workload)
+            try:
+                wanted = Wanted(workload, states, moment(since, clock(connection)) if since is not None else None)
+            except ValueError as error:
+                print(f"--since {error}", file=sys.stderr)
+                return 2
+            news = News(connection, workload) if follow else None
+        form = Csv(schemas) if csv else JsonList() if as_json else Jsonl() if jsonl or not sys.stdout.isatty() else None
+        if form is None:
+            _show(pool, wanted, news)
+        else:
+            _write(pool, wanted, news, form)
+        return 0
+
+    if follow:
+        _listen_to_signals()
+    try:
+        return on_database(get_out)
+    except ReaderLeft:
+        return 0
+    except KeyboardInterrupt:
+        if follow:
+            return 0
+        print("interrupted: this is not all of it", file=sys.stderr)
+        return 1
+
+
+def _check_form(csv: bool, jsonl: bool, as_json: bool, follow: bool) -> None:
+    if csv + jsonl + as_json > 1:
+        raise ValueError("give one of --csv, --jsonl and --json")
+    if follow and as_json:
+        raise ValueError("a JSON list that is followed has no end: give --jsonl with --follow")
+
+
+def _states(given: list[str], follow: bool) -> list[ItemState]:
+    names = [name.strip() for each in given for name in each.split(",")]
+    for name in names:
+        if name not in list(ItemState):
+            raise ValueError(f'--state "{name}" is none: {", ".join(ItemState)}')
+    if follow and names and not set(names) & set(TOLD):
+        raise ValueError(f"--follow tells of items that are {', '.join(TOLD)}: name one of these states, or leave --state out")
+    return [ItemState(name) for name in names]
+
+
+def _write(pool: Engine, wanted: Wanted, news: News | None, form: Form) -> None:
+    outlet = Outlet()
+    outlet.write(form.begin())
+    with counting(wanted.workload) as written:
+        for items in pages(pool, wanted):
+            outlet.write(form.rows(items))
+            written.add(len(items))
+    outlet.write(form.end())
+    if news is not None:
+        print(f"following {wanted.workload}: Ctrl-C ends it", file=sys.stderr)
+        for items in followed(pool, wanted, news, _pause(outlet)):
+            outlet.write(form.rows(items))
+
+
+def _show(pool: Engine, wanted: Wanted, news: News | None) -> None:
+    console = Console(highlight=False)
+    with Console(stderr=True).status(f"{wanted.workload}: looking"):
+        last = newest(pool, wanted, most=SHOWN + 1)
+    console.print(table(last[-SHOWN:], width=console.width))
+    if len(last) > SHOWN:
+        console.print(
+            f"The last {SHOWN} that were received; there are more: `lanes results {wanted.workload} --csv > FILE` "
+            "(or --jsonl, --json) gets all of them out.",
+            markup=False,
+        )
+    else:
+        console.print(f"{counted(len(last), 'item')}." if last else "No item.")
+    if news is not None:
+        console.print("Following: Ctrl-C ends it.")
+        for items in followed(pool, wanted, news, _pause(Outlet())):
+            console.print(table(items, width=console.width, headed=False))
+
+
+def pages(pool: Engine, wanted: Wanted) -> Iterator[list[Listed]]:
+    """All that are wanted, some at a time; between two pages nothing is open."""
+    onwards: int | None = 0
+    while onwards is not None:
+        with pool.begin() as connection:
+            found = listing.page(connection, wanted, onwards=onwards)
+        yield found.items
+        onwards = found.onwards
+
+
+def newest(pool: Engine, wanted: Wanted, *, most: int) -> list[Listed]:
+    """The last that were received, the newest at the end."""
+    found: list[Listed] = []
+    before: int | None = None
+    while len(found) < most:
+        with pool.begin() as connection:
+            page = listing.page_before(connection, wanted, before=before)
+        found += page.items
+        if (before := page.onwards) is None:
+            break
+    return found[:most][::-1]
+
+
+def followed(pool: Engine, wanted: Wanted, news: News, pause: Callable[[], None]) -> Iterator[list[Listed]]:
+    """What comes to be known of the wanted items, each time as they stand then; `pause` is called when nothing waits.
+
+    A database that is away is waited for, and nothing that was committed meanwhile is missed.
+
+    Raises:
+        OperationalError: it was away for longer than a minute.
+    """
+    told = Wanted(wanted.workload, [each for each in TOLD if not wanted.states or each in wanted.states])
+    well_at = time.monotonic()
+    while True:
+        try:
+            with pool.begin() as connection:
+                items = listing.among(connection, told, news.read(connection))
+        except OperationalError:
+            if time.monotonic() - well_at > OUTAGE_S:
+                raise
+            pause()
+            continue
+        well_at = time.monotonic()
+        news.told()
+        if items:
+            yield items
+        if not news.more:
+            pause()
+
+
+def _listen_to_signals() -> None:
+    """Ctrl-C and SIGTERM end it; in the background of a script too, where a shell starts processes deaf to Ctrl-C."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.default_int_handler)
+
+
+def _pause(outlet: Outlet) -> Callable[[], None]:
+    def pause() -> None:
+        outlet.look()
+        time.sleep(POLL_S)
+
+    return pause

@@ -1,0 +1,40 @@
+"""An item with its current answer, as people and programs get it out."""
+
+from dataclasses import dataclass, fields
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from lanes.words import ItemState
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An item as it stands. What belongs to an answer is None while there is none.
+
+    `lane` is the one that answered, or the one that it waits on. `changed_at`: since when it stands so, that is, when its
+    current answer came, was settled or was promoted, or when it failed or was canceled; else when it was received.
+    """
+
+    item_id: int
+    key: str
+    state: ItemState
+    lane: str | None
+    standing: str | None
+    generation: int | None
+    version: int | None
+    revision: int | None
+    output: dict[str, Any] | None
+    received_at: datetime
+    answered_at: datetime | None
+    settled_at: datetime | None
+    changed_at: datetime
+    attempts: int
+    cost_usd: Decimal
+    failure: str | None
+    consumer: str | None
+    entity: str | None
+
+
+FIELDS = tuple(field.name for field in fields(Listed))
+SHOWN = FIELDS[1:]  # what readers see: the item's number is the database's own

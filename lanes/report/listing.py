@@ -1,0 +1,142 @@
+"""Listed items written out: as JSON for programs, as CSV for spreadsheets, as a table for people."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, Protocol
+
+from rich.table import Table
+from rich.text import Text
+
+from lanes.listing import SHOWN, Listed
+from lanes.report.columns import Columns
+from lanes.report.escaping import plain
+from lanes.report.spreadsheet import cell
+from lanes.report.units import MISSING, usd
+
+REST = "output_rest"  # column of what the schema does not name, as JSON
+MOST_SHOWN = 400  # characters of an answer in a table
+WIDE = 110  # columns of a terminal that shows the standing too
+
+
+class Form(Protocol):
+    """Items as text, however many: `begin`, any number of `rows`, `end`."""
+
+    def begin(self) -> str: ...
+
+    def rows(self, items: Sequence[Listed]) -> str: ...
+
+    def end(self) -> str: ...
+
+
+class Jsonl:
+    """A JSON object a line."""
+
+    def begin(self) -> str:
+        return ""
+
+    def rows(self, items: Sequence[Listed]) -> str:
+        return "".join(f"{_json(each)}\n" for each in items)
+
+    def end(self) -> str:
+        return ""
+
+
+class JsonList:
+    """One JSON list of objects, an object a line."""
+
+    def __init__(self) -> None:
+        self._lead = "\n"
+
+    def begin(self) -> str:
+        return "["
+
+    def rows(self, items: Sequence[Listed]) -> str:
+        if not items:
+            return ""
+        lead, self._lead = self._lead, ",\n"
+        return lead + ",\n".join(map(_json, items))
+
+    def end(self) -> str:
+        return "\n]\n"
+
+
+class Csv:
+    """A row an item, after a row of names; the output's fields are columns `output.<field>` after its schemas.
+
+    What a spreadsheet would take as a formula gets an apostrophe in front.
+    """
+
+    def __init__(self, schemas: Iterable[Mapping[str, Any]]) -> None:
+        self._columns = Columns(schemas)
+
+    def begin(self) -> str:
+        at = SHOWN.index("output")
+        names = [f"output.{name}" for name in self._columns.names]
+        return _lines([[*SHOWN[:at], *names, REST, *SHOWN[at + 1 :]]])
+
+    def rows(self, items: Sequence[Listed]) -> str:
+        return _lines(map(self._row, items))
+
+    def end(self) -> str:
+        return ""
+
+    def _row(self, item: Listed) -> list[Any]:
+        row: list[Any] = []
+        for name in SHOWN:
+            if name == "output":
+                output = item.output or {}
+                row += [*self._columns.cells(output), self._columns.rest(output) or None]
+            else:
+                row.append(getattr(item, name))
+        return row
+
+
+def table(items: Sequence[Listed], *, width: int, headed: bool = True) -> Table:
+    """A line an item, in the same columns each time; a terminal less wide than 110 shows fewer of them."""
+    wide = width >= WIDE
+    made = Table(box=None, show_header=headed, pad_edge=False, expand=True, header_style="bold underline")
+    made.add_column("Key", ratio=2, no_wrap=True, min_width=8)
+    made.add_column("State", width=8, no_wrap=True)
+    made.add_column("Lane", width=8, no_wrap=True)
+    if wide:
+        made.add_column("Standing", width=13, no_wrap=True)
+    made.add_column("Changed (UTC)", width=19 if wide else 14, no_wrap=True)
+    made.add_column("Cost", width=9, no_wrap=True, justify="right")
+    made.add_column("Answer", ratio=5 if wide else 3, no_wrap=True, min_width=8)
+    for each in items:
+        at = each.changed_at.astimezone(UTC)
+        made.add_row(
+            Text(plain(each.key)), each.state, each.lane or MISSING, *([each.standing or MISSING] if wide else []),
+            f"{at:%Y-%m-%d %H:%M:%S}" if wide else f"{at:%m-%d %H:%M:%S}", usd(each.cost_usd), _answer(each),
+        )  # fmt: skip
+    return made
+
+
+def _answer(item: Listed) -> Text:
+    if item.output is not None:
+        return Text(plain(json.dumps(item.output, ensure_ascii=False), most=MOST_SHOWN))
+    return Text(plain(item.failure or "", most=MOST_SHOWN), "red")
+
+
+def _json(item: Listed) -> str:
+    return json.dumps({name: getattr(item, name) for name in SHOWN}, default=_plainly, ensure_ascii=False)
+
+
+def _plainly(value: Any) -> str:
+    match value:
+        case datetime():
+            return value.astimezone(UTC).isoformat()
+        case Decimal():
+            return f"{value.normalize():f}"
+        case _:
+            return str(value)
+
+
+def _lines(rows: Iterable[Iterable[Any]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([[cell(value) for value in row] for row in rows])
+    return out.getvalue()

@@ -1,0 +1,115 @@
+"""Where things stand in a YAML text, so that what is wrong with a file is said with its line and column."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+TAG = "tag:yaml.org,2002:"
+TEXT = f"{TAG}str"
+AS_OTHER_SYSTEMS = re.compile(r"[-+]?(0|[1-9][0-9]*)|true|false", re.IGNORECASE)  # whole numbers and truth as JSON has them
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A place in a text; both count from 1."""
+
+    line: int
+    column: int
+
+
+class NotYaml(ValueError):
+    """The text is no YAML; `place` is None where the parser names none."""
+
+    def __init__(self, said: str, place: Place | None = None) -> None:
+        self.place = place
+        super().__init__(said)
+
+
+def read(text: str) -> tuple[yaml.Node | None, Any]:
+    """The nodes of one document, and its data.
+
+    Raises:
+        NotYaml: it is none, or holds several documents.
+    """
+    try:
+        return yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark, begun = error.problem_mark or error.context_mark, error.context_mark
+        said = error.problem or "no YAML"
+        if begun is not None and mark is not None and begun.line != mark.line:
+            said += f", {error.context} that begins in line {begun.line + 1}"
+        raise NotYaml(said, _at(mark) if mark else None) from None
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise NotYaml(f"it is no YAML that can be read: {error}") from None
+
+
+def place(root: yaml.Node | None, path: Sequence[str | int]) -> Place:
+    """Where a field stands; where it is missing, what should hold it."""
+    node, at = root, Place(1, 1) if root is None else _at(root.start_mark)
+    for part in path:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == part), None)
+            if found is None:
+                break
+            node, at = found[1], _at(found[0].start_mark)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            at = _at(node.start_mark)
+        else:
+            break
+    return at
+
+
+def odd_keys(root: yaml.Node) -> Iterator[tuple[Place, str, str]]:
+    """Place, path and fault of each key that YAML takes for something else than text (a bare `on` is true), or that is
+    there twice."""
+    for path, node in _nodes(root):
+        if isinstance(node, yaml.MappingNode):
+            keys: set[str] = set()
+            for key, _ in node.value:
+                where = ".".join([*path, key.value if isinstance(key.value, str) else "?"])
+                if key.tag == f"{TAG}merge":
+                    continue
+                if key.tag != TEXT:
+                    yield _at(key.start_mark), where, f'this key is no text in YAML; write "{key.value}" in quotes'
+                elif key.value in keys:
+                    yield _at(key.start_mark), where, "the field is there twice"
+                else:
+                    keys.add(key.value)
+
+
+def surprises(root: yaml.Node) -> Iterator[tuple[Place, str, str]]:
+    """Place, path and fault of each value that YAML takes for something else than its author does: a bare `no` is false,
+    22:00 the number 1320, a date no text."""
+    for path, node in _nodes(root):
+        if not isinstance(node, yaml.ScalarNode) or node.style is not None or AS_OTHER_SYSTEMS.fullmatch(node.value):
+            continue
+        kind = node.tag.removeprefix(TAG)
+        if kind in ("bool", "int", "timestamp"):
+            taken = yaml.safe_load(node.value)
+            read = {"bool": str(taken).lower(), "int": f"the number {taken}"}.get(kind, "a date")
+            yield _at(node.start_mark), ".".join(path), f'YAML reads {node.value} as {read}; write "{node.value}" in quotes'
+
+
+def _nodes(root: yaml.Node) -> Iterator[tuple[list[str], yaml.Node]]:
+    """Every node with its path, in the order of the text; one that stands in several places once."""
+    seen: set[int] = set()
+    waiting: list[tuple[list[str], yaml.Node]] = [([], root)]
+    while waiting:
+        path, node = waiting.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield path, node
+        if isinstance(node, yaml.SequenceNode):
+            waiting += reversed([([*path, str(number)], each) for number, each in enumerate(node.value)])
+        elif isinstance(node, yaml.MappingNode):
+            named = [([*path, str(key.value)], value) for key, value in node.value]
+            waiting += reversed(named)
+
+
+def _at(mark: Any) -> Place:
+    return Place(mark.line + 1, mark.column + 1)

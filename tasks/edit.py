@@ -1,0 +1,89 @@
+"""Saves a workload's block and publishes it, for the `lanes` command, which does not speak Prefect itself.
+
+Run as `python -m tasks.edit`: an `Edit` as JSON on standard input, and on standard output what became of it.
+"""
+
+import asyncio
+import sys
+
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import BlockDocumentCreate, BlockDocumentUpdate
+from prefect.client.schemas.objects import BlockDocument
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+
+from blocks.workload import Workload
+from lanes.editing import Edit, Outcome, Told
+from lanes.settings import Settings
+from lanes.store import workloads
+from lanes.store.database import Database
+from lanes.workload import Spec
+from lanes.workload_diff import differences
+from tasks.publish import SLUG, publish
+from tasks.troubles import described
+
+
+async def edit(db: Database, wished: Edit) -> Told:
+    """The block says so and the version is in force, by the road that every publisher takes: the block first, because
+    whoever publishes next reads it. Where the block is not what the author saw, nothing is changed."""
+    spec = Spec.model_validate(wished.definition)
+    try:
+        async with get_client() as client:
+            if not await _saved(client, wished, spec):
+                return Told(Outcome.EDITED_MEANWHILE)
+    except Exception as error:  # whatever Prefect does, nothing is published that its block does not say
+        return Told(Outcome.NOT_SAVED, described(error))
+    trouble: str | None = None
+    try:
+        trouble = (await publish(db)).unscheduled
+    except Exception as error:  # the block says so all the same; whether the version is in force is looked up
+        trouble = described(error)
+    try:
+        version = (await db.run(workloads.in_force)).get(wished.name)
+    except Exception as error:
+        return Told(Outcome.ONLY_SAVED, described(error))
+    if version is not None and not differences(version.spec, spec):
+        return Told(Outcome.PUBLISHED, trouble)
+    return Told(Outcome.ONLY_SAVED if trouble else Outcome.OVERTAKEN, trouble)
+
+
+async def _saved(client: PrefectClient, wished: Edit, spec: Spec) -> bool:
+    """Whether the block was as its author saw it, and now says what he wants: that and nothing else."""
+    await Workload.aregister_type_and_schema(client=client)
+    schema, data = Workload._block_schema_id, spec.model_dump(mode="json")
+    assert schema is not None
+    assert Workload._block_type_id is not None
+    known = await _block(client, wished.name)
+    if (known and known.data) != wished.seen:
+        return False
+    if known is not None:
+        change = BlockDocumentUpdate(block_schema_id=schema, data=data, merge_existing_data=False)
+        await client.update_block_document(known.id, change)
+        return True
+    new = BlockDocumentCreate(
+        name=wished.name, data=data, block_schema_id=schema, block_type_id=Workload._block_type_id
+    )
+    try:
+        await client.create_block_document(new)
+    except ObjectAlreadyExists:
+        return False
+    return True
+
+
+async def _block(client: PrefectClient, name: str) -> BlockDocument | None:
+    try:
+        return await client.read_block_document_by_name(name, SLUG)
+    except ObjectNotFound:
+        return None
+
+
+async def _main() -> None:
+    url = Settings.read().database_url
+    assert url is not None
+    async with Database(url.get_secret_value()) as db:
+        told = await edit(db, Edit.read(sys.stdin.read()))
+    print(told.as_json())
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

@@ -1,0 +1,82 @@
+"""From a file of items to a workload of one's own, with nothing but commands; and a file beside people who edit the block."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.stand import RunningStand, data, until
+
+BANKING = Path("/work/shared/data/banking77/test.csv")
+SLUG = "block_types/slug/lanes-workload/block_documents/name"
+ITEMS = 30
+
+
+@pytest.fixture(params=["made", "banking77"])
+def items(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A CSV file of texts and their category, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    if request.param == "banking77" and not BANKING.exists():
+        pytest.skip(f"{BANKING} is not here")
+    known = list(csv.reader(BANKING.open())) if request.param == "banking77" else []
+    made = [[f"Where is my parcel, number {n}?", ["late", "lost"][n % 2]] for n in range(ITEMS)]
+    step = max(len(known) // ITEMS, 1)
+    with Path("rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["text", "category"], *(known[1::step][:ITEMS] or made)])
+    return Path("rows.csv")
+
+
+def edited(stand: RunningStand, name: str, **fields: Any) -> None:
+    """Somebody saves the block in Prefect's UI."""
+    block = stand.prefect.get(f"{SLUG}/{name}").raise_for_status().json()
+    stand.prefect.patch(f"block_documents/{block['id']}", json={"data": {**block["data"], **fields}}).raise_for_status()
+
+
+def in_force(stand: RunningStand, name: str, field: str) -> Any:
+    query = "select v.number, v.spec -> :f from lanes.workload w join lanes.version v on v.id = w.version_id where name = :n"
+    rows = stand.rows(query, n=name, f=field)
+    return tuple(rows[0]) if rows else None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_from_a_file_of_items_to_their_answers(stand: RunningStand, items: Path, request: pytest.FixtureRequest) -> None:
+    name = f"own-{items.resolve().parent.name.rpartition('_')[2]}-{len(request.node.name)}"
+    drafted = data(stand.cli("init", name, "--from", str(items), "--label", "category", "--json"))
+    shown = data(stand.cli("preview", drafted["file"], "--item", str(items), "--field", "text", "--json"))
+    assert shown["lanes"]["batch"]["request"]["messages"][0]["content"] == next(csv.DictReader(items.open()))["text"]
+    published = stand.cli("publish", drafted["file"], "--yes")
+    assert published.returncode == 0, published.stderr
+    schedules = stand.prefect.get("deployments/name/submit/submit").json()["schedules"]
+    assert {"departure": {"workload": name}} in [each["parameters"] for each in schedules]
+    sent = stand.cli("submit", str(items), "--workload", name, "--field", "text", "--label", "category", "--json")
+    assert data(sent)["outcomes"] == {"accepted": ITEMS}
+    stand.run("submit", {"departure": {"workload": name}})
+    settled = "select count(*) from lanes.item_status where workload = :w and state = 'settled'"
+    until(lambda: stand.value(settled, w=name) == ITEMS, within_s=120, what="the answers")
+    labels = stand.value("select labels from lanes.accuracy where workload = :w and field = 'category'", w=name)
+    assert labels == ITEMS
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_file_block_and_database_agree_and_the_router_brings_no_older_definition_back(
+    stand: RunningStand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    stand.cli("init", "beside")
+    assert stand.cli("publish", "beside.yaml", "--yes").returncode == 0
+    assert data(stand.cli("publish", "beside.yaml", "--json"))["outcome"] == "nothing_differs"
+    edited(stand, "beside", patience_s=7)
+    until(lambda: in_force(stand, "beside", "patience_s") == (2, 7), what="the router's publishing")
+    refused = stand.cli("publish", "beside.yaml")
+    assert (refused.returncode, "patience_s: 7 -> 60" in refused.stdout) == (1, True)
+    assert stand.cli("publish", "beside.yaml", "--yes").returncode == 0
+    assert in_force(stand, "beside", "patience_s") == (1, 60)
+    edited(stand, "archive", weight=2)
+    until(lambda: in_force(stand, "archive", "weight")[1] == 2, what="the router's next look at the blocks")
+    assert in_force(stand, "beside", "patience_s") == (1, 60)
+    assert stand.cli("export", "beside", "--out", "again.yaml").returncode == 0
+    assert data(stand.cli("publish", "again.yaml", "--json"))["outcome"] == "nothing_differs"
+    edited(stand, "archive", weight=1)

@@ -1,0 +1,118 @@
+"""A preview is what is sent: its requests are compared with what leaves for the provider, its route with the router's."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
+from sqlalchemy import Connection
+
+from lanes.commands.preview import preview
+from lanes.store import batches, items
+from lanes.store.database import clock
+from lanes.words import Lane
+from tasks.connections import Connections
+from tasks.submit import submit_batch
+from tests.examples import SCHEMA, publish, route, submission
+from tests.flows.conftest import Sender
+from tests.flows.realtime import answer
+from tests.provider.endpoint_fixtures import Endpoint
+
+PAYLOAD = {"title": "Where is it?", "body": 'Zürich & <item id="1"> "quoted"\n', "n": 1.5, "list": [1, None]}
+AUTHOR = {  # whose keys the database does not keep in this order
+    "type": "object", "additionalProperties": False, "required": ["reasoning", "kind"],
+    "properties": {"reasoning": {"type": "string", "maxLength": 9}, "kind": {"enum": ["a"], "type": "string"}},
+}  # fmt: skip
+
+
+class Wire:
+    """What left for the provider."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+
+    async def __call__(self, request: httpx2.Request) -> None:
+        if request.method == "POST":
+            self.bodies.append(json.loads(request.content))
+
+
+@pytest.fixture
+def wire() -> Wire:
+    return Wire()
+
+
+@pytest_asyncio.fixture
+async def watched(at: Connections, endpoint: Endpoint, wire: Wire) -> AsyncIterator[Connections]:
+    """The same connections, with a look at what leaves."""
+    http = DefaultAsyncHttpxClient(event_hooks={"request": [wire]})
+    async with AsyncAnthropic(api_key="x", base_url=endpoint.url, max_retries=0, http_client=http) as client:
+        yield Connections(at.db, client, at.provider)
+
+
+@pytest.fixture
+def shown(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]):
+    """What `lanes preview --json` says of an item."""
+    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
+
+    def show(item: dict[str, Any]) -> Any:
+        (tmp_path / "item.json").write_text(json.dumps(item))
+        assert preview("letters", item=tmp_path / "item.json", as_json=True) == 0
+        return json.loads(capsys.readouterr().out)
+
+    return show
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+@pytest.mark.parametrize("fields", [{}, {"history_items": 2, "batch_model": "claude-opus-5-5", "batch_pack": 5}])
+async def test_a_preview_shows_the_request_that_reaches_the_provider(
+    watched: Connections, sender: Sender, wire: Wire, shown: Any, lane: Lane, fields: dict[str, Any]
+) -> None:
+    now, (other,) = await watched.db.now(), [each for each in Lane if each is not lane]
+
+    def earlier(connection: Connection) -> None:
+        publish(connection, now=now, output_schema=AUTHOR, **fields)
+        put(connection, *(submission(f"e{n}", entity="c-1", payload={"text": f"</history> {n}"}, lane=other,
+                                     occurred_at=now - timedelta(days=9 - n)) for n in range(4)))  # fmt: skip
+
+    await sender.at.db.run(earlier)
+    said = shown({"payload": PAYLOAD, "key": "k", "entity": "c-1", "lane": lane})
+    await sender.at.db.run(lambda c: put(c, submission("k", payload=PAYLOAD, entity="c-1", lane=lane)))
+    (routed,) = await sender.rows(
+        "select lane, reason, explanation, realtime_usd, batch_usd from lanes.route_log where key = 'k'"
+    )
+    if lane is Lane.REALTIME:
+        await answer(watched)
+        (sent,) = wire.bodies
+    else:
+        (kind,) = await sender.at.db.run(kinds)
+        assert await submit_batch.fn(watched, kind) == 1
+        ((sent,),) = [[each["params"] for each in body["requests"]] for body in wire.bodies]
+    request = said["lanes"][lane]["request"]
+    assert request == sent
+    assert json.dumps(request["output_config"]) == json.dumps(sent["output_config"])  # in the order of the answer's fields too
+    assert [said["route"][name] for name in ("lane", "reason", "explanation")] == list(routed[:3])
+    assert [said["lanes"][name]["usd_estimate"] for name in Lane] == [f"{usd:.9f}" for usd in routed[3:]]
+    assert ("<history>" in json.dumps(sent)) == (lane is Lane.BATCH and bool(fields))
+
+
+def put(connection: Connection, *sent: Any) -> None:
+    """The items are admitted and routed."""
+    now = clock(connection)
+    items.admit(connection, sent, door="client", now=now)
+    route(connection, now=now)
+
+
+def kinds(connection: Connection) -> Any:
+    return batches.waiting_kinds(connection, "letters", now=clock(connection))
+
+
+async def test_a_preview_sends_and_writes_nothing(watched: Connections, sender: Sender, wire: Wire, shown: Any) -> None:
+    now = await watched.db.now()
+    await sender.at.db.run(lambda c: publish(c, now=now, output_schema=SCHEMA))
+    shown({"text": "Hello"})
+    assert wire.bodies == []
+    assert await sender.rows("select count(*) from lanes.item") == [(0,)]
