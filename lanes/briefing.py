@@ -43,7 +43,6 @@ class Scope:
 SCOPES: Mapping[Promise, Scope] = {
     Promise.REALTIME_SLOW: Scope(RECENT, Lane.REALTIME),
     Promise.REALTIME_FAILING: Scope(RECENT, Lane.REALTIME),
-    Promise.BATCH_SLOW: Scope(JUDGED_FOR, Lane.BATCH),
     Promise.BATCH_FAILING: Scope(JUDGED_FOR, Lane.BATCH, NO_ANSWER),
     Promise.BATCH_INVALID: Scope(JUDGED_FOR, Lane.BATCH, UNUSABLE),
     Promise.BATCH_INCOMPLETE: Scope(JUDGED_FOR, Lane.BATCH, frozenset({Outcome.MISSING})),

@@ -82,7 +82,7 @@ TERMS: Mapping[Promise, Terms] = {
     ),
     Promise.BATCH_NEVER_STARTED: Terms(
         "Batch never started", "minutes", 6,
-        "Run `submit` by hand. If it does not start, see `lanes status`: is the worker of pool batch online?",
+        "Send it by hand. If that does not start, see `lanes status`: is the worker of pool batch online?",
     ),
     Promise.REALTIME_SLOW: Terms(
         "Real-time is slow", "seconds", 3,

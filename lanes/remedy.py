@@ -41,7 +41,9 @@ def commands(of: Incident) -> list[str]:
             return pause
         case Promise.ITEMS_FAILED:
             return [f"lanes retry {workload} --all   # once the cause is mended"]
-        case Promise.REALTIME_SLOW | Promise.PROVIDER_DOWN | Promise.BATCH_NEVER_STARTED:
+        case Promise.BATCH_NEVER_STARTED:
+            return [f"lanes depart {workload}   # asks for a run of submit now"]
+        case Promise.REALTIME_SLOW | Promise.PROVIDER_DOWN:
             return ["lanes status"]
         case Promise.PROVIDER_FROZEN:
             return ["lanes doctor   # which setting"]

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from prefect.logging import get_run_logger
+from pydantic import ValidationError
 
 from lanes.briefing import Briefing
 from lanes.incident import Incident, IncidentState
@@ -57,7 +58,11 @@ class Briefer:
 
 
 def _kept(of: Incident) -> Briefing | None:
-    return Briefing.model_validate(of.briefing) if of.briefing else None
+    """What was told of it before; None too where another release wrote that, and this one cannot read it."""
+    try:
+        return Briefing.model_validate(of.briefing) if of.briefing else None
+    except ValidationError:
+        return None
 
 
 def _unknown(why: str) -> Briefing:

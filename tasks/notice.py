@@ -24,6 +24,7 @@ UNANSWERED = "Unanswered"  # and of one that ended so; Prefect's event is called
 EVERY_S = 5.0
 AGAIN_S = 300.0  # how often the artifact is written anew while it lasts
 LIMIT_S = 10.0
+CLOSING_S = 3.0
 
 
 class Notice:
@@ -45,9 +46,9 @@ class Notice:
             await asyncio.shield(self._telling)  # a request that has begun is heard to its end
 
     async def close(self) -> None:
-        """Nothing is under way any more."""
+        """Nothing is under way any more. Whoever waits to take over waits no longer than a few seconds for that."""
         if self._telling is not None:
-            await asyncio.wait({self._telling}, timeout=LIMIT_S)
+            await asyncio.wait({self._telling}, timeout=CLOSING_S)
             self._telling.cancel()
             await asyncio.gather(self._telling, return_exceptions=True)
 

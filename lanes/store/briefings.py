@@ -33,7 +33,7 @@ def brief(connection: Connection, of: Incident, *, now: datetime) -> Briefing:
     run, _ = _alone(connection, lambda: _run_of(connection, of, found), None)
     sample = None if promise in UNSAMPLED else sample_of([*items, *stakes.items])
     return Briefing(
-        causes=tuple(Cause(error=each.error, times=each.times) for each in errors[:MOST_CAUSES]) or _met_by_opener(of),
+        causes=tuple(_cause(each, found) for each in errors[:MOST_CAUSES]) or _met_by_opener(of),
         counted_over=found.counted_over if errors else "",
         more=sum(each.times for each in errors[MOST_CAUSES:]),
         unexplained=untold or found.unexplained,
@@ -45,6 +45,11 @@ def brief(connection: Connection, of: Incident, *, now: datetime) -> Briefing:
         flow_run_id=run,
         no_run="" if run else NO_RUN.get(promise, untold or "no run of it is known"),
     )
+
+
+def _cause(met: Met, found: Found) -> Cause:
+    """A note that stands alone was counted over nothing."""
+    return Cause(error=met.error, times=met.times if found.counted_over or met.times > 1 else None)
 
 
 def _met_by_opener(of: Incident) -> tuple[Cause, ...]:

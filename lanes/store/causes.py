@@ -52,7 +52,7 @@ select id, state, note, flow_run_id
  order by id desc limit 5
 """
 BATCH = "select requests, processed, note, ended_at from lanes.batch where id = :id"
-UNRESOLVED = "select id, workload from lanes.batch where state = 'intended' order by id limit 1"
+UNRESOLVED = "select id, workload from lanes.batch where state = 'intended' and create_ended_at is not null limit 1"
 AFFECTED = """
 select distinct f.name
   from lanes.outage o

@@ -390,6 +390,14 @@ async def test_whatever_is_wrong_with_the_look_for_the_cause_people_are_told(
     assert "30 of 30 attempts" in read
 
 
+async def test_what_another_release_kept_of_an_incident_stops_no_message(calls: Calls) -> None:
+    await calls.fail()
+    kept = """update lanes.incident set briefing = '{"causes": "many"}'"""
+    await calls.db.run(lambda c: c.execute(text(kept)))
+    await calls.told()
+    assert "20x the provider answered 500" in shown(calls.failing.blocks)
+
+
 async def test_an_incident_is_told_within_seconds_however_many_there_are_at_once(
     calls: Calls, monkeypatch: pytest.MonkeyPatch
 ) -> None:

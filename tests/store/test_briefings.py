@@ -257,7 +257,7 @@ TOLD = {
         COLLECT,
     ),
     Promise.BATCH_NEVER_STARTED: Told(
-        batch_never_started, ("1x batch 1 is released: refused: no credit",), f"3 {WAITING}",
+        batch_never_started, ("- batch 1 is released: refused: no credit",), f"3 {WAITING}",
         "Grows with time, until a batch leaves", "Submit it now", SUBMIT, "overdue-batch",
     ),
     Promise.AUTHORITATIVE_FAILED: Told(

@@ -11,6 +11,7 @@ from lanes.commands import items as commands
 from lanes.item import Amendment
 from lanes.split import Split
 from lanes.store import amendments, batches, forgetting, items, results, workloads
+from lanes.store.database import clock
 from lanes.store.items import Refusal
 from lanes.store.tables import metadata
 from lanes.words import Lane, Outcome
@@ -100,9 +101,10 @@ def test_a_failed_item_is_tried_again_with_the_version_in_force(pool: Engine, ca
     assert (said["retried"], said["not_failed"]) == (["poisoned"], ["corrected"])
     with pool.begin() as connection:
         assert row(connection, "item_status", key="poisoned").state == "routed"
-        (again,) = claim(connection, now=later(days=1))
+        now = clock(connection)  # as the command has it
+        (again,) = claim(connection, now=now)
         assert (again.key, again.version_id, again.failures) == ("poisoned", newer.id, 0)
-        save(connection, tried(again, output=A), now=later(days=1))
+        save(connection, tried(again, output=A), now=now)
         assert row(connection, "item_status", key="poisoned").state == "answered"
 
 
