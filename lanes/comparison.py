@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from lanes.workload import Spec, Version, examine
+from lanes.definition import examine
+from lanes.workload import Spec, Version
 from lanes.workload_diff import Difference, differences
 
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lanes.cost import tokens
+from lanes.definition import parse
 from lanes.guessing import MOST_VALUES, Column, Proposal, Sample
 from lanes.report.escaping import plain
 from lanes.report.units import count, counted
-from lanes.workload import Spec, parse
+from lanes.workload import Spec
 from lanes.workload_yaml import written
 
 MODEL = "claude-haiku-5-5"

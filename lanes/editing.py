@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 
-class Outcome(StrEnum):
+class EditOutcome(StrEnum):
     """What became of an edit."""
 
     PUBLISHED = "published"  # the block says so, and the version is in force
@@ -33,10 +33,10 @@ class Edit:
 
 
 @dataclass(frozen=True)
-class Told:
+class Reply:
     """What became of an edit; `detail` says why, or what is behind."""
 
-    outcome: Outcome
+    outcome: EditOutcome
     detail: str | None = None
 
     def as_json(self) -> str:
@@ -45,4 +45,4 @@ class Told:
     @classmethod
     def read(cls, text: str) -> Self:
         said = json.loads(text)
-        return cls(Outcome(said["outcome"]), said["detail"])
+        return cls(EditOutcome(said["outcome"]), said["detail"])

@@ -18,7 +18,7 @@ class Where(StrEnum):
 
 
 @dataclass(frozen=True)
-class Form:
+class FormLink:
     """A form to open. `name` is the deployment's or the block's, `parameters` what of it is known."""
 
     label: str
@@ -51,7 +51,7 @@ def commands(of: Incident) -> list[str]:
             return []
 
 
-def form(of: Incident) -> Form | None:
+def form(of: Incident) -> FormLink | None:
     """The form that helps, None where none does."""
     act = {"workload": of.workload}
     match Promise(of.promise):
@@ -64,9 +64,9 @@ def form(of: Incident) -> Form | None:
         case Promise.PROVIDER_DOWN:
             return _deployment("Move traffic", "act", {"action": {"deed": "set_split"}})
         case Promise.WORKLOAD_INVALID | Promise.BATCH_INVALID:
-            return Form("Edit the workload", Where.BLOCK, of.workload)
+            return FormLink("Edit the workload", Where.BLOCK, of.workload)
         case Promise.APPROVAL_WAITS:
-            return Form("Answer it (Resume)", Where.RUN)
+            return FormLink("Answer it (Resume)", Where.RUN)
         case _:
             return None
 
@@ -76,8 +76,8 @@ def explain(workload: str, key: str) -> str:
     return f"lanes explain {shlex.quote(workload)} {shlex.quote(key)}"
 
 
-def _deployment(label: str, name: str, parameters: Mapping[str, Any]) -> Form:
-    return Form(label, Where.DEPLOYMENT, name, parameters)
+def _deployment(label: str, name: str, parameters: Mapping[str, Any]) -> FormLink:
+    return FormLink(label, Where.DEPLOYMENT, name, parameters)
 
 
 def _numbered(of: Incident) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 import yaml
 
 from lanes import yaml_places
+from lanes.definition import Problem, examine
 from lanes.errors import SpecInvalid
-from lanes.workload import Problem, Promises, Spec, examine
+from lanes.workload import Promises, Spec
 from lanes.yaml_places import NotYaml, Place
 
 FIELDS = ("name", *Spec.model_fields)

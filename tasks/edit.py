@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.workload import Workload
-from lanes.editing import Edit, Outcome, Told
+from lanes.editing import Edit, EditOutcome, Reply
 from lanes.settings import Settings
 from lanes.store import workloads
 from lanes.store.database import Database
@@ -23,16 +23,16 @@ from tasks.publish import SLUG, publish
 from tasks.troubles import described
 
 
-async def edit(db: Database, wished: Edit) -> Told:
+async def edit(db: Database, wished: Edit) -> Reply:
     """The block says so and the version is in force, by the road that every publisher takes: the block first, because
     whoever publishes next reads it. Where the block is not what the author saw, nothing is changed."""
     spec = Spec.model_validate(wished.definition)
     try:
         async with get_client() as client:
             if not await _saved(client, wished, spec):
-                return Told(Outcome.EDITED_MEANWHILE)
+                return Reply(EditOutcome.EDITED_MEANWHILE)
     except Exception as error:  # whatever Prefect does, nothing is published that its block does not say
-        return Told(Outcome.NOT_SAVED, described(error))
+        return Reply(EditOutcome.NOT_SAVED, described(error))
     trouble: str | None = None
     try:
         trouble = (await publish(db)).unscheduled
@@ -41,10 +41,10 @@ async def edit(db: Database, wished: Edit) -> Told:
     try:
         version = (await db.run(workloads.in_force)).get(wished.name)
     except Exception as error:
-        return Told(Outcome.ONLY_SAVED, described(error))
+        return Reply(EditOutcome.ONLY_SAVED, described(error))
     if version is not None and not differences(version.spec, spec):
-        return Told(Outcome.PUBLISHED, trouble)
-    return Told(Outcome.ONLY_SAVED if trouble else Outcome.OVERTAKEN, trouble)
+        return Reply(EditOutcome.PUBLISHED, trouble)
+    return Reply(EditOutcome.ONLY_SAVED if trouble else EditOutcome.OVERTAKEN, trouble)
 
 
 async def _saved(client: PrefectClient, wished: Edit, spec: Spec) -> bool:

@@ -18,7 +18,7 @@ from prefect.logging import get_run_logger
 from blocks.workload import Workload
 from lanes.briefing import Briefing, Cause
 from lanes.incident import Incident, Promise
-from lanes.remedy import Form, Where, form
+from lanes.remedy import FormLink, Where, form
 from lanes.report import incident as page_of
 from lanes.report.links import artifact_page, block_page, form_page, run_page
 from lanes.slack.wording import Pages
@@ -105,7 +105,7 @@ def _workload_of(run: FlowRun) -> str | None:
     return (run.parameters.get("departure") or {}).get("workload")
 
 
-async def _form_page(client: PrefectClient, of: Incident, briefing: Briefing, wanted: Form) -> str | None:
+async def _form_page(client: PrefectClient, of: Incident, briefing: Briefing, wanted: FormLink) -> str | None:
     match wanted.where:
         case Where.DEPLOYMENT:
             deployment = await client.read_deployment_by_name(f"{wanted.name}/{wanted.name}")

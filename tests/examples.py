@@ -5,10 +5,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from lanes.definition import parse
 from lanes.item import Submission
 from lanes.routing import decide
 from lanes.store import items, routes, workloads
-from lanes.workload import Spec, Version, parse
+from lanes.workload import Spec, Version
 
 SCHEMA = {
     "type": "object",

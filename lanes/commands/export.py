@@ -11,11 +11,12 @@ from lanes.commands.files import Force, put
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.comparison import Block, compare
+from lanes.definition import parse
 from lanes.errors import SetupError, UnknownWorkload
 from lanes.local.editor import Editor
 from lanes.settings import Settings
 from lanes.store import workloads
-from lanes.workload import NAME, Spec, parse
+from lanes.workload import NAME, Spec
 from lanes.workload_yaml import written
 
 Out = Annotated[Path | None, Parameter(help="The file to write; else standard output.")]

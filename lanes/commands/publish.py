@@ -16,7 +16,7 @@ from lanes import workload_file
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.comparison import Block, Comparison, compare
-from lanes.editing import Edit, Outcome, Told
+from lanes.editing import Edit, EditOutcome, Reply
 from lanes.errors import SpecInvalid
 from lanes.local.editor import Editor
 from lanes.local.progress import progress
@@ -115,19 +115,19 @@ def _agreed() -> bool:
     return False
 
 
-def _said(name: str, told: Told) -> str | None:
+def _said(name: str, told: Reply) -> str | None:
     """What a person has to know of how it ended; None when all is well."""
     why = f" ({told.detail})" if told.detail else ""
     match told.outcome:
-        case Outcome.PUBLISHED:
+        case EditOutcome.PUBLISHED:
             return told.detail
-        case Outcome.EDITED_MEANWHILE:
+        case EditOutcome.EDITED_MEANWHILE:
             return f'the block "{name}" was edited meanwhile: nothing was changed; the same command shows what differs now'
-        case Outcome.NOT_SAVED:
+        case EditOutcome.NOT_SAVED:
             return f'Prefect did not take the block "{name}"{why}: nothing was published; run `lanes doctor`, then try again'
-        case Outcome.ONLY_SAVED:
+        case EditOutcome.ONLY_SAVED:
             return f'the block "{name}" is saved, but its version is not in force yet{why}; the next publishing takes it'
-        case Outcome.OVERTAKEN:
+        case EditOutcome.OVERTAKEN:
             return f'somebody saved the block "{name}" right after: what they say is in force; see `lanes export {name}`'
 
 
@@ -136,11 +136,11 @@ def _end(pool: Engine, wanted: Definition, found: Comparison, outcome: str, as_j
     number = stands.number if isinstance(stands, Version) else None
     if as_json:
         print_json(_data(wanted, found, outcome, number))
-    elif outcome == Outcome.PUBLISHED:
+    elif outcome == EditOutcome.PUBLISHED:
         window = Window.of(wanted.spec)
         hours = "at any hour" if window.start == window.end else f"from {window.start:%H:%M} to {window.end:%H:%M}"
         print(f"{wanted.name}: version {number} is in force; its batches depart {hours} ({window.zone.key})")
-    return 0 if outcome in (Outcome.PUBLISHED, "nothing_differs") else 1
+    return 0 if outcome in (EditOutcome.PUBLISHED, "nothing_differs") else 1
 
 
 def _data(wanted: Definition, found: Comparison, outcome: str, number: int | None) -> dict[str, Any]:

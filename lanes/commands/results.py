@@ -15,7 +15,7 @@ from lanes.commands.guarded import on_database
 from lanes.commands.outlet import Outlet, ReaderLeft, counting
 from lanes.commands.output import AsJson
 from lanes.listing import Listed
-from lanes.report.listing import Csv, Form, Jsonl, JsonList, table
+from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
 from lanes.report.units import counted
 from lanes.since import since as moment
 from lanes.store import listing
@@ -122,7 +122,7 @@ def _states(given: list[str], follow: bool) -> list[ItemState]:
     return [ItemState(name) for name in names]
 
 
-def _write(pool: Engine, wanted: Wanted, news: News | None, form: Form) -> None:
+def _write(pool: Engine, wanted: Wanted, news: News | None, form: Format) -> None:
     outlet = Outlet()
     outlet.write(form.begin())
     with counting(wanted.workload) as written:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lanes import client
-from lanes.editing import Edit, Told
+from lanes.editing import Edit, Reply
 from lanes.local import reaching
 from lanes.local.errors import StandError
 from lanes.local.info import load_info
@@ -36,7 +36,7 @@ class Editor:
         with reaching.prefect(self._settings, timeout_s=ANSWER_S) as api:
             return api.block(BLOCK_TYPE, name)
 
-    def save(self, edit: Edit) -> Told:
+    def save(self, edit: Edit) -> Reply:
         """What became of an edit.
 
         Raises:
@@ -55,7 +55,7 @@ class Editor:
         if done.returncode != 0:
             why = next(iter(done.stderr.strip().splitlines()[-1:]), f"exit code {done.returncode}")
             raise StandError(unknown.format(why=why))
-        return Told.read(done.stdout.strip().splitlines()[-1])
+        return Reply.read(done.stdout.strip().splitlines()[-1])
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}

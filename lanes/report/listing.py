@@ -22,7 +22,7 @@ MOST_SHOWN = 400  # characters of an answer in a table
 WIDE = 110  # columns of a terminal that shows the standing too
 
 
-class Form(Protocol):
+class Format(Protocol):
     """Items as text, however many: `begin`, any number of `rows`, `end`."""
 
     def begin(self) -> str: ...

@@ -10,11 +10,12 @@ from pydantic import ValidationError
 from sqlalchemy import Connection, Select, and_, cast, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
+from lanes.definition import faults
 from lanes.errors import SpecInvalid
 from lanes.split import Split, Splits
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.tables import split, version, workload
-from lanes.workload import Spec, Version, content_hash, faults
+from lanes.workload import Spec, Version, content_hash
 
 
 @dataclass(frozen=True)

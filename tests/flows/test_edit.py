@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lanes.editing import Edit, Outcome, Told
+from lanes.editing import Edit, EditOutcome, Reply
 from lanes.store import workloads
 from tasks import edit as editing
 from tasks.connections import Connections
@@ -27,7 +27,7 @@ async def patience(at: Connections) -> int | None:
 
 
 async def test_a_new_workload_is_a_block_a_version_in_force_and_a_schedule(at: Connections, prefect: PrefectStandIn) -> None:
-    assert await edit(at.db, wish(patience_s=5)) == Told(Outcome.PUBLISHED)
+    assert await edit(at.db, wish(patience_s=5)) == Reply(EditOutcome.PUBLISHED)
     assert prefect.blocks["letters"] == spec(patience_s=5).model_dump(mode="json")
     assert await patience(at) == 5
     assert windows(prefect) == {"letters": "0 22,23,0,1,2,3,4,5 * * *"}
@@ -37,7 +37,7 @@ async def test_a_changed_definition_replaces_everything_that_the_block_said(at: 
     await edit(at.db, wish(patience_s=5))
     prefect.blocks["letters"]["forgotten_field"] = 1  # of another release: with it the block is not valid
     seen = json.loads(json.dumps(prefect.blocks["letters"]))
-    assert await edit(at.db, wish(seen, patience_s=7)) == Told(Outcome.PUBLISHED)
+    assert await edit(at.db, wish(seen, patience_s=7)) == Reply(EditOutcome.PUBLISHED)
     assert "forgotten_field" not in prefect.blocks["letters"]
     assert await patience(at) == 7
 
@@ -45,8 +45,8 @@ async def test_a_changed_definition_replaces_everything_that_the_block_said(at: 
 async def test_a_block_that_was_edited_since_its_author_looked_is_left_alone(at: Connections, prefect: PrefectStandIn) -> None:
     await edit(at.db, wish(patience_s=5))
     for seen in (None, spec(patience_s=9).model_dump(mode="json")):
-        assert await edit(at.db, wish(seen, patience_s=7)) == Told(Outcome.EDITED_MEANWHILE)
-    assert await edit(at.db, Edit("parcels", spec().model_dump(mode="json"), {})) == Told(Outcome.EDITED_MEANWHILE)
+        assert await edit(at.db, wish(seen, patience_s=7)) == Reply(EditOutcome.EDITED_MEANWHILE)
+    assert await edit(at.db, Edit("parcels", spec().model_dump(mode="json"), {})) == Reply(EditOutcome.EDITED_MEANWHILE)
     assert (await patience(at), prefect.blocks["letters"]["patience_s"]) == (5, 5)
 
 
@@ -56,7 +56,7 @@ async def test_while_prefect_refuses_nothing_is_saved_and_nothing_is_published(
 ) -> None:
     prefect.status = status
     told = await edit(at.db, wish())
-    assert (told.outcome, str(status) in (told.detail or "")) == (Outcome.NOT_SAVED, True)
+    assert (told.outcome, str(status) in (told.detail or "")) == (EditOutcome.NOT_SAVED, True)
     assert (prefect.blocks, await patience(at)) == ({}, None)
 
 
@@ -70,7 +70,7 @@ async def test_a_block_that_somebody_saves_right_after_is_in_force_and_that_is_t
         return await publish(db)
 
     monkeypatch.setattr(editing, "publish", overtaken)
-    assert await edit(at.db, wish(patience_s=7)) == Told(Outcome.OVERTAKEN)
+    assert await edit(at.db, wish(patience_s=7)) == Reply(EditOutcome.OVERTAKEN)
     assert await patience(at) == 9
 
 
@@ -82,7 +82,7 @@ async def test_what_could_not_be_published_is_said_to_be_saved(
 
     monkeypatch.setattr(editing, "publish", held)
     told = await edit(at.db, wish(patience_s=7))
-    assert told == Told(Outcome.ONLY_SAVED, "TimeoutError: somebody holds it")
+    assert told == Reply(EditOutcome.ONLY_SAVED, "TimeoutError: somebody holds it")
     assert prefect.blocks["letters"]["patience_s"] == 7
 
 
@@ -92,11 +92,11 @@ async def test_a_publisher_that_read_the_old_block_does_not_bring_its_version_ba
     await edit(at.db, wish(patience_s=5))
     seen = dict(prefect.blocks["letters"])
     router = asyncio.create_task(editing.publish(at.db))
-    assert (await edit(at.db, wish(seen, patience_s=7))).outcome is Outcome.PUBLISHED
+    assert (await edit(at.db, wish(seen, patience_s=7))).outcome is EditOutcome.PUBLISHED
     await router
     assert await patience(at) == 7
 
 
 def test_an_edit_and_what_became_of_it_are_handed_over_as_json() -> None:
-    wished, told = wish({"a": None}), Told(Outcome.ONLY_SAVED, "why")
-    assert (Edit.read(wished.as_json()), Told.read(told.as_json())) == (wished, told)
+    wished, told = wish({"a": None}), Reply(EditOutcome.ONLY_SAVED, "why")
+    assert (Edit.read(wished.as_json()), Reply.read(told.as_json())) == (wished, told)

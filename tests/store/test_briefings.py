@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from lanes import promises
 from lanes.briefing import Briefing
+from lanes.definition import parse
 from lanes.errors import SpecInvalid
 from lanes.incident import Incident, IncidentState, Promise
 from lanes.promises import assess, invalid_workload
@@ -19,7 +20,6 @@ from lanes.report.escaping import cell
 from lanes.slack.wording import Message, Pages, message
 from lanes.store import briefings, incidents, measurements, outages, unclear, workloads
 from lanes.words import Lane, Outcome
-from lanes.workload import parse
 from tests.conftest import NOON, later
 from tests.examples import SCHEMA, admit, publish, route
 from tests.slack_standin import invalid, shown

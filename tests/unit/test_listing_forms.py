@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from lanes.listing import SHOWN, Listed
-from lanes.report.listing import Csv, Form, Jsonl, JsonList, table
+from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
 from lanes.words import ItemState
 from tests.conftest import NOON
 
@@ -34,7 +34,7 @@ FAILED = Listed(
 )  # fmt: skip
 
 
-def written(form: Form, *pages: list[Listed]) -> str:
+def written(form: Format, *pages: list[Listed]) -> str:
     return form.begin() + "".join(map(form.rows, pages)) + form.end()
 
 

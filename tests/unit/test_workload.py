@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanes.definition import parse
 from lanes.errors import SpecInvalid
 from lanes.words import Lane, Mode
-from lanes.workload import Promises, Spec, content_hash, parse
+from lanes.workload import Promises, Spec, content_hash
 from tests.examples import SCHEMA, spec, version
 from tests.unit.strategies import ANY_TEXT, any_json
 

@@ -7,9 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lanes import workload_file
+from lanes.definition import parse
 from lanes.errors import SpecInvalid
 from lanes.samples.files import WORKLOADS, sample_workloads
-from lanes.workload import Promises, Spec, content_hash, parse
+from lanes.workload import Promises, Spec, content_hash
 from lanes.workload_yaml import written
 from tests.examples import spec
 from tests.unit.strategies import TEXT, some_json
