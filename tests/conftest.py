@@ -6,10 +6,12 @@ import shutil
 import tempfile
 from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
+from xdist.scheduler import LoadScopeScheduling
 
 from lanes.local.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
@@ -21,15 +23,28 @@ ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
 _numbers = itertools.count(1)
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist's own hook reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a stand run one after the other, in one of the processes that the tests are spread over; so do
-    those of a file that puts one up for itself."""
-    for item in items:
-        if "stand" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("stand"))
-        elif item.path.parent.name in ("local", "deployments", "e2e", "chaos"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
+class Together(LoadScopeScheduling):
+    """Spreads tests over processes one by one, except those that share a stand, and those of a file that puts one up for
+    itself: they run one after the other in one process.
+
+    xdist's own groups are written into `_nodeid`, which this pytest does not read.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        match PurePath(file).parts[1]:
+            case "deployments" | "e2e":
+                return "stand"
+            case "local" | "chaos":
+                return file
+            case _:
+                return nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
+    """How `make test` spreads the tests."""
+    return Together(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

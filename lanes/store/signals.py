@@ -19,6 +19,7 @@ from lanes.store.database import plain_url
 
 CHANNEL = "lanes"
 CLASS = 7_016  # first key of every role's advisory lock
+LEAVE_S = 1.0  # for handing a role back
 KEEP_WITHIN_S = 30.0  # how long a database that is away is waited for before its role is given up
 STATEMENT_S = 10.0  # the longest that one statement may take; waiting for a role has a limit of its own
 PAUSES_S = (0.1, 5.0)  # between two tries to connect: the first, and the longest
@@ -126,7 +127,14 @@ class RoleLock:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._close()
+        """The role is free when this returns, or where the database does not answer, once it sees that we are gone."""
+        try:
+            if self.held and self._connection is not None:
+                with suppress(psycopg.Error, TimeoutError):
+                    async with asyncio.timeout(LEAVE_S):
+                        await self._connection.execute("select pg_advisory_unlock_all()")
+        finally:
+            await self._close()
 
     async def holds(self) -> bool:
         """Whether the role is ours still: the session that holds it was asked, and answered."""
