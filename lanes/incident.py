@@ -174,3 +174,9 @@ def in_words(promise: str, value: float) -> str:
     if unit == "percent":
         return share(value / 100)
     return seconds(value) if unit == "seconds" else counted(round(value), unit.removesuffix("s"))
+
+
+def how_bad(of: Incident) -> str:
+    """The figure of an incident beside its limit, where it has one: "69 % (limit 2 %)"."""
+    value = in_words(of.promise, of.value)
+    return f"{value} (limit {in_words(of.promise, of.limit_value)})" if of.limit_value else value

@@ -177,7 +177,7 @@ class Lead:
         progress = await self._progress(now)
         with suppress(Exception):  # Prefect is away: the row goes on without its picture
             written = await acreate_markdown_artifact(
-                report.render(progress), key=report.key(of), description=report.headline(progress)
+                report.render(progress), key=report.key(of.workload), description=report.headline(progress)
             )
             self._artifact_id = str(written)
 

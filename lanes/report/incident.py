@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from lanes.briefing import Briefing
-from lanes.incident import TERMS, Incident, Promise, in_words
+from lanes.incident import TERMS, Incident, Promise, how_bad
 from lanes.remedy import commands, explain
+from lanes.report import rollout
 from lanes.report.escaping import cell, plain
 from lanes.report.links import REPORT, block_page, run_page, versions_page
 from lanes.report.units import MISSING, clock, count
@@ -42,9 +43,8 @@ def _standing(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
     if of.resolved_at is not None:
         yield from (f"| Until | {clock(of.resolved_at, beside=now)} |", "")
         return
-    value, limit = in_words(of.promise, of.value), in_words(of.promise, of.limit_value)
     stake = briefing.stake.in_words(lambda moment: clock(moment, beside=now)) if briefing.stake else briefing.unstaked
-    yield f"| How bad | {f'{value} (limit {limit})' if of.limit_value else value} |"
+    yield f"| How bad | {how_bad(of)} |"
     yield from (f"| Trend | {cell(briefing.trend)} |", f"| At stake | {cell(stake)} |", "")
 
 
@@ -76,7 +76,7 @@ def _where(of: Incident, briefing: Briefing) -> Iterator[str]:
     if briefing.flow_run_id is not None:
         links.insert(0, ("The run", run_page(briefing.flow_run_id)))
     if of.promise == Promise.APPROVAL_WAITS:
-        links.insert(0, ("The rollout", versions_page(f"lanes-rollout-{of.workload}")))
+        links.insert(0, ("The rollout", versions_page(rollout.key(of.workload))))
     if of.block_id is not None:
         links.insert(0, ("The block", block_page(of.block_id)))
     yield " · ".join(f"[{name}]({page})" for name, page in links)

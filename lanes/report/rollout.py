@@ -122,14 +122,14 @@ def render(progress: Progress) -> str:
     ) + "\n"
 
 
-def key(rollout: Rollout) -> str:
-    """The key of the rollout's artifacts."""
-    return f"lanes-rollout-{rollout.workload}"
+def key(workload: str) -> str:
+    """The key of the artifacts of its rollouts."""
+    return f"lanes-rollout-{workload}"
 
 
 def page(rollout: Rollout, artifact_id: str | None) -> str:
     """The newest artifact of the rollout; the list of all where its id is not known."""
-    return artifact_page(key(rollout), artifact_id)
+    return artifact_page(key(rollout.workload), artifact_id)
 
 
 def question(progress: Progress, *, artifact_id: str | None = None) -> str:
@@ -152,7 +152,7 @@ def question(progress: Progress, *, artifact_id: str | None = None) -> str:
             evidence,
             f"Approve: {yes}, {terms}. Decline, or leave it for {of.playbook.approval_within_hours:g} h: back to "
             f"{of.share_before / 100:g} %.",
-            f"All of it: [{key(of)}]({page(of, artifact_id)})",
+            f"All of it: [{key(of.workload)}]({page(of, artifact_id)})",
         ]
     )
 

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from lanes.briefing import Briefing, Cause
-from lanes.incident import TERMS, Incident, IncidentState, Promise, Severity, in_words
+from lanes.incident import TERMS, Incident, IncidentState, Promise, Severity, how_bad, in_words
 from lanes.remedy import commands, explain, form
 from lanes.report.escaping import plain
 from lanes.report.links import block_page, run_page
@@ -106,12 +106,10 @@ def _notification(incident: Incident, briefing: Briefing, mark: str, heading: st
 
 
 def _standing(incident: Incident, briefing: Briefing) -> list[tuple[str, str]]:
-    value, limit = in_words(incident.promise, incident.value), in_words(incident.promise, incident.limit_value)
-    figure = f"{value} (limit {limit})" if incident.limit_value else value
     stake = briefing.stake.in_words(_moment) if briefing.stake else f"Nothing is known: {escaped(briefing.unstaked)}"
     return [
         ("Workload", _whose(incident)), ("Since", _moment(incident.opened_at)),
-        ("How bad", f"{figure}, {incident.severity}"), ("Trend", _sentence(escaped(briefing.trend))),
+        ("How bad", f"{how_bad(incident)}, {incident.severity}"), ("Trend", _sentence(escaped(briefing.trend))),
         ("At stake", _sentence(stake)),
     ]  # fmt: skip
 
