@@ -23,25 +23,39 @@ class Provider(Block):
         default="https://api.anthropic.com", title="Base URL", description="Another address than Anthropic's own."
     )
     account: str = Field(
-        default="", max_length=200, title="Account",
+        default="",
+        max_length=200,
+        title="Account",
         description="Name of the account that is billed; it stays through changes of the key. Empty takes the host of the "
         "base URL. Name it where two accounts share an address.",
     )
     most_calls: int = Field(
-        default=64, ge=1, le=500, title="Most calls at once",
+        default=64,
+        ge=1,
+        le=500,
+        title="Most calls at once",
         description="Real-time calls in flight of one drain, 1 to 500. Their length decides how many of these are used.",
     )
     poll_s: float = Field(
-        default=30, ge=0.2, le=600, title="Poll every (seconds)",
+        default=30,
+        ge=0.2,
+        le=600,
+        title="Poll every (seconds)",
         description="How often open batches are looked up, 0.2 to 600.",
     )
     listing_grace_s: int = Field(
-        default=600, ge=1, le=86_400, title="Listing grace (seconds)",
+        default=600,
+        ge=1,
+        le=86_400,
+        title="Listing grace (seconds)",
         description="A created batch is listed within this time, 1 to 86400. After a lost answer, one that is not "
         "listed by then was never created and its items are submitted again.",
     )
     create_within_s: int = Field(
-        default=600, ge=1, le=3_600, title="Create within (seconds)",
+        default=600,
+        ge=1,
+        le=3_600,
+        title="Create within (seconds)",
         description="Creating a batch is given up after this time, 1 to 3600. The grace period begins when the create ends.",
     )
 

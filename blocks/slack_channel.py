@@ -5,8 +5,8 @@ from typing import Any
 from prefect.blocks.core import Block, schema_extra
 from pydantic import ConfigDict, Field, SecretStr
 
-from lanes.form import arrange
 from lanes.slack.messenger import Messenger, messenger
+from lanes.workload.form import arrange
 
 
 def _form(schema: dict[str, Any], model: type[Block]) -> None:
@@ -24,14 +24,18 @@ class SlackChannel(Block):
     _description = "The Slack channel that is told of incidents."
 
     bot_token: SecretStr | None = Field(
-        default=None, title="Bot token",
+        default=None,
+        title="Bot token",
         description="xoxb-..., of a bot with chat:write and channels:history that was invited to the channel.",
     )
     channel: str | None = Field(
-        default=None, title="Channel", description="Its id (C0123ABCD) or #name. Used with a bot token.",
+        default=None,
+        title="Channel",
+        description="Its id (C0123ABCD) or #name. Used with a bot token.",
     )
     webhook_url: SecretStr | None = Field(
-        default=None, title="Webhook",
+        default=None,
+        title="Webhook",
         description="Address of an incoming webhook, used without a bot token: one message when an incident opens "
         "and one when it ends.",
     )
@@ -41,6 +45,4 @@ class SlackChannel(Block):
 
     def connect(self) -> Messenger | None:
         """The way to Slack: the bot where token and channel are known, else the webhook; None without either."""
-        return messenger(
-            bot_token=self.bot_token, channel=self.channel, webhook_url=self.webhook_url, api_url=self.api_url
-        )
+        return messenger(bot_token=self.bot_token, channel=self.channel, webhook_url=self.webhook_url, api_url=self.api_url)

@@ -2,7 +2,7 @@
 
 from prefect.blocks.core import Block
 
-from lanes.workload import Spec
+from lanes.workload.version import Spec
 
 
 class Workload(Block, Spec):  # pyright: ignore[reportIncompatibleMethodOverride]

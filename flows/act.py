@@ -5,7 +5,7 @@ from typing import Literal
 from prefect import State, flow
 from pydantic import Field
 
-from lanes.form import Form
+from lanes.workload.form import Form
 from tasks.act import Act, Deed, do
 from tasks.database import database
 from tasks.refusal import REFUSALS, refused

@@ -4,8 +4,8 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from lanes.breakeven import Overheads
-from lanes.form import Form
+from lanes.advice.breakeven import Overheads
+from lanes.workload.form import Form
 from tasks.advise import write_advice
 from tasks.database import database
 
@@ -16,7 +16,10 @@ class Question(Form):
     workload: str = Field(min_length=1, title="Workload", description="Name of the workload to advise on.")
     days: int = Field(default=30, ge=1, le=365, title="Days", description="How far to look back, 1 to 365.")
     items_per_month: float | None = Field(
-        default=None, gt=0, le=1e12, title="Items a month",
+        default=None,
+        gt=0,
+        le=1e12,
+        title="Items a month",
         description="A volume to assume; empty: projected from the period, which must span a day.",
     )
     infra_usd: float = Field(
@@ -27,11 +30,17 @@ class Question(Form):
     )
     hourly_usd: float = Field(default=100, ge=0, le=1e12, title="Hourly rate (USD)", description="What such an hour costs.")
     realtime_infra_usd: float = Field(
-        default=20, ge=0, le=1e12, title="Real-time: infrastructure (USD a month)",
+        default=20,
+        ge=0,
+        le=1e12,
+        title="Real-time: infrastructure (USD a month)",
         description="What the real-time lane runs on.",
     )
     realtime_engineering_hours: float = Field(
-        default=1, ge=0, le=1e12, title="Real-time: engineering (hours a month)",
+        default=1,
+        ge=0,
+        le=1e12,
+        title="Real-time: engineering (hours a month)",
         description="Work to keep the real-time lane running.",
     )
     correction_usd: float = Field(

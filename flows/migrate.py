@@ -8,7 +8,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from lanes.form import Form
+from lanes.workload.form import Form
 from tasks.approval import ask
 from tasks.database import database
 from tasks.migrate import Wanted, leading, name_run
@@ -22,19 +22,19 @@ class Order(Form):
     # What is needed to start is asked in the run, which is refused then: one with wrong parameters would count as broken
     # and be replaced by one without an order.
     workload: Written = Field(
-        default="", title="Workload",
+        default="",
+        title="Workload",
         description="Whose traffic moves. Empty starts nothing: an open rollout that no run leads is led on.",
     )
     playbook: Literal["batch-to-realtime", "realtime-to-batch"] = Field(
         default="batch-to-realtime", title="Playbook", description="A file of migrations/playbooks."
     )
     file: Written = Field(
-        default="", title="Another playbook",
+        default="",
+        title="Another playbook",
         description="Path of a playbook of your own, as the worker sees it; it takes the place of the one above.",
     )
-    consumer: Written = Field(
-        default="", title="Consumer", description="Moves one consumer's split; empty moves everybody's."
-    )
+    consumer: Written = Field(default="", title="Consumer", description="Moves one consumer's split; empty moves everybody's.")
     who: Written = Field(default="", title="Who", description="Your name, at most 500 characters; needed to start.")
     why: Written = Field(default="", title="Why", description="Your reason, at most 500 characters; needed to start.")
 

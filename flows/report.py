@@ -6,7 +6,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from lanes.form import Form
+from lanes.workload.form import Form
 from tasks.database import database
 from tasks.report import write_report
 

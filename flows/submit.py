@@ -4,7 +4,7 @@ from prefect import State, flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from lanes.form import Form
+from lanes.workload.form import Form
 from tasks.connections import connections
 from tasks.departure import depart
 from tasks.publish import publish_workloads

@@ -4,7 +4,7 @@ from prefect import flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from lanes.form import Form
+from lanes.workload.form import Form
 from tasks.database import database
 from tasks.tidy import sweep_out
 

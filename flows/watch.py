@@ -3,7 +3,7 @@
 from prefect import flow
 from prefect.logging import get_run_logger
 
-from lanes.roles import Role
+from lanes.standing.roles import Role
 from tasks.database import database
 from tasks.outgoing import publishing
 from tasks.standing import Standing

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,14 +19,15 @@ from sqlalchemy import Engine
 
 from lanes import waiting
 from lanes.chunks import MOST_BYTES, chunks, weight
-from lanes.errors import Refused, SetupError
-from lanes.item import Submission, read_amendment, read_submission
-from lanes.settings import Settings
-from lanes.store import amendments, items, results
+from lanes.doors.item import Submission, read_amendment, read_submission
+from lanes.errors import Refused
+from lanes.stand.whereabouts import database_url
 from lanes.store.database import clock, engine
-from lanes.store.items import Admission
+from lanes.store.doors import amendments, items
+from lanes.store.doors.items import Admission
 from lanes.store.locks import patiently
-from lanes.store.results import Result
+from lanes.store.settling import results
+from lanes.store.settling.results import Result
 
 DOOR = "client"
 CHUNK = 500  # items admitted in one transaction
@@ -41,24 +41,6 @@ class Sent:
     key: str
     outcome: str
     detail: str | None = None
-
-
-def database_url() -> str:
-    """Where the items are.
-
-    Raises:
-        SetupError: neither the environment nor a stand says so.
-    """
-    settings = Settings.read()
-    if settings.database_url is not None:
-        return settings.database_url.get_secret_value()
-    from lanes.local.info import load_info  # only where no address is given
-
-    info = load_info(Path(settings.home).resolve())
-    url = info.environment().get("LANES_DATABASE_URL") if info else None
-    if url is None:
-        raise SetupError("no database is known: run `lanes up`, or set LANES_DATABASE_URL")
-    return url
 
 
 def submit(workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Any) -> Sent:
@@ -133,9 +115,7 @@ async def asubmit_many(workload: str, inputs: Iterable[Mapping[str, Any]]) -> li
     return await asyncio.to_thread(submit_many, workload, inputs)
 
 
-async def aamend(
-    workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None
-) -> Sent:
+async def aamend(workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None) -> Sent:
     """As `amend`."""
     return await asyncio.to_thread(amend, workload, key, payload, occurred_at=occurred_at)
 
@@ -145,9 +125,7 @@ async def aread_result(workload: str, key: str, *, reader: str) -> Result | None
     return await asyncio.to_thread(read_result, workload, key, reader=reader)
 
 
-async def await_result(
-    workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
-) -> Result | None:
+async def await_result(workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False) -> Result | None:
     """As `wait`. Those who wait hold no thread that other calls need."""
     return await waiting.await_(database_url(), workload, key, reader=reader, timeout_s=timeout_s, settled=settled)
 
@@ -165,9 +143,7 @@ def _read(workload: str, fields: Mapping[str, Any], now: datetime) -> Submission
     return read_submission(workload, fields, place=str(fields.get("key") or uuid4()), sent_at=now.astimezone(UTC))
 
 
-def _well_formed(
-    workload: str, inputs: Iterable[Mapping[str, Any]], now: datetime
-) -> tuple[list[Submission], Refused | None]:
+def _well_formed(workload: str, inputs: Iterable[Mapping[str, Any]], now: datetime) -> tuple[list[Submission], Refused | None]:
     """The inputs up to the first malformed one, and its refusal."""
     asked: list[Submission] = []
     for fields in inputs:

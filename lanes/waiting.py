@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 
 from lanes.errors import ItemCanceled, ItemFailed, UnknownItem
-from lanes.store import results
 from lanes.store.database import engine
-from lanes.store.results import Ended, Result
+from lanes.store.settling import results
+from lanes.store.settling.results import Ended, Result
 
 POLL_S = 0.1
 MOST = 2  # connections, and threads of the asynchronous ones

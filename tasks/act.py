@@ -9,12 +9,14 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from sqlalchemy import Connection
 
+from lanes.batch.stakes import Decision, sentence
 from lanes.errors import ActionRefused
 from lanes.report.rollout import standing
-from lanes.split import Split
-from lanes.stakes import Decision, sentence
-from lanes.store import decisions, rollout_moves, rollouts, steering
+from lanes.routing.split import Split
+from lanes.store.batch import decisions
 from lanes.store.database import Database, clock
+from lanes.store.rollouts import rollout_moves, rollouts
+from lanes.store.routing import steering
 from tasks.approval import withdraw
 from tasks.outgoing import publish_events
 
@@ -92,13 +94,9 @@ def perform(connection: Connection, act: Act) -> str:
         case Deed.ADOPT_BATCH:
             return decisions.adopt(connection, _batch(act), _provider_batch(act), workload=act.workload, now=now)
         case Deed.RESUBMIT_BATCH:
-            return decisions.resubmit(
-                connection, _batch(act), workload=act.workload, who=act.who, why=act.why, now=now
-            )
+            return decisions.resubmit(connection, _batch(act), workload=act.workload, who=act.who, why=act.why, now=now)
         case Deed.GIVE_UP_BATCH:
-            return decisions.give_up(
-                connection, _batch(act), workload=act.workload, who=act.who, why=act.why, now=now
-            )
+            return decisions.give_up(connection, _batch(act), workload=act.workload, who=act.who, why=act.why, now=now)
         case _:
             assert_never(act.deed)
 

@@ -11,10 +11,10 @@ from typing import Any
 from prefect.events import Event
 
 from lanes.chunks import MOST_BYTES, chunks, weight
+from lanes.doors.item import Amendment, Submission, read_amendment, read_submission
 from lanes.errors import Refused, StillLocked
-from lanes.item import Amendment, Submission, read_amendment, read_submission
-from lanes.store import amendments, items
 from lanes.store.database import Database
+from lanes.store.doors import amendments, items
 from lanes.store.locks import patiently
 
 ARRIVED = "lanes.item.arrived"

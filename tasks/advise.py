@@ -6,10 +6,10 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from lanes.advice import advise
-from lanes.breakeven import Overheads
+from lanes.advice.breakeven import Overheads
+from lanes.advice.recommendation import advise
 from lanes.report import advice_markdown, advice_summary
-from lanes.store.advice import evidence
+from lanes.store.advice.advice import evidence
 from lanes.store.database import Database
 
 

@@ -15,21 +15,23 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from lanes import attempts, promises
-from lanes.attempts import Times
 from lanes.claims import Claim, Claimed
-from lanes.failures import Failed
-from lanes.health import Health
-from lanes.outcome import Attempt
-from lanes.pace import Pace
-from lanes.promises import Assessment
+from lanes.promises import judge as promises
+from lanes.promises.failures import Failed
+from lanes.promises.judge import Assessment
 from lanes.provider.answering import REFUSED, Called, answer
 from lanes.provider.errors import FREEZES, Action, CallFailed, failed
-from lanes.standstill import ACCOUNT, Standstills, of_workload
-from lanes.store import incidents, outages
+from lanes.realtime.health import Health
+from lanes.realtime.pace import Pace
+from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
+from lanes.settling import attempts
+from lanes.settling.attempts import Times
+from lanes.settling.outcome import Attempt
+from lanes.store.promises import incidents
+from lanes.store.realtime import outages
 from lanes.unquoted import discreet
 from lanes.words import Lane, Outcome
-from lanes.workload import Version
+from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.failure_log import FailureLog
 from tasks.saving import give_back, passes, save
@@ -59,9 +61,7 @@ class Consequences:
 class Answering:
     """The packs under way. `held` are the claims that this process answers for; `heard` is set when a place is free."""
 
-    def __init__(
-        self, at: Connections, pace: Pace, health: Health, *, held: dict[int, Claim], heard: asyncio.Event
-    ) -> None:
+    def __init__(self, at: Connections, pace: Pace, health: Health, *, held: dict[int, Claim], heard: asyncio.Event) -> None:
         self._at, self._pace, self._health = at, pace, health
         self._held, self._heard = held, heard
         self._calls: set[asyncio.Task[None]] = set()

@@ -12,8 +12,8 @@ from prefect.logging import get_run_logger
 from prefect.states import Cancelled
 from pydantic import ConfigDict, Field, StrictBool, ValidationError, model_validator
 
-from lanes.form import arrange
-from lanes.rollout import Approval, Rollout
+from lanes.rollouts.rollout import Approval, Rollout
+from lanes.workload.form import arrange
 from tasks.signed import SignedLine
 
 
@@ -28,7 +28,8 @@ class RolloutApproval(RunInput):
     model_config = ConfigDict(json_schema_extra=_form)
 
     approve: StrictBool | None = Field(
-        default=None, title="Approve",
+        default=None,
+        title="Approve",
         description="On: the rollout goes on if its gates still pass and no critical incident is open.",
     )
     decline: StrictBool | None = Field(

@@ -17,9 +17,9 @@ from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.logging import get_run_logger
 
 from lanes.chunks import weight
-from lanes.store import watermarks
+from lanes.doors.stream import LOOK_BACK, OVERLAP, Stream
 from lanes.store.database import Database
-from lanes.stream import LOOK_BACK, OVERLAP, Stream
+from lanes.store.doors import watermarks
 from lanes.unquoted import unquoted
 from tasks.admission import AMENDED, ARRIVED, admit_events, subject
 from tasks.look_back import LookBack

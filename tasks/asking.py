@@ -12,8 +12,8 @@ from prefect.client.schemas.filters import FlowRunFilter
 from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 
-from lanes.roles import StandingRun
-from lanes.vacancy import SeenRun, ask_key, on_its_way
+from lanes.standing.roles import StandingRun
+from lanes.standing.vacancy import SeenRun, ask_key, on_its_way
 
 LIMIT_S = 5.0
 NEWEST = 20  # runs of a deployment that are looked at

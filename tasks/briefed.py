@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from prefect.logging import get_run_logger
 from pydantic import ValidationError
 
-from lanes.briefing import Briefing
-from lanes.incident import Incident, IncidentState
+from lanes.promises.briefing import Briefing
+from lanes.promises.incident import Incident, IncidentState
 from lanes.slack.wording import Pages
-from lanes.store import briefings, incidents
 from lanes.store.database import Database
+from lanes.store.promises import briefings, incidents
 from tasks.pages import Finder
 from tasks.troubles import described
 

@@ -10,24 +10,26 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from lanes import promises
+from lanes.batch.short_reads import APART, BELIEVED
 from lanes.claims import Claim
 from lanes.errors import LanesError, StillLocked
-from lanes.failures import Failures
-from lanes.outcome import Attempt, Judged, Response, judge
 from lanes.packids import pack_ids
+from lanes.promises import judge as promises
+from lanes.promises.failures import Failures
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
 from lanes.provider.errors import FREEZES, CallFailed
 from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone, Unreadable, fate, results
-from lanes.report.units import counted
-from lanes.short_reads import APART, BELIEVED
-from lanes.store import batches, incidents, workloads
-from lanes.store.batches import OpenBatch
-from lanes.store.outcomes import Saved
+from lanes.settling.outcome import Attempt, Judged, Response, judge
+from lanes.store.batch import batches
+from lanes.store.batch.batches import OpenBatch
+from lanes.store.promises import incidents
+from lanes.store.settling.outcomes import Saved
+from lanes.store.workload import workloads
+from lanes.units import counted
 from lanes.unquoted import discreet
 from lanes.words import BatchState, Lane, Outcome, Verdict
-from lanes.workload import Version
+from lanes.workload.version import Version
 from tasks import reconcile
 from tasks.connections import Connections
 from tasks.saving import save
@@ -210,9 +212,7 @@ class Reading:
         if refused:
             self._frozen += sum(len(members.get(number, [])) for number in refused)
             why = next(iter(refused.values())).detail
-            breach = promises.frozen(
-                self._batch.workload, Lane.BATCH, self._frozen, why, flow_run_id=self._at.flow_run_id
-            )
+            breach = promises.frozen(self._batch.workload, Lane.BATCH, self._frozen, why, flow_run_id=self._at.flow_run_id)
             await self._at.db.run(incidents.open, breach, now=now)
 
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 from prefect.logging import get_run_logger
 
-from lanes.rests import Rests
-from lanes.store import batches
-from lanes.store.batches import OpenBatch
+from lanes.batch.rests import Rests
+from lanes.store.batch import batches
+from lanes.store.batch.batches import OpenBatch
 from lanes.words import BatchState
 from tasks.collect import collect_batch, poll
 from tasks.connections import Connections

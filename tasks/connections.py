@@ -8,7 +8,7 @@ from uuid import UUID
 from anthropic import AsyncAnthropic
 
 from blocks.provider import Provider
-from lanes.store import accounts
+from lanes.store.batch import accounts
 from lanes.store.database import Database
 from tasks.database import BLOCK, database
 from tasks.running import this_run

@@ -7,11 +7,11 @@ from prefect.logging import get_run_logger
 from prefect.settings import get_current_settings
 
 from blocks.slack_channel import SlackChannel
+from lanes.promises.telling import Move, Post, next_move, rest
 from lanes.slack.messenger import Messenger, NotTold, Place
-from lanes.slack.moves import Move, Post, next_move, rest
 from lanes.slack.wording import message
-from lanes.store import slack_posts, slack_reminders
 from lanes.store.database import Database
+from lanes.store.promises import slack_posts, slack_reminders
 from tasks.briefed import Briefed, Briefer
 from tasks.database import BLOCK
 from tasks.remind import remind

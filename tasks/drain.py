@@ -18,21 +18,22 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from lanes.buffer import Buffer
-from lanes.calltime import RENEW_EVERY, lease, longest_call_s
 from lanes.claims import Claim, Claimed
-from lanes.health import Health
-from lanes.pace import Pace
 from lanes.packing import packs
 from lanes.provider.requests import max_tokens
+from lanes.realtime.buffer import Buffer
+from lanes.realtime.calltime import RENEW_EVERY, lease, longest_call_s
+from lanes.realtime.health import Health
+from lanes.realtime.pace import Pace
+from lanes.realtime.shares import Standing, divide
+from lanes.realtime.warmth import Sight, needs_more, stays
 from lanes.settings import Settings
-from lanes.shares import Standing, divide
-from lanes.store import outbox, work, workloads
+from lanes.store import outbox, work
 from lanes.store.signals import Role, RoleLock, holder_exists, holders, listening
 from lanes.store.work import Waiting
-from lanes.warmth import Sight, needs_more, stays
+from lanes.store.workload import workloads
 from lanes.words import Lane
-from lanes.workload import Version
+from lanes.workload.version import Version
 from tasks import notice
 from tasks.answer import Answering
 from tasks.beside import Beside

@@ -13,12 +13,12 @@ from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.workload import Workload
-from lanes.editing import Edit, EditOutcome, Reply
 from lanes.settings import Settings
-from lanes.store import workloads
 from lanes.store.database import Database
-from lanes.workload import Spec
-from lanes.workload_diff import differences
+from lanes.store.workload import workloads
+from lanes.workload.diff import differences
+from lanes.workload.editing import Edit, EditOutcome, Reply
+from lanes.workload.version import Spec
 from tasks.publish import SLUG, publish
 from tasks.troubles import described
 
@@ -60,9 +60,7 @@ async def _saved(client: PrefectClient, wished: Edit, spec: Spec) -> bool:
         change = BlockDocumentUpdate(block_schema_id=schema, data=data, merge_existing_data=False)
         await client.update_block_document(known.id, change)
         return True
-    new = BlockDocumentCreate(
-        name=wished.name, data=data, block_schema_id=schema, block_type_id=Workload._block_type_id
-    )
+    new = BlockDocumentCreate(name=wished.name, data=data, block_schema_id=schema, block_type_id=Workload._block_type_id)
     try:
         await client.create_block_document(new)
     except ObjectAlreadyExists:

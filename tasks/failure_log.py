@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from prefect.logging import get_run_logger
 
-from lanes.failures import Failed, kind_of
+from lanes.promises.failures import Failed, kind_of
 
 Kind = tuple[str, str, bool]
 

@@ -9,11 +9,11 @@ from typing import Any
 from prefect.logging import get_run_logger
 from sqlalchemy import Connection
 
-from lanes.roles import STANDING, StandingRun, never_free
 from lanes.settings import Settings
+from lanes.standing.roles import STANDING, StandingRun, never_free
+from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies
 from lanes.store.database import Database, clock
 from lanes.store.signals import held_roles
-from lanes.vacancy import LOOK_EVERY_S, Vacancies
 from tasks.asking import ask_for_standing
 from tasks.troubles import Troubles, described
 

@@ -13,7 +13,7 @@ from blocks.database import Database
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
-from lanes.samples.files import sample_workloads
+from lanes.mainjob.samples.files import sample_workloads
 from lanes.settings import Settings
 from tasks.automations import write_automations
 from tasks.database import BLOCK

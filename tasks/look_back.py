@@ -11,9 +11,9 @@ from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.events import Event
 
-from lanes.store import watermarks
+from lanes.doors.stream import LOOK_BACK, SPAN, Stream, behind, span_of
 from lanes.store.database import Database
-from lanes.stream import LOOK_BACK, SPAN, Stream, behind, span_of
+from lanes.store.doors import watermarks
 from tasks.stored_events import counts, pages
 
 MOST_PAGES = 200  # read in one look; a span that was begun is read to its end

@@ -12,9 +12,9 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
 
+from lanes.realtime.standstill import Standstills
 from lanes.report import outage
-from lanes.standstill import Standstills
-from lanes.store import at_stake
+from lanes.store.promises import at_stake
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.pages import write_artifact
@@ -83,6 +83,4 @@ class Notice:
     async def _write(self, client: PrefectClient, now: datetime) -> None:
         standing, stake = self._standstills.all, await self._at.db.run(at_stake.on_lane, Lane.REALTIME, now=now)
         page = outage.render(standing, stake, now=now)
-        await write_artifact(
-            client, outage.KEY, page, outage.headline(standing), flow_run_id=self._at.flow_run_id
-        )
+        await write_artifact(client, outage.KEY, page, outage.headline(standing), flow_run_id=self._at.flow_run_id)

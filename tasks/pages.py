@@ -16,9 +16,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
 from blocks.workload import Workload
-from lanes.briefing import Briefing, Cause
-from lanes.incident import Incident, Promise
-from lanes.remedy import FormLink, Where, form
+from lanes.promises.briefing import Briefing, Cause
+from lanes.promises.incident import Incident, Promise
+from lanes.promises.remedy import FormLink, Where, form
 from lanes.report import incident as page_of
 from lanes.report.links import artifact_page, block_page, form_page, run_page
 from lanes.slack.wording import Pages
@@ -67,9 +67,7 @@ class Finder:
             return None
 
 
-async def write_artifact(
-    client: PrefectClient, key: str, markdown: str, headline: str, *, flow_run_id: UUID | None
-) -> str:
+async def write_artifact(client: PrefectClient, key: str, markdown: str, headline: str, *, flow_run_id: UUID | None) -> str:
     """The page of a new version of the artifact, which that run wrote.
 
     The client's own way also connects to the stream of events, to say that there is an artifact.

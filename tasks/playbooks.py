@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from lanes.errors import PlaybookInvalid
-from lanes.playbook import Playbook, parse
+from lanes.rollouts.playbook import Playbook, parse
 
 FOLDER = Path(__file__).resolve().parents[1] / "migrations" / "playbooks"
 MOST_BYTES = 256 * 1024

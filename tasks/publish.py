@@ -9,12 +9,13 @@ from prefect.client.schemas.objects import BlockDocument
 from prefect.logging import get_run_logger
 
 from blocks.workload import Workload
-from lanes.definition import parse
 from lanes.errors import SpecInvalid, StillLocked
-from lanes.promises import invalid_workload
-from lanes.store import incidents, workloads
+from lanes.promises.judge import invalid_workload
 from lanes.store.database import Database
-from lanes.workload import Version
+from lanes.store.promises import incidents
+from lanes.store.workload import workloads
+from lanes.workload.definition import parse
+from lanes.workload.version import Version
 from tasks import schedules
 
 SLUG = Workload.get_block_type_slug()

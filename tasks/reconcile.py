@@ -4,13 +4,13 @@ from datetime import datetime, timedelta
 
 from prefect.logging import get_run_logger
 
+from lanes.batch.reconcile import Finding, Listed, Lost, find, over_at, span
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown, ProviderBatch
 from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsGone
-from lanes.reconcile import Finding, Listed, Lost, find, over_at, span
-from lanes.store import adoption, batches, disowning, unclear
-from lanes.store.batches import OpenBatch
+from lanes.store.batch import adoption, batches, disowning, unclear
+from lanes.store.batch.batches import OpenBatch
 from lanes.words import BatchState
 from tasks.connections import Connections
 

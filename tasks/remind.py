@@ -4,8 +4,9 @@ import asyncio
 
 from lanes.slack.messenger import Messenger, NotTold, Place
 from lanes.slack.wording import reminder
-from lanes.store import rollouts, slack_reminders
 from lanes.store.database import Database
+from lanes.store.promises import slack_reminders
+from lanes.store.rollouts import rollouts
 
 
 async def remind(db: Database, messenger: Messenger, *, ui_url: str) -> int:

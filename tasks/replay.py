@@ -5,10 +5,10 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from lanes.replay import Generation
+from lanes.replays.replay import Generation
 from lanes.report import replay as report
-from lanes.store import promotions, replays
 from lanes.store.database import Database
+from lanes.store.replays import promotions, replays
 from tasks.asking import ask_for_run
 
 ASK_S = 30.0  # nobody waits for this run, and without the asking its work would wait for the night
@@ -24,9 +24,7 @@ async def begin_replay(
         ActionRefused: another replay is open, or there is no such version or range.
     """
     async with db.transaction() as run:
-        begun = await run(
-            replays.begin, workload, version_no=version_no, first=first, last=last, who=who, why=why, now=run.now
-        )
+        begun = await run(replays.begin, workload, version_no=version_no, first=first, last=last, who=who, why=why, now=run.now)
     get_run_logger().info("%s reads positions %d to %d", begun.name, begun.cursor_position + 1, begun.to_position)
     return begun
 

@@ -5,12 +5,15 @@ from datetime import datetime, timedelta
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
-from lanes.routing import Route, decide
-from lanes.split import Splits
-from lanes.store import amendments, items, locks, routes, workloads
+from lanes.routing.route import Route, decide
+from lanes.routing.split import Splits
+from lanes.store import locks
 from lanes.store.database import Database
-from lanes.store.items import Received
-from lanes.workload import Version
+from lanes.store.doors import amendments, items
+from lanes.store.doors.items import Received
+from lanes.store.routing import routes
+from lanes.store.workload import workloads
+from lanes.workload.version import Version
 
 MOST = 500  # items routed in one transaction
 WAIT = timedelta(seconds=1)  # longest wait for a lock while nobody else may route

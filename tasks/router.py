@@ -4,8 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from lanes.store import items
 from lanes.store.database import Database
+from lanes.store.doors import items
 from lanes.store.signals import RoleLock
 from tasks.arrivals import ArrivalReader
 from tasks.route import route_received

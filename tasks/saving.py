@@ -15,10 +15,11 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.claims import Claim
-from lanes.outcome import Attempt
-from lanes.store import outcomes, work
+from lanes.settling.outcome import Attempt
+from lanes.store import work
 from lanes.store.database import Database
-from lanes.store.outcomes import Saved
+from lanes.store.settling import outcomes
+from lanes.store.settling.outcomes import Saved
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]
@@ -62,14 +63,10 @@ async def _once(
     now: datetime | None,
 ) -> Saved:  # fmt: skip
     async with db.transaction() as run:
-        return await run(
-            outcomes.save, attempts, batch_id=batch_id, flow_run_id=flow_run_id, now=now or run.now, wait=wait
-        )
+        return await run(outcomes.save, attempts, batch_id=batch_id, flow_run_id=flow_run_id, now=now or run.now, wait=wait)
 
 
-async def give_back(
-    db: Database, claims: Sequence[Claim], *, ready_at: datetime, sleep: Sleep = asyncio.sleep
-) -> list[Claim]:
+async def give_back(db: Database, claims: Sequence[Claim], *, ready_at: datetime, sleep: Sleep = asyncio.sleep) -> list[Claim]:
     """Work that we still hold is ready again, but for those returned, which others held to the last."""
     left = await outlasting(lambda: db.run(work.give_back, claims, ready_at=ready_at), sleep=sleep)
     for _ in range(ROUNDS):

@@ -8,8 +8,8 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule
 
-from lanes.window import Window
-from lanes.workload import Version
+from lanes.workload.version import Version
+from lanes.workload.window import Window
 from tasks.troubles import described
 
 SUBMIT = "submit/submit"

@@ -15,6 +15,4 @@ def _storable(said: str) -> str:
 
 Written = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]  # not known yet whether it can be stored
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_storable)]
-SignedLine = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(_storable)
-]
+SignedLine = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(_storable)]

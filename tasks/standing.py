@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from prefect.logging import get_run_logger
 
-from lanes.roles import Role
+from lanes.standing.roles import Role
 from lanes.store.database import Database
 from lanes.store.signals import RoleLock
 from tasks.guard import Guard

@@ -8,7 +8,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.events import Event
 from prefect.events.filters import EventFilter, EventNameFilter, EventOccurredFilter, EventOrder
 
-from lanes.stream import SPAN, span_of
+from lanes.doors.stream import SPAN, span_of
 from tasks.admission import AMENDED, ARRIVED
 
 PAGE = 50  # the most stored events the server gives at once

@@ -9,23 +9,26 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from lanes import promises
 from lanes.chunks import chunks, weight
 from lanes.claims import Claimed
 from lanes.errors import LanesError
 from lanes.packids import new_nonce, pack_ids
 from lanes.packing import packs, told_apart
+from lanes.promises import judge as promises
 from lanes.provider import batches as provider
 from lanes.provider.answering import questions
 from lanes.provider.batches import ProviderBatch
 from lanes.provider.errors import FREEZES, Action, CallFailed
 from lanes.provider.requests import body_bytes, parameters
-from lanes.report.units import counted
-from lanes.store import adoption, batches, history, incidents, workloads
-from lanes.store.batches import Answer, Intent, Kind
+from lanes.store.batch import adoption, batches
+from lanes.store.batch.batches import Answer, Intent, Kind
 from lanes.store.database import Run
+from lanes.store.promises import incidents
+from lanes.store.settling import history
+from lanes.store.workload import workloads
+from lanes.units import counted
 from lanes.words import Lane
-from lanes.workload import Version
+from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.reconcile import create_of
 
@@ -193,9 +196,7 @@ async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure:
     async with at.db.transaction() as run:
         await run(batches.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
         if failure.action in FREEZES:
-            breach = promises.frozen(
-                kind.workload, Lane.BATCH, prepared.items, str(failure), flow_run_id=at.flow_run_id
-            )
+            breach = promises.frozen(kind.workload, Lane.BATCH, prepared.items, str(failure), flow_run_id=at.flow_run_id)
             await run(incidents.open, breach, now=run.now)
     get_run_logger().warning("%s was refused, and its items are ready again: %s", what, failure)
 

@@ -6,11 +6,14 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from functools import partial
 
+from lanes.realtime.warmth import THROTTLE
 from lanes.settings import Settings
-from lanes.store import amendments, giving_up, items, outbox, replays, work
-from lanes.store.deadlines import pressing
+from lanes.store import outbox, work
+from lanes.store.batch.deadlines import pressing
+from lanes.store.doors import amendments, items
+from lanes.store.realtime import giving_up
+from lanes.store.replays import replays
 from lanes.store.signals import Role, RoleLock, holder_exists
-from lanes.warmth import THROTTLE
 from lanes.words import Lane
 from tasks.asking import ask_for_run
 from tasks.connections import Connections

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from lanes.errors import LanesError
-from lanes.store import batches
+from lanes.store.batch import batches
 from lanes.store.signals import Role, RoleLock
 from tasks.connections import Connections
 from tasks.reconcile import reconcile_unresolved

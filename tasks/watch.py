@@ -9,11 +9,14 @@ from dataclasses import replace
 import httpx2
 from prefect.logging import get_run_logger
 
-from lanes.promises import assess
+from lanes.promises.judge import assess
 from lanes.settings import Settings
-from lanes.store import incidents, measurements, outages, workloads
 from lanes.store.database import Database
-from lanes.store.incidents import Recorded
+from lanes.store.figures import measurements
+from lanes.store.promises import incidents
+from lanes.store.promises.incidents import Recorded
+from lanes.store.realtime import outages
+from lanes.store.workload import workloads
 from tasks.deliver import deliver_posts
 from tasks.troubles import Troubles, described
 

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, text
 
-from tests.stand import RunningStand
+from tests.running_stand import RunningStand
 
 Fields = Callable[[int], Mapping[str, Any]]  # of the nth event, beside its key and payload
 ANSWERED = """

@@ -7,7 +7,7 @@ from pathlib import Path
 from alembic import command
 from sqlalchemy import create_engine
 
-from lanes.local.postgres import EmbeddedPostgres
+from lanes.stand.postgres import EmbeddedPostgres
 from lanes.store import schema
 
 

@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, text
 from xdist.scheduler import LoadScopeScheduling
 
-from lanes.local.postgres import EmbeddedPostgres, Running
+from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
+from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
-from tests.stand import RunningStand, put_up, take_down
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
@@ -35,7 +35,7 @@ class Together(LoadScopeScheduling):
         match PurePath(file).parts[1]:
             case "deployments" | "e2e":
                 return "stand"
-            case "local" | "chaos":
+            case "stand" | "chaos":
                 return file
             case _:
                 return nodeid

@@ -5,11 +5,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from lanes.definition import parse
-from lanes.item import Submission
-from lanes.routing import decide
-from lanes.store import items, routes, workloads
-from lanes.workload import Spec, Version
+from lanes.doors.item import Submission
+from lanes.routing.route import decide
+from lanes.store.doors import items
+from lanes.store.routing import routes
+from lanes.store.workload import workloads
+from lanes.workload.definition import parse
+from lanes.workload.version import Spec, Version
 
 SCHEMA = {
     "type": "object",

@@ -208,7 +208,6 @@ class PrefectStandIn:
     def _flow(self, deployment: str) -> str:
         return next(flow for flow, id_ in self._deployments.items() if id_ == deployment)
 
-
     def _block(self, name: str, data: dict[str, Any] | None = None) -> dict[str, Any]:
         """A workload's block as the API shows it."""
         id_ = UUID(int=BLOCK.int + list(self.blocks).index(name))

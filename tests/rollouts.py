@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from lanes.playbook import Playbook, parse
-from lanes.rollout import Rollout
-from lanes.store import rollout_moves
+from lanes.rollouts.playbook import Playbook, parse
+from lanes.rollouts.rollout import Rollout
+from lanes.store.rollouts import rollout_moves
 from tests.conftest import NOON
 
 NAME = "batch-to-realtime"

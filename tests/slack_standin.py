@@ -242,8 +242,7 @@ def _within(text: dict[str, Any] | None, most: int) -> bool:
 def _buttons_fit(buttons: list[dict[str, Any]]) -> bool:
     named = {each["action_id"] for each in buttons}
     return len(named) == len(buttons) and all(
-        each["url"].startswith("http") and len(each["url"]) <= 3000 and 0 < len(each["text"]["text"]) <= 75
-        for each in buttons
+        each["url"].startswith("http") and len(each["url"]) <= 3000 and 0 < len(each["text"]["text"]) <= 75 for each in buttons
     )
 
 

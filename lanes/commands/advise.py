@@ -10,13 +10,13 @@ from cyclopts import Parameter, validators
 from rich.console import Console
 from sqlalchemy import Engine
 
-from lanes.advice import Advice
-from lanes.advice import advise as decide
-from lanes.breakeven import Overheads
+from lanes.advice.breakeven import Overheads
+from lanes.advice.recommendation import Advice
+from lanes.advice.recommendation import advise as decide
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson
 from lanes.report.advice_terminal import render
-from lanes.store.advice import evidence
+from lanes.store.advice.advice import evidence
 from lanes.store.database import clock
 
 NotNegative = validators.Number(gte=0, lte=1e12)

@@ -14,16 +14,16 @@ from sqlalchemy import Engine
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.errors import SetupError
-from lanes.incident import Incident, IncidentState, Severity, in_words
-from lanes.local.info import load_info
-from lanes.report.escaping import plain
-from lanes.report.units import clock as written
-from lanes.report.units import seconds
+from lanes.escaping import plain
+from lanes.promises.incident import Incident, IncidentState, Severity, in_words
 from lanes.settings import Settings
 from lanes.slack.messenger import NotTold, messenger
 from lanes.slack.wording import trial
-from lanes.store import incidents, slack_posts
+from lanes.stand.info import load_info
 from lanes.store.database import clock
+from lanes.store.promises import incidents, slack_posts
+from lanes.units import clock as written
+from lanes.units import seconds
 
 STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
 NO_SLACK = (

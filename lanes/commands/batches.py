@@ -13,14 +13,14 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection, Engine
 
+from lanes.batch.stakes import Decision, sentence
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.report.escaping import plain
-from lanes.report.units import clock as written
-from lanes.report.units import usd
-from lanes.stakes import Decision, sentence
-from lanes.store import decisions
+from lanes.escaping import plain
+from lanes.store.batch import decisions
 from lanes.store.database import clock
+from lanes.units import clock as written
+from lanes.units import usd
 
 Sure = Annotated[bool, Parameter(name="--yes", negative="", help="Do it. Without, only say what it may cost.")]
 Why = Annotated[str, Parameter(help="Kept with the batch and its items.")]
@@ -90,9 +90,7 @@ def give_up(batch: int, *, why: Why = "", yes: Sure = False, as_json: AsJson = F
     return _decide(Decision.GIVE_UP, batch, do, yes, as_json)
 
 
-def _decide(
-    decision: Decision, batch: int, do: Callable[[Connection, datetime], str], yes: bool, as_json: bool
-) -> int:
+def _decide(decision: Decision, batch: int, do: Callable[[Connection, datetime], str], yes: bool, as_json: bool) -> int:
     def decide(pool: Engine) -> int:
         with pool.begin() as connection:
             now = clock(connection)

@@ -4,14 +4,14 @@ import sys
 
 from sqlalchemy import Engine
 
+from lanes.batch.departure import announcement
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.departure import announcement
-from lanes.local import reaching
 from lanes.report.links import run_page
 from lanes.settings import Settings
+from lanes.stand import reaching
+from lanes.store.batch.departure import outstanding
 from lanes.store.database import clock
-from lanes.store.departure import outstanding
 
 
 def depart(workload: str, *, as_json: AsJson = False) -> int:

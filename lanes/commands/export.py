@@ -10,14 +10,14 @@ from sqlalchemy import Engine
 from lanes.commands.files import Force, put
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.comparison import Block, compare
-from lanes.definition import parse
 from lanes.errors import SetupError, UnknownWorkload
-from lanes.local.editor import Editor
 from lanes.settings import Settings
-from lanes.store import workloads
-from lanes.workload import NAME, Spec
-from lanes.workload_yaml import written
+from lanes.stand.editor import Editor
+from lanes.store.workload import workloads
+from lanes.workload.comparison import Block, compare
+from lanes.workload.definition import parse
+from lanes.workload.version import NAME, Spec
+from lanes.workload.writing import written
 
 Out = Annotated[Path | None, Parameter(help="The file to write; else standard output.")]
 OfBlock = Annotated[bool, Parameter(name="--block", negative="", help="What the block says, in force or not.")]

@@ -14,9 +14,9 @@ from uuid import uuid4
 from rich.console import Console
 from rich.text import Text
 
-from lanes.examples import Example
-from lanes.local.info import StandInfo
-from lanes.report.escaping import plain
+from lanes.escaping import plain
+from lanes.settling.examples import Example
+from lanes.stand.info import StandInfo
 
 RUNS = "/v2/runs"  # of the past week; with a filter the interface shows what is scheduled first
 FORMS = "/v2/deployments"
@@ -95,9 +95,7 @@ def own_event(at: Surroundings, workload: str, field: str, key: str, now: dateti
     return f"curl -fsS{at.headers} {at.api_url}/events -H 'content-type: application/json' -d {shlex.quote(f'[{{{lines}}}]')}"
 
 
-def print_farewell(
-    console: Console, at: Surroundings, steps: Sequence[Step], *, report_page: str, stays: bool
-) -> None:
+def print_farewell(console: Console, at: Surroundings, steps: Sequence[Step], *, report_page: str, stays: bool) -> None:
     """Links and steps, as they can be clicked and copied: never wrapped by us, never read as markup."""
 
     def line(*parts: str | tuple[str, str]) -> None:

@@ -15,14 +15,14 @@ from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
+from lanes.doors.filedoor import Layout, read_lines
 from lanes.errors import UnknownWorkload
-from lanes.filedoor import Layout, read_lines
-from lanes.forecast import Forecast, forecast
-from lanes.report.escaping import plain
+from lanes.escaping import plain
 from lanes.report.summary import lane_name, reason_name
-from lanes.report.units import count, counted, share, usd
-from lanes.store import workloads
+from lanes.routing.forecast import Forecast, forecast
 from lanes.store.database import clock
+from lanes.store.workload import workloads
+from lanes.units import count, counted, share, usd
 
 TextField = Annotated[str | None, Parameter(name="--field", help="Column or field that holds the text.")]
 Key = Annotated[str | None, Parameter(name="--key", help="Column that names the item.")]
@@ -108,7 +108,5 @@ def _table(title: str, headings: list[str]) -> Table:
 
 
 def _data(found: Forecast) -> dict[str, Any]:
-    routes = [
-        {"lane": lane, "reason": reason, "items": number} for (lane, reason), number in sorted(found.routes.items())
-    ]
+    routes = [{"lane": lane, "reason": reason, "items": number} for (lane, reason), number in sorted(found.routes.items())]
     return {**asdict(found), "routes": routes}

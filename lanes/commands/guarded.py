@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
-from lanes import client
 from lanes.errors import LanesError, SetupError, UnknownItem, UnknownWorkload
+from lanes.stand.whereabouts import database_url
 from lanes.store.database import engine
 
 
@@ -35,7 +35,7 @@ def guarded(command: Callable[[], int]) -> int:
 def on_database(command: Callable[[Engine], int]) -> int:
     """The exit code of a command that asks the database: 1 when it is refused, 2 when there is no such workload or item."""
     try:
-        pool = engine(client.database_url())
+        pool = engine(database_url())
         try:
             return command(pool)
         finally:

@@ -9,15 +9,15 @@ from typing import Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
+from lanes.authoring.draft import Draft, blank, from_columns, next_commands, what_was_seen
+from lanes.authoring.guessing import Proposal, Sample, headless, look, propose
 from lanes.commands.files import Force, put
 from lanes.commands.output import AsJson, print_json
-from lanes.draft import Draft, blank, from_columns, next_commands, what_was_seen
+from lanes.doors.filedoor import Layout, count_lines, read_rows
 from lanes.errors import SpecInvalid
-from lanes.filedoor import Layout, count_lines, read_rows
-from lanes.guessing import Proposal, Sample, headless, look, propose
-from lanes.report.escaping import plain
-from lanes.report.units import counted
-from lanes.workload import NAME
+from lanes.escaping import plain
+from lanes.units import counted
+from lanes.workload.version import NAME
 
 SHOWN = 5  # bad lines
 MOST_HEADER = 1 << 20  # bytes

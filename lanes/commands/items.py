@@ -13,11 +13,12 @@ from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.report.escaping import plain
-from lanes.report.units import counted, usd
-from lanes.store import forgetting, items, retries, story
+from lanes.escaping import plain
+from lanes.settling.story import happenings, next_step
 from lanes.store.database import clock
-from lanes.story import happenings, next_step
+from lanes.store.doors import forgetting, items
+from lanes.store.settling import retries, story
+from lanes.units import counted, usd
 
 
 def explain(workload: str, key: str, *, as_json: AsJson = False) -> int:

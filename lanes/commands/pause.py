@@ -6,8 +6,8 @@ from sqlalchemy import Connection, Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.store import steering
 from lanes.store.database import clock
+from lanes.store.routing import steering
 
 
 def pause(workload: str, *, as_json: AsJson = False) -> int:

@@ -8,13 +8,13 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.text import Text
 
-from lanes import client
 from lanes.commands.guarded import guarded
 from lanes.commands.output import AsJson, print_json
-from lanes.local import psql as psql_
-from lanes.local.addresses import Address, find, names
-from lanes.local.database import read_address
 from lanes.settings import Settings
+from lanes.stand import psql as psql_
+from lanes.stand.addresses import Address, find, names
+from lanes.stand.database import read_address
+from lanes.stand.whereabouts import database_url
 
 
 def url(name: str | None = None, /, *, as_json: AsJson = False) -> int:
@@ -64,7 +64,7 @@ def psql(*arguments: Annotated[str, Parameter(allow_leading_hyphen=True, help="W
     """
 
     def become() -> int:
-        database = read_address(client.database_url())
+        database = read_address(database_url())
         command = psql_.command(psql_.program(), database, arguments)
         sys.stdout.flush()
         os.execve(command[0], command, psql_.environment(database, os.environ))

@@ -14,21 +14,23 @@ from rich.table import Table
 from rich.text import Text
 from sqlalchemy import Connection, Engine, text
 
-from lanes import preview as previewing
-from lanes import workload_file
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
+from lanes.doors.filedoor import BadLine, Layout, Line, read_item, read_lines
 from lanes.errors import LanesError, Refused, SetupError, SpecInvalid, UnknownWorkload
-from lanes.filedoor import BadLine, Layout, Line, read_item, read_lines
-from lanes.forecast import arrived
-from lanes.preview import Preview
-from lanes.report.escaping import plain
+from lanes.escaping import plain
+from lanes.provider import preview as previewing
+from lanes.provider.preview import Preview
 from lanes.report.summary import lane_name, reason_name
-from lanes.report.units import count, usd
-from lanes.split import Split, Splits
-from lanes.store import history, items, workloads
+from lanes.routing.forecast import arrived
+from lanes.routing.split import Split, Splits
 from lanes.store.database import clock
-from lanes.workload import NAME, Version
+from lanes.store.doors import items
+from lanes.store.settling import history
+from lanes.store.workload import workloads
+from lanes.units import count, usd
+from lanes.workload import reading as workload_file
+from lanes.workload.version import NAME, Version
 
 STDIN = Path("-")
 Positive = validators.Number(gte=1)
@@ -180,4 +182,3 @@ def _data(version: Version, found: Line, payload: dict[str, Any], told: Preview)
         },
         "notes": told.notes,
     }  # fmt: skip
-

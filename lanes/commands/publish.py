@@ -12,21 +12,21 @@ from rich.prompt import Confirm
 from rich.text import Text
 from sqlalchemy import Engine
 
-from lanes import workload_file
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.comparison import Block, Comparison, compare
-from lanes.editing import Edit, EditOutcome, Reply
 from lanes.errors import SpecInvalid
-from lanes.local.editor import Editor
-from lanes.local.progress import progress
 from lanes.report import definition
 from lanes.settings import Settings
-from lanes.store import workloads
-from lanes.window import Window
-from lanes.workload import Version
-from lanes.workload_diff import beyond_defaults
-from lanes.workload_file import Definition
+from lanes.stand.editor import Editor
+from lanes.stand.progress import progress
+from lanes.store.workload import workloads
+from lanes.workload import reading as workload_file
+from lanes.workload.comparison import Block, Comparison, compare
+from lanes.workload.diff import beyond_defaults
+from lanes.workload.editing import Edit, EditOutcome, Reply
+from lanes.workload.reading import Definition
+from lanes.workload.version import Version
+from lanes.workload.window import Window
 
 Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Publish without asking.")]
 SPLIT_STAYS = "split_percent counts when a workload is first published; the split in force stays: deployment `act` moves it"

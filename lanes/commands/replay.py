@@ -14,14 +14,14 @@ from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.local import reaching
-from lanes.local.errors import StandError
-from lanes.replay import Generation
+from lanes.replays.replay import Generation
 from lanes.report import replay as report
-from lanes.report.units import counted, usd
 from lanes.settings import Settings
-from lanes.store import promotions, replays
+from lanes.stand import reaching
+from lanes.stand.errors import StandError
 from lanes.store.database import clock
+from lanes.store.replays import promotions, replays
+from lanes.units import counted, usd
 from lanes.words import ReplayState
 
 Number = Annotated[int | None, Parameter(name="--generation", help="Which replay; else the one to be decided about.")]
@@ -57,9 +57,7 @@ def replay(
                 )
                 return _say(asdict(seen), said, as_json)
             who = getpass.getuser()
-            begun = replays.begin(
-                connection, workload, version_no=version, first=first, last=last, who=who, why=why, now=now
-            )
+            begun = replays.begin(connection, workload, version_no=version, first=first, last=last, who=who, why=why, now=now)
         whole = _read_whole(pool, begun)
         asked = submit and _ask_to_submit(workload)
         said = f"{whole.name}: {counted(whole.items, 'item')} will be answered by version {whole.version}"

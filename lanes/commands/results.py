@@ -14,14 +14,14 @@ from sqlalchemy.exc import OperationalError
 from lanes.commands.guarded import on_database
 from lanes.commands.outlet import Outlet, ReaderLeft, counting
 from lanes.commands.output import AsJson
-from lanes.listing import Listed
+from lanes.commands.since import since as moment
 from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
-from lanes.report.units import counted
-from lanes.since import since as moment
-from lanes.store import listing
+from lanes.settling.listing import Listed
 from lanes.store.database import clock
-from lanes.store.listing import Wanted
-from lanes.store.news import News
+from lanes.store.settling import listing
+from lanes.store.settling.listing import Wanted
+from lanes.store.settling.news import News
+from lanes.units import counted
 from lanes.words import ItemState
 
 SHOWN = 50  # items of the table

@@ -14,16 +14,16 @@ from rich.console import Console
 
 from lanes.commands.farewell import Surroundings, next_steps, print_farewell
 from lanes.commands.guarded import guarded
-from lanes.filedoor import Layout, count_lines
-from lanes.local.mainjob import MainJob, Sent
-from lanes.local.onlooker import onlooker
-from lanes.local.prefect_api import PrefectApi
-from lanes.local.progress import progress
-from lanes.local.stand import Stand
+from lanes.doors.filedoor import Layout, count_lines
+from lanes.mainjob.mainjob import MainJob, Sent
+from lanes.mainjob.onlooker import onlooker
 from lanes.report import examples as shown_examples
 from lanes.report import terminal
 from lanes.report.links import report_page
 from lanes.settings import Settings
+from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.progress import progress
+from lanes.stand.stand import Stand
 from lanes.store.database import engine
 
 SHOWN_BAD_LINES = 10

@@ -14,8 +14,8 @@ def up(*, as_json: AsJson = False) -> int:
 
     What runs already is kept. Safe to repeat, and to call from several shells at once.
     """
-    from lanes.local.progress import progress
-    from lanes.local.stand import Stand
+    from lanes.stand.progress import progress
+    from lanes.stand.stand import Stand
 
     def put_up() -> int:
         with progress() as shown:
@@ -31,8 +31,8 @@ def up(*, as_json: AsJson = False) -> int:
 
 def down(*, as_json: AsJson = False) -> int:
     """Stop everything that the stand started. Your own database and Prefect are not touched."""
-    from lanes.local.progress import progress
-    from lanes.local.stand import Stand
+    from lanes.stand.progress import progress
+    from lanes.stand.stand import Stand
 
     def take_down() -> int:
         with progress() as shown:
@@ -51,7 +51,7 @@ def doctor(*, as_json: AsJson = False) -> int:
 
     Each is ok, or one sentence says what is wrong and what to do. Exit code 1 when something is wrong.
     """
-    from lanes.local.doctor import all_well, examine
+    from lanes.stand.doctor import all_well, examine
 
     findings = examine()
     if as_json:

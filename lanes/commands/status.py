@@ -11,21 +11,21 @@ from pydantic import TypeAdapter
 from rich.console import Console
 from sqlalchemy.exc import DBAPIError
 
-from lanes import client
 from lanes.commands.guarded import guarded
 from lanes.commands.output import AsJson, print_json, print_line
 from lanes.errors import SetupError
-from lanes.local.errors import StandError
-from lanes.local.info import load_info
-from lanes.local.prefect_api import PrefectApi
-from lanes.local.stand import PREFECT_S, Stand
-from lanes.local.status import Condition, components
 from lanes.report import terminal
 from lanes.report.links import REPORT, report_page
+from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
-from lanes.snapshot import Snapshot
-from lanes.store import snapshot
+from lanes.stand.errors import StandError
+from lanes.stand.info import load_info
+from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.stand import PREFECT_S, Stand
+from lanes.stand.status import Condition, components
+from lanes.stand.whereabouts import database_url
 from lanes.store.database import clock, engine
+from lanes.store.figures import snapshot
 
 WELL = {Condition.RUNNING, Condition.YOURS}
 
@@ -78,7 +78,7 @@ def _newest_report(stand: Stand) -> str | None:
 def _figures(hours: int) -> Snapshot | None:
     """What the lanes did in the last hours; None while no database of Lanes answers."""
     try:
-        pool = engine(client.database_url())
+        pool = engine(database_url())
     except SetupError:
         return None
     try:

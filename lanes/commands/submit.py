@@ -12,9 +12,9 @@ from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
-from lanes.filedoor import BadLine, Layout, count_lines
+from lanes.doors.filedoor import BadLine, Layout, count_lines
 from lanes.store.database import clock
-from lanes.store.filedoor import admit_file
+from lanes.store.doors.filedoor import admit_file
 
 SHOWN = 20
 

@@ -7,15 +7,15 @@ from typing import Any
 
 from anthropic import AsyncAnthropic
 
-from lanes.calltime import longest_call_s
 from lanes.claims import Claimed
-from lanes.outcome import Response
 from lanes.packids import new_nonce, pack_ids
 from lanes.provider.client import ask
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.requests import Question, max_tokens, parameters
+from lanes.realtime.calltime import longest_call_s
+from lanes.settling.outcome import Response
 from lanes.words import Lane
-from lanes.workload import Version
+from lanes.workload.version import Version
 
 REFUSED = (Action.SPLIT, Action.POISON)  # the request itself: fewer items may be taken
 
@@ -42,9 +42,7 @@ def questions(
 ) -> list[Question]:
     """The items of a pack by their ids; `history` holds earlier payloads by id of the work."""
     known = history or {}
-    return [
-        Question(id_, each.payload, known.get(each.claim.work_id, ())) for id_, each in zip(ids, pack, strict=True)
-    ]
+    return [Question(id_, each.payload, known.get(each.claim.work_id, ())) for id_, each in zip(ids, pack, strict=True)]
 
 
 async def answer(

@@ -154,8 +154,6 @@ def _batch(batch: MessageBatch) -> ProviderBatch:
     )
 
 
-
-
 def _date(header: str | None) -> datetime | None:
     """The moment that a Date header names, None when there is none."""
     try:

@@ -7,10 +7,10 @@ import httpx2
 from anthropic import AsyncAnthropic
 from anthropic.types import Message
 
-from lanes.calltime import CONNECT_S
-from lanes.outcome import Response
-from lanes.prices import Usage
 from lanes.provider.errors import failed
+from lanes.realtime.calltime import CONNECT_S
+from lanes.settling.outcome import Response
+from lanes.workload.prices import Usage
 
 SILENCE_S = 60.0  # how long a connection may say nothing
 

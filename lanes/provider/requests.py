@@ -8,14 +8,14 @@ from typing import Any
 
 from anthropic import transform_schema
 
-from lanes.cost import PACKED_ANSWER_TOKENS
+from lanes.money.cost import PACKED_ANSWER_TOKENS
 from lanes.provider import fences
 from lanes.words import Lane
-from lanes.workload import Version
+from lanes.workload.version import Version
 
 TAG = re.compile(r"^[A-Za-z_][A-Za-z0-9_-]*$")
 PACK_RULE = (
-    "\n\nThe message holds several independent items, each in <item id=\"...\">. Answer every one of them from its own "
+    '\n\nThe message holds several independent items, each in <item id="...">. Answer every one of them from its own '
     "content alone, and give its id back with its answer."
 )
 

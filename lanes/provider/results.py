@@ -8,10 +8,10 @@ from typing import Any
 from anthropic import AnthropicError, AsyncAnthropic
 
 from lanes.errors import LanesError
-from lanes.outcome import Judged, Response
 from lanes.provider.batches import CUSTOM_ID, batch_failed
 from lanes.provider.client import read_response
 from lanes.provider.errors import TRANSPORT, Action, CallFailed, told
+from lanes.settling.outcome import Judged, Response
 from lanes.storable import storable
 from lanes.words import Outcome
 

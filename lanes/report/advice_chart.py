@@ -3,9 +3,9 @@
 from decimal import Decimal
 from math import isfinite
 
-from lanes.breakeven import BreakEven
+from lanes.advice.breakeven import BreakEven
 from lanes.report.charts import BATCH, FAINT, INK, PADDING, REALTIME, RULE, WIDTH, card, fit, nothing, text
-from lanes.report.units import count, usd
+from lanes.units import count, usd
 
 PLOT = 150
 LEFT, RIGHT, TOP = 84, WIDTH - PADDING - 10, 64

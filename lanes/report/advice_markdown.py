@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from lanes.advice import Advice
-from lanes.evidence import Leaning
+from lanes.advice.evidence import Leaning
+from lanes.advice.recommendation import Advice
+from lanes.escaping import cell
 from lanes.report import advice_chart, charts
 from lanes.report import advice_summary as summary
-from lanes.report.escaping import cell
 
 MOST_CONSUMERS = 20
 MARKS = {

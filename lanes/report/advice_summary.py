@@ -2,9 +2,9 @@
 
 from math import isfinite
 
-from lanes.advice import Advice
-from lanes.breakeven import Overheads
-from lanes.report.units import MISSING, counted, dollars, seconds, share
+from lanes.advice.breakeven import Overheads
+from lanes.advice.recommendation import Advice
+from lanes.units import MISSING, counted, dollars, seconds, share
 
 PATTERNS = {"realtime": "real-time only", "batch": "batch only", "hybrid": "hybrid", "lambda": "lambda"}
 

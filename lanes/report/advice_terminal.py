@@ -7,10 +7,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lanes.advice import Advice
-from lanes.evidence import Leaning
+from lanes.advice.evidence import Leaning
+from lanes.advice.recommendation import Advice
+from lanes.escaping import plain
 from lanes.report import advice_summary as summary
-from lanes.report.escaping import plain
 
 STYLES = {
     Leaning.REALTIME: "blue", Leaning.BATCH: "green", Leaning.HYBRID: "cyan", Leaning.LAMBDA: "cyan", Leaning.UNKNOWN: "dim",

@@ -7,9 +7,9 @@ from typing import Any
 
 from rich.text import Text
 
-from lanes.report.escaping import plain
-from lanes.report.units import counted
-from lanes.workload_diff import ABSENT, Difference
+from lanes.escaping import plain
+from lanes.units import counted
+from lanes.workload.diff import ABSENT, Difference
 
 MOST = 160  # characters of a value
 MOST_LINES = 40  # of one field

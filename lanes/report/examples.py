@@ -8,10 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from lanes.examples import Example
-from lanes.report.escaping import plain
+from lanes.escaping import plain
 from lanes.report.summary import lane_name
-from lanes.report.units import counted, seconds, usd
+from lanes.settling.examples import Example
+from lanes.units import counted, seconds, usd
 from lanes.words import Lane, Standing
 
 NUMBERS = ("", "One answer", "Two answers", "Three answers", "Four answers", "Five answers")

@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from lanes.briefing import Briefing
-from lanes.incident import TERMS, Incident, Promise, how_bad
-from lanes.remedy import commands, explain
+from lanes.escaping import cell, plain
+from lanes.promises.briefing import Briefing
+from lanes.promises.incident import TERMS, Incident, Promise, how_bad
+from lanes.promises.remedy import commands, explain
 from lanes.report import rollout
-from lanes.report.escaping import cell, plain
 from lanes.report.links import REPORT, block_page, run_page, versions_page
-from lanes.report.units import MISSING, clock, count
+from lanes.units import MISSING, clock, count
 from lanes.words import Lane
 
 MOST_ERROR = 400

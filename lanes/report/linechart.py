@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from math import floor, log10
 
 from lanes.report.charts import FAINT, PADDING, RULE, WIDTH, card, fit, nothing, text, text_width
-from lanes.report.units import clock, seconds
+from lanes.units import clock, seconds
 
 PANEL = 112  # px, heading included
 PLOT = 64

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 from rich.table import Table
 from rich.text import Text
 
-from lanes.listing import SHOWN, Listed
+from lanes.escaping import plain
 from lanes.report.columns import Columns
-from lanes.report.escaping import plain
 from lanes.report.spreadsheet import cell
-from lanes.report.units import MISSING, usd
+from lanes.settling.listing import SHOWN, Listed
+from lanes.units import MISSING, usd
 
 REST = "output_rest"  # column of what the schema does not name, as JSON
 MOST_SHOWN = 400  # characters of an answer in a table

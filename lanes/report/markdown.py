@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from lanes.escaping import cell, code
 from lanes.report import pictures, summary
-from lanes.report.escaping import cell, code
 from lanes.report.links import REPORT, versions_page
 from lanes.report.sections import Section, further, pressing, throughput
-from lanes.report.units import MISSING, count, counted, seconds, share, usd
-from lanes.snapshot import BatchFigures, LaneFigures, Snapshot, StateFigures
+from lanes.report.snapshot import BatchFigures, LaneFigures, Snapshot, StateFigures
+from lanes.units import MISSING, count, counted, seconds, share, usd
 from lanes.words import ItemState
 
 MOST_BYTES = 50_000

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from lanes.briefing import Stake
-from lanes.report.escaping import cell, plain
+from lanes.escaping import cell, plain
+from lanes.promises.briefing import Stake
+from lanes.realtime.standstill import Standstill
 from lanes.report.links import REPORT, versions_page
-from lanes.report.units import clock, count
-from lanes.standstill import Standstill
+from lanes.units import clock, count
 
 KEY = "lanes-outage"  # of the artifact's versions
 MOST_ERROR = 300

@@ -19,8 +19,8 @@ from lanes.report.charts import (
     mix,
 )
 from lanes.report.linechart import Series, lines
-from lanes.report.units import count, counted, seconds, share, usd
-from lanes.snapshot import CostFigures, LaneFigures, RouteFigures, Snapshot
+from lanes.report.snapshot import CostFigures, LaneFigures, RouteFigures, Snapshot
+from lanes.units import count, counted, seconds, share, usd
 from lanes.words import Lane
 
 MOST_WORKLOADS = 4  # in one chart
@@ -65,9 +65,7 @@ def latency(snapshot: Snapshot) -> str:
     series = [_minutes(snapshot, lane) for lane in (Lane.REALTIME, Lane.BATCH)]
     if any(len(each.points) > 1 for each in series):
         highest = "; ".join(
-            f"{each.heading}: at most {seconds(max(value for _, value in each.points))}"
-            for each in series
-            if each.points
+            f"{each.heading}: at most {seconds(max(value for _, value in each.points))}" for each in series if each.points
         )
         return data_uri(lines(series, step=timedelta(minutes=1)), f"Latency. {highest}")
     answered = [each for each in snapshot.lanes if each.p50_s is not None][: 2 * MOST_WORKLOADS]
@@ -102,15 +100,11 @@ def _minutes(snapshot: Snapshot, lane: Lane) -> Series:
 
 def _percentiles(lane: LaneFigures) -> list[Bar]:
     known = (("p50", lane.p50_s), ("p95", lane.p95_s), ("p99", lane.p99_s))
-    return [
-        Bar(name, float(value), seconds(value), COLORS[Lane(lane.lane)]) for name, value in known if value is not None
-    ]
+    return [Bar(name, float(value), seconds(value), COLORS[Lane(lane.lane)]) for name, value in known if value is not None]
 
 
 def _described(groups: Sequence[Group]) -> str:
-    return "; ".join(
-        f"{group.heading}: " + ", ".join(f"{bar.label} {bar.shown}" for bar in group.bars) for group in groups
-    )
+    return "; ".join(f"{group.heading}: " + ", ".join(f"{bar.label} {bar.shown}" for bar in group.bars) for group in groups)
 
 
 def _largest_only(workloads: int) -> str:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from lanes.replay import Diff, Generation
-from lanes.report.escaping import cell
-from lanes.report.units import MISSING, count, counted, share
+from lanes.escaping import cell
+from lanes.replays.replay import Diff, Generation
+from lanes.units import MISSING, count, counted, share
 from lanes.words import ReplayState
 
 MOST_BYTES = 50_000

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from lanes.gates import Gate, Judgement, Measure
-from lanes.incident import TERMS, Incident, Promise
-from lanes.playbook import Step
-from lanes.report.escaping import cell, code
+from lanes.escaping import cell, code
+from lanes.promises.incident import TERMS, Incident, Promise
 from lanes.report.links import REPORT, artifact_page, versions_page
-from lanes.report.units import MISSING, clock, counted, seconds, share
-from lanes.rollout import Rollout
+from lanes.rollouts.gates import Gate, Judgement, Measure
+from lanes.rollouts.playbook import Step
+from lanes.rollouts.rollout import Rollout
+from lanes.units import MISSING, clock, counted, seconds, share
 from lanes.words import RolloutState, Verdict
 
 MARKS = {
@@ -107,19 +107,22 @@ def render(progress: Progress) -> str:
     of = progress.rollout
     whose = f" for consumer {code(of.consumer)}" if of.consumer is not None else ""
     started = f"started by {cell(of.started_by)} at {clock(of.started_at, beside=progress.now)}: {cell(of.why)}"
-    return "\n\n".join(
-        [
-            f"**{cell(headline(progress))}**",
-            f"`{bar(progress)}` {cell(progress.says, most=300)}",
-            f"Playbook {code(of.playbook.name)}{whose}, {started}",
-            *_incidents(progress),
-            "### Steps\n\n" + _steps(progress),
-            "### Gates of this step\n\n" + _gates(progress),
-            "### Log\n\n" + _log(progress),
-            "### Split history\n\n" + _splits(progress),
-            " · ".join(f"[{name}]({address})" for name, address in LINKS),
-        ]
-    ) + "\n"
+    return (
+        "\n\n".join(
+            [
+                f"**{cell(headline(progress))}**",
+                f"`{bar(progress)}` {cell(progress.says, most=300)}",
+                f"Playbook {code(of.playbook.name)}{whose}, {started}",
+                *_incidents(progress),
+                "### Steps\n\n" + _steps(progress),
+                "### Gates of this step\n\n" + _gates(progress),
+                "### Log\n\n" + _log(progress),
+                "### Split history\n\n" + _splits(progress),
+                " · ".join(f"[{name}]({address})" for name, address in LINKS),
+            ]
+        )
+        + "\n"
+    )
 
 
 def key(workload: str) -> str:

@@ -6,11 +6,11 @@ The terminal and the artifact write the same sections, each in its own way.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lanes.incident import TERMS, IncidentState, Promise
+from lanes.promises.incident import TERMS, IncidentState, Promise
 from lanes.report import advice_summary, summary
 from lanes.report.rollout import standing
-from lanes.report.units import MISSING, clock, count, counted, rate, ratio, seconds, share, usd
-from lanes.snapshot import Snapshot
+from lanes.report.snapshot import Snapshot
+from lanes.units import MISSING, clock, count, counted, rate, ratio, seconds, share, usd
 
 REPLAYS_NOTE = "Each from its beginning. Compare one with `lanes diff`, then `lanes promote` or `lanes drop` it."
 ADVISED = "items received in the last 30 days"  # what advice looks at

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from lanes.incident import TERMS, Incident, IncidentState, Promise
-from lanes.report.units import clock, count, counted, seconds, share, usd
-from lanes.snapshot import BatchFigures, CallFigures, CostFigures, LaneFigures, Snapshot
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise
+from lanes.report.snapshot import BatchFigures, CallFigures, CostFigures, LaneFigures, Snapshot
+from lanes.units import clock, count, counted, seconds, share, usd
 from lanes.words import BatchState, ItemState, Lane
 
 STILL_TO_PAY = {ItemState.RECEIVED, ItemState.ROUTED, ItemState.WORKING, ItemState.ANSWERED}

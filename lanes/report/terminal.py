@@ -7,11 +7,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from lanes.escaping import plain
 from lanes.report import summary
-from lanes.report.escaping import plain
 from lanes.report.sections import Section, further, pressing, throughput
-from lanes.report.units import MISSING, aligned_usd, count, seconds, share, usd
-from lanes.snapshot import Snapshot, StateFigures
+from lanes.report.snapshot import Snapshot, StateFigures
+from lanes.units import MISSING, aligned_usd, count, seconds, share, usd
 from lanes.words import Lane
 
 MOST_ROWS = 20  # of a long table; the others are counted

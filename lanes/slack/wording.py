@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from lanes.briefing import Briefing, Cause
-from lanes.incident import TERMS, Incident, IncidentState, Promise, Severity, how_bad, in_words
-from lanes.remedy import commands, explain, form
-from lanes.report.escaping import plain
+from lanes.escaping import plain
+from lanes.promises.briefing import Briefing, Cause
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, how_bad, in_words
+from lanes.promises.remedy import commands, explain, form
 from lanes.report.links import block_page, run_page
-from lanes.report.units import seconds
+from lanes.units import seconds
 
 EVENT_TYPE = "lanes_incident"
 MOST_SENTENCE = 900  # Slack allows 3,000, after escaping

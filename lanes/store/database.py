@@ -36,9 +36,7 @@ class Run:
     def __init__(self, connection: AsyncConnection, now: datetime) -> None:
         self._connection, self.now = connection, now
 
-    async def __call__(
-        self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def __call__(self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
         """What `query` returns; nothing is committed before the transaction ends."""
         return await self._connection.run_sync(query, *args, **kwargs)
 
@@ -50,9 +48,7 @@ class Database:
         self.url = url
         self._engine = discreet_async_engine(url, pool_size=pool_size, max_overflow=8, pool_pre_ping=True)
 
-    async def run(
-        self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+    async def run(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `query` returns; its writes are committed, or none of them when it raises."""
         async with self._engine.begin() as connection:
             return await connection.run_sync(query, *args, **kwargs)

@@ -14,7 +14,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Select, column, select, table, text
 
-from lanes.roles import Role
+from lanes.standing.roles import Role
 from lanes.store.database import plain_url
 
 CHANNEL = "lanes"

@@ -57,8 +57,9 @@ class WorkloadColumns(TypedColumns):
     name: Named[str] = Column(Text, primary_key=True, comment="What events, files and SQL call it")
     version_id: Named[int | None] = Column(BigInteger, comment="The version in force")
     paused_at: Named[datetime | None] = Column(Moment, comment="Since when nothing of it is claimed")
-    submit_at: Named[datetime | None] = Column(Moment, comment="Some of its work could not be submitted: collect asks "
-                                               "for a run of submit from then on")
+    submit_at: Named[datetime | None] = Column(
+        Moment, comment="Some of its work could not be submitted: collect asks for a run of submit from then on"
+    )
     created_at: Named[datetime] = Column(Moment)
 
 
@@ -172,14 +173,18 @@ class BatchColumns(TypedColumns):
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
     model: Named[str] = Column(Text)
-    state: Named[str] = Column(Text, comment="intended: submit or collect moves it; submitted, ended: collect; held: a "
-                               "person; superseded: collect, without its work; collected, released: nobody")
+    state: Named[str] = Column(
+        Text,
+        comment="intended: submit or collect moves it; submitted, ended: collect; held: a "
+        "person; superseded: collect, without its work; collected, released: nobody",
+    )
     requests: Named[int] = Column(Integer)
     items: Named[int] = Column(Integer)  # pyright: ignore[reportIncompatibleMethodOverride]
     bytes: Named[int] = Column(BigInteger, comment="Size of the request bodies, as JSON")
     body_hash: Named[str] = Column(Text, comment="SHA-256 of the request bodies")
     pack_ids: Named[str] = Column(
-        Text, server_default=text("'counted'"),
+        Text,
+        server_default=text("'counted'"),
         comment="How its packs name their items: counted (1, 2, 3 ...) or derived (from its nonce, the request and the slot)",
     )
     provider_batch_id: Named[str | None] = Column(Text, unique=True)
@@ -207,9 +212,7 @@ class BatchColumns(TypedColumns):
     ended_at: Named[datetime | None] = Column(Moment)
     collected_at: Named[datetime | None] = Column(Moment)
     note: Named[str | None] = Column(Text, comment="What a person should know of it")
-    flow_run_id: Named[Any | None] = Column(
-        Uuid, comment="The run of submit that intended it; null: older than this column"
-    )
+    flow_run_id: Named[Any | None] = Column(Uuid, comment="The run of submit that intended it; null: older than this column")
 
 
 batch = Table(
@@ -246,8 +249,11 @@ class WorkColumns(TypedColumns):
     purpose: Named[str] = Column(Text, comment="answer, authoritative, shadow or replay")
     revision: Named[int] = Column(Integer, comment="Which revision of the item it processes")
     generation: Named[int] = Column(Integer, server_default=text("0"), comment="0 = live, else a replay's number")
-    state: Named[str] = Column(Text, comment="ready: drain or submit claims it; claimed: until lease_until; "
-                               "submitted: collect moves it; done, failed, canceled: nobody")
+    state: Named[str] = Column(
+        Text,
+        comment="ready: drain or submit claims it; claimed: until lease_until; "
+        "submitted: collect moves it; done, failed, canceled: nobody",
+    )
     ready_at: Named[datetime] = Column(Moment, comment="Not before")
     rank_at: Named[datetime] = Column(Moment, comment="Order of service, computed once at routing")
     claimed_by: Named[str | None] = Column(Text)
@@ -463,9 +469,7 @@ event_outbox = Table(
 class PublisherColumns(TypedColumns):
     name: Named[str] = Column(Text, primary_key=True, comment="What is published: events")
     holder: Named[str | None] = Column(Text, comment="Who publishes it, or did last; null: nobody yet")
-    lease_until: Named[datetime | None] = Column(
-        Moment, comment="Until when nobody else does; null or past: the next who asks"
-    )
+    lease_until: Named[datetime | None] = Column(Moment, comment="Until when nobody else does; null or past: the next who asks")
 
 
 publisher = Table(
@@ -515,9 +519,7 @@ class IncidentColumns(TypedColumns):
     opened_value: Named[float | None] = Column(  # pyright: ignore[reportAssignmentType]
         Double, comment="The first measurement; null: older than this column"
     )
-    flow_run_id: Named[Any | None] = Column(
-        Uuid, comment="The run that met it, the newest of several; null: it was measured"
-    )
+    flow_run_id: Named[Any | None] = Column(Uuid, comment="The run that met it, the newest of several; null: it was measured")
     block_id: Named[Any | None] = Column(Uuid, comment="The block in Prefect that it is about; null: none")
     briefing: Named[Any | None] = Column(
         JSONB(none_as_null=True),
@@ -543,8 +545,9 @@ class OutageColumns(TypedColumns):
     faulted_at: Named[datetime] = Column(Moment, comment="When the last call faulted")
     faults: Named[int] = Column(Integer, comment="Calls in a row without an answer, as one drain saw it last")
     why: Named[str] = Column(Text, comment="What the last of them met")
-    over_at: Named[datetime | None] = Column(Moment, comment="When it was answered again and all that waited was asked; "
-                                             "null: watch ends it")
+    over_at: Named[datetime | None] = Column(
+        Moment, comment="When it was answered again and all that waited was asked; null: watch ends it"
+    )
 
 
 outage = Table(
@@ -607,8 +610,9 @@ class AmendmentColumns(TypedColumns):
     place: Named[str | None] = Column(Text, comment="Event id: an event is taken once")
     received_at: Named[datetime] = Column(Moment)
     occurred_at: Named[datetime | None] = Column(Moment, comment="Event time; null: received_at")
-    outcome: Named[str | None] = Column(Text, comment="amended, duplicate, outdated or canceled; null: waits for its "
-                                        "item, the router applies it")
+    outcome: Named[str | None] = Column(
+        Text, comment="amended, duplicate, outdated or canceled; null: waits for its item, the router applies it"
+    )
     decided_at: Named[datetime | None] = Column(Moment)
 
 
@@ -626,8 +630,11 @@ class GenerationColumns(TypedColumns):
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     number: Named[int] = Column(Integer, comment="1, 2, 3 ... within the workload; 0 is the live generation")
     version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
-    state: Named[str] = Column(Text, comment="running: reading, or its work is open; complete: promote or drop "
-                               "decides; promoted: demote; demoted: promote or drop; dropped: nobody")
+    state: Named[str] = Column(
+        Text,
+        comment="running: reading, or its work is open; complete: promote or drop "
+        "decides; promoted: demote; demoted: promote or drop; dropped: nobody",
+    )
     from_position: Named[int] = Column(BigInteger, comment="First position of the stream that it reads")
     to_position: Named[int] = Column(BigInteger, comment="Last position that it reads")
     cursor_position: Named[int] = Column(BigInteger, comment="Everything up to here has its work")
@@ -673,8 +680,11 @@ class RolloutColumns(TypedColumns):
     content: Named[Any] = Column(JSONB, comment="The playbook as it was when the rollout started")
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     consumer: Named[str | None] = Column(Text, comment="Whose split it moves; null = the one for all")
-    state: Named[str] = Column(Text, comment="running: `migrate` moves it; waiting_approval: a person resumes its run; "
-                               "finished, rolled_back, aborted: nobody")
+    state: Named[str] = Column(
+        Text,
+        comment="running: `migrate` moves it; waiting_approval: a person resumes its run; "
+        "finished, rolled_back, aborted: nobody",
+    )
     step: Named[int] = Column(Integer, comment="The step in force, from 0")
     step_started_at: Named[datetime] = Column(Moment, comment="Since when that step's share is in force")
     routes_before: Named[int] = Column(BigInteger, comment="Newest route when the step started")
@@ -709,8 +719,9 @@ rollout = Table(
 class RolloutEventColumns(TypedColumns):
     id = _id()
     rollout_id: Named[int] = Column(BigInteger, ForeignKey(rollout.c.id))
-    event: Named[str] = Column(Text, comment="started, stepped, held, approval_asked, approved, declined, rolled_back, "
-                               "finished or aborted")
+    event: Named[str] = Column(
+        Text, comment="started, stepped, held, approval_asked, approved, declined, rolled_back, finished or aborted"
+    )
     step: Named[int] = Column(Integer, comment="The step in force afterwards, from 0")
     basis_points: Named[int] = Column(Integer, comment="The share to real-time afterwards")
     who: Named[str] = Column(Text)

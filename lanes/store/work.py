@@ -26,14 +26,14 @@ from sqlalchemy import (
 )
 
 from lanes.claims import Claim, Claimed
-from lanes.cost import upper_bound
-from lanes.outcome import Attempt, Judged
-from lanes.shares import Standing
+from lanes.money.cost import upper_bound
+from lanes.realtime.shares import Standing
+from lanes.settling.outcome import Attempt, Judged
 from lanes.store.bulk import one_of, rows_of
 from lanes.store.literals import is_
 from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import item, version, work, workload
-from lanes.store.workloads import versions
+from lanes.store.workload.workloads import versions
 from lanes.words import Lane, Outcome, Purpose, WorkState
 
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
@@ -137,8 +137,16 @@ def claim(
 def claimed(row: Any) -> Claimed:
     """A row of work joined with its item."""
     return Claimed(
-        Claim(row.id, row.claim_no), row.version_id, row.workload, row.key, row.payload, Purpose(row.purpose),
-        row.failures, row.rank_at, row.due_at, row.alone,
+        Claim(row.id, row.claim_no),
+        row.version_id,
+        row.workload,
+        row.key,
+        row.payload,
+        Purpose(row.purpose),
+        row.failures,
+        row.rank_at,
+        row.due_at,
+        row.alone,
     )
 
 
@@ -213,9 +221,7 @@ def give_back(connection: Connection, claims: Sequence[Claim], *, ready_at: date
     return [each for each in claims if each.work_id not in seen]
 
 
-def renew(
-    connection: Connection, claims: Sequence[Claim], *, session: int | None, lease: timedelta, now: datetime
-) -> None:
+def renew(connection: Connection, claims: Sequence[Claim], *, session: int | None, lease: timedelta, now: datetime) -> None:
     """The claims among these that we still hold are ours for another lease. Work that somebody has locked is passed over."""
     if not claims:
         return

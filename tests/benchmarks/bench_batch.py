@@ -27,7 +27,8 @@ from sqlalchemy import Connection
 
 from blocks.provider import Provider
 from lanes.provider.requests import Question, parameters
-from lanes.store import batches, work
+from lanes.store import work
+from lanes.store.batch import batches
 from lanes.store.database import Database, plain_url
 from lanes.words import Lane
 from tasks.collect import bring_home, poll
@@ -35,7 +36,7 @@ from tasks.connections import Connections
 from tasks.submit import submit_batch
 from tests.benchmarks.ground import Server, medians, server, tell
 from tests.examples import admit, publish, route, version
-from tests.provider.endpoint_fixtures import running_endpoint
+from tests.standin.process import running_endpoint
 
 CHUNK = 2_000  # items admitted in one call before the clock starts
 ANSWER = {"category": "a", "note": "as asked"}

@@ -41,9 +41,7 @@ async def worker(host: str, port: int, places: list[int]) -> None:
     reader, writer = await asyncio.open_connection(host, port)
     for place in places:
         body = json.dumps(params_of(place)).encode()
-        head = (
-            f"POST /v1/messages HTTP/1.1\r\nhost: {host}:{port}\r\nx-api-key: x\r\ncontent-length: {len(body)}\r\n\r\n"
-        )
+        head = f"POST /v1/messages HTTP/1.1\r\nhost: {host}:{port}\r\nx-api-key: x\r\ncontent-length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
         answer = await reader.readuntil(b"\r\n\r\n")
         length = int(answer.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
@@ -97,7 +95,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=20_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        command = [sys.executable, "-m", "lanes.local.endpoint", "--home", home, "--engine", given.engine]
+        command = [sys.executable, "-m", "lanes.standin", "--home", home, "--engine", given.engine]
         process = subprocess.Popen([*command, "--turnaround-s", "0"], stdout=subprocess.PIPE, text=True)
         try:
             assert process.stdout is not None

@@ -24,7 +24,7 @@ from sqlalchemy import text
 from lanes.store.signals import Role, holders
 from tests.arrivals import Arrival, arrive
 from tests.benchmarks.ground import tell
-from tests.stand import RunningStand, put_up, take_down, until
+from tests.running_stand import RunningStand, put_up, take_down, until
 
 PLAIN = "bench.item.arrived"
 POLL_S = 0.01

@@ -22,11 +22,12 @@ from psycopg.types.json import Jsonb
 
 from lanes import client
 from lanes.claims import Claimed
-from lanes.outcome import Attempt, Judged, Response
-from lanes.prices import Usage
-from lanes.store import outcomes, work
+from lanes.settling.outcome import Attempt, Judged, Response
+from lanes.store import work
 from lanes.store.database import Database, plain_url
+from lanes.store.settling import outcomes
 from lanes.words import Lane, Outcome
+from lanes.workload.prices import Usage
 from tasks.route import route_received
 from tests.benchmarks.ground import Server, medians, server, tell
 from tests.examples import publish

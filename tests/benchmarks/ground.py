@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-from lanes.local.postgres import EmbeddedPostgres, Running
+from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
 
 

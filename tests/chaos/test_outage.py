@@ -15,10 +15,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.local.mainjob import ENDED
+from lanes.mainjob.mainjob import ENDED
 from tests.arrivals import Arrival, arrive
+from tests.running_stand import RunningStand, put_up, take_down, until
 from tests.slack_standin import SlackStandIn, shown
-from tests.stand import RunningStand, put_up, take_down, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 OUTAGE_S = 180

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.stand import RunningStand
+from tests.running_stand import RunningStand
 
 DEPLOYMENTS = {
     "answer": "realtime", "submit": "batch", "collect": "batch", "watch": "batch", "migrate": "batch", "act": "batch",
@@ -84,7 +84,7 @@ def test_secrets_are_never_shown(stand: RunningStand) -> None:
 
 
 def test_an_edited_workload_becomes_a_version_and_an_invalid_edit_changes_nothing(stand: RunningStand) -> None:
-    from tests.stand import until
+    from tests.running_stand import until
 
     documents = stand.prefect.post("block_documents/filter", json={"limit": 200}).json()
     block = next(each for each in documents if each["name"] == "archive")

@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from lanes.samples.files import sample_items
-from tests.stand import RunningStand, until
+from lanes.mainjob.samples.files import sample_items
+from tests.running_stand import RunningStand, until
 
 CHAT = {"text": "The app crashes whenever I open my parcel list.", "channel": "chat"}
 
@@ -21,8 +21,11 @@ def test_an_urgent_event_is_answered_provisionally_and_owes_an_authoritative_pas
     until(lambda: stand.state("tickets", key) == "answered", what="the answer")
     row = stand.rows("select lane, route_reason, attempts from lanes.item_status where key = :k", k=key)[0]
     assert tuple(row) == ("realtime", "urgent", 1)
-    owed = stand.rows("select purpose, lane from lanes.work where state = 'ready' and item_id = "
-                      "(select item_id from lanes.item_status where key = :k)", k=key)
+    owed = stand.rows(
+        "select purpose, lane from lanes.work where state = 'ready' and item_id = "
+        "(select item_id from lanes.item_status where key = :k)",
+        k=key,
+    )
     assert [tuple(each) for each in owed] == [("authoritative", "batch")]
 
 
@@ -33,7 +36,9 @@ def test_a_warm_event_is_answered_within_two_seconds_in_the_median(stand: Runnin
         until(lambda key=key: stand.state("tickets", key) in ("answered", "settled"), what="the answer")
     median = stand.value(
         "select percentile_cont(0.5) within group (order by extract(epoch from answered_at - received_at))"
-        " from lanes.item_status where key = any(:k)", k=keys)
+        " from lanes.item_status where key = any(:k)",
+        k=keys,
+    )
     assert median < 2
 
 
@@ -111,6 +116,7 @@ def test_the_same_key_is_idempotent_with_the_same_content_and_refused_with_anoth
         what="the refusal",
     )
     assert stand.value("select count(*) from lanes.item where key = :k", k=key) == 1
+
     def outcomes() -> list[str]:
         told = stand.events("lanes.item.accepted")
         return sorted(each["payload"]["outcome"] for each in told if each["payload"]["key"] == key)

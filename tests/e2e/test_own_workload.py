@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.stand import RunningStand, data, until
+from tests.running_stand import RunningStand, data, until
 
 BANKING = Path("/work/shared/data/banking77/test.csv")
 SLUG = "block_types/slug/lanes-workload/block_documents/name"

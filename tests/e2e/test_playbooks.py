@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import pytest
 
-from lanes.split import Split, bucket
-from lanes.store import workloads
+from lanes.routing.split import Split, bucket
 from lanes.store.database import clock
+from lanes.store.workload import workloads
 from tests.rollouts import step, write
-from tests.stand import RunningStand
-from tests.stand import until as until_told
+from tests.running_stand import RunningStand
+from tests.running_stand import until as until_told
 
 ERRORS = {"measure": "error_rate", "max": 0.2, "at_least": 3}
 FAST = {"measure": "p95_s", "max": 20, "at_least": 3}
@@ -120,9 +120,7 @@ def message(stand: RunningStand, run_id: str) -> str:
     return state["message"]
 
 
-def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(
-    stand: RunningStand, traffic: Traffic
-) -> None:
+def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(stand: RunningStand, traffic: Traffic) -> None:
     steps = step(10, ERRORS, FAST, items=3), step(50, ERRORS, FAST, items=3, approval=True), step(100, ERRORS, items=3)
     file = write(stand.home, *steps)
     traffic.starts_in_batch()
@@ -157,8 +155,10 @@ def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(
     assert traffic.share() == 0
     until(lambda: state_of(stand, leader) == "COMPLETED", what="the end of its run")
 
-    told = [each.event for each in stand.rows(
-        "select event from lanes.rollout_log where consumer = :c order by at", c=traffic.consumer)]
+    told = [
+        each.event
+        for each in stand.rows("select event from lanes.rollout_log where consumer = :c order by at", c=traffic.consumer)
+    ]
     assert [each for each in told if each != "held"] == [
         "started", "stepped", "approval_asked", "approval_asked", "approved", "stepped", "rolled_back",
     ]  # fmt: skip
@@ -169,9 +169,7 @@ def test_a_playbook_moves_live_traffic_survives_a_crash_asks_and_is_taken_back(
     until(lambda: stand.events("lanes.rollout.rolled_back"), what="the event")
 
 
-def test_aborting_a_rollout_that_waits_for_a_person_withdraws_the_question(
-    stand: RunningStand, traffic: Traffic
-) -> None:
+def test_aborting_a_rollout_that_waits_for_a_person_withdraws_the_question(stand: RunningStand, traffic: Traffic) -> None:
     file = write(stand.home, step(50, ERRORS, items=3, approval=True))
     traffic.starts_in_batch()
     run_id = order(traffic, file)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stand import RunningStand, until
+from tests.running_stand import RunningStand, until
 
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

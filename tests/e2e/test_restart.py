@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stand import put_up, take_down, until
+from tests.running_stand import put_up, take_down, until
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from tasks import departure
 from tasks.connections import Connections
 from tests.examples import admit, publish, route
 from tests.prefect_standin import PrefectStandIn
-from tests.provider.endpoint_fixtures import Endpoint
+from tests.standin.process import Endpoint
 
 RUN = UUID(int=4711)  # the flow run that everything in a test is part of
 

@@ -7,10 +7,11 @@ from datetime import timedelta
 from sqlalchemy import text
 
 from lanes.claims import Claimed
-from lanes.health import Health
-from lanes.pace import Pace
 from lanes.packing import packs
-from lanes.store import work, workloads
+from lanes.realtime.health import Health
+from lanes.realtime.pace import Pace
+from lanes.store import work
+from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tasks.answer import Answering
 from tasks.connections import Connections

@@ -7,15 +7,16 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection
 
+from lanes.batch.reconcile import Finding
+from lanes.batch.short_reads import BELIEVED
 from lanes.claims import Claimed
-from lanes.outcome import Attempt
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
-from lanes.reconcile import Finding
-from lanes.short_reads import BELIEVED
-from lanes.store import batches, history, outcomes
-from lanes.store.outcomes import Saved
+from lanes.settling.outcome import Attempt
+from lanes.store.batch import batches
+from lanes.store.settling import history, outcomes
+from lanes.store.settling.outcomes import Saved
 from lanes.words import Lane, Outcome
 from tasks import collect
 from tasks import submit as submitting
@@ -25,7 +26,7 @@ from tasks.submit import prepare, submit_batch
 from tasks.watch import evaluate
 from tests.examples import admit, publish, route
 from tests.flows.conftest import Sender
-from tests.provider.endpoint_fixtures import Endpoint
+from tests.standin.process import Endpoint
 
 KEYS = [f"k{n:02d}" for n in range(12)]
 A_MINUTE_PASSES = "update lanes.batch set short_read_at = short_read_at - interval '1 minute'"
@@ -137,9 +138,7 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     assert await sender.rows("select distinct attempts from lanes.item_status") == [(1,)]
 
 
-async def test_a_second_intent_of_the_account_is_refused_while_one_is_unresolved(
-    at: Connections, sender: Sender
-) -> None:
+async def test_a_second_intent_of_the_account_is_refused_while_one_is_unresolved(at: Connections, sender: Sender) -> None:
     await sender.items(*KEYS[:3], lane=Lane.BATCH)
     await prepare(at, await kind(at), now=await at.db.now())
     await sender.items(*KEYS[3:], lane=Lane.BATCH)

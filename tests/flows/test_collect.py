@@ -14,9 +14,10 @@ from sqlalchemy import text
 
 from blocks.provider import Provider
 from lanes.provider.results import ResultsCut, results
-from lanes.store import batches, decisions, incidents
-from lanes.store.batches import OpenBatch
+from lanes.store.batch import batches, decisions
+from lanes.store.batch.batches import OpenBatch
 from lanes.store.database import Database
+from lanes.store.promises import incidents
 from lanes.words import Lane
 from tasks import collect, collector, saving
 from tasks.collector import Collector
@@ -25,7 +26,7 @@ from tasks.submit import submit_batch
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender
 from tests.flows.tampering import Lines, Tampering
-from tests.provider.endpoint_fixtures import Endpoint
+from tests.standin.process import Endpoint
 
 KEYS = [f"k{n:02d}" for n in range(12)]
 INCIDENTS = "select promise, value, severity from lanes.incident_log where state = 'open' order by promise"

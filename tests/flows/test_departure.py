@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from prefect.client.schemas.objects import State
 
+from lanes.batch.reconcile import Finding
 from lanes.errors import LanesError
-from lanes.reconcile import Finding
-from lanes.store import batches, deadlines
+from lanes.store.batch import batches, deadlines
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.departure import Departed, NotSubmitted, depart
@@ -15,7 +15,7 @@ from tasks.reconcile import reconcile_unresolved
 from tasks.submit import prepare
 from tests.flows.conftest import Nap, Sender
 from tests.flows.test_batch_lane import KEYS, collect_all, kind
-from tests.provider.endpoint_fixtures import Endpoint
+from tests.standin.process import Endpoint
 
 OVERLOADED = {"status": 529, "error_type": "overloaded_error", "message": "busy"}
 LIMITED = {"status": 429, "error_type": "rate_limit_error", "message": "too many"}
@@ -48,9 +48,7 @@ async def test_a_kind_that_is_refused_does_not_keep_the_others(
     assert await asked_for(at, in_minutes=120) == []  # only a person can help
 
 
-async def test_a_kind_whose_version_breaks_does_not_keep_the_others(
-    at: Connections, sender: Sender, nap: Nap
-) -> None:
+async def test_a_kind_whose_version_breaks_does_not_keep_the_others(at: Connections, sender: Sender, nap: Nap) -> None:
     await sender.items("a", lane=Lane.BATCH, workload="bills")
     await sender.items("a", lane=Lane.BATCH, workload="letters")
     broken = """update lanes.version set spec = spec - 'instructions' where workload = 'bills'"""
@@ -135,9 +133,7 @@ async def test_a_run_that_only_waits_for_another_batch_says_so_and_does_not_fail
     assert "has no answer" in str(ending.message)
 
 
-async def test_another_account_is_not_kept_by_an_unresolved_create(
-    at: Connections, sender: Sender, nap: Nap
-) -> None:
+async def test_another_account_is_not_kept_by_an_unresolved_create(at: Connections, sender: Sender, nap: Nap) -> None:
     await sender.items("a", lane=Lane.BATCH)
     waiting = await kind(at)
     other = Connections(at.db, at.client, at.provider.model_copy(update={"account": "other"}))

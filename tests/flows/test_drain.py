@@ -21,7 +21,7 @@ from tasks.router import Router
 from tests.examples import admit
 from tests.flows.conftest import Sender
 from tests.prefect_standin import PrefectStandIn
-from tests.provider.endpoint_fixtures import Endpoint
+from tests.standin.process import Endpoint
 from tests.store.test_signals import cut
 
 PROMPTLY_S = 10  # far longer than an answer takes, and shorter than what would delay it

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lanes.editing import Edit, EditOutcome, Reply
-from lanes.store import workloads
+from lanes.store.workload import workloads
+from lanes.workload.editing import Edit, EditOutcome, Reply
 from tasks import edit as editing
 from tasks.connections import Connections
 from tasks.edit import edit

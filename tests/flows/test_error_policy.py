@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from lanes import attempts
-from lanes.health import Health
-from lanes.pace import Pace
 from lanes.provider import answering
 from lanes.provider.client import connect
+from lanes.realtime.health import Health
+from lanes.realtime.pace import Pace
+from lanes.settling import attempts
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections
 from tasks.departure import depart
@@ -26,7 +26,7 @@ from tests.flows import raw_provider
 from tests.flows.conftest import Nap, Sender
 from tests.flows.raw_provider import Say, saying
 from tests.flows.realtime import answer
-from tests.provider.endpoint_fixtures import Endpoint
+from tests.standin.process import Endpoint
 
 MODEL = "claude-haiku-5-5"
 PATIENCE_S = 0.5  # how long a call may take where the provider never ends it
@@ -166,9 +166,7 @@ async def test_a_rate_limit_is_obeyed_as_long_as_it_says(at: Connections, endpoi
     assert await sender.rows("select ready_at > clock_timestamp() from lanes.work") == [(True,)]
 
 
-async def test_a_fault_beside_answered_neighbours_is_the_items_own(
-    at: Connections, endpoint: Endpoint, sender: Sender
-) -> None:
+async def test_a_fault_beside_answered_neighbours_is_the_items_own(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
     health = Health()
     endpoint.fault("messages", "status", status=500, match="letter bad")
     await sender.items("bad", lane=Lane.REALTIME, max_failures=3)

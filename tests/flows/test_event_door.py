@@ -14,10 +14,10 @@ from prefect.events.filters import EventFilter, EventOccurredFilter
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine
 
-from lanes.item import Amendment
-from lanes.store import amendments, items, watermarks
+from lanes.doors.item import Amendment
+from lanes.doors.stream import Stream, span_of
 from lanes.store.database import Database
-from lanes.stream import Stream, span_of
+from lanes.store.doors import amendments, items, watermarks
 from tasks import admission, arrivals, look_back
 from tasks.arrivals import ArrivalReader
 from tasks.look_back import LookBack
@@ -211,9 +211,7 @@ async def test_a_look_reads_a_bounded_number_of_pages_and_the_next_one_goes_on(
     assert len(texts(pool)) == 12
 
 
-async def test_a_span_is_not_done_while_an_event_of_it_meets_a_lock(
-    db: Database, pool: Engine, stored: Store
-) -> None:
+async def test_a_span_is_not_done_while_an_event_of_it_meets_a_lock(db: Database, pool: Engine, stored: Store) -> None:
     reader = ArrivalReader(db, asyncio.Event())
     stored.events = [event("held", ago=timedelta(hours=2))]
     with pool.connect() as caller:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from lanes.failures import Failed
-from lanes.health import Health
-from lanes.pace import Pace
+from lanes.promises.failures import Failed
+from lanes.realtime.health import Health
+from lanes.realtime.pace import Pace
 from lanes.words import Lane
 from tasks import collect
 from tasks.connections import Connections
@@ -13,7 +13,7 @@ from tasks.failure_log import FailureLog
 from tests.flows.conftest import Log, Nap, Sender
 from tests.flows.realtime import answer
 from tests.flows.test_collect import submit
-from tests.provider.endpoint_fixtures import Endpoint
+from tests.standin.process import Endpoint
 
 SECRET = "Winterbourne"
 ROOMS = ("tasks.failure_log", "tasks.collect", "tasks.submit", "tasks.departure")

@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 from prefect.exceptions import PrefectException
 
-from lanes.roles import STANDING, Role, StandingRun
+from lanes.standing.roles import STANDING, Role, StandingRun
+from lanes.standing.vacancy import Vacancies
 from lanes.store.database import Database
 from lanes.store.signals import RoleLock
-from lanes.vacancy import Vacancies
 from tasks.asking import ask_for_run, ask_for_standing
 from tasks.guard import Guard
 from tests.prefect_standin import PrefectStandIn

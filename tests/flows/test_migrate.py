@@ -11,11 +11,13 @@ from sqlalchemy import Connection, text
 
 from flows.migrate import Order
 from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
-from lanes.incident import Promise
-from lanes.promises import Assessment
-from lanes.rollout import AskApproval, Finish, Hold, Holds, RollBack
-from lanes.store import incidents, rollout_moves, rollouts, workloads
+from lanes.promises.incident import Promise
+from lanes.promises.judge import Assessment
+from lanes.rollouts.rollout import AskApproval, Finish, Hold, Holds, RollBack
 from lanes.store.database import Database
+from lanes.store.promises import incidents
+from lanes.store.rollouts import rollout_moves, rollouts
+from lanes.store.workload import workloads
 from lanes.words import Outcome, RolloutState, Verdict
 from tasks.act import Act, Deed, perform
 from tasks.automations import BROKEN, ENDED

@@ -14,7 +14,7 @@ from tasks.drain import Drain, drain
 from tests.flows.conftest import RUN, Sender
 from tests.flows.test_drain import PROMPTLY_S, turns, until_answered
 from tests.prefect_standin import PrefectStandIn, Run
-from tests.provider.endpoint_fixtures import Endpoint
+from tests.standin.process import Endpoint
 
 MODEL = "claude-haiku-5-5"
 
@@ -148,4 +148,3 @@ async def test_nothing_follows_the_last_state_of_a_run(
 
 async def _set(event: asyncio.Event) -> bool:
     return event.is_set()
-

@@ -12,15 +12,16 @@ from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 from sqlalchemy import Connection
 
 from lanes.commands.preview import preview
-from lanes.store import batches, items
+from lanes.store.batch import batches
 from lanes.store.database import clock
+from lanes.store.doors import items
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.submit import submit_batch
 from tests.examples import SCHEMA, publish, route, submission
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
-from tests.provider.endpoint_fixtures import Endpoint
+from tests.standin.process import Endpoint
 
 PAYLOAD = {"title": "Where is it?", "body": 'Zürich & <item id="1"> "quoted"\n', "n": 1.5, "list": [1, None]}
 AUTHOR = {  # whose keys the database does not keep in this order

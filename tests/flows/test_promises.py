@@ -12,12 +12,12 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, text
 
 from blocks.slack_channel import SlackChannel
-from lanes.incident import Promise
-from lanes.promises import Assessment
+from lanes.promises.incident import Promise
+from lanes.promises.judge import Assessment
 from lanes.slack.messenger import Bot, Messenger, NotTold, Webhook
 from lanes.slack.wording import trial
-from lanes.store import briefings, incidents
 from lanes.store.database import Database, clock
+from lanes.store.promises import briefings, incidents
 from lanes.words import Lane, Outcome, Verdict
 from tasks import briefed, pages, watch
 from tasks.deliver import tell
@@ -236,9 +236,7 @@ async def test_a_message_that_somebody_deleted_is_told_anew(story: Story) -> Non
     assert story.message.text.startswith(":white_check_mark: Resolved")
 
 
-async def test_with_a_webhook_there_is_one_message_at_the_start_and_one_at_the_end(
-    db: Database, standin: SlackStandIn
-) -> None:
+async def test_with_a_webhook_there_is_one_message_at_the_start_and_one_at_the_end(db: Database, standin: SlackStandIn) -> None:
     story = Story(db, standin, Webhook(standin.webhook_url))
     await story.record(BREACH)
     await story.told()
@@ -265,9 +263,7 @@ def test_an_address_that_is_not_slacks_is_no_answer(standin: SlackStandIn) -> No
         Webhook(f"http://127.0.0.1:{standin.port}/api/other").post(trial(NOON, ui_url=UI))
 
 
-async def test_a_watch_goes_on_when_slack_and_the_heartbeat_are_away(
-    db: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_watch_goes_on_when_slack_and_the_heartbeat_are_away(db: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANES_HEARTBEAT_URL", "http://127.0.0.1:9/nobody")
     monkeypatch.setattr(watch, "deliver_posts", _away)
     async with watch.watching(db) as watcher:

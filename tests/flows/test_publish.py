@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
-from lanes.store import workloads
+from lanes.store.workload import workloads
 from tasks import schedules
 from tasks.connections import Connections
 from tasks.publish import publish
@@ -42,9 +42,7 @@ async def test_a_workload_created_in_the_ui_has_its_schedule_once_it_is_publishe
     assert windows(prefect) == {"letters": "0 22,23,0,1,2,3,4,5 * * *"}
 
 
-async def test_an_edited_window_is_an_edited_schedule_and_there_is_never_none(
-    at: Connections, prefect: PrefectStandIn
-) -> None:
+async def test_an_edited_window_is_an_edited_schedule_and_there_is_never_none(at: Connections, prefect: PrefectStandIn) -> None:
     await publish(at.db)
     edit(prefect, "letters", off_peak_start="01:30", off_peak_end="03:00")
     asked = len(prefect.requests)

@@ -8,19 +8,17 @@ from typing import Any
 
 import pytest
 
-from lanes.outcome import Response
-from lanes.pace import Pace
 from lanes.provider import answering
+from lanes.realtime.pace import Pace
+from lanes.settling.outcome import Response
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer, claim
-from tests.provider.endpoint_fixtures import Endpoint
+from tests.standin.process import Endpoint
 
-FROZEN = (
-    "select severity, subject, sentence from lanes.incident_log where promise = 'provider_frozen' and state = 'open'"
-)
+FROZEN = "select severity, subject, sentence from lanes.incident_log where promise = 'provider_frozen' and state = 'open'"
 KEYS = [f"r{n:02d}" for n in range(8)]
 
 
@@ -112,9 +110,7 @@ async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
     assert await sender.rows(FROZEN) == []
 
 
-async def test_a_workload_whose_model_is_unknown_rests_alone(
-    at: Connections, endpoint: Endpoint, sender: Sender
-) -> None:
+async def test_a_workload_whose_model_is_unknown_rests_alone(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
     await sender.items("a", lane=Lane.REALTIME)
     await sender.items("b", lane=Lane.REALTIME, workload="others")
     unknown = {"status": 404, "error_type": "not_found_error", "message": "model: claude-none"}

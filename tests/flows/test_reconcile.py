@@ -7,11 +7,11 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from blocks.provider import Provider
-from lanes.incident import Promise
+from lanes.batch.reconcile import Finding
+from lanes.promises.incident import Promise
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
-from lanes.reconcile import Finding
-from lanes.store import accounts, adoption, batches, decisions
+from lanes.store.batch import accounts, adoption, batches, decisions
 from lanes.words import BatchState, Lane
 from tasks import collect, collector
 from tasks.connections import Connections
@@ -19,7 +19,7 @@ from tasks.reconcile import reconcile_unresolved
 from tasks.submit import Prepared, prepare, submit_batch
 from tests.flows.conftest import Sender
 from tests.flows.test_batch_lane import KEYS, collect_all, kind, submit
-from tests.provider.endpoint_fixtures import Endpoint
+from tests.standin.process import Endpoint
 
 BODY = {"model": "claude-haiku-5-5", "max_tokens": 20, "messages": [{"role": "user", "content": "x"}]}
 FOREIGN = "f" * 16
@@ -70,9 +70,7 @@ async def test_a_strangers_batch_of_equal_count_is_not_adopted_before_ours_would
     assert await answered(at, prepared) is batches.Answer.SUBMITTED
 
 
-async def test_the_grace_period_begins_when_the_create_ends(
-    at: Connections, endpoint: Endpoint, sender: Sender
-) -> None:
+async def test_the_grace_period_begins_when_the_create_ends(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
     prepared = await intended(at, sender)
     await sender.moments_pass(9)
     await at.db.run(adoption.create_ended, prepared.batch_id, now=await at.db.now())
@@ -94,9 +92,7 @@ async def test_a_submitter_says_when_its_create_ended_without_an_answer(
     assert batch.create_ended_at >= batch.intended_at
 
 
-async def test_a_create_that_takes_too_long_ends_without_an_answer(
-    at: Connections, endpoint: Endpoint, sender: Sender
-) -> None:
+async def test_a_create_that_takes_too_long_ends_without_an_answer(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
     endpoint.fault("batches.create", "latency", latency_s=5, times=1)
     with pytest.raises(CallFailed) as failure:
         await provider.create(at.client, FOREIGN, [BODY], within_s=0.05)

@@ -7,10 +7,10 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 
-from lanes.rollout import Approval, AskApproval, Rollout
+from lanes.rollouts.rollout import Approval, AskApproval, Rollout
 from lanes.slack.messenger import Bot, Messenger, Webhook
-from lanes.store import rollout_moves, rollouts
 from lanes.store.database import Database
+from lanes.store.rollouts import rollout_moves, rollouts
 from tasks.deliver import tell
 from tasks.remind import remind
 from tests.conftest import later

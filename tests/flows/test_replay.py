@@ -3,7 +3,7 @@
 from prefect.events import Event, Resource
 from sqlalchemy import Connection
 
-from lanes.store import promotions, replays
+from lanes.store.replays import promotions, replays
 from lanes.words import Lane, ReplayState
 from tasks.admission import admit_events
 from tasks.connections import Connections
@@ -13,7 +13,7 @@ from tasks.submit import prepare
 from tests.examples import SCHEMA, admit, publish, route
 from tests.flows.conftest import Sender
 from tests.flows.test_batch_lane import collect_all, kind, submit
-from tests.provider.endpoint_fixtures import Endpoint
+from tests.standin.process import Endpoint
 
 KEYS = [f"k{n:02d}" for n in range(12)]
 TURNED = {**SCHEMA, "properties": {"category": {"type": "string", "enum": ["b", "a"]}}}  # the echo engine picks by place
@@ -96,9 +96,7 @@ def event(name: str, payload: dict[str, object]) -> Event:
     return Event.model_validate({"event": name, "resource": resource, "payload": payload})
 
 
-async def test_amendments_that_came_with_or_before_their_items_are_applied_once(
-    at: Connections, sender: Sender
-) -> None:
+async def test_amendments_that_came_with_or_before_their_items_are_applied_once(at: Connections, sender: Sender) -> None:
     now = await at.db.now()
     await at.db.run(lambda c: publish(c, now=now))
     early = event("lanes.item.amended", {"key": "b", "payload": {"text": "early"}})

@@ -7,10 +7,15 @@ import pytest_asyncio
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, text
 
-from lanes import cost, prices
-from lanes.store import items, outcomes, routes, work, workloads
+from lanes.money import cost
+from lanes.store import work
 from lanes.store.database import Database
+from lanes.store.doors import items
+from lanes.store.routing import routes
+from lanes.store.settling import outcomes
+from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
+from lanes.workload import prices
 from tasks import route
 from tests.conftest import NOON, later
 from tests.examples import admit, publish

@@ -9,8 +9,9 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from lanes.claims import Claimed
-from lanes.store import items, outcomes
 from lanes.store.database import Database
+from lanes.store.doors import items
+from lanes.store.settling import outcomes
 from tasks import saving
 from tests.conftest import NOON
 from tests.examples import publish

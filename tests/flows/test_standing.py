@@ -9,10 +9,10 @@ import pytest_asyncio
 from prefect.logging import disable_run_logger
 from sqlalchemy import Engine
 
-from lanes.roles import Role, StandingRun
+from lanes.standing.roles import Role, StandingRun
+from lanes.standing.vacancy import Vacancies
 from lanes.store.database import Database
 from lanes.store.signals import RoleLock
-from lanes.vacancy import Vacancies
 from tasks.guard import Guard
 from tasks.standing import Standing
 from tests.store.test_signals import cut, wanted

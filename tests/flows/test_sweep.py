@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Connection
 
-from lanes.store import amendments, batches, work
+from lanes.store import work
+from lanes.store.batch import batches
+from lanes.store.doors import amendments
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.words import Lane
 from tasks import sweep
@@ -16,7 +18,7 @@ from tasks.submit import prepare
 from tasks.sweep import Sweeper, sweeping
 from tests.flows.conftest import Log, Sender, until
 from tests.prefect_standin import PrefectStandIn
-from tests.provider.endpoint_fixtures import Endpoint
+from tests.standin.process import Endpoint
 
 PROMPTLY_S = 3
 

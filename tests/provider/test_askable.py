@@ -6,7 +6,7 @@ from anthropic import transform_schema
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from lanes.output_schema import check_askable, check_output_schema
+from lanes.workload.output_schema import check_askable, check_output_schema
 
 values = st.none() | st.booleans() | st.integers(0, 3) | st.sampled_from(["a", "b"]) | st.just([1]) | st.just({"a": 1})
 types = st.sampled_from(["object", "array", "string", "integer", "null", ["string", "null"], ["object"]])

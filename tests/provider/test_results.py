@@ -8,12 +8,12 @@ import httpx2
 import pytest
 from anthropic import AsyncAnthropic
 
-from lanes.outcome import Judged, Response
 from lanes.provider.client import ask
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.results import Fault, RequestResult, ResultsCut, Unreadable, fate, results
+from lanes.settling.outcome import Judged, Response
 from lanes.words import Outcome
-from tests.provider.endpoint_fixtures import asking
+from tests.standin.process import asking
 
 ID = "msgbatch_1"
 HOST = "http://provider.test"

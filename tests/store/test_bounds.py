@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes import client
-from lanes.filedoor import Layout
-from lanes.store import batches, bounded, filedoor, items, work
-from lanes.store.batches import Kind
+from lanes.doors.filedoor import Layout
+from lanes.store import bounded, work
+from lanes.store.batch import batches
+from lanes.store.batch.batches import Kind
+from lanes.store.doors import filedoor, items
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
@@ -37,9 +39,7 @@ def test_work_for_a_batch_is_loaded_as_far_as_it_fits_and_one_at_least(connectio
     assert len(batches.lock_for_batch(connection, kind, limit=100, now=NOON)) == 30
 
 
-def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever waits: 400 payloads of 100 KB, of which ten are asked for."""
     kind = Kind("letters", publish(connection, now=NOON).id)
     waiting(connection, Lane.BATCH, *(f"k{n:03d}" for n in range(400)))

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from lanes import client
 from lanes.errors import ItemCanceled, ItemFailed, LanesError, Refused, StillLocked, UnknownItem
-from lanes.store import items
+from lanes.store.doors import items
 from lanes.words import Lane, Outcome, Standing
 from tests.conftest import NOON
 from tests.examples import admit, publish, route

@@ -38,9 +38,7 @@ def test_the_comments_of_the_code_are_in_the_database(connection: Connection) ->
         for table in metadata.sorted_tables
         for column in table.columns
         if column.comment
-        and connection.execute(
-            query, {"name": table.fullname, "number": numbers[(table.fullname, column.name)]}
-        ).scalar_one()
+        and connection.execute(query, {"name": table.fullname, "number": numbers[(table.fullname, column.name)]}).scalar_one()
         != column.comment
     ]
     assert differing == []
@@ -49,7 +47,6 @@ def test_the_comments_of_the_code_are_in_the_database(connection: Connection) ->
 def test_the_tables_of_the_code_have_their_comments_in_the_database(connection: Connection) -> None:
     query = text("select obj_description(cast(:name as regclass), 'pg_class')")
     told = {
-        table.fullname: connection.execute(query, {"name": table.fullname}).scalar_one()
-        for table in metadata.sorted_tables
+        table.fullname: connection.execute(query, {"name": table.fullname}).scalar_one() for table in metadata.sorted_tables
     }
     assert told == {table.fullname: table.comment for table in metadata.sorted_tables}

@@ -11,9 +11,9 @@ import pytest
 from sqlalchemy import Connection, bindparam, insert, text
 from sqlalchemy.exc import DBAPIError, StatementError
 
-from lanes.item import Submission
-from lanes.store import items
+from lanes.doors.item import Submission
 from lanes.store.database import Database, engine
+from lanes.store.doors import items
 from lanes.store.tables import item
 from tests.conftest import NOON
 from tests.examples import publish

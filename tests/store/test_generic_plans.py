@@ -7,9 +7,14 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, func, select, text
 
-from lanes.incident import IncidentState, Promise
-from lanes.promises import Assessment, invalid_workload
-from lanes.store import adoption, batches, incidents, outages, replays, rollouts, slack_posts, work
+from lanes.promises.incident import IncidentState, Promise
+from lanes.promises.judge import Assessment, invalid_workload
+from lanes.store import work
+from lanes.store.batch import adoption, batches
+from lanes.store.promises import incidents, slack_posts
+from lanes.store.realtime import outages
+from lanes.store.replays import replays
+from lanes.store.rollouts import rollouts
 from lanes.store.tables import slack_post
 from lanes.words import Lane, Verdict
 from tests.conftest import NOON, later

@@ -19,10 +19,13 @@ from hypothesis.stateful import (
 from sqlalchemy import Connection, Engine, text
 
 from lanes.claims import Claim, Claimed
-from lanes.outcome import Attempt
-from lanes.store import batches, items, outcomes, retries, story, work
-from lanes.store.batches import Kind
-from lanes.story import next_step
+from lanes.settling.outcome import Attempt
+from lanes.settling.story import next_step
+from lanes.store import work
+from lanes.store.batch import batches
+from lanes.store.batch.batches import Kind
+from lanes.store.doors import items
+from lanes.store.settling import outcomes, retries, story
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
@@ -173,9 +176,7 @@ class Interleavings(RuleBasedStateMachine):
         batches.release(self.connection, member[1], note="never created", now=self.now)
 
     @rule(target=saved, member=members, outcome=BATCH_OUTCOMES, output=OUTPUTS)
-    def a_result_of_a_batch_is_saved(
-        self, member: tuple[Claim, int], outcome: Outcome, output: dict[str, Any]
-    ) -> Any:
+    def a_result_of_a_batch_is_saved(self, member: tuple[Claim, int], outcome: Outcome, output: dict[str, Any]) -> Any:
         attempt = tried(member[0], outcome, output if outcome is Outcome.VALID else None, at=self.now)
         self.save([attempt], member[1])
         return (attempt, member[1])

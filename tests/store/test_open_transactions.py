@@ -9,23 +9,16 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.claims import Claimed
+from lanes.doors.item import Amendment
 from lanes.errors import StillLocked
-from lanes.item import Amendment
-from lanes.store import (
-    amendments,
-    batches,
-    decisions,
-    forgetting,
-    items,
-    outcomes,
-    replays,
-    results,
-    retries,
-    rollout_moves,
-    steering,
-    work,
-    workloads,
-)
+from lanes.store import work
+from lanes.store.batch import batches, decisions
+from lanes.store.doors import amendments, forgetting, items
+from lanes.store.replays import replays
+from lanes.store.rollouts import rollout_moves
+from lanes.store.routing import steering
+from lanes.store.settling import outcomes, results, retries
+from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Engine, text
 
-from lanes.store import outbox, watermarks
+from lanes.store import outbox
+from lanes.store.doors import watermarks
 from tests.conftest import NOON, later
 
 LEASE = timedelta(seconds=15)

@@ -10,26 +10,18 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
-from lanes.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
-from lanes.local.postgres import Running
-from lanes.store import (
-    amendments,
-    at_stake,
-    batches,
-    causes,
-    deadlines,
-    giving_up,
-    incidents,
-    items,
-    measurements,
-    outages,
-    replays,
-    trends,
-    work,
-)
-from lanes.store.listing import LOOKED_AT, Wanted, page, page_before
-from lanes.store.news import News
-from lanes.tail import Gap
+from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
+from lanes.settling.tail import Gap
+from lanes.stand.postgres import Running
+from lanes.store import work
+from lanes.store.batch import batches, deadlines
+from lanes.store.doors import amendments, items
+from lanes.store.figures import measurements
+from lanes.store.promises import at_stake, causes, incidents, trends
+from lanes.store.realtime import giving_up, outages
+from lanes.store.replays import replays
+from lanes.store.settling.listing import LOOKED_AT, Wanted, page, page_before
+from lanes.store.settling.news import News
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import publish

@@ -3,8 +3,10 @@
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, Engine
 
-from lanes.store import items, results, retention
+from lanes.store import retention
 from lanes.store.database import Database
+from lanes.store.doors import items
+from lanes.store.settling import results
 from lanes.words import Lane
 from tasks.tidy import sweep_out
 from tests.conftest import NOON, later

@@ -5,7 +5,8 @@ from alembic import command
 from sqlalchemy import Connection, Engine, text
 
 from lanes.errors import SetupError
-from lanes.store import accounts, adoption, schema
+from lanes.store import schema
+from lanes.store.batch import accounts, adoption
 from lanes.store.tables import metadata
 from tests.conftest import NOON
 from tests.examples import publish

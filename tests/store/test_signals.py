@@ -7,8 +7,9 @@ import pytest
 from psycopg import OperationalError
 from sqlalchemy import Connection, Engine, text
 
-from lanes.store import items, outbox
+from lanes.store import outbox
 from lanes.store.database import Database, plain_url
+from lanes.store.doors import items
 from lanes.store.signals import Role, RoleLock, held_roles, holder_exists, holders, listening
 from tests.conftest import NOON
 from tests.examples import admit, publish, route, submission

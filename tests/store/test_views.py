@@ -6,10 +6,10 @@ import pytest
 from scipy.stats import binomtest
 from sqlalchemy import Connection, text
 
-from lanes.cost import estimate
-from lanes.store import items
+from lanes.money.cost import estimate
+from lanes.store.doors import items
 from lanes.words import Lane, Outcome
-from lanes.workload import Version
+from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import A, B, claim, claimed_item, row, rows, save, submit, tried
@@ -128,9 +128,7 @@ def test_item_status_sums_the_attempts_and_names_the_newest_route(connection: Co
 
 
 def test_route_log_has_what_each_lane_would_cost(connection: Connection) -> None:
-    letters = publish(
-        connection, now=NOON, realtime_model="claude-sonnet-5-5", batch_model="claude-opus-5-5", batch_pack=20
-    )
+    letters = publish(connection, now=NOON, realtime_model="claude-sonnet-5-5", batch_model="claude-opus-5-5", batch_pack=20)
     admit(connection, "k", now=NOON, payload={"text": "x" * 400})
     route(connection, now=NOON)
     logged, expected = row(connection, "route_log"), estimate(letters, len('{"text": ""}') + 400, at=NOON)

@@ -11,14 +11,16 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.dialects import postgresql
 
 from lanes.claims import Claim, Claimed
-from lanes.outcome import Attempt, Judged, Response
-from lanes.prices import Usage
-from lanes.shares import divide
-from lanes.store import batches, outcomes, work
-from lanes.store.batches import Intent, Kind
-from lanes.store.outcomes import Saved
+from lanes.realtime.shares import divide
+from lanes.settling.outcome import Attempt, Judged, Response
+from lanes.store import work
+from lanes.store.batch import batches
+from lanes.store.batch.batches import Intent, Kind
+from lanes.store.settling import outcomes
+from lanes.store.settling.outcomes import Saved
 from lanes.words import Lane, Outcome
-from lanes.workload import Version
+from lanes.workload.prices import Usage
+from lanes.workload.version import Version
 from tests.conftest import NOON
 from tests.examples import admit, route
 
@@ -108,9 +110,7 @@ def submit(
 ) -> tuple[int, list[Claimed]]:
     """The id of a batch that the provider has, and its work in order."""
     batch_id, waiting = intend(connection, version, now=now, pack=pack, account=account)
-    batches.submitted(
-        connection, batch_id, f"msgbatch_{account}_{batch_id}", expected_end_at=now + timedelta(hours=1), now=now
-    )
+    batches.submitted(connection, batch_id, f"msgbatch_{account}_{batch_id}", expected_end_at=now + timedelta(hours=1), now=now)
     return batch_id, waiting
 
 
@@ -152,9 +152,7 @@ def backend(connection: Connection) -> int:
 
 def explained(connection: Connection, query: Any, *, name: str) -> str:
     """The plan of a prepared query, as whoever has run it for a while meets it."""
-    compiled = query.compile(
-        dialect=postgresql.dialect(paramstyle="pyformat"), compile_kwargs={"render_postcompile": True}
-    )
+    compiled = query.compile(dialect=postgresql.dialect(paramstyle="pyformat"), compile_kwargs={"render_postcompile": True})
     names = list(compiled.params)
     prepared = str(compiled) % {each: f"${place}" for place, each in enumerate(names, 1)}
     literals = ", ".join(quoted(compiled.params[each]) for each in names)

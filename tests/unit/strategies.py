@@ -5,7 +5,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from lanes.routing import Arrived
+from lanes.routing.route import Arrived
 from lanes.words import Lane
 from tests.conftest import NOON
 

@@ -76,9 +76,7 @@ def test_a_batch_is_told_apart_by_a_number_of_requests_that_is_not_taken(
 
 
 @given(claims, st.integers(1, 5), counts)
-def test_no_more_requests_are_left_for_the_next_batch_than_must_be(
-    waiting: list[Claimed], size: int, taken: set[int]
-) -> None:
+def test_no_more_requests_are_left_for_the_next_batch_than_must_be(waiting: list[Claimed], size: int, taken: set[int]) -> None:
     full = packs(waiting, size)
     kept = told_apart(full, taken)
     if len(kept) <= len(full):

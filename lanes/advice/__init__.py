@@ -1,0 +1,1 @@
+"""Which lane a workload belongs on: evidence, criteria, break-even, recommendation."""

@@ -1,0 +1,228 @@
+"""The decision framework, criterion by criterion: what was seen of each, as a sentence, and what that speaks for."""
+
+from math import isfinite
+from statistics import mean, pstdev
+
+from lanes.advice.breakeven import BreakEven, Overheads
+from lanes.advice.evidence import (
+    AT_ONCE_S,
+    LATE_SHARE,
+    MIN_COMPARED,
+    MIN_ITEMS,
+    MIN_READS,
+    WORTH_CORRECTING,
+    ConsumerUse,
+    Criterion,
+    Evidence,
+    Leaning,
+    Needs,
+)
+from lanes.units import count, counted, dollars, seconds, share
+
+MOST = 0.5
+MIN_TIMED = 20  # latencies below which a p95 says nothing
+MIN_WHOLE_DAYS = 7
+STEADY, ERRATIC = 0.5, 1.0  # daily arrivals: standard deviation over mean
+LATER_S = 3600  # a median read after this long could have waited for a batch
+MIXED = (0.05, 0.95)  # shares of real-time need between which a workload has both kinds of items
+
+
+def criteria(evidence: Evidence, needs: Needs | None, even: BreakEven | None, overheads: Overheads) -> list[Criterion]:
+    """Every criterion of the framework, in its order: real-time, batch, hybrid, lambda."""
+    known = [each for each in evidence.consumers if each.at_once_share is not None]
+    return [
+        _somebody_waits(evidence, known),
+        _value_decays(evidence),
+        Criterion(
+            "Volume fits the rate limits",
+            f"at most {counted(evidence.peak_per_minute, 'item')} came in one minute; what the account's rate limits "
+            "leave is not recorded",
+            Leaning.UNKNOWN,
+        ),
+        _budget(even),
+        _under_5_s(evidence),
+        _read_later(known),
+        _is_large(even, needs),
+        _is_predictable(evidence),
+        _cost_matters(even, needs, overheads),
+        _off_peak(needs),
+        _hours_are_fine(evidence),
+        _urgency_differs(needs, evidence),
+        _is_corrected(evidence, even, needs, overheads),
+    ]
+
+
+def _somebody_waits(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
+    name, answers = "Somebody waits", sum(each.seen for each in known)
+    if not known:
+        every = sum(each.reads for each in evidence.consumers)
+        said = f"{counted(every, 'read')} recorded; {MIN_READS} of one consumer are needed"
+        return Criterion(name, said, Leaning.UNKNOWN)
+    part = sum(each.at_once for each in known) / answers
+    said = (
+        f"{share(part)} of {counted(answers, 'answer')} were read within {AT_ONCE_S} s; "
+        f"{count(sum(each.unread for each in known))} of them were never read"
+    )
+    return Criterion(name, said, Leaning.REALTIME if part >= MOST else Leaning.BATCH)
+
+
+def _value_decays(evidence: Evidence) -> Criterion:
+    name, items = "Value decays quickly", evidence.items
+    if items < MIN_ITEMS:
+        return _too_few(name, items)
+    early = share(evidence.due_before_batch / items)
+    said = (
+        f"{share(evidence.urgent / items)} of {counted(items, 'item')} are marked urgent, {share(evidence.with_due / items)} "
+        f"have a due time, {early} are due before a batch is back ({seconds(evidence.batch_expected_s)})"
+    )
+    pressing = max(evidence.urgent, evidence.due_before_batch) / items
+    return Criterion(name, said, Leaning.REALTIME if pressing >= MOST else Leaning.BATCH)
+
+
+def _budget(even: BreakEven | None) -> Criterion:
+    name = "Volume fits the budget"
+    if even is None:
+        return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
+    said = f"all of it on real-time would bill {dollars(even.items * even.realtime_usd)} a month; no budget is recorded"
+    return Criterion(name, said, Leaning.UNKNOWN)
+
+
+def _under_5_s(evidence: Evidence) -> Criterion:
+    name, items = "An answer in under 5 s is needed", evidence.items
+    if items < MIN_ITEMS:
+        return _too_few(name, items)
+    if evidence.with_due < MIN_ITEMS:
+        said = f"only {counted(evidence.with_due, 'item')} of {count(items)} say when they are due"
+        return Criterion(name, said, Leaning.UNKNOWN)
+    part = evidence.due_within_5s / items
+    said = f"{share(part)} of {counted(items, 'item')} are due within 5 s"
+    if evidence.realtime.p95_s is not None and evidence.realtime.timed >= MIN_TIMED:
+        said += f"; real-time answers 95 % within {seconds(evidence.realtime.p95_s)}"
+    return Criterion(name, said, Leaning.REALTIME if part >= MOST else Leaning.BATCH)
+
+
+def _read_later(known: list[ConsumerUse]) -> Criterion:
+    name = "Results are read asynchronously"
+    if not known:
+        return Criterion(name, "no consumer has enough recorded reads", Leaning.UNKNOWN)
+    late = [each for each in known if (each.at_once_share or 0) < LATE_SHARE]
+    answers = sum(each.seen for each in known)
+    later = sum(each.seen for each in late) / answers
+    said = (
+        f"{len(late)} of {counted(len(known), 'consumer')} with enough reads take fewer than {share(LATE_SHARE)} of their "
+        f"results at once; {share(later)} of {counted(answers, 'answer')} are theirs"
+    )
+    return Criterion(name, said, Leaning.BATCH if later >= MOST else Leaning.REALTIME)
+
+
+def _is_large(even: BreakEven | None, needs: Needs | None) -> Criterion:
+    name = "Volume is large"
+    if even is None or needs is None:
+        return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
+    enough = even.volume(needs.low)
+    if not isfinite(enough):
+        return Criterion(name, "no volume would do: batch saves nothing on these items", Leaning.REALTIME)
+    said = f"{_items(even.items)} a month; the second lane pays from {_items(enough)}"
+    return Criterion(name, said, Leaning.BATCH if even.items >= enough else Leaning.REALTIME)
+
+
+def _is_predictable(evidence: Evidence) -> Criterion:
+    name, days = "Arrivals are predictable", evidence.days_arrivals
+    if len(days) < MIN_WHOLE_DAYS or not sum(days):
+        said = f"{counted(len(days), 'whole day')} seen; {MIN_WHOLE_DAYS} are needed"
+        return Criterion(name, said, Leaning.UNKNOWN)
+    spread = pstdev(days) / mean(days)
+    said = f"{mean(days):,.0f} items a day over {len(days)} days, give or take {share(spread)}"
+    if STEADY < spread <= ERRATIC:
+        return Criterion(name, said + ": neither steady nor erratic", Leaning.UNKNOWN)
+    return Criterion(name, said, Leaning.BATCH if spread <= STEADY else Leaning.REALTIME)
+
+
+def _cost_matters(even: BreakEven | None, needs: Needs | None, overheads: Overheads) -> Criterion:
+    name = "Cost matters more than speed"
+    if even is None or needs is None:
+        return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
+    net, saving = even.net(needs.low), even.saving(needs.low)
+    effect = f"save {dollars(saving)}" if saving >= 0 else f"add {dollars(-saving)} to the bill"
+    said = (
+        f"a hybrid would {effect} a month and cost {dollars(overheads.monthly_usd)} to run: "
+        f"{dollars(abs(net))} {'gained' if net > 0 else 'lost'}"
+    )
+    if (net > 0) != (even.net(needs.high) > 0):
+        return Criterion(name, said + ", if the items whose reads are unknown can wait", Leaning.UNKNOWN)
+    return Criterion(name, said, Leaning.BATCH if net > 0 else Leaning.REALTIME)
+
+
+def _off_peak(needs: Needs | None) -> Criterion:
+    name = "Work can run off-peak"
+    if needs is None:
+        return Criterion(name, "nothing was routed", Leaning.UNKNOWN)
+    least, most = 1 - needs.high, 1 - needs.low
+    said = f"{_between(least, most)} of the items are tied to no urgency, due time or waiting reader"
+    if (least >= MOST) != (most >= MOST):
+        return Criterion(name, said, Leaning.UNKNOWN)
+    return Criterion(name, said, Leaning.BATCH if least >= MOST else Leaning.REALTIME)
+
+
+def _hours_are_fine(evidence: Evidence) -> Criterion:
+    name, known = "Minutes to hours are fine", [each for each in evidence.consumers if each.at_once_share is not None]
+    slow = evidence.batch.p95_s if evidence.batch.timed >= MIN_TIMED else None
+    takes = f"; batch answers 95 % within {seconds(slow)}" if slow is not None else ""
+    if known:
+        answers = sum(each.seen for each in known)
+        patient = sum(each.seen for each in known if each.takes_half_after(LATER_S)) / answers
+        said = (
+            f"{share(patient)} of {counted(answers, 'answer')} belong to consumers who take half of their results after an "
+            "hour or more, or never"
+        )
+        return Criterion(name, said + takes, Leaning.BATCH if patient >= MOST else Leaning.REALTIME)
+    if evidence.with_due >= MIN_ITEMS:
+        early = evidence.due_before_batch / evidence.with_due
+        said = f"{share(early)} of {counted(evidence.with_due, 'due time')} come before a batch is back"
+        return Criterion(name, said + takes, Leaning.REALTIME if early >= MOST else Leaning.BATCH)
+    return Criterion(name, "too few reads and due times" + takes, Leaning.UNKNOWN)
+
+
+def _urgency_differs(needs: Needs | None, evidence: Evidence) -> Criterion:
+    name = "Inputs of one system differ in urgency"
+    routed = sum(each.routed for each in evidence.consumers)
+    if needs is None or routed < MIN_ITEMS:
+        return _too_few(name, routed)
+    said = f"{_between(needs.low, needs.high)} of {counted(routed, 'item')} need real-time"
+    kinds = {_kind(needs.low), _kind(needs.high)}
+    return Criterion(name, said, kinds.pop() if len(kinds) == 1 else Leaning.UNKNOWN)
+
+
+def _kind(need: float) -> Leaning:
+    if need < MIXED[0]:
+        return Leaning.BATCH
+    return Leaning.REALTIME if need > MIXED[1] else Leaning.HYBRID
+
+
+def _is_corrected(evidence: Evidence, even: BreakEven | None, needs: Needs | None, overheads: Overheads) -> Criterion:
+    name, part = "A later, authoritative pass changes answers", evidence.corrected_share
+    if part is None:
+        said = f"{counted(evidence.compared, 'answer')} compared; {MIN_COMPARED} are needed"
+        return Criterion(name, said, Leaning.UNKNOWN)
+    said = f"{share(part)} of {counted(evidence.compared, 'provisional answer')} were corrected"
+    if part < WORTH_CORRECTING:
+        return Criterion(name, said, Leaning.REALTIME)
+    if even is None or needs is None:
+        return Criterion(name, f"{said}; what one costs hangs on the volume and the price", Leaning.UNKNOWN)
+    price = even.correction_usd(needs.low, part)
+    if not isfinite(price):
+        return Criterion(name, f"{said}; no item needs an answer before it", Leaning.BATCH)
+    said += f"; such a one costs {dollars(price)} more and is worth {dollars(overheads.correction_usd)}"
+    return Criterion(name, said, Leaning.LAMBDA if price <= overheads.correction_usd else Leaning.REALTIME)
+
+
+def _too_few(name: str, items: int) -> Criterion:
+    return Criterion(name, f"{counted(items, 'item')} seen; {MIN_ITEMS} are needed", Leaning.UNKNOWN)
+
+
+def _between(low: float, high: float) -> str:
+    return share(low) if share(low) == share(high) else f"{share(low)} to {share(high)}"
+
+
+def _items(number: float) -> str:
+    return counted(round(number), "item")

@@ -1,0 +1,195 @@
+"""A first definition of one's own: from what a file's columns seem to hold, or from nothing."""
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lanes.authoring.guessing import MOST_VALUES, Column, Proposal, Sample
+from lanes.escaping import plain
+from lanes.money.cost import tokens
+from lanes.units import count, counted
+from lanes.workload.definition import parse
+from lanes.workload.version import Spec
+from lanes.workload.writing import written
+
+MODEL = "claude-haiku-5-5"
+LEAST_OUTPUT_TOKENS = 64
+LONGEST_EXAMPLE = 100
+MANY_VALUES = 20  # from so many on, each has one example
+MOST_OTHERS = 5  # columns that could be labels too
+KINDS = {
+    "question": "Asks for information.",
+    "problem": "Something does not work, is missing or is wrong.",
+    "request": "Asks us to do something.",
+    "praise": "Thanks, or is content.",
+    "other": "Anything else.",
+}
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A definition with notes on single fields; `file` is what it was drafted from."""
+
+    name: str
+    spec: Spec
+    notes: Mapping[str, str]
+    file: str | None = None
+
+    def text(self) -> str:
+        """As a file that can be published as it is."""
+        heading = [
+            f"The workload {self.name}{f', drafted from {self.file}' if self.file else ''}. It can be published as it is.",
+            "A line that begins with # and no space is a field with its default: take the # away to change it.",
+        ]
+        return written(self.name, self.spec, heading=heading, notes=self.notes)
+
+
+def blank(name: str) -> Draft:
+    """A definition for inputs with a field `text`."""
+    notes = {
+        "instructions": "A sample: say in your own words what is asked, and what each value means.",
+        "output_schema": "What every answer must look like; `lanes results` shows these fields.",
+    }
+    return Draft(name, _spec(name, f"Messages of {name}: a category and a summary of each.", *_sample(("text",))), notes)
+
+
+def from_columns(name: str, sample: Sample, proposal: Proposal, *, file: str) -> Draft:
+    """A definition for the lines of a file: it asks for what is known of them, or else for a category and a summary."""
+    file = plain(file, most=80)
+    looked = f"the {'' if sample.whole else 'first '}{counted(sample.lines, 'line')} of {file}"
+    if not proposal.labels:
+        notes = {
+            "instructions": "A sample: say in your own words what is asked, and what each value means.",
+            "output_schema": f"No column of {file} seems to say what is right; `lanes init` takes one as --label COLUMN.",
+        }
+        description = f"Lines of {file}: a category and a summary of each."
+        return Draft(name, _spec(name, description, *_sample(proposal.sent)), notes, file)
+    more = "" if sample.whole else "; add those that only come later"
+    notes = {
+        "instructions": f"The examples are lines of {file}: say in your own words what each value means, measure on others.",
+        "output_schema": f"The values are those of {looked}{more}.",
+    }
+    asked = ", ".join(proposal.labels)
+    spec = _spec(name, f"Lines of {file}: {asked} of each.", _instructions(proposal), _schema(proposal.labels))
+    return Draft(name, spec, notes, file)
+
+
+def next_commands(name: str, file: str, source: str | None, proposal: Proposal | None) -> list[tuple[str, str]]:
+    """What leads from the file of a workload to answers: commands, and what each does."""
+    items = shlex.quote(source) if source else "items.csv"
+    columns = {"field": "text"} if proposal is None else {
+        "field": proposal.field, "label": proposal.label, "key": proposal.key, "occurred-at": proposal.occurred_at,
+    }  # fmt: skip
+    given = "".join(f" --{option} {shlex.quote(column)}" for option, column in columns.items() if column)
+    return [
+        (f"lanes preview {shlex.quote(file)} --item {items}{given}", "what an item asks and costs; nothing is sent"),
+        (f"lanes publish {shlex.quote(file)}", "the workload is in force"),
+        (f"lanes submit {items} --workload {name}{given}", "its items are in the lanes"),
+        (f"lanes depart {name}", "its batch leaves now, not at night"),
+        (f"lanes results {name} --csv > {name}-results.csv", "the answers"),
+    ]
+
+
+def _spec(name: str, description: str, instructions: str, schema: Mapping[str, Any]) -> Spec:
+    longest = tokens(json.dumps({field: _longest(about) for field, about in schema["properties"].items()}))
+    return parse(
+        name,
+        {
+            "description": description, "instructions": instructions, "output_schema": dict(schema), "realtime_model": MODEL,
+            "batch_model": MODEL, "max_output_tokens": max(LEAST_OUTPUT_TOKENS, 4 * longest),
+            "expected_output_tokens": longest,
+        },
+    )  # fmt: skip
+
+
+def _longest(about: Mapping[str, Any]) -> Any:
+    return max(about.get("enum", []), key=lambda value: len(str(value)), default="x" * about.get("maxLength", 80))
+
+
+def _sample(sent: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    kinds = "\n".join(f"- {kind}: {meaning}" for kind, meaning in KINDS.items())
+    instructions = (
+        f"{_told(sent)}\nChoose exactly one category by what its author wants first, and write one line of summary in English."
+        f"\n\nCategory:\n{kinds}\n"
+    )
+    properties = {
+        "category": {"type": "string", "enum": list(KINDS)},
+        "summary": {"type": "string", "description": "One line in English", "maxLength": 160},
+    }
+    return instructions, _object(properties)
+
+
+def _instructions(proposal: Proposal) -> str:
+    asked = " and ".join(f"exactly one {plain(label)}" for label in proposal.labels)
+    parts = [f"{_told(proposal.sent)} Choose {asked} for it.\n"]
+    for label, column in proposal.labels.items():
+        if values := _values(column):
+            most = 1 if len(values) >= MANY_VALUES else None
+            lines = (f"- {plain(value)}: {_examples(column, kind, value, proposal, most)}" for kind, value in values)
+            parts.append(f"{plain(label)}:\n" + "\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _told(sent: Sequence[str]) -> str:
+    names = [plain(each, most=60) for each in sent]
+    if len(names) == 1:
+        return f"You read one {names[0]} at a time."
+    return f"You read one record at a time; its fields are {', '.join(names)}."
+
+
+def _examples(column: Column, kind: str, value: Any, proposal: Proposal, most: int | None) -> str:
+    lines = column.lines.get((kind, value), [])[:most]
+    shown = (" / ".join(str(line[each]) for each in proposal.sent if line.get(each)) for line in lines)
+    return "for example " + ", ".join(f'"{plain(each, most=LONGEST_EXAMPLE)}"' for each in shown if each)
+
+
+def _values(column: Column) -> list[tuple[str, Any]]:
+    """Its values in a steady order; none where they are too many to list, or can be told by their type."""
+    if column.counts is None or {kind for kind, _ in column.counts} & {"bool", "float"}:
+        return []
+    return sorted(column.counts, key=lambda known: (known[0], known[1]))
+
+
+def _schema(labels: Mapping[str, Column]) -> dict[str, Any]:
+    return _object({label: _property(column) for label, column in labels.items()})
+
+
+def _property(column: Column) -> dict[str, Any]:
+    names = {"str": "string", "int": "integer", "bool": "boolean", "float": "number"}
+    kinds = {"str"} if column.counts is None else {kind for kind, _ in column.counts}
+    types = [{"type": names[kind]} for kind in sorted(kinds)]
+    values = [value for _, value in _values(column)]
+    return (types[0] if len(types) == 1 else {} if values else {"anyOf": types}) | ({"enum": values} if values else {})
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "additionalProperties": False, "required": list(properties), "properties": properties}
+
+
+def what_was_seen(sample: Sample, proposal: Proposal, *, lines: int) -> list[str]:
+    """In sentences, what the file was taken for, and what to look at. `lines`: how many the file has, about."""
+    looked = counted(sample.lines, "line") if sample.whole else f"the first {count(sample.lines)} of about {count(lines)} lines"
+    columns = ", ".join(f'"{plain(each)}"' for each in proposal.sent)
+    sent = f"the text is {columns}" if proposal.field else f"an input is {columns}"
+    labels = ", ".join(f'"{plain(label)}"{_number(column)}' for label, column in proposal.labels.items())
+    known = f"what is right stands in {labels}" if labels else "no column says what is right"
+    said = [f"Looked at {looked}: {sent}; {known}."]
+    if proposal.key:
+        said += [f'"{plain(proposal.key)}" names each line: sent again, it is the same item.']
+    if proposal.occurred_at:
+        said += [f'"{plain(proposal.occurred_at)}" says when it happened.']
+    if proposal.others:
+        others = ", ".join(f'"{plain(each)}"' for each in proposal.others[:MOST_OTHERS])
+        more = f" and {len(proposal.others) - MOST_OTHERS} more" if len(proposal.others) > MOST_OTHERS else ""
+        said += [f"Few values too: {others}{more}. --label COLUMN asks for one of them."]
+    if not sample.whole and proposal.labels:
+        said += ["Values that only come later are missing: add them to output_schema and instructions."]
+    return said
+
+
+def _number(column: Column) -> str:
+    if column.counts is None:
+        return f" (more than {MOST_VALUES} values, so that none is listed)"
+    return f" ({counted(len(column.counts), 'value')})"

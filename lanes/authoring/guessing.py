@@ -1,0 +1,235 @@
+"""What the columns of a file seem to hold: its text, its labels, its keys. Read from a bounded sample of its first lines."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from lanes.doors.filedoor import Row
+from lanes.doors.item import FIELDS, KEY_LIMIT
+from lanes.errors import Refused
+from lanes.storable import unstorable
+
+MOST_LINES = 50_000
+MOST_CELLS = 500_000
+MOST_BYTES = 32 * 1024**2
+MOST_VALUES = 200  # distinct values of a label
+LONGEST_VALUE = 80
+EXAMPLES = 2  # lines kept for each value
+WORDY = 20  # characters of a text, on average
+WORDS_OF_DATA = 5  # a header of so many words is a line of data
+MOST_SENT = 8  # columns of which a whole line is an input
+PROPERTY = re.compile(r"[A-Za-z0-9_.-]{1,64}")  # names that structured outputs take
+LABELS = re.compile(r"label|class|category|intent|topic|sentiment|type|kind|tag|target|expected|answer|gold", re.IGNORECASE)
+KEYS = re.compile(r"(.*[ _-])?(id|key|uuid|guid|nr|no|number|ref|reference)|.*[a-z]Id", re.IGNORECASE)
+TEXTS = re.compile(r"text|message|body|content|comment|review|question|description|document|utterance", re.IGNORECASE)
+TIMES = re.compile(r"(.*[ _-])?(date|time|datetime|timestamp|created|occurred|received|sent|at|on)", re.IGNORECASE)
+
+Value = tuple[str, Any]  # the type's name beside the value, because True equals 1
+
+
+@dataclass
+class Column:
+    """What one column held so far: `counts` of its distinct values, None once they are too many, and some `lines` of each."""
+
+    name: str
+    filled: int = 0
+    texts: int = 0
+    chars: int = 0
+    spaced: int = 0
+    longest: int = 0
+    times: int = 0
+    counts: Counter[Value] | None = field(default_factory=Counter)
+    lines: dict[Value, list[Mapping[str, Any]]] = field(default_factory=dict)
+    _seen: set[int] | None = None  # of its values, while none came twice; only where its name may be that of a key
+
+    def __post_init__(self) -> None:
+        if KEYS.fullmatch(self.name):
+            self._seen = set()
+
+    def add(self, value: Any, line: Mapping[str, Any]) -> None:
+        """One more line's value; an empty one tells nothing."""
+        if value is None or value == "":
+            return
+        self.filled += 1
+        if isinstance(value, str):
+            self.texts += 1
+            self.chars += len(value)
+            self.spaced += " " in value.strip()
+            self.longest = max(self.longest, len(value))
+            self.times += _is_time(value)
+        if isinstance(value, dict | list):
+            self.counts = self._seen = None
+            return
+        known = (type(value).__name__, value)
+        if self._seen is not None:
+            self._seen.add(hash(known))
+            self._seen = self._seen if len(self._seen) == self.filled else None
+        if self.counts is not None:
+            self.counts[known] += 1
+            if self.counts[known] <= EXAMPLES:
+                self.lines.setdefault(known, []).append(line)
+            if len(self.counts) > MOST_VALUES:
+                self.counts = None
+                self.lines.clear()
+
+    @property
+    def mean(self) -> float:
+        """Characters of a text, on average."""
+        return self.chars / self.texts if self.texts else 0.0
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it holds nothing but texts."""
+        return self.filled > 0 and self.texts == self.filled
+
+    @property
+    def is_wordy(self) -> bool:
+        """Whether people wrote it: texts of several words."""
+        return self.is_text and self.mean >= WORDY and self.spaced >= self.filled / 2
+
+    @property
+    def names_lines(self) -> bool:
+        """Whether it names each of its lines, and none twice."""
+        return self._seen is not None and self.filled > 0 and self.spaced == 0 and self.longest <= KEY_LIMIT
+
+    @property
+    def tells_times(self) -> bool:
+        """Whether it holds nothing but times, and is named so."""
+        return bool(TIMES.fullmatch(self.name)) and 0 < self.times == self.filled
+
+    @property
+    def has_few_values(self) -> bool:
+        """Whether it holds a few short values, most of them more than once; those of a label are told by its name."""
+        if self.counts is None or len(self.counts) < 2 or self.longest > LONGEST_VALUE or self.names_lines:
+            return False
+        if any(kind == "float" for kind, _ in self.counts):
+            return False
+        most = self.filled / 2 if not LABELS.fullmatch(self.name) else self.filled - 1
+        return len(self.counts) <= most
+
+
+@dataclass
+class Sample:
+    """The first lines of a file, by column. `events`: each line is an event's payload, and brings its own label.
+
+    `own_labels` are the fields of such labels; `whole` says that no line was left.
+    """
+
+    lines: int = 0
+    columns: dict[str, Column] = field(default_factory=dict)
+    own_labels: dict[str, Column] = field(default_factory=dict)
+    bad: list[tuple[int, str]] = field(default_factory=list)
+    whole: bool = True
+    events: bool = False
+
+
+def look(rows: Iterable[Row]) -> Sample:
+    """What the first lines hold: at most `MOST_LINES`, and none once they fill `MOST_BYTES` or have `MOST_CELLS`."""
+    sample, held, cells = Sample(), 0, 0
+    for read, (number, shown, row) in enumerate(rows):
+        if read >= MOST_LINES or held >= MOST_BYTES or cells >= MOST_CELLS:
+            sample.whole = False
+            break
+        held += len(shown)
+        cells += len(row) if isinstance(row, dict) else 1
+        problem = str(row) if isinstance(row, Refused) else unstorable(row, "the line")
+        if isinstance(row, Refused) or problem is not None:
+            sample.bad.append((number, str(problem)))
+            continue
+        if not sample.lines:
+            sample.events = isinstance(row.get("payload"), dict) and set(row) <= {*FIELDS, "label"}
+        sample.lines += 1
+        _add(sample, row)
+    return sample
+
+
+def _add(sample: Sample, row: Mapping[str, Any]) -> None:
+    label, shown = row.get("label"), row
+    if isinstance(label, dict):
+        shown = {name: value for name, value in row.items() if name != "label"}
+    if sample.events:
+        shown = row["payload"] if isinstance(row.get("payload"), dict) else {}
+    for name, value in shown.items():
+        sample.columns.setdefault(name, Column(name)).add(value, shown)
+    if isinstance(label, dict):
+        for name, value in label.items():
+            sample.own_labels.setdefault(name, Column(name)).add(value, shown)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """How a file's lines could be sent, and what could be asked of them.
+
+    `field`, `label`, `key` and `occurred_at` are columns as `lanes submit` names them; without `field`, a whole line is an
+    input. `sent` are the columns that the model sees, `labels` what is known to be right, by field of the answer.
+    `others` could be labels too.
+    """
+
+    sent: tuple[str, ...]
+    labels: Mapping[str, Column]
+    field: str | None = None
+    label: str | None = None
+    key: str | None = None
+    occurred_at: str | None = None
+    others: tuple[str, ...] = ()
+
+
+def propose(sample: Sample, *, field: str | None = None, label: str | None = None, key: str | None = None) -> Proposal:
+    """What the columns seem to be for; those that are named are taken as named."""
+    if sample.events:
+        return Proposal(tuple(sample.columns), _usable(sample.own_labels))
+    columns = sample.columns
+    key = key or next((each.name for each in columns.values() if each.names_lines and each.filled == sample.lines), None)
+    time = next((each.name for each in columns.values() if each.tells_times and each.name not in (key, label, field)), None)
+    few = [each for each in columns.values() if each.has_few_values and each.name not in (key, time, field)]
+    if label is None and not sample.own_labels:
+        label = _label(few, others=[name for name in columns if name not in (key, time)])
+    rest = [each for name, each in columns.items() if name and name not in (label, key, time)]
+    wordy = [each for each in rest if each.is_wordy]
+    if field is None:
+        texts = [each for each in rest if each.is_text] if len(wordy) != 1 else wordy
+        best = max(texts, key=lambda each: each.mean * (2 if TEXTS.fullmatch(each.name) else 1), default=None)
+        several = [each for each in wordy if best and each.mean >= best.mean / 5]
+        field = best.name if best and (len(several) < 2 or len(rest) > MOST_SENT) else None
+    labels = {label: columns[label]} if label is not None else _usable(sample.own_labels)
+    return Proposal(
+        sent=(field,) if field else tuple(each.name for each in rest),
+        labels=labels, field=field, label=label, key=key, occurred_at=time,
+        others=tuple(each.name for each in few if each.name not in (label, field)),
+    )  # fmt: skip
+
+
+def headless(sample: Sample) -> str | None:
+    """The name of a column that seems to be a value of its first line, None where the header seems to be one."""
+    for name, each in sample.columns.items():
+        few = each.counts is not None and len(each.counts) <= each.filled / 2
+        if len(name.split()) >= WORDS_OF_DATA or _is_number(name) or (few and ("str", name) in (each.counts or ())):
+            return name
+    return None
+
+
+def _label(few: list[Column], *, others: list[str]) -> str | None:
+    """The column that says what is right: by its name, or because nothing else stands beside the text."""
+    named = [each for each in few if LABELS.fullmatch(each.name)]
+    alone = few if len(few) == 1 and len(others) == 2 else []
+    return next((each.name for each in (*named, *alone) if PROPERTY.fullmatch(each.name)), None)
+
+
+def _usable(labels: Mapping[str, Column]) -> dict[str, Column]:
+    return {name: each for name, each in labels.items() if PROPERTY.fullmatch(name) and each.filled}
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[-+]?[0-9][0-9.,]*", text.strip()) is not None
+
+
+def _is_time(text: str) -> bool:
+    if len(text) < 8 or not text[0].isdigit():
+        return False
+    try:
+        return 1 < datetime.fromisoformat(text).year < 9999
+    except ValueError:
+        return False

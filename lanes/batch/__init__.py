@@ -1,0 +1,1 @@
+"""The batch lane: departure, records, reconcile, patience."""

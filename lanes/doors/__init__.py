@@ -1,0 +1,1 @@
+"""What an input is, files, keys and refusals."""

@@ -1,0 +1,264 @@
+"""Files as a door: JSONL and CSV, read line by line; a bad line is a refusal with its number, and harms no other."""
+
+import csv
+import itertools
+import json
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lanes.doors.item import FIELDS, Submission, read_submission
+from lanes.errors import Refused
+from lanes.storable import unstorable
+
+csv.field_size_limit(64 * 1024 * 1024)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a line becomes an item. Without `field`, a line of JSON is an event's payload, or else the item's payload.
+
+    `field` names the payload's text, `label` a column that says what is right; `key`, `occurred_at` name columns.
+    """
+
+    field: str | None = None
+    label: str | None = None
+    key: str | None = None
+    occurred_at: str | None = None
+    lane: str | None = None
+    consumer: str | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One well-formed line: the item it describes and what somebody says is right."""
+
+    submission: Submission
+    expected: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """One line that is no item. `key` is the one it names, as far as one could be read."""
+
+    place: str
+    reason: str
+    detail: str
+    content: str
+    key: str | None = None
+
+
+Row = tuple[int, str, "dict[str, Any] | Refused"]  # number, what can be shown, the fields or why there are none
+TextLine = tuple[int, "str | Refused", str]  # number, the text or why it is none, what can be shown
+
+
+def read_rows(path: Path, layout: Layout) -> Iterator[Row]:
+    """The fields of every line of a file, in order, or the reason why it has none. Empty lines are passed over.
+
+    Raises:
+        ValueError: as `read_lines`.
+    """
+    rows = _ROWS.get(path.suffix.lower())
+    if rows is None:
+        raise ValueError(f'"{path.name}" is neither .jsonl nor .csv')
+    return rows(path, layout)
+
+
+def read_lines(path: Path, workload: str, layout: Layout, *, now: datetime) -> Iterator[Line | BadLine]:
+    """Every line of a file, in order: an item or the reason why not. Empty lines are passed over.
+
+    Raises:
+        ValueError: the file is neither .jsonl nor .csv, or its header cannot be read, lacks a named column or holds
+            one twice.
+    """
+    name = path.name.encode(errors="replace").decode()  # a file's name need not be Unicode, a key must
+    for number, content, fields in read_rows(path, layout):
+        place = f"{name}:{number}"
+        if isinstance(fields, Refused):
+            yield BadLine(place, fields.reason, str(fields), content)
+            continue
+        try:
+            yield _line(fields, workload, layout, place, now)
+        except Refused as refusal:
+            named = fields.get(layout.key or "key")
+            yield BadLine(place, refusal.reason, str(refusal), content, None if named is None else str(named))
+
+
+def read_item(text: str, workload: str, layout: Layout, *, place: str, now: datetime) -> Line:
+    """The item that one JSON object describes, as a line of a file would.
+
+    Raises:
+        Refused: it describes none.
+    """
+    return _line(_json_fields(text, "it"), workload, layout, place, now)
+
+
+def count_lines(path: Path) -> int:
+    """About how many lines there are, for a progress bar."""
+    with path.open("rb") as file:
+        return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+
+
+def _line(fields: Mapping[str, Any], workload: str, layout: Layout, place: str, now: datetime) -> Line:
+    item, expected = _arranged(fields, layout)
+    return Line(read_submission(workload, item, place=place, sent_at=now), expected)
+
+
+def _arranged(row: Mapping[str, Any], layout: Layout) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """A row as an event's fields, and its label."""
+    expected = _expected(row, layout)
+    problem = unstorable(expected, "the label")
+    if problem is not None:
+        raise Refused("malformed", problem)
+    if layout.field is None and isinstance(row.get("payload"), dict) and set(row) <= {*FIELDS, "label"}:
+        item: dict[str, Any] = {name: value for name, value in row.items() if name != "label"}
+    else:
+        item = {"payload": _payload(row, layout)}
+    for name, column in (("key", layout.key), ("occurred_at", layout.occurred_at)):
+        if column is not None:
+            value = row.get(column)
+            item[name] = None if value == "" else value
+    if layout.lane is not None:
+        item["lane"] = layout.lane
+    if layout.consumer is not None:
+        item["consumer"] = layout.consumer
+    return item, expected
+
+
+def _payload(row: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
+    if layout.field is None:
+        taken = {layout.label or _own_label(row), layout.key, layout.occurred_at}
+        return {name: value for name, value in row.items() if name not in taken}
+    text = row.get(layout.field)
+    if not isinstance(text, str) or not text.strip():
+        raise Refused("malformed", f'field "{layout.field}" is missing or empty')
+    return {layout.field: text}
+
+
+def _expected(row: Mapping[str, Any], layout: Layout) -> dict[str, Any] | None:
+    if layout.label is None:
+        return row[label] if (label := _own_label(row)) else None
+    value = row.get(layout.label)
+    if value is None or value == "":
+        return None
+    return value if isinstance(value, dict) else {layout.label: value}
+
+
+def _own_label(row: Mapping[str, Any]) -> str | None:
+    """The name of the field in which a line brings its own label, an object."""
+    return "label" if isinstance(row.get("label"), dict) else None
+
+
+def _text_lines(path: Path) -> Iterator[TextLine]:
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            shown = raw.decode("utf-8", errors="replace").rstrip("\r\n")
+            try:
+                text = raw.decode("utf-8-sig" if number == 1 else "utf-8").rstrip("\r\n")
+            except UnicodeDecodeError as error:
+                said = f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
+                yield number, Refused("not_utf8", said), shown
+                continue
+            yield number, text, shown
+
+
+def _json_rows(path: Path, layout: Layout) -> Iterator[Row]:
+    for number, text, shown in _text_lines(path):
+        if isinstance(text, Refused):
+            yield number, shown, text
+            continue
+        if not text.strip():
+            continue
+        try:
+            yield number, shown, _json_fields(text, "the line")
+        except Refused as refusal:
+            yield number, shown, refusal
+
+
+def _json_fields(text: str, what: str) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise Refused("broken_line", f"{what} is not JSON: {error}") from None
+    if not isinstance(row, dict):
+        raise Refused("broken_line", f"{what} is not a JSON object")
+    return row
+
+
+def _csv_rows(path: Path, layout: Layout) -> Iterator[Row]:
+    """Records of a CSV file below its header; one record may span lines, and is known by its first."""
+    header: list[str] | None = None
+    for number, record, shown in _csv_records(path):
+        if header is None:
+            header = _checked_header(path, record, layout)
+        elif isinstance(record, Refused):
+            yield number, shown, record
+        elif len(record) != len(header):
+            said = f"the line has {_counted(len(record))}, the header {_counted(len(header))}"
+            yield number, shown, Refused("broken_line", said)
+        else:
+            yield number, shown, dict(zip(header, record, strict=True))
+
+
+def _checked_header(path: Path, header: list[str] | Refused, layout: Layout) -> list[str]:
+    if isinstance(header, Refused):
+        raise ValueError(f'the header of "{path.name}" cannot be read: {header}')
+    named = [layout.field, layout.label, layout.key, layout.occurred_at]
+    for column in named:
+        if column is not None and column not in header:
+            raise ValueError(f'"{path.name}" has no column "{column}"; it has {", ".join(header)}')
+    for column in header if layout.field is None else named:
+        if column is not None and header.count(column) > 1:
+            raise ValueError(f'"{path.name}" has the column "{column}" more than once; rename one of them')
+    return header
+
+
+def _counted(fields: int) -> str:
+    return "1 field" if fields == 1 else f"{fields} fields"
+
+
+def _csv_records(path: Path) -> Iterator[tuple[int, list[str] | Refused, str]]:
+    """A record takes as many lines as its quotes need; one that cannot be read spoils its first line only."""
+    lines = _text_lines(path)
+    ahead: deque[TextLine] = deque(itertools.islice(lines, 1))
+    while ahead:
+        number, text, shown = ahead[0]
+        if isinstance(text, Refused) or not text.strip():
+            ahead.popleft()
+            if isinstance(text, Refused):
+                yield number, text, shown
+        else:
+            reader = csv.reader(_fed(ahead, lines), strict=True)
+            try:
+                record: list[str] | Refused = next(reader)
+                taken = [ahead.popleft() for _ in range(reader.line_num)]
+            except csv.Error as error:
+                record = Refused("broken_line", _explained(error))
+                taken = [ahead.popleft()]
+            yield number, record, "\n".join(shown for _, _, shown in taken)
+        if not ahead:
+            ahead.extend(itertools.islice(lines, 1))
+
+
+def _explained(error: csv.Error) -> str:
+    said = str(error)
+    if "unexpected end of data" in said or "expected after" in said:
+        return "a quotation mark is not closed, or stands within a field without being doubled"
+    return f"the line is not CSV: {said}"
+
+
+def _fed(ahead: deque[TextLine], lines: Iterator[TextLine]) -> Iterator[str]:
+    """The text of up to `MOST_LINES` lines, those looked at before first; it ends before one that is no text."""
+    for index in range(MOST_LINES):
+        if index == len(ahead):
+            ahead.extend(itertools.islice(lines, 1))
+        if index == len(ahead) or isinstance(text := ahead[index][1], Refused):
+            return
+        yield text + "\n"
+
+
+MOST_LINES = 1000  # of one quoted record
+_ROWS = {".jsonl": _json_rows, ".ndjson": _json_rows, ".csv": _csv_rows}

@@ -1,0 +1,121 @@
+"""What the event door knows of the stream: what it has seen, what met a lock, what it missed, and how far it has read.
+
+streamed -> new -> admitted                         seen: a stored copy is passed over
+                -> met a lock -> kept -> admitted   tried again alone, in the order of its item
+streamed -> no room -> missed                       read again from the store
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Hashable, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Generic, Protocol, TypeVar
+
+REMEMBERED = 100_000  # ids, to pass over a stored event that was streamed before
+MOST_KEPT = 1_000  # events that wait for a lock; beyond them the store is read again
+OVERLAP = timedelta(seconds=30)  # stored events appear late: the server flushes every few seconds
+
+
+LOOK_BACK = timedelta(days=1)  # how long after it occurred an event is still found
+SPAN = timedelta(minutes=5)  # of stored events that are counted together
+SMALL = 1_000  # events; a span that goes on is read again whenever it has grown, while it holds no more
+
+
+class Occurrence(Protocol):
+    """An event as far as the reader's books go."""
+
+    @property
+    def id(self) -> Hashable: ...
+    @property
+    def occurred(self) -> datetime: ...
+
+
+E = TypeVar("E", bound=Occurrence)
+
+
+class Stream(Generic[E]):
+    """One reader's books. Nothing is seen before it was admitted; a subject is the item that an event is about."""
+
+    def __init__(self) -> None:
+        self._seen: OrderedDict[Hashable, None] = OrderedDict()
+        self._kept: OrderedDict[Hashable, deque[E]] = OrderedDict()  # by subject, each in order
+        self._ids: set[Hashable] = set()  # of what is kept
+        self._missed_since: datetime | None = None
+        self._missed_by: datetime | None = None
+
+    def new(self, events: Iterable[E]) -> list[E]:
+        """Those that were neither admitted nor are kept."""
+        return [each for each in events if each.id not in self._seen and each.id not in self._ids]
+
+    def admitted(self, events: Iterable[E]) -> None:
+        """Each is an item, an amendment or a refusal now."""
+        for each in events:
+            self._seen[each.id] = None
+        while len(self._seen) > REMEMBERED:
+            self._seen.popitem(last=False)
+
+    def waits(self, subject: Hashable) -> bool:
+        """Whether an event of that subject is kept: later ones wait behind it."""
+        return subject in self._kept
+
+    def keep(self, event: E, subject: Hashable) -> None:
+        """The event met a lock, or one of its subject did before it; where too many are kept it is missed."""
+        if len(self._ids) >= MOST_KEPT:
+            self.missed(event)
+            return
+        self._kept.setdefault(subject, deque()).append(event)
+        self._ids.add(event.id)
+
+    def next_kept(self, most: int) -> list[tuple[Hashable, E]]:
+        """The first kept event of each subject, of up to `most` subjects: those that were tried longest ago."""
+        return [(subject, self._kept[subject][0]) for subject in list(self._kept)[:most]]
+
+    def tried(self, subject: Hashable, *, admitted: bool) -> None:
+        """The subject's first kept event was admitted, or met the lock again and comes after the other subjects."""
+        if not admitted:
+            self._kept.move_to_end(subject)
+            return
+        events = self._kept[subject]
+        first = events.popleft()
+        self._ids.discard(first.id)
+        self.admitted([first])
+        if not events:
+            del self._kept[subject]
+
+    def missed(self, event: E) -> None:
+        """There was no room for the event: it is read from the store."""
+        self._missed_since = min(self._missed_since or event.occurred, event.occurred)
+        self._missed_by = None
+
+    def read_until(self, began: datetime, ended: datetime) -> datetime:
+        """From when (less `OVERLAP`) the next reading of the store goes on, after one that was complete.
+
+        What was missed has been stored `OVERLAP` later: a reading that began then has met it.
+        """
+        if self._missed_since is None:
+            return began
+        if self._missed_by is None:
+            self._missed_by = ended  # the latest that was missed was missed before
+        if began >= self._missed_by + OVERLAP:
+            self._missed_since = self._missed_by = None
+            return began
+        return min(began, self._missed_since)
+
+    def holds(self, since: datetime, until: datetime) -> bool:
+        """Whether something that occurred in between is not admitted yet, as far as the books know."""
+        kept = any(since <= each.occurred < until for events in self._kept.values() for each in events)
+        return kept or (self._missed_since is not None and self._missed_since < until)
+
+    def watermark(self, read_until: datetime) -> datetime:
+        """From when another reader would have to go on: nothing that is kept lies before it."""
+        return min([read_until, *(each.occurred for events in self._kept.values() for each in events)])
+
+
+def span_of(moment: datetime) -> datetime:
+    """The start of the span that holds the moment, in UTC."""
+    return datetime.fromtimestamp(moment.timestamp() // SPAN.total_seconds() * SPAN.total_seconds(), UTC)
+
+
+def behind(stored: Mapping[datetime, int], read: Mapping[datetime, int], now: datetime) -> list[datetime]:
+    """The spans that hold more events than were read of them, the newest first; those that go on only while they are small."""
+    more = (start for start, events in stored.items() if events > read.get(start, 0))
+    return sorted((each for each in more if each + SPAN + OVERLAP <= now or stored[each] <= SMALL), reverse=True)

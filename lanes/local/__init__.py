@@ -1,1 +1,0 @@
-"""The embedded stand: Postgres, model endpoint, Prefect server and workers of one checkout."""

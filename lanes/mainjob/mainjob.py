@@ -1,0 +1,240 @@
+"""The main job: items in, answered now or in a batch, settled, reported."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from lanes.doors.filedoor import BadLine, Layout
+from lanes.errors import SetupError
+from lanes.mainjob.onlooker import Onlooker
+from lanes.mainjob.samples_sender import Sample, samples, send
+from lanes.report.snapshot import Snapshot
+from lanes.settings import Settings
+from lanes.settling.awaited import Departing, Movers, sentence
+from lanes.settling.examples import Example, choose
+from lanes.stand import reaching
+from lanes.stand.errors import StandError
+from lanes.stand.prefect_api import PrefectApi
+from lanes.store.database import clock
+from lanes.store.doors import items
+from lanes.store.doors.filedoor import admit_file
+from lanes.store.figures import snapshot
+from lanes.store.settling import awaited, examples
+from lanes.store.signals import Role, holder_exists
+from lanes.units import counted
+
+POLL_S = 0.3
+SAY_S = 1.0  # how often what is waited for is looked up
+LOOKED_AT = 2_000  # answers of a workload among which examples are chosen
+STALLED_AFTER_S = 180.0  # without any change
+RESEND_AFTER_S = 15.0  # events that were not admitted by then are sent again
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")  # states of a flow run that is over
+OVER = {"settled", "failed", "canceled"}
+
+WAITS_ALONE = """
+select exists (select from lanes.work w join lanes.item i on i.id = w.item_id join lanes.workload f on f.name = w.workload
+                where w.workload = :workload and i.key = any(:keys) and w.state = 'ready' and w.lane = 'batch'
+                  and w.generation = 0 and w.ready_at <= clock_timestamp() and f.paused_at is null)
+   and not exists (select from lanes.work where workload = :workload and lane = 'realtime' and state in ('ready', 'claimed')
+                                            and generation = 0)
+   and not exists (select from lanes.item where workload = :workload and position is null and canceled_at is null)
+   and not exists (select from lanes.batch where state = 'intended')
+"""
+
+
+@dataclass
+class Sent:
+    """What this run sent, and what its doors said."""
+
+    keys: dict[str, list[str]] = field(default_factory=dict)  # by workload
+    outcomes: Counter[str] = field(default_factory=Counter)
+    bad: list[BadLine] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return sum(map(len, self.keys.values()))
+
+
+class MainJob:
+    """One run of the main job against a stand that is up. `onlooker` hears how far it is and what it waits for."""
+
+    def __init__(self, pool: Engine, api: PrefectApi, onlooker: Onlooker) -> None:
+        self._pool, self._api, self._onlooker = pool, api, onlooker
+        self._looked_at = float("-inf")  # for what is waited for
+
+    def now(self) -> datetime:
+        """The database's time."""
+        with self._pool.begin() as connection:
+            return clock(connection)
+
+    def await_drain(self, *, within_s: float = 20) -> None:
+        """A drain reads events and routes, or the time was up: items sent earlier would only wait for it."""
+        until = time.monotonic() + within_s
+        while time.monotonic() < until:
+            with self._pool.begin() as connection:
+                if holder_exists(connection, Role.READER):
+                    return
+            self._waits(lambda: "waiting for a drain: no run of `answer` reads events yet")
+            time.sleep(POLL_S)
+
+    def send_samples(self) -> Sent:
+        """Every ready-made item was admitted through the event door; what the server dropped was sent again.
+
+        Raises:
+            SetupError: some were not admitted within three minutes.
+        """
+        now = self.now()
+        mine = samples(f"{now:%m%d-%H%M%S}", now=now)
+        sent = Sent()
+        for each in mine:
+            sent.keys.setdefault(each.workload, []).append(each.key)
+        waiting, began = mine, time.monotonic()
+        give_up = began + STALLED_AFTER_S
+        for done in send(self._api, waiting, now=now):
+            self._onlooker.counts("sent as events", done, len(mine))
+        while waiting:
+            time.sleep(POLL_S)
+            waiting = self._not_admitted(waiting)
+            self._onlooker.counts("admitted", len(mine) - len(waiting), len(mine))
+            left = counted(len(waiting), "event")
+            self._waits(lambda left=left: f"waiting for {left}: the drain that reads them has not admitted them yet")
+            if waiting and time.monotonic() > give_up:
+                raise SetupError(
+                    f"{len(waiting)} events were not admitted within {STALLED_AFTER_S:.0f} s: "
+                    "look at the runs of `answer` in the Prefect UI and at `lanes status`"
+                )
+            if waiting and time.monotonic() - began > RESEND_AFTER_S:
+                began = time.monotonic()
+                list(send(self._api, waiting, now=self.now()))
+        sent.outcomes["accepted"] = len(mine)
+        with self._pool.begin() as connection:
+            for workload in sent.keys:
+                right = {each.key: each.expected for each in mine if each.workload == workload and each.expected}
+                items.label(connection, workload, right, source="samples")
+        return sent
+
+    def send_file(self, path: Path, workload: str, layout: Layout, *, lines: int) -> Sent:
+        """Every line was admitted through the file door, or refused with its number and reason."""
+        sent = Sent()
+        for admitted in admit_file(self._pool, path, workload, layout, now=self.now()):
+            sent.keys.setdefault(workload, []).extend(admitted.keys)
+            sent.outcomes += admitted.outcomes
+            sent.bad += admitted.bad
+            self._onlooker.counts("read", sent.total + len(sent.bad), lines)
+        return sent
+
+    def follow(self, sent: Sent) -> Counter[str]:
+        """The states of the run's items when all of them are over, or when nothing has moved for three minutes."""
+        states, moved, departing = Counter[str](), time.monotonic(), None
+        movers = Movers(None, self._looks_every_s(), usual_time=not Settings.read().provider_is_local)
+        while True:
+            before, states = states, self._states(sent)
+            self._onlooker.counts("settled", sum(states[s] for s in OVER), sent.total)
+            if sum(states[s] for s in OVER) >= sent.total:
+                return states
+            if states != before:
+                moved = time.monotonic()
+            if time.monotonic() - moved > STALLED_AFTER_S:
+                return states
+            if departing is not None:
+                departing = replace(departing, state=self._api.run_state(departing.run_id))
+            if departing is None or departing.state in ENDED:
+                departing = self.depart(sent)
+            self._waits(partial(self.awaits, sent, replace(movers, departing=departing)))
+            time.sleep(POLL_S)
+
+    def awaits(self, sent: Sent, movers: Movers | None = None) -> str:
+        """What is open of the run's items and who moves it on, as a sentence."""
+        with self._pool.begin() as connection:
+            return sentence(awaited.look(connection, sent.keys), movers or Movers(), now=clock(connection))
+
+    def depart(self, sent: Sent) -> Departing | None:
+        """A run of `submit` was asked for that takes the batch work of one workload in which items of this run wait,
+        once nothing would add to it. Other workloads keep their window: it is not ours to spend for them.
+        """
+        with self._pool.begin() as connection:
+            for workload, keys in sent.keys.items():
+                if connection.execute(text(WAITS_ALONE), {"workload": workload, "keys": keys}).scalar_one():
+                    return Departing(workload, reaching.depart(self._api, workload), "SCHEDULED")
+        return None
+
+    def examples(self, sent: Sent) -> list[Example]:
+        """Some real answers of the run, of every lane."""
+        with self._pool.begin() as connection:
+            found = [
+                each
+                for workload, keys in sent.keys.items()
+                for each in examples.of_each_kind(connection, workload, keys[:: 1 + len(keys) // LOOKED_AT])
+            ]
+        return choose(found)
+
+    def received_since(self, sent: Sent) -> datetime:
+        """When the first of the run's items was received: earlier than the run where a file was sent before."""
+        with self._pool.begin() as connection:
+            return connection.execute(
+                text("select coalesce(min(received_at), clock_timestamp()) from lanes.item where key = any(:keys)"),
+                {"keys": [key for keys in sent.keys.values() for key in keys]},
+            ).scalar_one()
+
+    def snapshot(self, since: datetime) -> Snapshot:
+        """The figures of everything received from `since` on."""
+        with self._pool.begin() as connection:
+            return snapshot.take(connection, since=since, now=clock(connection))
+
+    def publish_report(self, since: datetime) -> str:
+        """The report's run was asked for: it writes the artifact. Its id."""
+        return self._api.run("report", "report", {"period": {"since": since.isoformat()}})
+
+    def wait_for_run(self, run_id: str, *, within_s: float = 60) -> str:
+        """The type of the run's state when it ended, or when the time was up."""
+        until = time.monotonic() + within_s
+        while True:
+            state = self._api.run_state(run_id)
+            if state in ENDED or time.monotonic() > until:
+                return state
+            self._waits(lambda state=state: f"waiting for the report: its run is {state.lower()}")
+            time.sleep(POLL_S)
+
+    def _waits(self, said: Callable[[], str]) -> None:
+        """The onlooker hears what is waited for; it is asked for once a second at most, as it costs queries."""
+        if time.monotonic() - self._looked_at >= SAY_S:
+            self._onlooker.waits(said())
+            self._looked_at = time.monotonic()
+
+    def _looks_every_s(self) -> float | None:
+        """How often open batches are looked up, None where Prefect does not say: nothing checks what a block holds."""
+        with suppress(StandError):
+            every_s = (self._api.block("lanes-provider", "lanes") or {}).get("poll_s")
+            return every_s if isinstance(every_s, int | float) else None
+        return None
+
+    def _not_admitted(self, waiting: Sequence[Sample]) -> list[Sample]:
+        with self._pool.begin() as connection:
+            found = connection.execute(
+                text("select workload, key from lanes.item where key = any(:keys)"),
+                {"keys": [each.key for each in waiting]},
+            )
+            admitted = {(row.workload, row.key) for row in found}
+        return [each for each in waiting if (each.workload, each.key) not in admitted]
+
+    def _states(self, sent: Sent) -> Counter[str]:
+        states: Counter[str] = Counter()
+        with self._pool.begin() as connection:
+            for workload, keys in sent.keys.items():
+                rows = connection.execute(
+                    text(
+                        "select state, count(*) as items from lanes.item_status"
+                        " where workload = :workload and key = any(:keys) group by state"
+                    ),
+                    {"workload": workload, "keys": keys},
+                )
+                for row in rows:
+                    states[row.state] += row.items
+        return states

@@ -1,0 +1,79 @@
+"""Showing how far a run of the main job is, and what it waits for."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from lanes.stand.progress import EVERY_S
+
+
+class Onlooker(Protocol):
+    """Hears how much of something is done, and what is waited for meanwhile."""
+
+    def counts(self, what: str, done: int, total: int) -> None: ...
+
+    def waits(self, sentence: str) -> None: ...
+
+
+class Lines:
+    """A line whenever another tenth is done, and what is waited for where five seconds passed without one; for logs."""
+
+    def __init__(self, out: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._out, self._clock = out or sys.stderr, clock
+        self._tenths: dict[str, int] = {}
+        self._said_at = clock()
+
+    def counts(self, what: str, done: int, total: int) -> None:
+        tenth = 10 * done // max(total, 1)
+        if self._tenths.get(what) != tenth:
+            self._tenths[what] = tenth
+            self._say(f"{what}: {done:,} of {total:,}")
+
+    def waits(self, sentence: str) -> None:
+        if self._clock() - self._said_at >= EVERY_S:
+            self._say(sentence)
+
+    def _say(self, line: str) -> None:
+        print(line, file=self._out, flush=True)
+        self._said_at = self._clock()
+
+
+class Bars:
+    """Bars, and under them one line that says what is waited for; for terminals."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars, self._tasks, self._waits = bars, dict[str, TaskID](), ""
+
+    def __rich__(self) -> Group:
+        return Group(self._bars, *([Text(self._waits, style="dim")] if self._waits else []))
+
+    def counts(self, what: str, done: int, total: int) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done, total=max(total, 1))
+
+    def waits(self, sentence: str) -> None:
+        self._waits = sentence
+
+
+@contextmanager
+def onlooker() -> Iterator[Onlooker]:
+    """The way to show a run that fits where standard error goes; the last wait is gone at its end."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Lines()
+        return
+    columns = (TextColumn("{task.description:>16}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bars = Bars(Progress(*columns, console=console))
+    with Live(bars, console=console, refresh_per_second=8):
+        try:
+            yield bars
+        finally:
+            bars.waits("")

@@ -1,0 +1,57 @@
+"""Sends the ready-made items through the event door, as an upstream system would."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from lanes.mainjob.samples.files import sample_items, sample_workloads
+from lanes.stand.prefect_api import PrefectApi
+
+PER_REQUEST = 40  # the server takes about 200 events a second without loss
+ARRIVED = "lanes.item.arrived"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One ready-made item as it is sent in this run."""
+
+    workload: str
+    key: str
+    fields: dict[str, Any]
+    expected: dict[str, Any] | None
+
+
+def samples(run: str, *, now: datetime) -> list[Sample]:
+    """Every ready-made item, with keys of this run, so that each run has work to do. Ages become event times."""
+    return [_sample(workload, each, run, now) for workload in sample_workloads() for each in sample_items(workload)]
+
+
+def send(api: PrefectApi, sent: Sequence[Sample], *, now: datetime) -> Iterator[int]:
+    """The number of samples sent so far, after each request."""
+    for start in range(0, len(sent), PER_REQUEST):
+        chunk = sent[start : start + PER_REQUEST]
+        api.emit([_event(each, uuid4(), now) for each in chunk])
+        yield start + len(chunk)
+
+
+def _sample(workload: str, item: dict[str, Any], run: str, now: datetime) -> Sample:
+    fields = {name: value for name, value in item.items() if name not in ("label", "age_days", "key")}
+    if "age_days" in item:
+        fields["occurred_at"] = (now - timedelta(days=item["age_days"])).isoformat()
+    key = f"{item['key']}-{run}"
+    return Sample(workload, key, {"key": key, **fields}, item.get("label"))
+
+
+def _event(sample: Sample, event_id: UUID, now: datetime) -> dict[str, Any]:
+    return {
+        "id": str(event_id),
+        "event": ARRIVED,
+        "occurred": now.isoformat(),
+        "resource": {
+            "prefect.resource.id": f"lanes.workload.{sample.workload}",
+            "prefect.resource.name": sample.workload,
+        },
+        "payload": sample.fields,
+    }

@@ -1,0 +1,1 @@
+"""What a call costs, and whose share of a bill is what."""

@@ -1,0 +1,112 @@
+"""What an item would cost on each lane, estimated before it is sent, and how a shared bill is divided."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+
+from lanes.words import Lane
+from lanes.workload.prices import Usage, cost
+from lanes.workload.version import Spec, Version
+
+CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
+NANO_USD = Decimal("0.000000001")
+LEDGER_DIGITS = 10  # decimals of a US dollar that the ledger keeps
+FRAME_TOKENS = 400  # what the provider adds for the output format, and a pack for its rule
+PACKED_ANSWER_TOKENS = 32  # what an answer may take more within a pack
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """US dollars of one item on each lane, packing included, rounded to a billionth."""
+
+    realtime: Decimal
+    batch: Decimal
+
+
+def tokens(text: str | int) -> int:
+    """Tokens of a text, or of that many characters: a rough, additive estimate."""
+    length = text if isinstance(text, int) else len(text)
+    return -(-length // CHARS_PER_TOKEN)
+
+
+def shared_tokens(spec: Spec) -> int:
+    """Input tokens every call of a workload repeats: instructions and output schema."""
+    return tokens(spec.instructions) + tokens(json.dumps(spec.output_schema))
+
+
+def prompt_tokens(spec: Spec, lane: Lane, payload_chars: int) -> Decimal:
+    """Input tokens of an item of so many characters on a lane, with its part of what a full pack shares: an estimate."""
+    return Decimal(shared_tokens(spec)) / spec.pack_of(lane) + tokens(payload_chars)
+
+
+@lru_cache(maxsize=4096)
+def price_per_token(model: str, lane: Lane, day: datetime) -> tuple[Decimal, Decimal]:
+    """List price of an input and of an output token, US dollars.
+
+    Raises:
+        LookupError: no price is known for the model.
+    """
+    # Priced on 1,000 tokens: a price with tiers applies its first tier below 100,000 prompt tokens.
+    into = cost(Usage(input=1000), model=model, lane=lane, at=day) / 1000
+    out = cost(Usage(output=1000), model=model, lane=lane, at=day) / 1000
+    return into, out
+
+
+def estimate(version: Version, payload_chars: int, *, at: datetime) -> Estimate:
+    """What an item of `payload_chars` characters would cost on each lane at the prices of that day.
+
+    Raises:
+        LookupError: no price is known for one of its models.
+    """
+    day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    spec = version.spec
+
+    def on(lane: Lane) -> Decimal:
+        into, out = price_per_token(spec.model_of(lane), lane, day)
+        prompt = prompt_tokens(spec, lane, payload_chars)
+        return (prompt * into + spec.expected_output_tokens * out).quantize(NANO_USD)
+
+    return Estimate(realtime=on(Lane.REALTIME), batch=on(Lane.BATCH))
+
+
+def upper_bound(version: Version, payload_chars: int, *, lane: Lane, at: datetime) -> Decimal:
+    """The most that one item's call can have cost in US dollars: a token for every character, the longest answer.
+
+    0 where the price of the model is no longer known: nothing can be said then.
+    """
+    spec = version.spec
+    prompt = len(spec.instructions) + len(json.dumps(spec.output_schema)) + payload_chars + FRAME_TOKENS
+    usage = Usage(input=prompt, output=spec.max_output_tokens + PACKED_ANSWER_TOKENS)
+    try:
+        return cost(usage, model=version.spec.model_of(lane), lane=lane, at=at)
+    except LookupError:
+        return Decimal(0)
+
+
+def allocate(total: int, weights: Sequence[int]) -> list[int]:
+    """`total` divided among `weights` by the largest remainder: whole parts that sum exactly to `total`.
+
+    Equal remainders go to the earlier part. Weights that are all zero share equally.
+    Source: Hamilton's method of apportionment.
+    """
+    if not weights:
+        return []
+    if sum(weights) == 0:
+        weights = [1] * len(weights)
+    whole = sum(weights)
+    parts = [total * weight // whole for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i))
+    for i in by_remainder[: total - sum(parts)]:
+        parts[i] += 1
+    return parts
+
+
+def allocate_usd(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
+    """US dollars divided in the same way, in units of the ledger's last digit, or the total's own where it is finer."""
+    exponent = total.as_tuple().exponent
+    assert isinstance(exponent, int)
+    decimals = max(-exponent, LEDGER_DIGITS)
+    return [Decimal(part).scaleb(-decimals) for part in allocate(int(total.scaleb(decimals)), weights)]

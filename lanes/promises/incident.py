@@ -1,0 +1,182 @@
+"""The words of promises and incidents: what is promised, how it is counted, and what to do about a breach."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from lanes.units import counted, seconds, share
+from lanes.words import Lane
+
+EVERYBODY = "*"  # stands for the workload where a breach is nobody's in particular; no workload has that name
+
+
+class Promise(StrEnum):
+    """What is promised of a workload."""
+
+    BATCH_SLOW = "batch_slow"  # no batch is open longer than its limit
+    BATCH_FAILING = "batch_failing"  # few items of a batch stay without an answer
+    BATCH_INVALID = "batch_invalid"  # few answers of a batch break the output schema
+    BATCH_UNCLEAR = "batch_unclear"  # every batch can be brought home without a person
+    BATCH_INCOMPLETE = "batch_incomplete"  # every item of a collected batch has exactly one outcome, from a result
+    BATCH_NEVER_STARTED = "batch_never_started"  # waiting batch work leaves in its off-peak window
+    REALTIME_SLOW = "realtime_slow"  # the p95 from received to answered
+    REALTIME_FAILING = "realtime_failing"  # few attempts of the real-time lane fail
+    AUTHORITATIVE_FAILED = "authoritative_failed"  # every provisional answer gets its authoritative pass
+    WORKLOAD_INVALID = "workload_invalid"  # what an operator saved can be published
+    ITEMS_FAILED = "items_failed"  # no item ends without an answer
+    PROVIDER_DOWN = "provider_down"  # the provider answers what is asked of a model
+    APPROVAL_WAITS = "approval_waits"  # a rollout that asks a person is answered
+    PROVIDER_FROZEN = "provider_frozen"  # the provider takes what is asked: neither limits, account nor settings forbid it
+
+
+class Severity(StrEnum):
+    """How much a breach matters."""
+
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+class IncidentState(StrEnum):
+    """Whether a breach goes on; the comment says who moves it on."""
+
+    OPEN = "open"  # `watch` resolves it once the promise is kept again
+    RESOLVED = "resolved"  # nobody
+
+
+@dataclass(frozen=True)
+class Terms:
+    """How a promise is named and counted, from which multiple of its limit a breach is critical (0: always), what to do."""
+
+    title: str
+    unit: str
+    critical_at: float
+    advice: str
+
+
+TERMS: Mapping[Promise, Terms] = {
+    Promise.BATCH_SLOW: Terms(
+        "Batch runs too long", "minutes", 2,
+        "Its items stay with the batch until it ends. See whether `collect` runs, then the provider's status page.",
+    ),
+    Promise.BATCH_FAILING: Terms(
+        "Batch items fail", "percent", 4,
+        "Failed items are tried again until their retry budget is spent. Their errors stand in lanes.attempt_log.",
+    ),
+    Promise.BATCH_INVALID: Terms(
+        "Batch answers are invalid", "percent", 4,
+        "The answers break the output schema. Compare instructions, schema and model with the version before.",
+    ),
+    Promise.BATCH_UNCLEAR: Terms(
+        "Batch needs a decision", "items", 0,
+        "Its items stay with it until somebody decides. `lanes batches` says what it holds and what each way out may cost: "
+        "`lanes adopt`, `lanes resubmit` or `lanes give-up`; deployment `act` does the same.",
+    ),
+    Promise.BATCH_INCOMPLETE: Terms(
+        "Batch results are incomplete", "items", math.inf,
+        "Items without a result were asked again and may be paid twice: compare lanes.spend with the provider's bill. Its "
+        "attempts stand in lanes.attempt_log under its batch_id.",
+    ),
+    Promise.BATCH_NEVER_STARTED: Terms(
+        "Batch never started", "minutes", 6,
+        "Send it by hand. If that does not start, see `lanes status`: is the worker of pool batch online?",
+    ),
+    Promise.REALTIME_SLOW: Terms(
+        "Real-time is slow", "seconds", 3,
+        "See `lanes status`: does a drain run, and is the provider limiting its rate? What waits is answered late; what fails "
+        "for good is told as \"Items were given up\".",
+    ),
+    Promise.REALTIME_FAILING: Terms(
+        "Real-time attempts fail", "percent", 4,
+        "Failed attempts are tried again until their retry budget is spent. Their errors stand in lanes.attempt_log.",
+    ),
+    Promise.AUTHORITATIVE_FAILED: Terms(
+        "Authoritative pass failed", "items", math.inf,
+        "The provisional answers stand, uncorrected. The reasons stand in lanes.item_status, column failure.",
+    ),
+    Promise.WORKLOAD_INVALID: Terms(
+        "Workload cannot be published", "fields", math.inf,
+        "The last valid version stays in force. Correct the block of the workload in Prefect.",
+    ),
+    Promise.ITEMS_FAILED: Terms(
+        "Items were given up", "items", math.inf,
+        "Their reasons stand in lanes.item_status, column failure. Mend the cause; the command in the sentence above tries "
+        "them again.",
+    ),
+    Promise.PROVIDER_DOWN: Terms(
+        "The provider does not answer", "calls", 0,
+        "The items are kept, spend no retry budget and are asked again by themselves. See the provider's status page. What "
+        "may wait can be moved to batch with `act`: set_split.",
+    ),
+    Promise.APPROVAL_WAITS: Terms(
+        "A rollout waits for approval", "minutes", math.inf,
+        "Open the run, choose Resume in the menu with the three dots, and fill the form in. Unanswered, the share before "
+        "the rollout is set again at its limit.",
+    ),
+    Promise.PROVIDER_FROZEN: Terms(
+        "The provider takes nothing", "items", 0,
+        "The items are kept, spend no retry budget and are tried again by themselves. Raise the spend limit, or correct key "
+        "or model; `lanes doctor` says which setting.",
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One breach, as it stands. `uid` names it outside this database.
+
+    `why` is what its opener met, where that says the cause; `flow_run_id` the run that met it, `block_id` the block that it
+    is about. `briefing` is what was told last of its cause, its stakes and its trend (`lanes.briefing`).
+    """
+
+    id: int
+    uid: str
+    promise: str
+    workload: str
+    subject: str
+    severity: Severity
+    state: IncidentState
+    value: float
+    limit_value: float
+    samples: int  # what the value was measured over: items, attempts or calls
+    unit: str
+    sentence: str
+    opened_at: datetime
+    updated_at: datetime
+    resolved_at: datetime | None
+    why: str | None = None
+    opened_value: float | None = None
+    flow_run_id: UUID | None = None
+    block_id: UUID | None = None
+    briefing: Mapping[str, Any] | None = None
+
+    @property
+    def whose(self) -> str:
+        """The workload, for a person."""
+        return "every workload" if self.workload == EVERYBODY else self.workload
+
+
+def lane_of(promise: str, subject: str) -> Lane | None:
+    """The lane whose breach it is; None: of either, or of the whole workload."""
+    if promise in (Promise.PROVIDER_DOWN, Promise.PROVIDER_FROZEN):
+        return next((lane for lane in Lane if subject == f"{lane} lane"), None)
+    return next((lane for lane in Lane if promise.startswith(f"{lane}_")), None)
+
+
+def in_words(promise: str, value: float) -> str:
+    """A value of the promise for a person, with its unit: "3.2 h", "12 %", "8.1 s", "4 items"."""
+    unit = TERMS[Promise(promise)].unit
+    if unit == "minutes":
+        return seconds(value * 60)
+    if unit == "percent":
+        return share(value / 100)
+    return seconds(value) if unit == "seconds" else counted(round(value), unit.removesuffix("s"))
+
+
+def how_bad(of: Incident) -> str:
+    """The figure of an incident beside its limit, where it has one: "69 % (limit 2 %)"."""
+    value = in_words(of.promise, of.value)
+    return f"{value} (limit {in_words(of.promise, of.limit_value)})" if of.limit_value else value

@@ -1,0 +1,85 @@
+"""What to do about an incident: commands to copy, and the form to open. Pure; addresses are Prefect's to know."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from lanes.promises.incident import Incident, Promise
+
+
+class Where(StrEnum):
+    """What a form belongs to in Prefect's UI."""
+
+    DEPLOYMENT = "deployment"  # its form, filled in as far as it is known
+    BLOCK = "block"  # the editor of a workload
+    RUN = "run"  # the run that waits for a person: Resume in its menu
+
+
+@dataclass(frozen=True)
+class FormLink:
+    """A form to open. `name` is the deployment's or the block's, `parameters` what of it is known."""
+
+    label: str
+    where: Where
+    name: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def commands(of: Incident) -> list[str]:
+    """What to type, the first thing first; after # what it does."""
+    workload = shlex.quote(of.workload)
+    pause = [
+        f"lanes pause {workload}   # nothing more of it is asked, until",
+        f"lanes resume {workload}",
+    ]
+    match Promise(of.promise):
+        case Promise.BATCH_SLOW | Promise.BATCH_UNCLEAR:
+            return ["lanes batches   # what each holds, and what each way out may cost"]
+        case Promise.BATCH_FAILING | Promise.BATCH_INVALID | Promise.REALTIME_FAILING:
+            return pause
+        case Promise.ITEMS_FAILED:
+            return [f"lanes retry {workload} --all   # once the cause is mended"]
+        case Promise.BATCH_NEVER_STARTED:
+            return [f"lanes depart {workload}   # asks for a run of submit now"]
+        case Promise.REALTIME_SLOW | Promise.PROVIDER_DOWN:
+            return ["lanes status"]
+        case Promise.PROVIDER_FROZEN:
+            return ["lanes doctor   # which setting"]
+        case _:
+            return []
+
+
+def form(of: Incident) -> FormLink | None:
+    """The form that helps, None where none does."""
+    act = {"workload": of.workload}
+    match Promise(of.promise):
+        case Promise.BATCH_NEVER_STARTED:
+            return _deployment("Submit it now", "submit", {"departure": {"workload": of.workload}})
+        case Promise.BATCH_UNCLEAR:
+            return _deployment("Decide about the batch", "act", {"action": act | _numbered(of)})
+        case Promise.REALTIME_SLOW | Promise.REALTIME_FAILING:
+            return _deployment("Move its traffic", "act", {"action": act | {"deed": "set_split"}})
+        case Promise.PROVIDER_DOWN:
+            return _deployment("Move traffic", "act", {"action": {"deed": "set_split"}})
+        case Promise.WORKLOAD_INVALID | Promise.BATCH_INVALID:
+            return FormLink("Edit the workload", Where.BLOCK, of.workload)
+        case Promise.APPROVAL_WAITS:
+            return FormLink("Answer it (Resume)", Where.RUN)
+        case _:
+            return None
+
+
+def explain(workload: str, key: str) -> str:
+    """The line that tells what happened to an item."""
+    return f"lanes explain {shlex.quote(workload)} {shlex.quote(key)}"
+
+
+def _deployment(label: str, name: str, parameters: Mapping[str, Any]) -> FormLink:
+    return FormLink(label, Where.DEPLOYMENT, name, parameters)
+
+
+def _numbered(of: Incident) -> dict[str, Any]:
+    number = of.subject.removeprefix("batch ")
+    return {"batch": int(number)} if number.isdigit() else {}

@@ -1,0 +1,64 @@
+"""What to do about an incident's message next. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from lanes.promises.incident import Incident, IncidentState
+
+FIRST_REST = timedelta(seconds=5)
+LONGEST_REST = timedelta(minutes=10)
+EDIT_EVERY = timedelta(minutes=5)  # no figure alone is worth an edit more often
+MATERIAL = 0.25  # a figure that moved by this part of what the message says is; so is what it was measured over
+
+
+class Move(StrEnum):
+    """The next step."""
+
+    NOTHING = "nothing"
+    POST = "post"
+    EDIT = "edit"
+
+
+@dataclass(frozen=True)
+class Post:
+    """An incident beside what Slack was told of it. `unsure`: a post was begun and nobody knows how it ended."""
+
+    incident: Incident
+    channel: str | None = None
+    ts: str | None = None
+    posted_state: IncidentState | None = None
+    posted_severity: str | None = None
+    posted_value: float | None = None
+    posted_samples: int | None = None
+    posted_at: datetime | None = None
+    unsure: bool = False
+    attempts: int = 0
+
+
+def next_move(post: Post, *, edits: bool, now: datetime) -> Move:
+    """Post what was never told; tell the end; edit a message whose figures moved. A webhook cannot edit."""
+    told, incident = post.posted_state, post.incident
+    if told is None:
+        return Move.POST
+    if told is IncidentState.RESOLVED:
+        return Move.NOTHING
+    can_edit = edits and post.ts is not None
+    if incident.state is IncidentState.RESOLVED:
+        return Move.EDIT if can_edit else Move.POST
+    return Move.EDIT if can_edit and _worth_an_edit(post, now) else Move.NOTHING
+
+
+def rest(attempts: int, *, retry_after_s: float | None = None) -> timedelta:
+    """How long a post rests after its n-th failed try: 5 s, doubling up to 10 minutes, or as long as Slack asks for."""
+    backoff = min(FIRST_REST * 2 ** min(max(attempts - 1, 0), 10), LONGEST_REST)
+    return max(backoff, timedelta(seconds=min(retry_after_s or 0, 3600)))
+
+
+def _worth_an_edit(post: Post, now: datetime) -> bool:
+    if post.posted_severity != post.incident.severity:
+        return True
+    if post.posted_at is None or now - post.posted_at < EDIT_EVERY:
+        return False
+    moved = (post.incident.value, post.posted_value), (post.incident.samples, post.posted_samples)
+    return any(then is not None and abs(new - then) > MATERIAL * abs(then) for new, then in moved)

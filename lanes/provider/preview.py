@@ -1,0 +1,93 @@
+"""What one item would ask, cost, and go through, before it is sent. The requests are built by what really sends them."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from lanes.money.cost import prompt_tokens
+from lanes.provider.requests import Question, parameters
+from lanes.routing.route import Arrived, Route, decide
+from lanes.routing.split import BUCKETS, Splits
+from lanes.units import counted
+from lanes.words import Lane, Reason
+from lanes.workload.version import Version
+from lanes.workload.window import Window
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One lane's request for the item alone. Tokens and price are estimates, as routing makes them: for its part of a full
+    pack of `pack` items, and without history."""
+
+    lane: Lane
+    model: str
+    request: dict[str, Any]
+    pack: int
+    input_tokens: int
+    output_tokens: int
+    usd: Decimal
+
+
+@dataclass(frozen=True)
+class Preview:
+    """The route that the item would get if it arrived now, and what each lane would ask."""
+
+    route: Route
+    lanes: tuple[Asked, ...]
+    notes: tuple[str, ...]
+
+
+def preview(
+    item: Arrived, version: Version, splits: Splits, *, keyed: bool, payload_bytes: int, history: Sequence[dict[str, Any]],
+    now: datetime,
+) -> Preview:  # fmt: skip
+    """`item` and `history` as the database would hold them; `keyed` says that the sender named the item.
+
+    Raises:
+        LookupError: no price is known for one of its models.
+    """
+    route = decide(item, version, splits, now=now)
+    earlier = {Lane.REALTIME: (), Lane.BATCH: tuple(history)}
+    costs = {Lane.REALTIME: route.realtime_usd, Lane.BATCH: route.batch_usd}
+    chars = len(json.dumps(item.payload, ensure_ascii=False))
+    asked = tuple(
+        Asked(
+            lane=lane,
+            model=version.spec.model_of(lane),
+            request=parameters(version, lane, [Question("1", dict(item.payload), earlier[lane])]),
+            pack=version.spec.pack_of(lane),
+            input_tokens=round(prompt_tokens(version.spec, lane, chars)),
+            output_tokens=version.spec.expected_output_tokens,
+            usd=costs[lane],
+        )
+        for lane in Lane
+    )
+    notes = _notes(item, version, splits, route, keyed, payload_bytes, len(history), now)
+    return Preview(route, asked, tuple(notes))
+
+
+def _notes(
+    item: Arrived, version: Version, splits: Splits, route: Route, keyed: bool, payload_bytes: int, earlier: int, now: datetime
+) -> list[str]:
+    spec, said = version.spec, list[str]()
+    if payload_bytes > spec.max_payload_kib * 1024:
+        said.append(f"the door would refuse it: {payload_bytes:,} bytes, and max_payload_kib takes {spec.max_payload_kib} KiB")
+    if route.lane is Lane.BATCH:
+        window = Window.of(spec)
+        leaves = window.next_departure(now).astimezone(window.zone)
+        said.append(f"its batch leaves on {leaves:%Y-%m-%d at %H:%M} ({window.zone.key}), or earlier for a deadline")
+    share = splits.of(item.workload, item.consumer).basis_points
+    if route.reason is Reason.SPLIT and not keyed and item.entity is None and 0 < share < BUCKETS:
+        said.append("it has no key: which side of the split it falls on is known only once it is sent")
+    for lane in Lane:
+        if spec.pack_of(lane) > 1:
+            said.append(
+                f"on the {lane} lane up to {spec.pack_of(lane)} items share a request, each within <item>; below it is alone"
+            )
+    if earlier:
+        seen = counted(earlier, "earlier item")
+        said.append(f"a batch also sees {seen} of its entity, which the estimates leave out")
+    return said

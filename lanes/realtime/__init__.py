@@ -1,0 +1,1 @@
+"""The real-time lane: shares, buffer, pace, warmth, health."""

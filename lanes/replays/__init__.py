@@ -1,0 +1,1 @@
+"""Generations of answers: replay, difference, promotion."""

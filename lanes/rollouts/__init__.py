@@ -1,0 +1,1 @@
+"""A playbook, its gates, and the rollout that carries it out."""

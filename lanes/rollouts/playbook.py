@@ -1,0 +1,156 @@
+"""Playbooks: a traffic migration as a file. Reading one names the line and the field of everything that is wrong."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from lanes import yaml_places
+from lanes.errors import PlaybookInvalid
+from lanes.rollouts.gates import Count, Gate, Measure
+from lanes.words import Lane
+from lanes.yaml_places import NotYaml
+
+LONGEST_MINUTES = 60 * 24 * 30
+APPROVAL_HOURS = 72
+WORDING = {"extra_forbidden": "no field has that name", "missing": "the field is missing"}
+
+
+class Direction(StrEnum):
+    """Which lane receives the traffic."""
+
+    BATCH_TO_REALTIME = "batch_to_realtime"
+    REALTIME_TO_BATCH = "realtime_to_batch"
+
+    @property
+    def receiving(self) -> Lane:
+        """The lane whose share grows."""
+        return Lane.REALTIME if self is Direction.BATCH_TO_REALTIME else Lane.BATCH
+
+    def goes_on(self, before: float, after: float) -> bool:
+        """Whether a share to real-time of `after` moves traffic further in this direction than `before`."""
+        return after > before if self is Direction.BATCH_TO_REALTIME else after < before
+
+
+class Hold(BaseModel):
+    """How long a step is held: until `items` split items were answered by the receiving lane under it.
+
+    A step without enough evidence after `at_most_minutes` is taken back; without it, the step holds for as long
+    as it takes. Time alone never passes a step.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    items: Count
+    at_most_minutes: Annotated[int, Field(strict=True, ge=1, le=LONGEST_MINUTES)] | None = None
+
+
+class Step(BaseModel):
+    """One stage: the share of undecided items to real-time, in percent, and what must be true before the next."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    percent: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
+    hold: Hold
+    approval: Annotated[bool, Field(strict=True)] = False
+    gates: tuple[Gate, ...] = Field(min_length=1)
+
+    @property
+    def basis_points(self) -> int:
+        """The share in hundredths of a percent, 0 to 10,000."""
+        return round(self.percent * 100)
+
+    @field_validator("gates")
+    @classmethod
+    def _one_of_each(cls, gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
+        measures = [gate.measure for gate in gates]
+        if len(set(measures)) < len(measures):
+            raise ValueError("a step has at most one gate of each measure")
+        return gates
+
+
+class Playbook(BaseModel):
+    """A migration in steps that all go in one direction. `on_failure` is always the share before the rollout.
+
+    It applies too when nobody answers within `approval_within_hours` of being asked to approve.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(min_length=1, max_length=100, pattern="^[a-z][a-z0-9-]*$")
+    description: str = Field(min_length=1)
+    direction: Direction
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=50)
+    approval_within_hours: Annotated[int, Field(strict=True, ge=1, le=LONGEST_MINUTES // 60)] = APPROVAL_HOURS
+    on_failure: Literal["share_before"]
+
+    @model_validator(mode="after")
+    def _goes_one_way(self) -> Self:
+        for number in range(1, len(self.steps)):
+            before, after = self.steps[number - 1].percent, self.steps[number].percent
+            if not self.direction.goes_on(before, after):
+                raise ValueError(
+                    f"steps.{number}.percent: {after:g} does not go further {self.direction.replace('_', ' ')} than {before:g}"
+                )
+        if self.direction is Direction.REALTIME_TO_BATCH:
+            for number, step in enumerate(self.steps):
+                if any(gate.measure is Measure.AGREEMENT for gate in step.gates):
+                    raise ValueError(
+                        f"steps.{number}.gates: agreement compares real-time answers with later ones; items that go "
+                        "to batch have none"
+                    )
+        return self
+
+    def first_step(self, basis_points: int) -> int | None:
+        """The first step that does not lead back from the share in force; None when every step does."""
+        share = basis_points / 100
+        return next((n for n, step in enumerate(self.steps) if not self.direction.goes_on(step.percent, share)), None)
+
+    def passed_over(self, first: int) -> int | None:
+        """The last step before `first` that asks for approval: whoever begins at `first` owes it. None: no such step."""
+        return max((number for number, step in enumerate(self.steps[:first]) if step.approval), default=None)
+
+    def needs(self, measure: Measure) -> bool:
+        """Whether some gate looks at this measure."""
+        return any(gate.measure is measure for step in self.steps for gate in step.gates)
+
+
+def parse(name: str, text: str) -> Playbook:
+    """The playbook that a file holds; `name` is the file's, without its ending.
+
+    Raises:
+        PlaybookInvalid: naming the line and the field of every problem.
+    """
+    try:
+        root, data = yaml_places.read(text)
+    except NotYaml as error:
+        raise PlaybookInvalid(name, [f"line {error.place.line}: {error}" if error.place else str(error)]) from None
+    if not isinstance(root, yaml.MappingNode):
+        raise PlaybookInvalid(name, ["line 1: a playbook is a mapping with name, description, direction and steps"])
+    problems = [f"line {place.line}, {field}: {said}" for place, field, said in yaml_places.odd_keys(root)]
+    if problems:
+        raise PlaybookInvalid(name, problems)
+    return _validated(name, data, root)
+
+
+def _validated(name: str, data: Any, root: yaml.MappingNode) -> Playbook:
+    try:
+        playbook = Playbook.model_validate(data)
+    except ValidationError as error:
+        problems = []
+        places = {each["loc"] for each in error.errors()}
+        for each in error.errors():
+            path = list(each["loc"])
+            if each["type"] == "too_short" and any(path == list(loc)[: len(path)] for loc in places - {each["loc"]}):
+                continue  # its parts were refused, which made it short
+            said = WORDING.get(each["type"], each["msg"]).removeprefix("Value error, ")
+            if not path and said.startswith("steps."):  # a rule over the whole file names its place itself
+                where, said = said.split(": ", 1)
+                path = [int(part) if part.isdigit() else part for part in where.split(".")]
+            problems.append(f"line {yaml_places.place(root, path).line}, {'.'.join(map(str, path)) or 'playbook'}: {said}")
+        raise PlaybookInvalid(name, problems) from None
+    if playbook.name != name:
+        line = yaml_places.place(root, ["name"]).line
+        raise PlaybookInvalid(name, [f'line {line}, name: "{playbook.name}" is not the name of its file, "{name}"'])
+    return playbook

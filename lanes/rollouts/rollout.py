@@ -1,0 +1,249 @@
+"""The rollout's state machine: where it stands, what its gates say, and therefore its next move."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import assert_never
+from uuid import UUID
+
+from lanes.rollouts.gates import Judgement, worst
+from lanes.rollouts.playbook import APPROVAL_HOURS, Playbook, Step
+from lanes.words import RolloutState, Verdict
+
+OPEN = (RolloutState.RUNNING, RolloutState.WAITING_APPROVAL)
+
+
+@dataclass(frozen=True)
+class Approval:
+    """A person's answer for the step in force."""
+
+    approved: bool
+    who: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """A playbook under way, as its row says. `step` counts from 0; shares are in basis points to real-time."""
+
+    id: int
+    playbook: Playbook
+    workload: str
+    consumer: str | None
+    state: RolloutState
+    step: int
+    step_started_at: datetime
+    routes_before: int
+    share_before: int
+    holds: str | None
+    asked: int
+    approval: Approval | None
+    started_by: str
+    why: str
+    started_at: datetime
+    ended_at: datetime | None
+    flow_run_id: UUID | None
+    entered: bool = True  # whether the share of the step is in force, or an approval that was passed over is owed
+    asked_at: datetime | None = None  # since when a person is asked to approve
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may still move."""
+        return self.state in OPEN
+
+    @property
+    def now_at(self) -> Step:
+        """The step in force."""
+        return self.playbook.steps[self.step]
+
+    @property
+    def basis_points(self) -> int:
+        """The share in force while it is open."""
+        return self.now_at.basis_points if self.entered else self.share_before
+
+    @property
+    def first_step(self) -> int:
+        """The step it began with; those before were skipped, because the share was past them."""
+        return self.playbook.first_step(self.share_before) or 0
+
+    @property
+    def asks_about(self) -> int:
+        """The step that a person is asked to let it leave: the one in force, or one whose approval was passed over."""
+        passed_over = None if self.entered else self.playbook.passed_over(self.first_step)
+        return self.step if passed_over is None else passed_over
+
+    def standing(self, answered: int, hindrances: Sequence[str] = ()) -> "Standing":
+        """What its next move depends on."""
+        is_last = self.step + 1 == len(self.playbook.steps)
+        within = timedelta(hours=self.playbook.approval_within_hours)
+        return Standing(
+            self.state, self.now_at, is_last, self.step_started_at, answered, self.entered, self.asked_at, within,
+            hindrances,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A rollout at one moment. `answered` counts the split items that the receiving lane answered under this step.
+
+    `hindrances` are the critical incidents that are open where its traffic goes, each as a sentence.
+    """
+
+    state: RolloutState
+    step: Step
+    is_last: bool
+    step_started_at: datetime
+    answered: int
+    entered: bool = True
+    asked_at: datetime | None = None
+    approval_within: timedelta = timedelta(hours=APPROVAL_HOURS)
+    hindrances: Sequence[str] = ()
+
+
+class Holds(StrEnum):
+    """Why a step holds."""
+
+    GATHERING = "gathering"  # too few items were answered under it
+    INCONCLUSIVE = "inconclusive"  # a gate lacks evidence
+    ERROR = "error"  # a gate could not look
+    INCIDENT = "incident"  # a critical incident is open where its traffic goes
+    APPROVAL = "approval"  # a person has to say yes
+    ENDED = "ended"  # the rollout is over
+
+
+@dataclass(frozen=True)
+class Hold:
+    """The split stays."""
+
+    holds: Holds
+    why: str
+
+
+@dataclass(frozen=True)
+class Advance:
+    """The next step's share is set."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Enter:
+    """The share of the step it begins with is set: the approval that was passed over was given."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class AskApproval:
+    """A person is asked whether to leave this step, or to enter it past an approval that was passed over."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class RollBack:
+    """The share before the rollout is set again."""
+
+    why: str
+
+
+@dataclass(frozen=True)
+class Finish:
+    """The last step's share stays for good."""
+
+    why: str
+
+
+Move = Hold | Advance | Enter | AskApproval | RollBack | Finish
+
+
+def next_move(at: Standing, judgements: Sequence[Judgement], approval: Approval | None, now: datetime) -> Move:
+    """What happens next. Only a step whose every gate passed is left forwards; a failed gate always takes it back.
+
+    The gates are judged again after an approval: what broke meanwhile is not shipped. A person's no takes it back, and so
+    does a question that nobody answered in time. Nothing goes forwards while a critical incident is open.
+    """
+    match at.state:
+        case RolloutState.FINISHED | RolloutState.ROLLED_BACK | RolloutState.ABORTED:
+            return Hold(Holds.ENDED, f"the rollout is {at.state.replace('_', ' ')}")
+        case RolloutState.RUNNING | RolloutState.WAITING_APPROVAL:
+            return _open_move(at, judgements, approval, now)
+        case _:
+            assert_never(at.state)
+
+
+def _open_move(at: Standing, judgements: Sequence[Judgement], approval: Approval | None, now: datetime) -> Move:
+    decides = worst(judgements) if at.entered else None
+    if decides is not None and decides.verdict is Verdict.FAILED:
+        return RollBack(f"{decides.gate.measure} failed: {decides.explanation}")
+    if approval is not None and not approval.approved:
+        return RollBack(f"declined by {approval.who}: {approval.why}")
+    if approval is None and is_unanswered(at, now):
+        return RollBack(f"nobody answered within {_days(at.approval_within)} of being asked to approve")
+    if not at.entered:
+        return _entry(at, approval)
+    lacking = _lacking(at, judgements, decides)
+    if lacking is not None:
+        if at.state is RolloutState.RUNNING and approval is None and is_overdue(at, now):
+            return RollBack(f"no evidence within {at.step.hold.at_most_minutes} minutes: {lacking.why}")
+        return lacking
+    if at.hindrances:
+        return _hindered(at)
+    if at.step.approval and approval is None:
+        if at.state is RolloutState.WAITING_APPROVAL:
+            return Hold(Holds.APPROVAL, "a person has to approve")
+        return AskApproval(f"every gate passed at {at.step.percent:g} %")
+    passed = f"every gate passed at {at.step.percent:g} %" + (f", approved by {approval.who}" if approval else "")
+    return Finish(passed) if at.is_last else Advance(passed)
+
+
+def _entry(at: Standing, approval: Approval | None) -> Move:
+    """Into the step it begins with, once the approval that was passed over was given."""
+    if at.hindrances:
+        return _hindered(at)
+    if approval is not None:
+        return Enter(f"the approval that was passed over was given by {approval.who}")
+    if at.state is RolloutState.WAITING_APPROVAL:
+        return Hold(Holds.APPROVAL, "a person has to approve: the share was past a step that asks for it")
+    return AskApproval("the share was past a step that asks for approval")
+
+
+def _hindered(at: Standing) -> Hold:
+    return Hold(Holds.INCIDENT, "; ".join(at.hindrances))
+
+
+def is_unanswered(at: Standing, now: datetime) -> bool:
+    """Whether a person was asked to approve and took longer than the playbook allows."""
+    if at.state is not RolloutState.WAITING_APPROVAL or at.asked_at is None:
+        return False
+    return now - at.asked_at >= at.approval_within
+
+
+def _days(time: timedelta) -> str:
+    hours = round(time.total_seconds() / 3600)
+    return f"{hours} hours" if hours % 24 else f"{hours // 24} days"
+
+
+def is_overdue(at: Standing, now: datetime) -> bool:
+    """Whether the step has had all the time it may take to gather its evidence."""
+    minutes = at.step.hold.at_most_minutes
+    return minutes is not None and now - at.step_started_at >= timedelta(minutes=minutes)
+
+
+def _lacking(at: Standing, judgements: Sequence[Judgement], decides: Judgement | None) -> Hold | None:
+    """The reason to hold for lack of evidence, None when all of it is there."""
+    if at.answered < at.step.hold.items:
+        return Hold(Holds.GATHERING, f"{at.answered} of {at.step.hold.items} items answered under this step")
+    judged = [each.gate for each in judgements]
+    if decides is None or any(gate not in judged for gate in at.step.gates):
+        return Hold(Holds.ERROR, "not every gate was judged")
+    match decides.verdict:
+        case Verdict.ERROR:
+            return Hold(Holds.ERROR, f"{decides.gate.measure} could not be judged: {decides.explanation}")
+        case Verdict.INCONCLUSIVE:
+            return Hold(Holds.INCONCLUSIVE, f"{decides.gate.measure} is inconclusive: {decides.explanation}")
+        case Verdict.PASSED | Verdict.FAILED:
+            return None
+        case _:
+            assert_never(decides.verdict)

@@ -1,0 +1,123 @@
+"""The decision for one item: its lane, the reason, and what each lane would cost."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from lanes.errors import RuleFailed
+from lanes.money.cost import Estimate, estimate
+from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
+from lanes.words import Lane, Outcome, Reason
+from lanes.workload.rules import Rule
+from lanes.workload.version import Version
+from lanes.workload.window import batch_back_at
+
+EXPECTED_CALL = timedelta(seconds=2)  # what a real-time call usually takes, subtracted from a due time when ranking
+LONG_OVERDUE = datetime(1970, 1, 1, tzinfo=UTC)  # earlier due times rank alike
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """What routing knows of an item."""
+
+    workload: str
+    key: str
+    payload: Mapping[str, Any]
+    received_at: datetime
+    occurred_at: datetime
+    consumer: str | None = None
+    entity: str | None = None
+    urgent: bool = False
+    pin: Lane | None = None
+    due_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """A decision, with the sentence that explains it to an operator."""
+
+    lane: Lane
+    reason: Reason
+    explanation: str
+    realtime_usd: Decimal
+    batch_usd: Decimal
+
+
+def decide(item: Arrived, version: Version, splits: Splits, *, now: datetime) -> Route:
+    """The route of an item: pins, then what must be real-time, then what must be batch, then the split."""
+    lane, reason, explanation = _choose(item, version, splits, now)
+    costs = estimate(version, len(json.dumps(item.payload, ensure_ascii=False)), at=now)
+    return Route(lane, reason, explanation, costs.realtime, costs.batch)
+
+
+def may_wait(reason: str | None, due_at: datetime | None, *, batch_takes: timedelta, now: datetime) -> bool:
+    """Whether a batch is soon enough for an item of the real-time lane; `reason` is that of its newest route.
+
+    Only the split asks for real time without needing it: who pinned it, its urgency and its due time do.
+    """
+    return reason in (None, Reason.SPLIT) and (due_at is None or due_at >= now + batch_takes)
+
+
+def fall_back(*, last: Outcome, failures: int, costs: Estimate) -> Route:
+    """The route of an item that may wait and that real time could not answer: a batch answers it."""
+    said = f"real time could not answer it: {last} (after {failures} failed attempts); it may wait for a batch"
+    return Route(Lane.BATCH, Reason.FALLBACK, said, costs.realtime, costs.batch)
+
+
+def rank_at(item: Arrived, version: Version) -> datetime:
+    """When the item should be served at the latest: the order of a lane. Older items overtake, so nothing starves."""
+    if item.due_at is not None:
+        return max(item.due_at, LONG_OVERDUE) - EXPECTED_CALL
+    return item.received_at + timedelta(seconds=version.spec.patience_s)
+
+
+def _choose(item: Arrived, version: Version, splits: Splits, now: datetime) -> tuple[Lane, Reason, str]:
+    if item.pin is not None:
+        return item.pin, Reason.PINNED, f"the sender asked for {item.pin}"
+    if item.due_at is not None and item.due_at <= now:
+        return Lane.REALTIME, Reason.OVERDUE, f"it was due at {item.due_at.isoformat(timespec='seconds')}"
+    if item.urgent:
+        return Lane.REALTIME, Reason.URGENT, "the sender marked it urgent"
+    variables = _variables(item, now)
+    urgent, urgent_note = _holds(version.urgent_when, variables)
+    if urgent:
+        return Lane.REALTIME, Reason.URGENT_RULE, f"urgent_when holds: {version.spec.urgent_when}"
+    back = batch_back_at(version.spec, now)
+    if item.due_at is not None and item.due_at < back:
+        due = item.due_at.isoformat(timespec="seconds")
+        said = f"due {due}, a batch is back about {back.isoformat(timespec='seconds')}"
+        return Lane.REALTIME, Reason.DEADLINE, said + urgent_note
+    late, late_note = _holds(version.batch_when, variables)
+    if late:
+        return Lane.BATCH, Reason.BATCH_RULE, f"batch_when holds: {version.spec.batch_when}" + urgent_note
+    split = splits.of(item.workload, item.consumer)
+    place = bucket(item.workload, entity=item.entity, key=item.key)
+    realtime = to_realtime(split, place)
+    whose = "all consumers" if split.consumer is None else f"consumer {split.consumer}"
+    said = (
+        f"bucket {place:,} of {BUCKETS:,} is {'below' if realtime else 'not below'} "
+        f"the split of {split.basis_points / 100:g} % for {whose}"
+    )
+    return Lane.REALTIME if realtime else Lane.BATCH, Reason.SPLIT, said + urgent_note + late_note
+
+
+def _variables(item: Arrived, now: datetime) -> dict[str, Any]:
+    return {
+        "payload": item.payload,
+        "age_s": (now - item.occurred_at).total_seconds(),
+        "due_in_s": None if item.due_at is None else (item.due_at - now).total_seconds(),
+        "consumer": item.consumer or "",
+    }
+
+
+def _holds(rule: Rule | None, variables: Mapping[str, Any]) -> tuple[bool, str]:
+    """Whether a rule holds; one that cannot be evaluated does not, and the note says so."""
+    if rule is None:
+        return False, ""
+    try:
+        return rule.holds(variables), ""
+    except RuleFailed as failure:
+        return False, f"; {failure}"

@@ -1,0 +1,42 @@
+"""The split: which share of undecided items goes to real-time, and the sticky bucket that decides one item."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+
+BUCKETS = 10_000
+SALT = "lanes.split.1"  # never changes: another salt would move items between the lanes
+
+
+@dataclass(frozen=True)
+class Split:
+    """A share of a workload's undecided items, of one consumer's or of all (`consumer` None).
+
+    `basis_points` is 0 (all to batch) to 10,000 (all to real-time).
+    """
+
+    workload: str
+    consumer: str | None
+    basis_points: int
+
+
+def bucket(workload: str, *, entity: str | None, key: str) -> int:
+    """The item's place on the wheel, 0 to 9,999: items of one entity share it, and it never changes."""
+    sticky = entity if entity is not None else key
+    text = "\x1f".join((workload, SALT, sticky))
+    return int.from_bytes(blake2b(text.encode(), digest_size=8).digest()) % BUCKETS
+
+
+def to_realtime(split: Split, place: int) -> bool:
+    """Whether a bucket lies on the real-time side: the low buckets do, so raising a split only adds to them."""
+    return place < split.basis_points
+
+
+class Splits:
+    """The splits in force; of a workload's, the one for an item's consumer wins over the one for all."""
+
+    def __init__(self, splits: list[Split]) -> None:
+        self._of = {(split.workload, split.consumer): split for split in splits}
+
+    def of(self, workload: str, consumer: str | None) -> Split:
+        """The narrowest split of a workload and consumer; without any, everything goes to batch."""
+        return self._of.get((workload, consumer)) or self._of.get((workload, None)) or Split(workload, None, 0)

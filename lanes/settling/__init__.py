@@ -1,0 +1,1 @@
+"""What an answer does to its item: outcome, settle, correction, story, and what is listed of it."""

@@ -1,0 +1,75 @@
+"""What one real-time call means for each of its items: an attempt, or the claim given back untried."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from lanes.claims import Claim, Claimed
+from lanes.money.cost import upper_bound
+from lanes.realtime.health import Blame
+from lanes.settling.outcome import Attempt, Judged, Response, judge
+from lanes.words import Lane, Outcome
+from lanes.workload.version import Version
+
+
+@dataclass(frozen=True)
+class Times:
+    """When a call began and ended, by the database's clock."""
+
+    started_at: datetime
+    ended_at: datetime
+
+    @classmethod
+    def before(cls, now: datetime, *, age_s: float, seconds: float) -> "Times":
+        """Of a call that ended `age_s` ago and took so many seconds."""
+        ended_at = now - timedelta(seconds=max(0.0, age_s))
+        return cls(ended_at - timedelta(seconds=seconds), ended_at)
+
+    @property
+    def ms(self) -> int:
+        """How long it took."""
+        return round((self.ended_at - self.started_at).total_seconds() * 1000)
+
+
+def answered(
+    version: Version, pack: Sequence[Claimed], response: Response, times: Times, *, ids: Sequence[str]
+) -> list[Attempt]:
+    """Every item of an answered call has its attempt, in the order of the pack; `ids` are what the call named them."""
+    try:
+        judged = judge(response, ids, version.validator)
+    except Exception as error:  # nobody foresaw it; the answer was paid for all the same
+        judged = [Judged(Outcome.INVALID, error=f"the answer cannot be judged: {type(error).__name__}")] * len(pack)
+    return [_attempt(each.claim, how, times, response) for each, how in zip(pack, judged, strict=True)]
+
+
+def unanswered(
+    version: Version, pack: Sequence[Claimed], error: str, times: Times, *, blame: Blame, maybe_billed: bool
+) -> list[Attempt]:
+    """Every item of a call that faulted has its attempt; it spends the retry budget only where it is the item's fault."""
+    unbilled = Outcome.UNSERVED if blame is Blame.PROVIDER else Outcome.ERRORED
+    outcome = Outcome.UNKNOWN if maybe_billed else unbilled
+    judged = Judged(outcome, error=error, spends=blame is Blame.ITEM, alone=blame is Blame.PACK)
+    return [
+        replace(_attempt(each.claim, judged, times), bound_usd=_bound(version, each, times) if maybe_billed else Decimal(0))
+        for each in pack
+    ]
+
+
+def poisoned(pack: Sequence[Claimed], error: str, times: Times) -> list[Attempt]:
+    """An input that the provider will never accept."""
+    return [_attempt(each.claim, Judged(Outcome.POISON, error=error), times) for each in pack]
+
+
+def unsavable(attempt: Attempt, why: str) -> Attempt:
+    """The attempt without its answer, which cannot be stored; what it cost stays."""
+    judged = Judged(Outcome.INVALID if attempt.response else attempt.judged.outcome, error=f"it cannot be stored: {why}")
+    return replace(attempt, judged=judged)
+
+
+def _attempt(claim: Claim, judged: Judged, times: Times, response: Response | None = None) -> Attempt:
+    return Attempt(claim, judged, response, times.started_at, times.ended_at, times.ms)
+
+
+def _bound(version: Version, each: Claimed, times: Times) -> Decimal:
+    return upper_bound(version, len(str(each.payload)), lane=Lane.REALTIME, at=times.started_at)

@@ -1,0 +1,152 @@
+"""What one provider response means for the items that shared it."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from jsonschema import Draft202012Validator, ValidationError
+
+from lanes.claims import Claim
+from lanes.storable import unstorable
+from lanes.words import Outcome
+from lanes.workload.prices import Usage
+
+
+@dataclass(frozen=True)
+class Response:
+    """One billed response of the provider."""
+
+    message_id: str
+    model: str
+    text: str
+    stop_reason: str | None
+    usage: Usage
+    request_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """How one item fared in one response, or without any.
+
+    `spends` is false where the fault is not the item's; `alone` where its call held others, one of whom may be at fault.
+    """
+
+    outcome: Outcome
+    output: dict[str, Any] | None = None
+    error: str | None = None
+    spends: bool = True
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which of the items that shared a response an item is, from 0, and how many there were."""
+
+    index: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at one item's work, ready to be saved. `response` is shared by the items of a pack.
+
+    `bound_usd` is the most that an attempt without an answer can have cost. `share` is its share of the response, once
+    that is known: an attempt that is saved apart from its pack pays the same part.
+    """
+
+    claim: Claim
+    judged: Judged
+    response: Response | None
+    started_at: datetime
+    ended_at: datetime
+    latency_ms: int
+    bound_usd: Decimal = Decimal(0)
+    share: Share | None = None
+
+    @property
+    def name(self) -> tuple[Claim, str | None]:
+        """What it is known by: one claim has one attempt for each response, and one at most without any."""
+        return self.claim, self.response and self.response.message_id
+
+
+def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """The attempts without repeats, in their order; those with a response know their share of it."""
+    known: dict[tuple[Claim, str | None], Attempt] = {}
+    for each in attempts:
+        known.setdefault(each.name, each)
+    sharers: Counter[str] = Counter(each.response.message_id for each in known.values() if each.response is not None)
+    given: Counter[str] = Counter()
+    once: list[Attempt] = []
+    for each in known.values():
+        if each.response is not None and each.share is None:
+            message_id = each.response.message_id
+            each = replace(each, share=Share(given[message_id], sharers[message_id]))
+            given[message_id] += 1
+        once.append(each)
+    return once
+
+
+def judge(response: Response, ids: Sequence[str], validator: Draft202012Validator) -> list[Judged]:
+    """How each item of a call fared, in the order of `ids`.
+
+    One id: the text is the answer. Several: the text is `{"answers": [{"id", "answer"}]}`, and an id that is
+    missing, doubled or unknown spoils only itself. An answer counts when it satisfies the output schema and can be
+    stored.
+    """
+    if response.stop_reason == "refusal":
+        return [Judged(Outcome.REFUSED, error="the model declined to answer")] * len(ids)
+    if response.stop_reason == "max_tokens":
+        detail = f"the answer was cut at {response.usage.output} tokens; raise max_output_tokens"
+        return [Judged(Outcome.TRUNCATED, error=detail)] * len(ids)
+    try:
+        said = json.loads(response.text)
+    except (ValueError, RecursionError) as error:
+        return [Judged(Outcome.INVALID, error=f"the answer is not JSON: {error}")] * len(ids)
+    if len(ids) == 1:
+        return [_checked(said, validator)]
+    return _unpacked(said, ids, validator)
+
+
+def _unpacked(said: Any, ids: Sequence[str], validator: Draft202012Validator) -> list[Judged]:
+    answers = said.get("answers") if isinstance(said, dict) else None
+    if not isinstance(answers, list):
+        return [Judged(Outcome.INVALID, error='the pack has no list "answers"')] * len(ids)
+    found: dict[str, list[Any]] = {}
+    for each in answers:
+        if isinstance(each, dict):
+            found.setdefault(str(each.get("id")), []).append(each.get("answer"))
+    judged: list[Judged] = []
+    for id_ in ids:
+        match found.get(id_, []):
+            case [answer]:
+                judged.append(_checked(answer, validator))
+            case []:
+                judged.append(Judged(Outcome.INVALID, error=f"the pack has no answer for id {id_}"))
+            case several:
+                judged.append(Judged(Outcome.INVALID, error=f"the pack has {len(several)} answers for id {id_}"))
+    return judged
+
+
+def _checked(answer: Any, validator: Draft202012Validator) -> Judged:
+    problem = unstorable(answer, "the answer")
+    if problem is not None:
+        return Judged(Outcome.INVALID, error=problem)
+    try:
+        error = next(iter(validator.iter_errors(answer)), None)
+    except Exception as failure:  # whatever a schema makes of an answer, it spoils only this one
+        return Judged(Outcome.INVALID, error=f"the answer cannot be checked against the schema: {type(failure).__name__}")
+    if error is None:
+        return Judged(Outcome.VALID, output=answer)
+    return Judged(Outcome.INVALID, error=_broken_rule(error))
+
+
+def _broken_rule(error: ValidationError) -> str:
+    """Where and which rule of the schema is broken. What the answer says there is its item's, and is quoted nowhere."""
+    where = "/".join(map(str, error.absolute_path))[:200] or "the root"
+    lacks = error.message if error.validator == "required" else None  # names a property of the schema
+    rule = lacks or f"its rule is {error.validator} {json.dumps(error.validator_value, ensure_ascii=False)}"
+    return f"the answer breaks the schema at {where}: {rule:.300}"

@@ -1,0 +1,162 @@
+"""What an attempt does to its work and its item: the one place where answers gain their standing."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from lanes.settling.outcome import Judged
+from lanes.words import Lane, Mode, Outcome, Purpose, Standing, WorkState
+
+FIRST_BACKOFF = timedelta(seconds=2)
+LONGEST_BACKOFF = timedelta(minutes=5)
+FREE = (  # the item was not tried, or not by itself, so they spend no retry budget
+    Outcome.CANCELED, Outcome.EXPIRED, Outcome.PACK_REFUSED, Outcome.UNSERVED,
+)  # fmt: skip
+ANSWERED = (  # the provider is well: no need to rest
+    Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED, Outcome.PACK_REFUSED,
+)  # fmt: skip
+HOPELESS = (Outcome.POISON,)  # the same input will fail again, on whichever lane
+FINAL = (*HOPELESS, Outcome.GIVEN_UP)  # not tried again on this lane, whatever is left of the budget
+
+
+@dataclass(frozen=True)
+class Obligation:
+    """The work an attempt was for. `failures` counts what was spent before this attempt.
+
+    `others_open`: other live work is owed for the item's newest revision. `may_wait`: a batch would be soon enough.
+    """
+
+    purpose: Purpose
+    lane: Lane
+    mode: Mode
+    failures: int
+    max_failures: int
+    is_newest_revision: bool = True
+    item_canceled: bool = False
+    item_settled: bool = False
+    others_open: bool = False
+    may_wait: bool = True
+    compare_fields: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Correction:
+    """How an authoritative answer differs from the provisional one. `distance` is the share of fields, 0 to 1."""
+
+    changed_fields: list[str]
+    distance: float
+
+
+@dataclass(frozen=True)
+class Consequence:
+    """What is to be written. A `standing` of None records the attempt and shows nothing."""
+
+    work_state: WorkState
+    failures: int
+    ready_at: datetime | None = None
+    standing: Standing | None = None
+    settles: bool = False
+    fails: bool = False
+    owes_authoritative: bool = False
+    correction: Correction | None = None
+    failure: str | None = None
+    alone: bool = False  # from now on it shares its call with no other item
+
+
+def consequence(
+    of: Obligation,
+    judged: Judged,
+    *,
+    provisional: dict[str, Any] | None,
+    earlier: dict[str, Any] | None = None,
+    now: datetime,
+) -> Consequence:
+    """What an attempt leads to. `provisional` is the item's standing provisional output, if any.
+
+    `earlier` is the output shown of an older revision: it stays until the newest revision has its authoritative
+    answer, which corrects it. The first valid answer of a standing wins; a late one is recorded and never shown.
+    A replay's answer stands in its own generation and never moves the item.
+    """
+    if judged.outcome is Outcome.VALID:
+        return _answered(of, judged.output or {}, provisional, earlier)
+    return _unanswered(of, judged, provisional, now)
+
+
+def compare(provisional: dict[str, Any], authoritative: dict[str, Any], fields: tuple[str, ...]) -> Correction | None:
+    """The correction between two answers over `fields` (empty = all), None when they agree."""
+    names = fields or tuple(sorted(provisional.keys() | authoritative.keys()))
+    missing = object()
+    changed = [n for n in names if not _same(provisional.get(n, missing), authoritative.get(n, missing))]
+    return Correction(changed, len(changed) / len(names)) if changed else None
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality of JSON: 1 and 1.0 are the same number, true is no number."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and one == other
+
+
+def _answered(
+    of: Obligation, output: dict[str, Any], provisional: dict[str, Any] | None, earlier: dict[str, Any] | None
+) -> Consequence:
+    done = Consequence(WorkState.DONE, of.failures)
+    if of.purpose is Purpose.SHADOW or of.item_canceled or not of.is_newest_revision:
+        return done
+    if of.purpose is Purpose.REPLAY:
+        return Consequence(WorkState.DONE, of.failures, standing=Standing.AUTHORITATIVE)
+    if of.item_settled:
+        return done
+    if of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME:
+        if provisional is not None:
+            return done
+        owes = not of.others_open  # open batch work is the pass that is owed
+        return Consequence(WorkState.DONE, of.failures, standing=Standing.PROVISIONAL, owes_authoritative=owes)
+    shown = earlier if provisional is None else provisional
+    correction = compare(shown, output, of.compare_fields) if shown is not None else None
+    return Consequence(WorkState.DONE, of.failures, standing=Standing.AUTHORITATIVE, settles=True, correction=correction)
+
+
+def _unanswered(of: Obligation, judged: Judged, provisional: dict[str, Any] | None, now: datetime) -> Consequence:
+    if of.item_canceled or not of.is_newest_revision:
+        return Consequence(WorkState.CANCELED, of.failures)
+    failures = of.failures + (judged.spends and judged.outcome not in FREE)
+    aside = of.purpose in (Purpose.SHADOW, Purpose.REPLAY)
+    if of.item_settled and not aside:  # another answer was first: nobody waits for this one
+        return Consequence(WorkState.DONE, failures)
+    if not judged.spends:  # the provider's fault, or perhaps a neighbour's: nobody fails of it
+        return Consequence(WorkState.READY, failures, ready_at=now, alone=judged.alone)
+    if judged.outcome not in FINAL and failures < of.max_failures:
+        alone = judged.outcome is Outcome.PACK_REFUSED
+        return Consequence(WorkState.READY, failures, ready_at=now + _rest(judged.outcome, failures), alone=alone)
+    said = f"{judged.outcome}: {judged.error or 'no detail'} (after {failures} failed attempts)"
+    if aside:
+        return Consequence(WorkState.FAILED, failures, failure=said)
+    if of.others_open:  # somebody is still to answer: the last to fail decides
+        return Consequence(WorkState.FAILED, failures, failure=said)
+    if _falls_back(of) and judged.outcome not in HOPELESS:
+        return Consequence(WorkState.FAILED, failures, owes_authoritative=True, failure=said)
+    if provisional is not None:
+        return Consequence(WorkState.FAILED, failures, settles=True, failure=said)
+    return Consequence(WorkState.FAILED, failures, fails=True, failure=said)
+
+
+def _falls_back(of: Obligation) -> bool:
+    """Whether the batch lane answers where real time could not. What must be real-time is never left to a batch."""
+    return of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME and of.may_wait
+
+
+def _rest(outcome: Outcome, failures: int) -> timedelta:
+    """How long work rests. What the account or the provider refuses is not asked again at once, whoever comes for it."""
+    if outcome is Outcome.UNSERVED:
+        return LONGEST_BACKOFF
+    return timedelta(0) if outcome in ANSWERED else backoff(failures)
+
+
+def backoff(failures: int) -> timedelta:
+    """How long work rests after its n-th failure without an answer: 0 s, then 2 s, doubling up to 5 minutes."""
+    if failures <= 0:
+        return timedelta(0)
+    return min(FIRST_BACKOFF * 2 ** min(failures - 1, 10), LONGEST_BACKOFF)

@@ -1,0 +1,125 @@
+"""What happened to one item, in order, and who moves it on: the answer to "why is it where it is?"."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from lanes.units import counted, seconds, usd
+from lanes.words import Lane, WorkState
+
+Row = Mapping[str, Any]
+OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
+
+
+@dataclass(frozen=True)
+class Happening:
+    """One thing that happened to an item."""
+
+    at: datetime
+    what: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Records:
+    """What the database keeps of one item: rows of the views and of `work`, by their column names."""
+
+    item: Row  # item_status
+    routes: Sequence[Row]
+    work: Sequence[Row]
+    attempts: Sequence[Row]
+    results: Sequence[Row]
+    corrections: Sequence[Row]
+    revisions: Sequence[Row]
+    reads: Sequence[Row]
+    paused_at: datetime | None  # of its workload
+
+
+def happenings(of: Records) -> list[Happening]:
+    """Everything that happened to the item, oldest first."""
+    item = of.item
+    told = [Happening(item["received_at"], "received", _door(item))]
+    told += [Happening(each["received_at"], "amended", _revision(each)) for each in of.revisions]
+    told += [Happening(each["decided_at"], "routed", _route(each)) for each in of.routes[:1]]
+    told += [Happening(each["ended_at"], "tried", _attempt(each)) for each in of.attempts]
+    told += [Happening(each["decided_at"], _moved(before, each), _route(each)) for before, each in pairwise(of.routes)]
+    told += [Happening(each["created_at"], "answered", _result(each)) for each in of.results]
+    told += [
+        Happening(each["corrected_at"], "corrected", "changed: " + ", ".join(each["changed_fields"])) for each in of.corrections
+    ]
+    told += [Happening(each["read_at"], "read", _read(each)) for each in of.reads]
+    if item["settled_at"] is not None:
+        why = f"on the provisional answer: {item['failure']}" if item["failure"] else ""
+        told.append(Happening(item["settled_at"], "settled", why))
+    return sorted(told, key=lambda each: each.at)
+
+
+def next_step(of: Records, now: datetime) -> str:
+    """Who moves the item on, and when. Work for an older revision moves nothing."""
+    owed = [each for each in of.work if each["state"] in OPEN and each["revision"] == of.item["revision"]]
+    if owed:
+        return "; ".join(_moves(each, of.paused_at, now) for each in owed)
+    match of.item["state"]:
+        case "received":
+            return "the router routes it: see `lanes status` for a drain that runs"
+        case "failed":
+            return f"nobody, unless somebody retries it: lanes retry {of.item['workload']} --key {of.item['key']}"
+        case _:
+            return "nobody: it is over"
+
+
+def _door(item: Row) -> str:
+    of = [f"{name} {item[name]}" for name in ("consumer", "entity") if item[name] is not None]
+    due = [f"due {item['due_at']:%Y-%m-%d %H:%M} UTC"] if item["due_at"] is not None else []
+    return ", ".join([f"through the door {item['source']}", *of, *due])
+
+
+def _revision(revision: Row) -> str:
+    said = f"revision {revision['revision']}"
+    return f"{said}, outdated: what is in force occurred later" if revision["outdated"] else said
+
+
+def _moved(before: Row, route: Row) -> str:
+    return "routed" if before["lane"] == route["lane"] else "handed over"
+
+
+def _route(route: Row) -> str:
+    estimates = f"about {usd(route['realtime_usd'])} in real time, {usd(route['batch_usd'])} in a batch"
+    return f"to {route['lane']}, {route['reason'].replace('_', ' ')}: {route['explanation']}; {estimates}"
+
+
+def _attempt(attempt: Row) -> str:
+    where = f"in batch {attempt['batch_id']}" if attempt["batch_id"] is not None else f"on the {attempt['lane']} lane"
+    error = f" ({attempt['error']})" if attempt["error"] else ""
+    late = "" if attempt["shown"] or attempt["outcome"] != "valid" else ", late: billed, not shown"
+    took = seconds(attempt["latency_ms"] / 1000)
+    return f"{where} by {attempt['model']}: {attempt['outcome']}{error}{late}, {usd(attempt['cost_usd'])}, {took}"
+
+
+def _result(result: Row) -> str:
+    replayed = f", replay {result['generation']}" if result["generation"] else ""
+    return f"{result['standing']} on the {result['lane']} lane by version {result['version']}{replayed}"
+
+
+def _read(read: Row) -> str:
+    return f"by {read['reader']}" + ("" if read["result_id"] is not None else ", before there was an answer")
+
+
+def _moves(work: Row, paused_at: datetime | None, now: datetime) -> str:
+    failures = f" after {counted(work['failures'], 'failure')}" if work["failures"] else ""
+    name = f"{work['purpose']} work on the {work['lane']} lane"
+    match WorkState(work["state"]):
+        case WorkState.READY if paused_at is not None:
+            return f"{name} waits: its workload is paused, `lanes resume` serves it again"
+        case WorkState.READY if work["ready_at"] > now:
+            return f"{name} rests{failures} for {seconds((work['ready_at'] - now).total_seconds())}"
+        case WorkState.READY if work["lane"] == Lane.BATCH:
+            return f"{name} is ready{failures}: `submit` takes it in the off-peak window, or at once by hand"
+        case WorkState.READY:
+            return f"{name} is ready{failures}: a drain claims it"
+        case WorkState.CLAIMED:
+            return f"{name} is claimed by {work['claimed_by']} until {work['lease_until']:%H:%M:%S} UTC"
+        case _:
+            return f"{name} is in batch {work['batch_id']}: `collect` brings it home"

@@ -1,0 +1,84 @@
+"""Where everything of a stand is: addresses to open, and to give to other programs. None of them holds a secret."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+
+from lanes.errors import SetupError
+from lanes.report.links import REPORT, report_page
+from lanes.settings import Settings
+from lanes.stand.database import read_address
+from lanes.stand.errors import StandError
+from lanes.stand.info import load_info
+from lanes.stand.reaching import prefect, prefect_url, ui_url
+from lanes.stand.whereabouts import database_url
+
+ANTHROPIC = "https://api.anthropic.com"
+PREFECT_S = 5.0
+LIBPQ = "postgresql"
+
+
+@dataclass(frozen=True)
+class Address:
+    """One address, or why there is none."""
+
+    name: str
+    url: str | None
+    why: str | None = None
+
+
+def names() -> list[str]:
+    """What has an address."""
+    return list(FOUND)
+
+
+def find(name: str, settings: Settings) -> Address:
+    """Where that is."""
+    try:
+        return Address(name, FOUND[name](settings))
+    except SetupError as reason:
+        return Address(name, None, str(reason))
+
+
+def without_password(address: URL) -> URL:
+    """The address as libpq takes it, for a command line or a screen."""
+    bare = address.difference_update_query(["password"]).set(drivername=LIBPQ)
+    return URL.create(bare.drivername, bare.username, None, bare.host, bare.port, bare.database, bare.query)
+
+
+def password(address: URL) -> str | None:
+    """What `without_password` leaves out, wherever in the address it stood."""
+    asked = address.query.get("password")
+    return asked if isinstance(asked, str) else address.password
+
+
+def _ui(settings: Settings) -> str:
+    return ui_url(prefect_url(settings))
+
+
+def _report(settings: Settings) -> str:
+    with prefect(settings, timeout_s=PREFECT_S) as api:
+        newest = api.newest_artifact(REPORT)
+        if newest is None:
+            raise StandError("no report was written yet: run the deployment `report` in the Prefect UI")
+        return f"{ui_url(api.url)}{report_page(newest)}"
+
+
+def _database(_: Settings) -> str:
+    return without_password(read_address(database_url())).render_as_string(hide_password=False)
+
+
+def _provider(settings: Settings) -> str:
+    if settings.anthropic_api_key is not None:
+        return (settings.anthropic_base_url or ANTHROPIC).rstrip("/")
+    info = load_info(Path(settings.home).resolve())
+    if info is None or info.provider_base_url is None:
+        raise StandError("no model provider is known: run `lanes up`, or set ANTHROPIC_API_KEY")
+    return info.provider_base_url
+
+
+FOUND: dict[str, Callable[[Settings], str]] = {
+    "prefect": _ui, "report": _report, "database": _database, "provider": _provider,
+}  # fmt: skip

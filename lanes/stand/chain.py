@@ -1,0 +1,45 @@
+"""Runs commands one after the other in one interpreter, so that they share the seconds their imports take.
+
+    python -m lanes.stand.chain prefect --no-prompt deploy --all , tasks.install
+
+runs what `python -m prefect --no-prompt deploy --all && python -m tasks.install` would.
+"""
+
+import runpy
+import sys
+from collections.abc import Sequence
+
+THEN = ","
+
+
+def join(commands: Sequence[Sequence[str]]) -> list[str]:
+    """The arguments of this module that run these commands."""
+    words = [word for command in commands for word in (THEN, *command)]
+    return words[1:]
+
+
+def split(words: Sequence[str]) -> list[list[str]]:
+    """The commands that `join` made these words from."""
+    commands: list[list[str]] = [[]]
+    for word in words:
+        if word == THEN:
+            commands.append([])
+        else:
+            commands[-1].append(word)
+    return commands
+
+
+def run(words: Sequence[str]) -> int:
+    """Every command has run and ended well (0), or one has not: its exit code, and none after it has run."""
+    for command in split(words):
+        sys.argv = list(command)
+        try:
+            runpy.run_module(command[0], run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            if end.code not in (None, 0):
+                return end.code if isinstance(end.code, int) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,201 @@
+"""The checks of `lanes doctor`. Each returns what is well, or raises StandError with what is wrong."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import httpx2
+import yaml
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, ProgrammingError
+
+from lanes.stand.errors import StandError
+from lanes.stand.patient import ANTHROPIC, NotLooked, Patient
+from lanes.stand.prefect_api import PrefectApi, is_local
+from lanes.stand.steps import POOLS
+from lanes.store.discreet import discreet_engine
+
+OLDEST_PYTHON = (3, 11)
+PREFECT_SERIES = "3.9"
+REQUIRED_BLOCKS = ("lanes-database", "lanes-provider", "lanes-workload")
+API_VERSION = "2023-06-01"
+T = TypeVar("T")
+
+
+def python_version(patient: Patient) -> str:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < OLDEST_PYTHON:
+        raise StandError(f"this is Python {found} and Lanes needs 3.11 or newer: run `make setup` with a newer one")
+    return f"Python {found}"
+
+
+def home(patient: Patient) -> str:
+    folder = patient.home
+    nearest = next(f for f in [folder, *folder.parents] if f.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+        raise StandError(f"{nearest} is not writable: set LANES_HOME to a folder that is")
+    return f"state in {folder}"
+
+
+def database(patient: Patient) -> str:
+    url = patient.database_url()
+    whose = "yours" if patient.settings.database_url is not None else "embedded"
+    return f"{whose}, at {url.host}:{url.port}/{url.database}"
+
+
+def schema(patient: Patient) -> str:
+    from lanes.store.schema import pending
+
+    missing = _asked(patient, pending)
+    if missing:
+        raise StandError(f"the database lacks {len(missing)} migrations (the next is {missing[0]}): run `lanes up`")
+    return "at the newest version"
+
+
+def prefect(patient: Patient) -> str:
+    url = patient.prefect_url
+    if url is None:
+        raise StandError("no Prefect server runs: start it with `lanes up`, or set PREFECT_API_URL")
+    with PrefectApi(url, timeout_s=5) as api:
+        version = api.version()
+    if not version.startswith(f"{PREFECT_SERIES}."):
+        raise StandError(
+            f"the Prefect server at {url} has version {version}, and Lanes needs {PREFECT_SERIES}: upgrade "
+            "it, or unset PREFECT_API_URL to use the embedded one"
+        )
+    return f"version {version} at {url}"
+
+
+def workers(patient: Patient) -> str:
+    with patient.usable_prefect() as api:
+        for pool in POOLS:
+            if api.work_pool(pool) is None:
+                raise StandError(f"Prefect has no work pool `{pool}`: run `lanes up`")
+            if not any(worker["status"] == "ONLINE" for worker in api.workers(pool)):
+                raise StandError(f"no worker of the work pool `{pool}` is online: run `lanes up`")
+    return f"one or more online in {' and '.join(POOLS)}"
+
+
+def deployments(patient: Patient) -> str:
+    file = patient.checkout / "prefect.yaml"
+    try:
+        wanted = {str(each["name"]) for each in yaml.safe_load(file.read_text())["deployments"]}
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise StandError(f"{file} cannot be read as deployments: restore it from the repository") from error
+    with patient.usable_prefect() as api:
+        missing = sorted(wanted - set(api.deployments()))
+    if missing:
+        raise StandError(f"Prefect lacks the deployments {', '.join(missing)}: run `lanes up`")
+    return f"all {len(wanted)} present"
+
+
+def blocks(patient: Patient) -> str:
+    with patient.usable_prefect() as api:
+        present = api.block_documents()
+    missing = sorted(set(REQUIRED_BLOCKS) - {slug for slug, _ in present})
+    if missing:
+        raise StandError(f"Prefect lacks blocks of type {', '.join(missing)}: run `lanes up`")
+    return f"{len(present)} present"
+
+
+def provider(patient: Patient) -> str:
+    base, key = _provider(patient)
+    answer = _ask(base, key, "/v1/models?limit=1")
+    if answer.status_code in (401, 403):
+        raise StandError(f"{base} refuses ANTHROPIC_API_KEY ({answer.status_code}): set a key that is valid there")
+    if answer.status_code == 404:
+        raise StandError(f"{base} has no /v1/models: correct ANTHROPIC_BASE_URL, or unset it to use {ANTHROPIC}")
+    if answer.status_code >= 400:
+        raise StandError(f"{base} answered {answer.status_code} to a question for its models: try again later")
+    embedded = patient.settings.anthropic_api_key is None
+    return f"local stand-in at {base}" if embedded else f"{base} accepts the key"
+
+
+def models(patient: Patient) -> str:
+    if patient.provider is None:
+        raise NotLooked("the model provider has to run first")
+    base, key = patient.provider
+    wanted = _models_of_workloads(patient)
+    for model, workload in sorted(wanted.items()):
+        answer = _ask(base, key, f"/v1/models/{model}")
+        if answer.status_code == 404:
+            raise StandError(f'{base} knows no model "{model}", which workload "{workload}" uses: correct it in its block')
+        if answer.status_code >= 400:
+            raise NotLooked(f"the provider answered {answer.status_code} for {model}")
+    return f"{', '.join(sorted(wanted))} known" if wanted else "no workload is published yet"
+
+
+def slack(patient: Patient) -> str:
+    settings = patient.settings
+    token, channel = settings.slack_bot_token, settings.slack_channel
+    if token is not None and channel is None:
+        raise StandError("SLACK_BOT_TOKEN is set but SLACK_CHANNEL is not: set it to the channel for alerts")
+    if channel is not None and token is None and settings.slack_webhook_url is None:
+        raise StandError("SLACK_CHANNEL is set but SLACK_BOT_TOKEN is not: set the token of a bot in that channel")
+    if token is not None:
+        return f"alerts go to {channel}, one message each, edited in place"
+    if settings.slack_webhook_url is not None:
+        _check_address("SLACK_WEBHOOK_URL", settings.slack_webhook_url.get_secret_value(), secret=True)
+        return "alerts go to the webhook: one message when an incident opens and one when it ends"
+    return "not set: alerts stay in incident_log"
+
+
+def heartbeat(patient: Patient) -> str:
+    url = patient.settings.heartbeat_url
+    if url is None:
+        return "not set: nobody outside notices when the watch itself stops"
+    _check_address("LANES_HEARTBEAT_URL", url)
+    return f"pinged at {urlsplit(url).hostname}"
+
+
+def _check_address(variable: str, url: str, *, secret: bool = False) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        shown = "" if secret else f" ({url})"
+        raise StandError(f"{variable}{shown} is not an http address: correct or unset it")
+
+
+def _provider(patient: Patient) -> tuple[str, str]:
+    if patient.provider is None:
+        raise StandError("no model provider: start the local stand-in with `lanes up`, or set ANTHROPIC_API_KEY")
+    return patient.provider
+
+
+def _ask(base: str, key: str, path: str) -> httpx2.Response:
+    try:
+        return httpx2.get(
+            f"{base}{path}",
+            headers={"x-api-key": key, "anthropic-version": API_VERSION},
+            timeout=10,
+            trust_env=not is_local(base),
+        )
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        raise StandError(
+            f"the model provider at {base} gives no answer ({type(error).__name__}): check the network and ANTHROPIC_BASE_URL"
+        ) from error
+
+
+def _models_of_workloads(patient: Patient) -> dict[str, str]:
+    """The name of one workload that uses it, by model."""
+    from lanes.store.workload.workloads import in_force
+
+    return {
+        model: version.workload
+        for version in _asked(patient, in_force).values()
+        for model in (version.spec.realtime_model, version.spec.batch_model)
+    }
+
+
+def _asked(patient: Patient, query: Callable[[Connection], T]) -> T:
+    engine = discreet_engine(patient.usable_database(), connect_args={"connect_timeout": 5})
+    try:
+        with engine.connect() as connection:
+            return query(connection)
+    except ProgrammingError as error:
+        raise StandError("the database holds no tables of Lanes: run `lanes up`") from error
+    except DBAPIError as error:
+        raise NotLooked("the database has to answer first") from error
+    finally:
+        engine.dispose()

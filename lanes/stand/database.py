@@ -1,0 +1,73 @@
+"""Reading an address of Postgres, and saying in one sentence what is wrong with it."""
+
+from sqlalchemy import text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from lanes.stand.errors import StandError
+from lanes.store.discreet import discreet_engine
+
+DRIVER = "postgresql+psycopg"
+ACCEPTED = ("postgresql", "postgres", DRIVER)
+OLDEST_SERVER = 18
+EXAMPLE = "postgresql://user:password@host:5432/database"
+
+
+def read_address(text_: str) -> URL:
+    """The address, with the driver that Lanes uses. Raises StandError when it is none of Postgres."""
+    try:
+        url = make_url(text_)
+    except (ArgumentError, ValueError) as error:
+        raise StandError(f"LANES_DATABASE_URL is not an address of a database: write {EXAMPLE}") from error
+    if url.drivername not in ACCEPTED:
+        raise StandError(
+            f"LANES_DATABASE_URL asks for the driver {url.drivername}, but Lanes speaks to Postgres through "
+            f"psycopg: write {EXAMPLE}"
+        )
+    if not url.database:
+        raise StandError(f"LANES_DATABASE_URL names no database: write {EXAMPLE}")
+    return url.set(drivername=DRIVER)
+
+
+def shown(url: URL) -> str:
+    """The address without user and password, for people."""
+    return f"{url.host or 'a local socket'}{f':{url.port}' if url.port else ''}/{url.database}"
+
+
+def check_answers(url: URL) -> None:
+    """The database answers and is new enough. Raises StandError, with its own sentence for each failure."""
+    engine = discreet_engine(url, connect_args={"connect_timeout": 5})
+    try:
+        with engine.connect() as connection:
+            version = int(connection.execute(text("SHOW server_version_num")).scalar_one()) // 10_000
+    except (DBAPIError, UnicodeError) as error:
+        raise StandError(_explained(url, error)) from error
+    finally:
+        engine.dispose()
+    if version < OLDEST_SERVER:
+        raise StandError(
+            f"the database at {shown(url)} is Postgres {version}, and Lanes needs {OLDEST_SERVER} or newer: "
+            "upgrade it, or unset LANES_DATABASE_URL to use the embedded one"
+        )
+
+
+def _explained(url: URL, error: Exception) -> str:
+    """One sentence: which part of the address is wrong and what to do."""
+    said = " ".join(str(error).split()).casefold()
+    where = f"the database at {shown(url)} (LANES_DATABASE_URL)"
+    if "authentication failed" in said or "no password supplied" in said or "no pg_hba.conf entry" in said:
+        return f"{where} refuses user {url.username or '(none)'}: correct the user or the password"
+    if "does not exist" in said and "role" in said:
+        return f"{where} knows no user {url.username}: correct the user or create that role"
+    if "does not exist" in said:
+        return f"{where} does not exist on that server: create it, or correct the name"
+    if "resolve" in said or "name or service not known" in said or "nodename" in said:
+        return f"the host of {where} has no address: correct the host name"
+    if "timeout" in said:
+        return f"{where} did not answer within 5 s: check the host, the port and the firewall"
+    if "refused" in said or "no such file" in said or "unreachable" in said:
+        return f"nothing answers for {where}: start that server, or correct host and port"
+    if "too many" in said:
+        return f"{where} has no connection left: raise its max_connections, or end other clients"
+    first = str(getattr(error, "orig", error)).strip().splitlines()
+    return f"{where} cannot be used: {first[0] if first else type(error).__name__}"

@@ -1,0 +1,84 @@
+"""What `lanes doctor` finds: each check is well, or one sentence says what is wrong and what to do."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from lanes.settings import Settings
+from lanes.stand import checks
+from lanes.stand.errors import StandError
+from lanes.stand.patient import NotLooked, Patient
+from lanes.stand.stand import find_checkout, find_home
+
+
+class Verdict(StrEnum):
+    """How a check came out. "Could not look" is not "well"."""
+
+    OK = "ok"
+    WRONG = "wrong"
+    NOT_LOOKED = "not looked"  # because of another finding that is wrong
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check's outcome, in one sentence."""
+
+    check: str
+    verdict: Verdict
+    sentence: str
+
+
+CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
+    ("python", checks.python_version),
+    ("home", checks.home),
+    ("database", checks.database),
+    ("schema", checks.schema),
+    ("prefect", checks.prefect),
+    ("workers", checks.workers),
+    ("deployments", checks.deployments),
+    ("blocks", checks.blocks),
+    ("provider", checks.provider),
+    ("models", checks.models),
+    ("slack", checks.slack),
+    ("heartbeat", checks.heartbeat),
+)
+
+
+def examine(settings: Settings | None = None, home: Path | None = None, checkout: Path | None = None) -> list[Finding]:
+    """Every check, in order. Nothing is started or changed; each check looks for at most some ten seconds.
+
+    Without `settings` they are read from the environment, and a variable that cannot be read is a finding.
+    """
+    if settings is None:
+        try:
+            settings = Settings.read()
+        except ValidationError as error:
+            return [Finding("settings", Verdict.WRONG, _unreadable(error))]
+    checkout = (checkout or find_checkout()).resolve()
+    patient = Patient(settings, home or find_home(settings, checkout), checkout)
+    with ThreadPoolExecutor(max_workers=len(CHECKS)) as pool:
+        findings = pool.map(lambda each: _look(each[0], each[1], patient), CHECKS)
+        return [Finding("settings", Verdict.OK, "every variable can be read"), *findings]
+
+
+def all_well(findings: Sequence[Finding]) -> bool:
+    """Whether every check was made and came out well."""
+    return all(finding.verdict is Verdict.OK for finding in findings)
+
+
+def _look(name: str, check: Callable[[Patient], str], patient: Patient) -> Finding:
+    try:
+        return Finding(name, Verdict.OK, check(patient))
+    except NotLooked as reason:
+        return Finding(name, Verdict.NOT_LOOKED, str(reason))
+    except StandError as error:
+        return Finding(name, Verdict.WRONG, str(error))
+
+
+def _unreadable(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    return f"the variable {'.'.join(map(str, first['loc']))} cannot be read: {first['msg']}; correct or unset it"

@@ -1,0 +1,110 @@
+"""What a running stand tells the rest of Lanes: addresses, ports, pids, and what belongs to whom."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lanes.stand.ports import LOOPBACK
+
+FILE = "stand.json"
+STAND_IN_KEY = "local-stand-in"
+NO_PROXY = f"{LOOPBACK},localhost"
+
+
+@dataclass(frozen=True)
+class PostgresInfo:
+    """The embedded server. Its password stands in a file of its own, beside the data."""
+
+    data: Path
+    pid: int
+    port: int
+
+    def url(self, database: str, driver: str = "psycopg") -> str:
+        secret = self.data.with_name(f"{self.data.name}.secret").read_text().strip()
+        return f"postgresql+{driver}://postgres:{secret}@{LOOPBACK}:{self.port}/{database}"
+
+
+@dataclass(frozen=True)
+class ProcessInfo:
+    """One process that the stand started."""
+
+    name: str
+    pid: int
+    log: Path
+    port: int | None = None
+
+
+@dataclass(frozen=True)
+class StandInfo:
+    """A stand as `up` left it. It holds no secret.
+
+    `embedded` names what the stand brings itself, of "database", "prefect", "provider"; the rest is the
+    user's own. `transient` names what a run started for itself and what therefore ends with the last run.
+    """
+
+    home: Path
+    checkout: Path
+    embedded: tuple[str, ...]
+    database: str
+    prefect_api_url: str
+    provider_base_url: str | None = None
+    postgres: PostgresInfo | None = None
+    processes: tuple[ProcessInfo, ...] = ()
+    transient: tuple[str, ...] = field(default=())
+
+    @property
+    def ui_url(self) -> str:
+        """Where an operator opens Prefect."""
+        return self.prefect_api_url.removesuffix("/").removesuffix("/api")
+
+    def environment(self) -> dict[str, str]:
+        """The variables that make a process part of this stand; what is the user's own is inherited."""
+        said = {"LANES_HOME": str(self.home), "PREFECT_API_URL": self.prefect_api_url}
+        if "database" in self.embedded and self.postgres is not None:
+            said["LANES_DATABASE_URL"] = self.postgres.url("lanes")
+        if "prefect" in self.embedded:
+            said |= prefect_client_environment(self.home)
+        if "provider" in self.embedded and self.provider_base_url is not None:
+            said |= {"ANTHROPIC_BASE_URL": self.provider_base_url, "ANTHROPIC_API_KEY": STAND_IN_KEY}
+        inherited = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or ""
+        direct = ",".join(dict.fromkeys(filter(None, [*NO_PROXY.split(","), *inherited.split(",")])))
+        return said | {"NO_PROXY": direct, "no_proxy": direct}
+
+    def save(self) -> None:
+        """Written to `stand.json` in the home, whole or not at all, readable by its owner only."""
+        draft = self.home / f"{FILE}.draft"
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        with os.fdopen(descriptor, "w") as out:
+            json.dump(asdict(self), out, indent=2, default=str)
+        draft.replace(self.home / FILE)
+
+
+def prefect_client_environment(home: Path) -> dict[str, str]:
+    """How everything of the stand speaks to its own Prefect server."""
+    return {
+        "PREFECT_HOME": str(home / "prefect"),
+        "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+        "PREFECT_CLI_PROMPT": "false",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def load_info(home: Path) -> StandInfo | None:
+    """What the last `up` left in this home; None when nothing is up or the file is unreadable."""
+    try:
+        fields: dict[str, Any] = json.loads((home / FILE).read_text())
+        postgres = fields.pop("postgres")
+        return StandInfo(
+            home=Path(fields.pop("home")),
+            checkout=Path(fields.pop("checkout")),
+            embedded=tuple(fields.pop("embedded")),
+            transient=tuple(fields.pop("transient")),
+            postgres=PostgresInfo(**{**postgres, "data": Path(postgres["data"])}) if postgres else None,
+            processes=tuple(ProcessInfo(**{**p, "log": Path(p["log"])}) for p in fields.pop("processes")),
+            **fields,
+        )
+    except (OSError, ValueError, TypeError, KeyError):
+        return None

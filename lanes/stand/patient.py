@@ -1,0 +1,87 @@
+"""What the checks of `lanes doctor` look at; what several of them need is looked up once."""
+
+from functools import cached_property
+from pathlib import Path
+from threading import RLock
+
+from sqlalchemy.engine import URL
+
+from lanes.settings import Settings
+from lanes.stand.database import check_answers, read_address
+from lanes.stand.errors import StandError
+from lanes.stand.info import STAND_IN_KEY, StandInfo, load_info
+from lanes.stand.postgres import EmbeddedPostgres
+from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.worksite import POSTGRES
+
+ANTHROPIC = "https://api.anthropic.com"
+
+
+class NotLooked(Exception):
+    """The check could not be made because of what another check finds wrong."""
+
+
+class Patient:
+    """One checkout, its settings and its stand, as they are now."""
+
+    def __init__(self, settings: Settings, home: Path, checkout: Path) -> None:
+        self.settings = settings
+        self.home = home
+        self.checkout = checkout
+        self._lock = RLock()
+
+    @cached_property
+    def info(self) -> StandInfo | None:
+        return load_info(self.home)
+
+    def database_url(self) -> URL:
+        """The address of a database that answers. Raises StandError with what is wrong with it."""
+        own = self.settings.database_url
+        if own is not None:
+            address = read_address(own.get_secret_value())
+            check_answers(address)
+            return address
+        running = EmbeddedPostgres(self.home / POSTGRES).running()
+        if running is None:
+            raise StandError(f"the embedded Postgres in {self.home} does not run: start it with `lanes up`")
+        return read_address(running.url("lanes"))
+
+    def usable_database(self) -> URL:
+        """The same for a check that is about something else."""
+        with self._lock:
+            if isinstance(self._database, StandError):
+                raise NotLooked("the database has to answer first")
+            return self._database
+
+    def usable_prefect(self) -> PrefectApi:
+        """A client of a server that answers, for a check that is about something else."""
+        url = self.prefect_url
+        if url is None:
+            raise NotLooked("the Prefect server has to run first")
+        api = PrefectApi(url, timeout_s=5)
+        if not api.healthy():
+            raise NotLooked("the Prefect server has to answer first")
+        return api
+
+    @cached_property
+    def prefect_url(self) -> str | None:
+        if self.settings.prefect_api_url is not None:
+            return self.settings.prefect_api_url
+        return self.info.prefect_api_url if self.info is not None else None
+
+    @cached_property
+    def provider(self) -> tuple[str, str] | None:
+        """(base address, key) of the model provider; None while the embedded one does not run."""
+        key = self.settings.anthropic_api_key
+        if key is not None:
+            return (self.settings.anthropic_base_url or ANTHROPIC).rstrip("/"), key.get_secret_value()
+        if self.info is None or self.info.provider_base_url is None:
+            return None
+        return self.info.provider_base_url, STAND_IN_KEY
+
+    @cached_property
+    def _database(self) -> URL | StandError:
+        try:
+            return self.database_url()
+        except StandError as error:
+            return error

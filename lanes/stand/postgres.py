@@ -1,0 +1,252 @@
+"""A real Postgres server for one checkout: made on first use, attached to afterwards, durable throughout."""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from lanes.stand import ports
+from lanes.stand.binaries import data_directory, make_walkable, programs, server_account
+from lanes.stand.errors import StandError
+from lanes.stand.locks import file_lock
+
+SUPERUSER = "postgres"
+DATABASES = ("lanes", "prefect")
+SOCKET_PATH_LIMIT = 80
+START_ATTEMPTS = 10
+SETTINGS = {
+    "listen_addresses": "'127.0.0.1'",
+    "max_connections": "200",
+    "shared_buffers": "128MB",
+    "huge_pages": "off",
+    "jit": "off",
+    "timezone": "'UTC'",
+    "log_timezone": "'UTC'",
+    "log_error_verbosity": "terse",  # no rows in its log
+    "log_min_error_statement": "panic",  # nor statements, which may hold a caller's payload
+    "shared_preload_libraries": "'pg_stat_statements'",
+}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that answers, and whose data directory is the one asked for."""
+
+    data: Path
+    pid: int
+    port: int
+    secret: str = field(repr=False)
+
+    def url(self, database: str = "lanes", driver: str | None = "psycopg") -> str:
+        """The address of a database on this server, with its password; `driver` None is libpq's form."""
+        scheme = f"postgresql+{driver}" if driver else "postgresql"
+        return f"{scheme}://{SUPERUSER}:{self.secret}@{ports.LOOPBACK}:{self.port}/{database}"
+
+
+class EmbeddedPostgres:
+    """The server whose data lies in `data`; beside it lie its lock, its secret and its port.
+
+    Any number of processes may call `start` at once: they end with one server, which outlives them all and is
+    ended by `stop` only. Nothing that was committed is lost when the server, its starter or the machine dies.
+    """
+
+    def __init__(self, data: Path, *, databases: Sequence[str] = DATABASES) -> None:
+        self.wanted = data.resolve()
+        self.data = data_directory(data, server_account(data))
+        self.account = server_account(self.data)
+        self.databases = tuple(databases)
+
+    @property
+    def moved(self) -> str | None:
+        """A sentence when the data lies elsewhere than asked for."""
+        if self.data == self.wanted or self.account is None:
+            return None
+        return (
+            f"the data of Postgres lies in {self.data}, because user {self.account.name} (who runs the "
+            f"server in place of root) cannot enter {self.wanted.parent}"
+        )
+
+    @property
+    def log(self) -> Path:
+        return self.data / "server.log"
+
+    def start(self) -> Running:
+        """The server runs, this process or another having started it, and its databases exist.
+
+        Raises StandError when it cannot start.
+        """
+        make_walkable(self.data.parent)
+        with file_lock(self._beside("lock")):
+            running = self.running() or self._started()
+            self._create_databases(running)
+        return running
+
+    def running(self) -> Running | None:
+        """The server of this data directory if it answers now; another server on its port does not count."""
+        found = self._announced()
+        if found is None or not self._secret_file.exists():
+            return None
+        pid, port = found
+        candidate = Running(self.data, pid, port, self._secret_file.read_text().strip())
+        if not _speaks_postgres(port):
+            return None
+        try:
+            with psycopg.connect(candidate.url("postgres", None), connect_timeout=5) as connection:
+                row = connection.execute("SHOW data_directory").fetchone()
+        except psycopg.OperationalError:
+            return None
+        return candidate if row is not None and Path(row[0]).resolve() == self.data else None
+
+    def stop(self) -> None:
+        """The server has ended after finishing what it was writing; nothing happens when it does not run."""
+        if not self.data.exists():
+            return
+        with file_lock(self._beside("lock")):
+            if self.running() is not None:
+                self._run("pg_ctl", "-D", self.data, "-w", "-t", "60", "-m", "fast", "stop")
+
+    def _started(self) -> Running:
+        if not (self.data / "PG_VERSION").exists():
+            self._initialise()
+        for attempt in range(START_ATTEMPTS):
+            self._forget_dead_server()
+            port = ports.choose(self._beside("port"), fresh=attempt > START_ATTEMPTS // 2)
+            options = f"-p {port} -c unix_socket_directories='{self._socket_folder()}'"
+            try:
+                self._run("pg_ctl", "-D", self.data, "-w", "-t", "120", "-l", self.log, "-o", options, "start")
+            except StandError:
+                if attempt == START_ATTEMPTS - 1:
+                    raise
+                time.sleep(0.5)  # the children of a killed server take a moment to leave
+                continue
+            running = self.running()
+            if running is not None:
+                return running
+        raise StandError(
+            f"Postgres in {self.data} refuses the password in {self._secret_file}: restore that file",
+            log=self.log,
+        )
+
+    def _initialise(self) -> None:
+        """The data directory exists, complete: it is made beside its place and renamed into it."""
+        if self.data.exists() and any(self.data.iterdir()):
+            raise StandError(f"{self.data} holds files but no Postgres data: move them away, or choose another LANES_HOME")
+        secret = self._secret()
+        draft, password = self.data.with_name(f"{self.data.name}.init"), self._beside("init.password")
+        shutil.rmtree(draft, ignore_errors=True)
+        password.unlink(missing_ok=True)
+        draft.mkdir(mode=0o700)
+        _write_private(password, secret)
+        if self.account is not None:
+            os.chown(draft, self.account.uid, self.account.gid)
+            os.chown(password, self.account.uid, self.account.gid)
+        try:
+            self._run(
+                "initdb", "-D", draft, "-U", SUPERUSER, "-E", "UTF8", "--no-locale", "-A", "scram-sha-256",
+                "--pwfile", password, "--no-instructions",
+            )  # fmt: skip
+        finally:
+            password.unlink(missing_ok=True)
+        with (draft / "postgresql.auto.conf").open("a") as conf:
+            conf.writelines(f"{name} = {value}\n" for name, value in SETTINGS.items())
+        if self.data.exists():
+            self.data.rmdir()
+        draft.rename(self.data)
+
+    def _announced(self) -> tuple[int, int] | None:
+        """(pid, port) that a server wrote into its data directory once it was ready."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            if len(lines) < 8 or lines[7].strip() != "ready":
+                return None
+            return int(lines[0]), int(lines[3])
+        except (OSError, ValueError):
+            return None
+
+    def _forget_dead_server(self) -> None:
+        """A lock file whose pid is a zombie or was given to another program no longer blocks the start."""
+        lock = self.data / "postmaster.pid"
+        try:
+            pid = int(lock.read_text().splitlines()[0])
+            process = psutil.Process(pid)
+            theirs = process.status() == psutil.STATUS_ZOMBIE or "postgres" not in process.name()
+        except (OSError, ValueError, IndexError, psutil.NoSuchProcess):
+            return
+        if theirs:
+            lock.unlink(missing_ok=True)
+
+    def _create_databases(self, running: Running) -> None:
+        with psycopg.connect(running.url("postgres", None), autocommit=True) as connection:
+            present = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+            for name in self.databases:
+                if name not in present:
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+
+    @property
+    def _secret_file(self) -> Path:
+        return self._beside("secret")
+
+    def _secret(self) -> str:
+        if not self._secret_file.exists():
+            _write_private(self._secret_file, secrets.token_urlsafe(24))
+        return self._secret_file.read_text().strip()
+
+    def _beside(self, suffix: str) -> Path:
+        return self.data.with_name(f"{self.data.name}.{suffix}")
+
+    def _socket_folder(self) -> str:
+        """The data directory, or no socket when its path is longer than a socket's may be."""
+        return str(self.data) if len(str(self.data)) <= SOCKET_PATH_LIMIT else ""
+
+    def _run(self, program: str, *arguments: str | Path) -> None:
+        command = [str(programs(self.account) / program), *map(str, arguments)]
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+        environment["LC_ALL"] = "C.UTF-8" if sys.platform == "linux" else "C"
+        account = self.account
+        if account is not None:
+            environment["HOME"] = "/"
+        output = self._beside("start.log")
+        try:
+            with output.open("w") as out:
+                done = subprocess.run(
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd="/",
+                    env=environment, start_new_session=True,
+                    user=account.uid if account else None, group=account.gid if account else None,
+                    extra_groups=[] if account else None,
+                )  # fmt: skip
+        except (PermissionError, subprocess.SubprocessError) as error:
+            raise StandError(
+                f"root could not become user {account.name if account else '?'} to run Postgres ({error}): "
+                "run as a normal user, or set LANES_DATABASE_URL to a database of your own"
+            ) from error
+        if done.returncode != 0:
+            raise StandError(
+                f"Postgres' {program} failed with exit code {done.returncode} on {self.data}: read the end of its log",
+                log=self.log if self.log.exists() else output,
+            )
+
+
+def _speaks_postgres(port: int) -> bool:
+    """Whether a Postgres listens here: it answers an SSL request with one letter, S or N."""
+    try:
+        with socket.create_connection((ports.LOOPBACK, port), timeout=2) as connection:
+            connection.sendall((8).to_bytes(4, "big") + (80877103).to_bytes(4, "big"))
+            return connection.recv(1) in (b"N", b"S")
+    except OSError:
+        return False
+
+
+def _write_private(file: Path, text: str) -> None:
+    descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    with os.fdopen(descriptor, "w") as out:
+        out.write(text)

@@ -1,0 +1,183 @@
+"""What Lanes asks a Prefect server, over its HTTP API."""
+
+import base64
+import os
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx2
+
+from lanes.stand.errors import StandError
+from lanes.stand.ports import LOOPBACK
+from lanes.standing.vacancy import SeenRun
+
+PAGE = 200
+NEWEST = 20  # runs of a deployment that are looked at
+OPEN = ("SCHEDULED", "PENDING", "RUNNING")
+
+
+def credentials(environment: Mapping[str, str]) -> dict[str, str]:
+    """The header that a protected server asks for, from Prefect's own two settings."""
+    if key := environment.get("PREFECT_API_KEY"):
+        return {"Authorization": f"Bearer {key}"}
+    if pair := environment.get("PREFECT_API_AUTH_STRING"):
+        return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+    return {}
+
+
+def is_local(url: str) -> bool:
+    """Whether this address stays on this machine, where no proxy may step in."""
+    return urlsplit(url).hostname in (LOOPBACK, "localhost", "::1")
+
+
+class PrefectApi:
+    """A client of one server. Unless it says so, a method without a usable answer raises StandError."""
+
+    def __init__(self, url: str, *, environment: Mapping[str, str] | None = None, timeout_s: float = 10) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx2.Client(
+            base_url=f"{self.url}/",
+            headers=credentials(os.environ if environment is None else environment),
+            timeout=timeout_s,
+            trust_env=not is_local(url),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def healthy(self) -> bool:
+        """Whether the server answers its health check; never raises."""
+        try:
+            return self._http.get("health").status_code == 200
+        except httpx2.HTTPError:
+            return False
+
+    def home(self) -> str | None:
+        """The PREFECT_HOME of the server, which tells two servers apart; None when it does not say."""
+        try:
+            return str(self._get("admin/settings").get("home"))
+        except StandError:
+            return None
+
+    def version(self) -> str:
+        return str(self._get("admin/version"))
+
+    def work_pool(self, name: str) -> dict[str, Any] | None:
+        """The pool, or None when there is none of that name."""
+        answer = self._send("GET", f"work_pools/{name}", allowed=(404,))
+        return None if answer.status_code == 404 else answer.json()
+
+    def create_work_pool(self, name: str, *, description: str) -> bool:
+        """A process pool of that name exists; whether it was created now."""
+        body = {"name": name, "type": "process", "description": description}
+        return self._send("POST", "work_pools/", body, allowed=(409,)).status_code != 409
+
+    def workers(self, pool: str) -> list[dict[str, Any]]:
+        """The workers of a pool, those that stopped lately too; none when there is no such pool."""
+        answer = self._send("POST", f"work_pools/{pool}/workers/filter", {"limit": PAGE}, allowed=(404,))
+        return [] if answer.status_code == 404 else answer.json()
+
+    def deployments(self) -> dict[str, str]:
+        """Id by name of every deployment."""
+        found: dict[str, str] = {}
+        while True:
+            page = self._post("deployments/filter", {"limit": PAGE, "offset": len(found), "sort": "NAME_ASC"})
+            found.update({str(each["name"]): str(each["id"]) for each in page})
+            if len(page) < PAGE:
+                return found
+
+    def block_documents(self) -> list[tuple[str, str]]:
+        """(type slug, name) of every block that somebody named."""
+        page = self._post("block_documents/filter", {"limit": PAGE, "include_secrets": False})
+        return [(str(b["block_type"]["slug"]), str(b["name"])) for b in page if b.get("name")]
+
+    def block(self, slug: str, name: str) -> dict[str, Any] | None:
+        """What a block says, its secrets left out; None when there is none of that type and name."""
+        answer = self._send("GET", f"block_types/slug/{slug}/block_documents/name/{name}", allowed=(404,))
+        return None if answer.status_code == 404 else answer.json()["data"]
+
+    def emit(self, events: Sequence[Mapping[str, Any]]) -> None:
+        """The events are with the server, in one request. It answers before it has stored them."""
+        self._send("POST", "events", list(events))
+
+    def run(self, flow: str, deployment: str, parameters: Mapping[str, Any], *, key: str | None = None) -> str:
+        """A run of the deployment was asked for, under one `key` only once; its id."""
+        body = {"parameters": parameters, **({"idempotency_key": key} if key else {})}
+        return str(self._post(f"deployments/{self._deployment(flow, deployment)}/create_flow_run", body)["id"])
+
+    def open_runs(self, flow: str, *, due_before: datetime) -> list[SeenRun]:
+        """The newest runs of a flow's deployment of the same name that are due and have not ended."""
+        wanted = {
+            "deployment_id": {"any_": [self._deployment(flow, flow)]},
+            "state": {"type": {"any_": OPEN}},
+            "expected_start_time": {"before_": due_before.isoformat()},
+        }
+        asked = {"flow_runs": wanted, "sort": "EXPECTED_START_TIME_DESC", "limit": NEWEST}
+        return [_seen(each) for each in self._post("flow_runs/filter", asked)]
+
+    def cancel_open(self, flows: Sequence[str], *, why: str) -> int:
+        """The runs of these flows' deployments that a worker has taken are cancelled; their number.
+
+        They are told nothing and go on: it is for whoever ends their processes, so that none of them counts as crashed.
+        """
+        wanted = {
+            "deployments": {"name": {"any_": list(flows)}},
+            "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING"]}}},
+            "limit": PAGE,
+        }
+        found = self._post("flow_runs/filter", wanted)
+        state = {"type": "CANCELLED", "name": "Cancelled", "message": why}
+        for each in found:
+            self._post(f"flow_runs/{each['id']}/set_state", {"state": state, "force": True})
+        return len(found)
+
+    def artifact_of(self, run_id: str) -> str | None:
+        """The id of the artifact that a flow run wrote, the newest of several; None without any."""
+        return self._first_artifact({"flow_run_id": {"any_": [run_id]}})
+
+    def newest_artifact(self, key: str) -> str | None:
+        """The id of the newest artifact of that key; None without any."""
+        return self._first_artifact({"key": {"any_": [key]}})
+
+    def _first_artifact(self, wanted: Mapping[str, Any]) -> str | None:
+        asked = {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1}
+        return next((str(each["id"]) for each in self._post("artifacts/filter", asked)), None)
+
+    def run_state(self, run_id: str) -> str:
+        """The type of a flow run's state, for example RUNNING or COMPLETED."""
+        return str(self._get(f"flow_runs/{run_id}")["state_type"])
+
+    def _deployment(self, flow: str, name: str) -> str:
+        return str(self._get(f"deployments/name/{flow}/{name}")["id"])
+
+    def _get(self, path: str) -> Any:
+        return self._send("GET", path).json()
+
+    def _post(self, path: str, body: object) -> Any:
+        return self._send("POST", path, body).json()
+
+    def _send(self, method: str, path: str, body: object = None, *, allowed: tuple[int, ...] = ()) -> httpx2.Response:
+        try:
+            answer = self._http.request(method, path, json=body)
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise StandError(
+                f"the Prefect API at {self.url} gives no answer ({type(error).__name__}): start it, or correct PREFECT_API_URL"
+            ) from error
+        if answer.status_code in (401, 403):
+            raise StandError(f"the Prefect API at {self.url} refuses us: set PREFECT_API_KEY or PREFECT_API_AUTH_STRING")
+        if answer.status_code >= 400 and answer.status_code not in allowed:
+            raise StandError(
+                f"the Prefect API at {self.url} answered {answer.status_code} to {method} {path}: {answer.text[:200]}"
+            )
+        return answer
+
+
+def _seen(run: Mapping[str, Any]) -> SeenRun:
+    state = str(run["state_type"])
+    since = run["expected_start_time"] if state == "SCHEDULED" else run["state"]["timestamp"]
+    return SeenRun(state, datetime.fromisoformat(str(since)))

@@ -1,0 +1,180 @@
+"""Processes that outlive the command that started them, and are stopped only when they are still ours."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from lanes.stand.errors import StandError
+from lanes.stand.identity import birth_mark, is_same
+
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Process:
+    """One started process, as its record on disk tells it.
+
+    `mark` proves that the pid is still this process; `made_from` is a digest of what it was started with, so
+    that a changed setting is noticed; `log_start` is where its part of the log begins, in bytes.
+    """
+
+    name: str
+    pid: int
+    mark: str
+    command: tuple[str, ...]
+    log: Path
+    log_start: int
+    made_from: str
+    port: int | None = None
+
+    @property
+    def alive(self) -> bool:
+        return is_same(self.pid, self.mark)
+
+    def output(self) -> str:
+        """What it has written since it was started."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(self.log_start)
+                return log.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+
+class Processes:
+    """The processes of one stand: records in `records`, one log file each in `logs`."""
+
+    def __init__(self, records: Path, logs: Path) -> None:
+        self.records = records
+        self.logs = logs
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        directory: Path,
+        made_from: str = "",
+        port: int | None = None,
+    ) -> Process:
+        """The command runs in its own session, with its output in its log, and is on record."""
+        for folder in (self.records, self.logs):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log = self.logs / f"{name}.log"
+        with log.open("ab") as out:
+            log_start = out.tell()
+            try:
+                child = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=directory,
+                    env=dict(environment), start_new_session=True,
+                )  # fmt: skip
+            except OSError as error:
+                raise StandError(f"{name} could not be started: {command[0]}: {error.strerror}") from error
+        self._children[child.pid] = child
+        mark = birth_mark(child.pid) or "gone"
+        process = Process(name, child.pid, mark, tuple(command), log, log_start, made_from, port)
+        self._write(process)
+        return process
+
+    def find(self, name: str) -> Process | None:
+        """The process of this name if it still runs."""
+        process = self._read(self.records / f"{name}.json")
+        return process if process is not None and self.is_alive(process) else None
+
+    def recorded(self) -> list[Process]:
+        """Everything on record, whether it still runs or not."""
+        found = (self._read(file) for file in sorted(self.records.glob("*.json")))
+        return [process for process in found if process is not None]
+
+    def is_alive(self, process: Process) -> bool:
+        """Whether it runs; a child of ours that ended is reaped on the way."""
+        child = self._children.get(process.pid)
+        if child is not None and child.poll() is not None:
+            return False
+        return process.alive
+
+    def exit_code(self, process: Process) -> int | None:
+        """How a child of ours ended; None while it runs, -1 when it ended and was not our child."""
+        child = self._children.get(process.pid)
+        if child is not None:
+            return child.poll()
+        return None if process.alive else -1
+
+    def stop(self, process: Process, *, grace_s: float = 10.0) -> bool:
+        """The process and what it started have ended: asked first, killed after `grace_s` seconds.
+
+        False, and nobody is signalled, when the pid no longer means this process.
+        """
+        ours = self.is_alive(process)
+        if ours:
+            family = _descendants(process.pid)
+            _signal_group(process.pid, signal.SIGTERM)
+            self._wait_until_ended([(process.pid, process.mark), *family], grace_s)
+            for pid, mark in [(process.pid, process.mark), *family]:
+                if is_same(pid, mark):
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            self._wait_until_ended([(process.pid, process.mark), *family], 5.0)
+        self._forget(process)
+        return ours
+
+    def _wait_until_ended(self, family: list[tuple[int, str]], limit_s: float) -> None:
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            for pid, _ in family:
+                if (child := self._children.get(pid)) is not None:
+                    child.poll()
+            if not any(is_same(pid, mark) for pid, mark in family):
+                return
+            time.sleep(POLL_S)
+
+    def _forget(self, process: Process) -> None:
+        file = self.records / f"{process.name}.json"
+        current = self._read(file)
+        if current is not None and (current.pid, current.mark) == (process.pid, process.mark):
+            file.unlink(missing_ok=True)
+        child = self._children.pop(process.pid, None)
+        if child is not None:
+            child.poll()
+
+    def _write(self, process: Process) -> None:
+        file = self.records / f"{process.name}.json"
+        draft = file.with_suffix(".draft")
+        draft.write_text(json.dumps({**asdict(process), "log": str(process.log)}, indent=2))
+        draft.replace(file)
+
+    @staticmethod
+    def _read(file: Path) -> Process | None:
+        try:
+            fields: dict[str, Any] = json.loads(file.read_text())
+            command, log = tuple(fields.pop("command")), Path(fields.pop("log"))
+            return Process(command=command, log=log, **fields)
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+
+def _descendants(pid: int) -> list[tuple[int, str]]:
+    """(pid, birth mark) of everything this process started, also in sessions of their own."""
+    try:
+        children = psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []
+    marked = ((child.pid, birth_mark(child.pid)) for child in children)
+    return [(pid, mark) for pid, mark in marked if mark is not None]
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    """Every process of the group that this process leads gets the signal."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, number)

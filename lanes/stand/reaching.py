@@ -1,0 +1,41 @@
+"""How a command reaches Prefect: the server that the environment names, else the one of this checkout's stand."""
+
+from pathlib import Path
+
+from lanes.settings import Settings
+from lanes.stand.errors import StandError
+from lanes.stand.info import load_info
+from lanes.stand.prefect_api import PrefectApi
+
+
+def prefect_url(settings: Settings) -> str:
+    """The address of its API.
+
+    Raises:
+        StandError: no server is known.
+    """
+    info = load_info(Path(settings.home).resolve())
+    url = settings.prefect_api_url or (info and info.prefect_api_url)
+    if not url:
+        raise StandError("no Prefect server is known: run `lanes up`, or set PREFECT_API_URL")
+    return url
+
+
+def prefect(settings: Settings, *, timeout_s: float = 10) -> PrefectApi:
+    """A client of it. The stand's own server asks nobody who they are.
+
+    Raises:
+        StandError: no server is known.
+    """
+    environment = None if settings.prefect_api_url is not None else {}
+    return PrefectApi(prefect_url(settings), environment=environment, timeout_s=timeout_s)
+
+
+def ui_url(api_url: str) -> str:
+    """Where its pages are."""
+    return api_url.rstrip("/").removesuffix("/api")
+
+
+def depart(api: PrefectApi, workload: str) -> str:
+    """A run of `submit` was asked for that sends what waits of the workload; its id."""
+    return api.run("submit", "submit", {"departure": {"workload": workload}})

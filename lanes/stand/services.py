@@ -1,0 +1,153 @@
+"""The processes that serve a stand: model endpoint, Prefect server, workers, supervisor. Each is a step of `up`."""
+
+import re
+from collections.abc import Callable
+
+import httpx2
+
+from lanes.stand import ports
+from lanes.stand.errors import StandError
+from lanes.stand.info import NO_PROXY
+from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.processes import Process
+from lanes.stand.worksite import ENDPOINT, SERVER, SUPERVISOR, Site, python
+
+ENDPOINT_LIMIT_S = 60
+SERVER_LIMIT_S = 180
+WORKER_LIMIT_S = 120
+SERVER_SETTINGS = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
+    "PREFECT_SERVER_EVENTS_RETENTION_PERIOD": "P7D",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_ENABLED": "events,flow_runs",
+    "PREFECT_SERVER_SERVICES_DB_VACUUM_RETENTION_PERIOD": "1209600",  # 14 days
+}
+WORKER_SETTINGS = {"PREFECT_WORKER_QUERY_SECONDS": "0.5", "PREFECT_WORKER_HEARTBEAT_SECONDS": "3"}
+WORKER_DEPENDS_ON = (
+    "LANES_HOME", "LANES_DATABASE_URL", "LANES_HEARTBEAT_URL", "LANES_KEEP_WARM", "PREFECT_API_URL", "PREFECT_HOME",
+    "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL",
+    "SLACK_BOT_TOKEN", "SLACK_CHANNEL", "SLACK_WEBHOOK_URL", "SLACK_API_URL",
+)  # fmt: skip
+SUPERVISOR_DEPENDS_ON = (
+    "LANES_DATABASE_URL", "LANES_KEEP_WARM", "PREFECT_API_URL", "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING",
+)  # fmt: skip
+
+
+def endpoint(site: Site) -> str:
+    """A model provider is known: the user's own, or the embedded stand-in, which then answers."""
+    if not site.embeds_provider:
+        site.provider_base_url = site.settings.anthropic_base_url
+        return f"yours at {site.provider_base_url or 'https://api.anthropic.com'}"
+    settings = site.settings
+
+    def serve(port: int) -> bool:
+        command = python(
+            "-m", "lanes.standin", "--home", str(site.home / ENDPOINT), "--port", str(port),
+            "--engine", settings.local_engine, "--turnaround-s", f"{settings.local_turnaround_s:g}",
+        )  # fmt: skip
+        environment = site.base_environment()
+        process, started = site.ensure(ENDPOINT, command, environment=environment, depends_on={}, port=port)
+
+        def answers() -> bool:
+            return _said_ready(process, port) and _is_well(f"http://{ports.LOOPBACK}:{port}/healthz")
+
+        site.wait(answers, process=process, what="it answered", limit_s=ENDPOINT_LIMIT_S)
+        return started
+
+    port, started = _on_its_port(site, ENDPOINT, serve)
+    site.provider_base_url = f"http://{ports.LOOPBACK}:{port}"
+    return f"local stand-in ({settings.local_engine}) {_how(started)} port {port}"
+
+
+def server(site: Site) -> str:
+    """A Prefect server answers at `site.prefect_api_url`: the user's, or ours on the embedded Postgres."""
+    if site.settings.prefect_api_url is not None:
+        with PrefectApi(site.settings.prefect_api_url) as api:
+            version = api.version()
+        site.prefect_api_url = api.url
+        return f"yours at {api.url}, version {version}"
+    assert site.postgres is not None
+    database_url = site.postgres.url("prefect", "asyncpg")
+
+    def serve(port: int) -> bool:
+        said = {
+            **SERVER_SETTINGS,
+            "PREFECT_API_URL": f"http://{ports.LOOPBACK}:{port}/api",
+            "PREFECT_SERVER_DATABASE_CONNECTION_URL": database_url,
+            "NO_PROXY": NO_PROXY,
+        }
+        command = python("-m", "prefect", "server", "start", "--host", ports.LOOPBACK, "--port", str(port))
+        environment = site.base_environment() | said
+        process, started = site.ensure(SERVER, command, environment=environment, depends_on=said, port=port)
+        with PrefectApi(said["PREFECT_API_URL"], environment={}, timeout_s=5) as api:
+            site.wait(api.healthy, process=process, what="its API answered", limit_s=SERVER_LIMIT_S)
+            if api.home() != str(site.home / "prefect"):
+                raise StandError(f"another Prefect server answers on port {port}: run `lanes up` once more")
+        return started
+
+    port, started = _on_its_port(site, SERVER, serve)
+    site.prefect_api_url = f"http://{ports.LOOPBACK}:{port}/api"
+    return f"{_how(started)} port {port}"
+
+
+def worker(site: Site, pool: str) -> str:
+    """A worker polls the pool, and Prefect sees it online."""
+    name = f"{pool}-1"
+    environment = site.environment(**WORKER_SETTINGS)
+    depends_on = {key: environment.get(key, "") for key in WORKER_DEPENDS_ON} | WORKER_SETTINGS
+    command = python("-m", "prefect", "worker", "start", "--pool", pool, "--type", "process", "--name", name)
+    with site.prefect() as api:
+        before = {each["name"]: each["last_heartbeat_time"] for each in api.workers(pool)}
+        process, started = site.ensure(f"worker-{pool}", command, environment=environment, depends_on=depends_on)
+
+        def is_online() -> bool:
+            """A worker that ended lately still counts as online: the new one is known by its new heartbeat."""
+            ours = (each for each in api.workers(pool) if each["name"] == name and each["status"] == "ONLINE")
+            return any(not started or each["last_heartbeat_time"] != before.get(name) for each in ours)
+
+        site.wait(is_online, process=process, what="Prefect saw it online", limit_s=WORKER_LIMIT_S)
+    return "online" if started else "online already"
+
+
+def supervisor(site: Site) -> str:
+    """A process replaces standing runs whose role nobody holds."""
+    environment = site.environment()
+    depends_on = {key: environment.get(key, "") for key in SUPERVISOR_DEPENDS_ON}
+    _, started = site.ensure(SUPERVISOR, python("-m", "lanes.stand.supervisor"), environment=environment, depends_on=depends_on)
+    return "started" if started else "runs already"
+
+
+def _on_its_port(site: Site, name: str, serve: Callable[[int], bool]) -> tuple[int, bool]:
+    """(the port, whether it was started now) of a service that `serve` put there.
+
+    The port is that of the running process, else that of the last run, else a new one; a new one too when
+    somebody else took it between our look and the start.
+    """
+    remembered = site.home / f"{name}.port"
+    current = site.processes.find(name)
+    port = current.port if current is not None and current.port is not None else ports.choose(remembered)
+    try:
+        return port, serve(port)
+    except StandError:
+        if site.processes.find(name) is not None or ports.is_free(port):
+            raise
+    port = ports.choose(remembered, fresh=True)
+    return port, serve(port)
+
+
+def _said_ready(process: Process, port: int) -> bool:
+    ready = re.search(r"READY http://[\d.]+:(\d+)", process.output())
+    return ready is not None and int(ready.group(1)) == port
+
+
+def _is_well(url: str) -> bool:
+    try:
+        return httpx2.get(url, timeout=5, trust_env=False).status_code == 200
+    except httpx2.HTTPError:
+        return False
+
+
+def _how(started: bool) -> str:
+    return "started on" if started else "attached to"

@@ -1,0 +1,159 @@
+"""The stand of one checkout: put up, taken down, looked at. Any number of commands may ask for it at once."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import lanes
+from lanes.settings import Settings
+from lanes.stand.errors import StandError
+from lanes.stand.info import FILE, StandInfo, load_info
+from lanes.stand.locks import file_lock
+from lanes.stand.postgres import EmbeddedPostgres
+from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.processes import Processes
+from lanes.stand.progress import Progress, Silent
+from lanes.stand.runner import run_steps
+from lanes.stand.steps import Step, all_steps
+from lanes.stand.users import Users
+from lanes.stand.worksite import ENDPOINT, POSTGRES, SERVER, Site
+from lanes.standing.roles import STANDING
+
+LAST = (ENDPOINT, SERVER)
+WORKER = "worker-"
+PREFECT_S = 5.0  # the longest that one question to Prefect holds up a stop
+
+
+@dataclass(frozen=True)
+class Up:
+    """A stand that is up. `started` names the components that this very call started."""
+
+    info: StandInfo
+    started: tuple[str, ...]
+
+
+def find_checkout() -> Path:
+    """The folder that holds prefect.yaml: where this code lies, else where we are."""
+    beside_code = Path(lanes.__file__).resolve().parents[1]
+    return beside_code if (beside_code / "prefect.yaml").exists() else Path.cwd()
+
+
+def find_home(settings: Settings, checkout: Path) -> Path:
+    """Where the stand keeps its state; a relative LANES_HOME counts from the checkout."""
+    return (checkout / settings.home.expanduser()).resolve()
+
+
+class Stand:
+    """Postgres, schema, provider, Prefect and workers of one checkout, with their state under `home`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        home: Path | None = None,
+        checkout: Path | None = None,
+        *,
+        steps: Sequence[Step] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.checkout = (checkout or find_checkout()).resolve()
+        self.home = home.resolve() if home is not None else find_home(settings, self.checkout)
+        self.steps = list(steps) if steps is not None else all_steps()
+        self.users = Users(self.home / "users")
+        self.processes = Processes(self.home / "processes", self.home / "logs")
+
+    def up(self, progress: Progress | None = None, *, keep: bool = True) -> Up:
+        """Everything runs; what ran already was kept as it was.
+
+        With `keep` the stand stays until `down`. Without, this process counts as a user of it until `leave`,
+        and what was started for such users alone ends with the last of them. When a step fails, what this
+        call started is stopped again and StandError raised.
+        """
+        progress = progress or Silent()
+        with self._lock(lambda: progress.says("another `lanes` command is busy with this stand: waiting for it")):
+            others = bool(self.users.others())
+            site = Site(self.settings, self.home, self.checkout, others_present=others, thorough=keep)
+            if not keep:
+                self.users.enter()
+            try:
+                run_steps(self.steps, site, progress)
+            except BaseException:
+                self.users.leave()
+                self._stop(set(site.started))
+                raise
+            before = load_info(self.home)
+            owed = set(before.transient if before else ()) | set(site.started)
+            info = replace(site.info(), transient=() if keep else tuple(sorted(owed)))
+            info.save()
+        return Up(info, tuple(site.started))
+
+    def leave(self, progress: Progress | None = None) -> tuple[str, ...]:
+        """This process no longer uses the stand; when the last user leaves, what was started for users only
+        ends. Returns the names of what ended.
+        """
+        with self._lock():
+            self.users.leave()
+            info = load_info(self.home)
+            if info is None or not info.transient or self.users.others():
+                return ()
+            return self._stop(set(info.transient), progress)
+
+    def down(self, progress: Progress | None = None) -> tuple[str, ...]:
+        """Everything the stand started has ended; what is the user's own was not touched."""
+        if not self.home.exists():
+            return ()
+        with self._lock():
+            return self._stop(None, progress)
+
+    @contextmanager
+    def _lock(self, on_wait: Callable[[], None] | None = None) -> Iterator[None]:
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            writable = os.access(self.home, os.W_OK)
+        except OSError:
+            writable = False
+        if not writable:
+            raise StandError(f"{self.home} is not writable: set LANES_HOME to a folder that is")
+        with file_lock(self.home / "stand.lock", on_wait=on_wait):
+            yield
+
+    def _stop(self, names: set[str] | None, progress: Progress | None = None) -> tuple[str, ...]:
+        """Those of `names` (None: all) that ran have ended: workers first, so that their flow runs can end
+        while Prefect still listens; Postgres last. Standing runs are cancelled before their workers end: none crashed.
+        """
+        progress = progress or Silent()
+        ended: list[str] = []
+
+        def wanted(name: str) -> bool:
+            return names is None or name in names
+
+        running = [p for p in self.processes.recorded() if wanted(p.name)]
+        first = [p for p in running if p.name not in LAST]
+        if any(p.name.startswith(WORKER) for p in first):
+            self._cancel_standing_runs()
+        for group in (first, [p for p in running if p.name in LAST]):
+            if group:
+                with ThreadPoolExecutor(max_workers=len(group)) as pool:
+                    for process, stopped in zip(group, pool.map(self.processes.stop, group), strict=True):
+                        if stopped:
+                            ended.append(process.name)
+                            progress.says(f"stopped {process.name}")
+        if wanted(POSTGRES):
+            postgres = EmbeddedPostgres(self.home / POSTGRES)
+            if postgres.running() is not None:
+                postgres.stop()
+                ended.append(POSTGRES)
+                progress.says(f"stopped {POSTGRES}")
+        if names is None or (load_info(self.home) is not None and not self.processes.recorded()):
+            (self.home / FILE).unlink(missing_ok=True)
+        return tuple(ended)
+
+    def _cancel_standing_runs(self) -> None:
+        """Prefect shows the standing runs as cancelled, if it is ours and answers: none crashed, and none is replaced."""
+        info = load_info(self.home)
+        if info is None or "prefect" not in info.embedded:
+            return
+        with suppress(StandError), PrefectApi(info.prefect_api_url, timeout_s=PREFECT_S) as api:
+            api.cancel_open([each.flow for each in STANDING], why="the stand was stopped")

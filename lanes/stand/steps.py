@@ -1,0 +1,125 @@
+"""The steps of `up`: what each makes true, and what it needs first."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from lanes.stand import chain, deployments
+from lanes.stand.database import check_answers, read_address, shown
+from lanes.stand.errors import StandError
+from lanes.stand.services import endpoint, server, supervisor, worker
+from lanes.stand.worksite import POSTGRES, SERVER, Site, python
+from lanes.standing.roles import STANDING
+
+POOLS = {
+    "realtime": "Flow runs that answer at once: drains, and what watches over them",
+    "batch": "Flow runs that may take their time: submission, collection, replays, reports",
+}
+DEPLOY = ("prefect", "--no-prompt", "deploy", "--all")
+INSTALL = ("tasks.install",)
+INSTALL_LIMIT_S = 300
+INSTALLED_FROM = ("LANES_", "ANTHROPIC_", "SLACK_")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that `up` makes true. `run` returns, in a few words, how it became true."""
+
+    name: str
+    title: str
+    run: Callable[[Site], str]
+    after: tuple[str, ...] = ()
+
+
+def all_steps() -> list[Step]:
+    """Everything a stand consists of. Workers come last: a run they start must find blocks of this stand."""
+    return [
+        Step("database", "Postgres", database),
+        Step("schema", "Schema", schema, after=("database",)),
+        Step("endpoint", "Model provider", endpoint),
+        Step("server", "Prefect server", server, after=("database",)),
+        Step("pools", "Work pools", pools, after=("server",)),
+        Step("install", "Deployments, blocks, workloads", install, after=("pools", "schema", "endpoint")),
+        Step("standing", "Standing runs", standing, after=("install",)),
+        *(Step(f"worker-{pool}", f"Worker {pool}", partial(worker, pool=pool), after=("pools", "install")) for pool in POOLS),
+        Step("supervisor", "Supervisor", supervisor, after=("schema", "server", "standing")),
+    ]
+
+
+def database(site: Site) -> str:
+    """The database of Lanes answers; and an embedded server runs when it or Prefect needs one."""
+    notes: list[str] = []
+    if site.embeds_database or site.embeds_prefect:
+        postgres = site.embedded_postgres
+        found = postgres.running()
+        running = postgres.start()
+        if found is None:
+            site.started.append(POSTGRES)
+        site.postgres = running
+        notes.append(f"{'attached to' if found else 'embedded on'} port {running.port}")
+        if postgres.moved:
+            notes.append(postgres.moved)
+    if site.settings.database_url is None:
+        assert site.postgres is not None
+        site.database_url = site.postgres.url("lanes")
+    else:
+        address = read_address(site.settings.database_url.get_secret_value())
+        check_answers(address)
+        site.database_url = address.render_as_string(hide_password=False)
+        notes.insert(0, f"yours at {shown(address)}")
+    return "; ".join(notes)
+
+
+def schema(site: Site) -> str:
+    """The database has the newest schema."""
+    from lanes.store.schema import upgrade
+
+    assert site.database_url is not None
+    upgrade(site.database_url)
+    return "at the newest version"
+
+
+def pools(site: Site) -> str:
+    """The two work pools exist."""
+    with site.prefect() as api:
+        created = [name for name, text in POOLS.items() if api.create_work_pool(name, description=text)]
+    return f"created {', '.join(created)}" if created else "present"
+
+
+def install(site: Site) -> str:
+    """Deployments, blocks, workload versions, schedules and automations are in Prefect as this checkout has them.
+
+    What an earlier `up` wrote from the same source and values is trusted, unless this one is thorough.
+    """
+    if not (site.checkout / "prefect.yaml").exists():
+        raise StandError(f"{site.checkout} holds no prefect.yaml: run this inside a checkout of Lanes")
+    environment = site.environment()
+    deployed, installed = site.home / "deployed.json", site.home / "installed.json"
+    source = deployments.source_digest(site.checkout)
+    values = {name: value for name, value in environment.items() if name.startswith(INSTALLED_FROM)}
+    everything = source + deployments.values_digest(values)
+    with site.prefect() as api:
+        present = api.deployments()
+        has_deployments = deployments.is_current(deployed, source, present)
+        if not site.thorough and deployments.is_current(installed, everything, present):
+            return f"{len(present)} deployments unchanged"
+        commands = [INSTALL] if has_deployments else [DEPLOY, INSTALL]
+        command = python("-m", "lanes.stand.chain", *chain.join(commands))
+        site.run("install", command, environment=environment, limit_s=INSTALL_LIMIT_S)
+        present = api.deployments()
+    deployments.remember(deployed, source, present)
+    deployments.remember(installed, everything, present)
+    return f"{len(present)} deployments {'up to date' if has_deployments else 'written'}"
+
+
+def standing(site: Site) -> str:
+    """New standing runs were asked for, which take over from those that live.
+
+    Prefect's own states do not tell whether one lives: a run whose machine stopped still counts as running.
+    """
+    if not site.thorough and not {POSTGRES, SERVER} & set(site.started):
+        return "run on"
+    with site.prefect() as api:
+        for each in STANDING:
+            api.run(each.flow, each.flow, each.parameters)
+    return f"asked for {', '.join(each.flow for each in STANDING)}"

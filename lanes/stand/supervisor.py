@@ -1,0 +1,111 @@
+"""The last one living: sees standing roles that nobody holds, and asks Prefect for their runs over HTTP.
+
+    python -m lanes.stand.supervisor
+
+Drains and standing runs look after each other; when all of them died at once, this process brings them back. It needs
+LANES_DATABASE_URL and PREFECT_API_URL, and never ends by itself.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from lanes.settings import Settings
+from lanes.stand.errors import StandError
+from lanes.stand.prefect_api import PrefectApi
+from lanes.standing.roles import STANDING, StandingRun, never_free
+from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies, ask_key, on_its_way
+from lanes.store.database import clock
+from lanes.store.discreet import discreet_engine
+from lanes.store.signals import held_roles
+
+PREFECT_S = 5.0
+DATABASE = {"connect_timeout": 5, "options": "-c statement_timeout=5000", "tcp_user_timeout": 15_000}
+
+Say = Callable[[str], None]
+
+
+def ask_for_standing(api: PrefectApi, run: StandingRun, now: datetime) -> bool:
+    """A new standing run was asked for, unless one is on its way; whether it was.
+
+    Raises:
+        StandError: Prefect did not say that it will run.
+    """
+    if on_its_way(api.open_runs(run.flow, due_before=now), now):
+        return False
+    api.run(run.flow, run.flow, run.parameters, key=ask_key(run, now))
+    return True
+
+
+class Supervisor:
+    """Looks every few seconds. Trouble with the database or with Prefect is said once and waited out."""
+
+    def __init__(
+        self, pool: Engine, api: PrefectApi, *, say: Say, vacancies: Vacancies | None = None, keep_warm: bool = True
+    ) -> None:
+        self._pool, self._api, self._say = pool, api, say
+        self._vacancies = vacancies or Vacancies()
+        self._watched = never_free(keep_warm=keep_warm)
+        self._troubles: dict[str, str] = {}
+
+    def run(self) -> None:
+        """Looks for as long as its process lives."""
+        while True:
+            self.look()
+            time.sleep(LOOK_EVERY_S)
+
+    def look(self) -> None:
+        """Each run whose role has been free for a while was asked for, as far as database and Prefect answer."""
+        try:
+            with self._pool.connect() as connection:
+                held, now = _held_now(connection)
+        except SQLAlchemyError as error:
+            self._met("the database", error)
+            return
+        self._troubles.pop("the database", None)
+        for run in self._vacancies.to_ask(self._watched, held, now):
+            self._ask_for(run, now)
+
+    def _ask_for(self, run: StandingRun, now: datetime) -> None:
+        try:
+            asked = ask_for_standing(self._api, run, now)
+        except StandError as error:
+            self._met(run.flow, error)
+            return
+        self._troubles.pop(run.flow, None)
+        if asked:
+            self._vacancies.asked(run.role, now)
+            self._say(f"nobody held the role of {run.flow}: asked for a run of it")
+
+    def _met(self, what: str, error: Exception) -> None:
+        trouble = f"{what}: tried again in a moment: {type(error).__name__}: {str(error).splitlines()[0]}"
+        if self._troubles.get(what) != trouble:
+            self._say(trouble)
+        self._troubles[what] = trouble
+
+
+def _held_now(connection: Connection) -> tuple[set[int], datetime]:
+    return held_roles(connection, [each.role for each in STANDING]), clock(connection)
+
+
+def _log(sentence: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {sentence}", file=sys.stderr, flush=True)
+
+
+def main() -> None:
+    """Supervises until it is stopped."""
+    settings = Settings.read()
+    assert settings.database_url is not None
+    url = settings.database_url.get_secret_value()
+    pool = discreet_engine(url, pool_size=1, pool_pre_ping=True, connect_args=dict(DATABASE))
+    with PrefectApi(os.environ["PREFECT_API_URL"], timeout_s=PREFECT_S) as api:
+        Supervisor(pool, api, say=_log, keep_warm=settings.keep_warm > 0).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""What the steps of one `up` share: the settings, what is known so far, and how to start a process once."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+
+from lanes.settings import Settings
+from lanes.stand.database import read_address, shown
+from lanes.stand.errors import StandError
+from lanes.stand.info import PostgresInfo, ProcessInfo, StandInfo, prefect_client_environment
+from lanes.stand.ports import LOOPBACK
+from lanes.stand.postgres import EmbeddedPostgres, Running
+from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.processes import Process, Processes
+
+POSTGRES = "postgres"
+ENDPOINT = "endpoint"
+SERVER = "prefect-server"
+SUPERVISOR = "supervisor"
+POLL_S = 0.1
+NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "ANTHROPIC_AUTH_TOKEN")
+
+
+@dataclass
+class Site:
+    """One checkout's stand while it is being put up. A step writes what the steps after it read.
+
+    A `thorough` one repairs what somebody may have deleted in Prefect; otherwise what ran on untouched is trusted.
+    """
+
+    settings: Settings
+    home: Path
+    checkout: Path
+    others_present: bool = False
+    thorough: bool = True
+    postgres: Running | None = None
+    database_url: str | None = None
+    prefect_api_url: str | None = None
+    provider_base_url: str | None = None
+    started: list[str] = field(default_factory=list)
+    canceled: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.processes = Processes(self.home / "processes", self.home / "logs")
+        self.embedded_postgres = EmbeddedPostgres(self.home / POSTGRES)
+
+    @property
+    def embeds_database(self) -> bool:
+        return self.settings.database_url is None
+
+    @property
+    def embeds_prefect(self) -> bool:
+        return self.settings.prefect_api_url is None
+
+    @property
+    def embeds_provider(self) -> bool:
+        return self.settings.anthropic_api_key is None
+
+    @property
+    def embedded(self) -> tuple[str, ...]:
+        chosen = {
+            "database": self.embeds_database,
+            "prefect": self.embeds_prefect,
+            "provider": self.embeds_provider,
+        }
+        return tuple(name for name, ours in chosen.items() if ours)
+
+    def base_environment(self) -> dict[str, str]:
+        """What every process of ours inherits: our environment, less what leads to another Prefect."""
+        kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+        if self.embeds_prefect:
+            kept = {name: value for name, value in kept.items() if not name.startswith("PREFECT_")}
+            kept |= prefect_client_environment(self.home)
+        return kept
+
+    def prefect(self) -> PrefectApi:
+        """A client of the stand's Prefect server, with the user's credentials only for the user's own."""
+        assert self.prefect_api_url is not None
+        return PrefectApi(self.prefect_api_url, environment={} if self.embeds_prefect else None)
+
+    def info(self) -> StandInfo:
+        """The stand as far as it is up."""
+        running = self.postgres
+        if self.settings.database_url is not None:
+            address = shown(read_address(self.settings.database_url.get_secret_value()))
+        else:
+            address = f"{LOOPBACK}:{running.port}/lanes" if running else ""
+        alive = [process for process in self.processes.recorded() if self.processes.is_alive(process)]
+        return StandInfo(
+            home=self.home,
+            checkout=self.checkout,
+            embedded=self.embedded,
+            database=address,
+            prefect_api_url=self.prefect_api_url or "",
+            provider_base_url=self.provider_base_url,
+            postgres=PostgresInfo(running.data, running.pid, running.port) if running else None,
+            processes=tuple(ProcessInfo(each.name, each.pid, each.log, each.port) for each in alive),
+        )
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of everything that belongs to the stand."""
+        said = self.info().environment()
+        if self.database_url is not None:
+            said["LANES_DATABASE_URL"] = self.database_url
+        # Flow runs are started as `python -m prefect.engine`: that must be the Python that runs us.
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+        return self.base_environment() | said | {"PATH": path} | more
+
+    def ensure(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        depends_on: Mapping[str, str],
+        port: int | None = None,
+    ) -> tuple[Process, bool]:
+        """(the process, whether it was started now): one that runs from the same command and values is kept.
+
+        `depends_on` holds the values whose change asks for a new process. Raises StandError when it has to be
+        replaced while another run uses the stand.
+        """
+        made_from = _digest([*command, *(f"{key}={value}" for key, value in sorted(depends_on.items()))])
+        current = self.processes.find(name)
+        if current is not None and current.made_from == made_from:
+            return current, False
+        if current is not None:
+            self.replace(current)
+        process = self.processes.start(
+            name, command, environment=environment, directory=self.checkout, made_from=made_from, port=port
+        )
+        self.started.append(name)
+        return process, True
+
+    def replace(self, current: Process) -> None:
+        """The process has ended, so that a changed one can take its place."""
+        if self.others_present:
+            raise StandError(
+                f"{current.name} runs with other settings and another run is using it: wait for that run, or "
+                "end the stand with `lanes down`"
+            )
+        self.processes.stop(current)
+
+    def run(self, name: str, command: Sequence[str], *, environment: Mapping[str, str], limit_s: float) -> None:
+        """The command has ended well within `limit_s` seconds. Raises StandError, with its log, otherwise."""
+        leftover = self.processes.find(name)
+        if leftover is not None:
+            self.processes.stop(leftover, grace_s=2)
+        process = self.processes.start(name, command, environment=environment, directory=self.checkout)
+        deadline = time.monotonic() + limit_s
+        try:
+            while (code := self.processes.exit_code(process)) is None:
+                self.check_canceled()
+                if time.monotonic() > deadline:
+                    raise StandError(f"{name} did not end within {limit_s:.0f} s: read its log", log=process.log)
+                time.sleep(POLL_S)
+        finally:
+            self.processes.stop(process, grace_s=2)
+        if code != 0:
+            raise StandError(f"{name} failed with exit code {code}: read the end of its log", log=process.log)
+
+    def wait(self, condition: Callable[[], bool], *, process: Process, what: str, limit_s: float) -> None:
+        """The condition holds. Raises StandError when the process ends first or `limit_s` seconds pass."""
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            self.check_canceled()
+            if not self.processes.is_alive(process):
+                raise StandError(f"{process.name} ended before {what}: read the end of its log", log=process.log)
+            if time.monotonic() > deadline:
+                raise StandError(
+                    f"{process.name} runs, but {what} took longer than {limit_s:.0f} s: read its log",
+                    log=process.log,
+                )
+            time.sleep(POLL_S)
+
+    def check_canceled(self) -> None:
+        if self.canceled.is_set():
+            raise StandError("another step failed, so this one was given up")
+
+
+def python(*arguments: str) -> list[str]:
+    """A command in the Python that runs us."""
+    return [sys.executable, *arguments]
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return blake2b("\0".join(parts).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,135 @@
+"""The stand-in as one ASGI application: its parts, its routes, and what every answer carries."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+from lanes.standin.batch_store import BatchStore
+from lanes.standin.batches_api import BatchesApi
+from lanes.standin.bill import Bill
+from lanes.standin.catalogue import ENGINE_WORDS, MODELS, describe, known_model
+from lanes.standin.composing import Composer
+from lanes.standin.conformance import seed
+from lanes.standin.control_api import ControlApi
+from lanes.standin.database import Database
+from lanes.standin.engine import Engine
+from lanes.standin.errors import ApiError, Dropped
+from lanes.standin.exchange import Answer, Receive, Request, Scope, Send, error_answer, json_answer
+from lanes.standin.faults import Faults
+from lanes.standin.limits import Limits, Settings
+from lanes.standin.messages_api import MessagesApi
+from lanes.standin.paging import page_of, read_cursor
+from lanes.standin.prompt_cache import PromptCache
+from lanes.standin.runner import Runner, Traffic
+from lanes.standin.wire import new_id
+
+logger = logging.getLogger(__name__)
+_BATCH = re.compile(r"/v1/messages/batches(?:/([^/]+)(?:/(results|cancel))?)?")
+_MODEL = re.compile(r"/v1/models(?:/([^/]+))?")
+
+
+def has_key(request: Request) -> bool:
+    """Any key at all was sent: as `x-api-key`, or as a bearer token, which is how the SDK sends it since 2.13."""
+    return bool(request.header(b"x-api-key") or request.header(b"authorization").removeprefix(b"Bearer").strip())
+
+
+class App:
+    """Everything of one stand-in; `home` holds its file. Close it to write down what is left."""
+
+    def __init__(self, *, home: Path, engine: Engine, settings: Settings, conformance: bool = False) -> None:
+        self.engine_name, self._settings = engine.name, settings
+        self._database = Database(home / "endpoint.db")
+        self._limits, faults, traffic = Limits(settings), Faults(), Traffic()
+        self._bill = Bill(self._database)
+        store, composer = BatchStore(self._database), Composer(PromptCache())
+        if conformance:
+            seed(store)
+        self._runner = Runner(store=store, engine=engine, composer=composer, faults=faults, settings=settings, traffic=traffic)
+        self._messages = MessagesApi(
+            engine=engine, composer=composer, bill=self._bill, faults=faults, limits=self._limits,
+            settings=settings, traffic=traffic,
+        )  # fmt: skip
+        self._batches = BatchesApi(store=store, runner=self._runner, faults=faults, settings=settings, conformance=conformance)
+        self._control = ControlApi(faults=faults, settings=settings, bill=self._bill, runner=self._runner)
+        self._models = [describe(model, engine.name) for model in MODELS.values()]
+        self._runner.start()
+
+    def close(self) -> None:
+        """Batch work has paused where it is, the bill is on disk, the file is closed."""
+        self._runner.close()
+        self._bill.close()
+        self._database.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        request = Request(scope, receive)
+        request_id = new_id("req")
+        try:
+            answer = await self._answer(request, request_id)
+            answer.headers.append((b"request-id", request_id.encode()))
+            answer.headers.append((b"date", formatdate(time.time() + self._settings.clock_ahead_s, usegmt=True).encode()))
+            if not request.path.startswith("/_"):
+                answer.headers.extend(self._limits.headers(time.time()))
+            await answer.send(send)
+        except Dropped:
+            await request.hang_up()
+
+    async def _answer(self, request: Request, request_id: str) -> Answer:
+        try:
+            return await self._route(request)
+        except ApiError as error:
+            return error_answer(error, request_id)
+        except Dropped:
+            raise
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.path)
+            return error_answer(ApiError(500, "Internal error of the local stand-in"), request_id)
+
+    async def _route(self, request: Request) -> Answer:
+        path, method = request.path, request.method
+        if path == "/healthz":
+            return json_answer(self._health())
+        if path.startswith("/_control/"):
+            return await self._control.handle(request)
+        if not has_key(request):
+            raise ApiError(401, "x-api-key header is required")
+        if path == "/v1/messages" and method == "POST":
+            return await self._messages.create(request)
+        if path == "/v1/messages/count_tokens" and method == "POST":
+            return await self._messages.count(request)
+        if (batch := _BATCH.fullmatch(path)) is not None:
+            return await self._batch(request, batch[1], batch[2])
+        if (model := _MODEL.fullmatch(path)) is not None and method == "GET":
+            return self._model(request, model[1])
+        raise ApiError(404, f"There is no {method} {path} here")
+
+    async def _batch(self, request: Request, id: str | None, part: str | None) -> Answer:
+        match request.method, id, part:
+            case "POST", None, None:
+                return await self._batches.create(request)
+            case "GET", None, None:
+                return await self._batches.list(request)
+            case "GET", str(), None:
+                return await self._batches.retrieve(request, id)
+            case "DELETE", str(), None:
+                return await self._batches.delete(request, id)
+            case "POST", str(), "cancel":
+                return await self._batches.cancel(request, id)
+            case "GET", str(), "results":
+                return await self._batches.results(request, id)
+        raise ApiError(405, f"{request.method} is not allowed on {request.path}", kind="invalid_request_error")
+
+    def _model(self, request: Request, name: str | None) -> Answer:
+        if name is None:
+            return json_answer(page_of(self._models, read_cursor(request.query)))
+        return json_answer(describe(known_model(name), self.engine_name))
+
+    def _health(self) -> dict[str, Any]:
+        words = ENGINE_WORDS[self.engine_name]
+        return {"ok": True, "engine": self.engine_name, "what": f"local stand-in ({words})"}

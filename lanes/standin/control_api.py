@@ -1,0 +1,75 @@
+"""/_control: faults, settings and the bill, for tests, benches and chaos. Needs no key."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from typing import Any
+from urllib.parse import parse_qs
+
+from lanes.standin.bill import Bill
+from lanes.standin.errors import ApiError, invalid
+from lanes.standin.exchange import Answer, Request, json_answer
+from lanes.standin.faults import Faults
+from lanes.standin.limits import Settings
+from lanes.standin.runner import Runner
+
+MOST_BYTES = 1024 * 1024
+
+
+class ControlApi:
+    """Changes how the stand-in behaves, and reads what it billed."""
+
+    def __init__(self, *, faults: Faults, settings: Settings, bill: Bill, runner: Runner) -> None:
+        self._faults, self._settings, self._bill, self._runner = faults, settings, bill, runner
+
+    async def handle(self, request: Request) -> Answer:
+        """The answer to any request under /_control; ApiError 404 when there is no such thing."""
+        match request.method, request.path.removeprefix("/_control/"):
+            case "GET", "faults":
+                return json_answer({"data": self._faults.view()})
+            case "POST", "faults":
+                rule = self._faults.add(await request.json(MOST_BYTES))
+                return json_answer(dataclasses.asdict(rule))
+            case "DELETE", "faults":
+                self._faults.clear()
+                self._runner.wake()
+                return json_answer({"data": []})
+            case "GET", "settings":
+                return json_answer(dataclasses.asdict(self._settings))
+            case "POST", "settings":
+                return json_answer(self._change(await request.json(MOST_BYTES)))
+            case "GET", "bill":
+                return json_answer(await asyncio.to_thread(self._bill.totals))
+            case "GET", "bill/messages":
+                return await self._messages(request)
+            case "GET", "texts":
+                text = parse_qs(request.query.decode()).get("contains", [""])[0]
+                if not text:
+                    raise invalid("contains: Field required")
+                return json_answer(await asyncio.to_thread(self._bill.responses_about, text))
+        raise ApiError(404, f"There is no {request.method} {request.path} here")
+
+    async def _messages(self, request: Request) -> Answer:
+        fields = parse_qs(request.query.decode())
+        limit, after = fields.get("limit", ["1000"])[0], fields.get("after", ["0"])[0]
+        if not limit.isdigit() or not after.isdigit() or not 1 <= int(limit) <= 100_000:
+            raise invalid("limit should be a number between 1 and 100000, after a number of the bill")
+        return json_answer(await asyncio.to_thread(self._bill.messages, limit=int(limit), after=int(after)))
+
+    def _change(self, wanted: Any) -> dict[str, Any]:
+        known = {field.name for field in dataclasses.fields(self._settings)}
+        if not isinstance(wanted, dict) or set(wanted) - known:
+            raise invalid(f"settings are an object with any of {', '.join(sorted(known))}")
+        for name, value in wanted.items():
+            if value is None and name == "requests_per_minute":
+                continue
+            negative = name != "clock_ahead_s" and isinstance(value, int | float) and value < 0
+            if isinstance(value, bool) or not isinstance(value, int | float) or negative:
+                raise invalid(f"{name}: should be a number of at least 0, not {value!r}")
+            if name == "requests_per_minute" and value < 1:
+                raise invalid("requests_per_minute: should be at least 1, or null for no limit")
+        for name, value in wanted.items():
+            setattr(self._settings, name, value)
+        self._runner.wake()
+        return dataclasses.asdict(self._settings)

@@ -1,0 +1,50 @@
+"""What a system prompt says about the labels: their descriptions, and examples with their answers."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+_DESCRIPTION = re.compile(r"^[ \t]*[-*][ \t]*[`'\"]?([\w ./-]+?)[`'\"]?[ \t]*:[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
+_EXAMPLE = re.compile(r"<example>\s*<input>(.*?)</input>\s*<output>(.*?)</output>\s*</example>", re.DOTALL | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """`descriptions` by label in lower case; `examples` as (input, answer)."""
+
+    descriptions: dict[str, str]
+    examples: list[tuple[str, Any]]
+
+    def described(self, label: str) -> str | None:
+        """What the prompt says about a label, if it does."""
+        return self.descriptions.get(label.lower())
+
+    def examples_of(self, name: str, label: Any) -> list[str]:
+        """Inputs of the examples whose answer gives this label to that property, at whatever depth."""
+        return [text for text, answer in self.examples if label in _values(answer, name)]
+
+
+def read_prompt(system: str) -> Prompt:
+    """Lines like `- label: description` and `<example><input>..</input><output>{json}</output></example>` blocks."""
+    examples = []
+    for text, output in _EXAMPLE.findall(system):
+        try:
+            examples.append((text.strip(), json.loads(output)))
+        except ValueError:
+            continue
+    lines = _DESCRIPTION.findall(_EXAMPLE.sub("", system))
+    return Prompt({label.strip().lower(): words for label, words in reversed(lines)}, examples)
+
+
+def _values(answer: Any, name: str) -> list[Any]:
+    if isinstance(answer, list):
+        return [value for part in answer for value in _values(part, name)]
+    if not isinstance(answer, dict):
+        return []
+    found = [value for value in answer.values() if isinstance(value, dict | list)]
+    nested = [value for part in found for value in _values(part, name)]
+    here = answer.get(name)
+    return nested + (here if isinstance(here, list) else [] if here is None else [here])

@@ -1,0 +1,1 @@
+"""Roles that one run at a time holds, and what is asked for when nobody holds them."""

@@ -1,0 +1,1 @@
+"""Batches from the intent to the last result."""

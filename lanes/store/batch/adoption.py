@@ -1,0 +1,111 @@
+"""Which batch of the provider's list is ours: searched for, taken provisionally, then proved or disproved."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
+
+from lanes.store.batch import unclear
+from lanes.store.batch.batches import AT_PROVIDER, SUBMITTED, UNCONFIRMED, OpenBatch, announce, open_batch
+from lanes.store.batch.disowning import disown
+from lanes.store.literals import is_
+from lanes.store.tables import batch
+from lanes.words import BatchState
+
+SEARCH_EVERY = timedelta(minutes=10)  # a held batch; one that blocks its account is searched for at every tick
+LISTED_FOR = timedelta(days=29)  # so long the provider keeps results
+
+
+def create_ended(connection: Connection, batch_id: int, *, now: datetime) -> None:
+    """The create of an intended batch ended at `now` without an answer: nobody is creating it any more."""
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state == BatchState.INTENDED)
+        .values(create_ended_at=func.coalesce(batch.c.create_ended_at, now))
+    )
+
+
+def to_search(connection: Connection, account: str, *, now: datetime) -> list[OpenBatch]:
+    """The account's batches to look for in the provider's list: the unresolved one, and held ones from time to time."""
+    due = or_(batch.c.searched_at.is_(None), batch.c.searched_at <= now - SEARCH_EVERY)
+    held = and_(is_(batch.c.state, BatchState.HELD), due, batch.c.intended_at > now - LISTED_FOR)
+    wanted = and_(batch.c.account == account, or_(is_(batch.c.state, BatchState.INTENDED), held))
+    return [open_batch(row) for row in connection.execute(select(batch).where(wanted).order_by(batch.c.id))]
+
+
+def searched(connection: Connection, batch_id: int, *, now: datetime) -> None:
+    """The provider's list was searched for the batch at `now`."""
+    connection.execute(update(batch).where(batch.c.id == batch_id).values(searched_at=now))
+
+
+def adopted(connection: Connection, batch_id: int, provider_batch_id: str, *, expected_end_at: datetime, now: datetime) -> bool:
+    """The batch is taken for a listed one until its first result proves or disproves it. False: it needs none now."""
+    row = connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state.in_(UNCONFIRMED))
+        .values(
+            state=BatchState.SUBMITTED, provider_batch_id=provider_batch_id, adopted_at=now, proved_at=None,
+            submitted_at=now, expected_end_at=expected_end_at, ended_at=None, unknown_since=None,
+        )
+        .returning(batch.c.workload, batch.c.requests, batch.c["items"].label("all_items"))
+    ).first()  # fmt: skip
+    if row is None:
+        return False
+    unclear.over(connection, batch_id, f"Batch {batch_id} is taken for {provider_batch_id}.", now=now)
+    announce(connection, SUBMITTED, batch_id, row.workload, now, requests=row.requests, items=row.all_items)
+    return True
+
+
+def proved(connection: Connection, batch_id: int, provider_batch_id: str, *, now: datetime) -> None:
+    """The batch is the provider's of that id: its first result carries its nonce."""
+    this = and_(batch.c.id == batch_id, batch.c.provider_batch_id == provider_batch_id)
+    connection.execute(update(batch).where(this, _unproved()).values(proved_at=now))
+
+
+def let_go(connection: Connection, batch_id: int) -> None:
+    """The batch is not the one at the provider that it was taken for: its id is let go, and the batch is held."""
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state.in_(AT_PROVIDER), _unproved())
+        .values(state=BatchState.HELD, provider_batch_id=None, adopted_at=None, submitted_at=None, ended_at=None)
+    )
+
+
+def disproved(connection: Connection, batch_id: int, provider_batch_id: str, *, now: datetime) -> bool:
+    """The adopted batch at the provider is a stranger's, and is never adopted again. False: nothing was to be undone.
+
+    Its id is let go, never the work: the batch is held, an incident tells it, and the search goes on.
+    """
+    row = connection.execute(
+        update(batch)
+        .where(
+            batch.c.id == batch_id, batch.c.provider_batch_id == provider_batch_id,
+            batch.c.state.in_([*AT_PROVIDER, BatchState.SUPERSEDED]), _unproved(),
+        )
+        .values(
+            state=case((batch.c.state == BatchState.SUPERSEDED, BatchState.RELEASED), else_=BatchState.HELD),
+            ended_at=case((batch.c.state == BatchState.SUPERSEDED, now)), provider_batch_id=None, adopted_at=None,
+            submitted_at=None, expected_end_at=None, unknown_since=None, searched_at=None, processed=0,
+            note=f"{provider_batch_id} was taken for it and is not ours",
+        )
+        .returning(batch.c.account, batch.c.state)
+    ).first()  # fmt: skip
+    if row is None:
+        return False
+    disown(connection, row.account, provider_batch_id, batch_id, now=now)
+    if row.state == BatchState.HELD:
+        why = (
+            f"{provider_batch_id} was taken for it and carries another's results; it was let go, nothing of it was applied, "
+            "and the search for its own goes on"
+        )
+        unclear.tell(connection, batch_id, why, now=now)
+    return True
+
+
+def unsure_counts(connection: Connection, account: str) -> set[int]:
+    """The numbers of requests by which batches of the account may still have to be found in the provider's list."""
+    unsure = or_(batch.c.state.in_(UNCONFIRMED), and_(batch.c.state.in_(AT_PROVIDER), _unproved()))
+    return set(connection.execute(select(batch.c.requests).where(batch.c.account == account, unsure)).scalars())
+
+
+def _unproved() -> ColumnElement[bool]:
+    return and_(batch.c.adopted_at.is_not(None), batch.c.proved_at.is_(None))

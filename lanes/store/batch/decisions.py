@@ -1,0 +1,188 @@
+"""What a person decides about an open batch: which batch at the provider it is, or that its items go another way."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Text, func, select
+
+from lanes.batch.stakes import Stakes
+from lanes.claims import Claim
+from lanes.errors import ActionRefused, StillLocked
+from lanes.money.cost import estimate, upper_bound
+from lanes.settling.outcome import Attempt, Judged
+from lanes.store.batch import adoption, batches, disowning
+from lanes.store.locks import PATIENCE, waiting_at_most
+from lanes.store.settling import outcomes
+from lanes.store.tables import batch, item, work
+from lanes.store.workload import workloads
+from lanes.units import counted
+from lanes.words import BatchState, Lane, Outcome, WorkState
+from lanes.workload.version import Version
+
+CHUNK = 500  # items given up in one statement
+
+
+def stakes(connection: Connection, batch_id: int, *, workload: str | None = None, now: datetime) -> Stakes:
+    """What is at stake with an open batch, of that workload where one is named.
+
+    Raises:
+        ActionRefused: there is no such open batch.
+    """
+    return _stakes(connection, _open(connection, batch_id, workload), now)
+
+
+def all_stakes(connection: Connection, *, now: datetime) -> list[tuple[Stakes, datetime, str | None]]:
+    """Every open batch, oldest first, with when it was intended and what is noted of it."""
+    rows = connection.execute(select(batch).where(batch.c.state.not_in(batches.OVER)).order_by(batch.c.id)).all()
+    return [(_stakes(connection, row, now), row.intended_at, row.note) for row in rows]
+
+
+def adopt(connection: Connection, batch_id: int, provider_batch_id: str, *, workload: str | None = None, now: datetime) -> str:
+    """The provider's batch of that id is taken for this one, until its first result proves it; what is true now.
+
+    Raises:
+        ActionRefused: there is no such open batch, it is another for certain, or that one is somebody else's.
+        StillLocked: somebody's open transaction holds the batch.
+    """
+    with waiting_at_most(connection, PATIENCE):
+        return _adopt(connection, batch_id, provider_batch_id, workload, now)
+
+
+def _adopt(connection: Connection, batch_id: int, provider_batch_id: str, workload: str | None, now: datetime) -> str:
+    row = _owning(connection, batch_id, workload, lock=True)
+    unproved = row.adopted_at is not None and row.proved_at is None
+    if row.provider_batch_id is not None and not unproved:
+        raise ActionRefused(f"batch {batch_id} is {row.provider_batch_id} for certain; it can be resubmitted or given up")
+    if batches.owned_ids(connection, [provider_batch_id]) - {row.provider_batch_id}:
+        raise ActionRefused(f"another batch of ours is {provider_batch_id} already: see lanes.batch_status")
+    if disowning.strangers(connection, row.account, [provider_batch_id]):
+        raise ActionRefused(f"{provider_batch_id} is a stranger's: its results carry another's nonce")
+    if row.provider_batch_id is not None and row.provider_batch_id != provider_batch_id:
+        adoption.let_go(connection, batch_id)
+    expected = now + timedelta(minutes=batches.expected_minutes(connection, row.version_id))
+    adoption.adopted(connection, batch_id, provider_batch_id, expected_end_at=expected, now=now)
+    return f"batch {batch_id} of {row.workload} is {provider_batch_id}: `collect` brings it home when it has ended"
+
+
+def resubmit(connection: Connection, batch_id: int, *, workload: str | None = None, who: str, why: str, now: datetime) -> str:
+    """The batch owns no items any more: they wait for the next one; what is true now.
+
+    What the provider works off of it all the same is paid twice: it is cancelled there, and booked when it ends.
+
+    Raises:
+        ActionRefused: there is no such open batch, or it owns no items any more.
+        StillLocked: somebody's open transaction holds the batch or some of its items.
+    """
+    row = _owning(connection, batch_id, workload)
+    items = _stakes(connection, row, now).items
+    _part(connection, row, f"resubmitted by {who}: {why}", now)
+    return (
+        f"batch {batch_id} of {row.workload} is resubmitted: {counted(items, 'item')} wait for the next batch, and may be "
+        "paid twice"
+    )
+
+
+def give_up(connection: Connection, batch_id: int, *, workload: str | None = None, who: str, why: str, now: datetime) -> str:
+    """The batch is given up and so are its items: they fail with that reason, until they are retried; what is true now.
+
+    Raises:
+        ActionRefused: there is no such open batch, or it owns no items any more.
+        StillLocked: somebody's open transaction holds the batch or some of its items; this one is to be taken back.
+    """
+    row = _owning(connection, batch_id, workload)
+    items = 0
+    for attempts in _given_up(connection, row, f"batch {batch_id} was given up by {who}: {why}", now):
+        saved = outcomes.save(connection, attempts, now=now, wait=PATIENCE)
+        if saved.passed_over:
+            raise StillLocked(f"somebody's open transaction holds some items of batch {batch_id}; nothing is done, try again")
+        items += len(attempts)
+    _part(connection, row, f"given up by {who}: {why}", now)
+    return (
+        f"batch {batch_id} of {row.workload} is given up with {counted(items, 'item')}: `lanes retry {row.workload}` "
+        "brings back what failed"
+    )
+
+
+def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
+    """The batch and its items go separate ways."""
+    with waiting_at_most(connection, PATIENCE):
+        if row.state in batches.UNCONFIRMED:
+            note = f"{note}; the provider may have it all the same"
+            parted = batches.release(connection, row.id, note=note, now=now)
+        else:
+            parted = batches.supersede(connection, row.id, note=note, now=now)
+    if not parted:
+        raise ActionRefused(f"batch {row.id} was moved on by somebody else meanwhile; look again and decide anew")
+
+
+def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iterator[list[Attempt]]:
+    """An attempt for everything the batch owns; bounded where nothing of it can be booked later."""
+    version = workloads.versions(connection, [row.version_id]).get(row.version_id)
+    started, last = row.submitted_at or row.intended_at, 0
+    while True:
+        owned = connection.execute(
+            select(work.c.id, work.c.claim_no, _chars().label("chars"))
+            .join(item, item.c.id == work.c.item_id)
+            .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED, work.c.id > last)
+            .order_by(work.c.id)
+            .limit(CHUNK)
+        ).all()
+        if not owned:
+            return
+        last = owned[-1].id
+        attempts: list[Attempt] = []
+        for each in owned:
+            attempt = Attempt(Claim(each.id, each.claim_no), Judged(Outcome.GIVEN_UP, error=why), None, started, now, 0)
+            if row.provider_batch_id is None and version is not None:
+                with suppress(LookupError):
+                    attempt = replace(attempt, bound_usd=_bound(version, each.chars, now))
+            attempts.append(attempt)
+        yield attempts
+
+
+def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
+    version = workloads.versions(connection, [row.version_id]).get(row.version_id)
+    lengths = connection.execute(
+        select(_chars().label("chars"), func.count().label("items"))
+        .select_from(work.join(item, item.c.id == work.c.item_id))
+        .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED)
+        .group_by(_chars())
+    ).all()
+    items = sum(each[1] for each in lengths)
+    again = most = None
+    if version is not None:  # else it cannot be read any more
+        with suppress(LookupError):  # no price is known for its model any more
+            again = sum((estimate(version, each.chars, at=now).batch * each[1] for each in lengths), Decimal(0))
+            most = sum((_bound(version, each.chars, now) * each[1] for each in lengths), Decimal(0))
+    return Stakes(row.id, row.workload, BatchState(row.state), row.provider_batch_id, items, again, most)
+
+
+def _bound(version: Version, chars: int, now: datetime) -> Decimal:
+    return upper_bound(version, chars, lane=Lane.BATCH, at=now)
+
+
+def _chars() -> Any:
+    return func.length(item.c.payload.cast(Text))
+
+
+def _owning(connection: Connection, batch_id: int, workload: str | None, *, lock: bool = False) -> Any:
+    row = _open(connection, batch_id, workload, lock=lock)
+    if row.state == BatchState.SUPERSEDED:
+        raise ActionRefused(f"batch {batch_id} owns no items any more; `collect` closes it")
+    return row
+
+
+def _open(connection: Connection, batch_id: int, workload: str | None, *, lock: bool = False) -> Any:
+    """The row of an open batch, locked until this transaction ends where that is asked."""
+    wanted = select(batch).where(batch.c.id == batch_id)
+    row = connection.execute(wanted.with_for_update(key_share=True) if lock else wanted).first()
+    if row is None or workload not in (None, row.workload):
+        named = f'workload "{workload}" has' if workload is not None else "there is"
+        raise ActionRefused(f"{named} no batch {batch_id}: see `lanes batches`")
+    if row.state in batches.OVER:
+        raise ActionRefused(f"batch {batch_id} is {row.state}: there is nothing to decide any more")
+    return row

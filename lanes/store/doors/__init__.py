@@ -1,0 +1,1 @@
+"""Items as they arrive: admission, files, amendments, erasure, the stream's watermark."""

@@ -1,0 +1,202 @@
+"""Items: admission through the database's own door, refusals, labels, and what waits for the router."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, Text, column, func, insert, literal, select, true, update
+from sqlalchemy.dialects.postgresql import JSONB
+
+from lanes.doors.item import KEY_LIMIT, Submission
+from lanes.routing.route import Arrived
+from lanes.storable import storable
+from lanes.store.bounded import bounded, size_of
+from lanes.store.bulk import one_of
+from lanes.store.tables import event_outbox, item, item_position, rejected, workload
+from lanes.words import Lane
+
+CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
+MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
+_UNROUTED = (item.c.position.is_(None), item.c.canceled_at.is_(None))
+_URGENT_FIRST = (item.c.urgent.desc(), item.c.due_at, item.c.id)
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What became of one input: accepted, duplicate, or the reason of its refusal. `key` is the one it goes by."""
+
+    outcome: str
+    detail: str | None
+    key: str | None
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the item exists now."""
+        return self.outcome in ("accepted", "duplicate")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An input that never became well-formed. `key` is the one it came with, as far as one could be read."""
+
+    workload: str | None
+    place: str
+    reason: str
+    detail: str
+    content: str
+    key: str | None = None
+
+
+def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime) -> list[Admission]:
+    """What became of each input, in order; refused ones are in `rejected_log`."""
+    rows = json.dumps([each.as_row() for each in inputs])
+    verdicts = func.lanes.admit(literal(rows).cast(JSONB), door, now).table_valued(
+        column("place"), column("outcome"), column("detail"), column("key")
+    )
+    told = connection.execute(select(verdicts.c.outcome, verdicts.c.detail, verdicts.c.key).order_by(verdicts.c.place))
+    return [Admission(row.outcome, row.detail, row.key) for row in told]
+
+
+def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
+    """The payload as it would be read back once it was admitted, and its bytes there: the database keeps an object's keys in
+    an order of its own."""
+    kept = literal(json.dumps(payload)).cast(JSONB)
+    row = connection.execute(select(kept.label("payload"), func.octet_length(kept.cast(Text)).label("bytes"))).one()
+    return row.payload, row.bytes
+
+
+def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, now: datetime) -> None:
+    """Inputs that could not be read are kept, and their senders told, once per (door, place). Whatever they hold, what
+    cannot be stored of it has a mark in its place."""
+    by_place = {each.place: each for each in map(_kept, refusals)}
+    told = select(rejected.c.place).where(rejected.c.source == door, rejected.c.place.in_(list(by_place)))
+    for known in connection.execute(told).scalars():
+        del by_place[known]
+    new = by_place.values()
+    if not new:
+        return
+    connection.execute(
+        insert(rejected),
+        [
+            {
+                "workload": r.workload, "key": r.key, "source": door, "place": r.place, "reason": r.reason,
+                "detail": r.detail, "content": r.content, "rejected_at": now,
+            }
+            for r in new
+        ],
+    )  # fmt: skip
+    connection.execute(
+        insert(event_outbox),
+        [
+            {
+                "event": "lanes.item.rejected",
+                "resource": f"lanes.workload.{r.workload or 'unknown'}",
+                "payload": {"outcome": r.reason, "detail": r.detail, "source": door, "place": r.place}
+                | ({"key": r.key} if r.key else {}),
+                "occurred_at": now,
+            }
+            for r in new
+        ],
+    )
+
+
+def _kept(refusal: Refusal) -> Refusal:
+    """The refusal as a row takes it."""
+    name, key = refusal.workload, refusal.key
+    return Refusal(
+        name and storable(name[:KEY_LIMIT]), storable(refusal.place[:KEY_LIMIT]), refusal.reason, storable(refusal.detail),
+        storable(refusal.content[:CONTENT_LIMIT]), key and storable(key[:KEY_LIMIT]),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Received:
+    """An item that waits for its first route."""
+
+    id: int
+    revision: int
+    arrived: Arrived
+
+
+def any_received(connection: Connection) -> bool:
+    """Whether some item waits for its first route. Nothing is locked."""
+    return connection.execute(have_received().limit(1)).first() is not None
+
+
+def have_received() -> Select[Any]:
+    """The names of the workloads that have items which no router has seen: one step in the index for each workload."""
+    first = (
+        select(item.c.id)
+        .where(item.c.workload == workload.c.name, *_UNROUTED)
+        .order_by(*_URGENT_FIRST)
+        .limit(1)
+        .lateral("first")
+    )
+    return select(workload.c.name).select_from(workload.join(first, true()))
+
+
+def received(
+    connection: Connection, limit: int, *, most_bytes: int = MOST_BYTES, of: Collection[str] | None = None
+) -> list[Received]:
+    """Some of the items that no router has seen, urgent and due ones first: about `limit`, whose payloads have about
+    `most_bytes` as JSON. Nobody cancels or amends them until this transaction ends.
+
+    The workloads that have some (of those named in `of`, None: of all) share the number and the bytes, so that the flood
+    of one never holds up the others. What other transactions hold is passed over.
+    """
+    names = connection.execute(have_received()).scalars().all()
+    asked = sorted(name for name in names if of is None or name in of)
+    found: list[Received] = []
+    for name in asked:
+        first = bounded(connection, head(name, max(1, limit // len(asked))), most_bytes=most_bytes // len(asked))
+        found += [Received(row.id, row.revision, arrived(row)) for row in first]
+    return found
+
+
+def head(name: str, limit: int) -> Select[Any]:
+    """The most urgent items of a workload that no router has seen, locked; those locked by others are passed over."""
+    return (
+        select(item, size_of(item.c.payload))
+        .where(item.c.workload == name, *_UNROUTED)
+        .order_by(*_URGENT_FIRST)
+        .limit(limit)
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+
+
+def arrived(row: Any) -> Arrived:
+    """What routing knows of a row of `item`."""
+    return Arrived(
+        workload=row.workload,
+        key=row.key,
+        payload=row.payload,
+        received_at=row.received_at,
+        occurred_at=row.occurred_at,
+        consumer=row.consumer,
+        entity=row.entity,
+        urgent=row.urgent,
+        pin=Lane(row.pin) if row.pin else None,
+        due_at=row.due_at,
+    )
+
+
+def position(connection: Connection, ids: Sequence[int]) -> None:
+    """The items have their place in the stream, in the order of their ids."""
+    ordered = select(item.c.id).where(one_of(ids, item.c.id)).order_by(item.c.id).cte("ordered")
+    numbered = select(ordered.c.id, item_position.next_value().label("position")).cte("numbered")
+    connection.execute(update(item).where(item.c.id == numbered.c.id).values(position=numbered.c.position))
+
+
+def label(connection: Connection, of: str, expected: Mapping[str, dict[str, Any]], *, source: str) -> None:
+    """What is right is known for these items, by key; keys without an item are passed over."""
+    if not expected:
+        return
+    right = func.jsonb_each(literal(json.dumps(expected)).cast(JSONB)).table_valued(column("key"), column("value"))
+    connection.execute(select(func.lanes.label(of, right.c.key, right.c.value, source))).all()
+
+
+def cancel(connection: Connection, of: str, key: str) -> str:
+    """`canceled`, or why not: `unknown_item`, `settled`."""
+    return connection.execute(select(func.lanes.cancel(of, key))).scalar_one()

@@ -1,0 +1,174 @@
+"""Measures what the promises are judged by. What the figures mean stands in `lanes.promises`."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from lanes.promises.judge import (
+    FAILED_FOR,
+    FELL_BACK_WITHIN,
+    JUDGED_FOR,
+    RECENT,
+    SETTLED_FOR,
+    BatchSeen,
+    FailedSeen,
+    RealtimeSeen,
+    Seen,
+    SettledSeen,
+    WaitingSeen,
+)
+from lanes.words import BatchState
+
+BATCHES = """
+select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed, missing,
+       coalesce(submitted_at, intended_at) as begun_at,
+       case when state in ('collected', 'released') then coalesce(collected_at, ended_at) end as over_at, note
+  from lanes.batch b
+ where state not in ('collected', 'released') or coalesce(collected_at, ended_at) >= :judged_since
+    or exists (select from lanes.incident i where i.state = 'open' and i.promise in ('batch_slow', 'batch_incomplete')
+                  and i.workload = b.workload and i.subject = 'batch ' || b.id)
+ order by id
+"""
+
+# An item that was given up and brought back waits since then.
+BEGUN = """
+greatest(i.received_at, case when exists (select from lanes.attempt e where e.item_id = i.id and e.started_at < w.created_at)
+                             then w.created_at end)
+"""
+
+# Latency counts items that were the real-time lane's from the start and that no person delayed: neither amended nor of a
+# paused workload. What already waits longer than promised counts with its age, also where it fell back to a batch, and so
+# does what was given up lately: unanswered is unanswered, whatever lane holds it. What an outage of the provider made wait or
+# fail was told in that incident: counting begins again when it is over. Faults that no answer followed yet are no failures:
+# either the next answer makes them some, or they are the beginning of an outage.
+REALTIME = f"""
+with promised as (
+  select w.name, coalesce((v.spec -> 'promises' ->> 'realtime_p95_s')::float8, 0) * interval '1 second' as promised,
+         greatest(
+           (select max(o.over_at) from lanes.outage o where o.model = v.spec ->> 'realtime_model' and o.over_at >= :recent),
+           (select max(o.resolved_at) from lanes.incident o
+             where o.state = 'resolved' and o.resolved_at >= :recent
+               and o.promise = 'provider_frozen' and o.workload = w.name and o.subject = 'realtime lane'),
+           '-infinity') as well_since
+    from lanes.workload w join lanes.version v on v.id = w.version_id where w.paused_at is null),
+answered as (
+  select a.workload, extract(epoch from a.ended_at - {BEGUN})::float8 as seconds
+    from promised p
+    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at >= :recent
+    join lanes.item i on i.id = a.item_id
+    join lanes.work w on w.id = a.work_id
+   where a.purpose = 'answer' and a.shown and i.revision = 0 and i.failure is null and i.received_at >= p.well_since
+     and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch')),
+late as (
+  select w.workload, extract(epoch from :now - {BEGUN})::float8 as seconds
+    from promised p
+    join lanes.work w on w.workload = p.name and w.lane = 'realtime' and w.state in ('ready', 'claimed')
+    join lanes.item i on i.id = w.item_id
+   where w.purpose = 'answer' and i.received_at < :now - p.promised and {BEGUN} < :now - p.promised
+     and i.revision = 0 and i.failure is null and i.answered_at is null and i.canceled_at is null
+     and i.received_at >= p.well_since
+     and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch')
+  union all
+  select i.workload, extract(epoch from :now - i.received_at)::float8
+    from lanes.route r
+    join lanes.item i on i.id = r.item_id
+    join promised p on p.name = i.workload
+   where r.reason = 'fallback' and r.decided_at >= :fell_back_since and i.received_at < :now - p.promised
+     and i.revision = 0 and i.failure is null and i.answered_at is null and i.canceled_at is null
+     and i.received_at >= p.well_since
+  union all
+  select i.workload, extract(epoch from :now - i.received_at)::float8
+    from promised p join lanes.item i on i.workload = p.name
+   where i.position is null and i.canceled_at is null and i.pin is distinct from 'batch'
+     and i.received_at < :now - p.promised and i.received_at >= p.well_since),
+given_up as (
+  select i.workload, extract(epoch from :now - i.received_at)::float8 as seconds
+    from promised p join lanes.item i on i.workload = p.name and i.failed_at >= :recent
+   where i.answered_at is null and i.canceled_at is null and i.revision = 0 and i.received_at >= p.well_since
+     and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch' and r.reason <> 'fallback')),
+latency as (
+  select workload, percentile_cont(0.95) within group (order by seconds) as p95_s,
+         count(*) filter (where kind = 'answered') as answered, count(*) filter (where kind = 'late') as late,
+         count(*) filter (where kind = 'given up') as given_up, max(seconds) filter (where kind = 'late') as waits_s
+    from (select *, 'answered' as kind from answered union all select *, 'late' from late
+          union all select *, 'given up' from given_up) every_kind group by 1),
+tried as (
+  select a.workload, count(*) as attempts, count(*) filter (where a.outcome <> 'valid') as failed
+    from promised p
+    cross join lateral (
+      select max(b.ended_at) as ended_at from lanes.attempt b
+       where b.workload = p.name and b.lane = 'realtime' and b.ended_at >= :recent and b.message_id is not null) newest_answer
+    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at >= :recent
+                        and a.started_at >= p.well_since
+   where a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest_answer.ended_at
+   group by 1)
+select p.name as workload, l.p95_s, coalesce(l.answered, 0) as answered, coalesce(l.late, 0) as late,
+       coalesce(t.attempts, 0) as attempts, coalesce(t.failed, 0) as failed, coalesce(l.given_up, 0) as given_up, l.waits_s
+  from promised p left join latency l on l.workload = p.name left join tried t on t.workload = p.name
+"""
+
+WAITING = """
+select waits.workload, count(*) as items, min(waits.ready_at) as ready_since,
+       (select max(b.intended_at) from lanes.batch b where b.workload = waits.workload and b.state <> 'released')
+         as last_intended_at
+  from (
+    select w.workload, w.ready_at from lanes.work w
+     where w.lane = 'batch' and w.state = 'ready' and w.ready_at <= :now and w.generation = 0
+    union all
+    select i.workload, i.received_at from lanes.item i
+     where i.position is null and i.canceled_at is null and i.pin = 'batch' and i.received_at <= :now) waits
+ group by waits.workload
+"""
+
+SETTLED = """
+select i.workload, count(distinct i.id) as items, (array_agg(i.key order by i.settled_at desc, i.id))[1] as key,
+       (array_agg(i.failure order by i.settled_at desc, i.id))[1] as reason
+  from lanes.workload w
+  join lanes.attempt a on a.workload = w.name and a.lane = 'batch' and a.ended_at >= :settled_since
+  join lanes.item i on i.id = a.item_id
+  join lanes.result r on r.id = i.result_id
+ where a.purpose = 'authoritative' and a.outcome <> 'valid' and i.settled_at is not null and i.failure is not null
+   and r.standing = 'provisional'
+ group by i.workload
+"""
+
+FAILED = """
+select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc, i.id))[1] as key,
+       coalesce((array_agg(i.failure order by i.failed_at desc, i.id))[1], 'no reason is known') as reason
+  from lanes.workload w join lanes.item i on i.workload = w.name
+ where i.failed_at >= :failed_since and i.settled_at is null and i.canceled_at is null
+ group by i.workload
+"""
+
+UNSERVED = """
+select w.name
+  from lanes.workload w join lanes.version v on v.id = w.version_id
+ where exists (select from lanes.outage o where o.model = v.spec ->> 'realtime_model' and o.over_at is null)
+    or exists (select from lanes.incident o where o.state = 'open' and o.promise = 'provider_frozen'
+                                              and o.workload = w.name and o.subject = 'realtime lane')
+"""
+
+REFUSED = """
+select workload from lanes.incident where state = 'open' and promise = 'provider_frozen' and subject = 'batch lane'
+"""
+
+PAUSED = "select name from lanes.workload where paused_at is not null"
+
+
+def measure(connection: Connection, *, now: datetime) -> Seen:
+    """What is true of every workload at `now`, read in one transaction."""
+    at = {
+        "now": now, "recent": now - RECENT, "judged_since": now - JUDGED_FOR, "settled_since": now - SETTLED_FOR,
+        "failed_since": now - FAILED_FOR, "fell_back_since": now - FELL_BACK_WITHIN,
+    }  # fmt: skip
+    batches = connection.execute(text(BATCHES), at).mappings()
+    return Seen(
+        batches=[BatchSeen(**{**row, "state": BatchState(row["state"])}) for row in batches],
+        realtime=[RealtimeSeen(**row) for row in connection.execute(text(REALTIME), at).mappings()],
+        waiting=[WaitingSeen(**row) for row in connection.execute(text(WAITING), at).mappings()],
+        settled=[SettledSeen(**row) for row in connection.execute(text(SETTLED), at).mappings()],
+        failed=[FailedSeen(**row) for row in connection.execute(text(FAILED), at).mappings()],
+        unserved=frozenset(connection.execute(text(UNSERVED)).scalars()),
+        refused=frozenset(connection.execute(text(REFUSED)).scalars()),
+        paused=frozenset(connection.execute(text(PAUSED)).scalars()),
+    )

@@ -1,0 +1,1 @@
+"""Every billed response, and its shares."""

@@ -1,0 +1,1 @@
+"""Incidents, what they mean for people, and what Slack was told."""

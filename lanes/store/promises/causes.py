@@ -1,0 +1,220 @@
+"""Why an incident is: the errors that attempts met in its time, how often, and whose. Bounded, whatever the history."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from lanes.promises.briefing import SCOPES, UNEXPLAINED, Met, Scope
+from lanes.promises.incident import EVERYBODY, Incident, Promise, lane_of
+from lanes.promises.judge import FAILED_FOR
+from lanes.store.signals import Role, holders
+from lanes.units import counted, seconds
+from lanes.unquoted import ABOUT_AN_INPUT, discreet
+from lanes.words import Lane, Outcome
+
+MOST = 5_000  # attempts, or failed items, that are looked at: the newest
+LONGEST = 500  # of an error, in characters
+MOST_PAYLOADS = 20  # inputs that errors are held against
+BATCHES = 1_000  # newest batches among which those of a workload are looked for
+
+ATTEMPTS = f"""
+with newest as (
+  select a.outcome, left(a.error, {LONGEST}) as error, a.item_id, a.flow_run_id, a.ended_at, a.latency_ms
+    from unnest(cast(:workloads as text[])) w(name)
+   cross join lateral (
+     select * from lanes.attempt a
+      where a.workload = w.name and a.lane = :lane and a.ended_at >= :since and a.ended_at <= :until
+      order by a.ended_at desc limit {MOST}) a
+   where (cast(:batch_id as bigint) is null or a.batch_id = :batch_id)
+     and (cast(:purpose as text) is null or a.purpose = :purpose))
+select outcome, error, count(*) as times, (array_agg(item_id order by ended_at desc))[1:3] as item_ids,
+       (array_agg(flow_run_id order by ended_at desc) filter (where flow_run_id is not null))[1] as flow_run_id,
+       max(ended_at) as ended_at, percentile_cont(0.95) within group (order by latency_ms) / 1000 as call_s
+  from newest group by 1, 2 order by 3 desc, 1, 2
+"""
+FAILED = f"""
+select left(failure, {LONGEST}) as error, count(*) as times, (array_agg(id order by failed_at desc))[1:3] as item_ids
+  from (select id, failure, failed_at from lanes.item
+         where workload = :workload and failed_at >= :since and failed_at <= :until
+           and settled_at is null and canceled_at is null
+         order by failed_at desc limit {MOST}) newest
+ where failure is not null
+ group by 1 order by 2 desc, 1
+"""
+NOTES = f"""
+select id, state, note, flow_run_id
+  from (select * from lanes.batch order by id desc limit {BATCHES}) b
+ where workload = :workload and note is not null and intended_at >= :since and state in ('released', 'intended', 'held')
+ order by id desc limit 5
+"""
+BATCH = "select requests, processed, note, ended_at from lanes.batch where id = :id"
+UNRESOLVED = "select id, workload from lanes.batch where state = 'intended' and create_ended_at is not null limit 1"
+AFFECTED = """
+select distinct f.name
+  from lanes.outage o
+  join lanes.version v on v.spec ->> 'realtime_model' = o.model
+  join lanes.workload f on f.version_id = v.id
+ where o.account = :account and (o.over_at is null or o.over_at >= :opened_at)
+ order by 1
+"""
+# As the promises measure: what an outage of the provider made fail was told in that incident.
+WELL_SINCE = """
+select greatest(
+  (select max(o.over_at) from lanes.workload f
+     join lanes.version v on v.id = f.version_id
+     join lanes.outage o on o.model = v.spec ->> 'realtime_model' and o.over_at >= :since
+    where f.name = :workload),
+  (select max(o.resolved_at) from lanes.incident o
+    where o.state = 'resolved' and o.resolved_at >= :since
+      and o.promise = 'provider_frozen' and o.workload = :workload and o.subject = 'realtime lane'))
+"""
+PAYLOADS = "select id, payload from lanes.item where id = any(:ids)"
+NEWEST_RUN = """
+select flow_run_id from lanes.attempt
+ where item_id = any(:ids) and flow_run_id is not null order by ended_at desc limit 1
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """The errors with what was counted over, items that met them, and the run whose log tells of the newest."""
+
+    met: Sequence[Met] = ()
+    counted_over: str = ""
+    item_ids: Sequence[int] = field(default_factory=list)
+    flow_run_id: UUID | None = None
+    unexplained: str = ""
+
+
+def workloads_of(connection: Connection, of: Incident) -> list[str]:
+    """The workloads that an incident concerns: those of the models that do not answer, or its own."""
+    if of.workload != EVERYBODY:
+        return [of.workload]
+    return list(connection.execute(text(AFFECTED), {"account": of.subject, "opened_at": of.opened_at}).scalars())
+
+
+def batch_of(of: Incident) -> int | None:
+    """The batch that an incident is about."""
+    number = of.subject.removeprefix("batch ")
+    return int(number) if number != of.subject and number.isdigit() else None
+
+
+def period(of: Incident, window: timedelta, now: datetime) -> dict[str, datetime]:
+    """From when until when an incident's causes are looked for: within `window` of now, or of all of it once it is over."""
+    until = of.resolved_at or now
+    since = until - window if of.resolved_at is None else of.opened_at - window
+    if of.workload == EVERYBODY or of.promise == Promise.PROVIDER_FROZEN:
+        since = of.opened_at - window
+    return {"since": since, "until": until}
+
+
+def find(connection: Connection, of: Incident, *, now: datetime) -> Found:
+    """What the database knows of the incident's cause."""
+    promise = Promise(of.promise)
+    if promise is Promise.ITEMS_FAILED:
+        return _failed_items(connection, of, now)
+    if promise is Promise.BATCH_NEVER_STARTED:
+        return _not_submitted(connection, of)
+    if promise is Promise.BATCH_SLOW:
+        return _of_batch(connection, of)
+    scope = SCOPES.get(promise)
+    if scope is None:
+        return Found(unexplained=UNEXPLAINED.get(promise, ""))
+    return _attempts(connection, of, scope, now)
+
+
+def _attempts(connection: Connection, of: Incident, scope: Scope, now: datetime) -> Found:
+    within = period(of, scope.window, now)
+    if of.promise in (Promise.REALTIME_SLOW, Promise.REALTIME_FAILING):
+        at = {"since": within["since"], "workload": of.workload}
+        within["since"] = connection.execute(text(WELL_SINCE), at).scalar() or within["since"]
+    of_these = {
+        "workloads": workloads_of(connection, of), "lane": scope.lane or lane_of(of.promise, of.subject) or Lane.REALTIME,
+        "batch_id": batch_of(of), "purpose": scope.purpose, **within,
+    }  # fmt: skip
+    rows = connection.execute(text(ATTEMPTS), of_these).all()
+    bad = [row for row in rows if row.outcome in scope.outcomes]
+    looked_at = sum(row.times for row in rows)
+    over = _counted_over(looked_at, within["until"] - within["since"])
+    return Found(
+        _met(connection, bad), over, [id_ for row in bad for id_ in row.item_ids], _newest_run(bad) or _newest_run(rows),
+        "" if bad else _unexplained(connection, of, rows, over),
+    )  # fmt: skip
+
+
+def _unexplained(connection: Connection, of: Incident, rows: Sequence[Any], over: str) -> str:
+    """Why the real-time lane is slow though nothing failed; of the others, that no attempt says it."""
+    promise = Promise(of.promise)
+    if promise is not Promise.REALTIME_SLOW:
+        return UNEXPLAINED.get(promise) or f"none of the {over.removeprefix('the ')} says why"
+    if not holders(connection, Role.DRAIN):
+        return "no drain runs: nothing claims what waits"
+    valid = [row for row in rows if row.outcome == Outcome.VALID]
+    if not valid:
+        return "no call ended in that time"
+    return (
+        f"no attempt failed; the calls themselves take up to {seconds(valid[0].call_s)} (p95), the rest is waiting for a "
+        "place or for a rest to end"
+    )
+
+
+def _newest_run(rows: Sequence[Any]) -> UUID | None:
+    newest = sorted(rows, key=lambda row: row.ended_at, reverse=True)
+    return next((row.flow_run_id for row in newest if row.flow_run_id is not None), None)
+
+
+def _failed_items(connection: Connection, of: Incident, now: datetime) -> Found:
+    within = period(of, FAILED_FOR, now)
+    rows = connection.execute(text(FAILED), {"workload": of.workload, **within}).all()
+    ids = [id_ for row in rows for id_ in row.item_ids]
+    run = connection.execute(text(NEWEST_RUN), {"ids": ids[:20]}).scalar() if ids else None
+    over = f"{counted(sum(row.times for row in rows), 'failed item')} of the last 24 hours"
+    return Found(_met(connection, rows), over, ids, run, UNEXPLAINED[Promise.ITEMS_FAILED])
+
+
+def _not_submitted(connection: Connection, of: Incident) -> Found:
+    since = of.opened_at - timedelta(days=1)
+    rows = connection.execute(text(NOTES), {"workload": of.workload, "since": since}).all()
+    notes = [Met(f"batch {row.id} is {row.state}: {discreet(row.note)}", 1) for row in rows]
+    blocked = connection.execute(text(UNRESOLVED)).first()
+    if blocked is not None:
+        said = f"the create of batch {blocked.id} of {blocked.workload} has no answer; until it has, none follows"
+        notes.insert(0, Met(said, 1))
+    run = next((row.flow_run_id for row in rows if row.flow_run_id is not None), None)
+    return Found(notes, "", [], run, UNEXPLAINED[Promise.BATCH_NEVER_STARTED])
+
+
+def _of_batch(connection: Connection, of: Incident) -> Found:
+    """What is noted of the batch, else how far it is."""
+    row = connection.execute(text(BATCH), {"id": batch_of(of)}).first()
+    if row is None:
+        return Found(unexplained="the batch is gone")
+    if row.note:
+        return Found([Met(discreet(row.note), 1)])
+    if row.ended_at is not None:
+        return Found(unexplained="it has ended at the provider; its results are still being read")
+    done = f"{row.processed:,} of {counted(row.requests, 'request')}"
+    return Found(unexplained=f"the provider has finished {done}, and says nothing of why")
+
+
+def _met(connection: Connection, rows: Sequence[Any]) -> list[Met]:
+    """The errors without what they may quote of their input."""
+    refusals = {row.item_ids[0] for row in rows if row.error and ABOUT_AN_INPUT.search(row.error)}
+    some = sorted(refusals)[:MOST_PAYLOADS]
+    payloads = {row.id: [row.payload] for row in connection.execute(text(PAYLOADS), {"ids": some})} if some else {}
+    return [Met(_shown(row, payloads), row.times, row.item_ids[0]) for row in rows]
+
+
+def _shown(row: Any, payloads: dict[int, list[Any]]) -> str:
+    """What a whole pack was refused for may quote any of its items, and those are not known here."""
+    shared = getattr(row, "outcome", None) == Outcome.PACK_REFUSED
+    return discreet(row.error or f"{row.outcome}, without a reason", None if shared else payloads.get(row.item_ids[0]))
+
+
+def _counted_over(attempts: int, window: timedelta) -> str:
+    newest = "the newest " if attempts >= MOST else ""
+    return f"{newest}{counted(attempts, 'attempt')} of the last {seconds(window.total_seconds())}"

@@ -1,0 +1,119 @@
+"""How an incident's figure moved, beside that of the time or of the batch before. Bounded, whatever the history."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from lanes.promises.briefing import compared, enough, since_opening, too_few, usual_turnaround
+from lanes.promises.incident import Incident, Promise
+from lanes.promises.judge import LEAST_SAMPLES, RECENT, SETTLED_FOR
+from lanes.store.promises.causes import BATCHES
+
+MOST = 5_000  # attempts, or failed items, that are looked at: the newest of their time
+BEFORE = "in the 15 minutes before"
+HOUR = timedelta(hours=1)
+
+TRIED = f"""
+select count(*) as attempts, count(*) filter (where outcome <> 'valid') as failed
+  from (select outcome from lanes.attempt
+         where workload = :workload and lane = 'realtime' and ended_at >= :since and ended_at < :until
+         order by ended_at desc limit {MOST}) newest
+"""
+ANSWERED = f"""
+select count(*) as answers,
+       percentile_cont(0.95) within group (order by extract(epoch from a.ended_at - i.received_at))::float8 as p95_s
+  from (select item_id, purpose, shown, ended_at from lanes.attempt
+         where workload = :workload and lane = 'realtime' and ended_at >= :since and ended_at < :until
+         order by ended_at desc limit {MOST}) a
+  join lanes.item i on i.id = a.item_id
+ where a.purpose = 'answer' and a.shown and i.revision = 0
+"""
+HOME = f"""
+select id, items, succeeded, invalid, errored + canceled + expired + missing as failed,
+       extract(epoch from coalesce(collected_at, ended_at) - coalesce(submitted_at, intended_at))::float8 as took_s
+  from (select * from lanes.batch order by id desc limit {BATCHES}) b
+ where workload = :workload and state = 'collected'
+ order by id desc limit :most
+"""
+GAVE_UP = f"""
+select count(*) filter (where failed_at >= :hour) as lately, count(*) filter (where failed_at < :hour) as before
+  from (select failed_at from lanes.item
+         where workload = :workload and failed_at >= :since and failed_at <= :until
+         order by failed_at desc limit {MOST}) newest
+"""
+UNCORRECTED = f"""
+select count(distinct a.item_id)
+  from (select item_id, purpose, outcome from lanes.attempt
+         where workload = :workload and lane = 'batch' and ended_at >= :since and ended_at < :until
+         order by ended_at desc limit {MOST}) a
+  join lanes.item i on i.id = a.item_id
+  join lanes.result r on r.id = i.result_id
+ where a.purpose = 'authoritative' and a.outcome <> 'valid' and i.settled_at is not null and i.failure is not null
+   and r.standing = 'provisional'
+"""
+
+
+def find(connection: Connection, of: Incident, *, now: datetime) -> str:
+    """How the figure moved, as a clause."""
+    match Promise(of.promise):
+        case Promise.REALTIME_FAILING:
+            return _failing(connection, of)
+        case Promise.REALTIME_SLOW:
+            return _slow(connection, of)
+        case Promise.BATCH_FAILING | Promise.BATCH_INVALID:
+            return _of_batches(connection, of)
+        case Promise.BATCH_SLOW:
+            return _turnaround(connection, of, now)
+        case Promise.ITEMS_FAILED:
+            return _given_up(connection, of, now)
+        case Promise.AUTHORITATIVE_FAILED:
+            return _uncorrected(connection, of)
+        case _:
+            return since_opening(of, now)
+
+
+def _before(of: Incident, window: timedelta) -> dict[str, object]:
+    """The window before the one in which the figure was measured."""
+    return {"workload": of.workload, "since": of.updated_at - 2 * window, "until": of.updated_at - window}
+
+
+def _failing(connection: Connection, of: Incident) -> str:
+    row = connection.execute(text(TRIED), _before(of, RECENT)).one()
+    if not enough(row.attempts):
+        return too_few(row.attempts, "attempt", BEFORE)
+    return compared(of, 100 * row.failed / row.attempts, when=BEFORE)
+
+
+def _slow(connection: Connection, of: Incident) -> str:
+    row = connection.execute(text(ANSWERED), _before(of, RECENT)).one()
+    return compared(of, row.p95_s, when=BEFORE) if enough(row.answers) else too_few(row.answers, "answer", BEFORE)
+
+
+def _of_batches(connection: Connection, of: Incident) -> str:
+    """Beside the newest batch of some size that is not the one, or among those, that the figure is of."""
+    failing = of.promise == Promise.BATCH_FAILING
+    for row in connection.execute(text(HOME), {"workload": of.workload, "most": 20}):
+        of_these = row.items if failing else row.succeeded + row.invalid
+        share = 100 * (row.failed if failing else row.invalid) / of_these if of_these else 0.0
+        if of_these >= LEAST_SAMPLES and abs(share - of.value) > 1e-6:
+            return compared(of, share, when=f"in batch {row.id}")
+    return "not known: no batch of another figure came home before"
+
+
+def _turnaround(connection: Connection, of: Incident, now: datetime) -> str:
+    took = sorted(row.took_s for row in connection.execute(text(HOME), {"workload": of.workload, "most": 5}))
+    grows = since_opening(of, now)
+    return f"{grows}; {usual_turnaround(len(took), took[len(took) // 2])}" if took else grows
+
+
+def _given_up(connection: Connection, of: Incident, now: datetime) -> str:
+    at = of.resolved_at or now
+    row = connection.execute(
+        text(GAVE_UP), {"workload": of.workload, "since": at - 2 * HOUR, "hour": at - HOUR, "until": at}
+    ).one()
+    return compared(of, row.before, when="in the hour before", now=row.lately, lately=" in the last hour")
+
+
+def _uncorrected(connection: Connection, of: Incident) -> str:
+    before = connection.execute(text(UNCORRECTED), _before(of, SETTLED_FOR)).scalar_one()
+    return compared(of, before, when="in the hour before")

@@ -1,0 +1,1 @@
+"""Outages of the provider, and work that is given up."""

@@ -1,0 +1,73 @@
+"""Outages of the provider: which models of an account answer nobody, since when; and the one incident of an account.
+
+An outage is over when calls are answered again and what it made wait has been asked.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, select, text
+from sqlalchemy.dialects.postgresql import insert
+
+from lanes.promises import judge as promises
+from lanes.promises.incident import EVERYBODY, Promise
+from lanes.store.promises.incidents import open, resolve
+from lanes.store.tables import outage
+
+# Work that failed by itself, or whose workload is paused, says nothing of the provider.
+OVER = """
+update lanes.outage o set over_at = :now
+  from (
+    select o.id, min(a.started_at) as answered_at
+      from lanes.outage o
+      join lanes.version v on v.spec ->> 'realtime_model' = o.model
+      join lanes.workload f on f.version_id = v.id
+      join lanes.attempt a on a.workload = f.name and a.lane = 'realtime' and a.ended_at > o.faulted_at
+     where o.over_at is null and a.started_at > o.faulted_at and a.message_id is not null
+     group by o.id) answered
+ where o.id = answered.id
+   and not exists (
+     select from lanes.workload f
+       join lanes.version v on v.id = f.version_id and v.spec ->> 'realtime_model' = o.model
+       join lanes.work w on w.workload = f.name and w.lane = 'realtime' and w.state in ('ready', 'claimed')
+      where f.paused_at is null and w.generation = 0 and w.failures = 0 and w.created_at < answered.answered_at)
+returning o.account
+"""
+
+
+def faulted(
+    connection: Connection, account: str, model: str, *, faults: int, why: str, flow_run_id: UUID | None = None, now: datetime
+) -> None:
+    """The model answers nobody, and the account's one incident says so. `faults`: calls in a row without an answer.
+
+    `flow_run_id` is the run that asked.
+    """
+    seen = {"faulted_at": now, "faults": faults, "why": why}
+    connection.execute(
+        insert(outage)
+        .values(account=account, model=model, began_at=now, **seen)
+        .on_conflict_do_update(index_elements=["account", "model"], index_where=text("over_at is null"), set_=seen)
+    )
+    down = _down(connection, account)
+    models, calls = [each.model for each in down], sum(each.faults for each in down)
+    open(connection, promises.provider_down(account, models, calls, why, flow_run_id=flow_run_id), now=now)
+
+
+def end(connection: Connection, *, now: datetime) -> list[int]:
+    """The outages that are over have ended, and the incidents of accounts without any are resolved; their ids."""
+    accounts = set(connection.execute(text(OVER), {"now": now}).scalars())
+    ended = [
+        resolve(
+            connection, Promise.PROVIDER_DOWN, EVERYBODY, account, now=now,
+            sentence="The provider answers again, and every item that waited for it has been asked.",
+        )
+        for account in sorted(accounts) if not _down(connection, account)
+    ]  # fmt: skip
+    return [id_ for id_ in ended if id_ is not None]
+
+
+def _down(connection: Connection, account: str) -> list[Any]:
+    columns = (outage.c.model, outage.c.faults)
+    open_ = select(*columns).where(outage.c.account == account, outage.c.over_at.is_(None))
+    return list(connection.execute(open_.order_by(outage.c.model)))

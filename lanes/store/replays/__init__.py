@@ -1,0 +1,1 @@
+"""Generations, their differences, their promotion."""

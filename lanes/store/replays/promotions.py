@@ -1,0 +1,180 @@
+"""What is decided about a replay: compared, promoted, taken back, forgotten."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, func, insert, literal, or_, select, true, update
+
+from lanes.errors import ActionRefused
+from lanes.replays.replay import Answers, Diff, Generation, check_demotable, check_droppable, check_promotable, diff
+from lanes.store.locks import PATIENCE, waiting_at_most
+from lanes.store.replays.replays import OPEN_STATES, find, finish, get, open_work, open_work_of
+from lanes.store.tables import generation, item, label, promoted, result, work
+from lanes.store.workload.workloads import one
+from lanes.words import ReplayState, WorkState
+
+AT_ONCE = 500  # rows held while comparing
+
+
+def compared(connection: Connection, of: Generation) -> Diff:
+    """What the replay's answers so far would change of what is shown (once promoted: of what was shown)."""
+    fields = one(connection, of.version_id).spec.compare_fields
+    return diff(_answers(connection, of), fields)
+
+
+def choose(connection: Connection, name: str, number: int | None, *, preferred: tuple[ReplayState, ...]) -> Generation:
+    """That generation of the workload; without a number its newest in a preferred state, else its newest.
+
+    Raises:
+        ActionRefused: there is none.
+    """
+    if number is not None:
+        id_ = connection.execute(
+            select(generation.c.id).where(generation.c.workload == name, generation.c.number == number)
+        ).scalar_one_or_none()
+        if id_ is None:
+            raise ActionRefused(f'workload "{name}" has no generation {number}; see lanes.replay_log')
+        return get(connection, id_)
+    found = find(connection, name, states=preferred) or find(connection, name)
+    if found is None:
+        raise ActionRefused(f'workload "{name}" was never replayed; `lanes replay {name}` does it')
+    return found
+
+
+def promote(connection: Connection, name: str, number: int | None = None, *, now: datetime) -> tuple[Generation, int]:
+    """The replay's results are current, and what they replaced is remembered; how many items changed.
+
+    Settled items of the replayed revision only: what is still open, or was amended meanwhile, keeps its live result.
+
+    Raises:
+        ActionRefused: its work is open, or it is not complete.
+        StillLocked: somebody's open transaction holds one of its items.
+    """
+    finish(connection, now=now)
+    of = _locked(connection, choose(connection, name, number, preferred=OPEN_STATES))
+    check_promotable(of, open_work(connection, of))
+    items = select(item.c.id).where(_promotable(of)).order_by(item.c.id).with_for_update(key_share=True)
+    with waiting_at_most(connection, PATIENCE):
+        connection.execute(items).all()
+    connection.execute(
+        insert(promoted).from_select(
+            ["generation_id", "item_id", "before_id", "after_id"],
+            select(literal(of.id), item.c.id, item.c.result_id, result.c.id)
+            .join(result, result.c.item_id == item.c.id)
+            .where(_promotable(of), _overlay(of), result.c.revision == item.c.revision),
+        )
+    )
+    changed = connection.execute(
+        update(item)
+        .where(promoted.c.generation_id == of.id, promoted.c.item_id == item.c.id)
+        .values(result_id=promoted.c.after_id)
+        .returning(item.c.id)
+    ).all()
+    _move(connection, of, ReplayState.PROMOTED, promoted_at=now)
+    return get(connection, of.id), len(changed)
+
+
+def demote(connection: Connection, name: str, number: int | None = None, *, now: datetime) -> tuple[Generation, int]:
+    """What was current before the promotion is current again; how many items changed.
+
+    An item that got a newer result since keeps it.
+
+    Raises:
+        ActionRefused: it is not promoted, or another replay was promoted over it.
+        StillLocked: somebody's open transaction holds one of its items.
+    """
+    of = _locked(connection, choose(connection, name, number, preferred=(ReplayState.PROMOTED,)))
+    check_demotable(of, _promoted_later(connection, of))
+    mine = and_(promoted.c.generation_id == of.id, promoted.c.item_id == item.c.id)
+    with waiting_at_most(connection, PATIENCE):
+        restored = connection.execute(
+            update(item)
+            .where(mine, item.c.result_id == promoted.c.after_id)
+            .values(result_id=promoted.c.before_id)
+            .returning(item.c.id)
+        ).all()
+    connection.execute(delete(promoted).where(promoted.c.generation_id == of.id))
+    _move(connection, of, ReplayState.DEMOTED, demoted_at=now)
+    return get(connection, of.id), len(restored)
+
+
+def drop(connection: Connection, name: str, number: int | None = None, *, now: datetime) -> tuple[Generation, int]:
+    """The replay is forgotten and its open work canceled; how much that was.
+
+    What a batch holds already is billed and recorded, never shown.
+
+    Raises:
+        ActionRefused: it is promoted, or was dropped before.
+        StillLocked: somebody's open transaction holds some of its work.
+    """
+    of = _locked(connection, choose(connection, name, number, preferred=(*OPEN_STATES, ReplayState.DEMOTED)))
+    check_droppable(of)
+    with waiting_at_most(connection, PATIENCE):
+        canceled = connection.execute(
+            update(work).where(open_work_of(of)).values(state=WorkState.CANCELED, finished_at=now).returning(work.c.id)
+        ).all()
+    _move(connection, of, ReplayState.DROPPED, dropped_at=now)
+    return get(connection, of.id), len(canceled)
+
+
+def _answers(connection: Connection, of: Generation) -> Iterator[Answers]:
+    shown, replayed = result.alias("shown"), result.alias("replayed")
+    right = (
+        select(label.c.expected)
+        .where(label.c.item_id == item.c.id)
+        .order_by(label.c.labeled_at.desc(), label.c.id.desc())
+        .limit(1)
+        .lateral("right")
+    )
+    before = (
+        select(promoted.c.before_id).where(promoted.c.generation_id == of.id, promoted.c.item_id == item.c.id).scalar_subquery()
+    )
+    rows = connection.execute(
+        select(item.c.key, shown.c.output, replayed.c.output.label("answer"), right.c.expected)
+        .join(replayed, and_(replayed.c.item_id == item.c.id, replayed.c.revision == item.c.revision))
+        .join(shown, shown.c.id == func.coalesce(before, item.c.result_id))
+        .outerjoin(right, true())
+        .where(item.c.workload == of.workload, replayed.c.generation == of.number)
+        .order_by(item.c.position)
+        .execution_options(yield_per=AT_ONCE)
+    )
+    for row in rows:
+        yield Answers(row.key, row.output, row.answer, row.expected)
+
+
+def _overlay(of: Generation) -> Any:
+    return result.c.generation == of.number
+
+
+def _promotable(of: Generation) -> Any:
+    """Settled items whose result the replay may replace."""
+    answered = select(result.c.item_id).where(_overlay(of))
+    return and_(
+        item.c.workload == of.workload, item.c.settled_at.is_not(None), item.c.canceled_at.is_(None),
+        item.c.result_id.is_not(None), item.c.id.in_(answered),
+    )  # fmt: skip
+
+
+def _locked(connection: Connection, of: Generation) -> Generation:
+    connection.execute(select(generation.c.id).where(generation.c.id == of.id).with_for_update(key_share=True))
+    return get(connection, of.id)
+
+
+def _promoted_later(connection: Connection, of: Generation) -> int | None:
+    mine = select(generation.c.promoted_at).where(generation.c.id == of.id).scalar_subquery()
+    return connection.execute(
+        select(generation.c.number)
+        .where(
+            generation.c.workload == of.workload,
+            generation.c.state == ReplayState.PROMOTED,
+            generation.c.id != of.id,
+            or_(generation.c.promoted_at > mine, and_(generation.c.promoted_at == mine, generation.c.id > of.id)),
+        )
+        .order_by(generation.c.promoted_at.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+
+
+def _move(connection: Connection, of: Generation, state: ReplayState, **moments: datetime) -> None:
+    connection.execute(update(generation).where(generation.c.id == of.id).values(state=state, **moments))

@@ -1,0 +1,238 @@
+"""Replays: the stream is read again in chunks, each committed with its cursor, so that a killed reader goes on."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, insert, literal_column, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
+from lanes.money.cost import estimate
+from lanes.replays.replay import Generation, Preview
+from lanes.store.bulk import one_of
+from lanes.store.literals import is_, is_among
+from lanes.store.locks import PATIENCE, waiting_at_most
+from lanes.store.tables import generation, item, version, work, workload
+from lanes.store.workload import workloads
+from lanes.words import Lane, Purpose, ReplayState, WorkState
+from lanes.workload.version import Version
+
+CHUNK = 1000  # items that get their work in one transaction
+AFTER_LIVE_WORK = timedelta(days=1)  # how much later than live work a replay's is ranked
+OPEN_STATES = (ReplayState.RUNNING, ReplayState.COMPLETE)
+IS_REPLAY = work.c.generation > literal_column("0")  # as the index has it, whatever number the plan was made for
+OPEN_WORK = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
+
+SIZES = text("""
+select chars, count(*) as items
+  from (select position, length(payload::text)
+               + case when entity is null then 0 else coalesce(sum(length(payload::text)) over (
+                   partition by entity order by occurred_at, id rows between :history preceding and 1 preceding), 0) end
+                 as chars
+          from lanes.item where workload = :workload and canceled_at is null) as sized
+ where position between :first and :last
+ group by chars
+""")
+
+
+def preview(
+    connection: Connection, name: str, *, version_no: int | None, first: int | None, last: int | None, now: datetime
+) -> Preview:
+    """What such a replay would read and cost; nothing is written.
+
+    Raises:
+        UnknownWorkload, ActionRefused: there is no such workload or version.
+    """
+    by = _version(connection, name, version_no)
+    first, last = first or 1, _last(connection, name, last)
+    asked = {"workload": name, "first": first, "last": last, "history": by.spec.history_items}
+    items, usd = 0, Decimal(0)
+    for row in connection.execute(SIZES, asked):
+        items += row.items
+        usd += row.items * estimate(by, int(row.chars), at=now).batch
+    return Preview(name, by.number, first, last, items, usd)
+
+
+def begin(
+    connection: Connection,
+    name: str,
+    *,
+    version_no: int | None,
+    first: int | None,
+    last: int | None,
+    who: str,
+    why: str,
+    now: datetime,
+) -> Generation:
+    """The workload's open replay: a new one, or the one like it whose reader went away.
+
+    Raises:
+        UnknownWorkload, ActionRefused: no such workload or version, nothing to read, or another replay is open.
+    """
+    workloads.lock(connection, name)
+    by = _version(connection, name, version_no)
+    present = find(connection, name, states=OPEN_STATES)
+    if present is not None:
+        alike = (
+            version_no in (None, present.version)
+            and first in (None, present.from_position)
+            and (last is None or last >= present.to_position)
+        )
+        if alike and not present.read_whole:
+            return present
+        raise ActionRefused(
+            f"{present.name} is {present.state} (positions {present.from_position} to {present.to_position}, version "
+            f"{present.version}); promote or drop it before another replay"
+        )
+    first, last = first or 1, _last(connection, name, last)
+    if not connection.execute(select(exists(_stream(name, first - 1, last)))).scalar_one():
+        raise ActionRefused(f'workload "{name}" has no items at positions {first} to {last}: nothing to replay')
+    number = select(func.coalesce(func.max(generation.c.number), 0) + 1).where(generation.c.workload == name)
+    connection.execute(
+        insert(generation).values(
+            workload=name, number=number.scalar_subquery(), version_id=by.id, state=ReplayState.RUNNING,
+            from_position=first, to_position=last, cursor_position=first - 1, who=who, why=why, created_at=now,
+        )
+    )  # fmt: skip
+    begun = find(connection, name, states=OPEN_STATES)
+    assert begun is not None
+    return begun
+
+
+def read_some(connection: Connection, id: int, *, limit: int = CHUNK, now: datetime) -> Generation:
+    """The next items of the range have their work and the cursor has moved past them; the replay as it is now.
+
+    A replay that was dropped meanwhile stays as it is.
+    """
+    locked = connection.execute(select(generation.c.id).where(generation.c.id == id).with_for_update(key_share=True))
+    locked.one()
+    of = get(connection, id)
+    if of.state is not ReplayState.RUNNING or of.read_whole:
+        return of
+    chunk = connection.execute(
+        _stream(of.workload, of.cursor_position, of.to_position).order_by(item.c.position).limit(limit)
+    ).all()
+    added = 0
+    if chunk:
+        added = _owe(connection, of, [row.id for row in chunk], now)
+    cursor = chunk[-1].position if len(chunk) == limit else of.to_position
+    connection.execute(
+        update(generation).where(generation.c.id == id).values(cursor_position=cursor, items=generation.c["items"] + added)
+    )
+    return get(connection, id)
+
+
+def finish(connection: Connection, *, now: datetime) -> list[Generation]:
+    """The replays whose last work ended are complete; these, each told once."""
+    still_open = exists().where(of_generation(), is_among(work.c.state, OPEN_WORK))
+    done = connection.execute(
+        update(generation)
+        .where(
+            is_(generation.c.state, ReplayState.RUNNING),
+            generation.c.cursor_position >= generation.c.to_position,
+            ~still_open,
+        )
+        .values(state=ReplayState.COMPLETE, completed_at=now)
+        .returning(generation.c.id)
+    )
+    return [get(connection, id_) for id_ in done.scalars().all()]
+
+
+def open_work(connection: Connection, of: Generation) -> int:
+    """How much of its work has not ended."""
+    return connection.execute(select(func.count()).select_from(work).where(open_work_of(of))).scalar_one()
+
+
+def open_work_of(of: Generation) -> ColumnElement[bool]:
+    """Work of the replay that has not ended."""
+    mine = and_(work.c.workload == of.workload, work.c.generation == of.number, IS_REPLAY)
+    return and_(mine, is_among(work.c.state, OPEN_WORK))
+
+
+def get(connection: Connection, id: int) -> Generation:
+    """The replay with that id."""
+    return _generation(connection.execute(_generations().where(generation.c.id == id)).one())
+
+
+def find(connection: Connection, name: str, *, states: tuple[ReplayState, ...] = tuple(ReplayState)) -> Generation | None:
+    """The workload's newest replay in one of those states, None without one."""
+    row = connection.execute(
+        _generations()
+        .where(generation.c.workload == name, is_among(generation.c.state, states))
+        .order_by(generation.c.number.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else _generation(row)
+
+
+def of_generation() -> Any:
+    """Work that belongs to the row of `generation` beside it."""
+    return and_(work.c.workload == generation.c.workload, work.c.generation == generation.c.number, IS_REPLAY)
+
+
+def _generations() -> Select[Any]:
+    number = version.c.number.label("version_no")
+    return select(generation, number).join(version, version.c.id == generation.c.version_id)
+
+
+def _generation(row: Any) -> Generation:
+    return Generation(
+        row.id, row.workload, row.number, row.version_id, row.version_no, ReplayState(row.state), row.from_position,
+        row.to_position, row.cursor_position, row._mapping[generation.c["items"]], row.who, row.why, row.created_at,
+    )  # fmt: skip
+
+
+def _stream(name: str, after: int, last: int) -> Select[int, int | None]:
+    """The items of the workload within a range of the stream."""
+    return select(item.c.id, item.c.position).where(
+        item.c.workload == name, item.c.position > after, item.c.position <= last, item.c.canceled_at.is_(None)
+    )
+
+
+def _owe(connection: Connection, of: Generation, ids: Sequence[int], now: datetime) -> int:
+    """The items' newest revisions have replay work; their number.
+
+    Nobody amends or cancels them meanwhile. Where somebody is at it and does not end, it is owed for what stands now:
+    an answer to a revision that is not the newest is never shown.
+    """
+    wanted = select(item.c.id, item.c.revision).where(one_of(ids, item.c.id), item.c.canceled_at.is_(None)).order_by(item.c.id)
+    try:
+        with waiting_at_most(connection, PATIENCE):
+            standing = connection.execute(wanted.with_for_update(read=True)).all()
+    except StillLocked:
+        standing = connection.execute(wanted).all()
+    if not standing:
+        return 0
+    rows = upsert(work).on_conflict_do_nothing().returning(work.c.id)
+    return len(connection.execute(rows, [_work(of, row, now) for row in standing]).all())
+
+
+def _work(of: Generation, row: Any, now: datetime) -> dict[str, Any]:
+    return {
+        "item_id": row.id, "workload": of.workload, "version_id": of.version_id, "lane": Lane.BATCH,
+        "purpose": Purpose.REPLAY, "revision": row.revision, "generation": of.number, "state": WorkState.READY,
+        "ready_at": now, "rank_at": now + AFTER_LIVE_WORK, "created_at": now,
+    }  # fmt: skip
+
+
+def _version(connection: Connection, name: str, number: int | None) -> Version:
+    """That version of the workload, or the one in force."""
+    known = connection.execute(select(workload.c.version_id).where(workload.c.name == name)).first()
+    if known is None or known.version_id is None:
+        raise UnknownWorkload(f'no workload "{name}" has a published version; correct the name or publish it')
+    wanted = version.c.id == known.version_id if number is None else version.c.number == number
+    id_ = connection.execute(select(version.c.id).where(version.c.workload == name, wanted)).scalar_one_or_none()
+    if id_ is None:
+        most = select(func.max(version.c.number)).where(version.c.workload == name)
+        raise ActionRefused(
+            f'workload "{name}" has no version {number}; its versions are 1 to {connection.execute(most).scalar_one()}'
+        )
+    return workloads.one(connection, id_)
+
+
+def _last(connection: Connection, name: str, asked: int | None) -> int:
+    """The end of the range: as asked, but never beyond the newest item of the workload."""
+    end = connection.execute(select(func.max(item.c.position)).where(item.c.workload == name)).scalar_one() or 0
+    return end if asked is None else min(asked, end)

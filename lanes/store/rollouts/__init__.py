@@ -1,0 +1,1 @@
+"""Rollouts, their moves, their measurements, what hinders them."""

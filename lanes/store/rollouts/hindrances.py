@@ -1,0 +1,28 @@
+"""What forbids a rollout to go forwards: critical incidents that are open where its traffic goes."""
+
+from sqlalchemy import Connection, and_, exists, literal_column, or_, select
+
+from lanes.promises.incident import EVERYBODY, Incident, lane_of
+from lanes.rollouts.rollout import Rollout
+from lanes.store.promises.incidents import read_incident
+from lanes.store.tables import incident, outage
+from lanes.store.workload import workloads
+
+OPEN_AND_CRITICAL = and_(incident.c.state == literal_column("'open'"), incident.c.severity == literal_column("'critical'"))
+
+
+def of(connection: Connection, moved: Rollout) -> list[Incident]:
+    """The critical incidents that are open on the rollout's workload and the lane that receives its traffic.
+
+    An outage of the provider is nobody's in particular: it counts where it takes the model of that lane.
+    """
+    receiving = moved.playbook.direction.receiving
+    version = workloads.in_force(connection).get(moved.workload)
+    model = version.spec.model_of(receiving) if version is not None else ""
+    taken = exists().where(outage.c.account == incident.c.subject, outage.c.model == model, outage.c.over_at.is_(None))
+    provider = and_(incident.c.workload == EVERYBODY, taken)
+    rows = connection.execute(
+        select(incident).where(OPEN_AND_CRITICAL, or_(incident.c.workload == moved.workload, provider)).order_by(incident.c.id)
+    )
+    found = [read_incident(row) for row in rows]
+    return [each for each in found if lane_of(each.promise, each.subject) in (None, receiving)]

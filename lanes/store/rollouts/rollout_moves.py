@@ -1,0 +1,272 @@
+"""Moves of a rollout: each writes row, split, log and event in one transaction. The row is the truth."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, assert_never
+from uuid import UUID
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.promises.incident import Promise
+from lanes.promises.judge import Assessment, approval_waits
+from lanes.rollouts.gates import Judgement, Measure
+from lanes.rollouts.playbook import Playbook
+from lanes.rollouts.rollout import (
+    OPEN,
+    Advance,
+    Approval,
+    AskApproval,
+    Enter,
+    Finish,
+    Hold,
+    Holds,
+    Move,
+    RollBack,
+    Rollout,
+)
+from lanes.routing.split import Split
+from lanes.store import outbox
+from lanes.store.literals import is_among
+from lanes.store.promises import incidents
+from lanes.store.rollouts.rollouts import find, of_row, open_of
+from lanes.store.tables import rollout, rollout_event, rollout_measurement, route
+from lanes.store.workload import workloads
+from lanes.words import Mode, RolloutState
+
+WORTH_TELLING = (Holds.INCONCLUSIVE, Holds.ERROR, Holds.INCIDENT)
+
+
+def start(
+    connection: Connection, playbook: Playbook, *, name: str, consumer: str | None, who: str, why: str,
+    run_id: UUID | None, now: datetime,
+) -> Rollout:  # fmt: skip
+    """The rollout of workload `name` is open, and the share of its first step is in force.
+
+    Where the share was past a step that asks for approval, it stays until that approval was given.
+
+    Raises:
+        UnknownWorkload: no version of the workload is published.
+        ActionRefused: it has an open rollout, the share is past the playbook, or a gate can never be judged.
+    """
+    workloads.lock(connection, name)
+    version = workloads.in_force(connection).get(name)
+    if version is None:
+        raise UnknownWorkload(f'workload "{name}" has no published version; publish it or correct the name')
+    present = open_of(connection, name)
+    if present is not None:
+        raise ActionRefused(
+            f'workload "{name}" has an open rollout already: {present.id}, playbook "{present.playbook.name}", started '
+            f"by {present.started_by} at {present.started_at:%Y-%m-%d %H:%M} UTC; let it end, or abort it with `act`"
+        )
+    if playbook.needs(Measure.AGREEMENT) and version.spec.mode is not Mode.LAMBDA:
+        raise ActionRefused(
+            f'playbook "{playbook.name}" has a gate on agreement, but workload "{name}" is not in lambda mode: nothing '
+            "compares its answers; remove the gate or change the mode"
+        )
+    share = workloads.splits(connection).of(name, consumer).basis_points
+    first = playbook.first_step(share)
+    if first is None:
+        raise ActionRefused(
+            f'workload "{name}" sends {share / 100:g} % to real-time already: no step of playbook "{playbook.name}" '
+            "goes further; choose another playbook or set the split with `act`"
+        )
+    row = connection.execute(
+        insert(rollout)
+        .values(
+            playbook=playbook.name, content=playbook.model_dump(mode="json"), workload=name, consumer=consumer,
+            state=RolloutState.RUNNING, step=first, step_started_at=now, routes_before=_newest_route(connection),
+            share_before=share, started_by=who, why=why, started_at=now, flow_run_id=run_id,
+            entered=playbook.passed_over(first) is None,
+        )
+        .returning(rollout)
+    ).one()  # fmt: skip
+    begun = of_row(row)
+    if begun.entered:
+        _set_share(connection, begun, begun.basis_points, who=who, why=why, now=now)
+    _tell(connection, begun, "started", begun.basis_points, who=who, why=why, now=now)
+    return begun
+
+
+def apply(connection: Connection, seen: Rollout, move: Move, judged: Sequence[Judgement], *, now: datetime) -> bool:
+    """The move that was decided on `seen` is made. False, and nothing changed, when the rollout moved meanwhile."""
+    if _locked(connection, seen) is None:
+        return False
+    _record(connection, seen, judged, always=not isinstance(move, Hold), now=now)
+    playbook = f"playbook {seen.playbook.name}"
+    who = seen.approval.who if seen.approval is not None else playbook
+    match move:
+        case Hold(holds, why):
+            _hold(connection, seen, holds, why, now)
+        case Advance(why):
+            following = seen.playbook.steps[seen.step + 1]
+            _write(
+                connection, seen, step=seen.step + 1, step_started_at=now, routes_before=_newest_route(connection),
+                state=RolloutState.RUNNING, holds=None, approved_by=None, approved_why=None, asked_at=None,
+            )  # fmt: skip
+            _set_share(connection, seen, following.basis_points, who=who, why=why, now=now)
+            moved = find(connection, seen.id)
+            _tell(connection, moved, "stepped", following.basis_points, who=who, why=why, now=now)
+        case Enter(why):
+            _write(
+                connection, seen, entered=True, step_started_at=now, routes_before=_newest_route(connection),
+                state=RolloutState.RUNNING, holds=None, approved_by=None, approved_why=None, asked_at=None,
+            )  # fmt: skip
+            _set_share(connection, seen, seen.now_at.basis_points, who=who, why=why, now=now)
+            _tell(connection, find(connection, seen.id), "stepped", seen.now_at.basis_points, who=who, why=why, now=now)
+        case AskApproval(why):
+            _write(
+                connection, seen, state=RolloutState.WAITING_APPROVAL, holds=Holds.APPROVAL, asked=seen.asked + 1,
+                asked_at=now,
+            )  # fmt: skip
+            _tell(connection, seen, "approval_asked", seen.basis_points, who=playbook, why=why, now=now)
+            incidents.open(connection, _waits(seen, why, timedelta(0)), now=now)
+        case RollBack(why):
+            _take_back(connection, seen, RolloutState.ROLLED_BACK, who=playbook, why=why, now=now)
+        case Finish(why):
+            _write(connection, seen, state=RolloutState.FINISHED, holds=None, ended_at=now)
+            _tell(connection, seen, "finished", seen.now_at.basis_points, who=who, why=why, now=now)
+        case _:
+            assert_never(move)
+    return True
+
+
+def hear(connection: Connection, seen: Rollout, answer: Approval, *, now: datetime) -> bool:
+    """A person's answer is in the row; a no has taken the share back. False when nobody waits for it any more."""
+    present = _locked(connection, seen)
+    if present is None or present.state is not RolloutState.WAITING_APPROVAL:
+        return False
+    points, who, why = seen.basis_points, answer.who, answer.why
+    if answer.approved:
+        _write(
+            connection, seen, state=RolloutState.RUNNING, holds=None, approved_by=who, approved_why=why, asked_at=None
+        )  # fmt: skip
+        _tell(connection, seen, "approved", points, who=who, why=why, now=now)
+        _answered(connection, seen, f"Approved by {who}: {why}", now)
+    else:
+        _tell(connection, seen, "declined", points, who=who, why=why, now=now)
+        _take_back(connection, seen, RolloutState.ROLLED_BACK, who=who, why=f"declined: {why}", now=now)
+    return True
+
+
+def ask_again(connection: Connection, seen: Rollout, *, why: str, now: datetime) -> None:
+    """The answer could not be used: the question is asked anew, under a new number."""
+    if _locked(connection, seen) is not None:
+        _write(connection, seen, asked=seen.asked + 1)
+        points, who = seen.basis_points, f"playbook {seen.playbook.name}"
+        _tell(connection, seen, "approval_asked", points, who=who, why=why, now=now)
+
+
+def abort(connection: Connection, name: str, *, who: str, why: str, now: datetime) -> Rollout:
+    """The workload's open rollout is aborted and the share before it is in force again.
+
+    Raises:
+        ActionRefused: it has none.
+    """
+    row = connection.execute(
+        select(rollout).where(rollout.c.workload == name, is_among(rollout.c.state, OPEN)).with_for_update(key_share=True)
+    ).first()
+    if row is None:
+        raise ActionRefused(f'workload "{name}" has no open rollout; see lanes.rollout_log for those that ended')
+    present = of_row(row)
+    _take_back(connection, present, RolloutState.ABORTED, who=who, why=why, now=now)
+    return find(connection, present.id)
+
+
+def _locked(connection: Connection, seen: Rollout) -> Rollout | None:
+    """The row, locked; None when it is no longer what was seen."""
+    present = of_row(connection.execute(select(rollout).where(rollout.c.id == seen.id).with_for_update(key_share=True)).one())
+    same = (present.state, present.step, present.asked, present.approval, present.entered) == (
+        seen.state, seen.step, seen.asked, seen.approval, seen.entered
+    )  # fmt: skip
+    return present if same and present.is_open else None
+
+
+def _write(connection: Connection, seen: Rollout, **values: Any) -> None:
+    connection.execute(update(rollout).where(rollout.c.id == seen.id).values(**values))
+
+
+def _hold(connection: Connection, seen: Rollout, holds: Holds, why: str, now: datetime) -> None:
+    """Why it holds is told once for each reason, not at every look; how long a person has not answered, at each."""
+    if seen.state is RolloutState.WAITING_APPROVAL and seen.asked_at is not None:
+        incidents.open(connection, _waits(seen, _asked_why(connection, seen), now - seen.asked_at), now=now)
+    if seen.holds == holds or seen.state is RolloutState.WAITING_APPROVAL:
+        return
+    _write(connection, seen, holds=holds)
+    if holds in WORTH_TELLING:
+        who = f"playbook {seen.playbook.name}"
+        _tell(connection, seen, "held", seen.basis_points, who=who, why=why, now=now)
+
+
+def _asked_why(connection: Connection, seen: Rollout) -> str:
+    columns = rollout_event.c
+    asked = select(columns.why).where(columns.rollout_id == seen.id, columns.event == "approval_asked")
+    return connection.execute(asked.order_by(columns.id.desc()).limit(1)).scalar_one_or_none() or "it was asked before"
+
+
+def _waits(seen: Rollout, why: str, waited: timedelta) -> Assessment:
+    """That somebody has to answer, and what hangs on it."""
+    said = (
+        f'Rollout {seen.id} of workload "{seen.workload}" ({seen.playbook.name}) asks for approval at step '
+        f"{seen.asks_about + 1} of {len(seen.playbook.steps)}: {why}. {seen.basis_points / 100:g} % go to real-time."
+    )
+    minutes = waited.total_seconds() / 60
+    return approval_waits(seen.workload, said, limit_minutes=60 * seen.playbook.approval_within_hours, waited_minutes=minutes)
+
+
+def _answered(connection: Connection, seen: Rollout, said: str, now: datetime) -> None:
+    """Nobody is told any longer that somebody has to answer."""
+    incidents.resolve(connection, Promise.APPROVAL_WAITS, seen.workload, sentence=said, now=now)
+
+
+def _take_back(connection: Connection, seen: Rollout, state: RolloutState, *, who: str, why: str, now: datetime) -> None:
+    _write(connection, seen, state=state, holds=None, ended_at=now, asked_at=None)
+    _answered(connection, seen, f"The rollout is {state.replace('_', ' ')}: {why}", now)
+    _set_share(connection, seen, seen.share_before, who=who, why=why, now=now)
+    _tell(connection, seen, str(state), seen.share_before, who=who, why=why, now=now)
+
+
+def _set_share(connection: Connection, of: Rollout, basis_points: int, *, who: str, why: str, now: datetime) -> None:
+    said = f"rollout {of.id}: {why}"
+    workloads.set_split(connection, Split(of.workload, of.consumer, basis_points), who=who, why=said, now=now)
+
+
+def _tell(connection: Connection, of: Rollout, event: str, basis_points: int, *, who: str, why: str, now: datetime) -> None:
+    """The log has a line, and Prefect will have the event `lanes.rollout.<event>`."""
+    connection.execute(
+        insert(rollout_event).values(
+            rollout_id=of.id, event=event, step=of.asks_about, basis_points=basis_points, who=who, why=why, at=now
+        )
+    )
+    payload = {
+        "rollout_id": of.id, "playbook": of.playbook.name, "consumer": of.consumer, "step": of.asks_about + 1,
+        "steps": len(of.playbook.steps), "percent": basis_points / 100, "who": who, "why": why,
+    }  # fmt: skip
+    outbox.add(connection, f"lanes.rollout.{event}", f"lanes.workload.{of.workload}", payload, now=now)
+
+
+def _record(connection: Connection, of: Rollout, judged: Sequence[Judgement], *, always: bool, now: datetime) -> None:
+    """Measurements are kept when a verdict changed, or when the rollout moves."""
+    columns = rollout_measurement.c
+    newest = connection.execute(
+        select(columns.measure, columns.verdict)
+        .distinct(columns.measure)
+        .where(columns.rollout_id == of.id, columns.step == of.step)
+        .order_by(columns.measure, columns.id.desc())
+    )
+    known = {row.measure: row.verdict for row in newest}
+    rows = [
+        {
+            "rollout_id": of.id, "step": of.step, "measure": each.gate.measure, "value": each.measurement.value,
+            "samples": each.measurement.samples, "wrong": each.measurement.wrong, "verdict": each.verdict,
+            "explanation": each.explanation, "at": now,
+        }
+        for each in judged
+        if always or known.get(each.gate.measure) != each.verdict
+    ]  # fmt: skip
+    if rows:
+        connection.execute(insert(rollout_measurement), rows)
+
+
+def _newest_route(connection: Connection) -> int:
+    return connection.execute(select(func.coalesce(func.max(route.c.id), 0))).scalar_one()

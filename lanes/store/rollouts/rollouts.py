@@ -1,0 +1,116 @@
+"""Rollouts as they stand: which are open, who leads them, and what happened to them. `rollout_moves` moves them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, or_, select, update
+
+from lanes.rollouts.playbook import Playbook
+from lanes.rollouts.rollout import OPEN, Approval, Rollout
+from lanes.store.literals import is_among
+from lanes.store.tables import rollout, rollout_event, split
+from lanes.words import RolloutState
+
+LOCKS_FROM = 1_000_000  # second key of a rollout's advisory lock: this and its id, beyond every role's number
+
+
+def lock_key(rollout_id: int) -> int:
+    """The number of the role that only the run which leads this rollout holds."""
+    return LOCKS_FROM + rollout_id % 1_000_000_000
+
+
+def find(connection: Connection, rollout_id: int) -> Rollout:
+    """The rollout as it is now."""
+    return of_row(connection.execute(select(rollout).where(rollout.c.id == rollout_id)).one())
+
+
+def open_of(connection: Connection, name: str) -> Rollout | None:
+    """The open rollout of a workload."""
+    row = connection.execute(select(rollout).where(rollout.c.workload == name, is_among(rollout.c.state, OPEN))).first()
+    return of_row(row) if row is not None else None
+
+
+def all_open(connection: Connection) -> list[Rollout]:
+    """Every open rollout, oldest first."""
+    rows = connection.execute(select(rollout).where(is_among(rollout.c.state, OPEN)).order_by(rollout.c.id))
+    return [of_row(row) for row in rows]
+
+
+def since(connection: Connection, moment: datetime) -> list[Rollout]:
+    """The open rollouts and those that ended from `moment` on, newest first."""
+    wanted = or_(is_among(rollout.c.state, OPEN), rollout.c.ended_at >= moment)
+    return [of_row(row) for row in connection.execute(select(rollout).where(wanted).order_by(rollout.c.id.desc()))]
+
+
+def led_by(connection: Connection, run_id: UUID) -> Rollout | None:
+    """The rollout that this run of `migrate` started or led last."""
+    newest = select(rollout).where(rollout.c.flow_run_id == run_id).order_by(rollout.c.id.desc()).limit(1)
+    row = connection.execute(newest).first()
+    return of_row(row) if row is not None else None
+
+
+def newest_run_of(connection: Connection, name: str) -> UUID | None:
+    """The run that leads, or led last, the newest rollout of a workload."""
+    newest = select(rollout.c.flow_run_id).where(rollout.c.workload == name).order_by(rollout.c.id.desc()).limit(1)
+    return connection.execute(newest).scalar_one_or_none()
+
+
+def lead(connection: Connection, rollout_id: int, run_id: UUID) -> None:
+    """This run leads the rollout from now on; the caller holds its lock."""
+    connection.execute(update(rollout).where(rollout.c.id == rollout_id).values(flow_run_id=run_id))
+
+
+@dataclass(frozen=True)
+class Told:
+    """A line of a rollout's log."""
+
+    event: str
+    step: int
+    basis_points: int
+    who: str
+    why: str
+    at: datetime
+
+
+def log(connection: Connection, rollout_id: int) -> list[Told]:
+    """What happened to a rollout, oldest first."""
+    columns = rollout_event.c
+    rows = connection.execute(
+        select(columns.event, columns.step, columns.basis_points, columns.who, columns.why, columns.at)
+        .where(columns.rollout_id == rollout_id)
+        .order_by(columns.id)
+    )
+    return [Told(*row) for row in rows]
+
+
+@dataclass(frozen=True)
+class SetSplit:
+    """A split that was set, for the history."""
+
+    basis_points: int
+    who: str
+    why: str
+    set_at: datetime
+
+
+def split_history(connection: Connection, name: str, consumer: str | None, limit: int) -> list[SetSplit]:
+    """The newest splits of a workload and consumer, newest first."""
+    rows = connection.execute(
+        select(split.c.basis_points, split.c.who, split.c.why, split.c.set_at)
+        .where(split.c.workload == name, split.c.consumer.is_not_distinct_from(consumer))
+        .order_by(split.c.id.desc())
+        .limit(limit)
+    )
+    return [SetSplit(*row) for row in rows]
+
+
+def of_row(row: Any) -> Rollout:
+    """A row of `rollout`."""
+    approval = Approval(True, row.approved_by, row.approved_why or "") if row.approved_by is not None else None
+    return Rollout(
+        row.id, Playbook.model_validate(row.content), row.workload, row.consumer, RolloutState(row.state), row.step,
+        row.step_started_at, row.routes_before, row.share_before, row.holds, row.asked, approval, row.started_by,
+        row.why, row.started_at, row.ended_at, row.flow_run_id, row.entered, row.asked_at,
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Routes, splits, and what moves to the other lane."""

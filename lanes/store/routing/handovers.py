@@ -1,0 +1,74 @@
+"""Items that change their lane: each change is a route, with its reason and both costs, beside the work it creates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Text, func, select
+
+from lanes.money.cost import Estimate, estimate
+from lanes.routing.route import Route, fall_back
+from lanes.store.bulk import insert_rows, one_of
+from lanes.store.settling.savable import LockedWork
+from lanes.store.tables import item, route, work
+from lanes.store.workload.workloads import versions
+from lanes.words import Outcome, Purpose, WorkState
+
+
+@dataclass(frozen=True)
+class HandedOver:
+    """Real-time work that failed for good, and how it ended: the batch lane answers its item."""
+
+    failed: LockedWork
+    last: Outcome
+
+
+def save(connection: Connection, handed_over: Sequence[HandedOver], *, now: datetime) -> None:
+    """Each item has a route to the batch lane, and its work there, as urgent as what failed. The items are locked."""
+    costs = _estimates(connection, [each.failed for each in handed_over], now)
+    made = [
+        (each.failed, fall_back(last=each.last, failures=each.failed.failures, costs=costs[each.failed.item_id]))
+        for each in handed_over
+    ]
+    connection.execute(insert_rows(route, [_route(of, to, now) for of, to in made]))
+    connection.execute(insert_rows(work, [_work(of, to, now) for of, to in made]).on_conflict_do_nothing())
+
+
+def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime) -> dict[int, Estimate]:
+    """What each item would cost on either lane, by its id: what its last route said where its models have no price now."""
+    known = versions(connection, {row.version_id for row in rows})
+    ids = {row.item_id for row in rows}
+    chars = {
+        row.id: row.chars
+        for row in connection.execute(
+            select(item.c.id, func.length(item.c.payload.cast(Text)).label("chars")).where(one_of(ids, item.c.id))
+        )
+    }
+    costs: dict[int, Estimate] = {}
+    for row in rows:
+        try:
+            costs[row.item_id] = estimate(known[row.version_id], chars[row.item_id], at=now)
+        except LookupError:  # also a version that cannot be read any more
+            costs[row.item_id] = _last_said(connection, row.item_id)
+    return costs
+
+
+def _last_said(connection: Connection, item_id: int) -> Estimate:
+    last = select(route.c.realtime_usd, route.c.batch_usd).where(route.c.item_id == item_id).order_by(route.c.id.desc())
+    return Estimate(*connection.execute(last.limit(1)).one())
+
+
+def _route(of: LockedWork, to: Route, now: datetime) -> dict[str, Any]:
+    return {
+        "item_id": of.item_id, "version_id": of.version_id, "lane": to.lane, "reason": to.reason,
+        "explanation": to.explanation, "realtime_usd": to.realtime_usd, "batch_usd": to.batch_usd, "decided_at": now,
+    }  # fmt: skip
+
+
+def _work(of: LockedWork, to: Route, now: datetime) -> dict[str, Any]:
+    return {
+        "item_id": of.item_id, "workload": of.workload, "version_id": of.version_id, "lane": to.lane,
+        "purpose": Purpose.ANSWER, "revision": of.revision, "state": WorkState.READY, "ready_at": now,
+        "rank_at": of.rank_at, "created_at": now,
+    }  # fmt: skip

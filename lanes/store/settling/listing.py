@@ -1,0 +1,125 @@
+"""The items of a workload with their current answers, in the order in which they were received.
+
+They come in pages, each a short transaction that looks at so many items at most, whatever it looks for: no cursor stays
+open in between, so that whoever reads slowly holds back neither vacuum nor anybody else.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, text
+
+from lanes.errors import UnknownWorkload
+from lanes.settling.listing import FIELDS, Listed
+from lanes.store.tables import item, version, workload
+from lanes.store.workload import workloads
+from lanes.words import ItemState
+
+LOOKED_AT = 2_000  # items, of whatever workload, that a page is found among
+FETCHED = 100  # rows of one fetch
+MOST_BYTES = 4 * 1024**2  # outputs of one page
+LISTED = """
+select s.item_id, s.key, s.state, coalesce(r.lane, s.lane) as lane, r.standing, r.generation, v.number as version,
+       r.revision, r.output, s.received_at, s.answered_at, s.settled_at, stood.changed_at, s.attempts, s.cost_usd, s.failure,
+       s.consumer, s.entity, coalesce(octet_length(r.output::text), 0) as bytes
+  from lanes.item_status s
+  join lanes.item i on i.id = s.item_id
+  left join lanes.result r on r.id = i.result_id
+  left join lanes.version v on v.id = r.version_id
+ cross join lateral (
+   select greatest(i.received_at, r.created_at, i.settled_at, i.failed_at, i.canceled_at,
+                   (select max(greatest(g.promoted_at, g.demoted_at))
+                      from lanes.result o join lanes.generation g on g.workload = i.workload and g.number = o.generation
+                     where o.item_id = i.id and o.generation > 0)) as changed_at) stood
+ where s.workload = :workload
+   and (cast(:states as text[]) is null or s.state = any (:states))
+   and (cast(:since as timestamptz) is null or stood.changed_at >= :since)
+"""
+# The same of both sides of the join by the item's number, so that neither is read beyond it.
+BETWEEN = f"{LISTED} and s.item_id between :first and :last and i.id between :first and :last order by s.item_id"
+BACKWARDS = f"{BETWEEN} desc"
+AMONG = f"{LISTED} and s.item_id = any (:ids) and i.id = any (:ids) order by s.item_id"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which items: of a workload, in one of the states (none named: in any), which stand as they do since then."""
+
+    workload: str
+    states: Collection[ItemState] = ()
+    since: datetime | None = None
+
+    def values(self) -> dict[str, Any]:
+        """What the queries need of it."""
+        states = [str(each) for each in self.states] or None
+        return {"workload": self.workload, "states": states, "since": self.since}
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some items, and from where to look on; None: there are no more."""
+
+    items: list[Listed] = field(default_factory=list)
+    onwards: int | None = None
+
+
+def page(connection: Connection, wanted: Wanted, *, onwards: int = 0) -> Page:
+    """The first of the wanted items received from there on. It may hold none although there are more."""
+    window = select(item.c.id).where(item.c.id >= onwards).order_by(item.c.id).limit(LOOKED_AT).subquery()
+    last = connection.execute(select(func.max(window.c.id))).scalar_one()
+    if last is None:
+        return Page()
+    found, cut_at = _some(connection, BETWEEN, wanted, first=onwards, last=last)
+    return Page(found, (cut_at or last) + 1)
+
+
+def page_before(connection: Connection, wanted: Wanted, *, before: int | None = None) -> Page:
+    """The same the other way round, the last received first; `onwards` is the next page's `before`."""
+    earlier = select(item.c.id).order_by(item.c.id.desc()).limit(LOOKED_AT)
+    window = (earlier if before is None else earlier.where(item.c.id < before)).subquery()
+    first, last = connection.execute(select(func.min(window.c.id), func.max(window.c.id))).one()
+    if first is None:
+        return Page()
+    found, cut_at = _some(connection, BACKWARDS, wanted, first=first, last=last)
+    return Page(found, cut_at or first)
+
+
+def among(connection: Connection, wanted: Wanted, ids: Sequence[int]) -> list[Listed]:
+    """Those of these items that are wanted."""
+    rows = connection.execute(text(AMONG), {**wanted.values(), "ids": list(ids)}) if ids else ()
+    return [_one(row) for row in rows]
+
+
+def schemas(connection: Connection, of: str) -> list[dict[str, Any]]:
+    """What the workload's outputs look like: the schema of the version in force, then those of the others, newest first.
+
+    Raises:
+        UnknownWorkload: no workload of that name has a published version.
+    """
+    of_it = select(version.c.id, workload.c.version_id).join(workload, workload.c.name == version.c.workload)
+    rows = connection.execute(of_it.where(workload.c.name == of)).all()
+    if not rows:
+        raise UnknownWorkload(f'there is no workload "{of}"; correct the name, or publish it')
+    found = workloads.versions(connection, [row.id for row in rows])
+    newest_first = sorted(found.values(), key=lambda each: (each.id == rows[0].version_id, each.number), reverse=True)
+    return [each.spec.output_schema for each in newest_first]
+
+
+def _some(connection: Connection, query: str, wanted: Wanted, **where: int) -> tuple[list[Listed], int | None]:
+    """The rows until their outputs have `MOST_BYTES`; if that cut them, the last of them."""
+    found: list[Listed] = []
+    size = 0
+    with connection.execute(text(query).execution_options(stream_results=True), {**wanted.values(), **where}) as rows:
+        while part := rows.fetchmany(FETCHED):
+            found += map(_one, part)
+            size += sum(row.bytes for row in part)
+            if size >= MOST_BYTES:
+                return found, found[-1].item_id
+    return found, None
+
+
+def _one(row: Any) -> Listed:
+    said: dict[str, Any] = {name: getattr(row, name) for name in FIELDS}
+    return Listed(**{**said, "state": ItemState(row.state)})

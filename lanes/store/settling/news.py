@@ -1,0 +1,152 @@
+"""What comes to be known of a workload's answers, from a moment on: new ones, corrected ones, and ends without any.
+
+Nothing is written or marked for it, and nothing is held: the tables that answers leave rows in are read on by their
+numbers (`lanes.tail`), and whoever is writing to one is known by the lock that every insert takes before its number.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from lanes.settling.tail import Tail
+from lanes.words import ReplayState
+
+MOST = 500  # rows of one reading of a table
+
+WRITING = """
+select virtualtransaction from pg_locks
+ where locktype = 'relation' and relation = cast(:log as regclass) and mode = 'RowExclusiveLock' and granted
+   and database = (select oid from pg_database where datname = current_database())
+"""
+
+# An answer that stood. What a replay answers is read when it is promoted.
+RESULTS = """
+select l.id, l.item_id, l.generation = 0 and i.workload = :workload as news
+  from lanes.result l join lanes.item i on i.id = l.item_id
+"""
+# A try without an answer that ended its claim's work, and with it the item: failed, or settled on the answer before.
+ENDS = """
+select l.id, l.item_id,
+       not l.shown and l.workload = :workload and l.purpose in ('answer', 'authoritative') and exists (
+         select from lanes.work w join lanes.item i on i.id = w.item_id
+          where w.id = l.work_id and w.claim_no = l.claim_no and w.finished_at in (i.failed_at, i.settled_at))
+       and not exists (select from lanes.attempt f where f.work_id = l.work_id and f.claim_no = l.claim_no and f.id < l.id)
+       as news
+  from lanes.attempt l
+"""
+LOGS = {"lanes.result": RESULTS, "lanes.attempt": ENDS}
+
+NEWEST = "select coalesce(max(id), 0) from {log}"
+MISSING = """
+select id - gap as first, id - 1 as last
+  from (select id, id - coalesce(lag(id) over (order by id), 0) - 1 as gap from {log} where id <= :high) numbered
+ where gap > 0
+"""
+LATE = """
+select late.*
+  from unnest(cast(:firsts as bigint[]), cast(:lasts as bigint[])) gap (first, last)
+ cross join lateral ({rows} where l.id between gap.first and gap.last order by l.id limit :most) late
+ order by late.id limit :most
+"""
+FRESH = "{rows} where l.id > :high order by l.id limit :most"
+
+REPLAYS = "select id, number, state, promoted_at, demoted_at from lanes.generation where workload = :workload order by id"
+PROMOTED = "select item_id from lanes.promoted where generation_id = :id and item_id > :after order by item_id limit :most"
+OVERLAID = """
+select r.item_id from lanes.result r join lanes.item i on i.id = r.item_id
+ where r.generation = :number and r.generation > 0 and i.workload = :workload and r.item_id > :after
+ order by r.item_id limit :most
+"""
+
+
+@dataclass
+class Moved:
+    """A replay that was promoted or demoted, and up to which item its items were told."""
+
+    query: str
+    of: Mapping[str, Any]
+    after: int = 0
+
+
+class News:
+    """The items of a workload whose answer came, was replaced or settled, or which failed, since this was opened.
+
+    Each change is read once, however late its transaction was committed; what was read is handed out until it is `told`.
+    `more`: there was more than one reading brings.
+    """
+
+    def __init__(self, connection: Connection, workload: str) -> None:
+        self._workload = workload
+        self._tails = {log: _end(connection, log) for log in LOGS}
+        self._replays = self._look_at_replays(connection)
+        self._moved: list[Moved] = []
+        self._untold: set[int] = set()
+        self.more = False
+
+    def read(self, connection: Connection) -> list[int]:
+        """The ids of the items, each once, some thousand at most. Each statement must see what was committed before it."""
+        self.more = False
+        for log, tail in self._tails.items():
+            self._read_log(connection, log, tail)
+        self._see_moves(connection)
+        if self._moved:
+            self._read_moved(connection, self._moved[0])
+        return sorted(self._untold)
+
+    def told(self) -> None:
+        """What was handed out has arrived."""
+        self._untold.clear()
+
+    def _read_log(self, connection: Connection, log: str, tail: Tail) -> None:
+        writing = _writing(connection, log)
+        late: list[Row[Any]] = []
+        if tail.gaps:
+            where = {"firsts": [each.first for each in tail.gaps], "lasts": [each.last for each in tail.gaps]}
+            late = self._rows(connection, LATE, log, **where)
+        fresh = self._rows(connection, FRESH, log, high=tail.high)
+        tail.read(writing, [row.id for row in late], [row.id for row in fresh], whole=len(late) < MOST)
+        self.more = self.more or MOST in (len(late), len(fresh))
+        self._untold |= {row.item_id for row in (*late, *fresh) if row.news}
+
+    def _rows(self, connection: Connection, query: str, log: str, **where: Any) -> list[Row[Any]]:
+        given = {"workload": self._workload, "most": MOST, **where}
+        return list(connection.execute(text(query.format(rows=LOGS[log])), given))
+
+    def _look_at_replays(self, connection: Connection) -> dict[int, Row[Any]]:
+        return {row.id: row for row in connection.execute(text(REPLAYS), {"workload": self._workload})}
+
+    def _see_moves(self, connection: Connection) -> None:
+        before, self._replays = self._replays, self._look_at_replays(connection)
+        for id_, row in self._replays.items():
+            if row == before.get(id_):
+                continue
+            if row.state == ReplayState.PROMOTED:
+                self._moved.append(Moved(PROMOTED, {"id": id_}))
+            elif row.state == ReplayState.DEMOTED:  # what it replaced is not kept: all of its items may be shown anew
+                self._moved.append(Moved(OVERLAID, {"number": row.number, "workload": self._workload}))
+
+    def _read_moved(self, connection: Connection, moved: Moved) -> None:
+        found = list(connection.execute(text(moved.query), {**moved.of, "after": moved.after, "most": MOST}).scalars())
+        if len(found) < MOST:
+            self._moved.pop(0)
+        else:
+            moved.after = found[-1]
+        self.more = self.more or bool(self._moved)
+        self._untold |= set(found)
+
+
+def _end(connection: Connection, log: str) -> Tail:
+    """The table as it was read so far: to its end, but for what the transactions that write now may have taken before."""
+    high = connection.execute(text(NEWEST.format(log=log))).scalar_one()
+    writing = _writing(connection, log)
+    if not writing:
+        return Tail(high)
+    missing = connection.execute(text(MISSING.format(log=log)), {"high": high})
+    return Tail(high, [(row.first, row.last) for row in missing], writing)
+
+
+def _writing(connection: Connection, log: str) -> frozenset[str]:
+    """The open transactions that have written to the table, or are about to. Nothing is locked by looking."""
+    return frozenset(connection.execute(text(WRITING), {"log": log}).scalars())

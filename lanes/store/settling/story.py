@@ -1,0 +1,40 @@
+"""What the database keeps of one item."""
+
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from lanes.errors import UnknownItem
+from lanes.settling.story import Records, Row
+
+OF_ITEM = "workload = :workload and key = :key"
+QUERIES = {
+    "routes": "select r.*, v.number as version from lanes.route r join lanes.version v on v.id = r.version_id"
+    " where r.item_id = :item_id order by r.id",
+    "attempts": f"select * from lanes.attempt_log where {OF_ITEM} order by attempt",
+    "corrections": f"select * from lanes.correction_log where {OF_ITEM} order by corrected_at",
+    "revisions": f"select * from lanes.revision_log where {OF_ITEM} and revision > 0 order by revision",
+    "work": "select * from lanes.work where item_id = :item_id order by id",
+    "results": "select r.*, v.number as version from lanes.result r join lanes.version v on v.id = r.version_id"
+    " where r.item_id = :item_id order by r.id",
+    "reads": "select * from lanes.read where item_id = :item_id order by id",
+}
+
+
+def records(connection: Connection, workload: str, key: str) -> Records:
+    """Everything about one item.
+
+    Raises:
+        UnknownItem: the workload has no item of that key.
+    """
+    at: dict[str, Any] = {"workload": workload, "key": key}
+
+    def read(query: str) -> list[Row]:
+        return [dict(row) for row in connection.execute(text(query), at).mappings()]
+
+    found = read(f"select * from lanes.item_status where {OF_ITEM}")
+    if not found:
+        raise UnknownItem(f'workload "{workload}" has no item "{key}": see lanes.rejected_log for what was refused')
+    at["item_id"] = found[0]["item_id"]
+    (paused,) = read("select paused_at from lanes.workload where name = :workload")
+    return Records(found[0], **{name: read(query) for name, query in QUERIES.items()}, paused_at=paused["paused_at"])

@@ -1,0 +1,1 @@
+"""Workloads, their versions and what holds them up."""

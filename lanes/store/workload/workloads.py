@@ -1,0 +1,198 @@
+"""Workloads, their versions and the splits in force."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, Select, and_, cast, func, select, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from lanes.errors import SpecInvalid
+from lanes.routing.split import Split, Splits
+from lanes.store.locks import PATIENCE, waiting_at_most
+from lanes.store.tables import split, version, workload
+from lanes.workload.definition import faults
+from lanes.workload.version import Spec, Version, content_hash
+
+
+@dataclass(frozen=True)
+class InForce:
+    """The versions in force by the name of their workload, and those that cannot be read, each for itself."""
+
+    versions: dict[str, Version]
+    unreadable: list[SpecInvalid]
+
+
+def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> Version:
+    """The version with this content is in force. New content gets the next number; known content its old one.
+
+    A workload's first version also sets its first split. Where the content is in force already, nothing is locked.
+
+    Raises:
+        StillLocked: somebody else is publishing it, and does not end.
+    """
+    digest = content_hash(spec)
+    standing = connection.execute(_standing(name, digest)).first()
+    if standing is not None:
+        return Version(standing.id, name, standing.number, spec)
+    with waiting_at_most(connection, PATIENCE):
+        connection.execute(insert(workload).values(name=name, created_at=now).on_conflict_do_nothing())
+    lock(connection, name)
+    return _publish(connection, name, spec, digest, now)
+
+
+def is_in_force(connection: Connection, name: str, spec: Spec) -> bool:
+    """Whether the workload's version in force has this content."""
+    return connection.execute(_standing(name, content_hash(spec))).first() is not None
+
+
+def _standing(name: str, digest: str) -> Select[int, int]:
+    """The version in force of a workload, if it has this content."""
+    return (
+        select(version.c.id, version.c.number)
+        .join(workload, workload.c.version_id == version.c.id)
+        .where(workload.c.name == name, version.c.hash == digest)
+    )
+
+
+def lock(connection: Connection, name: str) -> None:
+    """Nobody else changes the workload until this transaction ends; whoever submits to it goes on.
+
+    Raises:
+        StillLocked: somebody else is changing it, and does not end.
+    """
+    with waiting_at_most(connection, PATIENCE):
+        connection.execute(select(workload.c.name).where(workload.c.name == name).with_for_update(key_share=True))
+
+
+def _publish(connection: Connection, name: str, spec: Spec, digest: str, now: datetime) -> Version:
+    of_this = version.c.workload == name
+    known = connection.execute(select(version.c.id, version.c.number).where(of_this, version.c.hash == digest)).first()
+    if known is None:
+        last = connection.execute(select(func.coalesce(func.max(version.c.number), 0)).where(of_this)).scalar_one()
+        known = connection.execute(
+            insert(version)
+            .values(workload=name, number=last + 1, hash=digest, spec=spec.model_dump(mode="json"), published_at=now)
+            .returning(version.c.id, version.c.number)
+        ).one()
+        if last == 0:
+            points = round(spec.split_percent * 100)
+            set_split(connection, Split(name, None, points), who="lanes", why="first published", now=now)
+    in_force = and_(workload.c.name == name, workload.c.version_id.is_distinct_from(known.id))
+    connection.execute(update(workload).where(in_force).values(version_id=known.id))
+    return Version(known.id, name, known.number, spec)
+
+
+def in_force(connection: Connection) -> dict[str, Version]:
+    """The version in force of every workload, by name; without those that cannot be read."""
+    return read_in_force(connection).versions
+
+
+def read_in_force(connection: Connection) -> InForce:
+    """The version in force of every workload, and what is wrong with those that cannot be read."""
+    rows = connection.execute(
+        select(version.c.id, version.c.workload, version.c.number, version.c.spec)
+        .join(workload, workload.c.version_id == version.c.id)
+        .order_by(version.c.workload)
+    )
+    found = InForce({}, [])
+    for row in rows:
+        try:
+            found.versions[row.workload] = _read(row)
+        except SpecInvalid as problem:
+            found.unreadable.append(problem)
+    return found
+
+
+def current(connection: Connection, name: str) -> Version | None:
+    """The version in force of that workload, None when nothing was published under the name.
+
+    Raises:
+        SpecInvalid: it cannot be read any more, and why.
+    """
+    row = connection.execute(
+        select(version.c.id, version.c.workload, version.c.number, version.c.spec)
+        .join(workload, workload.c.version_id == version.c.id)
+        .where(workload.c.name == name)
+    ).first()
+    return None if row is None else _read(row)
+
+
+def versions(connection: Connection, ids: Iterable[int]) -> dict[int, Version]:
+    """Those versions, by id; without those that cannot be read."""
+    rows = connection.execute(
+        select(version.c.id, version.c.workload, version.c.number, version.c.spec).where(version.c.id.in_(list(ids)))
+    )
+    found: dict[int, Version] = {}
+    for row in rows:
+        with suppress(SpecInvalid):
+            found[row.id] = _read(row)
+    return found
+
+
+def one(connection: Connection, id: int) -> Version:
+    """That version.
+
+    Raises:
+        SpecInvalid: it cannot be read any more, and why.
+    """
+    return _read(
+        connection.execute(
+            select(version.c.id, version.c.workload, version.c.number, version.c.spec).where(version.c.id == id)
+        ).one()
+    )
+
+
+def _read(row: Any) -> Version:
+    """The version of a row; SpecInvalid where it cannot be read, naming what is wrong."""
+    try:
+        return Version(row.id, row.workload, row.number, Spec.stored(row.spec))
+    except ValidationError as error:
+        stored = [f"its stored version {row.number} cannot be read", *faults(error)]
+        raise SpecInvalid(row.workload, stored) from None
+
+
+def as_stored(connection: Connection, spec: Spec) -> Spec:
+    """The spec as it would be read back once it was published: the database keeps an object's keys in an order of its own."""
+    kept: Any = connection.execute(select(cast(spec.model_dump(mode="json"), JSONB))).scalar_one()
+    return Spec.stored(kept)
+
+
+def active(connection: Connection) -> dict[str, int]:
+    """The weight of every workload that is published and not paused, by name."""
+    rows = connection.execute(
+        select(workload.c.name, version.c.spec["weight"].as_integer().label("weight"))
+        .join(version, version.c.id == workload.c.version_id)
+        .where(workload.c.paused_at.is_(None))
+    )
+    return {row.name: row.weight for row in rows}
+
+
+def pause(connection: Connection, name: str, *, since: datetime | None) -> bool:
+    """Nothing of the workload is claimed from now on (`since` None: it is again). False when there is none."""
+    found = connection.execute(
+        update(workload).where(workload.c.name == name).values(paused_at=since).returning(workload.c.name)
+    )
+    return found.first() is not None
+
+
+def set_split(connection: Connection, new: Split, *, who: str, why: str, now: datetime) -> None:
+    """The split is in force, and the log says who set it and why."""
+    connection.execute(
+        insert(split).values(
+            workload=new.workload, consumer=new.consumer, basis_points=new.basis_points, who=who, why=why, set_at=now
+        )
+    )
+
+
+def splits(connection: Connection) -> Splits:
+    """The splits in force."""
+    newest = (
+        select(split.c.workload, split.c.consumer, split.c.basis_points)
+        .distinct(split.c.workload, split.c.consumer)
+        .order_by(split.c.workload, split.c.consumer, split.c.id.desc())
+    )
+    return Splits([Split(row.workload, row.consumer, row.basis_points) for row in connection.execute(newest)])

@@ -1,0 +1,322 @@
+"""A workload's definition and its immutable, content-hashed versions."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from jsonschema import Draft202012Validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from lanes.words import Lane, Mode
+from lanes.workload import prices
+from lanes.workload.form import Form
+from lanes.workload.output_schema import check_askable, check_output_schema
+from lanes.workload.rules import Rule
+
+NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+STORED = {"stored": True}  # context in which a version is read that was valid when it was published
+TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
+
+
+class Promises(Form):
+    """What a workload promises its consumers; a breach opens an incident. A limit of 0 is no promise."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    batch_max_minutes: int = Field(
+        default=120,
+        ge=0,
+        title="Batch: longest run (minutes)",
+        description="A batch that is still open after this many minutes opens an incident. 0 = no promise.",
+    )
+    batch_max_failure_percent: float = Field(
+        default=5,
+        ge=0,
+        le=100,
+        title="Batch: largest share of failures (%)",
+        description="Of the requests of one batch: errored, expired, canceled or missing. 0 = no promise.",
+    )
+    batch_max_invalid_percent: float = Field(
+        default=5,
+        ge=0,
+        le=100,
+        title="Batch: largest share of invalid outputs (%)",
+        description="Of the answers of one batch: those that break the output schema. 0 = no promise.",
+    )
+    realtime_p95_s: float = Field(
+        default=5,
+        ge=0,
+        title="Real-time: p95 latency (seconds)",
+        description="From received to answered, over the last 15 minutes. 0 = no promise.",
+    )
+    realtime_max_error_percent: float = Field(
+        default=5,
+        ge=0,
+        le=100,
+        title="Real-time: largest share of errors (%)",
+        description="Of the attempts of the last 15 minutes. 0 = no promise.",
+    )
+
+
+class Spec(BaseModel):
+    """What an operator edits. Every field has a title and says its bounds, because the form shows only that."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    description: str = Field(default="", title="Description", description="One sentence for people.")
+    instructions: str = Field(
+        min_length=1,
+        title="Instructions",
+        description="The system prompt. It is shared by every item, so keep what varies in the payload.",
+    )
+    output_schema: dict[str, Any] = Field(
+        title="Output schema",
+        description="JSON Schema (draft 2020-12) of one answer; its root is an object.",
+    )
+    realtime_model: str = Field(
+        default="claude-haiku-5-5",
+        min_length=1,
+        title="Real-time model",
+        description="Model of the real-time lane, for example claude-haiku-5-5.",
+    )
+    batch_model: str = Field(
+        default="claude-haiku-5-5",
+        min_length=1,
+        title="Batch model",
+        description="Model of the batch lane, for example claude-opus-5-5.",
+    )
+    mode: Mode = Field(
+        default=Mode.PLAIN,
+        title="Mode (plain or lambda)",
+        description="plain: the first valid answer counts. lambda: real-time answers provisionally and every "
+        "item owes one authoritative batch pass that corrects it.",
+    )
+    urgent_when: str = Field(
+        default="",
+        title="Urgent when (CEL)",
+        description="True sends an item to real-time. Over payload, age_s, due_in_s (may be null), consumer. "
+        'Example: payload.channel == "chat". Empty = never.',
+    )
+    batch_when: str = Field(
+        default="",
+        title="Batch when (CEL)",
+        description="True sends an item to batch unless it must be real-time. Example: age_s > 86400. Empty = never.",
+    )
+    split_percent: float = Field(
+        default=0,
+        ge=0,
+        le=100,
+        title="First split (% to real-time)",
+        description="Share of undecided items that go to real-time when the workload is first published, 0 to 100. "
+        "Afterwards playbooks and `act` move it.",
+    )
+    patience_s: int = Field(
+        default=60,
+        ge=0,
+        le=86_400,
+        title="Patience (seconds)",
+        description="How long an item without a due time may wait behind others, 0 to 86400.",
+    )
+    buffer_s: float = Field(
+        default=0,
+        ge=0,
+        le=5,
+        title="Buffer (seconds)",
+        description="Window in which real-time items are collected into one micro-batch, 0 to 5. 0 = answer at once.",
+    )
+    realtime_pack: int = Field(
+        default=1,
+        ge=1,
+        le=50,
+        title="Items per real-time call",
+        description="How many items may share one real-time call, 1 to 50.",
+    )
+    batch_pack: int = Field(
+        default=1,
+        ge=1,
+        le=50,
+        title="Items per batch request",
+        description="How many items may share one request of a batch, 1 to 50.",
+    )
+    max_output_tokens: int = Field(
+        default=300,
+        ge=16,
+        le=32_000,
+        title="Longest answer (tokens)",
+        description="Upper bound of one answer, 16 to 32000. Keep it tight: rate limits charge it in advance.",
+    )
+    expected_output_tokens: int = Field(
+        default=80,
+        ge=1,
+        le=32_000,
+        title="Usual answer (tokens)",
+        description="Used to estimate what an item would cost on each lane.",
+    )
+    max_failures: int = Field(
+        default=5,
+        ge=1,
+        le=20,
+        title="Retry budget",
+        description="Failed attempts after which an item's work is given up, 1 to 20.",
+    )
+    give_up_after_h: int = Field(
+        default=24,
+        ge=1,
+        le=720,
+        title="Give up after (hours)",
+        description="An item that could not be answered for so long, through no fault of its own, fails and is told in "
+        "an incident, 1 to 720. `lanes retry` brings it back.",
+    )
+    max_payload_kib: int = Field(
+        default=256,
+        ge=1,
+        le=4096,
+        title="Largest payload (KiB)",
+        description="A larger input is rejected at the door, 1 to 4096.",
+    )
+    off_peak_start: str = Field(
+        default="22:00",
+        title="Off-peak from",
+        description="Local time HH:MM at which batches are submitted.",
+    )
+    off_peak_end: str = Field(
+        default="06:00",
+        title="Off-peak until",
+        description="Local time HH:MM. Equal to the start = all day.",
+    )
+    timezone: str = Field(
+        default="UTC",
+        title="Time zone",
+        description="IANA name, for example Europe/Berlin.",
+    )
+    batch_expected_minutes: int = Field(
+        default=60,
+        ge=1,
+        le=1440,
+        title="Batch: usual turnaround (minutes)",
+        description="An item due before a batch can be back goes to real-time, 1 to 1440.",
+    )
+    dedupe: str = Field(
+        default="key",
+        pattern="^(key|content)$",
+        title="Items without a key",
+        description="key: the event or line names them. content: equal payloads are one item.",
+    )
+    compare_fields: list[str] = Field(
+        default_factory=list,
+        title="Fields that make a correction",
+        description="Top-level output fields whose difference counts as a correction. Empty = all.",
+    )
+    history_items: int = Field(
+        default=0,
+        ge=0,
+        le=50,
+        title="History for the authoritative pass",
+        description="How many earlier items of the same entity the authoritative pass sees, 0 to 50.",
+    )
+    weight: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        title="Weight",
+        description="Share of the real-time lane relative to other workloads when all of them wait, 1 to 100.",
+    )
+    max_share_percent: int = Field(
+        default=75,
+        ge=1,
+        le=100,
+        title="Largest share of the real-time lane (%)",
+        description="Bound on what one workload may take while others wait, 1 to 100.",
+    )
+    promises: Promises = Field(default_factory=Promises, title="Promises (limits)", description="Limits that open incidents.")
+
+    @field_validator("output_schema")
+    @classmethod
+    def _is_an_object_schema(cls, schema: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        check_output_schema(schema)
+        if info.context is not STORED:
+            check_askable(schema)
+        return schema
+
+    @field_validator("urgent_when", "batch_when")
+    @classmethod
+    def _compiles(cls, text: str) -> str:
+        if text:
+            Rule(text)
+        return text
+
+    @field_validator("off_peak_start", "off_peak_end")
+    @classmethod
+    def _is_a_time(cls, text: str) -> str:
+        if not TIME_OF_DAY.fullmatch(text):
+            raise ValueError(f'"{text}" is no time of day; write HH:MM, for example 22:00')
+        return text
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_a_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except Exception:
+            raise ValueError(f'"{name}" is no IANA time zone; for example Europe/Berlin') from None
+        return name
+
+    @field_validator("realtime_model", "batch_model")
+    @classmethod
+    def _has_a_price(cls, model: str, info: ValidationInfo) -> str:
+        if info.context is not STORED:
+            prices.require(model)
+        return model
+
+    @classmethod
+    def stored(cls, data: dict[str, Any]) -> "Spec":
+        """The spec of a version that was published once, by whatever release: its model may have lost its price since,
+        and fields that are no more are passed over.
+
+        Raises:
+            ValidationError: it cannot be read all the same.
+        """
+        return cls.model_validate(data, extra="ignore", context=STORED)
+
+    def model_of(self, lane: Lane) -> str:
+        """The model that answers on `lane`."""
+        return self.realtime_model if lane is Lane.REALTIME else self.batch_model
+
+    def pack_of(self, lane: Lane) -> int:
+        """How many items may share one provider call on `lane`."""
+        return self.realtime_pack if lane is Lane.REALTIME else self.batch_pack
+
+
+def content_hash(spec: Spec) -> str:
+    """Equal for equal definitions, whatever the order of their keys: 64 hexadecimal digits."""
+    canonical = json.dumps(spec.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Version:
+    """One immutable snapshot of a workload; everything but the editor reads these."""
+
+    id: int
+    workload: str
+    number: int
+    spec: Spec
+
+    @cached_property
+    def validator(self) -> Draft202012Validator:
+        """Checks one answer against the output schema."""
+        return Draft202012Validator(self.spec.output_schema)
+
+    @cached_property
+    def urgent_when(self) -> Rule | None:
+        """The compiled rule, None when the workload has none."""
+        return Rule(self.spec.urgent_when) if self.spec.urgent_when else None
+
+    @cached_property
+    def batch_when(self) -> Rule | None:
+        """The compiled rule, None when the workload has none."""
+        return Rule(self.spec.batch_when) if self.spec.batch_when else None

@@ -1,0 +1,83 @@
+"""The off-peak window of a workload, and when a batch that waits for it can be back."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from lanes.workload.version import Spec
+
+LEAD = timedelta(minutes=2)  # a run is asked for at most once a minute, and begins within another
+
+
+@dataclass(frozen=True)
+class Window:
+    """A daily span of local time in whole minutes; it may cross midnight, and equal ends mean the whole day."""
+
+    start: time
+    end: time
+    zone: ZoneInfo
+
+    @classmethod
+    def of(cls, spec: Spec) -> "Window":
+        """The off-peak window of a workload."""
+        start, end = map(time.fromisoformat, (spec.off_peak_start, spec.off_peak_end))
+        return cls(start, end, ZoneInfo(spec.timezone))
+
+    def open_at(self, now: datetime) -> bool:
+        """Whether `now` lies inside: the start belongs to the window, the end does not."""
+        local = now.astimezone(self.zone).time()
+        if self.start == self.end:
+            return True
+        if self.start < self.end:
+            return self.start <= local < self.end
+        return local >= self.start or local < self.end
+
+    def next_departure(self, now: datetime) -> datetime:
+        """When the schedule fires next after `now`, in UTC; a run that has begun is not awaited.
+
+        As Prefect has it, a time that the clocks skip fires as much later, and one that they repeat fires once.
+        """
+        today = now.astimezone(self.zone).date()
+        days = (today + timedelta(days=ahead) for ahead in (-1, 0, 1, 2))
+        times = [time(hour, self.start.minute) for hour in self._hours()]
+        fires = (datetime.combine(day, at, self.zone).astimezone(UTC) for day in days for at in times)
+        return min(each for each in fires if each > now)
+
+    def last_opened(self, now: datetime) -> datetime:
+        """The newest opening at or before `now`, in UTC; a window of the whole day opens at its start, daily."""
+        today = now.astimezone(self.zone).date()
+        openings = (datetime.combine(today - timedelta(days=ago), self.start, self.zone) for ago in range(3))
+        return next(opened.astimezone(UTC) for opened in openings if opened.astimezone(UTC) <= now)
+
+    def cron(self) -> str:
+        """A schedule that fires at the start and then hourly while the window is open, in local time."""
+        hours = "*" if self.start == self.end else ",".join(map(str, self._hours()))
+        return f"{self.start.minute} {hours} * * *"
+
+    def _hours(self) -> list[int]:
+        """In which hours of the day the schedule fires, from the start on."""
+        if self.start == self.end:
+            return list(range(24))
+        last = self.end.hour if self.end.minute > self.start.minute else self.end.hour - 1
+        span = (last - self.start.hour) % 24
+        return [(self.start.hour + step) % 24 for step in range(span + 1)]
+
+
+def expected_turnaround(spec: Spec) -> timedelta:
+    """How long a submitted batch of this workload usually takes."""
+    return timedelta(minutes=spec.batch_expected_minutes)
+
+
+def batch_back_at(spec: Spec, now: datetime) -> datetime:
+    """When a batch is back that leaves as early as it can: for a deadline a run is asked for outside the schedule."""
+    return now + LEAD + expected_turnaround(spec)
+
+
+def presses_until(spec: Spec, now: datetime) -> datetime:
+    """What is due from `now` until then would be late, if it left with the next run of the schedule."""
+    return Window.of(spec).next_departure(now) + LEAD + expected_turnaround(spec)
+
+
+def presses(spec: Spec, due_at: datetime, now: datetime) -> bool:
+    """Whether waiting for the next run of the schedule would make late what is not late yet."""
+    return now < due_at < presses_until(spec, now)

@@ -1,0 +1,132 @@
+"""A whole stand for tests: everything of `lanes up`, in a folder of the test session, with the echo engine."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import httpx2
+from sqlalchemy import Engine, create_engine, text
+
+from lanes.stand.info import load_info
+
+T = TypeVar("T")
+OWN = ("LANES_", "PREFECT_", "ANTHROPIC_", "SLACK_")
+
+
+@dataclass
+class RunningStand:
+    """A stand that is up, and the ways in which a test touches it."""
+
+    home: Path
+    environment: dict[str, str]
+    pool: Engine
+    prefect: httpx2.Client
+    endpoint: httpx2.Client
+
+    def emit(self, workload: str, payload: Mapping[str, Any], *, event: str = "lanes.item.arrived") -> str:
+        """An event of that workload is with Prefect; its id."""
+        event_id = str(uuid4())
+        resource = {"prefect.resource.id": f"lanes.workload.{workload}", "prefect.resource.name": workload}
+        body = [{"id": event_id, "event": event, "occurred": _now(), "resource": resource, "payload": dict(payload)}]
+        self.prefect.post("events", json=body).raise_for_status()
+        return event_id
+
+    def run(self, flow: str, parameters: Mapping[str, Any] | None = None) -> str:
+        """A run of a deployment was asked for; its id."""
+        found = self.prefect.get(f"deployments/name/{flow}/{flow}").raise_for_status().json()
+        asked = self.prefect.post(f"deployments/{found['id']}/create_flow_run", json={"parameters": parameters or {}})
+        return asked.raise_for_status().json()["id"]
+
+    def rows(self, query: str, **values: Any) -> list[Any]:
+        """What the database says."""
+        with self.pool.begin() as connection:
+            return list(connection.execute(text(query), values))
+
+    def value(self, query: str, **values: Any) -> Any:
+        """The first column of the only row, None without one."""
+        rows = self.rows(query, **values)
+        return rows[0][0] if rows else None
+
+    def state(self, workload: str, key: str) -> str | None:
+        """An item's state."""
+        return self.value("select state from lanes.item_status where workload = :w and key = :k", w=workload, k=key)
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The events of that name that Prefect has stored."""
+        asked = {"filter": {"event": {"name": [name]}, "order": "DESC"}, "limit": 50}
+        return self.prefect.post("events/filter", json=asked).raise_for_status().json()["events"]
+
+    def trouble(self) -> str:
+        """What waits to be published, and the newest warnings and errors of all runs."""
+        waiting = self.rows("select event, count(*), min(occurred_at) from lanes.event_outbox group by event")
+        publisher = self.rows("select * from lanes.publisher")
+        asked = {"logs": {"level": {"ge_": 30}}, "sort": "TIMESTAMP_DESC", "limit": 40}
+        logs = self.prefect.post("logs/filter", json=asked).raise_for_status().json()
+        told = [f"{each['timestamp']} {each['name']} {each['message']}" for each in reversed(logs)]
+        return "\n".join([f"the outbox: {waiting}, published by {publisher}", *told])
+
+    def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A finished `lanes` command."""
+        return cli(self.environment, *arguments)
+
+
+def until(told: Callable[[], T], *, within_s: float = 60, what: str = "it") -> T:
+    """What `told` returned once it was true of the world."""
+    end = time.monotonic() + within_s
+    while True:
+        value = told()
+        if value:
+            return value
+        assert time.monotonic() < end, f"{what} did not happen within {within_s:g} s"
+        time.sleep(0.1)
+
+
+def put_up(home: Path, **more: str) -> RunningStand:
+    """A stand of its own under `home`."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+    environment |= {"LANES_HOME": str(home), "LANES_LOCAL_ENGINE": "echo", "LANES_LOCAL_TURNAROUND_S": "1", **more}
+    done = cli(environment, "up")
+    assert done.returncode == 0, done.stderr
+    info = load_info(home)
+    assert info is not None
+    environment |= info.environment()
+    return RunningStand(
+        home,
+        environment,
+        create_engine(environment["LANES_DATABASE_URL"]),
+        httpx2.Client(base_url=f"{info.prefect_api_url}/", trust_env=False, timeout=20),
+        httpx2.Client(base_url=f"{environment['ANTHROPIC_BASE_URL']}/", trust_env=False, timeout=20),
+    )
+
+
+def take_down(stand: RunningStand) -> None:
+    """Everything it started has ended."""
+    stand.pool.dispose()
+    stand.prefect.close()
+    stand.endpoint.close()
+    done = stand.cli("down")
+    assert done.returncode == 0, done.stderr
+
+
+def cli(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A finished `lanes` command in that environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "lanes", *arguments], env=dict(environment), text=True, capture_output=True, timeout=240
+    )
+
+
+def data(done: subprocess.CompletedProcess[str]) -> Any:
+    """What a command printed as JSON."""
+    return json.loads(done.stdout)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

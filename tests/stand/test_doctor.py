@@ -1,0 +1,192 @@
+"""What `lanes doctor` says, one sentence for each thing that can be wrong."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from lanes.settings import Settings
+from lanes.stand import ports
+from lanes.stand.doctor import Finding, Verdict, all_well, examine
+from lanes.stand.info import STAND_IN_KEY, StandInfo
+from lanes.stand.postgres import Running
+
+Answers = dict[str, tuple[int, object]]
+EVERY_VARIABLE = [str(a) for f in Settings.model_fields.values() for a in getattr(f.validation_alias, "choices", ())]
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in EVERY_VARIABLE:
+        monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Answers], str]]:
+    """Starts servers that answer by path, 404 otherwise; gives their address."""
+    running: list[ThreadingHTTPServer] = []
+
+    def start(answers: Answers) -> str:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                status, body = answers.get(self.path.partition("?")[0], (404, {}))
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.end_headers()
+                self.wfile.write(json.dumps(body).encode())
+
+            do_POST = do_GET
+
+            def log_message(self, format: str, *args: Any) -> None: ...
+
+        server = ThreadingHTTPServer((ports.LOOPBACK, 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        running.append(server)
+        return f"http://{ports.LOOPBACK}:{server.server_port}"
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+def found(home: Path, check: str, **environment: str) -> Finding:
+    """The finding of one check, with these variables set."""
+    with pytest.MonkeyPatch.context() as patched:
+        for variable, value in environment.items():
+            patched.setenv(variable, value)
+        return next(finding for finding in examine(None, home, home) if finding.check == check)
+
+
+def test_nothing_running_is_said_once_and_what_depends_on_it_is_not_looked_at(home: Path) -> None:
+    by_name = {finding.check: finding for finding in examine(None, home, home)}
+    assert by_name["database"].sentence.endswith("does not run: start it with `lanes up`")
+    assert by_name["schema"].verdict is Verdict.NOT_LOOKED
+    assert by_name["prefect"].verdict is Verdict.WRONG
+    assert by_name["workers"].verdict is Verdict.NOT_LOOKED
+    assert not all_well(list(by_name.values()))
+
+
+def test_not_looked_is_not_well() -> None:
+    assert not all_well([Finding("a", Verdict.OK, ""), Finding("b", Verdict.NOT_LOOKED, "")])
+
+
+def test_a_variable_that_cannot_be_read_is_named(home: Path) -> None:
+    finding = found(home, "settings", LANES_LOCAL_TURNAROUND_S="soon")
+    assert finding.verdict is Verdict.WRONG
+    assert "LANES_LOCAL_TURNAROUND_S" in finding.sentence
+
+
+def test_a_home_that_is_a_file_is_a_sentence(home: Path) -> None:
+    (home / "file").write_text("")
+    sentence = next(f.sentence for f in examine(None, home / "file" / "x", home) if f.check == "home")
+    assert sentence == f"{home / 'file'} is not writable: set LANES_HOME to a folder that is"
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("mysql://u:p@h/d", "asks for the driver mysql"),
+        ("postgresql+asyncpg://u:p@h/d", "asks for the driver postgresql+asyncpg"),
+        ("somewhere", "is not an address of a database"),
+        ("postgresql://u:p@h:no/d", "is not an address of a database"),
+        ("postgresql://u:p@127.0.0.1:5432", "names no database"),
+        ("postgresql://u:p@127.0.0.1:1/d", "nothing answers for the database at 127.0.0.1:1/d"),
+        ("postgresql://u:p@no.such.host.invalid/d", "has no address: correct the host name"),
+    ],
+)
+def test_a_wrong_database_address_has_a_sentence_of_its_own(home: Path, address: str, said: str) -> None:
+    finding = found(home, "database", LANES_DATABASE_URL=address)
+    assert finding.verdict is Verdict.WRONG
+    assert said in finding.sentence
+    assert "u:p" not in finding.sentence
+
+
+def test_a_refused_user_and_a_missing_database_are_told_apart(home: Path, postgres: Running) -> None:
+    wrong_password = replace(postgres, secret="wrong").url("lanes", None)
+    assert "refuses user postgres" in found(home, "database", LANES_DATABASE_URL=wrong_password).sentence
+    missing = found(home, "database", LANES_DATABASE_URL=postgres.url("elsewhere", None))
+    assert "does not exist on that server: create it, or correct the name" in missing.sentence
+
+
+def test_an_empty_database_lacks_the_migrations(home: Path, postgres: Running) -> None:
+    with psycopg.connect(postgres.url("postgres", None), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE bare")
+    address = postgres.url("bare", None)
+    assert found(home, "database", LANES_DATABASE_URL=address).verdict is Verdict.OK
+    finding = found(home, "schema", LANES_DATABASE_URL=address)
+    assert finding.verdict is Verdict.WRONG
+    assert finding.sentence.endswith("run `lanes up`")
+
+
+def test_a_prefect_that_gives_no_answer_or_is_too_old_is_a_sentence(home: Path, serve: Callable[[Answers], str]) -> None:
+    silent = found(home, "prefect", PREFECT_API_URL=f"http://{ports.LOOPBACK}:1/api")
+    assert "gives no answer (ConnectError): start it, or correct PREFECT_API_URL" in silent.sentence
+    old = f"{serve({'/api/admin/version': (200, '3.4.2')})}/api"
+    assert "has version 3.4.2, and Lanes needs 3.9" in found(home, "prefect", PREFECT_API_URL=old).sentence
+    closed = f"{serve({'/api/admin/version': (401, {})})}/api"
+    assert "set PREFECT_API_KEY or PREFECT_API_AUTH_STRING" in found(home, "prefect", PREFECT_API_URL=closed).sentence
+
+
+def test_missing_workers_deployments_and_blocks_are_named(home: Path, serve: Callable[[Answers], str]) -> None:
+    (home / "prefect.yaml").write_text("deployments:\n- name: answer\n- name: submit\n")
+    answers: Answers = {
+        "/api/health": (200, True),
+        "/api/work_pools/realtime": (200, {"name": "realtime"}),
+        "/api/work_pools/realtime/workers/filter": (200, [{"name": "realtime-1", "status": "OFFLINE"}]),
+        "/api/deployments/filter": (200, [{"name": "answer", "id": "1"}]),
+        "/api/block_documents/filter": (200, [{"name": "a", "block_type": {"slug": "lanes-database"}}]),
+    }
+    url = f"{serve(answers)}/api"
+    workers = "no worker of the work pool `realtime` is online: run `lanes up`"
+    assert found(home, "workers", PREFECT_API_URL=url).sentence == workers
+    deployments = "Prefect lacks the deployments submit: run `lanes up`"
+    assert found(home, "deployments", PREFECT_API_URL=url).sentence == deployments
+    blocks = "Prefect lacks blocks of type lanes-provider, lanes-workload: run `lanes up`"
+    assert found(home, "blocks", PREFECT_API_URL=url).sentence == blocks
+
+
+def test_a_provider_that_refuses_the_key_is_a_sentence_without_the_key(home: Path, serve: Callable[[Answers], str]) -> None:
+    base = serve({"/v1/models": (401, {})})
+    finding = found(home, "provider", ANTHROPIC_API_KEY="sk-secret", ANTHROPIC_BASE_URL=base)
+    assert finding.sentence == f"{base} refuses ANTHROPIC_API_KEY (401): set a key that is valid there"
+
+
+def test_a_provider_at_a_wrong_address_is_a_sentence(home: Path, serve: Callable[[Answers], str]) -> None:
+    other = found(home, "provider", ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=serve({}))
+    assert "has no /v1/models: correct ANTHROPIC_BASE_URL" in other.sentence
+    nobody = found(home, "provider", ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=f"http://{ports.LOOPBACK}:1")
+    assert "gives no answer (ConnectError)" in nobody.sentence
+
+
+def test_the_stand_in_is_called_what_it_is(home: Path, serve: Callable[[Answers], str]) -> None:
+    base = serve({"/v1/models": (200, {"data": []})})
+    StandInfo(home, home, ("provider",), "", "http://127.0.0.1:1/api", provider_base_url=base).save()
+    assert found(home, "provider").sentence == f"local stand-in at {base}"
+    assert STAND_IN_KEY not in found(home, "provider").sentence
+
+
+@pytest.mark.parametrize(
+    ("variables", "verdict", "said"),
+    [
+        ({}, Verdict.OK, "not set: alerts stay in incident_log"),
+        ({"SLACK_BOT_TOKEN": "xoxb"}, Verdict.WRONG, "SLACK_CHANNEL is not"),
+        ({"SLACK_CHANNEL": "#ops"}, Verdict.WRONG, "SLACK_BOT_TOKEN is not"),
+        ({"SLACK_BOT_TOKEN": "xoxb", "SLACK_CHANNEL": "#ops"}, Verdict.OK, "alerts go to #ops"),
+        ({"SLACK_WEBHOOK_URL": "https://hooks.example/1"}, Verdict.OK, "alerts go to the webhook"),
+        ({"SLACK_WEBHOOK_URL": "hooks.example/1"}, Verdict.WRONG, "SLACK_WEBHOOK_URL is not an http address"),
+    ],
+)
+def test_half_a_slack_setting_is_wrong_and_none_is_a_note(
+    home: Path, variables: dict[str, str], verdict: Verdict, said: str
+) -> None:
+    finding = found(home, "slack", **variables)
+    assert finding.verdict is verdict
+    assert said in finding.sentence
+    assert "xoxb" not in finding.sentence

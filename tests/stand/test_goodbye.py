@@ -1,0 +1,96 @@
+"""How a run of the main job ends: who ends it, what Prefect shows afterwards, and where the report is found."""
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from lanes.commands.run import attended
+from lanes.report.links import report_page
+from lanes.settings import Settings
+from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.progress import Lines
+from lanes.stand.stand import Stand
+from lanes.stand.steps import Step
+from lanes.stand.worksite import Site
+from tests.prefect_standin import PrefectStandIn
+
+
+class Stream(io.StringIO):
+    """A standard stream that is, or is not, a terminal."""
+
+    def __init__(self, *, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+
+@pytest.fixture
+def prefect() -> Iterator[PrefectStandIn]:
+    standin = PrefectStandIn()
+    yield standin
+    standin.stop()
+
+
+def test_a_run_stays_up_while_somebody_sits_at_one_of_its_streams() -> None:
+    terminal, pipe = Stream(terminal=True), Stream(terminal=False)
+    assert attended((terminal, pipe, pipe))  # make run 2>&1 | tee log
+    assert attended((pipe, pipe, terminal))  # make run </dev/null >log
+    assert not attended((pipe, pipe, pipe))
+    closed = Stream(terminal=True)
+    closed.close()
+    assert not attended((None, closed, pipe))
+
+
+def test_a_stop_goes_on_when_nobody_reads_what_it_says() -> None:
+    read, written = os.pipe()
+    os.close(read)
+    gone = os.fdopen(written, "w")
+    Lines(gone).says("stopped worker-batch")
+    with suppress(BrokenPipeError):  # its own buffer still holds the line
+        gone.close()
+
+
+def test_stopping_a_stand_cancels_its_standing_runs_before_their_workers_end(home: Path, prefect: PrefectStandIn) -> None:
+    for flow, state in (("answer", "RUNNING"), ("collect", "PENDING"), ("watch", "SCHEDULED"), ("migrate", "RUNNING")):
+        prefect.has_run(flow, state)
+
+    def worker(site: Site) -> str:
+        site.prefect_api_url = prefect.api_url
+        site.ensure("worker-batch", ["sleep", "600"], environment=os.environ, depends_on={})
+        return "up"
+
+    stand = Stand(Settings(), home, home, steps=[Step("worker-batch", "Worker", worker)])
+    stand.up()
+    assert stand.down() == ("worker-batch",)
+    states = {each.flow: each.state for each in prefect.runs}
+    assert states == {"answer": "CANCELLED", "collect": "CANCELLED", "watch": "SCHEDULED", "migrate": "RUNNING"}
+
+
+def test_a_prefect_that_answers_nothing_holds_up_no_stop(home: Path, prefect: PrefectStandIn) -> None:
+    prefect.status = 503
+
+    def worker(site: Site) -> str:
+        site.prefect_api_url = prefect.api_url
+        site.ensure("worker-batch", ["sleep", "600"], environment=os.environ, depends_on={})
+        return "up"
+
+    stand = Stand(Settings(), home, home, steps=[Step("worker-batch", "Worker", worker)])
+    stand.up()
+    assert stand.down() == ("worker-batch",)
+
+
+def test_a_report_is_found_by_its_run_and_the_newest_by_its_key(prefect: PrefectStandIn) -> None:
+    prefect.artifacts = [
+        {"id": "one", "key": "lanes-report", "flow_run_id": "first"},
+        {"id": "two", "key": "lanes-report", "flow_run_id": "second"},
+    ]
+    with PrefectApi(prefect.api_url) as api:
+        assert report_page(api.artifact_of("first")) == "/v2/artifacts/artifact/one"
+        assert report_page(api.newest_artifact("lanes-report")) == "/v2/artifacts/artifact/two"
+        assert report_page(api.artifact_of("third")) == "/v2/artifacts/key/lanes-report"

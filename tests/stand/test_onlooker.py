@@ -1,0 +1,66 @@
+"""A run says how far it is and what it waits for, whether somebody looks at a terminal or reads a log."""
+
+import io
+
+from rich.console import Console
+from rich.progress import Progress
+
+from lanes.mainjob.onlooker import Bars, Lines
+from lanes.stand import progress
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_log_has_a_line_for_each_tenth_and_one_for_what_is_waited_for_every_five_seconds() -> None:
+    clock, out = Clock(), io.StringIO()
+    lines = Lines(out, clock=clock)
+    for second in range(12):
+        clock.now = 100.0 + second
+        lines.waits(f"waiting since {second} s")
+        lines.counts("settled", 1, 100)
+    assert out.getvalue().splitlines() == ["settled: 1 of 100", "waiting since 5 s", "waiting since 10 s"]
+
+
+def test_nothing_is_said_to_be_waited_for_right_after_another_line() -> None:
+    clock, out = Clock(), io.StringIO()
+    lines = Lines(out, clock=clock)
+    clock.now += 6
+    lines.counts("settled", 50, 100)
+    lines.waits("waiting for the rest")
+    assert "waiting" not in out.getvalue()
+
+
+def test_a_terminal_shows_one_line_below_the_bars_as_text() -> None:
+    bars = Bars(Progress())
+    bars.counts("settled", 1, 2)
+    bars.waits("waiting for [bold]2[/bold] answers")
+    console = Console(file=io.StringIO(), width=80)
+    console.print(bars)
+    bars.waits("")
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "waiting for [bold]2[/bold] answers" in shown
+    console.print(bars)
+    assert console.file.getvalue().count("waiting") == 1  # type: ignore[attr-defined]
+
+
+def test_a_log_of_the_start_says_what_is_under_way_every_five_seconds() -> None:
+    clock, out = Clock(), io.StringIO()
+    lines = progress.Lines(out, clock=clock)
+    lines.began("Prefect server")
+    for _ in range(11):
+        clock.now += 1
+        lines.remind()
+    lines.ended("Prefect server", "started", 11.0)
+    clock.now += 9
+    lines.remind()
+    assert out.getvalue().splitlines() == [
+        "waiting for Prefect server (5 s)", "waiting for Prefect server (10 s)", "Prefect server: started (11.0 s)",
+    ]  # fmt: skip

@@ -1,0 +1,204 @@
+"""The embedded server: made once, shared by all, and nothing committed is lost."""
+
+import os
+import pwd
+import signal
+import stat
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from lanes.stand import binaries
+from lanes.stand.errors import StandError
+from lanes.stand.identity import birth_mark
+from lanes.stand.postgres import EmbeddedPostgres
+
+IS_ROOT = os.geteuid() == 0
+START = "import sys; from pathlib import Path; from lanes.stand.postgres import EmbeddedPostgres\n"
+PRINT = START + "r = EmbeddedPostgres(Path(sys.argv[1])).start(); print(r.pid, r.port, flush=True)\n"
+
+
+def write_row(url: str, value: int) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept (value int)")
+        connection.execute("INSERT INTO kept VALUES (%s)", [value])
+
+
+def rows(url: str) -> list[int]:
+    with psycopg.connect(url) as connection:
+        return [row[0] for row in connection.execute("SELECT value FROM kept ORDER BY value")]
+
+
+def test_the_first_start_makes_a_durable_server_with_both_databases(home: Path) -> None:
+    running = EmbeddedPostgres(home / "postgres").start()
+    with psycopg.connect(running.url("prefect", None)) as connection:
+        assert connection.execute("SHOW fsync").fetchone() == ("on",)
+        assert connection.execute("SHOW max_connections").fetchone() == ("200",)
+    with psycopg.connect(running.url("lanes", None)) as connection:
+        assert connection.execute("SELECT current_database()").fetchone() == ("lanes",)
+
+
+def test_the_secret_is_readable_by_its_owner_only_and_not_shown(home: Path) -> None:
+    running = EmbeddedPostgres(home / "postgres").start()
+    secret = home / "postgres.secret"
+    assert stat.S_IMODE(secret.stat().st_mode) == 0o600
+    assert secret.read_text() not in repr(running)
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(running.url("lanes", None).replace(secret.read_text(), "wrong"))
+
+
+def test_a_second_start_attaches(home: Path) -> None:
+    first = EmbeddedPostgres(home / "postgres").start()
+    assert EmbeddedPostgres(home / "postgres").start() == first
+
+
+def test_a_restart_keeps_the_port_and_the_rows(home: Path) -> None:
+    server = EmbeddedPostgres(home / "postgres")
+    first = server.start()
+    write_row(first.url("lanes", None), 1)
+    server.stop()
+    assert server.running() is None
+    second = server.start()
+    assert second.port == first.port
+    assert rows(second.url("lanes", None)) == [1]
+
+
+def test_several_processes_that_start_at_once_end_with_one_server(home: Path) -> None:
+    command = [sys.executable, "-c", PRINT, str(home / "postgres")]
+    starters = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    answers = {starter.communicate(timeout=60)[0] for starter in starters}
+    assert [starter.returncode for starter in starters] == [0] * 4
+    assert len(answers) == 1
+
+
+def test_the_server_outlives_a_starter_that_is_killed(home: Path) -> None:
+    script = PRINT + "sys.stdin.read()\n"
+    command = [sys.executable, "-c", script, str(home / "postgres")]
+    starter = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert starter.stdout is not None
+    pid = int(starter.stdout.readline().split()[0])
+    starter.kill()
+    starter.communicate(timeout=10)
+    running = EmbeddedPostgres(home / "postgres").running()
+    assert running is not None
+    assert running.pid == pid
+
+
+def test_a_killed_server_comes_back_with_every_committed_row(home: Path) -> None:
+    server = EmbeddedPostgres(home / "postgres")
+    first = server.start()
+    for value in range(20):
+        write_row(first.url("lanes", None), value)
+    os.kill(first.pid, signal.SIGKILL)
+    second = server.start()
+    assert second.pid != first.pid
+    assert rows(second.url("lanes", None)) == list(range(20))
+
+
+def test_a_lock_file_whose_pid_now_belongs_to_another_program_does_not_block_the_start(home: Path) -> None:
+    server = EmbeddedPostgres(home / "postgres")
+    server.start()
+    server.stop()
+    bystander = subprocess.Popen(["sleep", "60"])
+    try:
+        lock = home / "postgres" / "postmaster.pid"
+        lock.write_text(f"{bystander.pid}\n{home}/postgres\n1\n1\n\n127.0.0.1\n\nready\n")
+        assert server.start().pid != bystander.pid
+        assert birth_mark(bystander.pid) is not None
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_a_server_of_other_data_on_the_same_port_is_not_taken_for_ours(home: Path) -> None:
+    ours = EmbeddedPostgres(home / "postgres")
+    ours.start()
+    ours.stop()
+    others = EmbeddedPostgres(home / "others")
+    running = others.start()
+    try:
+        (home / "postgres.secret").write_text((home / "others.secret").read_text())
+        lock = home / "postgres" / "postmaster.pid"
+        lock.write_text(f"{running.pid}\n{home}/postgres\n1\n{running.port}\n\n127.0.0.1\n\nready\n")
+        assert ours.running() is None
+        lock.unlink()
+    finally:
+        others.stop()
+
+
+def test_a_folder_with_other_files_is_left_alone(home: Path) -> None:
+    (home / "postgres").mkdir()
+    (home / "postgres" / "diary.txt").write_text("mine")
+    with pytest.raises(StandError, match="holds files but no Postgres data"):
+        EmbeddedPostgres(home / "postgres").start()
+    assert (home / "postgres" / "diary.txt").read_text() == "mine"
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="this user may not become another one")
+def test_root_hands_the_server_to_another_user(home: Path) -> None:
+    running = EmbeddedPostgres(home / "postgres").start()
+    assert running.data.stat().st_uid != 0
+    assert Path(f"/proc/{running.pid}").stat().st_uid == running.data.stat().st_uid
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="this user is a normal one already: every other test here is this case")
+def test_a_normal_user_runs_the_server_as_itself(home: Path) -> None:
+    nobody = pwd.getpwnam("nobody")
+    python = reachable_python()
+    if python is None or not binaries.is_reachable(Path(binaries.__file__)):
+        pytest.skip("user nobody can enter neither this checkout nor a Python of this version")
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    script = START + (
+        "import os, psycopg\n"
+        "server = EmbeddedPostgres(Path(sys.argv[1])); r = server.start()\n"
+        "assert server.account is None and Path(sys.argv[1]).stat().st_uid == os.getuid() != 0\n"
+        "psycopg.connect(r.url('lanes', None)).close(); server.stop(); print('well')\n"
+    )
+    paths = [str(Path(binaries.__file__).parents[2]), sysconfig.get_paths()["purelib"]]
+    done = subprocess.run(
+        [python, "-c", script, str(home / "postgres")], user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[],
+        env={"PYTHONPATH": ":".join(paths)}, cwd="/", capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert (done.stdout.strip(), done.returncode) == ("well", 0), done.stderr
+
+
+def reachable_python() -> str | None:
+    """A Python of this version that every user may run: ours, or the system's."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    candidates = (sys.executable, f"/usr/bin/{version}", f"/usr/local/bin/{version}")
+    return next((c for c in candidates if Path(c).exists() and binaries.is_reachable(Path(c))), None)
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root needs another user for the server")
+def test_data_below_a_closed_folder_moves_to_a_stable_place_and_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binaries, "SYSTEM_HOME", home / "system")
+    closed = home / "closed"
+    closed.mkdir(mode=0o700)
+    first, second = (EmbeddedPostgres(closed / "checkout" / ".lanes" / "postgres") for _ in range(2))
+    assert first.data == second.data
+    assert first.data.is_relative_to(home / "system")
+    assert first.moved is not None
+    assert str(first.data) in first.moved
+    try:
+        assert first.start().data == first.data
+    finally:
+        first.stop()
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root copies the programs")
+def test_programs_that_the_other_user_cannot_reach_are_copied_for_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(binaries, "SYSTEM_HOME", home / "system")
+    monkeypatch.setattr(binaries, "_is_usable_by_others", lambda _: False)
+    account = binaries.server_account(home)
+    assert account is not None
+    copied = binaries.programs(account)
+    assert copied.is_relative_to(home / "system")
+    said = subprocess.run(
+        [copied / "postgres", "--version"], user=account.uid, group=account.gid, extra_groups=[],
+        capture_output=True, text=True, cwd="/",
+    )  # fmt: skip
+    assert "PostgreSQL" in said.stdout, said.stderr

@@ -1,0 +1,99 @@
+"""Processes of the stand: started once, found by anybody, and never confused with somebody else's."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lanes.stand.errors import StandError
+from lanes.stand.identity import birth_mark, is_same
+from lanes.stand.processes import Process, Processes
+
+FOREVER = ["sleep", "600"]
+STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
+PARENT = (
+    "import subprocess, signal; c = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+    "print(c.pid, flush=True); signal.pause()"
+)
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    ours = Processes(tmp_path / "records", tmp_path / "logs")
+    yield ours
+    for process in ours.recorded():
+        ours.stop(process, grace_s=0)
+
+
+def start(processes: Processes, command: list[str], name: str = "one") -> Process:
+    return processes.start(name, command, environment=os.environ, directory=Path("/"))
+
+
+def said(process: Process, until: Callable[[Callable[[], bool]], None]) -> str:
+    until(lambda: process.output().endswith("\n"))
+    return process.output()
+
+
+def test_a_started_process_is_found_by_another_command(processes: Processes) -> None:
+    started = start(processes, FOREVER)
+    assert Processes(processes.records, processes.logs).find("one") == started
+
+
+def test_a_stopped_process_is_gone_and_forgotten(processes: Processes) -> None:
+    started = start(processes, FOREVER)
+    assert processes.stop(started)
+    assert birth_mark(started.pid) is None
+    assert processes.recorded() == []
+
+
+def test_a_reused_pid_is_never_hit(processes: Processes) -> None:
+    bystander = subprocess.Popen(FOREVER, start_new_session=True)
+    try:
+        mark = birth_mark(bystander.pid)
+        assert mark is not None
+        gone = replace(start(processes, FOREVER), pid=bystander.pid, mark="another life")
+        assert not processes.stop(gone, grace_s=0)
+        assert is_same(bystander.pid, mark)
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+def test_a_process_that_ignores_the_request_is_killed_after_the_grace(
+    processes: Processes, until: Callable[[Callable[[], bool]], None]
+) -> None:
+    stubborn = start(processes, [sys.executable, "-c", STUBBORN])
+    said(stubborn, until)
+    assert processes.stop(stubborn, grace_s=0.2)
+    assert birth_mark(stubborn.pid) is None
+
+
+def test_what_a_process_started_in_another_session_ends_with_it(
+    processes: Processes, until: Callable[[Callable[[], bool]], None]
+) -> None:
+    parent = start(processes, [sys.executable, "-c", PARENT])
+    child = int(said(parent, until))
+    assert birth_mark(child) is not None
+    processes.stop(parent, grace_s=0.2)
+    assert birth_mark(child) is None
+
+
+def test_a_zombie_counts_as_ended() -> None:
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert birth_mark(child.pid) is None
+    child.wait()
+
+
+def test_output_is_that_of_this_life_only(processes: Processes, until: Callable[[Callable[[], bool]], None]) -> None:
+    said(start(processes, ["echo", "first"]), until)
+    assert said(start(processes, ["echo", "second"]), until) == "second\n"
+
+
+def test_a_command_that_does_not_exist_is_a_sentence(processes: Processes) -> None:
+    with pytest.raises(StandError, match="one could not be started: /no/such/program: No such file"):
+        start(processes, ["/no/such/program"])

@@ -1,0 +1,277 @@
+"""Putting a stand up and taking it down, with small steps in place of the real ones."""
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from lanes.settings import Settings
+from lanes.stand.errors import StandError
+from lanes.stand.identity import birth_mark
+from lanes.stand.info import load_info
+from lanes.stand.postgres import Running
+from lanes.stand.progress import Silent
+from lanes.stand.runner import run_steps
+from lanes.stand.stand import Stand
+from lanes.stand.steps import Step, database
+from lanes.stand.users import Users
+from lanes.stand.worksite import POSTGRES, Site
+
+MINIMAL = """
+import sys
+from pathlib import Path
+from lanes.stand.stand import Stand
+from lanes.stand.steps import Step
+from lanes.stand.worksite import Site
+from lanes.settings import Settings
+
+def serve(site: Site) -> str:
+    site.ensure("service", ["sleep", "600"], environment={"PATH": "/usr/bin:/bin"}, depends_on={})
+    return "up"
+
+stand = Stand(Settings(), Path(sys.argv[1]), Path(sys.argv[1]), steps=[Step("service", "Service", serve)])
+up = stand.up(keep=False)
+print(up.info.processes[0].pid, len(up.started), flush=True)
+sys.stdin.readline()
+print(*stand.leave(), flush=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def ended(home: Path) -> Iterator[None]:
+    yield
+    Stand(Settings(), home, home).down()
+
+
+def a_service(value: str = "1", name: str = "service") -> Step:
+    """A step whose process lives on until it is stopped, and depends on `value`."""
+
+    def run(site: Site) -> str:
+        site.ensure(name, ["sleep", "600"], environment=os.environ, depends_on={"value": value})
+        return "up"
+
+    return Step(name, name, run)
+
+
+def stand(home: Path, *steps: Step) -> Stand:
+    return Stand(Settings(), home, home, steps=steps)
+
+
+def recording(name: str, into: list[str], after: tuple[str, ...] = ()) -> Step:
+    return Step(name, name, lambda _: into.append(name) or "done", after)
+
+
+def test_a_step_runs_after_those_it_needs(home: Path) -> None:
+    order: list[str] = []
+    steps = [recording("c", order, ("a", "b")), recording("b", order, ("a",)), recording("a", order)]
+    run_steps(steps, Site(Settings(), home, home), Silent())
+    assert order == ["a", "b", "c"]
+
+
+def test_steps_that_need_nothing_of_each_other_run_at_once(home: Path) -> None:
+    both = threading.Barrier(2, timeout=10)
+    steps = [Step(name, name, lambda _: str(both.wait())) for name in ("left", "right")]
+    run_steps(steps, Site(Settings(), home, home), Silent())
+
+
+def test_steps_that_wait_for_each_other_are_refused(home: Path) -> None:
+    steps = [recording("a", [], ("b",)), recording("b", [], ("a",))]
+    with pytest.raises(ValueError, match="wait for each other"):
+        run_steps(steps, Site(Settings(), home, home), Silent())
+
+
+def test_a_second_up_keeps_what_runs(home: Path) -> None:
+    first = stand(home, a_service()).up()
+    second = stand(home, a_service()).up()
+    assert first.started == ("service",)
+    assert second.started == ()
+    assert second.info.processes == first.info.processes
+
+
+def test_a_process_that_died_is_started_again(home: Path, until: Callable[[Callable[[], bool]], None]) -> None:
+    first = stand(home, a_service()).up().info.processes[0]
+    os.kill(first.pid, signal.SIGKILL)
+    until(lambda: birth_mark(first.pid) is None)
+    second = stand(home, a_service()).up()
+    assert second.started == ("service",)
+    assert second.info.processes[0].pid != first.pid
+
+
+def test_a_failed_up_stops_what_it_had_started_and_nothing_else(home: Path) -> None:
+    kept = stand(home, a_service()).up().info.processes[0]
+
+    def fail(site: Site) -> str:
+        site.ensure("half", ["sleep", "600"], environment=os.environ, depends_on={})
+        command = [sys.executable, "-c", "print('it was the disk'); raise SystemExit(3)"]
+        site.run("broken", command, environment=os.environ, limit_s=20)
+        return ""
+
+    with pytest.raises(StandError, match="broken failed with exit code 3") as caught:
+        stand(home, a_service(), Step("fail", "fail", fail)).up()
+    assert "it was the disk" in caught.value.tail()
+    assert [process.name for process in stand(home).processes.recorded()] == ["service"]
+    assert birth_mark(kept.pid) is not None
+
+
+def test_the_first_failure_ends_the_waiting_of_the_other_steps(home: Path) -> None:
+    waits = threading.Event()
+
+    def wait(site: Site) -> str:
+        process, _ = site.ensure("slow", ["sleep", "600"], environment=os.environ, depends_on={})
+        waits.set()
+        site.wait(lambda: False, process=process, what="it answered", limit_s=60)
+        return ""
+
+    def fail(_: Site) -> str:
+        waits.wait(10)
+        raise StandError("the cause")
+
+    with pytest.raises(StandError, match="the cause"):
+        stand(home, Step("wait", "wait", wait), Step("fail", "fail", fail)).up()
+    assert stand(home).processes.recorded() == []
+
+
+def test_a_process_that_ends_before_it_answers_is_a_sentence(home: Path) -> None:
+    def run(site: Site) -> str:
+        process, _ = site.ensure("brief", ["true"], environment=os.environ, depends_on={})
+        site.wait(lambda: False, process=process, what="it answered", limit_s=60)
+        return ""
+
+    with pytest.raises(StandError, match="brief ended before it answered"):
+        stand(home, Step("brief", "brief", run)).up()
+
+
+def test_a_changed_setting_replaces_the_process(home: Path) -> None:
+    first = stand(home, a_service("1")).up().info.processes[0]
+    second = stand(home, a_service("2")).up().info.processes[0]
+    assert second.pid != first.pid
+    assert birth_mark(first.pid) is None
+
+
+def test_a_process_that_another_run_uses_is_not_replaced(home: Path) -> None:
+    stand(home, a_service("1")).up()
+    other_run = subprocess.Popen(["sleep", "600"])
+    users = Users(home / "users")
+    users.enter()
+    said = json.dumps({"pid": other_run.pid, "mark": birth_mark(other_run.pid)})
+    next(users.folder.glob("*.json")).rename(users.folder / f"{other_run.pid}.json").write_text(said)
+    try:
+        with pytest.raises(StandError, match="another run is using it"):
+            stand(home, a_service("2")).up()
+    finally:
+        other_run.kill()
+        other_run.wait()
+    assert users.others() == []
+
+
+def test_two_runs_at_once_share_one_stand_and_the_last_one_ends_it(home: Path) -> None:
+    def begin() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", MINIMAL, str(home)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    runs = [begin(), begin()]
+    lines = [run.stdout.readline().split() for run in runs if run.stdout]
+    assert lines[0][0] == lines[1][0]
+    assert sorted(line[1] for line in lines) == ["0", "1"]
+    starter, other = sorted(runs, key=lambda run: lines[runs.index(run)][1], reverse=True)
+    assert starter.communicate("\n", timeout=20)[0].strip() == ""
+    assert birth_mark(int(lines[0][0])) is not None
+    assert other.communicate("\n", timeout=20)[0].strip() == "service"
+    assert birth_mark(int(lines[0][0])) is None
+
+
+def test_a_run_leaves_a_stand_that_somebody_put_up_to_stay(home: Path) -> None:
+    stand(home, a_service()).up()
+    run = stand(home, a_service())
+    run.up(keep=False)
+    assert run.leave() == ()
+    assert run.processes.find("service") is not None
+
+
+def test_putting_up_a_run_s_stand_makes_it_stay(home: Path) -> None:
+    run = stand(home, a_service())
+    run.up(keep=False)
+    stand(home, a_service()).up()
+    assert run.leave() == ()
+    assert run.processes.find("service") is not None
+
+
+def test_down_stops_everything_once_and_then_nothing(home: Path) -> None:
+    ours = stand(home, a_service(), Step("database", "Postgres", database))
+    ours.up()
+    assert ours.down() == ("service", POSTGRES)
+    assert ours.down() == ()
+    assert load_info(home) is None
+
+
+def test_the_stand_s_file_is_private_and_holds_no_secret(home: Path) -> None:
+    info = stand(home, Step("database", "Postgres", database)).up().info
+    file = home / "stand.json"
+    secret = (home / "postgres.secret").read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert secret not in file.read_text()
+    assert secret in info.environment()["LANES_DATABASE_URL"]
+    assert load_info(home) == info
+
+
+def test_a_database_of_the_user_s_own_is_checked_and_not_stopped(
+    home: Path, postgres: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = postgres.url("lanes", None)
+    monkeypatch.setenv("LANES_DATABASE_URL", url)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    ours = Stand(Settings.read(), home, home, steps=[Step("database", "Postgres", database)])
+    info = ours.up().info
+    assert info.embedded == ("provider",)
+    assert url.split("@")[1] == info.database
+    assert ours.down() == ()
+
+
+def test_a_home_that_cannot_be_made_is_a_sentence(home: Path) -> None:
+    (home / "file").write_text("")
+    with pytest.raises(StandError, match="is not writable: set LANES_HOME"):
+        stand(home / "file" / "home").up()
+
+
+def test_the_environment_of_our_processes_leads_to_our_prefect_only(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PREFECT_PROFILE", "work")
+    monkeypatch.setenv("PREFECT_API_KEY", "secret")
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    environment = Site(Settings(), home, home).base_environment()
+    assert "PREFECT_PROFILE" not in environment
+    assert "PREFECT_API_KEY" not in environment
+    assert "PYTHONDONTWRITEBYTECODE" not in environment
+    assert environment["PREFECT_HOME"] == str(home / "prefect")
+
+
+def test_a_command_that_waits_for_another_says_so(home: Path, until: Callable[[Callable[[], bool]], None]) -> None:
+    heard: list[str] = []
+
+    class Listener(Silent):
+        def says(self, sentence: str) -> None:
+            heard.append(sentence)
+
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold(_: Site) -> str:
+        inside.set()
+        leave.wait(10)
+        return ""
+
+    first = threading.Thread(target=stand(home, Step("hold", "hold", hold)).up)
+    second = threading.Thread(target=stand(home, a_service()).up, args=(Listener(),))
+    first.start()
+    assert inside.wait(10)
+    second.start()
+    until(lambda: bool(heard))
+    leave.set()
+    first.join(10)
+    second.join(10)
+    assert "another `lanes` command is busy with this stand" in heard[0]

@@ -1,0 +1,76 @@
+"""The commands around the stand: exit codes, and JSON that a program can read."""
+
+import json
+from pathlib import Path
+
+import pytest
+from cyclopts import App
+
+from lanes.commands import stand
+from lanes.commands.run import run
+from lanes.commands.status import status
+
+
+@pytest.fixture
+def app(home: Path, monkeypatch: pytest.MonkeyPatch) -> App:
+    monkeypatch.setenv("LANES_HOME", str(home))
+    for variable in ("LANES_DATABASE_URL", "PREFECT_API_URL", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    app = App(name="lanes", result_action="return_value")
+    for command in (stand.up, stand.down, status, stand.doctor):
+        app.command(command)
+    return app
+
+
+def test_status_of_a_stand_that_is_down_fails_and_names_every_component(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app(["status", "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    components = said["components"]
+    names = [component["name"] for component in components]
+    assert names == ["postgres", "endpoint", "prefect-server", "worker-realtime", "worker-batch", "supervisor"]
+    assert {component["condition"] for component in components} == {"stopped"}
+    assert said["figures"] is None
+    assert app(["status"]) == 1
+    assert "lanes up" in capsys.readouterr().out
+
+
+def test_down_of_a_stand_that_is_down_is_well(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app(["down"]) == 0
+    assert capsys.readouterr().out == "nothing was running\n"
+    assert app(["down", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"stopped": []}
+
+
+def test_doctor_says_what_is_wrong_and_fails(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    assert app(["doctor"]) == 1
+    assert "start it with `lanes up`" in capsys.readouterr().out
+    assert app(["doctor", "--json"]) == 1
+    findings = json.loads(capsys.readouterr().out)
+    assert {"check", "verdict", "sentence"} == set(findings[0])
+
+
+def test_up_against_a_database_that_does_not_answer_is_one_sentence(
+    app: App, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANES_DATABASE_URL", "postgresql://u:p@127.0.0.1:1/d")
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    assert app(["up"]) == 1
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "127.0.0.1:1" in last
+
+
+def test_a_variable_that_cannot_be_read_is_a_usage_error(
+    app: App, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANES_LOCAL_TURNAROUND_S", "soon")
+    assert app(["status"]) == 2
+    assert "LANES_LOCAL_TURNAROUND_S" in capsys.readouterr().err
+
+
+def test_a_run_meets_a_variable_that_cannot_be_read_with_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LANES_LOCAL_TURNAROUND_S", "soon")
+    assert run(once=True) == 2
+    assert "LANES_LOCAL_TURNAROUND_S" in capsys.readouterr().err

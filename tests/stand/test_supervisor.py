@@ -1,0 +1,96 @@
+"""The last one living replaces standing runs over HTTP: real locks, and a Prefect that answers, or does not."""
+
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, create_engine
+
+from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.supervisor import Supervisor, ask_for_standing
+from lanes.standing.roles import STANDING, Role, StandingRun
+from lanes.standing.vacancy import Vacancies
+from lanes.store.signals import RoleLock
+from tests.prefect_standin import PrefectStandIn
+
+FLOWS = [each.flow for each in STANDING]
+
+
+@pytest.fixture
+def prefect() -> Iterator[PrefectStandIn]:
+    running = PrefectStandIn()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def api(prefect: PrefectStandIn) -> Iterator[PrefectApi]:
+    with PrefectApi(prefect.api_url, environment={}, timeout_s=0.5) as opened:
+        yield opened
+
+
+def supervisor(pool: Engine, api: PrefectApi, said: list[str], **options: bool) -> Supervisor:
+    """One that asks for a role as soon as it sees it free."""
+    return Supervisor(pool, api, say=said.append, vacancies=Vacancies(free_for=timedelta(0)), **options)
+
+
+@pytest.mark.parametrize("free", STANDING, ids=lambda run: run.flow)
+async def test_a_run_is_asked_for_whose_role_is_free(
+    pool: Engine, database_url: str, prefect: PrefectStandIn, api: PrefectApi, free: StandingRun
+) -> None:
+    async with AsyncExitStack() as held:
+        for each in STANDING:
+            if each is not free:
+                assert await (await held.enter_async_context(RoleLock(database_url, each.role))).try_take()
+        looker = supervisor(pool, api, said := [])
+        looker.look()
+        looker.look()
+    assert [prefect.asked(flow) for flow in FLOWS] == [[each.parameters] if each is free else [] for each in STANDING]
+    assert said == [f"nobody held the role of {free.flow}: asked for a run of it"]
+
+
+def test_all_three_are_asked_for_when_nobody_lives(pool: Engine, prefect: PrefectStandIn, api: PrefectApi) -> None:
+    supervisor(pool, api, []).look()
+    assert [prefect.asked(each.flow) for each in STANDING] == [[each.parameters] for each in STANDING]
+
+
+def test_without_a_warm_drain_none_is_asked_for(pool: Engine, prefect: PrefectStandIn, api: PrefectApi) -> None:
+    supervisor(pool, api, [], keep_warm=False).look()
+    assert {each.flow for each in prefect.runs} == {"collect", "watch"}
+
+
+def test_a_supervisor_and_another_looker_ask_under_one_key(prefect: PrefectStandIn, api: PrefectApi) -> None:
+    collector = next(each for each in STANDING if each.role is Role.COLLECTOR)
+    now = datetime.now(UTC)
+    assert ask_for_standing(api, collector, now)
+    assert not ask_for_standing(api, collector, now + timedelta(minutes=1))  # it is on its way
+    prefect.runs[0].state = "CRASHED"
+    assert ask_for_standing(api, collector, now)  # the same minute, so the same run
+    assert len(prefect.runs) == 1
+    assert ask_for_standing(api, collector, now + timedelta(minutes=1))
+    assert len(prefect.runs) == 2
+
+
+@pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
+def test_an_outage_of_prefect_is_said_once_and_waited_out(
+    pool: Engine, prefect: PrefectStandIn, api: PrefectApi, trouble: dict[str, object]
+) -> None:
+    for name, value in trouble.items():
+        setattr(prefect, name, value)
+    looker = supervisor(pool, api, said := [], keep_warm=False)
+    looker.look()
+    looker.look()
+    assert len(said) == 2  # one of each run
+    prefect.heals()
+    looker.look()
+    assert {each.flow for each in prefect.runs} == {"collect", "watch"}
+
+
+def test_an_outage_of_the_database_is_said_once(prefect: PrefectStandIn, api: PrefectApi) -> None:
+    away = create_engine("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
+    looker = supervisor(away, api, said := [])
+    looker.look()
+    looker.look()
+    assert len(said) == 1
+    assert prefect.requests == []

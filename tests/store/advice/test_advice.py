@@ -1,0 +1,154 @@
+"""The evidence for advice, read from a workload that lived: routes, bills, due times and reads."""
+
+from datetime import datetime
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lanes.advice.evidence import ConsumerUse, Evidence, prices
+from lanes.doors.item import Amendment
+from lanes.errors import UnknownWorkload
+from lanes.store.advice.advice import evidence
+from lanes.store.doors.amendments import amend
+from lanes.words import Lane, Mode, Outcome
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import A, B, claim, row, said, save, submit, tried
+
+
+def seen(connection: Connection, *, since: datetime = NOON, now: datetime | None = None) -> Evidence:
+    return evidence(connection, "letters", since=since, now=now or later(days=2))
+
+
+def read(connection: Connection, key: str, *, at: datetime) -> None:
+    connection.execute(text("select * from lanes.read_result('letters', :key, 'app', :at)"), {"key": key, "at": at}).all()
+
+
+def test_an_unknown_workload_is_refused(connection: Connection) -> None:
+    with pytest.raises(UnknownWorkload, match='workload "letters" has no published version'):
+        seen(connection)
+
+
+def test_of_an_unused_workload_there_is_no_evidence(connection: Connection) -> None:
+    publish(connection, now=NOON, batch_expected_minutes=30)
+    nothing = Evidence("letters", Mode.PLAIN, days=0, items=0, batch_expected_s=1_920, days_arrivals=[], consumers=[])
+    assert seen(connection) == nothing
+
+
+@pytest.fixture
+def lived_in(connection: Connection) -> Connection:
+    """A plain workload, answered at noon on real-time (an attempt failed before) and an hour later on batch."""
+    letters = publish(connection, now=NOON, split_percent=100)
+    admit(connection, "u1", "u2", now=NOON, consumer="desk", urgent=True)
+    admit(connection, "d1", now=NOON, consumer="desk", due_at=later(seconds=4))
+    admit(connection, "s1", "s2", "s3", now=NOON, consumer="digest")
+    admit(connection, "b1", "b2", now=NOON, lane=Lane.BATCH)
+    admit(connection, "before", now=later(days=-3), lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    first, *others = claim(connection)
+    save(connection, tried(first, Outcome.INVALID))
+    save(connection, *(tried(each, at=later(seconds=2)) for each in others), now=later(seconds=2))
+    again = later(minutes=2)
+    save(connection, *(tried(each, at=again) for each in claim(connection, now=again)), now=again)
+    batch_id, works = submit(connection, letters)
+    save(connection, *(tried(each, at=later(hours=1)) for each in works), now=later(hours=1), batch_id=batch_id)
+    return connection
+
+
+def test_traffic_and_needs_are_counted_by_how_items_were_first_routed(lived_in: Connection) -> None:
+    found = seen(lived_in)
+    assert (found.items, found.days, found.urgent, found.with_due) == (8, 2, 2, 1)
+    assert (found.due_within_5s, found.due_before_batch, found.peak_per_minute) == (1, 1, 8)
+    consumers = {each.consumer: (each.routed, each.demanded, each.deferred, each.realtime) for each in found.consumers}
+    assert consumers == {"desk": (3, 3, 0, 3), "digest": (3, 0, 0, 3), None: (2, 0, 2, 0)}
+    assert found.days_arrivals == [0]
+
+
+def test_a_lanes_bill_holds_its_retries_and_its_answers(lived_in: Connection) -> None:
+    found = seen(lived_in)
+    bill = lived_in.execute(text("select lane, sum(cost_usd) as usd from lanes.response group by lane"))
+    spent = {each.lane: each.usd for each in bill}
+    assert (found.realtime.answered, found.realtime.billed_usd) == (7, pytest.approx(float(spent["realtime"])))
+    assert (found.batch.answered, found.batch.billed_usd) == (2, pytest.approx(float(spent["batch"])))
+    assert (found.realtime.timed, found.batch.timed, found.batch.p95_s) == (6, 2, 3_600)
+    assert found.estimated_realtime_usd == pytest.approx(2 * (found.estimated_batch_usd or 0))
+
+
+def test_the_first_read_after_the_answer_counts_and_reads_too_early_do_not(lived_in: Connection) -> None:
+    answered = {each.key: each.answered_at for each in lived_in.execute(text("select key, answered_at from lanes.item"))}
+    lived_in.execute(text("insert into lanes.read (item_id, reader, read_at) select id, 'app', received_at from lanes.item"))
+    for key, seconds in {"s1": 30, "s2": 7_200, "u1": 60}.items():
+        at = answered[key]
+        read(lived_in, key, at=at + (later(seconds=seconds) - NOON))
+        read(lived_in, key, at=at + (later(seconds=seconds + 5) - NOON))
+    read(lived_in, "b1", at=later(hours=3))  # batch answered it: nobody could have had it at once
+    found = {each.consumer: each for each in seen(lived_in).consumers}
+    digest, desk = found["digest"], found["desk"]
+    assert (digest.reads, digest.at_once, digest.median_s, digest.unread) == (2, 1, 3_615, 1)
+    assert (desk.reads, desk.at_once, desk.median_s, desk.unread) == (1, 1, 60, 2)
+    assert (found[None].reads, found[None].unread) == (0, 0)
+
+
+def test_a_result_that_may_still_be_read_at_once_is_not_called_unread(lived_in: Connection) -> None:
+    found = {each.consumer: each for each in seen(lived_in, now=later(seconds=10)).consumers}
+    assert found["digest"] == ConsumerUse("digest", 3, realtime=3)
+
+
+def test_corrections_are_counted_against_what_was_compared(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", split_percent=100)
+    admit(connection, "same", "other", "open", now=NOON)
+    route(connection, now=NOON)
+    save(connection, *(tried(each) for each in claim(connection)))
+    batch_id, works = submit(connection, letters, now=later(minutes=1))
+    for work in works:
+        if work.key != "open":
+            answer = tried(work, output=A if work.key == "same" else B, at=later(hours=1))
+            save(connection, answer, now=later(hours=1), batch_id=batch_id)
+    found = seen(connection)
+    assert (found.mode, found.compared, found.corrected) == (Mode.LAMBDA, 2, 1)
+
+
+def test_a_true_discount_of_half_comes_out_as_half_although_batch_had_the_longer_items(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    admit(connection, *(f"short{n}" for n in range(20)), now=NOON, lane=Lane.REALTIME)
+    long = {"text": "a long letter " * 1_500}
+    admit(connection, *(f"long{n}" for n in range(20)), now=NOON, lane=Lane.BATCH, payload=long)
+    route(connection, now=NOON)
+    short = [tried(each, response=said(tokens=90)) for each in claim(connection)]
+    save(connection, *short)
+    batch_id, works = submit(connection, letters)
+    outputs = [tried(each, response=said(tokens=6_000), at=later(hours=1)) for each in works]
+    save(connection, *outputs, now=later(hours=1), batch_id=batch_id)
+    found = prices(seen(connection))
+    assert found is not None
+    assert (found.realtime_basis, found.batch_basis) == ("billed", "billed")
+    assert found.discount == pytest.approx(0.5)
+    bill = connection.execute(text("select sum(cost_usd)::float8 from lanes.response where lane = 'batch'")).scalar_one()
+    here = connection.execute(text("select sum(cost_usd)::float8 from lanes.response where lane = 'realtime'")).scalar_one()
+    assert found.realtime_usd == pytest.approx((here + 2 * bill) / 40)
+
+
+def test_an_amended_item_is_compared_once(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", split_percent=100)
+    admit(connection, "k", now=NOON)
+    route(connection, now=NOON)
+    save(connection, *(tried(each) for each in claim(connection)))
+    for minutes, output in enumerate((A, B), 1):
+        batch_id, works = submit(connection, letters, now=later(minutes=minutes))
+        answers = [tried(each, output=output, at=later(minutes=minutes)) for each in works]
+        save(connection, *answers, now=later(minutes=minutes), batch_id=batch_id)
+        amended = Amendment("letters", "k", {"text": f"version {minutes}"}, place="trial")
+        amend(connection, amended, door="client", now=later(minutes=minutes))
+    found = seen(connection)
+    assert (found.compared, found.corrected) == (1, 0)
+
+
+def test_whole_days_without_items_count_and_canceled_items_do_not(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "a", now=NOON)
+    admit(connection, "b", "c", now=later(days=2))
+    admit(connection, "d", now=later(days=2))
+    connection.execute(text("select lanes.cancel('letters', 'd')"))
+    found = seen(connection, now=later(days=4))
+    assert (found.items, found.days, found.days_arrivals) == (3, 4, [0, 2, 0])
+    assert row(connection, "item", key="d").canceled_at is not None

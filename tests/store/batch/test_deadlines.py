@@ -1,0 +1,129 @@
+"""Batch work that cannot wait for the off-peak window."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import Connection
+
+from lanes.store.batch.deadlines import pressing, put_off
+from lanes.store.replays import replays
+from lanes.store.workload import workloads
+from lanes.words import Lane, Outcome
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import claim, rows, save, tried
+
+AT_22_05 = later(hours=10, minutes=5)
+
+
+def wait_for_batch(connection: Connection, key: str, *, due_at: datetime | None, workload: str = "letters") -> None:
+    """An item on the batch lane since noon."""
+    admit(connection, key, now=NOON, lane=Lane.BATCH, due_at=due_at, workload=workload)
+    route(connection, now=NOON)
+
+
+@pytest.mark.parametrize(
+    ("due_at", "expected"),
+    [
+        (None, []),
+        (later(hours=11, minutes=1), ["letters"]),  # the window opens at 22:00, a batch takes an hour, a run two minutes
+        (later(hours=11, minutes=2), []),
+        (later(minutes=-1), []),  # missed already
+    ],
+)
+def test_only_work_that_the_window_would_miss_presses(
+    connection: Connection, due_at: datetime | None, expected: list[str]
+) -> None:
+    publish(connection, now=NOON)
+    wait_for_batch(connection, "k", due_at=due_at)
+    assert pressing(connection, now=NOON) == expected
+
+
+def test_an_item_due_in_65_minutes_at_22_05_presses_although_the_window_is_open(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    wait_for_batch(connection, "k", due_at=AT_22_05 + timedelta(minutes=65))
+    assert pressing(connection, now=AT_22_05) == ["letters"]
+
+
+def test_nothing_presses_that_the_next_run_brings_back_in_time(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    wait_for_batch(connection, "k", due_at=AT_22_05 + timedelta(minutes=118))
+    assert pressing(connection, now=AT_22_05) == []
+
+
+def test_an_overdue_item_hides_none_of_its_neighbours(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    publish(connection, "bills", now=NOON)
+    wait_for_batch(connection, "overdue", due_at=later(minutes=-30))
+    assert pressing(connection, now=NOON) == []
+    wait_for_batch(connection, "k", due_at=later(hours=5))
+    wait_for_batch(connection, "k", due_at=later(days=2), workload="bills")
+    assert pressing(connection, now=NOON) == ["letters"]
+
+
+def test_the_items_of_a_paused_workload_press_nobody(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    wait_for_batch(connection, "k", due_at=later(hours=5))
+    workloads.pause(connection, "letters", since=NOON)
+    assert pressing(connection, now=NOON) == []
+
+
+def test_the_authoritative_pass_of_an_answered_item_waits_for_the_window(connection: Connection) -> None:
+    publish(connection, now=NOON, mode="lambda")
+    admit(connection, "k", now=NOON, lane=Lane.REALTIME, due_at=later(hours=5))
+    route(connection, now=NOON)
+    (claimed,) = claim(connection)
+    save(connection, tried(claimed))
+    assert [(each.lane, each.state) for each in rows(connection, "work", "id")] == [("realtime", "done"), ("batch", "ready")]
+    assert pressing(connection, now=later(minutes=1)) == []
+
+
+def test_a_replay_presses_nobody(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "k", now=NOON, lane=Lane.REALTIME, due_at=later(days=1, minutes=1))
+    route(connection, now=NOON)
+    begun = replays.begin(connection, "letters", version_no=None, first=None, last=None, who="w", why="y", now=NOON)
+    replays.read_some(connection, begun.id, now=NOON)
+    assert pressing(connection, now=later(hours=23)) == []
+
+
+def test_an_item_that_real_time_gave_up_presses_by_its_due_time(connection: Connection) -> None:
+    publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
+    admit(connection, "k", now=NOON, due_at=later(hours=5))
+    route(connection, now=NOON)
+    (claimed,) = claim(connection)
+    save(connection, tried(claimed, Outcome.ERRORED, error="broken"))
+    assert [(each.lane, each.state) for each in rows(connection, "work", "id")] == [("realtime", "failed"), ("batch", "ready")]
+    assert pressing(connection, now=later(minutes=1)) == ["letters"]
+
+
+def test_what_was_put_off_presses_nobody_before_its_time(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    wait_for_batch(connection, "k", due_at=later(hours=5))
+    put_off(connection, {"letters": later(minutes=10)}, of="letters")
+    assert pressing(connection, now=later(minutes=9)) == []
+    assert pressing(connection, now=later(minutes=10)) == ["letters"]
+
+
+def test_work_that_a_run_could_not_send_is_asked_for_again_at_its_time_and_no_longer_once_it_left(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "k", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    put_off(connection, {"letters": later(minutes=2)}, of=None)
+    assert pressing(connection, now=later(minutes=1)) == []
+    assert pressing(connection, now=later(minutes=2)) == ["letters"]
+    workloads.pause(connection, "letters", since=NOON)
+    assert pressing(connection, now=later(minutes=2)) == []
+    workloads.pause(connection, "letters", since=None)
+    put_off(connection, {}, of="bills")
+    assert pressing(connection, now=later(minutes=2)) == ["letters"]
+    put_off(connection, {}, of=None)
+    assert pressing(connection, now=later(minutes=2)) == []
+
+
+def test_nothing_is_asked_for_where_no_work_waits(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    put_off(connection, {"letters": NOON}, of="letters")
+    assert pressing(connection, now=NOON) == []

@@ -1,0 +1,238 @@
+"""Any open batch can be adopted, resubmitted or given up by a person, who is told first what that may cost."""
+
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import Connection
+
+from lanes.batch.stakes import Decision, sentence
+from lanes.errors import ActionRefused
+from lanes.money.cost import estimate, upper_bound
+from lanes.store.batch import adoption, batches, decisions, disowning
+from lanes.store.doors import items
+from lanes.store.settling import retries
+from lanes.words import BatchState, Lane
+from lanes.workload.version import Version
+from tasks.act import Act, Deed, perform
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import intend, row, rows, save, tried
+
+OPEN = [BatchState.INTENDED, BatchState.HELD, BatchState.SUBMITTED, BatchState.ENDED]
+UNCONFIRMED = OPEN[:2]
+AT_PROVIDER = OPEN[2:]
+
+
+@pytest.fixture
+def letters(connection: Connection) -> Version:
+    return publish(connection, now=NOON)
+
+
+def batch_in(connection: Connection, letters: Version, state: BatchState, *names: str) -> int:
+    """A batch of two items, or of those named, in that state."""
+    admit(connection, *(names or ("a", "b")), now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    batch_id, _ = intend(connection, letters)
+    if state is BatchState.HELD:
+        batches.hold(connection, batch_id, note="several fit", now=NOON)
+    if state in AT_PROVIDER:
+        batches.submitted(connection, batch_id, f"msgbatch_{batch_id}", expected_end_at=NOON, now=NOON)
+    if state is BatchState.ENDED:
+        batches.ended(connection, batch_id, at=NOON, now=NOON)
+    return batch_id
+
+
+@pytest.fixture
+def held(connection: Connection, letters: Version) -> int:
+    return batch_in(connection, letters, BatchState.HELD)
+
+
+def resubmit(connection: Connection, batch_id: int) -> str:
+    return decisions.resubmit(connection, batch_id, who="ada", why="lost", now=later(minutes=5))
+
+
+def give_up(connection: Connection, batch_id: int) -> str:
+    return decisions.give_up(connection, batch_id, who="ada", why="lost", now=later(minutes=5))
+
+
+@pytest.mark.parametrize("state", UNCONFIRMED)
+def test_an_adopted_batch_is_polled_and_collected_as_any_other_and_is_still_to_be_proved(
+    connection: Connection, letters: Version, state: BatchState
+) -> None:
+    batch = batch_in(connection, letters, state)
+    said = decisions.adopt(connection, batch, "msgbatch_7", now=later(minutes=5))
+    assert said.startswith(f"batch {batch} of letters is msgbatch_7")
+    (open_,) = batches.open_batches(connection)
+    assert (open_.state, open_.provider_batch_id, open_.submitted_at) == ("submitted", "msgbatch_7", later(minutes=5))
+    assert open_.provisional
+    assert {each.state for each in rows(connection, "work")} == {"submitted"}
+    assert rows(connection, "incident_log", state="open") == []
+
+
+def test_a_batch_that_was_adopted_wrongly_can_be_said_to_be_another(connection: Connection, held: int) -> None:
+    decisions.adopt(connection, held, "msgbatch_7", now=NOON)
+    decisions.adopt(connection, held, "msgbatch_8", now=NOON)
+    assert row(connection, "batch").provider_batch_id == "msgbatch_8"
+    decisions.adopt(connection, held, "msgbatch_7", now=NOON)  # a person may err twice
+    adoption.disproved(connection, held, "msgbatch_7", now=NOON)
+    with pytest.raises(ActionRefused, match="msgbatch_7 is a stranger's"):
+        decisions.adopt(connection, held, "msgbatch_7", now=NOON)
+
+
+@pytest.mark.parametrize("state", OPEN)
+def test_a_batch_that_is_resubmitted_leaves_its_items_for_the_next(
+    connection: Connection, letters: Version, state: BatchState
+) -> None:
+    batch = batch_in(connection, letters, state)
+    said = resubmit(connection, batch)
+    assert said == f"batch {batch} of letters is resubmitted: 2 items wait for the next batch, and may be paid twice"
+    work = rows(connection, "work")
+    assert {(each.state, each.failures, each.batch_id) for each in work} == {("ready", 0, None)}
+    kept = row(connection, "batch")
+    if state in UNCONFIRMED:
+        assert (kept.state, kept.note) == ("released", "resubmitted by ada: lost; the provider may have it all the same")
+    else:
+        assert (kept.state, kept.cancel_at, kept.note) == ("superseded", later(minutes=5), "resubmitted by ada: lost")
+    assert rows(connection, "incident_log", state="open") == []
+
+
+@pytest.mark.parametrize("state", OPEN)
+def test_a_batch_that_is_given_up_fails_its_items_until_they_are_retried(
+    connection: Connection, letters: Version, state: BatchState
+) -> None:
+    batch = batch_in(connection, letters, state)
+    said = give_up(connection, batch)
+    assert said == f"batch {batch} of letters is given up with 2 items: `lanes retry letters` brings back what failed"
+    assert {each.state for each in rows(connection, "item_status")} == {"failed"}
+    assert row(connection, "item", key="a").failure.startswith(f"given_up: batch {batch} was given up by ada: lost")
+    assert row(connection, "batch").state == ("released" if state in UNCONFIRMED else "superseded")
+    assert retries.retry(connection, "letters", None, now=NOON) == ["a", "b"]
+
+
+def test_what_a_lost_batch_can_have_cost_stays_visible_and_what_will_be_booked_is_not_counted_twice(
+    connection: Connection, letters: Version
+) -> None:
+    give_up(connection, batch_in(connection, letters, BatchState.HELD))
+    lost = [each.bound_usd for each in rows(connection, "attempt")]
+    assert len(lost) == 2
+    assert min(lost) > 0
+    give_up(connection, batch_in(connection, letters, BatchState.SUBMITTED, "c"))
+    assert row(connection, "attempt_log", key="c").cost_usd == 0
+    assert [each.bound_usd for each in rows(connection, "attempt")][-1] == 0
+
+
+def test_late_results_of_a_resubmitted_batch_are_booked_and_never_shown(connection: Connection, letters: Version) -> None:
+    batch = batch_in(connection, letters, BatchState.SUBMITTED)
+    late = [each for some in batches.members(connection, batch, [0, 1]).values() for each in some]
+    resubmit(connection, batch)
+    saved = save(connection, *(tried(each) for each in late), batch_id=batch)
+    assert (saved.answered, saved.late) == (0, 2)
+    assert len(rows(connection, "spend")) == 2
+    assert {each.state for each in rows(connection, "work")} == {"ready"}
+    batches.ended(connection, batch, at=later(minutes=6), now=later(minutes=6))
+    batches.collected(connection, batch, now=later(minutes=7))
+    kept = row(connection, "batch")
+    assert (kept.state, kept.ended_at, kept.collected_at) == ("released", later(minutes=6), later(minutes=7))
+
+
+def test_the_work_of_a_canceled_item_is_freed_with_its_batch(connection: Connection, letters: Version) -> None:
+    batch = batch_in(connection, letters, BatchState.SUBMITTED)
+    items.cancel(connection, "letters", "a")
+    resubmit(connection, batch)
+    states = {each.state for each in rows(connection, "work")}
+    assert states == {"canceled", "ready"}
+
+
+def test_a_batch_that_the_provider_does_not_know_is_told_after_the_grace_period_and_closed_once_it_is_freed(
+    connection: Connection, letters: Version
+) -> None:
+    batch = batch_in(connection, letters, BatchState.SUBMITTED)
+    grace = later(minutes=10) - NOON
+    for minutes, told in ((0, 0), (9, 0), (10, 1), (11, 1)):
+        batches.unknown(connection, batch, why="no such batch", grace=grace, now=later(minutes=minutes))
+        assert len(rows(connection, "incident_log", promise="batch_unclear", state="open")) == told
+    sentence_ = row(connection, "incident", state="open").sentence
+    assert "`lanes batches`" in sentence_
+    batches.known(connection, batch, now=later(minutes=12))
+    assert rows(connection, "incident_log", state="open") == []
+    resubmit(connection, batch)
+    for minutes in (13, 23):
+        batches.unknown(connection, batch, why="no such batch", grace=grace, now=later(minutes=minutes))
+    assert row(connection, "batch").state == "released"
+    assert batches.open_batches(connection) == []
+
+
+@pytest.mark.parametrize("state", OPEN)
+def test_a_person_is_told_first_what_a_decision_may_cost(connection: Connection, letters: Version, state: BatchState) -> None:
+    batch = batch_in(connection, letters, state)
+    at_stake = decisions.stakes(connection, batch, now=NOON)
+    chars = len('{"text": "letter a"}')
+    assert at_stake.items == 2
+    assert at_stake.again_usd == 2 * estimate(letters, chars, at=NOON).batch
+    assert at_stake.most_usd == 2 * upper_bound(letters, chars, lane=Lane.BATCH, at=NOON)
+    for decision in Decision:
+        said = sentence(decision, at_stake)
+        assert said.startswith(f"batch {batch} of letters is {state} and holds 2 items; ")
+        assert "$" in said
+    before = rows(connection, "work"), rows(connection, "batch")
+    for deed in (Deed.ADOPT_BATCH, Deed.RESUBMIT_BATCH, Deed.GIVE_UP_BATCH):
+        wish = Act(deed, "letters", None, None, "ada", "lost", batch, "msgbatch_7")
+        assert perform(connection, wish).startswith("nothing was done yet: batch")
+    assert (rows(connection, "work"), rows(connection, "batch")) == before
+
+
+def test_a_deed_that_is_sure_is_done(connection: Connection, held: int) -> None:
+    said = perform(connection, Act(Deed.GIVE_UP_BATCH, "letters", None, None, "ada", "lost", held, sure=True))
+    assert said.startswith(f"batch {held} of letters is given up with 2 items")
+
+
+def test_a_batch_whose_model_has_no_price_any_more_can_be_freed_too(
+    connection: Connection, letters: Version, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_price(*_: object, **__: object) -> Decimal:
+        raise LookupError("no price is known for the model")
+
+    monkeypatch.setattr(decisions, "estimate", no_price)
+    monkeypatch.setattr(decisions, "upper_bound", no_price)
+    batch = batch_in(connection, letters, BatchState.HELD)
+    assert "an unknown sum" in sentence(Decision.RESUBMIT, decisions.stakes(connection, batch, now=NOON))
+    give_up(connection, batch)
+    assert row(connection, "batch").state == "released"
+
+
+def test_what_cannot_be_decided_is_refused(connection: Connection, letters: Version, held: int) -> None:
+    with pytest.raises(ActionRefused, match="there is no batch 99"):
+        resubmit(connection, 99)
+    with pytest.raises(ActionRefused, match='workload "ghosts" has no batch'):
+        decisions.adopt(connection, held, "msgbatch_7", workload="ghosts", now=NOON)
+    sure = batch_in(connection, letters, BatchState.SUBMITTED, "c")
+    with pytest.raises(ActionRefused, match=f"is msgbatch_{sure} for certain"):
+        decisions.adopt(connection, sure, "msgbatch_7", now=NOON)
+    resubmit(connection, sure)
+    for decide in (resubmit, give_up):
+        with pytest.raises(ActionRefused, match="owns no items any more"):
+            decide(connection, sure)
+    resubmit(connection, held)
+    with pytest.raises(ActionRefused, match="is released: there is nothing to decide"):
+        give_up(connection, held)
+
+
+def test_one_batch_at_the_provider_is_never_two_of_ours(connection: Connection, letters: Version, held: int) -> None:
+    decisions.adopt(connection, held, "msgbatch_7", now=NOON)
+    second = batch_in(connection, letters, BatchState.HELD, "c", "d", "e")
+    with pytest.raises(ActionRefused, match="is msgbatch_7 already"):
+        decisions.adopt(connection, second, "msgbatch_7", now=NOON)
+
+
+def test_a_batch_that_was_disproved_keeps_its_number_of_requests_to_itself_until_it_is_decided(
+    connection: Connection, letters: Version, held: int
+) -> None:
+    assert adoption.unsure_counts(connection, "acme") == {2}
+    adoption.adopted(connection, held, "msgbatch_7", expected_end_at=NOON, now=NOON)
+    assert adoption.unsure_counts(connection, "acme") == {2}
+    assert adoption.disproved(connection, held, "msgbatch_7", now=NOON)
+    assert not adoption.disproved(connection, held, "msgbatch_7", now=NOON)
+    assert disowning.strangers(connection, "acme", ["msgbatch_7", "msgbatch_8"]) == {"msgbatch_7"}
+    assert adoption.unsure_counts(connection, "acme") == {2}
+    resubmit(connection, held)
+    assert adoption.unsure_counts(connection, "acme") == set()

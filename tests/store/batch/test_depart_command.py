@@ -1,0 +1,157 @@
+"""`lanes depart`: what waits for the batch lane leaves now, or it is said why not."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from lanes.cli import app
+from lanes.store.batch import batches
+from lanes.store.routing import steering
+from lanes.words import Lane, Outcome
+from lanes.workload.version import Version
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.prefect_standin import PrefectStandIn
+from tests.store.tries import claim, intend, rows, save, submit, tried
+
+Told = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def prefect() -> Iterator[PrefectStandIn]:
+    standin = PrefectStandIn()
+    yield standin
+    standin.stop()
+
+
+@pytest.fixture(autouse=True)
+def letters(
+    pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect: PrefectStandIn
+) -> Version:
+    """A workload without items, beside one whose items wait for their night."""
+    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
+    monkeypatch.setenv("LANES_HOME", str(tmp_path))
+    monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
+    with pool.begin() as connection:
+        publish(connection, "archive", now=NOON)
+        admit(connection, "theirs", now=NOON, workload="archive", lane=Lane.BATCH)
+        version = publish(connection, now=NOON)
+        route(connection, now=NOON)
+    return version
+
+
+def waits(pool: Engine, *keys: str, lane: Lane = Lane.BATCH) -> None:
+    with pool.begin() as connection:
+        admit(connection, *keys, now=NOON, lane=lane)
+        route(connection, now=NOON)
+
+
+def told(capsys: Told, *arguments: str, code: int = 0) -> Any:
+    assert app(["depart", "letters", "--json", *arguments]) == code
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_run_is_asked_for_that_takes_what_is_ready_of_this_workload(
+    pool: Engine, capsys: Told, prefect: PrefectStandIn
+) -> None:
+    waits(pool, "a", "b")
+    assert app(["depart", "letters"]) == 0
+    (run,) = prefect.runs
+    ui = prefect.api_url.removesuffix("/api")
+    assert capsys.readouterr().out == f"2 items of letters will leave now\nrun: {ui}/v2/runs/flow-run/{run.id}\n"
+    assert prefect.asked("submit") == [{"departure": {"workload": "letters"}}]
+
+
+def test_a_program_learns_the_number_and_the_run(pool: Engine, capsys: Told, prefect: PrefectStandIn) -> None:
+    waits(pool, "a")
+    said = told(capsys)
+    assert (said["workload"], said["ready"], said["said"]) == ("letters", 1, "1 item of letters will leave now")
+    assert said["run"] == prefect.runs[0].id
+    assert said["url"].endswith(f"/v2/runs/flow-run/{prefect.runs[0].id}")
+
+
+def test_where_nothing_is_ready_nothing_is_asked_for_and_it_is_said_what_the_others_wait_for(
+    pool: Engine, capsys: Told, prefect: PrefectStandIn, letters: Version
+) -> None:
+    assert told(capsys) == {
+        "workload": "letters", "ready": 0, "run": None, "url": None, "said": "nothing of letters is ready to leave",
+    }  # fmt: skip
+    waits(pool, "out")
+    with pool.begin() as connection:
+        submit(connection, letters)
+    waits(pool, "now", lane=Lane.REALTIME)
+    with pool.begin() as connection:
+        admit(connection, "new", now=NOON)
+    assert told(capsys)["said"] == (
+        "nothing of letters is ready to leave: 1 received and not routed yet, which takes a few seconds while a drain runs; "
+        "1 on the real-time lane; 1 in batches already"
+    )
+    assert prefect.runs == []
+
+
+def test_what_failed_a_moment_ago_rests(pool: Engine, capsys: Told, letters: Version, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits(pool, "a")
+    with pool.begin() as connection:
+        connection.execute(text("update lanes.work set ready_at = clock_timestamp() + interval '1 hour'"))
+    said = told(capsys)
+    assert said["ready"] == 0
+    assert "1 resting after a failed try, the first until " in said["said"]
+
+
+def test_a_paused_workload_stays_with_exit_code_1(pool: Engine, capsys: Told, prefect: PrefectStandIn) -> None:
+    waits(pool, "a")
+    with pool.begin() as connection:
+        steering.pause(connection, "letters", now=NOON)
+    assert app(["depart", "letters"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("letters is paused since ")
+    assert "with 1 item ready: nothing of it leaves before `lanes resume letters`" in err
+    assert prefect.runs == []
+
+
+def test_a_batch_that_is_held_keeps_its_items_and_one_whose_create_is_open_goes_first(
+    pool: Engine, capsys: Told, prefect: PrefectStandIn, letters: Version
+) -> None:
+    waits(pool, "a", "b")
+    with pool.begin() as connection:
+        held, _ = intend(connection, letters)
+        batches.hold(connection, held, note="several fit", now=NOON)
+    waits(pool, "c")
+    with pool.begin() as connection:
+        open_, _ = intend(connection, letters)
+    waits(pool, "d")
+    assert told(capsys)["said"] == (
+        f"1 item of letters will leave now: they leave once the create of batch {open_} is answered or looked into; "
+        f"1 in batches already; 2 in batch {held}, held until a person decides: `lanes batches`"
+    )
+    assert len(prefect.asked("submit")) == 1
+
+
+def test_work_that_is_over_is_not_counted(pool: Engine, capsys: Told) -> None:
+    waits(pool, "a", "b", lane=Lane.REALTIME)
+    with pool.begin() as connection:
+        for work, outcome in zip(claim(connection), (Outcome.VALID, Outcome.POISON), strict=True):
+            save(connection, tried(work, outcome), now=later(seconds=1))
+        assert {each.state for each in rows(connection, "work", workload="letters")} == {"done", "failed"}
+    assert told(capsys)["said"] == "nothing of letters is ready to leave"
+
+
+def test_a_prefect_that_does_not_answer_is_exit_code_1(pool: Engine, capsys: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits(pool, "a")
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    assert app(["depart", "letters"]) == 1
+    assert "the Prefect API at http://127.0.0.1:1/api gives no answer" in capsys.readouterr().err
+    monkeypatch.delenv("PREFECT_API_URL")
+    assert app(["depart", "letters"]) == 1
+    assert "no Prefect server is known: run `lanes up`" in capsys.readouterr().err
+
+
+def test_an_unknown_workload_is_exit_code_2(capsys: Told, prefect: PrefectStandIn) -> None:
+    assert app(["depart", "ghosts"]) == 2
+    assert 'there is no workload "ghosts"' in capsys.readouterr().err
+    assert prefect.runs == []

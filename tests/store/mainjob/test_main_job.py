@@ -1,0 +1,97 @@
+"""What the main job asks of a stand that others use as well."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, text
+
+from lanes.mainjob.mainjob import MainJob, Sent
+from lanes.mainjob.onlooker import Lines
+from lanes.settling.awaited import Movers
+from lanes.stand.prefect_api import PrefectApi
+from lanes.store.workload import workloads
+from lanes.words import Lane
+from tests.conftest import NOON
+from tests.examples import admit, publish, route
+from tests.prefect_standin import PrefectStandIn
+from tests.store.tries import claim, save, tried
+
+MINE = Sent(keys={"tickets": ["mine"]})
+
+
+@pytest.fixture
+def prefect() -> Iterator[PrefectStandIn]:
+    standin = PrefectStandIn()
+    yield standin
+    standin.stop()
+
+
+@pytest.fixture
+def job(pool: Engine, prefect: PrefectStandIn) -> Iterator[MainJob]:
+    """A main job on a stand where another workload's item waits for its night."""
+    with pool.begin() as connection:
+        for name in ("archive", "tickets"):
+            publish(connection, name, now=NOON)
+        admit(connection, "theirs", now=NOON, workload="archive", lane=Lane.BATCH)
+        admit(connection, "mine", now=NOON, workload="tickets", lane=Lane.BATCH)
+        route(connection, now=NOON)
+    with PrefectApi(prefect.api_url) as api:
+        yield MainJob(pool, api, Lines())
+
+
+def test_only_the_workload_of_this_run_departs(job: MainJob, prefect: PrefectStandIn) -> None:
+    assert job.depart(MINE) is not None
+    assert prefect.asked("submit") == [{"departure": {"workload": "tickets"}}]
+
+
+def test_nothing_departs_where_only_others_wait(job: MainJob, prefect: PrefectStandIn, pool: Engine) -> None:
+    assert job.depart(Sent(keys={"tickets": ["answered"]})) is None
+    with pool.begin() as connection:
+        connection.execute(text("update lanes.work set state = 'done' where workload = 'tickets'"))
+    assert job.depart(MINE) is None
+    with pool.begin() as connection:
+        connection.execute(text("update lanes.work set state = 'ready' where workload = 'tickets'"))
+        workloads.pause(connection, "tickets", since=NOON)
+    assert job.depart(MINE) is None
+    assert prefect.asked("submit") == []
+
+
+def test_a_departure_waits_for_real_time_work_of_its_workload_alone(
+    job: MainJob, prefect: PrefectStandIn, pool: Engine
+) -> None:
+    with pool.begin() as connection:
+        admit(connection, "also-theirs", now=NOON, workload="archive", lane=Lane.REALTIME)
+        admit(connection, "now", now=NOON, workload="tickets", lane=Lane.REALTIME)
+        route(connection, now=NOON)
+    assert job.depart(MINE) is None
+    with pool.begin() as connection:
+        save(connection, *(tried(each) for each in claim(connection) if each.workload == "tickets"))
+    assert job.depart(MINE) is not None
+
+
+def test_a_run_of_several_workloads_lets_one_after_the_other_depart(
+    job: MainJob, prefect: PrefectStandIn, pool: Engine
+) -> None:
+    both = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]})
+    job.depart(both)
+    with pool.begin() as connection:
+        connection.execute(text("update lanes.work set state = 'submitted' where workload = 'tickets'"))
+    job.depart(both)
+    assert [each["departure"]["workload"] for each in prefect.asked("submit")] == ["tickets", "archive"]
+
+
+def test_what_it_waits_for_is_said_of_its_own_items(job: MainJob, pool: Engine) -> None:
+    assert job.awaits(MINE) == "waiting for 1 item of tickets to leave in a batch: `submit` is asked for next"
+    departing = job.depart(MINE)
+    assert departing is not None
+    assert job.awaits(MINE, Movers(departing)).endswith("`submit` takes them, its run is scheduled")
+
+
+def test_its_examples_are_real_answers_of_its_own_items(job: MainJob, pool: Engine) -> None:
+    both = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]})
+    assert job.examples(both) == []
+    with pool.begin() as connection:
+        save(connection, *(tried(each) for each in claim(connection, Lane.BATCH)))
+    assert [each.key for each in job.examples(both)] == ["theirs", "mine"]
+    assert [each.key for each in job.examples(MINE)] == ["mine"]
+    assert job.examples(Sent(keys={"tickets": []})) == []  # a file of which every line was refused

@@ -1,0 +1,438 @@
+"""What whoever is on call is told of every promise: each part of the message, or honestly why not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lanes.errors import SpecInvalid
+from lanes.escaping import cell
+from lanes.promises import judge as promises
+from lanes.promises.briefing import Briefing
+from lanes.promises.incident import Incident, IncidentState, Promise
+from lanes.promises.judge import assess, invalid_workload
+from lanes.report import incident as incident_page
+from lanes.slack.wording import Message, Pages, message
+from lanes.store.batch import unclear
+from lanes.store.figures import measurements
+from lanes.store.promises import briefings, incidents
+from lanes.store.realtime import outages
+from lanes.store.workload import workloads
+from lanes.words import Lane, Outcome
+from lanes.workload.definition import parse
+from tests.conftest import NOON, later
+from tests.examples import SCHEMA, admit, publish, route
+from tests.slack_standin import invalid, shown
+from tests.store.tries import claim, claimed_item, intend, row, save, submit, tried
+
+UI = "http://prefect.example"
+DRAIN, COLLECT, SUBMIT, ROLLOUT = (UUID(int=number) for number in range(1, 5))
+BLOCK = UUID(int=9)
+INTERNAL = "the provider answered 500: Internal server error"
+PAGES = Pages(artifact="/v2/artifacts/artifact/7", form="/v2/deployments/deployment/8/run?parameters=%7B%7D")
+
+
+def evaluated(connection: Connection, now: datetime = NOON) -> None:
+    """The promises are judged as `watch` judges them."""
+    seen = measurements.measure(connection, now=now)
+    incidents.record(connection, assess(workloads.in_force(connection), seen, now), now=now)
+
+
+def opened(connection: Connection, promise: Promise) -> Incident:
+    """The incident of that promise."""
+    return next(each for each in incidents.listed(connection, states=list(IncidentState)) if each.promise == promise)
+
+
+def answered(connection: Connection, prefix: str, number: int, *, at: datetime, took_s: float = 1) -> None:
+    """So many items that were received before and answered at that time."""
+    keys = [f"{prefix}{each}" for each in range(number)]
+    begun = at - timedelta(seconds=took_s)
+    admit(connection, *keys, now=begun, lane=Lane.REALTIME)
+    route(connection, now=begun)
+    save(connection, *(tried(each, at=at) for each in claim(connection, now=begun)), now=at, flow_run_id=DRAIN)
+
+
+def failed(connection: Connection, prefix: str, errors: list[str], *, at: datetime = NOON, **how: Any) -> None:
+    """An item for each of these errors, which its call met at that time."""
+    admit(connection, *(f"{prefix}{each}" for each in range(len(errors))), now=at, lane=Lane.REALTIME)
+    route(connection, now=at)
+    claims = [each for each in claim(connection, now=at) if each.key.startswith(prefix)]
+    attempts = [tried(each, Outcome.ERRORED, at=at, error=error) for each, error in zip(claims, errors, strict=True)]
+    save(connection, *attempts, now=at, flow_run_id=DRAIN, **how)
+
+
+def waiting(connection: Connection, lane: Lane = Lane.REALTIME, at: datetime = NOON, workload: str = "letters") -> None:
+    """Three items wait: one overdue, one due in an hour, one without a due time."""
+    for key, due_at in {"overdue": later(minutes=-5), "due": later(hours=1), "whenever": None}.items():
+        admit(connection, f"{key}-{lane}", now=at, lane=lane, due_at=due_at, workload=workload)
+    route(connection, now=at)
+
+
+def a_batch(connection: Connection, outcomes: list[Outcome], *, at: datetime, collected: bool = True) -> int:
+    """A batch of an item for each outcome, submitted then and home an hour later; its id."""
+    version = workloads.in_force(connection)["letters"]
+    connection.execute(text("update lanes.work set state = 'canceled' where state = 'ready'"))  # what came back alone
+    word = uuid4().hex[:6]
+    admit(connection, *(f"{word}-{each}" for each in range(len(outcomes))), now=at, lane=Lane.BATCH)
+    route(connection, now=at)
+    batch_id, work = submit(connection, version, now=at)
+    home = at + timedelta(hours=1)
+    ends = zip(work, outcomes, strict=True)
+    attempts = [tried(each, end, at=home, error=None if end is Outcome.VALID else f"it is {end}") for each, end in ends]
+    save(connection, *attempts, batch_id=batch_id, now=home, flow_run_id=COLLECT)
+    state = "collected" if collected else "submitted"
+    connection.execute(
+        text("update lanes.batch set state = :state, ended_at = :at, collected_at = :at, flow_run_id = :run where id = :id"),
+        {"state": state, "at": home if collected else None, "run": SUBMIT, "id": batch_id},
+    )
+    return batch_id
+
+
+def realtime_slow(connection: Connection) -> None:
+    answered(connection, "before", 25, at=later(minutes=-20), took_s=2)
+    answered(connection, "slow", 25, at=later(seconds=-10), took_s=20)
+    failed(connection, "bad", [INTERNAL] * 2, at=later(seconds=-9))
+    waiting(connection)
+    evaluated(connection)
+
+
+def realtime_failing(connection: Connection) -> None:
+    answered(connection, "before", 27, at=later(minutes=-20))
+    failed(connection, "early", [INTERNAL] * 3, at=later(minutes=-20))
+    answered(connection, "good", 10, at=later(minutes=-1))
+    errors = [f"the provider answered 529: Overloaded (request req_{n})" for n in range(12)] + [INTERNAL] * 5
+    failed(connection, "bad", errors, at=later(seconds=-10))
+    waiting(connection)
+    evaluated(connection)
+
+
+def batch_slow(connection: Connection) -> None:
+    a_batch(connection, [Outcome.VALID], at=later(hours=-9))
+    batch_id = _open_batch(connection)
+    connection.execute(text("update lanes.batch set processed = 1 where id = :id"), {"id": batch_id})
+    evaluated(connection)
+
+
+def _open_batch(connection: Connection) -> int:
+    waiting(connection, Lane.BATCH, at=later(hours=-3))
+    batch_id, _ = submit(connection, workloads.in_force(connection)["letters"], now=later(hours=-3))
+    connection.execute(text("update lanes.batch set flow_run_id = :run where id = :id"), {"run": SUBMIT, "id": batch_id})
+    return batch_id
+
+
+def batch_failing(connection: Connection) -> None:
+    a_batch(connection, [Outcome.VALID] * 24 + [Outcome.EXPIRED], at=later(hours=-9))
+    a_batch(connection, [Outcome.VALID] * 20 + [Outcome.EXPIRED] * 4 + [Outcome.CANCELED], at=later(hours=-4))
+    evaluated(connection)
+
+
+def batch_invalid(connection: Connection) -> None:
+    a_batch(connection, [Outcome.VALID] * 25, at=later(hours=-9))
+    a_batch(connection, [Outcome.VALID] * 20 + [Outcome.INVALID] * 4 + [Outcome.TRUNCATED], at=later(hours=-4))
+    evaluated(connection)
+
+
+def batch_unclear(connection: Connection) -> None:
+    unclear.tell(connection, _open_batch(connection), "several batches at the provider fit it", now=NOON)
+
+
+def batch_incomplete(connection: Connection) -> None:
+    batch_id = a_batch(connection, [Outcome.VALID, Outcome.MISSING, Outcome.MISSING], at=later(hours=-4))
+    incidents.open(connection, promises.incomplete("letters", batch_id, promises.Tally(3, 3, 2), flow_run_id=COLLECT), now=NOON)
+
+
+def batch_never_started(connection: Connection) -> None:
+    publish(connection, now=later(days=-1), off_peak_start="00:00", off_peak_end="00:00")
+    waiting(connection, Lane.BATCH, at=later(hours=-5))
+    version = workloads.in_force(connection)["letters"]
+    refused, _ = intend(connection, version, now=later(hours=-4))
+    connection.execute(
+        text("update lanes.batch set flow_run_id = :run, state = 'released', note = 'refused: no credit' where id = :id"),
+        {"run": SUBMIT, "id": refused},
+    )
+    connection.execute(text("update lanes.work set state = 'ready', batch_id = null where state = 'submitted'"))
+    evaluated(connection)
+
+
+def authoritative_failed(connection: Connection) -> None:
+    publish(connection, now=later(days=-1), mode="lambda", max_failures=1)
+    answered(connection, "k", 2, at=later(hours=-3))
+    batch_id, work = submit(connection, workloads.in_force(connection)["letters"], now=later(hours=-2))
+    broken = "the answer breaks the schema at category: 'category' is a required property"
+    save(
+        connection, *(tried(each, Outcome.INVALID, at=later(minutes=-9), error=broken) for each in work),
+        batch_id=batch_id, now=later(minutes=-9), flow_run_id=COLLECT,
+    )  # fmt: skip
+    connection.execute(text("update lanes.batch set state = 'collected', collected_at = :at"), {"at": later(minutes=-9)})
+    evaluated(connection)
+
+
+def items_failed(connection: Connection) -> None:
+    publish(connection, now=later(days=-1), max_failures=1)
+    failed(connection, "old", [INTERNAL], at=later(minutes=-90))
+    failed(connection, "bad", [INTERNAL] * 4, at=later(minutes=-9))
+    evaluated(connection)
+
+
+def workload_invalid(connection: Connection) -> None:
+    waiting(connection)
+    with pytest.raises(SpecInvalid) as raised:
+        parse("letters", {"instructions": "Sort.", "output_schema": SCHEMA, "urgent_when": "payload.n ==\n  && true"})
+    breach = invalid_workload("letters", raised.value.problems, block_id=BLOCK)
+    incidents.record_invalid(connection, [breach], now=NOON)
+
+
+def provider_down(connection: Connection) -> None:
+    failed(connection, "bad", ["the provider answered 529: Overloaded"] * 3, at=later(seconds=-9))
+    waiting(connection)
+    why = "the provider answered 529: Overloaded"
+    outages.faulted(connection, "acme", "claude-haiku-5-5", faults=3, why=why, flow_run_id=DRAIN, now=NOON)
+    outages.faulted(connection, "acme", "claude-haiku-5-5", faults=9, why=why, flow_run_id=DRAIN, now=later(minutes=6))
+
+
+def approval_waits(connection: Connection) -> None:
+    connection.execute(
+        text("""
+        insert into lanes.rollout (playbook, content, workload, state, step, step_started_at, routes_before, share_before,
+                                   started_by, why, started_at, flow_run_id)
+        values ('p', '{}', 'letters', 'waiting_approval', 0, :now, 0, 0, 'me', 'why', :now, :run)
+        """),
+        {"now": NOON, "run": ROLLOUT},
+    )
+    asks = promises.approval_waits("letters", "May 20 % go to real-time?", limit_minutes=60, waited_minutes=1)
+    incidents.open(connection, asks, now=NOON)
+
+
+def provider_frozen(connection: Connection) -> None:
+    waiting(connection)
+    why = "the provider answered 402: Your credit balance is too low"
+    incidents.open(connection, promises.frozen("letters", Lane.REALTIME, 3, why, flow_run_id=DRAIN), now=NOON)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the message of a scene says: of why, of the stakes and of the trend, and where it leads."""
+
+    happens: Callable[[Connection], None]
+    why: tuple[str, ...]
+    stake: str
+    trend: str
+    do: str  # a command, or the label of the form
+    run: UUID | None = None
+    sample: str | None = None
+    lacks: tuple[str, ...] = ()  # parts of which the message says that it has none, and why
+
+
+WAITING = "unanswered items, 1 of them overdue; the nearest is due <!date^"
+TOLD = {
+    Promise.REALTIME_SLOW: Told(
+        realtime_slow, ("2x the provider answered 500: Internal server error", "in 27 attempts of the last 15 min"),
+        f"5 {WAITING}", "Rising: 20 s, from 2.0 s in the 15 minutes before", "Move its traffic", DRAIN, "bad1",
+    ),
+    Promise.REALTIME_FAILING: Told(
+        realtime_failing,
+        ("12x the provider answered 529: Overloaded", "5x the provider answered 500", "in 30 attempts of the last 15 min"),
+        f"20 {WAITING}", "Rising: 57 %, from 10 % in the 15 minutes before", "lanes pause letters", DRAIN, "bad0",
+    ),
+    Promise.BATCH_SLOW: Told(
+        batch_slow, ("The provider has finished 1 of 3 requests, and says nothing of why.",), f"3 {WAITING}",
+        "Grows with time, until the batch is home; the batch before took 60 min", "lanes batches", SUBMIT, "overdue-batch",
+    ),
+    Promise.BATCH_FAILING: Told(
+        batch_failing, ("5x it is expired", "1x it is canceled", "in 50 attempts of the last 24 h"), "5 unanswered items",
+        "Rising: 20 %, from 4 % in batch 1", "lanes pause letters", COLLECT,
+    ),
+    Promise.BATCH_INVALID: Told(
+        batch_invalid, ("4x it is invalid", "1x it is truncated"), "5 unanswered items",
+        "Rising: 20 %, from 0 % in batch 1", "Edit the workload", COLLECT,
+    ),
+    Promise.BATCH_UNCLEAR: Told(
+        batch_unclear, ("several batches at the provider fit it",), f"3 {WAITING}",
+        "Steady: it holds what it holds until somebody decides", "Decide about the batch", SUBMIT, "overdue-batch",
+    ),
+    Promise.BATCH_INCOMPLETE: Told(
+        batch_incomplete, ("2x it is missing",), "0 unanswered items", "Steady: a batch is counted once", "lanes explain",
+        COLLECT,
+    ),
+    Promise.BATCH_NEVER_STARTED: Told(
+        batch_never_started, ("- batch 1 is released: refused: no credit",), f"3 {WAITING}",
+        "Grows with time, until a batch leaves", "Submit it now", SUBMIT, "overdue-batch",
+    ),
+    Promise.AUTHORITATIVE_FAILED: Told(
+        authoritative_failed, ("2x the answer breaks the schema at category: 'category' is a required property",),
+        "0 unanswered items; 2 provisional answers uncorrected", "Rising: 2 items, from 0 items in the hour before",
+        "lanes explain letters", COLLECT, "k1",
+    ),
+    Promise.ITEMS_FAILED: Told(
+        items_failed, ("5x errored: the provider answered 500: Internal server error (after 1 failed attempts)",),
+        "5 unanswered items", "Rising: 4 items in the last hour, from 1 item in the hour before",
+        "lanes retry letters --all", DRAIN, "bad3",
+    ),
+    Promise.WORKLOAD_INVALID: Told(
+        workload_invalid, ("urgent_when, line 2, column 3: extraneous input '&&'",), f"3 {WAITING}",
+        "Steady: it stays so until the block is corrected", "Edit the workload",
+        lacks=("No run: no run is at fault", "No sample item: it is about a block"),
+    ),
+    Promise.PROVIDER_DOWN: Told(
+        provider_down, ("3x the provider answered 529: Overloaded",), f"6 {WAITING}",
+        "Rising: 9 calls, from 3 calls when it opened", "lanes status", DRAIN, "bad2",
+    ),
+    Promise.APPROVAL_WAITS: Told(
+        approval_waits, ("Nothing failed: a person was asked.",), "Nothing is known: no item waits for the answer",
+        "Grows with time, until somebody answers", "Answer it (Resume)", ROLLOUT,
+        lacks=("No sample item: it is about a rollout",),
+    ),
+    Promise.PROVIDER_FROZEN: Told(
+        provider_frozen, ("the provider answered 402: Your credit balance is too low",), f"3 {WAITING}",
+        "It has just begun", "lanes doctor", DRAIN, "overdue-realtime",
+    ),
+}  # fmt: skip
+
+
+def told(connection: Connection, promise: Promise, *, now: datetime = NOON) -> tuple[Incident, Briefing, Message]:
+    publish(connection, now=later(days=-1))
+    TOLD[promise].happens(connection)
+    of = opened(connection, promise)
+    briefing = briefings.brief(connection, of, now=now)
+    return of, briefing, message(of, briefing, PAGES, ui_url=UI)
+
+
+def test_no_promise_is_forgotten() -> None:
+    assert set(TOLD) == set(Promise)
+
+
+@pytest.mark.parametrize("promise", Promise)
+def test_a_message_says_each_part_or_why_it_does_not(connection: Connection, promise: Promise) -> None:
+    then = TOLD[promise]
+    of, _, said = told(connection, promise)
+    assert invalid(said.blocks) is None
+    read = shown(said.blocks)
+    for part in (of.sentence[:100].replace("`", ""), "*Since*\n<!date^", "*How bad*\n", str(of.severity), *then.why):
+        assert part in read, (part, read)
+    assert f"*At stake*\n{then.stake}" in read, read
+    assert f"*Trend*\n{then.trend}" in read, read
+    assert "What to do" in read
+    assert then.do in read, read
+    assert f"{UI}{PAGES.artifact}" in read
+    if then.run is not None:
+        assert f"{UI}/v2/runs/flow-run/{then.run}" in read, read
+    if "No sample item" not in " ".join(then.lacks):
+        assert f"lanes explain letters {then.sample or ''}" in read, read
+    for reason in then.lacks:
+        assert reason in read, read
+    for part, known in {"No run": then.run, "No artifact": True}.items():
+        assert (part not in read) == bool(known), read
+
+
+@pytest.mark.parametrize("promise", Promise)
+def test_its_page_in_prefect_says_the_same(connection: Connection, promise: Promise) -> None:
+    of, briefing, _ = told(connection, promise)
+    page = incident_page.render(of, briefing, now=NOON)
+    assert incident_page.headline(of) in page
+    for cause in briefing.causes:
+        assert cell(cause.error, most=400) in page
+    assert f"| Trend | {cell(briefing.trend)} |" in page
+    assert (briefing.sample is None) or f"lanes explain letters {briefing.sample.key}" in page
+    over = replace(of, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="It is over.")
+    page = incident_page.render(over, briefing, now=later(hours=1))
+    for absent in ("Trend", "What to do"):
+        assert absent not in page
+    for cause in briefing.causes:
+        assert cell(cause.error, most=400) in page
+
+
+@pytest.mark.parametrize("promise", Promise)
+def test_the_end_of_an_incident_keeps_its_cause(connection: Connection, promise: Promise) -> None:
+    of, briefing, _ = told(connection, promise)
+    incidents.briefed(connection, of.id, briefing.model_dump(mode="json"))
+    incidents.resolve(connection, promise, of.workload, of.subject, sentence="It is over.", now=later(hours=2))
+    over = opened(connection, promise)
+    kept = Briefing.model_validate(over.briefing)
+    assert kept == briefing
+    said = message(over, kept, PAGES, ui_url=UI)
+    assert invalid(said.blocks) is None
+    for part in TOLD[promise].why:
+        assert part in shown(said.blocks)
+    assert "How bad" not in shown(said.blocks)
+
+
+def test_what_ended_before_anybody_was_told_says_its_cause_from_its_own_time(connection: Connection) -> None:
+    publish(connection, now=later(days=-1))
+    realtime_failing(connection)
+    of = opened(connection, Promise.REALTIME_FAILING)
+    incidents.resolve(connection, Promise.REALTIME_FAILING, "letters", sentence="It is over.", now=later(minutes=1))
+    failed(connection, "afterwards", ["something else"] * 30, at=later(minutes=2))
+    briefing = briefings.brief(connection, replace(opened(connection, Promise.REALTIME_FAILING)), now=later(days=3))
+    assert of.id == opened(connection, Promise.REALTIME_FAILING).id
+    assert [each.times for each in briefing.causes] == [12, 5]
+
+
+def test_a_block_that_is_mended_says_what_was_wrong(connection: Connection) -> None:
+    workload_invalid_of(connection)
+    incidents.record_invalid(connection, [], now=later(minutes=1))
+    over = opened(connection, Promise.WORKLOAD_INVALID)
+    assert over.sentence.startswith('The block of workload "letters" can be published again; it could not because of urgent_w')
+    assert "line 2, column 3: extraneous input '&&'" in over.sentence
+
+
+def workload_invalid_of(connection: Connection) -> None:
+    publish(connection, now=later(days=-1))
+    workload_invalid(connection)
+
+
+def test_an_invalid_block_says_first_what_to_correct_and_leads_to_the_block(connection: Connection) -> None:
+    workload_invalid_of(connection)
+    of = opened(connection, Promise.WORKLOAD_INVALID)
+    assert of.sentence.startswith("urgent_when, line 2, column 3: extraneous input '&&' expecting")
+    said = message(of, briefings.brief(connection, of, now=NOON), Pages(), ui_url=UI)
+    assert f"[Edit the workload] {UI}/v2/blocks/block/{BLOCK}/edit" in shown(said.blocks)
+
+
+def test_no_error_repeats_what_its_item_says(connection: Connection) -> None:
+    publish(connection, now=later(days=-1), max_failures=1)
+    secret = "Winterbourne"
+    for number in range(25):
+        item = claimed_item(connection, f"k{number}", payload={"text": f"Dear {secret}"}, now=later(seconds=-5))
+        error = f"the provider answered 400: messages.0: no {secret} please"
+        save(connection, tried(item, Outcome.POISON, error=error), flow_run_id=DRAIN)
+    evaluated(connection)
+    for promise in (Promise.REALTIME_FAILING, Promise.ITEMS_FAILED):
+        of = opened(connection, promise)
+        said = message(of, briefings.brief(connection, of, now=NOON), PAGES, ui_url=UI)
+        assert secret not in f"{said.text} {said.blocks}"
+        assert "25x" in shown(said.blocks)
+        assert "the provider answered 400" in shown(said.blocks)
+
+
+def test_what_cannot_be_looked_up_in_time_says_so_and_costs_no_other_part(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(briefings, "WITHIN", "50ms")
+    slow = "select pg_sleep(5), :workloads, :lane, :since, :until, :batch_id, :purpose"
+    monkeypatch.setattr("lanes.store.promises.causes.ATTEMPTS", slow)
+    _, briefing, said = told(connection, Promise.REALTIME_FAILING)
+    assert briefing.unexplained == "it could not be looked up (QueryCanceled)"
+    assert "It could not be looked up (QueryCanceled)." in shown(said.blocks)
+    assert briefing.stake is not None
+    assert briefing.trend.startswith("rising")
+    assert row(connection, "incident_log", promise="realtime_failing").state == "open"  # the transaction goes on
+
+
+def test_a_slow_lane_without_errors_says_where_the_time_goes(connection: Connection) -> None:
+    publish(connection, now=later(days=-1))
+    answered(connection, "slow", 25, at=later(seconds=-10), took_s=20)
+    evaluated(connection)
+    of = opened(connection, Promise.REALTIME_SLOW)
+    assert briefings.brief(connection, of, now=NOON).unexplained == "no drain runs: nothing claims what waits"
+
+
+def test_a_first_failure_says_that_there_is_nothing_to_compare_with(connection: Connection) -> None:
+    publish(connection, now=later(days=-1))
+    failed(connection, "bad", [INTERNAL] * 25, at=later(seconds=-10))
+    evaluated(connection)
+    trend = briefings.brief(connection, opened(connection, Promise.REALTIME_FAILING), now=NOON).trend
+    assert trend == "not known: 0 attempts in the 15 minutes before are too few to compare with"

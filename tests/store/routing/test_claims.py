@@ -1,0 +1,204 @@
+"""Claims: order, shares, and nobody's work twice."""
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from lanes.claims import Claim
+from lanes.store import work
+from lanes.store.workload import workloads
+from lanes.words import Lane, Outcome
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import claim, explained, keys, row, rows, save, tried
+
+
+def realtime(connection: Connection, *names: str, workload: str = "letters", **fields: Any) -> None:
+    """Items with real-time work that is ready at noon."""
+    admit(connection, *names, now=NOON, workload=workload, lane=Lane.REALTIME, **fields)
+    route(connection, now=NOON)
+
+
+def test_a_claim_holds_what_a_call_needs(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    realtime(connection, "k")
+    (ours,) = claim(connection, worker="ada", now=NOON)
+    assert (ours.workload, ours.key, ours.payload) == ("letters", "k", {"text": "letter k"})
+    assert (ours.version_id, ours.purpose, ours.failures, ours.claim.number) == (letters.id, "answer", 0, 1)
+    kept = row(connection, "work")
+    assert (kept.state, kept.claimed_by, kept.lease_until) == ("claimed", "ada", NOON + timedelta(minutes=2))
+
+
+def test_two_workers_never_claim_the_same_work(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        realtime(setup, *(f"k{n}" for n in range(10)))
+    with pool.connect() as one, pool.connect() as two:
+        first = claim(one, places=6)
+        second = claim(two, places=6)  # while the first has not committed, and without waiting for it
+        assert (len(first), len(second)) == (6, 4)
+        assert not {each.claim.work_id for each in first} & {each.claim.work_id for each in second}
+
+
+def test_many_workers_at_once_claim_each_work_exactly_once(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        realtime(setup, *(f"k{n}" for n in range(120)))
+
+    def drain(worker: str) -> list[str]:
+        taken: list[str] = []
+        while True:
+            with pool.begin() as connection:
+                some = claim(connection, worker=worker, places=7)
+            if not some:
+                return taken
+            taken += keys(some)
+
+    with ThreadPoolExecutor(4) as workers:
+        claimed = [key for taken in workers.map(drain, "abcd") for key in taken]
+    with pool.begin() as connection:
+        claimed += keys(claim(connection))  # what was locked when the last worker looked
+    assert Counter(claimed) == Counter({f"k{n}": 1 for n in range(120)})
+
+
+def test_the_most_urgent_work_is_claimed_first_and_in_order(connection: Connection) -> None:
+    publish(connection, now=NOON, patience_s=60)
+    realtime(connection, "patient")
+    realtime(connection, "due late", due_at=later(minutes=30))
+    realtime(connection, "due soon", due_at=later(seconds=20))
+    assert keys(claim(connection, places=2)) == ["due soon", "patient"]
+    assert keys(claim(connection)) == ["due late"]
+
+
+def test_what_is_due_before_the_patience_of_others_ends_goes_first(connection: Connection) -> None:
+    publish(connection, now=NOON, patience_s=60)
+    realtime(connection, "older")
+    realtime(connection, "due", due_at=later(seconds=61))
+    assert keys(claim(connection, places=1)) == ["due"]
+
+
+def test_old_patient_work_is_never_overtaken_for_ever(connection: Connection) -> None:
+    publish(connection, now=NOON, patience_s=60)
+    realtime(connection, "old")
+    admit(connection, "new", now=later(seconds=61), due_at=later(seconds=65), lane=Lane.REALTIME)
+    route(connection, now=later(seconds=61))
+    assert keys(claim(connection, now=later(seconds=61), places=1)) == ["old"]
+
+
+def test_work_is_not_claimed_before_it_is_ready(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    realtime(connection, "k")
+    assert claim(connection, now=later(seconds=-1)) == []
+    assert len(claim(connection, now=NOON)) == 1
+
+
+def test_work_that_failed_rests_before_it_is_claimed_again(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    realtime(connection, "k")
+    (ours,) = claim(connection)
+    save(connection, tried(ours, Outcome.ERRORED))
+    assert claim(connection, now=later(seconds=1.9)) == []
+    assert work.next_ready_at(connection, Lane.REALTIME) == later(seconds=2)
+    (again,) = claim(connection, now=later(seconds=2))
+    assert (again.claim.number, again.failures) == (2, 1)
+
+
+def test_a_lane_claims_only_its_own_work(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    realtime(connection, "now")
+    admit(connection, "later", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    assert keys(claim(connection, Lane.REALTIME)) == ["now"]
+    assert keys(claim(connection, Lane.BATCH)) == ["later"]
+
+
+def test_nothing_of_a_paused_workload_is_claimed(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    publish(connection, "invoices", now=NOON)
+    realtime(connection, "k")
+    realtime(connection, "k", workload="invoices")
+    workloads.pause(connection, "letters", since=NOON)
+    assert [each.workload for each in claim(connection)] == ["invoices"]
+    assert work.backlog(connection, Lane.REALTIME, now=NOON).ready == 0
+    workloads.pause(connection, "letters", since=None)
+    assert [each.workload for each in claim(connection)] == ["letters"]
+
+
+def test_a_big_backlog_leaves_its_share_to_the_others(connection: Connection) -> None:
+    publish(connection, "bulk", now=NOON, max_share_percent=75, weight=9)
+    publish(connection, now=NOON, weight=1)
+    realtime(connection, *(f"b{n}" for n in range(300)), workload="bulk", due_at=later(hours=-1))
+    realtime(connection, *(f"k{n}" for n in range(5)))
+    taken = Counter(each.workload for each in claim(connection, places=20))
+    assert taken == {"bulk": 15, "letters": 5}
+
+
+def test_a_workload_that_waits_alone_takes_every_place(connection: Connection) -> None:
+    publish(connection, now=NOON, max_share_percent=10)
+    realtime(connection, *(f"k{n}" for n in range(30)))
+    assert len(claim(connection, places=20)) == 20
+
+
+def test_no_places_claim_nothing(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    realtime(connection, "k")
+    assert claim(connection, places=0) == []
+
+
+def test_work_given_back_is_ready_again_and_has_spent_nothing(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    realtime(connection, "k")
+    (ours,) = claim(connection)
+    work.give_back(connection, [ours.claim], ready_at=later(seconds=5))
+    assert claim(connection, now=later(seconds=4)) == []
+    (again,) = claim(connection, now=later(seconds=5))
+    assert (again.claim.number, again.failures) == (2, 0)
+
+
+def test_only_the_newest_claim_can_give_work_back(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    realtime(connection, "k")
+    (ours,) = claim(connection)
+    work.give_back(connection, [Claim(ours.claim.work_id, ours.claim.number - 1)], ready_at=NOON)
+    assert row(connection, "work").state == "claimed"
+    work.give_back(connection, [], ready_at=NOON)
+
+
+def test_the_backlog_counts_what_could_be_claimed_and_since_when(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    assert work.backlog(connection, Lane.REALTIME, now=NOON) == work.Backlog(0, None)
+    assert work.next_ready_at(connection, Lane.REALTIME) is None
+    realtime(connection, "a", "b")
+    assert work.backlog(connection, Lane.REALTIME, now=later(minutes=3)) == work.Backlog(2, NOON)
+    claim(connection)
+    assert work.backlog(connection, Lane.REALTIME, now=NOON).ready == 0
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+def test_the_claim_query_stays_on_its_index_with_20000_rows(connection: Connection, plans: str) -> None:
+    letters = publish(connection, now=NOON)
+    connection.execute(
+        text("""
+        with born as (
+          insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position)
+          select 'letters', 'k' || n, '{}', '', :now, :now, 'sql', n from generate_series(1, 20000) n returning id)
+        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at,
+                                created_at)
+        select id, 'letters', :version, 'realtime', 'answer', 0,
+               (case when id % 2 = 0 then 'ready' else 'done' end), :now, :now + id * interval '1 ms', :now from born
+        """),
+        {"now": NOON, "version": letters.id},
+    )
+    connection.execute(text("analyze lanes.work"))
+    connection.execute(text(f"set local plan_cache_mode = {plans}"))
+    query = work.most_urgent(Lane.REALTIME, {"letters": 16}, now=NOON)
+    plan = explained(connection, query, name="claiming")
+    assert "ix_work_claimable" in plan
+    assert "Seq Scan on work" not in plan
+    assert "Sort" not in plan
+    assert len(claim(connection, places=16)) == 16
+    assert len(rows(connection, "work", state="claimed")) == 16

@@ -1,0 +1,186 @@
+"""What the router saves: positions, routes and work, once for each item."""
+
+from collections import Counter
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
+
+from lanes.store.doors import items
+from lanes.store.routing import routes
+from lanes.store.workload import workloads
+from lanes.words import Lane
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import explained, row, rows
+
+
+def test_positions_follow_the_order_of_admission_across_routings(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "c", "a", "b", now=NOON)
+    route(connection, now=NOON)
+    admit(connection, "e", "d", now=later(seconds=1))
+    route(connection, now=later(seconds=1))
+    assert [each.key for each in rows(connection, "item", "position")] == ["c", "a", "b", "e", "d"]
+
+
+def test_each_item_gets_one_route_and_one_work(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    admit(connection, "a", now=NOON, lane=Lane.REALTIME)
+    admit(connection, "b", now=NOON)
+    route(connection, now=later(seconds=3))
+    route(connection, now=later(seconds=4))
+    assert [(each.key, each.lane, each.reason) for each in rows(connection, "route_log", "key")] == [
+        ("a", "realtime", "pinned"), ("b", "batch", "split"),
+    ]  # fmt: skip
+    work = rows(connection, "work", "item_id")
+    assert [(each.lane, each.purpose, each.state, each.version_id) for each in work] == [
+        ("realtime", "answer", "ready", letters.id), ("batch", "answer", "ready", letters.id),
+    ]  # fmt: skip
+    assert {each.ready_at for each in work} == {later(seconds=3)}
+
+
+def test_every_route_has_both_costs_a_reason_and_a_sentence(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "a", now=NOON)
+    route(connection, now=NOON)
+    decided = row(connection, "route_log")
+    assert 0 < decided.batch_usd == decided.realtime_usd / 2
+    assert decided.reason
+    assert decided.explanation.startswith("bucket ")
+
+
+def test_rank_is_the_due_time_less_the_call_else_receipt_plus_patience(connection: Connection) -> None:
+    publish(connection, now=NOON, patience_s=90)
+    admit(connection, "due", now=NOON, due_at=later(seconds=30), lane=Lane.REALTIME)
+    admit(connection, "patient", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=later(seconds=5))
+    assert [each.rank_at for each in rows(connection, "work", "item_id")] == [later(seconds=28), later(seconds=90)]
+
+
+def test_two_routers_at_once_route_each_item_once(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, "a", "b", now=NOON)
+    with pool.connect() as one, pool.connect() as two:
+        assert routes.may_route(one)
+        assert not routes.may_route(two)
+        route(one, now=NOON)
+        one.commit()
+        assert routes.may_route(two)
+        assert items.received(two, 10) == []
+        route(two, now=NOON)
+        two.commit()
+    with pool.begin() as reader:
+        assert len(rows(reader, "route_log")) == len(rows(reader, "work")) == 2
+
+
+def test_a_router_that_dies_leaves_everything_to_the_next(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, "a", now=NOON)
+    with pool.connect() as one:
+        assert routes.may_route(one)
+        route(one, now=NOON)
+        one.rollback()
+    with pool.begin() as two:
+        assert routes.may_route(two)
+        assert [each.arrived.key for each in items.received(two, 10)] == ["a"]
+
+
+def test_nobody_withdraws_an_item_between_its_reading_and_its_route(pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, "a", now=NOON)
+    with pool.connect() as router, pool.connect() as owner:
+        items.received(router, 10)
+        owner.execute(text("set lock_timeout = '1ms'"))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            items.cancel(owner, "letters", "a")
+
+
+def test_a_canceled_item_is_not_routed(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "a", "b", now=NOON)
+    assert items.cancel(connection, "letters", "a") == "canceled"
+    route(connection, now=NOON)
+    assert [each.key for each in rows(connection, "route_log")] == ["b"]
+
+
+def test_a_route_names_the_version_in_force_when_it_was_decided(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "a", now=NOON)
+    route(connection, now=NOON)
+    publish(connection, now=NOON, instructions="Sort it better.")
+    admit(connection, "b", now=NOON)
+    route(connection, now=NOON)
+    assert [each.version for each in rows(connection, "route_log", "key")] == [1, 2]
+    assert workloads.in_force(connection)["letters"].number == 2
+
+
+def test_what_was_received_is_handed_out_oldest_first_and_bounded(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "c", "a", "b", now=NOON, entity="e", consumer="desk", urgent=True)
+    first, second = items.received(connection, 2)
+    assert (first.arrived.key, second.arrived.key) == ("c", "a")
+    assert (first.arrived.entity, first.arrived.consumer, first.arrived.urgent) == ("e", "desk", True)
+
+
+def test_saving_no_decisions_changes_nothing(connection: Connection) -> None:
+    routes.save(connection, [], now=NOON)
+    assert rows(connection, "route_log") == []
+
+
+def test_urgent_items_are_routed_first_then_due_ones_then_the_rest_as_they_came(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "plain", now=NOON)
+    admit(connection, "due later", now=NOON, due_at=later(hours=2))
+    admit(connection, "due", now=NOON, due_at=later(hours=1))
+    admit(connection, "urgent", now=NOON, urgent=True)
+    admit(connection, "last", now=NOON)
+    order = [each.arrived.key for each in items.received(connection, 10)]
+    assert order == ["urgent", "due", "due later", "plain", "last"]
+    assert [each.arrived.key for each in items.received(connection, 1)] == ["urgent"]
+
+
+def test_a_flood_of_one_workload_never_holds_up_the_others(connection: Connection) -> None:
+    publish(connection, "flood", now=NOON)
+    publish(connection, now=NOON)
+    admit(connection, *(f"f{n}" for n in range(50)), now=NOON, workload="flood", urgent=True)
+    admit(connection, "a", "b", now=NOON)
+    taken = Counter(each.arrived.workload for each in items.received(connection, 20))
+    assert taken == {"flood": 10, "letters": 2}
+    assert len(items.received(connection, 20, of=["flood"])) == 20
+
+
+def test_what_is_taken_at_once_is_bounded_by_its_size_too_and_is_one_item_at_least(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    for key in "abcd":
+        admit(connection, key, now=NOON, payload={"text": "x" * 10_000})
+    assert len(items.received(connection, 10, most_bytes=25_000)) == 3
+    assert len(items.received(connection, 10, most_bytes=1)) == 1
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+def test_looking_and_taking_stay_on_the_index_with_50000_received_and_as_many_routed(
+    connection: Connection, plans: str
+) -> None:
+    publish(connection, now=NOON)
+    publish(connection, "other", now=NOON)
+    connection.execute(
+        text("""
+        insert into lanes.item (workload, key, payload, content_hash, urgent, occurred_at, received_at, source, position)
+        select 'letters', 'k' || n, '{}', '', n % 100 = 0, :now, :now, 'sql', case when n <= 50000 then n end
+          from generate_series(1, 100000) n
+        """),
+        {"now": NOON},
+    )
+    connection.execute(text("analyze lanes.item"))
+    connection.execute(text(f"set local plan_cache_mode = {plans}"))
+    for name, query in (("looking", items.have_received()), ("taking", items.head("letters", 500))):
+        plan = explained(connection, query, name=name)
+        assert "ix_item_received" in plan
+        assert "Seq Scan on item" not in plan
+        assert "Sort" not in plan
+    assert items.any_received(connection)
+    assert {each.arrived.urgent for each in items.received(connection, 500)} == {True}

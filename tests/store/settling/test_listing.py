@@ -1,0 +1,241 @@
+"""The items of a workload with their current answers, a page at a time."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from lanes.doors.item import Amendment
+from lanes.errors import UnknownWorkload
+from lanes.settling.listing import Listed
+from lanes.store.doors import amendments, forgetting, items
+from lanes.store.replays import promotions, replays
+from lanes.store.settling import listing
+from lanes.store.settling.listing import Wanted, among, page, page_before, schemas
+from lanes.words import ItemState, Lane, Outcome
+from lanes.workload.version import Version
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import A, B, claim, claimed_item, rows, save, submit, tried
+
+LETTERS = Wanted("letters")
+
+
+def listed(connection: Connection, wanted: Wanted = LETTERS) -> list[Listed]:
+    found: list[Listed] = []
+    onwards: int | None = 0
+    while onwards is not None:
+        seen = page(connection, wanted, onwards=onwards)
+        found += seen.items
+        onwards = seen.onwards
+    return found
+
+
+def one(connection: Connection, wanted: Wanted = LETTERS) -> Listed:
+    (only,) = listed(connection, wanted)
+    return only
+
+
+def keys(connection: Connection, wanted: Wanted = LETTERS) -> list[str]:
+    return [each.key for each in listed(connection, wanted)]
+
+
+@pytest.fixture
+def letters(connection: Connection) -> Version:
+    return publish(connection, now=NOON, mode="lambda", max_failures=1)
+
+
+@pytest.fixture
+def fates(connection: Connection, letters: Version) -> None:
+    """An item in every state, in this order."""
+    for number, (key, outcome) in enumerate({"settled": Outcome.VALID, "failed": Outcome.POISON}.items(), 1):
+        work = claimed_item(connection, key)
+        save(connection, tried(work, outcome, A), now=later(minutes=number))
+    batch_id, (owed,) = submit(connection, letters, now=later(minutes=3))
+    save(connection, tried(owed, output=B), batch_id=batch_id, now=later(minutes=4))
+    save(connection, tried(claimed_item(connection, "answered")), now=later(minutes=5))
+    claimed_item(connection, "working")
+    admit(connection, "canceled", "routed", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    items.cancel(connection, "letters", "canceled")
+    admit(connection, "received", now=later(minutes=7))
+
+
+# -- what is said of an item
+
+
+def test_an_item_that_only_waits_has_no_answer(connection: Connection, letters: Version) -> None:
+    admit(connection, "k", now=NOON, consumer="desk", entity="ada", lane=Lane.BATCH)
+    route(connection, now=NOON)
+    found = one(connection)
+    assert (found.key, found.state, found.lane, found.consumer, found.entity) == ("k", "routed", "batch", "desk", "ada")
+    assert (found.output, found.standing, found.generation, found.version, found.answered_at) == (None,) * 5
+    assert (found.received_at, found.changed_at, found.attempts) == (NOON, NOON, 0)
+
+
+def test_an_item_shows_its_current_answer_and_since_when_it_stands(connection: Connection, letters: Version) -> None:
+    save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))
+    found = one(connection)
+    assert (found.state, found.lane, found.standing, found.output) == ("answered", "realtime", "provisional", A)
+    assert (found.generation, found.version, found.revision, found.attempts) == (0, 1, 0, 1)
+    assert (found.answered_at, found.settled_at, found.changed_at) == (later(minutes=1), None, later(minutes=1))
+    assert found.cost_usd > 0
+    batch_id, (owed,) = submit(connection, letters, now=later(minutes=1))
+    save(connection, tried(owed, output=B), batch_id=batch_id, now=later(minutes=2))
+    found = one(connection)
+    assert (found.state, found.lane, found.standing, found.output) == ("settled", "batch", "authoritative", B)
+    assert (found.answered_at, found.settled_at, found.changed_at) == (later(minutes=1), *[later(minutes=2)] * 2)
+    assert found.attempts == 2
+
+
+def test_an_item_that_failed_says_why_and_since_when(connection: Connection, letters: Version) -> None:
+    save(connection, tried(claimed_item(connection), Outcome.POISON, error="too long"), now=later(minutes=1))
+    found = one(connection)
+    assert (found.state, found.output, found.changed_at) == ("failed", None, later(minutes=1))
+    assert "too long" in (found.failure or "")
+
+
+def test_an_amended_item_shows_the_answer_to_what_it_was(connection: Connection, letters: Version) -> None:
+    save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))
+    amendments.amend(connection, Amendment("letters", "k", {"text": "new"}), door="client", now=later(minutes=2))
+    found = one(connection)
+    assert (found.state, found.output, found.revision) == ("answered", A, 0)
+
+
+def test_a_replay_shows_nothing_before_it_is_promoted(connection: Connection) -> None:
+    version = publish(connection, now=NOON)
+    save(connection, tried(claimed_item(connection), output=A), now=later(minutes=1))
+    again = replays.begin(connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON)
+    replays.read_some(connection, again.id, now=NOON)
+    batch_id, (work,) = submit(connection, version)
+    save(connection, tried(work, output=B), batch_id=batch_id, now=later(minutes=2))
+    replays.finish(connection, now=later(minutes=2))
+    assert (one(connection).output, one(connection).changed_at) == (A, later(minutes=1))
+    promotions.promote(connection, "letters", now=later(minutes=3))
+    assert (one(connection).output, one(connection).generation, one(connection).changed_at) == (B, 1, later(minutes=3))
+    promotions.demote(connection, "letters", now=later(minutes=4))
+    assert (one(connection).output, one(connection).generation, one(connection).changed_at) == (A, 0, later(minutes=4))
+
+
+def test_what_was_forgotten_is_not_shown(connection: Connection, letters: Version) -> None:
+    save(connection, tried(claimed_item(connection), output=A))
+    forgetting.forget(connection, "letters", "k", now=NOON)
+    assert (one(connection).state, one(connection).output) == ("canceled", None)
+
+
+# -- which items
+
+
+@pytest.mark.usefixtures("fates")
+def test_the_items_of_some_states_are_chosen_as_the_view_names_them(connection: Connection) -> None:
+    assert keys(connection) == ["settled", "failed", "answered", "working", "canceled", "routed", "received"]
+    for state in ItemState:
+        assert keys(connection, Wanted("letters", [state])) == [str(state)]
+    assert keys(connection, Wanted("letters", [ItemState.FAILED, ItemState.SETTLED])) == ["settled", "failed"]
+    assert [(each.key, str(each.state)) for each in listed(connection)] == [
+        (each.key, each.state) for each in rows(connection, "item_status", "item_id")
+    ]
+
+
+@pytest.mark.usefixtures("fates")
+@pytest.mark.parametrize(
+    ("since", "found"),
+    [
+        (later(minutes=2), ["settled", "failed", "answered", "received"]),
+        (later(minutes=2, seconds=1), ["settled", "answered", "received"]),
+        (later(minutes=4), ["settled", "answered", "received"]),
+        (later(minutes=4, seconds=1), ["answered", "received"]),
+        (later(minutes=8), []),
+    ],
+)
+def test_only_what_changed_since_a_moment_is_found(connection: Connection, since: datetime, found: list[str]) -> None:
+    changed = Wanted("letters", since=since)
+    assert [key for key in keys(connection, changed) if key != "canceled"] == found  # whose clock is the database's
+
+
+def test_another_workload_has_its_own_items(connection: Connection, letters: Version) -> None:
+    publish(connection, "invoices", now=NOON)
+    admit(connection, "a", now=NOON, workload="invoices")
+    admit(connection, "b", now=NOON)
+    assert keys(connection) == ["b"]
+    assert keys(connection, Wanted("invoices")) == ["a"]
+    assert keys(connection, Wanted("ghosts")) == []
+
+
+@pytest.mark.usefixtures("fates")
+def test_named_items_are_found_among_the_wanted(connection: Connection) -> None:
+    ids = {each.key: each.item_id for each in listed(connection)}
+    wanted = Wanted("letters", [ItemState.SETTLED, ItemState.FAILED])
+    found = among(connection, wanted, [ids["routed"], ids["failed"], ids["settled"], 99])
+    assert [each.key for each in found] == ["settled", "failed"]
+    assert among(connection, wanted, []) == []
+
+
+# -- pages
+
+Limit = Callable[[pytest.MonkeyPatch], None]
+
+
+def few_looked_at(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(listing, "LOOKED_AT", 3)
+
+
+def few_bytes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(listing, "FETCHED", 2)
+    patch.setattr(listing, "MOST_BYTES", 1)
+
+
+@pytest.mark.parametrize("limit", [few_looked_at, few_bytes])
+def test_pages_together_hold_every_item_once_forwards_and_backwards(
+    connection: Connection, letters: Version, monkeypatch: pytest.MonkeyPatch, limit: Limit
+) -> None:
+    publish(connection, "invoices", now=NOON)
+    for number in range(10):
+        admit(connection, f"other {number}", now=NOON, workload="invoices", lane=Lane.REALTIME)
+        admit(connection, f"{number}", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    save(connection, *(tried(each) for each in claim(connection)))
+    limit(monkeypatch)
+    assert keys(connection) == [str(number) for number in range(10)]
+    found: list[str] = []
+    sizes: list[int] = []
+    seen = page_before(connection, LETTERS)
+    while seen.onwards is not None:
+        found += [each.key for each in seen.items]
+        sizes.append(len(seen.items))
+        seen = page_before(connection, LETTERS, before=seen.onwards)
+    assert found == [str(number) for number in reversed(range(10))]
+    assert max(sizes) <= 2
+
+
+def test_without_any_item_there_is_no_page(connection: Connection, letters: Version) -> None:
+    assert page(connection, LETTERS) == page_before(connection, LETTERS) == listing.Page()
+
+
+def test_nothing_is_held_between_two_pages(pool: Engine) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON)
+        admit(connection, "a", "b", now=NOON)
+    with pool.begin() as connection:
+        page(connection, LETTERS)
+    with pool.begin() as connection:
+        open_ = "select count(*) from pg_stat_activity where datname = current_database() and backend_xmin is not null"
+        assert connection.execute(text(f"{open_} and pid <> pg_backend_pid()")).scalar_one() == 0
+
+
+# -- schemas
+
+
+def test_the_schema_in_force_comes_first_then_the_newest(connection: Connection) -> None:
+    def schema(field: str) -> dict[str, object]:
+        return {"type": "object", "properties": {field: {"type": "string"}}, "required": [field]}
+
+    for field in ("one", "two", "three", "two"):
+        publish(connection, now=NOON, output_schema=schema(field))
+    assert [list(each["properties"]) for each in schemas(connection, "letters")] == [["two"], ["three"], ["one"]]
+
+
+def test_a_workload_that_nobody_published_is_said(connection: Connection) -> None:
+    with pytest.raises(UnknownWorkload, match='there is no workload "ghosts"'):
+        schemas(connection, "ghosts")

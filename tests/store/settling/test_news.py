@@ -1,0 +1,289 @@
+"""What comes to be known of answers is told once: however late it is committed, and whoever else writes meanwhile."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from lanes.claims import Claimed
+from lanes.store.replays import promotions, replays
+from lanes.store.settling import news as news_
+from lanes.store.settling import results, retries
+from lanes.store.settling.news import News
+from lanes.words import Lane, Outcome
+from lanes.workload.version import Version
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import A, B, claim, said, save, submit, tried
+
+
+@pytest.fixture(autouse=True)
+def letters(pool: Engine) -> Version:
+    """A Lambda workload."""
+    with pool.begin() as connection:
+        return publish(connection, now=NOON, mode="lambda", max_failures=1)
+
+
+@pytest.fixture
+def open_(pool: Engine) -> Iterator[Callable[[], Connection]]:
+    """Opens connections that commit when they are told to."""
+    opened: list[Connection] = []
+
+    def connect() -> Connection:
+        opened.append(pool.connect())
+        return opened[-1]
+
+    yield connect
+    for each in opened:
+        each.close()
+
+
+def claimed(pool: Engine, *keys: str, workload: str = "letters") -> list[Claimed]:
+    """Items whose real-time work is ours."""
+    with pool.begin() as connection:
+        admit(connection, *keys, now=NOON, workload=workload, lane=Lane.REALTIME)
+        route(connection, now=NOON)
+        return sorted(claim(connection), key=lambda each: each.key)
+
+
+def begun(pool: Engine) -> News:
+    with pool.begin() as connection:
+        return News(connection, "letters")
+
+
+def heard(pool: Engine, news: News) -> list[str]:
+    """The keys of the items that came to be known."""
+    with pool.begin() as connection:
+        ids = news.read(connection)
+        news.told()
+        keys = text("select key from lanes.item where id = any (:ids) order by key")
+        return list(connection.execute(keys, {"ids": ids}).scalars())
+
+
+def gaps(news: News) -> list[object]:
+    return [gap for tail in news._tails.values() for gap in tail.gaps]
+
+
+# -- what is news
+
+
+def test_an_answer_and_its_correction_are_each_told_once(pool: Engine, letters: Version) -> None:
+    (work,) = claimed(pool, "k")
+    news = begun(pool)
+    assert heard(pool, news) == []
+    with pool.begin() as connection:
+        save(connection, tried(work, output=A))
+    assert heard(pool, news) == ["k"]
+    with pool.begin() as connection:
+        batch_id, (owed,) = submit(connection, letters)
+    assert heard(pool, news) == []
+    with pool.begin() as connection:
+        save(connection, tried(owed, output=B), batch_id=batch_id, now=later(minutes=1))
+    assert heard(pool, news) == ["k"]
+    assert heard(pool, news) == []
+
+
+def test_what_stood_before_is_not_told(pool: Engine) -> None:
+    (work,) = claimed(pool, "k")
+    with pool.begin() as connection:
+        save(connection, tried(work))
+    assert heard(pool, begun(pool)) == []
+
+
+def test_a_failure_is_told_and_so_is_its_answer_after_another_chance(pool: Engine) -> None:
+    (work,) = claimed(pool, "k")
+    news = begun(pool)
+    with pool.begin() as connection:
+        save(connection, tried(work, Outcome.POISON), now=later(seconds=1))
+    assert heard(pool, news) == ["k"]
+    with pool.begin() as connection:
+        assert retries.retry(connection, "letters", ["k"], now=later(seconds=2)) == ["k"]
+        (again,) = claim(connection, now=later(seconds=3))
+    assert heard(pool, news) == []
+    with pool.begin() as connection:
+        save(connection, tried(again), now=later(seconds=4))
+    assert heard(pool, news) == ["k"]
+
+
+def test_a_provisional_answer_that_is_settled_for_good_is_told(pool: Engine, letters: Version) -> None:
+    (work,) = claimed(pool, "k")
+    with pool.begin() as connection:
+        save(connection, tried(work))
+        batch_id, (owed,) = submit(connection, letters)
+    news = begun(pool)
+    with pool.begin() as connection:
+        save(connection, tried(owed, Outcome.POISON), batch_id=batch_id, now=later(minutes=1))
+    assert heard(pool, news) == ["k"]
+
+
+def test_a_try_that_moves_no_item_is_not_told(pool: Engine) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON, mode="plain", max_failures=9)
+    (work,) = claimed(pool, "k")
+    news = begun(pool)
+    with pool.begin() as connection:
+        save(connection, tried(work, Outcome.INVALID))
+    assert heard(pool, news) == []
+
+
+def test_what_arrives_after_the_end_is_billed_and_not_told(pool: Engine) -> None:
+    (work,) = claimed(pool, "k")
+    with pool.begin() as connection:
+        save(connection, tried(work, Outcome.UNKNOWN), now=later(seconds=1))
+        assert connection.execute(text("select failed_at from lanes.item")).scalar_one() == later(seconds=1)
+    news = begun(pool)
+    with pool.begin() as connection:
+        save(connection, tried(work, Outcome.INVALID, response=said()), now=later(seconds=2))
+        assert connection.execute(text("select count(*) from lanes.attempt")).scalar_one() == 2
+    assert heard(pool, news) == []
+
+
+def test_another_workload_is_not_told_of(pool: Engine) -> None:
+    with pool.begin() as connection:
+        publish(connection, "invoices", now=NOON)
+    (work,) = claimed(pool, "k", workload="invoices")
+    news = begun(pool)
+    with pool.begin() as connection:
+        save(connection, tried(work))
+    assert heard(pool, news) == []
+
+
+def test_a_replay_is_told_when_it_is_promoted_and_when_that_is_taken_back(pool: Engine) -> None:
+    with pool.begin() as connection:
+        letters = publish(connection, now=NOON, mode="plain")
+    works = claimed(pool, "a", "b", "c")
+    with pool.begin() as connection:
+        save(connection, *(tried(each, output=A) for each in works))
+        news = News(connection, "letters")
+        again = replays.begin(connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=NOON)
+        replays.read_some(connection, again.id, now=NOON)
+        batch_id, members = submit(connection, letters)
+        save(connection, *(tried(each, output=B) for each in members), batch_id=batch_id, now=later(minutes=1))
+        replays.finish(connection, now=later(minutes=1))
+    assert heard(pool, news) == []
+    for decide in (promotions.promote, promotions.demote):
+        with pool.begin() as connection:
+            assert decide(connection, "letters", now=later(minutes=2))[1] == 3
+        assert heard(pool, news) == ["a", "b", "c"]
+        assert heard(pool, news) == []
+
+
+def test_more_than_one_reading_brings_comes_in_several(pool: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(news_, "MOST", 2)
+    works = claimed(pool, "a", "b", "c", "d", "e")
+    news = begun(pool)
+    with pool.begin() as connection:
+        save(connection, *(tried(each) for each in works))
+    told = [(sorted(heard(pool, news)), news.more) for _ in range(4)]
+    assert sorted(key for keys, _ in told for key in keys) == ["a", "b", "c", "d", "e"]
+    assert [more for _, more in told] == [True, True, False, False]
+
+
+def test_what_was_read_is_handed_out_until_it_has_arrived(pool: Engine) -> None:
+    (work,) = claimed(pool, "k")
+    news = begun(pool)
+    with pool.begin() as connection:
+        save(connection, tried(work))
+    with pool.begin() as connection:
+        assert len(news.read(connection)) == 1  # and then the database was gone
+    assert heard(pool, news) == ["k"]
+    assert heard(pool, news) == []
+
+
+# -- transactions that commit late
+
+
+def test_an_answer_that_is_committed_after_later_ones_is_told(pool: Engine, open_: Callable[[], Connection]) -> None:
+    first, second = claimed(pool, "first", "second")
+    news = begun(pool)
+    slow = open_()
+    save(slow, tried(first))
+    with pool.begin() as connection:
+        save(connection, tried(second))
+    assert heard(pool, news) == ["second"]
+    assert heard(pool, news) == []
+    slow.commit()
+    assert heard(pool, news) == ["first"]
+    assert heard(pool, news) == []
+    assert gaps(news) == []
+
+
+def test_an_answer_whose_transaction_was_open_before_we_looked_is_told(pool: Engine, open_: Callable[[], Connection]) -> None:
+    first, second, third = claimed(pool, "first", "second", "third")
+    slow, other = open_(), open_()
+    save(slow, tried(first))
+    save(other, tried(second, Outcome.POISON))
+    with pool.begin() as connection:
+        save(connection, tried(third))
+    news = begun(pool)
+    assert heard(pool, news) == []
+    slow.commit()
+    assert heard(pool, news) == ["first"]
+    other.commit()
+    assert heard(pool, news) == ["second"]
+    assert heard(pool, news) == []
+    assert gaps(news) == []
+
+
+def test_an_answer_written_within_a_savepoint_is_told_when_its_transaction_is_committed(
+    pool: Engine, open_: Callable[[], Connection]
+) -> None:
+    first, second = claimed(pool, "first", "second")
+    news = begun(pool)
+    slow = open_()
+    with slow.begin_nested():
+        save(slow, tried(first))
+    with pool.begin() as connection:
+        save(connection, tried(second))
+    assert heard(pool, news) == ["second"]
+    slow.commit()
+    assert heard(pool, news) == ["first"]
+
+
+def test_one_that_began_while_another_was_open_and_outlasts_it_is_told(pool: Engine, open_: Callable[[], Connection]) -> None:
+    one, two, three = claimed(pool, "one", "three", "two")
+    news = begun(pool)
+    early, late = open_(), open_()
+    save(early, tried(one))
+    save(late, tried(two))
+    with pool.begin() as connection:
+        save(connection, tried(three))
+    assert heard(pool, news) == ["two"]
+    early.commit()
+    assert heard(pool, news) == ["one"]
+    late.commit()
+    assert heard(pool, news) == ["three"]
+
+
+def test_what_is_rolled_back_is_neither_told_nor_waited_for(pool: Engine, open_: Callable[[], Connection]) -> None:
+    first, second = claimed(pool, "first", "second")
+    news = begun(pool)
+    given_up = open_()
+    save(given_up, tried(first))
+    with pool.begin() as connection:
+        save(connection, tried(second))
+    assert heard(pool, news) == ["second"]
+    assert gaps(news) != []
+    given_up.rollback()
+    assert heard(pool, news) == []
+    assert heard(pool, news) == []
+    assert gaps(news) == []
+
+
+def test_somebody_who_leaves_a_transaction_open_elsewhere_keeps_nothing_waiting(
+    pool: Engine, open_: Callable[[], Connection]
+) -> None:
+    first, second = claimed(pool, "first", "second")
+    reader = open_()
+    results.read(reader, "letters", "first", reader="desk")  # writes the ledger of reads, and stays open
+    submitter = open_()
+    admit(submitter, "new", now=NOON)
+    news = begun(pool)
+    given_up = open_()
+    save(given_up, tried(first))
+    with pool.begin() as connection:
+        save(connection, tried(second))
+    given_up.rollback()
+    assert heard(pool, news) == ["second"]
+    assert heard(pool, news) == []
+    assert gaps(news) == []

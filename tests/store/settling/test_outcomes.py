@@ -1,0 +1,532 @@
+"""What an attempt makes of its item: every row of the table of cases and outcomes."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lanes.claims import Claimed
+from lanes.doors.item import Amendment
+from lanes.money.cost import estimate
+from lanes.store import work as work_store
+from lanes.store.batch import batches
+from lanes.store.doors import items
+from lanes.store.doors.amendments import amend
+from lanes.store.settling import outcomes
+from lanes.words import Lane, Outcome
+from lanes.workload.version import Version
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import A, B, claim, claimed_item, events, intend, row, rows, said, save, submit, tried
+
+UNANSWERED = [Outcome.INVALID, Outcome.REFUSED, Outcome.TRUNCATED, Outcome.ERRORED, Outcome.MISSING, Outcome.UNKNOWN]
+
+
+def state(connection: Connection, key: str = "k") -> str:
+    return row(connection, "item_status", key=key).state
+
+
+def in_batch(connection: Connection, version: Version, *keys: str, now: Any = NOON) -> tuple[int, list[Claimed]]:
+    """Items routed to batch, and their batch, submitted."""
+    admit(connection, *keys, now=now, workload=version.workload, lane=Lane.BATCH)
+    route(connection, now=now)
+    return submit(connection, version, now=now)
+
+
+def provisional(connection: Connection, version: Version, output: dict[str, Any] = A) -> tuple[int, Claimed]:
+    """A Lambda item answered in real time whose authoritative pass is with the provider."""
+    save(connection, tried(claimed_item(connection), output=output))
+    batch_id, (pass_,) = submit(connection, version, now=later(minutes=1))
+    return batch_id, pass_
+
+
+# -- a workload without Lambda
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+def test_without_lambda_the_first_valid_answer_is_authoritative_and_settles(connection: Connection, lane: Lane) -> None:
+    letters = publish(connection, now=NOON)
+    if lane is Lane.REALTIME:
+        save(connection, tried(claimed_item(connection)), now=later(seconds=2))
+    else:
+        batch_id, (work,) = in_batch(connection, letters, "k")
+        save(connection, tried(work), now=later(seconds=2), batch_id=batch_id)
+    status = row(connection, "item_status")
+    assert (status.state, status.answered_at, status.settled_at) == ("settled", later(seconds=2), later(seconds=2))
+    result = row(connection, "current_results")
+    assert (result.output, result.standing, result.generation, result.lane) == (A, "authoritative", 0, lane)
+    (work,) = rows(connection, "work")
+    assert (work.state, work.finished_at, work.lease_until, work.claimed_by) == ("done", later(seconds=2), None, None)
+    (answered,) = events(connection, "lanes.item.answered")
+    assert answered.payload == {"key": "k", "lane": lane, "standing": "authoritative"}
+
+
+# -- Lambda
+
+
+def test_a_lambda_item_answered_in_real_time_is_provisional_and_owes_one_authoritative_pass(
+    connection: Connection,
+) -> None:
+    letters = publish(connection, now=NOON, mode="lambda")
+    save(connection, tried(claimed_item(connection)), now=later(seconds=2))
+    status = row(connection, "item_status")
+    assert (status.state, status.answered_at, status.settled_at) == ("answered", later(seconds=2), None)
+    assert row(connection, "current_results").standing == "provisional"
+    owed = row(connection, "work", state="ready")
+    assert (owed.lane, owed.purpose, owed.version_id, owed.ready_at) == (
+        "batch", "authoritative", letters.id, later(seconds=2),
+    )  # fmt: skip
+
+
+def test_a_lambda_item_routed_to_batch_has_one_authoritative_pass(connection: Connection) -> None:
+    batch_id, (work,) = in_batch(connection, publish(connection, now=NOON, mode="lambda"), "k")
+    save(connection, tried(work), batch_id=batch_id)
+    assert state(connection) == "settled"
+    assert row(connection, "current_results").standing == "authoritative"
+    assert [(each.purpose, each.state) for each in rows(connection, "work")] == [("answer", "done")]
+
+
+def test_an_authoritative_answer_settles_the_item_and_replaces_the_provisional_one(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda")
+    batch_id, work = provisional(connection, letters)
+    save(connection, tried(work, output=B), now=later(hours=1), batch_id=batch_id)
+    status = row(connection, "item_status")
+    assert (status.state, status.answered_at, status.settled_at) == ("settled", NOON, later(hours=1))
+    assert row(connection, "current_results").output == B
+    assert [each.standing for each in rows(connection, "result", "id")] == ["provisional", "authoritative"]
+
+
+def test_a_correction_is_written_only_when_the_authoritative_result_differs(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda")
+    batch_id, work = provisional(connection, letters, A)
+    save(connection, tried(work, output=A), batch_id=batch_id)
+    assert state(connection) == "settled"
+    assert rows(connection, "correction_log") == []
+    assert events(connection, "lanes.item.corrected") == []
+
+
+def test_a_correction_says_what_changed_and_by_how_much(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda")
+    batch_id, work = provisional(connection, letters, {"category": "a", "note": "same"})
+    saved = save(connection, tried(work, output={"category": "b", "note": "same"}), now=later(hours=1), batch_id=batch_id)
+    assert saved.corrected == 1
+    corrected = row(connection, "correction_log")
+    assert (corrected.workload, corrected.key, corrected.generation) == ("letters", "k", 0)
+    assert corrected.provisional_output == {"category": "a", "note": "same"}
+    assert corrected.authoritative_output == {"category": "b", "note": "same"}
+    assert (corrected.changed_fields, corrected.distance) == (["category"], 0.5)
+    assert corrected.corrected_at == later(hours=1)
+    (event,) = events(connection, "lanes.item.corrected")
+    assert event.payload == {"key": "k", "lane": "batch", "changed_fields": ["category"]}
+
+
+@pytest.mark.parametrize(
+    ("authoritative", "changed"),
+    [({"category": "a", "note": "other"}, None), ({"category": "b", "note": "other"}, ["category"])],
+)
+def test_only_the_compared_fields_make_a_correction(
+    connection: Connection, authoritative: dict[str, Any], changed: list[str] | None
+) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", compare_fields=["category"])
+    batch_id, work = provisional(connection, letters, {"category": "a", "note": "one"})
+    save(connection, tried(work, output=authoritative), batch_id=batch_id)
+    assert row(connection, "current_results").output == authoritative
+    assert [each.changed_fields for each in rows(connection, "correction_log")] == ([changed] if changed else [])
+
+
+def test_an_authoritative_pass_that_fails_for_good_settles_on_the_provisional_result_and_keeps_the_reason(
+    connection: Connection,
+) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", max_failures=1)
+    batch_id, work = provisional(connection, letters)
+    save(connection, tried(work, Outcome.INVALID, error="not JSON"), now=later(hours=1), batch_id=batch_id)
+    status = row(connection, "item_status")
+    assert (status.state, status.settled_at) == ("settled", later(hours=1))
+    assert status.failure == "invalid: not JSON (after 1 failed attempts)"
+    assert row(connection, "current_results").standing == "provisional"
+    assert events(connection, "lanes.item.failed") == []
+    assert row(connection, "work", purpose="authoritative").state == "failed"
+
+
+def test_an_authoritative_pass_that_fails_once_is_tried_again(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", max_failures=2)
+    batch_id, work = provisional(connection, letters)
+    save(connection, tried(work, Outcome.INVALID), batch_id=batch_id)
+    assert state(connection) == "answered"
+    batch_id, (again,) = submit(connection, letters, now=later(hours=1))
+    assert (again.claim.work_id, again.failures) == (work.claim.work_id, 1)
+    save(connection, tried(again, output=B), batch_id=batch_id)
+    assert row(connection, "current_results").output == B
+
+
+def free_item(connection: Connection, key: str = "k", **fields: Any) -> Claimed:
+    """A claimed item that the split alone sent to real time."""
+    return claimed_item(connection, key, lane=None, **fields)
+
+
+def test_a_lambda_item_that_may_wait_and_fails_in_real_time_falls_back_to_batch(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
+    save(connection, tried(free_item(connection), Outcome.INVALID, error="nonsense"))
+    status = row(connection, "item_status")
+    assert (status.state, status.failure) == ("routed", None)
+    batch_id, (work,) = submit(connection, letters, now=later(minutes=1))
+    assert work.purpose == "answer"
+    save(connection, tried(work, output=B), batch_id=batch_id)
+    assert state(connection) == "settled"
+    assert row(connection, "current_results").standing == "authoritative"
+    assert rows(connection, "correction_log") == []
+
+
+def test_a_fall_back_is_a_route_with_its_reason_and_both_costs(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
+    payload = {"text": "x" * 400}
+    save(connection, tried(free_item(connection, payload=payload), Outcome.INVALID), now=later(seconds=2))
+    first, second = rows(connection, "route_log", "decided_at")
+    assert (first.lane, first.reason) == ("realtime", "split")
+    assert (second.lane, second.reason, second.decided_at) == ("batch", "fallback", later(seconds=2))
+    assert second.explanation == "real time could not answer it: invalid (after 1 failed attempts); it may wait for a batch"
+    expected = estimate(letters, len(json.dumps(payload)), at=NOON)
+    assert (second.realtime_usd, second.batch_usd) == (expected.realtime, expected.batch)
+    status = row(connection, "item_status")
+    assert (status.lane, status.route_reason) == ("batch", "fallback")
+
+
+def test_an_authoritative_pass_writes_no_route(connection: Connection) -> None:
+    provisional(connection, publish(connection, now=NOON, mode="lambda"))
+    assert [each.lane for each in rows(connection, "route_log")] == ["realtime"]
+
+
+BINDING: list[dict[str, Any]] = [
+    {"lane": Lane.REALTIME}, {"lane": None, "urgent": True}, {"lane": None, "due_at": later(minutes=5)},
+    {"lane": None, "due_at": later(minutes=-1)},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("asked", BINDING)
+def test_a_lambda_item_that_must_be_realtime_keeps_its_budget_there_then_fails_and_is_told(
+    connection: Connection, asked: dict[str, Any]
+) -> None:
+    publish(connection, now=NOON, mode="lambda", max_failures=2, split_percent=100)
+    save(connection, tried(claimed_item(connection, **asked), Outcome.INVALID))
+    assert state(connection) == "routed"
+    (again,) = claim(connection, now=later(seconds=1))
+    save(connection, tried(again, Outcome.INVALID, error="nonsense"))
+    assert row(connection, "item_status").failure == "invalid: nonsense (after 2 failed attempts)"
+    assert [(each.lane, each.state) for each in rows(connection, "work")] == [("realtime", "failed")]
+    assert [each.lane for each in rows(connection, "route_log")] == ["realtime"]
+    assert len(events(connection, "lanes.item.failed")) == 1
+
+
+def test_an_item_whose_due_time_came_close_meanwhile_must_be_realtime_too(connection: Connection) -> None:
+    publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100, batch_expected_minutes=60)
+    work = free_item(connection, due_at=later(minutes=90))
+    save(connection, tried(work, Outcome.INVALID), now=later(minutes=31))
+    assert state(connection) == "failed"
+
+
+def rescued(connection: Connection, version: Version) -> tuple[int, Claimed, Claimed]:
+    """An item whose batch is out and that real time answers meanwhile: the batch's id, its work, the claim."""
+    batch_id, (late,) = in_batch(connection, version, "k")
+    connection.execute(
+        text("""
+        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+        select item_id, workload, version_id, 'realtime', 'answer', revision, 'ready', created_at, rank_at, created_at
+          from lanes.work
+        """)
+    )
+    (rescue,) = claim(connection)
+    return batch_id, late, rescue
+
+
+@pytest.mark.parametrize("mode", ["plain", "lambda"])
+@pytest.mark.parametrize("first", list(Lane))
+def test_an_item_fails_only_when_none_of_its_work_is_open(connection: Connection, mode: str, first: Lane) -> None:
+    batch_id, late, rescue = rescued(connection, publish(connection, now=NOON, mode=mode, max_failures=1))
+    tries = [(rescue, None), (late, batch_id)] if first is Lane.REALTIME else [(late, batch_id), (rescue, None)]
+    save(connection, tried(tries[0][0], Outcome.INVALID), batch_id=tries[0][1])
+    assert state(connection) == "working"
+    assert events(connection, "lanes.item.failed") == []
+    save(connection, tried(tries[1][0], Outcome.POISON), batch_id=tries[1][1])
+    assert state(connection) == "failed"
+    assert len(events(connection, "lanes.item.failed")) == 1
+
+
+def test_of_two_passes_that_fail_in_one_save_the_last_one_fails_the_item(connection: Connection) -> None:
+    _, late, rescue = rescued(connection, publish(connection, now=NOON, max_failures=1))
+    save(connection, tried(late, Outcome.INVALID), tried(rescue, Outcome.POISON, error="too long"))
+    assert row(connection, "item_status").failure == "poison: too long (after 1 failed attempts)"
+    assert len(events(connection, "lanes.item.failed")) == 1
+
+
+def test_with_lambda_the_open_batch_work_of_a_rescued_item_is_its_authoritative_pass(connection: Connection) -> None:
+    batch_id, late, rescue = rescued(connection, publish(connection, now=NOON, mode="lambda"))
+    save(connection, tried(rescue, output=A))
+    assert state(connection) == "answered"
+    assert [each.lane for each in rows(connection, "work", state="submitted")] == ["batch"]
+    assert rows(connection, "work", state="ready") == []
+    save(connection, tried(late, output=B), batch_id=batch_id)
+    assert row(connection, "current_results").output == B
+    assert len(rows(connection, "correction_log")) == 1
+
+
+def test_work_of_an_older_revision_keeps_no_item_from_failing(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, max_failures=1)
+    in_batch(connection, letters, "k")
+    amend(connection, Amendment("letters", "k", {"text": "more"}, place=None), door="client", now=NOON)
+    second, (work,) = submit(connection, letters, now=later(minutes=1), account="other")
+    save(connection, tried(work, Outcome.INVALID), batch_id=second)
+    assert state(connection) == "failed"
+
+
+def test_a_lambda_item_that_fails_on_both_lanes_fails(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
+    save(connection, tried(free_item(connection), Outcome.ERRORED, error="down"))
+    batch_id, (work,) = submit(connection, letters, now=later(minutes=1))
+    save(connection, tried(work, Outcome.ERRORED, error="still down"), batch_id=batch_id)
+    assert state(connection) == "failed"
+    (failed,) = events(connection, "lanes.item.failed")
+    assert failed.payload["reason"] == "errored: still down (after 1 failed attempts)"
+
+
+def test_poison_fails_at_once_on_either_lane(connection: Connection) -> None:
+    publish(connection, now=NOON, mode="lambda", max_failures=5)
+    save(connection, tried(claimed_item(connection), Outcome.POISON, error="too long"))
+    assert state(connection) == "failed"
+    assert row(connection, "item_status").failure == "poison: too long (after 1 failed attempts)"
+    assert rows(connection, "work", state="ready") == []
+
+
+# -- failures
+
+
+@pytest.mark.parametrize("outcome", UNANSWERED)
+def test_work_that_fails_within_its_budget_is_ready_again(connection: Connection, outcome: Outcome) -> None:
+    publish(connection, now=NOON, max_failures=2)
+    save(connection, tried(claimed_item(connection), outcome))
+    work = row(connection, "work")
+    assert (work.state, work.failures, work.claimed_by, work.lease_until) == ("ready", 1, None, None)
+    assert state(connection) == "routed"
+    assert rows(connection, "current_results") == []
+
+
+@pytest.mark.parametrize("outcome", UNANSWERED)
+def test_an_item_whose_budget_is_spent_fails_with_its_reason_and_its_event(connection: Connection, outcome: Outcome) -> None:
+    publish(connection, now=NOON, max_failures=1)
+    save(connection, tried(claimed_item(connection), outcome, error="the last straw"), now=later(seconds=2))
+    status = row(connection, "item_status")
+    assert (status.state, status.answered_at) == ("failed", None)
+    assert status.failure == f"{outcome}: the last straw (after 1 failed attempts)"
+    assert row(connection, "item").failed_at == later(seconds=2)
+    assert row(connection, "work").state == "failed"
+    (failed,) = events(connection, "lanes.item.failed")
+    assert failed.payload == {"key": "k", "lane": "realtime", "reason": status.failure}
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CANCELED, Outcome.EXPIRED])
+def test_a_request_that_did_not_run_spends_nothing_of_the_budget(connection: Connection, outcome: Outcome) -> None:
+    letters = publish(connection, now=NOON, max_failures=1)
+    batch_id, (work,) = in_batch(connection, letters, "k")
+    save(connection, tried(work, outcome), batch_id=batch_id)
+    kept = row(connection, "work")
+    assert (kept.state, kept.failures, kept.batch_id) == ("ready", 0, None)
+
+
+def test_an_answer_after_a_failure_clears_the_failure(connection: Connection) -> None:
+    publish(connection, now=NOON, max_failures=1)
+    save(connection, tried(claimed_item(connection), Outcome.ERRORED))
+    connection.execute(text("update lanes.work set state = 'ready', failures = 0"))  # what a retry does
+    (again,) = claim(connection, now=later(hours=1))
+    save(connection, tried(again), now=later(hours=1))
+    status = row(connection, "item_status")
+    assert (status.state, status.failure) == ("settled", None)
+    assert row(connection, "item").failed_at is None
+
+
+# -- late, canceled, doubled
+
+
+def test_a_late_answer_of_a_batch_is_billed_and_recorded_and_never_shown(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    batch_id, (work,) = in_batch(connection, letters, "k")
+    save(connection, tried(work, Outcome.EXPIRED), batch_id=batch_id)
+    other, (again,) = submit(connection, letters, now=later(hours=1))
+    save(connection, tried(again, output=A), batch_id=other)
+    late = save(connection, tried(work, output=B), batch_id=batch_id)
+    assert (late.late, late.answered) == (1, 0)
+    assert row(connection, "current_results").output == A
+    assert [(each.outcome, each.shown) for each in rows(connection, "attempt_log", "attempt")] == [
+        ("expired", False), ("valid", True), ("valid", False),
+    ]  # fmt: skip
+    assert [each.batch_id for each in rows(connection, "spend", "billed_at, batch_id")] == [batch_id, other]
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+def test_the_answer_of_a_canceled_item_is_billed_and_never_shown(connection: Connection, lane: Lane) -> None:
+    letters = publish(connection, now=NOON)
+    batch_id = None
+    if lane is Lane.REALTIME:
+        work = claimed_item(connection)
+    else:
+        batch_id, (work,) = in_batch(connection, letters, "k")
+    assert items.cancel(connection, "letters", "k") == "canceled"
+    save(connection, tried(work), batch_id=batch_id)
+    assert state(connection) == "canceled"
+    assert rows(connection, "current_results") == []
+    assert len(rows(connection, "spend")) == 1
+    assert row(connection, "attempt_log").shown is False
+    assert events(connection, "lanes.item.answered") == []
+    assert rows(connection, "work", state="ready") == []
+
+
+def test_a_canceled_item_whose_request_failed_is_not_tried_again(connection: Connection) -> None:
+    batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
+    items.cancel(connection, "letters", "k")
+    save(connection, tried(work, Outcome.ERRORED), batch_id=batch_id)
+    assert row(connection, "work").state == "canceled"
+    assert events(connection, "lanes.item.failed") == []
+
+
+def test_a_provisional_answer_stays_when_the_item_is_canceled_afterwards(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda")
+    batch_id, work = provisional(connection, letters, A)
+    items.cancel(connection, "letters", "k")
+    save(connection, tried(work, output=B), batch_id=batch_id)
+    assert row(connection, "current_results").output == A
+    assert state(connection) == "canceled"
+
+
+@pytest.mark.parametrize("purpose", ["shadow", "replay"])
+@pytest.mark.parametrize("outcome", [Outcome.VALID, Outcome.POISON])
+def test_a_shadow_or_replay_never_moves_the_item(connection: Connection, purpose: str, outcome: Outcome) -> None:
+    publish(connection, now=NOON, max_failures=1)
+    work = claimed_item(connection)
+    connection.execute(text("update lanes.work set purpose = :purpose, generation = 1"), {"purpose": purpose})
+    before = row(connection, "item")
+    save(connection, tried(work, outcome))
+    assert row(connection, "item") == before
+    assert rows(connection, "current_results") == []
+    assert events(connection, "lanes.item.answered") == events(connection, "lanes.item.failed") == []
+    assert row(connection, "attempt_log").outcome == outcome
+
+
+def test_an_answer_to_an_older_revision_is_recorded_and_never_shown(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    work = claimed_item(connection)
+    connection.execute(text("update lanes.item set revision = revision + 1"))
+    save(connection, tried(work))
+    assert rows(connection, "current_results") == []
+    assert len(rows(connection, "spend")) == 1
+
+
+def test_of_two_passes_for_one_item_in_one_save_the_first_valid_answer_wins(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    batch_id, (work,) = in_batch(connection, letters, "k")
+    connection.execute(
+        text("""
+        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+        select item_id, workload, version_id, 'realtime', 'answer', revision, 'ready', :now, :now, :now from lanes.work
+        """),
+        {"now": NOON},
+    )
+    (rescue,) = claim(connection)
+    save(connection, tried(rescue, output=A), tried(work, output=B), batch_id=batch_id)
+    assert row(connection, "current_results").output == A
+    assert state(connection) == "settled"
+    assert [each.shown for each in rows(connection, "attempt_log", "attempt")] == [True, False]
+    assert len(rows(connection, "spend")) == 2
+    assert rows(connection, "correction_log") == []
+
+
+def test_saving_no_attempts_changes_nothing(connection: Connection) -> None:
+    assert save(connection) == outcomes.Saved()
+
+
+def test_one_failed_attempt_in_a_save_harms_no_other(connection: Connection) -> None:
+    publish(connection, now=NOON, max_failures=1)
+    good, bad = claimed_item(connection, "good"), claimed_item(connection, "bad")
+    saved = save(connection, tried(bad, Outcome.POISON), tried(good))
+    assert (saved.answered, saved.outcomes) == (1, {Outcome.POISON: 1, Outcome.VALID: 1})
+    assert (state(connection, "good"), state(connection, "bad")) == ("settled", "failed")
+
+
+# -- an attempt exists once
+
+
+def test_a_line_that_comes_twice_in_one_save_is_one_attempt_and_one_result(connection: Connection) -> None:
+    batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
+    line = tried(work, response=said("msg_1"))
+    saved = save(connection, line, line, batch_id=batch_id)
+    assert (saved.answered, saved.outcomes, saved.late) == (1, {Outcome.VALID: 1}, 0)
+    assert row(connection, "spend").items == 1
+    assert row(connection, "attempt_log").cost_usd == row(connection, "spend").cost_usd
+    assert row(connection, "batch_status").succeeded == 1
+
+
+@pytest.mark.parametrize("outcome", [Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED])
+def test_a_line_without_a_response_that_comes_twice_is_one_attempt(connection: Connection, outcome: Outcome) -> None:
+    batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
+    for _ in range(2):
+        save(connection, tried(work, outcome), tried(work, outcome), batch_id=batch_id)
+    assert row(connection, "attempt_log").outcome == outcome
+    assert row(connection, "work").failures == (outcome is Outcome.ERRORED)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.VALID, Outcome.ERRORED, Outcome.EXPIRED, Outcome.CANCELED, Outcome.MISSING])
+@pytest.mark.parametrize("fate", ["superseded", "canceled", "given up"])
+def test_every_line_of_a_batch_is_an_outcome_whatever_became_of_its_work(
+    connection: Connection, fate: str, outcome: Outcome
+) -> None:
+    letters = publish(connection, now=NOON)
+    admit(connection, "k", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    batch_id, (work,) = intend(connection, letters)
+    if fate == "canceled":
+        items.cancel(connection, "letters", "k")
+    else:
+        batches.release(connection, batch_id, note="never created", now=NOON)
+    if fate == "superseded":
+        submit(connection, letters, now=later(hours=1))
+    for _ in range(2):
+        save(connection, tried(work, outcome, response=said("msg_1") if outcome is Outcome.VALID else None),
+             batch_id=batch_id)  # fmt: skip
+    assert row(connection, "attempt_log").outcome == outcome
+    kept = row(connection, "batch_status", batch_id=batch_id)
+    counted = (kept.succeeded, kept.errored, kept.expired, kept.canceled, kept.missing)
+    assert sum(counted) == kept.items == 1
+
+
+def test_a_result_that_comes_after_it_was_thought_missing_is_counted_instead(connection: Connection) -> None:
+    batch_id, (work,) = in_batch(connection, publish(connection, now=NOON), "k")
+    save(connection, tried(work, Outcome.MISSING), batch_id=batch_id)
+    late = save(connection, tried(work), batch_id=batch_id)
+    assert (late.late, late.answered) == (1, 0)
+    kept = row(connection, "batch_status")
+    assert (kept.succeeded, kept.missing) == (1, 0)
+    assert [each.outcome for each in rows(connection, "attempt_log", "attempt")] == ["missing", "valid"]
+
+
+def test_a_call_that_ended_without_an_answer_after_its_item_was_canceled_keeps_its_bound(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    work = claimed_item(connection)
+    items.cancel(connection, "letters", "k")
+    save(connection, tried(work, Outcome.UNKNOWN, bound_usd=Decimal("0.01")))
+    assert row(connection, "attempt_log").bound_usd == Decimal("0.01")
+
+
+def test_work_that_was_given_back_since_it_was_thought_lost_has_no_attempt(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    claimed = claimed_item(connection)
+    lost = work_store.abandoned(connection, now=later(minutes=5))
+    work_store.give_back(connection, [claimed.claim], ready_at=NOON)
+    outcomes.save(connection, lost, now=later(minutes=5))
+    assert rows(connection, "attempt_log") == []
+    assert row(connection, "work").failures == 0
+
+
+def test_an_error_that_quotes_what_cannot_be_stored_is_kept_readable(connection: Connection) -> None:
+    publish(connection, now=NOON, max_failures=1)
+    save(connection, tried(claimed_item(connection), Outcome.POISON, error="bad byte \x00 in \ud800"))
+    assert row(connection, "attempt_log").error == "bad byte \ufffd in \ufffd"
+    assert row(connection, "item_status").failure.startswith("poison: bad byte \ufffd")

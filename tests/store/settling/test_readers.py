@@ -1,0 +1,159 @@
+"""What owners and readers do with an item: cancel it, label it, read its result."""
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lanes.store.doors import items
+from lanes.store.settling import results
+from lanes.words import Lane, Outcome, Standing
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import A, B, claim, claimed_item, row, rows, save, submit, tried
+
+
+@pytest.fixture(autouse=True)
+def letters(connection: Connection) -> None:
+    publish(connection, now=NOON)
+
+
+# -- cancel
+
+
+def test_an_item_can_be_withdrawn_before_it_is_routed(connection: Connection) -> None:
+    admit(connection, "k", now=NOON)
+    assert items.cancel(connection, "letters", "k") == "canceled"
+    assert row(connection, "item_status").state == "canceled"
+
+
+@pytest.mark.parametrize("is_claimed", [False, True])
+def test_a_withdrawn_item_is_not_worked_on(connection: Connection, is_claimed: bool) -> None:
+    admit(connection, "k", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    if is_claimed:
+        claim(connection)
+    assert items.cancel(connection, "letters", "k") == "canceled"
+    work = row(connection, "work")
+    assert work.state == "canceled"
+    assert work.finished_at is not None
+    assert claim(connection, now=later(hours=1)) == []
+
+
+def test_withdrawing_twice_says_the_same_and_changes_nothing(connection: Connection) -> None:
+    admit(connection, "k", now=NOON)
+    items.cancel(connection, "letters", "k")
+    before = row(connection, "item")
+    assert items.cancel(connection, "letters", "k") == "canceled"
+    assert row(connection, "item") == before
+
+
+def test_a_settled_item_cannot_be_withdrawn(connection: Connection) -> None:
+    save(connection, tried(claimed_item(connection)))
+    assert items.cancel(connection, "letters", "k") == "settled"
+    assert row(connection, "item_status").state == "settled"
+
+
+@pytest.mark.parametrize(("workload", "key"), [("letters", "other"), ("ghosts", "k")])
+def test_an_unknown_item_cannot_be_withdrawn(connection: Connection, workload: str, key: str) -> None:
+    admit(connection, "k", now=NOON)
+    assert items.cancel(connection, workload, key) == "unknown_item"
+
+
+def test_withdrawing_one_item_leaves_the_others(connection: Connection) -> None:
+    publish(connection, "invoices", now=NOON)
+    for workload in ("letters", "invoices"):
+        admit(connection, "k", now=NOON, workload=workload, lane=Lane.REALTIME)
+    admit(connection, "k2", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    items.cancel(connection, "letters", "k")
+    assert {(each.workload, each.key) for each in claim(connection)} == {("invoices", "k"), ("letters", "k2")}
+
+
+# -- label
+
+
+def test_a_label_says_what_is_right_and_who_says_so(connection: Connection) -> None:
+    admit(connection, "k", now=NOON)
+    query = text("select lanes.label('letters', 'k', cast('{\"category\": \"a\"}' as jsonb), 'ada', :now)")
+    assert connection.execute(query, {"now": NOON}).scalar_one() == "labeled"
+    kept = row(connection, "label")
+    assert (kept.expected, kept.source, kept.labeled_at) == (A, "ada", NOON)
+
+
+def test_the_newest_label_of_a_source_counts_and_sources_stand_side_by_side(connection: Connection) -> None:
+    admit(connection, "k", now=NOON)
+    items.label(connection, "letters", {"k": A}, source="ada")
+    items.label(connection, "letters", {"k": B}, source="bob")
+    items.label(connection, "letters", {"k": B}, source="ada")
+    assert {each.source: each.expected for each in rows(connection, "label")} == {"ada": B, "bob": B}
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        ("lanes.label('letters', 'ghost', '{}')", "unknown_item"),
+        ("lanes.label('letters', 'k', '[]')", "malformed"),
+        ("lanes.label('letters', 'k', null)", "malformed"),
+        ("lanes.label(workload => 'letters', key => 'k', expected => '{}')", "labeled"),
+    ],
+)
+def test_a_label_that_cannot_be_kept_is_told(connection: Connection, call: str, told: str) -> None:
+    admit(connection, "k", now=NOON)
+    assert connection.execute(text(f"select {call}")).scalar_one() == told
+
+
+def test_labels_of_unknown_keys_are_passed_over(connection: Connection) -> None:
+    admit(connection, "k", now=NOON)
+    items.label(connection, "letters", {"ghost": A, "k": B}, source="ada")
+    items.label(connection, "letters", {}, source="ada")
+    assert row(connection, "label").expected == B
+
+
+# -- read
+
+
+def test_reading_a_result_records_who_read_it_and_when(connection: Connection) -> None:
+    save(connection, tried(claimed_item(connection)))
+    query = text("select * from lanes.read_result('letters', 'k', 'desk', :now)")
+    taken = connection.execute(query, {"now": later(minutes=3)}).one()
+    assert (taken.output, taken.standing, taken.generation, taken.lane) == (A, "authoritative", 0, "realtime")
+    assert taken.created_at == NOON
+    kept = row(connection, "read")
+    assert (kept.reader, kept.read_at) == ("desk", later(minutes=3))
+    assert kept.result_id == row(connection, "item").result_id
+
+
+def test_reading_too_early_gives_nothing_and_is_recorded_too(connection: Connection) -> None:
+    admit(connection, "k", now=NOON)
+    assert results.read(connection, "letters", "k", reader="desk") is None
+    assert row(connection, "read").result_id is None
+
+
+def test_reading_an_unknown_item_gives_nothing_and_records_nothing(connection: Connection) -> None:
+    assert results.read(connection, "letters", "ghost", reader="desk") is None
+    assert rows(connection, "read") == []
+
+
+def test_a_reader_sees_the_correction_after_the_provisional_answer(connection: Connection) -> None:
+    version = publish(connection, now=NOON, mode="lambda")
+    save(connection, tried(claimed_item(connection), output=A))
+    early = results.read(connection, "letters", "k", reader="desk")
+    assert early is not None
+    assert (early.output, early.standing, early.lane, early.is_settled) == (A, Standing.PROVISIONAL, "realtime", False)
+    batch_id, (work,) = submit(connection, version)
+    save(connection, tried(work, output=B), batch_id=batch_id)
+    late = results.read(connection, "letters", "k", reader="desk")
+    assert late is not None
+    assert (late.output, late.standing, late.lane, late.is_settled) == (B, Standing.AUTHORITATIVE, "batch", True)
+    first, second = rows(connection, "read", "id")
+    assert first.result_id != second.result_id
+
+
+def test_a_provisional_answer_confirmed_for_good_reads_as_settled(connection: Connection) -> None:
+    version = publish(connection, now=NOON, mode="lambda", max_failures=1)
+    save(connection, tried(claimed_item(connection)))
+    batch_id, (work,) = submit(connection, version)
+    save(connection, tried(work, Outcome.INVALID), batch_id=batch_id)
+    found = results.current(connection, "letters", "k")
+    assert found is not None
+    assert (found.standing, found.is_settled) == (Standing.PROVISIONAL, True)
+    assert rows(connection, "read") == []  # looking is not reading

@@ -1,0 +1,319 @@
+"""`lanes results`: a workload's items get out whole, in the form that was asked for, and go on coming."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from lanes.claims import Claimed
+from lanes.cli import app
+from lanes.commands import outlet
+from lanes.commands import results as command
+from lanes.settling.listing import Listed
+from lanes.store.settling.listing import Wanted
+from lanes.store.settling.news import News
+from lanes.words import ItemState, Lane, Outcome
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import A, B, claim, rows, save, submit, tried
+
+Told = pytest.CaptureFixture[str]
+FOLLOWING = "following letters: Ctrl-C ends it\n"
+
+
+@pytest.fixture(autouse=True)
+def letters(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three Lambda letters: one corrected, one answered, one failed."""
+    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
+    monkeypatch.setenv("LANES_HOME", str(tmp_path))
+    with pool.begin() as connection:
+        version = publish(connection, now=NOON, mode="lambda", max_failures=1)
+        admit(connection, "corrected", "failed", now=NOON, lane=Lane.REALTIME)
+        route(connection, now=NOON)
+        for work in claim(connection):
+            outcome = Outcome.POISON if work.key == "failed" else Outcome.VALID
+            save(connection, tried(work, outcome, A), now=later(minutes=1))
+        batch_id, owed = submit(connection, version, now=later(minutes=2))
+        save(connection, *(tried(each, output=B) for each in owed), batch_id=batch_id, now=later(minutes=3))
+    (work,) = claimed(pool, "answered", at=4)
+    with pool.begin() as connection:
+        save(connection, tried(work, output=A), now=later(minutes=4))
+
+
+def claimed(pool: Engine, *keys: str, at: int) -> list[Claimed]:
+    with pool.begin() as connection:
+        admit(connection, *keys, now=later(minutes=at), lane=Lane.REALTIME)
+        route(connection, now=later(minutes=at))
+        return sorted(claim(connection, now=later(minutes=at)), key=lambda each: each.key)
+
+
+def got(told: Told, *arguments: str, code: int = 0) -> str:
+    """What the command printed; with another exit code the sentence that it said."""
+    assert app(["results", "letters", *arguments]) == code
+    out, err = told.readouterr()
+    return out if code == 0 else err.strip()
+
+
+def keys(lines: str) -> list[str]:
+    return [json.loads(line)["key"] for line in lines.splitlines()]
+
+
+# -- forms
+
+
+def test_without_a_terminal_every_item_is_a_json_line(capsys: Told) -> None:
+    assert keys(got(capsys)) == ["corrected", "failed", "answered"]
+    assert got(capsys) == got(capsys, "--jsonl")
+    first = json.loads(got(capsys).splitlines()[0])
+    assert (first["state"], first["lane"], first["standing"], first["output"]) == ("settled", "batch", "authoritative", B)
+
+
+def test_json_is_one_list(capsys: Told) -> None:
+    assert [each["key"] for each in json.loads(got(capsys, "--json"))] == ["corrected", "failed", "answered"]
+    assert json.loads(got(capsys, "--json", "--state", "canceled")) == []
+
+
+def test_csv_has_the_fields_of_the_workloads_output(capsys: Told) -> None:
+    found = list(csv.DictReader(io.StringIO(got(capsys, "--csv"))))
+    assert [(each["key"], each["output.category"], each["output.note"]) for each in found] == [
+        ("corrected", "b", ""), ("failed", "", ""), ("answered", "a", ""),
+    ]  # fmt: skip
+
+
+def test_states_and_moments_choose(capsys: Told) -> None:
+    assert keys(got(capsys, "--state", "settled,failed")) == ["corrected", "failed"]
+    assert keys(got(capsys, "--state", "answered", "--state", "failed")) == ["failed", "answered"]
+    assert keys(got(capsys, "--since", "2026-11-24T12:03")) == ["corrected", "answered"]
+    assert keys(got(capsys, "--since", "2026-11-24T12:03", "--state", "answered")) == ["answered"]
+    assert keys(got(capsys, "--since", "0s")) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--csv", "--json"], "give one of --csv, --jsonl and --json"),
+        (["--follow", "--json"], "a JSON list that is followed has no end: give --jsonl with --follow"),
+        (["--state", "lost"], '--state "lost" is none: received, routed, working, answered, settled, failed, canceled'),
+        (["--follow", "--state", "routed"], "--follow tells of items that are answered, settled, failed"),
+        (["--since", ""], '--since "" is no moment'),
+        (["--since", "yesterday"], '--since "yesterday" is no moment: write a span such as 30m, 2h or 1d'),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_code_2(capsys: Told, arguments: list[str], said: str) -> None:
+    assert said in got(capsys, *arguments, code=2)
+
+
+def test_an_unknown_workload_is_exit_code_2(capsys: Told) -> None:
+    assert app(["results", "ghosts"]) == 2
+    assert 'there is no workload "ghosts"' in capsys.readouterr().err
+
+
+def test_getting_results_out_is_not_reading_them(pool: Engine, capsys: Told) -> None:
+    got(capsys)
+    with pool.begin() as connection:
+        assert rows(connection, "read") == []
+
+
+def test_on_a_terminal_the_last_are_shown_and_how_to_get_all(
+    pool: Engine, capsys: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    shown = got(capsys)
+    assert [line.split()[0] for line in shown.splitlines() if line.startswith(("corr", "fail", "answ"))] == [
+        "corrected", "failed", "answered",
+    ]  # fmt: skip
+    assert shown.splitlines()[-1] == "3 items."
+    monkeypatch.setattr(command, "SHOWN", 2)
+    shown = " ".join(got(capsys).split())
+    assert "corrected" not in shown
+    assert "The last 2 that were received; there are more: `lanes results letters --csv > FILE`" in shown
+    assert "No item." in got(capsys, "--state", "canceled")
+
+
+# -- follow
+
+
+Step = Callable[[], None]
+
+
+def followed(pool: Engine, *steps: Step, states: tuple[ItemState, ...] = ()) -> list[list[tuple[str, str, Any]]]:
+    """What came to be known after each step, which is taken whenever nothing waits."""
+    with pool.begin() as connection:
+        news = News(connection, "letters")
+    told: list[list[tuple[str, str, Any]]] = []
+    left = iter(steps)
+
+    def pause() -> None:
+        step = next(left, None)
+        if step is None:
+            raise KeyboardInterrupt
+        told.append([])
+        step()
+
+    def said(item: Listed) -> tuple[str, str, Any]:
+        return item.key, str(item.state), item.output
+
+    with suppress(KeyboardInterrupt):
+        for items in command.followed(pool, Wanted("letters", states), news, pause):
+            told[-1] += map(said, items)
+    return told
+
+
+def saves(pool: Engine, *attempts: Any, at: int, batch_id: int | None = None) -> Step:
+    def step() -> None:
+        with pool.begin() as connection:
+            save(connection, *attempts, now=later(minutes=at), batch_id=batch_id)
+
+    return step
+
+
+def test_new_and_corrected_answers_and_failures_come_as_they_stand(pool: Engine) -> None:
+    one, two = claimed(pool, "one", "two", at=5)
+
+    def corrected() -> None:
+        with pool.begin() as connection:
+            version = publish(connection, now=NOON, mode="lambda", max_failures=1)
+            batch_id, owed = submit(connection, version, now=later(minutes=7))
+            save(connection, *(tried(each, output=B) for each in owed), batch_id=batch_id, now=later(minutes=7))
+
+    told = followed(
+        pool, saves(pool, tried(one, output=A), tried(two, Outcome.POISON), at=6), lambda: None, corrected, lambda: None
+    )
+    assert told == [
+        [("one", "answered", A), ("two", "failed", None)], [], [("answered", "settled", B), ("one", "settled", B)], [],
+    ]  # fmt: skip
+
+
+def test_only_the_states_that_were_asked_for_come(pool: Engine) -> None:
+    one, two = claimed(pool, "one", "two", at=5)
+    step = saves(pool, tried(one), tried(two, Outcome.POISON), at=6)
+    assert followed(pool, step, states=(ItemState.FAILED, ItemState.ROUTED)) == [[("two", "failed", None)]]
+
+
+def test_an_answer_that_is_committed_late_comes_late(pool: Engine) -> None:
+    one, two = claimed(pool, "one", "two", at=5)
+    with pool.connect() as slow:
+        save(slow, tried(one), now=later(minutes=5))
+        told = followed(pool, saves(pool, tried(two), at=6), lambda: None, slow.commit, lambda: None)
+    assert [[key for key, *_ in step] for step in told] == [["two"], [], ["one"], []]
+
+
+def test_a_database_that_is_away_for_a_moment_costs_no_answer(pool: Engine) -> None:
+    one, two = claimed(pool, "one", "two", at=5)
+    others = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+
+    def cut_off() -> None:
+        saves(pool, tried(two), at=6)()
+        with pool.begin() as connection:
+            connection.execute(text(f"select pg_terminate_backend(pid) {others}")).all()
+
+    told = followed(pool, saves(pool, tried(one), at=5), cut_off, lambda: None)
+    assert sorted(key for step in told for key, *_ in step) == ["one", "two"]
+
+
+# -- as a process
+
+
+@pytest.fixture
+def run(database_url: str, tmp_path: Path) -> Iterator[Callable[..., "subprocess.Popen[str]"]]:
+    """Starts `lanes results letters`."""
+    running: list[subprocess.Popen[str]] = []
+    environment = {**os.environ, "LANES_DATABASE_URL": database_url, "LANES_HOME": str(tmp_path)}
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        words = [sys.executable, "-m", "lanes", "results", "letters", *arguments]
+        pipe = subprocess.PIPE
+        shell = ["sh", "-c", 'trap "" INT; exec "$@"', "sh"]  # as a script starts what it runs in the background
+        running.append(subprocess.Popen([*shell, *words], env=environment, text=True, stdout=pipe, stderr=pipe))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.kill()
+        each.wait()
+
+
+def line(process: "subprocess.Popen[str]") -> dict[str, Any]:
+    assert process.stdout is not None
+    return json.loads(process.stdout.readline())
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_whoever_follows_gets_what_comes_and_ends_it_with_ctrl_c(
+    pool: Engine, run: Callable[..., "subprocess.Popen[str]"], ending: signal.Signals
+) -> None:
+    (work,) = claimed(pool, "new", at=5)
+    following = run("--follow", "--since", "0s")
+    assert following.stderr is not None
+    assert following.stderr.readline() == FOLLOWING
+    saves(pool, tried(work, output=B), at=6)()
+    assert (said := line(following))["key"] == "new"
+    assert said["output"] == B
+    following.send_signal(ending)
+    out, err = following.communicate(timeout=30)
+    assert (following.returncode, out, err) == (0, "", "")
+
+
+def test_whoever_closes_the_pipe_leaves_no_traceback(pool: Engine, run: Callable[..., "subprocess.Popen[str]"]) -> None:
+    following = run("--follow")
+    assert following.stdout is not None
+    assert line(following)["key"] == "corrected"
+    following.stdout.close()
+    following.stdout = None
+    _, err = following.communicate(timeout=30)
+    assert (following.returncode, err) == (0, FOLLOWING)
+
+
+def test_whoever_leaves_in_the_middle_of_much_leaves_no_traceback(
+    pool: Engine, run: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    with pool.begin() as connection:
+        admit_many(connection, 3_000)
+    listing = run("--csv")
+    assert listing.stdout is not None
+    assert listing.stdout.readline().startswith("key,state,")
+    listing.stdout.close()
+    listing.stdout = None
+    _, err = listing.communicate(timeout=30)
+    assert (listing.returncode, err) == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_one_sentence_and_exit_code_1(database_url: str) -> None:
+    environment = {**os.environ, "LANES_DATABASE_URL": database_url}
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "lanes", "results", "letters", "--csv"]
+        done = subprocess.run(words, env=environment, text=True, stdout=full, stderr=subprocess.PIPE, timeout=60)
+    said = "standard output takes no more (No space left on device): what was written is not all\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def admit_many(connection: Connection, number: int) -> None:
+    connection.execute(
+        text(
+            "insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source)"
+            " select 'letters', 'k' || n, '{}', '', :now, :now, 'sql' from generate_series(1, :number) n"
+        ),
+        {"now": NOON, "number": number},
+    )
+
+
+def test_what_takes_a_while_says_how_far_it_is(capsys: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    got(capsys)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(outlet, "PATIENCE_S", 0)
+    assert app(["results", "letters"]) == 0
+    assert capsys.readouterr().err == "letters: 3 written so far\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert app(["results", "letters", "--csv"]) == 0  # somebody looks at the rows themselves
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,246 @@
+"""`lanes publish` and `lanes export`: file, block and database hold one definition, and nobody is overwritten unseen."""
+
+import io
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from lanes.commands import publish as publishing
+from lanes.commands.export import export
+from lanes.commands.publish import publish
+from lanes.store.workload import workloads
+from lanes.workload.version import Spec
+from lanes.workload.writing import written
+from tests.conftest import NOON
+from tests.examples import SCHEMA, spec
+from tests.examples import publish as put_in_force
+from tests.prefect_standin import PrefectStandIn
+
+Told = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def prefect(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrefectStandIn]:
+    """A Prefect of the test's own, as the environment names it, in an empty folder."""
+    running = PrefectStandIn()
+    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
+    monkeypatch.setenv("LANES_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("PREFECT_API_URL", running.api_url)
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.chdir(tmp_path)
+    yield running
+    running.stop()
+
+
+def in_force(pool: Engine) -> Any:
+    with pool.begin() as connection:
+        return workloads.current(connection, "letters")
+
+
+def stands(pool: Engine, prefect: PrefectStandIn, **fields: Any) -> None:
+    """The workload is in force, and its block says so."""
+    with pool.begin() as connection:
+        put_in_force(connection, now=NOON, **fields)
+    prefect.blocks["letters"] = spec(**fields).model_dump(mode="json")
+
+
+def a_file(name: str = "letters", **fields: Any) -> Path:
+    file = Path("letters.yaml")
+    file.write_text(written(name, spec(**fields), heading=[]))
+    return file
+
+
+def data(capsys: Told) -> Any:
+    return json.loads(capsys.readouterr().out)
+
+
+def untouched(prefect: PrefectStandIn) -> bool:
+    """Whether Prefect was only asked."""
+    return not any("checksum" in each for each in prefect.requests)
+
+
+def test_what_was_exported_and_is_published_changes_nothing(pool: Engine, prefect: PrefectStandIn, capsys: Told) -> None:
+    odd = {**SCHEMA, "properties": {**SCHEMA["properties"], "n": {"maximum": 1e23, "default": 1.0, "enum": [True, 1, None]}}}
+    stands(pool, prefect, output_schema=odd, instructions="Sort:\n- a: the first\n", mode="lambda", split_percent=12.5)
+    assert export("letters", out=Path("out.yaml")) == 0
+    assert publish(Path("out.yaml")) == 0
+    assert "nothing differs from version 1, which is in force" in capsys.readouterr().out
+    assert publish(Path("out.yaml"), as_json=True) == 0
+    assert data(capsys) == {
+        "workload": "letters", "outcome": "nothing_differs", "version": 1, "block": "same", "differences": [],
+        "block_differences": [], "block_problems": [],
+    }  # fmt: skip
+    assert (in_force(pool).number, untouched(prefect)) == (1, True)
+
+
+def test_a_new_workload_is_shown_whole_and_published_with_its_block(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
+    assert publish(a_file(patience_s=5), yes=True) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("letters is new:\n")
+    assert "  patience_s: + 5\n" in said
+    assert said.endswith("letters: version 1 is in force; its batches depart from 22:00 to 06:00 (UTC)\n")
+    assert in_force(pool).spec.patience_s == 5
+    assert prefect.blocks["letters"]["patience_s"] == 5
+    assert len(prefect.schedules["submit"]) == 1
+    assert publish(Path("letters.yaml")) == 0
+
+
+def test_what_differs_is_shown_field_by_field_and_without_a_yes_nothing_changes(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
+    stands(pool, prefect, instructions="Sort the letter.\nBe quick.\n")
+    schema = {**SCHEMA, "properties": {"category": {"type": "string", "enum": ["a", "c"]}}}
+    file = a_file(instructions="Sort the letter.\nBe kind.\n", patience_s=5, output_schema=schema, split_percent=3)
+    assert publish(file) == 1
+    told = capsys.readouterr()
+    for line in (
+        "letters: 5 fields differ from version 1, which is in force", "  instructions:", "    - Be quick.", "    + Be kind.",
+        "  output_schema.properties.category.enum:", '    - "b"', '    + "c"',
+        '  output_schema.properties.note: - {"type": "string"}',
+        "  patience_s: 60 -> 5", publishing.SPLIT_STAYS,
+    ):  # fmt: skip
+        assert line in told.out.splitlines()
+    assert told.err == "nothing was changed; add --yes to publish it\n"
+    assert (in_force(pool).number, untouched(prefect)) == (1, True)
+    assert publish(file, as_json=True) == 1
+    said = data(capsys)
+    assert (said["outcome"], said["version"], said["block"]) == ("not_agreed", 1, "behind")
+    assert {"field": "patience_s", "before": 60, "after": 5} in said["differences"]
+    assert {"field": "output_schema.properties.note", "before": {"type": "string"}} in said["differences"]
+    assert publish(file, yes=True, as_json=True) == 0
+    assert (data(capsys)["version"], in_force(pool).spec.patience_s) == (2, 5)
+
+
+@pytest.mark.parametrize(("answer", "number"), [("y\n", 2), ("n\n", 1), ("\n", 1), ("", 1)])
+def test_a_person_is_asked(
+    pool: Engine, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, capsys: Told, answer: str, number: int
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stands(pool, prefect)
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    assert publish(a_file(patience_s=5)) == (0 if number == 2 else 1)
+    assert "Publish it?" in sys.stdout.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+    assert in_force(pool).number == number
+    assert capsys.readouterr().err.startswith("Publishing letters: published" if number == 2 else "nothing was changed\n")
+
+
+def test_a_block_that_says_something_else_is_told_before_it_is_replaced(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
+    stands(pool, prefect)
+    prefect.blocks["letters"]["weight"] = 9  # edited, and nobody has published it yet
+    assert publish(a_file()) == 1
+    told = capsys.readouterr().out
+    assert "nothing differs from version 1" in told
+    assert "says something else that is not in force, and is replaced:\n  weight: 9 -> 1\n" in told
+    prefect.blocks["letters"]["weight"] = 900
+    assert publish(a_file()) == 1
+    assert "its block in Prefect is not valid, and is replaced: weight: " in capsys.readouterr().out
+    assert publish(a_file(), yes=True) == 0
+    assert (prefect.blocks["letters"]["weight"], in_force(pool).number) == (1, 1)
+
+
+def test_a_workload_without_a_block_gets_one(pool: Engine, prefect: PrefectStandIn, capsys: Told) -> None:
+    stands(pool, prefect)
+    del prefect.blocks["letters"]
+    assert publish(a_file(), yes=True) == 0
+    assert "it has no block in Prefect; one is made" in capsys.readouterr().out
+    assert (set(prefect.blocks), in_force(pool).number) == ({"letters"}, 1)
+
+
+def test_a_version_that_cannot_be_read_is_replaced(pool: Engine, prefect: PrefectStandIn, capsys: Told) -> None:
+    stands(pool, prefect)
+    with pool.begin() as connection:
+        connection.execute(text('update lanes.version set spec = spec || \'{"weight": "heavy"}\''))
+    assert export("letters") == 1
+    assert publish(a_file(patience_s=5)) == 1
+    assert "its stored version 1 cannot be read; weight: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("status", [500, 401])
+def test_while_prefect_is_away_nothing_is_half_done(pool: Engine, prefect: PrefectStandIn, capsys: Told, status: int) -> None:
+    stands(pool, prefect)
+    file = a_file(patience_s=5)
+    prefect.status = status
+    assert publish(file, yes=True) == 1
+    assert "the Prefect API at " in capsys.readouterr().err
+    prefect.heals()
+    assert (in_force(pool).number, prefect.blocks["letters"]["patience_s"]) == (1, 60)
+    prefect.stop()
+    assert publish(file, yes=True) == 1
+    assert "gives no answer (ConnectError): start it, or correct PREFECT_API_URL" in capsys.readouterr().err
+
+
+def test_a_file_that_is_not_valid_is_refused_whole_before_anybody_is_asked(prefect: PrefectStandIn, capsys: Told) -> None:
+    file = Path("letters.yaml")
+    file.write_text("name: letters\ninstructions: Sort.\noutput_schema: {type: array}\npatience_s: -1\n")
+    assert publish(file, yes=True) == 1
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "letters.yaml cannot be published; nothing was changed:"
+    assert [each.split(",")[0] for each in told[1:]] == ["  line 3", "  line 4"]
+    assert publish(Path("ghost.yaml")) == 2
+    assert capsys.readouterr().err == 'there is no file "ghost.yaml"\n'
+    assert prefect.requests == []
+
+
+def test_an_export_is_what_is_in_force_and_tells_of_a_block_that_says_otherwise(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told
+) -> None:
+    stands(pool, prefect, patience_s=5)
+    prefect.blocks["letters"]["weight"] = 9
+    assert export("letters") == 0
+    told = capsys.readouterr()
+    assert "\npatience_s: 5\n" in told.out
+    assert "\nweight: 1\n" in told.out
+    assert told.err == "its block says something else that is not in force (weight): --block writes that\n"
+    assert export("letters", block=True) == 0
+    assert "\nweight: 9\n" in capsys.readouterr().out
+    prefect.blocks["letters"]["weight"] = 900
+    assert export("letters", as_json=True) == 0
+    told = capsys.readouterr()
+    assert Spec.model_validate(json.loads(told.out), extra="ignore") == in_force(pool).spec
+    assert "its block is not valid and so not in force: weight: " in told.err
+    assert export("letters", block=True) == 1
+
+
+def test_an_export_needs_no_prefect_and_keeps_the_authors_order(pool: Engine, prefect: PrefectStandIn, capsys: Told) -> None:
+    stands(pool, prefect)  # the database sorts the keys of an object
+    export("letters", out=Path("letters.yaml"))
+    assert capsys.readouterr() == ("", "")
+    assert Path("letters.yaml").read_text().index("category:") < Path("letters.yaml").read_text().index("note:")
+    prefect.stop()
+    assert export("letters") == 0
+    told = capsys.readouterr()
+    assert "\nname: letters\n" in told.out
+    assert told.err.startswith("its block was not looked at: the Prefect API at ")
+
+
+def test_an_export_overwrites_no_file_unasked(pool: Engine, prefect: PrefectStandIn, capsys: Told) -> None:
+    stands(pool, prefect)
+    file = a_file(patience_s=5)
+    before = file.read_text()
+    assert export("letters", out=file) == 1
+    assert (file.read_text(), "--force overwrites it" in capsys.readouterr().err) == (before, True)
+    assert export("letters", out=file, force=True) == 0
+    assert export("letters", out=file) == 0  # as it says already
+    assert "patience_s: 60" in file.read_text()
+
+
+def test_a_workload_that_is_none_is_wrong_usage(prefect: PrefectStandIn, capsys: Told) -> None:
+    assert export("letters") == 2
+    assert export("letters", block=True) == 2
+    assert export("../letters") == 2
+    prefect.blocks["letters"] = {"weight": 1}
+    assert export("letters") == 2
+    assert "its block says something that is not in force: see --block" in capsys.readouterr().err

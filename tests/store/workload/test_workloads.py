@@ -1,0 +1,96 @@
+"""Versions and splits: what is in force, and what stays."""
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lanes.errors import SpecInvalid
+from lanes.routing.split import Split
+from lanes.store.workload import workloads
+from tests.conftest import NOON, later
+from tests.examples import publish
+from tests.store.tries import row, rows
+
+
+def test_publishing_the_same_definition_twice_makes_one_version(connection: Connection) -> None:
+    first, again = publish(connection, now=NOON), publish(connection, now=later(days=1))
+    assert (first.id, first.number) == (again.id, again.number)
+    assert row(connection, "version").published_at == NOON
+
+
+def test_changed_content_is_a_new_version_in_force_and_the_old_one_stays(connection: Connection) -> None:
+    first = publish(connection, now=NOON)
+    second = publish(connection, now=NOON, patience_s=5)
+    assert (first.number, second.number) == (1, 2)
+    assert workloads.in_force(connection)["letters"].id == second.id
+    known = workloads.versions(connection, [first.id, second.id])
+    assert known[first.id].spec.patience_s != known[second.id].spec.patience_s == 5
+
+
+def test_publishing_old_content_again_puts_its_old_version_in_force(connection: Connection) -> None:
+    first = publish(connection, now=NOON)
+    publish(connection, now=NOON, patience_s=5)
+    assert publish(connection, now=NOON).id == first.id
+    assert workloads.in_force(connection)["letters"].id == first.id
+    assert len(rows(connection, "version")) == 2
+
+
+def test_a_first_version_sets_the_first_split_and_later_ones_leave_it(connection: Connection) -> None:
+    publish(connection, now=NOON, split_percent=12.5)
+    publish(connection, now=NOON, split_percent=80)
+    assert workloads.splits(connection).of("letters", None).basis_points == 1_250
+    assert row(connection, "split").who == "lanes"
+
+
+def test_the_newest_split_of_a_consumer_is_in_force_and_the_narrower_wins(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    for consumer, points in ((None, 100), ("desk", 200), (None, 300), ("desk", 400)):
+        split = Split("letters", consumer, points)
+        workloads.set_split(connection, split, who="ada", why="trial", now=NOON)
+    splits = workloads.splits(connection)
+    assert splits.of("letters", "desk").basis_points == 400
+    assert splits.of("letters", "other").basis_points == 300
+    assert len(rows(connection, "split")) == 5
+
+
+def test_a_paused_workload_is_not_active_until_it_is_resumed(connection: Connection) -> None:
+    publish(connection, now=NOON, weight=3)
+    assert workloads.active(connection) == {"letters": 3}
+    assert workloads.pause(connection, "letters", since=NOON)
+    assert workloads.active(connection) == {}
+    assert workloads.pause(connection, "letters", since=None)
+    assert workloads.active(connection) == {"letters": 3}
+    assert not workloads.pause(connection, "ghosts", since=NOON)
+
+
+def spoil(connection: Connection, name: str, spec: str) -> None:
+    """The stored version of the workload differs by that JSON from what this release reads."""
+    connection.execute(
+        text("update lanes.version set spec = spec || cast(:spec as jsonb) where workload = :name"),
+        {"spec": spec, "name": name},
+    )
+
+
+@pytest.mark.parametrize(
+    "kept", ['{"batch_model": "claude-of-yesterday"}', '{"forgotten_field": 1}', '{"promises": {"forgotten": 1}}']
+)
+def test_a_version_that_was_valid_once_is_read_for_ever(connection: Connection, kept: str) -> None:
+    stored = publish(connection, now=NOON)
+    spoil(connection, "letters", kept)
+    assert workloads.in_force(connection)["letters"].number == 1
+    assert workloads.versions(connection, [stored.id])[stored.id].spec.instructions == stored.spec.instructions
+    assert workloads.one(connection, stored.id).id == stored.id
+
+
+def test_a_version_that_cannot_be_read_is_left_out_with_its_problem_and_harms_no_other(connection: Connection) -> None:
+    broken, sound = publish(connection, "broken", now=NOON), publish(connection, now=NOON)
+    spoil(connection, "broken", '{"weight": "heavy"}')
+    found = workloads.read_in_force(connection)
+    assert list(found.versions) == ["letters"]
+    (problem,) = found.unreadable
+    assert problem.workload == "broken"
+    assert "its stored version 1 cannot be read; weight:" in str(problem)
+    assert list(workloads.versions(connection, [broken.id, sound.id])) == [sound.id]
+    with pytest.raises(SpecInvalid, match="weight"):
+        workloads.one(connection, broken.id)
+    publish(connection, "broken", now=NOON, patience_s=5)  # which mends it
+    assert workloads.read_in_force(connection).unreadable == []

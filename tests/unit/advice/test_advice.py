@@ -1,0 +1,309 @@
+"""Advice on a workload: the break-even by hand and by property, and what extreme workloads are told."""
+
+import json
+from dataclasses import replace
+from io import StringIO
+from math import inf, isclose
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from lanes.advice.breakeven import BreakEven, Overheads
+from lanes.advice.evidence import ConsumerUse, Evidence, LaneUse, Leaning, Pattern
+from lanes.advice.recommendation import Advice, advise, pattern_at
+from lanes.commands.advise import as_data
+from lanes.report import advice_chart, advice_markdown, advice_summary, advice_terminal
+from lanes.words import Mode
+
+CRITERIA = 13
+evens = st.builds(
+    BreakEven,
+    items=st.floats(0, 1e9),
+    realtime_usd=st.floats(0, 10),
+    discount=st.floats(-2, 0.99),
+    fixed_usd=st.floats(0, 1e6),
+    realtime_fixed_usd=st.floats(0, 1e6),
+)
+
+
+def evidence(*consumers: ConsumerUse, **fields: object) -> Evidence:
+    """A month of 304,000 items at one cent, batch at half of it, unless told otherwise."""
+    whole = Evidence(
+        "letters", Mode.PLAIN, days=30.4, items=304_000,
+        realtime=LaneUse(1_000, 10.0, 10.0, p95_s=2, timed=1_000),
+        batch=LaneUse(1_000, 5.0, 10.0, p95_s=1_800, timed=1_000),
+        with_due=100_000, consumers=consumers or (ConsumerUse("desk", 304_000, demanded=30_400, deferred=273_600),),
+    )  # fmt: skip
+    return replace(whole, **fields)  # pyright: ignore[reportArgumentType]
+
+
+def leanings(advice: Advice) -> dict[str, Leaning]:
+    return {each.name: each.leaning for each in advice.criteria}
+
+
+def shown(advice: Advice) -> str:
+    page = StringIO()
+    Console(file=page, width=240).print(advice_terminal.render(advice))
+    return page.getvalue()
+
+
+def test_the_break_even_is_what_a_calculation_by_hand_gives() -> None:
+    even = BreakEven(items=100_000, realtime_usd=0.02, discount=0.5, fixed_usd=450)
+    assert even.saving(0.1) == pytest.approx(900)  # 100,000 * 0.02 * 0.9 * 0.5
+    assert even.net(0.1) == pytest.approx(450)
+    assert even.share == pytest.approx(0.55)  # 1 - 450 / (100,000 * 0.02 * 0.5)
+    assert even.volume(0.1) == pytest.approx(50_000)  # 450 / (0.02 * 0.9 * 0.5)
+    assert even.hybrid_month(100_000, 0.1) == pytest.approx(1_550)
+    assert Overheads().monthly_usd == 450
+
+
+@given(evens)
+def test_the_break_even_share_lies_between_minus_infinity_and_one(even: BreakEven) -> None:
+    assert -inf <= even.share <= 1
+
+
+@given(evens)
+def test_at_the_break_even_share_the_saving_pays_exactly_for_the_lane(even: BreakEven) -> None:
+    if even.share > -1e6:
+        assert isclose(even.saving(even.share), even.fixed_usd, rel_tol=1e-6, abs_tol=1e-6)
+
+
+@given(evens, st.floats(0, 0.99))
+def test_at_the_break_even_volume_both_designs_cost_the_same(even: BreakEven, share: float) -> None:
+    volume = even.volume(share)
+    if volume < 1e15:
+        assert isclose(even.hybrid_month(volume, share), even.realtime_month(volume), rel_tol=1e-6, abs_tol=1e-6)
+
+
+@given(evens, st.floats(0, 1))
+def test_a_hybrid_gains_money_exactly_below_the_break_even_share(even: BreakEven, share: float) -> None:
+    if even.share > -inf and abs(share - even.share) > 1e-6 * max(1, abs(even.share)):
+        assert (share < even.share) == (even.net(share) > 0)
+
+
+def test_few_pressing_items_among_many_are_a_hybrid_and_the_rule_agrees() -> None:
+    advice = advise(evidence())
+    assert advice.pattern is Pattern.HYBRID
+    assert (advice.rule.says_hybrid, advice.rule.computed_hybrid, advice.rule.agrees) == (True, True, True)
+    assert leanings(advice)["Inputs of one system differ in urgency"] is Leaning.HYBRID
+    assert leanings(advice)["Volume is large"] is Leaning.BATCH
+
+
+def test_at_a_small_volume_the_rule_of_thumb_misleads() -> None:
+    advice = advise(evidence(), items_per_month=3_000)
+    assert advice.pattern is Pattern.REALTIME
+    assert (advice.rule.says_hybrid, advice.rule.computed_hybrid, advice.rule.agrees) == (True, False, False)
+    assert leanings(advice)["Volume is large"] is Leaning.REALTIME
+    assert "the rule misleads here" in shown(advice)
+
+
+def test_at_a_large_volume_a_hybrid_pays_far_above_twenty_percent() -> None:
+    advice = advise(evidence(ConsumerUse("desk", 1_000, demanded=600, deferred=400)))
+    assert advice.pattern is Pattern.HYBRID
+    assert advice.rule.agrees is False
+
+
+def test_items_that_all_press_are_for_real_time() -> None:
+    desk = ConsumerUse("desk", 304_000, demanded=304_000, realtime=304_000, reads=100, at_once=99, median_s=1.0)
+    pressing = evidence(desk, urgent=304_000, with_due=304_000, due_within_5s=304_000, due_before_batch=304_000)
+    advice = advise(pressing)
+    assert advice.pattern is Pattern.REALTIME
+    assert leanings(advice)["Somebody waits"] is Leaning.REALTIME
+    assert leanings(advice)["An answer in under 5 s is needed"] is Leaning.REALTIME
+    assert advice.movable == []
+
+
+def test_items_for_which_nobody_waits_are_for_batch() -> None:
+    advice = advise(evidence(ConsumerUse("digest", 304_000, deferred=304_000), days_arrivals=[10_000] * 29))
+    assert advice.pattern is Pattern.BATCH
+    spoken = leanings(advice)
+    assert spoken["Work can run off-peak"] is spoken["Arrivals are predictable"] is Leaning.BATCH
+
+
+def test_an_authoritative_pass_that_corrects_much_is_lambda_and_one_that_corrects_nothing_is_not() -> None:
+    assert advise(evidence(mode=Mode.LAMBDA, compared=100, corrected=20)).pattern is Pattern.LAMBDA
+    assert advise(evidence(mode=Mode.LAMBDA, compared=100, corrected=0)).pattern is Pattern.HYBRID
+    assert advise(evidence(mode=Mode.LAMBDA, compared=5, corrected=5)).pattern is Pattern.HYBRID
+
+
+def test_a_batch_lane_that_is_dearer_never_pays() -> None:
+    advice = advise(evidence(batch=LaneUse(1_000, 20.0, 10.0)))
+    assert advice.pattern is Pattern.REALTIME
+    data = as_data(advice)
+    assert data["worked_out"]["break_even_share"] is data["worked_out"]["break_even_items_per_month"] is None
+    assert "it never pays" in shown(advice)
+
+
+def test_who_reads_late_can_be_moved_and_who_reads_seldom_is_not_judged() -> None:
+    consumers = (
+        ConsumerUse("digest", 500, realtime=500, reads=200, at_once=2, median_s=90_000.0, unread=3),
+        ConsumerUse("desk", 500, realtime=500, reads=200, at_once=190, median_s=0.4),
+        ConsumerUse("rare", 500, realtime=500, reads=5, at_once=0, median_s=90_000.0),
+    )
+    advice = advise(evidence(*consumers))
+    assert [each.consumer for each in advice.movable] == ["digest"]
+    assert advice_summary.consumer_rows(advice) == [("digest", "200", "25 h", "1 %", "3", "500")]
+
+
+def test_undecided_items_need_real_time_as_often_as_their_consumer_reads_at_once() -> None:
+    advice = advise(evidence(ConsumerUse("desk", 1_000, reads=100, at_once=10), ConsumerUse("new", 1_000)))
+    assert advice.needs is not None
+    assert (advice.needs.low, advice.needs.high) == (pytest.approx(0.05), pytest.approx(0.55))
+
+
+def test_a_pattern_that_hangs_on_unrecorded_reads_is_inconclusive() -> None:
+    advice = advise(evidence(ConsumerUse(None, 304_000)))
+    assert advice.pattern is None
+    assert "batch if the items whose reads nobody recorded can wait, and realtime if" in advice.because
+    assert advice.rule.agrees is None
+    assert leanings(advice)["Work can run off-peak"] is Leaning.UNKNOWN
+
+
+def test_too_little_data_is_inconclusive_and_says_what_is_missing() -> None:
+    few = advise(evidence(ConsumerUse("desk", 12, demanded=12)))
+    assert (few.pattern, "only 12 items" in few.because) == (None, True)
+    brief = evidence(days=0.01)
+    assert (advise(brief).pattern, "less than a day" in advise(brief).because) == (None, True)
+    assert advise(brief, items_per_month=1e6).pattern is Pattern.HYBRID
+    unpriced = evidence(realtime=LaneUse(), batch=LaneUse())
+    assert (advise(unpriced).pattern, "no lane has a price" in advise(unpriced).because) == (None, True)
+
+
+def test_of_an_unused_workload_nothing_is_claimed() -> None:
+    advice = advise(Evidence("letters", Mode.PLAIN, days=0, items=0))
+    assert advice.pattern is None
+    assert len(advice.criteria) == CRITERIA
+    assert set(leanings(advice).values()) == {Leaning.UNKNOWN}
+    assert "inconclusive" in shown(advice)
+    assert "no break-even to draw" in advice_chart.break_even(advice.break_even, None)
+    json.dumps(as_data(advice), allow_nan=False)
+
+
+def test_a_lane_without_enough_billed_items_is_priced_by_the_other_and_the_estimates() -> None:
+    seen = evidence(batch=LaneUse(3, 9.0, 9.0), estimated_realtime_usd=0.004, estimated_batch_usd=0.001)
+    realtime, batch = advise(seen).lanes
+    assert (realtime.basis, realtime.api_usd, batch.basis, batch.api_usd) == ("billed", 0.01, "estimated", 0.0025)
+
+
+def test_a_lanes_overhead_is_spread_over_the_items_it_may_serve() -> None:
+    realtime, batch = advise(evidence(), Overheads(90, 1, 180, 2, 0.1), items_per_month=1_000).lanes
+    assert realtime.total_usd == pytest.approx(0.03)
+    assert (batch.infra_usd, batch.engineering_usd) == (pytest.approx(0.1), pytest.approx(0.2))
+    assert batch.total_usd == pytest.approx(0.305)
+
+
+def test_names_are_shown_as_they_are_and_never_as_markup() -> None:
+    name = "[red]<b>|desk"
+    late = ConsumerUse(name, 304_000, realtime=304_000, reads=100, median_s=9_000.0)
+    advice = advise(evidence(late))
+    markdown = advice_markdown.render(advice)
+    assert name not in markdown
+    assert "&lt;b&gt;" in markdown
+    assert name in shown(advice)
+
+
+@given(
+    st.lists(st.floats(1e-6, 10), min_size=20, max_size=40), st.lists(st.floats(1e-6, 10), min_size=20, max_size=40),
+    st.floats(0.01, 0.99), st.sampled_from([1.0, 0.7, 0.2]),
+)  # fmt: skip
+def test_a_true_discount_comes_out_as_it_is_whatever_items_each_lane_had(
+    quick: list[float], patient: list[float], discount: float, packing: float
+) -> None:
+    """`quick` and `patient` are what the items would cost on real-time; packed, one takes `packing` of its tokens."""
+    realtime = LaneUse(len(quick), sum(quick), sum(quick))
+    batch = LaneUse(len(patient), sum(patient) * packing * (1 - discount), sum(patient) * packing)
+    mean = sum(quick + patient) / len(quick + patient)
+    seen = evidence(
+        realtime=realtime, batch=batch, estimated_realtime_usd=3 * mean, estimated_batch_usd=3 * mean * packing * 0.5
+    )
+    found = advise(seen).break_even
+    assert found is not None
+    assert found.discount == pytest.approx(1 - packing * (1 - discount))
+    assert found.realtime_usd == pytest.approx(mean)
+
+
+def test_what_nobody_reads_nobody_waits_for() -> None:
+    desk = ConsumerUse("desk", 1_000, realtime=1_000, reads=20, at_once=20, median_s=1.0, unread=980)
+    advice = advise(evidence(desk))
+    assert advice.needs is not None
+    assert (advice.needs.low, advice.needs.high) == (0.02, 0.02)
+    assert [each.consumer for each in advice.movable] == ["desk"]
+    spoken = {each.name: (each.evidence, each.leaning) for each in advice.criteria}
+    said = "2 % of 1,000 answers were read within 60 s; 980 of them were never read"
+    assert spoken["Somebody waits"] == (said, Leaning.BATCH)
+    assert spoken["Minutes to hours are fine"][1] is Leaning.BATCH
+
+
+@given(st.integers(20, 10_000), st.integers(0, 10_000), st.integers(0, 10_000))
+def test_more_unread_answers_never_raise_the_need_for_real_time(reads: int, some: int, more: int) -> None:
+    few, many = (
+        advise(evidence(ConsumerUse("desk", 50_000, reads=reads, at_once=reads // 2, unread=unread))).needs
+        for unread in (some, some + more)
+    )
+    assert few is not None
+    assert many is not None
+    assert many.high <= few.high <= 0.5
+
+
+def test_a_hundred_items_that_can_wait_do_not_pay_for_a_batch_lane() -> None:
+    waiting = evidence(ConsumerUse("digest", 304_000, deferred=304_000))
+    advice = advise(waiting, items_per_month=100)
+    assert advice.break_even is not None
+    assert advice.break_even.net(0) == pytest.approx(-449.5)
+    assert advice.pattern is Pattern.REALTIME
+    assert advise(waiting, items_per_month=90_000).pattern is Pattern.BATCH
+
+
+@given(evens)
+def test_batch_alone_is_recommended_exactly_where_it_costs_less_than_real_time_alone(even: BreakEven) -> None:
+    batch_month = even.items * even.batch_usd + even.fixed_usd
+    cheaper = batch_month < even.realtime_month(even.items)
+    if not isclose(batch_month, even.realtime_month(even.items), rel_tol=1e-9, abs_tol=1e-9):
+        assert (pattern_at(0, even) is Pattern.BATCH) == cheaper
+
+
+def test_lambda_is_advised_only_where_a_corrected_answer_is_worth_its_price() -> None:
+    seen = evidence(mode=Mode.LAMBDA, compared=100, corrected=20)
+    advice = advise(seen, Overheads(correction_usd=0.03))  # half a cent for the pass, one in five corrected
+    assert (advice.pattern, "each costs $0.0250 more and is worth $0.0300" in advice.because) == (Pattern.LAMBDA, True)
+    cheap = advise(seen, Overheads(correction_usd=0.02))
+    assert (cheap.pattern, "would cost $0.0250 more and is worth $0.0200" in cheap.because) == (Pattern.HYBRID, True)
+    assert leanings(advice)["A later, authoritative pass changes answers"] is Leaning.LAMBDA
+    assert leanings(cheap)["A later, authoritative pass changes answers"] is Leaning.REALTIME
+    few = advise(seen, items_per_month=100)  # 450 dollars of a lane for two corrected answers
+    assert few.pattern is Pattern.REALTIME
+
+
+@given(evens, st.floats(0.001, 1), st.floats(0.05, 1), st.floats(0, 5))
+def test_lambda_costs_no_more_than_the_other_designs_and_the_worth_of_what_it_corrects(
+    even: BreakEven, share: float, rate: float, worth: float
+) -> None:
+    if even.discount < 0 or even.items < 1 or even.correction_usd(share, rate) > worth:
+        return
+    provisional = even.items * share
+    with_pass = even.hybrid_month(even.items, share) + provisional * even.batch_usd
+    without = min(even.hybrid_month(even.items, share), even.realtime_month(even.items))
+    assert with_pass <= (without + worth * provisional * rate) * (1 + 1e-6) + 1e-6
+
+
+def test_real_times_own_lane_is_paid_too() -> None:
+    assert Overheads().realtime_monthly_usd == 120
+    advice = advise(evidence(), items_per_month=1_000)
+    assert advice.lanes[0].total_usd == pytest.approx(0.13)
+    assert "Real-time lane a month" in shown(advice)
+
+
+@given(
+    st.lists(st.builds(ConsumerUse, st.none() | st.text(max_size=9), st.just(90), *[st.integers(0, 30)] * 3), max_size=4),
+    st.integers(0, 10_000), st.floats(0, 60), st.none() | st.floats(1e-3, 1e12),
+)  # fmt: skip
+def test_whatever_was_seen_every_criterion_is_told_and_everything_can_be_shown(
+    consumers: list[ConsumerUse], items: int, days: float, volume: float | None
+) -> None:
+    advice = advise(replace(evidence(items=items, days=days), consumers=consumers), items_per_month=volume)
+    assert len(advice.criteria) == CRITERIA
+    assert all(each.evidence for each in advice.criteria)
+    assert advice_markdown.render(advice).startswith("# Advice on letters")
+    json.dumps(as_data(advice), allow_nan=False)

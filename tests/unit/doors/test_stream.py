@@ -1,0 +1,112 @@
+"""The books of the event door: what was seen, what waits, what was missed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+import pytest
+
+from lanes.doors import stream
+from lanes.doors.stream import OVERLAP, SMALL, SPAN, Stream, behind, span_of
+from tests.conftest import NOON, later
+
+
+@dataclass(frozen=True)
+class Happened:
+    id: str
+    occurred: datetime = NOON
+
+
+def names(events: Iterable[Happened]) -> list[str]:
+    return [each.id for each in events]
+
+
+A, B, C = Happened("a"), Happened("b"), Happened("c")
+
+
+def test_an_event_is_new_until_it_was_admitted() -> None:
+    books = Stream[Happened]()
+    assert books.new([A, B]) == [A, B]
+    books.admitted([A])
+    assert books.new([A, B]) == [B]
+
+
+def test_only_so_many_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "REMEMBERED", 2)
+    books = Stream[Happened]()
+    books.admitted([A, B, C])
+    assert books.new([A, B, C]) == [A]
+
+
+def test_what_met_a_lock_is_kept_and_later_events_of_its_subject_wait_behind_it() -> None:
+    books = Stream[Happened]()
+    books.keep(A, "k")
+    assert (books.new([A]), books.waits("k"), books.waits("other")) == ([], True, False)
+    books.keep(B, "k")
+    books.keep(C, "other")
+    assert [each for _, each in books.next_kept(5)] == [A, C]
+    books.tried("k", admitted=True)
+    books.tried("other", admitted=False)
+    assert [each for _, each in books.next_kept(5)] == [B, C]
+    books.tried("k", admitted=False)
+    assert [each for _, each in books.next_kept(1)] == [C]  # each has its turn
+    books.tried("other", admitted=True)
+    books.tried("k", admitted=True)
+    assert books.next_kept(5) == []
+    assert not books.waits("k")
+    assert books.new([A, B, C]) == []
+
+
+def test_the_watermark_never_passes_what_is_kept_and_reading_goes_on() -> None:
+    books = Stream[Happened]()
+    books.keep(Happened("old", later(seconds=-40)), "k")
+    until = books.read_until(later(minutes=9), later(minutes=9))
+    assert (until, books.watermark(until)) == (later(minutes=9), later(seconds=-40))
+    books.tried("k", admitted=True)
+    assert books.watermark(until) == later(minutes=9)
+
+
+def test_what_was_missed_is_read_again_until_it_must_have_been_stored() -> None:
+    books = Stream[Happened]()
+    books.missed(Happened("late", later(seconds=5)))
+    books.missed(Happened("early", later(seconds=2)))
+    assert books.new([Happened("early")]) != []
+    ended = later(seconds=20)
+    assert books.read_until(later(seconds=10), ended) == later(seconds=2)
+    assert books.read_until(ended + OVERLAP / 2, later(minutes=2)) == later(seconds=2)
+    assert books.read_until(ended + OVERLAP, later(minutes=2)) == ended + OVERLAP
+    assert books.read_until(later(minutes=5), later(minutes=5)) == later(minutes=5)
+
+
+def test_where_too_many_are_kept_the_next_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "MOST_KEPT", 1)
+    books = Stream[Happened]()
+    books.keep(A, "k")
+    books.keep(B, "other")
+    assert books.new([A, B]) == [B]
+    assert books.read_until(later(hours=1), later(hours=1)) == NOON
+
+
+def test_a_span_of_five_minutes_is_behind_while_it_holds_more_events_than_were_read() -> None:
+    assert span_of(later(minutes=4, seconds=59)) == NOON
+    stored = {later(minutes=-10): 3, later(minutes=-15): 1, later(minutes=-20): 2}
+    assert behind(stored, {}, NOON) == [later(minutes=-10), later(minutes=-15), later(minutes=-20)]
+    assert behind(stored, {later(minutes=-10): 3, later(minutes=-15): 2, later(minutes=-20): 1}, NOON) == [later(minutes=-20)]
+
+
+def test_a_span_that_goes_on_is_read_again_only_while_it_is_small() -> None:
+    now = later(minutes=4)
+    assert behind({NOON: SMALL}, {}, now) == [NOON]
+    assert behind({NOON: SMALL + 1}, {}, now) == []
+    assert behind({NOON: SMALL + 1}, {}, NOON + SPAN + OVERLAP) == [NOON]
+
+
+def test_the_books_hold_what_is_kept_in_a_span_and_what_was_missed_before_its_end() -> None:
+    books = Stream[Happened]()
+    books.keep(A, "k")
+    assert books.holds(NOON, later(minutes=5))
+    assert not books.holds(later(minutes=5), later(minutes=10))
+    books.tried("k", admitted=True)
+    assert not books.holds(NOON, later(minutes=5))
+    books.missed(Happened("lost", later(minutes=1)))
+    assert [books.holds(later(minutes=start), later(minutes=start + 5)) for start in (-5, 0, 5)] == [False, True, True]

@@ -1,0 +1,137 @@
+"""The ready-made workloads are consistent with their own items, schema and rules."""
+
+import json
+import re
+from typing import Any
+
+import cel
+import pytest
+from jsonschema import Draft202012Validator
+
+from lanes.mainjob.samples.files import WORKLOADS, sample_items, sample_workloads
+
+EXAMPLE = re.compile(r"<example>\n<input>(.*?)</input>\n<output>(.*?)</output>\n</example>", re.DOTALL)
+NAMES = pytest.mark.parametrize("name", WORKLOADS)
+
+
+def enums(workload: dict[str, Any]) -> dict[str, list[str]]:
+    properties = workload["output_schema"]["properties"]
+    return {field: schema["enum"] for field, schema in properties.items() if "enum" in schema}
+
+
+def examples(workload: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    return [(text, json.loads(output)) for text, output in EXAMPLE.findall(workload["instructions"])]
+
+
+def context(item: dict[str, Any]) -> dict[str, Any]:
+    """What the rules see of an item on its arrival."""
+    return {
+        "payload": item["payload"],
+        "age_s": item.get("age_days", 0) * 86400.0,
+        "due_in_s": item.get("due_in_s"),
+        "consumer": item["consumer"],
+    }
+
+
+@pytest.mark.parametrize(("name", "fewest", "most"), [("tickets", 190, 220), ("archive", 55, 65)])
+def test_a_workload_brings_about_the_promised_number_of_items(name: str, fewest: int, most: int) -> None:
+    assert fewest <= len(sample_items(name)) <= most
+
+
+def test_items_of_an_unknown_workload_are_refused_with_the_known_names() -> None:
+    with pytest.raises(ValueError, match="tickets, archive"):
+        sample_items("letters")
+
+
+@NAMES
+def test_a_workload_is_named_as_its_file(name: str) -> None:
+    assert sample_workloads()[name]["name"] == name
+
+
+@NAMES
+def test_keys_and_texts_are_unique(name: str) -> None:
+    items = sample_items(name)
+    assert len({item["key"] for item in items}) == len(items)
+    assert len({item["payload"]["text"] for item in items}) == len(items)
+
+
+@NAMES
+def test_every_item_has_a_label_for_every_enum_of_the_schema(name: str) -> None:
+    allowed = enums(sample_workloads()[name])
+    for item in sample_items(name):
+        assert item["label"].keys() == allowed.keys(), item["key"]
+        assert all(value in allowed[field] for field, value in item["label"].items()), item["key"]
+
+
+@NAMES
+def test_every_label_occurs_among_the_items(name: str) -> None:
+    items = sample_items(name)
+    for field, values in enums(sample_workloads()[name]).items():
+        assert {item["label"][field] for item in items} == set(values)
+
+
+@NAMES
+def test_the_schema_is_valid_and_closed(name: str) -> None:
+    schema = sample_workloads()[name]["output_schema"]
+    Draft202012Validator.check_schema(schema)
+    assert schema["additionalProperties"] is False
+    assert set(schema["required"]) == set(schema["properties"])
+
+
+@NAMES
+def test_the_instructions_describe_every_label_once(name: str) -> None:
+    workload = sample_workloads()[name]
+    described = re.findall(r"^- (\w+): \S.*$", workload["instructions"], re.MULTILINE)
+    assert sorted(described) == sorted(label for values in enums(workload).values() for label in values)
+
+
+def test_the_examples_satisfy_the_schema_and_cover_every_label() -> None:
+    workload = sample_workloads()["tickets"]
+    shown = examples(workload)
+    assert 8 <= len(shown) <= 12
+    for _, output in shown:
+        Draft202012Validator(workload["output_schema"]).validate(output)
+    for field, values in enums(workload).items():
+        assert {output[field] for _, output in shown} == set(values)
+
+
+def test_no_message_appears_in_the_instructions() -> None:
+    instructions = sample_workloads()["tickets"]["instructions"]
+    assert not [item["key"] for item in sample_items("tickets") if item["payload"]["text"] in instructions]
+
+
+@NAMES
+def test_fields_to_compare_are_fields_of_the_answer(name: str) -> None:
+    workload = sample_workloads()[name]
+    assert set(workload["compare_fields"]) <= set(workload["output_schema"]["properties"])
+
+
+@NAMES
+def test_the_rules_answer_true_or_false_for_every_item(name: str) -> None:
+    workload = sample_workloads()[name]
+    for rule in ("urgent_when", "batch_when"):
+        program = cel.compile(workload[rule])
+        answers = {program.execute(context(item)) for item in sample_items(name)}
+        assert answers == {True, False}, rule
+
+
+@NAMES
+def test_no_item_is_both_urgent_and_for_the_batch_lane(name: str) -> None:
+    workload = sample_workloads()[name]
+    urgent, batch = (cel.compile(workload[rule]) for rule in ("urgent_when", "batch_when"))
+    assert not [i["key"] for i in sample_items(name) if urgent.execute(context(i)) and batch.execute(context(i))]
+
+
+def test_the_rules_of_tickets_answer_for_a_payload_without_text_and_an_unknown_consumer() -> None:
+    workload = sample_workloads()["tickets"]
+    bare = {"payload": {}, "age_s": 0.0, "due_in_s": None}
+    for rule in ("urgent_when", "batch_when"):
+        for consumer in (None, "support-desk"):
+            assert cel.compile(workload[rule]).execute({**bare, "consumer": consumer}) is False
+
+
+def test_some_customers_write_two_to_five_messages() -> None:
+    customers = [item["entity"] for item in sample_items("tickets")]
+    returning = {customer for customer in customers if customers.count(customer) > 1}
+    assert len(returning) >= 5
+    assert all(customers.count(customer) <= 5 for customer in returning)

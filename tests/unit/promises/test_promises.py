@@ -1,0 +1,272 @@
+"""The promises: when one is broken, when a breach is over, and that too little data says neither."""
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.promises.incident import TERMS, Promise, Severity, in_words
+from lanes.promises.judge import (
+    LEAST_SAMPLES,
+    Assessment,
+    BatchSeen,
+    FailedSeen,
+    RealtimeSeen,
+    Seen,
+    SettledSeen,
+    WaitingSeen,
+    assess,
+    invalid_workload,
+    verdict,
+)
+from lanes.words import BatchState, Verdict
+from tests.conftest import NOON, later
+from tests.examples import version
+
+HOUR = timedelta(hours=1)
+
+
+def judged(promise: Promise, seen: Seen, *, now: Any = NOON, subject: str = "", **spec: Any) -> Assessment:
+    found = assess({"letters": version(**spec)}, seen, now)
+    return next(each for each in found if each.promise is promise and each.subject == subject)
+
+
+def batch(state: BatchState = BatchState.SUBMITTED, *, id: int = 1, hours: float = 3, **counts: Any) -> BatchSeen:
+    counted: Any = {"items": 100, "succeeded": 0, "invalid": 0, "failed": 0} | counts
+    return BatchSeen(id, "letters", state, begun_at=NOON - hours * HOUR, **counted)
+
+
+def collected(*, id: int = 1, ago: float = 1, **counts: Any) -> BatchSeen:
+    return batch(BatchState.COLLECTED, id=id, over_at=NOON - ago * HOUR, **counts)
+
+
+def realtime(
+    *, p95_s: float | None = 1, answered: int = 100, late: int = 0, attempts: int = 100, failed: int = 0,
+    given_up: int = 0, waits_s: float | None = None,
+) -> Seen:  # fmt: skip
+    return Seen(realtime=[RealtimeSeen("letters", p95_s, answered, late, attempts, failed, given_up, waits_s)])
+
+
+@pytest.mark.parametrize("state", [BatchState.SUBMITTED, BatchState.INTENDED, BatchState.HELD, BatchState.ENDED])
+def test_a_batch_that_is_open_too_long_breaks_its_promise_while_it_is_still_open(state: BatchState) -> None:
+    found = judged(Promise.BATCH_SLOW, Seen(batches=[batch(state)]), subject="batch 1")
+    assert found.verdict is Verdict.FAILED
+    assert (found.value, found.limit) == (180, 120)
+    assert "3.0 h" in found.sentence
+
+
+def test_a_batch_within_its_limit_and_one_that_came_home_keep_their_promise() -> None:
+    assert judged(Promise.BATCH_SLOW, Seen(batches=[batch(hours=1)]), subject="batch 1").verdict is Verdict.PASSED
+    home = judged(Promise.BATCH_SLOW, Seen(batches=[collected(hours=9)]), subject="batch 1")
+    assert home.verdict is Verdict.PASSED
+    assert home.ends
+    assert "came home after 8.0 h" in home.sentence
+
+
+def test_a_batch_twice_beyond_its_limit_is_critical() -> None:
+    slow, slower = (judged(Promise.BATCH_SLOW, Seen(batches=[batch(hours=h)]), subject="batch 1") for h in (3, 4))
+    assert (slow.severity, slower.severity) == (Severity.WARNING, Severity.CRITICAL)
+
+
+def test_a_limit_of_zero_promises_nothing_and_ends_what_was_open() -> None:
+    none = {"batch_max_minutes": 0, "realtime_p95_s": 0}
+    found = judged(Promise.BATCH_SLOW, Seen(batches=[batch(hours=99)]), subject="batch 1", promises=none)
+    assert found.ends
+    assert found.sentence == "This is no longer promised."
+    assert judged(Promise.REALTIME_SLOW, realtime(p95_s=99), promises=none).ends
+
+
+def test_a_collected_batch_with_too_many_failures_or_invalid_answers_breaks_its_promise() -> None:
+    seen = Seen(batches=[collected(succeeded=80, invalid=10, failed=10)])
+    failing, invalid = judged(Promise.BATCH_FAILING, seen), judged(Promise.BATCH_INVALID, seen)
+    assert (failing.verdict, failing.value) == (Verdict.FAILED, 10)
+    assert invalid.verdict is Verdict.FAILED
+    assert invalid.value == pytest.approx(100 * 10 / 90)
+
+
+def test_a_batch_under_way_is_judged_only_once_its_share_cannot_come_right() -> None:
+    early = Seen(batches=[batch(BatchState.ENDED, succeeded=10, failed=5)])
+    certain = Seen(batches=[batch(BatchState.ENDED, succeeded=10, failed=6)])
+    assert judged(Promise.BATCH_FAILING, early).verdict is Verdict.PASSED
+    assert judged(Promise.BATCH_FAILING, certain).verdict is Verdict.FAILED
+
+
+def test_small_batches_are_pooled_until_they_say_something() -> None:
+    tiny = [collected(id=number, items=19, failed=19) for number in range(1, 51)]
+    found = judged(Promise.BATCH_FAILING, Seen(batches=tiny))
+    assert (found.verdict, found.value, found.samples) == (Verdict.FAILED, 100, 38)
+    assert "in the last 2 batches" in found.sentence
+    broken = [collected(id=number, items=19, succeeded=15, invalid=4) for number in range(1, 3)]
+    assert judged(Promise.BATCH_INVALID, Seen(batches=broken)).verdict is Verdict.FAILED
+    fine = [collected(id=number, items=19, succeeded=19) for number in range(51, 53)]
+    assert judged(Promise.BATCH_FAILING, Seen(batches=[*tiny, *fine])).ends
+
+
+def test_too_few_items_in_all_small_batches_say_nothing() -> None:
+    found = judged(Promise.BATCH_FAILING, Seen(batches=[collected(items=19, failed=19)]))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert not found.ends
+
+
+def test_the_newest_batch_that_says_something_speaks_for_its_workload() -> None:
+    bad, good, small = collected(id=1, failed=50), collected(id=2, failed=1), collected(id=3, items=5, failed=5)
+    assert judged(Promise.BATCH_FAILING, Seen(batches=[bad])).verdict is Verdict.FAILED
+    assert judged(Promise.BATCH_FAILING, Seen(batches=[bad, small])).verdict is Verdict.FAILED
+    assert judged(Promise.BATCH_FAILING, Seen(batches=[bad, good, small])).ends
+    assert judged(Promise.BATCH_FAILING, Seen(batches=[collected(ago=25, failed=50)])).ends
+
+
+def waiting(*, since: float, intended: float | None = None) -> Seen:
+    last = None if intended is None else NOON - intended * HOUR
+    return Seen(waiting=[WaitingSeen("letters", 7, NOON - since * HOUR, last)])
+
+
+NOON_WINDOW: dict[str, Any] = {"off_peak_start": "11:30", "off_peak_end": "11:45"}
+
+
+def test_batch_work_that_no_batch_took_when_its_window_opened_never_started() -> None:
+    found = judged(Promise.BATCH_NEVER_STARTED, waiting(since=2, intended=20), **NOON_WINDOW)
+    assert found.verdict is Verdict.FAILED
+    assert found.value == 30
+    assert "7 items" in found.sentence
+
+
+def test_a_batch_that_left_does_not_hide_what_did_not() -> None:
+    found = judged(Promise.BATCH_NEVER_STARTED, waiting(since=2, intended=0.4), **NOON_WINDOW)
+    assert (found.verdict, round(found.value)) == (Verdict.FAILED, 24)
+    assert "The newest batch left at 11:36 UTC" in found.sentence
+
+
+def test_while_batches_leave_a_backlog_neither_breaks_the_promise_nor_ends_its_incident() -> None:
+    found = judged(Promise.BATCH_NEVER_STARTED, waiting(since=2, intended=0.1), **NOON_WINDOW)
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert not found.ends
+
+
+def test_a_worker_that_died_just_after_the_opening_is_told_when_the_next_departure_was_missed() -> None:
+    hours: dict[str, Any] = {"off_peak_start": "08:00", "off_peak_end": "18:00"}
+    seen = waiting(since=3.9, intended=3.99)  # ready at 08:06, when the batch of 08:00 had left; next at 09:00
+    for now, told in ((later(hours=-3, minutes=10), False), (later(hours=-3, minutes=11), True)):
+        found = judged(Promise.BATCH_NEVER_STARTED, seen, now=now, **hours)
+        assert (found.verdict is Verdict.FAILED) == told
+
+
+def test_work_that_two_departures_passed_is_told_though_others_leave() -> None:
+    hours: dict[str, Any] = {"off_peak_start": "08:00", "off_peak_end": "18:00"}
+    found = judged(Promise.BATCH_NEVER_STARTED, waiting(since=3.9, intended=0.01), **hours)
+    assert found.verdict is Verdict.FAILED
+
+
+def test_what_the_provider_refuses_to_take_is_told_once() -> None:
+    seen = replace(waiting(since=2), refused=frozenset({"letters"}))
+    found = {each.promise for each in assess({"letters": version(**NOON_WINDOW)}, seen, NOON)}
+    assert Promise.BATCH_NEVER_STARTED not in found
+
+
+def test_batch_work_that_came_after_the_opening_or_waits_for_minutes_is_no_breach() -> None:
+    came_later = waiting(since=0.2)
+    for seen, now in ((came_later, NOON), (waiting(since=2), later(minutes=-21)), (Seen(), NOON)):
+        assert judged(Promise.BATCH_NEVER_STARTED, seen, now=now, **NOON_WINDOW).ends
+
+
+def test_a_paused_workload_is_judged_by_its_batches_only() -> None:
+    seen = Seen(batches=[batch()], waiting=waiting(since=2).waiting, paused=frozenset({"letters"}))
+    found = {each.promise for each in assess({"letters": version(**NOON_WINDOW)}, seen, NOON)}
+    assert Promise.BATCH_SLOW in found
+    assert Promise.BATCH_NEVER_STARTED not in found
+
+
+def test_a_slow_or_failing_realtime_lane_breaks_its_promise() -> None:
+    assert judged(Promise.REALTIME_SLOW, realtime(p95_s=5.1)).verdict is Verdict.FAILED
+    assert judged(Promise.REALTIME_FAILING, realtime(failed=6)).verdict is Verdict.FAILED
+    assert judged(Promise.REALTIME_SLOW, realtime(p95_s=40, answered=0, late=20)).verdict is Verdict.FAILED
+
+
+def test_what_waits_for_long_breaks_the_promise_however_little_it_is() -> None:
+    day = judged(Promise.REALTIME_SLOW, realtime(p95_s=86_400, answered=0, late=19, waits_s=86_400))
+    assert (day.verdict, day.value) == (Verdict.FAILED, 86_400)
+    assert "19 items" in day.sentence
+    one = judged(Promise.REALTIME_SLOW, realtime(p95_s=1, answered=1000, late=1, waits_s=3_600))
+    assert (one.verdict, one.value) == (Verdict.FAILED, 3_600)
+    assert judged(Promise.REALTIME_SLOW, realtime(p95_s=1, late=1, waits_s=59)).verdict is Verdict.PASSED
+
+
+def test_a_failed_item_breaks_the_promise_of_the_realtime_lane() -> None:
+    found = judged(Promise.REALTIME_SLOW, realtime(p95_s=600, answered=0, given_up=935))
+    assert (found.verdict, found.samples) == (Verdict.FAILED, 935)
+    assert "935 items were given up" in found.sentence
+
+
+def test_nothing_waits_because_everything_failed_is_no_end_of_a_realtime_incident() -> None:
+    quiet = realtime(p95_s=None, answered=0, attempts=0)
+    assert judged(Promise.REALTIME_SLOW, quiet).ends
+    assert judged(Promise.REALTIME_FAILING, quiet).ends
+    gone = replace(quiet, failed=[FailedSeen("letters", 935, "k", "down")])
+    assert not judged(Promise.REALTIME_SLOW, gone).ends
+    assert not judged(Promise.REALTIME_FAILING, gone).ends
+    again = replace(realtime(), failed=gone.failed)
+    assert judged(Promise.REALTIME_SLOW, again).ends
+
+
+def test_too_few_samples_break_no_promise_and_end_no_incident() -> None:
+    for found in (
+        judged(Promise.REALTIME_SLOW, realtime(p95_s=99, answered=19)),
+        judged(Promise.REALTIME_FAILING, realtime(attempts=19, failed=19)),
+    ):
+        assert found.verdict is Verdict.INCONCLUSIVE
+        assert not found.ends
+
+
+def test_a_realtime_incident_ends_when_clearly_below_its_limit_or_when_all_is_quiet() -> None:
+    assert not judged(Promise.REALTIME_SLOW, realtime(p95_s=4.9)).ends
+    assert judged(Promise.REALTIME_SLOW, realtime(p95_s=4.5)).ends
+    assert judged(Promise.REALTIME_SLOW, realtime(p95_s=None, answered=0)).ends
+    assert not judged(Promise.REALTIME_SLOW, realtime(p95_s=60, answered=0, late=3)).ends
+
+
+def test_an_item_settled_on_its_provisional_answer_is_a_breach_until_it_is_old() -> None:
+    seen = Seen(settled=[SettledSeen("letters", 2, "k", "poison: no")])
+    assert judged(Promise.AUTHORITATIVE_FAILED, seen).verdict is Verdict.FAILED
+    assert judged(Promise.AUTHORITATIVE_FAILED, Seen()).ends
+
+
+def test_an_invalid_block_is_a_breach_that_names_its_fields() -> None:
+    found = invalid_workload("letters", ["patience_s: too small", "urgent_when: a &&"])
+    assert found.verdict is Verdict.FAILED
+    assert "patience_s" in found.sentence
+    assert in_words(found.promise, found.value) == "2 fields"
+
+
+@given(st.floats(allow_nan=True, allow_infinity=True) | st.none(), st.integers(0, 10**6), st.floats(0, 1e9))
+def test_a_verdict_is_failed_only_with_enough_finite_samples_beyond_a_limit(
+    value: float | None, samples: int, limit: float
+) -> None:
+    said = verdict(value, samples, limit)
+    if said is Verdict.FAILED:
+        assert value is not None
+        assert math.isfinite(value)
+        assert value > limit > 0
+        assert samples >= LEAST_SAMPLES
+    if limit > 0 and samples < LEAST_SAMPLES:
+        assert said is Verdict.INCONCLUSIVE
+
+
+@given(st.floats(0, 300), st.integers(0, 500), st.integers(0, 500), st.integers(0, 500), st.integers(0, 500))
+def test_no_assessment_both_breaks_a_promise_and_ends_its_incident(
+    p95_s: float, answered: int, late: int, attempts: int, failed: int
+) -> None:
+    seen = realtime(p95_s=p95_s, answered=answered, late=late, attempts=attempts, failed=min(failed, attempts))
+    for each in assess({"letters": version()}, seen, NOON):
+        assert not (each.verdict is Verdict.FAILED and each.ends)
+        assert each.sentence.endswith((".", ")"))
+
+
+def test_every_promise_has_a_title_a_unit_and_says_what_to_do() -> None:
+    assert set(TERMS) == set(Promise)
+    for promise in Promise:
+        assert in_words(promise, 3.0).startswith("3")
+        assert TERMS[promise].advice.endswith((".", "?"))

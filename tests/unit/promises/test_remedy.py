@@ -1,0 +1,55 @@
+"""What people are told to do can be done: every command is one of ours, whatever the names in it."""
+
+import shlex
+from typing import Any
+
+import pytest
+
+from lanes.cli import app
+from lanes.promises.briefing import Sample, sample_of
+from lanes.promises.incident import Incident, IncidentState, Promise, Severity
+from lanes.promises.remedy import Where, commands, explain, form
+from tests.conftest import NOON
+
+
+def incident(promise: Promise, workload: str = "letters", subject: str = "batch 41") -> Incident:
+    return Incident(
+        7, "uid", promise, workload, subject, Severity.WARNING, IncidentState.OPEN, 5, 2, 1, "items", "It is.", NOON, NOON, None
+    )
+
+
+def parsed(line: str) -> Any:
+    """The command and its arguments, as a shell and then ours read them."""
+    name, *tokens = shlex.split(line, comments=True)
+    assert name == "lanes"
+    command, bound, _ = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    return command.__name__, bound.arguments
+
+
+@pytest.mark.parametrize("promise", Promise)
+def test_every_promise_has_a_command_or_a_form(promise: Promise) -> None:
+    of = incident(promise)
+    assert commands(of) or form(of) or promise in (Promise.BATCH_INCOMPLETE, Promise.AUTHORITATIVE_FAILED)  # explain alone
+    for line in commands(of):
+        parsed(line)
+
+
+@pytest.mark.parametrize("name", ["letters", "a b", "it's", "$(reboot)", "`x`", "a;b", "# c", "*", "a\\b", "é"])
+def test_no_name_changes_what_a_command_does(name: str) -> None:
+    assert parsed(explain("letters", name)) == ("explain", {"workload": "letters", "key": name})
+    for line in commands(incident(Promise.ITEMS_FAILED, workload=name)):
+        command, given = parsed(line)
+        assert (command, given["workload"], given["all"]) == ("retry", name, True)
+
+
+def test_a_sample_is_an_item_whose_key_can_be_typed_as_it_is_shown() -> None:
+    for untypable in ("--all", "a\nb", "a  b", " a", "", "x" * 200, "a\u202eb"):
+        assert sample_of([("letters", untypable)]) is None
+        assert sample_of([("letters", untypable), ("bills", "k-1")]) == Sample(workload="bills", key="k-1")
+
+
+def test_a_form_names_the_batch_that_it_is_about() -> None:
+    wanted = form(incident(Promise.BATCH_UNCLEAR))
+    assert wanted is not None
+    assert (wanted.where, wanted.name) == (Where.DEPLOYMENT, "act")
+    assert wanted.parameters == {"action": {"workload": "letters", "batch": 41}}

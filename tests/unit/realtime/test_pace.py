@@ -1,0 +1,137 @@
+"""How many calls may be in flight: within bounds whatever the provider says, and never again before it says."""
+
+import math
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.realtime.pace import CALLS_PER_S, DEFAULT_WAIT, FREEZE, LEAST, LONGEST_WAIT, Pace
+from tests.conftest import NOON, later
+
+steps = st.lists(
+    st.tuples(st.just("reserve"), st.integers(1, 5))
+    | st.tuples(st.just("release"), st.integers(1, 5))
+    | st.tuples(st.just("succeeded"), st.floats(0, 600))
+    | st.tuples(st.just("slow_down"), st.none() | st.floats() | st.integers(0, 10**9))
+    | st.tuples(st.just("freeze"), st.just(0)),
+    max_size=60,
+)
+
+
+def slowed(times: int, most: int = 16) -> Pace:
+    pace = Pace(most)
+    for _ in range(times):
+        pace.slow_down(retry_after_s=0, now=NOON)
+    return pace
+
+
+def begin(pace: Pace, calls: int) -> None:
+    for _ in range(calls):
+        pace.began("letters", "haiku")
+
+
+def end(pace: Pace, calls: int) -> None:
+    for _ in range(calls):
+        pace.ended("letters", "haiku")
+
+
+@given(st.integers(1, 64), steps)
+def test_the_places_stay_within_their_bounds_whatever_happens(most: int, happens: list[tuple[str, float | None]]) -> None:
+    pace = Pace(most)
+    for minute, (what, value) in enumerate(happens):
+        now = later(minutes=minute)
+        match what:
+            case "reserve":
+                begin(pace, min(int(value or 0), pace.places(now)))
+            case "release":
+                end(pace, min(int(value or 0), pace.of_model("haiku")))
+            case "succeeded":
+                pace.succeeded(value or 0)
+            case "slow_down":
+                pace.slow_down(retry_after_s=value, now=now)
+            case _:
+                pace.freeze(now)
+        assert 1 <= pace.allowed <= most
+        assert pace.in_flight.get("letters", 0) == pace.of_model("haiku")
+        assert 0 <= pace.of_model("haiku") <= most
+        assert 0 <= pace.places(now) <= most - pace.of_model("haiku")
+        assert pace.rests_until is None or pace.rests_until <= now + LONGEST_WAIT
+
+
+def test_a_pace_begins_with_all_its_places() -> None:
+    pace = Pace(16)
+    assert pace.places(NOON) == 16
+    begin(pace, 10)
+    assert pace.places(NOON) == 6
+    end(pace, 10)
+    assert pace.places(NOON) == 16
+
+
+def test_a_limit_halves_the_places_and_one_always_remains() -> None:
+    assert [slowed(times).places(later(seconds=1)) for times in (1, 2, 3, 4, 5, 50)] == [8, 4, 2, 1, 1, 1]
+
+
+def test_nothing_is_asked_before_the_provider_says() -> None:
+    pace = Pace(16)
+    pace.slow_down(retry_after_s=12, now=NOON)
+    assert pace.places(later(seconds=11.9)) == 0
+    assert pace.places(later(seconds=12)) == 8
+
+
+@pytest.mark.parametrize(
+    ("retry_after_s", "wait"),
+    [
+        (None, DEFAULT_WAIT),
+        (0, timedelta(0)),
+        (-5, timedelta(0)),
+        (10_000, LONGEST_WAIT),
+        (4_233_600, LONGEST_WAIT),
+        (1e30, LONGEST_WAIT),
+        (math.inf, LONGEST_WAIT),
+    ],
+)
+def test_a_wait_is_obeyed_up_to_five_minutes(retry_after_s: float | None, wait: timedelta) -> None:
+    pace = Pace()
+    pace.slow_down(retry_after_s=retry_after_s, now=NOON)
+    assert pace.rests_until == NOON + wait
+
+
+def test_a_shorter_wait_never_ends_a_longer_one() -> None:
+    pace = Pace()
+    pace.freeze(NOON)
+    pace.slow_down(retry_after_s=1, now=NOON)
+    assert pace.rests_until == NOON + FREEZE
+
+
+def test_the_places_come_back_by_about_one_a_round_of_calls() -> None:
+    pace = slowed(2)
+    for _ in range(4):
+        pace.succeeded(0.1)
+    assert pace.places(later(seconds=1)) == 4
+    pace.succeeded(0.1)
+    assert pace.places(later(seconds=1)) == 5
+    for _ in range(1_000):
+        pace.succeeded(0.1)
+    assert pace.places(later(seconds=1)) == 16
+
+
+def test_longer_calls_get_more_places_up_to_the_bound() -> None:
+    pace = Pace(64)
+    assert pace.places(NOON) == LEAST
+    pace.succeeded(1.5)
+    assert pace.places(NOON) == 1.5 * CALLS_PER_S
+    for _ in range(200):
+        pace.succeeded(60)
+    assert pace.places(NOON) == 64
+    for _ in range(200):
+        pace.succeeded(0.01)
+    assert pace.places(NOON) == LEAST
+
+
+def test_a_limit_that_many_calls_in_flight_meet_halves_the_places_once() -> None:
+    pace = Pace(16)
+    for _ in range(16):
+        pace.slow_down(retry_after_s=5, now=NOON)
+    assert pace.places(later(seconds=5)) == 8

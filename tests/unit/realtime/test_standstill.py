@@ -1,0 +1,64 @@
+"""What a drain knows of who answers it nothing, and what its run says of that."""
+
+import pytest
+
+from lanes.promises.briefing import Stake
+from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
+from lanes.report import outage
+from tests.conftest import NOON, later
+
+MODEL, OTHER = "claude-haiku-5-5", "claude-opus-5-5"
+
+
+def test_an_outage_lasts_from_its_first_sight_until_the_model_answers() -> None:
+    seen = Standstills()
+    seen.met(MODEL, "529", calls=3, now=NOON)
+    seen.met(MODEL, "503", calls=9, now=later(minutes=5))
+    (standing,) = seen.all
+    assert (standing.whom, standing.since, standing.calls, standing.why) == (MODEL, NOON, 9, "503")
+    seen.answered(OTHER, "letters", later(minutes=6))
+    assert [each.whom for each in seen.all] == [MODEL]
+    seen.answered(MODEL, "letters", later(minutes=7))
+    assert not seen.all
+
+
+def test_it_is_full_where_nothing_was_answered_since_it_began() -> None:
+    seen = Standstills()
+    assert not seen.full
+    seen.answered(OTHER, "letters", NOON)
+    seen.met(MODEL, "529", calls=3, now=later(minutes=1))
+    assert seen.full
+    seen.answered(OTHER, "letters", later(minutes=2))
+    assert not seen.full
+
+
+def test_an_account_is_over_with_any_answer_and_a_workloads_model_with_one_of_that_workload() -> None:
+    seen = Standstills()
+    seen.met(ACCOUNT, "402", now=NOON)
+    seen.met(of_workload("bills"), "404", now=NOON)
+    seen.met(of_workload("bills"), "404", now=later(minutes=1))
+    seen.answered(MODEL, "letters", later(minutes=2))
+    (standing,) = seen.all
+    assert (standing.whom, standing.calls) == ("workload bills", 2)
+    seen.answered(MODEL, "bills", later(minutes=3))
+    assert not seen.all
+
+
+def test_the_runs_message_says_who_since_when_and_what_the_last_call_met() -> None:
+    seen = Standstills()
+    seen.met(MODEL, "the provider answered 529: Overloaded", calls=3, now=NOON)
+    said = outage.message(seen.all, now=later(minutes=1))
+    assert said.startswith(f"{MODEL} answers nothing since 12:00 UTC: the provider answered 529: Overloaded. What asks them")
+    assert outage.message([], now=later(minutes=1)) == "The provider answers again, since 12:01 UTC"
+
+
+@pytest.mark.parametrize("error", ["a | b\n# c", "<script>", "[x](http://evil.example)", "`" * 5])
+def test_no_error_breaks_the_page_of_an_outage(error: str) -> None:
+    seen = Standstills()
+    seen.met(MODEL, error, calls=3, now=NOON)
+    page = outage.render(seen.all, Stake(unanswered=7, due_at=later(minutes=4)), now=NOON)
+    (row,) = [line for line in page.splitlines() if line.startswith(f"| {MODEL}")]
+    assert row.replace("\\|", "").count("|") == 5
+    for active in ("<script", "[x](", "\n# c"):
+        assert active not in page
+    assert "On the real-time lane: 7 unanswered items; the nearest is due 12:04 UTC." in page

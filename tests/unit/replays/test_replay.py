@@ -1,0 +1,129 @@
+"""What a replay would change, which decisions it allows, and how an operator reads it."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.errors import ActionRefused
+from lanes.replays.replay import (
+    MOST_EXAMPLES,
+    Answers,
+    Diff,
+    Generation,
+    check_demotable,
+    check_droppable,
+    check_promotable,
+    diff,
+)
+from lanes.report import replay as report
+from lanes.words import ReplayState
+from tests.conftest import NOON
+
+COMPLETE = Generation(7, "letters", 2, 11, 3, ReplayState.COMPLETE, 1, 40, 40, 38, "ada", "better prompt", NOON)
+OUTPUTS = st.dictionaries(st.sampled_from(["category", "note", "n"]), st.sampled_from(["a", "b", 1, 1.0, True, None]))
+ANSWERS = st.lists(st.builds(Answers, st.text(min_size=1, max_size=5), OUTPUTS, OUTPUTS, st.none() | OUTPUTS), max_size=30)
+
+
+def answers(key: str, now: Any, then: Any, expected: dict[str, Any] | None = None) -> Answers:
+    return Answers(key, {"category": now, "note": "x"}, {"category": then, "note": "x"}, expected)
+
+
+def test_a_diff_counts_the_items_that_would_change_and_names_their_fields() -> None:
+    found = diff([answers("k1", "a", "b"), answers("k2", "a", "a")])
+    assert (found.items, found.differing, found.share, found.fields) == (2, 1, 0.5, {"category": 1})
+    assert [each.key for each in found.examples] == ["k1"]
+
+
+def test_only_the_compared_fields_make_an_item_differ_but_every_field_is_counted() -> None:
+    found = diff([answers("k", "a", "b")], ["note"])
+    assert (found.differing, found.fields, found.examples) == (0, {"category": 1}, [])
+
+
+def test_labels_are_asked_of_both_sides() -> None:
+    right = {"category": "b"}
+    found = diff([answers("k1", "a", "b", right), answers("k2", "b", "b", right), answers("k3", "b", "a", right)])
+    tally = found.agreement["category"]
+    assert (tally.labels, tally.current_right, tally.replayed_right) == (3, 2, 2)
+
+
+def test_a_diff_of_nothing_has_no_share() -> None:
+    assert diff([]).share is None
+
+
+@given(ANSWERS)
+def test_a_diff_with_itself_is_empty_and_shares_stay_within_bounds(given_answers: list[Answers]) -> None:
+    same = diff([replace(each, replayed=each.current) for each in given_answers])
+    assert (same.differing, same.fields, same.examples) == (0, {}, [])
+    found = diff(given_answers)
+    assert found.items == len(given_answers)
+    assert found.differing <= found.items
+    assert all(0 < changed <= found.differing for changed in found.fields.values())
+    assert len(found.examples) == min(found.differing, MOST_EXAMPLES)
+    assert all(max(t.current_right, t.replayed_right) <= t.labels for t in found.agreement.values())
+
+
+@pytest.mark.parametrize("state", [ReplayState.COMPLETE, ReplayState.DEMOTED])
+def test_a_complete_or_demoted_replay_may_be_promoted(state: ReplayState) -> None:
+    check_promotable(replace(COMPLETE, state=state), 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "open_work", "reason"),
+    [
+        ({"state": ReplayState.RUNNING}, 3, r"open work \(3 items\)"),
+        ({"state": ReplayState.RUNNING, "cursor_position": 20}, 0, "has not read its whole range"),
+        ({"state": ReplayState.PROMOTED}, 0, "is promoted"),
+        ({"state": ReplayState.DROPPED, "cursor_position": 20}, 2, "is dropped"),
+    ],
+)
+def test_any_other_replay_is_not_promoted_and_the_reason_is_said(changed: dict[str, Any], open_work: int, reason: str) -> None:
+    with pytest.raises(ActionRefused, match=reason):
+        check_promotable(replace(COMPLETE, **changed), open_work)
+
+
+@pytest.mark.parametrize("state", [state for state in ReplayState if state is not ReplayState.PROMOTED])
+def test_only_a_promoted_replay_is_demoted(state: ReplayState) -> None:
+    with pytest.raises(ActionRefused, match=f"is {state}"):
+        check_demotable(replace(COMPLETE, state=state), None)
+    check_demotable(replace(COMPLETE, state=ReplayState.PROMOTED), None)
+
+
+def test_a_promotion_under_another_one_is_not_taken_back() -> None:
+    with pytest.raises(ActionRefused, match="generation 5 was promoted after"):
+        check_demotable(replace(COMPLETE, state=ReplayState.PROMOTED), 5)
+
+
+@pytest.mark.parametrize("state", [ReplayState.PROMOTED, ReplayState.DROPPED])
+def test_a_promoted_or_dropped_replay_is_not_dropped(state: ReplayState) -> None:
+    with pytest.raises(ActionRefused):
+        check_droppable(replace(COMPLETE, state=state))
+    check_droppable(COMPLETE)
+
+
+def test_the_artifact_says_what_would_change_and_what_to_do_next() -> None:
+    found = diff([answers("k1", "a", "b", {"category": "b"}), answers("k2", "a", "a")])
+    assert report.headline(COMPLETE, found) == "Generation 2, version 3: complete, 50 % of 2 items would change"
+    said = report.render(COMPLETE, found)
+    assert "`lanes promote letters`" in said
+    assert "| category | 1 | 50 % | 1 | 0 % | 100 % |" in said
+    assert '| k1 | {"category": "a"} | {"category": "b"} |' in said
+
+
+@pytest.mark.parametrize("state", list(ReplayState))
+def test_every_state_has_a_next_step_and_an_empty_diff_an_artifact(state: ReplayState) -> None:
+    of = replace(COMPLETE, state=state)
+    assert report.headline(of, Diff()).endswith("nothing answered yet")
+    assert "letters" in report.render(of, Diff())
+
+
+def test_hostile_text_stays_within_its_cell_and_a_huge_artifact_below_its_bound() -> None:
+    hostile = "| [x](http://evil) <b> " + "é|" * 5_000
+    found = diff([Answers(f"{n} {hostile}", {"c": hostile + "a"}, {"c": hostile + "b"}) for n in range(30)])
+    said = report.render(replace(COMPLETE, why=hostile), found)
+    assert len(said.encode()) < report.MOST_BYTES
+    assert "<b>" not in said
+    assert "[x](http://" not in said
+    assert "\\[x\\]" in said

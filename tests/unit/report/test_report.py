@@ -1,0 +1,503 @@
+"""The report says what the snapshot says, whatever the snapshot holds."""
+
+import base64
+import io
+import re
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from rich.console import Console
+
+from lanes.escaping import cell, code, plain
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity
+from lanes.report import markdown, summary, terminal
+from lanes.report.charts import Bar, Group, Mix, Segment, bars, data_uri, fit, mix, text_width
+from lanes.report.linechart import Series, lines
+from lanes.report.snapshot import (
+    AccuracyFigures,
+    AgreementFigures,
+    BatchFigures,
+    CostFigures,
+    Failure,
+    LaneFigures,
+    MinuteFigures,
+    RefusalFigures,
+    RouteFigures,
+    Snapshot,
+    StateFigures,
+)
+from lanes.units import aligned_usd, clock, counted, seconds, share, usd
+from lanes.words import BatchState, Lane, Reason
+from tests.unit.report.test_report_sections import steered
+
+NOW = datetime(2026, 12, 3, 15, 5, tzinfo=UTC)
+HOSTILE = "a|b\nc <img src=x onerror=alert(1)> [go](http://evil.example) `tick` **bold** \\| \x1b[31m\u202eend"
+
+
+def ago(minutes: float) -> datetime:
+    return NOW - timedelta(minutes=minutes)
+
+
+def a_batch(number: int = 41, **changes) -> BatchFigures:
+    batch = BatchFigures(
+        batch_id=number,
+        workload="tickets",
+        model="claude-haiku-5-5",
+        state=BatchState.COLLECTED,
+        requests=21,
+        processed=21,
+        items=107,
+        succeeded=104,
+        invalid=2,
+        errored=0,
+        canceled=0,
+        expired=0,
+        missing=1,
+        intended_at=ago(55),
+        submitted_at=ago(55),
+        expected_end_at=ago(40),
+        ended_at=ago(54.5),
+        collected_at=ago(54.4),
+        note=None,
+    )
+    return replace(batch, **changes)
+
+
+def nothing() -> Snapshot:
+    return Snapshot(taken_at=NOW, since=ago(60))
+
+
+def one_lane() -> Snapshot:
+    return replace(
+        nothing(),
+        lanes=[LaneFigures("tickets", Lane.REALTIME, 1, 1, 1, 0.4, 0.4, 0.4, 0.4, 1, 0, Decimal("0.00012"))],
+        costs=[CostFigures("tickets", Decimal("0.00012"), Decimal("0.00012"), Decimal("0.00006"), Decimal(0))],
+        states=[StateFigures("tickets", "settled", 1)],
+        routes=[RouteFigures("tickets", Lane.REALTIME, Reason.URGENT, 1)],
+        minutes=[MinuteFigures(Lane.REALTIME, ago(3), 1, 0.4)],
+    )
+
+
+def two_workloads() -> Snapshot:
+    return replace(
+        nothing(),
+        lanes=[
+            LaneFigures("archive", Lane.BATCH, 60, 60, 60, 25.0, 31.2, 33.0, 90.0, 60, 0, Decimal("0.00212")),
+            LaneFigures("tickets", Lane.REALTIME, 106, 105, 105, 0.4, 2.1, 3.0, 180.0, 112, 7, Decimal("0.01912")),
+            LaneFigures("tickets", Lane.BATCH, 107, 105, 210, 25.1, 38.0, 41.2, 25.0, 213, 3, Decimal("0.00934")),
+        ],
+        costs=[
+            CostFigures("archive", Decimal("0.00212"), Decimal("0.00636"), Decimal("0.00318"), Decimal(0)),
+            CostFigures("tickets", Decimal("0.02846"), Decimal("0.03843"), Decimal("0.01861"), Decimal("0.00041")),
+        ],
+        states=[
+            StateFigures("archive", "settled", 60),
+            StateFigures("tickets", "failed", 3),
+            StateFigures("tickets", "settled", 210),
+        ],
+        routes=[
+            RouteFigures("archive", Lane.BATCH, Reason.BATCH_RULE, 60),
+            RouteFigures("tickets", Lane.BATCH, Reason.SPLIT, 107),
+            *(RouteFigures("tickets", Lane.REALTIME, reason, 1) for reason in Reason if reason != Reason.SPLIT),
+            RouteFigures("tickets", Lane.REALTIME, Reason.SPLIT, 100),
+        ],
+        batches=[a_batch()],
+        agreement=[AgreementFigures("tickets", 106, 9)],
+        accuracy=[AccuracyFigures("tickets", Lane.REALTIME, 1, "category", 106, 0.868, 0.79, 0.92)],
+        failures=[Failure("tickets", "T-104", "no answer after 4 attempts: 529 overloaded")],
+        refusals=[RefusalFigures("tickets", "key_conflict", 2)],
+        minutes=[MinuteFigures(Lane.REALTIME, ago(m), 3, 1 + m % 3) for m in range(59, 0, -1)]
+        + [MinuteFigures(Lane.BATCH, ago(m), 20, 30.0) for m in (55, 54, 20)],
+    )
+
+
+def far_too_much() -> Snapshot:
+    names = [f"workload-{n}-{HOSTILE}" for n in range(60)]
+    beside = steered(HOSTILE * 20)
+    return replace(
+        beside,
+        incidents=beside.incidents * 30,
+        rollouts=beside.rollouts * 60,
+        splits=beside.splits * 60,
+        replays=beside.replays * 60,
+        calls=beside.calls * 60,
+        amendments=beside.amendments * 60,
+        advice=beside.advice * 60,
+        lanes=[
+            LaneFigures(n, lane, 10**6, 10**6, 10**6, 1.0, 2e5, 4e5, 1e5, 10**6, 9, Decimal(9999))
+            for n in names
+            for lane in Lane
+        ],
+        costs=[CostFigures(n, Decimal(9999), Decimal(20000), Decimal(5000), Decimal(1)) for n in names],
+        states=[StateFigures(n, "settled", 10**6) for n in names],
+        routes=[RouteFigures(n, lane, reason, 10**6) for n in names for lane in Lane for reason in Reason],
+        batches=[a_batch(n, state="held", note=HOSTILE * 20) for n in range(12)],
+        agreement=[AgreementFigures(n, 10, 3) for n in names],
+        accuracy=[AccuracyFigures(n, Lane.BATCH, 3, HOSTILE, 10, 0.5, 0.2, 0.8) for n in names],
+        failures=[Failure(names[0], f"{n}{HOSTILE}", "<" * 5000) for n in range(200)],
+        refusals=[RefusalFigures(n, HOSTILE, 3) for n in names],
+        minutes=[MinuteFigures(lane, ago(m), 3, 1.0 + m) for lane in Lane for m in range(1440, 0, -1)],
+    )
+
+
+SNAPSHOTS = [nothing, one_lane, two_workloads, steered, far_too_much]
+
+
+def written(snapshot: Snapshot, *, width: int = 100) -> str:
+    console = Console(width=width, file=io.StringIO(), force_terminal=False)
+    console.print(terminal.render(snapshot, report_url="http://127.0.0.1:4200/v2/artifacts/artifact/a1"))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def charts_in(artifact: str) -> list[ET.Element]:
+    found = re.findall(r"\(data:image/svg\+xml;base64,([^)]*)\)", artifact)
+    return [ET.fromstring(base64.b64decode(each, validate=True)) for each in found]
+
+
+def html_of(artifact: str) -> str:
+    reader = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    reader.validateLink = lambda url: True
+    return reader.render(artifact)
+
+
+def texts_of(chart: ET.Element) -> list[ET.Element]:
+    return [each for each in chart.iter() if each.tag.endswith("text")]
+
+
+@pytest.mark.parametrize("snapshot", SNAPSHOTS)
+def test_the_terminal_report_fits_100_columns_without_control_characters(snapshot):
+    text = written(snapshot())
+    assert max(len(line) for line in text.splitlines()) <= 100
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    assert "With charts: http://127.0.0.1:4200/v2/artifacts/artifact/a1" in text
+
+
+def test_the_terminal_report_shows_each_lane_on_one_line_with_its_figures():
+    text = written(two_workloads())
+    line = next(line for line in text.splitlines() if line.startswith("tickets   real-time"))
+    assert " ".join(line.split()) == "tickets real-time 105 of 106 0.40 s 2.1 s 3.0 s 7 (6.2 %) 0.01912 0.1821"
+    for said in (
+        "32 % saved",
+        "26 % saved",
+        "up to $0.000410 more",
+        "batch rule",
+        "92 %",
+        "529 overloaded",
+        "key_conflict",
+    ):
+        assert said in text
+
+
+def test_a_lane_never_answered_more_items_than_it_holds_and_all_its_answers_stand_in_its_throughput():
+    lines_ = [" ".join(line.split()) for line in written(two_workloads()).splitlines()]
+    assert any(line.startswith("tickets batch 105 of 107 ") for line in lines_)
+    assert "tickets / batch 210 25 s 210" in lines_
+    assert "tickets / real-time 105 3.0 min 35" in lines_
+    assert "| tickets / batch | 210 | 25 s | 210 |" in markdown.render(two_workloads())
+
+
+def test_a_burst_of_answers_is_no_rate_beyond_what_was_answered():
+    batch = two_workloads().lanes[2]
+    assert batch.busy_s < 60
+    assert batch.per_minute == batch.answers
+
+
+def test_what_a_replay_cost_stands_beside_the_saving():
+    costs = [replace(each, aside_usd=Decimal("0.5")) for each in two_workloads().costs]
+    replayed = replace(two_workloads(), costs=costs)
+    assert str(summary.saving(replayed)) == str(summary.saving(two_workloads()))
+    for report in (" ".join(written(replayed).split()), markdown.render(replayed)):
+        assert "Shadows and replays of these items cost $1.00 more" in report
+    assert "Shadows and replays" not in written(two_workloads())
+
+
+def test_figures_say_over_which_time_they_are():
+    text = " ".join(written(two_workloads()).split())
+    for title in ("Lanes", "Cost in USD", "Accuracy against labels"):
+        assert f"{title}: items received since 14:05 UTC (60 min)" in text
+    assert markdown.headline(two_workloads()).endswith(" · since 14:05 UTC (60 min)")
+    assert "Of items received since 14:05 UTC (60 min) that have a label." in markdown.render(two_workloads())
+
+
+def test_the_newest_point_of_a_line_says_when_it_was():
+    minutes = Series("real-time, p95 of each minute", [(ago(50), 1.0), (ago(49), 2.0)], "#000000")
+    chart = lines([minutes], step=timedelta(minutes=1))
+    assert "2.0 s at 14:16 UTC, the last one; highest 2.0 s" in chart
+
+
+def test_the_terminal_report_stays_readable_at_80_columns():
+    assert max(len(line) for line in written(two_workloads(), width=80).splitlines()) <= 80
+
+
+@pytest.mark.parametrize("snapshot", SNAPSHOTS)
+def test_the_artifact_stays_below_50_kb(snapshot):
+    assert len(markdown.render(snapshot()).encode()) < 50_000
+
+
+def test_the_artifact_with_200_failures_and_12_batches_shows_50_and_says_how_many_are_missing():
+    failures = [Failure("tickets", f"T-{n}", "no answer after 4 attempts: 529 overloaded") for n in range(200)]
+    batches = [a_batch(n) for n in range(12)]
+    artifact = markdown.render(replace(two_workloads(), failures=failures, batches=batches))
+    assert len(artifact.encode()) < 50_000
+    assert "`T-49`" in artifact
+    assert "`T-50`" not in artifact
+    assert "150 more are not shown." in artifact
+    assert artifact.count("| tickets | collected |") == 12
+
+
+@pytest.mark.parametrize("snapshot", SNAPSHOTS)
+def test_every_table_of_the_artifact_has_as_many_cells_as_heads_and_at_most_seven(snapshot):
+    html = html_of(markdown.render(snapshot()))
+    for table in re.findall(r"<table>.*?</table>", html, re.DOTALL):
+        heads, *rows = [row.count("</t") - 1 for row in re.findall(r"<tr>.*?</tr>", table, re.DOTALL)]
+        assert heads <= 7
+        assert set(rows) <= {heads}
+
+
+def test_the_artifact_links_to_the_pages_of_the_v2_interface():
+    html = html_of(markdown.render(two_workloads()))
+    for address in (
+        "/v2/runs?tags=batch",
+        "/v2/runs?tags=realtime",
+        "/v2/events?events=[%22lanes.item.failed%22]",
+        "/v2/artifacts/key/lanes-report",
+    ):
+        assert f'href="{address}"' in html.replace("&quot;", "%22").replace("%5B", "[").replace("%5D", "]")
+
+
+def test_what_an_item_said_neither_becomes_markup_nor_breaks_a_table():
+    named = replace(
+        two_workloads(), failures=[Failure(HOSTILE, HOSTILE, HOSTILE)], refusals=[], batches=[a_batch(note=HOSTILE)]
+    )
+    named = replace(
+        named,
+        states=[StateFigures(HOSTILE, HOSTILE, 1)],
+        accuracy=[AccuracyFigures(HOSTILE, Lane.BATCH, 1, HOSTILE, 1, 1.0, 0.2, 1.0)],
+        incidents=steered(HOSTILE).incidents,
+        rollouts=steered(HOSTILE).rollouts,
+        splits=steered(HOSTILE).splits,
+        advice=steered(HOSTILE).advice,
+    )
+    html = html_of(markdown.render(named))
+    assert "onerror=alert(1)&gt;" in html
+    assert not re.search(r"<img(?! src=\"data:)", html)
+    assert 'evil.example"' not in html
+    assert "<strong>bold" not in html
+
+
+@given(st.text(max_size=60))
+def test_any_text_stays_one_cell(text):
+    html = html_of(f"| a | b |\n|:--|:--|\n| {cell(text)} x | {code(text)} |\n")
+    assert html.count("<td") == 2
+    assert html.count("<tr>") == 2
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_shown_as_it_is(text):
+    html = html_of(f"x {cell(text, most=400)} x")
+    shown = re.sub(r"<[^>]*>", "", html).replace("\u2060", "")
+    for entity, char in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&amp;", "&")):
+        shown = shown.replace(entity, char)
+    assert " ".join(shown.split()) == " ".join(f"x {plain(text, most=400)} x".split())
+
+
+@pytest.mark.parametrize("snapshot", SNAPSHOTS)
+def test_every_chart_is_well_formed_and_690_px_wide(snapshot):
+    charts = charts_in(markdown.render(snapshot()))
+    assert len(charts) == (0 if snapshot in (nothing, steered) else 3)
+    for chart in charts:
+        assert chart.get("width") == "690"
+
+
+@pytest.mark.parametrize("snapshot", [one_lane, two_workloads, far_too_much])
+def test_no_two_labels_of_a_chart_overlap_and_none_leaves_the_card(snapshot):
+    for chart in charts_in(markdown.render(snapshot())):
+        boxes = []
+        for each in texts_of(chart):
+            width = text_width(each.text or "")
+            x, y = float(each.get("x", 0)), float(each.get("y", 0))
+            left = x - width if each.get("text-anchor") == "end" else x
+            assert left >= 0
+            assert left + width <= 690
+            assert y <= float(chart.get("height", 0))
+            boxes.append((left, left + width, y - 9, y + 2))
+        for place, (left, right, top, bottom) in enumerate(boxes):
+            for other_left, other_right, other_top, other_bottom in boxes[place + 1 :]:
+                assert right <= other_left or other_right <= left or bottom <= other_top or other_bottom <= top
+
+
+def test_latency_is_drawn_over_time_from_two_minutes_on_and_as_percentiles_before():
+    assert "p50 0.40 s" in markdown.render(one_lane())
+    assert "p95 of each minute" in markdown.render(two_workloads())
+
+
+def test_a_chart_without_values_says_so():
+    assert "no data yet" in bars([])
+    assert "no data yet" in mix([Mix("tickets", [Segment("none", 0, "0", "#000000")])])
+    assert "no data yet" in lines([Series("batch", [], "#000000")], step=timedelta(minutes=1))
+
+
+def test_bars_of_zero_have_their_label_and_no_length():
+    chart = ET.fromstring(bars([Group("", [Bar("actual", 0, "$0"), Bar("all batch", 0, "$0")])]))
+    assert [each.text for each in texts_of(chart)] == ["actual", "$0", "all batch", "$0"]
+
+
+def test_a_thinned_line_keeps_its_peak():
+    points = [(ago(1440 - m), 900.0 if m == 777 else 1.0) for m in range(1440)]
+    chart = lines([Series("batch", points, "#047857")], step=timedelta(minutes=1))
+    assert "highest 15 min" in chart
+    heights = [float(pair.split(",")[1]) for pair in re.findall(r"[\d.]+,[\d.]+", chart)]
+    assert len(heights) <= 101
+    assert min(heights) < max(heights) - 40
+
+
+def test_a_chart_that_describes_itself_cannot_end_its_description():
+    assert data_uri("<svg/>", "a](b) ![c] | d").startswith("![a(b) c  d](data:image/svg+xml;base64,")
+
+
+def test_a_label_is_cut_to_its_room():
+    assert text_width(fit("w" * 500, 100)) <= 100
+    assert fit("short", 100) == "short"
+
+
+def test_the_headline_is_the_saving_the_batches_and_the_worst_realtime_p95():
+    assert markdown.headline(two_workloads()) == (
+        "32 % saved · batch healthy · real-time p95 2.1 s · 3 items failed · since 14:05 UTC (60 min)"
+    )
+    assert markdown.headline(nothing()) == "Nothing arrived since 14:05 UTC (60 min)"
+
+
+def test_no_saving_is_claimed_while_items_are_still_to_pay():
+    waiting = [StateFigures("tickets", "working", 107), StateFigures("tickets", "settled", 106)]
+    said = str(summary.saving(replace(two_workloads(), states=waiting)))
+    assert said == "saving open: 107 of 213 items still to pay"
+
+
+def test_what_costs_more_than_realtime_alone_is_called_dearer():
+    costs = [CostFigures("tickets", Decimal(3), Decimal(2), Decimal(1), Decimal(0))]
+    assert str(summary.saving(replace(two_workloads(), costs=costs))) == "50 % dearer than all real-time"
+
+
+def breach(promise: Promise, subject: str = "", *, state: IncidentState = IncidentState.OPEN) -> Incident:
+    return Incident(
+        1, "u", promise, "tickets", subject, Severity.WARNING, state, 9, 5, 20, TERMS[promise].unit, "It is so.", NOW, NOW, None
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("batch", "incidents", "trouble", "health"),
+    [
+        (a_batch(), [], None, "batch healthy"),
+        (a_batch(state="held"), [], "held", "1 batch held"),
+        (
+            a_batch(state="held"),
+            [breach(Promise.BATCH_UNCLEAR, "batch 41")],
+            "batch needs a decision",
+            "batch needs a decision",
+        ),
+        (a_batch(state="submitted", expected_end_at=ago(1), ended_at=None), [], None, "batch healthy"),
+        (a_batch(state="intended", intended_at=ago(11)), [], None, "batch healthy"),
+        (a_batch(errored=20), [], None, "batch healthy"),
+        (a_batch(), [breach(Promise.BATCH_SLOW, "batch 41")], "batch runs too long", "batch runs too long"),
+        (a_batch(), [breach(Promise.BATCH_SLOW, "batch 4")], None, "batch runs too long"),
+        (a_batch(), [breach(Promise.BATCH_SLOW, "batch 41", state=IncidentState.RESOLVED)], None, "batch healthy"),
+        (a_batch(), [breach(Promise.BATCH_FAILING)], None, "batch items fail"),
+        (a_batch(), [breach(Promise.BATCH_FAILING), breach(Promise.BATCH_FAILING)], None, "batch items fail (2)"),
+        (a_batch(), [breach(Promise.PROVIDER_FROZEN, "batch lane")], None, "the provider takes nothing"),
+        (a_batch(), [breach(Promise.PROVIDER_FROZEN, "realtime lane")], None, "batch healthy"),
+        (a_batch(), [breach(Promise.REALTIME_SLOW)], None, "batch healthy"),
+    ],
+)
+def test_a_batch_is_in_trouble_when_a_promise_is_broken_or_a_person_has_to_decide(batch, incidents, trouble, health):
+    snapshot = replace(nothing(), batches=[batch], incidents=incidents)
+    assert summary.trouble(batch, snapshot) == trouble
+    assert summary.batch_health(snapshot) == health
+
+
+def test_work_that_never_left_is_no_health_though_there_is_no_batch():
+    assert summary.batch_health(nothing()) == "no batches"
+    missed = replace(nothing(), incidents=[breach(Promise.BATCH_NEVER_STARTED)])
+    assert summary.batch_health(missed) == "batch never started"
+
+
+def test_a_batch_says_how_long_it_took_or_when_it_is_expected():
+    assert summary.batch_time(a_batch(), NOW) == "took 30 s"
+    under_way = a_batch(state="submitted", submitted_at=ago(14), expected_end_at=ago(-6), ended_at=None, collected_at=None)
+    assert summary.batch_time(under_way, NOW) == "14 min so far, expected 15:11 UTC"
+    assert summary.batch_time(replace(under_way, expected_end_at=ago(6)), NOW) == "14 min so far, expected 14:59 UTC"
+
+
+@pytest.mark.parametrize(
+    ("amount", "said"),
+    [
+        ("0.00123", "$0.00123"),
+        ("0.0012345", "$0.00123"),
+        ("0.46", "$0.460"),
+        ("1", "$1.00"),
+        ("1234.5", "$1,234.50"),
+        ("0", "$0"),
+        ("-0.0301", "-$0.0301"),
+        ("0.000000002", "$0.000000002"),
+    ],
+)
+def test_small_amounts_keep_significant_digits(amount, said):
+    assert usd(Decimal(amount)) == said
+
+
+def test_the_amounts_of_a_column_share_their_decimals():
+    assert aligned_usd([Decimal("0.00212"), None, Decimal("1.5"), Decimal(0)]) == ["0.00212", "-", "1.50000", "0.00000"]
+
+
+@pytest.mark.parametrize(
+    ("duration", "said"),
+    [
+        (None, "-"),
+        (0, "0 s"),
+        (0.14, "0.14 s"),
+        (0.999, "1.0 s"),
+        (2.08, "2.1 s"),
+        (9.97, "10 s"),
+        (25.4, "25 s"),
+        (119.6, "2.0 min"),
+        (1320, "22 min"),
+        (12_600, "3.5 h"),
+        (345_600, "4.0 d"),
+    ],
+)
+def test_a_duration_is_written_in_the_unit_that_suits_it(duration, said):
+    assert seconds(duration) == said
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        (0, "0 %"),
+        (0.0002, "<0.1 %"),
+        (0.045, "4.5 %"),
+        (0.27, "27 %"),
+        (0.995, "99.5 %"),
+        (0.9999, ">99.9 %"),
+        (1, "100 %"),
+        (-0.12, "-12 %"),
+        (None, "-"),
+    ],
+)
+def test_a_share_never_claims_all_or_nothing_falsely(part, said):
+    assert share(part) == said
+
+
+def test_a_clock_names_the_day_when_it_is_another():
+    assert clock(ago(5), beside=NOW) == "15:00 UTC"
+    assert clock(ago(24 * 60), beside=NOW) == "2026-12-02 15:05 UTC"
+
+
+def test_a_count_of_one_is_singular():
+    assert [counted(1, "batch"), counted(2, "batch"), counted(1204, "item")] == ["1 batch", "2 batches", "1,204 items"]

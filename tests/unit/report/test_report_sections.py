@@ -1,0 +1,76 @@
+"""What stands beside the lanes in the report: incidents, rollouts, splits, replays, packing, late data, reads, advice."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+
+from lanes.advice.evidence import ConsumerUse
+from lanes.advice.recommendation import advise
+from lanes.promises.incident import Incident, IncidentState, Promise, Severity
+from lanes.report import markdown
+from lanes.report.sections import Section, further, pressing
+from lanes.report.snapshot import AmendmentFigures, CallFigures, ReplayFigures, Snapshot, SplitFigures
+from lanes.rollouts.rollout import Rollout
+from lanes.words import Lane, ReplayState, RolloutState
+from tests.conftest import NOON
+from tests.rollouts import playbook
+from tests.unit.advice.test_advice import evidence
+
+BREACH = Incident(
+    7, "u-7", Promise.BATCH_SLOW, "letters", "batch 41", Severity.WARNING, IncidentState.OPEN, 180, 120, 1, "minutes",
+    "Batch 41 has been open for 3.0 h; 2.0 h were promised.", NOON, NOON, None,
+)  # fmt: skip
+OVER = replace(BREACH, id=6, subject="", state=IncidentState.RESOLVED, resolved_at=NOON)
+MOVING = Rollout(
+    3, playbook(), "letters", "desk", RolloutState.RUNNING, 0, NOON, 0, 0, "4 of 5 items answered under this step", 0,
+    None, "ada", "trial", NOON, None, None,
+)  # fmt: skip
+LATE_READERS = evidence(ConsumerUse("nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unread=12))
+
+
+def steered(text: str = "trial") -> Snapshot:
+    """A snapshot of everything that stands beside the lanes; `text` is what people wrote."""
+    return Snapshot(
+        taken_at=NOON + timedelta(hours=1),
+        since=NOON,
+        incidents=[replace(BREACH, sentence=text), OVER],
+        rollouts=[replace(MOVING, holds=text, consumer=text, started_by=text)],
+        splits=[SplitFigures("letters", None, 3_050, "ada", text, NOON)],
+        replays=[ReplayFigures("letters", 2, 5, ReplayState.COMPLETE, 40, 39, 1, Decimal("0.0125"))],
+        calls=[CallFigures("letters", Lane.BATCH, 10, 195, 1_950, 1_950, 3_900)],
+        amendments=[AmendmentFigures("letters", 4, 1)],
+        advice=[advise(replace(LATE_READERS, workload=text))],
+    )
+
+
+def said(section: Section) -> list[str]:
+    return [" ".join(row) for row in section.rows]
+
+
+def test_what_may_need_a_person_comes_first() -> None:
+    incidents, rollouts = pressing(steered())
+    assert incidents.title == "Incidents: 1 open incident"
+    assert said(incidents)[0].startswith("#7 letters Batch runs too long, batch 41 warning, open 12:00 UTC")
+    assert said(incidents)[1].startswith("#6 letters Batch runs too long resolved")
+    assert said(rollouts) == ["letters: 10 % to real-time, step 1 of 2, runs batch-to-realtime trial trial trial"]
+
+
+def test_each_ability_has_its_section() -> None:
+    splits, replays, calls, late, reads, advice = further(steered("nightly"))
+    assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
+    assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]
+    assert said(calls) == ["letters / batch 10 20 20 20 50 %"]
+    assert said(late) == ["letters 4 1"]
+    assert said(reads) == ["nightly nightly 300 2.0 h 1 % 12"]
+    assert said(advice)[0].startswith("nightly ")
+    assert said(advice)[0].endswith(" nightly")
+
+
+def test_nothing_to_say_is_not_said() -> None:
+    quiet = Snapshot(NOON, NOON)
+    assert (pressing(quiet), further(quiet)) == ([], [])
+
+
+def test_the_headline_begins_with_open_incidents() -> None:
+    assert markdown.headline(steered()).startswith("1 open incident · Nothing arrived since")
+    assert markdown.headline(replace(steered(), incidents=[OVER])).startswith("Nothing arrived since")

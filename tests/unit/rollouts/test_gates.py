@@ -1,0 +1,126 @@
+"""Gates: what is evidence, and what never passes."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from scipy.stats import binomtest
+
+from lanes.rollouts.gates import Gate, Measure, Measurement, judge, lower_bound, worst
+from lanes.words import Verdict
+
+ERRORS = Gate(measure=Measure.ERROR_RATE, max=0.05, at_least=20)
+P95 = Gate(measure=Measure.P95_S, max=2.0, at_least=20)
+MET = Gate(measure=Measure.DEADLINES_MET, min=0.9, at_least=10)
+
+
+def share(gate: Gate, wrong: int, samples: int) -> Measurement:
+    value = wrong / samples if gate.measure is Measure.ERROR_RATE else 1 - wrong / samples
+    return Measurement(gate.measure, value, samples, wrong)
+
+
+@st.composite
+def measured(draw: st.DrawFn) -> tuple[Gate, Measurement]:
+    """Any gate with any measurement of its measure, sensible or not."""
+    measure = draw(st.sampled_from(Measure))
+    upper = measure in (Measure.ERROR_RATE, Measure.P95_S)
+    limit = draw(st.floats(0, 1))
+    at_least = draw(st.integers(1, 500))
+    gate = Gate.model_validate({"measure": measure, "max" if upper else "min": limit, "at_least": at_least})
+    value = draw(st.one_of(st.none(), st.floats()))
+    problem = draw(st.one_of(st.none(), st.just("no table")))
+    return gate, Measurement(measure, value, draw(st.integers(0, 600)), draw(st.integers(-2, 600)), problem)
+
+
+@given(measured())
+def test_a_gate_passes_only_with_enough_samples_a_number_within_the_limit_and_no_trouble(
+    each: tuple[Gate, Measurement],
+) -> None:
+    gate, measurement = each
+    if judge(gate, measurement).verdict is Verdict.PASSED:
+        assert measurement.samples >= gate.at_least
+        assert measurement.problem is None
+        assert measurement.value is not None
+        assert math.isfinite(measurement.value)
+        assert gate.keeps(measurement.value)
+
+
+@given(measured())
+def test_too_few_samples_neither_pass_nor_fail(each: tuple[Gate, Measurement]) -> None:
+    gate, measurement = each
+    if measurement.samples < gate.at_least:
+        assert judge(gate, measurement).verdict in (Verdict.INCONCLUSIVE, Verdict.ERROR)
+
+
+@given(st.integers(1, 400), st.data())
+def test_more_wrong_samples_never_make_a_verdict_better(samples: int, data: st.DataObject) -> None:
+    order = [Verdict.PASSED, Verdict.INCONCLUSIVE, Verdict.FAILED]
+    fewer = data.draw(st.integers(0, samples))
+    more = data.draw(st.integers(fewer, samples))
+    verdicts = [judge(ERRORS, share(ERRORS, wrong, samples)).verdict for wrong in (fewer, more)]
+    assert order.index(verdicts[0]) <= order.index(verdicts[1])
+
+
+@pytest.mark.parametrize(("wrong", "samples"), [(1, 20), (5, 20), (20, 20), (7, 300)])
+def test_the_lower_bound_is_the_exact_one_sided_interval(wrong: int, samples: int) -> None:
+    exact = binomtest(wrong, samples, alternative="greater").proportion_ci(0.99, method="exact").low
+    assert lower_bound(wrong, samples) == pytest.approx(exact)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "samples", "verdict"),
+    [
+        (0, 19, Verdict.INCONCLUSIVE),
+        (0, 20, Verdict.PASSED),
+        (1, 20, Verdict.PASSED),
+        (2, 20, Verdict.INCONCLUSIVE),  # 10 %, but chance explains it
+        (6, 20, Verdict.FAILED),
+        (20, 20, Verdict.FAILED),
+        (19, 19, Verdict.INCONCLUSIVE),  # a gate never decides below its number
+    ],
+)
+def test_an_error_rate_fails_only_when_chance_cannot_explain_it(wrong: int, samples: int, verdict: Verdict) -> None:
+    assert judge(ERRORS, share(ERRORS, wrong, samples)).verdict is verdict
+
+
+def test_a_p95_fails_when_surely_more_than_a_twentieth_of_the_items_is_slower() -> None:
+    assert judge(P95, Measurement(Measure.P95_S, 1.9, 100, 4)).verdict is Verdict.PASSED
+    assert judge(P95, Measurement(Measure.P95_S, 2.1, 100, 6)).verdict is Verdict.INCONCLUSIVE
+    assert judge(P95, Measurement(Measure.P95_S, 9.0, 100, 20)).verdict is Verdict.FAILED
+
+
+def test_missed_deadlines_are_judged_by_their_share() -> None:
+    assert judge(MET, share(MET, 1, 10)).verdict is Verdict.PASSED
+    assert judge(MET, share(MET, 8, 10)).verdict is Verdict.FAILED
+
+
+def test_what_could_not_be_measured_is_an_error_and_not_a_failure() -> None:
+    assert judge(ERRORS, Measurement(Measure.ERROR_RATE, None, 0, problem="no table")).verdict is Verdict.ERROR
+    assert judge(ERRORS, Measurement(Measure.ERROR_RATE, None, 50)).verdict is Verdict.ERROR
+    assert judge(ERRORS, Measurement(Measure.ERROR_RATE, float("nan"), 50)).verdict is Verdict.ERROR
+    assert judge(ERRORS, Measurement(Measure.P95_S, 1, 50)).verdict is Verdict.ERROR
+
+
+def test_the_worst_verdict_decides() -> None:
+    passed, failed = judge(ERRORS, share(ERRORS, 0, 50)), judge(ERRORS, share(ERRORS, 50, 50))
+    assert worst([passed, failed]) is failed
+    assert worst([]) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"measure": "error_rate", "min": 0.1, "at_least": 5},
+        {"measure": "error_rate", "max": 5, "at_least": 5},
+        {"measure": "agreement", "max": 0.9, "at_least": 5},
+        {"measure": "p95_s", "max": 1, "min": 0, "at_least": 5},
+        {"measure": "p95_s", "at_least": 5},
+        {"measure": "error_rate", "max": 0.1, "at_least": 0},
+        {"measure": "error_rate", "max": float("nan"), "at_least": 5},
+    ],
+)
+def test_a_gate_has_the_limit_of_its_measure_and_a_number_of_samples(fields: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Gate.model_validate(fields)

@@ -1,0 +1,115 @@
+"""Playbooks: the ready-made ones, and that a wrong one is refused with its line and field."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.errors import PlaybookInvalid
+from lanes.rollouts.playbook import Direction, parse
+from lanes.words import Lane
+
+FILES = sorted((Path(__file__).resolve().parents[3] / "migrations" / "playbooks").glob("*.yaml"))
+GOOD = """\
+name: trial
+description: A trial.
+direction: batch_to_realtime
+steps:
+- percent: 10
+  hold: {items: 5}
+  gates:
+  - {measure: error_rate, max: 0.1, at_least: 5}
+- percent: 50
+  hold: {items: 5, at_most_minutes: 60}
+  approval: true
+  gates: [{measure: p95_s, max: 3, at_least: 5}]
+on_failure: share_before
+"""
+
+
+@pytest.mark.parametrize("file", FILES, ids=[file.stem for file in FILES])
+def test_the_ready_made_playbooks_can_be_followed(file: Path) -> None:
+    playbook = parse(file.stem, file.read_text())
+    assert playbook.direction == file.stem.replace("-", "_")
+    assert any(step.approval for step in playbook.steps)
+    for step in playbook.steps:
+        assert all(gate.at_least <= step.hold.items for gate in step.gates)
+
+
+def test_there_is_a_playbook_for_each_direction() -> None:
+    assert {file.stem.replace("-", "_") for file in FILES} == {str(each) for each in Direction}
+    assert {each.receiving for each in Direction} == set(Lane)
+
+
+def test_a_rollout_begins_with_the_first_step_that_does_not_lead_back() -> None:
+    up = parse("trial", GOOD)
+    assert [up.first_step(share) for share in (0, 1_000, 1_001, 5_000, 5_001)] == [0, 0, 1, 1, None]
+    down = parse("trial", GOOD.replace("batch_to_realtime", "realtime_to_batch").replace("percent: 10", "percent: 90"))
+    assert [down.first_step(share) for share in (10_000, 9_000, 6_000, 5_000, 100)] == [0, 0, 1, 1, None]
+
+
+def test_an_approval_has_three_days_unless_its_playbook_says_otherwise() -> None:
+    assert parse("trial", GOOD).approval_within_hours == 72
+    assert parse("trial", GOOD + "approval_within_hours: 4\n").approval_within_hours == 4
+    with pytest.raises(PlaybookInvalid, match="line 14, approval_within_hours: "):
+        parse("trial", GOOD + "approval_within_hours: 0\n")
+
+
+def test_the_approval_that_is_passed_over_is_the_last_one_before_the_first_step() -> None:
+    book = parse("batch-to-realtime", next(file for file in FILES if file.stem == "batch-to-realtime").read_text())
+    assert [book.passed_over(first) for first in range(4)] == [None, None, 1, 1]
+
+
+@given(st.integers(0, 10_000))
+def test_no_step_of_a_rollout_ever_leads_against_its_direction(share: int) -> None:
+    for file in FILES:
+        playbook = parse(file.stem, file.read_text())
+        first = playbook.first_step(share)
+        points = [share, *(step.basis_points for step in playbook.steps[first:])] if first is not None else []
+        assert points == sorted(points, reverse=playbook.direction is Direction.REALTIME_TO_BATCH)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "said"),
+    [
+        ("items: 5}", "items: five}", "line 6, steps.0.hold.items: "),
+        ("items: 5}", "items: true}", "line 6, steps.0.hold.items: "),
+        ("items: 5}", "items: 5, seconds: 3}", "line 6, steps.0.hold.seconds: no field has that name"),
+        ("percent: 50", "percent: 150", "line 9, steps.1.percent: "),
+        ("percent: 50", "percent: 5", "line 9, steps.1.percent: 5 does not go further"),
+        ("max: 0.1", "max: 10", "line 8, steps.0.gates.0: max: error_rate is a share"),
+        ("max: 0.1", "min: 0.1", "line 8, steps.0.gates.0: error_rate is limited by `max`"),
+        ("error_rate", "mistakes", "line 8, steps.0.gates.0.measure: "),
+        ("approval: true", "approval: maybe", "line 11, steps.1.approval: "),
+        ("approval: true", "on: true", "line 11, steps.1.on: this key is no text"),
+        ("approval: true", "percent: 3", "line 11, steps.1.percent: the field is there twice"),
+        ("share_before", "stay", "line 13, on_failure: "),
+        ("on_failure: share_before", "", "line 1, on_failure: the field is missing"),
+        ("name: trial", "name: other", 'line 1, name: "other" is not the name of its file, "trial"'),
+        ("[{measure: p95_s", "[{{measure: p95_s", "line 12"),
+        (GOOD, "", "line 1: a playbook is a mapping"),
+        (GOOD, "- a\n- b\n", "line 1: a playbook is a mapping"),
+        (GOOD, "a: &a [*a]\n", "line 1, a: no field has that name"),
+        (GOOD, "name: \x00", "no YAML"),
+        (GOOD, GOOD + "---\nname: second\n", "line 14"),
+    ],
+)
+def test_a_wrong_playbook_is_refused_with_the_line_and_the_field(wrong: str, right: str, said: str) -> None:
+    assert wrong in GOOD
+    with pytest.raises(PlaybookInvalid) as refused:
+        parse("trial", GOOD.replace(wrong, right, 1))
+    assert said in str(refused.value)
+    assert str(refused.value).startswith('playbook "trial" cannot be followed: ')
+
+
+def test_agreement_cannot_be_measured_of_items_that_go_to_batch() -> None:
+    down = GOOD.replace("batch_to_realtime", "realtime_to_batch").replace("percent: 10", "percent: 90")
+    with pytest.raises(PlaybookInvalid, match=r"line 12, steps\.1\.gates: agreement"):
+        parse("trial", down.replace("{measure: p95_s, max: 3, ", "{measure: agreement, min: 0.9, "))
+
+
+@given(st.text(max_size=200))
+def test_any_text_is_a_playbook_or_refused_with_a_reason(text: str) -> None:
+    with pytest.raises(PlaybookInvalid):
+        parse("trial", text)

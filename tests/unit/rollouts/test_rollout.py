@@ -1,0 +1,179 @@
+"""The rollout's state machine: what moves it, and what never does."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.rollouts.gates import Gate, Judgement, Measure, Measurement
+from lanes.rollouts.playbook import Hold as Length
+from lanes.rollouts.playbook import Step
+from lanes.rollouts.rollout import (
+    OPEN,
+    Advance,
+    Approval,
+    AskApproval,
+    Enter,
+    Finish,
+    Hold,
+    Holds,
+    RollBack,
+    Standing,
+    next_move,
+)
+from lanes.words import RolloutState, Verdict
+from tests.conftest import NOON, later
+
+GATES = (
+    Gate(measure=Measure.ERROR_RATE, max=0.1, at_least=5),
+    Gate(measure=Measure.P95_S, max=3, at_least=5),
+)
+YES, NO = Approval(True, "ada", "looks well"), Approval(False, "ada", "not on a Friday")
+
+
+def standing(
+    *, answered: int = 10, approval: bool = False, is_last: bool = False, minutes: int | None = None,
+    state: RolloutState = RolloutState.RUNNING, entered: bool = True, asked_at: datetime | None = None,
+    hindrances: tuple[str, ...] = (),
+) -> Standing:  # fmt: skip
+    step = Step(percent=50, hold=Length(items=10, at_most_minutes=minutes), approval=approval, gates=GATES)
+    return Standing(state, step, is_last, NOON, answered, entered, asked_at, timedelta(hours=72), hindrances)
+
+
+def judged(*verdicts: Verdict) -> list[Judgement]:
+    return [
+        Judgement(gate, Measurement(gate.measure, 0.0, 10), verdict, "said")
+        for gate, verdict in zip(GATES, verdicts, strict=False)
+    ]
+
+
+WELL = judged(Verdict.PASSED, Verdict.PASSED)
+
+
+def test_a_step_whose_gates_passed_leads_to_the_next_and_the_last_one_finishes() -> None:
+    assert isinstance(next_move(standing(), WELL, None, NOON), Advance)
+    assert isinstance(next_move(standing(is_last=True), WELL, None, NOON), Finish)
+
+
+def test_a_failed_gate_takes_it_back_before_enough_items_were_answered_and_in_spite_of_an_approval() -> None:
+    failed = judged(Verdict.PASSED, Verdict.FAILED)
+    assert isinstance(next_move(standing(answered=0), failed, None, NOON), RollBack)
+    assert isinstance(next_move(standing(approval=True), failed, YES, NOON), RollBack)
+    waiting = standing(approval=True, state=RolloutState.WAITING_APPROVAL)
+    assert isinstance(next_move(waiting, failed, None, NOON), RollBack)
+
+
+@pytest.mark.parametrize(
+    ("answered", "judgements", "holds"),
+    [
+        (9, WELL, Holds.GATHERING),
+        (10, judged(Verdict.PASSED, Verdict.INCONCLUSIVE), Holds.INCONCLUSIVE),
+        (10, judged(Verdict.ERROR, Verdict.PASSED), Holds.ERROR),
+        (10, judged(Verdict.PASSED), Holds.ERROR),
+        (10, [], Holds.ERROR),
+    ],
+)
+def test_lack_of_evidence_holds(answered: int, judgements: list[Judgement], holds: Holds) -> None:
+    for approval in (None, YES):
+        move = next_move(standing(answered=answered), judgements, approval, later(days=30))
+        assert isinstance(move, Hold)
+        assert move.holds is holds
+
+
+def test_a_step_that_asks_is_left_only_after_a_yes() -> None:
+    assert isinstance(next_move(standing(approval=True), WELL, None, NOON), AskApproval)
+    waiting = next_move(standing(approval=True, state=RolloutState.WAITING_APPROVAL), WELL, None, later(days=9))
+    assert isinstance(waiting, Hold)
+    assert waiting.holds is Holds.APPROVAL
+    assert isinstance(next_move(standing(approval=True), WELL, YES, NOON), Advance)
+    assert isinstance(next_move(standing(approval=True), WELL, NO, NOON), RollBack)
+
+
+BROKEN = ("critical incident 7 is open: Real-time is slow",)
+
+
+def test_nothing_goes_forwards_while_a_critical_incident_is_open() -> None:
+    for at, approval in (
+        (standing(hindrances=BROKEN), None),
+        (standing(hindrances=BROKEN, is_last=True), None),
+        (standing(hindrances=BROKEN, approval=True), None),
+        (standing(hindrances=BROKEN, approval=True), YES),
+        (standing(hindrances=BROKEN, entered=False), None),
+        (standing(hindrances=BROKEN, entered=False), YES),
+    ):
+        move = next_move(at, WELL, approval, NOON)
+        assert isinstance(move, Hold)
+        assert (move.holds, move.why) == (Holds.INCIDENT, BROKEN[0])
+
+
+def test_a_critical_incident_keeps_nothing_from_being_taken_back() -> None:
+    failed = judged(Verdict.PASSED, Verdict.FAILED)
+    assert isinstance(next_move(standing(hindrances=BROKEN), failed, None, NOON), RollBack)
+    assert isinstance(next_move(standing(hindrances=BROKEN, approval=True), WELL, NO, NOON), RollBack)
+
+
+def test_a_question_that_nobody_answers_in_time_takes_it_back() -> None:
+    waits = standing(approval=True, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
+    assert isinstance(next_move(waits, WELL, None, later(hours=71.9)), Hold)
+    move = next_move(waits, WELL, None, later(hours=72))
+    assert isinstance(move, RollBack)
+    assert move.why == "nobody answered within 3 days of being asked to approve"
+    assert isinstance(next_move(replace(waits, hindrances=BROKEN), WELL, None, later(hours=72)), RollBack)
+
+
+def test_an_approval_that_was_passed_over_is_asked_before_the_first_share_is_set() -> None:
+    begun = standing(entered=False, answered=0)
+    assert isinstance(next_move(begun, [], None, NOON), AskApproval)
+    waits = replace(begun, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
+    assert isinstance(next_move(waits, [], None, later(hours=1)), Hold)
+    assert isinstance(next_move(waits, [], None, later(hours=72)), RollBack)
+    assert isinstance(next_move(begun, [], YES, NOON), Enter)
+    assert isinstance(next_move(begun, [], NO, NOON), RollBack)
+
+
+def test_time_without_evidence_takes_it_back_and_never_passes_it() -> None:
+    few = standing(answered=3, minutes=60)
+    assert isinstance(next_move(few, WELL, None, later(minutes=59.9)), Hold)
+    move = next_move(few, WELL, None, later(minutes=60))
+    assert isinstance(move, RollBack)
+    assert "no evidence within 60 minutes" in move.why
+    assert isinstance(next_move(standing(minutes=60), WELL, None, later(minutes=90)), Advance)
+
+
+def test_time_spent_waiting_for_a_person_takes_nothing_back() -> None:
+    unclear = judged(Verdict.PASSED, Verdict.INCONCLUSIVE)
+    waiting = standing(approval=True, minutes=60, state=RolloutState.WAITING_APPROVAL)
+    assert isinstance(next_move(waiting, unclear, None, later(days=3)), Hold)
+    assert isinstance(next_move(standing(approval=True, minutes=60), unclear, YES, later(days=3)), Hold)
+
+
+ANY_VERDICTS = st.lists(st.sampled_from(Verdict), max_size=2)
+ANY_STANDING = st.builds(
+    standing, answered=st.integers(0, 30), approval=st.booleans(), is_last=st.booleans(),
+    minutes=st.one_of(st.none(), st.integers(1, 100)), state=st.sampled_from(RolloutState),
+    entered=st.booleans(), asked_at=st.sampled_from([None, NOON]), hindrances=st.sampled_from([(), BROKEN]),
+)  # fmt: skip
+
+
+@given(ANY_STANDING, ANY_VERDICTS, st.sampled_from([None, YES, NO]), st.integers(0, 10_000))
+def test_it_goes_forwards_only_with_every_gate_passed_enough_items_and_the_approval_it_needs(
+    at: Standing, verdicts: list[Verdict], approval: Approval | None, minutes: int
+) -> None:
+    now: datetime = NOON + timedelta(minutes=minutes)
+    move = next_move(at, judged(*verdicts), approval, now)
+    if isinstance(move, Advance | Enter | Finish | AskApproval):
+        assert at.hindrances == ()
+    if isinstance(move, Enter):
+        assert (at.entered, approval) == (False, YES)
+    if isinstance(move, Advance | Finish | AskApproval) and at.entered:
+        assert verdicts == [Verdict.PASSED, Verdict.PASSED]
+        assert at.answered >= at.step.hold.items
+        assert at.state in OPEN
+    if isinstance(move, Advance | Finish):
+        assert at.entered
+        assert approval == YES or (approval is None and not at.step.approval)
+    if at.state not in OPEN:
+        assert isinstance(move, Hold)
+        assert move.holds is Holds.ENDED

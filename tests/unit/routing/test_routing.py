@@ -1,0 +1,144 @@
+"""The route of an item: the order of the rules, and what no split or rule may ever change."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.routing.route import EXPECTED_CALL, Arrived, Route, decide, rank_at
+from lanes.routing.split import BUCKETS, Split, Splits
+from lanes.words import Lane, Reason
+from lanes.workload.version import Version
+from lanes.workload.window import LEAD
+from tests.conftest import NOON, later
+from tests.examples import version
+from tests.unit.strategies import arrived
+
+URGENT_RULE = 'has(payload.channel) && payload.channel == "chat"'
+RULED = version(urgent_when=URGENT_RULE, batch_when="age_s > 86400.0", batch_expected_minutes=60)
+PLAIN = version(batch_expected_minutes=60)
+ALL_BATCH, ALL_REALTIME = Splits([Split("letters", None, 0)]), Splits([Split("letters", None, BUCKETS)])
+lanes_or_none = st.none() | st.sampled_from(Lane)
+
+
+def item(**fields: Any) -> Arrived:
+    return Arrived(
+        workload="letters", key="k1", payload=fields.pop("payload", {"text": "hello"}), received_at=NOON,
+        occurred_at=fields.pop("occurred_at", NOON), **fields,
+    )  # fmt: skip
+
+
+def must_be_realtime(each: Arrived, of: Version) -> bool:
+    """What the rules say of an item, in words of the test's own."""
+    due_soon = each.due_at is not None and each.due_at < NOON + LEAD + timedelta(minutes=of.spec.batch_expected_minutes)
+    chat = bool(of.spec.urgent_when) and each.payload.get("channel") == "chat"
+    return each.urgent or due_soon or chat
+
+
+@given(arrived(), st.sampled_from([RULED, PLAIN]), st.integers(0, BUCKETS))
+def test_an_item_that_must_be_realtime_is_never_sent_to_batch(each: Arrived, of: Version, points: int) -> None:
+    route = decide(each, of, Splits([Split("letters", None, points)]), now=NOON)
+    if must_be_realtime(each, of):
+        assert route.lane is Lane.REALTIME
+        assert route.reason in (Reason.OVERDUE, Reason.URGENT, Reason.URGENT_RULE, Reason.DEADLINE)
+    else:
+        assert route.reason in (Reason.BATCH_RULE, Reason.SPLIT)
+
+
+@given(arrived(), st.sampled_from(["chat", "mail"]))
+def test_an_item_whose_urgent_rule_holds_is_never_sent_to_batch(each: Arrived, channel: str) -> None:
+    old = replace(each, payload={"channel": channel}, occurred_at=later(days=-2), due_at=None, urgent=False)
+    route = decide(old, RULED, ALL_BATCH, now=NOON)
+    assert (route.lane, route.reason) == (
+        (Lane.REALTIME, Reason.URGENT_RULE) if channel == "chat" else (Lane.BATCH, Reason.BATCH_RULE)
+    )
+
+
+@given(arrived(), st.integers(0, BUCKETS), st.integers(0, BUCKETS))
+def test_raising_the_split_moves_items_only_to_realtime_and_lowering_it_only_to_batch(
+    each: Arrived, one: int, other: int
+) -> None:
+    low, high = (decide(each, RULED, Splits([Split("letters", None, points)]), now=NOON) for points in sorted((one, other)))
+    assert (low.lane, high.lane) != (Lane.REALTIME, Lane.BATCH)
+    if low.reason is not Reason.SPLIT:
+        assert low == high
+
+
+@given(arrived(pin=lanes_or_none), st.sampled_from([RULED, PLAIN]), st.integers(0, BUCKETS))
+def test_every_route_has_a_reason_an_explanation_and_both_costs(each: Arrived, of: Version, points: int) -> None:
+    route = decide(each, of, Splits([Split("letters", each.consumer, points)]), now=NOON)
+    assert isinstance(route.reason, Reason)
+    assert route.explanation
+    assert route.realtime_usd > route.batch_usd > 0
+    assert route == decide(each, of, Splits([Split("letters", each.consumer, points)]), now=NOON)
+
+
+@given(arrived(pin=st.sampled_from(Lane)))
+def test_a_pin_wins_over_everything_else(each: Arrived) -> None:
+    route = decide(each, RULED, ALL_REALTIME, now=NOON)
+    assert (route.lane, route.reason) == (each.pin, Reason.PINNED)
+
+
+@pytest.mark.parametrize(
+    ("fields", "lane", "reason", "said"),
+    [
+        ({"pin": Lane.BATCH, "urgent": True}, "batch", "pinned", "the sender asked for batch"),
+        ({"due_at": later(seconds=-1), "urgent": True}, "realtime", "overdue", "it was due at 2026-11-24T11:59:59"),
+        ({"due_at": NOON}, "realtime", "overdue", "it was due at 2026-11-24T12:00:00"),
+        ({"urgent": True, "payload": {"channel": "chat"}}, "realtime", "urgent", "the sender marked it urgent"),
+        ({"payload": {"channel": "chat"}, "due_at": later(minutes=1)}, "realtime", "urgent_rule", "urgent_when holds"),
+        ({"due_at": later(minutes=61), "occurred_at": later(days=-9)}, "realtime", "deadline", "is back about 2026"),
+        ({"due_at": later(minutes=62), "occurred_at": later(days=-9)}, "batch", "batch_rule", "batch_when holds: "),
+        ({"occurred_at": later(days=-1)}, "batch", "split", "bucket 8,771 of 10,000 is not below the split"),
+    ],
+)
+def test_the_rules_are_asked_in_their_order(fields: dict[str, Any], lane: str, reason: str, said: str) -> None:
+    route = decide(item(**fields), RULED, ALL_BATCH, now=NOON)
+    assert (route.lane, route.reason) == (lane, reason)
+    assert said in route.explanation
+
+
+def test_the_split_of_its_consumer_decides_an_item() -> None:
+    splits = Splits([Split("letters", None, 0), Split("letters", "desk", 8_772)])
+    route = decide(item(consumer="desk"), PLAIN, splits, now=NOON)
+    assert route.lane is Lane.REALTIME
+    assert route.explanation == "bucket 8,771 of 10,000 is below the split of 87.72 % for consumer desk"
+
+
+@pytest.mark.parametrize("text", ["payload.vip", "payload.n / 0 == 1", "payload.tags[9]", "due_in_s < 1.0"])
+def test_a_rule_that_cannot_be_evaluated_does_not_hold_and_the_explanation_says_so(text: str) -> None:
+    each = item(payload={"n": 1, "tags": []})
+    for of in (version(urgent_when=text), version(batch_when=text)):
+        route = decide(each, of, ALL_REALTIME, now=NOON)
+        assert (route.lane, route.reason) == (Lane.REALTIME, Reason.SPLIT)
+        assert f"; `{text}`" in route.explanation
+
+
+def test_the_costs_grow_with_the_payload_and_shrink_with_packing() -> None:
+    def costs(size: int, **fields: Any) -> Route:
+        return decide(item(payload={"text": "x" * size}), version(**fields), ALL_BATCH, now=NOON)
+
+    assert costs(4000).realtime_usd > costs(40).realtime_usd
+    assert costs(40, batch_pack=20).batch_usd < costs(40).batch_usd
+    assert costs(40).batch_usd == pytest.approx(costs(40).realtime_usd / 2, abs=Decimal("2e-9"))
+
+
+def test_an_item_is_ranked_by_its_due_time_else_by_its_workloads_patience() -> None:
+    assert rank_at(item(due_at=later(minutes=5)), PLAIN) == later(minutes=5) - EXPECTED_CALL
+    assert rank_at(item(), version(patience_s=90)) == later(seconds=90)
+
+
+def test_an_item_due_at_the_beginning_of_the_calendar_is_routed_like_any_other() -> None:
+    ancient = item(due_at=datetime.min.replace(tzinfo=UTC))
+    assert decide(ancient, PLAIN, ALL_BATCH, now=NOON).reason is Reason.OVERDUE
+    assert rank_at(ancient, PLAIN) < NOON
+
+
+@given(arrived(), arrived())
+def test_older_items_overtake_so_that_nothing_starves(one: Arrived, other: Arrived) -> None:
+    waited = replace(one, due_at=None, received_at=later(seconds=-PLAIN.spec.patience_s))
+    assert rank_at(waited, PLAIN) <= rank_at(replace(other, due_at=None), PLAIN)

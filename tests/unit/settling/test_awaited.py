@@ -1,0 +1,81 @@
+"""What is waited for is said lane by lane, with who moves it on."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from lanes.settling.awaited import Awaited, Departing, Movers, Out, Owed, sentence
+from lanes.words import BatchState, Lane, Purpose, WorkState
+from tests.conftest import NOON
+
+QUEUED = Owed("tickets", Lane.REALTIME, Purpose.ANSWER, WorkState.READY, 64)
+ASKED = replace(QUEUED, state=WorkState.CLAIMED, items=40)
+READY = Owed("tickets", Lane.BATCH, Purpose.AUTHORITATIVE, WorkState.READY, 208)
+INSIDE = replace(READY, state=WorkState.SUBMITTED, batch_id=2)
+BATCH = Out(2, BatchState.SUBMITTED, 22, 0, NOON - timedelta(seconds=12), NOON + timedelta(minutes=45))
+NEAR = Movers(looks_every_s=1.0, usual_time=False)
+
+
+def told(*owed: Owed, unrouted: int = 0, batches: tuple[Out, ...] = (), movers: Movers = NEAR) -> str:
+    return sentence(Awaited(unrouted, owed, batches), movers, now=NOON)
+
+
+def test_real_time_says_how_many_are_asked_and_how_many_queue() -> None:
+    assert told(ASKED, QUEUED) == "waiting for 104 real-time answers: 40 being asked, 64 in the queue"
+    resting = replace(QUEUED, items=1, rests=True)
+    assert told(resting) == "waiting for 1 real-time answer: 1 resting after a fault"
+
+
+def test_a_batch_says_where_it_is_since_when_and_how_often_it_is_looked_at() -> None:
+    assert told(INSIDE, batches=(BATCH,)) == (
+        "waiting for 208 authoritative answers: batch 2 is in progress for 12 s, `collect` looks every 1 s"
+    )
+    far = Movers(looks_every_s=30)
+    assert told(replace(INSIDE, purpose=Purpose.ANSWER), batches=(replace(BATCH, processed=7),), movers=far) == (
+        "waiting for 208 batch answers: batch 2 is in progress for 12 s, 7 of 22 requests done, expected by 12:45 UTC, "
+        "`collect` looks every 30 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (BatchState.INTENDED, "batch 2 is being created for 12 s"),
+        (BatchState.ENDED, "batch 2 has ended, its results are being read"),
+        (BatchState.HELD, "batch 2 is held: `lanes batches` says why"),
+    ],
+)
+def test_every_state_of_a_batch_has_its_words(state: BatchState, words: str) -> None:
+    assert told(INSIDE, batches=(replace(BATCH, state=state),)).endswith(words)
+
+
+def test_batch_work_says_what_keeps_it_from_leaving() -> None:
+    first = "they leave together once real time has answered"
+    assert told(READY) == "waiting for 208 items of tickets to leave in a batch: `submit` is asked for next"
+    assert told(READY, ASKED).endswith(f"208 items of tickets to leave in a batch: {first}")
+    assert told(READY, unrouted=3) == f"waiting for 3 items to be routed; 208 items of tickets to leave in a batch: {first}"
+    running = replace(NEAR, departing=Departing("tickets", "1", "RUNNING"))
+    assert told(READY, movers=running).endswith("`submit` takes them, its run is running")
+    other = replace(NEAR, departing=Departing("archive", "1", "PENDING"))
+    assert told(READY, movers=other).endswith("`submit` takes them after those of archive")
+
+
+def test_what_is_paused_names_the_command_and_is_waited_for_by_nobody_else() -> None:
+    paused = replace(QUEUED, paused=True)
+    assert told(paused, replace(READY, paused=True)) == (
+        "waiting for 272 items of tickets, which is paused: `lanes resume tickets` serves it again"
+    )
+    assert "batch 2 is in progress" in told(replace(INSIDE, paused=True), batches=(BATCH,))  # what is out comes home
+
+
+def test_many_batches_are_counted() -> None:
+    every = [replace(BATCH, id=number) for number in range(1, 6)]
+    inside = [replace(INSIDE, batch_id=each.id, items=10) for each in every]
+    text = told(*inside, batches=tuple(every))
+    assert text.count("is in progress") == 3
+    assert text.endswith("; 2 more batches")
+
+
+def test_nothing_open_is_said_too() -> None:
+    assert told() == "nothing is waited for any more"

@@ -1,0 +1,41 @@
+"""Attempts told apart by claim and response, each with its share of what the response cost."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.claims import Claim
+from lanes.settling.outcome import Attempt, Judged, Response, Share, each_once
+from lanes.words import Outcome
+from lanes.workload.prices import Usage
+from tests.conftest import NOON
+
+LINES = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 2), st.sampled_from([None, "m1", "m2"])), max_size=12)
+
+
+def attempts(lines: list[tuple[int, int, str | None]]) -> list[Attempt]:
+    return [
+        Attempt(
+            Claim(work, number), Judged(Outcome.VALID if said else Outcome.ERRORED),
+            Response(said, "m", "", None, Usage()) if said else None, NOON, NOON, 1,
+        )
+        for work, number, said in lines
+    ]  # fmt: skip
+
+
+@given(LINES)
+def test_repeats_are_left_out_and_the_shares_of_a_response_are_whole(lines: list[tuple[int, int, str | None]]) -> None:
+    once = each_once(attempts(lines))
+    assert [each.name for each in once] == list(dict.fromkeys(each.name for each in attempts(lines)))
+    for message_id in ("m1", "m2"):
+        shares = [each.share for each in once if each.name[1] == message_id]
+        assert shares == [Share(index, len(shares)) for index in range(len(shares))]
+    assert all(each.share is None for each in once if each.response is None)
+
+
+@given(LINES, st.data())
+def test_an_attempt_keeps_its_share_when_it_is_saved_apart(
+    lines: list[tuple[int, int, str | None]], data: st.DataObject
+) -> None:
+    once = each_once(attempts(lines))
+    apart = [each for each in once if data.draw(st.booleans())]
+    assert each_once(apart) == apart

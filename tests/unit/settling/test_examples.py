@@ -1,0 +1,93 @@
+"""Five answers that stand for the others, shown as text whatever they hold."""
+
+import io
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+from lanes.report.examples import asked, how, render, said
+from lanes.settling.examples import Example, choose
+from lanes.words import Lane, Standing
+
+PLAIN = Example(
+    "tickets", "T-1", {"text": "Where is my parcel?", "channel": "chat"}, {"urgency": "low", "category": "delivery"},
+    ("category", "urgency"), Standing.AUTHORITATIVE, Lane.BATCH, 41.0, Lane.BATCH, 41.0, {}, Decimal("0.00021"),
+)  # fmt: skip
+REALTIME = replace(PLAIN, key="T-2", first_lane=Lane.REALTIME, first_s=1.9)
+CORRECTED = replace(REALTIME, key="T-3", was={"urgency": "high"})
+HOSTILE = "[bold red]no[/] \x1b[31m\x07\x00 \u202e [link=http://evil.example]x[/link] " + "long " * 5_000
+
+
+def shown(*examples: Example, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(render(examples))
+    return console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def keys(*examples: Example) -> list[str]:
+    return [each.key for each in choose(examples)]
+
+
+def test_both_lanes_and_a_correction_are_among_the_five() -> None:
+    many = [replace(REALTIME, key=f"R-{n}") for n in range(20)]
+    assert keys(*many, PLAIN, CORRECTED) == ["T-3", "R-0", "R-1", "R-2", "T-1"]
+
+
+def test_every_workload_has_its_turn_before_any_has_a_second() -> None:
+    archive = [replace(PLAIN, workload="archive", key=f"A-{n}") for n in range(9)]
+    assert keys(PLAIN, REALTIME, CORRECTED, *archive) == ["A-0", "A-1", "T-3", "T-2", "T-1"]
+
+
+def test_fewer_answers_than_five_are_all_shown_and_counted() -> None:
+    assert keys(PLAIN) == ["T-1"]
+    assert shown(PLAIN).startswith("One answer of this run")
+    assert choose([]) == []
+
+
+def test_an_example_says_what_was_asked_answered_and_taken() -> None:
+    text = shown(CORRECTED)
+    for part in ("tickets T-3", "Where is my parcel?", "category: delivery, urgency: low", "after 1.9 s", "$0.000210"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    ("example", "sentence"),
+    [
+        (PLAIN, "batch after 41 s, authoritative, $0.000210"),
+        (CORRECTED, "real-time after 1.9 s, corrected by batch after 41 s (urgency was high), $0.000210"),
+        (REALTIME, "real-time after 1.9 s, confirmed by batch after 41 s, $0.000210"),
+        (
+            replace(REALTIME, lane=Lane.REALTIME, standing=Standing.PROVISIONAL),
+            "real-time after 1.9 s, provisional: its authoritative pass in a batch is still to come, $0.000210",
+        ),
+    ],
+)
+def test_what_became_of_an_answer_is_said(example: Example, sentence: str) -> None:
+    assert how(example) == sentence
+
+
+def test_an_input_is_its_longest_text_or_all_of_it() -> None:
+    assert asked({"a": "short", "text": "the longer one", "n": 3}) == "the longer one"
+    assert asked({"n": 3, "of": [1]}) == '{"n": 3, "of": [1]}'
+    assert said({"b": [1], "a": "x"}, ("a",)) == "a: x, b: [1]"
+
+
+def test_hostile_text_is_shown_as_text_and_takes_no_more_than_its_lines() -> None:
+    hostile = replace(CORRECTED, workload=HOSTILE, key=HOSTILE, payload={"text": HOSTILE}, output={HOSTILE: HOSTILE})
+    text = shown(replace(hostile, was={HOSTILE: HOSTILE}))
+    assert "[bold red]no[/]" in text
+    assert not any(ord(char) < 32 and char != "\n" for char in text)
+    assert "\u202e" not in text
+    assert len(text.splitlines()) <= 12
+
+
+@given(st.dictionaries(st.text(max_size=30), st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=5)))
+def test_no_payload_and_no_answer_breaks_the_lines(anything: dict) -> None:
+    text = shown(replace(CORRECTED, payload=anything, output=anything, was=anything, key=str(anything)), width=60)
+    assert all(cell_len(line) <= 60 for line in text.splitlines())
+    assert "how" in text

@@ -1,0 +1,312 @@
+"""What an attempt does to its work and its item, row by row of the table of cases and outcomes."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.settling.outcome import Judged
+from lanes.settling.settle import (
+    FREE,
+    HOPELESS,
+    LONGEST_BACKOFF,
+    Consequence,
+    Correction,
+    Obligation,
+    backoff,
+    compare,
+    consequence,
+)
+from lanes.words import Lane, Mode, Outcome, Purpose, Standing, WorkState
+from tests.conftest import NOON, later
+
+A, B = {"category": "a"}, {"category": "b"}
+UNANSWERED = [outcome for outcome in Outcome if outcome is not Outcome.VALID]
+ASIDE = [Purpose.SHADOW, Purpose.REPLAY]
+
+outputs = st.none() | st.sampled_from([A, B])
+obligations = st.builds(
+    Obligation,
+    purpose=st.sampled_from(Purpose), lane=st.sampled_from(Lane), mode=st.sampled_from(Mode),
+    failures=st.integers(0, 6), max_failures=st.integers(1, 5), is_newest_revision=st.booleans(),
+    item_canceled=st.booleans(), item_settled=st.booleans(), others_open=st.booleans(), may_wait=st.booleans(),
+    compare_fields=st.sampled_from([(), ("category",)]),
+)  # fmt: skip
+attempts = st.sampled_from([Judged(Outcome.VALID, A), *(Judged(outcome, error="why") for outcome in UNANSWERED)])
+
+
+def plain(lane: Lane = Lane.REALTIME, **fields: Any) -> Obligation:
+    return Obligation(Purpose.ANSWER, lane, Mode.PLAIN, fields.pop("failures", 0), 3, **fields)
+
+
+def lambda_(lane: Lane = Lane.REALTIME, purpose: Purpose = Purpose.ANSWER, **fields: Any) -> Obligation:
+    return replace(plain(lane, **fields), mode=Mode.LAMBDA, purpose=purpose)
+
+
+def valid(of: Obligation, output: dict[str, Any] = A, *, provisional: dict[str, Any] | None = None) -> Consequence:
+    return consequence(of, Judged(Outcome.VALID, output), provisional=provisional, now=NOON)
+
+
+def fails(of: Obligation, outcome: Outcome, *, provisional: dict[str, Any] | None = None) -> Consequence:
+    return consequence(of, Judged(outcome, error="why"), provisional=provisional, now=NOON)
+
+
+def moves_nothing(then: Consequence) -> bool:
+    """Whether the item is left as it is."""
+    return not (then.settles or then.fails or then.owes_authoritative or then.correction)
+
+
+def shows_nothing(then: Consequence) -> bool:
+    """Whether the item is left as it is and no result is written."""
+    return then.standing is None and moves_nothing(then)
+
+
+# "workload without Lambda, first valid answer: authoritative; answered and settled at once"
+@pytest.mark.parametrize("lane", Lane)
+def test_without_lambda_the_first_valid_answer_is_authoritative_and_settles(lane: Lane) -> None:
+    assert valid(plain(lane)) == Consequence(WorkState.DONE, 0, standing=Standing.AUTHORITATIVE, settles=True)
+
+
+# "Lambda, answered in real time: provisional, `answered`; owes one authoritative pass"
+def test_with_lambda_a_realtime_answer_is_provisional_and_owes_one_authoritative_pass() -> None:
+    assert valid(lambda_()) == Consequence(WorkState.DONE, 0, standing=Standing.PROVISIONAL, owes_authoritative=True)
+
+
+def test_a_second_provisional_answer_is_not_shown_and_owes_no_second_pass() -> None:
+    assert valid(lambda_(), B, provisional=A) == Consequence(WorkState.DONE, 0)
+
+
+# "Lambda, routed to batch: one pass, authoritative"
+def test_with_lambda_an_item_routed_to_batch_is_settled_by_one_pass() -> None:
+    assert valid(lambda_(Lane.BATCH)) == Consequence(WorkState.DONE, 0, standing=Standing.AUTHORITATIVE, settles=True)
+
+
+def test_the_authoritative_pass_settles_and_corrects_a_different_provisional_answer() -> None:
+    then = valid(lambda_(Lane.BATCH, Purpose.AUTHORITATIVE), B, provisional=A)
+    assert (then.standing, then.settles) == (Standing.AUTHORITATIVE, True)
+    assert then.correction == Correction(["category"], 1.0)
+
+
+def test_a_correction_is_written_only_when_the_authoritative_result_differs() -> None:
+    then = valid(lambda_(Lane.BATCH, Purpose.AUTHORITATIVE), A, provisional=A)
+    assert (then.standing, then.settles, then.correction) == (Standing.AUTHORITATIVE, True, None)
+
+
+def test_an_answer_shown_of_an_older_revision_is_corrected_by_the_authoritative_answer_of_the_newest() -> None:
+    for of in (plain(), plain(Lane.BATCH), lambda_(Lane.BATCH)):
+        then = consequence(of, Judged(Outcome.VALID, B), provisional=None, earlier=A, now=NOON)
+        assert (then.settles, then.correction) == (True, Correction(["category"], 1.0))
+
+
+# "authoritative pass fails for good: settled on the provisional result, reason kept, incident"
+@pytest.mark.parametrize("outcome", [each for each in UNANSWERED if each not in FREE])
+def test_an_authoritative_pass_that_fails_for_good_settles_the_provisional_result_and_keeps_the_reason(
+    outcome: Outcome,
+) -> None:
+    then = fails(lambda_(Lane.BATCH, Purpose.AUTHORITATIVE, failures=2), outcome, provisional=A)
+    assert (then.work_state, then.settles, then.fails, then.standing) == (WorkState.FAILED, True, False, None)
+    assert then.failure == f"{outcome}: why (after 3 failed attempts)"
+
+
+def test_an_authoritative_pass_that_fails_for_good_without_a_provisional_result_fails_the_item() -> None:
+    then = fails(lambda_(Lane.BATCH, Purpose.AUTHORITATIVE, failures=2), Outcome.INVALID)
+    assert (then.work_state, then.settles, then.fails) == (WorkState.FAILED, False, True)
+
+
+# "batch `answer` rescued by real-time: first valid answer wins; the late one is billed and recorded, never shown"
+@pytest.mark.parametrize("late", Lane)
+def test_the_first_valid_answer_of_a_rescued_item_wins_and_the_late_one_is_never_shown(late: Lane) -> None:
+    assert valid(plain(late, item_settled=True), B) == Consequence(WorkState.DONE, 0)
+    assert valid(lambda_(late, item_settled=True), B, provisional=A) == Consequence(WorkState.DONE, 0)
+
+
+@pytest.mark.parametrize("outcome", UNANSWERED)
+def test_the_late_try_of_a_settled_item_is_not_paid_again_when_it_fails(outcome: Outcome) -> None:
+    then = fails(plain(Lane.BATCH, item_settled=True), outcome, provisional=A)
+    assert then.work_state is WorkState.DONE
+    assert shows_nothing(then)
+
+
+# "shadow, replay: never move the item"
+@given(obligations, attempts, outputs, st.sampled_from(ASIDE))
+def test_shadow_and_replay_never_move_the_item(
+    of: Obligation, judged: Judged, provisional: dict[str, Any] | None, purpose: Purpose
+) -> None:
+    then = consequence(replace(of, purpose=purpose), judged, provisional=provisional, earlier=provisional, now=NOON)
+    assert moves_nothing(then)
+    assert purpose is Purpose.REPLAY or shows_nothing(then)
+
+
+def test_the_answer_of_a_replay_stands_in_its_own_generation_and_that_of_a_shadow_nowhere() -> None:
+    for settled in (True, False):
+        replayed = lambda_(Lane.BATCH, Purpose.REPLAY, item_settled=settled)
+        assert valid(replayed, provisional=B) == Consequence(WorkState.DONE, 0, standing=Standing.AUTHORITATIVE)
+        shadow = lambda_(Lane.BATCH, Purpose.SHADOW, item_settled=settled)
+        assert valid(shadow, provisional=B) == Consequence(WorkState.DONE, 0)
+
+
+@pytest.mark.parametrize("purpose", ASIDE)
+def test_shadow_and_replay_are_tried_again_even_of_a_settled_item(purpose: Purpose) -> None:
+    then = fails(lambda_(Lane.BATCH, purpose, item_settled=True), Outcome.INVALID)
+    assert (then.work_state, then.failures, then.ready_at) == (WorkState.READY, 1, NOON)
+
+
+@given(obligations, attempts, outputs)
+def test_an_item_that_was_canceled_settled_or_amended_is_never_moved(
+    of: Obligation, judged: Judged, provisional: dict[str, Any] | None
+) -> None:
+    then = consequence(of, judged, provisional=provisional, now=NOON)
+    if of.item_canceled or of.item_settled or not of.is_newest_revision:
+        assert moves_nothing(then)
+    if of.item_canceled or not of.is_newest_revision:
+        assert then.standing is None
+        assert then.work_state in (WorkState.DONE, WorkState.CANCELED)
+
+
+@given(obligations, attempts, outputs)
+def test_every_attempt_leaves_its_work_somewhere_and_its_item_with_at_most_one_fate(
+    of: Obligation, judged: Judged, provisional: dict[str, Any] | None
+) -> None:
+    then = consequence(of, judged, provisional=provisional, now=NOON)
+    assert (then.work_state is WorkState.READY) == (then.ready_at is not None)
+    assert then.work_state not in (WorkState.CLAIMED, WorkState.SUBMITTED)
+    assert then.settles + then.fails + then.owes_authoritative <= 1
+    assert (then.standing is Standing.AUTHORITATIVE) <= (then.settles or of.purpose is Purpose.REPLAY)
+    assert (then.owes_authoritative and then.failure is None) <= (then.standing is Standing.PROVISIONAL)
+    assert then.owes_authoritative <= (not of.others_open)
+    assert then.fails <= (then.failure is not None)
+    assert of.failures <= then.failures <= of.failures + 1
+    if then.correction is not None:
+        assert then.standing is Standing.AUTHORITATIVE
+    if judged.outcome is not Outcome.VALID:
+        assert then.standing is None
+
+
+@given(obligations, attempts, outputs)
+def test_work_is_tried_again_only_while_its_retry_budget_lasts(
+    of: Obligation, judged: Judged, provisional: dict[str, Any] | None
+) -> None:
+    then = consequence(of, judged, provisional=provisional, now=NOON)
+    if then.work_state is WorkState.READY:
+        assert then.failures < of.max_failures
+        assert judged.outcome not in (*HOPELESS, Outcome.VALID)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "failures", "rest"),
+    [
+        (Outcome.INVALID, 1, timedelta(0)),
+        (Outcome.REFUSED, 1, timedelta(0)),
+        (Outcome.TRUNCATED, 1, timedelta(0)),
+        (Outcome.ERRORED, 1, timedelta(seconds=2)),
+        (Outcome.MISSING, 1, timedelta(seconds=2)),
+        (Outcome.UNKNOWN, 1, timedelta(seconds=2)),
+        (Outcome.CANCELED, 0, timedelta(0)),
+        (Outcome.EXPIRED, 0, timedelta(0)),
+        (Outcome.PACK_REFUSED, 0, timedelta(0)),
+        (Outcome.UNSERVED, 0, timedelta(minutes=5)),
+    ],
+)
+def test_a_first_failure_rests_only_when_the_provider_may_be_unwell_and_spends_budget_only_when_it_ran(
+    outcome: Outcome, failures: int, rest: timedelta
+) -> None:
+    then = fails(plain(), outcome)
+    assert (then.work_state, then.failures, then.ready_at) == (WorkState.READY, failures, NOON + rest)
+    assert shows_nothing(then)
+
+
+def test_an_input_the_provider_will_never_accept_fails_at_once() -> None:
+    for of in (plain(), plain(Lane.BATCH), lambda_(), lambda_(Lane.BATCH)):
+        then = fails(of, Outcome.POISON)
+        assert (then.work_state, then.fails) == (WorkState.FAILED, True)
+        assert then.failure == "poison: why (after 1 failed attempts)"
+
+
+def test_an_expired_batch_never_spends_the_retry_budget() -> None:
+    assert fails(plain(Lane.BATCH, failures=2), Outcome.EXPIRED) == Consequence(WorkState.READY, 2, ready_at=later(seconds=4))
+
+
+@pytest.mark.parametrize("outcome", UNANSWERED)
+def test_only_what_spoiled_its_pack_is_asked_alone_from_then_on(outcome: Outcome) -> None:
+    assert fails(plain(Lane.BATCH), outcome).alone is (outcome is Outcome.PACK_REFUSED)
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_without_lambda_a_spent_budget_fails_the_item(lane: Lane) -> None:
+    then = fails(plain(lane, failures=2), Outcome.INVALID)
+    assert (then.work_state, then.fails, then.owes_authoritative) == (WorkState.FAILED, True, False)
+
+
+def test_with_lambda_a_spent_realtime_budget_hands_an_item_that_may_wait_to_the_batch_lane() -> None:
+    then = fails(lambda_(failures=2), Outcome.INVALID)
+    assert (then.work_state, then.fails, then.owes_authoritative) == (WorkState.FAILED, False, True)
+
+
+@pytest.mark.parametrize("outcome", [each for each in UNANSWERED if each not in FREE])
+def test_what_must_be_realtime_is_never_handed_to_the_batch_lane(outcome: Outcome) -> None:
+    then = fails(lambda_(failures=2, may_wait=False), outcome)
+    assert (then.work_state, then.fails, then.owes_authoritative) == (WorkState.FAILED, True, False)
+
+
+# "work fails while other work of the item is open: nothing yet: an item fails only when none of its work is open"
+@pytest.mark.parametrize("outcome", [each for each in UNANSWERED if each not in FREE])
+@pytest.mark.parametrize("lane", Lane)
+def test_an_item_never_fails_while_other_work_of_it_is_open(lane: Lane, outcome: Outcome) -> None:
+    for of in (plain(lane, failures=2), lambda_(lane, failures=2), lambda_(lane, Purpose.AUTHORITATIVE, failures=2)):
+        for provisional in (None, A):
+            then = fails(replace(of, others_open=True), outcome, provisional=provisional)
+            assert (then.work_state, then.failures) == (WorkState.FAILED, 3)
+            assert shows_nothing(then)
+
+
+# "the same in Lambda mode: the rescued answer is provisional, the open batch work is the owed pass"
+def test_with_lambda_open_batch_work_is_the_pass_that_a_realtime_answer_owes() -> None:
+    then = valid(lambda_(others_open=True))
+    assert then == Consequence(WorkState.DONE, 0, standing=Standing.PROVISIONAL)
+
+
+def test_batch_work_of_a_rescued_item_that_fails_for_good_settles_on_the_provisional_answer() -> None:
+    then = fails(lambda_(Lane.BATCH, failures=2), Outcome.INVALID, provisional=A)
+    assert (then.work_state, then.settles, then.fails) == (WorkState.FAILED, True, False)
+
+
+def test_work_of_an_item_that_was_canceled_or_amended_is_canceled_when_it_fails_and_not_tried_again() -> None:
+    for of in (plain(item_canceled=True), plain(is_newest_revision=False)):
+        assert fails(of, Outcome.ERRORED) == Consequence(WorkState.CANCELED, 0)
+        assert valid(of) == Consequence(WorkState.DONE, 0)
+
+
+@given(st.integers(-3, 10_000), st.integers(-3, 10_000))
+def test_the_rest_grows_with_the_failures_up_to_five_minutes(one: int, other: int) -> None:
+    fewer, more = (backoff(failures) for failures in sorted((one, other)))
+    assert timedelta(0) <= fewer <= more <= LONGEST_BACKOFF
+    assert [backoff(n).total_seconds() for n in (0, 1, 2, 3, 8, 9)] == [0, 2, 4, 8, 256, 300]
+
+
+@pytest.mark.parametrize(
+    ("provisional", "authoritative", "fields", "changed"),
+    [
+        ({"x": 1, "y": 2}, {"x": 1, "y": 3}, (), ["y"]),
+        ({"x": 1, "y": 2}, {"x": 1, "y": 3}, ("x",), []),
+        ({"x": 1}, {"x": 1, "y": None}, (), ["y"]),
+        ({"x": 1}, {}, (), ["x"]),
+        ({}, {}, (), []),
+        ({"x": 1}, {"x": 1.0}, (), []),
+        ({"x": 1}, {"x": True}, (), ["x"]),
+        ({"x": [0, {"y": False}]}, {"x": [0, {"y": 0}]}, (), ["x"]),
+        ({"x": {"a": 1, "b": 2}}, {"x": {"b": 2, "a": 1}}, (), []),
+        ({"x": [1, 2]}, {"x": [2, 1]}, (), ["x"]),
+        ({"x": 1}, {"x": 2}, ("z",), []),
+    ],
+)
+def test_a_correction_names_the_fields_that_differ_as_json(
+    provisional: dict[str, Any], authoritative: dict[str, Any], fields: tuple[str, ...], changed: list[str]
+) -> None:
+    correction = compare(provisional, authoritative, fields)
+    assert (correction.changed_fields if correction else []) == changed
+    if correction:
+        names = fields or provisional.keys() | authoritative.keys()
+        assert correction.distance == len(changed) / len(names)

@@ -1,0 +1,169 @@
+"""What Slack is told, and when a message is worth an edit."""
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.promises.briefing import MOST_CAUSES, Briefing, Cause, Sample, Stake
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity
+from lanes.promises.telling import Move, Post, next_move, rest
+from lanes.slack.wording import Pages, escaped, message, trial
+from tests.conftest import NOON, later
+from tests.slack_standin import invalid, rich_texts, shown
+
+UI = "http://prefect.example"
+OPEN = Incident(
+    7, "0199-uid", Promise.BATCH_SLOW, "tickets", "batch 41", Severity.WARNING, IncidentState.OPEN, 180, 120, 1, "minutes",
+    "Batch 41 has been open for 3.0 h; 2.0 h were promised.", NOON, NOON, None,
+)  # fmt: skip
+OVER = replace(OPEN, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="Batch 41 came home.")
+BRIEFING = Briefing(
+    causes=(Cause(error="it expired", times=12), Cause(error="no credit")), counted_over="40 attempts of the last 24 h", more=3,
+    stake=Stake(unanswered=7, overdue=2, due_at=later(hours=1), uncorrected=1), trend="rising: 3.0 h, from 2.0 h before",
+    sample=Sample(workload="tickets", key="k 1"), flow_run_id=UUID(int=5),
+)  # fmt: skip
+PAGES = Pages(artifact="/v2/artifacts/artifact/6", form="/v2/deployments/deployment/7/run")
+TOLD = Post(OPEN, "C1", "1.2", IncidentState.OPEN, Severity.WARNING, 180, 1, NOON)
+
+
+def test_an_open_incident_says_what_where_how_much_since_when_and_what_to_do() -> None:
+    said = json.dumps(message(OPEN, ui_url=UI).blocks, ensure_ascii=False)
+    figures = ("Batch runs too long: tickets", "batch 41", "3.0 h (limit 2.0 h)", "2026-11-24 12:00 UTC")
+    for part in (*figures, "What to do", f"{UI}/v2/runs?tags=batch", "incident 7"):
+        assert part in said
+
+
+def test_a_resolved_incident_says_so_first_and_how_long_it_lasted() -> None:
+    said = message(OVER, ui_url=UI)
+    assert said.text.startswith(":white_check_mark: Resolved: Batch runs too long: tickets")
+    assert "60 min" in json.dumps(said.blocks)
+    assert "Batch 41 came home." in json.dumps(said.blocks)
+    assert "3.0 h" not in json.dumps(said.blocks)  # the last bad figure beside how it ended misleads
+    assert "What to do" not in json.dumps(said.blocks)
+
+
+def test_no_advice_promises_what_an_incident_cannot_know() -> None:
+    for terms in TERMS.values():
+        assert "lost" not in terms.advice
+
+
+def test_the_metadata_carries_the_incidents_id() -> None:
+    payload = message(OPEN, ui_url=UI).metadata["event_payload"]
+    assert (payload["incident_id"], payload["uid"]) == (7, "0199-uid")
+
+
+@pytest.mark.parametrize("promise", Promise)
+def test_every_promise_has_a_message_that_slack_takes(promise: Promise) -> None:
+    for incident in (OPEN, OVER):
+        assert invalid(message(replace(incident, promise=promise), ui_url=UI).blocks) is None
+    assert invalid(trial(NOON, ui_url=UI).blocks) is None
+
+
+@given(st.text(max_size=300), st.text(max_size=2000))
+def test_nothing_from_outside_can_mention_link_or_break_the_message(workload: str, sentence: str) -> None:
+    said = message(replace(OPEN, workload=workload, subject=workload, sentence=sentence), ui_url=UI)
+    assert invalid(said.blocks) is None
+    assert "<" not in escaped(sentence)
+    assert ">" not in escaped(sentence)
+    assert said.text.count("<") == 0
+
+
+def test_an_untold_incident_is_posted_and_a_told_one_left_alone() -> None:
+    assert next_move(Post(OPEN), edits=True, now=NOON) is Move.POST
+    assert next_move(Post(OVER), edits=True, now=NOON) is Move.POST
+    assert next_move(TOLD, edits=True, now=later(hours=9)) is Move.NOTHING
+
+
+def test_the_end_is_an_edit_with_a_bot_and_a_second_message_with_a_webhook() -> None:
+    ended = replace(TOLD, incident=OVER)
+    assert next_move(ended, edits=True, now=NOON) is Move.EDIT
+    assert next_move(replace(ended, ts=None), edits=False, now=NOON) is Move.POST
+    assert next_move(replace(ended, posted_state=IncidentState.RESOLVED), edits=True, now=NOON) is Move.NOTHING
+
+
+def test_a_message_is_edited_at_once_when_it_gets_worse_and_rarely_for_a_figure_alone() -> None:
+    worse = replace(TOLD, incident=replace(OPEN, severity=Severity.CRITICAL))
+    moved = replace(TOLD, incident=replace(OPEN, value=230))
+    assert next_move(worse, edits=True, now=NOON) is Move.EDIT
+    assert next_move(moved, edits=True, now=later(minutes=4)) is Move.NOTHING
+    assert next_move(moved, edits=True, now=later(minutes=5)) is Move.EDIT
+    assert next_move(worse, edits=False, now=NOON) is Move.NOTHING
+
+
+def test_a_share_that_stands_is_news_once_it_is_of_many_more() -> None:
+    failing = replace(OPEN, promise=Promise.REALTIME_FAILING, value=100, samples=935)
+    told = replace(TOLD, incident=failing, posted_value=100, posted_samples=24)
+    assert next_move(told, edits=True, now=later(minutes=4)) is Move.NOTHING
+    assert next_move(told, edits=True, now=later(minutes=5)) is Move.EDIT
+    assert next_move(replace(told, posted_samples=900), edits=True, now=later(hours=1)) is Move.NOTHING
+
+
+def test_failed_tries_rest_longer_and_longer_but_never_more_than_ten_minutes_unless_slack_asks() -> None:
+    rests = [rest(n).total_seconds() for n in range(1, 12)]
+    assert rests[:3] == [5, 10, 20]
+    assert rests[-1] == 600
+    assert rest(1, retry_after_s=90) == timedelta(seconds=90)
+
+
+def test_every_title_fits_a_header_with_the_longest_workload_name() -> None:
+    for promise in TERMS:
+        incident = replace(OVER, promise=promise, workload="&" * 63)
+        assert len(message(incident, ui_url=UI).blocks[0]["text"]["text"]) <= 150
+
+
+def test_a_message_says_why_what_is_at_stake_how_it_moves_and_where_to_look() -> None:
+    read = shown(message(OPEN, BRIEFING, PAGES, ui_url=f"{UI}/").blocks)
+    for part in (
+        "- 12x it expired - no credit - 3x other errors", "in 40 attempts of the last 24 h",
+        "*Trend*\nRising: 3.0 h, from 2.0 h before",
+        "7 unanswered items, 2 of them overdue; the nearest is due <!date^1795525200^", "; 1 provisional answer uncorrected",
+        "lanes explain tickets 'k 1'", f"[Open the run] {UI}/v2/runs/flow-run/{UUID(int=5)}",
+        f"[All that is known] {UI}/v2/artifacts/artifact/6", "lanes batches",
+    ):  # fmt: skip
+        assert part in read, (part, read)
+
+
+def test_a_message_without_anything_known_says_so_of_each_part() -> None:
+    read = shown(message(OPEN, ui_url=UI).blocks)
+    for part in ("Why  Nothing was looked up.", "*Trend*\nNothing was looked up", "*At stake*\nNothing is known"):
+        assert part in read
+    assert "No run: nothing was looked up. No artifact: nothing was looked up. No sample item: nothing was looked up." in read
+
+
+def test_a_phone_shows_the_most_frequent_error_too() -> None:
+    assert message(OPEN, BRIEFING, PAGES, ui_url=UI).text.endswith("were promised. Why: 12x it expired")
+    assert "Why" not in message(OVER, BRIEFING, PAGES, ui_url=UI).text
+
+
+HOSTILE = (
+    "<!channel> & <@U1> <https://evil.example|ok>", "*bold* _it_ ~no~ `code` ```x```", ":bomb: @here #general", "\u202e\n\x00|"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("promise", Promise)
+@pytest.mark.parametrize("said", [*HOSTILE, "x" * 100_000, "<" * 5_000])
+def test_whatever_errors_and_keys_say_slack_takes_the_message_and_shows_it_letter_by_letter(
+    promise: Promise, said: str
+) -> None:
+    causes = tuple(Cause(error=f"{number} {said}", times=10**9) for number in range(MOST_CAUSES))
+    hostile = BRIEFING.model_copy(
+        update={"causes": causes, "sample": Sample(workload="tickets", key=" ".join(said.split())[:120]), "unexplained": said}
+    )
+    for of in (OPEN, OVER):
+        incident = replace(of, promise=promise, workload=said, subject=said, sentence=said, why=said)
+        told = message(incident, hostile, PAGES, ui_url=UI)
+        assert invalid(told.blocks) is None
+        marked = json.dumps([each for each in told.blocks if each["type"] != "rich_text"]).replace("<!date^", "")
+        assert "<" not in marked
+        assert "<" not in told.text
+        assert len(json.dumps(told.blocks)) < 40_000
+
+
+def test_what_came_from_outside_stands_in_rich_text_as_it_is() -> None:
+    told = message(replace(OPEN, sentence=HOSTILE[0]), ui_url=UI)
+    assert rich_texts(told.blocks[1]) == [HOSTILE[0]]

@@ -1,0 +1,109 @@
+"""Which standing run is asked for, and when: a chosen clock."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lanes.standing.roles import STANDING, Role, StandingRun, never_free
+from lanes.standing.vacancy import BEGINNING_FOR, PENDING_FOR, SeenRun, Vacancies, ask_key, on_its_way
+from tests.conftest import NOON, later
+
+ALL = {each.role for each in STANDING}
+
+
+def due(vacancies: Vacancies, *free: Role, s: float) -> set[Role]:
+    """The roles to ask for, so many seconds after noon, while these are free and the others held."""
+    return {each.role for each in vacancies.to_ask(STANDING, ALL - set(free), later(seconds=s))}
+
+
+@pytest.mark.parametrize("role", [each.role for each in STANDING])
+def test_a_role_that_has_been_free_for_20_seconds_is_asked_for(role: Role) -> None:
+    seen = Vacancies()
+    assert due(seen, role, s=0) == set()
+    assert due(seen, role, s=19.9) == set()
+    assert due(seen, role, s=20) == {role}
+
+
+def test_a_role_that_was_held_in_between_counts_as_free_from_anew() -> None:
+    seen = Vacancies()
+    assert due(seen, Role.COLLECTOR, s=0) == set()
+    assert due(seen, s=15) == set()
+    assert due(seen, Role.COLLECTOR, s=25) == set()
+    assert due(seen, Role.COLLECTOR, s=45) == {Role.COLLECTOR}
+
+
+def test_a_role_is_asked_for_once_and_again_a_minute_later_if_it_is_still_free() -> None:
+    seen = Vacancies()
+    due(seen, Role.WATCHER, s=0)
+    assert due(seen, Role.WATCHER, s=20) == {Role.WATCHER}
+    seen.asked(Role.WATCHER, later(seconds=21))
+    assert due(seen, Role.WATCHER, s=80) == set()
+    assert due(seen, Role.WATCHER, s=81) == {Role.WATCHER}
+
+
+def test_an_asking_that_failed_is_repeated_at_the_next_look() -> None:
+    seen = Vacancies()
+    due(seen, Role.WATCHER, s=0)
+    assert due(seen, Role.WATCHER, s=20) == due(seen, Role.WATCHER, s=25) == {Role.WATCHER}
+
+
+def test_a_role_that_was_filled_and_is_free_again_is_asked_for_without_resting() -> None:
+    seen = Vacancies()
+    due(seen, Role.COLLECTOR, s=0)
+    due(seen, Role.COLLECTOR, s=20)
+    seen.asked(Role.COLLECTOR, later(seconds=20))
+    due(seen, s=30)
+    due(seen, Role.COLLECTOR, s=35)
+    assert due(seen, Role.COLLECTOR, s=55) == {Role.COLLECTOR}
+
+
+def test_roles_are_free_each_for_itself() -> None:
+    seen = Vacancies()
+    due(seen, Role.COLLECTOR, s=0)
+    due(seen, Role.COLLECTOR, Role.KEEPER, s=10)
+    assert due(seen, Role.COLLECTOR, Role.KEEPER, s=20) == {Role.COLLECTOR}
+    assert due(seen, *ALL, s=30) == {Role.COLLECTOR, Role.KEEPER}
+
+
+def test_the_keepers_role_may_be_free_where_no_drain_is_kept_warm() -> None:
+    assert {each.role for each in never_free(keep_warm=True)} == ALL
+    assert {each.role for each in never_free(keep_warm=False)} == {Role.COLLECTOR, Role.WATCHER}
+
+
+def test_lookers_of_one_minute_ask_under_one_key_and_never_under_that_of_another_role_or_of_the_next_asking() -> None:
+    keeper, collector, _ = STANDING
+    assert ask_key(keeper, NOON) == ask_key(keeper, later(seconds=59))
+    assert len({ask_key(keeper, NOON), ask_key(collector, NOON), ask_key(keeper, later(seconds=60))}) == 3
+
+
+@pytest.mark.parametrize(
+    ("state", "age", "comes"),
+    [
+        ("SCHEDULED", timedelta(0), True),
+        ("SCHEDULED", timedelta(days=2), True),  # late: no worker took it, and none would take another
+        ("SCHEDULED", timedelta(minutes=-30), False),  # the hourly run of the future
+        ("PENDING", PENDING_FOR - timedelta(seconds=1), True),
+        ("PENDING", PENDING_FOR, False),
+        ("RUNNING", BEGINNING_FOR - timedelta(seconds=1), True),
+        ("RUNNING", BEGINNING_FOR, False),  # lives without the role, or was killed and nobody noticed
+        ("CRASHED", timedelta(0), False),
+        ("COMPLETED", timedelta(0), False),
+    ],
+)
+def test_a_run_is_on_its_way_until_it_should_have_taken_the_role(state: str, age: timedelta, comes: bool) -> None:
+    assert on_its_way([SeenRun("CRASHED", NOON), SeenRun(state, NOON - age)], NOON) is comes
+
+
+def test_the_schedules_and_the_automations_ask_for_the_same_runs_as_the_code(checkout: Path) -> None:
+    deployments = {each["name"]: each for each in yaml.safe_load((checkout / "prefect.yaml").read_text())["deployments"]}
+    scheduled = [
+        StandingRun(run.role, run.flow, schedule.get("parameters", {}))
+        for run in STANDING
+        for schedule in deployments[run.flow]["schedules"]
+    ]
+    assert scheduled == list(STANDING)
+    declared = yaml.safe_load((checkout / "tasks" / "automations.yaml").read_text())
+    replacing = {each["deployment"]: each["parameters"] for each in declared}
+    assert [replacing[f"{run.flow}/{run.flow}"] for run in STANDING] == [run.parameters for run in STANDING]

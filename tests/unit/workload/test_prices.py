@@ -1,0 +1,83 @@
+"""What a billed response costs: dated prices, exact arithmetic, the batch lane at half."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.words import Lane
+from lanes.workload.prices import Usage, cost, price_version, require
+from tests.conftest import NOON
+
+MODELS = ["claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"]
+KINDS = ["input", "output", "cache_read", "cache_write_5m", "cache_write_1h"]
+tokens = st.integers(0, 20_000)
+usages = st.builds(Usage, tokens, tokens, tokens, tokens, tokens)
+
+
+def usd(usage: Usage, model: str = "claude-haiku-5-5", lane: Lane = Lane.REALTIME) -> Decimal:
+    return cost(usage, model=model, lane=lane, at=NOON)
+
+
+@pytest.mark.parametrize(
+    ("model", "prices"),
+    [
+        ("claude-haiku-5-5", ["0.10", "0.50", "0.01", "0.125", "0.20"]),
+        ("claude-sonnet-5-5", ["2", "10", "0.10", "2.5", "4"]),
+        ("claude-opus-5-5", ["4", "20", "0.20", "5", "8"]),
+    ],
+)
+def test_each_kind_of_token_has_its_price_in_dollars_a_million(model: str, prices: list[str]) -> None:
+    thousand = [usd(Usage(**{kind: 1_000}), model) for kind in KINDS]
+    assert [each * 1_000 for each in thousand] == [Decimal(price) for price in prices]
+
+
+@given(usages, st.sampled_from(MODELS))
+def test_batch_is_half_of_everything(usage: Usage, model: str) -> None:
+    assert usd(usage, model, Lane.BATCH) * 2 == usd(usage, model)
+
+
+@given(usages, st.sampled_from(MODELS))
+def test_tokens_of_every_kind_are_counted_once(usage: Usage, model: str) -> None:
+    parts = [Usage(**{kind: getattr(usage, kind)}) for kind in KINDS]
+    assert usd(usage, model) == sum(usd(part, model) for part in parts)
+
+
+@given(usages, st.sampled_from(MODELS), st.sampled_from(Lane))
+def test_a_bill_fits_the_ten_decimals_of_the_ledger(usage: Usage, model: str, lane: Lane) -> None:
+    bill = usd(usage, model, lane)
+    assert bill >= 0
+    assert bill == bill.quantize(Decimal("1e-10"))
+
+
+def test_cached_tokens_are_part_of_the_prompt() -> None:
+    usage = Usage(input=1, output=2, cache_read=30, cache_write_5m=400, cache_write_1h=5_000)
+    assert (usage.cache_write, usage.prompt) == (5_400, 5_431)
+
+
+def test_a_prompt_above_100_000_tokens_pays_five_times_for_all_of_it() -> None:
+    assert usd(Usage(input=100_001)) == 5 * 100_001 * Decimal("0.0000001")
+    assert usd(Usage(input=1, cache_read=100_000)) == 5 * (Decimal("0.0000001") + 100_000 * Decimal("0.00000001"))
+
+
+def test_the_dated_name_of_a_model_has_its_price() -> None:
+    assert usd(Usage(input=1_000), "claude-haiku-5-5-20261001") == usd(Usage(input=1_000))
+
+
+def test_an_unknown_model_has_no_price() -> None:
+    with pytest.raises(LookupError):
+        usd(Usage(input=1), "gpt-0")
+    with pytest.raises(ValueError, match='no price is known for the model "gpt-0"; correct the name'):
+        require("gpt-0")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_known_model_passes(model: str) -> None:
+    require(model)
+
+
+def test_the_price_table_is_named_with_its_version() -> None:
+    name, number = price_version().split()
+    assert name == "genai-prices"
+    assert number[0].isdigit()

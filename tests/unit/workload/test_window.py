@@ -1,0 +1,174 @@
+"""The off-peak window: when it is open, when it opens next, and the schedule that follows from it."""
+
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prefect.server.schemas.schedules import CronSchedule
+
+from lanes.routing.route import Arrived, decide
+from lanes.routing.split import Split, Splits
+from lanes.words import Lane
+from lanes.workload.window import LEAD, Window, batch_back_at, presses
+from tests.conftest import NOON, later
+from tests.examples import spec, version
+
+BERLIN, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
+SPRING, AUTUMN = date(2026, 3, 29), date(2026, 10, 25)  # in Berlin 02:00 becomes 03:00, 03:00 becomes 02:00
+minutes_of_day = st.builds(time, st.integers(0, 23), st.integers(0, 59))
+zones = st.sampled_from([UTC_ZONE, BERLIN, ZoneInfo("Asia/Kathmandu")])
+windows = st.builds(Window, minutes_of_day, minutes_of_day, zones)
+within_three_days = st.timedeltas(timedelta(0), timedelta(days=3))
+
+
+def window(start: str, end: str, zone: ZoneInfo = UTC_ZONE) -> Window:
+    return Window(time.fromisoformat(start), time.fromisoformat(end), zone)
+
+
+def berlin(day: date, at: str, *, fold: int = 0) -> datetime:
+    return datetime.combine(day, time.fromisoformat(at), BERLIN).replace(fold=fold)
+
+
+def fires(of: Window) -> list[time]:
+    """The times of day of its schedule, in the order of the clock."""
+    minute, hours, *rest = of.cron().split()
+    assert rest == ["*", "*", "*"]
+    named = range(24) if hours == "*" else map(int, hours.split(","))
+    return sorted(time(hour, int(minute)) for hour in named)
+
+
+def opens_at(of: Window, at: time) -> bool:
+    return of.open_at(datetime.combine(date(2026, 7, 1), at, of.zone))
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "inside", "outside"),
+    [
+        ("22:00", "06:00", ["22:00", "23:59", "00:00", "05:59"], ["21:59", "06:00", "12:00"]),
+        ("01:15", "01:45", ["01:15", "01:44"], ["01:14", "01:45", "13:20"]),
+        ("23:50", "00:10", ["23:50", "00:00", "00:09"], ["23:49", "00:10"]),
+        ("06:30", "06:30", ["06:30", "06:29", "18:00"], []),
+        ("22:45", "22:15", ["22:45", "22:14", "10:00"], ["22:15", "22:44"]),
+    ],
+)
+def test_the_start_belongs_to_the_window_and_the_end_does_not(
+    start: str, end: str, inside: list[str], outside: list[str]
+) -> None:
+    assert all(opens_at(window(start, end), time.fromisoformat(at)) for at in inside)
+    assert not any(opens_at(window(start, end), time.fromisoformat(at)) for at in outside)
+
+
+def test_the_window_is_one_of_local_time() -> None:
+    night = Window.of(spec(off_peak_start="22:00", off_peak_end="06:00", timezone="Europe/Berlin"))
+    assert night == window("22:00", "06:00", BERLIN)
+    assert night.open_at(datetime(2026, 11, 24, 21, 0, tzinfo=UTC))  # 22:00 in winter
+    assert not night.open_at(datetime(2026, 7, 1, 4, 0, tzinfo=UTC))  # 06:00 in summer
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "cron"),
+    [
+        ("22:00", "06:00", "0 22,23,0,1,2,3,4,5 * * *"),
+        ("22:30", "01:00", "30 22,23,0 * * *"),
+        ("22:30", "01:30", "30 22,23,0 * * *"),
+        ("22:30", "01:31", "30 22,23,0,1 * * *"),
+        ("01:15", "01:45", "15 1 * * *"),
+        ("23:50", "00:10", "50 23 * * *"),
+        ("06:30", "06:30", "30 * * * *"),
+        ("06:30", "06:29", "30 6,7,8,9,10,11,12,13,14,15,16,17,18,19,20,21,22,23,0,1,2,3,4,5 * * *"),
+    ],
+)
+def test_the_schedule_fires_at_the_start_and_then_hourly(start: str, end: str, cron: str) -> None:
+    assert window(start, end).cron() == cron
+
+
+@given(windows)
+def test_every_firing_lies_in_the_window_and_none_is_missing(of: Window) -> None:
+    times = fires(of)
+    assert of.start in times
+    for hour in range(24):
+        at = time(hour, of.start.minute)
+        assert (at in times) == opens_at(of, at)
+
+
+async def first_firing(of: Window, *, after: datetime) -> datetime:
+    """When Prefect starts a run of its schedule next."""
+    schedule = CronSchedule(cron=of.cron(), timezone=of.zone.key)
+    (fires,) = await schedule.get_dates(n=1, start=after + timedelta(microseconds=1))
+    return fires.astimezone(UTC)
+
+
+@given(windows, st.sampled_from([SPRING, AUTUMN, date(2026, 6, 1)]), within_three_days)
+async def test_the_next_departure_is_when_prefect_starts_a_run_of_the_schedule(
+    of: Window, change: date, span: timedelta
+) -> None:
+    now = berlin(change, "00:00").astimezone(UTC) - timedelta(days=2) + span
+    assert of.next_departure(now) == await first_firing(of, after=now)
+
+
+@pytest.mark.parametrize(
+    ("now", "start", "end", "leaves"),
+    [
+        (berlin(SPRING, "01:50"), "02:30", "06:00", berlin(SPRING, "03:30")),
+        (berlin(SPRING, "01:50"), "02:30", "02:45", berlin(SPRING, "03:30")),
+        (berlin(SPRING, "12:00"), "22:00", "06:00", berlin(SPRING, "22:00")),
+        (berlin(AUTUMN, "01:50"), "02:30", "02:45", berlin(AUTUMN, "02:30")),
+        (berlin(AUTUMN, "02:50"), "02:30", "02:45", berlin(date(2026, 10, 26), "02:30")),
+    ],
+)
+def test_the_next_departure_survives_a_change_of_the_clocks(now: datetime, start: str, end: str, leaves: datetime) -> None:
+    assert window(start, end, BERLIN).next_departure(now) == leaves.astimezone(UTC)
+
+
+def test_an_open_window_departs_next_at_its_next_hour_and_a_run_that_has_begun_is_not_awaited() -> None:
+    assert window("06:00", "18:00").next_departure(later(seconds=3.5)) == later(hours=1)
+    assert window("06:00", "18:00").next_departure(NOON) == later(hours=1)
+    assert window("12:30", "12:30").next_departure(later(minutes=31)) == later(minutes=90)  # open all day
+    assert window("18:00", "06:00").next_departure(later(seconds=3.5)) == later(hours=6)
+
+
+def test_a_batch_is_back_after_its_usual_turnaround_because_a_deadline_may_leave_early() -> None:
+    assert batch_back_at(spec(batch_expected_minutes=90), NOON) == NOON + LEAD + timedelta(minutes=90)
+
+
+NIGHT = spec(batch_expected_minutes=60)
+AT_22_05 = datetime(2026, 11, 24, 22, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("due_in_minutes", "expected"),
+    [
+        (65, True),  # at 23:00 it would be 59 minutes late
+        (114, True),  # back at 24:00, and a run takes its time to begin
+        (117, False),
+        (3, True),  # too late whatever is done; less so when it leaves now
+        (0, False),  # missed
+        (-600, False),
+    ],
+)
+def test_work_presses_when_the_next_run_of_the_schedule_would_bring_it_back_too_late(
+    due_in_minutes: int, expected: bool
+) -> None:
+    assert presses(NIGHT, AT_22_05 + timedelta(minutes=due_in_minutes), AT_22_05) is expected
+
+
+spans_of_minutes = st.integers(1, 1440).map(lambda minutes: timedelta(minutes=minutes))
+
+
+@given(windows, st.integers(1, 1440), within_three_days, spans_of_minutes)
+def test_what_is_routed_to_batch_leaves_in_time_for_its_due_time(
+    of: Window, turnaround: int, span: timedelta, slack: timedelta
+) -> None:
+    now = datetime(2026, 11, 24, tzinfo=UTC) + span
+    letters = version(
+        batch_expected_minutes=turnaround, off_peak_start=f"{of.start:%H:%M}", off_peak_end=f"{of.end:%H:%M}",
+        timezone=of.zone.key,
+    )  # fmt: skip
+    due_at = now + timedelta(minutes=turnaround) + slack
+    item = Arrived("letters", "k", {}, received_at=now, occurred_at=now, due_at=due_at)
+    if decide(item, letters, Splits([Split("letters", None, 0)]), now=now).lane is Lane.REALTIME:
+        return
+    leaves = now if presses(letters.spec, due_at, now) else of.next_departure(now)
+    assert leaves + LEAD + timedelta(minutes=turnaround) <= due_at

@@ -1,0 +1,161 @@
+"""A definition is published only when everything that will be asked of it can be done."""
+
+import json
+import re
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.errors import SpecInvalid
+from lanes.words import Lane, Mode
+from lanes.workload.definition import parse
+from lanes.workload.version import Promises, Spec, content_hash
+from tests.examples import SCHEMA, spec, version
+from tests.unit.strategies import ANY_TEXT, any_json
+
+
+def problems(name: str = "letters", **fields: Any) -> list[str]:
+    with pytest.raises(SpecInvalid) as caught:
+        parse(name, {"instructions": "Sort the letter.", "output_schema": SCHEMA, **fields})
+    return caught.value.problems
+
+
+def test_a_bare_definition_has_defaults_for_everything_else() -> None:
+    letters = spec()
+    assert (letters.mode, letters.split_percent, letters.realtime_pack) == (Mode.PLAIN, 0, 1)
+    assert letters.promises == Promises()
+
+
+@pytest.mark.parametrize("name", ["", "Letters", "1letters", "let_ters", "letters\n", "a" * 64, "lettérs", "a b"])
+def test_a_name_that_is_no_name_is_refused(name: str) -> None:
+    assert problems(name)[0].startswith("name: ")
+
+
+@pytest.mark.parametrize("text", ["22", "2200", "22:00:30", "22:00+02:00", "T22:00", "24:00", "9:05", "22:00\n", ""])
+def test_an_off_peak_time_is_hours_and_minutes_and_nothing_else(text: str) -> None:
+    assert problems(off_peak_start=text) == [f'off_peak_start: "{text}" is no time of day; write HH:MM, for example 22:00']
+
+
+@pytest.mark.parametrize("zone", ["", "../etc/passwd", "Berlin", "europe/berlin/x", "UTC\n"])
+def test_an_unknown_time_zone_is_refused(zone: str) -> None:
+    assert "no IANA time zone" in problems(timezone=zone)[0]
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({}, '"type": "object"'),
+        ({"type": "array"}, '"type": "object"'),
+        ({"type": "object"}, '"properties"'),
+        ({"type": "object", "properties": {"a": {"type": "texxt"}}}, "at properties/a/type"),
+        ({"type": "object", "properties": {"a": {"pattern": "("}}}, "at properties/a/pattern"),
+        ({"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}}, '"#/$defs/b" leads to no place'),
+        ({"type": "object", "properties": {"a": {"$ref": "http://127.0.0.1:9/b"}}}, "leads to no place"),
+        ({"type": "object", "properties": {"a": {"anyOf": [{"$ref": "other.json"}]}}}, "leads to no place"),
+        ({"type": "object", "properties": {"a": {}}}, 'no schema without a "type"; add one, or an "enum" (at properties/a)'),
+        ({"type": "object", "properties": {"a": {"type": ["string", "null"]}}}, 'one "type" each; write {"anyOf": '),
+        ({"type": "object", "properties": {"a": {"type": "array", "items": True}}}, "no true for a schema"),
+    ],
+)
+def test_an_output_schema_that_cannot_be_checked_is_refused(schema: dict[str, Any], said: str) -> None:
+    assert said in problems(output_schema=schema)[0]
+
+
+@pytest.mark.parametrize(
+    ("schema", "said"),
+    [
+        ({"type": "objec", "properties": {"a": {}}}, "output_schema, line 2, column 11: 'objec' is not valid"),
+        (
+            {"type": "object", "properties": {"a": {"enum": ["x", "y"]}, "b": {"anyOf": [{}, {"minLength": -1}]}}},
+            "output_schema, line 14, column 24: -1 is less than the minimum of 0",
+        ),
+    ],
+)
+def test_a_fault_of_an_output_schema_is_told_with_its_place_in_the_editor(schema: dict[str, Any], said: str) -> None:
+    (problem,) = problems(output_schema=schema)
+    assert problem.startswith(said)
+    line, column = map(int, re.findall(r"line (\d+), column (\d+)", problem)[0])
+    shown = json.dumps(schema, indent=2).splitlines()[line - 1][column - 1 :]
+    assert shown.startswith(('"objec"', "-1"))
+
+
+def test_an_output_schema_may_refer_to_its_own_definitions() -> None:
+    schema = {"type": "object", "properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"type": "integer"}}}
+    letters = version(output_schema=schema)
+    assert letters.validator.is_valid({"a": 1})
+    assert not letters.validator.is_valid({"a": "1"})
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"realtime_model": "gpt-0"}, 'realtime_model: no price is known for the model "gpt-0"'),
+        ({"batch_model": "gpt-0"}, 'batch_model: no price is known for the model "gpt-0"'),
+        ({"urgent_when": "payload.("}, "urgent_when, line 1, column 9: no viable alternative at input"),
+        ({"batch_when": "payload.n ==\n  && true"}, "batch_when, line 2, column 3: extraneous input '&&'"),
+        ({"urgent_when": "\ud800"}, "urgent_when: not a CEL expression"),
+        ({"batch_when": "colour == 1"}, "batch_when: `colour == 1` reads colour"),
+        ({"compare_fields": ["category", "colour"]}, "compare_fields: colour is no property of output_schema"),
+        ({"split_percent": 101}, "split_percent: "),
+        ({"split_percent": float("nan")}, "split_percent: "),
+        ({"buffer_s": 6}, "buffer_s: "),
+        ({"instructions": ""}, "instructions: "),
+        ({"dedupe": "payload"}, "dedupe: "),
+        ({"mode": "kappa"}, "mode: "),
+        ({"colour": 1}, "colour: "),
+        ({"promises": {"batch_max_minutes": -1}}, "promises.batch_max_minutes: "),
+        ({"instructions": "a\x00"}, "instructions: it holds the character NUL"),
+    ],
+)
+def test_a_field_at_fault_is_named(fields: dict[str, Any], said: str) -> None:
+    assert problems(**fields)[0].startswith(said)
+
+
+def test_json_that_the_editor_could_not_read_is_told_as_what_it_is() -> None:
+    with pytest.raises(SpecInvalid, match=r"output_schema: it is missing\. Prefect's editor saves no JSON that it cannot read"):
+        parse("letters", {"instructions": "Sort the letter."})
+
+
+def test_every_fault_is_told_at_once() -> None:
+    assert len(problems("Letters", buffer_s=6, mode="kappa")) == 3
+
+
+@given(st.dictionaries(st.sampled_from(list(Spec.model_fields)) | ANY_TEXT, any_json(), max_size=5))
+def test_any_edited_data_is_a_definition_or_says_why_not(fields: dict[str, Any]) -> None:
+    data = {"instructions": "Sort the letter.", "output_schema": SCHEMA, **fields}
+    with suppress(SpecInvalid):
+        assert len(content_hash(parse("letters", data))) == 64
+
+
+def test_the_hash_is_that_of_the_content_whatever_the_order_of_its_keys() -> None:
+    turned = {name: SCHEMA[name] for name in reversed(SCHEMA)}
+    assert content_hash(spec(output_schema=turned)) == content_hash(spec())
+    assert content_hash(spec(weight=2)) != content_hash(spec())
+    assert re.fullmatch("[0-9a-f]{64}", content_hash(spec()))
+
+
+def test_the_hash_survives_a_round_trip_through_the_database() -> None:
+    letters = spec(urgent_when="payload.n > 1", mode="lambda", split_percent=12.5)
+    assert content_hash(Spec.model_validate(letters.model_dump(mode="json"))) == content_hash(letters)
+
+
+def test_each_lane_has_its_own_model_and_pack() -> None:
+    letters = spec(batch_model="claude-opus-5-5", batch_pack=20, realtime_pack=3)
+    assert (letters.model_of(Lane.REALTIME), letters.pack_of(Lane.REALTIME)) == ("claude-haiku-5-5", 3)
+    assert (letters.model_of(Lane.BATCH), letters.pack_of(Lane.BATCH)) == ("claude-opus-5-5", 20)
+
+
+def test_every_field_of_the_form_has_a_title_and_a_description() -> None:
+    for model in (Spec, Promises):
+        for name, field in model.model_fields.items():
+            assert field.title, name
+            assert field.description, name
+
+
+def test_a_version_without_rules_has_none() -> None:
+    assert version().urgent_when is None
+    assert version().batch_when is None
+    assert version(urgent_when="age_s > 1.0").urgent_when is not None

@@ -1,0 +1,108 @@
+"""What differs between two definitions is said field by field, and what does not differ never is."""
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from rich.text import Text
+
+from lanes.report.definition import MOST_LINES, lines
+from lanes.workload.comparison import Block, compare
+from lanes.workload.diff import ABSENT, Difference, beyond_defaults, differences
+from lanes.workload.version import Spec, Version, content_hash
+from tests.examples import SCHEMA, spec, version
+from tests.unit.strategies import some_json
+
+
+def with_default(value: Any) -> Spec:
+    return spec(output_schema={"type": "object", "properties": {"a": {"type": "object", "default": value}}})
+
+
+def as_stored(value: Any) -> Any:
+    """The same JSON, with a whole number always an integer."""
+    if isinstance(value, dict):
+        return {key: as_stored(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [as_stored(each) for each in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def shown(*found: Difference) -> list[str]:
+    return [line.plain for line in lines(found) if isinstance(line, Text)]
+
+
+def test_each_field_and_each_part_of_the_schema_and_the_promises_is_a_difference_of_its_own() -> None:
+    schema = {**SCHEMA, "properties": {"category": {"type": "string", "enum": ["b"]}, "n": {"type": "integer"}}}
+    changed = spec(patience_s=5, output_schema=schema, promises={"realtime_p95_s": 3})
+    assert differences(spec(), changed) == [
+        Difference("output_schema.properties.category.enum", ["a", "b"], ["b"]),
+        Difference("output_schema.properties.note", {"type": "string"}, ABSENT),
+        Difference("output_schema.properties.n", ABSENT, {"type": "integer"}),
+        Difference("patience_s", 60, 5),
+        Difference("promises.realtime_p95_s", 5.0, 3.0),
+    ]
+
+
+@given(some_json(), some_json())
+@example({"a": 1}, {"a": True})
+@example({"a": [0]}, {"a": [False]})
+@example({"a": {}}, {"a": []})
+@example({"a": None}, {})
+@example({"a": "1"}, {"a": 1})
+def test_two_definitions_differ_exactly_if_their_content_does(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert bool(differences(with_default(one), with_default(other))) == (
+        content_hash(with_default(as_stored(one))) != content_hash(with_default(as_stored(other)))
+    )
+    assert differences(with_default(one), with_default(dict(reversed(one.items())))) == []
+
+
+@pytest.mark.parametrize("pair", [(1, 1.0), (1e23, 10**23), (0.5, 0.50), (10**400, 10**400)])
+def test_a_number_is_the_same_however_a_database_writes_it(pair: tuple[Any, Any]) -> None:
+    assert differences(with_default(pair[0]), with_default(pair[1])) == []
+
+
+def test_a_new_definition_says_what_is_its_own() -> None:
+    own = spec(weight=3, patience_s=60, promises={"realtime_p95_s": 9, "batch_max_minutes": 120})
+    said = {each.field: each.after for each in beyond_defaults(own)}
+    assert said == {"instructions": "Sort the letter.", "output_schema": SCHEMA, "weight": 3, "promises.realtime_p95_s": 9.0}
+
+
+def test_a_text_is_shown_by_its_lines_a_list_by_what_came_and_went() -> None:
+    before, after = "".join(f"{n}\n" for n in range(9)), "".join(f"{n}\n" for n in range(9) if n != 4) + "new\n"
+    assert shown(Difference("instructions", before, after)) == [
+        "  instructions:", "    ...", "      3", "    - 4", "      5", "    ...", "      8", "    + new",
+    ]  # fmt: skip
+    assert shown(Difference("enum", ["a", "b"], ["b", "c"])) == ["  enum:", '    - "a"', '    + "c"']
+    assert shown(Difference("enum", ["a", "b"], ["b", "a"])) == ['  enum: ["a", "b"] -> ["b", "a"]']
+    assert shown(Difference("weight", 1, 2)) == ["  weight: 1 -> 2"]
+    assert shown(Difference("instructions", "a\n", "a")) == ["  instructions: the end of a line"]
+    assert shown(Difference("x", ABSENT, "\x1b[31mred")) == ['  x: + "\\u001b[31mred"']
+    long = shown(Difference("enum", [], [*range(MOST_LINES + 7)]))
+    assert (len(long), long[-1]) == (MOST_LINES + 2, "    ... and 7 lines more")
+
+
+def data(**fields: Any) -> dict[str, Any]:
+    return spec(**fields).model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("in_force", "block", "said", "nothing"),
+    [
+        (version(), data(), Block.SAME, True),
+        (version(weight=2), data(), Block.SAME, False),
+        (version(weight=2), data(weight=2), Block.BEHIND, False),
+        (version(), data(weight=2), Block.EDITED, False),
+        (version(weight=2), data(weight=3), Block.EDITED, False),
+        (version(), data() | {"weight": 900}, Block.INVALID, False),
+        (version(), {}, Block.INVALID, False),
+        (version(), None, Block.MISSING, False),
+        (None, None, Block.MISSING, False),
+        (None, data(), Block.SAME, False),
+        (None, data(weight=2), Block.EDITED, False),
+    ],
+)
+def test_nothing_differs_only_where_version_and_block_both_say_the_same(
+    in_force: Version | None, block: dict[str, Any] | None, said: Block, nothing: bool
+) -> None:
+    found = compare("letters", spec(), in_force, block)
+    assert (found.block, found.nothing_differs) == (said, nothing)
