@@ -6,7 +6,8 @@ from datetime import datetime
 from sqlalchemy import ARRAY, Connection, Select, Text, column, func, literal, or_, select, true, update
 
 from lanes.routing.route import EXPECTED_CALL
-from lanes.store.tables import Moment, item, work, workload
+from lanes.store.tables import item, work, workload
+from lanes.store.tables.base import Moment
 from lanes.store.work import claimable
 from lanes.store.workload.workloads import in_force
 from lanes.words import Lane, Purpose

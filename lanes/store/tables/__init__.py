@@ -1,0 +1,50 @@
+"""The tables of schema `lanes`, a file per aggregate. Every comment there is also in the database (`\\d+`)."""
+
+from lanes.store.tables.base import SCHEMA, metadata
+from lanes.store.tables.batches import batch, disowned
+from lanes.store.tables.generations import generation, promoted
+from lanes.store.tables.incidents import incident, outage, slack_post
+from lanes.store.tables.items import amendment, item, item_position, label, rejected, revision
+from lanes.store.tables.ledger import attempt, response
+from lanes.store.tables.outgoing import event_outbox, publisher, stored_span, watermark
+from lanes.store.tables.results import correction, read, result
+from lanes.store.tables.rollouts import rollout, rollout_event, rollout_measurement
+from lanes.store.tables.routing import route, split
+from lanes.store.tables.work import batch_member, work
+from lanes.store.tables.workloads import version, workload
+
+__all__ = [
+    "SCHEMA",
+    "amendment",
+    "attempt",
+    "batch",
+    "batch_member",
+    "correction",
+    "disowned",
+    "event_outbox",
+    "generation",
+    "incident",
+    "item",
+    "item_position",
+    "label",
+    "metadata",
+    "outage",
+    "promoted",
+    "publisher",
+    "read",
+    "rejected",
+    "response",
+    "result",
+    "revision",
+    "rollout",
+    "rollout_event",
+    "rollout_measurement",
+    "route",
+    "slack_post",
+    "split",
+    "stored_span",
+    "version",
+    "watermark",
+    "work",
+    "workload",
+]

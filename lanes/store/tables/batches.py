@@ -1,0 +1,95 @@
+"""Message Batches, and whose they are."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    Named,
+    Table,
+    Text,
+    TypedColumns,
+    Uuid,
+    text,
+)
+
+from lanes.store.tables.base import Moment, identity, metadata, one_of
+from lanes.store.tables.workloads import version, workload
+
+
+class BatchColumns(TypedColumns):
+    id = identity()
+    nonce: Named[str] = Column(Text, unique=True, comment="First part of every custom_id: proves the batch is ours")
+    account: Named[str] = Column(Text, comment="Name of the provider account that pays; key:... = not named yet")
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    model: Named[str] = Column(Text)
+    state: Named[str] = Column(
+        Text,
+        comment="intended: submit or collect moves it; submitted, ended: collect; held: a "
+        "person; superseded: collect, without its work; collected, released: nobody",
+    )
+    requests: Named[int] = Column(Integer)
+    items: Named[int] = Column(Integer)  # pyright: ignore[reportIncompatibleMethodOverride]
+    bytes: Named[int] = Column(BigInteger, comment="Size of the request bodies, as JSON")
+    body_hash: Named[str] = Column(Text, comment="SHA-256 of the request bodies")
+    pack_ids: Named[str] = Column(
+        Text,
+        server_default=text("'counted'"),
+        comment="How its packs name their items: counted (1, 2, 3 ...) or derived (from its nonce, the request and the slot)",
+    )
+    provider_batch_id: Named[str | None] = Column(Text, unique=True)
+    processed: Named[int] = Column(Integer, server_default=text("0"), comment="Requests no longer processing")
+    succeeded: Named[int] = Column(Integer, server_default=text("0"), comment="Items with a valid answer")
+    invalid: Named[int] = Column(Integer, server_default=text("0"), comment="Items whose answer was unusable")
+    errored: Named[int] = Column(Integer, server_default=text("0"))
+    canceled: Named[int] = Column(Integer, server_default=text("0"))
+    expired: Named[int] = Column(Integer, server_default=text("0"))
+    missing: Named[int] = Column(Integer, server_default=text("0"), comment="Items without any result")
+    short_reads: Named[int] = Column(
+        Integer, server_default=text("0"), comment="How often in a row its results ended without the same requests"
+    )
+    short_read_lacking: Named[str | None] = Column(Text, comment="SHA-256 of the numbers of those requests")
+    short_read_at: Named[datetime | None] = Column(Moment, comment="When that was last counted")
+    intended_at: Named[datetime] = Column(Moment)
+    create_ended_at: Named[datetime | None] = Column(Moment, comment="When its create ended without an answer")
+    searched_at: Named[datetime | None] = Column(Moment, comment="When the provider's list was last searched for it")
+    adopted_at: Named[datetime | None] = Column(Moment, comment="When it was taken for a batch of the provider's list")
+    proved_at: Named[datetime | None] = Column(Moment, comment="When its nonce, or its create's answer, proved that right")
+    unknown_since: Named[datetime | None] = Column(Moment, comment="Since when the provider says that it has no such batch")
+    cancel_at: Named[datetime | None] = Column(Moment, comment="From when on collect cancels it at the provider")
+    submitted_at: Named[datetime | None] = Column(Moment)
+    expected_end_at: Named[datetime | None] = Column(Moment)
+    ended_at: Named[datetime | None] = Column(Moment)
+    collected_at: Named[datetime | None] = Column(Moment)
+    note: Named[str | None] = Column(Text, comment="What a person should know of it")
+    flow_run_id: Named[Any | None] = Column(Uuid, comment="The run of submit that intended it; null: older than this column")
+
+
+batch = Table(
+    "batch", metadata, BatchColumns,
+    one_of("state", "intended", "submitted", "ended", "collected", "held", "superseded", "released"),
+    Index("uq_batch_unresolved", "account", unique=True, postgresql_where=text("state = 'intended'")),
+    Index("uq_batch_unresolved_requests", "account", "requests", unique=True,
+          postgresql_where=text("state in ('intended', 'held') or "
+                                "(state in ('submitted', 'ended') and adopted_at is not null and proved_at is null)")),
+    Index("ix_batch_open", "state", postgresql_where=text("state <> 'collected'")),
+    comment="One Message Batch: its intent is committed before the paid call",
+)  # fmt: skip
+
+
+class DisownedColumns(TypedColumns):
+    account: Named[str] = Column(Text, primary_key=True)
+    provider_batch_id: Named[str] = Column(Text, primary_key=True)
+    batch_id: Named[int] = Column(BigInteger, ForeignKey(batch.c.id), comment="Which batch of ours was taken for it")
+    disowned_at: Named[datetime] = Column(Moment)
+
+
+disowned = Table(
+    "disowned", metadata, DisownedColumns,
+    comment="Batches at the provider that are somebody else's: none of ours is taken for them again",
+)  # fmt: skip

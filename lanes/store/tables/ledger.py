@@ -1,0 +1,88 @@
+"""What was tried, and what was billed."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    Named,
+    Table,
+    Text,
+    TypedColumns,
+    Uuid,
+    text,
+)
+
+from lanes.store.tables.base import Moment, Usd, identity, metadata
+from lanes.store.tables.batches import batch
+from lanes.store.tables.items import item
+from lanes.store.tables.work import work
+
+
+class ResponseColumns(TypedColumns):
+    id = identity()
+    message_id: Named[str] = Column(Text, unique=True, comment="The provider's name for it: billed once, booked once")
+    workload: Named[str] = Column(Text)
+    lane: Named[str] = Column(Text)
+    purpose: Named[str] = Column(Text)
+    model: Named[str] = Column(Text)
+    batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id))
+    items: Named[int] = Column(  # pyright: ignore[reportIncompatibleMethodOverride]
+        Integer, comment="How many items shared the call"
+    )
+    input_tokens: Named[int] = Column(Integer)
+    output_tokens: Named[int] = Column(Integer)
+    cache_read_tokens: Named[int] = Column(Integer)
+    cache_write_tokens: Named[int] = Column(Integer)
+    cost_usd: Named[Decimal] = Column(Usd)
+    price_version: Named[str] = Column(Text)
+    billed_at: Named[datetime] = Column(Moment)
+
+
+response = Table(
+    "response", metadata, ResponseColumns,
+    Index(None, "workload", "billed_at"),
+    comment="The ledger: every billed response that reached us, once",
+)  # fmt: skip
+
+
+class AttemptColumns(TypedColumns):
+    id = identity()
+    work_id: Named[int] = Column(BigInteger, ForeignKey(work.c.id))
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    claim_no: Named[int] = Column(Integer)
+    workload: Named[str] = Column(Text)
+    lane: Named[str] = Column(Text)
+    purpose: Named[str] = Column(Text)
+    outcome: Named[str] = Column(Text)
+    error: Named[str | None] = Column(Text)
+    request_id: Named[str | None] = Column(Text)
+    message_id: Named[str | None] = Column(Text)
+    batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id))
+    model: Named[str] = Column(Text)
+    input_tokens: Named[int] = Column(Integer)
+    output_tokens: Named[int] = Column(Integer)
+    cache_read_tokens: Named[int] = Column(Integer)
+    cache_write_tokens: Named[int] = Column(Integer)
+    cost_usd: Named[Decimal] = Column(Usd, comment="Its part of the response's cost")
+    bound_usd: Named[Decimal] = Column(Usd, comment="Unknown attempts: the most it can have cost, not in spend")
+    shown: Named[bool] = Column(comment="Whether its answer became a result")
+    latency_ms: Named[int] = Column(Integer, comment="The provider call; batch: submitted to ended")
+    started_at: Named[datetime] = Column(Moment)
+    ended_at: Named[datetime] = Column(Moment)
+    flow_run_id: Named[Any | None] = Column(
+        Uuid, comment="The run that saved it; null: none did, or it is older than this column"
+    )
+
+
+attempt = Table(
+    "attempt", metadata, AttemptColumns,
+    Index(None, "item_id"), Index(None, "workload", "lane", "ended_at"),
+    Index("uq_attempt_once", "work_id", "claim_no", text("coalesce(message_id, '')"), unique=True),
+    comment="One try at some work; a claim has one attempt for each response, and one at most without any",
+)  # fmt: skip

@@ -1,0 +1,81 @@
+"""Answers, what they corrected, and who read them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    Named,
+    Table,
+    Text,
+    TypedColumns,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from lanes.store.tables.base import Moment, identity, metadata, one_of
+from lanes.store.tables.items import item
+from lanes.store.tables.work import work
+from lanes.store.tables.workloads import version
+
+
+class ResultColumns(TypedColumns):
+    id = identity()
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    work_id: Named[int] = Column(BigInteger, ForeignKey(work.c.id))
+    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    lane: Named[str] = Column(Text)
+    standing: Named[str] = Column(Text)
+    generation: Named[int] = Column(Integer)
+    revision: Named[int] = Column(Integer)
+    output: Named[Any] = Column(JSONB)
+    message_id: Named[str | None] = Column(Text)
+    created_at: Named[datetime] = Column(Moment)
+
+
+result = Table(
+    "result", metadata, ResultColumns,
+    UniqueConstraint("item_id", "generation", "revision", "standing"),
+    one_of("standing", "provisional", "authoritative"),
+    Index("ix_result_overlay", "generation", "item_id", postgresql_where=text("generation > 0")),
+    comment="Answers that stood; the first valid one of a standing wins",
+)  # fmt: skip
+
+
+class CorrectionColumns(TypedColumns):
+    id = identity()
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    generation: Named[int] = Column(Integer)
+    provisional_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id))
+    authoritative_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id))
+    changed_fields: Named[list[str]] = Column(ARRAY(Text))
+    distance: Named[float] = Column(Double, comment="Share of the compared fields that changed, 0 to 1")
+    corrected_at: Named[datetime] = Column(Moment)
+
+
+correction = Table(
+    "correction", metadata, CorrectionColumns,
+    UniqueConstraint("item_id", "authoritative_id"),
+    comment="An authoritative result replaced a different provisional one",
+)  # fmt: skip
+
+
+class ReadColumns(TypedColumns):
+    id = identity()
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    reader: Named[str] = Column(Text, comment="Who asked")
+    result_id: Named[int | None] = Column(BigInteger, ForeignKey(result.c.id), comment="Null: there was none yet")
+    read_at: Named[datetime] = Column(Moment)
+
+
+read = Table(
+    "read", metadata, ReadColumns,
+    Index(None, "item_id"), Index(None, "reader", "read_at"),
+    comment="The consumption ledger: a reader took a result",
+)  # fmt: skip

@@ -1,0 +1,107 @@
+"""Playbooks under way."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    Named,
+    Table,
+    Text,
+    TypedColumns,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from lanes.store.tables.base import Moment, identity, metadata, one_of
+from lanes.store.tables.workloads import workload
+
+
+class RolloutColumns(TypedColumns):
+    id = identity()
+    playbook: Named[str] = Column(Text, comment="Name of the playbook")
+    content: Named[Any] = Column(JSONB, comment="The playbook as it was when the rollout started")
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    consumer: Named[str | None] = Column(Text, comment="Whose split it moves; null = the one for all")
+    state: Named[str] = Column(
+        Text,
+        comment="running: `migrate` moves it; waiting_approval: a person resumes its run; "
+        "finished, rolled_back, aborted: nobody",
+    )
+    step: Named[int] = Column(Integer, comment="The step in force, from 0")
+    step_started_at: Named[datetime] = Column(Moment, comment="Since when that step's share is in force")
+    routes_before: Named[int] = Column(BigInteger, comment="Newest route when the step started")
+    share_before: Named[int] = Column(Integer, comment="Basis points in force before the rollout; a failure sets them")
+    holds: Named[str | None] = Column(Text, comment="Why the step holds, as last told")
+    asked: Named[int] = Column(Integer, server_default=text("0"), comment="How often a person was asked")
+    approved_by: Named[str | None] = Column(Text, comment="Who approved leaving the step in force")
+    approved_why: Named[str | None] = Column(Text)
+    started_by: Named[str] = Column(Text)
+    why: Named[str] = Column(Text)
+    started_at: Named[datetime] = Column(Moment)
+    ended_at: Named[datetime | None] = Column(Moment)
+    flow_run_id: Named[Any] = Column(Uuid, nullable=True, comment="The run of `migrate` that leads it, or led it last")
+    entered: Named[bool] = Column(
+        server_default=text("true"),
+        comment="Whether the step's share is in force; false while an approval that was passed over is owed",
+    )
+    asked_at: Named[datetime | None] = Column(Moment, comment="Since when a person is asked to approve; null = nobody is")
+
+
+rollout = Table(
+    "rollout", metadata, RolloutColumns,
+    one_of("state", "running", "waiting_approval", "finished", "rolled_back", "aborted"),
+    CheckConstraint("share_before between 0 and 10000", name="share_before_range"),
+    Index("uq_rollout_open", "workload", unique=True,
+          postgresql_where=text("state in ('running', 'waiting_approval')")),
+    Index("ix_rollout_flow_run_id", "flow_run_id"),
+    comment="A playbook under way; this row is the truth, and at most one of a workload is open",
+)  # fmt: skip
+
+
+class RolloutEventColumns(TypedColumns):
+    id = identity()
+    rollout_id: Named[int] = Column(BigInteger, ForeignKey(rollout.c.id))
+    event: Named[str] = Column(
+        Text, comment="started, stepped, held, approval_asked, approved, declined, rolled_back, finished or aborted"
+    )
+    step: Named[int] = Column(Integer, comment="The step in force afterwards, from 0")
+    basis_points: Named[int] = Column(Integer, comment="The share to real-time afterwards")
+    who: Named[str] = Column(Text)
+    why: Named[str] = Column(Text)
+    at: Named[datetime] = Column(Moment)
+
+
+rollout_event = Table(
+    "rollout_event", metadata, RolloutEventColumns,
+    Index(None, "rollout_id", "id"),
+    comment="Append-only: what happened to a rollout, who wanted it and why",
+)  # fmt: skip
+
+
+class RolloutMeasurementColumns(TypedColumns):
+    id = identity()
+    rollout_id: Named[int] = Column(BigInteger, ForeignKey(rollout.c.id))
+    step: Named[int] = Column(Integer, comment="From 0")
+    measure: Named[str] = Column(Text)
+    value: Named[float | None] = Column(Double(), comment="A share from 0 to 1, or seconds; null = no number")
+    samples: Named[int] = Column(Integer)
+    wrong: Named[int] = Column(Integer, comment="Samples on the wrong side of the limit")
+    verdict: Named[str] = Column(Text, comment="passed, failed, inconclusive or error")
+    explanation: Named[str] = Column(Text)
+    at: Named[datetime] = Column(Moment)
+
+
+rollout_measurement = Table(
+    "rollout_measurement", metadata, RolloutMeasurementColumns,
+    one_of("verdict", "passed", "failed", "inconclusive", "error"),
+    Index(None, "rollout_id", "id"),
+    comment="Append-only: what was measured when a verdict changed or the rollout moved",
+)  # fmt: skip

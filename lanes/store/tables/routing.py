@@ -1,0 +1,61 @@
+"""Which lane: splits and routes."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    Named,
+    Table,
+    Text,
+    TypedColumns,
+    text,
+)
+
+from lanes.store.tables.base import Moment, Usd, identity, metadata, one_of
+from lanes.store.tables.items import item
+from lanes.store.tables.workloads import version, workload
+
+
+class SplitColumns(TypedColumns):
+    id = identity()
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    consumer: Named[str | None] = Column(Text, comment="Whose items; null = every consumer's")
+    basis_points: Named[int] = Column(Integer, comment="Share of undecided items to real-time, 0 to 10000")
+    who: Named[str] = Column(Text)
+    why: Named[str] = Column(Text)
+    set_at: Named[datetime] = Column(Moment)
+
+
+split = Table(
+    "split", metadata, SplitColumns,
+    CheckConstraint("basis_points between 0 and 10000", name="basis_points_range"),
+    Index(None, "workload", "consumer", "id"),
+    comment="Append-only; the newest row of a (workload, consumer) is in force",
+)  # fmt: skip
+
+
+class RouteColumns(TypedColumns):
+    id = identity()
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    lane: Named[str] = Column(Text)
+    reason: Named[str] = Column(Text, comment="Which rule decided")
+    explanation: Named[str] = Column(Text, comment="The decision as a sentence")
+    realtime_usd: Named[Decimal] = Column(Usd, comment="What real-time would cost, estimated")
+    batch_usd: Named[Decimal] = Column(Usd, comment="What batch would cost, estimated")
+    decided_at: Named[datetime] = Column(Moment)
+
+
+route = Table(
+    "route", metadata, RouteColumns,
+    one_of("lane", "realtime", "batch"),
+    Index(None, "item_id", "id"),
+    Index("ix_route_fallback", "decided_at", postgresql_where=text("reason = 'fallback'")),
+    comment="Append-only decisions; the newest of an item is in force",
+)  # fmt: skip

@@ -1,0 +1,79 @@
+"""What is owed, and which batch owns it."""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    Named,
+    Table,
+    Text,
+    TypedColumns,
+    text,
+)
+
+from lanes.store.tables.base import Moment, identity, metadata, one_of
+from lanes.store.tables.batches import batch
+from lanes.store.tables.items import item
+from lanes.store.tables.workloads import version, workload
+
+
+class WorkColumns(TypedColumns):
+    id = identity()
+    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    lane: Named[str] = Column(Text)
+    purpose: Named[str] = Column(Text, comment="answer, authoritative, shadow or replay")
+    revision: Named[int] = Column(Integer, comment="Which revision of the item it processes")
+    generation: Named[int] = Column(Integer, server_default=text("0"), comment="0 = live, else a replay's number")
+    state: Named[str] = Column(
+        Text,
+        comment="ready: drain or submit claims it; claimed: until lease_until; "
+        "submitted: collect moves it; done, failed, canceled: nobody",
+    )
+    ready_at: Named[datetime] = Column(Moment, comment="Not before")
+    rank_at: Named[datetime] = Column(Moment, comment="Order of service, computed once at routing")
+    claimed_by: Named[str | None] = Column(Text)
+    session: Named[int | None] = Column(Integer, comment="Database session of its claimer: once gone, the claim is lost")
+    lease_until: Named[datetime | None] = Column(Moment)
+    claim_no: Named[int] = Column(Integer, server_default=text("0"), comment="Rises with every claim; fences writes")
+    failures: Named[int] = Column(Integer, server_default=text("0"), comment="Spent of the retry budget")
+    alone: Named[bool] = Column(server_default=text("false"), comment="It may have spoiled its pack: it is asked alone")
+    batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id), comment="The batch that owns it")
+    created_at: Named[datetime] = Column(Moment)
+    finished_at: Named[datetime | None] = Column(Moment)
+
+
+work = Table(
+    "work", metadata, WorkColumns,
+    one_of("lane", "realtime", "batch"),
+    one_of("purpose", "answer", "authoritative", "shadow", "replay"),
+    one_of("state", "ready", "claimed", "submitted", "done", "failed", "canceled"),
+    Index("ix_work_claimable", "lane", "workload", "rank_at", "id",
+          postgresql_where=text("state in ('ready', 'claimed')")),
+    Index("uq_work_open", "item_id", "lane", "purpose", "generation", "revision", unique=True,
+          postgresql_where=text("state in ('ready', 'claimed', 'submitted')")),
+    Index("ix_work_submitted", "batch_id", postgresql_where=text("state = 'submitted'")),
+    Index("ix_work_claimed", "id", postgresql_where=text("state = 'claimed'")),
+    Index("ix_work_replay", "workload", "generation", "state", postgresql_where=text("generation > 0")),
+    Index(None, "item_id"),
+    comment="One obligation to process an item on a lane",
+)  # fmt: skip
+
+
+class BatchMemberColumns(TypedColumns):
+    batch_id: Named[int] = Column(BigInteger, ForeignKey(batch.c.id), primary_key=True)
+    request_no: Named[int] = Column(Integer, primary_key=True, comment="Last part of the custom_id, from 0")
+    slot: Named[int] = Column(Integer, primary_key=True, comment="Place within the pack, from 0")
+    work_id: Named[int] = Column(BigInteger, ForeignKey(work.c.id))
+    claim_no: Named[int] = Column(Integer, comment="The claim under which the batch owns it")
+
+
+batch_member = Table(
+    "batch_member", metadata, BatchMemberColumns,
+    comment="Which work each request of a batch carries; kept so that late results find their items",
+)  # fmt: skip
