@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from lanes.errors import Refused
@@ -80,6 +81,15 @@ def read_submission(workload: str, fields: Mapping[str, Any], *, place: str, sen
         lane=_lane(fields),
         ack=_flag(fields, "ack"),
     )
+
+
+class AmendmentOutcome(StrEnum):
+    """What became of an amendment that a door took and whose item exists."""
+
+    AMENDED = "amended"  # its payload is in force
+    DUPLICATE = "duplicate"  # its payload was in force already
+    OUTDATED = "outdated"  # the one in force occurred later; it is kept
+    CANCELED = "canceled"  # its item was withdrawn
 
 
 @dataclass(frozen=True)

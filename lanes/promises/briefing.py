@@ -193,7 +193,7 @@ def enough(samples: int) -> bool:
 
 def since_opening(of: Incident, now: datetime) -> str:
     """How the figure moved since the incident opened, or that it only grows with time, or stays."""
-    promise = Promise(of.promise)
+    promise = of.promise
     if promise in GROWS_UNTIL:
         return f"grows with time, until {GROWS_UNTIL[promise]}"
     if promise in STAYS:

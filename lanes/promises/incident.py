@@ -134,7 +134,7 @@ class Incident:
 
     id: int
     uid: str
-    promise: str
+    promise: Promise
     workload: str
     subject: str
     severity: Severity
@@ -159,16 +159,16 @@ class Incident:
         return "every workload" if self.workload == EVERYBODY else self.workload
 
 
-def lane_of(promise: str, subject: str) -> Lane | None:
+def lane_of(promise: Promise, subject: str) -> Lane | None:
     """The lane whose breach it is; None: of either, or of the whole workload."""
     if promise in (Promise.PROVIDER_DOWN, Promise.PROVIDER_FROZEN):
         return next((lane for lane in Lane if subject == f"{lane} lane"), None)
     return next((lane for lane in Lane if promise.startswith(f"{lane}_")), None)
 
 
-def in_words(promise: str, value: float) -> str:
+def in_words(promise: Promise, value: float) -> str:
     """A value of the promise for a person, with its unit: "3.2 h", "12 %", "8.1 s", "4 items"."""
-    unit = TERMS[Promise(promise)].unit
+    unit = TERMS[promise].unit
     if unit == "minutes":
         return seconds(value * 60)
     if unit == "percent":

@@ -34,7 +34,7 @@ def commands(of: Incident) -> list[str]:
         f"lanes pause {workload}   # nothing more of it is asked, until",
         f"lanes resume {workload}",
     ]
-    match Promise(of.promise):
+    match of.promise:
         case Promise.BATCH_SLOW | Promise.BATCH_UNCLEAR:
             return ["lanes batches   # what each holds, and what each way out may cost"]
         case Promise.BATCH_FAILING | Promise.BATCH_INVALID | Promise.REALTIME_FAILING:
@@ -54,7 +54,7 @@ def commands(of: Incident) -> list[str]:
 def form(of: Incident) -> FormLink | None:
     """The form that helps, None where none does."""
     act = {"workload": of.workload}
-    match Promise(of.promise):
+    match of.promise:
         case Promise.BATCH_NEVER_STARTED:
             return _deployment("Submit it now", "submit", {"departure": {"workload": of.workload}})
         case Promise.BATCH_UNCLEAR:

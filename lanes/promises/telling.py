@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from lanes.promises.incident import Incident, IncidentState
+from lanes.promises.incident import Incident, IncidentState, Severity
 
 FIRST_REST = timedelta(seconds=5)
 LONGEST_REST = timedelta(minutes=10)
@@ -28,7 +28,7 @@ class Post:
     channel: str | None = None
     ts: str | None = None
     posted_state: IncidentState | None = None
-    posted_severity: str | None = None
+    posted_severity: Severity | None = None
     posted_value: float | None = None
     posted_samples: int | None = None
     posted_at: datetime | None = None

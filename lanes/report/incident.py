@@ -26,7 +26,7 @@ def key(incident_id: int) -> str:
 def headline(of: Incident) -> str:
     """What the page's header says."""
     state = "Resolved" if of.resolved_at else of.severity.capitalize()
-    return f"{state}: {TERMS[Promise(of.promise)].title}: {plain(of.whose, most=60)}"
+    return f"{state}: {TERMS[of.promise].title}: {plain(of.whose, most=60)}"
 
 
 def render(of: Incident, briefing: Briefing, *, now: datetime) -> str:
@@ -66,7 +66,7 @@ def _what_to_do(of: Incident, briefing: Briefing) -> Iterator[str]:
     lines = list(commands(of))
     if briefing.sample is not None:
         lines.append(explain(briefing.sample.workload, briefing.sample.key) + "   # what happened to one of its items")
-    yield from ("### What to do", "", TERMS[Promise(of.promise)].advice, "")
+    yield from ("### What to do", "", TERMS[of.promise].advice, "")
     if lines:
         yield from ("", *(f"    {plain(each, most=400)}" for each in lines), "")
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from lanes.escaping import cell, code
-from lanes.promises.incident import TERMS, Incident, Promise
+from lanes.promises.incident import TERMS, Incident
 from lanes.report.links import REPORT, artifact_page, versions_page
 from lanes.rollouts.gates import Gate, Judgement, Measure
 from lanes.rollouts.playbook import Step
@@ -182,7 +182,7 @@ def _incidents(progress: Progress) -> list[str]:
     if not progress.hindrances:
         return []
     lines = [
-        f"- #{each.id} {TERMS[Promise(each.promise)].title}, since {clock(each.opened_at, beside=progress.now)}: "
+        f"- #{each.id} {TERMS[each.promise].title}, since {clock(each.opened_at, beside=progress.now)}: "
         f"{cell(each.sentence, most=300)}"
         for each in progress.hindrances
     ]

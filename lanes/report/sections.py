@@ -6,7 +6,7 @@ The terminal and the artifact write the same sections, each in its own way.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lanes.promises.incident import TERMS, IncidentState, Promise
+from lanes.promises.incident import TERMS, IncidentState
 from lanes.report import advice_summary, summary
 from lanes.report.rollout import standing
 from lanes.report.snapshot import Snapshot
@@ -57,7 +57,7 @@ def incidents(snapshot: Snapshot) -> Section:
         (
             f"#{each.id}",
             each.workload,
-            TERMS[Promise(each.promise)].title + (f", {each.subject}" if each.subject else ""),
+            TERMS[each.promise].title + (f", {each.subject}" if each.subject else ""),
             f"{each.severity}, {each.state}" if each.state is IncidentState.OPEN else each.state,
             clock(each.opened_at, beside=snapshot.taken_at),
             each.sentence,

@@ -154,7 +154,7 @@ def _broken_of_batches(snapshot: Snapshot) -> Iterator[Incident]:
 
 
 def _titles(incidents: Iterable[Incident]) -> str:
-    titles = Counter(TERMS[Promise(each.promise)].title for each in incidents)
+    titles = Counter(TERMS[each.promise].title for each in incidents)
     named = (title[0].lower() + title[1:] + (f" ({number})" if number > 1 else "") for title, number in titles.items())
     return ", ".join(named)
 

@@ -36,7 +36,7 @@ class Rollout:
     step_started_at: datetime
     routes_before: int
     share_before: int
-    holds: str | None
+    holds: "Holds | None"
     asked: int
     approval: Approval | None
     started_by: str
@@ -110,6 +110,20 @@ class Holds(StrEnum):
     INCIDENT = "incident"  # a critical incident is open where its traffic goes
     APPROVAL = "approval"  # a person has to say yes
     ENDED = "ended"  # the rollout is over
+
+
+class Happened(StrEnum):
+    """What a line of a rollout's log says; Prefect has it as the event `lanes.rollout.<word>`."""
+
+    STARTED = "started"
+    STEPPED = "stepped"  # the share of a step is in force
+    HELD = "held"  # told once for each reason
+    APPROVAL_ASKED = "approval_asked"
+    APPROVED = "approved"
+    DECLINED = "declined"
+    ROLLED_BACK = "rolled_back"
+    FINISHED = "finished"
+    ABORTED = "aborted"
 
 
 @dataclass(frozen=True)

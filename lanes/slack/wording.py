@@ -50,7 +50,7 @@ def message(incident: Incident, briefing: Briefing | None = None, pages: Pages |
     briefing = briefing or Briefing(unexplained=UNTOLD, unstaked=UNTOLD, trend=UNTOLD, unsampled=UNTOLD, no_run=UNTOLD)
     pages = pages or Pages(no_artifact=UNTOLD)
     mark = ENDED if over else MARKS[incident.severity]
-    heading = f"{TERMS[Promise(incident.promise)].title}: {escaped(incident.whose, most=60)}"
+    heading = f"{TERMS[incident.promise].title}: {escaped(incident.whose, most=60)}"
     blocks = [
         _header(f"{mark} {'Resolved: ' if over else ''}{heading}"),
         _rich(_section(*_prose(_shown(incident.sentence, most=MOST_SENTENCE)))),
@@ -69,7 +69,7 @@ def reminder(incident: Incident, now: datetime, *, ui_url: str, run_id: UUID | N
     """A reply in the thread of its message, which is told to people where an edit is not."""
     waited = seconds((now - incident.opened_at).total_seconds())
     limit = in_words(incident.promise, incident.limit_value)
-    said = f"{TERMS[Promise(incident.promise)].title}: {escaped(incident.whose, most=60)}, for {waited} now (limit {limit})."
+    said = f"{TERMS[incident.promise].title}: {escaped(incident.whose, most=60)}, for {waited} now (limit {limit})."
     page = _overview(incident) if run_id is None else run_page(run_id)
     blocks = [
         {"type": "section", "text": _markdown(said)},
@@ -142,7 +142,7 @@ def _causes(title: str, briefing: Briefing) -> list[Block]:
 
 
 def _what_to_do(incident: Incident, briefing: Briefing) -> Block:
-    parts = [_section(_bold("What to do"), "  ", *_prose(TERMS[Promise(incident.promise)].advice))]
+    parts = [_section(_bold("What to do"), "  ", *_prose(TERMS[incident.promise].advice))]
     if lines := [_shown(each) for each in commands(incident)]:
         parts.append(_preformatted("\n".join(lines)))
     if briefing.sample is not None:
@@ -171,7 +171,7 @@ def _unknown(briefing: Briefing, pages: Pages) -> list[Block]:
 
 
 def _overview(incident: Incident) -> str:
-    promise = Promise(incident.promise)
+    promise = incident.promise
     lane = "realtime" if promise.startswith("realtime") or promise is Promise.PROVIDER_DOWN else "batch"
     return PAGES.get(promise, f"/v2/runs?tags={lane}")
 

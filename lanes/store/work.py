@@ -34,7 +34,7 @@ from lanes.store.literals import is_
 from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import item, version, work, workload
 from lanes.store.workload.workloads import versions
-from lanes.words import Lane, Outcome, Purpose, WorkState
+from lanes.words import Lane, Outcome, WorkState
 
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
 
@@ -142,7 +142,7 @@ def claimed(row: Any) -> Claimed:
         row.workload,
         row.key,
         row.payload,
-        Purpose(row.purpose),
+        row.purpose,
         row.failures,
         row.rank_at,
         row.due_at,
@@ -171,7 +171,7 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
 
     def bound(row: Any) -> Decimal:
         of = known.get(row.version_id)
-        return Decimal(0) if of is None else upper_bound(of, row.chars, lane=Lane(row.lane), at=now)
+        return Decimal(0) if of is None else upper_bound(of, row.chars, lane=row.lane, at=now)
 
     return [
         Attempt(

@@ -15,7 +15,6 @@ from lanes.storable import storable
 from lanes.store.bounded import bounded, size_of
 from lanes.store.bulk import one_of
 from lanes.store.tables import event_outbox, item, item_position, rejected, workload
-from lanes.words import Lane
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
 MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
@@ -177,7 +176,7 @@ def arrived(row: Any) -> Arrived:
         consumer=row.consumer,
         entity=row.entity,
         urgent=row.urgent,
-        pin=Lane(row.pin) if row.pin else None,
+        pin=row.pin,
         due_at=row.due_at,
     )
 

@@ -74,7 +74,7 @@ class AtStake:
 
 def find(connection: Connection, of: Incident, *, now: datetime) -> AtStake:
     """What is at stake with the incident; of one that is over, what of it is still to come."""
-    promise = Promise(of.promise)
+    promise = of.promise
     if promise in UNSTAKED:
         return AtStake(unstaked=UNSTAKED[promise])
     if promise is Promise.AUTHORITATIVE_FAILED:

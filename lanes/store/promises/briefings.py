@@ -29,7 +29,7 @@ def brief(connection: Connection, of: Incident, *, now: datetime) -> Briefing:
     found, untold = _alone(connection, lambda: causes.find(connection, of, now=now), Found())
     stakes, unstaked = _alone(connection, lambda: at_stake.find(connection, of, now=now), AtStake())
     trend, trendless = _alone(connection, lambda: trends.find(connection, of, now=now), "")
-    errors, promise = kinds(found.met), Promise(of.promise)
+    errors, promise = kinds(found.met), of.promise
     items, _ = _alone(connection, lambda: _items(connection, [*_item_ids(errors), *found.item_ids]), [])
     run, _ = _alone(connection, lambda: _run_of(connection, of, found), None)
     sample = None if promise in UNSAMPLED else sample_of([*items, *stakes.items])

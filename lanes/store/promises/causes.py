@@ -114,7 +114,7 @@ def period(of: Incident, window: timedelta, now: datetime) -> dict[str, datetime
 
 def find(connection: Connection, of: Incident, *, now: datetime) -> Found:
     """What the database knows of the incident's cause."""
-    promise = Promise(of.promise)
+    promise = of.promise
     if promise is Promise.ITEMS_FAILED:
         return _failed_items(connection, of, now)
     if promise is Promise.BATCH_NEVER_STARTED:
@@ -148,7 +148,7 @@ def _attempts(connection: Connection, of: Incident, scope: Scope, now: datetime)
 
 def _unexplained(connection: Connection, of: Incident, rows: Sequence[Any], over: str) -> str:
     """Why the real-time lane is slow though nothing failed; of the others, that no attempt says it."""
-    promise = Promise(of.promise)
+    promise = of.promise
     if promise is not Promise.REALTIME_SLOW:
         return UNEXPLAINED.get(promise) or f"none of the {over.removeprefix('the ')} says why"
     if not holders(connection, Role.DRAIN):

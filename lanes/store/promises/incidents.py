@@ -186,7 +186,7 @@ def _open() -> ColumnElement[bool]:
 def read_incident(row: Any) -> Incident:
     """A row with the columns of `incident`."""
     return Incident(
-        row.id, str(row.uid), row.promise, row.workload, row.subject, Severity(row.severity), IncidentState(row.state),
+        row.id, str(row.uid), row.promise, row.workload, row.subject, row.severity, row.state,
         row.value, row.limit_value, row.samples, row.unit, row.sentence, row.opened_at, row.updated_at,
         row.resolved_at, row.why, row.opened_value, row.flow_run_id, row.block_id, row.briefing,
     )  # fmt: skip

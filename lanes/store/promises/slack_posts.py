@@ -41,7 +41,7 @@ def all_of_them() -> Select[Any]:
 def read_post(row: Any) -> Post:
     """A row of `all_of_them`."""
     return Post(
-        read_incident(row), row.channel, row.ts, IncidentState(row.posted_state) if row.posted_state else None,
+        read_incident(row), row.channel, row.ts, row.posted_state,
         row.posted_severity, row.posted_value, row.posted_samples, row.posted_at, row.unsure, row.attempts,
     )  # fmt: skip
 

@@ -55,7 +55,7 @@ select count(distinct a.item_id)
 
 def find(connection: Connection, of: Incident, *, now: datetime) -> str:
     """How the figure moved, as a clause."""
-    match Promise(of.promise):
+    match of.promise:
         case Promise.REALTIME_FAILING:
             return _failing(connection, of)
         case Promise.REALTIME_SLOW:

@@ -179,7 +179,7 @@ def _generations() -> Select[Any]:
 
 def _generation(row: Any) -> Generation:
     return Generation(
-        row.id, row.workload, row.number, row.version_id, row.version_no, ReplayState(row.state), row.from_position,
+        row.id, row.workload, row.number, row.version_id, row.version_no, row.state, row.from_position,
         row.to_position, row.cursor_position, row._mapping[generation.c["items"]], row.who, row.why, row.created_at,
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ from lanes.rollouts.rollout import (
     AskApproval,
     Enter,
     Finish,
+    Happened,
     Hold,
     Holds,
     Move,
@@ -84,7 +85,7 @@ def start(
     begun = of_row(row)
     if begun.entered:
         _set_share(connection, begun, begun.basis_points, who=who, why=why, now=now)
-    _tell(connection, begun, "started", begun.basis_points, who=who, why=why, now=now)
+    _tell(connection, begun, Happened.STARTED, begun.basis_points, who=who, why=why, now=now)
     return begun
 
 
@@ -106,26 +107,26 @@ def apply(connection: Connection, seen: Rollout, move: Move, judged: Sequence[Ju
             )  # fmt: skip
             _set_share(connection, seen, following.basis_points, who=who, why=why, now=now)
             moved = find(connection, seen.id)
-            _tell(connection, moved, "stepped", following.basis_points, who=who, why=why, now=now)
+            _tell(connection, moved, Happened.STEPPED, following.basis_points, who=who, why=why, now=now)
         case Enter(why):
             _write(
                 connection, seen, entered=True, step_started_at=now, routes_before=_newest_route(connection),
                 state=RolloutState.RUNNING, holds=None, approved_by=None, approved_why=None, asked_at=None,
             )  # fmt: skip
             _set_share(connection, seen, seen.now_at.basis_points, who=who, why=why, now=now)
-            _tell(connection, find(connection, seen.id), "stepped", seen.now_at.basis_points, who=who, why=why, now=now)
+            _tell(connection, find(connection, seen.id), Happened.STEPPED, seen.now_at.basis_points, who=who, why=why, now=now)
         case AskApproval(why):
             _write(
                 connection, seen, state=RolloutState.WAITING_APPROVAL, holds=Holds.APPROVAL, asked=seen.asked + 1,
                 asked_at=now,
             )  # fmt: skip
-            _tell(connection, seen, "approval_asked", seen.basis_points, who=playbook, why=why, now=now)
+            _tell(connection, seen, Happened.APPROVAL_ASKED, seen.basis_points, who=playbook, why=why, now=now)
             incidents.open(connection, _waits(seen, why, timedelta(0)), now=now)
         case RollBack(why):
             _take_back(connection, seen, RolloutState.ROLLED_BACK, who=playbook, why=why, now=now)
         case Finish(why):
             _write(connection, seen, state=RolloutState.FINISHED, holds=None, ended_at=now)
-            _tell(connection, seen, "finished", seen.now_at.basis_points, who=who, why=why, now=now)
+            _tell(connection, seen, Happened.FINISHED, seen.now_at.basis_points, who=who, why=why, now=now)
         case _:
             assert_never(move)
     return True
@@ -141,10 +142,10 @@ def hear(connection: Connection, seen: Rollout, answer: Approval, *, now: dateti
         _write(
             connection, seen, state=RolloutState.RUNNING, holds=None, approved_by=who, approved_why=why, asked_at=None
         )  # fmt: skip
-        _tell(connection, seen, "approved", points, who=who, why=why, now=now)
+        _tell(connection, seen, Happened.APPROVED, points, who=who, why=why, now=now)
         _answered(connection, seen, f"Approved by {who}: {why}", now)
     else:
-        _tell(connection, seen, "declined", points, who=who, why=why, now=now)
+        _tell(connection, seen, Happened.DECLINED, points, who=who, why=why, now=now)
         _take_back(connection, seen, RolloutState.ROLLED_BACK, who=who, why=f"declined: {why}", now=now)
     return True
 
@@ -154,7 +155,7 @@ def ask_again(connection: Connection, seen: Rollout, *, why: str, now: datetime)
     if _locked(connection, seen) is not None:
         _write(connection, seen, asked=seen.asked + 1)
         points, who = seen.basis_points, f"playbook {seen.playbook.name}"
-        _tell(connection, seen, "approval_asked", points, who=who, why=why, now=now)
+        _tell(connection, seen, Happened.APPROVAL_ASKED, points, who=who, why=why, now=now)
 
 
 def abort(connection: Connection, name: str, *, who: str, why: str, now: datetime) -> Rollout:
@@ -195,12 +196,12 @@ def _hold(connection: Connection, seen: Rollout, holds: Holds, why: str, now: da
     _write(connection, seen, holds=holds)
     if holds in WORTH_TELLING:
         who = f"playbook {seen.playbook.name}"
-        _tell(connection, seen, "held", seen.basis_points, who=who, why=why, now=now)
+        _tell(connection, seen, Happened.HELD, seen.basis_points, who=who, why=why, now=now)
 
 
 def _asked_why(connection: Connection, seen: Rollout) -> str:
     columns = rollout_event.c
-    asked = select(columns.why).where(columns.rollout_id == seen.id, columns.event == "approval_asked")
+    asked = select(columns.why).where(columns.rollout_id == seen.id, columns.event == Happened.APPROVAL_ASKED)
     return connection.execute(asked.order_by(columns.id.desc()).limit(1)).scalar_one_or_none() or "it was asked before"
 
 
@@ -223,7 +224,7 @@ def _take_back(connection: Connection, seen: Rollout, state: RolloutState, *, wh
     _write(connection, seen, state=state, holds=None, ended_at=now, asked_at=None)
     _answered(connection, seen, f"The rollout is {state.replace('_', ' ')}: {why}", now)
     _set_share(connection, seen, seen.share_before, who=who, why=why, now=now)
-    _tell(connection, seen, str(state), seen.share_before, who=who, why=why, now=now)
+    _tell(connection, seen, Happened(state), seen.share_before, who=who, why=why, now=now)
 
 
 def _set_share(connection: Connection, of: Rollout, basis_points: int, *, who: str, why: str, now: datetime) -> None:
@@ -231,7 +232,9 @@ def _set_share(connection: Connection, of: Rollout, basis_points: int, *, who: s
     workloads.set_split(connection, Split(of.workload, of.consumer, basis_points), who=who, why=said, now=now)
 
 
-def _tell(connection: Connection, of: Rollout, event: str, basis_points: int, *, who: str, why: str, now: datetime) -> None:
+def _tell(
+    connection: Connection, of: Rollout, event: Happened, basis_points: int, *, who: str, why: str, now: datetime
+) -> None:
     """The log has a line, and Prefect will have the event `lanes.rollout.<event>`."""
     connection.execute(
         insert(rollout_event).values(

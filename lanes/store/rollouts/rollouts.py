@@ -11,7 +11,6 @@ from lanes.rollouts.playbook import Playbook
 from lanes.rollouts.rollout import OPEN, Approval, Rollout
 from lanes.store.literals import is_among
 from lanes.store.tables import rollout, rollout_event, split
-from lanes.words import RolloutState
 
 LOCKS_FROM = 1_000_000  # second key of a rollout's advisory lock: this and its id, beyond every role's number
 
@@ -110,7 +109,7 @@ def of_row(row: Any) -> Rollout:
     """A row of `rollout`."""
     approval = Approval(True, row.approved_by, row.approved_why or "") if row.approved_by is not None else None
     return Rollout(
-        row.id, Playbook.model_validate(row.content), row.workload, row.consumer, RolloutState(row.state), row.step,
+        row.id, Playbook.model_validate(row.content), row.workload, row.consumer, row.state, row.step,
         row.step_started_at, row.routes_before, row.share_before, row.holds, row.asked, approval, row.started_by,
         row.why, row.started_at, row.ended_at, row.flow_run_id, row.entered, row.asked_at,
     )  # fmt: skip

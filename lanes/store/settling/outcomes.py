@@ -95,7 +95,7 @@ def _recorded(connection: Connection, claims: Sequence[Claim]) -> dict[Claim, Ou
         .where(one_of({each.work_id for each in claims}, attempt.c.work_id))
         .order_by(attempt.c.id)
     )
-    return {Claim(row.work_id, row.claim_no): Outcome(row.outcome) for row in rows}
+    return {Claim(row.work_id, row.claim_no): row.outcome for row in rows}
 
 
 def _tells_something(each: Attempt, row: LockedWork, batch_id: int | None, recorded: Collection[Claim]) -> bool:
@@ -103,7 +103,7 @@ def _tells_something(each: Attempt, row: LockedWork, batch_id: int | None, recor
 
     It is not where the claim's end is known, nor where the work was given back since it was thought lost.
     """
-    given_back = batch_id is None and row.state == WorkState.READY and row.claim_no == each.claim.number
+    given_back = batch_id is None and row.state is WorkState.READY and row.claim_no == each.claim.number
     return each.claim not in recorded and not given_back
 
 

@@ -35,7 +35,7 @@ def current(connection: Connection, workload: str, key: str) -> Result | None:
     if row is None:
         return None
     return Result(
-        workload, key, row.output, Standing(row.standing), Lane(row.lane), row.generation, row.created_at,
+        workload, key, row.output, row.standing, row.lane, row.generation, row.created_at,
         row.settled_at is not None,
     )  # fmt: skip
 

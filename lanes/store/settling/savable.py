@@ -47,7 +47,7 @@ def payers(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[int, 
     )  # fmt: skip
     return {
         row.id: WhoPays(
-            row.workload, Lane(row.lane), Purpose(row.purpose), row.realtime if row.lane == Lane.REALTIME else row.batch
+            row.workload, row.lane, row.purpose, row.realtime if row.lane is Lane.REALTIME else row.batch
         )
         for row in rows
     }  # fmt: skip
@@ -83,12 +83,12 @@ class LockedWork:
         self.key: str = row.key
         self.workload: str = row.workload
         self.version_id: int = row.version_id
-        self.lane = Lane(row.lane)
-        self.purpose = Purpose(row.purpose)
+        self.lane: Lane = row.lane
+        self.purpose: Purpose = row.purpose
         self.revision: int = row.revision
         self.newest: int = row.newest
         self.generation: int = row.generation
-        self.state: str = row.state
+        self.state: WorkState = row.state
         self.claim_no: int = row.claim_no
         self.failures: int = row.failures
         self.alone: bool = row.alone

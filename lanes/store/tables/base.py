@@ -1,14 +1,22 @@
 """The schema `lanes`, and the types that its tables share."""
 
+from enum import StrEnum
+from typing import Any, TypeVar
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
     DateTime,
+    Dialect,
     Identity,
     MetaData,
     Numeric,
+    Text,
+    TypeDecorator,
 )
+
+W = TypeVar("W", bound=StrEnum)
 
 SCHEMA = "lanes"
 metadata = MetaData(
@@ -30,5 +38,37 @@ def identity() -> Column[int]:
     return Column(BigInteger, Identity(always=True), primary_key=True)
 
 
-def one_of(column: str, *values: str) -> CheckConstraint:
-    return CheckConstraint(f"{column} in ({', '.join(repr(v) for v in values)})", name=f"{column}_known")
+class _Members(dict[str | None, Any]):
+    """The members of a StrEnum by their text, and None by None."""
+
+    def __init__(self, words: type[StrEnum]) -> None:
+        super().__init__({None: None} | {each.value: each for each in words})
+        self.words = words
+
+    def __missing__(self, text: str) -> Any:
+        raise LookupError(f"{text!r} in the database is no {self.words.__name__}: {', '.join(self.words)}")
+
+
+class Word(TypeDecorator[W]):
+    """Text of a closed set: a column of it is read as members of its StrEnum, one look into a dict for each value."""
+
+    impl = Text
+    cache_ok = True
+
+    def __init__(self, words: type[W]) -> None:
+        super().__init__()
+        self.words = words
+        self._members = _Members(words)
+
+    @property
+    def python_type(self) -> type[W]:
+        return self.words
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Any:
+        """The look into the dict itself, without a call of ours around it: claims and saves read many words."""
+        return self._members.__getitem__
+
+
+def one_of(column: str, words: type[StrEnum]) -> CheckConstraint:
+    """The column holds a word of this StrEnum."""
+    return CheckConstraint(f"{column} in ({', '.join(repr(each.value) for each in words)})", name=f"{column}_known")

@@ -17,8 +17,10 @@ from sqlalchemy import (
     text,
 )
 
-from lanes.store.tables.base import Moment, identity, metadata, one_of
+from lanes.packids import PackIds
+from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
 from lanes.store.tables.workloads import version, workload
+from lanes.words import BatchState
 
 
 class BatchColumns(TypedColumns):
@@ -28,8 +30,8 @@ class BatchColumns(TypedColumns):
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
     model: Named[str] = Column(Text)
-    state: Named[str] = Column(
-        Text,
+    state: Named[BatchState] = Column(
+        Word(BatchState),
         comment="intended: submit or collect moves it; submitted, ended: collect; held: a "
         "person; superseded: collect, without its work; collected, released: nobody",
     )
@@ -37,8 +39,8 @@ class BatchColumns(TypedColumns):
     items: Named[int] = Column(Integer)  # pyright: ignore[reportIncompatibleMethodOverride]
     bytes: Named[int] = Column(BigInteger, comment="Size of the request bodies, as JSON")
     body_hash: Named[str] = Column(Text, comment="SHA-256 of the request bodies")
-    pack_ids: Named[str] = Column(
-        Text,
+    pack_ids: Named[PackIds] = Column(
+        Word(PackIds),
         server_default=text("'counted'"),
         comment="How its packs name their items: counted (1, 2, 3 ...) or derived (from its nonce, the request and the slot)",
     )
@@ -72,7 +74,8 @@ class BatchColumns(TypedColumns):
 
 batch = Table(
     "batch", metadata, BatchColumns,
-    one_of("state", "intended", "submitted", "ended", "collected", "held", "superseded", "released"),
+    one_of("state", BatchState),
+    one_of("pack_ids", PackIds),
     Index("uq_batch_unresolved", "account", unique=True, postgresql_where=text("state = 'intended'")),
     Index("uq_batch_unresolved_requests", "account", "requests", unique=True,
           postgresql_where=text("state in ('intended', 'held') or "

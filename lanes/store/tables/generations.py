@@ -17,10 +17,11 @@ from sqlalchemy import (
     text,
 )
 
-from lanes.store.tables.base import Moment, identity, metadata, one_of
+from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
 from lanes.store.tables.items import item
 from lanes.store.tables.results import result
 from lanes.store.tables.workloads import version, workload
+from lanes.words import ReplayState
 
 
 class GenerationColumns(TypedColumns):
@@ -28,8 +29,8 @@ class GenerationColumns(TypedColumns):
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     number: Named[int] = Column(Integer, comment="1, 2, 3 ... within the workload; 0 is the live generation")
     version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
-    state: Named[str] = Column(
-        Text,
+    state: Named[ReplayState] = Column(
+        Word(ReplayState),
         comment="running: reading, or its work is open; complete: promote or drop "
         "decides; promoted: demote; demoted: promote or drop; dropped: nobody",
     )
@@ -52,7 +53,7 @@ generation = Table(
     "generation", metadata, GenerationColumns,
     UniqueConstraint("workload", "number"),
     CheckConstraint("number > 0", name="number_positive"),
-    one_of("state", "running", "complete", "promoted", "demoted", "dropped"),
+    one_of("state", ReplayState),
     Index("uq_generation_open", "workload", unique=True, postgresql_where=text("state in ('running', 'complete')")),
     comment="A numbered re-reading of a workload's stream by one version; its results lie over the live ones",
 )  # fmt: skip

@@ -20,17 +20,20 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes.store.tables.base import Moment, identity, metadata, one_of
+from lanes.promises.incident import IncidentState, Promise, Severity
+from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
 
 
 class IncidentColumns(TypedColumns):
     id = identity()
     uid: Named[Any] = Column(Uuid, unique=True, server_default=func.uuidv7(), comment="Its name in Slack's metadata")
-    promise: Named[str] = Column(Text, comment="Which promise is broken")
+    promise: Named[Promise] = Column(Word(Promise), comment="Which promise is broken")
     workload: Named[str] = Column(Text, comment="Whose; it may have no published version")
     subject: Named[str] = Column(Text, server_default=text("''"), comment="Such as batch 41; empty = all of it")
-    severity: Named[str] = Column(Text, comment="warning or critical; the worst so far")
-    state: Named[str] = Column(Text, comment="open: watch resolves it when it is over; resolved: nobody")
+    severity: Named[Severity] = Column(Word(Severity), comment="warning or critical; the worst so far")
+    state: Named[IncidentState] = Column(
+        Word(IncidentState), comment="open: watch resolves it when it is over; resolved: nobody"
+    )
     value: Named[float] = Column(Double, comment="The newest measurement, in the promise's unit")
     limit_value: Named[float] = Column(Double, comment="What was promised, in the same unit")
     samples: Named[int] = Column(
@@ -55,8 +58,8 @@ class IncidentColumns(TypedColumns):
 
 incident = Table(
     "incident", metadata, IncidentColumns,
-    one_of("severity", "warning", "critical"),
-    one_of("state", "open", "resolved"),
+    one_of("severity", Severity),
+    one_of("state", IncidentState),
     Index("uq_incident_open", "promise", "workload", "subject", unique=True, postgresql_where=text("state = 'open'")),
     Index(None, "opened_at"),
     comment="A breach of a promise; at most one is open per promise, workload and subject",
@@ -88,8 +91,10 @@ class SlackPostColumns(TypedColumns):
     incident_id: Named[int] = Column(BigInteger, ForeignKey(incident.c.id), primary_key=True)
     channel: Named[str | None] = Column(Text, comment="Where its message stands, as Slack's id")
     ts: Named[str | None] = Column(Text, comment="Slack's name for the message; null with a webhook")
-    posted_state: Named[str | None] = Column(Text, comment="What its message says: open or resolved; null = none")
-    posted_severity: Named[str | None] = Column(Text)
+    posted_state: Named[IncidentState | None] = Column(
+        Word(IncidentState), comment="What its message says: open or resolved; null = none"
+    )
+    posted_severity: Named[Severity | None] = Column(Word(Severity))
     posted_value: Named[float | None] = Column(Double)  # pyright: ignore[reportAssignmentType]
     posted_samples: Named[int | None] = Column(BigInteger)
     posted_at: Named[datetime | None] = Column(Moment)

@@ -20,8 +20,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes.store.tables.base import Moment, identity, metadata, one_of
+from lanes.doors.item import AmendmentOutcome
+from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
 from lanes.store.tables.workloads import workload
+from lanes.words import Lane
 
 
 class ItemColumns(TypedColumns):
@@ -37,7 +39,7 @@ class ItemColumns(TypedColumns):
     consumer: Named[str | None] = Column(Text, comment="Who reads the result")
     entity: Named[str | None] = Column(Text, comment="Whom the item is about; keeps the split sticky")
     urgent: Named[bool] = Column(server_default=text("false"))
-    pin: Named[str | None] = Column(Text, comment="The lane its sender asked for")
+    pin: Named[Lane | None] = Column(Word(Lane), comment="The lane its sender asked for")
     due_at: Named[datetime | None] = Column(Moment)
     occurred_at: Named[datetime] = Column(Moment, comment="Event time; default received_at")
     received_at: Named[datetime] = Column(Moment, comment="When its admission was committed")
@@ -58,7 +60,7 @@ item_position = Sequence("item_position", metadata=metadata)
 item = Table(
     "item", metadata, ItemColumns,
     UniqueConstraint("workload", "key"),
-    one_of("pin", "realtime", "batch"),
+    one_of("pin", Lane),
     # Partial, so that giving a position changes no key: it never waits for those who only name the item.
     Index("uq_item_position", "position", unique=True, postgresql_where=text("position is not null")),
     Index("ix_item_received", "workload", text("urgent desc"), "due_at", "id",
@@ -98,15 +100,16 @@ class AmendmentColumns(TypedColumns):
     place: Named[str | None] = Column(Text, comment="Event id: an event is taken once")
     received_at: Named[datetime] = Column(Moment)
     occurred_at: Named[datetime | None] = Column(Moment, comment="Event time; null: received_at")
-    outcome: Named[str | None] = Column(
-        Text, comment="amended, duplicate, outdated or canceled; null: waits for its item, the router applies it"
+    outcome: Named[AmendmentOutcome | None] = Column(
+        Word(AmendmentOutcome),
+        comment="amended, duplicate, outdated or canceled; null: waits for its item, the router applies it",
     )
     decided_at: Named[datetime | None] = Column(Moment)
 
 
 amendment = Table(
     "amendment", metadata, AmendmentColumns,
-    one_of("outcome", "amended", "duplicate", "outdated", "canceled"),
+    one_of("outcome", AmendmentOutcome),
     UniqueConstraint("source", "place"),
     Index("ix_amendment_waiting", "workload", "key", postgresql_where=text("outcome is null")),
     comment="Every amendment that a door took, and what became of it",

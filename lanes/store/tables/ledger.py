@@ -18,18 +18,19 @@ from sqlalchemy import (
     text,
 )
 
-from lanes.store.tables.base import Moment, Usd, identity, metadata
+from lanes.store.tables.base import Moment, Usd, Word, identity, metadata
 from lanes.store.tables.batches import batch
 from lanes.store.tables.items import item
 from lanes.store.tables.work import work
+from lanes.words import Lane, Outcome, Purpose
 
 
 class ResponseColumns(TypedColumns):
     id = identity()
     message_id: Named[str] = Column(Text, unique=True, comment="The provider's name for it: billed once, booked once")
     workload: Named[str] = Column(Text)
-    lane: Named[str] = Column(Text)
-    purpose: Named[str] = Column(Text)
+    lane: Named[Lane] = Column(Word(Lane))
+    purpose: Named[Purpose] = Column(Word(Purpose))
     model: Named[str] = Column(Text)
     batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id))
     items: Named[int] = Column(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -57,9 +58,9 @@ class AttemptColumns(TypedColumns):
     item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
     claim_no: Named[int] = Column(Integer)
     workload: Named[str] = Column(Text)
-    lane: Named[str] = Column(Text)
-    purpose: Named[str] = Column(Text)
-    outcome: Named[str] = Column(Text)
+    lane: Named[Lane] = Column(Word(Lane))
+    purpose: Named[Purpose] = Column(Word(Purpose))
+    outcome: Named[Outcome] = Column(Word(Outcome))
     error: Named[str | None] = Column(Text)
     request_id: Named[str | None] = Column(Text)
     message_id: Named[str | None] = Column(Text)

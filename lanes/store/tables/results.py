@@ -19,10 +19,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from lanes.store.tables.base import Moment, identity, metadata, one_of
+from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
 from lanes.store.tables.items import item
 from lanes.store.tables.work import work
 from lanes.store.tables.workloads import version
+from lanes.words import Lane, Standing
 
 
 class ResultColumns(TypedColumns):
@@ -30,8 +31,8 @@ class ResultColumns(TypedColumns):
     item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
     work_id: Named[int] = Column(BigInteger, ForeignKey(work.c.id))
     version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
-    lane: Named[str] = Column(Text)
-    standing: Named[str] = Column(Text)
+    lane: Named[Lane] = Column(Word(Lane))
+    standing: Named[Standing] = Column(Word(Standing))
     generation: Named[int] = Column(Integer)
     revision: Named[int] = Column(Integer)
     output: Named[Any] = Column(JSONB)
@@ -42,7 +43,7 @@ class ResultColumns(TypedColumns):
 result = Table(
     "result", metadata, ResultColumns,
     UniqueConstraint("item_id", "generation", "revision", "standing"),
-    one_of("standing", "provisional", "authoritative"),
+    one_of("standing", Standing),
     Index("ix_result_overlay", "generation", "item_id", postgresql_where=text("generation > 0")),
     comment="Answers that stood; the first valid one of a standing wins",
 )  # fmt: skip

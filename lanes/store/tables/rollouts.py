@@ -20,8 +20,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes.store.tables.base import Moment, identity, metadata, one_of
+from lanes.rollouts.gates import Measure
+from lanes.rollouts.rollout import Happened, Holds
+from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
 from lanes.store.tables.workloads import workload
+from lanes.words import RolloutState, Verdict
 
 
 class RolloutColumns(TypedColumns):
@@ -30,8 +33,8 @@ class RolloutColumns(TypedColumns):
     content: Named[Any] = Column(JSONB, comment="The playbook as it was when the rollout started")
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     consumer: Named[str | None] = Column(Text, comment="Whose split it moves; null = the one for all")
-    state: Named[str] = Column(
-        Text,
+    state: Named[RolloutState] = Column(
+        Word(RolloutState),
         comment="running: `migrate` moves it; waiting_approval: a person resumes its run; "
         "finished, rolled_back, aborted: nobody",
     )
@@ -39,7 +42,7 @@ class RolloutColumns(TypedColumns):
     step_started_at: Named[datetime] = Column(Moment, comment="Since when that step's share is in force")
     routes_before: Named[int] = Column(BigInteger, comment="Newest route when the step started")
     share_before: Named[int] = Column(Integer, comment="Basis points in force before the rollout; a failure sets them")
-    holds: Named[str | None] = Column(Text, comment="Why the step holds, as last told")
+    holds: Named[Holds | None] = Column(Word(Holds), comment="Why the step holds, as last told")
     asked: Named[int] = Column(Integer, server_default=text("0"), comment="How often a person was asked")
     approved_by: Named[str | None] = Column(Text, comment="Who approved leaving the step in force")
     approved_why: Named[str | None] = Column(Text)
@@ -57,7 +60,7 @@ class RolloutColumns(TypedColumns):
 
 rollout = Table(
     "rollout", metadata, RolloutColumns,
-    one_of("state", "running", "waiting_approval", "finished", "rolled_back", "aborted"),
+    one_of("state", RolloutState),
     CheckConstraint("share_before between 0 and 10000", name="share_before_range"),
     Index("uq_rollout_open", "workload", unique=True,
           postgresql_where=text("state in ('running', 'waiting_approval')")),
@@ -69,8 +72,8 @@ rollout = Table(
 class RolloutEventColumns(TypedColumns):
     id = identity()
     rollout_id: Named[int] = Column(BigInteger, ForeignKey(rollout.c.id))
-    event: Named[str] = Column(
-        Text, comment="started, stepped, held, approval_asked, approved, declined, rolled_back, finished or aborted"
+    event: Named[Happened] = Column(
+        Word(Happened), comment="started, stepped, held, approval_asked, approved, declined, rolled_back, finished or aborted"
     )
     step: Named[int] = Column(Integer, comment="The step in force afterwards, from 0")
     basis_points: Named[int] = Column(Integer, comment="The share to real-time afterwards")
@@ -90,18 +93,18 @@ class RolloutMeasurementColumns(TypedColumns):
     id = identity()
     rollout_id: Named[int] = Column(BigInteger, ForeignKey(rollout.c.id))
     step: Named[int] = Column(Integer, comment="From 0")
-    measure: Named[str] = Column(Text)
+    measure: Named[Measure] = Column(Word(Measure))
     value: Named[float | None] = Column(Double(), comment="A share from 0 to 1, or seconds; null = no number")
     samples: Named[int] = Column(Integer)
     wrong: Named[int] = Column(Integer, comment="Samples on the wrong side of the limit")
-    verdict: Named[str] = Column(Text, comment="passed, failed, inconclusive or error")
+    verdict: Named[Verdict] = Column(Word(Verdict), comment="passed, failed, inconclusive or error")
     explanation: Named[str] = Column(Text)
     at: Named[datetime] = Column(Moment)
 
 
 rollout_measurement = Table(
     "rollout_measurement", metadata, RolloutMeasurementColumns,
-    one_of("verdict", "passed", "failed", "inconclusive", "error"),
+    one_of("verdict", Verdict),
     Index(None, "rollout_id", "id"),
     comment="Append-only: what was measured when a verdict changed or the rollout moved",
 )  # fmt: skip

@@ -17,9 +17,10 @@ from sqlalchemy import (
     text,
 )
 
-from lanes.store.tables.base import Moment, Usd, identity, metadata, one_of
+from lanes.store.tables.base import Moment, Usd, Word, identity, metadata, one_of
 from lanes.store.tables.items import item
 from lanes.store.tables.workloads import version, workload
+from lanes.words import Lane, Reason
 
 
 class SplitColumns(TypedColumns):
@@ -44,8 +45,8 @@ class RouteColumns(TypedColumns):
     id = identity()
     item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
     version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
-    lane: Named[str] = Column(Text)
-    reason: Named[str] = Column(Text, comment="Which rule decided")
+    lane: Named[Lane] = Column(Word(Lane))
+    reason: Named[Reason] = Column(Word(Reason), comment="Which rule decided")
     explanation: Named[str] = Column(Text, comment="The decision as a sentence")
     realtime_usd: Named[Decimal] = Column(Usd, comment="What real-time would cost, estimated")
     batch_usd: Named[Decimal] = Column(Usd, comment="What batch would cost, estimated")
@@ -54,7 +55,7 @@ class RouteColumns(TypedColumns):
 
 route = Table(
     "route", metadata, RouteColumns,
-    one_of("lane", "realtime", "batch"),
+    one_of("lane", Lane),
     Index(None, "item_id", "id"),
     Index("ix_route_fallback", "decided_at", postgresql_where=text("reason = 'fallback'")),
     comment="Append-only decisions; the newest of an item is in force",

@@ -15,10 +15,11 @@ from sqlalchemy import (
     text,
 )
 
-from lanes.store.tables.base import Moment, identity, metadata, one_of
+from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
 from lanes.store.tables.batches import batch
 from lanes.store.tables.items import item
 from lanes.store.tables.workloads import version, workload
+from lanes.words import Lane, Purpose, WorkState
 
 
 class WorkColumns(TypedColumns):
@@ -26,12 +27,12 @@ class WorkColumns(TypedColumns):
     item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
-    lane: Named[str] = Column(Text)
-    purpose: Named[str] = Column(Text, comment="answer, authoritative, shadow or replay")
+    lane: Named[Lane] = Column(Word(Lane))
+    purpose: Named[Purpose] = Column(Word(Purpose), comment="answer, authoritative, shadow or replay")
     revision: Named[int] = Column(Integer, comment="Which revision of the item it processes")
     generation: Named[int] = Column(Integer, server_default=text("0"), comment="0 = live, else a replay's number")
-    state: Named[str] = Column(
-        Text,
+    state: Named[WorkState] = Column(
+        Word(WorkState),
         comment="ready: drain or submit claims it; claimed: until lease_until; "
         "submitted: collect moves it; done, failed, canceled: nobody",
     )
@@ -50,9 +51,9 @@ class WorkColumns(TypedColumns):
 
 work = Table(
     "work", metadata, WorkColumns,
-    one_of("lane", "realtime", "batch"),
-    one_of("purpose", "answer", "authoritative", "shadow", "replay"),
-    one_of("state", "ready", "claimed", "submitted", "done", "failed", "canceled"),
+    one_of("lane", Lane),
+    one_of("purpose", Purpose),
+    one_of("state", WorkState),
     Index("ix_work_claimable", "lane", "workload", "rank_at", "id",
           postgresql_where=text("state in ('ready', 'claimed')")),
     Index("uq_work_open", "item_id", "lane", "purpose", "generation", "revision", unique=True,

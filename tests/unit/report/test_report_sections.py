@@ -10,7 +10,7 @@ from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.report import markdown
 from lanes.report.sections import Section, further, pressing
 from lanes.report.snapshot import AmendmentFigures, CallFigures, ReplayFigures, Snapshot, SplitFigures
-from lanes.rollouts.rollout import Rollout
+from lanes.rollouts.rollout import Holds, Rollout
 from lanes.words import Lane, ReplayState, RolloutState
 from tests.conftest import NOON
 from tests.rollouts import playbook
@@ -22,7 +22,7 @@ BREACH = Incident(
 )  # fmt: skip
 OVER = replace(BREACH, id=6, subject="", state=IncidentState.RESOLVED, resolved_at=NOON)
 MOVING = Rollout(
-    3, playbook(), "letters", "desk", RolloutState.RUNNING, 0, NOON, 0, 0, "4 of 5 items answered under this step", 0,
+    3, playbook(), "letters", "desk", RolloutState.RUNNING, 0, NOON, 0, 0, Holds.GATHERING, 0,
     None, "ada", "trial", NOON, None, None,
 )  # fmt: skip
 LATE_READERS = evidence(ConsumerUse("nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unread=12))
