@@ -4,23 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
 
-from lanes.promises.incident import Incident
+from lanes.promises.incident import Incident, IncidentState, Promise
+from lanes.store.literals import differs, is_
 from lanes.store.promises.incidents import read_incident
+from lanes.store.tables import incident, slack_post
 
 EVERY = timedelta(days=1)
 RETRY = timedelta(minutes=10)  # after a try that Slack refused
 
-DUE = """
-select i.*, p.channel, p.ts
-  from lanes.slack_post p
-  join lanes.incident i on i.id = p.incident_id
- where p.posted_state is distinct from 'resolved' and p.posted_state = 'open' and p.ts is not null
-   and i.state = 'open' and i.promise = 'approval_waits'
-   and coalesce(p.reminded_at, i.opened_at) <= :before
- order by i.id
-"""
 MARK = "update lanes.slack_post set reminded_at = :at where incident_id = :incident_id"
 
 
@@ -35,7 +28,15 @@ class Reminder:
 
 def due(connection: Connection, *, now: datetime) -> Sequence[Reminder]:
     """The open questions of which nobody was told or reminded for a day, oldest first."""
-    rows = connection.execute(text(DUE), {"before": now - EVERY})
+    told_last = func.coalesce(slack_post.c.reminded_at, incident.c.opened_at)
+    rows = connection.execute(
+        select(incident, slack_post.c.channel, slack_post.c.ts)
+        .join(slack_post, slack_post.c.incident_id == incident.c.id)
+        .where(differs(slack_post.c.posted_state, IncidentState.RESOLVED), is_(slack_post.c.posted_state, IncidentState.OPEN))
+        .where(slack_post.c.ts.is_not(None), told_last <= now - EVERY)
+        .where(is_(incident.c.state, IncidentState.OPEN), incident.c.promise == Promise.APPROVAL_WAITS)
+        .order_by(incident.c.id)
+    )
     return [Reminder(read_incident(row), row.channel, row.ts) for row in rows]
 
 
