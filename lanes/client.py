@@ -19,12 +19,11 @@ from sqlalchemy import Engine
 
 from lanes import waiting
 from lanes.chunks import MOST_BYTES, chunks, weight
-from lanes.doors.item import Submission, read_amendment, read_submission
+from lanes.doors.item import Admission, Submission, read_amendment, read_submission
 from lanes.errors import Refused
 from lanes.stand.whereabouts import database_url
 from lanes.store.database import clock, engine
 from lanes.store.doors import amendments, items
-from lanes.store.doors.items import Admission
 from lanes.store.locks import patiently
 from lanes.store.settling import results
 from lanes.store.settling.results import Result

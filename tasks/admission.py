@@ -11,7 +11,7 @@ from typing import Any
 from prefect.events import Event
 
 from lanes.chunks import MOST_BYTES, chunks, weight
-from lanes.doors.item import Amendment, Submission, read_amendment, read_submission
+from lanes.doors.item import Amendment, Refusal, Submission, read_amendment, read_submission
 from lanes.errors import Refused, StillLocked
 from lanes.store.database import Database
 from lanes.store.doors import amendments, items
@@ -38,7 +38,7 @@ async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) 
     or come after one of their item that did."""
     arrivals: list[tuple[Event, Submission]] = []
     late: list[tuple[Event, Amendment]] = []
-    refusals: list[items.Refusal] = []
+    refusals: list[Refusal] = []
     for event in events:
         workload = event.resource.id.removeprefix(PREFIX)
         place = str(event.id)
@@ -50,7 +50,7 @@ async def admit_events(db: Database, events: Sequence[Event], *, now: datetime) 
             else:
                 arrivals.append((event, read_submission(workload, event.payload, place=place, sent_at=event.occurred)))
         except Refused as refusal:
-            refused = items.Refusal(workload, place, refusal.reason, str(refusal), _text(event.payload), subject(event)[1])
+            refused = Refusal(workload, place, refusal.reason, str(refusal), _text(event.payload), subject(event)[1])
             refusals.append(refused)
     if refusals:
         await db.run(items.refuse, refusals, door=DOOR, now=now)

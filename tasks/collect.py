@@ -20,11 +20,10 @@ from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
 from lanes.provider.errors import FREEZES, CallFailed
 from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone, Unreadable, fate, results
-from lanes.settling.outcome import Attempt, Judged, Response, judge
+from lanes.settling.outcome import Attempt, Judged, Response, Saved, judge
 from lanes.store.batch import batches
 from lanes.store.batch.batches import OpenBatch
 from lanes.store.promises import incidents
-from lanes.store.settling.outcomes import Saved
 from lanes.store.workload import workloads
 from lanes.units import counted
 from lanes.unquoted import discreet

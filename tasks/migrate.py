@@ -17,13 +17,12 @@ from sqlalchemy.exc import DBAPIError
 from lanes.errors import ActionRefused
 from lanes.promises.incident import TERMS, Incident
 from lanes.report import rollout as report
-from lanes.rollouts.gates import Judgement, judge
+from lanes.rollouts.gates import Figures, Judgement, judge
 from lanes.rollouts.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
 from lanes.storable import unstorable
 from lanes.store.database import Database
 from lanes.store.rollouts import hindrances, rollout_measures, rollout_moves, rollouts
-from lanes.store.rollouts.rollout_measures import Figures
 from lanes.store.signals import RoleLock, holder_exists
 from lanes.words import RolloutState
 from tasks.approval import is_asking, withdraw

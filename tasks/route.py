@@ -5,12 +5,11 @@ from datetime import datetime, timedelta
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
-from lanes.routing.route import Route, decide
+from lanes.routing.route import Received, Route, decide
 from lanes.routing.split import Splits
 from lanes.store import locks
 from lanes.store.database import Database
 from lanes.store.doors import amendments, items
-from lanes.store.doors.items import Received
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
 from lanes.workload.version import Version

@@ -15,11 +15,10 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.claims import Claim
-from lanes.settling.outcome import Attempt
+from lanes.settling.outcome import Attempt, Saved
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.settling import outcomes
-from lanes.store.settling.outcomes import Saved
 
 T = TypeVar("T")
 Sleep = Callable[[float], Awaitable[object]]

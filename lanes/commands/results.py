@@ -16,10 +16,9 @@ from lanes.commands.outlet import Outlet, ReaderLeft, counting
 from lanes.commands.output import AsJson
 from lanes.commands.since import since as moment
 from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
-from lanes.settling.listing import Listed
+from lanes.settling.listing import Listed, Wanted
 from lanes.store.database import clock
 from lanes.store.settling import listing
-from lanes.store.settling.listing import Wanted
 from lanes.store.settling.news import News
 from lanes.units import counted
 from lanes.words import ItemState

@@ -3,9 +3,9 @@
 import csv
 import itertools
 import json
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,15 @@ class BadLine:
 
 Row = tuple[int, str, "dict[str, Any] | Refused"]  # number, what can be shown, the fields or why there are none
 TextLine = tuple[int, "str | Refused", str]  # number, the text or why it is none, what can be shown
+
+
+@dataclass
+class Admitted:
+    """What became of some lines: the keys that exist now, every outcome, and the refused lines."""
+
+    keys: list[str] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    bad: list[BadLine] = field(default_factory=list)
 
 
 def read_rows(path: Path, layout: Layout) -> Iterator[Row]:

@@ -41,6 +41,32 @@ class Submission:
         }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Admission:
+    """What became of one input: accepted, duplicate, or the reason of its refusal. `key` is the one it goes by."""
+
+    outcome: str
+    detail: str | None
+    key: str | None
+
+    @property
+    def admitted(self) -> bool:
+        """Whether the item exists now."""
+        return self.outcome in ("accepted", "duplicate")
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An input that never became well-formed. `key` is the one it came with, as far as one could be read."""
+
+    workload: str | None
+    place: str
+    reason: str
+    detail: str
+    content: str
+    key: str | None = None
+
+
 def read_submission(workload: str, fields: Mapping[str, Any], *, place: str, sent_at: datetime) -> Submission:
     """The submission that an event's payload or a file's line describes.
 

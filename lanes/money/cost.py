@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
+from itertools import starmap
 
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost
@@ -24,6 +25,17 @@ class Estimate:
 
     realtime: Decimal
     batch: Decimal
+
+
+@dataclass(frozen=True)
+class Part:
+    """An attempt's part of its response: tokens, and US dollars."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    usd: Decimal = Decimal(0)
 
 
 def tokens(text: str | int) -> int:
@@ -110,3 +122,15 @@ def allocate_usd(total: Decimal, weights: Sequence[int]) -> list[Decimal]:
     assert isinstance(exponent, int)
     decimals = max(-exponent, LEDGER_DIGITS)
     return [Decimal(part).scaleb(-decimals) for part in allocate(int(total.scaleb(decimals)), weights)]
+
+
+def divided(used: Usage, usd: Decimal, number: int) -> list[Part]:
+    """Each item's part of a response that so many of them shared; the parts sum exactly to it."""
+    if number == 1:
+        return [Part(used.input, used.output, used.cache_read, used.cache_write, usd)]
+    even = [1] * number
+    shares = zip(
+        allocate(used.input, even), allocate(used.output, even), allocate(used.cache_read, even),
+        allocate(used.cache_write, even), allocate_usd(usd, even), strict=True,
+    )  # fmt: skip
+    return list(starmap(Part, shares))

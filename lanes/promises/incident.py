@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -157,6 +157,15 @@ class Incident:
     def whose(self) -> str:
         """The workload, for a person."""
         return "every workload" if self.workload == EVERYBODY else self.workload
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Ids of the incidents that a record opened and resolved, and in words those that could not be written."""
+
+    opened: list[int] = field(default_factory=list)
+    resolved: list[int] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
 
 def lane_of(promise: Promise, subject: str) -> Lane | None:

@@ -36,6 +36,15 @@ class Post:
     attempts: int = 0
 
 
+@dataclass(frozen=True)
+class Reminder:
+    """An incident that waits for a person, and where its message stands."""
+
+    incident: Incident
+    channel: str | None
+    ts: str
+
+
 def next_move(post: Post, *, edits: bool, now: datetime) -> Move:
     """Post what was never told; tell the end; edit a message whose figures moved. A webhook cannot edit."""
     told, incident = post.posted_state, post.incident

@@ -97,6 +97,14 @@ class Judgement:
     explanation: str
 
 
+@dataclass(frozen=True)
+class Figures:
+    """How many items the receiving lane answered under the step, and a measurement for each gate, in their order."""
+
+    answered: int
+    measurements: list[Measurement]
+
+
 def judge(gate: Gate, measured: Measurement) -> Judgement:
     """What the gate says of the measurement. It never passes below `at_least` samples or without a number."""
 

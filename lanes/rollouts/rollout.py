@@ -127,6 +127,18 @@ class Happened(StrEnum):
 
 
 @dataclass(frozen=True)
+class Told:
+    """A line of a rollout's log."""
+
+    event: Happened
+    step: int
+    basis_points: int
+    who: str
+    why: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Hold:
     """The split stays."""
 

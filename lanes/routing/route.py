@@ -36,6 +36,15 @@ class Arrived:
 
 
 @dataclass(frozen=True)
+class Received:
+    """An item that waits for its first route."""
+
+    id: int
+    revision: int
+    arrived: Arrived
+
+
+@dataclass(frozen=True)
 class Route:
     """A decision, with the sentence that explains it to an operator."""
 

@@ -1,6 +1,7 @@
 """The split: which share of undecided items goes to real-time, and the sticky bucket that decides one item."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import blake2b
 
 BUCKETS = 10_000
@@ -17,6 +18,16 @@ class Split:
     workload: str
     consumer: str | None
     basis_points: int
+
+
+@dataclass(frozen=True)
+class SetSplit:
+    """A split that was set, for the history."""
+
+    basis_points: int
+    who: str
+    why: str
+    set_at: datetime
 
 
 def bucket(workload: str, *, entity: str | None, key: str) -> int:

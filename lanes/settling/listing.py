@@ -1,6 +1,7 @@
 """An item with its current answer, as people and programs get it out."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -36,5 +37,22 @@ class Listed:
     entity: str | None
 
 
-FIELDS = tuple(field.name for field in fields(Listed))
+@dataclass(frozen=True)
+class Wanted:
+    """Which items: of a workload, in one of the states (none named: in any), which stand as they do since then."""
+
+    workload: str
+    states: Collection[ItemState] = ()
+    since: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some items, and from where to look on; None: there are no more."""
+
+    items: list[Listed] = field(default_factory=list)
+    onwards: int | None = None
+
+
+FIELDS = tuple(each.name for each in fields(Listed))
 SHOWN = FIELDS[1:]  # what readers see: the item's number is the database's own

@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -88,6 +88,28 @@ def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
             given[message_id] += 1
         once.append(each)
     return once
+
+
+@dataclass
+class Saved:
+    """What was written: new attempts by outcome, and how many of them were late and only recorded.
+
+    `passed_over` are those whose item or work another transaction holds: what they cost is in the ledger, and nothing
+    else of them is written.
+    """
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    answered: int = 0
+    corrected: int = 0
+    late: int = 0
+    passed_over: list[Attempt] = field(default_factory=list)
+
+    def then(self, more: "Saved") -> "Saved":
+        """Both together, where `more` came back for what this one passed over."""
+        return Saved(
+            self.outcomes + more.outcomes, self.answered + more.answered, self.corrected + more.corrected,
+            self.late + more.late, more.passed_over,
+        )  # fmt: skip
 
 
 def judge(response: Response, ids: Sequence[str], validator: Draft202012Validator) -> list[Judged]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import psycopg
 from psycopg import sql
+from psycopg.rows import scalar_row
 
 from lanes.stand import ports
 from lanes.stand.binaries import data_directory, make_walkable, programs, server_account
@@ -101,11 +102,11 @@ class EmbeddedPostgres:
         if not _speaks_postgres(port):
             return None
         try:
-            with psycopg.connect(candidate.url("postgres", None), connect_timeout=5) as connection:
-                row = connection.execute("SHOW data_directory").fetchone()
+            with psycopg.connect(candidate.url("postgres", None), connect_timeout=5, row_factory=scalar_row) as connection:
+                data = connection.execute("SHOW data_directory").fetchone()
         except psycopg.OperationalError:
             return None
-        return candidate if row is not None and Path(row[0]).resolve() == self.data else None
+        return candidate if data is not None and Path(data).resolve() == self.data else None
 
     def stop(self) -> None:
         """The server has ended after finishing what it was writing; nothing happens when it does not run."""
@@ -186,8 +187,8 @@ class EmbeddedPostgres:
             lock.unlink(missing_ok=True)
 
     def _create_databases(self, running: Running) -> None:
-        with psycopg.connect(running.url("postgres", None), autocommit=True) as connection:
-            present = {row[0] for row in connection.execute("SELECT datname FROM pg_database")}
+        with psycopg.connect(running.url("postgres", None), autocommit=True, row_factory=scalar_row) as connection:
+            present = set(connection.execute("SELECT datname FROM pg_database"))
             for name in self.databases:
                 if name not in present:
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

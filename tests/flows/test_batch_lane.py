@@ -13,10 +13,9 @@ from lanes.claims import Claimed
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
-from lanes.settling.outcome import Attempt
+from lanes.settling.outcome import Attempt, Saved
 from lanes.store.batch import batches
 from lanes.store.settling import history, outcomes
-from lanes.store.settling.outcomes import Saved
 from lanes.words import Lane, Outcome
 from tasks import collect
 from tasks import submit as submitting

@@ -11,6 +11,7 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
+from lanes.settling.listing import Wanted
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
 from lanes.store import work
@@ -20,7 +21,7 @@ from lanes.store.figures import measurements
 from lanes.store.promises import at_stake, causes, incidents, trends
 from lanes.store.realtime import giving_up, outages
 from lanes.store.replays import replays
-from lanes.store.settling.listing import LOOKED_AT, Wanted, page, page_before
+from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
 from lanes.words import Lane
 from tests.conftest import NOON, later

@@ -12,12 +12,11 @@ from sqlalchemy.dialects import postgresql
 
 from lanes.claims import Claim, Claimed
 from lanes.realtime.shares import divide
-from lanes.settling.outcome import Attempt, Judged, Response
+from lanes.settling.outcome import Attempt, Judged, Response, Saved
 from lanes.store import work
 from lanes.store.batch import batches
 from lanes.store.batch.batches import Intent, Kind
 from lanes.store.settling import outcomes
-from lanes.store.settling.outcomes import Saved
 from lanes.words import Lane, Outcome
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version

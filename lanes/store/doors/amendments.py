@@ -6,8 +6,7 @@ from typing import Any
 from sqlalchemy import Connection, column, func, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes.doors.item import Amendment
-from lanes.store.doors.items import Admission
+from lanes.doors.item import Admission, Amendment
 
 
 def amend(connection: Connection, asked: Amendment, *, door: str, now: datetime) -> Admission:

@@ -1,27 +1,17 @@
 """Admits the lines of a file, many in one transaction; what it refuses is kept with its line number."""
 
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
 from lanes.chunks import MOST_BYTES, chunks, weight
-from lanes.doors.filedoor import BadLine, Layout, Line, read_lines
+from lanes.doors.filedoor import Admitted, BadLine, Layout, Line, read_lines
+from lanes.doors.item import Refusal
 from lanes.store.doors import items
 
 CHUNK = 500  # lines admitted in one transaction
-
-
-@dataclass
-class Admitted:
-    """What became of some lines: the keys that exist now, every outcome, and the refused lines."""
-
-    keys: list[str] = field(default_factory=list)
-    outcomes: Counter[str] = field(default_factory=Counter)
-    bad: list[BadLine] = field(default_factory=list)
 
 
 def admit_file(pool: Engine, path: Path, workload: str, layout: Layout, *, now: datetime) -> Iterator[Admitted]:
@@ -46,7 +36,7 @@ def _admit(connection: Connection, chunk: list[Line | BadLine], door: str, workl
     told = Admitted(bad=[each for each in chunk if isinstance(each, BadLine)])
     told.outcomes.update(each.reason for each in told.bad)
     if told.bad:
-        refusals = [items.Refusal(workload, b.place, b.reason, b.detail, b.content, b.key) for b in told.bad]
+        refusals = [Refusal(workload, b.place, b.reason, b.detail, b.content, b.key) for b in told.bad]
         items.refuse(connection, refusals, door=door, now=now)
     admissions = items.admit(connection, [each.submission for each in lines], door=door, now=now)
     right: dict[str, dict[str, object]] = {}

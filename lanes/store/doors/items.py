@@ -2,15 +2,14 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, Text, column, func, insert, literal, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes.doors.item import KEY_LIMIT, Submission
-from lanes.routing.route import Arrived
+from lanes.doors.item import KEY_LIMIT, Admission, Refusal, Submission
+from lanes.routing.route import Arrived, Received
 from lanes.storable import storable
 from lanes.store.bounded import bounded, size_of
 from lanes.store.bulk import one_of
@@ -20,32 +19,6 @@ CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
 MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
 _UNROUTED = (item.c.position.is_(None), item.c.canceled_at.is_(None))
 _URGENT_FIRST = (item.c.urgent.desc(), item.c.due_at, item.c.id)
-
-
-@dataclass(frozen=True)
-class Admission:
-    """What became of one input: accepted, duplicate, or the reason of its refusal. `key` is the one it goes by."""
-
-    outcome: str
-    detail: str | None
-    key: str | None
-
-    @property
-    def admitted(self) -> bool:
-        """Whether the item exists now."""
-        return self.outcome in ("accepted", "duplicate")
-
-
-@dataclass(frozen=True)
-class Refusal:
-    """An input that never became well-formed. `key` is the one it came with, as far as one could be read."""
-
-    workload: str | None
-    place: str
-    reason: str
-    detail: str
-    content: str
-    key: str | None = None
 
 
 def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime) -> list[Admission]:
@@ -108,15 +81,6 @@ def _kept(refusal: Refusal) -> Refusal:
         name and storable(name[:KEY_LIMIT]), storable(refusal.place[:KEY_LIMIT]), refusal.reason, storable(refusal.detail),
         storable(refusal.content[:CONTENT_LIMIT]), key and storable(key[:KEY_LIMIT]),
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Received:
-    """An item that waits for its first route."""
-
-    id: int
-    revision: int
-    arrived: Arrived
 
 
 def any_received(connection: Connection) -> bool:

@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
-from lanes.money.cost import allocate, allocate_usd
+from lanes.money.cost import Part, divided
 from lanes.settling.outcome import Attempt, Response
 from lanes.store.bulk import insert_rows
 from lanes.store.tables import response
@@ -30,17 +29,6 @@ class Payer(Protocol):
     def model(self) -> str: ...
 
 
-@dataclass(frozen=True)
-class Part:
-    """An attempt's part of its response: tokens, and US dollars."""
-
-    input: int = 0
-    output: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    usd: Decimal = Decimal(0)
-
-
 def book(
     connection: Connection, attempts: Sequence[Attempt], payers: Mapping[int, Payer], *, batch_id: int | None
 ) -> list[Part]:
@@ -49,7 +37,7 @@ def book(
     `payers` are by id of the work. The attempts know their shares, so that the parts of one response sum exactly to it
     even when they are saved apart. No row of an item or its work is locked or waited for.
     """
-    divided: dict[str, list[Part]] = {}
+    shared: dict[str, list[Part]] = {}
     rows: dict[str, dict[str, Any]] = {}
     parts: list[Part] = []
     for each in attempts:
@@ -60,7 +48,7 @@ def book(
         if said.message_id not in rows:
             payer = payers[each.claim.work_id]
             usd, priced_by = _priced(said, payer, each.ended_at)
-            divided[said.message_id] = _divided(said, usd, share.of)
+            shared[said.message_id] = divided(said.usage, usd, share.of)
             rows[said.message_id] = {
                 "message_id": said.message_id, "workload": payer.workload, "lane": payer.lane, "purpose": payer.purpose,
                 "model": said.model, "batch_id": batch_id, "items": share.of, "input_tokens": said.usage.input,
@@ -68,23 +56,11 @@ def book(
                 "cache_write_tokens": said.usage.cache_write, "cost_usd": usd, "price_version": priced_by,
                 "billed_at": each.ended_at,
             }  # fmt: skip
-        parts.append(divided[said.message_id][share.index])
+        parts.append(shared[said.message_id][share.index])
     if rows:
         in_one_order = [rows[message_id] for message_id in sorted(rows)]  # two savers of the same never deadlock
         connection.execute(insert_rows(response, in_one_order).on_conflict_do_nothing())
     return parts
-
-
-def _divided(said: Response, usd: Decimal, number: int) -> list[Part]:
-    used = said.usage
-    if number == 1:
-        return [Part(used.input, used.output, used.cache_read, used.cache_write, usd)]
-    even = [1] * number
-    shares = zip(
-        allocate(used.input, even), allocate(used.output, even), allocate(used.cache_read, even),
-        allocate(used.cache_write, even), allocate_usd(usd, even), strict=True,
-    )  # fmt: skip
-    return [Part(*share) for share in shares]
 
 
 def _priced(said: Response, payer: Payer, at: datetime) -> tuple[Decimal, str]:

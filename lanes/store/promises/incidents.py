@@ -1,7 +1,6 @@
 """Incidents: one is open per promise, workload and subject. Opening and ending tell the world in one transaction."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -9,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, insert, or
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
-from lanes.promises.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Severity
+from lanes.promises.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Recorded, Severity
 from lanes.promises.judge import Assessment, mended_workload
 from lanes.store import outbox
 from lanes.store.literals import is_
@@ -22,21 +21,12 @@ KEY = (incident.c.promise, incident.c.workload, incident.c.subject)
 MOST = 200
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """Ids of the incidents that a record opened and resolved, and in words those that could not be written."""
-
-    opened: list[int] = field(default_factory=list)
-    resolved: list[int] = field(default_factory=list)
-    refused: list[str] = field(default_factory=list)
-
-
 def record(connection: Connection, assessments: Sequence[Assessment], *, now: datetime) -> Recorded:
     """Every breach among the assessments has its open incident, and what is over was resolved.
 
     Each stands alone: one that the database refuses harms no other.
     """
-    standing = {tuple(row) for row in connection.execute(select(*KEY).where(_open()))}
+    standing = {(row.promise, row.workload, row.subject) for row in connection.execute(select(*KEY).where(_open()))}
     recorded = Recorded()
     for each in assessments:
         if each.verdict is Verdict.FAILED:
@@ -110,9 +100,9 @@ def record_invalid(connection: Connection, breaches: Iterable[Assessment], *, no
     for each in invalid.values():
         _alone(connection, each, recorded.opened, recorded, now, open)
     mended = and_(incident.c.promise == Promise.WORKLOAD_INVALID, incident.c.workload.not_in(list(invalid)))
-    for workload, why in connection.execute(select(incident.c.workload, incident.c.why).where(_open(), mended)).all():
-        said = mended_workload(workload, why)
-        ended = resolve(connection, Promise.WORKLOAD_INVALID, workload, sentence=said, now=now)
+    for row in connection.execute(select(incident.c.workload, incident.c.why).where(_open(), mended)).all():
+        said = mended_workload(row.workload, row.why)
+        ended = resolve(connection, Promise.WORKLOAD_INVALID, row.workload, sentence=said, now=now)
         recorded.resolved.extend([ended] if ended is not None else [])
     return recorded
 

@@ -1,12 +1,12 @@
 """Who has to be reminded in Slack: whoever was asked to approve a rollout and has not answered for a day."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, text
 
-from lanes.promises.incident import Incident, IncidentState, Promise
+from lanes.promises.incident import IncidentState, Promise
+from lanes.promises.telling import Reminder
 from lanes.store.literals import differs, is_
 from lanes.store.promises.incidents import read_incident
 from lanes.store.tables import incident, slack_post
@@ -15,15 +15,6 @@ EVERY = timedelta(days=1)
 RETRY = timedelta(minutes=10)  # after a try that Slack refused
 
 MARK = "update lanes.slack_post set reminded_at = :at where incident_id = :incident_id"
-
-
-@dataclass(frozen=True)
-class Reminder:
-    """An incident that waits for a person, and where its message stands."""
-
-    incident: Incident
-    channel: str | None
-    ts: str
 
 
 def due(connection: Connection, *, now: datetime) -> Sequence[Reminder]:

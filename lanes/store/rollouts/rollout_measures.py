@@ -1,13 +1,12 @@
 """What the receiving lane did with the items that the split gave it under the step in force."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lanes.rollouts.gates import Gate, Measure, Measurement
+from lanes.rollouts.gates import Figures, Gate, Measure, Measurement
 from lanes.rollouts.rollout import Rollout
 
 # Items pinned, urgent or due soon reach the lane whatever the split says, and prove nothing about the traffic that
@@ -60,14 +59,6 @@ select (select count(*) from tried where answered_at is not null) as answered,
        (select count(*) from compared) as compared,
        (select count(*) from compared where not agrees) as corrected
 """
-
-
-@dataclass(frozen=True)
-class Figures:
-    """How many items the receiving lane answered under the step, and a measurement for each gate, in their order."""
-
-    answered: int
-    measurements: list[Measurement]
 
 
 def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:

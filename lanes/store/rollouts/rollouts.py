@@ -1,6 +1,5 @@
 """Rollouts as they stand: which are open, who leads them, and what happened to them. `rollout_moves` moves them."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import Connection, or_, select, update
 
 from lanes.rollouts.playbook import Playbook
-from lanes.rollouts.rollout import OPEN, Approval, Rollout
+from lanes.rollouts.rollout import OPEN, Approval, Rollout, Told
+from lanes.routing.split import SetSplit
 from lanes.store.literals import is_among
 from lanes.store.tables import rollout, rollout_event, split
 
@@ -61,37 +61,11 @@ def lead(connection: Connection, rollout_id: int, run_id: UUID) -> None:
     connection.execute(update(rollout).where(rollout.c.id == rollout_id).values(flow_run_id=run_id))
 
 
-@dataclass(frozen=True)
-class Told:
-    """A line of a rollout's log."""
-
-    event: str
-    step: int
-    basis_points: int
-    who: str
-    why: str
-    at: datetime
-
-
 def log(connection: Connection, rollout_id: int) -> list[Told]:
     """What happened to a rollout, oldest first."""
     columns = rollout_event.c
-    rows = connection.execute(
-        select(columns.event, columns.step, columns.basis_points, columns.who, columns.why, columns.at)
-        .where(columns.rollout_id == rollout_id)
-        .order_by(columns.id)
-    )
-    return [Told(*row) for row in rows]
-
-
-@dataclass(frozen=True)
-class SetSplit:
-    """A split that was set, for the history."""
-
-    basis_points: int
-    who: str
-    why: str
-    set_at: datetime
+    rows = connection.execute(select(rollout_event).where(columns.rollout_id == rollout_id).order_by(columns.id))
+    return [Told(row.event, row.step, row.basis_points, row.who, row.why, row.at) for row in rows]
 
 
 def split_history(connection: Connection, name: str, consumer: str | None, limit: int) -> list[SetSplit]:
@@ -102,7 +76,7 @@ def split_history(connection: Connection, name: str, consumer: str | None, limit
         .order_by(split.c.id.desc())
         .limit(limit)
     )
-    return [SetSplit(*row) for row in rows]
+    return [SetSplit(row.basis_points, row.who, row.why, row.set_at) for row in rows]
 
 
 def of_row(row: Any) -> Rollout:

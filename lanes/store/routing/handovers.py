@@ -56,7 +56,8 @@ def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime
 
 def _last_said(connection: Connection, item_id: int) -> Estimate:
     last = select(route.c.realtime_usd, route.c.batch_usd).where(route.c.item_id == item_id).order_by(route.c.id.desc())
-    return Estimate(*connection.execute(last.limit(1)).one())
+    said = connection.execute(last.limit(1)).one()
+    return Estimate(said.realtime_usd, said.batch_usd)
 
 
 def _route(of: LockedWork, to: Route, now: datetime) -> dict[str, Any]:

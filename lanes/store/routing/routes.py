@@ -6,9 +6,9 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select
 
-from lanes.routing.route import Route, rank_at
+from lanes.routing.route import Received, Route, rank_at
 from lanes.store.bulk import insert_rows
-from lanes.store.doors.items import Received, position
+from lanes.store.doors.items import position
 from lanes.store.tables import route, work
 from lanes.words import Purpose, WorkState
 from lanes.workload.version import Version

@@ -4,15 +4,13 @@ They come in pages, each a short transaction that looks at so many items at most
 open in between, so that whoever reads slowly holds back neither vacuum nor anybody else.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, func, select, text
 
 from lanes.errors import UnknownWorkload
-from lanes.settling.listing import FIELDS, Listed
+from lanes.settling.listing import FIELDS, Listed, Page, Wanted
 from lanes.store.tables import item, version, workload
 from lanes.store.workload import workloads
 from lanes.words import ItemState
@@ -43,28 +41,6 @@ BACKWARDS = f"{BETWEEN} desc"
 AMONG = f"{LISTED} and s.item_id = any (:ids) and i.id = any (:ids) order by s.item_id"
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which items: of a workload, in one of the states (none named: in any), which stand as they do since then."""
-
-    workload: str
-    states: Collection[ItemState] = ()
-    since: datetime | None = None
-
-    def values(self) -> dict[str, Any]:
-        """What the queries need of it."""
-        states = [str(each) for each in self.states] or None
-        return {"workload": self.workload, "states": states, "since": self.since}
-
-
-@dataclass(frozen=True)
-class Page:
-    """Some items, and from where to look on; None: there are no more."""
-
-    items: list[Listed] = field(default_factory=list)
-    onwards: int | None = None
-
-
 def page(connection: Connection, wanted: Wanted, *, onwards: int = 0) -> Page:
     """The first of the wanted items received from there on. It may hold none although there are more."""
     window = select(item.c.id).where(item.c.id >= onwards).order_by(item.c.id).limit(LOOKED_AT).subquery()
@@ -79,16 +55,16 @@ def page_before(connection: Connection, wanted: Wanted, *, before: int | None = 
     """The same the other way round, the last received first; `onwards` is the next page's `before`."""
     earlier = select(item.c.id).order_by(item.c.id.desc()).limit(LOOKED_AT)
     window = (earlier if before is None else earlier.where(item.c.id < before)).subquery()
-    first, last = connection.execute(select(func.min(window.c.id), func.max(window.c.id))).one()
-    if first is None:
+    ends = connection.execute(select(func.min(window.c.id).label("first"), func.max(window.c.id).label("last"))).one()
+    if ends.first is None:
         return Page()
-    found, cut_at = _some(connection, BACKWARDS, wanted, first=first, last=last)
-    return Page(found, cut_at or first)
+    found, cut_at = _some(connection, BACKWARDS, wanted, first=ends.first, last=ends.last)
+    return Page(found, cut_at or ends.first)
 
 
 def among(connection: Connection, wanted: Wanted, ids: Sequence[int]) -> list[Listed]:
     """Those of these items that are wanted."""
-    rows = connection.execute(text(AMONG), {**wanted.values(), "ids": list(ids)}) if ids else ()
+    rows = connection.execute(text(AMONG), {**_given(wanted), "ids": list(ids)}) if ids else ()
     return [_one(row) for row in rows]
 
 
@@ -107,11 +83,16 @@ def schemas(connection: Connection, of: str) -> list[dict[str, Any]]:
     return [each.spec.output_schema for each in newest_first]
 
 
+def _given(wanted: Wanted) -> dict[str, Any]:
+    states = [str(each) for each in wanted.states] or None
+    return {"workload": wanted.workload, "states": states, "since": wanted.since}
+
+
 def _some(connection: Connection, query: str, wanted: Wanted, **where: int) -> tuple[list[Listed], int | None]:
     """The rows until their outputs have `MOST_BYTES`; if that cut them, the last of them."""
     found: list[Listed] = []
     size = 0
-    with connection.execute(text(query).execution_options(stream_results=True), {**wanted.values(), **where}) as rows:
+    with connection.execute(text(query).execution_options(stream_results=True), {**_given(wanted), **where}) as rows:
         while part := rows.fetchmany(FETCHED):
             found += map(_one, part)
             size += sum(row.bytes for row in part)

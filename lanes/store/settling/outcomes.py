@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,13 +10,13 @@ from uuid import UUID
 from sqlalchemy import Connection, Update, func, insert, select
 
 from lanes.claims import Claim
-from lanes.settling.outcome import Attempt, each_once
+from lanes.money.cost import Part
+from lanes.settling.outcome import Attempt, Saved, each_once
 from lanes.settling.settle import Consequence, consequence
 from lanes.storable import storable
 from lanes.store.batch import batches
 from lanes.store.bulk import insert_rows, one_of, update_rows
 from lanes.store.money import ledger
-from lanes.store.money.ledger import Part
 from lanes.store.routing import handovers
 from lanes.store.routing.handovers import HandedOver
 from lanes.store.settling.savable import LockedWork, lock, payers
@@ -24,28 +24,6 @@ from lanes.store.tables import attempt, correction, event_outbox, item, result, 
 from lanes.words import Lane, Outcome, Purpose, Standing, WorkState
 
 OPEN = (WorkState.CLAIMED, WorkState.SUBMITTED)
-
-
-@dataclass
-class Saved:
-    """What was written: new attempts by outcome, and how many of them were late and only recorded.
-
-    `passed_over` are those whose item or work another transaction holds: what they cost is in the ledger, and nothing
-    else of them is written.
-    """
-
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
-    answered: int = 0
-    corrected: int = 0
-    late: int = 0
-    passed_over: list[Attempt] = field(default_factory=list)
-
-    def then(self, more: "Saved") -> "Saved":
-        """Both together, where `more` came back for what this one passed over."""
-        return Saved(
-            self.outcomes + more.outcomes, self.answered + more.answered, self.corrected + more.corrected,
-            self.late + more.late, more.passed_over,
-        )  # fmt: skip
 
 
 def save(

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.doors.item import Submission
+from lanes.doors.item import Admission, Refusal, Submission
 from lanes.store.doors import items
-from lanes.store.doors.items import Admission, Refusal
 from lanes.words import Lane, Reason
 from tests.conftest import NOON, later
 from tests.examples import publish, route, submission

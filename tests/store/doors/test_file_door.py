@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from lanes.doors.filedoor import Layout
-from lanes.store.doors.filedoor import CHUNK, Admitted, admit_file
+from lanes.doors.filedoor import Admitted, Layout
+from lanes.store.doors.filedoor import CHUNK, admit_file
 from tests.conftest import NOON
 from tests.examples import publish
 from tests.store.tries import A, B, events, row, rows

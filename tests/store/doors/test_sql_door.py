@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, text
 
-from lanes.doors.item import Submission
+from lanes.doors.item import Admission, Submission
 from lanes.store.doors import items
-from lanes.store.doors.items import Admission
 from tests.conftest import NOON, later
 from tests.examples import publish, submission
 from tests.store.tries import backend, events, row, rows, until_blocked

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
-from lanes.promises.incident import IncidentState, Promise, Severity
+from lanes.promises.incident import IncidentState, Promise, Recorded, Severity
 from lanes.promises.judge import Assessment, assess, frozen, invalid_workload
 from lanes.promises.telling import Move, Post, next_move
 from lanes.settling.outcome import Judged
@@ -61,9 +61,9 @@ def test_a_report_counts_every_open_incident_and_shows_some_of_those_that_are_ov
 
 def test_inconclusive_figures_neither_open_nor_resolve(connection: Connection) -> None:
     unsure = replace(BREACH, verdict=Verdict.INCONCLUSIVE, samples=3)
-    assert incidents.record(connection, [unsure], now=NOON) == incidents.Recorded()
+    assert incidents.record(connection, [unsure], now=NOON) == Recorded()
     incidents.record(connection, [BREACH], now=NOON)
-    assert incidents.record(connection, [unsure], now=later(minutes=1)) == incidents.Recorded()
+    assert incidents.record(connection, [unsure], now=later(minutes=1)) == Recorded()
 
 
 def test_the_severity_of_an_open_incident_rises_and_never_falls(connection: Connection) -> None:
@@ -309,7 +309,7 @@ def posts(connection: Connection) -> list[Post]:
     return [slack_posts.read_post(each) for each in connection.execute(slack_posts.all_of_them())]
 
 
-def evaluate(connection: Connection, **later_by: float) -> incidents.Recorded:
+def evaluate(connection: Connection, **later_by: float) -> Recorded:
     now = NOON + timedelta(**later_by)
     seen = measurements.measure(connection, now=now)
     return incidents.record(connection, assess(workloads.in_force(connection), seen, now), now=now)

@@ -14,7 +14,7 @@ from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.promises.incident import Promise
 from lanes.promises.judge import Assessment
-from lanes.rollouts.gates import judge
+from lanes.rollouts.gates import Figures, judge
 from lanes.rollouts.rollout import Advance, Approval, AskApproval, Enter, Finish, Hold, Holds, RollBack, Rollout
 from lanes.routing.split import Split
 from lanes.store.doors.amendments import amend
@@ -22,7 +22,6 @@ from lanes.store.figures import snapshot
 from lanes.store.promises import incidents
 from lanes.store.realtime import outages
 from lanes.store.rollouts import hindrances, rollout_measures, rollout_moves, rollouts
-from lanes.store.rollouts.rollout_measures import Figures
 from lanes.store.routing import steering
 from lanes.store.tables import rollout as table
 from lanes.store.workload import workloads

@@ -8,12 +8,11 @@ import pytest
 from sqlalchemy import Connection, Engine
 
 from lanes.commands import items as commands
-from lanes.doors.item import Amendment
+from lanes.doors.item import Amendment, Refusal
 from lanes.routing.split import Split
 from lanes.store.batch import batches
 from lanes.store.database import clock
 from lanes.store.doors import amendments, forgetting, items
-from lanes.store.doors.items import Refusal
 from lanes.store.settling import results
 from lanes.store.tables import metadata
 from lanes.store.workload import workloads

@@ -8,11 +8,11 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.item import Amendment
 from lanes.errors import UnknownWorkload
-from lanes.settling.listing import Listed
+from lanes.settling.listing import Listed, Page, Wanted
 from lanes.store.doors import amendments, forgetting, items
 from lanes.store.replays import promotions, replays
 from lanes.store.settling import listing
-from lanes.store.settling.listing import Wanted, among, page, page_before, schemas
+from lanes.store.settling.listing import among, page, page_before, schemas
 from lanes.words import ItemState, Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -210,7 +210,7 @@ def test_pages_together_hold_every_item_once_forwards_and_backwards(
 
 
 def test_without_any_item_there_is_no_page(connection: Connection, letters: Version) -> None:
-    assert page(connection, LETTERS) == page_before(connection, LETTERS) == listing.Page()
+    assert page(connection, LETTERS) == page_before(connection, LETTERS) == Page()
 
 
 def test_nothing_is_held_between_two_pages(pool: Engine) -> None:

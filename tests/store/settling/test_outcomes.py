@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from lanes.claims import Claimed
 from lanes.doors.item import Amendment
 from lanes.money.cost import estimate
+from lanes.settling.outcome import Saved
 from lanes.store import work as work_store
 from lanes.store.batch import batches
 from lanes.store.doors import items
@@ -440,7 +441,7 @@ def test_of_two_passes_for_one_item_in_one_save_the_first_valid_answer_wins(conn
 
 
 def test_saving_no_attempts_changes_nothing(connection: Connection) -> None:
-    assert save(connection) == outcomes.Saved()
+    assert save(connection) == Saved()
 
 
 def test_one_failed_attempt_in_a_save_harms_no_other(connection: Connection) -> None:

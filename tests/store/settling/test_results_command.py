@@ -19,8 +19,7 @@ from lanes.claims import Claimed
 from lanes.cli import app
 from lanes.commands import outlet
 from lanes.commands import results as command
-from lanes.settling.listing import Listed
-from lanes.store.settling.listing import Wanted
+from lanes.settling.listing import Listed, Wanted
 from lanes.store.settling.news import News
 from lanes.words import ItemState, Lane, Outcome
 from tests.conftest import NOON, later

@@ -5,8 +5,8 @@ from dataclasses import replace
 from lanes.promises.incident import Promise, Severity
 from lanes.report.rollout import Progress, bar, headline, question, render
 from lanes.rollouts.gates import Measurement, judge
-from lanes.rollouts.rollout import Rollout
-from lanes.store.rollouts.rollouts import SetSplit, Told
+from lanes.rollouts.rollout import Happened, Rollout, Told
+from lanes.routing.split import SetSplit
 from lanes.words import RolloutState
 from tests.conftest import NOON
 from tests.rollouts import playbook, step
@@ -21,7 +21,7 @@ ROLLOUT = Rollout(
 def progress(state: RolloutState = RolloutState.RUNNING, *, answered: int = 5, why: str = "trial") -> Progress:
     gate = ROLLOUT.now_at.gates[0]
     judged = [judge(gate, Measurement(gate.measure, 0.0, answered, 0))]
-    log, splits = [Told("started", 0, 1_000, "ada", why, NOON)], [SetSplit(1_000, "ada", why, NOON)]
+    log, splits = [Told(Happened.STARTED, 0, 1_000, "ada", why, NOON)], [SetSplit(1_000, "ada", why, NOON)]
     return Progress(replace(ROLLOUT, state=state), answered, judged, "every gate passed", log, splits, NOON)
 
 
@@ -66,7 +66,7 @@ def test_steps_that_the_share_was_past_are_skipped_and_not_done() -> None:
 def test_an_approval_is_needed_waiting_or_given_by_somebody() -> None:
     asking = replace(ABOVE, entered=False, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
     assert steps(asking)[1:3] == ["✋ waiting since 12:00 UTC / ⏭ skipped", "needed / -"]
-    yes = Told("approved", 1, 3_000, "bob", "fine", NOON)
+    yes = Told(Happened.APPROVED, 1, 3_000, "bob", "fine", NOON)
     assert steps(ABOVE, yes)[1:3] == ["✅ approved by bob / ⏭ skipped", "needed / ▶ 5 of 5 answered"]
     waiting = replace(ABOVE, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
     assert steps(waiting, yes)[2] == "✋ waiting since 12:00 UTC / ✋ waits for approval"
