@@ -106,7 +106,7 @@ class EmbeddedPostgres:
                 data = connection.execute("SHOW data_directory").fetchone()
         except psycopg.OperationalError:
             return None
-        return candidate if data is not None and Path(data).resolve() == self.data else None
+        return candidate if data is not None and Path(str(data)).resolve() == self.data else None
 
     def stop(self) -> None:
         """The server has ended after finishing what it was writing; nothing happens when it does not run."""
