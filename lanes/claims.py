@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from lanes.ids import VersionId, WorkId
 from lanes.words import Purpose
 
 
@@ -11,7 +12,7 @@ from lanes.words import Purpose
 class Claim:
     """Work that is ours: `number` fences every later write."""
 
-    work_id: int
+    work_id: WorkId
     number: int
 
 
@@ -20,7 +21,7 @@ class Claimed:
     """A claim with what a call needs. `failures` counts earlier tries; `alone`: it may have spoiled its pack."""
 
     claim: Claim
-    version_id: int
+    version_id: VersionId
     workload: str
     key: str
     payload: dict[str, Any]

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from lanes.claims import Claimed
+from lanes.ids import VersionId
 from lanes.words import Purpose
 
 
@@ -12,7 +13,7 @@ def packs(claimed: Sequence[Claimed], size: int) -> list[list[Claimed]]:
     One call never mixes versions, and never purposes: the ledger books it under one of each.
     """
     full: list[list[Claimed]] = []
-    filling: dict[tuple[int, Purpose], list[Claimed]] = {}
+    filling: dict[tuple[VersionId, Purpose], list[Claimed]] = {}
     for each in claimed:
         if each.travels_alone or size == 1:
             full.append([each])

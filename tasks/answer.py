@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.claims import Claim, Claimed
+from lanes.ids import WorkId
 from lanes.promises import judge as promises
 from lanes.promises.failures import Failed
 from lanes.promises.judge import Assessment
@@ -61,7 +62,7 @@ class Consequences:
 class Answering:
     """The packs under way. `held` are the claims that this process answers for; `heard` is set when a place is free."""
 
-    def __init__(self, at: Connections, pace: Pace, health: Health, *, held: dict[int, Claim], heard: asyncio.Event) -> None:
+    def __init__(self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], heard: asyncio.Event) -> None:
         self._at, self._pace, self._health = at, pace, health
         self._held, self._heard = held, heard
         self._calls: set[asyncio.Task[None]] = set()

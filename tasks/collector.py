@@ -9,6 +9,7 @@ from datetime import timedelta
 from prefect.logging import get_run_logger
 
 from lanes.batch.rests import Rests
+from lanes.ids import BatchId
 from lanes.store.batch import batches
 from lanes.store.batch.batches import OpenBatch
 from lanes.words import BatchState
@@ -31,7 +32,7 @@ class Collector:
 
     def __init__(self, at: Connections, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._at, self._clock = at, clock
-        self._looking: dict[int, asyncio.Task[None]] = {}
+        self._looking: dict[BatchId, asyncio.Task[None]] = {}
         self._polling, self._collecting = asyncio.Semaphore(POLLED_AT_ONCE), asyncio.Semaphore(COLLECTED_AT_ONCE)
         self._rests = Rests()
         self.items = 0

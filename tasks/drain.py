@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.claims import Claim, Claimed
+from lanes.ids import VersionId, WorkId
 from lanes.packing import packs
 from lanes.provider.requests import max_tokens
 from lanes.realtime.buffer import Buffer
@@ -76,12 +77,12 @@ class Drain:
         self._heard, self._to_route = heard, asyncio.Event()
         self._pace, self._health = Pace(most=at.provider.most_calls), Health()
         self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._held: dict[int, Claim] = {}
+        self._held: dict[WorkId, Claim] = {}
         self._answering = Answering(at, self._pace, self._health, held=self._held, heard=heard)
         self._router = Router(at.db, reader, heard, busy=lambda: self._answering.busy)
         self._buffer = Buffer()
         self._leaving: list[list[Claimed]] = []  # packs that wait for a place
-        self._versions: dict[int, Version] = {}
+        self._versions: dict[VersionId, Version] = {}
         self._now = HostClock(now)
         self._idle_since = now
         self._looked_at, self._database_seen = -LOOK_EVERY_S, time.monotonic()
@@ -250,7 +251,7 @@ class Drain:
         return self._health.room(model, self._pace.of_model(model), now=now)
 
     def _packed(self, claimed: Iterable[Claimed]) -> list[list[Claimed]]:
-        by_version: dict[int, list[Claimed]] = {}
+        by_version: dict[VersionId, list[Claimed]] = {}
         for each in claimed:
             by_version.setdefault(each.version_id, []).append(each)
         sizes = {id_: self._versions[id_].spec.pack_of(Lane.REALTIME) for id_ in by_version}
@@ -262,7 +263,7 @@ class Drain:
         calls = [longest_call_s(max_tokens(each, each.spec.pack_of(Lane.REALTIME))) for each in specs]
         return lease(max(calls, default=0))
 
-    async def _learn(self, ids: Iterable[int]) -> None:
+    async def _learn(self, ids: Iterable[VersionId]) -> None:
         if unknown := set(ids) - self._versions.keys():
             self._versions |= await self._at.db.run(workloads.versions, unknown)
 

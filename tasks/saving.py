@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.claims import Claim
+from lanes.ids import BatchId
 from lanes.settling.outcome import Attempt, Saved
 from lanes.store import work
 from lanes.store.database import Database
@@ -30,7 +31,7 @@ WAIT = timedelta(seconds=1)  # how long a round waits for one of them
 
 
 async def save(
-    db: Database, attempts: Sequence[Attempt], *, batch_id: int | None = None, flow_run_id: UUID | None = None,
+    db: Database, attempts: Sequence[Attempt], *, batch_id: BatchId | None = None, flow_run_id: UUID | None = None,
     now: datetime | None = None, sleep: Sleep = asyncio.sleep,
 ) -> Saved:  # fmt: skip
     """The attempts had their consequence, but for those in `passed_over`, which others held to the last.
@@ -58,7 +59,7 @@ async def save(
 
 
 async def _once(
-    db: Database, attempts: Sequence[Attempt], wait: timedelta | None, *, batch_id: int | None, flow_run_id: UUID | None,
+    db: Database, attempts: Sequence[Attempt], wait: timedelta | None, *, batch_id: BatchId | None, flow_run_id: UUID | None,
     now: datetime | None,
 ) -> Saved:  # fmt: skip
     async with db.transaction() as run:

@@ -12,6 +12,7 @@ from prefect.logging import get_run_logger
 from lanes.chunks import chunks, weight
 from lanes.claims import Claimed
 from lanes.errors import LanesError
+from lanes.ids import BatchId
 from lanes.packids import new_nonce, pack_ids
 from lanes.packing import packs, told_apart
 from lanes.promises import judge as promises
@@ -59,7 +60,7 @@ class TooLarge(LanesError):
 class Prepared:
     """A committed intent with the bodies that will be sent for it."""
 
-    batch_id: int
+    batch_id: BatchId
     nonce: str
     items: int
     bodies: list[dict[str, Any]]

@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from lanes.doors.item import Submission
+from lanes.ids import VersionId
 from lanes.routing.route import decide
 from lanes.store.doors import items
 from lanes.store.routing import routes
@@ -28,12 +29,14 @@ def spec(**fields: Any) -> Spec:
 
 def version(id: int = 1, workload: str = "letters", **fields: Any) -> Version:
     """A version that no database knows."""
-    return Version(id, workload, 1, spec(**fields))
+    return Version(VersionId(id), workload, 1, spec(**fields))
 
 
 def stored_version(**fields: Any) -> Version:
     """A version that was published once, whatever is asked of a definition today."""
-    return Version(1, "letters", 1, Spec.stored({"instructions": "Sort the letter.", "output_schema": SCHEMA, **fields}))
+    return Version(
+        VersionId(1), "letters", 1, Spec.stored({"instructions": "Sort the letter.", "output_schema": SCHEMA, **fields})
+    )
 
 
 def publish(connection: Connection, name: str = "letters", *, now: datetime, **fields: Any) -> Version:

@@ -19,6 +19,7 @@ from lanes.commands.output import AsJson, print_json
 from lanes.doors.filedoor import BadLine, Layout, Line, read_item, read_lines
 from lanes.errors import LanesError, Refused, SetupError, SpecInvalid, UnknownWorkload
 from lanes.escaping import plain
+from lanes.ids import VersionId
 from lanes.provider import preview as previewing
 from lanes.provider.preview import Preview
 from lanes.report.summary import lane_name, reason_name
@@ -106,7 +107,7 @@ def _definition(connection: Connection, name: str, file: Path | None) -> tuple[V
         known = True
     if not known:
         splits = Splits([Split(wanted.name, None, round(wanted.spec.split_percent * 100))])
-    return Version(0, wanted.name, 0, workloads.as_stored(connection, wanted.spec)), splits
+    return Version(VersionId(0), wanted.name, 0, workloads.as_stored(connection, wanted.spec)), splits
 
 
 def _item(file: Path, workload: str, layout: Layout, line: int | None, now: datetime) -> Line:

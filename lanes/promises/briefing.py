@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from lanes.escaping import plain
+from lanes.ids import ItemId
 from lanes.promises.failures import kind_of
 from lanes.promises.incident import Incident, Promise, in_words
 from lanes.promises.judge import JUDGED_FOR, LEAST_SAMPLES, RECENT, SETTLED_FOR
@@ -149,7 +150,7 @@ class Met:
 
     error: str
     times: int
-    item_id: int | None = None
+    item_id: ItemId | None = None
 
 
 def kinds(met: Iterable[Met]) -> list[Met]:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from lanes.ids import IncidentId
 from lanes.units import counted, seconds, share
 from lanes.words import Lane
 
@@ -132,7 +133,7 @@ class Incident:
     is about. `briefing` is what was told last of its cause, its stakes and its trend (`lanes.briefing`).
     """
 
-    id: int
+    id: IncidentId
     uid: str
     promise: Promise
     workload: str
@@ -163,8 +164,8 @@ class Incident:
 class Recorded:
     """Ids of the incidents that a record opened and resolved, and in words those that could not be written."""
 
-    opened: list[int] = field(default_factory=list)
-    resolved: list[int] = field(default_factory=list)
+    opened: list[IncidentId] = field(default_factory=list)
+    resolved: list[IncidentId] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from lanes.ids import BatchId
 from lanes.promises.incident import EVERYBODY, TERMS, Promise, Severity
 from lanes.units import clock, counted, seconds, share
 from lanes.unquoted import discreet
@@ -83,7 +84,7 @@ class Tally:
 class BatchSeen:
     """A batch as it is now; counts are items, `failed` are errored, canceled, expired or missing."""
 
-    id: int
+    id: BatchId
     workload: str
     state: BatchState
     items: int
@@ -230,7 +231,7 @@ def approval_waits(workload: str, question: str, *, limit_minutes: float, waited
     return Assessment(Promise.APPROVAL_WAITS, workload, Verdict.FAILED, waited_minutes, limit_minutes, 1, question)
 
 
-def incomplete(workload: str, batch_id: int, tally: Tally, *, flow_run_id: UUID | None = None) -> Assessment:
+def incomplete(workload: str, batch_id: BatchId, tally: Tally, *, flow_run_id: UUID | None = None) -> Assessment:
     """Whether every item of a collected batch has exactly one outcome, from a result of its own."""
     surplus = tally.outcomes - tally.items
     said = f"Each of the {counted(tally.items, 'item')} of batch {batch_id} has one outcome."

@@ -8,6 +8,7 @@ from typing import Any
 from anthropic import AsyncAnthropic
 
 from lanes.claims import Claimed
+from lanes.ids import WorkId
 from lanes.packids import new_nonce, pack_ids
 from lanes.provider.client import ask
 from lanes.provider.errors import Action, CallFailed
@@ -38,7 +39,7 @@ class Called:
 
 
 def questions(
-    pack: Sequence[Claimed], ids: Sequence[str], history: Mapping[int, tuple[dict[str, Any], ...]] | None = None
+    pack: Sequence[Claimed], ids: Sequence[str], history: Mapping[WorkId, tuple[dict[str, Any], ...]] | None = None
 ) -> list[Question]:
     """The items of a pack by their ids; `history` holds earlier payloads by id of the work."""
     known = history or {}

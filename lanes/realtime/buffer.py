@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from lanes.claims import Claimed
+from lanes.ids import VersionId
 from lanes.words import Lane
 from lanes.workload.version import Version
 
@@ -30,9 +31,9 @@ class Buffer:
     """The windows of all versions. What failed before, and what has no window, leaves at once."""
 
     def __init__(self) -> None:
-        self._open: dict[int, Gathering] = {}
+        self._open: dict[VersionId, Gathering] = {}
 
-    def add(self, claimed: Iterable[Claimed], versions: Mapping[int, Version], now: datetime) -> list[Claimed]:
+    def add(self, claimed: Iterable[Claimed], versions: Mapping[VersionId, Version], now: datetime) -> list[Claimed]:
         """The items wait, each in its version's window; those that wait for nothing are returned."""
         at_once: list[Claimed] = []
         for each in claimed:
@@ -42,12 +43,12 @@ class Buffer:
             self._open.setdefault(each.version_id, Gathering(now)).items.append(each)
         return at_once
 
-    def take(self, versions: Mapping[int, Version], now: datetime) -> list[Claimed]:
+    def take(self, versions: Mapping[VersionId, Version], now: datetime) -> list[Claimed]:
         """The items whose window leaves now, no longer waiting."""
         leaving = [id_ for id_, window in self._open.items() if window.leaves(versions[id_], now)]
         return [item for id_ in leaving for item in self._open.pop(id_).items]
 
-    def next_leave(self, versions: Mapping[int, Version]) -> datetime | None:
+    def next_leave(self, versions: Mapping[VersionId, Version]) -> datetime | None:
         """When the next window leaves at the latest, None when nothing waits."""
         return min((window.leaves_at(versions[id_]) for id_, window in self._open.items()), default=None)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from lanes.ids import WorkId
+
 FRESH = timedelta(minutes=1)  # how long an answer proves that a model answers
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 5.0  # before jitter, which only shortens
@@ -30,7 +32,7 @@ class Standing:
     """How one model answers, as one drain sees it."""
 
     answered_at: datetime | None = None
-    faulted: set[int] = field(default_factory=set)  # the work whose calls faulted since the last answer
+    faulted: set[WorkId] = field(default_factory=set)  # the work whose calls faulted since the last answer
     faults: int = 0  # of the provider, since the last answer
     rests_until: datetime | None = None
     at_once: int | None = None  # calls allowed while it recovers: one, then one more an answer; None = no bound
@@ -56,7 +58,7 @@ class Health:
         standing.faulted.clear()
 
     def faulted(
-        self, model: str, work: Collection[int], *, innocent: bool = False, last_chance: bool = False, now: datetime
+        self, model: str, work: Collection[WorkId], *, innocent: bool = False, last_chance: bool = False, now: datetime
     ) -> Blame:
         """Whose fault a call of these items was, which is acted on.
 

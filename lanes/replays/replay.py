@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from lanes.errors import ActionRefused
+from lanes.ids import GenerationId, VersionId
 from lanes.settling.settle import compare
 from lanes.words import ReplayState
 
@@ -17,10 +18,10 @@ MOST_EXAMPLES = 10
 class Generation:
     """One replay as it stands. Positions are inclusive; `version` is the number an operator knows."""
 
-    id: int
+    id: GenerationId
     workload: str
     number: int
-    version_id: int
+    version_id: VersionId
     version: int
     state: ReplayState
     from_position: int

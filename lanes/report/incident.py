@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from lanes.escaping import cell, plain
+from lanes.ids import IncidentId
 from lanes.promises.briefing import Briefing
 from lanes.promises.incident import TERMS, Incident, Promise, how_bad
 from lanes.promises.remedy import commands, explain
@@ -18,7 +19,7 @@ LINKS = (
 )  # fmt: skip
 
 
-def key(incident_id: int) -> str:
+def key(incident_id: IncidentId) -> str:
     """Of the artifact's versions, one for each time that people were told."""
     return f"lanes-incident-{incident_id}"
 

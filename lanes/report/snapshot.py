@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from lanes.advice.recommendation import Advice
+from lanes.ids import BatchId
 from lanes.promises.incident import Incident
 from lanes.rollouts.rollout import Rollout
 from lanes.words import Lane
@@ -86,7 +87,7 @@ class RouteFigures:
 class BatchFigures:
     """One batch: counts are items, `processed` of `requests` are the provider's."""
 
-    batch_id: int
+    batch_id: BatchId
     workload: str
     model: str
     state: str

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import assert_never
 from uuid import UUID
 
+from lanes.ids import RolloutId
 from lanes.rollouts.gates import Judgement, worst
 from lanes.rollouts.playbook import APPROVAL_HOURS, Playbook, Step
 from lanes.words import RolloutState, Verdict
@@ -27,7 +28,7 @@ class Approval:
 class Rollout:
     """A playbook under way, as its row says. `step` counts from 0; shares are in basis points to real-time."""
 
-    id: int
+    id: RolloutId
     playbook: Playbook
     workload: str
     consumer: str | None

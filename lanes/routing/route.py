@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from lanes.errors import RuleFailed
+from lanes.ids import ItemId
 from lanes.money.cost import Estimate, estimate
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
 from lanes.words import Lane, Outcome, Reason
@@ -39,7 +40,7 @@ class Arrived:
 class Received:
     """An item that waits for its first route."""
 
-    id: int
+    id: ItemId
     revision: int
     arrived: Arrived
 

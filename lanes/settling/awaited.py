@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from lanes.ids import BatchId
 from lanes.units import clock, counted, seconds
 from lanes.words import BatchState, Lane, Purpose, WorkState
 
@@ -19,7 +20,7 @@ class Owed:
     purpose: Purpose
     state: WorkState
     items: int
-    batch_id: int | None = None
+    batch_id: BatchId | None = None
     rests: bool = False
     paused: bool = False
 
@@ -28,7 +29,7 @@ class Owed:
 class Out:
     """A batch in which some of it is; `since` when the provider has it, or since its intent."""
 
-    id: int
+    id: BatchId
     state: BatchState
     requests: int
     processed: int

@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from lanes.ids import ItemId
 from lanes.words import ItemState
 
 
@@ -17,7 +18,7 @@ class Listed:
     current answer came, was settled or was promoted, or when it failed or was canceled; else when it was received.
     """
 
-    item_id: int
+    item_id: ItemId
     key: str
     state: ItemState
     lane: str | None

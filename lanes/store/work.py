@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from lanes.claims import Claim, Claimed
+from lanes.ids import VersionId
 from lanes.money.cost import upper_bound
 from lanes.realtime.shares import Standing
 from lanes.settling.outcome import Attempt, Judged
@@ -54,7 +55,7 @@ class Waiting:
     """A workload with claimable work: its standing among the others, and what its version in force asks of a call."""
 
     standing: Standing
-    version_id: int
+    version_id: VersionId
     model: str
 
 

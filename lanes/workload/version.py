@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from lanes.ids import VersionId
 from lanes.words import Lane, Mode
 from lanes.workload import prices
 from lanes.workload.output_schema import check_askable, check_output_schema
@@ -261,7 +262,7 @@ def content_hash(spec: Spec) -> str:
 class Version:
     """One immutable snapshot of a workload; everything but the editor reads these."""
 
-    id: int
+    id: VersionId
     workload: str
     number: int
     spec: Spec

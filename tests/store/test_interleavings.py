@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 from sqlalchemy import Connection, Engine, text
 
 from lanes.claims import Claim, Claimed
+from lanes.ids import BatchId
 from lanes.settling.outcome import Attempt
 from lanes.settling.story import next_step
 from lanes.store import work
@@ -82,7 +83,7 @@ class Interleavings(RuleBasedStateMachine):
             for number, lane in enumerate((Lane.REALTIME, None, Lane.BATCH)):
                 self.an_item_arrives(number, workload, lane)
 
-    def save(self, attempts: list[Attempt], batch_id: int | None = None) -> None:
+    def save(self, attempts: list[Attempt], batch_id: BatchId | None = None) -> None:
         """Saves attempts; of claims that are no longer the newest, only the bill may be seen afterwards."""
         self.billed |= {each.response.message_id for each in attempts if each.response is not None}
         newest = {each.id: each.claim_no for each in rows(self.connection, "work")}
@@ -149,7 +150,7 @@ class Interleavings(RuleBasedStateMachine):
         return multiple(*claim(self.connection, now=self.now, places=places, lease=LEASE))
 
     @rule(again=saved)
-    def a_result_is_saved_again(self, again: tuple[Attempt, int | None]) -> None:
+    def a_result_is_saved_again(self, again: tuple[Attempt, BatchId | None]) -> None:
         before = rows(self.connection, "attempt"), rows(self.connection, "result"), rows(self.connection, "item")
         self.save([again[0]], again[1])
         assert before == (
@@ -172,11 +173,11 @@ class Interleavings(RuleBasedStateMachine):
         return multiple(*((claim_, batch_id) for claims_ in found.values() for claim_ in claims_))
 
     @rule(member=members)
-    def a_batch_turns_out_never_created(self, member: tuple[Claim, int]) -> None:
+    def a_batch_turns_out_never_created(self, member: tuple[Claim, BatchId]) -> None:
         batches.release(self.connection, member[1], note="never created", now=self.now)
 
     @rule(target=saved, member=members, outcome=BATCH_OUTCOMES, output=OUTPUTS)
-    def a_result_of_a_batch_is_saved(self, member: tuple[Claim, int], outcome: Outcome, output: dict[str, Any]) -> Any:
+    def a_result_of_a_batch_is_saved(self, member: tuple[Claim, BatchId], outcome: Outcome, output: dict[str, Any]) -> Any:
         attempt = tried(member[0], outcome, output if outcome is Outcome.VALID else None, at=self.now)
         self.save([attempt], member[1])
         return (attempt, member[1])

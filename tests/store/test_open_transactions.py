@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.claims import Claimed
 from lanes.doors.item import Amendment
 from lanes.errors import StillLocked
+from lanes.ids import BatchId
 from lanes.store import work
 from lanes.store.batch import batches, decisions
 from lanes.store.doors import amendments, forgetting, items
@@ -212,7 +213,7 @@ def test_a_batch_counts_what_was_passed_over_when_it_is_saved_and_once(pool: Eng
         caller.commit()
     for _ in range(2):
         with unwilling(pool) as saver:
-            outcomes.save(saver, saved.passed_over, batch_id=batch_id, now=NOON)
+            outcomes.save(saver, saved.passed_over, batch_id=BatchId(batch_id), now=NOON)
     with pool.begin() as reader:
         assert row(reader, "batch_status").succeeded == 2
 

@@ -10,6 +10,7 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
+from lanes.ids import GenerationId, IncidentId
 from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
 from lanes.settling.listing import Wanted
 from lanes.settling.tail import Gap
@@ -171,7 +172,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: c.execute(text(measurements.WAITING), {"now": later(days=1)}).all(), 3_000),
         (lambda c: c.execute(text("select * from lanes.replay_log")).all(), 30_000),
         (lambda c: replays.finish(c, now=NOON), 100),
-        (lambda c: replays.open_work(c, replays.get(c, 1)), 6_000),
+        (lambda c: replays.open_work(c, replays.get(c, GenerationId(1))), 6_000),
         (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
         (lambda c: batches.waiting_kinds(c, None, now=later(days=1)), 3_000),
         (lambda c: amendments.apply_waiting(c, now=NOON), 100),
@@ -202,8 +203,8 @@ def of_history(promise: Promise) -> Incident:
     down = promise is Promise.PROVIDER_DOWN
     subject = {Promise.PROVIDER_FROZEN: "realtime lane", Promise.PROVIDER_DOWN: "acme"}.get(promise, "batch 1")
     return Incident(
-        1, "uid", promise, EVERYBODY if down else "letters", subject if promise in ABOUT_ONE else "", Severity.WARNING,
-        IncidentState.OPEN, 50, 5, 100, "percent", "It is bad.", later(hours=-1), NOON, None,
+        IncidentId(1), "uid", promise, EVERYBODY if down else "letters", subject if promise in ABOUT_ONE else "",
+        Severity.WARNING, IncidentState.OPEN, 50, 5, 100, "percent", "It is bad.", later(hours=-1), NOON, None,
     )  # fmt: skip
 
 

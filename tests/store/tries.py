@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.dialects import postgresql
 
 from lanes.claims import Claim, Claimed
+from lanes.ids import BatchId
 from lanes.realtime.shares import divide
 from lanes.settling.outcome import Attempt, Judged, Response, Saved
 from lanes.store import work
@@ -56,7 +57,7 @@ def tried(
 
 
 def save(
-    connection: Connection, *attempts: Attempt, now: datetime = NOON, batch_id: int | None = None,
+    connection: Connection, *attempts: Attempt, now: datetime = NOON, batch_id: BatchId | None = None,
     flow_run_id: UUID | None = None,
 ) -> Saved:  # fmt: skip
     """The attempts had their consequence."""
@@ -97,7 +98,7 @@ def intent(version: Version, *, account: str = "acme", nonce: str | None = None)
 
 def intend(
     connection: Connection, version: Version, *, now: datetime = NOON, pack: int = 1, account: str = "acme"
-) -> tuple[int, list[Claimed]]:
+) -> tuple[BatchId, list[Claimed]]:
     """The id of an intended batch of everything that waits, and its work in order."""
     waiting = batches.lock_for_batch(connection, Kind(version.workload, version.id), limit=1_000, now=now)
     packs = [[each.claim for each in waiting[start : start + pack]] for start in range(0, len(waiting), pack)]
@@ -106,7 +107,7 @@ def intend(
 
 def submit(
     connection: Connection, version: Version, *, now: datetime = NOON, pack: int = 1, account: str = "acme"
-) -> tuple[int, list[Claimed]]:
+) -> tuple[BatchId, list[Claimed]]:
     """The id of a batch that the provider has, and its work in order."""
     batch_id, waiting = intend(connection, version, now=now, pack=pack, account=account)
     batches.submitted(connection, batch_id, f"msgbatch_{account}_{batch_id}", expected_end_at=now + timedelta(hours=1), now=now)

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.claims import Claim, Claimed
+from lanes.ids import VersionId, WorkId
 from lanes.packing import packs, told_apart
 from lanes.words import Purpose
 from tests.conftest import NOON
@@ -14,7 +15,9 @@ from tests.conftest import NOON
 def claimed(
     number: int, version_id: int = 1, failures: int = 0, purpose: Purpose = Purpose.ANSWER, alone: bool = False
 ) -> Claimed:
-    return Claimed(Claim(number, 1), version_id, "letters", f"k{number}", {}, purpose, failures, NOON, alone=alone)
+    return Claimed(
+        Claim(WorkId(number), 1), VersionId(version_id), "letters", f"k{number}", {}, purpose, failures, NOON, alone=alone
+    )
 
 
 kinds = st.tuples(

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Select, and_, case, exists, func, insert, or_
 
 from lanes.batch.short_reads import ShortReads, counted
 from lanes.claims import Claim, Claimed
+from lanes.ids import BatchId, VersionId
 from lanes.packids import PackIds
 from lanes.promises.judge import Tally
 from lanes.storable import storable
@@ -56,11 +57,11 @@ class Answer(StrEnum):
 class OpenBatch:
     """A batch that somebody still has to move on."""
 
-    id: int
+    id: BatchId
     nonce: str
     account: str
     workload: str
-    version_id: int
+    version_id: VersionId
     model: str
     state: BatchState
     requests: int
@@ -88,7 +89,7 @@ class Intent:
     nonce: str
     account: str
     workload: str
-    version_id: int
+    version_id: VersionId
     model: str
     bytes: int
     body_hash: str
@@ -100,7 +101,7 @@ class Kind:
     """One batch holds work of one version only."""
 
     workload: str
-    version_id: int
+    version_id: VersionId
 
 
 def waiting_kinds(connection: Connection, name: str | None, *, now: datetime) -> list[Kind]:
@@ -148,7 +149,7 @@ def unresolved(connection: Connection, account: str) -> OpenBatch | None:
     return next((each for each in rows if each.state is BatchState.INTENDED), None)
 
 
-def intend(connection: Connection, intent: Intent, packs: Sequence[Sequence[Claim]], *, now: datetime) -> int:
+def intend(connection: Connection, intent: Intent, packs: Sequence[Sequence[Claim]], *, now: datetime) -> BatchId:
     """The batch is intended and owns its work; its id. Each pack is one request.
 
     Raises:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, Text, column, func, insert, literal, 
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.doors.item import KEY_LIMIT, Admission, Refusal, Submission
+from lanes.ids import ItemId
 from lanes.routing.route import Arrived, Received
 from lanes.storable import storable
 from lanes.store.bounded import bounded, size_of
@@ -145,7 +146,7 @@ def arrived(row: Any) -> Arrived:
     )
 
 
-def position(connection: Connection, ids: Sequence[int]) -> None:
+def position(connection: Connection, ids: Sequence[ItemId]) -> None:
     """The items have their place in the stream, in the order of their ids."""
     ordered = select(item.c.id).where(one_of(ids, item.c.id)).order_by(item.c.id).cte("ordered")
     numbered = select(ordered.c.id, item_position.next_value().label("position")).cte("numbered")

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
+from lanes.ids import BatchId, WorkId
 from lanes.money.cost import Part, divided
 from lanes.settling.outcome import Attempt, Response
 from lanes.store.bulk import insert_rows
@@ -30,7 +31,7 @@ class Payer(Protocol):
 
 
 def book(
-    connection: Connection, attempts: Sequence[Attempt], payers: Mapping[int, Payer], *, batch_id: int | None
+    connection: Connection, attempts: Sequence[Attempt], payers: Mapping[WorkId, Payer], *, batch_id: BatchId | None
 ) -> list[Part]:
     """Every response is in the ledger; each attempt's part of it, in the order of the attempts.
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from lanes.ids import ItemId
 from lanes.promises.briefing import MOST_CAUSES, NO_RUN, UNSAMPLED, Briefing, Cause, Met, kinds, sample_of
 from lanes.promises.incident import Incident, Promise
 from lanes.store.promises import at_stake, causes, trends
@@ -68,11 +69,11 @@ def _alone(connection: Connection, ask: Callable[[], T], otherwise: T) -> tuple[
         return otherwise, f"it could not be looked up ({type(error.orig).__name__})"
 
 
-def _item_ids(errors: Sequence[Met]) -> list[int]:
+def _item_ids(errors: Sequence[Met]) -> list[ItemId]:
     return [each.item_id for each in errors if each.item_id is not None]
 
 
-def _items(connection: Connection, ids: Sequence[int]) -> list[tuple[str, str]]:
+def _items(connection: Connection, ids: Sequence[ItemId]) -> list[tuple[str, str]]:
     """Those of the most frequent error first."""
     some = list(ids[:SAMPLES])
     return [(row.workload, row.key) for row in connection.execute(text(ITEMS), {"ids": some})] if some else []

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from lanes.ids import BatchId, ItemId
 from lanes.promises.briefing import SCOPES, UNEXPLAINED, Met, Scope
 from lanes.promises.incident import EVERYBODY, Incident, Promise, lane_of
 from lanes.promises.judge import FAILED_FOR
@@ -85,7 +86,7 @@ class Found:
 
     met: Sequence[Met] = ()
     counted_over: str = ""
-    item_ids: Sequence[int] = field(default_factory=list)
+    item_ids: Sequence[ItemId] = field(default_factory=list)
     flow_run_id: UUID | None = None
     unexplained: str = ""
 
@@ -97,10 +98,10 @@ def workloads_of(connection: Connection, of: Incident) -> list[str]:
     return list(connection.execute(text(AFFECTED), {"account": of.subject, "opened_at": of.opened_at}).scalars())
 
 
-def batch_of(of: Incident) -> int | None:
+def batch_of(of: Incident) -> BatchId | None:
     """The batch that an incident is about."""
     number = of.subject.removeprefix("batch ")
-    return int(number) if number != of.subject and number.isdigit() else None
+    return BatchId(int(number)) if number != of.subject and number.isdigit() else None
 
 
 def period(of: Incident, window: timedelta, now: datetime) -> dict[str, datetime]:

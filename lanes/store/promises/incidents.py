@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, insert, or
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
+from lanes.ids import IncidentId
 from lanes.promises.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Recorded, Severity
 from lanes.promises.judge import Assessment, mended_workload
 from lanes.store import outbox
@@ -36,7 +37,7 @@ def record(connection: Connection, assessments: Sequence[Assessment], *, now: da
     return recorded
 
 
-def open(connection: Connection, breach: Assessment, *, now: datetime) -> int | None:
+def open(connection: Connection, breach: Assessment, *, now: datetime) -> IncidentId | None:
     """The breach has its open incident: a new one, whose id is returned, or the open one with the newest figures.
 
     A new one is announced and waits for Slack. The severity of an open one never falls.
@@ -74,7 +75,7 @@ def open(connection: Connection, breach: Assessment, *, now: datetime) -> int | 
 
 def resolve(
     connection: Connection, promise: Promise, workload: str, subject: str = "", *, sentence: str, now: datetime
-) -> int | None:
+) -> IncidentId | None:
     """The open incident is resolved and the world told; its id, None when none was open.
 
     It keeps the last value that broke the promise, and why it was broken.
@@ -107,7 +108,7 @@ def record_invalid(connection: Connection, breaches: Iterable[Assessment], *, no
     return recorded
 
 
-def thaw(connection: Connection, *, now: datetime) -> list[int]:
+def thaw(connection: Connection, *, now: datetime) -> list[IncidentId]:
     """The provider's refusals are over where a call or a batch that began later went well; ids of what was resolved.
 
     That a batch is taken proves nothing where the account's trouble showed within one: there only an answer does.
@@ -149,8 +150,8 @@ def since(connection: Connection, moment: datetime, *, limit: int) -> list[Incid
 
 
 def _alone(
-    connection: Connection, judged: Assessment, done: list[int], recorded: Recorded, now: datetime,
-    write: Callable[..., int | None],
+    connection: Connection, judged: Assessment, done: list[IncidentId], recorded: Recorded, now: datetime,
+    write: Callable[..., IncidentId | None],
 ) -> None:  # fmt: skip
     try:
         with connection.begin_nested():
@@ -165,7 +166,7 @@ def _alone(
         done.append(id_)
 
 
-def _resolve_as_judged(connection: Connection, judged: Assessment, *, now: datetime) -> int | None:
+def _resolve_as_judged(connection: Connection, judged: Assessment, *, now: datetime) -> IncidentId | None:
     return resolve(connection, judged.promise, judged.workload, judged.subject, sentence=judged.sentence, now=now)
 
 
@@ -182,7 +183,7 @@ def read_incident(row: Any) -> Incident:
     )  # fmt: skip
 
 
-def briefed(connection: Connection, id: int, briefing: Mapping[str, Any]) -> None:
+def briefed(connection: Connection, id: IncidentId, briefing: Mapping[str, Any]) -> None:
     """The incident keeps what is told of its cause, its stakes and its trend."""
     connection.execute(update(incident).where(incident.c.id == id).values(briefing=dict(briefing)))
 

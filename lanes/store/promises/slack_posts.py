@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, false, func, or_, select, update
 
+from lanes.ids import IncidentId
 from lanes.promises.incident import Incident, IncidentState
 from lanes.promises.telling import EDIT_EVERY, MATERIAL, Post
 from lanes.store.literals import differs, is_
@@ -57,7 +58,7 @@ def _worth_an_edit(now: datetime) -> ColumnElement[bool]:
     )
 
 
-def begin(connection: Connection, incident_id: int, *, posts: bool, now: datetime) -> None:
+def begin(connection: Connection, incident_id: IncidentId, *, posts: bool, now: datetime) -> None:
     """A try has begun; if it `posts` and nobody hears how it ended, the next one looks before it posts again."""
     connection.execute(
         update(slack_post)
@@ -83,7 +84,7 @@ def told(connection: Connection, of: Incident, *, channel: str | None, ts: str |
     )  # fmt: skip
 
 
-def found(connection: Connection, incident_id: int, *, channel: str | None, ts: str | None, now: datetime) -> None:
+def found(connection: Connection, incident_id: IncidentId, *, channel: str | None, ts: str | None, now: datetime) -> None:
     """A message that was sent without our hearing of it stands at that place and says that the incident is open."""
     connection.execute(
         update(slack_post)
@@ -95,7 +96,7 @@ def found(connection: Connection, incident_id: int, *, channel: str | None, ts: 
     )  # fmt: skip
 
 
-def not_told(connection: Connection, incident_id: int, error: str, *, maybe: bool, next_try_at: datetime) -> None:
+def not_told(connection: Connection, incident_id: IncidentId, error: str, *, maybe: bool, next_try_at: datetime) -> None:
     """The try failed for that reason; the next one follows then, and looks first when this one `maybe` arrived."""
     connection.execute(
         update(slack_post)
@@ -104,7 +105,7 @@ def not_told(connection: Connection, incident_id: int, error: str, *, maybe: boo
     )
 
 
-def forget(connection: Connection, incident_id: int) -> None:
+def forget(connection: Connection, incident_id: IncidentId) -> None:
     """Slack no longer holds that message: nothing more is told in it, and a new one may be posted."""
     connection.execute(
         update(slack_post)
@@ -126,7 +127,7 @@ def drop_untold(connection: Connection) -> None:
     connection.execute(delete(slack_post).where(slack_post.c.posted_state.is_(None), slack_post.c.incident_id.in_(over)))
 
 
-def untold(connection: Connection) -> dict[int, str]:
+def untold(connection: Connection) -> dict[IncidentId, str]:
     """Why the last try failed, by incident, of those that Slack was not told of."""
     rows = connection.execute(
         select(slack_post.c.incident_id, slack_post.c.last_error)

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, func, select, text
 
+from lanes.ids import IncidentId
 from lanes.promises.incident import IncidentState, Promise
 from lanes.promises.telling import Reminder
 from lanes.store.literals import differs, is_
@@ -31,11 +32,11 @@ def due(connection: Connection, *, now: datetime) -> Sequence[Reminder]:
     return [Reminder(read_incident(row), row.channel, row.ts) for row in rows]
 
 
-def begun(connection: Connection, incident_id: int, *, now: datetime) -> None:
+def begun(connection: Connection, incident_id: IncidentId, *, now: datetime) -> None:
     """People count as reminded from before the try on, so that they are once a day at most."""
     connection.execute(text(MARK), {"incident_id": incident_id, "at": now})
 
 
-def refused(connection: Connection, incident_id: int, *, now: datetime) -> None:
+def refused(connection: Connection, incident_id: IncidentId, *, now: datetime) -> None:
     """Slack did not take it: it is tried again in ten minutes."""
     connection.execute(text(MARK), {"incident_id": incident_id, "at": now - EVERY + RETRY})

@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert
 
+from lanes.ids import IncidentId
 from lanes.promises import judge as promises
 from lanes.promises.incident import EVERYBODY, Promise
 from lanes.store.promises.incidents import open, resolve
@@ -54,7 +55,7 @@ def faulted(
     open(connection, promises.provider_down(account, models, calls, why, flow_run_id=flow_run_id), now=now)
 
 
-def end(connection: Connection, *, now: datetime) -> list[int]:
+def end(connection: Connection, *, now: datetime) -> list[IncidentId]:
     """The outages that are over have ended, and the incidents of accounts without any are resolved; their ids."""
     accounts = set(connection.execute(text(OVER), {"now": now}).scalars())
     ended = [

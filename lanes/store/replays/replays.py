@@ -9,6 +9,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, in
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
+from lanes.ids import GenerationId, ItemId
 from lanes.money.cost import estimate
 from lanes.replays.replay import Generation, Preview
 from lanes.store.bulk import one_of
@@ -101,7 +102,7 @@ def begin(
     return begun
 
 
-def read_some(connection: Connection, id: int, *, limit: int = CHUNK, now: datetime) -> Generation:
+def read_some(connection: Connection, id: GenerationId, *, limit: int = CHUNK, now: datetime) -> Generation:
     """The next items of the range have their work and the cursor has moved past them; the replay as it is now.
 
     A replay that was dropped meanwhile stays as it is.
@@ -151,7 +152,7 @@ def open_work_of(of: Generation) -> ColumnElement[bool]:
     return and_(mine, is_among(work.c.state, OPEN_WORK))
 
 
-def get(connection: Connection, id: int) -> Generation:
+def get(connection: Connection, id: GenerationId) -> Generation:
     """The replay with that id."""
     return _generation(connection.execute(_generations().where(generation.c.id == id)).one())
 
@@ -191,7 +192,7 @@ def _stream(name: str, after: int, last: int) -> Select[int, int | None]:
     )
 
 
-def _owe(connection: Connection, of: Generation, ids: Sequence[int], now: datetime) -> int:
+def _owe(connection: Connection, of: Generation, ids: Sequence[ItemId], now: datetime) -> int:
     """The items' newest revisions have replay work; their number.
 
     Nobody amends or cancels them meanwhile. Where somebody is at it and does not end, it is owed for what stands now:

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import Connection, func, insert, select, update
 
 from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.ids import RouteId
 from lanes.promises.incident import Promise
 from lanes.promises.judge import Assessment, approval_waits
 from lanes.rollouts.gates import Judgement, Measure
@@ -271,5 +272,5 @@ def _record(connection: Connection, of: Rollout, judged: Sequence[Judgement], *,
         connection.execute(insert(rollout_measurement), rows)
 
 
-def _newest_route(connection: Connection) -> int:
+def _newest_route(connection: Connection) -> RouteId:
     return connection.execute(select(func.coalesce(func.max(route.c.id), 0))).scalar_one()

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, or_, select, update
 
+from lanes.ids import RolloutId
 from lanes.rollouts.playbook import Playbook
 from lanes.rollouts.rollout import OPEN, Approval, Rollout, Told
 from lanes.routing.split import SetSplit
@@ -15,12 +16,12 @@ from lanes.store.tables import rollout, rollout_event, split
 LOCKS_FROM = 1_000_000  # second key of a rollout's advisory lock: this and its id, beyond every role's number
 
 
-def lock_key(rollout_id: int) -> int:
+def lock_key(rollout_id: RolloutId) -> int:
     """The number of the role that only the run which leads this rollout holds."""
     return LOCKS_FROM + rollout_id % 1_000_000_000
 
 
-def find(connection: Connection, rollout_id: int) -> Rollout:
+def find(connection: Connection, rollout_id: RolloutId) -> Rollout:
     """The rollout as it is now."""
     return of_row(connection.execute(select(rollout).where(rollout.c.id == rollout_id)).one())
 
@@ -56,12 +57,12 @@ def newest_run_of(connection: Connection, name: str) -> UUID | None:
     return connection.execute(newest).scalar_one_or_none()
 
 
-def lead(connection: Connection, rollout_id: int, run_id: UUID) -> None:
+def lead(connection: Connection, rollout_id: RolloutId, run_id: UUID) -> None:
     """This run leads the rollout from now on; the caller holds its lock."""
     connection.execute(update(rollout).where(rollout.c.id == rollout_id).values(flow_run_id=run_id))
 
 
-def log(connection: Connection, rollout_id: int) -> list[Told]:
+def log(connection: Connection, rollout_id: RolloutId) -> list[Told]:
     """What happened to a rollout, oldest first."""
     columns = rollout_event.c
     rows = connection.execute(select(rollout_event).where(columns.rollout_id == rollout_id).order_by(columns.id))

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Text, func, select
 
+from lanes.ids import ItemId
 from lanes.money.cost import Estimate, estimate
 from lanes.routing.route import Route, fall_back
 from lanes.store.bulk import insert_rows, one_of
@@ -35,7 +36,7 @@ def save(connection: Connection, handed_over: Sequence[HandedOver], *, now: date
     connection.execute(insert_rows(work, [_work(of, to, now) for of, to in made]).on_conflict_do_nothing())
 
 
-def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime) -> dict[int, Estimate]:
+def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime) -> dict[ItemId, Estimate]:
     """What each item would cost on either lane, by its id: what its last route said where its models have no price now."""
     known = versions(connection, {row.version_id for row in rows})
     ids = {row.item_id for row in rows}
@@ -45,7 +46,7 @@ def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime
             select(item.c.id, func.length(item.c.payload.cast(Text)).label("chars")).where(one_of(ids, item.c.id))
         )
     }
-    costs: dict[int, Estimate] = {}
+    costs: dict[ItemId, Estimate] = {}
     for row in rows:
         try:
             costs[row.item_id] = estimate(known[row.version_id], chars[row.item_id], at=now)
@@ -54,7 +55,7 @@ def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime
     return costs
 
 
-def _last_said(connection: Connection, item_id: int) -> Estimate:
+def _last_said(connection: Connection, item_id: ItemId) -> Estimate:
     last = select(route.c.realtime_usd, route.c.batch_usd).where(route.c.item_id == item_id).order_by(route.c.id.desc())
     said = connection.execute(last.limit(1)).one()
     return Estimate(said.realtime_usd, said.batch_usd)

@@ -7,10 +7,11 @@ from typing import Any
 from sqlalchemy import Connection, select, true
 
 from lanes.claims import Claimed
+from lanes.ids import WorkId
 from lanes.store.bulk import one_of
 from lanes.store.tables import item, work
 
-History = dict[int, tuple[dict[str, Any], ...]]
+History = dict[WorkId, tuple[dict[str, Any], ...]]
 
 
 def of_entity(
@@ -55,7 +56,7 @@ def load(connection: Connection, claimed: Sequence[Claimed], most: int) -> Histo
         .where(one_of([each.claim.work_id for each in claimed], work.c.id), this.c.entity.is_not(None))
         .order_by(work.c.id, earlier.c.occurred_at, earlier.c.id)
     )
-    found: dict[int, list[dict[str, Any]]] = {}
+    found: dict[WorkId, list[dict[str, Any]]] = {}
     for row in rows:
         found.setdefault(row.id, []).append(row.payload)
     return {id_: tuple(payloads) for id_, payloads in found.items()}

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, text
 
 from lanes.errors import UnknownWorkload
+from lanes.ids import ItemId
 from lanes.settling.listing import FIELDS, Listed, Page, Wanted
 from lanes.store.tables import item, version, workload
 from lanes.store.workload import workloads
@@ -62,7 +63,7 @@ def page_before(connection: Connection, wanted: Wanted, *, before: int | None = 
     return Page(found, cut_at or ends.first)
 
 
-def among(connection: Connection, wanted: Wanted, ids: Sequence[int]) -> list[Listed]:
+def among(connection: Connection, wanted: Wanted, ids: Sequence[ItemId]) -> list[Listed]:
     """Those of these items that are wanted."""
     rows = connection.execute(text(AMONG), {**_given(wanted), "ids": list(ids)}) if ids else ()
     return [_one(row) for row in rows]

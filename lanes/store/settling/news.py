@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from lanes.ids import GenerationId, ItemId
 from lanes.settling.tail import Tail
 from lanes.words import ReplayState
 
@@ -82,10 +83,10 @@ class News:
         self._tails = {log: _end(connection, log) for log in LOGS}
         self._replays = self._look_at_replays(connection)
         self._moved: list[Moved] = []
-        self._untold: set[int] = set()
+        self._untold: set[ItemId] = set()
         self.more = False
 
-    def read(self, connection: Connection) -> list[int]:
+    def read(self, connection: Connection) -> list[ItemId]:
         """The ids of the items, each once, some thousand at most. Each statement must see what was committed before it."""
         self.more = False
         for log, tail in self._tails.items():
@@ -114,7 +115,7 @@ class News:
         given = {"workload": self._workload, "most": MOST, **where}
         return list(connection.execute(text(query.format(rows=LOGS[log])), given))
 
-    def _look_at_replays(self, connection: Connection) -> dict[int, Row[Any]]:
+    def _look_at_replays(self, connection: Connection) -> dict[GenerationId, Row[Any]]:
         return {row.id: row for row in connection.execute(text(REPLAYS), {"workload": self._workload})}
 
     def _see_moves(self, connection: Connection) -> None:

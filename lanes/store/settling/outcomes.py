@@ -10,6 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Update, func, insert, select
 
 from lanes.claims import Claim
+from lanes.ids import BatchId, ItemId
 from lanes.money.cost import Part
 from lanes.settling.outcome import Attempt, Saved, each_once
 from lanes.settling.settle import Consequence, consequence
@@ -27,7 +28,7 @@ OPEN = (WorkState.CLAIMED, WorkState.SUBMITTED)
 
 
 def save(
-    connection: Connection, attempts: Sequence[Attempt], *, batch_id: int | None = None, flow_run_id: UUID | None = None,
+    connection: Connection, attempts: Sequence[Attempt], *, batch_id: BatchId | None = None, flow_run_id: UUID | None = None,
     now: datetime, wait: timedelta | None = None,
 ) -> Saved:  # fmt: skip
     """Every attempt had its consequence, once, and its batch counts it; those that others hold were passed over.
@@ -76,7 +77,7 @@ def _recorded(connection: Connection, claims: Sequence[Claim]) -> dict[Claim, Ou
     return {Claim(row.work_id, row.claim_no): row.outcome for row in rows}
 
 
-def _tells_something(each: Attempt, row: LockedWork, batch_id: int | None, recorded: Collection[Claim]) -> bool:
+def _tells_something(each: Attempt, row: LockedWork, batch_id: BatchId | None, recorded: Collection[Claim]) -> bool:
     """Whether an end without a response, of a claim that is no longer in force, is news.
 
     It is not where the claim's end is known, nor where the work was given back since it was thought lost.
@@ -88,14 +89,14 @@ def _tells_something(each: Attempt, row: LockedWork, batch_id: int | None, recor
 class _Writes:
     """Collects the rows of one save, so that each table is written once."""
 
-    def __init__(self, *, batch_id: int | None, flow_run_id: UUID | None, now: datetime) -> None:
+    def __init__(self, *, batch_id: BatchId | None, flow_run_id: UUID | None, now: datetime) -> None:
         self.batch_id, self.flow_run_id, self.now, self.saved = batch_id, flow_run_id, now, Saved()
         self.attempts: list[tuple[Attempt, bool, dict[str, Any]]] = []  # with whether it was late
         self.work: list[dict[str, Any]] = []
         self.results: list[tuple[LockedWork, Attempt, Consequence]] = []
         self.overlays: list[tuple[LockedWork, Attempt, Consequence]] = []
-        self.settled: dict[int, str | None] = {}  # why an item was settled without a new result, by its id
-        self.failed: dict[int, str | None] = {}  # why an item failed, by its id
+        self.settled: dict[ItemId, str | None] = {}  # why an item was settled without a new result, by its id
+        self.failed: dict[ItemId, str | None] = {}  # why an item failed, by its id
         self.owed: list[LockedWork] = []
         self.handed_over: list[HandedOver] = []
         self.events: list[dict[str, Any]] = []
@@ -231,7 +232,7 @@ class _Writes:
             return
         added = insert_rows(result, [self._result(*each) for each in self.results])
         ids = {row.work_id: row.id for row in connection.execute(added.returning(result.c.work_id, result.c.id))}
-        shown: dict[int, dict[str, Any]] = {}  # the newest of an item, which is settled once one of them settles it
+        shown: dict[ItemId, dict[str, Any]] = {}  # the newest of an item, which is settled once one of them settles it
         corrections: list[dict[str, Any]] = []
         for row, _, then in self.results:
             result_id = ids[row.id]
@@ -265,6 +266,6 @@ class _Writes:
             connection.execute(insert(correction), corrections)
 
 
-def _with_failure(why: dict[int, str | None]) -> Update:
+def _with_failure(why: dict[ItemId, str | None]) -> Update:
     rows = [{"id": item_id, "failure": failure} for item_id, failure in why.items()]
     return update_rows(item, rows, key="id")[0]

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, select
 
 from lanes.errors import StillLocked
+from lanes.ids import ItemId, ResultId, VersionId, WorkId
 from lanes.routing.route import may_wait
 from lanes.settling.outcome import Attempt
 from lanes.settling.settle import Obligation
@@ -31,7 +32,7 @@ class WhoPays:
     model: str
 
 
-def payers(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[int, WhoPays]:
+def payers(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, WhoPays]:
     """Who pays for the responses among the attempts, by id of the work. Nothing is locked."""
     billed = {each.claim.work_id for each in attempts if each.response is not None}
     if not billed:
@@ -65,11 +66,11 @@ class ItemStanding:
     canceled: bool
     forgotten: bool
     answered: bool
-    shown_id: int | None
+    shown_id: ResultId | None
     provisional: dict[str, Any] | None
     earlier: dict[str, Any] | None
     due_at: datetime | None
-    open_work: set[int] = field(default_factory=set)
+    open_work: set[WorkId] = field(default_factory=set)
     reason: str | None = None
 
 
@@ -78,11 +79,11 @@ class LockedWork:
 
     def __init__(self, row: Any, of_item: ItemStanding) -> None:
         self.of_item = of_item
-        self.id: int = row.id
-        self.item_id: int = row.item_id
+        self.id: WorkId = row.id
+        self.item_id: ItemId = row.item_id
         self.key: str = row.key
         self.workload: str = row.workload
-        self.version_id: int = row.version_id
+        self.version_id: VersionId = row.version_id
         self.lane: Lane = row.lane
         self.purpose: Purpose = row.purpose
         self.revision: int = row.revision
@@ -122,7 +123,7 @@ class LockedWork:
         )
 
 
-def lock(connection: Connection, attempts: Iterable[Attempt], *, wait: timedelta | None) -> dict[int, LockedWork]:
+def lock(connection: Connection, attempts: Iterable[Attempt], *, wait: timedelta | None) -> dict[WorkId, LockedWork]:
     """The work of the attempts by its id, ours until this transaction ends; the item is locked before its work.
 
     What another transaction holds is passed over at once. With `wait` it is waited for, each for so long at most; then
@@ -142,7 +143,7 @@ def lock(connection: Connection, attempts: Iterable[Attempt], *, wait: timedelta
     return rows
 
 
-def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, LockedWork]:
+def _locked(connection: Connection, ids: set[WorkId], *, skip: bool) -> dict[WorkId, LockedWork]:
     rows = connection.execute(
         select(
             work.c.id, work.c.item_id, work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.revision,
@@ -157,11 +158,11 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
         .with_for_update(of=(item, work), key_share=True, skip_locked=skip)
     ).all()  # fmt: skip
     shown = [row.result_id for row in rows if row.result_id is not None]
-    outputs: dict[int, Any] = {}
+    outputs: dict[ResultId, Any] = {}
     if shown:
         found = connection.execute(select(result.c.id, result.c.output, result.c.revision).where(one_of(shown, result.c.id)))
         outputs = {row.id: row for row in found}
-    items: dict[int, ItemStanding] = {}
+    items: dict[ItemId, ItemStanding] = {}
     for row in rows:
         if row.item_id not in items:
             shown = outputs.get(row.result_id)

@@ -1,7 +1,8 @@
 """The schema `lanes`, and the types that its tables share."""
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy import (
     BigInteger,
@@ -15,7 +16,9 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
 )
+from sqlalchemy.types import TypeEngine
 
+N = TypeVar("N", bound=int)
 W = TypeVar("W", bound=StrEnum)
 
 SCHEMA = "lanes"
@@ -34,8 +37,14 @@ Moment = DateTime(timezone=True)
 Usd = Numeric(20, 10)
 
 
-def identity() -> Column[int]:
-    return Column(BigInteger, Identity(always=True), primary_key=True)
+def id_of(kind: Callable[[int], N]) -> TypeEngine[N]:
+    """Numbers that are ids of this kind."""
+    return cast(TypeEngine[N], BigInteger())
+
+
+def identity(kind: Callable[[int], N]) -> Column[N]:
+    """The table's own number, given by the database."""
+    return Column(id_of(kind), Identity(always=True), primary_key=True)
 
 
 class _Members(dict[str | None, Any]):

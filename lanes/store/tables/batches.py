@@ -17,18 +17,19 @@ from sqlalchemy import (
     text,
 )
 
+from lanes.ids import BatchId, VersionId
 from lanes.packids import PackIds
-from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
+from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.workloads import version, workload
 from lanes.words import BatchState
 
 
 class BatchColumns(TypedColumns):
-    id = identity()
+    id = identity(BatchId)
     nonce: Named[str] = Column(Text, unique=True, comment="First part of every custom_id: proves the batch is ours")
     account: Named[str] = Column(Text, comment="Name of the provider account that pays; key:... = not named yet")
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
-    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))
     model: Named[str] = Column(Text)
     state: Named[BatchState] = Column(
         Word(BatchState),
@@ -88,7 +89,7 @@ batch = Table(
 class DisownedColumns(TypedColumns):
     account: Named[str] = Column(Text, primary_key=True)
     provider_batch_id: Named[str] = Column(Text, primary_key=True)
-    batch_id: Named[int] = Column(BigInteger, ForeignKey(batch.c.id), comment="Which batch of ours was taken for it")
+    batch_id: Named[BatchId] = Column(id_of(BatchId), ForeignKey(batch.c.id), comment="Which batch of ours was taken for it")
     disowned_at: Named[datetime] = Column(Moment)
 
 

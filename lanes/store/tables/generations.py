@@ -17,7 +17,8 @@ from sqlalchemy import (
     text,
 )
 
-from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
+from lanes.ids import GenerationId, ItemId, ResultId, VersionId
+from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.items import item
 from lanes.store.tables.results import result
 from lanes.store.tables.workloads import version, workload
@@ -25,10 +26,10 @@ from lanes.words import ReplayState
 
 
 class GenerationColumns(TypedColumns):
-    id = identity()
+    id = identity(GenerationId)
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     number: Named[int] = Column(Integer, comment="1, 2, 3 ... within the workload; 0 is the live generation")
-    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))
     state: Named[ReplayState] = Column(
         Word(ReplayState),
         comment="running: reading, or its work is open; complete: promote or drop "
@@ -60,10 +61,10 @@ generation = Table(
 
 
 class PromotedColumns(TypedColumns):
-    generation_id: Named[int] = Column(BigInteger, ForeignKey(generation.c.id), primary_key=True)
-    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id), primary_key=True)
-    before_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id), comment="Current before: demote restores it")
-    after_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id), comment="The replay's, current instead")
+    generation_id: Named[GenerationId] = Column(id_of(GenerationId), ForeignKey(generation.c.id), primary_key=True)
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id), primary_key=True)
+    before_id: Named[ResultId] = Column(id_of(ResultId), ForeignKey(result.c.id), comment="Current before: demote restores it")
+    after_id: Named[ResultId] = Column(id_of(ResultId), ForeignKey(result.c.id), comment="The replay's, current instead")
 
 
 promoted = Table(

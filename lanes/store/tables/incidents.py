@@ -20,12 +20,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from lanes.ids import IncidentId
 from lanes.promises.incident import IncidentState, Promise, Severity
-from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
+from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
 
 
 class IncidentColumns(TypedColumns):
-    id = identity()
+    id = identity(IncidentId)
     uid: Named[Any] = Column(Uuid, unique=True, server_default=func.uuidv7(), comment="Its name in Slack's metadata")
     promise: Named[Promise] = Column(Word(Promise), comment="Which promise is broken")
     workload: Named[str] = Column(Text, comment="Whose; it may have no published version")
@@ -67,7 +68,7 @@ incident = Table(
 
 
 class OutageColumns(TypedColumns):
-    id = identity()
+    id = identity(int)
     account: Named[str] = Column(Text, comment="The provider account that is not answered")
     model: Named[str] = Column(Text)
     began_at: Named[datetime] = Column(Moment)
@@ -88,7 +89,7 @@ outage = Table(
 
 
 class SlackPostColumns(TypedColumns):
-    incident_id: Named[int] = Column(BigInteger, ForeignKey(incident.c.id), primary_key=True)
+    incident_id: Named[IncidentId] = Column(id_of(IncidentId), ForeignKey(incident.c.id), primary_key=True)
     channel: Named[str | None] = Column(Text, comment="Where its message stands, as Slack's id")
     ts: Named[str | None] = Column(Text, comment="Slack's name for the message; null with a webhook")
     posted_state: Named[IncidentState | None] = Column(

@@ -21,13 +21,14 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.doors.item import AmendmentOutcome
-from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
+from lanes.ids import ItemId, ResultId
+from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.workloads import workload
 from lanes.words import Lane
 
 
 class ItemColumns(TypedColumns):
-    id = identity()
+    id = identity(ItemId)
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     key: Named[str] = Column(Text, comment="Names the item within its workload")
     payload: Named[Any] = Column(JSONB, comment="The revision of the input that is in force")
@@ -45,7 +46,7 @@ class ItemColumns(TypedColumns):
     received_at: Named[datetime] = Column(Moment, comment="When its admission was committed")
     source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
     position: Named[int | None] = Column(BigInteger, comment="Order of the stream, given by the router")
-    result_id: Named[int | None] = Column(BigInteger, comment="Its current result")
+    result_id: Named[ResultId | None] = Column(id_of(ResultId), comment="Its current result")
     answered_at: Named[datetime | None] = Column(Moment, comment="When a first answer stood")
     settled_at: Named[datetime | None] = Column(Moment, comment="When an authoritative answer stood")
     failed_at: Named[datetime | None] = Column(Moment, comment="When its work was given up")
@@ -72,7 +73,7 @@ item = Table(
 
 
 class RevisionColumns(TypedColumns):
-    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id), primary_key=True)
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id), primary_key=True)
     number: Named[int] = Column(Integer, primary_key=True, comment="0 = as admitted, then one more per amendment")
     payload: Named[Any] = Column(JSONB)
     source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
@@ -92,7 +93,7 @@ revision = Table(
 
 
 class AmendmentColumns(TypedColumns):
-    id = identity()
+    id = identity(int)
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     key: Named[str] = Column(Text)
     payload: Named[Any | None] = Column(JSONB, comment="Kept while it waits; afterwards it is a revision")
@@ -117,7 +118,7 @@ amendment = Table(
 
 
 class RejectedColumns(TypedColumns):
-    id = identity()
+    id = identity(int)
     workload: Named[str | None] = Column(Text)
     key: Named[str | None] = Column(Text, comment="The key it came with, if any was read")
     source: Named[str] = Column(Text, comment="The door: event, sql, client or a file's name")
@@ -136,8 +137,8 @@ rejected = Table(
 
 
 class LabelColumns(TypedColumns):
-    id = identity()
-    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    id = identity(int)
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
     expected: Named[Any] = Column(JSONB, comment="Output fields and what was right")
     source: Named[str] = Column(Text, comment="Who says so")
     labeled_at: Named[datetime] = Column(Moment)

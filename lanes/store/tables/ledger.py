@@ -5,7 +5,6 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     Column,
     ForeignKey,
     Index,
@@ -18,7 +17,8 @@ from sqlalchemy import (
     text,
 )
 
-from lanes.store.tables.base import Moment, Usd, Word, identity, metadata
+from lanes.ids import BatchId, ItemId, WorkId
+from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata
 from lanes.store.tables.batches import batch
 from lanes.store.tables.items import item
 from lanes.store.tables.work import work
@@ -26,13 +26,13 @@ from lanes.words import Lane, Outcome, Purpose
 
 
 class ResponseColumns(TypedColumns):
-    id = identity()
+    id = identity(int)
     message_id: Named[str] = Column(Text, unique=True, comment="The provider's name for it: billed once, booked once")
     workload: Named[str] = Column(Text)
     lane: Named[Lane] = Column(Word(Lane))
     purpose: Named[Purpose] = Column(Word(Purpose))
     model: Named[str] = Column(Text)
-    batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id))
+    batch_id: Named[BatchId | None] = Column(id_of(BatchId), ForeignKey(batch.c.id))
     items: Named[int] = Column(  # pyright: ignore[reportIncompatibleMethodOverride]
         Integer, comment="How many items shared the call"
     )
@@ -53,9 +53,9 @@ response = Table(
 
 
 class AttemptColumns(TypedColumns):
-    id = identity()
-    work_id: Named[int] = Column(BigInteger, ForeignKey(work.c.id))
-    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    id = identity(int)
+    work_id: Named[WorkId] = Column(id_of(WorkId), ForeignKey(work.c.id))
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
     claim_no: Named[int] = Column(Integer)
     workload: Named[str] = Column(Text)
     lane: Named[Lane] = Column(Word(Lane))
@@ -64,7 +64,7 @@ class AttemptColumns(TypedColumns):
     error: Named[str | None] = Column(Text)
     request_id: Named[str | None] = Column(Text)
     message_id: Named[str | None] = Column(Text)
-    batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id))
+    batch_id: Named[BatchId | None] = Column(id_of(BatchId), ForeignKey(batch.c.id))
     model: Named[str] = Column(Text)
     input_tokens: Named[int] = Column(Integer)
     output_tokens: Named[int] = Column(Integer)

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     Column,
     Double,
     ForeignKey,
@@ -19,7 +18,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
+from lanes.ids import ItemId, ResultId, VersionId, WorkId
+from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.items import item
 from lanes.store.tables.work import work
 from lanes.store.tables.workloads import version
@@ -27,10 +27,10 @@ from lanes.words import Lane, Standing
 
 
 class ResultColumns(TypedColumns):
-    id = identity()
-    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
-    work_id: Named[int] = Column(BigInteger, ForeignKey(work.c.id))
-    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    id = identity(ResultId)
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
+    work_id: Named[WorkId] = Column(id_of(WorkId), ForeignKey(work.c.id))
+    version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))
     lane: Named[Lane] = Column(Word(Lane))
     standing: Named[Standing] = Column(Word(Standing))
     generation: Named[int] = Column(Integer)
@@ -50,11 +50,11 @@ result = Table(
 
 
 class CorrectionColumns(TypedColumns):
-    id = identity()
-    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    id = identity(int)
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
     generation: Named[int] = Column(Integer)
-    provisional_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id))
-    authoritative_id: Named[int] = Column(BigInteger, ForeignKey(result.c.id))
+    provisional_id: Named[ResultId] = Column(id_of(ResultId), ForeignKey(result.c.id))
+    authoritative_id: Named[ResultId] = Column(id_of(ResultId), ForeignKey(result.c.id))
     changed_fields: Named[list[str]] = Column(ARRAY(Text))
     distance: Named[float] = Column(Double, comment="Share of the compared fields that changed, 0 to 1")
     corrected_at: Named[datetime] = Column(Moment)
@@ -68,10 +68,10 @@ correction = Table(
 
 
 class ReadColumns(TypedColumns):
-    id = identity()
-    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    id = identity(int)
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
     reader: Named[str] = Column(Text, comment="Who asked")
-    result_id: Named[int | None] = Column(BigInteger, ForeignKey(result.c.id), comment="Null: there was none yet")
+    result_id: Named[ResultId | None] = Column(id_of(ResultId), ForeignKey(result.c.id), comment="Null: there was none yet")
     read_at: Named[datetime] = Column(Moment)
 
 

@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     CheckConstraint,
     Column,
     Double,
@@ -20,15 +19,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from lanes.ids import RolloutId, RouteId
 from lanes.rollouts.gates import Measure
 from lanes.rollouts.rollout import Happened, Holds
-from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
+from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.workloads import workload
 from lanes.words import RolloutState, Verdict
 
 
 class RolloutColumns(TypedColumns):
-    id = identity()
+    id = identity(RolloutId)
     playbook: Named[str] = Column(Text, comment="Name of the playbook")
     content: Named[Any] = Column(JSONB, comment="The playbook as it was when the rollout started")
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
@@ -40,7 +40,7 @@ class RolloutColumns(TypedColumns):
     )
     step: Named[int] = Column(Integer, comment="The step in force, from 0")
     step_started_at: Named[datetime] = Column(Moment, comment="Since when that step's share is in force")
-    routes_before: Named[int] = Column(BigInteger, comment="Newest route when the step started")
+    routes_before: Named[RouteId] = Column(id_of(RouteId), comment="Newest route when the step started")
     share_before: Named[int] = Column(Integer, comment="Basis points in force before the rollout; a failure sets them")
     holds: Named[Holds | None] = Column(Word(Holds), comment="Why the step holds, as last told")
     asked: Named[int] = Column(Integer, server_default=text("0"), comment="How often a person was asked")
@@ -70,8 +70,8 @@ rollout = Table(
 
 
 class RolloutEventColumns(TypedColumns):
-    id = identity()
-    rollout_id: Named[int] = Column(BigInteger, ForeignKey(rollout.c.id))
+    id = identity(int)
+    rollout_id: Named[RolloutId] = Column(id_of(RolloutId), ForeignKey(rollout.c.id))
     event: Named[Happened] = Column(
         Word(Happened), comment="started, stepped, held, approval_asked, approved, declined, rolled_back, finished or aborted"
     )
@@ -90,8 +90,8 @@ rollout_event = Table(
 
 
 class RolloutMeasurementColumns(TypedColumns):
-    id = identity()
-    rollout_id: Named[int] = Column(BigInteger, ForeignKey(rollout.c.id))
+    id = identity(int)
+    rollout_id: Named[RolloutId] = Column(id_of(RolloutId), ForeignKey(rollout.c.id))
     step: Named[int] = Column(Integer, comment="From 0")
     measure: Named[Measure] = Column(Word(Measure))
     value: Named[float | None] = Column(Double(), comment="A share from 0 to 1, or seconds; null = no number")

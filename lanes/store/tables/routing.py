@@ -4,7 +4,6 @@ from datetime import datetime
 from decimal import Decimal
 
 from sqlalchemy import (
-    BigInteger,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -17,14 +16,15 @@ from sqlalchemy import (
     text,
 )
 
-from lanes.store.tables.base import Moment, Usd, Word, identity, metadata, one_of
+from lanes.ids import ItemId, RouteId, VersionId
+from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.items import item
 from lanes.store.tables.workloads import version, workload
 from lanes.words import Lane, Reason
 
 
 class SplitColumns(TypedColumns):
-    id = identity()
+    id = identity(int)
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     consumer: Named[str | None] = Column(Text, comment="Whose items; null = every consumer's")
     basis_points: Named[int] = Column(Integer, comment="Share of undecided items to real-time, 0 to 10000")
@@ -42,9 +42,9 @@ split = Table(
 
 
 class RouteColumns(TypedColumns):
-    id = identity()
-    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
-    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    id = identity(RouteId)
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
+    version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))
     lane: Named[Lane] = Column(Word(Lane))
     reason: Named[Reason] = Column(Word(Reason), comment="Which rule decided")
     explanation: Named[str] = Column(Text, comment="The decision as a sentence")

@@ -3,7 +3,6 @@
 from datetime import datetime
 
 from sqlalchemy import (
-    BigInteger,
     Column,
     ForeignKey,
     Index,
@@ -15,7 +14,8 @@ from sqlalchemy import (
     text,
 )
 
-from lanes.store.tables.base import Moment, Word, identity, metadata, one_of
+from lanes.ids import BatchId, ItemId, VersionId, WorkId
+from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.batches import batch
 from lanes.store.tables.items import item
 from lanes.store.tables.workloads import version, workload
@@ -23,10 +23,10 @@ from lanes.words import Lane, Purpose, WorkState
 
 
 class WorkColumns(TypedColumns):
-    id = identity()
-    item_id: Named[int] = Column(BigInteger, ForeignKey(item.c.id))
+    id = identity(WorkId)
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
-    version_id: Named[int] = Column(BigInteger, ForeignKey(version.c.id))
+    version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))
     lane: Named[Lane] = Column(Word(Lane))
     purpose: Named[Purpose] = Column(Word(Purpose), comment="answer, authoritative, shadow or replay")
     revision: Named[int] = Column(Integer, comment="Which revision of the item it processes")
@@ -44,7 +44,7 @@ class WorkColumns(TypedColumns):
     claim_no: Named[int] = Column(Integer, server_default=text("0"), comment="Rises with every claim; fences writes")
     failures: Named[int] = Column(Integer, server_default=text("0"), comment="Spent of the retry budget")
     alone: Named[bool] = Column(server_default=text("false"), comment="It may have spoiled its pack: it is asked alone")
-    batch_id: Named[int | None] = Column(BigInteger, ForeignKey(batch.c.id), comment="The batch that owns it")
+    batch_id: Named[BatchId | None] = Column(id_of(BatchId), ForeignKey(batch.c.id), comment="The batch that owns it")
     created_at: Named[datetime] = Column(Moment)
     finished_at: Named[datetime | None] = Column(Moment)
 
@@ -67,10 +67,10 @@ work = Table(
 
 
 class BatchMemberColumns(TypedColumns):
-    batch_id: Named[int] = Column(BigInteger, ForeignKey(batch.c.id), primary_key=True)
+    batch_id: Named[BatchId] = Column(id_of(BatchId), ForeignKey(batch.c.id), primary_key=True)
     request_no: Named[int] = Column(Integer, primary_key=True, comment="Last part of the custom_id, from 0")
     slot: Named[int] = Column(Integer, primary_key=True, comment="Place within the pack, from 0")
-    work_id: Named[int] = Column(BigInteger, ForeignKey(work.c.id))
+    work_id: Named[WorkId] = Column(id_of(WorkId), ForeignKey(work.c.id))
     claim_no: Named[int] = Column(Integer, comment="The claim under which the batch owns it")
 
 

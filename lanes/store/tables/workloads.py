@@ -4,7 +4,6 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    BigInteger,
     Column,
     ForeignKey,
     Integer,
@@ -16,12 +15,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes.store.tables.base import Moment, identity, metadata
+from lanes.ids import VersionId
+from lanes.store.tables.base import Moment, id_of, identity, metadata
 
 
 class WorkloadColumns(TypedColumns):
     name: Named[str] = Column(Text, primary_key=True, comment="What events, files and SQL call it")
-    version_id: Named[int | None] = Column(BigInteger, comment="The version in force")
+    version_id: Named[VersionId | None] = Column(id_of(VersionId), comment="The version in force")
     paused_at: Named[datetime | None] = Column(Moment, comment="Since when nothing of it is claimed")
     submit_at: Named[datetime | None] = Column(
         Moment, comment="Some of its work could not be submitted: collect asks for a run of submit from then on"
@@ -33,7 +33,7 @@ workload = Table("workload", metadata, WorkloadColumns, comment="One kind of AI 
 
 
 class VersionColumns(TypedColumns):
-    id = identity()
+    id = identity(VersionId)
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     number: Named[int] = Column(Integer, comment="1, 2, 3 ... within the workload")
     hash: Named[str] = Column(Text, comment="SHA-256 of the canonical definition")

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Select, and_, cast, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from lanes.errors import SpecInvalid
+from lanes.ids import VersionId
 from lanes.routing.split import Split, Splits
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.tables import split, version, workload
@@ -121,19 +122,19 @@ def current(connection: Connection, name: str) -> Version | None:
     return None if row is None else _read(row)
 
 
-def versions(connection: Connection, ids: Iterable[int]) -> dict[int, Version]:
+def versions(connection: Connection, ids: Iterable[VersionId]) -> dict[VersionId, Version]:
     """Those versions, by id; without those that cannot be read."""
     rows = connection.execute(
         select(version.c.id, version.c.workload, version.c.number, version.c.spec).where(version.c.id.in_(list(ids)))
     )
-    found: dict[int, Version] = {}
+    found: dict[VersionId, Version] = {}
     for row in rows:
         with suppress(SpecInvalid):
             found[row.id] = _read(row)
     return found
 
 
-def one(connection: Connection, id: int) -> Version:
+def one(connection: Connection, id: VersionId) -> Version:
     """That version.
 
     Raises:

@@ -5,6 +5,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from blocks.provider import Provider
+from lanes.ids import BatchId
 from lanes.store.batch import accounts, adoption, batches
 from lanes.words import Lane
 from tests.conftest import NOON
@@ -14,7 +15,7 @@ from tests.store.tries import intend, row, rows
 OLD, NEW = (Provider(api_key=SecretStr(key)) for key in ("old", "new"))
 
 
-def intended(connection: Connection, account: str, *names: str) -> int:
+def intended(connection: Connection, account: str, *names: str) -> BatchId:
     """A batch of those items whose create brought no answer."""
     letters = publish(connection, now=NOON)
     admit(connection, *names, now=NOON, lane=Lane.BATCH)

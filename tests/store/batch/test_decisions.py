@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from lanes.batch.stakes import Decision, sentence
 from lanes.errors import ActionRefused
+from lanes.ids import BatchId
 from lanes.money.cost import estimate, upper_bound
 from lanes.store.batch import adoption, batches, decisions, disowning
 from lanes.store.doors import items
@@ -28,7 +29,7 @@ def letters(connection: Connection) -> Version:
     return publish(connection, now=NOON)
 
 
-def batch_in(connection: Connection, letters: Version, state: BatchState, *names: str) -> int:
+def batch_in(connection: Connection, letters: Version, state: BatchState, *names: str) -> BatchId:
     """A batch of two items, or of those named, in that state."""
     admit(connection, *(names or ("a", "b")), now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -43,15 +44,15 @@ def batch_in(connection: Connection, letters: Version, state: BatchState, *names
 
 
 @pytest.fixture
-def held(connection: Connection, letters: Version) -> int:
+def held(connection: Connection, letters: Version) -> BatchId:
     return batch_in(connection, letters, BatchState.HELD)
 
 
-def resubmit(connection: Connection, batch_id: int) -> str:
+def resubmit(connection: Connection, batch_id: BatchId) -> str:
     return decisions.resubmit(connection, batch_id, who="ada", why="lost", now=later(minutes=5))
 
 
-def give_up(connection: Connection, batch_id: int) -> str:
+def give_up(connection: Connection, batch_id: BatchId) -> str:
     return decisions.give_up(connection, batch_id, who="ada", why="lost", now=later(minutes=5))
 
 
@@ -69,7 +70,7 @@ def test_an_adopted_batch_is_polled_and_collected_as_any_other_and_is_still_to_b
     assert rows(connection, "incident_log", state="open") == []
 
 
-def test_a_batch_that_was_adopted_wrongly_can_be_said_to_be_another(connection: Connection, held: int) -> None:
+def test_a_batch_that_was_adopted_wrongly_can_be_said_to_be_another(connection: Connection, held: BatchId) -> None:
     decisions.adopt(connection, held, "msgbatch_7", now=NOON)
     decisions.adopt(connection, held, "msgbatch_8", now=NOON)
     assert row(connection, "batch").provider_batch_id == "msgbatch_8"
@@ -181,7 +182,7 @@ def test_a_person_is_told_first_what_a_decision_may_cost(connection: Connection,
     assert (rows(connection, "work"), rows(connection, "batch")) == before
 
 
-def test_a_deed_that_is_sure_is_done(connection: Connection, held: int) -> None:
+def test_a_deed_that_is_sure_is_done(connection: Connection, held: BatchId) -> None:
     said = perform(connection, Act(Deed.GIVE_UP_BATCH, "letters", None, None, "ada", "lost", held, sure=True))
     assert said.startswith(f"batch {held} of letters is given up with 2 items")
 
@@ -200,9 +201,9 @@ def test_a_batch_whose_model_has_no_price_any_more_can_be_freed_too(
     assert row(connection, "batch").state == "released"
 
 
-def test_what_cannot_be_decided_is_refused(connection: Connection, letters: Version, held: int) -> None:
+def test_what_cannot_be_decided_is_refused(connection: Connection, letters: Version, held: BatchId) -> None:
     with pytest.raises(ActionRefused, match="there is no batch 99"):
-        resubmit(connection, 99)
+        resubmit(connection, BatchId(99))
     with pytest.raises(ActionRefused, match='workload "ghosts" has no batch'):
         decisions.adopt(connection, held, "msgbatch_7", workload="ghosts", now=NOON)
     sure = batch_in(connection, letters, BatchState.SUBMITTED, "c")
@@ -217,7 +218,7 @@ def test_what_cannot_be_decided_is_refused(connection: Connection, letters: Vers
         give_up(connection, held)
 
 
-def test_one_batch_at_the_provider_is_never_two_of_ours(connection: Connection, letters: Version, held: int) -> None:
+def test_one_batch_at_the_provider_is_never_two_of_ours(connection: Connection, letters: Version, held: BatchId) -> None:
     decisions.adopt(connection, held, "msgbatch_7", now=NOON)
     second = batch_in(connection, letters, BatchState.HELD, "c", "d", "e")
     with pytest.raises(ActionRefused, match="is msgbatch_7 already"):
@@ -225,7 +226,7 @@ def test_one_batch_at_the_provider_is_never_two_of_ours(connection: Connection, 
 
 
 def test_a_batch_that_was_disproved_keeps_its_number_of_requests_to_itself_until_it_is_decided(
-    connection: Connection, letters: Version, held: int
+    connection: Connection, letters: Version, held: BatchId
 ) -> None:
     assert adoption.unsure_counts(connection, "acme") == {2}
     adoption.adopted(connection, held, "msgbatch_7", expected_end_at=NOON, now=NOON)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, Engine
 
+from lanes.ids import BatchId
 from lanes.store.batch import batches
 from lanes.store.batch.batches import Answer, Kind
 from lanes.store.doors import items
@@ -15,7 +16,7 @@ from tests.examples import admit, publish, route
 from tests.store.tries import backend, events, intend, intent, row, rows, until_blocked
 
 
-def released(connection: Connection, *names: str) -> tuple[int, Version]:
+def released(connection: Connection, *names: str) -> tuple[BatchId, Version]:
     """A batch of those items that was thought never to have been created."""
     letters = publish(connection, now=NOON)
     admit(connection, *names, now=NOON, lane=Lane.BATCH)
@@ -25,7 +26,7 @@ def released(connection: Connection, *names: str) -> tuple[int, Version]:
     return batch_id, letters
 
 
-def answer(connection: Connection, batch_id: int) -> Answer:
+def answer(connection: Connection, batch_id: BatchId) -> Answer:
     return batches.submitted(connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(minutes=6))
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 
 from lanes.errors import SpecInvalid
 from lanes.escaping import cell
+from lanes.ids import BatchId
 from lanes.promises import judge as promises
 from lanes.promises.briefing import Briefing
 from lanes.promises.incident import Incident, IncidentState, Promise
@@ -142,7 +143,9 @@ def batch_unclear(connection: Connection) -> None:
 
 def batch_incomplete(connection: Connection) -> None:
     batch_id = a_batch(connection, [Outcome.VALID, Outcome.MISSING, Outcome.MISSING], at=later(hours=-4))
-    incidents.open(connection, promises.incomplete("letters", batch_id, promises.Tally(3, 3, 2), flow_run_id=COLLECT), now=NOON)
+    incidents.open(
+        connection, promises.incomplete("letters", BatchId(batch_id), promises.Tally(3, 3, 2), flow_run_id=COLLECT), now=NOON
+    )
 
 
 def batch_never_started(connection: Connection) -> None:

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Engine, text
 
+from lanes.ids import BatchId
 from lanes.settling.awaited import Owed
 from lanes.settling.examples import Example
 from lanes.store.doors import forgetting
@@ -51,7 +52,7 @@ def test_a_batch_is_told_with_its_work_and_pauses_and_rests_are_seen(pool: Engin
         workloads.pause(connection, "letters", since=NOON)
         seen = awaited.look(connection, {"letters": ["one", "two", "resting"]})
     assert seen.owed == [
-        Owed("letters", Lane.BATCH, Purpose.ANSWER, WorkState.SUBMITTED, 2, batch_id, rests=False, paused=True),
+        Owed("letters", Lane.BATCH, Purpose.ANSWER, WorkState.SUBMITTED, 2, BatchId(batch_id), rests=False, paused=True),
         Owed("letters", Lane.REALTIME, Purpose.ANSWER, WorkState.READY, 1, None, rests=True, paused=True),
     ]
     (out,) = seen.batches

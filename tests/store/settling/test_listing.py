@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.item import Amendment
 from lanes.errors import UnknownWorkload
+from lanes.ids import ItemId
 from lanes.settling.listing import Listed, Page, Wanted
 from lanes.store.doors import amendments, forgetting, items
 from lanes.store.replays import promotions, replays
@@ -167,7 +168,7 @@ def test_another_workload_has_its_own_items(connection: Connection, letters: Ver
 def test_named_items_are_found_among_the_wanted(connection: Connection) -> None:
     ids = {each.key: each.item_id for each in listed(connection)}
     wanted = Wanted("letters", [ItemState.SETTLED, ItemState.FAILED])
-    found = among(connection, wanted, [ids["routed"], ids["failed"], ids["settled"], 99])
+    found = among(connection, wanted, [ids["routed"], ids["failed"], ids["settled"], ItemId(99)])
     assert [each.key for each in found] == ["settled", "failed"]
     assert among(connection, wanted, []) == []
 

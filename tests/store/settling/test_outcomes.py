@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 
 from lanes.claims import Claimed
 from lanes.doors.item import Amendment
+from lanes.ids import BatchId
 from lanes.money.cost import estimate
 from lanes.settling.outcome import Saved
 from lanes.store import work as work_store
@@ -29,14 +30,14 @@ def state(connection: Connection, key: str = "k") -> str:
     return row(connection, "item_status", key=key).state
 
 
-def in_batch(connection: Connection, version: Version, *keys: str, now: Any = NOON) -> tuple[int, list[Claimed]]:
+def in_batch(connection: Connection, version: Version, *keys: str, now: Any = NOON) -> tuple[BatchId, list[Claimed]]:
     """Items routed to batch, and their batch, submitted."""
     admit(connection, *keys, now=now, workload=version.workload, lane=Lane.BATCH)
     route(connection, now=now)
     return submit(connection, version, now=now)
 
 
-def provisional(connection: Connection, version: Version, output: dict[str, Any] = A) -> tuple[int, Claimed]:
+def provisional(connection: Connection, version: Version, output: dict[str, Any] = A) -> tuple[BatchId, Claimed]:
     """A Lambda item answered in real time whose authoritative pass is with the provider."""
     save(connection, tried(claimed_item(connection), output=output))
     batch_id, (pass_,) = submit(connection, version, now=later(minutes=1))
@@ -227,7 +228,7 @@ def test_an_item_whose_due_time_came_close_meanwhile_must_be_realtime_too(connec
     assert state(connection) == "failed"
 
 
-def rescued(connection: Connection, version: Version) -> tuple[int, Claimed, Claimed]:
+def rescued(connection: Connection, version: Version) -> tuple[BatchId, Claimed, Claimed]:
     """An item whose batch is out and that real time answers meanwhile: the batch's id, its work, the claim."""
     batch_id, (late,) = in_batch(connection, version, "k")
     connection.execute(

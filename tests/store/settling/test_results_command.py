@@ -19,6 +19,7 @@ from lanes.claims import Claimed
 from lanes.cli import app
 from lanes.commands import outlet
 from lanes.commands import results as command
+from lanes.ids import BatchId
 from lanes.settling.listing import Listed, Wanted
 from lanes.store.settling.news import News
 from lanes.words import ItemState, Lane, Outcome
@@ -168,7 +169,7 @@ def followed(pool: Engine, *steps: Step, states: tuple[ItemState, ...] = ()) -> 
     return told
 
 
-def saves(pool: Engine, *attempts: Any, at: int, batch_id: int | None = None) -> Step:
+def saves(pool: Engine, *attempts: Any, at: int, batch_id: BatchId | None = None) -> Step:
     def step() -> None:
         with pool.begin() as connection:
             save(connection, *attempts, now=later(minutes=at), batch_id=batch_id)

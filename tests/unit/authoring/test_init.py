@@ -16,6 +16,7 @@ from lanes.authoring.guessing import look, propose
 from lanes.cli import app
 from lanes.commands.init import init
 from lanes.doors.filedoor import Layout, Line, read_lines
+from lanes.ids import VersionId
 from lanes.workload import reading as workload_file
 from lanes.workload.version import Spec, Version
 from tests.conftest import NOON
@@ -187,7 +188,7 @@ def test_a_draft_of_any_lines_can_be_published_as_it_is(rows: list[dict[str, Any
     read = workload_file.read(draft.text().encode(), file="")
     assert read.spec.output_schema == draft.spec.output_schema
     layout = Layout(field=found.field, label=found.label, key=found.key, occurred_at=found.occurred_at)
-    validator = Version(0, "cards", 0, read.spec).validator
+    validator = Version(VersionId(0), "cards", 0, read.spec).validator
     for line in read_lines(Path("a.jsonl"), "cards", layout, now=NOON):
         if isinstance(line, Line) and line.expected and found.label:
             assert validator.is_valid(line.expected)  # what is right can be answered

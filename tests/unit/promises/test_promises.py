@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanes.ids import BatchId
 from lanes.promises.incident import TERMS, Promise, Severity, in_words
 from lanes.promises.judge import (
     LEAST_SAMPLES,
@@ -37,7 +38,7 @@ def judged(promise: Promise, seen: Seen, *, now: Any = NOON, subject: str = "", 
 
 def batch(state: BatchState = BatchState.SUBMITTED, *, id: int = 1, hours: float = 3, **counts: Any) -> BatchSeen:
     counted: Any = {"items": 100, "succeeded": 0, "invalid": 0, "failed": 0} | counts
-    return BatchSeen(id, "letters", state, begun_at=NOON - hours * HOUR, **counted)
+    return BatchSeen(BatchId(id), "letters", state, begun_at=NOON - hours * HOUR, **counted)
 
 
 def collected(*, id: int = 1, ago: float = 1, **counts: Any) -> BatchSeen:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from lanes.cli import app
+from lanes.ids import IncidentId
 from lanes.promises.briefing import Sample, sample_of
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.promises.remedy import Where, commands, explain, form
@@ -14,7 +15,21 @@ from tests.conftest import NOON
 
 def incident(promise: Promise, workload: str = "letters", subject: str = "batch 41") -> Incident:
     return Incident(
-        7, "uid", promise, workload, subject, Severity.WARNING, IncidentState.OPEN, 5, 2, 1, "items", "It is.", NOON, NOON, None
+        IncidentId(7),
+        "uid",
+        promise,
+        workload,
+        subject,
+        Severity.WARNING,
+        IncidentState.OPEN,
+        5,
+        2,
+        1,
+        "items",
+        "It is.",
+        NOON,
+        NOON,
+        None,
     )
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanes.ids import WorkId
 from lanes.realtime.health import DOWN_AFTER, LONGEST_PAUSE_S, Blame, Health
 from tests.conftest import NOON, later
 
@@ -21,42 +22,44 @@ def health(*, answered: datetime | None = NOON) -> Health:
 
 
 def test_a_fault_while_others_are_answered_is_the_items() -> None:
-    assert health().faulted(MODEL, [1], now=later(seconds=59)) is Blame.ITEM
+    assert health().faulted(MODEL, [WorkId(1)], now=later(seconds=59)) is Blame.ITEM
 
 
 def test_a_fault_of_a_pack_while_others_are_answered_is_nobodys_until_each_was_alone() -> None:
-    assert health().faulted(MODEL, [1, 2, 3], now=later(seconds=5)) is Blame.PACK
+    assert health().faulted(MODEL, [WorkId(1), WorkId(2), WorkId(3)], now=later(seconds=5)) is Blame.PACK
 
 
 @pytest.mark.parametrize("answered", [None, later(seconds=-61)])
 def test_without_an_answer_of_the_last_minute_a_fault_is_the_providers(answered: datetime | None) -> None:
-    assert health(answered=answered).faulted(MODEL, [1], now=NOON) is Blame.PROVIDER
+    assert health(answered=answered).faulted(MODEL, [WorkId(1)], now=NOON) is Blame.PROVIDER
 
 
 def test_an_answer_of_another_model_proves_nothing() -> None:
-    assert health().faulted("claude-opus-5-5", [1], now=NOON) is Blame.PROVIDER
+    assert health().faulted("claude-opus-5-5", [WorkId(1)], now=NOON) is Blame.PROVIDER
 
 
 def test_an_overload_and_a_refused_connection_are_never_an_items_fault() -> None:
-    assert health().faulted(MODEL, [1], innocent=True, now=later(seconds=1)) is Blame.PROVIDER
+    assert health().faulted(MODEL, [WorkId(1)], innocent=True, now=later(seconds=1)) is Blame.PROVIDER
 
 
 def test_when_an_outage_begins_only_the_first_fault_is_an_items() -> None:
     one = health()
-    blames = [one.faulted(MODEL, [work], now=later(seconds=1)) for work in range(187)]
+    blames = [one.faulted(MODEL, [WorkId(work)], now=later(seconds=1)) for work in range(187)]
     assert blames == [Blame.ITEM] + [Blame.PROVIDER] * 186
 
 
 def test_an_item_that_faults_again_and_again_beside_answered_ones_pays_each_time() -> None:
     one = health()
     for second in range(5):
-        assert one.faulted(MODEL, [7], last_chance=second == 4, now=later(seconds=10 * second)) is Blame.ITEM
+        assert one.faulted(MODEL, [WorkId(7)], last_chance=second == 4, now=later(seconds=10 * second)) is Blame.ITEM
         one.answered(MODEL, most=64, now=later(seconds=10 * second + 1))
 
 
 def test_an_item_alone_in_an_outage_is_never_ended_by_old_evidence() -> None:
     one = health()
-    blames = [one.faulted(MODEL, [7], last_chance=failures >= 4, now=later(seconds=2 * failures)) for failures in range(9)]
+    blames = [
+        one.faulted(MODEL, [WorkId(7)], last_chance=failures >= 4, now=later(seconds=2 * failures)) for failures in range(9)
+    ]
     assert blames == [Blame.ITEM] * 4 + [Blame.PROVIDER] * 5
 
 
@@ -65,15 +68,15 @@ def test_no_item_fails_in_an_outage_whatever_comes_when(faults: list[tuple[int, 
     one, spent, second = health(), dict.fromkeys(range(21), 0), 0
     for pause, work in faults:
         second += pause
-        last = spent[work] + 1 >= 5
-        spent[work] += one.faulted(MODEL, [work], last_chance=last, now=later(seconds=second)) is Blame.ITEM
+        last = spent[WorkId(work)] + 1 >= 5
+        spent[WorkId(work)] += one.faulted(MODEL, [WorkId(work)], last_chance=last, now=later(seconds=second)) is Blame.ITEM
     assert max(spent.values()) < 5
 
 
 def test_a_model_rests_longer_with_each_fault_and_never_longer_than_five_seconds() -> None:
     one, now, pauses = health(answered=None), NOON, []
     for _ in range(9):
-        one.faulted(MODEL, [1], now=now)
+        one.faulted(MODEL, [WorkId(1)], now=now)
         assert one.room(MODEL, 0, now=now) == 0
         until = one.next_try(now)
         assert until is not None
@@ -85,13 +88,13 @@ def test_a_model_rests_longer_with_each_fault_and_never_longer_than_five_seconds
 def test_the_calls_that_were_in_flight_when_a_rest_began_do_not_lengthen_it() -> None:
     one = health(answered=None)
     for work in range(64):
-        one.faulted(MODEL, [work], now=NOON)
+        one.faulted(MODEL, [WorkId(work)], now=NOON)
     assert one.next_try(NOON) == NOON + timedelta(seconds=0.25)
 
 
 def test_a_model_that_rested_is_asked_one_call_at_a_time_then_more_with_each_answer() -> None:
     one = health(answered=None)
-    one.faulted(MODEL, [1], now=NOON)
+    one.faulted(MODEL, [WorkId(1)], now=NOON)
     assert one.room(MODEL, 0, now=later(seconds=1)) == 1
     assert one.room(MODEL, 1, now=later(seconds=1)) == 0
     one.answered(MODEL, most=3, now=later(seconds=2))
@@ -105,7 +108,7 @@ def test_some_faults_in_a_row_are_an_outage_and_an_answer_ends_it() -> None:
     one = health(answered=None)
     for work in range(DOWN_AFTER):
         assert not one.is_down(MODEL)
-        one.faulted(MODEL, [work], now=NOON)
+        one.faulted(MODEL, [WorkId(work)], now=NOON)
     assert one.is_down(MODEL)
     one.answered(MODEL, most=64, now=later(seconds=1))
     assert not one.is_down(MODEL)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.errors import ActionRefused
+from lanes.ids import GenerationId, VersionId
 from lanes.replays.replay import (
     MOST_EXAMPLES,
     Answers,
@@ -22,7 +23,9 @@ from lanes.report import replay as report
 from lanes.words import ReplayState
 from tests.conftest import NOON
 
-COMPLETE = Generation(7, "letters", 2, 11, 3, ReplayState.COMPLETE, 1, 40, 40, 38, "ada", "better prompt", NOON)
+COMPLETE = Generation(
+    GenerationId(7), "letters", 2, VersionId(11), 3, ReplayState.COMPLETE, 1, 40, 40, 38, "ada", "better prompt", NOON
+)
 OUTPUTS = st.dictionaries(st.sampled_from(["category", "note", "n"]), st.sampled_from(["a", "b", 1, 1.0, True, None]))
 ANSWERS = st.lists(st.builds(Answers, st.text(min_size=1, max_size=5), OUTPUTS, OUTPUTS, st.none() | OUTPUTS), max_size=30)
 

@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from lanes.escaping import cell, code, plain
+from lanes.ids import BatchId, IncidentId
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity
 from lanes.report import markdown, summary, terminal
 from lanes.report.charts import Bar, Group, Mix, Segment, bars, data_uri, fit, mix, text_width
@@ -46,7 +47,7 @@ def ago(minutes: float) -> datetime:
 
 def a_batch(number: int = 41, **changes) -> BatchFigures:
     batch = BatchFigures(
-        batch_id=number,
+        batch_id=BatchId(number),
         workload="tickets",
         model="claude-haiku-5-5",
         state=BatchState.COLLECTED,
@@ -388,7 +389,8 @@ def test_what_costs_more_than_realtime_alone_is_called_dearer():
 
 def breach(promise: Promise, subject: str = "", *, state: IncidentState = IncidentState.OPEN) -> Incident:
     return Incident(
-        1, "u", promise, "tickets", subject, Severity.WARNING, state, 9, 5, 20, TERMS[promise].unit, "It is so.", NOW, NOW, None
+        IncidentId(1), "u", promise, "tickets", subject, Severity.WARNING, state, 9, 5, 20, TERMS[promise].unit,
+        "It is so.", NOW, NOW, None,
     )  # fmt: skip
 
 

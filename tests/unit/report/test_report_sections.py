@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from lanes.advice.evidence import ConsumerUse
 from lanes.advice.recommendation import advise
+from lanes.ids import IncidentId, RolloutId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.report import markdown
 from lanes.report.sections import Section, further, pressing
@@ -17,12 +18,12 @@ from tests.rollouts import playbook
 from tests.unit.advice.test_advice import evidence
 
 BREACH = Incident(
-    7, "u-7", Promise.BATCH_SLOW, "letters", "batch 41", Severity.WARNING, IncidentState.OPEN, 180, 120, 1, "minutes",
-    "Batch 41 has been open for 3.0 h; 2.0 h were promised.", NOON, NOON, None,
+    IncidentId(7), "u-7", Promise.BATCH_SLOW, "letters", "batch 41", Severity.WARNING, IncidentState.OPEN, 180, 120, 1,
+    "minutes", "Batch 41 has been open for 3.0 h; 2.0 h were promised.", NOON, NOON, None,
 )  # fmt: skip
 OVER = replace(BREACH, id=6, subject="", state=IncidentState.RESOLVED, resolved_at=NOON)
 MOVING = Rollout(
-    3, playbook(), "letters", "desk", RolloutState.RUNNING, 0, NOON, 0, 0, Holds.GATHERING, 0,
+    RolloutId(3), playbook(), "letters", "desk", RolloutState.RUNNING, 0, NOON, 0, 0, Holds.GATHERING, 0,
     None, "ada", "trial", NOON, None, None,
 )  # fmt: skip
 LATE_READERS = evidence(ConsumerUse("nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unread=12))

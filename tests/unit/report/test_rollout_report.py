@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from lanes.ids import RolloutId
 from lanes.promises.incident import Promise, Severity
 from lanes.report.rollout import Progress, bar, headline, question, render
 from lanes.rollouts.gates import Measurement, judge
@@ -13,8 +14,8 @@ from tests.rollouts import playbook, step
 from tests.unit.report.test_report_sections import BREACH
 
 ROLLOUT = Rollout(
-    7, playbook(step(10), step(50, approval=True), step(100)), "letters", "desk", RolloutState.RUNNING, 1, NOON, 0, 0,
-    None, 1, None, "ada", "trial", NOON, None, None,
+    RolloutId(7), playbook(step(10), step(50, approval=True), step(100)), "letters", "desk", RolloutState.RUNNING, 1, NOON, 0,
+    0, None, 1, None, "ada", "trial", NOON, None, None,
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from lanes.ids import BatchId
 from lanes.settling.awaited import Awaited, Departing, Movers, Out, Owed, sentence
 from lanes.words import BatchState, Lane, Purpose, WorkState
 from tests.conftest import NOON
@@ -13,7 +14,7 @@ QUEUED = Owed("tickets", Lane.REALTIME, Purpose.ANSWER, WorkState.READY, 64)
 ASKED = replace(QUEUED, state=WorkState.CLAIMED, items=40)
 READY = Owed("tickets", Lane.BATCH, Purpose.AUTHORITATIVE, WorkState.READY, 208)
 INSIDE = replace(READY, state=WorkState.SUBMITTED, batch_id=2)
-BATCH = Out(2, BatchState.SUBMITTED, 22, 0, NOON - timedelta(seconds=12), NOON + timedelta(minutes=45))
+BATCH = Out(BatchId(2), BatchState.SUBMITTED, 22, 0, NOON - timedelta(seconds=12), NOON + timedelta(minutes=45))
 NEAR = Movers(looks_every_s=1.0, usual_time=False)
 
 

@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.claims import Claim
+from lanes.ids import WorkId
 from lanes.settling.outcome import Attempt, Judged, Response, Share, each_once
 from lanes.words import Outcome
 from lanes.workload.prices import Usage
@@ -15,7 +16,7 @@ LINES = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 2), st.sampled_from
 def attempts(lines: list[tuple[int, int, str | None]]) -> list[Attempt]:
     return [
         Attempt(
-            Claim(work, number), Judged(Outcome.VALID if said else Outcome.ERRORED),
+            Claim(WorkId(work), number), Judged(Outcome.VALID if said else Outcome.ERRORED),
             Response(said, "m", "", None, Usage()) if said else None, NOON, NOON, 1,
         )
         for work, number, said in lines

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lanes.ids import ItemId
 from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
 from lanes.settling.listing import SHOWN, Listed
 from lanes.words import ItemState
@@ -25,11 +26,11 @@ SCHEMA = {
 }
 OUTPUT = {"category": "a", "score": -0.5, "sender": {"name": "Åsa"}, "why": ["it says so"]}
 SETTLED = Listed(
-    1, "t-1", ItemState.SETTLED, "batch", "authoritative", 0, 3, 1, OUTPUT, NOON, NOON, NOON, NOON, 2, Decimal("0.0012500000"),
-    None, "desk", None,
+    ItemId(1), "t-1", ItemState.SETTLED, "batch", "authoritative", 0, 3, 1, OUTPUT, NOON, NOON, NOON, NOON, 2,
+    Decimal("0.0012500000"), None, "desk", None,
 )  # fmt: skip
 FAILED = Listed(
-    2, "t-2", ItemState.FAILED, "realtime", None, None, None, None, None, NOON, None, None, NOON, 3, Decimal("0E-10"),
+    ItemId(2), "t-2", ItemState.FAILED, "realtime", None, None, None, None, None, NOON, None, None, NOON, 3, Decimal("0E-10"),
     "refused (after 3 failed attempts)", None, None,
 )  # fmt: skip
 

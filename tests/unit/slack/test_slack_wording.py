@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanes.ids import IncidentId
 from lanes.promises.briefing import MOST_CAUSES, Briefing, Cause, Sample, Stake
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity
 from lanes.promises.telling import Move, Post, next_move, rest
@@ -18,8 +19,8 @@ from tests.slack_standin import invalid, rich_texts, shown
 
 UI = "http://prefect.example"
 OPEN = Incident(
-    7, "0199-uid", Promise.BATCH_SLOW, "tickets", "batch 41", Severity.WARNING, IncidentState.OPEN, 180, 120, 1, "minutes",
-    "Batch 41 has been open for 3.0 h; 2.0 h were promised.", NOON, NOON, None,
+    IncidentId(7), "0199-uid", Promise.BATCH_SLOW, "tickets", "batch 41", Severity.WARNING, IncidentState.OPEN, 180, 120, 1,
+    "minutes", "Batch 41 has been open for 3.0 h; 2.0 h were promised.", NOON, NOON, None,
 )  # fmt: skip
 OVER = replace(OPEN, state=IncidentState.RESOLVED, resolved_at=later(hours=1), sentence="Batch 41 came home.")
 BRIEFING = Briefing(

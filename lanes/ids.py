@@ -1,0 +1,13 @@
+"""What things are known by in the database: a number each, and none stands for another."""
+
+from typing import NewType
+
+VersionId = NewType("VersionId", int)
+ItemId = NewType("ItemId", int)
+RouteId = NewType("RouteId", int)
+WorkId = NewType("WorkId", int)
+BatchId = NewType("BatchId", int)
+ResultId = NewType("ResultId", int)
+GenerationId = NewType("GenerationId", int)
+RolloutId = NewType("RolloutId", int)
+IncidentId = NewType("IncidentId", int)
