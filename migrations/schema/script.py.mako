@@ -8,7 +8,8 @@ down_revision = ${repr(down_revision)}
 <%
     from alembic.script import ScriptDirectory
     from lanes.store.current.autogenerate import unannounced
-    lacking = unannounced(ScriptDirectory.from_config(config))
+    from lanes.store.current.files import pieces
+    lacking = unannounced(ScriptDirectory.from_config(config), pieces())
 %>
 % if lacking:
 # Files of migrations/schema/current/ that change with it; None: gone, and dropped below.

@@ -13,9 +13,7 @@ with found (kind, class, oid, name, definition) as (
     from pg_proc where pronamespace = cast(:schema as regnamespace) and prokind in ('f', 'p')
   union all
   select 'view', 'pg_class'::regclass, c.oid, c.relname,
-         concat_ws(E'\\n', pg_get_viewdef(c.oid), c.reloptions::text,
-                   (select string_agg(attname || ': ' || col_description(attrelid, attnum), E'\\n' order by attnum)
-                      from pg_attribute where attrelid = c.oid))
+         concat_ws(E'\\n', pg_get_viewdef(c.oid), c.reloptions::text)
     from pg_class c where relnamespace = cast(:schema as regnamespace) and relkind = 'v'
   union all
   select 'type', 'pg_type'::regclass, c.reltype, c.relname,
@@ -26,16 +24,22 @@ with found (kind, class, oid, name, definition) as (
   select 'trigger', 'pg_trigger'::regclass, t.oid, c.relname || '_' || t.tgname, pg_get_triggerdef(t.oid)
     from pg_trigger t join pg_class c on c.oid = t.tgrelid
    where c.relnamespace = cast(:schema as regnamespace) and not t.tgisinternal)
-select kind, name, (pg_identify_object(class, oid, 0)).identity, definition, obj_description(oid, class::name), class::oid, oid
+select kind, name, (pg_identify_object(class, oid, 0)).identity, definition,
+       obj_description(oid, class::name) as comment,
+       array(select objsubid || ': ' || description from pg_description d
+              where d.classoid = class and d.objoid = found.oid and objsubid > 0) as remarks,
+       class::oid as class_id, oid
   from found order by kind, name, identity
 """)
 
-# Views and functions that hold on to an object: through its row type, and whatever holds on to them in turn.
+# What holds on to an object, through its row type as well, and what holds on to that in turn. What is its own part (a view's
+# rule, its row type) is followed and not told.
 _LEANING = text("""
 with recursive leaning (class, oid, own) as (
   select cast(:class as oid), cast(:oid as oid), true
    union
-  select case when r.oid is null then d.classid else 'pg_class'::regclass::oid end, coalesce(r.ev_class, d.objid), d.deptype = 'i'
+  select case when r.oid is null then d.classid else 'pg_class'::regclass::oid end, coalesce(r.ev_class, d.objid),
+         d.deptype = 'i'
     from leaning l
     join pg_depend d on d.refclassid = l.class and d.refobjid = l.oid
     left join pg_rewrite r on d.classid = 'pg_rewrite'::regclass and r.oid = d.objid)
@@ -55,14 +59,18 @@ class Definition:
     identity: str
     definition: str
     comment: str | None
+    remarks: frozenset[str] = field(compare=False)  # the comments on its columns
     class_id: int = field(compare=False)
     oid: int = field(compare=False)
 
+    def is_as(self, to_stand: "Definition") -> bool:
+        """Whether nothing of it need change; on a column of a view, somebody else may have remarked more."""
+        return self == to_stand and to_stand.remarks <= self.remarks
 
-def definitions(connection: Connection, piece: Piece | None = None) -> list[Definition]:
-    """Everything of these kinds that schema `lanes` has; of a piece, what has its kind and name."""
-    found = _read(connection, SCHEMA)
-    return [each for each in found if piece is None or (each.kind, each.name) == (piece.kind, piece.name)]
+
+def definitions(connection: Connection) -> list[Definition]:
+    """Everything of these kinds that schema `lanes` has."""
+    return _read(connection, SCHEMA)
 
 
 def wanted(connection: Connection, piece: Piece) -> Definition:
@@ -78,7 +86,7 @@ def wanted(connection: Connection, piece: Piece) -> Definition:
 def leaning_on(connection: Connection, on: Definition) -> list[tuple[str, str]]:
     """Kind and identity of what would be dropped with an object."""
     rows = connection.execute(_LEANING, {"class": on.class_id, "oid": on.oid})
-    return [(kind, identity) for kind, identity in rows]
+    return [(row.type, row.identity) for row in rows]
 
 
 def run(connection: Connection, sql: str) -> None:
@@ -91,6 +99,15 @@ def _read(connection: Connection, schema: str) -> list[Definition]:
         return said.replace(f"{schema}.", f"{SCHEMA}.").replace("pg_temp.", f"{SCHEMA}.") if schema != SCHEMA else said
 
     return [
-        Definition(kind, name, here(identity), here(definition), comment, class_id, oid)
-        for kind, name, identity, definition, comment, class_id, oid in connection.execute(_DEFINITIONS, {"schema": schema})
+        Definition(
+            row.kind,
+            row.name,
+            here(row.identity),
+            here(row.definition),
+            row.comment,
+            frozenset(row.remarks),
+            row.class_id,
+            row.oid,
+        )
+        for row in connection.execute(_DEFINITIONS, {"schema": schema})
     ]

@@ -18,8 +18,9 @@ _HEAD = re.compile(
 )
 _COMMENT = re.compile(r"^comment on ", re.MULTILINE)
 _FOR_READERS = re.compile(r"^--.*\n", re.MULTILINE)
-_NAMED = re.compile(rf"^(create (?:or replace )?(?:function|view|type)|comment on (?:function|view|type|column)) {SCHEMA}\.", re.M)
-_ON_TABLE = re.compile(rf"\bon {SCHEMA}\.(\w+)")
+_NAMED = re.compile(
+    rf"^(create (?:or replace )?(?:function|view|type)|comment on (?:function|view|type|column)) {SCHEMA}\.", re.MULTILINE
+)
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Piece:
     kind: str  # function, view, type or trigger
     name: str  # a trigger's is <table>_<trigger>
     sql: str
+    table: str | None = None  # a trigger's
 
     @property
     def fingerprint(self) -> str:
@@ -39,11 +41,10 @@ class Piece:
     @property
     def twin(self) -> str:
         """SQL that makes the same object as a temporary one of this session; it names the same tables and functions."""
-        if self.kind == "trigger":
-            table = _ON_TABLE.search(self.sql)
-            assert table
-            return f"create temporary table {table[1]} (like {SCHEMA}.{table[1]});\n" + _ON_TABLE.sub(r"on pg_temp.\1", self.sql)
-        return _NAMED.sub(r"\1 pg_temp.", self.sql)
+        if self.kind != "trigger":
+            return _NAMED.sub(r"\1 pg_temp.", self.sql)
+        table = f"create temporary table {self.table} (like {SCHEMA}.{self.table});\n"
+        return table + self.sql.replace(f" on {SCHEMA}.{self.table} ", f" on pg_temp.{self.table} ", 1)
 
     def uses(self, other: "Piece") -> bool:
         """Whether its definition names the other."""
@@ -62,7 +63,7 @@ def read(file: str, sql: str) -> Piece:
         raise ValueError(f"{file}.sql defines {len(heads)} functions, views, types or triggers: a file defines one")
     (head,) = heads
     if head["trigger"]:
-        return Piece(file, "trigger", f"{head['table']}_{head['trigger']}", sql)
+        return Piece(file, "trigger", f"{head['table']}_{head['trigger']}", sql, head["table"])
     return Piece(file, head["kind"], head["name"], sql)
 
 

@@ -1,4 +1,4 @@
-"""What others may do with the views and functions: it stays when one of them is made anew."""
+"""What others may do with the views and functions: it stays when one of them is made anew. Grants on single columns do not."""
 
 from collections import defaultdict
 
