@@ -199,7 +199,5 @@ def label(connection: Connection, of: str, expected: Mapping[str, dict[str, Any]
 
 
 def cancel(connection: Connection, of: str, key: str) -> str:
-    """`canceled`, or why not: `unknown_item`, `settled`. Whoever waits for it hears of it."""
-    outcome = connection.execute(select(func.lanes.cancel(of, key))).scalar_one()
-    connection.execute(select(func.pg_notify("lanes", "")))
-    return outcome
+    """`canceled`, or why not: `unknown_item`, `settled`."""
+    return connection.execute(select(func.lanes.cancel(of, key))).scalar_one()
