@@ -33,8 +33,8 @@ class Lanes:
             connection.execute(insert(ticket).values(id="t-1"))
             Lanes(connection).submit("tickets", {"text": "..."}, key="t-1")
 
-    `connections` are opened at most; who needs one more waits for up to 30 s. What another transaction holds is waited for
-    for up to `patience_s` seconds.
+    On an address `connections` are opened at most, and who needs one more waits for it for up to 30 s. What another
+    transaction holds is waited for for up to `patience_s` seconds.
 
     Raises, here and from every method, what `lanes.errors` tells, with the driver's error as its cause:
         DatabaseAway: the database does not answer (a connection is tried for 5 s), or no connection was free.

@@ -42,7 +42,8 @@ def wait(url: str, asked: Sought, *, timeout_s: float) -> Result | None:
     """See `lanes.client.Lanes.wait`."""
     with _joined(url, asked, final=timeout_s <= 0) as (lookout, waiter):
         try:
-            return waiter.found.result(max(0.0, timeout_s) or ANSWER_WITHIN_S)
+            if timeout_s > 0:
+                return waiter.found.result(min(timeout_s, threading.TIMEOUT_MAX))
         except TimeoutError:
             lookout.look_again(waiter)
         try:
@@ -55,13 +56,16 @@ async def await_(url: str, asked: Sought, *, timeout_s: float) -> Result | None:
     """As `wait`; neither the loop nor any thread of it is held up."""
     with _joined(url, asked, final=timeout_s <= 0) as (lookout, waiter):
         found = asyncio.wrap_future(waiter.found)
-        done, _ = await asyncio.wait({found}, timeout=max(0.0, timeout_s) or ANSWER_WITHIN_S)
-        if not done:
+        if timeout_s > 0 and not await _done(found, within_s=timeout_s):
             lookout.look_again(waiter)
-            done, _ = await asyncio.wait({found}, timeout=ANSWER_WITHIN_S)
-        if not done:
+        if not await _done(found, within_s=ANSWER_WITHIN_S):
             raise _away()
         return found.result()
+
+
+async def _done(found: asyncio.Future[Result | None], *, within_s: float) -> bool:
+    done, _ = await asyncio.wait({found}, timeout=within_s)
+    return bool(done)
 
 
 def _away() -> DatabaseAway:

@@ -5,7 +5,7 @@ import os
 import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -25,22 +25,6 @@ NO_WAITING = (
 )
 
 
-class Place(Protocol):
-    """Where a synchronous handle works."""
-
-    def transaction(self) -> Any:
-        """A context manager of a connection within a transaction."""
-        ...
-
-    def address(self) -> str:
-        """Where those who wait look, on connections of their own."""
-        ...
-
-    def close(self) -> None:
-        """What it opened is given back."""
-        ...
-
-
 class Pool:
     """Transactions of our own. An engine that was given is not disposed of."""
 
@@ -58,11 +42,15 @@ class Pool:
                 yield connection
 
     def address(self) -> str:
-        """See `Place`."""
+        """Where those who wait look, on connections of their own.
+
+        Raises:
+            SetupError: the engine does not say.
+        """
         return _address(self._engine.url)
 
     def close(self) -> None:
-        """See `Place`."""
+        """What it opened is given back."""
         if self._owned:
             self._engine.dispose()
 
@@ -106,11 +94,11 @@ class AsyncPool:
                     yield connection
 
     def address(self) -> str:
-        """See `Place`."""
+        """See `Pool`."""
         return _address(self._engine.url)
 
     async def close(self) -> None:
-        """See `Place`."""
+        """See `Pool`."""
         if self._owned:
             await self._engine.dispose()
 

@@ -24,18 +24,17 @@ from lanes import client
 client.submit("letters", {"text": "x"}, key="k")
 assert client.wait("letters", "k", reader="parent", timeout_s=0) is None
 child = os.fork()
+try:
+    for number in range(20):  # both at once
+        assert client.submit("letters", {"text": "x"}, key=f"{number} {bool(child)}").outcome == "accepted"
+    assert client.wait("letters", "k", reader="who", timeout_s=0) is None
+except BaseException as error:
+    print(repr(error), flush=True)
+    os._exit(1)
 if not child:
-    try:
-        assert client.submit("letters", {"text": "x"}, key="of the child").outcome == "accepted"
-        assert client.wait("letters", "k", reader="child", timeout_s=0) is None
-    except BaseException as error:
-        print(repr(error), flush=True)
-        os._exit(1)
     os._exit(0)
 _, status = os.waitpid(child, 0)
 assert os.waitstatus_to_exitcode(status) == 0
-assert client.wait("letters", "k", reader="parent", timeout_s=0) is None
-assert client.submit("letters", {"text": "x"}, key="of the parent").outcome == "accepted"
 """
 
 LOOPS = """
@@ -49,7 +48,7 @@ for key in ("one", "two"):
 """
 
 
-@pytest.mark.parametrize(("program", "sent"), [(FORKS, 3), (LOOPS, 2)])
+@pytest.mark.parametrize(("program", "sent"), [(FORKS, 41), (LOOPS, 2)], ids=["forks", "loops"])
 def test_a_program_sends_and_waits_and_ends_in_silence(pool: Engine, program: str, sent: int) -> None:
     ended = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=WITHIN_S * 2)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")

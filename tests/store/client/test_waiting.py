@@ -99,10 +99,11 @@ def test_that_an_early_answer_stands_for_good_is_heard_of(pool: Engine, programs
     with pool.begin() as connection:
         version = publish(connection, now=NOON, mode="lambda", max_failures=1)
     answer(pool)
+    with pool.begin() as connection:
+        batch_id, (work,) = submit(connection, version)
     waiting = waits(programs, settled=True)
     looks.until_all("desk")
     with pool.begin() as connection:
-        batch_id, (work,) = submit(connection, version)
         save(connection, tried(work, Outcome.INVALID), batch_id=batch_id)
     found = waiting.result(WITHIN_S)
     assert found is not None
