@@ -71,7 +71,7 @@ def _publish(connection: Connection, name: str, spec: Spec, digest: str, now: da
     stored = connection.execute(select(version.c.id, version.c.number).where(of_this, version.c.hash == digest)).first()
     if stored is None:
         last = connection.execute(select(func.coalesce(func.max(version.c.number), 0)).where(of_this)).scalar_one()
-        content = {"hash": digest, "spec": spec.model_dump(mode="json")}
+        content = {"hash": digest, "spec": spec.model_dump(mode="json"), **_columns(spec)}
         stored = connection.execute(
             insert(version)
             .values(workload=name, number=last + 1, published_at=now, **content)
@@ -83,6 +83,16 @@ def _publish(connection: Connection, name: str, spec: Spec, digest: str, now: da
     in_force = and_(workload.c.name == name, workload.c.version_id.is_distinct_from(stored.id))
     connection.execute(update(workload).where(in_force).values(version_id=stored.id))
     return Version(stored.id, name, stored.number, spec)
+
+
+def _columns(spec: Spec) -> dict[str, Any]:
+    """What SQL reads of a version, which never looks into its spec."""
+    return {
+        "mode": spec.mode, "realtime_model": spec.realtime_model, "batch_model": spec.batch_model,
+        "max_failures": spec.max_failures, "give_up_after_h": spec.give_up_after_h,
+        "batch_expected_minutes": spec.batch_expected_minutes, "compare_fields": spec.compare_fields,
+        "realtime_p95_s": spec.promises.realtime_p95_s, "dedupe": spec.dedupe, "max_payload_kib": spec.max_payload_kib,
+    }  # fmt: skip
 
 
 def in_force(connection: Connection) -> dict[str, Version]:
