@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("flows", "tasks", "blocks", "lanes")
+IN_FORCE = ROOT / "migrations" / "schema" / "current"
 LOOKS = {"get", "items", "keys", "pop", "values", "setdefault", "as_string", "as_integer", "as_float", "as_boolean"}
 IN_SQL = re.compile(r"\bspec\s*(->|#>|@>|@\?|@@|\?|\[)|jsonb_\w+\s*\(\s*(\w+\.)?spec\b")
 STORED = re.compile(r"\bversion\.c\.spec$")
@@ -58,6 +59,12 @@ def test_nobody_looks_into_a_spec() -> None:
     }  # fmt: skip
     assert {path: seen for path, seen in found.items() if not path.startswith(tuple(ALLOWED))} == {}
     assert all(any(path.startswith(allowed) for path in found) for allowed in ALLOWED)  # none is allowed in vain
+
+
+def test_no_function_or_view_in_force_looks_into_a_spec() -> None:
+    files = {path.relative_to(IN_FORCE).as_posix(): path.read_text() for path in IN_FORCE.rglob("*.sql")}
+    assert "doors/screened.sql" in files
+    assert [name for name, text in files.items() if in_sql(text)] == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,10 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "0017"
-down_revision = "0015"
+down_revision = "0016"
+
+# Files of migrations/schema/current/ that change with it.
+puts_in_force = {"doors/screened": "9a4023e20aac"}
 
 COLUMNS = (
     ("mode", sa.Text(), "plain or lambda: whether an early answer owes an authoritative pass"),
