@@ -19,7 +19,7 @@ begin atomic
     left join lanes.version on version.id = workload.version_id
    cross join lateral (
      select coalesce(given.input->>'key',
-                     case when version.spec->>'dedupe' = 'content'
+                     case when version.dedupe = 'content'
                           then encode(sha256(convert_to(coalesce(given.input->'payload', 'null')::text, 'UTF8')), 'hex')
                      end,
                      given.input->>'place')) as named (key)
@@ -36,10 +36,10 @@ begin atomic
            case when jsonb_typeof(given.input->'payload') is distinct from 'object'
                 then 'the payload must be a JSON object' end),
           (4, 'payload_too_large',
-           case when octet_length((given.input->'payload')::text) > (version.spec->>'max_payload_kib')::int * 1024
+           case when octet_length((given.input->'payload')::text) > version.max_payload_kib * 1024
                 then format('the payload has %s bytes, workload "%s" takes %s KiB; shorten it or raise max_payload_kib',
                             octet_length((given.input->'payload')::text), workload.name,
-                            version.spec->>'max_payload_kib') end),
+                            version.max_payload_kib) end),
           (5, 'malformed',
            case when given.input->>'lane' not in ('realtime', 'batch')
                 then format('lane "%s" is neither realtime nor batch', left(given.input->>'lane', 40)) end),
