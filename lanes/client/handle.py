@@ -26,8 +26,9 @@ class Lanes:
             lanes.wait("tickets", "t-1", reader="support-desk", timeout_s=10)
 
     It works on the address of a database, on an engine of SQLAlchemy (whose connections it borrows), or within the
-    transaction of a connection: then what it writes is committed, or rolled back, with the caller's own rows, and never
-    by the handle. None: the database of `LANES_DATABASE_URL`, else of this checkout's stand.
+    transaction of a connection (of an ORM session: `session.connection()`): then what it writes is committed, or rolled
+    back, with the caller's own rows, and never by the handle. None: the database of `LANES_DATABASE_URL`, else of this
+    checkout's stand.
 
         with engine.begin() as connection:
             connection.execute(insert(ticket).values(id="t-1"))

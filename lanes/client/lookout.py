@@ -25,9 +25,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from lanes.client.failures import tell
 from lanes.client.verbs import never
 from lanes.errors import DatabaseAway, LanesError
+from lanes.settling.sought import Sought, Unanswered
 from lanes.store.discreet import discreet_async_engine
 from lanes.store.settling import results
-from lanes.store.settling.results import Result, Sought, Unanswered
+from lanes.store.settling.results import Result
 from lanes.store.signals import LIMITS, listening
 
 RELOOK_S = 2.0  # the longest between two looks for everybody

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select
 
 from lanes.doors.item import Submission, read_amendment, read_submission
 from lanes.errors import ItemCanceled, ItemFailed, LanesError, Refused, UnknownItem, UnknownWorkload
+from lanes.settling.sought import Sought, Unanswered
 from lanes.storable import unstorable
 from lanes.store.database import clock
 from lanes.store.doors import amendments, items
@@ -17,7 +18,7 @@ from lanes.store.doors.items import Admission
 from lanes.store.locks import patiently
 from lanes.store.settling import listing, results
 from lanes.store.settling.listing import Page, Wanted
-from lanes.store.settling.results import Result, Sought, Unanswered
+from lanes.store.settling.results import Result
 from lanes.store.tables import workload as published
 from lanes.words import ItemState
 

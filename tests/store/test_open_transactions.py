@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.claims import Claimed
 from lanes.doors.item import Amendment
 from lanes.errors import StillLocked
+from lanes.settling.sought import Sought, Unanswered
 from lanes.store import work
 from lanes.store.batch import batches, decisions
 from lanes.store.doors import amendments, forgetting, items
@@ -18,7 +19,7 @@ from lanes.store.replays import replays
 from lanes.store.rollouts import rollout_moves
 from lanes.store.routing import steering
 from lanes.store.settling import outcomes, results, retries
-from lanes.store.settling.results import Result, Sought, Unanswered
+from lanes.store.settling.results import Result
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later

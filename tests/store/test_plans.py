@@ -11,6 +11,7 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
+from lanes.settling.sought import Sought
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
 from lanes.store import work
@@ -23,7 +24,6 @@ from lanes.store.replays import replays
 from lanes.store.settling import results
 from lanes.store.settling.listing import LOOKED_AT, Wanted, page, page_before
 from lanes.store.settling.news import News
-from lanes.store.settling.results import Sought
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import publish

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, column, func, select, text
 
+from lanes.settling.sought import Sought, Unanswered
 from lanes.store.tables import item, result
 from lanes.words import Lane, Standing
 
@@ -39,26 +39,6 @@ def current(connection: Connection, workload: str, key: str) -> Result | None:
         workload, key, row.output, Standing(row.standing), Lane(row.lane), row.generation, row.created_at,
         row.settled_at is not None,
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Sought:
-    """Somebody waits for an item's result; `settled`: for an authoritative one."""
-
-    workload: str
-    key: str
-    reader: str
-    settled: bool = False
-
-
-class Unanswered(StrEnum):
-    """Why there is no such result. Of these only NOT_YET passes by itself."""
-
-    NOT_YET = "not yet"
-    FAILED = "failed"
-    CANCELED = "canceled"
-    NO_ITEM = "no item"
-    NO_WORKLOAD = "no workload"
 
 
 STANDINGS = text("""

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import Connection, Engine, text
 
+from lanes.settling.sought import Sought, Unanswered
 from lanes.store.doors import items
 from lanes.store.settling import results
-from lanes.store.settling.results import Result, Sought, Unanswered
+from lanes.store.settling.results import Result
 from lanes.words import Outcome
 from tests.conftest import NOON
 from tests.examples import route

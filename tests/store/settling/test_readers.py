@@ -3,9 +3,9 @@
 import pytest
 from sqlalchemy import Connection, text
 
+from lanes.settling.sought import Sought, Unanswered
 from lanes.store.doors import items
 from lanes.store.settling import results
-from lanes.store.settling.results import Sought, Unanswered
 from lanes.words import Lane, Outcome, Standing
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
