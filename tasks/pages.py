@@ -22,6 +22,7 @@ from lanes.promises.remedy import FormLink, Where, form
 from lanes.report import incident as page_of
 from lanes.report.links import artifact_page, block_page, form_page, run_page
 from lanes.slack.wording import Pages
+from lanes.standing.runs import Deployment
 from lanes.unquoted import discreet
 from tasks.running import this_run
 from tasks.troubles import described
@@ -84,7 +85,7 @@ async def _incident_page(client: PrefectClient, of: Incident, briefing: Briefing
 
 async def _with_submit(client: PrefectClient, of: Incident, briefing: Briefing) -> Briefing:
     runs = await client.read_flow_runs(
-        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": ["submit"]}}),
+        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [Deployment.SUBMIT]}}),
         flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": BEGUN}}}),
         sort=FlowRunSort.START_TIME_DESC, limit=NEWEST,
     )  # fmt: skip
@@ -106,7 +107,7 @@ def _workload_of(run: FlowRun) -> str | None:
 async def _form_page(client: PrefectClient, of: Incident, briefing: Briefing, wanted: FormLink) -> str | None:
     match wanted.where:
         case Where.DEPLOYMENT:
-            deployment = await client.read_deployment_by_name(f"{wanted.name}/{wanted.name}")
+            deployment = await client.read_deployment_by_name(Deployment(wanted.name).address)
             return form_page(deployment.id, wanted.parameters)
         case Where.BLOCK:
             return await _block_page(client, of.block_id, wanted.name)

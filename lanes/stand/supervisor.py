@@ -19,7 +19,7 @@ from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
 from lanes.standing.roles import STANDING, StandingRun, never_free
-from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies, ask_key, on_its_way
+from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies, on_its_way, replacement
 from lanes.store.database import clock
 from lanes.store.discreet import discreet_engine
 from lanes.store.signals import held_roles
@@ -36,9 +36,9 @@ def ask_for_standing(api: PrefectApi, run: StandingRun, now: datetime) -> bool:
     Raises:
         StandError: Prefect did not say that it will run.
     """
-    if on_its_way(api.open_runs(run.flow, due_before=now), now):
+    if on_its_way(api.open_runs(run.next.deployment, due_before=now), now):
         return False
-    api.run(run.flow, run.flow, run.parameters, key=ask_key(run, now))
+    api.run(replacement(run, now))
     return True
 
 
