@@ -28,7 +28,8 @@ from lanes.realtime.pace import Pace
 from lanes.realtime.shares import Standing, divide
 from lanes.realtime.warmth import Sight, needs_more, stays
 from lanes.settings import Settings
-from lanes.store import outbox, work
+from lanes.store import work
+from lanes.store.realtime.calls import call_for_drain
 from lanes.store.signals import Role, RoleLock, holder_exists, holders, listening
 from lanes.store.work import Waiting
 from lanes.store.workload import workloads
@@ -43,8 +44,8 @@ from tasks.notice import Notice
 from tasks.outgoing import Publisher
 from tasks.publish import publish
 from tasks.router import Router
-from tasks.saving import give_back, passes, save
-from tasks.sweep import WAITING
+from tasks.saving import give_back, passes
+from tasks.sweep.rescuer import Rescuer
 
 TICK_S = 1.0  # longest sleep: a lost notification costs no more than this
 LOOK_EVERY_S = 0.5  # how often roles are looked at
@@ -87,7 +88,7 @@ class Drain:
         self._looked_at, self._database_seen = -LOOK_EVERY_S, time.monotonic()
         self._told: set[str] = set()
         self._summed_up = 0
-        self._guard = Guard(at.db)
+        self._guard, self._rescuer = Guard(at.db), Rescuer(at.db)
         self._renewal, self._beside = Beside(), Beside()
         self._renewal.keep("leases", self._renew, every_s=RENEW_EVERY.total_seconds())
         self._beside.keep("routing", self._route, every_s=0)
@@ -285,8 +286,7 @@ class Drain:
         await self._at.db.run(work.renew, claims, session=self._alive.session, lease=self._lease(), now=now)
 
     async def _rescue(self) -> None:
-        """Claims that nobody answers for any more are attempts without an answer, and ready again."""
-        await save(self._at.db, await self._at.db.run(work.abandoned, now=await self._at.db.now()))
+        await self._rescuer.turn(await self._at.db.now())
 
     async def _publish_blocks(self) -> None:
         """A changed workload block is in force as a version, and has its schedule, where this drain is the router."""
@@ -313,8 +313,7 @@ class Drain:
             return
         backlog = await self._at.db.run(work.backlog, Lane.REALTIME, now=now)
         if needs_more(backlog.ready_since, now):
-            waiting = {"ready": backlog.ready}
-            await self._at.db.run(outbox.add, WAITING, "lanes.lane.realtime", waiting, now=now)
+            await self._at.db.run(call_for_drain, ready=backlog.ready, now=now)
 
 
 def _standing(version: Version) -> Standing:
