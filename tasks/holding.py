@@ -14,6 +14,7 @@ from lanes.store.database import Database
 from lanes.store.signals import RoleLock
 from lanes.store.workload import workloads
 from lanes.words import Lane
+from lanes.workload.version import Version
 from tasks.saving import give_back
 
 UNREADABLE_REST = timedelta(minutes=1)
@@ -25,6 +26,7 @@ class Holding:
     def __init__(self, db: Database, alive: RoleLock, turns: Turns) -> None:
         self._db, self._alive, self._turns = db, alive, turns
         self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._versions: dict[int, Version] = {}  # that it has met
         self.claims: dict[int, Claim] = {}
 
     async def claim(self) -> tuple[list[Claimed], datetime]:
@@ -32,10 +34,11 @@ class Holding:
         async with self._db.transaction() as run:
             now = run.now
             waiting = await run(work.waiting, Lane.REALTIME, now=now)
-            in_force = {name: each.version_id for name, each in waiting.items()}
-            await self._learn(in_force.values())
+            await self._learn(each.version_id for each in waiting.values())
+            in_force = {name: self._versions.get(each.version_id) for name, each in waiting.items()}
+            readable = {name: version for name, version in in_force.items() if version is not None}
             claimed = await run(
-                work.claim, Lane.REALTIME, self._turns.wanted(in_force, now), worker=self._name,
+                work.claim, Lane.REALTIME, self._turns.wanted(readable, now), worker=self._name,
                 session=self._alive.session, lease=self._lease(), now=now,
             )  # fmt: skip
         return claimed, now
@@ -43,11 +46,10 @@ class Holding:
     async def take_in(self, claimed: Sequence[Claimed], now: datetime) -> None:
         """What was claimed is held, and waits for its turn. Work of versions that cannot be read rests; the others go on."""
         await self._learn(each.version_id for each in claimed)
-        unreadable = self._turns.unknown(each.version_id for each in claimed)
-        readable = [each for each in claimed if each.version_id not in unreadable]
+        readable = [each for each in claimed if each.version_id in self._versions]
         self.claims |= {each.claim.work_id: each.claim for each in readable}
-        self._turns.take_in(readable, now)
-        if put_aside := [each.claim for each in claimed if each.version_id in unreadable]:
+        self._turns.take_in(readable, self._versions, now)
+        if put_aside := [each.claim for each in claimed if each.version_id not in self._versions]:
             await give_back(self._db, put_aside, ready_at=now + UNREADABLE_REST)
 
     async def renew(self) -> None:
@@ -63,11 +65,11 @@ class Holding:
             self.claims.pop(claim.work_id, None)
 
     async def _learn(self, ids: Iterable[int]) -> None:
-        if unknown := self._turns.unknown(ids):
-            self._turns.learn(await self._db.run(workloads.versions, unknown))
+        if unknown := set(ids) - self._versions.keys():
+            self._versions |= await self._db.run(workloads.versions, unknown)
 
     def _lease(self) -> timedelta:
         """Long enough for the longest call of any workload that this drain has met."""
-        specs = self._turns.versions.values()
+        specs = self._versions.values()
         calls = [longest_call_s(max_tokens(each, each.spec.pack_of(Lane.REALTIME))) for each in specs]
         return lease(max(calls, default=0))

@@ -18,40 +18,26 @@ class Turns:
 
     def __init__(self, pace: Pace, health: Health) -> None:
         self._pace, self._health = pace, health
-        self._versions: dict[int, Version] = {}
+        self._versions: dict[int, Version] = {}  # of what was taken in
         self._buffer = Buffer()
         self._leaving: list[list[Claimed]] = []
 
-    @property
-    def versions(self) -> Mapping[int, Version]:
-        """The versions that it was taught, by id."""
-        return self._versions
-
-    def unknown(self, ids: Iterable[int]) -> set[int]:
-        """Those of these versions that it was not taught yet."""
-        return set(ids) - self._versions.keys()
-
-    def learn(self, versions: Mapping[int, Version]) -> None:
-        """Work of these versions can be packed from now on."""
-        self._versions |= versions
-
-    def wanted(self, waiting: Mapping[str, int], now: datetime) -> dict[str, int]:
-        """How many items of each workload to claim: for its free places, or for the window it gathers in.
-
-        `waiting` is the version in force of each workload that has something to claim; one that is not known gets nothing.
+    def wanted(self, waiting: Mapping[str, Version], now: datetime) -> dict[str, int]:
+        """How many items to claim of each workload that waits, by its version: for its free places, or for the window it
+        gathers in.
         """
-        of = {name: self._versions[id_] for name, id_ in waiting.items() if id_ in self._versions}
-        direct = [name for name, version in of.items() if version.spec.buffer_s == 0]
-        places = self._divided({name: of[name] for name in direct}, now)
-        most = {name: number * of[name].spec.pack_of(Lane.REALTIME) for name, number in places.items()}
-        for name in of.keys() - direct:
-            if self._room(of[name], now) != 0:
-                whole = self._pace.all_places * of[name].spec.pack_of(Lane.REALTIME)
+        direct = {name: version for name, version in waiting.items() if version.spec.buffer_s == 0}
+        places = self._divided(direct, now)
+        most = {name: number * waiting[name].spec.pack_of(Lane.REALTIME) for name, number in places.items()}
+        for name in waiting.keys() - direct.keys():
+            if self._room(waiting[name], now) != 0:
+                whole = self._pace.all_places * waiting[name].spec.pack_of(Lane.REALTIME)
                 most[name] = max(0, whole - self._buffer.of(name) - sum(len(p) for p in self._leaving if p[0].workload == name))
         return {name: number for name, number in most.items() if number > 0}
 
-    def take_in(self, claimed: Iterable[Claimed], now: datetime) -> None:
-        """The items gather in their windows; those that wait for nobody wait for a place."""
+    def take_in(self, claimed: Iterable[Claimed], versions: Mapping[int, Version], now: datetime) -> None:
+        """The items, all of these versions, gather in their windows; those that wait for nobody wait for a place."""
+        self._versions |= versions
         self._leaving += self._packed(self._buffer.add(claimed, self._versions, now))
 
     def next_packs(self, now: datetime) -> list[tuple[Version, list[Claimed]]]:
