@@ -70,11 +70,11 @@ class Drain:
     async def claim(self) -> None:
         """As much of the most urgent work is ours as there are places, and windows that gather, for it."""
         try:
-            claimed, now = await self._holding.claim()
-            self._now = HostClock(now)
-            if claimed:
-                self._idle_since = now
-                await self._holding.take_in(claimed, now)
+            taken = await self._holding.claim()
+            self._now = HostClock(taken.now)
+            if taken.claimed:
+                self._idle_since = taken.now
+                await self._holding.take_in(taken)
         except (DBAPIError, NoConnectionFree) as error:
             if not passes(error):
                 raise

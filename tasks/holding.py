@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lanes.claims import Claim, Claimed
@@ -20,42 +21,50 @@ from tasks.saving import give_back
 UNREADABLE_REST = timedelta(minutes=1)
 
 
+@dataclass(frozen=True)
+class Taken:
+    """What one claim took at `now`, by the database's clock; `versions` are those of it that can be read."""
+
+    claimed: Sequence[Claimed]
+    versions: Mapping[int, Version]
+    now: datetime
+
+
 class Holding:
     """What is held on the session of `alive`, by which others see that its holder lives. `claims` by the id of their work."""
 
     def __init__(self, db: Database, alive: RoleLock, turns: Turns) -> None:
         self._db, self._alive, self._turns = db, alive, turns
         self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._versions: dict[int, Version] = {}  # that it has met
+        self._longest_call_s = 0.0  # of any version that it has met
         self.claims: dict[int, Claim] = {}
 
-    async def claim(self) -> tuple[list[Claimed], datetime]:
-        """As much of the most urgent work is ours as there are turns for it; the database's time."""
+    async def claim(self) -> Taken:
+        """As much of the most urgent work is ours as there are turns for it."""
         async with self._db.transaction() as run:
             now = run.now
             waiting = await run(work.waiting, Lane.REALTIME, now=now)
-            await self._learn(each.version_id for each in waiting.values())
-            in_force = {name: self._versions.get(each.version_id) for name, each in waiting.items()}
-            readable = {name: version for name, version in in_force.items() if version is not None}
+            self._meet(waiting.values())
             claimed = await run(
-                work.claim, Lane.REALTIME, self._turns.wanted(readable, now), worker=self._name,
-                session=self._alive.session, lease=self._lease(), now=now,
+                work.claim, Lane.REALTIME, self._turns.wanted(waiting, now), worker=self._name,
+                session=self._alive.session, lease=lease(self._longest_call_s), now=now,
             )  # fmt: skip
-        return claimed, now
+            versions = await run(workloads.versions, {each.version_id for each in claimed}) if claimed else {}
+        return Taken(claimed, versions, now)
 
-    async def take_in(self, claimed: Sequence[Claimed], now: datetime) -> None:
+    async def take_in(self, taken: Taken) -> None:
         """What was claimed is held, and waits for its turn. Work of versions that cannot be read rests; the others go on."""
-        await self._learn(each.version_id for each in claimed)
-        readable = [each for each in claimed if each.version_id in self._versions]
+        self._meet(taken.versions.values())
+        readable = [each for each in taken.claimed if each.version_id in taken.versions]
         self.claims |= {each.claim.work_id: each.claim for each in readable}
-        self._turns.take_in(readable, self._versions, now)
-        if put_aside := [each.claim for each in claimed if each.version_id not in self._versions]:
-            await give_back(self._db, put_aside, ready_at=now + UNREADABLE_REST)
+        self._turns.take_in(readable, taken.versions, taken.now)
+        if unreadable := [each.claim for each in taken.claimed if each.version_id not in taken.versions]:
+            await give_back(self._db, unreadable, ready_at=taken.now + UNREADABLE_REST)
 
     async def renew(self) -> None:
         """What is held is ours for another lease: in a window, in a call, or not saved yet."""
         claims, now = list(self.claims.values()), await self._db.now()
-        await self._db.run(work.renew, claims, session=self._alive.session, lease=self._lease(), now=now)
+        await self._db.run(work.renew, claims, session=self._alive.session, lease=lease(self._longest_call_s), now=now)
 
     async def give_back_unasked(self, now: datetime) -> None:
         """What was not asked is ready again, and no longer held."""
@@ -64,12 +73,7 @@ class Holding:
         for claim in unasked:
             self.claims.pop(claim.work_id, None)
 
-    async def _learn(self, ids: Iterable[int]) -> None:
-        if unknown := set(ids) - self._versions.keys():
-            self._versions |= await self._db.run(workloads.versions, unknown)
-
-    def _lease(self) -> timedelta:
-        """Long enough for the longest call of any workload that this drain has met."""
-        specs = self._versions.values()
-        calls = [longest_call_s(max_tokens(each, each.spec.pack_of(Lane.REALTIME))) for each in specs]
-        return lease(max(calls, default=0))
+    def _meet(self, versions: Iterable[Version]) -> None:
+        """A lease is long enough for the longest of their calls from now on."""
+        calls = [longest_call_s(max_tokens(each, each.spec.pack_of(Lane.REALTIME))) for each in versions]
+        self._longest_call_s = max([self._longest_call_s, *calls])

@@ -18,7 +18,7 @@ class Turns:
 
     def __init__(self, pace: Pace, health: Health) -> None:
         self._pace, self._health = pace, health
-        self._versions: dict[int, Version] = {}  # of what was taken in
+        self._versions: Mapping[int, Version] = {}  # of what gathers or waits for a place
         self._buffer = Buffer()
         self._leaving: list[list[Claimed]] = []
 
@@ -37,7 +37,8 @@ class Turns:
 
     def take_in(self, claimed: Iterable[Claimed], versions: Mapping[int, Version], now: datetime) -> None:
         """The items, all of these versions, gather in their windows; those that wait for nobody wait for a place."""
-        self._versions |= versions
+        carried = self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}
+        self._versions = {id_: self._versions[id_] for id_ in carried} | dict(versions)
         self._leaving += self._packed(self._buffer.add(claimed, self._versions, now))
 
     def next_packs(self, now: datetime) -> list[tuple[Version, list[Claimed]]]:
@@ -75,7 +76,7 @@ class Turns:
         return unasked
 
     def _divided(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
-        standings = {name: Standing(each.spec.weight, each.spec.max_share_percent) for name, each in of.items()}
+        standings = {name: Standing.of(version) for name, version in of.items()}
         rooms = {name: room for name, version in of.items() if (room := self._room(version, now)) is not None}
         return divide(
             self._pace.places(now), standings, in_flight=self._pace.in_flight, places=self._pace.all_places, rooms=rooms

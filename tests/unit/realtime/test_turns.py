@@ -16,6 +16,7 @@ from tests.examples import version
 
 LETTERS = version(1, "letters", buffer_s=0)
 BILLS = version(2, "bills", buffer_s=2, realtime_pack=4)
+VERSIONS = {each.id: each for each in (LETTERS, BILLS)}
 
 
 def turns(pace: Pace | None = None, health: Health | None = None) -> Turns:
@@ -23,7 +24,7 @@ def turns(pace: Pace | None = None, health: Health | None = None) -> Turns:
 
 
 def take_in(opened: Turns, *claimed: Claimed, now: datetime = NOON) -> None:
-    opened.take_in(claimed, {1: LETTERS, 2: BILLS}, now)
+    opened.take_in(claimed, {each.version_id: VERSIONS[each.version_id] for each in claimed}, now)
 
 
 def claimed(number: int, of: Version = LETTERS, *, rank_at: datetime | None = None, failures: int = 0) -> Claimed:
