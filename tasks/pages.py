@@ -10,7 +10,6 @@ from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
-from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
@@ -22,7 +21,7 @@ from lanes.promises.remedy import FormLink, Where, form
 from lanes.report import incident as page_of
 from lanes.report.links import artifact_page, block_page, form_page, run_page
 from lanes.slack.wording import Pages
-from lanes.standing.runs import Deployment
+from lanes.standing.runs import Deployment, submitted_by
 from lanes.unquoted import discreet
 from tasks.running import this_run
 from tasks.troubles import described
@@ -89,7 +88,7 @@ async def _with_submit(client: PrefectClient, of: Incident, briefing: Briefing) 
         flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": BEGUN}}}),
         sort=FlowRunSort.START_TIME_DESC, limit=NEWEST,
     )  # fmt: skip
-    its = [each for each in runs if _workload_of(each) in (None, of.workload)]
+    its = [each for each in runs if submitted_by(each.parameters) in (None, of.workload)]
     if not its or its[0].state is None:
         return briefing
     newest, state = its[0], its[0].state
@@ -98,10 +97,6 @@ async def _with_submit(client: PrefectClient, of: Incident, briefing: Briefing) 
         said = f": {discreet(state.message)}" if state.message else ""
         told["causes"] = (Cause(error=f"the newest run of `submit` is {state.name}{said}"),)
     return briefing.model_copy(update=told)
-
-
-def _workload_of(run: FlowRun) -> str | None:
-    return (run.parameters.get("departure") or {}).get("workload")
 
 
 async def _form_page(client: PrefectClient, of: Incident, briefing: Briefing, wanted: FormLink) -> str | None:

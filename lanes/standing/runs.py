@@ -64,6 +64,11 @@ def submit(workload: str) -> WantedRun:
     return WantedRun(Deployment.SUBMIT, {"departure": {"workload": workload}})
 
 
+def submitted_by(parameters: Mapping[str, Any]) -> str | None:
+    """The workload that a run of `submit` with these parameters is for; None is all of them."""
+    return (parameters.get("departure") or {}).get("workload")
+
+
 def migrate() -> WantedRun:
     """A rollout that no run leads is led on."""
     return WantedRun(Deployment.MIGRATE)

@@ -22,6 +22,12 @@ def test_all_who_ask_within_a_minute_for_the_same_reason_ask_for_one_run(s: floa
     assert wanted.once_a_minute("deadline", NOON) == wanted.once_a_minute("deadline", later(seconds=s))
 
 
+def test_a_run_of_submit_tells_whose_it_is() -> None:
+    assert runs.submitted_by(runs.submit("letters").parameters) == "letters"
+    for everything in ({}, {"departure": None}, {"departure": {"workload": None}}):
+        assert runs.submitted_by(everything) is None
+
+
 def test_another_minute_or_another_reason_is_another_run() -> None:
     wanted = runs.submit("letters")
     assert wanted.key is None
