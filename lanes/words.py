@@ -17,6 +17,13 @@ class Mode(StrEnum):
     LAMBDA = "lambda"  # real-time answers provisionally, batch settles later
 
 
+class Dedupe(StrEnum):
+    """What an input without a key is known by."""
+
+    KEY = "key"  # its place: the event's id, or file name and line
+    CONTENT = "content"  # what it says: the same content is one item
+
+
 class Purpose(StrEnum):
     """Why some work exists."""
 

@@ -190,6 +190,7 @@ class _Writes:
             handovers.save(connection, self.handed_over, now=self.now)
         if self.events:
             connection.execute(insert_rows(event_outbox, self.events))
+        if self.events or self.settled:
             connection.execute(select(func.pg_notify("lanes", "")))
 
     def _flush_attempts(self, connection: Connection, recorded: dict[Claim, Outcome]) -> None:
