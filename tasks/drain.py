@@ -29,6 +29,7 @@ from lanes.realtime.shares import Standing, divide
 from lanes.realtime.warmth import Sight, needs_more, stays
 from lanes.settings import Settings
 from lanes.store import outbox, work
+from lanes.store.outbox import EventOut
 from lanes.store.signals import Role, RoleLock, holder_exists, holders, listening
 from lanes.store.work import Waiting
 from lanes.store.workload import workloads
@@ -314,7 +315,7 @@ class Drain:
         backlog = await self._at.db.run(work.backlog, Lane.REALTIME, now=now)
         if needs_more(backlog.ready_since, now):
             waiting = {"ready": backlog.ready}
-            await self._at.db.run(outbox.add, WAITING, "lanes.lane.realtime", waiting, now=now)
+            await self._at.db.run(outbox.add, [EventOut(WAITING, "lanes.lane.realtime", waiting)], now=now)
 
 
 def _standing(version: Version) -> Standing:

@@ -11,6 +11,7 @@ from lanes.settings import Settings
 from lanes.store import outbox, work
 from lanes.store.batch.deadlines import pressing
 from lanes.store.doors import amendments, items
+from lanes.store.outbox import EventOut
 from lanes.store.realtime import giving_up
 from lanes.store.replays import replays
 from lanes.store.signals import Role, RoleLock, holder_exists
@@ -94,7 +95,7 @@ class Sweeper:
             return
         called_in_vain, self._called_at = self._called_at is not None, now
         waiting = {"ready": ready, "received": int(received)}
-        await self._at.db.run(outbox.add, WAITING, "lanes.lane.realtime", waiting, now=now)
+        await self._at.db.run(outbox.add, [EventOut(WAITING, "lanes.lane.realtime", waiting)], now=now)
         if called_in_vain:  # a trigger can fail without a trace
             key = f"waiting work {now:%Y-%m-%dT%H:%M}"
             self._go_on_beside("a drain", partial(ask_for_run, "answer", {}, key=key), PREFECT_S)

@@ -198,6 +198,20 @@ async def test_a_commit_of_another_connection_is_heard(pool: Engine, database_ur
             await heard.wait()
 
 
+async def test_whatever_is_written_to_the_outbox_wakes_whoever_publishes_once(pool: Engine) -> None:
+    with pool.connect() as hears, pool.begin() as writes:
+        hears.execute(text("listen lanes"))
+        hears.commit()
+        for name in ("one", "two"):
+            outbox.add(writes, [outbox.EventOut(name, "r", {}), outbox.EventOut(name, "r", {})], now=NOON)
+        outbox.add(writes, [], now=NOON)
+        writes.commit()
+        driver = hears.connection.driver_connection
+        assert driver is not None
+        assert [each.payload for each in driver.notifies(timeout=HEARD_WITHIN_S, stop_after=1)] == [""]
+        assert list(driver.notifies(timeout=0)) == []
+
+
 async def test_a_lost_connection_wakes_the_listener(pool: Engine, database_url: str) -> None:
     async with listening(database_url) as heard:
         with pool.begin() as connection:
@@ -228,7 +242,7 @@ async def test_a_listener_whose_connection_died_hears_again(pool: Engine, databa
 
 async def test_what_an_asynchronous_caller_writes_is_committed_or_not_at_all(database_url: str) -> None:
     def add(connection: Connection) -> None:
-        outbox.add(connection, "lanes.one", "r", {}, now=NOON)
+        outbox.add(connection, [outbox.EventOut("lanes.one", "r", {})], now=NOON)
 
     def add_and_fail(connection: Connection) -> None:
         add(connection)

@@ -15,11 +15,13 @@ from lanes.claims import Claim, Claimed
 from lanes.packids import PackIds
 from lanes.promises.judge import Tally
 from lanes.storable import storable
+from lanes.store import outbox
 from lanes.store.batch import disowning, unclear
 from lanes.store.bounded import bounded, size_of
 from lanes.store.bulk import insert_rows, one_of
 from lanes.store.literals import is_, is_none_of
-from lanes.store.tables import attempt, batch, batch_member, event_outbox, item, version, work, workload
+from lanes.store.outbox import EventOut
+from lanes.store.tables import attempt, batch, batch_member, item, version, work, workload
 from lanes.store.work import claimable, claimed, ready_again
 from lanes.words import BatchState, Lane, Outcome, WorkState
 
@@ -475,9 +477,4 @@ def _by_request(rows: Iterable[Any]) -> dict[int, list[Claim]]:
 
 def announce(connection: Connection, event: str, batch_id: int, of: str, now: datetime, **payload: Any) -> None:
     """The world is told that something became of the batch."""
-    connection.execute(
-        insert(event_outbox).values(
-            event=event, resource=f"lanes.workload.{of}", payload={"batch_id": batch_id, **payload}, occurred_at=now
-        )
-    )
-    connection.execute(select(func.pg_notify("lanes", "")))
+    outbox.add(connection, [EventOut.of_workload(event, of, {"batch_id": batch_id, **payload})], now=now)

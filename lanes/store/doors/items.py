@@ -12,9 +12,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 from lanes.doors.item import KEY_LIMIT, Submission
 from lanes.routing.route import Arrived
 from lanes.storable import storable
+from lanes.store import outbox
 from lanes.store.bounded import bounded, size_of
 from lanes.store.bulk import one_of
-from lanes.store.tables import event_outbox, item, item_position, rejected, workload
+from lanes.store.outbox import EventOut
+from lanes.store.tables import item, item_position, rejected, workload
 from lanes.words import Lane
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
@@ -87,19 +89,14 @@ def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, no
             for r in new
         ],
     )  # fmt: skip
-    connection.execute(
-        insert(event_outbox),
-        [
-            {
-                "event": "lanes.item.rejected",
-                "resource": f"lanes.workload.{r.workload or 'unknown'}",
-                "payload": {"outcome": r.reason, "detail": r.detail, "source": door, "place": r.place}
-                | ({"key": r.key} if r.key else {}),
-                "occurred_at": now,
-            }
-            for r in new
-        ],
-    )
+    outbox.add(connection, [_refused(each, door) for each in new], now=now)
+
+
+def _refused(refusal: Refusal, door: str) -> EventOut:
+    payload = {"outcome": refusal.reason, "detail": refusal.detail, "source": door, "place": refusal.place}
+    if refusal.key:
+        payload["key"] = refusal.key
+    return EventOut.of_workload("lanes.item.rejected", refusal.workload or "unknown", payload)
 
 
 def _kept(refusal: Refusal) -> Refusal:

@@ -28,6 +28,7 @@ from lanes.rollouts.rollout import (
 from lanes.routing.split import Split
 from lanes.store import outbox
 from lanes.store.literals import is_among
+from lanes.store.outbox import EventOut
 from lanes.store.promises import incidents
 from lanes.store.rollouts.rollouts import find, of_row, open_of
 from lanes.store.tables import rollout, rollout_event, rollout_measurement, route
@@ -242,7 +243,7 @@ def _tell(connection: Connection, of: Rollout, event: str, basis_points: int, *,
         "rollout_id": of.id, "playbook": of.playbook.name, "consumer": of.consumer, "step": of.asks_about + 1,
         "steps": len(of.playbook.steps), "percent": basis_points / 100, "who": who, "why": why,
     }  # fmt: skip
-    outbox.add(connection, f"lanes.rollout.{event}", f"lanes.workload.{of.workload}", payload, now=now)
+    outbox.add(connection, [EventOut.of_workload(f"lanes.rollout.{event}", of.workload, payload)], now=now)
 
 
 def _record(connection: Connection, of: Rollout, judged: Sequence[Judgement], *, always: bool, now: datetime) -> None:

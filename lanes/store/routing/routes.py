@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from lanes.routing.route import Route, rank_at
+from lanes.store import signals
 from lanes.store.bulk import insert_rows
 from lanes.store.doors.items import Received, position
 from lanes.store.tables import route, work
@@ -28,7 +29,7 @@ def save(connection: Connection, decided: Sequence[tuple[Received, Version, Rout
     position(connection, [item.id for item, _, _ in decided])
     connection.execute(insert_rows(route, [_route(item, version, made, now) for item, version, made in decided]))
     connection.execute(insert_rows(work, [_work(item, version, made, now) for item, version, made in decided]))
-    connection.execute(select(func.pg_notify("lanes", "")))
+    signals.wake(connection)
 
 
 def _route(item: Received, version: Version, made: Route, now: datetime) -> dict[str, Any]:

@@ -13,14 +13,16 @@ from lanes.claims import Claim
 from lanes.settling.outcome import Attempt, each_once
 from lanes.settling.settle import Consequence, consequence
 from lanes.storable import storable
+from lanes.store import outbox
 from lanes.store.batch import batches
 from lanes.store.bulk import insert_rows, one_of, update_rows
 from lanes.store.money import ledger
 from lanes.store.money.ledger import Part
+from lanes.store.outbox import EventOut
 from lanes.store.routing import handovers
 from lanes.store.routing.handovers import HandedOver
 from lanes.store.settling.savable import LockedWork, lock, payers
-from lanes.store.tables import attempt, correction, event_outbox, item, result, work
+from lanes.store.tables import attempt, correction, item, result, work
 from lanes.words import Lane, Outcome, Purpose, Standing, WorkState
 
 OPEN = (WorkState.CLAIMED, WorkState.SUBMITTED)
@@ -120,7 +122,7 @@ class _Writes:
         self.failed: dict[int, str | None] = {}  # why an item failed, by its id
         self.owed: list[LockedWork] = []
         self.handed_over: list[HandedOver] = []
-        self.events: list[dict[str, Any]] = []
+        self.told: list[EventOut] = []
 
     def in_force(self, each: Attempt, row: LockedWork, part: Part) -> None:
         """The attempt belongs to the newest claim: it moves its work and perhaps its item."""
@@ -184,12 +186,7 @@ class _Writes:
         )  # fmt: skip
 
     def _event(self, name: str, row: LockedWork, **payload: Any) -> None:
-        self.events.append(
-            {
-                "event": name, "resource": f"lanes.workload.{row.workload}",
-                "payload": {"key": row.key, "lane": row.lane, **payload}, "occurred_at": self.now,
-            }
-        )  # fmt: skip
+        self.told.append(EventOut.of_workload(name, row.workload, {"key": row.key, "lane": row.lane, **payload}))
 
     def flush(self, connection: Connection, recorded: dict[Claim, Outcome]) -> None:
         """Everything collected is written, each table in one statement. `recorded` is what late claims had before."""
@@ -209,9 +206,7 @@ class _Writes:
             connection.execute(insert_rows(work, [self._authoritative(row) for row in self.owed]).on_conflict_do_nothing())
         if self.handed_over:
             handovers.save(connection, self.handed_over, now=self.now)
-        if self.events:
-            connection.execute(insert_rows(event_outbox, self.events))
-            connection.execute(select(func.pg_notify("lanes", "")))
+        outbox.add(connection, self.told, now=self.now)
 
     def _flush_attempts(self, connection: Connection, recorded: dict[Claim, Outcome]) -> None:
         """What is new is counted. A batch counts each item once: a later outcome of its claim replaces the earlier."""
