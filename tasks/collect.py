@@ -10,6 +10,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from lanes.batch.batch import OpenBatch
 from lanes.batch.short_reads import APART, BELIEVED
 from lanes.claims import Claim
 from lanes.errors import LanesError, StillLocked
@@ -21,8 +22,7 @@ from lanes.provider.batches import BatchUnknown
 from lanes.provider.errors import FREEZES, CallFailed
 from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone, Unreadable, fate, results
 from lanes.settling.outcome import Attempt, Judged, Response, judge
-from lanes.store.batch import batches
-from lanes.store.batch.batches import OpenBatch
+from lanes.store.batch import homecoming
 from lanes.store.promises import incidents
 from lanes.store.settling.outcomes import Saved
 from lanes.store.workload import workloads
@@ -70,11 +70,11 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
         raise
     await reconcile.seen(at, batch, seen)
     if not seen.ended:
-        await at.db.run(batches.progress, batch.id, processed=seen.processed)
+        await at.db.run(homecoming.progress, batch.id, processed=seen.processed)
         return False
     async with at.db.transaction() as run:
         ended_at = seen.ended_by(run.now, begun_at=batch.submitted_at or batch.intended_at)
-        await run(batches.ended, batch.id, at=ended_at, now=run.now)
+        await run(homecoming.ended, batch.id, at=ended_at, now=run.now)
     return True
 
 
@@ -153,7 +153,7 @@ class Reading:
             raise ForeignResults(f"the results of {self._batch.provider_batch_id} are not those of batch {self._batch.id}")
         self._seen.update(each.number for each in ours)
         self._answered = self._answered or any(isinstance(each.said, Response) for each in ours)
-        members = await self._at.db.run(batches.members, self._batch.id, [each.number for each in ours])
+        members = await self._at.db.run(homecoming.members, self._batch.id, [each.number for each in ours])
         now = await self._at.db.now()
         attempts = [attempt for each in ours for attempt in self._attempts(each, members.get(each.number, []), now)]
         saved = await self._save(attempts)
@@ -167,13 +167,13 @@ class Reading:
             ShortRead: some have none, and it is too early to believe that they never get one.
             StillLocked: some have none, because others hold their rows.
         """
-        outstanding = await self._at.db.run(batches.outstanding, self._batch.id)
-        given_up = await self._at.db.run(batches.given_up, self._batch.id)  # what became of these is still to be booked
+        outstanding = await self._at.db.run(homecoming.outstanding, self._batch.id)
+        given_up = await self._at.db.run(homecoming.given_up, self._batch.id)  # what became of these is still to be booked
         awaited = {number: list[Claim]() for number in given_up} | outstanding
         lacking = {number: claims for number, claims in awaited.items() if number not in self._seen}
         if lacking:
             await self._miss(lacking)
-            outstanding = await self._at.db.run(batches.outstanding, self._batch.id)
+            outstanding = await self._at.db.run(homecoming.outstanding, self._batch.id)
         if outstanding:
             held = sum(map(len, outstanding.values()))
             raise StillLocked(f"open transactions of others hold {counted(held, 'item')} of batch {self._batch.id}")
@@ -218,7 +218,7 @@ class Reading:
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:
         """Items for which the results held nothing, however often they were read, have an attempt that says so."""
         async with self._at.db.transaction() as run:
-            short = await run(batches.short_read, self._batch.id, lacking, now=run.now)
+            short = await run(homecoming.short_read, self._batch.id, lacking, now=run.now)
         if not short.believed:
             raise ShortRead(
                 f"the results of {self._batch.provider_batch_id} ended without {len(lacking):,} of its "
@@ -233,7 +233,7 @@ class Reading:
 
     async def _close(self) -> None:
         async with self._at.db.transaction() as run:
-            tally = await run(batches.collected, self._batch.id, now=run.now)
+            tally = await run(homecoming.collected, self._batch.id, now=run.now)
             complete = tally and promises.incomplete(
                 self._batch.workload, self._batch.id, tally, flow_run_id=self._at.flow_run_id
             )

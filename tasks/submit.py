@@ -9,6 +9,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from lanes.batch.batch import Answer, Intent, Kind
 from lanes.chunks import chunks, weight
 from lanes.claims import Claimed
 from lanes.errors import LanesError
@@ -20,8 +21,7 @@ from lanes.provider.answering import questions
 from lanes.provider.batches import ProviderBatch
 from lanes.provider.errors import FREEZES, Action, CallFailed
 from lanes.provider.requests import body_bytes, parameters
-from lanes.store.batch import adoption, batches
-from lanes.store.batch.batches import Answer, Intent, Kind
+from lanes.store.batch import adoption, batches, creates, ready_work, releases
 from lanes.store.database import Run
 from lanes.store.promises import incidents
 from lanes.store.settling import history
@@ -110,7 +110,7 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime | None = None, m
     async with at.db.transaction() as run:
         now = now or run.now
         version = await run(workloads.one, kind.version_id)
-        waiting = await run(batches.lock_for_batch, kind, limit=most, most_bytes=MOST_BYTES, now=now)
+        waiting = await run(ready_work.lock_for_batch, kind, limit=most, most_bytes=MOST_BYTES, now=now)
         waiting, earlier = await _with_history(run, waiting, version.spec.history_items)
         taken = await run(adoption.unsure_counts, at.provider.account)
         nonce = new_nonce()
@@ -136,7 +136,7 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime | None = None, m
             flow_run_id=at.flow_run_id,
         )
         claims = [[each.claim for each in pack] for pack, _ in requests]
-        batch_id = await run(batches.intend, intent, claims, now=now)
+        batch_id = await run(creates.intend, intent, claims, now=now)
     items = sum(len(pack) for pack, _ in requests)
     return Prepared(batch_id, intent.nonce, items, bodies, version.spec.batch_expected_minutes)
 
@@ -177,7 +177,7 @@ def _fitting(
 async def _created(at: Connections, kind: Kind, prepared: Prepared, created: ProviderBatch) -> None:
     async with at.db.transaction() as run:
         expected = run.now + timedelta(minutes=prepared.expected_minutes)
-        answer = await run(batches.submitted, prepared.batch_id, created.id, expected_end_at=expected, now=run.now)
+        answer = await run(creates.submitted, prepared.batch_id, created.id, expected_end_at=expected, now=run.now)
     said = "batch %d: %d items of %s as %s"
     get_run_logger().info(said, prepared.batch_id, prepared.items, kind.workload, created.id)
     if answer is not Answer.SUBMITTED:
@@ -194,7 +194,7 @@ async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure:
         get_run_logger().warning("%s may exist: %s; collect finds out", what, failure)
         return
     async with at.db.transaction() as run:
-        await run(batches.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
+        await run(releases.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
         if failure.action in FREEZES:
             breach = promises.frozen(kind.workload, Lane.BATCH, prepared.items, str(failure), flow_run_id=at.flow_run_id)
             await run(incidents.open, breach, now=run.now)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from lanes.batch.tally import Tally
 from lanes.promises.incident import EVERYBODY, TERMS, Promise, Severity
 from lanes.units import clock, counted, seconds, share
 from lanes.unquoted import discreet
@@ -68,15 +69,6 @@ class Assessment:
         quiet = self.verdict is Verdict.INCONCLUSIVE and self.quiet
         calm = self.verdict is Verdict.PASSED and (self.limit == 0 or self.value <= self.limit * CALM)
         return quiet or calm
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How the outcomes of a batch add up; `missing` of them stand for items that the provider sent no result for."""
-
-    items: int
-    outcomes: int
-    missing: int
 
 
 @dataclass(frozen=True)
@@ -232,17 +224,23 @@ def approval_waits(workload: str, question: str, *, limit_minutes: float, waited
 
 def incomplete(workload: str, batch_id: int, tally: Tally, *, flow_run_id: UUID | None = None) -> Assessment:
     """Whether every item of a collected batch has exactly one outcome, from a result of its own."""
-    surplus = tally.outcomes - tally.items
     said = f"Each of the {counted(tally.items, 'item')} of batch {batch_id} has one outcome."
-    if surplus:
+    if tally.surplus:
         said = f"Batch {batch_id} has {counted(tally.outcomes, 'outcome')} of {counted(tally.items, 'item')}."
     if tally.missing:
         lost = f"{tally.missing:,} of {counted(tally.items, 'item')} of batch {batch_id} came home without a result"
-        said = f"{lost}, however often the results were read. {said if surplus else ''}".rstrip()
-    bad = tally.missing + abs(surplus)
-    judged = Verdict.FAILED if bad else Verdict.PASSED
+        said = f"{lost}, however often the results were read. {said if tally.surplus else ''}".rstrip()
+    judged = Verdict.FAILED if tally.wrong else Verdict.PASSED
     return Assessment(
-        Promise.BATCH_INCOMPLETE, workload, judged, bad, 0, tally.items, said, of_batch(batch_id), flow_run_id=flow_run_id
+        Promise.BATCH_INCOMPLETE,
+        workload,
+        judged,
+        tally.wrong,
+        0,
+        tally.items,
+        said,
+        of_batch(batch_id),
+        flow_run_id=flow_run_id,
     )
 
 

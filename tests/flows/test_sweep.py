@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection
 
 from lanes.store import work
-from lanes.store.batch import batches
+from lanes.store.batch import ready_work
 from lanes.store.doors import amendments
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.words import Lane
@@ -37,7 +37,7 @@ async def abandoned(at: Connections, sender: Sender, key: str) -> None:
 async def intended(at: Connections, sender: Sender) -> None:
     """A batch whose create brought no answer is unresolved."""
     await sender.items("in batch", lane=Lane.BATCH)
-    (kind,) = await at.db.run(batches.waiting_kinds, None, now=await at.db.now())
+    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
     assert await prepare(at, kind, now=await at.db.now())
 
 

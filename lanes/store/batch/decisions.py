@@ -9,12 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, Text, func, select
 
+from lanes.batch.batch import OVER, UNCONFIRMED
 from lanes.batch.stakes import Stakes
 from lanes.claims import Claim
 from lanes.errors import ActionRefused, StillLocked
 from lanes.money.cost import estimate, upper_bound
 from lanes.settling.outcome import Attempt, Judged
-from lanes.store.batch import adoption, batches, disowning
+from lanes.store.batch import adoption, batches, disowning, releases
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.settling import outcomes
 from lanes.store.tables import batch, item, work
@@ -37,7 +38,7 @@ def stakes(connection: Connection, batch_id: int, *, workload: str | None = None
 
 def all_stakes(connection: Connection, *, now: datetime) -> list[tuple[Stakes, datetime, str | None]]:
     """Every open batch, oldest first, with when it was intended and what is noted of it."""
-    rows = connection.execute(select(batch).where(batch.c.state.not_in(batches.OVER)).order_by(batch.c.id)).all()
+    rows = connection.execute(select(batch).where(batch.c.state.not_in(OVER)).order_by(batch.c.id)).all()
     return [(_stakes(connection, row, now), row.intended_at, row.note) for row in rows]
 
 
@@ -110,11 +111,11 @@ def give_up(connection: Connection, batch_id: int, *, workload: str | None = Non
 def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
     """The batch and its items go separate ways."""
     with waiting_at_most(connection, PATIENCE):
-        if row.state in batches.UNCONFIRMED:
+        if row.state in UNCONFIRMED:
             note = f"{note}; the provider may have it all the same"
-            parted = batches.release(connection, row.id, note=note, now=now)
+            parted = releases.release(connection, row.id, note=note, now=now)
         else:
-            parted = batches.supersede(connection, row.id, note=note, now=now)
+            parted = releases.supersede(connection, row.id, note=note, now=now)
     if not parted:
         raise ActionRefused(f"batch {row.id} was moved on by somebody else meanwhile; look again and decide anew")
 
@@ -183,6 +184,6 @@ def _open(connection: Connection, batch_id: int, workload: str | None, *, lock: 
     if row is None or workload not in (None, row.workload):
         named = f'workload "{workload}" has' if workload is not None else "there is"
         raise ActionRefused(f"{named} no batch {batch_id}: see `lanes batches`")
-    if row.state in batches.OVER:
+    if row.state in OVER:
         raise ActionRefused(f"batch {batch_id} is {row.state}: there is nothing to decide any more")
     return row

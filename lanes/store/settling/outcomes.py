@@ -14,7 +14,7 @@ from lanes.settling.outcome import Attempt, each_once
 from lanes.settling.settle import Consequence, consequence
 from lanes.storable import storable
 from lanes.store import outbox
-from lanes.store.batch import batches
+from lanes.store.batch import homecoming
 from lanes.store.bulk import insert_rows, one_of, update_rows
 from lanes.store.money import ledger
 from lanes.store.money.ledger import Part
@@ -226,7 +226,7 @@ class _Writes:
                 counted[of_claim[each.claim]] -= 1
             of_claim[each.claim] = each.judged.outcome
         if self.batch_id is not None:
-            batches.count(connection, self.batch_id, counted)
+            homecoming.count(connection, self.batch_id, counted)
 
     def _authoritative(self, row: LockedWork) -> dict[str, Any]:
         return {
