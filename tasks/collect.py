@@ -15,8 +15,9 @@ from lanes.batch.short_reads import APART, BELIEVED
 from lanes.claims import Claim
 from lanes.errors import LanesError, StillLocked
 from lanes.packids import pack_ids
-from lanes.promises import judge as promises
+from lanes.promises.batch_results import incomplete
 from lanes.promises.failures import Failures
+from lanes.promises.provider_faults import frozen
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
 from lanes.provider.errors import FREEZES, CallFailed
@@ -212,7 +213,7 @@ class Reading:
         if refused:
             self._frozen += sum(len(members.get(number, [])) for number in refused)
             why = next(iter(refused.values())).detail
-            breach = promises.frozen(self._batch.workload, Lane.BATCH, self._frozen, why, flow_run_id=self._at.flow_run_id)
+            breach = frozen(self._batch.workload, Lane.BATCH, self._frozen, why, flow_run_id=self._at.flow_run_id)
             await self._at.db.run(incidents.open, breach, now=now)
 
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:
@@ -234,9 +235,7 @@ class Reading:
     async def _close(self) -> None:
         async with self._at.db.transaction() as run:
             tally = await run(homecoming.collected, self._batch.id, now=run.now)
-            complete = tally and promises.incomplete(
-                self._batch.workload, self._batch.id, tally, flow_run_id=self._at.flow_run_id
-            )
+            complete = tally and incomplete(self._batch.workload, self._batch.id, tally, flow_run_id=self._at.flow_run_id)
             if complete and complete.verdict is Verdict.FAILED:
                 await run(incidents.open, complete, now=run.now)
         if complete and complete.verdict is Verdict.FAILED:

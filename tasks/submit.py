@@ -15,7 +15,7 @@ from lanes.claims import Claimed
 from lanes.errors import LanesError
 from lanes.packids import new_nonce, pack_ids
 from lanes.packing import packs, told_apart
-from lanes.promises import judge as promises
+from lanes.promises.provider_faults import frozen
 from lanes.provider import batches as provider
 from lanes.provider.answering import questions
 from lanes.provider.batches import ProviderBatch
@@ -196,7 +196,7 @@ async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure:
     async with at.db.transaction() as run:
         await run(releases.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
         if failure.action in FREEZES:
-            breach = promises.frozen(kind.workload, Lane.BATCH, prepared.items, str(failure), flow_run_id=at.flow_run_id)
+            breach = frozen(kind.workload, Lane.BATCH, prepared.items, str(failure), flow_run_id=at.flow_run_id)
             await run(incidents.open, breach, now=run.now)
     get_run_logger().warning("%s was refused, and its items are ready again: %s", what, failure)
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, text
 
 from flows.migrate import Order
 from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
+from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.promises.judge import Assessment
 from lanes.rollouts.rollout import AskApproval, Finish, Hold, Holds, RollBack
 from lanes.store.database import Database
 from lanes.store.promises import incidents

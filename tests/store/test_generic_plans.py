@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, func, select, text
 
+from lanes.promises.assessment import Assessment
+from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import IncidentState, Promise
-from lanes.promises.judge import Assessment, invalid_workload
 from lanes.store import work
 from lanes.store.batch import adoption, batches
 from lanes.store.promises import incidents, slack_posts

@@ -9,8 +9,9 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, insert, or
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
+from lanes.promises.assessment import Assessment
+from lanes.promises.definitions import mended_workload
 from lanes.promises.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Severity
-from lanes.promises.judge import Assessment, mended_workload
 from lanes.store import outbox
 from lanes.store.literals import is_
 from lanes.store.outbox import EventOut

@@ -8,8 +8,9 @@ from uuid import UUID
 from sqlalchemy import Connection, func, insert, select, update
 
 from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.promises.approvals import approval_waits
+from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.promises.judge import Assessment, approval_waits
 from lanes.rollouts.gates import Judgement, Measure
 from lanes.rollouts.playbook import Playbook
 from lanes.rollouts.rollout import (

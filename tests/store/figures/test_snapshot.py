@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import Connection
 
 from lanes.doors.item import Amendment
+from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.promises.judge import Assessment
 from lanes.report.snapshot import Snapshot
 from lanes.routing.split import Split
 from lanes.store.batch import homecoming

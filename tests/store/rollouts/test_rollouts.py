@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.promises.judge import Assessment
 from lanes.rollouts.gates import judge
 from lanes.rollouts.rollout import Advance, Approval, AskApproval, Enter, Finish, Hold, Holds, RollBack, Rollout
 from lanes.routing.split import Split
