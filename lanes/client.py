@@ -18,9 +18,10 @@ from uuid import uuid4
 from sqlalchemy import Engine
 
 from lanes import waiting
-from lanes.chunks import MOST_BYTES, chunks, weight
+from lanes.chunks import MOST_BYTES, chunks
 from lanes.doors.item import Submission, read_amendment, read_submission
 from lanes.errors import Refused
+from lanes.payload import weight
 from lanes.stand.whereabouts import database_url
 from lanes.store.database import clock, engine
 from lanes.store.doors import amendments, items

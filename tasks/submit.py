@@ -10,11 +10,12 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lanes.batch.batch import Answer, Intent, Kind
-from lanes.chunks import chunks, weight
+from lanes.chunks import chunks
 from lanes.claims import Claimed
 from lanes.errors import LanesError
 from lanes.packids import new_nonce, pack_ids
 from lanes.packing import packs, told_apart
+from lanes.payload import weight
 from lanes.promises.provider_faults import frozen
 from lanes.provider import batches as provider
 from lanes.provider.answering import questions

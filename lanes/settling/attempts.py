@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from lanes.claims import Claim, Claimed
 from lanes.money.cost import upper_bound
+from lanes.payload import characters
 from lanes.realtime.health import Blame
 from lanes.settling.outcome import Attempt, Judged, Response, judge
 from lanes.words import Lane, Outcome
@@ -72,4 +73,4 @@ def _attempt(claim: Claim, judged: Judged, times: Times, response: Response | No
 
 
 def _bound(version: Version, each: Claimed, times: Times) -> Decimal:
-    return upper_bound(version, len(str(each.payload)), lane=Lane.REALTIME, at=times.started_at)
+    return upper_bound(version, characters(each.payload), lane=Lane.REALTIME, at=times.started_at)

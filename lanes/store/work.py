@@ -31,6 +31,7 @@ from lanes.realtime.shares import Standing
 from lanes.settling.outcome import Attempt, Judged
 from lanes.store.bulk import one_of, rows_of
 from lanes.store.literals import is_
+from lanes.store.payload import characters, octets
 from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import item, version, work, workload
 from lanes.store.workload.workloads import versions
@@ -106,7 +107,7 @@ def claim(
     if not most:
         return []
     picked = most_urgent(lane, most, now=now).cte("picked")
-    size = func.octet_length(item.c.payload.cast(Text))
+    size = octets(item.c.payload)
     before = func.sum(size).over(partition_by=work.c.workload, order_by=(work.c.rank_at, work.c.id)) - size
     weighed = (
         select(work.c.id, before.label("bytes_before"))
@@ -159,7 +160,7 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
     rows = connection.execute(
         select(
             work.c.id, work.c.claim_no, work.c.version_id, work.c.lane, func.least(work.c.lease_until, now).label("until"),
-            func.length(item.c.payload.cast(Text)).label("chars"),
+            characters(item.c.payload).label("chars"),
         )
         .join(item, item.c.id == work.c.item_id)
         .where(is_(work.c.state, WorkState.CLAIMED), or_(work.c.lease_until < now, gone))

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Text, func, select
+from sqlalchemy import Connection, func, select
 
 from lanes.batch.batch import OVER, UNCONFIRMED
 from lanes.batch.stakes import Stakes
@@ -17,6 +17,7 @@ from lanes.money.cost import estimate, upper_bound
 from lanes.settling.outcome import Attempt, Judged
 from lanes.store.batch import adoption, batches, disowning, releases
 from lanes.store.locks import PATIENCE, waiting_at_most
+from lanes.store.payload import characters
 from lanes.store.settling import outcomes
 from lanes.store.tables import batch, item, work
 from lanes.store.workload import workloads
@@ -126,7 +127,7 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
     started, last = row.submitted_at or row.intended_at, 0
     while True:
         owned = connection.execute(
-            select(work.c.id, work.c.claim_no, _chars().label("chars"))
+            select(work.c.id, work.c.claim_no, characters(item.c.payload).label("chars"))
             .join(item, item.c.id == work.c.item_id)
             .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED, work.c.id > last)
             .order_by(work.c.id)
@@ -148,10 +149,10 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
 def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     lengths = connection.execute(
-        select(_chars().label("chars"), func.count().label("items"))
+        select(characters(item.c.payload).label("chars"), func.count().label("items"))
         .select_from(work.join(item, item.c.id == work.c.item_id))
         .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED)
-        .group_by(_chars())
+        .group_by(characters(item.c.payload))
     ).all()
     items = sum(each[1] for each in lengths)
     again = most = None
@@ -164,10 +165,6 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
 
 def _bound(version: Version, chars: int, now: datetime) -> Decimal:
     return upper_bound(version, chars, lane=Lane.BATCH, at=now)
-
-
-def _chars() -> Any:
-    return func.length(item.c.payload.cast(Text))
 
 
 def _owning(connection: Connection, batch_id: int, workload: str | None, *, lock: bool = False) -> Any:

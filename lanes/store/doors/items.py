@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, column, func, insert, literal, select, true, update
+from sqlalchemy import Connection, Select, column, func, insert, literal, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.doors.item import KEY_LIMIT, Submission
@@ -65,7 +65,7 @@ def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[
     """The payload as it would be read back once it was admitted, and its bytes there: the database keeps an object's keys in
     an order of its own."""
     kept = literal(json.dumps(payload)).cast(JSONB)
-    row = connection.execute(select(kept.label("payload"), func.octet_length(kept.cast(Text)).label("bytes"))).one()
+    row = connection.execute(select(kept.label("payload"), size_of(kept))).one()
     return row.payload, row.bytes
 
 
