@@ -19,8 +19,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.claims import Claim, Claimed
+from lanes.money.cost import most_answer_tokens
 from lanes.packing import packs
-from lanes.provider.requests import max_tokens
 from lanes.realtime.buffer import Buffer
 from lanes.realtime.calltime import RENEW_EVERY, lease, longest_call_s
 from lanes.realtime.health import Health
@@ -259,8 +259,8 @@ class Drain:
 
     def _lease(self) -> timedelta:
         """Long enough for the longest call of any workload that this drain has met."""
-        specs = self._versions.values()
-        calls = [longest_call_s(max_tokens(each, each.spec.pack_of(Lane.REALTIME))) for each in specs]
+        specs = [version.spec for version in self._versions.values()]
+        calls = [longest_call_s(most_answer_tokens(spec, spec.pack_of(Lane.REALTIME))) for spec in specs]
         return lease(max(calls, default=0))
 
     async def _learn(self, ids: Iterable[int]) -> None:
