@@ -22,7 +22,9 @@ from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
 from lanes.provider.errors import FREEZES, CallFailed
 from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone, Unreadable, fate, results
-from lanes.settling.outcome import Attempt, Judged, Response, judge
+from lanes.settling import attempts
+from lanes.settling.attempts import Times
+from lanes.settling.outcome import Attempt, Response
 from lanes.store.batch import homecoming
 from lanes.store.promises import incidents
 from lanes.store.settling.outcomes import Saved
@@ -37,7 +39,6 @@ from tasks.saving import save
 
 CHUNK = 500  # items applied in one transaction
 CHUNK_BYTES = 4 * 1024 * 1024  # of results held at once, for each batch that is being collected
-LOST = Judged(Outcome.MISSING, error="the batch ended without a result for it")
 
 
 class ShortRead(ResultsCut):
@@ -74,7 +75,7 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
         await at.db.run(homecoming.progress, batch.id, processed=seen.processed)
         return False
     async with at.db.transaction() as run:
-        ended_at = seen.ended_by(run.now, begun_at=batch.submitted_at or batch.intended_at)
+        ended_at = seen.ended_by(run.now, begun_at=batch.begun_at)
         await run(homecoming.ended, batch.id, at=ended_at, now=run.now)
     return True
 
@@ -156,8 +157,8 @@ class Reading:
         self._answered = self._answered or any(isinstance(each.said, Response) for each in ours)
         members = await self._at.db.run(homecoming.members, self._batch.id, [each.number for each in ours])
         now = await self._at.db.now()
-        attempts = [attempt for each in ours for attempt in self._attempts(each, members.get(each.number, []), now)]
-        saved = await self._save(attempts)
+        made = [attempt for each in ours for attempt in self._attempts(each, members.get(each.number, []), now)]
+        saved = await self._save(made)
         if saved.outcomes[Outcome.UNSERVED]:
             await self._freeze(ours, members, now)
 
@@ -193,19 +194,11 @@ class Reading:
                 yield line
 
     def _attempts(self, result: RequestResult, claims: Sequence[Claim], now: datetime) -> list[Attempt]:
-        response = None
-        match result.said:
-            case Response():
-                response = result.said
-                ids = pack_ids(self._batch.nonce, result.number, len(claims), self._batch.pack_ids)
-                judged = judge(response, ids, self._version.validator)
-            case Fault():
-                judged = [fate(result.said, items=len(claims), others_answered=self._answered)] * len(claims)
-            case Judged():
-                judged = [result.said] * len(claims)
-        started = self._batch.submitted_at or self._batch.intended_at
-        ms = round((now - started).total_seconds() * 1000)
-        return [Attempt(claim, how, response, started, now, ms) for claim, how in zip(claims, judged, strict=True)]
+        said = result.said
+        if isinstance(said, Fault):
+            said = fate(said, items=len(claims), others_answered=self._answered)
+        ids = pack_ids(self._batch.nonce, result.number, len(claims), self._batch.pack_ids)
+        return attempts.of_request(self._version, claims, said, Times(self._batch.begun_at, now), ids=ids)
 
     async def _freeze(self, read: Sequence[RequestResult], members: dict[int, list[Claim]], now: datetime) -> None:
         """What the account refuses within a batch opens the incident that a refused call opens."""
@@ -226,11 +219,9 @@ class Reading:
                 f"{counted(self._batch.requests, 'request')}{self._stray()}: read {short.times} of {BELIEVED} times"
             )
         claims = [claim for each in lacking.values() for claim in each]
-        started = self._batch.submitted_at or self._batch.intended_at
         for first in range(0, len(claims), CHUNK):
-            now = await self._at.db.now()
-            attempts = [Attempt(claim, LOST, None, started, now, 0) for claim in claims[first : first + CHUNK]]
-            await self._save(attempts)
+            now, part = await self._at.db.now(), claims[first : first + CHUNK]
+            await self._save(attempts.missing(part, started_at=self._batch.begun_at, now=now))
 
     async def _close(self) -> None:
         async with self._at.db.transaction() as run:
@@ -248,11 +239,11 @@ class Reading:
                 self._batch.id, self._batch.workload, self._failures.total, self._batch.items, self._failures.told(),
             )  # fmt: skip
 
-    async def _save(self, attempts: Sequence[Attempt]) -> Saved:
-        for each in attempts:
+    async def _save(self, made: Sequence[Attempt]) -> Saved:
+        for each in made:
             if each.judged.outcome is not Outcome.VALID:
                 self._failures.met(f"{each.judged.outcome}: {discreet(each.judged.error or 'without a reason')}")
-        return await save(self._at.db, attempts, batch_id=self._batch.id, flow_run_id=self._at.flow_run_id)
+        return await save(self._at.db, made, batch_id=self._batch.id, flow_run_id=self._at.flow_run_id)
 
     def _stray(self) -> str:
         """A clause about the lines that belong to no request; empty when there were none."""

@@ -68,6 +68,11 @@ class OpenBatch:
     pack_ids: PackIds = PackIds.DERIVED
 
     @property
+    def begun_at(self) -> datetime:
+        """Since when its items are tried: from when the provider had it, or was to have it."""
+        return self.submitted_at or self.intended_at
+
+    @property
     def provisional(self) -> bool:
         """Whether it was taken for a listed batch, and no result has proved that yet."""
         return self.adopted_at is not None and self.proved_at is None
