@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Update, func, insert, select
 
 from lanes.claims import Claim
 from lanes.settling.outcome import Attempt, each_once
-from lanes.settling.settle import Consequence, consequence
+from lanes.settling.settle import Consequence, Owed, consequence
 from lanes.storable import storable
 from lanes.store import outbox
 from lanes.store.batch import homecoming
@@ -155,10 +155,11 @@ class _Writes:
         elif then.fails:
             self.failed[row.item_id] = then.failure
             self._event("lanes.item.failed", row, reason=then.failure)
-        if then.owes_authoritative and of_item.answered:
-            self.owed.append(row)
-        elif then.owes_authoritative:
-            self.handed_over.append(HandedOver(row, each.judged.outcome))
+        match then.owes:
+            case Owed.PASS:
+                self.owed.append(row)
+            case Owed.ANSWER:
+                self.handed_over.append(HandedOver(row, each.judged.outcome))
 
     def late(self, each: Attempt, row: LockedWork, part: Part) -> None:
         """The claim is no longer in force: billed and recorded, never shown."""

@@ -116,6 +116,7 @@ class LockedWork:
             is_newest_revision=self.revision == self.newest,
             item_canceled=of_item.canceled,
             item_settled=of_item.settled,
+            item_answered=of_item.answered,
             others_open=bool(of_item.open_work - {self.id}),
             may_wait=may_wait(of_item.reason, of_item.due_at, batch_takes=batch_takes, now=now),
             compare_fields=tuple(self.spec["compare_fields"]),
