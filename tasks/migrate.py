@@ -15,9 +15,10 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import ActionRefused
-from lanes.promises.incident import TERMS, Incident, Promise
+from lanes.promises.incident import Incident
 from lanes.report import rollout as report
 from lanes.rollouts.gates import Judgement, judge
+from lanes.rollouts.hindrances import sentences
 from lanes.rollouts.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
 from lanes.storable import unstorable
@@ -146,8 +147,7 @@ class Lead:
         except DBAPIError as error:
             get_run_logger().error("the incidents could not be read", exc_info=error)
             return [f"the incidents could not be read: {type(error.orig).__name__}"]
-        titles = [(each.id, TERMS[Promise(each.promise)].title) for each in self._hindrances]
-        return [f"critical incident {id_} is open: {title}" for id_, title in titles]
+        return sentences(self._hindrances)
 
     async def _measure(self, seen: Rollout, now: datetime) -> Figures:
         if not seen.entered:

@@ -149,17 +149,17 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
 def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     lengths = connection.execute(
-        select(characters(item.c.payload).label("chars"), func.count().label("items"))
+        select(characters(item.c.payload).label("chars"), func.count().label("many"))
         .select_from(work.join(item, item.c.id == work.c.item_id))
         .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED)
         .group_by(characters(item.c.payload))
     ).all()
-    items = sum(each[1] for each in lengths)
+    items = sum(each.many for each in lengths)
     again = most = None
     if version is not None:  # else it cannot be read any more
         with suppress(LookupError):  # no price is known for its model any more
-            again = sum((estimate(version, each.chars, at=now).batch * each[1] for each in lengths), Decimal(0))
-            most = sum((_bound(version, each.chars, now) * each[1] for each in lengths), Decimal(0))
+            again = sum((estimate(version, each.chars, at=now).batch * each.many for each in lengths), Decimal(0))
+            most = sum((_bound(version, each.chars, now) * each.many for each in lengths), Decimal(0))
     return Stakes(row.id, row.workload, BatchState(row.state), row.provider_batch_id, items, again, most)
 
 

@@ -11,7 +11,8 @@ from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.promises.approvals import approval_waits
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.rollouts.gates import Judgement, Measure
+from lanes.rollouts import refusals
+from lanes.rollouts.gates import Judgement
 from lanes.rollouts.playbook import Playbook
 from lanes.rollouts.rollout import (
     OPEN,
@@ -34,7 +35,7 @@ from lanes.store.promises import incidents
 from lanes.store.rollouts.rollouts import find, of_row, open_of
 from lanes.store.tables import rollout, rollout_event, rollout_measurement, route
 from lanes.store.workload import workloads
-from lanes.words import Mode, RolloutState
+from lanes.words import RolloutState
 
 WORTH_TELLING = (Holds.INCONCLUSIVE, Holds.ERROR, Holds.INCIDENT)
 
@@ -55,24 +56,13 @@ def start(
     version = workloads.in_force(connection).get(name)
     if version is None:
         raise UnknownWorkload(f'workload "{name}" has no published version; publish it or correct the name')
-    present = open_of(connection, name)
-    if present is not None:
-        raise ActionRefused(
-            f'workload "{name}" has an open rollout already: {present.id}, playbook "{present.playbook.name}", started '
-            f"by {present.started_by} at {present.started_at:%Y-%m-%d %H:%M} UTC; let it end, or abort it with `act`"
-        )
-    if playbook.needs(Measure.AGREEMENT) and version.spec.mode is not Mode.LAMBDA:
-        raise ActionRefused(
-            f'playbook "{playbook.name}" has a gate on agreement, but workload "{name}" is not in lambda mode: nothing '
-            "compares its answers; remove the gate or change the mode"
-        )
     share = workloads.splits(connection).of(name, consumer).basis_points
+    present = open_of(connection, name)
+    refusal = refusals.of_start(playbook, name, mode=version.spec.mode, basis_points=share, present=present)
+    if refusal is not None:
+        raise ActionRefused(refusal)
     first = playbook.first_step(share)
-    if first is None:
-        raise ActionRefused(
-            f'workload "{name}" sends {share / 100:g} % to real-time already: no step of playbook "{playbook.name}" '
-            "goes further; choose another playbook or set the split with `act`"
-        )
+    assert first is not None  # else it was refused
     row = connection.execute(
         insert(rollout)
         .values(
