@@ -70,7 +70,7 @@ class Drain:
     """The loop's parts, in the order in which `flows.answer` calls them."""
 
     def __init__(
-        self, at: Connections, alive: RoleLock, reader: RoleLock, keeper: RoleLock, heard: asyncio.Event, now: datetime
+        self, at: Connections, alive: RoleLock, router: RoleLock, keeper: RoleLock, heard: asyncio.Event, now: datetime
     ) -> None:
         self._at = at
         self._alive, self._keeper_role = alive, keeper
@@ -79,7 +79,7 @@ class Drain:
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._held: dict[int, Claim] = {}
         self._answering = Answering(at, self._pace, self._health, held=self._held, heard=heard)
-        self._router = Router(at.db, reader, heard, busy=lambda: self._answering.busy)
+        self._router = Router(at.db, router, heard, busy=lambda: self._answering.busy)
         self._buffer = Buffer()
         self._leaving: list[list[Claimed]] = []  # packs that wait for a place
         self._versions: dict[int, Version] = {}
@@ -334,11 +334,11 @@ async def drain(at: Connections, *, standing: bool) -> AsyncIterator[Drain]:
         heard = await stack.enter_async_context(listening(at.db.url))
         alive = await stack.enter_async_context(RoleLock(at.db.url, Role.DRAIN))
         await alive.share()
-        reader = await stack.enter_async_context(RoleLock(at.db.url, Role.READER))
+        router = await stack.enter_async_context(RoleLock(at.db.url, Role.ROUTER))
         keeper = await stack.enter_async_context(RoleLock(at.db.url, Role.KEEPER))
         if standing and _keeps_warm():
             await keeper.take_over(within_s=60)
-        opened = Drain(at, alive, reader, keeper, heard, await at.db.now())
+        opened = Drain(at, alive, router, keeper, heard, await at.db.now())
         try:
             yield opened
         finally:

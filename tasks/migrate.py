@@ -110,7 +110,7 @@ class Lead:
             self._judged = [judge(gate, measured) for gate, measured in of_each]
         else:
             hindered_by = []
-        move = next_move(seen.standing(self._answered, hindered_by), self._judged, seen.approval, now)
+        move = next_move(seen.situation(self._answered, hindered_by), self._judged, seen.approval, now)
         self._says = move.why
         return move
 
@@ -138,7 +138,7 @@ class Lead:
 
     def headline(self) -> str:
         """Where the rollout stands, in one line."""
-        return f"{report.standing(self.rollout)}; {self._says}" if self._says else report.standing(self.rollout)
+        return f"{report.where_it_stands(self.rollout)}; {self._says}" if self._says else report.where_it_stands(self.rollout)
 
     async def _look_for_hindrances(self, seen: Rollout) -> list[str]:
         """What forbids it to go forwards, in sentences; that nobody could look does too."""

@@ -84,7 +84,7 @@ class Sweeper:
 
     async def _wake_drains(self, now: datetime) -> None:
         """Work or received items that no drain serves, or a drain that should be warm and is not, call for one."""
-        if await self._at.db.run(holder_exists, Role.READER):
+        if await self._at.db.run(holder_exists, Role.ROUTER):
             self._called_at = None
             return
         if self._called_at is not None and now - self._called_at < CALL_EVERY:

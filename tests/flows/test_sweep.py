@@ -127,12 +127,12 @@ async def test_work_that_no_drain_serves_although_it_was_called_for_gets_a_run_w
     monkeypatch.setattr(sweep, "CALL_EVERY", timedelta(0))
     monkeypatch.setenv("LANES_KEEP_WARM", "0")
     await sender.items("a", lane=Lane.REALTIME)
-    async with sweeping(at) as sweeper, RoleLock(at.db.url, Role.READER) as reader:
+    async with sweeping(at) as sweeper, RoleLock(at.db.url, Role.ROUTER) as router:
         await sweeper.sweep()
         assert prefect.asked("answer") == []
         await sweeper.sweep()
         await until(lambda: prefect.asked("answer"))
-        assert await reader.try_take()
+        assert await router.try_take()
         called = await calls(sender)
         await sweeper.sweep()
         assert await calls(sender) == called == 2

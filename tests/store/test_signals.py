@@ -25,16 +25,16 @@ async def wanted(holder: RoleLock) -> None:
 
 
 async def test_only_one_process_holds_a_role(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.READER) as one, RoleLock(database_url, Role.READER) as two:
+    async with RoleLock(database_url, Role.ROUTER) as one, RoleLock(database_url, Role.ROUTER) as two:
         assert await one.try_take()
         assert await one.try_take()  # still ours
         assert not await two.try_take()
         with pool.connect() as connection:
-            assert holder_exists(connection, Role.READER)
+            assert holder_exists(connection, Role.ROUTER)
 
 
 async def test_roles_are_independent_of_each_other(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.READER) as one, RoleLock(database_url, Role.KEEPER) as two:
+    async with RoleLock(database_url, Role.ROUTER) as one, RoleLock(database_url, Role.KEEPER) as two:
         assert await one.try_take()
         assert await two.try_take()
         with pool.connect() as connection:
@@ -42,13 +42,13 @@ async def test_roles_are_independent_of_each_other(pool: Engine, database_url: s
 
 
 async def test_a_role_is_free_when_its_holder_is_gone(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.READER) as one:
+    async with RoleLock(database_url, Role.ROUTER) as one:
         await one.try_take()
     assert not one.held
-    async with RoleLock(database_url, Role.READER) as two:
+    async with RoleLock(database_url, Role.ROUTER) as two:
         assert await two.take_over(within_s=HEARD_WITHIN_S)
     with pool.connect() as connection:
-        assert not holder_exists(connection, Role.READER)
+        assert not holder_exists(connection, Role.ROUTER)
 
 
 async def test_a_killed_holder_frees_its_role(pool: Engine, database_url: str) -> None:
@@ -67,10 +67,10 @@ def cut(pool: Engine, role: Role) -> None:
 
 
 async def test_a_holder_whose_connection_died_notices_that_another_has_taken_its_role(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.READER) as one, RoleLock(database_url, Role.READER) as two:
+    async with RoleLock(database_url, Role.ROUTER) as one, RoleLock(database_url, Role.ROUTER) as two:
         assert await one.try_take()
         assert await one.holds()
-        cut(pool, Role.READER)
+        cut(pool, Role.ROUTER)
         assert await two.try_take()
         assert not await one.try_take()
         assert not one.held

@@ -22,7 +22,7 @@ from lanes.rollouts.rollout import (
     Enter,
     Finish,
     Hold,
-    Holds,
+    HoldReason,
     Move,
     RollBack,
     Rollout,
@@ -37,7 +37,7 @@ from lanes.store.tables import rollout, rollout_event, rollout_measurement, rout
 from lanes.store.workload import workloads
 from lanes.words import RolloutState
 
-WORTH_TELLING = (Holds.INCONCLUSIVE, Holds.ERROR, Holds.INCIDENT)
+WORTH_TELLING = (HoldReason.INCONCLUSIVE, HoldReason.ERROR, HoldReason.INCIDENT)
 
 
 def start(
@@ -88,8 +88,8 @@ def apply(connection: Connection, seen: Rollout, move: Move, judged: Sequence[Ju
     playbook = f"playbook {seen.playbook.name}"
     who = seen.approval.who if seen.approval is not None else playbook
     match move:
-        case Hold(holds, why):
-            _hold(connection, seen, holds, why, now)
+        case Hold(reason, why):
+            _hold(connection, seen, reason, why, now)
         case Advance(why):
             following = seen.playbook.steps[seen.step + 1]
             _write(
@@ -108,7 +108,7 @@ def apply(connection: Connection, seen: Rollout, move: Move, judged: Sequence[Ju
             _tell(connection, find(connection, seen.id), "stepped", seen.now_at.basis_points, who=who, why=why, now=now)
         case AskApproval(why):
             _write(
-                connection, seen, state=RolloutState.WAITING_APPROVAL, holds=Holds.APPROVAL, asked=seen.asked + 1,
+                connection, seen, state=RolloutState.WAITING_APPROVAL, holds=HoldReason.APPROVAL, asked=seen.asked + 1,
                 asked_at=now,
             )  # fmt: skip
             _tell(connection, seen, "approval_asked", seen.basis_points, who=playbook, why=why, now=now)
@@ -178,7 +178,7 @@ def _write(connection: Connection, seen: Rollout, **values: Any) -> None:
     connection.execute(update(rollout).where(rollout.c.id == seen.id).values(**values))
 
 
-def _hold(connection: Connection, seen: Rollout, holds: Holds, why: str, now: datetime) -> None:
+def _hold(connection: Connection, seen: Rollout, holds: HoldReason, why: str, now: datetime) -> None:
     """Why it holds is told once for each reason, not at every look; how long a person has not answered, at each."""
     if seen.state is RolloutState.WAITING_APPROVAL and seen.asked_at is not None:
         incidents.open(connection, _waits(seen, _asked_why(connection, seen), now - seen.asked_at), now=now)

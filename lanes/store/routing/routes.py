@@ -14,12 +14,12 @@ from lanes.store.tables import route, work
 from lanes.words import Purpose, WorkState
 from lanes.workload.version import Version
 
-ROUTER = 7_016_002  # advisory lock: one router at a time, whoever holds the role
+ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, whoever holds the role of router
 
 
 def may_route(connection: Connection) -> bool:
     """Whether this transaction is the only one that routes; it stays so until it ends."""
-    return connection.execute(select(func.pg_try_advisory_xact_lock(ROUTER))).scalar_one()
+    return connection.execute(select(func.pg_try_advisory_xact_lock(ROUTING))).scalar_one()
 
 
 def save(connection: Connection, decided: Sequence[tuple[Received, Version, Route]], *, now: datetime) -> None:
