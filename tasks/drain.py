@@ -25,13 +25,12 @@ from lanes.realtime.buffer import Buffer
 from lanes.realtime.calltime import RENEW_EVERY, lease, longest_call_s
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
-from lanes.realtime.shares import Standing, divide
+from lanes.realtime.shares import Entitlement, divide
 from lanes.realtime.warmth import Sight, needs_more, stays
 from lanes.settings import Settings
 from lanes.store import outbox, work
 from lanes.store.outbox import EventOut
 from lanes.store.signals import Role, RoleLock, holder_exists, holders, listening
-from lanes.store.work import Waiting
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -82,7 +81,8 @@ class Drain:
         self._router = Router(at.db, router, heard, busy=lambda: self._answering.busy)
         self._buffer = Buffer()
         self._leaving: list[list[Claimed]] = []  # packs that wait for a place
-        self._versions: dict[int, Version] = {}
+        self._versions: dict[int, Version] = {}  # of what gathers or waits for a place
+        self._longest_call_s = 0.0
         self._now = HostClock(now)
         self._idle_since = now
         self._looked_at, self._database_seen = -LOOK_EVERY_S, time.monotonic()
@@ -159,18 +159,20 @@ class Drain:
         async with self._at.db.transaction() as run:
             now = run.now
             waiting = await run(work.waiting, Lane.REALTIME, now=now)
-            await self._learn(each.version_id for each in waiting.values())
+            self._meet(waiting.values())
             most = self._wanted(waiting, now)
             claimed = await run(
                 work.claim, Lane.REALTIME, most, worker=self._name, session=self._alive.session, lease=self._lease(),
                 now=now,
             )  # fmt: skip
+            if claimed:
+                self._versions = await run(workloads.versions, {each.version_id for each in claimed} | self._carried())
         self._now = HostClock(now)
         if not claimed:
             return
         self._idle_since = now
         self._held |= {each.claim.work_id: each.claim for each in claimed}
-        await self._learn(each.version_id for each in claimed)
+        self._meet(self._versions.values())
         await self._put_aside([each for each in claimed if each.version_id not in self._versions], now)
         at_once = self._buffer.add([each for each in claimed if each.version_id in self._versions], self._versions, now)
         self._leaving += self._packed(at_once)
@@ -183,7 +185,7 @@ class Drain:
             return
         self._leaving.sort(key=lambda pack: min(each.rank_at for each in pack))
         of = {pack[0].workload: self._versions[pack[0].version_id] for pack in self._leaving}
-        places = self._divided({name: _standing(version) for name, version in of.items()}, of, now)
+        places = self._divided({name: Entitlement.of(version) for name, version in of.items()}, of, now)
         waiting: list[list[Claimed]] = []
         for pack in self._leaving:
             name = pack[0].workload
@@ -224,23 +226,21 @@ class Drain:
         for claim in unasked:
             self._held.pop(claim.work_id, None)
 
-    def _wanted(self, waiting: Mapping[str, Waiting], now: datetime) -> dict[str, int]:
+    def _wanted(self, waiting: Mapping[str, Version], now: datetime) -> dict[str, int]:
         """How many items of each workload to claim: for its free places, or for the window it gathers in."""
-        known = {name: each for name, each in waiting.items() if each.version_id in self._versions}
-        of = {name: self._versions[each.version_id] for name, each in known.items()}
-        direct = {name: each.standing for name, each in known.items() if of[name].spec.buffer_s == 0}
-        places = self._divided(direct, of, now)
-        most = {name: number * of[name].spec.pack_of(Lane.REALTIME) for name, number in places.items()}
-        for name in known.keys() - direct.keys():
-            if self._room(of[name], now) != 0:
-                whole = self._pace.all_places * of[name].spec.pack_of(Lane.REALTIME)
+        direct = {name: Entitlement.of(version) for name, version in waiting.items() if version.spec.buffer_s == 0}
+        places = self._divided(direct, waiting, now)
+        most = {name: number * waiting[name].spec.pack_of(Lane.REALTIME) for name, number in places.items()}
+        for name in waiting.keys() - direct.keys():
+            if self._room(waiting[name], now) != 0:
+                whole = self._pace.all_places * waiting[name].spec.pack_of(Lane.REALTIME)
                 most[name] = max(0, whole - self._buffer.of(name) - sum(len(p) for p in self._leaving if p[0].workload == name))
         return {name: number for name, number in most.items() if number > 0}
 
-    def _divided(self, standings: Mapping[str, Standing], of: Mapping[str, Version], now: datetime) -> dict[str, int]:
-        rooms = {name: room for name in standings if (room := self._room(of[name], now)) is not None}
+    def _divided(self, entitled: Mapping[str, Entitlement], of: Mapping[str, Version], now: datetime) -> dict[str, int]:
+        rooms = {name: room for name in entitled if (room := self._room(of[name], now)) is not None}
         return divide(
-            self._pace.places(now), standings, in_flight=self._pace.in_flight, places=self._pace.all_places, rooms=rooms
+            self._pace.places(now), entitled, in_flight=self._pace.in_flight, places=self._pace.all_places, rooms=rooms
         )
 
     def _room(self, version: Version, now: datetime) -> int | None:
@@ -258,14 +258,17 @@ class Drain:
         return [pack for id_, theirs in by_version.items() for pack in packs(theirs, sizes[id_])]
 
     def _lease(self) -> timedelta:
-        """Long enough for the longest call of any workload that this drain has met."""
-        specs = [version.spec for version in self._versions.values()]
-        calls = [longest_call_s(most_answer_tokens(spec, spec.pack_of(Lane.REALTIME))) for spec in specs]
-        return lease(max(calls, default=0))
+        """Long enough for the longest call of any version that this drain has met."""
+        return lease(self._longest_call_s)
 
-    async def _learn(self, ids: Iterable[int]) -> None:
-        if unknown := set(ids) - self._versions.keys():
-            self._versions |= await self._at.db.run(workloads.versions, unknown)
+    def _meet(self, versions: Iterable[Version]) -> None:
+        specs = [each.spec for each in versions]
+        calls = [longest_call_s(most_answer_tokens(spec, spec.pack_of(Lane.REALTIME))) for spec in specs]
+        self._longest_call_s = max([self._longest_call_s, *calls])
+
+    def _carried(self) -> set[int]:
+        """The versions of what gathers or waits for a place."""
+        return self._buffer.version_ids | {each.version_id for pack in self._leaving for each in pack}
 
     async def _put_aside(self, unreadable: list[Claimed], now: datetime) -> None:
         """Work of versions that cannot be read waits for a while; the others go on."""
@@ -316,10 +319,6 @@ class Drain:
         if needs_more(backlog.ready_since, now):
             waiting = {"ready": backlog.ready}
             await self._at.db.run(outbox.add, [EventOut(WAITING, "lanes.lane.realtime", waiting)], now=now)
-
-
-def _standing(version: Version) -> Standing:
-    return Standing(version.spec.weight, version.spec.max_share_percent)
 
 
 def _keeps_warm() -> bool:

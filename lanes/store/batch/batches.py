@@ -45,5 +45,4 @@ def owned_ids(connection: Connection, candidates: Sequence[str]) -> set[str]:
 
 def expected_minutes(connection: Connection, version_id: int) -> int:
     """How long a batch of a version usually takes."""
-    minutes = version.c.spec["batch_expected_minutes"].as_integer()
-    return connection.execute(select(minutes).where(version.c.id == version_id)).scalar_one()
+    return connection.execute(select(version.c.batch_expected_minutes).where(version.c.id == version_id)).scalar_one()

@@ -1,4 +1,4 @@
-"""The work that attempts were for, beside the standing of its item: locked, so that one save at a time moves it."""
+"""The work that attempts were for, beside its item as it is now: locked, so that one save at a time moves it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,24 +38,22 @@ def payers(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[int, 
         return {}
     rows = connection.execute(
         select(
-            work.c.id, work.c.workload, work.c.lane, work.c.purpose,
-            version.c.spec["realtime_model"].as_string().label("realtime"),
-            version.c.spec["batch_model"].as_string().label("batch"),
+            work.c.id, work.c.workload, work.c.lane, work.c.purpose, version.c.realtime_model, version.c.batch_model
         )
         .join(version, version.c.id == work.c.version_id)
         .where(one_of(billed, work.c.id))
     )  # fmt: skip
-    return {
-        row.id: WhoPays(
-            row.workload, Lane(row.lane), Purpose(row.purpose), row.realtime if row.lane == Lane.REALTIME else row.batch
-        )
-        for row in rows
-    }  # fmt: skip
+    return {row.id: WhoPays(row.workload, Lane(row.lane), Purpose(row.purpose), _model(row)) for row in rows}
+
+
+def _model(row: Any) -> str:
+    """The model that the lane of the work asks."""
+    return row.realtime_model if row.lane == Lane.REALTIME else row.batch_model
 
 
 @dataclass
-class ItemStanding:
-    """An item's standing as this transaction changes it. `earlier` is what is shown of an older revision.
+class ItemNow:
+    """An item as this transaction changes it. `earlier` is what is shown of an older revision.
 
     `open_work` names the live work that is owed for its newest revision, `reason` why its newest route chose a lane:
     both only of items that were asked for.
@@ -74,9 +72,9 @@ class ItemStanding:
 
 
 class LockedWork:
-    """One locked row of work, beside the shared standing of its item."""
+    """One locked row of work, beside its item, which it shares with other work of it."""
 
-    def __init__(self, row: Any, of_item: ItemStanding) -> None:
+    def __init__(self, row: Any, of_item: ItemNow) -> None:
         self.of_item = of_item
         self.id: int = row.id
         self.item_id: int = row.item_id
@@ -93,33 +91,28 @@ class LockedWork:
         self.failures: int = row.failures
         self.alone: bool = row.alone
         self.rank_at: datetime = row.rank_at
-        self.spec: dict[str, Any] = row.spec
-
-    @property
-    def mode(self) -> Mode:
-        return Mode(self.spec["mode"])
-
-    @property
-    def model(self) -> str:
-        """The model its lane asks."""
-        return self.spec["realtime_model" if self.lane is Lane.REALTIME else "batch_model"]
+        self.mode = Mode(row.mode)
+        self.model = _model(row)
+        self.max_failures: int = row.max_failures
+        self.batch_takes = LEAD + timedelta(minutes=row.batch_expected_minutes)
+        self.compare_fields: Sequence[str] = row.compare_fields
 
     def obligation(self, now: datetime) -> Obligation:
         """What settle needs to know of it."""
-        of_item, batch_takes = self.of_item, LEAD + timedelta(minutes=self.spec["batch_expected_minutes"])
+        of_item = self.of_item
         return Obligation(
             purpose=self.purpose,
             lane=self.lane,
             mode=self.mode,
             failures=self.failures,
-            max_failures=self.spec["max_failures"],
+            max_failures=self.max_failures,
             is_newest_revision=self.revision == self.newest,
             item_canceled=of_item.canceled,
             item_settled=of_item.settled,
             item_answered=of_item.answered,
             others_open=bool(of_item.open_work - {self.id}),
-            may_wait=may_wait(of_item.reason, of_item.due_at, batch_takes=batch_takes, now=now),
-            compare_fields=tuple(self.spec["compare_fields"]),
+            may_wait=may_wait(of_item.reason, of_item.due_at, batch_takes=self.batch_takes, now=now),
+            compare_fields=tuple(self.compare_fields),
         )
 
 
@@ -149,7 +142,9 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
             work.c.id, work.c.item_id, work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.revision,
             work.c.generation, work.c.state, work.c.claim_no, work.c.failures, work.c.alone, work.c.rank_at,
             item.c.key, item.c.revision.label("newest"), item.c.received_at, item.c.answered_at, item.c.settled_at,
-            item.c.canceled_at, item.c.forgotten_at, item.c.result_id, item.c.due_at, version.c.spec,
+            item.c.canceled_at, item.c.forgotten_at, item.c.result_id, item.c.due_at,
+            version.c.mode, version.c.realtime_model, version.c.batch_model, version.c.max_failures,
+            version.c.batch_expected_minutes, version.c.compare_fields,
         )
         .join(item, item.c.id == work.c.item_id)
         .join(version, version.c.id == work.c.version_id)
@@ -162,12 +157,12 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
     if shown:
         found = connection.execute(select(result.c.id, result.c.output, result.c.revision).where(one_of(shown, result.c.id)))
         outputs = {row.id: row for row in found}
-    items: dict[int, ItemStanding] = {}
+    items: dict[int, ItemNow] = {}
     for row in rows:
         if row.item_id not in items:
             shown = outputs.get(row.result_id)
             of_newest = bool(shown) and shown.revision == row.newest
-            items[row.item_id] = ItemStanding(
+            items[row.item_id] = ItemNow(
                 settled=row.settled_at is not None,
                 canceled=row.canceled_at is not None,
                 forgotten=row.forgotten_at is not None,
@@ -181,7 +176,7 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
 
 
 def _look_around(connection: Connection, rows: Sequence[LockedWork]) -> None:
-    """The standing of these rows' items says what else is owed for them, and why they are where they are."""
+    """These rows' items know what else is owed for them, and why they are where they are."""
     of_items = {row.item_id: row.of_item for row in rows if row.purpose in ANSWERING}
     if not of_items:
         return
