@@ -232,8 +232,3 @@ def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
         .where(claimable(lane, now), workload.c.paused_at.is_(None))
     ).one()
     return Backlog(row.ready, row.since)
-
-
-def next_ready_at(connection: Connection, lane: Lane) -> datetime | None:
-    """When the first work that rests may be claimed again, None when none rests."""
-    return connection.execute(select(func.min(work.c.ready_at)).where(ready_on(lane))).scalar_one()

@@ -163,7 +163,6 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: work.abandoned(c, now=later(minutes=1)), 200),
         (lambda c: work.abandoned(c, now=later(minutes=9)), 200),
         (lambda c: work.backlog(c, Lane.REALTIME, now=later(days=1)), 3_000),
-        (lambda c: work.next_ready_at(c, Lane.REALTIME), 3_000),
         (lambda c: giving_up.hopeless(c, Lane.REALTIME, now=NOON), 6_000),
         (lambda c: giving_up.hopeless(c, Lane.BATCH, now=later(days=9)), 9_000),
         (lambda c: c.execute(text(measurements.FAILED), {"failed_since": later(days=-1)}).all(), 100),
