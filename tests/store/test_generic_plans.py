@@ -80,7 +80,6 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "what Slack was not told": (slack_posts.untold, "DISTINCT FROM 'resolved'"),
     "what waits": (lambda c: work.waiting(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
     "the backlog": (lambda c: work.backlog(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
-    "when rest is over": (lambda c: work.next_ready_at(c, Lane.REALTIME), "= 'ready'"),
     "claims": (
         lambda c: work.claim(c, Lane.REALTIME, {"letters": 3}, worker="me", lease=later() - NOON, now=NOON),
         "ix_work_claimable",

@@ -12,7 +12,7 @@ ROOMS = ("flows", "tasks", "blocks", "lanes")
 IN_FORCE = ROOT / "migrations" / "schema" / "current"
 LOOKS = {"get", "items", "keys", "pop", "values", "setdefault", "as_string", "as_integer", "as_float", "as_boolean"}
 IN_SQL = re.compile(r"\bspec\s*(->|#>|@>|@\?|@@|\?|\[)|jsonb_\w+\s*\(\s*(\w+\.)?spec\b")
-STORED = re.compile(r"\bversion\.c\.spec$")
+STORED = re.compile(r"\.c\.spec$")
 ALLOWED = {
     "lanes/store/workload": "versions are published and read here, whole",
     "lanes/standin/faults.py": "its spec is that of a fault, as a request gives it",
