@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from lanes.batch.stakes import Decision, sentence
 from lanes.errors import ActionRefused
-from lanes.report.rollout import standing
+from lanes.ids import BatchId
+from lanes.report.rollout import where_it_stands
 from lanes.routing.split import Split
 from lanes.store.batch import decisions
 from lanes.store.database import Database, clock
@@ -90,7 +91,7 @@ def perform(connection: Connection, act: Act) -> str:
         case Deed.RESUME:
             return steering.resume(connection, act.workload)
         case Deed.ABORT_ROLLOUT:
-            return standing(rollout_moves.abort(connection, act.workload, who=act.who, why=act.why, now=now))
+            return where_it_stands(rollout_moves.abort(connection, act.workload, who=act.who, why=act.why, now=now))
         case Deed.ADOPT_BATCH:
             return decisions.adopt(connection, _batch(act), _provider_batch(act), workload=act.workload, now=now)
         case Deed.RESUBMIT_BATCH:
@@ -107,7 +108,7 @@ def _provider_batch(act: Act) -> str:
     return act.provider_batch
 
 
-def _batch(act: Act) -> int:
+def _batch(act: Act) -> BatchId:
     if act.batch is None:
         raise ActionRefused("batch: say which batch, by its number in lanes.batch_status")
-    return act.batch
+    return BatchId(act.batch)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 
+from lanes.ids import BatchId
 from lanes.units import counted, usd
 from lanes.words import BatchState
 
@@ -23,7 +24,7 @@ class Stakes:
     `most_usd`: the most that the provider can bill for them, whatever is decided. None: its model has no price any more.
     """
 
-    batch_id: int
+    batch_id: BatchId
     workload: str
     state: BatchState
     provider_batch_id: str | None

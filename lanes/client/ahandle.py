@@ -9,12 +9,12 @@ from typing import Any, Self, TypeVar, Unpack
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from lanes.chunks import weight
 from lanes.client import lookout, verbs
 from lanes.client.places import async_place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.doors.item import Submission
 from lanes.errors import Refused
+from lanes.payload import weight
 from lanes.settling.listing import Listed
 from lanes.store.database import clock
 from lanes.store.settling.results import Result

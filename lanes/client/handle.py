@@ -6,12 +6,13 @@ from typing import Any, Self, Unpack
 
 from sqlalchemy import URL, Connection, Engine
 
-from lanes.chunks import MOST_BYTES, chunks, weight
+from lanes.chunks import MOST_BYTES, chunks
 from lanes.client import lookout, verbs
 from lanes.client.places import place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.doors.item import Submission
 from lanes.errors import Refused
+from lanes.payload import weight
 from lanes.settling.listing import Listed
 from lanes.store.database import clock
 from lanes.store.settling.results import Result

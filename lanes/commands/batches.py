@@ -17,6 +17,7 @@ from lanes.batch.stakes import Decision, sentence
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.escaping import plain
+from lanes.ids import BatchId
 from lanes.store.batch import decisions
 from lanes.store.database import clock
 from lanes.units import clock as written
@@ -61,7 +62,7 @@ def adopt(batch: int, provider_batch: str, *, yes: Sure = False, as_json: AsJson
     """
 
     def do(connection: Connection, now: datetime) -> str:
-        return decisions.adopt(connection, batch, provider_batch, now=now)
+        return decisions.adopt(connection, BatchId(batch), provider_batch, now=now)
 
     return _decide(Decision.ADOPT, batch, do, yes, as_json)
 
@@ -73,7 +74,7 @@ def resubmit(batch: int, *, why: Why = "", yes: Sure = False, as_json: AsJson = 
     """
 
     def do(connection: Connection, now: datetime) -> str:
-        return decisions.resubmit(connection, batch, who=getpass.getuser(), why=why or "no reason given", now=now)
+        return decisions.resubmit(connection, BatchId(batch), who=getpass.getuser(), why=why or "no reason given", now=now)
 
     return _decide(Decision.RESUBMIT, batch, do, yes, as_json)
 
@@ -85,7 +86,7 @@ def give_up(batch: int, *, why: Why = "", yes: Sure = False, as_json: AsJson = F
     """
 
     def do(connection: Connection, now: datetime) -> str:
-        return decisions.give_up(connection, batch, who=getpass.getuser(), why=why or "no reason given", now=now)
+        return decisions.give_up(connection, BatchId(batch), who=getpass.getuser(), why=why or "no reason given", now=now)
 
     return _decide(Decision.GIVE_UP, batch, do, yes, as_json)
 
@@ -94,7 +95,7 @@ def _decide(decision: Decision, batch: int, do: Callable[[Connection, datetime],
     def decide(pool: Engine) -> int:
         with pool.begin() as connection:
             now = clock(connection)
-            at_stake = decisions.stakes(connection, batch, now=now)
+            at_stake = decisions.stakes(connection, BatchId(batch), now=now)
             said = do(connection, now) if yes else sentence(decision, at_stake)
         if as_json:
             print_json({**asdict(at_stake), "decision": decision, "done": yes, "said": said})

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection
 
+from lanes.batch.batch import Kind
 from lanes.batch.reconcile import Finding
 from lanes.batch.short_reads import BELIEVED
 from lanes.claims import Claimed
@@ -14,7 +15,7 @@ from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
 from lanes.settling.outcome import Attempt, Saved
-from lanes.store.batch import batches
+from lanes.store.batch import batches, ready_work
 from lanes.store.settling import history, outcomes
 from lanes.words import Lane, Outcome
 from tasks import collect
@@ -31,8 +32,8 @@ KEYS = [f"k{n:02d}" for n in range(12)]
 A_MINUTE_PASSES = "update lanes.batch set short_read_at = short_read_at - interval '1 minute'"
 
 
-async def kind(at: Connections) -> batches.Kind:
-    (only,) = await at.db.run(batches.waiting_kinds, None, now=await at.db.now())
+async def kind(at: Connections) -> Kind:
+    (only,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
     return only
 
 

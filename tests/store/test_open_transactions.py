@@ -14,7 +14,7 @@ from lanes.errors import StillLocked
 from lanes.ids import BatchId
 from lanes.settling.sought import Sought, Unanswered
 from lanes.store import work
-from lanes.store.batch import batches, decisions
+from lanes.store.batch import creates, decisions
 from lanes.store.doors import amendments, forgetting, items
 from lanes.store.replays import replays
 from lanes.store.rollouts import rollout_moves
@@ -347,7 +347,7 @@ def test_a_decision_about_a_batch_says_who_is_in_its_way_and_nothing_of_it_is_do
         route(setup, now=NOON)
         batch_id, _ = intend(setup, letters)
         if at_provider:
-            batches.submitted(setup, batch_id, "msgbatch_1", expected_end_at=NOON, now=NOON)
+            creates.submitted(setup, batch_id, "msgbatch_1", expected_end_at=NOON, now=NOON)
     with pool.connect() as other:
         other.execute(text(f"select from lanes.{held} order by id limit 1 for no key update"))
         with pytest.raises(StillLocked, match="open transaction"), pool.begin() as operator:

@@ -17,7 +17,7 @@ from lanes.settling.sought import Sought
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
 from lanes.store import work
-from lanes.store.batch import batches, deadlines
+from lanes.store.batch import deadlines, ready_work
 from lanes.store.doors import amendments, items
 from lanes.store.figures import measurements
 from lanes.store.promises import at_stake, causes, incidents, trends
@@ -167,7 +167,6 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: work.abandoned(c, now=later(minutes=1)), 200),
         (lambda c: work.abandoned(c, now=later(minutes=9)), 200),
         (lambda c: work.backlog(c, Lane.REALTIME, now=later(days=1)), 3_000),
-        (lambda c: work.next_ready_at(c, Lane.REALTIME), 3_000),
         (lambda c: giving_up.hopeless(c, Lane.REALTIME, now=NOON), 6_000),
         (lambda c: giving_up.hopeless(c, Lane.BATCH, now=later(days=9)), 9_000),
         (lambda c: c.execute(text(measurements.FAILED), {"failed_since": later(days=-1)}).all(), 100),
@@ -176,7 +175,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: replays.finish(c, now=NOON), 100),
         (lambda c: replays.open_work(c, replays.get(c, GenerationId(1))), 6_000),
         (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
-        (lambda c: batches.waiting_kinds(c, None, now=later(days=1)), 3_000),
+        (lambda c: ready_work.waiting_kinds(c, None, now=later(days=1)), 3_000),
         (lambda c: amendments.apply_waiting(c, now=NOON), 100),
         (lambda c: items.any_received(c), 100),
         (lambda c: incidents.thaw(c, now=NOON), 3_000),

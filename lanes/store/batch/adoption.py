@@ -4,8 +4,10 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
-from lanes.store.batch import unclear
-from lanes.store.batch.batches import AT_PROVIDER, SUBMITTED, UNCONFIRMED, OpenBatch, announce, open_batch
+from lanes.batch.batch import AT_PROVIDER, UNCONFIRMED, OpenBatch
+from lanes.ids import BatchId
+from lanes.store.batch import announcing, unclear
+from lanes.store.batch.batches import open_batch
 from lanes.store.batch.disowning import disown
 from lanes.store.literals import is_
 from lanes.store.tables import batch
@@ -15,7 +17,7 @@ SEARCH_EVERY = timedelta(minutes=10)  # a held batch; one that blocks its accoun
 LISTED_FOR = timedelta(days=29)  # so long the provider keeps results
 
 
-def create_ended(connection: Connection, batch_id: int, *, now: datetime) -> None:
+def create_ended(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
     """The create of an intended batch ended at `now` without an answer: nobody is creating it any more."""
     connection.execute(
         update(batch)
@@ -32,12 +34,14 @@ def to_search(connection: Connection, account: str, *, now: datetime) -> list[Op
     return [open_batch(row) for row in connection.execute(select(batch).where(wanted).order_by(batch.c.id))]
 
 
-def searched(connection: Connection, batch_id: int, *, now: datetime) -> None:
+def searched(connection: Connection, batch_id: BatchId, *, now: datetime) -> None:
     """The provider's list was searched for the batch at `now`."""
     connection.execute(update(batch).where(batch.c.id == batch_id).values(searched_at=now))
 
 
-def adopted(connection: Connection, batch_id: int, provider_batch_id: str, *, expected_end_at: datetime, now: datetime) -> bool:
+def adopted(
+    connection: Connection, batch_id: BatchId, provider_batch_id: str, *, expected_end_at: datetime, now: datetime
+) -> bool:
     """The batch is taken for a listed one until its first result proves or disproves it. False: it needs none now."""
     row = connection.execute(
         update(batch)
@@ -51,17 +55,17 @@ def adopted(connection: Connection, batch_id: int, provider_batch_id: str, *, ex
     if row is None:
         return False
     unclear.over(connection, batch_id, f"Batch {batch_id} is taken for {provider_batch_id}.", now=now)
-    announce(connection, SUBMITTED, batch_id, row.workload, now, requests=row.requests, items=row.all_items)
+    announcing.submitted(connection, batch_id, row.workload, requests=row.requests, items=row.all_items, now=now)
     return True
 
 
-def proved(connection: Connection, batch_id: int, provider_batch_id: str, *, now: datetime) -> None:
+def proved(connection: Connection, batch_id: BatchId, provider_batch_id: str, *, now: datetime) -> None:
     """The batch is the provider's of that id: its first result carries its nonce."""
     this = and_(batch.c.id == batch_id, batch.c.provider_batch_id == provider_batch_id)
     connection.execute(update(batch).where(this, _unproved()).values(proved_at=now))
 
 
-def let_go(connection: Connection, batch_id: int) -> None:
+def let_go(connection: Connection, batch_id: BatchId) -> None:
     """The batch is not the one at the provider that it was taken for: its id is let go, and the batch is held."""
     connection.execute(
         update(batch)
@@ -70,7 +74,7 @@ def let_go(connection: Connection, batch_id: int) -> None:
     )
 
 
-def disproved(connection: Connection, batch_id: int, provider_batch_id: str, *, now: datetime) -> bool:
+def disproved(connection: Connection, batch_id: BatchId, provider_batch_id: str, *, now: datetime) -> bool:
     """The adopted batch at the provider is a stranger's, and is never adopted again. False: nothing was to be undone.
 
     Its id is let go, never the work: the batch is held, an incident tells it, and the search goes on.

@@ -6,11 +6,12 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 from sqlalchemy.dialects.postgresql import insert
 
+from lanes.ids import BatchId
 from lanes.store.bulk import one_of
 from lanes.store.tables import disowned
 
 
-def disown(connection: Connection, account: str, provider_batch_id: str, batch_id: int, *, now: datetime) -> None:
+def disown(connection: Connection, account: str, provider_batch_id: str, batch_id: BatchId, *, now: datetime) -> None:
     """The provider's batch of that id is a stranger's, though batch `batch_id` was taken for it."""
     given = {"account": account, "provider_batch_id": provider_batch_id, "batch_id": batch_id, "disowned_at": now}
     connection.execute(insert(disowned).values(**given).on_conflict_do_nothing())

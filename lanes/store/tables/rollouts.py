@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.ids import RolloutId, RouteId
 from lanes.rollouts.gates import Measure
-from lanes.rollouts.rollout import Happened, Holds
+from lanes.rollouts.rollout import Happened, HoldReason
 from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.workloads import workload
 from lanes.words import RolloutState, Verdict
@@ -42,7 +42,7 @@ class RolloutColumns(TypedColumns):
     step_started_at: Named[datetime] = Column(Moment, comment="Since when that step's share is in force")
     routes_before: Named[RouteId] = Column(id_of(RouteId), comment="Newest route when the step started")
     share_before: Named[int] = Column(Integer, comment="Basis points in force before the rollout; a failure sets them")
-    holds: Named[Holds | None] = Column(Word(Holds), comment="Why the step holds, as last told")
+    holds: Named[HoldReason | None] = Column(Word(HoldReason), comment="Why the step holds, as last told")
     asked: Named[int] = Column(Integer, server_default=text("0"), comment="How often a person was asked")
     approved_by: Named[str | None] = Column(Text, comment="Who approved leaving the step in force")
     approved_why: Named[str | None] = Column(Text)

@@ -11,7 +11,7 @@ from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.report import markdown
 from lanes.report.sections import Section, further, pressing
 from lanes.report.snapshot import AmendmentFigures, CallFigures, ReplayFigures, Snapshot, SplitFigures
-from lanes.rollouts.rollout import Holds, Rollout
+from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.words import Lane, ReplayState, RolloutState
 from tests.conftest import NOON
 from tests.rollouts import playbook
@@ -23,7 +23,7 @@ BREACH = Incident(
 )  # fmt: skip
 OVER = replace(BREACH, id=6, subject="", state=IncidentState.RESOLVED, resolved_at=NOON)
 MOVING = Rollout(
-    RolloutId(3), playbook(), "letters", "desk", RolloutState.RUNNING, 0, NOON, 0, 0, Holds.GATHERING, 0,
+    RolloutId(3), playbook(), "letters", "desk", RolloutState.RUNNING, 0, NOON, 0, 0, HoldReason.GATHERING, 0,
     None, "ada", "trial", NOON, None, None,
 )  # fmt: skip
 LATE_READERS = evidence(ConsumerUse("nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unread=12))
