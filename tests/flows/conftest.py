@@ -20,17 +20,25 @@ from tasks import departure
 from tasks.connections import Connections
 from tests.examples import admit, publish, route
 from tests.prefect_standin import PrefectStandIn
+from tests.standin.hosted import Host
 from tests.standin.process import Endpoint
 
 RUN = UUID(int=4711)  # the flow run that everything in a test is part of
 
 
-@pytest.fixture
-def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
-    """A stand-in of the test's own: nobody else's batches are in its list."""
-    running = Endpoint(tmp_path / "endpoint", "--engine", "echo", "--turnaround-s", "0")
+@pytest.fixture(scope="session")
+def host() -> Iterator[Host]:
+    """Where the stand-ins of all tests answer."""
+    running = Host()
     yield running
     running.stop()
+
+
+@pytest.fixture
+def endpoint(host: Host, tmp_path: Path) -> Iterator[Endpoint]:
+    """A stand-in of the test's own: nobody else's batches are in its list."""
+    with host.standin(tmp_path / "endpoint") as running:
+        yield running
 
 
 @pytest_asyncio.fixture

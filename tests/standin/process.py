@@ -28,17 +28,10 @@ TICKET_SCHEMA: dict[str, Any] = {
 
 
 class Endpoint:
-    """A running stand-in; `home` outlives it."""
+    """A running stand-in, spoken to over HTTP."""
 
-    def __init__(self, home: Path, *options: str) -> None:
-        self.home = home
-        command = [sys.executable, "-m", "lanes.standin", "--home", str(home), *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.ready_line = self.process.stdout.readline()
-        if not self.ready_line.startswith("READY "):
-            raise RuntimeError(f"the stand-in did not start; it said {self.ready_line!r}")
-        self.url = self.ready_line.split()[1]
+    def __init__(self, url: str) -> None:
+        self.url = url
 
     def control(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -73,6 +66,20 @@ class Endpoint:
     def async_client(self, **options: Any) -> AsyncAnthropic:
         return AsyncAnthropic(base_url=self.url, api_key="x", max_retries=0, **options)
 
+
+class EndpointProcess(Endpoint):
+    """A stand-in that is a process of its own; `home` outlives it."""
+
+    def __init__(self, home: Path, *options: str) -> None:
+        self.home = home
+        command = [sys.executable, "-m", "lanes.standin", "--home", str(home), *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.ready_line = self.process.stdout.readline()
+        if not self.ready_line.startswith("READY "):
+            raise RuntimeError(f"the stand-in did not start; it said {self.ready_line!r}")
+        super().__init__(self.ready_line.split()[1])
+
     def stop(self) -> int:
         """End it as a supervisor does; the exit status."""
         self.process.terminate()
@@ -91,9 +98,9 @@ class Endpoint:
 
 
 @contextlib.contextmanager
-def running_endpoint(home: Path, *options: str) -> Iterator[Endpoint]:
+def running_endpoint(home: Path, *options: str) -> Iterator[EndpointProcess]:
     """A stand-in for the length of the block."""
-    endpoint = Endpoint(home, *options)
+    endpoint = EndpointProcess(home, *options)
     try:
         yield endpoint
     finally:
