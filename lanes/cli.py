@@ -1,6 +1,9 @@
 """The `lanes` command: each subcommand is a function of `lanes.commands`, loaded when it is called."""
 
+import ast
 import sys
+from functools import cache
+from importlib.util import find_spec
 
 from cyclopts import App
 
@@ -13,14 +16,35 @@ COMMANDS = (
     "pause:pause", "pause:resume", "replay:replay", "replay:diff", "replay:promote", "replay:demote", "replay:drop",
 )  # fmt: skip
 
-app = App(name="lanes", help="Answers LLM work now, or cheaply later.", result_action="return_value")
-for command in COMMANDS:
-    app.command(f"lanes.commands.{command}")
-
 
 def main() -> None:
     """Runs the command line; the process exits with the command's code: 0 well, 1 failed, 2 wrong usage."""
-    if not set(sys.argv[1:]) - {"--help", "-h"}:
-        for name in app:
-            _ = app[name]  # loaded, because the overview describes every command
-    sys.exit(app() or 0)
+    overview = not set(sys.argv[1:]) - {"--help", "-h"}
+    sys.exit((_commands(summaries=True) if overview else app)() or 0)
+
+
+def _commands(*, summaries: bool) -> App:
+    """The command line, each command loaded when it is called, or with a sentence of each for the overview."""
+    of_all = App(name="lanes", help="Answers LLM work now, or cheaply later.", result_action="return_value")
+    for command in COMMANDS:
+        of_all.command(f"lanes.commands.{command}", help=_summary(command) if summaries else None)
+    return of_all
+
+
+def _summary(command: str) -> str:
+    """What a command says of itself first, read from its source: the overview loads none of them."""
+    module, _, name = command.partition(":")
+    said = next(ast.get_docstring(node) for node in _functions(module) if node.name == name)
+    return (said or "").partition("\n\n")[0]
+
+
+@cache
+def _functions(module: str) -> list[ast.FunctionDef]:
+    spec = find_spec(f"lanes.commands.{module}")
+    assert spec is not None
+    assert spec.origin is not None
+    with open(spec.origin, encoding="utf-8") as source:
+        return [node for node in ast.parse(source.read()).body if isinstance(node, ast.FunctionDef)]
+
+
+app = _commands(summaries=False)

@@ -30,7 +30,7 @@ class WorkState(StrEnum):
     """Where some work stands; the comment says who moves it on."""
 
     READY = "ready"  # from `ready_at`; a drain claims it (realtime), `submit` claims it (batch)
-    CLAIMED = "claimed"  # until `lease_until`; its claimer saves it, afterwards anybody may claim it again
+    CLAIMED = "claimed"  # until `lease_until`; its claimer saves it or gives it back, and once lost a rescuer ends the claim
     SUBMITTED = "submitted"  # owned by a batch; `collect` applies its result or returns it to `ready`
     DONE = "done"  # an attempt was saved that ended it; nobody moves it on
     FAILED = "failed"  # the retry budget is spent or the input is poison; `lanes retry` makes it ready

@@ -1,4 +1,7 @@
-"""Tells Slack of incidents from the outbox. Whatever Slack does, nothing here fails a run and nothing is lost."""
+"""Tells Slack of incidents from the outbox. Whatever Slack does, nothing here fails a run and nothing is lost.
+
+Slack is told by `watch` alone, whose role one process holds, and by a person who tries it (`lanes alerts --test`).
+"""
 
 import asyncio
 from datetime import timedelta

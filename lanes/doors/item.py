@@ -1,4 +1,8 @@
-"""An input as a door reads it: checked here, admitted by the database function `lanes.admit`."""
+"""An input as a door reads it: checked here, admitted by the database function `lanes.admit`.
+
+What is JSON and describes no item is refused, `malformed`, and kept in `rejected_log`. What is not JSON never gets here:
+Prefect answers it with 422, so that no event comes of it; `filedoor` refuses such a line; in SQL the sender's cast fails.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

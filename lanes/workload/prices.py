@@ -1,13 +1,9 @@
 """What a billed response costs, by genai-prices' dated tables. Pure Decimal arithmetic, in US dollars."""
 
-import importlib.metadata
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cache
-
-from genai_prices import Usage as PricedUsage
-from genai_prices import calc_price
 
 from lanes.words import Lane
 
@@ -41,6 +37,9 @@ def cost(usage: Usage, *, model: str, lane: Lane, at: datetime) -> Decimal:
     Raises:
         LookupError: no price is known for the model.
     """
+    from genai_prices import Usage as PricedUsage  # the tables of every provider: only who asks for a price loads them
+    from genai_prices import calc_price
+
     priced = PricedUsage(
         input_tokens=usage.prompt,
         output_tokens=usage.output,
@@ -64,6 +63,9 @@ def require(model: str) -> None:
     Raises:
         ValueError: it is not; the sentence says what to do.
     """
+    from genai_prices import Usage as PricedUsage
+    from genai_prices import calc_price
+
     try:
         calc_price(PricedUsage(input_tokens=1), model_ref=model, provider_id=PROVIDER)
     except LookupError:
@@ -74,4 +76,6 @@ def require(model: str) -> None:
 @cache
 def price_version() -> str:
     """Which price table this process uses; stored with each ledger row."""
-    return f"genai-prices {importlib.metadata.version('genai-prices')}"
+    from importlib.metadata import version
+
+    return f"genai-prices {version('genai-prices')}"

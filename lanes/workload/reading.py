@@ -10,7 +10,8 @@ import yaml
 from lanes import yaml_places
 from lanes.errors import SpecInvalid
 from lanes.workload.definition import Problem, examine
-from lanes.workload.version import Promises, Spec
+from lanes.workload.promises import Promises
+from lanes.workload.version import Spec
 from lanes.yaml_places import NotYaml, Place
 
 FIELDS = ("name", *Spec.model_fields)

@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-import cel
-
 from lanes.errors import RuleFailed
 from lanes.misread import Misread
 
@@ -23,6 +21,8 @@ class Rule:
     """
 
     def __init__(self, text: str) -> None:
+        import cel  # loads a terminal's toolkit: only who compiles a rule pays for it
+
         self.text = text
         try:
             self._program = cel.compile(text)

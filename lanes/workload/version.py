@@ -13,53 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 
 from lanes.words import Lane, Mode
 from lanes.workload import prices
-from lanes.workload.form import Form
 from lanes.workload.output_schema import check_askable, check_output_schema
+from lanes.workload.promises import Promises
 from lanes.workload.rules import Rule
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 STORED = {"stored": True}  # context in which a version is read that was valid when it was published
 TIME_OF_DAY = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
-
-
-class Promises(Form):
-    """What a workload promises its consumers; a breach opens an incident. A limit of 0 is no promise."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    batch_max_minutes: int = Field(
-        default=120,
-        ge=0,
-        title="Batch: longest run (minutes)",
-        description="A batch that is still open after this many minutes opens an incident. 0 = no promise.",
-    )
-    batch_max_failure_percent: float = Field(
-        default=5,
-        ge=0,
-        le=100,
-        title="Batch: largest share of failures (%)",
-        description="Of the requests of one batch: errored, expired, canceled or missing. 0 = no promise.",
-    )
-    batch_max_invalid_percent: float = Field(
-        default=5,
-        ge=0,
-        le=100,
-        title="Batch: largest share of invalid outputs (%)",
-        description="Of the answers of one batch: those that break the output schema. 0 = no promise.",
-    )
-    realtime_p95_s: float = Field(
-        default=5,
-        ge=0,
-        title="Real-time: p95 latency (seconds)",
-        description="From received to answered, over the last 15 minutes. 0 = no promise.",
-    )
-    realtime_max_error_percent: float = Field(
-        default=5,
-        ge=0,
-        le=100,
-        title="Real-time: largest share of errors (%)",
-        description="Of the attempts of the last 15 minutes. 0 = no promise.",
-    )
 
 
 class Spec(BaseModel):

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from lanes.errors import SpecInvalid
 from lanes.words import Lane, Mode
 from lanes.workload.definition import parse
-from lanes.workload.version import Promises, Spec, content_hash
+from lanes.workload.promises import Promises
+from lanes.workload.version import Spec, content_hash
 from tests.examples import SCHEMA, spec, version
 from tests.unit.strategies import ANY_TEXT, any_json
 

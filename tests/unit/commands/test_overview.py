@@ -1,0 +1,34 @@
+"""The overview of the commands, and what is loaded for it and for the domain."""
+
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from lanes import cli
+
+HEAVY = ("anthropic", "cel", "genai_prices", "httpx2", "lanes.commands.run", "psycopg", "scipy", "sqlalchemy")
+
+
+def loaded(program: str, *arguments: str) -> tuple[str, set[str]]:
+    """What a program of its own printed, and which of the heavy modules it had loaded by its end."""
+    at_the_end = f"import atexit, sys; atexit.register(lambda: print(*set({HEAVY}) & sys.modules.keys(), file=sys.stderr))"
+    command = [sys.executable, "-c", f"{at_the_end}; {program}", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout, set(done.stderr.split())
+
+
+def test_the_overview_says_of_each_command_what_it_says_of_itself_and_loads_none() -> None:
+    printed, heavy = loaded("from lanes.cli import main; main()", "--help")
+    words = " ".join(printed.replace("│", " ").split())
+    for command in cli.COMMANDS:
+        module, _, name = command.partition(":")
+        said = getattr(import_module(f"lanes.commands.{module}"), name).__doc__.partition("\n\n")[0]
+        assert " ".join(said.replace("`", "").split()) in words
+    assert heavy == set()
+
+
+@pytest.mark.parametrize("chapter", ["lanes.routing.route", "lanes.settling.settle", "lanes.rollouts.rollout"])
+def test_a_chapter_of_the_domain_loads_no_driver_no_sdk_and_no_table_of_prices(chapter: str) -> None:
+    assert loaded(f"import {chapter}") == ("", set())

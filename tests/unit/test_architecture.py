@@ -1,0 +1,104 @@
+"""What is written of the house is so: its paths exist, the drawn chapters stand in the contract's order, files are short."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("flows", "tasks", "blocks", "lanes")
+DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
+PAGES = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "docs/decisions/README.md")] + DECISIONS
+FOLDER = r"(?:flows|tasks|blocks|lanes|migrations|tests|docs|\.ci)/[\w./-]*[\w/]"
+FILE = r"[\w][\w./-]*\.(?:py|md|sql|svg|toml)"
+PATH = re.compile(rf"(?<![\w./-])(?:{FOLDER}|{FILE})(?![\w])")
+PART_OF_A_PAGE = ("**Context.**", "**Options**", "**Choice.**", "**What it costs**")
+A_SCREEN = 40  # lines
+LONGEST = 300  # lines of a file that needs no reason
+REASON = "one file because"
+
+
+def paths(text: str) -> set[str]:
+    """The paths that a text names: below one of our folders, or files by their ending."""
+    return set(PATH.findall(text))
+
+
+def modules() -> Iterator[Path]:
+    for room in ROOMS:
+        yield from (ROOT / room).rglob("*.py")
+
+
+def says_why(module: str) -> bool:
+    """Whether the first sentence of its docstring says why it is one file."""
+    said = ast.get_docstring(ast.parse(module)) or ""
+    return REASON in " ".join(re.split(r"(?<=\.)\s", said, maxsplit=1)[0].split())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_that_is_written_down_exists(page: Path) -> None:
+    named = paths(page.read_text())
+    assert named
+    assert {each for each in named if not (ROOT / each).exists() and not (page.parent / each).exists()} == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("see `lanes/store/work.py`, or `tasks/gone.py`.", {"lanes/store/work.py", "tasks/gone.py"}),
+        ("[0003](0003-outbox.md) and `lane/words.py`", {"0003-outbox.md", "lane/words.py"}),
+        ("`migrations/schema/sql/`: the newest; `.ci/run`", {"migrations/schema/sql/", ".ci/run"}),
+        ("a chapter `lanes/X`; `.venv/bin/lanes url`, `lanes.admit`", {"lanes/X"}),
+    ],
+)
+def test_paths_are_found_wherever_they_stand(text: str, named: set[str]) -> None:
+    assert paths(text) == named
+
+
+def test_no_file_is_long_without_a_reason() -> None:
+    long = {path: lines for path in modules() if (lines := len(path.read_text().splitlines())) > LONGEST}
+    assert {str(path.relative_to(ROOT)): lines for path, lines in long.items() if not says_why(path.read_text())} == {}
+
+
+@pytest.mark.parametrize(
+    ("docstring", "enough"),
+    [
+        ("Everything about it, in one file because\nits parts change together.", True),
+        ("Everything about it. It is one file because nobody divided it.", False),
+        ("Everything about it.", False),
+        ("", False),
+    ],
+)
+def test_a_reason_stands_in_the_first_sentence(docstring: str, enough: bool) -> None:
+    assert says_why(f'"""{docstring}"""') is enough
+
+
+def test_the_drawing_of_the_chapters_has_them_in_the_order_of_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(each["layers"] for each in contracts if each.get("containers") == ["lanes"])
+    order = [name.strip() for layer in layers for name in layer.split("|")]
+    texts = ElementTree.parse(ROOT / "docs/chapters.svg").iter("{http://www.w3.org/2000/svg}text")
+    drawn = [str(each.text) for each in texts if each.get("class") == "chapter"]
+    assert drawn == sorted(drawn, key=order.index)
+    chapters = {path.parent.name for path in (ROOT / "lanes").glob("*/__init__.py")}
+    assert chapters - {"standin"} <= set(drawn)
+
+
+def test_decisions_are_numbered_and_listed() -> None:
+    assert [int(page.name[:4]) for page in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+    assert DECISIONS
+    assert paths((ROOT / "docs/decisions/README.md").read_text()) >= {page.name for page in DECISIONS}
+
+
+@pytest.mark.parametrize("page", DECISIONS, ids=lambda page: page.stem)
+def test_a_decision_fits_a_screen_and_says_what_it_costs(page: Path) -> None:
+    text = page.read_text()
+    assert len(text.splitlines()) <= A_SCREEN
+    assert text.startswith(f"# {page.name[:4]} ")
+    found = [text.find(part) for part in PART_OF_A_PAGE]
+    assert min(found) > 0
+    assert found == sorted(found)
+    assert text.count("\n- ", found[-1]) >= 2  # a choice without a price was no choice
