@@ -1,6 +1,5 @@
 """What every test may use: a real Postgres, and a fresh database of the newest schema for each test."""
 
-import itertools
 import os
 import shutil
 import tempfile
@@ -15,12 +14,12 @@ from xdist.scheduler import LoadScopeScheduling
 
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
+from tests.databases import Databases, Reused, Roaming
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
-_numbers = itertools.count(1)
 
 
 class Together(LoadScopeScheduling):
@@ -100,31 +99,50 @@ def _forgo_durability(running: Running) -> None:
     admin.dispose()
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: Running) -> Iterator[Databases]:
+    """Where tests have their databases from."""
+    opened = Databases(postgres)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def database_url(postgres: Running) -> Iterator[str]:
+def database_url(databases: Databases) -> Iterator[str]:
     """The address of a fresh database."""
-    name = f"test_{next(_numbers)}"
-    admin = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"create database {name} template lanes strategy file_copy"))
-    yield postgres.url(name)
-    with admin.connect() as connection:
-        connection.execute(text(f"drop database {name} with (force)"))
-    admin.dispose()
+    url = databases.make()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture(scope="session")
+def roaming_pool(postgres: Running) -> tuple[Engine, Roaming]:
+    engine = create_engine(postgres.url())
+    return engine, Roaming(engine)
 
 
 @pytest.fixture
-def pool(database_url: str) -> Iterator[Engine]:
+def pool(database_url: str, roaming_pool: tuple[Engine, Roaming]) -> Iterator[Engine]:
     """Connections to a fresh database."""
-    engine = create_engine(database_url)
+    engine, roaming = roaming_pool
+    roaming.to(database_url)
     yield engine
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def reused(databases: Databases) -> Iterator[Reused]:
+    """What tests share that commit nothing."""
+    opened = Reused(databases)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def connection(pool: Engine) -> Iterator[Connection]:
-    """One transaction on a fresh database, committed by nobody."""
-    with pool.connect() as opened:
+def connection(request: pytest.FixtureRequest, reused: Reused) -> Iterator[Connection]:
+    """One transaction on a fresh database, committed by nobody; the database is of the test's own if it asks for it too."""
+    own = {"pool", "database_url"} & set(request.fixturenames)
+    with request.getfixturevalue("pool").connect() if own else reused.connection() as opened:
         yield opened
 
 
