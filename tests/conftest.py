@@ -3,17 +3,19 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import Connection, Engine, create_engine, text
 from xdist.scheduler import LoadScopeScheduling
 
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
+from lanes.store.database import Database
 from tests.databases import Databases, Reused, Roaming
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
@@ -116,18 +118,24 @@ def database_url(databases: Databases) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def roaming_pool(postgres: Running) -> tuple[Engine, Roaming]:
-    engine = create_engine(postgres.url())
-    return engine, Roaming(engine)
+def roaming() -> Roaming:
+    """The engines of all tests."""
+    return Roaming()
 
 
 @pytest.fixture
-def pool(database_url: str, roaming_pool: tuple[Engine, Roaming]) -> Iterator[Engine]:
+def pool(database_url: str, roaming: Roaming) -> Iterator[Engine]:
     """Connections to a fresh database."""
-    engine, roaming = roaming_pool
-    roaming.to(database_url)
+    engine = roaming.engine(database_url)
     yield engine
     engine.dispose()
+
+
+@pytest_asyncio.fixture
+async def db(database_url: str, roaming: Roaming) -> AsyncIterator[Database]:
+    """A fresh database for asynchronous callers."""
+    async with Database(database_url, engine=roaming.async_engine(database_url)) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

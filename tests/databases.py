@@ -8,10 +8,13 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lanes.stand.postgres import Running
+from lanes.store.discreet import discreet_async_engine
 
 TEMPLATE = "lanes"
+NOWHERE = "postgresql+psycopg://"
 MOST_TESTS = 100  # that use one database: the rows they rolled back still lie in its files
 RESTARTED = "select setval(seqrelid, seqstart, false) from pg_sequence"
 
@@ -27,7 +30,8 @@ class Databases:
     def make(self) -> str:
         """The address of a fresh database."""
         name = f"test_{next(self._numbers)}"
-        self._admin.execute(sql.SQL("create database {} template {} strategy file_copy").format(*map(sql.Identifier, (name, TEMPLATE))))
+        names = map(sql.Identifier, (name, TEMPLATE))
+        self._admin.execute(sql.SQL("create database {} template {} strategy file_copy").format(*names))
         return self._server.url(name)
 
     def drop(self, url: str) -> None:
@@ -94,16 +98,27 @@ class Reused:
 
 
 class Roaming:
-    """An engine that leads to whichever database it is told: a statement is compiled once for all tests, not for each."""
+    """Engines that lead to whichever database they were asked for last: a statement is compiled once for all tests."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._database: str | None = None
-        event.listen(engine, "do_connect", self._lead)
+    def __init__(self) -> None:
+        self._engine = create_engine(NOWHERE)
+        self._async_engine = discreet_async_engine(NOWHERE, pool_size=4, max_overflow=8, pool_pre_ping=True)
+        self._parameters: dict[str, object] = {}
+        for each in (self._engine, self._async_engine.sync_engine):
+            event.listen(each, "do_connect", self._lead)
 
-    def to(self, url: str) -> None:
-        """From now on that is where its new connections lead."""
-        self._database = make_url(url).database
+    def engine(self, url: str) -> Engine:
+        """One whose new connections lead there."""
+        self._to(url)
+        return self._engine
+
+    def async_engine(self, url: str) -> AsyncEngine:
+        """One for asynchronous callers; its errors quote nothing."""
+        self._to(url)
+        return self._async_engine
+
+    def _to(self, url: str) -> None:
+        self._parameters = dict(self._engine.dialect.create_connect_args(make_url(url))[1])
 
     def _lead(self, _dialect: object, _record: object, _args: object, parameters: dict[str, object]) -> None:
-        parameters["dbname"] = self._database
+        parameters |= self._parameters

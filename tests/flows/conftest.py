@@ -42,12 +42,18 @@ def endpoint(host: Host, tmp_path: Path) -> Iterator[Endpoint]:
 
 
 @pytest_asyncio.fixture
-async def at(database_url: str, endpoint: Endpoint) -> AsyncIterator[Connections]:
+async def db(db: Database) -> AsyncIterator[Database]:
+    """A fresh database, as a run has it."""
+    with disable_run_logger():
+        yield db
+
+
+@pytest_asyncio.fixture
+async def at(db: Database, endpoint: Endpoint) -> AsyncIterator[Connections]:
     """A fresh database and the endpoint, as a run has them."""
     provider = Provider(api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5, create_within_s=10)
-    with disable_run_logger():
-        async with Database(database_url) as db, provider.connect() as client:
-            yield Connections(db, client, provider, RUN)
+    async with provider.connect() as client:
+        yield Connections(db, client, provider, RUN)
 
 
 @pytest.fixture

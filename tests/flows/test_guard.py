@@ -2,13 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 
 import httpx
 import pytest
-import pytest_asyncio
 from prefect.exceptions import PrefectException
 
 from lanes.standing.roles import STANDING, Role, StandingRun
@@ -22,12 +20,6 @@ from tests.prefect_standin import PrefectStandIn
 KEEPER, COLLECTOR, WATCHER = STANDING
 ALL = {"answer", "collect", "watch"}
 SOON_S = 10
-
-
-@pytest_asyncio.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database(database_url) as opened:
-        yield opened
 
 
 def hasty() -> Vacancies:

@@ -1,13 +1,12 @@
 """Telling Slack: one message an incident through every kind of trouble, and a watch that trouble never fails."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
-import pytest_asyncio
 from pydantic import SecretStr
 from sqlalchemy import Connection, text
 
@@ -41,10 +40,10 @@ def standin() -> Iterator[SlackStandIn]:
     running.stop()
 
 
-@pytest_asyncio.fixture
-async def db(database_url: str, prefect: PrefectStandIn) -> AsyncIterator[Database]:
-    async with Database(database_url) as opened:
-        yield opened
+@pytest.fixture
+def db(db: Database, prefect: PrefectStandIn) -> Database:
+    """Beside a Prefect server of the test's own."""
+    return db
 
 
 class Story:
