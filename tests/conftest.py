@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
 from typing import Any
@@ -22,24 +23,31 @@ from tests.slack_standin import SlackStandIn
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
+SHARED_STAND = "the shared stand"
+SET_UP_ONCE = {"tests/store/test_plans.py"}
+ENDING = pytest.StashKey[ExitStack]()  # of the shared stand
+
+
+def unit_of(nodeid: str) -> str:
+    """What runs in one process: the tests of the shared stand, and those of a file that sets up much for all of them."""
+    file = nodeid.partition("::")[0]
+    match PurePath(file).parts[1]:
+        case "deployments" | "e2e":
+            return SHARED_STAND
+        case "stand" | "standin" | "chaos":
+            return file
+        case _:
+            return file if file in SET_UP_ONCE else nodeid
 
 
 class Together(LoadScopeScheduling):
-    """Spreads tests over processes one by one, except those that share a stand, and those of a file that puts one up for
-    itself: they run one after the other in one process.
+    """Spreads tests over processes one by one, except those of one unit; the largest unit begins first.
 
     xdist's own groups are written into `_nodeid`, which this pytest does not read.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        match PurePath(file).parts[1]:
-            case "deployments" | "e2e":
-                return "stand"
-            case "stand" | "chaos":
-                return file
-            case _:
-                return nodeid
+        return unit_of(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -56,6 +64,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and isinstance(running, RunningStand):
         report.sections.append(("the stand", running.trouble()))
     return report
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """The shared stand goes down after the last of its tests: what it does by itself would slow down all others."""
+    if nextitem is not None and unit_of(nextitem.nodeid) != SHARED_STAND and ENDING in item.config.stash:
+        item.config.stash[ENDING].close()
 
 
 @pytest.fixture(scope="session")
@@ -174,11 +189,13 @@ def slack() -> Iterator[SlackStandIn]:
 
 
 @pytest.fixture(scope="session")
-def stand(open_folder: Path, slack: SlackStandIn) -> Iterator[RunningStand]:
+def stand(open_folder: Path, slack: SlackStandIn, pytestconfig: pytest.Config) -> Iterator[RunningStand]:
     """A whole stand, shared by the tests that need Prefect's server, its workers and the endpoint."""
     running = put_up(open_folder / "stand", **slack.environment())
-    yield running
-    take_down(running)
+    with ExitStack() as ending:
+        ending.callback(take_down, running)
+        pytestconfig.stash[ENDING] = ending
+        yield running
 
 
 @pytest.fixture(scope="session")
