@@ -92,7 +92,7 @@ async def test_without_a_warm_drain_nobody_asks_for_one(
 
 async def test_a_prefect_that_hangs_delays_no_look_and_is_asked_again(db: Database, prefect: PrefectStandIn) -> None:
     async def impatient(run: StandingRun, now: datetime) -> bool:
-        return await ask_for_standing(run, now, limit_s=0.3)
+        return await ask_for_standing(run, now, limit_s=0.3 if prefect.hangs else SOON_S)
 
     prefect.hangs = True
     guard = Guard(db, ask=impatient, vacancies=hasty(), every_s=0)
