@@ -9,7 +9,7 @@ from tasks.connections import connections
 from tasks.outgoing import publishing
 from tasks.publish import publish_workloads
 from tasks.standing import Standing
-from tasks.sweep import sweeping
+from tasks.sweep.sweeper import sweeping
 
 
 @flow(name="collect", flow_run_name="batch collect", persist_result=False)

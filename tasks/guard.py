@@ -7,13 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from prefect.logging import get_run_logger
-from sqlalchemy import Connection
 
 from lanes.settings import Settings
-from lanes.standing.roles import STANDING, StandingRun, never_free
+from lanes.standing.roles import StandingRun, never_free
 from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies
-from lanes.store.database import Database, clock
-from lanes.store.signals import held_roles
+from lanes.store.database import Database
+from lanes.store.signals import standing_roles
 from tasks.asking import ask_for_standing
 from tasks.troubles import Troubles, described
 
@@ -47,7 +46,7 @@ class Guard:
             return
         self._next_look = time.monotonic() + self._every_s
         try:
-            held, now = await self._db.run(_held_now)
+            held, now = await self._db.run(standing_roles)
         except Exception as error:  # the caller's own work meets the same outage, and says what becomes of it
             self._troubles.met("look", f"the standing roles could not be looked at ({described(error)})")
             return
@@ -80,7 +79,3 @@ class Guard:
             self._troubles.met(
                 run.flow, f"a run of {run.flow} could not be asked for, and is asked for again ({described(error)})"
             )
-
-
-def _held_now(connection: Connection) -> tuple[set[int], datetime]:
-    return held_roles(connection, [each.role for each in STANDING]), clock(connection)

@@ -20,6 +20,7 @@ from lanes.report import rollout as report
 from lanes.rollouts.gates import Judgement, judge
 from lanes.rollouts.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
+from lanes.standing import runs
 from lanes.storable import unstorable
 from lanes.store.database import Database
 from lanes.store.rollouts import hindrances, rollout_measures, rollout_moves, rollouts
@@ -246,7 +247,7 @@ async def _take_abandoned(stack: AsyncExitStack, db: Database) -> Rollout | None
         if await _waits_for_a_person(rollout):
             await _guard(db, rollout)
         elif taken is not None:
-            await ask_for_run("migrate", {})  # to lead this one
+            await ask_for_run(runs.migrate())  # to lead this one
             break
         elif await _take(stack, db, rollout):
             taken = rollout

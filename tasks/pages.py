@@ -10,7 +10,6 @@ from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
-from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
@@ -22,6 +21,7 @@ from lanes.promises.remedy import FormLink, Where, form
 from lanes.report import incident as page_of
 from lanes.report.links import artifact_page, block_page, form_page, run_page
 from lanes.slack.wording import Pages
+from lanes.standing.runs import Deployment, submitted_by
 from lanes.unquoted import discreet
 from tasks.running import this_run
 from tasks.troubles import described
@@ -84,11 +84,11 @@ async def _incident_page(client: PrefectClient, of: Incident, briefing: Briefing
 
 async def _with_submit(client: PrefectClient, of: Incident, briefing: Briefing) -> Briefing:
     runs = await client.read_flow_runs(
-        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": ["submit"]}}),
+        deployment_filter=DeploymentFilter.model_validate({"name": {"any_": [Deployment.SUBMIT]}}),
         flow_run_filter=FlowRunFilter.model_validate({"state": {"type": {"any_": BEGUN}}}),
         sort=FlowRunSort.START_TIME_DESC, limit=NEWEST,
     )  # fmt: skip
-    its = [each for each in runs if _workload_of(each) in (None, of.workload)]
+    its = [each for each in runs if submitted_by(each.parameters) in (None, of.workload)]
     if not its or its[0].state is None:
         return briefing
     newest, state = its[0], its[0].state
@@ -99,14 +99,10 @@ async def _with_submit(client: PrefectClient, of: Incident, briefing: Briefing) 
     return briefing.model_copy(update=told)
 
 
-def _workload_of(run: FlowRun) -> str | None:
-    return (run.parameters.get("departure") or {}).get("workload")
-
-
 async def _form_page(client: PrefectClient, of: Incident, briefing: Briefing, wanted: FormLink) -> str | None:
     match wanted.where:
         case Where.DEPLOYMENT:
-            deployment = await client.read_deployment_by_name(f"{wanted.name}/{wanted.name}")
+            deployment = await client.read_deployment_by_name(Deployment(wanted.name).address)
             return form_page(deployment.id, wanted.parameters)
         case Where.BLOCK:
             return await _block_page(client, of.block_id, wanted.name)

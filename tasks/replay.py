@@ -7,6 +7,7 @@ from prefect.logging import get_run_logger
 
 from lanes.replays.replay import Generation
 from lanes.report import replay as report
+from lanes.standing import runs
 from lanes.store.database import Database
 from lanes.store.replays import promotions, replays
 from tasks.asking import ask_for_run
@@ -45,7 +46,7 @@ async def read_stream(db: Database, of: Generation) -> Generation:
 
 async def ask_to_submit(workload: str) -> None:
     """A run of `submit` was asked for."""
-    await ask_for_run("submit", {"departure": {"workload": workload}}, limit_s=ASK_S)
+    await ask_for_run(runs.submit(workload), limit_s=ASK_S)
 
 
 @task(name="write replay diff", cache_policy=NO_CACHE, persist_result=False)

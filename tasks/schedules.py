@@ -8,11 +8,12 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import DeploymentSchedule
 from prefect.client.schemas.schedules import CronSchedule
 
+from lanes.standing import runs
+from lanes.standing.runs import Deployment, submitted_by
 from lanes.workload.version import Version
 from lanes.workload.window import Window
 from tasks.troubles import described
 
-SUBMIT = "submit/submit"
 WRITTEN_WITHIN_S = 5.0
 
 
@@ -34,7 +35,7 @@ async def write_schedules(client: PrefectClient, versions: Mapping[str, Version]
 
     Those of workloads to `keep`, and those that a person added, stay as they are.
     """
-    deployment = await client.read_deployment_by_name(SUBMIT)
+    deployment = await client.read_deployment_by_name(Deployment.SUBMIT.address)
     wanted = {_slug(version): _schedule(version) for version in versions.values()}
     present = {schedule.slug: schedule for schedule in deployment.schedules}
     missing = [schedule for slug, schedule in wanted.items() if slug not in present]
@@ -47,7 +48,7 @@ async def write_schedules(client: PrefectClient, versions: Mapping[str, Version]
 
 def _written_for(schedule: DeploymentSchedule) -> str | None:
     """The workload of a schedule that was written here, None of one that a person added."""
-    workload = schedule.parameters.get("departure", {}).get("workload")
+    workload = submitted_by(schedule.parameters)
     return workload if workload and (schedule.slug or "").startswith(f"{workload}-") else None
 
 
@@ -64,5 +65,5 @@ def _schedule(version: Version) -> DeploymentScheduleCreate:
         schedule=CronSchedule(cron=window.cron(), timezone=window.zone.key),
         active=True,
         slug=_slug(version),
-        parameters={"departure": {"workload": version.workload}},
+        parameters=dict(runs.submit(version.workload).parameters),
     )

@@ -1,4 +1,6 @@
-"""`alembic check` against a Postgres of its own: the migrations lead exactly to the tables in the code."""
+"""`alembic check` against a Postgres of its own: the migrations lead exactly to the tables in the code, and to the
+functions and views of migrations/schema/current/; every change of those has its migration.
+"""
 
 import sys
 import tempfile
@@ -12,7 +14,7 @@ from lanes.store import schema
 
 
 def main() -> int:
-    """0 when migrations and tables agree; alembic says what differs otherwise."""
+    """0 when they agree; alembic says what differs otherwise."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         server = EmbeddedPostgres(Path(folder) / "postgres")

@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator
-from contextlib import ExitStack
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
 from typing import Any
@@ -28,7 +28,7 @@ NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
 SHARED_STAND = "the shared stand"
 SET_UP_ONCE = {"tests/store/test_plans.py"}
-ENDING = pytest.StashKey[ExitStack]()  # of the shared stand
+ENDING = pytest.StashKey["Ending"]()  # of the shared stand
 
 
 def unit_of(nodeid: str) -> str:
@@ -69,11 +69,25 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+class Ending:
+    """Takes a stand down, once, in a thread."""
+
+    def __init__(self, stand: RunningStand) -> None:
+        self._stand = stand
+        self._thread = ThreadPoolExecutor(1)
+        self._end: Future[None] | None = None
+
+    def begin(self) -> Future[None]:
+        """It is going down."""
+        self._end = self._end or self._thread.submit(take_down, self._stand)
+        return self._end
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """The shared stand goes down after the last of its tests: what it does by itself would slow down all others."""
+    """The shared stand goes down after the last of its tests, beside the next: what it does by itself slows down all others."""
     if nextitem is not None and unit_of(nextitem.nodeid) != SHARED_STAND and ENDING in item.config.stash:
-        item.config.stash[ENDING].close()
+        item.config.stash[ENDING].begin()
 
 
 @pytest.fixture(scope="session")
@@ -195,10 +209,9 @@ def slack() -> Iterator[SlackStandIn]:
 def stand(open_folder: Path, slack: SlackStandIn, pytestconfig: pytest.Config) -> Iterator[RunningStand]:
     """A whole stand, shared by the tests that need Prefect's server, its workers and the endpoint."""
     running = put_up(open_folder / "stand", **slack.environment())
-    with ExitStack() as ending:
-        ending.callback(take_down, running)
-        pytestconfig.stash[ENDING] = ending
-        yield running
+    ending = pytestconfig.stash[ENDING] = Ending(running)
+    yield running
+    ending.begin().result()
 
 
 @pytest.fixture(scope="session")

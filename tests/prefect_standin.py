@@ -9,6 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from uuid import UUID, uuid4
 
+import prefect
+
 Event = dict[str, Any]
 BLOCK = UUID(int=77)  # id of the first block; those of the others follow
 
@@ -120,6 +122,8 @@ class PrefectStandIn:
 
     def _answer(self, method: str, path: str, said: Any) -> tuple[int, Any]:
         match path.split("/"):
+            case ["admin", "version"]:
+                return 200, prefect.__version__
             case ["block_types", "slug", slug]:
                 return 200, {"id": str(uuid4()), "name": "Lanes workload", "slug": slug}
             case ["block_types", _] if method == "PATCH":

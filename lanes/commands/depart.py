@@ -10,6 +10,7 @@ from lanes.commands.output import AsJson, print_json
 from lanes.report.links import run_page
 from lanes.settings import Settings
 from lanes.stand import reaching
+from lanes.standing import runs
 from lanes.store.batch.departure import outstanding
 from lanes.store.database import clock
 
@@ -32,7 +33,7 @@ def depart(workload: str, *, as_json: AsJson = False) -> int:
         said, run, page = announcement(waiting, now), None, None
         if waiting.may_leave:
             with reaching.prefect(Settings.read()) as api:
-                run = reaching.depart(api, workload)
+                run = api.run(runs.submit(workload))
                 page = f"{reaching.ui_url(api.url)}{run_page(run)}"
         if as_json:
             print_json({"workload": workload, "ready": waiting.ready, "run": run, "url": page, "said": said})

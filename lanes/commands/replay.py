@@ -19,6 +19,7 @@ from lanes.report import replay as report
 from lanes.settings import Settings
 from lanes.stand import reaching
 from lanes.stand.errors import StandError
+from lanes.standing import runs
 from lanes.store.database import clock
 from lanes.store.replays import promotions, replays
 from lanes.units import counted, usd
@@ -126,7 +127,7 @@ def _ask_to_submit(workload: str) -> bool:
     """Whether a Prefect that is known took the request to submit; the work waits either way."""
     try:
         with reaching.prefect(Settings.read()) as api:
-            reaching.depart(api, workload)
+            api.run(runs.submit(workload))
     except StandError as error:
         print(str(error), file=sys.stderr)
         return False

@@ -19,9 +19,9 @@ from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
 from lanes.settling.awaited import Departing, Movers, sentence
 from lanes.settling.examples import Example, choose
-from lanes.stand import reaching
 from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
+from lanes.standing import runs
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.doors.filedoor import admit_file
@@ -162,7 +162,7 @@ class MainJob:
         with self._pool.begin() as connection:
             for workload, keys in sent.keys.items():
                 if connection.execute(text(WAITS_ALONE), {"workload": workload, "keys": keys}).scalar_one():
-                    return Departing(workload, reaching.depart(self._api, workload), "SCHEDULED")
+                    return Departing(workload, self._api.run(runs.submit(workload)), "SCHEDULED")
         return None
 
     def examples(self, sent: Sent) -> list[Example]:
@@ -190,7 +190,7 @@ class MainJob:
 
     def publish_report(self, since: datetime) -> str:
         """The report's run was asked for: it writes the artifact. Its id."""
-        return self._api.run("report", "report", {"period": {"since": since.isoformat()}})
+        return self._api.run(runs.report(since))
 
     def wait_for_run(self, run_id: str, *, within_s: float = 60) -> str:
         """The type of the run's state when it ended, or when the time was up."""

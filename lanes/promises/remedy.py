@@ -7,6 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from lanes.promises.incident import Incident, Promise
+from lanes.standing import runs
+from lanes.standing.runs import WantedRun
 
 
 class Where(StrEnum):
@@ -53,16 +55,15 @@ def commands(of: Incident) -> list[str]:
 
 def form(of: Incident) -> FormLink | None:
     """The form that helps, None where none does."""
-    act = {"workload": of.workload}
     match Promise(of.promise):
         case Promise.BATCH_NEVER_STARTED:
-            return _deployment("Submit it now", "submit", {"departure": {"workload": of.workload}})
+            return _deployment("Submit it now", runs.submit(of.workload))
         case Promise.BATCH_UNCLEAR:
-            return _deployment("Decide about the batch", "act", {"action": act | _numbered(of)})
+            return _deployment("Decide about the batch", runs.act(workload=of.workload, **_numbered(of)))
         case Promise.REALTIME_SLOW | Promise.REALTIME_FAILING:
-            return _deployment("Move its traffic", "act", {"action": act | {"deed": "set_split"}})
+            return _deployment("Move its traffic", runs.act(workload=of.workload, deed="set_split"))
         case Promise.PROVIDER_DOWN:
-            return _deployment("Move traffic", "act", {"action": {"deed": "set_split"}})
+            return _deployment("Move traffic", runs.act(deed="set_split"))
         case Promise.WORKLOAD_INVALID | Promise.BATCH_INVALID:
             return FormLink("Edit the workload", Where.BLOCK, of.workload)
         case Promise.APPROVAL_WAITS:
@@ -76,8 +77,8 @@ def explain(workload: str, key: str) -> str:
     return f"lanes explain {shlex.quote(workload)} {shlex.quote(key)}"
 
 
-def _deployment(label: str, name: str, parameters: Mapping[str, Any]) -> FormLink:
-    return FormLink(label, Where.DEPLOYMENT, name, parameters)
+def _deployment(label: str, of: WantedRun) -> FormLink:
+    return FormLink(label, Where.DEPLOYMENT, of.deployment, of.parameters)
 
 
 def _numbered(of: Incident) -> dict[str, Any]:

@@ -51,6 +51,11 @@ class Buffer:
         """When the next window leaves at the latest, None when nothing waits."""
         return min((window.leaves_at(versions[id_]) for id_, window in self._open.items()), default=None)
 
+    @property
+    def version_ids(self) -> set[int]:
+        """The versions of what gathers."""
+        return set(self._open)
+
     def of(self, workload: str) -> int:
         """How many items of a workload gather."""
         return sum(each.workload == workload for window in self._open.values() for each in window.items)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from lanes.workload.version import Version
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -10,6 +12,11 @@ class Standing:
 
     weight: int
     max_share_percent: int
+
+    @classmethod
+    def of(cls, version: Version) -> "Standing":
+        """That of a workload by its version."""
+        return cls(version.spec.weight, version.spec.max_share_percent)
 
 
 def divide(

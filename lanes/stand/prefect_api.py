@@ -11,11 +11,10 @@ import httpx2
 
 from lanes.stand.errors import StandError
 from lanes.stand.ports import LOOPBACK
-from lanes.standing.vacancy import SeenRun
+from lanes.standing.runs import Deployment, WantedRun
+from lanes.standing.vacancy import NEWEST, OPEN, SeenRun
 
 PAGE = 200
-NEWEST = 20  # runs of a deployment that are looked at
-OPEN = ("SCHEDULED", "PENDING", "RUNNING")
 
 
 def credentials(environment: Mapping[str, str]) -> dict[str, str]:
@@ -105,15 +104,15 @@ class PrefectApi:
         """The events are with the server, in one request. It answers before it has stored them."""
         self._send("POST", "events", list(events))
 
-    def run(self, flow: str, deployment: str, parameters: Mapping[str, Any], *, key: str | None = None) -> str:
-        """A run of the deployment was asked for, under one `key` only once; its id."""
-        body = {"parameters": parameters, **({"idempotency_key": key} if key else {})}
-        return str(self._post(f"deployments/{self._deployment(flow, deployment)}/create_flow_run", body)["id"])
+    def run(self, wanted: WantedRun) -> str:
+        """The run was asked for, under one key only once; its id."""
+        body = {"parameters": dict(wanted.parameters), **({"idempotency_key": wanted.key} if wanted.key else {})}
+        return str(self._post(f"deployments/{self._deployment(wanted.deployment)}/create_flow_run", body)["id"])
 
-    def open_runs(self, flow: str, *, due_before: datetime) -> list[SeenRun]:
-        """The newest runs of a flow's deployment of the same name that are due and have not ended."""
+    def open_runs(self, of: Deployment, *, due_before: datetime) -> list[SeenRun]:
+        """The newest runs of a deployment that are due and have not ended."""
         wanted = {
-            "deployment_id": {"any_": [self._deployment(flow, flow)]},
+            "deployment_id": {"any_": [self._deployment(of)]},
             "state": {"type": {"any_": OPEN}},
             "expected_start_time": {"before_": due_before.isoformat()},
         }
@@ -152,8 +151,8 @@ class PrefectApi:
         """The type of a flow run's state, for example RUNNING or COMPLETED."""
         return str(self._get(f"flow_runs/{run_id}")["state_type"])
 
-    def _deployment(self, flow: str, name: str) -> str:
-        return str(self._get(f"deployments/name/{flow}/{name}")["id"])
+    def _deployment(self, of: Deployment) -> str:
+        return str(self._get(f"deployments/name/{of.address}")["id"])
 
     def _get(self, path: str) -> Any:
         return self._send("GET", path).json()

@@ -34,8 +34,3 @@ def prefect(settings: Settings, *, timeout_s: float = 10) -> PrefectApi:
 def ui_url(api_url: str) -> str:
     """Where its pages are."""
     return api_url.rstrip("/").removesuffix("/api")
-
-
-def depart(api: PrefectApi, workload: str) -> str:
-    """A run of `submit` was asked for that sends what waits of the workload; its id."""
-    return api.run("submit", "submit", {"departure": {"workload": workload}})

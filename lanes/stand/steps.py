@@ -121,5 +121,5 @@ def standing(site: Site) -> str:
         return "run on"
     with site.prefect() as api:
         for each in STANDING:
-            api.run(each.flow, each.flow, each.parameters)
+            api.run(each.next)
     return f"asked for {', '.join(each.flow for each in STANDING)}"

@@ -12,17 +12,16 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
-from lanes.standing.roles import STANDING, StandingRun, never_free
-from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies, ask_key, on_its_way
-from lanes.store.database import clock
+from lanes.standing.roles import StandingRun, never_free
+from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies, on_its_way, replacement
 from lanes.store.discreet import discreet_engine
-from lanes.store.signals import held_roles
+from lanes.store.signals import standing_roles
 
 PREFECT_S = 5.0
 DATABASE = {"connect_timeout": 5, "options": "-c statement_timeout=5000", "tcp_user_timeout": 15_000}
@@ -36,9 +35,9 @@ def ask_for_standing(api: PrefectApi, run: StandingRun, now: datetime) -> bool:
     Raises:
         StandError: Prefect did not say that it will run.
     """
-    if on_its_way(api.open_runs(run.flow, due_before=now), now):
+    if on_its_way(api.open_runs(run.next.deployment, due_before=now), now):
         return False
-    api.run(run.flow, run.flow, run.parameters, key=ask_key(run, now))
+    api.run(replacement(run, now))
     return True
 
 
@@ -63,7 +62,7 @@ class Supervisor:
         """Each run whose role has been free for a while was asked for, as far as database and Prefect answer."""
         try:
             with self._pool.connect() as connection:
-                held, now = _held_now(connection)
+                held, now = standing_roles(connection)
         except SQLAlchemyError as error:
             self._met("the database", error)
             return
@@ -87,10 +86,6 @@ class Supervisor:
         if self._troubles.get(what) != trouble:
             self._say(trouble)
         self._troubles[what] = trouble
-
-
-def _held_now(connection: Connection) -> tuple[set[int], datetime]:
-    return held_roles(connection, [each.role for each in STANDING]), clock(connection)
 
 
 def _log(sentence: str) -> None:

@@ -1,9 +1,11 @@
 """Roles that only one process holds at a time, and the standing runs that hold three of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+
+from lanes.standing import runs
+from lanes.standing.runs import WantedRun
 
 
 class Role(IntEnum):
@@ -19,17 +21,21 @@ class Role(IntEnum):
 
 @dataclass(frozen=True)
 class StandingRun:
-    """A run that always goes on: the role it holds while it lives, and how the next one is asked for."""
+    """A run that always goes on: the role it holds while it lives, and the run that is asked for to take it over."""
 
     role: Role
-    flow: str  # its deployment has the same name
-    parameters: Mapping[str, Any]
+    next: WantedRun
+
+    @property
+    def flow(self) -> str:
+        """What people call it."""
+        return self.next.deployment
 
 
 STANDING = (
-    StandingRun(Role.KEEPER, "answer", {"wake": {"standing": True}}),
-    StandingRun(Role.COLLECTOR, "collect", {}),
-    StandingRun(Role.WATCHER, "watch", {}),
+    StandingRun(Role.KEEPER, runs.answer(standing=True)),
+    StandingRun(Role.COLLECTOR, runs.collect()),
+    StandingRun(Role.WATCHER, runs.watch()),
 )
 
 

@@ -1,7 +1,7 @@
 """When a standing run is asked for: its role has been free for a while, and no other run is on its way to take it.
 
 Whoever lives looks: drains, `collect`, `watch`, the supervisor. Each keeps its own `Vacancies`; that together they ask
-once is the work of `ask_key`, under which Prefect makes one run, and of `on_its_way`.
+once is the work of `replacement`, of which Prefect makes one run, and of `on_its_way`.
 """
 
 from collections.abc import Collection, Iterable
@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lanes.standing.roles import Role, StandingRun
+from lanes.standing.runs import WantedRun
 
 LOOK_EVERY_S = 5.0
 FREE_FOR = timedelta(seconds=20)  # longer than a run that was asked for otherwise takes to begin
-AGAIN_AFTER = timedelta(seconds=60)  # from one asking to the next; at least the minute that `ask_key` names
+AGAIN_AFTER = timedelta(seconds=60)  # from one asking to the next; at least the minute that the key of a `replacement` names
 PENDING_FOR = timedelta(seconds=60)  # a worker took the run and starts its process
 BEGINNING_FOR = timedelta(seconds=60)  # the process runs, loads its packages and opens its connections
+OPEN = ("SCHEDULED", "PENDING", "RUNNING")  # states of the runs that are looked at
+NEWEST = 20  # of a deployment's runs in these states
 
 
 class Vacancies:
@@ -45,9 +48,9 @@ class Vacancies:
         self._asked_at[role] = now
 
 
-def ask_key(run: StandingRun, now: datetime) -> str:
-    """The same for all who ask for this run within the same minute."""
-    return f"standing {run.role.name.lower()} {now:%Y-%m-%dT%H:%M}"
+def replacement(of: StandingRun, now: datetime) -> WantedRun:
+    """The run that takes the free role: one and the same for all who ask for it within a minute."""
+    return of.next.once_a_minute(f"standing {of.role.name.lower()}", now)
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,15 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
+from datetime import datetime
 from typing import LiteralString
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Select, column, select, table, text
 
-from lanes.standing.roles import Role
-from lanes.store.database import plain_url
+from lanes.standing.roles import STANDING, Role
+from lanes.store.database import clock, plain_url
 
 CHANNEL = "lanes"
 CLASS = 7_016  # first key of every role's advisory lock
@@ -47,7 +48,7 @@ WAITING_LIMITS: LiteralString = """
     select set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)
 """
 
-__all__ = ["Role", "RoleLock", "held_roles", "holder_exists", "holders", "listening", "sessions_of"]
+__all__ = ["Role", "RoleLock", "held_roles", "holder_exists", "holders", "listening", "sessions_of", "standing_roles"]
 
 
 @asynccontextmanager
@@ -235,6 +236,11 @@ def held_roles(connection: Connection, roles: Collection[int]) -> set[int]:
     """Which of these roles some process holds now. Nothing is locked by looking."""
     found = connection.execute(text(HELD), {"class": CLASS, "roles": [int(each) for each in roles]})
     return {row.objid for row in found}
+
+
+def standing_roles(connection: Connection) -> tuple[set[int], datetime]:
+    """Which roles of standing runs some process holds now, and the database's time."""
+    return held_roles(connection, [each.role for each in STANDING]), clock(connection)
 
 
 def holder_exists(connection: Connection, role: int) -> bool:

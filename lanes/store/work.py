@@ -27,7 +27,6 @@ from sqlalchemy import (
 
 from lanes.claims import Claim, Claimed
 from lanes.money.cost import upper_bound
-from lanes.realtime.shares import Standing
 from lanes.settling.outcome import Attempt, Judged
 from lanes.store.bulk import one_of, rows_of
 from lanes.store.literals import is_
@@ -35,6 +34,7 @@ from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import item, version, work, workload
 from lanes.store.workload.workloads import versions
 from lanes.words import Lane, Outcome, Purpose, WorkState
+from lanes.workload.version import Version
 
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
 
@@ -49,30 +49,17 @@ def claimable(lane: Lane, now: datetime) -> ColumnElement[bool]:
     return and_(ready_on(lane), work.c.ready_at <= now)
 
 
-@dataclass(frozen=True)
-class Waiting:
-    """A workload with claimable work: its standing among the others, and what its version in force asks of a call."""
-
-    standing: Standing
-    version_id: int
-    model: str
-
-
-def waiting(connection: Connection, lane: Lane, *, now: datetime) -> dict[str, Waiting]:
-    """The workloads with claimable work that are not paused, by name."""
+def waiting(connection: Connection, lane: Lane, *, now: datetime) -> dict[str, Version]:
+    """The version in force of each workload that has claimable work and is not paused, by name; without those that
+    cannot be read."""
     has_work = exists().where(work.c.workload == workload.c.name, claimable(lane, now))
     rows = connection.execute(
-        select(
-            workload.c.name,
-            version.c.id,
-            version.c.spec["weight"].as_integer().label("weight"),
-            version.c.spec["max_share_percent"].as_integer().label("max_share_percent"),
-            version.c.spec["realtime_model" if lane is Lane.REALTIME else "batch_model"].as_string().label("model"),
-        )
+        select(workload.c.name, version.c.id)
         .join(version, version.c.id == workload.c.version_id)
         .where(workload.c.paused_at.is_(None), has_work)
-    )
-    return {row.name: Waiting(Standing(row.weight, row.max_share_percent), row.id, row.model) for row in rows}
+    ).all()
+    readable = versions(connection, [row.id for row in rows])
+    return {row.name: readable[row.id] for row in rows if row.id in readable}
 
 
 def most_urgent(lane: Lane, places: Mapping[str, int], *, now: datetime) -> Select[Any]:

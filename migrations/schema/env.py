@@ -1,16 +1,23 @@
-"""How Alembic reaches the database: a connection handed in by the caller, else LANES_DATABASE_URL."""
+"""How Alembic reaches the database: a connection handed in by the caller, else LANES_DATABASE_URL.
+
+Once the newest migration is there, the functions and views are put in force as migrations/schema/current/ holds them.
+"""
 
 import os
 
 from alembic import context
 from sqlalchemy import Connection, text
 
+from lanes.store.current import autogenerate, grants
+from lanes.store.current.files import pieces
+from lanes.store.current.putting import put_in_force
 from lanes.store.discreet import discreet_engine
 from lanes.store.tables import SCHEMA, metadata
 
 
 def _run(connection: Connection) -> None:
     connection.execute(text(f"create schema if not exists {SCHEMA}"))
+    moved: list[bool] = []
     context.configure(
         connection=connection,
         target_metadata=metadata,
@@ -20,9 +27,15 @@ def _run(connection: Connection) -> None:
         compare_type=True,
         compare_server_default=True,
         transaction_per_migration=False,
+        autogenerate_plugins=["alembic.autogenerate.*", autogenerate.NAME],
+        on_version_apply=lambda *_, **__: moved.append(True),
     )
     with context.begin_transaction():
+        before = grants.granted(connection)
         context.run_migrations()
+        if moved and context.get_context().get_current_revision() == context.script.get_current_head():
+            put_in_force(connection, pieces())
+            grants.restore(connection, before)
 
 
 given = context.config.attributes.get("connection")

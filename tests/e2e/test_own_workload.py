@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from lanes.store.workload import workloads
 from tests.running_stand import RunningStand, data, until
 
 BANKING = Path("/work/shared/data/banking77/test.csv")
@@ -34,9 +35,9 @@ def edited(stand: RunningStand, name: str, **fields: Any) -> None:
 
 
 def in_force(stand: RunningStand, name: str, field: str) -> Any:
-    query = "select v.number, v.spec -> :f from lanes.workload w join lanes.version v on v.id = w.version_id where name = :n"
-    rows = stand.rows(query, n=name, f=field)
-    return tuple(rows[0]) if rows else None
+    with stand.pool.begin() as connection:
+        version = workloads.current(connection, name)
+    return None if version is None else (version.number, getattr(version.spec, field))
 
 
 @pytest.mark.slow

@@ -17,11 +17,7 @@ from tests.running_stand import until as until_told
 
 ERRORS = {"measure": "error_rate", "max": 0.2, "at_least": 3}
 FAST = {"measure": "p95_s", "max": 20, "at_least": 3}
-PROMISE = """
-update lanes.version v
-   set spec = jsonb_set(v.spec, '{promises,realtime_max_error_percent}', to_jsonb(cast(:percent as float8)))
-  from lanes.workload w where w.version_id = v.id and w.name = 'tickets' returning v.id
-"""
+TICKETS = "block_types/slug/lanes-workload/block_documents/name/tickets"
 
 T = TypeVar("T")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
@@ -72,13 +68,27 @@ class Traffic:
         return row is not None and (row.step, row.state) == (number, state)
 
 
+def promised_percent(stand: RunningStand) -> float:
+    """The largest share of errors that the tickets' version in force promises."""
+    with stand.pool.begin() as connection:
+        return workloads.in_force(connection)["tickets"].spec.promises.realtime_max_error_percent
+
+
+def promise(stand: RunningStand, percent: float) -> None:
+    """Somebody edits that promise in Prefect's UI, and it is in force."""
+    block = stand.prefect.get(TICKETS).raise_for_status().json()
+    promises = {**block["data"].get("promises", {}), "realtime_max_error_percent": percent}
+    edited = {"data": {**block["data"], "promises": promises}}
+    stand.prefect.patch(f"block_documents/{block['id']}", json=edited).raise_for_status()
+    until(lambda: promised_percent(stand) == percent, what="the edited promise")
+
+
 @pytest.fixture
 def traffic(stand: RunningStand) -> Iterator[Traffic]:
-    promised = "select spec -> 'promises' -> 'realtime_max_error_percent' from lanes.version v join lanes.workload w"
-    percent = stand.value(f"{promised} on w.version_id = v.id where w.name = 'tickets'")
-    stand.value(PROMISE, percent=0)  # what one test breaks would hold the rollouts of the next ones for a quarter of an hour
+    percent = promised_percent(stand)
+    promise(stand, 0)  # what one test breaks would hold the rollouts of the next ones for a quarter of an hour
     yield Traffic(stand)
-    stand.value(PROMISE, percent=percent)
+    promise(stand, percent)
     stand.endpoint.delete("_control/faults").raise_for_status()
 
 

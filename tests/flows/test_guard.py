@@ -9,12 +9,14 @@ import httpx
 import pytest
 from prefect.exceptions import PrefectException
 
+from lanes.standing import runs
 from lanes.standing.roles import STANDING, Role, StandingRun
 from lanes.standing.vacancy import Vacancies
 from lanes.store.database import Database
 from lanes.store.signals import RoleLock
 from tasks.asking import ask_for_run, ask_for_standing
 from tasks.guard import Guard
+from tests.conftest import NOON
 from tests.prefect_standin import PrefectStandIn
 
 KEEPER, COLLECTOR, WATCHER = STANDING
@@ -42,7 +44,7 @@ async def test_a_run_is_asked_for_whose_role_is_free_and_none_whose_role_is_held
             if each is not free:
                 assert await (await held.enter_async_context(RoleLock(db.url, each.role))).try_take()
         await asked(Guard(db, vacancies=hasty()))
-    assert {flow: prefect.asked(flow) for flow in ALL} == {flow: [] for flow in ALL} | {free.flow: [free.parameters]}
+    assert {flow: prefect.asked(flow) for flow in ALL} == {flow: [] for flow in ALL} | {free.flow: [free.next.parameters]}
 
 
 async def test_a_role_that_is_free_for_a_moment_only_is_left_alone(db: Database, prefect: PrefectStandIn) -> None:
@@ -116,7 +118,7 @@ async def test_asking_for_a_run_ends_within_its_limit_whatever_prefect_does(
         setattr(prefect, name, value)
     began = time.monotonic()
     with pytest.raises((TimeoutError, httpx.HTTPError, PrefectException)):
-        await ask_for_run("submit", {}, limit_s=0.5)
+        await ask_for_run(runs.submit("w"), limit_s=0.5)
     assert time.monotonic() - began < 2
 
 
@@ -137,10 +139,11 @@ async def test_a_guard_outlives_a_database_that_is_away(prefect: PrefectStandIn)
 
 
 async def test_a_run_asked_for_twice_under_one_key_is_one_run(prefect: PrefectStandIn) -> None:
-    one, two = await ask_for_run("submit", {}, key="k"), await ask_for_run("submit", {}, key="k")
-    other = await ask_for_run("submit", {"departure": {"workload": "w"}})
+    once = runs.submit("w").once_a_minute("deadline w", NOON)
+    one, two = await ask_for_run(once), await ask_for_run(once)
+    other = await ask_for_run(runs.submit("w"))
     assert one == two != other
-    assert prefect.asked("submit") == [{}, {"departure": {"workload": "w"}}]
+    assert prefect.asked("submit") == [{"departure": {"workload": "w"}}] * 2
 
 
 async def test_the_role_of_the_asker_itself_may_be_the_free_one(db: Database, prefect: PrefectStandIn) -> None:
@@ -148,4 +151,4 @@ async def test_the_role_of_the_asker_itself_may_be_the_free_one(db: Database, pr
     async with RoleLock(db.url, Role.DRAIN) as drain:
         await drain.share()
         await asked(Guard(db, vacancies=hasty()))
-    assert prefect.asked("answer") == [KEEPER.parameters]
+    assert prefect.asked("answer") == [KEEPER.next.parameters]

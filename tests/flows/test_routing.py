@@ -2,7 +2,7 @@
 
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from lanes.money import cost
 from lanes.store import work
@@ -69,11 +69,13 @@ async def test_a_version_that_cannot_be_read_stops_its_own_items_only(db: Databa
 
 
 def forget_price(pool: Engine, workload: str) -> None:
-    """A newer price table has dropped the workload's model."""
+    """A newer release's price table has dropped the workload's model: its programs have yet to read the version."""
     with pool.begin() as connection:
         connection.execute(
             text("""
-            update lanes.version set spec = spec || '{"realtime_model": "claude-gone", "batch_model": "claude-gone"}'
+            update lanes.version
+               set spec = spec || '{"realtime_model": "claude-gone", "batch_model": "claude-gone"}',
+                   realtime_model = 'claude-gone', batch_model = 'claude-gone'
              where workload = :name
             """),
             {"name": workload},
@@ -92,7 +94,7 @@ async def test_a_model_without_a_price_stops_the_routing_of_its_own_workload_onl
         assert row(reader, "route_log").workload == "letters"
 
 
-async def test_a_model_without_a_price_neither_loses_its_bill_nor_its_neighbours(db: Database, pool: Engine) -> None:
+async def test_a_model_without_a_price_neither_loses_its_bill_nor_its_neighbours(database_url: str, pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, "gone", now=NOON)
         publish(setup, now=NOON)
@@ -100,7 +102,8 @@ async def test_a_model_without_a_price_neither_loses_its_bill_nor_its_neighbours
         sound = claimed_item(setup)
     forget_price(pool, "gone")
     answered = tried(gone, response=said(model="claude-gone"))
-    with pool.begin() as saver:
+    newer = create_engine(database_url)
+    with newer.begin() as saver:
         assert outcomes.save(saver, [answered, tried(sound)], now=NOON).answered == 2
         booked = row(saver, "spend", workload="gone")
         assert (booked.cost_usd, booked.price_version) == (0, f"{prices.price_version()}, no price for claude-gone")
@@ -108,6 +111,7 @@ async def test_a_model_without_a_price_neither_loses_its_bill_nor_its_neighbours
         (unknown,) = work.abandoned(saver, now=later(hours=1))
         assert (unknown.claim, unknown.judged.outcome, unknown.bound_usd) == (lost.claim, Outcome.UNKNOWN, 0)
         version = workloads.in_force(saver)["gone"]
+    newer.dispose()
     with pytest.raises(LookupError):
         cost.estimate(version, 10, at=NOON)
     assert cost.upper_bound(version, 10, lane=Lane.BATCH, at=NOON) == 0

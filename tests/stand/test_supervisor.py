@@ -46,13 +46,13 @@ async def test_a_run_is_asked_for_whose_role_is_free(
         looker = supervisor(pool, api, said := [])
         looker.look()
         looker.look()
-    assert [prefect.asked(flow) for flow in FLOWS] == [[each.parameters] if each is free else [] for each in STANDING]
+    assert [prefect.asked(flow) for flow in FLOWS] == [[each.next.parameters] if each is free else [] for each in STANDING]
     assert said == [f"nobody held the role of {free.flow}: asked for a run of it"]
 
 
 def test_all_three_are_asked_for_when_nobody_lives(pool: Engine, prefect: PrefectStandIn, api: PrefectApi) -> None:
     supervisor(pool, api, []).look()
-    assert [prefect.asked(each.flow) for each in STANDING] == [[each.parameters] for each in STANDING]
+    assert [prefect.asked(each.flow) for each in STANDING] == [[each.next.parameters] for each in STANDING]
 
 
 def test_without_a_warm_drain_none_is_asked_for(pool: Engine, prefect: PrefectStandIn, api: PrefectApi) -> None:

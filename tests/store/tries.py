@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.dialects import postgresql
 
 from lanes.claims import Claim, Claimed
-from lanes.realtime.shares import divide
+from lanes.realtime.shares import Standing, divide
 from lanes.settling.outcome import Attempt, Judged, Response
 from lanes.store import work
 from lanes.store.batch import batches
@@ -75,7 +75,7 @@ def claim(
     session: int | None = None,
 ) -> list[Claimed]:
     """The most urgent work is ours: `places` divided among the workloads as the real-time lane divides them."""
-    standings = {name: each.standing for name, each in work.waiting(connection, lane, now=now).items()}
+    standings = {name: Standing.of(version) for name, version in work.waiting(connection, lane, now=now).items()}
     most = divide(places, standings, in_flight={}, places=places, rooms={})
     return work.claim(connection, lane, most, worker=worker, session=session, lease=lease, now=now)
 

@@ -43,9 +43,9 @@ greatest(i.received_at, case when exists (select from lanes.attempt e where e.it
 # either the next answer makes them some, or they are the beginning of an outage.
 REALTIME = f"""
 with promised as (
-  select w.name, coalesce((v.spec -> 'promises' ->> 'realtime_p95_s')::float8, 0) * interval '1 second' as promised,
+  select w.name, v.realtime_p95_s * interval '1 second' as promised,
          greatest(
-           (select max(o.over_at) from lanes.outage o where o.model = v.spec ->> 'realtime_model' and o.over_at >= :recent),
+           (select max(o.over_at) from lanes.outage o where o.model = v.realtime_model and o.over_at >= :recent),
            (select max(o.resolved_at) from lanes.incident o
              where o.state = 'resolved' and o.resolved_at >= :recent
                and o.promise = 'provider_frozen' and o.workload = w.name and o.subject = 'realtime lane'),
@@ -143,7 +143,7 @@ select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc
 UNSERVED = """
 select w.name
   from lanes.workload w join lanes.version v on v.id = w.version_id
- where exists (select from lanes.outage o where o.model = v.spec ->> 'realtime_model' and o.over_at is null)
+ where exists (select from lanes.outage o where o.model = v.realtime_model and o.over_at is null)
     or exists (select from lanes.incident o where o.state = 'open' and o.promise = 'provider_frozen'
                                               and o.workload = w.name and o.subject = 'realtime lane')
 """

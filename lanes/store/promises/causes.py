@@ -56,7 +56,7 @@ UNRESOLVED = "select id, workload from lanes.batch where state = 'intended' and 
 AFFECTED = """
 select distinct f.name
   from lanes.outage o
-  join lanes.version v on v.spec ->> 'realtime_model' = o.model
+  join lanes.version v on v.realtime_model = o.model
   join lanes.workload f on f.version_id = v.id
  where o.account = :account and (o.over_at is null or o.over_at >= :opened_at)
  order by 1
@@ -66,7 +66,7 @@ WELL_SINCE = """
 select greatest(
   (select max(o.over_at) from lanes.workload f
      join lanes.version v on v.id = f.version_id
-     join lanes.outage o on o.model = v.spec ->> 'realtime_model' and o.over_at >= :since
+     join lanes.outage o on o.model = v.realtime_model and o.over_at >= :since
     where f.name = :workload),
   (select max(o.resolved_at) from lanes.incident o
     where o.state = 'resolved' and o.resolved_at >= :since

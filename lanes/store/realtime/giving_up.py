@@ -17,7 +17,7 @@ with hopeless as (
     join lanes.version v on v.id = f.version_id
     join lanes.work w on w.workload = f.name and w.lane = :lane and w.state = 'ready' and w.generation = 0
    where f.paused_at is null
-     and w.created_at < :now - make_interval(hours => coalesce((v.spec ->> 'give_up_after_h')::int, :default_h))
+     and w.created_at < :now - make_interval(hours => v.give_up_after_h)
      and (w.lane = 'realtime' or (select true from lanes.attempt a where a.work_id = w.id limit 1))
    order by w.id limit :most
      for no key update of w skip locked)
@@ -26,12 +26,11 @@ update lanes.work w
   from hopeless h where w.id = h.id
 returning w.id, w.claim_no, w.workload, extract(epoch from :now - h.created_at) / 3600 as hours
 """
-DEFAULT_H = 24
 
 
 def hopeless(connection: Connection, lane: Lane, *, now: datetime, most: int = 500) -> list[Attempt]:
     """An attempt `given_up` for each work of the lane that waited too long: claimed, and to be saved like any other."""
-    given = {"lane": lane, "now": now, "default_h": DEFAULT_H, "most": most}
+    given = {"lane": lane, "now": now, "most": most}
     return [
         Attempt(
             Claim(row.id, row.claim_no),

@@ -21,7 +21,7 @@ update lanes.outage o set over_at = :now
   from (
     select o.id, min(a.started_at) as answered_at
       from lanes.outage o
-      join lanes.version v on v.spec ->> 'realtime_model' = o.model
+      join lanes.version v on v.realtime_model = o.model
       join lanes.workload f on f.version_id = v.id
       join lanes.attempt a on a.workload = f.name and a.lane = 'realtime' and a.ended_at > o.faulted_at
      where o.over_at is null and a.started_at > o.faulted_at and a.message_id is not null
@@ -29,7 +29,7 @@ update lanes.outage o set over_at = :now
  where o.id = answered.id
    and not exists (
      select from lanes.workload f
-       join lanes.version v on v.id = f.version_id and v.spec ->> 'realtime_model' = o.model
+       join lanes.version v on v.id = f.version_id and v.realtime_model = o.model
        join lanes.work w on w.workload = f.name and w.lane = 'realtime' and w.state in ('ready', 'claimed')
       where f.paused_at is null and w.generation = 0 and w.failures = 0 and w.created_at < answered.answered_at)
 returning o.account

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from sqlalchemy import Connection, text
 
 from lanes.settling.examples import MOST, Example
+from lanes.store.workload.workloads import versions
 from lanes.words import Lane, Standing
+from lanes.workload.version import Version
 
 # The first answers of each kind (first lane, corrected or not) among the items of those keys.
 OF_EACH_KIND = text("""
@@ -21,9 +23,9 @@ with answered as (
     left join lanes.correction c on c.item_id = i.id and c.authoritative_id = r.id
    where i.workload = :workload and i.key = any(:keys) and i.forgotten_at is null),
 ranked as (select *, row_number() over (partition by first_lane, cardinality(changed) > 0 order by id) as place from answered)
-select k.*, v.spec -> 'output_schema' -> 'required' as required,
+select k.*,
        (select coalesce(sum(cost_usd), 0) from lanes.attempt where item_id = k.id) as cost_usd
-  from ranked k join lanes.version v on v.id = k.version_id
+  from ranked k
  where k.place <= :most
  order by k.id
 """)
@@ -31,13 +33,19 @@ select k.*, v.spec -> 'output_schema' -> 'required' as required,
 
 def of_each_kind(connection: Connection, workload: str, keys: Sequence[str], *, most: int = MOST) -> list[Example]:
     """At most so many answers of each kind to choose from, oldest first; what was forgotten is none of them."""
-    found = connection.execute(OF_EACH_KIND, {"workload": workload, "keys": list(keys), "most": most})
+    found = connection.execute(OF_EACH_KIND, {"workload": workload, "keys": list(keys), "most": most}).all()
+    known = versions(connection, {row.version_id for row in found})
     return [
         Example(
-            workload, row.key, row.payload, row.output, row.required or (), Standing(row.standing),
+            workload, row.key, row.payload, row.output, _fields(known.get(row.version_id)), Standing(row.standing),
             Lane(row.first_lane), (row.first_at - row.received_at).total_seconds(),
             Lane(row.lane), (row.created_at - row.received_at).total_seconds(),
             {name: row.before.get(name) for name in row.changed} if row.before else {}, row.cost_usd,
         )
         for row in found
     ]  # fmt: skip
+
+
+def _fields(of: Version | None) -> Sequence[str]:
+    """The fields that every output has, in the order of its schema; none of a version that cannot be read any more."""
+    return () if of is None else of.spec.output_schema.get("required", ())

@@ -38,19 +38,17 @@ def payers(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[int, 
         return {}
     rows = connection.execute(
         select(
-            work.c.id, work.c.workload, work.c.lane, work.c.purpose,
-            version.c.spec["realtime_model"].as_string().label("realtime"),
-            version.c.spec["batch_model"].as_string().label("batch"),
+            work.c.id, work.c.workload, work.c.lane, work.c.purpose, version.c.realtime_model, version.c.batch_model
         )
         .join(version, version.c.id == work.c.version_id)
         .where(one_of(billed, work.c.id))
     )  # fmt: skip
-    return {
-        row.id: WhoPays(
-            row.workload, Lane(row.lane), Purpose(row.purpose), row.realtime if row.lane == Lane.REALTIME else row.batch
-        )
-        for row in rows
-    }  # fmt: skip
+    return {row.id: WhoPays(row.workload, Lane(row.lane), Purpose(row.purpose), _model(row)) for row in rows}
+
+
+def _model(row: Any) -> str:
+    """The model that the lane of the work asks."""
+    return row.realtime_model if row.lane == Lane.REALTIME else row.batch_model
 
 
 @dataclass
@@ -93,32 +91,27 @@ class LockedWork:
         self.failures: int = row.failures
         self.alone: bool = row.alone
         self.rank_at: datetime = row.rank_at
-        self.spec: dict[str, Any] = row.spec
-
-    @property
-    def mode(self) -> Mode:
-        return Mode(self.spec["mode"])
-
-    @property
-    def model(self) -> str:
-        """The model its lane asks."""
-        return self.spec["realtime_model" if self.lane is Lane.REALTIME else "batch_model"]
+        self.mode = Mode(row.mode)
+        self.model = _model(row)
+        self.max_failures: int = row.max_failures
+        self.batch_takes = LEAD + timedelta(minutes=row.batch_expected_minutes)
+        self.compare_fields: Sequence[str] = row.compare_fields
 
     def obligation(self, now: datetime) -> Obligation:
         """What settle needs to know of it."""
-        of_item, batch_takes = self.of_item, LEAD + timedelta(minutes=self.spec["batch_expected_minutes"])
+        of_item = self.of_item
         return Obligation(
             purpose=self.purpose,
             lane=self.lane,
             mode=self.mode,
             failures=self.failures,
-            max_failures=self.spec["max_failures"],
+            max_failures=self.max_failures,
             is_newest_revision=self.revision == self.newest,
             item_canceled=of_item.canceled,
             item_settled=of_item.settled,
             others_open=bool(of_item.open_work - {self.id}),
-            may_wait=may_wait(of_item.reason, of_item.due_at, batch_takes=batch_takes, now=now),
-            compare_fields=tuple(self.spec["compare_fields"]),
+            may_wait=may_wait(of_item.reason, of_item.due_at, batch_takes=self.batch_takes, now=now),
+            compare_fields=tuple(self.compare_fields),
         )
 
 
@@ -148,7 +141,9 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
             work.c.id, work.c.item_id, work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.revision,
             work.c.generation, work.c.state, work.c.claim_no, work.c.failures, work.c.alone, work.c.rank_at,
             item.c.key, item.c.revision.label("newest"), item.c.received_at, item.c.answered_at, item.c.settled_at,
-            item.c.canceled_at, item.c.forgotten_at, item.c.result_id, item.c.due_at, version.c.spec,
+            item.c.canceled_at, item.c.forgotten_at, item.c.result_id, item.c.due_at,
+            version.c.mode, version.c.realtime_model, version.c.batch_model, version.c.max_failures,
+            version.c.batch_expected_minutes, version.c.compare_fields,
         )
         .join(item, item.c.id == work.c.item_id)
         .join(version, version.c.id == work.c.version_id)

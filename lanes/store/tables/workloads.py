@@ -4,8 +4,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Column,
+    Double,
     ForeignKey,
     Integer,
     Named,
@@ -16,7 +18,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from lanes.store.tables.base import Moment, identity, metadata
+from lanes.store.tables.base import Moment, identity, metadata, one_of
 
 
 class WorkloadColumns(TypedColumns):
@@ -37,12 +39,24 @@ class VersionColumns(TypedColumns):
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     number: Named[int] = Column(Integer, comment="1, 2, 3 ... within the workload")
     hash: Named[str] = Column(Text, comment="SHA-256 of the canonical definition")
-    spec: Named[Any] = Column(JSONB, comment="Instructions, schema, models, rules, promises")
+    spec: Named[Any] = Column(JSONB, comment="Instructions, schema, models, rules, promises: read as a whole, never by key")
+    mode: Named[str] = Column(Text, comment="plain or lambda: whether an early answer owes an authoritative pass")
+    realtime_model: Named[str] = Column(Text, comment="Model of the real-time lane")
+    batch_model: Named[str] = Column(Text, comment="Model of the batch lane")
+    max_failures: Named[int] = Column(Integer, comment="Failed attempts after which an item's work is given up")
+    give_up_after_h: Named[int] = Column(Integer, comment="Hours after which what could not be answered fails")
+    batch_expected_minutes: Named[int] = Column(Integer, comment="How long a batch of it usually takes")
+    compare_fields: Named[list[str]] = Column(ARRAY(Text), comment="Fields whose difference makes a correction; empty: all")
+    realtime_p95_s: Named[float] = Column(Double, comment="Promised 95th percentile of real-time answers; 0: no promise")
+    dedupe: Named[str] = Column(Text, comment="What an input without a key is known by: key (its place) or content")
+    max_payload_kib: Named[int] = Column(Integer, comment="A larger input is refused")
     published_at: Named[datetime] = Column(Moment)
 
 
 version = Table(
     "version", metadata, VersionColumns,
     UniqueConstraint("workload", "number"), UniqueConstraint("workload", "hash"),
+    one_of("mode", "plain", "lambda"),
+    one_of("dedupe", "key", "content"),
     comment="An immutable snapshot of a workload; routes, work and results name theirs",
 )  # fmt: skip

@@ -1,12 +1,10 @@
 """Workloads, their versions and the splits in force."""
 
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
 from sqlalchemy import Connection, Select, and_, cast, func, select, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
@@ -14,7 +12,7 @@ from lanes.errors import SpecInvalid
 from lanes.routing.split import Split, Splits
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.tables import split, version, workload
-from lanes.workload.definition import faults
+from lanes.store.workload.known import known
 from lanes.workload.version import Spec, Version, content_hash
 
 
@@ -70,20 +68,31 @@ def lock(connection: Connection, name: str) -> None:
 
 def _publish(connection: Connection, name: str, spec: Spec, digest: str, now: datetime) -> Version:
     of_this = version.c.workload == name
-    known = connection.execute(select(version.c.id, version.c.number).where(of_this, version.c.hash == digest)).first()
-    if known is None:
+    stored = connection.execute(select(version.c.id, version.c.number).where(of_this, version.c.hash == digest)).first()
+    if stored is None:
         last = connection.execute(select(func.coalesce(func.max(version.c.number), 0)).where(of_this)).scalar_one()
-        known = connection.execute(
+        content = {"hash": digest, "spec": spec.model_dump(mode="json"), **_columns(spec)}
+        stored = connection.execute(
             insert(version)
-            .values(workload=name, number=last + 1, hash=digest, spec=spec.model_dump(mode="json"), published_at=now)
+            .values(workload=name, number=last + 1, published_at=now, **content)
             .returning(version.c.id, version.c.number)
         ).one()
         if last == 0:
             points = round(spec.split_percent * 100)
             set_split(connection, Split(name, None, points), who="lanes", why="first published", now=now)
-    in_force = and_(workload.c.name == name, workload.c.version_id.is_distinct_from(known.id))
-    connection.execute(update(workload).where(in_force).values(version_id=known.id))
-    return Version(known.id, name, known.number, spec)
+    in_force = and_(workload.c.name == name, workload.c.version_id.is_distinct_from(stored.id))
+    connection.execute(update(workload).where(in_force).values(version_id=stored.id))
+    return Version(stored.id, name, stored.number, spec)
+
+
+def _columns(spec: Spec) -> dict[str, Any]:
+    """What SQL reads of a version, which never looks into its spec."""
+    return {
+        "mode": spec.mode, "realtime_model": spec.realtime_model, "batch_model": spec.batch_model,
+        "max_failures": spec.max_failures, "give_up_after_h": spec.give_up_after_h,
+        "batch_expected_minutes": spec.batch_expected_minutes, "compare_fields": spec.compare_fields,
+        "realtime_p95_s": spec.promises.realtime_p95_s, "dedupe": spec.dedupe, "max_payload_kib": spec.max_payload_kib,
+    }  # fmt: skip
 
 
 def in_force(connection: Connection) -> dict[str, Version]:
@@ -94,17 +103,13 @@ def in_force(connection: Connection) -> dict[str, Version]:
 def read_in_force(connection: Connection) -> InForce:
     """The version in force of every workload, and what is wrong with those that cannot be read."""
     rows = connection.execute(
-        select(version.c.id, version.c.workload, version.c.number, version.c.spec)
-        .join(workload, workload.c.version_id == version.c.id)
-        .order_by(version.c.workload)
-    )
-    found = InForce({}, [])
-    for row in rows:
-        try:
-            found.versions[row.workload] = _read(row)
-        except SpecInvalid as problem:
-            found.unreadable.append(problem)
-    return found
+        select(workload.c.name, version.c.id)
+        .join(version, version.c.id == workload.c.version_id)
+        .order_by(workload.c.name)
+    ).all()  # fmt: skip
+    read = known(connection, [row.id for row in rows])
+    readable = {row.name: read.versions[row.id] for row in rows if row.id in read.versions}
+    return InForce(readable, read.unreadable)
 
 
 def current(connection: Connection, name: str) -> Version | None:
@@ -113,24 +118,15 @@ def current(connection: Connection, name: str) -> Version | None:
     Raises:
         SpecInvalid: it cannot be read any more, and why.
     """
-    row = connection.execute(
-        select(version.c.id, version.c.workload, version.c.number, version.c.spec)
-        .join(workload, workload.c.version_id == version.c.id)
-        .where(workload.c.name == name)
-    ).first()
-    return None if row is None else _read(row)
+    id_ = connection.execute(
+        select(version.c.id).join(workload, workload.c.version_id == version.c.id).where(workload.c.name == name)
+    ).scalar_one_or_none()
+    return None if id_ is None else one(connection, id_)
 
 
 def versions(connection: Connection, ids: Iterable[int]) -> dict[int, Version]:
     """Those versions, by id; without those that cannot be read."""
-    rows = connection.execute(
-        select(version.c.id, version.c.workload, version.c.number, version.c.spec).where(version.c.id.in_(list(ids)))
-    )
-    found: dict[int, Version] = {}
-    for row in rows:
-        with suppress(SpecInvalid):
-            found[row.id] = _read(row)
-    return found
+    return known(connection, ids).versions
 
 
 def one(connection: Connection, id: int) -> Version:
@@ -139,36 +135,16 @@ def one(connection: Connection, id: int) -> Version:
     Raises:
         SpecInvalid: it cannot be read any more, and why.
     """
-    return _read(
-        connection.execute(
-            select(version.c.id, version.c.workload, version.c.number, version.c.spec).where(version.c.id == id)
-        ).one()
-    )
-
-
-def _read(row: Any) -> Version:
-    """The version of a row; SpecInvalid where it cannot be read, naming what is wrong."""
-    try:
-        return Version(row.id, row.workload, row.number, Spec.stored(row.spec))
-    except ValidationError as error:
-        stored = [f"its stored version {row.number} cannot be read", *faults(error)]
-        raise SpecInvalid(row.workload, stored) from None
+    read = known(connection, [id])
+    for problem in read.unreadable:
+        raise problem
+    return read.versions[id]
 
 
 def as_stored(connection: Connection, spec: Spec) -> Spec:
     """The spec as it would be read back once it was published: the database keeps an object's keys in an order of its own."""
     kept: Any = connection.execute(select(cast(spec.model_dump(mode="json"), JSONB))).scalar_one()
     return Spec.stored(kept)
-
-
-def active(connection: Connection) -> dict[str, int]:
-    """The weight of every workload that is published and not paused, by name."""
-    rows = connection.execute(
-        select(workload.c.name, version.c.spec["weight"].as_integer().label("weight"))
-        .join(version, version.c.id == workload.c.version_id)
-        .where(workload.c.paused_at.is_(None))
-    )
-    return {row.name: row.weight for row in rows}
 
 
 def pause(connection: Connection, name: str, *, since: datetime | None) -> bool:

@@ -1,7 +1,5 @@
 """The main job: items, routes, work, batches, results, ledger, and the views and functions over them."""
 
-from pathlib import Path
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -336,14 +334,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f('ix_read_item_id'), 'read', ['item_id'], unique=False, schema='lanes')
     op.create_index(op.f('ix_read_reader_read_at'), 'read', ['reader', 'read_at'], unique=False, schema='lanes')
-    _run_file('0001_functions.sql')
-    _run_file('0001_views.sql')
 
 
 def downgrade() -> None:
     raise RuntimeError('this is the first migration; to start over, drop schema "lanes" and upgrade again')
-
-
-def _run_file(name: str) -> None:
-    sql = (Path(__file__).parents[1] / 'sql' / name).read_text()
-    op.get_bind().execution_options(no_parameters=True).exec_driver_sql(sql)

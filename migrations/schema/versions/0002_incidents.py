@@ -1,7 +1,5 @@
 """Promises: incidents, the Slack outbox, and the view over them."""
 
-from pathlib import Path
-
 import sqlalchemy as sa
 from alembic import op
 
@@ -52,11 +50,9 @@ def upgrade() -> None:
     comment='The Slack outbox: one row an incident, kept until its end was told'
     )
     op.create_index('ix_slack_post_due', 'slack_post', ['next_try_at'], unique=False, schema='lanes', postgresql_where=sa.text("posted_state is distinct from 'resolved'"))
-    sql = (Path(__file__).parents[1] / 'sql' / '0002_views.sql').read_text()
-    op.get_bind().execution_options(no_parameters=True).exec_driver_sql(sql)
 
 
 def downgrade() -> None:
-    op.execute('drop view lanes.incident_log')
+    op.execute('drop view if exists lanes.incident_log')
     op.drop_table('slack_post', schema='lanes')
     op.drop_table('incident', schema='lanes')

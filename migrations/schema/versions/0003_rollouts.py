@@ -1,7 +1,5 @@
 """Rollouts: a playbook under way, what happened to it, and what was measured."""
 
-from pathlib import Path
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -73,12 +71,10 @@ def upgrade() -> None:
     comment='Append-only: what was measured when a verdict changed or the rollout moved'
     )
     op.create_index(op.f('ix_rollout_measurement_rollout_id_id'), 'rollout_measurement', ['rollout_id', 'id'], unique=False, schema='lanes')
-    sql = (Path(__file__).parents[1] / 'sql' / '0003_views.sql').read_text()
-    op.get_bind().execution_options(no_parameters=True).exec_driver_sql(sql)
 
 
 def downgrade() -> None:
-    op.execute('drop view lanes.rollout_log')
+    op.execute('drop view if exists lanes.rollout_log')
     op.drop_table('rollout_measurement', schema='lanes')
     op.drop_table('rollout_event', schema='lanes')
     op.drop_table('rollout', schema='lanes')

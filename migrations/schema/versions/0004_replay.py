@@ -1,7 +1,5 @@
 """Late data and replays: revisions, amendments, generations, what a promotion replaced, and the views over them."""
 
-from pathlib import Path
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -89,14 +87,7 @@ def upgrade() -> None:
     comment='What a promotion replaced; kept until it is taken back'
     )
     op.create_index(op.f('ix_promoted_item_id'), 'promoted', ['item_id'], unique=False, schema='lanes')
-    _run_file('0004_functions.sql')
-    _run_file('0004_views.sql')
 
 
 def downgrade() -> None:
     raise RuntimeError('revisions and generations cannot be taken back: results name them')
-
-
-def _run_file(name: str) -> None:
-    sql = (Path(__file__).parents[1] / 'sql' / name).read_text()
-    op.get_bind().execution_options(no_parameters=True).exec_driver_sql(sql)

@@ -1,7 +1,5 @@
 """Amendments carry their event time; which spans of the event stream were read; queries that read what they need."""
 
-from pathlib import Path
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
@@ -38,8 +36,6 @@ def upgrade() -> None:
     _say("amendment", "outcome", sa.Text(), said)
     op.execute("update lanes.item set as_of = r.received_at from lanes.revision r "
                "where item.revision > 0 and r.item_id = item.id and r.number = item.revision")
-    _run_file("0010_amendments.sql")
-    _run_file("0010_views.sql")
     op.create_table(
         "stored_span",
         sa.Column("start_at", MOMENT, nullable=False, comment="The span is five minutes long"),
@@ -58,8 +54,3 @@ def downgrade() -> None:
 
 def _say(table: str, column: str, type_: sa.types.TypeEngine, comment: str) -> None:
     op.alter_column(table, column, comment=comment, schema="lanes", existing_type=type_)
-
-
-def _run_file(name: str) -> None:
-    sql = (Path(__file__).parents[1] / "sql" / name).read_text()
-    op.get_bind().execution_options(no_parameters=True).exec_driver_sql(sql)

@@ -1,7 +1,5 @@
 """The doors screen once and refuse what no index takes; a refused input knows its key, an item that it is forgotten."""
 
-from pathlib import Path
-
 import sqlalchemy as sa
 from alembic import op
 
@@ -39,13 +37,7 @@ def upgrade() -> None:
         schema="lanes",
     )
     op.create_check_constraint(op.f("ck_batch_pack_ids_known"), "batch", "pack_ids in ('counted', 'derived')", schema="lanes")
-    _run_file("0012_functions.sql")
 
 
 def downgrade() -> None:
     raise RuntimeError("restore a backup: older code cannot read the packs that are out, nor what was forgotten")
-
-
-def _run_file(name: str) -> None:
-    sql = (Path(__file__).parents[1] / "sql" / name).read_text()
-    op.get_bind().execution_options(no_parameters=True).exec_driver_sql(sql)

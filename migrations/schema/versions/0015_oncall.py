@@ -1,7 +1,5 @@
 """Whoever is on call finds the cause: an incident keeps it, and attempts, batches and incidents name their run."""
 
-from pathlib import Path
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
@@ -18,8 +16,6 @@ def upgrade() -> None:
     _add("incident", "briefing", JSONB(), "What Slack was told last of its cause, its stakes and its trend; null: nothing yet")
     _add("attempt", "flow_run_id", sa.Uuid(), "The run that saved it; null: none did, or it is older than this column")
     _add("batch", "flow_run_id", sa.Uuid(), "The run of submit that intended it; null: older than this column")
-    sql = (Path(__file__).parents[1] / "sql" / "0015_views.sql").read_text()
-    op.get_bind().execution_options(no_parameters=True).exec_driver_sql(sql)
 
 
 def downgrade() -> None:

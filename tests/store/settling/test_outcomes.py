@@ -42,6 +42,15 @@ def provisional(connection: Connection, version: Version, output: dict[str, Any]
     return batch_id, pass_
 
 
+def test_what_a_version_cost_and_answered_is_saved_though_no_release_can_read_it_any_more(connection: Connection) -> None:
+    publish(connection, now=NOON, mode="lambda", max_failures=1)
+    answered, failed = claimed_item(connection, "answered"), claimed_item(connection, "failed")
+    connection.execute(text("update lanes.version set spec = '{}'"))
+    save(connection, tried(answered, response=said()), tried(failed, Outcome.INVALID, response=said()))
+    assert (state(connection, "answered"), state(connection, "failed")) == ("answered", "failed")
+    assert len(rows(connection, "spend")) == 2
+
+
 # -- a workload without Lambda
 
 

@@ -5,9 +5,11 @@ from sqlalchemy import Connection, text
 
 from lanes.errors import SpecInvalid
 from lanes.routing.split import Split
+from lanes.store import work
 from lanes.store.workload import workloads
+from lanes.words import Lane
 from tests.conftest import NOON, later
-from tests.examples import publish
+from tests.examples import admit, publish, route
 from tests.store.tries import row, rows
 
 
@@ -52,13 +54,15 @@ def test_the_newest_split_of_a_consumer_is_in_force_and_the_narrower_wins(connec
     assert len(rows(connection, "split")) == 5
 
 
-def test_a_paused_workload_is_not_active_until_it_is_resumed(connection: Connection) -> None:
-    publish(connection, now=NOON, weight=3)
-    assert workloads.active(connection) == {"letters": 3}
+def test_a_paused_workload_is_not_served_until_it_is_resumed(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, split_percent=100)
+    admit(connection, "a", now=NOON)
+    route(connection, now=NOON)
+    assert work.waiting(connection, Lane.REALTIME, now=NOON) == {"letters": letters}
     assert workloads.pause(connection, "letters", since=NOON)
-    assert workloads.active(connection) == {}
+    assert work.waiting(connection, Lane.REALTIME, now=NOON) == {}
     assert workloads.pause(connection, "letters", since=None)
-    assert workloads.active(connection) == {"letters": 3}
+    assert work.waiting(connection, Lane.REALTIME, now=NOON) == {"letters": letters}
     assert not workloads.pause(connection, "ghosts", since=NOON)
 
 

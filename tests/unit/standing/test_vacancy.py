@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from lanes.standing import runs
 from lanes.standing.roles import STANDING, Role, StandingRun, never_free
-from lanes.standing.vacancy import BEGINNING_FOR, PENDING_FOR, SeenRun, Vacancies, ask_key, on_its_way
+from lanes.standing.runs import Deployment, WantedRun
+from lanes.standing.vacancy import BEGINNING_FOR, PENDING_FOR, SeenRun, Vacancies, on_its_way, replacement
 from tests.conftest import NOON, later
 
 ALL = {each.role for each in STANDING}
@@ -74,8 +76,9 @@ def test_the_keepers_role_may_be_free_where_no_drain_is_kept_warm() -> None:
 
 def test_lookers_of_one_minute_ask_under_one_key_and_never_under_that_of_another_role_or_of_the_next_asking() -> None:
     keeper, collector, _ = STANDING
-    assert ask_key(keeper, NOON) == ask_key(keeper, later(seconds=59))
-    assert len({ask_key(keeper, NOON), ask_key(collector, NOON), ask_key(keeper, later(seconds=60))}) == 3
+    assert replacement(keeper, NOON) == replacement(keeper, later(seconds=59))
+    asked = [replacement(keeper, NOON), replacement(collector, NOON), replacement(keeper, later(seconds=60))]
+    assert len({each.key for each in asked}) == 3
 
 
 @pytest.mark.parametrize(
@@ -99,11 +102,12 @@ def test_a_run_is_on_its_way_until_it_should_have_taken_the_role(state: str, age
 def test_the_schedules_and_the_automations_ask_for_the_same_runs_as_the_code(checkout: Path) -> None:
     deployments = {each["name"]: each for each in yaml.safe_load((checkout / "prefect.yaml").read_text())["deployments"]}
     scheduled = [
-        StandingRun(run.role, run.flow, schedule.get("parameters", {}))
+        StandingRun(run.role, WantedRun(Deployment(run.flow), schedule.get("parameters", {})))
         for run in STANDING
         for schedule in deployments[run.flow]["schedules"]
     ]
     assert scheduled == list(STANDING)
     declared = yaml.safe_load((checkout / "tasks" / "automations.yaml").read_text())
     replacing = {each["deployment"]: each["parameters"] for each in declared}
-    assert [replacing[f"{run.flow}/{run.flow}"] for run in STANDING] == [run.parameters for run in STANDING]
+    assert [replacing[run.next.deployment.address] for run in STANDING] == [run.next.parameters for run in STANDING]
+    assert replacing[runs.migrate().deployment.address] == runs.migrate().parameters

@@ -1,0 +1,97 @@
+"""Whose turn it is in a drain: how much of each workload to claim, and which packs are asked now. Pure: `now` comes in."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+
+from lanes.claims import Claimed
+from lanes.packing import packs
+from lanes.realtime.buffer import Buffer
+from lanes.realtime.health import Health
+from lanes.realtime.pace import Pace
+from lanes.realtime.shares import Standing, divide
+from lanes.words import Lane
+from lanes.workload.version import Version
+
+
+class Turns:
+    """What one drain has claimed and not asked yet: windows that gather, and packs that wait for a place."""
+
+    def __init__(self, pace: Pace, health: Health) -> None:
+        self._pace, self._health = pace, health
+        self._versions: Mapping[int, Version] = {}  # of what gathers or waits for a place
+        self._buffer = Buffer()
+        self._leaving: list[list[Claimed]] = []
+
+    def wanted(self, waiting: Mapping[str, Version], now: datetime) -> dict[str, int]:
+        """How many items to claim of each workload that waits, by its version: for its free places, or for the window it
+        gathers in.
+        """
+        direct = {name: version for name, version in waiting.items() if version.spec.buffer_s == 0}
+        places = self._divided(direct, now)
+        most = {name: number * waiting[name].spec.pack_of(Lane.REALTIME) for name, number in places.items()}
+        for name in waiting.keys() - direct.keys():
+            if self._room(waiting[name], now) != 0:
+                whole = self._pace.all_places * waiting[name].spec.pack_of(Lane.REALTIME)
+                most[name] = max(0, whole - self._buffer.of(name) - sum(len(p) for p in self._leaving if p[0].workload == name))
+        return {name: number for name, number in most.items() if number > 0}
+
+    def take_in(self, claimed: Iterable[Claimed], versions: Mapping[int, Version], now: datetime) -> None:
+        """The items, all of these versions, gather in their windows; those that wait for nobody wait for a place."""
+        carried = self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}
+        self._versions = {id_: self._versions[id_] for id_ in carried} | dict(versions)
+        self._leaving += self._packed(self._buffer.add(claimed, self._versions, now))
+
+    def next_packs(self, now: datetime) -> list[tuple[Version, list[Claimed]]]:
+        """The packs that need not gather any longer and have a place, most urgent first. The others wait for one."""
+        self._leaving += self._packed(self._buffer.take(self._versions, now))
+        if not self._leaving:
+            return []
+        self._leaving.sort(key=lambda pack: min(each.rank_at for each in pack))
+        places = self._divided({pack[0].workload: self._versions[pack[0].version_id] for pack in self._leaving}, now)
+        asked: list[tuple[Version, list[Claimed]]] = []
+        waiting: list[list[Claimed]] = []
+        for pack in self._leaving:
+            name = pack[0].workload
+            if places.get(name, 0) > 0:
+                places[name] -= 1
+                asked.append((self._versions[pack[0].version_id], pack))
+            else:
+                waiting.append(pack)
+        self._leaving = waiting
+        return asked
+
+    def next_moment(self, now: datetime) -> datetime | None:
+        """When something changes by itself: a window or a rest is over. None when nothing is to come."""
+        moments = [self._buffer.next_leave(self._versions), self._health.next_try(now), self._pace.rests_until]
+        return min((each for each in moments if each is not None and each > now), default=None)
+
+    def held_back(self, now: datetime) -> bool:
+        """Whether the provider takes less than is asked: another drain would change nothing."""
+        return self._pace.is_resting(now) or self._health.next_try(now) is not None
+
+    def give_up(self) -> list[Claimed]:
+        """Everything that was not asked, no longer waiting."""
+        unasked = [each for pack in (*self._leaving, self._buffer.drain()) for each in pack]
+        self._leaving = []
+        return unasked
+
+    def _divided(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
+        standings = {name: Standing.of(version) for name, version in of.items()}
+        rooms = {name: room for name, version in of.items() if (room := self._room(version, now)) is not None}
+        return divide(
+            self._pace.places(now), standings, in_flight=self._pace.in_flight, places=self._pace.all_places, rooms=rooms
+        )
+
+    def _room(self, version: Version, now: datetime) -> int | None:
+        """How many calls of a workload may begin for all that its model and its settings say; None when nothing is said."""
+        if self._pace.is_resting(now) or version.workload in self._pace.resting(now):
+            return 0
+        model = version.spec.realtime_model
+        return self._health.room(model, self._pace.of_model(model), now=now)
+
+    def _packed(self, claimed: Iterable[Claimed]) -> list[list[Claimed]]:
+        by_version: dict[int, list[Claimed]] = {}
+        for each in claimed:
+            by_version.setdefault(each.version_id, []).append(each)
+        sizes = {id_: self._versions[id_].spec.pack_of(Lane.REALTIME) for id_ in by_version}
+        return [pack for id_, theirs in by_version.items() for pack in packs(theirs, sizes[id_])]

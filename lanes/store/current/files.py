@@ -1,0 +1,85 @@
+"""What migrations/schema/current/ says: each file defines one function, view, type or trigger of schema `lanes`."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+from lanes.store.tables import SCHEMA
+
+FOLDER = Path(__file__).resolve().parents[3] / "migrations" / "schema" / "current"
+
+_HEAD = re.compile(
+    rf"^create (?:or replace )?(?:(?P<kind>function|view|type) {SCHEMA}\.(?P<name>\w+)"
+    rf"|trigger (?P<trigger>\w+) .*? on {SCHEMA}\.(?P<table>\w+))",
+    re.MULTILINE | re.DOTALL,
+)
+_COMMENT = re.compile(r"^comment on ", re.MULTILINE)
+_FOR_READERS = re.compile(r"^--.*\n", re.MULTILINE)
+_NAMED = re.compile(
+    rf"^(create (?:or replace )?(?:function|view|type)|comment on (?:function|view|type|column)) {SCHEMA}\.", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One object of the schema, and the SQL that creates or replaces it and comments on it."""
+
+    file: str  # within the folder, without its suffix: doors/admit
+    kind: str  # function, view, type or trigger
+    name: str  # a trigger's is <table>_<trigger>
+    sql: str
+    table: str | None = None  # a trigger's
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with whatever of the file reaches a database: not with the comment lines above it."""
+        return hashlib.sha256(_FOR_READERS.sub("", self.sql).strip().encode()).hexdigest()[:12]
+
+    @property
+    def twin(self) -> str:
+        """SQL that makes the same object as a temporary one of this session; it names the same tables and functions."""
+        if self.kind != "trigger":
+            return _NAMED.sub(r"\1 pg_temp.", self.sql)
+        table = f"create temporary table {self.table} (like {SCHEMA}.{self.table});\n"
+        return table + self.sql.replace(f" on {SCHEMA}.{self.table} ", f" on pg_temp.{self.table} ", 1)
+
+    def uses(self, other: "Piece") -> bool:
+        """Whether its definition names the other."""
+        definition = _COMMENT.split(_FOR_READERS.sub("", self.sql))[0]
+        return other != self and re.search(rf"\b{SCHEMA}\.{other.name}\b", definition) is not None
+
+
+def read(file: str, sql: str) -> Piece:
+    """The object that a file defines.
+
+    Raises:
+        ValueError: it defines none, or several.
+    """
+    heads = list(_HEAD.finditer(sql))
+    if len(heads) != 1:
+        raise ValueError(f"{file}.sql defines {len(heads)} functions, views, types or triggers: a file defines one")
+    (head,) = heads
+    if head["trigger"]:
+        return Piece(file, "trigger", f"{head['table']}_{head['trigger']}", sql, head["table"])
+    return Piece(file, head["kind"], head["name"], sql)
+
+
+def in_order(pieces: list[Piece]) -> list[Piece]:
+    """Each after those that it uses.
+
+    Raises:
+        CycleError: two use each other.
+    """
+    by_file = {piece.file: piece for piece in sorted(pieces, key=lambda piece: piece.file)}
+    order = TopologicalSorter({piece.file: [each.file for each in pieces if piece.uses(each)] for piece in by_file.values()})
+    return [by_file[file] for file in order.static_order()]
+
+
+@cache
+def pieces() -> tuple[Piece, ...]:
+    """All of them, each after those that it uses."""
+    files = sorted(FOLDER.rglob("*.sql"))
+    return tuple(in_order([read(file.relative_to(FOLDER).with_suffix("").as_posix(), file.read_text()) for file in files]))

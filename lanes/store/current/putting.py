@@ -1,0 +1,88 @@
+"""How a database comes to have what migrations/schema/current/ says: what differs is replaced, and nothing else is touched.
+
+What is in force already is compared with a temporary twin, without a lock on it: a reader's open transaction holds up only the
+replacing of a view that it has read.
+"""
+
+from collections.abc import Sequence
+
+from psycopg.errors import DuplicateObject, InvalidFunctionDefinition, InvalidTableDefinition
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+
+from lanes.errors import SetupError
+from lanes.store.current.catalog import Definition, definitions, leaning_on, run, wanted
+from lanes.store.current.files import Piece
+
+IRREPLACEABLE = InvalidTableDefinition | InvalidFunctionDefinition | DuplicateObject  # a column less, another return, a type
+
+
+def put_in_force(connection: Connection, said: Sequence[Piece]) -> list[str]:
+    """The database has what the files say, each read after those that it uses; returns the files that it differed from.
+
+    What cannot be replaced as it stands (a view loses a column, a function has other arguments) is dropped with what of ours
+    leans on it, and all of that is made anew.
+
+    Raises:
+        SetupError: somebody else's view or function leans on what must be dropped.
+    """
+    differed: list[str] = []
+    in_force = definitions(connection)
+    for piece in said:
+        stand = _of(piece, in_force)
+        to_stand = wanted(connection, piece) if stand else None
+        if to_stand and _is_as(stand, to_stand):
+            continue
+        differed.append(piece.file)
+        in_place = all(to_stand and each.identity == to_stand.identity for each in stand)
+        if not (in_place and _replaced(connection, piece)):
+            _drop(connection, stand, ours=[each for other in said for each in _of(other, in_force)])
+            run(connection, piece.sql)
+            in_force = definitions(connection)
+    return differed
+
+
+def differences(connection: Connection, said: Sequence[Piece]) -> list[str]:
+    """What of the files the database has not or otherwise, and what it has beyond them; a sentence each."""
+    in_force = definitions(connection)
+    known = {each for piece in said for each in _of(piece, in_force)}
+    return [
+        *(
+            f"{piece.kind} {piece.name} is not as {piece.file}.sql says"
+            for piece in said
+            if not (stand := _of(piece, in_force)) or not _is_as(stand, wanted(connection, piece))
+        ),
+        *(f"{each.kind} {each.identity} has no file" for each in in_force if each not in known),
+    ]
+
+
+def _of(piece: Piece, found: list[Definition]) -> list[Definition]:
+    return [each for each in found if (each.kind, each.name) == (piece.kind, piece.name)]
+
+
+def _is_as(stand: list[Definition], to_stand: Definition) -> bool:
+    return len(stand) == 1 and stand[0].is_as(to_stand)
+
+
+def _replaced(connection: Connection, piece: Piece) -> bool:
+    try:
+        with connection.begin_nested():
+            run(connection, piece.sql)
+    except DBAPIError as error:
+        if not isinstance(error.orig, IRREPLACEABLE):
+            raise
+        return False
+    return True
+
+
+def _drop(connection: Connection, leaving: list[Definition], *, ours: list[Definition]) -> None:
+    known = {each.identity for each in ours}
+    for each in leaving:
+        for kind, identity in leaning_on(connection, each):
+            if identity not in known:
+                raise SetupError(
+                    f"{kind} {identity} uses {each.kind} {each.identity}, which this upgrade makes anew: drop it, upgrade, and "
+                    "create it again"
+                )
+    for each in leaving:
+        connection.execute(text(f"drop {each.kind} if exists {each.identity} cascade"))

@@ -1,0 +1,9 @@
+create or replace function lanes.amend(workload text, key text, payload jsonb, occurred_at timestamptz default null)
+returns text
+language sql
+begin atomic
+  select outcome from lanes.take_amendment(workload, key, payload, 'sql', occurred_at => occurred_at);
+end;
+
+comment on function lanes.amend is
+  'Amends an item inside the caller''s transaction; returns amended, duplicate, waiting, outdated, or the reason of a refusal';

@@ -1,0 +1,20 @@
+-- No key of an item changes here: whoever only names the item (a reader, a label) neither waits nor is waited for.
+create or replace function lanes.cancel(workload text, key text, at timestamptz default clock_timestamp())
+returns text
+language plpgsql as $$
+declare
+  target lanes.item;
+begin
+  select i.* into target from lanes.item i
+   where i.workload = cancel.workload and i.key = cancel.key for no key update;
+  if target.id is null then return 'unknown_item'; end if;
+  if target.canceled_at is not null then return 'canceled'; end if;
+  if target.settled_at is not null then return 'settled'; end if;
+  update lanes.item set canceled_at = at where item.id = target.id;
+  update lanes.work set state = 'canceled', finished_at = at
+   where work.item_id = target.id and work.state in ('ready', 'claimed');
+  return 'canceled';
+end $$;
+
+comment on function lanes.cancel is
+  'Withdraws an item that is not settled; what a batch already holds is billed, recorded and never shown';

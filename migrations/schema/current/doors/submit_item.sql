@@ -1,0 +1,15 @@
+create or replace function lanes.submit_item(workload text, payload jsonb, key text default null, due_at timestamptz default null,
+                                  consumer text default null, entity text default null, urgent boolean default false,
+                                  lane text default null, occurred_at timestamptz default null)
+returns table (outcome text, key text, detail text)
+language sql
+begin atomic
+  select told.outcome, told.key, told.detail
+    from lanes.admit(jsonb_build_array(jsonb_build_object(
+           'workload', workload, 'payload', payload, 'key', submit_item.key, 'due_at', due_at, 'consumer', consumer,
+           'entity', entity, 'urgent', urgent, 'lane', lane, 'occurred_at', occurred_at,
+           'place', coalesce(submit_item.key, uuidv7()::text))), 'sql') told;
+end;
+
+comment on function lanes.submit_item is
+  'Admits one item inside the caller''s transaction; returns its outcome as lanes.submit does, the key it goes by, and why';

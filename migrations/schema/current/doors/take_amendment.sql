@@ -1,0 +1,61 @@
+-- Late data. One path amends: every door, in SQL or Python, ends here.
+create or replace function lanes.take_amendment(workload text, key text, payload jsonb, source text,
+                                                place text default null, at timestamptz default clock_timestamp(),
+                                                occurred_at timestamptz default null)
+returns table (outcome text, detail text)
+language plpgsql as $$
+declare
+  refusal text;
+  sentence text;
+  target bigint;
+  taken bigint;
+begin
+  select s.refusal, s.detail into refusal, sentence
+    from lanes.screened(jsonb_build_array(jsonb_build_object(
+           'workload', workload, 'payload', payload, 'key', key, 'place', place,
+           'occurred_at', occurred_at))) s;
+  if refusal is null and key is null then
+    refusal := 'malformed';
+    sentence := 'an amendment needs the key of its item';
+  end if;
+
+  if refusal is null then
+    insert into lanes.amendment (workload, key, payload, source, place, received_at, occurred_at)
+    values (take_amendment.workload, take_amendment.key, take_amendment.payload, take_amendment.source,
+            take_amendment.place, at, take_amendment.occurred_at)
+    on conflict on constraint uq_amendment_source_place do nothing
+    returning id into taken;
+    if taken is null then return query select 'duplicate', null::text; return; end if;
+    select i.id into target from lanes.item i
+     where i.workload = take_amendment.workload and i.key = take_amendment.key;
+    if target is null then return query select 'waiting', null::text; return; end if;
+    outcome := lanes.apply_amendment(target, payload, source, place, at, at, occurred_at);
+    if outcome = 'canceled' then
+      refusal := 'canceled';
+      sentence := format('item "%s" of workload "%s" was canceled; submit it under another key', key, workload);
+    end if;
+    update lanes.amendment a set outcome = take_amendment.outcome, decided_at = at, payload = null where a.id = taken;
+  end if;
+
+  if refusal is not null then
+    if source <> 'event' or not exists (select from lanes.rejected r
+                                         where r.source = 'event' and r.place = take_amendment.place) then
+      insert into lanes.rejected (workload, key, source, place, reason, detail, content, rejected_at)
+      values (take_amendment.workload, take_amendment.key, take_amendment.source,
+              coalesce(take_amendment.place, take_amendment.key, ''), refusal, sentence,
+              case when exists (select from lanes.item i where i.id = target and i.forgotten_at is not null) then ''
+                   else left(coalesce(take_amendment.payload, 'null')::text, 65536) end, at);
+      insert into lanes.event_outbox (event, resource, payload, occurred_at)
+      values ('lanes.item.rejected', 'lanes.workload.' || coalesce(left(workload, 512), 'unknown'),
+              jsonb_strip_nulls(jsonb_build_object('key', left(key, 512), 'outcome', refusal, 'detail', sentence,
+                                                   'source', source, 'place', left(coalesce(place, key), 512))), at);
+    end if;
+    outcome := refusal;
+  end if;
+  detail := sentence;
+  perform pg_notify('lanes', '');
+  return next;
+end $$;
+
+comment on function lanes.take_amendment is
+  'Amends an item: amended, duplicate (the newest payload, or an event taken before), waiting (no such item yet), outdated, or refused';

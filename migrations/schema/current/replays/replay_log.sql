@@ -1,0 +1,22 @@
+-- A replay is found by its own work, and its answers by that work's items: nothing else of the history is read.
+create or replace view lanes.replay_log as
+select g.workload, g.number as generation, v.number as version, g.state, g.from_position, g.to_position,
+       g.cursor_position, g.items,
+       coalesce(o.answered, 0)::int as answered, coalesce(w.open, 0)::int as open, coalesce(w.failed, 0)::int as failed,
+       coalesce(w.cost_usd, 0) as cost_usd, g.who, g.why,
+       g.created_at, g.completed_at, g.promoted_at, g.demoted_at, g.dropped_at
+  from lanes.generation g
+  join lanes.version v on v.id = g.version_id
+  left join lateral (
+    select count(*) filter (where w.state in ('ready', 'claimed', 'submitted')) as open,
+           count(*) filter (where w.state = 'failed') as failed,
+           sum((select sum(a.cost_usd) from lanes.attempt a where a.work_id = w.id)) as cost_usd
+      from lanes.work w
+     where w.workload = g.workload and w.generation = g.number and w.generation > 0) w on true
+  left join lateral (
+    select count(*) as answered
+      from lanes.result r
+     where r.generation = g.number and r.generation > 0
+       and (select i.workload from lanes.item i where i.id = r.item_id) = g.workload) o on true;
+
+comment on view lanes.replay_log is 'One row a replay: what it reads, how far it is, and what was decided';

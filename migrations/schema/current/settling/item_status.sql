@@ -1,0 +1,31 @@
+-- Lane and state follow the work that is open for the newest revision; an item without any stands where its newest route
+-- sent it. Replays and shadows never move an item. That revision can fail while an older answer is still shown: failed is
+-- asked before answered.
+create or replace view lanes.item_status as
+select i.workload, i.key,
+       coalesce((select w.lane from lanes.work w
+                  where w.item_id = i.id and w.revision = i.revision and w.generation = 0 and w.purpose = 'answer'
+                    and w.state in ('ready', 'claimed', 'submitted')
+                    and i.settled_at is null and i.canceled_at is null
+                  order by w.id desc limit 1), r.lane) as lane,
+       case
+         when i.canceled_at is not null then 'canceled'
+         when i.settled_at is not null then 'settled'
+         when i.failed_at is not null then 'failed'
+         when i.answered_at is not null then 'answered'
+         when i.position is null then 'received'
+         when exists (select from lanes.work w
+                       where w.item_id = i.id and w.revision = i.revision and w.generation = 0
+                         and w.purpose in ('answer', 'authoritative') and w.state in ('claimed', 'submitted'))
+           then 'working'
+         else 'routed'
+       end as state,
+       r.reason as route_reason, i.received_at, i.due_at, i.answered_at, i.settled_at,
+       coalesce(a.attempts, 0)::int as attempts, coalesce(a.cost_usd, 0) as cost_usd,
+       i.id as item_id, i.consumer, i.entity, i.revision, i.position, i.source, i.failure
+  from lanes.item i
+  left join lateral (select lane, reason from lanes.route where item_id = i.id order by id desc limit 1) r on true
+  left join lateral (select count(*) as attempts, sum(cost_usd) as cost_usd
+                       from lanes.attempt where item_id = i.id) a on true;
+
+comment on view lanes.item_status is 'One row an item: where it stands now';

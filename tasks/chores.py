@@ -1,0 +1,96 @@
+"""What a drain does beside its loop: routing, housekeeping, events out. Neither a backlog nor Prefect delays an answer."""
+
+import asyncio
+from contextlib import suppress
+
+from prefect.logging import get_run_logger
+
+from lanes.realtime.turns import Turns
+from lanes.realtime.warmth import needs_more
+from lanes.store import work
+from lanes.store.database import Database
+from lanes.store.realtime.calls import call_for_drain
+from lanes.words import Lane
+from tasks.answer import Answering
+from tasks.beside import Beside
+from tasks.guard import Guard
+from tasks.outgoing import Publisher
+from tasks.publish import publish
+from tasks.router import Router
+from tasks.sweep.rescuer import Rescuer
+
+ROUTE_EVERY_S = 1.0  # longest sleep: a lost notification costs no more than this
+CHORES_EVERY_S = 5.0
+SUMMARY_EVERY_S = 60.0
+PREFECT_S = 10.0  # what a chore may wait for Prefect
+
+
+class Chores:
+    """They have begun; each goes on alone until they are closed."""
+
+    def __init__(self, db: Database, router: Router, turns: Turns, answering: Answering) -> None:
+        self._db, self._router, self._turns, self._answering = db, router, turns, answering
+        self._to_route = asyncio.Event()
+        self._guard, self._publisher, self._rescuer = Guard(db), Publisher(db), Rescuer(db)
+        self._told: set[str] = set()
+        self._summed_up = 0
+        self._beside = Beside()
+        self._beside.keep("routing", self._route, every_s=0)
+        self._beside.keep("standing roles", self._guard.run)
+        self._beside.keep("events out", self._publisher.run)
+        self._beside.keep("lost claims", self._rescue, every_s=CHORES_EVERY_S)
+        self._beside.keep("workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S)
+        self._beside.keep("more drains", self._call_for_more, every_s=CHORES_EVERY_S)
+        self._beside.keep("summary", self._sum_up, every_s=SUMMARY_EVERY_S)
+
+    def wake(self) -> None:
+        """Something may have been committed: it is routed and told now."""
+        self._to_route.set()
+        self._publisher.wake.set()
+
+    async def close(self) -> None:
+        """Nothing goes on any more, and the event stream is no longer read."""
+        await self._beside.close()
+        await self._router.close()
+        await self._guard.close()
+
+    async def tell_the_rest(self) -> None:
+        """Events that came last were published, where that can be done at once."""
+        await self._publisher.try_once()
+
+    async def _route(self) -> None:
+        """In the role of router, what was received is routed whenever something may have been committed."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._to_route.wait(), ROUTE_EVERY_S)
+        self._to_route.clear()
+        await self._router.turn()
+
+    async def _rescue(self) -> None:
+        await self._rescuer.turn(await self._db.now())
+
+    async def _publish_blocks(self) -> None:
+        """A changed workload block is in force as a version, and has its schedule, where this drain is the router."""
+        if not self._router.holds:
+            return
+        async with asyncio.timeout(PREFECT_S):
+            published = await publish(self._db)
+        for problem in [*map(str, published.problems), *filter(None, [published.unscheduled])]:
+            if problem not in self._told:
+                self._told.add(problem)
+                get_run_logger().error("%s", problem)
+
+    async def _call_for_more(self) -> None:
+        """Another drain is called for when work waits too long, though the provider takes what is asked."""
+        now = await self._db.now()
+        if not self._router.holds or self._turns.held_back(now):
+            return
+        backlog = await self._db.run(work.backlog, Lane.REALTIME, now=now)
+        if needs_more(backlog.ready_since, now):
+            await self._db.run(call_for_drain, ready=backlog.ready, now=now)
+
+    async def _sum_up(self) -> None:
+        """Once a minute the run's log says what was done, where anything was."""
+        if (done := self._answering.answered - self._summed_up) > 0:
+            get_run_logger().info("%d items since the last summary, %d in all", done, self._answering.answered)
+        self._summed_up = self._answering.answered
+        self._answering.sum_up()

@@ -1,0 +1,79 @@
+"""The claims that a drain answers for: taken from the lane, renewed for as long as they are held, given back unasked."""
+
+import os
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from lanes.claims import Claim, Claimed
+from lanes.provider.requests import max_tokens
+from lanes.realtime.calltime import lease, longest_call_s
+from lanes.realtime.turns import Turns
+from lanes.store import work
+from lanes.store.database import Database
+from lanes.store.signals import RoleLock
+from lanes.store.workload import workloads
+from lanes.words import Lane
+from lanes.workload.version import Version
+from tasks.saving import give_back
+
+UNREADABLE_REST = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one claim took at `now`, by the database's clock; `versions` are those of it that can be read."""
+
+    claimed: Sequence[Claimed]
+    versions: Mapping[int, Version]
+    now: datetime
+
+
+class Holding:
+    """What is held on the session of `alive`, by which others see that its holder lives. `claims` by the id of their work."""
+
+    def __init__(self, db: Database, alive: RoleLock, turns: Turns) -> None:
+        self._db, self._alive, self._turns = db, alive, turns
+        self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._longest_call_s = 0.0  # of any version that it has met
+        self.claims: dict[int, Claim] = {}
+
+    async def claim(self) -> Taken:
+        """As much of the most urgent work is ours as there are turns for it."""
+        async with self._db.transaction() as run:
+            now = run.now
+            waiting = await run(work.waiting, Lane.REALTIME, now=now)
+            self._meet(waiting.values())
+            claimed = await run(
+                work.claim, Lane.REALTIME, self._turns.wanted(waiting, now), worker=self._name,
+                session=self._alive.session, lease=lease(self._longest_call_s), now=now,
+            )  # fmt: skip
+            versions = await run(workloads.versions, {each.version_id for each in claimed}) if claimed else {}
+        return Taken(claimed, versions, now)
+
+    async def take_in(self, taken: Taken) -> None:
+        """What was claimed is held, and waits for its turn. Work of versions that cannot be read rests; the others go on."""
+        self._meet(taken.versions.values())
+        readable = [each for each in taken.claimed if each.version_id in taken.versions]
+        self.claims |= {each.claim.work_id: each.claim for each in readable}
+        self._turns.take_in(readable, taken.versions, taken.now)
+        if unreadable := [each.claim for each in taken.claimed if each.version_id not in taken.versions]:
+            await give_back(self._db, unreadable, ready_at=taken.now + UNREADABLE_REST)
+
+    async def renew(self) -> None:
+        """What is held is ours for another lease: in a window, in a call, or not saved yet."""
+        claims, now = list(self.claims.values()), await self._db.now()
+        await self._db.run(work.renew, claims, session=self._alive.session, lease=lease(self._longest_call_s), now=now)
+
+    async def give_back_unasked(self, now: datetime) -> None:
+        """What was not asked is ready again, and no longer held."""
+        unasked = [each.claim for each in self._turns.give_up()]
+        await give_back(self._db, unasked, ready_at=now)
+        for claim in unasked:
+            self.claims.pop(claim.work_id, None)
+
+    def _meet(self, versions: Iterable[Version]) -> None:
+        """A lease is long enough for the longest of their calls from now on."""
+        calls = [longest_call_s(max_tokens(each, each.spec.pack_of(Lane.REALTIME))) for each in versions]
+        self._longest_call_s = max([self._longest_call_s, *calls])

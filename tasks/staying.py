@@ -1,0 +1,93 @@
+"""The roles of a drain, and whether it stays. It outlasts a database that is away, because it may hold paid answers."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from prefect.logging import get_run_logger
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+from lanes.realtime.warmth import Sight, stays
+from lanes.settings import Settings
+from lanes.store.database import Database
+from lanes.store.signals import Role, RoleLock, holder_exists, holders
+
+LOOK_EVERY_S = 0.5  # how often roles are looked at
+AWAY_S = 120.0  # how long a database may be away before the run ends
+TAKE_OVER_S = 60.0  # how long a standing drain waits for the one that is kept warm
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What a drain holds, or may come to hold."""
+
+    alive: RoleLock  # shared by all drains; its session tells that this one lives
+    reader: RoleLock
+    keeper: RoleLock
+
+
+@asynccontextmanager
+async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
+    """The roles of a drain; a standing one waits up to a minute to take the place of the one that is kept warm."""
+    async with AsyncExitStack() as stack:
+        alive = await stack.enter_async_context(RoleLock(url, Role.DRAIN))
+        await alive.share()
+        reader = await stack.enter_async_context(RoleLock(url, Role.READER))
+        keeper = await stack.enter_async_context(RoleLock(url, Role.KEEPER))
+        if standing and _keeps_warm():
+            await keeper.take_over(within_s=TAKE_OVER_S)
+        yield Roles(alive, reader, keeper)
+
+
+class Staying:
+    """Looks at the roles every half second. `busy` says whether this drain has calls under way, or claims."""
+
+    def __init__(self, db: Database, roles: Roles, *, busy: Callable[[], bool]) -> None:
+        self._db, self._roles, self._busy = db, roles, busy
+        self._looked_at, self._database_seen = -LOOK_EVERY_S, time.monotonic()
+
+    async def goes_on(self, *, idle_since: datetime) -> bool:
+        """Whether the drain goes on.
+
+        Raises:
+            DBAPIError, psycopg.Error: the database was away for longer than two minutes.
+        """
+        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
+            return True
+        try:
+            goes_on = await self._looks(idle_since)
+        except (DBAPIError, NoConnectionFree, psycopg.Error) as error:
+            self.outlasts(error)
+            return True
+        self._looked_at = self._database_seen = time.monotonic()
+        return goes_on
+
+    def outlasts(self, error: Exception) -> None:
+        """The database is away, and was seen within two minutes. Raises the error where it was not."""
+        if time.monotonic() - self._database_seen > AWAY_S:
+            raise error
+        get_run_logger().warning("the database is away (%s); calls under way go on", type(error).__name__)
+
+    async def _looks(self, idle_since: datetime) -> bool:
+        alive, keeper = self._roles.alive, self._roles.keeper
+        await alive.share()
+        if _keeps_warm():
+            await keeper.try_take()
+        sight = Sight(
+            keeps=keeper.held,
+            wanted_by_successor=keeper.held and await keeper.wanted_by_another(),
+            keeper_exists=await self._db.run(holder_exists, Role.KEEPER),
+            idle_since=idle_since,
+            busy=self._busy(),
+            drains=await self._db.run(holders, Role.DRAIN),
+        )
+        return stays(sight, await self._db.now())
+
+
+def _keeps_warm() -> bool:
+    """Whether one drain stays when there is nothing to do; else the last one leaves, and an event wakes the next."""
+    return Settings.read().keep_warm > 0

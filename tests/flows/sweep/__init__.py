@@ -1,0 +1,1 @@
+"""Each person of the sweep, and that each of them stands alone."""

@@ -1,0 +1,48 @@
+"""A database and a chosen clock; what a person sends as an errand goes on beside the test."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from prefect.logging import disable_run_logger
+from sqlalchemy import Connection
+
+from lanes.store.database import Database
+from lanes.words import Lane
+from tasks.sweep.errands import Errands
+from tests.conftest import NOON
+from tests.examples import admit, publish, route
+
+Put = Callable[..., Any]
+
+
+@pytest_asyncio.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """A fresh database."""
+    with disable_run_logger():
+        async with Database(database_url) as opened:
+            yield opened
+
+
+@pytest_asyncio.fixture
+async def errands(db: Database) -> AsyncIterator[Errands]:
+    """Errands that leave nothing behind."""
+    opened = Errands()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def put(db: Database) -> Put:
+    """Items of `letters` have waited on a lane since noon."""
+
+    async def items(*keys: str, lane: Lane, **fields: Any) -> None:
+        def admitted(connection: Connection) -> None:
+            publish(connection, now=NOON)
+            admit(connection, *keys, now=NOON, lane=lane, **fields)
+            route(connection, now=NOON)
+
+        await db.run(admitted)
+
+    return items

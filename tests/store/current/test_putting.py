@@ -1,0 +1,156 @@
+"""What migrations/schema/current/ says is put in force where it differs, and nothing else is touched."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
+
+from lanes.errors import SetupError
+from lanes.store.current.catalog import definitions
+from lanes.store.current.files import Piece, in_order, pieces, read
+from lanes.store.current.putting import differences, put_in_force
+from lanes.store.tables import metadata
+
+AMEND_OF_0004 = """
+    create function lanes.amend(workload text, key text, payload jsonb) returns text language sql
+    begin atomic select outcome from lanes.take_amendment(workload, key, payload, 'sql'); end
+"""
+
+
+def edited(file: str, *edits: tuple[str, str]) -> list[Piece]:
+    """The files with one of them changed."""
+    (piece,) = (each for each in pieces() if each.file == file)
+    sql = piece.sql
+    for before, after in edits:
+        assert before in sql
+        sql = sql.replace(before, after)
+    return in_order([replace(each, sql=sql) if each == piece else each for each in pieces()])
+
+
+def oids(connection: Connection) -> dict[str, int]:
+    return {each.identity: each.oid for each in definitions(connection)}
+
+
+def columns(connection: Connection, view: str) -> list[str]:
+    return list(connection.execute(text(f"select * from lanes.{view}")).keys())
+
+
+def test_the_migrations_lead_to_what_the_files_and_the_tables_of_the_code_make(connection: Connection) -> None:
+    migrated = definitions(connection)
+    connection.execute(text("drop schema lanes cascade"))
+    connection.execute(text("create schema lanes"))
+    metadata.create_all(connection)
+    assert set(put_in_force(connection, pieces())) == {piece.file for piece in pieces()}
+    assert definitions(connection) == migrated
+    assert {piece.kind for piece in pieces()} == {"function", "view", "type", "trigger"}
+
+
+def test_nothing_differs_in_a_new_database(connection: Connection) -> None:
+    before = oids(connection)
+    assert differences(connection, pieces()) == []
+    assert put_in_force(connection, pieces()) == []
+    assert oids(connection) == before
+
+
+@pytest.mark.parametrize(
+    ("done", "file"),
+    [
+        ("drop view lanes.spend", "money/spend"),
+        ("comment on view lanes.spend is 'Money'", "money/spend"),
+        ("create or replace view lanes.rejected_log as select workload, source, place as position, reason, content,"
+         " rejected_at, detail, key from lanes.rejected where key <> ''", "doors/rejected_log"),
+        ("drop function lanes.apply_waiting", "doors/apply_waiting"),
+        ("alter function lanes.is_a_moment strict", "doors/is_a_moment"),
+        ("drop trigger bound_refusal on lanes.rejected", "doors/rejected_bound_refusal"),
+        ("create or replace trigger bound_refusal after insert on lanes.rejected"
+         " for each row execute function lanes.bound_refusal()", "doors/rejected_bound_refusal"),
+        ("alter type lanes.screened_input drop attribute detail", "doors/screened_input"),
+        (AMEND_OF_0004, "doors/amend"),
+    ],
+)  # fmt: skip
+def test_what_differs_is_put_in_force_alone(connection: Connection, done: str, file: str) -> None:
+    before = definitions(connection)
+    connection.execute(text(done))
+    (said,) = differences(connection, pieces())
+    assert f" is not as {file}.sql says" in said
+    assert put_in_force(connection, pieces()) == [file]
+    assert definitions(connection) == before
+    assert differences(connection, pieces()) == []
+
+
+def test_a_view_that_gains_a_last_column_is_replaced_as_it_stands(connection: Connection) -> None:
+    before = oids(connection)
+    said = edited("money/spend", ("price_version, billed_at", "price_version, billed_at, 1 as one"))
+    assert put_in_force(connection, said) == ["money/spend"]
+    assert oids(connection) == before
+    assert columns(connection, "spend")[-1] == "one"
+
+
+def test_a_view_that_loses_a_column_is_made_anew(connection: Connection) -> None:
+    assert put_in_force(connection, edited("money/spend", ("lane, purpose,", "lane,"))) == ["money/spend"]
+    assert "purpose" not in columns(connection, "spend")
+
+
+def test_what_leans_on_something_that_is_made_anew_is_made_anew_with_it(connection: Connection) -> None:
+    said = edited("doors/take_amendment", ("place text default null", "place varchar default null"))
+    assert put_in_force(connection, said) == ["doors/take_amendment", "doors/amend"]
+    assert differences(connection, said) == []
+
+
+def test_a_remark_on_a_column_comes_with_its_file_and_somebody_elses_stays(connection: Connection) -> None:
+    connection.execute(text("comment on column lanes.spend.lane is 'Mine'"))
+    assert put_in_force(connection, pieces()) == []
+    remark = "comment on column lanes.spend.items is 'Ours';\ncomment on view"
+    assert put_in_force(connection, edited("money/spend", ("comment on view", remark))) == ["money/spend"]
+    remarks = "select description from pg_description where objoid = 'lanes.spend'::regclass and objsubid > 0"
+    assert set(connection.execute(text(remarks)).scalars()) == {"Mine", "Ours"}
+
+
+def own_view(connection: Connection) -> None:
+    connection.execute(text("create schema reports"))
+    connection.execute(text("create view reports.mine as select purpose from lanes.spend"))
+
+
+def own_view_over_it(connection: Connection) -> None:
+    own_view(connection)
+    connection.execute(text("create view reports.further as select purpose from reports.mine"))
+
+
+def own_function(connection: Connection) -> None:
+    connection.execute(text("create schema reports"))
+    connection.execute(text("create function reports.mine(of lanes.spend) returns text language sql return 'x'"))
+
+
+@pytest.mark.parametrize("theirs", [own_view, own_view_over_it, own_function])
+def test_somebody_elses_view_is_never_dropped(connection: Connection, theirs: Callable[[Connection], None]) -> None:
+    theirs(connection)
+    before = definitions(connection)
+    with pytest.raises(SetupError, match=r"reports\.\S+ uses view lanes.spend, which this upgrade makes anew"):
+        put_in_force(connection, edited("money/spend", ("lane, purpose,", "lane,")))
+    assert definitions(connection) == before
+
+
+def test_a_view_of_somebody_else_in_our_schema_stays_and_is_told(connection: Connection) -> None:
+    connection.execute(text("create view lanes.mine as select 1 as one"))
+    assert put_in_force(connection, pieces()) == []
+    assert differences(connection, pieces()) == ["view lanes.mine has no file"]
+
+
+def test_a_readers_open_transaction_holds_up_the_replacing_of_what_it_read_and_nothing_else(pool: Engine) -> None:
+    with pool.connect() as reader, pool.begin() as connection:
+        reader.execute(text("select * from lanes.spend, lanes.read_result('letters', 'k', 'ada')"))
+        connection.execute(text("set local lock_timeout = '1s'"))
+        assert put_in_force(connection, pieces()) == []
+        said = edited("routing/route_log", ("v.number as version", "v.number as version, 1 as one"))
+        assert put_in_force(connection, said) == ["routing/route_log"]
+        assert "settling/read_result" in put_in_force(connection, edited("settling/read_result", ("'unknown'", "'nobody'")))
+        with pytest.raises(OperationalError, match="lock timeout"):
+            put_in_force(connection, edited("money/spend", ("price_version, billed_at", "price_version, billed_at, 1 as one")))
+
+
+def test_a_new_function_that_another_uses_stands_before_it(connection: Connection) -> None:
+    one = read("doors/one", "create or replace function lanes.one() returns int language sql begin atomic select 1; end;\n")
+    said = in_order([one, *edited("money/spend", ("price_version, billed_at", "price_version, billed_at, lanes.one() as one"))])
+    assert put_in_force(connection, said) == ["doors/one", "money/spend"]

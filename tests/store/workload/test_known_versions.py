@@ -1,0 +1,81 @@
+"""Versions that were read are kept: as many as fit, each database's own."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from sqlalchemy import Connection, Engine, create_engine, event
+
+from lanes.store.workload import known, workloads
+from lanes.workload.version import Version
+from tests.conftest import NOON
+from tests.examples import publish
+
+
+@contextmanager
+def statements(engine: Engine) -> Iterator[list[str]]:
+    """What is asked of the database meanwhile."""
+    said: list[str] = []
+
+    def hear(*given: object) -> None:
+        said.append(str(given[2]))
+
+    event.listen(engine, "before_cursor_execute", hear)
+    yield said
+    event.remove(engine, "before_cursor_execute", hear)
+
+
+@pytest.fixture
+def letters(pool: Engine) -> list[Version]:
+    """Three versions of one workload."""
+    with pool.begin() as connection:
+        return [publish(connection, now=NOON, patience_s=seconds) for seconds in (1, 2, 3)]
+
+
+def test_a_version_is_read_once_whatever_connection_asks_for_it(pool: Engine, letters: list[Version]) -> None:
+    ids = [each.id for each in letters]
+    with pool.connect() as first, statements(pool) as said:
+        assert workloads.versions(first, ids) == {each.id: each for each in letters}
+        assert len(said) == 1
+    with pool.connect() as second, statements(pool) as said:
+        assert workloads.versions(second, ids) == {each.id: each for each in letters}
+        assert workloads.one(second, ids[0]) == letters[0]
+        assert said == []
+        assert workloads.in_force(second) == {"letters": letters[2]}
+        assert ["spec" in each for each in said] == [False]
+
+
+def test_another_database_is_read_for_itself(pool: Engine, letters: list[Version], database_url: str) -> None:
+    other = create_engine(database_url)
+    with pool.connect() as connection, other.connect() as elsewhere, statements(other) as said:
+        for reader in (connection, elsewhere):
+            assert workloads.one(reader, letters[0].id) == letters[0]
+        assert len(said) == 1
+    other.dispose()
+
+
+def test_what_was_asked_for_last_is_kept_and_more_than_that_is_still_read(
+    connection: Connection, letters: list[Version], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "MOST", 2)
+    one, two, three = (each.id for each in letters)
+
+    def asked(*ids: int) -> int:
+        with statements(connection.engine) as said:
+            assert workloads.versions(connection, ids).keys() == set(ids)
+        return len(said)
+
+    assert [asked(one, two), asked(one), asked(three)] == [1, 0, 1]
+    assert [asked(one, three), asked(two)] == [0, 1]
+    assert asked(one, two, three) == 1
+
+
+def test_a_version_whose_publishing_failed_is_not_mistaken_for_the_next(pool: Engine, letters: list[Version]) -> None:
+    with pool.connect() as failing:
+        lost = publish(failing, now=NOON, patience_s=4)
+        assert workloads.in_force(failing) == {"letters": lost}
+        failing.rollback()
+    with pool.begin() as connection:
+        assert workloads.in_force(connection) == {"letters": letters[2]}
+        kept = publish(connection, now=NOON, patience_s=5)
+        assert workloads.in_force(connection) == {"letters": kept}

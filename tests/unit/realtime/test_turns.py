@@ -1,0 +1,98 @@
+"""Whose turn it is in a drain: what it may claim, what is asked now, and what waits."""
+
+from datetime import datetime
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.claims import Claim, Claimed
+from lanes.realtime.health import Health
+from lanes.realtime.pace import Pace
+from lanes.realtime.turns import Turns
+from lanes.words import Purpose
+from lanes.workload.version import Version
+from tests.conftest import NOON, later
+from tests.examples import version
+
+LETTERS = version(1, "letters", buffer_s=0)
+BILLS = version(2, "bills", buffer_s=2, realtime_pack=4)
+VERSIONS = {each.id: each for each in (LETTERS, BILLS)}
+
+
+def turns(pace: Pace | None = None, health: Health | None = None) -> Turns:
+    return Turns(pace or Pace(most=4), health or Health(jitter=lambda: 1.0))
+
+
+def take_in(opened: Turns, *claimed: Claimed, now: datetime = NOON) -> None:
+    opened.take_in(claimed, {each.version_id: VERSIONS[each.version_id] for each in claimed}, now)
+
+
+def claimed(number: int, of: Version = LETTERS, *, rank_at: datetime | None = None, failures: int = 0) -> Claimed:
+    return Claimed(Claim(number, 1), of.id, of.workload, f"k{number}", {}, Purpose.ANSWER, failures, rank_at or later(hours=1))
+
+
+def asked(opened: Turns, now: datetime = NOON) -> list[list[int]]:
+    """The work of each pack that is asked now."""
+    return [[each.claim.work_id for each in pack] for _, pack in opened.next_packs(now)]
+
+
+def test_a_workload_without_a_window_is_claimed_for_the_free_places() -> None:
+    pace = Pace(most=4)
+    opened = turns(pace)
+    assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 4}
+    pace.began("letters", LETTERS.spec.realtime_model)
+    assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 3}
+
+
+def test_a_workload_with_a_window_is_claimed_for_packs_in_all_places_less_what_gathers_or_waits() -> None:
+    opened = turns()
+    assert opened.wanted({"bills": BILLS}, NOON) == {"bills": 16}
+    take_in(opened, claimed(1, BILLS), claimed(2, BILLS), claimed(3, BILLS, failures=1))
+    assert opened.wanted({"bills": BILLS}, NOON) == {"bills": 13}
+
+
+def test_nothing_is_claimed_while_the_account_or_the_model_rests() -> None:
+    pace, health = Pace(most=4), Health(jitter=lambda: 1.0)
+    opened = turns(pace, health)
+    waiting = {"letters": LETTERS, "bills": BILLS}
+    assert not opened.held_back(NOON)
+    pace.freeze_workload("bills", NOON)
+    assert opened.wanted(waiting, NOON).keys() == {"letters"}
+    health.faulted(LETTERS.spec.realtime_model, [1], now=NOON)
+    assert opened.wanted(waiting, NOON) == {}
+    assert opened.held_back(NOON)
+    assert opened.next_moment(NOON) == later(seconds=0.25)
+    pace.slow_down(retry_after_s=9, now=NOON)
+    assert opened.held_back(later(seconds=8))
+    assert opened.next_moment(later(seconds=8)) == later(seconds=9)
+
+
+def test_the_most_urgent_pack_is_asked_first_and_what_has_no_place_waits_for_one() -> None:
+    pace = Pace(most=1)
+    opened = turns(pace)
+    take_in(opened, claimed(1, rank_at=later(seconds=20)), claimed(2, rank_at=later(seconds=10)))
+    assert asked(opened) == [[2]]
+    pace.began("letters", LETTERS.spec.realtime_model)
+    assert asked(opened) == []
+    pace.ended("letters", LETTERS.spec.realtime_model)
+    assert asked(opened) == [[1]]
+
+
+def test_what_gathers_leaves_as_one_pack_when_its_window_is_over() -> None:
+    opened = turns()
+    take_in(opened, claimed(1, BILLS), claimed(2, BILLS))
+    assert asked(opened, later(seconds=1.9)) == []
+    assert opened.next_moment(NOON) == later(seconds=2)
+    assert asked(opened, later(seconds=2)) == [[1, 2]]
+    assert opened.next_moment(later(seconds=2)) is None
+
+
+@given(st.lists(st.tuples(st.sampled_from([LETTERS, BILLS]), st.integers(0, 1), st.integers(0, 60)), max_size=30))
+def test_everything_that_was_taken_in_is_asked_once_or_given_up(arrivals: list[tuple[Version, int, int]]) -> None:
+    opened, met = turns(), list[int]()
+    for number, (of, failures, s) in enumerate(arrivals):
+        take_in(opened, claimed(number, of, failures=failures, rank_at=later(seconds=s)), now=later(seconds=number))
+        met += [work for pack in asked(opened, later(seconds=number)) for work in pack]
+    met += [each.claim.work_id for each in opened.give_up()]
+    assert sorted(met) == list(range(len(arrivals)))
+    assert opened.give_up() == []

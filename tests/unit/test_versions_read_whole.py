@@ -1,0 +1,89 @@
+"""Versions are read as versions: nobody looks into a stored spec by key, or an older one would lack what was added since."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("flows", "tasks", "blocks", "lanes")
+IN_FORCE = ROOT / "migrations" / "schema" / "current"
+LOOKS = {"get", "items", "keys", "pop", "values", "setdefault", "as_string", "as_integer", "as_float", "as_boolean"}
+IN_SQL = re.compile(r"\bspec\s*(->|#>|@>|@\?|@@|\?|\[)|jsonb_\w+\s*\(\s*(\w+\.)?spec\b")
+STORED = re.compile(r"\.c\.spec$")
+ALLOWED = {
+    "lanes/store/workload": "versions are published and read here, whole",
+    "lanes/standin/faults.py": "its spec is that of a fault, as a request gives it",
+}
+
+
+def modules() -> Iterator[Path]:
+    for room in ROOMS:
+        yield from (ROOT / room).rglob("*.py")
+
+
+def looks(module: str) -> list[str]:
+    """Where a module looks into a spec by key, in Python or in the text of a query, or takes a stored one."""
+    tree = ast.parse(module)
+    found: list[tuple[int, str]] = []
+    for node in ast.walk(tree):
+        match node:
+            case ast.Subscript(value=of) if _is_spec(of):
+                found.append((node.lineno, ast.unparse(node)))
+            case ast.Call(func=ast.Attribute(value=of, attr=attr)) if attr in LOOKS and _is_spec(of):
+                found.append((node.lineno, ast.unparse(node)))
+            case ast.Attribute() if STORED.search(ast.unparse(node)):
+                found.append((node.lineno, ast.unparse(node)))
+            case ast.Constant(value=str(text)) if in_sql(text):
+                found.append((node.lineno, text))
+            case _:
+                pass
+    return [f"{line}: {text}" for line, text in sorted(found)]
+
+
+def _is_spec(node: ast.expr) -> bool:
+    return ast.unparse(node).rpartition(".")[2] == "spec"
+
+
+def in_sql(query: str) -> bool:
+    """Whether a query looks into a spec."""
+    return IN_SQL.search(query) is not None
+
+
+def test_nobody_looks_into_a_spec() -> None:
+    found = {
+        str(path.relative_to(ROOT)): seen
+        for path in modules() if (seen := looks(path.read_text()))
+    }  # fmt: skip
+    assert {path: seen for path, seen in found.items() if not path.startswith(tuple(ALLOWED))} == {}
+    assert all(any(path.startswith(allowed) for path in found) for allowed in ALLOWED)  # none is allowed in vain
+
+
+def test_no_function_or_view_in_force_looks_into_a_spec() -> None:
+    files = {path.relative_to(IN_FORCE).as_posix(): path.read_text() for path in IN_FORCE.rglob("*.sql")}
+    assert "doors/screened.sql" in files
+    assert [name for name, text in files.items() if in_sql(text)] == []
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        'mode = row.spec["mode"]',
+        'mode = spec["mode"]',
+        'mode = version.spec.get("mode", "plain")',
+        'weight = version.c.spec["weight"].as_integer()',
+        "whole = select(tables.version.c.spec)",
+        "QUERY = \"select v.spec ->> 'mode' from lanes.version v\"",
+        "QUERY = f\"select spec #>> '{{promises,x}}' from lanes.version limit {most}\"",
+        'QUERY = "select jsonb_extract_path(v.spec, :name) from lanes.version v"',
+        "QUERY = \"select v.spec['mode'] from lanes.version v\"",
+    ],
+)
+def test_a_look_into_a_spec_is_found_however_it_is_written(module: str) -> None:
+    assert looks(module)
+
+
+def test_a_field_of_a_version_and_a_column_are_no_look_into_its_spec() -> None:
+    assert looks('mode = version.spec.mode\nspecs = known["letters"].spec\nQUERY = "select v.mode from lanes.version v"') == []
