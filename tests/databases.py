@@ -19,6 +19,11 @@ MOST_TESTS = 100  # that use one database: the rows they rolled back still lie i
 RESTARTED = "select setval(seqrelid, seqstart, false) from pg_sequence"
 
 
+def another(engine: Engine) -> Engine:
+    """One with the same pool and compiled statements, of which nobody remembers what it read."""
+    return engine.execution_options()
+
+
 class Databases:
     """Makes databases of the newest schema on one server, and drops them."""
 
@@ -60,7 +65,7 @@ class Reused:
         """One transaction, which is rolled back."""
         engine = self._engine or self._opened()
         try:
-            with engine.connect() as opened:
+            with another(engine).connect() as opened:
                 yield opened
         finally:
             self._tests += 1
@@ -110,12 +115,12 @@ class Roaming:
     def engine(self, url: str) -> Engine:
         """One whose new connections lead there."""
         self._to(url)
-        return self._engine
+        return another(self._engine)
 
     def async_engine(self, url: str) -> AsyncEngine:
         """One for asynchronous callers; its errors quote nothing."""
         self._to(url)
-        return self._async_engine
+        return self._async_engine.execution_options()
 
     def _to(self, url: str) -> None:
         self._parameters = dict(self._engine.dialect.create_connect_args(make_url(url))[1])

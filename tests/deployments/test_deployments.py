@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.running_stand import RunningStand, until
+from tests.running_stand import RunningStand
+from tests.waiting import until
 
 DEPLOYMENTS = {
     "answer": "realtime", "submit": "batch", "collect": "batch", "watch": "batch", "migrate": "batch", "act": "batch",

@@ -6,15 +6,16 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from anthropic import Anthropic, AsyncAnthropic
 from anthropic.types.messages import MessageBatch
+
+from tests.waiting import until
 
 TICKET_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -53,9 +54,15 @@ class Endpoint:
 
     def ended(self, batch_id: str) -> MessageBatch:
         """The batch, once it has ended."""
-        client = self.client()
-        until(lambda: client.messages.batches.retrieve(batch_id).processing_status == "ended")
-        return client.messages.batches.retrieve(batch_id)
+        with self.client() as client:
+
+            def ended() -> MessageBatch | None:
+                batch = client.messages.batches.retrieve(batch_id)
+                return batch if batch.processing_status == "ended" else None
+
+            found = until(ended, within_s=20, what="the end of the batch")
+        assert found is not None
+        return found
 
     def responses_about(self, text: str) -> int:
         return self.control("GET", f"texts?contains={quote(text)}")["responses"]
@@ -124,11 +131,3 @@ def asking(text: str, *, schema: dict[str, Any] | None = TICKET_SCHEMA, **fields
 def batch_of(texts: list[str], **fields: Any) -> list[dict[str, Any]]:
     """Batch requests `c0`, `c1`, ... about texts."""
     return [{"custom_id": f"c{place}", "params": asking(text, **fields)} for place, text in enumerate(texts)]
-
-
-def until(condition: Callable[[], object], *, within_s: float = 20) -> None:
-    """Return once the condition holds."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not so within {within_s} s"
-        time.sleep(0.01)

@@ -10,7 +10,8 @@ from typing import Any
 import anthropic
 import pytest
 
-from tests.standin.process import Endpoint, EndpointProcess, asking, batch_of, running_endpoint, until
+from tests.standin.process import Endpoint, EndpointProcess, asking, batch_of, running_endpoint
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
