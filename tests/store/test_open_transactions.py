@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.claims import Claimed
 from lanes.doors.item import Amendment
 from lanes.errors import StillLocked
+from lanes.settling.sought import Sought, Unanswered
 from lanes.store import work
 from lanes.store.batch import creates, decisions
 from lanes.store.doors import amendments, forgetting, items
@@ -18,6 +19,7 @@ from lanes.store.replays import replays
 from lanes.store.rollouts import rollout_moves
 from lanes.store.routing import steering
 from lanes.store.settling import outcomes, results, retries
+from lanes.store.settling.results import Result
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
@@ -405,3 +407,15 @@ def test_whoever_holds_an_item_is_never_held_up_by_a_save_that_waits_for_it(pool
         caller.commit()
         saved = waiting.result(timeout=20)
         assert (saved.passed_over, saved.late, saved.answered) == ([], 1, 0)
+
+
+def test_whoever_waits_for_a_held_item_delays_none_of_those_who_wait_with_him(pool: Engine) -> None:
+    claims = two_claims(pool)
+    with pool.begin() as connection:
+        save(connection, *map(tried, claims))
+    with pool.connect() as holder:
+        holder.execute(text("select from lanes.item where key = 'held' for update")).all()
+        with unwilling(pool) as taker:
+            held, free = results.take(taker, [Sought("letters", "held", "desk"), Sought("letters", "free", "desk")])
+            assert held is Unanswered.NOT_YET
+            assert isinstance(free, Result)

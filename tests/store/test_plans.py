@@ -11,6 +11,7 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
+from lanes.settling.sought import Sought
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
 from lanes.store import work
@@ -20,6 +21,7 @@ from lanes.store.figures import measurements
 from lanes.store.promises import at_stake, causes, incidents, trends
 from lanes.store.realtime import giving_up, outages
 from lanes.store.replays import replays
+from lanes.store.settling import results
 from lanes.store.settling.listing import LOOKED_AT, Wanted, page, page_before
 from lanes.store.settling.news import News
 from lanes.words import Lane
@@ -179,12 +181,13 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: page(c, Wanted("letters"), onwards=50_000), 7 * LOOKED_AT),
         (lambda c: page_before(c, Wanted("letters", since=NOON), before=50_000), 7 * LOOKED_AT),
         (reads_on, 100),
+        (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
     ],
     ids=[
         "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "next_ready_at", "hopeless",
         "hopeless_batch", "failed", "waiting", "replay_log",
         "replays_finished", "open_work_of_a_replay", "workloads_waiting", "kinds_waiting", "amendments", "received", "thaw",
-        "outages", "page", "page_before", "news",
+        "outages", "page", "page_before", "news", "results_waited_for",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(

@@ -186,12 +186,13 @@ def position(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(update(item).where(item.c.id == numbered.c.id).values(position=numbered.c.position))
 
 
-def label(connection: Connection, of: str, expected: Mapping[str, dict[str, Any]], *, source: str) -> None:
-    """What is right is known for these items, by key; keys without an item are passed over."""
+def label(connection: Connection, of: str, expected: Mapping[str, dict[str, Any]], *, source: str) -> dict[str, str]:
+    """What is right is known for these items, by key; what became of each: `labeled`, `malformed` or `unknown_item`."""
     if not expected:
-        return
+        return {}
     right = func.jsonb_each(literal(json.dumps(expected)).cast(JSONB)).table_valued(column("key"), column("value"))
-    connection.execute(select(func.lanes.label(of, right.c.key, right.c.value, source))).all()
+    outcome = func.lanes.label(of, right.c.key, right.c.value, source).label("outcome")
+    return {row.key: row.outcome for row in connection.execute(select(right.c.key, outcome))}
 
 
 def cancel(connection: Connection, of: str, key: str) -> str:

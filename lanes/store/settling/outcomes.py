@@ -13,7 +13,7 @@ from lanes.claims import Claim
 from lanes.settling.outcome import Attempt, each_once
 from lanes.settling.settle import Consequence, Owed, consequence
 from lanes.storable import storable
-from lanes.store import outbox
+from lanes.store import outbox, signals
 from lanes.store.batch import homecoming
 from lanes.store.bulk import insert_rows, one_of, update_rows
 from lanes.store.money import ledger
@@ -208,6 +208,8 @@ class _Writes:
         if self.handed_over:
             handovers.save(connection, self.handed_over, now=self.now)
         outbox.add(connection, self.told, now=self.now)
+        if self.settled:  # without news: whoever waits for the last word is woken all the same
+            signals.wake(connection)
 
     def _flush_attempts(self, connection: Connection, recorded: dict[Claim, Outcome]) -> None:
         """What is new is counted. A batch counts each item once: a later outcome of its claim replaces the earlier."""
