@@ -208,7 +208,7 @@ class _Writes:
         if self.handed_over:
             handovers.save(connection, self.handed_over, now=self.now)
         outbox.add(connection, self.told, now=self.now)
-        if self.settled:  # without news: whoever waits for the last word is woken all the same
+        if self.settled and not self.told:
             signals.wake(connection)
 
     def _flush_attempts(self, connection: Connection, recorded: dict[Claim, Outcome]) -> None:
