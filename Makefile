@@ -22,7 +22,7 @@ run: setup
 	@$(BIN)/lanes run $(ARGS)
 
 test: setup
-	@$(BIN)/pytest -q -n 2 --dist loadscope -m "not slow" $(ARGS)
+	@$(BIN)/pytest -q -n 3 --dist loadscope -m "not slow" $(ARGS)
 
 test-all: setup
 	@$(BIN)/pytest -q $(ARGS)

@@ -1,44 +1,56 @@
 """What every test may use: a real Postgres, and a fresh database of the newest schema for each test."""
 
-import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from sqlalchemy import Connection, Engine, create_engine, text
 from xdist.scheduler import LoadScopeScheduling
 
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
+from lanes.store.database import Database
+from tests.databases import Databases, Reused, Roaming
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
 
+# No test speaks TLS. Reading the hundred authorities of the world takes each HTTP client 6 ms, reading this one 0.3 ms.
+os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
+
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
-_numbers = itertools.count(1)
+SHARED_STAND = "the shared stand"
+SET_UP_ONCE = {"tests/store/test_plans.py"}
+ENDING = pytest.StashKey["Ending"]()  # of the shared stand
+
+
+def unit_of(nodeid: str) -> str:
+    """What runs in one process: the tests of the shared stand, and those of a file that sets up much for all of them."""
+    file = nodeid.partition("::")[0]
+    match PurePath(file).parts[1]:
+        case "deployments" | "e2e":
+            return SHARED_STAND
+        case "stand" | "standin" | "chaos":
+            return file
+        case _:
+            return file if file in SET_UP_ONCE else nodeid
 
 
 class Together(LoadScopeScheduling):
-    """Spreads tests over processes one by one, except those that share a stand, and those of a file that puts one up for
-    itself: they run one after the other in one process.
+    """Spreads tests over processes one by one, except those of one unit; the largest unit begins first.
 
     xdist's own groups are written into `_nodeid`, which this pytest does not read.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        match PurePath(file).parts[1]:
-            case "deployments" | "e2e":
-                return "stand"
-            case "stand" | "chaos":
-                return file
-            case _:
-                return nodeid
+        return unit_of(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -55,6 +67,27 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and isinstance(running, RunningStand):
         report.sections.append(("the stand", running.trouble()))
     return report
+
+
+class Ending:
+    """Takes a stand down, once, in a thread."""
+
+    def __init__(self, stand: RunningStand) -> None:
+        self._stand = stand
+        self._thread = ThreadPoolExecutor(1)
+        self._end: Future[None] | None = None
+
+    def begin(self) -> Future[None]:
+        """It is going down."""
+        self._end = self._end or self._thread.submit(take_down, self._stand)
+        return self._end
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """The shared stand goes down after the last of its tests, beside the next: what it does by itself slows down all others."""
+    if nextitem is not None and unit_of(nextitem.nodeid) != SHARED_STAND and ENDING in item.config.stash:
+        item.config.stash[ENDING].begin()
 
 
 @pytest.fixture(scope="session")
@@ -100,31 +133,56 @@ def _forgo_durability(running: Running) -> None:
     admin.dispose()
 
 
+@pytest.fixture(scope="session")
+def databases(postgres: Running) -> Iterator[Databases]:
+    """Where tests have their databases from."""
+    opened = Databases(postgres)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def database_url(postgres: Running) -> Iterator[str]:
+def database_url(databases: Databases) -> Iterator[str]:
     """The address of a fresh database."""
-    name = f"test_{next(_numbers)}"
-    admin = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(text(f"create database {name} template lanes strategy file_copy"))
-    yield postgres.url(name)
-    with admin.connect() as connection:
-        connection.execute(text(f"drop database {name} with (force)"))
-    admin.dispose()
+    url = databases.make()
+    yield url
+    databases.drop(url)
+
+
+@pytest.fixture(scope="session")
+def roaming() -> Roaming:
+    """The engines of all tests."""
+    return Roaming()
 
 
 @pytest.fixture
-def pool(database_url: str) -> Iterator[Engine]:
+def pool(database_url: str, roaming: Roaming) -> Iterator[Engine]:
     """Connections to a fresh database."""
-    engine = create_engine(database_url)
+    engine = roaming.engine(database_url)
     yield engine
     engine.dispose()
 
 
+@pytest_asyncio.fixture
+async def db(database_url: str, roaming: Roaming) -> AsyncIterator[Database]:
+    """A fresh database for asynchronous callers."""
+    async with Database(database_url, engine=roaming.async_engine(database_url)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def reused(databases: Databases) -> Iterator[Reused]:
+    """What tests share that commit nothing."""
+    opened = Reused(databases)
+    yield opened
+    opened.close()
+
+
 @pytest.fixture
-def connection(pool: Engine) -> Iterator[Connection]:
-    """One transaction on a fresh database, committed by nobody."""
-    with pool.connect() as opened:
+def connection(request: pytest.FixtureRequest, reused: Reused) -> Iterator[Connection]:
+    """One transaction on a fresh database, committed by nobody; the database is of the test's own if it asks for it too."""
+    own = {"pool", "database_url"} & set(request.fixturenames)
+    with request.getfixturevalue("pool").connect() if own else reused.connection() as opened:
         yield opened
 
 
@@ -148,11 +206,12 @@ def slack() -> Iterator[SlackStandIn]:
 
 
 @pytest.fixture(scope="session")
-def stand(open_folder: Path, slack: SlackStandIn) -> Iterator[RunningStand]:
+def stand(open_folder: Path, slack: SlackStandIn, pytestconfig: pytest.Config) -> Iterator[RunningStand]:
     """A whole stand, shared by the tests that need Prefect's server, its workers and the endpoint."""
     running = put_up(open_folder / "stand", **slack.environment())
+    ending = pytestconfig.stash[ENDING] = Ending(running)
     yield running
-    take_down(running)
+    ending.begin().result()
 
 
 @pytest.fixture(scope="session")

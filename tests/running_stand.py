@@ -4,12 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import httpx2
@@ -17,7 +16,6 @@ from sqlalchemy import Engine, create_engine, text
 
 from lanes.stand.info import load_info
 
-T = TypeVar("T")
 OWN = ("LANES_", "PREFECT_", "ANTHROPIC_", "SLACK_")
 
 
@@ -76,17 +74,6 @@ class RunningStand:
     def cli(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A finished `lanes` command."""
         return cli(self.environment, *arguments)
-
-
-def until(told: Callable[[], T], *, within_s: float = 60, what: str = "it") -> T:
-    """What `told` returned once it was true of the world."""
-    end = time.monotonic() + within_s
-    while True:
-        value = told()
-        if value:
-            return value
-        assert time.monotonic() < end, f"{what} did not happen within {within_s:g} s"
-        time.sleep(0.1)
 
 
 def put_up(home: Path, **more: str) -> RunningStand:

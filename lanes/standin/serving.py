@@ -8,7 +8,7 @@ import fcntl
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from lanes.standin.app import App
 from lanes.standin.catalogue import ENGINE_WORDS
 from lanes.standin.engine import open_engine
-from lanes.standin.exchange import TRANSPORT
+from lanes.standin.exchange import TRANSPORT, Receive, Scope, Send
 from lanes.standin.limits import Settings
 
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 GRACE_S = 3
 SWITCH_S = 0.001
 """How long the batch thread may keep the interpreter from the event loop."""
@@ -69,16 +70,17 @@ def sole_user_of(home: Path) -> Iterator[None]:
 def serve(*, home: Path, port: int, engine_name: str, settings: Settings, conformance: bool) -> None:
     """Serve on 127.0.0.1 until SIGTERM or SIGINT; prints `READY http://127.0.0.1:PORT` and what it is, once."""
     sys.setswitchinterval(SWITCH_S)
-    with sole_user_of(home), _listener(port) as listener:
+    with sole_user_of(home), listening(port) as listener:
         engine = open_engine(engine_name, home)
         app = App(home=home, engine=engine, settings=settings, conformance=conformance)
+        ready_line = f"READY {address(listener)} local stand-in ({ENGINE_WORDS[app.engine_name]})"
         try:
-            asyncio.run(_serve(app, listener))
+            asyncio.run(_Server(configured(app), ready_line).serve(sockets=[listener]))
         finally:
             app.close()
 
 
-def _listener(port: int) -> socket.socket:
+def listening(port: int = 0) -> socket.socket:
     """A listening socket that says it is TCP: only then asyncio turns off Nagle's delay (40 ms an answer)."""
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -87,11 +89,14 @@ def _listener(port: int) -> socket.socket:
     return listener
 
 
-async def _serve(app: App, listener: socket.socket) -> None:
-    config = uvicorn.Config(
+def address(listener: socket.socket) -> str:
+    """The base URL under which it is reached."""
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def configured(app: Application) -> uvicorn.Config:
+    """How an application is served: no header and no line of a log that is not its own."""
+    return uvicorn.Config(
         app, http=_Protocol, ws="none", lifespan="off", log_level="warning", access_log=False,
         server_header=False, date_header=False, timeout_keep_alive=75, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
-    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    ready_line = f"READY {address} local stand-in ({ENGINE_WORDS[app.engine_name]})"
-    await _Server(config, ready_line).serve(sockets=[listener])

@@ -7,7 +7,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lanes.store.discreet import discreet_async_engine, discreet_engine
 
@@ -42,11 +42,14 @@ class Run:
 
 
 class Database:
-    """Runs named queries for asynchronous callers. Close it, or use it as a context manager."""
+    """Runs named queries for asynchronous callers. Close it, or use it as a context manager.
 
-    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+    With an `engine` that leads to `url`, a caller keeps what that engine compiled from one database to the next.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 4, engine: AsyncEngine | None = None) -> None:
         self.url = url
-        self._engine = discreet_async_engine(url, pool_size=pool_size, max_overflow=8, pool_pre_ping=True)
+        self._engine = engine or discreet_async_engine(url, pool_size=pool_size, max_overflow=8, pool_pre_ping=True)
 
     async def run(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `query` returns; its writes are committed, or none of them when it raises."""

@@ -24,7 +24,8 @@ from sqlalchemy import text
 from lanes.store.signals import Role, holders
 from tests.arrivals import Arrival, arrive
 from tests.benchmarks.ground import tell
-from tests.running_stand import RunningStand, put_up, take_down, until
+from tests.running_stand import RunningStand, put_up, take_down
+from tests.waiting import until
 
 PLAIN = "bench.item.arrived"
 POLL_S = 0.01

@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy import text
 
 from tests.running_stand import RunningStand, put_up, take_down
-from tests.running_stand import until as until_told
 from tests.slack_standin import SlackStandIn
+from tests.waiting import until as until_told
 
 T = TypeVar("T")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

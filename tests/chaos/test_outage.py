@@ -17,8 +17,9 @@ from sqlalchemy import Connection, text
 
 from lanes.mainjob.mainjob import ENDED
 from tests.arrivals import Arrival, arrive
-from tests.running_stand import RunningStand, put_up, take_down, until
+from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn, shown
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 OUTAGE_S = 180

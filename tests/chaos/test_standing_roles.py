@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from lanes.standing.roles import STANDING, Role, StandingRun
-from tests.running_stand import RunningStand, put_up, take_down, until
+from tests.running_stand import RunningStand, put_up, take_down
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 REPLACED_WITHIN_S = 75  # 20 until it is missed, 5 until the next look, and the start of a process on a busy machine

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from tests.running_stand import RunningStand
+from tests.waiting import until
 
 DEPLOYMENTS = {
     "answer": "realtime", "submit": "batch", "collect": "batch", "watch": "batch", "migrate": "batch", "act": "batch",
@@ -84,8 +85,6 @@ def test_secrets_are_never_shown(stand: RunningStand) -> None:
 
 
 def test_an_edited_workload_becomes_a_version_and_an_invalid_edit_changes_nothing(stand: RunningStand) -> None:
-    from tests.running_stand import until
-
     documents = stand.prefect.post("block_documents/filter", json={"limit": 200}).json()
     block = next(each for each in documents if each["name"] == "archive")
     in_force = "select v.number from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = 'archive'"
@@ -102,9 +101,12 @@ def test_an_edited_workload_becomes_a_version_and_an_invalid_edit_changes_nothin
     edit(patience_s=33, off_peak_start="01:30", off_peak_end="03:00")
     until(lambda: stand.value(in_force) == before + 1, within_s=30, what="the new version")
     until(lambda: crons() == {"30 1,2 * * *"}, within_s=30, what="the schedule of the new window")
+    known = "select count(*) from lanes.version where workload = 'archive'"
+    met = "select count(*) from lanes.incident_log where promise = 'workload_invalid' and state = 'open'"
+    versions = stand.value(known)
     edit(patience_s=-5, urgent_when="a &&")
-    key_after = "select count(*) from lanes.version where workload = 'archive'"
-    versions = stand.value(key_after)
+    until(lambda: stand.value(met), within_s=30, what="the router's look at the invalid edit")
+    assert (stand.value(in_force), stand.value(known)) == (before + 1, versions)
     edit(**block["data"])
     until(lambda: stand.value(in_force) == before, within_s=30, what="the first version again")
-    assert stand.value(key_after) == versions
+    assert stand.value(known) == versions

@@ -6,7 +6,8 @@ from uuid import uuid4
 import pytest
 
 from lanes.mainjob.samples.files import sample_items
-from tests.running_stand import RunningStand, until
+from tests.running_stand import RunningStand
+from tests.waiting import until
 
 CHAT = {"text": "The app crashes whenever I open my parcel list.", "channel": "chat"}
 

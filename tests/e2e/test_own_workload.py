@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from lanes.store.workload import workloads
-from tests.running_stand import RunningStand, data, until
+from tests.running_stand import RunningStand, data
+from tests.waiting import until
 
 BANKING = Path("/work/shared/data/banking77/test.csv")
 SLUG = "block_types/slug/lanes-workload/block_documents/name"

@@ -13,7 +13,7 @@ from lanes.store.database import clock
 from lanes.store.workload import workloads
 from tests.rollouts import step, write
 from tests.running_stand import RunningStand
-from tests.running_stand import until as until_told
+from tests.waiting import until as until_told
 
 ERRORS = {"measure": "error_rate", "max": 0.2, "at_least": 3}
 FAST = {"measure": "p95_s", "max": 20, "at_least": 3}

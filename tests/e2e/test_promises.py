@@ -5,8 +5,9 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running_stand import RunningStand, data, until
+from tests.running_stand import RunningStand, data
 from tests.slack_standin import SlackStandIn
+from tests.waiting import until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]  # the first test of a session also waits for the stand
 

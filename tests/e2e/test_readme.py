@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.running_stand import RunningStand, until
+from tests.running_stand import RunningStand
+from tests.waiting import until
 
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

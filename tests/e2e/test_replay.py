@@ -4,7 +4,8 @@ from uuid import uuid4
 
 import pytest
 
-from tests.running_stand import RunningStand, data, until
+from tests.running_stand import RunningStand, data
+from tests.waiting import until
 
 SHOWN = "select key, output, generation, created_at from lanes.current_results where key = any(:k) order by key"
 REPLAYS = "select state, generation from lanes.replay_log where workload = 'archive' order by generation desc limit 1"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.running_stand import put_up, take_down, until
+from tests.running_stand import put_up, take_down
+from tests.waiting import until
 
 
 @pytest.mark.slow

@@ -20,26 +20,40 @@ from tasks import departure
 from tasks.connections import Connections
 from tests.examples import admit, publish, route
 from tests.prefect_standin import PrefectStandIn
+from tests.standin.hosted import Host
 from tests.standin.process import Endpoint
 
 RUN = UUID(int=4711)  # the flow run that everything in a test is part of
 
 
-@pytest.fixture
-def endpoint(tmp_path: Path) -> Iterator[Endpoint]:
-    """A stand-in of the test's own: nobody else's batches are in its list."""
-    running = Endpoint(tmp_path / "endpoint", "--engine", "echo", "--turnaround-s", "0")
+@pytest.fixture(scope="session")
+def host() -> Iterator[Host]:
+    """Where the stand-ins of all tests answer."""
+    running = Host()
     yield running
     running.stop()
 
 
+@pytest.fixture
+def endpoint(host: Host, tmp_path: Path) -> Iterator[Endpoint]:
+    """A stand-in of the test's own: nobody else's batches are in its list."""
+    with host.standin(tmp_path / "endpoint") as running:
+        yield running
+
+
 @pytest_asyncio.fixture
-async def at(database_url: str, endpoint: Endpoint) -> AsyncIterator[Connections]:
+async def db(db: Database) -> AsyncIterator[Database]:
+    """A fresh database, as a run has it."""
+    with disable_run_logger():
+        yield db
+
+
+@pytest_asyncio.fixture
+async def at(db: Database, endpoint: Endpoint) -> AsyncIterator[Connections]:
     """A fresh database and the endpoint, as a run has them."""
     provider = Provider(api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5, create_within_s=10)
-    with disable_run_logger():
-        async with Database(database_url) as db, provider.connect() as client:
-            yield Connections(db, client, provider, RUN)
+    async with provider.connect() as client:
+        yield Connections(db, client, provider, RUN)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ class Tampering:
         tampering = self
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def lines(self, change: Callable[[Lines], Lines]) -> None:
         """From now on the results are what `change` makes of them."""

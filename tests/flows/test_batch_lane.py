@@ -126,9 +126,9 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     assert await reconcile_unresolved(at) is Finding.WAIT
     (sentence,) = await unconfirmed(at)
     assert sentence.startswith("batch 1 of letters, 12 items, is intended since ")
-    await sender.moments_pass(14)  # of the 10 that a create may take and the 5 in which it is listed
+    await sender.moments_pass(10)  # of the 10 that a create may take and the 5 in which it is listed
     assert await reconcile_unresolved(at) is Finding.WAIT
-    await sender.moments_pass(1)
+    await sender.moments_pass(5)
     assert await reconcile_unresolved(at) is Finding.RELEASE
     assert await unconfirmed(at) == []
     assert await submit(at) == len(KEYS)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from prefect.logging import disable_run_logger
 from pydantic import SecretStr
 from sqlalchemy import text
 
@@ -40,12 +39,11 @@ def tampering(endpoint: Endpoint) -> Iterator[Tampering]:
 
 
 @pytest_asyncio.fixture
-async def at(database_url: str, tampering: Tampering) -> AsyncIterator[Connections]:
+async def at(db: Database, tampering: Tampering) -> AsyncIterator[Connections]:
     """A fresh database, and the endpoint behind somebody who tampers with its results."""
     block = Provider(api_key=SecretStr("x"), base_url=tampering.url, poll_s=0.2, listing_grace_s=5)
-    with disable_run_logger():
-        async with Database(database_url) as db, block.connect() as client:
-            yield Connections(db, client, block)
+    async with block.connect() as client:
+        yield Connections(db, client, block)
 
 
 async def submit(at: Connections, endpoint: Endpoint) -> OpenBatch:

@@ -8,10 +8,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from prefect.events import Event, Resource
 from prefect.events.filters import EventFilter, EventOccurredFilter
-from prefect.logging import disable_run_logger
 from sqlalchemy import Engine
 
 from lanes.doors.item import Amendment
@@ -26,13 +24,11 @@ from tests.examples import admit, publish
 from tests.store.tries import rows
 
 
-@pytest_asyncio.fixture
-async def db(database_url: str, pool: Engine) -> AsyncIterator[Database]:
+@pytest.fixture
+def db(db: Database, pool: Engine) -> Database:
     with pool.begin() as setup:
         publish(setup, now=NOON)
-    with disable_run_logger():
-        async with Database(database_url) as opened:
-            yield opened
+    return db
 
 
 @pytest.fixture

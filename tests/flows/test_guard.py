@@ -2,13 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 
 import httpx
 import pytest
-import pytest_asyncio
 from prefect.exceptions import PrefectException
 
 from lanes.standing import runs
@@ -24,12 +22,6 @@ from tests.prefect_standin import PrefectStandIn
 KEEPER, COLLECTOR, WATCHER = STANDING
 ALL = {"answer", "collect", "watch"}
 SOON_S = 10
-
-
-@pytest_asyncio.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    async with Database(database_url) as opened:
-        yield opened
 
 
 def hasty() -> Vacancies:
@@ -102,7 +94,7 @@ async def test_without_a_warm_drain_nobody_asks_for_one(
 
 async def test_a_prefect_that_hangs_delays_no_look_and_is_asked_again(db: Database, prefect: PrefectStandIn) -> None:
     async def impatient(run: StandingRun, now: datetime) -> bool:
-        return await ask_for_standing(run, now, limit_s=0.3)
+        return await ask_for_standing(run, now, limit_s=0.3 if prefect.hangs else SOON_S)
 
     prefect.hangs = True
     guard = Guard(db, ask=impatient, vacancies=hasty(), every_s=0)

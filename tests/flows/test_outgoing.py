@@ -2,12 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
-import pytest_asyncio
 from prefect.exceptions import PrefectException
 from sqlalchemy import Connection, text
 
@@ -26,10 +24,10 @@ OPEN_TRANSACTIONS = """
 """
 
 
-@pytest_asyncio.fixture
-async def db(database_url: str, prefect: PrefectStandIn) -> AsyncIterator[Database]:
-    async with Database(database_url) as opened:
-        yield opened
+@pytest.fixture
+def db(db: Database, prefect: PrefectStandIn) -> Database:
+    """Beside a Prefect server of the test's own."""
+    return db
 
 
 async def add(db: Database, *keys: str, **payload: Any) -> None:

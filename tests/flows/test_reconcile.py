@@ -67,7 +67,7 @@ async def test_a_strangers_batch_of_equal_count_is_not_adopted_before_ours_would
 ) -> None:
     prepared = await intended(at, sender)
     await stranger(at)
-    await sender.moments_pass(14)
+    await sender.moments_pass(10)
     assert await reconcile_unresolved(at) is Finding.WAIT
     assert await answered(at, prepared) is Answer.SUBMITTED
 
@@ -76,9 +76,9 @@ async def test_the_grace_period_begins_when_the_create_ends(at: Connections, end
     prepared = await intended(at, sender)
     await sender.moments_pass(9)
     await at.db.run(adoption.create_ended, prepared.batch_id, now=await at.db.now())
-    await sender.moments_pass(4)
-    assert await reconcile_unresolved(at) is Finding.WAIT
     await sender.moments_pass(1)
+    assert await reconcile_unresolved(at) is Finding.WAIT
+    await sender.moments_pass(4)
     assert await reconcile_unresolved(at) is Finding.RELEASE
 
 

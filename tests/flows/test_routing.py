@@ -1,10 +1,6 @@
 """The router's task: one bounded chunk at a time, and one workload's trouble is nobody else's."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
-from prefect.logging import disable_run_logger
 from sqlalchemy import Engine, create_engine, text
 
 from lanes.money import cost
@@ -20,13 +16,6 @@ from tasks import route
 from tests.conftest import NOON, later
 from tests.examples import admit, publish
 from tests.store.tries import claimed_item, row, rows, said, tried
-
-
-@pytest_asyncio.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    with disable_run_logger():
-        async with Database(database_url) as opened:
-            yield opened
 
 
 async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(

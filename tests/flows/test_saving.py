@@ -1,9 +1,6 @@
 """The road by which tasks save: neighbours are committed first, locked ones come after, a lost connection is outlasted."""
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -17,13 +14,6 @@ from tasks import saving
 from tests.conftest import NOON
 from tests.examples import publish
 from tests.store.tries import claimed_item, row, rows, said, tried
-
-
-@pytest_asyncio.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    with disable_run_logger():
-        async with Database(database_url) as opened:
-            yield opened
 
 
 @pytest.fixture

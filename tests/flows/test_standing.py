@@ -1,12 +1,9 @@
 """A standing run ticks, hands over, and knows when it lost its role."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
-import pytest_asyncio
-from prefect.logging import disable_run_logger
 from sqlalchemy import Engine
 
 from lanes.standing.roles import Role, StandingRun
@@ -18,13 +15,6 @@ from tasks.standing import Tenure
 from tests.store.test_signals import cut, wanted
 
 SOON_S = 10
-
-
-@pytest_asyncio.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    with disable_run_logger():
-        async with Database(database_url) as opened:
-            yield opened
 
 
 async def test_a_run_that_lost_its_role_to_another_ticks_no_more(db: Database, pool: Engine) -> None:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import pytest
 from lanes.stand.errors import StandError
 from lanes.stand.identity import birth_mark, is_same
 from lanes.stand.processes import Process, Processes
+from tests.waiting import until
 
 FOREVER = ["sleep", "600"]
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); signal.pause()"
@@ -33,7 +34,7 @@ def start(processes: Processes, command: list[str], name: str = "one") -> Proces
     return processes.start(name, command, environment=os.environ, directory=Path("/"))
 
 
-def said(process: Process, until: Callable[[Callable[[], bool]], None]) -> str:
+def said(process: Process) -> str:
     until(lambda: process.output().endswith("\n"))
     return process.output()
 
@@ -63,20 +64,16 @@ def test_a_reused_pid_is_never_hit(processes: Processes) -> None:
         bystander.wait()
 
 
-def test_a_process_that_ignores_the_request_is_killed_after_the_grace(
-    processes: Processes, until: Callable[[Callable[[], bool]], None]
-) -> None:
+def test_a_process_that_ignores_the_request_is_killed_after_the_grace(processes: Processes) -> None:
     stubborn = start(processes, [sys.executable, "-c", STUBBORN])
-    said(stubborn, until)
+    said(stubborn)
     assert processes.stop(stubborn, grace_s=0.2)
     assert birth_mark(stubborn.pid) is None
 
 
-def test_what_a_process_started_in_another_session_ends_with_it(
-    processes: Processes, until: Callable[[Callable[[], bool]], None]
-) -> None:
+def test_what_a_process_started_in_another_session_ends_with_it(processes: Processes) -> None:
     parent = start(processes, [sys.executable, "-c", PARENT])
-    child = int(said(parent, until))
+    child = int(said(parent))
     assert birth_mark(child) is not None
     processes.stop(parent, grace_s=0.2)
     assert birth_mark(child) is None
@@ -89,9 +86,9 @@ def test_a_zombie_counts_as_ended() -> None:
     child.wait()
 
 
-def test_output_is_that_of_this_life_only(processes: Processes, until: Callable[[Callable[[], bool]], None]) -> None:
-    said(start(processes, ["echo", "first"]), until)
-    assert said(start(processes, ["echo", "second"]), until) == "second\n"
+def test_output_is_that_of_this_life_only(processes: Processes) -> None:
+    said(start(processes, ["echo", "first"]))
+    assert said(start(processes, ["echo", "second"])) == "second\n"
 
 
 def test_a_command_that_does_not_exist_is_a_sentence(processes: Processes) -> None:

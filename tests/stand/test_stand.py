@@ -7,7 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from lanes.stand.stand import Stand
 from lanes.stand.steps import Step, database
 from lanes.stand.users import Users
 from lanes.stand.worksite import POSTGRES, Site
+from tests.waiting import until
 
 MINIMAL = """
 import sys
@@ -95,7 +96,7 @@ def test_a_second_up_keeps_what_runs(home: Path) -> None:
     assert second.info.processes == first.info.processes
 
 
-def test_a_process_that_died_is_started_again(home: Path, until: Callable[[Callable[[], bool]], None]) -> None:
+def test_a_process_that_died_is_started_again(home: Path) -> None:
     first = stand(home, a_service()).up().info.processes[0]
     os.kill(first.pid, signal.SIGKILL)
     until(lambda: birth_mark(first.pid) is None)
@@ -251,7 +252,7 @@ def test_the_environment_of_our_processes_leads_to_our_prefect_only(home: Path, 
     assert environment["PREFECT_HOME"] == str(home / "prefect")
 
 
-def test_a_command_that_waits_for_another_says_so(home: Path, until: Callable[[Callable[[], bool]], None]) -> None:
+def test_a_command_that_waits_for_another_says_so(home: Path) -> None:
     heard: list[str] = []
 
     class Listener(Silent):

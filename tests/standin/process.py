@@ -6,15 +6,16 @@ import contextlib
 import json
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from anthropic import Anthropic, AsyncAnthropic
 from anthropic.types.messages import MessageBatch
+
+from tests.waiting import until
 
 TICKET_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -28,17 +29,10 @@ TICKET_SCHEMA: dict[str, Any] = {
 
 
 class Endpoint:
-    """A running stand-in; `home` outlives it."""
+    """A running stand-in, spoken to over HTTP."""
 
-    def __init__(self, home: Path, *options: str) -> None:
-        self.home = home
-        command = [sys.executable, "-m", "lanes.standin", "--home", str(home), *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self.process.stdout is not None
-        self.ready_line = self.process.stdout.readline()
-        if not self.ready_line.startswith("READY "):
-            raise RuntimeError(f"the stand-in did not start; it said {self.ready_line!r}")
-        self.url = self.ready_line.split()[1]
+    def __init__(self, url: str) -> None:
+        self.url = url
 
     def control(self, method: str, path: str, body: object = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
@@ -60,9 +54,15 @@ class Endpoint:
 
     def ended(self, batch_id: str) -> MessageBatch:
         """The batch, once it has ended."""
-        client = self.client()
-        until(lambda: client.messages.batches.retrieve(batch_id).processing_status == "ended")
-        return client.messages.batches.retrieve(batch_id)
+        with self.client() as client:
+
+            def ended() -> MessageBatch | None:
+                batch = client.messages.batches.retrieve(batch_id)
+                return batch if batch.processing_status == "ended" else None
+
+            found = until(ended, within_s=20, what="the end of the batch")
+        assert found is not None
+        return found
 
     def responses_about(self, text: str) -> int:
         return self.control("GET", f"texts?contains={quote(text)}")["responses"]
@@ -72,6 +72,20 @@ class Endpoint:
 
     def async_client(self, **options: Any) -> AsyncAnthropic:
         return AsyncAnthropic(base_url=self.url, api_key="x", max_retries=0, **options)
+
+
+class EndpointProcess(Endpoint):
+    """A stand-in that is a process of its own; `home` outlives it."""
+
+    def __init__(self, home: Path, *options: str) -> None:
+        self.home = home
+        command = [sys.executable, "-m", "lanes.standin", "--home", str(home), *options]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.ready_line = self.process.stdout.readline()
+        if not self.ready_line.startswith("READY "):
+            raise RuntimeError(f"the stand-in did not start; it said {self.ready_line!r}")
+        super().__init__(self.ready_line.split()[1])
 
     def stop(self) -> int:
         """End it as a supervisor does; the exit status."""
@@ -91,9 +105,9 @@ class Endpoint:
 
 
 @contextlib.contextmanager
-def running_endpoint(home: Path, *options: str) -> Iterator[Endpoint]:
+def running_endpoint(home: Path, *options: str) -> Iterator[EndpointProcess]:
     """A stand-in for the length of the block."""
-    endpoint = Endpoint(home, *options)
+    endpoint = EndpointProcess(home, *options)
     try:
         yield endpoint
     finally:
@@ -117,11 +131,3 @@ def asking(text: str, *, schema: dict[str, Any] | None = TICKET_SCHEMA, **fields
 def batch_of(texts: list[str], **fields: Any) -> list[dict[str, Any]]:
     """Batch requests `c0`, `c1`, ... about texts."""
     return [{"custom_id": f"c{place}", "params": asking(text, **fields)} for place, text in enumerate(texts)]
-
-
-def until(condition: Callable[[], object], *, within_s: float = 20) -> None:
-    """Return once the condition holds."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not so within {within_s} s"
-        time.sleep(0.01)

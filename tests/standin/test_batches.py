@@ -10,7 +10,8 @@ from typing import Any
 import anthropic
 import pytest
 
-from tests.standin.process import Endpoint, asking, batch_of, running_endpoint, until
+from tests.standin.process import Endpoint, EndpointProcess, asking, batch_of, running_endpoint
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -186,4 +187,4 @@ def test_messages_are_served_while_a_large_batch_runs(tmp_path: Path) -> None:
 
 def test_two_stand_ins_never_share_a_home(tmp_path: Path) -> None:
     with running_endpoint(tmp_path, "--engine", "echo"), pytest.raises(RuntimeError, match="did not start"):
-        Endpoint(tmp_path, "--engine", "echo")
+        EndpointProcess(tmp_path, "--engine", "echo")

@@ -10,7 +10,8 @@ from typing import Any
 import anthropic
 from genai_prices import extract_usage
 
-from tests.standin.process import asking, batch_of, running_endpoint, until
+from tests.standin.process import asking, batch_of, running_endpoint
+from tests.waiting import until
 
 
 def price(message: anthropic.types.Message, **context: str) -> Decimal:

@@ -11,7 +11,8 @@ import anthropic
 import httpx2
 import pytest
 
-from tests.standin.process import TICKET_SCHEMA, Endpoint, asking, batch_of, running_endpoint, until
+from tests.standin.process import TICKET_SCHEMA, Endpoint, asking, batch_of, running_endpoint
+from tests.waiting import until
 
 PACK_SCHEMA: dict[str, Any] = {
     "type": "object",

@@ -1,9 +1,10 @@
 """Whatever order saves, lost leases, doubled results and cancellations come in: nothing is lost, answered twice or
 left unbilled."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from lanes.batch.batch import Kind
 from lanes.claims import Claim, Claimed
 from lanes.ids import BatchId
 from lanes.settling.outcome import Attempt
-from lanes.settling.story import next_step
+from lanes.settling.story import Records, next_step
 from lanes.store import work
 from lanes.store.batch import creates, homecoming, ready_work, releases
 from lanes.store.doors import items
@@ -51,6 +52,15 @@ select distinct on (r.item_id) r.item_id, version_id, 'realtime', 'rescue', 'lat
   from lanes.route r join moved m on m.item_id = r.item_id order by r.item_id, r.id desc
 """
 OUTPUTS = st.sampled_from([A, B])
+HOLDS: list[Callable[["Interleavings"], None]] = []
+
+T = TypeVar("T", bound=Callable[["Interleavings"], None])
+
+
+def holds(check: T) -> T:
+    """It is true after every step."""
+    HOLDS.append(check)
+    return check
 
 
 class Interleavings(RuleBasedStateMachine):
@@ -68,6 +78,8 @@ class Interleavings(RuleBasedStateMachine):
         self.admitted: set[tuple[str, str]] = set()
         self.billed: set[str] = set()
         self.final: dict[int, int | None] = {}
+        self.read: dict[str, list[Any]] = {}
+        self.stories: dict[int, tuple[Any, Records]] = {}
 
     def teardown(self) -> None:
         self.connection.rollback()
@@ -185,12 +197,33 @@ class Interleavings(RuleBasedStateMachine):
     # -- what is true at any time
 
     @invariant()
+    def everything_holds(self) -> None:
+        self.read = {}
+        for check in HOLDS:
+            check(self)
+
+    def seen(self, relation: str, **where: Any) -> list[Any]:
+        """The rows that match, as they are after the newest step; each relation is read once."""
+        if relation not in self.read:
+            self.read[relation] = rows(self.connection, relation)
+        return [each for each in self.read[relation] if all(getattr(each, name) == where[name] for name in where)]
+
+    def told(self, item: Any) -> Records:
+        """The story of an item, read anew when anything of it changed."""
+        now = item, [self.seen(each, item_id=item.item_id) for each in ("work", "route", "attempt", "result")]
+        before, known = self.stories.get(item.item_id, (None, None))
+        if known is None or before != now:
+            known = story.records(self.connection, item.workload, item.key)
+            self.stories[item.item_id] = now, known
+        return known
+
+    @holds
     def no_item_is_lost_or_doubled(self) -> None:
-        found = [(each.workload, each.key) for each in rows(self.connection, "item")]
+        found = [(each.workload, each.key) for each in self.seen("item")]
         assert len(found) == len(set(found))
         assert set(found) == self.admitted
 
-    @invariant()
+    @holds
     def whatever_is_not_at_its_end_has_somebody_who_moves_it(self) -> None:
         stuck = self.connection.execute(
             text("""
@@ -202,15 +235,15 @@ class Interleavings(RuleBasedStateMachine):
         ).all()
         assert stuck == []
 
-    @invariant()
+    @holds
     def no_item_failed_while_work_of_it_is_open(self) -> None:
-        failed = {each.item_id for each in rows(self.connection, "item_status", state="failed")}
-        assert failed.isdisjoint(each.item_id for each in rows(self.connection, "work") if each.state in OPEN)
+        failed = {each.item_id for each in self.seen("item_status", state="failed")}
+        assert failed.isdisjoint(each.item_id for each in self.seen("work") if each.state in OPEN)
 
-    @invariant()
+    @holds
     def where_an_item_stands_is_where_its_work_is_and_what_is_explained(self) -> None:
-        for each in rows(self.connection, "item_status"):
-            told = story.records(self.connection, each.workload, each.key)
+        for each in self.seen("item_status"):
+            told = self.told(each)
             owed = [work for work in told.work if work["state"] in OPEN]
             newest = next((work["lane"] for work in reversed(owed) if work["purpose"] == "answer"), None)
             if each.state in ("routed", "working"):
@@ -220,61 +253,61 @@ class Interleavings(RuleBasedStateMachine):
             elif newest is None:
                 assert each.lane == told.routes[-1]["lane"]
 
-    @invariant()
+    @holds
     def every_lane_that_owed_an_answer_was_a_route(self) -> None:
-        for item_id in {each.item_id for each in rows(self.connection, "item_status")}:
-            answering = {each.lane for each in rows(self.connection, "work", item_id=item_id, purpose="answer")}
-            assert answering == {each.lane for each in rows(self.connection, "route", item_id=item_id)}
+        for item_id in {each.item_id for each in self.seen("item_status")}:
+            answering = {each.lane for each in self.seen("work", item_id=item_id, purpose="answer")}
+            assert answering == {each.lane for each in self.seen("route", item_id=item_id)}
 
-    @invariant()
+    @holds
     def what_must_be_realtime_never_moved_to_a_batch(self) -> None:
-        for each in rows(self.connection, "item", pin="realtime"):
-            assert [made.lane for made in rows(self.connection, "route", item_id=each.id)] == ["realtime"]
+        for each in self.seen("item", pin="realtime"):
+            assert [made.lane for made in self.seen("route", item_id=each.id)] == ["realtime"]
 
-    @invariant()
+    @holds
     def work_has_an_owner_exactly_while_it_is_owned(self) -> None:
-        for each in rows(self.connection, "work"):
+        for each in self.seen("work"):
             assert (each.lease_until is not None) == (each.state == "claimed") or each.state == "canceled"
             assert (each.batch_id is not None) == (each.state == "submitted") or each.state == "canceled"
 
-    @invariant()
+    @holds
     def no_item_has_two_results_of_one_standing(self) -> None:
-        found = [(each.item_id, each.standing) for each in rows(self.connection, "result")]
+        found = [(each.item_id, each.standing) for each in self.seen("result")]
         assert len(found) == len(set(found))
 
-    @invariant()
+    @holds
     def the_current_result_is_the_authoritative_one_once_there_is_one(self) -> None:
-        authoritative = {each.item_id: each.id for each in rows(self.connection, "result", standing="authoritative")}
-        for each in rows(self.connection, "item"):
+        authoritative = {each.item_id: each.id for each in self.seen("result", standing="authoritative")}
+        for each in self.seen("item"):
             assert each.result_id == authoritative.get(each.id, each.result_id)
             assert (each.answered_at is None) == (each.result_id is None)
 
-    @invariant()
+    @holds
     def a_settled_or_canceled_item_never_changes_its_answer(self) -> None:
-        for each in rows(self.connection, "item"):
+        for each in self.seen("item"):
             if each.settled_at is not None or each.canceled_at is not None:
                 assert self.final.setdefault(each.id, each.result_id) == each.result_id
             else:
                 assert each.id not in self.final
 
-    @invariant()
+    @holds
     def a_correction_joins_two_answers_that_differ(self) -> None:
-        for each in rows(self.connection, "correction_log"):
+        for each in self.seen("correction_log"):
             assert each.provisional_output != each.authoritative_output
 
-    @invariant()
+    @holds
     def a_batch_counts_each_of_its_items_at_most_once(self) -> None:
-        for each in rows(self.connection, "batch_status"):
+        for each in self.seen("batch_status"):
             counts = (each.succeeded, each.invalid, each.errored, each.canceled, each.expired, each.missing)
-            tried_of = rows(self.connection, "attempt", batch_id=each.batch_id)
+            tried_of = self.seen("attempt", batch_id=each.batch_id)
             assert min(counts) >= 0
             assert sum(counts) == len({(one.work_id, one.claim_no) for one in tried_of}) <= each.items
 
-    @invariant()
+    @holds
     def every_response_is_billed_once_and_the_attempts_sum_to_it(self) -> None:
-        spent = {each.message_id: each for each in rows(self.connection, "spend")}
+        spent = {each.message_id: each for each in self.seen("spend")}
         assert set(spent) == self.billed
-        parts = rows(self.connection, "attempt_log")
+        parts = self.seen("attempt_log")
         assert {each.message_id for each in parts if each.message_id is not None} == self.billed
         for name in ("input_tokens", "output_tokens", "cost_usd"):
             total: dict[str, Any] = dict.fromkeys(spent, Decimal(0))

@@ -186,7 +186,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
     ],
     ids=[
-        "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "next_ready_at", "hopeless",
+        "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "hopeless",
         "hopeless_batch", "failed", "waiting", "replay_log",
         "replays_finished", "open_work_of_a_replay", "workloads_waiting", "kinds_waiting", "amendments", "received", "thaw",
         "outages", "page", "page_before", "news", "results_waited_for",

@@ -1,6 +1,7 @@
 """`lanes status` on a database without a stand: the components are down, the figures are shown all the same."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,6 @@ from sqlalchemy import Engine
 
 from lanes.commands.status import status
 from lanes.words import Lane
-from tests.conftest import NOON
 from tests.examples import admit, publish, route
 from tests.rollouts import begin
 from tests.store.tries import claim, save, tried
@@ -23,13 +23,14 @@ def letters(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("LANES_HOME", str(tmp_path))
     for variable in ("PREFECT_API_URL", "ANTHROPIC_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
+    two_hours_ago = datetime.now(UTC) - timedelta(hours=2)
     with pool.begin() as connection:
-        publish(connection, now=NOON)
-        admit(connection, "a", now=NOON, lane=Lane.REALTIME)
-        route(connection, now=NOON)
-        save(connection, *(tried(each) for each in claim(connection)))
-        begin(connection)
-        connection.exec_driver_sql("update lanes.item set received_at = clock_timestamp() - interval '2 hours'")
+        publish(connection, now=two_hours_ago)
+        admit(connection, "a", now=two_hours_ago, lane=Lane.REALTIME)
+        route(connection, now=two_hours_ago)
+        answers = [tried(each, at=two_hours_ago) for each in claim(connection, now=two_hours_ago)]
+        save(connection, *answers, now=two_hours_ago)
+        begin(connection, now=two_hours_ago)
 
 
 def test_the_figures_are_those_of_the_hours_looked_back(capsys: Told) -> None:

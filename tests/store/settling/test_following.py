@@ -1,6 +1,6 @@
 """What the main job reads of its items: what is open of them, and answers to show."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, text
 
@@ -46,9 +46,7 @@ def test_a_batch_is_told_with_its_work_and_pauses_and_rests_are_seen(pool: Engin
         route(connection, now=NOON)
         batch_id, _ = submit(connection, version)
         admit(connection, "resting", now=NOON, lane=Lane.REALTIME)
-        route(connection, now=NOON)
-        later_on = "update lanes.work set ready_at = clock_timestamp() + interval '1 hour' where lane = 'realtime'"
-        connection.execute(text(later_on))
+        route(connection, now=datetime.now(UTC) + timedelta(hours=1))
         workloads.pause(connection, "letters", since=NOON)
         seen = awaited.look(connection, {"letters": ["one", "two", "resting"]})
     assert seen.owed == [

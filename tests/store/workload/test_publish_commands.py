@@ -132,7 +132,8 @@ def test_a_person_is_asked(
     assert publish(a_file(patience_s=5)) == (0 if number == 2 else 1)
     assert "Publish it?" in sys.stdout.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
     assert in_force(pool).number == number
-    assert capsys.readouterr().err.startswith("Publishing letters: published" if number == 2 else "nothing was changed\n")
+    lines = [each for each in capsys.readouterr().err.splitlines() if not each.startswith("waiting for")]  # on a slow machine
+    assert lines[0].startswith("Publishing letters: published" if number == 2 else "nothing was changed")
 
 
 def test_a_block_that_says_something_else_is_told_before_it_is_replaced(
