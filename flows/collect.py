@@ -8,7 +8,7 @@ from tasks.collector import collecting
 from tasks.connections import connections
 from tasks.outgoing import publishing
 from tasks.publish import publish_workloads
-from tasks.standing import Standing
+from tasks.standing import Tenure
 from tasks.sweep.sweeper import sweeping
 
 
@@ -17,13 +17,13 @@ async def collect() -> int:
     """Batches were brought home until the next run took over; the number of items."""
     async with (
         connections() as at,
-        Standing(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as standing,
+        Tenure(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as tenure,
         publishing(at.db),
         sweeping(at) as sweeper,
         collecting(at) as collector,
     ):
         await publish_workloads(at.db)
-        async for _ in standing.ticks():
+        async for _ in tenure.ticks():
             await collector.tick()
             await sweeper.sweep()
     get_run_logger().info("%d items brought home by this run", collector.items)

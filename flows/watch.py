@@ -6,7 +6,7 @@ from prefect.logging import get_run_logger
 from lanes.standing.roles import Role
 from tasks.database import database
 from tasks.outgoing import publishing
-from tasks.standing import Standing
+from tasks.standing import Tenure
 from tasks.watch import pause_s, watching
 
 
@@ -15,11 +15,11 @@ async def watch() -> int:
     """The promises were evaluated until the next run took over; the number of incidents opened."""
     async with (
         database() as db,
-        Standing(db, Role.WATCHER, every_s=pause_s()) as standing,
+        Tenure(db, Role.WATCHER, every_s=pause_s()) as tenure,
         publishing(db),
         watching(db) as watcher,
     ):
-        async for _ in standing.ticks():
+        async for _ in tenure.ticks():
             await watcher.tick()
         get_run_logger().info("%d incidents opened by this run", watcher.opened)
         return watcher.opened

@@ -12,6 +12,8 @@ LanesError
  ├── PlaybookInvalid      a playbook's file is missing or cannot be followed
  ├── ActionRefused        what an operator asked for cannot be done as things are
  ├── StillLocked          another transaction held a row for longer than we wait
+ ├── DatabaseAway         the database did not answer, or not in time
+ ├── TransactionUnfit     the caller's own transaction is none to do it in
  └── SetupError           the stand or the environment is not usable as it is
 """
 
@@ -76,6 +78,15 @@ class ActionRefused(LanesError):
 
 class StillLocked(LanesError):
     """Another transaction held a row for longer than we wait; nothing was changed, and later it may go well."""
+
+
+class DatabaseAway(LanesError):
+    """The database did not answer, or not in time. Whether a write was committed may be unknown: with the item's key it can be
+    repeated."""
+
+
+class TransactionUnfit(LanesError):
+    """The caller's own transaction, or connection, is none to do it in; the text says why and what to do instead."""
 
 
 class SetupError(LanesError):

@@ -20,10 +20,10 @@ class Mode(StrEnum):
 class Purpose(StrEnum):
     """Why some work exists."""
 
-    ANSWER = "answer"
-    AUTHORITATIVE = "authoritative"
-    SHADOW = "shadow"
-    REPLAY = "replay"
+    ANSWER = "answer"  # somebody waits for it: the first valid one stands
+    AUTHORITATIVE = "authoritative"  # the batch pass that settles a provisional answer
+    SHADOW = "shadow"  # measures a lane and moves no item; settled and billed already, made by nobody yet
+    REPLAY = "replay"  # reads an item again, for its own generation
 
 
 class WorkState(StrEnum):

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from lanes.batch.stakes import Decision, sentence
 from lanes.errors import ActionRefused
-from lanes.report.rollout import standing
+from lanes.report.rollout import where_it_stands
 from lanes.routing.split import Split
 from lanes.store.batch import decisions
 from lanes.store.database import Database, clock
@@ -90,7 +90,7 @@ def perform(connection: Connection, act: Act) -> str:
         case Deed.RESUME:
             return steering.resume(connection, act.workload)
         case Deed.ABORT_ROLLOUT:
-            return standing(rollout_moves.abort(connection, act.workload, who=act.who, why=act.why, now=now))
+            return where_it_stands(rollout_moves.abort(connection, act.workload, who=act.who, why=act.why, now=now))
         case Deed.ADOPT_BATCH:
             return decisions.adopt(connection, _batch(act), _provider_batch(act), workload=act.workload, now=now)
         case Deed.RESUBMIT_BATCH:

@@ -16,9 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.claims import Claim, Claimed
-from lanes.promises import judge as promises
+from lanes.promises.assessment import Assessment
 from lanes.promises.failures import Failed
-from lanes.promises.judge import Assessment
+from lanes.promises.provider_faults import frozen
 from lanes.provider.answering import REFUSED, Called, answer
 from lanes.provider.errors import FREEZES, Action, CallFailed, failed
 from lanes.realtime.health import Health
@@ -244,7 +244,7 @@ class Answering:
             held_back = [*called.pack, *called.untried]
             then.give_back(held_back, self._pace.next_try(workload, now))
             if failure.action in FREEZES:
-                then.breaches[workload] = promises.frozen(
+                then.breaches[workload] = frozen(
                     workload, Lane.REALTIME, len(held_back), str(failure), flow_run_id=self._at.flow_run_id
                 )
                 alone = failure.action is Action.UNKNOWN_MODEL

@@ -16,8 +16,8 @@ from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventFilter, EventNameFilter
 from prefect.logging import get_run_logger
 
-from lanes.chunks import weight
 from lanes.doors.stream import LOOK_BACK, OVERLAP, Stream
+from lanes.payload import weight
 from lanes.store.database import Database
 from lanes.store.doors import watermarks
 from lanes.unquoted import unquoted

@@ -10,19 +10,22 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
+from lanes.batch.batch import OpenBatch
 from lanes.batch.short_reads import APART, BELIEVED
 from lanes.claims import Claim
 from lanes.errors import LanesError, StillLocked
 from lanes.packids import pack_ids
-from lanes.promises import judge as promises
+from lanes.promises.batch_results import incomplete
 from lanes.promises.failures import Failures
+from lanes.promises.provider_faults import frozen
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
 from lanes.provider.errors import FREEZES, CallFailed
 from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone, Unreadable, fate, results
-from lanes.settling.outcome import Attempt, Judged, Response, judge
-from lanes.store.batch import batches
-from lanes.store.batch.batches import OpenBatch
+from lanes.settling import attempts
+from lanes.settling.attempts import Times
+from lanes.settling.outcome import Attempt, Response
+from lanes.store.batch import homecoming
 from lanes.store.promises import incidents
 from lanes.store.settling.outcomes import Saved
 from lanes.store.workload import workloads
@@ -36,7 +39,6 @@ from tasks.saving import save
 
 CHUNK = 500  # items applied in one transaction
 CHUNK_BYTES = 4 * 1024 * 1024  # of results held at once, for each batch that is being collected
-LOST = Judged(Outcome.MISSING, error="the batch ended without a result for it")
 
 
 class ShortRead(ResultsCut):
@@ -70,11 +72,11 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
         raise
     await reconcile.seen(at, batch, seen)
     if not seen.ended:
-        await at.db.run(batches.progress, batch.id, processed=seen.processed)
+        await at.db.run(homecoming.progress, batch.id, processed=seen.processed)
         return False
     async with at.db.transaction() as run:
-        ended_at = seen.ended_by(run.now, begun_at=batch.submitted_at or batch.intended_at)
-        await run(batches.ended, batch.id, at=ended_at, now=run.now)
+        ended_at = seen.ended_by(run.now, begun_at=batch.begun_at)
+        await run(homecoming.ended, batch.id, at=ended_at, now=run.now)
     return True
 
 
@@ -153,10 +155,10 @@ class Reading:
             raise ForeignResults(f"the results of {self._batch.provider_batch_id} are not those of batch {self._batch.id}")
         self._seen.update(each.number for each in ours)
         self._answered = self._answered or any(isinstance(each.said, Response) for each in ours)
-        members = await self._at.db.run(batches.members, self._batch.id, [each.number for each in ours])
+        members = await self._at.db.run(homecoming.members, self._batch.id, [each.number for each in ours])
         now = await self._at.db.now()
-        attempts = [attempt for each in ours for attempt in self._attempts(each, members.get(each.number, []), now)]
-        saved = await self._save(attempts)
+        made = [attempt for each in ours for attempt in self._attempts(each, members.get(each.number, []), now)]
+        saved = await self._save(made)
         if saved.outcomes[Outcome.UNSERVED]:
             await self._freeze(ours, members, now)
 
@@ -167,13 +169,13 @@ class Reading:
             ShortRead: some have none, and it is too early to believe that they never get one.
             StillLocked: some have none, because others hold their rows.
         """
-        outstanding = await self._at.db.run(batches.outstanding, self._batch.id)
-        given_up = await self._at.db.run(batches.given_up, self._batch.id)  # what became of these is still to be booked
+        outstanding = await self._at.db.run(homecoming.outstanding, self._batch.id)
+        given_up = await self._at.db.run(homecoming.given_up, self._batch.id)  # what became of these is still to be booked
         awaited = {number: list[Claim]() for number in given_up} | outstanding
         lacking = {number: claims for number, claims in awaited.items() if number not in self._seen}
         if lacking:
             await self._miss(lacking)
-            outstanding = await self._at.db.run(batches.outstanding, self._batch.id)
+            outstanding = await self._at.db.run(homecoming.outstanding, self._batch.id)
         if outstanding:
             held = sum(map(len, outstanding.values()))
             raise StillLocked(f"open transactions of others hold {counted(held, 'item')} of batch {self._batch.id}")
@@ -192,19 +194,11 @@ class Reading:
                 yield line
 
     def _attempts(self, result: RequestResult, claims: Sequence[Claim], now: datetime) -> list[Attempt]:
-        response = None
-        match result.said:
-            case Response():
-                response = result.said
-                ids = pack_ids(self._batch.nonce, result.number, len(claims), self._batch.pack_ids)
-                judged = judge(response, ids, self._version.validator)
-            case Fault():
-                judged = [fate(result.said, items=len(claims), others_answered=self._answered)] * len(claims)
-            case Judged():
-                judged = [result.said] * len(claims)
-        started = self._batch.submitted_at or self._batch.intended_at
-        ms = round((now - started).total_seconds() * 1000)
-        return [Attempt(claim, how, response, started, now, ms) for claim, how in zip(claims, judged, strict=True)]
+        said = result.said
+        if isinstance(said, Fault):
+            said = fate(said, items=len(claims), others_answered=self._answered)
+        ids = pack_ids(self._batch.nonce, result.number, len(claims), self._batch.pack_ids)
+        return attempts.of_request(self._version, claims, said, Times(self._batch.begun_at, now), ids=ids)
 
     async def _freeze(self, read: Sequence[RequestResult], members: dict[int, list[Claim]], now: datetime) -> None:
         """What the account refuses within a batch opens the incident that a refused call opens."""
@@ -212,31 +206,27 @@ class Reading:
         if refused:
             self._frozen += sum(len(members.get(number, [])) for number in refused)
             why = next(iter(refused.values())).detail
-            breach = promises.frozen(self._batch.workload, Lane.BATCH, self._frozen, why, flow_run_id=self._at.flow_run_id)
+            breach = frozen(self._batch.workload, Lane.BATCH, self._frozen, why, flow_run_id=self._at.flow_run_id)
             await self._at.db.run(incidents.open, breach, now=now)
 
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:
         """Items for which the results held nothing, however often they were read, have an attempt that says so."""
         async with self._at.db.transaction() as run:
-            short = await run(batches.short_read, self._batch.id, lacking, now=run.now)
+            short = await run(homecoming.short_read, self._batch.id, lacking, now=run.now)
         if not short.believed:
             raise ShortRead(
                 f"the results of {self._batch.provider_batch_id} ended without {len(lacking):,} of its "
                 f"{counted(self._batch.requests, 'request')}{self._stray()}: read {short.times} of {BELIEVED} times"
             )
         claims = [claim for each in lacking.values() for claim in each]
-        started = self._batch.submitted_at or self._batch.intended_at
         for first in range(0, len(claims), CHUNK):
-            now = await self._at.db.now()
-            attempts = [Attempt(claim, LOST, None, started, now, 0) for claim in claims[first : first + CHUNK]]
-            await self._save(attempts)
+            now, part = await self._at.db.now(), claims[first : first + CHUNK]
+            await self._save(attempts.missing(part, started_at=self._batch.begun_at, now=now))
 
     async def _close(self) -> None:
         async with self._at.db.transaction() as run:
-            tally = await run(batches.collected, self._batch.id, now=run.now)
-            complete = tally and promises.incomplete(
-                self._batch.workload, self._batch.id, tally, flow_run_id=self._at.flow_run_id
-            )
+            tally = await run(homecoming.collected, self._batch.id, now=run.now)
+            complete = tally and incomplete(self._batch.workload, self._batch.id, tally, flow_run_id=self._at.flow_run_id)
             if complete and complete.verdict is Verdict.FAILED:
                 await run(incidents.open, complete, now=run.now)
         if complete and complete.verdict is Verdict.FAILED:
@@ -249,11 +239,11 @@ class Reading:
                 self._batch.id, self._batch.workload, self._failures.total, self._batch.items, self._failures.told(),
             )  # fmt: skip
 
-    async def _save(self, attempts: Sequence[Attempt]) -> Saved:
-        for each in attempts:
+    async def _save(self, made: Sequence[Attempt]) -> Saved:
+        for each in made:
             if each.judged.outcome is not Outcome.VALID:
                 self._failures.met(f"{each.judged.outcome}: {discreet(each.judged.error or 'without a reason')}")
-        return await save(self._at.db, attempts, batch_id=self._batch.id, flow_run_id=self._at.flow_run_id)
+        return await save(self._at.db, made, batch_id=self._batch.id, flow_run_id=self._at.flow_run_id)
 
     def _stray(self) -> str:
         """A clause about the lines that belong to no request; empty when there were none."""

@@ -8,9 +8,9 @@ from datetime import timedelta
 
 from prefect.logging import get_run_logger
 
+from lanes.batch.batch import OpenBatch
 from lanes.batch.rests import Rests
-from lanes.store.batch import batches
-from lanes.store.batch.batches import OpenBatch
+from lanes.store.batch import batches, homecoming
 from lanes.words import BatchState
 from tasks.collect import collect_batch, poll
 from tasks.connections import Connections
@@ -93,7 +93,7 @@ class Collector:
 
     async def _note(self, batch: OpenBatch, note: str | None) -> None:
         try:
-            await self._at.db.run(batches.noted, batch.id, note)
+            await self._at.db.run(homecoming.noted, batch.id, note)
         except Exception as error:
             get_run_logger().warning("batch %d could not be noted: %s", batch.id, type(error).__name__)
 

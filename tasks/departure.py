@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
 
+from lanes.batch.batch import Kind
 from lanes.batch.patience import Patience
 from lanes.errors import LanesError
 from lanes.provider.errors import Action, CallFailed
 from lanes.store.batch import deadlines
-from lanes.store.batch.batches import Kind
 from tasks.connections import Connections
 from tasks.submit import MOST_ITEMS, Blocked, TooLarge, ambiguous, submit_batch
 from tasks.waiting import waiting_kinds

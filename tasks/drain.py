@@ -44,7 +44,7 @@ class Drain:
         self._answering = Answering(at, pace, health, held=self._holding.claims, heard=heard)
         self._staying = Staying(at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims))
         self._notice = Notice(at, self._answering.standstills)
-        router = Router(at.db, held.reader, heard, busy=lambda: self._answering.busy)
+        router = Router(at.db, held.router, heard, busy=lambda: self._answering.busy)
         self._chores = Chores(at.db, router, self._turns, self._answering)
         self._leases, self._beside = Beside(), Beside()
         self._leases.keep("leases", self._holding.renew, every_s=RENEW_EVERY.total_seconds())

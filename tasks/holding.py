@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lanes.claims import Claim, Claimed
-from lanes.provider.requests import max_tokens
+from lanes.money.cost import most_answer_tokens
 from lanes.realtime.calltime import lease, longest_call_s
 from lanes.realtime.turns import Turns
 from lanes.store import work
@@ -75,5 +75,6 @@ class Holding:
 
     def _meet(self, versions: Iterable[Version]) -> None:
         """A lease is long enough for the longest of their calls from now on."""
-        calls = [longest_call_s(max_tokens(each, each.spec.pack_of(Lane.REALTIME))) for each in versions]
+        specs = [each.spec for each in versions]
+        calls = [longest_call_s(most_answer_tokens(spec, spec.pack_of(Lane.REALTIME))) for spec in specs]
         self._longest_call_s = max([self._longest_call_s, *calls])

@@ -15,9 +15,10 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import ActionRefused
-from lanes.promises.incident import TERMS, Incident, Promise
+from lanes.promises.incident import Incident
 from lanes.report import rollout as report
 from lanes.rollouts.gates import Judgement, judge
+from lanes.rollouts.hindrances import sentences
 from lanes.rollouts.rollout import Approval, Hold, Move, Rollout, next_move
 from lanes.settings import Settings
 from lanes.standing import runs
@@ -110,7 +111,7 @@ class Lead:
             self._judged = [judge(gate, measured) for gate, measured in of_each]
         else:
             hindered_by = []
-        move = next_move(seen.standing(self._answered, hindered_by), self._judged, seen.approval, now)
+        move = next_move(seen.situation(self._answered, hindered_by), self._judged, seen.approval, now)
         self._says = move.why
         return move
 
@@ -138,7 +139,7 @@ class Lead:
 
     def headline(self) -> str:
         """Where the rollout stands, in one line."""
-        return f"{report.standing(self.rollout)}; {self._says}" if self._says else report.standing(self.rollout)
+        return f"{report.where_it_stands(self.rollout)}; {self._says}" if self._says else report.where_it_stands(self.rollout)
 
     async def _look_for_hindrances(self, seen: Rollout) -> list[str]:
         """What forbids it to go forwards, in sentences; that nobody could look does too."""
@@ -147,8 +148,7 @@ class Lead:
         except DBAPIError as error:
             get_run_logger().error("the incidents could not be read", exc_info=error)
             return [f"the incidents could not be read: {type(error.orig).__name__}"]
-        titles = [(each.id, TERMS[Promise(each.promise)].title) for each in self._hindrances]
-        return [f"critical incident {id_} is open: {title}" for id_, title in titles]
+        return sentences(self._hindrances)
 
     async def _measure(self, seen: Rollout, now: datetime) -> Figures:
         if not seen.entered:

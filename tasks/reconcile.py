@@ -4,13 +4,13 @@ from datetime import datetime, timedelta
 
 from prefect.logging import get_run_logger
 
+from lanes.batch.batch import UNCONFIRMED, OpenBatch
 from lanes.batch.reconcile import Finding, Listed, Lost, find, over_at, span
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown, ProviderBatch
 from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsGone
-from lanes.store.batch import adoption, batches, disowning, unclear
-from lanes.store.batch.batches import OpenBatch
+from lanes.store.batch import adoption, batches, disowning, doubts, releases, unclear
 from lanes.words import BatchState
 from tasks.connections import Connections
 
@@ -56,9 +56,9 @@ async def _reconcile(at: Connections, batch: OpenBatch) -> Finding:
             await at.db.run(adoption.adopted, batch.id, found.batch_id, expected_end_at=expected, now=now)
         case Finding.RELEASE:
             note = f"never created: not listed within {at.provider.listing_grace_s} s; its items are ready again"
-            await at.db.run(batches.release, batch.id, note=note, now=now)
+            await at.db.run(releases.release, batch.id, note=note, now=now)
         case Finding.HOLD if batch.state is BatchState.INTENDED:
-            await at.db.run(batches.hold, batch.id, note=SEVERAL, now=now)
+            await at.db.run(doubts.hold, batch.id, note=SEVERAL, now=now)
         case Finding.HOLD | Finding.WAIT:
             pass
     await at.db.run(adoption.searched, batch.id, now=now)
@@ -96,7 +96,7 @@ async def seen(at: Connections, batch: OpenBatch, now_there: ProviderBatch) -> N
     assert batch.provider_batch_id is not None
     if batch.unknown_since is not None:
         async with at.db.transaction() as run:
-            await run(batches.known, batch.id, now=run.now)
+            await run(doubts.known, batch.id, now=run.now)
     if batch.cancel_at is None or now_there.canceling or now_there.ended:
         return
     try:
@@ -110,9 +110,9 @@ async def out_of_reach(at: Connections, batch: OpenBatch, trouble: BatchUnknown 
     now = await at.db.now()
     if isinstance(trouble, BatchUnknown):
         grace = timedelta(seconds=at.provider.listing_grace_s)
-        await at.db.run(batches.unknown, batch.id, why=str(trouble), grace=grace, now=now)
+        await at.db.run(doubts.unknown, batch.id, why=str(trouble), grace=grace, now=now)
     elif batch.state is BatchState.SUPERSEDED:
-        await at.db.run(batches.close, batch.id, note=str(trouble), now=now)
+        await at.db.run(releases.close, batch.id, note=str(trouble), now=now)
     else:
         await at.db.run(unclear.tell, batch.id, str(trouble), now=now)
 
@@ -122,5 +122,5 @@ async def unconfirmed(at: Connections) -> list[str]:
     return [
         f"batch {each.id} of {each.workload}, {each.items} items, is {each.state} since {each.intended_at:%Y-%m-%d %H:%M} UTC"
         for each in await at.db.run(batches.open_batches)
-        if each.state in batches.UNCONFIRMED
+        if each.state in UNCONFIRMED
     ]

@@ -13,7 +13,7 @@ from tasks.guard import Guard
 TAKE_OVER_S = 120.0
 
 
-class Standing:
+class Tenure:
     """The newest run holds the role; an older one hands over at its next tick. One that dies is replaced by any that lives."""
 
     def __init__(self, db: Database, role: Role, *, every_s: float, guard: Guard | None = None) -> None:
@@ -22,7 +22,7 @@ class Standing:
         self._guard = guard or Guard(db)
         self._guarding: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> "Standing":
+    async def __aenter__(self) -> "Tenure":
         await self._lock.__aenter__()
         self._guarding = asyncio.create_task(self._guard.run())
         return self

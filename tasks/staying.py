@@ -26,7 +26,7 @@ class Roles:
     """What a drain holds, or may come to hold."""
 
     alive: RoleLock  # shared by all drains; its session tells that this one lives
-    reader: RoleLock
+    router: RoleLock
     keeper: RoleLock
 
 
@@ -36,11 +36,11 @@ async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
     async with AsyncExitStack() as stack:
         alive = await stack.enter_async_context(RoleLock(url, Role.DRAIN))
         await alive.share()
-        reader = await stack.enter_async_context(RoleLock(url, Role.READER))
+        router = await stack.enter_async_context(RoleLock(url, Role.ROUTER))
         keeper = await stack.enter_async_context(RoleLock(url, Role.KEEPER))
         if standing and _keeps_warm():
             await keeper.take_over(within_s=TAKE_OVER_S)
-        yield Roles(alive, reader, keeper)
+        yield Roles(alive, router, keeper)
 
 
 class Staying:

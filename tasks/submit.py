@@ -1,6 +1,7 @@
 """Carries batch work to the provider: intent committed, created once, id committed."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,19 +10,21 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
-from lanes.chunks import chunks, weight
+from lanes.batch.batch import Answer, Intent, Kind
+from lanes.batch.fitting import Request, Write, fitting
+from lanes.chunks import chunks
 from lanes.claims import Claimed
 from lanes.errors import LanesError
 from lanes.packids import new_nonce, pack_ids
-from lanes.packing import packs, told_apart
-from lanes.promises import judge as promises
+from lanes.packing import packs
+from lanes.payload import weight
+from lanes.promises.provider_faults import frozen
 from lanes.provider import batches as provider
 from lanes.provider.answering import questions
 from lanes.provider.batches import ProviderBatch
 from lanes.provider.errors import FREEZES, Action, CallFailed
 from lanes.provider.requests import body_bytes, parameters
-from lanes.store.batch import adoption, batches
-from lanes.store.batch.batches import Answer, Intent, Kind
+from lanes.store.batch import adoption, batches, creates, ready_work, releases
 from lanes.store.database import Run
 from lanes.store.promises import incidents
 from lanes.store.settling import history
@@ -110,34 +113,33 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime | None = None, m
     async with at.db.transaction() as run:
         now = now or run.now
         version = await run(workloads.one, kind.version_id)
-        waiting = await run(batches.lock_for_batch, kind, limit=most, most_bytes=MOST_BYTES, now=now)
+        waiting = await run(ready_work.lock_for_batch, kind, limit=most, most_bytes=MOST_BYTES, now=now)
         waiting, earlier = await _with_history(run, waiting, version.spec.history_items)
         taken = await run(adoption.unsure_counts, at.provider.account)
         nonce = new_nonce()
-        full = packs(waiting, version.spec.pack_of(Lane.BATCH))[: provider.MOST_REQUESTS]
-        requests, size = _fitting(version, nonce, told_apart(full, taken), earlier)
-        if len(requests) in taken:  # what did not fit left a number that is taken
-            requests, size = _fitting(version, nonce, told_apart([pack for pack, _ in requests], taken), earlier)
+        full = packs(waiting, version.spec.pack_of(Lane.BATCH))
+        write = _writer(version, nonce, earlier)
+        requests = fitting(full, write, most_requests=provider.MOST_REQUESTS, most_bytes=MOST_BYTES, taken=taken)
         if full and not requests:
-            many = counted(len(full), "request")
+            many = counted(min(len(full), provider.MOST_REQUESTS), "request")
             said = f"{many} could not be told apart from a batch that is still to be found; see `lanes batches`"
             raise Blocked(said, now + DECIDED_AFTER)
         if not requests:
             return None
-        bodies = [body for _, body in requests]
+        bodies = [each.body for each in requests]
         intent = Intent(
             nonce=nonce,
             account=at.provider.account,
             workload=kind.workload,
             version_id=kind.version_id,
             model=version.spec.batch_model,
-            bytes=size,
+            bytes=sum(each.size for each in requests),
             body_hash=hashlib.sha256(b"\n".join(map(body_bytes, bodies))).hexdigest(),
             flow_run_id=at.flow_run_id,
         )
-        claims = [[each.claim for each in pack] for pack, _ in requests]
-        batch_id = await run(batches.intend, intent, claims, now=now)
-    items = sum(len(pack) for pack, _ in requests)
+        claims = [[each.claim for each in request.pack] for request in requests]
+        batch_id = await run(creates.intend, intent, claims, now=now)
+    items = sum(len(each.pack) for each in requests)
     return Prepared(batch_id, intent.nonce, items, bodies, version.spec.batch_expected_minutes)
 
 
@@ -158,26 +160,20 @@ async def _with_history(run: Run, waiting: list[Claimed], most: int) -> tuple[li
     return taken, earlier
 
 
-def _fitting(
-    version: Version, nonce: str, full: list[list[Claimed]], earlier: history.History
-) -> tuple[list[tuple[list[Claimed], dict[str, Any]]], int]:
-    """Requests within the provider's limits, with their size in bytes; what does not fit waits for the next batch."""
-    fitting: list[tuple[list[Claimed], dict[str, Any]]] = []
-    size = 0
-    for number, pack in enumerate(full):
+def _writer(version: Version, nonce: str, earlier: history.History) -> Write:
+    """How a pack becomes a request of the batch of that nonce."""
+
+    def write(number: int, pack: Sequence[Claimed]) -> Request:
         body = parameters(version, Lane.BATCH, questions(pack, pack_ids(nonce, number, len(pack)), earlier))
-        more = len(body_bytes(body))
-        if size + more > MOST_BYTES and fitting:
-            break
-        size += more
-        fitting.append((pack, body))
-    return fitting, size
+        return Request([*pack], body, len(body_bytes(body)))
+
+    return write
 
 
 async def _created(at: Connections, kind: Kind, prepared: Prepared, created: ProviderBatch) -> None:
     async with at.db.transaction() as run:
         expected = run.now + timedelta(minutes=prepared.expected_minutes)
-        answer = await run(batches.submitted, prepared.batch_id, created.id, expected_end_at=expected, now=run.now)
+        answer = await run(creates.submitted, prepared.batch_id, created.id, expected_end_at=expected, now=run.now)
     said = "batch %d: %d items of %s as %s"
     get_run_logger().info(said, prepared.batch_id, prepared.items, kind.workload, created.id)
     if answer is not Answer.SUBMITTED:
@@ -194,9 +190,9 @@ async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure:
         get_run_logger().warning("%s may exist: %s; collect finds out", what, failure)
         return
     async with at.db.transaction() as run:
-        await run(batches.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
+        await run(releases.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
         if failure.action in FREEZES:
-            breach = promises.frozen(kind.workload, Lane.BATCH, prepared.items, str(failure), flow_run_id=at.flow_run_id)
+            breach = frozen(kind.workload, Lane.BATCH, prepared.items, str(failure), flow_run_id=at.flow_run_id)
             await run(incidents.open, breach, now=run.now)
     get_run_logger().warning("%s was refused, and its items are ready again: %s", what, failure)
 

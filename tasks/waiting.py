@@ -3,8 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from lanes.batch.batch import Kind
 from lanes.errors import LanesError
-from lanes.store.batch import batches
+from lanes.store.batch import ready_work
 from lanes.store.signals import Role, RoleLock
 from tasks.connections import Connections
 from tasks.reconcile import reconcile_unresolved
@@ -26,6 +27,6 @@ async def sole_submitter(at: Connections) -> AsyncIterator[None]:
         yield
 
 
-async def waiting_kinds(at: Connections, workload: str | None) -> list[batches.Kind]:
+async def waiting_kinds(at: Connections, workload: str | None) -> list[Kind]:
     """The workloads and versions with work to submit."""
-    return await at.db.run(batches.waiting_kinds, workload, now=await at.db.now())
+    return await at.db.run(ready_work.waiting_kinds, workload, now=await at.db.now())

@@ -79,7 +79,7 @@ class MainJob:
         until = time.monotonic() + within_s
         while time.monotonic() < until:
             with self._pool.begin() as connection:
-                if holder_exists(connection, Role.READER):
+                if holder_exists(connection, Role.ROUTER):
                     return
             self._waits(lambda: "waiting for a drain: no run of `answer` reads events yet")
             time.sleep(POLL_S)

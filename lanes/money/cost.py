@@ -15,7 +15,7 @@ CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
 NANO_USD = Decimal("0.000000001")
 LEDGER_DIGITS = 10  # decimals of a US dollar that the ledger keeps
 FRAME_TOKENS = 400  # what the provider adds for the output format, and a pack for its rule
-PACKED_ANSWER_TOKENS = 32  # what an answer may take more within a pack
+PACK_MARGIN_TOKENS = 32  # what an answer may take more within a pack: its id, and what frames both
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ def shared_tokens(spec: Spec) -> int:
 def prompt_tokens(spec: Spec, lane: Lane, payload_chars: int) -> Decimal:
     """Input tokens of an item of so many characters on a lane, with its part of what a full pack shares: an estimate."""
     return Decimal(shared_tokens(spec)) / spec.pack_of(lane) + tokens(payload_chars)
+
+
+def most_answer_tokens(spec: Spec, items: int) -> int:
+    """The most that a call of so many items may answer; each answer of a pack carries its id."""
+    return items * (spec.max_output_tokens + (PACK_MARGIN_TOKENS if items > 1 else 0))
 
 
 @lru_cache(maxsize=4096)
@@ -79,7 +84,7 @@ def upper_bound(version: Version, payload_chars: int, *, lane: Lane, at: datetim
     """
     spec = version.spec
     prompt = len(spec.instructions) + len(json.dumps(spec.output_schema)) + payload_chars + FRAME_TOKENS
-    usage = Usage(input=prompt, output=spec.max_output_tokens + PACKED_ANSWER_TOKENS)
+    usage = Usage(input=prompt, output=spec.max_output_tokens + PACK_MARGIN_TOKENS)
     try:
         return cost(usage, model=version.spec.model_of(lane), lane=lane, at=at)
     except LookupError:

@@ -11,9 +11,12 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict
 
 from lanes.escaping import plain
+from lanes.promises.assessment import LEAST_SAMPLES
+from lanes.promises.batch_results import JUDGED_FOR
 from lanes.promises.failures import kind_of
 from lanes.promises.incident import Incident, Promise, in_words
-from lanes.promises.judge import JUDGED_FOR, LEAST_SAMPLES, RECENT, SETTLED_FOR
+from lanes.promises.last_answers import SETTLED_FOR
+from lanes.promises.realtime import RECENT
 from lanes.units import counted, seconds
 from lanes.words import Lane, Outcome, Purpose
 

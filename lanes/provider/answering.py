@@ -8,10 +8,11 @@ from typing import Any
 from anthropic import AsyncAnthropic
 
 from lanes.claims import Claimed
+from lanes.money.cost import most_answer_tokens
 from lanes.packids import new_nonce, pack_ids
 from lanes.provider.client import ask
 from lanes.provider.errors import Action, CallFailed
-from lanes.provider.requests import Question, max_tokens, parameters
+from lanes.provider.requests import Question, parameters
 from lanes.realtime.calltime import longest_call_s
 from lanes.settling.outcome import Response
 from lanes.words import Lane
@@ -59,7 +60,7 @@ async def answer(
         ids = pack_ids(new_nonce(), 0, len(part))
         began = time.monotonic()
         try:
-            longest_s = longest_call_s(max_tokens(version, len(part)), due_in_s=due_in_s)
+            longest_s = longest_call_s(most_answer_tokens(version.spec, len(part)), due_in_s=due_in_s)
             response = await ask(client, _body(version, part, ids), longest_s=longest_s)
         except CallFailed as failure:
             refused = failure.action in REFUSED

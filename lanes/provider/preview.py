@@ -1,6 +1,5 @@
 """What one item would ask, cost, and go through, before it is sent. The requests are built by what really sends them."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from lanes.money.cost import prompt_tokens
+from lanes.payload import characters
 from lanes.provider.requests import Question, parameters
 from lanes.routing.route import Arrived, Route, decide
 from lanes.routing.split import BUCKETS, Splits
@@ -52,7 +52,7 @@ def preview(
     route = decide(item, version, splits, now=now)
     earlier = {Lane.REALTIME: (), Lane.BATCH: tuple(history)}
     costs = {Lane.REALTIME: route.realtime_usd, Lane.BATCH: route.batch_usd}
-    chars = len(json.dumps(item.payload, ensure_ascii=False))
+    chars = characters(item.payload)
     asked = tuple(
         Asked(
             lane=lane,

@@ -8,7 +8,7 @@ from typing import Any
 
 from anthropic import transform_schema
 
-from lanes.money.cost import PACKED_ANSWER_TOKENS
+from lanes.money.cost import most_answer_tokens
 from lanes.provider import fences
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -36,16 +36,11 @@ def parameters(version: Version, lane: Lane, questions: Sequence[Question]) -> d
     schema = _pack_schema(spec.output_schema) if packed else spec.output_schema
     return {
         "model": spec.model_of(lane),
-        "max_tokens": max_tokens(version, len(questions)),
+        "max_tokens": most_answer_tokens(spec, len(questions)),
         "system": spec.instructions + (PACK_RULE if packed else ""),
         "messages": [{"role": "user", "content": _content(questions)}],
         "output_config": {"format": {"type": "json_schema", "schema": transform_schema(schema)}},
     }
-
-
-def max_tokens(version: Version, items: int) -> int:
-    """The bound on what a call of so many items may answer; each answer of a pack carries its id."""
-    return items * (version.spec.max_output_tokens + (PACKED_ANSWER_TOKENS if items > 1 else 0))
 
 
 def body_bytes(params: dict[str, Any]) -> bytes:

@@ -26,7 +26,7 @@ class Blame(StrEnum):
 
 
 @dataclass
-class Standing:
+class ModelHealth:
     """How one model answers, as one drain sees it."""
 
     answered_at: datetime | None = None
@@ -41,19 +41,19 @@ class Health:
 
     def __init__(self, *, jitter: Callable[[], float] = random.random) -> None:
         self._jitter = jitter
-        self._models: dict[str, Standing] = {}
+        self._models: dict[str, ModelHealth] = {}
 
-    def of(self, model: str) -> Standing:
-        """How the model stands."""
-        return self._models.setdefault(model, Standing())
+    def of(self, model: str) -> ModelHealth:
+        """What was seen of the model."""
+        return self._models.setdefault(model, ModelHealth())
 
     def answered(self, model: str, *, most: int, now: datetime) -> None:
         """A call was answered, well or not: the model answers. One that rested gets its `most` calls back by degrees."""
-        standing = self.of(model)
-        if standing.at_once is not None:
-            standing.at_once = standing.at_once + 1 if standing.at_once < most else None
-        standing.answered_at, standing.rests_until, standing.faults = now, None, 0
-        standing.faulted.clear()
+        seen = self.of(model)
+        if seen.at_once is not None:
+            seen.at_once = seen.at_once + 1 if seen.at_once < most else None
+        seen.answered_at, seen.rests_until, seen.faults = now, None, 0
+        seen.faulted.clear()
 
     def faulted(
         self, model: str, work: Collection[int], *, innocent: bool = False, last_chance: bool = False, now: datetime
@@ -62,22 +62,22 @@ class Health:
 
         `innocent`: no item can cause such a fault (an overload, a refused connection). `last_chance`: it would end an item.
         """
-        standing = self.of(model)
-        answers = standing.answered_at is not None and now - standing.answered_at <= FRESH
-        others_faulted = not standing.faulted <= set(work)
-        old_evidence = last_chance and not standing.faulted.isdisjoint(work)
-        standing.faulted.update(work)
+        seen = self.of(model)
+        answers = seen.answered_at is not None and now - seen.answered_at <= FRESH
+        others_faulted = not seen.faulted <= set(work)
+        old_evidence = last_chance and not seen.faulted.isdisjoint(work)
+        seen.faulted.update(work)
         if answers and not (innocent or others_faulted or old_evidence):
             return Blame.ITEM if len(work) == 1 else Blame.PACK
-        self._rest(standing, now)
+        self._rest(seen, now)
         return Blame.PROVIDER
 
     def room(self, model: str, in_flight: int, *, now: datetime) -> int | None:
         """How many more calls of the model may begin now; None when nothing holds them back."""
-        standing = self.of(model)
-        if standing.rests_until is not None and now < standing.rests_until:
+        seen = self.of(model)
+        if seen.rests_until is not None and now < seen.rests_until:
             return 0
-        return None if standing.at_once is None else max(0, standing.at_once - in_flight)
+        return None if seen.at_once is None else max(0, seen.at_once - in_flight)
 
     def is_down(self, model: str) -> bool:
         """Whether it is an outage."""
@@ -88,11 +88,11 @@ class Health:
         rests = [each.rests_until for each in self._models.values() if each.rests_until is not None]
         return min((until for until in rests if until > now), default=None)
 
-    def _rest(self, standing: Standing, now: datetime) -> None:
+    def _rest(self, seen: ModelHealth, now: datetime) -> None:
         """Grows with each fault, but not with the calls that were in flight when it began."""
-        standing.at_once = 1
-        standing.faults += 1
-        if standing.rests_until is not None and now < standing.rests_until:
+        seen.at_once = 1
+        seen.faults += 1
+        if seen.rests_until is not None and now < seen.rests_until:
             return
-        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(standing.faults - 1, 10))
-        standing.rests_until = now + timedelta(seconds=pause_s * (0.5 + self._jitter() / 2))
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(seen.faults - 1, 10))
+        seen.rests_until = now + timedelta(seconds=pause_s * (0.5 + self._jitter() / 2))

@@ -7,20 +7,20 @@ from lanes.workload.version import Version
 
 
 @dataclass(frozen=True)
-class Standing:
+class Entitlement:
     """A workload that waits: its weight, and the largest percentage it may hold while others wait or are served."""
 
     weight: int
     max_share_percent: int
 
     @classmethod
-    def of(cls, version: Version) -> "Standing":
+    def of(cls, version: Version) -> "Entitlement":
         """That of a workload by its version."""
         return cls(version.spec.weight, version.spec.max_share_percent)
 
 
 def divide(
-    free: int, waiting: Mapping[str, Standing], *, in_flight: Mapping[str, int], places: int, rooms: Mapping[str, int]
+    free: int, waiting: Mapping[str, Entitlement], *, in_flight: Mapping[str, int], places: int, rooms: Mapping[str, int]
 ) -> dict[str, int]:
     """How many of the `free` places each workload gets, never more than there are; what gets none is left out.
 

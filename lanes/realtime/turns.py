@@ -8,7 +8,7 @@ from lanes.packing import packs
 from lanes.realtime.buffer import Buffer
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
-from lanes.realtime.shares import Standing, divide
+from lanes.realtime.shares import Entitlement, divide
 from lanes.words import Lane
 from lanes.workload.version import Version
 
@@ -76,10 +76,10 @@ class Turns:
         return unasked
 
     def _divided(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
-        standings = {name: Standing.of(version) for name, version in of.items()}
+        entitled = {name: Entitlement.of(version) for name, version in of.items()}
         rooms = {name: room for name, version in of.items() if (room := self._room(version, now)) is not None}
         return divide(
-            self._pace.places(now), standings, in_flight=self._pace.in_flight, places=self._pace.all_places, rooms=rooms
+            self._pace.places(now), entitled, in_flight=self._pace.in_flight, places=self._pace.all_places, rooms=rooms
         )
 
     def _room(self, version: Version, now: datetime) -> int | None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lanes.escaping import cell, code
+from lanes.promises import batch_health
 from lanes.report import pictures, summary
 from lanes.report.links import REPORT, versions_page
 from lanes.report.sections import Section, further, pressing, throughput
@@ -34,7 +35,7 @@ def headline(snapshot: Snapshot) -> str:
     said = [
         summary.open_incidents(snapshot),
         str(summary.saving(snapshot)),
-        summary.batch_health(snapshot),
+        batch_health.health(snapshot.batches, snapshot.incidents),
         summary.realtime_p95(snapshot),
         f"{counted(failed, 'item')} failed" if failed else None,
         summary.period(snapshot),
@@ -153,7 +154,7 @@ def _batches(snapshot: Snapshot, most: int) -> str:
 
 
 def _state(batch: BatchFigures, snapshot: Snapshot) -> str:
-    wrong = summary.trouble(batch, snapshot)
+    wrong = batch_health.trouble(batch, snapshot.incidents)
     state = cell(batch.state)
     if wrong is None:
         return state

@@ -85,10 +85,10 @@ class Progress:
 
 def headline(progress: Progress) -> str:
     """The rollout in one line, for the description of the artifact."""
-    return standing(progress.rollout)
+    return where_it_stands(progress.rollout)
 
 
-def standing(of: Rollout) -> str:
+def where_it_stands(of: Rollout) -> str:
     """Where a rollout stands, in one line."""
     where = f"step {of.asks_about + 1} of {len(of.playbook.steps)}"
     match of.state:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lanes.promises.incident import TERMS, IncidentState, Promise
 from lanes.report import advice_summary, summary
-from lanes.report.rollout import standing
+from lanes.report.rollout import where_it_stands
 from lanes.report.snapshot import Snapshot
 from lanes.units import MISSING, clock, count, counted, rate, ratio, seconds, share, usd
 
@@ -71,7 +71,7 @@ def incidents(snapshot: Snapshot) -> Section:
 def rollouts(snapshot: Snapshot) -> Section:
     """Playbooks under way, and those that ended in the period."""
     rows = [
-        (standing(each), each.playbook.name, each.consumer or "all", each.started_by, each.holds or MISSING)
+        (where_it_stands(each), each.playbook.name, each.consumer or "all", each.started_by, each.holds or MISSING)
         for each in snapshot.rollouts
     ]
     return Section("Rollouts", ("Rollout", "Playbook", "Consumer", "Started by", "Holds, because"), "lllll", rows)

@@ -1,21 +1,16 @@
-"""What a snapshot means: savings, the health of batches, and how far they are. Pure, read by both renderings.
+"""What a snapshot means: savings, latency in a few words, and how far batches are. Pure, read by both renderings."""
 
-Whether something is wrong, the promises say: a verdict here is an open incident, or a state that waits for a person.
-"""
-
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from lanes.promises.incident import TERMS, Incident, IncidentState, Promise
+from lanes.promises.incident import IncidentState
 from lanes.report.snapshot import BatchFigures, CallFigures, CostFigures, LaneFigures, Snapshot
 from lanes.units import clock, count, counted, seconds, share, usd
 from lanes.words import BatchState, ItemState, Lane
 
 STILL_TO_PAY = {ItemState.RECEIVED, ItemState.ROUTED, ItemState.WORKING, ItemState.ANSWERED}
-OF_BATCHES = {*(each for each in Promise if each.startswith("batch_")), Promise.AUTHORITATIVE_FAILED}
 NEARLY_ALL = 0.02  # share of items still to pay below which a saving is called final
 
 
@@ -130,33 +125,6 @@ def done_share(batch: BatchFigures) -> float:
     if batch.state in (BatchState.ENDED, BatchState.COLLECTED):
         return 1.0
     return min(batch.processed / batch.requests, 1.0) if batch.requests else 0.0
-
-
-def trouble(batch: BatchFigures, snapshot: Snapshot) -> str | None:
-    """What is wrong with a batch in a few words: its broken promises, or that it is held; None when nothing is."""
-    named = (each for each in _broken_of_batches(snapshot) if each.subject == f"batch {batch.batch_id}")
-    broken = _titles(each for each in named if each.workload == batch.workload)
-    return broken or (str(batch.state) if batch.state == BatchState.HELD else None)
-
-
-def batch_health(snapshot: Snapshot) -> str:
-    """The batch lane in a few words: "batch healthy", or the promises that are broken and the batches that are held."""
-    held = sum(trouble(each, snapshot) == BatchState.HELD for each in snapshot.batches)
-    said = [_titles(_broken_of_batches(snapshot)), f"{counted(held, 'batch')} held" if held else ""]
-    return ", ".join(filter(None, said)) or ("batch healthy" if snapshot.batches else "no batches")
-
-
-def _broken_of_batches(snapshot: Snapshot) -> Iterator[Incident]:
-    for each in snapshot.incidents:
-        of_lane = each.promise in OF_BATCHES or (each.promise == Promise.PROVIDER_FROZEN and each.subject == "batch lane")
-        if each.state is IncidentState.OPEN and of_lane:
-            yield each
-
-
-def _titles(incidents: Iterable[Incident]) -> str:
-    titles = Counter(TERMS[Promise(each.promise)].title for each in incidents)
-    named = (title[0].lower() + title[1:] + (f" ({number})" if number > 1 else "") for title, number in titles.items())
-    return ", ".join(named)
 
 
 def batch_time(batch: BatchFigures, now: datetime) -> str:

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lanes.escaping import plain
+from lanes.promises import batch_health
 from lanes.report import summary
 from lanes.report.sections import Section, further, pressing, throughput
 from lanes.report.snapshot import Snapshot, StateFigures
@@ -108,9 +109,10 @@ def _routes(snapshot: Snapshot) -> Table:
 
 
 def _batches(snapshot: Snapshot) -> Table:
-    table = _table(f"Batches: {summary.batch_health(snapshot)}", ">Batch Workload State >Done >Valid|items Time Note")
+    health = batch_health.health(snapshot.batches, snapshot.incidents)
+    table = _table(f"Batches: {health}", ">Batch Workload State >Done >Valid|items Time Note")
     for each in snapshot.batches:
-        wrong = summary.trouble(each, snapshot)
+        wrong = batch_health.trouble(each, snapshot.incidents)
         state = Text(plain(each.state, most=20))
         if wrong is not None and wrong != each.state:
             state.append(f", {wrong}", style="red")

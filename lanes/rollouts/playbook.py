@@ -33,7 +33,7 @@ class Direction(StrEnum):
         return after > before if self is Direction.BATCH_TO_REALTIME else after < before
 
 
-class Hold(BaseModel):
+class Length(BaseModel):
     """How long a step is held: until `items` split items were answered by the receiving lane under it.
 
     A step without enough evidence after `at_most_minutes` is taken back; without it, the step holds for as long
@@ -52,7 +52,7 @@ class Step(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     percent: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
-    hold: Hold
+    hold: Length
     approval: Annotated[bool, Field(strict=True)] = False
     gates: tuple[Gate, ...] = Field(min_length=1)
 

@@ -73,18 +73,18 @@ class Rollout:
         passed_over = None if self.entered else self.playbook.passed_over(self.first_step)
         return self.step if passed_over is None else passed_over
 
-    def standing(self, answered: int, hindrances: Sequence[str] = ()) -> "Standing":
+    def situation(self, answered: int, hindrances: Sequence[str] = ()) -> "Situation":
         """What its next move depends on."""
         is_last = self.step + 1 == len(self.playbook.steps)
         within = timedelta(hours=self.playbook.approval_within_hours)
-        return Standing(
+        return Situation(
             self.state, self.now_at, is_last, self.step_started_at, answered, self.entered, self.asked_at, within,
             hindrances,
         )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Standing:
+class Situation:
     """A rollout at one moment. `answered` counts the split items that the receiving lane answered under this step.
 
     `hindrances` are the critical incidents that are open where its traffic goes, each as a sentence.
@@ -101,7 +101,7 @@ class Standing:
     hindrances: Sequence[str] = ()
 
 
-class Holds(StrEnum):
+class HoldReason(StrEnum):
     """Why a step holds."""
 
     GATHERING = "gathering"  # too few items were answered under it
@@ -116,7 +116,7 @@ class Holds(StrEnum):
 class Hold:
     """The split stays."""
 
-    holds: Holds
+    reason: HoldReason
     why: str
 
 
@@ -158,7 +158,7 @@ class Finish:
 Move = Hold | Advance | Enter | AskApproval | RollBack | Finish
 
 
-def next_move(at: Standing, judgements: Sequence[Judgement], approval: Approval | None, now: datetime) -> Move:
+def next_move(at: Situation, judgements: Sequence[Judgement], approval: Approval | None, now: datetime) -> Move:
     """What happens next. Only a step whose every gate passed is left forwards; a failed gate always takes it back.
 
     The gates are judged again after an approval: what broke meanwhile is not shipped. A person's no takes it back, and so
@@ -166,14 +166,14 @@ def next_move(at: Standing, judgements: Sequence[Judgement], approval: Approval 
     """
     match at.state:
         case RolloutState.FINISHED | RolloutState.ROLLED_BACK | RolloutState.ABORTED:
-            return Hold(Holds.ENDED, f"the rollout is {at.state.replace('_', ' ')}")
+            return Hold(HoldReason.ENDED, f"the rollout is {at.state.replace('_', ' ')}")
         case RolloutState.RUNNING | RolloutState.WAITING_APPROVAL:
             return _open_move(at, judgements, approval, now)
         case _:
             assert_never(at.state)
 
 
-def _open_move(at: Standing, judgements: Sequence[Judgement], approval: Approval | None, now: datetime) -> Move:
+def _open_move(at: Situation, judgements: Sequence[Judgement], approval: Approval | None, now: datetime) -> Move:
     decides = worst(judgements) if at.entered else None
     if decides is not None and decides.verdict is Verdict.FAILED:
         return RollBack(f"{decides.gate.measure} failed: {decides.explanation}")
@@ -192,28 +192,28 @@ def _open_move(at: Standing, judgements: Sequence[Judgement], approval: Approval
         return _hindered(at)
     if at.step.approval and approval is None:
         if at.state is RolloutState.WAITING_APPROVAL:
-            return Hold(Holds.APPROVAL, "a person has to approve")
+            return Hold(HoldReason.APPROVAL, "a person has to approve")
         return AskApproval(f"every gate passed at {at.step.percent:g} %")
     passed = f"every gate passed at {at.step.percent:g} %" + (f", approved by {approval.who}" if approval else "")
     return Finish(passed) if at.is_last else Advance(passed)
 
 
-def _entry(at: Standing, approval: Approval | None) -> Move:
+def _entry(at: Situation, approval: Approval | None) -> Move:
     """Into the step it begins with, once the approval that was passed over was given."""
     if at.hindrances:
         return _hindered(at)
     if approval is not None:
         return Enter(f"the approval that was passed over was given by {approval.who}")
     if at.state is RolloutState.WAITING_APPROVAL:
-        return Hold(Holds.APPROVAL, "a person has to approve: the share was past a step that asks for it")
+        return Hold(HoldReason.APPROVAL, "a person has to approve: the share was past a step that asks for it")
     return AskApproval("the share was past a step that asks for approval")
 
 
-def _hindered(at: Standing) -> Hold:
-    return Hold(Holds.INCIDENT, "; ".join(at.hindrances))
+def _hindered(at: Situation) -> Hold:
+    return Hold(HoldReason.INCIDENT, "; ".join(at.hindrances))
 
 
-def is_unanswered(at: Standing, now: datetime) -> bool:
+def is_unanswered(at: Situation, now: datetime) -> bool:
     """Whether a person was asked to approve and took longer than the playbook allows."""
     if at.state is not RolloutState.WAITING_APPROVAL or at.asked_at is None:
         return False
@@ -225,24 +225,24 @@ def _days(time: timedelta) -> str:
     return f"{hours} hours" if hours % 24 else f"{hours // 24} days"
 
 
-def is_overdue(at: Standing, now: datetime) -> bool:
+def is_overdue(at: Situation, now: datetime) -> bool:
     """Whether the step has had all the time it may take to gather its evidence."""
     minutes = at.step.hold.at_most_minutes
     return minutes is not None and now - at.step_started_at >= timedelta(minutes=minutes)
 
 
-def _lacking(at: Standing, judgements: Sequence[Judgement], decides: Judgement | None) -> Hold | None:
+def _lacking(at: Situation, judgements: Sequence[Judgement], decides: Judgement | None) -> Hold | None:
     """The reason to hold for lack of evidence, None when all of it is there."""
     if at.answered < at.step.hold.items:
-        return Hold(Holds.GATHERING, f"{at.answered} of {at.step.hold.items} items answered under this step")
+        return Hold(HoldReason.GATHERING, f"{at.answered} of {at.step.hold.items} items answered under this step")
     judged = [each.gate for each in judgements]
     if decides is None or any(gate not in judged for gate in at.step.gates):
-        return Hold(Holds.ERROR, "not every gate was judged")
+        return Hold(HoldReason.ERROR, "not every gate was judged")
     match decides.verdict:
         case Verdict.ERROR:
-            return Hold(Holds.ERROR, f"{decides.gate.measure} could not be judged: {decides.explanation}")
+            return Hold(HoldReason.ERROR, f"{decides.gate.measure} could not be judged: {decides.explanation}")
         case Verdict.INCONCLUSIVE:
-            return Hold(Holds.INCONCLUSIVE, f"{decides.gate.measure} is inconclusive: {decides.explanation}")
+            return Hold(HoldReason.INCONCLUSIVE, f"{decides.gate.measure} is inconclusive: {decides.explanation}")
         case Verdict.PASSED | Verdict.FAILED:
             return None
         case _:

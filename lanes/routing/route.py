@@ -1,6 +1,5 @@
 """The decision for one item: its lane, the reason, and what each lane would cost."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,6 +8,7 @@ from typing import Any
 
 from lanes.errors import RuleFailed
 from lanes.money.cost import Estimate, estimate
+from lanes.payload import characters
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
 from lanes.words import Lane, Outcome, Reason
 from lanes.workload.rules import Rule
@@ -49,7 +49,7 @@ class Route:
 def decide(item: Arrived, version: Version, splits: Splits, *, now: datetime) -> Route:
     """The route of an item: pins, then what must be real-time, then what must be batch, then the split."""
     lane, reason, explanation = _choose(item, version, splits, now)
-    costs = estimate(version, len(json.dumps(item.payload, ensure_ascii=False)), at=now)
+    costs = estimate(version, characters(item.payload), at=now)
     return Route(lane, reason, explanation, costs.realtime, costs.batch)
 
 

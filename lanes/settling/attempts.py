@@ -1,4 +1,4 @@
-"""What one real-time call means for each of its items: an attempt, or the claim given back untried."""
+"""What a try means for each of its items: one real-time call, or one request of a batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -7,15 +7,18 @@ from decimal import Decimal
 
 from lanes.claims import Claim, Claimed
 from lanes.money.cost import upper_bound
+from lanes.payload import characters
 from lanes.realtime.health import Blame
 from lanes.settling.outcome import Attempt, Judged, Response, judge
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 
+LOST = Judged(Outcome.MISSING, error="the batch ended without a result for it")
+
 
 @dataclass(frozen=True)
 class Times:
-    """When a call began and ended, by the database's clock."""
+    """When a call, or a batch, began and ended, by the database's clock."""
 
     started_at: datetime
     ended_at: datetime
@@ -36,10 +39,7 @@ def answered(
     version: Version, pack: Sequence[Claimed], response: Response, times: Times, *, ids: Sequence[str]
 ) -> list[Attempt]:
     """Every item of an answered call has its attempt, in the order of the pack; `ids` are what the call named them."""
-    try:
-        judged = judge(response, ids, version.validator)
-    except Exception as error:  # nobody foresaw it; the answer was paid for all the same
-        judged = [Judged(Outcome.INVALID, error=f"the answer cannot be judged: {type(error).__name__}")] * len(pack)
+    judged = _judged(version, response, ids)
     return [_attempt(each.claim, how, times, response) for each, how in zip(pack, judged, strict=True)]
 
 
@@ -61,10 +61,33 @@ def poisoned(pack: Sequence[Claimed], error: str, times: Times) -> list[Attempt]
     return [_attempt(each.claim, Judged(Outcome.POISON, error=error), times) for each in pack]
 
 
+def of_request(
+    version: Version, claims: Sequence[Claim], said: Response | Judged, times: Times, *, ids: Sequence[str]
+) -> list[Attempt]:
+    """Every item of a batch's request has its attempt, in the order of the claims: by the response that they share, or all
+    alike where there was none. `ids` are what the request named them."""
+    if isinstance(said, Judged):
+        return [_attempt(claim, said, times) for claim in claims]
+    judged = _judged(version, said, ids)
+    return [_attempt(claim, how, times, said) for claim, how in zip(claims, judged, strict=True)]
+
+
+def missing(claims: Sequence[Claim], *, started_at: datetime, now: datetime) -> list[Attempt]:
+    """Every item has its attempt for which the results of its batch held nothing, however often they were read."""
+    return [Attempt(claim, LOST, None, started_at, now, 0) for claim in claims]
+
+
 def unsavable(attempt: Attempt, why: str) -> Attempt:
     """The attempt without its answer, which cannot be stored; what it cost stays."""
     judged = Judged(Outcome.INVALID if attempt.response else attempt.judged.outcome, error=f"it cannot be stored: {why}")
     return replace(attempt, judged=judged)
+
+
+def _judged(version: Version, response: Response, ids: Sequence[str]) -> list[Judged]:
+    try:
+        return judge(response, ids, version.validator)
+    except Exception as error:  # nobody foresaw it; the answer was paid for all the same
+        return [Judged(Outcome.INVALID, error=f"the answer cannot be judged: {type(error).__name__}")] * len(ids)
 
 
 def _attempt(claim: Claim, judged: Judged, times: Times, response: Response | None = None) -> Attempt:
@@ -72,4 +95,4 @@ def _attempt(claim: Claim, judged: Judged, times: Times, response: Response | No
 
 
 def _bound(version: Version, each: Claimed, times: Times) -> Decimal:
-    return upper_bound(version, len(str(each.payload)), lane=Lane.REALTIME, at=times.started_at)
+    return upper_bound(version, characters(each.payload), lane=Lane.REALTIME, at=times.started_at)

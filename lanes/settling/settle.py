@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from lanes.settling.outcome import Judged
@@ -19,11 +20,19 @@ HOPELESS = (Outcome.POISON,)  # the same input will fail again, on whichever lan
 FINAL = (*HOPELESS, Outcome.GIVEN_UP)  # not tried again on this lane, whatever is left of the budget
 
 
+class Owed(StrEnum):
+    """What the batch lane owes an item after an attempt on the real-time lane."""
+
+    PASS = "pass"  # the authoritative pass over the answer that stands: work, and no route
+    ANSWER = "answer"  # real time could not answer it: a route to the batch lane, and work
+
+
 @dataclass(frozen=True)
 class Obligation:
     """The work an attempt was for. `failures` counts what was spent before this attempt.
 
-    `others_open`: other live work is owed for the item's newest revision. `may_wait`: a batch would be soon enough.
+    `item_answered`: some answer of the item stands, be it of an older revision. `others_open`: other live work is owed for
+    the item's newest revision. `may_wait`: a batch would be soon enough.
     """
 
     purpose: Purpose
@@ -34,6 +43,7 @@ class Obligation:
     is_newest_revision: bool = True
     item_canceled: bool = False
     item_settled: bool = False
+    item_answered: bool = False
     others_open: bool = False
     may_wait: bool = True
     compare_fields: tuple[str, ...] = ()
@@ -57,7 +67,7 @@ class Consequence:
     standing: Standing | None = None
     settles: bool = False
     fails: bool = False
-    owes_authoritative: bool = False
+    owes: Owed | None = None
     correction: Correction | None = None
     failure: str | None = None
     alone: bool = False  # from now on it shares its call with no other item
@@ -112,8 +122,8 @@ def _answered(
     if of.purpose is Purpose.ANSWER and of.mode is Mode.LAMBDA and of.lane is Lane.REALTIME:
         if provisional is not None:
             return done
-        owes = not of.others_open  # open batch work is the pass that is owed
-        return Consequence(WorkState.DONE, of.failures, standing=Standing.PROVISIONAL, owes_authoritative=owes)
+        owes = None if of.others_open else Owed.PASS  # open batch work is the pass that is owed
+        return Consequence(WorkState.DONE, of.failures, standing=Standing.PROVISIONAL, owes=owes)
     shown = earlier if provisional is None else provisional
     correction = compare(shown, output, of.compare_fields) if shown is not None else None
     return Consequence(WorkState.DONE, of.failures, standing=Standing.AUTHORITATIVE, settles=True, correction=correction)
@@ -137,7 +147,7 @@ def _unanswered(of: Obligation, judged: Judged, provisional: dict[str, Any] | No
     if of.others_open:  # somebody is still to answer: the last to fail decides
         return Consequence(WorkState.FAILED, failures, failure=said)
     if _falls_back(of) and judged.outcome not in HOPELESS:
-        return Consequence(WorkState.FAILED, failures, owes_authoritative=True, failure=said)
+        return Consequence(WorkState.FAILED, failures, owes=Owed.PASS if of.item_answered else Owed.ANSWER, failure=said)
     if provisional is not None:
         return Consequence(WorkState.FAILED, failures, settles=True, failure=said)
     return Consequence(WorkState.FAILED, failures, fails=True, failure=said)

@@ -13,19 +13,18 @@ OLDEST_SERVER = 18
 EXAMPLE = "postgresql://user:password@host:5432/database"
 
 
-def read_address(text_: str) -> URL:
-    """The address, with the driver that Lanes uses. Raises StandError when it is none of Postgres."""
+def read_address(text_: str, called: str = "LANES_DATABASE_URL") -> URL:
+    """The address, with the driver that Lanes uses. Raises StandError when it is none of Postgres; it names it as `called`."""
     try:
         url = make_url(text_)
     except (ArgumentError, ValueError) as error:
-        raise StandError(f"LANES_DATABASE_URL is not an address of a database: write {EXAMPLE}") from error
+        raise StandError(f"{called} is not an address of a database: write {EXAMPLE}") from error
     if url.drivername not in ACCEPTED:
         raise StandError(
-            f"LANES_DATABASE_URL asks for the driver {url.drivername}, but Lanes speaks to Postgres through "
-            f"psycopg: write {EXAMPLE}"
+            f"{called} asks for the driver {url.drivername}, but Lanes speaks to Postgres through psycopg: write {EXAMPLE}"
         )
     if not url.database:
-        raise StandError(f"LANES_DATABASE_URL names no database: write {EXAMPLE}")
+        raise StandError(f"{called} names no database: write {EXAMPLE}")
     return url.set(drivername=DRIVER)
 
 

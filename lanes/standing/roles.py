@@ -11,7 +11,7 @@ from lanes.standing.runs import WantedRun
 class Role(IntEnum):
     """What only one process does at a time; the number is the second key of its advisory lock."""
 
-    READER = 10  # reads the event stream and routes
+    ROUTER = 10  # reads the event stream, admits and routes
     KEEPER = 11  # stays warm
     COLLECTOR = 12  # ticks `collect`
     WATCHER = 13  # ticks `watch`

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Label, Select, Text, func
+from sqlalchemy import ColumnElement, Connection, Label, Select
+
+from lanes.store.payload import octets
 
 FIRST = 20  # rows of the first fetch, before their size is known
 MOST = 1_000  # rows of one fetch
@@ -11,7 +13,7 @@ FETCHED_BYTES = 2 * 1024**2  # what a fetch should bring
 
 def size_of(payload: ColumnElement[Any]) -> Label[int]:
     """The bytes of a payload as JSON, as the column that `bounded` adds up."""
-    return func.octet_length(payload.cast(Text)).label("bytes")
+    return octets(payload).label("bytes")
 
 
 def bounded(connection: Connection, query: Select[*tuple[Any, ...]], *, most_bytes: int) -> list[Any]:

@@ -6,13 +6,28 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, insert, or_, select, true, update
+from sqlalchemy import Connection, delete, or_, select, true, update
 
-from lanes.store.bulk import one_of
+from lanes.store import signals
+from lanes.store.bulk import insert_rows, one_of
 from lanes.store.tables import event_outbox
 from lanes.store.tables import publisher as turns
 
 EVENTS = "events"
+
+
+@dataclass(frozen=True)
+class EventOut:
+    """An event to tell: its name in Prefect, the resource it is about, and what else it says."""
+
+    event: str
+    resource: str
+    payload: dict[str, Any]
+
+    @classmethod
+    def of_workload(cls, event: str, workload: str, payload: dict[str, Any]) -> "EventOut":
+        """About a workload, or an item, a batch or a rollout of it."""
+        return cls(event, f"lanes.workload.{workload}", payload)
 
 
 @dataclass(frozen=True)
@@ -26,9 +41,13 @@ class Outgoing:
     occurred_at: datetime
 
 
-def add(connection: Connection, event: str, resource: str, payload: dict[str, Any], *, now: datetime) -> None:
-    """The event will be published after this transaction committed."""
-    connection.execute(insert(event_outbox).values(event=event, resource=resource, payload=payload, occurred_at=now))
+def add(connection: Connection, events: Sequence[EventOut], *, now: datetime) -> None:
+    """The events will be published, in their order, after this transaction has committed; whoever publishes is woken."""
+    if not events:
+        return
+    rows = [{"event": each.event, "resource": each.resource, "payload": each.payload, "occurred_at": now} for each in events]
+    connection.execute(insert_rows(event_outbox, rows))
+    signals.wake(connection)
 
 
 def take(

@@ -13,7 +13,7 @@ from typing import LiteralString
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import Connection, Select, column, select, table, text
+from sqlalchemy import Connection, Select, column, func, select, table, text
 
 from lanes.standing.roles import STANDING, Role
 from lanes.store.database import clock, plain_url
@@ -48,7 +48,12 @@ WAITING_LIMITS: LiteralString = """
     select set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)
 """
 
-__all__ = ["Role", "RoleLock", "held_roles", "holder_exists", "holders", "listening", "sessions_of", "standing_roles"]
+__all__ = ["Role", "RoleLock", "held_roles", "holder_exists", "holders", "listening", "sessions_of", "standing_roles", "wake"]
+
+
+def wake(connection: Connection) -> None:
+    """Whoever listens looks again once this transaction has committed: drains, publishers. Several wakes in one are one."""
+    connection.execute(select(func.pg_notify(CHANNEL, "")))
 
 
 @asynccontextmanager

@@ -30,6 +30,7 @@ from lanes.money.cost import upper_bound
 from lanes.settling.outcome import Attempt, Judged
 from lanes.store.bulk import one_of, rows_of
 from lanes.store.literals import is_
+from lanes.store.payload import characters, octets
 from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import item, version, work, workload
 from lanes.store.workload.workloads import versions
@@ -93,7 +94,7 @@ def claim(
     if not most:
         return []
     picked = most_urgent(lane, most, now=now).cte("picked")
-    size = func.octet_length(item.c.payload.cast(Text))
+    size = octets(item.c.payload)
     before = func.sum(size).over(partition_by=work.c.workload, order_by=(work.c.rank_at, work.c.id)) - size
     weighed = (
         select(work.c.id, before.label("bytes_before"))
@@ -146,7 +147,7 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
     rows = connection.execute(
         select(
             work.c.id, work.c.claim_no, work.c.version_id, work.c.lane, func.least(work.c.lease_until, now).label("until"),
-            func.length(item.c.payload.cast(Text)).label("chars"),
+            characters(item.c.payload).label("chars"),
         )
         .join(item, item.c.id == work.c.item_id)
         .where(is_(work.c.state, WorkState.CLAIMED), or_(work.c.lease_until < now, gone))
@@ -231,8 +232,3 @@ def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
         .where(claimable(lane, now), workload.c.paused_at.is_(None))
     ).one()
     return Backlog(row.ready, row.since)
-
-
-def next_ready_at(connection: Connection, lane: Lane) -> datetime | None:
-    """When the first work that rests may be claimed again, None when none rests."""
-    return connection.execute(select(func.min(work.c.ready_at)).where(ready_on(lane))).scalar_one()

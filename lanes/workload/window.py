@@ -23,15 +23,6 @@ class Window:
         start, end = map(time.fromisoformat, (spec.off_peak_start, spec.off_peak_end))
         return cls(start, end, ZoneInfo(spec.timezone))
 
-    def open_at(self, now: datetime) -> bool:
-        """Whether `now` lies inside: the start belongs to the window, the end does not."""
-        local = now.astimezone(self.zone).time()
-        if self.start == self.end:
-            return True
-        if self.start < self.end:
-            return self.start <= local < self.end
-        return local >= self.start or local < self.end
-
     def next_departure(self, now: datetime) -> datetime:
         """When the schedule fires next after `now`, in UTC; a run that has begun is not awaited.
 
@@ -42,12 +33,6 @@ class Window:
         times = [time(hour, self.start.minute) for hour in self._hours()]
         fires = (datetime.combine(day, at, self.zone).astimezone(UTC) for day in days for at in times)
         return min(each for each in fires if each > now)
-
-    def last_opened(self, now: datetime) -> datetime:
-        """The newest opening at or before `now`, in UTC; a window of the whole day opens at its start, daily."""
-        today = now.astimezone(self.zone).date()
-        openings = (datetime.combine(today - timedelta(days=ago), self.start, self.zone) for ago in range(3))
-        return next(opened.astimezone(UTC) for opened in openings if opened.astimezone(UTC) <= now)
 
     def cron(self) -> str:
         """A schedule that fires at the start and then hourly while the window is open, in local time."""
@@ -76,8 +61,3 @@ def batch_back_at(spec: Spec, now: datetime) -> datetime:
 def presses_until(spec: Spec, now: datetime) -> datetime:
     """What is due from `now` until then would be late, if it left with the next run of the schedule."""
     return Window.of(spec).next_departure(now) + LEAD + expected_turnaround(spec)
-
-
-def presses(spec: Spec, due_at: datetime, now: datetime) -> bool:
-    """Whether waiting for the next run of the schedule would make late what is not late yet."""
-    return now < due_at < presses_until(spec, now)

@@ -30,7 +30,7 @@ class Waker:
 
     async def turn(self, now: datetime) -> None:
         """A drain reads, or nothing needs one, or one was called for."""
-        if await self._db.run(holder_exists, Role.READER):
+        if await self._db.run(holder_exists, Role.ROUTER):
             self._calls.served()
             return
         if not self._calls.due(now):

@@ -26,9 +26,10 @@ from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from blocks.provider import Provider
+from lanes.batch.batch import OpenBatch
 from lanes.provider.requests import Question, parameters
 from lanes.store import work
-from lanes.store.batch import batches
+from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database, plain_url
 from lanes.words import Lane
 from tasks.collect import bring_home, poll
@@ -73,7 +74,7 @@ async def lanes(url: str, endpoint_url: str, items: int) -> dict[str, float]:
     async with Database(url) as db, provider.connect() as client:
         at = Connections(db, client, provider)
         await db.run(partial(_fill, items=items), now=await db.now())
-        (kind,) = await db.run(batches.waiting_kinds, None, now=await db.now())
+        (kind,) = await db.run(ready_work.waiting_kinds, None, now=await db.now())
         peak = Peak()
         with disable_run_logger(), peak.watched():
             began = time.perf_counter()
@@ -89,7 +90,7 @@ async def lanes(url: str, endpoint_url: str, items: int) -> dict[str, float]:
     return {"submit_s": submitted, "apply_s": collected, "rss_growth_mb": peak.growth_mb}
 
 
-async def _ended(at: Connections, batch: batches.OpenBatch) -> None:
+async def _ended(at: Connections, batch: OpenBatch) -> None:
     while True:
         if await poll(at, batch):
             return

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from sqlalchemy import Connection
 
+from lanes.batch.batch import Kind
 from lanes.batch.reconcile import Finding
 from lanes.batch.short_reads import BELIEVED
 from lanes.claims import Claimed
@@ -14,7 +15,7 @@ from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
 from lanes.settling.outcome import Attempt
-from lanes.store.batch import batches
+from lanes.store.batch import batches, ready_work
 from lanes.store.settling import history, outcomes
 from lanes.store.settling.outcomes import Saved
 from lanes.words import Lane, Outcome
@@ -32,8 +33,8 @@ KEYS = [f"k{n:02d}" for n in range(12)]
 A_MINUTE_PASSES = "update lanes.batch set short_read_at = short_read_at - interval '1 minute'"
 
 
-async def kind(at: Connections) -> batches.Kind:
-    (only,) = await at.db.run(batches.waiting_kinds, None, now=await at.db.now())
+async def kind(at: Connections) -> Kind:
+    (only,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
     return only
 
 
@@ -126,9 +127,9 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     assert await reconcile_unresolved(at) is Finding.WAIT
     (sentence,) = await unconfirmed(at)
     assert sentence.startswith("batch 1 of letters, 12 items, is intended since ")
-    await sender.moments_pass(14)  # of the 10 that a create may take and the 5 in which it is listed
+    await sender.moments_pass(10)  # of the 10 that a create may take and the 5 in which it is listed
     assert await reconcile_unresolved(at) is Finding.WAIT
-    await sender.moments_pass(1)
+    await sender.moments_pass(5)
     assert await reconcile_unresolved(at) is Finding.RELEASE
     assert await unconfirmed(at) == []
     assert await submit(at) == len(KEYS)

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from blocks.provider import Provider
+from lanes.batch.batch import OpenBatch
 from lanes.provider.results import ResultsCut, results
-from lanes.store.batch import batches, decisions
-from lanes.store.batch.batches import OpenBatch
+from lanes.store.batch import batches, decisions, ready_work
 from lanes.store.database import Database
 from lanes.store.promises import incidents
 from lanes.words import Lane
@@ -48,7 +48,7 @@ async def at(db: Database, tampering: Tampering) -> AsyncIterator[Connections]:
 
 async def submit(at: Connections, endpoint: Endpoint) -> OpenBatch:
     """Everything that waits, in a batch that has ended."""
-    (kind,) = await at.db.run(batches.waiting_kinds, None, now=await at.db.now())
+    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
     await submit_batch.fn(at, kind)
     batch = (await at.db.run(batches.open_batches))[-1]
     assert batch.provider_batch_id is not None
@@ -473,7 +473,7 @@ async def several(at: Connections, endpoint: Endpoint, sender: Sender, number: i
     """Batches of a workload each, ended at the provider and not looked up yet; the n-th has n items, from 1."""
     for n in range(1, number + 1):
         await sender.items(*KEYS[:n], lane=Lane.BATCH, workload=f"letters{n}")
-        (kind,) = await at.db.run(batches.waiting_kinds, f"letters{n}", now=await at.db.now())
+        (kind,) = await at.db.run(ready_work.waiting_kinds, f"letters{n}", now=await at.db.now())
         await submit_batch.fn(at, kind)
     opened = await at.db.run(batches.open_batches)
     for batch in opened:

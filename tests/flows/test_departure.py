@@ -6,9 +6,10 @@ from datetime import timedelta
 import pytest
 from prefect.client.schemas.objects import State
 
+from lanes.batch.batch import Kind
 from lanes.batch.reconcile import Finding
 from lanes.errors import LanesError
-from lanes.store.batch import batches, deadlines
+from lanes.store.batch import batches, deadlines, doubts
 from lanes.store.database import Database
 from lanes.words import Lane
 from tasks.connections import Connections
@@ -23,7 +24,7 @@ OVERLOADED = {"status": 529, "error_type": "overloaded_error", "message": "busy"
 LIMITED = {"status": 429, "error_type": "rate_limit_error", "message": "too many"}
 
 
-async def intended_only(at: Connections, waiting: batches.Kind) -> None:
+async def intended_only(at: Connections, waiting: Kind) -> None:
     """An intent of the account stands that nobody creates."""
     assert await prepare(at, waiting, now=await at.db.now()) is not None
 
@@ -164,7 +165,7 @@ async def test_a_held_batch_keeps_no_other_with_as_many_requests(
 ) -> None:
     await sender.items("a", "b", "c", lane=Lane.BATCH, workload="bills")
     await intended_only(at, await kind(at))
-    await at.db.run(batches.hold, 1, note="several fit", now=await at.db.now())
+    await at.db.run(doubts.hold, 1, note="several fit", now=await at.db.now())
     await sender.items("d", "e", "f", lane=Lane.BATCH, workload="letters")
     assert (await depart(at, None, sleep=nap)).ending() == 3
     sent = "select requests, items from lanes.batch where workload = 'letters' order by id"
@@ -176,7 +177,7 @@ async def test_a_single_pack_is_divided_where_its_one_request_could_not_be_told_
 ) -> None:
     await sender.items("a", lane=Lane.BATCH, workload="bills")
     await intended_only(at, await kind(at))
-    await at.db.run(batches.hold, 1, note="several fit", now=await at.db.now())
+    await at.db.run(doubts.hold, 1, note="several fit", now=await at.db.now())
     await sender.items("d", "e", "f", lane=Lane.BATCH, workload="letters", batch_pack=3)
     assert (await depart(at, None, sleep=nap)).ending() == 3
     assert await sender.rows("select requests, items from lanes.batch where workload = 'letters'") == [(2, 3)]
@@ -187,7 +188,7 @@ async def test_one_item_that_could_not_be_told_apart_waits_while_the_others_leav
 ) -> None:
     await sender.items("a", lane=Lane.BATCH, workload="bills")
     await intended_only(at, await kind(at))
-    await at.db.run(batches.hold, 1, note="several fit", now=await at.db.now())
+    await at.db.run(doubts.hold, 1, note="several fit", now=await at.db.now())
     await sender.items("d", lane=Lane.BATCH, workload="letters")
     await sender.items("e", "f", lane=Lane.BATCH, workload="notes")
     departed: Departed = await depart(at, None, sleep=nap)

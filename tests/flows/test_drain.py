@@ -41,11 +41,11 @@ async def test_a_standing_drain_stays_warm_only_where_one_is_to_be_kept(
 async def test_a_reader_whose_connection_died_reads_no_more_once_another_has_its_role(
     at: Connections, pool: Engine, prefect: PrefectStandIn
 ) -> None:
-    async with RoleLock(at.db.url, Role.READER) as one, RoleLock(at.db.url, Role.READER) as other:
+    async with RoleLock(at.db.url, Role.ROUTER) as one, RoleLock(at.db.url, Role.ROUTER) as other:
         router = Router(at.db, one, asyncio.Event(), busy=lambda: False)
         await router.turn()
         assert router.reads
-        cut(pool, Role.READER)
+        cut(pool, Role.ROUTER)
         assert await other.try_take()
         await router.turn()
         assert not router.reads

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, text
 
 from flows.migrate import Order
 from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
+from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.promises.judge import Assessment
-from lanes.rollouts.rollout import AskApproval, Finish, Hold, Holds, RollBack
+from lanes.rollouts.rollout import AskApproval, Finish, Hold, HoldReason, RollBack
 from lanes.store.database import Database
 from lanes.store.promises import incidents
 from lanes.store.rollouts import rollout_moves, rollouts
@@ -107,7 +107,7 @@ async def test_the_evidence_decides(database_url: str) -> None:
         lead = Lead(db, await db.run(begin, playbook(step(100))))
         few = await lead.decide(NOON)
         assert isinstance(few, Hold)
-        assert few.holds is Holds.GATHERING
+        assert few.reason is HoldReason.GATHERING
         await db.run(tries, Outcome.VALID, "well")
         assert isinstance(await lead.decide(later(seconds=2)), Finish)
         await db.run(tries, Outcome.INVALID, "ill")
@@ -130,7 +130,7 @@ async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_for
         await db.run(incidents.record, [breach], now=later(seconds=3))
         held = await lead.decide(later(seconds=4))
         assert isinstance(held, Hold)
-        assert (held.holds, held.why) == (Holds.INCIDENT, "critical incident 1 is open: Real-time is slow")
+        assert (held.reason, held.why) == (HoldReason.INCIDENT, "critical incident 1 is open: Real-time is slow")
         assert "1 critical incident open where its traffic goes" in await lead.question()
         over = replace(breach, verdict=Verdict.PASSED, value=1)
         await db.run(incidents.record, [over], now=later(seconds=5))

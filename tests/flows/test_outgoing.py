@@ -34,8 +34,9 @@ async def add(db: Database, *keys: str, **payload: Any) -> None:
     """Events that tell of items of these keys wait, in this order."""
 
     def put(connection: Connection) -> None:
-        for key in keys:
-            outbox.add(connection, "lanes.item.answered", RESOURCE, {"key": key, **payload}, now=NOON)
+        outbox.add(
+            connection, [outbox.EventOut("lanes.item.answered", RESOURCE, {"key": key, **payload}) for key in keys], now=NOON
+        )
 
     await db.run(put)
 

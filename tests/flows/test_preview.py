@@ -12,7 +12,7 @@ from anthropic import AsyncAnthropic, DefaultAsyncHttpxClient
 from sqlalchemy import Connection
 
 from lanes.commands.preview import preview
-from lanes.store.batch import batches
+from lanes.store.batch import ready_work
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.words import Lane
@@ -108,7 +108,7 @@ def put(connection: Connection, *sent: Any) -> None:
 
 
 def kinds(connection: Connection) -> Any:
-    return batches.waiting_kinds(connection, "letters", now=clock(connection))
+    return ready_work.waiting_kinds(connection, "letters", now=clock(connection))
 
 
 async def test_a_preview_sends_and_writes_nothing(watched: Connections, sender: Sender, wire: Wire, shown: Any) -> None:

@@ -11,8 +11,8 @@ from pydantic import SecretStr
 from sqlalchemy import Connection, text
 
 from blocks.slack_channel import SlackChannel
+from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.promises.judge import Assessment
 from lanes.slack.messenger import Bot, Messenger, NotTold, Webhook
 from lanes.slack.wording import trial
 from lanes.store.database import Database, clock

@@ -7,11 +7,12 @@ from pydantic import SecretStr
 from sqlalchemy import text
 
 from blocks.provider import Provider
+from lanes.batch.batch import Answer, OpenBatch
 from lanes.batch.reconcile import Finding
 from lanes.promises.incident import Promise
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
-from lanes.store.batch import accounts, adoption, batches, decisions
+from lanes.store.batch import accounts, adoption, batches, creates, decisions
 from lanes.words import BatchState, Lane
 from tasks import collect, collector
 from tasks.connections import Connections
@@ -39,15 +40,15 @@ async def intended(at: Connections, sender: Sender) -> Prepared:
     return prepared
 
 
-async def answered(at: Connections, prepared: Prepared) -> batches.Answer:
+async def answered(at: Connections, prepared: Prepared) -> Answer:
     """The create that was only slow is answered now."""
     created = await provider.create(at.client, prepared.nonce, prepared.bodies)
     now = await at.db.now()
     later = now + timedelta(hours=1)
-    return await at.db.run(batches.submitted, prepared.batch_id, created.id, expected_end_at=later, now=now)
+    return await at.db.run(creates.submitted, prepared.batch_id, created.id, expected_end_at=later, now=now)
 
 
-async def the_batch(at: Connections) -> batches.OpenBatch:
+async def the_batch(at: Connections) -> OpenBatch:
     (only,) = await at.db.run(batches.open_batches)
     return only
 
@@ -65,18 +66,18 @@ async def test_a_strangers_batch_of_equal_count_is_not_adopted_before_ours_would
 ) -> None:
     prepared = await intended(at, sender)
     await stranger(at)
-    await sender.moments_pass(14)
+    await sender.moments_pass(10)
     assert await reconcile_unresolved(at) is Finding.WAIT
-    assert await answered(at, prepared) is batches.Answer.SUBMITTED
+    assert await answered(at, prepared) is Answer.SUBMITTED
 
 
 async def test_the_grace_period_begins_when_the_create_ends(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
     prepared = await intended(at, sender)
     await sender.moments_pass(9)
     await at.db.run(adoption.create_ended, prepared.batch_id, now=await at.db.now())
-    await sender.moments_pass(4)
-    assert await reconcile_unresolved(at) is Finding.WAIT
     await sender.moments_pass(1)
+    assert await reconcile_unresolved(at) is Finding.WAIT
+    await sender.moments_pass(4)
     assert await reconcile_unresolved(at) is Finding.RELEASE
 
 
@@ -157,7 +158,7 @@ async def test_a_slow_submitters_answer_puts_a_wrong_adoption_right(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     prepared, foreign = await wrongly_adopted(at, sender)
-    assert await answered(at, prepared) is batches.Answer.SUBMITTED
+    assert await answered(at, prepared) is Answer.SUBMITTED
     assert not (await the_batch(at)).provisional
     assert await sender.rows("select provider_batch_id from lanes.disowned") == [(foreign,)]
     await collect_all(at, endpoint)
@@ -170,7 +171,7 @@ async def test_a_create_answered_after_the_release_takes_its_batch_back(
     prepared = await intended(at, sender)
     await sender.moments_pass(16)
     assert await reconcile_unresolved(at) is Finding.RELEASE
-    assert await answered(at, prepared) is batches.Answer.TAKEN_BACK
+    assert await answered(at, prepared) is Answer.TAKEN_BACK
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}
     assert await sender.rows("select distinct attempts from lanes.item_status") == [(1,)]
@@ -184,7 +185,7 @@ async def test_a_create_answered_after_its_work_went_elsewhere_is_cancelled_and_
     assert await reconcile_unresolved(at) is Finding.RELEASE
     assert await submit_batch.fn(at, await kind(at)) == len(KEYS)
     endpoint.fault("batch_request", "stall", match="letter k00")
-    assert await answered(at, prepared) is batches.Answer.SUPERSEDED
+    assert await answered(at, prepared) is Answer.SUPERSEDED
     first, second = await at.db.run(batches.open_batches)
     assert (first.state, second.state) == (BatchState.SUPERSEDED, BatchState.SUBMITTED)
     assert first.provider_batch_id is not None

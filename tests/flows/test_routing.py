@@ -1,6 +1,5 @@
 """The router's task: one bounded chunk at a time, and one workload's trouble is nobody else's."""
 
-
 import pytest
 from sqlalchemy import Engine, create_engine, text
 

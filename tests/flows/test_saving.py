@@ -1,6 +1,5 @@
 """The road by which tasks save: neighbours are committed first, locked ones come after, a lost connection is outlasted."""
 
-
 import pytest
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, Engine, text

@@ -64,18 +64,14 @@ def test_a_reused_pid_is_never_hit(processes: Processes) -> None:
         bystander.wait()
 
 
-def test_a_process_that_ignores_the_request_is_killed_after_the_grace(
-    processes: Processes
-) -> None:
+def test_a_process_that_ignores_the_request_is_killed_after_the_grace(processes: Processes) -> None:
     stubborn = start(processes, [sys.executable, "-c", STUBBORN])
     said(stubborn)
     assert processes.stop(stubborn, grace_s=0.2)
     assert birth_mark(stubborn.pid) is None
 
 
-def test_what_a_process_started_in_another_session_ends_with_it(
-    processes: Processes
-) -> None:
+def test_what_a_process_started_in_another_session_ends_with_it(processes: Processes) -> None:
     parent = start(processes, [sys.executable, "-c", PARENT])
     child = int(said(parent))
     assert birth_mark(child) is not None

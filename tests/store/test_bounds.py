@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes import client
+from lanes.batch.batch import Kind
 from lanes.doors.filedoor import Layout
 from lanes.store import bounded, work
-from lanes.store.batch import batches
-from lanes.store.batch.batches import Kind
+from lanes.store.batch import ready_work
 from lanes.store.doors import filedoor, items
 from lanes.words import Lane
 from tests.conftest import NOON
@@ -33,10 +33,10 @@ def waiting(connection: Connection, lane: Lane, *names: str, workload: str = "le
 def test_work_for_a_batch_is_loaded_as_far_as_it_fits_and_one_at_least(connection: Connection) -> None:
     kind = Kind("letters", publish(connection, now=NOON).id)
     waiting(connection, Lane.BATCH, *(f"k{n:02d}" for n in range(30)))
-    assert len(batches.lock_for_batch(connection, kind, limit=100, most_bytes=1_050_000, now=NOON)) == 11
-    assert keys(batches.lock_for_batch(connection, kind, limit=100, most_bytes=1, now=NOON)) == ["k00"]
-    assert len(batches.lock_for_batch(connection, kind, limit=4, now=NOON)) == 4
-    assert len(batches.lock_for_batch(connection, kind, limit=100, now=NOON)) == 30
+    assert len(ready_work.lock_for_batch(connection, kind, limit=100, most_bytes=1_050_000, now=NOON)) == 11
+    assert keys(ready_work.lock_for_batch(connection, kind, limit=100, most_bytes=1, now=NOON)) == ["k00"]
+    assert len(ready_work.lock_for_batch(connection, kind, limit=4, now=NOON)) == 4
+    assert len(ready_work.lock_for_batch(connection, kind, limit=100, now=NOON)) == 30
 
 
 def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -44,12 +44,12 @@ def test_no_more_rows_travel_than_a_fetch_beyond_the_bound(connection: Connectio
     kind = Kind("letters", publish(connection, now=NOON).id)
     waiting(connection, Lane.BATCH, *(f"k{n:03d}" for n in range(400)))
     monkeypatch.setattr(bounded, "FIRST", 5)
-    taken = batches.lock_for_batch(connection, kind, limit=10_000, most_bytes=1_000_000, now=NOON)
+    taken = ready_work.lock_for_batch(connection, kind, limit=10_000, most_bytes=1_000_000, now=NOON)
     assert len(taken) == 10
     locked = "select count(*) from (select id from lanes.work for update skip locked) free"
     connection.commit()
     with connection.engine.connect() as one, connection.engine.connect() as other:
-        batches.lock_for_batch(one, kind, limit=10_000, most_bytes=1_000_000, now=NOON)
+        ready_work.lock_for_batch(one, kind, limit=10_000, most_bytes=1_000_000, now=NOON)
         assert other.execute(text(locked)).scalar_one() >= 400 - 10 - bounded.FETCHED_BYTES // 100_000
 
 
@@ -57,7 +57,7 @@ def test_many_small_rows_are_fetched_in_order_and_whole(connection: Connection) 
     kind = Kind("letters", publish(connection, now=NOON).id)
     names = [f"k{n:04d}" for n in range(3_000)]
     waiting(connection, Lane.BATCH, *names, payload={"n": 1})
-    assert keys(batches.lock_for_batch(connection, kind, limit=10_000, now=NOON)) == names
+    assert keys(ready_work.lock_for_batch(connection, kind, limit=10_000, now=NOON)) == names
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
@@ -75,7 +75,7 @@ def test_only_payloads_that_are_fetched_are_looked_at(connection: Connection, pl
     )
     connection.execute(text("analyze lanes.work, lanes.item"))
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
-    plan = explained(connection, batches.for_batch(Kind("letters", letters.id), 500, now=NOON), name="batching")
+    plan = explained(connection, ready_work.for_batch(Kind("letters", letters.id), 500, now=NOON), name="batching")
     assert "ix_work_claimable" in plan
     assert "Sort" not in plan
 

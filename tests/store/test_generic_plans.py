@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, func, select, text
 
+from lanes.promises.assessment import Assessment
+from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import IncidentState, Promise
-from lanes.promises.judge import Assessment, invalid_workload
 from lanes.store import work
 from lanes.store.batch import adoption, batches
 from lanes.store.promises import incidents, slack_posts
@@ -79,7 +80,6 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "what Slack was not told": (slack_posts.untold, "DISTINCT FROM 'resolved'"),
     "what waits": (lambda c: work.waiting(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
     "the backlog": (lambda c: work.backlog(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
-    "when rest is over": (lambda c: work.next_ready_at(c, Lane.REALTIME), "= 'ready'"),
     "claims": (
         lambda c: work.claim(c, Lane.REALTIME, {"letters": 3}, worker="me", lease=later() - NOON, now=NOON),
         "ix_work_claimable",

@@ -19,12 +19,12 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, Engine, text
 
+from lanes.batch.batch import Kind
 from lanes.claims import Claim, Claimed
 from lanes.settling.outcome import Attempt
 from lanes.settling.story import Records, next_step
 from lanes.store import work
-from lanes.store.batch import batches
-from lanes.store.batch.batches import Kind
+from lanes.store.batch import creates, homecoming, ready_work, releases
 from lanes.store.doors import items
 from lanes.store.settling import outcomes, retries, story
 from lanes.words import Lane, Outcome
@@ -174,18 +174,18 @@ class Interleavings(RuleBasedStateMachine):
     def a_batch_is_intended(self, workload: str, limit: int) -> Any:
         version = self.versions[workload]
         kind = Kind(workload, version.id)
-        waiting = batches.lock_for_batch(self.connection, kind, limit=limit, now=self.now)
+        waiting = ready_work.lock_for_batch(self.connection, kind, limit=limit, now=self.now)
         if not waiting:
             return multiple()
         account = f"account {len(rows(self.connection, 'batch'))}"
         packs = [[each.claim] for each in waiting]
-        batch_id = batches.intend(self.connection, intent(version, account=account), packs, now=self.now)
-        found = batches.members(self.connection, batch_id, range(len(packs)))
+        batch_id = creates.intend(self.connection, intent(version, account=account), packs, now=self.now)
+        found = homecoming.members(self.connection, batch_id, range(len(packs)))
         return multiple(*((claim_, batch_id) for claims_ in found.values() for claim_ in claims_))
 
     @rule(member=members)
     def a_batch_turns_out_never_created(self, member: tuple[Claim, int]) -> None:
-        batches.release(self.connection, member[1], note="never created", now=self.now)
+        releases.release(self.connection, member[1], note="never created", now=self.now)
 
     @rule(target=saved, member=members, outcome=BATCH_OUTCOMES, output=OUTPUTS)
     def a_result_of_a_batch_is_saved(self, member: tuple[Claim, int], outcome: Outcome, output: dict[str, Any]) -> Any:

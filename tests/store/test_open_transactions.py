@@ -11,13 +11,15 @@ from sqlalchemy import Connection, Engine, text
 from lanes.claims import Claimed
 from lanes.doors.item import Amendment
 from lanes.errors import StillLocked
+from lanes.settling.sought import Sought, Unanswered
 from lanes.store import work
-from lanes.store.batch import batches, decisions
+from lanes.store.batch import creates, decisions
 from lanes.store.doors import amendments, forgetting, items
 from lanes.store.replays import replays
 from lanes.store.rollouts import rollout_moves
 from lanes.store.routing import steering
 from lanes.store.settling import outcomes, results, retries
+from lanes.store.settling.results import Result
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
@@ -344,7 +346,7 @@ def test_a_decision_about_a_batch_says_who_is_in_its_way_and_nothing_of_it_is_do
         route(setup, now=NOON)
         batch_id, _ = intend(setup, letters)
         if at_provider:
-            batches.submitted(setup, batch_id, "msgbatch_1", expected_end_at=NOON, now=NOON)
+            creates.submitted(setup, batch_id, "msgbatch_1", expected_end_at=NOON, now=NOON)
     with pool.connect() as other:
         other.execute(text(f"select from lanes.{held} order by id limit 1 for no key update"))
         with pytest.raises(StillLocked, match="open transaction"), pool.begin() as operator:
@@ -405,3 +407,15 @@ def test_whoever_holds_an_item_is_never_held_up_by_a_save_that_waits_for_it(pool
         caller.commit()
         saved = waiting.result(timeout=20)
         assert (saved.passed_over, saved.late, saved.answered) == ([], 1, 0)
+
+
+def test_whoever_waits_for_a_held_item_delays_none_of_those_who_wait_with_him(pool: Engine) -> None:
+    claims = two_claims(pool)
+    with pool.begin() as connection:
+        save(connection, *map(tried, claims))
+    with pool.connect() as holder:
+        holder.execute(text("select from lanes.item where key = 'held' for update")).all()
+        with unwilling(pool) as taker:
+            held, free = results.take(taker, [Sought("letters", "held", "desk"), Sought("letters", "free", "desk")])
+            assert held is Unanswered.NOT_YET
+            assert isinstance(free, Result)

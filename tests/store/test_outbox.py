@@ -12,8 +12,7 @@ LEASE = timedelta(seconds=15)
 
 
 def add(connection: Connection, *names: str) -> None:
-    for name in names:
-        outbox.add(connection, f"lanes.{name}", "lanes.workload.letters", {"key": name}, now=NOON)
+    outbox.add(connection, [outbox.EventOut.of_workload(f"lanes.{name}", "letters", {"key": name}) for name in names], now=NOON)
 
 
 def take(connection: Connection, limit: int = 10, *, who: str = "us", s: float = 0) -> list[outbox.Outgoing]:

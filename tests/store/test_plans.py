@@ -11,15 +11,17 @@ from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
 from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
+from lanes.settling.sought import Sought
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
 from lanes.store import work
-from lanes.store.batch import batches, deadlines
+from lanes.store.batch import deadlines, ready_work
 from lanes.store.doors import amendments, items
 from lanes.store.figures import measurements
 from lanes.store.promises import at_stake, causes, incidents, trends
 from lanes.store.realtime import giving_up, outages
 from lanes.store.replays import replays
+from lanes.store.settling import results
 from lanes.store.settling.listing import LOOKED_AT, Wanted, page, page_before
 from lanes.store.settling.news import News
 from lanes.words import Lane
@@ -163,7 +165,6 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: work.abandoned(c, now=later(minutes=1)), 200),
         (lambda c: work.abandoned(c, now=later(minutes=9)), 200),
         (lambda c: work.backlog(c, Lane.REALTIME, now=later(days=1)), 3_000),
-        (lambda c: work.next_ready_at(c, Lane.REALTIME), 3_000),
         (lambda c: giving_up.hopeless(c, Lane.REALTIME, now=NOON), 6_000),
         (lambda c: giving_up.hopeless(c, Lane.BATCH, now=later(days=9)), 9_000),
         (lambda c: c.execute(text(measurements.FAILED), {"failed_since": later(days=-1)}).all(), 100),
@@ -172,7 +173,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: replays.finish(c, now=NOON), 100),
         (lambda c: replays.open_work(c, replays.get(c, 1)), 6_000),
         (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
-        (lambda c: batches.waiting_kinds(c, None, now=later(days=1)), 3_000),
+        (lambda c: ready_work.waiting_kinds(c, None, now=later(days=1)), 3_000),
         (lambda c: amendments.apply_waiting(c, now=NOON), 100),
         (lambda c: items.any_received(c), 100),
         (lambda c: incidents.thaw(c, now=NOON), 3_000),
@@ -180,12 +181,13 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: page(c, Wanted("letters"), onwards=50_000), 7 * LOOKED_AT),
         (lambda c: page_before(c, Wanted("letters", since=NOON), before=50_000), 7 * LOOKED_AT),
         (reads_on, 100),
+        (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
     ],
     ids=[
-        "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "next_ready_at", "hopeless",
+        "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "hopeless",
         "hopeless_batch", "failed", "waiting", "replay_log",
         "replays_finished", "open_work_of_a_replay", "workloads_waiting", "kinds_waiting", "amendments", "received", "thaw",
-        "outages", "page", "page_before", "news",
+        "outages", "page", "page_before", "news", "results_waited_for",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(

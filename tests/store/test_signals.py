@@ -25,16 +25,16 @@ async def wanted(holder: RoleLock) -> None:
 
 
 async def test_only_one_process_holds_a_role(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.READER) as one, RoleLock(database_url, Role.READER) as two:
+    async with RoleLock(database_url, Role.ROUTER) as one, RoleLock(database_url, Role.ROUTER) as two:
         assert await one.try_take()
         assert await one.try_take()  # still ours
         assert not await two.try_take()
         with pool.connect() as connection:
-            assert holder_exists(connection, Role.READER)
+            assert holder_exists(connection, Role.ROUTER)
 
 
 async def test_roles_are_independent_of_each_other(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.READER) as one, RoleLock(database_url, Role.KEEPER) as two:
+    async with RoleLock(database_url, Role.ROUTER) as one, RoleLock(database_url, Role.KEEPER) as two:
         assert await one.try_take()
         assert await two.try_take()
         with pool.connect() as connection:
@@ -42,13 +42,13 @@ async def test_roles_are_independent_of_each_other(pool: Engine, database_url: s
 
 
 async def test_a_role_is_free_when_its_holder_is_gone(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.READER) as one:
+    async with RoleLock(database_url, Role.ROUTER) as one:
         await one.try_take()
     assert not one.held
-    async with RoleLock(database_url, Role.READER) as two:
+    async with RoleLock(database_url, Role.ROUTER) as two:
         assert await two.take_over(within_s=HEARD_WITHIN_S)
     with pool.connect() as connection:
-        assert not holder_exists(connection, Role.READER)
+        assert not holder_exists(connection, Role.ROUTER)
 
 
 async def test_a_killed_holder_frees_its_role(pool: Engine, database_url: str) -> None:
@@ -67,10 +67,10 @@ def cut(pool: Engine, role: Role) -> None:
 
 
 async def test_a_holder_whose_connection_died_notices_that_another_has_taken_its_role(pool: Engine, database_url: str) -> None:
-    async with RoleLock(database_url, Role.READER) as one, RoleLock(database_url, Role.READER) as two:
+    async with RoleLock(database_url, Role.ROUTER) as one, RoleLock(database_url, Role.ROUTER) as two:
         assert await one.try_take()
         assert await one.holds()
-        cut(pool, Role.READER)
+        cut(pool, Role.ROUTER)
         assert await two.try_take()
         assert not await one.try_take()
         assert not one.held
@@ -198,6 +198,20 @@ async def test_a_commit_of_another_connection_is_heard(pool: Engine, database_ur
             await heard.wait()
 
 
+async def test_whatever_is_written_to_the_outbox_wakes_whoever_publishes_once(pool: Engine) -> None:
+    with pool.connect() as hears, pool.begin() as writes:
+        hears.execute(text("listen lanes"))
+        hears.commit()
+        for name in ("one", "two"):
+            outbox.add(writes, [outbox.EventOut(name, "r", {}), outbox.EventOut(name, "r", {})], now=NOON)
+        outbox.add(writes, [], now=NOON)
+        writes.commit()
+        driver = hears.connection.driver_connection
+        assert driver is not None
+        assert [each.payload for each in driver.notifies(timeout=HEARD_WITHIN_S, stop_after=1)] == [""]
+        assert list(driver.notifies(timeout=0)) == []
+
+
 async def test_a_lost_connection_wakes_the_listener(pool: Engine, database_url: str) -> None:
     async with listening(database_url) as heard:
         with pool.begin() as connection:
@@ -228,7 +242,7 @@ async def test_a_listener_whose_connection_died_hears_again(pool: Engine, databa
 
 async def test_what_an_asynchronous_caller_writes_is_committed_or_not_at_all(database_url: str) -> None:
     def add(connection: Connection) -> None:
-        outbox.add(connection, "lanes.one", "r", {}, now=NOON)
+        outbox.add(connection, [outbox.EventOut("lanes.one", "r", {})], now=NOON)
 
     def add_and_fail(connection: Connection) -> None:
         add(connection)

@@ -10,12 +10,12 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.dialects import postgresql
 
+from lanes.batch.batch import Intent, Kind
 from lanes.claims import Claim, Claimed
-from lanes.realtime.shares import Standing, divide
+from lanes.realtime.shares import Entitlement, divide
 from lanes.settling.outcome import Attempt, Judged, Response
 from lanes.store import work
-from lanes.store.batch import batches
-from lanes.store.batch.batches import Intent, Kind
+from lanes.store.batch import creates, ready_work
 from lanes.store.settling import outcomes
 from lanes.store.settling.outcomes import Saved
 from lanes.words import Lane, Outcome
@@ -75,8 +75,8 @@ def claim(
     session: int | None = None,
 ) -> list[Claimed]:
     """The most urgent work is ours: `places` divided among the workloads as the real-time lane divides them."""
-    standings = {name: Standing.of(version) for name, version in work.waiting(connection, lane, now=now).items()}
-    most = divide(places, standings, in_flight={}, places=places, rooms={})
+    entitled = {name: Entitlement.of(version) for name, version in work.waiting(connection, lane, now=now).items()}
+    most = divide(places, entitled, in_flight={}, places=places, rooms={})
     return work.claim(connection, lane, most, worker=worker, session=session, lease=lease, now=now)
 
 
@@ -100,9 +100,9 @@ def intend(
     connection: Connection, version: Version, *, now: datetime = NOON, pack: int = 1, account: str = "acme"
 ) -> tuple[int, list[Claimed]]:
     """The id of an intended batch of everything that waits, and its work in order."""
-    waiting = batches.lock_for_batch(connection, Kind(version.workload, version.id), limit=1_000, now=now)
+    waiting = ready_work.lock_for_batch(connection, Kind(version.workload, version.id), limit=1_000, now=now)
     packs = [[each.claim for each in waiting[start : start + pack]] for start in range(0, len(waiting), pack)]
-    return batches.intend(connection, intent(version, account=account), packs, now=now), waiting
+    return creates.intend(connection, intent(version, account=account), packs, now=now), waiting
 
 
 def submit(
@@ -110,7 +110,7 @@ def submit(
 ) -> tuple[int, list[Claimed]]:
     """The id of a batch that the provider has, and its work in order."""
     batch_id, waiting = intend(connection, version, now=now, pack=pack, account=account)
-    batches.submitted(connection, batch_id, f"msgbatch_{account}_{batch_id}", expected_end_at=now + timedelta(hours=1), now=now)
+    creates.submitted(connection, batch_id, f"msgbatch_{account}_{batch_id}", expected_end_at=now + timedelta(hours=1), now=now)
     return batch_id, waiting
 
 

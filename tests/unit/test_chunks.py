@@ -1,14 +1,11 @@
 """Chunks are bounded by number and by bytes, in order, and nothing is read ahead of them."""
 
 import itertools
-import json
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.chunks import chunks, weight
-from tests.unit.strategies import some_json
+from lanes.chunks import chunks
 
 
 @given(st.lists(st.integers(0, 50), max_size=60), st.integers(1, 10), st.integers(1, 100))
@@ -26,9 +23,3 @@ def test_an_endless_source_is_read_as_far_as_it_is_asked_for() -> None:
     numbers = itertools.count()
     assert next(chunks(numbers, most=10, most_bytes=3, weight=lambda _: 1)) == [0, 1, 2]
     assert next(numbers) == 3
-
-
-@given(some_json())
-def test_a_weight_is_about_the_size_as_json(value: dict[str, Any]) -> None:
-    size = len(json.dumps(value, ensure_ascii=False))
-    assert size / 5 - 20 <= weight(value) <= size * 9 + 20

@@ -1,11 +1,10 @@
 """Gives batches of before accounts had names the name of theirs, so that what is unresolved of them is found."""
 
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, exists, select, update
 
-from lanes.store.batch import adoption, batches
+from lanes.store.batch import adoption, batches, doubts
 from lanes.store.tables import batch
 from lanes.words import BatchState
 
@@ -24,30 +23,20 @@ def name_account(connection: Connection, account: str, *, formerly: str, now: da
         return 0
     if connection.execute(select(exists().where(~unnamed, batch.c.account != account))).scalar_one():
         unnamed = batch.c.account == formerly
-    rows = connection.execute(
-        select(batch.c.id, batch.c.state, batch.c.requests, batch.c.adopted_at, batch.c.proved_at)
-        .where(unnamed)
-        .order_by(batch.c.id.desc())
-        .with_for_update(key_share=True)
-    ).all()
+    rows = connection.execute(select(batch).where(unnamed).order_by(batch.c.id.desc()).with_for_update(key_share=True)).all()
     counts = adoption.unsure_counts(connection, account)
     blocked = batches.unresolved(connection, account) is not None
     named: list[int] = []
-    for row in rows:
-        if _unsure(row) and row.requests in counts:
-            batches.hold(connection, row.id, note=NOTE, now=now)
+    for each in map(batches.open_batch, rows):
+        if each.unsure and each.requests in counts:
+            doubts.hold(connection, each.id, note=NOTE, now=now)
             continue
-        if row.state == BatchState.INTENDED:
+        if each.state is BatchState.INTENDED:
             if blocked:
-                batches.hold(connection, row.id, note=NOTE, now=now)
+                doubts.hold(connection, each.id, note=NOTE, now=now)
             blocked = True
-        if _unsure(row):
-            counts.add(row.requests)
-        named.append(row.id)
+        if each.unsure:
+            counts.add(each.requests)
+        named.append(each.id)
     connection.execute(update(batch).where(batch.c.id.in_(named)).values(account=account))
     return len(named)
-
-
-def _unsure(row: Any) -> bool:
-    unproved = row.state in batches.AT_PROVIDER and row.adopted_at is not None and row.proved_at is None
-    return row.state in batches.UNCONFIRMED or unproved

@@ -4,8 +4,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, or_, select, update
 
-from lanes.store.batch import unclear
-from lanes.store.batch.batches import AT_PROVIDER, SUBMITTED, UNCONFIRMED, OpenBatch, announce, open_batch
+from lanes.batch.batch import AT_PROVIDER, UNCONFIRMED, OpenBatch
+from lanes.store.batch import announcing, unclear
+from lanes.store.batch.batches import open_batch
 from lanes.store.batch.disowning import disown
 from lanes.store.literals import is_
 from lanes.store.tables import batch
@@ -51,7 +52,7 @@ def adopted(connection: Connection, batch_id: int, provider_batch_id: str, *, ex
     if row is None:
         return False
     unclear.over(connection, batch_id, f"Batch {batch_id} is taken for {provider_batch_id}.", now=now)
-    announce(connection, SUBMITTED, batch_id, row.workload, now, requests=row.requests, items=row.all_items)
+    announcing.submitted(connection, batch_id, row.workload, requests=row.requests, items=row.all_items, now=now)
     return True
 
 

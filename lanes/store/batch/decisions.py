@@ -7,15 +7,17 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Text, func, select
+from sqlalchemy import Connection, func, select
 
+from lanes.batch.batch import OVER, UNCONFIRMED
 from lanes.batch.stakes import Stakes
 from lanes.claims import Claim
 from lanes.errors import ActionRefused, StillLocked
 from lanes.money.cost import estimate, upper_bound
 from lanes.settling.outcome import Attempt, Judged
-from lanes.store.batch import adoption, batches, disowning
+from lanes.store.batch import adoption, batches, disowning, releases
 from lanes.store.locks import PATIENCE, waiting_at_most
+from lanes.store.payload import characters
 from lanes.store.settling import outcomes
 from lanes.store.tables import batch, item, work
 from lanes.store.workload import workloads
@@ -37,7 +39,7 @@ def stakes(connection: Connection, batch_id: int, *, workload: str | None = None
 
 def all_stakes(connection: Connection, *, now: datetime) -> list[tuple[Stakes, datetime, str | None]]:
     """Every open batch, oldest first, with when it was intended and what is noted of it."""
-    rows = connection.execute(select(batch).where(batch.c.state.not_in(batches.OVER)).order_by(batch.c.id)).all()
+    rows = connection.execute(select(batch).where(batch.c.state.not_in(OVER)).order_by(batch.c.id)).all()
     return [(_stakes(connection, row, now), row.intended_at, row.note) for row in rows]
 
 
@@ -110,11 +112,11 @@ def give_up(connection: Connection, batch_id: int, *, workload: str | None = Non
 def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
     """The batch and its items go separate ways."""
     with waiting_at_most(connection, PATIENCE):
-        if row.state in batches.UNCONFIRMED:
+        if row.state in UNCONFIRMED:
             note = f"{note}; the provider may have it all the same"
-            parted = batches.release(connection, row.id, note=note, now=now)
+            parted = releases.release(connection, row.id, note=note, now=now)
         else:
-            parted = batches.supersede(connection, row.id, note=note, now=now)
+            parted = releases.supersede(connection, row.id, note=note, now=now)
     if not parted:
         raise ActionRefused(f"batch {row.id} was moved on by somebody else meanwhile; look again and decide anew")
 
@@ -125,7 +127,7 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
     started, last = row.submitted_at or row.intended_at, 0
     while True:
         owned = connection.execute(
-            select(work.c.id, work.c.claim_no, _chars().label("chars"))
+            select(work.c.id, work.c.claim_no, characters(item.c.payload).label("chars"))
             .join(item, item.c.id == work.c.item_id)
             .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED, work.c.id > last)
             .order_by(work.c.id)
@@ -147,26 +149,22 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
 def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
     lengths = connection.execute(
-        select(_chars().label("chars"), func.count().label("items"))
+        select(characters(item.c.payload).label("chars"), func.count().label("many"))
         .select_from(work.join(item, item.c.id == work.c.item_id))
         .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED)
-        .group_by(_chars())
+        .group_by(characters(item.c.payload))
     ).all()
-    items = sum(each[1] for each in lengths)
+    items = sum(each.many for each in lengths)
     again = most = None
     if version is not None:  # else it cannot be read any more
         with suppress(LookupError):  # no price is known for its model any more
-            again = sum((estimate(version, each.chars, at=now).batch * each[1] for each in lengths), Decimal(0))
-            most = sum((_bound(version, each.chars, now) * each[1] for each in lengths), Decimal(0))
+            again = sum((estimate(version, each.chars, at=now).batch * each.many for each in lengths), Decimal(0))
+            most = sum((_bound(version, each.chars, now) * each.many for each in lengths), Decimal(0))
     return Stakes(row.id, row.workload, BatchState(row.state), row.provider_batch_id, items, again, most)
 
 
 def _bound(version: Version, chars: int, now: datetime) -> Decimal:
     return upper_bound(version, chars, lane=Lane.BATCH, at=now)
-
-
-def _chars() -> Any:
-    return func.length(item.c.payload.cast(Text))
 
 
 def _owning(connection: Connection, batch_id: int, workload: str | None, *, lock: bool = False) -> Any:
@@ -183,6 +181,6 @@ def _open(connection: Connection, batch_id: int, workload: str | None, *, lock: 
     if row is None or workload not in (None, row.workload):
         named = f'workload "{workload}" has' if workload is not None else "there is"
         raise ActionRefused(f"{named} no batch {batch_id}: see `lanes batches`")
-    if row.state in batches.OVER:
+    if row.state in OVER:
         raise ActionRefused(f"batch {batch_id} is {row.state}: there is nothing to decide any more")
     return row

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, select
 
-from lanes.promises import judge as promises
+from lanes.promises.batch_runs import batch_unclear, of_batch
 from lanes.promises.incident import Promise
 from lanes.store.promises import incidents
 from lanes.store.tables import batch
@@ -13,11 +13,11 @@ from lanes.store.tables import batch
 def tell(connection: Connection, batch_id: int, why: str, *, now: datetime) -> None:
     """The batch has its open incident, which says why and what to do."""
     row = connection.execute(select(batch.c.workload, batch.c["items"].label("all_items")).where(batch.c.id == batch_id)).one()
-    incidents.open(connection, promises.batch_unclear(row.workload, batch_id, row.all_items, why), now=now)
+    incidents.open(connection, batch_unclear(row.workload, batch_id, row.all_items, why), now=now)
 
 
 def over(connection: Connection, batch_id: int, sentence: str, *, now: datetime) -> None:
     """The batch's incident, if one is open, is resolved with that sentence."""
     workload = connection.execute(select(batch.c.workload).where(batch.c.id == batch_id)).scalar_one()
-    subject = promises.of_batch(batch_id)
+    subject = of_batch(batch_id)
     incidents.resolve(connection, Promise.BATCH_UNCLEAR, workload, subject, sentence=sentence, now=now)

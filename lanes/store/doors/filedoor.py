@@ -8,8 +8,9 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
-from lanes.chunks import MOST_BYTES, chunks, weight
+from lanes.chunks import MOST_BYTES, chunks
 from lanes.doors.filedoor import BadLine, Layout, Line, read_lines
+from lanes.payload import weight
 from lanes.store.doors import items
 
 CHUNK = 500  # lines admitted in one transaction

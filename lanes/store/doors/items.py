@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, column, func, insert, literal, select, true, update
+from sqlalchemy import Connection, Select, column, func, insert, literal, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.doors.item import KEY_LIMIT, Submission
 from lanes.routing.route import Arrived
 from lanes.storable import storable
+from lanes.store import outbox
 from lanes.store.bounded import bounded, size_of
 from lanes.store.bulk import one_of
-from lanes.store.tables import event_outbox, item, item_position, rejected, workload
+from lanes.store.outbox import EventOut
+from lanes.store.tables import item, item_position, rejected, workload
 from lanes.words import Lane
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
@@ -63,7 +65,7 @@ def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[
     """The payload as it would be read back once it was admitted, and its bytes there: the database keeps an object's keys in
     an order of its own."""
     kept = literal(json.dumps(payload)).cast(JSONB)
-    row = connection.execute(select(kept.label("payload"), func.octet_length(kept.cast(Text)).label("bytes"))).one()
+    row = connection.execute(select(kept.label("payload"), size_of(kept))).one()
     return row.payload, row.bytes
 
 
@@ -87,19 +89,14 @@ def refuse(connection: Connection, refusals: Sequence[Refusal], *, door: str, no
             for r in new
         ],
     )  # fmt: skip
-    connection.execute(
-        insert(event_outbox),
-        [
-            {
-                "event": "lanes.item.rejected",
-                "resource": f"lanes.workload.{r.workload or 'unknown'}",
-                "payload": {"outcome": r.reason, "detail": r.detail, "source": door, "place": r.place}
-                | ({"key": r.key} if r.key else {}),
-                "occurred_at": now,
-            }
-            for r in new
-        ],
-    )
+    outbox.add(connection, [_refused(each, door) for each in new], now=now)
+
+
+def _refused(refusal: Refusal, door: str) -> EventOut:
+    payload = {"outcome": refusal.reason, "detail": refusal.detail, "source": door, "place": refusal.place}
+    if refusal.key:
+        payload["key"] = refusal.key
+    return EventOut.of_workload("lanes.item.rejected", refusal.workload or "unknown", payload)
 
 
 def _kept(refusal: Refusal) -> Refusal:
@@ -189,12 +186,13 @@ def position(connection: Connection, ids: Sequence[int]) -> None:
     connection.execute(update(item).where(item.c.id == numbered.c.id).values(position=numbered.c.position))
 
 
-def label(connection: Connection, of: str, expected: Mapping[str, dict[str, Any]], *, source: str) -> None:
-    """What is right is known for these items, by key; keys without an item are passed over."""
+def label(connection: Connection, of: str, expected: Mapping[str, dict[str, Any]], *, source: str) -> dict[str, str]:
+    """What is right is known for these items, by key; what became of each: `labeled`, `malformed` or `unknown_item`."""
     if not expected:
-        return
+        return {}
     right = func.jsonb_each(literal(json.dumps(expected)).cast(JSONB)).table_valued(column("key"), column("value"))
-    connection.execute(select(func.lanes.label(of, right.c.key, right.c.value, source))).all()
+    outcome = func.lanes.label(of, right.c.key, right.c.value, source).label("outcome")
+    return {row.key: row.outcome for row in connection.execute(select(right.c.key, outcome))}
 
 
 def cancel(connection: Connection, of: str, key: str) -> str:

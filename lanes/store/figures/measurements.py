@@ -4,19 +4,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-from lanes.promises.judge import (
-    FAILED_FOR,
-    FELL_BACK_WITHIN,
-    JUDGED_FOR,
-    RECENT,
-    SETTLED_FOR,
-    BatchSeen,
-    FailedSeen,
-    RealtimeSeen,
-    Seen,
-    SettledSeen,
-    WaitingSeen,
-)
+from lanes.promises.batch_results import JUDGED_FOR
+from lanes.promises.batch_runs import BatchSeen
+from lanes.promises.departures import WaitingSeen
+from lanes.promises.judge import Seen
+from lanes.promises.last_answers import FAILED_FOR, SETTLED_FOR, FailedSeen, SettledSeen
+from lanes.promises.realtime import FELL_BACK_WITHIN, RECENT, RealtimeSeen
 from lanes.words import BatchState
 
 BATCHES = """

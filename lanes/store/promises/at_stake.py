@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from lanes.promises.briefing import UNSTAKED, Stake
 from lanes.promises.incident import EVERYBODY, Incident, Promise, lane_of
-from lanes.promises.judge import FAILED_FOR
+from lanes.promises.last_answers import FAILED_FOR
 from lanes.store.promises.causes import batch_of, period, workloads_of
 from lanes.words import Lane
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from lanes.promises.briefing import SCOPES, UNEXPLAINED, Met, Scope
 from lanes.promises.incident import EVERYBODY, Incident, Promise, lane_of
-from lanes.promises.judge import FAILED_FOR
+from lanes.promises.last_answers import FAILED_FOR
 from lanes.store.signals import Role, holders
 from lanes.units import counted, seconds
 from lanes.unquoted import ABOUT_AN_INPUT, discreet

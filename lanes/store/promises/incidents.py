@@ -9,10 +9,12 @@ from sqlalchemy import ColumnElement, Connection, and_, case, exists, insert, or
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
+from lanes.promises.assessment import Assessment
+from lanes.promises.definitions import mended_workload
 from lanes.promises.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Severity
-from lanes.promises.judge import Assessment, mended_workload
 from lanes.store import outbox
 from lanes.store.literals import is_
+from lanes.store.outbox import EventOut
 from lanes.store.tables import attempt, batch, incident, slack_post
 from lanes.words import Lane, Outcome, Verdict
 
@@ -203,4 +205,4 @@ def _announce(connection: Connection, event: str, told: Incident, now: datetime)
         "value": told.value, "limit_value": told.limit_value, "unit": told.unit, "sentence": told.sentence,
     }  # fmt: skip
     resource = "lanes.provider" if told.workload == EVERYBODY else f"lanes.workload.{told.workload}"
-    outbox.add(connection, event, resource, payload, now=now)
+    outbox.add(connection, [EventOut(event, resource, payload)], now=now)

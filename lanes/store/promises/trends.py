@@ -4,9 +4,11 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
+from lanes.promises.assessment import LEAST_SAMPLES
 from lanes.promises.briefing import compared, enough, since_opening, too_few, usual_turnaround
 from lanes.promises.incident import Incident, Promise
-from lanes.promises.judge import LEAST_SAMPLES, RECENT, SETTLED_FOR
+from lanes.promises.last_answers import SETTLED_FOR
+from lanes.promises.realtime import RECENT
 from lanes.store.promises.causes import BATCHES
 
 MOST = 5_000  # attempts, or failed items, that are looked at: the newest of their time

@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import Connection, select, text
 from sqlalchemy.dialects.postgresql import insert
 
-from lanes.promises import judge as promises
 from lanes.promises.incident import EVERYBODY, Promise
+from lanes.promises.provider_faults import provider_down
 from lanes.store.promises.incidents import open, resolve
 from lanes.store.tables import outage
 
@@ -51,7 +51,7 @@ def faulted(
     )
     down = _down(connection, account)
     models, calls = [each.model for each in down], sum(each.faults for each in down)
-    open(connection, promises.provider_down(account, models, calls, why, flow_run_id=flow_run_id), now=now)
+    open(connection, provider_down(account, models, calls, why, flow_run_id=flow_run_id), now=now)
 
 
 def end(connection: Connection, *, now: datetime) -> list[int]:

@@ -1,8 +1,9 @@
-"""What forbids a rollout to go forwards: critical incidents that are open where its traffic goes."""
+"""The incidents among which a rollout looks for what hinders it."""
 
 from sqlalchemy import Connection, and_, exists, literal_column, or_, select
 
-from lanes.promises.incident import EVERYBODY, Incident, lane_of
+from lanes.promises.incident import EVERYBODY, Incident
+from lanes.rollouts.hindrances import hindering
 from lanes.rollouts.rollout import Rollout
 from lanes.store.promises.incidents import read_incident
 from lanes.store.tables import incident, outage
@@ -24,5 +25,4 @@ def of(connection: Connection, moved: Rollout) -> list[Incident]:
     rows = connection.execute(
         select(incident).where(OPEN_AND_CRITICAL, or_(incident.c.workload == moved.workload, provider)).order_by(incident.c.id)
     )
-    found = [read_incident(row) for row in rows]
-    return [each for each in found if lane_of(each.promise, each.subject) in (None, receiving)]
+    return hindering(map(read_incident, rows), receiving)

@@ -8,9 +8,11 @@ from uuid import UUID
 from sqlalchemy import Connection, func, insert, select, update
 
 from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.promises.approvals import approval_waits
+from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.promises.judge import Assessment, approval_waits
-from lanes.rollouts.gates import Judgement, Measure
+from lanes.rollouts import refusals
+from lanes.rollouts.gates import Judgement
 from lanes.rollouts.playbook import Playbook
 from lanes.rollouts.rollout import (
     OPEN,
@@ -20,7 +22,7 @@ from lanes.rollouts.rollout import (
     Enter,
     Finish,
     Hold,
-    Holds,
+    HoldReason,
     Move,
     RollBack,
     Rollout,
@@ -28,13 +30,14 @@ from lanes.rollouts.rollout import (
 from lanes.routing.split import Split
 from lanes.store import outbox
 from lanes.store.literals import is_among
+from lanes.store.outbox import EventOut
 from lanes.store.promises import incidents
 from lanes.store.rollouts.rollouts import find, of_row, open_of
 from lanes.store.tables import rollout, rollout_event, rollout_measurement, route
 from lanes.store.workload import workloads
-from lanes.words import Mode, RolloutState
+from lanes.words import RolloutState
 
-WORTH_TELLING = (Holds.INCONCLUSIVE, Holds.ERROR, Holds.INCIDENT)
+WORTH_TELLING = (HoldReason.INCONCLUSIVE, HoldReason.ERROR, HoldReason.INCIDENT)
 
 
 def start(
@@ -53,24 +56,13 @@ def start(
     version = workloads.in_force(connection).get(name)
     if version is None:
         raise UnknownWorkload(f'workload "{name}" has no published version; publish it or correct the name')
-    present = open_of(connection, name)
-    if present is not None:
-        raise ActionRefused(
-            f'workload "{name}" has an open rollout already: {present.id}, playbook "{present.playbook.name}", started '
-            f"by {present.started_by} at {present.started_at:%Y-%m-%d %H:%M} UTC; let it end, or abort it with `act`"
-        )
-    if playbook.needs(Measure.AGREEMENT) and version.spec.mode is not Mode.LAMBDA:
-        raise ActionRefused(
-            f'playbook "{playbook.name}" has a gate on agreement, but workload "{name}" is not in lambda mode: nothing '
-            "compares its answers; remove the gate or change the mode"
-        )
     share = workloads.splits(connection).of(name, consumer).basis_points
+    present = open_of(connection, name)
+    refusal = refusals.of_start(playbook, name, mode=version.spec.mode, basis_points=share, present=present)
+    if refusal is not None:
+        raise ActionRefused(refusal)
     first = playbook.first_step(share)
-    if first is None:
-        raise ActionRefused(
-            f'workload "{name}" sends {share / 100:g} % to real-time already: no step of playbook "{playbook.name}" '
-            "goes further; choose another playbook or set the split with `act`"
-        )
+    assert first is not None  # else it was refused
     row = connection.execute(
         insert(rollout)
         .values(
@@ -96,8 +88,8 @@ def apply(connection: Connection, seen: Rollout, move: Move, judged: Sequence[Ju
     playbook = f"playbook {seen.playbook.name}"
     who = seen.approval.who if seen.approval is not None else playbook
     match move:
-        case Hold(holds, why):
-            _hold(connection, seen, holds, why, now)
+        case Hold(reason, why):
+            _hold(connection, seen, reason, why, now)
         case Advance(why):
             following = seen.playbook.steps[seen.step + 1]
             _write(
@@ -116,7 +108,7 @@ def apply(connection: Connection, seen: Rollout, move: Move, judged: Sequence[Ju
             _tell(connection, find(connection, seen.id), "stepped", seen.now_at.basis_points, who=who, why=why, now=now)
         case AskApproval(why):
             _write(
-                connection, seen, state=RolloutState.WAITING_APPROVAL, holds=Holds.APPROVAL, asked=seen.asked + 1,
+                connection, seen, state=RolloutState.WAITING_APPROVAL, holds=HoldReason.APPROVAL, asked=seen.asked + 1,
                 asked_at=now,
             )  # fmt: skip
             _tell(connection, seen, "approval_asked", seen.basis_points, who=playbook, why=why, now=now)
@@ -186,7 +178,7 @@ def _write(connection: Connection, seen: Rollout, **values: Any) -> None:
     connection.execute(update(rollout).where(rollout.c.id == seen.id).values(**values))
 
 
-def _hold(connection: Connection, seen: Rollout, holds: Holds, why: str, now: datetime) -> None:
+def _hold(connection: Connection, seen: Rollout, holds: HoldReason, why: str, now: datetime) -> None:
     """Why it holds is told once for each reason, not at every look; how long a person has not answered, at each."""
     if seen.state is RolloutState.WAITING_APPROVAL and seen.asked_at is not None:
         incidents.open(connection, _waits(seen, _asked_why(connection, seen), now - seen.asked_at), now=now)
@@ -242,7 +234,7 @@ def _tell(connection: Connection, of: Rollout, event: str, basis_points: int, *,
         "rollout_id": of.id, "playbook": of.playbook.name, "consumer": of.consumer, "step": of.asks_about + 1,
         "steps": len(of.playbook.steps), "percent": basis_points / 100, "who": who, "why": why,
     }  # fmt: skip
-    outbox.add(connection, f"lanes.rollout.{event}", f"lanes.workload.{of.workload}", payload, now=now)
+    outbox.add(connection, [EventOut.of_workload(f"lanes.rollout.{event}", of.workload, payload)], now=now)
 
 
 def _record(connection: Connection, of: Rollout, judged: Sequence[Judgement], *, always: bool, now: datetime) -> None:

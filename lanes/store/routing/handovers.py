@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Text, func, select
+from sqlalchemy import Connection, select
 
 from lanes.money.cost import Estimate, estimate
 from lanes.routing.route import Route, fall_back
 from lanes.store.bulk import insert_rows, one_of
+from lanes.store.payload import characters
 from lanes.store.settling.savable import LockedWork
 from lanes.store.tables import item, route, work
 from lanes.store.workload.workloads import versions
@@ -42,7 +43,7 @@ def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime
     chars = {
         row.id: row.chars
         for row in connection.execute(
-            select(item.c.id, func.length(item.c.payload.cast(Text)).label("chars")).where(one_of(ids, item.c.id))
+            select(item.c.id, characters(item.c.payload).label("chars")).where(one_of(ids, item.c.id))
         )
     }
     costs: dict[int, Estimate] = {}

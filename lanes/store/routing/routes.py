@@ -7,18 +7,19 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from lanes.routing.route import Route, rank_at
+from lanes.store import signals
 from lanes.store.bulk import insert_rows
 from lanes.store.doors.items import Received, position
 from lanes.store.tables import route, work
 from lanes.words import Purpose, WorkState
 from lanes.workload.version import Version
 
-ROUTER = 7_016_002  # advisory lock: one router at a time, whoever holds the role
+ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, whoever holds the role of router
 
 
 def may_route(connection: Connection) -> bool:
     """Whether this transaction is the only one that routes; it stays so until it ends."""
-    return connection.execute(select(func.pg_try_advisory_xact_lock(ROUTER))).scalar_one()
+    return connection.execute(select(func.pg_try_advisory_xact_lock(ROUTING))).scalar_one()
 
 
 def save(connection: Connection, decided: Sequence[tuple[Received, Version, Route]], *, now: datetime) -> None:
@@ -28,7 +29,7 @@ def save(connection: Connection, decided: Sequence[tuple[Received, Version, Rout
     position(connection, [item.id for item, _, _ in decided])
     connection.execute(insert_rows(route, [_route(item, version, made, now) for item, version, made in decided]))
     connection.execute(insert_rows(work, [_work(item, version, made, now) for item, version, made in decided]))
-    connection.execute(select(func.pg_notify("lanes", "")))
+    signals.wake(connection)
 
 
 def _route(item: Received, version: Version, made: Route, now: datetime) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import Connection, select
 
 from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.rollouts import refusals
 from lanes.routing.split import Split
 from lanes.store.rollouts.rollouts import open_of
 from lanes.store.tables import workload
@@ -19,12 +20,9 @@ def set_split_by_hand(connection: Connection, new: Split, *, who: str, why: str,
         ActionRefused: an open rollout moves this very split.
     """
     _require(connection, new.workload)
-    present = open_of(connection, new.workload)
-    if present is not None and present.consumer == new.consumer:
-        raise ActionRefused(
-            f'the split of workload "{new.workload}" is moved by rollout {present.id} (playbook '
-            f'"{present.playbook.name}"): abort the rollout first, or let it end'
-        )
+    refusal = refusals.of_split(new, open_of(connection, new.workload))
+    if refusal is not None:
+        raise ActionRefused(refusal)
     before = workloads.splits(connection).of(new.workload, new.consumer).basis_points
     workloads.set_split(connection, new, who=who, why=why, now=now)
     whose = f' for consumer "{new.consumer}"' if new.consumer is not None else ""

@@ -11,16 +11,18 @@ from sqlalchemy import Connection, Update, func, insert, select
 
 from lanes.claims import Claim
 from lanes.settling.outcome import Attempt, each_once
-from lanes.settling.settle import Consequence, consequence
+from lanes.settling.settle import Consequence, Owed, consequence
 from lanes.storable import storable
-from lanes.store.batch import batches
+from lanes.store import outbox, signals
+from lanes.store.batch import homecoming
 from lanes.store.bulk import insert_rows, one_of, update_rows
 from lanes.store.money import ledger
 from lanes.store.money.ledger import Part
+from lanes.store.outbox import EventOut
 from lanes.store.routing import handovers
 from lanes.store.routing.handovers import HandedOver
 from lanes.store.settling.savable import LockedWork, lock, payers
-from lanes.store.tables import attempt, correction, event_outbox, item, result, work
+from lanes.store.tables import attempt, correction, item, result, work
 from lanes.words import Lane, Outcome, Purpose, Standing, WorkState
 
 OPEN = (WorkState.CLAIMED, WorkState.SUBMITTED)
@@ -120,7 +122,7 @@ class _Writes:
         self.failed: dict[int, str | None] = {}  # why an item failed, by its id
         self.owed: list[LockedWork] = []
         self.handed_over: list[HandedOver] = []
-        self.events: list[dict[str, Any]] = []
+        self.told: list[EventOut] = []
 
     def in_force(self, each: Attempt, row: LockedWork, part: Part) -> None:
         """The attempt belongs to the newest claim: it moves its work and perhaps its item."""
@@ -153,10 +155,11 @@ class _Writes:
         elif then.fails:
             self.failed[row.item_id] = then.failure
             self._event("lanes.item.failed", row, reason=then.failure)
-        if then.owes_authoritative and of_item.answered:
-            self.owed.append(row)
-        elif then.owes_authoritative:
-            self.handed_over.append(HandedOver(row, each.judged.outcome))
+        match then.owes:
+            case Owed.PASS:
+                self.owed.append(row)
+            case Owed.ANSWER:
+                self.handed_over.append(HandedOver(row, each.judged.outcome))
 
     def late(self, each: Attempt, row: LockedWork, part: Part) -> None:
         """The claim is no longer in force: billed and recorded, never shown."""
@@ -184,12 +187,7 @@ class _Writes:
         )  # fmt: skip
 
     def _event(self, name: str, row: LockedWork, **payload: Any) -> None:
-        self.events.append(
-            {
-                "event": name, "resource": f"lanes.workload.{row.workload}",
-                "payload": {"key": row.key, "lane": row.lane, **payload}, "occurred_at": self.now,
-            }
-        )  # fmt: skip
+        self.told.append(EventOut.of_workload(name, row.workload, {"key": row.key, "lane": row.lane, **payload}))
 
     def flush(self, connection: Connection, recorded: dict[Claim, Outcome]) -> None:
         """Everything collected is written, each table in one statement. `recorded` is what late claims had before."""
@@ -209,9 +207,9 @@ class _Writes:
             connection.execute(insert_rows(work, [self._authoritative(row) for row in self.owed]).on_conflict_do_nothing())
         if self.handed_over:
             handovers.save(connection, self.handed_over, now=self.now)
-        if self.events:
-            connection.execute(insert_rows(event_outbox, self.events))
-            connection.execute(select(func.pg_notify("lanes", "")))
+        outbox.add(connection, self.told, now=self.now)
+        if self.settled and not self.told:
+            signals.wake(connection)
 
     def _flush_attempts(self, connection: Connection, recorded: dict[Claim, Outcome]) -> None:
         """What is new is counted. A batch counts each item once: a later outcome of its claim replaces the earlier."""
@@ -231,7 +229,7 @@ class _Writes:
                 counted[of_claim[each.claim]] -= 1
             of_claim[each.claim] = each.judged.outcome
         if self.batch_id is not None:
-            batches.count(connection, self.batch_id, counted)
+            homecoming.count(connection, self.batch_id, counted)
 
     def _authoritative(self, row: LockedWork) -> dict[str, Any]:
         return {

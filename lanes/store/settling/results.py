@@ -1,12 +1,13 @@
 """Results as readers take them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, column, func, select
+from sqlalchemy import Connection, column, func, select, text
 
+from lanes.settling.sought import Sought, Unanswered
 from lanes.store.tables import item, result
 from lanes.words import Lane, Standing
 
@@ -40,24 +41,53 @@ def current(connection: Connection, workload: str, key: str) -> Result | None:
     )  # fmt: skip
 
 
-class Ended(StrEnum):
-    """Whether an item may still get an answer, or a better one."""
+STANDINGS = text("""
+select i.id, i.result_id is not null and (i.settled_at is not null or not s.settled) as answered,
+       case when f.name is null then 'no workload'
+            when i.id is null then 'no item'
+            when i.canceled_at is not null then 'canceled'
+            when i.failed_at is not null then 'failed'
+            else 'not yet' end as otherwise
+  from unnest(cast(:workloads as text[]), cast(:keys as text[]), cast(:settled as boolean[]))
+       with ordinality s (workload, key, settled, nth)
+  left join lanes.workload f on f.name = s.workload
+  left join lanes.item i on i.workload = s.workload and i.key = s.key
+ order by s.nth
+""")
+# Whoever has locked an item for good delays none of the others: it is passed over.
+TAKEN = text("""
+with free as materialized (
+  select i.id, i.workload, i.key, i.settled_at from lanes.item i where i.id = any (:items) for key share skip locked)
+select s.nth, i.workload, i.key, r.output, r.standing, r.lane, r.generation, r.created_at,
+       i.settled_at is not null as is_settled
+  from unnest(cast(:items as bigint[]), cast(:readers as text[])) with ordinality s (item_id, reader, nth)
+  join free i on i.id = s.item_id
+ cross join lateral lanes.read_result(i.workload, i.key, s.reader) r
+""")
 
-    NOT_YET = "not yet"
-    FAILED = "failed"
-    CANCELED = "canceled"
 
+def take(connection: Connection, sought: Sequence[Sought]) -> list[Result | Unanswered]:
+    """What each finds, in order, however many there are; the read of a result is recorded, and of nothing else.
 
-def ended(connection: Connection, workload: str, key: str) -> Ended | None:
-    """How the item stands, None when there is none."""
-    row = connection.execute(
-        select(item.c.failed_at, item.c.canceled_at).where(item.c.workload == workload, item.c.key == key)
-    ).first()
-    if row is None:
-        return None
-    if row.canceled_at is not None:
-        return Ended.CANCELED
-    return Ended.FAILED if row.failed_at is not None else Ended.NOT_YET
+    Nobody is waited for: an item that others have locked is not answered yet.
+    """
+    asked = {
+        "workloads": [each.workload for each in sought], "keys": [each.key for each in sought],
+        "settled": [each.settled for each in sought],
+    }  # fmt: skip
+    stands = connection.execute(STANDINGS, asked).all()
+    found: list[Result | Unanswered] = [Unanswered.NOT_YET if row.answered else Unanswered(row.otherwise) for row in stands]
+    answered = [(place, row.id) for place, row in enumerate(stands) if row.answered]
+    if not answered:
+        return found
+    taken = {"items": [id_ for _, id_ in answered], "readers": [sought[place].reader for place, _ in answered]}
+    for row in connection.execute(TAKEN, taken):
+        place, _ = answered[row.nth - 1]
+        found[place] = Result(
+            row.workload, row.key, row.output, Standing(row.standing), Lane(row.lane), row.generation, row.created_at,
+            row.is_settled,
+        )  # fmt: skip
+    return found
 
 
 def read(connection: Connection, workload: str, key: str, *, reader: str) -> Result | None:

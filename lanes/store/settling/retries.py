@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, text
 
 from lanes.errors import UnknownWorkload
+from lanes.store import signals
 from lanes.store.workload import workloads
 
 RETRY = """
@@ -45,5 +46,5 @@ def retry(connection: Connection, workload: str, keys: Sequence[str] | None, *, 
         raise UnknownWorkload(f'workload "{workload}" has no published version')
     given = {"workload": workload, "keys": None if keys is None else list(keys), "now": now, "version_id": version.id}
     again = list(connection.execute(text(RETRY), given).scalars())
-    connection.execute(select(func.pg_notify("lanes", "")))
+    signals.wake(connection)
     return sorted(again)

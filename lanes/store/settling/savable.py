@@ -1,4 +1,4 @@
-"""The work that attempts were for, beside the standing of its item: locked, so that one save at a time moves it."""
+"""The work that attempts were for, beside its item as it is now: locked, so that one save at a time moves it."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -52,8 +52,8 @@ def _model(row: Any) -> str:
 
 
 @dataclass
-class ItemStanding:
-    """An item's standing as this transaction changes it. `earlier` is what is shown of an older revision.
+class ItemNow:
+    """An item as this transaction changes it. `earlier` is what is shown of an older revision.
 
     `open_work` names the live work that is owed for its newest revision, `reason` why its newest route chose a lane:
     both only of items that were asked for.
@@ -72,9 +72,9 @@ class ItemStanding:
 
 
 class LockedWork:
-    """One locked row of work, beside the shared standing of its item."""
+    """One locked row of work, beside its item, which it shares with other work of it."""
 
-    def __init__(self, row: Any, of_item: ItemStanding) -> None:
+    def __init__(self, row: Any, of_item: ItemNow) -> None:
         self.of_item = of_item
         self.id: int = row.id
         self.item_id: int = row.item_id
@@ -109,6 +109,7 @@ class LockedWork:
             is_newest_revision=self.revision == self.newest,
             item_canceled=of_item.canceled,
             item_settled=of_item.settled,
+            item_answered=of_item.answered,
             others_open=bool(of_item.open_work - {self.id}),
             may_wait=may_wait(of_item.reason, of_item.due_at, batch_takes=self.batch_takes, now=now),
             compare_fields=tuple(self.compare_fields),
@@ -156,12 +157,12 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
     if shown:
         found = connection.execute(select(result.c.id, result.c.output, result.c.revision).where(one_of(shown, result.c.id)))
         outputs = {row.id: row for row in found}
-    items: dict[int, ItemStanding] = {}
+    items: dict[int, ItemNow] = {}
     for row in rows:
         if row.item_id not in items:
             shown = outputs.get(row.result_id)
             of_newest = bool(shown) and shown.revision == row.newest
-            items[row.item_id] = ItemStanding(
+            items[row.item_id] = ItemNow(
                 settled=row.settled_at is not None,
                 canceled=row.canceled_at is not None,
                 forgotten=row.forgotten_at is not None,
@@ -175,7 +176,7 @@ def _locked(connection: Connection, ids: set[int], *, skip: bool) -> dict[int, L
 
 
 def _look_around(connection: Connection, rows: Sequence[LockedWork]) -> None:
-    """The standing of these rows' items says what else is owed for them, and why they are where they are."""
+    """These rows' items know what else is owed for them, and why they are where they are."""
     of_items = {row.item_id: row.of_item for row in rows if row.purpose in ANSWERING}
     if not of_items:
         return

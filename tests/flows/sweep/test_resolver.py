@@ -2,7 +2,7 @@
 
 import pytest
 
-from lanes.store.batch import batches
+from lanes.store.batch import ready_work
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.words import Lane
 from tasks.connections import Connections
@@ -20,7 +20,7 @@ SEARCHED = "select searched_at is not null from lanes.batch"
 async def intended(at: Connections, sender: Sender) -> None:
     """A batch whose create brought no answer is unresolved."""
     await sender.items("in batch", lane=Lane.BATCH)
-    (kind,) = await at.db.run(batches.waiting_kinds, None, now=await at.db.now())
+    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
     assert await prepare(at, kind, now=await at.db.now())
 
 

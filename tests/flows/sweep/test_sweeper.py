@@ -9,7 +9,7 @@ import pytest
 
 from lanes.standing.duty import Duty
 from lanes.store import work
-from lanes.store.batch import batches, deadlines
+from lanes.store.batch import deadlines, ready_work
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.submit import prepare
@@ -87,7 +87,7 @@ async def neglected(at: Connections, sender: Sender) -> None:
     """A batch without an answer, batch work that was put off until now, and a claim whose lease is over."""
     await sender.items("in batch", lane=Lane.BATCH)
     now = await at.db.now()
-    (kind,) = await at.db.run(batches.waiting_kinds, None, now=now)
+    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=now)
     assert await prepare(at, kind, now=now)
     await sender.items("late", lane=Lane.BATCH)
     await at.db.run(deadlines.put_off, {"letters": now}, of=None)

@@ -33,8 +33,8 @@ async def test_work_that_no_drain_serves_although_it_was_called_for_gets_a_run_w
     await waker.turn(AGAIN)
     await errands.done()
     assert prefect.asked("answer") == [{}]
-    async with RoleLock(db.url, Role.READER) as reader:
-        assert await reader.try_take()
+    async with RoleLock(db.url, Role.ROUTER) as router:
+        assert await router.try_take()
         await waker.turn(THEN)
     assert await calls(db) == [{"ready": 1, "received": 0}] * 2
 

@@ -5,7 +5,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from blocks.provider import Provider
-from lanes.store.batch import accounts, adoption, batches
+from lanes.store.batch import accounts, adoption, creates, homecoming
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
@@ -70,7 +70,7 @@ def test_what_several_keys_left_unresolved_is_held_where_one_account_could_not_h
 
 def test_batches_that_are_over_are_named_too(connection: Connection) -> None:
     batch_id = intended(connection, OLD.unnamed_account, "a")
-    batches.submitted(connection, batch_id, "msgbatch_1", expected_end_at=NOON, now=NOON)
-    batches.collected(connection, batch_id, now=NOON)
+    creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=NOON, now=NOON)
+    homecoming.collected(connection, batch_id, now=NOON)
     assert name(connection) == 1
     assert row(connection, "batch").account == NEW.account

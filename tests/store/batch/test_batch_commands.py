@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine
 
 from lanes.cli import app
-from lanes.store.batch import batches
+from lanes.store.batch import doubts
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
@@ -26,7 +26,7 @@ def held(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.Mo
         admit(connection, "a", "b", now=NOON, lane=Lane.BATCH)
         route(connection, now=NOON)
         batch_id, _ = intend(connection, letters)
-        batches.hold(connection, batch_id, note="several fit", now=NOON)
+        doubts.hold(connection, batch_id, note="several fit", now=NOON)
 
 
 def state(pool: Engine) -> str:

@@ -4,10 +4,10 @@ import pytest
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
+from lanes.batch.batch import Kind
+from lanes.batch.tally import Tally
 from lanes.claims import Claim
-from lanes.promises.judge import Tally
-from lanes.store.batch import batches
-from lanes.store.batch.batches import Kind
+from lanes.store.batch import batches, creates, doubts, homecoming, ready_work, releases
 from lanes.store.doors import items
 from lanes.store.workload import workloads
 from lanes.words import BatchState, Lane, Outcome
@@ -37,22 +37,22 @@ def test_an_intent_is_kept_before_the_paid_call_and_owns_its_work(connection: Co
     assert [(each.state, each.batch_id, each.claim_no) for each in rows(connection, "work")] == [("submitted", batch_id, 1)] * 3
     assert [each.claim.number for each in work] == [1, 1, 1]
     assert row(connection, "item_status", key="a").state == "working"
-    assert batches.waiting_kinds(connection, None, now=NOON) == []
+    assert ready_work.waiting_kinds(connection, None, now=NOON) == []
     assert events(connection, "lanes.batch.submitted") == []
 
 
 def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(connection: Connection, letters: Version) -> None:
     waiting(connection, "a", "b")
     batch_id, work = intend(connection, letters)
-    batches.submitted(connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(seconds=1))
-    batches.progress(connection, batch_id, processed=1)
+    creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(seconds=1))
+    homecoming.progress(connection, batch_id, processed=1)
     (open_,) = batches.open_batches(connection)
     assert (open_.state, open_.provider_batch_id, open_.submitted_at) == (
         BatchState.SUBMITTED, "msgbatch_1", later(seconds=1),
     )  # fmt: skip
-    batches.ended(connection, batch_id, at=later(minutes=50), now=later(minutes=51))
+    homecoming.ended(connection, batch_id, at=later(minutes=50), now=later(minutes=51))
     save(connection, *(tried(each) for each in work), batch_id=batch_id)
-    batches.collected(connection, batch_id, now=later(minutes=52))
+    homecoming.collected(connection, batch_id, now=later(minutes=52))
     kept = row(connection, "batch_status")
     assert (kept.state, kept.succeeded, kept.processed) == ("collected", 2, 2)
     assert (kept.submitted_at, kept.expected_end_at) == (later(seconds=1), later(hours=1))
@@ -70,7 +70,7 @@ def test_the_end_of_a_batch_is_told_once(connection: Connection, letters: Versio
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
     for minutes in (10, 20):
-        batches.ended(connection, batch_id, at=later(minutes=minutes), now=later(minutes=minutes))
+        homecoming.ended(connection, batch_id, at=later(minutes=minutes), now=later(minutes=minutes))
     assert len(events(connection, "lanes.batch.ended")) == 1
     assert row(connection, "batch_status").ended_at == later(minutes=10)
 
@@ -78,7 +78,7 @@ def test_the_end_of_a_batch_is_told_once(connection: Connection, letters: Versio
 def test_a_batch_that_was_not_submitted_cannot_end(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
     batch_id, _ = intend(connection, letters)
-    batches.ended(connection, batch_id, at=later(minutes=1), now=later(minutes=1))
+    homecoming.ended(connection, batch_id, at=later(minutes=1), now=later(minutes=1))
     assert row(connection, "batch_status").state == "intended"
     assert events(connection, "lanes.batch.ended") == []
 
@@ -95,7 +95,7 @@ def test_an_account_has_one_unresolved_intent_at_a_time(connection: Connection, 
     assert row(connection, "work", state="ready").claim_no == 0  # nothing of the refused intent stays
     other, _ = intend(connection, letters, account="other")
     assert batches.unresolved(connection, "other") is not None
-    batches.submitted(connection, unresolved.id, "msgbatch_1", expected_end_at=NOON, now=NOON)
+    creates.submitted(connection, unresolved.id, "msgbatch_1", expected_end_at=NOON, now=NOON)
     assert batches.unresolved(connection, "acme") is None
     waiting(connection, "e")
     intend(connection, letters)
@@ -105,7 +105,7 @@ def test_an_account_has_one_unresolved_intent_at_a_time(connection: Connection, 
 def test_two_open_intents_of_an_account_never_share_a_request_count(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
     batch_id, _ = intend(connection, letters)
-    batches.hold(connection, batch_id, note="several fit", now=NOON)
+    doubts.hold(connection, batch_id, note="several fit", now=NOON)
     assert batches.unresolved(connection, "acme") is None
     waiting(connection, "b")
     with pytest.raises(IntegrityError, match="uq_batch_unresolved_requests"), connection.begin_nested():
@@ -120,8 +120,8 @@ def test_two_submitters_at_once_take_different_work(pool: Engine) -> None:
         waiting(setup, "a", "b", "c")
     kind = Kind("letters", version.id)
     with pool.connect() as one, pool.connect() as two:
-        first = batches.lock_for_batch(one, kind, limit=2, now=NOON)
-        second = batches.lock_for_batch(two, kind, limit=3, now=NOON)
+        first = ready_work.lock_for_batch(one, kind, limit=2, now=NOON)
+        second = ready_work.lock_for_batch(two, kind, limit=3, now=NOON)
         assert (keys(first), keys(second)) == (["a", "b"], ["c"])
 
 
@@ -133,24 +133,24 @@ def test_work_for_a_batch_is_taken_by_urgency_version_and_kind(connection: Conne
     publish(connection, "invoices", now=NOON)
     waiting(connection, "new")
     waiting(connection, "other", workload="invoices")
-    assert batches.waiting_kinds(connection, "letters", now=NOON) == [
+    assert ready_work.waiting_kinds(connection, "letters", now=NOON) == [
         Kind("letters", letters.id), Kind("letters", newer.id),
     ]  # fmt: skip
-    assert len(batches.waiting_kinds(connection, None, now=NOON)) == 3
-    taken = batches.lock_for_batch(connection, Kind("letters", letters.id), limit=10, now=NOON)
+    assert len(ready_work.waiting_kinds(connection, None, now=NOON)) == 3
+    taken = ready_work.lock_for_batch(connection, Kind("letters", letters.id), limit=10, now=NOON)
     assert keys(taken) == ["due", "old"]
 
 
 def test_a_paused_workload_has_nothing_to_submit(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
     workloads.pause(connection, "letters", since=NOON)
-    assert batches.waiting_kinds(connection, None, now=NOON) == []
+    assert ready_work.waiting_kinds(connection, None, now=NOON) == []
 
 
 def test_release_returns_the_work_as_it_was(connection: Connection, letters: Version) -> None:
     waiting(connection, "a", "b")
     batch_id, _ = intend(connection, letters)
-    batches.release(connection, batch_id, note="never created", now=later(minutes=5))
+    releases.release(connection, batch_id, note="never created", now=later(minutes=5))
     kept = row(connection, "batch_status")
     assert (kept.state, kept.note, kept.ended_at) == ("released", "never created", later(minutes=5))
     assert [(each.state, each.failures, each.batch_id) for each in rows(connection, "work")] == [("ready", 0, None)] * 2
@@ -164,11 +164,11 @@ def test_a_batch_the_provider_has_is_neither_released_nor_held(connection: Conne
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
     if step != "submitted":
-        batches.ended(connection, batch_id, at=NOON, now=NOON)
+        homecoming.ended(connection, batch_id, at=NOON, now=NOON)
     if step == "collected":
-        batches.collected(connection, batch_id, now=NOON)
-    batches.release(connection, batch_id, note="thought lost", now=later(minutes=5))
-    batches.hold(connection, batch_id, note="thought lost", now=later(minutes=5))
+        homecoming.collected(connection, batch_id, now=NOON)
+    releases.release(connection, batch_id, note="thought lost", now=later(minutes=5))
+    doubts.hold(connection, batch_id, note="thought lost", now=later(minutes=5))
     kept = row(connection, "batch_status")
     assert (kept.state, kept.note) == (step, None)
     assert row(connection, "work").state == "submitted"
@@ -177,17 +177,17 @@ def test_a_batch_the_provider_has_is_neither_released_nor_held(connection: Conne
 def test_a_held_batch_keeps_its_work_until_it_is_found_or_released(connection: Connection, letters: Version) -> None:
     waiting(connection, "a", "b")
     first, _ = intend(connection, letters)
-    batches.hold(connection, first, note="several fit", now=NOON)
+    doubts.hold(connection, first, note="several fit", now=NOON)
     assert row(connection, "batch_status").state == "held"
     assert {each.state for each in rows(connection, "work")} == {"submitted"}
-    batches.submitted(connection, first, "msgbatch_1", expected_end_at=later(hours=1), now=NOON)
+    creates.submitted(connection, first, "msgbatch_1", expected_end_at=later(hours=1), now=NOON)
     assert row(connection, "batch_status").state == "submitted"
 
 
 def test_a_batch_is_submitted_once(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
-    batches.submitted(connection, batch_id, "msgbatch_twin", expected_end_at=NOON, now=later(hours=1))
+    creates.submitted(connection, batch_id, "msgbatch_twin", expected_end_at=NOON, now=later(hours=1))
     kept = row(connection, "batch_status")
     assert (kept.provider_batch_id, kept.submitted_at) == (f"msgbatch_acme_{batch_id}", NOON)
     assert len(events(connection, "lanes.batch.submitted")) == 1
@@ -198,16 +198,16 @@ def test_a_batch_is_submitted_once(connection: Connection, letters: Version) -> 
 def test_members_lead_from_a_request_to_its_work_in_the_order_of_its_slots(connection: Connection, letters: Version) -> None:
     waiting(connection, "a", "b", "c")
     batch_id, (a, b, c) = submit(connection, letters, pack=2)
-    assert batches.members(connection, batch_id, [1, 0, 7]) == {0: [a.claim, b.claim], 1: [c.claim]}
+    assert homecoming.members(connection, batch_id, [1, 0, 7]) == {0: [a.claim, b.claim], 1: [c.claim]}
 
 
 def test_members_find_the_items_of_results_that_come_late(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
     batch_id, _ = intend(connection, letters)
-    batches.release(connection, batch_id, note="never created", now=NOON)
+    releases.release(connection, batch_id, note="never created", now=NOON)
     again, (work,) = submit(connection, letters, now=NOON)
     save(connection, tried(work), batch_id=again)
-    (late,) = batches.members(connection, batch_id, [0])[0]
+    (late,) = homecoming.members(connection, batch_id, [0])[0]
     saved = save(connection, tried(late), batch_id=batch_id)  # it had been created after all
     assert saved.late == 1
     assert [each.batch_id for each in rows(connection, "spend", "batch_id")] == [batch_id, again]
@@ -218,9 +218,9 @@ def test_claims_without_an_attempt_are_outstanding_by_their_request(connection: 
     waiting(connection, "a", "b", "c")
     batch_id, (a, b, c) = submit(connection, letters, pack=2)
     save(connection, tried(b), batch_id=batch_id)
-    assert batches.outstanding(connection, batch_id) == {0: [a.claim], 1: [c.claim]}
+    assert homecoming.outstanding(connection, batch_id) == {0: [a.claim], 1: [c.claim]}
     save(connection, *(tried(each, Outcome.MISSING) for each in (a, c)), batch_id=batch_id)
-    assert batches.outstanding(connection, batch_id) == {}
+    assert homecoming.outstanding(connection, batch_id) == {}
     assert row(connection, "batch_status").missing == 2
     assert [(each.state, each.failures) for each in rows(connection, "work", "item_id")] == [
         ("ready", 1), ("done", 0), ("ready", 1),
@@ -230,22 +230,22 @@ def test_claims_without_an_attempt_are_outstanding_by_their_request(connection: 
 def test_a_claim_that_was_superseded_is_outstanding_until_its_end_is_known(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
     batch_id, (first,) = intend(connection, letters)
-    batches.release(connection, batch_id, note="never created", now=NOON)
+    releases.release(connection, batch_id, note="never created", now=NOON)
     again, (second,) = submit(connection, letters, now=NOON)
     save(connection, tried(second), batch_id=again)
-    assert batches.outstanding(connection, batch_id) == {0: [first.claim]}
+    assert homecoming.outstanding(connection, batch_id) == {0: [first.claim]}
     save(connection, tried(first, Outcome.EXPIRED), batch_id=batch_id)
-    assert batches.outstanding(connection, batch_id) == {}
+    assert homecoming.outstanding(connection, batch_id) == {}
 
 
 def test_short_reads_are_kept_with_the_batch(connection: Connection, letters: Version) -> None:
     waiting(connection, "a", "b")
     batch_id, _ = submit(connection, letters)
-    reads = [batches.short_read(connection, batch_id, {1}, now=later(minutes=minutes)) for minutes in range(3)]
+    reads = [homecoming.short_read(connection, batch_id, {1}, now=later(minutes=minutes)) for minutes in range(3)]
     assert [(each.times, each.believed) for each in reads] == [(1, False), (2, False), (3, True)]
     kept = row(connection, "batch", id=batch_id)
     assert (kept.short_reads, kept.short_read_at) == (3, later(minutes=2))
-    assert batches.short_read(connection, batch_id, {0}, now=later(minutes=3)).times == 1
+    assert homecoming.short_read(connection, batch_id, {0}, now=later(minutes=3)).times == 1
 
 
 def test_counts_add_up_by_what_became_of_the_items(connection: Connection, letters: Version) -> None:
@@ -275,10 +275,10 @@ def test_a_closed_batch_says_how_its_outcomes_add_up_once(connection: Connection
     waiting(connection, "a", "b", "c")
     batch_id, (a, b, c) = submit(connection, letters)
     save(connection, tried(a), tried(b, Outcome.PACK_REFUSED), tried(c, Outcome.MISSING), batch_id=batch_id)
-    assert batches.collected(connection, batch_id, now=NOON) is None  # it has not ended yet
-    batches.ended(connection, batch_id, at=NOON, now=NOON)
-    assert batches.collected(connection, batch_id, now=later(minutes=1)) == Tally(items=3, outcomes=3, missing=1)
-    assert batches.collected(connection, batch_id, now=later(minutes=2)) is None
+    assert homecoming.collected(connection, batch_id, now=NOON) is None  # it has not ended yet
+    homecoming.ended(connection, batch_id, at=NOON, now=NOON)
+    assert homecoming.collected(connection, batch_id, now=later(minutes=1)) == Tally(items=3, outcomes=3, missing=1)
+    assert homecoming.collected(connection, batch_id, now=later(minutes=2)) is None
     assert row(connection, "batch_status").collected_at == later(minutes=1)
 
 
@@ -287,12 +287,12 @@ def test_what_keeps_a_batch_from_coming_home_stands_in_its_note_until_it_is_home
 ) -> None:
     waiting(connection, "a")
     batch_id, _ = submit(connection, letters)
-    batches.noted(connection, batch_id, "the provider said \x00")
+    homecoming.noted(connection, batch_id, "the provider said \x00")
     assert row(connection, "batch_status").note == "the provider said \ufffd"
-    batches.ended(connection, batch_id, at=NOON, now=NOON)
-    batches.collected(connection, batch_id, now=NOON)
+    homecoming.ended(connection, batch_id, at=NOON, now=NOON)
+    homecoming.collected(connection, batch_id, now=NOON)
     assert row(connection, "batch_status").note is None
-    batches.noted(connection, batch_id, "too late")
+    homecoming.noted(connection, batch_id, "too late")
     assert row(connection, "batch_status").note is None
 
 
@@ -303,11 +303,11 @@ def test_what_spoiled_its_pack_comes_back_unspent_and_is_asked_alone_ever_after(
     kind = Kind("letters", letters.id)
     batch_id, (a, b) = submit(connection, letters, pack=2)
     save(connection, tried(a, Outcome.PACK_REFUSED), tried(b, Outcome.EXPIRED), batch_id=batch_id)
-    first, second = batches.lock_for_batch(connection, kind, limit=10, now=NOON)
+    first, second = ready_work.lock_for_batch(connection, kind, limit=10, now=NOON)
     assert [(each.key, each.alone, each.failures) for each in (first, second)] == [("a", True, 0), ("b", False, 0)]
     batch_id, (a, _) = submit(connection, letters)
     save(connection, tried(a, Outcome.EXPIRED), batch_id=batch_id)
-    (first,) = batches.lock_for_batch(connection, kind, limit=10, now=NOON)
+    (first,) = ready_work.lock_for_batch(connection, kind, limit=10, now=NOON)
     assert (first.key, first.alone) == ("a", True)
 
 
@@ -315,7 +315,7 @@ def test_an_item_canceled_while_its_batch_runs_is_booked_when_the_batch_ends(con
     waiting(connection, "a")
     batch_id, (work,) = submit(connection, letters)
     items.cancel(connection, "letters", "a")
-    assert batches.outstanding(connection, batch_id) == {0: [work.claim]}
+    assert homecoming.outstanding(connection, batch_id) == {0: [work.claim]}
     save(connection, tried(work), batch_id=batch_id)
     assert row(connection, "work").state == "done"
     assert row(connection, "item_status").state == "canceled"
@@ -328,7 +328,7 @@ def test_the_expected_minutes_are_those_of_the_version(connection: Connection) -
 
 def test_a_nonce_names_one_batch(connection: Connection, letters: Version) -> None:
     waiting(connection, "a")
-    (work,) = batches.lock_for_batch(connection, Kind("letters", letters.id), limit=1, now=NOON)
-    batches.intend(connection, intent(letters, nonce="cafe"), [[work.claim]], now=NOON)
+    (work,) = ready_work.lock_for_batch(connection, Kind("letters", letters.id), limit=1, now=NOON)
+    creates.intend(connection, intent(letters, nonce="cafe"), [[work.claim]], now=NOON)
     with pytest.raises(IntegrityError, match="nonce"), connection.begin_nested():
-        batches.intend(connection, intent(letters, nonce="cafe", account="b"), [[Claim(work.claim.work_id, 2)]], now=NOON)
+        creates.intend(connection, intent(letters, nonce="cafe", account="b"), [[Claim(work.claim.work_id, 2)]], now=NOON)

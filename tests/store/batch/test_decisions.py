@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from lanes.batch.stakes import Decision, sentence
 from lanes.errors import ActionRefused
 from lanes.money.cost import estimate, upper_bound
-from lanes.store.batch import adoption, batches, decisions, disowning
+from lanes.store.batch import adoption, batches, creates, decisions, disowning, doubts, homecoming
 from lanes.store.doors import items
 from lanes.store.settling import retries
 from lanes.words import BatchState, Lane
@@ -34,11 +34,11 @@ def batch_in(connection: Connection, letters: Version, state: BatchState, *names
     route(connection, now=NOON)
     batch_id, _ = intend(connection, letters)
     if state is BatchState.HELD:
-        batches.hold(connection, batch_id, note="several fit", now=NOON)
+        doubts.hold(connection, batch_id, note="several fit", now=NOON)
     if state in AT_PROVIDER:
-        batches.submitted(connection, batch_id, f"msgbatch_{batch_id}", expected_end_at=NOON, now=NOON)
+        creates.submitted(connection, batch_id, f"msgbatch_{batch_id}", expected_end_at=NOON, now=NOON)
     if state is BatchState.ENDED:
-        batches.ended(connection, batch_id, at=NOON, now=NOON)
+        homecoming.ended(connection, batch_id, at=NOON, now=NOON)
     return batch_id
 
 
@@ -123,14 +123,14 @@ def test_what_a_lost_batch_can_have_cost_stays_visible_and_what_will_be_booked_i
 
 def test_late_results_of_a_resubmitted_batch_are_booked_and_never_shown(connection: Connection, letters: Version) -> None:
     batch = batch_in(connection, letters, BatchState.SUBMITTED)
-    late = [each for some in batches.members(connection, batch, [0, 1]).values() for each in some]
+    late = [each for some in homecoming.members(connection, batch, [0, 1]).values() for each in some]
     resubmit(connection, batch)
     saved = save(connection, *(tried(each) for each in late), batch_id=batch)
     assert (saved.answered, saved.late) == (0, 2)
     assert len(rows(connection, "spend")) == 2
     assert {each.state for each in rows(connection, "work")} == {"ready"}
-    batches.ended(connection, batch, at=later(minutes=6), now=later(minutes=6))
-    batches.collected(connection, batch, now=later(minutes=7))
+    homecoming.ended(connection, batch, at=later(minutes=6), now=later(minutes=6))
+    homecoming.collected(connection, batch, now=later(minutes=7))
     kept = row(connection, "batch")
     assert (kept.state, kept.ended_at, kept.collected_at) == ("released", later(minutes=6), later(minutes=7))
 
@@ -149,15 +149,15 @@ def test_a_batch_that_the_provider_does_not_know_is_told_after_the_grace_period_
     batch = batch_in(connection, letters, BatchState.SUBMITTED)
     grace = later(minutes=10) - NOON
     for minutes, told in ((0, 0), (9, 0), (10, 1), (11, 1)):
-        batches.unknown(connection, batch, why="no such batch", grace=grace, now=later(minutes=minutes))
+        doubts.unknown(connection, batch, why="no such batch", grace=grace, now=later(minutes=minutes))
         assert len(rows(connection, "incident_log", promise="batch_unclear", state="open")) == told
     sentence_ = row(connection, "incident", state="open").sentence
     assert "`lanes batches`" in sentence_
-    batches.known(connection, batch, now=later(minutes=12))
+    doubts.known(connection, batch, now=later(minutes=12))
     assert rows(connection, "incident_log", state="open") == []
     resubmit(connection, batch)
     for minutes in (13, 23):
-        batches.unknown(connection, batch, why="no such batch", grace=grace, now=later(minutes=minutes))
+        doubts.unknown(connection, batch, why="no such batch", grace=grace, now=later(minutes=minutes))
     assert row(connection, "batch").state == "released"
     assert batches.open_batches(connection) == []
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from lanes.cli import app
-from lanes.store.batch import batches
+from lanes.store.batch import doubts
 from lanes.store.routing import steering
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
@@ -120,7 +120,7 @@ def test_a_batch_that_is_held_keeps_its_items_and_one_whose_create_is_open_goes_
     waits(pool, "a", "b")
     with pool.begin() as connection:
         held, _ = intend(connection, letters)
-        batches.hold(connection, held, note="several fit", now=NOON)
+        doubts.hold(connection, held, note="several fit", now=NOON)
     waits(pool, "c")
     with pool.begin() as connection:
         open_, _ = intend(connection, letters)

@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import Connection, Engine
 
-from lanes.store.batch import batches
-from lanes.store.batch.batches import Answer, Kind
+from lanes.batch.batch import Answer, Kind
+from lanes.store.batch import creates, ready_work, releases
 from lanes.store.doors import items
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -21,12 +21,12 @@ def released(connection: Connection, *names: str) -> tuple[int, Version]:
     admit(connection, *names, now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
     batch_id, _ = intend(connection, letters)
-    batches.release(connection, batch_id, note="never created", now=later(minutes=5))
+    releases.release(connection, batch_id, note="never created", now=later(minutes=5))
     return batch_id, letters
 
 
 def answer(connection: Connection, batch_id: int) -> Answer:
-    return batches.submitted(connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(minutes=6))
+    return creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(minutes=6))
 
 
 def test_work_that_waits_as_it_was_left_is_taken_back(connection: Connection) -> None:
@@ -49,8 +49,8 @@ def test_work_that_went_elsewhere_stays_there_and_the_rest_is_taken_back_of_a_ba
     connection: Connection,
 ) -> None:
     batch_id, letters = released(connection, "a", "b")
-    (first, *_) = batches.lock_for_batch(connection, Kind("letters", letters.id), limit=1, now=later(minutes=5))
-    other = batches.intend(connection, intent(letters), [[first.claim]], now=later(minutes=5))
+    (first, *_) = ready_work.lock_for_batch(connection, Kind("letters", letters.id), limit=1, now=later(minutes=5))
+    other = creates.intend(connection, intent(letters), [[first.claim]], now=later(minutes=5))
     assert answer(connection, batch_id) is Answer.SUPERSEDED
     assert {each.batch_id for each in rows(connection, "work")} == {batch_id, other}
     kept = row(connection, "batch", id=batch_id)

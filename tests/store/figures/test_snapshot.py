@@ -7,11 +7,11 @@ import pytest
 from sqlalchemy import Connection
 
 from lanes.doors.item import Amendment
+from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.promises.judge import Assessment
 from lanes.report.snapshot import Snapshot
 from lanes.routing.split import Split
-from lanes.store.batch import batches
+from lanes.store.batch import homecoming
 from lanes.store.doors import amendments, items
 from lanes.store.figures import snapshot
 from lanes.store.promises import incidents
@@ -150,8 +150,8 @@ def test_a_snapshot_lists_open_batches_however_old(lived_in: Connection) -> None
     assert (listed.batch_id, listed.state, listed.items, listed.succeeded, listed.invalid) == (
         batch_id, "submitted", 5, 3, 1,
     )  # fmt: skip
-    batches.ended(lived_in, batch_id, at=later(hours=1), now=later(hours=1))
-    batches.collected(lived_in, batch_id, now=later(hours=1))
+    homecoming.ended(lived_in, batch_id, at=later(hours=1), now=later(hours=1))
+    homecoming.collected(lived_in, batch_id, now=later(hours=1))
     assert snapshot.take(lived_in, since=later(days=1), now=later(days=2)).batches == []
     assert len(snapshot.take(lived_in, since=NOON, now=later(days=2)).batches) == 1
 

@@ -9,12 +9,16 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, text
 
+from lanes.batch.tally import Tally
 from lanes.errors import SpecInvalid
 from lanes.escaping import cell
-from lanes.promises import judge as promises
+from lanes.promises import approvals
+from lanes.promises.batch_results import incomplete
 from lanes.promises.briefing import Briefing
+from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import Incident, IncidentState, Promise
-from lanes.promises.judge import assess, invalid_workload
+from lanes.promises.judge import assess
+from lanes.promises.provider_faults import frozen
 from lanes.report import incident as incident_page
 from lanes.slack.wording import Message, Pages, message
 from lanes.store.batch import unclear
@@ -142,7 +146,7 @@ def batch_unclear(connection: Connection) -> None:
 
 def batch_incomplete(connection: Connection) -> None:
     batch_id = a_batch(connection, [Outcome.VALID, Outcome.MISSING, Outcome.MISSING], at=later(hours=-4))
-    incidents.open(connection, promises.incomplete("letters", batch_id, promises.Tally(3, 3, 2), flow_run_id=COLLECT), now=NOON)
+    incidents.open(connection, incomplete("letters", batch_id, Tally(3, 3, 2), flow_run_id=COLLECT), now=NOON)
 
 
 def batch_never_started(connection: Connection) -> None:
@@ -203,14 +207,14 @@ def approval_waits(connection: Connection) -> None:
         """),
         {"now": NOON, "run": ROLLOUT},
     )
-    asks = promises.approval_waits("letters", "May 20 % go to real-time?", limit_minutes=60, waited_minutes=1)
+    asks = approvals.approval_waits("letters", "May 20 % go to real-time?", limit_minutes=60, waited_minutes=1)
     incidents.open(connection, asks, now=NOON)
 
 
 def provider_frozen(connection: Connection) -> None:
     waiting(connection)
     why = "the provider answered 402: Your credit balance is too low"
-    incidents.open(connection, promises.frozen("letters", Lane.REALTIME, 3, why, flow_run_id=DRAIN), now=NOON)
+    incidents.open(connection, frozen("letters", Lane.REALTIME, 3, why, flow_run_id=DRAIN), now=NOON)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,11 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, text
 
+from lanes.promises.assessment import Assessment
+from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import IncidentState, Promise, Severity
-from lanes.promises.judge import Assessment, assess, frozen, invalid_workload
+from lanes.promises.judge import assess
+from lanes.promises.provider_faults import frozen
 from lanes.promises.telling import Move, Post, next_move
 from lanes.settling.outcome import Judged
 from lanes.store.figures import measurements

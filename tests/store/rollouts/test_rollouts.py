@@ -12,10 +12,10 @@ from sqlalchemy.exc import IntegrityError
 
 from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.promises.judge import Assessment
 from lanes.rollouts.gates import judge
-from lanes.rollouts.rollout import Advance, Approval, AskApproval, Enter, Finish, Hold, Holds, RollBack, Rollout
+from lanes.rollouts.rollout import Advance, Approval, AskApproval, Enter, Finish, Hold, HoldReason, RollBack, Rollout
 from lanes.routing.split import Split
 from lanes.store.doors.amendments import amend
 from lanes.store.figures import snapshot
@@ -205,7 +205,7 @@ def test_who_waits_for_approval_is_an_incident_until_it_is_decided(connection: C
     assert asked.sentence.endswith("at step 1 of 2: every gate passed at 10 %. 10 % go to real-time.")
     assert len(rows(connection, "slack_post")) == 1
     waiting = rollouts.find(connection, begun.id)
-    rollout_moves.apply(connection, waiting, Hold(Holds.APPROVAL, "a person"), [], now=later(minutes=30))
+    rollout_moves.apply(connection, waiting, Hold(HoldReason.APPROVAL, "a person"), [], now=later(minutes=30))
     assert (row(connection, "incident").value, row(connection, "incident").sentence) == (30, asked.sentence)
     rollout_moves.ask_again(connection, waiting, why="unusable", now=later(hours=1))
     waiting = rollouts.find(connection, begun.id)
@@ -256,7 +256,7 @@ def test_an_outage_hinders_the_rollouts_whose_model_it_takes(connection: Connect
 def test_why_it_holds_is_told_once_for_each_reason(connection: Connection) -> None:
     publish(connection, now=NOON)
     begun = begin(connection)
-    for holds in (Holds.GATHERING, Holds.ERROR, Holds.ERROR, Holds.INCONCLUSIVE, Holds.INCONCLUSIVE):
+    for holds in (HoldReason.GATHERING, HoldReason.ERROR, HoldReason.ERROR, HoldReason.INCONCLUSIVE, HoldReason.INCONCLUSIVE):
         seen = rollouts.find(connection, begun.id)
         assert rollout_moves.apply(connection, seen, Hold(holds, f"for {holds}"), [], now=NOON)
     told = [each.payload["why"] for each in events(connection, "lanes.rollout.held")]
@@ -454,7 +454,7 @@ def test_a_measurement_is_kept_when_its_verdict_changes_or_the_rollout_moves(con
     assert seen is not None
     none = [judge(seen.now_at.gates[0], begun_figures.measurements[0])]
     for _ in range(3):
-        rollout_moves.apply(connection, seen, Hold(Holds.GATHERING, "few"), none, now=NOON)
+        rollout_moves.apply(connection, seen, Hold(HoldReason.GATHERING, "few"), none, now=NOON)
     answered(connection, "a", at=later(seconds=1))
     some = [judge(seen.now_at.gates[0], figures(connection, now=later(seconds=1)).measurements[0])]
     rollout_moves.apply(connection, rollouts.find(connection, seen.id), Finish("well"), some, now=later(seconds=1))

@@ -102,7 +102,6 @@ def test_work_that_failed_rests_before_it_is_claimed_again(connection: Connectio
     (ours,) = claim(connection)
     save(connection, tried(ours, Outcome.ERRORED))
     assert claim(connection, now=later(seconds=1.9)) == []
-    assert work.next_ready_at(connection, Lane.REALTIME) == later(seconds=2)
     (again,) = claim(connection, now=later(seconds=2))
     assert (again.claim.number, again.failures) == (2, 1)
 
@@ -171,7 +170,6 @@ def test_only_the_newest_claim_can_give_work_back(connection: Connection) -> Non
 def test_the_backlog_counts_what_could_be_claimed_and_since_when(connection: Connection) -> None:
     publish(connection, now=NOON)
     assert work.backlog(connection, Lane.REALTIME, now=NOON) == work.Backlog(0, None)
-    assert work.next_ready_at(connection, Lane.REALTIME) is None
     realtime(connection, "a", "b")
     assert work.backlog(connection, Lane.REALTIME, now=later(minutes=3)) == work.Backlog(2, NOON)
     claim(connection)

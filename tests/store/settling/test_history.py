@@ -4,9 +4,9 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from lanes.batch.batch import Kind
 from lanes.doors.item import Amendment
-from lanes.store.batch import batches
-from lanes.store.batch.batches import Kind
+from lanes.store.batch import ready_work
 from lanes.store.doors import amendments, items
 from lanes.store.settling import history
 from lanes.words import Lane
@@ -23,7 +23,7 @@ def put(connection: Connection, key: str, *, entity: str | None = "ann", hours: 
 def seen(connection: Connection, letters: Version, most: int = 5) -> dict[str, list[str]]:
     """What each item's pass would see, by key."""
     route(connection, now=NOON)
-    waiting = batches.lock_for_batch(connection, Kind("letters", letters.id), limit=100, now=NOON)
+    waiting = ready_work.lock_for_batch(connection, Kind("letters", letters.id), limit=100, now=NOON)
     found = history.load(connection, waiting, most)
     return {each.key: [payload["text"] for payload in found.get(each.claim.work_id, ())] for each in waiting}
 

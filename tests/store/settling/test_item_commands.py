@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from lanes.commands import items as commands
 from lanes.doors.item import Amendment
 from lanes.routing.split import Split
-from lanes.store.batch import batches
+from lanes.store.batch import homecoming
 from lanes.store.database import clock
 from lanes.store.doors import amendments, forgetting, items
 from lanes.store.doors.items import Refusal
@@ -41,7 +41,7 @@ def fates(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.M
         batch_id, works = submit(connection, letters, now=later(minutes=1))
         home = later(minutes=9)
         save(connection, *(tried(each, output=B, at=home) for each in works), batch_id=batch_id, now=home)
-        batches.ended(connection, batch_id, at=home, now=home)
+        homecoming.ended(connection, batch_id, at=home, now=home)
         admit(connection, "waiting", now=later(minutes=10), lane=Lane.BATCH)
         route(connection, now=later(minutes=10))
         admit(connection, "new", now=later(minutes=11))

@@ -11,7 +11,7 @@ from lanes.claims import Claimed
 from lanes.doors.item import Amendment
 from lanes.money.cost import estimate
 from lanes.store import work as work_store
-from lanes.store.batch import batches
+from lanes.store.batch import releases
 from lanes.store.doors import items
 from lanes.store.doors.amendments import amend
 from lanes.store.settling import outcomes
@@ -494,7 +494,7 @@ def test_every_line_of_a_batch_is_an_outcome_whatever_became_of_its_work(
     if fate == "canceled":
         items.cancel(connection, "letters", "k")
     else:
-        batches.release(connection, batch_id, note="never created", now=NOON)
+        releases.release(connection, batch_id, note="never created", now=NOON)
     if fate == "superseded":
         submit(connection, letters, now=later(hours=1))
     for _ in range(2):

@@ -3,6 +3,7 @@
 import pytest
 from sqlalchemy import Connection, text
 
+from lanes.settling.sought import Sought, Unanswered
 from lanes.store.doors import items
 from lanes.store.settling import results
 from lanes.words import Lane, Outcome, Standing
@@ -157,3 +158,23 @@ def test_a_provisional_answer_confirmed_for_good_reads_as_settled(connection: Co
     assert found is not None
     assert (found.standing, found.is_settled) == (Standing.PROVISIONAL, True)
     assert rows(connection, "read") == []  # looking is not reading
+
+
+def test_many_who_wait_are_each_told_in_order_and_only_what_they_take_is_a_read(connection: Connection) -> None:
+    publish(connection, now=NOON, mode="lambda")
+    save(connection, tried(claimed_item(connection, "early")))
+    save(connection, tried(claimed_item(connection, "broken"), Outcome.POISON))
+    admit(connection, "new", "gone", now=NOON)
+    items.cancel(connection, "letters", "gone")
+    sought = [
+        Sought("letters", "new", "a"), Sought("letters", "early", "b"), Sought("letters", "early", "c", settled=True),
+        Sought("letters", "broken", "d"), Sought("letters", "gone", "e"), Sought("letters", "ghost", "f"),
+        Sought("ghosts", "early", "g"), Sought("letters", "early", "h"),
+    ]  # fmt: skip
+    early = results.current(connection, "letters", "early")
+    assert early is not None
+    assert results.take(connection, sought) == [
+        Unanswered.NOT_YET, early, Unanswered.NOT_YET, Unanswered.FAILED, Unanswered.CANCELED, Unanswered.NO_ITEM,
+        Unanswered.NO_WORKLOAD, early,
+    ]  # fmt: skip
+    assert sorted(each.reader for each in rows(connection, "read")) == ["b", "h"]

@@ -9,20 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanes.promises.assessment import LEAST_SAMPLES, Assessment, verdict
+from lanes.promises.batch_runs import BatchSeen
+from lanes.promises.definitions import invalid_workload
+from lanes.promises.departures import WaitingSeen
 from lanes.promises.incident import TERMS, Promise, Severity, in_words
-from lanes.promises.judge import (
-    LEAST_SAMPLES,
-    Assessment,
-    BatchSeen,
-    FailedSeen,
-    RealtimeSeen,
-    Seen,
-    SettledSeen,
-    WaitingSeen,
-    assess,
-    invalid_workload,
-    verdict,
-)
+from lanes.promises.judge import Seen, assess
+from lanes.promises.last_answers import FailedSeen, SettledSeen
+from lanes.promises.realtime import RealtimeSeen
 from lanes.words import BatchState, Verdict
 from tests.conftest import NOON, later
 from tests.examples import version

@@ -15,7 +15,6 @@ from markdown_it import MarkdownIt
 from rich.console import Console
 
 from lanes.escaping import cell, code, plain
-from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity
 from lanes.report import markdown, summary, terminal
 from lanes.report.charts import Bar, Group, Mix, Segment, bars, data_uri, fit, mix, text_width
 from lanes.report.linechart import Series, lines
@@ -384,48 +383,6 @@ def test_no_saving_is_claimed_while_items_are_still_to_pay():
 def test_what_costs_more_than_realtime_alone_is_called_dearer():
     costs = [CostFigures("tickets", Decimal(3), Decimal(2), Decimal(1), Decimal(0))]
     assert str(summary.saving(replace(two_workloads(), costs=costs))) == "50 % dearer than all real-time"
-
-
-def breach(promise: Promise, subject: str = "", *, state: IncidentState = IncidentState.OPEN) -> Incident:
-    return Incident(
-        1, "u", promise, "tickets", subject, Severity.WARNING, state, 9, 5, 20, TERMS[promise].unit, "It is so.", NOW, NOW, None
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("batch", "incidents", "trouble", "health"),
-    [
-        (a_batch(), [], None, "batch healthy"),
-        (a_batch(state="held"), [], "held", "1 batch held"),
-        (
-            a_batch(state="held"),
-            [breach(Promise.BATCH_UNCLEAR, "batch 41")],
-            "batch needs a decision",
-            "batch needs a decision",
-        ),
-        (a_batch(state="submitted", expected_end_at=ago(1), ended_at=None), [], None, "batch healthy"),
-        (a_batch(state="intended", intended_at=ago(11)), [], None, "batch healthy"),
-        (a_batch(errored=20), [], None, "batch healthy"),
-        (a_batch(), [breach(Promise.BATCH_SLOW, "batch 41")], "batch runs too long", "batch runs too long"),
-        (a_batch(), [breach(Promise.BATCH_SLOW, "batch 4")], None, "batch runs too long"),
-        (a_batch(), [breach(Promise.BATCH_SLOW, "batch 41", state=IncidentState.RESOLVED)], None, "batch healthy"),
-        (a_batch(), [breach(Promise.BATCH_FAILING)], None, "batch items fail"),
-        (a_batch(), [breach(Promise.BATCH_FAILING), breach(Promise.BATCH_FAILING)], None, "batch items fail (2)"),
-        (a_batch(), [breach(Promise.PROVIDER_FROZEN, "batch lane")], None, "the provider takes nothing"),
-        (a_batch(), [breach(Promise.PROVIDER_FROZEN, "realtime lane")], None, "batch healthy"),
-        (a_batch(), [breach(Promise.REALTIME_SLOW)], None, "batch healthy"),
-    ],
-)
-def test_a_batch_is_in_trouble_when_a_promise_is_broken_or_a_person_has_to_decide(batch, incidents, trouble, health):
-    snapshot = replace(nothing(), batches=[batch], incidents=incidents)
-    assert summary.trouble(batch, snapshot) == trouble
-    assert summary.batch_health(snapshot) == health
-
-
-def test_work_that_never_left_is_no_health_though_there_is_no_batch():
-    assert summary.batch_health(nothing()) == "no batches"
-    missed = replace(nothing(), incidents=[breach(Promise.BATCH_NEVER_STARTED)])
-    assert summary.batch_health(missed) == "batch never started"
 
 
 def test_a_batch_says_how_long_it_took_or_when_it_is_expected():

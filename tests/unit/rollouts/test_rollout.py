@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.rollouts.gates import Gate, Judgement, Measure, Measurement
-from lanes.rollouts.playbook import Hold as Length
-from lanes.rollouts.playbook import Step
+from lanes.rollouts.playbook import Length, Step
 from lanes.rollouts.rollout import (
     OPEN,
     Advance,
@@ -18,9 +17,9 @@ from lanes.rollouts.rollout import (
     Enter,
     Finish,
     Hold,
-    Holds,
+    HoldReason,
     RollBack,
-    Standing,
+    Situation,
     next_move,
 )
 from lanes.words import RolloutState, Verdict
@@ -33,13 +32,13 @@ GATES = (
 YES, NO = Approval(True, "ada", "looks well"), Approval(False, "ada", "not on a Friday")
 
 
-def standing(
+def situation(
     *, answered: int = 10, approval: bool = False, is_last: bool = False, minutes: int | None = None,
     state: RolloutState = RolloutState.RUNNING, entered: bool = True, asked_at: datetime | None = None,
     hindrances: tuple[str, ...] = (),
-) -> Standing:  # fmt: skip
+) -> Situation:  # fmt: skip
     step = Step(percent=50, hold=Length(items=10, at_most_minutes=minutes), approval=approval, gates=GATES)
-    return Standing(state, step, is_last, NOON, answered, entered, asked_at, timedelta(hours=72), hindrances)
+    return Situation(state, step, is_last, NOON, answered, entered, asked_at, timedelta(hours=72), hindrances)
 
 
 def judged(*verdicts: Verdict) -> list[Judgement]:
@@ -53,42 +52,42 @@ WELL = judged(Verdict.PASSED, Verdict.PASSED)
 
 
 def test_a_step_whose_gates_passed_leads_to_the_next_and_the_last_one_finishes() -> None:
-    assert isinstance(next_move(standing(), WELL, None, NOON), Advance)
-    assert isinstance(next_move(standing(is_last=True), WELL, None, NOON), Finish)
+    assert isinstance(next_move(situation(), WELL, None, NOON), Advance)
+    assert isinstance(next_move(situation(is_last=True), WELL, None, NOON), Finish)
 
 
 def test_a_failed_gate_takes_it_back_before_enough_items_were_answered_and_in_spite_of_an_approval() -> None:
     failed = judged(Verdict.PASSED, Verdict.FAILED)
-    assert isinstance(next_move(standing(answered=0), failed, None, NOON), RollBack)
-    assert isinstance(next_move(standing(approval=True), failed, YES, NOON), RollBack)
-    waiting = standing(approval=True, state=RolloutState.WAITING_APPROVAL)
+    assert isinstance(next_move(situation(answered=0), failed, None, NOON), RollBack)
+    assert isinstance(next_move(situation(approval=True), failed, YES, NOON), RollBack)
+    waiting = situation(approval=True, state=RolloutState.WAITING_APPROVAL)
     assert isinstance(next_move(waiting, failed, None, NOON), RollBack)
 
 
 @pytest.mark.parametrize(
     ("answered", "judgements", "holds"),
     [
-        (9, WELL, Holds.GATHERING),
-        (10, judged(Verdict.PASSED, Verdict.INCONCLUSIVE), Holds.INCONCLUSIVE),
-        (10, judged(Verdict.ERROR, Verdict.PASSED), Holds.ERROR),
-        (10, judged(Verdict.PASSED), Holds.ERROR),
-        (10, [], Holds.ERROR),
+        (9, WELL, HoldReason.GATHERING),
+        (10, judged(Verdict.PASSED, Verdict.INCONCLUSIVE), HoldReason.INCONCLUSIVE),
+        (10, judged(Verdict.ERROR, Verdict.PASSED), HoldReason.ERROR),
+        (10, judged(Verdict.PASSED), HoldReason.ERROR),
+        (10, [], HoldReason.ERROR),
     ],
 )
-def test_lack_of_evidence_holds(answered: int, judgements: list[Judgement], holds: Holds) -> None:
+def test_lack_of_evidence_holds(answered: int, judgements: list[Judgement], holds: HoldReason) -> None:
     for approval in (None, YES):
-        move = next_move(standing(answered=answered), judgements, approval, later(days=30))
+        move = next_move(situation(answered=answered), judgements, approval, later(days=30))
         assert isinstance(move, Hold)
-        assert move.holds is holds
+        assert move.reason is holds
 
 
 def test_a_step_that_asks_is_left_only_after_a_yes() -> None:
-    assert isinstance(next_move(standing(approval=True), WELL, None, NOON), AskApproval)
-    waiting = next_move(standing(approval=True, state=RolloutState.WAITING_APPROVAL), WELL, None, later(days=9))
+    assert isinstance(next_move(situation(approval=True), WELL, None, NOON), AskApproval)
+    waiting = next_move(situation(approval=True, state=RolloutState.WAITING_APPROVAL), WELL, None, later(days=9))
     assert isinstance(waiting, Hold)
-    assert waiting.holds is Holds.APPROVAL
-    assert isinstance(next_move(standing(approval=True), WELL, YES, NOON), Advance)
-    assert isinstance(next_move(standing(approval=True), WELL, NO, NOON), RollBack)
+    assert waiting.reason is HoldReason.APPROVAL
+    assert isinstance(next_move(situation(approval=True), WELL, YES, NOON), Advance)
+    assert isinstance(next_move(situation(approval=True), WELL, NO, NOON), RollBack)
 
 
 BROKEN = ("critical incident 7 is open: Real-time is slow",)
@@ -96,26 +95,26 @@ BROKEN = ("critical incident 7 is open: Real-time is slow",)
 
 def test_nothing_goes_forwards_while_a_critical_incident_is_open() -> None:
     for at, approval in (
-        (standing(hindrances=BROKEN), None),
-        (standing(hindrances=BROKEN, is_last=True), None),
-        (standing(hindrances=BROKEN, approval=True), None),
-        (standing(hindrances=BROKEN, approval=True), YES),
-        (standing(hindrances=BROKEN, entered=False), None),
-        (standing(hindrances=BROKEN, entered=False), YES),
+        (situation(hindrances=BROKEN), None),
+        (situation(hindrances=BROKEN, is_last=True), None),
+        (situation(hindrances=BROKEN, approval=True), None),
+        (situation(hindrances=BROKEN, approval=True), YES),
+        (situation(hindrances=BROKEN, entered=False), None),
+        (situation(hindrances=BROKEN, entered=False), YES),
     ):
         move = next_move(at, WELL, approval, NOON)
         assert isinstance(move, Hold)
-        assert (move.holds, move.why) == (Holds.INCIDENT, BROKEN[0])
+        assert (move.reason, move.why) == (HoldReason.INCIDENT, BROKEN[0])
 
 
 def test_a_critical_incident_keeps_nothing_from_being_taken_back() -> None:
     failed = judged(Verdict.PASSED, Verdict.FAILED)
-    assert isinstance(next_move(standing(hindrances=BROKEN), failed, None, NOON), RollBack)
-    assert isinstance(next_move(standing(hindrances=BROKEN, approval=True), WELL, NO, NOON), RollBack)
+    assert isinstance(next_move(situation(hindrances=BROKEN), failed, None, NOON), RollBack)
+    assert isinstance(next_move(situation(hindrances=BROKEN, approval=True), WELL, NO, NOON), RollBack)
 
 
 def test_a_question_that_nobody_answers_in_time_takes_it_back() -> None:
-    waits = standing(approval=True, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
+    waits = situation(approval=True, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
     assert isinstance(next_move(waits, WELL, None, later(hours=71.9)), Hold)
     move = next_move(waits, WELL, None, later(hours=72))
     assert isinstance(move, RollBack)
@@ -124,7 +123,7 @@ def test_a_question_that_nobody_answers_in_time_takes_it_back() -> None:
 
 
 def test_an_approval_that_was_passed_over_is_asked_before_the_first_share_is_set() -> None:
-    begun = standing(entered=False, answered=0)
+    begun = situation(entered=False, answered=0)
     assert isinstance(next_move(begun, [], None, NOON), AskApproval)
     waits = replace(begun, state=RolloutState.WAITING_APPROVAL, asked_at=NOON)
     assert isinstance(next_move(waits, [], None, later(hours=1)), Hold)
@@ -134,32 +133,32 @@ def test_an_approval_that_was_passed_over_is_asked_before_the_first_share_is_set
 
 
 def test_time_without_evidence_takes_it_back_and_never_passes_it() -> None:
-    few = standing(answered=3, minutes=60)
+    few = situation(answered=3, minutes=60)
     assert isinstance(next_move(few, WELL, None, later(minutes=59.9)), Hold)
     move = next_move(few, WELL, None, later(minutes=60))
     assert isinstance(move, RollBack)
     assert "no evidence within 60 minutes" in move.why
-    assert isinstance(next_move(standing(minutes=60), WELL, None, later(minutes=90)), Advance)
+    assert isinstance(next_move(situation(minutes=60), WELL, None, later(minutes=90)), Advance)
 
 
 def test_time_spent_waiting_for_a_person_takes_nothing_back() -> None:
     unclear = judged(Verdict.PASSED, Verdict.INCONCLUSIVE)
-    waiting = standing(approval=True, minutes=60, state=RolloutState.WAITING_APPROVAL)
+    waiting = situation(approval=True, minutes=60, state=RolloutState.WAITING_APPROVAL)
     assert isinstance(next_move(waiting, unclear, None, later(days=3)), Hold)
-    assert isinstance(next_move(standing(approval=True, minutes=60), unclear, YES, later(days=3)), Hold)
+    assert isinstance(next_move(situation(approval=True, minutes=60), unclear, YES, later(days=3)), Hold)
 
 
 ANY_VERDICTS = st.lists(st.sampled_from(Verdict), max_size=2)
-ANY_STANDING = st.builds(
-    standing, answered=st.integers(0, 30), approval=st.booleans(), is_last=st.booleans(),
+ANY_SITUATION = st.builds(
+    situation, answered=st.integers(0, 30), approval=st.booleans(), is_last=st.booleans(),
     minutes=st.one_of(st.none(), st.integers(1, 100)), state=st.sampled_from(RolloutState),
     entered=st.booleans(), asked_at=st.sampled_from([None, NOON]), hindrances=st.sampled_from([(), BROKEN]),
 )  # fmt: skip
 
 
-@given(ANY_STANDING, ANY_VERDICTS, st.sampled_from([None, YES, NO]), st.integers(0, 10_000))
+@given(ANY_SITUATION, ANY_VERDICTS, st.sampled_from([None, YES, NO]), st.integers(0, 10_000))
 def test_it_goes_forwards_only_with_every_gate_passed_enough_items_and_the_approval_it_needs(
-    at: Standing, verdicts: list[Verdict], approval: Approval | None, minutes: int
+    at: Situation, verdicts: list[Verdict], approval: Approval | None, minutes: int
 ) -> None:
     now: datetime = NOON + timedelta(minutes=minutes)
     move = next_move(at, judged(*verdicts), approval, now)
@@ -176,4 +175,4 @@ def test_it_goes_forwards_only_with_every_gate_passed_enough_items_and_the_appro
         assert approval == YES or (approval is None and not at.step.approval)
     if at.state not in OPEN:
         assert isinstance(move, Hold)
-        assert move.holds is Holds.ENDED
+        assert move.reason is HoldReason.ENDED

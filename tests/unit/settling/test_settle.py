@@ -16,6 +16,7 @@ from lanes.settling.settle import (
     Consequence,
     Correction,
     Obligation,
+    Owed,
     backoff,
     compare,
     consequence,
@@ -32,8 +33,8 @@ obligations = st.builds(
     Obligation,
     purpose=st.sampled_from(Purpose), lane=st.sampled_from(Lane), mode=st.sampled_from(Mode),
     failures=st.integers(0, 6), max_failures=st.integers(1, 5), is_newest_revision=st.booleans(),
-    item_canceled=st.booleans(), item_settled=st.booleans(), others_open=st.booleans(), may_wait=st.booleans(),
-    compare_fields=st.sampled_from([(), ("category",)]),
+    item_canceled=st.booleans(), item_settled=st.booleans(), item_answered=st.booleans(), others_open=st.booleans(),
+    may_wait=st.booleans(), compare_fields=st.sampled_from([(), ("category",)]),
 )  # fmt: skip
 attempts = st.sampled_from([Judged(Outcome.VALID, A), *(Judged(outcome, error="why") for outcome in UNANSWERED)])
 
@@ -56,7 +57,7 @@ def fails(of: Obligation, outcome: Outcome, *, provisional: dict[str, Any] | Non
 
 def moves_nothing(then: Consequence) -> bool:
     """Whether the item is left as it is."""
-    return not (then.settles or then.fails or then.owes_authoritative or then.correction)
+    return not (then.settles or then.fails or then.owes or then.correction)
 
 
 def shows_nothing(then: Consequence) -> bool:
@@ -72,7 +73,7 @@ def test_without_lambda_the_first_valid_answer_is_authoritative_and_settles(lane
 
 # "Lambda, answered in real time: provisional, `answered`; owes one authoritative pass"
 def test_with_lambda_a_realtime_answer_is_provisional_and_owes_one_authoritative_pass() -> None:
-    assert valid(lambda_()) == Consequence(WorkState.DONE, 0, standing=Standing.PROVISIONAL, owes_authoritative=True)
+    assert valid(lambda_()) == Consequence(WorkState.DONE, 0, standing=Standing.PROVISIONAL, owes=Owed.PASS)
 
 
 def test_a_second_provisional_answer_is_not_shown_and_owes_no_second_pass() -> None:
@@ -173,10 +174,11 @@ def test_every_attempt_leaves_its_work_somewhere_and_its_item_with_at_most_one_f
     then = consequence(of, judged, provisional=provisional, now=NOON)
     assert (then.work_state is WorkState.READY) == (then.ready_at is not None)
     assert then.work_state not in (WorkState.CLAIMED, WorkState.SUBMITTED)
-    assert then.settles + then.fails + then.owes_authoritative <= 1
+    assert then.settles + then.fails + bool(then.owes) <= 1
     assert (then.standing is Standing.AUTHORITATIVE) <= (then.settles or of.purpose is Purpose.REPLAY)
-    assert (then.owes_authoritative and then.failure is None) <= (then.standing is Standing.PROVISIONAL)
-    assert then.owes_authoritative <= (not of.others_open)
+    assert (then.owes is not None and then.failure is None) <= (then.standing is Standing.PROVISIONAL)
+    assert (then.owes is Owed.ANSWER) <= (then.standing is None and not of.item_answered)
+    assert bool(then.owes) <= (not of.others_open)
     assert then.fails <= (then.failure is not None)
     assert of.failures <= then.failures <= of.failures + 1
     if then.correction is not None:
@@ -237,18 +239,23 @@ def test_only_what_spoiled_its_pack_is_asked_alone_from_then_on(outcome: Outcome
 @pytest.mark.parametrize("lane", Lane)
 def test_without_lambda_a_spent_budget_fails_the_item(lane: Lane) -> None:
     then = fails(plain(lane, failures=2), Outcome.INVALID)
-    assert (then.work_state, then.fails, then.owes_authoritative) == (WorkState.FAILED, True, False)
+    assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, True, None)
 
 
 def test_with_lambda_a_spent_realtime_budget_hands_an_item_that_may_wait_to_the_batch_lane() -> None:
     then = fails(lambda_(failures=2), Outcome.INVALID)
-    assert (then.work_state, then.fails, then.owes_authoritative) == (WorkState.FAILED, False, True)
+    assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, False, Owed.ANSWER)
+
+
+def test_where_an_answer_of_an_older_revision_stands_the_batch_lane_owes_its_pass_and_no_route() -> None:
+    then = fails(lambda_(failures=2, item_answered=True), Outcome.INVALID)
+    assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, False, Owed.PASS)
 
 
 @pytest.mark.parametrize("outcome", [each for each in UNANSWERED if each not in FREE])
 def test_what_must_be_realtime_is_never_handed_to_the_batch_lane(outcome: Outcome) -> None:
     then = fails(lambda_(failures=2, may_wait=False), outcome)
-    assert (then.work_state, then.fails, then.owes_authoritative) == (WorkState.FAILED, True, False)
+    assert (then.work_state, then.fails, then.owes) == (WorkState.FAILED, True, None)
 
 
 # "work fails while other work of the item is open: nothing yet: an item fails only when none of its work is open"

@@ -13,6 +13,7 @@ begin
   update lanes.item set canceled_at = at where item.id = target.id;
   update lanes.work set state = 'canceled', finished_at = at
    where work.item_id = target.id and work.state in ('ready', 'claimed');
+  perform pg_notify('lanes', '');
   return 'canceled';
 end $$;
 

@@ -1,0 +1,65 @@
+"""For programs that send items and read results, in a process of their own.
+
+    from lanes.client import Lanes
+
+    with Lanes() as lanes:
+        lanes.submit("tickets", {"text": "..."}, key="t-1", urgent=True)
+        lanes.wait("tickets", "t-1", reader="support-desk", timeout_s=10)
+
+`AsyncLanes` is the same for asynchronous programs. The functions are shorthands over one handle for an address, which comes
+from `LANES_DATABASE_URL`, else from the stand of this checkout (`lanes up`): sync, or async with an `a` in front.
+
+    from lanes import client
+    client.submit("tickets", {"text": "..."}, key="t-1", urgent=True)
+
+What can go wrong is in `lanes.errors`, as a tree.
+"""
+
+from lanes.client.ahandle import AsyncLanes
+from lanes.client.handle import Lanes
+from lanes.client.shorthands import (
+    aamend,
+    acancel,
+    alabel,
+    amend,
+    aread_result,
+    aresults,
+    asubmit,
+    asubmit_many,
+    await_result,
+    cancel,
+    label,
+    read_result,
+    results,
+    submit,
+    submit_many,
+    wait,
+)
+from lanes.client.verbs import Fields, Sent
+from lanes.settling.listing import Listed
+from lanes.store.settling.results import Result
+
+__all__ = [
+    "AsyncLanes",
+    "Fields",
+    "Lanes",
+    "Listed",
+    "Result",
+    "Sent",
+    "aamend",
+    "acancel",
+    "alabel",
+    "amend",
+    "aread_result",
+    "aresults",
+    "asubmit",
+    "asubmit_many",
+    "await_result",
+    "cancel",
+    "label",
+    "read_result",
+    "results",
+    "submit",
+    "submit_many",
+    "wait",
+]

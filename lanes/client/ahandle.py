@@ -1,0 +1,140 @@
+"""The handle for asynchronous programs."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Self, TypeVar, Unpack
+
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from lanes.client import lookout, verbs
+from lanes.client.places import async_place
+from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
+from lanes.doors.item import Submission
+from lanes.errors import Refused
+from lanes.payload import weight
+from lanes.settling.listing import Listed
+from lanes.store.database import clock
+from lanes.store.settling.results import Result
+
+MOST_BYTES = 1024**2  # of one transaction; writing them down as JSON takes some 5 ms
+TURN_S = 0.005  # after which the loop's other tasks have theirs
+
+T = TypeVar("T")
+
+
+class AsyncLanes:
+    """As `lanes.client.Lanes`, for one event loop, which it never holds up.
+
+        async with AsyncLanes() as lanes:
+            await lanes.submit("tickets", {"text": "..."}, key="t-1", urgent=True)
+            await lanes.wait("tickets", "t-1", reader="support-desk", timeout_s=10)
+
+    Those who wait hold no thread and no connection that other calls need.
+    """
+
+    def __init__(
+        self, where: str | URL | AsyncEngine | AsyncConnection | None = None, *, connections: int = 6, patience_s: float = 10
+    ) -> None:
+        self._place = async_place(where, connections)
+        self._verbs = Verbs(timedelta(seconds=patience_s))
+
+    async def submit(
+        self, workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]
+    ) -> Sent:
+        """See `Lanes.submit`."""
+        return (await self.submit_many(workload, [{"payload": dict(payload), "key": key, **fields}]))[0]
+
+    async def submit_many(self, workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
+        """See `Lanes.submit_many`; fewer large ones go to a transaction, so that the loop has its turns."""
+        sent: list[Sent] = []
+        chunk: list[Mapping[str, Any]] = []
+        held = 0
+        async for each in by_turns(inputs):
+            chunk.append(each)
+            held += weight(each)
+            if len(chunk) >= CHUNK or held >= MOST_BYTES:
+                sent += await self._admit(workload, chunk)
+                chunk, held = [], 0
+        if chunk:
+            sent += await self._admit(workload, chunk)
+        return sent
+
+    async def _admit(self, workload: str, chunk: Iterable[Mapping[str, Any]]) -> list[Sent]:
+        asked: list[Submission] = []
+        malformed: Refused | None = None
+        async with self._place.transaction() as connection:
+            now = await connection.run_sync(clock)
+            try:
+                async for each in by_turns(chunk):
+                    asked.append(verbs.read(workload, each, now))
+            except Refused as refused:
+                malformed = refused
+            sent = await connection.run_sync(self._verbs.admit, asked, now)
+        if malformed is not None:
+            raise malformed
+        return sent
+
+    async def amend(self, workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None) -> Sent:
+        """See `Lanes.amend`."""
+        async with self._place.transaction() as connection:
+            return await connection.run_sync(self._verbs.amend, workload, key, payload, occurred_at)
+
+    async def cancel(self, workload: str, key: str) -> bool:
+        """See `Lanes.cancel`."""
+        async with self._place.transaction() as connection:
+            return await connection.run_sync(self._verbs.cancel, workload, key)
+
+    async def label(self, workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client") -> None:
+        """See `Lanes.label`."""
+        async with self._place.transaction() as connection:
+            await connection.run_sync(self._verbs.label, workload, key, expected, source)
+
+    async def read_result(self, workload: str, key: str, *, reader: str) -> Result | None:
+        """See `Lanes.read_result`."""
+        async with self._place.transaction() as connection:
+            return await connection.run_sync(self._verbs.read_result, workload, key, reader)
+
+    async def wait(
+        self, workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False
+    ) -> Result | None:
+        """See `Lanes.wait`."""
+        asked = verbs.sought(workload, key, reader, settled=settled)
+        return await lookout.await_(self._place.address(), asked, timeout_s=timeout_s)
+
+    async def results(
+        self, workload: str, *, states: Collection[str] = (), since: datetime | None = None
+    ) -> AsyncIterator[Listed]:
+        """See `Lanes.results`."""
+        wanted = verbs.wanted(workload, states, since)
+        async with self._place.transaction() as connection:
+            await connection.run_sync(verbs.check_workload, wanted.workload)
+        onwards: int | None = 0
+        while onwards is not None:
+            async with self._place.transaction() as connection:
+                page = await connection.run_sync(verbs.page, wanted, onwards)
+            for each in page.items:
+                yield each
+            onwards = page.onwards
+
+    async def close(self) -> None:
+        """See `Lanes.close`."""
+        await self._place.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+async def by_turns(inputs: Iterable[T]) -> AsyncIterator[T]:
+    """Each of them; now and then the loop's other tasks have their turn first."""
+    began = time.monotonic()
+    for each in inputs:
+        if time.monotonic() - began > TURN_S:
+            await asyncio.sleep(0)
+            began = time.monotonic()
+        yield each

@@ -1,0 +1,78 @@
+"""What a driver says, as one of our own errors: whoever uses the client needs to know no driver."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.exc import (
+    DBAPIError,
+    InvalidRequestError,
+    ResourceClosedError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+from lanes.errors import DatabaseAway, LanesError, SetupError, StillLocked, TransactionUnfit
+
+LOCKED = ("55P03", "40P01")  # lock_not_available, deadlock_detected
+AWAY = ("08", "53", "57", "58")  # classes: connection, resources, operator's intervention (restart, time limit), system
+NO_SCHEMA = ("3F000", "42P01", "42703", "42883")  # no such schema, table, column, function
+
+
+@contextmanager
+def typed() -> Iterator[None]:
+    """Within, what goes wrong in the database is raised as one of our errors; the driver's is its cause."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        told = tell(error)
+        if told is None:
+            raise
+        raise told from error
+
+
+def tell(error: Exception) -> LanesError | None:
+    """The same in our words; None where it is a fault of ours."""
+    match error:
+        case NoConnectionFree():
+            return DatabaseAway("every connection of this handle is busy; let it open more, or ask for less at once")
+        case DBAPIError():
+            return _told_by_the_driver(error)
+        case ResourceClosedError() | InvalidRequestError():
+            return TransactionUnfit(
+                "the connection that this handle was given cannot be used as it is (closed, or its transaction has ended): "
+                "begin another transaction, and give the handle that one"
+            )
+    return None
+
+
+def _told_by_the_driver(error: DBAPIError) -> LanesError | None:
+    state = getattr(error.orig, "sqlstate", None)
+    said = _first_line(error)
+    if state is None and (error.connection_invalidated or type(error.orig).__name__ in ("OperationalError", "InterfaceError")):
+        return DatabaseAway(f"the database does not answer: {said}")
+    if state in LOCKED:
+        return StillLocked("another transaction holds what this one needs; try again")
+    match state:
+        case None:
+            return None
+        case "40001":
+            return StillLocked("another transaction changed it meanwhile: begin yours again (READ COMMITTED has no need to)")
+        case "25P02":
+            return TransactionUnfit("the transaction that this handle joined has failed already: roll it back, and begin again")
+        case "25006":
+            return SetupError("the database only reads, as a standby does: give the address of the one that writes")
+        case "42501":
+            return SetupError(f"the user of this address may not do that: {said}")
+        case _ if state in NO_SCHEMA:
+            return SetupError(
+                f"the schema of Lanes is not there, or not this version's: {said}; `lanes up` brings it up to date"
+            )
+        case _ if state.startswith(AWAY):
+            return DatabaseAway(f"the database does not answer: {said}")
+        case _ if state.startswith("28") or state == "3D000":
+            return SetupError(f"the database lets nobody in by this address: {said}")
+    return None
+
+
+def _first_line(error: DBAPIError) -> str:
+    return next(iter(str(error.orig).strip().splitlines()), type(error.orig).__name__)

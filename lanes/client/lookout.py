@@ -1,0 +1,289 @@
+"""Waiting for items' ends from a program of somebody else's: somebody looks when Postgres says that something was committed.
+
+However many wait in a process on one address, synchronously or not, one thread of the process serves them over two
+connections, closed a moment after the last has left: one hears NOTIFY, the other looks, for all of them in one query. The
+channel is busy under load and its notifications carry nothing, so that those which come soon after a look share the next
+one. A notification that was lost, and an end that nobody notifies, cost `RELOOK_S` at most; so does a connection that was
+lost unnoticed.
+"""
+
+import asyncio
+import os
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Self
+
+from psycopg import Error as DriverError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from lanes.client.failures import tell
+from lanes.client.verbs import never
+from lanes.errors import DatabaseAway, LanesError
+from lanes.settling.sought import Sought, Unanswered
+from lanes.store.discreet import discreet_async_engine
+from lanes.store.settling import results
+from lanes.store.settling.results import Result
+from lanes.store.signals import LIMITS, listening
+
+RELOOK_S = 2.0  # the longest between two looks for everybody
+APART_S = 0.05  # the shortest between two such looks,
+SHARE = 4  # and so many times as long as a look takes
+AT_ONCE = 1_000  # who wait, in one query
+LINGER_S = 1.0  # how long the connections outlive the last who waits
+ANSWER_WITHIN_S = 10.0  # for the look that is owed to whoever's time is up
+
+
+def wait(url: str, asked: Sought, *, timeout_s: float) -> Result | None:
+    """See `lanes.client.Lanes.wait`."""
+    with _joined(url, asked, final=timeout_s <= 0) as (lookout, waiter):
+        try:
+            if timeout_s > 0:
+                return waiter.found.result(min(timeout_s, threading.TIMEOUT_MAX))
+        except TimeoutError:
+            lookout.look_again(waiter)
+        try:
+            return waiter.found.result(ANSWER_WITHIN_S)
+        except TimeoutError:
+            raise _away() from None
+
+
+async def await_(url: str, asked: Sought, *, timeout_s: float) -> Result | None:
+    """As `wait`; neither the loop nor any thread of it is held up."""
+    with _joined(url, asked, final=timeout_s <= 0) as (lookout, waiter):
+        found = asyncio.wrap_future(waiter.found)
+        if timeout_s > 0 and not await _done(found, within_s=timeout_s):
+            lookout.look_again(waiter)
+        if not await _done(found, within_s=ANSWER_WITHIN_S):
+            raise _away()
+        return found.result()
+
+
+async def _done(found: asyncio.Future[Result | None], *, within_s: float) -> bool:
+    done, _ = await asyncio.wait({found}, timeout=within_s)
+    return bool(done)
+
+
+def _away() -> DatabaseAway:
+    return DatabaseAway(f"the database did not answer within {ANSWER_WITHIN_S:g} s, so whether there is a result is not known")
+
+
+@dataclass(eq=False)
+class Waiter:
+    """One who waits. `final`: whatever the next look finds is the answer, nothing too."""
+
+    asked: Sought
+    final: bool
+    found: Future[Result | None] = field(default_factory=Future)
+
+    def tell(self, found: Result | Unanswered) -> None:
+        """What a look found."""
+        if isinstance(found, Result):
+            self._end(found)
+        elif (why := never(self.asked, found)) is not None:
+            self.fail(why)
+        elif self.final:
+            self._end(None)
+
+    def fail(self, why: BaseException) -> None:
+        """There is no answer, and why."""
+        self._end(why)
+
+    def _end(self, how: Result | BaseException | None) -> None:
+        try:
+            if isinstance(how, BaseException):
+                self.found.set_exception(how)
+            else:
+                self.found.set_result(how)
+        except InvalidStateError:
+            """It has an answer, or has left."""
+
+
+class Lookout:
+    """Looks for everybody of this process who waits on one address; it ends a moment after the last has left."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._guard = threading.Lock()
+        self._waiting: set[Waiter] = set()
+        self._owed: set[Waiter] = set()  # a look at once: those who came, or whose time is up
+        self._stir: Callable[[], object] = int  # tells the thread that looks are owed, once it is there
+        self._ended = False
+
+    def start(self) -> None:
+        """Its thread runs."""
+        threading.Thread(target=self._run, name="lanes-wait", daemon=True).start()
+
+    def join(self, waiter: Waiter) -> bool:
+        """Whether one waits here from now on; False: this lookout has ended."""
+        with self._guard:
+            if not self._ended:
+                self._waiting.add(waiter)
+                self._owe(waiter)
+            return not self._ended
+
+    def look_again(self, waiter: Waiter) -> None:
+        """The time of one is up: what the next look finds is the answer."""
+        waiter.final = True
+        with self._guard:
+            self._owe(waiter)
+
+    def leave(self, waiter: Waiter) -> None:
+        """One waits no longer."""
+        waiter.found.cancel()
+        with self._guard:
+            self._waiting.discard(waiter)
+            self._owed.discard(waiter)
+
+    def _owe(self, waiter: Waiter) -> None:
+        if not self._ended:
+            self._owed.add(waiter)
+            self._stir()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # whoever waits hears of it; there is nobody else to tell
+            with self._guard:
+                self._ended = True
+                left = list(self._waiting)
+            for each in left:
+                each.fail(_reason(error))
+
+    async def _serve(self) -> None:
+        async with listening(self._url) as heard, Looker.open(self._url) as looker, asyncio.TaskGroup() as group:
+            stirred = asyncio.Event()
+            with self._guard:
+                self._stir = partial(asyncio.get_running_loop().call_soon_threadsafe, stirred.set)
+            stirred.set()
+            hearing = group.create_task(self._look_when(heard, looker))
+            while await _is_set(stirred, within_s=LINGER_S) or not self._nobody_left():
+                stirred.clear()
+                await self._pay(looker)
+            hearing.cancel()
+
+    async def _pay(self, looker: "Looker") -> None:
+        """The looks that are owed at once."""
+        with self._guard:
+            owed, self._owed = list(self._owed), set()
+        try:
+            await looker.look(owed)
+        except SQLAlchemyError as error:
+            for each in owed:
+                each.fail(_reason(error))
+
+    async def _look_when(self, heard: asyncio.Event, looker: "Looker") -> None:
+        """A look for everybody whenever something was committed, and now and then. While the database is away they wait on."""
+        while True:
+            await _is_set(heard, within_s=RELOOK_S)
+            heard.clear()
+            with self._guard:
+                waiting = list(self._waiting)
+            began = time.monotonic()
+            try:
+                await looker.look(waiting)
+            except SQLAlchemyError as error:
+                if tell(error) is None:
+                    raise
+            await asyncio.sleep(max(APART_S, SHARE * (time.monotonic() - began)))
+
+    def _nobody_left(self) -> bool:
+        with self._guard:
+            self._ended = not self._waiting
+            return self._ended
+
+
+class Looker:
+    """The connection that looks, for one look at a time."""
+
+    def __init__(self, pool: AsyncEngine) -> None:
+        self._pool = pool
+        self._turn = asyncio.Lock()
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, url: str) -> AsyncIterator[Self]:
+        """It connects when it is needed."""
+        pool = discreet_async_engine(
+            url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=LIMITS, isolation_level="READ COMMITTED"
+        )
+        try:
+            yield cls(pool)
+        finally:
+            await pool.dispose()
+
+    async def look(self, waiters: Sequence[Waiter]) -> None:
+        """Each was told what there is, once. A connection that was lost meanwhile is replaced."""
+        async with self._turn:
+            try:
+                await self._look(waiters)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                await self._look(waiters)
+
+    async def _look(self, waiters: Sequence[Waiter]) -> None:
+        still = [each for each in waiters if not each.found.done()]
+        for some in (still[start : start + AT_ONCE] for start in range(0, len(still), AT_ONCE)):
+            async with self._pool.begin() as connection:
+                found = await connection.run_sync(results.take, [each.asked for each in some])
+            for each, what in zip(some, found, strict=True):
+                each.tell(what)
+
+
+async def _is_set(event: asyncio.Event, *, within_s: float) -> bool:
+    """Whether it was set within that time."""
+    try:
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _reason(error: BaseException) -> BaseException:
+    """Why nobody can look, in our words where they are ours to give."""
+    if isinstance(error, BaseExceptionGroup):
+        return _reason(error.exceptions[0])
+    why: LanesError | None = None
+    if isinstance(error, SQLAlchemyError):
+        why = tell(error)
+    elif isinstance(error, DriverError | OSError):
+        why = DatabaseAway(f"the database does not answer: {next(iter(str(error).splitlines()), type(error).__name__)}")
+    if why is not None:
+        why.__cause__ = error
+    return why or error
+
+
+_lookouts: dict[str, Lookout] = {}  # the last of each address; it may have ended
+_guard = threading.Lock()
+
+
+@contextmanager
+def _joined(url: str, asked: Sought, *, final: bool) -> Iterator[tuple[Lookout, Waiter]]:
+    waiter = Waiter(asked, final)
+    with _guard:
+        lookout = _lookouts.get(url)
+        if lookout is None or not lookout.join(waiter):
+            lookout = _lookouts[url] = Lookout(url)
+            lookout.join(waiter)
+            lookout.start()
+    try:
+        yield lookout, waiter
+    finally:
+        lookout.leave(waiter)
+
+
+def _forget_threads() -> None:
+    """A forked process has none of the threads, and leaves the connections to the one that opened them."""
+    global _guard
+    _guard = threading.Lock()
+    _lookouts.clear()
+
+
+os.register_at_fork(after_in_child=_forget_threads)

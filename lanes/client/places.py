@@ -1,0 +1,212 @@
+"""Where a handle works: in transactions of its own, each committed at its end, or in one of the caller's, which only the
+caller ends."""
+
+import os
+import weakref
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from lanes.client.failures import typed
+from lanes.errors import SetupError, TransactionUnfit
+from lanes.stand.database import DRIVER, read_address
+from lanes.stand.whereabouts import database_url
+from lanes.store.discreet import discreet_async_engine, discreet_engine
+from lanes.store.signals import LIMITS
+
+KEPT = 2  # connections that stay open between two calls
+COMMITTED = "READ COMMITTED"  # admission looks again at what others committed while it waited for them
+NO_WAITING = (
+    "who waits within a transaction waits in vain: what it sent is answered only after its commit, and what it reads may be "
+    "old; commit, then wait on a handle of the database's address"
+)
+
+
+class Pool:
+    """Transactions of our own. An engine that was given is not disposed of."""
+
+    def __init__(self, engine: Engine, *, owned: bool) -> None:
+        self._engine, self._owned = engine, owned
+        if owned:
+            _engines.add(engine)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One that is committed at its end, or rolled back where that raises."""
+        with typed(), self._engine.connect() as connection:
+            connection.execution_options(isolation_level=COMMITTED)
+            with connection.begin():
+                yield connection
+
+    def address(self) -> str:
+        """Where those who wait look, on connections of their own.
+
+        Raises:
+            SetupError: the engine does not say.
+        """
+        return _address(self._engine.url)
+
+    def close(self) -> None:
+        """What it opened is given back."""
+        if self._owned:
+            self._engine.dispose()
+
+
+class Joined:
+    """The transaction of a connection that was given."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """The caller's; neither committed nor rolled back here."""
+        with typed():
+            _check_begun(self._connection)
+            yield self._connection
+
+    def address(self) -> str:
+        """Raises TransactionUnfit: nobody waits within a transaction."""
+        raise TransactionUnfit(NO_WAITING)
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+class AsyncPool:
+    """As `Pool`."""
+
+    def __init__(self, engine: AsyncEngine, *, owned: bool) -> None:
+        self._engine, self._owned = engine, owned
+        if owned:
+            _engines.add(engine.sync_engine)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """See `Pool`."""
+        with typed():
+            async with self._engine.connect() as connection:
+                await connection.execution_options(isolation_level=COMMITTED)
+                async with connection.begin():
+                    yield connection
+
+    def address(self) -> str:
+        """See `Pool`."""
+        return _address(self._engine.url)
+
+    async def close(self) -> None:
+        """See `Pool`."""
+        if self._owned:
+            await self._engine.dispose()
+
+
+class AsyncJoined:
+    """As `Joined`."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """See `Joined`."""
+        with typed():
+            await self._connection.run_sync(_check_begun)
+            yield self._connection
+
+    def address(self) -> str:
+        """Raises TransactionUnfit: nobody waits within a transaction."""
+        raise TransactionUnfit(NO_WAITING)
+
+    async def close(self) -> None:
+        """Nothing was opened."""
+
+
+def place(where: str | URL | Engine | Connection | None, most: int) -> Pool | Joined:
+    """Where a synchronous handle works.
+
+    Raises:
+        SetupError: that is no address of Postgres, or no driver of ours.
+    """
+    match where:
+        case Engine():
+            _check_driver(where)
+            return Pool(where, owned=False)
+        case Connection():
+            _check_driver(where)
+            return Joined(where)
+        case None | str() | URL():
+            url = _read(where)
+            return Pool(discreet_engine(url, **_how(url, most)), owned=True)
+    raise TypeError(f"Lanes works on an address, an Engine or a Connection of SQLAlchemy, not on {type(where).__name__}")
+
+
+def async_place(where: str | URL | AsyncEngine | AsyncConnection | None, most: int) -> AsyncPool | AsyncJoined:
+    """Where an asynchronous handle works; see `place`."""
+    match where:
+        case AsyncEngine():
+            _check_driver(where)
+            return AsyncPool(where, owned=False)
+        case AsyncConnection():
+            _check_driver(where)
+            return AsyncJoined(where)
+        case None | str() | URL():
+            url = _read(where)
+            return AsyncPool(discreet_async_engine(url, **_how(url, most)), owned=True)
+    raise TypeError(
+        f"AsyncLanes works on an address, an AsyncEngine or an AsyncConnection of SQLAlchemy, not on {type(where).__name__}"
+    )
+
+
+def _read(where: str | URL | None) -> URL:
+    given = database_url() if where is None else where
+    address = given if isinstance(given, str) else given.render_as_string(hide_password=False)
+    return read_address(address) if where is None else read_address(address, "the given address")
+
+
+def _how(url: URL, most: int) -> dict[str, Any]:
+    kept = min(KEPT, most)
+    limits = {name: value for name, value in LIMITS.items() if name not in url.query}
+    return {"pool_size": kept, "max_overflow": most - kept, "pool_pre_ping": True, "connect_args": limits}
+
+
+def _check_driver(given: Engine | Connection | AsyncEngine | AsyncConnection) -> None:
+    dialect = given.dialect
+    if (dialect.name, dialect.driver) not in (("postgresql", "psycopg"), ("postgresql", "psycopg_async")):
+        raise SetupError(
+            f"Lanes speaks to Postgres through psycopg, not to {dialect.name} through {dialect.driver}: make the engine for "
+            f"{DRIVER}://..."
+        )
+
+
+def _check_begun(connection: Connection) -> None:
+    """A transaction can be joined, or begins now."""
+    raw = connection.connection.dbapi_connection
+    if raw is not None and connection.dialect.detect_autocommit_setting(raw):
+        raise TransactionUnfit(
+            "this connection commits each statement by itself, so there is no transaction to join: give the handle its engine, "
+            "or a connection without AUTOCOMMIT"
+        )
+
+
+def _address(url: URL) -> str:
+    if url.database is None:
+        raise SetupError(
+            "the engine does not say where it connects to, and waiting takes a connection of its own: wait on a handle of the "
+            "database's address"
+        )
+    return url.render_as_string(hide_password=False)
+
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _forget_connections() -> None:
+    """A forked process leaves the connections to the one that opened them."""
+    for each in list(_engines):
+        each.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_forget_connections)

@@ -1,0 +1,220 @@
+"""What a program of somebody else's may ask, each as a query within an open transaction, whoever commits it."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar
+from uuid import uuid4
+
+from sqlalchemy import Connection, select
+
+from lanes.doors.item import Submission, read_amendment, read_submission
+from lanes.errors import ItemCanceled, ItemFailed, LanesError, Refused, UnknownItem, UnknownWorkload
+from lanes.settling.sought import Sought, Unanswered
+from lanes.storable import unstorable
+from lanes.store.database import clock
+from lanes.store.doors import amendments, items
+from lanes.store.doors.items import Admission
+from lanes.store.locks import patiently
+from lanes.store.settling import listing, results
+from lanes.store.settling.listing import Page, Wanted
+from lanes.store.settling.results import Result
+from lanes.store.tables import workload as published
+from lanes.words import ItemState
+
+DOOR = "client"
+CHUNK = 500  # items admitted in one transaction
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Fields(TypedDict, total=False):
+    """What may be said of an item beside its payload and key: the fields of an event. A time is aware, or an ISO 8601 text."""
+
+    due_at: datetime | str | None
+    due_in_s: float | None
+    occurred_at: datetime | str | None
+    urgent: bool
+    consumer: str | None
+    entity: str | None
+    lane: str | None
+    ack: bool
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What became of one input: `outcome` is accepted, duplicate, or the reason of a refusal.
+
+    Of an amendment it is amended, duplicate, waiting (no item yet), outdated, or the reason of a refusal.
+    """
+
+    key: str
+    outcome: str
+    detail: str | None = None
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was not taken; `detail` says why, and so does `rejected_log`."""
+        return self.outcome not in ("accepted", "duplicate", "amended", "waiting", "outdated")
+
+    def raise_for_refusal(self) -> "Sent":
+        """Itself, where it was taken.
+
+        Raises:
+            UnknownWorkload: no workload of that name has a published version.
+            Refused: it was refused otherwise; `reason` is the outcome.
+        """
+        if self.outcome == "unknown_workload":
+            raise UnknownWorkload(self.detail or "there is no such workload")
+        if self.refused:
+            raise Refused(self.outcome, self.detail or self.outcome)
+        return self
+
+
+class Verbs:
+    """The verbs, with the patience for what other transactions hold."""
+
+    def __init__(self, patience: timedelta) -> None:
+        self._patience = patience
+
+    def admit(self, connection: Connection, asked: Sequence[Submission], now: datetime) -> list[Sent]:
+        """What became of each."""
+        if not asked:
+            return []
+        admitted = self._patiently(connection, items.admit, asked, door=DOOR, now=now)
+        return [_sent(s, a) for s, a in zip(asked, admitted, strict=True)]
+
+    def amend(
+        self, connection: Connection, workload: str, key: str, payload: Mapping[str, Any], occurred_at: datetime | None
+    ) -> Sent:
+        """See `Lanes.amend`."""
+        fields = {"key": key, "payload": dict(payload), "occurred_at": occurred_at}
+        asked = read_amendment(workload, fields, place=None)
+        taken = self._patiently(connection, amendments.amend, asked, door=DOOR, now=clock(connection))
+        return Sent(asked.key, taken.outcome, taken.detail)
+
+    def cancel(self, connection: Connection, workload: str, key: str) -> bool:
+        """See `Lanes.cancel`."""
+        workload, key = text_of(workload, "the workload's name"), text_of(key, "key")
+        outcome = self._patiently(connection, items.cancel, workload, key)
+        if outcome == "unknown_item":
+            raise missing(connection, workload, key)
+        return outcome == "canceled"
+
+    def label(self, connection: Connection, workload: str, key: str, expected: Mapping[str, Any], source: str) -> None:
+        """See `Lanes.label`."""
+        workload, key = text_of(workload, "the workload's name"), text_of(key, "key")
+        right, source = dict(expected), text_of(source, "source")
+        problem = unstorable(right, "the label")
+        if problem is not None:
+            raise Refused("malformed", problem)
+        match self._patiently(connection, items.label, workload, {key: right}, source=source)[key]:
+            case "unknown_item":
+                raise missing(connection, workload, key)
+            case "malformed":
+                raise Refused("malformed", "a label is a JSON object, and its source a text of 1 to 512 characters")
+
+    def read_result(self, connection: Connection, workload: str, key: str, reader: str) -> Result | None:
+        """See `Lanes.read_result`."""
+        asked = sought(workload, key, reader)
+        return self._patiently(connection, results.read, asked.workload, asked.key, reader=asked.reader)
+
+    def _patiently(
+        self, connection: Connection, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        return patiently(connection, self._patience, query, *args, **kwargs)
+
+
+def read(workload: str, fields: Mapping[str, Any], now: datetime) -> Submission:
+    """The input, well-formed.
+
+    Raises:
+        Refused: it is not.
+    """
+    return read_submission(workload, fields, place=str(fields.get("key") or uuid4()), sent_at=now.astimezone(UTC))
+
+
+def check_workload(connection: Connection, name: str) -> None:
+    """There is such a workload.
+
+    Raises:
+        UnknownWorkload: there is none.
+    """
+    if connection.execute(select(published.c.name).where(published.c.name == name)).first() is None:
+        raise _unknown(name)
+
+
+def page(connection: Connection, wanted: Wanted, onwards: int) -> Page:
+    """The next of the wanted items."""
+    return listing.page(connection, wanted, onwards=onwards)
+
+
+def wanted(workload: str, states: Collection[str], since: datetime | None) -> Wanted:
+    """Which items `Lanes.results` lists.
+
+    Raises:
+        Refused: there is no such state.
+    """
+    try:
+        return Wanted(text_of(workload, "the workload's name"), [ItemState(each) for each in states], since)
+    except ValueError as error:
+        raise Refused("malformed", f"{error}; an item's state is one of {', '.join(ItemState)}") from None
+
+
+def sought(workload: str, key: str, reader: str, *, settled: bool = False) -> Sought:
+    """What one waits for, or reads, as it can be asked.
+
+    Raises:
+        Refused: the workload, key or reader is no text that a database takes.
+    """
+    return Sought(text_of(workload, "the workload's name"), text_of(key, "key"), text_of(reader, "reader"), settled)
+
+
+def text_of(value: object, where: str) -> str:
+    """The name as a text that can be stored.
+
+    Raises:
+        Refused: it cannot be stored.
+    """
+    problem = unstorable(said := str(value), where)
+    if problem is not None:
+        raise Refused("malformed", problem)
+    return said
+
+
+def never(asked: Sought, why: Unanswered) -> LanesError | None:
+    """Why nobody needs to wait for that any longer; None while one may."""
+    item = f'item "{asked.key}" of workload "{asked.workload}"'
+    match why:
+        case Unanswered.NOT_YET:
+            return None
+        case Unanswered.CANCELED:
+            return ItemCanceled(f"{item} was canceled: it gets no further answer")
+        case Unanswered.FAILED:
+            return ItemFailed(f"{item} failed; `lanes explain {asked.workload} {asked.key}` says why")
+        case Unanswered.NO_ITEM:
+            return _no_item(asked.workload, asked.key)
+        case Unanswered.NO_WORKLOAD:
+            return _unknown(asked.workload)
+
+
+def missing(connection: Connection, workload: str, key: str) -> UnknownWorkload | UnknownItem:
+    """Which of the two there is not."""
+    try:
+        check_workload(connection, workload)
+    except UnknownWorkload as unknown:
+        return unknown
+    return _no_item(workload, key)
+
+
+def _no_item(workload: str, key: str) -> UnknownItem:
+    return UnknownItem(f'workload "{workload}" has no item "{key}"; submit it first, or correct the name')
+
+
+def _unknown(name: str) -> UnknownWorkload:
+    return UnknownWorkload(f'there is no workload "{name}"; correct the name, or publish it')
+
+
+def _sent(asked: Submission, admission: Admission) -> Sent:
+    return Sent(admission.key or asked.key or asked.place, admission.outcome, admission.detail)

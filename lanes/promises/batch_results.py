@@ -1,0 +1,79 @@
+"""What batches bring home: every item its outcome, few of them failed, few of them invalid."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from lanes.batch.tally import Tally
+from lanes.promises.assessment import LEAST_SAMPLES, Assessment, verdict
+from lanes.promises.batch_runs import BatchSeen, of_batch
+from lanes.promises.incident import Promise
+from lanes.units import counted, share
+from lanes.words import BatchState, Verdict
+from lanes.workload.version import Version
+
+JUDGED_FOR = timedelta(hours=24)  # how long a collected batch speaks for its workload
+
+
+def incomplete(workload: str, batch_id: int, tally: Tally, *, flow_run_id: UUID | None = None) -> Assessment:
+    """Whether every item of a collected batch has exactly one outcome, from a result of its own."""
+    said = f"Each of the {counted(tally.items, 'item')} of batch {batch_id} has one outcome."
+    if tally.surplus:
+        said = f"Batch {batch_id} has {counted(tally.outcomes, 'outcome')} of {counted(tally.items, 'item')}."
+    if tally.missing:
+        lost = f"{tally.missing:,} of {counted(tally.items, 'item')} of batch {batch_id} came home without a result"
+        said = f"{lost}, however often the results were read. {said if tally.surplus else ''}".rstrip()
+    judged = Verdict.FAILED if tally.wrong else Verdict.PASSED
+    return Assessment(
+        Promise.BATCH_INCOMPLETE,
+        workload,
+        judged,
+        tally.wrong,
+        0,
+        tally.items,
+        said,
+        of_batch(batch_id),
+        flow_run_id=flow_run_id,
+    )
+
+
+def batch_incomplete(batch: BatchSeen, now: datetime) -> Assessment:
+    """As when the batch was closed; after a day it is news no more."""
+    outcomes = batch.succeeded + batch.invalid + batch.failed
+    judged = incomplete(batch.workload, batch.id, Tally(batch.items, outcomes, batch.missing))
+    past = judged.verdict is Verdict.FAILED and batch.over_at is not None and now - batch.over_at > JUDGED_FOR
+    return replace(judged, verdict=Verdict.PASSED, sentence=f"{judged.sentence} It is over for a day.") if past else judged
+
+
+def batch_share(version: Version, promise: Promise, batches: Sequence[BatchSeen], now: datetime) -> Assessment:
+    """By the newest batch that says something: one that is over, or one that is beyond its limit already.
+
+    What is too small to say anything is pooled with the small ones before it.
+    """
+    promises = version.spec.promises
+    failing = promise is Promise.BATCH_FAILING
+    limit = promises.batch_max_failure_percent if failing else promises.batch_max_invalid_percent
+    what = "items have no answer" if failing else "answers break the output schema"
+    pooled = pooled_bad = small = 0
+    for batch in sorted(batches, key=lambda each: each.id, reverse=True):
+        if batch.state in (BatchState.SUPERSEDED, BatchState.RELEASED) or (batch.over_at and now - batch.over_at > JUDGED_FOR):
+            continue
+        collected = batch.state is BatchState.COLLECTED
+        bad = batch.failed if failing else batch.invalid
+        of = batch.succeeded + batch.invalid if collected and not failing else batch.items
+        where = f"batch {batch.id}"
+        if of < LEAST_SAMPLES and collected:
+            pooled, pooled_bad, small = pooled + of, pooled_bad + bad, small + 1
+            bad, of, where = pooled_bad, pooled, f"the last {counted(small, 'batch')}"
+        percent = 100 * bad / of if of else 0.0
+        judged = verdict(percent, of, limit)
+        if judged is Verdict.INCONCLUSIVE or (judged is Verdict.PASSED and not collected):
+            continue
+        said = f"{bad:,} of {of:,} {what} in {where}: {share(percent / 100)}, and {share(limit / 100)} is the limit."
+        return Assessment(promise, version.workload, judged, percent, limit, of, said)
+    said = f"{pooled:,} items in the batches of the last 24 hours are too few to judge."
+    if not pooled or not limit:
+        said = "No batch of the last 24 hours is beyond the limit."
+    judged = verdict(None, pooled, limit) if pooled else Verdict.PASSED
+    return Assessment(promise, version.workload, judged, 0, limit, pooled, said)

@@ -1,0 +1,75 @@
+"""Batches come home in time, and none of them needs a person to bring it home."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lanes.promises.assessment import Assessment, verdict
+from lanes.promises.incident import Promise
+from lanes.units import counted, seconds
+from lanes.words import BatchState, Verdict
+from lanes.workload.version import Version
+
+LET_GO = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)  # none of its items waits for it
+
+
+@dataclass(frozen=True)
+class BatchSeen:
+    """A batch as it is now; counts are items, `failed` are errored, canceled, expired or missing."""
+
+    id: int
+    workload: str
+    state: BatchState
+    items: int
+    succeeded: int
+    invalid: int
+    failed: int
+    begun_at: datetime
+    over_at: datetime | None = None
+    note: str | None = None
+    missing: int = 0
+
+
+def of_batch(batch_id: int) -> str:
+    """The subject of a batch's incidents."""
+    return f"batch {batch_id}"
+
+
+def batch_slow(version: Version, batch: BatchSeen, now: datetime) -> Assessment:
+    """By how long the batch has been open, or was."""
+    limit = version.spec.promises.batch_max_minutes
+    over = batch.state in LET_GO
+    minutes = ((batch.over_at if over and batch.over_at else now) - batch.begun_at).total_seconds() / 60
+    judged = Verdict.PASSED if over else verdict(minutes, 1, limit, least=1)
+    open_for, promised = seconds(minutes * 60), seconds(limit * 60)
+    match batch.state:
+        case BatchState.COLLECTED:
+            said = f"Batch {batch.id} came home after {open_for}; {promised} were promised."
+        case BatchState.RELEASED | BatchState.SUPERSEDED:
+            said = f"Batch {batch.id} was given up after {open_for}; its items are ready for the next batch."
+        case _:
+            said = f"Batch {batch.id} has been open for {open_for}; {promised} were promised. {_stuck_at(batch)}"
+    return Assessment(Promise.BATCH_SLOW, version.workload, judged, minutes, limit, 1, said, of_batch(batch.id))
+
+
+def _stuck_at(batch: BatchSeen) -> str:
+    items = counted(batch.items, "item")
+    match batch.state:
+        case BatchState.INTENDED:
+            return f"The provider never confirmed it; `collect` finds out whether it exists. It holds {items}."
+        case BatchState.HELD:
+            why = batch.note or "nobody knows whether it exists"
+            return f"It is held for a person to decide: {why}. It holds {items}."
+        case BatchState.ENDED:
+            why = f": {batch.note}" if batch.note else ""
+            return f"It has ended at the provider and its results are not all collected{why}. It holds {items}."
+        case _:
+            return f"It still runs at the provider with {items}."
+
+
+def batch_unclear(workload: str, batch_id: int, items: int, why: str) -> Assessment:
+    """The breach that a batch cannot be brought home until a person decides; it holds so many items."""
+    said = (
+        f"Batch {batch_id} needs a decision: {why}. It holds {counted(items, 'item')}; `lanes batches` says what adopting, "
+        "resubmitting or giving it up may cost."
+    )
+    return Assessment(Promise.BATCH_UNCLEAR, workload, Verdict.FAILED, items, 0, items, said, of_batch(batch_id), why=why)

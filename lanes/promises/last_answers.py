@@ -1,0 +1,58 @@
+"""Every item gets an answer, and every provisional one its authoritative pass."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from lanes.promises.assessment import Assessment
+from lanes.promises.incident import Promise
+from lanes.units import counted
+from lanes.unquoted import discreet
+from lanes.words import Verdict
+
+SETTLED_FOR = timedelta(hours=1)  # how long a failed authoritative pass is news
+FAILED_FOR = timedelta(hours=24)  # how long failed items are news
+
+
+@dataclass(frozen=True)
+class SettledSeen:
+    """Items that were settled on their provisional answer within the last hour, with the newest of them."""
+
+    workload: str
+    items: int
+    key: str
+    reason: str
+
+
+def authoritative_failed(name: str, seen: SettledSeen | None) -> Assessment:
+    """By the items that keep a provisional answer; None: there are none."""
+    if seen is None:
+        said = "No authoritative pass has failed for good in the last hour."
+        return Assessment(Promise.AUTHORITATIVE_FAILED, name, Verdict.PASSED, 0, 0, 0, said)
+    keeps = "keeps its" if seen.items == 1 else "keep their"
+    said = (
+        f"{counted(seen.items, 'item')} of the last hour {keeps} provisional answer because the authoritative pass "
+        f'failed for good. The newest is "{seen.key}": {discreet(seen.reason)}'
+    )
+    return Assessment(Promise.AUTHORITATIVE_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said)
+
+
+@dataclass(frozen=True)
+class FailedSeen:
+    """Items that failed within the last 24 hours and that nobody brought back, with the newest of them."""
+
+    workload: str
+    items: int
+    key: str
+    reason: str
+
+
+def items_failed(name: str, seen: FailedSeen | None) -> Assessment:
+    """By the items that failed for good; None: there are none."""
+    if seen is None:
+        said = "No item that failed within the last 24 hours is still without an answer."
+        return Assessment(Promise.ITEMS_FAILED, name, Verdict.PASSED, 0, 0, 0, said)
+    said = (
+        f"{counted(seen.items, 'item')} failed within the last 24 hours; `lanes retry {name} --all` tries "
+        f'{"it" if seen.items == 1 else "them"} again. The newest is "{seen.key}": {discreet(seen.reason)}'
+    )
+    return Assessment(Promise.ITEMS_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said)

@@ -1,0 +1,101 @@
+"""A batch's one paid create: its intent is committed before it, and whatever answers it is recorded after it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, and_, insert, or_, select, update
+
+from lanes.batch.batch import UNCONFIRMED, Answer, Intent
+from lanes.claims import Claim
+from lanes.packids import PackIds
+from lanes.store.batch import announcing, disowning, unclear
+from lanes.store.bulk import insert_rows
+from lanes.store.tables import batch, batch_member, work
+from lanes.words import BatchState, WorkState
+
+
+def intend(connection: Connection, intent: Intent, packs: Sequence[Sequence[Claim]], *, now: datetime) -> int:
+    """The batch is intended and owns its work; its id. Each pack is one request.
+
+    Raises:
+        IntegrityError: the account has an unresolved batch already.
+    """
+    members = [
+        {"request_no": number, "slot": slot, "work_id": claim.work_id, "claim_no": claim.number}
+        for number, pack in enumerate(packs)
+        for slot, claim in enumerate(pack)
+    ]
+    batch_id = connection.execute(
+        insert(batch)
+        .values(
+            nonce=intent.nonce, account=intent.account, workload=intent.workload, version_id=intent.version_id,
+            model=intent.model, state=BatchState.INTENDED, requests=len(packs), items=len(members),
+            bytes=intent.bytes, body_hash=intent.body_hash, pack_ids=PackIds.DERIVED, intended_at=now,
+            flow_run_id=intent.flow_run_id,
+        )
+        .returning(batch.c.id)
+    ).scalar_one()  # fmt: skip
+    connection.execute(insert_rows(batch_member, [{"batch_id": batch_id, **member} for member in members]))
+    of_batch = and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
+    connection.execute(
+        update(work)
+        .where(of_batch)
+        .values(state=WorkState.SUBMITTED, batch_id=batch_id, claim_no=batch_member.c.claim_no, lease_until=None)
+    )
+    return batch_id
+
+
+def submitted(
+    connection: Connection, batch_id: int, provider_batch_id: str, *, expected_end_at: datetime, now: datetime
+) -> Answer:
+    """The create was answered: the provider has the batch under that id, whatever was thought of it meanwhile.
+
+    One that was released takes back what of its work still waits. Where other work of it went elsewhere, it is to be
+    cancelled: what has not run yet comes back unspent, and what has is booked.
+    """
+    row = connection.execute(
+        select(batch.c.state, batch.c.account, batch.c.workload, batch.c.requests, batch.c["items"].label("all_items"),
+               batch.c.provider_batch_id, batch.c.adopted_at, batch.c.proved_at)
+        .where(batch.c.id == batch_id)
+        .with_for_update(key_share=True)
+    ).one()  # fmt: skip
+    answer, state, note = Answer.SUBMITTED, BatchState.SUBMITTED, None
+    if row.state == BatchState.RELEASED:
+        answer, state = _take_back(connection, batch_id)
+        note = f"its create was answered after it had been released: {answer}"
+    elif row.state not in UNCONFIRMED:
+        if row.provider_batch_id == provider_batch_id:
+            connection.execute(update(batch).where(batch.c.id == batch_id).values(proved_at=now))
+            return Answer.SUBMITTED
+        if row.adopted_at is None or row.proved_at is not None:
+            return Answer.TWIN
+        disowning.disown(connection, row.account, row.provider_batch_id, batch_id, now=now)
+        state = BatchState.SUPERSEDED if row.state == BatchState.SUPERSEDED else BatchState.SUBMITTED
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id)
+        .values(
+            state=state, provider_batch_id=provider_batch_id, submitted_at=now, expected_end_at=expected_end_at,
+            ended_at=None, adopted_at=None, proved_at=now, unknown_since=None, processed=0, note=note,
+            cancel_at=now if answer is Answer.SUPERSEDED else batch.c.cancel_at,
+        )
+    )  # fmt: skip
+    unclear.over(connection, batch_id, f"Batch {batch_id} is {provider_batch_id}: its create was answered.", now=now)
+    announcing.submitted(connection, batch_id, row.workload, requests=row.requests, items=row.all_items, now=now)
+    return answer
+
+
+def _take_back(connection: Connection, batch_id: int) -> tuple[Answer, BatchState]:
+    """The released batch owns what of its work is as it was left; whether that is all of it."""
+    of_batch = and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
+    as_left = work.c.claim_no == batch_member.c.claim_no
+    back = connection.execute(
+        update(work)
+        .where(of_batch, as_left, work.c.state == WorkState.READY)
+        .values(state=WorkState.SUBMITTED, batch_id=batch_id)
+    ).rowcount
+    nobodys = and_(as_left, work.c.state == WorkState.CANCELED)
+    elsewhere = select(work.c.id).where(of_batch, or_(work.c.batch_id != batch_id, work.c.batch_id.is_(None)), ~nobodys)
+    if connection.execute(elsewhere.limit(1)).first() is None and back:
+        return Answer.TAKEN_BACK, BatchState.SUBMITTED
+    return Answer.SUPERSEDED, BatchState.SUBMITTED if back else BatchState.SUPERSEDED

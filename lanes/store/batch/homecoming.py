@@ -1,0 +1,133 @@
+"""A batch on its way home: how far the provider is, whose results are still to come, and that all of them were applied."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, case, exists, or_, select, update
+
+from lanes.batch.short_reads import ShortReads, counted
+from lanes.batch.tally import Tally, counts
+from lanes.claims import Claim
+from lanes.storable import storable
+from lanes.store.batch import announcing, unclear
+from lanes.store.bulk import one_of
+from lanes.store.tables import attempt, batch, batch_member
+from lanes.words import BatchState, Outcome
+
+
+def progress(connection: Connection, batch_id: int, *, processed: int) -> None:
+    """How many of the batch's requests the provider has finished."""
+    connection.execute(update(batch).where(batch.c.id == batch_id).values(processed=processed))
+
+
+def ended(connection: Connection, batch_id: int, *, at: datetime, now: datetime) -> None:
+    """The provider finished the batch at `at`, and the world is told, once."""
+    superseded = and_(batch.c.state == BatchState.SUPERSEDED, batch.c.ended_at.is_(None))
+    row = connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, or_(batch.c.state == BatchState.SUBMITTED, superseded))
+        .values(
+            state=case((batch.c.state == BatchState.SUBMITTED, BatchState.ENDED), else_=batch.c.state),
+            ended_at=at,
+            processed=batch.c.requests,
+        )
+        .returning(batch.c.workload, batch.c["items"].label("all_items"))
+    ).first()
+    if row is not None:
+        announcing.ended(connection, batch_id, row.workload, items=row.all_items, now=now)
+
+
+def members(connection: Connection, batch_id: int, request_nos: Sequence[int]) -> dict[int, list[Claim]]:
+    """The claims behind those requests, in the order of their slots."""
+    rows = connection.execute(
+        select(batch_member.c.request_no, batch_member.c.work_id, batch_member.c.claim_no)
+        .where(batch_member.c.batch_id == batch_id, one_of(request_nos, batch_member.c.request_no))
+        .order_by(batch_member.c.request_no, batch_member.c.slot)
+    )
+    return _by_request(rows)
+
+
+def outstanding(connection: Connection, batch_id: int) -> dict[int, list[Claim]]:
+    """The claims of the batch that have no attempt yet, by the number of their request."""
+    has_attempt = exists().where(attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no)
+    rows = connection.execute(
+        select(batch_member.c.request_no, batch_member.c.work_id, batch_member.c.claim_no)
+        .where(batch_member.c.batch_id == batch_id, ~has_attempt)
+        .order_by(batch_member.c.request_no, batch_member.c.slot)
+    )
+    return _by_request(rows)
+
+
+def given_up(connection: Connection, batch_id: int) -> set[int]:
+    """The numbers of the batch's requests of which items were given up before a result of theirs was booked."""
+    of_claim = and_(attempt.c.work_id == batch_member.c.work_id, attempt.c.claim_no == batch_member.c.claim_no)
+    booked = exists().where(of_claim, attempt.c.outcome != Outcome.GIVEN_UP)
+    given = exists().where(of_claim, attempt.c.outcome == Outcome.GIVEN_UP)
+    wanted = select(batch_member.c.request_no).where(batch_member.c.batch_id == batch_id, given, ~booked).distinct()
+    return set(connection.execute(wanted).scalars())
+
+
+def _by_request(rows: Iterable[Any]) -> dict[int, list[Claim]]:
+    found: dict[int, list[Claim]] = {}
+    for row in rows:
+        found.setdefault(row.request_no, []).append(Claim(row.work_id, row.claim_no))
+    return found
+
+
+def short_read(connection: Connection, batch_id: int, lacking: Collection[int], *, now: datetime) -> ShortReads:
+    """The results of the batch ended without these requests: how often in a row, with this time."""
+    row = connection.execute(
+        select(batch.c.short_reads, batch.c.short_read_lacking, batch.c.short_read_at)
+        .where(batch.c.id == batch_id)
+        .with_for_update(key_share=True)
+    ).one()
+    before = None
+    if row.short_read_lacking is not None and row.short_read_at is not None:
+        before = ShortReads(row.short_reads, row.short_read_lacking, row.short_read_at)
+    after = counted(before, lacking, now=now)
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id)
+        .values(short_reads=after.times, short_read_lacking=after.lacking, short_read_at=after.counted_at)
+    )
+    return after
+
+
+def noted(connection: Connection, batch_id: int, note: str | None) -> None:
+    """What keeps the batch from coming home stands in its note; one that is home keeps its own."""
+    connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state.in_([BatchState.SUBMITTED, BatchState.ENDED]))
+        .values(note=note and storable(note))
+    )
+
+
+def count(connection: Connection, batch_id: int, outcomes: Mapping[Outcome, int]) -> None:
+    """The batch's counts of items have changed by these outcomes. `outcomes.save` calls it; nobody else needs to."""
+    if sums := counts(outcomes):
+        connection.execute(
+            update(batch).where(batch.c.id == batch_id).values({name: batch.c[name] + n for name, n in sums.items()})
+        )
+
+
+def collected(connection: Connection, batch_id: int, *, now: datetime) -> Tally | None:
+    """Every result of the batch was applied: how its outcomes add up, None when it was not `ended`.
+
+    One whose work went elsewhere is booked, and released: what of it needed no outcome of its own was never counted.
+    """
+    superseded = batch.c.state == BatchState.SUPERSEDED
+    outcomes = batch.c.succeeded + batch.c.invalid + batch.c.errored + batch.c.canceled + batch.c.expired + batch.c.missing
+    row = connection.execute(
+        update(batch)
+        .where(batch.c.id == batch_id, batch.c.state.in_([BatchState.ENDED, BatchState.SUPERSEDED]))
+        .values(
+            state=case((superseded, BatchState.RELEASED), else_=BatchState.COLLECTED), collected_at=now,
+            note=case((superseded, batch.c.note)),
+        )
+        .returning(batch.c.state, batch.c["items"].label("all_items"), outcomes.label("outcomes"), batch.c.missing)
+    ).first()  # fmt: skip
+    if row is None:
+        return None
+    unclear.over(connection, batch_id, f"Batch {batch_id} came home.", now=now)
+    return Tally(row.all_items, row.outcomes, row.missing) if row.state == BatchState.COLLECTED else None

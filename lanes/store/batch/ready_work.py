@@ -1,0 +1,54 @@
+"""Batch work that is ready: which kinds of it there are, and the most urgent of one kind, locked for its batch."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, select
+
+from lanes.batch.batch import Kind
+from lanes.claims import Claimed
+from lanes.store.bounded import bounded, size_of
+from lanes.store.tables import item, work, workload
+from lanes.store.work import claimable, claimed
+from lanes.words import Lane
+
+MOST_BYTES = 128 * 1024**2  # payloads held at once for one batch
+
+
+def waiting_kinds(connection: Connection, name: str | None, *, now: datetime) -> list[Kind]:
+    """The (workload, version) pairs with batch work to submit, of one workload or of all; paused ones wait."""
+    wanted = and_(claimable(Lane.BATCH, now), workload.c.paused_at.is_(None))
+    if name is not None:
+        wanted = and_(wanted, work.c.workload == name)
+    rows = connection.execute(
+        select(work.c.workload, work.c.version_id)
+        .join(workload, workload.c.name == work.c.workload)
+        .where(wanted)
+        .distinct()
+        .order_by(work.c.workload, work.c.version_id)
+    )
+    return [Kind(row.workload, row.version_id) for row in rows]
+
+
+def lock_for_batch(
+    connection: Connection, kind: Kind, *, limit: int, most_bytes: int = MOST_BYTES, now: datetime
+) -> list[Claimed]:
+    """The most urgent batch work of a kind, locked until this transaction ends: up to `limit`, and no more once its
+    payloads have `most_bytes` as JSON. Locked work is passed over."""
+    return [claimed(row) for row in bounded(connection, for_batch(kind, limit, now=now), most_bytes=most_bytes)]
+
+
+def for_batch(kind: Kind, limit: int, *, now: datetime) -> Select[*tuple[Any, ...]]:
+    """The most urgent batch work of a kind with its payload, locked; what others have locked is passed over."""
+    return (
+        select(
+            work.c.id, (work.c.claim_no + 1).label("claim_no"), work.c.version_id, work.c.purpose, work.c.failures,
+            work.c.rank_at, work.c.alone, item.c.workload, item.c.key, item.c.payload, item.c.due_at,
+            size_of(item.c.payload),
+        )
+        .join(item, item.c.id == work.c.item_id)
+        .where(claimable(Lane.BATCH, now), work.c.workload == kind.workload, work.c.version_id == kind.version_id)
+        .order_by(work.c.rank_at, work.c.id)
+        .limit(limit)
+        .with_for_update(of=work, key_share=True, skip_locked=True)
+    )  # fmt: skip

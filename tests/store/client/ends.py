@@ -1,0 +1,74 @@
+"""How the item `k` of the client's tests comes to its end, and when somebody has looked for it."""
+
+import threading
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from lanes.settling.sought import Sought, Unanswered
+from lanes.store.doors import items
+from lanes.store.settling import results
+from lanes.store.settling.results import Result
+from lanes.words import Outcome
+from tests.conftest import NOON
+from tests.examples import route
+from tests.store.tries import claim, save, tried
+
+WITHIN_S = 30
+
+
+def answer(pool: Engine) -> None:
+    """Everything that waits for real-time is answered."""
+    with pool.begin() as connection:
+        route(connection, now=NOON)
+        save(connection, *(tried(work) for work in claim(connection)))
+
+
+def fails(pool: Engine) -> None:
+    """Everything that waits for real-time fails."""
+    with pool.begin() as connection:
+        route(connection, now=NOON)
+        save(connection, *(tried(work, Outcome.POISON) for work in claim(connection)))
+
+
+def is_canceled(pool: Engine) -> None:
+    """Its owner withdrew it."""
+    with pool.begin() as connection:
+        items.cancel(connection, "letters", "k")
+
+
+def is_answered_early_and_canceled(pool: Engine) -> None:
+    """It has an answer that never settles."""
+    answer(pool)
+    is_canceled(pool)
+
+
+def is_canceled_unheard(pool: Engine) -> None:
+    """Its owner withdrew it, and the notification was lost."""
+    with pool.begin() as connection:
+        connection.execute(text("update lanes.item set canceled_at = now()"))
+
+
+class Looks:
+    """The looks for those who wait: how many they were for, each."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        self._keys: set[str] = set()
+        self._changed = threading.Condition()
+        self._take = results.take
+        monkeypatch.setattr(results, "take", self._look)
+
+    def _look(self, connection: Connection, sought: Sequence[Sought]) -> list[Result | Unanswered]:
+        found = self._take(connection, sought)
+        with self._changed:
+            self.sizes.append(len(sought))
+            self._keys |= {each.reader for each in sought}
+            self._changed.notify_all()
+        return found
+
+    def until_all(self, *readers: str) -> None:
+        """Each of these readers has been looked for."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self._keys >= set(readers), WITHIN_S)

@@ -1,0 +1,123 @@
+"""What whole programs do with the client: they keep its connections, fork, run several loops, and end."""
+
+import asyncio
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
+
+import pytest
+from sqlalchemy import Engine, text
+
+from lanes import client
+from lanes.client import AsyncLanes, Lanes
+from tests.conftest import NOON
+from tests.examples import admit
+from tests.store.client.ends import WITHIN_S, answer
+from tests.store.tries import rows
+
+SESSIONS = text("select pid from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+
+FORKS = """
+import os
+from lanes import client
+client.submit("letters", {"text": "x"}, key="k")
+assert client.wait("letters", "k", reader="parent", timeout_s=0) is None
+child = os.fork()
+try:
+    for number in range(20):  # both at once
+        assert client.submit("letters", {"text": "x"}, key=f"{number} {bool(child)}").outcome == "accepted"
+    assert client.wait("letters", "k", reader="who", timeout_s=0) is None
+except BaseException as error:
+    print(repr(error), flush=True)
+    os._exit(1)
+if not child:
+    os._exit(0)
+_, status = os.waitpid(child, 0)
+assert os.waitstatus_to_exitcode(status) == 0
+"""
+
+LOOPS = """
+import asyncio
+from lanes import client
+async def send(key):
+    assert (await client.asubmit("letters", {"text": "x"}, key=key)).outcome == "accepted"
+    assert await client.await_result("letters", key, reader="desk", timeout_s=0) is None
+for key in ("one", "two"):
+    asyncio.run(send(key))
+"""
+
+
+@pytest.mark.parametrize(("program", "sent"), [(FORKS, 41), (LOOPS, 2)], ids=["forks", "loops"])
+def test_a_program_sends_and_waits_and_ends_in_silence(pool: Engine, program: str, sent: int) -> None:
+    ended = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=WITHIN_S * 2)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    with pool.begin() as connection:
+        assert len(rows(connection, "item")) == sent
+
+
+def sessions(observer: Engine) -> set[int]:
+    with observer.begin() as connection:
+        return set(connection.execute(SESSIONS).scalars())
+
+
+def until_gone(observer: Engine, kept: set[int]) -> None:
+    """Postgres ends a session a moment after its program has left."""
+    deadline = monotonic() + WITHIN_S
+    while sessions(observer) - kept:
+        assert monotonic() < deadline
+
+
+def test_a_handle_keeps_its_connection_until_it_is_closed(pool: Engine) -> None:
+    before = sessions(pool)
+    with Lanes() as lanes:
+        lanes.submit("letters", {"text": "x"}, key="k1")
+        (first,) = sessions(pool) - before
+        lanes.submit("letters", {"text": "x"}, key="k2")
+        assert sessions(pool) - before == {first}
+    until_gone(pool, before)
+
+
+async def test_an_asynchronous_handle_keeps_its_connection_until_it_is_closed(pool: Engine) -> None:
+    before = sessions(pool)
+    async with AsyncLanes() as lanes:
+        await lanes.submit("letters", {"text": "x"}, key="k1")
+        (first,) = sessions(pool) - before
+        await lanes.submit("letters", {"text": "x"}, key="k2")
+        assert sessions(pool) - before == {first}
+    until_gone(pool, before)
+
+
+def test_the_asynchronous_functions_leave_no_connection_behind_their_loop(pool: Engine) -> None:
+    before = sessions(pool)
+    asyncio.run(client.asubmit("letters", {"text": "x"}, key="k"))
+    until_gone(pool, before)
+
+
+def test_a_lost_connection_is_replaced(pool: Engine) -> None:
+    before = sessions(pool)
+    with Lanes() as lanes:
+        lanes.submit("letters", {"text": "x"}, key="k1")
+        (first,) = sessions(pool) - before
+        with pool.begin() as connection:
+            assert connection.execute(text("select pg_terminate_backend(:pid, 5000)"), {"pid": first}).scalar_one()
+        assert lanes.submit("letters", {"text": "x"}, key="k2").outcome == "accepted"
+
+
+def test_a_handle_opens_no_more_connections_than_it_may(pool: Engine) -> None:
+    before = sessions(pool)
+    with Lanes(connections=2) as lanes, ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda n: lanes.submit("letters", {"text": "x"}, key=f"k{n}"), range(40)))
+        assert len(sessions(pool) - before) <= 2
+
+
+def test_waiting_again_and_again_takes_one_pair_of_connections(pool: Engine) -> None:
+    with pool.begin() as connection:
+        admit(connection, "k", now=NOON, urgent=True)
+    answer(pool)
+    before = sessions(pool)
+    seen: set[int] = set()
+    for number in range(20):
+        assert client.wait("letters", "k", reader=f"{number}") is not None
+        seen |= sessions(pool) - before
+    assert len(seen) == 2

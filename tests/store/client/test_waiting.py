@@ -1,0 +1,284 @@
+"""Those who wait hear that an answer was committed; they neither poll, nor hold anybody up, nor miss one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from time import monotonic
+
+import pytest
+from sqlalchemy import Engine, text
+
+from lanes import client
+from lanes.client import AsyncLanes, Lanes, Result, lookout
+from lanes.errors import DatabaseAway, ItemCanceled, ItemFailed, LanesError, Refused, SetupError
+from lanes.stand.postgres import Running
+from tests.conftest import NOON
+from tests.examples import admit, publish
+from tests.store.client.ends import WITHIN_S, Looks, answer, fails, is_canceled, is_canceled_unheard
+from tests.store.tries import A, Outcome, row, rows, save, submit, tried
+
+NEVER_S = 3_600.0
+LISTENS = "from pg_stat_activity where datname = current_database() and query like 'listen%'"
+
+
+@pytest.fixture
+def unpolled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks for everybody but when something was heard."""
+    monkeypatch.setattr(lookout, "RELOOK_S", NEVER_S)
+
+
+@pytest.fixture(autouse=True)
+def item(address: None, pool: Engine) -> None:
+    with pool.begin() as connection:
+        admit(connection, "k", now=NOON, urgent=True)
+
+
+@pytest.fixture
+def programs() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(8)
+
+
+def waits(programs: ThreadPoolExecutor, reader: str = "desk", *, settled: bool = False) -> Future[Result | None]:
+    """A program that waits for `k`."""
+    return programs.submit(client.wait, "letters", "k", reader=reader, timeout_s=60, settled=settled)
+
+
+@asynccontextmanager
+async def awaits(*readers: str, key: str = "k") -> AsyncIterator[list[asyncio.Task[Result | None]]]:
+    """Tasks that wait for an item."""
+    waiting = [asyncio.create_task(client.await_result("letters", key, reader=each, timeout_s=60)) for each in readers]
+    yield waiting
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+
+
+def hang_up(pool: Engine) -> None:
+    """Postgres has ended the session that hears."""
+    with pool.begin() as connection:
+        assert connection.execute(text(f"select pg_terminate_backend(pid, 5000) {LISTENS}")).scalars().all() == [True]
+
+
+@pytest.mark.usefixtures("unpolled")
+def test_an_answer_is_heard_of_not_polled_for(pool: Engine, programs: ThreadPoolExecutor, looks: Looks) -> None:
+    waiting = waits(programs)
+    looks.until_all("desk")
+    answer(pool)
+    found = waiting.result(WITHIN_S)
+    assert found is not None
+    assert found.output == A
+    with pool.begin() as connection:
+        assert row(connection, "read").reader == "desk"
+
+
+@pytest.mark.usefixtures("unpolled")
+async def test_an_answer_is_heard_of_by_asynchronous_programs(pool: Engine, looks: Looks) -> None:
+    async with awaits("desk") as (waiting,):
+        await asyncio.to_thread(looks.until_all, "desk")
+        await asyncio.to_thread(answer, pool)
+        found = await asyncio.wait_for(waiting, WITHIN_S)
+    assert found is not None
+    assert found.output == A
+
+
+@pytest.mark.usefixtures("unpolled")
+@pytest.mark.parametrize(("happens", "error"), [(fails, ItemFailed), (is_canceled, ItemCanceled)])
+def test_that_no_answer_comes_is_heard_of_too(
+    pool: Engine, programs: ThreadPoolExecutor, looks: Looks, happens: Callable[[Engine], None], error: type[LanesError]
+) -> None:
+    waiting = waits(programs)
+    looks.until_all("desk")
+    happens(pool)
+    with pytest.raises(error):
+        waiting.result(WITHIN_S)
+
+
+@pytest.mark.usefixtures("unpolled")
+def test_that_an_early_answer_stands_for_good_is_heard_of(pool: Engine, programs: ThreadPoolExecutor, looks: Looks) -> None:
+    with pool.begin() as connection:
+        version = publish(connection, now=NOON, mode="lambda", max_failures=1)
+    answer(pool)
+    with pool.begin() as connection:
+        batch_id, (work,) = submit(connection, version)
+    waiting = waits(programs, settled=True)
+    looks.until_all("desk")
+    with pool.begin() as connection:
+        save(connection, tried(work, Outcome.INVALID), batch_id=batch_id)
+    found = waiting.result(WITHIN_S)
+    assert found is not None
+    assert (found.output, found.is_settled) == (A, True)
+
+
+@pytest.mark.usefixtures("unpolled")
+def test_a_listener_that_is_lost_loses_no_answer(pool: Engine, programs: ThreadPoolExecutor, looks: Looks) -> None:
+    waiting = waits(programs)
+    looks.until_all("desk")
+    hang_up(pool)
+    answer(pool)
+    assert waiting.result(WITHIN_S) is not None
+
+
+@pytest.mark.usefixtures("unpolled")
+async def test_a_listener_that_is_lost_loses_no_answer_of_asynchronous_programs(pool: Engine, looks: Looks) -> None:
+    async with awaits("desk") as (waiting,):
+        await asyncio.to_thread(looks.until_all, "desk")
+        await asyncio.to_thread(hang_up, pool)
+        await asyncio.to_thread(answer, pool)
+        assert await asyncio.wait_for(waiting, WITHIN_S) is not None
+
+
+@pytest.mark.usefixtures("unpolled")
+def test_all_sessions_that_end_at_once_lose_no_answer(
+    pool: Engine, database_url: str, programs: ThreadPoolExecutor, looks: Looks
+) -> None:
+    waiting = waits(programs)
+    looks.until_all("desk")
+    with pool.begin() as connection:
+        others = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+        assert all(connection.execute(text(f"select pg_terminate_backend(pid, 5000) {others}")).scalars())
+    pool.dispose()
+    answer(pool)
+    assert waiting.result(WITHIN_S) is not None
+
+
+def test_a_lost_notification_costs_one_look_more(
+    pool: Engine, programs: ThreadPoolExecutor, looks: Looks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lookout, "RELOOK_S", 0.05)
+    waiting = waits(programs)
+    looks.until_all("desk")
+    is_canceled_unheard(pool)
+    with pytest.raises(ItemCanceled):
+        waiting.result(WITHIN_S)
+
+
+@pytest.mark.usefixtures("unpolled")
+def test_whoever_gives_up_has_looked_at_the_end(pool: Engine, programs: ThreadPoolExecutor, looks: Looks) -> None:
+    waiting = programs.submit(client.wait, "letters", "k", reader="desk", timeout_s=0.5)
+    looks.until_all("desk")
+    is_canceled_unheard(pool)
+    with pytest.raises(ItemCanceled):
+        waiting.result(WITHIN_S)
+
+
+@pytest.mark.usefixtures("unpolled")
+async def test_one_look_serves_all_who_wait(pool: Engine, looks: Looks) -> None:
+    readers = [f"reader {n}" for n in range(200)]
+    async with awaits(*readers) as waiting:
+        await asyncio.to_thread(looks.until_all, *readers)
+        looks.sizes.clear()
+        await asyncio.to_thread(answer, pool)
+        for found in await asyncio.wait_for(asyncio.gather(*waiting), WITHIN_S):
+            assert found is not None
+    assert looks.sizes == [200]
+    with pool.begin() as connection:
+        assert sorted(each.reader for each in rows(connection, "read")) == sorted(readers)
+
+
+@pytest.mark.usefixtures("unpolled")
+async def test_a_busy_channel_makes_few_looks(pool: Engine, looks: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookout, "APART_S", NEVER_S)
+    async with awaits("desk"):
+        await asyncio.to_thread(looks.until_all, "desk")
+        for number in range(50):
+            with pool.begin() as connection:
+                admit(connection, f"k{number}", now=NOON)
+        async with awaits("late"):  # is looked at all the same
+            await asyncio.to_thread(looks.until_all, "late")
+    assert len(looks.sizes) <= 3
+
+
+@pytest.mark.usefixtures("unpolled")
+async def test_an_item_that_somebody_has_locked_delays_nobody_else(pool: Engine, looks: Looks) -> None:
+    with pool.begin() as connection:
+        admit(connection, "other", now=NOON, urgent=True)
+    answer(pool)
+    with pool.connect() as holder:
+        holder.execute(text("select from lanes.item where key = 'k' for update")).all()
+        async with awaits("held") as (held,), awaits("free", key="other") as (free,):
+            found = await asyncio.wait_for(free, WITHIN_S)
+            await asyncio.to_thread(looks.until_all, "held")
+            assert found is not None
+            assert not held.done()
+            holder.rollback()
+            with pool.begin() as connection:
+                admit(connection, "news", now=NOON)
+            assert await asyncio.wait_for(held, WITHIN_S) is not None
+
+
+@pytest.mark.usefixtures("unpolled")
+async def test_a_name_that_cannot_be_asked_for_harms_nobody_else(pool: Engine, looks: Looks) -> None:
+    async with awaits("desk") as (waiting,):
+        await asyncio.to_thread(looks.until_all, "desk")
+        with pytest.raises(Refused, match="NUL"):
+            await client.await_result("letters", "\0", reader="desk")
+        await asyncio.to_thread(answer, pool)
+        assert await asyncio.wait_for(waiting, WITHIN_S) is not None
+
+
+async def test_whoever_is_cancelled_leaves_the_others_waiting(pool: Engine, looks: Looks) -> None:
+    async with awaits("gone", "stays") as (gone, stays):
+        await asyncio.to_thread(looks.until_all, "gone", "stays")
+        gone.cancel()
+        await asyncio.wait({gone})
+        await asyncio.to_thread(answer, pool)
+        assert await asyncio.wait_for(stays, WITHIN_S) is not None
+    with pool.begin() as connection:
+        assert row(connection, "read").reader == "stays"
+
+
+async def test_whoever_waits_delays_no_other_call(pool: Engine) -> None:
+    """Nine programs in one: eight wait for a thread's whole life, or so they did, and the ninth submits."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+    await client.asubmit("letters", {"text": "x"}, key="k", urgent=True)
+    waiting = [asyncio.create_task(client.await_result("letters", "k", reader=f"{n}", timeout_s=60)) for n in range(8)]
+    for number in range(20):
+        await asyncio.wait_for(client.asubmit("letters", {"text": "x"}, key=f"k{number}"), 10)
+    assert not any(each.done() for each in waiting)
+    answer(pool)
+    for result in await asyncio.wait_for(asyncio.gather(*waiting), 30):
+        assert result is not None
+        assert result.output == A
+
+
+def test_those_who_wait_share_two_connections_and_close_them(pool: Engine, database_url: str) -> None:
+    with Lanes(database_url) as lanes:
+        lanes.submit("letters", {"text": "x"}, key="k", urgent=True)
+    sessions = text("select count(*) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+    with ThreadPoolExecutor(8) as programs, pool.connect() as observer:
+        waiting = [programs.submit(client.wait, "letters", "k", reader=f"{n}", timeout_s=60) for n in range(8)]
+        seen = [observer.execute(sessions).scalar_one() for _ in range(200)]
+        answer(pool)
+        assert {each.result(30) is not None for each in waiting} == {True}
+        assert max(seen) <= 3  # one of them is the test's own
+        observer.rollback()
+        pool.dispose()
+        deadline = monotonic() + WITHIN_S  # Postgres ends a session a moment after its program has left
+        while observer.execute(sessions).scalar_one():
+            assert monotonic() < deadline
+            observer.rollback()
+
+
+async def test_a_database_that_is_not_there_is_told_at_once() -> None:
+    nowhere = "postgresql://nobody@127.0.0.1:9/nothing"
+    with Lanes(nowhere) as lanes:
+        for verb in (lanes.read_result, lanes.wait):
+            with pytest.raises(DatabaseAway, match="refused"):
+                verb("letters", "k", reader="desk")
+    async with AsyncLanes(nowhere) as alanes:
+        for averb in (alanes.read_result, alanes.wait):
+            with pytest.raises(DatabaseAway, match="refused"):
+                await averb("letters", "k", reader="desk")
+
+
+async def test_a_database_without_our_schema_is_told(postgres: Running) -> None:
+    bare = postgres.url("template1")
+    with Lanes(bare) as lanes:
+        for verb in (lanes.read_result, lanes.wait):
+            with pytest.raises(SetupError, match="lanes up"):
+                verb("letters", "k", reader="desk")
+    async with AsyncLanes(bare) as alanes:
+        for averb in (alanes.read_result, alanes.wait):
+            with pytest.raises(SetupError, match="lanes up"):
+                await averb("letters", "k", reader="desk")

@@ -1,0 +1,75 @@
+"""What fits a batch: bounded by number and size, and never in a number that another batch is looked for by."""
+
+import itertools
+from collections.abc import Collection, Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.batch.fitting import Request, fitting
+from lanes.claims import Claim, Claimed
+from lanes.words import Purpose
+from tests.conftest import NOON
+
+PER_REQUEST = 10  # bytes of a body besides its items
+
+
+def packs(*sizes: int) -> list[list[Claimed]]:
+    numbers = itertools.count(1)
+
+    def claimed(number: int) -> Claimed:
+        return Claimed(Claim(number, 1), 1, "letters", f"k{number}", {}, Purpose.ANSWER, 0, NOON)
+
+    return [[claimed(next(numbers)) for _ in range(size)] for size in sizes]
+
+
+def write(number: int, pack: Sequence[Claimed]) -> Request:
+    return Request([*pack], {"number": number}, PER_REQUEST + len(pack))
+
+
+def fit(
+    given_packs: list[list[Claimed]], *, most_requests: int = 100, most_bytes: int = 10_000, taken: Collection[int] = ()
+) -> list[Request]:
+    return fitting(given_packs, write, most_requests=most_requests, most_bytes=most_bytes, taken=taken)
+
+
+def ids(of: Sequence[Sequence[Claimed]]) -> list[int]:
+    return [each.claim.work_id for pack in of for each in pack]
+
+
+def test_requests_are_numbered_in_their_order_and_the_rest_waits() -> None:
+    found = fit(packs(2, 2, 2), most_requests=2)
+    assert [each.body["number"] for each in found] == [0, 1]
+    assert ids([each.pack for each in found]) == [1, 2, 3, 4]
+    assert len(fit(packs(2, 2, 2), most_bytes=2 * 12)) == 2
+    assert len(fit(packs(2, 2, 2), most_bytes=3 * 12 - 1)) == 2
+
+
+def test_what_is_larger_than_a_batch_leaves_alone_and_is_never_left_behind() -> None:
+    assert len(fit(packs(50, 1), most_bytes=20)) == 1
+    assert fit([]) == []
+
+
+def test_a_number_that_is_taken_is_left_for_a_smaller_one_or_a_larger_one() -> None:
+    assert len(fit(packs(1, 1, 1), taken={3})) == 2
+    assert len(fit(packs(4), taken={1})) == 2
+    assert fit(packs(1), taken={1}) == []
+
+
+def test_a_number_that_is_taken_only_by_what_did_not_fit_is_not_used() -> None:
+    assert len(fit(packs(1, 1, 1), most_bytes=2 * 11, taken={2})) == 1
+    assert fit(packs(2, 2), most_bytes=12, taken={1}) == []  # divided it would not fit, and whole it could not be found
+
+
+@given(
+    st.lists(st.integers(1, 6), max_size=12), st.integers(1, 12), st.integers(1, 200), st.sets(st.integers(1, 14), max_size=14)
+)
+def test_a_batch_is_a_beginning_of_what_waits_within_its_bounds_and_told_apart(
+    sizes: list[int], most_requests: int, most_bytes: int, taken: set[int]
+) -> None:
+    waiting = packs(*sizes)
+    found = fit(waiting, most_requests=most_requests, most_bytes=most_bytes, taken=taken)
+    assert ids([each.pack for each in found]) == ids(waiting)[: sum(len(each.pack) for each in found)]
+    assert len(found) not in taken
+    assert len(found) <= 1 or sum(each.size for each in found) <= most_bytes
+    assert bool(found) or not waiting or taken

@@ -1,0 +1,60 @@
+"""The batch lane's health: what the open incidents say, and which batches wait for a person."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from lanes.promises.batch_health import health, trouble
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity
+from lanes.words import BatchState
+from tests.conftest import NOON
+
+
+@dataclass(frozen=True)
+class Batch:
+    state: BatchState = BatchState.COLLECTED
+    batch_id: int = 41
+    workload: str = "tickets"
+
+
+def breach(promise: Promise, subject: str = "", *, state: IncidentState = IncidentState.OPEN) -> Incident:
+    unit = TERMS[promise].unit
+    return Incident(1, "u", promise, "tickets", subject, Severity.WARNING, state, 9, 5, 20, unit, "It is so.", NOON, NOON, None)
+
+
+@pytest.mark.parametrize(
+    ("batch", "incidents", "wrong", "of_lane"),
+    [
+        (Batch(), [], None, "batch healthy"),
+        (Batch(BatchState.HELD), [], "held", "1 batch held"),
+        (
+            Batch(BatchState.HELD),
+            [breach(Promise.BATCH_UNCLEAR, "batch 41")],
+            "batch needs a decision",
+            "batch needs a decision",
+        ),
+        (Batch(BatchState.SUBMITTED), [], None, "batch healthy"),
+        (Batch(BatchState.INTENDED), [], None, "batch healthy"),
+        (Batch(), [breach(Promise.BATCH_SLOW, "batch 41")], "batch runs too long", "batch runs too long"),
+        (Batch(), [breach(Promise.BATCH_SLOW, "batch 4")], None, "batch runs too long"),
+        (Batch(workload="letters"), [breach(Promise.BATCH_SLOW, "batch 41")], None, "batch runs too long"),
+        (Batch(), [breach(Promise.BATCH_SLOW, "batch 41", state=IncidentState.RESOLVED)], None, "batch healthy"),
+        (Batch(), [breach(Promise.BATCH_FAILING)], None, "batch items fail"),
+        (Batch(), [breach(Promise.BATCH_FAILING), breach(Promise.BATCH_FAILING)], None, "batch items fail (2)"),
+        (Batch(), [breach(Promise.AUTHORITATIVE_FAILED)], None, "authoritative pass failed"),
+        (Batch(), [breach(Promise.PROVIDER_FROZEN, "batch lane")], None, "the provider takes nothing"),
+        (Batch(), [breach(Promise.PROVIDER_FROZEN, "realtime lane")], None, "batch healthy"),
+        (Batch(), [breach(Promise.PROVIDER_DOWN, "acme")], None, "batch healthy"),
+        (Batch(), [breach(Promise.REALTIME_SLOW)], None, "batch healthy"),
+    ],
+)
+def test_a_batch_is_in_trouble_when_a_promise_is_broken_or_a_person_has_to_decide(
+    batch: Batch, incidents: list[Incident], wrong: str | None, of_lane: str
+) -> None:
+    assert trouble(batch, incidents) == wrong
+    assert health([batch], incidents) == of_lane
+
+
+def test_work_that_never_left_is_no_health_though_there_is_no_batch() -> None:
+    assert health([], []) == "no batches"
+    assert health([], [breach(Promise.BATCH_NEVER_STARTED)]) == "batch never started"

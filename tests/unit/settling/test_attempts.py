@@ -1,0 +1,55 @@
+"""What a try means for each of its items, on either lane."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import cast
+
+from lanes.claims import Claim
+from lanes.settling import attempts
+from lanes.settling.attempts import LOST, Times
+from lanes.settling.outcome import Judged, Response
+from lanes.words import Outcome
+from lanes.workload.prices import Usage
+from tests.conftest import NOON, later
+from tests.examples import version
+
+CLAIMS = [Claim(1, 1), Claim(2, 1)]
+TIMES = Times(NOON, later(minutes=3))
+IDS = ["one", "two"]
+
+
+def said(text: str) -> Response:
+    return Response("msg_1", "claude-haiku-5-5", text, "end_turn", Usage(input=100, output=20))
+
+
+def outcomes(made: Sequence[attempts.Attempt]) -> list[Outcome]:
+    return [each.judged.outcome for each in made]
+
+
+def test_the_items_of_a_request_share_its_response_and_each_is_judged_by_its_own_answer() -> None:
+    response = said('{"answers": [{"id": "two", "answer": {"category": "a"}}]}')
+    made = attempts.of_request(version(), CLAIMS, response, TIMES, ids=IDS)
+    assert outcomes(made) == [Outcome.INVALID, Outcome.VALID]
+    assert [each.claim for each in made] == CLAIMS
+    assert {each.response for each in made} == {response}
+    assert {(each.started_at, each.ended_at, each.latency_ms) for each in made} == {(NOON, later(minutes=3), 180_000)}
+
+
+def test_a_request_without_a_response_ends_alike_for_all_of_its_items() -> None:
+    expired = Judged(Outcome.EXPIRED, error="the batch expired before it ran")
+    made = attempts.of_request(version(), CLAIMS, expired, TIMES, ids=IDS)
+    assert [(each.judged, each.response) for each in made] == [(expired, None)] * 2
+
+
+def test_an_answer_that_cannot_be_judged_is_invalid_and_paid_for() -> None:
+    made = attempts.of_request(version(), CLAIMS, said(cast(str, None)), TIMES, ids=IDS)  # no text at all: not foreseen
+    assert outcomes(made) == [Outcome.INVALID] * 2
+    assert made[0].judged.error == "the answer cannot be judged: TypeError"
+    assert all(each.response is not None for each in made)
+
+
+def test_what_no_result_was_read_for_is_missing_and_not_billed() -> None:
+    (first, second) = attempts.missing(CLAIMS, started_at=NOON, now=NOON + timedelta(hours=1))
+    assert (first.claim, second.claim) == tuple(CLAIMS)
+    assert (first.judged, first.response, first.latency_ms) == (LOST, None, 0)
+    assert first.ended_at - first.started_at == timedelta(hours=1)
