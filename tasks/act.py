@@ -14,10 +14,9 @@ from lanes.errors import ActionRefused
 from lanes.ids import BatchId
 from lanes.report.rollout import where_it_stands
 from lanes.routing.split import Split
-from lanes.store.batch import decisions
 from lanes.store.database import Database, clock
-from lanes.store.rollouts import rollout_moves, rollouts
-from lanes.store.routing import steering
+from lanes.store.rollouts import rollout_moves, rollouts, steering
+from lanes.store.settling import decisions
 from tasks.approval import withdraw
 from tasks.outgoing import publish_events
 

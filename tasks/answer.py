@@ -28,7 +28,7 @@ from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
 from lanes.settling.outcome import Attempt
-from lanes.store.promises import incidents
+from lanes.store import incidents
 from lanes.store.realtime import outages
 from lanes.unquoted import discreet
 from lanes.words import Lane, Outcome

@@ -9,8 +9,9 @@ from pydantic import ValidationError
 from lanes.promises.briefing import Briefing
 from lanes.promises.incident import Incident, IncidentState
 from lanes.slack.wording import Pages
+from lanes.store import incidents
 from lanes.store.database import Database
-from lanes.store.promises import briefings, incidents
+from lanes.store.promises import briefings
 from tasks.pages import Finder
 from tasks.troubles import described
 

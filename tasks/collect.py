@@ -25,8 +25,8 @@ from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
 from lanes.settling.outcome import Attempt, Response, Saved
+from lanes.store import incidents
 from lanes.store.batch import homecoming
-from lanes.store.promises import incidents
 from lanes.store.workload import workloads
 from lanes.units import counted
 from lanes.unquoted import discreet

@@ -11,8 +11,8 @@ from prefect.logging import get_run_logger
 from blocks.workload import Workload
 from lanes.errors import SpecInvalid, StillLocked
 from lanes.promises.definitions import invalid_workload
+from lanes.store import incidents
 from lanes.store.database import Database
-from lanes.store.promises import incidents
 from lanes.store.workload import workloads
 from lanes.workload.definition import parse
 from lanes.workload.version import Version

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from lanes.report import markdown
 from lanes.report.links import REPORT
 from lanes.store.database import Database
-from lanes.store.figures import snapshot
+from lanes.store.report import snapshot
 
 
 @task(name="write report", cache_policy=NO_CACHE, persist_result=False)

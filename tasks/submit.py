@@ -25,9 +25,9 @@ from lanes.provider.answering import questions
 from lanes.provider.batches import ProviderBatch
 from lanes.provider.errors import FREEZES, Action, CallFailed
 from lanes.provider.requests import body_bytes, parameters
+from lanes.store import incidents
 from lanes.store.batch import adoption, batches, creates, ready_work, releases
 from lanes.store.database import Run
-from lanes.store.promises import incidents
 from lanes.store.settling import history
 from lanes.store.workload import workloads
 from lanes.units import counted

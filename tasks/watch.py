@@ -12,9 +12,9 @@ from prefect.logging import get_run_logger
 from lanes.promises.incident import Recorded
 from lanes.promises.judge import assess
 from lanes.settings import Settings
+from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.figures import measurements
-from lanes.store.promises import incidents
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
 from tasks.deliver import deliver_posts

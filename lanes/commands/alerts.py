@@ -20,8 +20,9 @@ from lanes.settings import Settings
 from lanes.slack.messenger import NotTold, messenger
 from lanes.slack.wording import trial
 from lanes.stand.info import load_info
+from lanes.store import incidents
 from lanes.store.database import clock
-from lanes.store.promises import incidents, slack_posts
+from lanes.store.promises import slack_posts
 from lanes.units import clock as written
 from lanes.units import seconds
 

@@ -18,8 +18,8 @@ from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.escaping import plain
 from lanes.ids import BatchId
-from lanes.store.batch import decisions
 from lanes.store.database import clock
+from lanes.store.settling import decisions
 from lanes.units import clock as written
 from lanes.units import usd
 

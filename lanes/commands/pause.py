@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.store.database import clock
-from lanes.store.routing import steering
+from lanes.store.rollouts import steering
 
 
 def pause(workload: str, *, as_json: AsJson = False) -> int:

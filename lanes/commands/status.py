@@ -25,7 +25,7 @@ from lanes.stand.stand import PREFECT_S, Stand
 from lanes.stand.status import Condition, components
 from lanes.stand.whereabouts import database_url
 from lanes.store.database import clock, engine
-from lanes.store.figures import snapshot
+from lanes.store.report import snapshot
 
 WELL = {Condition.RUNNING, Condition.YOURS}
 

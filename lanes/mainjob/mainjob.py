@@ -25,7 +25,7 @@ from lanes.standing import runs
 from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.doors.filedoor import admit_file
-from lanes.store.figures import snapshot
+from lanes.store.report import snapshot
 from lanes.store.settling import awaited, examples
 from lanes.store.signals import Role, holder_exists
 from lanes.units import counted

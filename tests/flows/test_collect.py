@@ -14,9 +14,10 @@ from sqlalchemy import text
 from blocks.provider import Provider
 from lanes.batch.batch import OpenBatch
 from lanes.provider.results import ResultsCut, results
-from lanes.store.batch import batches, decisions, ready_work
+from lanes.store import incidents
+from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
-from lanes.store.promises import incidents
+from lanes.store.settling import decisions
 from lanes.words import Lane
 from tasks import collect, collector, saving
 from tasks.collector import Collector

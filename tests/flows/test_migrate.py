@@ -14,8 +14,8 @@ from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.rollouts.rollout import AskApproval, Finish, Hold, HoldReason, RollBack
+from lanes.store import incidents
 from lanes.store.database import Database
-from lanes.store.promises import incidents
 from lanes.store.rollouts import rollout_moves, rollouts
 from lanes.store.workload import workloads
 from lanes.words import Outcome, RolloutState, Verdict

@@ -15,8 +15,9 @@ from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.slack.messenger import Bot, Messenger, NotTold, Webhook
 from lanes.slack.wording import trial
+from lanes.store import incidents
 from lanes.store.database import Database, clock
-from lanes.store.promises import briefings, incidents
+from lanes.store.promises import briefings
 from lanes.words import Lane, Outcome, Verdict
 from tasks import briefed, pages, watch
 from tasks.deliver import tell

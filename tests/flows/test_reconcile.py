@@ -13,7 +13,8 @@ from lanes.ids import BatchId
 from lanes.promises.incident import Promise
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
-from lanes.store.batch import accounts, adoption, batches, creates, decisions
+from lanes.store.batch import accounts, adoption, batches, creates
+from lanes.store.settling import decisions
 from lanes.words import BatchState, Lane
 from tasks import collect, collector
 from tasks.connections import Connections

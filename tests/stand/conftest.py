@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lanes.stand.postgres import EmbeddedPostgres, Running
+from lanes.stand.postgres import EmbeddedPostgres
 
 
 def _open_folder() -> Path:
@@ -22,14 +22,4 @@ def home() -> Iterator[Path]:
     folder = _open_folder()
     yield folder
     EmbeddedPostgres(folder / "postgres").stop()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Running]:
-    """A server that tests may read from, but neither stop nor break."""
-    folder = _open_folder()
-    server = EmbeddedPostgres(folder / "postgres")
-    yield server.start()
-    server.stop()
     shutil.rmtree(folder, ignore_errors=True)

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, Engine, create_engine, func, select, text
 from lanes.promises.assessment import Assessment
 from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import IncidentState, Promise
-from lanes.store import work
+from lanes.store import incidents, work
 from lanes.store.batch import adoption, batches
-from lanes.store.promises import incidents, slack_posts
+from lanes.store.promises import slack_posts
 from lanes.store.realtime import outages
 from lanes.store.replays import replays
 from lanes.store.rollouts import rollouts

@@ -14,12 +14,11 @@ from lanes.errors import StillLocked
 from lanes.ids import BatchId
 from lanes.settling.sought import Sought, Unanswered
 from lanes.store import work
-from lanes.store.batch import creates, decisions
+from lanes.store.batch import creates
 from lanes.store.doors import amendments, forgetting, items
 from lanes.store.replays import replays
-from lanes.store.rollouts import rollout_moves
-from lanes.store.routing import steering
-from lanes.store.settling import outcomes, results, retries
+from lanes.store.rollouts import rollout_moves, steering
+from lanes.store.settling import decisions, outcomes, results, retries
 from lanes.store.settling.results import Result
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome

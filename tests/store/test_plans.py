@@ -16,11 +16,11 @@ from lanes.settling.listing import Wanted
 from lanes.settling.sought import Sought
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
-from lanes.store import work
+from lanes.store import incidents, work
 from lanes.store.batch import deadlines, ready_work
 from lanes.store.doors import amendments, items
 from lanes.store.figures import measurements
-from lanes.store.promises import at_stake, causes, incidents, trends
+from lanes.store.promises import at_stake, causes, trends
 from lanes.store.realtime import giving_up, outages
 from lanes.store.replays import replays
 from lanes.store.settling import results

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, select
 from lanes.ids import BatchId
 from lanes.promises.batch_runs import batch_unclear, of_batch
 from lanes.promises.incident import Promise
-from lanes.store.promises import incidents
+from lanes.store import incidents
 from lanes.store.tables import batch
 
 

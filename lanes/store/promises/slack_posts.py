@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, fa
 from lanes.ids import IncidentId
 from lanes.promises.incident import Incident, IncidentState
 from lanes.promises.telling import EDIT_EVERY, MATERIAL, Post
+from lanes.store.incidents import read_incident
 from lanes.store.literals import differs, is_
-from lanes.store.promises.incidents import read_incident
 from lanes.store.tables import incident, slack_post
 
 LEASE = timedelta(seconds=60)  # a try that began is left alone for so long

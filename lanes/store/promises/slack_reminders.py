@@ -8,8 +8,8 @@ from sqlalchemy import Connection, func, select, text
 from lanes.ids import IncidentId
 from lanes.promises.incident import IncidentState, Promise
 from lanes.promises.telling import Reminder
+from lanes.store.incidents import read_incident
 from lanes.store.literals import differs, is_
-from lanes.store.promises.incidents import read_incident
 from lanes.store.tables import incident, slack_post
 
 EVERY = timedelta(days=1)

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from lanes.ids import IncidentId
 from lanes.promises.incident import EVERYBODY, Promise
 from lanes.promises.provider_faults import provider_down
-from lanes.store.promises.incidents import open, resolve
+from lanes.store.incidents import open, resolve
 from lanes.store.tables import outage
 
 # Work that failed by itself, or whose workload is paused, says nothing of the provider.

@@ -5,7 +5,7 @@ from sqlalchemy import Connection, and_, exists, literal_column, or_, select
 from lanes.promises.incident import EVERYBODY, Incident
 from lanes.rollouts.hindrances import hindering
 from lanes.rollouts.rollout import Rollout
-from lanes.store.promises.incidents import read_incident
+from lanes.store.incidents import read_incident
 from lanes.store.tables import incident, outage
 from lanes.store.workload import workloads
 

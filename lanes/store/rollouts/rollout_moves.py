@@ -30,10 +30,9 @@ from lanes.rollouts.rollout import (
     Rollout,
 )
 from lanes.routing.split import Split
-from lanes.store import outbox
+from lanes.store import incidents, outbox
 from lanes.store.literals import is_among
 from lanes.store.outbox import EventOut
-from lanes.store.promises import incidents
 from lanes.store.rollouts.rollouts import find, of_row, open_of
 from lanes.store.tables import rollout, rollout_event, rollout_measurement, route
 from lanes.store.workload import workloads

@@ -20,8 +20,8 @@ from lanes.store.batch import homecoming
 from lanes.store.bulk import insert_rows, one_of, update_rows
 from lanes.store.money import ledger
 from lanes.store.outbox import EventOut
-from lanes.store.routing import handovers
-from lanes.store.routing.handovers import HandedOver
+from lanes.store.settling import handovers
+from lanes.store.settling.handovers import HandedOver
 from lanes.store.settling.savable import LockedWork, lock, payers
 from lanes.store.tables import attempt, correction, item, result, work
 from lanes.words import Lane, Outcome, Purpose, Standing, WorkState

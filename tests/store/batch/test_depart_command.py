@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from lanes.cli import app
 from lanes.store.batch import doubts
-from lanes.store.routing import steering
+from lanes.store.rollouts import steering
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later

@@ -22,9 +22,10 @@ from lanes.promises.judge import assess
 from lanes.promises.provider_faults import frozen
 from lanes.report import incident as incident_page
 from lanes.slack.wording import Message, Pages, message
+from lanes.store import incidents
 from lanes.store.batch import unclear
 from lanes.store.figures import measurements
-from lanes.store.promises import briefings, incidents
+from lanes.store.promises import briefings
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome

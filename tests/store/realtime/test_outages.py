@@ -5,8 +5,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from lanes.promises.judge import assess
+from lanes.store import incidents
 from lanes.store.figures import measurements
-from lanes.store.promises import incidents
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
 from lanes.words import Outcome

@@ -17,12 +17,11 @@ from lanes.promises.incident import Promise
 from lanes.rollouts.gates import Figures, judge
 from lanes.rollouts.rollout import Advance, Approval, AskApproval, Enter, Finish, Hold, HoldReason, RollBack, Rollout
 from lanes.routing.split import Split
+from lanes.store import incidents
 from lanes.store.doors.amendments import amend
-from lanes.store.figures import snapshot
-from lanes.store.promises import incidents
 from lanes.store.realtime import outages
-from lanes.store.rollouts import hindrances, rollout_measures, rollout_moves, rollouts
-from lanes.store.routing import steering
+from lanes.store.report import snapshot
+from lanes.store.rollouts import hindrances, rollout_measures, rollout_moves, rollouts, steering
 from lanes.store.tables import rollout as table
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, RolloutState, Verdict

@@ -13,8 +13,9 @@ from lanes.promises.judge import assess
 from lanes.promises.provider_faults import frozen
 from lanes.promises.telling import Move, Post, next_move
 from lanes.settling.outcome import Judged
+from lanes.store import incidents
 from lanes.store.figures import measurements
-from lanes.store.promises import incidents, slack_posts
+from lanes.store.promises import slack_posts
 from lanes.store.settling import retries
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Verdict

@@ -24,8 +24,8 @@ from lanes.report.snapshot import (
     SplitFigures,
     StateFigures,
 )
+from lanes.store import incidents
 from lanes.store.advice.advice import evidence
-from lanes.store.promises import incidents
 from lanes.store.rollouts import rollouts
 from lanes.store.workload import workloads
 from lanes.words import Lane

@@ -11,11 +11,11 @@ from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.report.snapshot import Snapshot
 from lanes.routing.split import Split
+from lanes.store import incidents
 from lanes.store.batch import homecoming
 from lanes.store.doors import amendments, items
-from lanes.store.figures import snapshot
-from lanes.store.promises import incidents
 from lanes.store.replays import replays
+from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_moves
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Verdict

@@ -9,9 +9,9 @@ from lanes.batch.stakes import Decision, sentence
 from lanes.errors import ActionRefused
 from lanes.ids import BatchId
 from lanes.money.cost import estimate, upper_bound
-from lanes.store.batch import adoption, batches, creates, decisions, disowning, doubts, homecoming
+from lanes.store.batch import adoption, batches, creates, disowning, doubts, homecoming
 from lanes.store.doors import items
-from lanes.store.settling import retries
+from lanes.store.settling import decisions, retries
 from lanes.words import BatchState, Lane
 from lanes.workload.version import Version
 from tasks.act import Act, Deed, perform

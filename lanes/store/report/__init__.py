@@ -1,0 +1,1 @@
+"""The snapshot that every face of the report shows."""
