@@ -29,8 +29,8 @@ class Briefed:
 class Briefer:
     """Briefs the incidents of one round of telling."""
 
-    def __init__(self, db: Database) -> None:
-        self._db, self._finder, self._spent_s = db, Finder(), 0.0
+    def __init__(self, db: Database, finder: Finder) -> None:
+        self._db, self._finder, self._spent_s = db, finder, 0.0
 
     async def brief(self, of: Incident) -> Briefed:
         """What is known of it; the incident keeps that. Of one that is over, what was told while it was open."""

@@ -17,6 +17,7 @@ from lanes.store.database import Database
 from lanes.store.promises import slack_posts, slack_reminders
 from tasks.briefed import Briefed, Briefer
 from tasks.database import BLOCK
+from tasks.pages import Finder
 from tasks.remind import remind
 
 LOOKS_BACK = timedelta(days=1)  # Slack's clock is not ours; which message it is, its metadata says
@@ -43,13 +44,15 @@ async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
 
     What it refused waits. When it gives no answer or limits our rate, the others wait for the next time too.
     """
-    total, briefer = 0, Briefer(db)
-    for post in await db.run(slack_posts.due, edits=messenger.edits, now=await db.now()):
-        try:
-            total += await _tell_of(db, messenger, briefer, post, ui_url)
-        except NotTold as problem:
-            if problem.maybe or problem.retry_after_s:
-                break
+    total = 0
+    async with Finder() as finder:
+        briefer = Briefer(db, finder)
+        for post in await db.run(slack_posts.due, edits=messenger.edits, now=await db.now()):
+            try:
+                total += await _tell_of(db, messenger, briefer, post, ui_url)
+            except NotTold as problem:
+                if problem.maybe or problem.retry_after_s:
+                    break
     return total
 
 

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
 
 from prefect import get_client
@@ -34,10 +35,19 @@ AWAY = "Prefect could not be asked"
 
 
 class Finder:
-    """Asks Prefect for the messages of one round. Once it does not answer, the others are told without it."""
+    """Asks Prefect for the messages of one round, with one client. Once it does not answer, the others are told without it."""
 
     def __init__(self) -> None:
         self._away = False
+        self._client: PrefectClient | None = None
+        self._opened = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        with suppress(Exception):  # people were told
+            await self._opened.aclose()
 
     async def completed(self, of: Incident, briefing: Briefing) -> Briefing:
         """With what only Prefect knows: how the newest run ended that should have sent a batch which never started."""
@@ -57,8 +67,9 @@ class Finder:
         if self._away:
             return None
         try:
-            async with asyncio.timeout(LIMIT_S), get_client() as client:
-                return await ask(client)
+            async with asyncio.timeout(LIMIT_S):
+                self._client = self._client or await self._opened.enter_async_context(get_client())
+                return await ask(self._client)
         except ObjectNotFound:
             return None
         except Exception as error:  # whatever Prefect does, people are told
