@@ -60,6 +60,7 @@ class PrefectStandIn:
         standin = self
 
         class Handler(BaseHTTPRequestHandler):
+            wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:

@@ -62,6 +62,8 @@ class SlackStandIn:
         standin = self
 
         class Handler(BaseHTTPRequestHandler):
+            wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
+
             def do_POST(self) -> None:
                 standin._serve(self)
 

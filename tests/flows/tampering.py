@@ -20,6 +20,8 @@ class Tampering:
         self.reads: list[str] = []  # ids of the batches whose results were asked for
 
         class Handler(BaseHTTPRequestHandler):
+            wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
+
             def do_GET(self) -> None:
                 tampering._pass_on(self, upstream)
 

@@ -34,6 +34,8 @@ def serve() -> Iterator[Callable[[Answers], str]]:
 
     def start(answers: Answers) -> str:
         class Handler(BaseHTTPRequestHandler):
+            wbufsize = -1  # an answer leaves whole: half of one waits 40 ms for its receipt
+
             def do_GET(self) -> None:
                 status, body = answers.get(self.path.partition("?")[0], (404, {}))
                 self.send_response(status)
