@@ -32,13 +32,13 @@ with newest as (
       order by a.ended_at desc limit {MOST}) a
    where (cast(:batch_id as bigint) is null or a.batch_id = :batch_id)
      and (cast(:purpose as text) is null or a.purpose = :purpose))
-select outcome, error, count(*) as times, (array_agg(item_id order by ended_at desc))[1:3] as item_ids,
-       (array_agg(flow_run_id order by ended_at desc) filter (where flow_run_id is not null))[1] as flow_run_id,
+select outcome, error, count(*) as times, (array_agg(item_id order by ended_at desc, item_id desc))[1:3] as item_ids,
+       (array_agg(flow_run_id order by ended_at desc, item_id desc) filter (where flow_run_id is not null))[1] as flow_run_id,
        max(ended_at) as ended_at, percentile_cont(0.95) within group (order by latency_ms) / 1000 as call_s
   from newest group by 1, 2 order by 3 desc, 1, 2
 """
 FAILED = f"""
-select left(failure, {LONGEST}) as error, count(*) as times, (array_agg(id order by failed_at desc))[1:3] as item_ids
+select left(failure, {LONGEST}) as error, count(*) as times, (array_agg(id order by failed_at desc, id desc))[1:3] as item_ids
   from (select id, failure, failed_at from lanes.item
          where workload = :workload and failed_at >= :since and failed_at <= :until
            and settled_at is null and canceled_at is null
