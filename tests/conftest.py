@@ -1,5 +1,6 @@
 """What every test may use: a real Postgres, and a fresh database of the newest schema for each test."""
 
+import gc
 import os
 import shutil
 import tempfile
@@ -57,6 +58,12 @@ class Together(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     """How `make test` spreads the tests."""
     return Together(config, log)
+
+
+def pytest_collection_finish() -> None:
+    """What all tests imported is looked through for garbage no more: that took a tenth of their time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)
