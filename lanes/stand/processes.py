@@ -118,25 +118,29 @@ class Processes:
         """
         ours = self.is_alive(process)
         if ours:
-            family = _descendants(process.pid)
+            family = {process.pid: process.mark} | _descendants(process.pid)
             _signal_group(process.pid, signal.SIGTERM)
-            self._wait_until_ended([(process.pid, process.mark), *family], grace_s)
-            for pid, mark in [(process.pid, process.mark), *family]:
+            self._wait_until_ended(family, grace_s)
+            for pid, mark in family.items():
                 if is_same(pid, mark):
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
-            self._wait_until_ended([(process.pid, process.mark), *family], 5.0)
+            self._wait_until_ended(family, 5.0)
         self._forget(process)
         return ours
 
-    def _wait_until_ended(self, family: list[tuple[int, str]], limit_s: float) -> None:
+    def _wait_until_ended(self, family: dict[int, str], limit_s: float) -> None:
+        """Whom one of the family starts while it is asked to end belongs to it too."""
         deadline = time.monotonic() + limit_s
         while time.monotonic() < deadline:
-            for pid, _ in family:
+            for pid in family:
                 if (child := self._children.get(pid)) is not None:
                     child.poll()
-            if not any(is_same(pid, mark) for pid, mark in family):
+            alive = [pid for pid, mark in family.items() if is_same(pid, mark)]
+            if not alive:
                 return
+            for pid in alive:
+                family |= _descendants(pid)
             time.sleep(POLL_S)
 
     def _forget(self, process: Process) -> None:
@@ -164,14 +168,14 @@ class Processes:
             return None
 
 
-def _descendants(pid: int) -> list[tuple[int, str]]:
-    """(pid, birth mark) of everything this process started, also in sessions of their own."""
+def _descendants(pid: int) -> dict[int, str]:
+    """The birth mark, by pid, of everything this process started, also in sessions of their own."""
     try:
         children = psutil.Process(pid).children(recursive=True)
     except psutil.Error:
-        return []
+        return {}
     marked = ((child.pid, birth_mark(child.pid)) for child in children)
-    return [(pid, mark) for pid, mark in marked if mark is not None]
+    return {pid: mark for pid, mark in marked if mark is not None}
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:

@@ -20,6 +20,15 @@ PARENT = (
     "import subprocess, signal; c = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
     "print(c.pid, flush=True); signal.pause()"
 )
+LATE_PARENT = (
+    "import signal, subprocess, sys, time\n"
+    "def last(*_):\n"
+    "    print(subprocess.Popen(['sleep', '600'], start_new_session=True).pid, flush=True)\n"
+    "    time.sleep(1)\n"
+    "    sys.exit()\n"
+    "signal.signal(signal.SIGTERM, last); print('up', flush=True)\n"
+    "while True: signal.pause()"
+)
 
 
 @pytest.fixture
@@ -77,6 +86,13 @@ def test_what_a_process_started_in_another_session_ends_with_it(processes: Proce
     assert birth_mark(child) is not None
     processes.stop(parent, grace_s=0.2)
     assert birth_mark(child) is None
+
+
+def test_what_a_process_starts_while_it_is_asked_to_end_ends_with_it(processes: Processes) -> None:
+    started = start(processes, [sys.executable, "-c", LATE_PARENT])
+    said(started)
+    processes.stop(started, grace_s=5)
+    assert birth_mark(int(started.output().split()[-1])) is None
 
 
 def test_a_zombie_counts_as_ended() -> None:
