@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,6 @@ import pytest
 
 from tests.standin.process import Endpoint, EndpointProcess, asking, batch_of, running_endpoint
 from tests.waiting import until
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    with running_endpoint(tmp_path_factory.mktemp("echo"), "--engine", "echo") as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def echo(shared: Endpoint) -> Endpoint:
-    shared.reset()
-    return shared
 
 
 def outcomes(endpoint: Endpoint, batch_id: str) -> dict[str, str]:

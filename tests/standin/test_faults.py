@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import anthropic
 import httpx2
 import pytest
 
-from tests.standin.process import TICKET_SCHEMA, Endpoint, asking, batch_of, running_endpoint
+from tests.standin.process import TICKET_SCHEMA, Endpoint, asking, batch_of
 from tests.waiting import until
 
 PACK_SCHEMA: dict[str, Any] = {
@@ -29,18 +28,6 @@ PACK_SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 PACK = "\n".join(f'<item id="{id}">\nText {id}\n</item>' for id in "abcd")
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    with running_endpoint(tmp_path_factory.mktemp("echo"), "--engine", "echo") as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def echo(shared: Endpoint) -> Endpoint:
-    shared.reset()
-    return shared
 
 
 def text_of(message: anthropic.types.Message) -> str:

@@ -37,18 +37,6 @@ def either(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield endpoint
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
-    with running_endpoint(tmp_path_factory.mktemp("echo"), "--engine", "echo") as endpoint:
-        yield endpoint
-
-
-@pytest.fixture
-def echo(shared: Endpoint) -> Endpoint:
-    shared.reset()
-    return shared
-
-
 def text_of(message: anthropic.types.Message) -> str:
     (block,) = message.content
     assert block.type == "text"
