@@ -13,7 +13,7 @@ from lanes.promises.batch_results import batch_incomplete, batch_share
 from lanes.promises.batch_runs import BatchSeen, batch_slow
 from lanes.promises.departures import WaitingSeen, never_started
 from lanes.promises.incident import Promise
-from lanes.promises.last_answers import FailedSeen, SettledSeen, authoritative_failed, items_failed
+from lanes.promises.last_answers import ItemsSeen, authoritative_failed, items_failed
 from lanes.promises.realtime import RealtimeSeen, realtime_failing, realtime_slow
 from lanes.words import BatchState
 from lanes.workload.version import Version
@@ -33,8 +33,8 @@ class Seen:
     batches: Sequence[BatchSeen] = ()
     realtime: Sequence[RealtimeSeen] = ()
     waiting: Sequence[WaitingSeen] = ()
-    settled: Sequence[SettledSeen] = ()
-    failed: Sequence[FailedSeen] = ()
+    settled: Sequence[ItemsSeen] = ()
+    failed: Sequence[ItemsSeen] = ()
     unserved: frozenset[str] = field(default_factory=frozenset)
     refused: frozenset[str] = field(default_factory=frozenset)
     paused: frozenset[str] = field(default_factory=frozenset)

@@ -14,8 +14,8 @@ FAILED_FOR = timedelta(hours=24)  # how long failed items are news
 
 
 @dataclass(frozen=True)
-class SettledSeen:
-    """Items that were settled on their provisional answer within the last hour, with the newest of them."""
+class ItemsSeen:
+    """How many items of a workload met something lately, with the key and the reason of the newest of them."""
 
     workload: str
     items: int
@@ -23,7 +23,7 @@ class SettledSeen:
     reason: str
 
 
-def authoritative_failed(name: str, seen: SettledSeen | None) -> Assessment:
+def authoritative_failed(name: str, seen: ItemsSeen | None) -> Assessment:
     """By the items that keep a provisional answer; None: there are none."""
     if seen is None:
         said = "No authoritative pass has failed for good in the last hour."
@@ -36,17 +36,7 @@ def authoritative_failed(name: str, seen: SettledSeen | None) -> Assessment:
     return Assessment(Promise.AUTHORITATIVE_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said)
 
 
-@dataclass(frozen=True)
-class FailedSeen:
-    """Items that failed within the last 24 hours and that nobody brought back, with the newest of them."""
-
-    workload: str
-    items: int
-    key: str
-    reason: str
-
-
-def items_failed(name: str, seen: FailedSeen | None) -> Assessment:
+def items_failed(name: str, seen: ItemsSeen | None) -> Assessment:
     """By the items that failed for good; None: there are none."""
     if seen is None:
         said = "No item that failed within the last 24 hours is still without an answer."

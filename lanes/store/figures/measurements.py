@@ -8,7 +8,7 @@ from lanes.promises.batch_results import JUDGED_FOR
 from lanes.promises.batch_runs import BatchSeen
 from lanes.promises.departures import WaitingSeen
 from lanes.promises.judge import Seen
-from lanes.promises.last_answers import FAILED_FOR, SETTLED_FOR, FailedSeen, SettledSeen
+from lanes.promises.last_answers import FAILED_FOR, SETTLED_FOR, ItemsSeen
 from lanes.promises.realtime import FELL_BACK_WITHIN, RECENT, RealtimeSeen
 from lanes.words import BatchState
 
@@ -159,8 +159,8 @@ def measure(connection: Connection, *, now: datetime) -> Seen:
         batches=[BatchSeen(**{**row, "state": BatchState(row["state"])}) for row in batches],
         realtime=[RealtimeSeen(**row) for row in connection.execute(text(REALTIME), at).mappings()],
         waiting=[WaitingSeen(**row) for row in connection.execute(text(WAITING), at).mappings()],
-        settled=[SettledSeen(**row) for row in connection.execute(text(SETTLED), at).mappings()],
-        failed=[FailedSeen(**row) for row in connection.execute(text(FAILED), at).mappings()],
+        settled=[ItemsSeen(**row) for row in connection.execute(text(SETTLED), at).mappings()],
+        failed=[ItemsSeen(**row) for row in connection.execute(text(FAILED), at).mappings()],
         unserved=frozenset(connection.execute(text(UNSERVED)).scalars()),
         refused=frozenset(connection.execute(text(REFUSED)).scalars()),
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),

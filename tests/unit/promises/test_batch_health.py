@@ -10,11 +10,13 @@ from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Sev
 from lanes.words import BatchState
 from tests.conftest import NOON
 
+NUMBER = BatchId(41)
+
 
 @dataclass(frozen=True)
 class Batch:
     state: BatchState = BatchState.COLLECTED
-    batch_id: BatchId = BatchId(41)  # noqa: RUF009
+    batch_id: BatchId = NUMBER
     workload: str = "tickets"
 
 

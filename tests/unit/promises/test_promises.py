@@ -16,7 +16,7 @@ from lanes.promises.definitions import invalid_workload
 from lanes.promises.departures import WaitingSeen
 from lanes.promises.incident import TERMS, Promise, Severity, in_words
 from lanes.promises.judge import Seen, assess
-from lanes.promises.last_answers import FailedSeen, SettledSeen
+from lanes.promises.last_answers import ItemsSeen
 from lanes.promises.realtime import RealtimeSeen
 from lanes.words import BatchState, Verdict
 from tests.conftest import NOON, later
@@ -200,7 +200,7 @@ def test_nothing_waits_because_everything_failed_is_no_end_of_a_realtime_inciden
     quiet = realtime(p95_s=None, answered=0, attempts=0)
     assert judged(Promise.REALTIME_SLOW, quiet).ends
     assert judged(Promise.REALTIME_FAILING, quiet).ends
-    gone = replace(quiet, failed=[FailedSeen("letters", 935, "k", "down")])
+    gone = replace(quiet, failed=[ItemsSeen("letters", 935, "k", "down")])
     assert not judged(Promise.REALTIME_SLOW, gone).ends
     assert not judged(Promise.REALTIME_FAILING, gone).ends
     again = replace(realtime(), failed=gone.failed)
@@ -224,7 +224,7 @@ def test_a_realtime_incident_ends_when_clearly_below_its_limit_or_when_all_is_qu
 
 
 def test_an_item_settled_on_its_provisional_answer_is_a_breach_until_it_is_old() -> None:
-    seen = Seen(settled=[SettledSeen("letters", 2, "k", "poison: no")])
+    seen = Seen(settled=[ItemsSeen("letters", 2, "k", "poison: no")])
     assert judged(Promise.AUTHORITATIVE_FAILED, seen).verdict is Verdict.FAILED
     assert judged(Promise.AUTHORITATIVE_FAILED, Seen()).ends
 
