@@ -4,18 +4,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import (
-    BigInteger,
-    CheckConstraint,
-    Column,
-    DateTime,
-    Dialect,
-    Identity,
-    MetaData,
-    Numeric,
-    Text,
-    TypeDecorator,
-)
+from sqlalchemy import BigInteger, CheckConstraint, Column, DateTime, Dialect, Identity, MetaData, Numeric, Text, TypeDecorator
 from sqlalchemy.types import TypeEngine
 
 N = TypeVar("N", bound=int)

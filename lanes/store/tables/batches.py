@@ -3,19 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    Named,
-    Table,
-    Text,
-    TypedColumns,
-    Uuid,
-    text,
-)
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, Uuid, text
 
 from lanes.ids import BatchId, VersionId
 from lanes.packids import PackIds

@@ -4,18 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    Named,
-    Table,
-    Text,
-    TypedColumns,
-    Uuid,
-    text,
-)
+from sqlalchemy import Column, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, Uuid, text
 
 from lanes.ids import BatchId, ItemId, WorkId
 from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata

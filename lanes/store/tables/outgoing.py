@@ -3,16 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Integer,
-    Named,
-    Table,
-    Text,
-    TypedColumns,
-    Uuid,
-    func,
-)
+from sqlalchemy import Column, Integer, Named, Table, Text, TypedColumns, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.store.tables.base import Moment, metadata

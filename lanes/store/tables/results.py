@@ -3,19 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Double,
-    ForeignKey,
-    Index,
-    Integer,
-    Named,
-    Table,
-    Text,
-    TypedColumns,
-    UniqueConstraint,
-    text,
-)
+from sqlalchemy import Column, Double, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, UniqueConstraint, text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from lanes.ids import ItemId, ResultId, VersionId, WorkId

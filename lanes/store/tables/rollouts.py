@@ -3,20 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    CheckConstraint,
-    Column,
-    Double,
-    ForeignKey,
-    Index,
-    Integer,
-    Named,
-    Table,
-    Text,
-    TypedColumns,
-    Uuid,
-    text,
-)
+from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.ids import RolloutId, RouteId

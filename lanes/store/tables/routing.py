@@ -3,18 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import (
-    CheckConstraint,
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    Named,
-    Table,
-    Text,
-    TypedColumns,
-    text,
-)
+from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, text
 
 from lanes.ids import ItemId, RouteId, VersionId
 from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata, one_of

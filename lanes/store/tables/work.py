@@ -2,17 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import (
-    Column,
-    ForeignKey,
-    Index,
-    Integer,
-    Named,
-    Table,
-    Text,
-    TypedColumns,
-    text,
-)
+from sqlalchemy import Column, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, text
 
 from lanes.ids import BatchId, ItemId, VersionId, WorkId
 from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of

@@ -3,18 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    ARRAY,
-    Column,
-    Double,
-    ForeignKey,
-    Integer,
-    Named,
-    Table,
-    Text,
-    TypedColumns,
-    UniqueConstraint,
-)
+from sqlalchemy import ARRAY, Column, Double, ForeignKey, Integer, Named, Table, Text, TypedColumns, UniqueConstraint
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.ids import VersionId
