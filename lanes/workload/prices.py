@@ -1,11 +1,19 @@
-"""What a billed response costs, by genai-prices' dated tables. Pure Decimal arithmetic, in US dollars."""
+"""What a billed response costs, by genai-prices' dated tables. Pure Decimal arithmetic, in US dollars.
 
+Only the price of a token is asked of genai-prices, once for each model, lane, day and tier: a save multiplies thousands.
+"""
+
+from bisect import bisect_left
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from lanes.words import Lane
+
+if TYPE_CHECKING:
+    from genai_prices.types import PriceCalculation
 
 PROVIDER = "anthropic"
 
@@ -31,30 +39,33 @@ class Usage:
         return self.input + self.cache_read + self.cache_write
 
 
+class PerToken(NamedTuple):
+    """US dollars of one token of each kind."""
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal
+    cache_write_5m: Decimal
+    cache_write_1h: Decimal
+
+
 def cost(usage: Usage, *, model: str, lane: Lane, at: datetime) -> Decimal:
-    """US dollars of one response: the batch lane pays the batch price of that day.
+    """US dollars of one response: the batch lane pays the batch price of that day, as of UTC.
+
+    A prompt beyond a tier's start pays that tier's prices for all of its tokens.
 
     Raises:
         LookupError: no price is known for the model.
     """
-    from genai_prices import Usage as PricedUsage  # the tables of every provider: only who asks for a price loads them
-    from genai_prices import calc_price
-
-    priced = PricedUsage(
-        input_tokens=usage.prompt,
-        output_tokens=usage.output,
-        cache_read_tokens=usage.cache_read,
-        cache_write_tokens=usage.cache_write,
-        cache_write_5m_tokens=usage.cache_write_5m,
-        cache_write_1h_tokens=usage.cache_write_1h,
-    )
-    return calc_price(
-        priced,
-        model_ref=model,
-        provider_id=PROVIDER,
-        genai_request_timestamp=at,
-        price_context={"processing": "batch"} if lane is Lane.BATCH else None,
-    ).total_price
+    day = at.astimezone(UTC).date()
+    starts = _tiers(model, lane, day)
+    if starts is None:
+        raise LookupError(f'no price is known for the model "{model}"')
+    each = _per_token(model, lane, day, bisect_left(starts, usage.prompt))
+    return (
+        usage.input * each.input + usage.output * each.output + usage.cache_read * each.cache_read
+        + usage.cache_write_5m * each.cache_write_5m + usage.cache_write_1h * each.cache_write_1h
+    )  # fmt: skip
 
 
 def require(model: str) -> None:
@@ -79,3 +90,66 @@ def price_version() -> str:
     from importlib.metadata import version
 
     return f"genai-prices {version('genai-prices')}"
+
+
+@lru_cache(maxsize=4096)
+def _tiers(model: str, lane: Lane, day: date) -> tuple[int, ...] | None:
+    """Above how many tokens of the prompt other prices begin; None where no price is known for the model."""
+    from genai_prices.types import TieredPrices
+
+    try:
+        prices = vars(calculated(Usage(input=1), model=model, lane=lane, at=_noon(day)).model_price).values()
+    except LookupError:
+        return None
+    return tuple(sorted({tier.start for price in prices if isinstance(price, TieredPrices) for tier in price.tiers}))
+
+
+@lru_cache(maxsize=4096)
+def _per_token(model: str, lane: Lane, day: date, tier: int) -> PerToken:
+    """The prices of a tier, from 0: what one token of each kind costs on top of a prompt that lies within it."""
+    starts = _tiers(model, lane, day) or ()
+    prompt = starts[tier - 1] + 1 if tier else 1
+
+    def usd(usage: Usage) -> Decimal:
+        return calculated(usage, model=model, lane=lane, at=_noon(day)).total_price
+
+    plain = usd(Usage(input=prompt))
+    into = plain / prompt
+
+    def instead(**kind: int) -> Decimal:
+        return usd(Usage(input=prompt - 1, **kind)) - plain + into
+
+    return PerToken(
+        into, usd(Usage(input=prompt, output=1)) - plain, instead(cache_read=1), instead(cache_write_5m=1),
+        instead(cache_write_1h=1),
+    )  # fmt: skip
+
+
+def calculated(usage: Usage, *, model: str, lane: Lane, at: datetime) -> "PriceCalculation":
+    """What genai-prices itself makes of a response: where the prices come from, and what they are held against.
+
+    Raises:
+        LookupError: no price is known for the model.
+    """
+    from genai_prices import Usage as PricedUsage  # the tables of every provider: only who asks for a price loads them
+    from genai_prices import calc_price
+
+    priced = PricedUsage(
+        input_tokens=usage.prompt,
+        output_tokens=usage.output,
+        cache_read_tokens=usage.cache_read,
+        cache_write_tokens=usage.cache_write,
+        cache_write_5m_tokens=usage.cache_write_5m,
+        cache_write_1h_tokens=usage.cache_write_1h,
+    )
+    return calc_price(
+        priced,
+        model_ref=model,
+        provider_id=PROVIDER,
+        genai_request_timestamp=at,
+        price_context={"processing": "batch"} if lane is Lane.BATCH else None,
+    )
+
+
+def _noon(day: date) -> datetime:
+    return datetime.combine(day, time(12), UTC)

@@ -1,19 +1,27 @@
 """What a billed response costs: dated prices, exact arithmetic, the batch lane at half."""
 
+from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from genai_prices.data_snapshot import get_snapshot
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lanes.words import Lane
-from lanes.workload.prices import Usage, cost, price_version, require
+from lanes.workload.prices import PROVIDER, Usage, calculated, cost, price_version, require
 from tests.conftest import NOON
 
 MODELS = ["claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5"]
 KINDS = ["input", "output", "cache_read", "cache_write_5m", "cache_write_1h"]
 tokens = st.integers(0, 20_000)
 usages = st.builds(Usage, tokens, tokens, tokens, tokens, tokens)
+ALL_MODELS = [model.id for each in get_snapshot().providers if each.id == PROVIDER for model in each.models]
+around_the_tiers = st.one_of(st.integers(0, 400_000), st.sampled_from([0, 1, 99_999, 100_000, 100_001, 200_000, 200_001]))
+any_usage = st.builds(Usage, *[around_the_tiers] * 5)
+any_moment = st.datetimes(datetime(2024, 1, 1), datetime(2027, 12, 31), timezones=st.sampled_from([UTC]))
 
 
 def usd(usage: Usage, model: str = "claude-haiku-5-5", lane: Lane = Lane.REALTIME) -> Decimal:
@@ -63,6 +71,21 @@ def test_a_prompt_above_100_000_tokens_pays_five_times_for_all_of_it() -> None:
 
 def test_the_dated_name_of_a_model_has_its_price() -> None:
     assert usd(Usage(input=1_000), "claude-haiku-5-5-20261001") == usd(Usage(input=1_000))
+
+
+@given(any_usage, st.sampled_from(ALL_MODELS), st.sampled_from(Lane), any_moment)
+@example(Usage(input=1), "claude-haiku-4-5", Lane.BATCH, datetime(2026, 10, 13, 23, 59, 59, tzinfo=UTC))
+@example(Usage(input=1), "claude-haiku-4-5", Lane.BATCH, datetime(2026, 10, 14, tzinfo=UTC))
+def test_a_bill_is_what_genai_prices_itself_makes_of_it(usage: Usage, model: str, lane: Lane, at: datetime) -> None:
+    assert cost(usage, model=model, lane=lane, at=at) == calculated(usage, model=model, lane=lane, at=at).total_price
+
+
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "Pacific/Honolulu"])
+def test_a_price_begins_by_the_day_of_utc_wherever_its_moment_was_written_down(zone: str) -> None:
+    last, first = datetime(2026, 10, 13, 23, 59, 59, tzinfo=UTC), datetime(2026, 10, 14, tzinfo=UTC)
+    one: dict[str, Any] = {"model": "claude-haiku-4-5", "lane": Lane.BATCH}
+    there = [cost(Usage(input=1_000), at=at.astimezone(ZoneInfo(zone)), **one) for at in (last, first)]
+    assert there[0] == there[1] * 2
 
 
 def test_an_unknown_model_has_no_price() -> None:
