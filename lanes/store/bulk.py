@@ -1,20 +1,47 @@
-"""Many rows in one statement: each column travels as one array, so the statement stays the same however many rows come."""
+"""Many rows in one statement: they travel as one JSON document, so the statement stays the same however many rows come.
 
+A document is written and read several times as fast as an array for each column, and as a COPY into a table of its own.
+"""
+
+import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, FromClause, Table, Update, any_, column, func, literal, select, update
+import orjson
+from sqlalchemy import ARRAY, JSON, ColumnElement, FromClause, Table, Text, Update, any_, column, func, literal, select, update
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 Row = Mapping[str, Any]  # by the names of the table's columns; every row of a call has the same
 
 
 def rows_of(table: Table, rows: Sequence[Row]) -> FromClause:
-    """The rows as a table `given` with the columns of `table` that they name. Not for columns that hold arrays."""
-    names = list(rows[0])
-    arrays = [literal([row[name] for row in rows], ARRAY(table.c[name].type, dimensions=1)) for name in names]
-    columns = [column(name, table.c[name].type) for name in names]
-    return func.unnest(*arrays).table_valued(*columns, name="given").render_derived()
+    """The rows as a table `given` with the columns of `table` that they name. Not for columns that hold bytes."""
+    columns = [column(name, table.c[name].type) for name in rows[0]]
+    document = literal(document_of(rows), Text).cast(JSON)
+    return func.json_to_recordset(document).table_valued(*columns, name="given").render_derived(with_types=True)
+
+
+def document_of(rows: Sequence[Row]) -> str:
+    """The rows as a JSON list of objects, exactly: of every type that a column of ours has, but for bytes."""
+    try:
+        return orjson.dumps(rows, default=_plain).decode()
+    except TypeError:  # a number beyond 64 bits, or text that is not Unicode: Postgres takes the one and refuses the other
+        return json.dumps(rows, default=_plain, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case Decimal():
+            return str(value)
+        case datetime():
+            return value.isoformat()
+        case UUID():
+            return str(value)
+        case _:
+            raise TypeError(f"a value of the type {type(value).__name__} cannot travel in a document")
 
 
 def insert_rows(table: Table, rows: Sequence[Row]) -> Insert:
