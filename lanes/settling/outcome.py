@@ -54,8 +54,8 @@ class Share:
 class Attempt:
     """One try at one item's work, ready to be saved. `response` is shared by the items of a pack.
 
-    `bound_usd` is the most that an attempt without an answer can have cost. `share` is its share of the response, once
-    that is known: an attempt that is saved apart from its pack pays the same part.
+    `bound_usd` is the most that an attempt without an answer can have cost. `share` is its share of a response that it has
+    not for itself, once that is known: an attempt that is saved apart from its pack pays the same part.
     """
 
     claim: Claim
@@ -74,7 +74,7 @@ class Attempt:
 
 
 def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """The attempts without repeats, in their order; those with a response know their share of it."""
+    """The attempts without repeats, in their order; those that share a response know their share of it."""
     known: dict[tuple[Claim, str | None], Attempt] = {}
     for each in attempts:
         known.setdefault(each.name, each)
@@ -82,8 +82,8 @@ def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
     given: Counter[str] = Counter()
     once: list[Attempt] = []
     for each in known.values():
-        if each.response is not None and each.share is None:
-            message_id = each.response.message_id
+        message_id = each.response and each.response.message_id
+        if message_id is not None and each.share is None and sharers[message_id] > 1:
             each = replace(each, share=Share(given[message_id], sharers[message_id]))
             given[message_id] += 1
         once.append(each)

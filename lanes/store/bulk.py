@@ -11,7 +11,22 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ARRAY, JSON, ColumnElement, FromClause, Table, Text, Update, any_, column, func, literal, select, update
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    ColumnClause,
+    ColumnElement,
+    FromClause,
+    Table,
+    Text,
+    Update,
+    any_,
+    column,
+    func,
+    literal,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 Row = Mapping[str, Any]  # by the names of the table's columns; every row of a call has the same
@@ -19,9 +34,12 @@ Row = Mapping[str, Any]  # by the names of the table's columns; every row of a c
 
 def rows_of(table: Table, rows: Sequence[Row]) -> FromClause:
     """The rows as a table `given` with the columns of `table` that they name. Not for columns that hold bytes."""
-    columns = [column(name, table.c[name].type) for name in rows[0]]
-    document = literal(document_of(rows), Text).cast(JSON)
-    return func.json_to_recordset(document).table_valued(*columns, name="given").render_derived(with_types=True)
+    return records([column(name, table.c[name].type) for name in rows[0]], literal(document_of(rows), Text))
+
+
+def records(columns: Sequence[ColumnClause[Any]], document: ColumnElement[str]) -> FromClause:
+    """A document as a table `given` with these columns; what a row of it does not name is null."""
+    return func.json_to_recordset(document.cast(JSON)).table_valued(*columns, name="given").render_derived(with_types=True)
 
 
 def document_of(rows: Sequence[Row]) -> str:

@@ -4,17 +4,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
+from operator import itemgetter
 from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import Part, divided
-from lanes.settling.outcome import Attempt, Response
+from lanes.settling.outcome import Attempt, Response, Share
 from lanes.store.bulk import insert_rows
 from lanes.store.tables import response
 from lanes.words import Lane, Purpose
 from lanes.workload.prices import cost, price_version
+
+NOTHING, WHOLE = Part(), Share(0, 1)
 
 
 class Payer(Protocol):
@@ -39,37 +42,40 @@ def book(
     even when they are saved apart. No row of an item or its work is locked or waited for.
     """
     shared: dict[str, list[Part]] = {}
-    rows: dict[str, dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
     parts: list[Part] = []
+    priced_by = price_version()
     for each in attempts:
-        said, share = each.response, each.share
-        if said is None or share is None:
-            parts.append(Part())
+        said = each.response
+        if said is None:
+            parts.append(NOTHING)
             continue
-        if said.message_id not in rows:
-            payer = payers[each.claim.work_id]
-            usd, priced_by = _priced(said, payer, each.ended_at)
-            shared[said.message_id] = divided(said.usage, usd, share.of)
-            rows[said.message_id] = {
+        share = each.share or WHOLE
+        those = shared.get(said.message_id)
+        if those is None:
+            payer, used = payers[each.claim.work_id], said.usage
+            usd, price_of = _priced(said, payer, each.ended_at)
+            those = shared[said.message_id] = divided(used, usd, share.of)
+            rows.append({
                 "message_id": said.message_id, "workload": payer.workload, "lane": payer.lane, "purpose": payer.purpose,
-                "model": said.model, "batch_id": batch_id, "items": share.of, "input_tokens": said.usage.input,
-                "output_tokens": said.usage.output, "cache_read_tokens": said.usage.cache_read,
-                "cache_write_tokens": said.usage.cache_write, "cost_usd": usd, "price_version": priced_by,
+                "model": said.model, "batch_id": batch_id, "items": share.of, "input_tokens": used.input,
+                "output_tokens": used.output, "cache_read_tokens": used.cache_read,
+                "cache_write_tokens": used.cache_write, "cost_usd": usd, "price_version": priced_by + price_of,
                 "billed_at": each.ended_at,
-            }  # fmt: skip
-        parts.append(shared[said.message_id][share.index])
+            })  # fmt: skip
+        parts.append(those[share.index])
     if rows:
-        in_one_order = [rows[message_id] for message_id in sorted(rows)]  # two savers of the same never deadlock
-        connection.execute(insert_rows(response, in_one_order).on_conflict_do_nothing())
+        rows.sort(key=itemgetter("message_id"))  # two savers of the same never deadlock
+        connection.execute(insert_rows(response, rows).on_conflict_do_nothing())
     return parts
 
 
 def _priced(said: Response, payer: Payer, at: datetime) -> tuple[Decimal, str]:
-    """What the response cost, and by which table: by the model it names, or else by the one we asked.
+    """What the response cost, and what the table's name says of it: by the model it names, or else by the one we asked.
 
-    Where neither has a price any more it is booked at 0, and the table's name says so: nothing billed goes unrecorded.
+    Where neither has a price any more it is booked at 0, and that is said: nothing billed goes unrecorded.
     """
     for model in (said.model, payer.model):
         with suppress(LookupError):
-            return cost(said.usage, model=model, lane=payer.lane, at=at), price_version()
-    return Decimal(0), f"{price_version()}, no price for {payer.model}"
+            return cost(said.usage, model=model, lane=payer.lane, at=at), ""
+    return Decimal(0), f", no price for {payer.model}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from lanes.ids import ItemId
+from lanes.ids import ItemId, WorkId
 from lanes.money.cost import Estimate, estimate
 from lanes.routing.route import Route, fall_back
 from lanes.store.bulk import insert_rows, one_of
@@ -33,13 +33,19 @@ def save(connection: Connection, handed_over: Sequence[HandedOver], *, now: date
         (each.failed, fall_back(last=each.last, failures=each.failed.failures, costs=costs[each.failed.item_id]))
         for each in handed_over
     ]
+    ranks = _ranks(connection, [each.failed.id for each in handed_over])
     connection.execute(insert_rows(route, [_route(of, to, now) for of, to in made]))
-    connection.execute(insert_rows(work, [_work(of, to, now) for of, to in made]).on_conflict_do_nothing())
+    rows = [_work(of, to, ranks[of.id], now) for of, to in made]
+    connection.execute(insert_rows(work, rows).on_conflict_do_nothing())
+
+
+def _ranks(connection: Connection, ids: Sequence[WorkId]) -> dict[WorkId, datetime]:
+    return {row.id: row.rank_at for row in connection.execute(select(work.c.id, work.c.rank_at).where(one_of(ids, work.c.id)))}
 
 
 def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime) -> dict[ItemId, Estimate]:
     """What each item would cost on either lane, by its id: what its last route said where its models have no price now."""
-    known = versions(connection, {row.version_id for row in rows})
+    known = versions(connection, {row.terms.version_id for row in rows})
     ids = {row.item_id for row in rows}
     chars = {
         row.id: row.chars
@@ -50,7 +56,7 @@ def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime
     costs: dict[ItemId, Estimate] = {}
     for row in rows:
         try:
-            costs[row.item_id] = estimate(known[row.version_id], chars[row.item_id], at=now)
+            costs[row.item_id] = estimate(known[row.terms.version_id], chars[row.item_id], at=now)
         except LookupError:  # also a version that cannot be read any more
             costs[row.item_id] = _last_said(connection, row.item_id)
     return costs
@@ -64,14 +70,14 @@ def _last_said(connection: Connection, item_id: ItemId) -> Estimate:
 
 def _route(of: LockedWork, to: Route, now: datetime) -> dict[str, Any]:
     return {
-        "item_id": of.item_id, "version_id": of.version_id, "lane": to.lane, "reason": to.reason,
+        "item_id": of.item_id, "version_id": of.terms.version_id, "lane": to.lane, "reason": to.reason,
         "explanation": to.explanation, "realtime_usd": to.realtime_usd, "batch_usd": to.batch_usd, "decided_at": now,
     }  # fmt: skip
 
 
-def _work(of: LockedWork, to: Route, now: datetime) -> dict[str, Any]:
+def _work(of: LockedWork, to: Route, rank_at: datetime, now: datetime) -> dict[str, Any]:
     return {
-        "item_id": of.item_id, "workload": of.workload, "version_id": of.version_id, "lane": to.lane,
-        "purpose": Purpose.ANSWER, "revision": of.revision, "state": WorkState.READY, "ready_at": now,
-        "rank_at": of.rank_at, "created_at": now,
+        "item_id": of.item_id, "workload": of.terms.workload, "version_id": of.terms.version_id, "lane": to.lane,
+        "purpose": Purpose.ANSWER, "revision": of.terms.revision, "state": WorkState.READY, "ready_at": now,
+        "rank_at": rank_at, "created_at": now,
     }  # fmt: skip

@@ -1,30 +1,31 @@
 """Saves what attempts led to: ledger, attempts, results, corrections, item and work states, events. All or nothing."""
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Update, func, insert, select
+from sqlalchemy import Connection, literal, select
+from sqlalchemy.dialects.postgresql import insert
 
 from lanes.claims import Claim
-from lanes.ids import BatchId, ItemId
+from lanes.ids import BatchId, WorkId
 from lanes.money.cost import Part
 from lanes.settling.outcome import Attempt, Saved, each_once
 from lanes.settling.settle import Consequence, Owed, consequence
 from lanes.storable import storable
-from lanes.store import outbox, signals
+from lanes.store import signals
 from lanes.store.batch import homecoming
-from lanes.store.bulk import insert_rows, one_of, update_rows
+from lanes.store.bulk import one_of
 from lanes.store.money import ledger
-from lanes.store.outbox import EventOut
 from lanes.store.settling import handovers
 from lanes.store.settling.handovers import HandedOver
-from lanes.store.settling.savable import LockedWork, lock, payers
-from lanes.store.tables import attempt, correction, item, result, work
-from lanes.words import Lane, Outcome, Purpose, Standing, WorkState
+from lanes.store.settling.savable import LockedWork, Shown, lock, terms
+from lanes.store.settling.writing import Written, write
+from lanes.store.tables import attempt, work
+from lanes.words import Lane, Mode, Outcome, Purpose, Standing, WorkState
 
 OPEN = (WorkState.CLAIMED, WorkState.SUBMITTED)
 
@@ -41,9 +42,10 @@ def save(
     once = [_storable(each) for each in each_once(attempts)]
     if not once:
         return Saved()
-    parts = ledger.book(connection, once, payers(connection, once), batch_id=batch_id)
-    rows = lock(connection, once, wait=wait)
-    writes = _Writes(batch_id=batch_id, flow_run_id=flow_run_id, now=now)
+    known = terms(connection, once)
+    parts = ledger.book(connection, once, known, batch_id=batch_id)
+    rows = lock(connection, once, known, wait=wait)
+    writes = _Writes(now)
     late: list[tuple[Attempt, LockedWork, Part]] = []
     for each, part in zip(once, parts, strict=True):
         row = rows.get(each.claim.work_id)
@@ -57,7 +59,7 @@ def save(
     for each, row, part in late:
         if each.response is not None or _tells_something(each, row, batch_id, {*recorded, *writes.claims}):
             writes.late(each, row, part)
-    writes.flush(connection, recorded)
+    writes.flush(connection, recorded, batch_id=batch_id, flow_run_id=flow_run_id)
     return writes.saved
 
 
@@ -89,181 +91,138 @@ def _tells_something(each: Attempt, row: LockedWork, batch_id: BatchId | None, r
 
 
 class _Writes:
-    """Collects the rows of one save, so that each table is written once."""
+    """Collects what one save writes: a row for each attempt, as `writing` takes it."""
 
-    def __init__(self, *, batch_id: BatchId | None, flow_run_id: UUID | None, now: datetime) -> None:
-        self.batch_id, self.flow_run_id, self.now, self.saved = batch_id, flow_run_id, now, Saved()
-        self.attempts: list[tuple[Attempt, bool, dict[str, Any]]] = []  # with whether it was late
-        self.work: list[dict[str, Any]] = []
-        self.results: list[tuple[LockedWork, Attempt, Consequence]] = []
-        self.overlays: list[tuple[LockedWork, Attempt, Consequence]] = []
-        self.settled: dict[ItemId, str | None] = {}  # why an item was settled without a new result, by its id
-        self.failed: dict[ItemId, str | None] = {}  # why an item failed, by its id
-        self.owed: list[LockedWork] = []
+    def __init__(self, now: datetime) -> None:
+        self.now, self.saved = now, Saved()
+        self.given: list[dict[str, Any]] = []
+        self.attempts: list[tuple[Attempt, bool]] = []  # those of the rows, with whether each was late
+        self.owed: list[WorkId] = []
         self.handed_over: list[HandedOver] = []
-        self.told: list[EventOut] = []
+        self._moves_items = False
+        self._answers: dict[tuple[Any, ...], Consequence] = {}
 
     def in_force(self, each: Attempt, row: LockedWork, part: Part) -> None:
         """The attempt belongs to the newest claim: it moves its work and perhaps its item."""
-        of_item = row.of_item
-        then = consequence(
-            row.obligation(self.now), each.judged, provisional=of_item.provisional, earlier=of_item.earlier, now=self.now
-        )
-        self._attempt(each, row, part, shown=then.standing is not None, late=False)
+        then, of_item = self._consequence(each, row), row.of_item
         row.state, row.failures, row.alone = then.work_state, then.failures, row.alone or then.alone
+        given = self._attempt(each, row, part, late=False)
+        given |= {"state": then.work_state, "failures": then.failures, "alone": row.alone}
+        if then.ready_at is not None:
+            given["ready_at"] = then.ready_at
         if then.work_state is not WorkState.READY:
             of_item.open_work.discard(row.id)
-        self.work.append(
-            {
-                "id": row.id, "state": then.work_state, "failures": then.failures, "alone": row.alone,
-                "ready_at": then.ready_at or self.now,
-                "finished_at": None if then.work_state is WorkState.READY else self.now,
-            }
-        )  # fmt: skip
-        if then.standing is not None and row.generation > 0:
-            self.overlays.append((row, each, then))
-        elif then.standing is not None:
-            self.results.append((row, each, then))
-            row.of_item.settled = row.of_item.settled or then.settles
-            row.of_item.answered = True
-            if then.standing is Standing.PROVISIONAL:
-                row.of_item.provisional = each.judged.output
+        if then.standing is not None:
+            given |= {"standing": then.standing, "output": each.judged.output}
+            if row.terms.generation == 0:
+                self._answered(given, each, row, then)
         elif then.settles:
-            row.of_item.settled = True
-            self.settled[row.item_id] = then.failure
+            of_item.settled = self._moves_items = True
+            given |= {"settles": True, "failure": then.failure}
         elif then.fails:
-            self.failed[row.item_id] = then.failure
-            self._event("lanes.item.failed", row, reason=then.failure)
+            self._moves_items = True
+            given |= {"fails": True, "failure": then.failure}
         match then.owes:
             case Owed.PASS:
-                self.owed.append(row)
+                self.owed.append(row.id)
             case Owed.ANSWER:
                 self.handed_over.append(HandedOver(row, each.judged.outcome))
 
     def late(self, each: Attempt, row: LockedWork, part: Part) -> None:
         """The claim is no longer in force: billed and recorded, never shown."""
-        self._attempt(each, row, part, shown=False, late=True)
+        self._attempt(each, row, part, late=True)
 
     @property
     def claims(self) -> set[Claim]:
         """Those that have an attempt among what is written."""
-        return {each.claim for each, _, _ in self.attempts}
+        return {each.claim for each, _ in self.attempts}
 
-    def _attempt(self, each: Attempt, row: LockedWork, part: Part, *, shown: bool, late: bool) -> None:
-        said = each.response
-        error = None if row.of_item.forgotten else each.judged.error
-        self.attempts.append(
-            (each, late, {
-                "work_id": row.id, "item_id": row.item_id, "claim_no": each.claim.number, "workload": row.workload,
-                "lane": row.lane, "purpose": row.purpose, "outcome": each.judged.outcome, "error": error,
-                "request_id": said and said.request_id, "message_id": said and said.message_id,
-                "batch_id": self.batch_id, "model": said.model if said else row.model,
-                "input_tokens": part.input, "output_tokens": part.output, "cache_read_tokens": part.cache_read,
-                "cache_write_tokens": part.cache_write, "cost_usd": part.usd, "bound_usd": each.bound_usd,
-                "shown": shown, "latency_ms": each.latency_ms, "started_at": each.started_at,
-                "ended_at": each.ended_at, "flow_run_id": self.flow_run_id,
-            })
-        )  # fmt: skip
+    def _consequence(self, each: Attempt, row: LockedWork) -> Consequence:
+        """Answers that correct nothing are decided once for all that are alike."""
+        of_item, judged = row.of_item, each.judged
+        if judged.outcome is not Outcome.VALID or row.terms.mode is Mode.LAMBDA or of_item.shown is not None:
+            return consequence(
+                row.obligation(self.now), judged, provisional=of_item.provisional, earlier=of_item.earlier, now=self.now
+            )
+        alike = (row.terms, row.failures, row.is_newest_revision, of_item.canceled, of_item.settled)
+        then = self._answers.get(alike)
+        if then is None:
+            then = self._answers[alike] = consequence(row.obligation(self.now), judged, provisional=None, now=self.now)
+        return then
 
-    def _event(self, name: str, row: LockedWork, **payload: Any) -> None:
-        self.told.append(EventOut.of_workload(name, row.workload, {"key": row.key, "lane": row.lane, **payload}))
+    def _answered(self, given: dict[str, Any], each: Attempt, row: LockedWork, then: Consequence) -> None:
+        """The item shows this answer from now on."""
+        of_item, self._moves_items = row.of_item, True
+        self.saved.answered += 1
+        if then.settles:
+            given["settles"] = True
+        if then.correction is not None and of_item.shown is not None:
+            self.saved.corrected += 1
+            given |= {
+                "changed_fields": then.correction.changed_fields, "distance": then.correction.distance,
+                "provisional_id": of_item.shown.result_id, "provisional_of": of_item.shown.of_work,
+            }  # fmt: skip
+        of_item.settled = of_item.settled or then.settles
+        of_item.answered = True
+        of_item.shown, of_item.is_earlier = Shown(each.judged.output, of_work=row.id), False
 
-    def flush(self, connection: Connection, recorded: dict[Claim, Outcome]) -> None:
-        """Everything collected is written, each table in one statement. `recorded` is what late claims had before."""
-        self._flush_attempts(connection, recorded)
-        if self.work:
-            moved, _ = update_rows(work, self.work, key="id")
-            connection.execute(moved.values(claimed_by=None, session=None, lease_until=None, batch_id=None))
-        self._flush_results(connection)
-        if self.overlays:
-            rows = [self._result(*each) for each in self.overlays]
-            connection.execute(insert_rows(result, rows).on_conflict_do_nothing())
-        if self.settled:
-            connection.execute(_with_failure(self.settled).values(settled_at=self.now))
-        if self.failed:
-            connection.execute(_with_failure(self.failed).values(failed_at=self.now))
+    def _attempt(self, each: Attempt, row: LockedWork, part: Part, *, late: bool) -> dict[str, Any]:
+        """The attempt as a row of what is written; what it does not name is null."""
+        said, judged, claim = each.response, each.judged, each.claim
+        given = {
+            "n": len(self.given), "work_id": claim.work_id, "claim_no": claim.number, "outcome": judged.outcome,
+            "model": said.model if said else row.terms.model, "input_tokens": part.input, "output_tokens": part.output,
+            "cache_read_tokens": part.cache_read, "cache_write_tokens": part.cache_write, "cost_usd": part.usd,
+            "bound_usd": each.bound_usd, "latency_ms": each.latency_ms, "started_at": each.started_at,
+            "ended_at": each.ended_at,
+        }  # fmt: skip
+        if said is not None:
+            given |= {"message_id": said.message_id, "request_id": said.request_id}
+        if judged.error is not None and not row.of_item.forgotten:
+            given["error"] = judged.error
+        self.given.append(given)
+        self.attempts.append((each, late))
+        return given
+
+    def flush(
+        self, connection: Connection, recorded: Mapping[Claim, Outcome], *, batch_id: BatchId | None, flow_run_id: UUID | None
+    ) -> None:
+        """Everything collected is written. `recorded` is what late claims had before."""
+        if not self.given:
+            return
+        written = write(connection, self.given, batch_id=batch_id, flow_run_id=flow_run_id, now=self.now)
+        self._count(connection, written, recorded, batch_id)
         if self.owed:
-            connection.execute(insert_rows(work, [self._authoritative(row) for row in self.owed]).on_conflict_do_nothing())
+            _owe_passes(connection, self.owed, now=self.now)
         if self.handed_over:
             handovers.save(connection, self.handed_over, now=self.now)
-        outbox.add(connection, self.told, now=self.now)
-        if self.settled and not self.told:
+        if self._moves_items:
             signals.wake(connection)
 
-    def _flush_attempts(self, connection: Connection, recorded: dict[Claim, Outcome]) -> None:
+    def _count(
+        self, connection: Connection, written: Written, recorded: Mapping[Claim, Outcome], batch_id: BatchId | None
+    ) -> None:
         """What is new is counted. A batch counts each item once: a later outcome of its claim replaces the earlier."""
-        if not self.attempts:
-            return
-        added = insert_rows(attempt, [row for _, _, row in self.attempts]).on_conflict_do_nothing()
-        names = connection.execute(added.returning(attempt.c.work_id, attempt.c.claim_no, attempt.c.message_id))
-        new = {(Claim(row.work_id, row.claim_no), row.message_id) for row in names}
         counted, of_claim = Counter[Outcome](), dict(recorded)
-        for each, late, _ in self.attempts:
-            if each.name not in new:
+        for n, (each, late) in enumerate(self.attempts):
+            if n in written.known:
                 continue
+            counted[each.judged.outcome] += 1
             self.saved.outcomes[each.judged.outcome] += 1
             self.saved.late += late
-            counted[each.judged.outcome] += 1
             if each.claim in of_claim:
                 counted[of_claim[each.claim]] -= 1
             of_claim[each.claim] = each.judged.outcome
-        if self.batch_id is not None:
-            homecoming.count(connection, self.batch_id, counted)
-
-    def _authoritative(self, row: LockedWork) -> dict[str, Any]:
-        return {
-            "item_id": row.item_id, "workload": row.workload, "version_id": row.version_id, "lane": Lane.BATCH,
-            "purpose": Purpose.AUTHORITATIVE, "revision": row.revision, "state": WorkState.READY, "ready_at": self.now,
-            "rank_at": self.now, "created_at": self.now,
-        }  # fmt: skip
-
-    def _result(self, row: LockedWork, each: Attempt, then: Consequence) -> dict[str, Any]:
-        return {
-            "item_id": row.item_id, "work_id": row.id, "version_id": row.version_id, "lane": row.lane,
-            "standing": then.standing, "generation": row.generation, "revision": row.revision,
-            "output": each.judged.output, "message_id": each.response and each.response.message_id,
-            "created_at": self.now,
-        }  # fmt: skip
-
-    def _flush_results(self, connection: Connection) -> None:
-        if not self.results:
-            return
-        added = insert_rows(result, [self._result(*each) for each in self.results])
-        ids = {row.work_id: row.id for row in connection.execute(added.returning(result.c.work_id, result.c.id))}
-        shown: dict[ItemId, dict[str, Any]] = {}  # the newest of an item, which is settled once one of them settles it
-        corrections: list[dict[str, Any]] = []
-        for row, _, then in self.results:
-            result_id = ids[row.id]
-            settles = then.settles or bool(shown.get(row.item_id, {}).get("settled_at"))
-            shown[row.item_id] = {
-                "id": row.item_id, "result_id": result_id, "answered_at": self.now,
-                "settled_at": self.now if settles else None,
-            }  # fmt: skip
-            self.saved.answered += 1
-            self._event("lanes.item.answered", row, standing=then.standing)
-            if then.correction is not None and row.of_item.shown_id is not None:
-                self.saved.corrected += 1
-                self._event("lanes.item.corrected", row, changed_fields=then.correction.changed_fields)
-                corrections.append(
-                    {
-                        "item_id": row.item_id, "generation": row.generation,
-                        "provisional_id": row.of_item.shown_id, "authoritative_id": result_id,
-                        "changed_fields": then.correction.changed_fields, "distance": then.correction.distance,
-                        "corrected_at": self.now,
-                    }
-                )  # fmt: skip
-            row.of_item.shown_id = result_id
-        now_shown, given = update_rows(item, list(shown.values()), key="id")
-        connection.execute(
-            now_shown.values(
-                answered_at=func.coalesce(item.c.answered_at, given.c.answered_at),
-                settled_at=func.coalesce(item.c.settled_at, given.c.settled_at), failed_at=None, failure=None,
-            )
-        )  # fmt: skip
-        if corrections:
-            connection.execute(insert(correction), corrections)
+        if batch_id is not None:
+            homecoming.count(connection, batch_id, counted)
 
 
-def _with_failure(why: dict[ItemId, str | None]) -> Update:
-    rows = [{"id": item_id, "failure": failure} for item_id, failure in why.items()]
-    return update_rows(item, rows, key="id")[0]
+def _owe_passes(connection: Connection, answered: Sequence[WorkId], *, now: datetime) -> None:
+    """The items of this work are owed an authoritative pass: work of the batch lane, once."""
+    owed = {
+        "item_id": work.c.item_id, "workload": work.c.workload, "version_id": work.c.version_id,
+        "lane": literal(Lane.BATCH), "purpose": literal(Purpose.AUTHORITATIVE), "revision": work.c.revision,
+        "state": literal(WorkState.READY), "ready_at": literal(now), "rank_at": literal(now), "created_at": literal(now),
+    }  # fmt: skip
+    passes = select(*owed.values()).where(one_of(answered, work.c.id)).order_by(work.c.id)
+    connection.execute(insert(work).from_select(list(owed), passes).on_conflict_do_nothing())

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, select
+from sqlalchemy import Connection, and_, func, select
 
 from lanes.errors import StillLocked
 from lanes.ids import ItemId, ResultId, VersionId, WorkId
@@ -22,167 +22,190 @@ ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
 OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
 
 
-@dataclass(frozen=True)
-class WhoPays:
-    """Whose work an attempt tried: what the ledger says of it. It never changes."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Terms:
+    """What never changes of some work, and what its version says: one object for all work that has it in common.
+
+    `model` is the one that its lane asks.
+    """
 
     workload: str
+    version_id: VersionId
     lane: Lane
     purpose: Purpose
+    generation: int
+    revision: int
+    mode: Mode
     model: str
+    max_failures: int
+    batch_takes: timedelta
+    compare_fields: tuple[str, ...]
 
 
-def payers(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, WhoPays]:
-    """Who pays for the responses among the attempts, by id of the work. Nothing is locked."""
-    billed = {each.claim.work_id for each in attempts if each.response is not None}
-    if not billed:
-        return {}
+def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, Terms]:
+    """The terms of the attempts' work, by its id. Nothing is locked."""
+    of_work = (
+        work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.generation, work.c.revision,
+    )  # fmt: skip
     rows = connection.execute(
         select(
-            work.c.id, work.c.workload, work.c.lane, work.c.purpose, version.c.realtime_model, version.c.batch_model
+            *of_work, version.c.mode, version.c.realtime_model, version.c.batch_model, version.c.max_failures,
+            version.c.batch_expected_minutes, version.c.compare_fields, func.array_agg(work.c.id).label("ids"),
         )
         .join(version, version.c.id == work.c.version_id)
-        .where(one_of(billed, work.c.id))
+        .where(one_of({each.claim.work_id for each in attempts}, work.c.id))
+        .group_by(*of_work, version.c.id)
+    ).all()  # fmt: skip
+    return {id_: common for row in rows for common in [_terms(row)] for id_ in row.ids}
+
+
+def _terms(row: Any) -> Terms:
+    return Terms(
+        row.workload, row.version_id, row.lane, row.purpose, row.generation, row.revision, row.mode,
+        row.realtime_model if row.lane is Lane.REALTIME else row.batch_model, row.max_failures,
+        LEAD + timedelta(minutes=row.batch_expected_minutes), tuple(row.compare_fields),
     )  # fmt: skip
-    return {row.id: WhoPays(row.workload, row.lane, row.purpose, _model(row)) for row in rows}
 
 
-def _model(row: Any) -> str:
-    """The model that the lane of the work asks."""
-    return row.realtime_model if row.lane is Lane.REALTIME else row.batch_model
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What is shown of an item: a stored result by its id, or what this save makes of some work."""
+
+    output: Any
+    result_id: ResultId | None = None
+    of_work: WorkId | None = None
 
 
-@dataclass
+@dataclass(slots=True)
 class ItemNow:
-    """An item as this transaction changes it. `earlier` is what is shown of an older revision.
+    """An item as this transaction changes it. What is `shown` may be of an older revision: then it `is_earlier`.
 
-    `open_work` names the live work that is owed for its newest revision, `reason` why its newest route chose a lane:
-    both only of items that were asked for.
+    `open_work` names the live work that is owed for its newest revision, `reason` why its newest route chose a lane,
+    `due_at` when it is due: all of them only of items that were asked for.
     """
 
     settled: bool
     canceled: bool
     forgotten: bool
     answered: bool
-    shown_id: ResultId | None
-    provisional: dict[str, Any] | None
-    earlier: dict[str, Any] | None
-    due_at: datetime | None
+    shown: Shown | None = None
+    is_earlier: bool = False
     open_work: set[WorkId] = field(default_factory=set)
     reason: str | None = None
+    due_at: datetime | None = None
+
+    @property
+    def provisional(self) -> Any:
+        """The output that stands of its newest revision."""
+        return None if self.shown is None or self.is_earlier else self.shown.output
+
+    @property
+    def earlier(self) -> Any:
+        """The output that is shown of an older revision."""
+        return self.shown.output if self.shown is not None and self.is_earlier else None
 
 
+@dataclass(slots=True)
 class LockedWork:
     """One locked row of work, beside its item, which it shares with other work of it."""
 
-    def __init__(self, row: Any, of_item: ItemNow) -> None:
-        self.of_item = of_item
-        self.id: WorkId = row.id
-        self.item_id: ItemId = row.item_id
-        self.key: str = row.key
-        self.workload: str = row.workload
-        self.version_id: VersionId = row.version_id
-        self.lane: Lane = row.lane
-        self.purpose: Purpose = row.purpose
-        self.revision: int = row.revision
-        self.newest: int = row.newest
-        self.generation: int = row.generation
-        self.state: WorkState = row.state
-        self.claim_no: int = row.claim_no
-        self.failures: int = row.failures
-        self.alone: bool = row.alone
-        self.rank_at: datetime = row.rank_at
-        self.mode: Mode = row.mode
-        self.model = _model(row)
-        self.max_failures: int = row.max_failures
-        self.batch_takes = LEAD + timedelta(minutes=row.batch_expected_minutes)
-        self.compare_fields: Sequence[str] = row.compare_fields
+    id: WorkId
+    item_id: ItemId
+    state: WorkState
+    claim_no: int
+    failures: int
+    alone: bool
+    is_newest_revision: bool
+    terms: Terms
+    of_item: ItemNow
 
     def obligation(self, now: datetime) -> Obligation:
         """What settle needs to know of it."""
-        of_item = self.of_item
+        terms, of_item = self.terms, self.of_item
         return Obligation(
-            purpose=self.purpose,
-            lane=self.lane,
-            mode=self.mode,
+            purpose=terms.purpose,
+            lane=terms.lane,
+            mode=terms.mode,
             failures=self.failures,
-            max_failures=self.max_failures,
-            is_newest_revision=self.revision == self.newest,
+            max_failures=terms.max_failures,
+            is_newest_revision=self.is_newest_revision,
             item_canceled=of_item.canceled,
             item_settled=of_item.settled,
             item_answered=of_item.answered,
             others_open=bool(of_item.open_work - {self.id}),
-            may_wait=may_wait(of_item.reason, of_item.due_at, batch_takes=self.batch_takes, now=now),
-            compare_fields=tuple(self.compare_fields),
+            may_wait=may_wait(of_item.reason, of_item.due_at, batch_takes=terms.batch_takes, now=now),
+            compare_fields=terms.compare_fields,
         )
 
 
-def lock(connection: Connection, attempts: Iterable[Attempt], *, wait: timedelta | None) -> dict[WorkId, LockedWork]:
+def lock(
+    connection: Connection, attempts: Iterable[Attempt], known: Mapping[WorkId, Terms], *, wait: timedelta | None
+) -> dict[WorkId, LockedWork]:
     """The work of the attempts by its id, ours until this transaction ends; the item is locked before its work.
 
     What another transaction holds is passed over at once. With `wait` it is waited for, each for so long at most; then
     all of it is there, or nothing is.
     """
-    ids = {each.claim.work_id for each in attempts}
     if wait is None:
-        rows = _locked(connection, ids, skip=True)
+        rows = _locked(connection, known, skip=True)
     else:
         try:
             with waiting_at_most(connection, wait):
-                rows = _locked(connection, ids, skip=False)
+                rows = _locked(connection, known, skip=False)
         except StillLocked:
             return {}
     unanswered = {each.claim.work_id for each in attempts if each.judged.outcome is not Outcome.VALID}
-    _look_around(connection, [row for row in rows.values() if row.id in unanswered or row.mode is Mode.LAMBDA])
+    _look_around(connection, [row for row in rows.values() if row.terms.mode is Mode.LAMBDA or row.id in unanswered])
     return rows
 
 
-def _locked(connection: Connection, ids: set[WorkId], *, skip: bool) -> dict[WorkId, LockedWork]:
+def _locked(connection: Connection, known: Mapping[WorkId, Terms], *, skip: bool) -> dict[WorkId, LockedWork]:
     rows = connection.execute(
         select(
-            work.c.id, work.c.item_id, work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.revision,
-            work.c.generation, work.c.state, work.c.claim_no, work.c.failures, work.c.alone, work.c.rank_at,
-            item.c.key, item.c.revision.label("newest"), item.c.received_at, item.c.answered_at, item.c.settled_at,
-            item.c.canceled_at, item.c.forgotten_at, item.c.result_id, item.c.due_at,
-            version.c.mode, version.c.realtime_model, version.c.batch_model, version.c.max_failures,
-            version.c.batch_expected_minutes, version.c.compare_fields,
+            work.c.id, work.c.item_id, work.c.state, work.c.claim_no, work.c.failures, work.c.alone,
+            item.c.revision, item.c.settled_at.is_not(None), item.c.canceled_at.is_not(None),
+            item.c.forgotten_at.is_not(None), item.c.answered_at.is_not(None), item.c.result_id,
         )
         .join(item, item.c.id == work.c.item_id)
-        .join(version, version.c.id == work.c.version_id)
-        .where(one_of(ids, work.c.id))
+        .where(one_of(set(known), work.c.id))
         .order_by(work.c.item_id, work.c.id)
         .with_for_update(of=(item, work), key_share=True, skip_locked=skip)
     ).all()  # fmt: skip
-    shown = [row.result_id for row in rows if row.result_id is not None]
-    outputs: dict[ResultId, Any] = {}
-    if shown:
-        found = connection.execute(select(result.c.id, result.c.output, result.c.revision).where(one_of(shown, result.c.id)))
-        outputs = {row.id: row for row in found}
     items: dict[ItemId, ItemNow] = {}
-    for row in rows:
-        if row.item_id not in items:
-            shown = outputs.get(row.result_id)
-            of_newest = bool(shown) and shown.revision == row.newest
-            items[row.item_id] = ItemNow(
-                settled=row.settled_at is not None,
-                canceled=row.canceled_at is not None,
-                forgotten=row.forgotten_at is not None,
-                answered=row.answered_at is not None,
-                shown_id=shown and shown.id,
-                provisional=shown.output if shown and of_newest else None,
-                earlier=shown.output if shown and not of_newest else None,
-                due_at=row.due_at,
-            )
-    return {row.id: LockedWork(row, items[row.item_id]) for row in rows}
+    shown: dict[ItemId, tuple[ResultId, int]] = {}
+    locked: dict[WorkId, LockedWork] = {}
+    for id_, item_id, state, claim_no, failures, alone, newest, settled, canceled, forgotten, answered, result_id in rows:
+        of_item = items.get(item_id)
+        if of_item is None:
+            of_item = items[item_id] = ItemNow(settled, canceled, forgotten, answered)
+            if result_id is not None:
+                shown[item_id] = result_id, newest
+        common = known[id_]
+        locked[id_] = LockedWork(
+            id_, item_id, state, claim_no, failures, alone, common.revision == newest, common, of_item
+        )
+    _show(connection, items, shown)
+    return locked
+
+
+def _show(connection: Connection, items: Mapping[ItemId, ItemNow], shown: Mapping[ItemId, tuple[ResultId, int]]) -> None:
+    """These items know what is shown of them; `shown` are the results and the newest revisions, by item."""
+    if not shown:
+        return
+    wanted = select(result.c.item_id, result.c.id, result.c.revision, result.c.output)
+    for row in connection.execute(wanted.where(one_of([id_ for id_, _ in shown.values()], result.c.id))).all():
+        of_item = items[row.item_id]
+        of_item.shown = Shown(row.output, row.id)
+        of_item.is_earlier = row.revision != shown[row.item_id][1]
 
 
 def _look_around(connection: Connection, rows: Sequence[LockedWork]) -> None:
-    """These rows' items know what else is owed for them, and why they are where they are."""
-    of_items = {row.item_id: row.of_item for row in rows if row.purpose in ANSWERING}
+    """These rows' items know what else is owed for them, when they are due, and why they are where they are."""
+    of_items = {row.item_id: row.of_item for row in rows if row.terms.purpose in ANSWERING}
     if not of_items:
         return
     owed = connection.execute(
-        select(work.c.id, work.c.item_id)
+        select(work.c.id, work.c.item_id, item.c.due_at)
         .join(item, and_(item.c.id == work.c.item_id, item.c.revision == work.c.revision))
         .where(
             one_of(set(of_items), work.c.item_id), work.c.generation == 0, work.c.purpose.in_(ANSWERING),
@@ -190,7 +213,9 @@ def _look_around(connection: Connection, rows: Sequence[LockedWork]) -> None:
         )
     )  # fmt: skip
     for row in owed:
-        of_items[row.item_id].open_work.add(row.id)
+        of_item = of_items[row.item_id]
+        of_item.due_at = row.due_at
+        of_item.open_work.add(row.id)
     newest = (
         select(route.c.item_id, route.c.reason)
         .where(one_of(set(of_items), route.c.item_id))

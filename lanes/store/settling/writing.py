@@ -1,0 +1,253 @@
+"""What one save writes, all of it by one statement: attempts, work, results, items, corrections and events.
+
+It comes as a document with a row for each attempt (`GIVEN`); whatever the database knows already is read there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ARRAY,
+    CTE,
+    JSON,
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Connection,
+    Double,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    bindparam,
+    case,
+    column,
+    func,
+    literal,
+    null,
+    or_,
+    select,
+    true,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from lanes.ids import BatchId
+from lanes.store.bulk import Row, document_of, records
+from lanes.store.tables import attempt, correction, event_outbox, item, result, work
+from lanes.store.tables.base import Moment, Usd
+from lanes.words import WorkState
+
+ANSWERED, CORRECTED, FAILED = "lanes.item.answered", "lanes.item.corrected", "lanes.item.failed"
+
+TRIED = (  # what an attempt says by itself, beside the claim
+    column("outcome", Text), column("error", Text), column("request_id", Text), column("message_id", Text),
+    column("model", Text), column("input_tokens", Integer), column("output_tokens", Integer),
+    column("cache_read_tokens", Integer), column("cache_write_tokens", Integer), column("cost_usd", Usd),
+    column("bound_usd", Usd), column("latency_ms", Integer), column("started_at", Moment), column("ended_at", Moment),
+)  # fmt: skip
+GIVEN = (
+    column("n", Integer),  # their order
+    column("work_id", BigInteger), column("claim_no", Integer), *TRIED,
+    column("state", Text),  # of its work from now on; none: the attempt came late, and moves nothing
+    column("failures", Integer), column("alone", Boolean), column("ready_at", Moment),
+    column("standing", Text), column("output", JSONB),  # the result that it makes, if any
+    column("settles", Boolean), column("fails", Boolean), column("failure", Text),  # the item, and why
+    column("changed_fields", ARRAY(Text)), column("distance", Double),  # the correction that it makes, if any:
+    column("provisional_id", BigInteger), column("provisional_of", BigInteger),  # of a result, or of that of other work
+)  # fmt: skip
+
+_now = bindparam("now", type_=Moment)
+
+
+@dataclass(frozen=True)
+class Written:
+    """The ids of the rows that a save wrote, and the numbers (`n`) of the attempts that were there before."""
+
+    attempts: Sequence[int]
+    results: Sequence[int]
+    corrections: Sequence[int]
+    known: frozenset[int]
+
+
+def write(
+    connection: Connection, given: Sequence[Row], *, batch_id: BatchId | None, flow_run_id: UUID | None, now: datetime
+) -> Written:
+    """Everything that is given is written, or nothing."""
+    params = {"document": document_of(given), "batch": batch_id, "flow_run": flow_run_id, "now": now}
+    row = connection.execute(_statement(), params).one()
+    return Written(row.attempts or (), row.results or (), row.corrections or (), frozenset(row.known or ()))
+
+
+@cache
+def _statement() -> Select[*tuple[Any, ...]]:
+    given = records(GIVEN, bindparam("document", type_=Text))
+    each = (
+        select(
+            *given.c, work.c.item_id, work.c.workload, work.c.lane, work.c.purpose, work.c.version_id, work.c.generation,
+            work.c.revision,
+        )
+        .join_from(given, work, work.c.id == given.c.work_id)
+        .cte("each")
+    )  # fmt: skip
+    attempts = _attempts(each)
+    live, overlays = _live(each), _overlays(each)
+    items = _items(each, live)
+    corrections = _corrections(each, live)
+    results = union_all(select(live.c.id), select(overlays.c.id)).subquery("results")
+    return select(
+        _all(attempts.c.id).label("attempts"),
+        _all(results.c.id).label("results"),
+        _all(corrections.c.id).label("corrections"),
+        _known(each, attempts).label("known"),
+    ).add_cte(_moved(each), _events(each, items))
+
+
+def _all(ids: ColumnElement[Any]) -> ColumnElement[Any]:
+    return select(func.array_agg(ids)).scalar_subquery()
+
+
+def _attempts(each: CTE) -> CTE:
+    """Every attempt is recorded, unless it was."""
+    values = {
+        "work_id": each.c.work_id, "claim_no": each.c.claim_no, **{of.name: each.c[of.name] for of in TRIED},
+        "item_id": each.c.item_id, "workload": each.c.workload, "lane": each.c.lane, "purpose": each.c.purpose,
+        "batch_id": bindparam("batch", type_=BigInteger), "flow_run_id": bindparam("flow_run", type_=Uuid),
+        "shown": each.c.standing.is_not(None),
+    }  # fmt: skip
+    added = insert(attempt).from_select(list(values), select(*values.values()).order_by(each.c.n)).on_conflict_do_nothing()
+    return added.returning(attempt.c.id, attempt.c.work_id, attempt.c.claim_no, attempt.c.message_id).cte("attempts")
+
+
+def _known(each: CTE, attempts: CTE) -> ColumnElement[Any]:
+    """The numbers of those that were recorded before."""
+    added = (
+        attempts.c.work_id == each.c.work_id,
+        attempts.c.claim_no == each.c.claim_no,
+        func.coalesce(attempts.c.message_id, "") == func.coalesce(each.c.message_id, ""),
+    )
+    there = select(attempts.c.id).where(*added).exists()
+    return select(func.array_agg(each.c.n)).where(~there).scalar_subquery()
+
+
+def _moved(each: CTE) -> CTE:
+    """Work of the newest claim goes where its attempt leads, and nobody's hands are on it."""
+    finished = case((each.c.state != WorkState.READY, _now))
+    return (
+        update(work)
+        .where(work.c.id == each.c.work_id, each.c.state.is_not(None))
+        .values(
+            state=each.c.state, failures=each.c.failures, alone=each.c.alone,
+            ready_at=func.coalesce(each.c.ready_at, _now), finished_at=finished,
+            claimed_by=None, session=None, lease_until=None, batch_id=None,
+        )
+        .cte("moved")
+    )  # fmt: skip
+
+
+def _results(each: CTE) -> dict[str, ColumnElement[Any]]:
+    return {
+        "item_id": each.c.item_id, "work_id": each.c.work_id, "version_id": each.c.version_id, "lane": each.c.lane,
+        "standing": each.c.standing, "generation": each.c.generation, "revision": each.c.revision,
+        "output": func.coalesce(each.c.output, literal("null", Text).cast(JSON).cast(JSONB)),
+        "message_id": each.c.message_id, "created_at": _now,
+    }  # fmt: skip
+
+
+def _live(each: CTE) -> CTE:
+    """Results that the item itself shows."""
+    values = _results(each)
+    there = select(*values.values()).where(each.c.standing.is_not(None), each.c.generation == 0).order_by(each.c.n)
+    return insert(result).from_select(list(values), there).returning(result.c.id, result.c.work_id).cte("live")
+
+
+def _overlays(each: CTE) -> CTE:
+    """Results of a replay, which move no item. The first of a generation stands."""
+    values = _results(each)
+    there = select(*values.values()).where(each.c.standing.is_not(None), each.c.generation > 0).order_by(each.c.n)
+    return insert(result).from_select(list(values), there).on_conflict_do_nothing().returning(result.c.id).cte("overlays")
+
+
+def _items(each: CTE, live: CTE) -> CTE:
+    """Items show their newest result, are settled, or fail: each is written once, whatever its attempts did to it."""
+    of_item = (
+        select(
+            each.c.item_id, func.max(live.c.id).label("result_id"), func.bool_or(each.c.settles).label("settles"),
+            func.bool_or(each.c.fails).label("fails"), func.max(each.c.failure).label("failure"),
+        )
+        .join_from(each, live, live.c.work_id == each.c.work_id, isouter=True)
+        .where(each.c.generation == 0, or_(each.c.standing.is_not(None), each.c.settles, each.c.fails))
+        .group_by(each.c.item_id)
+        .cte("of_item")
+    )  # fmt: skip
+    answered = of_item.c.result_id.is_not(None)
+    return (
+        update(item)
+        .where(item.c.id == of_item.c.item_id)
+        .values(
+            result_id=func.coalesce(of_item.c.result_id, item.c.result_id),
+            answered_at=case((answered, func.coalesce(item.c.answered_at, _now)), else_=item.c.answered_at),
+            settled_at=case((of_item.c.settles, func.coalesce(item.c.settled_at, _now)), else_=item.c.settled_at),
+            failed_at=case((of_item.c.fails, _now), (answered, null()), else_=item.c.failed_at),
+            failure=of_item.c.failure,
+        )
+        .returning(item.c.id, item.c.key)
+        .cte("items")
+    )  # fmt: skip
+
+
+def _corrections(each: CTE, live: CTE) -> CTE:
+    """An authoritative answer that differs from what was shown is a correction of it."""
+    before = live.alias("before")
+    values = {
+        "item_id": each.c.item_id, "generation": each.c.generation,
+        "provisional_id": func.coalesce(each.c.provisional_id, before.c.id), "authoritative_id": live.c.id,
+        "changed_fields": each.c.changed_fields, "distance": each.c.distance, "corrected_at": _now,
+    }  # fmt: skip
+    made = (
+        select(*values.values())
+        .select_from(
+            each.join(live, live.c.work_id == each.c.work_id).outerjoin(before, before.c.work_id == each.c.provisional_of)
+        )
+        .where(each.c.changed_fields.is_not(None))
+        .order_by(each.c.n)
+    )
+    return insert(correction).from_select(list(values), made).returning(correction.c.id).cte("corrections")
+
+
+def _events(each: CTE, items: CTE) -> CTE:
+    """What is told of items: that they failed, and then, in their order, that they were answered, and corrected."""
+
+    def told(event: str, when: ColumnElement[bool], *, turn: int, **says: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
+        payload = {"key": items.c.key, "lane": each.c.lane, **says}
+        named = [part for name, value in payload.items() for part in (literal(name), value)]
+        return (
+            select(
+                literal(turn, Integer).label("turn"), each.c.n, literal(event).label("event"), each.c.workload,
+                func.jsonb_build_object(*named).label("payload"),
+            )
+            .join_from(each, items, items.c.id == each.c.item_id)
+            .where(when, each.c.generation == 0)
+        )  # fmt: skip
+
+    said = union_all(
+        told(FAILED, each.c.fails, turn=0, reason=each.c.failure),
+        told(ANSWERED, told_when_answered(each), turn=1, standing=each.c.standing),
+        told(CORRECTED, each.c.changed_fields.is_not(None), turn=1, changed_fields=each.c.changed_fields),
+    ).subquery("said")
+    values = {
+        "event": said.c.event, "resource": literal("lanes.workload.") + said.c.workload, "payload": said.c.payload,
+        "occurred_at": _now,
+    }  # fmt: skip
+    in_order = (said.c.turn, said.c.n, said.c.event)  # answered comes before corrected by its name
+    return insert(event_outbox).from_select(list(values), select(*values.values()).order_by(*in_order)).cte("events")
+
+
+def told_when_answered(each: CTE) -> ColumnElement[bool]:
+    """Whether the world is told of an item's answer: of each."""
+    return each.c.standing.is_not(None) & true()
