@@ -25,7 +25,7 @@ from lanes.store.settling.handovers import HandedOver
 from lanes.store.settling.savable import LockedWork, Shown, lock, terms
 from lanes.store.settling.writing import Written, write
 from lanes.store.tables import attempt, work
-from lanes.words import Lane, Mode, Outcome, Purpose, Standing, WorkState
+from lanes.words import Lane, Mode, Outcome, Purpose, WorkState
 
 OPEN = (WorkState.CLAIMED, WorkState.SUBMITTED)
 
@@ -99,7 +99,6 @@ class _Writes:
         self.attempts: list[tuple[Attempt, bool]] = []  # those of the rows, with whether each was late
         self.owed: list[WorkId] = []
         self.handed_over: list[HandedOver] = []
-        self._moves_items = False
         self._answers: dict[tuple[Any, ...], Consequence] = {}
 
     def in_force(self, each: Attempt, row: LockedWork, part: Part) -> None:
@@ -117,11 +116,10 @@ class _Writes:
             if row.terms.generation == 0:
                 self._answered(given, each, row, then)
         elif then.settles:
-            of_item.settled = self._moves_items = True
-            given |= {"settles": True, "failure": then.failure}
+            of_item.settled = True
+            given |= {"moves_item": True, "settles": True, "failure": then.failure}
         elif then.fails:
-            self._moves_items = True
-            given |= {"fails": True, "failure": then.failure}
+            given |= {"moves_item": True, "fails": True, "failure": then.failure}
         match then.owes:
             case Owed.PASS:
                 self.owed.append(row.id)
@@ -152,7 +150,7 @@ class _Writes:
 
     def _answered(self, given: dict[str, Any], each: Attempt, row: LockedWork, then: Consequence) -> None:
         """The item shows this answer from now on."""
-        of_item, self._moves_items = row.of_item, True
+        of_item, given["moves_item"] = row.of_item, True
         self.saved.answered += 1
         if then.settles:
             given["settles"] = True
@@ -170,11 +168,11 @@ class _Writes:
         """The attempt as a row of what is written; what it does not name is null."""
         said, judged, claim = each.response, each.judged, each.claim
         given = {
-            "n": len(self.given), "work_id": claim.work_id, "claim_no": claim.number, "outcome": judged.outcome,
-            "model": said.model if said else row.terms.model, "input_tokens": part.input, "output_tokens": part.output,
-            "cache_read_tokens": part.cache_read, "cache_write_tokens": part.cache_write, "cost_usd": part.usd,
-            "bound_usd": each.bound_usd, "latency_ms": each.latency_ms, "started_at": each.started_at,
-            "ended_at": each.ended_at,
+            "n": len(self.given), "moves_item": False, "work_id": claim.work_id, "claim_no": claim.number,
+            "outcome": judged.outcome, "model": said.model if said else row.terms.model, "input_tokens": part.input,
+            "output_tokens": part.output, "cache_read_tokens": part.cache_read, "cache_write_tokens": part.cache_write,
+            "cost_usd": part.usd, "bound_usd": each.bound_usd, "latency_ms": each.latency_ms,
+            "started_at": each.started_at, "ended_at": each.ended_at,
         }  # fmt: skip
         if said is not None:
             given |= {"message_id": said.message_id, "request_id": said.request_id}
@@ -196,7 +194,7 @@ class _Writes:
             _owe_passes(connection, self.owed, now=self.now)
         if self.handed_over:
             handovers.save(connection, self.handed_over, now=self.now)
-        if self._moves_items:
+        if any(each["moves_item"] for each in self.given):
             signals.wake(connection)
 
     def _count(

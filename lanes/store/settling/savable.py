@@ -181,9 +181,7 @@ def _locked(connection: Connection, known: Mapping[WorkId, Terms], *, skip: bool
             if result_id is not None:
                 shown[item_id] = result_id, newest
         common = known[id_]
-        locked[id_] = LockedWork(
-            id_, item_id, state, claim_no, failures, alone, common.revision == newest, common, of_item
-        )
+        locked[id_] = LockedWork(id_, item_id, state, claim_no, failures, alone, common.revision == newest, common, of_item)
     _show(connection, items, shown)
     return locked
 

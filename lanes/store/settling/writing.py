@@ -28,8 +28,8 @@ from sqlalchemy import (
     column,
     func,
     literal,
+    not_,
     null,
-    or_,
     select,
     true,
     union_all,
@@ -57,6 +57,7 @@ GIVEN = (
     column("state", Text),  # of its work from now on; none: the attempt came late, and moves nothing
     column("failures", Integer), column("alone", Boolean), column("ready_at", Moment),
     column("standing", Text), column("output", JSONB),  # the result that it makes, if any
+    column("moves_item", Boolean),  # true or false, so that the planner expects half of the rows, and never one
     column("settles", Boolean), column("fails", Boolean), column("failure", Text),  # the item, and why
     column("changed_fields", ARRAY(Text)), column("distance", Double),  # the correction that it makes, if any:
     column("provisional_id", BigInteger), column("provisional_of", BigInteger),  # of a result, or of that of other work
@@ -162,14 +163,14 @@ def _results(each: CTE) -> dict[str, ColumnElement[Any]]:
 def _live(each: CTE) -> CTE:
     """Results that the item itself shows."""
     values = _results(each)
-    there = select(*values.values()).where(each.c.standing.is_not(None), each.c.generation == 0).order_by(each.c.n)
+    there = select(*values.values()).where(each.c.moves_item, each.c.standing.is_not(None)).order_by(each.c.n)
     return insert(result).from_select(list(values), there).returning(result.c.id, result.c.work_id).cte("live")
 
 
 def _overlays(each: CTE) -> CTE:
     """Results of a replay, which move no item. The first of a generation stands."""
     values = _results(each)
-    there = select(*values.values()).where(each.c.standing.is_not(None), each.c.generation > 0).order_by(each.c.n)
+    there = select(*values.values()).where(not_(each.c.moves_item), each.c.standing.is_not(None)).order_by(each.c.n)
     return insert(result).from_select(list(values), there).on_conflict_do_nothing().returning(result.c.id).cte("overlays")
 
 
@@ -181,7 +182,7 @@ def _items(each: CTE, live: CTE) -> CTE:
             func.bool_or(each.c.fails).label("fails"), func.max(each.c.failure).label("failure"),
         )
         .join_from(each, live, live.c.work_id == each.c.work_id, isouter=True)
-        .where(each.c.generation == 0, or_(each.c.standing.is_not(None), each.c.settles, each.c.fails))
+        .where(each.c.moves_item)
         .group_by(each.c.item_id)
         .cte("of_item")
     )  # fmt: skip
@@ -232,7 +233,7 @@ def _events(each: CTE, items: CTE) -> CTE:
                 func.jsonb_build_object(*named).label("payload"),
             )
             .join_from(each, items, items.c.id == each.c.item_id)
-            .where(when, each.c.generation == 0)
+            .where(each.c.moves_item, when)
         )  # fmt: skip
 
     said = union_all(

@@ -1,6 +1,6 @@
 """What a billed response costs: dated prices, exact arithmetic, the batch lane at half."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,7 +21,7 @@ usages = st.builds(Usage, tokens, tokens, tokens, tokens, tokens)
 ALL_MODELS = [model.id for each in get_snapshot().providers if each.id == PROVIDER for model in each.models]
 around_the_tiers = st.one_of(st.integers(0, 400_000), st.sampled_from([0, 1, 99_999, 100_000, 100_001, 200_000, 200_001]))
 any_usage = st.builds(Usage, *[around_the_tiers] * 5)
-any_moment = st.datetimes(datetime(2024, 1, 1), datetime(2027, 12, 31), timezones=st.sampled_from([UTC]))
+any_moment = st.timedeltas(timedelta(days=-900), timedelta(days=400)).map(lambda by: NOON + by)
 
 
 def usd(usage: Usage, model: str = "claude-haiku-5-5", lane: Lane = Lane.REALTIME) -> Decimal:
