@@ -23,7 +23,7 @@ class ResultColumns(TypedColumns):
     standing: Named[Standing] = Column(Word(Standing))
     generation: Named[int] = Column(Integer)
     revision: Named[int] = Column(Integer)
-    output: Named[Any] = Column(JSONB)
+    output: Named[Any | None] = Column(JSONB, comment="The answer; null: it was emptied by its item's age")
     message_id: Named[str | None] = Column(Text)
     created_at: Named[datetime] = Column(Moment)
 
