@@ -31,7 +31,7 @@ class ResultColumns(TypedColumns):
 result = Table(
     "result", metadata, ResultColumns,
     UniqueConstraint("item_id", "generation", "revision", "standing"),
-    one_of("standing", Standing),
+    one_of("lane", Lane), one_of("standing", Standing),
     Index("ix_result_overlay", "generation", "item_id", postgresql_where=text("generation > 0")),
     comment="Answers that stood; the first valid one of a standing wins",
 )  # fmt: skip
