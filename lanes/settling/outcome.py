@@ -8,11 +8,12 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from jsonschema import Draft202012Validator, ValidationError
+from jsonschema import ValidationError
 
 from lanes.claims import Claim
 from lanes.storable import unstorable
 from lanes.words import Outcome
+from lanes.workload.answer_check import AnswerCheck
 from lanes.workload.prices import Usage
 
 
@@ -50,12 +51,15 @@ class Share:
     of: int
 
 
+WHOLE = Share(0, 1)
+
+
 @dataclass(frozen=True)
 class Attempt:
     """One try at one item's work, ready to be saved. `response` is shared by the items of a pack.
 
-    `bound_usd` is the most that an attempt without an answer can have cost. `share` is its share of a response that it has
-    not for itself, once that is known: an attempt that is saved apart from its pack pays the same part.
+    `bound_usd` is the most that an attempt without an answer can have cost. `share` is its share of the response, which is
+    the whole of it until others are seen to share it: an attempt that is saved apart from its pack pays the same part.
     """
 
     claim: Claim
@@ -65,7 +69,7 @@ class Attempt:
     ended_at: datetime
     latency_ms: int
     bound_usd: Decimal = Decimal(0)
-    share: Share | None = None
+    share: Share = WHOLE
 
     @property
     def name(self) -> tuple[Claim, str | None]:
@@ -74,7 +78,7 @@ class Attempt:
 
 
 def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
-    """The attempts without repeats, in their order; those that share a response know their share of it."""
+    """The attempts without repeats, in their order; those with a response know their share of it."""
     known: dict[tuple[Claim, str | None], Attempt] = {}
     for each in attempts:
         known.setdefault(each.name, each)
@@ -83,7 +87,7 @@ def each_once(attempts: Sequence[Attempt]) -> list[Attempt]:
     once: list[Attempt] = []
     for each in known.values():
         message_id = each.response and each.response.message_id
-        if message_id is not None and each.share is None and sharers[message_id] > 1:
+        if message_id is not None and each.share == WHOLE and sharers[message_id] > 1:
             each = replace(each, share=Share(given[message_id], sharers[message_id]))
             given[message_id] += 1
         once.append(each)
@@ -112,7 +116,7 @@ class Saved:
         )  # fmt: skip
 
 
-def judge(response: Response, ids: Sequence[str], validator: Draft202012Validator) -> list[Judged]:
+def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Judged]:
     """How each item of a call fared, in the order of `ids`.
 
     One id: the text is the answer. Several: the text is `{"answers": [{"id", "answer"}]}`, and an id that is
@@ -129,11 +133,11 @@ def judge(response: Response, ids: Sequence[str], validator: Draft202012Validato
     except (ValueError, RecursionError) as error:
         return [Judged(Outcome.INVALID, error=f"the answer is not JSON: {error}")] * len(ids)
     if len(ids) == 1:
-        return [_checked(said, validator)]
-    return _unpacked(said, ids, validator)
+        return [_checked(said, check)]
+    return _unpacked(said, ids, check)
 
 
-def _unpacked(said: Any, ids: Sequence[str], validator: Draft202012Validator) -> list[Judged]:
+def _unpacked(said: Any, ids: Sequence[str], check: AnswerCheck) -> list[Judged]:
     answers = said.get("answers") if isinstance(said, dict) else None
     if not isinstance(answers, list):
         return [Judged(Outcome.INVALID, error='the pack has no list "answers"')] * len(ids)
@@ -145,7 +149,7 @@ def _unpacked(said: Any, ids: Sequence[str], validator: Draft202012Validator) ->
     for id_ in ids:
         match found.get(id_, []):
             case [answer]:
-                judged.append(_checked(answer, validator))
+                judged.append(_checked(answer, check))
             case []:
                 judged.append(Judged(Outcome.INVALID, error=f"the pack has no answer for id {id_}"))
             case several:
@@ -153,12 +157,12 @@ def _unpacked(said: Any, ids: Sequence[str], validator: Draft202012Validator) ->
     return judged
 
 
-def _checked(answer: Any, validator: Draft202012Validator) -> Judged:
+def _checked(answer: Any, check: AnswerCheck) -> Judged:
     problem = unstorable(answer, "the answer")
     if problem is not None:
         return Judged(Outcome.INVALID, error=problem)
     try:
-        error = next(iter(validator.iter_errors(answer)), None)
+        error = check.first_fault(answer)
     except Exception as failure:  # whatever a schema makes of an answer, it spoils only this one
         return Judged(Outcome.INVALID, error=f"the answer cannot be checked against the schema: {type(failure).__name__}")
     if error is None:

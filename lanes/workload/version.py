@@ -8,12 +8,12 @@ from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from lanes.ids import VersionId
 from lanes.words import Lane, Mode
 from lanes.workload import prices
+from lanes.workload.answer_check import AnswerCheck
 from lanes.workload.output_schema import check_askable, check_output_schema
 from lanes.workload.promises import Promises
 from lanes.workload.rules import Rule
@@ -284,9 +284,9 @@ class Version:
     spec: Spec
 
     @cached_property
-    def validator(self) -> Draft202012Validator:
+    def answer_check(self) -> AnswerCheck:
         """Checks one answer against the output schema."""
-        return Draft202012Validator(self.spec.output_schema)
+        return AnswerCheck(self.spec.output_schema)
 
     @cached_property
     def urgent_when(self) -> Rule | None:

@@ -263,10 +263,10 @@ async def test_an_answer_that_no_judge_can_read_is_billed_and_spoils_no_other(
 ) -> None:
     real, first = attempts.judge, iter([True])
 
-    def judge(response: Any, ids: Any, validator: Any) -> Any:
+    def judge(response: Any, ids: Any, check: Any) -> Any:
         if next(first, False):
             raise RuntimeError("nobody foresaw it")
-        return real(response, ids, validator)
+        return real(response, ids, check)
 
     monkeypatch.setattr(attempts, "judge", judge)
     await sender.items(*(f"r{number}" for number in range(6)), lane=Lane.REALTIME)

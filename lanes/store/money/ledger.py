@@ -11,13 +11,13 @@ from sqlalchemy import Connection
 
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import Part, divided
-from lanes.settling.outcome import Attempt, Response, Share
+from lanes.settling.outcome import Attempt, Response
 from lanes.store.bulk import insert_rows
 from lanes.store.tables import response
 from lanes.words import Lane, Purpose
 from lanes.workload.prices import cost, price_version
 
-NOTHING, WHOLE = Part(), Share(0, 1)
+NOTHING = Part()
 
 
 class Payer(Protocol):
@@ -46,11 +46,10 @@ def book(
     parts: list[Part] = []
     priced_by = price_version()
     for each in attempts:
-        said = each.response
+        said, share = each.response, each.share
         if said is None:
             parts.append(NOTHING)
             continue
-        share = each.share or WHOLE
         those = shared.get(said.message_id)
         if those is None:
             payer, used = payers[each.claim.work_id], said.usage

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from lanes.claims import Claim
 from lanes.ids import WorkId
-from lanes.settling.outcome import Attempt, Judged, Response, Share, each_once
+from lanes.settling.outcome import WHOLE, Attempt, Judged, Response, Share, each_once
 from lanes.words import Outcome
 from lanes.workload.prices import Usage
 from tests.conftest import NOON
@@ -30,7 +30,7 @@ def test_repeats_are_left_out_and_the_shares_of_a_response_are_whole(lines: list
     for message_id in ("m1", "m2"):
         shares = [each.share for each in once if each.name[1] == message_id]
         assert shares == [Share(index, len(shares)) for index in range(len(shares))]
-    assert all(each.share is None for each in once if each.response is None)
+    assert all(each.share == WHOLE for each in once if each.response is None)
 
 
 @given(LINES, st.data())

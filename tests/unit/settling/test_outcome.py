@@ -24,7 +24,7 @@ IDS = ["1", "2", "3"]
 
 def judged(text: str, ids: Sequence[str] = ("1",), *, stop: str | None = "end_turn", of: Version = LETTERS) -> list[Judged]:
     response = Response("msg_1", "claude-haiku-5-5", text, stop, Usage(input=10, output=30))
-    return judge(response, ids, of.validator)
+    return judge(response, ids, of.answer_check)
 
 
 def pack(*answers: tuple[Any, Any]) -> str:
