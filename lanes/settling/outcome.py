@@ -10,6 +10,7 @@ from typing import Any
 
 from jsonschema import ValidationError
 
+from lanes import exact_json
 from lanes.claims import Claim
 from lanes.storable import unstorable
 from lanes.words import Outcome
@@ -129,7 +130,7 @@ def judge(response: Response, ids: Sequence[str], check: AnswerCheck) -> list[Ju
         detail = f"the answer was cut at {response.usage.output} tokens; raise max_output_tokens"
         return [Judged(Outcome.TRUNCATED, error=detail)] * len(ids)
     try:
-        said = json.loads(response.text)
+        said = exact_json.loads(response.text)
     except (ValueError, RecursionError) as error:
         return [Judged(Outcome.INVALID, error=f"the answer is not JSON: {error}")] * len(ids)
     if len(ids) == 1:

@@ -10,20 +10,22 @@ from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from lanes import exact_json
+
 BAD_VALUE = "22"  # SQLSTATE class "data exception": the message itself quotes the value,
 NO_VALUE = "22012"  # but for a division by zero
 
 
 def discreet_engine(url: str | URL, **how: Any) -> Engine:
     """An engine for synchronous callers."""
-    engine = create_engine(url, hide_parameters=True, **how)
+    engine = create_engine(url, hide_parameters=True, json_deserializer=exact_json.loads, **how)
     event.listen(engine, "handle_error", _say_less)
     return engine
 
 
 def discreet_async_engine(url: str | URL, **how: Any) -> AsyncEngine:
     """An engine for asynchronous callers."""
-    engine = create_async_engine(url, hide_parameters=True, **how)
+    engine = create_async_engine(url, hide_parameters=True, json_deserializer=exact_json.loads, **how)
     event.listen(engine.sync_engine, "handle_error", _say_less)
     return engine
 

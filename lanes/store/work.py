@@ -64,21 +64,21 @@ def waiting(connection: Connection, lane: Lane, *, now: datetime) -> dict[str, V
 
 
 def most_urgent(lane: Lane, places: Mapping[str, int], *, now: datetime) -> Select[Any]:
-    """The ids of the most urgent work of each workload, locked; work locked by others is passed over."""
+    """The most urgent work of each workload, locked; work locked by others is passed over."""
     asked = (
         func.unnest(literal(list(places), ARRAY(Text)), literal(list(places.values()), ARRAY(Integer)))
         .table_valued(column("workload", Text), column("places", Integer), name="asked")
         .render_derived()
     )
     head = (
-        select(work.c.id)
+        select(work.c.id, work.c.item_id, work.c.rank_at)
         .where(work.c.workload == asked.c.workload, claimable(lane, now))
         .order_by(work.c.rank_at, work.c.id)
         .limit(asked.c.places)
         .with_for_update(key_share=True, skip_locked=True)
         .lateral("head")
     )
-    return select(head.c.id).select_from(asked.join(head, true()))
+    return select(asked.c.workload, *head.c).select_from(asked.join(head, true()))
 
 
 def claim(
@@ -95,10 +95,10 @@ def claim(
         return []
     picked = most_urgent(lane, most, now=now).cte("picked")
     size = octets(item.c.payload)
-    before = func.sum(size).over(partition_by=work.c.workload, order_by=(work.c.rank_at, work.c.id)) - size
+    before = func.sum(size).over(partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)) - size
     weighed = (
-        select(work.c.id, before.label("bytes_before"))
-        .select_from(picked.join(work, work.c.id == picked.c.id).join(item, item.c.id == work.c.item_id))
+        select(picked.c.id, before.label("bytes_before"), item.c.workload, item.c.key, item.c.payload, item.c.due_at)
+        .join_from(picked, item, item.c.id == picked.c.item_id)
         .cte("weighed")
     )
     taken = (
@@ -109,17 +109,12 @@ def claim(
             claim_no=work.c.claim_no + 1,
         )
         .returning(
-            work.c.id, work.c.claim_no, work.c.item_id, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at,
-            work.c.alone,
+            work.c.id, work.c.claim_no, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at, work.c.alone,
+            weighed.c.workload, weighed.c.key, weighed.c.payload, weighed.c.due_at,
         )
         .cte("taken")
     )  # fmt: skip
-    rows = connection.execute(
-        select(taken, item.c.workload, item.c.key, item.c.payload, item.c.due_at)
-        .join(item, item.c.id == taken.c.item_id)
-        .order_by(taken.c.rank_at, taken.c.id)
-    )
-    return [claimed(row) for row in rows]
+    return [claimed(row) for row in connection.execute(select(taken).order_by(taken.c.rank_at, taken.c.id)).all()]
 
 
 def claimed(row: Any) -> Claimed:

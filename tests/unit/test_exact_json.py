@@ -1,0 +1,48 @@
+"""JSON is read as the standard library reads it, whatever it holds."""
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from lanes import exact_json
+from tests.unit.strategies import any_json
+
+
+def outcome(read: Callable[[Any], Any], text: str | bytes) -> str:
+    try:
+        return repr(read(text))
+    except (ValueError, RecursionError) as error:
+        return f"{type(error).__name__}: {error}" if not isinstance(error, RecursionError) else "too deep"
+
+
+@given(any_json().map(json.dumps) | any_json().map(lambda value: json.dumps(value, ensure_ascii=False)) | st.text(max_size=30))
+@example("18446744073709551616")
+@example("-9223372036854775809")
+@example('{"id": 12345678901234567890, "n": 1.10}')
+@example("1e999")
+@example("-0")
+@example("NaN")
+@example('"\\ud800"')
+@example("\ufeff1")
+@example('{"a": 1, "b": 2, "a": 3}')
+@example("[" * 2_000)
+def test_text_means_what_it_means_to_the_standard_library(text: str) -> None:
+    assert outcome(exact_json.loads, text) == outcome(json.loads, text)
+
+
+@given(any_json().map(json.dumps))
+def test_so_does_what_a_database_sends(text: str) -> None:
+    assert outcome(exact_json.loads, text.encode()) == outcome(json.loads, text.encode())
+
+
+@pytest.mark.parametrize("digits", [18, 19, 20, 300])
+def test_no_digit_of_a_long_number_is_lost(digits: int) -> None:
+    number = 10**digits - 1
+    assert exact_json.loads(f'{{"n": [{number}]}}') == {"n": [number]}
+    assert exact_json.loads(f"{number}".encode()) == number
+    assert math.isclose(exact_json.loads(f"0.{number}"), 1)
