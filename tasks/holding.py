@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
 from lanes.money.cost import most_answer_tokens
 from lanes.realtime.calltime import lease, longest_call_s
+from lanes.realtime.heads import Heads
 from lanes.realtime.turns import Turns
 from lanes.store import work
 from lanes.store.database import Database
@@ -37,20 +39,25 @@ class Holding:
     def __init__(self, db: Database, alive: RoleLock, turns: Turns) -> None:
         self._db, self._alive, self._turns = db, alive, turns
         self._name = f"{socket.gethostname()}:{os.getpid()}"
+        self._heads = Heads()
         self._longest_call_s = 0.0  # of any version that it has met
         self.claims: dict[WorkId, Claim] = {}
 
     async def claim(self) -> Taken:
         """As much of the most urgent work is ours as there are turns for it."""
+        began = time.monotonic()
+        look = self._heads.look(began)
         async with self._db.transaction() as run:
             now = run.now
-            waiting = await run(work.waiting, Lane.REALTIME, now=now)
+            waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)
             self._meet(waiting.values())
             claimed = await run(
                 work.claim, Lane.REALTIME, self._turns.wanted(waiting, now), worker=self._name,
-                session=self._alive.session, lease=lease(self._longest_call_s), now=now,
+                session=self._alive.session, lease=lease(self._longest_call_s), since=look.since, now=now,
             )  # fmt: skip
             versions = await run(workloads.versions, {each.version_id for each in claimed}) if claimed else {}
+        ended, ranks = time.monotonic(), {each.workload: each.rank_at for each in claimed}  # the last of each is its last
+        self._heads.looked(look, ranks, took_s=ended - began, at=ended)
         return Taken(claimed, versions, now)
 
     async def take_in(self, taken: Taken) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Connection,
+    FromClause,
     Integer,
     Select,
     Text,
@@ -33,6 +34,7 @@ from lanes.store.literals import is_
 from lanes.store.payload import characters, octets
 from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import item, version, work, workload
+from lanes.store.tables.base import Moment
 from lanes.store.workload.workloads import versions
 from lanes.words import Lane, Outcome, WorkState
 from lanes.workload.version import Version
@@ -50,29 +52,50 @@ def claimable(lane: Lane, now: datetime) -> ColumnElement[bool]:
     return and_(ready_on(lane), work.c.ready_at <= now)
 
 
-def waiting(connection: Connection, lane: Lane, *, now: datetime) -> dict[str, Version]:
+def waiting(
+    connection: Connection, lane: Lane, *, since: Mapping[str, datetime] | None = None, now: datetime
+) -> dict[str, Version]:
     """The version in force of each workload that has claimable work and is not paused, by name; without those that
-    cannot be read."""
-    has_work = exists().where(work.c.workload == workload.c.name, claimable(lane, now))
+    cannot be read. Only work of this rank, or less urgent, is looked for where `since` names the workload."""
+    heads = _heads(since or {})
+    has_work = exists().where(work.c.workload == workload.c.name, claimable(lane, now), work.c.rank_at >= _from(heads))
     rows = connection.execute(
         select(workload.c.name, version.c.id)
         .join(version, version.c.id == workload.c.version_id)
+        .outerjoin(heads, heads.c.workload == workload.c.name)
         .where(workload.c.paused_at.is_(None), has_work)
     ).all()
     readable = versions(connection, [row.id for row in rows])
     return {row.name: readable[row.id] for row in rows if row.id in readable}
 
 
-def most_urgent(lane: Lane, places: Mapping[str, int], *, now: datetime) -> Select[Any]:
+def _heads(since: Mapping[str, datetime]) -> FromClause:
+    """The ranks as a table."""
+    return (
+        func.unnest(literal(list(since), ARRAY(Text)), literal(list(since.values()), ARRAY(Moment)))
+        .table_valued(column("workload", Text), column("since", Moment), name="heads")
+        .render_derived()
+    )
+
+
+def _from(of: FromClause) -> ColumnElement[datetime]:
+    return func.coalesce(of.c.since, literal("-infinity", Text, literal_execute=True).cast(Moment))
+
+
+def most_urgent(
+    lane: Lane, places: Mapping[str, int], *, since: Mapping[str, datetime] | None = None, now: datetime
+) -> Select[Any]:
     """The most urgent work of each workload, locked; work locked by others is passed over."""
+    ranks = [(since or {}).get(name) for name in places]
+    columns = (list(places), ARRAY(Text)), (list(places.values()), ARRAY(Integer)), (ranks, ARRAY(Moment))
     asked = (
-        func.unnest(literal(list(places), ARRAY(Text)), literal(list(places.values()), ARRAY(Integer)))
-        .table_valued(column("workload", Text), column("places", Integer), name="asked")
+        func.unnest(*(literal(values, kind) for values, kind in columns))
+        .table_valued(column("workload", Text), column("places", Integer), column("since", Moment), name="asked")
         .render_derived()
     )
     head = (
         select(work.c.id, work.c.item_id, work.c.rank_at)
-        .where(work.c.workload == asked.c.workload, claimable(lane, now))
+        .where(work.c.workload == asked.c.workload, claimable(lane, now), work.c.rank_at >= _from(asked))
         .order_by(work.c.rank_at, work.c.id)
         .limit(asked.c.places)
         .with_for_update(key_share=True, skip_locked=True)
@@ -83,17 +106,17 @@ def most_urgent(lane: Lane, places: Mapping[str, int], *, now: datetime) -> Sele
 
 def claim(
     connection: Connection, lane: Lane, most: Mapping[str, int], *, worker: str, session: int | None = None,
-    lease: timedelta, most_bytes: int = MOST_BYTES, now: datetime,
+    lease: timedelta, most_bytes: int = MOST_BYTES, since: Mapping[str, datetime] | None = None, now: datetime,
 ) -> list[Claimed]:  # fmt: skip
     """Up to so much of the most urgent work of each workload is `worker`'s until the lease ends, most urgent first.
 
     The workloads share `most_bytes`: none has more than one claim beyond its part, nor fewer than one. The returned
     claim number fences every later write. `session` is the database session by whose lock others see that
-    the worker lives.
+    the worker lives. Work that ranks before what `since` names of its workload is not looked for (`lanes.realtime.heads`).
     """
     if not most:
         return []
-    picked = most_urgent(lane, most, now=now).cte("picked")
+    picked = most_urgent(lane, most, since=since, now=now).cte("picked")
     size = octets(item.c.payload)
     before = func.sum(size).over(partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)) - size
     weighed = (
