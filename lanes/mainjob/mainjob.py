@@ -153,7 +153,8 @@ class MainJob:
     def awaits(self, sent: Sent, movers: Movers | None = None) -> str:
         """What is open of the run's items and who moves it on, as a sentence."""
         with self._pool.begin() as connection:
-            return sentence(awaited.look(connection, sent.keys), movers or Movers(), now=clock(connection))
+            now = clock(connection)
+            return sentence(awaited.look(connection, sent.keys, now=now), movers or Movers(), now=now)
 
     def depart(self, sent: Sent) -> Departing | None:
         """A run of `submit` was asked for that takes the batch work of one workload in which items of this run wait,

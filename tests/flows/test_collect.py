@@ -84,16 +84,8 @@ async def test_an_ended_batch_of_which_nobody_says_when_ended_when_that_was_seen
     assert before < ended <= await at.db.now()
 
 
-async def a_minute_passes(at: Connections) -> None:
-    await run_sql(at, "update lanes.batch set short_read_at = short_read_at - interval '1 minute'")
-
-
 async def run_sql(at: Connections, query: str) -> None:
     await at.db.run(lambda c: c.execute(text(query)))
-
-
-async def ready_now(at: Connections) -> None:
-    await run_sql(at, "update lanes.work set ready_at = now() - interval '1 second' where state = 'ready'")
 
 
 def without(*numbers: int) -> Any:
@@ -130,7 +122,7 @@ async def test_three_short_reads_alike_and_a_minute_apart_make_the_rest_missing_
     for _ in range(2):
         with pytest.raises(collect.ShortRead):
             await collect.bring_home(at, batch)
-        await a_minute_passes(at)
+        sender.time.passes(minutes=1)
     await collect.bring_home(at, batch)
     assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(10, 2, "collected")]
     assert await sender.rows("select distinct failures from lanes.work where state = 'ready'") == [(1,)]
@@ -139,7 +131,7 @@ async def test_three_short_reads_alike_and_a_minute_apart_make_the_rest_missing_
     assert sentence == "2 of 12 items of batch 1 came home without a result, however often the results were read."
     await evaluate(at.db)
     assert ("batch_incomplete", 2, "warning") in await sender.rows(INCIDENTS)
-    await run_sql(at, "update lanes.batch set collected_at = collected_at - interval '25 hours'")
+    sender.time.passes(hours=25)
     await evaluate(at.db)
     assert "batch_incomplete" not in [row[0] for row in await sender.rows(INCIDENTS)]
 
@@ -153,7 +145,7 @@ async def test_short_reads_that_differ_prove_nothing(
         tampering.lines(without(*lacking))
         with pytest.raises(collect.ShortRead):
             await collect.bring_home(at, batch)
-        await a_minute_passes(at)
+        sender.time.passes(minutes=1)
     assert await sender.rows("select short_reads from lanes.batch") == [(2,)]
 
 
@@ -231,7 +223,7 @@ async def test_a_batch_of_which_no_line_is_ours_is_a_strangers_and_nothing_of_ou
     for _ in range(4):
         with pytest.raises(collect.ForeignResults, match="are not those of batch 1"):
             await collect.bring_home(at, batch)
-        await a_minute_passes(at)
+        sender.time.passes(minutes=1)
     assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
 
 
@@ -369,7 +361,7 @@ async def test_trouble_of_the_account_within_a_batch_keeps_the_items_unspent_and
     assert soonest >= before + timedelta(minutes=5)  # type: ignore[operator]
     assert await sender.rows(INCIDENTS) == [("provider_frozen", 12, "critical")]
     endpoint.reset()
-    await ready_now(at)
+    await sender.work_rests()
     again = await submit(at, endpoint)
     await at.db.run(lambda c: incidents.thaw(c, now=before))
     assert await sender.rows(INCIDENTS) == [("provider_frozen", 12, "critical")]  # a create that is taken proves nothing
@@ -636,7 +628,7 @@ async def test_a_short_read_is_not_repeated_before_it_can_count(
         await tick(many)
         clock.now += 1
     assert len(tampering.reads) == 1
-    await a_minute_passes(at)
+    sender.time.passes(minutes=1)
     await tick(many)
     assert len(tampering.reads) == 2
     assert len(told) == 2  # once and twice of three times
