@@ -13,6 +13,8 @@ from sqlalchemy import text
 
 from blocks.provider import Provider
 from lanes.batch.batch import OpenBatch
+from lanes.batch.reconcile import Finding
+from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut, results
 from lanes.store import incidents
 from lanes.store.batch import batches, ready_work
@@ -22,6 +24,7 @@ from lanes.words import Lane
 from tasks import collect, collector, saving
 from tasks.collector import Collector
 from tasks.connections import Connections
+from tasks.reconcile import reconcile_unresolved
 from tasks.submit import submit_batch
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender
@@ -253,12 +256,19 @@ async def test_an_item_canceled_while_its_batch_runs_is_one_of_its_outcomes(
 # -- batches that were adopted, and batches whose items went elsewhere
 
 
-async def adopted(at: Connections, endpoint: Endpoint) -> OpenBatch:
+async def adopted(at: Connections, endpoint: Endpoint, sender: Sender) -> OpenBatch:
     """Everything that waits, in a batch that has ended and that no result has proved ours yet."""
-    batch = await submit(at, endpoint)
-    await run_sql(at, "update lanes.batch set adopted_at = now(), proved_at = null")
+    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
+    endpoint.fault("batches.create", "drop", times=1)
+    with pytest.raises(CallFailed):
+        await submit_batch.fn(at, kind)
+    sender.time.passes(seconds=6)
+    assert await reconcile_unresolved(at) is Finding.ADOPT
     (batch,) = await at.db.run(batches.open_batches)
     assert batch.provisional
+    assert batch.provider_batch_id is not None
+    endpoint.ended(batch.provider_batch_id)
+    assert await collect.poll(at, batch)
     return batch
 
 
@@ -266,7 +276,7 @@ async def test_an_adopted_batch_of_which_no_line_can_be_read_is_neither_proved_n
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await adopted(at, endpoint)
+    batch = await adopted(at, endpoint, sender)
     for nothing in (b"{}\n" * 12, b""):
         tampering.body = lambda _, nothing=nothing: nothing
         for _ in range(2):
@@ -284,7 +294,7 @@ async def test_the_first_line_that_can_be_read_lets_an_adopted_batch_go_whatever
 ) -> None:
     monkeypatch.setattr(collect, "CHUNK", 1)
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await adopted(at, endpoint)
+    batch = await adopted(at, endpoint, sender)
     tampering.lines(lambda lines: [{}, {}, {**lines[0], "custom_id": "their-1"}, *lines])
     assert await collect.bring_home(at, batch) == 0
     assert await sender.rows("select state, provider_batch_id, missing from lanes.batch") == [("held", None, 0)]
