@@ -12,6 +12,7 @@ from lanes.standin.batch_store import BatchStore
 from lanes.standin.batches_api import BatchesApi
 from lanes.standin.bill import Bill
 from lanes.standin.catalogue import ENGINE_WORDS, MODELS, describe, known_model
+from lanes.standin.clock import Clock
 from lanes.standin.composing import Composer
 from lanes.standin.conformance import seed
 from lanes.standin.control_api import ControlApi
@@ -25,7 +26,6 @@ from lanes.standin.messages_api import MessagesApi
 from lanes.standin.paging import page_of, read_cursor
 from lanes.standin.prompt_cache import PromptCache
 from lanes.standin.runner import Runner, Traffic
-from lanes.standin.standclock import Clock
 from lanes.standin.wire import new_id
 
 logger = logging.getLogger(__name__)

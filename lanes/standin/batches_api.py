@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from lanes.standin.batch_store import Batch, BatchStore
+from lanes.standin.clock import Clock
 from lanes.standin.conformance import SEEDED_ID
 from lanes.standin.envelope import MOST_BYTES, Envelope
 from lanes.standin.errors import ApiError, Dropped
@@ -13,7 +14,6 @@ from lanes.standin.exchange import Answer, Request, json_answer
 from lanes.standin.faults import Faults, Rule
 from lanes.standin.paging import read_cursor
 from lanes.standin.runner import Runner
-from lanes.standin.standclock import Clock
 
 
 class BatchesApi:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from lanes.standin.bill import Bill, Entry
+from lanes.standin.clock import Clock
 from lanes.standin.composing import SPOILING, Composer
 from lanes.standin.engine import Engine
 from lanes.standin.errors import Dropped
@@ -18,7 +19,6 @@ from lanes.standin.faults import Faults, Rule
 from lanes.standin.limits import Limits, Settings
 from lanes.standin.question import read_question
 from lanes.standin.runner import Traffic
-from lanes.standin.standclock import Clock
 from lanes.standin.token_counts import count_prompt
 
 MOST_BYTES = 32 * 1024 * 1024

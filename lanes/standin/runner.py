@@ -13,13 +13,13 @@ import orjson
 
 from lanes.standin.batch_store import Batch, BatchStore, Finished
 from lanes.standin.bill import Entry
+from lanes.standin.clock import Clock
 from lanes.standin.composing import SPOILING, Composer
 from lanes.standin.engine import Engine
 from lanes.standin.errors import ApiError, invalid
 from lanes.standin.faults import Faults, Rule
 from lanes.standin.limits import Settings
 from lanes.standin.question import Question, read_question
-from lanes.standin.standclock import Clock
 
 logger = logging.getLogger(__name__)
 IDLE_S = 0.25

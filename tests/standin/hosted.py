@@ -12,11 +12,11 @@ from typing import Any
 import uvicorn
 
 from lanes.standin.app import App
+from lanes.standin.clock import Clock
 from lanes.standin.engine import open_engine
 from lanes.standin.exchange import TRANSPORT, Receive, Scope, Send
 from lanes.standin.limits import Settings
 from lanes.standin.serving import address, configured, listening
-from lanes.standin.standclock import Clock
 from tests.standin.process import Endpoint
 
 

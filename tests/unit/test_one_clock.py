@@ -14,7 +14,7 @@ WALL_CLOCKS = {
     "time.gmtime", "time.strftime", "time.ctime", "pendulum.now", "DateTime.now",
 }  # fmt: skip
 ALLOWED = {
-    "lanes/standin/standclock.py": "the stand-in plays the provider, whose clock is its own",
+    "lanes/standin/clock.py": "the stand-in plays the provider, whose clock is its own",
     "lanes/stand/supervisor.py": "the lines of its log tell this host's time, also while the database is away",
 }
 HANDED_OUT = ("flows", "tasks", "blocks", "lanes/store")  # here a transaction hands out its time, or the caller
