@@ -19,6 +19,7 @@ from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
 from lanes.store.database import Database
 from tests.databases import Databases, Reused, Roaming
+from tests.passing_time import PassingTime
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
 
@@ -170,10 +171,17 @@ def pool(database_url: str, roaming: Roaming) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture
+def passing_time() -> PassingTime:
+    """The time of the test."""
+    return PassingTime()
+
+
 @pytest_asyncio.fixture
-async def db(database_url: str, roaming: Roaming) -> AsyncIterator[Database]:
+async def db(database_url: str, roaming: Roaming, passing_time: PassingTime) -> AsyncIterator[Database]:
     """A fresh database for asynchronous callers."""
-    async with Database(database_url, engine=roaming.async_engine(database_url)) as opened:
+    engine = roaming.async_engine(database_url)
+    async with Database(database_url, engine=engine, clock=passing_time.of_database) as opened:
         yield opened
 
 

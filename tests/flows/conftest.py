@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from lanes.words import Lane
 from tasks import departure
 from tasks.connections import Connections
 from tests.examples import admit, publish, route
+from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
 from tests.standin.hosted import Host
 from tests.standin.process import Endpoint
@@ -35,9 +36,9 @@ def host() -> Iterator[Host]:
 
 
 @pytest.fixture
-def endpoint(host: Host, tmp_path: Path) -> Iterator[Endpoint]:
-    """A stand-in of the test's own: nobody else's batches are in its list."""
-    with host.standin(tmp_path / "endpoint") as running:
+def endpoint(host: Host, tmp_path: Path, passing_time: PassingTime) -> Iterator[Endpoint]:
+    """A stand-in of the test's own: nobody else's batches are in its list, and its time is the test's."""
+    with host.standin(tmp_path / "endpoint", machine=passing_time.of_host) as running:
         yield running
 
 
@@ -68,8 +69,8 @@ def prefect() -> Iterator[PrefectStandIn]:
 class Sender:
     """Puts items into the lanes and looks at what became of them."""
 
-    def __init__(self, at: Connections) -> None:
-        self.at = at
+    def __init__(self, at: Connections, time: PassingTime) -> None:
+        self.at, self.time = at, time
 
     async def items(self, *keys: str, lane: Lane, workload: str = "letters", **spec: object) -> None:
         """Items of a workload are routed to a lane."""
@@ -86,11 +87,11 @@ class Sender:
         """What the database says."""
         return await self.at.db.run(lambda c: [tuple(row) for row in c.execute(text(query), values)])
 
-    async def moments_pass(self, seconds: float) -> None:
-        """Every batch without an answer was intended, and its create ended, so much longer ago."""
-        longer = "update lanes.batch set intended_at = intended_at - :s, create_ended_at = create_ended_at - :s"
-        given = {"s": timedelta(seconds=seconds)}
-        await self.at.db.run(lambda c: c.execute(text(f"{longer} where state in ('intended', 'held')"), given))
+    async def work_rests(self) -> None:
+        """Time passes until all work that rests may be tried."""
+        ((until,),) = await self.rows("select max(ready_at) from lanes.work where state = 'ready'")
+        assert isinstance(until, datetime)
+        self.time.passes(seconds=max(0.0, (until - await self.at.db.now()).total_seconds()))
 
     async def states(self) -> dict[str, str]:
         """Each item's state by key."""
@@ -98,8 +99,8 @@ class Sender:
 
 
 @pytest.fixture
-def sender(at: Connections) -> Sender:
-    return Sender(at)
+def sender(at: Connections, passing_time: PassingTime) -> Sender:
+    return Sender(at, passing_time)
 
 
 class Log:

@@ -47,12 +47,14 @@ with item as (
   returning id, position, received_at),
 done as (
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
-                          claim_no, created_at)
+                          claim_no, created_at, lease_until, session)
   select id, 'letters', :version, (case when position % 2 = 0 then 'batch' else 'realtime' end),
          (case when purpose = 1 then 'replay' else 'answer' end), 0, purpose,
          (case when purpose = 1 then 'done' when position <= :history then 'done'
                when position % 100 = 1 then 'claimed' else 'ready' end),
-         :now, received_at + interval '1 minute', 1, received_at
+         :now, received_at + interval '1 minute', 1, received_at,
+         case when position > :history and position % 100 = 1 and purpose = 0 then :now + interval '5 minutes' end,
+         case when position > :history and position % 100 = 1 and purpose = 0 then 1 end
     from item, generate_series(0, 1) purpose
    where purpose = 0 or position % 20 = 0 and position <= 102000  -- a replay of the oldest
   returning id, item_id, lane, purpose, generation, state, created_at),
@@ -91,9 +93,6 @@ def old(postgres: Running, items_of_history: int) -> Iterator[Engine]:
             values ('letters', 1, :version, 'running', 1, :last, :last, 5100, 'w', 'y', :now)
             """),
             {"version": letters.id, "last": items_of_history + 2000, "now": NOON},
-        )
-        connection.execute(
-            text("update lanes.work set lease_until = :now, session = 1 where state = 'claimed'"), {"now": later(minutes=5)}
         )
     with pool.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze"))

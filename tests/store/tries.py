@@ -16,7 +16,7 @@ from lanes.ids import BatchId
 from lanes.realtime.shares import Entitlement, divide
 from lanes.settling.outcome import Attempt, Judged, Response, Saved
 from lanes.store import work
-from lanes.store.batch import creates, ready_work
+from lanes.store.batch import creates, homecoming, ready_work
 from lanes.store.settling import outcomes
 from lanes.store.tables import metadata
 from lanes.words import Lane, Outcome
@@ -113,6 +113,12 @@ def submit(
     batch_id, waiting = intend(connection, version, now=now, pack=pack, account=account)
     creates.submitted(connection, batch_id, f"msgbatch_{account}_{batch_id}", expected_end_at=now + timedelta(hours=1), now=now)
     return batch_id, waiting
+
+
+def home(connection: Connection, batch_id: BatchId, *, now: datetime = NOON) -> None:
+    """The batch has ended and is collected."""
+    homecoming.ended(connection, batch_id, at=now, now=now)
+    homecoming.collected(connection, batch_id, now=now)
 
 
 def rows(connection: Connection, relation: str, order: str = "1", **where: Any) -> list[Any]:

@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from lanes.cli import app
 from lanes.store.batch import doubts
+from lanes.store.database import clock
 from lanes.store.rollouts import steering
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
@@ -96,7 +97,8 @@ def test_where_nothing_is_ready_nothing_is_asked_for_and_it_is_said_what_the_oth
 def test_what_failed_a_moment_ago_rests(pool: Engine, capsys: Told, letters: Version, monkeypatch: pytest.MonkeyPatch) -> None:
     waits(pool, "a")
     with pool.begin() as connection:
-        connection.execute(text("update lanes.work set ready_at = clock_timestamp() + interval '1 hour'"))
+        _, refused = submit(connection, letters)
+        save(connection, *(tried(each, Outcome.UNSERVED) for each in refused), now=clock(connection))
     said = told(capsys)
     assert said["ready"] == 0
     assert "1 resting after a failed try, the first until " in said["said"]
