@@ -19,6 +19,7 @@ from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
 from lanes.store.database import Database
 from tests.databases import Databases, Reused, Roaming
+from tests.prefect_standin import PrefectStandIn
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
 
@@ -191,6 +192,22 @@ def connection(request: pytest.FixtureRequest, reused: Reused) -> Iterator[Conne
     own = {"pool", "database_url"} & set(request.fixturenames)
     with request.getfixturevalue("pool").connect() if own else reused.connection() as opened:
         yield opened
+
+
+@pytest.fixture
+def address(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """That of a fresh database, which the environment names, as it does a home without a stand."""
+    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
+    monkeypatch.setenv("LANES_HOME", str(tmp_path / "home"))
+    return database_url
+
+
+@pytest.fixture
+def prefect() -> Iterator[PrefectStandIn]:
+    """A Prefect server of the test's own."""
+    running = PrefectStandIn()
+    yield running
+    running.stop()
 
 
 @pytest.fixture

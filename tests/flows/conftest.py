@@ -57,12 +57,10 @@ async def at(db: Database, endpoint: Endpoint) -> AsyncIterator[Connections]:
 
 
 @pytest.fixture
-def prefect() -> Iterator[PrefectStandIn]:
+def prefect(prefect: PrefectStandIn) -> Iterator[PrefectStandIn]:
     """A Prefect server of the test's own, which everything in the test takes for its server."""
-    running = PrefectStandIn()
-    with temporary_settings({PREFECT_API_URL: running.api_url}), disable_run_logger():
-        yield running
-    running.stop()
+    with temporary_settings({PREFECT_API_URL: prefect.api_url}), disable_run_logger():
+        yield prefect
 
 
 class Sender:

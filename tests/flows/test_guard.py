@@ -4,6 +4,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -112,10 +113,9 @@ async def test_a_prefect_that_hangs_delays_no_look_and_is_asked_again(db: Databa
 
 @pytest.mark.parametrize("broken", [{"hangs": True}, {"status": 503}, {"status": 500}])
 async def test_asking_for_a_run_ends_within_its_limit_whatever_prefect_does(
-    prefect: PrefectStandIn, broken: dict[str, object]
+    prefect: PrefectStandIn, broken: dict[str, Any]
 ) -> None:
-    for name, value in broken.items():
-        setattr(prefect, name, value)
+    prefect.breaks(**broken)
     began = time.monotonic()
     with pytest.raises((TimeoutError, httpx.HTTPError, PrefectException)):
         await ask_for_run(runs.submit("w"), limit_s=0.5)

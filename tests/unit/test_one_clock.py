@@ -1,13 +1,11 @@
 """One clock: what is written down of time was read from the database, by the transaction that writes it."""
 
 import ast
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("flows", "tasks", "blocks", "lanes")
+from tests.unit.modules import ROOT, modules
+
 WALL_CLOCKS = {
     "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns", "time.localtime",
     "time.gmtime", "time.strftime", "time.ctime", "pendulum.now", "DateTime.now",
@@ -16,11 +14,6 @@ ALLOWED = {
     "lanes/standin": "it plays the provider, whose clock is its own",
     "lanes/stand/supervisor.py": "the lines of its log tell this host's time, also while the database is away",
 }
-
-
-def modules() -> Iterator[Path]:
-    for room in ROOMS:
-        yield from (ROOT / room).rglob("*.py")
 
 
 def wall_clocks(module: str) -> list[str]:

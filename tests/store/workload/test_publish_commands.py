@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,16 +24,12 @@ Told = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def prefect(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrefectStandIn]:
+def prefect(prefect: PrefectStandIn, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectStandIn:
     """A Prefect of the test's own, as the environment names it, in an empty folder."""
-    running = PrefectStandIn()
-    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
-    monkeypatch.setenv("LANES_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PREFECT_API_URL", running.api_url)
+    monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     monkeypatch.chdir(tmp_path)
-    yield running
-    running.stop()
+    return prefect
 
 
 def in_force(pool: Engine) -> Any:
