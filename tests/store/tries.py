@@ -116,7 +116,7 @@ def submit(
 
 
 def crowd(connection: Connection, version: Version, lane: Lane, *, done_every: int | None = None) -> None:
-    """20,000 items wait on a lane since noon, ranked in their order, and the planner knows; of so many one is done already."""
+    """20,000 items are on a lane since noon, ranked in their order, and the planner knows; one in `done_every` is done."""
     connection.execute(
         text("""
         with born as (
