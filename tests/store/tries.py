@@ -121,6 +121,22 @@ def home(connection: Connection, batch_id: BatchId, *, now: datetime = NOON) -> 
     homecoming.collected(connection, batch_id, now=now)
 
 
+def crowd(connection: Connection, version: Version, lane: Lane, *, done_every: int | None = None) -> None:
+    """20,000 items are on a lane since noon, ranked in their order, and the planner knows; one in `done_every` is done."""
+    connection.execute(
+        text("""
+        with born as (
+          insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position)
+          select :workload, 'k' || n, '{}', '', :now, :now, 'sql', n from generate_series(1, 20000) n returning id)
+        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+        select id, :workload, :version, :lane, 'answer', 0, case when id % :every = 0 then 'done' else 'ready' end,
+               :now, :now + id * interval '1 ms', :now from born
+        """),
+        {"workload": version.workload, "version": version.id, "lane": lane, "every": done_every, "now": NOON},
+    )
+    connection.execute(text("analyze lanes.work, lanes.item"))
+
+
 def rows(connection: Connection, relation: str, order: str = "1", **where: Any) -> list[Any]:
     """The rows of a table or view of schema `lanes` that match."""
     matching = " and ".join(f"{name} = :{name}" for name in where) or "true"

@@ -2,13 +2,12 @@
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("flows", "tasks", "blocks", "lanes")
+from tests.unit.modules import ROOT, modules
+
 WALL_CLOCKS = {
     "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns", "time.localtime",
     "time.gmtime", "time.strftime", "time.ctime", "pendulum.now", "DateTime.now",
@@ -23,11 +22,6 @@ SQL_CLOCKS = ("now", "clock_timestamp", "transaction_timestamp", "statement_time
 ASKED = re.compile(rf"\b({'|'.join(SQL_CLOCKS)})\(\)|\bcurrent_timestamp\b", re.IGNORECASE)
 
 MOVED = re.compile(rf"\bupdate\b.*\bset\b.*({ASKED.pattern}|\binterval\b)", re.IGNORECASE | re.DOTALL)
-
-
-def modules(rooms: Sequence[str] = ROOMS) -> Iterator[Path]:
-    for room in rooms:
-        yield from (ROOT / room).rglob("*.py")
 
 
 def wall_clocks(module: str) -> list[str]:

@@ -1,8 +1,6 @@
 """`lanes depart`: what waits for the batch lane leaves now, or it is said why not."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,20 +20,9 @@ from tests.store.tries import claim, intend, rows, save, submit, tried
 Told = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def prefect() -> Iterator[PrefectStandIn]:
-    standin = PrefectStandIn()
-    yield standin
-    standin.stop()
-
-
 @pytest.fixture(autouse=True)
-def letters(
-    pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect: PrefectStandIn
-) -> Version:
+def letters(pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch, prefect: PrefectStandIn) -> Version:
     """A workload without items, beside one whose items wait for their night."""
-    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
-    monkeypatch.setenv("LANES_HOME", str(tmp_path))
     monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
     with pool.begin() as connection:
         publish(connection, "archive", now=NOON)
