@@ -7,14 +7,13 @@ says so. Enforced it asked for the workload's row, and locked it, once more for 
 from alembic import op
 
 revision = "0020"
-down_revision = "0018"
+down_revision = "0026"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {
     "doors/admit": "b7cc52c5d606",
     "doors/admit_one": "a77c63cbd287",
     "doors/admitted": "a9c42b2675a8",
-    "doors/apply_amendment": "608b783ce326",
     "doors/conflict": "1720a5d74286",
     "doors/field_names": "230a38b905e6",
     "doors/refusal": "407b8b9a3c01",
@@ -25,9 +24,6 @@ puts_in_force = {
     "doors/submit_item": "deeae43bfc10",
     "doors/submit_many": "af8198ac17af",
     "doors/take_amendment": "7fd7e6ae36a6",
-    "rollouts/rollout_log": "be19cf453256",
-    "settling/item_status": "a0bed6ceeb0b",
-    "settling/read_result": "c8577024921c",
 }
 
 
