@@ -7,7 +7,7 @@ says so. Enforced it asked for the workload's row, and locked it, once more for 
 from alembic import op
 
 revision = "0020"
-down_revision = "0026"
+down_revision = "0018"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {
