@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 Row = Mapping[str, Any]  # by the names of the table's columns; every row of a call has the same
 
 
-def rows_of(table: Table, rows: Sequence[Row]) -> FromClause:
+def rows_of(table: FromClause, rows: Sequence[Row]) -> FromClause:
     """The rows as a table `given` with the columns of `table` that they name. Not for columns that hold arrays."""
     names = list(rows[0])
     arrays = [literal([row[name] for row in rows], ARRAY(table.c[name].type, dimensions=1)) for name in names]
