@@ -5,7 +5,8 @@ from datetime import datetime, timedelta
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
-from lanes.routing.route import Received, Route, decide
+from lanes.money.cost import Estimates
+from lanes.routing.route import Received, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
 from lanes.store.database import Database
@@ -41,7 +42,8 @@ async def _route_some(db: Database) -> int:
             return 0
         await run(amendments.apply_waiting, now=run.now)
         stored = await run(workloads.read_in_force)
-        waiting = await run(items.received, MOST, of=stored.versions.keys())
+        unread = [name for name, version in stored.versions.items() if not looks_inside(version)]
+        waiting = await run(items.received, MOST, of=stored.versions.keys(), unread=unread)
         decided, problems = _decided(waiting, stored.versions, await run(workloads.splits), run.now)
         await run(routes.save, decided, now=run.now)
     _tell([*map(str, stored.unreadable), *problems])
@@ -54,10 +56,11 @@ def _decided(
     """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these."""
     decided: list[tuple[Received, Version, Route]] = []
     problems: set[str] = set()
+    estimates = Estimates(now)
     for item in waiting:
         version = versions[item.arrived.workload]
         try:
-            decided.append((item, version, decide(item.arrived, version, splits, now=now)))
+            decided.append((item, version, decide(item.arrived, version, splits, now=now, estimates=estimates)))
         except LookupError as error:
             problems.add(f'items of workload "{version.workload}" wait, because they cannot be priced: {error}')
     return decided, sorted(problems)

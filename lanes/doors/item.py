@@ -35,14 +35,18 @@ class Submission:
     ack: bool = False
 
     def as_row(self) -> dict[str, Any]:
-        """The JSON object that `lanes.admit` reads."""
-        return {
-            "workload": self.workload, "payload": self.payload, "place": self.place, "key": self.key,
-            "due_at": self.due_at and self.due_at.isoformat(),
-            "occurred_at": self.occurred_at and self.occurred_at.isoformat(),
-            "urgent": self.urgent, "consumer": self.consumer, "entity": self.entity, "lane": self.lane,
-            "ack": self.ack,
-        }  # fmt: skip
+        """The JSON object that `lanes.admit` reads; what was not said is left out."""
+        row: dict[str, Any] = {"workload": self.workload, "payload": self.payload, "place": self.place}
+        for name in ("key", "consumer", "entity", "lane"):
+            if (said := getattr(self, name)) is not None:
+                row[name] = said
+        for name in ("due_at", "occurred_at"):
+            if (moment := getattr(self, name)) is not None:
+                row[name] = moment.isoformat()
+        for name in ("urgent", "ack"):
+            if getattr(self, name):
+                row[name] = True
+        return row
 
 
 @dataclass(frozen=True)

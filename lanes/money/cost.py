@@ -8,6 +8,7 @@ from decimal import Decimal
 from functools import lru_cache
 from itertools import starmap
 
+from lanes.ids import VersionId
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost
 from lanes.workload.version import Spec, Version
@@ -72,21 +73,54 @@ def price_per_token(model: str, lane: Lane, day: datetime) -> tuple[Decimal, Dec
     return into, out
 
 
+class Estimates:
+    """What items would cost at the prices of one day: what is the same for all items of a version is asked for once."""
+
+    def __init__(self, at: datetime) -> None:
+        self._day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+        self._rates: dict[VersionId, tuple[Rate, Rate]] = {}
+
+    def of(self, version: Version, payload_chars: int) -> Estimate:
+        """What an item of `payload_chars` characters would cost on each lane.
+
+        Raises:
+            LookupError: no price is known for one of its models.
+        """
+        rates = self._rates.get(version.id)
+        if rates is None:
+            shared = shared_tokens(version.spec)
+            rates = self._rates[version.id] = (
+                self._rate(version.spec, Lane.REALTIME, shared), self._rate(version.spec, Lane.BATCH, shared)
+            )  # fmt: skip
+        own = tokens(payload_chars)
+        realtime, batch = rates
+        return Estimate(realtime=realtime.of(own), batch=batch.of(own))
+
+    def _rate(self, spec: Spec, lane: Lane, shared: int) -> "Rate":
+        into, out = price_per_token(spec.model_of(lane), lane, self._day)
+        return Rate(Decimal(shared) / spec.pack_of(lane), into, spec.expected_output_tokens * out)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What the items of a version have in common on a lane: input tokens of each, and US dollars of a token and an answer."""
+
+    shared: Decimal
+    into: Decimal
+    answer: Decimal
+
+    def of(self, own: int) -> Decimal:
+        """The price of an item with so many input tokens of its own."""
+        return ((self.shared + own) * self.into + self.answer).quantize(NANO_USD)
+
+
 def estimate(version: Version, payload_chars: int, *, at: datetime) -> Estimate:
     """What an item of `payload_chars` characters would cost on each lane at the prices of that day.
 
     Raises:
         LookupError: no price is known for one of its models.
     """
-    day = at.replace(hour=0, minute=0, second=0, microsecond=0)
-    spec = version.spec
-
-    def on(lane: Lane) -> Decimal:
-        into, out = price_per_token(spec.model_of(lane), lane, day)
-        prompt = prompt_tokens(spec, lane, payload_chars)
-        return (prompt * into + spec.expected_output_tokens * out).quantize(NANO_USD)
-
-    return Estimate(realtime=on(Lane.REALTIME), batch=on(Lane.BATCH))
+    return Estimates(at).of(version, payload_chars)
 
 
 def upper_bound(version: Version, payload_chars: int, *, lane: Lane, at: datetime) -> Decimal:

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 from lanes.money.cost import prompt_tokens
-from lanes.payload import characters
 from lanes.provider.requests import Question, parameters
 from lanes.routing.route import Arrived, Route, decide
 from lanes.routing.split import BUCKETS, Splits
@@ -52,14 +51,13 @@ def preview(
     route = decide(item, version, splits, now=now)
     earlier = {Lane.REALTIME: (), Lane.BATCH: tuple(history)}
     costs = {Lane.REALTIME: route.realtime_usd, Lane.BATCH: route.batch_usd}
-    chars = characters(item.payload)
     asked = tuple(
         Asked(
             lane=lane,
             model=version.spec.model_of(lane),
             request=parameters(version, lane, [Question("1", dict(item.payload), earlier[lane])]),
             pack=version.spec.pack_of(lane),
-            input_tokens=round(prompt_tokens(version.spec, lane, chars)),
+            input_tokens=round(prompt_tokens(version.spec, lane, item.characters)),
             output_tokens=version.spec.expected_output_tokens,
             usd=costs[lane],
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 from lanes.errors import RuleFailed
 from lanes.ids import ItemId
-from lanes.money.cost import Estimate, estimate
+from lanes.money.cost import Estimate, Estimates
 from lanes.payload import characters
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
 from lanes.words import Lane, Outcome, Reason
@@ -22,7 +22,8 @@ LONG_OVERDUE = datetime(1970, 1, 1, tzinfo=UTC)  # earlier due times rank alike
 
 @dataclass(frozen=True)
 class Arrived:
-    """What routing knows of an item."""
+    """What routing knows of an item. `length` is that of its payload as JSON, in characters, where the database counted them;
+    then the payload may have been left there, because no rule looks into it, and is empty here."""
 
     workload: str
     key: str
@@ -34,6 +35,12 @@ class Arrived:
     urgent: bool = False
     pin: Lane | None = None
     due_at: datetime | None = None
+    length: int | None = None
+
+    @property
+    def characters(self) -> int:
+        """Of its payload: costs are estimated by them."""
+        return characters(self.payload) if self.length is None else self.length
 
 
 @dataclass(frozen=True)
@@ -56,11 +63,22 @@ class Route:
     batch_usd: Decimal
 
 
-def decide(item: Arrived, version: Version, splits: Splits, *, now: datetime) -> Route:
-    """The route of an item: pins, then what must be real-time, then what must be batch, then the split."""
+def decide(item: Arrived, version: Version, splits: Splits, *, now: datetime, estimates: Estimates | None = None) -> Route:
+    """The route of an item: pins, then what must be real-time, then what must be batch, then the split.
+
+    Whoever decides about many at once gives them the same `estimates`, those of `now`.
+
+    Raises:
+        LookupError: no price is known for one of its models.
+    """
     lane, reason, explanation = _choose(item, version, splits, now)
-    costs = estimate(version, characters(item.payload), at=now)
+    costs = (estimates or Estimates(now)).of(version, item.characters)
     return Route(lane, reason, explanation, costs.realtime, costs.batch)
+
+
+def looks_inside(version: Version) -> bool:
+    """Whether a rule of the version reads the payload of an item."""
+    return any(rule is not None and rule.reads("payload") for rule in (version.urgent_when, version.batch_when))
 
 
 def may_wait(reason: str | None, due_at: datetime | None, *, batch_takes: timedelta, now: datetime) -> bool:

@@ -32,7 +32,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 Row = Mapping[str, Any]  # by the names of the table's columns; every row of a call has the same
 
 
-def rows_of(table: Table, rows: Sequence[Row]) -> FromClause:
+def rows_of(table: FromClause, rows: Sequence[Row]) -> FromClause:
     """The rows as a table `given` with the columns of `table` that they name. Not for columns that hold bytes."""
     return records([column(name, table.c[name].type) for name in rows[0]], literal(document_of(rows), Text))
 

@@ -29,9 +29,14 @@ class Rule:
         except ValueError as error:
             raise _misread(str(error)) from None
         bound = set(BINDS.findall(text))
-        unknown = sorted(set(self._program.variables()) - bound - set(VARIABLES))
+        self._variables = set(self._program.variables())
+        unknown = sorted(self._variables - bound - set(VARIABLES))
         if unknown:
             raise ValueError(f"`{text}` reads {', '.join(unknown)}; rules have {', '.join(VARIABLES)}")
+
+    def reads(self, variable: str) -> bool:
+        """Whether it looks at one of the `VARIABLES`."""
+        return variable in self._variables
 
     def holds(self, variables: Mapping[str, Any]) -> bool:
         """Whether the rule is true of an item.

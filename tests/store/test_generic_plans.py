@@ -64,6 +64,19 @@ def test_two_hundred_breaches_open_two_hundred_incidents_on_one_connection(conne
     assert connection.execute(select(func.count()).select_from(slack_post)).scalar() == MANY
 
 
+def test_two_hundred_items_and_as_many_lists_are_admitted_on_one_connection(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    one = text("select lanes.submit('letters', cast(:payload as jsonb), :key)")
+    many = text("select outcome from lanes.submit_many('letters', cast(:rows as jsonb))")
+    for number in range(MANY):
+        wanted = ["accepted", "duplicate", "malformed", "key_conflict"][number % 4]
+        payload = {"accepted": "{}", "duplicate": "{}", "malformed": "[]", "key_conflict": '{"n": 1}'}[wanted]
+        key = f"k{number // 4}"
+        assert connection.execute(one, {"payload": payload, "key": key}).scalar_one() == wanted
+        rows = f'[{{"payload": {payload}, "key": "of a list, {key}"}}, {{"payload": {{}}}}]'
+        assert connection.execute(many, {"rows": rows}).scalars().all() == [wanted, "accepted"]
+
+
 STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "an incident opens": (lambda c: incidents.open(c, BREACH, now=NOON), "uq_incident_open"),
     "breaches are recorded": (lambda c: incidents.record(c, [BREACH], now=NOON), "uq_incident_open"),

@@ -300,13 +300,23 @@ def test_publishing_what_is_in_force_takes_no_lock_and_writes_nothing(pool: Engi
             assert publish(publisher, now=later(days=1)).id == first.id
 
 
-def test_an_open_submit_holds_up_neither_publishing_nor_pausing_nor_a_rollout_nor_a_replay(pool: Engine) -> None:
+BY_QUERY = "select lanes.submit('letters', '{}', 'k' || n) from generate_series(1, 100) n"
+BY_LIST = """select lanes.submit_many('letters', (select jsonb_agg(jsonb_build_object('payload', '{}'::jsonb, 'key', 'k' || n))
+                                                    from generate_series(1, 100) n))"""
+
+
+@pytest.mark.parametrize("submitting", [BY_QUERY, BY_LIST])
+def test_an_open_submit_holds_up_neither_publishing_nor_pausing_nor_a_rollout_nor_a_replay(
+    pool: Engine, submitting: str
+) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, "old", now=NOON)
         route(setup, now=NOON)
     with pool.connect() as etl:
-        etl.execute(text("select lanes.submit('letters', '{}', 'k' || n) from generate_series(1, 100) n"))
+        etl.execute(text(submitting))
+        with unwilling(pool) as other:
+            other.execute(text(submitting.replace("'k'", "'other'")))
         with unwilling(pool) as operator:
             assert publish(operator, now=NOON, patience_s=5).number == 2
             steering.pause(operator, "letters", now=NOON)
@@ -318,7 +328,7 @@ def test_an_open_submit_holds_up_neither_publishing_nor_pausing_nor_a_rollout_no
         with unwilling(pool) as lanes:
             admit(lanes, "new", now=NOON)
             route(lanes, now=NOON)
-            assert len(rows(lanes, "route_log")) == 2
+            assert len(rows(lanes, "route_log")) == 102  # old, new and the 100 of the other caller
 
 
 def test_whoever_publishes_a_changed_workload_never_waits_without_a_limit(pool: Engine) -> None:

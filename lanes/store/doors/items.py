@@ -1,32 +1,35 @@
 """Items: admission through the database's own door, refusals, labels, and what waits for the router."""
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, column, func, insert, literal, select, true, update
+from sqlalchemy import Connection, Select, column, func, insert, literal, select, true
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.doors.item import KEY_LIMIT, Admission, Refusal, Submission
-from lanes.ids import ItemId
+from lanes.payload import written
 from lanes.routing.route import Arrived, Received
 from lanes.storable import storable
 from lanes.store import outbox
 from lanes.store.bounded import bounded, size_of
-from lanes.store.bulk import one_of
 from lanes.store.outbox import EventOut
-from lanes.store.tables import item, item_position, rejected, workload
+from lanes.store.payload import characters
+from lanes.store.tables import item, rejected, workload
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
 MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
 _UNROUTED = (item.c.position.is_(None), item.c.canceled_at.is_(None))
 _URGENT_FIRST = (item.c.urgent.desc(), item.c.due_at, item.c.id)
+_KNOWN = (
+    item.c.id, item.c.revision, item.c.workload, item.c.key, item.c.received_at, item.c.occurred_at, item.c.consumer,
+    item.c.entity, item.c.urgent, item.c.pin, item.c.due_at,
+)  # fmt: skip
 
 
 def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime) -> list[Admission]:
     """What became of each input, in order; refused ones are in `rejected_log`."""
-    rows = json.dumps([each.as_row() for each in inputs])
+    rows = written([each.as_row() for each in inputs])
     verdicts = func.lanes.admit(literal(rows).cast(JSONB), door, now).table_valued(
         column("place"), column("outcome"), column("detail"), column("key")
     )
@@ -37,7 +40,7 @@ def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, no
 def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """The payload as it would be read back once it was admitted, and its bytes there: the database keeps an object's keys in
     an order of its own."""
-    kept = literal(json.dumps(payload)).cast(JSONB)
+    kept = literal(written(payload)).cast(JSONB)
     row = connection.execute(select(kept.label("payload"), size_of(kept))).one()
     return row.payload, row.bytes
 
@@ -99,27 +102,36 @@ def have_received() -> Select[Any]:
 
 
 def received(
-    connection: Connection, limit: int, *, most_bytes: int = MOST_BYTES, of: Collection[str] | None = None
+    connection: Connection,
+    limit: int,
+    *,
+    most_bytes: int = MOST_BYTES,
+    of: Collection[str] | None = None,
+    unread: Collection[str] = (),
 ) -> list[Received]:
     """Some of the items that no router has seen, urgent and due ones first: about `limit`, whose payloads have about
     `most_bytes` as JSON. Nobody cancels or amends them until this transaction ends.
 
     The workloads that have some (of those named in `of`, None: of all) share the number and the bytes, so that the flood
-    of one never holds up the others. What other transactions hold is passed over.
+    of one never holds up the others. What other transactions hold is passed over. Of those named in `unread` the payloads
+    are measured, and stay where they are.
     """
     names = connection.execute(have_received()).scalars().all()
     asked = sorted(name for name in names if of is None or name in of)
     found: list[Received] = []
     for name in asked:
-        first = bounded(connection, head(name, max(1, limit // len(asked))), most_bytes=most_bytes // len(asked))
+        query = head(name, max(1, limit // len(asked)), read=name not in unread)
+        first = bounded(connection, query, most_bytes=most_bytes // len(asked))
         found += [Received(row.id, row.revision, arrived(row)) for row in first]
     return found
 
 
-def head(name: str, limit: int) -> Select[Any]:
+def head(name: str, limit: int, *, read: bool = True) -> Select[*tuple[Any, ...]]:
     """The most urgent items of a workload that no router has seen, locked; those locked by others are passed over."""
+    payload = item.c.payload
+    size = size_of(payload) if read else literal(0).label("bytes")
     return (
-        select(item, size_of(item.c.payload))
+        select(*_KNOWN, characters(payload).label("length"), size, *([payload] if read else []))
         .where(item.c.workload == name, *_UNROUTED)
         .order_by(*_URGENT_FIRST)
         .limit(limit)
@@ -128,33 +140,18 @@ def head(name: str, limit: int) -> Select[Any]:
 
 
 def arrived(row: Any) -> Arrived:
-    """What routing knows of a row of `item`."""
+    """What routing knows of a row of `head`."""
     return Arrived(
-        workload=row.workload,
-        key=row.key,
-        payload=row.payload,
-        received_at=row.received_at,
-        occurred_at=row.occurred_at,
-        consumer=row.consumer,
-        entity=row.entity,
-        urgent=row.urgent,
-        pin=row.pin,
-        due_at=row.due_at,
-    )
-
-
-def position(connection: Connection, ids: Sequence[ItemId]) -> None:
-    """The items have their place in the stream, in the order of their ids."""
-    ordered = select(item.c.id).where(one_of(ids, item.c.id)).order_by(item.c.id).cte("ordered")
-    numbered = select(ordered.c.id, item_position.next_value().label("position")).cte("numbered")
-    connection.execute(update(item).where(item.c.id == numbered.c.id).values(position=numbered.c.position))
+        row.workload, row.key, getattr(row, "payload", {}), row.received_at, row.occurred_at, row.consumer, row.entity,
+        row.urgent, row.pin, row.due_at, row.length,
+    )  # fmt: skip
 
 
 def label(connection: Connection, of: str, expected: Mapping[str, dict[str, Any]], *, source: str) -> dict[str, str]:
     """What is right is known for these items, by key; what became of each: `labeled`, `malformed` or `unknown_item`."""
     if not expected:
         return {}
-    right = func.jsonb_each(literal(json.dumps(expected)).cast(JSONB)).table_valued(column("key"), column("value"))
+    right = func.jsonb_each(literal(written(expected)).cast(JSONB)).table_valued(column("key"), column("value"))
     outcome = func.lanes.label(of, right.c.key, right.c.value, source).label("outcome")
     return {row.key: row.outcome for row in connection.execute(select(right.c.key, outcome))}
 

@@ -29,7 +29,7 @@ from lanes.words import Lane
 
 class ItemColumns(TypedColumns):
     id = identity(ItemId)
-    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))  # not enforced: whoever writes has read it
     key: Named[str] = Column(Text, comment="Names the item within its workload")
     payload: Named[Any] = Column(JSONB, comment="The revision of the input that is in force")
     content_hash: Named[bytes] = Column(LargeBinary, comment="SHA-256 of the first payload: same key, same content?")

@@ -15,8 +15,8 @@ from lanes.words import Lane, Purpose, WorkState
 class WorkColumns(TypedColumns):
     id = identity(WorkId)
     item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
-    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
-    version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))
+    workload: Named[str] = Column(Text, ForeignKey(workload.c.name))  # not enforced: whoever writes has read it
+    version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))  # not enforced either
     lane: Named[Lane] = Column(Word(Lane))
     purpose: Named[Purpose] = Column(Word(Purpose), comment="answer, authoritative, shadow or replay")
     revision: Named[int] = Column(Integer, comment="Which revision of the item it processes")

@@ -1,11 +1,14 @@
 """What the router saves: positions, routes and work, once for each item."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
 
+from lanes.payload import characters
+from lanes.routing.route import decide
 from lanes.store.doors import items
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
@@ -159,6 +162,33 @@ def test_what_is_taken_at_once_is_bounded_by_its_size_too_and_is_one_item_at_lea
         admit(connection, key, now=NOON, payload={"text": "x" * 10_000})
     assert len(items.received(connection, 10, most_bytes=25_000)) == 3
     assert len(items.received(connection, 10, most_bytes=1)) == 1
+
+
+@pytest.mark.parametrize("payload", [{"text": "x"}, {"text": 'é "quoted" \n 字', "n": [1, 2.5, None, True], "deep": {"a": {}}}])
+def test_a_payload_that_no_rule_looks_into_is_measured_and_stays_where_it_is(
+    connection: Connection, payload: dict[str, object]
+) -> None:
+    letters = publish(connection, now=NOON)
+    admit(connection, "a", now=NOON, payload=payload, consumer="desk", entity="e", due_at=later(days=1), lane=Lane.BATCH)
+    (read,) = items.received(connection, 1)
+    (unread,) = items.received(connection, 1, unread=["letters"])
+    assert (read.arrived.payload, unread.arrived.payload) == (payload, {})
+    assert unread.arrived.characters == read.arrived.characters == characters(payload)
+    assert replace(unread.arrived, payload=payload) == read.arrived
+    decided = [decide(each.arrived, letters, workloads.splits(connection), now=NOON) for each in (read, unread)]
+    assert decided[0] == decided[1]
+
+
+def test_items_have_their_places_in_the_stream_and_their_work_in_the_order_in_which_they_came(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, *(f"k{n}" for n in range(300)), now=NOON)
+    admit(connection, "urgent", now=NOON, urgent=True)
+    route(connection, now=NOON)
+    positions = [each.position for each in rows(connection, "item", "id")]
+    assert positions == sorted(set(positions))
+    for written in ("route", "work"):
+        of = [each.item_id for each in rows(connection, written, "id")]
+        assert of == [each.id for each in rows(connection, "item", "id")]
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])

@@ -1,5 +1,6 @@
 """Estimates before a call, the bound of a lost one, and the division of a shared bill."""
 
+import itertools
 import json
 from decimal import Decimal
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.money.cost import allocate, allocate_usd, estimate, tokens, upper_bound
+from lanes.money.cost import Estimates, allocate, allocate_usd, estimate, tokens, upper_bound
 from lanes.provider.requests import Question, parameters
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost
@@ -77,6 +78,13 @@ def test_an_estimate_is_the_price_of_its_tokens() -> None:
     assert estimate(letters, 200, at=NOON).realtime == expected
     packed = (Decimal(shared) / 10 + 50) * Decimal("0.00000005") + 80 * Decimal("0.00000025")
     assert estimate(letters, 200, at=NOON).batch == packed.quantize(Decimal("1e-9"))
+
+
+def test_estimates_of_several_versions_are_those_of_each() -> None:
+    versions = [version(1), version(2, instructions="i" * 9_000, batch_pack=7, realtime_pack=3, expected_output_tokens=999)]
+    together = Estimates(NOON)
+    for chars, of in itertools.product((0, 1, 77, 5_000, 4_000_000), versions):
+        assert together.of(of, chars) == estimate(of, chars, at=NOON)
 
 
 def test_an_estimate_holds_for_the_whole_day() -> None:

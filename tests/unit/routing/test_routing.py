@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.routing.route import EXPECTED_CALL, Arrived, Route, decide, rank_at
+from lanes.routing.route import EXPECTED_CALL, Arrived, Route, decide, looks_inside, rank_at
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version
@@ -142,3 +142,20 @@ def test_an_item_due_at_the_beginning_of_the_calendar_is_routed_like_any_other()
 def test_older_items_overtake_so_that_nothing_starves(one: Arrived, other: Arrived) -> None:
     waited = replace(one, due_at=None, received_at=later(seconds=-PLAIN.spec.patience_s))
     assert rank_at(waited, PLAIN) <= rank_at(replace(other, due_at=None), PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("rules", "inside"),
+    [
+        ({}, False),
+        ({"batch_when": "age_s > 5.0"}, False),
+        ({"urgent_when": 'consumer == "payload"'}, False),
+        ({"urgent_when": "payload.size > 5"}, True),
+        ({"urgent_when": "age_s > 5.0", "batch_when": "has(payload.n)"}, True),
+        ({"batch_when": '"n" in payload'}, True),
+        ({"batch_when": "[1, 2].exists(x, x == payload.n)"}, True),
+        ({"batch_when": 'age_s > 5.0 && ["a"].exists(k, k in payload)'}, True),
+    ],
+)
+def test_a_payload_is_needed_where_a_rule_reads_it(rules: dict[str, str], inside: bool) -> None:
+    assert looks_inside(version(**rules)) is inside

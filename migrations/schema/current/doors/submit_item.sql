@@ -5,10 +5,7 @@ returns table (outcome text, key text, detail text)
 language sql
 begin atomic
   select told.outcome, told.key, told.detail
-    from lanes.admit(jsonb_build_array(jsonb_build_object(
-           'workload', workload, 'payload', payload, 'key', submit_item.key, 'due_at', due_at, 'consumer', consumer,
-           'entity', entity, 'urgent', urgent, 'lane', lane, 'occurred_at', occurred_at,
-           'place', coalesce(submit_item.key, uuidv7()::text))), 'sql') told;
+    from lanes.admit_one(workload, payload, submit_item.key, due_at, consumer, entity, urgent, lane, occurred_at, 'sql') told;
 end;
 
 comment on function lanes.submit_item is

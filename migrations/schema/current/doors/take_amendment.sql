@@ -40,15 +40,9 @@ begin
   if refusal is not null then
     if source <> 'event' or not exists (select from lanes.rejected r
                                          where r.source = 'event' and r.place = take_amendment.place) then
-      insert into lanes.rejected (workload, key, source, place, reason, detail, content, rejected_at)
-      values (take_amendment.workload, take_amendment.key, take_amendment.source,
-              coalesce(take_amendment.place, take_amendment.key, ''), refusal, sentence,
-              case when exists (select from lanes.item i where i.id = target and i.forgotten_at is not null) then ''
-                   else left(coalesce(take_amendment.payload, 'null')::text, 65536) end, at);
-      insert into lanes.event_outbox (event, resource, payload, occurred_at)
-      values ('lanes.item.rejected', 'lanes.workload.' || coalesce(left(workload, 512), 'unknown'),
-              jsonb_strip_nulls(jsonb_build_object('key', left(key, 512), 'outcome', refusal, 'detail', sentence,
-                                                   'source', source, 'place', left(coalesce(place, key), 512))), at);
+      perform lanes.refuse(source, coalesce(place, key), workload, key, refusal, sentence,
+                           case when exists (select from lanes.item i where i.id = target and i.forgotten_at is not null) then ''
+                                else coalesce(payload, 'null')::text end, at);
     end if;
     outcome := refusal;
   end if;

@@ -1,0 +1,47 @@
+-- The same for a single input: there is no list to take apart, so that a caller may send row by row.
+create or replace function lanes.admit_one(workload text, payload jsonb, key text, due_at timestamptz, consumer text, entity text,
+                                           urgent boolean, lane text, occurred_at timestamptz, door text,
+                                           at timestamptz default clock_timestamp())
+returns lanes.admitted
+language plpgsql as $$
+declare
+  dedupe text;
+  max_payload_kib int;
+  said text := payload;
+  hash bytea := sha256(convert_to(coalesce(said, 'null'), 'UTF8'));
+  known_as text;
+  known_hash bytea;
+  is_forgotten boolean;
+  wrong text[];
+begin
+  select v.dedupe, v.max_payload_kib into dedupe, max_payload_kib
+    from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = admit_one.workload;
+  known_as := coalesce(key, case when dedupe = 'content' then encode(hash, 'hex') end, uuidv7()::text);
+  wrong := lanes.refusal(false, '{}', workload, max_payload_kib, payload, said, known_as, consumer, entity, lane, due_at::text,
+                         occurred_at::text, null);
+  if wrong is null then
+    insert into lanes.item (workload, key, payload, content_hash, consumer, entity, urgent, pin, due_at, occurred_at, received_at,
+                            source)
+    values (admit_one.workload, known_as, admit_one.payload, hash, admit_one.consumer, admit_one.entity,
+            coalesce(admit_one.urgent, false), admit_one.lane, admit_one.due_at, coalesce(admit_one.occurred_at, at), at, door)
+    on conflict on constraint uq_item_workload_key do nothing;
+    if found then
+      perform pg_notify('lanes', '');
+      return row('accepted', known_as, null)::lanes.admitted;
+    end if;
+    -- A second snapshot: it has the item that another committed while we waited for it.
+    select i.content_hash, i.forgotten_at is not null into known_hash, is_forgotten
+      from lanes.item i where i.workload = admit_one.workload and i.key = known_as;
+    if known_hash = hash then
+      return row('duplicate', known_as, null)::lanes.admitted;
+    end if;
+    wrong := array['key_conflict', lanes.conflict(workload, known_as)];
+  end if;
+  perform lanes.refuse(door, known_as, workload, known_as, wrong[1], wrong[2],
+                       case when is_forgotten then '' else coalesce(said, 'null') end, at);
+  perform pg_notify('lanes', '');
+  return row(wrong[1], known_as, wrong[2])::lanes.admitted;
+end $$;
+
+comment on function lanes.admit_one is
+  'Admits one input as lanes.admit does; without a key it is known by its content, where its workload asks so, or by a made-up one';

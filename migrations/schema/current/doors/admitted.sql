@@ -1,0 +1,3 @@
+create type lanes.admitted as (outcome text, key text, detail text);
+
+comment on type lanes.admitted is 'What became of one input: accepted, duplicate, or the reason of its refusal; the key it goes by; why';

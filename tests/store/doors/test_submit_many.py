@@ -1,0 +1,187 @@
+"""`lanes.submit_many`: a list is admitted as its items would be one by one."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from lanes.store.database import plain_url
+from tests.conftest import NOON, later
+from tests.examples import publish
+from tests.store.tries import events, rows
+
+ODD = "k" * 513
+
+
+@pytest.fixture
+def sql(connection: Connection) -> Connection:
+    """A caller's own transaction; the workload takes payloads of a KiB."""
+    publish(connection, now=NOON, max_payload_kib=1)
+    return connection
+
+
+def submit_many(connection: Connection, inputs: Any, workload: str | None = "letters") -> list[Any]:
+    """What the caller is told of each."""
+    query = text("select * from lanes.submit_many(:workload, cast(:rows as jsonb))")
+    return list(connection.execute(query, {"workload": workload, "rows": json.dumps(inputs)}))
+
+
+def outcomes(told: list[Any]) -> list[str]:
+    return [each.outcome for each in told]
+
+
+def test_each_row_is_an_item_with_the_arguments_of_submit_by_name(sql: Connection) -> None:
+    everything = {
+        "payload": {"text": "x"}, "key": "k", "due_at": "2026-11-24T13:00Z", "consumer": "desk", "entity": "e", "urgent": True,
+        "lane": "realtime", "occurred_at": "2026-11-23T12:00Z",
+    }  # fmt: skip
+    told = submit_many(sql, [everything, {"payload": {"text": "y"}, "key": "l", "due_at": None}])
+    assert [tuple(each) for each in told] == [(1, "accepted", "k", None), (2, "accepted", "l", None)]
+    first, second = rows(sql, "item")
+    assert (first.key, first.payload, first.due_at, first.consumer) == ("k", {"text": "x"}, later(hours=1), "desk")
+    assert (first.entity, first.urgent, first.pin, first.occurred_at) == ("e", True, "realtime", later(days=-1))
+    assert (first.source, first.workload) == ("sql", "letters")
+    assert (second.key, second.due_at, second.urgent, second.occurred_at) == ("l", None, False, second.received_at)
+
+
+def test_a_refused_row_harms_no_neighbour_and_says_why(sql: Connection) -> None:
+    submit_many(sql, [{"payload": {"n": 1}, "key": "taken"}])
+    told = submit_many(
+        sql,
+        [
+            {"payload": {}, "key": "a"}, "text", {"key": "no payload"}, {"payload": {}, "key": "late", "due_at": "whenever"},
+            {"payload": {"n": 2}, "key": "taken"}, {"payload": {}, "key": "a"}, {"payload": {}, "key": "b"}, None,
+            {"payload": {"n": 1}, "key": "taken"}, {"payload": {"n": 1}, "key": "a"}, {"payload": {}, "lane": "express"},
+        ],
+    )  # fmt: skip
+    assert outcomes(told) == [
+        "accepted", "malformed", "malformed", "malformed", "key_conflict", "duplicate", "accepted", "malformed", "duplicate",
+        "key_conflict", "malformed",
+    ]  # fmt: skip
+    assert [each.place for each in told] == list(range(1, 12))
+    assert all((each.detail is None) == (each.outcome in ("accepted", "duplicate")) for each in told)
+    assert Counter(each.key for each in rows(sql, "item")) == Counter(["taken", "a", "b"])
+    refused = rows(sql, "rejected_log")
+    assert [each.position for each in refused] == ["2", "no payload", "late", "taken", "8", "a", "11"]
+    assert refused[0].content == '"text"'
+    assert json.loads(refused[3].content) == {"n": 2}
+    assert len(events(sql, "lanes.item.rejected")) == 7
+
+
+FINE: dict[str, Any] = {"payload": {"text": "x"}, "key": "k"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        FINE,
+        {"payload": {"text": "other"}, "key": "there"},
+        {"payload": {"text": "there"}, "key": "there"},
+        FINE | {"workload": "ghosts"},
+        FINE | {"workload": None},
+        FINE | {"payload": None},
+        FINE | {"payload": [1]},
+        FINE | {"payload": {"text": "x" * 1_100}},
+        FINE | {"payload": {"text": "é" * 600}},
+        FINE | {"payload": {"n": 10**400}},
+        FINE | {"payload": {"n": json.loads("[" * 150 + "]" * 150)}},
+        FINE | {"key": ""},
+        FINE | {"key": ODD},
+        FINE | {"consumer": ""},
+        FINE | {"consumer": ODD},
+        FINE | {"entity": ODD},
+        FINE | {"lane": "express"},
+        FINE | {"lane": ""},
+        FINE | {"due_at": "infinity"},
+        FINE | {"due_at": "0001-06-01 00:00:00+00"},
+        FINE | {"occurred_at": "-infinity"},
+        FINE | {"occurred_at": "9999-06-01 00:00:00+00"},
+        FINE | {"urgent": None},
+        FINE | {"due_at": "2026-11-24 15:00+02", "urgent": True, "consumer": "desk", "entity": "e", "lane": "batch"},
+    ],
+)
+def test_of_a_list_and_one_by_one_the_same_is_admitted_refused_and_kept(sql: Connection, fields: dict[str, Any]) -> None:
+    by_name = {"workload": "letters"} | fields
+
+    def one() -> tuple[str, str, str | None]:
+        given = {name: json.dumps(value) if name == "payload" else value for name, value in by_name.items()}
+        types = {"payload": "jsonb", "due_at": "timestamptz", "occurred_at": "timestamptz", "urgent": "boolean"}
+        arguments = ", ".join(f"{name} => cast(:{name} as {types.get(name, 'text')})" for name in by_name)
+        told = sql.execute(text(f"select outcome, key, detail from lanes.submit_item({arguments})"), given).one()
+        return told.outcome, told.key, told.detail
+
+    def many() -> tuple[str, str, str | None]:
+        (told,) = submit_many(sql, [fields_of_submit], by_name["workload"])
+        return told.outcome, told.key, told.detail
+
+    fields_of_submit = {name: value for name, value in by_name.items() if name != "workload"}
+    sql.execute(text("""select lanes.submit('letters', '{"text": "there"}', 'there')"""))
+    seen = []
+    for ask in (one, many):
+        step = sql.begin_nested()
+        told = ask()
+        stored = [
+            {**row_._asdict(), "id": None, "received_at": None, "occurred_at": row_.occurred_at != row_.received_at}
+            for row_ in rows(sql, "item")
+        ]
+        kept = [(r.workload, r.source, r.position, r.reason, r.content, r.detail, r.key) for r in rows(sql, "rejected_log")]
+        said = [(each.event, each.resource, each.payload) for each in events(sql, "lanes.item.rejected")]
+        seen.append((told, stored, kept, said))
+        step.rollback()
+    alone, listed = seen
+    assert alone == listed
+
+
+def test_a_field_that_submit_does_not_take_is_refused_by_its_name_alone(sql: Connection) -> None:
+    told = submit_many(sql, [{"payload": {}, "key": "k", "due": "secret"}, {"payload": {}, "key": "l"}])
+    assert outcomes(told) == ["malformed", "accepted"]
+    assert told[0].detail.startswith('unknown field "due"; allowed are payload, key, ')
+    (announced,) = events(sql, "lanes.item.rejected")
+    assert "secret" not in json.dumps(announced.payload)
+
+
+def test_rows_without_a_key_are_items_of_their_own(sql: Connection) -> None:
+    first, second = submit_many(sql, [{"payload": {}}, {"payload": {}}])
+    (third,) = submit_many(sql, [{"payload": {}}])
+    assert outcomes([first, second, third]) == ["accepted"] * 3
+    assert {each.key for each in rows(sql, "item")} == {first.key, second.key, third.key}
+    publish(sql, "twins", now=NOON, dedupe="content")
+    assert outcomes(submit_many(sql, [{"payload": {"a": 1}}, {"payload": {"a": 1}}], "twins")) == ["accepted", "duplicate"]
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [("null", ["malformed"]), ("[]", []), ("7", ["malformed"]), ('"text"', ["malformed"]), ('{"payload": {}}', ["accepted"]),
+     ("[null]", ["malformed"]), ("[[]]", ["malformed"])],
+)  # fmt: skip
+def test_whatever_is_given_as_the_list_the_callers_transaction_goes_on(sql: Connection, said: str, told: list[str]) -> None:
+    query = text("select outcome from lanes.submit_many('letters', cast(:rows as jsonb))")
+    assert list(sql.execute(query, {"rows": said}).scalars()) == (told)
+    assert sql.execute(query, {"rows": None}).all() == []
+    assert outcomes(submit_many(sql, [{"payload": {}, "key": "k"}], None)) == ["unknown_workload"]
+    assert outcomes(submit_many(sql, [{"payload": {}, "key": "k"}])) == ["accepted"]
+
+
+def test_a_large_list_with_every_second_row_known_is_told_in_order(sql: Connection) -> None:
+    known = [{"payload": {"n": n}, "key": f"k{n}"} for n in range(0, 2_000, 2)]
+    assert set(outcomes(submit_many(sql, known))) == {"accepted"}
+    told = submit_many(sql, [{"payload": {"n": n}, "key": f"k{n}"} for n in range(2_000)])
+    assert [(each.place, each.outcome, each.key) for each in told] == [
+        (n + 1, "accepted" if n % 2 else "duplicate", f"k{n}") for n in range(2_000)
+    ]
+
+
+def test_one_transaction_wakes_the_lanes_once_and_tells_nothing_by_it(pool: Engine, database_url: str) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+    with psycopg.connect(plain_url(database_url), autocommit=True) as listener:
+        listener.execute("listen lanes")
+        with pool.begin() as caller:
+            for number in range(20):
+                submit_many(caller, [{"payload": {}, "key": f"{number} {each}"} for each in "ab"])
+                caller.execute(text("select lanes.submit('letters', '{}')"))
+        heard = list(listener.notifies(timeout=0.5))
+    assert [each.payload for each in heard] == [""]
