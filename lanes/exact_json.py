@@ -20,8 +20,8 @@ def loads(text: str | bytes) -> Any:
     Raises:
         ValueError, RecursionError: as it does.
     """
-    large = (_MAYBE_BEYOND_64_BITS if isinstance(text, str) else _MAYBE_BEYOND_64_BITS_IN_BYTES).search(text)
-    if large is None:
+    found = _MAYBE_BEYOND_64_BITS.search(text) if isinstance(text, str) else _MAYBE_BEYOND_64_BITS_IN_BYTES.search(text)
+    if found is None:
         try:
             return orjson.loads(text)
         except orjson.JSONDecodeError:

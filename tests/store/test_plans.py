@@ -1,6 +1,7 @@
 """What the sweep and the promises ask every few seconds reads what it is about, however long the history behind it is."""
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
@@ -23,12 +24,13 @@ from lanes.store.figures import measurements
 from lanes.store.promises import at_stake, causes, trends
 from lanes.store.realtime import giving_up, outages
 from lanes.store.replays import replays
-from lanes.store.settling import results
+from lanes.store.settling import results, writing
 from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import publish
+from tests.store.tries import explained
 
 HISTORIES = [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)]
 _numbers = itertools.count(1)
@@ -207,6 +209,15 @@ def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(
     rows = read(history, lambda: ask(history))
     assert sum(rows[table] for table in BIG) <= most, dict(rows)
     assert not any(rows[table] >= items_of_history // 2 for table in rows), dict(rows)
+
+
+@PLANS
+def test_a_save_finds_what_it_writes_to_by_its_keys(history: Connection) -> None:
+    plan = explained(history, writing.statement(), name=f"saving_{next(_numbers)}")
+    assert {name for name in ("pk_work", "pk_item") if f"Index Scan using {name}" in plan} == {"pk_work", "pk_item"}
+    assert not re.findall("Seq Scan on (work|item|attempt|result|response)", plan)
+    joins = [line for line in plan.splitlines() if "Join Filter" in line and "provisional_of" not in line]
+    assert joins == []  # a nested loop over the rows of a save takes their square
 
 
 def of_history(promise: Promise) -> Incident:

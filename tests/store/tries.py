@@ -187,10 +187,10 @@ def explained(connection: Connection, query: Any, *, name: str) -> str:
 
 def quoted(value: Any) -> str:
     """A value as SQL text, of the kinds that such queries have."""
-    if value == [None]:
-        return "'{null}'"
+    if value is None:
+        return "null"
     if isinstance(value, list):
-        return f"array[{', '.join(map(quoted, value))}]"
+        return f"'{{{', '.join('null' if each is None else str(each) for each in value)}}}'"
     return str(value) if isinstance(value, int) else f"'{value}'"
 
 

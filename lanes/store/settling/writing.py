@@ -81,12 +81,13 @@ def write(
 ) -> Written:
     """Everything that is given is written, or nothing."""
     params = {"document": document_of(given), "batch": batch_id, "flow_run": flow_run_id, "now": now}
-    row = connection.execute(_statement(), params).one()
+    row = connection.execute(statement(), params).one()
     return Written(row.attempts or (), row.results or (), row.corrections or (), frozenset(row.known or ()))
 
 
 @cache
-def _statement() -> Select[*tuple[Any, ...]]:
+def statement() -> Select[*tuple[Any, ...]]:
+    """Writes the rows of :document, and returns what `Written` holds."""
     given = records(GIVEN, bindparam("document", type_=Text))
     each = (
         select(

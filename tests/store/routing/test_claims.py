@@ -74,6 +74,32 @@ def test_the_most_urgent_work_is_claimed_first_and_in_order(connection: Connecti
     assert keys(claim(connection)) == ["due late"]
 
 
+def test_a_claim_that_begins_at_a_rank_takes_what_has_it_and_what_ranks_behind_it(connection: Connection) -> None:
+    publish(connection, now=NOON, patience_s=60)
+    publish(connection, "bills", now=NOON, patience_s=60)
+    for seconds in (10, 20, 30):
+        realtime(connection, f"due in {seconds} s", due_at=later(seconds=seconds))
+    realtime(connection, "bill", workload="bills", due_at=later(seconds=5))
+    (second,) = [row.rank_at for row in rows(connection, "work", "rank_at")][2:3]
+    begin = {"letters": second}
+    assert set(work.waiting(connection, Lane.REALTIME, since=begin, now=NOON)) == {"letters", "bills"}
+    most, how = {"letters": 9, "bills": 9}, {"worker": "ada", "lease": timedelta(minutes=2), "now": NOON}
+    assert keys(work.claim(connection, Lane.REALTIME, most, since=begin, **how)) == ["bill", "due in 20 s", "due in 30 s"]
+    assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON) == {}
+    assert set(work.waiting(connection, Lane.REALTIME, now=NOON)) == {"letters"}
+    assert keys(work.claim(connection, Lane.REALTIME, most, **how)) == ["due in 10 s"]
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+def test_a_claim_from_a_rank_on_reads_nothing_before_it(connection: Connection, plans: str) -> None:
+    publish(connection, now=NOON)
+    connection.execute(text(f"set local plan_cache_mode = {plans}"))
+    query = work.most_urgent(Lane.REALTIME, {"letters": 16}, since={"letters": NOON}, now=NOON)
+    plan = explained(connection, query, name="claiming_on")
+    (condition,) = [line for line in plan.splitlines() if "Index Cond" in line]
+    assert "rank_at >= " in condition
+
+
 def test_what_is_due_before_the_patience_of_others_ends_goes_first(connection: Connection) -> None:
     publish(connection, now=NOON, patience_s=60)
     realtime(connection, "older")

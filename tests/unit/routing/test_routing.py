@@ -157,5 +157,5 @@ def test_older_items_overtake_so_that_nothing_starves(one: Arrived, other: Arriv
         ({"batch_when": 'age_s > 5.0 && ["a"].exists(k, k in payload)'}, True),
     ],
 )
-def test_a_payload_is_needed_where_a_rule_reads_it(rules: dict[str, str], inside: bool) -> None:
+def test_a_payload_is_needed_where_a_rule_reads_it(rules: dict[str, Any], inside: bool) -> None:
     assert looks_inside(version(**rules)) is inside
