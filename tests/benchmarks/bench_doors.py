@@ -34,8 +34,8 @@ create table bare_item (
 """
 BARE = """
 insert into bare_item (workload, key, payload, content_hash, occurred_at, received_at, source)
-select 'letters', %s, given.payload, sha256(convert_to(given.payload::text, 'UTF8')), clock_timestamp(), clock_timestamp(), 'sql'
-  from (select %s::jsonb as payload) given
+select 'letters', %s, given.payload, sha256(convert_to(given.payload::text, 'UTF8')), given.at, given.at, 'sql'
+  from (select %s::jsonb as payload, clock_timestamp() as at) given
 """
 
 

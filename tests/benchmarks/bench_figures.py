@@ -30,8 +30,8 @@ PLACES = 20  # of one claim
 WAITING = """
 with item as (
   insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position)
-  select :workload, 'w' || n, '{"text": "Where is my parcel?", "pages": 1}', decode(md5(n::text), 'hex'), now(), now(), 'client',
-         nextval('lanes.item_position')
+  select :workload, 'w' || n, '{"text": "Where is my parcel?", "pages": 1}', decode(md5(n::text), 'hex'), now(), now(),
+         'client', nextval('lanes.item_position')
     from generate_series(1, cast(:number as int)) n
   returning id),
 route as (

@@ -15,10 +15,11 @@ from lanes.store.database import clock, plain_url
 from tests.benchmarks import held
 from tests.benchmarks.ground import Server, server, vacuumed
 from tests.benchmarks.letters import realtime
+from tests.benchmarks.pattern import Pattern
 from tests.benchmarks.peers import pgqueuer, procrastinate
+from tests.benchmarks.realtime_floor import Floor
 from tests.benchmarks.realtime_life import RealtimeLife
 from tests.benchmarks.rounds import take_turns
-from tests.benchmarks.same_rows import Floor, Pattern
 from tests.benchmarks.telling import installed, tell
 
 
@@ -48,7 +49,7 @@ class Queue:
         floor = Floor(plain_url(url), self._pattern)
         with self._ground.metered(url) as cost:
             took = floor.lead()
-        floor.check()
+        self._pattern.check(plain_url(url))
         self._ground.drop(url)
         return {"per_s": self._items / took, "wal_per_item": cost.wal / self._items}
 
@@ -73,7 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--hold-s", type=float, default=300, help="how long the other transaction is open before it is measured")
+    parser.add_argument("--hold-s", type=float, default=300, help="how long a transaction is open before it is measured")
     parser.add_argument("--hold-items", type=int, default=5_000, help="items of a round beside the open transaction")
     given = parser.parse_args()
     with server() as ground:

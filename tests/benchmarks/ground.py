@@ -41,6 +41,13 @@ class Server:
         self._do("checkpoint")
         return self._running.url(name)
 
+    def copy(self, url: str) -> str:
+        """The address of a fresh copy of that database, to which nobody may be connected."""
+        name = f"bench_{next(self._numbers)}"
+        self._do(f"create database {name} template {make_url(url).database}")
+        self._do("checkpoint")
+        return self._running.url(name)
+
     def drop(self, url: str) -> None:
         """The database of that address is gone, whoever is connected to it."""
         self._do(f"drop database if exists {make_url(url).database} with (force)")

@@ -106,7 +106,8 @@ select s.n as id, s.n, 'answer' as purpose, s.road as lane, b.id as batch_id,
        case when s.road = 'batch' then s.left_at else s.received_at end as begun_at, s.first_at as ended_at
   from public.seed s left join public.seed_batch b using (workload, left_at)
 union all
-select :items + s.n, s.n, 'authoritative', 'batch', b.id, case when s.confirmed then 'done' else 'ready' end, s.left_at, s.back_at
+select :items + s.n, s.n, 'authoritative', 'batch', b.id, case when s.confirmed then 'done' else 'ready' end, s.left_at,
+       s.back_at
   from public.seed s left join public.seed_batch b using (workload, left_at)
  where s.provisional
 """
@@ -161,7 +162,8 @@ select work_id, n, no, workload, lane, purpose, outcome,
 """
 
 RESULTS = """
-insert into lanes.result (id, item_id, work_id, version_id, lane, standing, generation, revision, output, message_id, created_at)
+insert into lanes.result (id, item_id, work_id, version_id, lane, standing, generation, revision, output, message_id,
+                          created_at)
 overriding system value
 select t.work_id, t.n, t.work_id, t.version_id, t.lane,
        case when s.provisional and t.purpose = 'answer' then 'provisional' else 'authoritative' end, 0, 0,
@@ -233,7 +235,8 @@ def _without_indexes(connection: Connection) -> Iterator[None]:
         text("""
         select i.indexrelid::regclass::text as name, pg_get_indexdef(i.indexrelid) as made
           from pg_index i join pg_class t on t.oid = i.indrelid join pg_namespace s on s.oid = t.relnamespace
-         where s.nspname = 'lanes' and t.relkind = 'r' and not exists (select from pg_constraint c where c.conindid = i.indexrelid)
+         where s.nspname = 'lanes' and t.relkind = 'r'
+           and not exists (select from pg_constraint c where c.conindid = i.indexrelid)
         """)
     ).all()
     for row in rows:

@@ -1,4 +1,4 @@
-"""An item's life in Lanes without any provider call: the client's door, the router, claims, judging, the ledger, results, events.
+"""An item's life in Lanes without a provider: the client's door, the router, claims, judging, the ledger, results, events.
 
 No shortcut: routes are decided by the rule and the split, every answer is judged against the schema, and 500 items at a time
 are admitted, routed, claimed and saved.

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -41,19 +42,19 @@ def tables(connection: psycopg.Connection) -> list[str]:
     ]
 
 
-def columns(connection: psycopg.Connection, table: str) -> list[Column]:
-    """The columns of a table of schema `lanes` that can be written."""
+def columns(connection: psycopg.Connection, table: str, leaving: Sequence[str] = ()) -> list[Column]:
+    """The columns of a table of schema `lanes` that can be written; those in `leaving` count as ours."""
     rows = connection.execute(
         "select column_name, column_name like '%%id' and column_name <> %s or column_name in ('position', 'spec')"
-        "       or data_type = 'timestamp with time zone'"
+        "       or data_type = 'timestamp with time zone' or column_name = any (%s)"
         "  from information_schema.columns"
         " where table_schema = 'lanes' and table_name = %s and is_generated = 'NEVER' order by ordinal_position",
-        [GIVEN, table],
+        [GIVEN, list(leaving), table],
     )
     return [Column(*row) for row in rows]
 
 
-def read(connection: psycopg.Connection, table: str, *, order_by: str) -> Stored:
+def read(connection: psycopg.Connection, table: str, *, order_by: LiteralString) -> Stored:
     """The table with its rows, in that order."""
     names = [each.name for each in columns(connection, table)]
     asked = sql.SQL("copy (select {} from {} order by {}) to stdout").format(
@@ -64,16 +65,16 @@ def read(connection: psycopg.Connection, table: str, *, order_by: str) -> Stored
     return Stored(table, names, [line.split(b"\t") for line in told.splitlines()])
 
 
-def summed_up(connection: psycopg.Connection) -> dict[str, dict[str, str]]:
+def summed_up(connection: psycopg.Connection, leaving: Sequence[str] = ()) -> dict[str, dict[str, str]]:
     """What each table holds: how many rows, and of each column which values, whatever their order.
 
-    Of ids and moments of our own it is only said how many there are.
+    Of ids and moments of our own, and of columns in `leaving`, it is only said how many there are.
     """
-    return {table: _of(connection, table) for table in tables(connection)}
+    return {table: _of(connection, table, leaving) for table in tables(connection)}
 
 
-def _of(connection: psycopg.Connection, table: str) -> dict[str, str]:
-    known = columns(connection, table)
+def _of(connection: psycopg.Connection, table: str, leaving: Sequence[str]) -> dict[str, str]:
+    known = columns(connection, table, leaving)
     asked = sql.SQL("select count(*)::text, {} from {}").format(
         sql.SQL(", ").join(map(_digest, known)), sql.Identifier("lanes", table)
     )
@@ -85,7 +86,8 @@ def _digest(column: Column) -> sql.Composable:
     name = sql.Identifier(column.name)
     if column.is_ours:
         return sql.SQL("count({})::text").format(name)
-    return sql.SQL("coalesce(md5(string_agg({}::text, ',' order by {}::text)), '') || ' ' || count({})").format(name, name, name)
+    digest = sql.SQL("coalesce(md5(string_agg({}::text, ',' order by {}::text)), '')").format(name, name)
+    return sql.SQL("{} || ' ' || count({})").format(digest, name)
 
 
 def differences(ours: dict[str, dict[str, str]], theirs: dict[str, dict[str, str]]) -> list[str]:
