@@ -1,9 +1,9 @@
 """Events to committed answers, seen from outside, beside a flow run per item; and the doors that need no event.
 
-A stand of its own keeps no drain warm. Events arrive at a fixed rate, a third of them urgent: first alone, then while SQL admits
-a backfill of another workload in one transaction (those count that were due from its beginning until its last item was routed).
-The plain ones start one flow run each through an automation, a worker and the same endpoint, one at a time on an idle machine;
-each cold event comes when the last drain has gone. The model takes no time.
+A stand of its own keeps no drain warm. Events arrive at a fixed rate, a third of them urgent: first alone, then while SQL
+admits a backfill of another workload in one transaction (those count that were due from its beginning until its last item was
+routed). The plain ones start one flow run each through an automation, a worker and the same endpoint, one at a time on an idle
+machine; each cold event comes when the last drain has gone. The model takes no time.
 """
 
 import argparse

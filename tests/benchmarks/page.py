@@ -1,0 +1,52 @@
+"""BENCHMARKS.md: what the benchmarks found, what was promised, against whom, on which machine, and how to repeat it."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tests.benchmarks.goals import GOALS
+
+HEAD = """\
+# Benchmarks
+
+Written by `make bench NAME=all` on {day}, at commit {commit}. One benchmark: `make bench NAME={names}`; its last line
+says its figures, the line before it the same and more as JSON, and `ARGS="--help"` its sizes.
+
+Machine: {machine}. Postgres with its usual durability, in a folder of the same disk. Contenders take turns in each round, and
+figures are medians of the rounds. What is compared runs in the same minutes, so ratios say more than absolute figures.
+"""
+
+
+def render(told: Sequence[Mapping[str, Any]], *, day: str, commit: str) -> str:
+    """The page of these benchmarks, each as its line of JSON told it."""
+    machine = told[0]["machine"]
+    said = f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}"
+    head = HEAD.format(day=day, commit=commit, names="|".join(GOALS), machine=said)
+    return "\n".join([head, *map(_section, told)])
+
+
+def _section(told: Mapping[str, Any]) -> str:
+    name = told["bench"]
+    doc = importlib.import_module(f"tests.benchmarks.bench_{name}").__doc__ or ""
+    rows = [_row(figure, told["figures"][figure], name) for figure in GOALS[name]]
+    parts = [f"## {name}", doc.strip(), "\n".join(["| figure | measured | promised | |", "|---|---|---|---|", *rows])]
+    if told.get("seen"):
+        parts.append("\n".join(["| contender | in the median |", "|---|---|", *map(_contender, told["seen"].items())]))
+    if told.get("peers"):
+        parts.append("Versions: " + ", ".join(f"{peer} {version}" for peer, version in told["peers"].items()) + ".")
+    sizes = ", ".join(f"{size} {value:,g}" for size, value in told.items() if isinstance(value, int | float))
+    parts.append(f"Sizes and more: {sizes}. Load when it began: {told['machine']['load_before']:g}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _row(figure: str, value: float | None, bench: str) -> str:
+    goal = GOALS[bench][figure]
+    if value is None:
+        return f"| {figure} | not measured | {goal} | missed |"
+    kept = "" if not str(goal) else "kept" if goal.is_met(value) else "missed"
+    return f"| {figure} | {value:,g} | {goal} | {kept} |"
+
+
+def _contender(seen: tuple[str, Mapping[str, float]]) -> str:
+    name, figures = seen
+    return f"| {name} | {', '.join(f'{what} {value:,.4g}' for what, value in figures.items())} |"
