@@ -30,7 +30,7 @@ from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import publish
 
-HISTORY = 100_000
+REPLAYED = 5_000  # items of the history that a replay reads again
 _numbers = itertools.count(1)
 TYPES = {datetime: "timestamptz", timedelta: "interval", int: "integer"}
 PLANS = pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
@@ -54,7 +54,7 @@ done as (
                when position % 100 = 1 then 'claimed' else 'ready' end),
          :now, received_at + interval '1 minute', 1, received_at
     from item, generate_series(0, 1) purpose
-   where purpose = 0 or position % 20 = 0
+   where purpose = 0 or position % :every = 0
   returning id, item_id, lane, purpose, generation, state, created_at),
 attempt as (
   insert into lanes.attempt (work_id, item_id, claim_no, workload, lane, purpose, outcome, model, input_tokens,
@@ -67,9 +67,15 @@ select item_id, id, :version, lane, 'authoritative', generation, 0, '{}', create
 """
 
 
+@pytest.fixture(scope="module", params=[100_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
+def size(request: pytest.FixtureRequest) -> int:
+    """How many items the history has."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def old(postgres: Running) -> Iterator[Engine]:
-    """A database with a history of 100,000 items, 2,000 that wait, and a replay."""
+def old(postgres: Running, size: int) -> Iterator[Engine]:
+    """A database with a history of so many items, 2,000 that wait, and a replay."""
     admin = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text("create database test_plans template lanes strategy file_copy"))
@@ -77,14 +83,16 @@ def old(postgres: Running) -> Iterator[Engine]:
     with pool.begin() as connection:
         letters = publish(connection, now=later(days=-30))
         publish(connection, "bills", now=later(days=-30))
-        connection.execute(text(FILL), {"now": NOON, "version": letters.id, "history": HISTORY})
+        connection.execute(text("set local session_replication_role = replica"))  # what is named is there
+        asked = {"now": NOON, "version": letters.id, "history": size, "every": size // REPLAYED}
+        connection.execute(text(FILL), asked)
         connection.execute(
             text("""
             insert into lanes.generation (workload, number, version_id, state, from_position, to_position, cursor_position,
                                           items, who, why, created_at)
             values ('letters', 1, :version, 'running', 1, :last, :last, 5100, 'w', 'y', :now)
             """),
-            {"version": letters.id, "last": HISTORY + 2000, "now": NOON},
+            {"version": letters.id, "last": size + 2000, "now": NOON},
         )
         connection.execute(
             text("update lanes.work set lease_until = :now, session = 1 where state = 'claimed'"), {"now": later(minutes=5)}
@@ -193,11 +201,11 @@ BIG = ("item", "work", "attempt", "result", "route")
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(
-    history: Connection, ask: Callable[[Connection], Any], most: int
+    history: Connection, size: int, ask: Callable[[Connection], Any], most: int
 ) -> None:
     rows = read(history, lambda: ask(history))
     assert sum(rows[table] for table in BIG) <= most, dict(rows)
-    assert not any(rows[table] >= HISTORY // 2 for table in rows), dict(rows)
+    assert not any(rows[table] >= size // 2 for table in rows), dict(rows)
 
 
 def of_history(promise: Promise) -> Incident:
@@ -218,7 +226,7 @@ ABOUT_ONE = (
 @PLANS
 @pytest.mark.parametrize("promise", Promise)
 def test_what_people_are_told_of_an_incident_is_found_without_reading_the_history(
-    history: Connection, promise: Promise
+    history: Connection, size: int, promise: Promise
 ) -> None:
     """At most the newest 5,000 attempts with their items, and what waits."""
     of = of_history(promise)
@@ -226,4 +234,4 @@ def test_what_people_are_told_of_an_incident_is_found_without_reading_the_histor
     for find, most in ((causes.find, 6_000), (at_stake.find, 12_000), (trends.find, 11_000)):
         rows = read(history, lambda find=find: find(history, of, now=NOON))
         assert sum(rows[table] for table in BIG) <= most, (find.__module__, dict(rows))
-        assert not any(rows[table] >= HISTORY // 2 for table in rows), dict(rows)
+        assert not any(rows[table] >= size // 2 for table in rows), dict(rows)
