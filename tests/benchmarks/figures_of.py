@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from lanes.store.advice.advice import evidence
 from lanes.store.figures import measurements
@@ -42,6 +42,6 @@ def status(url: str) -> None:
     assert '"taken_at"' in done.stdout, done.stderr
 
 
-def rebuild(connection: Connection, now: datetime) -> bool:
-    """Whether the figures of all thirty days were counted anew from the facts; the product has none yet."""
-    return False
+def rebuild(pool: Engine) -> int | None:
+    """How many facts of all days the figures were counted from anew; None: the product has none yet."""
+    return None
