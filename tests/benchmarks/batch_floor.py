@@ -12,7 +12,7 @@ import httpx2
 import orjson
 import psycopg
 
-from tests.benchmarks.copier import Copier, escaped, new_numbers, parts, unescaped
+from tests.benchmarks.copier import Copier, escaped, new_numbers, parts, unescaped, without_triggers
 from tests.benchmarks.pattern import Pattern
 from tests.benchmarks.stored_rows import NULL, Stored, Values
 from tests.waiting import until
@@ -67,7 +67,7 @@ class BatchFloor:
         """Seconds to submit and to apply everything, and those of them that the endpoint took to create."""
         with psycopg.connect(self._url) as connection, self._http:
             grown = [each for each in self._pattern.grown(connection) if each.name not in ("batch", "batch_member")]
-            connection.commit()
+            without_triggers(connection)
             began, create_s = time.perf_counter(), 0.0
             names: list[tuple[int, str]] = []
             for row in self._batch.rows:

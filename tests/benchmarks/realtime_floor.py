@@ -11,7 +11,7 @@ from typing import LiteralString
 import orjson
 import psycopg
 
-from tests.benchmarks.copier import Copier, escaped, new_numbers, parts, unescaped
+from tests.benchmarks.copier import Copier, escaped, new_numbers, parts, unescaped, without_triggers
 from tests.benchmarks.pattern import Pattern, before
 from tests.benchmarks.stored_rows import Values
 
@@ -57,7 +57,7 @@ class Floor:
         with psycopg.connect(self._url) as connection:
             chunks = -(-len(self._inputs) // CHUNK)
             others = [(Copier(each, leaves=["id"]), parts(each.rows, chunks)) for each in self._pattern.grown(connection)]
-            connection.commit()
+            without_triggers(connection)
             began = time.perf_counter()
             for start in range(0, len(self._inputs), CHUNK):
                 self._arrive(connection, range(start, min(start + CHUNK, len(self._inputs))))
