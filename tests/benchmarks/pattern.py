@@ -31,9 +31,13 @@ class Pattern:
         self.of_item["response"] = {id_: messages[row[message]] for id_, row in self.of_item["attempt"].items()}
 
     def grown(self, connection: psycopg.Connection) -> list[Stored]:
-        """The other tables in which Lanes left rows, and which are empty in this database."""
-        empty = {name for name, seen in summed_up(connection).items() if seen["rows"] == "0"}
-        return [each for each in self.others if each.rows and each.name in empty]
+        """The other tables with the rows that Lanes added: those whose first column says what no row of this database does."""
+        found: list[Stored] = []
+        for each in self.others:
+            known = {row[0] for row in read(connection, each.name, order_by="1").rows}
+            if added := [row for row in each.rows if row[0] not in known]:
+                found.append(Stored(each.name, each.columns, added))
+        return found
 
     def check(self, url: str) -> None:
         """That database says what the one of Lanes says.
