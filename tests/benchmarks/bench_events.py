@@ -56,8 +56,7 @@ def main() -> None:
     sizes = Sizes(**vars(parser.parse_args()))
     with whole_stand(LANES_KEEP_WARM="0") as stand:
         figures = measured(stand, sizes)
-    more = {name: float(f"{value:.4g}") for name, value in figures.items()}
-    tell("events", figures, **asdict(sizes), more=more, peers=installed("prefect"))
+    tell("events", figures, **asdict(sizes), more=figures, peers=installed("prefect"))
 
 
 def measured(stand: RunningStand, sizes: Sizes) -> dict[str, float]:

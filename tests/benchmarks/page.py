@@ -9,11 +9,14 @@ from tests.benchmarks.goals import GOALS
 HEAD = """\
 # Benchmarks
 
-Written by `make bench NAME=all` on {day}, at commit {commit}. One benchmark: `make bench NAME={names}`; its last line
-says its figures, the line before it the same and more as JSON, and `ARGS="--help"` its sizes.
+Written by `make bench NAME=all` on {day}, at commit {commit}.
 
-Machine: {machine}. Postgres with its usual durability, in a folder of the same disk. Contenders take turns in each round, and
-figures are medians of the rounds. What is compared runs in the same minutes, so ratios say more than absolute figures.
+To repeat one: `make bench NAME={names}`. Its last line says its figures, the line
+before it the same and more as JSON; `ARGS="--help"` tells its sizes, and `ARGS="--items 5000"` makes most of them smaller.
+
+Machine: {machine}. Postgres with its usual durability, in a folder of the same disk.
+Contenders take turns in each round, and figures are medians of the rounds. What is compared runs in the same minutes: ratios
+say more than absolute figures.
 """
 
 
@@ -34,6 +37,8 @@ def _section(told: Mapping[str, Any]) -> str:
         parts.append("\n".join(["| contender | in the median |", "|---|---|", *map(_contender, told["seen"].items())]))
     if told.get("peers"):
         parts.append("Versions: " + ", ".join(f"{peer} {version}" for peer, version in told["peers"].items()) + ".")
+    if told.get("more"):
+        parts.append("More: " + ", ".join(f"{what} {_figure(value)}" for what, value in told["more"].items()) + ".")
     sizes = ", ".join(f"{size} {value:,g}" for size, value in told.items() if isinstance(value, int | float))
     parts.append(f"Sizes and more: {sizes}. Load when it began: {told['machine']['load_before']:g}.")
     return "\n\n".join(parts) + "\n"
@@ -41,12 +46,15 @@ def _section(told: Mapping[str, Any]) -> str:
 
 def _row(figure: str, value: float | None, bench: str) -> str:
     goal = GOALS[bench][figure]
-    if value is None:
-        return f"| {figure} | not measured | {goal} | missed |"
-    kept = "" if not str(goal) else "kept" if goal.is_met(value) else "missed"
-    return f"| {figure} | {value:,g} | {goal} | {kept} |"
+    is_kept = value is not None and goal.is_met(value)
+    kept = "" if not str(goal) else "kept" if is_kept else "missed"
+    return f"| {figure} | {_figure(value)} | {goal} | {kept} |"
+
+
+def _figure(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:,g}"
 
 
 def _contender(seen: tuple[str, Mapping[str, float]]) -> str:
     name, figures = seen
-    return f"| {name} | {', '.join(f'{what} {value:,.4g}' for what, value in figures.items())} |"
+    return f"| {name} | {', '.join(f'{what} {_figure(value)}' for what, value in figures.items())} |"

@@ -17,8 +17,7 @@ def tell(bench: str, figures: Mapping[str, float], **about: object) -> None:
     for name, goal in GOALS[bench].items():
         if not goal.is_met(rounded[name]):
             print(f"missed: {name} is {rounded[name]:g}, promised was {goal}")
-    in_json = {name: None if math.isnan(value) else value for name, value in rounded.items()}
-    print(json.dumps({"bench": bench, "machine": machine(), **about, "figures": in_json}))
+    print(json.dumps(_in_json({"bench": bench, "machine": machine(), **about, "figures": rounded})))
     print(" ".join(f"{name}={value:g}" for name, value in rounded.items()), flush=True)
 
 
@@ -37,6 +36,17 @@ def installed(*distributions: str) -> dict[str, str]:
 
 def _rounded(value: float) -> float:
     return float(f"{value:.4g}")
+
+
+def _in_json(value: Any) -> Any:
+    """The same with figures of four digits, and null for what could not be measured."""
+    match value:
+        case dict():
+            return {name: _in_json(each) for name, each in value.items()}
+        case float():
+            return None if math.isnan(value) else _rounded(value)
+        case _:
+            return value
 
 
 def _cpu() -> str:
