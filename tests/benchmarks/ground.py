@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
 from lanes.store.database import plain_url
+from tests.benchmarks.endings import end_as_asked
 
 
 @dataclass
@@ -84,6 +85,7 @@ class Server:
 @contextmanager
 def server() -> Iterator[Server]:
     """A Postgres with its usual durability, in a temporary folder."""
+    end_as_asked()
     with tempfile.TemporaryDirectory(prefix="lanes-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         postgres = EmbeddedPostgres(Path(folder) / "postgres")

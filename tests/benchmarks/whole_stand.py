@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from lanes.store.signals import Role, holders
+from tests.benchmarks.endings import end_as_asked
 from tests.running_stand import RunningStand, put_up, take_down
 
 
 @contextmanager
 def whole_stand(**environment: str) -> Iterator[RunningStand]:
     """It is up, and down again at the end. The model takes no time."""
+    end_as_asked()
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryDirectory(prefix="lanes-bench-", ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
