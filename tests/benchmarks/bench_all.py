@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.endings import end_as_asked
 from tests.benchmarks.goals import GOALS
 from tests.benchmarks.page import render
 from tests.benchmarks.sizes import SMALL
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=list(GOALS), default=list(GOALS))
     given = parser.parse_args()
     page = Path(tempfile.gettempdir()) / "BENCHMARKS-small.md" if given.small else ROOT / "BENCHMARKS.md"
+    end_as_asked()
     measured = commit()  # before the page itself differs from it
     told: list[Mapping[str, Any]] = []
     failed: list[str] = []
@@ -45,10 +47,14 @@ def run(name: str, sizes: Sequence[str]) -> Mapping[str, Any] | None:
     told: Mapping[str, Any] | None = None
     with subprocess.Popen(asked, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            if line.startswith('{"bench"'):
-                told = json.loads(line)
+        try:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                if line.startswith('{"bench"'):
+                    told = json.loads(line)
+        except SystemExit:
+            process.terminate()
+            raise
     return told if process.returncode == 0 else None
 
 
