@@ -1,4 +1,5 @@
-"""Every benchmark, one after the other, each in a process of its own; BENCHMARKS.md is written from what they told."""
+"""Every benchmark, one after the other, each in a process of its own; BENCHMARKS.md, and BENCHMARKS.json beside it, are written
+from what they told, after each of them."""
 
 import argparse
 import json
@@ -16,27 +17,34 @@ from tests.benchmarks.page import render
 from tests.benchmarks.sizes import SMALL
 
 ROOT = Path(__file__).parents[2]
+TURNS = ("queue", "batch", "calls", "figures", "doors")  # they have rounds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--small", action="store_true", help="sizes for trying; the page is written elsewhere")
-    parser.add_argument("--only", nargs="*", choices=list(GOALS), default=list(GOALS))
+    parser.add_argument("--only", nargs="*", choices=list(GOALS), default=list(GOALS), help="the page keeps the others")
+    parser.add_argument("--rounds", type=int, help="of those that take turns")
     given = parser.parse_args()
-    page = Path(tempfile.gettempdir()) / "BENCHMARKS-small.md" if given.small else ROOT / "BENCHMARKS.md"
     end_as_asked()
-    measured = commit()  # before the page itself differs from it
-    told: list[Mapping[str, Any]] = []
-    failed: list[str] = []
+    page = Path(tempfile.gettempdir() if given.small else ROOT) / "BENCHMARKS.md"
+    kept = page.with_suffix(".json")
+    told: dict[str, Mapping[str, Any]] = json.loads(kept.read_text()) if kept.exists() else {}
+    measured, failed = commit(), []  # before the page itself differs from it
     for name in given.only:
-        found = run(name, SMALL[name] if given.small else ())
+        sizes = [*SMALL[name]] if given.small else []
+        if given.rounds and name in TURNS:
+            sizes += ["--rounds", str(given.rounds)]
+        found = run(name, sizes)
         if found is None:
             failed.append(name)
             continue
-        told.append(found)
-        page.write_text(render(told, day=f"{datetime.now(UTC):%Y-%m-%d}", commit=measured))
+        told[name] = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "commit": measured, **found}
+        told = {each: told[each] for each in GOALS if each in told}
+        kept.write_text(json.dumps(told, indent=1) + "\n")
+        page.write_text(render([*told.values()]))
     print(json.dumps({"bench": "all", "page": str(page), "failed": failed, "benches": told}))
-    print(f"benches={len(told)} failed={len(failed)}")
+    print(f"benches={len(given.only) - len(failed)} failed={len(failed)}")
     sys.exit(bool(failed))
 
 
@@ -59,10 +67,14 @@ def run(name: str, sizes: Sequence[str]) -> Mapping[str, Any] | None:
 
 
 def commit() -> str:
-    """The commit that was measured, and whether files differed from it."""
-    asked = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
-    done = subprocess.run(asked, text=True, capture_output=True)
-    return done.stdout.strip() or "unknown"
+    """The commit that was measured, and whether files differed from it, beside the page."""
+    head = git("rev-parse", "--short", "HEAD")
+    return head + ("-dirty" if git("status", "--porcelain", "--", ".", ":!BENCHMARKS.*") else "") if head else "unknown"
+
+
+def git(*asked: str) -> str:
+    """What git says; nothing where there is none."""
+    return subprocess.run(["git", "-C", str(ROOT), *asked], text=True, capture_output=True).stdout.strip()
 
 
 if __name__ == "__main__":

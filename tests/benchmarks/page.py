@@ -9,10 +9,9 @@ from tests.benchmarks.goals import GOALS
 HEAD = """\
 # Benchmarks
 
-Written by `make bench NAME=all` on {day}, at commit {commit}.
-
-To repeat one: `make bench NAME={names}`. Its last line says its figures, the line
-before it the same and more as JSON; `ARGS="--help"` tells its sizes, and `ARGS="--items 5000"` makes most of them smaller.
+Written by `make bench NAME=all`. To repeat one: `make bench NAME={names}`.
+Its last line says its figures, the line before it the same and more as JSON; `ARGS="--help"` tells its sizes, and
+`ARGS="--items 5000"` makes most of them smaller.
 
 Machine: {machine}. Postgres with its usual durability, in a folder of the same disk.
 Contenders take turns in each round, and figures are medians of the rounds. What is compared runs in the same minutes: ratios
@@ -20,11 +19,11 @@ say more than absolute figures.
 """
 
 
-def render(told: Sequence[Mapping[str, Any]], *, day: str, commit: str) -> str:
-    """The page of these benchmarks, each as its line of JSON told it."""
+def render(told: Sequence[Mapping[str, Any]]) -> str:
+    """The page of these benchmarks, each as its line of JSON told it, with the day and the commit of which that is true."""
     machine = told[0]["machine"]
     said = f"{machine['cpu']}, {machine['cores']} cores, {machine['system']}, Python {machine['python']}"
-    head = HEAD.format(day=day, commit=commit, names="|".join(GOALS), machine=said)
+    head = HEAD.format(names="|".join(GOALS), machine=said)
     return "\n".join([head, *map(_section, told)])
 
 
@@ -40,7 +39,8 @@ def _section(told: Mapping[str, Any]) -> str:
     if told.get("more"):
         parts.append("More: " + ", ".join(f"{what} {_figure(value)}" for what, value in told["more"].items()) + ".")
     sizes = ", ".join(f"{size} {value:,g}" for size, value in told.items() if isinstance(value, int | float))
-    parts.append(f"Sizes and more: {sizes}. Load when it began: {told['machine']['load_before']:g}.")
+    measured = f"Measured on {told['day']} at commit {told['commit']}; load when it began: {told['machine']['load_before']:g}."
+    parts.append(f"Sizes and more: {sizes}. {measured}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -27,7 +27,8 @@ def test_the_last_line_names_the_figures_in_their_order_and_the_one_before_says_
 
 def test_the_page_says_what_was_kept_and_what_was_missed(capsys: pytest.CaptureFixture[str]) -> None:
     tell("doors", DOORS, items=20, peers={"psycopg": "3.3.9"})
-    page = render([json.loads(capsys.readouterr().out.splitlines()[-2])], day="2026-11-25", commit="abc")
+    told = json.loads(capsys.readouterr().out.splitlines()[-2])
+    page = render([{"day": "2026-11-25", "commit": "abc", **told}])
     assert "| submit_per_s | 6,000 | at least 5,000 | kept |" in page
     assert "| submit_many_per_s | not measured | at least 20,000 | missed |" in page
     assert "| vs_insert | 0.25 | at least 0.3 | missed |" in page
