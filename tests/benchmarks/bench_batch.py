@@ -13,7 +13,7 @@ from tests.benchmarks import batch_life
 from tests.benchmarks.batch_floor import BatchFloor
 from tests.benchmarks.ground import Server, server, vacuumed
 from tests.benchmarks.pattern import Pattern
-from tests.benchmarks.peers import steadybatch
+from tests.benchmarks.peers import steady_batches
 from tests.benchmarks.rounds import take_turns
 from tests.benchmarks.standin_home import standin
 from tests.benchmarks.telling import installed, tell
@@ -51,7 +51,7 @@ class Batches:
     def steadybatch(self, items: int, *, durable: bool) -> dict[str, float]:
         """Items a second of steadybatch, which a stand-in of its own answers."""
         with standin() as endpoint:
-            return {"per_s": items / steadybatch.seconds(endpoint.url, items, durable=durable)}
+            return {"per_s": items / steady_batches.seconds(endpoint.url, items, durable=durable)}
 
 
 def main() -> None:

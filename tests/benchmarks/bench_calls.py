@@ -10,7 +10,7 @@ from functools import partial
 
 from tests.benchmarks.answering import one_drain
 from tests.benchmarks.ground import Server, server
-from tests.benchmarks.peers import async_batch_llm, bare_calls
+from tests.benchmarks.peers import async_calls, bare_calls
 from tests.benchmarks.rounds import take_turns
 from tests.benchmarks.standin_home import standin
 from tests.benchmarks.telling import installed, tell
@@ -41,7 +41,7 @@ def main() -> None:
         contenders = {
             "lanes": partial(lanes, ground, *asked),
             "bare": lambda: {"per_s": given.calls / bare_calls.seconds(*asked)},
-            "async-batch-llm": lambda: {"per_s": given.calls / async_batch_llm.seconds(*asked)},
+            "async-batch-llm": lambda: {"per_s": given.calls / async_calls.seconds(*asked)},
         }
         seen = take_turns(contenders, rounds=given.rounds)
     rate = {name: figures["per_s"] for name, figures in seen.items()}

@@ -16,7 +16,7 @@ from tests.benchmarks import held
 from tests.benchmarks.ground import Server, server, vacuumed
 from tests.benchmarks.letters import realtime
 from tests.benchmarks.pattern import Pattern
-from tests.benchmarks.peers import pgqueuer, procrastinate
+from tests.benchmarks.peers import pgqueuer_jobs, procrastinate_jobs
 from tests.benchmarks.realtime_floor import Floor
 from tests.benchmarks.realtime_life import RealtimeLife
 from tests.benchmarks.rounds import take_turns
@@ -82,8 +82,8 @@ def main() -> None:
         contenders = {
             "lanes": queue.lanes,
             "floor": queue.floor,
-            "pgqueuer": partial(queue.peer, pgqueuer.seconds),
-            "procrastinate": partial(queue.peer, procrastinate.seconds),
+            "pgqueuer": partial(queue.peer, pgqueuer_jobs.seconds),
+            "procrastinate": partial(queue.peer, procrastinate_jobs.seconds),
         }
         seen = take_turns(contenders, rounds=given.rounds)
         kept = held.ratio(ground, items=given.hold_items, hold_s=given.hold_s, rounds=given.rounds)
