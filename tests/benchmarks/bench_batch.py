@@ -1,149 +1,86 @@
-"""A whole Message Batch: 20,000 items from waiting work to settled, beside JSON encoding plus COPY of the same data.
+"""Whole Message Batches: 100,000 items from waiting work to settled, beside bare psycopg that leaves the same rows and
+beside steadybatch, whose checkpoint is a file of SQLite (in memory, where nothing survives, it is told in the JSON).
 
-Measured is what Lanes does: the intent committed, requests encoded and created once (submit), results streamed, judged,
-booked and settled (apply). The provider is the local stand-in with its deterministic engine; its own time between create
-and end is not counted. The floor encodes the same request bodies as JSON and copies as many results into one table.
+The provider is the local stand-in. Its own time is taken off: what it takes to answer a bare client's create of the same
+bytes, and what passes between a create and the batch's end. Its results are streamed by all of them alike.
 """
 
 import argparse
-import asyncio
-import json
-import statistics
-import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
 from functools import partial
-from pathlib import Path
 
-import psutil
-import psycopg
-from prefect.logging import disable_run_logger
-from psycopg.types.json import Jsonb
-from pydantic import SecretStr
-from sqlalchemy import Connection
-
-from blocks.provider import Provider
-from lanes.batch.batch import OpenBatch
-from lanes.provider.requests import Question, parameters
-from lanes.store import work
-from lanes.store.batch import batches, ready_work
-from lanes.store.database import Database, plain_url
-from lanes.words import Lane
-from tasks.collect import bring_home, poll
-from tasks.connections import Connections
-from tasks.submit import submit_batch
-from tests.benchmarks.ground import Server, medians, server, tell
-from tests.examples import admit, publish, route, version
-from tests.standin.process import running_endpoint
-
-CHUNK = 2_000  # items admitted in one call before the clock starts
-ANSWER = {"category": "a", "note": "as asked"}
-ECHO = ("--engine", "echo", "--turnaround-s", "0")
+from lanes.store.database import plain_url
+from tests.benchmarks import batch_life
+from tests.benchmarks.batch_floor import BatchFloor
+from tests.benchmarks.ground import Server, server, vacuumed
+from tests.benchmarks.pattern import Pattern
+from tests.benchmarks.peers import steady_batches
+from tests.benchmarks.rounds import take_turns
+from tests.benchmarks.standin_home import standin
+from tests.benchmarks.telling import installed, tell
 
 
-class Peak:
-    """The most resident memory of this process while it was watched, in MB above the start."""
+class Batches:
+    """The contenders. The floor writes what Lanes wrote in the same round, from copies of the same filled database."""
 
-    def __init__(self) -> None:
-        self.growth_mb = 0.0
+    def __init__(self, ground: Server, items: int) -> None:
+        self._ground, self._items = ground, items
+        self._filled = ground.database(of_lanes=True)
+        batch_life.fill(self._filled, items)
+        vacuumed(self._filled)
+        self._pattern: Pattern | None = None
 
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        me, over = psutil.Process(), threading.Event()
-        before = me.memory_info().rss
+    def lanes(self) -> dict[str, float]:
+        """Seconds of Lanes, as `batch_life.lead` tells them."""
+        url = self._ground.copy(self._filled)
+        with standin() as endpoint:
+            took = batch_life.lead(url, endpoint.url, self._items)
+        self._pattern = Pattern(plain_url(url), leaving=["message_id"])
+        self._ground.drop(url)
+        return took
 
-        def look() -> None:
-            while not over.wait(0.02):
-                self.growth_mb = max(self.growth_mb, (me.memory_info().rss - before) / 2**20)
+    def floor(self) -> dict[str, float]:
+        """Seconds of the floor, and those that the stand-in took to create."""
+        assert self._pattern is not None
+        url = self._ground.copy(self._filled)
+        with standin() as endpoint:
+            took = BatchFloor(plain_url(url), endpoint.url, self._pattern).lead()
+        self._pattern.check(plain_url(url))
+        self._ground.drop(url)
+        return took
 
-        watcher = threading.Thread(target=look)
-        watcher.start()
-        try:
-            yield
-        finally:
-            over.set()
-            watcher.join()
-
-
-async def lanes(url: str, endpoint_url: str, items: int) -> dict[str, float]:
-    """Seconds to submit and to apply one batch, and how much memory that took."""
-    provider = Provider(api_key=SecretStr("x"), base_url=endpoint_url, poll_s=0.2, listing_grace_s=5)
-    async with Database(url) as db, provider.connect() as client:
-        at = Connections(db, client, provider)
-        await db.run(partial(_fill, items=items), now=await db.now())
-        (kind,) = await db.run(ready_work.waiting_kinds, None, now=await db.now())
-        peak = Peak()
-        with disable_run_logger(), peak.watched():
-            began = time.perf_counter()
-            sent = await submit_batch.fn(at, kind)
-            submitted = time.perf_counter() - began
-            (batch,) = await db.run(batches.open_batches)
-            await _ended(at, batch)
-            began = time.perf_counter()
-            applied = await bring_home(at, batch)
-            collected = time.perf_counter() - began
-        left = await db.run(work.backlog, Lane.BATCH, now=await db.now())
-    assert (sent, applied, left.ready) == (items, items, 0), f"{sent} sent, {applied} applied, {left.ready} left"
-    return {"submit_s": submitted, "apply_s": collected, "rss_growth_mb": peak.growth_mb}
-
-
-async def _ended(at: Connections, batch: OpenBatch) -> None:
-    while True:
-        if await poll(at, batch):
-            return
-        await asyncio.sleep(0.1)
-
-
-def _fill(connection: Connection, items: int, now: datetime) -> None:
-    publish(connection, now=now)
-    for start in range(0, items, CHUNK):
-        keys = [f"{number:06d}" for number in range(start, min(start + CHUNK, items))]
-        admit(connection, *keys, now=now, lane=Lane.BATCH)
-        route(connection, now=now)
-
-
-def floor(ground: Server, items: int) -> float:
-    """Seconds to encode the bodies of the requests and to copy one result each."""
-    of, url = version(), plain_url(ground.database())
-    bodies = [parameters(of, Lane.BATCH, [Question("1", {"text": f"letter {number:06d}"})]) for number in range(items)]
-    with psycopg.connect(url) as connection:
-        connection.execute("create table result (id bigint primary key, output jsonb, created_at timestamptz default now())")
-        connection.commit()
-        began = time.perf_counter()
-        for body in bodies:
-            json.dumps(body).encode()
-        with connection.cursor() as cursor, cursor.copy("copy result (id, output) from stdin") as copy:
-            for number in range(items):
-                copy.write_row([number, Jsonb(ANSWER)])
-        connection.commit()
-        return time.perf_counter() - began
+    def steadybatch(self, items: int, *, durable: bool) -> dict[str, float]:
+        """Items a second of steadybatch, which a stand-in of its own answers."""
+        with standin() as endpoint:
+            return {"per_s": items / steady_batches.seconds(endpoint.url, items, durable=durable)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--items", type=int, default=20_000)
+    parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steady-items", type=int, default=5_000, help="of steadybatch, which commits each answer alone")
     given = parser.parse_args()
-    runs: list[dict[str, float]] = []
-
-    def batch() -> float:
-        with tempfile.TemporaryDirectory() as home, running_endpoint(Path(home), *ECHO) as endpoint:
-            runs.append(asyncio.run(lanes(ground.database(of_lanes=True), endpoint.url, given.items)))
-        return runs[-1]["submit_s"] + runs[-1]["apply_s"]
-
     with server() as ground:
-        took = medians({"lanes": batch, "floor": partial(floor, ground, given.items)}, rounds=given.rounds)
-    middle = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+        batches = Batches(ground, given.items)
+        few = min(given.steady_items, given.items)
+        contenders = {
+            "lanes": batches.lanes,
+            "floor": batches.floor,
+            "steadybatch": partial(batches.steadybatch, few, durable=True),
+            "steadybatch in memory": partial(batches.steadybatch, few, durable=False),
+        }
+        seen = take_turns(contenders, rounds=given.rounds)
+    create_s = seen["floor"]["create_s"]
+    submit_s, apply_s = seen["lanes"]["submit_s"] - create_s, seen["lanes"]["apply_s"]
+    floor_s = seen["floor"]["submit_s"] - create_s + seen["floor"]["apply_s"]
     figures = {
-        "vs_floor": took["floor"] / took["lanes"],
-        "rss_growth_mb": max(run["rss_growth_mb"] for run in runs),
-        "apply_per_s": given.items / middle["apply_s"],
+        "vs_same_rows": floor_s / (submit_s + apply_s),
+        "vs_steadybatch": given.items / (submit_s + apply_s) / seen["steadybatch"]["per_s"],
+        "submit_per_s": given.items / submit_s,
+        "apply_per_s": given.items / apply_s,
+        "rss_growth_mb": seen["lanes"]["rss_growth_mb"],
     }
-    seconds = {name: round(value, 2) for name, value in {**took, **middle}.items() if name != "rss_growth_mb"}
-    tell("batch", figures, items=given.items, rounds=given.rounds, seconds=seconds)
+    tell("batch", figures, **vars(given), seen=seen, peers=installed("steadybatch", "anthropic", "psycopg"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,48 @@
+"""Many items that SQL admits in one transaction, beside whatever else goes on, and when the router had them."""
+
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import text
+
+from tests.running_stand import RunningStand
+from tests.waiting import until
+
+SUBMIT = """
+select count(*) from (
+  select lanes.submit(:workload, jsonb_build_object('title', 'Paper ' || n, 'text', 'Paper ' || n || ': minutes of long ago.'),
+                      :prefix || n, lane => cast(:lane as text)) as outcome
+    from generate_series(1, cast(:items as int)) n offset 0) s
+ where outcome = 'accepted'
+"""
+UNROUTED = """
+select exists (select from lanes.item where workload = :workload and position is null and canceled_at is null)
+"""
+
+
+@dataclass(frozen=True)
+class Span:
+    """From when to when it went on, in seconds of this host's clock."""
+
+    began: float
+    admitted: float
+    routed: float
+
+
+def admit(stand: RunningStand, workload: str, items: int, *, prefix: str = "backfill-", lane: str | None = None) -> float:
+    """So many items are committed, in one transaction; the seconds that took."""
+    began = time.perf_counter()
+    with stand.pool.begin() as connection:
+        given = {"workload": workload, "prefix": prefix, "items": items, "lane": lane}
+        accepted = connection.execute(text(SUBMIT), given).scalar_one()
+    assert accepted == items, f"{accepted} of {items} were accepted"
+    return time.perf_counter() - began
+
+
+def admitted_and_routed(stand: RunningStand, workload: str, items: int) -> Span:
+    """They are admitted, and the router has seen all of them."""
+    began = time.perf_counter()
+    took = admit(stand, workload, items)
+    print(f"backfill: {items:,} items admitted in {took:.1f} s", flush=True)
+    until(lambda: not stand.value(UNROUTED, workload=workload), within_s=600, what="the routes of the backfill")
+    return Span(began, began + took, time.perf_counter())

@@ -1,0 +1,81 @@
+"""Every benchmark, one after the other, each in a process of its own; BENCHMARKS.md, and BENCHMARKS.json beside it, are written
+from what they told, after each of them."""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks.endings import end_as_asked
+from tests.benchmarks.goals import GOALS
+from tests.benchmarks.page import render
+from tests.benchmarks.sizes import SMALL
+
+ROOT = Path(__file__).parents[2]
+TURNS = ("queue", "batch", "calls", "figures", "doors")  # they have rounds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true", help="sizes for trying; the page is written elsewhere")
+    parser.add_argument("--only", nargs="*", choices=list(GOALS), default=list(GOALS), help="the page keeps the others")
+    parser.add_argument("--rounds", type=int, help="of those that take turns")
+    given = parser.parse_args()
+    end_as_asked()
+    page = Path(tempfile.gettempdir() if given.small else ROOT) / "BENCHMARKS.md"
+    kept = page.with_suffix(".json")
+    told: dict[str, Mapping[str, Any]] = json.loads(kept.read_text()) if kept.exists() else {}
+    measured, failed = commit(), []  # before the page itself differs from it
+    for name in given.only:
+        sizes = [*SMALL[name]] if given.small else []
+        if given.rounds and name in TURNS:
+            sizes += ["--rounds", str(given.rounds)]
+        found = run(name, sizes)
+        if found is None:
+            failed.append(name)
+            continue
+        told[name] = {"day": f"{datetime.now(UTC):%Y-%m-%d}", "commit": measured, **found}
+        told = {each: told[each] for each in GOALS if each in told}
+        kept.write_text(json.dumps(told, indent=1) + "\n")
+        page.write_text(render([*told.values()]))
+    print(json.dumps({"bench": "all", "page": str(page), "failed": failed, "benches": told}))
+    print(f"benches={len(given.only) - len(failed)} failed={len(failed)}")
+    sys.exit(bool(failed))
+
+
+def run(name: str, sizes: Sequence[str]) -> Mapping[str, Any] | None:
+    """What the benchmark told in its line of JSON, all its lines being shown; None where it failed."""
+    print(f"== {name} {' '.join(sizes)}", flush=True)
+    asked = [sys.executable, "-m", f"tests.benchmarks.bench_{name}", *sizes]
+    told: Mapping[str, Any] | None = None
+    with subprocess.Popen(asked, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                if line.startswith('{"bench"'):
+                    told = json.loads(line)
+        except SystemExit:
+            process.terminate()
+            raise
+    return told if process.returncode == 0 else None
+
+
+def commit() -> str:
+    """The commit that was measured, and whether files differed from it, beside the page."""
+    head = git("rev-parse", "--short", "HEAD")
+    return head + ("-dirty" if git("status", "--porcelain", "--", ".", ":!BENCHMARKS.*") else "") if head else "unknown"
+
+
+def git(*asked: str) -> str:
+    """What git says; nothing where there is none."""
+    return subprocess.run(["git", "-C", str(ROOT), *asked], text=True, capture_output=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""`python -m tests.benchmarks.drain_process ENDPOINT MOST_CALLS`: one drain, which answers until it is told to end.
+
+It is what a run of `answer` does, on the database of LANES_DATABASE_URL and without a run: router, claims, calls, saves.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+
+from prefect.logging import disable_run_logger
+from pydantic import SecretStr
+
+from blocks.provider import Provider
+from lanes.store.database import Database
+from tasks.connections import Connections
+from tasks.drain import drain
+
+
+async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
+    """Real-time work was answered until somebody ended this process."""
+    over = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, over.set)
+    provider = Provider(api_key=SecretStr("x"), base_url=endpoint_url, most_calls=most_calls)
+    async with (
+        Database(url) as db,
+        provider.connect() as client,
+        drain(Connections(db, client, provider), standing=False) as opened,
+    ):
+        print("READY", flush=True)
+        while not over.is_set():
+            await opened.stays()
+            await opened.claim()
+            await opened.ask()
+            await opened.wait()
+
+
+if __name__ == "__main__":
+    with disable_run_logger():
+        asyncio.run(answer(os.environ["LANES_DATABASE_URL"], sys.argv[1], int(sys.argv[2])))

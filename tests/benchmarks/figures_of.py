@@ -1,0 +1,47 @@
+"""What the bench of figures asks of the product: the one place to change where the product is asked otherwise."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, Engine
+
+from lanes.store.advice.advice import evidence
+from lanes.store.figures import measurements
+from lanes.store.report import snapshot
+
+OVER = timedelta(days=30)
+Question = Callable[[Connection, datetime], object]
+
+
+def report(connection: Connection, now: datetime) -> None:
+    """The snapshot behind the report, of all thirty days."""
+    snapshot.take(connection, since=now - OVER, now=now)
+
+
+def promises(connection: Connection, now: datetime) -> None:
+    """What `watch` measures every few seconds."""
+    measurements.measure(connection, now=now)
+
+
+def advice(connection: Connection, now: datetime) -> None:
+    """The evidence for the advice on one workload."""
+    evidence(connection, "tickets", since=now - OVER, now=now)
+
+
+def status(url: str) -> None:
+    """`lanes status` as somebody types it, of all thirty days; without a stand it ends with 1, figures and all."""
+    with tempfile.TemporaryDirectory(prefix="lanes-bench-") as home:
+        around = {name: value for name, value in os.environ.items() if not name.startswith(("LANES_", "PREFECT_"))}
+        around |= {"LANES_DATABASE_URL": url, "LANES_HOME": home}
+        asked = [sys.executable, "-m", "lanes", "status", "--hours", "720", "--json"]
+        done = subprocess.run(asked, env=around, text=True, capture_output=True, timeout=300)
+    assert '"taken_at"' in done.stdout, done.stderr
+
+
+def rebuild(pool: Engine) -> int | None:
+    """How many facts of all days the figures were counted from anew; None: the product has none yet."""
+    return None

@@ -1,0 +1,62 @@
+"""What each benchmark tells in its last line, in this order, and what was promised of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Goal:
+    """A bound of a figure; without any the figure is told as it is."""
+
+    least: float | None = None
+    most: float | None = None
+
+    def is_met(self, value: float) -> bool:
+        """Whether the figure keeps it. A figure that could not be measured (not a number) keeps no bound."""
+        if self.least is None and self.most is None:
+            return True
+        return (self.least is None or value >= self.least) and (self.most is None or value <= self.most)
+
+    def __str__(self) -> str:
+        if self.least is not None:
+            return f"at least {self.least:,g}"
+        return "" if self.most is None else f"at most {self.most:,g}"
+
+
+def least(value: float) -> Goal:
+    """No less than that."""
+    return Goal(least=value)
+
+
+def most(value: float) -> Goal:
+    """No more than that."""
+    return Goal(most=value)
+
+
+TOLD = Goal()
+
+GOALS: Mapping[str, Mapping[str, Goal]] = {
+    "queue": {
+        "items_per_s": TOLD, "vs_same_rows": least(0.7), "vs_pgqueuer": least(1.7), "vs_procrastinate": least(15),
+        "wal_vs_floor": most(1.0), "statements_per_item": most(0.05), "held_ratio": least(0.8),
+    },
+    "batch": {
+        "vs_same_rows": least(0.7), "vs_steadybatch": least(3), "submit_per_s": least(10_000), "apply_per_s": least(5_000),
+        "rss_growth_mb": most(150),
+    },
+    "events": {
+        "warm_p50_s": most(0.1), "warm_p99_s": most(0.5), "urgent_p99_backfill_s": most(1.0), "plain_p50_s": TOLD,
+        "plain_lost": TOLD, "cold_p50_s": TOLD, "cold_vs_plain": most(1.2), "sql_p50_s": most(0.02), "sql_p99_s": most(0.08),
+    },
+    "burst": {"sent": TOLD, "stored": TOLD, "answered": TOLD, "flow_runs": most(5), "last_answer_s": TOLD},
+    "calls": {"vs_bare": least(0.9), "vs_async_batch_llm": least(1.0)},
+    "figures": {
+        "snapshot_ms": most(150), "status_ms": most(500), "watch_ms": most(50), "advice_ms": most(200),
+        "rebuild_rows_per_s": least(50_000), "claim_p99_ratio": most(1.2),
+    },
+    "drain": {"rss_growth_mb": most(20)},
+    "doors": {
+        "submit_per_s": least(5_000), "submit_many_per_s": least(20_000), "client_many_per_s": least(15_000),
+        "vs_insert": least(0.3),
+    },
+}  # fmt: skip

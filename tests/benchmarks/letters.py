@@ -1,0 +1,33 @@
+"""The workload that the benchmarks use, its inputs and its answer: a rule decides for some of them, the split for the rest."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lanes.workload.version import Version
+from tests.examples import publish
+
+WORKLOAD = "letters"
+RULE = "payload.pages > 30"  # true of one letter in 40
+ANSWER = {"category": "a", "note": "as asked"}
+ANSWER_TEXT = json.dumps(ANSWER)
+
+
+def payloads(items: int) -> list[dict[str, Any]]:
+    """What is submitted: a short letter each."""
+    return [
+        {"text": f"Letter {number}: my parcel should have been here yesterday. Where is it?", "pages": number % 40 * 32 // 39}
+        for number in range(items)
+    ]
+
+
+def realtime(connection: Connection, *, now: datetime, **fields: Any) -> Version:
+    """Letters are answered in real time: some because a rule holds, the others because the split says so."""
+    return publish(connection, WORKLOAD, now=now, urgent_when=RULE, split_percent=100, **fields)
+
+
+def batch(connection: Connection, *, now: datetime, **fields: Any) -> Version:
+    """Letters are answered in batches: some because a rule holds, the others because the split says so."""
+    return publish(connection, WORKLOAD, now=now, batch_when=RULE, split_percent=0, **fields)

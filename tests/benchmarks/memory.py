@@ -1,0 +1,37 @@
+"""How much memory a process holds."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+
+def resident_mb(pid: int) -> float:
+    """What the process has in memory now."""
+    return psutil.Process(pid).memory_info().rss / 2**20
+
+
+class Peak:
+    """The most resident memory of this process while it was watched, in MB above the start."""
+
+    def __init__(self) -> None:
+        self.growth_mb = 0.0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Looked at fifty times a second until the block ends."""
+        me, over = psutil.Process(), threading.Event()
+        before = me.memory_info().rss
+
+        def look() -> None:
+            while not over.wait(0.02):
+                self.growth_mb = max(self.growth_mb, (me.memory_info().rss - before) / 2**20)
+
+        watcher = threading.Thread(target=look)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()

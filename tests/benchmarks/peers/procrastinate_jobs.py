@@ -1,0 +1,40 @@
+"""Procrastinate: a general queue, which stores no answers."""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+from procrastinate import App, PsycopgConnector  # pyright: ignore[reportMissingImports]
+
+from tests.benchmarks.letters import payloads
+from tests.benchmarks.peers.waiting import until_none
+
+CHUNK = 500
+AT_ONCE = 200  # jobs under way at once
+
+
+def seconds(url: str, items: int) -> float:
+    """How long as many jobs took to submit and to complete."""
+    logging.getLogger("procrastinate").setLevel(logging.ERROR)
+    return asyncio.run(_lead(url, items))
+
+
+async def _lead(url: str, items: int) -> float:
+    inputs = payloads(items)
+    app = App(connector=PsycopgConnector(conninfo=url, min_size=4, max_size=12))
+
+    async def complete_one(**payload: object) -> None:
+        pass
+
+    letter: Any = app.task(name="letter")(complete_one)
+    async with app.open_async():
+        await app.schema_manager.apply_schema_async()
+        began = time.perf_counter()
+        for start in range(0, items, CHUNK):
+            await letter.batch_defer_async(*inputs[start : start + CHUNK])
+        worker = asyncio.create_task(app.run_worker_async(wait=False, concurrency=AT_ONCE, install_signal_handlers=False))
+        await until_none(url, "select count(*) from procrastinate_jobs where status <> 'succeeded'")
+        took = time.perf_counter() - began
+        await worker
+        return took

@@ -1,0 +1,14 @@
+"""Sizes for trying: each benchmark runs in well under a minute on a quiet machine, and says nothing worth keeping."""
+
+from collections.abc import Mapping, Sequence
+
+SMALL: Mapping[str, Sequence[str]] = {
+    "queue": ("--items", "1000", "--rounds", "1", "--hold-s", "2", "--hold-items", "500"),
+    "batch": ("--items", "1000", "--rounds", "1", "--steady-items", "100"),
+    "events": ("--seconds", "6", "--items", "1000", "--plain", "2", "--cold", "0", "--sql", "20"),
+    "burst": ("--events", "200", "--items", "500"),
+    "calls": ("--calls", "300", "--rounds", "1"),
+    "figures": ("--items", "10000", "--rounds", "1"),
+    "drain": ("--items", "600", "--after", "200"),
+    "doors": ("--items", "500", "--rounds", "1"),
+}

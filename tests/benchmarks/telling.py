@@ -1,0 +1,65 @@
+"""How a benchmark says what it found: what was missed, then a line of JSON, and last a line of name=value."""
+
+import importlib.metadata
+import json
+import math
+import os
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+from tests.benchmarks.goals import GOALS
+
+
+def tell(bench: str, figures: Mapping[str, float], **about: object) -> None:
+    """The figures that the bench promises, in their order; `about` is told in the JSON beside them."""
+    rounded = {name: _rounded(figures[name]) for name in GOALS[bench]}
+    for name, goal in GOALS[bench].items():
+        if not goal.is_met(rounded[name]):
+            print(f"missed: {name} is {rounded[name]:g}, promised was {goal}")
+    print(json.dumps(_in_json({"bench": bench, "machine": machine(), **about, "figures": rounded})))
+    print(" ".join(f"{name}={value:g}" for name, value in rounded.items()), flush=True)
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    return {
+        "cpu": _cpu(), "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version(),
+        "load_before": _load(),
+    }  # fmt: skip
+
+
+def installed(*distributions: str) -> dict[str, str]:
+    """The version of each."""
+    return {name: importlib.metadata.version(name) for name in distributions}
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.4g}")
+
+
+def _in_json(value: Any) -> Any:
+    """The same with figures of four digits, and null for what could not be measured."""
+    match value:
+        case dict():
+            return {name: _in_json(each) for name, each in value.items()}
+        case float():
+            return None if math.isnan(value) else _rounded(value)
+        case _:
+            return value
+
+
+def _cpu() -> str:
+    try:
+        with open("/proc/cpuinfo") as told:
+            return next(line.partition(":")[2].strip() for line in told if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.machine()
+
+
+_LOAD = os.getloadavg()[0]
+
+
+def _load() -> float:
+    """How busy the machine was, over a minute, when this program began."""
+    return round(_LOAD, 2)

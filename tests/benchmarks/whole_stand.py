@@ -1,0 +1,45 @@
+"""A whole stand of a benchmark's own: everything of `lanes up`, in a temporary folder, on free ports, with the echo engine."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lanes.store.signals import Role, holders
+from tests.benchmarks.endings import end_as_asked
+from tests.running_stand import RunningStand, put_up, take_down
+
+
+@contextmanager
+def whole_stand(**environment: str) -> Iterator[RunningStand]:
+    """It is up, and down again at the end. The model takes no time."""
+    end_as_asked()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    with tempfile.TemporaryDirectory(prefix="lanes-bench-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o755)
+        print("putting up a stand", flush=True)
+        stand = put_up(Path(folder) / "stand", LANES_LOCAL_TURNAROUND_S="0", **environment)
+        try:
+            yield stand
+        finally:
+            take_down(stand)
+
+
+def drains(stand: RunningStand) -> int:
+    """How many drains run."""
+    with stand.pool.connect() as connection:
+        return holders(connection, Role.DRAIN)
+
+
+def flow_runs(stand: RunningStand, flow: str, since: str) -> int:
+    """How many runs of a flow were asked for since that moment (ISO 8601)."""
+    asked = {"flows": {"name": {"any_": [flow]}}, "flow_runs": {"expected_start_time": {"after_": since}}}
+    return stand.prefect.post("flow_runs/count", json=asked).raise_for_status().json()
+
+
+def stored_events(stand: RunningStand, name: str, since: str) -> int:
+    """How many events of that name Prefect says that it stored."""
+    asked: dict[str, Any] = {"filter": {"event": {"name": [name]}, "occurred": {"since": since}}, "limit": 1}
+    return stand.prefect.post("events/filter", json=asked).raise_for_status().json()["total"]
