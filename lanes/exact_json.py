@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-_MAYBE_BEYOND_64_BITS = re.compile(r"\d{19}")
-_MAYBE_BEYOND_64_BITS_IN_BYTES = re.compile(rb"\d{19}")
+_LARGE = re.compile(r"\d{19}")  # digits of a number that may be beyond 64 bits
+_LARGE_IN_BYTES = re.compile(rb"\d{19}")
 
 
 def loads(text: str | bytes) -> Any:
@@ -20,7 +20,7 @@ def loads(text: str | bytes) -> Any:
     Raises:
         ValueError, RecursionError: as it does.
     """
-    large = (_MAYBE_BEYOND_64_BITS if isinstance(text, str) else _MAYBE_BEYOND_64_BITS_IN_BYTES).search(text)
+    large = _LARGE.search(text) if isinstance(text, str) else _LARGE_IN_BYTES.search(text)
     if large is None:
         try:
             return orjson.loads(text)
