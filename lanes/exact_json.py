@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
-_MAYBE_BEYOND_64_BITS = re.compile(r"\d{19}")
-_MAYBE_BEYOND_64_BITS_IN_BYTES = re.compile(rb"\d{19}")
+_LARGE = re.compile(r"\d{19}")  # digits of a number that may be beyond 64 bits
+_LARGE_IN_BYTES = re.compile(rb"\d{19}")
 
 
 def loads(text: str | bytes) -> Any:
@@ -20,8 +20,8 @@ def loads(text: str | bytes) -> Any:
     Raises:
         ValueError, RecursionError: as it does.
     """
-    found = _MAYBE_BEYOND_64_BITS.search(text) if isinstance(text, str) else _MAYBE_BEYOND_64_BITS_IN_BYTES.search(text)
-    if found is None:
+    large = _LARGE.search(text) if isinstance(text, str) else _LARGE_IN_BYTES.search(text)
+    if large is None:
         try:
             return orjson.loads(text)
         except orjson.JSONDecodeError:

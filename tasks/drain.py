@@ -91,6 +91,7 @@ class Drain:
         now = self._now()
         moment = self._turns.next_moment(now)
         pause = TICK_S if moment is None else min(TICK_S, (moment - now).total_seconds())
+        pause = min(pause, self._holding.rest_s() or TICK_S)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._heard.wait(), pause)
         self._heard.clear()

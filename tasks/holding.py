@@ -45,20 +45,24 @@ class Holding:
 
     async def claim(self) -> Taken:
         """As much of the most urgent work is ours as there are turns for it."""
-        began = time.monotonic()
-        look = self._heads.look(began)
         async with self._db.transaction() as run:
-            now = run.now
+            now, began = run.now, time.monotonic()
+            look = self._heads.look(began)
             waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)
+            known = time.monotonic()
             self._meet(waiting.values())
             claimed = await run(
                 work.claim, Lane.REALTIME, self._turns.wanted(waiting, now), worker=self._name,
                 session=self._alive.session, lease=lease(self._longest_call_s), since=look.since, now=now,
             )  # fmt: skip
             versions = await run(workloads.versions, {each.version_id for each in claimed}) if claimed else {}
-        ended, ranks = time.monotonic(), {each.workload: each.rank_at for each in claimed}  # the last of each is its last
-        self._heads.looked(look, ranks, took_s=ended - began, at=ended)
+        last = {each.workload: each.rank_at for each in claimed}  # in the order of their ranks
+        self._heads.looked(look, last, took_s=known - began, at=time.monotonic())
         return Taken(claimed, versions, now)
+
+    def rest_s(self) -> float:
+        """In how many seconds the whole queue is looked through again; 0 when the next claim does."""
+        return self._heads.rest_s(time.monotonic())
 
     async def take_in(self, taken: Taken) -> None:
         """What was claimed is held, and waits for its turn. Work of versions that cannot be read rests; the others go on."""

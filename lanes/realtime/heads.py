@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-WHOLE_REST = 5  # a look at the whole queue is followed by none for so many times as long: it takes a sixth of the time at most
+SLOW_S = 0.02  # a look through the whole queue that takes longer is not repeated at once; otherwise every look is one
+REST = 10  # for so many times as long as it took: with the claim behind it, such a look takes a sixth of the time at most
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,7 @@ class Look:
 class Heads:
     """The rank up to which each workload's work was claimed. Moments are seconds of the host's steady clock.
 
-    Work may appear before it: urgent, amended, given back. Looks at the whole queue find it, one after the other as long as
-    they are quick, and otherwise as often as they may be.
+    Work may appear before it: urgent, amended, given back. The next look through the whole queue finds it.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,11 @@ class Heads:
         return Look({} if whole else dict(self._claimed), whole)
 
     def looked(self, look: Look, claimed: Mapping[str, datetime], *, took_s: float, at: float) -> None:
-        """The look ended and took so long; `claimed` are the last ranks that it took of each workload."""
+        """Finding out who waits took so long, up to this moment; `claimed` are the last ranks taken of each workload."""
         self._claimed |= claimed
-        if look.whole:
-            self._whole_again_at = at + WHOLE_REST * took_s
+        if look.whole and took_s > SLOW_S:
+            self._whole_again_at = at + REST * took_s
+
+    def rest_s(self, at: float) -> float:
+        """In how many seconds the whole queue is looked through again; 0 when the next look does."""
+        return max(0.0, self._whole_again_at - at)

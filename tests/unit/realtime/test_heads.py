@@ -1,39 +1,44 @@
-"""A queue is looked through from where it was claimed up to; the whole of it as often as that is cheap."""
+"""A queue is looked through from where it was claimed up to, while looking through the whole of it is slow."""
 
-from lanes.realtime.heads import WHOLE_REST, Heads
+from lanes.realtime.heads import REST, SLOW_S, Heads
 from tests.conftest import later
 
+SLOW = {"took_s": 0.2, "at": 0.2}
+AGAIN = 0.2 + REST * 0.2
 
-def test_the_first_look_is_at_the_whole_queue() -> None:
+
+def test_the_first_look_is_through_the_whole_queue() -> None:
     assert Heads().look(0.0).since == {}
 
 
 def test_after_a_slow_look_only_what_ranks_behind_the_last_claim_is_looked_at_until_it_has_rested() -> None:
     heads = Heads()
-    heads.looked(heads.look(0.0), {"letters": later(seconds=3)}, took_s=0.2, at=0.2)
-    soon = heads.look(0.2 + WHOLE_REST * 0.2 - 0.01)
-    assert (soon.whole, soon.since) == (False, {"letters": later(seconds=3)})
-    assert heads.look(0.2 + WHOLE_REST * 0.2).whole
+    heads.looked(heads.look(0.0), {"letters": later(seconds=3)}, **SLOW)
+    soon = heads.look(AGAIN - 0.5)
+    assert (soon.whole, soon.since, heads.rest_s(AGAIN - 0.5)) == (False, {"letters": later(seconds=3)}, 0.5)
+    assert (heads.look(AGAIN).whole, heads.rest_s(AGAIN)) == (True, 0.0)
 
 
 def test_looks_from_the_head_on_do_not_put_off_the_next_whole_one() -> None:
     heads = Heads()
-    heads.looked(heads.look(0.0), {"letters": later()}, took_s=0.2, at=0.2)
-    for at in (0.4, 0.6, 0.8, 1.0):
+    heads.looked(heads.look(0.0), {"letters": later()}, **SLOW)
+    for at in (0.4, 0.8, 1.2, 1.6):
         look = heads.look(at)
         assert not look.whole
         heads.looked(look, {"letters": later(seconds=at)}, took_s=0.1, at=at + 0.1)
-    assert heads.look(1.2).whole
+    assert heads.look(AGAIN).whole
 
 
-def test_a_quick_look_is_followed_by_another_at_once() -> None:
+def test_every_look_is_whole_while_they_are_quick() -> None:
     heads = Heads()
-    heads.looked(heads.look(0.0), {"letters": later()}, took_s=0.001, at=0.001)
-    assert heads.look(0.006).whole
+    for at in (0.0, 0.001, 0.003):
+        look = heads.look(at)
+        assert (look.whole, heads.rest_s(at)) == (True, 0.0)
+        heads.looked(look, {"letters": later()}, took_s=SLOW_S, at=at)
 
 
 def test_work_that_was_found_before_the_head_moves_it_back() -> None:
     heads = Heads()
-    heads.looked(heads.look(0.0), {"letters": later(hours=1), "bills": later(hours=2)}, took_s=0.2, at=0.2)
-    heads.looked(heads.look(2.0), {"letters": later()}, took_s=0.2, at=2.2)
-    assert heads.look(2.3).since == {"letters": later(), "bills": later(hours=2)}
+    heads.looked(heads.look(0.0), {"letters": later(hours=1), "bills": later(hours=2)}, **SLOW)
+    heads.looked(heads.look(AGAIN), {"letters": later()}, took_s=0.2, at=AGAIN + 0.2)
+    assert heads.look(AGAIN + 0.3).since == {"letters": later(), "bills": later(hours=2)}
