@@ -1,0 +1,148 @@
+"""Facts are folded into minutes, hours and days as they are written; those that are there already are folded now."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import ARRAY
+
+revision = "0021"
+down_revision = "0018"
+
+# Files of migrations/schema/current/ that change with this migration, as they are then.
+puts_in_force = {
+    "figures/attempt_count_added": "e812b931ddd1",
+    "figures/attempt_figures": "3ff120ba1482",
+    "figures/correction_count_added": "e59e1eb93cd1",
+    "figures/correction_figures": "8bd9a1bb1866",
+    "figures/count_added": "c85ec4a36f3b",
+    "figures/count_moved": "4f80c67aaab7",
+    "figures/figure_bucket": "b37e5bc90dc2",
+    "figures/figure_row": "7025ba4aefd2",
+    "figures/figure_seconds": "408b59bd32b6",
+    "figures/figure_weight": "7c6aeb5397ce",
+    "figures/item_count_moved": "d83f695a10e9",
+    "figures/item_figures": "1cc9f28736f7",
+    "figures/item_state": "33acbe856263",
+    "figures/keep_figures": "02abe8573adf",
+    "figures/read_count_added": "3522e35dd900",
+    "figures/response_count_added": "58492db82083",
+    "figures/response_figures": "0280d24cd3fc",
+    "figures/result_count_added": "3ee3ca710ab8",
+    "figures/result_figures": "5f0fe4f2e59a",
+    "figures/route_count_added": "aa8dcc7f3353",
+    "figures/route_figures": "22a9a59f0d28",
+}
+
+# The figures are rebuilt from the facts once those are in force.
+fills_figures = True
+
+KINDS = (
+    "route", "attempt", "call", "result", "agreement", "correction", "item", "asked", "due", "urgent", "first", "read",
+    "answer", "try", "compared",
+)  # fmt: skip
+GRAINS = ("minute", "hour", "day")
+BEGINS = "When that begins"
+GRAIN = "minute, hour or day (of UTC)"
+APART = "Null: not counted apart"
+CONSUMER = "Null: not counted apart, or nobody; other: all but the first fifty"
+WORD = "Its reason, outcome or standing"
+USD = sa.Numeric(20, 10)
+MOMENT = sa.DateTime(timezone=True)
+KEY = ("grain", "kind", "workload", "at", "lane", "word", "purpose", "consumer", "version_id")
+
+MEASURES = (
+    ("items", sa.BigInteger(), "Of those, or in those: as the kind says"),
+    ("usd", USD, "Billed"),
+    ("bound_usd", USD, "The most that was billed and is not known"),
+    ("realtime_usd", USD, "What real-time would cost, estimated"),
+    ("batch_usd", USD, "What batch would cost, estimated"),
+    ("input", sa.BigInteger(), "Input tokens, without cached ones"),
+    ("output", sa.BigInteger(), "Output tokens"),
+    ("cached", sa.BigInteger(), "Input tokens read from a cache"),
+    ("written", sa.BigInteger(), "Input tokens written to a cache"),
+)
+
+
+def upgrade() -> None:
+    op.create_table(
+        "figure",
+        sa.Column("grain", sa.Text(), nullable=False, comment=GRAIN),
+        sa.Column("at", MOMENT, nullable=False, comment=BEGINS),
+        *_whose("What is counted: lanes/figures/kinds.py says it of each"),
+        sa.Column("n", sa.BigInteger(), nullable=False, comment="How many"),
+        *(
+            sa.Column(name, type_, nullable=False, server_default=sa.text("0"), comment=comment)
+            for name, type_, comment in MEASURES
+        ),
+        sa.Column("first_at", MOMENT, nullable=True, comment="Of tries: when the first began"),
+        sa.Column("last_at", MOMENT, nullable=True, comment="Of tries: when the last ended"),
+        _known("figure", "grain", GRAINS), _known("figure", "kind", KINDS),
+        schema="lanes",
+        comment="Facts by minute, hour and day; what is not folded yet stands in figure_delta, and readers add both",
+    )  # fmt: skip
+    op.create_index("uq_figure", "figure", list(KEY), unique=True, schema="lanes", postgresql_nulls_not_distinct=True)
+    op.create_table(
+        "figure_hist",
+        sa.Column("grain", sa.Text(), nullable=False, comment=GRAIN),
+        sa.Column("at", MOMENT, nullable=False, comment=BEGINS),
+        *_whose("What was timed: lanes/figures/kinds.py says it of each"),
+        sa.Column(
+            "bucket", sa.Integer(), nullable=False,
+            comment="1.04^bucket to 1.04^(bucket + 1) milliseconds; -1: less than one",
+        ),
+        sa.Column("n", sa.BigInteger(), nullable=False, comment="How many took so long"),
+        _known("figure_hist", "grain", GRAINS), _known("figure_hist", "kind", KINDS),
+        schema="lanes",
+        comment="How long what figures count took: percentiles of any sum of it are right within two per cent",
+    )  # fmt: skip
+    op.create_index(
+        "uq_figure_hist", "figure_hist", [*KEY, "bucket"], unique=True, schema="lanes", postgresql_nulls_not_distinct=True
+    )
+    op.create_table(
+        "figure_delta",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("at", MOMENT, nullable=False, comment="The minute"),
+        *_whose(None),
+        sa.Column("n", sa.BigInteger(), nullable=False, comment="How many more; negative: how many fewer"),
+        *(sa.Column(name, type_, nullable=False) for name, type_, _ in MEASURES),
+        sa.Column("first_at", MOMENT, nullable=True),
+        sa.Column("last_at", MOMENT, nullable=True),
+        sa.Column("buckets", ARRAY(sa.Integer()), nullable=True, comment="How long they took"),
+        sa.Column("counts", ARRAY(sa.BigInteger()), nullable=True, comment="How many more of each bucket"),
+        _known("figure_delta", "kind", KINDS),
+        sa.PrimaryKeyConstraint("id", name="pk_figure_delta"),
+        schema="lanes",
+        comment="What each transaction adds to the figures, written with its facts; the folder moves it into them",
+    )
+    op.create_table(
+        "figure_consumer",
+        sa.Column("workload", sa.Text(), nullable=False),
+        sa.Column("consumer", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("workload", "consumer", name="pk_figure_consumer"),
+        schema="lanes",
+        comment="The consumers of each workload that figures count apart: the first fifty",
+    )
+
+
+def downgrade() -> None:
+    for table in ("figure_consumer", "figure_delta", "figure_hist", "figure"):
+        op.drop_table(table, schema="lanes")
+
+
+def _whose(kind: str | None) -> list[sa.Column[object]]:
+    """The columns that say whose figure it is; those of a delta say it without a comment."""
+    columns = (
+        ("workload", sa.Text(), False, None),
+        ("version_id", sa.BigInteger(), True, APART),
+        ("lane", sa.Text(), True, f"{APART}, or none"),
+        ("purpose", sa.Text(), True, APART),
+        ("consumer", sa.Text(), True, CONSUMER),
+        ("kind", sa.Text(), False, kind),
+        ("word", sa.Text(), True, WORD),
+    )
+    return [
+        sa.Column(name, type_, nullable=nullable, comment=kind and comment) for name, type_, nullable, comment in columns
+    ]
+
+
+def _known(table: str, column: str, words: tuple[str, ...]) -> sa.CheckConstraint:
+    return sa.CheckConstraint(f"{column} in ({', '.join(map(repr, words))})", name=op.f(f"ck_{table}_{column}_known"))
