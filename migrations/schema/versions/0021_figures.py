@@ -16,13 +16,16 @@ puts_in_force = {
     "figures/count_added": "c85ec4a36f3b",
     "figures/count_moved": "4f80c67aaab7",
     "figures/figure_bucket": "b37e5bc90dc2",
+    "figures/figure_hist_since": "daf41ea18a9c",
     "figures/figure_row": "7025ba4aefd2",
-    "figures/figure_seconds": "408b59bd32b6",
+    "figures/figure_seconds": "af2951827012",
     "figures/figure_weight": "7c6aeb5397ce",
+    "figures/figures_since": "1dfc19d0a680",
     "figures/item_count_moved": "d83f695a10e9",
     "figures/item_figures": "1cc9f28736f7",
     "figures/item_state": "33acbe856263",
     "figures/keep_figures": "02abe8573adf",
+    "figures/lane_latency": "1277d7d422f2",
     "figures/read_count_added": "3522e35dd900",
     "figures/response_count_added": "58492db82083",
     "figures/response_figures": "0280d24cd3fc",
@@ -30,6 +33,7 @@ puts_in_force = {
     "figures/result_figures": "5f0fe4f2e59a",
     "figures/route_count_added": "aa8dcc7f3353",
     "figures/route_figures": "22a9a59f0d28",
+    "figures/routing_mix": "1aa93630403a",
 }
 
 # The figures are rebuilt from the facts once those are in force.
