@@ -20,12 +20,12 @@ class Kind(StrEnum):
 
     # in the minute in which it happened
     ROUTE = "route"  # decisions; the reason; what each lane would cost
-    ATTEMPT = "attempt"  # tries; the outcome; `items` were shown; the provider's time
+    ATTEMPT = "attempt"  # tries; the outcome; `items` were shown
     CALL = "call"  # billed responses; no word; the items that shared them
     RESULT = "result"  # live answers; the standing; from received to answered
     AGREEMENT = "agreement"  # items that both lanes answered, once each; no word; `items` were corrected
     CORRECTION = "correction"  # corrections; no word
-    # in the minute in which its item was received
+    # in which its item was received: in the minute, or what is asked of many days alone (`HOURLY`), in the hour
     ITEM = "item"  # routed or canceled items by the lane of their newest route; how they stand; `items` were answered
     ASKED = "asked"  # items that are not canceled by their first route; its reason; what each lane would cost
     DUE = "due"  # those of them that are due; no word; from received to due
@@ -45,3 +45,6 @@ class Stands(StrEnum):
     SETTLED = "settled"
     FAILED = "failed"
     CANCELED = "canceled"
+
+
+HOURLY = (Kind.ASKED, Kind.DUE, Kind.URGENT, Kind.FIRST, Kind.READ, Kind.COMPARED)  # folded into hours and days alone

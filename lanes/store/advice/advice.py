@@ -119,7 +119,7 @@ select coalesce(sum(n), 0)::bigint as compared, coalesce(sum(items), 0)::bigint 
 
 
 def evidence(connection: Connection, workload: str, *, since: datetime, now: datetime) -> Evidence:
-    """What was seen of the workload from the minute of `since` to `now`. Durations and due times are right within 2 %.
+    """What was seen of the workload from the hour of `since` to `now`. Durations and due times are right within 2 %.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
@@ -130,7 +130,7 @@ def evidence(connection: Connection, workload: str, *, since: datetime, now: dat
     spec = version.spec
     batch_expected = batch_back_at(spec, now) - now  # as the router has it
     at = {
-        "workload": workload, "since": since.replace(second=0, microsecond=0), "now": now, "batch_expected": batch_expected,
+        "workload": workload, "since": since.replace(minute=0, second=0, microsecond=0), "now": now, "batch_expected": batch_expected,
         "at_once": timedelta(seconds=AT_ONCE_S),
     }  # fmt: skip
 

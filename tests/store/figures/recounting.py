@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from lanes.figures.buckets import bucket_of
+from lanes.figures.kinds import HOURLY
 from tests.store.tries import rows
 
 MEASURES = (
@@ -41,7 +42,6 @@ class Recount:
         self.hist: Counter[Key] = Counter()
         for each in of["route"]:
             self._add(each.decided_at, self._items[each.item_id].workload, "route", each.reason, lane=each.lane,
-                      version_id=each.version_id, consumer=self._items[each.item_id].consumer,
                       realtime_usd=each.realtime_usd, batch_usd=each.batch_usd)  # fmt: skip
         for each in of["attempt"]:
             self._attempt(each)
@@ -52,8 +52,7 @@ class Recount:
             if each.generation == 0:
                 item = self._items[each.item_id]
                 for kind, at in (("result", each.created_at), ("answer", item.received_at)):
-                    self._add(at, item.workload, kind, each.standing, lane=each.lane, version_id=each.version_id,
-                              consumer=item.consumer, took=each.created_at - item.received_at)  # fmt: skip
+                    self._add(at, item.workload, kind, each.standing, lane=each.lane, took=each.created_at - item.received_at)  # fmt: skip
         for each in of["correction"]:
             self._add(each.corrected_at, self._items[each.item_id].workload, "correction", None)
         for item in self._items.values():
@@ -69,8 +68,7 @@ class Recount:
             **({"realtime_usd": said[0].realtime_usd, "batch_usd": said[0].batch_usd} if said else {}),
         }  # fmt: skip
         whose = {"lane": each.lane, "purpose": each.purpose}
-        self._add(each.ended_at, each.workload, "attempt", each.outcome, took=timedelta(milliseconds=each.latency_ms),
-                  **whose, **measured)  # fmt: skip
+        self._add(each.ended_at, each.workload, "attempt", each.outcome, **whose, **measured)  # fmt: skip
         self._add(item.received_at, each.workload, "try", each.outcome, first_at=each.started_at, last_at=each.ended_at,
                   **whose, **measured)  # fmt: skip
 
@@ -116,7 +114,7 @@ class Recount:
 
     def _add(self, at: datetime, workload: str, kind: str, word: str | None, *, took: timedelta | None = None, **said: Any) -> None:
         whose = {"workload": workload, "kind": kind, "word": word, **said}
-        for grain in ("minute", "hour", "day"):
+        for grain in ("hour", "day") if kind in HOURLY else ("minute", "hour", "day"):
             key = (grain, truncated(at, grain), *(whose.get(name) for name in ATTRIBUTES))
             counted = self.figures.setdefault(key, dict.fromkeys(MEASURES, 0) | {"first_at": None, "last_at": None})
             for name, value in {"n": 1, **said}.items():

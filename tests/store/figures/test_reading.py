@@ -89,7 +89,7 @@ def test_consumers_beyond_the_first_fifty_are_counted_together(connection: Conne
     put(connection, "late", consumer="c59")
     put(connection, "nobody")
     folding.fold(connection)
-    day = {each.consumer: each.n for each in rows(connection, "figure", "at", kind="route", grain="day")}
+    day = {each.consumer: each.n for each in rows(connection, "figure", "at", kind="asked", grain="day")}
     assert len(day) == 52
     assert (day["c03"], day["other"], day[None], sum(day.values())) == (2, 11, 1, 63)
 

@@ -4,7 +4,7 @@ returns setof lanes.figure_row
 language sql stable as $$
   select f.at, a.workload, null::bigint, a.lane, a.purpose, null::text, f.kind, a.outcome, 1::bigint, a.shown::int::bigint,
          a.cost_usd, a.bound_usd, r.realtime_usd, r.batch_usd, a.input_tokens::bigint, a.output_tokens::bigint,
-         a.cache_read_tokens::bigint, a.cache_write_tokens::bigint, f.first_at, f.last_at, f.bucket
+         a.cache_read_tokens::bigint, a.cache_write_tokens::bigint, f.first_at, f.last_at, null::int
     from lanes.attempt a
     join lanes.item i on i.id = a.item_id
     left join lateral (
@@ -12,11 +12,10 @@ language sql stable as $$
        where r.item_id = a.item_id and a.outcome = 'valid'
        order by r.decided_at <= a.ended_at desc, case when r.decided_at <= a.ended_at then -r.id else r.id end
        limit 1) r on true
-   cross join lateral (values
-      ('attempt', date_trunc('minute', a.ended_at, 'UTC'), null::timestamptz, null::timestamptz,
-       lanes.figure_bucket(a.latency_ms * interval '1 millisecond')),
-      ('try', date_trunc('minute', i.received_at, 'UTC'), a.started_at, a.ended_at, null)
-    ) f (kind, at, first_at, last_at, bucket)
+   cross join lateral (
+      select 'attempt' as kind, date_trunc('minute', a.ended_at, 'UTC') as at, null::timestamptz as first_at, null::timestamptz as last_at
+      union all
+      select 'try', date_trunc('minute', i.received_at, 'UTC'), a.started_at, a.ended_at) f
    where a.id = any (attempt_figures.ids)
 $$;
 

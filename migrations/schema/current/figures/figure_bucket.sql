@@ -2,8 +2,8 @@ create or replace function lanes.figure_bucket(span interval)
 returns int
 language sql immutable
 begin atomic
-  select case when extract(epoch from span) >= 0.001
-              then floor(ln(extract(epoch from span)::float8 * 1000) / ln(1.04::float8))::int else -1 end;
+  select case when date_part('epoch', span) >= 0.001
+              then floor(ln(date_part('epoch', span) * 1000) / ln(1.04::float8))::int else -1 end;
 end;
 
 comment on function lanes.figure_bucket is

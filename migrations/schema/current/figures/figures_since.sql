@@ -1,4 +1,5 @@
--- Days, with the hours before the first whole one and the minutes before those; what is not folded yet is added.
+-- Days, with the hours before the first whole one and the minutes before those; what is not folded yet is added. What is folded
+-- into hours and days alone is asked from a whole hour on.
 create or replace function lanes.figures_since(kinds text[], since timestamptz)
 returns setof lanes.figure
 language sql stable as $$

@@ -2,13 +2,15 @@
 create or replace function lanes.result_figures(ids bigint[])
 returns setof lanes.figure_row
 language sql stable as $$
-  select f.at, i.workload, r.version_id, r.lane, null::text, i.consumer, f.kind, r.standing, 1::bigint, null::bigint, null::numeric,
+  select f.at, i.workload, null::bigint, r.lane, null::text, null::text, f.kind, r.standing, 1::bigint, null::bigint, null::numeric,
          null::numeric, null::numeric, null::numeric, null::bigint, null::bigint, null::bigint, null::bigint, null::timestamptz,
          null::timestamptz, lanes.figure_bucket(r.created_at - i.received_at)
     from lanes.result r
     join lanes.item i on i.id = r.item_id
-   cross join lateral (values ('result', date_trunc('minute', r.created_at, 'UTC')),
-                              ('answer', date_trunc('minute', i.received_at, 'UTC'))) f (kind, at)
+   cross join lateral (
+      select 'result' as kind, date_trunc('minute', r.created_at, 'UTC') as at
+      union all
+      select 'answer', date_trunc('minute', i.received_at, 'UTC')) f
    where r.id = any (result_figures.ids) and r.generation = 0
   union all
   select f.at, i.workload, null, null, null, null, f.kind, null, c.n, c.items, null, null, null, null, null, null, null, null, null,
