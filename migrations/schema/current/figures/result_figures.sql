@@ -2,16 +2,21 @@
 create or replace function lanes.result_figures(ids bigint[])
 returns setof lanes.figure_row
 language sql stable as $$
-  select f.at, i.workload, null::bigint, r.lane, null::text, null::text, f.kind, r.standing, 1::bigint, null::bigint, null::numeric,
-         null::numeric, null::numeric, null::numeric, null::bigint, null::bigint, null::bigint, null::bigint, null::timestamptz,
-         null::timestamptz, lanes.figure_bucket(r.created_at - i.received_at)
-    from lanes.result r
-    join lanes.item i on i.id = r.item_id
-   cross join lateral (
-      select 'result' as kind, date_trunc('minute', r.created_at, 'UTC') as at
-      union all
-      select 'answer', date_trunc('minute', i.received_at, 'UTC')) f
-   where r.id = any (result_figures.ids) and r.generation = 0
+  with given as (
+    select date_trunc('minute', r.created_at, 'UTC') as created_at, date_trunc('minute', i.received_at, 'UTC') as received_at,
+           i.workload collate "C" as workload, r.lane collate "C" as lane, r.standing collate "C" as standing,
+           lanes.figure_bucket(r.created_at - i.received_at) as bucket, count(*) as n
+      from lanes.result r join lanes.item i on i.id = r.item_id
+     where r.id = any (result_figures.ids) and r.generation = 0
+     group by 1, 2, 3, 4, 5, 6)
+  select g.created_at, g.workload, null::bigint, g.lane, null::text, null::text, 'result'::text, g.standing, g.n, null::bigint,
+         null::numeric, null::numeric, null::numeric, null::numeric, null::bigint, null::bigint, null::bigint, null::bigint,
+         null::timestamptz, null::timestamptz, g.bucket
+    from given g
+  union all
+  select g.received_at, g.workload, null, g.lane, null, null, 'answer', g.standing, g.n, null, null, null, null, null, null, null,
+         null, null, null, null, g.bucket
+    from given g
   union all
   select f.at, i.workload, null, null, null, null, f.kind, null, c.n, c.items, null, null, null, null, null, null, null, null, null,
          null, null
