@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import ARRAY
 
 revision = "0021"
-down_revision = "0018"
+down_revision = "0026"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {
