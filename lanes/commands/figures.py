@@ -58,7 +58,8 @@ def _say(days: list[Rebuilt], as_json: bool) -> int:
     if as_json:
         print_json({"days": [asdict(each) for each in days], "facts": facts})
     elif days:
-        print(f"{counted(len(days), 'day')} rebuilt from {counted(facts, 'fact')}: {days[0].day:%Y-%m-%d} to {days[-1].day:%Y-%m-%d}")
+        period = f"{days[0].day:%Y-%m-%d} to {days[-1].day:%Y-%m-%d}"
+        print(f"{counted(len(days), 'day')} rebuilt from {counted(facts, 'fact')}: {period}")
     else:
         print("there are no facts in that period")
     return 0

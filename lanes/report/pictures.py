@@ -24,7 +24,7 @@ from lanes.units import count, counted, seconds, share, usd
 from lanes.words import Lane
 
 MOST_WORKLOADS = 4  # in one chart
-HOUR = timedelta(hours=1)
+POINTS = {timedelta(minutes=1): "minute", timedelta(hours=1): "hour", timedelta(days=1): "day"}
 COLORS = {Lane.REALTIME: REALTIME, Lane.BATCH: BATCH}
 SHADES = {Lane.REALTIME: REALTIME_SHADES, Lane.BATCH: BATCH_SHADES}
 
@@ -96,7 +96,7 @@ def _mix(workload: str, routes: Sequence[RouteFigures]) -> Mix:
 def _minutes(snapshot: Snapshot, lane: Lane) -> Series:
     minutes = sorted((each for each in snapshot.minutes if each.lane == lane), key=lambda each: each.minute)
     points = [(each.minute, float(each.p95_s)) for each in minutes]
-    return Series(f"{summary.lane_name(lane)}, p95 of each {'hour' if snapshot.point >= HOUR else 'minute'}", points, COLORS[lane])
+    return Series(f"{summary.lane_name(lane)}, p95 of each {POINTS[snapshot.point]}", points, COLORS[lane])
 
 
 def _percentiles(lane: LaneFigures) -> list[Bar]:

@@ -156,7 +156,7 @@ class RefusalFigures:
 
 @dataclass(frozen=True)
 class MinuteFigures:
-    """One minute of one lane, for the charts; of a long period, one hour."""
+    """One minute of one lane, for the charts; of a long period, an hour or a day."""
 
     lane: Lane
     minute: datetime

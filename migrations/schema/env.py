@@ -5,9 +5,8 @@ migration among those that ran says `fills_figures`, the figures are then made a
 meanwhile, because the triggers that count them were just created, or the migration has locked their tables.
 """
 
-from datetime import timedelta
-
 import os
+from datetime import timedelta
 
 from alembic import context
 from alembic.runtime.migration import MigrationInfo

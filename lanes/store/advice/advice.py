@@ -73,7 +73,8 @@ READ = "(select consumer, bucket, n from lanes.figure_hist_since('{read}', :sinc
 FIRST_ANSWERS = percentiles(FIRST, by="lane", p95_s=0.95)
 
 ESTIMATES = """
-select (sum(realtime_usd) / nullif(sum(n), 0))::float8 as realtime_usd, (sum(batch_usd) / nullif(sum(n), 0))::float8 as batch_usd
+select (sum(realtime_usd) / nullif(sum(n), 0))::float8 as realtime_usd,
+       (sum(batch_usd) / nullif(sum(n), 0))::float8 as batch_usd
   from lanes.figures_since('{asked}', :since) where workload = :workload
 """
 
@@ -96,8 +97,8 @@ summed as (
   select consumer, coalesce(sum(n) filter (where kind = 'asked'), 0)::bigint as routed,
          coalesce(sum(n) filter (where kind = 'asked' and (word in ('overdue', 'urgent', 'urgent_rule', 'deadline')
                                                            or word = 'pinned' and lane = 'realtime')), 0)::bigint as demanded,
-         coalesce(sum(n) filter (where kind = 'asked' and (word = 'batch_rule' or word = 'pinned' and lane = 'batch')), 0)::bigint
-           as deferred,
+         coalesce(sum(n) filter (where kind = 'asked' and (word = 'batch_rule'
+                                                           or word = 'pinned' and lane = 'batch')), 0)::bigint as deferred,
          coalesce(sum(n) filter (where kind = 'asked' and lane = 'realtime'), 0)::bigint as realtime,
          coalesce(sum(n) filter (where kind = 'read'), 0)::bigint as reads,
          coalesce(sum(items) filter (where kind = 'read'), 0)::bigint as at_once,
@@ -130,8 +131,8 @@ def evidence(connection: Connection, workload: str, *, since: datetime, now: dat
     spec = version.spec
     batch_expected = batch_back_at(spec, now) - now  # as the router has it
     at = {
-        "workload": workload, "since": since.replace(minute=0, second=0, microsecond=0), "now": now, "batch_expected": batch_expected,
-        "at_once": timedelta(seconds=AT_ONCE_S),
+        "workload": workload, "since": since.replace(minute=0, second=0, microsecond=0), "now": now,
+        "batch_expected": batch_expected, "at_once": timedelta(seconds=AT_ONCE_S),
     }  # fmt: skip
 
     def ask(query: str) -> list[Mapping[str, Any]]:

@@ -36,8 +36,8 @@ MOST_BATCHES = 12
 MOST_FAILURES = 50
 MOST_INCIDENTS = 50
 ADVICE_OVER = timedelta(days=30)
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
-MINUTES_FOR = timedelta(days=2)  # of a longer period the chart has hours
+LENGTHS = {Grain.MINUTE: timedelta(minutes=1), Grain.HOUR: timedelta(hours=1), Grain.DAY: timedelta(days=1)}
+POINTS = {Grain.MINUTE: timedelta(days=2), Grain.HOUR: timedelta(days=10), Grain.DAY: timedelta.max}  # of the longest period
 
 LANES = f"""
 with counted as (
@@ -50,7 +50,8 @@ summed as (
          coalesce(sum(n) filter (where tried), 0)::bigint as attempts,
          coalesce(sum(n) filter (where tried and word <> 'valid'), 0)::bigint as failed_attempts,
          coalesce(sum(usd) filter (where tried), 0) as cost_usd,
-         coalesce(extract(epoch from max(last_at) filter (where tried) - min(first_at) filter (where tried)), 0)::float8 as busy_s
+         coalesce(extract(epoch from max(last_at) filter (where tried) - min(first_at) filter (where tried)), 0)::float8
+           as busy_s
     from (select *, kind = 'try' and purpose in ('answer', 'authoritative') as tried from counted) each group by 1, 2),
 took as ({
         percentiles("lanes.figure_hist_since('{answer}', :since)", by="workload, lane", p50_s=0.5, p95_s=0.95, p99_s=0.99)
@@ -157,7 +158,8 @@ select workload, lane, version, field, labels, share,
 # The newest of those that failed, and of those whose authoritative pass did.
 FAILURES = """
 select workload, key, failure as reason from lanes.item
- where failure is not null and received_at >= :since and canceled_at is null and (settled_at is not null or failed_at is not null)
+ where failure is not null and received_at >= :since and canceled_at is null
+   and (settled_at is not null or failed_at is not null)
  order by id desc limit :most
 """
 
@@ -209,7 +211,7 @@ F = TypeVar("F")
 def take(connection: Connection, *, since: datetime, now: datetime) -> Snapshot:
     """The figures of items received from the minute of `since` on, read in one transaction."""
     since = since.replace(second=0, microsecond=0)
-    point = HOUR if now - since > MINUTES_FOR else MINUTE
+    grain = next(grain for grain, longest in POINTS.items() if now - since <= longest)
 
     def read(query: str, into: type[F], **more: Any) -> list[F]:
         rows = connection.execute(text(query), {"since": since, **more}).mappings()
@@ -227,8 +229,8 @@ def take(connection: Connection, *, since: datetime, now: datetime) -> Snapshot:
         accuracy=read(ACCURACY, AccuracyFigures),
         failures=read(FAILURES, Failure, most=MOST_FAILURES),
         refusals=read(REFUSALS, RefusalFigures),
-        minutes=read(MINUTES, MinuteFigures, grain=Grain.HOUR if point == HOUR else Grain.MINUTE),
-        point=point,
+        minutes=read(MINUTES, MinuteFigures, grain=grain),
+        point=LENGTHS[grain],
         incidents=incidents.since(connection, since, limit=MOST_INCIDENTS),
         rollouts=rollouts.since(connection, since),
         splits=read(SPLITS, SplitFigures),

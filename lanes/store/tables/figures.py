@@ -41,9 +41,12 @@ class FigureColumns(TypedColumns):
 
 figure = Table(
     "figure", metadata, FigureColumns,
-    one_of("grain", Grain), one_of("kind", Kind),
+    one_of("grain", Grain), one_of("kind", Kind), one_of("lane", Lane), one_of("purpose", Purpose),
     Index("uq_figure", "grain", "kind", "workload", "at", "lane", "word", "purpose", "consumer", "version_id", unique=True,
           postgresql_nulls_not_distinct=True),
+    # The busiest minute of many days is no sum.
+    Index("ix_figure_peak", "workload", "at", postgresql_include=["n"],
+          postgresql_where=text("grain = 'minute' and kind = 'item' and word <> 'canceled'")),
     comment="Facts by minute, hour and day; what is not folded yet stands in figure_delta, and readers add both",
 )  # fmt: skip
 
@@ -64,7 +67,7 @@ class FigureHistColumns(TypedColumns):
 
 figure_hist = Table(
     "figure_hist", metadata, FigureHistColumns,
-    one_of("grain", Grain), one_of("kind", Kind),
+    one_of("grain", Grain), one_of("kind", Kind), one_of("lane", Lane), one_of("purpose", Purpose),
     Index("uq_figure_hist", "grain", "kind", "workload", "at", "lane", "word", "purpose", "consumer", "version_id", "bucket",
           unique=True, postgresql_nulls_not_distinct=True),
     comment="How long what figures count took: percentiles of any sum of it are right within two per cent",
@@ -99,7 +102,7 @@ class FigureDeltaColumns(TypedColumns):
 
 figure_delta = Table(
     "figure_delta", metadata, FigureDeltaColumns,
-    one_of("kind", Kind),
+    one_of("kind", Kind), one_of("lane", Lane), one_of("purpose", Purpose),
     comment="What each transaction adds to the figures, written with its facts; the folder moves it into them",
 )  # fmt: skip
 

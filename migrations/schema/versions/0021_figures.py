@@ -43,6 +43,9 @@ KINDS = (
     "route", "attempt", "call", "result", "agreement", "correction", "item", "asked", "due", "urgent", "first", "read",
     "answer", "try", "compared",
 )  # fmt: skip
+WORDS = {
+    "kind": KINDS, "lane": ("realtime", "batch"), "purpose": ("answer", "authoritative", "shadow", "replay"),
+}  # fmt: skip
 GRAINS = ("minute", "hour", "day")
 BEGINS = "When that begins"
 GRAIN = "minute, hour or day (of UTC)"
@@ -79,11 +82,15 @@ def upgrade() -> None:
         ),
         sa.Column("first_at", MOMENT, nullable=True, comment="Of tries: when the first began"),
         sa.Column("last_at", MOMENT, nullable=True, comment="Of tries: when the last ended"),
-        _known("figure", "grain", GRAINS), _known("figure", "kind", KINDS),
+        *_known("figure", grain=GRAINS, **WORDS),
         schema="lanes",
         comment="Facts by minute, hour and day; what is not folded yet stands in figure_delta, and readers add both",
     )  # fmt: skip
     op.create_index("uq_figure", "figure", list(KEY), unique=True, schema="lanes", postgresql_nulls_not_distinct=True)
+    op.create_index(
+        "ix_figure_peak", "figure", ["workload", "at"], schema="lanes", postgresql_include=["n"],
+        postgresql_where=sa.text("grain = 'minute' and kind = 'item' and word <> 'canceled'"),
+    )  # fmt: skip
     op.create_table(
         "figure_hist",
         sa.Column("grain", sa.Text(), nullable=False, comment=GRAIN),
@@ -94,7 +101,7 @@ def upgrade() -> None:
             comment="1.04^bucket to 1.04^(bucket + 1) milliseconds; -1: less than one",
         ),
         sa.Column("n", sa.BigInteger(), nullable=False, comment="How many took so long"),
-        _known("figure_hist", "grain", GRAINS), _known("figure_hist", "kind", KINDS),
+        *_known("figure_hist", grain=GRAINS, **WORDS),
         schema="lanes",
         comment="How long what figures count took: percentiles of any sum of it are right within two per cent",
     )  # fmt: skip
@@ -112,7 +119,7 @@ def upgrade() -> None:
         sa.Column("last_at", MOMENT, nullable=True),
         sa.Column("buckets", ARRAY(sa.Integer()), nullable=True, comment="How long they took"),
         sa.Column("counts", ARRAY(sa.BigInteger()), nullable=True, comment="How many more of each bucket"),
-        _known("figure_delta", "kind", KINDS),
+        *_known("figure_delta", **WORDS),
         sa.PrimaryKeyConstraint("id", name="pk_figure_delta"),
         schema="lanes",
         comment="What each transaction adds to the figures, written with its facts; the folder moves it into them",
@@ -125,9 +132,13 @@ def upgrade() -> None:
         schema="lanes",
         comment="The consumers of each workload that figures count apart: the first fifty",
     )
+    op.create_index(
+        "ix_item_failure", "item", ["id"], schema="lanes", postgresql_where=sa.text("failure is not null")
+    )
 
 
 def downgrade() -> None:
+    op.drop_index("ix_item_failure", "item", schema="lanes")
     for table in ("figure_consumer", "figure_delta", "figure_hist", "figure"):
         op.drop_table(table, schema="lanes")
 
@@ -148,5 +159,8 @@ def _whose(kind: str | None) -> list[sa.Column[object]]:
     ]
 
 
-def _known(table: str, column: str, words: tuple[str, ...]) -> sa.CheckConstraint:
-    return sa.CheckConstraint(f"{column} in ({', '.join(map(repr, words))})", name=op.f(f"ck_{table}_{column}_known"))
+def _known(table: str, **columns: tuple[str, ...]) -> list[sa.CheckConstraint]:
+    return [
+        sa.CheckConstraint(f"{column} in ({', '.join(map(repr, words))})", name=op.f(f"ck_{table}_{column}_known"))
+        for column, words in columns.items()
+    ]

@@ -13,7 +13,8 @@ from lanes.figures.kinds import HOURLY
 from tests.store.tries import rows
 
 MEASURES = (
-    "n", "items", "usd", "bound_usd", "realtime_usd", "batch_usd", "input", "output", "cached", "written", "first_at", "last_at",
+    "n", "items", "usd", "bound_usd", "realtime_usd", "batch_usd", "input", "output", "cached", "written", "first_at",
+    "last_at",
 )  # fmt: skip
 ATTRIBUTES = ("workload", "version_id", "lane", "purpose", "consumer", "kind", "word")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -52,7 +53,8 @@ class Recount:
             if each.generation == 0:
                 item = self._items[each.item_id]
                 for kind, at in (("result", each.created_at), ("answer", item.received_at)):
-                    self._add(at, item.workload, kind, each.standing, lane=each.lane, took=each.created_at - item.received_at)  # fmt: skip
+                    took = each.created_at - item.received_at
+                    self._add(at, item.workload, kind, each.standing, lane=each.lane, took=took)
         for each in of["correction"]:
             self._add(each.corrected_at, self._items[each.item_id].workload, "correction", None)
         for item in self._items.values():
@@ -112,7 +114,9 @@ class Recount:
             if generation == 0:
                 self._add(item.received_at, item.workload, "compared", None, items=corrected)
 
-    def _add(self, at: datetime, workload: str, kind: str, word: str | None, *, took: timedelta | None = None, **said: Any) -> None:
+    def _add(
+        self, at: datetime, workload: str, kind: str, word: str | None, *, took: timedelta | None = None, **said: Any
+    ) -> None:
         whose = {"workload": workload, "kind": kind, "word": word, **said}
         for grain in ("hour", "day") if kind in HOURLY else ("minute", "hour", "day"):
             key = (grain, truncated(at, grain), *(whose.get(name) for name in ATTRIBUTES))

@@ -11,7 +11,7 @@ from lanes.store.doors import amendments
 from lanes.store.figures import folding, rebuilding
 from lanes.store.settling import retries
 from lanes.store.workload import workloads
-from lanes.words import Lane, Mode, Outcome
+from lanes.words import Mode, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.figures.recounting import Recount, stand
@@ -19,7 +19,9 @@ from tests.store.tries import A, B, claim, save, submit, tried
 
 OUTCOMES = st.sampled_from([Outcome.VALID] * 4 + [Outcome.INVALID, Outcome.ERRORED, Outcome.POISON])
 STEPS = st.one_of(
-    st.tuples(st.just("admit"), st.sampled_from([None, "desk", "digest"]), st.booleans(), st.sampled_from([None, 3, 9_000, -5])),
+    st.tuples(
+        st.just("admit"), st.sampled_from([None, "desk", "digest"]), st.booleans(), st.sampled_from([None, 3, 9_000, -5])
+    ),
     st.tuples(st.just("route")),
     st.tuples(st.just("answer"), OUTCOMES, st.booleans()),
     st.tuples(st.just("batch"), OUTCOMES, st.booleans()),
@@ -68,7 +70,8 @@ class Life:
 
     def _read(self, item: int, seconds: int) -> None:
         at = self._now + timedelta(seconds=seconds)
-        self._connection.execute(text("select * from lanes.read_result('letters', :key, 'app', :at)"), {"key": f"k{item}", "at": at})
+        taken = text("select * from lanes.read_result('letters', :key, 'app', :at)")
+        self._connection.execute(taken, {"key": f"k{item}", "at": at})
 
     def _cancel(self, item: int) -> None:
         canceled = text("select lanes.cancel('letters', :key, :at)")

@@ -32,7 +32,8 @@ def test_an_open_transaction_holds_back_neither_the_folder_nor_the_figures_of_ot
             with other.begin():
                 admit(other, "ours", now=NOON, lane=Lane.REALTIME)
                 other.execute(text("""
-                    insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
+                    insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd,
+                                             decided_at)
                     select i.id, w.version_id, 'realtime', 'pinned', 'pinned', 1, 1, :now
                       from lanes.item i join lanes.workload w on w.name = i.workload where i.key = 'ours'
                 """), {"now": NOON})  # fmt: skip
