@@ -34,7 +34,7 @@ def _run(connection: Connection) -> None:
         compare_server_default=True,
         transaction_per_migration=False,
         autogenerate_plugins=["alembic.autogenerate.*", autogenerate.NAME],
-        on_version_apply=lambda *_, step, **__: moved.append(_fills_figures(step)),
+        on_version_apply=lambda *_, **of: moved.append(_fills_figures(of["step"])),
     )
     with context.begin_transaction():
         before = grants.granted(connection)
@@ -47,7 +47,7 @@ def _run(connection: Connection) -> None:
 
 
 def _fills_figures(step: MigrationInfo) -> bool:
-    return step.up_revision is not None and getattr(step.up_revision.module, "fills_figures", False)
+    return getattr(getattr(step.up_revision, "module", None), "fills_figures", False)
 
 
 given = context.config.attributes.get("connection")

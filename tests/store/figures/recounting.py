@@ -24,8 +24,9 @@ Figures = dict[Key, dict[str, Any]]
 
 
 def truncated(at: datetime, grain: str) -> datetime:
-    zeroed = {"second": 0, "microsecond": 0} | ({} if grain == "minute" else {"minute": 0})
-    return at.replace(**zeroed, **({"hour": 0} if grain == "day" else {}))
+    minute = at.replace(second=0, microsecond=0)
+    hour = minute if grain == "minute" else minute.replace(minute=0)
+    return hour.replace(hour=0) if grain == "day" else hour
 
 
 class Recount:
@@ -52,8 +53,8 @@ class Recount:
         for each in of["result"]:
             if each.generation == 0:
                 item = self._items[each.item_id]
+                took: timedelta = each.created_at - item.received_at
                 for kind, at in (("result", each.created_at), ("answer", item.received_at)):
-                    took = each.created_at - item.received_at
                     self._add(at, item.workload, kind, each.standing, lane=each.lane, took=took)
         for each in of["correction"]:
             self._add(each.corrected_at, self._items[each.item_id].workload, "correction", None)
@@ -65,11 +66,11 @@ class Recount:
         routes = self._of["route"][each.item_id]
         before = [route for route in routes if route.decided_at <= each.ended_at]
         said = (before[-1:] or routes[:1]) if each.outcome == "valid" else []
-        measured = {
+        measured: dict[str, Any] = {
             "items": int(each.shown), "usd": each.cost_usd, "bound_usd": each.bound_usd, **_tokens(each),
             **({"realtime_usd": said[0].realtime_usd, "batch_usd": said[0].batch_usd} if said else {}),
         }  # fmt: skip
-        whose = {"lane": each.lane, "purpose": each.purpose}
+        whose: dict[str, Any] = {"lane": each.lane, "purpose": each.purpose}
         self._add(each.ended_at, each.workload, "attempt", each.outcome, **whose, **measured)  # fmt: skip
         self._add(item.received_at, each.workload, "try", each.outcome, first_at=each.started_at, last_at=each.ended_at,
                   **whose, **measured)  # fmt: skip
@@ -131,7 +132,7 @@ class Recount:
                 self.hist[(*key, bucket_of(took))] += 1
 
 
-def _tokens(each: Any) -> dict[str, int]:
+def _tokens(each: Any) -> dict[str, Any]:
     return {"input": each.input_tokens, "output": each.output_tokens, "cached": each.cache_read_tokens,
             "written": each.cache_write_tokens}  # fmt: skip
 

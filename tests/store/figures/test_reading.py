@@ -18,8 +18,8 @@ def routed(connection: Connection, since: datetime = NOON) -> int:
     return int(connection.execute(text(SINCE), {"since": since}).scalar_one())
 
 
-def put(connection: Connection, *keys: str, at: datetime = NOON, **fields: object) -> None:
-    admit(connection, *keys, now=at, lane=Lane.BATCH, **fields)
+def put(connection: Connection, *keys: str, at: datetime = NOON, consumer: str | None = None) -> None:
+    admit(connection, *keys, now=at, lane=Lane.BATCH, consumer=consumer)
     route(connection, now=at)
 
 
