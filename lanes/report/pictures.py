@@ -24,6 +24,7 @@ from lanes.units import count, counted, seconds, share, usd
 from lanes.words import Lane
 
 MOST_WORKLOADS = 4  # in one chart
+POINTS = {timedelta(minutes=1): "minute", timedelta(hours=1): "hour", timedelta(days=1): "day"}
 COLORS = {Lane.REALTIME: REALTIME, Lane.BATCH: BATCH}
 SHADES = {Lane.REALTIME: REALTIME_SHADES, Lane.BATCH: BATCH_SHADES}
 
@@ -67,7 +68,7 @@ def latency(snapshot: Snapshot) -> str:
         highest = "; ".join(
             f"{each.heading}: at most {seconds(max(value for _, value in each.points))}" for each in series if each.points
         )
-        return data_uri(lines(series, step=timedelta(minutes=1)), f"Latency. {highest}")
+        return data_uri(lines(series, step=snapshot.point), f"Latency. {highest}")
     answered = [each for each in snapshot.lanes if each.p50_s is not None][: 2 * MOST_WORKLOADS]
     groups = [Group(summary.title_of(each), _percentiles(each)) for each in answered]
     chart = bars(groups, same_scale=False, empty="Nothing was answered in this period.")
@@ -95,7 +96,7 @@ def _mix(workload: str, routes: Sequence[RouteFigures]) -> Mix:
 def _minutes(snapshot: Snapshot, lane: Lane) -> Series:
     minutes = sorted((each for each in snapshot.minutes if each.lane == lane), key=lambda each: each.minute)
     points = [(each.minute, float(each.p95_s)) for each in minutes]
-    return Series(f"{summary.lane_name(lane)}, p95 of each minute", points, COLORS[lane])
+    return Series(f"{summary.lane_name(lane)}, p95 of each {POINTS[snapshot.point]}", points, COLORS[lane])
 
 
 def _percentiles(lane: LaneFigures) -> list[Bar]:

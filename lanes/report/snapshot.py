@@ -1,7 +1,7 @@
 """What is true of the lanes at one moment: the one set of figures behind the report, `lanes status` and the artifact."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from lanes.advice.recommendation import Advice
@@ -156,7 +156,7 @@ class RefusalFigures:
 
 @dataclass(frozen=True)
 class MinuteFigures:
-    """One minute of one lane, for the charts."""
+    """One minute of one lane, for the charts; of a long period, an hour or a day."""
 
     lane: Lane
     minute: datetime
@@ -237,6 +237,7 @@ class Snapshot:
     failures: list[Failure] = field(default_factory=list)
     refusals: list[RefusalFigures] = field(default_factory=list)
     minutes: list[MinuteFigures] = field(default_factory=list)
+    point: timedelta = timedelta(minutes=1)  # how long each of `minutes` is
     incidents: list[Incident] = field(default_factory=list)
     rollouts: list[Rollout] = field(default_factory=list)
     splits: list[SplitFigures] = field(default_factory=list)

@@ -13,6 +13,7 @@ from tasks.sweep.amender import Amender
 from tasks.sweep.departure_clerk import DepartureClerk
 from tasks.sweep.errands import Errands
 from tasks.sweep.finisher import Finisher
+from tasks.sweep.folder import Folder
 from tasks.sweep.reaper import Reaper
 from tasks.sweep.rescuer import Rescuer
 from tasks.sweep.resolver import Resolver
@@ -57,6 +58,7 @@ def everybody(at: Connections, errands: Errands) -> list[Person]:
         Resolver(at, errands),
         Finisher(at.db, errands),
         DepartureClerk(at.db, errands),
+        Folder(at.db),
     ]
 
 

@@ -122,9 +122,7 @@ def _claims(full: Engine, empty: Engine) -> dict[str, float]:
         for name, pool in pools.items():
             seen[name].append(_claim(pool))
     told = {
-        f"p{share}_ms_{name}": float(numpy.quantile(values, share / 100))
-        for name, values in seen.items()
-        for share in (50, 99)
+        f"p{share}_ms_{name}": float(numpy.quantile(values, share / 100)) for name, values in seen.items() for share in (50, 99)
     }
     print("claims: " + " ".join(f"{name}={value:.3g}" for name, value in told.items()), flush=True)
     return told

@@ -24,9 +24,7 @@ def ratio(ground: Server, *, items: int, hold_s: float, rounds: int) -> dict[str
     return {"held_per_s": held, "free_per_s": free, "held_ratio": held / free, "items_before": led * items}
 
 
-def _rate(
-    ground: Server, *, items: int, rounds: int, hold_s: float | None = None, lives: int = 0
-) -> tuple[float, int]:
+def _rate(ground: Server, *, items: int, rounds: int, hold_s: float | None = None, lives: int = 0) -> tuple[float, int]:
     """The median rate, and how many lives went before."""
     url = ground.database(of_lanes=True)
     _publish(url)

@@ -45,9 +45,7 @@ class RealtimeLife:
         return took
 
     async def _lead(self, items: int) -> float:
-        inputs = [
-            {"key": str(self._led + number), "payload": payload} for number, payload in enumerate(payloads(items))
-        ]
+        inputs = [{"key": str(self._led + number), "payload": payload} for number, payload in enumerate(payloads(items))]
         async with Database(self._url) as db:
             now = await db.now()
             version = await db.run(lambda connection: realtime(connection, now=now))

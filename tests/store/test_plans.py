@@ -18,12 +18,14 @@ from lanes.settling.sought import Sought
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
 from lanes.store import incidents, retention, work
+from lanes.store.advice.advice import evidence
 from lanes.store.batch import deadlines, ready_work
 from lanes.store.doors import amendments, emptying, items
 from lanes.store.figures import measurements
 from lanes.store.promises import at_stake, causes, trends
 from lanes.store.realtime import giving_up, outages
 from lanes.store.replays import replays
+from lanes.store.report import snapshot
 from lanes.store.settling import results, writing
 from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
@@ -77,6 +79,18 @@ def items_of_history(request: pytest.FixtureRequest) -> int:
     return request.param
 
 
+# As many as a history of so many minutes has, of each kind and grain that is folded.
+FIGURES = """
+insert into lanes.figure (grain, at, workload, lane, purpose, kind, word, n)
+select distinct grain, date_trunc(grain, at, 'UTC'), 'letters', lane, purpose, kind, word, 1
+  from generate_series(cast(:now as timestamptz) - interval '10 days', :now, interval '1 minute') at
+ cross join (values ('minute'), ('hour'), ('day')) g (grain)
+ cross join (values ('route', 'batch', null, 'split'), ('attempt', 'realtime', 'answer', 'valid'),
+                    ('try', 'batch', 'answer', 'valid'), ('item', 'batch', null, 'settled'),
+                    ('answer', 'batch', null, 'authoritative')) k (kind, lane, purpose, word)
+"""
+
+
 @pytest.fixture(scope="module")
 def old(postgres: Running, items_of_history: int) -> Iterator[Engine]:
     """A database with a history of 30 days, 2,000 items that wait, and a replay."""
@@ -87,7 +101,9 @@ def old(postgres: Running, items_of_history: int) -> Iterator[Engine]:
     with pool.begin() as connection:
         letters = publish(connection, now=later(days=-30))
         publish(connection, "bills", now=later(days=-30))
+        connection.execute(text("set local session_replication_role = replica"))  # what nobody folds would fill figure_delta
         connection.execute(text(FILL), {"now": NOON, "version": letters.id, "history": items_of_history})
+        connection.execute(text(FIGURES), {"now": NOON})
         connection.execute(
             text("""
             insert into lanes.generation (workload, number, version_id, state, from_position, to_position, cursor_position,
@@ -162,6 +178,7 @@ def reads_on(connection: Connection) -> None:
     news.read(connection)
 
 
+AN_HOUR_AGO = "cast(:now as timestamptz) - interval '1 hour'"
 BIG = ("item", "work", "attempt", "result", "route")
 
 
@@ -193,6 +210,10 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: retention.delete_refused(c, before=later(days=-9)), 100),
         (lambda c: retention.delete_reads(c, before=later(days=-9)), 100),
         (lambda c: emptying.empty_some(c, {"letters": NOON}, after=50_000, now=NOON), 16 * emptying.LOOKED_AT),
+        (lambda c: snapshot.take(c, since=later(days=-30), now=later(days=1)), 25_000),  # the replay's, whatever the history
+        (lambda c: evidence(c, "letters", since=later(days=-30), now=later(days=1)), 3_000),
+        (lambda c: c.execute(text(f"select * from lanes.lane_latency where minute = {AN_HOUR_AGO}"), {"now": NOON}).all(), 0),
+        (lambda c: c.execute(text(f"select * from lanes.routing_mix where hour = {AN_HOUR_AGO}"), {"now": NOON}).all(), 0),
         (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
     ],
     ids=[
@@ -200,7 +221,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         "hopeless_batch", "failed", "waiting", "replay_log",
         "replays_finished", "open_work_of_a_replay", "workloads_waiting", "kinds_waiting", "amendments", "received", "thaw",
         "outages", "page", "page_before", "news", "refused_of_long_ago",
-        "reads_of_long_ago", "emptied", "results_waited_for",
+        "reads_of_long_ago", "emptied", "snapshot", "evidence", "lane_latency", "routing_mix", "results_waited_for",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(

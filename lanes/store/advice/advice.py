@@ -9,110 +9,118 @@ from sqlalchemy import Connection, text
 from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence, LaneUse
 from lanes.errors import UnknownWorkload
 from lanes.money.cost import price_per_token
+from lanes.store.figures.percentiles import percentiles
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Spec
 from lanes.workload.window import batch_back_at
 
+# What is not routed yet stands in no figure: it is counted where it waits.
 TRAFFIC = """
-with seen as materialized (
+with unrouted as (
   select received_at, due_at, urgent from lanes.item
-   where workload = :workload and received_at >= :since and received_at <= :now and canceled_at is null)
-select count(*) as items, min(received_at) as first_at, count(due_at) as with_due, count(*) filter (where urgent) as urgent,
-       count(*) filter (where due_at <= received_at + interval '5 seconds') as due_within_5s,
-       count(*) filter (where due_at < received_at + cast(:batch_expected as interval)) as due_before_batch,
-       coalesce((select max(n) from (select count(*) as n from seen group by date_trunc('minute', received_at)) m), 0)
-         as peak_per_minute
-  from seen
+   where workload = :workload and position is null and canceled_at is null and received_at >= :since),
+minutes as (
+  select at, sum(n) as n from (
+    select at, n from lanes.figure
+     where grain = 'minute' and kind = 'item' and workload = :workload and at >= :since and word <> 'canceled'
+    union all
+    select at, n from lanes.figure_delta
+     where kind = 'item' and workload = :workload and at >= :since and word <> 'canceled'
+    union all
+    select date_trunc('minute', received_at, 'UTC'), 1 from unrouted) each
+   group by at having sum(n) > 0),
+counted as (
+  select kind, n from lanes.figures_since('{due,urgent}', :since) where workload = :workload),
+due as (
+  select n, lanes.figure_seconds(bucket) as seconds from lanes.figure_hist_since('{due}', :since) where workload = :workload
+  union all
+  select 1, extract(epoch from due_at - received_at) from unrouted where due_at is not null)
+select coalesce((select sum(n) from minutes), 0)::bigint as items, (select min(at) from minutes) as first_at,
+       (select count(due_at) + coalesce((select sum(n) from counted where kind = 'due'), 0) from unrouted)::bigint as with_due,
+       (select count(*) filter (where urgent) + coalesce((select sum(n) from counted where kind = 'urgent'), 0)
+          from unrouted)::bigint as urgent,
+       coalesce((select sum(n) from due where seconds <= 5), 0)::bigint as due_within_5s,
+       coalesce((select sum(n) from due where seconds < extract(epoch from cast(:batch_expected as interval))), 0)::bigint
+         as due_before_batch,
+       coalesce((select max(n) from minutes), 0)::bigint as peak_per_minute
 """
 
 ARRIVALS = """
-select (received_at at time zone 'UTC')::date as day, count(*) as items from lanes.item
- where workload = :workload and received_at >= :since and received_at <= :now and canceled_at is null
+select (at at time zone 'UTC')::date as day, sum(n)::bigint as items from (
+  select at, n from lanes.figures_since('{item}', :since) where workload = :workload and word <> 'canceled'
+  union all
+  select received_at, 1 from lanes.item
+   where workload = :workload and position is null and canceled_at is null and received_at >= :since) each
  group by 1
 """
 
 # What a lane bills for live work: the answers and the authoritative pass, retries included; neither shadows nor replays.
 # The tokens are those of the answers alone: what was billed beside them made the answers dearer.
 BILLED = """
-select b.lane, b.usd, coalesce(a.answered, 0) as answered, coalesce(a.input_tokens, 0) as input_tokens,
-       coalesce(a.output_tokens, 0) as output_tokens
-  from (select lane, sum(cost_usd)::float8 as usd from lanes.response
-         where workload = :workload and billed_at >= :since and billed_at <= :now
-           and purpose in ('answer', 'authoritative') group by lane) b
-  left join (select lane, count(distinct (item_id, purpose)) as answered,
-                    sum(input_tokens + cache_read_tokens + cache_write_tokens)::bigint as input_tokens,
-                    sum(output_tokens)::bigint as output_tokens
-               from lanes.attempt
-              where workload = :workload and ended_at >= :since and ended_at <= :now and outcome = 'valid'
-                and purpose in ('answer', 'authoritative') group by lane) a on a.lane = b.lane
+select lane, sum(usd) filter (where kind = 'call')::float8 as usd,
+       coalesce(sum(items) filter (where valid), 0)::bigint as answered,
+       coalesce(sum(input + cached + written) filter (where valid), 0)::bigint as input_tokens,
+       coalesce(sum(output) filter (where valid), 0)::bigint as output_tokens
+  from (select *, kind = 'attempt' and word = 'valid' as valid from lanes.figures_since('{call,attempt}', :since)
+         where workload = :workload and purpose in ('answer', 'authoritative')) each
+ group by lane having count(*) filter (where kind = 'call') > 0
 """
 
-FIRST_ANSWERS = """
-select f.lane, count(*) as timed,
-       percentile_cont(0.95) within group (order by extract(epoch from i.answered_at - i.received_at)::float8) as p95_s
-  from lanes.item i
-  cross join lateral (select r.lane from lanes.result r where r.item_id = i.id and r.generation = 0
-                       order by r.id limit 1) f
- where i.workload = :workload and i.received_at >= :since and i.received_at <= :now
-   and i.answered_at is not null and i.canceled_at is null
- group by f.lane
-"""
+FIRST = "(select lane, bucket, n from lanes.figure_hist_since('{first}', :since) where workload = :workload) first"
+READ = "(select consumer, bucket, n from lanes.figure_hist_since('{read}', :since) where workload = :workload) read"
+
+FIRST_ANSWERS = percentiles(FIRST, by="lane", p95_s=0.95)
 
 ESTIMATES = """
-select avg(f.realtime_usd)::float8 as realtime_usd, avg(f.batch_usd)::float8 as batch_usd
-  from lanes.item i
-  cross join lateral (select * from lanes.route r where r.item_id = i.id order by r.id limit 1) f
- where i.workload = :workload and i.received_at >= :since and i.received_at <= :now and i.canceled_at is null
+select (sum(realtime_usd) / nullif(sum(n), 0))::float8 as realtime_usd,
+       (sum(batch_usd) / nullif(sum(n), 0))::float8 as batch_usd
+  from lanes.figures_since('{asked}', :since) where workload = :workload
 """
 
 # How an item was routed first says what it asked for; later routes follow from what happened to it. Only answers that
-# real-time gave first show whether somebody waited; a read before the answer is an attempt to read, not a read.
-CONSUMERS = """
-with routed as materialized (
-  select i.id, i.consumer, i.answered_at, f.lane, f.reason
-    from lanes.item i
-    cross join lateral (select r.lane, r.reason from lanes.route r where r.item_id = i.id order by r.id limit 1) f
-   where i.workload = :workload and i.received_at >= :since and i.received_at <= :now and i.canceled_at is null),
-taken as (
-  select t.consumer, extract(epoch from d.read_at - t.answered_at)::float8 as seconds, t.answered_at
-    from routed t
-    cross join lateral (select r.lane from lanes.result r where r.item_id = t.id and r.generation = 0
-                         order by r.id limit 1) f
-    left join lateral (select r.read_at from lanes.read r where r.item_id = t.id and r.result_id is not null
-                          and r.read_at >= t.answered_at and r.read_at <= :now order by r.read_at limit 1) d on true
-   where t.answered_at is not null and f.lane = 'realtime'),
-reads as (
-  select consumer, count(seconds) as reads, count(*) filter (where seconds <= :at_once_s) as at_once,
-         percentile_cont(0.5) within group (order by seconds) as median_s,
-         count(*) filter (where seconds is null and answered_at < :now - cast(:at_once as interval)) as unread
-    from taken group by consumer)
-select t.consumer, count(*) as routed,
-       count(*) filter (where t.reason in ('overdue', 'urgent', 'urgent_rule', 'deadline')
-                           or (t.reason = 'pinned' and t.lane = 'realtime')) as demanded,
-       count(*) filter (where t.reason = 'batch_rule' or (t.reason = 'pinned' and t.lane = 'batch')) as deferred,
-       count(*) filter (where t.lane = 'realtime') as realtime,
-       coalesce(max(r.reads), 0) as reads, coalesce(max(r.at_once), 0) as at_once, max(r.median_s) as median_s,
-       coalesce(max(r.unread), 0) as unread
-  from routed t left join reads r on r.consumer is not distinct from t.consumer
- group by t.consumer order by count(*) desc, t.consumer
+# real-time gave first show whether somebody waited; a read before the answer is an attempt to read, not a read. What was
+# answered within the last minute may still be read at once.
+CONSUMERS = f"""
+with counted as (
+  select consumer, kind, lane, word, n, items from lanes.figures_since('{{asked,first,read}}', :since)
+   where workload = :workload),
+took as ({percentiles(READ, by="consumer", median_s=0.5)}),
+young as (
+  select i.consumer, count(distinct i.id) as n
+    from lanes.attempt a join lanes.item i on i.id = a.item_id
+   where a.workload = :workload and a.lane = 'realtime' and a.shown and a.ended_at >= :now - 2 * cast(:at_once as interval)
+     and i.answered_at >= :now - cast(:at_once as interval) and i.canceled_at is null and i.received_at >= :since
+     and not exists (select from lanes.read r where r.item_id = i.id and r.result_id is not null and r.read_at >= i.answered_at)
+   group by i.consumer),
+summed as (
+  select consumer, coalesce(sum(n) filter (where kind = 'asked'), 0)::bigint as routed,
+         coalesce(sum(n) filter (where kind = 'asked' and (word in ('overdue', 'urgent', 'urgent_rule', 'deadline')
+                                                           or word = 'pinned' and lane = 'realtime')), 0)::bigint as demanded,
+         coalesce(sum(n) filter (where kind = 'asked' and (word = 'batch_rule'
+                                                           or word = 'pinned' and lane = 'batch')), 0)::bigint as deferred,
+         coalesce(sum(n) filter (where kind = 'asked' and lane = 'realtime'), 0)::bigint as realtime,
+         coalesce(sum(n) filter (where kind = 'read'), 0)::bigint as reads,
+         coalesce(sum(items) filter (where kind = 'read'), 0)::bigint as at_once,
+         coalesce(sum(n) filter (where kind = 'first' and lane = 'realtime'), 0)::bigint as answered
+    from counted group by consumer)
+select s.consumer, routed, demanded, deferred, realtime, reads, at_once, t.median_s,
+       greatest(answered - reads - coalesce(y.n, 0), 0)::bigint as unread
+  from summed s
+  left join took t on t.consumer is not distinct from s.consumer
+  left join young y on y.consumer is not distinct from s.consumer
+ where routed > 0
+ order by routed desc, s.consumer
 """
 
-# Each item once: its newest revision that both lanes answered.
 COMPARED = """
-select count(*) as compared, count(correction_id) as corrected from (
-  select distinct on (i.id) c.id as correction_id
-    from lanes.item i
-    join lanes.result p on p.item_id = i.id and p.generation = 0 and p.standing = 'provisional'
-    join lanes.result a on a.item_id = i.id and a.generation = 0 and a.standing = 'authoritative' and a.revision = p.revision
-    left join lanes.correction c on c.item_id = i.id and c.authoritative_id = a.id
-   where i.workload = :workload and i.received_at >= :since and i.received_at <= :now and i.canceled_at is null
-   order by i.id, p.revision desc) each
+select coalesce(sum(n), 0)::bigint as compared, coalesce(sum(items), 0)::bigint as corrected
+  from lanes.figures_since('{compared}', :since) where workload = :workload
 """
 
 
 def evidence(connection: Connection, workload: str, *, since: datetime, now: datetime) -> Evidence:
-    """What was seen of the workload from `since` to `now`.
+    """What was seen of the workload from the hour of `since` to `now`. Durations and due times are right within 2 %.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
@@ -123,8 +131,8 @@ def evidence(connection: Connection, workload: str, *, since: datetime, now: dat
     spec = version.spec
     batch_expected = batch_back_at(spec, now) - now  # as the router has it
     at = {
-        "workload": workload, "since": since, "now": now, "batch_expected": batch_expected,
-        "at_once_s": AT_ONCE_S, "at_once": timedelta(seconds=AT_ONCE_S),
+        "workload": workload, "since": since.replace(minute=0, second=0, microsecond=0), "now": now,
+        "batch_expected": batch_expected, "at_once": timedelta(seconds=AT_ONCE_S),
     }  # fmt: skip
 
     def ask(query: str) -> list[Mapping[str, Any]]:

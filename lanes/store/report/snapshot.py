@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, text
 
 from lanes.advice.recommendation import Advice, advise
+from lanes.figures.kinds import Grain
 from lanes.report.snapshot import (
     AccuracyFigures,
     AgreementFigures,
@@ -26,6 +27,7 @@ from lanes.report.snapshot import (
 )
 from lanes.store import incidents
 from lanes.store.advice.advice import evidence
+from lanes.store.figures.percentiles import percentiles
 from lanes.store.rollouts import rollouts
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -34,58 +36,48 @@ MOST_BATCHES = 12
 MOST_FAILURES = 50
 MOST_INCIDENTS = 50
 ADVICE_OVER = timedelta(days=30)
+LENGTHS = {Grain.MINUTE: timedelta(minutes=1), Grain.HOUR: timedelta(hours=1), Grain.DAY: timedelta(days=1)}
+POINTS = {Grain.MINUTE: timedelta(days=2), Grain.HOUR: timedelta(days=10), Grain.DAY: timedelta.max}  # of the longest period
 
-LANES = """
-with routed as (
-  select i.workload, r.lane, count(*) as items, count(i.answered_at) as answered
-    from lanes.item i
-   cross join lateral (select lane from lanes.route where item_id = i.id order by id desc limit 1) r
-   where i.received_at >= :since group by 1, 2),
-given as (
-  select i.workload, r.lane, count(*) as answers,
-         percentile_cont(0.5) within group (order by extract(epoch from r.created_at - i.received_at)) as p50_s,
-         percentile_cont(0.95) within group (order by extract(epoch from r.created_at - i.received_at)) as p95_s,
-         percentile_cont(0.99) within group (order by extract(epoch from r.created_at - i.received_at)) as p99_s
-    from lanes.result r join lanes.item i on i.id = r.item_id
-   where i.received_at >= :since and r.generation = 0 group by 1, 2),
-tried as (
-  select a.workload, a.lane, count(*) as attempts, count(*) filter (where outcome <> 'valid') as failed_attempts,
-         sum(a.cost_usd) as cost_usd, extract(epoch from max(a.ended_at) - min(a.started_at)) as busy_s
-    from lanes.attempt a join lanes.item i on i.id = a.item_id
-   where i.received_at >= :since and a.purpose in ('answer', 'authoritative') group by 1, 2)
-select workload, lane, coalesce(items, 0) as items, coalesce(answered, 0) as answered, coalesce(answers, 0) as answers,
-       p50_s, p95_s, p99_s, coalesce(busy_s, 0)::float8 as busy_s, coalesce(attempts, 0) as attempts,
-       coalesce(failed_attempts, 0) as failed_attempts, coalesce(cost_usd, 0) as cost_usd
-  from routed full join given using (workload, lane) full join tried using (workload, lane)
+LANES = f"""
+with counted as (
+  select workload, lane, kind, purpose, word, n, items, usd, first_at, last_at
+    from lanes.figures_since('{{item,answer,try}}', :since) where lane is not null),
+summed as (
+  select workload, lane, coalesce(sum(n) filter (where kind = 'item'), 0)::bigint as items,
+         coalesce(sum(items) filter (where kind = 'item'), 0)::bigint as answered,
+         coalesce(sum(n) filter (where kind = 'answer'), 0)::bigint as answers,
+         coalesce(sum(n) filter (where tried), 0)::bigint as attempts,
+         coalesce(sum(n) filter (where tried and word <> 'valid'), 0)::bigint as failed_attempts,
+         coalesce(sum(usd) filter (where tried), 0) as cost_usd,
+         coalesce(extract(epoch from max(last_at) filter (where tried) - min(first_at) filter (where tried)), 0)::float8
+           as busy_s
+    from (select *, kind = 'try' and purpose in ('answer', 'authoritative') as tried from counted) each group by 1, 2),
+took as ({percentiles("lanes.figure_hist_since('{answer}', :since)", by="workload, lane", p50_s=0.5, p95_s=0.95, p99_s=0.99)})
+select workload, lane, items, answered, answers, p50_s, p95_s, p99_s, busy_s, attempts, failed_attempts, cost_usd
+  from summed left join took using (workload, lane)
+ where items > 0 or answers > 0 or attempts > 0
  order by workload, lane desc
 """
 
 COSTS = """
-with estimated as (
-  select i.workload, sum(r.realtime_usd) as realtime_usd, sum(r.batch_usd) as batch_usd
-    from lanes.item i
-   cross join lateral (select * from lanes.route where item_id = i.id order by id desc limit 1) r
-   where i.received_at >= :since group by 1),
-billed as (
-  select a.workload, a.lane, a.purpose in ('answer', 'authoritative') as live, sum(a.cost_usd) as usd,
-         sum(a.bound_usd) as unknown_usd,
-         sum(case a.lane when 'realtime' then r.realtime_usd else r.batch_usd end)
-           filter (where a.outcome = 'valid') as estimated_usd,
-         sum(a.cost_usd) filter (where a.outcome = 'valid') as valid_usd
-    from lanes.attempt a
-    join lanes.item i on i.id = a.item_id
-   cross join lateral (select * from lanes.route where item_id = i.id order by id desc limit 1) r
-   where i.received_at >= :since group by 1, 2, 3),
+with counted as (
+  select *, kind = 'try' and purpose in ('answer', 'authoritative') as live,
+         case lane when 'realtime' then realtime_usd else batch_usd end as estimated_usd
+    from lanes.figures_since('{item,try}', :since)),
+estimated as (
+  select workload, sum(realtime_usd) as realtime_usd, sum(batch_usd) as batch_usd from counted
+   where kind = 'item' and lane is not null group by 1 having sum(n) > 0),
 scaled as (
-  select workload, sum(usd) as usd, sum(unknown_usd) as unknown_usd,
-         sum(valid_usd) / nullif(sum(estimated_usd), 0) as both_scale,
-         sum(valid_usd) filter (where lane = 'realtime') / nullif(sum(estimated_usd) filter (where lane = 'realtime'), 0)
-           as realtime_scale,
-         sum(valid_usd) filter (where lane = 'batch') / nullif(sum(estimated_usd) filter (where lane = 'batch'), 0)
-           as batch_scale
-    from billed where live group by 1),
+  select workload, sum(usd) as usd, sum(bound_usd) as unknown_usd,
+         sum(usd) filter (where word = 'valid') / nullif(sum(estimated_usd) filter (where word = 'valid'), 0) as both_scale,
+         sum(usd) filter (where word = 'valid' and lane = 'realtime')
+           / nullif(sum(estimated_usd) filter (where word = 'valid' and lane = 'realtime'), 0) as realtime_scale,
+         sum(usd) filter (where word = 'valid' and lane = 'batch')
+           / nullif(sum(estimated_usd) filter (where word = 'valid' and lane = 'batch'), 0) as batch_scale
+    from counted where live group by 1),
 aside as (
-  select workload, sum(usd) as usd from billed where not live group by 1)
+  select workload, sum(usd) as usd from counted where kind = 'try' and not live group by 1)
 select e.workload, coalesce(s.usd, 0) as actual_usd, coalesce(s.unknown_usd, 0) as unknown_usd,
        e.realtime_usd * coalesce(s.realtime_scale, s.both_scale, 1) as all_realtime_usd,
        e.batch_usd * coalesce(s.batch_scale, s.both_scale, 1) as all_batch_usd, coalesce(a.usd, 0) as aside_usd
@@ -93,14 +85,38 @@ select e.workload, coalesce(s.usd, 0) as actual_usd, coalesce(s.unknown_usd, 0) 
  order by 1
 """
 
+# What is over stands in the figures; where what is open stands now, its work says.
 STATES = """
-select workload, state, count(*) as items from lanes.item_status where received_at >= :since group by 1, 2 order by 1, 2
+with stands as (
+  select workload, word, sum(n) as items from lanes.figures_since('{item}', :since) group by 1, 2),
+under_way as (
+  select distinct item_id from (
+    select w.item_id, w.revision from lanes.work w
+     where w.state = 'claimed' and w.generation = 0 and w.purpose in ('answer', 'authoritative')
+    union all
+    select w.item_id, w.revision from lanes.work w
+     where w.state = 'submitted' and w.generation = 0 and w.purpose in ('answer', 'authoritative')) w
+   where exists (select from lanes.item i
+                  where i.id = w.item_id and i.revision = w.revision and i.received_at >= :since and i.answered_at is null
+                    and i.settled_at is null and i.failed_at is null and i.canceled_at is null)),
+working as (
+  select i.workload, count(*) as items from under_way u join lanes.item i on i.id = u.item_id group by 1),
+every as (
+  select workload, word as state, items from stands where word <> 'open'
+  union all
+  select workload, 'routed', s.items - coalesce(w.items, 0)
+    from stands s left join working w using (workload) where word = 'open'
+  union all
+  select workload, 'working', items from working
+  union all
+  select workload, 'received', count(*) from lanes.item
+   where position is null and canceled_at is null and received_at >= :since group by 1)
+select workload, state, sum(items)::bigint as items from every group by 1, 2 having sum(items) > 0 order by 1, 2
 """
 
 ROUTES = """
-select i.workload, r.lane, r.reason, count(*) as items
-  from lanes.route r join lanes.item i on i.id = r.item_id
- where r.decided_at >= :since group by 1, 2, 3 order by 1, 4 desc
+select workload, lane, word as reason, sum(n)::bigint as items
+  from lanes.figures_since('{route}', :since) group by 1, 2, 3 order by 1, 4 desc
 """
 
 BATCHES = """
@@ -111,18 +127,9 @@ select batch_id, workload, model, state, requests, processed, items, succeeded, 
  order by batch_id desc limit :most
 """
 
-# Each item once: its newest revision that both lanes answered.
 AGREEMENT = """
-select workload, count(*) as compared, count(correction_id) as corrected from (
-  select distinct on (a.item_id, a.generation) i.workload, c.id as correction_id
-    from lanes.result a
-    join lanes.result p on p.item_id = a.item_id and p.generation = a.generation and p.revision = a.revision
-                       and p.standing = 'provisional'
-    join lanes.item i on i.id = a.item_id
-    left join lanes.correction c on c.item_id = a.item_id and c.authoritative_id = a.id
-   where a.standing = 'authoritative' and a.created_at >= :since
-   order by a.item_id, a.generation, a.revision desc) compared
- group by 1 order by 1
+select workload, sum(n)::bigint as compared, sum(items)::bigint as corrected
+  from lanes.figures_since('{agreement}', :since) group by 1 having sum(n) > 0 order by 1
 """
 
 # As in the view `accuracy`, of the period's items.
@@ -146,10 +153,12 @@ select workload, lane, version, field, labels, share,
   from counted order by 1, 4, 2 desc, 3
 """
 
+# The newest of those that failed, and of those whose authoritative pass did.
 FAILURES = """
-select workload, key, failure as reason from lanes.item_status
- where failure is not null and state in ('failed', 'settled') and received_at >= :since
- order by item_id desc limit :most
+select workload, key, failure as reason from lanes.item
+ where failure is not null and received_at >= :since and canceled_at is null
+   and (settled_at is not null or failed_at is not null)
+ order by id desc limit :most
 """
 
 REFUSALS = """
@@ -157,11 +166,16 @@ select coalesce(workload, 'unknown') as workload, reason, count(*) as inputs
   from lanes.rejected_log where rejected_at >= :since group by 1, 2 order by 3 desc
 """
 
-MINUTES = """
-select r.lane, date_trunc('minute', r.created_at) as minute, count(*) as items,
-       percentile_cont(0.95) within group (order by extract(epoch from r.created_at - i.received_at)) as p95_s
-  from lanes.result r join lanes.item i on i.id = r.item_id
- where r.created_at >= :since and r.generation = 0 group by 1, 2 order by 2
+MINUTES = f"""
+with took as (
+  select lane, date_trunc(:grain, at, 'UTC') as minute, bucket, n from lanes.figure_hist
+   where grain = :grain and kind = 'result' and at >= date_trunc(:grain, cast(:since as timestamptz), 'UTC')
+  union all
+  select d.lane, date_trunc(:grain, d.at, 'UTC'), b.bucket, b.n
+    from lanes.figure_delta d cross join lateral unnest(d.buckets, d.counts) b (bucket, n)
+   where d.kind = 'result' and d.at >= date_trunc(:grain, cast(:since as timestamptz), 'UTC'))
+{percentiles("took", by="lane, minute", whole="items", p95_s=0.95)}
+ order by minute
 """
 
 SPLITS = """
@@ -177,9 +191,9 @@ select workload, generation, version, state, items, answered, failed, cost_usd
 """
 
 CALLS = """
-select workload, lane, count(*) as calls, sum(items) as items, sum(input_tokens) as input_tokens,
-       sum(cache_read_tokens) as cache_read_tokens, sum(output_tokens) as output_tokens
-  from lanes.response where billed_at >= :since group by 1, 2 order by 1, 2 desc
+select workload, lane, sum(n)::bigint as calls, sum(items)::bigint as items, sum(input)::bigint as input_tokens,
+       sum(cached)::bigint as cache_read_tokens, sum(output)::bigint as output_tokens
+  from lanes.figures_since('{call}', :since) group by 1, 2 order by 1, 2 desc
 """
 
 AMENDMENTS = """
@@ -193,7 +207,9 @@ F = TypeVar("F")
 
 
 def take(connection: Connection, *, since: datetime, now: datetime) -> Snapshot:
-    """The figures of items received from `since` on, read in one transaction."""
+    """The figures of items received from the minute of `since` on, read in one transaction."""
+    since = since.replace(second=0, microsecond=0)
+    grain = next(grain for grain, longest in POINTS.items() if now - since <= longest)
 
     def read(query: str, into: type[F], **more: Any) -> list[F]:
         rows = connection.execute(text(query), {"since": since, **more}).mappings()
@@ -211,7 +227,8 @@ def take(connection: Connection, *, since: datetime, now: datetime) -> Snapshot:
         accuracy=read(ACCURACY, AccuracyFigures),
         failures=read(FAILURES, Failure, most=MOST_FAILURES),
         refusals=read(REFUSALS, RefusalFigures),
-        minutes=read(MINUTES, MinuteFigures),
+        minutes=read(MINUTES, MinuteFigures, grain=grain),
+        point=LENGTHS[grain],
         incidents=incidents.since(connection, since, limit=MOST_INCIDENTS),
         rollouts=rollouts.since(connection, since),
         splits=read(SPLITS, SplitFigures),

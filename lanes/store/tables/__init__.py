@@ -2,6 +2,7 @@
 
 from lanes.store.tables.base import SCHEMA, metadata
 from lanes.store.tables.batches import batch, disowned
+from lanes.store.tables.figures import figure, figure_consumer, figure_delta, figure_hist
 from lanes.store.tables.generations import generation, promoted
 from lanes.store.tables.incidents import incident, outage, slack_post
 from lanes.store.tables.items import amendment, item, item_position, label, rejected, revision
@@ -22,6 +23,10 @@ __all__ = [
     "correction",
     "disowned",
     "event_outbox",
+    "figure",
+    "figure_consumer",
+    "figure_delta",
+    "figure_hist",
     "generation",
     "incident",
     "item",

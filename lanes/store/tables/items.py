@@ -69,6 +69,7 @@ item = Table(
     Index("uq_item_position", "position", unique=True, postgresql_where=text("position is not null")),
     Index("ix_item_received", "workload", text("urgent desc"), "due_at", "id",
           postgresql_where=text("position is null and canceled_at is null")),
+    Index("ix_item_failure", "id", postgresql_where=text("failure is not null")),
     Index("ix_item_failed", "workload", "failed_at", postgresql_where=text("failed_at is not null")),
     Index("ix_item_entity", "workload", "entity", "occurred_at", postgresql_where=text("entity is not null")),
     # An item is written twice more, by the router and by whoever saves its answer: with room in its page for one more of each

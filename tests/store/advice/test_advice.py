@@ -70,7 +70,7 @@ def test_a_lanes_bill_holds_its_retries_and_its_answers(lived_in: Connection) ->
     spent = {each.lane: each.usd for each in bill}
     assert (found.realtime.answered, found.realtime.billed_usd) == (7, pytest.approx(float(spent["realtime"])))
     assert (found.batch.answered, found.batch.billed_usd) == (2, pytest.approx(float(spent["batch"])))
-    assert (found.realtime.timed, found.batch.timed, found.batch.p95_s) == (6, 2, 3_600)
+    assert (found.realtime.timed, found.batch.timed, found.batch.p95_s) == (6, 2, pytest.approx(3_600, rel=0.02))
     assert found.estimated_realtime_usd == pytest.approx(2 * (found.estimated_batch_usd or 0))
 
 
@@ -84,8 +84,8 @@ def test_the_first_read_after_the_answer_counts_and_reads_too_early_do_not(lived
     read(lived_in, "b1", at=later(hours=3))  # batch answered it: nobody could have had it at once
     found = {each.consumer: each for each in seen(lived_in).consumers}
     digest, desk = found["digest"], found["desk"]
-    assert (digest.reads, digest.at_once, digest.median_s, digest.unread) == (2, 1, 3_615, 1)
-    assert (desk.reads, desk.at_once, desk.median_s, desk.unread) == (1, 1, 60, 2)
+    assert (digest.reads, digest.at_once, digest.median_s, digest.unread) == (2, 1, pytest.approx(3_615, rel=0.02), 1)
+    assert (desk.reads, desk.at_once, desk.median_s, desk.unread) == (1, 1, pytest.approx(60, rel=0.02), 2)
     assert (found[None].reads, found[None].unread) == (0, 0)
 
 

@@ -28,7 +28,7 @@ EVERYTHING = text("""
     union all select 'trigger', tgname, pg_get_triggerdef(oid) from pg_trigger where not tgisinternal
     union all select 'type', typname, obj_description(oid, 'pg_type') from pg_type where typnamespace = 'lanes'::regnamespace
     union all select 'schema', nspname, coalesce(nspacl::text, '') from pg_namespace where nspname = 'lanes'
-     order by 1, 2
+     order by 1, 2, 3
 """)
 
 

@@ -1,20 +1,35 @@
+-- One pass over counts and durations, so that a condition on workload, lane or minute reaches all of them.
 create or replace view lanes.lane_latency as
-with answered as (
-  select i.workload, r.lane, date_trunc('minute', r.created_at) as minute,
-         extract(epoch from r.created_at - i.received_at) as seconds
-    from lanes.result r join lanes.item i on i.id = r.item_id
-   where r.generation = 0),
-latency as (
-  select workload, lane, minute, count(*) as items,
-         percentile_cont(0.5) within group (order by seconds) as p50_s,
-         percentile_cont(0.95) within group (order by seconds) as p95_s,
-         percentile_cont(0.99) within group (order by seconds) as p99_s
-    from answered group by workload, lane, minute),
-tried as (
-  select workload, lane, date_trunc('minute', ended_at) as minute,
-         count(*) filter (where outcome <> 'valid')::float8 / count(*) as error_rate
-    from lanes.attempt group by workload, lane, date_trunc('minute', ended_at))
-select workload, lane, minute, coalesce(items, 0) as items, p50_s, p95_s, p99_s, coalesce(error_rate, 0) as error_rate
-  from latency full join tried using (workload, lane, minute);
+with counted as (
+  select workload, lane, at as minute, kind, word, n, null::int as bucket from lanes.figure
+   where grain = 'minute' and kind in ('result', 'attempt')
+  union all
+  select workload, lane, at, kind, word, n, null from lanes.figure_delta where kind in ('result', 'attempt')
+  union all
+  select workload, lane, at, 'took', null, n, bucket from lanes.figure_hist where grain = 'minute' and kind = 'result'
+  union all
+  select d.workload, d.lane, d.at, 'took', null, b.n, b.bucket
+    from lanes.figure_delta d cross join lateral unnest(d.buckets, d.counts) b (bucket, n)
+   where d.kind = 'result'),
+each as (
+  select workload, lane, minute, bucket, coalesce(sum(n) filter (where kind = 'result'), 0) as answers,
+         coalesce(sum(n) filter (where kind = 'attempt'), 0) as tries,
+         coalesce(sum(n) filter (where kind = 'attempt' and word <> 'valid'), 0) as failed,
+         coalesce(sum(n) filter (where kind = 'took'), 0)::bigint as n
+    from counted group by workload, lane, minute, bucket),
+ranked as (
+  select workload, lane, minute, bucket, answers, tries, failed, n,
+         (sum(n) over (partition by workload, lane, minute order by bucket nulls first))::bigint as upto,
+         (sum(n) over (partition by workload, lane, minute))::bigint as whole
+    from each)
+select workload, lane, minute, sum(answers)::bigint as items,
+       sum(lanes.figure_seconds(bucket) * lanes.figure_weight(0.5, upto, n, whole)) as p50_s,
+       sum(lanes.figure_seconds(bucket) * lanes.figure_weight(0.95, upto, n, whole)) as p95_s,
+       sum(lanes.figure_seconds(bucket) * lanes.figure_weight(0.99, upto, n, whole)) as p99_s,
+       coalesce(sum(failed)::float8 / nullif(sum(tries), 0)::float8, 0) as error_rate
+  from ranked
+ group by workload, lane, minute
+having sum(answers) <> 0 or sum(tries) <> 0;
 
-comment on view lanes.lane_latency is 'Seconds from received to answered, and the share of failed tries, by minute';
+comment on view lanes.lane_latency is
+  'Seconds from received to answered, right within 2 %, and the share of failed tries, by minute';

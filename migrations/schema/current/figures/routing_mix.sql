@@ -1,7 +1,11 @@
 create or replace view lanes.routing_mix as
-select i.workload, date_trunc('hour', r.decided_at) as hour, r.reason, r.lane, count(*) as items,
-       count(*)::float8 / sum(count(*)) over (partition by i.workload, date_trunc('hour', r.decided_at)) as share
-  from lanes.route r join lanes.item i on i.id = r.item_id
- group by i.workload, date_trunc('hour', r.decided_at), r.reason, r.lane;
+with decided as (
+  select workload, at as hour, word as reason, lane, n from lanes.figure where grain = 'hour' and kind = 'route'
+  union all
+  select workload, date_trunc('hour', at, 'UTC'), word, lane, n from lanes.figure_delta where kind = 'route')
+select workload, hour, reason, lane, sum(n)::bigint as items,
+       sum(n)::float8 / (sum(sum(n)) over (partition by workload, hour))::float8 as share
+  from decided
+ group by workload, hour, reason, lane;
 
 comment on view lanes.routing_mix is 'How an hour''s decisions were made';

@@ -1,0 +1,50 @@
+"""What is counted, and over how long.
+
+A fact is counted in the minute in which it happened, or in the minute in which its item was received: what became of the
+items of a period is a sum, however late it became so.
+"""
+
+from enum import StrEnum
+
+
+class Grain(StrEnum):
+    """How long a figure counts, from its moment on; days are those of UTC."""
+
+    MINUTE = "minute"
+    HOUR = "hour"
+    DAY = "day"
+
+
+class Kind(StrEnum):
+    """What a figure counts; the comment says what its word is, and what it sums or times beside the count."""
+
+    # in the minute in which it happened
+    ROUTE = "route"  # decisions; the reason; what each lane would cost
+    ATTEMPT = "attempt"  # tries; the outcome; `items` were shown
+    CALL = "call"  # billed responses; no word; the items that shared them
+    RESULT = "result"  # live answers; the standing; from received to answered
+    AGREEMENT = "agreement"  # items that both lanes answered, once each; no word; `items` were corrected
+    CORRECTION = "correction"  # corrections; no word
+    # in which its item was received: in the minute, or what is asked of many days alone (`HOURLY`), in the hour
+    ITEM = "item"  # routed or canceled items by the lane of their newest route; how they stand; `items` were answered
+    ASKED = "asked"  # items that are not canceled by their first route; its reason; what each lane would cost
+    DUE = "due"  # those of them that are due; no word; from received to due
+    URGENT = "urgent"  # those of them that are urgent; no word
+    FIRST = "first"  # those of them that are answered, by the lane that was first; no word; from received to answered
+    READ = "read"  # those of them that real time answered first and somebody read since; `items` within a minute; how late
+    ANSWER = "answer"  # live answers; the standing; from received to answered
+    TRY = "try"  # tries; the outcome; what they cost, and what the valid ones were estimated at
+    COMPARED = "compared"  # items that both lanes answered, once each; no word; `items` were corrected
+
+
+class Stands(StrEnum):
+    """How an item stands, as far as its own row says."""
+
+    OPEN = "open"
+    ANSWERED = "answered"
+    SETTLED = "settled"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+HOURLY = (Kind.ASKED, Kind.DUE, Kind.URGENT, Kind.FIRST, Kind.READ, Kind.COMPARED)  # folded into hours and days alone

@@ -1,0 +1,77 @@
+"""What transactions added to the figures is moved into them. One folds at a time; whoever comes meanwhile leaves it to them."""
+
+from sqlalchemy import Connection, func, select, text
+
+from lanes.figures.kinds import HOURLY
+
+FOLDING = 7_016_021  # advisory lock: one transaction folds, or rebuilds, at a time
+MOST = 20_000  # rows of figure_delta moved in one transaction
+CONSUMERS = 50  # counted apart, of each workload
+
+# Nobody else writes figures meanwhile, so their rows are taken in any order. Grouped by bytes: comparing words as a language
+# has them takes longer than everything else. Moments of tries never take anything back; everything else is a sum.
+MOVED = f"""
+with moved as (
+  delete from lanes.figure_delta
+   where id = any(array(select id from lanes.figure_delta order by id limit :most for update skip locked))
+  returning *),
+unheard as (
+  select workload, consumer, row_number() over (partition by workload order by min(id)) as place from moved m
+   where consumer is not null
+     and not exists (select from lanes.figure_consumer c where c.workload = m.workload and c.consumer = m.consumer)
+   group by workload, consumer),
+met as (
+  insert into lanes.figure_consumer (workload, consumer)
+  select workload, consumer from unheard u
+   where place + (select count(*) from lanes.figure_consumer c where c.workload = u.workload) <= {CONSUMERS}
+  returning workload, consumer),
+apart as (
+  select workload, consumer from met union all select workload, consumer from lanes.figure_consumer),
+named as (
+  select m.id, g.grain collate "C" as grain, date_trunc(g.grain, m.at, 'UTC') as at, m.workload collate "C" as workload,
+         m.version_id, m.lane collate "C" as lane, m.purpose collate "C" as purpose,
+         case when m.consumer is null or a.consumer is not null then m.consumer else 'other' end collate "C" as consumer,
+         m.kind collate "C" as kind, m.word collate "C" as word,
+         m.n, m.items, m.usd, m.bound_usd, m.realtime_usd, m.batch_usd, m.input, m.output, m.cached, m.written, m.first_at,
+         m.last_at, m.buckets, m.counts
+    from moved m
+    left join apart a on a.workload = m.workload and a.consumer = m.consumer
+   cross join (values ('minute'), ('hour'), ('day')) g (grain)
+   where g.grain <> 'minute' or m.kind not in ({", ".join(repr(each.value) for each in HOURLY)})),
+counted as (
+  insert into lanes.figure as f (grain, at, workload, version_id, lane, purpose, consumer, kind, word, n, items, usd, bound_usd,
+                                 realtime_usd, batch_usd, input, output, cached, written, first_at, last_at)
+  select grain, at, workload, version_id, lane, purpose, consumer, kind, word, sum(n), sum(items), sum(usd), sum(bound_usd),
+         sum(realtime_usd), sum(batch_usd), sum(input), sum(output), sum(cached), sum(written), min(first_at), max(last_at)
+    from named
+   group by grain, at, workload, version_id, lane, purpose, consumer, kind, word
+  on conflict (grain, kind, workload, at, lane, word, purpose, consumer, version_id) do update
+     set n = f.n + excluded.n, items = f.items + excluded.items, usd = f.usd + excluded.usd,
+         bound_usd = f.bound_usd + excluded.bound_usd, realtime_usd = f.realtime_usd + excluded.realtime_usd,
+         batch_usd = f.batch_usd + excluded.batch_usd, input = f.input + excluded.input, output = f.output + excluded.output,
+         cached = f.cached + excluded.cached, written = f.written + excluded.written,
+         first_at = least(f.first_at, excluded.first_at), last_at = greatest(f.last_at, excluded.last_at)),
+timed as (
+  insert into lanes.figure_hist as h (grain, at, workload, version_id, lane, purpose, consumer, kind, word, bucket, n)
+  select grain, at, workload, version_id, lane, purpose, consumer, kind, word, b.bucket, sum(b.n)
+    from named cross join lateral unnest(buckets, counts) b (bucket, n)
+   group by grain, at, workload, version_id, lane, purpose, consumer, kind, word, b.bucket
+  on conflict (grain, kind, workload, at, lane, word, purpose, consumer, version_id, bucket) do update
+     set n = h.n + excluded.n)
+select count(*) from moved
+"""
+
+
+def may_fold(connection: Connection) -> bool:
+    """Whether this transaction is the only one that folds; it stays so until it ends."""
+    return connection.execute(select(func.pg_try_advisory_xact_lock(FOLDING))).scalar_one()
+
+
+def fold(connection: Connection, *, most: int = MOST) -> int:
+    """Up to `most` of what was added is in the figures; how much, 0 while somebody else folds."""
+    return move(connection, most) if may_fold(connection) else 0
+
+
+def move(connection: Connection, most: int) -> int:
+    """The same, for whoever may."""
+    return connection.execute(text(MOVED), {"most": most}).scalar_one()

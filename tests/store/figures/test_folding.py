@@ -1,0 +1,113 @@
+"""What is folded is what a recount of the facts says, whatever happened, in whatever order, and however often it was folded."""
+
+from datetime import datetime, timedelta
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, text
+
+from lanes.doors.item import Amendment
+from lanes.store.doors import amendments
+from lanes.store.figures import folding, rebuilding
+from lanes.store.settling import retries
+from lanes.store.workload import workloads
+from lanes.words import Mode, Outcome
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.figures.recounting import Recount, stand
+from tests.store.tries import A, B, claim, save, submit, tried
+
+OUTCOMES = st.sampled_from([Outcome.VALID] * 4 + [Outcome.INVALID, Outcome.ERRORED, Outcome.POISON])
+STEPS = st.one_of(
+    st.tuples(
+        st.just("admit"), st.sampled_from([None, "desk", "digest"]), st.booleans(), st.sampled_from([None, 3, 9_000, -5])
+    ),
+    st.tuples(st.just("route")),
+    st.tuples(st.just("answer"), OUTCOMES, st.booleans()),
+    st.tuples(st.just("batch"), OUTCOMES, st.booleans()),
+    st.tuples(st.just("read"), st.integers(0, 5), st.integers(-90, 90)),
+    st.tuples(st.just("cancel"), st.integers(0, 5)),
+    st.tuples(st.just("amend"), st.integers(0, 5)),
+    st.tuples(st.just("retry")),
+    st.tuples(st.just("fold"), st.integers(1, 9)),
+)
+
+
+class Life:
+    """A workload to which things happen, some time after each other."""
+
+    def __init__(self, connection: Connection, mode: Mode) -> None:
+        self._connection, self._now, self._items, self._batches = connection, NOON, 0, 0
+        self._letters = publish(connection, now=NOON, mode=mode, max_failures=2, split_percent=50)
+
+    def happens(self, step: tuple[object, ...], after: timedelta) -> None:
+        self._now += after
+        what, *how = step
+        getattr(self, f"_{what}")(*how)
+
+    def _admit(self, consumer: str | None, urgent: bool, due_s: int | None) -> None:
+        due_at = None if due_s is None else self._now + timedelta(seconds=due_s)
+        admit(self._connection, f"k{self._items}", now=self._now, consumer=consumer, urgent=urgent, due_at=due_at)
+        self._items += 1
+
+    def _route(self) -> None:
+        route(self._connection, now=self._now)
+
+    def _answer(self, outcome: Outcome, differs: bool) -> None:
+        save(self._connection, *(tried(each, outcome, B if differs and outcome is Outcome.VALID else None, at=self._now)
+                                 for each in claim(self._connection, now=self._now)), now=self._now)  # fmt: skip
+
+    def _batch(self, outcome: Outcome, differs: bool) -> None:
+        self._batches += 1
+        version = workloads.in_force(self._connection)["letters"]
+        if not work_waits(self._connection, self._now):
+            return
+        batch_id, works = submit(self._connection, version, now=self._now, account=f"a{self._batches}")
+        self._now += timedelta(seconds=100)
+        answers = [tried(each, outcome, (B if differs else A) if outcome is Outcome.VALID else None, at=self._now)
+                   for each in works]  # fmt: skip
+        save(self._connection, *answers, now=self._now, batch_id=batch_id)
+
+    def _read(self, item: int, seconds: int) -> None:
+        at = self._now + timedelta(seconds=seconds)
+        taken = text("select * from lanes.read_result('letters', :key, 'app', :at)")
+        self._connection.execute(taken, {"key": f"k{item}", "at": at})
+
+    def _cancel(self, item: int) -> None:
+        canceled = text("select lanes.cancel('letters', :key, :at)")
+        self._connection.execute(canceled, {"key": f"k{item}", "at": self._now})
+
+    def _amend(self, item: int) -> None:
+        said = Amendment("letters", f"k{item}", {"text": f"of {self._now}"}, place=f"{self._now}")
+        amendments.amend(self._connection, said, door="client", now=self._now)
+
+    def _retry(self) -> None:
+        retries.retry(self._connection, "letters", None, now=self._now)
+
+    def _fold(self, most: int) -> None:
+        folding.fold(self._connection, most=most)
+
+
+def work_waits(connection: Connection, now: datetime) -> bool:
+    waits = "select exists (select from lanes.work where lane = 'batch' and state = 'ready' and ready_at <= :now)"
+    return connection.execute(text(waits), {"now": now}).scalar_one()
+
+
+@given(
+    mode=st.sampled_from(Mode),
+    steps=st.lists(st.tuples(STEPS, st.sampled_from([0, 1, 59, 600, 40_000])), max_size=25),
+)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_what_is_folded_is_a_recount_of_the_facts_and_so_is_a_rebuild(connection: Connection, mode: Mode, steps: list) -> None:
+    with connection.begin_nested() as savepoint:
+        life = Life(connection, mode)
+        for step, after_s in steps:
+            life.happens(step, timedelta(seconds=after_s))
+        folding.fold(connection)
+        recounted = Recount(connection)
+        figures, hist = stand(connection)
+        assert figures == recounted.figures
+        assert hist == recounted.hist
+        rebuilding.rebuild_here(connection, until=later(days=30))
+        assert stand(connection) == (figures, hist)
+        savepoint.rollback()
