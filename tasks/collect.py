@@ -75,7 +75,7 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
         return False
     async with at.db.transaction() as run:
         ended_at = seen.ended_by(run.now, begun_at=batch.begun_at)
-        await run(homecoming.ended, batch.id, at=ended_at, now=run.now)
+        await run(homecoming.ended, batch.id, at=ended_at, now=run.now, outcomes=seen.outcomes)
     return True
 
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
@@ -27,7 +27,8 @@ class BatchUnknown(CallFailed):
 
 @dataclass(frozen=True)
 class ProviderBatch:
-    """A batch as the provider lists it, times by the provider's clock. `requests` is the sum of its counts."""
+    """A batch as the provider lists it, times by the provider's clock. `requests` is the sum of its counts, `outcomes` are
+    those of the requests that it has finished."""
 
     id: str
     requests: int
@@ -36,6 +37,7 @@ class ProviderBatch:
     ended: bool
     ended_at: datetime | None  # where the provider says so
     canceling: bool = False
+    outcomes: Mapping[str, int] = field(default_factory=dict)
 
     def ended_by(self, now: datetime, *, begun_at: datetime) -> datetime:
         """When it ended, by the clock that says that it began at `begun_at` and that it is `now`.
@@ -142,7 +144,10 @@ async def listing(client: AsyncAnthropic) -> Listing:
 
 def _batch(batch: MessageBatch) -> ProviderBatch:
     counts = batch.request_counts
-    finished = counts.succeeded + counts.errored + counts.canceled + counts.expired
+    outcomes = {
+        "succeeded": counts.succeeded, "errored": counts.errored, "canceled": counts.canceled, "expired": counts.expired,
+    }  # fmt: skip
+    finished = sum(outcomes.values())
     return ProviderBatch(
         id=batch.id,
         requests=finished + counts.processing,
@@ -151,6 +156,7 @@ def _batch(batch: MessageBatch) -> ProviderBatch:
         ended=batch.processing_status == "ended",
         ended_at=batch.ended_at and batch.ended_at.astimezone(UTC),
         canceling=batch.processing_status == "canceling",
+        outcomes=outcomes,
     )
 
 
