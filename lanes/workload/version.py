@@ -1,7 +1,5 @@
-"""A workload's definition and its immutable, content-hashed versions."""
+"""A workload's definition and its immutable versions."""
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,10 +7,10 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from lanes.ids import VersionId
-from lanes.words import Lane, Mode
+from lanes.words import Announces, Lane, Mode
 from lanes.workload import prices
 from lanes.workload.output_schema import check_askable, check_output_schema
 from lanes.workload.promises import Promises
@@ -172,6 +170,12 @@ class Spec(BaseModel):
         title="Fields that make a correction",
         description="Top-level output fields whose difference counts as a correction. Empty = all.",
     )
+    announces: Announces = Field(
+        default=Announces.REALTIME,
+        title="Answers that are announced",
+        description="Which answers send the event lanes.item.answered. each: every one. realtime: those of the real-time lane. "
+        "summary: none. Failures, corrections, rejections, counts of batches, and items sent with `ack` always send theirs.",
+    )
     history_items: int = Field(
         default=0,
         ge=0,
@@ -194,6 +198,14 @@ class Spec(BaseModel):
         description="Bound on what one workload may take while others wait, 1 to 100.",
     )
     promises: Promises = Field(default_factory=Promises, title="Promises (limits)", description="Limits that open incidents.")
+
+    @model_validator(mode="after")
+    def _announced_each_before(self, info: ValidationInfo) -> "Spec":
+        """A version that says nothing of it was published when every answer was announced. It says nothing of it still."""
+        if info.context is STORED and self.silent:
+            self.announces = Announces.EACH
+            self.model_fields_set.discard("announces")
+        return self
 
     @field_validator("output_schema")
     @classmethod
@@ -243,6 +255,15 @@ class Spec(BaseModel):
         """
         return cls.model_validate(data, extra="ignore", context=STORED)
 
+    @property
+    def silent(self) -> bool:
+        """Whether its author said nothing of `announces`: it is new, and has the default, or older than the field."""
+        return "announces" not in self.model_fields_set
+
+    def edited(self) -> dict[str, Any]:
+        """What its block says: as JSON, and nothing of `announces` where it is silent."""
+        return self.model_dump(mode="json", exclude={"announces"} if self.silent else None)
+
     def model_of(self, lane: Lane) -> str:
         """The model that answers on `lane`."""
         return self.realtime_model if lane is Lane.REALTIME else self.batch_model
@@ -250,12 +271,6 @@ class Spec(BaseModel):
     def pack_of(self, lane: Lane) -> int:
         """How many items may share one provider call on `lane`."""
         return self.realtime_pack if lane is Lane.REALTIME else self.batch_pack
-
-
-def content_hash(spec: Spec) -> str:
-    """Equal for equal definitions, whatever the order of their keys: 64 hexadecimal digits."""
-    canonical = json.dumps(spec.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

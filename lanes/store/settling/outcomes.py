@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Update, func, insert, select
 from lanes.claims import Claim
 from lanes.ids import BatchId, ItemId
 from lanes.money.cost import Part
+from lanes.settling.announcing import told_alone
 from lanes.settling.outcome import Attempt, Saved, each_once
 from lanes.settling.settle import Consequence, Owed, consequence
 from lanes.storable import storable
@@ -187,7 +188,7 @@ class _Writes:
         if self.handed_over:
             handovers.save(connection, self.handed_over, now=self.now)
         outbox.add(connection, self.told, now=self.now)
-        if self.settled and not self.told:
+        if (self.settled or self.results) and not self.told:
             signals.wake(connection)
 
     def _flush_attempts(self, connection: Connection, recorded: dict[Claim, Outcome]) -> None:
@@ -240,7 +241,8 @@ class _Writes:
                 "settled_at": self.now if settles else None,
             }  # fmt: skip
             self.saved.answered += 1
-            self._event("lanes.item.answered", row, standing=then.standing)
+            if told_alone(row.announces, row.lane, acknowledged=row.of_item.acknowledged):
+                self._event("lanes.item.answered", row, standing=then.standing)
             if then.correction is not None and row.of_item.shown_id is not None:
                 self.saved.corrected += 1
                 self._event("lanes.item.corrected", row, changed_fields=then.correction.changed_fields)

@@ -15,7 +15,7 @@ from lanes.settling.settle import Obligation
 from lanes.store.bulk import one_of
 from lanes.store.locks import waiting_at_most
 from lanes.store.tables import item, result, route, version, work
-from lanes.words import Lane, Mode, Outcome, Purpose, WorkState
+from lanes.words import Announces, Lane, Mode, Outcome, Purpose, WorkState
 from lanes.workload.window import LEAD
 
 ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
@@ -68,6 +68,7 @@ class ItemNow:
     provisional: dict[str, Any] | None
     earlier: dict[str, Any] | None
     due_at: datetime | None
+    acknowledged: bool
     open_work: set[WorkId] = field(default_factory=set)
     reason: str | None = None
 
@@ -97,6 +98,7 @@ class LockedWork:
         self.max_failures: int = row.max_failures
         self.batch_takes = LEAD + timedelta(minutes=row.batch_expected_minutes)
         self.compare_fields: Sequence[str] = row.compare_fields
+        self.announces: Announces = row.announces
 
     def obligation(self, now: datetime) -> Obligation:
         """What settle needs to know of it."""
@@ -143,9 +145,9 @@ def _locked(connection: Connection, ids: set[WorkId], *, skip: bool) -> dict[Wor
             work.c.id, work.c.item_id, work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.revision,
             work.c.generation, work.c.state, work.c.claim_no, work.c.failures, work.c.alone, work.c.rank_at,
             item.c.key, item.c.revision.label("newest"), item.c.received_at, item.c.answered_at, item.c.settled_at,
-            item.c.canceled_at, item.c.forgotten_at, item.c.result_id, item.c.due_at,
+            item.c.canceled_at, item.c.forgotten_at, item.c.result_id, item.c.due_at, item.c.ack,
             version.c.mode, version.c.realtime_model, version.c.batch_model, version.c.max_failures,
-            version.c.batch_expected_minutes, version.c.compare_fields,
+            version.c.batch_expected_minutes, version.c.compare_fields, version.c.announces,
         )
         .join(item, item.c.id == work.c.item_id)
         .join(version, version.c.id == work.c.version_id)
@@ -172,6 +174,7 @@ def _locked(connection: Connection, ids: set[WorkId], *, skip: bool) -> dict[Wor
                 provisional=shown.output if shown and of_newest else None,
                 earlier=shown.output if shown and not of_newest else None,
                 due_at=row.due_at,
+                acknowledged=row.ack,
             )
     return {row.id: LockedWork(row, items[row.item_id]) for row in rows}
 

@@ -11,10 +11,10 @@ begin
   screened := array(select row(s.*)::lanes.screened_input from lanes.screened(inputs) s);
 
   with taken as (
-    insert into lanes.item (workload, key, payload, content_hash, consumer, entity, urgent, pin, due_at,
+    insert into lanes.item (workload, key, payload, content_hash, consumer, entity, urgent, ack, pin, due_at,
                             occurred_at, received_at, source)
-    select s.workload, s.key, s.payload, s.content_hash, s.consumer, s.entity, s.urgent, s.lane, s.due_at,
-           coalesce(s.occurred_at, at), at, door
+    select s.workload, s.key, s.payload, s.content_hash, s.consumer, s.entity, s.urgent, coalesce(s.ack, false), s.lane,
+           s.due_at, coalesce(s.occurred_at, at), at, door
       from unnest(screened) s
      where s.refusal is null
      order by s.place
