@@ -242,7 +242,8 @@ class _Writes:
             }  # fmt: skip
             self.saved.answered += 1
             if told_alone(row.announces, row.lane, acknowledged=row.of_item.acknowledged):
-                self._event("lanes.item.answered", row, standing=then.standing)
+                acknowledged = {"ack": True} if row.of_item.acknowledged else {}
+                self._event("lanes.item.answered", row, standing=then.standing, **acknowledged)
             if then.correction is not None and row.of_item.shown_id is not None:
                 self.saved.corrected += 1
                 self._event("lanes.item.corrected", row, changed_fields=then.correction.changed_fields)

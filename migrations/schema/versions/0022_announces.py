@@ -1,4 +1,5 @@
-"""A workload says which answers it announces, and an item whose sender asked for an acknowledgement is known by it.
+"""A workload says which answers it announces, an item whose sender asked to be told of it is known by it, and events go out
+in an order of precedence, at a pace that everybody who publishes shares.
 
 The versions that exist announce each answer, as they did.
 """
@@ -15,6 +16,14 @@ puts_in_force = {"doors/admit": "7ab3d03fe400"}
 ANNOUNCES = "Which answers are told one by one: each, realtime (of that lane) or summary (none)"
 ACK = "Its sender asked to be told of it: accepted, and answered"
 
+PRECEDENCE = """
+case when not starts_with(event, 'lanes.item.') then 0
+     when event = 'lanes.item.answered' and not payload ? 'ack' then 2
+     else 1 end
+"""
+FIRST = "Who goes first: 0 what is told of a lane, 1 of an item, 2 answers that nobody asked to be told of"
+PACED = "Those taken last fill the time until then; null: none were"
+
 
 def upgrade() -> None:
     op.add_column(
@@ -26,6 +35,18 @@ def upgrade() -> None:
     )
     op.add_column(
         "item", sa.Column("ack", sa.Boolean(), server_default=sa.text("false"), nullable=False, comment=ACK), schema="lanes"
+    )
+    op.add_column(
+        "event_outbox",
+        sa.Column("precedence", sa.SmallInteger(), sa.Computed(PRECEDENCE, persisted=True), nullable=False, comment=FIRST),
+        schema="lanes",
+    )
+    op.create_index(
+        "ix_event_outbox_first", "event_outbox", ["precedence", "id"], schema="lanes",
+        postgresql_where=sa.text("precedence < 2"),
+    )  # fmt: skip
+    op.add_column(
+        "publisher", sa.Column("paced_until", sa.DateTime(timezone=True), nullable=True, comment=PACED), schema="lanes"
     )
 
 
