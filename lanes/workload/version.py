@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from jsonschema import Draft202012Validator
-from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from lanes.ids import VersionId
 from lanes.words import Announces, Lane, Mode
@@ -147,11 +147,7 @@ class Spec(BaseModel):
         title="Off-peak until",
         description="Local time HH:MM. Equal to the start = all day.",
     )
-    timezone: str = Field(
-        default="UTC",
-        title="Time zone",
-        description="IANA name, for example Europe/Berlin.",
-    )
+    timezone: str = Field(default="UTC", title="Time zone", description="IANA name, for example Europe/Berlin.")
     batch_expected_minutes: int = Field(
         default=60,
         ge=1,
@@ -197,15 +193,15 @@ class Spec(BaseModel):
         title="Largest share of the real-time lane (%)",
         description="Bound on what one workload may take while others wait, 1 to 100.",
     )
+    keep_payload_days: int = Field(
+        default=0,
+        ge=0,
+        le=3650,
+        title="Keep what items say (days)",
+        description="So long after an item came, and only once it is over, its input, answers, errors and explanations are "
+        "emptied; its key, its hash and its costs stay. 1 to 3650; 0 = for ever.",
+    )
     promises: Promises = Field(default_factory=Promises, title="Promises (limits)", description="Limits that open incidents.")
-
-    @model_validator(mode="after")
-    def _announced_each_before(self, info: ValidationInfo) -> "Spec":
-        """A version that says nothing of it was published when every answer was announced. It says nothing of it still."""
-        if info.context is STORED and self.silent:
-            self.announces = Announces.EACH
-            self.model_fields_set.discard("announces")
-        return self
 
     @field_validator("output_schema")
     @classmethod
@@ -248,16 +244,20 @@ class Spec(BaseModel):
     @classmethod
     def stored(cls, data: dict[str, Any]) -> "Spec":
         """The spec of a version that was published once, by whatever release: its model may have lost its price since,
-        and fields that are no more are passed over.
+        and fields that are no more are passed over. One that is silent on `announces` announces each, and stays silent.
 
         Raises:
             ValidationError: it cannot be read all the same.
         """
-        return cls.model_validate(data, extra="ignore", context=STORED)
+        spec = cls.model_validate(data, extra="ignore", context=STORED)
+        if spec.silent:
+            spec.announces = Announces.EACH
+            spec.model_fields_set.discard("announces")
+        return spec
 
     @property
     def silent(self) -> bool:
-        """Whether its author said nothing of `announces`: it is new, and has the default, or older than the field."""
+        """Whether it says nothing of `announces`: it is new, and has the default, or was published before there was such."""
         return "announces" not in self.model_fields_set
 
     def edited(self) -> dict[str, Any]:

@@ -72,6 +72,14 @@ def test_stopping_a_stand_cancels_its_standing_runs_before_their_workers_end(hom
     assert states == {"answer": "CANCELLED", "collect": "CANCELLED", "watch": "SCHEDULED", "migrate": "RUNNING"}
 
 
+def test_whoever_stays_with_a_stand_hears_that_another_command_took_it_down(home: Path) -> None:
+    stand, another = (Stand(Settings(), home, home, steps=[]) for _ in range(2))
+    stand.up(keep=False)
+    waits = iter([lambda: None, another.down])
+    stand.until_down(wait=lambda _: next(waits)())
+    assert next(waits, None) is None
+
+
 def test_a_prefect_that_answers_nothing_holds_up_no_stop(home: Path, prefect: PrefectStandIn) -> None:
     prefect.status = 503
 

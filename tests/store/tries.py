@@ -18,6 +18,7 @@ from lanes.settling.outcome import Attempt, Judged, Response, Saved
 from lanes.store import work
 from lanes.store.batch import creates, ready_work
 from lanes.store.settling import outcomes
+from lanes.store.tables import metadata
 from lanes.words import Lane, Outcome
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
@@ -167,3 +168,10 @@ def quoted(value: Any) -> str:
     if isinstance(value, list):
         return f"array[{', '.join(map(quoted, value))}]"
     return str(value) if isinstance(value, int) else f"'{value}'"
+
+
+def said_somewhere(connection: Connection, word: str) -> set[str]:
+    """The tables in which the word stands."""
+    tables = [table.name for table in metadata.sorted_tables]
+    found = "select count(*) from lanes.{0} t where position('{1}' in t::text) > 0"
+    return {name for name in tables if connection.exec_driver_sql(found.format(name, word)).scalar()}
