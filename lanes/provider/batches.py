@@ -2,18 +2,17 @@
 
 import asyncio
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, cast
 
 import anthropic
-from anthropic import AsyncAnthropic
+from anthropic import AsyncAnthropic, RequestOptions
 from anthropic.pagination import AsyncPage
 from anthropic.types.messages import MessageBatch
-from anthropic.types.messages.batch_create_params import Request
 
+from lanes.provider.body import Body
 from lanes.provider.errors import TRANSPORT, CallFailed, failed
 
 MOST_REQUESTS = 100_000
@@ -88,18 +87,19 @@ def custom_id(nonce: str, number: int) -> str:
     return f"{nonce}-{number}"
 
 
-async def create(
-    client: AsyncAnthropic, nonce: str, bodies: Sequence[dict[str, Any]], *, within_s: float = 600
-) -> ProviderBatch:
+async def create(client: AsyncAnthropic, body: Body, *, within_s: float = 600) -> ProviderBatch:
     """The batch exists at the provider. Called once: a second call would be a second paid batch.
+
+    The body is sent as it lies in its file. The SDK's `batches.create` takes objects only, of which it makes two copies
+    and a text; this is its call, as `post` makes it.
 
     Raises:
         CallFailed: with `maybe_billed` when it may exist all the same, as after `within_s` or an answer cut short.
     """
-    requests = [{"custom_id": custom_id(nonce, number), "params": body} for number, body in enumerate(bodies)]
+    options: RequestOptions = {"headers": {"Content-Length": str(body.size)}, "max_retries": 0}
     try:
         async with asyncio.timeout(within_s):
-            return _batch(await client.messages.batches.create(requests=cast(list[Request], requests)))
+            return _batch(await client.post("/v1/messages/batches", cast_to=MessageBatch, content=body, options=options))
     except Exception as error:  # whatever it is, it does not prove that nothing was created
         raise failed(error) from error
 
