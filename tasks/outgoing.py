@@ -19,11 +19,10 @@ import httpx
 from prefect import get_client
 from prefect.events import Event, Resource
 from prefect.logging import get_run_logger
-from sqlalchemy import Connection
 
 from lanes.errors import LanesError
 from lanes.store import outbox
-from lanes.store.database import Database, clock
+from lanes.store.database import Database
 from lanes.store.outbox import Outgoing, Taken
 from tasks.troubles import Troubles, described
 
@@ -93,7 +92,7 @@ class Publisher:
         """
         total, refused, until = 0, list[Outgoing](), time.monotonic() + within_s
         try:
-            while (taken := await self._db.run(self._take, refused)).events or taken.after:
+            while (taken := await self._take(refused)).events or taken.after:
                 if taken.after:
                     if time.monotonic() + taken.after.total_seconds() > until:
                         break
@@ -123,14 +122,15 @@ class Publisher:
             get_run_logger().warning("events wait in the outbox: %s", described(outage))
             return 0
 
-    def _take(self, connection: Connection, refused: Sequence[Outgoing]) -> Taken:
-        now, behind = clock(connection), {each.precedence: each.id for each in refused}
-        return outbox.take(connection, MOST, behind=behind, publisher=self._name, lease=LEASE, now=now)
+    async def _take(self, refused: Sequence[Outgoing]) -> Taken:
+        behind = {each.precedence: each.id for each in refused}
+        async with self._db.transaction() as run:
+            return await run(outbox.take, MOST, behind=behind, publisher=self._name, lease=LEASE, now=run.now)
 
     async def _leave(self) -> None:
         with suppress(Exception):  # the lease ends by itself
-            async with asyncio.timeout(self._post_s):
-                await self._db.run(lambda connection: outbox.leave(connection, publisher=self._name, now=clock(connection)))
+            async with asyncio.timeout(self._post_s), self._db.transaction() as run:
+                await run(outbox.leave, publisher=self._name, now=run.now)
 
     async def _offer_all(self, events: Sequence[Packed]) -> Offered:
         """Every event was offered. An outage half way is met again by the next try: what was taken before counts."""

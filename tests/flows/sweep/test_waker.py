@@ -1,5 +1,7 @@
 """The waker: real locks, a chosen clock, and a Prefect that answers over HTTP, or does not."""
 
+from typing import Any
+
 import pytest
 
 from lanes.realtime.waking import CALL_EVERY
@@ -60,10 +62,9 @@ async def test_where_nothing_waits_only_the_drain_that_is_kept_warm_is_called_fo
 
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
 async def test_whatever_prefect_does_the_call_stands_in_the_outbox(
-    db: Database, put: Put, errands: Errands, prefect: PrefectStandIn, trouble: dict[str, object]
+    db: Database, put: Put, errands: Errands, prefect: PrefectStandIn, trouble: dict[str, Any]
 ) -> None:
-    for name, value in trouble.items():
-        setattr(prefect, name, value)
+    prefect.breaks(**trouble)
     await put("a", lane=Lane.REALTIME)
     waker = Waker(db, errands)
     for now in (NOON, AGAIN, THEN):

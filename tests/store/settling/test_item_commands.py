@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -25,10 +24,8 @@ Told = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def fates(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def fates(pool: Engine, address: str) -> None:
     """A Lambda workload: one item corrected, one failed, one waiting for its batch, one only received."""
-    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
-    monkeypatch.setenv("LANES_HOME", str(tmp_path))
     with pool.begin() as connection:
         letters = publish(connection, now=NOON, mode="lambda", max_failures=1)
         admit(connection, "corrected", "poisoned", now=NOON, lane=Lane.REALTIME)
