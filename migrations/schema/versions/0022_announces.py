@@ -1,5 +1,6 @@
 """A workload says which answers it announces, an item whose sender asked to be told of it is known by it, and events go out
-in an order of precedence, at a pace that everybody who publishes shares.
+in an order of precedence, at a pace that everybody who publishes shares. A batch's size and hash are those of the body as it is
+sent.
 
 The versions that exist announce each answer, as they did.
 """
@@ -23,6 +24,11 @@ case when not starts_with(event, 'lanes.item.') then 0
 """
 FIRST = "Who goes first: 0 what is told of a lane, 1 of an item, 2 answers that nobody asked to be told of"
 PACED = "Those taken last fill the time until then; null: none were"
+
+OF_BODY = (
+    ("bytes", sa.BigInteger(), "Size of the body of its create", "Size of the request bodies, as JSON"),
+    ("body_hash", sa.Text(), "SHA-256 of the body of its create", "SHA-256 of the request bodies"),
+)
 
 
 def upgrade() -> None:
@@ -48,6 +54,8 @@ def upgrade() -> None:
     op.add_column(
         "publisher", sa.Column("paced_until", sa.DateTime(timezone=True), nullable=True, comment=PACED), schema="lanes"
     )
+    for name, type_, comment, before in OF_BODY:
+        op.alter_column("batch", name, existing_type=type_, comment=comment, existing_comment=before, schema="lanes")
 
 
 def downgrade() -> None:
