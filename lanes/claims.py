@@ -8,7 +8,7 @@ from lanes.ids import VersionId, WorkId
 from lanes.words import Purpose
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Claim:
     """Work that is ours: `number` fences every later write."""
 

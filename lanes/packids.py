@@ -5,6 +5,7 @@ import hashlib
 import secrets
 from enum import StrEnum
 
+ALONE = "1"  # an item that has its call to itself: nobody is told its name
 DIGEST_BYTES = 5  # eight characters: one chance in a million millions for whoever guesses
 
 

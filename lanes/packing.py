@@ -1,6 +1,6 @@
 """Which items share one provider call."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from lanes.claims import Claimed
 from lanes.ids import VersionId
@@ -25,6 +25,21 @@ def packs(claimed: Sequence[Claimed], size: int) -> list[list[Claimed]]:
             full.append(pack)
         pack.append(each)
     return full
+
+
+def filled(claimed: Iterable[Claimed], size: int) -> Iterator[list[Claimed]]:
+    """The same calls, each as soon as it is full, so that no more is held than those that are not; these come last."""
+    filling: dict[tuple[VersionId, Purpose], list[Claimed]] = {}
+    for each in claimed:
+        if each.travels_alone or size == 1:
+            yield [each]
+            continue
+        pack = filling.setdefault((each.version_id, each.purpose), [])
+        pack.append(each)
+        if len(pack) == size:
+            del filling[each.version_id, each.purpose]
+            yield pack
+    yield from filling.values()
 
 
 def told_apart(packs: Sequence[Sequence[Claimed]], taken: Collection[int]) -> list[list[Claimed]]:

@@ -24,6 +24,14 @@ class Dedupe(StrEnum):
     CONTENT = "content"  # what it says: the same content is one item
 
 
+class Announces(StrEnum):
+    """Which answers a workload tells one by one. Failures, corrections, refusals and the counts of a batch are always told."""
+
+    EACH = "each"  # every answer
+    REALTIME = "realtime"  # those of the real-time lane
+    SUMMARY = "summary"  # none
+
+
 class Purpose(StrEnum):
     """Why some work exists."""
 

@@ -1,8 +1,7 @@
 """Brings one batch home: applies its results in any order, and returns what failed alone."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,7 +13,7 @@ from lanes.batch.batch import OpenBatch
 from lanes.batch.short_reads import APART, BELIEVED
 from lanes.claims import Claim
 from lanes.errors import LanesError, StillLocked
-from lanes.packids import pack_ids
+from lanes.packids import ALONE, pack_ids
 from lanes.promises.batch_results import incomplete
 from lanes.promises.failures import Failures
 from lanes.promises.provider_faults import frozen
@@ -33,6 +32,7 @@ from lanes.unquoted import discreet
 from lanes.words import BatchState, Lane, Outcome, Verdict
 from lanes.workload.version import Version
 from tasks import reconcile
+from tasks.ahead import ahead
 from tasks.connections import Connections
 from tasks.saving import save
 
@@ -75,7 +75,7 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
         return False
     async with at.db.transaction() as run:
         ended_at = seen.ended_by(run.now, begun_at=batch.begun_at)
-        await run(homecoming.ended, batch.id, at=ended_at, now=run.now)
+        await run(homecoming.ended, batch.id, at=ended_at, now=run.now, outcomes=seen.outcomes)
     return True
 
 
@@ -110,8 +110,9 @@ async def bring_home(at: Connections, batch: OpenBatch) -> int:
     version = await at.db.run(workloads.one, batch.version_id)
     reading = Reading(at, batch, version)
     try:
-        async with aclosing(results(at.client, batch.provider_batch_id)) as lines:
-            async for chunk in _chunks(lines, requests=max(1, CHUNK * batch.requests // batch.items), size=CHUNK_BYTES):
+        most = max(1, CHUNK * batch.requests // batch.items)
+        async with ahead(results(at.client, batch.provider_batch_id, most=most, most_bytes=CHUNK_BYTES)) as chunks:
+            async for chunk in chunks:
                 if not await reading.is_ours(chunk):
                     return 0
                 await reading.apply(chunk)
@@ -154,8 +155,8 @@ class Reading:
             raise ForeignResults(f"the results of {self._batch.provider_batch_id} are not those of batch {self._batch.id}")
         self._seen.update(each.number for each in ours)
         self._answered = self._answered or any(isinstance(each.said, Response) for each in ours)
-        members = await self._at.db.run(homecoming.members, self._batch.id, [each.number for each in ours])
-        now = await self._at.db.now()
+        async with self._at.db.transaction() as run:
+            members, now = await run(homecoming.members, self._batch.id, [each.number for each in ours]), run.now
         made = [attempt for each in ours for attempt in self._attempts(each, members.get(each.number, []), now)]
         saved = await self._save(made)
         if saved.outcomes[Outcome.UNSERVED]:
@@ -196,7 +197,8 @@ class Reading:
         said = result.said
         if isinstance(said, Fault):
             said = fate(said, items=len(claims), others_answered=self._answered)
-        ids = pack_ids(self._batch.nonce, result.number, len(claims), self._batch.pack_ids)
+        alone, nonce = len(claims) == 1, self._batch.nonce
+        ids = [ALONE] if alone else pack_ids(nonce, result.number, len(claims), self._batch.pack_ids)
         return attempts.of_request(self._version, claims, said, Times(self._batch.begun_at, now), ids=ids)
 
     async def _freeze(self, read: Sequence[RequestResult], members: dict[int, list[Claim]], now: datetime) -> None:
@@ -248,19 +250,3 @@ class Reading:
         """A clause about the lines that belong to no request; empty when there were none."""
         kinds = [f"{counted(number, 'line')} {what}" for what, number in sorted(self._strays.items())]
         return f" with {' and '.join(kinds)}" if kinds else ""
-
-
-async def _chunks(
-    lines: AsyncIterator[RequestResult | Unreadable], *, requests: int, size: int
-) -> AsyncIterator[list[RequestResult | Unreadable]]:
-    """The lines in chunks of so many, or fewer when they are large: `size` is in bytes."""
-    chunk: list[RequestResult | Unreadable] = []
-    held = 0
-    async for line in lines:
-        chunk.append(line)
-        held += line.size
-        if len(chunk) >= requests or held >= size:
-            yield chunk
-            chunk, held = [], 0
-    if chunk:
-        yield chunk

@@ -5,8 +5,10 @@ shows an event once: its id is stable.
 """
 
 import asyncio
+import math
 import os
 import socket
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,10 +23,10 @@ from prefect.logging import get_run_logger
 from lanes.errors import LanesError
 from lanes.store import outbox
 from lanes.store.database import Database
-from lanes.store.outbox import Outgoing
+from lanes.store.outbox import Outgoing, Taken
 from tasks.troubles import Troubles, described
 
-MOST = 200  # events in one request
+MOST = 50  # events in one request: an urgent one waits no longer for the pace than these take
 MOST_BYTES = 2_000_000  # of one request with several events
 LARGEST = 1_500_000  # bytes of one event: Prefect takes a larger one with its thanks, and loses it
 POST_S = 5.0  # the longest that one request may take
@@ -80,40 +82,48 @@ class Publisher:
                     await self.wake.wait()
             self.wake.clear()
 
-    async def publish(self) -> int:
+    async def publish(self, *, within_s: float = math.inf) -> int:
         """Every event that waited is with Prefect, or another publisher sees to it; how many we published.
+
+        They leave at the pace that all publishers share: whoever has no more than `within_s` leaves the rest.
 
         Raises:
             TimeoutError, httpx.HTTPError, PrefectException, NothingTaken: Prefect takes none now; those not taken wait.
         """
-        total, refused, behind = 0, list[Outgoing](), None
+        total, refused, until = 0, list[Outgoing](), time.monotonic() + within_s
         try:
-            while waiting := await self._take(behind):
-                fitting, too_large = packed(waiting)
+            while (taken := await self._take(refused)).events or taken.after:
+                if taken.after:
+                    if time.monotonic() + taken.after.total_seconds() > until:
+                        break
+                    await asyncio.sleep(taken.after.total_seconds())
+                    continue
+                fitting, too_large = packed(taken.events)
                 await self._give_up(too_large, f"it is larger than {LARGEST:,} bytes")
                 offered = await self._offer_all(fitting)
                 await self._db.run(outbox.drop, offered.taken)
                 total += len(offered.taken)
-                if offered.refused:
-                    refused += offered.refused
-                    behind = waiting[-1]
+                refused += offered.refused
+                if total:
+                    await self._give_up(refused, "Prefect refuses it, and takes others")
+                    refused.clear()
         finally:
             await self._leave()
-        if refused and not total:
+        if refused:
             raise NothingTaken(f"Prefect refuses every one of {len(refused)}, such as {_named(refused[0])}")
-        await self._give_up(refused, "Prefect refuses it, and takes others")
         return total
 
     async def try_once(self, *, within_s: float = LAST_S) -> int:
         """The same in a few seconds, and without an error: what is left waits for the next publisher."""
         try:
             async with asyncio.timeout(within_s):
-                return await self.publish()
+                return await self.publish(within_s=within_s)
         except Exception as outage:
             get_run_logger().warning("events wait in the outbox: %s", described(outage))
             return 0
 
-    async def _take(self, behind: Outgoing | None) -> list[Outgoing]:
+    async def _take(self, refused: Sequence[Outgoing]) -> Taken:
+        behind = {each.precedence: each.id for each in refused}
         async with self._db.transaction() as run:
             return await run(outbox.take, MOST, behind=behind, publisher=self._name, lease=LEASE, now=run.now)
 

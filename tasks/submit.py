@@ -1,33 +1,33 @@
 """Carries batch work to the provider: intent committed, created once, id committed."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
+from sqlalchemy import Connection
 
 from lanes.batch.batch import Answer, Intent, Kind
-from lanes.batch.fitting import Request, Write, fitting
+from lanes.batch.fitting import fill, whole_from
 from lanes.chunks import chunks
-from lanes.claims import Claimed
+from lanes.claims import Claim, Claimed
 from lanes.errors import LanesError
 from lanes.ids import BatchId
-from lanes.packids import new_nonce, pack_ids
-from lanes.packing import packs
+from lanes.packids import ALONE, new_nonce, pack_ids
+from lanes.packing import filled
 from lanes.payload import weight
 from lanes.promises.provider_faults import frozen
 from lanes.provider import batches as provider
 from lanes.provider.answering import questions
 from lanes.provider.batches import ProviderBatch
+from lanes.provider.body import Body
 from lanes.provider.errors import FREEZES, Action, CallFailed
-from lanes.provider.requests import body_bytes, parameters
+from lanes.provider.requests import Writer
 from lanes.store import incidents
 from lanes.store.batch import adoption, batches, creates, ready_work, releases
-from lanes.store.database import Run
 from lanes.store.settling import history
 from lanes.store.workload import workloads
 from lanes.units import counted
@@ -36,7 +36,7 @@ from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.reconcile import create_of
 
-MOST_ITEMS = 50_000  # of one batch
+MOST_ITEMS = 100_000  # of one batch
 MOST_BYTES = provider.MOST_BYTES // 2  # leaves room for how the body is encoded
 HISTORIES = 500  # works whose history is loaded at once, or fewer
 HISTORY_BYTES = 1024**2  # of their own payloads: those of their entities are of that kind, and there are several each
@@ -61,12 +61,12 @@ class TooLarge(LanesError):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A committed intent with the bodies that will be sent for it."""
+    """A committed intent with the body that will be sent for it."""
 
     batch_id: BatchId
     nonce: str
     items: int
-    bodies: list[dict[str, Any]]
+    body: Body
     expected_minutes: int
 
 
@@ -86,8 +86,8 @@ async def submit_batch(at: Connections, kind: Kind, *, most: int = MOST_ITEMS) -
     if prepared is None:
         return 0
     try:
-        within_s = at.provider.create_within_s
-        created = await provider.create(at.client, prepared.nonce, prepared.bodies, within_s=within_s)
+        with prepared.body as body:
+            created = await provider.create(at.client, body, within_s=at.provider.create_within_s)
     except CallFailed as failure:
         await _not_created(at, kind, prepared, failure)
         if failure.action is Action.SPLIT and prepared.items > 1:
@@ -111,64 +111,95 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime | None = None, m
     Raises:
         Blocked: it could not be told apart from a batch of the account that is still to be found.
     """
+    body = Body()
+    try:
+        prepared = await _prepared(at, kind, body, now, most)
+    except BaseException:
+        body.close()
+        raise
+    if prepared is None:
+        body.close()
+    return prepared
+
+
+async def _prepared(at: Connections, kind: Kind, body: Body, now: datetime | None, most: int) -> Prepared | None:
     async with at.db.transaction() as run:
         now = now or run.now
         version = await run(workloads.one, kind.version_id)
-        waiting = await run(ready_work.lock_for_batch, kind, limit=most, most_bytes=MOST_BYTES, now=now)
-        waiting, earlier = await _with_history(run, waiting, version.spec.history_items)
         taken = await run(adoption.unsure_counts, at.provider.account)
-        nonce = new_nonce()
-        full = packs(waiting, version.spec.pack_of(Lane.BATCH))
-        write = _writer(version, nonce, earlier)
-        requests = fitting(full, write, most_requests=provider.MOST_REQUESTS, most_bytes=MOST_BYTES, taken=taken)
-        if full and not requests:
-            many = counted(min(len(full), provider.MOST_REQUESTS), "request")
-            said = f"{many} could not be told apart from a batch that is still to be found; see `lanes batches`"
-            raise Blocked(said, now + DECIDED_AFTER)
-        if not requests:
+        writing = _Writing(version, body, taken)
+        fitted = await run(_write, writing, kind, most=most, taken=taken, now=now)
+        if fitted and not writing.packs:
+            said = f"{counted(fitted, 'request')} could not be told apart from a batch that is still to be found"
+            raise Blocked(f"{said}; see `lanes batches`", now + DECIDED_AFTER)
+        if not fitted:
             return None
-        bodies = [each.body for each in requests]
+        body.seal()
         intent = Intent(
-            nonce=nonce,
+            nonce=writing.nonce,
             account=at.provider.account,
             workload=kind.workload,
             version_id=kind.version_id,
             model=version.spec.batch_model,
-            bytes=sum(each.size for each in requests),
-            body_hash=hashlib.sha256(b"\n".join(map(body_bytes, bodies))).hexdigest(),
+            bytes=body.size,
+            body_hash=body.sha256,
             flow_run_id=at.flow_run_id,
         )
-        claims = [[each.claim for each in request.pack] for request in requests]
-        batch_id = await run(creates.intend, intent, claims, now=now)
-    items = sum(len(each.pack) for each in requests)
-    return Prepared(batch_id, intent.nonce, items, bodies, version.spec.batch_expected_minutes)
+        batch_id = await run(creates.intend, intent, writing.packs, now=now)
+    items = sum(map(len, writing.packs))
+    return Prepared(batch_id, intent.nonce, items, body, version.spec.batch_expected_minutes)
 
 
-async def _with_history(run: Run, waiting: list[Claimed], most: int) -> tuple[list[Claimed], history.History]:
-    """The work with what its entities said before, no more of it once all of that fills a batch; the rest waits."""
+class _Writing:
+    """The requests of a batch while they are written: of what was written, memory holds the claims."""
+
+    def __init__(self, version: Version, body: Body, taken: Collection[int]) -> None:
+        self.version, self.nonce = version, new_nonce()
+        self.packs: list[tuple[Claim, ...]] = []
+        self.earlier: history.History = {}  # of the work that is still to be written, or may be written again
+        self._body, self._writer, self._whole = body, Writer(version, Lane.BATCH), whole_from(taken)
+
+    def __len__(self) -> int:
+        return len(self.packs)
+
+    @property
+    def size(self) -> int:
+        """The bytes of the body."""
+        return self._body.size
+
+    def add(self, pack: Sequence[Claimed]) -> None:
+        """The pack is the next request."""
+        number = len(self.packs)
+        ids = pack_ids(self.nonce, number, len(pack)) if len(pack) > 1 else [ALONE]
+        self._body.add(provider.custom_id(self.nonce, number), self._writer.write(questions(pack, ids, self.earlier)))
+        self.packs.append(tuple(each.claim for each in pack))
+        if len(self.packs) >= self._whole:
+            for each in pack:
+                self.earlier.pop(each.claim.work_id, None)
+
+    def keep(self, requests: int) -> None:
+        """Only the first so many stay."""
+        self._body.keep(requests)
+        del self.packs[requests:]
+
+
+def _write(connection: Connection, writing: _Writing, kind: Kind, *, most: int, taken: Collection[int], now: datetime) -> int:
+    """What of the waiting work fits a batch is written; how many of its packs fitted. It is read as it is written."""
+    pack = writing.version.spec.pack_of(Lane.BATCH)
+    waiting = ready_work.locked_for_batch(connection, kind, limit=most, most_bytes=MOST_BYTES, now=now)
+    with closing(waiting), closing(_with_history(connection, waiting, writing)) as each:
+        return fill(writing, filled(each, pack), most_requests=provider.MOST_REQUESTS, most_bytes=MOST_BYTES, taken=taken)
+
+
+def _with_history(connection: Connection, waiting: Iterator[Claimed], writing: _Writing) -> Generator[Claimed]:
+    """The work, and with it what its entities said before, which is loaded no further than it is written."""
+    most = writing.version.spec.history_items
     if most == 0:
-        return waiting, {}
-    taken: list[Claimed] = []
-    earlier: history.History = {}
-    held = 0
+        yield from waiting
+        return
     for part in chunks(waiting, most=HISTORIES, most_bytes=HISTORY_BYTES, weight=lambda each: weight(each.payload)):
-        of_part = await run(history.load, part, most)
-        taken += part
-        earlier |= of_part
-        held += sum(map(weight, of_part.values())) + sum(weight(each.payload) for each in part)
-        if held >= MOST_BYTES:
-            break
-    return taken, earlier
-
-
-def _writer(version: Version, nonce: str, earlier: history.History) -> Write:
-    """How a pack becomes a request of the batch of that nonce."""
-
-    def write(number: int, pack: Sequence[Claimed]) -> Request:
-        body = parameters(version, Lane.BATCH, questions(pack, pack_ids(nonce, number, len(pack)), earlier))
-        return Request([*pack], body, len(body_bytes(body)))
-
-    return write
+        writing.earlier |= history.load(connection, part, most)
+        yield from part
 
 
 async def _created(at: Connections, kind: Kind, prepared: Prepared, created: ProviderBatch) -> None:

@@ -1,5 +1,6 @@
 """Workloads and items as tests need them: each call names only what matters to the test."""
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -7,6 +8,8 @@ from sqlalchemy import Connection
 
 from lanes.doors.item import Submission
 from lanes.ids import VersionId
+from lanes.provider.batches import custom_id
+from lanes.provider.body import Body
 from lanes.routing.route import decide
 from lanes.store.doors import items
 from lanes.store.routing import routes
@@ -65,3 +68,12 @@ def route(connection: Connection, *, now: datetime) -> None:
         ],
         now=now,
     )
+
+
+def batch_body(nonce: str, *params: dict[str, Any]) -> Body:
+    """The body of a create, of one request for each."""
+    body = Body()
+    for number, each in enumerate(params):
+        body.add(custom_id(nonce, number), json.dumps(each).encode())
+    body.seal()
+    return body

@@ -1,46 +1,70 @@
 """Which requests go into one batch: within the provider's limits, and in a number that tells it from other batches."""
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Any
+import itertools
+from collections.abc import Collection, Iterable, Sequence
+from typing import Protocol
 
 from lanes.claims import Claimed
 from lanes.packing import told_apart
 
 
-@dataclass(frozen=True)
-class Request:
-    """A pack as it is sent; `size` is that of its body in bytes."""
+class Requests(Protocol):
+    """The requests of a batch that is being written, in their order, each a pack."""
 
-    pack: list[Claimed]
-    body: dict[str, Any]
-    size: int
+    def __len__(self) -> int: ...
+
+    @property
+    def size(self) -> int:
+        """Their bytes."""
+        ...
+
+    def add(self, pack: Sequence[Claimed]) -> None:
+        """The pack is the next request."""
+        ...
+
+    def keep(self, requests: int) -> None:
+        """Only the first so many stay."""
+        ...
 
 
-Write = Callable[[int, Sequence[Claimed]], Request]  # by the number of the request, from 0
-
-
-def fitting(
-    packs: Sequence[list[Claimed]], write: Write, *, most_requests: int, most_bytes: int, taken: Collection[int]
-) -> list[Request]:
-    """The requests of the next batch, in order; what does not fit waits for the one after it.
+def fill(
+    requests: Requests, packs: Iterable[list[Claimed]], *, most_requests: int, most_bytes: int, taken: Collection[int]
+) -> int:
+    """The requests are those of the next batch, in order; what does not fit waits for the one after it. How many packs fitted.
 
     The first is taken whatever its size: it fits nowhere else better. `taken` are the numbers of requests by which other
-    batches of the account are still to be found; none of them is returned, and nothing where every number is taken.
+    batches of the account are still to be found: none of them remains, and nothing where every number is taken. The last
+    ones are left then, as few as possible; where every smaller number is taken too, packs are divided, the fullest first.
     """
-    requests = _within(told_apart(packs[:most_requests], taken), write, most_bytes)
-    if len(requests) in taken:  # what did not fit left a number that is taken
-        requests = _within(told_apart([each.pack for each in requests], taken), write, most_bytes)
-    return requests if len(requests) not in taken else []
-
-
-def _within(packs: Sequence[list[Claimed]], write: Write, most_bytes: int) -> list[Request]:
-    found: list[Request] = []
-    size = 0
-    for number, pack in enumerate(packs):
-        request = write(number, pack)
-        if found and size + request.size > most_bytes:
+    whole = whole_from(taken)
+    divisible: list[list[Claimed]] = []
+    for pack in itertools.islice(packs, most_requests):
+        if not _added(requests, pack, most_bytes):
             break
-        size += request.size
-        found.append(request)
-    return found
+        if len(requests) < whole:
+            divisible.append(pack)
+    fitted = len(requests)
+    if fitted not in taken:
+        return fitted
+    requests.keep(next((number for number in range(fitted, 0, -1) if number not in taken), 0))
+    if not requests:
+        for pack in told_apart(divisible, taken):
+            if not _added(requests, pack, most_bytes):
+                requests.keep(0)  # divided they do not fit, and whole they could not be found
+                break
+    return fitted
+
+
+def whole_from(taken: Collection[int]) -> int:
+    """The number of requests from which on no pack is ever divided: some smaller number is free."""
+    return next(number for number in itertools.count(1) if number not in taken)
+
+
+def _added(requests: Requests, pack: Sequence[Claimed], most_bytes: int) -> bool:
+    """Whether the pack fits, and is the next request."""
+    before = len(requests)
+    requests.add(pack)
+    if before and requests.size > most_bytes:
+        requests.keep(before)
+        return False
+    return True

@@ -19,6 +19,7 @@ COUNTED = {
     Outcome.EXPIRED: "expired",
     Outcome.MISSING: "missing",
 }  # any other outcome ends no request of a batch
+COUNTS = tuple(dict.fromkeys(COUNTED.values()))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import orjson
 from anthropic import transform_schema
 
 from lanes.money.cost import most_answer_tokens
@@ -31,21 +32,48 @@ class Question:
 
 def parameters(version: Version, lane: Lane, questions: Sequence[Question]) -> dict[str, Any]:
     """The body of one Messages request that asks `questions`; more than one makes a pack."""
+    before, after = _shared(version, lane, len(questions))
+    return {**before, "messages": [{"role": "user", "content": _content(questions)}], **after}
+
+
+class Writer:
+    """Writes the bodies of many requests of one lane: the JSON of `parameters`, of which what they share is made once."""
+
+    def __init__(self, version: Version, lane: Lane) -> None:
+        self._version, self._lane = version, lane
+        self._frames: dict[int, tuple[bytes, bytes]] = {}  # by the number of questions
+
+    def write(self, questions: Sequence[Question]) -> bytes:
+        """The body of one request as JSON."""
+        frame = self._frames.get(len(questions)) or self._frame(len(questions))
+        return _json(_content(questions)).join(frame)
+
+    def _frame(self, questions: int) -> tuple[bytes, bytes]:
+        """What stands before the content of the message, and behind it."""
+        before, after = (_json(part) for part in _shared(self._version, self._lane, questions))
+        frame = before[:-1] + b',"messages":[{"role":"user","content":', b"}]," + after[1:]
+        self._frames[questions] = frame
+        return frame
+
+
+def _json(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # a number beyond 64 bits, as a schema may have
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _shared(version: Version, lane: Lane, questions: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What all requests of a version with so many questions have in common, before their messages and behind them."""
     spec = version.spec
-    packed = len(questions) > 1
+    packed = questions > 1
     schema = _pack_schema(spec.output_schema) if packed else spec.output_schema
-    return {
+    before = {
         "model": spec.model_of(lane),
-        "max_tokens": most_answer_tokens(spec, len(questions)),
+        "max_tokens": most_answer_tokens(spec, questions),
         "system": spec.instructions + (PACK_RULE if packed else ""),
-        "messages": [{"role": "user", "content": _content(questions)}],
-        "output_config": {"format": {"type": "json_schema", "schema": transform_schema(schema)}},
     }
-
-
-def body_bytes(params: dict[str, Any]) -> bytes:
-    """The request body as it counts towards the size of a batch."""
-    return json.dumps(params, ensure_ascii=False, sort_keys=True).encode()
+    return before, {"output_config": {"format": {"type": "json_schema", "schema": transform_schema(schema)}}}
 
 
 def _content(questions: Sequence[Question]) -> str:

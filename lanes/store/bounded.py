@@ -1,5 +1,6 @@
 """Rows with payloads, read no further than fits into memory: they are fetched a few at a time, and locked when they are."""
 
+from collections.abc import Generator
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Label, Select
@@ -17,18 +18,23 @@ def size_of(payload: ColumnElement[Any]) -> Label[int]:
 
 
 def bounded(connection: Connection, query: Select[*tuple[Any, ...]], *, most_bytes: int) -> list[Any]:
+    """As `streamed`, all of them at once."""
+    return list(streamed(connection, query, most_bytes=most_bytes))
+
+
+def streamed(connection: Connection, query: Select[*tuple[Any, ...]], *, most_bytes: int) -> Generator[Any]:
     """The first rows of a query until they have `most_bytes` (see `size_of`); one at least, however large it is.
 
-    Those fetched beyond it are as many as a fetch brings: locked until the transaction ends, and passed over.
+    Those fetched beyond it, or beyond those that are asked for, are as many as a fetch brings: locked until the
+    transaction ends, and passed over.
     """
-    found: list[Any] = []
-    size, fetch = 0, FIRST
+    found, size, fetch = 0, 0, FIRST
     with connection.execute(query.execution_options(stream_results=True)) as rows:
         while part := rows.fetchmany(fetch):
             for row in part:
-                found.append(row)
+                found += 1
                 size += row.bytes
+                yield row
                 if size >= most_bytes:
-                    return found
-            fetch = max(1, min(MOST, FETCHED_BYTES * len(found) // size)) if size else MOST
-    return found
+                    return
+            fetch = max(1, min(MOST, FETCHED_BYTES * found // size)) if size else MOST

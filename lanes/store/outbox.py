@@ -1,12 +1,12 @@
 """Events out: written with the fact they tell of, published afterwards, deleted once Prefect took them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, delete, or_, select, true, update
+from sqlalchemy import Connection, Select, delete, or_, select, text, true, update
 
 from lanes.store import signals
 from lanes.store.bulk import insert_rows, one_of
@@ -14,6 +14,8 @@ from lanes.store.tables import event_outbox
 from lanes.store.tables import publisher as turns
 
 EVENTS = "events"
+PER_S = 200  # events that Prefect is told in a second; beyond 500 it begins to lose them
+LAST = 2  # the precedence of answers that nobody asked for
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,23 @@ class Outgoing:
     resource: str
     payload: dict[str, Any]
     occurred_at: datetime
+    precedence: int
+
+
+Behind = Mapping[int, UUID]  # by precedence, the last of the events that are not to be taken now
+NONE: Behind = {}
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The events to publish now, and where there are none because of the pace: after how long there may be."""
+
+    events: list[Outgoing] = field(default_factory=list)
+    after: timedelta = timedelta(0)
 
 
 def add(connection: Connection, events: Sequence[EventOut], *, now: datetime) -> None:
-    """The events will be published, in their order, after this transaction has committed; whoever publishes is woken."""
+    """The events will be published after this transaction has committed; whoever publishes is woken."""
     if not events:
         return
     rows = [{"event": each.event, "resource": each.resource, "payload": each.payload, "occurred_at": now} for each in events]
@@ -52,23 +67,50 @@ def add(connection: Connection, events: Sequence[EventOut], *, now: datetime) ->
 
 def take(
     connection: Connection,
-    limit: int,
+    most: int,
     *,
-    behind: Outgoing | None = None,
+    behind: Behind = NONE,
     publisher: str,
     lease: timedelta,
     now: datetime,
-) -> list[Outgoing]:
-    """The oldest events, or the oldest behind one, if this publisher may publish now; until its lease ends no other may.
+) -> Taken:
+    """The first events, or the first behind some, if this publisher may publish now; until its lease ends no other may.
 
-    One publishes at a time, so that events keep their order and none is posted by everybody. Nothing is locked once
-    this transaction has ended: a publisher that dies, or hangs, holds the others up for its lease.
+    What is told of a lane goes before what is told of an item, and answers that nobody asked for go last; those alike are
+    in their order. All publishers together take `PER_S` a second: where those taken last fill the time until later, none
+    is taken before.
+
+    One publishes at a time, so that none is posted by everybody. Nothing is locked once this transaction has ended: a
+    publisher that dies, or hangs, holds the others up for its lease.
     """
-    there = true() if behind is None else event_outbox.c.id > behind.id
-    oldest = connection.execute(select(event_outbox).where(there).order_by(event_outbox.c.id).limit(limit)).all()
-    if not oldest or not _has_turn(connection, publisher, until=now + lease, now=now):
-        return []
-    return [Outgoing(row.id, row.event, row.resource, row.payload, row.occurred_at) for row in oldest]
+    rows = connection.execute(urgent(most, behind)).all()
+    if len(rows) < most:
+        rows = [*rows, *connection.execute(answers(most - len(rows), behind)).all()]
+    if not rows:
+        return Taken()
+    turn = connection.execute(_turn(publisher, now)).first()
+    if turn is None:
+        return Taken()
+    after = (turn.paced_until or now) - now
+    if not timedelta(0) < after <= timedelta(seconds=most / PER_S):  # a clock that was set back stops nobody
+        after = timedelta(0)
+    until = now + (after or timedelta(seconds=len(rows) / PER_S))
+    ours = update(turns).where(turns.c.name == EVENTS)
+    connection.execute(ours.values(holder=publisher, lease_until=now + lease, paced_until=until))
+    return Taken(after=after) if after else Taken([_outgoing(row) for row in rows])
+
+
+def urgent(most: int, behind: Behind = NONE) -> Select[Any]:
+    """The first events but answers that nobody asked for."""
+    of, id_ = event_outbox.c.precedence, event_outbox.c.id
+    there = [or_(of != each, id_ > last) for each, last in behind.items() if each < LAST]
+    return select(event_outbox).where(text(f"precedence < {LAST}"), *there).order_by(of, id_).limit(most)
+
+
+def answers(most: int, behind: Behind = NONE) -> Select[Any]:
+    """The oldest answers that nobody asked for."""
+    there = event_outbox.c.id > behind[LAST] if LAST in behind else true()
+    return select(event_outbox).where(event_outbox.c.precedence == LAST, there).order_by(event_outbox.c.id).limit(most)
 
 
 def drop(connection: Connection, published: Sequence[Outgoing]) -> None:
@@ -82,9 +124,11 @@ def leave(connection: Connection, *, publisher: str, now: datetime) -> None:
     connection.execute(update(turns).where(*ours).values(lease_until=now))
 
 
-def _has_turn(connection: Connection, publisher: str, *, until: datetime, now: datetime) -> bool:
-    """Whether the lease is ours from now on. One that somebody is taking at this moment is theirs."""
+def _turn(publisher: str, now: datetime) -> Select[Any]:
+    """The turn, if it can be ours. One that somebody is taking at this moment is theirs."""
     free = or_(turns.c.holder == publisher, turns.c.lease_until.is_(None), turns.c.lease_until <= now)
-    row = select(turns.c.name).where(turns.c.name == EVENTS, free).with_for_update(skip_locked=True)
-    taken = update(turns).where(turns.c.name.in_(row)).values(holder=publisher, lease_until=until)
-    return connection.execute(taken.returning(turns.c.name)).first() is not None
+    return select(turns.c.paced_until).where(turns.c.name == EVENTS, free).with_for_update(skip_locked=True)
+
+
+def _outgoing(row: Any) -> Outgoing:
+    return Outgoing(row.id, row.event, row.resource, row.payload, row.occurred_at, row.precedence)

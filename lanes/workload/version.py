@@ -1,7 +1,5 @@
-"""A workload's definition and its immutable, content-hashed versions."""
+"""A workload's definition and its immutable versions."""
 
-import hashlib
-import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +9,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from lanes.ids import VersionId
-from lanes.words import Lane, Mode
+from lanes.words import Announces, Lane, Mode
 from lanes.workload import prices
 from lanes.workload.answer_check import AnswerCheck
 from lanes.workload.output_schema import check_askable, check_output_schema
@@ -149,11 +147,7 @@ class Spec(BaseModel):
         title="Off-peak until",
         description="Local time HH:MM. Equal to the start = all day.",
     )
-    timezone: str = Field(
-        default="UTC",
-        title="Time zone",
-        description="IANA name, for example Europe/Berlin.",
-    )
+    timezone: str = Field(default="UTC", title="Time zone", description="IANA name, for example Europe/Berlin.")
     batch_expected_minutes: int = Field(
         default=60,
         ge=1,
@@ -171,6 +165,12 @@ class Spec(BaseModel):
         default_factory=list,
         title="Fields that make a correction",
         description="Top-level output fields whose difference counts as a correction. Empty = all.",
+    )
+    announces: Announces = Field(
+        default=Announces.REALTIME,
+        title="Answers that are announced",
+        description="Which answers send the event lanes.item.answered. each: every one. realtime: those of the real-time lane. "
+        "summary: none. Failures, corrections, rejections, counts of batches, and items sent with `ack` always send theirs.",
     )
     history_items: int = Field(
         default=0,
@@ -244,12 +244,25 @@ class Spec(BaseModel):
     @classmethod
     def stored(cls, data: dict[str, Any]) -> "Spec":
         """The spec of a version that was published once, by whatever release: its model may have lost its price since,
-        and fields that are no more are passed over.
+        and fields that are no more are passed over. One that is silent on `announces` announces each, and stays silent.
 
         Raises:
             ValidationError: it cannot be read all the same.
         """
-        return cls.model_validate(data, extra="ignore", context=STORED)
+        spec = cls.model_validate(data, extra="ignore", context=STORED)
+        if spec.silent:
+            spec.announces = Announces.EACH
+            spec.model_fields_set.discard("announces")
+        return spec
+
+    @property
+    def silent(self) -> bool:
+        """Whether it says nothing of `announces`: it is new, and has the default, or was published before there was such."""
+        return "announces" not in self.model_fields_set
+
+    def edited(self) -> dict[str, Any]:
+        """What its block says: as JSON, and nothing of `announces` where it is silent."""
+        return self.model_dump(mode="json", exclude={"announces"} if self.silent else None)
 
     def model_of(self, lane: Lane) -> str:
         """The model that answers on `lane`."""
@@ -258,20 +271,6 @@ class Spec(BaseModel):
     def pack_of(self, lane: Lane) -> int:
         """How many items may share one provider call on `lane`."""
         return self.realtime_pack if lane is Lane.REALTIME else self.batch_pack
-
-
-# Fields that came after versions had been published: left out at this value, so that those are known again.
-LATER = {"keep_payload_days": 0}
-
-
-def content_hash(spec: Spec) -> str:
-    """Equal for equal definitions, whatever the order of their keys: 64 hexadecimal digits."""
-    said = spec.model_dump(mode="json")
-    for name, default in LATER.items():
-        if said[name] == default:
-            del said[name]
-    canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

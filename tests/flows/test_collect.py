@@ -15,7 +15,7 @@ from blocks.provider import Provider
 from lanes.batch.batch import OpenBatch
 from lanes.batch.reconcile import Finding
 from lanes.provider.errors import CallFailed
-from lanes.provider.results import ResultsCut, results
+from lanes.provider.results import ResultsCut
 from lanes.store import incidents
 from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
@@ -428,7 +428,8 @@ async def test_a_chunk_of_results_is_bounded_by_its_bytes_too(
     await sender.items(*KEYS, lane=Lane.BATCH)
     batch = await submit(at, endpoint)
     assert batch.provider_batch_id is not None
-    longest = max([line.size async for line in results(at.client, batch.provider_batch_id)])
+    async with at.client.messages.batches.with_streaming_response.results(batch.provider_batch_id) as stream:
+        longest = max(map(len, (await stream.read()).splitlines()))
     monkeypatch.setattr(collect, "CHUNK_BYTES", 2 * longest)
     await collect.bring_home(at, batch)
     assert (max(saved), sum(saved)) in [(2, 12), (3, 12)]

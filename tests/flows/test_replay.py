@@ -1,5 +1,7 @@
 """Replay and late data through the same submit and collect as live work, against a real endpoint."""
 
+import json
+
 from prefect.events import Event, Resource
 from sqlalchemy import Connection
 
@@ -87,7 +89,9 @@ async def test_the_authoritative_pass_sees_the_history_of_its_entity(
     await at.db.run(put)
     prepared = await prepare(at, await kind(at), now=await at.db.now())
     assert prepared is not None
-    said = sorted(body["messages"][0]["content"] for body in prepared.bodies)
+    with prepared.body as body:
+        sent = json.loads(b"".join([block async for block in body]))
+    said = sorted(each["params"]["messages"][0]["content"] for each in sent["requests"])
     assert said == ["<history>\nletter first\n</history>\nletter second", "letter first", "letter stranger"]
 
 

@@ -51,7 +51,7 @@ async def read(body: bytes | AsyncIterator[bytes], view: dict[str, Any] = VIEW) 
 
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
     async with AsyncAnthropic(api_key="x", base_url=HOST, max_retries=0, http_client=http) as client:
-        return [each async for each in results(client, ID)]
+        return [each async for chunk in results(client, ID) for each in chunk]
 
 
 def numbers(found: list[RequestResult | Unreadable]) -> list[int | None]:
@@ -201,3 +201,28 @@ def test_a_failure_at_the_provider_is_the_requests_own_only_where_others_were_an
     assert fate(down, items=3, others_answered=True) == Judged(Outcome.ERRORED, error="no", spends=False, alone=True)
     for items in (1, 3):
         assert fate(down, items=items, others_answered=False).outcome is Outcome.UNSERVED
+
+
+async def test_lines_come_in_chunks_that_are_bounded_by_number_and_by_bytes() -> None:
+    body = jsonl(*(succeeded(number) for number in range(7)))
+    line = len(body) // 7
+
+    async def sizes(most: int, most_bytes: int) -> list[int]:
+        def answer(request: httpx2.Request) -> httpx2.Response:
+            ended = request.url.path.endswith("/results")
+            return httpx2.Response(200, content=body) if ended else httpx2.Response(200, json=VIEW)
+
+        http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))
+        async with AsyncAnthropic(api_key="x", base_url=HOST, max_retries=0, http_client=http) as client:
+            return [len(chunk) async for chunk in results(client, ID, most=most, most_bytes=most_bytes)]
+
+    assert await sizes(3, 10**9) == [3, 3, 1]
+    assert await sizes(100, 2 * line) in ([2, 2, 2, 1], [3, 3, 1])
+    assert await sizes(7, 10**9) == [7]
+
+
+async def test_what_python_takes_for_json_and_others_do_not_is_read_all_the_same() -> None:
+    """A billed answer is booked though its text holds half a surrogate pair; that it cannot be stored is its own."""
+    odd = jsonl(succeeded(0)).replace(b'"text": "{}"', b'"text": "\\ud800"')
+    nan = jsonl(succeeded(1)).replace(b'"stop_reason"', b'"score": NaN, "stop_reason"')
+    assert numbers(await read(odd + nan)) == [0, 1]

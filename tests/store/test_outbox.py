@@ -1,12 +1,15 @@
 """Events out and the watermark of events in."""
 
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.store import outbox
 from lanes.store.doors import watermarks
 from tests.conftest import NOON, later
+from tests.store.tries import explained
 
 LEASE = timedelta(seconds=15)
 
@@ -15,9 +18,9 @@ def add(connection: Connection, *names: str) -> None:
     outbox.add(connection, [outbox.EventOut.of_workload(f"lanes.{name}", "letters", {"key": name}) for name in names], now=NOON)
 
 
-def take(connection: Connection, limit: int = 10, *, who: str = "us", s: float = 0) -> list[outbox.Outgoing]:
+def take(connection: Connection, most: int = 10, *, who: str = "us", s: float = 0) -> list[outbox.Outgoing]:
     """What this publisher may publish, so many seconds after noon."""
-    return outbox.take(connection, limit, publisher=who, lease=LEASE, now=later(seconds=s))
+    return outbox.take(connection, most, publisher=who, lease=LEASE, now=later(seconds=s)).events
 
 
 def test_events_are_taken_oldest_first_and_bounded(connection: Connection) -> None:
@@ -30,19 +33,20 @@ def test_events_are_taken_oldest_first_and_bounded(connection: Connection) -> No
 def test_an_event_waits_until_it_is_dropped_and_keeps_its_id(connection: Connection) -> None:
     add(connection, "one", "two")
     taken = take(connection)
-    assert take(connection) == taken
+    assert take(connection, s=1) == taken
     outbox.drop(connection, taken[:1])
-    assert take(connection) == taken[1:]
+    assert take(connection, s=2) == taken[1:]
     outbox.drop(connection, [])
     outbox.drop(connection, taken)
-    assert take(connection) == []
+    assert take(connection, s=3) == []
 
 
 def test_events_behind_those_that_stay_can_be_taken(connection: Connection) -> None:
     add(connection, "one", "two", "three")
     first, *_ = take(connection, 2)
-    behind = outbox.take(connection, 1, behind=first, publisher="us", lease=LEASE, now=NOON)
-    assert [each.event for each in behind] == ["lanes.two"]
+    behind = {first.precedence: first.id}
+    taken = outbox.take(connection, 1, behind=behind, publisher="us", lease=LEASE, now=later(seconds=1))
+    assert [each.event for each in taken.events] == ["lanes.two"]
 
 
 def test_one_publisher_at_a_time_takes_events(pool: Engine) -> None:
@@ -55,7 +59,7 @@ def test_one_publisher_at_a_time_takes_events(pool: Engine) -> None:
     with pool.begin() as one:
         outbox.leave(one, publisher="us", now=NOON)
     with pool.begin() as two:
-        assert len(take(two, who="them")) == 3
+        assert len(take(two, who="them", s=1)) == 3
 
 
 def test_a_publisher_that_is_taking_its_turn_makes_nobody_wait(pool: Engine) -> None:
@@ -81,7 +85,7 @@ def test_only_its_own_turn_can_be_left(connection: Connection) -> None:
     add(connection, "one")
     assert take(connection)
     outbox.leave(connection, publisher="them", now=NOON)
-    assert take(connection, who="them") == []
+    assert take(connection, who="them", s=1) == []
 
 
 def test_a_turn_is_taken_only_where_something_waits(connection: Connection) -> None:
@@ -105,6 +109,97 @@ def test_an_event_is_told_only_if_its_fact_is_committed(pool: Engine) -> None:
         teller.rollback()
     with pool.connect() as publisher:
         assert take(publisher) == []
+
+
+# -- order and pace
+
+
+def add_items(connection: Connection, name: str, *keys: str, **payload: Any) -> None:
+    told = [outbox.EventOut.of_workload(f"lanes.item.{name}", "letters", {"key": key, **payload}) for key in keys]
+    outbox.add(connection, told, now=NOON)
+
+
+def test_what_somebody_must_know_goes_before_answers_that_nobody_asked_for(connection: Connection) -> None:
+    add_items(connection, "answered", "a1", "a2")
+    add_items(connection, "failed", "f")
+    add_items(connection, "answered", "asked", ack=True)
+    add(connection, "incident.opened", "work.waiting", "batch.collected")
+    add_items(connection, "corrected", "c")
+    assert [each.payload["key"] for each in take(connection)] == [
+        "incident.opened", "work.waiting", "batch.collected", "f", "asked", "c", "a1", "a2",
+    ]  # fmt: skip
+    assert [each.payload["key"] for each in take(connection, 4, s=1)][-1] == "f"
+
+
+def test_what_comes_later_and_must_be_known_overtakes_answers_that_wait(connection: Connection) -> None:
+    add_items(connection, "answered", *map(str, range(400)))
+    second = timedelta(seconds=1)
+    for each in range(3):
+        taken = outbox.take(connection, 100, publisher="us", lease=LEASE, now=NOON + each * second)
+        outbox.drop(connection, taken.events)
+    add_items(connection, "failed", "f")
+    taken = outbox.take(connection, 100, publisher="us", lease=LEASE, now=NOON + 3 * second)
+    assert [each.payload["key"] for each in taken.events] == ["f", *map(str, range(300, 399))]
+
+
+def test_no_more_are_taken_than_a_second_may_see_whoever_takes_them(connection: Connection) -> None:
+    add_items(connection, "answered", *map(str, range(2_000)))
+    moments: list[float] = []
+    at = 0.0
+    while at < 3:
+        who = "us" if round(at * 100) % 2 else "them"
+        taken = outbox.take(connection, 50, publisher=who, lease=timedelta(0), now=later(seconds=at))
+        outbox.drop(connection, taken.events)
+        moments += [at] * len(taken.events)
+        at += taken.after.total_seconds() or 0.01
+    assert len(moments) == 600
+    assert max(sum(begin <= each < begin + 1 for each in moments) for begin in moments) == outbox.PER_S
+
+
+def test_a_few_events_wait_only_for_as_long_as_those_before_them_take(connection: Connection) -> None:
+    add(connection, "one")
+    assert len(take(connection)) == 1
+    paced = outbox.take(connection, 50, publisher="us", lease=LEASE, now=NOON)
+    assert (paced.events, paced.after) == ([], timedelta(milliseconds=5))
+    assert len(take(connection, s=0.005)) == 1
+
+
+def test_a_clock_that_was_set_back_stops_nobody(connection: Connection) -> None:
+    add(connection, "one")
+    assert len(take(connection, s=3600)) == 1
+    assert len(take(connection, s=0)) == 1
+
+
+@pytest.mark.parametrize("kept", [None, 0, 1, 2])
+def test_events_behind_those_that_stay_are_taken_of_every_precedence(connection: Connection, kept: int | None) -> None:
+    add(connection, "one")
+    add_items(connection, "failed", "f")
+    add_items(connection, "answered", "a")
+    stay = {each.precedence: each.id for each in take(connection) if each.precedence == kept}
+    add(connection, "two")
+    add_items(connection, "failed", "g")
+    add_items(connection, "answered", "b")
+    taken = outbox.take(connection, 50, behind=stay, publisher="us", lease=LEASE, now=later(seconds=1)).events
+    expected = ["one", "two", "f", "g", "a", "b"]
+    assert [each.payload["key"] for each in taken] == [each for place, each in enumerate(expected) if place / 2 != kept]
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+def test_the_first_events_are_found_whatever_waits_behind_them(connection: Connection, plans: str) -> None:
+    connection.execute(
+        text("""
+        insert into lanes.event_outbox (event, resource, payload, occurred_at)
+        select case when n % 10000 = 0 then 'lanes.item.failed' else 'lanes.item.answered' end, 'r', '{}', :now
+          from generate_series(1, 100000) n
+        """),
+        {"now": NOON},
+    )
+    connection.execute(text("analyze lanes.event_outbox"))
+    connection.execute(text(f"set local plan_cache_mode = {plans}"))
+    assert "using ix_event_outbox_first" in explained(connection, outbox.urgent(50), name="urgent")
+    plan = explained(connection, outbox.answers(50), name="answers")
+    assert "using pk_event_outbox" in plan
+    assert "Sort" not in plan
 
 
 def test_a_watermark_never_goes_back(connection: Connection) -> None:

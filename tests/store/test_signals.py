@@ -255,7 +255,7 @@ async def test_what_an_asynchronous_caller_writes_is_committed_or_not_at_all(dat
         async with database.transaction() as run:
             await run(add)
             taken = await run(outbox.take, 10, publisher="us", lease=timedelta(seconds=15), now=NOON)
-            assert len(taken) == 2
+            assert len(taken.events) == 2
         assert (await database.now()).tzinfo is not None
 
 

@@ -1,5 +1,6 @@
 """What the world is told of a batch."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import Connection
@@ -15,7 +16,18 @@ def submitted(connection: Connection, batch_id: BatchId, workload: str, *, reque
     outbox.add(connection, [EventOut.of_workload("lanes.batch.submitted", workload, payload)], now=now)
 
 
-def ended(connection: Connection, batch_id: BatchId, workload: str, *, items: int, now: datetime) -> None:
-    """That the provider has finished the batch."""
-    payload = {"batch_id": batch_id, "items": items}
+def ended(
+    connection: Connection, batch_id: BatchId, workload: str, *, requests: int, items: int, outcomes: Mapping[str, int],
+    now: datetime,
+) -> None:  # fmt: skip
+    """That the provider has finished the batch, and how many of its requests ended how. Their results are still to be read."""
+    payload = {"batch_id": batch_id, "requests": requests, "items": items, **outcomes}
     outbox.add(connection, [EventOut.of_workload("lanes.batch.ended", workload, payload)], now=now)
+
+
+def collected(
+    connection: Connection, batch_id: BatchId, workload: str, *, items: int, outcomes: Mapping[str, int], now: datetime
+) -> None:
+    """That every result of the batch was applied, and how many of its items fared how: what they say can be read."""
+    payload = {"batch_id": batch_id, "items": items, **outcomes}
+    outbox.add(connection, [EventOut.of_workload("lanes.batch.collected", workload, payload)], now=now)

@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, and_, insert, or_, select, update
+from sqlalchemy import ARRAY, BigInteger, Connection, Insert, and_, column, func, insert, literal, or_, select, update
 
 from lanes.batch.batch import UNCONFIRMED, Answer, Intent
 from lanes.claims import Claim
 from lanes.ids import BatchId
 from lanes.packids import PackIds
 from lanes.store.batch import announcing, disowning, unclear
-from lanes.store.bulk import insert_rows
 from lanes.store.tables import batch, batch_member, work
 from lanes.words import BatchState, WorkState
 
@@ -21,22 +20,17 @@ def intend(connection: Connection, intent: Intent, packs: Sequence[Sequence[Clai
     Raises:
         IntegrityError: the account has an unresolved batch already.
     """
-    members = [
-        {"request_no": number, "slot": slot, "work_id": claim.work_id, "claim_no": claim.number}
-        for number, pack in enumerate(packs)
-        for slot, claim in enumerate(pack)
-    ]
     batch_id = connection.execute(
         insert(batch)
         .values(
             nonce=intent.nonce, account=intent.account, workload=intent.workload, version_id=intent.version_id,
-            model=intent.model, state=BatchState.INTENDED, requests=len(packs), items=len(members),
+            model=intent.model, state=BatchState.INTENDED, requests=len(packs), items=sum(map(len, packs)),
             bytes=intent.bytes, body_hash=intent.body_hash, pack_ids=PackIds.DERIVED, intended_at=now,
             flow_run_id=intent.flow_run_id,
         )
         .returning(batch.c.id)
     ).scalar_one()  # fmt: skip
-    connection.execute(insert_rows(batch_member, [{"batch_id": batch_id, **member} for member in members]))
+    connection.execute(_members(batch_id, packs))
     of_batch = and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
     connection.execute(
         update(work)
@@ -44,6 +38,19 @@ def intend(connection: Connection, intent: Intent, packs: Sequence[Sequence[Clai
         .values(state=WorkState.SUBMITTED, batch_id=batch_id, claim_no=batch_member.c.claim_no, lease_until=None)
     )
     return batch_id
+
+
+def _members(batch_id: BatchId, packs: Sequence[Sequence[Claim]]) -> Insert:
+    """Every claim is a member of the batch. Their numbers travel as texts: the driver needs seconds for so many of them."""
+    columns = {
+        "request_no": [number for number, pack in enumerate(packs) for _ in pack],
+        "slot": [slot for pack in packs for slot in range(len(pack))],
+        "work_id": [claim.work_id for pack in packs for claim in pack],
+        "claim_no": [claim.number for pack in packs for claim in pack],
+    }
+    numbers = [func.string_to_array(",".join(map(str, each)), ",").cast(ARRAY(BigInteger)) for each in columns.values()]
+    given = func.unnest(*numbers).table_valued(*(column(name, BigInteger) for name in columns), name="given").render_derived()
+    return insert(batch_member).from_select(["batch_id", *columns], select(literal(batch_id, BigInteger), *given.c))
 
 
 def submitted(

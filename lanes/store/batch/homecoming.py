@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, case, exists, or_, select, update
 
 from lanes.batch.short_reads import ShortReads, counted
-from lanes.batch.tally import Tally, counts
+from lanes.batch.tally import COUNTS, Tally, counts
 from lanes.claims import Claim
 from lanes.ids import BatchId
 from lanes.storable import storable
@@ -16,14 +16,18 @@ from lanes.store.bulk import one_of
 from lanes.store.tables import attempt, batch, batch_member
 from lanes.words import BatchState, Outcome
 
+NOT_COUNTED: Mapping[str, int] = {}
+
 
 def progress(connection: Connection, batch_id: BatchId, *, processed: int) -> None:
     """How many of the batch's requests the provider has finished."""
     connection.execute(update(batch).where(batch.c.id == batch_id).values(processed=processed))
 
 
-def ended(connection: Connection, batch_id: BatchId, *, at: datetime, now: datetime) -> None:
-    """The provider finished the batch at `at`, and the world is told, once."""
+def ended(
+    connection: Connection, batch_id: BatchId, *, at: datetime, now: datetime, outcomes: Mapping[str, int] = NOT_COUNTED
+) -> None:
+    """The provider finished the batch at `at`, and the world is told, once: also how many requests ended how."""
     superseded = and_(batch.c.state == BatchState.SUPERSEDED, batch.c.ended_at.is_(None))
     row = connection.execute(
         update(batch)
@@ -33,10 +37,12 @@ def ended(connection: Connection, batch_id: BatchId, *, at: datetime, now: datet
             ended_at=at,
             processed=batch.c.requests,
         )
-        .returning(batch.c.workload, batch.c["items"].label("all_items"))
+        .returning(batch.c.workload, batch.c.requests, batch.c["items"].label("all_items"))
     ).first()
     if row is not None:
-        announcing.ended(connection, batch_id, row.workload, items=row.all_items, now=now)
+        announcing.ended(
+            connection, batch_id, row.workload, requests=row.requests, items=row.all_items, outcomes=outcomes, now=now
+        )
 
 
 def members(connection: Connection, batch_id: BatchId, request_nos: Sequence[int]) -> dict[int, list[Claim]]:
@@ -118,7 +124,7 @@ def collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Ta
     One whose work went elsewhere is booked, and released: what of it needed no outcome of its own was never counted.
     """
     superseded = batch.c.state == BatchState.SUPERSEDED
-    outcomes = batch.c.succeeded + batch.c.invalid + batch.c.errored + batch.c.canceled + batch.c.expired + batch.c.missing
+    counted_as = [batch.c[name] for name in COUNTS]
     row = connection.execute(
         update(batch)
         .where(batch.c.id == batch_id, batch.c.state.in_([BatchState.ENDED, BatchState.SUPERSEDED]))
@@ -126,9 +132,11 @@ def collected(connection: Connection, batch_id: BatchId, *, now: datetime) -> Ta
             state=case((superseded, BatchState.RELEASED), else_=BatchState.COLLECTED), collected_at=now,
             note=case((superseded, batch.c.note)),
         )
-        .returning(batch.c.state, batch.c["items"].label("all_items"), outcomes.label("outcomes"), batch.c.missing)
+        .returning(batch.c.state, batch.c.workload, batch.c["items"].label("all_items"), *counted_as)
     ).first()  # fmt: skip
     if row is None:
         return None
+    outcomes = {name: row._mapping[name] for name in COUNTS}
+    announcing.collected(connection, batch_id, row.workload, items=row.all_items, outcomes=outcomes, now=now)
     unclear.over(connection, batch_id, f"Batch {batch_id} came home.", now=now)
-    return Tally(row.all_items, row.outcomes, row.missing) if row.state == BatchState.COLLECTED else None
+    return Tally(row.all_items, sum(outcomes.values()), row.missing) if row.state == BatchState.COLLECTED else None

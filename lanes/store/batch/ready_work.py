@@ -1,5 +1,7 @@
 """Batch work that is ready: which kinds of it there are, and the most urgent of one kind, locked for its batch."""
 
+from collections.abc import Generator
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
@@ -7,7 +9,7 @@ from sqlalchemy import Connection, Select, and_, select
 
 from lanes.batch.batch import Kind
 from lanes.claims import Claimed
-from lanes.store.bounded import bounded, size_of
+from lanes.store.bounded import size_of, streamed
 from lanes.store.tables import item, work, workload
 from lanes.store.work import claimable, claimed
 from lanes.words import Lane
@@ -35,7 +37,15 @@ def lock_for_batch(
 ) -> list[Claimed]:
     """The most urgent batch work of a kind, locked until this transaction ends: up to `limit`, and no more once its
     payloads have `most_bytes` as JSON. Locked work is passed over."""
-    return [claimed(row) for row in bounded(connection, for_batch(kind, limit, now=now), most_bytes=most_bytes)]
+    return list(locked_for_batch(connection, kind, limit=limit, most_bytes=most_bytes, now=now))
+
+
+def locked_for_batch(
+    connection: Connection, kind: Kind, *, limit: int, most_bytes: int = MOST_BYTES, now: datetime
+) -> Generator[Claimed]:
+    """The same, each as it is read; close it where not all of it is."""
+    with closing(streamed(connection, for_batch(kind, limit, now=now), most_bytes=most_bytes)) as rows:
+        yield from map(claimed, rows)
 
 
 def for_batch(kind: Kind, limit: int, *, now: datetime) -> Select[*tuple[Any, ...]]:

@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from lanes.claims import Claim
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import Part
+from lanes.settling.announcing import told_alone
 from lanes.settling.outcome import Attempt, Saved, each_once
 from lanes.settling.settle import Consequence, Owed, consequence
 from lanes.storable import storable
@@ -152,6 +153,8 @@ class _Writes:
         """The item shows this answer from now on."""
         of_item, given["moves_item"] = row.of_item, True
         self.saved.answered += 1
+        given["acknowledged"] = of_item.acknowledged
+        given["told"] = told_alone(row.terms.announces, row.terms.lane, acknowledged=of_item.acknowledged)
         if then.settles:
             given["settles"] = True
         if then.correction is not None and of_item.shown is not None:

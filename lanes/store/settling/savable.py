@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, and_, func, or_, select
 
 from lanes.errors import StillLocked
 from lanes.ids import ItemId, ResultId, VersionId, WorkId
@@ -15,7 +15,7 @@ from lanes.settling.settle import Obligation
 from lanes.store.bulk import one_of
 from lanes.store.locks import waiting_at_most
 from lanes.store.tables import item, result, route, version, work
-from lanes.words import Lane, Mode, Outcome, Purpose, WorkState
+from lanes.words import Announces, Lane, Mode, Outcome, Purpose, WorkState
 from lanes.workload.window import LEAD
 
 ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
@@ -40,6 +40,7 @@ class Terms:
     max_failures: int
     batch_takes: timedelta
     compare_fields: tuple[str, ...]
+    announces: Announces
 
 
 def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, Terms]:
@@ -50,7 +51,8 @@ def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId
     rows = connection.execute(
         select(
             *of_work, version.c.mode, version.c.realtime_model, version.c.batch_model, version.c.max_failures,
-            version.c.batch_expected_minutes, version.c.compare_fields, func.array_agg(work.c.id).label("ids"),
+            version.c.batch_expected_minutes, version.c.compare_fields, version.c.announces,
+            func.array_agg(work.c.id).label("ids"),
         )
         .join(version, version.c.id == work.c.version_id)
         .where(one_of({each.claim.work_id for each in attempts}, work.c.id))
@@ -63,7 +65,7 @@ def _terms(row: Any) -> Terms:
     return Terms(
         row.workload, row.version_id, row.lane, row.purpose, row.generation, row.revision, row.mode,
         row.realtime_model if row.lane is Lane.REALTIME else row.batch_model, row.max_failures,
-        LEAD + timedelta(minutes=row.batch_expected_minutes), tuple(row.compare_fields),
+        LEAD + timedelta(minutes=row.batch_expected_minutes), tuple(row.compare_fields), row.announces,
     )  # fmt: skip
 
 
@@ -88,6 +90,7 @@ class ItemNow:
     canceled: bool
     forgotten: bool
     answered: bool
+    acknowledged: bool
     shown: Shown | None = None
     is_earlier: bool = False
     open_work: set[WorkId] = field(default_factory=set)
@@ -164,7 +167,8 @@ def _locked(connection: Connection, known: Mapping[WorkId, Terms], *, skip: bool
         select(
             work.c.id, work.c.item_id, work.c.state, work.c.claim_no, work.c.failures, work.c.alone,
             item.c.revision, item.c.settled_at.is_not(None), item.c.canceled_at.is_not(None),
-            item.c.forgotten_at.is_not(None), item.c.answered_at.is_not(None), item.c.result_id,
+            or_(item.c.forgotten_at.is_not(None), item.c.emptied_at.is_not(None)), item.c.answered_at.is_not(None), item.c.ack,
+            item.c.result_id,
         )
         .join(item, item.c.id == work.c.item_id)
         .where(one_of(set(known), work.c.id))
@@ -174,10 +178,10 @@ def _locked(connection: Connection, known: Mapping[WorkId, Terms], *, skip: bool
     items: dict[ItemId, ItemNow] = {}
     shown: dict[ItemId, tuple[ResultId, int]] = {}
     locked: dict[WorkId, LockedWork] = {}
-    for id_, item_id, state, claim_no, failures, alone, newest, settled, canceled, forgotten, answered, result_id in rows:
+    for id_, item_id, state, claim_no, failures, alone, newest, settled, canceled, forgotten, answered, ack, result_id in rows:
         of_item = items.get(item_id)
         if of_item is None:
-            of_item = items[item_id] = ItemNow(settled, canceled, forgotten, answered)
+            of_item = items[item_id] = ItemNow(settled, canceled, forgotten, answered, ack)
             if result_id is not None:
                 shown[item_id] = result_id, newest
         common = known[id_]

@@ -31,7 +31,6 @@ from sqlalchemy import (
     not_,
     null,
     select,
-    true,
     union_all,
     update,
 )
@@ -61,6 +60,7 @@ GIVEN = (
     column("settles", Boolean), column("fails", Boolean), column("failure", Text),  # the item, and why
     column("changed_fields", ARRAY(Text)), column("distance", Double),  # the correction that it makes, if any:
     column("provisional_id", BigInteger), column("provisional_of", BigInteger),  # of a result, or of that of other work
+    column("told", Boolean), column("acknowledged", Boolean),  # whether an answer has an event, and its sender asked for it
 )  # fmt: skip
 
 _now = bindparam("now", type_=Moment)
@@ -228,10 +228,11 @@ def _events(each: CTE, items: CTE) -> CTE:
     def told(event: str, when: ColumnElement[bool], *, turn: int, **says: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
         payload = {"key": items.c.key, "lane": each.c.lane, **says}
         named = [part for name, value in payload.items() for part in (literal(name), value)]
+        asked = case((each.c.acknowledged, func.jsonb_build_object("ack", True)), else_=func.jsonb_build_object())
         return (
             select(
                 literal(turn, Integer).label("turn"), each.c.n, literal(event).label("event"), each.c.workload,
-                func.jsonb_build_object(*named).label("payload"),
+                func.jsonb_build_object(*named).op("||")(asked).label("payload"),
             )
             .join_from(each, items, items.c.id == each.c.item_id)
             .where(each.c.moves_item, when)
@@ -239,7 +240,7 @@ def _events(each: CTE, items: CTE) -> CTE:
 
     said = union_all(
         told(FAILED, each.c.fails, turn=0, reason=each.c.failure),
-        told(ANSWERED, told_when_answered(each), turn=1, standing=each.c.standing),
+        told(ANSWERED, each.c.told, turn=1, standing=each.c.standing),
         told(CORRECTED, each.c.changed_fields.is_not(None), turn=1, changed_fields=each.c.changed_fields),
     ).subquery("said")
     values = {
@@ -248,8 +249,3 @@ def _events(each: CTE, items: CTE) -> CTE:
     }  # fmt: skip
     in_order = (said.c.turn, said.c.n, said.c.event)  # answered comes before corrected by its name
     return insert(event_outbox).from_select(list(values), select(*values.values()).order_by(*in_order)).cte("events")
-
-
-def told_when_answered(each: CTE) -> ColumnElement[bool]:
-    """Whether the world is told of an item's answer: of each."""
-    return each.c.standing.is_not(None) & true()

@@ -26,8 +26,8 @@ class BatchColumns(TypedColumns):
     )
     requests: Named[int] = Column(Integer)
     items: Named[int] = Column(Integer)  # pyright: ignore[reportIncompatibleMethodOverride]
-    bytes: Named[int] = Column(BigInteger, comment="Size of the request bodies, as JSON")
-    body_hash: Named[str] = Column(Text, comment="SHA-256 of the request bodies")
+    bytes: Named[int] = Column(BigInteger, comment="Size of the body of its create")
+    body_hash: Named[str] = Column(Text, comment="SHA-256 of the body of its create")
     pack_ids: Named[PackIds] = Column(
         Word(PackIds),
         server_default=text("'counted'"),

@@ -40,6 +40,7 @@ class ItemColumns(TypedColumns):
     consumer: Named[str | None] = Column(Text, comment="Who reads the result")
     entity: Named[str | None] = Column(Text, comment="Whom the item is about; keeps the split sticky")
     urgent: Named[bool] = Column(server_default=text("false"))
+    ack: Named[bool] = Column(server_default=text("false"), comment="Its sender asked to be told of it: accepted, and answered")
     pin: Named[Lane | None] = Column(Word(Lane), comment="The lane its sender asked for")
     due_at: Named[datetime | None] = Column(Moment)
     occurred_at: Named[datetime] = Column(Moment, comment="Event time; default received_at")

@@ -3,10 +3,17 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Column, Integer, Named, Table, Text, TypedColumns, Uuid, func
+from sqlalchemy import Column, Computed, Index, Integer, Named, SmallInteger, Table, Text, TypedColumns, Uuid, func, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.store.tables.base import Moment, metadata
+
+# An answer that was asked for by `ack` says so.
+PRECEDENCE = """
+case when not starts_with(event, 'lanes.item.') then 0
+     when event = 'lanes.item.answered' and not payload ? 'ack' then 2
+     else 1 end
+"""
 
 
 class OutboxColumns(TypedColumns):
@@ -15,10 +22,15 @@ class OutboxColumns(TypedColumns):
     resource: Named[str] = Column(Text)
     payload: Named[Any] = Column(JSONB)
     occurred_at: Named[datetime] = Column(Moment)
+    precedence: Named[int] = Column(
+        SmallInteger, Computed(PRECEDENCE, persisted=True), nullable=False,
+        comment="Who goes first: 0 what is told of a lane, 1 of an item, 2 answers that nobody asked to be told of",
+    )  # fmt: skip
 
 
 event_outbox = Table(
     "event_outbox", metadata, OutboxColumns,
+    Index("ix_event_outbox_first", "precedence", "id", postgresql_where=text("precedence < 2")),
     comment="Events out, written with the fact and deleted once Prefect took them",
 )  # fmt: skip
 
@@ -27,6 +39,7 @@ class PublisherColumns(TypedColumns):
     name: Named[str] = Column(Text, primary_key=True, comment="What is published: events")
     holder: Named[str | None] = Column(Text, comment="Who publishes it, or did last; null: nobody yet")
     lease_until: Named[datetime | None] = Column(Moment, comment="Until when nobody else does; null or past: the next who asks")
+    paced_until: Named[datetime | None] = Column(Moment, comment="Those taken last fill the time until then; null: none were")
 
 
 publisher = Table(

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.ids import VersionId
 from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
-from lanes.words import Dedupe, Mode
+from lanes.words import Announces, Dedupe, Mode
 
 
 class WorkloadColumns(TypedColumns):
@@ -40,6 +40,9 @@ class VersionColumns(TypedColumns):
     realtime_p95_s: Named[float] = Column(Double, comment="Promised 95th percentile of real-time answers; 0: no promise")
     dedupe: Named[Dedupe] = Column(Word(Dedupe), comment="What an input without a key is known by: key (its place) or content")
     max_payload_kib: Named[int] = Column(Integer, comment="A larger input is refused")
+    announces: Named[Announces] = Column(
+        Word(Announces), comment="Which answers are told one by one: each, realtime (of that lane) or summary (none)"
+    )
     published_at: Named[datetime] = Column(Moment)
 
 
@@ -48,5 +51,6 @@ version = Table(
     UniqueConstraint("workload", "number"), UniqueConstraint("workload", "hash"),
     one_of("mode", Mode),
     one_of("dedupe", Dedupe),
+    one_of("announces", Announces),
     comment="An immutable snapshot of a workload; routes, work and results name theirs",
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """Workloads, their versions and the splits in force."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,9 @@ from lanes.routing.split import Split, Splits
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.tables import split, version, workload
 from lanes.store.workload.known import known
-from lanes.workload.version import Spec, Version, content_hash
+from lanes.words import Announces
+from lanes.workload.hashes import known_as
+from lanes.workload.version import Spec, Version
 
 
 @dataclass(frozen=True)
@@ -33,27 +35,27 @@ def publish(connection: Connection, name: str, spec: Spec, *, now: datetime) -> 
     Raises:
         StillLocked: somebody else is publishing it, and does not end.
     """
-    digest = content_hash(spec)
-    standing = connection.execute(_standing(name, digest)).first()
+    hashes = known_as(spec)
+    standing = connection.execute(_standing(name, hashes)).first()
     if standing is not None:
-        return Version(standing.id, name, standing.number, spec)
+        return _version(standing, name, spec)
     with waiting_at_most(connection, PATIENCE):
         connection.execute(insert(workload).values(name=name, created_at=now).on_conflict_do_nothing())
     lock(connection, name)
-    return _publish(connection, name, spec, digest, now)
+    return _publish(connection, name, spec, hashes, now)
 
 
 def is_in_force(connection: Connection, name: str, spec: Spec) -> bool:
     """Whether the workload's version in force has this content."""
-    return connection.execute(_standing(name, content_hash(spec))).first() is not None
+    return connection.execute(_standing(name, known_as(spec))).first() is not None
 
 
-def _standing(name: str, digest: str) -> Select[int, int]:
+def _standing(name: str, hashes: Sequence[str]) -> Select[Any, int, Announces]:
     """The version in force of a workload, if it has this content."""
     return (
-        select(version.c.id, version.c.number)
+        select(version.c.id, version.c.number, version.c.announces)
         .join(workload, workload.c.version_id == version.c.id)
-        .where(workload.c.name == name, version.c.hash == digest)
+        .where(workload.c.name == name, version.c.hash.in_(hashes))
     )
 
 
@@ -67,23 +69,27 @@ def lock(connection: Connection, name: str) -> None:
         connection.execute(select(workload.c.name).where(workload.c.name == name).with_for_update(key_share=True))
 
 
-def _publish(connection: Connection, name: str, spec: Spec, digest: str, now: datetime) -> Version:
-    of_this = version.c.workload == name
-    stored = connection.execute(select(version.c.id, version.c.number).where(of_this, version.c.hash == digest)).first()
+def _publish(connection: Connection, name: str, spec: Spec, hashes: Sequence[str], now: datetime) -> Version:
+    of_this, row = version.c.workload == name, (version.c.id, version.c.number, version.c.announces)
+    known_ones = select(*row).where(of_this, version.c.hash.in_(hashes)).order_by(version.c.number.desc()).limit(1)
+    stored = connection.execute(known_ones).first()
     if stored is None:
         last = connection.execute(select(func.coalesce(func.max(version.c.number), 0)).where(of_this)).scalar_one()
-        content = {"hash": digest, "spec": spec.model_dump(mode="json"), **_columns(spec)}
+        content = {"hash": hashes[0], "spec": spec.model_dump(mode="json"), **_columns(spec)}
         stored = connection.execute(
-            insert(version)
-            .values(workload=name, number=last + 1, published_at=now, **content)
-            .returning(version.c.id, version.c.number)
+            insert(version).values(workload=name, number=last + 1, published_at=now, **content).returning(*row)
         ).one()
         if last == 0:
             points = round(spec.split_percent * 100)
             set_split(connection, Split(name, None, points), who="lanes", why="first published", now=now)
     in_force = and_(workload.c.name == name, workload.c.version_id.is_distinct_from(stored.id))
     connection.execute(update(workload).where(in_force).values(version_id=stored.id))
-    return Version(stored.id, name, stored.number, spec)
+    return _version(stored, name, spec)
+
+
+def _version(row: Any, name: str, spec: Spec) -> Version:
+    """The version of that row, which may be older than `announces` and so have a word of its own there."""
+    return Version(row.id, name, row.number, spec.model_copy(update={"announces": row.announces}))
 
 
 def _columns(spec: Spec) -> dict[str, Any]:
@@ -93,6 +99,7 @@ def _columns(spec: Spec) -> dict[str, Any]:
         "max_failures": spec.max_failures, "give_up_after_h": spec.give_up_after_h,
         "batch_expected_minutes": spec.batch_expected_minutes, "compare_fields": spec.compare_fields,
         "realtime_p95_s": spec.promises.realtime_p95_s, "dedupe": spec.dedupe, "max_payload_kib": spec.max_payload_kib,
+        "announces": spec.announces,
     }  # fmt: skip
 
 

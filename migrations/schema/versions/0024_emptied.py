@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0024"
-down_revision = "0021"
+down_revision = "0022"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {

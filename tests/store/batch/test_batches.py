@@ -50,11 +50,11 @@ def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(connection:
     assert (open_.state, open_.provider_batch_id, open_.submitted_at) == (
         BatchState.SUBMITTED, "msgbatch_1", later(seconds=1),
     )  # fmt: skip
-    homecoming.ended(connection, batch_id, at=later(minutes=50), now=later(minutes=51))
-    save(connection, *(tried(each) for each in work), batch_id=batch_id)
+    homecoming.ended(connection, batch_id, at=later(minutes=50), now=later(minutes=51), outcomes={"succeeded": 2, "errored": 0})
+    save(connection, tried(work[0]), tried(work[1], Outcome.INVALID), batch_id=batch_id)
     homecoming.collected(connection, batch_id, now=later(minutes=52))
     kept = row(connection, "batch_status")
-    assert (kept.state, kept.succeeded, kept.processed) == ("collected", 2, 2)
+    assert (kept.state, kept.succeeded, kept.invalid, kept.processed) == ("collected", 1, 1, 2)
     assert (kept.submitted_at, kept.expected_end_at) == (later(seconds=1), later(hours=1))
     assert (kept.ended_at, kept.collected_at) == (later(minutes=50), later(minutes=52))
     assert batches.open_batches(connection) == []
@@ -63,7 +63,11 @@ def test_a_batch_goes_from_intended_to_collected_and_tells_the_world(connection:
         {"batch_id": batch_id, "requests": 2, "items": 2}, "lanes.workload.letters",
     )  # fmt: skip
     (done,) = events(connection, "lanes.batch.ended")
-    assert done.payload == {"batch_id": batch_id, "items": 2}
+    assert done.payload == {"batch_id": batch_id, "requests": 2, "items": 2, "succeeded": 2, "errored": 0}
+    (home,) = events(connection, "lanes.batch.collected")
+    assert home.payload == {
+        "batch_id": batch_id, "items": 2, "succeeded": 1, "invalid": 1, "errored": 0, "canceled": 0, "expired": 0, "missing": 0,
+    }  # fmt: skip
 
 
 def test_the_end_of_a_batch_is_told_once(connection: Connection, letters: Version) -> None:

@@ -16,7 +16,7 @@ from lanes.store.doors import amendments, emptying, forgetting, items
 from lanes.store.replays import replays
 from lanes.store.settling import history, results, retries
 from lanes.words import Lane, Outcome
-from lanes.workload.version import content_hash
+from lanes.workload.hashes import content_hash
 from tasks.tidy import empty_out
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, spec, submission

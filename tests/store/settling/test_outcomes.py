@@ -58,7 +58,7 @@ def test_what_a_version_cost_and_answered_is_saved_though_no_release_can_read_it
 
 @pytest.mark.parametrize("lane", list(Lane))
 def test_without_lambda_the_first_valid_answer_is_authoritative_and_settles(connection: Connection, lane: Lane) -> None:
-    letters = publish(connection, now=NOON)
+    letters = publish(connection, now=NOON, announces="each")
     if lane is Lane.REALTIME:
         save(connection, tried(claimed_item(connection)), now=later(seconds=2))
     else:
@@ -541,3 +541,46 @@ def test_an_error_that_quotes_what_cannot_be_stored_is_kept_readable(connection:
     save(connection, tried(claimed_item(connection), Outcome.POISON, error="bad byte \x00 in \ud800"))
     assert row(connection, "attempt_log").error == "bad byte \ufffd in \ufffd"
     assert row(connection, "item_status").failure.startswith("poison: bad byte \ufffd")
+
+
+# -- what is announced
+
+
+@pytest.mark.parametrize(
+    ("announces", "told"), [("each", {"now", "later"}), ("realtime", {"now"}), ("summary", set[str]())]
+)  # fmt: skip
+def test_a_workload_says_which_answers_are_announced(connection: Connection, announces: str, told: set[str]) -> None:
+    letters = publish(connection, now=NOON, announces=announces)
+    save(connection, tried(claimed_item(connection, "now")))
+    batch_id, (of_batch,) = in_batch(connection, letters, "later")
+    save(connection, tried(of_batch), batch_id=batch_id)
+    assert {each.payload["key"] for each in events(connection, "lanes.item.answered")} == told
+    assert {each.state for each in rows(connection, "item_status")} == {"settled"}
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+def test_an_item_that_was_sent_with_ack_has_its_answer_announced_beside_silent_ones(connection: Connection, lane: Lane) -> None:
+    letters = publish(connection, now=NOON, announces="summary")
+    batch_id = None
+    admit(connection, "asked", now=NOON, lane=lane, ack=True)
+    admit(connection, "silent", now=NOON, lane=lane)
+    route(connection, now=NOON)
+    if lane is Lane.REALTIME:
+        work = claim(connection)
+    else:
+        batch_id, work = submit(connection, letters)
+    save(connection, *map(tried, work), batch_id=batch_id)
+    assert [each.payload["key"] for each in events(connection, "lanes.item.answered")] == ["asked"]
+    assert len(work) == 2
+
+
+def test_failures_and_corrections_are_announced_whatever_the_workload_says(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", announces="summary", max_failures=1)
+    batch_id, work = provisional(connection, letters, A)
+    save(connection, tried(work, output=B), batch_id=batch_id)
+    (corrected,) = events(connection, "lanes.item.corrected")
+    assert corrected.payload["key"] == "k"
+    save(connection, tried(claimed_item(connection, "bad"), Outcome.POISON))
+    (failed,) = events(connection, "lanes.item.failed")
+    assert failed.payload["key"] == "bad"
+    assert events(connection, "lanes.item.answered") == []

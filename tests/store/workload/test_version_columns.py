@@ -18,8 +18,9 @@ from tests.store.tries import row
 OTHERWISE = {
     "mode": "lambda", "realtime_model": "claude-opus-5-5", "batch_model": "claude-sonnet-5-5", "max_failures": 7,
     "give_up_after_h": 3, "batch_expected_minutes": 77, "compare_fields": ["category"], "dedupe": "content",
-    "max_payload_kib": 9, "promises": {"realtime_p95_s": 2.5},
+    "max_payload_kib": 9, "announces": "summary", "promises": {"realtime_p95_s": 2.5},
 }  # fmt: skip
+FIRST = {field: value for field, value in OTHERWISE.items() if field != "announces"}  # what a release before it published
 BARE = {"instructions": "Sort.", "output_schema": SCHEMA}
 BROKEN = {
     "mode": "sideways", "realtime_model": 5, "batch_model": None, "max_failures": "many", "give_up_after_h": 1.5,
@@ -72,12 +73,12 @@ def test_publishing_writes_what_sql_reads(connection: Connection) -> None:
 
 
 def test_an_older_version_has_what_it_says_and_else_the_defaults(before: Engine, database_url: str) -> None:
-    store(before, "whole", spec(**OTHERWISE).model_dump(mode="json"))
+    store(before, "whole", spec(**FIRST).edited())
     store(before, "bare", BARE)
     schema.upgrade(database_url)
     with before.begin() as connection:
         found: dict[str, Version] = workloads.in_force(connection)
-        assert columns(connection, "whole") == said(found["whole"].spec) == said(spec(**OTHERWISE))
+        assert columns(connection, "whole") == said(found["whole"].spec) == said(spec(**FIRST, announces="each"))
         assert columns(connection, "bare") == said(found["bare"].spec) == said(Spec.stored(BARE))
 
 

@@ -9,7 +9,8 @@ from rich.text import Text
 from lanes.report.definition import MOST_LINES, lines
 from lanes.workload.comparison import Block, compare
 from lanes.workload.diff import ABSENT, Difference, beyond_defaults, differences
-from lanes.workload.version import Spec, Version, content_hash
+from lanes.workload.hashes import content_hash
+from lanes.workload.version import Spec, Version
 from tests.examples import SCHEMA, spec, version
 from tests.unit.strategies import some_json
 

@@ -10,8 +10,9 @@ from lanes.errors import SpecInvalid
 from lanes.mainjob.samples.files import WORKLOADS, sample_workloads
 from lanes.workload import reading as workload_file
 from lanes.workload.definition import parse
+from lanes.workload.hashes import content_hash
 from lanes.workload.promises import Promises
-from lanes.workload.version import Spec, content_hash
+from lanes.workload.version import Spec
 from lanes.workload.writing import written
 from tests.examples import spec
 from tests.unit.strategies import TEXT, some_json

@@ -11,9 +11,9 @@ declare
 begin
   with seen as materialized (select s.* from lanes.screened(inputs, of_workload, nameless) s),
   taken as (
-    insert into lanes.item (workload, key, payload, content_hash, consumer, entity, urgent, pin, due_at,
+    insert into lanes.item (workload, key, payload, content_hash, consumer, entity, urgent, ack, pin, due_at,
                             occurred_at, received_at, source)
-    select s.workload, s.key, s.payload, s.content_hash, s.consumer, s.entity, s.urgent, s.lane, s.due_at,
+    select s.workload, s.key, s.payload, s.content_hash, s.consumer, s.entity, s.urgent, s.ack, s.lane, s.due_at,
            coalesce(s.occurred_at, at), at, door
       from seen s
      where s.refusal is null

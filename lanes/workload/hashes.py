@@ -1,0 +1,37 @@
+"""What a definition's content is known by."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lanes.words import Announces
+from lanes.workload.version import Spec
+
+# Fields that came after versions had been published: left out at this value, so that those are known again.
+LATER = {"keep_payload_days": 0}
+
+
+def content_hash(spec: Spec) -> str:
+    """Equal for equal definitions, whatever the order of their keys: 64 hexadecimal digits."""
+    return _hash(_content(spec))
+
+
+def known_as(spec: Spec) -> list[str]:
+    """The hashes under which a workload may have this content: its own first, then what an earlier release knew it by.
+
+    A version from before `announces` existed announces each answer. A definition that says nothing of it leaves such a
+    version in force, as it stands; a version that is new takes the default.
+    """
+    content = _content(spec)
+    if spec.announces is not Announces.EACH and not spec.silent:
+        return [_hash(content)]
+    return [_hash(content), _hash({name: value for name, value in content.items() if name != "announces"})]
+
+
+def _content(spec: Spec) -> dict[str, Any]:
+    return {name: value for name, value in spec.model_dump(mode="json").items() if LATER.get(name, ...) != value}
+
+
+def _hash(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
