@@ -21,7 +21,7 @@ from lanes.promises.assessment import Assessment
 from lanes.promises.failures import Failed
 from lanes.promises.provider_faults import frozen
 from lanes.provider.answering import REFUSED, Called, answer
-from lanes.provider.errors import FREEZES, Action, CallFailed, failed
+from lanes.provider.errors import FREEZES, Action, CallFailed, unforeseen
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
@@ -116,13 +116,13 @@ class Answering:
     async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
         left = {each.claim: each for each in pack}
         try:
-            async for called in answer(self._at.client, version, pack, due_in_s=due_in_s):
+            async for called in answer(await self._at.client(), version, pack, due_in_s=due_in_s):
                 for each in (*called.pack, *called.untried):
                     left.pop(each.claim, None)
                 self._ended.put_nowait((version, called))
         except Exception as error:  # nobody foresaw it: its items have their attempts all the same
             get_run_logger().error("a pack of %s broke", version.workload, exc_info=error)
-            self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=failed(error))))
+            self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=unforeseen(error))))
         finally:
             self._pace.ended(version.workload, version.spec.realtime_model)
             self._heard.set()

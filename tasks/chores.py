@@ -31,6 +31,7 @@ class Chores:
     def __init__(self, db: Database, router: Router, turns: Turns, answering: Answering) -> None:
         self._db, self._router, self._turns, self._answering = db, router, turns, answering
         self._to_route = asyncio.Event()
+        self._to_route.set()  # what was received before it began
         self._guard, self._publisher, self._rescuer = Guard(db), Publisher(db), Rescuer(db)
         self._told: set[str] = set()
         self._summed_up = 0

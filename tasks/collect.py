@@ -65,7 +65,7 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
     """
     assert batch.provider_batch_id is not None
     try:
-        seen = await provider.retrieve(at.client, batch.provider_batch_id)
+        seen = await provider.retrieve(await at.client(), batch.provider_batch_id)
     except BatchUnknown as trouble:
         await reconcile.out_of_reach(at, batch, trouble)
         raise
@@ -110,7 +110,7 @@ async def bring_home(at: Connections, batch: OpenBatch) -> int:
     version = await at.db.run(workloads.one, batch.version_id)
     reading = Reading(at, batch, version)
     try:
-        async with aclosing(results(at.client, batch.provider_batch_id)) as lines:
+        async with aclosing(results(await at.client(), batch.provider_batch_id)) as lines:
             async for chunk in _chunks(lines, requests=max(1, CHUNK * batch.requests // batch.items), size=CHUNK_BYTES):
                 if not await reading.is_ours(chunk):
                     return 0

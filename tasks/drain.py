@@ -36,7 +36,7 @@ class Drain:
     """The loop's parts, in the order in which `flows.answer` calls them."""
 
     def __init__(self, at: Connections, held: Roles, heard: asyncio.Event, now: datetime) -> None:
-        self._heard = heard
+        self._at, self._heard = at, heard
         self._now, self._idle_since = HostClock(now), now
         pace, health = Pace(most=at.provider.most_calls), Health()
         self._turns = Turns(pace, health)
@@ -68,7 +68,11 @@ class Drain:
         return await self._staying.goes_on(idle_since=self._idle_since)
 
     async def claim(self) -> None:
-        """As much of the most urgent work is ours as there are places, and windows that gather, for it."""
+        """As much of the most urgent work is ours as there are places, and windows that gather, for it.
+
+        It is claimed once the provider's client is open, and so can be asked.
+        """
+        await self._at.client()
         try:
             taken = await self._holding.claim()
             self._now = HostClock(taken.now)

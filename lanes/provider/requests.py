@@ -4,9 +4,10 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from anthropic import transform_schema
+import orjson
 
 from lanes.money.cost import most_answer_tokens
 from lanes.provider import fences
@@ -33,14 +34,22 @@ def parameters(version: Version, lane: Lane, questions: Sequence[Question]) -> d
     """The body of one Messages request that asks `questions`; more than one makes a pack."""
     spec = version.spec
     packed = len(questions) > 1
-    schema = _pack_schema(spec.output_schema) if packed else spec.output_schema
     return {
         "model": spec.model_of(lane),
         "max_tokens": most_answer_tokens(spec, len(questions)),
         "system": spec.instructions + (PACK_RULE if packed else ""),
         "messages": [{"role": "user", "content": _content(questions)}],
-        "output_config": {"format": {"type": "json_schema", "schema": transform_schema(schema)}},
+        "output_config": {"format": {"type": "json_schema", "schema": _askable(orjson.dumps(spec.output_schema), packed)}},
     }
+
+
+@lru_cache(maxsize=256)
+def _askable(schema: bytes, packed: bool) -> dict[str, Any]:
+    """The schema as the provider takes it; nobody changes it, because it is the same for each call."""
+    from anthropic import transform_schema  # loads the SDK
+
+    answer = orjson.loads(schema)
+    return transform_schema(_pack_schema(answer) if packed else answer)
 
 
 def body_bytes(params: dict[str, Any]) -> bytes:

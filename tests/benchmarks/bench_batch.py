@@ -33,7 +33,7 @@ from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database, plain_url
 from lanes.words import Lane
 from tasks.collect import bring_home, poll
-from tasks.connections import Connections
+from tasks.connections import Connections, opening
 from tasks.submit import submit_batch
 from tests.benchmarks.ground import Server, medians, server, tell
 from tests.examples import admit, publish, route, version
@@ -71,7 +71,7 @@ class Peak:
 async def lanes(url: str, endpoint_url: str, items: int) -> dict[str, float]:
     """Seconds to submit and to apply one batch, and how much memory that took."""
     provider = Provider(api_key=SecretStr("x"), base_url=endpoint_url, poll_s=0.2, listing_grace_s=5)
-    async with Database(url) as db, provider.connect() as client:
+    async with Database(url) as db, opening(provider) as client:
         at = Connections(db, client, provider)
         await db.run(partial(_fill, items=items), now=await db.now())
         (kind,) = await db.run(ready_work.waiting_kinds, None, now=await db.now())
