@@ -14,8 +14,9 @@ from lanes.settling.outcome import Response
 from lanes.workload.prices import Usage
 
 if TYPE_CHECKING:
-    from anthropic import AsyncAnthropic
+    from anthropic import AsyncAnthropic, RequestOptions
 
+MESSAGES = "/v1/messages"
 SILENCE_S = 60.0  # how long a connection may say nothing
 
 
@@ -31,18 +32,21 @@ def connect(*, api_key: str, base_url: str | None = None, timeout_s: float = SIL
 async def ask(client: "AsyncAnthropic", params: dict[str, Any], *, longest_s: float) -> Response:
     """The provider's response to one Messages request, within `longest_s` however slowly it comes.
 
+    What is sent is what `params` say, and what comes is read here: the SDK's models of both take longer than the rest of it.
+
     Raises:
         CallFailed: there was none, or none that can be read; its `action` says what to do.
     """
+    from httpx2 import Response as Raw
     from httpx2 import Timeout
 
     from lanes.provider.sdk_errors import failed
 
     try:
         async with asyncio.timeout(longest_s):
-            timeout = Timeout(longest_s, connect=CONNECT_S)
-            raw = await client.messages.with_raw_response.create(**params, timeout=timeout)
-        return read_response(_json(raw.content), request_id=raw.request_id)
+            options: RequestOptions = {"timeout": Timeout(longest_s, connect=CONNECT_S)}
+            raw = await client.post(MESSAGES, body=params, cast_to=Raw, options=options)
+        return read_response(_json(raw.content), request_id=raw.headers.get("request-id"))
     except Exception as error:  # whatever the SDK makes of a broken body: nobody's answer, and perhaps billed
         raise failed(error) from error
 

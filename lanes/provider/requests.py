@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import orjson
-
 from lanes.money.cost import most_answer_tokens
 from lanes.provider import fences
 from lanes.words import Lane
@@ -39,16 +37,16 @@ def parameters(version: Version, lane: Lane, questions: Sequence[Question]) -> d
         "max_tokens": most_answer_tokens(spec, len(questions)),
         "system": spec.instructions + (PACK_RULE if packed else ""),
         "messages": [{"role": "user", "content": _content(questions)}],
-        "output_config": {"format": {"type": "json_schema", "schema": _askable(orjson.dumps(spec.output_schema), packed)}},
+        "output_config": {"format": {"type": "json_schema", "schema": _askable(json.dumps(spec.output_schema), packed)}},
     }
 
 
 @lru_cache(maxsize=256)
-def _askable(schema: bytes, packed: bool) -> dict[str, Any]:
+def _askable(schema: str, packed: bool) -> dict[str, Any]:
     """The schema as the provider takes it; nobody changes it, because it is the same for each call."""
     from anthropic import transform_schema  # loads the SDK
 
-    answer = orjson.loads(schema)
+    answer = json.loads(schema)
     return transform_schema(_pack_schema(answer) if packed else answer)
 
 
