@@ -10,6 +10,7 @@ from lanes.realtime.warmth import needs_more
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.realtime.calls import call_for_drain
+from lanes.store.signals import Role, holders
 from lanes.words import Lane
 from tasks.answer import Answering
 from tasks.beside import Beside
@@ -86,7 +87,7 @@ class Chores:
         if not self._router.holds or self._turns.held_back(now):
             return
         backlog = await self._db.run(work.backlog, Lane.REALTIME, now=now)
-        if needs_more(backlog.ready_since, now):
+        if needs_more(backlog.ready_since, now, drains=await self._db.run(holders, Role.DRAIN)):
             await self._db.run(call_for_drain, ready=backlog.ready, now=now)
 
     async def _sum_up(self) -> None:

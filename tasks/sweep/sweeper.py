@@ -16,7 +16,6 @@ from tasks.sweep.finisher import Finisher
 from tasks.sweep.reaper import Reaper
 from tasks.sweep.rescuer import Rescuer
 from tasks.sweep.resolver import Resolver
-from tasks.sweep.waker import Waker
 
 
 class Person(Protocol):
@@ -53,7 +52,6 @@ def everybody(at: Connections, errands: Errands) -> list[Person]:
         Rescuer(at.db),
         Reaper(at.db),
         Amender(at.db),
-        Waker(at.db, errands),
         Resolver(at, errands),
         Finisher(at.db, errands),
         DepartureClerk(at.db, errands),
