@@ -1,4 +1,4 @@
-"""Housekeeping: what is kept for a while only is deleted when its time is over."""
+"""Housekeeping: what is kept for a while only is deleted or emptied when its time is over."""
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -6,7 +6,7 @@ from pydantic import Field
 
 from lanes.workload.form import Form
 from tasks.database import database
-from tasks.tidy import sweep_out
+from tasks.tidy import empty_out, sweep_out
 
 
 class Retention(Form):
@@ -22,8 +22,10 @@ class Retention(Form):
 
 @flow(name="tidy", flow_run_name="tidy", persist_result=False)
 async def tidy(retention: Retention = Retention()) -> dict[str, int]:  # noqa: B008
-    """What is older than it is kept for was deleted; the number of rows of each kind."""
+    """What is older than it is kept for was deleted, and what items said emptied; the number of rows of each kind."""
     async with database() as db:
         deleted = await sweep_out(db, refused_days=retention.refused_days, reads_days=retention.reads_days)
-    get_run_logger().info("deleted %s", ", ".join(f"{number:,} {kind}" for kind, number in deleted.items()))
-    return deleted
+        emptied = await empty_out(db)
+    said = ", ".join(f"{number:,} {kind}" for kind, number in deleted.items())
+    get_run_logger().info("deleted %s; emptied %s items", said, f"{emptied:,}")
+    return {**deleted, "emptied items": emptied}

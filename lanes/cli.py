@@ -1,6 +1,7 @@
 """The `lanes` command: each subcommand is a function of `lanes.commands`, loaded when it is called."""
 
 import ast
+import os
 import sys
 from functools import cache
 from importlib.util import find_spec
@@ -18,9 +19,18 @@ COMMANDS = (
 
 
 def main() -> None:
-    """Runs the command line; the process exits with the command's code: 0 well, 1 failed, 2 wrong usage."""
+    """Runs the command line; the process exits with the command's code: 0 well, 1 failed, 2 wrong usage.
+
+    Whoever reads its output may have had enough of it (`lanes results | head`): it ends with 1 and says nothing.
+    """
     overview = not set(sys.argv[1:]) - {"--help", "-h"}
-    sys.exit((_commands(summaries=True) if overview else app)() or 0)
+    try:
+        code = (_commands(summaries=True) if overview else app)() or 0
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed as the process ends
+        code = 1
+    sys.exit(code)
 
 
 def _commands(*, summaries: bool) -> App:

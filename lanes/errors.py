@@ -6,7 +6,8 @@ LanesError
  ├── UnknownItem          the workload has no item of that key
  ├── NeverAnswered        nobody needs to wait for the item any longer
  │    ├── ItemFailed      its work was given up
- │    └── ItemCanceled    its owner withdrew it
+ │    ├── ItemCanceled    its owner withdrew it
+ │    └── AnswerEmptied   it was answered, so long ago that the answer is no longer kept
  ├── Refused              an input that a door did not admit
  ├── RuleFailed           a CEL rule could not be evaluated for an item
  ├── PlaybookInvalid      a playbook's file is missing or cannot be followed
@@ -49,6 +50,10 @@ class ItemFailed(NeverAnswered):
 
 class ItemCanceled(NeverAnswered):
     """Its owner withdrew it."""
+
+
+class AnswerEmptied(NeverAnswered):
+    """It was answered longer ago than its workload keeps what items say (`keep_payload_days`)."""
 
 
 class Refused(LanesError):

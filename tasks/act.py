@@ -1,6 +1,7 @@
 """What a person does by hand, with a name and a reason: splits, pauses, aborts, open batches."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
@@ -14,7 +15,7 @@ from lanes.errors import ActionRefused
 from lanes.ids import BatchId
 from lanes.report.rollout import where_it_stands
 from lanes.routing.split import Split
-from lanes.store.database import Database, clock
+from lanes.store.database import Database
 from lanes.store.rollouts import rollout_moves, rollouts, steering
 from lanes.store.settling import decisions
 from tasks.approval import withdraw
@@ -63,7 +64,8 @@ async def do(db: Database, act: Act) -> str:
     Raises:
         UnknownWorkload, ActionRefused: it cannot be done, and why.
     """
-    said = await db.run(perform, act)
+    async with db.transaction() as run:
+        said = await run(perform, act, now=run.now)
     get_run_logger().info("%s (%s: %s)", said, act.who, act.why)
     await publish_events(db)
     if act.deed is Deed.ABORT_ROLLOUT:
@@ -71,9 +73,8 @@ async def do(db: Database, act: Act) -> str:
     return said
 
 
-def perform(connection: Connection, act: Act) -> str:
+def perform(connection: Connection, act: Act, *, now: datetime) -> str:
     """It is done within this transaction; what is true now."""
-    now = clock(connection)
     if act.deed is Deed.ADOPT_BATCH:
         _provider_batch(act)  # what is incomplete is refused before anything is explained
     if act.deed in DECISIONS and not act.sure:

@@ -50,7 +50,8 @@ class Briefer:
             return kept
         if self._spent_s > BUDGET_S:
             return kept or _unknown("too many incidents at once")
-        found = await self._db.run(briefings.brief, of, now=await self._db.now())
+        async with self._db.transaction() as run:
+            found = await run(briefings.brief, of, now=run.now)
         if kept is not None and kept.causes and not found.causes:
             found = found.model_copy(update={"causes": kept.causes, "counted_over": kept.counted_over, "more": kept.more})
         found = await self._finder.completed(of, found)

@@ -58,10 +58,11 @@ async def tell(db: Database, messenger: Messenger, *, ui_url: str) -> int:
 
 async def _tell_of(db: Database, messenger: Messenger, briefer: Briefer, post: Post, ui_url: str) -> bool:
     """Whether Slack was told something of this incident. Raises NotTold after its post went back to the outbox."""
-    move = next_move(post, edits=messenger.edits, now=await db.now())
-    if move is Move.NOTHING:
-        return False
-    await db.run(slack_posts.begin, post.incident.id, posts=move is Move.POST, now=await db.now())
+    async with db.transaction() as run:
+        move = next_move(post, edits=messenger.edits, now=run.now)
+        if move is Move.NOTHING:
+            return False
+        await run(slack_posts.begin, post.incident.id, posts=move is Move.POST, now=run.now)
     try:
         if move is Move.POST and post.unsure and await _was_posted(db, messenger, post):
             return False
@@ -69,7 +70,8 @@ async def _tell_of(db: Database, messenger: Messenger, briefer: Briefer, post: P
     except NotTold as problem:
         await _not_told(db, move, post, problem)
         raise
-    await db.run(slack_posts.told, post.incident, channel=place.channel, ts=place.ts, now=await db.now())
+    async with db.transaction() as run:
+        await run(slack_posts.told, post.incident, channel=place.channel, ts=place.ts, now=run.now)
     return True
 
 
@@ -94,7 +96,8 @@ async def _was_posted(db: Database, messenger: Messenger, post: Post) -> bool:
         return False
     if place is None:
         return False
-    await db.run(slack_posts.found, post.incident.id, channel=place.channel, ts=place.ts, now=await db.now())
+    async with db.transaction() as run:
+        await run(slack_posts.found, post.incident.id, channel=place.channel, ts=place.ts, now=run.now)
     return True
 
 
@@ -111,8 +114,9 @@ async def _not_told(db: Database, move: Move, post: Post, problem: NotTold) -> N
     attempts = post.attempts + 1
     if attempts == 1:
         get_run_logger().warning("incident %d waits to be told: %s", post.incident.id, problem)
-    if move is Move.EDIT and problem.gone:
-        await db.run(slack_posts.forget, post.incident.id)
-    again = await db.now() + rest(attempts, retry_after_s=problem.retry_after_s)
     unsure = problem.maybe and move is Move.POST
-    await db.run(slack_posts.not_told, post.incident.id, str(problem), maybe=unsure, next_try_at=again)
+    async with db.transaction() as run:
+        if move is Move.EDIT and problem.gone:
+            await run(slack_posts.forget, post.incident.id)
+        again = run.now + rest(attempts, retry_after_s=problem.retry_after_s)
+        await run(slack_posts.not_told, post.incident.id, str(problem), maybe=unsure, next_try_at=again)

@@ -46,15 +46,16 @@ class Guard:
             return
         self._next_look = time.monotonic() + self._every_s
         try:
-            held, now = await self._db.run(standing_roles)
+            async with self._db.transaction() as run:
+                held, now = await run(standing_roles), run.now
         except Exception as error:  # the caller's own work meets the same outage, and says what becomes of it
             self._troubles.met("look", f"the standing roles could not be looked at ({described(error)})")
             return
         self._troubles.over("look")
         watched = never_free(keep_warm=Settings.read().keep_warm > 0)
-        for run in self._vacancies.to_ask(watched, held, now):
-            if (before := self._asking.get(run.flow)) is None or before.done():
-                self._asking[run.flow] = asyncio.create_task(self._ask_for(run, now))
+        for vacant in self._vacancies.to_ask(watched, held, now):
+            if (before := self._asking.get(vacant.flow)) is None or before.done():
+                self._asking[vacant.flow] = asyncio.create_task(self._ask_for(vacant, now))
 
     async def run(self) -> None:
         """Looks until cancelled, beside whatever else its process does."""

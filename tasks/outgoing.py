@@ -17,11 +17,10 @@ import httpx
 from prefect import get_client
 from prefect.events import Event, Resource
 from prefect.logging import get_run_logger
-from sqlalchemy import Connection
 
 from lanes.errors import LanesError
 from lanes.store import outbox
-from lanes.store.database import Database, clock
+from lanes.store.database import Database
 from lanes.store.outbox import Outgoing
 from tasks.troubles import Troubles, described
 
@@ -89,7 +88,7 @@ class Publisher:
         """
         total, refused, behind = 0, list[Outgoing](), None
         try:
-            while waiting := await self._db.run(self._take, behind):
+            while waiting := await self._take(behind):
                 fitting, too_large = packed(waiting)
                 await self._give_up(too_large, f"it is larger than {LARGEST:,} bytes")
                 offered = await self._offer_all(fitting)
@@ -114,14 +113,14 @@ class Publisher:
             get_run_logger().warning("events wait in the outbox: %s", described(outage))
             return 0
 
-    def _take(self, connection: Connection, behind: Outgoing | None) -> list[Outgoing]:
-        now = clock(connection)
-        return outbox.take(connection, MOST, behind=behind, publisher=self._name, lease=LEASE, now=now)
+    async def _take(self, behind: Outgoing | None) -> list[Outgoing]:
+        async with self._db.transaction() as run:
+            return await run(outbox.take, MOST, behind=behind, publisher=self._name, lease=LEASE, now=run.now)
 
     async def _leave(self) -> None:
         with suppress(Exception):  # the lease ends by itself
-            async with asyncio.timeout(self._post_s):
-                await self._db.run(lambda connection: outbox.leave(connection, publisher=self._name, now=clock(connection)))
+            async with asyncio.timeout(self._post_s), self._db.transaction() as run:
+                await run(outbox.leave, publisher=self._name, now=run.now)
 
     async def _offer_all(self, events: Sequence[Packed]) -> Offered:
         """Every event was offered. An outage half way is met again by the next try: what was taken before counts."""

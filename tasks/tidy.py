@@ -1,4 +1,4 @@
-"""Deletes what is kept for a while only, in small transactions."""
+"""Deletes what is kept for a while only, and empties what items said, in small transactions."""
 
 from datetime import timedelta
 
@@ -7,6 +7,8 @@ from prefect.cache_policies import NO_CACHE
 
 from lanes.store import retention
 from lanes.store.database import Database
+from lanes.store.doors import emptying
+from lanes.store.workload import workloads
 
 
 @task(name="delete what is over", cache_policy=NO_CACHE, persist_result=False)
@@ -21,3 +23,17 @@ async def sweep_out(db: Database, *, refused_days: int, reads_days: int) -> dict
         while number := await db.run(delete, before=now - timedelta(days=days)):
             deleted[kind] += number
     return deleted
+
+
+@task(name="empty what is over", cache_policy=NO_CACHE, persist_result=False)
+async def empty_out(db: Database) -> int:
+    """What items said longer ago than their workload keeps it was emptied; their number."""
+    now = await db.now()
+    versions = await db.run(workloads.in_force)
+    kept = {name: each.spec.keep_payload_days for name, each in versions.items() if each.spec.keep_payload_days}
+    before = {name: now - timedelta(days=days) for name, days in kept.items()}
+    emptied, onwards = 0, 0 if before else None
+    while onwards is not None:
+        some = await db.run(emptying.empty_some, before, after=onwards, now=now)
+        emptied, onwards = emptied + some.items, some.onwards
+    return emptied

@@ -19,6 +19,8 @@ from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
 from lanes.store.database import Database
 from tests.databases import Databases, Reused, Roaming
+from tests.passing_time import PassingTime
+from tests.prefect_standin import PrefectStandIn
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
 
@@ -60,10 +62,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
     return Together(config, log)
 
 
+# Hundreds of modules that stay are no garbage: to look for it while they are imported takes a tenth of that time.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """What all tests imported is looked through for garbage no more: that took a tenth of their time."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -117,7 +124,7 @@ def postgres() -> Iterator[Running]:
         running = server.start()
         try:
             schema.upgrade(running.url("lanes"))
-            _forgo_durability(running)
+            _in_haste(running)
             yield running
         finally:
             server.stop()
@@ -130,11 +137,13 @@ def _in_memory() -> str | None:
     return str(folder) if usable else None
 
 
-def _forgo_durability(running: Running) -> None:
-    """A power cut may lose the databases of the tests: without waiting for the disk each is made five times as fast."""
+def _in_haste(running: Running) -> None:
+    """A power cut may lose the databases of the tests: without waiting for the disk each is made five times as fast.
+    Nobody vacuums or analyzes them of himself: they are gone before that serves anybody, and plans do not change midway.
+    """
     admin = create_engine(running.url("postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        for setting in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
             connection.execute(text(f"alter system set {setting} = off"))
         connection.execute(text("select pg_reload_conf()"))
     admin.dispose()
@@ -170,10 +179,17 @@ def pool(database_url: str, roaming: Roaming) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture
+def passing_time() -> PassingTime:
+    """The time of the test."""
+    return PassingTime()
+
+
 @pytest_asyncio.fixture
-async def db(database_url: str, roaming: Roaming) -> AsyncIterator[Database]:
+async def db(database_url: str, roaming: Roaming, passing_time: PassingTime) -> AsyncIterator[Database]:
     """A fresh database for asynchronous callers."""
-    async with Database(database_url, engine=roaming.async_engine(database_url)) as opened:
+    engine = roaming.async_engine(database_url)
+    async with Database(database_url, engine=engine, clock=passing_time.of_database) as opened:
         yield opened
 
 
@@ -191,6 +207,22 @@ def connection(request: pytest.FixtureRequest, reused: Reused) -> Iterator[Conne
     own = {"pool", "database_url"} & set(request.fixturenames)
     with request.getfixturevalue("pool").connect() if own else reused.connection() as opened:
         yield opened
+
+
+@pytest.fixture
+def address(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """That of a fresh database, which the environment names, as it does a home without a stand."""
+    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
+    monkeypatch.setenv("LANES_HOME", str(tmp_path / "home"))
+    return database_url
+
+
+@pytest.fixture
+def prefect() -> Iterator[PrefectStandIn]:
+    """A Prefect server of the test's own."""
+    running = PrefectStandIn()
+    yield running
+    running.stop()
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.metadata import version
 from typing import Any
 from uuid import UUID, uuid4
-
-import prefect
 
 Event = dict[str, Any]
 BLOCK = UUID(int=77)  # id of the first block; those of the others follow
@@ -99,9 +98,13 @@ class PrefectStandIn:
         """The parameters of each run of the deployment that was asked for; one key counts once."""
         return [each.parameters for each in self.runs if each.flow == flow]
 
+    def breaks(self, *, hangs: bool = False, status: int | None = None) -> None:
+        """Answers nothing, or everything with that status, from now on."""
+        self.hangs, self.status = hangs, status
+
     def heals(self) -> None:
         """Works again, for what is asked from now on."""
-        self.hangs, self.status = False, None
+        self.breaks()
 
     def stop(self) -> None:
         """Nobody answers any more."""
@@ -131,7 +134,7 @@ class PrefectStandIn:
     def _answer(self, method: str, path: str, said: Any) -> tuple[int, Any]:
         match path.split("/"):
             case ["admin", "version"]:
-                return 200, prefect.__version__
+                return 200, version("prefect")
             case ["block_types", "slug", slug]:
                 return 200, {"id": str(uuid4()), "name": "Lanes workload", "slug": slug}
             case ["block_types", _] if method == "PATCH":

@@ -9,9 +9,9 @@ from uuid import uuid4
 from sqlalchemy import Connection, select
 
 from lanes.doors.item import Admission, Submission, read_amendment, read_submission
-from lanes.errors import ItemCanceled, ItemFailed, LanesError, Refused, UnknownItem, UnknownWorkload
+from lanes.errors import AnswerEmptied, ItemCanceled, ItemFailed, LanesError, Refused, UnknownItem, UnknownWorkload
 from lanes.settling.listing import Page, Wanted
-from lanes.settling.sought import Sought, Unanswered
+from lanes.settling.sought import Sought, Unanswered, emptied
 from lanes.storable import unstorable
 from lanes.store.database import clock
 from lanes.store.doors import amendments, items
@@ -190,6 +190,8 @@ def never(asked: Sought, why: Unanswered) -> LanesError | None:
             return None
         case Unanswered.CANCELED:
             return ItemCanceled(f"{item} was canceled: it gets no further answer")
+        case Unanswered.EMPTIED:
+            return AnswerEmptied(emptied(asked.workload, asked.key))
         case Unanswered.FAILED:
             return ItemFailed(f"{item} failed; `lanes explain {asked.workload} {asked.key}` says why")
         case Unanswered.NO_ITEM:

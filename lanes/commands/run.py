@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +75,12 @@ def run(
                 up = stand.up(shown, keep=False)
             try:
                 os.environ |= up.info.environment()
-                return _main_job(wanted, Surroundings.of(given, up.info))
+                code, stays = _main_job(wanted, Surroundings.of(given, up.info))
+                if stays:
+                    print("\nThe stand stays up. Ctrl-C stops it.", flush=True)
+                    stand.until_down()
+                    print("The stand was taken down by another command.")
+                return code
             finally:
                 with progress() as shown:
                     stand.leave(shown)
@@ -90,7 +94,8 @@ def run(
         return 2
 
 
-def _main_job(wanted: Wanted, at: Surroundings) -> int:
+def _main_job(wanted: Wanted, at: Surroundings) -> tuple[int, bool]:
+    """The exit code, and whether the stand stays up now."""
     url = Settings.read().database_url
     assert url is not None
     pool = engine(url.get_secret_value())
@@ -119,15 +124,11 @@ def _main_job(wanted: Wanted, at: Surroundings) -> int:
     print_farewell(console, at, steps, report_page=page, stays=stays)
     if artifact != "COMPLETED":
         print(f"the report could not be written to Prefect: its run is {artifact}", file=sys.stderr)
-        return 1
+        return 1, False
     if left:
         print(f"{left} items have no outcome yet, {awaits}; see lanes.item_status", file=sys.stderr)
-        return 1
-    if stays:
-        console.print()
-        console.print("The stand stays up. Ctrl-C stops it.")
-        threading.Event().wait()
-    return 0
+        return 1, False
+    return 0, stays
 
 
 def _send(job: MainJob, wanted: Wanted) -> Sent:

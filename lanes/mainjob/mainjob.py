@@ -41,7 +41,7 @@ OVER = {"settled", "failed", "canceled"}
 WAITS_ALONE = """
 select exists (select from lanes.work w join lanes.item i on i.id = w.item_id join lanes.workload f on f.name = w.workload
                 where w.workload = :workload and i.key = any(:keys) and w.state = 'ready' and w.lane = 'batch'
-                  and w.generation = 0 and w.ready_at <= clock_timestamp() and f.paused_at is null)
+                  and w.generation = 0 and w.ready_at <= :now and f.paused_at is null)
    and not exists (select from lanes.work where workload = :workload and lane = 'realtime' and state in ('ready', 'claimed')
                                             and generation = 0)
    and not exists (select from lanes.item where workload = :workload and position is null and canceled_at is null)
@@ -153,15 +153,17 @@ class MainJob:
     def awaits(self, sent: Sent, movers: Movers | None = None) -> str:
         """What is open of the run's items and who moves it on, as a sentence."""
         with self._pool.begin() as connection:
-            return sentence(awaited.look(connection, sent.keys), movers or Movers(), now=clock(connection))
+            now = clock(connection)
+            return sentence(awaited.look(connection, sent.keys, now=now), movers or Movers(), now=now)
 
     def depart(self, sent: Sent) -> Departing | None:
         """A run of `submit` was asked for that takes the batch work of one workload in which items of this run wait,
         once nothing would add to it. Other workloads keep their window: it is not ours to spend for them.
         """
         with self._pool.begin() as connection:
+            now = clock(connection)
             for workload, keys in sent.keys.items():
-                if connection.execute(text(WAITS_ALONE), {"workload": workload, "keys": keys}).scalar_one():
+                if connection.execute(text(WAITS_ALONE), {"workload": workload, "keys": keys, "now": now}).scalar_one():
                     return Departing(workload, self._api.run(runs.submit(workload)), "SCHEDULED")
         return None
 
@@ -178,10 +180,11 @@ class MainJob:
     def received_since(self, sent: Sent) -> datetime:
         """When the first of the run's items was received: earlier than the run where a file was sent before."""
         with self._pool.begin() as connection:
-            return connection.execute(
-                text("select coalesce(min(received_at), clock_timestamp()) from lanes.item where key = any(:keys)"),
+            first = connection.execute(
+                text("select min(received_at) from lanes.item where key = any(:keys)"),
                 {"keys": [key for keys in sent.keys.values() for key in keys]},
-            ).scalar_one()
+            ).scalar()
+            return first or clock(connection)
 
     def snapshot(self, since: datetime) -> Snapshot:
         """The figures of everything received from `since` on."""

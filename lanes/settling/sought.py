@@ -20,5 +20,14 @@ class Unanswered(StrEnum):
     NOT_YET = "not yet"
     FAILED = "failed"
     CANCELED = "canceled"
+    EMPTIED = "emptied"
     NO_ITEM = "no item"
     NO_WORKLOAD = "no workload"
+
+
+def emptied(workload: str, key: str) -> str:
+    """What is said to somebody who asks for an answer that was emptied."""
+    return (
+        f'the answer of item "{key}" of workload "{workload}" is no longer kept (keep_payload_days of the workload): '
+        "submit its input under another key to have it answered again"
+    )

@@ -53,6 +53,8 @@ def happenings(of: Records) -> list[Happening]:
     if item["settled_at"] is not None:
         why = f"on the provisional answer: {item['failure']}" if item["failure"] else ""
         told.append(Happening(item["settled_at"], "settled", why))
+    if item["emptied_at"] is not None:
+        told.append(Happening(item["emptied_at"], "emptied", "by its age: its workload keeps what items say for a while only"))
     return sorted(told, key=lambda each: each.at)
 
 
@@ -64,6 +66,8 @@ def next_step(of: Records, now: datetime) -> str:
     match of.item["state"]:
         case "received":
             return "the router routes it: see `lanes status` for a drain that runs"
+        case "failed" if of.item["emptied_at"] is not None:
+            return "nobody: what it said was emptied by its age"
         case "failed":
             return f"nobody, unless somebody retries it: lanes retry {of.item['workload']} --key {of.item['key']}"
         case _:

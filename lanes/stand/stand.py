@@ -1,6 +1,7 @@
 """The stand of one checkout: put up, taken down, looked at. Any number of commands may ask for it at once."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -24,6 +25,7 @@ from lanes.standing.roles import STANDING
 
 LAST = (ENDPOINT, SERVER)
 WORKER = "worker-"
+LOOK_EVERY_S = 2.0
 PREFECT_S = 5.0  # the longest that one question to Prefect holds up a stop
 
 
@@ -106,6 +108,11 @@ class Stand:
             return ()
         with self._lock():
             return self._stop(None, progress)
+
+    def until_down(self, wait: Callable[[float], object] = time.sleep) -> None:
+        """Somebody took the stand down. It is looked for every few seconds, as it says itself: nothing is asked."""
+        while (self.home / FILE).exists():
+            wait(LOOK_EVERY_S)
 
     @contextmanager
     def _lock(self, on_wait: Callable[[], None] | None = None) -> Iterator[None]:

@@ -20,6 +20,7 @@ from lanes.stand.errors import StandError
 from lanes.stand.prefect_api import PrefectApi
 from lanes.standing.roles import StandingRun, never_free
 from lanes.standing.vacancy import LOOK_EVERY_S, Vacancies, on_its_way, replacement
+from lanes.store.database import clock
 from lanes.store.discreet import discreet_engine
 from lanes.store.signals import standing_roles
 
@@ -62,7 +63,7 @@ class Supervisor:
         """Each run whose role has been free for a while was asked for, as far as database and Prefect answer."""
         try:
             with self._pool.connect() as connection:
-                held, now = standing_roles(connection)
+                held, now = standing_roles(connection), clock(connection)
         except SQLAlchemyError as error:
             self._met("the database", error)
             return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import time
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from lanes.standin.batch_store import BatchStore
 from lanes.standin.batches_api import BatchesApi
 from lanes.standin.bill import Bill
 from lanes.standin.catalogue import ENGINE_WORDS, MODELS, describe, known_model
+from lanes.standin.clock import Clock
 from lanes.standin.composing import Composer
 from lanes.standin.conformance import seed
 from lanes.standin.control_api import ControlApi
@@ -41,20 +41,25 @@ def has_key(request: Request) -> bool:
 class App:
     """Everything of one stand-in; `home` holds its file. Close it to write down what is left."""
 
-    def __init__(self, *, home: Path, engine: Engine, settings: Settings, conformance: bool = False) -> None:
-        self.engine_name, self._settings = engine.name, settings
+    def __init__(
+        self, *, home: Path, engine: Engine, settings: Settings, conformance: bool = False, clock: Clock | None = None
+    ) -> None:
+        self.engine_name, self._clock = engine.name, clock or Clock(settings)
         self._database = Database(home / "endpoint.db")
         self._limits, faults, traffic = Limits(settings), Faults(), Traffic()
         self._bill = Bill(self._database)
         store, composer = BatchStore(self._database), Composer(PromptCache())
         if conformance:
-            seed(store)
-        self._runner = Runner(store=store, engine=engine, composer=composer, faults=faults, settings=settings, traffic=traffic)
+            seed(store, self._clock.now())
+        self._runner = Runner(
+            store=store, engine=engine, composer=composer, faults=faults, settings=settings, traffic=traffic,
+            clock=self._clock,
+        )  # fmt: skip
         self._messages = MessagesApi(
             engine=engine, composer=composer, bill=self._bill, faults=faults, limits=self._limits,
-            settings=settings, traffic=traffic,
+            settings=settings, traffic=traffic, clock=self._clock,
         )  # fmt: skip
-        self._batches = BatchesApi(store=store, runner=self._runner, faults=faults, settings=settings, conformance=conformance)
+        self._batches = BatchesApi(store=store, runner=self._runner, faults=faults, clock=self._clock, conformance=conformance)
         self._control = ControlApi(faults=faults, settings=settings, bill=self._bill, runner=self._runner)
         self._models = [describe(model, engine.name) for model in MODELS.values()]
         self._runner.start()
@@ -73,9 +78,9 @@ class App:
         try:
             answer = await self._answer(request, request_id)
             answer.headers.append((b"request-id", request_id.encode()))
-            answer.headers.append((b"date", formatdate(time.time() + self._settings.clock_ahead_s, usegmt=True).encode()))
+            answer.headers.append((b"date", formatdate(self._clock.now(), usegmt=True).encode()))
             if not request.path.startswith("/_"):
-                answer.headers.extend(self._limits.headers(time.time()))
+                answer.headers.extend(self._limits.headers(self._clock.now()))
             await answer.send(send)
         except Dropped:
             await request.hang_up()

@@ -39,11 +39,11 @@ class Batch:
     def expires_at(self) -> float:
         return self.created_at + LIFETIME_S
 
-    def view(self, base_url: str, *, ahead_s: float = 0) -> dict[str, Any]:
-        """The batch as the API shows it, by a clock so far ahead: the counts move only when all of it has ended."""
+    def view(self, base_url: str) -> dict[str, Any]:
+        """The batch as the API shows it: the counts move only when all of it has ended."""
 
         def written(moment: float | None) -> str | None:
-            return None if moment is None else rfc3339(moment + ahead_s)
+            return None if moment is None else rfc3339(moment)
 
         ended = self.ended_at is not None
         counts = {name: getattr(self, name) if ended else 0 for name in OUTCOMES}
@@ -96,7 +96,7 @@ class BatchStore:
             raise ApiError(404, f"Message batch {id!r} not found")
         return Batch(**row)
 
-    def page(self, cursor: Cursor, base_url: str, *, tolerant: bool = False, ahead_s: float = 0) -> dict[str, Any]:
+    def page(self, cursor: Cursor, base_url: str, *, tolerant: bool = False) -> dict[str, Any]:
         """One page, newest first; ApiError 400 when the cursor names no batch, unless `tolerant`."""
         connection = self._database.connection()
         backwards = cursor.before_id is not None
@@ -113,7 +113,7 @@ class BatchStore:
             f"SELECT * FROM batch {where} ORDER BY seq {order} LIMIT :limit",
             {"seq": seq, "limit": cursor.limit + 1},
         ).fetchall()
-        shown = [Batch(**row).view(base_url, ahead_s=ahead_s) for row in rows[: cursor.limit]]
+        shown = [Batch(**row).view(base_url) for row in rows[: cursor.limit]]
         return page(shown[::-1] if order == "ASC" else shown, has_more=len(rows) > cursor.limit)
 
     def cancel(self, id: str, now: float) -> Batch:

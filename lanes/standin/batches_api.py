@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 from lanes.standin.batch_store import Batch, BatchStore
+from lanes.standin.clock import Clock
 from lanes.standin.conformance import SEEDED_ID
 from lanes.standin.envelope import MOST_BYTES, Envelope
 from lanes.standin.errors import ApiError, Dropped
 from lanes.standin.exchange import Answer, Request, json_answer
 from lanes.standin.faults import Faults, Rule
-from lanes.standin.limits import Settings
 from lanes.standin.paging import read_cursor
 from lanes.standin.runner import Runner
 
@@ -21,9 +19,9 @@ from lanes.standin.runner import Runner
 class BatchesApi:
     """Keeps the event loop free: whatever touches the disk runs on a thread."""
 
-    def __init__(self, *, store: BatchStore, runner: Runner, faults: Faults, settings: Settings, conformance: bool) -> None:
+    def __init__(self, *, store: BatchStore, runner: Runner, faults: Faults, clock: Clock, conformance: bool) -> None:
         self._store, self._runner, self._faults = store, runner, faults
-        self._settings, self._conformance = settings, conformance
+        self._clock, self._conformance = clock, conformance
 
     async def create(self, request: Request) -> Answer:
         """The new batch; its requests are checked in form only, as at the API."""
@@ -32,10 +30,10 @@ class BatchesApi:
         await suffer(faults)
         batch = await asyncio.to_thread(self._create, body, {rule.kind for rule in faults})
         self._runner.wake()
-        return _answer(json_answer(self._view(batch, request)), faults)
+        return _answer(json_answer(batch.view(request.base_url)), faults)
 
     def _create(self, body: bytes | bytearray, kinds: set[str]) -> Batch:
-        batch = self._store.create(Envelope(body), time.time())
+        batch = self._store.create(Envelope(body), self._clock.now())
         if "stall" in kinds:
             self._runner.stall(batch.id)
         if "expire" in kinds:
@@ -47,10 +45,7 @@ class BatchesApi:
         cursor = read_cursor(request.query)
         faults = self._faults.take("batches.list", request.query)
         await suffer(faults)
-        page = await asyncio.to_thread(
-            self._store.page, cursor, request.base_url, tolerant=self._conformance,
-            ahead_s=self._settings.clock_ahead_s,
-        )  # fmt: skip
+        page = await asyncio.to_thread(self._store.page, cursor, request.base_url, tolerant=self._conformance)
         return _answer(json_answer(page), faults)
 
     async def retrieve(self, request: Request, id: str) -> Answer:
@@ -58,16 +53,16 @@ class BatchesApi:
         faults = self._faults.take("batches.retrieve", id)
         await suffer(faults)
         batch = await asyncio.to_thread(self._store.get, id)
-        view = self._view(batch, request)
+        view = batch.view(request.base_url)
         if any(rule.kind == "archive" for rule in faults):
             view |= {"archived_at": view["expires_at"], "results_url": None}
         return _answer(json_answer(view), faults)
 
     async def cancel(self, request: Request, id: str) -> Answer:
         """The batch, canceling; what was worked off before keeps its result."""
-        batch = await asyncio.to_thread(self._store.cancel, id, time.time())
+        batch = await asyncio.to_thread(self._store.cancel, id, self._clock.now())
         self._runner.wake()
-        return json_answer(self._view(batch, request))
+        return json_answer(batch.view(request.base_url))
 
     async def delete(self, request: Request, id: str) -> Answer:
         """Notice that the batch is gone; the seeded one stays for the next test."""
@@ -84,9 +79,6 @@ class BatchesApi:
             raise ApiError(404, f"Message batch {id!r} has no results yet: it has not ended")
         cut = next((rule.after_lines for rule in faults if rule.kind == "cut"), None)
         return _answer(Answer(content_type=b"application/x-jsonl", chunks=self._lines(batch, cut)), faults)
-
-    def _view(self, batch: Batch, request: Request) -> dict[str, Any]:
-        return batch.view(request.base_url, ahead_s=self._settings.clock_ahead_s)
 
     async def _lines(self, batch: Batch, cut_after: int | None) -> AsyncIterator[bytes]:
         """All lines, or `cut_after` lines and half of one more and then the end of the connection."""

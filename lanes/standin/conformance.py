@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import orjson
 
 from lanes.standin.batch_store import BatchStore, Finished
@@ -14,12 +12,11 @@ SEEDED_ID = "message_batch_id"
 _CUSTOM_ID = "my-custom-id-1"
 
 
-def seed(store: BatchStore) -> None:
+def seed(store: BatchStore, now: float) -> None:
     """An ended batch `message_batch_id` exists; call it before the batch worker starts."""
     try:
         store.get(SEEDED_ID)
     except ApiError:
-        now = time.time()
         envelope = Envelope(orjson.dumps({"requests": [{"custom_id": _CUSTOM_ID, "params": {}}]}))
         batch = store.create(envelope, now, id=SEEDED_ID)
         line = orjson.dumps({"custom_id": _CUSTOM_ID, "result": {"type": "canceled"}})

@@ -23,7 +23,7 @@ class Settings:
     requests_per_minute: float | None = None
     """Beyond it POST /v1/messages answers 429; None: no limit."""
     clock_ahead_s: float = 0.0
-    """How far its clock is ahead of this machine's, in what it says of itself: created_at and the Date header."""
+    """How far its clock is ahead of this machine's: what happens from now on happens at that time."""
 
 
 class Limits:
@@ -42,7 +42,7 @@ class Limits:
         if rate is not None:
             if self._filled_for != rate:
                 self._bucket, self._filled_at, self._filled_for = rate, now, rate
-            self._bucket = min(rate, self._bucket + (now - self._filled_at) * rate / 60)
+            self._bucket = min(rate, self._bucket + max(0.0, now - self._filled_at) * rate / 60)
             self._filled_at = now
             if self._bucket < 1:
                 wait = math.ceil((1 - self._bucket) * 60 / rate)

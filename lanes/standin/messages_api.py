@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import orjson
 
 from lanes.standin.bill import Bill, Entry
+from lanes.standin.clock import Clock
 from lanes.standin.composing import SPOILING, Composer
 from lanes.standin.engine import Engine
 from lanes.standin.errors import Dropped
@@ -38,21 +38,23 @@ class MessagesApi:
         limits: Limits,
         settings: Settings,
         traffic: Traffic,
+        clock: Clock,
     ) -> None:
         self._engine, self._composer, self._bill = engine, composer, bill
         self._faults, self._limits, self._settings, self._traffic = faults, limits, settings, traffic
+        self._clock = clock
 
     async def create(self, request: Request) -> Answer:
         """A response message, or its event stream."""
         self._traffic.note()
         params = await request.json(MOST_BYTES)
-        self._limits.admit(time.time())
+        self._limits.admit(self._clock.now())
         question = read_question(params)
         faults = self._faults.take("messages", question.text)
         await self._suffer(faults, request)
         kinds = {rule.kind for rule in faults}
         answer = await self._engine.answer(question)
-        now = time.time()
+        now = self._clock.now()
         spoil = next(iter(kinds & SPOILING), None)
         message = self._composer.message(question, answer, processing="realtime", now=now, spoil=spoil)
         self._bill.note(Entry(message, "realtime", question.text, now))

@@ -13,6 +13,7 @@ import orjson
 
 from lanes.standin.batch_store import Batch, BatchStore, Finished
 from lanes.standin.bill import Entry
+from lanes.standin.clock import Clock
 from lanes.standin.composing import SPOILING, Composer
 from lanes.standin.engine import Engine
 from lanes.standin.errors import ApiError, invalid
@@ -64,9 +65,10 @@ class Runner:
         faults: Faults,
         settings: Settings,
         traffic: Traffic,
+        clock: Clock,
     ) -> None:
         self._store, self._engine, self._composer = store, engine, composer
-        self._faults, self._settings, self._traffic = faults, settings, traffic
+        self._faults, self._settings, self._traffic, self._clock = faults, settings, traffic, clock
         self._stalled_batches: set[str] = set()
         self._expired_batches: set[str] = set()
         self._stalled_places: set[int] = set()
@@ -109,7 +111,7 @@ class Runner:
                 for batch in unfinished:
                     if self._closed:
                         return
-                    moved = self._step(batch, time.time()) or moved
+                    moved = self._step(batch, self._clock.now()) or moved
                     if self._traffic.recent():
                         time.sleep(COURTESY_S)
             except Exception:
@@ -206,7 +208,7 @@ class Runner:
             return Finished(job.place, "errored", _line(job.custom_id, result))
         if kind == "expire" or job.question is None:
             return _without_answer(job.place, job.custom_id, "expired")
-        now = time.time()
+        now = self._clock.now()
         spoil = kind if kind in SPOILING else None
         message = self._composer.message(job.question, answer, processing="batch", now=now, spoil=spoil)
         entry = Entry(message, "batch", job.question.text, now, batch.id, job.custom_id)

@@ -44,11 +44,15 @@ class Run:
 class Database:
     """Runs named queries for asynchronous callers. Close it, or use it as a context manager.
 
-    With an `engine` that leads to `url`, a caller keeps what that engine compiled from one database to the next.
+    With an `engine` that leads to `url`, a caller keeps what that engine compiled from one database to the next. All that
+    is done through it happens at the time that `clock` tells.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 4, engine: AsyncEngine | None = None) -> None:
-        self.url = url
+    def __init__(
+        self, url: str, *, pool_size: int = 4, engine: AsyncEngine | None = None,
+        clock: Callable[[Connection], datetime] = clock,
+    ) -> None:  # fmt: skip
+        self.url, self._clock = url, clock
         self._engine = engine or discreet_async_engine(url, pool_size=pool_size, max_overflow=8, pool_pre_ping=True)
 
     async def run(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -60,11 +64,11 @@ class Database:
     async def transaction(self) -> AsyncIterator[Run]:
         """Several queries in one transaction: call the yielded runner like `run`; it also hands out the time."""
         async with self._engine.begin() as connection:
-            yield Run(connection, await connection.run_sync(clock))
+            yield Run(connection, await connection.run_sync(self._clock))
 
     async def now(self) -> datetime:
         """The database's time, where nothing is written; a transaction that writes hands out its own."""
-        return await self.run(clock)
+        return await self.run(self._clock)
 
     async def close(self) -> None:
         """Every connection is given back."""

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
 from typing import LiteralString
 
 import psycopg
@@ -16,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy import Connection, Select, column, func, select, table, text
 
 from lanes.standing.roles import STANDING, Role
-from lanes.store.database import clock, plain_url
+from lanes.store.database import plain_url
 
 CHANNEL = "lanes"
 CLASS = 7_016  # first key of every role's advisory lock
@@ -243,9 +242,9 @@ def held_roles(connection: Connection, roles: Collection[int]) -> set[int]:
     return {row.objid for row in found}
 
 
-def standing_roles(connection: Connection) -> tuple[set[int], datetime]:
-    """Which roles of standing runs some process holds now, and the database's time."""
-    return held_roles(connection, [each.role for each in STANDING]), clock(connection)
+def standing_roles(connection: Connection) -> set[int]:
+    """Which roles of standing runs some process holds now."""
+    return held_roles(connection, [each.role for each in STANDING])
 
 
 def holder_exists(connection: Connection, role: int) -> bool:

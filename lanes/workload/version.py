@@ -193,6 +193,14 @@ class Spec(BaseModel):
         title="Largest share of the real-time lane (%)",
         description="Bound on what one workload may take while others wait, 1 to 100.",
     )
+    keep_payload_days: int = Field(
+        default=0,
+        ge=0,
+        le=3650,
+        title="Keep what items say (days)",
+        description="So long after an item came, and only once it is over, its input, answers, errors and explanations are "
+        "emptied; its key, its hash and its costs stay. 1 to 3650; 0 = for ever.",
+    )
     promises: Promises = Field(default_factory=Promises, title="Promises (limits)", description="Limits that open incidents.")
 
     @field_validator("output_schema")
@@ -252,9 +260,17 @@ class Spec(BaseModel):
         return self.realtime_pack if lane is Lane.REALTIME else self.batch_pack
 
 
+# Fields that came after versions had been published: left out at this value, so that those are known again.
+LATER = {"keep_payload_days": 0}
+
+
 def content_hash(spec: Spec) -> str:
     """Equal for equal definitions, whatever the order of their keys: 64 hexadecimal digits."""
-    canonical = json.dumps(spec.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    said = spec.model_dump(mode="json")
+    for name, default in LATER.items():
+        if said[name] == default:
+            del said[name]
+    canonical = json.dumps(said, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -16,6 +16,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import text
 
+from tests.earlier import batch_that_left
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
 from tests.waiting import until as until_told
@@ -128,9 +129,6 @@ def test_a_killed_drain_loses_no_item_and_repeats_at_most_its_calls_in_flight(pr
     assert orphaned > 0
     prey.heal()
     until(lambda: prey.pid("answer"), what="the drain that replaces it")
-    with prey.pool.begin() as connection:  # two and a half minutes later
-        lapse = text("update lanes.work set lease_until = clock_timestamp() where state = 'claimed' and claimed_by = any(:d)")
-        connection.execute(lapse, {"d": dead})
     until(lambda: prey.states(word)["answered"] == len(keys), what="every answer")
     results = "select count(*), count(distinct item_id) from lanes.result join lanes.item i on i.id = item_id where key like :k"
     assert tuple(prey.rows(results, k=f"{word}-%")[0]) == (len(keys), len(keys))
@@ -171,12 +169,7 @@ def test_a_killed_collect_applies_every_result_once(prey: Prey) -> None:
 
 def test_a_killed_watch_says_everything_once(prey: Prey, messages: SlackStandIn) -> None:
     prey.fault("batches.create", "stall")
-    prey.put("archive", 1, word := uuid4().hex[:8], lane="batch")
-    until(lambda: prey.states(word)["routed"], what="the route")
-    prey.run("submit", {"departure": {"workload": "archive"}})
-    batch = until(lambda: prey.value("select id from lanes.batch where state = 'submitted'"), what="the batch")
-    long_ago = "submitted_at = submitted_at - interval '3 hours', intended_at = intended_at - interval '3 hours'"
-    prey.rows(f"update lanes.batch set {long_ago} where id = :b returning id", b=batch)
+    batch = batch_that_left(prey, "archive", uuid4().hex[:8], hours=3)
     opened = "select incident_id from lanes.incident_log where promise = 'batch_slow' and subject = :s"
     incident = until(lambda: prey.value(opened, s=f"batch {batch}"), what="the incident")
     prey.kill("watch")

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.earlier import batch_that_left
 from tests.running_stand import RunningStand, data
 from tests.slack_standin import SlackStandIn
 from tests.waiting import until
@@ -21,17 +22,9 @@ def incident(stand: RunningStand, promise: str, subject: str = "", workload: str
 
 
 def stalled_batch(stand: RunningStand) -> int:
-    """The id of a batch that the provider will not end."""
-    key = f"stall-{uuid4().hex[:8]}"
+    """The id of a batch that left three hours ago, and that the provider will not end."""
     stand.endpoint.post("_control/faults", json={"where": "batches.create", "kind": "stall"}).raise_for_status()
-    stand.emit("archive", {"key": key, "payload": {"title": "t", "text": key}, "lane": "batch"})
-    until(lambda: stand.state("archive", key) == "routed", what="the route")
-    stand.run("submit", {"departure": {"workload": "archive"}})
-    submitted = (
-        "select b.id from lanes.batch b join lanes.work w on w.batch_id = b.id join lanes.item i on i.id = w.item_id"
-        " where i.key = :k and b.state = 'submitted'"
-    )
-    return until(lambda: stand.value(submitted, k=key), what="the batch")
+    return batch_that_left(stand, "archive", f"stall-{uuid4().hex[:8]}", hours=3)
 
 
 def test_a_stalled_batch_is_one_slack_message_that_is_edited_when_it_came_home(
@@ -39,8 +32,6 @@ def test_a_stalled_batch_is_one_slack_message_that_is_edited_when_it_came_home(
 ) -> None:
     try:
         batch = stalled_batch(stand)
-        long_ago = "submitted_at = submitted_at - interval '3 hours', intended_at = intended_at - interval '3 hours'"
-        stand.rows(f"update lanes.batch set {long_ago} where id = :b returning id", b=batch)
         opened = until(lambda: incident(stand, "batch_slow", f"batch {batch}"), within_s=20, what="the incident")
         (said,) = until(lambda: slack.about(opened.incident_id), within_s=20, what="the message")
         assert f"Batch {batch} has been open for 3.0 h; 2.0 h were promised." in said.text

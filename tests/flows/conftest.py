@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 import pytest_asyncio
+from prefect.context import SettingsContext, get_settings_context
 from prefect.logging import disable_run_logger
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import SecretStr
 from sqlalchemy import Connection, text
 
@@ -19,6 +20,7 @@ from lanes.words import Lane
 from tasks import departure
 from tasks.connections import Connections, opening
 from tests.examples import admit, publish, route
+from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
 from tests.standin.hosted import Host
 from tests.standin.process import Endpoint
@@ -35,9 +37,9 @@ def host() -> Iterator[Host]:
 
 
 @pytest.fixture
-def endpoint(host: Host, tmp_path: Path) -> Iterator[Endpoint]:
-    """A stand-in of the test's own: nobody else's batches are in its list."""
-    with host.standin(tmp_path / "endpoint") as running:
+def endpoint(host: Host, tmp_path: Path, passing_time: PassingTime) -> Iterator[Endpoint]:
+    """A stand-in of the test's own: nobody else's batches are in its list, and its time is the test's."""
+    with host.standin(tmp_path / "endpoint", machine=passing_time.of_host) as running:
         yield running
 
 
@@ -58,20 +60,28 @@ async def at(db: Database, endpoint: Endpoint) -> AsyncIterator[Connections]:
         yield at
 
 
+@contextmanager
+def asked_at(api_url: str) -> Iterator[None]:
+    """Prefect is asked at that address. Its own `temporary_settings` examines every setting anew, which takes 30 ms."""
+    context = get_settings_context()
+    api = context.settings.api.model_copy(update={"url": api_url})
+    settings = context.settings.model_copy(update={"api": api, "ui_url": api_url.removesuffix("/api")})
+    with SettingsContext(profile=context.profile, settings=settings):
+        yield
+
+
 @pytest.fixture
-def prefect() -> Iterator[PrefectStandIn]:
+def prefect(prefect: PrefectStandIn) -> Iterator[PrefectStandIn]:
     """A Prefect server of the test's own, which everything in the test takes for its server."""
-    running = PrefectStandIn()
-    with temporary_settings({PREFECT_API_URL: running.api_url}), disable_run_logger():
-        yield running
-    running.stop()
+    with asked_at(prefect.api_url), disable_run_logger():
+        yield prefect
 
 
 class Sender:
     """Puts items into the lanes and looks at what became of them."""
 
-    def __init__(self, at: Connections) -> None:
-        self.at = at
+    def __init__(self, at: Connections, time: PassingTime) -> None:
+        self.at, self.time = at, time
 
     async def items(self, *keys: str, lane: Lane, workload: str = "letters", **spec: object) -> None:
         """Items of a workload are routed to a lane."""
@@ -88,11 +98,11 @@ class Sender:
         """What the database says."""
         return await self.at.db.run(lambda c: [tuple(row) for row in c.execute(text(query), values)])
 
-    async def moments_pass(self, seconds: float) -> None:
-        """Every batch without an answer was intended, and its create ended, so much longer ago."""
-        longer = "update lanes.batch set intended_at = intended_at - :s, create_ended_at = create_ended_at - :s"
-        given = {"s": timedelta(seconds=seconds)}
-        await self.at.db.run(lambda c: c.execute(text(f"{longer} where state in ('intended', 'held')"), given))
+    async def work_rests(self) -> None:
+        """Time passes until all work that rests may be tried."""
+        ((until,),) = await self.rows("select max(ready_at) from lanes.work where state = 'ready'")
+        assert isinstance(until, datetime)
+        self.time.passes(seconds=max(0.0, (until - await self.at.db.now()).total_seconds()))
 
     async def states(self) -> dict[str, str]:
         """Each item's state by key."""
@@ -100,8 +110,8 @@ class Sender:
 
 
 @pytest.fixture
-def sender(at: Connections) -> Sender:
-    return Sender(at)
+def sender(at: Connections, passing_time: PassingTime) -> Sender:
+    return Sender(at, passing_time)
 
 
 class Log:

@@ -29,7 +29,6 @@ from tests.flows.conftest import Sender
 from tests.standin.process import Endpoint
 
 KEYS = [f"k{n:02d}" for n in range(12)]
-A_MINUTE_PASSES = "update lanes.batch set short_read_at = short_read_at - interval '1 minute'"
 
 
 async def kind(at: Connections) -> Kind:
@@ -109,7 +108,7 @@ async def test_a_lost_answer_to_the_create_adopts_the_batch_and_pays_once(
         await submit(at)
     assert failure.value.maybe_billed
     assert await reconcile_unresolved(at) is Finding.WAIT
-    await sender.moments_pass(6)
+    sender.time.passes(seconds=6)
     assert await reconcile_unresolved(at) is Finding.ADOPT
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}
@@ -126,9 +125,9 @@ async def test_a_submitter_that_died_before_the_create_leaves_work_that_is_submi
     assert await reconcile_unresolved(at) is Finding.WAIT
     (sentence,) = await unconfirmed(at)
     assert sentence.startswith("batch 1 of letters, 12 items, is intended since ")
-    await sender.moments_pass(10)  # of the 10 that a create may take and the 5 in which it is listed
+    sender.time.passes(seconds=10)  # of the 10 that a create may take and the 5 in which it is listed
     assert await reconcile_unresolved(at) is Finding.WAIT
-    await sender.moments_pass(5)
+    sender.time.passes(seconds=5)
     assert await reconcile_unresolved(at) is Finding.RELEASE
     assert await unconfirmed(at) == []
     assert await submit(at) == len(KEYS)
@@ -245,7 +244,7 @@ async def test_work_that_no_result_mentions_is_missing_and_ready_again(
     for _ in range(BELIEVED - 1):
         with pytest.raises(collect.ShortRead):
             await collect.bring_home(at, batch)
-        await at.db.run(lambda c: c.exec_driver_sql(A_MINUTE_PASSES))
+        sender.time.passes(minutes=1)
     await collect.bring_home(at, batch)
     ((missing, succeeded),) = await sender.rows("select missing, succeeded from lanes.batch_status")
     assert (missing, succeeded) == (1, 1)

@@ -13,6 +13,8 @@ from sqlalchemy import text
 
 from blocks.provider import Provider
 from lanes.batch.batch import OpenBatch
+from lanes.batch.reconcile import Finding
+from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut, results
 from lanes.store import incidents
 from lanes.store.batch import batches, ready_work
@@ -22,6 +24,7 @@ from lanes.words import Lane
 from tasks import collect, collector, saving
 from tasks.collector import Collector
 from tasks.connections import Connections, opening
+from tasks.reconcile import reconcile_unresolved
 from tasks.submit import submit_batch
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender
@@ -84,16 +87,8 @@ async def test_an_ended_batch_of_which_nobody_says_when_ended_when_that_was_seen
     assert before < ended <= await at.db.now()
 
 
-async def a_minute_passes(at: Connections) -> None:
-    await run_sql(at, "update lanes.batch set short_read_at = short_read_at - interval '1 minute'")
-
-
 async def run_sql(at: Connections, query: str) -> None:
     await at.db.run(lambda c: c.execute(text(query)))
-
-
-async def ready_now(at: Connections) -> None:
-    await run_sql(at, "update lanes.work set ready_at = now() - interval '1 second' where state = 'ready'")
 
 
 def without(*numbers: int) -> Any:
@@ -130,7 +125,7 @@ async def test_three_short_reads_alike_and_a_minute_apart_make_the_rest_missing_
     for _ in range(2):
         with pytest.raises(collect.ShortRead):
             await collect.bring_home(at, batch)
-        await a_minute_passes(at)
+        sender.time.passes(minutes=1)
     await collect.bring_home(at, batch)
     assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(10, 2, "collected")]
     assert await sender.rows("select distinct failures from lanes.work where state = 'ready'") == [(1,)]
@@ -139,7 +134,7 @@ async def test_three_short_reads_alike_and_a_minute_apart_make_the_rest_missing_
     assert sentence == "2 of 12 items of batch 1 came home without a result, however often the results were read."
     await evaluate(at.db)
     assert ("batch_incomplete", 2, "warning") in await sender.rows(INCIDENTS)
-    await run_sql(at, "update lanes.batch set collected_at = collected_at - interval '25 hours'")
+    sender.time.passes(hours=25)
     await evaluate(at.db)
     assert "batch_incomplete" not in [row[0] for row in await sender.rows(INCIDENTS)]
 
@@ -153,7 +148,7 @@ async def test_short_reads_that_differ_prove_nothing(
         tampering.lines(without(*lacking))
         with pytest.raises(collect.ShortRead):
             await collect.bring_home(at, batch)
-        await a_minute_passes(at)
+        sender.time.passes(minutes=1)
     assert await sender.rows("select short_reads from lanes.batch") == [(2,)]
 
 
@@ -231,7 +226,7 @@ async def test_a_batch_of_which_no_line_is_ours_is_a_strangers_and_nothing_of_ou
     for _ in range(4):
         with pytest.raises(collect.ForeignResults, match="are not those of batch 1"):
             await collect.bring_home(at, batch)
-        await a_minute_passes(at)
+        sender.time.passes(minutes=1)
     assert await sender.rows("select distinct state from lanes.work") == [("submitted",)]
 
 
@@ -261,12 +256,19 @@ async def test_an_item_canceled_while_its_batch_runs_is_one_of_its_outcomes(
 # -- batches that were adopted, and batches whose items went elsewhere
 
 
-async def adopted(at: Connections, endpoint: Endpoint) -> OpenBatch:
+async def adopted(at: Connections, endpoint: Endpoint, sender: Sender) -> OpenBatch:
     """Everything that waits, in a batch that has ended and that no result has proved ours yet."""
-    batch = await submit(at, endpoint)
-    await run_sql(at, "update lanes.batch set adopted_at = now(), proved_at = null")
+    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
+    endpoint.fault("batches.create", "drop", times=1)
+    with pytest.raises(CallFailed):
+        await submit_batch.fn(at, kind)
+    sender.time.passes(seconds=6)
+    assert await reconcile_unresolved(at) is Finding.ADOPT
     (batch,) = await at.db.run(batches.open_batches)
     assert batch.provisional
+    assert batch.provider_batch_id is not None
+    endpoint.ended(batch.provider_batch_id)
+    assert await collect.poll(at, batch)
     return batch
 
 
@@ -274,7 +276,7 @@ async def test_an_adopted_batch_of_which_no_line_can_be_read_is_neither_proved_n
     at: Connections, endpoint: Endpoint, sender: Sender, tampering: Tampering
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await adopted(at, endpoint)
+    batch = await adopted(at, endpoint, sender)
     for nothing in (b"{}\n" * 12, b""):
         tampering.body = lambda _, nothing=nothing: nothing
         for _ in range(2):
@@ -292,7 +294,7 @@ async def test_the_first_line_that_can_be_read_lets_an_adopted_batch_go_whatever
 ) -> None:
     monkeypatch.setattr(collect, "CHUNK", 1)
     await sender.items(*KEYS, lane=Lane.BATCH)
-    batch = await adopted(at, endpoint)
+    batch = await adopted(at, endpoint, sender)
     tampering.lines(lambda lines: [{}, {}, {**lines[0], "custom_id": "their-1"}, *lines])
     assert await collect.bring_home(at, batch) == 0
     assert await sender.rows("select state, provider_batch_id, missing from lanes.batch") == [("held", None, 0)]
@@ -369,7 +371,7 @@ async def test_trouble_of_the_account_within_a_batch_keeps_the_items_unspent_and
     assert soonest >= before + timedelta(minutes=5)  # type: ignore[operator]
     assert await sender.rows(INCIDENTS) == [("provider_frozen", 12, "critical")]
     endpoint.reset()
-    await ready_now(at)
+    await sender.work_rests()
     again = await submit(at, endpoint)
     await at.db.run(lambda c: incidents.thaw(c, now=before))
     assert await sender.rows(INCIDENTS) == [("provider_frozen", 12, "critical")]  # a create that is taken proves nothing
@@ -636,7 +638,7 @@ async def test_a_short_read_is_not_repeated_before_it_can_count(
         await tick(many)
         clock.now += 1
     assert len(tampering.reads) == 1
-    await a_minute_passes(at)
+    sender.time.passes(minutes=1)
     await tick(many)
     assert len(tampering.reads) == 2
     assert len(told) == 2  # once and twice of three times

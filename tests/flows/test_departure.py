@@ -122,7 +122,7 @@ async def test_a_create_that_may_be_paid_is_never_tried_again_and_what_follows_w
     said = "letters: the create of batch 1 of bills has no answer; until it has, none follows"
     assert departed.waiting == [said]
     assert await asked_for(at, in_minutes=1) == ["letters"]
-    await sender.moments_pass(6)
+    sender.time.passes(seconds=6)
     assert await reconcile_unresolved(at) is Finding.RELEASE
     assert (await depart(at, None, sleep=nap)).items == 3
 

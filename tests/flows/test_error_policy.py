@@ -17,6 +17,7 @@ from lanes.provider import answering
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.settling import attempts
+from lanes.store.rollouts import steering
 from lanes.words import Lane, Outcome
 from tasks.connections import Connections, opening
 from tasks.departure import depart
@@ -162,7 +163,7 @@ async def test_a_rate_limit_is_obeyed_as_long_as_it_says(at: Connections, endpoi
     await answer(at, pace)
     assert pace.rests_until is not None
     assert 5 < (pace.rests_until - await at.db.now()).total_seconds() <= 7
-    assert await sender.rows("select ready_at > clock_timestamp() from lanes.work") == [(True,)]
+    assert await sender.rows("select ready_at > :now from lanes.work", now=await at.db.now()) == [(True,)]
 
 
 async def test_a_fault_beside_answered_neighbours_is_the_items_own(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
@@ -171,19 +172,14 @@ async def test_a_fault_beside_answered_neighbours_is_the_items_own(at: Connectio
     await sender.items("bad", lane=Lane.REALTIME, max_failures=3)
     for turn in range(3):
         await sender.items(f"good{turn}", lane=Lane.REALTIME, workload="others")
-        await only(sender, "others")
+        await at.db.run(steering.pause, "letters", now=await at.db.now())
         await answer(at, health=health)
-        await only(sender, "letters")
+        await at.db.run(steering.resume, "letters")
+        await sender.work_rests()
         await answer(at, health=health)
     states = await sender.states()
     assert states.pop("bad") == "failed"
     assert set(states.values()) == {"settled"}
-
-
-async def only(sender: Sender, workload: str) -> None:
-    """Work of this workload alone may be claimed now."""
-    ready = "case when workload = :workload then clock_timestamp() else clock_timestamp() + interval '1 hour' end"
-    await sender.rows(f"update lanes.work set ready_at = {ready} where state = 'ready' returning id", workload=workload)
 
 
 async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_ends_when_all_are_served(
@@ -197,7 +193,7 @@ async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_
     keys = [f"k{number}" for number in range(6)]
     await sender.items(*keys, lane=Lane.REALTIME, max_failures=3)
     for _ in range(30):
-        await sender.rows("update lanes.work set ready_at = clock_timestamp() where state = 'ready' returning id")
+        await sender.work_rests()
         await answer(at, health=health)
         await evaluate(at.db)
     assert set((await sender.states()).values()) == {"settled", "routed"}
@@ -205,7 +201,7 @@ async def test_an_outage_of_many_turns_fails_nobody_and_opens_one_incident_that_
         ("provider_down", "*", at.provider.account, "open")
     ]
     endpoint.reset()
-    await sender.rows("update lanes.work set ready_at = clock_timestamp() where state = 'ready' returning id")
+    await sender.work_rests()
     await answer(at, health=health)
     await evaluate(at.db)
     await evaluate(at.db)

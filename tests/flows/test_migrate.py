@@ -195,7 +195,7 @@ def test_the_ready_made_playbooks_are_found_by_name() -> None:
 
 def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -> None:
     def act(deed: Deed, percent: float | None = None, workload: str = "letters") -> str:
-        return perform(connection, Act(deed, workload, percent, None, "bob", "trial"))
+        return perform(connection, Act(deed, workload, percent, None, "bob", "trial"), now=NOON)
 
     publish(connection, now=NOON)
     assert act(Deed.SET_SPLIT, 12.5).startswith("letters: 12.5 %")

@@ -72,8 +72,7 @@ async def test_an_outage_keeps_every_event_and_lasts_no_longer_than_one_request_
     db: Database, prefect: PrefectStandIn, broken: dict[str, Any]
 ) -> None:
     await add(db, "a", "b")
-    for name, value in broken.items():
-        setattr(prefect, name, value)
+    prefect.breaks(**broken)
     began = time.monotonic()
     with pytest.raises((TimeoutError, httpx.HTTPError, PrefectException)):
         await Publisher(db, post_s=0.5).publish()

@@ -58,9 +58,8 @@ async def watched(at: Connections, endpoint: Endpoint, wire: Wire) -> AsyncItera
 
 
 @pytest.fixture
-def shown(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]):
+def shown(address: str, tmp_path: Any, capsys: pytest.CaptureFixture[str]):
     """What `lanes preview --json` says of an item."""
-    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
 
     def show(item: dict[str, Any]) -> Any:
         (tmp_path / "item.json").write_text(json.dumps(item))

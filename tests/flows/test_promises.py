@@ -16,7 +16,7 @@ from lanes.promises.incident import Promise
 from lanes.slack.messenger import Bot, Messenger, NotTold, Webhook
 from lanes.slack.wording import trial
 from lanes.store import incidents
-from lanes.store.database import Database, clock
+from lanes.store.database import Database
 from lanes.store.promises import briefings
 from lanes.words import Lane, Outcome, Verdict
 from tasks import briefed, pages, watch
@@ -24,6 +24,7 @@ from tasks.deliver import tell
 from tasks.publish import publish as blocks_published
 from tests.conftest import NOON
 from tests.examples import admit, publish, route, spec
+from tests.passing_time import PassingTime
 from tests.prefect_standin import BLOCK, PrefectStandIn
 from tests.slack_standin import CHANNEL, CHANNEL_ID, TOKEN, Said, SlackStandIn, rich_texts, shown
 from tests.store.tries import claim, save, tried
@@ -50,8 +51,8 @@ def db(db: Database, prefect: PrefectStandIn) -> Database:
 class Story:
     """An incident in the database and what Slack is told of it."""
 
-    def __init__(self, db: Database, standin: SlackStandIn, messenger: Messenger | None = None) -> None:
-        self.db, self.standin = db, standin
+    def __init__(self, db: Database, time: PassingTime, standin: SlackStandIn, messenger: Messenger | None = None) -> None:
+        self.db, self.time, self.standin = db, time, standin
         self.messenger = messenger or Bot(TOKEN, CHANNEL, standin.api_url)
 
     async def record(self, assessment: Assessment) -> None:
@@ -59,7 +60,8 @@ class Story:
 
     async def told(self) -> int:
         """The number of messages posted or edited once every rest is over."""
-        await self.db.run(lambda c: c.execute(text("update lanes.slack_post set next_try_at = clock_timestamp()")))
+        until = await self.db.run(lambda c: c.execute(text("select max(next_try_at) from lanes.slack_post")).scalar_one())
+        self.time.passes(seconds=max(0.0, (until - await self.db.now()).total_seconds()))
         return await tell(self.db, self.messenger, ui_url=UI)
 
     async def post(self) -> Any:
@@ -72,8 +74,8 @@ class Story:
 
 
 @pytest.fixture
-def story(db: Database, standin: SlackStandIn) -> Story:
-    return Story(db, standin)
+def story(db: Database, passing_time: PassingTime, standin: SlackStandIn) -> Story:
+    return Story(db, passing_time, standin)
 
 
 async def test_an_incident_is_one_message_that_is_edited_when_it_ends(story: Story) -> None:
@@ -103,7 +105,7 @@ async def test_a_figure_that_moved_is_told_in_the_message_and_the_end_says_how_i
     worse = replace(failing, samples=935, sentence="935 of 935 attempts failed.")
     await story.record(worse)
     assert await story.told() == 0  # a figure alone is not told more often than every five minutes
-    await story.db.run(lambda c: c.execute(text("update lanes.slack_post set posted_at = posted_at - interval '5 min'")))
+    story.time.passes(minutes=5)
     assert await story.told() == 1
     assert "935 of 935" in story.message.text
     await story.record(replace(failing, verdict=Verdict.PASSED, value=1, sentence="1 of 100 attempts failed."))
@@ -148,14 +150,19 @@ async def test_a_post_whose_process_died_before_it_heard_the_answer_is_found_aga
 
 
 @pytest.mark.parametrize("slow_by", [timedelta(minutes=5), timedelta(hours=3), timedelta(minutes=-5)], ids=str)
-async def test_a_post_whose_end_is_unknown_is_found_whatever_slacks_clock_says(db: Database, slow_by: timedelta) -> None:
-    standin = SlackStandIn(clock=lambda: datetime.now(UTC) - slow_by)
-    story = Story(db, standin)
+async def test_a_post_whose_end_is_unknown_is_found_whatever_slacks_clock_says(
+    db: Database, passing_time: PassingTime, slow_by: timedelta
+) -> None:
+    def slacks() -> datetime:
+        return datetime.fromtimestamp(passing_time.of_host(), UTC) - slow_by
+
+    standin = SlackStandIn(clock=slacks)
+    story = Story(db, passing_time, standin)
     await story.record(BREACH)
     standin.fail("chat.postMessage", lost=True)
     await story.told()
     for number in range(450):
-        standin.say(f"chatter {number}", at=datetime.now(UTC) - slow_by)
+        standin.say(f"chatter {number}", at=slacks())
     await story.told()
     standin.stop()
     assert len([each for each in standin.messages if each.payload]) == 1
@@ -184,10 +191,10 @@ async def test_a_refusal_is_kept_with_a_remedy_and_waits(story: Story) -> None:
     assert story.standin.calls.count("chat.postMessage") == 1
 
 
-async def test_an_outage_of_slack_loses_nothing(db: Database, standin: SlackStandIn) -> None:
+async def test_an_outage_of_slack_loses_nothing(db: Database, passing_time: PassingTime, standin: SlackStandIn) -> None:
     gone = SlackStandIn()
     gone.stop()
-    story = Story(db, standin, Bot(TOKEN, CHANNEL, gone.api_url))
+    story = Story(db, passing_time, standin, Bot(TOKEN, CHANNEL, gone.api_url))
     await story.record(BREACH)
     assert await story.told() == 0
     await story.record(KEPT)
@@ -209,10 +216,10 @@ async def test_while_slack_is_away_the_others_wait_instead_of_being_tried_in_vai
 
 @pytest.mark.parametrize("webhook", [False, True], ids=["bot", "webhook"])
 async def test_two_hundred_breaches_at_once_are_two_hundred_messages_within_slacks_limit(
-    db: Database, standin: SlackStandIn, webhook: bool
+    db: Database, passing_time: PassingTime, standin: SlackStandIn, webhook: bool
 ) -> None:
     number = 200
-    story = Story(db, standin, Webhook(standin.webhook_url) if webhook else None)
+    story = Story(db, passing_time, standin, Webhook(standin.webhook_url) if webhook else None)
     breaches = [replace(BREACH, workload=f"letters-{n}") for n in range(number)]
     recorded = await db.run(incidents.record, breaches, now=await db.now())
     assert len(recorded.opened) == number
@@ -236,8 +243,10 @@ async def test_a_message_that_somebody_deleted_is_told_anew(story: Story) -> Non
     assert story.message.text.startswith(":white_check_mark: Resolved")
 
 
-async def test_with_a_webhook_there_is_one_message_at_the_start_and_one_at_the_end(db: Database, standin: SlackStandIn) -> None:
-    story = Story(db, standin, Webhook(standin.webhook_url))
+async def test_with_a_webhook_there_is_one_message_at_the_start_and_one_at_the_end(
+    db: Database, passing_time: PassingTime, standin: SlackStandIn
+) -> None:
+    story = Story(db, passing_time, standin, Webhook(standin.webhook_url))
     await story.record(BREACH)
     await story.told()
     await story.record(replace(BREACH, value=40))
@@ -297,8 +306,9 @@ class Calls(Story):
     """Thirty calls failed, and the promise about them is broken."""
 
     async def fail(self) -> None:
+        now = await self.db.now()
+
         def happen(connection: Connection) -> None:
-            now = clock(connection)
             publish(connection, now=now, max_failures=20)
             hostile = "the provider answered 500: <!channel> *Internal* error"
             errors = [hostile] * 20 + ["the provider answered 529: Overloaded"] * 10
@@ -323,8 +333,8 @@ class Calls(Story):
 
 
 @pytest.fixture
-def calls(db: Database, standin: SlackStandIn) -> Calls:
-    return Calls(db, standin)
+def calls(db: Database, passing_time: PassingTime, standin: SlackStandIn) -> Calls:
+    return Calls(db, passing_time, standin)
 
 
 async def test_a_message_says_why_leads_to_run_artifact_and_form_and_its_end_keeps_the_cause(

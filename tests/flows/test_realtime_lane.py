@@ -104,7 +104,7 @@ async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
     await evaluate(at.db)
     assert await sender.rows(FROZEN) == [(severity, subject, sentence)]
     endpoint.reset()
-    await sender.rows("update lanes.work set ready_at = clock_timestamp() returning id")
+    await sender.work_rests()
     await answer(at)
     await evaluate(at.db)
     assert await sender.rows(FROZEN) == []

@@ -58,7 +58,7 @@ async def the_batch(at: Connections) -> OpenBatch:
 async def wrongly_adopted(at: Connections, sender: Sender) -> tuple[Prepared, str]:
     """A stranger's batch was taken for ours."""
     prepared, foreign = await intended(at, sender), await stranger(at)
-    await sender.moments_pass(16)
+    sender.time.passes(seconds=16)
     assert await reconcile_unresolved(at) is Finding.ADOPT
     return prepared, foreign
 
@@ -68,18 +68,18 @@ async def test_a_strangers_batch_of_equal_count_is_not_adopted_before_ours_would
 ) -> None:
     prepared = await intended(at, sender)
     await stranger(at)
-    await sender.moments_pass(10)
+    sender.time.passes(seconds=10)
     assert await reconcile_unresolved(at) is Finding.WAIT
     assert await answered(at, prepared) is Answer.SUBMITTED
 
 
 async def test_the_grace_period_begins_when_the_create_ends(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
     prepared = await intended(at, sender)
-    await sender.moments_pass(9)
+    sender.time.passes(seconds=9)
     await at.db.run(adoption.create_ended, prepared.batch_id, now=await at.db.now())
-    await sender.moments_pass(1)
+    sender.time.passes(seconds=1)
     assert await reconcile_unresolved(at) is Finding.WAIT
-    await sender.moments_pass(4)
+    sender.time.passes(seconds=4)
     assert await reconcile_unresolved(at) is Finding.RELEASE
 
 
@@ -111,7 +111,7 @@ async def test_a_clock_of_the_provider_that_differs_releases_no_live_batch(
     endpoint.fault("batches.create", "drop", times=1)
     with pytest.raises(CallFailed):
         await submit(at)
-    await sender.moments_pass(6)
+    sender.time.passes(seconds=6)
     assert await reconcile_unresolved(at) is Finding.ADOPT
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}
@@ -122,7 +122,7 @@ async def test_the_first_results_nonce_proves_an_adoption(at: Connections, endpo
     endpoint.fault("batches.create", "drop", times=1)
     with pytest.raises(CallFailed):
         await submit(at)
-    await sender.moments_pass(6)
+    sender.time.passes(seconds=6)
     await reconcile_unresolved(at)
     assert (await the_batch(at)).provisional
     await collect_all(at, endpoint)
@@ -171,7 +171,7 @@ async def test_a_create_answered_after_the_release_takes_its_batch_back(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     prepared = await intended(at, sender)
-    await sender.moments_pass(16)
+    sender.time.passes(seconds=16)
     assert await reconcile_unresolved(at) is Finding.RELEASE
     assert await answered(at, prepared) is Answer.TAKEN_BACK
     await collect_all(at, endpoint)
@@ -183,7 +183,7 @@ async def test_a_create_answered_after_its_work_went_elsewhere_is_cancelled_and_
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     prepared = await intended(at, sender)
-    await sender.moments_pass(16)
+    sender.time.passes(seconds=16)
     assert await reconcile_unresolved(at) is Finding.RELEASE
     assert await submit_batch.fn(at, await kind(at)) == len(KEYS)
     endpoint.fault("batch_request", "stall", match="letter k00")
@@ -224,10 +224,9 @@ async def test_a_batch_that_the_provider_forgot_is_told_and_can_be_resubmitted_a
     assert gone is not None
     endpoint.ended(gone)
     endpoint.client().messages.batches.delete(gone)
-    long_ago = "update lanes.batch set unknown_since = unknown_since - interval '6 seconds'"
     await tick(at)
     assert await sender.rows(UNCLEAR) == [(0,)]
-    await at.db.run(lambda c: c.exec_driver_sql(long_ago))
+    sender.time.passes(seconds=6)
     await tick(at)
     assert await sender.rows(UNCLEAR) == [(1,)]
     await at.db.run(decisions.resubmit, BatchId(1), who="ada", why="forgotten", now=await at.db.now())
@@ -288,7 +287,7 @@ async def test_an_intent_of_the_key_before_is_found_after_its_rotation(
         await submit(at)
     old = at.provider.unnamed_account
     await at.db.run(lambda c: c.execute(text("update lanes.batch set account = :old"), {"old": old}))
-    await sender.moments_pass(6)
+    sender.time.passes(seconds=6)
     rotated = Provider(api_key=SecretStr("another"), base_url=at.provider.base_url, listing_grace_s=5, create_within_s=10)
     assert rotated.unnamed_account != old
     now = await at.db.now()

@@ -1,7 +1,6 @@
 """An approval that waits is told in Slack with its link, and once a day again, as a reply in the thread of its message."""
 
 from collections.abc import AsyncIterator, Iterator
-from datetime import datetime
 from uuid import UUID
 
 import pytest
@@ -34,16 +33,14 @@ def standin() -> Iterator[SlackStandIn]:
 class Clock(Database):
     """A database whose clock is set by the test."""
 
-    at: datetime
-
-    async def now(self) -> datetime:
-        return self.at
+    def __init__(self, url: str) -> None:
+        super().__init__(url, clock=lambda _: self.at)
+        self.at = later()
 
 
 @pytest_asyncio.fixture
 async def clock(database_url: str, prefect: PrefectStandIn) -> AsyncIterator[Clock]:
     opened = Clock(database_url)
-    opened.at = later()
     async with opened:
         yield opened
 

@@ -2,11 +2,8 @@
 
 import io
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-
-import pytest
 
 from lanes.commands.run import attended
 from lanes.report.links import report_page
@@ -30,13 +27,6 @@ class Stream(io.StringIO):
         return self._terminal
 
 
-@pytest.fixture
-def prefect() -> Iterator[PrefectStandIn]:
-    standin = PrefectStandIn()
-    yield standin
-    standin.stop()
-
-
 def test_a_run_stays_up_while_somebody_sits_at_one_of_its_streams() -> None:
     terminal, pipe = Stream(terminal=True), Stream(terminal=False)
     assert attended((terminal, pipe, pipe))  # make run 2>&1 | tee log
@@ -56,31 +46,38 @@ def test_a_stop_goes_on_when_nobody_reads_what_it_says() -> None:
         gone.close()
 
 
-def test_stopping_a_stand_cancels_its_standing_runs_before_their_workers_end(home: Path, prefect: PrefectStandIn) -> None:
-    for flow, state in (("answer", "RUNNING"), ("collect", "PENDING"), ("watch", "SCHEDULED"), ("migrate", "RUNNING")):
-        prefect.has_run(flow, state)
+def batch_worker(home: Path, prefect: PrefectStandIn) -> Stand:
+    """A stand of one worker, for runs of that Prefect."""
 
     def worker(site: Site) -> str:
         site.prefect_api_url = prefect.api_url
         site.ensure("worker-batch", ["sleep", "600"], environment=os.environ, depends_on={})
         return "up"
 
-    stand = Stand(Settings(), home, home, steps=[Step("worker-batch", "Worker", worker)])
+    return Stand(Settings(), home, home, steps=[Step("worker-batch", "Worker", worker)])
+
+
+def test_stopping_a_stand_cancels_its_standing_runs_before_their_workers_end(home: Path, prefect: PrefectStandIn) -> None:
+    for flow, state in (("answer", "RUNNING"), ("collect", "PENDING"), ("watch", "SCHEDULED"), ("migrate", "RUNNING")):
+        prefect.has_run(flow, state)
+    stand = batch_worker(home, prefect)
     stand.up()
     assert stand.down() == ("worker-batch",)
     states = {each.flow: each.state for each in prefect.runs}
     assert states == {"answer": "CANCELLED", "collect": "CANCELLED", "watch": "SCHEDULED", "migrate": "RUNNING"}
 
 
+def test_whoever_stays_with_a_stand_hears_that_another_command_took_it_down(home: Path) -> None:
+    stand, another = (Stand(Settings(), home, home, steps=[]) for _ in range(2))
+    stand.up(keep=False)
+    waits = iter([lambda: None, another.down])
+    stand.until_down(wait=lambda _: next(waits)())
+    assert next(waits, None) is None
+
+
 def test_a_prefect_that_answers_nothing_holds_up_no_stop(home: Path, prefect: PrefectStandIn) -> None:
     prefect.status = 503
-
-    def worker(site: Site) -> str:
-        site.prefect_api_url = prefect.api_url
-        site.ensure("worker-batch", ["sleep", "600"], environment=os.environ, depends_on={})
-        return "up"
-
-    stand = Stand(Settings(), home, home, steps=[Step("worker-batch", "Worker", worker)])
+    stand = batch_worker(home, prefect)
     stand.up()
     assert stand.down() == ("worker-batch",)
 

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,13 +29,6 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LANES_HOME", str(tmp_path))
     for variable in OWN:
         monkeypatch.delenv(variable, raising=False)
-
-
-@pytest.fixture
-def prefect() -> Iterator[PrefectStandIn]:
-    standin = PrefectStandIn()
-    yield standin
-    standin.stop()
 
 
 @pytest.fixture

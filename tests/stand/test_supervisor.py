@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine
@@ -15,13 +16,6 @@ from lanes.store.signals import RoleLock
 from tests.prefect_standin import PrefectStandIn
 
 FLOWS = [each.flow for each in STANDING]
-
-
-@pytest.fixture
-def prefect() -> Iterator[PrefectStandIn]:
-    running = PrefectStandIn()
-    yield running
-    running.stop()
 
 
 @pytest.fixture
@@ -74,10 +68,9 @@ def test_a_supervisor_and_another_looker_ask_under_one_key(prefect: PrefectStand
 
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
 def test_an_outage_of_prefect_is_said_once_and_waited_out(
-    pool: Engine, prefect: PrefectStandIn, api: PrefectApi, trouble: dict[str, object]
+    pool: Engine, prefect: PrefectStandIn, api: PrefectApi, trouble: dict[str, Any]
 ) -> None:
-    for name, value in trouble.items():
-        setattr(prefect, name, value)
+    prefect.breaks(**trouble)
     looker = supervisor(pool, api, said := [], keep_warm=False)
     looker.look()
     looker.look()

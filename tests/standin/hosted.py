@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import uvicorn
 
 from lanes.standin.app import App
+from lanes.standin.clock import Clock
 from lanes.standin.engine import open_engine
 from lanes.standin.exchange import TRANSPORT, Receive, Scope, Send
 from lanes.standin.limits import Settings
@@ -31,12 +33,17 @@ class Host:
         self._thread.start()
 
     @contextlib.contextmanager
-    def standin(self, home: Path) -> Iterator[Endpoint]:
-        """For the length of the block a new stand-in answers: echo, batches that end at once. After it nothing of it runs."""
+    def standin(self, home: Path, *, machine: Callable[[], float] = time.time) -> Iterator[Endpoint]:
+        """For the length of the block a new stand-in answers: echo, batches that end at once. After it nothing of it runs.
+
+        `machine` is the clock of its machine.
+        """
         home.mkdir()
         with ThreadPoolExecutor(thread_name_prefix="stand-in") as threads:
             self._loop.call_soon_threadsafe(self._loop.set_default_executor, threads)
-            app = self._app = App(home=home, engine=open_engine("echo"), settings=Settings(turnaround_s=0))
+            settings = Settings(turnaround_s=0)
+            clock = Clock(settings, machine=machine)
+            app = self._app = App(home=home, engine=open_engine("echo"), settings=settings, clock=clock)
             try:
                 yield Endpoint(address(self._listener))
             finally:

@@ -26,6 +26,22 @@ TICKET_SCHEMA: dict[str, Any] = {
     "required": ["category", "summary"],
     "additionalProperties": False,
 }
+PACK_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "answers": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"id": {"type": "string"}, "answer": TICKET_SCHEMA},
+                "required": ["id", "answer"],
+                "additionalProperties": False,
+            },
+        }
+    },
+    "required": ["answers"],
+    "additionalProperties": False,
+}
 
 
 class Endpoint:

@@ -54,6 +54,17 @@ def test_counts_stay_at_processing_until_the_whole_batch_ends(echo: Endpoint) ->
     assert (ended.request_counts.processing, ended.request_counts.succeeded) == (0, 3)
 
 
+def test_a_day_later_what_is_left_of_a_batch_expires_and_what_happened_keeps_its_time(echo: Endpoint) -> None:
+    echo.reset(turnaround_s=1e6)
+    batch = echo.client().messages.batches.create(requests=batch_of(["a", "b"]))  # type: ignore[arg-type]
+    echo.control("POST", "settings", {"clock_ahead_s": 86_400})
+    ended = echo.ended(batch.id)
+    assert ended.request_counts.expired == 2
+    assert (ended.created_at, ended.expires_at) == (batch.created_at, batch.expires_at)
+    assert ended.ended_at is not None
+    assert ended.ended_at >= ended.expires_at
+
+
 def test_parameters_are_checked_only_when_the_batch_runs(echo: Endpoint) -> None:
     client = echo.client()
     requests: list[Any] = [

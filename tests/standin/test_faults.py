@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any
 
 import anthropic
 import httpx2
 import pytest
 
-from tests.standin.process import TICKET_SCHEMA, Endpoint, asking, batch_of
+from tests.standin.process import PACK_SCHEMA, Endpoint, asking, batch_of
 from tests.waiting import until
 
-PACK_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "answers": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"id": {"type": "string"}, "answer": TICKET_SCHEMA},
-                "additionalProperties": False,
-            },
-        }
-    },
-    "additionalProperties": False,
-}
 PACK = "\n".join(f'<item id="{id}">\nText {id}\n</item>' for id in "abcd")
 
 

@@ -10,24 +10,8 @@ import anthropic
 import jsonschema
 import pytest
 
-from tests.standin.process import TICKET_SCHEMA, Endpoint, asking, running_endpoint
+from tests.standin.process import PACK_SCHEMA, TICKET_SCHEMA, Endpoint, asking, running_endpoint
 
-PACK_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "answers": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"id": {"type": "string"}, "answer": TICKET_SCHEMA},
-                "required": ["id", "answer"],
-                "additionalProperties": False,
-            },
-        }
-    },
-    "required": ["answers"],
-    "additionalProperties": False,
-}
 PACK = '<item id="a">\nWhere is my parcel?\n</item>\n<item id="b&amp;1">\nGive me my money back!\n</item>'
 
 

@@ -19,7 +19,7 @@ from lanes.store.doors import filedoor, items
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
-from tests.store.tries import explained, keys, rows
+from tests.store.tries import crowd, explained, keys, rows
 
 LARGE = {"text": "x" * 100_000}
 
@@ -63,17 +63,7 @@ def test_many_small_rows_are_fetched_in_order_and_whole(connection: Connection) 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 def test_only_payloads_that_are_fetched_are_looked_at(connection: Connection, plans: str) -> None:
     letters = publish(connection, now=NOON)
-    connection.execute(
-        text("""
-        with born as (
-          insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position)
-          select 'letters', 'k' || n, '{}', '', :now, :now, 'sql', n from generate_series(1, 20000) n returning id)
-        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
-        select id, 'letters', :version, 'batch', 'answer', 0, 'ready', :now, :now + id * interval '1 ms', :now from born
-        """),
-        {"now": NOON, "version": letters.id},
-    )
-    connection.execute(text("analyze lanes.work, lanes.item"))
+    crowd(connection, letters, Lane.BATCH)
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
     plan = explained(connection, ready_work.for_batch(Kind("letters", letters.id), 500, now=NOON), name="batching")
     assert "ix_work_claimable" in plan
@@ -123,9 +113,8 @@ def transactions(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_a_client_admits_fewer_large_inputs_at_once(
-    pool: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch, transactions: list[int]
+    pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch, transactions: list[int]
 ) -> None:
-    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
     with pool.begin() as connection:
         publish(connection, now=NOON, max_payload_kib=4096)
     sent = client.submit_many("letters", ({"key": f"k{n}", "payload": {"text": "x" * 1_000_000}} for n in range(20)))

@@ -21,7 +21,7 @@ from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import claim, claimed_item, events, row, rows, save, submit, tried
+from tests.store.tries import claim, claimed_item, events, home, row, rows, save, submit, tried
 
 BREACH = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 7.5, 5, 40, "It is slow.")
 KEPT = replace(BREACH, verdict=Verdict.PASSED, value=1, sentence="It is fast again.")
@@ -109,7 +109,7 @@ def test_a_batch_is_measured_while_it_runs_and_once_more_when_it_is_over(connect
     log = row(connection, "incident_log")
     assert (log.promise, log.subject, log.value, log.limit_value) == ("batch_slow", f"batch {batch_id}", 180, 120)
     assert evaluate(connection, hours=4).opened == []
-    connection.execute(text("update lanes.batch set state = 'collected', collected_at = :at"), {"at": later(hours=5)})
+    home(connection, batch_id, now=later(hours=5))
     assert evaluate(connection, hours=99).resolved == [log.incident_id]
 
 
@@ -239,7 +239,7 @@ def test_an_authoritative_pass_that_fails_for_good_is_an_incident_for_an_hour(co
     batch_id, members = submit(connection, version)
     refused = replace(tried(members[0], Outcome.POISON), judged=Judged(Outcome.POISON, error="too strange"))
     save(connection, refused, batch_id=batch_id, now=NOON)
-    connection.execute(text("update lanes.batch set state = 'collected', collected_at = :at"), {"at": NOON})
+    home(connection, batch_id)
     assert evaluate(connection, minutes=1).opened
     log = row(connection, "incident_log")
     assert (log.promise, log.value) == ("authoritative_failed", 1)

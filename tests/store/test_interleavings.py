@@ -48,7 +48,7 @@ moved as (
   select item_id, workload, version_id, 'realtime', 'answer', revision, 'ready', :now, rank_at, :now from out
   on conflict do nothing returning item_id)
 insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
-select distinct on (r.item_id) r.item_id, version_id, 'realtime', 'rescue', 'late', realtime_usd, batch_usd, :now
+select distinct on (r.item_id) r.item_id, version_id, 'realtime', 'fallback', 'late', realtime_usd, batch_usd, :now
   from lanes.route r join moved m on m.item_id = r.item_id order by r.item_id, r.id desc
 """
 OUTPUTS = st.sampled_from([A, B])

@@ -16,9 +16,9 @@ from lanes.settling.listing import Wanted
 from lanes.settling.sought import Sought
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
-from lanes.store import incidents, work
+from lanes.store import incidents, retention, work
 from lanes.store.batch import deadlines, ready_work
-from lanes.store.doors import amendments, items
+from lanes.store.doors import amendments, emptying, items
 from lanes.store.figures import measurements
 from lanes.store.promises import at_stake, causes, trends
 from lanes.store.realtime import giving_up, outages
@@ -30,7 +30,7 @@ from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import publish
 
-HISTORY = 100_000
+HISTORIES = [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)]
 _numbers = itertools.count(1)
 TYPES = {datetime: "timestamptz", timedelta: "interval", int: "integer"}
 PLANS = pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
@@ -43,18 +43,20 @@ with item as (
          case when n % 3 = 0 then at + interval '1 hour' end,
          case when n <= :history then at end, case when n <= :history and n % 1000 > 0 then at end,
          case when n <= :history and n % 1000 = 0 then at end, case when n % 1000 = 0 then 'broken' end
-    from (select n, :now - (:history - n) * interval '10 seconds' as at from generate_series(1, :history + 2000) n) each
+    from (select n, :now - (:history - n) * interval '30 days' / :history as at from generate_series(1, :history + 2000) n) each
   returning id, position, received_at),
 done as (
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
-                          claim_no, created_at)
+                          claim_no, created_at, lease_until, session)
   select id, 'letters', :version, (case when position % 2 = 0 then 'batch' else 'realtime' end),
          (case when purpose = 1 then 'replay' else 'answer' end), 0, purpose,
          (case when purpose = 1 then 'done' when position <= :history then 'done'
                when position % 100 = 1 then 'claimed' else 'ready' end),
-         :now, received_at + interval '1 minute', 1, received_at
+         :now, received_at + interval '1 minute', 1, received_at,
+         case when position > :history and position % 100 = 1 and purpose = 0 then :now + interval '5 minutes' end,
+         case when position > :history and position % 100 = 1 and purpose = 0 then 1 end
     from item, generate_series(0, 1) purpose
-   where purpose = 0 or position % 20 = 0
+   where purpose = 0 or position % 20 = 0 and position <= 102000  -- a replay of the oldest
   returning id, item_id, lane, purpose, generation, state, created_at),
 attempt as (
   insert into lanes.attempt (work_id, item_id, claim_no, workload, lane, purpose, outcome, model, input_tokens,
@@ -67,9 +69,15 @@ select item_id, id, :version, lane, 'authoritative', generation, 0, '{}', create
 """
 
 
+@pytest.fixture(scope="module", params=HISTORIES, ids="{:,} items".format)
+def items_of_history(request: pytest.FixtureRequest) -> int:
+    """How many items were received and are over."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def old(postgres: Running) -> Iterator[Engine]:
-    """A database with a history of 100,000 items, 2,000 that wait, and a replay."""
+def old(postgres: Running, items_of_history: int) -> Iterator[Engine]:
+    """A database with a history of 30 days, 2,000 items that wait, and a replay."""
     admin = create_engine(postgres.url("postgres"), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
         connection.execute(text("create database test_plans template lanes strategy file_copy"))
@@ -77,17 +85,14 @@ def old(postgres: Running) -> Iterator[Engine]:
     with pool.begin() as connection:
         letters = publish(connection, now=later(days=-30))
         publish(connection, "bills", now=later(days=-30))
-        connection.execute(text(FILL), {"now": NOON, "version": letters.id, "history": HISTORY})
+        connection.execute(text(FILL), {"now": NOON, "version": letters.id, "history": items_of_history})
         connection.execute(
             text("""
             insert into lanes.generation (workload, number, version_id, state, from_position, to_position, cursor_position,
                                           items, who, why, created_at)
             values ('letters', 1, :version, 'running', 1, :last, :last, 5100, 'w', 'y', :now)
             """),
-            {"version": letters.id, "last": HISTORY + 2000, "now": NOON},
-        )
-        connection.execute(
-            text("update lanes.work set lease_until = :now, session = 1 where state = 'claimed'"), {"now": later(minutes=5)}
+            {"version": letters.id, "last": items_of_history + 2000, "now": NOON},
         )
     with pool.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("vacuum analyze"))
@@ -183,21 +188,25 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: page(c, Wanted("letters"), onwards=50_000), 7 * LOOKED_AT),
         (lambda c: page_before(c, Wanted("letters", since=NOON), before=50_000), 7 * LOOKED_AT),
         (reads_on, 100),
+        (lambda c: retention.delete_refused(c, before=later(days=-9)), 100),
+        (lambda c: retention.delete_reads(c, before=later(days=-9)), 100),
+        (lambda c: emptying.empty_some(c, {"letters": NOON}, after=50_000, now=NOON), 16 * emptying.LOOKED_AT),
         (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
     ],
     ids=[
         "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "hopeless",
         "hopeless_batch", "failed", "waiting", "replay_log",
         "replays_finished", "open_work_of_a_replay", "workloads_waiting", "kinds_waiting", "amendments", "received", "thaw",
-        "outages", "page", "page_before", "news", "results_waited_for",
+        "outages", "page", "page_before", "news", "refused_of_long_ago",
+        "reads_of_long_ago", "emptied", "results_waited_for",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(
-    history: Connection, ask: Callable[[Connection], Any], most: int
+    history: Connection, items_of_history: int, ask: Callable[[Connection], Any], most: int
 ) -> None:
     rows = read(history, lambda: ask(history))
     assert sum(rows[table] for table in BIG) <= most, dict(rows)
-    assert not any(rows[table] >= HISTORY // 2 for table in rows), dict(rows)
+    assert not any(rows[table] >= items_of_history // 2 for table in rows), dict(rows)
 
 
 def of_history(promise: Promise) -> Incident:
@@ -218,7 +227,7 @@ ABOUT_ONE = (
 @PLANS
 @pytest.mark.parametrize("promise", Promise)
 def test_what_people_are_told_of_an_incident_is_found_without_reading_the_history(
-    history: Connection, promise: Promise
+    history: Connection, items_of_history: int, promise: Promise
 ) -> None:
     """At most the newest 5,000 attempts with their items, and what waits."""
     of = of_history(promise)
@@ -226,4 +235,4 @@ def test_what_people_are_told_of_an_incident_is_found_without_reading_the_histor
     for find, most in ((causes.find, 6_000), (at_stake.find, 12_000), (trends.find, 11_000)):
         rows = read(history, lambda find=find: find(history, of, now=NOON))
         assert sum(rows[table] for table in BIG) <= most, (find.__module__, dict(rows))
-        assert not any(rows[table] >= HISTORY // 2 for table in rows), dict(rows)
+        assert not any(rows[table] >= items_of_history // 2 for table in rows), dict(rows)

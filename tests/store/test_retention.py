@@ -1,7 +1,7 @@
 """What is kept for a while only goes when its time is over, and nothing else does."""
 
 from prefect.logging import disable_run_logger
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from lanes.store import retention
 from lanes.store.database import Database
@@ -11,6 +11,7 @@ from lanes.words import Lane
 from tasks.tidy import sweep_out
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route, submission
+from tests.passing_time import PassingTime
 from tests.store.tries import claim, rows, save, tried
 
 
@@ -34,13 +35,12 @@ def test_only_what_is_older_goes(connection: Connection) -> None:
     assert len(rows(connection, "spend")) == len(rows(connection, "item_status")) == 1
 
 
-async def test_everything_that_is_over_goes_and_is_counted(pool: Engine, database_url: str) -> None:
-    with pool.begin() as connection:
-        lived_in(connection)
-        for table, column in (("rejected", "rejected_at"), ("read", "read_at")):
-            connection.exec_driver_sql(f"update lanes.{table} set {column} = clock_timestamp() - interval '500 days'")
+async def test_everything_that_is_over_goes_and_is_counted(db: Database, passing_time: PassingTime) -> None:
+    await db.run(lived_in)
+    kept = {"refused_days": 90, "reads_days": 400}
     with disable_run_logger():
-        async with Database(database_url) as db:
-            kept = {"refused_days": 90, "reads_days": 400}
-            assert await sweep_out.fn(db, **kept) == {"refused inputs": 2, "reads": 1}
-            assert await sweep_out.fn(db, **kept) == {"refused inputs": 0, "reads": 0}
+        passing_time.passes(days=399)
+        assert await sweep_out.fn(db, **kept) == {"refused inputs": 2, "reads": 0}
+        passing_time.passes(days=2)
+        assert await sweep_out.fn(db, **kept) == {"refused inputs": 0, "reads": 1}
+        assert await sweep_out.fn(db, **kept) == {"refused inputs": 0, "reads": 0}

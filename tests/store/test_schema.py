@@ -1,7 +1,6 @@
 """The schema moves forward, once."""
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection, Engine, text
 
 from lanes.errors import SetupError
@@ -10,6 +9,7 @@ from lanes.store.batch import accounts, adoption
 from lanes.store.tables import metadata
 from tests.conftest import NOON
 from tests.examples import publish
+from tests.store.older import as_migrated_to
 
 DEFINITION = text("""
     select 'column', table_name || '.' || column_name, data_type || is_nullable || coalesce(column_default, '')
@@ -62,10 +62,7 @@ def test_a_database_of_a_newer_checkout_is_left_alone_with_a_sentence(pool: Engi
 
 def test_an_unresolved_intent_survives_the_naming_of_accounts(pool: Engine, database_url: str) -> None:
     with pool.begin() as connection:
-        connection.execute(text("drop schema lanes cascade"))
-        settings = schema.config()
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "0004")
+        as_migrated_to(connection, "0004")
         connection.execute(text("insert into lanes.workload (name, created_at) values ('letters', :noon)"), {"noon": NOON})
         version = """
             insert into lanes.version (workload, number, hash, spec, published_at) values ('letters', 1, 'h', '{}', :noon)"""

@@ -37,6 +37,10 @@ def test_the_code_has_a_check_of_words_for_each_that_the_database_has(connection
     assert checked == {row.of for row in connection.execute(CHECKS)}
 
 
+def test_every_column_of_words_has_a_check(connection: Connection) -> None:
+    assert set(WORDS) == {row.of for row in connection.execute(CHECKS)}
+
+
 def test_a_row_holds_words_and_nothing_where_there_is_none(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", now=NOON, lane=Lane.REALTIME)

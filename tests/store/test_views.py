@@ -111,14 +111,14 @@ def test_item_status_sums_the_attempts_and_names_the_newest_route(connection: Co
     connection.execute(
         text("""
         insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
-        select item_id, version_id, 'realtime', 'rescue', 'late', realtime_usd, batch_usd, :now from lanes.route
+        select item_id, version_id, 'realtime', 'fallback', 'late', realtime_usd, batch_usd, :now from lanes.route
         """),
         {"now": later(hours=1)},
     )
     assert row(connection, "item_status").lane == "batch"  # where its work is
     connection.execute(text("update lanes.work set state = 'failed'"))
     status = row(connection, "item_status")
-    assert (status.lane, status.route_reason, status.attempts) == ("realtime", "rescue", 1)
+    assert (status.lane, status.route_reason, status.attempts) == ("realtime", "fallback", 1)
     assert (status.received_at, status.due_at) == (NOON, later(hours=9))
     assert status.cost_usd == row(connection, "spend").cost_usd > 0
     assert len(rows(connection, "route_log")) == 2

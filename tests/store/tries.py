@@ -16,8 +16,9 @@ from lanes.ids import BatchId
 from lanes.realtime.shares import Entitlement, divide
 from lanes.settling.outcome import Attempt, Judged, Response, Saved
 from lanes.store import work
-from lanes.store.batch import creates, ready_work
+from lanes.store.batch import creates, homecoming, ready_work
 from lanes.store.settling import outcomes
+from lanes.store.tables import metadata
 from lanes.words import Lane, Outcome
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
@@ -114,6 +115,28 @@ def submit(
     return batch_id, waiting
 
 
+def home(connection: Connection, batch_id: BatchId, *, now: datetime = NOON) -> None:
+    """The batch has ended and is collected."""
+    homecoming.ended(connection, batch_id, at=now, now=now)
+    homecoming.collected(connection, batch_id, now=now)
+
+
+def crowd(connection: Connection, version: Version, lane: Lane, *, done_every: int | None = None) -> None:
+    """20,000 items are on a lane since noon, ranked in their order, and the planner knows; one in `done_every` is done."""
+    connection.execute(
+        text("""
+        with born as (
+          insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position)
+          select :workload, 'k' || n, '{}', '', :now, :now, 'sql', n from generate_series(1, 20000) n returning id)
+        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+        select id, :workload, :version, :lane, 'answer', 0, case when id % :every = 0 then 'done' else 'ready' end,
+               :now, :now + id * interval '1 ms', :now from born
+        """),
+        {"workload": version.workload, "version": version.id, "lane": lane, "every": done_every, "now": NOON},
+    )
+    connection.execute(text("analyze lanes.work, lanes.item"))
+
+
 def rows(connection: Connection, relation: str, order: str = "1", **where: Any) -> list[Any]:
     """The rows of a table or view of schema `lanes` that match."""
     matching = " and ".join(f"{name} = :{name}" for name in where) or "true"
@@ -167,3 +190,10 @@ def quoted(value: Any) -> str:
     if isinstance(value, list):
         return f"array[{', '.join(map(quoted, value))}]"
     return str(value) if isinstance(value, int) else f"'{value}'"
+
+
+def said_somewhere(connection: Connection, word: str) -> set[str]:
+    """The tables in which the word stands."""
+    tables = [table.name for table in metadata.sorted_tables]
+    found = "select count(*) from lanes.{0} t where position('{1}' in t::text) > 0"
+    return {name for name in tables if connection.exec_driver_sql(found.format(name, word)).scalar()}

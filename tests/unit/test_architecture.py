@@ -3,14 +3,13 @@
 import ast
 import re
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("flows", "tasks", "blocks", "lanes")
+from tests.unit.modules import ROOT, modules
+
 DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
 PAGES = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "README.md", "docs/decisions/README.md")] + DECISIONS
 FOLDER = r"(?:flows|tasks|blocks|lanes|migrations|tests|docs|\.ci)/[\w./-]*[\w/]"
@@ -25,11 +24,6 @@ REASON = "one file because"
 def paths(text: str) -> set[str]:
     """The paths that a text names: below one of our folders, or files by their ending."""
     return set(PATH.findall(text))
-
-
-def modules() -> Iterator[Path]:
-    for room in ROOMS:
-        yield from (ROOT / room).rglob("*.py")
 
 
 def says_why(module: str) -> bool:

@@ -1,26 +1,27 @@
 """One clock: what is written down of time was read from the database, by the transaction that writes it."""
 
 import ast
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("flows", "tasks", "blocks", "lanes")
+from tests.unit.modules import ROOT, modules
+
 WALL_CLOCKS = {
     "datetime.now", "datetime.utcnow", "datetime.today", "date.today", "time.time", "time.time_ns", "time.localtime",
     "time.gmtime", "time.strftime", "time.ctime", "pendulum.now", "DateTime.now",
 }  # fmt: skip
 ALLOWED = {
-    "lanes/standin": "it plays the provider, whose clock is its own",
+    "lanes/standin/clock.py": "the stand-in plays the provider, whose clock is its own",
     "lanes/stand/supervisor.py": "the lines of its log tell this host's time, also while the database is away",
 }
+HANDED_OUT = ("flows", "tasks", "blocks", "lanes/store")  # here a transaction hands out its time, or the caller
+THE_CLOCK = "lanes/store/database.py"
+SQL_CLOCKS = ("now", "clock_timestamp", "transaction_timestamp", "statement_timestamp")
+ASKED = re.compile(rf"\b({'|'.join(SQL_CLOCKS)})\(\)|\bcurrent_timestamp\b", re.IGNORECASE)
 
-
-def modules() -> Iterator[Path]:
-    for room in ROOMS:
-        yield from (ROOT / room).rglob("*.py")
+MOVED = re.compile(rf"\bupdate\b.*\bset\b.*({ASKED.pattern}|\binterval\b)", re.IGNORECASE | re.DOTALL)
 
 
 def wall_clocks(module: str) -> list[str]:
@@ -42,6 +43,21 @@ def wall_clocks(module: str) -> list[str]:
     named = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute | ast.Name))
     found = {(node.lineno, full(ast.unparse(node))) for node in named}
     return [f"{line}: {name}" for line, name in sorted(found) if ".".join(name.split(".")[-2:]) in WALL_CLOCKS]
+
+
+def statements_with_a_clock(module: str) -> list[int]:
+    """The lines of a module on which a statement asks the database for the time."""
+
+    def asks(node: ast.AST) -> bool:
+        match node:
+            case ast.Constant(value=str(said)):
+                return ASKED.search(said) is not None
+            case ast.Attribute(value=ast.Name(id="func"), attr=name):
+                return name in SQL_CLOCKS
+            case _:
+                return False
+
+    return [node.lineno for node in ast.walk(ast.parse(module)) if isinstance(node, ast.expr) and asks(node)]
 
 
 def test_no_module_reads_the_hosts_clock() -> None:
@@ -68,3 +84,50 @@ def test_the_hosts_clock_is_found_however_it_is_imported(module: str) -> None:
 
 def test_a_span_on_this_host_is_no_wall_clock() -> None:
     assert wall_clocks("import time\nfrom datetime import datetime\nbegan = time.monotonic()\nat: datetime") == []
+
+
+def test_the_databases_clock_is_asked_in_one_place() -> None:
+    asking = {
+        str(path.relative_to(ROOT)) for path in modules() if statements_with_a_clock(path.read_text())
+    }  # fmt: skip
+    assert asking == {THE_CLOCK}
+
+
+def test_what_runs_on_a_database_takes_its_time_from_it() -> None:
+    """A test that lets time pass moves all of it at once."""
+    own = {
+        str(path.relative_to(ROOT)) for path in modules(HANDED_OUT)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module == "lanes.store.database"
+        and any(alias.name == "clock" for alias in node.names)
+    }  # fmt: skip
+    assert own == set()
+
+
+@pytest.mark.parametrize(
+    "module",
+    ['text("select now()")', "select(func.clock_timestamp())", "func.now()", 'f"where {a} <= current_timestamp"'],
+)
+def test_a_statement_with_a_clock_is_found_however_it_is_written(module: str) -> None:
+    assert statements_with_a_clock(module)
+    assert not statements_with_a_clock("now = run.now\nsaid = self.now()\ntext('ready_at <= :now')")
+
+
+def moved_time(module: str) -> list[int]:
+    """The lines of a test that pass time by rewriting what was written."""
+    said = [
+        (node.lineno, ast.unparse(node)) for node in ast.walk(ast.parse(module))
+        if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+    ]  # fmt: skip
+    return [line for line, text in said if MOVED.search(text)]
+
+
+def test_no_test_moves_time_in_the_database() -> None:
+    tests = {str(path.relative_to(ROOT)): moved_time(path.read_text()) for path in modules(["tests"]) if path != Path(__file__)}
+    assert {path: lines for path, lines in tests.items() if lines} == {}
+
+
+def test_time_that_is_moved_is_found() -> None:
+    assert moved_time("""text("update lanes.batch set ended_at = ended_at - interval '1 hour'")""")
+    assert moved_time("""f"update lanes.{table} set at = clock_timestamp() where {what}" """)
+    assert not moved_time("""text("update lanes.work set state = 'failed'")""")

@@ -2,13 +2,11 @@
 
 import ast
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-ROOMS = ("flows", "tasks", "blocks", "lanes")
+from tests.unit.modules import ROOT, modules
+
 IN_FORCE = ROOT / "migrations" / "schema" / "current"
 LOOKS = {"get", "items", "keys", "pop", "values", "setdefault", "as_string", "as_integer", "as_float", "as_boolean"}
 IN_SQL = re.compile(r"\bspec\s*(->|#>|@>|@\?|@@|\?|\[)|jsonb_\w+\s*\(\s*(\w+\.)?spec\b")
@@ -17,11 +15,6 @@ ALLOWED = {
     "lanes/store/workload": "versions are published and read here, whole",
     "lanes/standin/faults.py": "its spec is that of a fault, as a request gives it",
 }
-
-
-def modules() -> Iterator[Path]:
-    for room in ROOMS:
-        yield from (ROOT / room).rglob("*.py")
 
 
 def looks(module: str) -> list[str]:

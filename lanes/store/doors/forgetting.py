@@ -5,20 +5,17 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from lanes.errors import UnknownItem
+from lanes.store.doors.erasing import erase
 
 AT_THE_DOOR = (
     "update lanes.rejected set content = '', detail = 'forgotten' where workload = :workload and (key = :key or place = :key)",
     "update lanes.amendment set payload = null, outcome = coalesce(outcome, 'canceled'),"
     " decided_at = coalesce(decided_at, :now) where workload = :workload and key = :key",
 )
-ERASE = (
+OF_ITEM = (
     "update lanes.item set payload = '{}', entity = null, failure = null, result_id = null,"
     " canceled_at = coalesce(canceled_at, :now), forgotten_at = :now where id = :item",
     "update lanes.work set state = 'canceled', finished_at = :now where item_id = :item and state in ('ready', 'claimed')",
-    "update lanes.revision set payload = '{}' where item_id = :item",
-    "update lanes.result set output = '{}' where item_id = :item",
-    "update lanes.attempt set error = null where item_id = :item",
-    "update lanes.route set explanation = 'forgotten' where item_id = :item",
     "delete from lanes.label where item_id = :item",
     "update lanes.event_outbox set payload = payload - 'reason' - 'detail'"
     " where resource = 'lanes.workload.' || :workload and payload->>'key' = :key",
@@ -40,5 +37,7 @@ def forget(connection: Connection, workload: str, key: str, *, now: datetime) ->
     refused = sum(connection.execute(text(statement), of).rowcount for statement in AT_THE_DOOR)
     if item is None and not refused:
         raise UnknownItem(f'workload "{workload}" has no item "{key}"')
-    for statement in ERASE:
+    for statement in OF_ITEM:
         connection.execute(text(statement), {**of, "item": item})
+    if item is not None:
+        erase(connection, [item], "forgotten")

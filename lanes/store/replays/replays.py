@@ -17,6 +17,7 @@ from lanes.store.literals import is_, is_among
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.tables import generation, item, version, work, workload
 from lanes.store.workload import workloads
+from lanes.units import counted
 from lanes.words import Lane, Purpose, ReplayState, WorkState
 from lanes.workload.version import Version
 
@@ -44,10 +45,11 @@ def preview(
     """What such a replay would read and cost; nothing is written.
 
     Raises:
-        UnknownWorkload, ActionRefused: there is no such workload or version.
+        UnknownWorkload, ActionRefused: there is no such workload or version, or items of the range were emptied.
     """
     by = _version(connection, name, version_no)
     first, last = first or 1, _last(connection, name, last)
+    _refuse_emptied(connection, name, first, last)
     asked = {"workload": name, "first": first, "last": last, "history": by.spec.history_items}
     items, usd = 0, Decimal(0)
     for row in connection.execute(SIZES, asked):
@@ -70,7 +72,8 @@ def begin(
     """The workload's open replay: a new one, or the one like it whose reader went away.
 
     Raises:
-        UnknownWorkload, ActionRefused: no such workload or version, nothing to read, or another replay is open.
+        UnknownWorkload, ActionRefused: no such workload or version, nothing to read, what there was to read was emptied,
+            or another replay is open.
     """
     workloads.lock(connection, name)
     by = _version(connection, name, version_no)
@@ -90,6 +93,7 @@ def begin(
     first, last = first or 1, _last(connection, name, last)
     if not connection.execute(select(exists(_stream(name, first - 1, last)))).scalar_one():
         raise ActionRefused(f'workload "{name}" has no items at positions {first} to {last}: nothing to replay')
+    _refuse_emptied(connection, name, first, last)
     number = select(func.coalesce(func.max(generation.c.number), 0) + 1).where(generation.c.workload == name)
     connection.execute(
         insert(generation).values(
@@ -190,6 +194,23 @@ def _stream(name: str, after: int, last: int) -> Select[int, int | None]:
     return select(item.c.id, item.c.position).where(
         item.c.workload == name, item.c.position > after, item.c.position <= last, item.c.canceled_at.is_(None)
     )
+
+
+def _refuse_emptied(connection: Connection, name: str, first: int, last: int) -> None:
+    """Nothing happens where every item of the range still says what it said.
+
+    Raises:
+        ActionRefused: some were emptied by their age; the sentence says from where on none was.
+    """
+    emptied = select(func.count().label("items"), func.max(item.c.position).label("newest")).where(
+        item.c.workload == name, item.c.position.between(first, last), item.c.emptied_at.is_not(None)
+    )
+    found = connection.execute(emptied).one()
+    if found.items:
+        raise ActionRefused(
+            f'{counted(found.items, "item")} of "{name}" at positions {first} to {found.newest} were emptied by their age '
+            f"(keep_payload_days of the workload): there is nothing to read again; replay from position {found.newest + 1} on"
+        )
 
 
 def _owe(connection: Connection, of: Generation, ids: Sequence[ItemId], now: datetime) -> int:

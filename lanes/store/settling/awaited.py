@@ -1,6 +1,7 @@
 """What is open of some items, as counts."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from sqlalchemy import Connection, text
 
@@ -13,7 +14,7 @@ UNROUTED = text(f"select count(*) from lanes.item i where {MINE} and i.position 
 
 # Work for the revision in force, that no replay owns.
 OWED = text(f"""
-select w.lane, w.purpose, w.state, w.batch_id, w.ready_at > clock_timestamp() as rests, f.paused_at is not null as paused,
+select w.lane, w.purpose, w.state, w.batch_id, w.ready_at > :now as rests, f.paused_at is not null as paused,
        count(*) as items
   from lanes.item i
   join lanes.work w on w.item_id = i.id and w.generation = 0 and w.revision = i.revision
@@ -29,11 +30,11 @@ select id, state, requests, processed, coalesce(submitted_at, intended_at) as si
 """)
 
 
-def look(connection: Connection, keys_of: Mapping[str, Sequence[str]]) -> Awaited:
+def look(connection: Connection, keys_of: Mapping[str, Sequence[str]], *, now: datetime) -> Awaited:
     """What is open now of the items of those keys, by workload."""
     unrouted, owed = 0, list[Owed]()
     for workload, keys in keys_of.items():
-        of = {"workload": workload, "keys": list(keys)}
+        of = {"workload": workload, "keys": list(keys), "now": now}
         unrouted += connection.execute(UNROUTED, of).scalar_one()
         owed += [
             Owed(

@@ -21,7 +21,7 @@ with answered as (
                         where item_id = i.id and generation = r.generation and revision = r.revision
                         order by id limit 1) f on true
     left join lanes.correction c on c.item_id = i.id and c.authoritative_id = r.id
-   where i.workload = :workload and i.key = any(:keys) and i.forgotten_at is null),
+   where i.workload = :workload and i.key = any(:keys) and i.forgotten_at is null and i.emptied_at is null),
 ranked as (select *, row_number() over (partition by first_lane, cardinality(changed) > 0 order by id) as place from answered)
 select k.*,
        (select coalesce(sum(cost_usd), 0) from lanes.attempt where item_id = k.id) as cost_usd

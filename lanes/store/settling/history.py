@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select, true
+from sqlalchemy import ColumnElement, Connection, and_, select, true
 
 from lanes.claims import Claimed
 from lanes.ids import WorkId
@@ -22,7 +22,7 @@ def of_entity(
         return ()
     rows = connection.execute(
         select(item.c.payload)
-        .where(item.c.workload == workload, item.c.entity == entity, item.c.occurred_at < before, item.c.canceled_at.is_(None))
+        .where(item.c.workload == workload, item.c.entity == entity, item.c.occurred_at < before, _tells(item))
         .order_by(item.c.occurred_at.desc(), item.c.id.desc())
         .limit(most)
     ).scalars()
@@ -32,7 +32,8 @@ def of_entity(
 def load(connection: Connection, claimed: Sequence[Claimed], most: int) -> History:
     """The newest payloads of up to `most` earlier items of each item's entity, oldest first, by id of the work.
 
-    Earlier is strictly before the item's `occurred_at`; canceled items tell nothing. Work without history is left out.
+    Earlier is strictly before the item's `occurred_at`; canceled and emptied items tell nothing. Work without
+    history is left out.
     """
     if most == 0 or not claimed:
         return {}
@@ -43,7 +44,7 @@ def load(connection: Connection, claimed: Sequence[Claimed], most: int) -> Histo
             other.c.workload == this.c.workload,
             other.c.entity == this.c.entity,
             other.c.occurred_at < this.c.occurred_at,
-            other.c.canceled_at.is_(None),
+            _tells(other),
         )
         .order_by(other.c.occurred_at.desc(), other.c.id.desc())
         .limit(most)
@@ -60,3 +61,8 @@ def load(connection: Connection, claimed: Sequence[Claimed], most: int) -> Histo
     for row in rows:
         found.setdefault(row.id, []).append(row.payload)
     return {id_: tuple(payloads) for id_, payloads in found.items()}
+
+
+def _tells(of: Any) -> ColumnElement[bool]:
+    """Whether the item still says something."""
+    return and_(of.c.canceled_at.is_(None), of.c.emptied_at.is_(None))

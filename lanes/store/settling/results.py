@@ -7,7 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, column, func, select, text
 
-from lanes.settling.sought import Sought, Unanswered
+from lanes.errors import AnswerEmptied
+from lanes.settling.sought import Sought, Unanswered, emptied
 from lanes.store.tables import item, result
 from lanes.words import Lane, Standing
 
@@ -27,7 +28,11 @@ class Result:
 
 
 def current(connection: Connection, workload: str, key: str) -> Result | None:
-    """The item's current result, None while there is none."""
+    """The item's current result, None while there is none.
+
+    Raises:
+        AnswerEmptied: there was one, and it is no longer kept.
+    """
     row = connection.execute(
         select(result.c.output, result.c.standing, result.c.lane, result.c.generation, result.c.created_at, item.c.settled_at)
         .join(item, item.c.result_id == result.c.id)
@@ -35,6 +40,8 @@ def current(connection: Connection, workload: str, key: str) -> Result | None:
     ).first()
     if row is None:
         return None
+    if row.output is None:
+        raise AnswerEmptied(emptied(workload, key))
     return Result(
         workload, key, row.output, row.standing, row.lane, row.generation, row.created_at,
         row.settled_at is not None,
@@ -42,10 +49,11 @@ def current(connection: Connection, workload: str, key: str) -> Result | None:
 
 
 STANDINGS = text("""
-select i.id, i.result_id is not null and (i.settled_at is not null or not s.settled) as answered,
+select i.id, i.result_id is not null and i.emptied_at is null and (i.settled_at is not null or not s.settled) as answered,
        case when f.name is null then 'no workload'
             when i.id is null then 'no item'
             when i.canceled_at is not null then 'canceled'
+            when i.emptied_at is not null and i.result_id is not null then 'emptied'
             when i.failed_at is not null then 'failed'
             else 'not yet' end as otherwise
   from unnest(cast(:workloads as text[]), cast(:keys as text[]), cast(:settled as boolean[]))
@@ -91,7 +99,11 @@ def take(connection: Connection, sought: Sequence[Sought]) -> list[Result | Unan
 
 
 def read(connection: Connection, workload: str, key: str, *, reader: str) -> Result | None:
-    """The item's current result, None while there is none; the read is recorded."""
+    """The item's current result, None while there is none; the read is recorded.
+
+    Raises:
+        AnswerEmptied: there was one, and it is no longer kept.
+    """
     recorded = func.lanes.read_result(workload, key, reader).table_valued(column("standing"))
     connection.execute(select(recorded.c.standing)).all()
     return current(connection, workload, key)

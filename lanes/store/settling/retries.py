@@ -16,6 +16,7 @@ with chosen as (
     join lanes.work w on w.item_id = i.id and w.revision = i.revision and w.state = 'failed' and w.generation = 0
                      and w.purpose in ('answer', 'authoritative')
    where i.workload = :workload and i.failed_at is not null and i.settled_at is null and i.canceled_at is null
+     and i.emptied_at is null
      and (cast(:keys as text[]) is null or i.key = any (:keys))
      and not exists (select from lanes.work o where o.item_id = i.id and o.generation = 0
                         and o.state in ('ready', 'claimed', 'submitted'))

@@ -59,8 +59,7 @@ class IncidentColumns(TypedColumns):
 
 incident = Table(
     "incident", metadata, IncidentColumns,
-    one_of("severity", Severity),
-    one_of("state", IncidentState),
+    one_of("promise", Promise), one_of("severity", Severity), one_of("state", IncidentState),
     Index("uq_incident_open", "promise", "workload", "subject", unique=True, postgresql_where=text("state = 'open'")),
     Index(None, "opened_at"),
     comment="A breach of a promise; at most one is open per promise, workload and subject",
@@ -108,6 +107,7 @@ class SlackPostColumns(TypedColumns):
 
 slack_post = Table(
     "slack_post", metadata, SlackPostColumns,
+    one_of("posted_state", IncidentState), one_of("posted_severity", Severity),
     Index("ix_slack_post_due", "next_try_at", postgresql_where=text("posted_state is distinct from 'resolved'")),
     comment="The Slack outbox: one row an incident, kept until its end was told",
 )  # fmt: skip

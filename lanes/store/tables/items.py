@@ -54,6 +54,9 @@ class ItemColumns(TypedColumns):
     forgotten_at: Named[datetime | None] = Column(
         Moment, comment="When what it said was erased; null: never. Nothing of it is written again"
     )
+    emptied_at: Named[datetime | None] = Column(
+        Moment, comment="When what it said was emptied by its age; null: it is still kept. Keys, hashes and costs stay"
+    )
     failure: Named[str | None] = Column(Text, comment="Why it failed, or why its authoritative pass did")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Column, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, Uuid, text
 
 from lanes.ids import BatchId, ItemId, WorkId
-from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata
+from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.batches import batch
 from lanes.store.tables.items import item
 from lanes.store.tables.work import work
@@ -36,6 +36,7 @@ class ResponseColumns(TypedColumns):
 
 response = Table(
     "response", metadata, ResponseColumns,
+    one_of("lane", Lane), one_of("purpose", Purpose),
     Index(None, "workload", "billed_at"),
     comment="The ledger: every billed response that reached us, once",
 )  # fmt: skip
@@ -72,6 +73,7 @@ class AttemptColumns(TypedColumns):
 
 attempt = Table(
     "attempt", metadata, AttemptColumns,
+    one_of("lane", Lane), one_of("purpose", Purpose), one_of("outcome", Outcome),
     Index(None, "item_id"), Index(None, "workload", "lane", "ended_at"),
     Index("uq_attempt_once", "work_id", "claim_no", text("coalesce(message_id, '')"), unique=True),
     comment="One try at some work; a claim has one attempt for each response, and one at most without any",

@@ -23,7 +23,7 @@ class ResultColumns(TypedColumns):
     standing: Named[Standing] = Column(Word(Standing))
     generation: Named[int] = Column(Integer)
     revision: Named[int] = Column(Integer)
-    output: Named[Any] = Column(JSONB)
+    output: Named[Any | None] = Column(JSONB, comment="The answer; null: it was emptied by its item's age")
     message_id: Named[str | None] = Column(Text)
     created_at: Named[datetime] = Column(Moment)
 
@@ -31,7 +31,7 @@ class ResultColumns(TypedColumns):
 result = Table(
     "result", metadata, ResultColumns,
     UniqueConstraint("item_id", "generation", "revision", "standing"),
-    one_of("standing", Standing),
+    one_of("lane", Lane), one_of("standing", Standing),
     Index("ix_result_overlay", "generation", "item_id", postgresql_where=text("generation > 0")),
     comment="Answers that stood; the first valid one of a standing wins",
 )  # fmt: skip

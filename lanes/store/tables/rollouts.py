@@ -47,7 +47,7 @@ class RolloutColumns(TypedColumns):
 
 rollout = Table(
     "rollout", metadata, RolloutColumns,
-    one_of("state", RolloutState),
+    one_of("state", RolloutState), one_of("holds", HoldReason),
     CheckConstraint("share_before between 0 and 10000", name="share_before_range"),
     Index("uq_rollout_open", "workload", unique=True,
           postgresql_where=text("state in ('running', 'waiting_approval')")),
@@ -71,6 +71,7 @@ class RolloutEventColumns(TypedColumns):
 
 rollout_event = Table(
     "rollout_event", metadata, RolloutEventColumns,
+    one_of("event", Happened),
     Index(None, "rollout_id", "id"),
     comment="Append-only: what happened to a rollout, who wanted it and why",
 )  # fmt: skip
@@ -91,7 +92,7 @@ class RolloutMeasurementColumns(TypedColumns):
 
 rollout_measurement = Table(
     "rollout_measurement", metadata, RolloutMeasurementColumns,
-    one_of("verdict", Verdict),
+    one_of("measure", Measure), one_of("verdict", Verdict),
     Index(None, "rollout_id", "id"),
     comment="Append-only: what was measured when a verdict changed or the rollout moved",
 )  # fmt: skip

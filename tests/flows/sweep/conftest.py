@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from prefect.logging import disable_run_logger
 from sqlalchemy import Connection
 
 from lanes.store.database import Database
@@ -15,14 +14,6 @@ from tests.conftest import NOON
 from tests.examples import admit, publish, route
 
 Put = Callable[..., Any]
-
-
-@pytest_asyncio.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    """A fresh database."""
-    with disable_run_logger():
-        async with Database(database_url) as opened:
-            yield opened
 
 
 @pytest_asyncio.fixture

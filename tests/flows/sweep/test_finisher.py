@@ -1,5 +1,7 @@
 """The finisher: a replay whose work has ended, and a Prefect that takes its report, or does not."""
 
+from typing import Any
+
 import pytest
 from sqlalchemy import Connection
 
@@ -40,10 +42,9 @@ async def test_a_replay_that_has_ended_is_complete_and_its_artifact_is_written_o
 
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
 async def test_whatever_prefect_does_the_replay_is_complete(
-    db: Database, errands: Errands, prefect: PrefectStandIn, trouble: dict[str, object]
+    db: Database, errands: Errands, prefect: PrefectStandIn, trouble: dict[str, Any]
 ) -> None:
-    for name, value in trouble.items():
-        setattr(prefect, name, value)
+    prefect.breaks(**trouble)
     await db.run(answered_again)
     await Finisher(db, errands).turn(later(hours=1))
     assert (await db.run(row, "replay_log")).state == "complete"

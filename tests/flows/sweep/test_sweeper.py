@@ -4,6 +4,7 @@ import asyncio
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -122,10 +123,9 @@ async def test_a_list_that_hangs_holds_up_no_sweep(at: Connections, endpoint: En
 @pytest.mark.usefixtures("neglected")
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
 async def test_whatever_prefect_does_a_sweep_ends_promptly(
-    at: Connections, sender: Sender, prefect: PrefectStandIn, trouble: dict[str, object]
+    at: Connections, sender: Sender, prefect: PrefectStandIn, trouble: dict[str, Any]
 ) -> None:
-    for name, value in trouble.items():
-        setattr(prefect, name, value)
+    prefect.breaks(**trouble)
     began = time.monotonic()
     async with sweeping(at) as sweeper:
         await sweeper.sweep()

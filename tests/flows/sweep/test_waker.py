@@ -1,6 +1,7 @@
 """The waker: real locks, a chosen clock, and a Prefect that answers over HTTP, or does not."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -186,11 +187,10 @@ async def test_where_nothing_waits_only_the_drain_that_is_kept_warm_is_called_fo
 
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
 async def test_whatever_prefect_does_the_call_stands_in_the_outbox(
-    db: Database, put: Put, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, trouble: dict[str, object]
+    db: Database, put: Put, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, trouble: dict[str, Any]
 ) -> None:
     monkeypatch.setattr("tasks.sweep.waker.PREFECT_S", 0.2)
-    for name, value in trouble.items():
-        setattr(prefect, name, value)
+    prefect.breaks(**trouble)
     await put("a", lane=Lane.REALTIME)
     waker = Waker(db)
     await waker.turn(NOON)

@@ -1,7 +1,6 @@
 """`lanes batches`, `adopt`, `resubmit` and `give-up`: said first, done with --yes."""
 
 import json
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -17,10 +16,8 @@ Told = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def held(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def held(pool: Engine, address: str) -> None:
     """Batch 1, held with two items."""
-    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
-    monkeypatch.setenv("LANES_HOME", str(tmp_path))
     with pool.begin() as connection:
         letters = publish(connection, now=NOON)
         admit(connection, "a", "b", now=NOON, lane=Lane.BATCH)

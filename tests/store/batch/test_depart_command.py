@@ -1,15 +1,14 @@
 """`lanes depart`: what waits for the batch lane leaves now, or it is said why not."""
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from lanes.cli import app
 from lanes.store.batch import doubts
+from lanes.store.database import clock
 from lanes.store.rollouts import steering
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
@@ -21,20 +20,9 @@ from tests.store.tries import claim, intend, rows, save, submit, tried
 Told = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def prefect() -> Iterator[PrefectStandIn]:
-    standin = PrefectStandIn()
-    yield standin
-    standin.stop()
-
-
 @pytest.fixture(autouse=True)
-def letters(
-    pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, prefect: PrefectStandIn
-) -> Version:
+def letters(pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch, prefect: PrefectStandIn) -> Version:
     """A workload without items, beside one whose items wait for their night."""
-    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
-    monkeypatch.setenv("LANES_HOME", str(tmp_path))
     monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
     with pool.begin() as connection:
         publish(connection, "archive", now=NOON)
@@ -96,7 +84,8 @@ def test_where_nothing_is_ready_nothing_is_asked_for_and_it_is_said_what_the_oth
 def test_what_failed_a_moment_ago_rests(pool: Engine, capsys: Told, letters: Version, monkeypatch: pytest.MonkeyPatch) -> None:
     waits(pool, "a")
     with pool.begin() as connection:
-        connection.execute(text("update lanes.work set ready_at = clock_timestamp() + interval '1 hour'"))
+        _, refused = submit(connection, letters)
+        save(connection, *(tried(each, Outcome.UNSERVED) for each in refused), now=clock(connection))
     said = told(capsys)
     assert said["ready"] == 0
     assert "1 resting after a failed try, the first until " in said["said"]

@@ -9,11 +9,11 @@ from tests.store.client.ends import Looks
 
 
 @pytest.fixture(autouse=True)
-def address(monkeypatch: pytest.MonkeyPatch, database_url: str, pool: Engine) -> None:
+def address(address: str, pool: Engine) -> str:
     """The environment names the database, which has the workload `letters`."""
-    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
     with pool.begin() as connection:
         publish(connection, now=NOON)
+    return address
 
 
 @pytest.fixture

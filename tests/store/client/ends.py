@@ -47,7 +47,7 @@ def is_answered_early_and_canceled(pool: Engine) -> None:
 def is_canceled_unheard(pool: Engine) -> None:
     """Its owner withdrew it, and the notification was lost."""
     with pool.begin() as connection:
-        connection.execute(text("update lanes.item set canceled_at = now()"))
+        connection.execute(text("update lanes.item set canceled_at = received_at"))
 
 
 class Looks:

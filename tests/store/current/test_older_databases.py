@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection, Engine, text
 
 from lanes.store import schema
 from lanes.store.current.catalog import run
+from tests.store.older import as_migrated_to
 
 HISTORY = Path(__file__).parent / "history"
 
@@ -38,10 +38,7 @@ def stands(connection: Connection) -> list[tuple[str, ...]]:
 
 def as_left_by(connection: Connection, revision: str) -> None:
     """The database is as the checkouts of a revision made it."""
-    connection.execute(text("drop schema lanes cascade"))
-    settings = schema.config()
-    settings.attributes["connection"] = connection
-    command.upgrade(settings, revision)
+    as_migrated_to(connection, revision)
     for file in sorted(HISTORY.glob("*.sql")):
         if file.name[:4] <= revision:
             run(connection, file.read_text())

@@ -20,13 +20,6 @@ MINE = Sent(keys={"tickets": ["mine"]})
 
 
 @pytest.fixture
-def prefect() -> Iterator[PrefectStandIn]:
-    standin = PrefectStandIn()
-    yield standin
-    standin.stop()
-
-
-@pytest.fixture
 def job(pool: Engine, prefect: PrefectStandIn) -> Iterator[MainJob]:
     """A main job on a stand where another workload's item waits for its night."""
     with pool.begin() as connection:

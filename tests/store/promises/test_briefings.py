@@ -33,7 +33,7 @@ from lanes.workload.definition import parse
 from tests.conftest import NOON, later
 from tests.examples import SCHEMA, admit, publish, route
 from tests.slack_standin import invalid, shown
-from tests.store.tries import claim, claimed_item, intend, row, save, submit, tried
+from tests.store.tries import claim, claimed_item, home, intend, row, save, submit, tried
 
 UI = "http://prefect.example"
 DRAIN, COLLECT, SUBMIT, ROLLOUT = (UUID(int=number) for number in range(1, 5))
@@ -78,7 +78,7 @@ def waiting(connection: Connection, lane: Lane = Lane.REALTIME, at: datetime = N
     route(connection, now=at)
 
 
-def a_batch(connection: Connection, outcomes: list[Outcome], *, at: datetime, collected: bool = True) -> int:
+def a_batch(connection: Connection, outcomes: list[Outcome], *, at: datetime) -> int:
     """A batch of an item for each outcome, submitted then and home an hour later; its id."""
     version = workloads.in_force(connection)["letters"]
     connection.execute(text("update lanes.work set state = 'canceled' where state = 'ready'"))  # what came back alone
@@ -86,15 +86,12 @@ def a_batch(connection: Connection, outcomes: list[Outcome], *, at: datetime, co
     admit(connection, *(f"{word}-{each}" for each in range(len(outcomes))), now=at, lane=Lane.BATCH)
     route(connection, now=at)
     batch_id, work = submit(connection, version, now=at)
-    home = at + timedelta(hours=1)
+    back_at = at + timedelta(hours=1)
     ends = zip(work, outcomes, strict=True)
-    attempts = [tried(each, end, at=home, error=None if end is Outcome.VALID else f"it is {end}") for each, end in ends]
-    save(connection, *attempts, batch_id=batch_id, now=home, flow_run_id=COLLECT)
-    state = "collected" if collected else "submitted"
-    connection.execute(
-        text("update lanes.batch set state = :state, ended_at = :at, collected_at = :at, flow_run_id = :run where id = :id"),
-        {"state": state, "at": home if collected else None, "run": SUBMIT, "id": batch_id},
-    )
+    attempts = [tried(each, end, at=back_at, error=None if end is Outcome.VALID else f"it is {end}") for each, end in ends]
+    save(connection, *attempts, batch_id=batch_id, now=back_at, flow_run_id=COLLECT)
+    home(connection, batch_id, now=back_at)
+    connection.execute(text("update lanes.batch set flow_run_id = :run where id = :id"), {"run": SUBMIT, "id": batch_id})
     return batch_id
 
 
@@ -173,7 +170,7 @@ def authoritative_failed(connection: Connection) -> None:
         connection, *(tried(each, Outcome.INVALID, at=later(minutes=-9), error=broken) for each in work),
         batch_id=batch_id, now=later(minutes=-9), flow_run_id=COLLECT,
     )  # fmt: skip
-    connection.execute(text("update lanes.batch set state = 'collected', collected_at = :at"), {"at": later(minutes=-9)})
+    home(connection, batch_id, now=later(minutes=-9))
     evaluated(connection)
 
 

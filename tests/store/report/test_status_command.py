@@ -2,7 +2,6 @@
 
 import json
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -17,10 +16,8 @@ Told = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def letters(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def letters(pool: Engine, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answered item and an open rollout."""
-    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
-    monkeypatch.setenv("LANES_HOME", str(tmp_path))
     for variable in ("PREFECT_API_URL", "ANTHROPIC_API_KEY"):
         monkeypatch.delenv(variable, raising=False)
     two_hours_ago = datetime.now(UTC) - timedelta(hours=2)

@@ -14,7 +14,7 @@ from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import claim, explained, keys, row, rows, save, tried
+from tests.store.tries import claim, crowd, explained, keys, row, rows, save, tried
 
 
 def realtime(connection: Connection, *names: str, workload: str = "letters", **fields: Any) -> None:
@@ -179,19 +179,7 @@ def test_the_backlog_counts_what_could_be_claimed_and_since_when(connection: Con
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
 def test_the_claim_query_stays_on_its_index_with_20000_rows(connection: Connection, plans: str) -> None:
     letters = publish(connection, now=NOON)
-    connection.execute(
-        text("""
-        with born as (
-          insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position)
-          select 'letters', 'k' || n, '{}', '', :now, :now, 'sql', n from generate_series(1, 20000) n returning id)
-        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at,
-                                created_at)
-        select id, 'letters', :version, 'realtime', 'answer', 0,
-               (case when id % 2 = 0 then 'ready' else 'done' end), :now, :now + id * interval '1 ms', :now from born
-        """),
-        {"now": NOON, "version": letters.id},
-    )
-    connection.execute(text("analyze lanes.work"))
+    crowd(connection, letters, Lane.REALTIME, done_every=2)
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
     query = work.most_urgent(Lane.REALTIME, {"letters": 16}, now=NOON)
     plan = explained(connection, query, name="claiming")

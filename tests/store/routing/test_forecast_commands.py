@@ -17,9 +17,7 @@ Told = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(autouse=True)
-def letters(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
-    monkeypatch.setenv("LANES_HOME", str(tmp_path))
+def letters(pool: Engine, address: str) -> None:
     with pool.begin() as connection:
         publish(connection, now=NOON, mode="lambda", urgent_when='payload.text.contains("now")', split_percent=0)
 

@@ -178,12 +178,13 @@ def test_a_person_is_told_first_what_a_decision_may_cost(connection: Connection,
     before = rows(connection, "work"), rows(connection, "batch")
     for deed in (Deed.ADOPT_BATCH, Deed.RESUBMIT_BATCH, Deed.GIVE_UP_BATCH):
         wish = Act(deed, "letters", None, None, "ada", "lost", batch, "msgbatch_7")
-        assert perform(connection, wish).startswith("nothing was done yet: batch")
+        assert perform(connection, wish, now=NOON).startswith("nothing was done yet: batch")
     assert (rows(connection, "work"), rows(connection, "batch")) == before
 
 
 def test_a_deed_that_is_sure_is_done(connection: Connection, held: BatchId) -> None:
-    said = perform(connection, Act(Deed.GIVE_UP_BATCH, "letters", None, None, "ada", "lost", held, sure=True))
+    deed = Act(Deed.GIVE_UP_BATCH, "letters", None, None, "ada", "lost", held, sure=True)
+    said = perform(connection, deed, now=NOON)
     assert said.startswith(f"batch {held} of letters is given up with 2 items")
 
 

@@ -1,6 +1,6 @@
 """What the main job reads of its items: what is open of them, and answers to show."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import Connection, Engine, text
 
@@ -17,7 +17,7 @@ from tests.store.tries import A, B, claim, claimed_item, save, submit, tried
 
 
 def owed(connection: Connection, *keys: str) -> list[tuple[Lane, Purpose, WorkState, int]]:
-    seen = awaited.look(connection, {"letters": keys})
+    seen = awaited.look(connection, {"letters": keys}, now=NOON)
     return sorted((each.lane, each.purpose, each.state, each.items) for each in seen.owed)
 
 
@@ -30,7 +30,7 @@ def test_what_is_open_is_counted_by_lane_and_state_for_these_items_alone(pool: E
         publish(connection, now=NOON, mode="lambda")
         admit(connection, "theirs", "mine", now=NOON, lane=Lane.REALTIME)
         admit(connection, "later", now=NOON, lane=Lane.BATCH)
-        assert awaited.look(connection, {"letters": ["mine", "later"]}).unrouted == 2
+        assert awaited.look(connection, {"letters": ["mine", "later"]}, now=NOON).unrouted == 2
         route(connection, now=NOON)
         assert owed(connection, "mine", "later") == [
             (Lane.BATCH, Purpose.ANSWER, WorkState.READY, 1), (Lane.REALTIME, Purpose.ANSWER, WorkState.READY, 1),
@@ -46,9 +46,9 @@ def test_a_batch_is_told_with_its_work_and_pauses_and_rests_are_seen(pool: Engin
         route(connection, now=NOON)
         batch_id, _ = submit(connection, version)
         admit(connection, "resting", now=NOON, lane=Lane.REALTIME)
-        route(connection, now=datetime.now(UTC) + timedelta(hours=1))
+        route(connection, now=later(hours=1))
         workloads.pause(connection, "letters", since=NOON)
-        seen = awaited.look(connection, {"letters": ["one", "two", "resting"]})
+        seen = awaited.look(connection, {"letters": ["one", "two", "resting"]}, now=NOON)
     assert seen.owed == [
         Owed("letters", Lane.BATCH, Purpose.ANSWER, WorkState.SUBMITTED, 2, BatchId(batch_id), rests=False, paused=True),
         Owed("letters", Lane.REALTIME, Purpose.ANSWER, WorkState.READY, 1, None, rests=True, paused=True),

@@ -2,11 +2,11 @@
 
 from decimal import Decimal
 
-from alembic import command
 from sqlalchemy import Engine, text
 
 from lanes.store import schema
 from tests.conftest import NOON
+from tests.store.older import as_migrated_to
 
 BEFORE = """
 insert into lanes.workload (name, created_at) values ('letters', :now);
@@ -35,10 +35,7 @@ values (1, 1, 1, 'letters', 'batch', 'answer', 'valid', 'm1', 1, 'm', 6, 3, 0, 0
 
 def test_attempts_that_were_written_twice_are_one_and_still_sum_to_the_ledger(pool: Engine, database_url: str) -> None:
     with pool.begin() as connection:
-        connection.execute(text("drop schema lanes cascade"))
-        settings = schema.config()
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "0004")
+        as_migrated_to(connection, "0004")
         for statement in BEFORE.split(";"):
             if statement.strip():
                 connection.execute(text(statement), {"now": NOON})

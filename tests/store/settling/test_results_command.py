@@ -32,10 +32,8 @@ FOLLOWING = "following letters: Ctrl-C ends it\n"
 
 
 @pytest.fixture(autouse=True)
-def letters(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def letters(pool: Engine, address: str) -> None:
     """Three Lambda letters: one corrected, one answered, one failed."""
-    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
-    monkeypatch.setenv("LANES_HOME", str(tmp_path))
     with pool.begin() as connection:
         version = publish(connection, now=NOON, mode="lambda", max_failures=1)
         admit(connection, "corrected", "failed", now=NOON, lane=Lane.REALTIME)

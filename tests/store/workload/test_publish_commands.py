@@ -1,21 +1,27 @@
 """`lanes publish` and `lanes export`: file, block and database hold one definition, and nobody is overwritten unseen."""
 
+import asyncio
 import io
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.logging import disable_run_logger
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from sqlalchemy import Engine, text
 
 from lanes.commands import publish as publishing
 from lanes.commands.export import export
 from lanes.commands.publish import publish
+from lanes.stand.editor import Editor
+from lanes.store.database import Database
 from lanes.store.workload import workloads
+from lanes.workload.editing import Edit, Reply
 from lanes.workload.version import Spec
 from lanes.workload.writing import written
+from tasks.edit import edit
 from tests.conftest import NOON
 from tests.examples import SCHEMA, spec
 from tests.examples import publish as put_in_force
@@ -25,16 +31,27 @@ Told = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def prefect(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[PrefectStandIn]:
+def prefect(prefect: PrefectStandIn, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PrefectStandIn:
     """A Prefect of the test's own, as the environment names it, in an empty folder."""
-    running = PrefectStandIn()
-    monkeypatch.setenv("LANES_DATABASE_URL", database_url)
-    monkeypatch.setenv("LANES_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("PREFECT_API_URL", running.api_url)
+    monkeypatch.setenv("PREFECT_API_URL", prefect.api_url)
     monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
     monkeypatch.chdir(tmp_path)
-    yield running
-    running.stop()
+    return prefect
+
+
+@pytest.fixture
+def in_this_process(prefect: PrefectStandIn, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process of its own would save is saved in this one: one that imports Prefect starts for two seconds."""
+
+    async def told(wished: str) -> str:
+        async with Database(address) as db:
+            return (await edit(db, Edit.read(wished))).as_json()
+
+    def save(_: Editor, wished: Edit) -> Reply:
+        with temporary_settings({PREFECT_API_URL: prefect.api_url}), disable_run_logger():
+            return Reply.read(asyncio.run(told(wished.as_json())))
+
+    monkeypatch.setattr(Editor, "save", save)
 
 
 def in_force(pool: Engine) -> Any:
@@ -92,6 +109,7 @@ def test_a_new_workload_is_shown_whole_and_published_with_its_block(
     assert publish(Path("letters.yaml")) == 0
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_what_differs_is_shown_field_by_field_and_without_a_yes_nothing_changes(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
@@ -118,6 +136,7 @@ def test_what_differs_is_shown_field_by_field_and_without_a_yes_nothing_changes(
     assert (data(capsys)["version"], in_force(pool).spec.patience_s) == (2, 5)
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(("answer", "number"), [("y\n", 2), ("n\n", 1), ("\n", 1), ("", 1)])
 def test_a_person_is_asked(
     pool: Engine, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, capsys: Told, answer: str, number: int
@@ -136,6 +155,7 @@ def test_a_person_is_asked(
     assert lines[0].startswith("Publishing letters: published" if number == 2 else "nothing was changed")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_block_that_says_something_else_is_told_before_it_is_replaced(
     pool: Engine, prefect: PrefectStandIn, capsys: Told
 ) -> None:
@@ -152,6 +172,7 @@ def test_a_block_that_says_something_else_is_told_before_it_is_replaced(
     assert (prefect.blocks["letters"]["weight"], in_force(pool).number) == (1, 1)
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_workload_without_a_block_gets_one(pool: Engine, prefect: PrefectStandIn, capsys: Told) -> None:
     stands(pool, prefect)
     del prefect.blocks["letters"]

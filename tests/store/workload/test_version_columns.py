@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from alembic import command
 from sqlalchemy import Connection, Engine, inspect, text
 
 from lanes.store import schema
@@ -13,6 +12,7 @@ from lanes.store.workload import workloads
 from lanes.workload.version import Spec, Version
 from tests.conftest import NOON
 from tests.examples import SCHEMA, publish, spec
+from tests.store.older import as_migrated_to
 from tests.store.tries import row
 
 OTHERWISE = {
@@ -44,10 +44,7 @@ def said(of: Spec) -> dict[str, Any]:
 def before(pool: Engine) -> Engine:
     """The database as it was when a version had no columns for SQL."""
     with pool.begin() as connection:
-        connection.execute(text("drop schema lanes cascade"))
-        settings = schema.config()
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "0015")
+        as_migrated_to(connection, "0015")
         assert "mode" not in {each["name"] for each in inspect(connection).get_columns("version", LANES)}
     return pool
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,15 @@ def test_the_overview_says_of_each_command_what_it_says_of_itself_and_loads_none
         said = getattr(import_module(f"lanes.commands.{module}"), name).__doc__.partition("\n\n")[0]
         assert " ".join(said.replace("`", "").split()) in words
     assert heavy == set()
+
+
+def test_a_command_whose_reader_has_had_enough_ends_without_a_word(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "lanes", "init", "letters", "--json"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as running:
+        assert running.stdout is not None
+        running.stdout.close()
+        _, said = running.communicate()
+    assert (running.returncode, said) == (1, b"")
 
 
 @pytest.mark.parametrize("chapter", ["lanes.routing.route", "lanes.settling.settle", "lanes.rollouts.rollout"])

@@ -10,7 +10,7 @@ declare
 begin
   select i.* into target from lanes.item i where i.id = apply_amendment.item_id for no key update;
   if target.canceled_at is not null then return 'canceled'; end if;
-  if target.payload::text = payload::text then
+  if target.payload::text = payload::text and target.emptied_at is null then
     update lanes.item set as_of = happened
      where id = target.id and coalesce(item.as_of < happened, true);
     return 'duplicate';
@@ -25,7 +25,8 @@ begin
           apply_amendment.received_at, happened, coalesce(happened < target.as_of, false));
   if happened < target.as_of then return 'outdated'; end if;
   update lanes.item
-     set payload = apply_amendment.payload, revision = newest, as_of = happened, settled_at = null, failed_at = null, failure = null
+     set payload = apply_amendment.payload, revision = newest, as_of = happened, settled_at = null, failed_at = null, failure = null,
+         emptied_at = null
    where id = target.id;
 
   -- Work that nobody answered yet is owed for the newest revision instead. New rows, so that a claim under way, which

@@ -1,6 +1,6 @@
 create or replace view lanes.rollout_log as
 select r.id as rollout_id, r.playbook, r.workload, r.consumer, r.state, e.event, e.step,
-       e.basis_points / 100.0 as percent, e.who, e.why, e.at, r.share_before / 100.0 as percent_before,
+       round(e.basis_points / 100.0, 2) as percent, e.who, e.why, e.at, round(r.share_before / 100.0, 2) as percent_before,
        r.started_at, r.ended_at
   from lanes.rollout r
   join lanes.rollout_event e on e.rollout_id = r.id;

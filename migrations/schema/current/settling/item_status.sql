@@ -22,7 +22,7 @@ select i.workload, i.key,
        end as state,
        r.reason as route_reason, i.received_at, i.due_at, i.answered_at, i.settled_at,
        coalesce(a.attempts, 0)::int as attempts, coalesce(a.cost_usd, 0) as cost_usd,
-       i.id as item_id, i.consumer, i.entity, i.revision, i.position, i.source, i.failure
+       i.id as item_id, i.consumer, i.entity, i.revision, i.position, i.source, i.failure, i.emptied_at
   from lanes.item i
   left join lateral (select lane, reason from lanes.route where item_id = i.id order by id desc limit 1) r on true
   left join lateral (select count(*) as attempts, sum(cost_usd) as cost_usd

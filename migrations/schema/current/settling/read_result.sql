@@ -15,4 +15,4 @@ begin
   return query select r.output, r.standing, r.generation, r.lane, r.created_at from lanes.result r where r.id = shown;
 end $$;
 
-comment on function lanes.read_result is 'The current result of an item (no row: none yet); the read is recorded';
+comment on function lanes.read_result is 'The current result of an item (no row: none yet; output null: emptied by its age); the read is recorded';

@@ -1,0 +1,52 @@
+"""A history for a whole stand: the product's own functions did it, at a time that is long past."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+from prefect.logging import disable_run_logger
+from pydantic import SecretStr
+from sqlalchemy import Connection, func, select
+
+from blocks.provider import Provider
+from lanes.batch.batch import Kind
+from lanes.ids import BatchId
+from lanes.routing.route import decide
+from lanes.store.batch import batches
+from lanes.store.database import Database, clock
+from lanes.store.doors import items
+from lanes.store.routing import routes
+from lanes.store.workload import workloads
+from lanes.words import Lane
+from tasks.connections import Connections
+from tasks.submit import submit_batch
+from tests.examples import admit
+from tests.running_stand import RunningStand
+
+
+def batch_that_left(stand: RunningStand, workload: str, key: str, *, hours: float) -> BatchId:
+    """The id of a batch of one item that was admitted, routed and submitted so long ago; the provider has it."""
+    with disable_run_logger():
+        return asyncio.run(_left(stand, workload, key, timedelta(hours=hours)))
+
+
+async def _left(stand: RunningStand, workload: str, key: str, ago: timedelta) -> BatchId:
+    def then(connection: Connection) -> datetime:
+        return clock(connection) - ago
+
+    provider = Provider(api_key=SecretStr("x"), base_url=stand.environment["ANTHROPIC_BASE_URL"])
+    async with Database(stand.environment["LANES_DATABASE_URL"], clock=then) as db, provider.connect() as client:
+        async with db.transaction() as run:
+            kind = await run(_waits, workload, key, now=run.now)
+        assert await submit_batch.fn(Connections(db, client, provider), kind) == 1
+        return (await db.run(batches.open_batches))[-1].id
+
+
+def _waits(connection: Connection, workload: str, key: str, *, now: datetime) -> Kind:
+    """The item waits for the batch lane; the stand's own router never saw it."""
+    connection.execute(select(func.pg_advisory_xact_lock(routes.ROUTING)))
+    admit(connection, key, now=now, workload=workload, lane=Lane.BATCH, payload={"title": "t", "text": key})
+    version = workloads.in_force(connection)[workload]
+    ours = [each for each in items.received(connection, 10_000, of={workload}) if each.arrived.key == key]
+    decided = [(each, version, decide(each.arrived, version, workloads.splits(connection), now=now)) for each in ours]
+    routes.save(connection, decided, now=now)
+    return Kind(workload, version.id)

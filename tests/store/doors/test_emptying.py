@@ -1,0 +1,177 @@
+"""What items say is kept as long as their workload says; their keys, hashes and costs for ever."""
+
+import hashlib
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine
+
+from lanes.client import Lanes
+from lanes.doors.item import Amendment
+from lanes.errors import ActionRefused, AnswerEmptied
+from lanes.store.database import Database
+from lanes.store.doors import amendments, emptying, forgetting, items
+from lanes.store.replays import replays
+from lanes.store.settling import history, results, retries
+from lanes.words import Lane, Outcome
+from lanes.workload.version import content_hash
+from tasks.tidy import empty_out
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route, spec, submission
+from tests.store.tries import claim, row, rows, said_somewhere, save, submit, tried
+
+SECRET = "Winterbourne"
+SAID = {"text": SECRET}
+LATER = later(days=31)
+LONG_AGO = NOON - timedelta(days=60)
+
+
+def settle(connection: Connection, *keys: str, now: datetime = NOON, workload: str = "letters", **fields: Any) -> None:
+    """Items are received and answered; the input and the answer hold the secret, and one has an error on its way."""
+    for key in keys:
+        admit(connection, key, now=now, workload=workload, lane=Lane.REALTIME, payload=SAID, **fields)
+    route(connection, now=now)
+    for each in claim(connection, now=now):
+        save(connection, tried(each, Outcome.INVALID, error=f"no {SECRET}", at=now), now=now)
+    for each in claim(connection, now=now + timedelta(hours=1)):
+        save(connection, tried(each, output={"category": SECRET}, at=now), now=now)
+
+
+def empty(connection: Connection, *workloads: str, before: datetime = LATER, most: int = 2) -> int:
+    """What was received before then is emptied, two items at a time; how many."""
+    number, after = 0, 0
+    while True:
+        some = emptying.empty_some(
+            connection, dict.fromkeys(workloads or ("letters",), before), after=after, most=most, now=LATER
+        )
+        number += some.items
+        if some.onwards is None:
+            return number
+        after = some.onwards
+
+
+@pytest.fixture
+def letters(connection: Connection) -> None:
+    publish(connection, now=NOON)
+
+
+@pytest.mark.usefixtures("letters")
+def test_what_an_item_said_is_nowhere_and_its_key_hash_and_costs_stay(connection: Connection) -> None:
+    settle(connection, "a", "b", "c")
+    late = Amendment("letters", "a", {"text": f"{SECRET} again"}, "event-1")
+    before = rows(connection, "spend")
+    amendments.amend(connection, late, door="event", now=NOON)
+    _, works = submit(connection, publish(connection, now=NOON), now=NOON)
+    save(connection, *(tried(each, output={"category": SECRET}) for each in works))
+    assert {"item", "revision", "result", "attempt"} <= said_somewhere(connection, SECRET)
+    assert empty(connection) == 3
+    assert said_somewhere(connection, SECRET) == set()
+    assert empty(connection) == 0
+    of_a = row(connection, "item_status", key="a")
+    assert (of_a.state, of_a.emptied_at) == ("settled", LATER)
+    assert of_a.cost_usd > 0
+    assert rows(connection, "spend")[: len(before)] == before
+    again, other = submission("b", payload=SAID), submission("c", payload={"text": "other"})
+    outcomes = [each.outcome for each in items.admit(connection, [again, other], door="client", now=LATER)]
+    assert outcomes == ["duplicate", "key_conflict"]
+
+
+@pytest.mark.usefixtures("letters")
+def test_what_is_younger_open_or_of_a_workload_that_keeps_for_ever_stays(connection: Connection) -> None:
+    publish(connection, "ads", now=NOON)
+    settle(connection, "old")
+    settle(connection, "kept", workload="ads")
+    settle(connection, "young", now=later(days=30))
+    admit(connection, "open", now=NOON, lane=Lane.BATCH, payload=SAID)
+    route(connection, now=NOON)
+    assert empty(connection, before=later(days=1)) == 1
+    stay = {each.key for each in rows(connection, "item") if each.payload == SAID}
+    assert stay == {"kept", "young", "open"}
+
+
+@pytest.mark.usefixtures("letters")
+def test_an_item_that_somebody_holds_is_left_for_the_next_time(pool: Engine, connection: Connection) -> None:
+    settle(connection, "held", "free")
+    connection.commit()
+    with pool.begin() as other:
+        other.exec_driver_sql("select from lanes.item where key = 'held' for no key update")
+        assert empty(connection) == 1
+        connection.commit()
+    assert empty(connection) == 1
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_reader_is_told_that_the_answer_is_no_longer_kept(pool: Engine, database_url: str, connection: Connection) -> None:
+    settle(connection, "a", "b")
+    connection.commit()
+    with pool.begin() as other:
+        forgetting.forget(other, "letters", "b", now=NOON)
+    empty(connection)
+    connection.commit()
+    with Lanes(database_url) as lanes:
+        with pytest.raises(AnswerEmptied, match="keep_payload_days"):
+            lanes.read_result("letters", "a", reader="desk")
+        with pytest.raises(AnswerEmptied, match="is no longer kept"):
+            lanes.wait("letters", "a", reader="desk", timeout_s=1)
+    assert row(connection, "current_results", key="a").output is None
+    assert results.current(connection, "letters", "b") is None
+
+
+@pytest.mark.usefixtures("letters")
+def test_a_replay_of_an_emptied_range_is_refused_and_one_of_the_rest_begins(connection: Connection) -> None:
+    settle(connection, "a", "b")
+    settle(connection, "c", now=later(days=30))
+    assert empty(connection, before=later(days=1)) == 2
+    newest = max(each.position for each in rows(connection, "item") if each.emptied_at is not None)
+    asked: dict[str, Any] = {"version_no": None, "last": None, "now": LATER}
+    for look in (replays.preview, lambda *of, **by: replays.begin(*of, **by, who="ada", why="")):
+        with pytest.raises(ActionRefused, match=f"2 items.*replay from position {newest + 1} on"):
+            look(connection, "letters", first=None, **asked)
+    begun = replays.begin(connection, "letters", first=newest + 1, **asked, who="ada", why="")
+    assert empty(connection, before=LATER) == 0, "an open replay reads what its items say"
+    assert begun.from_position == newest + 1
+
+
+@pytest.mark.usefixtures("letters")
+def test_an_amendment_brings_an_emptied_item_back(connection: Connection) -> None:
+    settle(connection, "a")
+    empty(connection)
+    late = Amendment("letters", "a", {}, "event-1")  # equal to what stands there now, but not to what it said
+    assert amendments.amend(connection, late, door="event", now=LATER).outcome == "amended"
+    of_a = row(connection, "item_status", key="a")
+    assert (of_a.state, of_a.emptied_at) != ("settled", LATER)
+    assert of_a.emptied_at is None
+
+
+def test_an_emptied_item_is_not_retried_and_is_nobodys_history(connection: Connection) -> None:
+    publish(connection, now=NOON, max_failures=1)
+    admit(connection, "a", now=NOON, lane=Lane.REALTIME, entity="ada", payload=SAID)
+    route(connection, now=NOON)
+    save(connection, *(tried(each, Outcome.POISON) for each in claim(connection)))
+    assert history.of_entity(connection, "letters", "ada", before=LATER, most=5) == (SAID,)
+    empty(connection)
+    assert retries.retry(connection, "letters", None, now=LATER) == []
+    assert history.of_entity(connection, "letters", "ada", before=LATER, most=5) == ()
+
+
+async def test_every_workload_empties_by_its_own_days(pool: Engine, database_url: str) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=LONG_AGO, keep_payload_days=30)
+        publish(connection, "ads", now=LONG_AGO)
+        settle(connection, "a", now=LONG_AGO)
+        settle(connection, "b", now=LONG_AGO, workload="ads")
+    async with Database(database_url) as db:
+        assert await empty_out.fn(db) == 1
+        assert await empty_out.fn(db) == 0
+    with pool.begin() as connection:
+        assert {each.key: each.payload for each in rows(connection, "item")} == {"a": {}, "b": SAID}
+
+
+def test_a_definition_without_it_has_the_hash_that_it_had_before_there_was_such_a_field() -> None:
+    said = spec().model_dump(mode="json")
+    del said["keep_payload_days"]
+    before = hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    assert content_hash(spec()) == before
+    assert content_hash(spec(keep_payload_days=30)) != before
