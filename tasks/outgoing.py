@@ -8,13 +8,14 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import uuid4
 
 import httpx
 from prefect import get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.events import Event, Resource
 from prefect.logging import get_run_logger
 
@@ -61,9 +62,18 @@ class Publisher:
         self._db, self._post_s, self._every_s = db, post_s, every_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._troubles = Troubles()
+        self._kept: AsyncExitStack | None = None  # what a run leaves open between two requests
+        self._client: PrefectClient | None = None
 
     async def run(self) -> None:
         """Publishes until cancelled: when woken, and every second. While Prefect is away, more and more seldom."""
+        try:
+            async with AsyncExitStack() as self._kept:
+                await self._publish_on()
+        finally:
+            self._kept = self._client = None
+
+    async def _publish_on(self) -> None:
         pause = self._every_s
         while True:
             try:
@@ -149,9 +159,19 @@ class Publisher:
 
     async def _post(self, request: Sequence[Packed]) -> None:
         body = b"[" + b",".join(body for _, body in request) + b"]"
-        async with asyncio.timeout(self._post_s), get_client() as client:
+        async with asyncio.timeout(self._post_s), self._prefect() as client:
             answer = await client.request("POST", "/events", content=body, headers={"Content-Type": "application/json"})
             answer.raise_for_status()
+
+    @asynccontextmanager
+    async def _prefect(self) -> AsyncIterator[PrefectClient]:
+        """A client of Prefect: a run opens one, because that takes longer than a request."""
+        if self._kept is None:
+            async with get_client() as client:
+                yield client
+        else:
+            self._client = self._client or await self._kept.enter_async_context(get_client())
+            yield self._client
 
     async def _give_up(self, events: Sequence[Outgoing], why: str) -> None:
         """They wait no longer. What they tell of stands in the database."""

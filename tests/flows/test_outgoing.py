@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import PrefectException
 from sqlalchemy import Connection, text
 
@@ -196,3 +198,21 @@ async def test_large_events_travel_in_several_requests(db: Database, prefect: Pr
     assert await Publisher(db).publish() == 4
     assert told(prefect) == list("abcd")
     assert prefect.requests.count("events") == 2
+
+
+async def test_a_publisher_at_work_opens_one_client_however_often_it_posts(
+    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = list[PrefectClient]()
+
+    def opening() -> PrefectClient:
+        opened.append(get_client())
+        return opened[-1]
+
+    monkeypatch.setattr(outgoing, "get_client", opening)
+    async with publishing(db) as publisher:
+        for number in range(5):
+            await add(db, str(number))
+            publisher.wake.set()
+            await until(lambda number=number: len(prefect.events) == number + 1)
+        assert len(opened) == 1
