@@ -52,13 +52,10 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, pool_size: int = KEPT, engine: AsyncEngine | None = None,
-        clock: Callable[[Connection], datetime] = clock,
+        self, url: str, *, engine: AsyncEngine | None = None, clock: Callable[[Connection], datetime] = clock,
     ) -> None:  # fmt: skip
         self.url, self._clock = url, clock
-        self._engine = engine or discreet_async_engine(
-            url, pool_size=pool_size, max_overflow=max(0, MOST - pool_size), pool_pre_ping=True
-        )
+        self._engine = engine or discreet_async_engine(url, pool_size=KEPT, max_overflow=MOST - KEPT, pool_pre_ping=True)
 
     async def run(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `query` returns; its writes are committed, or none of them when it raises."""
