@@ -60,11 +60,15 @@ class Consequences:
 
 
 class Answering:
-    """The packs under way. `held` are the claims that this process answers for; `heard` is set when a place is free."""
+    """The packs under way. `held` are the claims that this process answers for; `heard` is set when a place is free; `clock`
+    carries the database's time on."""
 
-    def __init__(self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], heard: asyncio.Event) -> None:
+    def __init__(
+        self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], heard: asyncio.Event,
+        clock: Callable[[], datetime],
+    ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
-        self._held, self._heard = held, heard
+        self._held, self._heard, self._clock = held, heard, clock
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
@@ -138,8 +142,7 @@ class Answering:
 
     async def _save(self, ended: Sequence[tuple[Version, Called]]) -> None:
         """Everything that these calls led to is in the database; tried until it is."""
-        now = await self._outlasting(self._at.db.now)
-        then = self._weighed(ended, now)
+        then = self._weighed(ended, self._clock())
         self._failure_log.met(then.failures)
         await asyncio.gather(
             self._all_saved(then.attempts),

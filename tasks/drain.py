@@ -41,7 +41,7 @@ class Drain:
         pace, health = Pace(most=at.provider.most_calls), Health()
         self._turns = Turns(pace, health)
         self._holding = Holding(at.db, held.alive, self._turns)
-        self._answering = Answering(at, pace, health, held=self._holding.claims, heard=heard)
+        self._answering = Answering(at, pace, health, held=self._holding.claims, heard=heard, clock=lambda: self._now())
         self._staying = Staying(at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims))
         self._notice = Notice(at, self._answering.standstills)
         router = Router(at.db, held.router, heard, busy=lambda: self._answering.busy)
