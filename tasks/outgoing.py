@@ -32,6 +32,7 @@ POST_S = 5.0  # the longest that one request may take
 LAST_S = 5.0  # the last try of a publisher that ends, and the only one of somebody who passes by
 LEASE = timedelta(seconds=15)  # of a turn; renewed with every request
 EVERY_S = 1.0
+APART_S = 0.2  # from one round to the next at least: what comes meanwhile goes together
 LONGEST_PAUSE_S = 30.0  # while Prefect is away
 REFUSED = (400, 413, 422)  # of one event alone: what it says is at fault. Everything else is Prefect's own trouble
 
@@ -66,7 +67,7 @@ class Publisher:
         self._client: PrefectClient | None = None
 
     async def run(self) -> None:
-        """Publishes until cancelled: when woken, and every second. While Prefect is away, more and more seldom."""
+        """Publishes until cancelled: soon after it is woken, and every second. While Prefect is away, more and more seldom."""
         try:
             async with AsyncExitStack() as self._kept:
                 await self._publish_on()
@@ -85,6 +86,7 @@ class Publisher:
                 continue
             self._troubles.over("events")
             pause = self._every_s
+            await asyncio.sleep(APART_S)
             with suppress(TimeoutError):  # not wait_for, which on Python 3.11 can swallow our cancellation
                 async with asyncio.timeout(self._every_s):
                     await self.wake.wait()
