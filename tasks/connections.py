@@ -51,7 +51,7 @@ async def opening(provider: Provider) -> "AsyncIterator[asyncio.Future[AsyncAnth
         yield client
     finally:
         await asyncio.wait({client})
-        if client.exception() is None:
+        if not client.cancelled() and client.exception() is None:
             await client.result().close()
 
 
