@@ -15,6 +15,6 @@ class Database(Block):
 
     url: SecretStr = Field(title="Address", description="postgresql+psycopg://user:password@host:port/database")
 
-    def connect(self, *, pool_size: int = 4) -> Connection:
+    def connect(self) -> Connection:
         """A pool of connections; close it, or use it as a context manager."""
-        return Connection(self.url.get_secret_value(), pool_size=pool_size)
+        return Connection(self.url.get_secret_value())

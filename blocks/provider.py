@@ -1,14 +1,16 @@
 """Who answers, and which account pays."""
 
 import hashlib
-from typing import Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import urlsplit
 
-from anthropic import AsyncAnthropic
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr, model_validator
 
 from lanes.provider.client import connect
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
 
 
 class Provider(Block):
@@ -75,7 +77,7 @@ class Provider(Block):
         secret = f"{self.base_url}\x1f{self.api_key.get_secret_value()}"
         return "key:" + hashlib.sha256(secret.encode()).hexdigest()[:16]
 
-    def connect(self) -> AsyncAnthropic:
+    def connect(self) -> "AsyncAnthropic":
         """A client that asks once; close it, or use it as a context manager."""
         return connect(api_key=self.api_key.get_secret_value(), base_url=self.base_url)
 

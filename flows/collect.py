@@ -10,6 +10,7 @@ from tasks.outgoing import publishing
 from tasks.publish import publish_workloads
 from tasks.standing import Tenure
 from tasks.sweep.sweeper import sweeping
+from tasks.sweep.waker import waking
 
 
 @flow(name="collect", flow_run_name="batch collect", persist_result=False)
@@ -19,6 +20,7 @@ async def collect() -> int:
         connections() as at,
         Tenure(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as tenure,
         publishing(at.db),
+        waking(at.db),
         sweeping(at) as sweeper,
         collecting(at) as collector,
     ):

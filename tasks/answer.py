@@ -21,7 +21,7 @@ from lanes.promises.assessment import Assessment
 from lanes.promises.failures import Failed
 from lanes.promises.provider_faults import frozen
 from lanes.provider.answering import REFUSED, Called, answer
-from lanes.provider.errors import FREEZES, Action, CallFailed, failed
+from lanes.provider.errors import FREEZES, Action, CallFailed, unforeseen
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
@@ -60,11 +60,15 @@ class Consequences:
 
 
 class Answering:
-    """The packs under way. `held` are the claims that this process answers for; `heard` is set when a place is free."""
+    """The packs under way. `held` are the claims that this process answers for; `heard` is set when a place is free; `clock`
+    carries the database's time on."""
 
-    def __init__(self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], heard: asyncio.Event) -> None:
+    def __init__(
+        self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], heard: asyncio.Event,
+        clock: Callable[[], datetime],
+    ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
-        self._held, self._heard = held, heard
+        self._held, self._heard, self._clock = held, heard, clock
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
@@ -116,13 +120,13 @@ class Answering:
     async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
         left = {each.claim: each for each in pack}
         try:
-            async for called in answer(self._at.client, version, pack, due_in_s=due_in_s):
+            async for called in answer(await self._at.client(), version, pack, due_in_s=due_in_s):
                 for each in (*called.pack, *called.untried):
                     left.pop(each.claim, None)
                 self._ended.put_nowait((version, called))
         except Exception as error:  # nobody foresaw it: its items have their attempts all the same
             get_run_logger().error("a pack of %s broke", version.workload, exc_info=error)
-            self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=failed(error))))
+            self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=unforeseen(error))))
         finally:
             self._pace.ended(version.workload, version.spec.realtime_model)
             self._heard.set()
@@ -138,8 +142,7 @@ class Answering:
 
     async def _save(self, ended: Sequence[tuple[Version, Called]]) -> None:
         """Everything that these calls led to is in the database; tried until it is."""
-        now = await self._outlasting(self._at.db.now)
-        then = self._weighed(ended, now)
+        then = self._weighed(ended, self._clock())
         self._failure_log.met(then.failures)
         await asyncio.gather(
             self._all_saved(then.attempts),

@@ -37,6 +37,12 @@ async def ask_for_standing(run: StandingRun, now: datetime, *, limit_s: float = 
         return True
 
 
+async def is_on_its_way(wanted: WantedRun, now: datetime, *, limit_s: float = LIMIT_S) -> bool:
+    """Whether a run of the same deployment waits for a worker, or begins. Raises as `ask_for_run` does."""
+    async with asyncio.timeout(limit_s), get_client() as client:
+        return on_its_way(await _seen(client, await _deployment(client, wanted.deployment), now), now)
+
+
 async def _deployment(client: PrefectClient, of: Deployment) -> UUID:
     return (await client.read_deployment_by_name(of.address)).id
 

@@ -10,6 +10,7 @@ from lanes.realtime.warmth import needs_more
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.realtime.calls import call_for_drain
+from lanes.store.signals import Role, holders
 from lanes.words import Lane
 from tasks.answer import Answering
 from tasks.beside import Beside
@@ -31,6 +32,7 @@ class Chores:
     def __init__(self, db: Database, router: Router, turns: Turns, answering: Answering) -> None:
         self._db, self._router, self._turns, self._answering = db, router, turns, answering
         self._to_route = asyncio.Event()
+        self._to_route.set()  # what was received before it began
         self._guard, self._publisher, self._rescuer = Guard(db), Publisher(db), Rescuer(db)
         self._told: set[str] = set()
         self._summed_up = 0
@@ -85,7 +87,7 @@ class Chores:
         if not self._router.holds or self._turns.held_back(now):
             return
         backlog = await self._db.run(work.backlog, Lane.REALTIME, now=now)
-        if needs_more(backlog.ready_since, now):
+        if needs_more(backlog.ready_since, now, drains=await self._db.run(holders, Role.DRAIN)):
             await self._db.run(call_for_drain, ready=backlog.ready, now=now)
 
     async def _sum_up(self) -> None:

@@ -65,7 +65,7 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
     """
     assert batch.provider_batch_id is not None
     try:
-        seen = await provider.retrieve(at.client, batch.provider_batch_id)
+        seen = await provider.retrieve(await at.client(), batch.provider_batch_id)
     except BatchUnknown as trouble:
         await reconcile.out_of_reach(at, batch, trouble)
         raise
@@ -111,7 +111,7 @@ async def bring_home(at: Connections, batch: OpenBatch) -> int:
     reading = Reading(at, batch, version)
     try:
         most = max(1, CHUNK * batch.requests // batch.items)
-        async with ahead(results(at.client, batch.provider_batch_id, most=most, most_bytes=CHUNK_BYTES)) as chunks:
+        async with ahead(results(await at.client(), batch.provider_batch_id, most=most, most_bytes=CHUNK_BYTES)) as chunks:
             async for chunk in chunks:
                 if not await reading.is_ours(chunk):
                     return 0

@@ -1,12 +1,12 @@
 """What a run that asks the provider works with, opened together and closed together."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from uuid import UUID
-
-from anthropic import AsyncAnthropic
 
 from blocks.provider import Provider
 from lanes.store.batch import accounts
@@ -14,23 +14,48 @@ from lanes.store.database import Database
 from tasks.database import BLOCK, database
 from tasks.running import this_run
 
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
+
 
 @dataclass(frozen=True)
 class Connections:
-    """An open database and an open provider client, and which run works with them."""
+    """An open database, a provider whose client opens beside what a run does first, and which run works with them."""
 
     db: Database
-    client: AsyncAnthropic
+    opening: "asyncio.Future[AsyncAnthropic]"
     provider: Provider
     flow_run_id: UUID | None = None
+
+    async def client(self) -> "AsyncAnthropic":
+        """The provider's client, as soon as it is open. Raises what kept it from that."""
+        return await asyncio.shield(self.opening)
 
 
 @asynccontextmanager
 async def connections() -> AsyncIterator[Connections]:
     """The database and the provider of the blocks `lanes`."""
-    gc.freeze()  # what a run imported is searched for garbage no more: a third of the time of its saves went there
     provider = await Provider.aload(BLOCK)
-    async with database() as db, provider.connect() as client:
+    async with opening(provider) as client, database() as db:
+        client.add_done_callback(_is_loaded)
         now, formerly = await db.now(), provider.unnamed_account
         await db.run(accounts.name_account, provider.account, formerly=formerly, now=now)
         yield Connections(db, client, provider, this_run())
+
+
+@asynccontextmanager
+async def opening(provider: Provider) -> "AsyncIterator[asyncio.Future[AsyncAnthropic]]":
+    """The provider's client is being opened, on a thread, because its packages take more than a second to load."""
+    client = asyncio.create_task(asyncio.to_thread(provider.connect))
+    try:
+        yield client
+    finally:
+        await asyncio.wait({client})
+        if not client.cancelled() and client.exception() is None:
+            await client.result().close()
+
+
+def _is_loaded(_: object) -> None:
+    """The garbage collector passes over what the run has loaded: that stays, each look through it stops the run for a quarter
+    of a second, and a third of the time of its saves went there."""
+    gc.freeze()

@@ -36,12 +36,12 @@ class Drain:
     """The loop's parts, in the order in which `flows.answer` calls them."""
 
     def __init__(self, at: Connections, held: Roles, heard: asyncio.Event, now: datetime) -> None:
-        self._heard = heard
+        self._at, self._heard = at, heard
         self._now, self._idle_since = HostClock(now), now
         pace, health = Pace(most=at.provider.most_calls), Health()
         self._turns = Turns(pace, health)
         self._holding = Holding(at.db, held.alive, self._turns)
-        self._answering = Answering(at, pace, health, held=self._holding.claims, heard=heard)
+        self._answering = Answering(at, pace, health, held=self._holding.claims, heard=heard, clock=lambda: self._now())
         self._staying = Staying(at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims))
         self._notice = Notice(at, self._answering.standstills)
         router = Router(at.db, held.router, heard, busy=lambda: self._answering.busy)
@@ -68,7 +68,11 @@ class Drain:
         return await self._staying.goes_on(idle_since=self._idle_since)
 
     async def claim(self) -> None:
-        """As much of the most urgent work is ours as there are places, and windows that gather, for it."""
+        """As much of the most urgent work is ours as there are places, and windows that gather, for it.
+
+        It is claimed once the provider's client is open, and so can be asked.
+        """
+        await self._at.client()
         try:
             taken = await self._holding.claim()
             self._now = HostClock(taken.now)

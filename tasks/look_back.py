@@ -11,12 +11,29 @@ from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.events import Event
 
-from lanes.doors.stream import LOOK_BACK, SPAN, Stream, behind, span_of
+from lanes.doors.stream import LOOK_BACK, OVERLAP, SPAN, Stream, behind, span_of
 from lanes.store.database import Database
 from lanes.store.doors import watermarks
 from tasks.stored_events import counts, pages
 
 MOST_PAGES = 200  # read in one look; a span that was begun is read to its end
+
+
+async def has_arrived(db: Database, now: datetime) -> bool:
+    """Whether something is stored that occurred since events were last read, as far as clocks differ by `OVERLAP` at most."""
+    since = await db.run(watermarks.seen_until, watermarks.ARRIVALS) or now
+    async with get_client() as client:
+        async for _ in pages(client, since - OVERLAP, now + OVERLAP, of=1):
+            return True
+    return False
+
+
+async def came_late(db: Database, now: datetime) -> bool:
+    """Whether some span of the last day holds more events than were read of it."""
+    since = span_of(now - LOOK_BACK)
+    read = await db.run(watermarks.spans, since=since)
+    async with get_client() as client:
+        return bool(behind(await counts(client, since, now), read, now))
 
 
 class LookBack:

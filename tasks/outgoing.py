@@ -10,13 +10,14 @@ import os
 import socket
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from uuid import uuid4
 
 import httpx
 from prefect import get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.events import Event, Resource
 from prefect.logging import get_run_logger
 
@@ -33,6 +34,7 @@ POST_S = 5.0  # the longest that one request may take
 LAST_S = 5.0  # the last try of a publisher that ends, and the only one of somebody who passes by
 LEASE = timedelta(seconds=15)  # of a turn; renewed with every request
 EVERY_S = 1.0
+APART_S = 0.2  # from one round to the next at least: what comes meanwhile goes together
 LONGEST_PAUSE_S = 30.0  # while Prefect is away
 REFUSED = (400, 413, 422)  # of one event alone: what it says is at fault. Everything else is Prefect's own trouble
 
@@ -63,9 +65,18 @@ class Publisher:
         self._db, self._post_s, self._every_s = db, post_s, every_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._troubles = Troubles()
+        self._kept: AsyncExitStack | None = None  # what a run leaves open between two requests
+        self._client: PrefectClient | None = None
 
     async def run(self) -> None:
-        """Publishes until cancelled: when woken, and every second. While Prefect is away, more and more seldom."""
+        """Publishes until cancelled: soon after it is woken, and every second. While Prefect is away, more and more seldom."""
+        try:
+            async with AsyncExitStack() as self._kept:
+                await self._publish_on()
+        finally:
+            self._kept = self._client = None
+
+    async def _publish_on(self) -> None:
         pause = self._every_s
         while True:
             try:
@@ -77,6 +88,7 @@ class Publisher:
                 continue
             self._troubles.over("events")
             pause = self._every_s
+            await asyncio.sleep(APART_S)
             with suppress(TimeoutError):  # not wait_for, which on Python 3.11 can swallow our cancellation
                 async with asyncio.timeout(self._every_s):
                     await self.wake.wait()
@@ -159,9 +171,19 @@ class Publisher:
 
     async def _post(self, request: Sequence[Packed]) -> None:
         body = b"[" + b",".join(body for _, body in request) + b"]"
-        async with asyncio.timeout(self._post_s), get_client() as client:
+        async with asyncio.timeout(self._post_s), self._prefect() as client:
             answer = await client.request("POST", "/events", content=body, headers={"Content-Type": "application/json"})
             answer.raise_for_status()
+
+    @asynccontextmanager
+    async def _prefect(self) -> AsyncIterator[PrefectClient]:
+        """A client of Prefect: a run opens one, because that takes longer than a request."""
+        if self._kept is None:
+            async with get_client() as client:
+                yield client
+        else:
+            self._client = self._client or await self._kept.enter_async_context(get_client())
+            yield self._client
 
     async def _give_up(self, events: Sequence[Outgoing], why: str) -> None:
         """They wait no longer. What they tell of stands in the database."""

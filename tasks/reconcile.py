@@ -37,7 +37,7 @@ async def reconcile_unresolved(at: Connections) -> Finding | None:
 async def _reconcile(at: Connections, batch: OpenBatch) -> Finding:
     lost, grace = create_of(at, batch), timedelta(seconds=at.provider.listing_grace_s)
     before = await at.db.now()
-    listing = await provider.listing(at.client)
+    listing = await provider.listing(await at.client())
     ahead = _ahead(listing.answered_at, before, await at.db.now())
     listed = [
         Listed(each.id, each.requests, each.created_at)
@@ -100,7 +100,7 @@ async def seen(at: Connections, batch: OpenBatch, now_there: ProviderBatch) -> N
     if batch.cancel_at is None or now_there.canceling or now_there.ended:
         return
     try:
-        await provider.cancel(at.client, batch.provider_batch_id)
+        await provider.cancel(await at.client(), batch.provider_batch_id)
     except CallFailed as failure:
         get_run_logger().warning("batch %d is cancelled at the next tick: %s", batch.id, failure)
 

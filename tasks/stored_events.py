@@ -16,9 +16,9 @@ COUNT: Any = "/events/count-by/time"  # a path that the client's types do not kn
 MINUTES = SPAN.total_seconds() / 60
 
 
-async def pages(client: PrefectClient, since: datetime, until: datetime) -> AsyncIterator[Sequence[Event]]:
-    """The events that occurred in between, both ends included, oldest first."""
-    page = await client.read_events(_occurred(since, until), limit=PAGE)
+async def pages(client: PrefectClient, since: datetime, until: datetime, *, of: int = PAGE) -> AsyncIterator[Sequence[Event]]:
+    """The events that occurred in between, both ends included, oldest first, as many as `of` on a page."""
+    page = await client.read_events(_occurred(since, until), limit=of)
     while page.events:
         yield page.events
         following = await page.get_next_page(client)

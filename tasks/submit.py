@@ -87,7 +87,7 @@ async def submit_batch(at: Connections, kind: Kind, *, most: int = MOST_ITEMS) -
         return 0
     try:
         with prepared.body as body:
-            created = await provider.create(at.client, body, within_s=at.provider.create_within_s)
+            created = await provider.create(await at.client(), body, within_s=at.provider.create_within_s)
     except CallFailed as failure:
         await _not_created(at, kind, prepared, failure)
         if failure.action is Action.SPLIT and prepared.items > 1:
@@ -211,7 +211,7 @@ async def _created(at: Connections, kind: Kind, prepared: Prepared, created: Pro
     if answer is not Answer.SUBMITTED:
         get_run_logger().warning("batch %d was answered late: %s", prepared.batch_id, answer)
     if answer is Answer.TWIN:
-        await provider.cancel(at.client, created.id)
+        await provider.cancel(await at.client(), created.id)
 
 
 async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure: CallFailed) -> None:

@@ -17,7 +17,7 @@ from lanes.store.doors import items
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
 from lanes.words import Lane
-from tasks.connections import Connections
+from tasks.connections import Connections, opening
 from tasks.submit import submit_batch
 from tests.examples import admit
 from tests.running_stand import RunningStand
@@ -34,7 +34,7 @@ async def _left(stand: RunningStand, workload: str, key: str, ago: timedelta) ->
         return clock(connection) - ago
 
     provider = Provider(api_key=SecretStr("x"), base_url=stand.environment["ANTHROPIC_BASE_URL"])
-    async with Database(stand.environment["LANES_DATABASE_URL"], clock=then) as db, provider.connect() as client:
+    async with Database(stand.environment["LANES_DATABASE_URL"], clock=then) as db, opening(provider) as client:
         async with db.transaction() as run:
             kind = await run(_waits, workload, key, now=run.now)
         assert await submit_batch.fn(Connections(db, client, provider), kind) == 1

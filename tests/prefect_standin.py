@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -87,6 +88,12 @@ class PrefectStandIn:
         """The deployment has a run that came into this state so long ago, or is due since."""
         self.runs.append(Run(str(uuid4()), flow, {}, None, state, datetime.now(UTC) - age))
 
+    def has_stored(self, event: str, occurred: datetime, *, workload: str = "letters") -> None:
+        """An event of that workload stands in the server's database."""
+        resource = {"prefect.resource.id": f"lanes.workload.{workload}"}
+        stored = {"id": str(uuid4()), "event": event, "occurred": occurred.isoformat(), "resource": resource, "payload": {}}
+        self.events.append(stored)
+
     def asked(self, flow: str) -> list[dict[str, Any]]:
         """The parameters of each run of the deployment that was asked for; one key counts once."""
         return [each.parameters for each in self.runs if each.flow == flow]
@@ -163,6 +170,14 @@ class PrefectStandIn:
                     return 422, {"exception_message": "Invalid request received."}
                 self.events += said
                 return 204, None
+            case ["events", "filter"]:
+                found = self._stored(said["filter"])
+                return 200, {"events": found[: said["limit"]], "total": len(found), "next_page": None}
+            case ["events", "count-by", "time"]:
+                width = timedelta(minutes=said["time_interval"]).total_seconds()
+                moments = (datetime.fromisoformat(each["occurred"]).timestamp() for each in self._stored(said["filter"]))
+                spans = Counter(moment // width * width for moment in moments)
+                return 200, [{"start_time": datetime.fromtimestamp(at, UTC).isoformat(), "count": n} for at, n in spans.items()]
             case ["deployments", "name", flow, name]:
                 id_ = self._id(flow)
                 theirs = self.schedules.get(flow, [])
@@ -208,6 +223,13 @@ class PrefectStandIn:
         flow = self._flow(deployment)
         found = [each for each in self.runs if each.flow == flow and each.state in states and each.since <= before]
         return [each.shown(deployment) for each in found]
+
+    def _stored(self, wanted: dict[str, Any]) -> list[Event]:
+        """The events of these names that occurred in between, oldest first."""
+        since, until = (datetime.fromisoformat(wanted["occurred"][end].replace("Z", "+00:00")) for end in ("since", "until"))
+        found = [each for each in self.events if each["event"] in wanted["event"]["name"]]
+        between = [each for each in found if since <= datetime.fromisoformat(each["occurred"]) <= until]
+        return sorted(({"received": each["occurred"], **each} for each in between), key=lambda each: each["occurred"])
 
     def _id(self, flow: str) -> str:
         """That of its deployment."""

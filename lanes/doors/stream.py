@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
-REMEMBERED = 100_000  # ids, to pass over a stored event that was streamed before
+REMEMBERED = 50_000  # ids at least, and twice as many at most, to pass over a stored event that was streamed before
 MOST_KEPT = 1_000  # events that wait for a lock; beyond them the store is read again
 OVERLAP = timedelta(seconds=30)  # stored events appear late: the server flushes every few seconds
 
@@ -36,7 +36,8 @@ class Stream(Generic[E]):
     """One reader's books. Nothing is seen before it was admitted; a subject is the item that an event is about."""
 
     def __init__(self) -> None:
-        self._seen: OrderedDict[Hashable, None] = OrderedDict()
+        self._seen: set[Hashable] = set()
+        self._seen_before: set[Hashable] = set()  # what was admitted before the oldest of those
         self._kept: OrderedDict[Hashable, deque[E]] = OrderedDict()  # by subject, each in order
         self._ids: set[Hashable] = set()  # of what is kept
         self._missed_since: datetime | None = None
@@ -44,14 +45,15 @@ class Stream(Generic[E]):
 
     def new(self, events: Iterable[E]) -> list[E]:
         """Those that were neither admitted nor are kept."""
-        return [each for each in events if each.id not in self._seen and each.id not in self._ids]
+        known = (self._seen, self._seen_before, self._ids)
+        return [each for each in events if not any(each.id in some for some in known)]
 
     def admitted(self, events: Iterable[E]) -> None:
         """Each is an item, an amendment or a refusal now."""
         for each in events:
-            self._seen[each.id] = None
-        while len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
+            if len(self._seen) >= REMEMBERED:
+                self._seen, self._seen_before = set(), self._seen
+            self._seen.add(each.id)
 
     def waits(self, subject: Hashable) -> bool:
         """Whether an event of that subject is kept: later ones wait behind it."""

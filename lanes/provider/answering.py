@@ -3,9 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from anthropic import AsyncAnthropic
+from typing import TYPE_CHECKING, Any
 
 from lanes.claims import Claimed
 from lanes.ids import WorkId
@@ -18,6 +16,9 @@ from lanes.realtime.calltime import longest_call_s
 from lanes.settling.outcome import Response
 from lanes.words import Lane
 from lanes.workload.version import Version
+
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic
 
 REFUSED = (Action.SPLIT, Action.POISON)  # the request itself: fewer items may be taken
 
@@ -48,7 +49,7 @@ def questions(
 
 
 async def answer(
-    client: AsyncAnthropic, version: Version, pack: Sequence[Claimed], *, due_in_s: float | None = None
+    client: "AsyncAnthropic", version: Version, pack: Sequence[Claimed], *, due_in_s: float | None = None
 ) -> AsyncIterator[Called]:
     """Each call that the pack needed, as it ends; every item is in exactly one of them, whatever happens.
 

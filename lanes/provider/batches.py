@@ -13,7 +13,8 @@ from anthropic.pagination import AsyncPage
 from anthropic.types.messages import MessageBatch
 
 from lanes.provider.body import Body
-from lanes.provider.errors import TRANSPORT, CallFailed, failed
+from lanes.provider.errors import CallFailed
+from lanes.provider.sdk_errors import TRANSPORT, failed
 
 MOST_REQUESTS = 100_000
 MOST_BYTES = 256 * 1024 * 1024

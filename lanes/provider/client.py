@@ -1,43 +1,62 @@
-"""One call: asked once, without the SDK's own retries, because our policy decides what is asked again."""
+"""One call: asked once, without the SDK's own retries, because our policy decides what is asked again.
+
+The SDK takes more than a second to load. Who calls loads it, so that whoever waits for a call can do something else meanwhile.
+"""
 
 import asyncio
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
-import httpx2
-from anthropic import AsyncAnthropic
-from anthropic.types import Message
+import orjson
 
-from lanes.provider.errors import failed
 from lanes.realtime.calltime import CONNECT_S
 from lanes.settling.outcome import Response
 from lanes.workload.prices import Usage
 
+if TYPE_CHECKING:
+    from anthropic import AsyncAnthropic, RequestOptions
+
+MESSAGES = "/v1/messages"
 SILENCE_S = 60.0  # how long a connection may say nothing
 
 
-def connect(*, api_key: str, base_url: str | None = None, timeout_s: float = SILENCE_S) -> AsyncAnthropic:
+def connect(*, api_key: str, base_url: str | None = None, timeout_s: float = SILENCE_S) -> "AsyncAnthropic":
     """A client that never retries by itself: a repeated create would be a second paid batch."""
-    timeout = httpx2.Timeout(timeout_s, connect=CONNECT_S)
+    from anthropic import AsyncAnthropic
+    from httpx2 import Timeout
+
+    timeout = Timeout(timeout_s, connect=CONNECT_S)
     return AsyncAnthropic(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout)
 
 
-async def ask(client: AsyncAnthropic, params: dict[str, Any], *, longest_s: float) -> Response:
+async def ask(client: "AsyncAnthropic", params: dict[str, Any], *, longest_s: float) -> Response:
     """The provider's response to one Messages request, within `longest_s` however slowly it comes.
+
+    What is sent is what `params` say, and what comes is read here: the SDK's models of both take longer than the rest of it.
 
     Raises:
         CallFailed: there was none, or none that can be read; its `action` says what to do.
     """
+    from httpx2 import Response as Raw
+    from httpx2 import Timeout
+
+    from lanes.provider.sdk_errors import failed
+
     try:
         async with asyncio.timeout(longest_s):
-            message = await client.messages.create(**params, timeout=httpx2.Timeout(longest_s, connect=CONNECT_S))
-        return response(message)
+            options: RequestOptions = {"timeout": Timeout(longest_s, connect=CONNECT_S)}
+            raw = await client.post(MESSAGES, body=params, cast_to=Raw, options=options)
+        return read_response(_json(raw.content), request_id=raw.headers.get("request-id"))
     except Exception as error:  # whatever the SDK makes of a broken body: nobody's answer, and perhaps billed
         raise failed(error) from error
 
 
-def response(message: Message) -> Response:
-    """What we keep of a message."""
-    return read_response(message.model_dump(mode="json"), request_id=message._request_id)
+def _json(body: bytes) -> dict[str, Any]:
+    """What the body says. Half a surrogate pair, which orjson refuses, is read: whether it can be stored is asked later."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return json.loads(body)
 
 
 def read_response(message: dict[str, Any], *, request_id: str | None = None) -> Response:

@@ -1,10 +1,6 @@
-"""What each of the provider's errors means for the work: the error policy, as one function."""
+"""What each of the provider's errors means for the work: the error policy. It needs no SDK."""
 
 from enum import StrEnum
-
-import anthropic
-import httpx2
-from anthropic.types import shared
 
 from lanes.errors import LanesError
 
@@ -24,31 +20,15 @@ class Action(StrEnum):
 
 FREEZES = (Action.STOP_PAYING, Action.MISCONFIGURED, Action.UNKNOWN_MODEL)  # the work is kept and spends no retry budget
 
-_SPENT = (
-    shared.EnforcedSpendLimitReachedError,
-    shared.ContractSpendLimitReachedError,
-    shared.OrganizationOnHoldError,
-    anthropic.PaymentRequiredError,
-)
 _SPENT_TEXTS = ("You have reached your specified", "Your credit balance is too low")
 _SPENT_CODES = (
     "enforced_spend_limit_reached", "contract_spend_limit_reached", "linked_organization_spend_limit_reached",
     "linked_organization_billing_unavailable", "organization_on_hold",
 )  # fmt: skip
-_MISCONFIGURED = (
-    anthropic.AuthenticationError,
-    anthropic.PermissionDeniedError,
-    shared.CMEKKeyDisabledError,
-    shared.CMEKKeyNetworkBlockedError,
-    shared.OrganizationTypeNotSupportedError,
-    shared.ParentOrganizationRequiredError,
-    shared.WorkspaceHumanReviewDisabledError,
-)
 _MISCONFIGURED_CODES = (
     "cmek_key_disabled", "cmek_key_network_blocked", "organization_type_not_supported", "parent_organization_required",
     "workspace_human_review_disabled",
 )  # fmt: skip
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)  # no request left this machine
 
 
 class CallFailed(LanesError):
@@ -69,45 +49,10 @@ class CallFailed(LanesError):
         super().__init__(detail)
 
 
-def failed(error: Exception) -> CallFailed:
-    """The failure that an exception of the SDK, of the transport below it, or of reading the answer stands for.
-
-    Source: the error classes of anthropic 2.13; spend limits are subclasses of RateLimitError and are told first.
-    """
-    if not isinstance(error, anthropic.APIStatusError):
-        unsent = isinstance(error.__cause__ or error, _NEVER_SENT)
-        detail = f"no answer from the provider: {type(error).__name__}: {str(error)[:500]}"
-        return CallFailed(Action.RETRY, detail, maybe_billed=not unsent, innocent=unsent)
-    action = _action(error)
-    detail = f"the provider answered {error.status_code}: {_message(error)}"
-    if action in (Action.MISCONFIGURED, Action.UNKNOWN_MODEL):
-        detail += "; check ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL and the workload's models"
-    return CallFailed(
-        action,
-        detail,
-        maybe_billed=error.status_code >= 500 and error.status_code != 529,
-        innocent=action is Action.SHED,
-        retry_after_s=_retry_after(error),
-        request_id=error.request_id,
-    )
-
-
-def _action(error: anthropic.APIStatusError) -> Action:
-    if isinstance(error, _SPENT) or told(error.type, _message(error), error.error_code) is Action.STOP_PAYING:
-        return Action.STOP_PAYING
-    if isinstance(error, anthropic.RateLimitError):
-        return Action.SLOW_DOWN
-    if isinstance(error, anthropic.OverloadedError):
-        return Action.SHED
-    if isinstance(error, _MISCONFIGURED):
-        return Action.MISCONFIGURED
-    if isinstance(error, anthropic.NotFoundError):
-        return Action.UNKNOWN_MODEL
-    if isinstance(error, anthropic.ContentTooLargeError):
-        return Action.SPLIT
-    if error.status_code in (408, 409, 499) or error.status_code >= 500:
-        return Action.RETRY
-    return Action.POISON
+def unforeseen(error: Exception, *, unsent: bool = False) -> CallFailed:
+    """The failure that an exception without an answer of the provider stands for; `unsent` where no request left us."""
+    detail = f"no answer from the provider: {type(error).__name__}: {str(error)[:500]}"
+    return CallFailed(Action.RETRY, detail, maybe_billed=not unsent, innocent=unsent)
 
 
 def told(kind: str | None, message: str, code: str | None = None) -> Action:
@@ -134,19 +79,3 @@ def told(kind: str | None, message: str, code: str | None = None) -> Action:
             return Action.POISON
         case _:
             return Action.RETRY
-
-
-def _message(error: anthropic.APIStatusError) -> str:
-    body = error.body
-    said = body.get("error") if isinstance(body, dict) else None
-    return str(said.get("message")) if isinstance(said, dict) else str(error)
-
-
-def _retry_after(error: anthropic.APIStatusError) -> float | None:
-    try:
-        return float(error.response.headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
-
-
-TRANSPORT = (anthropic.APIError, httpx2.HTTPError)  # a reset in mid-stream is a bare httpx2 error

@@ -4,10 +4,10 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import orjson
-from anthropic import transform_schema
 
 from lanes.money.cost import most_answer_tokens
 from lanes.provider import fences
@@ -67,13 +67,23 @@ def _shared(version: Version, lane: Lane, questions: int) -> tuple[dict[str, Any
     """What all requests of a version with so many questions have in common, before their messages and behind them."""
     spec = version.spec
     packed = questions > 1
-    schema = _pack_schema(spec.output_schema) if packed else spec.output_schema
     before = {
         "model": spec.model_of(lane),
         "max_tokens": most_answer_tokens(spec, questions),
         "system": spec.instructions + (PACK_RULE if packed else ""),
     }
-    return before, {"output_config": {"format": {"type": "json_schema", "schema": transform_schema(schema)}}}
+    return before, {
+        "output_config": {"format": {"type": "json_schema", "schema": _askable(json.dumps(spec.output_schema), packed)}}
+    }
+
+
+@lru_cache(maxsize=256)
+def _askable(schema: str, packed: bool) -> dict[str, Any]:
+    """The schema as the provider takes it; nobody changes it, because it is the same for each call."""
+    from anthropic import transform_schema  # loads the SDK
+
+    answer = json.loads(schema)
+    return transform_schema(_pack_schema(answer) if packed else answer)
 
 
 def _content(questions: Sequence[Question]) -> str:

@@ -12,7 +12,8 @@ from anthropic import AnthropicError, AsyncAnthropic
 from lanes.errors import LanesError
 from lanes.provider.batches import CUSTOM_ID, batch_failed
 from lanes.provider.client import read_response
-from lanes.provider.errors import TRANSPORT, Action, CallFailed, told
+from lanes.provider.errors import Action, CallFailed, told
+from lanes.provider.sdk_errors import TRANSPORT
 from lanes.settling.outcome import Judged, Response
 from lanes.storable import storable
 from lanes.words import Outcome

@@ -10,7 +10,7 @@ DEFAULT_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=5)  # the provider may name days; we ask again sooner
 FREEZE = timedelta(seconds=30)
 LEAST = 16  # places, however short the calls
-CALLS_PER_S = 32  # what one drain keeps up with: longer calls get more places, up to the bound
+CALLS_PER_S = 320  # what one drain keeps up with: longer calls get more places, up to the bound
 MEMORY = 0.9  # weight of what was known of the calls' length against the newest one
 
 

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-THROTTLE = timedelta(seconds=60)  # the trigger of `answer` fires at most once in this time
-LINGER = THROTTLE + timedelta(seconds=30)  # longer than the throttle: nothing dropped inside it is missed
+LINGER = timedelta(seconds=90)  # how long a drain that nobody follows waits for something to do
 MOST_DRAINS = 4  # at once; each is a process with places of its own
 PATIENCE = timedelta(seconds=10)  # how long a drain lingers beside the keeper
 LATE = timedelta(seconds=5)  # work that waited this long, while the provider takes calls, needs another drain
@@ -36,6 +35,7 @@ def stays(sight: Sight, now: datetime) -> bool:
     return idle < (PATIENCE if sight.keeper_exists else LINGER)
 
 
-def needs_more(waits_since: datetime | None, now: datetime) -> bool:
-    """Whether waiting work needs another drain; `waits_since` is when the oldest of it could have been claimed."""
-    return waits_since is not None and now - waits_since > LATE
+def needs_more(waits_since: datetime | None, now: datetime, *, drains: int) -> bool:
+    """Whether waiting work needs another drain beside those that run; `waits_since` is when the oldest of it could have been
+    claimed."""
+    return waits_since is not None and now - waits_since > LATE and drains < MOST_DRAINS

@@ -107,7 +107,7 @@ class Site:
         said = self.info().environment()
         if self.database_url is not None:
             said["LANES_DATABASE_URL"] = self.database_url
-        # Flow runs are started as `python -m prefect.engine`: that must be the Python that runs us.
+        # Flow runs are started as `python -m flows`: that must be the Python that runs us.
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         return self.base_environment() | said | {"PATH": path} | more
 

@@ -11,6 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lanes.store.discreet import discreet_async_engine, discreet_engine
 
+KEPT = 8  # connections of one process: what a drain does at once keeps them, because opening one takes longer than a query
+MOST = 12
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -49,11 +52,10 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, pool_size: int = 4, engine: AsyncEngine | None = None,
-        clock: Callable[[Connection], datetime] = clock,
+        self, url: str, *, engine: AsyncEngine | None = None, clock: Callable[[Connection], datetime] = clock,
     ) -> None:  # fmt: skip
         self.url, self._clock = url, clock
-        self._engine = engine or discreet_async_engine(url, pool_size=pool_size, max_overflow=8, pool_pre_ping=True)
+        self._engine = engine or discreet_async_engine(url, pool_size=KEPT, max_overflow=MOST - KEPT, pool_pre_ping=True)
 
     async def run(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `query` returns; its writes are committed, or none of them when it raises."""

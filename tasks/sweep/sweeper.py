@@ -17,7 +17,6 @@ from tasks.sweep.folder import Folder
 from tasks.sweep.reaper import Reaper
 from tasks.sweep.rescuer import Rescuer
 from tasks.sweep.resolver import Resolver
-from tasks.sweep.waker import Waker
 
 
 class Person(Protocol):
@@ -54,7 +53,6 @@ def everybody(at: Connections, errands: Errands) -> list[Person]:
         Rescuer(at.db),
         Reaper(at.db),
         Amender(at.db),
-        Waker(at.db, errands),
         Resolver(at, errands),
         Finisher(at.db, errands),
         DepartureClerk(at.db, errands),

@@ -1,50 +1,97 @@
-"""The waker: work or received items that no drain serves, or a drain that should be warm and is not, call for one."""
+"""The waker: work, items or stored events that no drain serves, or a drain that should be warm and is not, call for one.
 
+It looks every other second beside the ticks of `collect`, so that whatever a trigger drops or Prefect loses costs seconds.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
-from functools import partial
 
-from lanes.realtime.waking import Calls, Unserved
+from lanes.realtime.waking import LOOK_EVERY_S, READ_EVERY, Calls, Unserved
 from lanes.settings import Settings
 from lanes.standing import runs
-from lanes.standing.duty import Duty
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.doors import items
 from lanes.store.realtime.calls import call_for_drain
 from lanes.store.signals import Role, holder_exists
 from lanes.words import Lane
-from tasks.asking import ask_for_run
-from tasks.sweep.errands import Errands
+from tasks.asking import ask_for_run, is_on_its_way
+from tasks.beside import Beside
+from tasks.look_back import came_late, has_arrived
+from tasks.troubles import Troubles, described
 
-PREFECT_S = 10.0
+PREFECT_S = 5.0  # what one look waits for Prefect, each time that it asks
 
 
 class Waker:
-    """It calls by an event; where one was in vain it asks for a run besides, since a trigger can fail without a trace."""
+    """It calls by an event, unless a run is on its way; where that was in vain it asks for a run besides."""
 
-    duty = Duty("silent drains")
-
-    def __init__(self, db: Database, errands: Errands, *, calls: Calls | None = None) -> None:
-        self._db, self._errands = db, errands
+    def __init__(self, db: Database, *, calls: Calls | None = None) -> None:
+        self._db = db
         self._calls = calls or Calls()
+        self._looked_for_late: datetime | None = None
+        self._troubles = Troubles()
+
+    async def look(self) -> None:
+        """As `turn`, now."""
+        await self.turn(await self._db.now())
 
     async def turn(self, now: datetime) -> None:
-        """A drain reads, or nothing needs one, or one was called for."""
+        """A drain reads, or is on its way, or nothing needs one, or one was called for."""
         if await self._db.run(holder_exists, Role.ROUTER):
             self._calls.served()
             return
         if not self._calls.due(now):
             return
         unserved = await self._unserved(now)
-        if not unserved.needs_a_drain:
+        if not unserved.needs_a_drain or await self._is_on_its_way(now):
             return
         in_vain = self._calls.call(now)
         await self._db.run(call_for_drain, ready=unserved.ready, received=int(unserved.received), now=now)
         if in_vain:
-            wanted = runs.answer().once_a_minute("waiting work", now)
-            self._errands.send("a drain", partial(ask_for_run, wanted), within_s=PREFECT_S)
+            await ask_for_run(runs.answer().once_a_minute("waiting work", now), limit_s=PREFECT_S)
 
     async def _unserved(self, now: datetime) -> Unserved:
         ready = (await self._db.run(work.backlog, Lane.REALTIME, now=now)).ready
         received = await self._db.run(items.any_received)
-        return Unserved(ready, received, keep_warm=Settings.read().keep_warm > 0)
+        seen = Unserved(ready, received, keep_warm=Settings.read().keep_warm > 0)
+        return seen if seen.needs_a_drain else Unserved(0, False, keep_warm=False, unread=await self._unread(now))
+
+    async def _unread(self, now: datetime) -> bool:
+        """Whether Prefect has stored events that no drain has read; what it does not say is asked again at the next look."""
+        try:
+            async with asyncio.timeout(PREFECT_S):
+                if await has_arrived(self._db, now):
+                    return True
+                if self._looked_for_late is not None and now - self._looked_for_late < READ_EVERY:
+                    return False
+                found = await came_late(self._db, now)
+            self._looked_for_late = None if found else now
+            self._troubles.over("stored events")
+        except Exception as error:
+            self._troubles.met("stored events", f"stored events could not be looked at: {described(error)}")
+            return False
+        return found
+
+    async def _is_on_its_way(self, now: datetime) -> bool:
+        """Whether a run of `answer` is; where Prefect does not say, none is known."""
+        try:
+            on_its_way = await is_on_its_way(runs.answer(), now, limit_s=PREFECT_S)
+            self._troubles.over("runs")
+        except Exception as error:
+            self._troubles.met("runs", f"Prefect does not say which drains are on their way: {described(error)}")
+            return False
+        return on_its_way
+
+
+@asynccontextmanager
+async def waking(db: Database) -> AsyncIterator[None]:
+    """A waker looks, until the end of the block."""
+    beside = Beside()
+    beside.keep("silent drains", Waker(db).look, every_s=LOOK_EVERY_S)
+    try:
+        yield
+    finally:
+        await beside.close()

@@ -18,7 +18,7 @@ from lanes.store.database import Database, clock
 from lanes.store.doors import items as door
 from lanes.words import Lane
 from tasks.collect import bring_home, poll
-from tasks.connections import Connections
+from tasks.connections import Connections, opening
 from tasks.submit import submit_batch
 from tests.benchmarks.letters import batch, payloads
 from tests.benchmarks.memory import Peak
@@ -55,7 +55,7 @@ def lead(url: str, endpoint_url: str, items: int) -> dict[str, float]:
 async def _lead(url: str, endpoint_url: str, items: int) -> dict[str, float]:
     provider = Provider(api_key=SecretStr("x"), base_url=endpoint_url, poll_s=0.2, listing_grace_s=5)
     peak, sent, came = Peak(), 0, 0
-    async with Database(url) as db, provider.connect() as client:
+    async with Database(url) as db, opening(provider) as client:
         at = Connections(db, client, provider)
         (kind,) = await db.run(ready_work.waiting_kinds, None, now=await db.now())
         with peak.watched():

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from blocks.provider import Provider
 from lanes.store.database import Database
-from tasks.connections import Connections
+from tasks.connections import Connections, opening
 from tasks.drain import drain
 
 
@@ -24,7 +24,7 @@ async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
     provider = Provider(api_key=SecretStr("x"), base_url=endpoint_url, most_calls=most_calls)
     async with (
         Database(url) as db,
-        provider.connect() as client,
+        opening(provider) as client,
         drain(Connections(db, client, provider), standing=False) as opened,
     ):
         print("READY", flush=True)

@@ -1,9 +1,11 @@
 """What an operator finds in Prefect, read back from a server that `lanes up` filled."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from lanes.realtime.waking import ARRIVALS_THROTTLE, CALLS_THROTTLE
 from tests.running_stand import RunningStand
 from tests.waiting import until
 
@@ -42,14 +44,21 @@ def test_submit_runs_in_each_workloads_off_peak_window(stand: RunningStand) -> N
     assert {each["parameters"]["departure"]["workload"] for each in schedules} == {"tickets", "archive"}
 
 
-def test_answer_is_triggered_by_arrivals_and_by_waiting_work_at_most_once_a_minute(stand: RunningStand) -> None:
+@pytest.mark.parametrize(
+    ("name", "event", "throttle"),
+    [
+        ("lanes-answer-on-arrivals", "lanes.item.arrived", ARRIVALS_THROTTLE),
+        ("lanes-answer-on-waiting-work", "lanes.work.waiting", CALLS_THROTTLE),
+    ],
+)
+def test_answer_is_triggered_by_arrivals_and_by_calls_each_with_a_throttle_of_its_own(
+    stand: RunningStand, name: str, event: str, throttle: timedelta
+) -> None:
     found = deployment(stand, "answer")
     automations = stand.prefect.post("automations/filter", json={"limit": 200}).raise_for_status().json()
-    owned = [each for each in automations if each["name"] == "lanes-answer-on-waiting-work"]
-    assert len(owned) == 1
-    trigger, action = owned[0]["trigger"], owned[0]["actions"][0]
-    assert set(trigger["expect"]) == {"lanes.item.arrived", "lanes.work.waiting"}
-    assert trigger["within"] == 60
+    (owned,) = [each for each in automations if each["name"] == name]
+    trigger, (action,) = owned["trigger"], owned["actions"]
+    assert (trigger["expect"], trigger["within"]) == ([event], throttle.total_seconds())
     assert action["deployment_id"] == found["id"]
     assert set(action["parameters"]["wake"]) == {"event_id"}
 

@@ -18,7 +18,7 @@ from blocks.provider import Provider
 from lanes.store.database import Database
 from lanes.words import Lane
 from tasks import departure
-from tasks.connections import Connections
+from tasks.connections import Connections, opening
 from tests.examples import admit, publish, route
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
@@ -54,8 +54,10 @@ async def db(db: Database) -> AsyncIterator[Database]:
 async def at(db: Database, endpoint: Endpoint) -> AsyncIterator[Connections]:
     """A fresh database and the endpoint, as a run has them."""
     provider = Provider(api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5, create_within_s=10)
-    async with provider.connect() as client:
-        yield Connections(db, client, provider, RUN)
+    async with opening(provider) as client:
+        at = Connections(db, client, provider, RUN)
+        await at.client()  # the first test waits for the SDK here, whatever it measures
+        yield at
 
 
 @contextmanager

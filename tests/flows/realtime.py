@@ -15,6 +15,7 @@ from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tasks.answer import Answering
 from tasks.connections import Connections
+from tasks.hostclock import HostClock
 
 
 async def claim(at: Connections) -> list[Claimed]:
@@ -30,7 +31,8 @@ async def answer(at: Connections, pace: Pace | None = None, health: Health | Non
     claimed = await claim(at)
     versions = await at.db.run(workloads.versions, {each.version_id for each in claimed})
     pace, held = pace or Pace(), {each.claim.work_id: each.claim for each in claimed}
-    answering = Answering(at, pace, health or Health(), held=held, heard=asyncio.Event())
+    clock = HostClock(await at.db.now())
+    answering = Answering(at, pace, health or Health(), held=held, heard=asyncio.Event(), clock=clock)
     for version_id, version in versions.items():
         theirs = [each for each in claimed if each.version_id == version_id]
         for pack in packs(theirs, version.spec.pack_of(Lane.REALTIME)):

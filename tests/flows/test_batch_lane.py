@@ -257,7 +257,7 @@ async def test_a_batch_that_was_created_long_before_an_intent_is_never_adopted(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
     body = {"model": "claude-haiku-5-5", "max_tokens": 20, "messages": [{"role": "user", "content": "x"}]}
-    foreign = await provider.create(at.client, batch_body("f" * 16, body))
+    foreign = await provider.create(await at.client(), batch_body("f" * 16, body))
     await sender.items("only", lane=Lane.BATCH)
     later = foreign.created_at + timedelta(hours=1)
     await prepare(at, await kind(at), now=later)

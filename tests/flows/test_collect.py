@@ -23,7 +23,7 @@ from lanes.store.settling import decisions
 from lanes.words import Lane
 from tasks import collect, collector, saving
 from tasks.collector import Collector
-from tasks.connections import Connections
+from tasks.connections import Connections, opening
 from tasks.reconcile import reconcile_unresolved
 from tasks.submit import submit_batch
 from tasks.watch import evaluate
@@ -46,7 +46,7 @@ def tampering(endpoint: Endpoint) -> Iterator[Tampering]:
 async def at(db: Database, tampering: Tampering) -> AsyncIterator[Connections]:
     """A fresh database, and the endpoint behind somebody who tampers with its results."""
     block = Provider(api_key=SecretStr("x"), base_url=tampering.url, poll_s=0.2, listing_grace_s=5)
-    async with block.connect() as client:
+    async with opening(block) as client:
         yield Connections(db, client, block)
 
 
@@ -428,7 +428,8 @@ async def test_a_chunk_of_results_is_bounded_by_its_bytes_too(
     await sender.items(*KEYS, lane=Lane.BATCH)
     batch = await submit(at, endpoint)
     assert batch.provider_batch_id is not None
-    async with at.client.messages.batches.with_streaming_response.results(batch.provider_batch_id) as stream:
+    client = await at.client()
+    async with client.messages.batches.with_streaming_response.results(batch.provider_batch_id) as stream:
         longest = max(map(len, (await stream.read()).splitlines()))
     monkeypatch.setattr(collect, "CHUNK_BYTES", 2 * longest)
     await collect.bring_home(at, batch)

@@ -13,7 +13,7 @@ from lanes.ids import BatchId
 from lanes.store.batch import batches, deadlines, doubts
 from lanes.store.database import Database
 from lanes.words import Lane
-from tasks.connections import Connections
+from tasks.connections import Connections, opening
 from tasks.departure import Departed, NotSubmitted, depart
 from tasks.reconcile import reconcile_unresolved
 from tasks.submit import prepare
@@ -100,7 +100,7 @@ async def test_a_provider_that_was_not_reached_created_nothing_and_is_asked_agai
 ) -> None:
     await sender.items(*KEYS, lane=Lane.BATCH)
     nowhere = at.provider.model_copy(update={"base_url": "http://127.0.0.1:9"})
-    async with nowhere.connect() as client:
+    async with opening(nowhere) as client:
         departed = await depart(Connections(at.db, client, at.provider), None, sleep=nap)
     assert nap.slept
     assert len(departed.failed) == 1
@@ -143,7 +143,7 @@ async def test_a_run_that_only_waits_for_another_batch_says_so_and_does_not_fail
 async def test_another_account_is_not_kept_by_an_unresolved_create(at: Connections, sender: Sender, nap: Nap) -> None:
     await sender.items("a", lane=Lane.BATCH)
     waiting = await kind(at)
-    other = Connections(at.db, at.client, at.provider.model_copy(update={"account": "other"}))
+    other = Connections(at.db, at.opening, at.provider.model_copy(update={"account": "other"}))
     await intended_only(other, waiting)
     assert (await at.db.run(batches.unresolved, "other")) is not None
     await sender.items("b", lane=Lane.BATCH)

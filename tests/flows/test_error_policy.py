@@ -14,13 +14,12 @@ import pytest
 from sqlalchemy import text
 
 from lanes.provider import answering
-from lanes.provider.client import connect
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.settling import attempts
 from lanes.store.rollouts import steering
 from lanes.words import Lane, Outcome
-from tasks.connections import Connections
+from tasks.connections import Connections, opening
 from tasks.departure import depart
 from tasks.watch import evaluate
 from tests.flows import raw_provider
@@ -124,15 +123,15 @@ async def test_whatever_comes_back_the_item_has_its_attempt_and_waits(
 ) -> None:
     say, then = STREAMS[name]
     monkeypatch.setattr(answering, "longest_call_s", lambda *_, **__: PATIENCE_S)
-    async with saying(say) as url, connect(api_key="x", base_url=url) as client:
-        await met(replace(at, client=client), sender, then)
+    async with saying(say) as url, opening(at.provider.model_copy(update={"base_url": url})) as client:
+        await met(replace(at, opening=client), sender, then)
 
 
 async def test_a_refused_connection_was_never_billed(at: Connections, sender: Sender) -> None:
     async with saying(raw_provider.reset) as url:
         pass  # nobody listens there any more
-    async with connect(api_key="x", base_url=url) as client:
-        await met(replace(at, client=client), sender, UNBILLED_FAULT)
+    async with opening(at.provider.model_copy(update={"base_url": url})) as client:
+        await met(replace(at, opening=client), sender, UNBILLED_FAULT)
 
 
 async def met(at: Connections, sender: Sender, then: Then) -> None:
@@ -338,15 +337,15 @@ async def test_whatever_comes_back_of_a_create_it_is_not_tried_again(
 ) -> None:
     say, _ = STREAMS[name]
     brief = at.provider.model_copy(update={"create_within_s": PATIENCE_S})
-    async with saying(say) as url, connect(api_key="x", base_url=url) as client:
-        await departs(replace(at, client=client, provider=brief), sender, nap, NO_ANSWER)
+    async with saying(say) as url, opening(at.provider.model_copy(update={"base_url": url})) as client:
+        await departs(replace(at, opening=client, provider=brief), sender, nap, NO_ANSWER)
 
 
 async def test_a_create_that_reached_nobody_leaves_its_work_ready(at: Connections, sender: Sender, nap: Nap) -> None:
     async with saying(raw_provider.reset) as url:
         pass  # nobody listens there any more
-    async with connect(api_key="x", base_url=url) as client:
-        await departs(replace(at, client=client), sender, nap, replace(REFUSED, again=True))
+    async with opening(at.provider.model_copy(update={"base_url": url})) as client:
+        await departs(replace(at, opening=client), sender, nap, replace(REFUSED, again=True))
 
 
 async def departs(at: Connections, sender: Sender, nap: Nap, then: Left) -> None:

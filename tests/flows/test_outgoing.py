@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 import pytest
+from prefect import get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import PrefectException
 from sqlalchemy import Connection, text
 
@@ -219,3 +221,21 @@ async def test_who_has_little_time_leaves_what_would_go_too_fast(
     assert await Publisher(db).try_once(within_s=20) == outgoing.MOST
     assert len(await left(db)) == 60 - outgoing.MOST
     assert caplog.text == ""
+
+
+async def test_a_publisher_at_work_opens_one_client_however_often_it_posts(
+    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = list[PrefectClient]()
+
+    def opening() -> PrefectClient:
+        opened.append(get_client())
+        return opened[-1]
+
+    monkeypatch.setattr(outgoing, "get_client", opening)
+    async with publishing(db) as publisher:
+        for number in range(5):
+            await add(db, str(number))
+            publisher.wake.set()
+            await until(lambda number=number: len(prefect.events) == number + 1)
+        assert len(opened) == 1

@@ -1,5 +1,6 @@
 """A preview is what is sent: its requests are compared with what leaves for the provider, its route with the router's."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -51,7 +52,9 @@ async def watched(at: Connections, endpoint: Endpoint, wire: Wire) -> AsyncItera
     """The same connections, with a look at what leaves."""
     http = DefaultAsyncHttpxClient(event_hooks={"request": [wire]})
     async with AsyncAnthropic(api_key="x", base_url=endpoint.url, max_retries=0, http_client=http) as client:
-        yield Connections(at.db, client, at.provider)
+        opened = asyncio.get_running_loop().create_future()
+        opened.set_result(client)
+        yield Connections(at.db, opened, at.provider)
 
 
 @pytest.fixture

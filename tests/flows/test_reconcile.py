@@ -17,7 +17,7 @@ from lanes.store.batch import accounts, adoption, batches, creates
 from lanes.store.settling import decisions
 from lanes.words import BatchState, Lane
 from tasks import collect, collector
-from tasks.connections import Connections
+from tasks.connections import Connections, opening
 from tasks.reconcile import reconcile_unresolved
 from tasks.submit import Prepared, prepare, submit_batch
 from tests.examples import batch_body
@@ -33,7 +33,7 @@ UNCLEAR = f"select count(*) from lanes.incident_log where promise = '{Promise.BA
 async def stranger(at: Connections, requests: int = len(KEYS)) -> str:
     """A batch of somebody else in the same account; its id."""
     with batch_body(FOREIGN, *[BODY] * requests) as body:
-        return (await provider.create(at.client, body)).id
+        return (await provider.create(await at.client(), body)).id
 
 
 async def intended(at: Connections, sender: Sender) -> Prepared:
@@ -46,7 +46,7 @@ async def intended(at: Connections, sender: Sender) -> Prepared:
 
 async def answered(at: Connections, prepared: Prepared) -> Answer:
     """The create that was only slow is answered now."""
-    created = await provider.create(at.client, prepared.body)
+    created = await provider.create(await at.client(), prepared.body)
     now = await at.db.now()
     later = now + timedelta(hours=1)
     return await at.db.run(creates.submitted, prepared.batch_id, created.id, expected_end_at=later, now=now)
@@ -100,7 +100,7 @@ async def test_a_submitter_says_when_its_create_ended_without_an_answer(
 async def test_a_create_that_takes_too_long_ends_without_an_answer(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
     endpoint.fault("batches.create", "latency", latency_s=5, times=1)
     with pytest.raises(CallFailed) as failure:
-        await provider.create(at.client, batch_body(FOREIGN, BODY), within_s=0.05)
+        await provider.create(await at.client(), batch_body(FOREIGN, BODY), within_s=0.05)
     assert failure.value.maybe_billed
 
 
@@ -151,7 +151,7 @@ async def test_after_a_wrong_adoption_the_search_goes_on_until_its_own_batch_is_
 ) -> None:
     prepared, _ = await wrongly_adopted(at, sender)
     await collect_all(at, endpoint)
-    await provider.create(at.client, prepared.body)  # listed at last
+    await provider.create(await at.client(), prepared.body)  # listed at last
     assert await reconcile_unresolved(at) is Finding.ADOPT
     assert await sender.rows(UNCLEAR) == [(0,)]
     await collect_all(at, endpoint)
@@ -294,7 +294,7 @@ async def test_an_intent_of_the_key_before_is_found_after_its_rotation(
     assert rotated.unnamed_account != old
     now = await at.db.now()
     await at.db.run(accounts.name_account, rotated.account, formerly=rotated.unnamed_account, now=now)
-    async with rotated.connect() as client:
+    async with opening(rotated) as client:
         assert await reconcile_unresolved(Connections(at.db, client, rotated)) is Finding.ADOPT
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}

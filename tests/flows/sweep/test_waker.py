@@ -1,21 +1,31 @@
 """The waker: real locks, a chosen clock, and a Prefect that answers over HTTP, or does not."""
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from lanes.realtime.waking import CALL_EVERY
+from lanes.doors.stream import OVERLAP, span_of
+from lanes.realtime.waking import ARRIVALS_THROTTLE, CALLS_THROTTLE, IN_VAIN_AFTER, LOOK_EVERY_S
 from lanes.store.database import Database
+from lanes.store.doors import watermarks
 from lanes.store.signals import Role, RoleLock
 from lanes.words import Lane
-from tasks.sweep.errands import Errands
+from tasks.admission import AMENDED, ARRIVED
 from tasks.sweep.waker import Waker
 from tests.conftest import NOON
 from tests.flows.sweep.conftest import Put
 from tests.prefect_standin import PrefectStandIn
 from tests.store.tries import events
 
-AGAIN, THEN = NOON + CALL_EVERY, NOON + 2 * CALL_EVERY
+AGAIN, THEN = NOON + IN_VAIN_AFTER, NOON + IN_VAIN_AFTER + CALLS_THROTTLE
+LOOK = timedelta(seconds=LOOK_EVERY_S)
+SINCE = timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def no_drain_is_kept_warm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LANES_KEEP_WARM", "0")
 
 
 async def calls(db: Database) -> list[dict[str, int]]:
@@ -23,17 +33,27 @@ async def calls(db: Database) -> list[dict[str, int]]:
     return [each.payload for each in await db.run(events, "lanes.work.waiting")]
 
 
+async def looks(waker: Waker, since: datetime, until: datetime) -> None:
+    """The waker looks as often as it does."""
+    now = since
+    while now <= until:
+        await waker.turn(now)
+        now += LOOK
+
+
+async def read_until(db: Database, moment: datetime) -> None:
+    """The last drain that read has left, or died, then."""
+    await db.run(watermarks.advance, watermarks.ARRIVALS, moment)
+
+
 async def test_work_that_no_drain_serves_although_it_was_called_for_gets_a_run_without_any_trigger(
-    db: Database, put: Put, errands: Errands, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+    db: Database, put: Put, prefect: PrefectStandIn
 ) -> None:
-    monkeypatch.setenv("LANES_KEEP_WARM", "0")
     await put("a", lane=Lane.REALTIME)
-    waker = Waker(db, errands)
+    waker = Waker(db)
     await waker.turn(NOON)
-    await errands.done()
     assert prefect.asked("answer") == []
     await waker.turn(AGAIN)
-    await errands.done()
     assert prefect.asked("answer") == [{}]
     async with RoleLock(db.url, Role.ROUTER) as router:
         assert await router.try_take()
@@ -41,32 +61,140 @@ async def test_work_that_no_drain_serves_although_it_was_called_for_gets_a_run_w
     assert await calls(db) == [{"ready": 1, "received": 0}] * 2
 
 
-async def test_a_drain_is_called_for_at_once_and_again_only_when_the_trigger_may_hear_it(
-    db: Database, put: Put, errands: Errands
+async def test_an_arrival_whose_trigger_was_lost_or_throttled_costs_seconds(db: Database, prefect: PrefectStandIn) -> None:
+    await read_until(db, NOON)
+    waker = Waker(db)
+    await looks(waker, NOON, NOON + ARRIVALS_THROTTLE / 2)
+    assert await calls(db) == []
+    arrived = NOON + ARRIVALS_THROTTLE / 2
+    prefect.has_stored(ARRIVED, arrived)
+    await waker.turn(arrived + LOOK)
+    assert len(await calls(db)) == 1
+    await waker.turn(arrived + LOOK + IN_VAIN_AFTER)
+    assert prefect.asked("answer") == [{}]
+
+
+async def test_late_data_that_arrives_while_no_drain_lives_is_no_different(db: Database, prefect: PrefectStandIn) -> None:
+    await read_until(db, NOON)
+    prefect.has_stored(AMENDED, NOON + LOOK)
+    await Waker(db).turn(NOON + LOOK)
+    assert len(await calls(db)) == 1
+
+
+async def test_while_a_drain_reads_no_other_is_started_by_any_traffic(db: Database, put: Put, prefect: PrefectStandIn) -> None:
+    await read_until(db, NOON)
+    await put("a", lane=Lane.REALTIME)
+    waker, now = Waker(db), NOON
+    async with RoleLock(db.url, Role.ROUTER) as router:
+        assert await router.try_take()
+        while now <= NOON + ARRIVALS_THROTTLE:
+            prefect.has_stored(ARRIVED, now)
+            await waker.turn(now)
+            now += 10 * LOOK
+    assert (await calls(db), prefect.asked("answer"), prefect.requests) == ([], [], [])
+
+
+async def test_a_drain_that_died_between_two_arrivals_is_replaced_at_the_next_look(
+    db: Database, prefect: PrefectStandIn
+) -> None:
+    await read_until(db, NOON)
+    waker = Waker(db)
+    async with RoleLock(db.url, Role.ROUTER) as router:
+        assert await router.try_take()
+        await waker.turn(NOON)
+    prefect.has_stored(ARRIVED, NOON + LOOK)
+    await waker.turn(NOON + LOOK)
+    assert len(await calls(db)) == 1
+
+
+async def test_what_the_last_drain_has_read_wakes_no_other(db: Database, prefect: PrefectStandIn) -> None:
+    prefect.has_stored(ARRIVED, NOON)
+    left = NOON + timedelta(seconds=90)
+    await read_until(db, left)
+    await db.run(watermarks.read_spans, {span_of(NOON): 1}, since=span_of(NOON))
+    await looks(Waker(db), left, left + timedelta(minutes=2))
+    assert await calls(db) == []
+
+
+async def test_an_event_that_occurred_long_before_it_arrived_wakes_a_drain_within_a_minute(
+    db: Database, prefect: PrefectStandIn
+) -> None:
+    await read_until(db, NOON)
+    waker = Waker(db)
+    await waker.turn(NOON)
+    prefect.has_stored(ARRIVED, NOON - SINCE)
+    await looks(waker, NOON + LOOK, NOON + timedelta(seconds=58))
+    assert await calls(db) == []
+    await waker.turn(NOON + timedelta(minutes=1))
+    assert len(await calls(db)) == 1
+
+
+async def test_a_clock_that_is_a_little_ahead_is_seen_as_well(db: Database, prefect: PrefectStandIn) -> None:
+    await read_until(db, NOON)
+    prefect.has_stored(ARRIVED, NOON + OVERLAP)
+    await Waker(db).turn(NOON)
+    assert len(await calls(db)) == 1
+
+
+@pytest.mark.parametrize("state", ["SCHEDULED", "PENDING", "RUNNING"])
+async def test_a_burst_calls_for_no_drain_while_one_is_on_its_way(
+    db: Database, put: Put, prefect: PrefectStandIn, state: str
+) -> None:
+    await put(*(f"k{number}" for number in range(50)), lane=Lane.REALTIME)
+    prefect.has_run("answer", state)
+    now = await db.now()
+    await looks(Waker(db), now + LOOK, now + timedelta(seconds=20))
+    assert await calls(db) == []
+
+
+async def test_runs_that_wait_for_a_worker_do_not_multiply_however_long_it_is_away(
+    db: Database, put: Put, prefect: PrefectStandIn
 ) -> None:
     await put("a", lane=Lane.REALTIME)
-    waker = Waker(db, errands)
-    for _ in range(3):
-        await waker.turn(NOON)
+    now = await db.now()
+    waker = Waker(db)
+    await waker.turn(now)
+    await waker.turn(now + IN_VAIN_AFTER)
+    for minute in range(1, 120):
+        await waker.turn(now + timedelta(minutes=minute))
+    assert prefect.asked("answer") == [{}]
+    assert len(await calls(db)) == 2
+
+
+async def test_a_drain_that_an_operator_ended_is_called_for_again_only_by_what_waits(
+    db: Database, put: Put, prefect: PrefectStandIn
+) -> None:
+    await read_until(db, NOON)
+    prefect.has_run("answer", "CANCELLED")
+    waker = Waker(db)
+    await looks(waker, NOON, NOON + timedelta(minutes=1))
+    assert await calls(db) == []
+    await put("a", lane=Lane.REALTIME)
+    await waker.turn(NOON + timedelta(minutes=2))
     assert len(await calls(db)) == 1
 
 
 @pytest.mark.parametrize(("keep_warm", "called"), [("0", 0), ("1", 1)])
 async def test_where_nothing_waits_only_the_drain_that_is_kept_warm_is_called_for(
-    db: Database, errands: Errands, monkeypatch: pytest.MonkeyPatch, keep_warm: str, called: int
+    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, keep_warm: str, called: int
 ) -> None:
     monkeypatch.setenv("LANES_KEEP_WARM", keep_warm)
-    await Waker(db, errands).turn(NOON)
+    waker = Waker(db)
+    for _ in range(3):
+        await waker.turn(NOON)
     assert await calls(db) == [{"ready": 0, "received": 0}] * called
 
 
 @pytest.mark.parametrize("trouble", [{"hangs": True}, {"status": 503}])
 async def test_whatever_prefect_does_the_call_stands_in_the_outbox(
-    db: Database, put: Put, errands: Errands, prefect: PrefectStandIn, trouble: dict[str, Any]
+    db: Database, put: Put, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, trouble: dict[str, Any]
 ) -> None:
+    monkeypatch.setattr("tasks.sweep.waker.PREFECT_S", 0.2)
     prefect.breaks(**trouble)
     await put("a", lane=Lane.REALTIME)
-    waker = Waker(db, errands)
-    for now in (NOON, AGAIN, THEN):
-        await waker.turn(now)
+    waker = Waker(db)
+    await waker.turn(NOON)
+    for now in (AGAIN, THEN):
+        with pytest.raises(TimeoutError):  # its client asks a 503 again
+            await waker.turn(now)
     assert len(await calls(db)) == 3

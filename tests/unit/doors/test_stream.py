@@ -34,8 +34,12 @@ def test_an_event_is_new_until_it_was_admitted() -> None:
 def test_only_so_many_ids_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "REMEMBERED", 2)
     books = Stream[Happened]()
-    books.admitted([A, B, C])
-    assert books.new([A, B, C]) == [A]
+    many = [Happened(str(number)) for number in range(100)]
+    for number, each in enumerate(many):
+        books.admitted([each])
+        remembered = len(many[: number + 1]) - len(books.new(many[: number + 1]))
+        assert min(number + 1, 2) <= remembered <= 4
+        assert books.new(many[number + 1 - min(number + 1, 2) : number + 1]) == []  # the newest of them
 
 
 def test_what_met_a_lock_is_kept_and_later_events_of_its_subject_wait_behind_it() -> None:

@@ -1,11 +1,13 @@
 """When a drain is called for that nobody sees: a chosen clock."""
 
+from datetime import timedelta
+
 import pytest
 
-from lanes.realtime.waking import CALL_EVERY, Calls, Unserved
-from tests.conftest import NOON, later
+from lanes.realtime.waking import CALLS_THROTTLE, IN_VAIN_AFTER, Calls, Unserved
+from tests.conftest import NOON
 
-AGAIN_S = CALL_EVERY.total_seconds()
+A_MOMENT = timedelta(seconds=0.1)
 
 
 @pytest.mark.parametrize(
@@ -15,30 +17,31 @@ AGAIN_S = CALL_EVERY.total_seconds()
         (Unserved(1, received=False, keep_warm=False), True),
         (Unserved(0, received=True, keep_warm=False), True),
         (Unserved(0, received=False, keep_warm=True), True),
+        (Unserved(0, received=False, keep_warm=False, unread=True), True),
     ],
 )
 def test_a_drain_is_needed_by_what_waits_or_by_being_kept_warm(unserved: Unserved, needs: bool) -> None:
     assert unserved.needs_a_drain is needs
 
 
-def test_the_first_call_is_due_at_once_and_the_next_after_half_the_throttle() -> None:
-    calls = Calls()
-    assert calls.due(NOON)
-    assert not calls.call(NOON)
-    assert not calls.due(later(seconds=AGAIN_S - 0.1))
-    assert calls.due(later(seconds=AGAIN_S))
+def test_the_first_call_is_due_at_once_the_next_soon_and_the_others_as_often_as_the_trigger_may_hear_them() -> None:
+    calls, now = Calls(), NOON
+    assert calls.due(now)
+    for pause in (IN_VAIN_AFTER, CALLS_THROTTLE, CALLS_THROTTLE):
+        calls.call(now)
+        assert not calls.due(now + pause - A_MOMENT)
+        now += pause
+        assert calls.due(now)
 
 
 def test_a_call_that_nobody_answered_was_in_vain() -> None:
     calls = Calls()
-    calls.call(NOON)
-    assert calls.call(later(seconds=AGAIN_S))
-    assert calls.call(later(seconds=2 * AGAIN_S))
+    assert [calls.call(NOON + number * CALLS_THROTTLE) for number in range(3)] == [False, True, True]
 
 
 def test_a_drain_that_came_and_left_is_called_for_at_once_and_not_in_vain() -> None:
     calls = Calls()
     calls.call(NOON)
     calls.served()
-    assert calls.due(later(seconds=1))
-    assert not calls.call(later(seconds=1))
+    assert calls.due(NOON + A_MOMENT)
+    assert not calls.call(NOON + A_MOMENT)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from lanes.realtime.warmth import LATE, LINGER, MOST_DRAINS, THROTTLE, Sight, needs_more, stays
+from lanes.realtime.warmth import LATE, MOST_DRAINS, Sight, needs_more, stays
 from tests.conftest import NOON, later
 
 
@@ -46,17 +46,16 @@ def test_a_drain_too_many_leaves_before_it_claims_anything_and_the_keeper_never_
     assert stays(sees(keeps=True, keeper=True, drains=MOST_DRAINS + 1), NOON)
 
 
-def test_a_drain_nobody_follows_stays_longer_than_the_trigger_is_throttled() -> None:
-    assert LINGER > THROTTLE
-    assert stays(sees(THROTTLE.total_seconds() + 1), NOON)
-
-
 @pytest.mark.parametrize(
-    ("waited", "more"), [(timedelta(0), False), (LATE, False), (LATE + timedelta(milliseconds=1), True), (THROTTLE, True)]
+    ("waited", "more"), [(timedelta(0), False), (LATE, False), (LATE + timedelta(milliseconds=1), True), (10 * LATE, True)]
 )
 def test_another_drain_is_called_by_the_age_of_what_waits_however_little_it_is(waited: timedelta, more: bool) -> None:
-    assert needs_more(NOON - waited, NOON) is more
+    assert needs_more(NOON - waited, NOON, drains=1) is more
 
 
 def test_no_drain_is_called_when_nothing_waits() -> None:
-    assert not needs_more(None, NOON)
+    assert not needs_more(None, NOON, drains=1)
+
+
+def test_no_drain_is_called_that_would_leave_at_once() -> None:
+    assert [needs_more(NOON - 10 * LATE, NOON, drains=drains) for drains in (MOST_DRAINS - 1, MOST_DRAINS)] == [True, False]

@@ -1,0 +1,77 @@
+"""What an exception of the provider's SDK stands for. Loading the SDK takes over a second: only who calls imports this."""
+
+import anthropic
+import httpx2
+from anthropic.types import shared
+
+from lanes.provider.errors import Action, CallFailed, told, unforeseen
+
+_SPENT = (
+    shared.EnforcedSpendLimitReachedError,
+    shared.ContractSpendLimitReachedError,
+    shared.OrganizationOnHoldError,
+    anthropic.PaymentRequiredError,
+)
+_MISCONFIGURED = (
+    anthropic.AuthenticationError,
+    anthropic.PermissionDeniedError,
+    shared.CMEKKeyDisabledError,
+    shared.CMEKKeyNetworkBlockedError,
+    shared.OrganizationTypeNotSupportedError,
+    shared.ParentOrganizationRequiredError,
+    shared.WorkspaceHumanReviewDisabledError,
+)
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)  # no request left this machine
+TRANSPORT = (anthropic.APIError, httpx2.HTTPError)  # a reset in mid-stream is a bare httpx2 error
+
+
+def failed(error: Exception) -> CallFailed:
+    """The failure that an exception of the SDK, of the transport below it, or of reading the answer stands for.
+
+    Source: the error classes of anthropic 2.13; spend limits are subclasses of RateLimitError and are told first.
+    """
+    if not isinstance(error, anthropic.APIStatusError):
+        return unforeseen(error, unsent=isinstance(error.__cause__ or error, _NEVER_SENT))
+    action = _action(error)
+    detail = f"the provider answered {error.status_code}: {_message(error)}"
+    if action in (Action.MISCONFIGURED, Action.UNKNOWN_MODEL):
+        detail += "; check ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL and the workload's models"
+    return CallFailed(
+        action,
+        detail,
+        maybe_billed=error.status_code >= 500 and error.status_code != 529,
+        innocent=action is Action.SHED,
+        retry_after_s=_retry_after(error),
+        request_id=error.request_id,
+    )
+
+
+def _action(error: anthropic.APIStatusError) -> Action:
+    if isinstance(error, _SPENT) or told(error.type, _message(error), error.error_code) is Action.STOP_PAYING:
+        return Action.STOP_PAYING
+    if isinstance(error, anthropic.RateLimitError):
+        return Action.SLOW_DOWN
+    if isinstance(error, anthropic.OverloadedError):
+        return Action.SHED
+    if isinstance(error, _MISCONFIGURED):
+        return Action.MISCONFIGURED
+    if isinstance(error, anthropic.NotFoundError):
+        return Action.UNKNOWN_MODEL
+    if isinstance(error, anthropic.ContentTooLargeError):
+        return Action.SPLIT
+    if error.status_code in (408, 409, 499) or error.status_code >= 500:
+        return Action.RETRY
+    return Action.POISON
+
+
+def _message(error: anthropic.APIStatusError) -> str:
+    body = error.body
+    said = body.get("error") if isinstance(body, dict) else None
+    return str(said.get("message")) if isinstance(said, dict) else str(error)
+
+
+def _retry_after(error: anthropic.APIStatusError) -> float | None:
+    try:
+        return float(error.response.headers["retry-after"])
+    except (KeyError, ValueError):
+        return None
