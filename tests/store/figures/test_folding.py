@@ -100,7 +100,8 @@ AMENDED_TWICE = [
 ]  # fmt: skip
 READ_LATE_AND_THEN_EARLY = [
     (("admit", "desk", False, None), 0), (("admit", "desk", False, 9_000), 0), (("admit", None, False, None), 0),
-    (("route",), 1), (("answer", Outcome.VALID, False), 1), (("read", 0, 90), 0), (("fold", 2), 0), (("read", 0, 30), 0), (("read", 1, 59), 0),
+    (("route",), 1), (("answer", Outcome.VALID, False), 1), (("read", 0, 90), 0), (("fold", 2), 0),
+    (("read", 0, 30), 0), (("read", 1, 59), 0),
     (("read", 2, -90), 0), (("read", 2, 80), 0),
     (("fold", 9), 0), (("cancel", 1), 1), (("read", 1, 1), 1),
 ]  # fmt: skip
