@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
@@ -15,7 +15,7 @@ from lanes.words import Mode, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.figures.recounting import Recount, stand
-from tests.store.tries import A, B, claim, save, submit, tried
+from tests.store.tries import A, B, claim, rows, save, submit, tried
 
 OUTCOMES = st.sampled_from([Outcome.VALID] * 4 + [Outcome.INVALID, Outcome.ERRORED, Outcome.POISON])
 STEPS = st.one_of(
@@ -38,7 +38,7 @@ class Life:
 
     def __init__(self, connection: Connection, mode: Mode) -> None:
         self._connection, self._now, self._items, self._batches = connection, NOON, 0, 0
-        self._letters = publish(connection, now=NOON, mode=mode, max_failures=2, split_percent=50)
+        publish(connection, now=NOON, mode=mode, max_failures=2, split_percent=80)
 
     def happens(self, step: tuple[object, ...], after: timedelta) -> None:
         self._now += after
@@ -93,6 +93,23 @@ def work_waits(connection: Connection, now: datetime) -> bool:
     return connection.execute(text(waits), {"now": now}).scalar_one()
 
 
+AMENDED_TWICE = [
+    (("admit", "desk", False, 3), 0), (("admit", None, True, None), 0), (("route",), 1), (("answer", Outcome.VALID, False), 1),
+    (("batch", Outcome.VALID, True), 600), (("fold", 9), 0), (("amend", 0), 1), (("batch", Outcome.VALID, False), 600),
+    (("read", 0, 40), 0), (("amend", 0), 1), (("batch", Outcome.VALID, True), 40_000), (("cancel", 1), 1),
+]  # fmt: skip
+READ_LATE_AND_THEN_EARLY = [
+    (("admit", "desk", False, None), 0), (("admit", "desk", False, 9_000), 0), (("admit", None, False, None), 0),
+    (("route",), 1), (("answer", Outcome.VALID, False), 1), (("read", 0, 90), 0), (("fold", 2), 0),
+    (("read", 0, 30), 0), (("read", 1, 59), 0),
+    (("read", 2, -90), 0), (("read", 2, 80), 0),
+    (("fold", 9), 0), (("cancel", 1), 1), (("read", 1, 1), 1),
+]  # fmt: skip
+
+
+@example(mode=Mode.LAMBDA, steps=AMENDED_TWICE)
+@example(mode=Mode.LAMBDA, steps=READ_LATE_AND_THEN_EARLY)
+@example(mode=Mode.PLAIN, steps=READ_LATE_AND_THEN_EARLY)
 @given(
     mode=st.sampled_from(Mode),
     steps=st.lists(st.tuples(STEPS, st.sampled_from([0, 1, 59, 600, 40_000])), max_size=25),
@@ -111,3 +128,21 @@ def test_what_is_folded_is_a_recount_of_the_facts_and_so_is_a_rebuild(connection
         rebuilding.rebuild_here(connection, until=later(days=30))
         assert stand(connection) == (figures, hist)
         savepoint.rollback()
+
+
+BOTH_LANES_AGAIN = """
+insert into lanes.result (item_id, work_id, version_id, lane, standing, generation, revision, output, created_at)
+select item_id, work_id, version_id, lane, standing, 0, revision + 1, output, created_at + interval '1 hour' from lanes.result
+"""
+
+
+def test_an_item_that_both_lanes_answered_twice_is_compared_once(connection: Connection) -> None:
+    life = Life(connection, Mode.LAMBDA)
+    for step in (("admit", None, True, None), ("route",), ("answer", Outcome.VALID, False), ("batch", Outcome.VALID, True)):
+        life.happens(step, timedelta(seconds=1))
+    connection.execute(text(BOTH_LANES_AGAIN))
+    folding.fold(connection)
+    day = rows(connection, "figure", "kind", grain="day")
+    compared = [(each.kind, each.n, each.items) for each in day if each.kind in ("agreement", "compared")]
+    assert compared == [("agreement", 1, 0), ("compared", 1, 0)]
+    assert stand(connection) == (Recount(connection).figures, Recount(connection).hist)
