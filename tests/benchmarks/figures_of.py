@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Engine
 
 from lanes.store.advice.advice import evidence
-from lanes.store.figures import measurements
+from lanes.store.database import clock
+from lanes.store.figures import measurements, rebuilding
 from lanes.store.report import snapshot
 
 OVER = timedelta(days=30)
@@ -42,6 +43,9 @@ def status(url: str) -> None:
     assert '"taken_at"' in done.stdout, done.stderr
 
 
-def rebuild(pool: Engine) -> int | None:
-    """How many facts of all days the figures were counted from anew; None: the product has none yet."""
-    return None
+def rebuild(pool: Engine) -> int:
+    """How many facts of all days the figures were counted from anew."""
+    with pool.begin() as connection:
+        now = clock(connection)
+    said = rebuilding.rebuild(pool, since=None, until=now, told=lambda day, of: print(f"rebuild: {day.day:%d %b}", flush=True))
+    return sum(each.facts for each in said)
