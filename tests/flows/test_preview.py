@@ -39,7 +39,7 @@ class Wire:
 
     async def __call__(self, request: httpx2.Request) -> None:
         if request.method == "POST":
-            self.bodies.append(json.loads(request.content))
+            self.bodies.append(json.loads(await request.aread()))
 
 
 @pytest.fixture

@@ -110,6 +110,10 @@ def statement() -> Select[*tuple[Any, ...]]:
     ).add_cte(_moved(each), _events(each, items))
 
 
+def _json(document: str) -> ColumnElement[Any]:
+    return literal(document, Text).cast(JSONB)
+
+
 def _all(ids: ColumnElement[Any]) -> ColumnElement[Any]:
     return select(func.array_agg(ids)).scalar_subquery()
 
@@ -228,7 +232,7 @@ def _events(each: CTE, items: CTE) -> CTE:
     def told(event: str, when: ColumnElement[bool], *, turn: int, **says: ColumnElement[Any]) -> Select[*tuple[Any, ...]]:
         payload = {"key": items.c.key, "lane": each.c.lane, **says}
         named = [part for name, value in payload.items() for part in (literal(name), value)]
-        asked = case((each.c.acknowledged, func.jsonb_build_object("ack", True)), else_=func.jsonb_build_object())
+        asked = case((each.c.acknowledged, _json('{"ack": true}')), else_=_json("{}"))
         return (
             select(
                 literal(turn, Integer).label("turn"), each.c.n, literal(event).label("event"), each.c.workload,

@@ -11,7 +11,7 @@ from tests.store.figures.recounting import Recount, stand
 from tests.store.older import as_migrated_to
 from tests.store.tries import claim, save, submit, tried
 
-BEFORE = "0026"
+BEFORE = "0020"
 COLUMNS = """
 select string_agg(quote_ident(attname), ', ' order by attnum) from pg_attribute
  where attrelid = cast('lanes.' || :name as regclass) and attnum > 0 and not attisdropped
