@@ -15,6 +15,6 @@ def test_the_trigger_of_answer_hears_a_call(connection: Connection, checkout: Pa
     (said,) = connection.execute(text("select event, resource, payload, occurred_at from lanes.event_outbox"))
     assert (said.payload, said.occurred_at) == ({"ready": 3, "received": 1}, NOON)
     declared = yaml.safe_load((checkout / "prefect.yaml").read_text())["deployments"]
-    (trigger,) = next(each["triggers"] for each in declared if each["name"] == "answer")
-    assert said.event in trigger["expect"]
-    assert any(fnmatch(said.resource, pattern) for pattern in trigger["match"]["prefect.resource.id"])
+    triggers = next(each["triggers"] for each in declared if each["name"] == "answer")
+    (hears,) = [each for each in triggers if said.event in each["expect"]]
+    assert fnmatch(said.resource, hears["match"]["prefect.resource.id"])
