@@ -135,7 +135,7 @@ def _answers(connection: Connection, of: Generation) -> Iterator[Answers]:
         .join(replayed, and_(replayed.c.item_id == item.c.id, replayed.c.revision == item.c.revision))
         .join(shown, shown.c.id == func.coalesce(before, item.c.result_id))
         .outerjoin(right, true())
-        .where(item.c.workload == of.workload, replayed.c.generation == of.number)
+        .where(item.c.workload == of.workload, replayed.c.generation == of.number, item.c.emptied_at.is_(None))
         .order_by(item.c.position)
         .execution_options(yield_per=AT_ONCE)
     )

@@ -138,7 +138,8 @@ with labeled as (
   select i.workload, r.lane, r.version_id, r.output, l.expected, jsonb_object_keys(l.expected) as field
     from lanes.label l
    cross join lateral (select workload from lanes.item where id = l.item_id and received_at >= :since offset 0) i
-   cross join lateral (select lane, version_id, output from lanes.result where item_id = l.item_id offset 0) r),
+   cross join lateral (select lane, version_id, output from lanes.result where item_id = l.item_id and output is not null
+                       offset 0) r),
 judged as (
   select l.workload, l.lane, v.number as version, l.field, (l.output -> l.field) = (l.expected -> l.field) as hit
     from labeled l join lanes.version v on v.id = l.version_id),

@@ -8,7 +8,8 @@ down_revision = "0022"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {
-    'doors/apply_amendment': 'a544a98e827b', 'settling/item_status': '1fac3abf046b', 'settling/read_result': '16287c77da05'
+    'doors/apply_amendment': 'a544a98e827b', 'figures/accuracy': 'eda8b729fac1',
+    'settling/item_status': '1fac3abf046b', 'settling/read_result': '16287c77da05'
 }
 
 

@@ -13,7 +13,8 @@ from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused, AnswerEmptied
 from lanes.store.database import Database
 from lanes.store.doors import amendments, emptying, forgetting, items
-from lanes.store.replays import replays
+from lanes.store.replays import promotions, replays
+from lanes.store.report import snapshot
 from lanes.store.settling import history, results, retries
 from lanes.words import Lane, Outcome
 from lanes.workload.hashes import content_hash
@@ -132,6 +133,31 @@ def test_a_replay_of_an_emptied_range_is_refused_and_one_of_the_rest_begins(conn
     begun = replays.begin(connection, "letters", first=newest + 1, **asked, who="ada", why="")
     assert empty(connection, before=LATER) == 0, "an open replay reads what its items say"
     assert begun.from_position == newest + 1
+
+
+@pytest.mark.usefixtures("letters")
+def test_what_was_emptied_is_neither_right_nor_wrong(connection: Connection) -> None:
+    settle(connection, "a", "b")
+    settle(connection, "c", now=later(days=30))
+    items.label(connection, "letters", {key: {"category": SECRET} for key in ("a", "b", "c")}, source="ada")
+    empty(connection, before=later(days=1))
+    assert [(each.labels, each.share) for each in rows(connection, "accuracy")] == [(1, 1.0)]
+    told = snapshot.take(connection, since=NOON, now=LATER).accuracy
+    assert [(each.labels, each.share) for each in told] == [(1, 1.0)]
+
+
+def test_a_replay_that_was_promoted_before_is_compared_by_what_still_says_something(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    settle(connection, "a")
+    settle(connection, "b", now=later(days=30))
+    of = replays.begin(connection, "letters", version_no=None, first=None, last=None, who="ada", why="", now=LATER)
+    of = replays.read_some(connection, of.id, now=LATER)
+    _, works = submit(connection, letters, now=LATER)
+    save(connection, *(tried(each, output={"category": "a"}) for each in works), now=LATER)
+    replays.finish(connection, now=LATER)
+    promotions.promote(connection, "letters", now=LATER)
+    assert empty(connection, before=later(days=1)) == 1
+    assert promotions.compared(connection, of).items == 1
 
 
 @pytest.mark.usefixtures("letters")
