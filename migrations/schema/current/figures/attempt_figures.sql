@@ -1,4 +1,5 @@
--- A valid try is held against what the route in force when it ended had said.
+-- A valid try is held against what the route in force when it ended had said. Routes are ordered by their item first, so that no
+-- plan walks through all of them by their number.
 create or replace function lanes.attempt_figures(ids bigint[])
 returns setof lanes.figure_row
 language sql stable as $$
@@ -14,10 +15,11 @@ language sql stable as $$
       join lanes.item i on i.id = a.item_id
       left join lateral (
         select r.realtime_usd, r.batch_usd from lanes.route r
-         where r.item_id = a.item_id and r.decided_at <= a.ended_at and a.outcome = 'valid' order by r.id desc limit 1) r on true
+         where r.item_id = a.item_id and r.decided_at <= a.ended_at and a.outcome = 'valid' order by r.item_id desc, r.id desc
+         limit 1) r on true
       left join lateral (
         select r.realtime_usd, r.batch_usd from lanes.route r
-         where r.item_id = a.item_id and a.outcome = 'valid' order by r.id limit 1) first on r.realtime_usd is null
+         where r.item_id = a.item_id and a.outcome = 'valid' order by r.item_id, r.id limit 1) first on r.realtime_usd is null
      where a.id = any (attempt_figures.ids)
      group by 1, 2, 3, 4, 5, 6)
   select t.ended_at, t.workload, null::bigint, t.lane, t.purpose, null::text, 'attempt'::text, t.outcome, t.n, t.shown, t.usd,

@@ -11,15 +11,15 @@ language sql stable as $$
     from unnest(item_figures.states) i
     left join lateral (
       select r.lane, r.realtime_usd, r.batch_usd from lanes.route r
-       where r.item_id = i.id and r.id < item_figures.routes_before order by r.id desc limit 1) newest on true
+       where r.item_id = i.id and r.id < item_figures.routes_before order by r.item_id desc, r.id desc limit 1) newest on true
     left join lateral (
       select r.lane, r.reason, r.realtime_usd, r.batch_usd from lanes.route r
        where r.item_id = i.id and r.id < item_figures.routes_before and item_figures.whole and i.canceled_at is null
-       order by r.id limit 1) asked on true
+       order by r.item_id, r.id limit 1) asked on true
     left join lateral (
       select r.lane from lanes.result r
        where r.item_id = i.id and r.generation = 0 and i.answered_at is not null and i.canceled_at is null
-       order by r.id limit 1) answer on true
+       order by r.created_at, r.id limit 1) answer on true  -- by its number alone, all results might be walked through
     left join lateral (
       select r.read_at from lanes.read r
        where r.item_id = i.id and r.id < item_figures.reads_before and r.result_id is not null and r.read_at >= i.answered_at

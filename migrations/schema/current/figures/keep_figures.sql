@@ -1,13 +1,14 @@
 -- One statement adds up what facts count for: what a transaction has just written, or all facts of a period. It sorts by bytes:
 -- comparing words as a language has them would take longer than everything else. It is planned once for a session: planning it
--- for each of many small transactions would take longer still.
+-- for each of many small transactions would take longer still. What it was planned for may have been an empty table: so it never
+-- reads one as a whole where an index leads to the rows.
 create or replace function lanes.keep_figures(of text, ids bigint[] default '{}', before lanes.item_state[] default '{}',
                                               after lanes.item_state[] default '{}', whole boolean default true,
                                               routes_before bigint default 9223372036854775807,
                                               reads_before bigint default 9223372036854775807,
                                               since timestamptz default '-infinity', until timestamptz default 'infinity')
 returns void
-language sql set plan_cache_mode = force_generic_plan as $$
+language sql set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
   insert into lanes.figure_delta (at, workload, version_id, lane, purpose, consumer, kind, word, n, items, usd, bound_usd,
                                   realtime_usd, batch_usd, input, output, cached, written, first_at, last_at, buckets, counts)
   with facts as (

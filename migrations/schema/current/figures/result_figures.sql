@@ -29,7 +29,7 @@ language sql stable as $$
         join lanes.result q on q.item_id = b.item_id and q.generation = b.generation and q.revision = b.revision
                            and q.standing = 'provisional'
        where b.item_id = r.item_id and b.generation = r.generation and b.standing = 'authoritative' and b.id < r.id
-       order by b.id desc limit 1) before on true
+       order by b.created_at desc, b.id desc limit 1) before on true  -- by its number alone, all might be walked through
    cross join lateral (values
       (1, 0, r.created_at),
       (-1, -(exists (select from lanes.correction c where c.item_id = r.item_id and c.authoritative_id = before.id))::int,
