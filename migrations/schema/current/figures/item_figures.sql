@@ -1,5 +1,5 @@
 -- What each item counts for as it stands. Of its routes and reads only those before a number are looked at: so a trigger sees
--- how it stood before those that were just written. Without `whole` what only a cancellation changes is left out.
+-- how it stood before those that were just written (`id + 0`: no plan walks through a table by its numbers). Without `whole` what only a cancellation changes is left out.
 create or replace function lanes.item_figures(states lanes.item_state[], whole boolean default true,
                                               routes_before bigint default 9223372036854775807,
                                               reads_before bigint default 9223372036854775807)
@@ -11,10 +11,10 @@ language sql stable as $$
     from unnest(item_figures.states) i
     left join lateral (
       select r.lane, r.realtime_usd, r.batch_usd from lanes.route r
-       where r.item_id = i.id and r.id < item_figures.routes_before order by r.item_id desc, r.id desc limit 1) newest on true
+       where r.item_id = i.id and r.id + 0 < item_figures.routes_before order by r.item_id desc, r.id desc limit 1) newest on true
     left join lateral (
       select r.lane, r.reason, r.realtime_usd, r.batch_usd from lanes.route r
-       where r.item_id = i.id and r.id < item_figures.routes_before and item_figures.whole and i.canceled_at is null
+       where r.item_id = i.id and r.id + 0 < item_figures.routes_before and item_figures.whole and i.canceled_at is null
        order by r.item_id, r.id limit 1) asked on true
     left join lateral (
       select r.lane from lanes.result r
@@ -22,7 +22,7 @@ language sql stable as $$
        order by r.created_at, r.id limit 1) answer on true  -- by its number alone, all results might be walked through
     left join lateral (
       select r.read_at from lanes.read r
-       where r.item_id = i.id and r.id < item_figures.reads_before and r.result_id is not null and r.read_at >= i.answered_at
+       where r.item_id = i.id and r.id + 0 < item_figures.reads_before and r.result_id is not null and r.read_at >= i.answered_at
          and answer.lane = 'realtime'
        order by r.read_at, r.id limit 1) taken on true
    cross join lateral (

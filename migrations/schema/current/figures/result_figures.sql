@@ -28,7 +28,7 @@ language sql stable as $$
       select b.id, b.created_at from lanes.result b
         join lanes.result q on q.item_id = b.item_id and q.generation = b.generation and q.revision = b.revision
                            and q.standing = 'provisional'
-       where b.item_id = r.item_id and b.generation = r.generation and b.standing = 'authoritative' and b.id < r.id
+       where b.item_id = r.item_id and b.generation = r.generation and b.standing = 'authoritative' and b.id + 0 < r.id
        order by b.created_at desc, b.id desc limit 1) before on true  -- by its number alone, all might be walked through
    cross join lateral (values
       (1, 0, r.created_at),
