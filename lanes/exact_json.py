@@ -1,4 +1,4 @@
-"""JSON read exactly as the standard library reads it, several times as fast.
+"""JSON read exactly as the standard library reads it, and written so that it reads the same, several times as fast.
 
 orjson makes a float of a number beyond 64 bits, and knows neither numbers that are not finite nor unpaired surrogates: what may
 hold such is read by `json`.
@@ -6,6 +6,7 @@ hold such is read by `json`.
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -27,3 +28,17 @@ def loads(text: str | bytes) -> Any:
         except orjson.JSONDecodeError:
             pass
     return json.loads(text)
+
+
+def dumps(value: Any, *, default: Callable[[Any], Any] | None = None) -> str:
+    """The value as JSON without blanks; `default` says what stands for a value that JSON does not know.
+
+    A number that is not finite is written as null: the doors let none in.
+
+    Raises:
+        TypeError: a value is of no type that can be written.
+    """
+    try:
+        return orjson.dumps(value, default=default).decode()
+    except TypeError:  # a number beyond 64 bits, half of a surrogate pair, a subclass of float or tuple
+        return json.dumps(value, default=default, ensure_ascii=False, separators=(",", ":"))

@@ -1,20 +1,9 @@
-"""A payload as JSON, and how large it is: its characters, by which costs are estimated, and about its bytes, which bound what
-is held."""
+"""How large a payload is: its characters, by which costs are estimated, and about its bytes, which bound what is held."""
 
 import json
 from typing import Any
 
-import orjson
-
 PER_VALUE = 8  # what a number, a comma or a bracket about takes
-
-
-def written(value: Any) -> str:
-    """What can be stored (`lanes.storable`), as JSON for the database."""
-    try:
-        return orjson.dumps(value).decode()
-    except TypeError:  # an integer beyond 64 bits, a subclass of float or tuple
-        return json.dumps(value)
 
 
 def characters(payload: Any) -> int:

@@ -4,11 +4,9 @@ The SDK takes more than a second to load. Who calls loads it, so that whoever wa
 """
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
+from lanes import exact_json
 from lanes.realtime.calltime import CONNECT_S
 from lanes.settling.outcome import Response
 from lanes.workload.prices import Usage
@@ -46,17 +44,9 @@ async def ask(client: "AsyncAnthropic", params: dict[str, Any], *, longest_s: fl
         async with asyncio.timeout(longest_s):
             options: RequestOptions = {"timeout": Timeout(longest_s, connect=CONNECT_S)}
             raw = await client.post(MESSAGES, body=params, cast_to=Raw, options=options)
-        return read_response(_json(raw.content), request_id=raw.headers.get("request-id"))
+        return read_response(exact_json.loads(raw.content), request_id=raw.headers.get("request-id"))
     except Exception as error:  # whatever the SDK makes of a broken body: nobody's answer, and perhaps billed
         raise failed(error) from error
-
-
-def _json(body: bytes) -> dict[str, Any]:
-    """What the body says. Half a surrogate pair, which orjson refuses, is read: whether it can be stored is asked later."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return json.loads(body)
 
 
 def read_response(message: dict[str, Any], *, request_id: str | None = None) -> Response:

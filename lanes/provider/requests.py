@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import orjson
-
+from lanes import exact_json
 from lanes.money.cost import most_answer_tokens
 from lanes.provider import fences
 from lanes.words import Lane
@@ -57,10 +56,7 @@ class Writer:
 
 
 def _json(value: Any) -> bytes:
-    try:
-        return orjson.dumps(value)
-    except TypeError:  # a number beyond 64 bits, as a schema may have
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+    return exact_json.dumps(value).encode()
 
 
 def _shared(version: Version, lane: Lane, questions: int) -> tuple[dict[str, Any], dict[str, Any]]:

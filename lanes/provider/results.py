@@ -1,14 +1,13 @@
 """The results of an ended batch, read line by line as they stream. One line that cannot be read spoils only itself."""
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from anthropic import AnthropicError, AsyncAnthropic
 
+from lanes import exact_json
 from lanes.errors import LanesError
 from lanes.provider.batches import CUSTOM_ID, batch_failed
 from lanes.provider.client import read_response
@@ -129,17 +128,9 @@ async def _lines(blocks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
 
 def _read(line: bytes) -> RequestResult | Unreadable:
     try:
-        return _result(_parsed(line))
+        return _result(exact_json.loads(line))
     except Exception as error:  # the shape of a line is the provider's: whatever it holds, the others are read
         return Unreadable(f"{type(error).__name__}: {error}")
-
-
-def _parsed(line: bytes) -> Any:
-    """The line as JSON, of which orjson takes a little less than Python does: half of a surrogate pair, for one."""
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return json.loads(line)
 
 
 def _result(line: dict[str, Any]) -> RequestResult:

@@ -3,14 +3,12 @@
 A document is written and read several times as fast as an array for each column, and as a COPY into a table of its own.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import orjson
 from sqlalchemy import (
     ARRAY,
     JSON,
@@ -29,6 +27,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
 
+from lanes import exact_json
+
 Row = Mapping[str, Any]  # by the names of the table's columns; every row of a call has the same
 
 
@@ -44,10 +44,7 @@ def records(columns: Sequence[ColumnClause[Any]], document: ColumnElement[str]) 
 
 def document_of(rows: Sequence[Row]) -> str:
     """The rows as a JSON list of objects, exactly: of every type that a column of ours has, but for bytes."""
-    try:
-        return orjson.dumps(rows, default=_plain).decode()
-    except TypeError:  # a number beyond 64 bits, or text that is not Unicode: Postgres takes the one and refuses the other
-        return json.dumps(rows, default=_plain, ensure_ascii=False)
+    return exact_json.dumps(rows, default=_plain)
 
 
 def _plain(value: Any) -> Any:

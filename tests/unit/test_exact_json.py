@@ -1,8 +1,9 @@
-"""JSON is read as the standard library reads it, whatever it holds."""
+"""JSON is read as the standard library reads it, whatever it holds, and written so that it reads the same."""
 
 import json
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -46,3 +47,15 @@ def test_no_digit_of_a_long_number_is_lost(digits: int) -> None:
     assert exact_json.loads(f'{{"n": [{number}]}}') == {"n": [number]}
     assert exact_json.loads(f"{number}".encode()) == number
     assert math.isclose(exact_json.loads(f"0.{number}"), 1)
+
+
+@given(any_json())
+@example({"beyond 64 bits": 2**70, "text": "Zürich", "half": "\ud800"})
+def test_what_is_written_reads_the_same(value: Any) -> None:
+    assert json.loads(exact_json.dumps(value)) == value
+
+
+def test_a_value_that_json_does_not_know_is_written_by_what_stands_for_it() -> None:
+    assert exact_json.dumps([Decimal("0.10"), 2**70], default=str) == f'["0.10",{2**70}]'
+    with pytest.raises(TypeError, match="Decimal"):
+        exact_json.dumps(Decimal(1))

@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Select, column, func, insert, literal, select, true
 from sqlalchemy.dialects.postgresql import JSONB
 
+from lanes import exact_json
 from lanes.doors.item import KEY_LIMIT, Admission, Refusal, Submission
-from lanes.payload import written
 from lanes.routing.route import Arrived, Received
 from lanes.storable import storable
 from lanes.store import outbox
@@ -29,7 +29,7 @@ _KNOWN = (
 
 def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime) -> list[Admission]:
     """What became of each input, in order; refused ones are in `rejected_log`."""
-    rows = written([each.as_row() for each in inputs])
+    rows = exact_json.dumps([each.as_row() for each in inputs])
     verdicts = func.lanes.admit(literal(rows).cast(JSONB), door, now).table_valued(
         column("place"), column("outcome"), column("detail"), column("key")
     )
@@ -40,7 +40,7 @@ def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, no
 def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
     """The payload as it would be read back once it was admitted, and its bytes there: the database keeps an object's keys in
     an order of its own."""
-    kept = literal(written(payload)).cast(JSONB)
+    kept = literal(exact_json.dumps(payload)).cast(JSONB)
     row = connection.execute(select(kept.label("payload"), size_of(kept))).one()
     return row.payload, row.bytes
 
@@ -151,7 +151,7 @@ def label(connection: Connection, of: str, expected: Mapping[str, dict[str, Any]
     """What is right is known for these items, by key; what became of each: `labeled`, `malformed` or `unknown_item`."""
     if not expected:
         return {}
-    right = func.jsonb_each(literal(written(expected)).cast(JSONB)).table_valued(column("key"), column("value"))
+    right = func.jsonb_each(literal(exact_json.dumps(expected)).cast(JSONB)).table_valued(column("key"), column("value"))
     outcome = func.lanes.label(of, right.c.key, right.c.value, source).label("outcome")
     return {row.key: row.outcome for row in connection.execute(select(right.c.key, outcome))}
 
