@@ -49,6 +49,10 @@ select array_agg(row(i.id, i.workload, i.received_at, i.due_at, i.urgent, i.cons
 """
 ADDED = "select lanes.keep_figures(:of, :ids, since => :since, until => :until)"
 STOOD = f"select lanes.keep_figures('item', after => ({STATES}), since => :since, until => :until)"
+CARRIED = """
+select lanes.keep_batches('{}', array_agg(b)), count(*)
+  from lanes.batch b where b.intended_at >= :since and b.intended_at < :until
+"""
 EMPTIED = (
     "delete from lanes.figure where at >= :since and at < :until",
     "delete from lanes.figure_hist where at >= :since and at < :until",
@@ -56,7 +60,8 @@ EMPTIED = (
 )
 FIRST = """
 select least((select min(received_at) from lanes.item), (select min(decided_at) from lanes.route),
-             (select min(ended_at) from lanes.attempt), (select min(billed_at) from lanes.response))
+             (select min(ended_at) from lanes.attempt), (select min(billed_at) from lanes.response),
+             (select min(intended_at) from lanes.batch))
 """
 
 
@@ -84,7 +89,7 @@ def rebuild_day(connection: Connection, day: datetime) -> Rebuilt:
     at = {"since": day, "until": day + DAY}
     for statement in EMPTIED:
         connection.execute(text(statement), at)
-    facts = 0
+    facts = connection.execute(text(CARRIED), at).one()[1]
     for of, found in FACTS.items():
         ids = list(connection.execute(text(found), at).scalars())
         facts += len(ids)

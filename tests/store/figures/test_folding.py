@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
 from lanes.doors.item import Amendment
+from lanes.store.batch import homecoming
 from lanes.store.doors import amendments
 from lanes.store.figures import folding, rebuilding
 from lanes.store.settling import retries
@@ -25,6 +26,8 @@ STEPS = st.one_of(
     st.tuples(st.just("route")),
     st.tuples(st.just("answer"), OUTCOMES, st.booleans()),
     st.tuples(st.just("batch"), OUTCOMES, st.booleans()),
+    st.tuples(st.just("home"), st.booleans()),
+    st.tuples(st.just("publish")),
     st.tuples(st.just("read"), st.integers(0, 5), st.integers(-90, 90)),
     st.tuples(st.just("cancel"), st.integers(0, 5)),
     st.tuples(st.just("amend"), st.integers(0, 5)),
@@ -37,8 +40,9 @@ class Life:
     """A workload to which things happen, some time after each other."""
 
     def __init__(self, connection: Connection, mode: Mode) -> None:
-        self._connection, self._now, self._items, self._batches = connection, NOON, 0, 0
-        publish(connection, now=NOON, mode=mode, max_failures=2, split_percent=80)
+        self._connection, self._now, self._items, self._batches, self._versions = connection, NOON, 0, 0, 0
+        self._mode = mode
+        self._publish()
 
     def happens(self, step: tuple[object, ...], after: timedelta) -> None:
         self._now += after
@@ -68,6 +72,18 @@ class Life:
                    for each in works]  # fmt: skip
         save(self._connection, *answers, now=self._now, batch_id=batch_id)
 
+    def _home(self, collected: bool) -> None:
+        at_the_provider = "select id from lanes.batch where state in ('submitted', 'ended')"
+        for batch_id in self._connection.execute(text(at_the_provider)).scalars().all():
+            homecoming.ended(self._connection, batch_id, at=self._now, now=self._now)
+            if collected:
+                homecoming.collected(self._connection, batch_id, now=self._now)
+
+    def _publish(self) -> None:
+        self._versions += 1
+        publish(self._connection, now=self._now, mode=self._mode, max_failures=2, split_percent=80,
+                instructions=f"Sort it, for the {self._versions}th time.")  # fmt: skip
+
     def _read(self, item: int, seconds: int) -> None:
         at = self._now + timedelta(seconds=seconds)
         taken = text("select * from lanes.read_result('letters', :key, 'app', :at)")
@@ -95,8 +111,9 @@ def work_waits(connection: Connection, now: datetime) -> bool:
 
 AMENDED_TWICE = [
     (("admit", "desk", False, 3), 0), (("admit", None, True, None), 0), (("route",), 1), (("answer", Outcome.VALID, False), 1),
-    (("batch", Outcome.VALID, True), 600), (("fold", 9), 0), (("amend", 0), 1), (("batch", Outcome.VALID, False), 600),
-    (("read", 0, 40), 0), (("amend", 0), 1), (("batch", Outcome.VALID, True), 40_000), (("cancel", 1), 1),
+    (("batch", Outcome.VALID, True), 600), (("home", True), 9), (("fold", 9), 0), (("publish",), 1), (("amend", 0), 1),
+    (("batch", Outcome.VALID, False), 600), (("home", False), 9), (("read", 0, 40), 0), (("amend", 0), 1),
+    (("batch", Outcome.VALID, True), 40_000), (("cancel", 1), 1),
 ]  # fmt: skip
 READ_LATE_AND_THEN_EARLY = [
     (("admit", "desk", False, None), 0), (("admit", "desk", False, 9_000), 0), (("admit", None, False, None), 0),

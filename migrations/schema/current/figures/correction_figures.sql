@@ -1,7 +1,7 @@
 create or replace function lanes.correction_figures(ids bigint[])
 returns setof lanes.figure_row
 language sql stable as $$
-  select f.at, i.workload, null::bigint, null::text, null::text, null::text, f.kind, null::text, f.n::bigint, f.items::bigint,
+  select f.at, i.workload, a.version_id, null::text, null::text, null::text, f.kind, null::text, f.n::bigint, f.items::bigint,
          null::numeric, null::numeric, null::numeric, null::numeric, null::bigint, null::bigint, null::bigint, null::bigint,
          null::timestamptz, null::timestamptz, null::int
     from lanes.correction c
