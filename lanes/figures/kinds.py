@@ -41,6 +41,7 @@ class Kind(StrEnum):
     ANSWER = "answer"  # live answers; the standing; from received to answered
     TRY = "try"  # tries; the outcome; what they cost, and what the valid ones were estimated at
     COMPARED = "compared"  # items that both lanes answered, once each; no word; `items` were corrected
+    LABEL = "label"  # labelled fields, once for each answer of their item that is kept; the field; `items` were right
 
 
 class Stands(StrEnum):
@@ -54,4 +55,4 @@ class Stands(StrEnum):
 
 
 # Folded into hours and days alone.
-HOURLY = (Kind.ASKED, Kind.DUE, Kind.URGENT, Kind.FIRST, Kind.READ, Kind.COMPARED, Kind.BUFFER)
+HOURLY = (Kind.ASKED, Kind.DUE, Kind.URGENT, Kind.FIRST, Kind.READ, Kind.COMPARED, Kind.LABEL, Kind.BUFFER)
