@@ -60,8 +60,10 @@ class Offered:
 class Publisher:
     """Publishes for as long as its task runs, one publisher of all at a time. Set `wake` when there is something new."""
 
-    def __init__(self, db: Database, *, post_s: float = POST_S, every_s: float = EVERY_S) -> None:
-        self.wake = asyncio.Event()
+    def __init__(
+        self, db: Database, *, wake: asyncio.Event | None = None, post_s: float = POST_S, every_s: float = EVERY_S
+    ) -> None:
+        self.wake = wake or asyncio.Event()
         self._db, self._post_s, self._every_s = db, post_s, every_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._troubles = Troubles()

@@ -53,7 +53,12 @@ def patiently(
 
 def wait_at_most(connection: Connection, limit: timedelta) -> None:
     """From now on no statement of this transaction waits longer than `limit` for a lock: it fails (`gave_up`)."""
-    _set(connection, f"{max(1, round(limit.total_seconds() * 1000))}ms")  # 0 would wait for ever
+    _set(connection, setting(limit))
+
+
+def setting(limit: timedelta) -> str:
+    """As `lock_timeout` takes it."""
+    return f"{max(1, round(limit.total_seconds() * 1000))}ms"  # 0 would wait for ever
 
 
 def gave_up(error: DBAPIError) -> bool:

@@ -107,21 +107,23 @@ def received(
     *,
     most_bytes: int = MOST_BYTES,
     of: Collection[str] | None = None,
+    waiting: Sequence[str] | None = None,
     unread: Collection[str] = (),
 ) -> list[Received]:
     """Some of the items that no router has seen, urgent and due ones first: about `limit`, whose payloads have about
     `most_bytes` as JSON. Nobody cancels or amends them until this transaction ends.
 
     The workloads that have some (of those named in `of`, None: of all) share the number and the bytes, so that the flood
-    of one never holds up the others. What other transactions hold is passed over. Of those named in `unread` the payloads
-    are measured, and stay where they are.
+    of one never holds up the others; who knows which have some says so by `waiting`. What other transactions hold is passed
+    over. Of those named in `unread` the payloads are measured, and stay where they are.
     """
-    names = connection.execute(have_received()).scalars().all()
+    names = connection.execute(have_received()).scalars().all() if waiting is None else waiting
     asked = sorted(name for name in names if of is None or name in of)
     found: list[Received] = []
     for name in asked:
-        query = head(name, max(1, limit // len(asked)), read=name not in unread)
-        first = bounded(connection, query, most_bytes=most_bytes // len(asked))
+        share = max(1, limit // len(asked))
+        query = head(name, share, read=name not in unread)
+        first = bounded(connection, query, most=share, most_bytes=most_bytes // len(asked))
         found += [Received(row.id, row.revision, arrived(row)) for row in first]
     return found
 

@@ -1,16 +1,19 @@
 """Decisions and the work they create."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, func, insert, literal, select, true, update
 from sqlalchemy.sql.dml import Insert
 
 from lanes.routing.route import Received, Route, rank_at
-from lanes.store import signals
+from lanes.store import locks, signals
 from lanes.store.bulk import rows_of
-from lanes.store.tables import item, item_position, route, work
+from lanes.store.doors import items
+from lanes.store.tables import amendment, item, item_position, route, work
 from lanes.words import Purpose, WorkState
 from lanes.workload.version import Version
 
@@ -19,9 +22,30 @@ GIVEN = select(*(route.c[name] for name in TOLD), work.c.rank_at).subquery()
 ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, whoever holds the role of router
 
 
-def may_route(connection: Connection) -> bool:
-    """Whether this transaction is the only one that routes; it stays so until it ends."""
-    return connection.execute(select(func.pg_try_advisory_xact_lock(ROUTING))).scalar_one()
+@dataclass(frozen=True)
+class Begun:
+    """What a transaction that routes begins with: whether it is the only one, whether amendments wait for items, and which
+    workloads have items that no router has seen."""
+
+    alone: bool
+    amended: bool
+    workloads: Sequence[str]
+
+
+def begin(connection: Connection, wait: timedelta) -> Begun:
+    """This transaction may route, where it is alone, until it ends; it waits for no lock longer than `wait`."""
+    row = connection.execute(_begun(), {"wait": locks.setting(wait)}).one()
+    return Begun(row.alone, row.amended, row.workloads)
+
+
+@cache
+def _begun() -> Select[*tuple[Any, ...]]:
+    return select(
+        func.set_config("lock_timeout", bindparam("wait", type_=Text), true()),
+        func.pg_try_advisory_xact_lock(ROUTING).label("alone"),
+        select(amendment.c.id).where(amendment.c.outcome.is_(None)).exists().label("amended"),
+        func.array(items.have_received().scalar_subquery()).label("workloads"),
+    )
 
 
 def save(connection: Connection, decided: Sequence[tuple[Received, Version, Route]], *, now: datetime) -> None:
