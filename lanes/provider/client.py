@@ -19,12 +19,17 @@ SILENCE_S = 60.0  # how long a connection may say nothing
 
 
 def connect(*, api_key: str, base_url: str | None = None, timeout_s: float = SILENCE_S) -> "AsyncAnthropic":
-    """A client that never retries by itself: a repeated create would be a second paid batch."""
-    from anthropic import AsyncAnthropic
+    """A client that never retries by itself: a repeated create would be a second paid batch.
+
+    Its transport is the SDK's own of aiohttp: a call takes half of the time of the one that it takes by itself, whose pool
+    looks through every connection for each call.
+    """
+    from anthropic import AsyncAnthropic, DefaultAioHttpClient
     from httpx2 import Timeout
 
     timeout = Timeout(timeout_s, connect=CONNECT_S)
-    return AsyncAnthropic(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout)
+    http = DefaultAioHttpClient(timeout=timeout)
+    return AsyncAnthropic(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout, http_client=http)
 
 
 async def ask(client: "AsyncAnthropic", params: dict[str, Any], *, longest_s: float) -> Response:
