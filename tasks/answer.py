@@ -22,6 +22,7 @@ from lanes.promises.failures import Failed
 from lanes.promises.provider_faults import frozen
 from lanes.provider.answering import REFUSED, Called, answer
 from lanes.provider.errors import FREEZES, Action, CallFailed, unforeseen
+from lanes.provider.requests import Writers
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
@@ -73,7 +74,7 @@ class Answering:
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
         self._saver = asyncio.create_task(self._save_what_ends())
-        self._failure_log = FailureLog()
+        self._writers, self._failure_log = Writers(Lane.REALTIME), FailureLog()
         self.standstills = Standstills()
         self.answered = 0
 
@@ -120,7 +121,7 @@ class Answering:
     async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
         left = {each.claim: each for each in pack}
         try:
-            async for called in answer(await self._at.client(), version, pack, due_in_s=due_in_s):
+            async for called in answer(await self._at.client(), self._writers.of(version), pack, due_in_s=due_in_s):
                 for each in (*called.pack, *called.untried):
                     left.pop(each.claim, None)
                 self._ended.put_nowait((version, called))
