@@ -4,6 +4,7 @@ The loop does nothing but claim and ask; everything else goes on beside it.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -36,18 +37,22 @@ class Drain:
     """The loop's parts, in the order in which `flows.answer` calls them."""
 
     def __init__(self, at: Connections, held: Roles, heard: asyncio.Event, now: datetime) -> None:
-        self._at, self._heard = at, heard
+        self._at, self._heard, self._awake = at, heard, asyncio.Event()
         self._now, self._idle_since = HostClock(now), now
         pace, health = Pace(most=at.provider.most_calls), Health()
         self._turns = Turns(pace, health)
         self._holding = Holding(at.db, held.alive, self._turns)
-        self._answering = Answering(at, pace, health, held=self._holding.claims, heard=heard, clock=lambda: self._now())
+        self._answering = Answering(
+            at, pace, health, held=self._holding.claims, heard=self._awake, clock=lambda: self._now(), follow=self._ask_next
+        )
         self._staying = Staying(at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims))
         self._notice = Notice(at, self._answering.standstills)
         router = Router(at.db, held.router, heard, busy=lambda: self._answering.busy)
         self._chores = Chores(at.db, router, self._turns, self._answering)
         self._leases, self._beside = Beside(), Beside()
         self._leases.keep("leases", self._holding.renew, every_s=RENEW_EVERY.total_seconds())
+        self._beside.keep("what was committed", self._hear, every_s=0)
+        self._claimed_at, self._closing = -TICK_S, False
         self._beside.keep("what the run says of itself", self._notice.look, every_s=notice.EVERY_S)
 
     @property
@@ -70,9 +75,13 @@ class Drain:
     async def claim(self) -> None:
         """As much of the most urgent work is ours as there are places, and windows that gather, for it.
 
-        It is claimed once the provider's client is open, and so can be asked.
+        It is claimed once the provider's client is open, and so can be asked; and where every place is taken and enough was
+        claimed ahead, a moment later.
         """
         await self._at.client()
+        if time.monotonic() - self._claimed_at < TICK_S and self._turns.is_supplied(self._now()):
+            return
+        self._claimed_at = time.monotonic()
         try:
             taken = await self._holding.claim()
             self._now = HostClock(taken.now)
@@ -86,9 +95,7 @@ class Drain:
 
     async def ask(self) -> None:
         """What need not gather any longer is being asked, as far as places are free; the rest waits for one."""
-        now = self._now()
-        for version, pack in self._turns.next_packs(now):
-            self._answering.begin(version, pack, now=now)
+        self._ask_next()
 
     async def wait(self) -> None:
         """Something was committed, a call ended, a window or a rest is over, or a second passed."""
@@ -97,12 +104,12 @@ class Drain:
         pause = TICK_S if moment is None else min(TICK_S, (moment - now).total_seconds())
         pause = min(pause, self._holding.rest_s() or TICK_S)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._heard.wait(), pause)
-        self._heard.clear()
-        self._chores.wake()
+            await asyncio.wait_for(self._awake.wait(), pause)
+        self._awake.clear()
 
     async def close(self) -> None:
         """What was not asked is given back, and calls under way were answered and saved."""
+        self._closing = True
         await self._beside.close()
         await self._chores.close()
         try:
@@ -112,6 +119,18 @@ class Drain:
             await self._leases.close()
             await self._notice.close()
         await self._chores.tell_the_rest()
+
+    def _ask_next(self) -> None:
+        now = self._now()
+        for version, pack in () if self._closing else self._turns.next_packs(now):
+            self._answering.begin(version, pack, now=now)
+
+    async def _hear(self) -> None:
+        """What others committed, or this drain itself, is claimed, routed and told now."""
+        await self._heard.wait()
+        self._heard.clear()
+        self._chores.wake()
+        self._awake.set()
 
 
 @asynccontextmanager
