@@ -62,10 +62,10 @@ async def test_each_call_names_its_items_anew_and_takes_no_answer_under_a_guesse
     asked: list[list[str]] = []
     ask = answering.ask
 
-    async def obeyed(client: Any, body: dict[str, Any], **how: Any) -> Response:
+    async def obeyed(client: Any, body: bytes, **how: Any) -> Response:
         """The model did as an input bade it, and answered for its neighbours too."""
         said = await ask(client, body, **how)
-        asked.append(re.findall('<item id="(.*?)">', body["messages"][0]["content"]))
+        asked.append(re.findall('<item id="(.*?)">', json.loads(body)["messages"][0]["content"]))
         guesses = [{"id": id_, "answer": {"category": "a"}} for id_ in ("1", "2", "3", "4", *asked[0][: len(asked) - 1])]
         return replace(said, text=json.dumps({"answers": guesses + json.loads(said.text)["answers"]}))
 
