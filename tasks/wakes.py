@@ -1,4 +1,4 @@
-"""What of a drain has something to do: its loop, its router, its publisher. Whoever knows of something wakes whom it concerns."""
+"""What of a drain has something to do: its loop, router, publisher. Whoever knows of something wakes whom it concerns."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""How much is routed at a time, so that a backlog delays nothing that is urgent. Pure: whoever routes tells how long it took."""
+"""How much is routed at a time, so that a backlog delays nothing that is urgent. Pure: the time that it took comes in."""
 
 from dataclasses import dataclass
 

@@ -30,11 +30,12 @@ def counted(kind: str, facts: str, at: str, *, of: Collection[str] = (), took: s
          group by {BY}"""
     if not took:
         return f"""
-            select at, {", ".join(KEYS)}, '{kind}', n, {_all(SUMS, "coalesce({}, 0)")}, first_at, last_at, null::int[], null::bigint[]
+            select at, {", ".join(KEYS)}, '{kind}', n, {_all(SUMS, "coalesce({}, 0)")}, first_at, last_at, null::int[],
+                   null::bigint[]
               from ({each}) each"""
     return f"""
-        select at, {", ".join(KEYS)}, '{kind}', sum(n), {_all(SUMS, "coalesce(sum({}), 0)")}, min(first_at), max(last_at), array_agg(bucket),
-               array_agg(n)
+        select at, {", ".join(KEYS)}, '{kind}', sum(n), {_all(SUMS, "coalesce(sum({}), 0)")}, min(first_at), max(last_at),
+               array_agg(bucket), array_agg(n)
           from ({each}) each group by at, {", ".join(KEYS)}"""
 
 
