@@ -1,6 +1,6 @@
 """What transactions added to the figures is moved into them. One folds at a time; whoever comes meanwhile leaves it to them."""
 
-from sqlalchemy import Connection, TextClause, func, select, text
+from sqlalchemy import Connection, func, select, text
 
 from lanes.figures.kinds import HOURLY
 
@@ -10,9 +10,13 @@ CONSUMERS = 50  # counted apart, of each workload
 
 # Nobody else writes figures meanwhile, so their rows are taken in any order. Grouped by bytes: comparing words as a language
 # has them takes longer than everything else. Moments of tries never take anything back; everything else is a sum.
-ADDED = f"""
+MOVED = f"""
+with moved as (
+  delete from lanes.figure_delta
+   where id = any(array(select id from lanes.figure_delta order by id limit :most for update skip locked))
+  returning *),
 unheard as (
-  select workload, consumer, row_number() over (partition by workload order by min(id), min(at), consumer) as place from moved m
+  select workload, consumer, row_number() over (partition by workload order by min(id)) as place from moved m
    where consumer is not null
      and not exists (select from lanes.figure_consumer c where c.workload = m.workload and c.consumer = m.consumer)
    group by workload, consumer),
@@ -58,18 +62,6 @@ select count(*) from moved
 """
 
 
-def folded(moved: str) -> TextClause:
-    """A statement that adds to the figures what the query `moved` returns, with the columns of figure_delta; how many rows."""
-    return text(f"with moved as ({moved}),{ADDED}")
-
-
-MOVED = folded("""
-  delete from lanes.figure_delta
-   where id = any(array(select id from lanes.figure_delta order by id limit :most for update skip locked))
-  returning *
-""")
-
-
 def may_fold(connection: Connection) -> bool:
     """Whether this transaction is the only one that folds; it stays so until it ends."""
     return connection.execute(select(func.pg_try_advisory_xact_lock(FOLDING))).scalar_one()
@@ -82,4 +74,4 @@ def fold(connection: Connection, *, most: int = MOST) -> int:
 
 def move(connection: Connection, most: int) -> int:
     """The same, for whoever may."""
-    return connection.execute(MOVED, {"most": most}).scalar_one()
+    return connection.execute(text(MOVED), {"most": most}).scalar_one()
