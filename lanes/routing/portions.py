@@ -1,4 +1,4 @@
-"""How much is routed at a time, so that a backlog delays nothing that is urgent. Pure: whoever routes tells how long it took."""
+"""How much is routed at a time, so that a backlog delays nothing urgent. Pure: whoever routes tells how long it took."""
 
 from dataclasses import dataclass
 
