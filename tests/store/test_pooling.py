@@ -54,12 +54,16 @@ async def test_every_idle_connection_is_replaced_after_a_restart(database_url: s
             assert not sessions & {await one(session), await two(session)}
 
 
+async def ended_in_use(db: Database, pool: Engine) -> None:
+    async with db.transaction() as run:
+        ended(pool, await run(session))
+        await run(session)
+
+
 async def test_a_connection_that_ends_in_use_fails_that_transaction_alone(database_url: str, pool: Engine) -> None:
     async with Database(database_url) as db:
-        async with db.transaction() as run:
-            ended(pool, await run(session))
-            with pytest.raises(OperationalError):
-                await run(session)
+        with pytest.raises(OperationalError):
+            await ended_in_use(db, pool)
         assert await db.run(session)
 
 
