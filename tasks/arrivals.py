@@ -28,6 +28,7 @@ from tasks.stored_events import pages
 
 SWEEP_EVERY_S = 10.0
 LOOK_EVERY_S = 60.0
+FIRST_LOOK_S = 5.0  # what is answered first has come lately
 RETRY_EVERY_S = 1.0
 MOST = 500  # events admitted in one transaction
 QUEUED = 2 * MOST  # streamed events that wait for their admission
@@ -91,6 +92,7 @@ class ArrivalReader:
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def _look_back(self) -> None:
+        await asyncio.sleep(FIRST_LOOK_S)
         while True:
             try:
                 await self.looking.look()

@@ -23,6 +23,7 @@ from tasks.wakes import Wakes
 
 ROUTE_EVERY_S = 1.0  # longest sleep: a lost notification costs no more than this
 CHORES_EVERY_S = 5.0
+FIRST_ANSWERS_S = 2.0  # a drain that begins has them first: what woke it has waited for its process
 SUMMARY_EVERY_S = 60.0
 PREFECT_S = 10.0  # what a chore may wait for Prefect
 
@@ -37,11 +38,11 @@ class Chores:
         self._summed_up = 0
         self._beside = Beside()
         self._beside.keep("routing", self._route, every_s=0)
-        self._beside.keep("standing roles", self._guard.run)
+        self._beside.keep("standing roles", self._guard.run, after_s=FIRST_ANSWERS_S)
         self._beside.keep("events out", self._publisher.run)
         self._beside.keep("lost claims", self._rescue, every_s=CHORES_EVERY_S)
-        self._beside.keep("workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S)
-        self._beside.keep("more drains", self._call_for_more, every_s=CHORES_EVERY_S)
+        self._beside.keep("workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S, after_s=FIRST_ANSWERS_S)
+        self._beside.keep("more drains", self._call_for_more, every_s=CHORES_EVERY_S, after_s=FIRST_ANSWERS_S)
         self._beside.keep("summary", self._sum_up, every_s=SUMMARY_EVERY_S)
 
     async def close(self) -> None:

@@ -121,6 +121,8 @@ class Publisher:
                 if total:
                     await self._give_up(refused, "Prefect refuses it, and takes others")
                     refused.clear()
+                if len(taken.events) < MOST and len(offered.taken) == len(fitting):
+                    break  # all that waited then; what came meanwhile has woken us
         finally:
             await self._leave()
         if refused:
@@ -143,7 +145,7 @@ class Publisher:
 
     async def _leave(self) -> None:
         with suppress(Exception):  # the lease ends by itself
-            async with asyncio.timeout(self._post_s), self._db.transaction() as run:
+            async with asyncio.timeout(self._post_s), self._db.statements() as run:
                 await run(outbox.leave, publisher=self._name, now=run.now)
 
     async def _offer_all(self, events: Sequence[Packed]) -> Offered:

@@ -1,8 +1,8 @@
-"""What of a drain has something to do: its loop, router, publisher. Whoever knows of something wakes whom it concerns."""
+"""Which part of a drain has something to do: its loop, its router, its publisher. Who knows of something wakes them."""
 
 import asyncio
 
-ROUTED_WITHIN_S = 0.05  # how long a look for work waits for the routing of what was received
+ROUTED_WITHIN_S = 0.1  # how long a look for work waits for the routing of what was received
 
 
 class Wakes:

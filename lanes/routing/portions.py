@@ -1,4 +1,4 @@
-"""How much is routed at a time, so that a backlog delays nothing that is urgent. Pure: the time that it took comes in."""
+"""How much is routed at a time, so that a backlog delays nothing urgent. Pure: whoever routes tells how long it took."""
 
 from dataclasses import dataclass
 

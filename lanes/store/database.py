@@ -80,7 +80,7 @@ class Database:
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[Run]:
-        """As `transaction`, but each statement is committed by itself: for those that need not do the same together."""
+        """As `transaction`, but each statement is committed by itself: for those that need not be all or nothing."""
         async with self._one_by_one.connect() as connection:
             yield Run(connection, await connection.run_sync(self._clock))
 

@@ -6,19 +6,20 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, func, insert, literal, select, true, update
+from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, column, func, insert, literal, select, true, update
 from sqlalchemy.sql.dml import Insert
 
 from lanes.routing.route import Received, Route, rank_at
 from lanes.store import locks, signals
-from lanes.store.bulk import rows_of
+from lanes.store.bulk import document_of, records
 from lanes.store.doors import items
 from lanes.store.tables import amendment, item, item_position, route, work
+from lanes.store.tables.base import Moment
 from lanes.words import Purpose, WorkState
 from lanes.workload.version import Version
 
 TOLD = ("item_id", "version_id", "lane", "reason", "explanation", "realtime_usd", "batch_usd")  # of a route, by its decision
-GIVEN = select(*(route.c[name] for name in TOLD), work.c.rank_at).subquery()
+GIVEN = [column(name, route.c[name].type) for name in TOLD] + [column("rank_at", work.c.rank_at.type)]
 ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, whoever holds the role of router
 
 
@@ -52,13 +53,14 @@ def save(connection: Connection, decided: Sequence[tuple[Received, Version, Rout
     """Each item has its position, its route and its work; drains are told."""
     if not decided:
         return
-    connection.execute(_saved(decided, now))
+    connection.execute(_saved(), {"document": document_of([_row(*each) for each in decided]), "now": now})
     signals.wake(connection)
 
 
-def _saved(decided: Sequence[tuple[Received, Version, Route]], now: datetime) -> Insert:
-    """Whatever an item has once it is routed, of all items, in the order in which they came."""
-    given = rows_of(GIVEN, [_row(*each) for each in decided])
+@cache
+def _saved() -> Insert:
+    """Whatever an item has once it is routed :now, of all items of :document, in the order in which they came."""
+    given, now = records(GIVEN, bindparam("document", type_=Text)), bindparam("now", type_=Moment)
     ordered = select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
     numbered = select(ordered.c.item_id, item_position.next_value().label("position")).cte("numbered")
     placed = (
@@ -68,12 +70,12 @@ def _saved(decided: Sequence[tuple[Received, Version, Route]], now: datetime) ->
         .returning(item.c.id, item.c.workload, item.c.revision)
         .cte("placed")
     )
-    of_route = {each: given.c[each] for each in TOLD} | {"decided_at": literal(now)}
+    of_route = {each: given.c[each] for each in TOLD} | {"decided_at": now}
     routed = insert(route).from_select(list(of_route), select(*of_route.values()).order_by(given.c.item_id)).cte("routed")
     of_work: dict[str, ColumnElement[Any]] = {
         "item_id": placed.c.id, "workload": placed.c.workload, "version_id": given.c.version_id, "lane": given.c.lane,
         "purpose": literal(Purpose.ANSWER), "revision": placed.c.revision, "state": literal(WorkState.READY),
-        "ready_at": literal(now), "rank_at": given.c.rank_at, "created_at": literal(now),
+        "ready_at": now, "rank_at": given.c.rank_at, "created_at": now,
     }  # fmt: skip
     owed = select(*of_work.values()).join_from(placed, given, given.c.item_id == placed.c.id).order_by(placed.c.id)
     return insert(work).from_select(list(of_work), owed).add_cte(routed)
