@@ -11,7 +11,7 @@ LONGEST_WAIT = timedelta(minutes=5)  # the provider may name days; we ask again 
 FREEZE = timedelta(seconds=30)
 LEAST = 16  # places, however short the calls
 CALLS_PER_S = 320  # what one drain keeps up with: longer calls get more places, up to the bound
-AHEAD_S = 0.05  # how long a claim may take until what it brings is asked
+AHEAD_S = 0.1  # how long a claim may take until what it brings is asked
 MEMORY = 0.9  # weight of what was known of the calls' length against the newest one
 
 
@@ -49,7 +49,7 @@ class Pace:
         """
         if self.call_s == 0:
             return 0
-        return min(self.all_places // 4, int(self.all_places * AHEAD_S / self.call_s))
+        return min(self.all_places // 2, int(self.all_places * AHEAD_S / self.call_s))
 
     @property
     def in_flight(self) -> Mapping[str, int]:

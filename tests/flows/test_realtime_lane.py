@@ -1,5 +1,6 @@
 """The real-time lane's micro-batch against a real endpoint, well and ill."""
 
+import asyncio
 import json
 import re
 from dataclasses import replace
@@ -8,13 +9,18 @@ from typing import Any
 
 import pytest
 
+import tasks.answer
 from lanes.provider import answering
+from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.settling.outcome import Response
+from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
+from tasks.answer import Answering
 from tasks.connections import Connections
+from tasks.hostclock import HostClock
 from tasks.watch import evaluate
-from tests.flows.conftest import Sender
+from tests.flows.conftest import Sender, until
 from tests.flows.realtime import answer, claim
 from tests.standin.process import Endpoint
 
@@ -72,6 +78,34 @@ async def test_each_call_names_its_items_anew_and_takes_no_answer_under_a_guesse
     monkeypatch.setattr(answering, "ask", obeyed)
     assert await answer(at) == {Outcome.VALID: 8}
     assert len({id_ for ids in asked for id_ in ids}) == 8
+
+
+async def test_answers_that_come_while_many_calls_are_under_way_are_saved_together(
+    at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.answer, "MANY", 1)
+    monkeypatch.setattr(tasks.answer, "APART_S", 2.0)
+    endpoint.fault("messages", "stall", match="letter slow")
+    await sender.items("slow", "a", "b", "c", lane=Lane.REALTIME)
+    claimed = {each.key: each for each in await claim(at)}
+    held = {each.claim.work_id: each.claim for each in claimed.values()}
+    (of,) = (await at.db.run(workloads.versions, {each.version_id for each in claimed.values()})).values()
+    now = await at.db.now()
+    answering = Answering(at, Pace(), Health(), held=held, heard=asyncio.Event(), clock=HostClock(now))
+    for key in ("slow", "a"):
+        answering.begin(of, [claimed[key]], now=now)
+    await until(lambda: claimed["a"].claim.work_id not in held)
+    for responses, key in enumerate(("b", "c"), start=2):
+        answering.begin(of, [claimed[key]], now=now)
+        await until(lambda responses=responses: endpoint.bill()["responses"] == responses)
+    await until(lambda: len(held) == 1)
+    endpoint.reset()
+    await answering.close()
+    saved = await sender.rows(
+        "select key, dense_rank() over (order by attempt.xmin::text::bigint)"
+        " from lanes.attempt join lanes.item on item.id = item_id order by key"
+    )
+    assert saved == [("a", 1), ("b", 2), ("c", 2), ("slow", 3)]
 
 
 async def test_a_rate_limit_halves_the_pace_and_spends_no_retry_budget(

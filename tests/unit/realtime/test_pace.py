@@ -130,6 +130,16 @@ def test_longer_calls_get_more_places_up_to_the_bound() -> None:
     assert pace.places(NOON) == LEAST
 
 
+@pytest.mark.parametrize(("call_s", "ahead"), [(0.1, 16), (0.2, 32), (0.4, 16), (1, 6), (10, 0)])
+def test_what_ends_within_a_tenth_of_a_second_is_claimed_ahead_and_at_most_for_half_of_the_places(
+    call_s: float, ahead: int
+) -> None:
+    pace = Pace(64)
+    assert pace.ahead == 0
+    pace.succeeded(call_s)
+    assert pace.ahead == ahead
+
+
 def test_a_limit_that_many_calls_in_flight_meet_halves_the_places_once() -> None:
     pace = Pace(16)
     for _ in range(16):
