@@ -60,20 +60,40 @@ select i.workload, i.consumer, count(distinct i.id) as n
  group by 1, 2
 """
 
+# An hour with anything that is not folded, or not routed, is counted minute by minute.
 BUSIEST = """
-with minutes as (
+with moving as materialized (
+  select workload, date_trunc('hour', at, 'UTC') as at from lanes.figure_delta
+   where kind = 'item' and workload = any(:workloads) and at >= :since
+  union
+  select workload, date_trunc('hour', received_at, 'UTC') from lanes.item
+   where workload = any(:workloads) and position is null and canceled_at is null and received_at >= :since),
+minutes as (
   select workload, at, sum(n) as n from (
-    select workload, at, n from lanes.figure
-     where grain = 'minute' and kind = 'item' and workload = any(:workloads) and at >= :since and word <> 'canceled'
+    select h.workload, f.at, f.n
+      from moving h
+      join lanes.figure f on f.grain = 'minute' and f.kind = 'item' and f.word <> 'canceled' and f.workload = h.workload
+                         and f.at >= h.at and f.at < h.at + interval '1 hour'
     union all
     select workload, at, n from lanes.figure_delta
      where kind = 'item' and workload = any(:workloads) and at >= :since and word <> 'canceled'
     union all
     select workload, date_trunc('minute', received_at, 'UTC'), 1 from lanes.item
      where workload = any(:workloads) and position is null and canceled_at is null and received_at >= :since) each
-   group by 1, 2 having sum(n) > 0)
-select workload, min(at) as first_at, coalesce(max(n), 0)::bigint as n
-  from unnest(cast(:workloads as text[])) asked (workload) left join minutes using (workload) group by 1
+   group by 1, 2 having sum(n) > 0),
+hours as (
+  select workload, max(n) as n, min(at) as at from lanes.figure_peak p
+   where workload = any(:workloads) and at >= :since and n > 0
+     and not exists (select from moving h where h.workload = p.workload and h.at = p.at)
+   group by 1)
+select a.workload, least(m.at, f.at) as first_at, coalesce(greatest(m.n, h.n), 0)::bigint as n
+  from unnest(cast(:workloads as text[])) a (workload)
+  left join hours h on h.workload = a.workload
+  left join lateral (
+    select f.at from lanes.figure f
+     where f.grain = 'minute' and f.kind = 'item' and f.word <> 'canceled' and f.workload = h.workload and f.at >= h.at and f.n > 0
+     order by f.at limit 1) f on true
+  left join (select workload, min(at) as at, max(n) as n from minutes group by 1) m on m.workload = a.workload
 """
 
 QUESTIONS = {

@@ -56,6 +56,7 @@ select lanes.keep_batches('{}', array_agg(b)), count(*)
 EMPTIED = (
     "delete from lanes.figure where at >= :since and at < :until",
     "delete from lanes.figure_hist where at >= :since and at < :until",
+    "delete from lanes.figure_peak where at >= :since and at < :until",
     "delete from lanes.figure_delta where at >= :since and at < :until",
 )
 FIRST = """

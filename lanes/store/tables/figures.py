@@ -44,7 +44,7 @@ figure = Table(
     one_of("grain", Grain), one_of("kind", Kind), one_of("lane", Lane), one_of("purpose", Purpose),
     Index("uq_figure", "grain", "kind", "workload", "at", "lane", "word", "purpose", "consumer", "version_id", unique=True,
           postgresql_nulls_not_distinct=True),
-    # The busiest minute of many days is no sum.
+    # The busiest minute of an hour is no sum.
     Index("ix_figure_peak", "workload", "at", postgresql_include=["n"],
           postgresql_where=text("grain = 'minute' and kind = 'item' and word <> 'canceled'")),
     comment="Facts by minute, hour and day; what is not folded yet stands in figure_delta, and readers add both",
@@ -115,4 +115,16 @@ class FigureConsumerColumns(TypedColumns):
 figure_consumer = Table(
     "figure_consumer", metadata, FigureConsumerColumns,
     comment="The consumers of each workload that figures count apart: the first fifty",
+)  # fmt: skip
+
+
+class FigurePeakColumns(TypedColumns):
+    workload: Named[str] = Column(Text, primary_key=True)
+    at: Named[datetime] = Column(Moment, primary_key=True, comment="When the hour begins")
+    n: Named[int] = Column(BigInteger, comment="Items that were received in its busiest minute, without canceled ones")
+
+
+figure_peak = Table(
+    "figure_peak", metadata, FigurePeakColumns,
+    comment="The busiest minute of each hour, which is no sum: the folder keeps it as the minutes of `figure` have it",
 )  # fmt: skip
