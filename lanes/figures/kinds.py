@@ -36,11 +36,13 @@ class Kind(StrEnum):
     ASKED = "asked"  # items that are not canceled by their first route; its reason; what each lane would cost
     DUE = "due"  # those of them that are due; no word; from received to due
     URGENT = "urgent"  # those of them that are urgent; no word
-    FIRST = "first"  # those of them that are answered, by the lane that was first; no word; received to answered, of all consumers
+    FIRST = "first"  # those of them that are answered, by the lane that was first; no word; from received to answered
+    # (timed for all consumers together)
     READ = "read"  # those of them that real time answered first and somebody read since; `items` within a minute; how late
     ANSWER = "answer"  # live answers; the standing; from received to answered
     TRY = "try"  # tries; the outcome; what they cost, and what the valid ones were estimated at
     COMPARED = "compared"  # items that both lanes answered, once each; no word; `items` were corrected
+    LABEL = "label"  # labelled fields, once for each answer of their item that is kept; the field; `items` were right
 
 
 class Stands(StrEnum):

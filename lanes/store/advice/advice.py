@@ -91,7 +91,8 @@ select a.workload, least(m.at, f.at) as first_at, coalesce(greatest(m.n, h.n), 0
   left join hours h on h.workload = a.workload
   left join lateral (
     select f.at from lanes.figure f
-     where f.grain = 'minute' and f.kind = 'item' and f.word <> 'canceled' and f.workload = h.workload and f.at >= h.at and f.n > 0
+     where f.grain = 'minute' and f.kind = 'item' and f.word <> 'canceled' and f.workload = h.workload
+       and f.at >= h.at and f.n > 0
      order by f.at limit 1) f on true
   left join (select workload, min(at) as at, max(n) as n from minutes group by 1) m on m.workload = a.workload
 """

@@ -60,20 +60,14 @@ select batch_id, workload, model, state, requests, processed, items, succeeded, 
  order by batch_id desc limit :most
 """
 
-# As in the view `accuracy`, of the period's items. Label by label: they are few beside the results.
+# As in the view `accuracy`, of the period's items.
 ACCURACY = """
-with labeled as (
-  select i.workload, r.lane, r.version_id, r.output, l.expected, jsonb_object_keys(l.expected) as field
-    from lanes.label l
-   cross join lateral (select workload from lanes.item where id = l.item_id and received_at >= :since offset 0) i
-   cross join lateral (select lane, version_id, output from lanes.result where item_id = l.item_id and output is not null
-                       offset 0) r),
-judged as (
-  select l.workload, l.lane, v.number as version, l.field, (l.output -> l.field) = (l.expected -> l.field) as hit
-    from labeled l join lanes.version v on v.id = l.version_id),
-counted as (
-  select workload, lane, version, field, count(*)::int as labels, count(*) filter (where hit)::float8 / count(*) as share
-    from judged group by 1, 2, 3, 4)
+with counted as (
+  select f.workload, f.lane, v.number as version, f.word as field, sum(f.n)::int as labels,
+         sum(f.items)::float8 / sum(f.n)::float8 as share
+    from lanes.figures_since('{label}', :since) f join lanes.version v on v.id = f.version_id
+   group by 1, 2, 3, 4
+  having sum(f.n) > 0)
 select workload, lane, version, field, labels, share,
        greatest(0, (share + 1.9208 / labels - 1.96 * sqrt((share * (1 - share) + 0.9604 / labels) / labels))
                    / (1 + 3.8416 / labels)) as low,

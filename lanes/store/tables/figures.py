@@ -11,6 +11,8 @@ from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata
 from lanes.words import Lane, Purpose
 
 ZERO = text("0")
+BY_GRAIN = "list (grain)"  # a part for each: days are few, and read most
+PARTS = frozenset(f"{table}_{grain}" for table in ("figure", "figure_hist") for grain in Grain)
 
 
 class FigureColumns(TypedColumns):
@@ -47,6 +49,7 @@ figure = Table(
     # The busiest minute of an hour is no sum.
     Index("ix_figure_peak", "workload", "at", postgresql_include=["n"],
           postgresql_where=text("grain = 'minute' and kind = 'item' and word <> 'canceled'")),
+    postgresql_partition_by=BY_GRAIN,
     comment="Facts by minute, hour and day; what is not folded yet stands in figure_delta, and readers add both",
 )  # fmt: skip
 
@@ -70,6 +73,7 @@ figure_hist = Table(
     one_of("grain", Grain), one_of("kind", Kind), one_of("lane", Lane), one_of("purpose", Purpose),
     Index("uq_figure_hist", "grain", "kind", "workload", "at", "lane", "word", "purpose", "consumer", "version_id", "bucket",
           unique=True, postgresql_nulls_not_distinct=True),
+    postgresql_partition_by=BY_GRAIN,
     comment="How long what figures count took: percentiles of any sum of it are right within two per cent",
 )  # fmt: skip
 

@@ -34,7 +34,8 @@ class Recount:
 
     def __init__(self, connection: Connection) -> None:
         of = {name: rows(connection, name, "id") for name in
-              ("item", "route", "attempt", "response", "result", "correction", "read", "work", "batch")}  # fmt: skip
+              ("item", "route", "attempt", "response", "result", "correction", "read", "work", "batch",
+               "label")}  # fmt: skip
         self._items = {each.id: each for each in of["item"]}
         self._versions = {each.id: each.version_id for each in of["work"]}
         self._of: dict[str, dict[int, list[Any]]] = defaultdict(lambda: defaultdict(list))
@@ -63,6 +64,8 @@ class Recount:
                       version_id=given[each.authoritative_id])  # fmt: skip
         for each in of["batch"]:
             self._batch(each)
+        for each in of["label"]:
+            self._label(each)
         for item in self._items.values():
             self._item(item)
 
@@ -96,12 +99,21 @@ class Recount:
 
     def _batch(self, each: Any) -> None:
         whose: dict[str, Any] = {"lane": "batch", "version_id": each.version_id}
-        ended = None if None in (each.submitted_at, each.ended_at) else each.ended_at - each.submitted_at
+        ended = each.ended_at - each.submitted_at if each.submitted_at and each.ended_at else None
         self._add(each.intended_at, each.workload, "batch", each.state, items=each.items, took=ended, **whose)
         self._add(each.intended_at, each.workload, "request", None, items=each.items, n=each.requests, **whose)
         for word in ("succeeded", "invalid", "errored", "canceled", "expired", "missing"):
             if n := getattr(each, word):
                 self._add(each.intended_at, each.workload, "carried", word, n=n, **whose)
+
+    def _label(self, each: Any) -> None:
+        item = self._items[each.item_id]
+        for result in self._of["result"][item.id]:
+            said: dict[str, Any] | None = result.output
+            for field, value in each.expected.items() if said is not None else ():
+                right = said is not None and said.get(field) == value
+                self._add(item.received_at, item.workload, "label", field, lane=result.lane, version_id=result.version_id,
+                          items=int(right))  # fmt: skip
 
     def _item(self, item: Any) -> None:
         routes, at = self._of["route"][item.id], item.received_at

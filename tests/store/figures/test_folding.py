@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from lanes.doors.item import Amendment
 from lanes.store.batch import homecoming
-from lanes.store.doors import amendments
+from lanes.store.doors import amendments, items
 from lanes.store.figures import folding, rebuilding
 from lanes.store.settling import retries
 from lanes.store.workload import workloads
@@ -31,6 +31,9 @@ STEPS = st.one_of(
     st.tuples(st.just("read"), st.integers(0, 5), st.integers(-90, 90)),
     st.tuples(st.just("cancel"), st.integers(0, 5)),
     st.tuples(st.just("amend"), st.integers(0, 5)),
+    st.tuples(st.just("label"), st.integers(0, 5), st.sampled_from([A, B, {"note": "n", **A}])),
+    st.tuples(st.just("unlabel"), st.integers(0, 5)),
+    st.tuples(st.just("empty"), st.integers(0, 5)),
     st.tuples(st.just("retry")),
     st.tuples(st.just("fold"), st.integers(1, 9)),
 )
@@ -97,6 +100,17 @@ class Life:
         said = Amendment("letters", f"k{item}", {"text": f"of {self._now}"}, place=f"{self._now}")
         amendments.amend(self._connection, said, door="client", now=self._now)
 
+    def _label(self, item: int, expected: dict[str, str]) -> None:
+        items.label(self._connection, "letters", {f"k{item}": expected}, source="team")
+
+    def _unlabel(self, item: int) -> None:
+        gone = "delete from lanes.label where item_id = (select id from lanes.item where key = :key)"
+        self._connection.execute(text(gone), {"key": f"k{item}"})
+
+    def _empty(self, item: int) -> None:
+        emptied = "update lanes.result set output = null where item_id = (select id from lanes.item where key = :key)"
+        self._connection.execute(text(emptied), {"key": f"k{item}"})
+
     def _retry(self) -> None:
         retries.retry(self._connection, "letters", None, now=self._now)
 
@@ -113,7 +127,8 @@ AMENDED_TWICE = [
     (("admit", "desk", False, 3), 0), (("admit", None, True, None), 0), (("route",), 1), (("answer", Outcome.VALID, False), 1),
     (("batch", Outcome.VALID, True), 600), (("home", True), 9), (("fold", 9), 0), (("publish",), 1), (("amend", 0), 1),
     (("batch", Outcome.VALID, False), 600), (("home", False), 9), (("read", 0, 40), 0), (("amend", 0), 1),
-    (("batch", Outcome.VALID, True), 40_000), (("cancel", 1), 1),
+    (("label", 0, B), 1), (("batch", Outcome.VALID, True), 40_000), (("cancel", 1), 1), (("label", 0, A), 1),
+    (("label", 1, {"note": "n", **A}), 1), (("fold", 9), 0), (("empty", 1), 1), (("label", 1, B), 1),
 ]  # fmt: skip
 READ_LATE_AND_THEN_EARLY = [
     (("admit", "desk", False, None), 0), (("admit", "desk", False, 9_000), 0), (("admit", None, False, None), 0),

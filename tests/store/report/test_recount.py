@@ -90,7 +90,8 @@ def test_a_report_of_any_period_is_a_recount_of_its_facts(lived: tuple[Connectio
     )  # fmt: skip
     assert Counter({(each.workload, each.state): each.items for each in seen.states}) == states
     routes = {(each.workload, each.lane, each.reason): each.n for each in asked(connection, """
-        select workload, lane, reason, count(*) as n from lanes.route_log where decided_at >= :since group by 1, 2, 3""", since)}
+        select workload, lane, reason, count(*) as n from lanes.route_log where decided_at >= :since
+         group by 1, 2, 3""", since)}  # fmt: skip
     assert {(each.workload, each.lane.value, each.reason): each.items for each in seen.routes} == routes
     calls = {(each.workload, each.lane): (each.n, each.tokens) for each in asked(connection, """
         select workload, lane, count(*) as n, sum(input_tokens) as tokens from lanes.spend where billed_at >= :since

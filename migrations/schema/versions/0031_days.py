@@ -1,13 +1,13 @@
-"""Days, hours and minutes of figures lie apart; the busiest minute of an hour is kept; what came first is timed for all together."""
+"""Days, hours and minutes of figures lie apart, the busiest minute of an hour is kept, and gates find what a split decided."""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0028"
-down_revision = "0027"
+revision = "0031"
+down_revision = "0029"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
-puts_in_force = {}
+puts_in_force = {"figures/figure_hist_since": "d7f745eac6e8", "figures/figures_since": "8a3173112fc6"}
 
 KEY = "grain, kind, workload, at, lane, word, purpose, consumer, version_id"
 TABLES = {"figure": KEY, "figure_hist": f"{KEY}, bucket"}
@@ -21,6 +21,9 @@ LEANING = (
 
 
 def upgrade() -> None:
+    op.create_index(
+        "ix_route_split", "route", ["lane", "id"], schema="lanes", postgresql_where=sa.text("reason = 'split'")
+    )
     for each in LEANING:
         op.execute(f"drop {each}")
     op.drop_index("ix_figure_peak", "figure", schema="lanes")
