@@ -50,11 +50,12 @@ select workload, (received_at at time zone 'UTC')::date as day, count(*) as n, c
  group by 1, 2
 """
 
-# What was answered within the last minute may still be read at once.
+# What was answered within the last minute may still be read at once. A plan kept for all expects few between two moments.
 YOUNG = """
 select i.workload, i.consumer, count(distinct i.id) as n
   from lanes.attempt a join lanes.item i on i.id = a.item_id
- where a.workload = any(:workloads) and a.lane = 'realtime' and a.shown and a.ended_at >= :now - 2 * cast(:at_once as interval)
+ where a.workload = any(:workloads) and a.lane = 'realtime' and a.shown
+   and a.ended_at >= :now - 2 * cast(:at_once as interval) and a.ended_at <= :now + 2 * cast(:at_once as interval)
    and i.answered_at >= :now - cast(:at_once as interval) and i.canceled_at is null and i.received_at >= :since
    and not exists (select from lanes.read r where r.item_id = i.id and r.result_id is not null and r.read_at >= i.answered_at)
  group by 1, 2
