@@ -3,26 +3,31 @@
 Here whole tables are joined and summed, there each fact is looked up; a test holds both equal.
 """
 
+from lanes.figures.kinds import Kind
 from lanes.store.figures.summing import COLUMNS, counted
 
+# Whose name a consumer is counted by.
+APART = "left join lanes.figure_consumer f on f.workload = i.workload and f.consumer = i.consumer"
+NAMED = "case when i.consumer is null or f.consumer is not null then i.consumer else 'other' end as consumer"
+
 # Items that were received in the period, a row for each of their routes; one without any has a row too.
-STOOD = """
-select i.id, i.received_at, i.workload, i.consumer, i.urgent, i.due_at, i.answered_at, i.canceled_at,
+STOOD = f"""
+select i.id, i.received_at, i.workload, {NAMED}, i.urgent, i.due_at, i.answered_at, i.canceled_at,
        lanes.figure_stands(i.answered_at, i.settled_at, i.failed_at, i.canceled_at) as word,
        r.lane, r.reason, r.realtime_usd, r.batch_usd, row_number() over of_item = 1 as is_first,
        lead(r.id) over of_item is null as is_newest
-  from lanes.item i left join lanes.route r on r.item_id = i.id
+  from lanes.item i left join lanes.route r on r.item_id = i.id {APART}
  where i.received_at >= :since and i.received_at < :until
 window of_item as (partition by i.id order by r.id)
 """
 
 # Their first answers, and when those of real time were read first.
-ANSWERED = """
+ANSWERED = f"""
 select a.*,
        (select min(r.read_at) from lanes.read r
          where r.item_id = a.id and a.lane = 'realtime' and r.result_id is not null and r.read_at >= a.answered_at) as read_at
-  from (select distinct on (i.id) i.id, i.received_at, i.workload, i.consumer, i.answered_at, r.lane
-          from lanes.item i join lanes.result r on r.item_id = i.id and r.generation = 0
+  from (select distinct on (i.id) i.id, i.received_at, i.workload, {NAMED}, i.answered_at, r.lane
+          from lanes.item i join lanes.result r on r.item_id = i.id and r.generation = 0 {APART}
          where i.received_at >= :since and i.received_at < :until and i.answered_at is not null and i.canceled_at is null
          order by i.id, r.created_at, r.id) a
 """
@@ -79,34 +84,36 @@ ANSWERS = "lanes.result r join lanes.item i on i.id = r.item_id where r.generati
 ANSWER = {"workload": "i.workload", "word": "r.standing", "took": "r.created_at - i.received_at"}
 ASKED = "stood s where s.is_first and s.lane is not null and s.canceled_at is null"
 COUNTED = (
-    counted("route", "lanes.route r join lanes.version v on v.id = r.version_id", "r.decided_at", workload="v.workload",
+    counted(Kind.ROUTE, "lanes.route r join lanes.version v on v.id = r.version_id", "r.decided_at", workload="v.workload",
             word="r.reason", of=("version_id", "lane", *COSTS)),
-    counted("attempt", "tried t", "t.ended_at", of=TRY, **SPENT),
-    counted("try", "tried t", "t.received_at", of=TRY, first_at="t.started_at", last_at="t.ended_at", **SPENT),
-    counted("buffer", "tried t where t.lane = 'realtime' and t.purpose = 'answer' and t.message_id is not null", "t.ended_at",
-            took="t.started_at - t.received_at", of=("workload", "version_id", "lane", "purpose")),
-    counted("call", "lanes.response r", "r.billed_at", of=("workload", "lane", "purpose", "items"), usd="r.cost_usd",
+    counted(Kind.ATTEMPT, "tried t", "t.ended_at", of=TRY, **SPENT),
+    counted(Kind.TRY, "tried t", "t.received_at", of=TRY, first_at="t.started_at", last_at="t.ended_at", **SPENT),
+    counted(Kind.BUFFER, "tried t where t.lane = 'realtime' and t.purpose = 'answer' and t.message_id is not null",
+            "t.ended_at", took="t.started_at - t.received_at", of=("workload", "version_id", "lane", "purpose")),
+    counted(Kind.CALL, "lanes.response r", "r.billed_at", of=("workload", "lane", "purpose", "items"), usd="r.cost_usd",
             input="r.input_tokens", output="r.output_tokens", cached="r.cache_read_tokens", written="r.cache_write_tokens"),
-    counted("result", ANSWERS, "r.created_at", of=("version_id", "lane"), **ANSWER),
-    counted("answer", ANSWERS, "i.received_at", version_id="r.version_id", lane="r.lane", **ANSWER),
-    counted("agreement", "compared c", "c.created_at", of=("workload", "version_id"), items="c.corrected::int"),
-    counted("compared", "compared c where c.generation = 0", "c.received_at", of=("workload", "version_id"),
+    counted(Kind.RESULT, ANSWERS, "r.created_at", of=("version_id", "lane"), **ANSWER),
+    counted(Kind.ANSWER, ANSWERS, "i.received_at", version_id="r.version_id", lane="r.lane", **ANSWER),
+    counted(Kind.AGREEMENT, "compared c", "c.created_at", of=("workload", "version_id"), items="c.corrected::int"),
+    counted(Kind.COMPARED, "compared c where c.generation = 0", "c.received_at", of=("workload", "version_id"),
             items="c.corrected::int"),
-    counted("correction",
+    counted(Kind.CORRECTION,
             "lanes.correction c join lanes.item i on i.id = c.item_id join lanes.result r on r.id = c.authoritative_id",
             "c.corrected_at", workload="i.workload", version_id="r.version_id"),
-    counted("item", "stood s where s.is_newest and (s.lane is not null or s.canceled_at is not null)", "s.received_at",
+    counted(Kind.ITEM, "stood s where s.is_newest and (s.lane is not null or s.canceled_at is not null)", "s.received_at",
             of=("workload", "lane", "word", *COSTS), items="(s.answered_at is not null)::int"),
-    counted("asked", ASKED, "s.received_at", of=("workload", "lane", "consumer", *COSTS), word="s.reason"),
-    counted("urgent", f"{ASKED} and s.urgent", "s.received_at", of=("workload",)),
-    counted("due", f"{ASKED} and s.due_at is not null", "s.received_at", of=("workload",), took="s.due_at - s.received_at"),
-    counted("first", "answered a", "a.received_at", of=("workload", "lane", "consumer"), took="a.answered_at - a.received_at"),
-    counted("read", "answered a where a.read_at is not null", "a.received_at", of=("workload", "consumer"),
+    counted(Kind.ASKED, ASKED, "s.received_at", of=("workload", "lane", "consumer", *COSTS), word="s.reason"),
+    counted(Kind.URGENT, f"{ASKED} and s.urgent", "s.received_at", of=("workload",)),
+    counted(Kind.DUE, f"{ASKED} and s.due_at is not null", "s.received_at", of=("workload",), took="s.due_at - s.received_at"),
+    counted(Kind.FIRST, "answered a", "a.received_at", of=("workload", "lane", "consumer"),
+            took="a.answered_at - a.received_at"),
+    counted(Kind.READ, "answered a where a.read_at is not null", "a.received_at", of=("workload", "consumer"),
             took="a.read_at - a.answered_at", items="(a.read_at <= a.answered_at + interval '1 minute')::int"),
-    counted("label", "labeled l", "l.received_at", of=("workload", "version_id", "lane"), word="l.field", items="l.hit::int"),
+    counted(Kind.LABEL, "labeled l", "l.received_at", of=("workload", "version_id", "lane"), word="l.field",
+            items="l.hit::int"),
 )  # fmt: skip
 
-# All of it, with the columns of figure_delta.
+# All of it, by minute or by hour, and as `COLUMNS`.
 EVERYTHING = f"""
 with stood as ({STOOD}), answered as ({ANSWERED}), tried as ({TRIED}), compared as ({COMPARED}),
 labeled as ({LABELED}),
@@ -117,5 +124,5 @@ every ({COLUMNS}) as (
          f.buckets, f.counts
     from lanes.batch_figures('{{}}', array(select b from lanes.batch b
                                           where b.intended_at >= :since and b.intended_at < :until)) f)
-select 0::bigint as id, e.* from every e
+select * from every
 """

@@ -1,8 +1,6 @@
 """What transactions added to the figures is moved into them. One folds at a time; whoever comes meanwhile leaves it to them."""
 
-from typing import Any
-
-from sqlalchemy import Connection, TextClause, func, select, text
+from sqlalchemy import Connection, func, select, text
 
 from lanes.figures.kinds import HOURLY, Kind
 
@@ -12,9 +10,13 @@ CONSUMERS = 50  # counted apart, of each workload
 
 # Nobody else writes figures meanwhile, so their rows are taken in any order. Grouped by bytes: comparing words as a language
 # has them takes longer than everything else. Moments of tries never take anything back; everything else is a sum.
-ADDED = f"""
+MOVED = f"""
+with moved as (
+  delete from lanes.figure_delta
+   where id = any(array(select id from lanes.figure_delta order by id limit :most for update skip locked))
+  returning *),
 unheard as (
-  select workload, consumer, row_number() over (partition by workload order by min(id), min(at), consumer) as place from moved m
+  select workload, consumer, row_number() over (partition by workload order by min(id)) as place from moved m
    where consumer is not null
      and not exists (select from lanes.figure_consumer c where c.workload = m.workload and c.consumer = m.consumer)
    group by workload, consumer),
@@ -78,18 +80,6 @@ on conflict (workload, at) do update set n = excluded.n where p.n <> excluded.n
 """
 
 
-def folded(moved: str) -> TextClause:
-    """A statement for `add`: what the query `moved` returns, with the columns of figure_delta, goes into the figures."""
-    return text(f"with moved as ({moved}),{ADDED}")
-
-
-MOVED = folded("""
-  delete from lanes.figure_delta
-   where id = any(array(select id from lanes.figure_delta order by id limit :most for update skip locked))
-  returning *
-""")
-
-
 def may_fold(connection: Connection) -> bool:
     """Whether this transaction is the only one that folds; it stays so until it ends."""
     return connection.execute(select(func.pg_try_advisory_xact_lock(FOLDING))).scalar_one()
@@ -102,12 +92,7 @@ def fold(connection: Connection, *, most: int = MOST) -> int:
 
 def move(connection: Connection, most: int) -> int:
     """The same, for whoever may."""
-    return add(connection, MOVED, most=most)
-
-
-def add(connection: Connection, statement: TextClause, **given: Any) -> int:
-    """What the statement that `folded` made adds is in the figures, and the peaks of its hours are right; how many rows."""
-    done = connection.execute(statement, given).one()
+    done = connection.execute(text(MOVED), {"most": most}).one()
     if done.hours:
         connection.execute(text(PEAKS), {"workloads": done.workloads, "hours": done.hours})
     return done.moved

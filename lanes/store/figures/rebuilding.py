@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, func, select, text
 
-from lanes.store.figures.facts import EVERYTHING
-from lanes.store.figures.folding import FOLDING, add, folded
+from lanes.store.figures.filling import FILLED
+from lanes.store.figures.folding import FOLDING
 from lanes.store.locks import PATIENCE, waiting_at_most
 
 MOST = 2_000_000  # facts that happened in the days of one transaction, if those are several
@@ -36,7 +36,6 @@ EMPTIED = (
     "delete from lanes.figure_delta where at >= :since and at < :until",
 )
 ROOM = "set local work_mem = '64MB'"
-REBUILT = folded(EVERYTHING)
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,8 @@ def rebuild_days(connection: Connection, of: Sequence[Rebuilt]) -> None:
     connection.execute(text(ROOM))
     for statement in EMPTIED:
         connection.execute(text(statement), period)
-    add(connection, REBUILT, **period)
+    for statement in FILLED:
+        connection.execute(text(statement), period)
 
 
 def rebuild(pool: Engine, *, since: datetime | None, until: datetime, told: Callable[[Rebuilt, int], None]) -> list[Rebuilt]:
