@@ -31,8 +31,7 @@ select workload, kind, lane, consumer, word,
 """
 
 TIMED = """(
-  select workload, kind, case kind when 'first' then lane end as lane, case kind when 'read' then consumer end as consumer,
-         bucket, n
+  select workload, kind, lane, consumer, bucket, n
     from lanes.figure_hist_since('{first,read}', :since) where workload = any(:workloads)) timed"""
 PERCENTILES = percentiles(TIMED, by="workload, kind, lane, consumer", median_s=0.5, p95_s=0.95)
 

@@ -91,7 +91,7 @@ select coalesce(workload, 'unknown') as workload, reason, count(*) as inputs
 
 MINUTES = f"""
 with took as (
-  select lane, date_trunc(:grain, at, 'UTC') as minute, bucket, n from lanes.figure_hist
+  select lane, at as minute, bucket, n from lanes.figure_hist
    where grain = :grain and kind = 'result' and at >= date_trunc(:grain, cast(:since as timestamptz), 'UTC')
   union all
   select d.lane, date_trunc(:grain, d.at, 'UTC'), b.bucket, b.n

@@ -7,7 +7,7 @@ revision = "0031"
 down_revision = "0029"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
-puts_in_force = {"figures/figure_hist_since": "d7f745eac6e8", "figures/figures_since": "8a3173112fc6"}
+puts_in_force = {"figures/figure_hist_since": "3f916cbfdd01", "figures/figures_since": "8a3173112fc6"}
 
 KEY = "grain, kind, workload, at, lane, word, purpose, consumer, version_id"
 TABLES = {"figure": KEY, "figure_hist": f"{KEY}, bucket"}
