@@ -3,14 +3,16 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lanes.store.discreet import discreet_async_engine, discreet_engine
 from lanes.store.pooling import give_out_alive, sessions_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 KEPT = 8  # connections of one process: what a drain does at once keeps them, because opening one takes longer than a query
 MOST = 12
@@ -44,7 +46,7 @@ def _async_engine(url: str) -> AsyncEngine:
 class Run:
     """Runs queries within an open transaction. `now` is the transaction's one clock, read inside it from the database."""
 
-    def __init__(self, connection: AsyncConnection, now: datetime) -> None:
+    def __init__(self, connection: "AsyncConnection", now: datetime) -> None:
         self._connection, self.now = connection, now
 
     async def __call__(self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -60,7 +62,7 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, engine: AsyncEngine | None = None, clock: Callable[[Connection], datetime] = clock,
+        self, url: str, *, engine: "AsyncEngine | None" = None, clock: Callable[[Connection], datetime] = clock,
     ) -> None:  # fmt: skip
         self.url, self._clock = url, clock
         self._engine = engine or _async_engine(url)
