@@ -36,7 +36,7 @@ def plain_url(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def _async_engine(url: str) -> AsyncEngine:
+def _async_engine(url: str) -> "AsyncEngine":
     """The connection that was used last is used next: what the server has prepared on it is not prepared on all of them."""
     engine = discreet_async_engine(url, pool_size=KEPT, max_overflow=MOST - KEPT, pool_use_lifo=True)
     give_out_alive(engine.sync_engine)
