@@ -12,7 +12,8 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
-from lanes.ids import GenerationId, IncidentId
+from lanes.batch.batch import Kind
+from lanes.ids import GenerationId, IncidentId, VersionId
 from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
 from lanes.settling.listing import Wanted
 from lanes.settling.sought import Sought
@@ -20,7 +21,7 @@ from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
 from lanes.store import incidents, retention, work
 from lanes.store.advice.advice import evidence
-from lanes.store.batch import deadlines, ready_work
+from lanes.store.batch import deadlines, departure, ready_work
 from lanes.store.doors import amendments, emptying, items
 from lanes.store.figures import measurements
 from lanes.store.promises import at_stake, causes, trends
@@ -28,7 +29,7 @@ from lanes.store.realtime import giving_up, outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_measures
-from lanes.store.settling import results, writing
+from lanes.store.settling import awaited, results, writing
 from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
 from lanes.words import Lane
@@ -223,6 +224,15 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: evidence(c, "letters", since=later(days=-30), now=later(days=1)), 3_000),
         (lambda c: c.execute(text(f"select * from lanes.lane_latency where minute = {AN_HOUR_AGO}"), {"now": NOON}).all(), 0),
         (lambda c: c.execute(text(f"select * from lanes.routing_mix where hour = {AN_HOUR_AGO}"), {"now": NOON}).all(), 0),
+        (lambda c: measurements.measure(c, now=NOON), 9_000),
+        (lambda c: snapshot.take(c, since=later(hours=-24), now=NOON), 25_000),
+        (lambda c: c.execute(text("select * from lanes.accuracy")).all(), 0),
+        (lambda c: work.claim(c, Lane.REALTIME, {"letters": 50}, worker="w", lease=timedelta(minutes=5), now=NOON), 400),
+        (lambda c: work.waiting(c, Lane.REALTIME, now=later(days=1)), 3_000),
+        (lambda c: ready_work.lock_for_batch(c, Kind("letters", VersionId(1)), limit=50, now=NOON), 400),
+        (lambda c: departure.outstanding(c, "letters", now=NOON), 9_000),
+        (lambda c: awaited.look(c, {"letters": [f"k{n}" for n in range(1, 60_000, 300)]}, now=NOON), 1_000),
+        (lambda c: items.received(c, 500), 100),
         (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
     ],
     ids=[
@@ -230,7 +240,9 @@ BIG = ("item", "work", "attempt", "result", "route")
         "hopeless_batch", "failed", "waiting", "replay_log",
         "replays_finished", "open_work_of_a_replay", "workloads_waiting", "kinds_waiting", "amendments", "received", "thaw",
         "outages", "page", "page_before", "news", "refused_of_long_ago",
-        "reads_of_long_ago", "emptied", "snapshot", "evidence", "lane_latency", "routing_mix", "results_waited_for",
+        "reads_of_long_ago", "emptied", "snapshot", "evidence", "lane_latency", "routing_mix",
+        "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",
+        "departure", "awaited", "received_to_route", "results_waited_for",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(
