@@ -125,7 +125,7 @@ async def until_work_is(sender: Sender, **states: int) -> None:
 
 @pytest.fixture
 def two_places(at: Connections, monkeypatch: pytest.MonkeyPatch) -> Connections:
-    """A provider that takes two calls at once, and of whose calls one more is claimed ahead once one was answered."""
+    """A provider that takes two calls at once, and of whose calls two more are claimed ahead once one was answered."""
     monkeypatch.setattr(pace, "AHEAD_S", 60.0)
     return replace(at, provider=at.provider.model_copy(update={"most_calls": 2}))
 
@@ -137,10 +137,10 @@ async def test_a_call_that_ends_is_followed_by_what_was_claimed_ahead_before_any
     async with drain(two_places, standing=False) as opened:
         await until_answered(opened, sender, "first")
         endpoint.fault("messages", "stall")
-        await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
-        await turns(opened, lambda: work_is(sender, claimed=3, done=1, ready=1))
+        await sender.items("a", "b", "c", "d", "e", lane=Lane.REALTIME)
+        await turns(opened, lambda: work_is(sender, claimed=4, done=1, ready=1))
         endpoint.reset()
-        await until_work_is(sender, done=4, ready=1)
+        await until_work_is(sender, done=5, ready=1)
 
 
 async def test_a_drain_that_ends_gives_back_what_it_claimed_ahead(
@@ -151,14 +151,14 @@ async def test_a_drain_that_ends_gives_back_what_it_claimed_ahead(
         opened = await stack.enter_async_context(drain(two_places, standing=False))
         await until_answered(opened, sender, "first")
         endpoint.fault("messages", "stall")
-        await sender.items("a", "b", "c", lane=Lane.REALTIME)
-        await turns(opened, lambda: work_is(sender, claimed=3, done=1))
+        await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
+        await turns(opened, lambda: work_is(sender, claimed=4, done=1))
         ending = asyncio.create_task(stack.aclose())
-        await until_work_is(sender, claimed=2, done=1, ready=1)
+        await until_work_is(sender, claimed=2, done=1, ready=2)
         endpoint.reset()
         await ending
-    assert await sender.rows(STATES) == [("done", 3), ("ready", 1)]
-    assert await sender.rows("select failures, claimed_by from lanes.work where state = 'ready'") == [(0, None)]
+    assert await sender.rows(STATES) == [("done", 3), ("ready", 2)]
+    assert await sender.rows("select distinct failures, claimed_by from lanes.work where state = 'ready'") == [(0, None)]
     assert await sender.rows("select count(*) from lanes.attempt") == [(3,)]
 
 
@@ -170,12 +170,12 @@ async def test_a_failure_is_weighed_before_what_was_claimed_ahead_follows(
         await until_answered(opened, sender, "first")
         limited = {"status": 429, "error_type": "rate_limit_error", "message": "slow", "retry_after_s": 60}
         endpoint.fault("messages", "status", **limited)
-        await sender.items("a", "b", "c", lane=Lane.REALTIME)
-        await turns(opened, lambda: work_is(sender, claimed=1, done=1, ready=2))
+        await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
+        await turns(opened, lambda: work_is(sender, claimed=2, done=1, ready=2))
         for _ in range(3):
             await opened.claim()
             await opened.ask()
-    assert await sender.rows(STATES) == [("done", 1), ("ready", 3)]
+    assert await sender.rows(STATES) == [("done", 1), ("ready", 4)]
     assert endpoint.bill()["responses"] == 1
 
 

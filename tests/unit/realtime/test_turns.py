@@ -51,7 +51,7 @@ def test_a_workload_without_a_window_is_claimed_for_the_free_places() -> None:
 def quick(places: int = 16) -> Pace:
     """A pace whose calls have been short: eight more are claimed ahead of sixteen places."""
     pace = Pace(most=places)
-    pace.succeeded(0.05)
+    pace.succeeded(0.4)
     return pace
 
 
