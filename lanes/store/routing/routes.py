@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, literal, select, update
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy import ColumnElement, Connection, Select, func, insert, literal, select, update
 
 from lanes.routing.route import Received, Route, rank_at
 from lanes.store import signals
@@ -29,11 +28,10 @@ def save(connection: Connection, decided: Sequence[tuple[Received, Version, Rout
     if not decided:
         return
     connection.execute(_saved(decided, now))
-    signals.wake(connection)
 
 
-def _saved(decided: Sequence[tuple[Received, Version, Route]], now: datetime) -> Insert:
-    """Whatever an item has once it is routed, of all items, in the order in which they came."""
+def _saved(decided: Sequence[tuple[Received, Version, Route]], now: datetime) -> Select[None]:
+    """Whatever an item has once it is routed, of all items, in the order in which they came; and drains are told."""
     given = rows_of(GIVEN, [_row(*each) for each in decided])
     ordered = select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
     numbered = select(ordered.c.item_id, item_position.next_value().label("position")).cte("numbered")
@@ -52,7 +50,7 @@ def _saved(decided: Sequence[tuple[Received, Version, Route]], now: datetime) ->
         "ready_at": literal(now), "rank_at": given.c.rank_at, "created_at": literal(now),
     }  # fmt: skip
     owed = select(*of_work.values()).join_from(placed, given, given.c.item_id == placed.c.id).order_by(placed.c.id)
-    return insert(work).from_select(list(of_work), owed).add_cte(routed)
+    return select(signals.waking()).add_cte(routed, insert(work).from_select(list(of_work), owed).cte("owing"))
 
 
 def _row(item: Received, version: Version, made: Route) -> dict[str, Any]:
