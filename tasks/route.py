@@ -1,11 +1,14 @@
 """The router's work: what was received gets its position, its route and its work."""
 
+import time
 from datetime import datetime, timedelta
 
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
+from lanes.ids import ItemId
 from lanes.money.cost import Estimates
+from lanes.realtime.heads import Heads
 from lanes.routing.route import Received, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
@@ -20,14 +23,15 @@ WAIT = timedelta(seconds=1)  # longest wait for a lock while nobody else may rou
 _told: set[str] = set()
 
 
-async def route_received(db: Database) -> int:
+async def route_received(db: Database, heads: Heads[ItemId] | None = None) -> int:
     """Some of what was received is routed, urgent and due items first; the number of items, 0 when nothing waits.
 
     One bounded transaction: call it again while it routes something. Another router at work leaves it to that one;
-    items in somebody's open transaction, and those of a workload that cannot be read or priced, wait.
+    items in somebody's open transaction, and those of a workload that cannot be read or priced, wait. Where `heads` says so,
+    what came before the items that were routed last is not looked for, until the next look through all of it.
     """
     try:
-        return await _route_some(db)
+        return await _route_some(db, Heads[ItemId]() if heads is None else heads)
     except OperationalError as error:
         if not locks.gave_up(error):
             raise
@@ -35,7 +39,7 @@ async def route_received(db: Database) -> int:
         return 0
 
 
-async def _route_some(db: Database) -> int:
+async def _route_some(db: Database, heads: Heads[ItemId]) -> int:
     async with db.transaction() as run:
         await run(locks.wait_at_most, WAIT)
         if not await run(routes.may_route):
@@ -43,9 +47,16 @@ async def _route_some(db: Database) -> int:
         await run(amendments.apply_waiting, now=run.now)
         stored = await run(workloads.read_in_force)
         unread = [name for name, version in stored.versions.items() if not looks_inside(version)]
-        waiting = await run(items.received, MOST, of=stored.versions.keys(), unread=unread)
+        began = time.monotonic()
+        look = heads.look(began)
+        names = await run(items.which_have_received, since=look.since)
+        known = time.monotonic()
+        waiting = await run(
+            items.received, MOST, of=stored.versions.keys(), waiting=names, unread=unread, since=look.since
+        )  # fmt: skip
         decided, problems = _decided(waiting, stored.versions, await run(workloads.splits), run.now)
         await run(routes.save, decided, now=run.now)
+    heads.looked(look, items.came_last(waiting), took_s=known - began, at=time.monotonic())
     _tell([*map(str, stored.unreadable), *problems])
     return len(decided)
 

@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from lanes.ids import ItemId
+from lanes.realtime.heads import Heads
 from lanes.store.database import Database
 from lanes.store.doors import items
 from lanes.store.signals import RoleLock
@@ -16,6 +18,7 @@ class Router:
 
     def __init__(self, db: Database, role: RoleLock, heard: asyncio.Event, *, busy: Callable[[], bool]) -> None:
         self._db, self._role, self._heard, self._busy = db, role, heard, busy
+        self._heads = Heads[ItemId]()
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -35,9 +38,9 @@ class Router:
             return
         if not self.reads:
             self._reading = asyncio.create_task(ArrivalReader(self._db, self._heard).run())
-        while await self._db.run(items.any_received):
+        while await self._db.run(items.any_received, since=self._heads.look(time.monotonic()).since):
             began = time.monotonic()
-            if not await route_received(self._db):
+            if not await route_received(self._db, self._heads):
                 return
             if self._busy():
                 await asyncio.sleep(time.monotonic() - began)

@@ -15,6 +15,7 @@ from prefect.logging import disable_run_logger
 
 from lanes import client
 from lanes.claims import Claimed
+from lanes.ids import ItemId
 from lanes.money.cost import estimate
 from lanes.realtime.heads import Heads
 from lanes.settling.attempts import Times, answered
@@ -39,6 +40,7 @@ class RealtimeLife:
     def __init__(self, url: str) -> None:
         self._url = url
         self._led = 0
+        self._received, self._ranked = Heads[ItemId](), Heads[datetime]()  # as long as those of a drain
 
     def lead(self, items: int) -> float:
         """So many more items were sent and answered; the seconds that took."""
@@ -56,9 +58,9 @@ class RealtimeLife:
             began = time.perf_counter()
             with disable_run_logger():
                 await client.asubmit_many(WORKLOAD, inputs)
-                while await route_received(db):
+                while await route_received(db, self._received):
                     pass
-                done = await _complete(db, version, items)
+                done = await _complete(db, version, items, self._ranked)
             took = time.perf_counter() - began
         assert done == items, f"{done} of {items} were answered"
         return took
@@ -71,9 +73,9 @@ def _as_a_drain_begins(version: Version, now: datetime) -> None:
     gc.freeze()  # as tasks/connections.py
 
 
-async def _complete(db: Database, version: Version, items: int) -> int:
+async def _complete(db: Database, version: Version, items: int, heads: Heads[datetime]) -> int:
     """So much of what waits is answered, claimed as a drain does; how much that was."""
-    done, heads = 0, Heads()
+    done = 0
     while done < items:
         async with db.transaction() as run:
             now, began = run.now, time.monotonic()

@@ -2,13 +2,30 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Select, column, func, insert, literal, select, true
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Select,
+    Text,
+    column,
+    func,
+    insert,
+    literal,
+    literal_column,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes import exact_json
 from lanes.doors.item import KEY_LIMIT, Admission, Refusal, Submission
+from lanes.ids import ItemId
 from lanes.routing.route import Arrived, Received
 from lanes.storable import storable
 from lanes.store import outbox
@@ -21,6 +38,10 @@ CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
 MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
 _UNROUTED = (item.c.position.is_(None), item.c.canceled_at.is_(None))
 _URGENT_FIRST = (item.c.urgent.desc(), item.c.due_at, item.c.id)
+_URGENT, _DUE = (item.c.urgent,), (~item.c.urgent, item.c.due_at.is_not(None))
+_PLAIN = (~item.c.urgent, item.c.due_at.is_(None))  # behind these, in the order in which they came
+_Part = tuple[ColumnElement[bool], ...]
+Since = Mapping[str, ItemId]
 _KNOWN = (
     item.c.id, item.c.revision, item.c.workload, item.c.key, item.c.received_at, item.c.occurred_at, item.c.consumer,
     item.c.entity, item.c.urgent, item.c.pin, item.c.due_at,
@@ -84,21 +105,33 @@ def _kept(refusal: Refusal) -> Refusal:
     )  # fmt: skip
 
 
-def any_received(connection: Connection) -> bool:
-    """Whether some item waits for its first route. Nothing is locked."""
-    return connection.execute(have_received().limit(1)).first() is not None
+def any_received(connection: Connection, *, since: Since | None = None) -> bool:
+    """Whether some item waits for its first route, of those that `which_have_received` looks for. Nothing is locked."""
+    return connection.execute(have_received(since).limit(1)).first() is not None
 
 
-def have_received() -> Select[Any]:
-    """The names of the workloads that have items which no router has seen: one step in the index for each workload."""
-    first = (
-        select(item.c.id)
-        .where(item.c.workload == workload.c.name, *_UNROUTED)
-        .order_by(*_URGENT_FIRST)
-        .limit(1)
-        .lateral("first")
+def which_have_received(connection: Connection, *, since: Since | None = None) -> Sequence[str]:
+    """The names of the workloads that have items which no router has seen. Of those that `since` names, of what is neither
+    urgent nor due, only what came after that item is looked for."""
+    return connection.execute(have_received(since)).scalars().all()
+
+
+def have_received(since: Since | None = None) -> Select[Any]:
+    """The same as a query: one step in the index for each workload, or three."""
+    if not since:
+        first = _first((), *_URGENT_FIRST).lateral("first")
+        return select(workload.c.name).select_from(workload.join(first, true()))
+    columns = (list(since), ARRAY(Text)), (list(since.values()), ARRAY(BigInteger))
+    seen = (
+        func.unnest(*(literal(values, kind) for values, kind in columns))
+        .table_valued(column("workload", Text), column("until", BigInteger), name="seen")
+        .render_derived()
     )
-    return select(workload.c.name).select_from(workload.join(first, true()))
+    behind = (*_PLAIN, item.c.id > func.coalesce(seen.c.until, literal_column("0")))
+    firsts = [_first(part, *_URGENT_FIRST).correlate(workload, seen).subquery() for part in (_URGENT, _DUE, behind)]
+    first = union_all(*(select(each.c.id) for each in firsts)).limit(1).lateral("first")
+    both = workload.outerjoin(seen, seen.c.workload == workload.c.name)
+    return select(workload.c.name).select_from(both.join(first, true()))
 
 
 def received(
@@ -107,36 +140,58 @@ def received(
     *,
     most_bytes: int = MOST_BYTES,
     of: Collection[str] | None = None,
+    waiting: Sequence[str] | None = None,
     unread: Collection[str] = (),
+    since: Since | None = None,
 ) -> list[Received]:
     """Some of the items that no router has seen, urgent and due ones first: about `limit`, whose payloads have about
     `most_bytes` as JSON. Nobody cancels or amends them until this transaction ends.
 
     The workloads that have some (of those named in `of`, None: of all) share the number and the bytes, so that the flood
-    of one never holds up the others. What other transactions hold is passed over. Of those named in `unread` the payloads
-    are measured, and stay where they are.
+    of one never holds up the others; who knows which have some, `since` the same items, says so by `waiting`. What other
+    transactions hold is passed over. Of those named in `unread` the payloads are measured, and stay where they are.
     """
-    names = connection.execute(have_received()).scalars().all()
+    names = which_have_received(connection, since=since) if waiting is None else waiting
     asked = sorted(name for name in names if of is None or name in of)
     found: list[Received] = []
     for name in asked:
-        query = head(name, max(1, limit // len(asked)), read=name not in unread)
-        first = bounded(connection, query, most_bytes=most_bytes // len(asked))
-        found += [Received(row.id, row.revision, arrived(row)) for row in first]
+        most, left = max(1, limit // len(asked)), most_bytes // len(asked)
+        for part in parts((since or {}).get(name)):
+            rows = bounded(connection, head(name, most, read=name not in unread, part=part), most_bytes=left)
+            found += [Received(row.id, row.revision, arrived(row)) for row in rows]
+            most, left = most - len(rows), left - sum(row.bytes for row in rows)
+            if most <= 0 or left <= 0:
+                break
     return found
 
 
-def head(name: str, limit: int, *, read: bool = True) -> Select[*tuple[Any, ...]]:
+def came_last(of: Sequence[Received]) -> dict[str, ItemId]:
+    """Of each workload the last that is neither urgent nor due: what waits came behind it, but for what others held."""
+    plain = [each for each in of if not each.arrived.urgent and each.arrived.due_at is None]
+    return {each.arrived.workload: each.id for each in sorted(plain, key=attrgetter("id"))}
+
+
+def head(name: str, limit: int, *, read: bool = True, part: _Part = ()) -> Select[*tuple[Any, ...]]:
     """The most urgent items of a workload that no router has seen, locked; those locked by others are passed over."""
     payload = item.c.payload
     size = size_of(payload) if read else literal(0).label("bytes")
     return (
         select(*_KNOWN, characters(payload).label("length"), size, *([payload] if read else []))
-        .where(item.c.workload == name, *_UNROUTED)
+        .where(item.c.workload == name, *_UNROUTED, *part)
         .order_by(*_URGENT_FIRST)
         .limit(limit)
         .with_for_update(key_share=True, skip_locked=True)
     )
+
+
+def parts(since: ItemId | None) -> Sequence[_Part]:
+    """What a workload has, by urgency; of what is neither urgent nor due, what came after that item."""
+    return [()] if since is None else [_URGENT, _DUE, (*_PLAIN, item.c.id > since)]
+
+
+def _first(part: _Part, *order: Any) -> Select[*tuple[Any, ...]]:
+    """The first of this part of a workload that no router has seen."""
+    return select(item.c.id).where(item.c.workload == workload.c.name, *_UNROUTED, *part).order_by(*order).limit(1)
 
 
 def arrived(row: Any) -> Arrived:
