@@ -36,6 +36,7 @@ from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.failure_log import FailureLog
 from tasks.saving import give_back, passes, save
+from tasks.wakes import Wakes
 
 MOST = 500  # calls whose items are saved in one transaction
 BESIDE_S = 0.5  # how long a save may keep the next one waiting; after that they go on beside each other
@@ -60,15 +61,15 @@ class Consequences:
 
 
 class Answering:
-    """The packs under way. `held` are the claims that this process answers for; `heard` is set when a place is free; `clock`
-    carries the database's time on."""
+    """The packs under way. `held` are the claims that this process answers for; `wakes` hears of free places and of what is
+    saved; `clock` carries the database's time on."""
 
     def __init__(
-        self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], heard: asyncio.Event,
+        self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
         clock: Callable[[], datetime],
     ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
-        self._held, self._heard, self._clock = held, heard, clock
+        self._held, self._wakes, self._clock = held, wakes, clock
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
@@ -129,7 +130,7 @@ class Answering:
             self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=unforeseen(error))))
         finally:
             self._pace.ended(version.workload, version.spec.realtime_model)
-            self._heard.set()
+            self._wakes.place_is_free()
 
     async def _save_what_ends(self) -> None:
         """As many as have ended together go into one transaction. One that must wait for somebody holds no other up."""
@@ -150,7 +151,7 @@ class Answering:
             *(self._outlasting(lambda breach=breach: self._open(breach)) for breach in then.breaches.values()),
             *(self._outlasting(lambda down=down: self._down(*down)) for down in then.outages.items()),
         )
-        self._heard.set()
+        self._wakes.saved(again=bool(then.untried) or any(each.judged.outcome is not Outcome.VALID for each in then.attempts))
 
     async def _all_saved(self, some: Sequence[Attempt]) -> None:
         while True:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import OperationalError
 from lanes.ids import ItemId
 from lanes.money.cost import Estimates
 from lanes.realtime.heads import Heads
+from lanes.routing.portions import MOST
 from lanes.routing.route import Received, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
@@ -18,20 +19,19 @@ from lanes.store.routing import routes
 from lanes.store.workload import workloads
 from lanes.workload.version import Version
 
-MOST = 500  # items routed in one transaction
 WAIT = timedelta(seconds=1)  # longest wait for a lock while nobody else may route
 _told: set[str] = set()
 
 
-async def route_received(db: Database, heads: Heads[ItemId] | None = None) -> int:
-    """Some of what was received is routed, urgent and due items first; the number of items, 0 when nothing waits.
+async def route_received(db: Database, most: int = MOST, *, heads: Heads[ItemId] | None = None) -> int:
+    """Some of what was received, about `most` items, is routed, urgent and due ones first; their number, 0 when nothing waits.
 
     One bounded transaction: call it again while it routes something. Another router at work leaves it to that one;
     items in somebody's open transaction, and those of a workload that cannot be read or priced, wait. Where `heads` says so,
     what came before the items that were routed last is not looked for, until the next look through all of it.
     """
     try:
-        return await _route_some(db, Heads[ItemId]() if heads is None else heads)
+        return await _route_some(db, most, Heads[ItemId]() if heads is None else heads)
     except OperationalError as error:
         if not locks.gave_up(error):
             raise
@@ -39,24 +39,27 @@ async def route_received(db: Database, heads: Heads[ItemId] | None = None) -> in
         return 0
 
 
-async def _route_some(db: Database, heads: Heads[ItemId]) -> int:
+async def _route_some(db: Database, most: int, heads: Heads[ItemId]) -> int:
     async with db.transaction() as run:
-        await run(locks.wait_at_most, WAIT)
-        if not await run(routes.may_route):
-            return 0
-        await run(amendments.apply_waiting, now=run.now)
-        stored = await run(workloads.read_in_force)
-        unread = [name for name, version in stored.versions.items() if not looks_inside(version)]
         began = time.monotonic()
         look = heads.look(began)
-        names = await run(items.which_have_received, since=look.since)
-        known = time.monotonic()
+        begun = await run(routes.begin, WAIT, since=look.since)
+        if not begun.alone:
+            return 0
+        heads.looked(look, {}, took_s=time.monotonic() - began, at=time.monotonic())
+        if begun.amended:
+            await run(amendments.apply_waiting, now=run.now)
+        if not begun.workloads:
+            _tell([])
+            return 0
+        stored, splits = await run(workloads.to_route, begun.workloads)
+        unread = [name for name, version in stored.versions.items() if not looks_inside(version)]
         waiting = await run(
-            items.received, MOST, of=stored.versions.keys(), waiting=names, unread=unread, since=look.since
+            items.received, most, of=stored.versions.keys(), waiting=begun.workloads, unread=unread, since=look.since
         )  # fmt: skip
-        decided, problems = _decided(waiting, stored.versions, await run(workloads.splits), run.now)
+        decided, problems = _decided(waiting, stored.versions, splits, run.now)
         await run(routes.save, decided, now=run.now)
-    heads.looked(look, items.came_last(waiting), took_s=known - began, at=time.monotonic())
+    heads.take(items.came_last(waiting))
     _tell([*map(str, stored.unreadable), *problems])
     return len(decided)
 

@@ -40,9 +40,13 @@ class Heads(Generic[P]):
 
     def looked(self, look: Look[P], taken: Mapping[str, P], *, took_s: float, at: float) -> None:
         """Finding out who waits took so long, up to this moment; `taken` are the last places taken of each workload."""
-        self._taken |= taken
+        self.take(taken)
         if look.whole and took_s > SLOW_S:
             self._whole_again_at = at + REST * took_s
+
+    def take(self, taken: Mapping[str, P]) -> None:
+        """The last places taken of each workload."""
+        self._taken |= taken
 
     def rest_s(self, at: float) -> float:
         """In how many seconds the whole queue is looked through again; 0 when the next look does."""

@@ -1,6 +1,7 @@
 """Rows with payloads, read no further than fits into memory: they are fetched a few at a time, and locked when they are."""
 
 from collections.abc import Generator
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Label, Select
@@ -17,9 +18,13 @@ def size_of(payload: ColumnElement[Any]) -> Label[int]:
     return octets(payload).label("bytes")
 
 
-def bounded(connection: Connection, query: Select[*tuple[Any, ...]], *, most_bytes: int) -> list[Any]:
-    """As `streamed`, all of them at once."""
-    return list(streamed(connection, query, most_bytes=most_bytes))
+def bounded(connection: Connection, query: Select[*tuple[Any, ...]], *, most: int, most_bytes: int) -> list[Any]:
+    """As `streamed`, all of them at once; the query brings no more than `most` rows. Those of one fetch need no stream."""
+    if most > FIRST:
+        return list(streamed(connection, query, most_bytes=most_bytes))
+    rows = connection.execute(query).all()
+    before = accumulate((row.bytes for row in rows), initial=0)
+    return [row for row, size in zip(rows, before, strict=False) if size < most_bytes]
 
 
 def streamed(connection: Connection, query: Select[*tuple[Any, ...]], *, most_bytes: int) -> Generator[Any]:

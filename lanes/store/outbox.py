@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, delete, or_, select, text, true, update
+from sqlalchemy import Connection, Select, delete, or_, select, text, true, union_all, update
 
 from lanes.store import signals
 from lanes.store.bulk import insert_rows, one_of
@@ -83,9 +83,8 @@ def take(
     One publishes at a time, so that none is posted by everybody. Nothing is locked once this transaction has ended: a
     publisher that dies, or hangs, holds the others up for its lease.
     """
-    rows = connection.execute(urgent(most, behind)).all()
-    if len(rows) < most:
-        rows = [*rows, *connection.execute(answers(most - len(rows), behind)).all()]
+    both = union_all(urgent(most, behind).subquery().select(), answers(most, behind).subquery().select())
+    rows = sorted(connection.execute(both).all(), key=lambda row: (row.precedence, row.id))[:most]
     if not rows:
         return Taken()
     turn = connection.execute(_turn(publisher, now)).first()

@@ -61,10 +61,13 @@ def waking() -> ColumnElement[None]:
 
 
 @asynccontextmanager
-async def listening(url: str) -> AsyncIterator[asyncio.Event]:
-    """An event that is set whenever something was committed that a drain may want to know, or may have been."""
+async def listening(url: str, *, but: Collection[int] = ()) -> AsyncIterator[asyncio.Event]:
+    """An event that is set whenever something was committed that a drain may want to know, or may have been.
+
+    What the sessions of `but` committed, as they are at that time, does not set it: whoever did that knows.
+    """
     heard = asyncio.Event()
-    task = asyncio.create_task(_hear(url, await _listener(url), heard))
+    task = asyncio.create_task(_hear(url, await _listener(url), heard, but))
     try:
         yield heard
     finally:
@@ -72,13 +75,14 @@ async def listening(url: str) -> AsyncIterator[asyncio.Event]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _hear(url: str, connection: psycopg.AsyncConnection, heard: asyncio.Event) -> None:
+async def _hear(url: str, connection: psycopg.AsyncConnection, heard: asyncio.Event, but: Collection[int]) -> None:
     """Hears until cancelled. What was committed while the connection was lost went unheard: the event is set."""
     while True:
         with suppress(psycopg.Error):
             async with connection:
-                async for _ in connection.notifies():
-                    heard.set()
+                async for each in connection.notifies():
+                    if each.pid not in but:
+                        heard.set()
         heard.set()  # the caller's next query meets the same outage and reports it
         connection = await _connected_again(url)
         heard.set()

@@ -58,7 +58,7 @@ class RealtimeLife:
             began = time.perf_counter()
             with disable_run_logger():
                 await client.asubmit_many(WORKLOAD, inputs)
-                while await route_received(db, self._received):
+                while await route_received(db, heads=self._received):
                     pass
                 done = await _complete(db, version, items, self._ranked)
             took = time.perf_counter() - began

@@ -18,6 +18,7 @@ from tasks.beside import Beside
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
 from tasks.router import Router
+from tasks.wakes import Wakes
 from tests.examples import admit
 from tests.flows.conftest import Sender
 from tests.prefect_standin import PrefectStandIn
@@ -42,7 +43,7 @@ async def test_a_reader_whose_connection_died_reads_no_more_once_another_has_its
     at: Connections, pool: Engine, prefect: PrefectStandIn
 ) -> None:
     async with RoleLock(at.db.url, Role.ROUTER) as one, RoleLock(at.db.url, Role.ROUTER) as other:
-        router = Router(at.db, one, asyncio.Event(), busy=lambda: False)
+        router = Router(at.db, one, Wakes(), busy=lambda: False, look_every_s=0)
         await router.turn()
         assert router.reads
         cut(pool, Role.ROUTER)

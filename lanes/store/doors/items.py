@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     Select,
     Text,
+    bindparam,
     column,
     func,
     insert,
@@ -107,23 +108,22 @@ def _kept(refusal: Refusal) -> Refusal:
 
 def any_received(connection: Connection, *, since: Since | None = None) -> bool:
     """Whether some item waits for its first route, of those that `which_have_received` looks for. Nothing is locked."""
-    return connection.execute(have_received(since).limit(1)).first() is not None
+    return connection.execute(have_received(whole=not since).limit(1), seen(since)).first() is not None
 
 
 def which_have_received(connection: Connection, *, since: Since | None = None) -> Sequence[str]:
     """The names of the workloads that have items which no router has seen. Of those that `since` names, of what is neither
     urgent nor due, only what came after that item is looked for."""
-    return connection.execute(have_received(since)).scalars().all()
+    return connection.execute(have_received(whole=not since), seen(since)).scalars().all()
 
 
-def have_received(since: Since | None = None) -> Select[Any]:
-    """The same as a query: one step in the index for each workload, or three."""
-    if not since:
+def have_received(*, whole: bool = True) -> Select[Any]:
+    """The same as a query: one step in the index for each workload, or three, behind what :seen_until says of it."""
+    if whole:
         first = _first((), *_URGENT_FIRST).lateral("first")
         return select(workload.c.name).select_from(workload.join(first, true()))
-    columns = (list(since), ARRAY(Text)), (list(since.values()), ARRAY(BigInteger))
     seen = (
-        func.unnest(*(literal(values, kind) for values, kind in columns))
+        func.unnest(bindparam("seen_workload", type_=ARRAY(Text)), bindparam("seen_until", type_=ARRAY(BigInteger)))
         .table_valued(column("workload", Text), column("until", BigInteger), name="seen")
         .render_derived()
     )
@@ -132,6 +132,11 @@ def have_received(since: Since | None = None) -> Select[Any]:
     first = union_all(*(select(each.c.id) for each in firsts)).limit(1).lateral("first")
     both = workload.outerjoin(seen, seen.c.workload == workload.c.name)
     return select(workload.c.name).select_from(both.join(first, true()))
+
+
+def seen(since: Since | None) -> dict[str, Any]:
+    """The parameters of `have_received`."""
+    return {"seen_workload": list(since), "seen_until": list(since.values())} if since else {}
 
 
 def received(
@@ -157,7 +162,7 @@ def received(
     for name in asked:
         most, left = max(1, limit // len(asked)), most_bytes // len(asked)
         for part in parts((since or {}).get(name)):
-            rows = bounded(connection, head(name, most, read=name not in unread, part=part), most_bytes=left)
+            rows = bounded(connection, head(name, most, read=name not in unread, part=part), most=most, most_bytes=left)
             found += [Received(row.id, row.revision, arrived(row)) for row in rows]
             most, left = most - len(rows), left - sum(row.bytes for row in rows)
             if most <= 0 or left <= 0:
