@@ -14,6 +14,7 @@ from lanes.store.pooling import give_out_alive, sessions_of
 
 KEPT = 8  # connections of one process: what a drain does at once keeps them, because opening one takes longer than a query
 MOST = 12
+_CLOCK = select(func.clock_timestamp())
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 def clock(connection: Connection) -> datetime:
     """The database's time: the one clock of leases, deadlines and order."""
-    return connection.execute(select(func.clock_timestamp())).scalar_one()
+    return connection.execute(_CLOCK).scalar_one()
 
 
 def engine(url: str, *, most: int = 6) -> Engine:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 from psycopg.errors import DeadlockDetected, LockNotAvailable
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Text, bindparam, func, select, true
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lanes.errors import StillLocked
@@ -14,6 +14,7 @@ from lanes.errors import StillLocked
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_SET = select(func.set_config("lock_timeout", bindparam("limit", type_=Text), true()))
 PATIENCE = timedelta(seconds=1)  # longer than any transaction of ours takes; whoever holds on for longer has left it open
 
 
@@ -84,4 +85,4 @@ def _still_locked(limit: timedelta) -> StillLocked:
 
 
 def _set(connection: Connection, lock_timeout: str) -> None:
-    connection.execute(select(func.set_config("lock_timeout", lock_timeout, True)))
+    connection.execute(_SET, {"limit": lock_timeout})

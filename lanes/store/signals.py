@@ -46,13 +46,14 @@ WAITERS: LiteralString = """
 WAITING_LIMITS: LiteralString = """
     select set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)
 """
+_NOTIFY = select(func.pg_notify(CHANNEL, ""))
 
 __all__ = ["Role", "RoleLock", "held_roles", "holder_exists", "holders", "listening", "sessions_of", "standing_roles", "wake"]
 
 
 def wake(connection: Connection) -> None:
     """Whoever listens looks again once this transaction has committed: drains, publishers. Several wakes in one are one."""
-    connection.execute(select(waking()))
+    connection.execute(_NOTIFY)
 
 
 def waking() -> ColumnElement[None]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from operator import attrgetter
 from typing import Any
 
@@ -10,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
+    Integer,
     Select,
     Text,
     bindparam,
@@ -34,15 +36,24 @@ from lanes.store.bounded import bounded, size_of
 from lanes.store.outbox import EventOut
 from lanes.store.payload import characters
 from lanes.store.tables import item, rejected, workload
+from lanes.store.tables.base import Moment
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
 MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
 _UNROUTED = (item.c.position.is_(None), item.c.canceled_at.is_(None))
 _URGENT_FIRST = (item.c.urgent.desc(), item.c.due_at, item.c.id)
-_URGENT, _DUE = (item.c.urgent,), (~item.c.urgent, item.c.due_at.is_not(None))
-_PLAIN = (~item.c.urgent, item.c.due_at.is_(None))  # behind these, in the order in which they came
-_Part = tuple[ColumnElement[bool], ...]
+Part = tuple[ColumnElement[bool], ...]  # of a workload's items, in the order of the index
 Since = Mapping[str, ItemId]
+URGENT: Part = (item.c.urgent,)
+DUE: Part = (~item.c.urgent, item.c.due_at.is_not(None))
+
+
+def behind(after: ColumnElement[int]) -> Part:
+    """What is neither urgent nor due, and came after that item."""
+    return (~item.c.urgent, item.c.due_at.is_(None), item.c.id > after)
+
+
+_BEHIND = behind(bindparam("after", type_=BigInteger))
 _KNOWN = (
     item.c.id, item.c.revision, item.c.workload, item.c.key, item.c.received_at, item.c.occurred_at, item.c.consumer,
     item.c.entity, item.c.urgent, item.c.pin, item.c.due_at,
@@ -52,11 +63,16 @@ _KNOWN = (
 def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime) -> list[Admission]:
     """What became of each input, in order; refused ones are in `rejected_log`."""
     rows = exact_json.dumps([each.as_row() for each in inputs])
-    verdicts = func.lanes.admit(literal(rows).cast(JSONB), door, now).table_valued(
-        column("place"), column("outcome"), column("detail"), column("key")
-    )
-    told = connection.execute(select(verdicts.c.outcome, verdicts.c.detail, verdicts.c.key).order_by(verdicts.c.place))
+    told = connection.execute(_admitted(), {"rows": rows, "door": door, "now": now})
     return [Admission(row.outcome, row.detail, row.key) for row in told]
+
+
+@cache
+def _admitted() -> Select[*tuple[Any, ...]]:
+    """What became of each of :rows, which came by :door :now."""
+    given = bindparam("rows", type_=Text).cast(JSONB), bindparam("door", type_=Text), bindparam("now", type_=Moment)
+    verdicts = func.lanes.admit(*given).table_valued(column("place"), column("outcome"), column("detail"), column("key"))
+    return select(verdicts.c.outcome, verdicts.c.detail, verdicts.c.key).order_by(verdicts.c.place)
 
 
 def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
@@ -108,7 +124,12 @@ def _kept(refusal: Refusal) -> Refusal:
 
 def any_received(connection: Connection, *, since: Since | None = None) -> bool:
     """Whether some item waits for its first route, of those that `which_have_received` looks for. Nothing is locked."""
-    return connection.execute(have_received(whole=not since).limit(1), seen(since)).first() is not None
+    return connection.execute(_any_received(whole=not since), seen(since)).first() is not None
+
+
+@cache
+def _any_received(*, whole: bool) -> Select[Any]:
+    return have_received(whole=whole).limit(1)
 
 
 def which_have_received(connection: Connection, *, since: Since | None = None) -> Sequence[str]:
@@ -120,15 +141,15 @@ def which_have_received(connection: Connection, *, since: Since | None = None) -
 def have_received(*, whole: bool = True) -> Select[Any]:
     """The same as a query: one step in the index for each workload, or three, behind what :seen_until says of it."""
     if whole:
-        first = _first((), *_URGENT_FIRST).lateral("first")
+        first = _first(()).lateral("first")
         return select(workload.c.name).select_from(workload.join(first, true()))
     seen = (
         func.unnest(bindparam("seen_workload", type_=ARRAY(Text)), bindparam("seen_until", type_=ARRAY(BigInteger)))
         .table_valued(column("workload", Text), column("until", BigInteger), name="seen")
         .render_derived()
     )
-    behind = (*_PLAIN, item.c.id > func.coalesce(seen.c.until, literal_column("0")))
-    firsts = [_first(part, *_URGENT_FIRST).correlate(workload, seen).subquery() for part in (_URGENT, _DUE, behind)]
+    last = behind(func.coalesce(seen.c.until, literal_column("0")))
+    firsts = [_first(part).correlate(workload, seen).subquery() for part in (URGENT, DUE, last)]
     first = union_all(*(select(each.c.id) for each in firsts)).limit(1).lateral("first")
     both = workload.outerjoin(seen, seen.c.workload == workload.c.name)
     return select(workload.c.name).select_from(both.join(first, true()))
@@ -161,8 +182,10 @@ def received(
     found: list[Received] = []
     for name in asked:
         most, left = max(1, limit // len(asked)), most_bytes // len(asked)
-        for part in parts((since or {}).get(name)):
-            rows = bounded(connection, head(name, most, read=name not in unread, part=part), most=most, most_bytes=left)
+        after = (since or {}).get(name)
+        for part in [()] if after is None else [URGENT, DUE, _BEHIND]:
+            given = {"of_workload": name, "most": most} | ({"after": after} if part is _BEHIND else {})
+            rows = bounded(connection, _head(read=name not in unread, part=part), given, most=most, most_bytes=left)
             found += [Received(row.id, row.revision, arrived(row)) for row in rows]
             most, left = most - len(rows), left - sum(row.bytes for row in rows)
             if most <= 0 or left <= 0:
@@ -176,8 +199,19 @@ def came_last(of: Sequence[Received]) -> dict[str, ItemId]:
     return {each.arrived.workload: each.id for each in sorted(plain, key=attrgetter("id"))}
 
 
-def head(name: str, limit: int, *, read: bool = True, part: _Part = ()) -> Select[*tuple[Any, ...]]:
-    """The most urgent items of a workload that no router has seen, locked; those locked by others are passed over."""
+def head(name: str, limit: int, *, read: bool = True, part: Part = ()) -> Select[*tuple[Any, ...]]:
+    """The most urgent items of a workload, or of a part of it, that no router has seen, locked; those locked by others are
+    passed over."""
+    return _headed(literal(name), limit, read=read, part=part)
+
+
+@cache
+def _head(*, read: bool, part: Part) -> Select[*tuple[Any, ...]]:
+    """As `head`, of :of_workload, and no more than :most."""
+    return _headed(bindparam("of_workload", type_=Text), bindparam("most", type_=Integer), read=read, part=part)
+
+
+def _headed(name: ColumnElement[str], limit: int | ColumnElement[int], *, read: bool, part: Part) -> Select[*tuple[Any, ...]]:
     payload = item.c.payload
     size = size_of(payload) if read else literal(0).label("bytes")
     return (
@@ -189,14 +223,10 @@ def head(name: str, limit: int, *, read: bool = True, part: _Part = ()) -> Selec
     )
 
 
-def parts(since: ItemId | None) -> Sequence[_Part]:
-    """What a workload has, by urgency; of what is neither urgent nor due, what came after that item."""
-    return [()] if since is None else [_URGENT, _DUE, (*_PLAIN, item.c.id > since)]
-
-
-def _first(part: _Part, *order: Any) -> Select[*tuple[Any, ...]]:
+def _first(part: Part) -> Select[*tuple[Any, ...]]:
     """The first of this part of a workload that no router has seen."""
-    return select(item.c.id).where(item.c.workload == workload.c.name, *_UNROUTED, *part).order_by(*order).limit(1)
+    here = select(item.c.id).where(item.c.workload == workload.c.name, *_UNROUTED, *part)
+    return here.order_by(*_URGENT_FIRST).limit(1)
 
 
 def arrived(row: Any) -> Arrived:

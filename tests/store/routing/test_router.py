@@ -4,10 +4,9 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, literal, text
 from sqlalchemy.exc import OperationalError
 
-from lanes.ids import ItemId
 from lanes.payload import characters
 from lanes.routing.route import decide
 from lanes.store.doors import items
@@ -209,11 +208,11 @@ def test_looking_and_taking_stay_on_the_index_with_50000_received_and_as_many_ro
     )
     connection.execute(text("analyze lanes.item"))
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
+    parts = {"urgent": items.URGENT, "due": items.DUE, "behind": items.behind(literal(60_000))}
     asked = {
         "looking": items.have_received(), "taking": items.head("letters", 500),
         "measuring": items.head("letters", 500, read=False), "looking_on": items.have_received(whole=False),
-    } | {
-        f"taking_on_{n}": items.head("letters", 500, part=part) for n, part in enumerate(items.parts(ItemId(60_000)))
+        **{f"taking_{part}": items.head("letters", 500, part=of) for part, of in parts.items()},
     }  # fmt: skip
     for name, query in asked.items():
         plan = explained(connection, query, name=name)
