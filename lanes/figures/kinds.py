@@ -37,6 +37,7 @@ class Kind(StrEnum):
     DUE = "due"  # those of them that are due; no word; from received to due
     URGENT = "urgent"  # those of them that are urgent; no word
     FIRST = "first"  # those of them that are answered, by the lane that was first; no word; from received to answered
+    # (timed for all consumers together)
     READ = "read"  # those of them that real time answered first and somebody read since; `items` within a minute; how late
     ANSWER = "answer"  # live answers; the standing; from received to answered
     TRY = "try"  # tries; the outcome; what they cost, and what the valid ones were estimated at
@@ -55,4 +56,4 @@ class Stands(StrEnum):
 
 
 # Folded into hours and days alone.
-HOURLY = (Kind.ASKED, Kind.DUE, Kind.URGENT, Kind.FIRST, Kind.READ, Kind.COMPARED, Kind.LABEL, Kind.BUFFER)
+HOURLY = (Kind.ASKED, Kind.DUE, Kind.URGENT, Kind.FIRST, Kind.READ, Kind.COMPARED, Kind.BUFFER)

@@ -1,6 +1,6 @@
 """Figures of a period that has none, all of them at once: minutes as they were summed, hours from those, days from hours."""
 
-from lanes.figures.kinds import HOURLY
+from lanes.figures.kinds import HOURLY, Kind
 from lanes.store.figures.facts import EVERYTHING
 from lanes.store.figures.folding import CONSUMERS
 from lanes.store.figures.summing import KEYS, SUMS
@@ -9,6 +9,8 @@ OF = f"{', '.join(KEYS)}, kind"
 MEASURED = f"n, {', '.join(SUMS)}, first_at, last_at"
 SUMMED = f"{', '.join(f'sum({name}) as {name}' for name in ('n', *SUMS))}, min(first_at) as first_at, max(last_at) as last_at"
 IS_BY_MINUTE = f"kind not in ({', '.join(repr(each.value) for each in HOURLY)})"
+# What was answered first is timed for all consumers together.
+TIMED = OF.replace("consumer", f"case when kind <> '{Kind.FIRST}' then consumer end as consumer")
 
 # Whoever was not heard of yet, as long as there is room.
 HEARD = f"""
@@ -37,8 +39,8 @@ counted as (
   select 'day', at, {OF}, {MEASURED} from days),
 timed as materialized (
   select date_trunc('hour', at, 'UTC') as at, {OF}, b.bucket, sum(b.n) as n
-    from every cross join lateral unnest(buckets, counts) b (bucket, n)
-   where buckets is not null
+    from (select at, {TIMED}, buckets, counts from every where buckets is not null) each
+   cross join lateral unnest(buckets, counts) b (bucket, n)
    group by date_trunc('hour', at, 'UTC'), {OF}, b.bucket)
 insert into lanes.figure_hist (grain, at, {OF}, bucket, n)
 select 'minute', at, {OF}, b.bucket, b.n
@@ -49,4 +51,12 @@ select 'hour', at, {OF}, bucket, n from timed
 union all
 select 'day', date_trunc('day', at, 'UTC'), {OF}, bucket, sum(n) from timed group by date_trunc('day', at, 'UTC'), {OF}, bucket
 """
-FILLED = (HEARD, COUNTED)
+PEAKED = """
+insert into lanes.figure_peak (workload, at, n)
+select workload, date_trunc('hour', at, 'UTC'), max(n)
+  from (select workload, at, sum(n) as n from lanes.figure
+         where grain = 'minute' and kind = 'item' and word <> 'canceled' and at >= :since and at < :until
+         group by workload, at) minutes
+ group by 1, 2
+"""
+FILLED = (HEARD, COUNTED, PEAKED)

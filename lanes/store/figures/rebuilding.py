@@ -32,6 +32,7 @@ select day, sum(n)::bigint as facts
 EMPTIED = (
     "delete from lanes.figure where at >= :since and at < :until",
     "delete from lanes.figure_hist where at >= :since and at < :until",
+    "delete from lanes.figure_peak where at >= :since and at < :until",
     "delete from lanes.figure_delta where at >= :since and at < :until",
 )
 ROOM = "set local work_mem = '64MB'"

@@ -69,6 +69,18 @@ class Recount:
         for item in self._items.values():
             self._item(item)
 
+    def peaks(self) -> dict[tuple[str, datetime], int]:
+        """Items in the busiest minute of each hour of a workload, without hours that have none."""
+        minutes: Counter[tuple[str, datetime]] = Counter()
+        for (grain, at, workload, *_, kind, word), said in self.figures.items():
+            if grain == "minute" and kind == "item" and word != "canceled":
+                minutes[workload, at] += said["n"]
+        found: dict[tuple[str, datetime], int] = {}
+        for (workload, at), n in minutes.items():
+            hour = (workload, truncated(at, "hour"))
+            found[hour] = max(found.get(hour, 0), n)
+        return found
+
     def _attempt(self, each: Any) -> None:
         item = self._items[each.item_id]
         routes = self._of["route"][each.item_id]
@@ -158,7 +170,8 @@ class Recount:
                 elif name in MEASURES:
                     counted[name] += value
             if took is not None:
-                self.hist[(*key, bucket_of(took))] += 1
+                timed = (*key[:-3], None, *key[-2:]) if kind == "first" else key  # of all consumers together
+                self.hist[(*timed, bucket_of(took))] += 1
 
 
 def _tokens(each: Any) -> dict[str, Any]:
@@ -180,3 +193,8 @@ def stand(connection: Connection) -> tuple[Figures, Counter[Key]]:
 
 def _counts(said: dict[str, Any]) -> Iterator[int | Decimal]:
     return (value for name, value in said.items() if name not in ("first_at", "last_at"))
+
+
+def peaks(connection: Connection) -> dict[tuple[str, datetime], int]:
+    """The same as the table has it."""
+    return {(each.workload, each.at): each.n for each in rows(connection, "figure_peak", "at") if each.n}

@@ -15,7 +15,7 @@ from lanes.store.workload import workloads
 from lanes.words import Mode, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.figures.recounting import Recount, stand
+from tests.store.figures.recounting import Recount, peaks, stand
 from tests.store.tries import A, B, claim, rows, save, submit, tried
 
 OUTCOMES = st.sampled_from([Outcome.VALID] * 4 + [Outcome.INVALID, Outcome.ERRORED, Outcome.POISON])
@@ -157,8 +157,10 @@ def test_what_is_folded_is_a_recount_of_the_facts_and_so_is_a_rebuild(connection
         figures, hist = stand(connection)
         assert figures == recounted.figures
         assert hist == recounted.hist
+        assert peaks(connection) == recounted.peaks()
         rebuilding.rebuild_here(connection, until=later(days=30))
         assert stand(connection) == (figures, hist)
+        assert peaks(connection) == recounted.peaks()
         savepoint.rollback()
 
 
