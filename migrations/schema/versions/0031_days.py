@@ -14,7 +14,7 @@ TABLES = {"figure": KEY, "figure_hist": f"{KEY}, bucket"}
 GRAINS = {"minute": "Minutes", "hour": "Hours", "day": "Days"}
 # What stands on the tables comes back from its file.
 LEANING = (
-    "view if exists lanes.lane_latency", "view if exists lanes.routing_mix",
+    "view if exists lanes.accuracy", "view if exists lanes.lane_latency", "view if exists lanes.routing_mix",
     "function if exists lanes.figures_since(text[], timestamptz)",
     "function if exists lanes.figure_hist_since(text[], timestamptz)",
 )  # fmt: skip
