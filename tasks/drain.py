@@ -4,6 +4,7 @@ The loop does nothing but claim and ask; everything else goes on beside it.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -39,10 +40,13 @@ class Drain:
     def __init__(self, at: Connections, held: Roles, heard: asyncio.Event, now: datetime) -> None:
         self._at, self._heard, self._wakes = at, heard, Wakes()
         self._now, self._idle_since, self._left = HostClock(now), now, False
+        self._claimed_at, self._closing = -TICK_S, False
         pace, health = Pace(most=at.provider.most_calls), Health()
         self._turns = Turns(pace, health)
         self._holding = Holding(at.db, held.alive, self._turns)
-        self._answering = Answering(at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now())
+        self._answering = Answering(
+            at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next
+        )
         self._staying = Staying(
             at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims), idle_since=lambda: self._idle_since
         )
@@ -75,11 +79,14 @@ class Drain:
         """As much of the most urgent work is ours as there are places, and windows that gather, for it.
 
         It is claimed once the provider's client is open, and so can be asked. Nothing is looked for where nothing was left, and
-        nobody knows of anything new.
+        nobody knows of anything new; and where every place is taken and enough was claimed ahead, a moment later.
         """
         await self._at.client()
+        if time.monotonic() - self._claimed_at < TICK_S and self._turns.is_supplied(self._now()):
+            return
         if not self._wakes.looks() and not self._left:
             return
+        self._claimed_at = time.monotonic()
         try:
             self._left = True  # for all we know, until it is told
             taken = await self._holding.claim()
@@ -94,9 +101,7 @@ class Drain:
 
     async def ask(self) -> None:
         """What need not gather any longer is being asked, as far as places are free; the rest waits for one."""
-        now = self._now()
-        for version, pack in self._turns.next_packs(now):
-            self._answering.begin(version, pack, now=now)
+        self._ask_next()
 
     async def wait(self) -> None:
         """Something was committed, a call ended, a window or a rest is over, or a second passed."""
@@ -113,6 +118,7 @@ class Drain:
 
     async def close(self) -> None:
         """What was not asked is given back, and calls under way were answered and saved."""
+        self._closing = True
         await self._beside.close()
         await self._staying.close()
         await self._chores.close()
@@ -123,6 +129,11 @@ class Drain:
             await self._leases.close()
             await self._notice.close()
         await self._chores.tell_the_rest()
+
+    def _ask_next(self) -> None:
+        now = self._now()
+        for version, pack in () if self._closing else self._turns.next_packs(now):
+            self._answering.begin(version, pack, now=now)
 
     async def _hear(self) -> None:
         await self._heard.wait()

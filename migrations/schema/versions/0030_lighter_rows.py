@@ -10,7 +10,7 @@ Responses are found by their time through the pages of their table, which they f
 from alembic import op
 
 revision = "0030"
-down_revision = "0026"
+down_revision = "0031"
 
 SAID = {
     "route": ["item_id"],
