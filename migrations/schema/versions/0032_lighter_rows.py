@@ -9,7 +9,7 @@ Responses are found by their time through the pages of their table, which they f
 
 from alembic import op
 
-revision = "0030"
+revision = "0032"
 down_revision = "0031"
 
 SAID = {
