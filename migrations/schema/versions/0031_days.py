@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0031"
-down_revision = "0030"
+down_revision = "0029"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {"figures/figure_hist_since": "3f916cbfdd01", "figures/figures_since": "8a3173112fc6"}

@@ -2,15 +2,15 @@
 
 The foreign keys from a route, work, an attempt and a result to their item, their work and their version are said and no longer
 enforced. The statement that writes them reads those ids from rows that it has locked or just written, and none of these rows is
-ever deleted: enforced, seven lookups of an item's life asked for the same rows once more, a fifth of the database's part of it.
+ever deleted: enforced, seven lookups of an item's life asked for the same rows once more, 30 to 40 µs of CPU in all.
 
 Responses are found by their time through the pages of their table, which they fill in its order.
 """
 
 from alembic import op
 
-revision = "0030"
-down_revision = "0029"
+revision = "0032"
+down_revision = "0031"
 
 SAID = {
     "route": ["item_id"],
