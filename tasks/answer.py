@@ -22,6 +22,7 @@ from lanes.promises.failures import Failed
 from lanes.promises.provider_faults import frozen
 from lanes.provider.answering import REFUSED, Called, answer
 from lanes.provider.errors import FREEZES, Action, CallFailed, unforeseen
+from lanes.provider.requests import Writers
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
@@ -40,6 +41,8 @@ from tasks.wakes import Wakes
 
 MOST = 500  # calls whose items are saved in one transaction
 BESIDE_S = 0.5  # how long a save may keep the next one waiting; after that they go on beside each other
+MANY = 16  # calls under way of which so many end in a moment that their answers
+APART_S = 0.05  # are saved together: so long from the beginning of one save to the next
 AGAIN_S = 1.0  # between two tries to save what others hold
 CLOSING_S = 120.0  # how long a closing drain waits for those others
 T = TypeVar("T")
@@ -62,19 +65,19 @@ class Consequences:
 
 class Answering:
     """The packs under way. `held` are the claims that this process answers for; `wakes` hears of free places and of what is
-    saved; `clock` carries the database's time on."""
+    saved, and `follow` is called before where a call was answered; `clock` carries the database's time on."""
 
     def __init__(
         self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
-        clock: Callable[[], datetime],
+        clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
-        self._held, self._wakes, self._clock = held, wakes, clock
+        self._held, self._wakes, self._clock, self._follow = held, wakes, clock, follow
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
         self._saver = asyncio.create_task(self._save_what_ends())
-        self._failure_log = FailureLog()
+        self._writers, self._failure_log = Writers(Lane.REALTIME), FailureLog()
         self.standstills = Standstills()
         self.answered = 0
 
@@ -119,27 +122,32 @@ class Answering:
             self.sum_up()
 
     async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
-        left = {each.claim: each for each in pack}
+        left, well = {each.claim: each for each in pack}, False
         try:
-            async for called in answer(await self._at.client(), version, pack, due_in_s=due_in_s):
+            async for called in answer(await self._at.client(), self._writers.of(version), pack, due_in_s=due_in_s):
                 for each in (*called.pack, *called.untried):
                     left.pop(each.claim, None)
                 self._ended.put_nowait((version, called))
+                well = called.response is not None
         except Exception as error:  # nobody foresaw it: its items have their attempts all the same
             get_run_logger().error("a pack of %s broke", version.workload, exc_info=error)
             self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=unforeseen(error))))
         finally:
             self._pace.ended(version.workload, version.spec.realtime_model)
+            if well:  # what a failure means for the next calls is weighed first
+                self._follow()
             self._wakes.place_is_free()
 
     async def _save_what_ends(self) -> None:
         """As many as have ended together go into one transaction. One that must wait for somebody holds no other up."""
         while True:
-            ended = [await self._ended.get()]
+            ended, began = [await self._ended.get()], time.monotonic()
             while not self._ended.empty() and len(ended) < MOST:
                 ended.append(self._ended.get_nowait())
             saving = self._run(self._save(ended), self._saves)
             await asyncio.wait({saving}, timeout=BESIDE_S)
+            if len(self._calls) >= MANY:
+                await asyncio.sleep(began + APART_S - time.monotonic())
 
     async def _save(self, ended: Sequence[tuple[Version, Called]]) -> None:
         """Everything that these calls led to is in the database; tried until it is."""

@@ -38,7 +38,7 @@ async def connections() -> AsyncIterator[Connections]:
     """The database and the provider of the blocks `lanes`."""
     provider, where = await asyncio.gather(Provider.aload(BLOCK), Block.aload(BLOCK))
     async with opening(provider) as client, where.connect() as db:
-        client.add_done_callback(_is_loaded)
+        client.add_done_callback(keep_what_is_loaded)
         now, formerly = await db.now(), provider.unnamed_account
         await db.run(accounts.name_account, provider.account, formerly=formerly, now=now)
         yield Connections(db, client, provider, this_run())
@@ -56,7 +56,7 @@ async def opening(provider: Provider) -> "AsyncIterator[asyncio.Future[AsyncAnth
             await client.result().close()
 
 
-def _is_loaded(_: object) -> None:
+def keep_what_is_loaded(_: object) -> None:
     """The garbage collector passes over what the run has loaded: that stays, each look through it stops the run for a quarter
     of a second, and a third of the time of its saves went there."""
     gc.freeze()

@@ -4,6 +4,7 @@ The loop does nothing but claim and ask; everything else goes on beside it.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -42,7 +43,9 @@ class Drain:
         pace, health = Pace(most=at.provider.most_calls), Health()
         self._turns = Turns(pace, health)
         self._holding = Holding(at.db, held.alive, self._turns)
-        self._answering = Answering(at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now())
+        self._answering = Answering(
+            at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next
+        )
         self._staying = Staying(
             at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims), idle_since=lambda: self._idle_since
         )
@@ -52,6 +55,7 @@ class Drain:
         self._leases, self._beside = Beside(), Beside()
         self._leases.keep("leases", self._holding.renew, every_s=RENEW_EVERY.total_seconds())
         self._beside.keep("what others commit", self._hear, every_s=0)
+        self._claimed_at, self._closing = -TICK_S, False
         self._beside.keep("what the run says of itself", self._notice.look, every_s=notice.EVERY_S)
 
     @property
@@ -74,14 +78,15 @@ class Drain:
     async def claim(self) -> None:
         """As much of the most urgent work is ours as there are places, and windows that gather, for it.
 
-        It is claimed once the provider's client is open, and so can be asked. Nothing is looked for where nothing was left, and
-        nobody knows of anything new.
+        It is claimed once the provider's client is open, and so can be asked; and where every place is taken and enough was
+        claimed ahead, a moment later. Nothing is looked for where nothing was left, and nobody knows of anything new.
         """
         await self._at.client()
-        if not self._wakes.looks() and not self._left:
+        self._left = self._wakes.looks() or self._left
+        if not self._left or (time.monotonic() - self._claimed_at < TICK_S and self._turns.is_supplied(self._now())):
             return
+        self._claimed_at = time.monotonic()
         try:
-            self._left = True  # for all we know, until it is told
             taken = await self._holding.claim()
             self._now, self._left = HostClock(taken.now), not taken.all
             if taken.claimed:
@@ -94,9 +99,7 @@ class Drain:
 
     async def ask(self) -> None:
         """What need not gather any longer is being asked, as far as places are free; the rest waits for one."""
-        now = self._now()
-        for version, pack in self._turns.next_packs(now):
-            self._answering.begin(version, pack, now=now)
+        self._ask_next()
 
     async def wait(self) -> None:
         """Something was committed, a call ended, a window or a rest is over, or a second passed."""
@@ -113,6 +116,7 @@ class Drain:
 
     async def close(self) -> None:
         """What was not asked is given back, and calls under way were answered and saved."""
+        self._closing = True
         await self._beside.close()
         await self._staying.close()
         await self._chores.close()
@@ -123,6 +127,11 @@ class Drain:
             await self._leases.close()
             await self._notice.close()
         await self._chores.tell_the_rest()
+
+    def _ask_next(self) -> None:
+        now = self._now()
+        for version, pack in () if self._closing else self._turns.next_packs(now):
+            self._answering.begin(version, pack, now=now)
 
     async def _hear(self) -> None:
         await self._heard.wait()

@@ -11,11 +11,9 @@ from lanes.money.cost import most_answer_tokens
 from lanes.packids import new_nonce, pack_ids
 from lanes.provider.client import ask
 from lanes.provider.errors import Action, CallFailed
-from lanes.provider.requests import Question, parameters
+from lanes.provider.requests import Question, Writer
 from lanes.realtime.calltime import longest_call_s
 from lanes.settling.outcome import Response
-from lanes.words import Lane
-from lanes.workload.version import Version
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -49,21 +47,21 @@ def questions(
 
 
 async def answer(
-    client: "AsyncAnthropic", version: Version, pack: Sequence[Claimed], *, due_in_s: float | None = None
+    client: "AsyncAnthropic", writer: Writer, pack: Sequence[Claimed], *, due_in_s: float | None = None
 ) -> AsyncIterator[Called]:
     """Each call that the pack needed, as it ends; every item is in exactly one of them, whatever happens.
 
     A pack that is too large or holds a poisonous item is halved until the item stands alone. Any other failure ends it:
     what was not asked yet is untried.
     """
-    waiting = [list(pack)]
+    spec, waiting = writer.version.spec, [list(pack)]
     while waiting:
         part = waiting.pop()
         ids = pack_ids(new_nonce(), 0, len(part))
         began = time.monotonic()
         try:
-            longest_s = longest_call_s(most_answer_tokens(version.spec, len(part)), due_in_s=due_in_s)
-            response = await ask(client, _body(version, part, ids), longest_s=longest_s)
+            longest_s = longest_call_s(most_answer_tokens(spec, len(part)), due_in_s=due_in_s)
+            response = await ask(client, _body(writer, part, ids), longest_s=longest_s)
         except CallFailed as failure:
             refused = failure.action in REFUSED
             if refused and len(part) > 1:
@@ -80,10 +78,10 @@ async def answer(
             yield Called(part, ended - began, ended, response=response, ids=ids)
 
 
-def _body(version: Version, part: Sequence[Claimed], ids: Sequence[str]) -> dict[str, Any]:
+def _body(writer: Writer, part: Sequence[Claimed], ids: Sequence[str]) -> bytes:
     """The request. An input that cannot be written into one is refused like one that the provider refuses."""
     try:
-        return parameters(version, Lane.REALTIME, questions(part, ids))
+        return writer.write(questions(part, ids))
     except Exception as error:
         detail = f"the request cannot be written: {type(error).__name__}"  # its text may quote the input
         raise CallFailed(Action.POISON, detail, maybe_billed=False) from error

@@ -19,18 +19,23 @@ SILENCE_S = 60.0  # how long a connection may say nothing
 
 
 def connect(*, api_key: str, base_url: str | None = None, timeout_s: float = SILENCE_S) -> "AsyncAnthropic":
-    """A client that never retries by itself: a repeated create would be a second paid batch."""
-    from anthropic import AsyncAnthropic
+    """A client that never retries by itself: a repeated create would be a second paid batch.
+
+    Its transport is the SDK's own of aiohttp: a call takes half of the time of the one that it takes by itself, whose pool
+    looks through every connection for each call.
+    """
+    from anthropic import AsyncAnthropic, DefaultAioHttpClient
     from httpx2 import Timeout
 
     timeout = Timeout(timeout_s, connect=CONNECT_S)
-    return AsyncAnthropic(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout)
+    http = DefaultAioHttpClient(timeout=timeout)
+    return AsyncAnthropic(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout, http_client=http)
 
 
-async def ask(client: "AsyncAnthropic", params: dict[str, Any], *, longest_s: float) -> Response:
+async def ask(client: "AsyncAnthropic", body: bytes, *, longest_s: float) -> Response:
     """The provider's response to one Messages request, within `longest_s` however slowly it comes.
 
-    What is sent is what `params` say, and what comes is read here: the SDK's models of both take longer than the rest of it.
+    `body` is sent as it is, and what comes is read here: the SDK's models of both take longer than the rest of it.
 
     Raises:
         CallFailed: there was none, or none that can be read; its `action` says what to do.
@@ -43,7 +48,7 @@ async def ask(client: "AsyncAnthropic", params: dict[str, Any], *, longest_s: fl
     try:
         async with asyncio.timeout(longest_s):
             options: RequestOptions = {"timeout": Timeout(longest_s, connect=CONNECT_S)}
-            raw = await client.post(MESSAGES, body=params, cast_to=Raw, options=options)
+            raw = await client.post(MESSAGES, content=body, cast_to=Raw, options=options)
         return read_response(exact_json.loads(raw.content), request_id=raw.headers.get("request-id"))
     except Exception as error:  # whatever the SDK makes of a broken body: nobody's answer, and perhaps billed
         raise failed(error) from error

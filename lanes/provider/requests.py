@@ -8,11 +8,13 @@ from functools import lru_cache
 from typing import Any
 
 from lanes import exact_json
+from lanes.ids import VersionId
 from lanes.money.cost import most_answer_tokens
 from lanes.provider import fences
 from lanes.words import Lane
 from lanes.workload.version import Version
 
+KEPT = 256  # writers of versions
 TAG = re.compile(r"^[A-Za-z_][A-Za-z0-9_-]*$")
 PACK_RULE = (
     '\n\nThe message holds several independent items, each in <item id="...">. Answer every one of them from its own '
@@ -39,7 +41,7 @@ class Writer:
     """Writes the bodies of many requests of one lane: the JSON of `parameters`, of which what they share is made once."""
 
     def __init__(self, version: Version, lane: Lane) -> None:
-        self._version, self._lane = version, lane
+        self.version, self._lane = version, lane
         self._frames: dict[int, tuple[bytes, bytes]] = {}  # by the number of questions
 
     def write(self, questions: Sequence[Question]) -> bytes:
@@ -49,10 +51,27 @@ class Writer:
 
     def _frame(self, questions: int) -> tuple[bytes, bytes]:
         """What stands before the content of the message, and behind it."""
-        before, after = (_json(part) for part in _shared(self._version, self._lane, questions))
+        before, after = (_json(part) for part in _shared(self.version, self._lane, questions))
         frame = before[:-1] + b',"messages":[{"role":"user","content":', b"}]," + after[1:]
         self._frames[questions] = frame
         return frame
+
+
+class Writers:
+    """The writers of the versions of one database that are asked on one lane."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._kept: dict[VersionId, Writer] = {}
+
+    def of(self, version: Version) -> Writer:
+        """The version's, which is made when it is first asked for."""
+        writer = self._kept.get(version.id)
+        if writer is None:
+            while len(self._kept) >= KEPT:
+                del self._kept[next(iter(self._kept))]
+            writer = self._kept[version.id] = Writer(version, self._lane)
+        return writer
 
 
 def _json(value: Any) -> bytes:

@@ -1,5 +1,6 @@
 """What an exception of the provider's SDK stands for. Loading the SDK takes over a second: only who calls imports this."""
 
+import aiohttp
 import anthropic
 import httpx2
 from anthropic.types import shared
@@ -21,8 +22,9 @@ _MISCONFIGURED = (
     shared.ParentOrganizationRequiredError,
     shared.WorkspaceHumanReviewDisabledError,
 )
-_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)  # no request left this machine
-TRANSPORT = (anthropic.APIError, httpx2.HTTPError)  # a reset in mid-stream is a bare httpx2 error
+_NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+_NOT_CONNECTED = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+TRANSPORT = (anthropic.APIError, httpx2.HTTPError, aiohttp.ClientError)  # a reset in mid-stream is not the SDK's own
 
 
 def failed(error: Exception) -> CallFailed:
@@ -31,7 +33,7 @@ def failed(error: Exception) -> CallFailed:
     Source: the error classes of anthropic 2.13; spend limits are subclasses of RateLimitError and are told first.
     """
     if not isinstance(error, anthropic.APIStatusError):
-        return unforeseen(error, unsent=isinstance(error.__cause__ or error, _NEVER_SENT))
+        return unforeseen(error, unsent=_never_sent(error.__cause__ or error))
     action = _action(error)
     detail = f"the provider answered {error.status_code}: {_message(error)}"
     if action in (Action.MISCONFIGURED, Action.UNKNOWN_MODEL):
@@ -44,6 +46,14 @@ def failed(error: Exception) -> CallFailed:
         retry_after_s=_retry_after(error),
         request_id=error.request_id,
     )
+
+
+def _never_sent(error: BaseException) -> bool:
+    """Whether no request left this machine. What the SDK's transport calls a connect error is also a connection that was lost
+    with the request on it: aiohttp's own error below it tells them apart."""
+    below = error.__cause__
+    lost = isinstance(below, aiohttp.ClientConnectionError) and not isinstance(below, _NOT_CONNECTED)
+    return isinstance(error, _NEVER_SENT) and not lost
 
 
 def _action(error: anthropic.APIStatusError) -> Action:

@@ -11,6 +11,7 @@ LONGEST_WAIT = timedelta(minutes=5)  # the provider may name days; we ask again 
 FREEZE = timedelta(seconds=30)
 LEAST = 16  # places, however short the calls
 CALLS_PER_S = 320  # what one drain keeps up with: longer calls get more places, up to the bound
+AHEAD_S = 0.2  # how long a claim may take until what it brings is asked
 MEMORY = 0.9  # weight of what was known of the calls' length against the newest one
 
 
@@ -40,6 +41,15 @@ class Pace:
     def all_places(self) -> int:
         """How many calls may be in flight."""
         return min(self.wanted, int(self.allowed))
+
+    @property
+    def ahead(self) -> int:
+        """How many calls are claimed beyond the places, so that one that ends is followed at once: as many as end while the
+        next are claimed. Of long calls none, because their work may find a place elsewhere meanwhile.
+        """
+        if self.call_s == 0:
+            return 0
+        return min(self.all_places, int(self.all_places * AHEAD_S / self.call_s))
 
     @property
     def in_flight(self) -> Mapping[str, int]:

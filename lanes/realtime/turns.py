@@ -1,5 +1,6 @@
 """Whose turn it is in a drain: how much of each workload to claim, and which packs are asked now. Pure: `now` comes in."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -24,11 +25,11 @@ class Turns:
         self._leaving: list[list[Claimed]] = []
 
     def wanted(self, waiting: Mapping[str, Version], now: datetime) -> dict[str, int]:
-        """How many items to claim of each workload that waits, by its version: for its free places, or for the window it
-        gathers in.
+        """How many items to claim of each workload that waits, by its version: for its free places and a few that are soon
+        free, or for the window it gathers in.
         """
         direct = {name: version for name, version in waiting.items() if version.spec.buffer_s == 0}
-        places = self._divided(direct, now)
+        places = self._soon_free(direct, now)
         most = {name: number * waiting[name].spec.pack_of(Lane.REALTIME) for name, number in places.items()}
         for name in waiting.keys() - direct.keys():
             if self._room(waiting[name], now) != 0:
@@ -61,6 +62,10 @@ class Turns:
         self._leaving = waiting
         return asked
 
+    def is_supplied(self, now: datetime) -> bool:
+        """Whether every place is taken, and what was claimed ahead lasts for a while: nothing is missed by no claim now."""
+        return self._pace.places(now) == 0 and self._ahead.total() > self._pace.ahead // 2
+
     def next_moment(self, now: datetime) -> datetime | None:
         """When something changes by itself: a window or a rest is over. None when nothing is to come."""
         moments = [self._buffer.next_leave(self._versions), self._health.next_try(now), self._pace.rests_until]
@@ -76,12 +81,30 @@ class Turns:
         self._leaving = []
         return unasked
 
+    @property
+    def _ahead(self) -> Counter[str]:
+        """The packs that wait for a place and have no window, by workload."""
+        direct = (pack[0] for pack in self._leaving if self._versions[pack[0].version_id].spec.buffer_s == 0)
+        return Counter(each.workload for each in direct)
+
+    def _soon_free(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
+        """How many places each of these workloads gets that has none yet, those among them that are soon free."""
+        if self._pace.is_resting(now):
+            return {}
+        held, more = self._ahead, self._pace.ahead
+        entitled = {name: Entitlement.of(version) for name, version in of.items()}
+        rooms = {name: max(0, room - held[name]) for name, room in self._rooms(of, now).items()}
+        free = self._pace.places(now) + max(0, more - held.total())
+        in_flight = held + Counter(self._pace.in_flight)
+        return divide(free, entitled, in_flight=in_flight, places=self._pace.all_places + more, rooms=rooms)
+
     def _divided(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
         entitled = {name: Entitlement.of(version) for name, version in of.items()}
-        rooms = {name: room for name, version in of.items() if (room := self._room(version, now)) is not None}
-        return divide(
-            self._pace.places(now), entitled, in_flight=self._pace.in_flight, places=self._pace.all_places, rooms=rooms
-        )
+        in_flight, places = self._pace.in_flight, self._pace.all_places
+        return divide(self._pace.places(now), entitled, in_flight=in_flight, places=places, rooms=self._rooms(of, now))
+
+    def _rooms(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
+        return {name: room for name, version in of.items() if (room := self._room(version, now)) is not None}
 
     def _room(self, version: Version, now: datetime) -> int | None:
         """How many calls of a workload may begin for all that its model and its settings say; None when nothing is said."""

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 
 from blocks.provider import Provider
 from lanes.store.database import Database
-from tasks.connections import Connections, opening
+from tasks.connections import Connections, keep_what_is_loaded, opening
 from tasks.drain import drain
 
 
@@ -27,6 +27,7 @@ async def answer(url: str, endpoint_url: str, most_calls: int) -> None:
         opening(provider) as client,
         drain(Connections(db, client, provider), standing=False) as opened,
     ):
+        client.add_done_callback(keep_what_is_loaded)
         print("READY", flush=True)
         while not over.is_set():
             await opened.stays()

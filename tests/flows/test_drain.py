@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -11,6 +12,7 @@ from sqlalchemy import Engine
 
 import tasks.beside
 import tasks.drain
+from lanes.realtime import pace
 from lanes.store import work
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.words import Lane
@@ -25,6 +27,7 @@ from tests.prefect_standin import PrefectStandIn
 from tests.standin.process import Endpoint
 from tests.store.test_signals import cut
 
+STATES = "select state, count(*) from lanes.work group by 1 order by 1"
 PROMPTLY_S = 10  # far longer than an answer takes, and shorter than what would delay it
 
 
@@ -106,6 +109,81 @@ async def test_a_drain_that_ends_gives_back_what_gathers(at: Connections, sender
         assert await sender.rows("select distinct state from lanes.work") == [("claimed",)]
     assert await sender.rows("select distinct state, failures, claimed_by from lanes.work") == [("ready", 0, None)]
     assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
+
+
+async def takes(opened: Drain, sender: Sender, **states: int) -> None:
+    """The drain goes on until so much work is in each state."""
+
+    async def taken() -> bool:
+        return await sender.rows(STATES) == [*states.items()]
+
+    async with asyncio.timeout(PROMPTLY_S):
+        await turns(opened, taken)
+
+
+async def until_work_is(sender: Sender, **states: int) -> None:
+    """So much work is in each state, soon."""
+    async with asyncio.timeout(PROMPTLY_S):
+        while True:
+            if await sender.rows(STATES) == [*states.items()]:
+                return
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def two_places(at: Connections, monkeypatch: pytest.MonkeyPatch) -> Connections:
+    """A provider that takes two calls at once, and of whose calls two more are claimed ahead once one was answered."""
+    monkeypatch.setattr(pace, "AHEAD_S", 60.0)
+    return replace(at, provider=at.provider.model_copy(update={"most_calls": 2}))
+
+
+async def test_a_call_that_ends_is_followed_by_what_was_claimed_ahead_before_anything_is_claimed_again(
+    two_places: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    await sender.items("first", lane=Lane.REALTIME)
+    async with drain(two_places, standing=False) as opened:
+        await until_answered(opened, sender, "first")
+        endpoint.fault("messages", "stall")
+        await sender.items("a", "b", "c", "d", "e", lane=Lane.REALTIME)
+        await takes(opened, sender, claimed=4, done=1, ready=1)
+        endpoint.reset()
+        await until_work_is(sender, done=5, ready=1)
+
+
+async def test_a_drain_that_ends_gives_back_what_it_claimed_ahead(
+    two_places: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    await sender.items("first", lane=Lane.REALTIME)
+    async with AsyncExitStack() as stack:
+        opened = await stack.enter_async_context(drain(two_places, standing=False))
+        await until_answered(opened, sender, "first")
+        endpoint.fault("messages", "stall")
+        await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
+        await takes(opened, sender, claimed=4, done=1)
+        ending = asyncio.create_task(stack.aclose())
+        await until_work_is(sender, claimed=2, done=1, ready=2)
+        endpoint.reset()
+        await ending
+    assert await sender.rows(STATES) == [("done", 3), ("ready", 2)]
+    assert await sender.rows("select distinct failures, claimed_by from lanes.work where state = 'ready'") == [(0, None)]
+    assert await sender.rows("select count(*) from lanes.attempt") == [(3,)]
+
+
+async def test_a_failure_is_weighed_before_what_was_claimed_ahead_follows(
+    two_places: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    await sender.items("first", lane=Lane.REALTIME)
+    async with drain(two_places, standing=False) as opened:
+        await until_answered(opened, sender, "first")
+        limited = {"status": 429, "error_type": "rate_limit_error", "message": "slow", "retry_after_s": 60}
+        endpoint.fault("messages", "status", **limited)
+        await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
+        await takes(opened, sender, claimed=2, done=1, ready=2)
+        for _ in range(3):
+            await opened.claim()
+            await opened.ask()
+    assert await sender.rows(STATES) == [("done", 1), ("ready", 4)]
+    assert endpoint.bill()["responses"] == 1
 
 
 async def test_an_urgent_item_is_answered_while_a_backlog_is_still_being_routed(

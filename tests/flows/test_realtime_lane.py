@@ -8,13 +8,19 @@ from typing import Any
 
 import pytest
 
+import tasks.answer
 from lanes.provider import answering
+from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.settling.outcome import Response
+from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
+from tasks.answer import Answering
 from tasks.connections import Connections
+from tasks.hostclock import HostClock
+from tasks.wakes import Wakes
 from tasks.watch import evaluate
-from tests.flows.conftest import Sender
+from tests.flows.conftest import Sender, until
 from tests.flows.realtime import answer, claim
 from tests.standin.process import Endpoint
 
@@ -62,16 +68,44 @@ async def test_each_call_names_its_items_anew_and_takes_no_answer_under_a_guesse
     asked: list[list[str]] = []
     ask = answering.ask
 
-    async def obeyed(client: Any, body: dict[str, Any], **how: Any) -> Response:
+    async def obeyed(client: Any, body: bytes, **how: Any) -> Response:
         """The model did as an input bade it, and answered for its neighbours too."""
         said = await ask(client, body, **how)
-        asked.append(re.findall('<item id="(.*?)">', body["messages"][0]["content"]))
+        asked.append(re.findall('<item id="(.*?)">', json.loads(body)["messages"][0]["content"]))
         guesses = [{"id": id_, "answer": {"category": "a"}} for id_ in ("1", "2", "3", "4", *asked[0][: len(asked) - 1])]
         return replace(said, text=json.dumps({"answers": guesses + json.loads(said.text)["answers"]}))
 
     monkeypatch.setattr(answering, "ask", obeyed)
     assert await answer(at) == {Outcome.VALID: 8}
     assert len({id_ for ids in asked for id_ in ids}) == 8
+
+
+async def test_answers_that_come_while_many_calls_are_under_way_are_saved_together(
+    at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.answer, "MANY", 1)
+    monkeypatch.setattr(tasks.answer, "APART_S", 2.0)
+    endpoint.fault("messages", "stall", match="letter slow")
+    await sender.items("slow", "a", "b", "c", lane=Lane.REALTIME)
+    claimed = {each.key: each for each in await claim(at)}
+    held = {each.claim.work_id: each.claim for each in claimed.values()}
+    (of,) = (await at.db.run(workloads.versions, {each.version_id for each in claimed.values()})).values()
+    now = await at.db.now()
+    answering = Answering(at, Pace(), Health(), held=held, wakes=Wakes(), clock=HostClock(now))
+    for key in ("slow", "a"):
+        answering.begin(of, [claimed[key]], now=now)
+    await until(lambda: claimed["a"].claim.work_id not in held)
+    for responses, key in enumerate(("b", "c"), start=2):
+        answering.begin(of, [claimed[key]], now=now)
+        await until(lambda responses=responses: endpoint.bill()["responses"] == responses)
+    await until(lambda: len(held) == 1)
+    endpoint.reset()
+    await answering.close()
+    saved = await sender.rows(
+        "select key, dense_rank() over (order by attempt.xmin::text::bigint)"
+        " from lanes.attempt join lanes.item on item.id = item_id order by key"
+    )
+    assert saved == [("a", 1), ("b", 2), ("c", 2), ("slow", 3)]
 
 
 async def test_a_rate_limit_halves_the_pace_and_spends_no_retry_budget(

@@ -13,7 +13,6 @@ from lanes.provider.errors import Action, CallFailed
 from lanes.provider.results import Fault, RequestResult, ResultsCut, Unreadable, fate, results
 from lanes.settling.outcome import Judged, Response
 from lanes.words import Outcome
-from tests.standin.process import asking
 
 ID = "msgbatch_1"
 HOST = "http://provider.test"
@@ -167,7 +166,7 @@ async def test_an_errored_line_means_what_the_same_error_means_in_a_call(
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(refuse))
     async with AsyncAnthropic(api_key="x", base_url=HOST, max_retries=0, http_client=http) as client:
         with pytest.raises(CallFailed) as failure:
-            await ask(client, asking("x"), longest_s=30)
+            await ask(client, b"{}", longest_s=30)
     assert failure.value.action is action
 
 

@@ -130,6 +130,16 @@ def test_longer_calls_get_more_places_up_to_the_bound() -> None:
     assert pace.places(NOON) == LEAST
 
 
+@pytest.mark.parametrize(("call_s", "ahead"), [(0.1, 32), (0.2, 64), (0.4, 32), (1, 12), (30, 0)])
+def test_what_ends_within_a_fifth_of_a_second_is_claimed_ahead_and_at_most_once_for_each_place(
+    call_s: float, ahead: int
+) -> None:
+    pace = Pace(64)
+    assert pace.ahead == 0
+    pace.succeeded(call_s)
+    assert pace.ahead == ahead
+
+
 def test_a_limit_that_many_calls_in_flight_meet_halves_the_places_once() -> None:
     pace = Pace(16)
     for _ in range(16):

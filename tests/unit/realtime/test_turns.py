@@ -17,7 +17,8 @@ from tests.examples import version
 
 LETTERS = version(1, "letters", buffer_s=0)
 BILLS = version(2, "bills", buffer_s=2, realtime_pack=4)
-VERSIONS = {each.id: each for each in (LETTERS, BILLS)}
+NOTES = version(3, "notes", buffer_s=0)
+VERSIONS = {each.id: each for each in (LETTERS, BILLS, NOTES)}
 
 
 def turns(pace: Pace | None = None, health: Health | None = None) -> Turns:
@@ -45,6 +46,73 @@ def test_a_workload_without_a_window_is_claimed_for_the_free_places() -> None:
     assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 4}
     pace.began("letters", LETTERS.spec.realtime_model)
     assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 3}
+
+
+def quick(places: int = 16) -> Pace:
+    """A pace whose calls have been short: eight more are claimed ahead of sixteen places."""
+    pace = Pace(most=places)
+    pace.succeeded(0.4)
+    return pace
+
+
+def begin(opened: Turns, pace: Pace) -> list[list[int]]:
+    """What is asked now is under way."""
+    packs = opened.next_packs(NOON)
+    for of, _ in packs:
+        pace.began(of.workload, of.spec.realtime_model)
+    return [[each.claim.work_id for each in pack] for _, pack in packs]
+
+
+def test_short_calls_are_claimed_ahead_of_their_places_and_what_waits_for_one_is_not_claimed_twice() -> None:
+    pace = quick()
+    opened = turns(pace)
+    assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 24}
+    take_in(opened, *(claimed(number) for number in range(24)))
+    assert len(begin(opened, pace)) == 16
+    assert opened.wanted({"letters": LETTERS}, NOON) == {}
+    pace.ended("letters", LETTERS.spec.realtime_model)
+    assert begin(opened, pace) == [[16]]
+    assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 1}
+
+
+def test_a_drain_is_supplied_while_no_place_is_free_and_half_of_what_it_claims_ahead_is_there() -> None:
+    pace = quick()
+    opened = turns(pace)
+    take_in(opened, *(claimed(number) for number in range(24)))
+    assert not opened.is_supplied(NOON)
+    begin(opened, pace)
+    supplied: list[bool] = []
+    for _ in range(8):
+        supplied.append(opened.is_supplied(NOON))
+        pace.ended("letters", LETTERS.spec.realtime_model)
+        assert not opened.is_supplied(NOON)
+        begin(opened, pace)
+    assert supplied == [True] * 4 + [False] * 4
+
+
+def test_a_drain_of_long_calls_is_never_supplied_by_what_waits_in_it() -> None:
+    pace = Pace(most=1)
+    opened = turns(pace)
+    pace.began("letters", LETTERS.spec.realtime_model)
+    assert not opened.is_supplied(NOON)
+
+
+def test_what_is_claimed_ahead_of_one_workload_keeps_no_place_from_another() -> None:
+    pace = quick()
+    opened = turns(pace)
+    take_in(opened, *(claimed(number) for number in range(24)))
+    begin(opened, pace)
+    pace.ended("letters", LETTERS.spec.realtime_model)
+    assert opened.wanted({"letters": LETTERS, "notes": NOTES}, NOON) == {"notes": 1}
+
+
+def test_nothing_is_claimed_ahead_of_a_model_that_recovers() -> None:
+    pace, health = quick(), Health(jitter=lambda: 1.0)
+    opened = turns(pace, health)
+    health.faulted(LETTERS.spec.realtime_model, [WorkId(1)], now=NOON)
+    assert opened.wanted({"letters": LETTERS}, later(seconds=1)) == {"letters": 1}
+    opened.take_in([claimed(2)], VERSIONS, later(seconds=1))
+    assert opened.wanted({"letters": LETTERS}, later(seconds=1)) == {}
 
 
 def test_a_workload_with_a_window_is_claimed_for_packs_in_all_places_less_what_gathers_or_waits() -> None:
