@@ -65,7 +65,7 @@ class Consequences:
 
 class Answering:
     """The packs under way. `held` are the claims that this process answers for; `wakes` hears of free places and of what is
-    saved, and `follow` is called before where a call was answered; `clock` carries the database's time on."""
+    saved, and `follow` is called where a call was answered; `clock` carries the database's time on."""
 
     def __init__(
         self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,

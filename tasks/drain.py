@@ -40,6 +40,7 @@ class Drain:
     def __init__(self, at: Connections, held: Roles, heard: asyncio.Event, now: datetime) -> None:
         self._at, self._heard, self._wakes = at, heard, Wakes()
         self._now, self._idle_since, self._left = HostClock(now), now, False
+        self._claimed_at, self._closing = -TICK_S, False
         pace, health = Pace(most=at.provider.most_calls), Health()
         self._turns = Turns(pace, health)
         self._holding = Holding(at.db, held.alive, self._turns)
@@ -55,7 +56,6 @@ class Drain:
         self._leases, self._beside = Beside(), Beside()
         self._leases.keep("leases", self._holding.renew, every_s=RENEW_EVERY.total_seconds())
         self._beside.keep("what others commit", self._hear, every_s=0)
-        self._claimed_at, self._closing = -TICK_S, False
         self._beside.keep("what the run says of itself", self._notice.look, every_s=notice.EVERY_S)
 
     @property
@@ -78,15 +78,17 @@ class Drain:
     async def claim(self) -> None:
         """As much of the most urgent work is ours as there are places, and windows that gather, for it.
 
-        It is claimed once the provider's client is open, and so can be asked; and where every place is taken and enough was
-        claimed ahead, a moment later. Nothing is looked for where nothing was left, and nobody knows of anything new.
+        It is claimed once the provider's client is open, and so can be asked. Nothing is looked for where nothing was left, and
+        nobody knows of anything new; and where every place is taken and enough was claimed ahead, a moment later.
         """
         await self._at.client()
-        self._left = self._wakes.looks() or self._left
-        if not self._left or (time.monotonic() - self._claimed_at < TICK_S and self._turns.is_supplied(self._now())):
+        if time.monotonic() - self._claimed_at < TICK_S and self._turns.is_supplied(self._now()):
+            return
+        if not self._wakes.looks() and not self._left:
             return
         self._claimed_at = time.monotonic()
         try:
+            self._left = True  # for all we know, until it is told
             taken = await self._holding.claim()
             self._now, self._left = HostClock(taken.now), not taken.all
             if taken.claimed:

@@ -3,14 +3,16 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lanes.store.discreet import discreet_async_engine, discreet_engine
 from lanes.store.pooling import give_out_alive, sessions_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 KEPT = 8  # connections of one process: what a drain does at once keeps them, because opening one takes longer than a query
 MOST = 12
@@ -35,7 +37,7 @@ def plain_url(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-def _async_engine(url: str) -> AsyncEngine:
+def _async_engine(url: str) -> "AsyncEngine":
     """The connection that was used last is used next: what the server has prepared on it is not prepared on all of them."""
     engine = discreet_async_engine(url, pool_size=KEPT, max_overflow=MOST - KEPT, pool_use_lifo=True)
     give_out_alive(engine.sync_engine)
@@ -45,7 +47,7 @@ def _async_engine(url: str) -> AsyncEngine:
 class Run:
     """Runs queries within an open transaction. `now` is the transaction's one clock, read inside it from the database."""
 
-    def __init__(self, connection: AsyncConnection, now: datetime) -> None:
+    def __init__(self, connection: "AsyncConnection", now: datetime) -> None:
         self._connection, self.now = connection, now
 
     async def __call__(self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -61,7 +63,7 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, engine: AsyncEngine | None = None, clock: Callable[[Connection], datetime] = clock,
+        self, url: str, *, engine: "AsyncEngine | None" = None, clock: Callable[[Connection], datetime] = clock,
     ) -> None:  # fmt: skip
         self.url, self._clock = url, clock
         self._engine = engine or _async_engine(url)

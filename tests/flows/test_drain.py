@@ -111,22 +111,15 @@ async def test_a_drain_that_ends_gives_back_what_gathers(at: Connections, sender
     assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
 
 
-async def takes(opened: Drain, sender: Sender, **states: int) -> None:
-    """The drain goes on until so much work is in each state."""
-
-    async def taken() -> bool:
-        return await sender.rows(STATES) == [*states.items()]
-
-    async with asyncio.timeout(PROMPTLY_S):
-        await turns(opened, taken)
+async def work_is(sender: Sender, **states: int) -> bool:
+    """Whether so much work is in each state."""
+    return await sender.rows(STATES) == [*states.items()]
 
 
 async def until_work_is(sender: Sender, **states: int) -> None:
-    """So much work is in each state, soon."""
+    """So much work is in each state, soon, without a turn of the drain."""
     async with asyncio.timeout(PROMPTLY_S):
-        while True:
-            if await sender.rows(STATES) == [*states.items()]:
-                return
+        while not await work_is(sender, **states):
             await asyncio.sleep(0.01)
 
 
@@ -145,7 +138,7 @@ async def test_a_call_that_ends_is_followed_by_what_was_claimed_ahead_before_any
         await until_answered(opened, sender, "first")
         endpoint.fault("messages", "stall")
         await sender.items("a", "b", "c", "d", "e", lane=Lane.REALTIME)
-        await takes(opened, sender, claimed=4, done=1, ready=1)
+        await turns(opened, lambda: work_is(sender, claimed=4, done=1, ready=1))
         endpoint.reset()
         await until_work_is(sender, done=5, ready=1)
 
@@ -159,7 +152,7 @@ async def test_a_drain_that_ends_gives_back_what_it_claimed_ahead(
         await until_answered(opened, sender, "first")
         endpoint.fault("messages", "stall")
         await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
-        await takes(opened, sender, claimed=4, done=1)
+        await turns(opened, lambda: work_is(sender, claimed=4, done=1))
         ending = asyncio.create_task(stack.aclose())
         await until_work_is(sender, claimed=2, done=1, ready=2)
         endpoint.reset()
@@ -178,7 +171,7 @@ async def test_a_failure_is_weighed_before_what_was_claimed_ahead_follows(
         limited = {"status": 429, "error_type": "rate_limit_error", "message": "slow", "retry_after_s": 60}
         endpoint.fault("messages", "status", **limited)
         await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
-        await takes(opened, sender, claimed=2, done=1, ready=2)
+        await turns(opened, lambda: work_is(sender, claimed=2, done=1, ready=2))
         for _ in range(3):
             await opened.claim()
             await opened.ask()
