@@ -119,7 +119,9 @@ async def work_is(sender: Sender, **states: int) -> bool:
 async def until_work_is(sender: Sender, **states: int) -> None:
     """So much work is in each state, soon, without a turn of the drain."""
     async with asyncio.timeout(PROMPTLY_S):
-        while not await work_is(sender, **states):
+        while True:
+            if await work_is(sender, **states):
+                return
             await asyncio.sleep(0.01)
 
 
