@@ -4,20 +4,26 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from operator import itemgetter
 from typing import Any, Protocol
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Text, bindparam, column, select
+from sqlalchemy.dialects.postgresql import Insert, insert
 
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import Part, divided
 from lanes.settling.outcome import Attempt, Response
-from lanes.store.bulk import insert_rows
+from lanes.store.bulk import document_of, records
 from lanes.store.tables import response
 from lanes.words import Lane, Purpose
 from lanes.workload.prices import cost, price_version
 
 NOTHING = Part()
+BOOKED = (
+    "message_id", "workload", "lane", "purpose", "model", "batch_id", "items", "input_tokens", "output_tokens",
+    "cache_read_tokens", "cache_write_tokens", "cost_usd", "price_version", "billed_at",
+)  # fmt: skip
 
 
 class Payer(Protocol):
@@ -65,8 +71,15 @@ def book(
         parts.append(those[share.index])
     if rows:
         rows.sort(key=itemgetter("message_id"))  # two savers of the same never deadlock
-        connection.execute(insert_rows(response, rows).on_conflict_do_nothing())
+        connection.execute(_booked(), {"document": document_of(rows)})
     return parts
+
+
+@cache
+def _booked() -> Insert:
+    """The responses of :document are in the ledger, once."""
+    given = records([column(name, response.c[name].type) for name in BOOKED], bindparam("document", type_=Text))
+    return insert(response).from_select(list(BOOKED), select(*given.c)).on_conflict_do_nothing()
 
 
 def _priced(said: Response, payer: Payer, at: datetime) -> tuple[Decimal, str]:

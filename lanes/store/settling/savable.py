@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, and_, func, or_, select
+from sqlalchemy import ARRAY, Connection, Select, and_, any_, bindparam, func, or_, select
 
 from lanes.errors import StillLocked
 from lanes.ids import ItemId, ResultId, VersionId, WorkId
@@ -20,6 +21,7 @@ from lanes.workload.window import LEAD
 
 ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
 OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
+_ids = bindparam("ids", type_=ARRAY(work.c.id.type))
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -45,20 +47,26 @@ class Terms:
 
 def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, Terms]:
     """The terms of the attempts' work, by its id. Nothing is locked."""
+    rows = connection.execute(_common(), {"ids": list({each.claim.work_id for each in attempts})}).all()
+    return {id_: common for row in rows for common in [_terms(row)] for id_ in row.ids}
+
+
+@cache
+def _common() -> Select[*tuple[Any, ...]]:
+    """What the work of :ids has in common."""
     of_work = (
         work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.generation, work.c.revision,
     )  # fmt: skip
-    rows = connection.execute(
+    return (
         select(
             *of_work, version.c.mode, version.c.realtime_model, version.c.batch_model, version.c.max_failures,
             version.c.batch_expected_minutes, version.c.compare_fields, version.c.announces,
             func.array_agg(work.c.id).label("ids"),
         )
         .join(version, version.c.id == work.c.version_id)
-        .where(one_of({each.claim.work_id for each in attempts}, work.c.id))
+        .where(work.c.id == any_(_ids))
         .group_by(*of_work, version.c.id)
-    ).all()  # fmt: skip
-    return {id_: common for row in rows for common in [_terms(row)] for id_ in row.ids}
+    )  # fmt: skip
 
 
 def _terms(row: Any) -> Terms:
@@ -163,18 +171,7 @@ def lock(
 
 
 def _locked(connection: Connection, known: Mapping[WorkId, Terms], *, skip: bool) -> dict[WorkId, LockedWork]:
-    rows = connection.execute(
-        select(
-            work.c.id, work.c.item_id, work.c.state, work.c.claim_no, work.c.failures, work.c.alone,
-            item.c.revision, item.c.settled_at.is_not(None), item.c.canceled_at.is_not(None),
-            or_(item.c.forgotten_at.is_not(None), item.c.emptied_at.is_not(None)), item.c.answered_at.is_not(None), item.c.ack,
-            item.c.result_id,
-        )
-        .join(item, item.c.id == work.c.item_id)
-        .where(one_of(set(known), work.c.id))
-        .order_by(work.c.item_id, work.c.id)
-        .with_for_update(of=(item, work), key_share=True, skip_locked=skip)
-    ).all()  # fmt: skip
+    rows = connection.execute(_locking(skip=skip), {"ids": list(known)}).all()
     items: dict[ItemId, ItemNow] = {}
     shown: dict[ItemId, tuple[ResultId, int]] = {}
     locked: dict[WorkId, LockedWork] = {}
@@ -188,6 +185,23 @@ def _locked(connection: Connection, known: Mapping[WorkId, Terms], *, skip: bool
         locked[id_] = LockedWork(id_, item_id, state, claim_no, failures, alone, common.revision == newest, common, of_item)
     _show(connection, items, shown)
     return locked
+
+
+@cache
+def _locking(*, skip: bool) -> Select[*tuple[Any, ...]]:
+    """The work of :ids beside its items, locked; `skip`: but for what others hold."""
+    return (
+        select(
+            work.c.id, work.c.item_id, work.c.state, work.c.claim_no, work.c.failures, work.c.alone,
+            item.c.revision, item.c.settled_at.is_not(None), item.c.canceled_at.is_not(None),
+            or_(item.c.forgotten_at.is_not(None), item.c.emptied_at.is_not(None)), item.c.answered_at.is_not(None), item.c.ack,
+            item.c.result_id,
+        )
+        .join(item, item.c.id == work.c.item_id)
+        .where(work.c.id == any_(_ids))
+        .order_by(work.c.item_id, work.c.id)
+        .with_for_update(of=(item, work), key_share=True, skip_locked=skip)
+    )  # fmt: skip
 
 
 def _show(connection: Connection, items: Mapping[ItemId, ItemNow], shown: Mapping[ItemId, tuple[ResultId, int]]) -> None:
