@@ -64,7 +64,7 @@ class Consequences:
 
 class Answering:
     """The packs under way. `held` are the claims that this process answers for; `heard` is set when a place is free, and
-    `follow` called before where a call was answered; `clock` carries the database's time on."""
+    before that `follow` begins what may take the place of a call that was answered; `clock` carries the database's time on."""
 
     def __init__(
         self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], heard: asyncio.Event,
@@ -77,8 +77,7 @@ class Answering:
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
         self._saver = asyncio.create_task(self._save_what_ends())
         self._writers, self._failure_log = Writers(Lane.REALTIME), FailureLog()
-        self.standstills = Standstills()
-        self.answered = 0
+        self.standstills, self.answered = Standstills(), 0
 
     @property
     def busy(self) -> bool:
@@ -88,9 +87,12 @@ class Answering:
     def begin(self, version: Version, pack: Sequence[Claimed], *, now: datetime) -> None:
         """The pack is being asked."""
         due = min((each.due_at for each in pack if each.due_at is not None), default=None)
-        due_in_s = None if due is None else (due - now).total_seconds()
         self._pace.began(version.workload, version.spec.realtime_model)
-        self._run(self._ask(version, pack, due_in_s), self._calls)
+        self._run(self._ask(version, pack, None if due is None else (due - now).total_seconds()), self._calls)
+
+    def give_back(self, unasked: Sequence[Claimed], at: datetime) -> None:
+        """They are being made ready again, to be asked from then on."""
+        self._run(self._given_back([each.claim for each in unasked], at), self._saves)
 
     def sum_up(self) -> None:
         """What goes on failing stands in the run's log."""

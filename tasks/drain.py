@@ -76,12 +76,14 @@ class Drain:
         """As much of the most urgent work is ours as there are places, and windows that gather, for it.
 
         It is claimed once the provider's client is open, and so can be asked; and where every place is taken and enough was
-        claimed ahead, a moment later.
+        claimed ahead, a moment later. What was claimed ahead of a rest is not kept through it.
         """
         await self._at.client()
         if time.monotonic() - self._claimed_at < TICK_S and self._turns.is_supplied(self._now()):
             return
         self._claimed_at = time.monotonic()
+        if stranded := self._turns.give_up_ahead(self._now()):
+            self._answering.give_back(stranded, self._now())
         try:
             taken = await self._holding.claim()
             self._now = HostClock(taken.now)
