@@ -16,7 +16,7 @@ from lanes.errors import Refused, StillLocked
 from lanes.payload import weight
 from lanes.store.database import Database
 from lanes.store.doors import amendments, items
-from lanes.store.locks import patiently
+from lanes.store.locks import by_itself
 
 ARRIVED = "lanes.item.arrived"
 AMENDED = "lanes.item.amended"
@@ -78,7 +78,7 @@ class _Door:
             chunk = left.pop()
             try:
                 asked = [submission for _, submission in chunk]
-                await self._db.run(patiently, self._wait, items.admit, asked, door=DOOR, now=self._now)
+                await self._db.run(by_itself, self._wait, items.admit, asked, door=DOOR, now=self._now)
             except StillLocked:
                 self._has_waited()
                 middle = len(chunk) // 2
@@ -93,7 +93,7 @@ class _Door:
             self.locked.append(event)
             return
         try:
-            await self._db.run(patiently, self._wait, amendments.amend, amendment, door=DOOR, now=self._now)
+            await self._db.run(by_itself, self._wait, amendments.amend, amendment, door=DOOR, now=self._now)
         except StillLocked:
             self._has_waited()
             self.locked.append(event)

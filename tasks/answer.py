@@ -37,6 +37,7 @@ from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.failure_log import FailureLog
 from tasks.saving import give_back, passes, save
+from tasks.wakes import Wakes
 
 MOST = 500  # calls whose items are saved in one transaction
 BESIDE_S = 0.5  # how long a save may keep the next one waiting; after that they go on beside each other
@@ -63,15 +64,15 @@ class Consequences:
 
 
 class Answering:
-    """The packs under way. `held` are the claims that this process answers for; `heard` is set when a place is free, and
-    before that `follow` begins what may take the place of a call that was answered; `clock` carries the database's time on."""
+    """The packs under way. `held` are the claims that this process answers for; `wakes` hears of free places and of what is
+    saved, and `follow` is called where a call was answered; `clock` carries the database's time on."""
 
     def __init__(
-        self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], heard: asyncio.Event,
+        self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
         clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
-        self._held, self._heard, self._clock, self._follow = held, heard, clock, follow
+        self._held, self._wakes, self._clock, self._follow = held, wakes, clock, follow
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
@@ -137,7 +138,7 @@ class Answering:
             self._pace.ended(version.workload, version.spec.realtime_model)
             if well:  # what a failure means for the next calls is weighed first
                 self._follow()
-            self._heard.set()
+            self._wakes.place_is_free()
 
     async def _save_what_ends(self) -> None:
         """As many as have ended together go into one transaction. One that must wait for somebody holds no other up."""
@@ -145,8 +146,7 @@ class Answering:
             ended, began = [await self._ended.get()], time.monotonic()
             while not self._ended.empty() and len(ended) < MOST:
                 ended.append(self._ended.get_nowait())
-            saving = self._run(self._save(ended), self._saves)
-            await asyncio.wait({saving}, timeout=BESIDE_S)
+            await asyncio.wait({self._run(self._save(ended), self._saves)}, timeout=BESIDE_S)
             if len(self._calls) >= MANY:
                 await asyncio.sleep(began + APART_S - time.monotonic())
 
@@ -160,7 +160,7 @@ class Answering:
             *(self._outlasting(lambda breach=breach: self._open(breach)) for breach in then.breaches.values()),
             *(self._outlasting(lambda down=down: self._down(*down)) for down in then.outages.items()),
         )
-        self._heard.set()
+        self._wakes.saved(again=bool(then.untried) or any(each.judged.outcome is not Outcome.VALID for each in then.attempts))
 
     async def _all_saved(self, some: Sequence[Attempt]) -> None:
         while True:

@@ -7,7 +7,7 @@ read again.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from prefect import get_client
@@ -28,6 +28,7 @@ from tasks.stored_events import pages
 
 SWEEP_EVERY_S = 10.0
 LOOK_EVERY_S = 60.0
+FIRST_LOOK_S = 5.0  # what is answered first has come lately
 RETRY_EVERY_S = 1.0
 MOST = 500  # events admitted in one transaction
 QUEUED = 2 * MOST  # streamed events that wait for their admission
@@ -36,9 +37,9 @@ RETRIED = 50  # kept events that are tried again in one round
 
 
 class ArrivalReader:
-    """Reads arrivals for as long as its task runs. `admitted` is set whenever something new was committed."""
+    """Reads arrivals for as long as its task runs. `admitted` is called whenever something new was committed."""
 
-    def __init__(self, db: Database, admitted: asyncio.Event) -> None:
+    def __init__(self, db: Database, admitted: Callable[[], None]) -> None:
         self._db = db
         self._admitted = admitted
         self._books: Stream[Event] = Stream()
@@ -91,6 +92,7 @@ class ArrivalReader:
             await asyncio.sleep(SWEEP_EVERY_S)
 
     async def _look_back(self) -> None:
+        await asyncio.sleep(FIRST_LOOK_S)
         while True:
             try:
                 await self.looking.look()
@@ -142,7 +144,7 @@ class ArrivalReader:
             for event in new:
                 if event.id not in admitted:
                     self._books.keep(event, subject(event))
-        self._admitted.set()
+        self._admitted()
 
     async def _retry_kept(self) -> None:
         while True:
@@ -157,4 +159,4 @@ class ArrivalReader:
                 met_a_lock = await outlasting(lambda event=event, now=now: admit_events(self._db, [event], now=now))
                 self._books.tried(of, admitted=not met_a_lock)
             if not met_a_lock:
-                self._admitted.set()
+                self._admitted()

@@ -15,9 +15,12 @@ class Beside:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def keep(self, name: str, act: Callable[[], Awaitable[object]], *, every_s: float | None = None) -> None:
-        """`act` is done again and again from now on, `every_s` seconds apart; None: it never ends by itself."""
-        self._tasks.add(asyncio.create_task(self._keep(name, act, every_s), name=name))
+    def keep(
+        self, name: str, act: Callable[[], Awaitable[object]], *, every_s: float | None = None, after_s: float = 0
+    ) -> None:
+        """`act` is done again and again from now on, or from `after_s` seconds on, `every_s` seconds apart; None: it never ends
+        by itself."""
+        self._tasks.add(asyncio.create_task(self._keep(name, act, every_s, after_s), name=name))
 
     async def close(self) -> None:
         """Nothing goes on. What swallows a cancellation, as `asyncio.wait_for` may up to Python 3.11, is cancelled again."""
@@ -27,7 +30,8 @@ class Beside:
             await asyncio.wait(left, timeout=CLOSING_S)
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _keep(self, name: str, act: Callable[[], Awaitable[object]], every_s: float | None) -> None:
+    async def _keep(self, name: str, act: Callable[[], Awaitable[object]], every_s: float | None, after_s: float) -> None:
+        await asyncio.sleep(after_s)
         said = ""
         while True:
             try:

@@ -19,9 +19,11 @@ from tasks.outgoing import Publisher
 from tasks.publish import publish
 from tasks.router import Router
 from tasks.sweep.rescuer import Rescuer
+from tasks.wakes import Wakes
 
 ROUTE_EVERY_S = 1.0  # longest sleep: a lost notification costs no more than this
 CHORES_EVERY_S = 5.0
+FIRST_ANSWERS_S = 2.0  # a drain that begins has them first: what woke it has waited for its process
 SUMMARY_EVERY_S = 60.0
 PREFECT_S = 10.0  # what a chore may wait for Prefect
 
@@ -29,26 +31,19 @@ PREFECT_S = 10.0  # what a chore may wait for Prefect
 class Chores:
     """They have begun; each goes on alone until they are closed."""
 
-    def __init__(self, db: Database, router: Router, turns: Turns, answering: Answering) -> None:
-        self._db, self._router, self._turns, self._answering = db, router, turns, answering
-        self._to_route = asyncio.Event()
-        self._to_route.set()  # what was received before it began
-        self._guard, self._publisher, self._rescuer = Guard(db), Publisher(db), Rescuer(db)
+    def __init__(self, db: Database, router: Router, turns: Turns, answering: Answering, wakes: Wakes) -> None:
+        self._db, self._router, self._turns, self._answering, self._wakes = db, router, turns, answering, wakes
+        self._guard, self._publisher, self._rescuer = Guard(db), Publisher(db, wake=wakes.telling), Rescuer(db)
         self._told: set[str] = set()
         self._summed_up = 0
         self._beside = Beside()
         self._beside.keep("routing", self._route, every_s=0)
-        self._beside.keep("standing roles", self._guard.run)
+        self._beside.keep("standing roles", self._guard.run, after_s=FIRST_ANSWERS_S)
         self._beside.keep("events out", self._publisher.run)
         self._beside.keep("lost claims", self._rescue, every_s=CHORES_EVERY_S)
-        self._beside.keep("workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S)
-        self._beside.keep("more drains", self._call_for_more, every_s=CHORES_EVERY_S)
+        self._beside.keep("workload blocks", self._publish_blocks, every_s=CHORES_EVERY_S, after_s=FIRST_ANSWERS_S)
+        self._beside.keep("more drains", self._call_for_more, every_s=CHORES_EVERY_S, after_s=FIRST_ANSWERS_S)
         self._beside.keep("summary", self._sum_up, every_s=SUMMARY_EVERY_S)
-
-    def wake(self) -> None:
-        """Something may have been committed: it is routed and told now."""
-        self._to_route.set()
-        self._publisher.wake.set()
 
     async def close(self) -> None:
         """Nothing goes on any more, and the event stream is no longer read."""
@@ -63,12 +58,17 @@ class Chores:
     async def _route(self) -> None:
         """In the role of router, what was received is routed whenever something may have been committed."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._to_route.wait(), ROUTE_EVERY_S)
-        self._to_route.clear()
-        await self._router.turn()
+            async with asyncio.timeout(ROUTE_EVERY_S):
+                await self._wakes.routing.wait()
+        self._wakes.routing.clear()
+        try:
+            await self._router.turn()
+        finally:
+            self._wakes.all_is_routed()
 
     async def _rescue(self) -> None:
         await self._rescuer.turn(await self._db.now())
+        self._wakes.work_is_ready()
 
     async def _publish_blocks(self) -> None:
         """A changed workload block is in force as a version, and has its schedule, where this drain is the router."""
@@ -86,8 +86,8 @@ class Chores:
         now = await self._db.now()
         if not self._router.holds or self._turns.held_back(now):
             return
-        backlog = await self._db.run(work.backlog, Lane.REALTIME, now=now)
-        if needs_more(backlog.ready_since, now, drains=await self._db.run(holders, Role.DRAIN)):
+        backlog = await self._db.look(work.backlog, Lane.REALTIME, now=now)
+        if needs_more(backlog.ready_since, now, drains=await self._db.look(holders, Role.DRAIN)):
             await self._db.run(call_for_drain, ready=backlog.ready, now=now)
 
     async def _sum_up(self) -> None:

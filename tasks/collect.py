@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -32,12 +33,13 @@ from lanes.unquoted import discreet
 from lanes.words import BatchState, Lane, Outcome, Verdict
 from lanes.workload.version import Version
 from tasks import reconcile
-from tasks.ahead import ahead
+from tasks.abreast import abreast
 from tasks.connections import Connections
 from tasks.saving import save
 
 CHUNK = 500  # items applied in one transaction
-CHUNK_BYTES = 4 * 1024 * 1024  # of results held at once, for each batch that is being collected
+CHUNK_BYTES = 4 * 1024 * 1024  # of the results of one chunk
+AT_ONCE = 2  # chunks of a batch that are applied beside each other: one waits for the database, which waits for the other
 
 
 class ShortRead(ResultsCut):
@@ -111,11 +113,12 @@ async def bring_home(at: Connections, batch: OpenBatch) -> int:
     reading = Reading(at, batch, version)
     try:
         most = max(1, CHUNK * batch.requests // batch.items)
-        async with ahead(results(await at.client(), batch.provider_batch_id, most=most, most_bytes=CHUNK_BYTES)) as chunks:
+        told = results(await at.client(), batch.provider_batch_id, most=most, most_bytes=CHUNK_BYTES)
+        async with abreast(AT_ONCE) as applying, aclosing(told) as chunks:
             async for chunk in chunks:
                 if not await reading.is_ours(chunk):
                     return 0
-                await reading.apply(chunk)
+                await applying.begin(reading.apply, reading.ours(chunk))
     except (BatchUnknown, ResultsGone) as trouble:
         await reconcile.out_of_reach(at, batch, trouble)
         raise
@@ -144,8 +147,8 @@ class Reading:
             self._proved = await reconcile.is_ours(self._at, self._batch, first.nonce)
         return self._proved
 
-    async def apply(self, chunk: Sequence[RequestResult | Unreadable]) -> None:
-        """The results had their consequence.
+    def ours(self, chunk: Sequence[RequestResult | Unreadable]) -> list[RequestResult]:
+        """The results of the batch's own requests; all other lines are counted by what is wrong with them.
 
         Raises:
             ForeignResults: the reading began, and nothing of it is ours.
@@ -155,6 +158,10 @@ class Reading:
             raise ForeignResults(f"the results of {self._batch.provider_batch_id} are not those of batch {self._batch.id}")
         self._seen.update(each.number for each in ours)
         self._answered = self._answered or any(isinstance(each.said, Response) for each in ours)
+        return ours
+
+    async def apply(self, ours: Sequence[RequestResult]) -> None:
+        """The results had their consequence."""
         async with self._at.db.transaction() as run:
             members, now = await run(homecoming.members, self._batch.id, [each.number for each in ours]), run.now
         made = [attempt for each in ours for attempt in self._attempts(each, members.get(each.number, []), now)]
@@ -182,7 +189,6 @@ class Reading:
         await self._close()
 
     def _ours(self, chunk: Sequence[RequestResult | Unreadable]) -> Iterator[RequestResult]:
-        """The results of the batch's own requests; all other lines are counted by what is wrong with them."""
         for line in chunk:
             if isinstance(line, Unreadable):
                 self._strays["that cannot be read"] += 1

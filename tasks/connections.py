@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
 
+from blocks.database import Database as Block
 from blocks.provider import Provider
 from lanes.store.batch import accounts
 from lanes.store.database import Database
-from tasks.database import BLOCK, database
+from tasks.database import BLOCK
 from tasks.running import this_run
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ class Connections:
 @asynccontextmanager
 async def connections() -> AsyncIterator[Connections]:
     """The database and the provider of the blocks `lanes`."""
-    provider = await Provider.aload(BLOCK)
-    async with opening(provider) as client, database() as db:
+    provider, where = await asyncio.gather(Provider.aload(BLOCK), Block.aload(BLOCK))
+    async with opening(provider) as client, where.connect() as db:
         client.add_done_callback(keep_what_is_loaded)
         now, formerly = await db.now(), provider.unnamed_account
         await db.run(accounts.name_account, provider.account, formerly=formerly, now=now)

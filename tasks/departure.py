@@ -4,23 +4,21 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
 
 from lanes.batch.batch import Kind
+from lanes.batch.next_try import NotCreated, next_try
 from lanes.batch.patience import Patience
 from lanes.errors import LanesError
-from lanes.provider.errors import Action, CallFailed
+from lanes.provider.errors import CallFailed
 from lanes.store.batch import deadlines
 from tasks.connections import Connections
-from tasks.submit import MOST_ITEMS, Blocked, TooLarge, ambiguous, submit_batch
+from tasks.submit import MOST_ITEMS, Blocked, TooLarge, submit_batch
 from tasks.waiting import waiting_kinds
 
-BUSY = (Action.SLOW_DOWN, Action.SHED)
-AGAIN_AFTER = timedelta(minutes=2)
-AGAIN_WITHIN = timedelta(hours=1)
 WAITING = "Waiting"  # name of the state of a run that another batch of its account stopped
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -64,7 +62,10 @@ async def depart(at: Connections, workload: str | None, *, sleep: Sleep = asynci
             wanted = reason.until
         except CallFailed as failure:
             departed.failed.append(f"{kind.workload}: {failure}")
-            wanted = _next_try(at, failure, await at.db.now())
+            wanted = next_try(
+                failure.as_create, retry_after_s=failure.retry_after_s, listing_grace_s=at.provider.listing_grace_s,
+                chance=random.random(), now=await at.db.now(),
+            )  # fmt: skip
         except Exception as error:  # whatever it is, the other kinds leave
             get_run_logger().exception("%s could not be submitted", kind.workload)
             departed.failed.append(f"{kind.workload}: {type(error).__name__}: {error}")
@@ -86,7 +87,7 @@ async def _all_of(at: Connections, kind: Kind, patience: Patience, sleep: Sleep)
             most = refused.items // 2
             continue
         except CallFailed as failure:
-            if not _passes(failure):
+            if failure.as_create is not NotCreated.FOR_NOW:
                 raise
             pause = patience.pause(retry_after_s=failure.retry_after_s, chance=random.random())
             if pause is None:
@@ -98,18 +99,3 @@ async def _all_of(at: Connections, kind: Kind, patience: Patience, sleep: Sleep)
         total += items
         if not items:
             return total
-
-
-def _passes(failure: CallFailed) -> bool:
-    """Whether nothing was created for now: the provider is busy, or was not reached at all."""
-    return (failure.action in BUSY or failure.innocent) and not ambiguous(failure)
-
-
-def _next_try(at: Connections, failure: CallFailed, now: datetime) -> datetime | None:
-    """When another run may have more luck, None when only a person can help."""
-    if ambiguous(failure):
-        return now + timedelta(seconds=at.provider.listing_grace_s)
-    if not _passes(failure):
-        return None
-    wait = max(AGAIN_AFTER, timedelta(seconds=failure.retry_after_s or 0))
-    return now + min(AGAIN_WITHIN, wait * (1 + random.random() / 2))

@@ -6,7 +6,7 @@ The loop does nothing but claim and ask; everything else goes on beside it.
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
 
 from prefect.client.schemas.objects import State
@@ -29,6 +29,7 @@ from tasks.notice import Notice
 from tasks.router import Router
 from tasks.saving import passes
 from tasks.staying import Roles, Staying, roles
+from tasks.wakes import Wakes
 
 TICK_S = 1.0  # longest sleep: a lost notification costs no more than this
 
@@ -37,22 +38,24 @@ class Drain:
     """The loop's parts, in the order in which `flows.answer` calls them."""
 
     def __init__(self, at: Connections, held: Roles, heard: asyncio.Event, now: datetime) -> None:
-        self._at, self._heard, self._awake = at, heard, asyncio.Event()
-        self._now, self._idle_since = HostClock(now), now
+        self._at, self._heard, self._wakes = at, heard, Wakes()
+        self._now, self._idle_since, self._left = HostClock(now), now, False
+        self._claimed_at, self._closing = -TICK_S, False
         pace, health = Pace(most=at.provider.most_calls), Health()
         self._turns = Turns(pace, health)
         self._holding = Holding(at.db, held.alive, self._turns)
         self._answering = Answering(
-            at, pace, health, held=self._holding.claims, heard=self._awake, clock=lambda: self._now(), follow=self._ask_next
+            at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next
         )
-        self._staying = Staying(at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims))
+        self._staying = Staying(
+            at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims), idle_since=lambda: self._idle_since
+        )
         self._notice = Notice(at, self._answering.standstills)
-        router = Router(at.db, held.router, heard, busy=lambda: self._answering.busy)
-        self._chores = Chores(at.db, router, self._turns, self._answering)
+        router = Router(at.db, held.router, self._wakes, busy=lambda: self._answering.busy)
+        self._chores = Chores(at.db, router, self._turns, self._answering, self._wakes)
         self._leases, self._beside = Beside(), Beside()
         self._leases.keep("leases", self._holding.renew, every_s=RENEW_EVERY.total_seconds())
-        self._beside.keep("what was committed", self._hear, every_s=0)
-        self._claimed_at, self._closing = -TICK_S, False
+        self._beside.keep("what others commit", self._hear, every_s=0)
         self._beside.keep("what the run says of itself", self._notice.look, every_s=notice.EVERY_S)
 
     @property
@@ -70,23 +73,27 @@ class Drain:
         Raises:
             DBAPIError, psycopg.Error: the database was away for longer than two minutes.
         """
-        return await self._staying.goes_on(idle_since=self._idle_since)
+        return await self._staying.goes_on()
 
     async def claim(self) -> None:
         """As much of the most urgent work is ours as there are places, and windows that gather, for it.
 
-        It is claimed once the provider's client is open, and so can be asked; and where every place is taken and enough was
-        claimed ahead, a moment later. What was claimed ahead of a rest is not kept through it.
+        It is claimed once the provider's client is open, and so can be asked. Nothing is looked for where nothing was left, and
+        nobody knows of anything new; and where every place is taken and enough was claimed ahead, a moment later. What was
+        claimed ahead of a rest is not kept through it.
         """
         await self._at.client()
         if time.monotonic() - self._claimed_at < TICK_S and self._turns.is_supplied(self._now()):
             return
-        self._claimed_at = time.monotonic()
         if stranded := self._turns.give_up_ahead(self._now()):
             self._answering.give_back(stranded, self._now())
+        if not self._wakes.looks() and not self._left:
+            return
+        self._claimed_at = time.monotonic()
         try:
+            self._left = True  # for all we know, until it is told
             taken = await self._holding.claim()
-            self._now = HostClock(taken.now)
+            self._now, self._left = HostClock(taken.now), not taken.all
             if taken.claimed:
                 self._idle_since = taken.now
                 await self._holding.take_in(taken)
@@ -105,14 +112,18 @@ class Drain:
         moment = self._turns.next_moment(now)
         pause = TICK_S if moment is None else min(TICK_S, (moment - now).total_seconds())
         pause = min(pause, self._holding.rest_s() or TICK_S)
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._awake.wait(), pause)
-        self._awake.clear()
+        try:
+            async with asyncio.timeout(pause):
+                await self._wakes.loop.wait()
+        except TimeoutError:
+            self._wakes.work_is_ready()  # or may be: its rest is over, or nobody told us
+        self._wakes.loop.clear()
 
     async def close(self) -> None:
         """What was not asked is given back, and calls under way were answered and saved."""
         self._closing = True
         await self._beside.close()
+        await self._staying.close()
         await self._chores.close()
         try:
             await self._holding.give_back_unasked(self._now())
@@ -128,17 +139,15 @@ class Drain:
             self._answering.begin(version, pack, now=now)
 
     async def _hear(self) -> None:
-        """What others committed, or this drain itself, is claimed, routed and told now."""
         await self._heard.wait()
         self._heard.clear()
-        self._chores.wake()
-        self._awake.set()
+        self._wakes.others_committed()
 
 
 @asynccontextmanager
 async def drain(at: Connections, *, standing: bool) -> AsyncIterator[Drain]:
     """A drain with its roles; a standing one first waits to take the place of the one that is kept warm."""
-    async with listening(at.db.url) as heard, roles(at.db.url, standing=standing) as held:
+    async with listening(at.db.url, but=at.db.sessions) as heard, roles(at.db.url, standing=standing) as held:
         opened = Drain(at, held, heard, await at.db.now())
         try:
             yield opened

@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from datetime import datetime, timedelta
 from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
 from lanes.money.cost import most_answer_tokens
+from lanes.payload import weight
 from lanes.realtime.calltime import lease, longest_call_s
 from lanes.realtime.heads import Heads
 from lanes.realtime.turns import Turns
@@ -26,11 +28,13 @@ UNREADABLE_REST = timedelta(minutes=1)
 
 @dataclass(frozen=True)
 class Taken:
-    """What one claim took at `now`, by the database's clock; `versions` are those of it that can be read."""
+    """What one claim took at `now`, by the database's clock; `versions` are those of it that can be read. `all`: nothing that
+    could be claimed was left."""
 
     claimed: Sequence[Claimed]
     versions: Mapping[VersionId, Version]
     now: datetime
+    all: bool
 
 
 class Holding:
@@ -45,20 +49,21 @@ class Holding:
 
     async def claim(self) -> Taken:
         """As much of the most urgent work is ours as there are turns for it."""
-        async with self._db.transaction() as run:
+        async with self._db.statements() as run:
             now, began = run.now, time.monotonic()
             look = self._heads.look(began)
             waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)
             known = time.monotonic()
             self._meet(waiting.values())
+            wanted = self._turns.wanted(waiting, now)
             claimed = await run(
-                work.claim, Lane.REALTIME, self._turns.wanted(waiting, now), worker=self._name,
+                work.claim, Lane.REALTIME, wanted, worker=self._name,
                 session=self._alive.session, lease=lease(self._longest_call_s), since=look.since, now=now,
-            )  # fmt: skip
+            ) if wanted else []  # fmt: skip
             versions = await run(workloads.versions, {each.version_id for each in claimed}) if claimed else {}
         last = {each.workload: each.rank_at for each in claimed}  # in the order of their ranks
         self._heads.looked(look, last, took_s=known - began, at=time.monotonic())
-        return Taken(claimed, versions, now)
+        return Taken(claimed, versions, now, all=_all(claimed, waiting, wanted))
 
     def rest_s(self) -> float:
         """In how many seconds the whole queue is looked through again; 0 when the next claim does."""
@@ -90,3 +95,10 @@ class Holding:
         specs = [each.spec for each in versions]
         calls = [longest_call_s(most_answer_tokens(spec, spec.pack_of(Lane.REALTIME))) for spec in specs]
         self._longest_call_s = max([self._longest_call_s, *calls])
+
+
+def _all(claimed: Sequence[Claimed], waiting: Iterable[str], wanted: Mapping[str, int]) -> bool:
+    """Whether each workload that waits had less than it was given room for, in number and in bytes."""
+    taken = Counter(each.workload for each in claimed)
+    size = sum(weight(each.payload) for each in claimed)
+    return all(taken[name] < wanted.get(name, 0) for name in waiting) and size < work.MOST_BYTES // max(1, len(wanted)) // 2

@@ -60,8 +60,10 @@ class Offered:
 class Publisher:
     """Publishes for as long as its task runs, one publisher of all at a time. Set `wake` when there is something new."""
 
-    def __init__(self, db: Database, *, post_s: float = POST_S, every_s: float = EVERY_S) -> None:
-        self.wake = asyncio.Event()
+    def __init__(
+        self, db: Database, *, wake: asyncio.Event | None = None, post_s: float = POST_S, every_s: float = EVERY_S
+    ) -> None:
+        self.wake = wake or asyncio.Event()
         self._db, self._post_s, self._every_s = db, post_s, every_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._troubles = Troubles()
@@ -119,6 +121,8 @@ class Publisher:
                 if total:
                     await self._give_up(refused, "Prefect refuses it, and takes others")
                     refused.clear()
+                if len(taken.events) < MOST and len(offered.taken) == len(fitting):
+                    break  # all that waited then; what came meanwhile has woken us
         finally:
             await self._leave()
         if refused:
@@ -141,7 +145,7 @@ class Publisher:
 
     async def _leave(self) -> None:
         with suppress(Exception):  # the lease ends by itself
-            async with asyncio.timeout(self._post_s), self._db.transaction() as run:
+            async with asyncio.timeout(self._post_s), self._db.statements() as run:
                 await run(outbox.leave, publisher=self._name, now=run.now)
 
     async def _offer_all(self, events: Sequence[Packed]) -> Offered:

@@ -6,6 +6,7 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
 from lanes.money.cost import Estimates
+from lanes.routing.portions import MOST
 from lanes.routing.route import Received, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
@@ -15,19 +16,18 @@ from lanes.store.routing import routes
 from lanes.store.workload import workloads
 from lanes.workload.version import Version
 
-MOST = 500  # items routed in one transaction
 WAIT = timedelta(seconds=1)  # longest wait for a lock while nobody else may route
 _told: set[str] = set()
 
 
-async def route_received(db: Database) -> int:
-    """Some of what was received is routed, urgent and due items first; the number of items, 0 when nothing waits.
+async def route_received(db: Database, most: int = MOST) -> int:
+    """Some of what was received, about `most` items, is routed, urgent and due ones first; their number, 0 when nothing waits.
 
     One bounded transaction: call it again while it routes something. Another router at work leaves it to that one;
     items in somebody's open transaction, and those of a workload that cannot be read or priced, wait.
     """
     try:
-        return await _route_some(db)
+        return await _route_some(db, most)
     except OperationalError as error:
         if not locks.gave_up(error):
             raise
@@ -35,16 +35,20 @@ async def route_received(db: Database) -> int:
         return 0
 
 
-async def _route_some(db: Database) -> int:
+async def _route_some(db: Database, most: int) -> int:
     async with db.transaction() as run:
-        await run(locks.wait_at_most, WAIT)
-        if not await run(routes.may_route):
+        begun = await run(routes.begin, WAIT)
+        if not begun.alone:
             return 0
-        await run(amendments.apply_waiting, now=run.now)
-        stored = await run(workloads.read_in_force)
+        if begun.amended:
+            await run(amendments.apply_waiting, now=run.now)
+        if not begun.workloads:
+            _tell([])
+            return 0
+        stored, splits = await run(workloads.to_route, begun.workloads)
         unread = [name for name, version in stored.versions.items() if not looks_inside(version)]
-        waiting = await run(items.received, MOST, of=stored.versions.keys(), unread=unread)
-        decided, problems = _decided(waiting, stored.versions, await run(workloads.splits), run.now)
+        waiting = await run(items.received, most, of=stored.versions.keys(), waiting=begun.workloads, unread=unread)
+        decided, problems = _decided(waiting, stored.versions, splits, run.now)
         await run(routes.save, decided, now=run.now)
     _tell([*map(str, stored.unreadable), *problems])
     return len(decided)

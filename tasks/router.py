@@ -1,21 +1,28 @@
-"""The role of router: the event stream is read, and what was received is routed in chunks."""
+"""The role of router: the event stream is read, and what was received is routed in portions."""
 
 import asyncio
 import time
 from collections.abc import Callable
 
+from lanes.routing.portions import Portions
 from lanes.store.database import Database
 from lanes.store.doors import items
 from lanes.store.signals import RoleLock
 from tasks.arrivals import ArrivalReader
 from tasks.route import route_received
+from tasks.wakes import Wakes
+
+LOOK_EVERY_S = 0.5  # how often the role is looked at: what is routed beside another router is still routed once
 
 
 class Router:
-    """Routes while it holds the role. `heard` is set when something was admitted; `busy` says whether answers are under way."""
+    """Routes while it holds the role, and wakes whoever has work by it; `busy` says whether answers are under way."""
 
-    def __init__(self, db: Database, role: RoleLock, heard: asyncio.Event, *, busy: Callable[[], bool]) -> None:
-        self._db, self._role, self._heard, self._busy = db, role, heard, busy
+    def __init__(
+        self, db: Database, role: RoleLock, wakes: Wakes, *, busy: Callable[[], bool], look_every_s: float = LOOK_EVERY_S
+    ) -> None:
+        self._db, self._role, self._wakes, self._busy = db, role, wakes, busy
+        self._look_every_s, self._look_at = look_every_s, float("-inf")
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -30,17 +37,23 @@ class Router:
 
     async def turn(self) -> None:
         """What was received is routed, as far as others do not hold it: a chunk, then as long a rest for the answers."""
-        if not await self._role.try_take():
+        if not await self._is_ours():
             await self.close()  # it may have been ours until its connection was lost
             return
         if not self.reads:
-            self._reading = asyncio.create_task(ArrivalReader(self._db, self._heard).run())
-        while await self._db.run(items.any_received):
+            self._reading = asyncio.create_task(ArrivalReader(self._db, self._wakes.received).run())
+        portions = Portions()
+        while True:
             began = time.monotonic()
-            if not await route_received(self._db):
+            if not await route_received(self._db, portions.size):
                 return
-            if self._busy():
-                await asyncio.sleep(time.monotonic() - began)
+            self._wakes.work_is_ready()
+            took = time.monotonic() - began
+            if not await self._db.look(items.any_received):
+                return
+            portions.took(took, busy=self._busy())
+            if self._busy() and await self._received_within(took):
+                portions.begin()
 
     async def close(self) -> None:
         """The event stream is no longer read."""
@@ -48,3 +61,19 @@ class Router:
             self._reading.cancel()
             await asyncio.gather(self._reading, return_exceptions=True)
             self._reading = None
+
+    async def _is_ours(self) -> bool:
+        if time.monotonic() >= self._look_at:
+            await self._role.try_take()
+            self._look_at = time.monotonic() + self._look_every_s
+        return self._role.held
+
+    async def _received_within(self, seconds: float) -> bool:
+        """Whether something new came within that time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._wakes.routing.wait()
+        except TimeoutError:
+            return False
+        self._wakes.routing.clear()
+        return True

@@ -1,5 +1,6 @@
 """The roles of a drain, and whether it stays. It outlasts a database that is away, because it may hold paid answers."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -44,27 +45,28 @@ async def roles(url: str, *, standing: bool) -> AsyncIterator[Roles]:
 
 
 class Staying:
-    """Looks at the roles every half second. `busy` says whether this drain has calls under way, or claims."""
+    """Looks at the roles every half second, beside the answers. `busy` says whether this drain has calls under way, or claims,
+    `idle_since` when it last did something."""
 
-    def __init__(self, db: Database, roles: Roles, *, busy: Callable[[], bool]) -> None:
-        self._db, self._roles, self._busy = db, roles, busy
-        self._looked_at, self._database_seen = -LOOK_EVERY_S, time.monotonic()
+    def __init__(self, db: Database, roles: Roles, *, busy: Callable[[], bool], idle_since: Callable[[], datetime]) -> None:
+        self._db, self._roles, self._busy, self._idle_since = db, roles, busy, idle_since
+        self._look_at, self._database_seen = 0.0, time.monotonic()
+        self._looking: asyncio.Task[bool] | None = None
+        self._goes_on: bool | None = None
 
-    async def goes_on(self, *, idle_since: datetime) -> bool:
-        """Whether the drain goes on.
+    async def goes_on(self) -> bool:
+        """Whether the drain goes on, by the newest look; only the first one is waited for.
 
         Raises:
             DBAPIError, psycopg.Error: the database was away for longer than two minutes.
         """
-        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
-            return True
-        try:
-            goes_on = await self._looks(idle_since)
-        except (DBAPIError, NoConnectionFree, psycopg.Error) as error:
-            self.outlasts(error)
-            return True
-        self._looked_at = self._database_seen = time.monotonic()
-        return goes_on
+        if self._looking is None and time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + LOOK_EVERY_S
+            self._looking = asyncio.create_task(self._looks())
+        if self._looking is not None and (self._goes_on is None or self._looking.done()):
+            self._goes_on = await self._seen(self._looking)
+            self._looking = None
+        return self._goes_on is not False
 
     def outlasts(self, error: Exception) -> None:
         """The database is away, and was seen within two minutes. Raises the error where it was not."""
@@ -72,7 +74,22 @@ class Staying:
             raise error
         get_run_logger().warning("the database is away (%s); calls under way go on", type(error).__name__)
 
-    async def _looks(self, idle_since: datetime) -> bool:
+    async def close(self) -> None:
+        """Nobody looks any more."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def _seen(self, look: asyncio.Task[bool]) -> bool:
+        try:
+            goes_on = await look
+        except (DBAPIError, NoConnectionFree, psycopg.Error) as error:
+            self.outlasts(error)
+            return True
+        self._database_seen = time.monotonic()
+        return goes_on
+
+    async def _looks(self) -> bool:
         alive, keeper = self._roles.alive, self._roles.keeper
         await alive.share()
         if _keeps_warm():
@@ -80,10 +97,10 @@ class Staying:
         sight = Sight(
             keeps=keeper.held,
             wanted_by_successor=keeper.held and await keeper.wanted_by_another(),
-            keeper_exists=await self._db.run(holder_exists, Role.KEEPER),
-            idle_since=idle_since,
+            keeper_exists=await self._db.look(holder_exists, Role.KEEPER),
+            idle_since=self._idle_since(),
             busy=self._busy(),
-            drains=await self._db.run(holders, Role.DRAIN),
+            drains=await self._db.look(holders, Role.DRAIN),
         )
         return stays(sight, await self._db.now())
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from lanes.batch.batch import Answer, Intent, Kind
 from lanes.batch.fitting import fill, whole_from
+from lanes.batch.next_try import NotCreated
 from lanes.chunks import chunks
 from lanes.claims import Claim, Claimed
 from lanes.errors import LanesError
@@ -216,7 +217,7 @@ async def _created(at: Connections, kind: Kind, prepared: Prepared, created: Pro
 
 async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure: CallFailed) -> None:
     what = f"batch {prepared.batch_id} of {kind.workload} with {counted(prepared.items, 'item')}"
-    if ambiguous(failure):
+    if failure.as_create is NotCreated.MAYBE:
         async with at.db.transaction() as run:
             await run(adoption.create_ended, prepared.batch_id, now=run.now)
         get_run_logger().warning("%s may exist: %s; collect finds out", what, failure)
@@ -227,8 +228,3 @@ async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure:
             breach = frozen(kind.workload, Lane.BATCH, prepared.items, str(failure), flow_run_id=at.flow_run_id)
             await run(incidents.open, breach, now=run.now)
     get_run_logger().warning("%s was refused, and its items are ready again: %s", what, failure)
-
-
-def ambiguous(failure: CallFailed) -> bool:
-    """Whether a create that failed so may have created its batch all the same: it is never tried again."""
-    return failure.maybe_billed or (failure.action is Action.RETRY and not failure.innocent)

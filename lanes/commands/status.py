@@ -8,13 +8,11 @@ from typing import Annotated
 
 from cyclopts import Parameter, validators
 from pydantic import TypeAdapter
-from rich.console import Console
 from sqlalchemy.exc import DBAPIError
 
 from lanes.commands.guarded import guarded
 from lanes.commands.output import AsJson, print_json, print_line
 from lanes.errors import SetupError
-from lanes.report import terminal
 from lanes.report.links import REPORT, report_page
 from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
@@ -49,6 +47,10 @@ def status(
             shown = None if figures is None else TypeAdapter(Snapshot).dump_python(figures, mode="json")
             print_json({"components": [asdict(each) for each in found], "figures": shown})
         else:
+            from rich.console import Console  # a program that asks for JSON does not wait for what draws tables
+
+            from lanes.report import terminal
+
             console = Console(highlight=False, soft_wrap=True)
             for each in found:
                 where = {"port": each.port, "pid": each.pid, "log": each.log}

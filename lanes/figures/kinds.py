@@ -1,7 +1,8 @@
 """What is counted, and over how long.
 
-A fact is counted in the minute in which it happened, or in the minute in which its item was received: what became of the
-items of a period is a sum, however late it became so.
+A fact is counted in the minute in which it happened, or in the minute in which its item was received, or its batch intended:
+what became of the items of a period is a sum, however late it became so. What is of one version is counted by it; the kinds
+ITEM to READ, and CALL, have none.
 """
 
 from enum import StrEnum
@@ -25,16 +26,23 @@ class Kind(StrEnum):
     RESULT = "result"  # live answers; the standing; from received to answered
     AGREEMENT = "agreement"  # items that both lanes answered, once each; no word; `items` were corrected
     CORRECTION = "correction"  # corrections; no word
+    BUFFER = "buffer"  # items that real time asked for and was billed for; no word; from received to asked, its window with it
+    # in which its batch was intended
+    BATCH = "batch"  # batches; how they stand (`BatchState`); the items they carry; from submitted to ended
+    REQUEST = "request"  # their requests; no word; the items that shared them
+    CARRIED = "carried"  # their items that are back; what came of them, as `batch_status` names it
     # in which its item was received: in the minute, or what is asked of many days alone (`HOURLY`), in the hour
     ITEM = "item"  # routed or canceled items by the lane of their newest route; how they stand; `items` were answered
     ASKED = "asked"  # items that are not canceled by their first route; its reason; what each lane would cost
     DUE = "due"  # those of them that are due; no word; from received to due
     URGENT = "urgent"  # those of them that are urgent; no word
     FIRST = "first"  # those of them that are answered, by the lane that was first; no word; from received to answered
+    # (timed for all consumers together)
     READ = "read"  # those of them that real time answered first and somebody read since; `items` within a minute; how late
     ANSWER = "answer"  # live answers; the standing; from received to answered
     TRY = "try"  # tries; the outcome; what they cost, and what the valid ones were estimated at
     COMPARED = "compared"  # items that both lanes answered, once each; no word; `items` were corrected
+    LABEL = "label"  # labelled fields, once for each answer of their item that is kept; the field; `items` were right
 
 
 class Stands(StrEnum):
@@ -47,4 +55,5 @@ class Stands(StrEnum):
     CANCELED = "canceled"
 
 
-HOURLY = (Kind.ASKED, Kind.DUE, Kind.URGENT, Kind.FIRST, Kind.READ, Kind.COMPARED)  # folded into hours and days alone
+# Folded into hours and days alone.
+HOURLY = (Kind.ASKED, Kind.DUE, Kind.URGENT, Kind.FIRST, Kind.READ, Kind.COMPARED, Kind.BUFFER)

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from lanes.batch.next_try import NotCreated
 from lanes.errors import LanesError
 
 
@@ -19,6 +20,7 @@ class Action(StrEnum):
 
 
 FREEZES = (Action.STOP_PAYING, Action.MISCONFIGURED, Action.UNKNOWN_MODEL)  # the work is kept and spends no retry budget
+_BUSY = (Action.SLOW_DOWN, Action.SHED)
 
 _SPENT_TEXTS = ("You have reached your specified", "Your credit balance is too low")
 _SPENT_CODES = (
@@ -47,6 +49,13 @@ class CallFailed(LanesError):
         self.retry_after_s = retry_after_s
         self.request_id = request_id
         super().__init__(detail)
+
+    @property
+    def as_create(self) -> NotCreated:
+        """What it means that the create of a batch failed so. One that may have created its batch is never tried again."""
+        if self.maybe_billed or (self.action is Action.RETRY and not self.innocent):
+            return NotCreated.MAYBE
+        return NotCreated.FOR_NOW if self.action in _BUSY or self.innocent else NotCreated.FOR_GOOD
 
 
 def unforeseen(error: Exception, *, unsent: bool = False) -> CallFailed:

@@ -77,6 +77,11 @@ def missing(claims: Sequence[Claim], *, started_at: datetime, now: datetime) -> 
     return [Attempt(claim, LOST, None, started_at, now, 0) for claim in claims]
 
 
+def given_up(claim: Claim, why: str, *, started_at: datetime, now: datetime, bound_usd: Decimal = Decimal(0)) -> Attempt:
+    """Nobody tries it any more; `bound_usd` is what a try of which nothing was heard may have cost at most."""
+    return Attempt(claim, Judged(Outcome.GIVEN_UP, error=why), None, started_at, now, 0, bound_usd=bound_usd)
+
+
 def unsavable(attempt: Attempt, why: str) -> Attempt:
     """The attempt without its answer, which cannot be stored; what it cost stays."""
     judged = Judged(Outcome.INVALID if attempt.response else attempt.judged.outcome, error=f"it cannot be stored: {why}")

@@ -1,12 +1,15 @@
 """Rows with payloads, read no further than fits into memory: they are fetched a few at a time, and locked when they are."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Label, Select
 
 from lanes.store.payload import octets
 
+Given = Mapping[str, Any]
+NOTHING: Given = {}
 FIRST = 20  # rows of the first fetch, before their size is known
 MOST = 1_000  # rows of one fetch
 FETCHED_BYTES = 2 * 1024**2  # what a fetch should bring
@@ -17,19 +20,28 @@ def size_of(payload: ColumnElement[Any]) -> Label[int]:
     return octets(payload).label("bytes")
 
 
-def bounded(connection: Connection, query: Select[*tuple[Any, ...]], *, most_bytes: int) -> list[Any]:
-    """As `streamed`, all of them at once."""
-    return list(streamed(connection, query, most_bytes=most_bytes))
+def bounded(
+    connection: Connection, query: Select[*tuple[Any, ...]], given: Given = NOTHING, *, most: int, most_bytes: int
+) -> list[Any]:
+    """As `streamed`, all of them at once; the query brings no more than `most` rows. Those of one fetch need no stream."""
+    if most > FIRST:
+        return list(streamed(connection, query, given, most_bytes=most_bytes))
+    rows = connection.execute(query, given).all()
+    before = accumulate((row.bytes for row in rows), initial=0)
+    return [row for row, size in zip(rows, before, strict=False) if size < most_bytes or size == 0]
 
 
-def streamed(connection: Connection, query: Select[*tuple[Any, ...]], *, most_bytes: int) -> Generator[Any]:
-    """The first rows of a query until they have `most_bytes` (see `size_of`); one at least, however large it is.
+def streamed(
+    connection: Connection, query: Select[*tuple[Any, ...]], given: Given = NOTHING, *, most_bytes: int
+) -> Generator[Any]:
+    """The first rows of a query until they have `most_bytes` (see `size_of`); one at least, however large it is. What its
+    parameters say is `given`.
 
     Those fetched beyond it, or beyond those that are asked for, are as many as a fetch brings: locked until the
     transaction ends, and passed over.
     """
     found, size, fetch = 0, 0, FIRST
-    with connection.execute(query.execution_options(stream_results=True)) as rows:
+    with connection.execute(query, given, execution_options={"stream_results": True}) as rows:
         while part := rows.fetchmany(fetch):
             for row in part:
                 found += 1

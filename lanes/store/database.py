@@ -3,16 +3,20 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lanes.store.discreet import discreet_async_engine, discreet_engine
+from lanes.store.pooling import give_out_alive, sessions_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 KEPT = 8  # connections of one process: what a drain does at once keeps them, because opening one takes longer than a query
 MOST = 12
+_CLOCK = select(func.clock_timestamp())
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,7 +24,7 @@ T = TypeVar("T")
 
 def clock(connection: Connection) -> datetime:
     """The database's time: the one clock of leases, deadlines and order."""
-    return connection.execute(select(func.clock_timestamp())).scalar_one()
+    return connection.execute(_CLOCK).scalar_one()
 
 
 def engine(url: str, *, most: int = 6) -> Engine:
@@ -33,10 +37,17 @@ def plain_url(url: str) -> str:
     return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
+def _async_engine(url: str) -> "AsyncEngine":
+    """The connection that was used last is used next: what the server has prepared on it is not prepared on all of them."""
+    engine = discreet_async_engine(url, pool_size=KEPT, max_overflow=MOST - KEPT, pool_use_lifo=True)
+    give_out_alive(engine.sync_engine)
+    return engine
+
+
 class Run:
     """Runs queries within an open transaction. `now` is the transaction's one clock, read inside it from the database."""
 
-    def __init__(self, connection: AsyncConnection, now: datetime) -> None:
+    def __init__(self, connection: "AsyncConnection", now: datetime) -> None:
         self._connection, self.now = connection, now
 
     async def __call__(self, query: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -48,14 +59,16 @@ class Database:
     """Runs named queries for asynchronous callers. Close it, or use it as a context manager.
 
     With an `engine` that leads to `url`, a caller keeps what that engine compiled from one database to the next. All that
-    is done through it happens at the time that `clock` tells.
+    is done through it happens at the time that `clock` tells, and on one of its `sessions`.
     """
 
     def __init__(
-        self, url: str, *, engine: AsyncEngine | None = None, clock: Callable[[Connection], datetime] = clock,
+        self, url: str, *, engine: "AsyncEngine | None" = None, clock: Callable[[Connection], datetime] = clock,
     ) -> None:  # fmt: skip
         self.url, self._clock = url, clock
-        self._engine = engine or discreet_async_engine(url, pool_size=KEPT, max_overflow=MOST - KEPT, pool_pre_ping=True)
+        self._engine = engine or _async_engine(url)
+        self._one_by_one = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.sessions = sessions_of(self._engine.sync_engine)
 
     async def run(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """What `query` returns; its writes are committed, or none of them when it raises."""
@@ -68,9 +81,20 @@ class Database:
         async with self._engine.begin() as connection:
             yield Run(connection, await connection.run_sync(self._clock))
 
+    @asynccontextmanager
+    async def statements(self) -> AsyncIterator[Run]:
+        """As `transaction`, but each statement is committed by itself: for those that need not be all or nothing."""
+        async with self._one_by_one.connect() as connection:
+            yield Run(connection, await connection.run_sync(self._clock))
+
+    async def look(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `run`, where nothing is written: no transaction is begun, nor ended."""
+        async with self._one_by_one.connect() as connection:
+            return await connection.run_sync(query, *args, **kwargs)
+
     async def now(self) -> datetime:
         """The database's time, where nothing is written; a transaction that writes hands out its own."""
-        return await self.run(self._clock)
+        return await self.look(self._clock)
 
     async def close(self) -> None:
         """Every connection is given back."""

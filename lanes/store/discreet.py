@@ -3,14 +3,16 @@
 An error's text ends in logs, in the state of a run and in an attempt; payloads belong into none of them.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from lanes import exact_json
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 BAD_VALUE = "22"  # SQLSTATE class "data exception": the message itself quotes the value,
 NO_VALUE = "22012"  # but for a division by zero
@@ -23,8 +25,10 @@ def discreet_engine(url: str | URL, **how: Any) -> Engine:
     return engine
 
 
-def discreet_async_engine(url: str | URL, **how: Any) -> AsyncEngine:
+def discreet_async_engine(url: str | URL, **how: Any) -> "AsyncEngine":
     """An engine for asynchronous callers."""
+    from sqlalchemy.ext.asyncio import create_async_engine  # the mapper comes with it: a command does without
+
     engine = create_async_engine(url, hide_parameters=True, json_deserializer=exact_json.loads, **how)
     event.listen(engine.sync_engine, "handle_error", _say_less)
     return engine

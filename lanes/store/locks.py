@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 from psycopg.errors import DeadlockDetected, LockNotAvailable
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Text, bindparam, func, select, true
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lanes.errors import StillLocked
@@ -14,6 +14,7 @@ from lanes.errors import StillLocked
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_SET = select(func.set_config("lock_timeout", bindparam("limit", type_=Text), true()))
 PATIENCE = timedelta(seconds=1)  # longer than any transaction of ours takes; whoever holds on for longer has left it open
 
 
@@ -32,10 +33,7 @@ def waiting_at_most(connection: Connection, limit: timedelta) -> Iterator[None]:
             _set(connection, before)
     except OperationalError as error:
         if gave_up(error):
-            raise StillLocked(
-                f"somebody's open transaction holds it for longer than {limit.total_seconds():g} s; try again, or end that "
-                "transaction (pg_stat_activity shows it)"
-            ) from error
+            raise _still_locked(limit) from error
         raise
 
 
@@ -51,9 +49,27 @@ def patiently(
         return query(connection, *args, **kwargs)
 
 
+def by_itself(
+    connection: Connection, limit: timedelta, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """As `patiently`, for a query that has a transaction to itself: what raises ends it, and nothing of it has to be kept."""
+    wait_at_most(connection, limit)
+    try:
+        return query(connection, *args, **kwargs)
+    except OperationalError as error:
+        if gave_up(error):
+            raise _still_locked(limit) from error
+        raise
+
+
 def wait_at_most(connection: Connection, limit: timedelta) -> None:
     """From now on no statement of this transaction waits longer than `limit` for a lock: it fails (`gave_up`)."""
-    _set(connection, f"{max(1, round(limit.total_seconds() * 1000))}ms")  # 0 would wait for ever
+    _set(connection, setting(limit))
+
+
+def setting(limit: timedelta) -> str:
+    """As `lock_timeout` takes it."""
+    return f"{max(1, round(limit.total_seconds() * 1000))}ms"  # 0 would wait for ever
 
 
 def gave_up(error: DBAPIError) -> bool:
@@ -61,5 +77,12 @@ def gave_up(error: DBAPIError) -> bool:
     return isinstance(error.orig, LockNotAvailable | DeadlockDetected)
 
 
+def _still_locked(limit: timedelta) -> StillLocked:
+    return StillLocked(
+        f"somebody's open transaction holds it for longer than {limit.total_seconds():g} s; try again, or end that "
+        "transaction (pg_stat_activity shows it)"
+    )
+
+
 def _set(connection: Connection, lock_timeout: str) -> None:
-    connection.execute(select(func.set_config("lock_timeout", lock_timeout, True)))
+    connection.execute(_SET, {"limit": lock_timeout})

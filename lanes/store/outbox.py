@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Select, delete, or_, select, text, true, update
+from sqlalchemy import CompoundSelect, Connection, Select, delete, or_, select, text, true, union_all, update
 
 from lanes.store import signals
 from lanes.store.bulk import insert_rows, one_of
@@ -83,9 +84,8 @@ def take(
     One publishes at a time, so that none is posted by everybody. Nothing is locked once this transaction has ended: a
     publisher that dies, or hangs, holds the others up for its lease.
     """
-    rows = connection.execute(urgent(most, behind)).all()
-    if len(rows) < most:
-        rows = [*rows, *connection.execute(answers(most - len(rows), behind)).all()]
+    waiting = connection.execute(_first(most) if not behind else _both(most, behind)).all()
+    rows = sorted(waiting, key=lambda row: (row.precedence, row.id))[:most]
     if not rows:
         return Taken()
     turn = connection.execute(_turn(publisher, now)).first()
@@ -98,6 +98,16 @@ def take(
     ours = update(turns).where(turns.c.name == EVENTS)
     connection.execute(ours.values(holder=publisher, lease_until=now + lease, paced_until=until))
     return Taken(after=after) if after else Taken([_outgoing(row) for row in rows])
+
+
+@cache
+def _first(most: int) -> CompoundSelect[Any]:
+    return _both(most, NONE)
+
+
+def _both(most: int, behind: Behind) -> CompoundSelect[Any]:
+    """Up to `most` of each kind: as many as are to be taken are among them."""
+    return union_all(urgent(most, behind).subquery().select(), answers(most, behind).subquery().select())
 
 
 def urgent(most: int, behind: Behind = NONE) -> Select[Any]:

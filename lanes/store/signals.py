@@ -46,20 +46,24 @@ WAITERS: LiteralString = """
 WAITING_LIMITS: LiteralString = """
     select set_config('lock_timeout', %s, false), set_config('statement_timeout', %s, false)
 """
+_NOTIFY = select(func.pg_notify(CHANNEL, ""))
 
 __all__ = ["Role", "RoleLock", "held_roles", "holder_exists", "holders", "listening", "sessions_of", "standing_roles", "wake"]
 
 
 def wake(connection: Connection) -> None:
     """Whoever listens looks again once this transaction has committed: drains, publishers. Several wakes in one are one."""
-    connection.execute(select(func.pg_notify(CHANNEL, "")))
+    connection.execute(_NOTIFY)
 
 
 @asynccontextmanager
-async def listening(url: str) -> AsyncIterator[asyncio.Event]:
-    """An event that is set whenever something was committed that a drain may want to know, or may have been."""
+async def listening(url: str, *, but: Collection[int] = ()) -> AsyncIterator[asyncio.Event]:
+    """An event that is set whenever something was committed that a drain may want to know, or may have been.
+
+    What the sessions of `but` committed, as they are at that time, does not set it: whoever did that knows.
+    """
     heard = asyncio.Event()
-    task = asyncio.create_task(_hear(url, await _listener(url), heard))
+    task = asyncio.create_task(_hear(url, await _listener(url), heard, but))
     try:
         yield heard
     finally:
@@ -67,13 +71,14 @@ async def listening(url: str) -> AsyncIterator[asyncio.Event]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _hear(url: str, connection: psycopg.AsyncConnection, heard: asyncio.Event) -> None:
+async def _hear(url: str, connection: psycopg.AsyncConnection, heard: asyncio.Event, but: Collection[int]) -> None:
     """Hears until cancelled. What was committed while the connection was lost went unheard: the event is set."""
     while True:
         with suppress(psycopg.Error):
             async with connection:
-                async for _ in connection.notifies():
-                    heard.set()
+                async for each in connection.notifies():
+                    if each.pid not in but:
+                        heard.set()
         heard.set()  # the caller's next query meets the same outage and reports it
         connection = await _connected_again(url)
         heard.set()

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     ColumnElement,
     Connection,
     FromClause,
@@ -15,6 +17,7 @@ from sqlalchemy import (
     Select,
     Text,
     and_,
+    bindparam,
     case,
     column,
     exists,
@@ -25,6 +28,7 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy.types import TypeEngine
 
 from lanes.claims import Claim, Claimed
 from lanes.money.cost import upper_bound
@@ -40,6 +44,11 @@ from lanes.words import Lane, Outcome, WorkState
 from lanes.workload.version import Version
 
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
+_now = bindparam("now", type_=Moment)
+_LISTS = {  # of workloads, how much of each is asked for, and from which rank on
+    "workload": bindparam("of_workload", type_=ARRAY(Text)), "places": bindparam("of_places", type_=ARRAY(Integer)),
+    "since": bindparam("of_since", type_=ARRAY(Moment)),
+}  # fmt: skip
 
 
 def ready_on(lane: Lane) -> ColumnElement[bool]:
@@ -47,7 +56,7 @@ def ready_on(lane: Lane) -> ColumnElement[bool]:
     return and_(work.c.lane == lane, is_(work.c.state, WorkState.READY))
 
 
-def claimable(lane: Lane, now: datetime) -> ColumnElement[bool]:
+def claimable(lane: Lane, now: datetime | ColumnElement[datetime]) -> ColumnElement[bool]:
     """Ready on this lane, and rested."""
     return and_(ready_on(lane), work.c.ready_at <= now)
 
@@ -57,25 +66,29 @@ def waiting(
 ) -> dict[str, Version]:
     """The version in force of each workload that has claimable work and is not paused, by name; without those that
     cannot be read. Only work of this rank, or less urgent, is looked for where `since` names the workload."""
-    heads = _heads(since or {})
-    has_work = exists().where(work.c.workload == workload.c.name, claimable(lane, now), work.c.rank_at >= _from(heads))
-    rows = connection.execute(
-        select(workload.c.name, version.c.id)
-        .join(version, version.c.id == workload.c.version_id)
-        .outerjoin(heads, heads.c.workload == workload.c.name)
-        .where(workload.c.paused_at.is_(None), has_work)
-    ).all()
+    from_ = since or {}
+    rows = connection.execute(_waiting(lane), {"of_workload": list(from_), "of_since": list(from_.values()), "now": now}).all()
     readable = versions(connection, [row.id for row in rows])
     return {row.name: readable[row.id] for row in rows if row.id in readable}
 
 
-def _heads(since: Mapping[str, datetime]) -> FromClause:
-    """The ranks as a table."""
+@cache
+def _waiting(lane: Lane) -> Select[*tuple[Any, ...]]:
+    """Who has claimable work :now; that of each :of_workload is looked for from :of_since on."""
+    heads = _table("heads", _LISTS, workload=Text(), since=Moment)
+    has_work = exists().where(work.c.workload == workload.c.name, claimable(lane, _now), work.c.rank_at >= _from(heads))
     return (
-        func.unnest(literal(list(since), ARRAY(Text)), literal(list(since.values()), ARRAY(Moment)))
-        .table_valued(column("workload", Text), column("since", Moment), name="heads")
-        .render_derived()
+        select(workload.c.name, version.c.id)
+        .join(version, version.c.id == workload.c.version_id)
+        .outerjoin(heads, heads.c.workload == workload.c.name)
+        .where(workload.c.paused_at.is_(None), has_work)
     )
+
+
+def _table(name: str, given: Mapping[str, ColumnElement[Any]], **columns: TypeEngine[Any]) -> FromClause:
+    """Lists as a table with those columns."""
+    named = (column(each, kind) for each, kind in columns.items())
+    return func.unnest(*(given[each] for each in columns)).table_valued(*named, name=name).render_derived()
 
 
 def _from(of: FromClause) -> ColumnElement[datetime]:
@@ -86,13 +99,16 @@ def most_urgent(
     lane: Lane, places: Mapping[str, int], *, since: Mapping[str, datetime] | None = None, now: datetime
 ) -> Select[Any]:
     """The most urgent work of each workload, locked; work locked by others is passed over."""
-    ranks = [(since or {}).get(name) for name in places]
-    columns = (list(places), ARRAY(Text)), (list(places.values()), ARRAY(Integer)), (ranks, ARRAY(Moment))
-    asked = (
-        func.unnest(*(literal(values, kind) for values, kind in columns))
-        .table_valued(column("workload", Text), column("places", Integer), column("since", Moment), name="asked")
-        .render_derived()
-    )
+    given = _asked(places, since)
+    return _urgent(lane, {each: literal(given[each], kind.type) for each, kind in _LISTS.items()}, literal(now))
+
+
+def _asked(places: Mapping[str, int], since: Mapping[str, datetime] | None) -> dict[str, Any]:
+    return {"workload": list(places), "places": list(places.values()), "since": [(since or {}).get(name) for name in places]}
+
+
+def _urgent(lane: Lane, given: Mapping[str, ColumnElement[Any]], now: ColumnElement[datetime]) -> Select[*tuple[Any, ...]]:
+    asked = _table("asked", given, workload=Text(), places=Integer(), since=Moment)
     head = (
         select(work.c.id, work.c.item_id, work.c.rank_at)
         .where(work.c.workload == asked.c.workload, claimable(lane, now), work.c.rank_at >= _from(asked))
@@ -116,7 +132,16 @@ def claim(
     """
     if not most:
         return []
-    picked = most_urgent(lane, most, since=since, now=now).cte("picked")
+    asked = {_LISTS[each].key: value for each, value in _asked(most, since).items()} | {
+        "now": now, "by": worker, "on": session, "until": now + lease, "bytes": most_bytes // len(most),
+    }  # fmt: skip
+    return [claimed(row) for row in connection.execute(_claim(lane), asked).all()]
+
+
+@cache
+def _claim(lane: Lane) -> Select[*tuple[Any, ...]]:
+    """Takes the most urgent of each :of_workload, up to :of_places and :bytes, :by whom, :on which session, :until when."""
+    picked = _urgent(lane, _LISTS, _now).cte("picked")
     size = octets(item.c.payload)
     before = func.sum(size).over(partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)) - size
     weighed = (
@@ -126,10 +151,10 @@ def claim(
     )
     taken = (
         update(work)
-        .where(work.c.id == weighed.c.id, weighed.c.bytes_before < most_bytes // len(most))
+        .where(work.c.id == weighed.c.id, weighed.c.bytes_before < bindparam("bytes", type_=BigInteger))
         .values(
-            state=WorkState.CLAIMED, claimed_by=worker, session=session, lease_until=now + lease,
-            claim_no=work.c.claim_no + 1,
+            state=WorkState.CLAIMED, claimed_by=bindparam("by", type_=Text), session=bindparam("on", type_=Integer),
+            lease_until=bindparam("until", type_=Moment), claim_no=work.c.claim_no + 1,
         )
         .returning(
             work.c.id, work.c.claim_no, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at, work.c.alone,
@@ -137,7 +162,7 @@ def claim(
         )
         .cte("taken")
     )  # fmt: skip
-    return [claimed(row) for row in connection.execute(select(taken).order_by(taken.c.rank_at, taken.c.id)).all()]
+    return select(taken).order_by(taken.c.rank_at, taken.c.id)
 
 
 def claimed(row: Any) -> Claimed:

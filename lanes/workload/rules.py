@@ -1,7 +1,11 @@
 """CEL rules over an item: `payload`, `age_s`, `due_in_s` (null without a due time), `consumer`."""
 
 import re
+import sys
 from collections.abc import Mapping
+from functools import cache
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
 from typing import Any
 
 from lanes.errors import RuleFailed
@@ -10,6 +14,19 @@ from lanes.misread import Misread
 FAULT = re.compile(r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): (?:Syntax error: )?(?P<words>.+)")
 BINDS = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*(\w+)\s*,")  # CEL's macros name a variable
 VARIABLES = ("payload", "age_s", "due_in_s", "consumer")
+
+
+@cache
+def _cel() -> Any:
+    """The module `cel.cel`, all that a rule needs: the package around it loads a terminal's toolkit for its command."""
+    package = find_spec("cel")
+    found = package and PathFinder.find_spec("cel.cel", package.submodule_search_locations)
+    assert found is not None
+    assert found.loader is not None
+    if found.name not in sys.modules:
+        sys.modules[found.name] = module_from_spec(found)
+        found.loader.exec_module(sys.modules[found.name])
+    return sys.modules[found.name]
 
 
 class Rule:
@@ -21,11 +38,9 @@ class Rule:
     """
 
     def __init__(self, text: str) -> None:
-        import cel  # loads a terminal's toolkit: only who compiles a rule pays for it
-
         self.text = text
         try:
-            self._program = cel.compile(text)
+            self._program = _cel().compile(text)
         except ValueError as error:
             raise _misread(str(error)) from None
         bound = set(BINDS.findall(text))

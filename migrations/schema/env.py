@@ -19,6 +19,7 @@ from lanes.store.database import clock
 from lanes.store.discreet import discreet_engine
 from lanes.store.figures.rebuilding import rebuild_here
 from lanes.store.tables import SCHEMA, metadata
+from lanes.store.tables.figures import PARTS
 
 
 def _run(connection: Connection) -> None:
@@ -29,7 +30,7 @@ def _run(connection: Connection) -> None:
         target_metadata=metadata,
         version_table_schema=SCHEMA,
         include_schemas=True,
-        include_name=lambda name, kind, _: kind != "schema" or name == SCHEMA,
+        include_name=lambda name, kind, _: name == SCHEMA if kind == "schema" else name not in PARTS,
         compare_type=True,
         compare_server_default=True,
         transaction_per_migration=False,

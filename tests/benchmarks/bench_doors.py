@@ -1,14 +1,17 @@
 """Admission in one transaction, 20,000 items each way: SQL row by row, a set in SQL, the client, and a bare INSERT.
 
 The bare INSERT fills a table with the columns and the indexes of `lanes.item`, row by row, and what the door checks are its
-constraints. Every way is committed, and must have left as many rows as it was given.
+constraints. Row by row is a statement for each item, sent by psycopg's `executemany`, which waits for no answer before the
+next; beside it stands what the same statements take where the caller waits for each answer. Every way is committed, and must
+have left as many rows as it was given.
 """
 
 import argparse
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import LiteralString
 
 import psycopg
 from psycopg import sql
@@ -33,34 +36,45 @@ create table bare_item (
   check (length(entity) between 1 and 512))
 """
 BARE = """
-insert into bare_item (workload, key, payload, content_hash, occurred_at, received_at, source)
-select 'letters', %s, given.payload, sha256(convert_to(given.payload::text, 'UTF8')), given.at, given.at, 'sql'
-  from (select %s::jsonb as payload, clock_timestamp() as at) given
+insert into bare_item (workload, payload, content_hash, key, occurred_at, received_at, source)
+select 'letters', given.payload, sha256(convert_to(given.payload::text, 'UTF8')), given.key, given.at, given.at, 'sql'
+  from (select %s::jsonb as payload, %s as key, clock_timestamp() as at) given
 """
+SUBMIT = "select lanes.submit('letters', %s, %s)"
+Send = Callable[[psycopg.Cursor, LiteralString, Sequence[Sequence[object]]], None]
 
 
-def insert(url: str, items: int) -> float:
-    """Items a second of the bare INSERT."""
+def in_a_row(cursor: psycopg.Cursor, statement: LiteralString, rows: Sequence[Sequence[object]]) -> None:
+    """A statement for each row, one behind the other."""
+    cursor.executemany(statement, rows)
+
+
+def waiting(cursor: psycopg.Cursor, statement: LiteralString, rows: Sequence[Sequence[object]]) -> None:
+    """A statement for each row, sent once the one before is answered."""
+    for row in rows:
+        cursor.execute(statement, row, prepare=True)
+
+
+def insert(url: str, items: int, send: Send) -> float:
+    """Items a second of the bare INSERT, row by row."""
     with psycopg.connect(url) as connection:
         connection.execute(BARE_TABLE)
         connection.commit()
-        began = time.perf_counter()
-        for number, payload in enumerate(payloads(items)):
-            connection.execute(BARE, [str(number), Jsonb(payload)], prepare=True)
-        connection.commit()
-        took = time.perf_counter() - began
-        return _rate(connection, "bare_item", items, took)
+        return _row_by_row(connection, BARE, "bare_item", items, send)
 
 
-def submit(url: str, items: int) -> float:
+def submit(url: str, items: int, send: Send) -> float:
     """Items a second of `lanes.submit`, row by row."""
     with psycopg.connect(url) as connection:
-        began = time.perf_counter()
-        for number, payload in enumerate(payloads(items)):
-            connection.execute("select lanes.submit('letters', %s, %s)", [Jsonb(payload), str(number)], prepare=True)
-        connection.commit()
-        took = time.perf_counter() - began
-        return _rate(connection, "lanes.item", items, took)
+        return _row_by_row(connection, SUBMIT, "lanes.item", items, send)
+
+
+def _row_by_row(connection: psycopg.Connection, statement: LiteralString, table: str, items: int, send: Send) -> float:
+    inputs = payloads(items)
+    began = time.perf_counter()
+    send(connection.cursor(), statement, [(Jsonb(payload), str(number)) for number, payload in enumerate(inputs)])
+    connection.commit()
+    return _rate(connection, table, items, time.perf_counter() - began)
 
 
 def submit_many(url: str, items: int) -> float:
@@ -97,13 +111,25 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    ways = {"insert": insert, "submit": submit, "submit_many": submit_many, "client_many": client_many}
+    ways = {
+        "a bare INSERT, row by row": partial(insert, send=in_a_row),
+        "lanes.submit, row by row": partial(submit, send=in_a_row),
+        "a bare INSERT, each waited for": partial(insert, send=waiting),
+        "lanes.submit, each waited for": partial(submit, send=waiting),
+        "lanes.submit_many": submit_many,
+        "the client's submit_many": client_many,
+    }
     with server() as ground:
         measured = {name: partial(_in_fresh, ground, way, given.items) for name, way in ways.items()}
-        rate = {name: figures["per_s"] for name, figures in take_turns(measured, rounds=given.rounds).items()}
-    figures = {f"{name}_per_s": rate[name] for name in ("submit", "submit_many", "client_many")}
-    figures["vs_insert"] = rate["submit"] / rate["insert"]
-    tell("doors", figures, **vars(given), insert_per_s=round(rate["insert"]), peers=installed("psycopg"))
+        seen = take_turns(measured, rounds=given.rounds)
+    rate = {name: figures["per_s"] for name, figures in seen.items()}
+    figures = {
+        "submit_per_s": rate["lanes.submit, row by row"],
+        "submit_many_per_s": rate["lanes.submit_many"],
+        "client_many_per_s": rate["the client's submit_many"],
+        "vs_insert": rate["lanes.submit, row by row"] / rate["a bare INSERT, row by row"],
+    }
+    tell("doors", figures, **vars(given), seen=seen, peers=installed("psycopg"))
 
 
 def _in_fresh(ground: Server, way: Callable[[str, int], float], items: int) -> dict[str, float]:

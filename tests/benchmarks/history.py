@@ -235,7 +235,7 @@ def _without_indexes(connection: Connection) -> Iterator[None]:
         text("""
         select i.indexrelid::regclass::text as name, pg_get_indexdef(i.indexrelid) as made
           from pg_index i join pg_class t on t.oid = i.indrelid join pg_namespace s on s.oid = t.relnamespace
-         where s.nspname = 'lanes' and t.relkind = 'r'
+         where s.nspname = 'lanes' and t.relkind = 'r' and not t.relispartition
            and not exists (select from pg_constraint c where c.conindid = i.indexrelid)
         """)
     ).all()

@@ -12,7 +12,7 @@ import pytest_asyncio
 from prefect.context import SettingsContext, get_settings_context
 from prefect.logging import disable_run_logger
 from pydantic import SecretStr
-from sqlalchemy import Connection, text
+from sqlalchemy import Engine, text
 
 from blocks.provider import Provider
 from lanes.store.database import Database
@@ -78,21 +78,19 @@ def prefect(prefect: PrefectStandIn) -> Iterator[PrefectStandIn]:
 
 
 class Sender:
-    """Puts items into the lanes and looks at what became of them."""
+    """Puts items into the lanes, as somebody else, and looks at what became of them."""
 
-    def __init__(self, at: Connections, time: PassingTime) -> None:
-        self.at, self.time = at, time
+    def __init__(self, at: Connections, time: PassingTime, pool: Engine) -> None:
+        self.at, self.time, self._pool = at, time, pool
 
     async def items(self, *keys: str, lane: Lane, workload: str = "letters", **spec: object) -> None:
         """Items of a workload are routed to a lane."""
         now = await self.at.db.now()
 
-        def put(connection: Connection) -> None:
+        with self._pool.begin() as connection:
             publish(connection, workload, now=now, **spec)
             admit(connection, *keys, now=now, workload=workload, lane=lane)
             route(connection, now=now)
-
-        await self.at.db.run(put)
 
     async def rows(self, query: str, **values: object) -> list[tuple[object, ...]]:
         """What the database says."""
@@ -110,8 +108,8 @@ class Sender:
 
 
 @pytest.fixture
-def sender(at: Connections, passing_time: PassingTime) -> Sender:
-    return Sender(at, passing_time)
+def sender(at: Connections, passing_time: PassingTime, pool: Engine) -> Sender:
+    return Sender(at, passing_time, pool)
 
 
 class Log:

@@ -1,6 +1,5 @@
 """The real-time lane in one step: what waits is claimed, asked and saved, as a drain does it."""
 
-import asyncio
 from collections import Counter
 from datetime import timedelta
 
@@ -16,6 +15,7 @@ from lanes.words import Lane, Outcome
 from tasks.answer import Answering
 from tasks.connections import Connections
 from tasks.hostclock import HostClock
+from tasks.wakes import Wakes
 
 
 async def claim(at: Connections) -> list[Claimed]:
@@ -32,7 +32,7 @@ async def answer(at: Connections, pace: Pace | None = None, health: Health | Non
     versions = await at.db.run(workloads.versions, {each.version_id for each in claimed})
     pace, held = pace or Pace(), {each.claim.work_id: each.claim for each in claimed}
     clock = HostClock(await at.db.now())
-    answering = Answering(at, pace, health or Health(), held=held, heard=asyncio.Event(), clock=clock)
+    answering = Answering(at, pace, health or Health(), held=held, wakes=Wakes(), clock=clock)
     for version_id, version in versions.items():
         theirs = [each for each in claimed if each.version_id == version_id]
         for pack in packs(theirs, version.spec.pack_of(Lane.REALTIME)):

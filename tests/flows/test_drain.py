@@ -20,6 +20,7 @@ from tasks.beside import Beside
 from tasks.connections import Connections
 from tasks.drain import Drain, drain
 from tasks.router import Router
+from tasks.wakes import Wakes
 from tests.examples import admit
 from tests.flows.conftest import Sender
 from tests.prefect_standin import PrefectStandIn
@@ -45,7 +46,7 @@ async def test_a_reader_whose_connection_died_reads_no_more_once_another_has_its
     at: Connections, pool: Engine, prefect: PrefectStandIn
 ) -> None:
     async with RoleLock(at.db.url, Role.ROUTER) as one, RoleLock(at.db.url, Role.ROUTER) as other:
-        router = Router(at.db, one, asyncio.Event(), busy=lambda: False)
+        router = Router(at.db, one, Wakes(), busy=lambda: False, look_every_s=0)
         await router.turn()
         assert router.reads
         cut(pool, Role.ROUTER)
@@ -110,11 +111,16 @@ async def test_a_drain_that_ends_gives_back_what_gathers(at: Connections, sender
     assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
 
 
+async def work_is(sender: Sender, **states: int) -> bool:
+    """Whether so much work is in each state."""
+    return await sender.rows(STATES) == [*states.items()]
+
+
 async def until_work_is(sender: Sender, **states: int) -> None:
-    """So much work is in each state, soon."""
+    """So much work is in each state, soon, without a turn of the drain."""
     async with asyncio.timeout(PROMPTLY_S):
         while True:
-            if await sender.rows(STATES) == [*states.items()]:
+            if await work_is(sender, **states):
                 return
             await asyncio.sleep(0.01)
 
@@ -134,9 +140,7 @@ async def test_a_call_that_ends_is_followed_by_what_was_claimed_ahead_before_any
         await until_answered(opened, sender, "first")
         endpoint.fault("messages", "stall")
         await sender.items("a", "b", "c", "d", "e", lane=Lane.REALTIME)
-        await opened.claim()
-        await opened.ask()
-        assert await sender.rows(STATES) == [("claimed", 4), ("done", 1), ("ready", 1)]
+        await turns(opened, lambda: work_is(sender, claimed=4, done=1, ready=1))
         endpoint.reset()
         await until_work_is(sender, done=5, ready=1)
 
@@ -150,9 +154,7 @@ async def test_a_drain_that_ends_gives_back_what_it_claimed_ahead(
         await until_answered(opened, sender, "first")
         endpoint.fault("messages", "stall")
         await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
-        await opened.claim()
-        await opened.ask()
-        assert await sender.rows(STATES) == [("claimed", 4), ("done", 1)]
+        await turns(opened, lambda: work_is(sender, claimed=4, done=1))
         ending = asyncio.create_task(stack.aclose())
         await until_work_is(sender, claimed=2, done=1, ready=2)
         endpoint.reset()
@@ -169,14 +171,9 @@ async def test_a_failure_is_weighed_before_what_was_claimed_ahead_follows(
     async with drain(two_places, standing=False) as opened:
         await until_answered(opened, sender, "first")
         limited = {"status": 429, "error_type": "rate_limit_error", "message": "slow", "retry_after_s": 60}
-        endpoint.fault("messages", "status", **limited)
+        endpoint.fault("messages", "status", times=2, **limited)  # a third call would be answered, and billed
         await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
-        await opened.claim()
-        await opened.ask()
-        await until_work_is(sender, claimed=2, done=1, ready=2)
-        await opened.claim()
-        await opened.ask()
-        await until_work_is(sender, done=1, ready=4)
+        await turns(opened, lambda: work_is(sender, done=1, ready=4))
     assert endpoint.bill()["responses"] == 1
 
 

@@ -1,6 +1,5 @@
 """The event door beside callers whose transactions stay open: neighbours get in, and what met a lock gets in once."""
 
-import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -33,7 +32,7 @@ def db(db: Database, pool: Engine) -> Database:
 
 @pytest.fixture
 def reader(db: Database) -> ArrivalReader:
-    return ArrivalReader(db, asyncio.Event())
+    return ArrivalReader(db, lambda: None)
 
 
 def event(key: str, text: str = "hello", *, name: str = admission.ARRIVED, ago: timedelta = timedelta(0)) -> Event:
@@ -208,7 +207,7 @@ async def test_a_look_reads_a_bounded_number_of_pages_and_the_next_one_goes_on(
 
 
 async def test_a_span_is_not_done_while_an_event_of_it_meets_a_lock(db: Database, pool: Engine, stored: Store) -> None:
-    reader = ArrivalReader(db, asyncio.Event())
+    reader = ArrivalReader(db, lambda: None)
     stored.events = [event("held", ago=timedelta(hours=2))]
     with pool.connect() as caller:
         admit(caller, "held", now=NOON)
@@ -239,7 +238,7 @@ async def test_streamed_events_beyond_the_queue_are_read_from_the_store_and_none
     db: Database, pool: Engine, reader: ArrivalReader, stored: Store, monkeypatch: pytest.MonkeyPatch, bound: str, most: int
 ) -> None:
     monkeypatch.setattr(arrivals, bound, most)
-    reader = ArrivalReader(db, asyncio.Event())
+    reader = ArrivalReader(db, lambda: None)
     burst = [event(f"k{n}") for n in range(5)]
     for each in burst:
         reader.take(each)

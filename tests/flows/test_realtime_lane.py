@@ -1,6 +1,5 @@
 """The real-time lane's micro-batch against a real endpoint, well and ill."""
 
-import asyncio
 import json
 import re
 from dataclasses import replace
@@ -19,6 +18,7 @@ from lanes.words import Lane, Outcome
 from tasks.answer import Answering
 from tasks.connections import Connections
 from tasks.hostclock import HostClock
+from tasks.wakes import Wakes
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender, until
 from tests.flows.realtime import answer, claim
@@ -91,7 +91,7 @@ async def test_answers_that_come_while_many_calls_are_under_way_are_saved_togeth
     held = {each.claim.work_id: each.claim for each in claimed.values()}
     (of,) = (await at.db.run(workloads.versions, {each.version_id for each in claimed.values()})).values()
     now = await at.db.now()
-    answering = Answering(at, Pace(), Health(), held=held, heard=asyncio.Event(), clock=HostClock(now))
+    answering = Answering(at, Pace(), Health(), held=held, wakes=Wakes(), clock=HostClock(now))
     for key in ("slow", "a"):
         answering.begin(of, [claimed[key]], now=now)
     await until(lambda: claimed["a"].claim.work_id not in held)

@@ -7,6 +7,7 @@ from lanes.money import cost
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.doors import items
+from lanes.store.locks import PATIENCE
 from lanes.store.routing import routes
 from lanes.store.settling import outcomes
 from lanes.store.workload import workloads
@@ -18,15 +19,12 @@ from tests.examples import admit, publish
 from tests.store.tries import claimed_item, row, rows, said, tried
 
 
-async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(
-    db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(route, "MOST", 3)
+async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(db: Database, pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
         admit(setup, *"abcd", now=NOON)
         admit(setup, "urgent", now=NOON, urgent=True)
-    assert await route.route_received(db) == 3
+    assert await route.route_received(db, 3) == 3
     with pool.begin() as reader:
         assert {each.key for each in rows(reader, "route_log")} == {"urgent", "a", "b"}
     assert [await route.route_received(db) for _ in range(2)] == [2, 0]
@@ -48,7 +46,7 @@ async def test_another_router_at_work_leaves_it_to_that_one(db: Database, pool: 
         publish(setup, now=NOON)
         admit(setup, "a", now=NOON)
     with pool.connect() as other:
-        assert routes.may_route(other)
+        assert routes.begin(other, PATIENCE).alone
         assert await route.route_received(db) == 0
     assert await route.route_received(db) == 1
 

@@ -4,6 +4,7 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from psycopg import sql
 from sqlalchemy import Connection, Engine, create_engine, event, text
 
-from lanes.ids import GenerationId, IncidentId
+from lanes.batch.batch import Kind
+from lanes.ids import GenerationId, IncidentId, VersionId
 from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
 from lanes.settling.listing import Wanted
 from lanes.settling.sought import Sought
@@ -19,19 +21,21 @@ from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
 from lanes.store import incidents, retention, work
 from lanes.store.advice.advice import evidence
-from lanes.store.batch import deadlines, ready_work
+from lanes.store.batch import deadlines, departure, ready_work
 from lanes.store.doors import amendments, emptying, items
 from lanes.store.figures import measurements
 from lanes.store.promises import at_stake, causes, trends
 from lanes.store.realtime import giving_up, outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
-from lanes.store.settling import results, writing
+from lanes.store.rollouts import rollout_measures
+from lanes.store.settling import awaited, results, writing
 from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import publish
+from tests.rollouts import ERRORS, begin, playbook, step
 from tests.store.tries import explained
 
 HISTORIES = [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)]
@@ -62,6 +66,11 @@ done as (
     from item, generate_series(0, 1) purpose
    where purpose = 0 or position % 20 = 0 and position <= 102000  -- a replay of the oldest
   returning id, item_id, lane, purpose, generation, state, created_at),
+route as (
+  insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
+  select id, :version, (case when position % 2 = 0 then 'batch' else 'realtime' end),
+         (case when position % 10 < 7 then 'split' else 'urgent' end), 'bucket 1', 0.001, 0.0005, received_at
+    from item order by position),
 attempt as (
   insert into lanes.attempt (work_id, item_id, claim_no, workload, lane, purpose, outcome, model, input_tokens,
                              output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, bound_usd, shown, latency_ms,
@@ -178,6 +187,7 @@ def reads_on(connection: Connection) -> None:
     news.read(connection)
 
 
+SLOW = {"measure": "p95_s", "max": 2, "at_least": 2}
 AN_HOUR_AGO = "cast(:now as timestamptz) - interval '1 hour'"
 BIG = ("item", "work", "attempt", "result", "route")
 
@@ -214,6 +224,15 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: evidence(c, "letters", since=later(days=-30), now=later(days=1)), 3_000),
         (lambda c: c.execute(text(f"select * from lanes.lane_latency where minute = {AN_HOUR_AGO}"), {"now": NOON}).all(), 0),
         (lambda c: c.execute(text(f"select * from lanes.routing_mix where hour = {AN_HOUR_AGO}"), {"now": NOON}).all(), 0),
+        (lambda c: measurements.measure(c, now=NOON), 9_000),
+        (lambda c: snapshot.take(c, since=later(hours=-24), now=NOON), 25_000),
+        (lambda c: c.execute(text("select * from lanes.accuracy")).all(), 0),
+        (lambda c: work.claim(c, Lane.REALTIME, {"letters": 50}, worker="w", lease=timedelta(minutes=5), now=NOON), 400),
+        (lambda c: work.waiting(c, Lane.REALTIME, now=later(days=1)), 3_000),
+        (lambda c: ready_work.lock_for_batch(c, Kind("letters", VersionId(1)), limit=50, now=NOON), 400),
+        (lambda c: departure.outstanding(c, "letters", now=NOON), 9_000),
+        (lambda c: awaited.look(c, {"letters": [f"k{n}" for n in range(1, 60_000, 300)]}, now=NOON), 1_000),
+        (lambda c: items.received(c, 500), 100),
         (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
     ],
     ids=[
@@ -221,7 +240,9 @@ BIG = ("item", "work", "attempt", "result", "route")
         "hopeless_batch", "failed", "waiting", "replay_log",
         "replays_finished", "open_work_of_a_replay", "workloads_waiting", "kinds_waiting", "amendments", "received", "thaw",
         "outages", "page", "page_before", "news", "refused_of_long_ago",
-        "reads_of_long_ago", "emptied", "snapshot", "evidence", "lane_latency", "routing_mix", "results_waited_for",
+        "reads_of_long_ago", "emptied", "snapshot", "evidence", "lane_latency", "routing_mix",
+        "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",
+        "departure", "awaited", "received_to_route", "results_waited_for",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(
@@ -230,6 +251,23 @@ def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(
     rows = read(history, lambda: ask(history))
     assert sum(rows[table] for table in BIG) <= most, dict(rows)
     assert not any(rows[table] >= items_of_history // 2 for table in rows), dict(rows)
+
+
+@PLANS
+@pytest.mark.parametrize("consumer", [None, "desk"])
+def test_a_gate_reads_what_a_split_decided_since_its_step_began_and_not_the_history(
+    history: Connection, items_of_history: int, consumer: str | None
+) -> None:
+    """The step began an hour ago: less than two thousand items, those that wait with them."""
+    begun = begin(history, playbook(step(50, ERRORS, SLOW)), consumer=consumer)
+    before = history.execute(
+        text("select max(id) from lanes.route where decided_at < :since"), {"since": later(hours=-1)}
+    ).scalar_one()
+    at = replace(begun, step_started_at=later(hours=-1), routes_before=before)
+    rows = read(history, lambda: rollout_measures.take(history, at, now=NOON))
+    assert rows["route"] > 20, dict(rows)
+    assert sum(rows[table] for table in BIG) <= 16_000, dict(rows)
+    assert not any(rows[table] >= items_of_history // 5 for table in rows), dict(rows)
 
 
 @PLANS

@@ -1,122 +1,107 @@
 """The evidence that advice on a workload rests on, read from the ledger, the routes and the reads."""
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime, timedelta
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence, LaneUse
 from lanes.errors import UnknownWorkload
+from lanes.figures.buckets import seconds_of
 from lanes.money.cost import price_per_token
 from lanes.store.figures.percentiles import percentiles
 from lanes.store.workload import workloads
 from lanes.words import Lane
-from lanes.workload.version import Spec
+from lanes.workload.version import Spec, Version
 from lanes.workload.window import batch_back_at
 
+# Everything that is counted, read once. What arrived is told by its day.
+COUNTED = """
+select workload, kind, lane, consumer, word,
+       case when kind = 'item' then (at at time zone 'UTC')::date end as day,
+       sum(n)::bigint as n, sum(items)::bigint as items, sum(usd) as usd, sum(realtime_usd) as realtime_usd,
+       sum(batch_usd) as batch_usd, sum(input + cached + written)::bigint as input_tokens, sum(output)::bigint as output_tokens
+  from lanes.figures_since('{item,due,urgent,asked,first,read,compared,call,attempt}', :since)
+ where workload = any(:workloads) and (purpose is null or purpose in ('answer', 'authoritative'))
+ group by 1, 2, 3, 4, 5, 6
+"""
+
+TIMED = """(
+  select workload, kind, lane, consumer, bucket, n
+    from lanes.figure_hist_since('{first,read}', :since) where workload = any(:workloads)) timed"""
+PERCENTILES = percentiles(TIMED, by="workload, kind, lane, consumer", median_s=0.5, p95_s=0.95)
+
+DUE = """
+select workload, bucket, sum(n)::bigint as n from lanes.figure_hist_since('{due}', :since)
+ where workload = any(:workloads) group by 1, 2
+"""
+
 # What is not routed yet stands in no figure: it is counted where it waits.
-TRAFFIC = """
-with unrouted as (
-  select received_at, due_at, urgent from lanes.item
-   where workload = :workload and position is null and canceled_at is null and received_at >= :since),
+UNROUTED = """
+select workload, (received_at at time zone 'UTC')::date as day, count(*) as n, count(*) filter (where urgent) as urgent,
+       coalesce(array_agg(extract(epoch from due_at - received_at)::float8) filter (where due_at is not null), '{}') as due_s
+  from lanes.item
+ where workload = any(:workloads) and position is null and canceled_at is null and received_at >= :since
+ group by 1, 2
+"""
+
+# What was answered within the last minute may still be read at once. A plan kept for all expects few between two moments.
+YOUNG = """
+select i.workload, i.consumer, count(distinct i.id) as n
+  from lanes.attempt a join lanes.item i on i.id = a.item_id
+ where a.workload = any(:workloads) and a.lane = 'realtime' and a.shown
+   and a.ended_at >= :now - 2 * cast(:at_once as interval) and a.ended_at <= :now + 2 * cast(:at_once as interval)
+   and i.answered_at >= :now - cast(:at_once as interval) and i.canceled_at is null and i.received_at >= :since
+   and not exists (select from lanes.read r where r.item_id = i.id and r.result_id is not null and r.read_at >= i.answered_at)
+ group by 1, 2
+"""
+
+# An hour with anything that is not folded, or not routed, is counted minute by minute.
+BUSIEST = """
+with moving as materialized (
+  select workload, date_trunc('hour', at, 'UTC') as at from lanes.figure_delta
+   where kind = 'item' and workload = any(:workloads) and at >= :since
+  union
+  select workload, date_trunc('hour', received_at, 'UTC') from lanes.item
+   where workload = any(:workloads) and position is null and canceled_at is null and received_at >= :since),
 minutes as (
-  select at, sum(n) as n from (
-    select at, n from lanes.figure
-     where grain = 'minute' and kind = 'item' and workload = :workload and at >= :since and word <> 'canceled'
+  select workload, at, sum(n) as n from (
+    select h.workload, f.at, f.n
+      from moving h
+      join lanes.figure f on f.grain = 'minute' and f.kind = 'item' and f.word <> 'canceled' and f.workload = h.workload
+                         and f.at >= h.at and f.at < h.at + interval '1 hour'
     union all
-    select at, n from lanes.figure_delta
-     where kind = 'item' and workload = :workload and at >= :since and word <> 'canceled'
+    select workload, at, n from lanes.figure_delta
+     where kind = 'item' and workload = any(:workloads) and at >= :since and word <> 'canceled'
     union all
-    select date_trunc('minute', received_at, 'UTC'), 1 from unrouted) each
-   group by at having sum(n) > 0),
-counted as (
-  select kind, n from lanes.figures_since('{due,urgent}', :since) where workload = :workload),
-due as (
-  select n, lanes.figure_seconds(bucket) as seconds from lanes.figure_hist_since('{due}', :since) where workload = :workload
-  union all
-  select 1, extract(epoch from due_at - received_at) from unrouted where due_at is not null)
-select coalesce((select sum(n) from minutes), 0)::bigint as items, (select min(at) from minutes) as first_at,
-       (select count(due_at) + coalesce((select sum(n) from counted where kind = 'due'), 0) from unrouted)::bigint as with_due,
-       (select count(*) filter (where urgent) + coalesce((select sum(n) from counted where kind = 'urgent'), 0)
-          from unrouted)::bigint as urgent,
-       coalesce((select sum(n) from due where seconds <= 5), 0)::bigint as due_within_5s,
-       coalesce((select sum(n) from due where seconds < extract(epoch from cast(:batch_expected as interval))), 0)::bigint
-         as due_before_batch,
-       coalesce((select max(n) from minutes), 0)::bigint as peak_per_minute
+    select workload, date_trunc('minute', received_at, 'UTC'), 1 from lanes.item
+     where workload = any(:workloads) and position is null and canceled_at is null and received_at >= :since) each
+   group by 1, 2 having sum(n) > 0),
+hours as (
+  select workload, max(n) as n, min(at) as at from lanes.figure_peak p
+   where workload = any(:workloads) and at >= :since and n > 0
+     and not exists (select from moving h where h.workload = p.workload and h.at = p.at)
+   group by 1)
+select a.workload, least(m.at, f.at) as first_at, coalesce(greatest(m.n, h.n), 0)::bigint as n
+  from unnest(cast(:workloads as text[])) a (workload)
+  left join hours h on h.workload = a.workload
+  left join lateral (
+    select f.at from lanes.figure f
+     where f.grain = 'minute' and f.kind = 'item' and f.word <> 'canceled' and f.workload = h.workload
+       and f.at >= h.at and f.n > 0
+     order by f.at limit 1) f on true
+  left join (select workload, min(at) as at, max(n) as n from minutes group by 1) m on m.workload = a.workload
 """
 
-ARRIVALS = """
-select (at at time zone 'UTC')::date as day, sum(n)::bigint as items from (
-  select at, n from lanes.figures_since('{item}', :since) where workload = :workload and word <> 'canceled'
-  union all
-  select received_at, 1 from lanes.item
-   where workload = :workload and position is null and canceled_at is null and received_at >= :since) each
- group by 1
-"""
-
-# What a lane bills for live work: the answers and the authoritative pass, retries included; neither shadows nor replays.
-# The tokens are those of the answers alone: what was billed beside them made the answers dearer.
-BILLED = """
-select lane, sum(usd) filter (where kind = 'call')::float8 as usd,
-       coalesce(sum(items) filter (where valid), 0)::bigint as answered,
-       coalesce(sum(input + cached + written) filter (where valid), 0)::bigint as input_tokens,
-       coalesce(sum(output) filter (where valid), 0)::bigint as output_tokens
-  from (select *, kind = 'attempt' and word = 'valid' as valid from lanes.figures_since('{call,attempt}', :since)
-         where workload = :workload and purpose in ('answer', 'authoritative')) each
- group by lane having count(*) filter (where kind = 'call') > 0
-"""
-
-FIRST = "(select lane, bucket, n from lanes.figure_hist_since('{first}', :since) where workload = :workload) first"
-READ = "(select consumer, bucket, n from lanes.figure_hist_since('{read}', :since) where workload = :workload) read"
-
-FIRST_ANSWERS = percentiles(FIRST, by="lane", p95_s=0.95)
-
-ESTIMATES = """
-select (sum(realtime_usd) / nullif(sum(n), 0))::float8 as realtime_usd,
-       (sum(batch_usd) / nullif(sum(n), 0))::float8 as batch_usd
-  from lanes.figures_since('{asked}', :since) where workload = :workload
-"""
-
-# How an item was routed first says what it asked for; later routes follow from what happened to it. Only answers that
-# real-time gave first show whether somebody waited; a read before the answer is an attempt to read, not a read. What was
-# answered within the last minute may still be read at once.
-CONSUMERS = f"""
-with counted as (
-  select consumer, kind, lane, word, n, items from lanes.figures_since('{{asked,first,read}}', :since)
-   where workload = :workload),
-took as ({percentiles(READ, by="consumer", median_s=0.5)}),
-young as (
-  select i.consumer, count(distinct i.id) as n
-    from lanes.attempt a join lanes.item i on i.id = a.item_id
-   where a.workload = :workload and a.lane = 'realtime' and a.shown and a.ended_at >= :now - 2 * cast(:at_once as interval)
-     and i.answered_at >= :now - cast(:at_once as interval) and i.canceled_at is null and i.received_at >= :since
-     and not exists (select from lanes.read r where r.item_id = i.id and r.result_id is not null and r.read_at >= i.answered_at)
-   group by i.consumer),
-summed as (
-  select consumer, coalesce(sum(n) filter (where kind = 'asked'), 0)::bigint as routed,
-         coalesce(sum(n) filter (where kind = 'asked' and (word in ('overdue', 'urgent', 'urgent_rule', 'deadline')
-                                                           or word = 'pinned' and lane = 'realtime')), 0)::bigint as demanded,
-         coalesce(sum(n) filter (where kind = 'asked' and (word = 'batch_rule'
-                                                           or word = 'pinned' and lane = 'batch')), 0)::bigint as deferred,
-         coalesce(sum(n) filter (where kind = 'asked' and lane = 'realtime'), 0)::bigint as realtime,
-         coalesce(sum(n) filter (where kind = 'read'), 0)::bigint as reads,
-         coalesce(sum(items) filter (where kind = 'read'), 0)::bigint as at_once,
-         coalesce(sum(n) filter (where kind = 'first' and lane = 'realtime'), 0)::bigint as answered
-    from counted group by consumer)
-select s.consumer, routed, demanded, deferred, realtime, reads, at_once, t.median_s,
-       greatest(answered - reads - coalesce(y.n, 0), 0)::bigint as unread
-  from summed s
-  left join took t on t.consumer is not distinct from s.consumer
-  left join young y on y.consumer is not distinct from s.consumer
- where routed > 0
- order by routed desc, s.consumer
-"""
-
-COMPARED = """
-select coalesce(sum(n), 0)::bigint as compared, coalesce(sum(items), 0)::bigint as corrected
-  from lanes.figures_since('{compared}', :since) where workload = :workload
-"""
+QUESTIONS = {
+    "counted": COUNTED, "timed": PERCENTILES, "due": DUE, "unrouted": UNROUTED, "young": YOUNG, "busiest": BUSIEST,
+}  # fmt: skip
+DEMANDED = ("overdue", "urgent", "urgent_rule", "deadline")
+DEFERRED = ("batch_rule",)
 
 
 def evidence(connection: Connection, workload: str, *, since: datetime, now: datetime) -> Evidence:
@@ -128,35 +113,134 @@ def evidence(connection: Connection, workload: str, *, since: datetime, now: dat
     version = workloads.in_force(connection).get(workload)
     if version is None:
         raise UnknownWorkload(f'workload "{workload}" has no published version: see `lanes status` for those that have')
-    spec = version.spec
-    batch_expected = batch_back_at(spec, now) - now  # as the router has it
+    return of_each(connection, [version], since=since, now=now)[workload]
+
+
+def of_each(
+    connection: Connection, versions: Sequence[Version], *, since: datetime, now: datetime
+) -> dict[str, Evidence]:  # fmt: skip
+    """The same of several workloads, by name: each question is asked once for all of them."""
     at = {
-        "workload": workload, "since": since.replace(minute=0, second=0, microsecond=0), "now": now,
-        "batch_expected": batch_expected, "at_once": timedelta(seconds=AT_ONCE_S),
+        "workloads": [each.workload for each in versions], "since": since.replace(minute=0, second=0, microsecond=0),
+        "now": now, "at_once": timedelta(seconds=AT_ONCE_S),
     }  # fmt: skip
 
-    def ask(query: str) -> list[Mapping[str, Any]]:
-        return [dict(row) for row in connection.execute(text(query), at).mappings()]
+    def ask(query: str) -> dict[str, list[Any]]:
+        found = defaultdict[str, list[Any]](list)
+        for row in connection.execute(text(query), at):
+            found[row.workload].append(row)
+        return found
 
-    (traffic,), (estimates,), (compared,) = ask(TRAFFIC), ask(ESTIMATES), ask(COMPARED)
-    billed = {row["lane"]: row for row in ask(BILLED)}
-    list_prices = _list_prices(spec, now)
-    timed = {row["lane"]: row for row in ask(FIRST_ANSWERS)}
-    first_at = traffic["first_at"]
-    counts = {name: value for name, value in traffic.items() if name != "first_at"}
+    seen = {name: ask(query) for name, query in QUESTIONS.items()} if versions else {}
+    return {each.workload: _of(each, {name: seen[name][each.workload] for name in seen}, now) for each in versions}
+
+
+def _of(version: Version, seen: Mapping[str, Sequence[Any]], now: datetime) -> Evidence:
+    spec, counted, unrouted = version.spec, seen["counted"], seen["unrouted"]
+    batch_expected = batch_back_at(spec, now) - now  # as the router has it
+    arrived = [each for each in counted if each.kind == "item" and each.word != "canceled"]
+    asked, compared = _of_kind(counted, "asked"), _of_kind(counted, "compared")
+    billed, list_prices = _billed(counted), _list_prices(spec, now)
+    timed = {each.lane: each for each in _of_kind(seen["timed"], "first")}
+    due = [(seconds_of(each.bucket), each.n) for each in seen["due"]]
+    due += [(seconds, 1) for each in unrouted for seconds in each.due_s]
+    (busiest,) = seen["busiest"]
     return Evidence(
-        workload, spec.mode,
-        days=(now - first_at).total_seconds() / 86_400 if first_at else 0,
-        realtime=_use("realtime", billed, timed, list_prices),
-        batch=_use("batch", billed, timed, list_prices),
-        estimated_realtime_usd=estimates["realtime_usd"],
-        estimated_batch_usd=estimates["batch_usd"],
+        version.workload, spec.mode,
+        days=(now - busiest.first_at).total_seconds() / 86_400 if busiest.first_at else 0,
+        items=_sum(arrived, "n") + _sum(unrouted, "n"),
+        realtime=_use(Lane.REALTIME, billed, timed, list_prices),
+        batch=_use(Lane.BATCH, billed, timed, list_prices),
+        estimated_realtime_usd=_mean(asked, "realtime_usd"),
+        estimated_batch_usd=_mean(asked, "batch_usd"),
         batch_list_share=_batch_list_share(billed, list_prices),
+        with_due=_sum(_of_kind(counted, "due"), "n") + sum(len(each.due_s) for each in unrouted),
+        urgent=_sum(_of_kind(counted, "urgent"), "n") + _sum(unrouted, "urgent"),
+        due_within_5s=sum(n for seconds, n in due if seconds <= 5),
+        due_before_batch=sum(n for seconds, n in due if seconds < batch_expected.total_seconds()),
         batch_expected_s=batch_expected.total_seconds(),
-        days_arrivals=_whole_days(ask(ARRIVALS), first_at, now),
-        consumers=[ConsumerUse(**row) for row in ask(CONSUMERS)],
-        **counts, **compared,
+        peak_per_minute=busiest.n,
+        days_arrivals=_whole_days([*arrived, *unrouted], busiest.first_at, now),
+        compared=_sum(compared, "n"), corrected=_sum(compared, "items"),
+        consumers=_consumers(counted, _of_kind(seen["timed"], "read"), seen["young"]),
     )  # fmt: skip
+
+
+def _of_kind(rows: Iterable[Any], kind: str) -> list[Any]:
+    return [each for each in rows if each.kind == kind]
+
+
+def _sum(rows: Iterable[Any], measure: str) -> int:
+    return sum(getattr(each, measure) for each in rows)
+
+
+def _mean(rows: Sequence[Any], measure: str) -> float | None:
+    n = _sum(rows, "n")
+    return float(sum(getattr(each, measure) for each in rows) / n) if n else None
+
+
+def _consumers(counted: Iterable[Any], read: Iterable[Any], young: Iterable[Any]) -> list[ConsumerUse]:
+    """How an item was routed first says what it asked for; later routes follow from what happened to it.
+
+    Only answers that real-time gave first show whether somebody waited; a read before the answer is an attempt to read, not a
+    read.
+    """
+    rows = defaultdict[str | None, list[Any]](list)
+    for each in counted:
+        if each.kind in ("asked", "first", "read"):
+            rows[each.consumer].append(each)
+    took = {each.consumer: each.median_s for each in read}
+    fresh = {each.consumer: each.n for each in young}
+    found = [_consumer(consumer, of, took.get(consumer), fresh.get(consumer, 0)) for consumer, of in rows.items()]
+    found.sort(key=lambda each: (-each.routed, each.consumer is None, each.consumer))
+    return [each for each in found if each.routed]
+
+
+def _consumer(consumer: str | None, rows: Sequence[Any], median_s: float | None, young: int) -> ConsumerUse:
+    asked, read = _of_kind(rows, "asked"), _of_kind(rows, "read")
+    answered = _sum((each for each in _of_kind(rows, "first") if each.lane == Lane.REALTIME), "n")
+    reads = _sum(read, "n")
+    return ConsumerUse(
+        consumer,
+        routed=_sum(asked, "n"),
+        demanded=_sum((each for each in asked if _is_one(each, DEMANDED, Lane.REALTIME)), "n"),
+        deferred=_sum((each for each in asked if _is_one(each, DEFERRED, Lane.BATCH)), "n"),
+        realtime=_sum((each for each in asked if each.lane == Lane.REALTIME), "n"),
+        reads=reads,
+        at_once=_sum(read, "items"),
+        median_s=median_s,
+        unread=max(answered - reads - young, 0),
+    )
+
+
+def _is_one(asked: Any, reasons: Collection[str], lane: Lane) -> bool:
+    return asked.word in reasons or (asked.word == "pinned" and asked.lane == lane)
+
+
+@dataclass(frozen=True)
+class Billed:
+    """What a lane billed for live work: the answers and the authoritative pass, retries included; neither shadows nor replays.
+
+    The tokens are those of the answers alone: what was billed beside them made the answers dearer.
+    """
+
+    usd: float
+    answered: int
+    input_tokens: int
+    output_tokens: int
+
+
+def _billed(counted: Sequence[Any]) -> dict[Lane, Billed]:
+    """By the lanes that billed anything."""
+    calls = [each for each in counted if each.kind == "call"]
+    valid = [each for each in counted if each.kind == "attempt" and each.word == "valid"]
+    return {lane: _billed_by(lane, calls, valid) for lane in Lane if any(each.lane == lane for each in calls)}
+
+
+def _billed_by(lane: Lane, calls: Sequence[Any], valid: Sequence[Any]) -> Billed:
+    answers = [each for each in valid if each.lane == lane]
+    usd = sum((each.usd for each in calls if each.lane == lane), Decimal(0))
+    return Billed(float(usd), _sum(answers, "items"), _sum(answers, "input_tokens"), _sum(answers, "output_tokens"))
 
 
 ListPrices = Mapping[Lane, tuple[float, float]]  # of an input and of an output token on each lane
@@ -172,32 +256,34 @@ def _list_prices(spec: Spec, now: datetime) -> ListPrices:
     return {lane: (float(into), float(out)) for lane, (into, out) in priced.items()}
 
 
-def _listed(rows: Iterable[Mapping[str, Any]], priced: ListPrices, lane: Lane) -> float:
+def _listed(answered: Iterable[Billed], priced: ListPrices, lane: Lane) -> float:
     into, out = priced.get(lane, (0.0, 0.0))
-    return sum(row["input_tokens"] * into + row["output_tokens"] * out for row in rows)
+    return sum(each.input_tokens * into + each.output_tokens * out for each in answered)
 
 
-def _batch_list_share(billed: Mapping[str, Mapping[str, Any]], priced: ListPrices) -> float:
+def _batch_list_share(billed: Mapping[Lane, Billed], priced: ListPrices) -> float:
     """Of the tokens that were answered with, on either lane."""
     realtime = _listed(billed.values(), priced, Lane.REALTIME)
     return _listed(billed.values(), priced, Lane.BATCH) / realtime if realtime else Evidence.batch_list_share
 
 
-def _use(lane: str, billed: Mapping[str, Any], timed: Mapping[str, Any], priced: ListPrices) -> LaneUse:
+def _use(lane: Lane, billed: Mapping[Lane, Billed], timed: Mapping[str, Any], priced: ListPrices) -> LaneUse:
     spent, first = billed.get(lane), timed.get(lane)
     return LaneUse(
-        answered=spent["answered"] if spent else 0,
-        billed_usd=spent["usd"] if spent else 0,
+        answered=spent.answered if spent else 0,
+        billed_usd=spent.usd if spent else 0,
         list_usd=_listed([spent] if spent else [], priced, Lane.REALTIME),
-        p95_s=first["p95_s"] if first else None,
-        timed=first["timed"] if first else 0,
+        p95_s=first.p95_s if first else None,
+        timed=first.timed if first else 0,
     )
 
 
-def _whole_days(rows: list[Mapping[str, Any]], first_at: datetime | None, now: datetime) -> list[int]:
+def _whole_days(rows: Sequence[Any], first_at: datetime | None, now: datetime) -> list[int]:
     """Items of each whole UTC day between the first item's day and today's; days without items count 0."""
     if first_at is None:
         return []
-    items = {row["day"]: row["items"] for row in rows}
+    items = Counter[date]()
+    for each in rows:
+        items[each.day] += each.n
     first, last = first_at.astimezone(UTC).date(), now.astimezone(UTC).date()
-    return [items.get(first + timedelta(days=n), 0) for n in range(1, (last - first).days)]
+    return [items[first + timedelta(days=n)] for n in range(1, (last - first).days)]

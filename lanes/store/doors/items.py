@@ -2,9 +2,23 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, column, func, insert, literal, select, true
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Text,
+    bindparam,
+    column,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes import exact_json
@@ -16,6 +30,7 @@ from lanes.store.bounded import bounded, size_of
 from lanes.store.outbox import EventOut
 from lanes.store.payload import characters
 from lanes.store.tables import item, rejected, workload
+from lanes.store.tables.base import Moment
 
 CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
 MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
@@ -30,11 +45,16 @@ _KNOWN = (
 def admit(connection: Connection, inputs: Sequence[Submission], *, door: str, now: datetime) -> list[Admission]:
     """What became of each input, in order; refused ones are in `rejected_log`."""
     rows = exact_json.dumps([each.as_row() for each in inputs])
-    verdicts = func.lanes.admit(literal(rows).cast(JSONB), door, now).table_valued(
-        column("place"), column("outcome"), column("detail"), column("key")
-    )
-    told = connection.execute(select(verdicts.c.outcome, verdicts.c.detail, verdicts.c.key).order_by(verdicts.c.place))
+    told = connection.execute(_admitted(), {"rows": rows, "door": door, "now": now})
     return [Admission(row.outcome, row.detail, row.key) for row in told]
+
+
+@cache
+def _admitted() -> Select[*tuple[Any, ...]]:
+    """What became of each of :rows, which came by :door :now."""
+    given = bindparam("rows", type_=Text).cast(JSONB), bindparam("door", type_=Text), bindparam("now", type_=Moment)
+    verdicts = func.lanes.admit(*given).table_valued(column("place"), column("outcome"), column("detail"), column("key"))
+    return select(verdicts.c.outcome, verdicts.c.detail, verdicts.c.key).order_by(verdicts.c.place)
 
 
 def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
@@ -86,7 +106,12 @@ def _kept(refusal: Refusal) -> Refusal:
 
 def any_received(connection: Connection) -> bool:
     """Whether some item waits for its first route. Nothing is locked."""
-    return connection.execute(have_received().limit(1)).first() is not None
+    return connection.execute(_any_received()).first() is not None
+
+
+@cache
+def _any_received() -> Select[Any]:
+    return have_received().limit(1)
 
 
 def have_received() -> Select[Any]:
@@ -107,27 +132,39 @@ def received(
     *,
     most_bytes: int = MOST_BYTES,
     of: Collection[str] | None = None,
+    waiting: Sequence[str] | None = None,
     unread: Collection[str] = (),
 ) -> list[Received]:
     """Some of the items that no router has seen, urgent and due ones first: about `limit`, whose payloads have about
     `most_bytes` as JSON. Nobody cancels or amends them until this transaction ends.
 
     The workloads that have some (of those named in `of`, None: of all) share the number and the bytes, so that the flood
-    of one never holds up the others. What other transactions hold is passed over. Of those named in `unread` the payloads
-    are measured, and stay where they are.
+    of one never holds up the others; who knows which have some says so by `waiting`. What other transactions hold is passed
+    over. Of those named in `unread` the payloads are measured, and stay where they are.
     """
-    names = connection.execute(have_received()).scalars().all()
+    names = connection.execute(have_received()).scalars().all() if waiting is None else waiting
     asked = sorted(name for name in names if of is None or name in of)
     found: list[Received] = []
     for name in asked:
-        query = head(name, max(1, limit // len(asked)), read=name not in unread)
-        first = bounded(connection, query, most_bytes=most_bytes // len(asked))
+        share = max(1, limit // len(asked))
+        query, given = _head(read=name not in unread), {"of_workload": name, "most": share}
+        first = bounded(connection, query, given, most=share, most_bytes=most_bytes // len(asked))
         found += [Received(row.id, row.revision, arrived(row)) for row in first]
     return found
 
 
 def head(name: str, limit: int, *, read: bool = True) -> Select[*tuple[Any, ...]]:
     """The most urgent items of a workload that no router has seen, locked; those locked by others are passed over."""
+    return _headed(literal(name), limit, read=read)
+
+
+@cache
+def _head(*, read: bool) -> Select[*tuple[Any, ...]]:
+    """As `head`, of :of_workload, and no more than :most."""
+    return _headed(bindparam("of_workload", type_=Text), bindparam("most", type_=Integer), read=read)
+
+
+def _headed(name: ColumnElement[str], limit: int | ColumnElement[int], *, read: bool) -> Select[*tuple[Any, ...]]:
     payload = item.c.payload
     size = size_of(payload) if read else literal(0).label("bytes")
     return (

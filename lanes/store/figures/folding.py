@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, func, select, text
 
-from lanes.figures.kinds import HOURLY
+from lanes.figures.kinds import HOURLY, Kind
 
 FOLDING = 7_016_021  # advisory lock: one transaction folds, or rebuilds, at a time
 MOST = 20_000  # rows of figure_delta moved in one transaction
@@ -53,12 +53,30 @@ counted as (
          first_at = least(f.first_at, excluded.first_at), last_at = greatest(f.last_at, excluded.last_at)),
 timed as (
   insert into lanes.figure_hist as h (grain, at, workload, version_id, lane, purpose, consumer, kind, word, bucket, n)
-  select grain, at, workload, version_id, lane, purpose, consumer, kind, word, b.bucket, sum(b.n)
+  -- what was answered first is timed for all consumers together
+  select grain, at, workload, version_id, lane, purpose, case when kind <> '{Kind.FIRST}' then consumer end, kind, word,
+         b.bucket, sum(b.n)
     from named cross join lateral unnest(buckets, counts) b (bucket, n)
-   group by grain, at, workload, version_id, lane, purpose, consumer, kind, word, b.bucket
+   group by 1, 2, 3, 4, 5, 6, 7, kind, word, b.bucket
   on conflict (grain, kind, workload, at, lane, word, purpose, consumer, version_id, bucket) do update
-     set n = h.n + excluded.n)
-select count(*) from moved
+     set n = h.n + excluded.n),
+hours as (
+  select distinct workload, date_trunc('hour', at, 'UTC') as at from moved where kind = '{Kind.ITEM}')
+select (select count(*) from moved) as moved, array(select workload from hours order by workload, at) as workloads,
+       array(select at from hours order by workload, at) as hours
+"""
+
+PEAKS = """
+insert into lanes.figure_peak as p (workload, at, n)
+select h.workload, h.at, coalesce(max(m.n), 0)
+  from unnest(cast(:workloads as text[]), cast(:hours as timestamptz[])) h (workload, at)
+  left join lateral (
+    select sum(f.n) as n from lanes.figure f
+     where f.grain = 'minute' and f.kind = 'item' and f.word <> 'canceled' and f.workload = h.workload
+       and f.at >= h.at and f.at < h.at + interval '1 hour'
+     group by f.at) m on true
+ group by 1, 2
+on conflict (workload, at) do update set n = excluded.n where p.n <> excluded.n
 """
 
 
@@ -74,4 +92,7 @@ def fold(connection: Connection, *, most: int = MOST) -> int:
 
 def move(connection: Connection, most: int) -> int:
     """The same, for whoever may."""
-    return connection.execute(text(MOVED), {"most": most}).scalar_one()
+    done = connection.execute(text(MOVED), {"most": most}).one()
+    if done.hours:
+        connection.execute(text(PEAKS), {"workloads": done.workloads, "hours": done.hours})
+    return done.moved

@@ -1,6 +1,6 @@
 """Measures what the promises are judged by. What the figures mean stands in `lanes.promises`."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
@@ -11,6 +11,8 @@ from lanes.promises.judge import Seen
 from lanes.promises.last_answers import FAILED_FOR, SETTLED_FOR, ItemsSeen
 from lanes.promises.realtime import FELL_BACK_WITHIN, RECENT, RealtimeSeen
 from lanes.words import BatchState
+
+SOON = timedelta(minutes=1)  # nothing of this moment is later; a plan kept for all expects few between two moments
 
 BATCHES = """
 select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed, missing,
@@ -47,7 +49,7 @@ with promised as (
 answered as (
   select a.workload, extract(epoch from a.ended_at - {BEGUN})::float8 as seconds
     from promised p
-    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at >= :recent
+    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at between :recent and :soon
     join lanes.item i on i.id = a.item_id
     join lanes.work w on w.id = a.work_id
    where a.purpose = 'answer' and a.shown and i.revision = 0 and i.failure is null and i.received_at >= p.well_since
@@ -90,8 +92,9 @@ tried as (
     from promised p
     cross join lateral (
       select max(b.ended_at) as ended_at from lanes.attempt b
-       where b.workload = p.name and b.lane = 'realtime' and b.ended_at >= :recent and b.message_id is not null) newest_answer
-    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at >= :recent
+       where b.workload = p.name and b.lane = 'realtime' and b.ended_at between :recent and :soon
+         and b.message_id is not null) newest_answer
+    join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at between :recent and :soon
                         and a.started_at >= p.well_since
    where a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest_answer.ended_at
    group by 1)
@@ -117,7 +120,7 @@ SETTLED = """
 select i.workload, count(distinct i.id) as items, (array_agg(i.key order by i.settled_at desc, i.id))[1] as key,
        (array_agg(i.failure order by i.settled_at desc, i.id))[1] as reason
   from lanes.workload w
-  join lanes.attempt a on a.workload = w.name and a.lane = 'batch' and a.ended_at >= :settled_since
+  join lanes.attempt a on a.workload = w.name and a.lane = 'batch' and a.ended_at between :settled_since and :soon
   join lanes.item i on i.id = a.item_id
   join lanes.result r on r.id = i.result_id
  where a.purpose = 'authoritative' and a.outcome <> 'valid' and i.settled_at is not null and i.failure is not null
@@ -151,8 +154,8 @@ PAUSED = "select name from lanes.workload where paused_at is not null"
 def measure(connection: Connection, *, now: datetime) -> Seen:
     """What is true of every workload at `now`, read in one transaction."""
     at = {
-        "now": now, "recent": now - RECENT, "judged_since": now - JUDGED_FOR, "settled_since": now - SETTLED_FOR,
-        "failed_since": now - FAILED_FOR, "fell_back_since": now - FELL_BACK_WITHIN,
+        "now": now, "soon": now + SOON, "recent": now - RECENT, "judged_since": now - JUDGED_FOR,
+        "settled_since": now - SETTLED_FOR, "failed_since": now - FAILED_FOR, "fell_back_since": now - FELL_BACK_WITHIN,
     }  # fmt: skip
     batches = connection.execute(text(BATCHES), at).mappings()
     return Seen(

@@ -1,127 +1,116 @@
 """The figures of whole days, made anew from the facts. What is being written meanwhile comes on top of them, as always."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine, func, select, text
 
-from lanes.store.figures.folding import FOLDING, MOST, move
+from lanes.store.figures.filling import FILLED
+from lanes.store.figures.folding import FOLDING
 from lanes.store.locks import PATIENCE, waiting_at_most
 
-CHUNK = 20_000  # facts of a kind that are added up in one statement
+MOST = 2_000_000  # facts that happened in the days of one transaction, if those are several
 DAY = timedelta(days=1)
 
-# Whatever counts in the period: what happened in it, and what became of the items that were received in it.
-FACTS = {
-    "route": "select id from lanes.route where decided_at >= :since and decided_at < :until",
-    "attempt": """
-        select id from lanes.attempt where ended_at >= :since and ended_at < :until
-        union
-        select a.id from lanes.item i join lanes.attempt a on a.item_id = i.id
-         where i.received_at >= :since and i.received_at < :until
-        """,
-    "response": "select id from lanes.response where billed_at >= :since and billed_at < :until",
-    "result": """
-        select id from lanes.result where created_at >= :since and created_at < :until
-        union
-        select r.id from lanes.item i join lanes.result r on r.item_id = i.id
-         where i.received_at >= :since and i.received_at < :until
-        union
-        select r.id from lanes.result b join lanes.result r on r.item_id = b.item_id
-         where b.created_at >= :since and b.created_at < :until
-        """,
-    "correction": """
-        select id from lanes.correction where corrected_at >= :since and corrected_at < :until
-        union
-        select c.id from lanes.item i join lanes.correction c on c.item_id = i.id
-         where i.received_at >= :since and i.received_at < :until
-        union
-        select c.id from lanes.result a join lanes.correction c on c.item_id = a.item_id
-         where a.created_at >= :since and a.created_at < :until
-        """,
-    "item": "select id from lanes.item where received_at >= :since and received_at < :until",
-}
-STATES = """
-select array_agg(row(i.id, i.workload, i.received_at, i.due_at, i.urgent, i.consumer, i.answered_at, i.settled_at, i.failed_at,
-                     i.canceled_at)::lanes.item_state)
-  from lanes.item i where i.id = any(:ids)
+# When whatever is counted happened.
+HAPPENED = {
+    "item": "received_at", "route": "decided_at", "attempt": "ended_at", "response": "billed_at", "result": "created_at",
+    "correction": "corrected_at", "batch": "intended_at",
+}  # fmt: skip
+FACTS = f"""
+select day, sum(n)::bigint as facts
+  from ({
+    " union all ".join(
+        f"select date_trunc('day', {at}, 'UTC') as day, count(*) as n from lanes.{table}"
+        f" where {at} >= :since and {at} < :until group by 1"
+        for table, at in HAPPENED.items()
+    )
+}) each
+ group by day
 """
-ADDED = "select lanes.keep_figures(:of, :ids, since => :since, until => :until)"
-STOOD = f"select lanes.keep_figures('item', after => ({STATES}), since => :since, until => :until)"
 EMPTIED = (
     "delete from lanes.figure where at >= :since and at < :until",
     "delete from lanes.figure_hist where at >= :since and at < :until",
+    "delete from lanes.figure_peak where at >= :since and at < :until",
     "delete from lanes.figure_delta where at >= :since and at < :until",
 )
-FIRST = """
-select least((select min(received_at) from lanes.item), (select min(decided_at) from lanes.route),
-             (select min(ended_at) from lanes.attempt), (select min(billed_at) from lanes.response))
-"""
+ROOM = "set local work_mem = '64MB'"
 
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What of one day's facts was added up anew."""
+    """A day whose figures were made anew, and what of its facts happened on it."""
 
     day: datetime
     facts: int
 
 
-def days(connection: Connection, since: datetime | None, until: datetime) -> Iterator[datetime]:
-    """The days of UTC that hold any of the period; since the first fact, unless told."""
-    first = since or connection.execute(text(FIRST)).scalar_one()
-    if first is None:
-        return
-    day = first.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+def days(connection: Connection, since: datetime | None, until: datetime) -> list[Rebuilt]:
+    """The days of UTC that hold any of the period, also those without facts; since the first fact, unless told."""
+    first = since and _day_of(since)
+    period = {"since": first or datetime.min.replace(tzinfo=UTC), "until": _day_of(until) + DAY}
+    facts = {row.day.astimezone(UTC): row.facts for row in connection.execute(text(FACTS), period)}
+    day = first or min(facts, default=until)
+    found: list[Rebuilt] = []
     while day < until:
-        yield day
+        found.append(Rebuilt(day, facts.get(day, 0)))
         day += DAY
+    return found
 
 
-def rebuild_day(connection: Connection, day: datetime) -> Rebuilt:
-    """The figures of that day say what its facts say. The transaction has one snapshot, and nobody else folds."""
-    at = {"since": day, "until": day + DAY}
+def _day_of(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def periods(of: Sequence[Rebuilt]) -> Iterator[Sequence[Rebuilt]]:
+    """These days in their order, some at a time: as many as have `MOST` facts together, or a single one."""
+    start, facts = 0, 0
+    for place, day in enumerate(of):
+        if place > start and facts + day.facts > MOST:
+            yield of[start:place]
+            start, facts = place, 0
+        facts += day.facts
+    if of[start:]:
+        yield of[start:]
+
+
+def rebuild_days(connection: Connection, of: Sequence[Rebuilt]) -> None:
+    """The figures of these days in a row say what their facts say. The transaction has one snapshot; nobody else folds."""
+    period = {"since": of[0].day, "until": of[-1].day + DAY}
+    connection.execute(text(ROOM))
     for statement in EMPTIED:
-        connection.execute(text(statement), at)
-    facts = 0
-    for of, found in FACTS.items():
-        ids = list(connection.execute(text(found), at).scalars())
-        facts += len(ids)
-        for start in range(0, len(ids), CHUNK):
-            chunk = {"ids": ids[start : start + CHUNK], **at}
-            connection.execute(text(STOOD if of == "item" else ADDED), chunk if of == "item" else {"of": of, **chunk})
-    while move(connection, MOST):
-        pass
-    return Rebuilt(day, facts)
+        connection.execute(text(statement), period)
+    for statement in FILLED:
+        connection.execute(text(statement), period)
 
 
 def rebuild(pool: Engine, *, since: datetime | None, until: datetime, told: Callable[[Rebuilt, int], None]) -> list[Rebuilt]:
-    """Every day of UTC that holds any of the period was rebuilt, each in a transaction of its own; nobody folds meanwhile.
+    """Every day of UTC that holds any of the period was rebuilt, some in a transaction; nobody folds meanwhile.
 
     `told` hears of each, and how many there are.
 
     Raises:
         StillLocked: somebody else folds or rebuilds for longer than a second.
     """
-    done: list[Rebuilt] = []
     with pool.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         with connection.begin(), waiting_at_most(connection, PATIENCE):
             connection.execute(select(func.pg_advisory_lock(FOLDING)))
         try:
             with connection.begin():
-                wanted = list(days(connection, since, until))
-            for day in wanted:
+                wanted = days(connection, since, until)
+            for some in periods(wanted):
                 with connection.begin():
-                    done.append(rebuild_day(connection, day))
-                told(done[-1], len(wanted))
+                    rebuild_days(connection, some)
+                for day in some:
+                    told(day, len(wanted))
         finally:
             with connection.begin():
                 connection.execute(select(func.pg_advisory_unlock(FOLDING)))
-    return done
+    return wanted
 
 
 def rebuild_here(connection: Connection, *, until: datetime) -> None:
     """The same of every day, within this transaction; the tables of the facts are locked against writers by its owner."""
-    for day in days(connection, None, until):
-        rebuild_day(connection, day)
+    for some in periods(days(connection, None, until)):
+        rebuild_days(connection, some)

@@ -9,27 +9,32 @@ from lanes.promises.briefing import compared, enough, since_opening, too_few, us
 from lanes.promises.incident import Incident, Promise
 from lanes.promises.last_answers import SETTLED_FOR
 from lanes.promises.realtime import RECENT
+from lanes.store.figures.percentiles import percentiles
 from lanes.store.promises.causes import BATCHES
 
-MOST = 5_000  # attempts, or failed items, that are looked at: the newest of their time
+MOST = 5_000  # passes, or failed items, that are looked at: the newest of their time
 BEFORE = "in the 15 minutes before"
 HOUR = timedelta(hours=1)
 
-TRIED = f"""
-select count(*) as attempts, count(*) filter (where outcome <> 'valid') as failed
-  from (select outcome from lanes.attempt
-         where workload = :workload and lane = 'realtime' and ended_at >= :since and ended_at < :until
-         order by ended_at desc limit {MOST}) newest
+TRIED = """
+select coalesce(sum(n), 0)::bigint as attempts, coalesce(sum(n) filter (where word <> 'valid'), 0)::bigint as failed
+  from (
+    select word, n from lanes.figure
+     where grain = 'minute' and kind = 'attempt' and workload = :workload and lane = 'realtime' and at >= :since and at < :until
+    union all
+    select word, n from lanes.figure_delta
+     where kind = 'attempt' and workload = :workload and lane = 'realtime' and at >= :since and at < :until) minutes
 """
-ANSWERED = f"""
-select count(*) as answers,
-       percentile_cont(0.95) within group (order by extract(epoch from a.ended_at - i.received_at))::float8 as p95_s
-  from (select item_id, purpose, shown, ended_at from lanes.attempt
-         where workload = :workload and lane = 'realtime' and ended_at >= :since and ended_at < :until
-         order by ended_at desc limit {MOST}) a
-  join lanes.item i on i.id = a.item_id
- where a.purpose = 'answer' and a.shown and i.revision = 0
-"""
+ANSWERED = percentiles(
+    """(
+    select workload, bucket, n from lanes.figure_hist
+     where grain = 'minute' and kind = 'result' and workload = :workload and lane = 'realtime' and at >= :since and at < :until
+    union all
+    select d.workload, b.bucket, b.n from lanes.figure_delta d cross join lateral unnest(d.buckets, d.counts) b (bucket, n)
+     where d.kind = 'result' and d.workload = :workload and d.lane = 'realtime' and d.at >= :since
+       and d.at < :until) minutes""",
+    by="workload", whole="answers", p95_s=0.95,
+)  # fmt: skip
 HOME = f"""
 select id, items, succeeded, invalid, errored + canceled + expired + missing as failed,
        extract(epoch from coalesce(collected_at, ended_at) - coalesce(submitted_at, intended_at))::float8 as took_s
@@ -79,16 +84,23 @@ def _before(of: Incident, window: timedelta) -> dict[str, object]:
     return {"workload": of.workload, "since": of.updated_at - 2 * window, "until": of.updated_at - window}
 
 
+def _minutes_before(of: Incident, window: timedelta) -> dict[str, object]:
+    """The same in whole minutes, as figures have them."""
+    until = (of.updated_at - window).replace(second=0, microsecond=0)
+    return {"workload": of.workload, "since": until - window, "until": until}
+
+
 def _failing(connection: Connection, of: Incident) -> str:
-    row = connection.execute(text(TRIED), _before(of, RECENT)).one()
+    row = connection.execute(text(TRIED), _minutes_before(of, RECENT)).one()
     if not enough(row.attempts):
         return too_few(row.attempts, "attempt", BEFORE)
     return compared(of, 100 * row.failed / row.attempts, when=BEFORE)
 
 
 def _slow(connection: Connection, of: Incident) -> str:
-    row = connection.execute(text(ANSWERED), _before(of, RECENT)).one()
-    return compared(of, row.p95_s, when=BEFORE) if enough(row.answers) else too_few(row.answers, "answer", BEFORE)
+    row = connection.execute(text(ANSWERED), _minutes_before(of, RECENT)).first()
+    answers = row.answers if row else 0
+    return compared(of, row.p95_s, when=BEFORE) if row and enough(answers) else too_few(answers, "answer", BEFORE)
 
 
 def _of_batches(connection: Connection, of: Incident) -> str:

@@ -5,8 +5,9 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from lanes.claims import Claim
-from lanes.settling.outcome import Attempt, Judged
-from lanes.words import Lane, Outcome
+from lanes.settling.attempts import given_up
+from lanes.settling.outcome import Attempt
+from lanes.words import Lane
 
 # What waits for its window, or for a person who paused its workload, is not being tried: on the batch lane only work that
 # came back unanswered counts. A replay waits for a person anyway. (`exists` would read every attempt there is.)
@@ -32,14 +33,10 @@ def hopeless(connection: Connection, lane: Lane, *, now: datetime, most: int = 5
     """An attempt `given_up` for each work of the lane that waited too long: claimed, and to be saved like any other."""
     given = {"lane": lane, "now": now, "most": most}
     return [
-        Attempt(
+        given_up(
             Claim(row.id, row.claim_no),
-            Judged(
-                Outcome.GIVEN_UP,
-                error=f"it could not be answered for {float(row.hours):.1f} hours; `lanes retry {row.workload} --all` "
-                "tries it again",
-            ),
-            None, now, now, 0,
+            f"it could not be answered for {float(row.hours):.1f} hours; `lanes retry {row.workload} --all` tries it again",
+            started_at=now, now=now,
         )
         for row in connection.execute(text(HOPELESS), given)
     ]  # fmt: skip

@@ -1,40 +1,66 @@
 """Decisions and the work they create."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, column, func, insert, literal, select, true, update
 from sqlalchemy.sql.dml import Insert
 
 from lanes.routing.route import Received, Route, rank_at
-from lanes.store import signals
-from lanes.store.bulk import rows_of
-from lanes.store.tables import item, item_position, route, work
+from lanes.store import locks, signals
+from lanes.store.bulk import document_of, records
+from lanes.store.doors import items
+from lanes.store.tables import amendment, item, item_position, route, work
+from lanes.store.tables.base import Moment
 from lanes.words import Purpose, WorkState
 from lanes.workload.version import Version
 
 TOLD = ("item_id", "version_id", "lane", "reason", "explanation", "realtime_usd", "batch_usd")  # of a route, by its decision
-GIVEN = select(*(route.c[name] for name in TOLD), work.c.rank_at).subquery()
+GIVEN = [column(name, route.c[name].type) for name in TOLD] + [column("rank_at", work.c.rank_at.type)]
 ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, whoever holds the role of router
 
 
-def may_route(connection: Connection) -> bool:
-    """Whether this transaction is the only one that routes; it stays so until it ends."""
-    return connection.execute(select(func.pg_try_advisory_xact_lock(ROUTING))).scalar_one()
+@dataclass(frozen=True)
+class Begun:
+    """What a transaction that routes begins with: whether it is the only one, whether amendments wait for items, and which
+    workloads have items that no router has seen."""
+
+    alone: bool
+    amended: bool
+    workloads: Sequence[str]
+
+
+def begin(connection: Connection, wait: timedelta) -> Begun:
+    """This transaction may route, where it is alone, until it ends; it waits for no lock longer than `wait`."""
+    row = connection.execute(_begun(), {"wait": locks.setting(wait)}).one()
+    return Begun(row.alone, row.amended, row.workloads)
+
+
+@cache
+def _begun() -> Select[*tuple[Any, ...]]:
+    return select(
+        func.set_config("lock_timeout", bindparam("wait", type_=Text), true()),
+        func.pg_try_advisory_xact_lock(ROUTING).label("alone"),
+        select(amendment.c.id).where(amendment.c.outcome.is_(None)).exists().label("amended"),
+        func.array(items.have_received().scalar_subquery()).label("workloads"),
+    )
 
 
 def save(connection: Connection, decided: Sequence[tuple[Received, Version, Route]], *, now: datetime) -> None:
     """Each item has its position, its route and its work; drains are told."""
     if not decided:
         return
-    connection.execute(_saved(decided, now))
+    connection.execute(_saved(), {"document": document_of([_row(*each) for each in decided]), "now": now})
     signals.wake(connection)
 
 
-def _saved(decided: Sequence[tuple[Received, Version, Route]], now: datetime) -> Insert:
-    """Whatever an item has once it is routed, of all items, in the order in which they came."""
-    given = rows_of(GIVEN, [_row(*each) for each in decided])
+@cache
+def _saved() -> Insert:
+    """Whatever an item has once it is routed :now, of all items of :document, in the order in which they came."""
+    given, now = records(GIVEN, bindparam("document", type_=Text)), bindparam("now", type_=Moment)
     ordered = select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
     numbered = select(ordered.c.item_id, item_position.next_value().label("position")).cte("numbered")
     placed = (
@@ -44,12 +70,12 @@ def _saved(decided: Sequence[tuple[Received, Version, Route]], now: datetime) ->
         .returning(item.c.id, item.c.workload, item.c.revision)
         .cte("placed")
     )
-    of_route = {each: given.c[each] for each in TOLD} | {"decided_at": literal(now)}
+    of_route = {each: given.c[each] for each in TOLD} | {"decided_at": now}
     routed = insert(route).from_select(list(of_route), select(*of_route.values()).order_by(given.c.item_id)).cte("routed")
     of_work: dict[str, ColumnElement[Any]] = {
         "item_id": placed.c.id, "workload": placed.c.workload, "version_id": given.c.version_id, "lane": given.c.lane,
         "purpose": literal(Purpose.ANSWER), "revision": placed.c.revision, "state": literal(WorkState.READY),
-        "ready_at": literal(now), "rank_at": given.c.rank_at, "created_at": literal(now),
+        "ready_at": now, "rank_at": given.c.rank_at, "created_at": now,
     }  # fmt: skip
     owed = select(*of_work.values()).join_from(placed, given, given.c.item_id == placed.c.id).order_by(placed.c.id)
     return insert(work).from_select(list(of_work), owed).add_cte(routed)

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,7 +14,8 @@ from lanes.claims import Claim
 from lanes.errors import ActionRefused, StillLocked
 from lanes.ids import BatchId
 from lanes.money.cost import estimate, upper_bound
-from lanes.settling.outcome import Attempt, Judged
+from lanes.settling.attempts import given_up
+from lanes.settling.outcome import Attempt
 from lanes.store.batch import adoption, batches, disowning, releases
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.payload import characters
@@ -23,7 +23,7 @@ from lanes.store.settling import outcomes
 from lanes.store.tables import batch, item, work
 from lanes.store.workload import workloads
 from lanes.units import counted
-from lanes.words import BatchState, Lane, Outcome, WorkState
+from lanes.words import BatchState, Lane, WorkState
 from lanes.workload.version import Version
 
 CHUNK = 500  # items given up in one statement
@@ -145,11 +145,12 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
         last = owned[-1].id
         attempts: list[Attempt] = []
         for each in owned:
-            attempt = Attempt(Claim(each.id, each.claim_no), Judged(Outcome.GIVEN_UP, error=why), None, started, now, 0)
+            bound = Decimal(0)
             if row.provider_batch_id is None and version is not None:
-                with suppress(LookupError):
-                    attempt = replace(attempt, bound_usd=_bound(version, each.chars, now))
-            attempts.append(attempt)
+                with suppress(LookupError):  # no price is known for its model any more
+                    bound = _bound(version, each.chars, now)
+            claim = Claim(each.id, each.claim_no)
+            attempts.append(given_up(claim, why, started_at=started, now=now, bound_usd=bound))
         yield attempts
 
 

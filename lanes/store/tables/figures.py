@@ -11,6 +11,8 @@ from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata
 from lanes.words import Lane, Purpose
 
 ZERO = text("0")
+BY_GRAIN = "list (grain)"  # a part for each: days are few, and read most
+PARTS = frozenset(f"{table}_{grain}" for table in ("figure", "figure_hist") for grain in Grain)
 
 
 class FigureColumns(TypedColumns):
@@ -44,9 +46,10 @@ figure = Table(
     one_of("grain", Grain), one_of("kind", Kind), one_of("lane", Lane), one_of("purpose", Purpose),
     Index("uq_figure", "grain", "kind", "workload", "at", "lane", "word", "purpose", "consumer", "version_id", unique=True,
           postgresql_nulls_not_distinct=True),
-    # The busiest minute of many days is no sum.
+    # The busiest minute of an hour is no sum.
     Index("ix_figure_peak", "workload", "at", postgresql_include=["n"],
           postgresql_where=text("grain = 'minute' and kind = 'item' and word <> 'canceled'")),
+    postgresql_partition_by=BY_GRAIN,
     comment="Facts by minute, hour and day; what is not folded yet stands in figure_delta, and readers add both",
 )  # fmt: skip
 
@@ -70,6 +73,7 @@ figure_hist = Table(
     one_of("grain", Grain), one_of("kind", Kind), one_of("lane", Lane), one_of("purpose", Purpose),
     Index("uq_figure_hist", "grain", "kind", "workload", "at", "lane", "word", "purpose", "consumer", "version_id", "bucket",
           unique=True, postgresql_nulls_not_distinct=True),
+    postgresql_partition_by=BY_GRAIN,
     comment="How long what figures count took: percentiles of any sum of it are right within two per cent",
 )  # fmt: skip
 
@@ -85,15 +89,15 @@ class FigureDeltaColumns(TypedColumns):
     kind: Named[Kind] = Column(Word(Kind))
     word: Named[str | None] = Column(Text)
     n: Named[int] = Column(BigInteger, comment="How many more; negative: how many fewer")
-    items: Named[int] = Column(BigInteger)  # pyright: ignore[reportIncompatibleMethodOverride]
-    usd: Named[Decimal] = Column(Usd)
-    bound_usd: Named[Decimal] = Column(Usd)
-    realtime_usd: Named[Decimal] = Column(Usd)
-    batch_usd: Named[Decimal] = Column(Usd)
-    input: Named[int] = Column(BigInteger)
-    output: Named[int] = Column(BigInteger)
-    cached: Named[int] = Column(BigInteger)
-    written: Named[int] = Column(BigInteger)
+    items: Named[int] = Column(BigInteger, server_default=ZERO)  # pyright: ignore[reportIncompatibleMethodOverride]
+    usd: Named[Decimal] = Column(Usd, server_default=ZERO)
+    bound_usd: Named[Decimal] = Column(Usd, server_default=ZERO)
+    realtime_usd: Named[Decimal] = Column(Usd, server_default=ZERO)
+    batch_usd: Named[Decimal] = Column(Usd, server_default=ZERO)
+    input: Named[int] = Column(BigInteger, server_default=ZERO)
+    output: Named[int] = Column(BigInteger, server_default=ZERO)
+    cached: Named[int] = Column(BigInteger, server_default=ZERO)
+    written: Named[int] = Column(BigInteger, server_default=ZERO)
     first_at: Named[datetime | None] = Column(Moment)
     last_at: Named[datetime | None] = Column(Moment)
     buckets: Named[list[int] | None] = Column(ARRAY(Integer), comment="How long they took")
@@ -115,4 +119,16 @@ class FigureConsumerColumns(TypedColumns):
 figure_consumer = Table(
     "figure_consumer", metadata, FigureConsumerColumns,
     comment="The consumers of each workload that figures count apart: the first fifty",
+)  # fmt: skip
+
+
+class FigurePeakColumns(TypedColumns):
+    workload: Named[str] = Column(Text, primary_key=True)
+    at: Named[datetime] = Column(Moment, primary_key=True, comment="When the hour begins")
+    n: Named[int] = Column(BigInteger, comment="Items that were received in its busiest minute, without canceled ones")
+
+
+figure_peak = Table(
+    "figure_peak", metadata, FigurePeakColumns,
+    comment="The busiest minute of each hour, which is no sum: the folder keeps it as the minutes of `figure` have it",
 )  # fmt: skip

@@ -46,6 +46,7 @@ route = Table(
     "route", metadata, RouteColumns,
     one_of("lane", Lane), one_of("reason", Reason),
     Index(None, "item_id", "id"),
+    Index("ix_route_split", "lane", "id", postgresql_where=text("reason = 'split'")),  # a gate's own cohort
     Index("ix_route_fallback", "decided_at", postgresql_where=text("reason = 'fallback'")),
     comment="Append-only decisions; the newest of an item is in force",
 )  # fmt: skip

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, cast, func, select, update
+from sqlalchemy import ARRAY, Connection, Select, Text, and_, any_, bindparam, cast, func, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from lanes.errors import SpecInvalid
@@ -118,6 +119,31 @@ def read_in_force(connection: Connection) -> InForce:
     read = known(connection, [row.id for row in rows])
     readable = {row.name: read.versions[row.id] for row in rows if row.id in read.versions}
     return InForce(readable, read.unreadable)
+
+
+def to_route(connection: Connection, names: Sequence[str]) -> tuple[InForce, Splits]:
+    """The versions in force of these workloads, and the splits in force of theirs."""
+    rows = connection.execute(_to_route(), {"names": list(names)}).all()
+    read = known(connection, {row.id for row in rows})
+    readable = {row.name: read.versions[row.id] for row in rows if row.id in read.versions}
+    in_force = [Split(row.name, row.consumer, row.basis_points) for row in rows if row.basis_points is not None]
+    return InForce(readable, read.unreadable), Splits(in_force)
+
+
+@cache
+def _to_route() -> Select[*tuple[Any, ...]]:
+    newest = (
+        select(split.c.consumer, split.c.basis_points)
+        .where(split.c.workload == workload.c.name)
+        .distinct(split.c.consumer)
+        .order_by(split.c.consumer, split.c.id.desc())
+        .lateral("newest")
+    )
+    return (
+        select(workload.c.name, version.c.id, *newest.c)
+        .select_from(workload.join(version, version.c.id == workload.c.version_id).join(newest, true(), isouter=True))
+        .where(workload.c.name == any_(bindparam("names", type_=ARRAY(Text))))
+    )
 
 
 def current(connection: Connection, name: str) -> Version | None:

@@ -10,6 +10,7 @@ from lanes.doors.item import Amendment
 from lanes.errors import UnknownWorkload
 from lanes.store.advice.advice import evidence
 from lanes.store.doors.amendments import amend
+from lanes.store.figures import folding
 from lanes.words import Lane, Mode, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -152,3 +153,22 @@ def test_whole_days_without_items_count_and_canceled_items_do_not(connection: Co
     found = seen(connection, now=later(days=4))
     assert (found.items, found.days, found.days_arrivals) == (3, 4, [0, 2, 0])
     assert row(connection, "item", key="d").canceled_at is not None
+
+
+def test_the_busiest_minute_adds_what_is_folded_and_what_is_not(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, *"abc", now=NOON)
+    admit(connection, *"defg", now=later(minutes=1))
+    route(connection, now=NOON)
+    folding.fold(connection)
+    assert seen(connection).peak_per_minute == 4
+    admit(connection, "h", now=later(seconds=30))
+    assert seen(connection).peak_per_minute == 4
+    admit(connection, "i", now=later(seconds=40))
+    route(connection, now=later(seconds=50))
+    admit(connection, "j", now=later(seconds=50))
+    assert (seen(connection).peak_per_minute, seen(connection).items) == (6, 10)
+    connection.execute(text("select lanes.cancel('letters', 'a', :now), lanes.cancel('letters', 'j', :now)"), {"now": NOON})
+    assert (seen(connection).peak_per_minute, seen(connection).items) == (4, 8)
+    folding.fold(connection)
+    assert (seen(connection).peak_per_minute, seen(connection).items) == (4, 8)

@@ -34,8 +34,10 @@ class Recount:
 
     def __init__(self, connection: Connection) -> None:
         of = {name: rows(connection, name, "id") for name in
-              ("item", "route", "attempt", "response", "result", "correction", "read")}  # fmt: skip
+              ("item", "route", "attempt", "response", "result", "correction", "read", "work", "batch",
+               "label")}  # fmt: skip
         self._items = {each.id: each for each in of["item"]}
+        self._versions = {each.id: each.version_id for each in of["work"]}
         self._of: dict[str, dict[int, list[Any]]] = defaultdict(lambda: defaultdict(list))
         for name in ("route", "result", "correction", "read"):
             for each in of[name]:
@@ -44,7 +46,7 @@ class Recount:
         self.hist: Counter[Key] = Counter()
         for each in of["route"]:
             self._add(each.decided_at, self._items[each.item_id].workload, "route", each.reason, lane=each.lane,
-                      realtime_usd=each.realtime_usd, batch_usd=each.batch_usd)  # fmt: skip
+                      version_id=each.version_id, realtime_usd=each.realtime_usd, batch_usd=each.batch_usd)  # fmt: skip
         for each in of["attempt"]:
             self._attempt(each)
         for each in of["response"]:
@@ -55,11 +57,29 @@ class Recount:
                 item = self._items[each.item_id]
                 took: timedelta = each.created_at - item.received_at
                 for kind, at in (("result", each.created_at), ("answer", item.received_at)):
-                    self._add(at, item.workload, kind, each.standing, lane=each.lane, took=took)
+                    self._add(at, item.workload, kind, each.standing, lane=each.lane, took=took, version_id=each.version_id)
+        given = {each.id: each.version_id for each in of["result"]}
         for each in of["correction"]:
-            self._add(each.corrected_at, self._items[each.item_id].workload, "correction", None)
+            self._add(each.corrected_at, self._items[each.item_id].workload, "correction", None,
+                      version_id=given[each.authoritative_id])  # fmt: skip
+        for each in of["batch"]:
+            self._batch(each)
+        for each in of["label"]:
+            self._label(each)
         for item in self._items.values():
             self._item(item)
+
+    def peaks(self) -> dict[tuple[str, datetime], int]:
+        """Items in the busiest minute of each hour of a workload, without hours that have none."""
+        minutes: Counter[tuple[str, datetime]] = Counter()
+        for (grain, at, workload, *_, kind, word), said in self.figures.items():
+            if grain == "minute" and kind == "item" and word != "canceled":
+                minutes[workload, at] += said["n"]
+        found: dict[tuple[str, datetime], int] = {}
+        for (workload, at), n in minutes.items():
+            hour = (workload, truncated(at, "hour"))
+            found[hour] = max(found.get(hour, 0), n)
+        return found
 
     def _attempt(self, each: Any) -> None:
         item = self._items[each.item_id]
@@ -70,10 +90,30 @@ class Recount:
             "items": int(each.shown), "usd": each.cost_usd, "bound_usd": each.bound_usd, **_tokens(each),
             **({"realtime_usd": said[0].realtime_usd, "batch_usd": said[0].batch_usd} if said else {}),
         }  # fmt: skip
-        whose: dict[str, Any] = {"lane": each.lane, "purpose": each.purpose}
+        whose: dict[str, Any] = {"lane": each.lane, "purpose": each.purpose, "version_id": self._versions[each.work_id]}
         self._add(each.ended_at, each.workload, "attempt", each.outcome, **whose, **measured)  # fmt: skip
         self._add(item.received_at, each.workload, "try", each.outcome, first_at=each.started_at, last_at=each.ended_at,
                   **whose, **measured)  # fmt: skip
+        if each.lane == "realtime" and each.purpose == "answer" and each.message_id is not None:
+            self._add(each.ended_at, each.workload, "buffer", None, took=each.started_at - item.received_at, **whose)
+
+    def _batch(self, each: Any) -> None:
+        whose: dict[str, Any] = {"lane": "batch", "version_id": each.version_id}
+        ended = each.ended_at - each.submitted_at if each.submitted_at and each.ended_at else None
+        self._add(each.intended_at, each.workload, "batch", each.state, items=each.items, took=ended, **whose)
+        self._add(each.intended_at, each.workload, "request", None, items=each.items, n=each.requests, **whose)
+        for word in ("succeeded", "invalid", "errored", "canceled", "expired", "missing"):
+            if n := getattr(each, word):
+                self._add(each.intended_at, each.workload, "carried", word, n=n, **whose)
+
+    def _label(self, each: Any) -> None:
+        item = self._items[each.item_id]
+        for result in self._of["result"][item.id]:
+            said: dict[str, Any] | None = result.output
+            for field, value in each.expected.items() if said is not None else ():
+                right = said is not None and said.get(field) == value
+                self._add(item.received_at, item.workload, "label", field, lane=result.lane, version_id=result.version_id,
+                          items=int(right))  # fmt: skip
 
     def _item(self, item: Any) -> None:
         routes, at = self._of["route"][item.id], item.received_at
@@ -110,10 +150,11 @@ class Recount:
         early = {each.revision for each in of if each.standing == "provisional"}
         both = [each for each in of if each.standing == "authoritative" and each.revision in early]
         if both:
+            version = both[-1].version_id
             corrected = int(both[-1].id in {each.authoritative_id for each in self._of["correction"][item.id]})
-            self._add(both[-1].created_at, item.workload, "agreement", None, items=corrected)
+            self._add(both[-1].created_at, item.workload, "agreement", None, items=corrected, version_id=version)
             if generation == 0:
-                self._add(item.received_at, item.workload, "compared", None, items=corrected)
+                self._add(item.received_at, item.workload, "compared", None, items=corrected, version_id=version)
 
     def _add(
         self, at: datetime, workload: str, kind: str, word: str | None, *, took: timedelta | None = None, **said: Any
@@ -129,7 +170,8 @@ class Recount:
                 elif name in MEASURES:
                     counted[name] += value
             if took is not None:
-                self.hist[(*key, bucket_of(took))] += 1
+                timed = (*key[:-3], None, *key[-2:]) if kind == "first" else key  # of all consumers together
+                self.hist[(*timed, bucket_of(took))] += 1
 
 
 def _tokens(each: Any) -> dict[str, Any]:
@@ -151,3 +193,8 @@ def stand(connection: Connection) -> tuple[Figures, Counter[Key]]:
 
 def _counts(said: dict[str, Any]) -> Iterator[int | Decimal]:
     return (value for name, value in said.items() if name not in ("first_at", "last_at"))
+
+
+def peaks(connection: Connection) -> dict[tuple[str, datetime], int]:
+    """The same as the table has it."""
+    return {(each.workload, each.at): each.n for each in rows(connection, "figure_peak", "at") if each.n}

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from lanes.commands.figures import figures
-from lanes.store.figures import folding
+from lanes.store.figures import folding, rebuilding
 from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -30,7 +30,11 @@ def lived_in(pool: Engine, database_url: str, tmp_path: Path, monkeypatch: pytes
                  now=later(days=day))  # fmt: skip
 
 
-def test_a_rebuild_heals_the_days_of_its_period_and_no_others(pool: Engine, capsys: Told) -> None:
+@pytest.mark.parametrize("most", [rebuilding.MOST, 15])
+def test_a_rebuild_heals_the_days_of_its_period_and_no_others(
+    pool: Engine, capsys: Told, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(rebuilding, "MOST", most)  # facts of one transaction
     with pool.begin() as connection:
         folding.fold(connection)
         right = stand(connection)

@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
 from lanes.doors.item import Amendment
-from lanes.store.doors import amendments
+from lanes.store.batch import homecoming
+from lanes.store.doors import amendments, items
 from lanes.store.figures import folding, rebuilding
 from lanes.store.settling import retries
 from lanes.store.workload import workloads
 from lanes.words import Mode, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.figures.recounting import Recount, stand
+from tests.store.figures.recounting import Recount, peaks, stand
 from tests.store.tries import A, B, claim, rows, save, submit, tried
 
 OUTCOMES = st.sampled_from([Outcome.VALID] * 4 + [Outcome.INVALID, Outcome.ERRORED, Outcome.POISON])
@@ -25,9 +26,14 @@ STEPS = st.one_of(
     st.tuples(st.just("route")),
     st.tuples(st.just("answer"), OUTCOMES, st.booleans()),
     st.tuples(st.just("batch"), OUTCOMES, st.booleans()),
+    st.tuples(st.just("home"), st.booleans()),
+    st.tuples(st.just("publish")),
     st.tuples(st.just("read"), st.integers(0, 5), st.integers(-90, 90)),
     st.tuples(st.just("cancel"), st.integers(0, 5)),
     st.tuples(st.just("amend"), st.integers(0, 5)),
+    st.tuples(st.just("label"), st.integers(0, 5), st.sampled_from([A, B, {"note": "n", **A}])),
+    st.tuples(st.just("unlabel"), st.integers(0, 5)),
+    st.tuples(st.just("empty"), st.integers(0, 5)),
     st.tuples(st.just("retry")),
     st.tuples(st.just("fold"), st.integers(1, 9)),
 )
@@ -37,8 +43,9 @@ class Life:
     """A workload to which things happen, some time after each other."""
 
     def __init__(self, connection: Connection, mode: Mode) -> None:
-        self._connection, self._now, self._items, self._batches = connection, NOON, 0, 0
-        publish(connection, now=NOON, mode=mode, max_failures=2, split_percent=80)
+        self._connection, self._now, self._items, self._batches, self._versions = connection, NOON, 0, 0, 0
+        self._mode = mode
+        self._publish()
 
     def happens(self, step: tuple[object, ...], after: timedelta) -> None:
         self._now += after
@@ -68,6 +75,18 @@ class Life:
                    for each in works]  # fmt: skip
         save(self._connection, *answers, now=self._now, batch_id=batch_id)
 
+    def _home(self, collected: bool) -> None:
+        at_the_provider = "select id from lanes.batch where state in ('submitted', 'ended')"
+        for batch_id in self._connection.execute(text(at_the_provider)).scalars().all():
+            homecoming.ended(self._connection, batch_id, at=self._now, now=self._now)
+            if collected:
+                homecoming.collected(self._connection, batch_id, now=self._now)
+
+    def _publish(self) -> None:
+        self._versions += 1
+        publish(self._connection, now=self._now, mode=self._mode, max_failures=2, split_percent=80,
+                instructions=f"Sort it, for the {self._versions}th time.")  # fmt: skip
+
     def _read(self, item: int, seconds: int) -> None:
         at = self._now + timedelta(seconds=seconds)
         taken = text("select * from lanes.read_result('letters', :key, 'app', :at)")
@@ -80,6 +99,17 @@ class Life:
     def _amend(self, item: int) -> None:
         said = Amendment("letters", f"k{item}", {"text": f"of {self._now}"}, place=f"{self._now}")
         amendments.amend(self._connection, said, door="client", now=self._now)
+
+    def _label(self, item: int, expected: dict[str, str]) -> None:
+        items.label(self._connection, "letters", {f"k{item}": expected}, source="team")
+
+    def _unlabel(self, item: int) -> None:
+        gone = "delete from lanes.label where item_id = (select id from lanes.item where key = :key)"
+        self._connection.execute(text(gone), {"key": f"k{item}"})
+
+    def _empty(self, item: int) -> None:
+        emptied = "update lanes.result set output = null where item_id = (select id from lanes.item where key = :key)"
+        self._connection.execute(text(emptied), {"key": f"k{item}"})
 
     def _retry(self) -> None:
         retries.retry(self._connection, "letters", None, now=self._now)
@@ -95,8 +125,10 @@ def work_waits(connection: Connection, now: datetime) -> bool:
 
 AMENDED_TWICE = [
     (("admit", "desk", False, 3), 0), (("admit", None, True, None), 0), (("route",), 1), (("answer", Outcome.VALID, False), 1),
-    (("batch", Outcome.VALID, True), 600), (("fold", 9), 0), (("amend", 0), 1), (("batch", Outcome.VALID, False), 600),
-    (("read", 0, 40), 0), (("amend", 0), 1), (("batch", Outcome.VALID, True), 40_000), (("cancel", 1), 1),
+    (("batch", Outcome.VALID, True), 600), (("home", True), 9), (("fold", 9), 0), (("publish",), 1), (("amend", 0), 1),
+    (("batch", Outcome.VALID, False), 600), (("home", False), 9), (("read", 0, 40), 0), (("amend", 0), 1),
+    (("label", 0, B), 1), (("batch", Outcome.VALID, True), 40_000), (("cancel", 1), 1), (("label", 0, A), 1),
+    (("label", 1, {"note": "n", **A}), 1), (("fold", 9), 0), (("empty", 1), 1), (("label", 1, B), 1),
 ]  # fmt: skip
 READ_LATE_AND_THEN_EARLY = [
     (("admit", "desk", False, None), 0), (("admit", "desk", False, 9_000), 0), (("admit", None, False, None), 0),
@@ -125,8 +157,10 @@ def test_what_is_folded_is_a_recount_of_the_facts_and_so_is_a_rebuild(connection
         figures, hist = stand(connection)
         assert figures == recounted.figures
         assert hist == recounted.hist
+        assert peaks(connection) == recounted.peaks()
         rebuilding.rebuild_here(connection, until=later(days=30))
         assert stand(connection) == (figures, hist)
+        assert peaks(connection) == recounted.peaks()
         savepoint.rollback()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, insert, text
+from sqlalchemy import Connection, Engine, insert
 from sqlalchemy.exc import IntegrityError
 
 from lanes.doors.item import Amendment
@@ -442,7 +442,7 @@ def test_an_amended_item_is_compared_once_and_with_the_answer_to_the_same_revisi
 
 def test_the_report_compares_answers_to_the_same_revision_too(connection: Connection) -> None:
     amended_in_lambda(connection, again=B)
-    (agreement,) = connection.execute(text(snapshot.AGREEMENT), {"since": NOON}).all()
+    (agreement,) = snapshot.take(connection, since=NOON, now=later(hours=1)).agreement
     assert (agreement.compared, agreement.corrected) == (1, 0)
 
 

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 from lanes.payload import characters
 from lanes.routing.route import decide
 from lanes.store.doors import items
+from lanes.store.locks import PATIENCE
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -66,11 +67,11 @@ def test_two_routers_at_once_route_each_item_once(pool: Engine) -> None:
         publish(setup, now=NOON)
         admit(setup, "a", "b", now=NOON)
     with pool.connect() as one, pool.connect() as two:
-        assert routes.may_route(one)
-        assert not routes.may_route(two)
+        assert routes.begin(one, PATIENCE).alone
+        assert not routes.begin(two, PATIENCE).alone
         route(one, now=NOON)
         one.commit()
-        assert routes.may_route(two)
+        assert routes.begin(two, PATIENCE).alone
         assert items.received(two, 10) == []
         route(two, now=NOON)
         two.commit()
@@ -83,11 +84,11 @@ def test_a_router_that_dies_leaves_everything_to_the_next(pool: Engine) -> None:
         publish(setup, now=NOON)
         admit(setup, "a", now=NOON)
     with pool.connect() as one:
-        assert routes.may_route(one)
+        assert routes.begin(one, PATIENCE).alone
         route(one, now=NOON)
         one.rollback()
     with pool.begin() as two:
-        assert routes.may_route(two)
+        assert routes.begin(two, PATIENCE).alone
         assert [each.arrived.key for each in items.received(two, 10)] == ["a"]
 
 

@@ -1,5 +1,7 @@
 """Rules over an item: compiled once, and never able to stop the router."""
 
+import subprocess
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -100,3 +102,18 @@ def test_a_rule_holds_or_not_or_fails_whatever_the_payload(text: str, payload: d
     except RuleFailed:
         return
     assert isinstance(answer, bool)
+
+
+LOADED = """
+import sys
+from lanes.workload.rules import Rule
+assert Rule("payload.pages > 30").holds({"payload": {"pages": 31}})
+print(sorted({"cel.cel", "cel", "prompt_toolkit"} & set(sys.modules)))
+import cel
+print(cel.compile("1 + 1").execute({}))
+"""
+
+
+def test_a_rule_is_compiled_without_the_toolkit_of_a_terminal_and_the_package_can_be_loaded_beside_it() -> None:
+    said = subprocess.run([sys.executable, "-c", LOADED], text=True, capture_output=True, check=True, timeout=60)
+    assert said.stdout.split("\n")[:2] == ["['cel.cel']", "2"]

@@ -1,15 +1,14 @@
 create or replace view lanes.accuracy as
 with judged as (
-  select i.workload, r.lane, v.number as version, expected.field, (r.output -> expected.field) = expected.value as hit
-    from lanes.label l
-    join lanes.item i on i.id = l.item_id
-    join lanes.result r on r.item_id = i.id and r.output is not null  -- what was emptied by its age says nothing any more
-    join lanes.version v on v.id = r.version_id
-   cross join lateral jsonb_each(l.expected) as expected (field, value)),
+  select workload, lane, version_id, word, n, items from lanes.figure where grain = 'day' and kind = 'label'
+  union all
+  select workload, lane, version_id, word, n, items from lanes.figure_delta where kind = 'label'),
 counted as (
-  select workload, lane, version, field, count(*) as labels,
-         count(*) filter (where hit)::float8 / count(*) as share
-    from judged group by workload, lane, version, field)
+  select j.workload, j.lane, v.number as version, j.word as field, sum(j.n)::bigint as labels,
+         sum(j.items)::float8 / sum(j.n)::float8 as share
+    from judged j join lanes.version v on v.id = j.version_id
+   group by 1, 2, 3, 4
+  having sum(j.n) > 0)
 select workload, lane, version, field, labels, share,
        greatest(0, (share + 1.9208 / labels - 1.96 * sqrt((share * (1 - share) + 0.9604 / labels) / labels))
                    / (1 + 3.8416 / labels)) as low,

@@ -3,21 +3,22 @@ returns setof lanes.figure_hist
 language sql stable as $$
   select f.* from lanes.figure_hist f
    where f.grain = 'day' and f.kind = any (figure_hist_since.kinds)
-     and f.at >= date_trunc('day', figure_hist_since.since + interval '1 day' - interval '1 minute', 'UTC')
+     and f.at >= (select date_trunc('day', figure_hist_since.since + interval '1 day' - interval '1 minute', 'UTC'))
   union all
   select f.* from lanes.figure_hist f
    where f.grain = 'hour' and f.kind = any (figure_hist_since.kinds)
-     and f.at >= date_trunc('hour', figure_hist_since.since + interval '1 hour' - interval '1 minute', 'UTC')
-     and f.at < date_trunc('day', figure_hist_since.since + interval '1 day' - interval '1 minute', 'UTC')
+     and f.at >= (select date_trunc('hour', figure_hist_since.since + interval '1 hour' - interval '1 minute', 'UTC'))
+     and f.at < (select date_trunc('day', figure_hist_since.since + interval '1 day' - interval '1 minute', 'UTC'))
   union all
   select f.* from lanes.figure_hist f
    where f.grain = 'minute' and f.kind = any (figure_hist_since.kinds)
-     and f.at >= date_trunc('minute', figure_hist_since.since, 'UTC')
-     and f.at < date_trunc('hour', figure_hist_since.since + interval '1 hour' - interval '1 minute', 'UTC')
+     and f.at >= (select date_trunc('minute', figure_hist_since.since, 'UTC'))
+     and f.at < (select date_trunc('hour', figure_hist_since.since + interval '1 hour' - interval '1 minute', 'UTC'))
   union all
-  select 'minute', d.at, d.workload, d.version_id, d.lane, d.purpose, d.consumer, d.kind, d.word, b.bucket, b.n
+  select 'minute', d.at, d.workload, d.version_id, d.lane, d.purpose, case when d.kind <> 'first' then d.consumer end, d.kind,
+         d.word, b.bucket, b.n
     from lanes.figure_delta d cross join lateral unnest(d.buckets, d.counts) b (bucket, n)
-   where d.kind = any (figure_hist_since.kinds) and d.at >= date_trunc('minute', figure_hist_since.since, 'UTC')
+   where d.kind = any (figure_hist_since.kinds) and d.at >= (select date_trunc('minute', figure_hist_since.since, 'UTC'))
 $$;
 
 comment on function lanes.figure_hist_since is

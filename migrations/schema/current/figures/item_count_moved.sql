@@ -1,1 +1,1 @@
-create or replace trigger count_moved after update on lanes.item referencing old table as before new table as after for each statement execute function lanes.count_moved();
+create or replace trigger count_moved after update on lanes.item referencing old table as before new table as added for each statement execute function lanes.count_items();

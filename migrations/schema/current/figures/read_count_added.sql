@@ -1,1 +1,1 @@
-create or replace trigger count_added after insert on lanes.read referencing new table as added for each statement execute function lanes.count_added();
+create or replace trigger count_added after insert on lanes.read referencing new table as added for each statement execute function lanes.count_reads();

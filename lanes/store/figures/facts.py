@@ -1,0 +1,128 @@
+"""What the facts of a period count for, all of them at once: what the triggers of migrations/schema/current/figures/ count.
+
+Here whole tables are joined and summed, there each fact is looked up; a test holds both equal.
+"""
+
+from lanes.figures.kinds import Kind
+from lanes.store.figures.summing import COLUMNS, counted
+
+# Whose name a consumer is counted by.
+APART = "left join lanes.figure_consumer f on f.workload = i.workload and f.consumer = i.consumer"
+NAMED = "case when i.consumer is null or f.consumer is not null then i.consumer else 'other' end as consumer"
+
+# Items that were received in the period, a row for each of their routes; one without any has a row too.
+STOOD = f"""
+select i.id, i.received_at, i.workload, {NAMED}, i.urgent, i.due_at, i.answered_at, i.canceled_at,
+       lanes.figure_stands(i.answered_at, i.settled_at, i.failed_at, i.canceled_at) as word,
+       r.lane, r.reason, r.realtime_usd, r.batch_usd, row_number() over of_item = 1 as is_first,
+       lead(r.id) over of_item is null as is_newest
+  from lanes.item i left join lanes.route r on r.item_id = i.id {APART}
+ where i.received_at >= :since and i.received_at < :until
+window of_item as (partition by i.id order by r.id)
+"""
+
+# Their first answers, and when those of real time were read first.
+ANSWERED = f"""
+select a.*,
+       (select min(r.read_at) from lanes.read r
+         where r.item_id = a.id and a.lane = 'realtime' and r.result_id is not null and r.read_at >= a.answered_at) as read_at
+  from (select distinct on (i.id) i.id, i.received_at, i.workload, {NAMED}, i.answered_at, r.lane
+          from lanes.item i join lanes.result r on r.item_id = i.id and r.generation = 0 {APART}
+         where i.received_at >= :since and i.received_at < :until and i.answered_at is not null and i.canceled_at is null
+         order by i.id, r.created_at, r.id) a
+"""
+
+# Tries that ended in the period, and those of items that were received in it, each once.
+TRIED = """
+with ended as (
+  select a.*, i.received_at from lanes.attempt a join lanes.item i on i.id = a.item_id
+   where a.ended_at >= :since and a.ended_at < :until
+  union all
+  select a.*, i.received_at from lanes.item i join lanes.attempt a on a.item_id = i.id
+   where i.received_at >= :since and i.received_at < :until and not (a.ended_at >= :since and a.ended_at < :until))
+select e.workload, w.version_id, e.lane, e.purpose, e.outcome, e.shown, e.message_id, e.cost_usd, e.bound_usd, e.input_tokens,
+       e.output_tokens, e.cache_read_tokens, e.cache_write_tokens, e.started_at, e.ended_at, e.received_at, r.realtime_usd,
+       r.batch_usd
+  from ended e
+  join lanes.work w on w.id = e.work_id
+  left join lateral (
+    select r.realtime_usd, r.batch_usd from lanes.route r
+     where r.item_id = e.item_id and e.outcome = 'valid'
+     order by r.decided_at > e.ended_at, case when r.decided_at > e.ended_at then r.id else -r.id end limit 1) r on true
+"""
+
+# The newest answer that both lanes gave, of each generation of an item.
+COMPARED = """
+select c.*, i.workload, i.received_at,
+       exists (select from lanes.correction n where n.item_id = c.item_id and n.authoritative_id = c.id) as corrected
+  from (select distinct on (r.item_id, r.generation) r.item_id, r.generation, r.id, r.version_id, r.created_at
+          from lanes.result r
+          join lanes.result p on p.item_id = r.item_id and p.generation = r.generation and p.revision = r.revision
+                             and p.standing = 'provisional'
+         where r.standing = 'authoritative'
+         order by r.item_id, r.generation, r.id desc) c
+  join lanes.item i on i.id = c.item_id
+"""
+
+# The fields that labels name, once for each answer of their items that is kept.
+LABELED = """
+select i.workload, i.received_at, r.version_id, r.lane, f.field, coalesce((r.output -> f.field) = f.value, false) as hit
+  from lanes.label l
+  join lanes.item i on i.id = l.item_id
+  join lanes.result r on r.item_id = i.id and r.output is not null
+ cross join lateral jsonb_each(l.expected) f (field, value)
+ where i.received_at >= :since and i.received_at < :until
+"""
+
+COSTS = ("realtime_usd", "batch_usd")
+SPENT = {
+    "items": "t.shown::int", "usd": "t.cost_usd", "bound_usd": "t.bound_usd", "input": "t.input_tokens",
+    "output": "t.output_tokens", "cached": "t.cache_read_tokens", "written": "t.cache_write_tokens", "word": "t.outcome",
+}  # fmt: skip
+TRY = ("workload", "version_id", "lane", "purpose", *COSTS)
+ANSWERS = "lanes.result r join lanes.item i on i.id = r.item_id where r.generation = 0"
+ANSWER = {"workload": "i.workload", "word": "r.standing", "took": "r.created_at - i.received_at"}
+ASKED = "stood s where s.is_first and s.lane is not null and s.canceled_at is null"
+COUNTED = (
+    counted(Kind.ROUTE, "lanes.route r join lanes.version v on v.id = r.version_id", "r.decided_at", workload="v.workload",
+            word="r.reason", of=("version_id", "lane", *COSTS)),
+    counted(Kind.ATTEMPT, "tried t", "t.ended_at", of=TRY, **SPENT),
+    counted(Kind.TRY, "tried t", "t.received_at", of=TRY, first_at="t.started_at", last_at="t.ended_at", **SPENT),
+    counted(Kind.BUFFER, "tried t where t.lane = 'realtime' and t.purpose = 'answer' and t.message_id is not null",
+            "t.ended_at", took="t.started_at - t.received_at", of=("workload", "version_id", "lane", "purpose")),
+    counted(Kind.CALL, "lanes.response r", "r.billed_at", of=("workload", "lane", "purpose", "items"), usd="r.cost_usd",
+            input="r.input_tokens", output="r.output_tokens", cached="r.cache_read_tokens", written="r.cache_write_tokens"),
+    counted(Kind.RESULT, ANSWERS, "r.created_at", of=("version_id", "lane"), **ANSWER),
+    counted(Kind.ANSWER, ANSWERS, "i.received_at", version_id="r.version_id", lane="r.lane", **ANSWER),
+    counted(Kind.AGREEMENT, "compared c", "c.created_at", of=("workload", "version_id"), items="c.corrected::int"),
+    counted(Kind.COMPARED, "compared c where c.generation = 0", "c.received_at", of=("workload", "version_id"),
+            items="c.corrected::int"),
+    counted(Kind.CORRECTION,
+            "lanes.correction c join lanes.item i on i.id = c.item_id join lanes.result r on r.id = c.authoritative_id",
+            "c.corrected_at", workload="i.workload", version_id="r.version_id"),
+    counted(Kind.ITEM, "stood s where s.is_newest and (s.lane is not null or s.canceled_at is not null)", "s.received_at",
+            of=("workload", "lane", "word", *COSTS), items="(s.answered_at is not null)::int"),
+    counted(Kind.ASKED, ASKED, "s.received_at", of=("workload", "lane", "consumer", *COSTS), word="s.reason"),
+    counted(Kind.URGENT, f"{ASKED} and s.urgent", "s.received_at", of=("workload",)),
+    counted(Kind.DUE, f"{ASKED} and s.due_at is not null", "s.received_at", of=("workload",), took="s.due_at - s.received_at"),
+    counted(Kind.FIRST, "answered a", "a.received_at", of=("workload", "lane", "consumer"),
+            took="a.answered_at - a.received_at"),
+    counted(Kind.READ, "answered a where a.read_at is not null", "a.received_at", of=("workload", "consumer"),
+            took="a.read_at - a.answered_at", items="(a.read_at <= a.answered_at + interval '1 minute')::int"),
+    counted(Kind.LABEL, "labeled l", "l.received_at", of=("workload", "version_id", "lane"), word="l.field",
+            items="l.hit::int"),
+)  # fmt: skip
+
+# All of it, by minute or by hour, and as `COLUMNS`.
+EVERYTHING = f"""
+with stood as ({STOOD}), answered as ({ANSWERED}), tried as ({TRIED}), compared as ({COMPARED}),
+labeled as ({LABELED}),
+every ({COLUMNS}) as (
+{" union all ".join(COUNTED)}
+  union all
+  select f.at, f.workload, f.version_id, 'batch', null, null, f.word, f.kind, f.n, f.items, 0, 0, 0, 0, 0, 0, 0, 0, null, null,
+         f.buckets, f.counts
+    from lanes.batch_figures('{{}}', array(select b from lanes.batch b
+                                          where b.intended_at >= :since and b.intended_at < :until)) f)
+select * from every
+"""

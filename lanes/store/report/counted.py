@@ -1,0 +1,138 @@
+"""What the report has of figures alone: they are read once, and each section is a sum of them."""
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+from decimal import Decimal
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from lanes.report.snapshot import AgreementFigures, CallFigures, CostFigures, LaneFigures, RouteFigures
+from lanes.store.figures.percentiles import percentiles
+from lanes.words import Lane, Outcome, Purpose
+
+COUNTED = """
+select workload, kind, lane, purpose, word, sum(n)::bigint as n, sum(items)::bigint as items, sum(usd) as usd,
+       sum(bound_usd) as bound_usd, sum(realtime_usd) as realtime_usd, sum(batch_usd) as batch_usd, sum(input)::bigint as input,
+       sum(output)::bigint as output, sum(cached)::bigint as cached, min(first_at) as first_at, max(last_at) as last_at
+  from lanes.figures_since('{item,answer,try,route,agreement,call}', :since)
+ group by 1, 2, 3, 4, 5 order by 1
+"""
+
+TOOK = percentiles("lanes.figure_hist_since('{answer}', :since)", by="workload, lane", p50_s=0.5, p95_s=0.95, p99_s=0.99)
+LIVE = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
+DIGIT = Decimal("0.000001")
+
+
+class Counted:
+    """The figures of items received from the minute of `since` on."""
+
+    def __init__(self, connection: Connection, since: datetime) -> None:
+        self.rows = connection.execute(text(COUNTED), {"since": since}).all()
+        self._took = {(row.workload, row.lane): row for row in connection.execute(text(TOOK), {"since": since})}
+
+    def lanes(self) -> list[LaneFigures]:
+        """Each lane of each workload that had anything to do."""
+        found = [
+            self._lane(workload, lane, [each for each in rows if each.lane == lane])
+            for workload, rows in self._by_workload("item", "answer", "try")
+            for lane in Lane
+        ]
+        return [each for each in found if each.items > 0 or each.answers > 0 or each.attempts > 0]
+
+    def _lane(self, workload: str, lane: Lane, rows: Sequence[Any]) -> LaneFigures:
+        items, answers = _of_kind(rows, "item"), _of_kind(rows, "answer")
+        tries = [each for each in _of_kind(rows, "try") if each.purpose in LIVE]
+        took = self._took.get((workload, lane))
+        began = min((each.first_at for each in tries if each.first_at), default=None)
+        ended = max((each.last_at for each in tries if each.last_at), default=None)
+        return LaneFigures(
+            workload, lane,
+            items=_sum(items, "n"), answered=_sum(items, "items"), answers=_sum(answers, "n"),
+            p50_s=took.p50_s if took else None, p95_s=took.p95_s if took else None, p99_s=took.p99_s if took else None,
+            busy_s=(ended - began).total_seconds() if began and ended else 0,
+            attempts=_sum(tries, "n"),
+            failed_attempts=_sum((each for each in tries if each.word != Outcome.VALID), "n"),
+            cost_usd=_usd(tries, "usd"),
+        )  # fmt: skip
+
+    def costs(self) -> list[CostFigures]:
+        """What was billed, and what each lane alone would have cost."""
+        return [
+            self._cost(workload, rows)
+            for workload, rows in self._by_workload("item", "try")
+            if sum(each.n for each in rows if each.kind == "item" and each.lane) > 0
+        ]
+
+    def _cost(self, workload: str, rows: Sequence[Any]) -> CostFigures:
+        items = [each for each in _of_kind(rows, "item") if each.lane]
+        tries = _of_kind(rows, "try")
+        live = [each for each in tries if each.purpose in LIVE]
+        both = _scale([each for each in live if each.word == Outcome.VALID])
+        scales = {lane: _scale([each for each in live if each.word == Outcome.VALID and each.lane == lane]) for lane in Lane}
+
+        def scaled(lane: Lane) -> Decimal:
+            return next((scale for scale in (scales[lane], both) if scale is not None), Decimal(1))
+
+        return CostFigures(
+            workload,
+            actual_usd=_usd(live, "usd").quantize(DIGIT),
+            all_realtime_usd=(_usd(items, "realtime_usd") * scaled(Lane.REALTIME)).quantize(DIGIT),
+            all_batch_usd=(_usd(items, "batch_usd") * scaled(Lane.BATCH)).quantize(DIGIT),
+            unknown_usd=_usd(live, "bound_usd").quantize(DIGIT),
+            aside_usd=_usd((each for each in tries if each.purpose not in LIVE), "usd").quantize(DIGIT),
+        )
+
+    def states(self) -> dict[tuple[str, str], int]:
+        """How many items stand where, by workload and state, as far as their own rows say."""
+        found: dict[tuple[str, str], int] = {}
+        for each in _of_kind(self.rows, "item"):
+            found[each.workload, each.word] = found.get((each.workload, each.word), 0) + each.n
+        return found
+
+    def routes(self) -> list[RouteFigures]:
+        """Decisions by their reason, the most frequent of a workload first."""
+        rows = _of_kind(self.rows, "route")
+        rows.sort(key=lambda each: (each.workload, -each.n, each.lane, each.word))
+        return [RouteFigures(each.workload, Lane(each.lane), each.word, each.n) for each in rows]
+
+    def agreement(self) -> list[AgreementFigures]:
+        """How often both lanes agreed, of each workload where both answered."""
+        rows = [each for each in _of_kind(self.rows, "agreement") if each.n > 0]
+        return [AgreementFigures(each.workload, each.n, each.items) for each in rows]
+
+    def calls(self) -> list[CallFigures]:
+        """Billed calls by workload and lane."""
+        return [
+            CallFigures(
+                workload, lane, _sum(of_lane, "n"), _sum(of_lane, "items"), _sum(of_lane, "input"), _sum(of_lane, "cached"),
+                _sum(of_lane, "output"),
+            )
+            for workload, rows in self._by_workload("call")
+            for lane in Lane
+            if (of_lane := [each for each in rows if each.lane == lane])
+        ]  # fmt: skip
+
+    def _by_workload(self, *kinds: str) -> Iterator[tuple[str, list[Any]]]:
+        for workload, rows in groupby(self.rows, key=lambda each: each.workload):
+            if of_kinds := [each for each in rows if each.kind in kinds]:
+                yield workload, of_kinds
+
+
+def _of_kind(rows: Iterable[Any], kind: str) -> list[Any]:
+    return [each for each in rows if each.kind == kind]
+
+
+def _sum(rows: Iterable[Any], measure: str) -> int:
+    return sum(getattr(each, measure) for each in rows)
+
+
+def _usd(rows: Iterable[Any], measure: str) -> Decimal:
+    return sum((getattr(each, measure) for each in rows), Decimal(0))
+
+
+def _scale(valid: Collection[Any]) -> Decimal | None:
+    """How what was billed compares with what had been estimated; None where nothing was."""
+    estimated = sum((each.realtime_usd if each.lane == Lane.REALTIME else each.batch_usd for each in valid), Decimal(0))
+    return _usd(valid, "usd") / estimated if estimated else None

@@ -1,0 +1,55 @@
+"""Which part of a drain has something to do: its loop, its router, its publisher. Who knows of something wakes them."""
+
+import asyncio
+
+ROUTED_WITHIN_S = 0.1  # how long a look for work waits for the routing of what was received
+
+
+class Wakes:
+    """The parts of one drain that may have something to do."""
+
+    def __init__(self) -> None:
+        self.loop, self.routing, self.telling = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.routing.set()  # what was received before it began
+        self._look = True
+        self._later: asyncio.TimerHandle | None = None
+
+    def others_committed(self) -> None:
+        """Something was received, work is ready, an event waits: nobody knows which. What was received is routed first, so
+        that one look finds it; where that takes long, the work that is there does not wait for it."""
+        self.routing.set()
+        self.telling.set()
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(ROUTED_WITHIN_S, self.work_is_ready)
+
+    def received(self) -> None:
+        """Something waits for the router."""
+        self.routing.set()
+
+    def work_is_ready(self) -> None:
+        """There may be work that the loop has not seen."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        self._look = True
+        self.loop.set()
+
+    def all_is_routed(self) -> None:
+        """What was received is routed, and whoever routed it said so: what else may be ready is looked for now."""
+        if self._later is not None:
+            self.work_is_ready()
+
+    def place_is_free(self) -> None:
+        """A call ended: what waits for its place can be asked."""
+        self.loop.set()
+
+    def saved(self, *, again: bool) -> None:
+        """What calls led to is committed, events too; `again`: some of it may be work that is to be tried once more."""
+        self.telling.set()
+        self._look = self._look or again
+        self.loop.set()
+
+    def looks(self) -> bool:
+        """Whether work is to be looked for; whoever asks does it."""
+        look, self._look = self._look, False
+        return look

@@ -1,0 +1,97 @@
+"""Which part of a drain is woken by what: one look for work for each thing that happens, and none that finds nothing."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine
+
+import tasks.wakes
+from lanes.store.database import Database
+from lanes.store.signals import listening, wake
+from tasks.wakes import Wakes
+from tests.flows.conftest import until
+
+
+def asleep() -> Wakes:
+    """A drain that has looked, and routed, once."""
+    wakes = Wakes()
+    assert wakes.looks()
+    for each in (wakes.loop, wakes.routing, wakes.telling):
+        each.clear()
+    return wakes
+
+
+async def test_what_others_commit_is_routed_before_work_is_looked_for() -> None:
+    wakes = asleep()
+    wakes.others_committed()
+    assert (wakes.routing.is_set(), wakes.telling.is_set(), wakes.loop.is_set()) == (True, True, False)
+    assert not wakes.looks()
+    wakes.all_is_routed()
+    assert wakes.loop.is_set()
+    assert wakes.looks()
+    assert not wakes.looks()
+
+
+async def test_work_that_is_ready_does_not_wait_for_a_long_routing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks.wakes, "ROUTED_WITHIN_S", 0.0)
+    wakes = asleep()
+    wakes.others_committed()
+    await until(wakes.loop.is_set)
+    assert wakes.looks()
+
+
+async def test_a_look_after_what_was_routed_is_not_repeated_when_all_of_it_is() -> None:
+    wakes = asleep()
+    wakes.others_committed()
+    wakes.work_is_ready()
+    assert wakes.looks()
+    wakes.loop.clear()
+    wakes.all_is_routed()
+    assert not wakes.loop.is_set()
+    assert not wakes.looks()
+
+
+@pytest.mark.parametrize("again", [False, True])
+async def test_after_a_save_work_is_looked_for_where_some_of_it_is_tried_again(again: bool) -> None:
+    wakes = asleep()
+    wakes.saved(again=again)
+    assert wakes.loop.is_set()
+    assert wakes.telling.is_set()
+    assert wakes.looks() is again
+
+
+async def test_a_place_that_is_free_is_for_what_waits_for_one() -> None:
+    wakes = asleep()
+    wakes.place_is_free()
+    assert wakes.loop.is_set()
+    assert not wakes.looks()
+
+
+class Asked:
+    """Remembers which sessions were looked for among those of a database."""
+
+    def __init__(self, db: Database) -> None:
+        self._db, self.asked = db, list[object]()
+
+    def __contains__(self, session: object) -> bool:
+        self.asked.append(session)
+        return session in self._db.sessions
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._db.sessions)
+
+    def __len__(self) -> int:
+        return len(self._db.sessions)
+
+
+async def test_a_drain_hears_what_others_commit_and_not_itself(db: Database, pool: Engine) -> None:
+    asked = Asked(db)
+    async with listening(db.url, but=asked) as heard:
+        await db.run(wake)
+        await until(lambda: asked.asked)
+        assert not heard.is_set()
+        with pool.begin() as other:
+            wake(other)
+        async with asyncio.timeout(10):
+            await heard.wait()

@@ -1,0 +1,37 @@
+"""How much is routed at a time."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.routing.portions import BESIDE_ANSWERS_S, FEW, MOST, Portions
+
+chunks = st.lists(st.tuples(st.floats(0, 10), st.booleans()), max_size=30)
+
+
+def test_few_are_routed_first_and_all_that_a_transaction_takes_while_nobody_is_answered() -> None:
+    portions = Portions()
+    assert portions.size == FEW
+    portions.took(3.0, busy=False)
+    assert portions.size == MOST
+
+
+def test_beside_answers_a_chunk_takes_no_longer_than_it_may() -> None:
+    portions = Portions(size=MOST)
+    portions.took(10 * BESIDE_ANSWERS_S, busy=True)
+    assert portions.size == MOST // 10
+    portions.took(BESIDE_ANSWERS_S / 2, busy=True)
+    assert portions.size == 2 * (MOST // 10)
+
+
+def test_what_is_new_waits_for_no_large_chunk() -> None:
+    portions = Portions(size=MOST)
+    portions.begin()
+    assert portions.size == FEW
+
+
+@given(chunks)
+def test_a_chunk_has_always_a_few_and_never_more_than_a_transaction_takes(seen: list[tuple[float, bool]]) -> None:
+    portions = Portions()
+    for seconds, busy in seen:
+        portions.took(seconds, busy=busy)
+        assert FEW <= portions.size <= MOST
