@@ -43,7 +43,7 @@ class Holding:
     def __init__(self, db: Database, alive: RoleLock, turns: Turns) -> None:
         self._db, self._alive, self._turns = db, alive, turns
         self._name = f"{socket.gethostname()}:{os.getpid()}"
-        self._heads = Heads()
+        self._heads = Heads[datetime]()
         self._longest_call_s = 0.0  # of any version that it has met
         self.claims: dict[WorkId, Claim] = {}
 

@@ -1,11 +1,14 @@
 """The router's work: what was received gets its position, its route and its work."""
 
+import time
 from datetime import datetime, timedelta
 
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
+from lanes.ids import ItemId
 from lanes.money.cost import Estimates
+from lanes.realtime.heads import Heads
 from lanes.routing.portions import MOST
 from lanes.routing.route import Received, Route, decide, looks_inside
 from lanes.routing.split import Splits
@@ -20,14 +23,15 @@ WAIT = timedelta(seconds=1)  # longest wait for a lock while nobody else may rou
 _told: set[str] = set()
 
 
-async def route_received(db: Database, most: int = MOST) -> int:
+async def route_received(db: Database, most: int = MOST, *, heads: Heads[ItemId] | None = None) -> int:
     """Some of what was received, about `most` items, is routed, urgent and due ones first; their number, 0 when nothing waits.
 
     One bounded transaction: call it again while it routes something. Another router at work leaves it to that one;
-    items in somebody's open transaction, and those of a workload that cannot be read or priced, wait.
+    items in somebody's open transaction, and those of a workload that cannot be read or priced, wait. Where `heads` says so,
+    what came before the items that were routed last is not looked for, until the next look through all of it.
     """
     try:
-        return await _route_some(db, most)
+        return await _route_some(db, most, Heads[ItemId]() if heads is None else heads)
     except OperationalError as error:
         if not locks.gave_up(error):
             raise
@@ -35,11 +39,14 @@ async def route_received(db: Database, most: int = MOST) -> int:
         return 0
 
 
-async def _route_some(db: Database, most: int) -> int:
+async def _route_some(db: Database, most: int, heads: Heads[ItemId]) -> int:
     async with db.transaction() as run:
-        begun = await run(routes.begin, WAIT)
+        began = time.monotonic()
+        look = heads.look(began)
+        begun = await run(routes.begin, WAIT, since=look.since)
         if not begun.alone:
             return 0
+        heads.looked(look, {}, took_s=time.monotonic() - began, at=time.monotonic())
         if begun.amended:
             await run(amendments.apply_waiting, now=run.now)
         if not begun.workloads:
@@ -47,9 +54,12 @@ async def _route_some(db: Database, most: int) -> int:
             return 0
         stored, splits = await run(workloads.to_route, begun.workloads)
         unread = [name for name, version in stored.versions.items() if not looks_inside(version)]
-        waiting = await run(items.received, most, of=stored.versions.keys(), waiting=begun.workloads, unread=unread)
+        waiting = await run(
+            items.received, most, of=stored.versions.keys(), waiting=begun.workloads, unread=unread, since=look.since
+        )  # fmt: skip
         decided, problems = _decided(waiting, stored.versions, splits, run.now)
         await run(routes.save, decided, now=run.now)
+    heads.take(items.came_last(waiting))
     _tell([*map(str, stored.unreadable), *problems])
     return len(decided)
 

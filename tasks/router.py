@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from lanes.ids import ItemId
+from lanes.realtime.heads import Heads
 from lanes.routing.portions import Portions
 from lanes.store.database import Database
 from lanes.store.doors import items
@@ -23,6 +25,7 @@ class Router:
     ) -> None:
         self._db, self._role, self._wakes, self._busy = db, role, wakes, busy
         self._look_every_s, self._look_at = look_every_s, float("-inf")
+        self._heads = Heads[ItemId]()
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -45,11 +48,11 @@ class Router:
         portions = Portions()
         while True:
             began = time.monotonic()
-            if not await route_received(self._db, portions.size):
+            if not await route_received(self._db, portions.size, heads=self._heads):
                 return
             self._wakes.work_is_ready()
             took = time.monotonic() - began
-            if not await self._db.look(items.any_received):
+            if not await self._db.look(items.any_received, since=self._heads.look(time.monotonic()).since):
                 return
             portions.took(took, busy=self._busy())
             if self._busy() and await self._received_within(took):

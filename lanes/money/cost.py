@@ -79,6 +79,7 @@ class Estimates:
     def __init__(self, at: datetime) -> None:
         self._day = at.replace(hour=0, minute=0, second=0, microsecond=0)
         self._rates: dict[VersionId, tuple[Rate, Rate]] = {}
+        self._known: dict[tuple[VersionId, int], Estimate] = {}
 
     def of(self, version: Version, payload_chars: int) -> Estimate:
         """What an item of `payload_chars` characters would cost on each lane.
@@ -86,15 +87,19 @@ class Estimates:
         Raises:
             LookupError: no price is known for one of its models.
         """
+        own = tokens(payload_chars)
+        known = self._known.get((version.id, own))
+        if known is not None:
+            return known
         rates = self._rates.get(version.id)
         if rates is None:
             shared = shared_tokens(version.spec)
             rates = self._rates[version.id] = (
                 self._rate(version.spec, Lane.REALTIME, shared), self._rate(version.spec, Lane.BATCH, shared)
             )  # fmt: skip
-        own = tokens(payload_chars)
         realtime, batch = rates
-        return Estimate(realtime=realtime.of(own), batch=batch.of(own))
+        made = self._known[version.id, own] = Estimate(realtime=realtime.of(own), batch=batch.of(own))
+        return made
 
     def _rate(self, spec: Spec, lane: Lane, shared: int) -> "Rate":
         into, out = price_per_token(spec.model_of(lane), lane, self._day)

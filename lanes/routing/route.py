@@ -113,8 +113,7 @@ def _choose(item: Arrived, version: Version, splits: Splits, now: datetime) -> t
     urgent, urgent_note = _holds(version.urgent_when, variables)
     if urgent:
         return Lane.REALTIME, Reason.URGENT_RULE, f"urgent_when holds: {version.spec.urgent_when}"
-    back = batch_back_at(version.spec, now)
-    if item.due_at is not None and item.due_at < back:
+    if item.due_at is not None and item.due_at < (back := batch_back_at(version.spec, now)):
         due = item.due_at.isoformat(timespec="seconds")
         said = f"due {due}, a batch is back about {back.isoformat(timespec='seconds')}"
         return Lane.REALTIME, Reason.DEADLINE, said + urgent_note

@@ -49,4 +49,6 @@ def streamed(
                 yield row
                 if size >= most_bytes:
                     return
+            if len(part) < fetch:  # there are no more
+                return
             fetch = max(1, min(MOST, FETCHED_BYTES * found // size)) if size else MOST

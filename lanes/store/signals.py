@@ -12,7 +12,7 @@ from typing import LiteralString
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from sqlalchemy import Connection, Select, column, func, select, table, text
+from sqlalchemy import ColumnElement, Connection, Select, column, func, select, table, text
 
 from lanes.standing.roles import STANDING, Role
 from lanes.store.database import plain_url
@@ -54,6 +54,11 @@ __all__ = ["Role", "RoleLock", "held_roles", "holder_exists", "holders", "listen
 def wake(connection: Connection) -> None:
     """Whoever listens looks again once this transaction has committed: drains, publishers. Several wakes in one are one."""
     connection.execute(_NOTIFY)
+
+
+def waking() -> ColumnElement[None]:
+    """The same as a part of the statement that writes what is to be looked at."""
+    return func.pg_notify(CHANNEL, "")
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ are admitted, routed, claimed and saved.
 """
 
 import asyncio
+import gc
 import os
 import time
 from collections.abc import Sequence
@@ -14,6 +15,9 @@ from prefect.logging import disable_run_logger
 
 from lanes import client
 from lanes.claims import Claimed
+from lanes.ids import ItemId
+from lanes.money.cost import estimate
+from lanes.realtime.heads import Heads
 from lanes.settling.attempts import Times, answered
 from lanes.settling.outcome import Attempt, Response
 from lanes.store import work
@@ -36,6 +40,7 @@ class RealtimeLife:
     def __init__(self, url: str) -> None:
         self._url = url
         self._led = 0
+        self._received, self._ranked = Heads[ItemId](), Heads[datetime]()  # as long as those of a drain
 
     def lead(self, items: int) -> float:
         """So many more items were sent and answered; the seconds that took."""
@@ -49,28 +54,43 @@ class RealtimeLife:
         async with Database(self._url) as db:
             now = await db.now()
             version = await db.run(lambda connection: realtime(connection, now=now))
+            _as_a_drain_begins(version, now)
             began = time.perf_counter()
             with disable_run_logger():
                 await client.asubmit_many(WORKLOAD, inputs)
-                while await route_received(db):
+                while await route_received(db, heads=self._received):
                     pass
-                done = await _complete(db, version)
+                done = await _complete(db, version, items, self._ranked)
             took = time.perf_counter() - began
         assert done == items, f"{done} of {items} were answered"
         return took
 
 
-async def _complete(db: Database, version: Version) -> int:
-    """What waits is answered; how much that was."""
+def _as_a_drain_begins(version: Version, now: datetime) -> None:
+    """The prices are read, and the collector leaves alone what a process keeps for as long as it lives."""
+    estimate(version, 0, at=now)
+    gc.set_threshold(20_000, 20, 100)  # as flows/__main__.py
+    gc.freeze()  # as tasks/connections.py
+
+
+async def _complete(db: Database, version: Version, items: int, heads: Heads[datetime]) -> int:
+    """So much of what waits is answered, claimed as a drain does; how much that was."""
     done = 0
-    while True:
-        now = await db.now()
-        most = {WORKLOAD: CHUNK}
-        claimed = await db.run(work.claim, Lane.REALTIME, most, worker="bench", lease=LEASE, now=now)
-        if not claimed:
+    while done < items:
+        async with db.transaction() as run:
+            now, began = run.now, time.monotonic()
+            look = heads.look(began)
+            waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)
+            known = time.monotonic()
+            most = dict.fromkeys(waiting, CHUNK)
+            claimed = await run(work.claim, Lane.REALTIME, most, worker="bench", lease=LEASE, since=look.since, now=now)
+        last = {each.workload: each.rank_at for each in claimed}
+        heads.looked(look, last, took_s=known - began, at=time.monotonic())
+        if not claimed and look.whole:
             return done
         saved = await save(db, _judged(version, claimed, now))
         done += saved.answered
+    return done
 
 
 def _judged(version: Version, claimed: Sequence[Claimed], now: datetime) -> list[Attempt]:

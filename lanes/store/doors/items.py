@@ -3,9 +3,12 @@
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
+    BigInteger,
     ColumnElement,
     Connection,
     Integer,
@@ -16,13 +19,16 @@ from sqlalchemy import (
     func,
     insert,
     literal,
+    literal_column,
     select,
     true,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes import exact_json
 from lanes.doors.item import KEY_LIMIT, Admission, Refusal, Submission
+from lanes.ids import ItemId
 from lanes.routing.route import Arrived, Received
 from lanes.storable import storable
 from lanes.store import outbox
@@ -36,6 +42,18 @@ CONTENT_LIMIT = 65_536  # characters of a refused input that are kept
 MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
 _UNROUTED = (item.c.position.is_(None), item.c.canceled_at.is_(None))
 _URGENT_FIRST = (item.c.urgent.desc(), item.c.due_at, item.c.id)
+Part = tuple[ColumnElement[bool], ...]  # of a workload's items, in the order of the index
+Since = Mapping[str, ItemId]
+URGENT: Part = (item.c.urgent,)
+DUE: Part = (~item.c.urgent, item.c.due_at.is_not(None))
+
+
+def behind(after: ColumnElement[int]) -> Part:
+    """What is neither urgent nor due, and came after that item."""
+    return (~item.c.urgent, item.c.due_at.is_(None), item.c.id > after)
+
+
+_BEHIND = behind(bindparam("after", type_=BigInteger))
 _KNOWN = (
     item.c.id, item.c.revision, item.c.workload, item.c.key, item.c.received_at, item.c.occurred_at, item.c.consumer,
     item.c.entity, item.c.urgent, item.c.pin, item.c.due_at,
@@ -104,26 +122,42 @@ def _kept(refusal: Refusal) -> Refusal:
     )  # fmt: skip
 
 
-def any_received(connection: Connection) -> bool:
-    """Whether some item waits for its first route. Nothing is locked."""
-    return connection.execute(_any_received()).first() is not None
+def any_received(connection: Connection, *, since: Since | None = None) -> bool:
+    """Whether some item waits for its first route, of those that `which_have_received` looks for. Nothing is locked."""
+    return connection.execute(_any_received(whole=not since), seen(since)).first() is not None
 
 
 @cache
-def _any_received() -> Select[Any]:
-    return have_received().limit(1)
+def _any_received(*, whole: bool) -> Select[Any]:
+    return have_received(whole=whole).limit(1)
 
 
-def have_received() -> Select[Any]:
-    """The names of the workloads that have items which no router has seen: one step in the index for each workload."""
-    first = (
-        select(item.c.id)
-        .where(item.c.workload == workload.c.name, *_UNROUTED)
-        .order_by(*_URGENT_FIRST)
-        .limit(1)
-        .lateral("first")
+def which_have_received(connection: Connection, *, since: Since | None = None) -> Sequence[str]:
+    """The names of the workloads that have items which no router has seen. Of those that `since` names, of what is neither
+    urgent nor due, only what came after that item is looked for."""
+    return connection.execute(have_received(whole=not since), seen(since)).scalars().all()
+
+
+def have_received(*, whole: bool = True) -> Select[Any]:
+    """The same as a query: one step in the index for each workload, or three, behind what :seen_until says of it."""
+    if whole:
+        first = _first(()).lateral("first")
+        return select(workload.c.name).select_from(workload.join(first, true()))
+    seen = (
+        func.unnest(bindparam("seen_workload", type_=ARRAY(Text)), bindparam("seen_until", type_=ARRAY(BigInteger)))
+        .table_valued(column("workload", Text), column("until", BigInteger), name="seen")
+        .render_derived()
     )
-    return select(workload.c.name).select_from(workload.join(first, true()))
+    last = behind(func.coalesce(seen.c.until, literal_column("0")))
+    firsts = [_first(part).correlate(workload, seen).subquery() for part in (URGENT, DUE, last)]
+    first = union_all(*(select(each.c.id) for each in firsts)).limit(1).lateral("first")
+    both = workload.outerjoin(seen, seen.c.workload == workload.c.name)
+    return select(workload.c.name).select_from(both.join(first, true()))
+
+
+def seen(since: Since | None) -> dict[str, Any]:
+    """The parameters of `have_received`."""
+    return {"seen_workload": list(since), "seen_until": list(since.values())} if since else {}
 
 
 def received(
@@ -134,46 +168,65 @@ def received(
     of: Collection[str] | None = None,
     waiting: Sequence[str] | None = None,
     unread: Collection[str] = (),
+    since: Since | None = None,
 ) -> list[Received]:
     """Some of the items that no router has seen, urgent and due ones first: about `limit`, whose payloads have about
     `most_bytes` as JSON. Nobody cancels or amends them until this transaction ends.
 
     The workloads that have some (of those named in `of`, None: of all) share the number and the bytes, so that the flood
-    of one never holds up the others; who knows which have some says so by `waiting`. What other transactions hold is passed
-    over. Of those named in `unread` the payloads are measured, and stay where they are.
+    of one never holds up the others; who knows which have some, `since` the same items, says so by `waiting`. What other
+    transactions hold is passed over. Of those named in `unread` the payloads are measured, and stay where they are.
     """
-    names = connection.execute(have_received()).scalars().all() if waiting is None else waiting
+    names = which_have_received(connection, since=since) if waiting is None else waiting
     asked = sorted(name for name in names if of is None or name in of)
     found: list[Received] = []
     for name in asked:
-        share = max(1, limit // len(asked))
-        query, given = _head(read=name not in unread), {"of_workload": name, "most": share}
-        first = bounded(connection, query, given, most=share, most_bytes=most_bytes // len(asked))
-        found += [Received(row.id, row.revision, arrived(row)) for row in first]
+        most, left = max(1, limit // len(asked)), most_bytes // len(asked)
+        after = (since or {}).get(name)
+        for part in [()] if after is None else [URGENT, DUE, _BEHIND]:
+            given = {"of_workload": name, "most": most} | ({"after": after} if part is _BEHIND else {})
+            rows = bounded(connection, _head(read=name not in unread, part=part), given, most=most, most_bytes=left)
+            found += [Received(row.id, row.revision, arrived(row)) for row in rows]
+            most, left = most - len(rows), left - sum(row.bytes for row in rows)
+            if most <= 0 or left <= 0:
+                break
     return found
 
 
-def head(name: str, limit: int, *, read: bool = True) -> Select[*tuple[Any, ...]]:
-    """The most urgent items of a workload that no router has seen, locked; those locked by others are passed over."""
-    return _headed(literal(name), limit, read=read)
+def came_last(of: Sequence[Received]) -> dict[str, ItemId]:
+    """Of each workload the last that is neither urgent nor due: what waits came behind it, but for what others held."""
+    plain = [each for each in of if not each.arrived.urgent and each.arrived.due_at is None]
+    return {each.arrived.workload: each.id for each in sorted(plain, key=attrgetter("id"))}
+
+
+def head(name: str, limit: int, *, read: bool = True, part: Part = ()) -> Select[*tuple[Any, ...]]:
+    """The most urgent items of a workload, or of a part of it, that no router has seen, locked; those locked by others are
+    passed over."""
+    return _headed(literal(name), limit, read=read, part=part)
 
 
 @cache
-def _head(*, read: bool) -> Select[*tuple[Any, ...]]:
+def _head(*, read: bool, part: Part) -> Select[*tuple[Any, ...]]:
     """As `head`, of :of_workload, and no more than :most."""
-    return _headed(bindparam("of_workload", type_=Text), bindparam("most", type_=Integer), read=read)
+    return _headed(bindparam("of_workload", type_=Text), bindparam("most", type_=Integer), read=read, part=part)
 
 
-def _headed(name: ColumnElement[str], limit: int | ColumnElement[int], *, read: bool) -> Select[*tuple[Any, ...]]:
+def _headed(name: ColumnElement[str], limit: int | ColumnElement[int], *, read: bool, part: Part) -> Select[*tuple[Any, ...]]:
     payload = item.c.payload
     size = size_of(payload) if read else literal(0).label("bytes")
     return (
         select(*_KNOWN, characters(payload).label("length"), size, *([payload] if read else []))
-        .where(item.c.workload == name, *_UNROUTED)
+        .where(item.c.workload == name, *_UNROUTED, *part)
         .order_by(*_URGENT_FIRST)
         .limit(limit)
         .with_for_update(key_share=True, skip_locked=True)
     )
+
+
+def _first(part: Part) -> Select[*tuple[Any, ...]]:
+    """The first of this part of a workload that no router has seen."""
+    here = select(item.c.id).where(item.c.workload == workload.c.name, *_UNROUTED, *part)
+    return here.order_by(*_URGENT_FIRST).limit(1)
 
 
 def arrived(row: Any) -> Arrived:

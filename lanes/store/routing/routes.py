@@ -7,7 +7,6 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, column, func, insert, literal, select, true, update
-from sqlalchemy.sql.dml import Insert
 
 from lanes.routing.route import Received, Route, rank_at
 from lanes.store import locks, signals
@@ -33,19 +32,20 @@ class Begun:
     workloads: Sequence[str]
 
 
-def begin(connection: Connection, wait: timedelta) -> Begun:
-    """This transaction may route, where it is alone, until it ends; it waits for no lock longer than `wait`."""
-    row = connection.execute(_begun(), {"wait": locks.setting(wait)}).one()
+def begin(connection: Connection, wait: timedelta, *, since: items.Since | None = None) -> Begun:
+    """This transaction may route, where it is alone, until it ends; it waits for no lock longer than `wait`. Items are looked
+    for as `items.have_received` does."""
+    row = connection.execute(_begun(whole=not since), {"wait": locks.setting(wait), **items.seen(since)}).one()
     return Begun(row.alone, row.amended, row.workloads)
 
 
 @cache
-def _begun() -> Select[*tuple[Any, ...]]:
+def _begun(*, whole: bool) -> Select[*tuple[Any, ...]]:
     return select(
         func.set_config("lock_timeout", bindparam("wait", type_=Text), true()),
         func.pg_try_advisory_xact_lock(ROUTING).label("alone"),
         select(amendment.c.id).where(amendment.c.outcome.is_(None)).exists().label("amended"),
-        func.array(items.have_received().scalar_subquery()).label("workloads"),
+        func.array(items.have_received(whole=whole).scalar_subquery()).label("workloads"),
     )
 
 
@@ -54,12 +54,12 @@ def save(connection: Connection, decided: Sequence[tuple[Received, Version, Rout
     if not decided:
         return
     connection.execute(_saved(), {"document": document_of([_row(*each) for each in decided]), "now": now})
-    signals.wake(connection)
 
 
 @cache
-def _saved() -> Insert:
-    """Whatever an item has once it is routed :now, of all items of :document, in the order in which they came."""
+def _saved() -> Select[None]:
+    """Whatever an item has once it is routed :now, of all items of :document, in the order in which they came; and drains are
+    told."""
     given, now = records(GIVEN, bindparam("document", type_=Text)), bindparam("now", type_=Moment)
     ordered = select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
     numbered = select(ordered.c.item_id, item_position.next_value().label("position")).cte("numbered")
@@ -78,7 +78,7 @@ def _saved() -> Insert:
         "ready_at": now, "rank_at": given.c.rank_at, "created_at": now,
     }  # fmt: skip
     owed = select(*of_work.values()).join_from(placed, given, given.c.item_id == placed.c.id).order_by(placed.c.id)
-    return insert(work).from_select(list(of_work), owed).add_cte(routed)
+    return select(signals.waking()).add_cte(routed, insert(work).from_select(list(of_work), owed).cte("owing"))
 
 
 def _row(item: Received, version: Version, made: Route) -> dict[str, Any]:

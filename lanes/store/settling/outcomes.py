@@ -17,7 +17,6 @@ from lanes.settling.announcing import told_alone
 from lanes.settling.outcome import Attempt, Saved, each_once
 from lanes.settling.settle import Consequence, Owed, consequence
 from lanes.storable import storable
-from lanes.store import signals
 from lanes.store.batch import homecoming
 from lanes.store.bulk import one_of
 from lanes.store.money import ledger
@@ -197,8 +196,6 @@ class _Writes:
             _owe_passes(connection, self.owed, now=self.now)
         if self.handed_over:
             handovers.save(connection, self.handed_over, now=self.now)
-        if any(each["moves_item"] for each in self.given):
-            signals.wake(connection)
 
     def _count(
         self, connection: Connection, written: Written, recorded: Mapping[Claim, Outcome], batch_id: BatchId | None

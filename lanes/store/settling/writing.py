@@ -37,6 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from lanes.ids import BatchId
+from lanes.store import signals
 from lanes.store.bulk import Row, document_of, records
 from lanes.store.tables import attempt, correction, event_outbox, item, result, work
 from lanes.store.tables.base import Moment, Usd
@@ -87,7 +88,7 @@ def write(
 
 @cache
 def statement() -> Select[*tuple[Any, ...]]:
-    """Writes the rows of :document, and returns what `Written` holds."""
+    """Writes the rows of :document, and returns what `Written` holds. Where an item moved, whoever listens is told."""
     given = records(GIVEN, bindparam("document", type_=Text))
     each = (
         select(
@@ -107,6 +108,7 @@ def statement() -> Select[*tuple[Any, ...]]:
         _all(results.c.id).label("results"),
         _all(corrections.c.id).label("corrections"),
         _known(each, attempts).label("known"),
+        select(signals.waking()).where(select(each.c.n).where(each.c.moves_item).exists()).scalar_subquery(),
     ).add_cte(_moved(each), _events(each, items))
 
 

@@ -37,15 +37,16 @@ class ResponseColumns(TypedColumns):
 response = Table(
     "response", metadata, ResponseColumns,
     one_of("lane", Lane), one_of("purpose", Purpose),
-    Index(None, "workload", "billed_at"),
+    # Who asks for a period reads its pages; a tree of its own would be written for every response.
+    Index("ix_response_billed_at", "billed_at", postgresql_using="brin"),
     comment="The ledger: every billed response that reached us, once",
 )  # fmt: skip
 
 
 class AttemptColumns(TypedColumns):
     id = identity(int)
-    work_id: Named[WorkId] = Column(id_of(WorkId), ForeignKey(work.c.id))
-    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
+    work_id: Named[WorkId] = Column(id_of(WorkId), ForeignKey(work.c.id))  # not enforced, nor the next: a save reads both
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))  # from the row of work that it has locked
     claim_no: Named[int] = Column(Integer)
     workload: Named[str] = Column(Text)
     lane: Named[Lane] = Column(Word(Lane))

@@ -16,8 +16,8 @@ from lanes.words import Lane, Standing
 
 class ResultColumns(TypedColumns):
     id = identity(ResultId)
-    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
-    work_id: Named[WorkId] = Column(id_of(WorkId), ForeignKey(work.c.id))
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))  # not enforced, nor the next two: a save reads them
+    work_id: Named[WorkId] = Column(id_of(WorkId), ForeignKey(work.c.id))  # from the row of work that it has locked
     version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))
     lane: Named[Lane] = Column(Word(Lane))
     standing: Named[Standing] = Column(Word(Standing))

@@ -32,7 +32,7 @@ split = Table(
 
 class RouteColumns(TypedColumns):
     id = identity(RouteId)
-    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))  # not enforced: the statement writes the item too
     version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))  # not enforced: the router has read it
     lane: Named[Lane] = Column(Word(Lane))
     reason: Named[Reason] = Column(Word(Reason), comment="Which rule decided")

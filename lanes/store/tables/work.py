@@ -14,7 +14,7 @@ from lanes.words import Lane, Purpose, WorkState
 
 class WorkColumns(TypedColumns):
     id = identity(WorkId)
-    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))
+    item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))  # not enforced: it was read from the item itself
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))  # not enforced: whoever writes has read it
     version_id: Named[VersionId] = Column(id_of(VersionId), ForeignKey(version.c.id))  # not enforced either
     lane: Named[Lane] = Column(Word(Lane))

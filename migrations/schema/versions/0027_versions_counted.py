@@ -31,7 +31,7 @@ NO_NEED = ("items", "usd", "bound_usd", "realtime_usd", "batch_usd", "input", "o
 def upgrade() -> None:
     known = ", ".join(map(repr, KINDS))
     for table in ("figure", "figure_hist", "figure_delta"):
-        op.execute(f"delete from lanes.{table}")
+        op.execute(f"truncate lanes.{table}")
         op.drop_constraint(op.f(f"ck_{table}_kind_known"), table, schema="lanes")
         op.create_check_constraint(op.f(f"ck_{table}_kind_known"), table, f"kind in ({known})", schema="lanes")
     for column in NO_NEED:

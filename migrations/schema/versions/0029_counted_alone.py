@@ -65,7 +65,7 @@ def upgrade() -> None:
     op.execute(f"lock table {', '.join(f'lanes.{table}' for table in FACTS)} in share row exclusive mode")
     known = ", ".join(map(repr, KINDS))
     for table in ("figure", "figure_hist", "figure_delta"):
-        op.execute(f"delete from lanes.{table}")
+        op.execute(f"truncate lanes.{table}")
         op.drop_constraint(op.f(f"ck_{table}_kind_known"), table, schema="lanes")
         op.create_check_constraint(op.f(f"ck_{table}_kind_known"), table, f"kind in ({known})", schema="lanes")
     for function in GONE:

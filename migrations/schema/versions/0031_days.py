@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0031"
-down_revision = "0029"
+down_revision = "0030"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {"figures/figure_hist_since": "3f916cbfdd01", "figures/figures_since": "8a3173112fc6"}
@@ -14,7 +14,7 @@ TABLES = {"figure": KEY, "figure_hist": f"{KEY}, bucket"}
 GRAINS = {"minute": "Minutes", "hour": "Hours", "day": "Days"}
 # What stands on the tables comes back from its file.
 LEANING = (
-    "view if exists lanes.lane_latency", "view if exists lanes.routing_mix",
+    "view if exists lanes.accuracy", "view if exists lanes.lane_latency", "view if exists lanes.routing_mix",
     "function if exists lanes.figures_since(text[], timestamptz)",
     "function if exists lanes.figure_hist_since(text[], timestamptz)",
 )  # fmt: skip

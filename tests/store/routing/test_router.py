@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, literal, text
 from sqlalchemy.exc import OperationalError
 
 from lanes.payload import characters
@@ -208,9 +208,11 @@ def test_looking_and_taking_stay_on_the_index_with_50000_received_and_as_many_ro
     )
     connection.execute(text("analyze lanes.item"))
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
+    parts = {"urgent": items.URGENT, "due": items.DUE, "behind": items.behind(literal(60_000))}
     asked = {
         "looking": items.have_received(), "taking": items.head("letters", 500),
-        "measuring": items.head("letters", 500, read=False),
+        "measuring": items.head("letters", 500, read=False), "looking_on": items.have_received(whole=False),
+        **{f"taking_{part}": items.head("letters", 500, part=of) for part, of in parts.items()},
     }  # fmt: skip
     for name, query in asked.items():
         plan = explained(connection, query, name=name)
@@ -219,3 +221,33 @@ def test_looking_and_taking_stay_on_the_index_with_50000_received_and_as_many_ro
         assert "Sort" not in plan
     assert items.any_received(connection)
     assert {each.arrived.urgent for each in items.received(connection, 500)} == {True}
+
+
+def test_what_came_after_the_last_that_was_routed_is_found_behind_whatever_is_urgent_or_due(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    publish(connection, "other", now=NOON)
+    for key, fields in {
+        "passed": {}, "last": {}, "plain": {}, "due": {"due_at": later(hours=1)}, "urgent": {"urgent": True}
+    }.items():  # fmt: skip
+        admit(connection, key, now=NOON, **fields)
+    passed, last = (each for each in items.received(connection, 10) if each.arrived.key in ("passed", "last"))
+    since = items.came_last([last, passed])
+    assert since == {"letters": last.id}
+    assert [each.arrived.key for each in items.received(connection, 10, since=since)] == ["urgent", "due", "plain"]
+    assert [each.arrived.key for each in items.received(connection, 2, since=since)] == ["urgent", "due"]
+    assert [each.arrived.key for each in items.received(connection, 10, most_bytes=1, since=since)] == ["urgent"]
+    assert items.which_have_received(connection, since=since) == ["letters"]
+
+
+def test_nothing_is_found_before_the_last_that_was_routed_while_only_what_came_after_it_is_looked_for(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON)
+    publish(connection, "other", now=NOON)
+    admit(connection, "a", now=NOON)
+    (only,) = items.received(connection, 10)
+    since = items.came_last([only])
+    assert items.received(connection, 10, since=since) == []
+    assert not items.any_received(connection, since=since)
+    assert items.any_received(connection, since={"other": only.id})
+    assert items.any_received(connection)
