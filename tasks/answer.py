@@ -78,8 +78,7 @@ class Answering:
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
         self._saver = asyncio.create_task(self._save_what_ends())
         self._writers, self._failure_log = Writers(Lane.REALTIME), FailureLog()
-        self.standstills = Standstills()
-        self.answered = 0
+        self.standstills, self.answered = Standstills(), 0
 
     @property
     def busy(self) -> bool:
@@ -89,9 +88,12 @@ class Answering:
     def begin(self, version: Version, pack: Sequence[Claimed], *, now: datetime) -> None:
         """The pack is being asked."""
         due = min((each.due_at for each in pack if each.due_at is not None), default=None)
-        due_in_s = None if due is None else (due - now).total_seconds()
         self._pace.began(version.workload, version.spec.realtime_model)
-        self._run(self._ask(version, pack, due_in_s), self._calls)
+        self._run(self._ask(version, pack, None if due is None else (due - now).total_seconds()), self._calls)
+
+    def give_back(self, unasked: Sequence[Claimed], at: datetime) -> None:
+        """They are being made ready again, to be asked from then on."""
+        self._run(self._given_back([each.claim for each in unasked], at), self._saves)
 
     def sum_up(self) -> None:
         """What goes on failing stands in the run's log."""
@@ -144,8 +146,7 @@ class Answering:
             ended, began = [await self._ended.get()], time.monotonic()
             while not self._ended.empty() and len(ended) < MOST:
                 ended.append(self._ended.get_nowait())
-            saving = self._run(self._save(ended), self._saves)
-            await asyncio.wait({saving}, timeout=BESIDE_S)
+            await asyncio.wait({self._run(self._save(ended), self._saves)}, timeout=BESIDE_S)
             if len(self._calls) >= MANY:
                 await asyncio.sleep(began + APART_S - time.monotonic())
 

@@ -79,11 +79,14 @@ class Drain:
         """As much of the most urgent work is ours as there are places, and windows that gather, for it.
 
         It is claimed once the provider's client is open, and so can be asked. Nothing is looked for where nothing was left, and
-        nobody knows of anything new; and where every place is taken and enough was claimed ahead, a moment later.
+        nobody knows of anything new; and where every place is taken and enough was claimed ahead, a moment later. What was
+        claimed ahead of a rest is not kept through it.
         """
         await self._at.client()
         if time.monotonic() - self._claimed_at < TICK_S and self._turns.is_supplied(self._now()):
             return
+        if stranded := self._turns.give_up_ahead(self._now()):
+            self._answering.give_back(stranded, self._now())
         if not self._wakes.looks() and not self._left:
             return
         self._claimed_at = time.monotonic()

@@ -1,7 +1,7 @@
 """Whose turn it is in a drain: how much of each workload to claim, and which packs are asked now. Pure: `now` comes in."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from lanes.claims import Claimed
@@ -64,7 +64,8 @@ class Turns:
 
     def is_supplied(self, now: datetime) -> bool:
         """Whether every place is taken, and what was claimed ahead lasts for a while: nothing is missed by no claim now."""
-        return self._pace.places(now) == 0 and self._ahead.total() > self._pace.ahead // 2
+        taken = self._pace.places(now) == 0 and not self.held_back(now)
+        return taken and self._ahead.total() > self._pace.ahead // 2
 
     def next_moment(self, now: datetime) -> datetime | None:
         """When something changes by itself: a window or a rest is over. None when nothing is to come."""
@@ -75,6 +76,13 @@ class Turns:
         """Whether the provider takes less than is asked: another drain would change nothing."""
         return self._pace.is_resting(now) or self._health.next_try(now) is not None
 
+    def give_up_ahead(self, now: datetime) -> list[Claimed]:
+        """What was claimed ahead of its place, and may not be asked now: no longer waiting here."""
+        stranded = [pack for pack in self._leaving if self._is_direct(pack) and self._room(self._version(pack), now) == 0]
+        if stranded:
+            self._leaving = [pack for pack in self._leaving if pack not in stranded]
+        return [each for pack in stranded for each in pack]
+
     def give_up(self) -> list[Claimed]:
         """Everything that was not asked, no longer waiting."""
         unasked = [each for pack in (*self._leaving, self._buffer.drain()) for each in pack]
@@ -84,8 +92,13 @@ class Turns:
     @property
     def _ahead(self) -> Counter[str]:
         """The packs that wait for a place and have no window, by workload."""
-        direct = (pack[0] for pack in self._leaving if self._versions[pack[0].version_id].spec.buffer_s == 0)
-        return Counter(each.workload for each in direct)
+        return Counter(pack[0].workload for pack in self._leaving if self._is_direct(pack))
+
+    def _is_direct(self, pack: Sequence[Claimed]) -> bool:
+        return self._version(pack).spec.buffer_s == 0
+
+    def _version(self, pack: Sequence[Claimed]) -> Version:
+        return self._versions[pack[0].version_id]
 
     def _soon_free(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
         """How many places each of these workloads gets that has none yet, those among them that are soon free."""

@@ -115,6 +115,18 @@ def test_nothing_is_claimed_ahead_of_a_model_that_recovers() -> None:
     assert opened.wanted({"letters": LETTERS}, later(seconds=1)) == {}
 
 
+def test_what_was_claimed_ahead_is_given_up_where_the_provider_has_it_wait_and_what_gathers_is_kept() -> None:
+    pace = quick()
+    opened = turns(pace)
+    take_in(opened, *(claimed(number) for number in range(18)), claimed(99, BILLS))
+    begin(opened, pace)
+    assert opened.give_up_ahead(NOON) == []
+    pace.freeze_workload("letters", NOON)
+    assert [each.claim.work_id for each in opened.give_up_ahead(NOON)] == [16, 17]
+    assert opened.give_up_ahead(NOON) == []
+    assert [each.claim.work_id for each in opened.give_up()] == [99]
+
+
 def test_a_workload_with_a_window_is_claimed_for_packs_in_all_places_less_what_gathers_or_waits() -> None:
     opened = turns()
     assert opened.wanted({"bills": BILLS}, NOON) == {"bills": 16}
