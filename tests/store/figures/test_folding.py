@@ -13,6 +13,7 @@ from lanes.store.figures import folding, rebuilding
 from lanes.store.settling import retries
 from lanes.store.workload import workloads
 from lanes.words import Mode, Outcome
+from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.figures.recounting import Recount, peaks, stand
@@ -67,7 +68,7 @@ class Life:
     def _batch(self, outcome: Outcome, differs: bool) -> None:
         self._batches += 1
         version = workloads.in_force(self._connection)["letters"]
-        if not work_waits(self._connection, self._now):
+        if not work_waits(self._connection, version, self._now):
             return
         batch_id, works = submit(self._connection, version, now=self._now, account=f"a{self._batches}")
         self._now += timedelta(seconds=100)
@@ -118,9 +119,12 @@ class Life:
         folding.fold(self._connection, most=most)
 
 
-def work_waits(connection: Connection, now: datetime) -> bool:
-    waits = "select exists (select from lanes.work where lane = 'batch' and state = 'ready' and ready_at <= :now)"
-    return connection.execute(text(waits), {"now": now}).scalar_one()
+def work_waits(connection: Connection, version: Version, now: datetime) -> bool:
+    waits = """
+    select exists (select from lanes.work
+                    where lane = 'batch' and state = 'ready' and ready_at <= :now and version_id = :version)
+    """
+    return connection.execute(text(waits), {"now": now, "version": version.id}).scalar_one()
 
 
 AMENDED_TWICE = [
