@@ -1,4 +1,4 @@
-"""What stands beside the lanes, as tables of plain text: incidents, rollouts, splits, replays, packing, reads, advice.
+"""What stands beside the lanes, as tables of plain text: incidents, rollouts, batch jobs, waits, packing, splits, advice.
 
 The terminal and the artifact write the same sections, each in its own way.
 """
@@ -33,9 +33,10 @@ def pressing(snapshot: Snapshot) -> list[Section]:
 
 
 def further(snapshot: Snapshot) -> list[Section]:
-    """How the lanes are steered and used; only those that have rows."""
-    every = splits(snapshot), replays(snapshot), calls(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
-    return [each for each in every if each.rows]
+    """How the lanes work, are steered and used; only those that have rows."""
+    measured = jobs(snapshot), waits(snapshot), calls(snapshot)
+    steered = splits(snapshot), replays(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
+    return [each for each in (*measured, *steered) if each.rows]
 
 
 def throughput(snapshot: Snapshot) -> Section:
@@ -49,6 +50,26 @@ def throughput(snapshot: Snapshot) -> Section:
     ]  # fmt: skip
     heads = ("Lane", "Answers", "Busy", "Answers per minute")
     return Section("Throughput", heads, "lrrr", rows, summary.THROUGHPUT_NOTE)
+
+
+def jobs(snapshot: Snapshot) -> Section:
+    """How much batches bring home, how soon, and how much of it fails."""
+    rows = [
+        (
+            each.workload, f"{count(each.ended)} of {count(each.batches)}", count(each.items), seconds(each.p50_s),
+            seconds(each.p95_s), MISSING if each.per_hour is None else rate(each.per_hour), share(each.failure_share),
+        )
+        for each in snapshot.jobs
+    ]  # fmt: skip
+    heads = ("Workload", "Batches that ended", "Items", "p50", "p95", "Items per hour", "Failed")
+    return Section("Batch jobs", heads, "lrrrrrr", rows, summary.JOBS_NOTE)
+
+
+def waits(snapshot: Snapshot) -> Section:
+    """How long real time lets items wait before they are asked."""
+    rows = [(each.workload, count(each.items), seconds(each.p50_s), seconds(each.p95_s)) for each in snapshot.waits]
+    note = "From received to asked, with the window in which items gather."
+    return Section("Waits for a real-time call", ("Workload", "Items", "p50", "p95"), "lrrr", rows, note)
 
 
 def incidents(snapshot: Snapshot) -> Section:

@@ -109,6 +109,47 @@ class BatchFigures:
 
 
 @dataclass(frozen=True)
+class JobFigures:
+    """The batches of a workload that were intended in the period.
+
+    `carried` are the items of those that ended, `took_s` the time between submission and end of all of them together, in
+    seconds; percentiles are None where none ended. `returned` are items whose result is known, `failed` those of them that
+    brought no valid answer, cancelled ones apart.
+    """
+
+    workload: str
+    batches: int
+    ended: int
+    items: int
+    carried: int
+    returned: int
+    failed: int
+    took_s: float
+    p50_s: float | None
+    p95_s: float | None
+
+    @property
+    def per_hour(self) -> float | None:
+        """Items an hour that a batch was under way; None where none ended."""
+        return self.carried / self.took_s * 3600 if self.took_s else None
+
+    @property
+    def failure_share(self) -> float | None:
+        """Failed items of those that returned, 0 to 1; None where none did."""
+        return self.failed / self.returned if self.returned else None
+
+
+@dataclass(frozen=True)
+class WaitFigures:
+    """How long items waited for their real-time call, in seconds from received to asked, with a window to gather in."""
+
+    workload: str
+    items: int
+    p50_s: float
+    p95_s: float
+
+
+@dataclass(frozen=True)
 class AgreementFigures:
     """How often authoritative results agreed with the provisional ones they replaced."""
 
@@ -232,6 +273,8 @@ class Snapshot:
     states: list[StateFigures] = field(default_factory=list)
     routes: list[RouteFigures] = field(default_factory=list)
     batches: list[BatchFigures] = field(default_factory=list)
+    jobs: list[JobFigures] = field(default_factory=list)
+    waits: list[WaitFigures] = field(default_factory=list)
     agreement: list[AgreementFigures] = field(default_factory=list)
     accuracy: list[AccuracyFigures] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)

@@ -76,6 +76,10 @@ THROUGHPUT_NOTE = (
     "Every answer that the lane gave, authoritative passes too. Busy: from the start of its first try to the end of its last; "
     "per minute over that time, a minute at least."
 )
+JOBS_NOTE = (
+    "Of the batches intended in the period: from submitted to ended, and items per hour of that time. Failed: of the items "
+    "that came back, those without a valid answer; cancelled ones apart."
+)
 COSTS_NOTE = "What these items cost, and estimates of what they would have cost, scaled to what was billed."
 
 

@@ -8,19 +8,22 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lanes.report.snapshot import AgreementFigures, CallFigures, CostFigures, LaneFigures, RouteFigures
+from lanes.report.snapshot import AgreementFigures, CallFigures, CostFigures, JobFigures, LaneFigures, RouteFigures, WaitFigures
 from lanes.store.figures.percentiles import percentiles
-from lanes.words import Lane, Outcome, Purpose
+from lanes.store.report.timed import Timed
+from lanes.words import BatchState, Lane, Outcome, Purpose
 
 COUNTED = """
 select workload, kind, lane, purpose, word, sum(n)::bigint as n, sum(items)::bigint as items, sum(usd) as usd,
        sum(bound_usd) as bound_usd, sum(realtime_usd) as realtime_usd, sum(batch_usd) as batch_usd, sum(input)::bigint as input,
        sum(output)::bigint as output, sum(cached)::bigint as cached, min(first_at) as first_at, max(last_at) as last_at
-  from lanes.figures_since('{item,answer,try,route,agreement,call}', :since)
+  from lanes.figures_since('{item,answer,try,route,agreement,call,batch,carried}', :since)
  group by 1, 2, 3, 4, 5 order by 1
 """
 
 TOOK = percentiles("lanes.figure_hist_since('{answer}', :since)", by="workload, lane", p50_s=0.5, p95_s=0.95, p99_s=0.99)
+ENDED = (BatchState.ENDED, BatchState.COLLECTED)
+FAILED = ("invalid", "errored", "expired", "missing")
 LIVE = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
 DIGIT = Decimal("0.000001")
 
@@ -30,6 +33,7 @@ class Counted:
 
     def __init__(self, connection: Connection, since: datetime) -> None:
         self.rows = connection.execute(text(COUNTED), {"since": since}).all()
+        self._timed = Timed(connection, since)
         self._took = {(row.workload, row.lane): row for row in connection.execute(text(TOOK), {"since": since})}
 
     def lanes(self) -> list[LaneFigures]:
@@ -83,6 +87,25 @@ class Counted:
             unknown_usd=_usd(live, "bound_usd").quantize(DIGIT),
             aside_usd=_usd((each for each in tries if each.purpose not in LIVE), "usd").quantize(DIGIT),
         )
+
+    def jobs(self) -> list[JobFigures]:
+        """The batches of each workload that had some."""
+        return [self._job(workload, rows) for workload, rows in self._by_workload("batch", "carried")]
+
+    def _job(self, workload: str, rows: Sequence[Any]) -> JobFigures:
+        batches, carried = _of_kind(rows, "batch"), _of_kind(rows, "carried")
+        ended, took = [each for each in batches if each.word in ENDED], self._timed.batches.get(workload)
+        return JobFigures(
+            workload,
+            batches=_sum(batches, "n"), ended=_sum(ended, "n"),
+            items=_sum(batches, "items"), carried=_sum(ended, "items"),
+            returned=_sum(carried, "n"), failed=_sum((each for each in carried if each.word in FAILED), "n"),
+            took_s=took.total_s if took else 0, p50_s=took.p50_s if took else None, p95_s=took.p95_s if took else None,
+        )  # fmt: skip
+
+    def waits(self) -> list[WaitFigures]:
+        """How long items of each workload waited for their real-time call."""
+        return [WaitFigures(workload, each.timed, each.p50_s, each.p95_s) for workload, each in self._timed.waits.items()]
 
     def states(self) -> dict[tuple[str, str], int]:
         """How many items stand where, by workload and state, as far as their own rows say."""

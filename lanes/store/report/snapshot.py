@@ -141,6 +141,8 @@ def take(connection: Connection, *, since: datetime, now: datetime) -> Snapshot:
         states=_states(counted, read(STANDING, StateFigures)),
         routes=counted.routes(),
         batches=read(BATCHES, BatchFigures, most=MOST_BATCHES),
+        jobs=counted.jobs(),
+        waits=counted.waits(),
         agreement=counted.agreement(),
         accuracy=read(ACCURACY, AccuracyFigures),
         failures=read(FAILURES, Failure, most=MOST_FAILURES),

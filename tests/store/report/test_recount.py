@@ -47,6 +47,22 @@ select i.consumer, count(*) as routed,
  where i.workload = :workload and i.received_at >= :since and i.canceled_at is null
  group by 1
 """
+JOBS = """
+select workload, count(*) as batches, count(*) filter (where state in ('ended', 'collected')) as ended, sum(items) as items,
+       sum(items) filter (where state in ('ended', 'collected')) as carried,
+       sum(succeeded + invalid + errored + canceled + expired + missing) as returned,
+       sum(invalid + errored + expired + missing) as failed,
+       extract(epoch from sum(ended_at - submitted_at) filter (where state in ('ended', 'collected'))) as took_s,
+       percentile_cont(0.95) within group (order by extract(epoch from ended_at - submitted_at))
+         filter (where state in ('ended', 'collected')) as p95_s
+  from lanes.batch where intended_at >= :since group by 1
+"""
+WAITS = """
+select i.workload, count(*) as items,
+       percentile_cont(0.95) within group (order by extract(epoch from a.started_at - i.received_at)) as p95_s
+  from lanes.attempt a join lanes.item i on i.id = a.item_id
+ where a.lane = 'realtime' and a.purpose = 'answer' and a.message_id is not null and a.ended_at >= :since group by 1
+"""
 
 
 @pytest.fixture
@@ -124,3 +140,25 @@ def test_what_advice_rests_on_is_a_recount_of_its_facts(lived: tuple[Connection,
         assert (found.peak_per_minute, found.items) == (busiest.n, busiest.items)
         assert found.days == pytest.approx((now - busiest.at).total_seconds() / 86_400)
         assert len(found.days_arrivals) == (now.date() - busiest.at.date()).days - 1
+
+
+@pytest.mark.parametrize("over", [timedelta(days=40), timedelta(days=9, hours=5)])
+def test_how_batches_did_and_how_long_real_time_let_items_wait_is_a_recount_of_the_facts(
+    lived: tuple[Connection, datetime], over: timedelta
+) -> None:
+    connection, now = lived
+    seen = snapshot.take(connection, since=(now - over).replace(minute=0), now=now)
+    jobs = {each.workload: each for each in asked(connection, JOBS, seen.since)}
+    assert jobs.keys() == {each.workload for each in seen.jobs}
+    for each in seen.jobs:
+        fact = jobs[each.workload]
+        told = (each.batches, each.ended, each.items, each.carried, each.returned, each.failed)
+        assert told == (fact.batches, fact.ended, fact.items, fact.carried, fact.returned, fact.failed), each.workload
+        assert each.took_s == pytest.approx(float(fact.took_s), rel=0.02)
+        assert each.p95_s == pytest.approx(float(fact.p95_s), rel=0.05)
+        assert each.per_hour == pytest.approx(float(fact.carried) / float(fact.took_s) * 3600, rel=0.02)
+    waits = {each.workload: each for each in asked(connection, WAITS, seen.since)}
+    assert waits.keys() == {each.workload for each in seen.waits}
+    for each in seen.waits:
+        assert each.items == waits[each.workload].items
+        assert each.p95_s == pytest.approx(float(waits[each.workload].p95_s), rel=0.05, abs=0.05)

@@ -10,7 +10,7 @@ from lanes.ids import IncidentId, RolloutId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.report import markdown
 from lanes.report.sections import Section, further, pressing
-from lanes.report.snapshot import AmendmentFigures, CallFigures, ReplayFigures, Snapshot, SplitFigures
+from lanes.report.snapshot import AmendmentFigures, CallFigures, JobFigures, ReplayFigures, Snapshot, SplitFigures, WaitFigures
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.words import Lane, ReplayState, RolloutState
 from tests.conftest import NOON
@@ -36,6 +36,11 @@ def steered(text: str = "trial") -> Snapshot:
         since=NOON,
         incidents=[replace(BREACH, sentence=text), OVER],
         rollouts=[replace(MOVING, holds=text, consumer=text, started_by=text)],
+        jobs=[
+            JobFigures("letters", 4, 3, 800, 600, 590, 59, 7_200, 2_000, 3_000),
+            JobFigures("new", 1, 0, 5, 0, 0, 0, 0, None, None),
+        ],
+        waits=[WaitFigures("letters", 900, 0.05, 2.1)],
         splits=[SplitFigures("letters", None, 3_050, "ada", text, NOON)],
         replays=[ReplayFigures("letters", 2, 5, ReplayState.COMPLETE, 40, 39, 1, Decimal("0.0125"))],
         calls=[CallFigures("letters", Lane.BATCH, 10, 195, 1_950, 1_950, 3_900)],
@@ -57,7 +62,9 @@ def test_what_may_need_a_person_comes_first() -> None:
 
 
 def test_each_ability_has_its_section() -> None:
-    splits, replays, calls, late, reads, advice = further(steered("nightly"))
+    jobs, waits, calls, splits, replays, late, reads, advice = further(steered("nightly"))
+    assert said(jobs) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
+    assert said(waits) == ["letters 900 0.05 s 2.1 s"]
     assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
     assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]
     assert said(calls) == ["letters / batch 10 20 20 20 50 %"]
