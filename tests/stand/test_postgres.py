@@ -67,6 +67,7 @@ def test_a_restart_keeps_the_port_and_the_rows(home: Path) -> None:
     assert rows(second.url("lanes", None)) == [1]
 
 
+@pytest.mark.slow
 def test_several_processes_that_start_at_once_end_with_one_server(home: Path) -> None:
     command = [sys.executable, "-c", PRINT, str(home / "postgres")]
     starters = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
@@ -99,6 +100,7 @@ def test_a_killed_server_comes_back_with_every_committed_row(home: Path) -> None
     assert rows(second.url("lanes", None)) == list(range(20))
 
 
+@pytest.mark.slow
 def test_a_lock_file_whose_pid_now_belongs_to_another_program_does_not_block_the_start(home: Path) -> None:
     server = EmbeddedPostgres(home / "postgres")
     server.start()
@@ -114,6 +116,7 @@ def test_a_lock_file_whose_pid_now_belongs_to_another_program_does_not_block_the
         bystander.wait()
 
 
+@pytest.mark.slow
 def test_a_server_of_other_data_on_the_same_port_is_not_taken_for_ours(home: Path) -> None:
     ours = EmbeddedPostgres(home / "postgres")
     ours.start()
@@ -138,6 +141,7 @@ def test_a_folder_with_other_files_is_left_alone(home: Path) -> None:
     assert (home / "postgres" / "diary.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not IS_ROOT, reason="this user may not become another one")
 def test_root_hands_the_server_to_another_user(home: Path) -> None:
     running = EmbeddedPostgres(home / "postgres").start()
@@ -145,6 +149,7 @@ def test_root_hands_the_server_to_another_user(home: Path) -> None:
     assert Path(f"/proc/{running.pid}").stat().st_uid == running.data.stat().st_uid
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not IS_ROOT, reason="this user is a normal one already: every other test here is this case")
 def test_a_normal_user_runs_the_server_as_itself(home: Path) -> None:
     nobody = pwd.getpwnam("nobody")
@@ -173,6 +178,7 @@ def reachable_python() -> str | None:
     return next((c for c in candidates if Path(c).exists() and binaries.is_reachable(Path(c))), None)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not IS_ROOT, reason="only root needs another user for the server")
 def test_data_below_a_closed_folder_moves_to_a_stable_place_and_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binaries, "SYSTEM_HOME", home / "system")
@@ -189,6 +195,7 @@ def test_data_below_a_closed_folder_moves_to_a_stable_place_and_says_so(home: Pa
         first.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not IS_ROOT, reason="only root copies the programs")
 def test_programs_that_the_other_user_cannot_reach_are_copied_for_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binaries, "SYSTEM_HOME", home / "system")

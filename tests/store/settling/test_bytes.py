@@ -59,7 +59,7 @@ def test_a_save_asks_the_same_few_statements_however_much_it_saves(
     claimed = claim(connection, places=many)
     statements.clear()
     assert save(connection, *map(tried, claimed)).answered == many
-    assert len(statements) == 5
+    assert len(statements) == 4
 
 
 def test_so_do_corrections_and_failures(connection: Connection, statements: list[str]) -> None:
