@@ -27,6 +27,9 @@ from tests.slack_standin import SlackStandIn
 # No test speaks TLS. Reading the hundred authorities of the world takes each HTTP client 6 ms, reading this one 0.3 ms.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
 
+# Who asks Prefect without a server of the test's own is refused, instead of being given a whole one, which outlives the test.
+os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
+
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
 SHARED_STAND = "the shared stand"

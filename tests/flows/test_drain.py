@@ -33,7 +33,7 @@ PROMPTLY_S = 10  # far longer than an answer takes, and shorter than what would 
 
 @pytest.mark.parametrize("keep_warm", [0, 1])
 async def test_a_standing_drain_stays_warm_only_where_one_is_to_be_kept(
-    at: Connections, monkeypatch: pytest.MonkeyPatch, keep_warm: int
+    at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, keep_warm: int
 ) -> None:
     monkeypatch.setenv("LANES_KEEP_WARM", str(keep_warm))
     async with drain(at, standing=True) as opened:
