@@ -56,4 +56,4 @@ class Stands(StrEnum):
 
 
 # Folded into hours and days alone.
-HOURLY = (Kind.ASKED, Kind.DUE, Kind.URGENT, Kind.FIRST, Kind.READ, Kind.COMPARED, Kind.BUFFER)
+HOURLY = (Kind.ASKED, Kind.DUE, Kind.URGENT, Kind.FIRST, Kind.READ, Kind.COMPARED)
