@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 ARRIVALS_THROTTLE = timedelta(minutes=10)  # the trigger of arrivals fires at most once in this time
 CALLS_THROTTLE = timedelta(seconds=30)  # that of calls
 IN_VAIN_AFTER = timedelta(seconds=5)  # a trigger that works has a run on its way by then
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 0.5  # where no drain lives, an item waits for half of that, and for its process
 READ_EVERY = timedelta(minutes=1)  # how often late events are looked for, as a drain does
 
 

@@ -1,6 +1,6 @@
 """The waker: work, items or stored events that no drain serves, or a drain that should be warm and is not, call for one.
 
-It looks every other second beside the ticks of `collect`, so that whatever a trigger drops or Prefect loses costs seconds.
+It looks every half second beside the ticks of `collect`, so that whatever a trigger drops or Prefect loses costs seconds.
 """
 
 import asyncio
