@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lanes import exact_json
@@ -49,10 +49,25 @@ def test_no_digit_of_a_long_number_is_lost(digits: int) -> None:
     assert math.isclose(exact_json.loads(f"0.{number}"), 1)
 
 
+def is_finite(value: Any) -> bool:
+    """Whether every number in it is: JSON knows no others."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
+
+
 @given(any_json())
 @example({"beyond 64 bits": 2**70, "text": "Zürich", "half": "\ud800"})
 def test_what_is_written_reads_the_same(value: Any) -> None:
+    assume(is_finite(value))
     assert json.loads(exact_json.dumps(value)) == value
+
+
+@pytest.mark.parametrize("number", [math.inf, -math.inf, math.nan])
+def test_a_number_that_is_not_finite_is_written_as_null(number: float) -> None:
+    assert exact_json.dumps({"n": [number]}) == '{"n":[null]}'
 
 
 def test_a_value_that_json_does_not_know_is_written_by_what_stands_for_it() -> None:
