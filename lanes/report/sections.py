@@ -1,4 +1,4 @@
-"""What stands beside the lanes, as tables of plain text: incidents, rollouts, batch jobs, waits, packing, splits, advice.
+"""What stands beside the lanes, as tables of plain text: incidents, rollouts, batches, waits, packing, splits, advice.
 
 The terminal and the artifact write the same sections, each in its own way.
 """
@@ -34,7 +34,7 @@ def pressing(snapshot: Snapshot) -> list[Section]:
 
 def further(snapshot: Snapshot) -> list[Section]:
     """How the lanes work, are steered and used; only those that have rows."""
-    measured = jobs(snapshot), waits(snapshot), calls(snapshot)
+    measured = batch_totals(snapshot), waits(snapshot), calls(snapshot)
     steered = splits(snapshot), replays(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
     return [each for each in (*measured, *steered) if each.rows]
 
@@ -52,17 +52,17 @@ def throughput(snapshot: Snapshot) -> Section:
     return Section("Throughput", heads, "lrrr", rows, summary.THROUGHPUT_NOTE)
 
 
-def jobs(snapshot: Snapshot) -> Section:
+def batch_totals(snapshot: Snapshot) -> Section:
     """How much batches bring home, how soon, and how much of it fails."""
     rows = [
         (
             each.workload, f"{count(each.ended)} of {count(each.batches)}", count(each.items), seconds(each.p50_s),
             seconds(each.p95_s), MISSING if each.per_hour is None else rate(each.per_hour), share(each.failure_share),
         )
-        for each in snapshot.jobs
+        for each in snapshot.batch_totals
     ]  # fmt: skip
     heads = ("Workload", "Batches that ended", "Items", "p50", "p95", "Items per hour", "Failed")
-    return Section("Batch jobs", heads, "lrrrrrr", rows, summary.JOBS_NOTE)
+    return Section("Batches by workload", heads, "lrrrrrr", rows, summary.BATCHES_NOTE)
 
 
 def waits(snapshot: Snapshot) -> Section:

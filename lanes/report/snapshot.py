@@ -109,7 +109,7 @@ class BatchFigures:
 
 
 @dataclass(frozen=True)
-class JobFigures:
+class BatchTotals:
     """The batches of a workload that were intended in the period.
 
     `carried` are the items of those that ended, `took_s` the time between submission and end of all of them together, in
@@ -273,7 +273,7 @@ class Snapshot:
     states: list[StateFigures] = field(default_factory=list)
     routes: list[RouteFigures] = field(default_factory=list)
     batches: list[BatchFigures] = field(default_factory=list)
-    jobs: list[JobFigures] = field(default_factory=list)
+    batch_totals: list[BatchTotals] = field(default_factory=list)
     waits: list[WaitFigures] = field(default_factory=list)
     agreement: list[AgreementFigures] = field(default_factory=list)
     accuracy: list[AccuracyFigures] = field(default_factory=list)

@@ -76,7 +76,7 @@ THROUGHPUT_NOTE = (
     "Every answer that the lane gave, authoritative passes too. Busy: from the start of its first try to the end of its last; "
     "per minute over that time, a minute at least."
 )
-JOBS_NOTE = (
+BATCHES_NOTE = (
     "Of the batches intended in the period: from submitted to ended, and items per hour of that time. Failed: of the items "
     "that came back, those without a valid answer; cancelled ones apart."
 )

@@ -8,7 +8,15 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lanes.report.snapshot import AgreementFigures, CallFigures, CostFigures, JobFigures, LaneFigures, RouteFigures, WaitFigures
+from lanes.report.snapshot import (
+    AgreementFigures,
+    BatchTotals,
+    CallFigures,
+    CostFigures,
+    LaneFigures,
+    RouteFigures,
+    WaitFigures,
+)
 from lanes.store.figures.percentiles import percentiles
 from lanes.store.report.timed import Timed
 from lanes.words import BatchState, Lane, Outcome, Purpose
@@ -88,14 +96,14 @@ class Counted:
             aside_usd=_usd((each for each in tries if each.purpose not in LIVE), "usd").quantize(DIGIT),
         )
 
-    def jobs(self) -> list[JobFigures]:
+    def batch_totals(self) -> list[BatchTotals]:
         """The batches of each workload that had some."""
-        return [self._job(workload, rows) for workload, rows in self._by_workload("batch", "carried")]
+        return [self._batch_total(workload, rows) for workload, rows in self._by_workload("batch", "carried")]
 
-    def _job(self, workload: str, rows: Sequence[Any]) -> JobFigures:
+    def _batch_total(self, workload: str, rows: Sequence[Any]) -> BatchTotals:
         batches, carried = _of_kind(rows, "batch"), _of_kind(rows, "carried")
         ended, took = [each for each in batches if each.word in ENDED], self._timed.batches.get(workload)
-        return JobFigures(
+        return BatchTotals(
             workload,
             batches=_sum(batches, "n"), ended=_sum(ended, "n"),
             items=_sum(batches, "items"), carried=_sum(ended, "items"),

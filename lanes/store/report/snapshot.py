@@ -141,7 +141,7 @@ def take(connection: Connection, *, since: datetime, now: datetime) -> Snapshot:
         states=_states(counted, read(STANDING, StateFigures)),
         routes=counted.routes(),
         batches=read(BATCHES, BatchFigures, most=MOST_BATCHES),
-        jobs=counted.jobs(),
+        batch_totals=counted.batch_totals(),
         waits=counted.waits(),
         agreement=counted.agreement(),
         accuracy=read(ACCURACY, AccuracyFigures),

@@ -47,7 +47,7 @@ select i.consumer, count(*) as routed,
  where i.workload = :workload and i.received_at >= :since and i.canceled_at is null
  group by 1
 """
-JOBS = """
+BATCHES = """
 select workload, count(*) as batches, count(*) filter (where state in ('ended', 'collected')) as ended, sum(items) as items,
        sum(items) filter (where state in ('ended', 'collected')) as carried,
        sum(succeeded + invalid + errored + canceled + expired + missing) as returned,
@@ -148,10 +148,10 @@ def test_how_batches_did_and_how_long_real_time_let_items_wait_is_a_recount_of_t
 ) -> None:
     connection, now = lived
     seen = snapshot.take(connection, since=(now - over).replace(minute=0), now=now)
-    jobs = {each.workload: each for each in asked(connection, JOBS, seen.since)}
-    assert jobs.keys() == {each.workload for each in seen.jobs}
-    for each in seen.jobs:
-        fact = jobs[each.workload]
+    batches = {each.workload: each for each in asked(connection, BATCHES, seen.since)}
+    assert batches.keys() == {each.workload for each in seen.batch_totals}
+    for each in seen.batch_totals:
+        fact = batches[each.workload]
         told = (each.batches, each.ended, each.items, each.carried, each.returned, each.failed)
         assert told == (fact.batches, fact.ended, fact.items, fact.carried, fact.returned, fact.failed), each.workload
         assert each.took_s == pytest.approx(float(fact.took_s), rel=0.02)

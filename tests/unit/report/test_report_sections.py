@@ -10,7 +10,7 @@ from lanes.ids import IncidentId, RolloutId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.report import markdown
 from lanes.report.sections import Section, further, pressing
-from lanes.report.snapshot import AmendmentFigures, CallFigures, JobFigures, ReplayFigures, Snapshot, SplitFigures, WaitFigures
+from lanes.report.snapshot import AmendmentFigures, BatchTotals, CallFigures, ReplayFigures, Snapshot, SplitFigures, WaitFigures
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.words import Lane, ReplayState, RolloutState
 from tests.conftest import NOON
@@ -36,9 +36,9 @@ def steered(text: str = "trial") -> Snapshot:
         since=NOON,
         incidents=[replace(BREACH, sentence=text), OVER],
         rollouts=[replace(MOVING, holds=text, consumer=text, started_by=text)],
-        jobs=[
-            JobFigures("letters", 4, 3, 800, 600, 590, 59, 7_200, 2_000, 3_000),
-            JobFigures("new", 1, 0, 5, 0, 0, 0, 0, None, None),
+        batch_totals=[
+            BatchTotals("letters", 4, 3, 800, 600, 590, 59, 7_200, 2_000, 3_000),
+            BatchTotals("new", 1, 0, 5, 0, 0, 0, 0, None, None),
         ],
         waits=[WaitFigures("letters", 900, 0.05, 2.1)],
         splits=[SplitFigures("letters", None, 3_050, "ada", text, NOON)],
@@ -62,8 +62,8 @@ def test_what_may_need_a_person_comes_first() -> None:
 
 
 def test_each_ability_has_its_section() -> None:
-    jobs, waits, calls, splits, replays, late, reads, advice = further(steered("nightly"))
-    assert said(jobs) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
+    batches, waits, calls, splits, replays, late, reads, advice = further(steered("nightly"))
+    assert said(batches) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
     assert said(waits) == ["letters 900 0.05 s 2.1 s"]
     assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
     assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]
