@@ -1,15 +1,20 @@
-"""Each table of facts is counted by a function of its own, and how right answers were by their labels is counted too."""
+"""Each table of facts is counted by a function of its own, by version where a fact has one; batches, how long real time let items
+wait, and how right answers were by their labels are counted too.
+"""
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0029"
-down_revision = "0027"
+down_revision = "0026"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {
     "figures/accuracy": "bc7307dcd6bb",
     "figures/attempt_count_added": "21ef28882173",
     "figures/attempt_figures": None,
+    "figures/batch_count_added": "2dff75742f90",
+    "figures/batch_count_moved": "ef4a20ac13b6",
     "figures/batch_figures": "2f5677a84499",
     "figures/correction_count_added": "f24459ff4109",
     "figures/correction_figures": None,
@@ -30,7 +35,6 @@ puts_in_force = {
     "figures/item_count_moved": "0c18eebcb174",
     "figures/item_figures": None,
     "figures/item_state": None,
-    "figures/keep_batches": None,
     "figures/keep_figures": None,
     "figures/keep_labels": "396bed49bb32",
     "figures/label_count_added": "2d933165ed1d",
@@ -53,9 +57,10 @@ KINDS = (
     "route", "attempt", "call", "result", "agreement", "correction", "buffer", "batch", "request", "carried", "item", "asked",
     "due", "urgent", "first", "read", "answer", "try", "compared", "label",
 )  # fmt: skip
+NO_NEED = ("items", "usd", "bound_usd", "realtime_usd", "batch_usd", "input", "output", "cached", "written")
 GONE = (
     "count_added()", "count_moved()", "attempt_figures(bigint[])", "correction_figures(bigint[])", "response_figures(bigint[])",
-    "result_figures(bigint[])", "route_figures(bigint[])", "keep_batches(lanes.batch[], lanes.batch[])",
+    "result_figures(bigint[])", "route_figures(bigint[])",
 )  # fmt: skip
 FACTS = ("item", "route", "attempt", "response", "result", "correction", "read", "batch", "label")
 
@@ -68,6 +73,8 @@ def upgrade() -> None:
         op.execute(f"truncate lanes.{table}")
         op.drop_constraint(op.f(f"ck_{table}_kind_known"), table, schema="lanes")
         op.create_check_constraint(op.f(f"ck_{table}_kind_known"), table, f"kind in ({known})", schema="lanes")
+    for column in NO_NEED:
+        op.alter_column("figure_delta", column, server_default=sa.text("0"), schema="lanes")
     for function in GONE:
         op.execute(f"drop function if exists lanes.{function} cascade")
     op.execute("drop type if exists lanes.item_state, lanes.figure_row cascade")
