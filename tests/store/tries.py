@@ -32,8 +32,8 @@ _numbers = itertools.count(1)
 
 
 def said(message_id: str | None = None, *, tokens: int = 1_000, model: str = "claude-haiku-5-5") -> Response:
-    """A billed response with a name of its own."""
-    name = message_id or f"msg_{next(_numbers)}"
+    """A billed response with a name of its own, later ones after it in the order of names."""
+    name = message_id or f"msg_{next(_numbers):06}"
     return Response(name, model, "", "end_turn", Usage(input=tokens, output=20), request_id=f"req_{name}")
 
 
