@@ -1,9 +1,7 @@
 """Makes text that came from an item or an operator harmless where it is shown."""
 
 import re
-import unicodedata
 
-INVISIBLE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, direction overrides, half characters
 ACTIVE = re.compile(r"([\\`*_\[\]|~!#])")  # what Markdown would take as its own
 ESCAPED_PIPE = re.compile(r"\\*\|")
 AUTOLINK = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)", re.IGNORECASE)
@@ -12,7 +10,9 @@ WORD_JOINER = "\u2060"  # invisible and unbreakable: between ":" and "//" it kee
 
 def plain(text: object, *, most: int = 160) -> str:
     """One line without control characters, at most `most` characters long; a cut shows as "..."."""
-    visible = "".join(" " if unicodedata.category(char) in INVISIBLE else char for char in str(text)[: 4 * most])
+    start = str(text)[: 4 * most]
+    # Not printable: controls, direction overrides, half characters, and spaces other than " ".
+    visible = start if start.isprintable() else "".join(char if char.isprintable() else " " for char in start)
     line = " ".join(visible.split())
     return line if len(line) <= most else line[: max(most - 3, 0)].rstrip() + "..."
 

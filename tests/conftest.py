@@ -33,7 +33,7 @@ os.environ["PREFECT_SERVER_ALLOW_EPHEMERAL_MODE"] = "false"
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 ROOM_BYTES = 4 * 1024**3  # the databases of a session and the server's log
 SHARED_STAND = "the shared stand"
-SET_UP_ONCE = {"tests/store/test_plans.py"}
+SET_UP_ONCE = {"tests/store/test_plans.py", "tests/store/report/test_recount.py"}
 ENDING = pytest.StashKey["Ending"]()  # of the shared stand
 
 

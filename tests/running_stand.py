@@ -14,7 +14,9 @@ from uuid import uuid4
 import httpx2
 from sqlalchemy import Engine, create_engine, text
 
-from lanes.stand.info import load_info
+from lanes.stand.identity import birth_mark
+from lanes.stand.info import StandInfo, load_info
+from lanes.stand.processes import Processes
 
 OWN = ("LANES_", "PREFECT_", "ANTHROPIC_", "SLACK_")
 
@@ -24,7 +26,10 @@ class RunningStand:
     """A stand that is up, and the ways in which a test touches it."""
 
     home: Path
-    environment: dict[str, str]
+    asked: dict[str, str]  # the environment it was put up in
+    environment: dict[str, str]  # that of whoever uses it
+    info: StandInfo
+    started: frozenset[str]
     pool: Engine
     prefect: httpx2.Client
     endpoint: httpx2.Client
@@ -78,16 +83,19 @@ class RunningStand:
 
 def put_up(home: Path, **more: str) -> RunningStand:
     """A stand of its own under `home`."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
-    environment |= {"LANES_HOME": str(home), "LANES_LOCAL_ENGINE": "echo", "LANES_LOCAL_TURNAROUND_S": "1", **more}
-    done = cli(environment, "up")
+    asked = {name: value for name, value in os.environ.items() if not name.startswith(OWN)}
+    asked |= {"LANES_HOME": str(home), "LANES_LOCAL_ENGINE": "echo", "LANES_LOCAL_TURNAROUND_S": "1", **more}
+    done = cli(asked, "up", "--json")
     assert done.returncode == 0, done.stderr
     info = load_info(home)
     assert info is not None
-    environment |= info.environment()
+    environment = asked | info.environment()
     return RunningStand(
         home,
+        asked,
         environment,
+        info,
+        frozenset(data(done)["started"]),
         create_engine(environment["LANES_DATABASE_URL"]),
         httpx2.Client(base_url=f"{info.prefect_api_url}/", trust_env=False, timeout=20),
         httpx2.Client(base_url=f"{environment['ANTHROPIC_BASE_URL']}/", trust_env=False, timeout=20),
@@ -95,12 +103,17 @@ def put_up(home: Path, **more: str) -> RunningStand:
 
 
 def take_down(stand: RunningStand) -> None:
-    """Everything it started has ended."""
+    """Everything it started has ended, Postgres last: of no process anything is left."""
     stand.pool.dispose()
     stand.prefect.close()
     stand.endpoint.close()
-    done = stand.cli("down")
+    processes = Processes(stand.home / "processes", stand.home / "logs")
+    running = processes.recorded()
+    done = stand.cli("down", "--json")
     assert done.returncode == 0, done.stderr
+    assert data(done)["stopped"][-1] == "postgres"
+    assert [each.name for each in running if birth_mark(each.pid) is not None] == []
+    assert processes.recorded() == []
 
 
 def cli(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:

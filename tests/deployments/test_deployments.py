@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from lanes.realtime.waking import ARRIVALS_THROTTLE, CALLS_THROTTLE
-from tests.running_stand import RunningStand
+from lanes.stand.info import load_info
+from tests.running_stand import RunningStand, cli, data
 from tests.waiting import until
 
 DEPLOYMENTS = {
@@ -63,14 +64,17 @@ def test_answer_is_triggered_by_arrivals_and_by_calls_each_with_a_throttle_of_it
     assert set(action["parameters"]["wake"]) == {"event_id"}
 
 
-def test_installing_again_doubles_no_automation_schedule_or_block(stand: RunningStand) -> None:
+def test_a_second_up_attaches_and_doubles_no_automation_schedule_or_block(stand: RunningStand) -> None:
     def counts() -> tuple[int, int, int]:
         automations = stand.prefect.post("automations/filter", json={"limit": 200}).json()
         blocks = stand.prefect.post("block_documents/filter", json={"limit": 200}).json()
         return len(automations), len(deployment(stand, "submit")["schedules"]), len(blocks)
 
     before = counts()
-    assert stand.cli("up").returncode == 0
+    again = cli(stand.asked, "up", "--json")
+    assert again.returncode == 0, again.stderr
+    assert data(again)["started"] == []
+    assert load_info(stand.home) == stand.info
     assert counts() == before
 
 

@@ -18,6 +18,7 @@ from lanes.slack.wording import trial
 from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.promises import briefings
+from lanes.store.promises.slack_posts import MOST
 from lanes.words import Lane, Outcome, Verdict
 from tasks import briefed, pages, watch
 from tasks.deliver import tell
@@ -214,11 +215,11 @@ async def test_while_slack_is_away_the_others_wait_instead_of_being_tried_in_vai
     assert len(story.standin.messages) == 3
 
 
+@pytest.mark.parametrize("number", [MOST + 15, pytest.param(200, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("webhook", [False, True], ids=["bot", "webhook"])
-async def test_two_hundred_breaches_at_once_are_two_hundred_messages_within_slacks_limit(
-    db: Database, passing_time: PassingTime, standin: SlackStandIn, webhook: bool
+async def test_any_number_of_breaches_at_once_are_as_many_messages_within_slacks_limit(
+    db: Database, passing_time: PassingTime, standin: SlackStandIn, webhook: bool, number: int
 ) -> None:
-    number = 200
     story = Story(db, passing_time, standin, Webhook(standin.webhook_url) if webhook else None)
     breaches = [replace(BREACH, workload=f"letters-{n}") for n in range(number)]
     recorded = await db.run(incidents.record, breaches, now=await db.now())

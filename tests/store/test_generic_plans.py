@@ -21,7 +21,7 @@ from lanes.words import Lane, Verdict
 from tests.conftest import NOON, later
 from tests.examples import publish
 
-MANY = 200
+MANY = 20  # of one statement: its plan without values is in force since the sixth at the latest
 BREACH = Assessment(Promise.BATCH_SLOW, "letters", Verdict.FAILED, 180, 120, 1, "It is slow.")
 KEPT = replace(BREACH, verdict=Verdict.PASSED, sentence="It came home.")
 
@@ -57,14 +57,14 @@ def plans(connection: Connection, of: Callable[[Connection], Any]) -> str:
 
 
 @pytest.mark.parametrize("prepared_after", [0, 5])
-def test_two_hundred_breaches_open_two_hundred_incidents_on_one_connection(connection: Connection) -> None:
+def test_many_breaches_open_as_many_incidents_on_one_connection(connection: Connection) -> None:
     for number in range(MANY):
         incidents.open(connection, replace(BREACH, subject=f"batch {number}"), now=NOON)
     assert len(incidents.listed(connection, states=[IncidentState.OPEN])) == MANY
     assert connection.execute(select(func.count()).select_from(slack_post)).scalar() == MANY
 
 
-def test_two_hundred_items_and_as_many_lists_are_admitted_on_one_connection(connection: Connection) -> None:
+def test_many_items_and_as_many_lists_are_admitted_on_one_connection(connection: Connection) -> None:
     publish(connection, now=NOON)
     one = text("select lanes.submit('letters', cast(:payload as jsonb), :key)")
     many = text("select outcome from lanes.submit_many('letters', cast(:rows as jsonb))")

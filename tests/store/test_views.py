@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-from scipy.stats import binomtest
 from sqlalchemy import Connection, text
 
 from lanes.money.cost import estimate
@@ -198,6 +197,8 @@ def test_accuracy_has_the_wilson_interval(connection: Connection, right: int, wr
     found = row(connection, "accuracy")
     assert (found.workload, found.lane, found.version, found.field) == ("letters", "realtime", 1, "category")
     assert (found.labels, found.share) == (right + wrong, right / (right + wrong))
+    from scipy.stats import binomtest  # takes most of a second, and only this test needs it
+
     expected = binomtest(right, right + wrong).proportion_ci(0.95, method="wilson")
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-5)
     assert 0 <= found.low <= found.high <= 1

@@ -19,7 +19,7 @@ from tests.prefect_standin import PrefectStandIn
 from tests.store.tries import events
 
 AGAIN, THEN = NOON + IN_VAIN_AFTER, NOON + IN_VAIN_AFTER + CALLS_THROTTLE
-LOOK = timedelta(seconds=4 * LOOK_EVERY_S)  # some of its looks are enough to tell
+LOOK = timedelta(seconds=10 * LOOK_EVERY_S)  # some of its looks are enough to tell
 SINCE = timedelta(hours=1)
 
 
@@ -90,7 +90,7 @@ async def test_while_a_drain_reads_no_other_is_started_by_any_traffic(db: Databa
         while now <= NOON + ARRIVALS_THROTTLE:
             prefect.has_stored(ARRIVED, now)
             await waker.turn(now)
-            now += 10 * LOOK
+            now += 4 * LOOK
     assert (await calls(db), prefect.asked("answer"), prefect.requests) == ([], [], [])
 
 
@@ -155,7 +155,7 @@ async def test_runs_that_wait_for_a_worker_do_not_multiply_however_long_it_is_aw
     waker = Waker(db)
     await waker.turn(now)
     await waker.turn(now + IN_VAIN_AFTER)
-    for minute in range(1, 120):
+    for minute in range(1, 120, 3):
         await waker.turn(now + timedelta(minutes=minute))
     assert prefect.asked("answer") == [{}]
     assert len(await calls(db)) == 2

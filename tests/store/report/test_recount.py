@@ -1,15 +1,17 @@
 """The report of a month says what a recount of its facts says, folded or not."""
 
 from collections import Counter
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, create_engine, text
 
 from lanes.store.database import clock
 from lanes.store.figures import rebuilding
 from lanes.store.report import snapshot
 from tests.benchmarks import history
+from tests.databases import Databases
 
 ITEMS = 2_000
 LANES = """
@@ -65,13 +67,18 @@ select i.workload, count(*) as items,
 """
 
 
-@pytest.fixture
-def lived(connection: Connection) -> tuple[Connection, datetime]:
-    """A month's history, counted, and when it ends."""
-    history.write(connection, ITEMS)
-    now = clock(connection)
-    rebuilding.rebuild_here(connection, until=now)
-    return connection, now
+@pytest.fixture(scope="module")
+def lived(databases: Databases) -> Iterator[tuple[Connection, datetime]]:
+    """A month's history, counted, and when it ends; the tests of this file only read it."""
+    url = databases.make()
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        history.write(connection, ITEMS)
+        now = clock(connection)
+        rebuilding.rebuild_here(connection, until=now)
+        yield connection, now
+    engine.dispose()
+    databases.drop(url)
 
 
 def asked(connection: Connection, query: str, since: datetime, **more: object) -> list:

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from scipy.stats import binomtest
 
 from lanes.rollouts.gates import Gate, Measure, Measurement, judge, lower_bound, worst
 from lanes.words import Verdict
@@ -65,6 +64,8 @@ def test_more_wrong_samples_never_make_a_verdict_better(samples: int, data: st.D
 
 @pytest.mark.parametrize(("wrong", "samples"), [(1, 20), (5, 20), (20, 20), (7, 300)])
 def test_the_lower_bound_is_the_exact_one_sided_interval(wrong: int, samples: int) -> None:
+    from scipy.stats import binomtest  # takes most of a second, and only this test needs it
+
     exact = binomtest(wrong, samples, alternative="greater").proportion_ci(0.99, method="exact").low
     assert lower_bound(wrong, samples) == pytest.approx(exact)
 
