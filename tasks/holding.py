@@ -51,8 +51,8 @@ class Holding:
     async def claim(self, give_back: GiveBack) -> Taken:
         """As much of the most urgent work is ours as there are turns for it.
 
-        A claim is committed before its versions are known. Where they cannot be asked for, what was claimed goes to `give_back`:
-        nobody was asked about it, and it waits for no lease.
+        A claim is committed before its versions are known. Where they cannot be asked for, what was claimed goes to
+        `give_back`: nobody was asked about it, and it waits for no lease.
         """
         async with self._db.statements() as run:
             now, began = run.now, time.monotonic()
