@@ -19,8 +19,8 @@ async def collect() -> int:
     async with (
         connections() as at,
         Tenure(at.db, Role.COLLECTOR, every_s=at.provider.poll_s) as tenure,
-        publishing(at.db),
-        waking(at.db),
+        publishing(at.db) as publisher,
+        waking(at.db, publisher.wake.set),
         sweeping(at) as sweeper,
         collecting(at) as collector,
     ):

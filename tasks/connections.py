@@ -10,6 +10,7 @@ from uuid import UUID
 
 from blocks.database import Database as Block
 from blocks.provider import Provider
+from lanes.provider.client import load
 from lanes.store.batch import accounts
 from lanes.store.database import Database
 from tasks.database import BLOCK
@@ -35,7 +36,9 @@ class Connections:
 
 @asynccontextmanager
 async def connections() -> AsyncIterator[Connections]:
-    """The database and the provider of the blocks `lanes`."""
+    """The database and the provider of the blocks `lanes`. The SDK loads while Prefect is asked for them."""
+    loading = asyncio.create_task(asyncio.to_thread(load))
+    loading.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever opens a client meets it again
     provider, where = await asyncio.gather(Provider.aload(BLOCK), Block.aload(BLOCK))
     async with opening(provider) as client, where.connect() as db:
         client.add_done_callback(keep_what_is_loaded)

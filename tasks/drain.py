@@ -92,7 +92,7 @@ class Drain:
         self._claimed_at = time.monotonic()
         try:
             self._left = True  # for all we know, until it is told
-            taken = await self._holding.claim()
+            taken = await self._holding.claim(self._answering.give_back)
             self._now, self._left = HostClock(taken.now), not taken.all
             if taken.claimed:
                 self._idle_since = taken.now

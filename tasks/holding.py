@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,9 +21,10 @@ from lanes.store.signals import RoleLock
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Version
-from tasks.saving import give_back
+from tasks import saving
 
 UNREADABLE_REST = timedelta(minutes=1)
+GiveBack = Callable[[Sequence[Claimed], datetime], None]  # makes them ready again, from that moment on
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,12 @@ class Holding:
         self._longest_call_s = 0.0  # of any version that it has met
         self.claims: dict[WorkId, Claim] = {}
 
-    async def claim(self) -> Taken:
-        """As much of the most urgent work is ours as there are turns for it."""
+    async def claim(self, give_back: GiveBack) -> Taken:
+        """As much of the most urgent work is ours as there are turns for it.
+
+        A claim is committed before its versions are known. Where they cannot be asked for, what was claimed goes to
+        `give_back`: nobody was asked about it, and it waits for no lease.
+        """
         async with self._db.statements() as run:
             now, began = run.now, time.monotonic()
             look = self._heads.look(began)
@@ -60,7 +65,11 @@ class Holding:
                 work.claim, Lane.REALTIME, wanted, worker=self._name,
                 session=self._alive.session, lease=lease(self._longest_call_s), since=look.since, now=now,
             ) if wanted else []  # fmt: skip
-            versions = await run(workloads.versions, {each.version_id for each in claimed}) if claimed else {}
+            try:
+                versions = await run(workloads.versions, {each.version_id for each in claimed}) if claimed else {}
+            except BaseException:
+                give_back(claimed, now)
+                raise
         last = {each.workload: each.rank_at for each in claimed}  # in the order of their ranks
         self._heads.looked(look, last, took_s=known - began, at=time.monotonic())
         return Taken(claimed, versions, now, all=_all(claimed, waiting, wanted))
@@ -76,7 +85,7 @@ class Holding:
         self.claims |= {each.claim.work_id: each.claim for each in readable}
         self._turns.take_in(readable, taken.versions, taken.now)
         if unreadable := [each.claim for each in taken.claimed if each.version_id not in taken.versions]:
-            await give_back(self._db, unreadable, ready_at=taken.now + UNREADABLE_REST)
+            await saving.give_back(self._db, unreadable, ready_at=taken.now + UNREADABLE_REST)
 
     async def renew(self) -> None:
         """What is held is ours for another lease: in a window, in a call, or not saved yet."""
@@ -86,7 +95,7 @@ class Holding:
     async def give_back_unasked(self, now: datetime) -> None:
         """What was not asked is ready again, and no longer held."""
         unasked = [each.claim for each in self._turns.give_up()]
-        await give_back(self._db, unasked, ready_at=now)
+        await saving.give_back(self._db, unasked, ready_at=now)
         for claim in unasked:
             self.claims.pop(claim.work_id, None)
 

@@ -54,7 +54,7 @@ class Router:
             took = time.monotonic() - began
             if not await self._db.look(items.any_received, since=self._heads.look(time.monotonic()).since):
                 return
-            portions.took(took, busy=self._busy())
+            portions.go_on(busy=self._busy())
             if self._busy() and await self._received_within(took):
                 portions.begin()
 

@@ -18,6 +18,11 @@ MESSAGES = "/v1/messages"
 SILENCE_S = 60.0  # how long a connection may say nothing
 
 
+def load() -> None:
+    """The SDK is loaded, and its transport: a client opens at once."""
+    from anthropic import AsyncAnthropic, DefaultAioHttpClient  # noqa: F401 # pyright: ignore[reportUnusedImport]
+
+
 def connect(*, api_key: str, base_url: str | None = None, timeout_s: float = SILENCE_S) -> "AsyncAnthropic":
     """A client that never retries by itself: a repeated create would be a second paid batch.
 

@@ -4,7 +4,7 @@ It looks every half second beside the ticks of `collect`, so that whatever a tri
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -26,10 +26,11 @@ PREFECT_S = 5.0  # what one look waits for Prefect, each time that it asks
 
 
 class Waker:
-    """It calls by an event, unless a run is on its way; where that was in vain it asks for a run besides."""
+    """It calls by an event, unless a run is on its way; where that was in vain it asks for a run besides. `called` is told that
+    the event waits to be published: somebody has waited for it."""
 
-    def __init__(self, db: Database, *, calls: Calls | None = None) -> None:
-        self._db = db
+    def __init__(self, db: Database, *, calls: Calls | None = None, called: Callable[[], None] = lambda: None) -> None:
+        self._db, self._called = db, called
         self._calls = calls or Calls()
         self._looked_for_late: datetime | None = None
         self._troubles = Troubles()
@@ -50,6 +51,7 @@ class Waker:
             return
         in_vain = self._calls.call(now)
         await self._db.run(call_for_drain, ready=unserved.ready, received=int(unserved.received), now=now)
+        self._called()
         if in_vain:
             await ask_for_run(runs.answer().once_a_minute("waiting work", now), limit_s=PREFECT_S)
 
@@ -87,10 +89,10 @@ class Waker:
 
 
 @asynccontextmanager
-async def waking(db: Database) -> AsyncIterator[None]:
-    """A waker looks, until the end of the block."""
+async def waking(db: Database, called: Callable[[], None]) -> AsyncIterator[None]:
+    """A waker looks, until the end of the block; `called` is told of every call."""
     beside = Beside()
-    beside.keep("silent drains", Waker(db).look, every_s=LOOK_EVERY_S)
+    beside.keep("silent drains", Waker(db, called=called).look, every_s=LOOK_EVERY_S)
     try:
         yield
     finally:

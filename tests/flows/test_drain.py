@@ -9,12 +9,14 @@ from functools import partial
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 import tasks.beside
 import tasks.drain
 from lanes.realtime import pace
 from lanes.store import work
 from lanes.store.signals import Role, RoleLock, holder_exists
+from lanes.store.workload import workloads
 from lanes.words import Lane
 from tasks.beside import Beside
 from tasks.connections import Connections
@@ -162,6 +164,25 @@ async def test_a_drain_that_ends_gives_back_what_it_claimed_ahead(
     assert await sender.rows(STATES) == [("done", 3), ("ready", 2)]
     assert await sender.rows("select distinct failures, claimed_by from lanes.work where state = 'ready'") == [(0, None)]
     assert await sender.rows("select count(*) from lanes.attempt") == [(3,)]
+
+
+async def test_a_claim_whose_versions_cannot_be_read_is_given_back_at_once_and_counts_for_nothing(
+    at: Connections, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sender.items("a", "b", lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+
+        def lost(*_: object) -> None:
+            raise DBAPIError("select", {}, Exception("the connection is gone"), connection_invalidated=True)
+
+        with monkeypatch.context() as broken:
+            broken.setattr(workloads, "versions", lost)
+            await opened.claim()
+        await until_work_is(sender, ready=2)
+        given_back = await sender.rows("select distinct claim_no, failures, claimed_by, lease_until from lanes.work")
+        assert given_back == [(1, 0, None, None)]
+        await until_answered(opened, sender, "a", "b")
+    assert await sender.rows("select distinct outcome, claim_no from lanes.attempt") == [("valid", 2)]
 
 
 async def test_a_failure_is_weighed_before_what_was_claimed_ahead_follows(

@@ -34,7 +34,11 @@ class Begun:
 
 def begin(connection: Connection, wait: timedelta, *, since: items.Since | None = None) -> Begun:
     """This transaction may route, where it is alone, until it ends; it waits for no lock longer than `wait`. Items are looked
-    for as `items.have_received` does."""
+    for as `items.have_received` does.
+
+    Its commit waits for no disk. A server that crashes within a second may lose it: its items are received then, and routed
+    again. Whoever acts on a route commits that behind it, in the order of the log, and does wait.
+    """
     row = connection.execute(_begun(whole=not since), {"wait": locks.setting(wait), **items.seen(since)}).one()
     return Begun(row.alone, row.amended, row.workloads)
 
@@ -43,6 +47,7 @@ def begin(connection: Connection, wait: timedelta, *, since: items.Since | None 
 def _begun(*, whole: bool) -> Select[*tuple[Any, ...]]:
     return select(
         func.set_config("lock_timeout", bindparam("wait", type_=Text), true()),
+        func.set_config("synchronous_commit", "off", true()),
         func.pg_try_advisory_xact_lock(ROUTING).label("alone"),
         select(amendment.c.id).where(amendment.c.outcome.is_(None)).exists().label("amended"),
         func.array(items.have_received(whole=whole).scalar_subquery()).label("workloads"),

@@ -46,6 +46,21 @@ async def read_until(db: Database, moment: datetime) -> None:
     await db.run(watermarks.advance, watermarks.ARRIVALS, moment)
 
 
+async def test_whoever_publishes_is_told_of_every_call_and_of_nothing_else(
+    db: Database, put: Put, prefect: PrefectStandIn
+) -> None:
+    told: list[int] = []
+    waker = Waker(db, called=lambda: told.append(len(told)))
+    await waker.turn(NOON)
+    assert told == []
+    await put("a", lane=Lane.REALTIME)
+    await waker.turn(NOON)
+    assert told == [0]
+    await waker.turn(NOON)
+    await waker.turn(AGAIN)
+    assert told == [0, 1]
+
+
 async def test_work_that_no_drain_serves_although_it_was_called_for_gets_a_run_without_any_trigger(
     db: Database, put: Put, prefect: PrefectStandIn
 ) -> None:

@@ -79,6 +79,19 @@ def test_two_routers_at_once_route_each_item_once(pool: Engine) -> None:
         assert len(rows(reader, "route_log")) == len(rows(reader, "work")) == 2
 
 
+def test_only_a_commit_that_routes_waits_for_no_disk(pool: Engine) -> None:
+    def waits(connection: Connection) -> str:
+        return connection.execute(text("show synchronous_commit")).scalar_one()
+
+    with pool.connect() as connection:
+        connection.execute(text("set synchronous_commit = on"))
+        connection.commit()
+        assert routes.begin(connection, PATIENCE).alone
+        assert waits(connection) == "off"
+        connection.commit()
+        assert waits(connection) == "on"
+
+
 def test_a_router_that_dies_leaves_everything_to_the_next(pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
