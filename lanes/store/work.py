@@ -43,6 +43,8 @@ from lanes.store.workload.workloads import versions
 from lanes.words import Lane, Outcome, WorkState
 from lanes.workload.version import Version
 
+# Ready or claimed, each by its own index: as a table.
+UNASKED = "(select * from lanes.work where state = 'ready' union all select * from lanes.work where state = 'claimed')"
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
 _now = bindparam("now", type_=Moment)
 _LISTS = {  # of workloads, how much of each is asked for, and from which rank on
