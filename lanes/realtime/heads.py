@@ -3,7 +3,7 @@
 Claimed work, and an item that was routed, leave their place in the index behind for as long as somebody's open snapshot may
 still see it: a report that runs for minutes, a dump. Half a million such places take a tenth of a second, and every claim, and
 every chunk that is routed, would look past them. A look tells where what waits begins, so that who takes it looks past nothing
-again. Places are ranks of work, or what of the received items was taken last.
+again. Places are ranks of work, what of the received items was taken last, or numbers of events that were published.
 """
 
 from collections.abc import Mapping
