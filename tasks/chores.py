@@ -58,7 +58,7 @@ class Chores:
     async def _route(self) -> None:
         """In the role of router, what was received is routed whenever something may have been committed."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(ROUTE_EVERY_S):
+            async with asyncio.timeout(min(ROUTE_EVERY_S, self._router.rest_s() or ROUTE_EVERY_S)):
                 await self._wakes.routing.wait()
         self._wakes.routing.clear()
         try:

@@ -59,11 +59,11 @@ class Holding:
             look = self._heads.look(began)
             waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)
             known = time.monotonic()
-            self._meet(waiting.values())
-            wanted = self._turns.wanted(waiting, now)
+            self._meet(waiting.versions.values())
+            wanted = self._turns.wanted(waiting.versions, now)
             claimed = await run(
                 work.claim, Lane.REALTIME, wanted, worker=self._name,
-                session=self._alive.session, lease=lease(self._longest_call_s), since=look.since, now=now,
+                session=self._alive.session, lease=lease(self._longest_call_s), since=waiting.since, now=now,
             ) if wanted else []  # fmt: skip
             try:
                 versions = await run(workloads.versions, {each.version_id for each in claimed}) if claimed else {}
@@ -72,7 +72,7 @@ class Holding:
                 raise
         last = {each.workload: each.rank_at for each in claimed}  # in the order of their ranks
         self._heads.looked(look, last, took_s=known - began, at=time.monotonic())
-        return Taken(claimed, versions, now, all=_all(claimed, waiting, wanted))
+        return Taken(claimed, versions, now, all=_all(claimed, waiting.versions, wanted))
 
     def rest_s(self) -> float:
         """In how many seconds the whole queue is looked through again; 0 when the next claim does."""

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import httpx
 from prefect import get_client
@@ -22,6 +22,7 @@ from prefect.events import Event, Resource
 from prefect.logging import get_run_logger
 
 from lanes.errors import LanesError
+from lanes.realtime.heads import Heads
 from lanes.store import outbox
 from lanes.store.database import Database
 from lanes.store.outbox import Outgoing, Taken
@@ -36,6 +37,7 @@ LEASE = timedelta(seconds=15)  # of a turn; renewed with every request
 EVERY_S = 1.0
 APART_S = 0.2  # from one round to the next at least: what comes meanwhile goes together
 LONGEST_PAUSE_S = 30.0  # while Prefect is away
+ANSWERS = "answers"  # nobody asked for them: so many that the places of those published are looked past (`Heads`)
 REFUSED = (400, 413, 422)  # of one event alone: what it says is at fault. Everything else is Prefect's own trouble
 
 
@@ -67,6 +69,7 @@ class Publisher:
         self._db, self._post_s, self._every_s = db, post_s, every_s
         self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
         self._troubles = Troubles()
+        self._heads = Heads[UUID]()
         self._kept: AsyncExitStack | None = None  # what a run leaves open between two requests
         self._client: PrefectClient | None = None
 
@@ -116,6 +119,8 @@ class Publisher:
                 await self._give_up(too_large, f"it is larger than {LARGEST:,} bytes")
                 offered = await self._offer_all(fitting)
                 await self._db.run(outbox.drop, offered.taken)
+                if len(offered.taken) == len(fitting):  # else those that were not taken begin the queue
+                    self._heads.take(dict([(ANSWERS, each.id) for each in taken.events if each.precedence == outbox.LAST][-1:]))
                 total += len(offered.taken)
                 refused += offered.refused
                 if total:
@@ -141,7 +146,14 @@ class Publisher:
     async def _take(self, refused: Sequence[Outgoing]) -> Taken:
         behind = {each.precedence: each.id for each in refused}
         async with self._db.transaction() as run:
-            return await run(outbox.take, MOST, behind=behind, publisher=self._name, lease=LEASE, now=run.now)
+            began = time.monotonic()
+            look = self._heads.look(began)
+            if ANSWERS in look.since:
+                behind[outbox.LAST] = max(look.since[ANSWERS], behind.get(outbox.LAST, look.since[ANSWERS]))
+            taken = await run(outbox.take, MOST, behind=behind, publisher=self._name, lease=LEASE, now=run.now)
+            ended = time.monotonic()
+        self._heads.looked(look, {}, took_s=ended - began, at=ended)
+        return taken
 
     async def _leave(self) -> None:
         with suppress(Exception):  # the lease ends by itself

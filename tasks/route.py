@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
-from lanes.ids import ItemId
 from lanes.money.cost import Estimates
 from lanes.realtime.heads import Heads
 from lanes.routing.portions import MOST
@@ -15,6 +14,7 @@ from lanes.routing.split import Splits
 from lanes.store import locks
 from lanes.store.database import Database
 from lanes.store.doors import amendments, items
+from lanes.store.doors.items import Taken
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
 from lanes.workload.version import Version
@@ -23,7 +23,7 @@ WAIT = timedelta(seconds=1)  # longest wait for a lock while nobody else may rou
 _told: set[str] = set()
 
 
-async def route_received(db: Database, most: int = MOST, *, heads: Heads[ItemId] | None = None) -> int:
+async def route_received(db: Database, most: int = MOST, *, heads: Heads[Taken] | None = None) -> int:
     """Some of what was received, about `most` items, is routed, urgent and due ones first; their number, 0 when nothing waits.
 
     One bounded transaction: call it again while it routes something. Another router at work leaves it to that one;
@@ -31,7 +31,7 @@ async def route_received(db: Database, most: int = MOST, *, heads: Heads[ItemId]
     what came before the items that were routed last is not looked for, until the next look through all of it.
     """
     try:
-        return await _route_some(db, most, Heads[ItemId]() if heads is None else heads)
+        return await _route_some(db, most, Heads[Taken]() if heads is None else heads)
     except OperationalError as error:
         if not locks.gave_up(error):
             raise
@@ -39,7 +39,7 @@ async def route_received(db: Database, most: int = MOST, *, heads: Heads[ItemId]
         return 0
 
 
-async def _route_some(db: Database, most: int, heads: Heads[ItemId]) -> int:
+async def _route_some(db: Database, most: int, heads: Heads[Taken]) -> int:
     async with db.transaction() as run:
         began = time.monotonic()
         look = heads.look(began)
@@ -52,14 +52,14 @@ async def _route_some(db: Database, most: int, heads: Heads[ItemId]) -> int:
         if not begun.workloads:
             _tell([])
             return 0
-        stored, splits = await run(workloads.to_route, begun.workloads)
+        stored, splits = await run(workloads.to_route, begun.workloads.keys())
         unread = [name for name, version in stored.versions.items() if not looks_inside(version)]
         waiting = await run(
-            items.received, most, of=stored.versions.keys(), waiting=begun.workloads, unread=unread, since=look.since
+            items.received, most, of=stored.versions.keys(), waiting=begun.workloads, unread=unread
         )  # fmt: skip
         decided, problems = _decided(waiting, stored.versions, splits, run.now)
         await run(routes.save, decided, now=run.now)
-    heads.take(items.came_last(waiting))
+    heads.take(items.came_last(waiting, before=heads.taken))
     _tell([*map(str, stored.unreadable), *problems])
     return len(decided)
 

@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from lanes.ids import ItemId
 from lanes.realtime.heads import Heads
 from lanes.routing.portions import Portions
 from lanes.store.database import Database
 from lanes.store.doors import items
+from lanes.store.doors.items import Taken
 from lanes.store.signals import RoleLock
 from tasks.arrivals import ArrivalReader
 from tasks.route import route_received
@@ -25,7 +25,7 @@ class Router:
     ) -> None:
         self._db, self._role, self._wakes, self._busy = db, role, wakes, busy
         self._look_every_s, self._look_at = look_every_s, float("-inf")
-        self._heads = Heads[ItemId]()
+        self._heads = Heads[Taken]()
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -37,6 +37,10 @@ class Router:
     def reads(self) -> bool:
         """Whether the event stream is being read."""
         return self._reading is not None and not self._reading.done()
+
+    def rest_s(self) -> float:
+        """In how many seconds all that was received is looked through again; 0 when the next look does."""
+        return self._heads.rest_s(time.monotonic())
 
     async def turn(self) -> None:
         """What was received is routed, as far as others do not hold it: a chunk, then as long a rest for the answers."""

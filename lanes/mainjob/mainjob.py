@@ -42,7 +42,9 @@ WAITS_ALONE = """
 select exists (select from lanes.work w join lanes.item i on i.id = w.item_id join lanes.workload f on f.name = w.workload
                 where w.workload = :workload and i.key = any(:keys) and w.state = 'ready' and w.lane = 'batch'
                   and w.generation = 0 and w.ready_at <= :now and f.paused_at is null)
-   and not exists (select from lanes.work where workload = :workload and lane = 'realtime' and state in ('ready', 'claimed')
+   and not exists (select from lanes.work where workload = :workload and lane = 'realtime' and state = 'ready'
+                                            and generation = 0)
+   and not exists (select from lanes.work where workload = :workload and lane = 'realtime' and state = 'claimed'
                                             and generation = 0)
    and not exists (select from lanes.item where workload = :workload and position is null and canceled_at is null)
    and not exists (select from lanes.batch where state = 'intended')

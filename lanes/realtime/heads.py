@@ -2,7 +2,8 @@
 
 Claimed work, and an item that was routed, leave their place in the index behind for as long as somebody's open snapshot may
 still see it: a report that runs for minutes, a dump. Half a million such places take a tenth of a second, and every claim, and
-every chunk that is routed, would look past them. Places are told by ranks of work, or by numbers of items.
+every chunk that is routed, would look past them. A look tells where what waits begins, so that who takes it looks past nothing
+again. Places are ranks of work, what of the received items was taken last, or numbers of events that were published.
 """
 
 from collections.abc import Mapping
@@ -11,8 +12,8 @@ from typing import Generic, TypeVar
 
 P = TypeVar("P")
 
-SLOW_S = 0.02  # a look through the whole queue that takes longer is not repeated at once; otherwise every look is one
-REST = 10  # for so many times as long as it took: with the claim behind it, such a look takes a sixth of the time at most
+SLOW_S = 0.01  # a look through the whole queue that takes longer is not repeated at once; otherwise every look is one
+REST = 20  # for so many times as long as it took: such looks take a twentieth of the time at most
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,11 @@ class Heads(Generic[P]):
     def take(self, taken: Mapping[str, P]) -> None:
         """The last places taken of each workload."""
         self._taken |= taken
+
+    @property
+    def taken(self) -> Mapping[str, P]:
+        """Up to where each workload's queue was taken."""
+        return self._taken
 
     def rest_s(self, at: float) -> float:
         """In how many seconds the whole queue is looked through again; 0 when the next look does."""

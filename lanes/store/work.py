@@ -43,6 +43,8 @@ from lanes.store.workload.workloads import versions
 from lanes.words import Lane, Outcome, WorkState
 from lanes.workload.version import Version
 
+# Ready or claimed, each by its own index: as a table.
+UNASKED = "(select * from lanes.work where state = 'ready' union all select * from lanes.work where state = 'claimed')"
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
 _now = bindparam("now", type_=Moment)
 _LISTS = {  # of workloads, how much of each is asked for, and from which rank on
@@ -61,27 +63,42 @@ def claimable(lane: Lane, now: datetime | ColumnElement[datetime]) -> ColumnElem
     return and_(ready_on(lane), work.c.ready_at <= now)
 
 
-def waiting(
-    connection: Connection, lane: Lane, *, since: Mapping[str, datetime] | None = None, now: datetime
-) -> dict[str, Version]:
-    """The version in force of each workload that has claimable work and is not paused, by name; without those that
-    cannot be read. Only work of this rank, or less urgent, is looked for where `since` names the workload."""
+@dataclass(frozen=True)
+class Waiting:
+    """By workload, the version in force of those that have claimable work, and the rank of the most urgent of it: whoever
+    claims from there on looks past nothing."""
+
+    versions: Mapping[str, Version]
+    since: Mapping[str, datetime]
+
+
+def waiting(connection: Connection, lane: Lane, *, since: Mapping[str, datetime] | None = None, now: datetime) -> Waiting:
+    """What waits, but for workloads that are paused and those that cannot be read. Only work of this rank, or less urgent, is
+    looked for where `since` names the workload."""
     from_ = since or {}
     rows = connection.execute(_waiting(lane), {"of_workload": list(from_), "of_since": list(from_.values()), "now": now}).all()
     readable = versions(connection, [row.id for row in rows])
-    return {row.name: readable[row.id] for row in rows if row.id in readable}
+    there = [row for row in rows if row.id in readable]
+    return Waiting({row.name: readable[row.id] for row in there}, {row.name: row.rank_at for row in there})
 
 
 @cache
 def _waiting(lane: Lane) -> Select[*tuple[Any, ...]]:
-    """Who has claimable work :now; that of each :of_workload is looked for from :of_since on."""
+    """Who has claimable work :now, and from which rank on; that of each :of_workload is looked for from :of_since on."""
     heads = _table("heads", _LISTS, workload=Text(), since=Moment)
-    has_work = exists().where(work.c.workload == workload.c.name, claimable(lane, _now), work.c.rank_at >= _from(heads))
+    first = (
+        select(work.c.rank_at)
+        .where(work.c.workload == workload.c.name, claimable(lane, _now), work.c.rank_at >= _from(heads))
+        .order_by(work.c.rank_at, work.c.id)
+        .limit(1)
+        .lateral("first")
+    )
     return (
-        select(workload.c.name, version.c.id)
+        select(workload.c.name, version.c.id, first.c.rank_at)
         .join(version, version.c.id == workload.c.version_id)
         .outerjoin(heads, heads.c.workload == workload.c.name)
-        .where(workload.c.paused_at.is_(None), has_work)
+        .join(first, true())
+        .where(workload.c.paused_at.is_(None))
     )
 
 

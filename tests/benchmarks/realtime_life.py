@@ -15,13 +15,13 @@ from prefect.logging import disable_run_logger
 
 from lanes import client
 from lanes.claims import Claimed
-from lanes.ids import ItemId
 from lanes.money.cost import estimate
 from lanes.realtime.heads import Heads
 from lanes.settling.attempts import Times, answered
 from lanes.settling.outcome import Attempt, Response
 from lanes.store import work
 from lanes.store.database import Database
+from lanes.store.doors.items import Taken
 from lanes.words import Lane
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
@@ -40,7 +40,7 @@ class RealtimeLife:
     def __init__(self, url: str) -> None:
         self._url = url
         self._led = 0
-        self._received, self._ranked = Heads[ItemId](), Heads[datetime]()  # as long as those of a drain
+        self._received, self._ranked = Heads[Taken](), Heads[datetime]()  # as long as those of a drain
 
     def lead(self, items: int) -> float:
         """So many more items were sent and answered; the seconds that took."""
@@ -82,8 +82,8 @@ async def _complete(db: Database, version: Version, items: int, heads: Heads[dat
             look = heads.look(began)
             waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)
             known = time.monotonic()
-            most = dict.fromkeys(waiting, CHUNK)
-            claimed = await run(work.claim, Lane.REALTIME, most, worker="bench", lease=LEASE, since=look.since, now=now)
+            most = dict.fromkeys(waiting.versions, CHUNK)
+            claimed = await run(work.claim, Lane.REALTIME, most, worker="bench", lease=LEASE, since=waiting.since, now=now)
         last = {each.workload: each.rank_at for each in claimed}
         heads.looked(look, last, took_s=known - began, at=time.monotonic())
         if not claimed and look.whole:

@@ -21,7 +21,8 @@ from tasks.wakes import Wakes
 async def claim(at: Connections) -> list[Claimed]:
     """Everything that may be claimed now."""
     now = await at.db.now()
-    most = dict.fromkeys(await at.db.run(work.waiting, Lane.REALTIME, now=now), 50)
+    waiting = await at.db.run(work.waiting, Lane.REALTIME, now=now)
+    most = dict.fromkeys(waiting.versions, 50)
     return await at.db.run(work.claim, Lane.REALTIME, most, worker="w", lease=timedelta(minutes=2), now=now)
 
 

@@ -11,6 +11,7 @@ from prefect.client.orchestration import PrefectClient
 from prefect.exceptions import PrefectException
 from sqlalchemy import Connection, text
 
+from lanes.realtime import heads
 from lanes.store import outbox
 from lanes.store.database import Database
 from tasks import outgoing
@@ -167,6 +168,30 @@ async def test_refused_events_that_fill_a_whole_request_stop_none_behind_them(
     await add(db, *"abcdefg")
     assert await Publisher(db).publish() == 2
     assert await left(db) == []
+
+
+async def test_answers_are_looked_for_behind_those_published_while_looking_past_them_is_slow_and_none_is_forgotten(
+    db: Database, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outgoing, "MOST", 2)
+    monkeypatch.setattr(heads, "SLOW_S", -1.0)
+    monkeypatch.setattr(heads, "REST", 1e9)  # but for the first, no look is through all of them
+    publisher, later = Publisher(db), Publisher(db)
+    await add(db, "a", "b", "c")
+    assert await publisher.publish() == 3
+    await add(db, "late", "d")
+    late = text("update lanes.event_outbox set id = '00000000-0000-7000-8000-000000000000' where payload ->> 'key' = 'late'")
+    await db.run(lambda connection: connection.execute(late))
+    assert await publisher.publish() == 1
+    assert (told(prefect), await left(db)) == (["a", "b", "c", "d"], ["late"])
+    prefect.refuses = lambda _: True
+    await add(db, "e")
+    with pytest.raises(NothingTaken):
+        await publisher.publish()
+    prefect.refuses = lambda _: False
+    assert await publisher.publish() == 1
+    assert await later.publish() == 1
+    assert told(prefect)[4:] == ["e", "late"]
 
 
 async def test_what_is_refused_while_nothing_is_taken_waits_for_a_prefect_that_takes_something(

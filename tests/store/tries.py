@@ -76,7 +76,7 @@ def claim(
     session: int | None = None,
 ) -> list[Claimed]:
     """The most urgent work is ours: `places` divided among the workloads as the real-time lane divides them."""
-    entitled = {name: Entitlement.of(version) for name, version in work.waiting(connection, lane, now=now).items()}
+    entitled = {name: Entitlement.of(version) for name, version in work.waiting(connection, lane, now=now).versions.items()}
     most = divide(places, entitled, in_flight={}, places=places, rooms={})
     return work.claim(connection, lane, most, worker=worker, session=session, lease=lease, now=now)
 

@@ -1,6 +1,7 @@
 """Items: admission through the database's own door, refusals, labels, and what waits for the router."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from operator import attrgetter
@@ -20,9 +21,9 @@ from sqlalchemy import (
     insert,
     literal,
     literal_column,
+    or_,
     select,
     true,
-    union_all,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -43,9 +44,12 @@ MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
 _UNROUTED = (item.c.position.is_(None), item.c.canceled_at.is_(None))
 _URGENT_FIRST = (item.c.urgent.desc(), item.c.due_at, item.c.id)
 Part = tuple[ColumnElement[bool], ...]  # of a workload's items, in the order of the index
-Since = Mapping[str, ItemId]
 URGENT: Part = (item.c.urgent,)
-DUE: Part = (~item.c.urgent, item.c.due_at.is_not(None))
+
+
+def due(since: ColumnElement[datetime]) -> Part:
+    """What is not urgent, and due then or later."""
+    return (~item.c.urgent, item.c.due_at >= since)
 
 
 def behind(after: ColumnElement[int]) -> Part:
@@ -53,6 +57,7 @@ def behind(after: ColumnElement[int]) -> Part:
     return (~item.c.urgent, item.c.due_at.is_(None), item.c.id > after)
 
 
+_DUE = due(bindparam("due_since", type_=Moment))
 _BEHIND = behind(bindparam("after", type_=BigInteger))
 _KNOWN = (
     item.c.id, item.c.revision, item.c.workload, item.c.key, item.c.received_at, item.c.occurred_at, item.c.consumer,
@@ -122,42 +127,84 @@ def _kept(refusal: Refusal) -> Refusal:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Taken:
+    """How far what a workload received was taken: the due time of the last that was not urgent, and the last that had none."""
+
+    due_at: datetime | None = None
+    id: ItemId | None = None
+
+
+Since = Mapping[str, Taken]
+
+
+@dataclass(frozen=True)
+class Begins:
+    """Where that begins which a workload has received: whether some is urgent, when the next of the others is due, and which
+    is the first that is neither."""
+
+    urgent: bool
+    due_at: datetime | None
+    id: ItemId | None
+
+    def parts(self) -> list[tuple[Part, dict[str, Any]]]:
+        """In which parts of the index something is, in its order, with what their parameters are."""
+        urgent = [(URGENT, {})] if self.urgent else []
+        due = [] if self.due_at is None else [(_DUE, {"due_since": self.due_at})]
+        return [*urgent, *due, *([] if self.id is None else [(_BEHIND, {"after": self.id - 1})])]
+
+
 def any_received(connection: Connection, *, since: Since | None = None) -> bool:
     """Whether some item waits for its first route, of those that `which_have_received` looks for. Nothing is locked."""
-    return connection.execute(_any_received(whole=not since), seen(since)).first() is not None
+    return connection.execute(_any_received(), seen(since)).first() is not None
 
 
 @cache
-def _any_received(*, whole: bool) -> Select[Any]:
-    return have_received(whole=whole).limit(1)
+def _any_received() -> Select[*tuple[Any, ...]]:
+    return have_received().limit(1)
 
 
-def which_have_received(connection: Connection, *, since: Since | None = None) -> Sequence[str]:
-    """The names of the workloads that have items which no router has seen. Of those that `since` names, of what is neither
-    urgent nor due, only what came after that item is looked for."""
-    return connection.execute(have_received(whole=not since), seen(since)).scalars().all()
+def which_have_received(connection: Connection, *, since: Since | None = None) -> dict[str, Begins]:
+    """The workloads that have items which no router has seen, and where these begin. Of those that `since` names, only what is
+    urgent, what is due then or later, and what came after that item is looked for."""
+    return begins(connection.execute(have_received(), seen(since)))
 
 
-def have_received(*, whole: bool = True) -> Select[Any]:
-    """The same as a query: one step in the index for each workload, or three, behind what :seen_until says of it."""
-    if whole:
-        first = _first(()).lateral("first")
-        return select(workload.c.name).select_from(workload.join(first, true()))
+def begins(rows: Iterable[Any]) -> dict[str, Begins]:
+    """What `have_received` says, by workload."""
+    return {row.name: Begins(row.urgent, row.due_at, row.id) for row in rows}
+
+
+@cache
+def have_received() -> Select[*tuple[Any, ...]]:
+    """The same as a query: three steps in the index for each workload, behind what :seen_id and :seen_due say of it."""
     seen = (
-        func.unnest(bindparam("seen_workload", type_=ARRAY(Text)), bindparam("seen_until", type_=ARRAY(BigInteger)))
-        .table_valued(column("workload", Text), column("until", BigInteger), name="seen")
+        func.unnest(
+            bindparam("seen_workload", type_=ARRAY(Text)), bindparam("seen_due", type_=ARRAY(Moment)),
+            bindparam("seen_id", type_=ARRAY(BigInteger)),
+        )
+        .table_valued(column("workload", Text), column("due_at", Moment), column("id", BigInteger), name="seen")
         .render_derived()
-    )
-    last = behind(func.coalesce(seen.c.until, literal_column("0")))
-    firsts = [_first(part).correlate(workload, seen).subquery() for part in (URGENT, DUE, last)]
-    first = union_all(*(select(each.c.id) for each in firsts)).limit(1).lateral("first")
+    )  # fmt: skip
+    urgent = _first(item.c.id, URGENT).lateral("urgent")
+    from_due = func.coalesce(seen.c.due_at, literal_column("'-infinity'::timestamptz"))
+    first_due = _first(item.c.due_at, due(from_due)).lateral("first_due")
+    plain = _first(item.c.id, behind(func.coalesce(seen.c.id, literal_column("0")))).lateral("plain")
     both = workload.outerjoin(seen, seen.c.workload == workload.c.name)
-    return select(workload.c.name).select_from(both.join(first, true()))
+    return (
+        select(workload.c.name, urgent.c.id.is_not(None).label("urgent"), first_due.c.due_at, plain.c.id)
+        .select_from(both.outerjoin(urgent, true()).outerjoin(first_due, true()).outerjoin(plain, true()))
+        .where(or_(urgent.c.id.is_not(None), first_due.c.due_at.is_not(None), plain.c.id.is_not(None)))
+    )
 
 
 def seen(since: Since | None) -> dict[str, Any]:
     """The parameters of `have_received`."""
-    return {"seen_workload": list(since), "seen_until": list(since.values())} if since else {}
+    known = since or {}
+    return {
+        "seen_workload": list(known), "seen_due": [each.due_at for each in known.values()],
+        "seen_id": [each.id for each in known.values()],
+    }  # fmt: skip
 
 
 def received(
@@ -166,7 +213,7 @@ def received(
     *,
     most_bytes: int = MOST_BYTES,
     of: Collection[str] | None = None,
-    waiting: Sequence[str] | None = None,
+    waiting: Mapping[str, Begins] | None = None,
     unread: Collection[str] = (),
     since: Since | None = None,
 ) -> list[Received]:
@@ -174,17 +221,17 @@ def received(
     `most_bytes` as JSON. Nobody cancels or amends them until this transaction ends.
 
     The workloads that have some (of those named in `of`, None: of all) share the number and the bytes, so that the flood
-    of one never holds up the others; who knows which have some, `since` the same items, says so by `waiting`. What other
-    transactions hold is passed over. Of those named in `unread` the payloads are measured, and stay where they are.
+    of one never holds up the others; who knows which have some, and where these begin, says so by `waiting`, and otherwise
+    `since` bounds what is looked for. What other transactions hold is passed over. Of those named in `unread` the payloads are
+    measured, and stay where they are.
     """
-    names = which_have_received(connection, since=since) if waiting is None else waiting
-    asked = sorted(name for name in names if of is None or name in of)
+    there = which_have_received(connection, since=since) if waiting is None else waiting
+    asked = sorted(name for name in there if of is None or name in of)
     found: list[Received] = []
     for name in asked:
         most, left = max(1, limit // len(asked)), most_bytes // len(asked)
-        after = (since or {}).get(name)
-        for part in [()] if after is None else [URGENT, DUE, _BEHIND]:
-            given = {"of_workload": name, "most": most} | ({"after": after} if part is _BEHIND else {})
+        for part, begin in there[name].parts():
+            given = {"of_workload": name, "most": most} | begin
             rows = bounded(connection, _head(read=name not in unread, part=part), given, most=most, most_bytes=left)
             found += [Received(row.id, row.revision, arrived(row)) for row in rows]
             most, left = most - len(rows), left - sum(row.bytes for row in rows)
@@ -193,10 +240,19 @@ def received(
     return found
 
 
-def came_last(of: Sequence[Received]) -> dict[str, ItemId]:
-    """Of each workload the last that is neither urgent nor due: what waits came behind it, but for what others held."""
-    plain = [each for each in of if not each.arrived.urgent and each.arrived.due_at is None]
-    return {each.arrived.workload: each.id for each in sorted(plain, key=attrgetter("id"))}
+def came_last(of: Sequence[Received], *, before: Since) -> dict[str, Taken]:
+    """How far each workload's items were taken: what waits comes behind it, but for what is urgent, and what others held, or is
+    due sooner. What was taken before of a workload is `before`."""
+    due: dict[str, datetime] = {}
+    plain: dict[str, ItemId] = {}
+    for each in sorted((each for each in of if not each.arrived.urgent), key=attrgetter("id")):
+        name, due_at = each.arrived.workload, each.arrived.due_at
+        if due_at is None:
+            plain[name] = each.id
+        else:
+            due[name] = max(due_at, due.get(name, due_at))
+    earlier = {name: before.get(name, Taken()) for name in {*due, *plain}}
+    return {name: Taken(due.get(name, last.due_at), plain.get(name, last.id)) for name, last in earlier.items()}
 
 
 def head(name: str, limit: int, *, read: bool = True, part: Part = ()) -> Select[*tuple[Any, ...]]:
@@ -223,9 +279,9 @@ def _headed(name: ColumnElement[str], limit: int | ColumnElement[int], *, read: 
     )
 
 
-def _first(part: Part) -> Select[*tuple[Any, ...]]:
-    """The first of this part of a workload that no router has seen."""
-    here = select(item.c.id).where(item.c.workload == workload.c.name, *_UNROUTED, *part)
+def _first(of: ColumnElement[Any], part: Part) -> Select[*tuple[Any, ...]]:
+    """Of the first of this part of a workload that no router has seen."""
+    here = select(of).where(item.c.workload == workload.c.name, *_UNROUTED, *part)
     return here.order_by(*_URGENT_FIRST).limit(1)
 
 

@@ -10,6 +10,7 @@ from lanes.promises.departures import WaitingSeen
 from lanes.promises.judge import Seen
 from lanes.promises.last_answers import FAILED_FOR, SETTLED_FOR, ItemsSeen
 from lanes.promises.realtime import FELL_BACK_WITHIN, RECENT, RealtimeSeen
+from lanes.store.work import UNASKED
 from lanes.words import BatchState
 
 SOON = timedelta(minutes=1)  # nothing of this moment is later; a plan kept for all expects few between two moments
@@ -57,7 +58,7 @@ answered as (
 late as (
   select w.workload, extract(epoch from :now - {BEGUN})::float8 as seconds
     from promised p
-    join lanes.work w on w.workload = p.name and w.lane = 'realtime' and w.state in ('ready', 'claimed')
+    join {UNASKED} w on w.workload = p.name and w.lane = 'realtime'
     join lanes.item i on i.id = w.item_id
    where w.purpose = 'answer' and i.received_at < :now - p.promised and {BEGUN} < :now - p.promised
      and i.revision = 0 and i.failure is null and i.answered_at is null and i.canceled_at is null

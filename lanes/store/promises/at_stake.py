@@ -21,8 +21,12 @@ WAITING = f"""
    cross join unnest(cast(:lanes as text[])) l(lane)
    cross join lateral (
      select item_id, rank_at from lanes.work
-      where lane = l.lane and workload = n.name and state in ('ready', 'claimed') and generation = 0
+      where lane = l.lane and workload = n.name and state = 'ready' and generation = 0
       order by rank_at, id limit {MOST}) w
+  union all
+  select item_id, rank_at from lanes.work
+   where state = 'claimed' and generation = 0 and workload = any(cast(:workloads as text[]))
+     and lane = any(cast(:lanes as text[]))
   union all
   select i.id, i.received_at
     from unnest(cast(:workloads as text[])) n(name)

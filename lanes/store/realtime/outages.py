@@ -15,9 +15,10 @@ from lanes.promises.incident import EVERYBODY, Promise
 from lanes.promises.provider_faults import provider_down
 from lanes.store.incidents import open, resolve
 from lanes.store.tables import outage
+from lanes.store.work import UNASKED
 
 # Work that failed by itself, or whose workload is paused, says nothing of the provider.
-OVER = """
+OVER = f"""
 update lanes.outage o set over_at = :now
   from (
     select o.id, min(a.started_at) as answered_at
@@ -31,7 +32,7 @@ update lanes.outage o set over_at = :now
    and not exists (
      select from lanes.workload f
        join lanes.version v on v.id = f.version_id and v.realtime_model = o.model
-       join lanes.work w on w.workload = f.name and w.lane = 'realtime' and w.state in ('ready', 'claimed')
+       join {UNASKED} w on w.workload = f.name and w.lane = 'realtime'
       where f.paused_at is null and w.generation = 0 and w.failures = 0 and w.created_at < answered.answered_at)
 returning o.account
 """

@@ -1,6 +1,6 @@
 """Decisions and the work they create."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
@@ -24,12 +24,12 @@ ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, whoever 
 
 @dataclass(frozen=True)
 class Begun:
-    """What a transaction that routes begins with: whether it is the only one, whether amendments wait for items, and which
-    workloads have items that no router has seen."""
+    """What a transaction that routes begins with: whether it is the only one, whether amendments wait for items, and where
+    the items of each workload begin that no router has seen."""
 
     alone: bool
     amended: bool
-    workloads: Sequence[str]
+    workloads: Mapping[str, items.Begins]
 
 
 def begin(connection: Connection, wait: timedelta, *, since: items.Since | None = None) -> Begun:
@@ -39,18 +39,24 @@ def begin(connection: Connection, wait: timedelta, *, since: items.Since | None 
     Its commit waits for no disk. A server that crashes within a second may lose it: its items are received then, and routed
     again. Whoever acts on a route commits that behind it, in the order of the log, and does wait.
     """
-    row = connection.execute(_begun(whole=not since), {"wait": locks.setting(wait), **items.seen(since)}).one()
-    return Begun(row.alone, row.amended, row.workloads)
+    row = connection.execute(_begun(), {"wait": locks.setting(wait), **items.seen(since)}).one()
+    there = zip(row.names or (), row.urgent or (), row.due_at or (), row.ids or (), strict=True)
+    return Begun(row.alone, row.amended, {name: items.Begins(*where) for name, *where in there})
 
 
 @cache
-def _begun(*, whole: bool) -> Select[*tuple[Any, ...]]:
+def _begun() -> Select[*tuple[Any, ...]]:
+    there = items.have_received().subquery("there")
+    lists = select(
+        *(func.array_agg(of).label(name) for name, of in
+          {"names": there.c.name, "urgent": there.c.urgent, "due_at": there.c.due_at, "ids": there.c.id}.items())
+    ).subquery("lists")  # fmt: skip
     return select(
         func.set_config("lock_timeout", bindparam("wait", type_=Text), true()),
         func.set_config("synchronous_commit", "off", true()),
         func.pg_try_advisory_xact_lock(ROUTING).label("alone"),
         select(amendment.c.id).where(amendment.c.outcome.is_(None)).exists().label("amended"),
-        func.array(items.have_received(whole=whole).scalar_subquery()).label("workloads"),
+        *lists.c,
     )
 
 

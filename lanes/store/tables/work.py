@@ -45,7 +45,7 @@ work = Table(
     one_of("purpose", Purpose),
     one_of("state", WorkState),
     Index("ix_work_claimable", "lane", "workload", "rank_at", "id",
-          postgresql_where=text("state in ('ready', 'claimed')")),
+          postgresql_where=text("state = 'ready'")),
     Index("uq_work_open", "item_id", "lane", "purpose", "generation", "revision", unique=True,
           postgresql_where=text("state in ('ready', 'claimed', 'submitted')")),
     Index("ix_work_submitted", "batch_id", postgresql_where=text("state = 'submitted'")),

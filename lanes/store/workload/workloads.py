@@ -121,7 +121,7 @@ def read_in_force(connection: Connection) -> InForce:
     return InForce(readable, read.unreadable)
 
 
-def to_route(connection: Connection, names: Sequence[str]) -> tuple[InForce, Splits]:
+def to_route(connection: Connection, names: Iterable[str]) -> tuple[InForce, Splits]:
     """The versions in force of these workloads, and the splits in force of theirs."""
     rows = connection.execute(_to_route(), {"names": list(names)}).all()
     read = known(connection, {row.id for row in rows})

@@ -82,12 +82,24 @@ def test_a_claim_that_begins_at_a_rank_takes_what_has_it_and_what_ranks_behind_i
     realtime(connection, "bill", workload="bills", due_at=later(seconds=5))
     (second,) = [row.rank_at for row in rows(connection, "work", "rank_at")][2:3]
     begin = {"letters": second}
-    assert set(work.waiting(connection, Lane.REALTIME, since=begin, now=NOON)) == {"letters", "bills"}
+    assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON).versions.keys() == {"letters", "bills"}
     most, how = {"letters": 9, "bills": 9}, {"worker": "ada", "lease": timedelta(minutes=2), "now": NOON}
     assert keys(work.claim(connection, Lane.REALTIME, most, since=begin, **how)) == ["bill", "due in 20 s", "due in 30 s"]
-    assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON) == {}
-    assert set(work.waiting(connection, Lane.REALTIME, now=NOON)) == {"letters"}
+    assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON).versions == {}
+    assert work.waiting(connection, Lane.REALTIME, now=NOON).versions.keys() == {"letters"}
     assert keys(work.claim(connection, Lane.REALTIME, most, **how)) == ["due in 10 s"]
+
+
+def test_who_looks_at_what_waits_knows_from_which_rank_on_to_claim(connection: Connection) -> None:
+    publish(connection, now=NOON, patience_s=60)
+    publish(connection, "bills", now=NOON)
+    for seconds in (10, 20, 30):
+        realtime(connection, f"due in {seconds} s", due_at=later(seconds=seconds))
+    claim(connection, places=1)
+    work.give_back(connection, [each.claim for each in claim(connection, places=1)], ready_at=later(minutes=1))
+    _, resting, first = (row.rank_at for row in rows(connection, "work", "rank_at"))
+    assert work.waiting(connection, Lane.REALTIME, now=NOON).since == {"letters": first}
+    assert work.waiting(connection, Lane.REALTIME, now=later(minutes=1)).since == {"letters": resting}
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])

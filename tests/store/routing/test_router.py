@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 from lanes.payload import characters
 from lanes.routing.route import decide
 from lanes.store.doors import items
+from lanes.store.doors.items import Begins, Taken
 from lanes.store.locks import PATIENCE
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
@@ -221,10 +222,10 @@ def test_looking_and_taking_stay_on_the_index_with_50000_received_and_as_many_ro
     )
     connection.execute(text("analyze lanes.item"))
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
-    parts = {"urgent": items.URGENT, "due": items.DUE, "behind": items.behind(literal(60_000))}
+    parts = {"urgent": items.URGENT, "due": items.due(literal(NOON)), "behind": items.behind(literal(60_000))}
     asked = {
         "looking": items.have_received(), "taking": items.head("letters", 500),
-        "measuring": items.head("letters", 500, read=False), "looking_on": items.have_received(whole=False),
+        "measuring": items.head("letters", 500, read=False),
         **{f"taking_{part}": items.head("letters", 500, part=of) for part, of in parts.items()},
     }  # fmt: skip
     for name, query in asked.items():
@@ -244,12 +245,40 @@ def test_what_came_after_the_last_that_was_routed_is_found_behind_whatever_is_ur
     }.items():  # fmt: skip
         admit(connection, key, now=NOON, **fields)
     passed, last = (each for each in items.received(connection, 10) if each.arrived.key in ("passed", "last"))
-    since = items.came_last([last, passed])
-    assert since == {"letters": last.id}
+    since = items.came_last([last, passed], before={})
+    assert since == {"letters": Taken(None, last.id)}
     assert [each.arrived.key for each in items.received(connection, 10, since=since)] == ["urgent", "due", "plain"]
     assert [each.arrived.key for each in items.received(connection, 2, since=since)] == ["urgent", "due"]
     assert [each.arrived.key for each in items.received(connection, 10, most_bytes=1, since=since)] == ["urgent"]
-    assert items.which_have_received(connection, since=since) == ["letters"]
+    assert list(items.which_have_received(connection, since=since)) == ["letters"]
+
+
+def test_what_is_due_is_looked_for_from_where_it_was_taken_and_what_is_urgent_always(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    for hours in (1, 2, 3):
+        admit(connection, f"due in {hours} h", now=NOON, due_at=later(hours=hours))
+    admit(connection, "plain", now=NOON)
+    (first, second) = items.received(connection, 2)
+    since = items.came_last([second, first], before={"letters": Taken(None, first.id)})
+    assert since == {"letters": Taken(later(hours=2), first.id)}
+    assert [each.arrived.key for each in items.received(connection, 10, since=since)] == ["due in 2 h", "due in 3 h", "plain"]
+    admit(connection, "urgent", now=NOON, urgent=True, due_at=later(minutes=1))
+    admit(connection, "due sooner", now=NOON, due_at=later(minutes=1))
+    assert items.received(connection, 1, since=since)[0].arrived.key == "urgent"
+    assert [each.arrived.key for each in items.received(connection, 2)] == ["urgent", "due sooner"]
+    assert items.came_last([], before=since) == {}
+
+
+def test_who_looks_at_what_was_received_knows_in_which_parts_of_the_index_it_is(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    publish(connection, "bills", now=NOON)
+    publish(connection, "notes", now=NOON)
+    admit(connection, "plain", "another", now=NOON)
+    admit(connection, "due", now=NOON, workload="bills", due_at=later(hours=1))
+    plain, *_ = rows(connection, "item", "id")
+    begins = {"letters": Begins(False, None, plain.id), "bills": Begins(False, later(hours=1), None)}
+    assert items.which_have_received(connection) == begins
+    assert routes.begin(connection, PATIENCE).workloads == begins
 
 
 def test_nothing_is_found_before_the_last_that_was_routed_while_only_what_came_after_it_is_looked_for(
@@ -259,8 +288,8 @@ def test_nothing_is_found_before_the_last_that_was_routed_while_only_what_came_a
     publish(connection, "other", now=NOON)
     admit(connection, "a", now=NOON)
     (only,) = items.received(connection, 10)
-    since = items.came_last([only])
+    since = items.came_last([only], before={})
     assert items.received(connection, 10, since=since) == []
     assert not items.any_received(connection, since=since)
-    assert items.any_received(connection, since={"other": only.id})
+    assert items.any_received(connection, since={"other": Taken(None, only.id)})
     assert items.any_received(connection)

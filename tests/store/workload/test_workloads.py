@@ -58,11 +58,11 @@ def test_a_paused_workload_is_not_served_until_it_is_resumed(connection: Connect
     letters = publish(connection, now=NOON, split_percent=100)
     admit(connection, "a", now=NOON)
     route(connection, now=NOON)
-    assert work.waiting(connection, Lane.REALTIME, now=NOON) == {"letters": letters}
+    assert work.waiting(connection, Lane.REALTIME, now=NOON).versions == {"letters": letters}
     assert workloads.pause(connection, "letters", since=NOON)
-    assert work.waiting(connection, Lane.REALTIME, now=NOON) == {}
+    assert work.waiting(connection, Lane.REALTIME, now=NOON).versions == {}
     assert workloads.pause(connection, "letters", since=None)
-    assert work.waiting(connection, Lane.REALTIME, now=NOON) == {"letters": letters}
+    assert work.waiting(connection, Lane.REALTIME, now=NOON).versions == {"letters": letters}
     assert not workloads.pause(connection, "ghosts", since=NOON)
 
 
