@@ -8,9 +8,10 @@ from lanes.settings import Settings
 from lanes.stand.doctor import examine
 from lanes.stand.identity import birth_mark
 from lanes.stand.prefect_api import PrefectApi
-from lanes.stand.stand import Stand, find_checkout
+from lanes.stand.stand import Stand
 from lanes.stand.status import Condition, components
 from lanes.stand.steps import all_steps
+from lanes.stand.whereabouts import find_checkout
 
 
 @pytest.mark.timeout(240)
@@ -21,7 +22,7 @@ def test_a_stand_comes_up_is_attached_to_and_goes_down_leaving_nothing(home: Pat
     try:
         first = stand.up()
         assert set(first.started) == {"postgres", "endpoint", "prefect-server", "worker-realtime", "worker-batch", "supervisor"}
-        assert {each.condition for each in components(stand)} == {Condition.RUNNING}
+        assert {each.condition for each in components(stand.settings, home)} == {Condition.RUNNING}
         well = {finding.check for finding in examine(stand.settings, home, stand.checkout) if finding.verdict == "ok"}
         assert {"database", "schema", "prefect", "workers", "provider"} <= well
         with PrefectApi(first.info.prefect_api_url) as api:

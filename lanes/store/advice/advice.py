@@ -5,19 +5,27 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
-
-from sqlalchemy import Connection, text
+from typing import TYPE_CHECKING, Any
 
 from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence, LaneUse
 from lanes.errors import UnknownWorkload
 from lanes.figures.buckets import seconds_of
 from lanes.money.cost import price_per_token
+from lanes.store import asking
+from lanes.store.asking import Ask
 from lanes.store.figures.percentiles import percentiles
-from lanes.store.workload import workloads
-from lanes.words import Lane
-from lanes.workload.version import Spec, Version
-from lanes.workload.window import batch_back_at
+from lanes.words import Lane, Mode
+from lanes.workload.window import back_within
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+IN_FORCE = """
+select w.name as workload, v.mode, v.realtime_model, v.batch_model, v.batch_expected_minutes
+  from lanes.workload w join lanes.version v on v.id = w.version_id
+ where cast(:workload as text) is null or w.name = :workload
+ order by w.name
+"""
 
 # Everything that is counted, read once. What arrived is told by its day.
 COUNTED = """
@@ -104,50 +112,70 @@ DEMANDED = ("overdue", "urgent", "urgent_rule", "deadline")
 DEFERRED = ("batch_rule",)
 
 
-def evidence(connection: Connection, workload: str, *, since: datetime, now: datetime) -> Evidence:
+@dataclass(frozen=True)
+class InForce:
+    """What advice on a workload takes from its version in force: no more of it is read."""
+
+    workload: str
+    mode: Mode
+    models: Mapping[Lane, str]
+    back_within: timedelta  # in which a batch that leaves as early as it can is expected back, as the router has it
+
+
+def in_force(ask: Ask, workload: str | None = None) -> list[InForce]:
+    """The version in force of that workload, or of each, by name."""
+    return [
+        InForce(
+            row.workload, Mode(row.mode), {Lane.REALTIME: row.realtime_model, Lane.BATCH: row.batch_model},
+            back_within(row.batch_expected_minutes),
+        )
+        for row in ask(IN_FORCE, workload=workload)
+    ]  # fmt: skip
+
+
+def evidence(connection: "Connection", workload: str, *, since: datetime, now: datetime) -> Evidence:
     """What was seen of the workload from the hour of `since` to `now`. Durations and due times are right within 2 %.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
     """
-    version = workloads.in_force(connection).get(workload)
-    if version is None:
+    ask = asking.through(connection)
+    versions = in_force(ask, workload)
+    if not versions:
         raise UnknownWorkload(f'workload "{workload}" has no published version: see `lanes status` for those that have')
-    return of_each(connection, [version], since=since, now=now)[workload]
+    return of_each(ask, versions, since=since, now=now)[workload]
 
 
-def of_each(
-    connection: Connection, versions: Sequence[Version], *, since: datetime, now: datetime
-) -> dict[str, Evidence]:  # fmt: skip
+def of_each(ask: Ask, versions: Sequence[InForce], *, since: datetime, now: datetime) -> dict[str, Evidence]:
     """The same of several workloads, by name: each question is asked once for all of them."""
-    at = {
+    given = {
         "workloads": [each.workload for each in versions], "since": since.replace(minute=0, second=0, microsecond=0),
         "now": now, "at_once": timedelta(seconds=AT_ONCE_S),
     }  # fmt: skip
 
-    def ask(query: str) -> dict[str, list[Any]]:
+    def answers(query: str) -> dict[str, list[Any]]:
         found = defaultdict[str, list[Any]](list)
-        for row in connection.execute(text(query), at):
+        for row in ask(query, **given):
             found[row.workload].append(row)
         return found
 
-    seen = {name: ask(query) for name, query in QUESTIONS.items()} if versions else {}
+    seen = {name: answers(query) for name, query in QUESTIONS.items()} if versions else {}
     return {each.workload: _of(each, {name: seen[name][each.workload] for name in seen}, now) for each in versions}
 
 
-def _of(version: Version, seen: Mapping[str, Sequence[Any]], now: datetime) -> Evidence:
-    spec, counted, unrouted = version.spec, seen["counted"], seen["unrouted"]
-    batch_expected = batch_back_at(spec, now) - now  # as the router has it
+def _of(version: InForce, seen: Mapping[str, Sequence[Any]], now: datetime) -> Evidence:
+    counted, unrouted = seen["counted"], seen["unrouted"]
+    batch_expected_s = version.back_within.total_seconds()
     arrived = [each for each in counted if each.kind == "item" and each.word != "canceled"]
     asked, compared = _of_kind(counted, "asked"), _of_kind(counted, "compared")
-    billed, list_prices = _billed(counted), _list_prices(spec, now)
+    billed, list_prices = _billed(counted), _list_prices(version.models, now)
     timed = {each.lane: each for each in _of_kind(seen["timed"], "first")}
     due = [(seconds_of(each.bucket), each.n) for each in seen["due"]]
     due += [(seconds, 1) for each in unrouted for seconds in each.due_s]
     (busiest,) = seen["busiest"]
     return Evidence(
-        version.workload, spec.mode,
-        days=(now - busiest.first_at).total_seconds() / 86_400 if busiest.first_at else 0,
+        version.workload, version.mode,
+        days=(now - busiest.first_at).total_seconds() / 86_400 if busiest.first_at else 0.0,
         items=_sum(arrived, "n") + _sum(unrouted, "n"),
         realtime=_use(Lane.REALTIME, billed, timed, list_prices),
         batch=_use(Lane.BATCH, billed, timed, list_prices),
@@ -157,8 +185,8 @@ def _of(version: Version, seen: Mapping[str, Sequence[Any]], now: datetime) -> E
         with_due=_sum(_of_kind(counted, "due"), "n") + sum(len(each.due_s) for each in unrouted),
         urgent=_sum(_of_kind(counted, "urgent"), "n") + _sum(unrouted, "urgent"),
         due_within_5s=sum(n for seconds, n in due if seconds <= 5),
-        due_before_batch=sum(n for seconds, n in due if seconds < batch_expected.total_seconds()),
-        batch_expected_s=batch_expected.total_seconds(),
+        due_before_batch=sum(n for seconds, n in due if seconds < batch_expected_s),
+        batch_expected_s=batch_expected_s,
         peak_per_minute=busiest.n,
         days_arrivals=_whole_days([*arrived, *unrouted], busiest.first_at, now),
         compared=_sum(compared, "n"), corrected=_sum(compared, "items"),
@@ -246,11 +274,11 @@ def _billed_by(lane: Lane, calls: Sequence[Any], valid: Sequence[Any]) -> Billed
 ListPrices = Mapping[Lane, tuple[float, float]]  # of an input and of an output token on each lane
 
 
-def _list_prices(spec: Spec, now: datetime) -> ListPrices:
+def _list_prices(models: Mapping[Lane, str], now: datetime) -> ListPrices:
     """Empty where the price of a model is no longer known."""
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)
     try:
-        priced = {lane: price_per_token(spec.model_of(lane), lane, day) for lane in Lane}
+        priced = {lane: price_per_token(model, lane, day) for lane, model in models.items()}
     except LookupError:
         return {}
     return {lane: (float(into), float(out)) for lane, (into, out) in priced.items()}
@@ -258,7 +286,7 @@ def _list_prices(spec: Spec, now: datetime) -> ListPrices:
 
 def _listed(answered: Iterable[Billed], priced: ListPrices, lane: Lane) -> float:
     into, out = priced.get(lane, (0.0, 0.0))
-    return sum(each.input_tokens * into + each.output_tokens * out for each in answered)
+    return sum((each.input_tokens * into + each.output_tokens * out for each in answered), 0.0)
 
 
 def _batch_list_share(billed: Mapping[Lane, Billed], priced: ListPrices) -> float:
@@ -271,7 +299,7 @@ def _use(lane: Lane, billed: Mapping[Lane, Billed], timed: Mapping[str, Any], pr
     spent, first = billed.get(lane), timed.get(lane)
     return LaneUse(
         answered=spent.answered if spent else 0,
-        billed_usd=spent.usd if spent else 0,
+        billed_usd=spent.usd if spent else 0.0,
         list_usd=_listed([spent] if spent else [], priced, Lane.REALTIME),
         p95_s=first.p95_s if first else None,
         timed=first.timed if first else 0,

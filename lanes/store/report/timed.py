@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, text
-
 from lanes.figures.kinds import Kind
+from lanes.store.asking import Ask
 from lanes.store.figures.percentiles import percentiles
 
 TIMED = f"""
@@ -32,8 +31,8 @@ class Took:
 class Timed:
     """The durations of the period from the minute of `since` on, by workload."""
 
-    def __init__(self, connection: Connection, since: datetime) -> None:
-        rows = connection.execute(text(TIMED), {"since": since}).all()
+    def __init__(self, ask: Ask, since: datetime) -> None:
+        rows = ask(TIMED, since=since)
         self._took = {(row.kind, row.workload): Took(row.timed, row.p50_s, row.p95_s, row.total_s) for row in rows}
 
     @property
