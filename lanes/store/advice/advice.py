@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence, LaneUse
 from lanes.errors import UnknownWorkload
-from lanes.figures.buckets import seconds_of
+from lanes.figures.durations import Durations
+from lanes.figures.kinds import Kind
 from lanes.money.cost import price_per_token
 from lanes.store import asking
 from lanes.store.asking import Ask
-from lanes.store.figures.percentiles import percentiles
+from lanes.store.figures.spread import added_up
 from lanes.words import Lane, Mode
 from lanes.workload.window import back_within
 
@@ -38,14 +39,9 @@ select workload, kind, lane, consumer, word,
  group by 1, 2, 3, 4, 5, 6
 """
 
-TIMED = """(
-  select workload, kind, lane, consumer, bucket, n
-    from lanes.figure_hist_since('{first,read}', :since) where workload = any(:workloads)) timed"""
-PERCENTILES = percentiles(TIMED, by="workload, kind, lane, consumer", median_s=0.5, p95_s=0.95)
-
-DUE = """
-select workload, bucket, sum(n)::bigint as n from lanes.figure_hist_since('{due}', :since)
- where workload = any(:workloads) group by 1, 2
+TIMED = """
+select workload, kind, lane, consumer, buckets, counts from lanes.figure_hist_since('{first,read,due}', :since)
+ where workload = any(:workloads)
 """
 
 # What is not routed yet stands in no figure: it is counted where it waits.
@@ -106,7 +102,7 @@ select a.workload, least(m.at, f.at) as first_at, coalesce(greatest(m.n, h.n), 0
 """
 
 QUESTIONS = {
-    "counted": COUNTED, "timed": PERCENTILES, "due": DUE, "unrouted": UNROUTED, "young": YOUNG, "busiest": BUSIEST,
+    "counted": COUNTED, "timed": TIMED, "unrouted": UNROUTED, "young": YOUNG, "busiest": BUSIEST,
 }  # fmt: skip
 DEMANDED = ("overdue", "urgent", "urgent_rule", "deadline")
 DEFERRED = ("batch_rule",)
@@ -169,16 +165,17 @@ def _of(version: InForce, seen: Mapping[str, Sequence[Any]], now: datetime) -> E
     arrived = [each for each in counted if each.kind == "item" and each.word != "canceled"]
     asked, compared = _of_kind(counted, "asked"), _of_kind(counted, "compared")
     billed, list_prices = _billed(counted), _list_prices(version.models, now)
-    timed = {each.lane: each for each in _of_kind(seen["timed"], "first")}
-    due = [(seconds_of(each.bucket), each.n) for each in seen["due"]]
+    timed = {kind: _of_kind(seen["timed"], kind) for kind in (Kind.FIRST, Kind.READ, Kind.DUE)}
+    due = [pair for each in added_up(timed[Kind.DUE], "workload").values() for pair in each.counted()]
     due += [(seconds, 1) for each in unrouted for seconds in each.due_s]
+    first = added_up(timed[Kind.FIRST], "lane")
     (busiest,) = seen["busiest"]
     return Evidence(
         version.workload, version.mode,
         days=(now - busiest.first_at).total_seconds() / 86_400 if busiest.first_at else 0.0,
         items=_sum(arrived, "n") + _sum(unrouted, "n"),
-        realtime=_use(Lane.REALTIME, billed, timed, list_prices),
-        batch=_use(Lane.BATCH, billed, timed, list_prices),
+        realtime=_use(Lane.REALTIME, billed, first, list_prices),
+        batch=_use(Lane.BATCH, billed, first, list_prices),
         estimated_realtime_usd=_mean(asked, "realtime_usd"),
         estimated_batch_usd=_mean(asked, "batch_usd"),
         batch_list_share=_batch_list_share(billed, list_prices),
@@ -190,7 +187,7 @@ def _of(version: InForce, seen: Mapping[str, Sequence[Any]], now: datetime) -> E
         peak_per_minute=busiest.n,
         days_arrivals=_whole_days([*arrived, *unrouted], busiest.first_at, now),
         compared=_sum(compared, "n"), corrected=_sum(compared, "items"),
-        consumers=_consumers(counted, _of_kind(seen["timed"], "read"), seen["young"]),
+        consumers=_consumers(counted, added_up(timed[Kind.READ], "consumer"), seen["young"]),
     )  # fmt: skip
 
 
@@ -207,7 +204,9 @@ def _mean(rows: Sequence[Any], measure: str) -> float | None:
     return float(sum(getattr(each, measure) for each in rows) / n) if n else None
 
 
-def _consumers(counted: Iterable[Any], read: Iterable[Any], young: Iterable[Any]) -> list[ConsumerUse]:
+def _consumers(
+    counted: Iterable[Any], read: Mapping[str | None, Durations], young: Iterable[Any]
+) -> list[ConsumerUse]:  # fmt: skip
     """How an item was routed first says what it asked for; later routes follow from what happened to it.
 
     Only answers that real-time gave first show whether somebody waited; a read before the answer is an attempt to read, not a
@@ -217,7 +216,7 @@ def _consumers(counted: Iterable[Any], read: Iterable[Any], young: Iterable[Any]
     for each in counted:
         if each.kind in ("asked", "first", "read"):
             rows[each.consumer].append(each)
-    took = {each.consumer: each.median_s for each in read}
+    took = {consumer: each.percentile_s(0.5) for consumer, each in read.items()}
     fresh = {each.consumer: each.n for each in young}
     found = [_consumer(consumer, of, took.get(consumer), fresh.get(consumer, 0)) for consumer, of in rows.items()]
     found.sort(key=lambda each: (-each.routed, each.consumer is None, each.consumer))
@@ -295,13 +294,13 @@ def _batch_list_share(billed: Mapping[Lane, Billed], priced: ListPrices) -> floa
     return _listed(billed.values(), priced, Lane.BATCH) / realtime if realtime else Evidence.batch_list_share
 
 
-def _use(lane: Lane, billed: Mapping[Lane, Billed], timed: Mapping[str, Any], priced: ListPrices) -> LaneUse:
+def _use(lane: Lane, billed: Mapping[Lane, Billed], timed: Mapping[str, Durations], priced: ListPrices) -> LaneUse:
     spent, first = billed.get(lane), timed.get(lane)
     return LaneUse(
         answered=spent.answered if spent else 0,
         billed_usd=spent.usd if spent else 0.0,
         list_usd=_listed([spent] if spent else [], priced, Lane.REALTIME),
-        p95_s=first.p95_s if first else None,
+        p95_s=first.percentile_s(0.95) if first else None,
         timed=first.timed if first else 0,
     )
 

@@ -1,5 +1,6 @@
 """Reads the figures of a period. Everything here is a query; what it means stands in `lanes.snapshot`."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +21,7 @@ from lanes.report.snapshot import (
 from lanes.store import asking
 from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
-from lanes.store.figures.percentiles import percentiles
+from lanes.store.figures.spread import added_up
 from lanes.store.report import ongoing
 from lanes.store.report.counted import Counted
 from lanes.words import Lane
@@ -90,16 +91,12 @@ select coalesce(workload, 'unknown') as workload, reason, count(*) as inputs
   from lanes.rejected_log where rejected_at >= :since group by 1, 2 order by 3 desc
 """
 
-MINUTES = f"""
-with took as (
-  select lane, at as minute, bucket, n from lanes.figure_hist
-   where grain = :grain and kind = 'result' and at >= date_trunc(:grain, cast(:since as timestamptz), 'UTC')
-  union all
-  select d.lane, date_trunc(:grain, d.at, 'UTC'), b.bucket, b.n
-    from lanes.figure_delta d cross join lateral unnest(d.buckets, d.counts) b (bucket, n)
-   where d.kind = 'result' and d.at >= date_trunc(:grain, cast(:since as timestamptz), 'UTC'))
-{percentiles("took", by="lane, minute", whole="items", p95_s=0.95)}
- order by minute
+MINUTES = """
+select lane, at as minute, buckets, counts from lanes.figure_hist
+ where grain = :grain and kind = 'result' and at >= date_trunc(:grain, cast(:since as timestamptz), 'UTC')
+union all
+select lane, date_trunc(:grain, at, 'UTC'), buckets, counts from lanes.figure_delta
+ where kind = 'result' and buckets is not null and at >= date_trunc(:grain, cast(:since as timestamptz), 'UTC')
 """
 
 SPLITS = """
@@ -153,7 +150,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         accuracy=read(ACCURACY, AccuracyFigures),
         failures=read(FAILURES, Failure, most=MOST_FAILURES),
         refusals=read(REFUSALS, RefusalFigures),
-        minutes=read(MINUTES, MinuteFigures, grain=grain),
+        minutes=_minutes(ask(MINUTES, since=since, grain=grain)),
         point=LENGTHS[grain],
         incidents=ongoing.incidents(ask, since, most=MOST_INCIDENTS),
         rollouts=ongoing.rollouts(ask, since),
@@ -163,6 +160,14 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         amendments=read(AMENDMENTS, AmendmentFigures),
         advice=_advice(ask, now),
     )
+
+
+def _minutes(rows: Sequence[Any]) -> list[MinuteFigures]:
+    """How many answers each lane gave, and how quickly, point by point."""
+    took = added_up(rows, "minute", "lane")
+    return [
+        MinuteFigures(Lane(lane), minute, each.timed, each.percentile_s(0.95)) for (minute, lane), each in sorted(took.items())
+    ]
 
 
 def _states(counted: Counted, standing: list[StateFigures]) -> list[StateFigures]:
