@@ -20,6 +20,7 @@ from lanes.stand.info import load_info
 from lanes.stand.status import Condition, components
 from lanes.stand.whereabouts import database_url, find_checkout, find_home
 from lanes.store.asking import by_driver
+from lanes.workload import prices
 
 if TYPE_CHECKING:
     from lanes.report.snapshot import Snapshot
@@ -42,8 +43,9 @@ def status(
     def look() -> int:
         settings = Settings.read()
         home = find_home(settings, find_checkout().resolve())
-        with ThreadPoolExecutor(1) as beside:
+        with ThreadPoolExecutor(2) as beside:
             asked = beside.submit(components, settings, home)
+            beside.submit(prices.load)  # while the database answers; advice asks for prices
             figures = _figures(hours)
             found = asked.result()
         if as_json:

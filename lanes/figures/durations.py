@@ -1,7 +1,7 @@
 """Durations that are counted in buckets, added up: how many, how long together, and percentiles, all right within 2 %."""
 
 from bisect import bisect_right
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
 from itertools import accumulate
@@ -14,7 +14,7 @@ class Durations:
     """How many took how long."""
 
     def __init__(self) -> None:
-        self._counts = Counter[int]()
+        self._counts = defaultdict[int, int](int)
 
     def add(self, buckets: Iterable[int], counts: Iterable[int]) -> None:
         """So many more took so long; negative: so many fewer."""
