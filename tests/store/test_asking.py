@@ -17,7 +17,8 @@ from lanes.store.asking import by_driver, through
 WORDS = st.text("abcxyz019_", min_size=1, max_size=8)
 SECRETS = st.text("abcXYZ019_.~-@%", min_size=1, max_size=12)
 QUESTION = """
-select cast(:who as text) as who, '5 %' as share, cast(:n as int) + 1 as n, 7::bigint as seven, cast(:words as text[]) as words, 0.10 as usd,
+select cast(:who as text) as who, '5 %' as share, cast(:n as int) + 1 as n, 7::bigint as seven,
+       cast(:words as text[]) as words, 0.10 as usd,
        :now - cast(:span as interval) as at, '{"large": 123456789012345678901234567890}'::jsonb as said
 """
 
