@@ -17,12 +17,12 @@ class Overheads:
     The first three are the batch lane's; an hour costs the same on both.
     """
 
-    infra_usd: float = 50
-    engineering_hours: float = 4
-    hourly_usd: float = 100
-    realtime_infra_usd: float = 20
-    realtime_engineering_hours: float = 1
-    correction_usd: float = 1
+    infra_usd: float = 50.0
+    engineering_hours: float = 4.0
+    hourly_usd: float = 100.0
+    realtime_infra_usd: float = 20.0
+    realtime_engineering_hours: float = 1.0
+    correction_usd: float = 1.0
 
     @property
     def engineering_usd(self) -> float:

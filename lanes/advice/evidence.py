@@ -53,8 +53,8 @@ class LaneUse:
     """
 
     answered: int = 0
-    billed_usd: float = 0
-    list_usd: float = 0
+    billed_usd: float = 0.0
+    list_usd: float = 0.0
     p95_s: float | None = None
     timed: int = 0
 

@@ -2,14 +2,14 @@
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
-from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import LanesError, SetupError, UnknownItem, UnknownWorkload
-from lanes.stand.whereabouts import database_url
-from lanes.store.database import engine
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 
 def guarded(command: Callable[[], int]) -> int:
@@ -32,8 +32,13 @@ def guarded(command: Callable[[], int]) -> int:
         return 1
 
 
-def on_database(command: Callable[[Engine], int]) -> int:
+def on_database(command: "Callable[[Engine], int]") -> int:
     """The exit code of a command that asks the database: 1 when it is refused, 2 when there is no such workload or item."""
+    from sqlalchemy.exc import DBAPIError
+
+    from lanes.stand.whereabouts import database_url
+    from lanes.store.database import engine
+
     try:
         pool = engine(database_url())
         try:

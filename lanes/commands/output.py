@@ -1,11 +1,12 @@
 """What commands print: lines with a state in front for people, JSON for programs."""
 
 import json
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.markup import escape
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print data as JSON on standard output.")]
 
@@ -17,6 +18,8 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, default=str))
 
 
-def print_line(console: Console, state: str, name: str, sentence: str) -> None:
+def print_line(console: "Console", state: str, name: str, sentence: str) -> None:
     """One thing and how it is."""
+    from rich.markup import escape  # a program that asks for JSON does not wait for what draws
+
     console.print(f"[{MARKS.get(state, 'yellow')}]{state:<10}[/] {name:<15} {escape(sentence)}")

@@ -1,31 +1,32 @@
 """`lanes status`: whether the stand answers, and what the lanes do."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
+import psycopg
 from cyclopts import Parameter, validators
-from pydantic import TypeAdapter
-from sqlalchemy.exc import DBAPIError
 
 from lanes.commands.guarded import guarded
 from lanes.commands.output import AsJson, print_json, print_line
 from lanes.errors import SetupError
-from lanes.report.links import REPORT, report_page
-from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.info import load_info
-from lanes.stand.prefect_api import PrefectApi
-from lanes.stand.stand import PREFECT_S, Stand
 from lanes.stand.status import Condition, components
-from lanes.stand.whereabouts import database_url
-from lanes.store.database import clock, engine
-from lanes.store.report import snapshot
+from lanes.stand.whereabouts import database_url, find_checkout, find_home
+from lanes.store.asking import by_driver
+from lanes.workload import prices
+
+if TYPE_CHECKING:
+    from lanes.report.snapshot import Snapshot
 
 WELL = {Condition.RUNNING, Condition.YOURS}
+PREFECT_S = 5.0  # the longest that a question to Prefect holds up the figures
 
 
 def status(
@@ -40,14 +41,20 @@ def status(
     """
 
     def look() -> int:
-        stand = Stand(Settings.read())
-        found = components(stand)
-        figures = _figures(hours)
+        settings = Settings.read()
+        home = find_home(settings, find_checkout().resolve())
+        with ThreadPoolExecutor(2) as beside:
+            asked = beside.submit(components, settings, home)
+            beside.submit(prices.load)  # while the database answers; advice asks for prices
+            figures = _figures(hours)
+            found = asked.result()
         if as_json:
-            shown = None if figures is None else TypeAdapter(Snapshot).dump_python(figures, mode="json")
+            from pydantic_core import to_jsonable_python
+
+            shown = None if figures is None else to_jsonable_python(figures)
             print_json({"components": [asdict(each) for each in found], "figures": shown})
         else:
-            from rich.console import Console  # a program that asks for JSON does not wait for what draws tables
+            from rich.console import Console
 
             from lanes.report import terminal
 
@@ -58,17 +65,20 @@ def status(
                 print_line(console, each.condition, each.name, f"{each.detail}{f' ({said})' if said else ''}")
             if figures is not None:
                 print()
-                shown = terminal.render(figures, report_url=_newest_report(stand), named="Newest report")
+                shown = terminal.render(figures, report_url=_newest_report(settings, home), named="Newest report")
                 Console(width=None if sys.stdout.isatty() else 110).print(shown)
         return 0 if all(each.condition in WELL for each in found) else 1
 
     return guarded(look)
 
 
-def _newest_report(stand: Stand) -> str | None:
+def _newest_report(settings: Settings, home: Path) -> str | None:
     """The page of the newest report in the Prefect UI; None without one, or while Prefect does not answer."""
-    info = load_info(stand.home)
-    url = stand.settings.prefect_api_url or (info and info.prefect_api_url)
+    from lanes.report.links import REPORT, report_page
+    from lanes.stand.prefect_api import PrefectApi
+
+    info = load_info(home)
+    url = settings.prefect_api_url or (info and info.prefect_api_url)
     if not url:
         return None
     with suppress(StandError), PrefectApi(url, timeout_s=PREFECT_S) as api:
@@ -77,17 +87,11 @@ def _newest_report(stand: Stand) -> str | None:
     return None
 
 
-def _figures(hours: int) -> Snapshot | None:
+def _figures(hours: int) -> "Snapshot | None":
     """What the lanes did in the last hours; None while no database of Lanes answers."""
-    try:
-        pool = engine(database_url())
-    except SetupError:
-        return None
-    try:
-        with pool.begin() as connection:
-            now = clock(connection)
-            return snapshot.take(connection, since=now - timedelta(hours=hours), now=now)
-    except DBAPIError:
-        return None
-    finally:
-        pool.dispose()
+    with suppress(SetupError, psycopg.Error), by_driver(database_url()) as ask:
+        from lanes.store.report import snapshot
+
+        (row,) = ask("select clock_timestamp() as now")
+        return snapshot.asked(ask, since=row.now - timedelta(hours=hours), now=row.now)
+    return None

@@ -7,11 +7,14 @@ from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from itertools import starmap
+from typing import TYPE_CHECKING
 
 from lanes.ids import VersionId
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost
-from lanes.workload.version import Spec, Version
+
+if TYPE_CHECKING:
+    from lanes.workload.version import Spec, Version
 
 CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
 NANO_USD = Decimal("0.000000001")
@@ -45,17 +48,17 @@ def tokens(text: str | int) -> int:
     return -(-length // CHARS_PER_TOKEN)
 
 
-def shared_tokens(spec: Spec) -> int:
+def shared_tokens(spec: "Spec") -> int:
     """Input tokens every call of a workload repeats: instructions and output schema."""
     return tokens(spec.instructions) + tokens(json.dumps(spec.output_schema))
 
 
-def prompt_tokens(spec: Spec, lane: Lane, payload_chars: int) -> Decimal:
+def prompt_tokens(spec: "Spec", lane: Lane, payload_chars: int) -> Decimal:
     """Input tokens of an item of so many characters on a lane, with its part of what a full pack shares: an estimate."""
     return Decimal(shared_tokens(spec)) / spec.pack_of(lane) + tokens(payload_chars)
 
 
-def most_answer_tokens(spec: Spec, items: int) -> int:
+def most_answer_tokens(spec: "Spec", items: int) -> int:
     """The most that a call of so many items may answer; each answer of a pack carries its id."""
     return items * (spec.max_output_tokens + (PACK_MARGIN_TOKENS if items > 1 else 0))
 
@@ -81,7 +84,7 @@ class Estimates:
         self._rates: dict[VersionId, tuple[Rate, Rate]] = {}
         self._known: dict[tuple[VersionId, int], Estimate] = {}
 
-    def of(self, version: Version, payload_chars: int) -> Estimate:
+    def of(self, version: "Version", payload_chars: int) -> Estimate:
         """What an item of `payload_chars` characters would cost on each lane.
 
         Raises:
@@ -101,7 +104,7 @@ class Estimates:
         made = self._known[version.id, own] = Estimate(realtime=realtime.of(own), batch=batch.of(own))
         return made
 
-    def _rate(self, spec: Spec, lane: Lane, shared: int) -> "Rate":
+    def _rate(self, spec: "Spec", lane: Lane, shared: int) -> "Rate":
         into, out = price_per_token(spec.model_of(lane), lane, self._day)
         return Rate(Decimal(shared) / spec.pack_of(lane), into, spec.expected_output_tokens * out)
 
@@ -119,7 +122,7 @@ class Rate:
         return ((self.shared + own) * self.into + self.answer).quantize(NANO_USD)
 
 
-def estimate(version: Version, payload_chars: int, *, at: datetime) -> Estimate:
+def estimate(version: "Version", payload_chars: int, *, at: datetime) -> Estimate:
     """What an item of `payload_chars` characters would cost on each lane at the prices of that day.
 
     Raises:
@@ -128,7 +131,7 @@ def estimate(version: Version, payload_chars: int, *, at: datetime) -> Estimate:
     return Estimates(at).of(version, payload_chars)
 
 
-def upper_bound(version: Version, payload_chars: int, *, lane: Lane, at: datetime) -> Decimal:
+def upper_bound(version: "Version", payload_chars: int, *, lane: Lane, at: datetime) -> Decimal:
     """The most that one item's call can have cost in US dollars: a token for every character, the longest answer.
 
     0 where the price of the model is no longer known: nothing can be said then.

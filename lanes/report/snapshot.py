@@ -3,20 +3,21 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from lanes.advice.recommendation import Advice
 from lanes.ids import BatchId
 from lanes.promises.incident import Incident
-from lanes.rollouts.rollout import Rollout
 from lanes.words import Lane
+
+if TYPE_CHECKING:
+    from lanes.rollouts.rollout import Rollout
 
 
 @dataclass(frozen=True)
 class LaneFigures:
-    """One lane of one workload: of the items received in the period, without shadows and replays.
-
-    `answers` are all that came from the lane, authoritative passes of the other lane's items too; they make the latency
-    (received to answered, in seconds; None without answers) and the throughput.
+    """One lane of one workload, of the items received in the period, without shadows and replays. `answers` are all that came
+    from the lane, authoritative passes too: of them are latency (s from received to answered; None without) and throughput.
     """
 
     workload: str
@@ -50,10 +51,10 @@ class LaneFigures:
 
 @dataclass(frozen=True)
 class CostFigures:
-    """What the items of a workload cost that were received in the period, and what they would have cost on one lane alone.
+    """What the items of a workload cost that were received in the period, and what they would have cost on one lane alone:
+    each item's estimate at routing, scaled by how the estimates of the lanes in use compared with what was billed.
 
-    The alternatives are each item's estimate at routing, scaled by how the estimates of the lanes in use compared
-    with what was billed. Shadows and replays are nobody's answer: what they cost for these items stands beside it.
+    Shadows and replays are nobody's answer: what they cost for these items stands beside it.
     """
 
     workload: str
@@ -260,10 +261,9 @@ class ReplayFigures:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All figures of the period from `since` to `taken_at`.
+    """All figures of the period from `since` to `taken_at`; of what is open, however old, incidents, rollouts and replays.
 
-    Incidents, rollouts and replays that are open are among them however old they are. `advice` looks back further,
-    over the days that advice needs, and leaves out workloads without items.
+    `advice` looks back further, over the days that it needs, and leaves out workloads without items.
     """
 
     taken_at: datetime
@@ -282,7 +282,7 @@ class Snapshot:
     minutes: list[MinuteFigures] = field(default_factory=list)
     point: timedelta = timedelta(minutes=1)  # how long each of `minutes` is
     incidents: list[Incident] = field(default_factory=list)
-    rollouts: list[Rollout] = field(default_factory=list)
+    rollouts: "list[Rollout]" = field(default_factory=list)
     splits: list[SplitFigures] = field(default_factory=list)
     replays: list[ReplayFigures] = field(default_factory=list)
     calls: list[CallFigures] = field(default_factory=list)

@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from lanes.stand.errors import StandError
+from lanes.stand.parts import POOLS
 from lanes.stand.patient import ANTHROPIC, NotLooked, Patient
 from lanes.stand.prefect_api import PrefectApi, is_local
-from lanes.stand.steps import POOLS
 from lanes.store.discreet import discreet_engine
 
 OLDEST_PYTHON = (3, 11)

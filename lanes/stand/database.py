@@ -5,11 +5,11 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from lanes.stand.errors import StandError
+from lanes.stand.parts import OLDEST_SERVER
 from lanes.store.discreet import discreet_engine
 
 DRIVER = "postgresql+psycopg"
 ACCEPTED = ("postgresql", "postgres", DRIVER)
-OLDEST_SERVER = 18
 EXAMPLE = "postgresql://user:password@host:5432/database"
 
 

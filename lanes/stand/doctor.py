@@ -12,7 +12,7 @@ from lanes.settings import Settings
 from lanes.stand import checks
 from lanes.stand.errors import StandError
 from lanes.stand.patient import NotLooked, Patient
-from lanes.stand.stand import find_checkout, find_home
+from lanes.stand.whereabouts import find_checkout, find_home
 
 
 class Verdict(StrEnum):

@@ -10,9 +10,9 @@ from lanes.settings import Settings
 from lanes.stand.database import check_answers, read_address
 from lanes.stand.errors import StandError
 from lanes.stand.info import STAND_IN_KEY, StandInfo, load_info
+from lanes.stand.parts import POSTGRES
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi
-from lanes.stand.worksite import POSTGRES
 
 ANTHROPIC = "https://api.anthropic.com"
 

@@ -8,9 +8,10 @@ import httpx2
 from lanes.stand import ports
 from lanes.stand.errors import StandError
 from lanes.stand.info import NO_PROXY
+from lanes.stand.parts import ENDPOINT, SERVER, SUPERVISOR
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Process
-from lanes.stand.worksite import ENDPOINT, SERVER, SUPERVISOR, Site, python
+from lanes.stand.worksite import Site, python
 
 ENDPOINT_LIMIT_S = 60
 SERVER_LIMIT_S = 180

@@ -8,11 +8,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import lanes
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.info import FILE, StandInfo, load_info
 from lanes.stand.locks import file_lock
+from lanes.stand.parts import ENDPOINT, POSTGRES, SERVER
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Processes
@@ -20,7 +20,8 @@ from lanes.stand.progress import Progress, Silent
 from lanes.stand.runner import run_steps
 from lanes.stand.steps import Step, all_steps
 from lanes.stand.users import Users
-from lanes.stand.worksite import ENDPOINT, POSTGRES, SERVER, Site
+from lanes.stand.whereabouts import find_checkout, find_home
+from lanes.stand.worksite import Site
 from lanes.standing.roles import STANDING
 
 LAST = (ENDPOINT, SERVER)
@@ -35,17 +36,6 @@ class Up:
 
     info: StandInfo
     started: tuple[str, ...]
-
-
-def find_checkout() -> Path:
-    """The folder that holds prefect.yaml: where this code lies, else where we are."""
-    beside_code = Path(lanes.__file__).resolve().parents[1]
-    return beside_code if (beside_code / "prefect.yaml").exists() else Path.cwd()
-
-
-def find_home(settings: Settings, checkout: Path) -> Path:
-    """Where the stand keeps its state; a relative LANES_HOME counts from the checkout."""
-    return (checkout / settings.home.expanduser()).resolve()
 
 
 class Stand:

@@ -1,20 +1,24 @@
-"""How each component of a stand is at this moment."""
+"""How each component of a stand is at this moment. What a question needs is loaded when it is asked: where nothing was ever
+put up, nothing is.
+"""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx2
-
-from lanes.stand.database import check_answers, read_address, shown
+from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.info import load_info
-from lanes.stand.postgres import EmbeddedPostgres
-from lanes.stand.prefect_api import PrefectApi
-from lanes.stand.processes import Process, Processes
-from lanes.stand.stand import Stand
-from lanes.stand.steps import POOLS
-from lanes.stand.worksite import ENDPOINT, POSTGRES, SERVER, SUPERVISOR
+from lanes.stand.parts import ENDPOINT, OLDEST_SERVER, POOLS, POSTGRES, SERVER, SUPERVISOR
+from lanes.store.addresses import place_of
+
+if TYPE_CHECKING:
+    from lanes.stand.processes import Process
+
+LIMIT_S = 5  # of each question; they are asked beside each other
 
 
 class Condition(StrEnum):
@@ -38,75 +42,109 @@ class ComponentStatus:
     log: Path | None = None
 
 
-def components(stand: Stand) -> list[ComponentStatus]:
-    """Every component, asked now; nothing is started or changed."""
-    processes = Processes(stand.home / "processes", stand.home / "logs")
-    return [
-        _database(stand),
-        _provider(stand, processes),
-        _prefect(stand, processes),
-        *_workers(stand, processes),
-        _ours(SUPERVISOR, processes.find(SUPERVISOR), "replaces standing runs that died", answers=True),
-    ]
+def components(settings: Settings, home: Path) -> list[ComponentStatus]:
+    """Every component, asked now, each beside the others; nothing is started or changed."""
+    questions = [_database, _provider, _prefect, *(partial(_worker, pool=pool) for pool in POOLS), _supervisor]
+    with ThreadPoolExecutor(len(questions)) as beside:
+        return list(beside.map(lambda ask: ask(settings, home), questions))
 
 
-def _database(stand: Stand) -> ComponentStatus:
-    own = stand.settings.database_url
+def _database(settings: Settings, home: Path) -> ComponentStatus:
+    own = settings.database_url
     if own is not None:
-        try:
-            address = read_address(own.get_secret_value())
-            check_answers(address)
-        except StandError as error:
-            return ComponentStatus(POSTGRES, Condition.SILENT, str(error))
-        return ComponentStatus(POSTGRES, Condition.YOURS, shown(address))
-    postgres = EmbeddedPostgres(stand.home / POSTGRES)
+        return _own_database(own.get_secret_value())
+    from lanes.stand.postgres import EmbeddedPostgres
+
+    postgres = EmbeddedPostgres(home / POSTGRES)
     running = postgres.running()
     if running is None:
         return ComponentStatus(POSTGRES, Condition.STOPPED, f"data in {postgres.data}", log=postgres.log)
     return ComponentStatus(POSTGRES, Condition.RUNNING, f"data in {running.data}", running.pid, running.port, postgres.log)
 
 
-def _provider(stand: Stand, processes: Processes) -> ComponentStatus:
-    if stand.settings.anthropic_api_key is not None:
-        address = stand.settings.anthropic_base_url or "https://api.anthropic.com"
+def _own_database(url: str) -> ComponentStatus:
+    place = place_of(url)
+    if place is not None and _is_new_enough(url):
+        return ComponentStatus(POSTGRES, Condition.YOURS, place)
+    from lanes.stand.database import check_answers, read_address, shown  # says what is wrong, and loads a lot for it
+
+    try:
+        address = read_address(url)
+        check_answers(address)
+    except StandError as error:
+        return ComponentStatus(POSTGRES, Condition.SILENT, str(error))
+    return ComponentStatus(POSTGRES, Condition.YOURS, shown(address))
+
+
+def _is_new_enough(url: str) -> bool:
+    """Whether a server that Lanes can use answers; False also where it has to be looked at more closely."""
+    import psycopg
+
+    from lanes.store.asking import by_driver
+
+    try:
+        with by_driver(url) as ask:
+            (row,) = ask("select current_setting('server_version_num')::int / 10000 as version")
+            return row.version >= OLDEST_SERVER
+    except psycopg.Error:
+        return False
+
+
+def _provider(settings: Settings, home: Path) -> ComponentStatus:
+    if settings.anthropic_api_key is not None:
+        address = settings.anthropic_base_url or "https://api.anthropic.com"
         return ComponentStatus(ENDPOINT, Condition.YOURS, f"{address} (`lanes doctor` asks it)")
-    process = processes.find(ENDPOINT)
+    process = _process(home, ENDPOINT)
     url = f"http://127.0.0.1:{process.port}" if process else ""
     return _ours(ENDPOINT, process, url, answers=bool(url) and _answers(f"{url}/healthz"))
 
 
-def _prefect(stand: Stand, processes: Processes) -> ComponentStatus:
-    own = stand.settings.prefect_api_url
+def _prefect(settings: Settings, home: Path) -> ComponentStatus:
+    own = settings.prefect_api_url
     if own is not None:
-        with PrefectApi(own, timeout_s=5) as api:
+        from lanes.stand.prefect_api import PrefectApi
+
+        with PrefectApi(own, timeout_s=LIMIT_S) as api:
             if api.healthy():
                 return ComponentStatus(SERVER, Condition.YOURS, own)
             return ComponentStatus(SERVER, Condition.SILENT, f"{own} gives no answer")
-    process = processes.find(SERVER)
+    process = _process(home, SERVER)
     url = f"http://127.0.0.1:{process.port}/api" if process else ""
     return _ours(SERVER, process, url.removesuffix("/api"), answers=bool(url) and _answers(f"{url}/health"))
 
 
-def _workers(stand: Stand, processes: Processes) -> list[ComponentStatus]:
-    found: list[ComponentStatus] = []
-    info = load_info(stand.home)
-    for pool in POOLS:
-        name = f"worker-{pool}"
-        process = processes.find(name)
-        online = process is not None and info is not None and _online(info.prefect_api_url, pool)
-        found.append(_ours(name, process, f"pool {pool}", answers=online))
-    return found
+def _worker(settings: Settings, home: Path, *, pool: str) -> ComponentStatus:
+    name = f"worker-{pool}"
+    process, info = _process(home, name), load_info(home)
+    online = process is not None and info is not None and _online(info.prefect_api_url, pool)
+    return _ours(name, process, f"pool {pool}", answers=online)
+
+
+def _supervisor(settings: Settings, home: Path) -> ComponentStatus:
+    return _ours(SUPERVISOR, _process(home, SUPERVISOR), "replaces standing runs that died", answers=True)
+
+
+def _process(home: Path, name: str) -> "Process | None":
+    """The process of that name, if it runs."""
+    records = home / "processes"
+    if not records.exists():
+        return None
+    from lanes.stand.processes import Processes
+
+    return Processes(records, home / "logs").find(name)
 
 
 def _online(api_url: str, pool: str) -> bool:
+    from lanes.stand.prefect_api import PrefectApi
+
     try:
-        with PrefectApi(api_url, timeout_s=5) as api:
+        with PrefectApi(api_url, timeout_s=LIMIT_S) as api:
             return any(w["name"] == f"{pool}-1" and w["status"] == "ONLINE" for w in api.workers(pool))
     except StandError:
         return False
 
 
-def _ours(name: str, process: Process | None, detail: str, *, answers: bool) -> ComponentStatus:
+def _ours(name: str, process: "Process | None", detail: str, *, answers: bool) -> ComponentStatus:
     if process is None:
         return ComponentStatus(name, Condition.STOPPED, "start it with `lanes up`")
     condition = Condition.RUNNING if answers else Condition.SILENT
@@ -114,7 +152,9 @@ def _ours(name: str, process: Process | None, detail: str, *, answers: bool) -> 
 
 
 def _answers(url: str) -> bool:
+    import httpx2
+
     try:
-        return httpx2.get(url, timeout=5, trust_env=False).status_code == 200
+        return httpx2.get(url, timeout=LIMIT_S, trust_env=False).status_code == 200
     except httpx2.HTTPError:
         return False

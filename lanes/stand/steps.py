@@ -7,14 +7,11 @@ from functools import partial
 from lanes.stand import chain, deployments
 from lanes.stand.database import check_answers, read_address, shown
 from lanes.stand.errors import StandError
+from lanes.stand.parts import POOLS, POSTGRES, SERVER
 from lanes.stand.services import endpoint, server, supervisor, worker
-from lanes.stand.worksite import POSTGRES, SERVER, Site, python
+from lanes.stand.worksite import Site, python
 from lanes.standing.roles import STANDING
 
-POOLS = {
-    "realtime": "Flow runs that answer at once: drains, and what watches over them",
-    "batch": "Flow runs that may take their time: submission, collection, replays, reports",
-}
 DEPLOY = ("prefect", "--no-prompt", "deploy", "--all")
 INSTALL = ("tasks.install",)
 INSTALL_LIMIT_S = 300

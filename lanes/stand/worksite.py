@@ -13,15 +13,12 @@ from lanes.settings import Settings
 from lanes.stand.database import read_address, shown
 from lanes.stand.errors import StandError
 from lanes.stand.info import PostgresInfo, ProcessInfo, StandInfo, prefect_client_environment
+from lanes.stand.parts import POSTGRES
 from lanes.stand.ports import LOOPBACK
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Process, Processes
 
-POSTGRES = "postgres"
-ENDPOINT = "endpoint"
-SERVER = "prefect-server"
-SUPERVISOR = "supervisor"
 POLL_S = 0.1
 NOT_INHERITED = ("PYTHONDONTWRITEBYTECODE", "ANTHROPIC_AUTH_TOKEN")
 

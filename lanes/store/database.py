@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
-from sqlalchemy.engine import make_url
 
 from lanes.store.discreet import discreet_async_engine, discreet_engine
 from lanes.store.pooling import give_out_alive, sessions_of
@@ -30,11 +29,6 @@ def clock(connection: Connection) -> datetime:
 def engine(url: str, *, most: int = 6) -> Engine:
     """A small pool for a client or a command: two connections are kept, `most` are opened at once."""
     return discreet_engine(url, pool_size=2, max_overflow=most - 2, pool_pre_ping=True)
-
-
-def plain_url(url: str) -> str:
-    """The same address for psycopg itself, which knows no `+psycopg`."""
-    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def _async_engine(url: str) -> "AsyncEngine":

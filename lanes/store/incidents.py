@@ -143,14 +143,6 @@ def listed(connection: Connection, *, states: Collection[IncidentState], limit: 
     return [read_incident(row) for row in rows]
 
 
-def since(connection: Connection, moment: datetime, *, limit: int) -> list[Incident]:
-    """Every open incident, newest first, and then the newest `limit` of those that were opened from `moment` on and ended."""
-    newest = select(incident).order_by(incident.c.id.desc())
-    over = newest.where(is_(incident.c.state, IncidentState.RESOLVED), incident.c.opened_at >= moment).limit(limit)
-    rows = [*connection.execute(newest.where(_open())), *connection.execute(over)]
-    return [read_incident(row) for row in rows]
-
-
 def _alone(
     connection: Connection, judged: Assessment, done: list[IncidentId], recorded: Recorded, now: datetime,
     write: Callable[..., IncidentId | None],

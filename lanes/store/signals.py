@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from sqlalchemy import ColumnElement, Connection, Select, column, func, select, table, text
 
 from lanes.standing.roles import STANDING, Role
-from lanes.store.database import plain_url
+from lanes.store.addresses import plain_url
 
 CHANNEL = "lanes"
 CLASS = 7_016  # first key of every role's advisory lock

@@ -68,6 +68,11 @@ def cost(usage: Usage, *, model: str, lane: Lane, at: datetime) -> Decimal:
     )  # fmt: skip
 
 
+def load() -> None:
+    """The price tables are loaded, so that whoever asks for a price next does not wait for them."""
+    import genai_prices.data  # noqa: F401  # which genai-prices itself loads when it is first asked
+
+
 def require(model: str) -> None:
     """Nothing happens for a model whose price is known.
 

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from lanes.workload.version import Spec
+if TYPE_CHECKING:
+    from lanes.workload.version import Spec
 
 LEAD = timedelta(minutes=2)  # a run is asked for at most once a minute, and begins within another
 
@@ -18,7 +20,7 @@ class Window:
     zone: ZoneInfo
 
     @classmethod
-    def of(cls, spec: Spec) -> "Window":
+    def of(cls, spec: "Spec") -> "Window":
         """The off-peak window of a workload."""
         start, end = map(time.fromisoformat, (spec.off_peak_start, spec.off_peak_end))
         return cls(start, end, ZoneInfo(spec.timezone))
@@ -48,16 +50,21 @@ class Window:
         return [(self.start.hour + step) % 24 for step in range(span + 1)]
 
 
-def expected_turnaround(spec: Spec) -> timedelta:
+def expected_turnaround(spec: "Spec") -> timedelta:
     """How long a submitted batch of this workload usually takes."""
     return timedelta(minutes=spec.batch_expected_minutes)
 
 
-def batch_back_at(spec: Spec, now: datetime) -> datetime:
+def batch_back_at(spec: "Spec", now: datetime) -> datetime:
     """When a batch is back that leaves as early as it can: for a deadline a run is asked for outside the schedule."""
-    return now + LEAD + expected_turnaround(spec)
+    return now + back_within(spec.batch_expected_minutes)
 
 
-def presses_until(spec: Spec, now: datetime) -> datetime:
+def back_within(batch_expected_minutes: int) -> timedelta:
+    """In which time a batch is back that leaves as early as it can, by how long one usually takes."""
+    return LEAD + timedelta(minutes=batch_expected_minutes)
+
+
+def presses_until(spec: "Spec", now: datetime) -> datetime:
     """What is due from `now` until then would be late, if it left with the next run of the schedule."""
     return Window.of(spec).next_departure(now) + LEAD + expected_turnaround(spec)

@@ -11,7 +11,8 @@ from functools import partial
 
 from sqlalchemy import create_engine
 
-from lanes.store.database import clock, plain_url
+from lanes.store.addresses import plain_url
+from lanes.store.database import clock
 from tests.benchmarks import held
 from tests.benchmarks.ground import Server, server, vacuumed
 from tests.benchmarks.letters import realtime

@@ -37,6 +37,7 @@ def status(url: str) -> None:
     """`lanes status` as somebody types it, of all thirty days; without a stand it ends with 1, figures and all."""
     with tempfile.TemporaryDirectory(prefix="lanes-bench-") as home:
         around = {name: value for name, value in os.environ.items() if not name.startswith(("LANES_", "PREFECT_"))}
+        around.pop("PYTHONDONTWRITEBYTECODE", None)  # as nobody has it who types: what was loaded once is compiled
         around |= {"LANES_DATABASE_URL": url, "LANES_HOME": home}
         asked = [sys.executable, "-m", "lanes", "status", "--hours", "720", "--json"]
         done = subprocess.run(asked, env=around, text=True, capture_output=True, timeout=300)

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from lanes.store.database import plain_url
+from lanes.store.addresses import plain_url
 from tests.benchmarks.letters import realtime
 from tests.benchmarks.pattern import Pattern
 from tests.benchmarks.realtime_floor import Floor

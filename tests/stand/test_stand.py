@@ -16,13 +16,14 @@ from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.identity import birth_mark
 from lanes.stand.info import load_info
+from lanes.stand.parts import POSTGRES
 from lanes.stand.postgres import Running
 from lanes.stand.progress import Silent
 from lanes.stand.runner import run_steps
 from lanes.stand.stand import Stand
 from lanes.stand.steps import Step, database
 from lanes.stand.users import Users
-from lanes.stand.worksite import POSTGRES, Site
+from lanes.stand.worksite import Site
 from tests.waiting import until
 
 MINIMAL = """

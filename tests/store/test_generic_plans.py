@@ -11,10 +11,12 @@ from lanes.promises.assessment import Assessment
 from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import IncidentState, Promise
 from lanes.store import incidents, work
+from lanes.store.asking import through
 from lanes.store.batch import adoption, batches
 from lanes.store.promises import slack_posts
 from lanes.store.realtime import outages
 from lanes.store.replays import replays
+from lanes.store.report import ongoing
 from lanes.store.rollouts import rollouts
 from lanes.store.tables import slack_post
 from lanes.words import Lane, Verdict
@@ -88,7 +90,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         lambda c: incidents.record_invalid(c, [invalid_workload("one", ["a: wrong"])], now=NOON), "uq_incident_open",
     ),
     "a freeze thaws": (lambda c: incidents.thaw(c, now=NOON), "uq_incident_open"),
-    "open incidents are listed": (lambda c: incidents.since(c, later(days=-1), limit=9), "= 'open'"),
+    "open incidents are listed": (lambda c: ongoing.incidents(through(c), later(days=-1), most=9), "= 'open'"),
     "what Slack must be told": (lambda c: slack_posts.due(c, edits=True, now=NOON), "ix_slack_post_due"),
     "what Slack was not told": (slack_posts.untold, "DISTINCT FROM 'resolved'"),
     "what waits": (lambda c: work.waiting(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),

@@ -14,8 +14,10 @@ from lanes.promises.provider_faults import frozen
 from lanes.promises.telling import Move, Post, next_move
 from lanes.settling.outcome import Judged
 from lanes.store import incidents
+from lanes.store.asking import through
 from lanes.store.figures import measurements
 from lanes.store.promises import slack_posts
+from lanes.store.report import ongoing
 from lanes.store.settling import retries
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Verdict
@@ -56,11 +58,11 @@ def test_a_report_counts_every_open_incident_and_shows_some_of_those_that_are_ov
     breaches = [replace(BREACH, workload=f"letters-{number}") for number in range(70)]
     incidents.record(connection, breaches, now=NOON)
     incidents.record(connection, [replace(each, verdict=Verdict.PASSED, value=1) for each in breaches[:10]], now=NOON)
-    found = incidents.since(connection, NOON, limit=4)
+    found = ongoing.incidents(through(connection), NOON, most=4)
     assert [each.state for each in found].count(IncidentState.OPEN) == 60
     assert [each.workload for each in found[60:]] == ["letters-9", "letters-8", "letters-7", "letters-6"]
     assert found[0].workload == "letters-69"
-    assert len(incidents.since(connection, later(hours=1), limit=4)) == 60
+    assert len(ongoing.incidents(through(connection), later(hours=1), most=4)) == 60
 
 
 def test_inconclusive_figures_neither_open_nor_resolve(connection: Connection) -> None:

@@ -5,19 +5,28 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
-
-from sqlalchemy import Connection, text
+from typing import TYPE_CHECKING, Any
 
 from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence, LaneUse
 from lanes.errors import UnknownWorkload
-from lanes.figures.buckets import seconds_of
+from lanes.figures.durations import Durations
+from lanes.figures.kinds import Kind
 from lanes.money.cost import price_per_token
-from lanes.store.figures.percentiles import percentiles
-from lanes.store.workload import workloads
-from lanes.words import Lane
-from lanes.workload.version import Spec, Version
-from lanes.workload.window import batch_back_at
+from lanes.store import asking
+from lanes.store.asking import Ask
+from lanes.store.figures.spread import added_up
+from lanes.words import Lane, Mode
+from lanes.workload.window import back_within
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+IN_FORCE = """
+select w.name as workload, v.mode, v.realtime_model, v.batch_model, v.batch_expected_minutes
+  from lanes.workload w join lanes.version v on v.id = w.version_id
+ where cast(:workload as text) is null or w.name = :workload
+ order by w.name
+"""
 
 # Everything that is counted, read once. What arrived is told by its day.
 COUNTED = """
@@ -30,14 +39,9 @@ select workload, kind, lane, consumer, word,
  group by 1, 2, 3, 4, 5, 6
 """
 
-TIMED = """(
-  select workload, kind, lane, consumer, bucket, n
-    from lanes.figure_hist_since('{first,read}', :since) where workload = any(:workloads)) timed"""
-PERCENTILES = percentiles(TIMED, by="workload, kind, lane, consumer", median_s=0.5, p95_s=0.95)
-
-DUE = """
-select workload, bucket, sum(n)::bigint as n from lanes.figure_hist_since('{due}', :since)
- where workload = any(:workloads) group by 1, 2
+TIMED = """
+select workload, kind, lane, consumer, buckets, counts from lanes.figure_hist_since('{first,read,due}', :since)
+ where workload = any(:workloads)
 """
 
 # What is not routed yet stands in no figure: it is counted where it waits.
@@ -98,71 +102,92 @@ select a.workload, least(m.at, f.at) as first_at, coalesce(greatest(m.n, h.n), 0
 """
 
 QUESTIONS = {
-    "counted": COUNTED, "timed": PERCENTILES, "due": DUE, "unrouted": UNROUTED, "young": YOUNG, "busiest": BUSIEST,
+    "counted": COUNTED, "timed": TIMED, "unrouted": UNROUTED, "young": YOUNG, "busiest": BUSIEST,
 }  # fmt: skip
 DEMANDED = ("overdue", "urgent", "urgent_rule", "deadline")
 DEFERRED = ("batch_rule",)
 
 
-def evidence(connection: Connection, workload: str, *, since: datetime, now: datetime) -> Evidence:
+@dataclass(frozen=True)
+class InForce:
+    """What advice on a workload takes from its version in force: no more of it is read."""
+
+    workload: str
+    mode: Mode
+    models: Mapping[Lane, str]
+    back_within: timedelta  # in which a batch that leaves as early as it can is expected back, as the router has it
+
+
+def in_force(ask: Ask, workload: str | None = None) -> list[InForce]:
+    """The version in force of that workload, or of each, by name."""
+    return [
+        InForce(
+            row.workload, Mode(row.mode), {Lane.REALTIME: row.realtime_model, Lane.BATCH: row.batch_model},
+            back_within(row.batch_expected_minutes),
+        )
+        for row in ask(IN_FORCE, workload=workload)
+    ]  # fmt: skip
+
+
+def evidence(connection: "Connection", workload: str, *, since: datetime, now: datetime) -> Evidence:
     """What was seen of the workload from the hour of `since` to `now`. Durations and due times are right within 2 %.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
     """
-    version = workloads.in_force(connection).get(workload)
-    if version is None:
+    ask = asking.through(connection)
+    versions = in_force(ask, workload)
+    if not versions:
         raise UnknownWorkload(f'workload "{workload}" has no published version: see `lanes status` for those that have')
-    return of_each(connection, [version], since=since, now=now)[workload]
+    return of_each(ask, versions, since=since, now=now)[workload]
 
 
-def of_each(
-    connection: Connection, versions: Sequence[Version], *, since: datetime, now: datetime
-) -> dict[str, Evidence]:  # fmt: skip
+def of_each(ask: Ask, versions: Sequence[InForce], *, since: datetime, now: datetime) -> dict[str, Evidence]:
     """The same of several workloads, by name: each question is asked once for all of them."""
-    at = {
+    given = {
         "workloads": [each.workload for each in versions], "since": since.replace(minute=0, second=0, microsecond=0),
         "now": now, "at_once": timedelta(seconds=AT_ONCE_S),
     }  # fmt: skip
 
-    def ask(query: str) -> dict[str, list[Any]]:
+    def answers(query: str) -> dict[str, list[Any]]:
         found = defaultdict[str, list[Any]](list)
-        for row in connection.execute(text(query), at):
+        for row in ask(query, **given):
             found[row.workload].append(row)
         return found
 
-    seen = {name: ask(query) for name, query in QUESTIONS.items()} if versions else {}
+    seen = {name: answers(query) for name, query in QUESTIONS.items()} if versions else {}
     return {each.workload: _of(each, {name: seen[name][each.workload] for name in seen}, now) for each in versions}
 
 
-def _of(version: Version, seen: Mapping[str, Sequence[Any]], now: datetime) -> Evidence:
-    spec, counted, unrouted = version.spec, seen["counted"], seen["unrouted"]
-    batch_expected = batch_back_at(spec, now) - now  # as the router has it
+def _of(version: InForce, seen: Mapping[str, Sequence[Any]], now: datetime) -> Evidence:
+    counted, unrouted = seen["counted"], seen["unrouted"]
+    batch_expected_s = version.back_within.total_seconds()
     arrived = [each for each in counted if each.kind == "item" and each.word != "canceled"]
     asked, compared = _of_kind(counted, "asked"), _of_kind(counted, "compared")
-    billed, list_prices = _billed(counted), _list_prices(spec, now)
-    timed = {each.lane: each for each in _of_kind(seen["timed"], "first")}
-    due = [(seconds_of(each.bucket), each.n) for each in seen["due"]]
+    billed, list_prices = _billed(counted), _list_prices(version.models, now)
+    timed = {kind: _of_kind(seen["timed"], kind) for kind in (Kind.FIRST, Kind.READ, Kind.DUE)}
+    due = [pair for each in added_up(timed[Kind.DUE], "workload").values() for pair in each.counted()]
     due += [(seconds, 1) for each in unrouted for seconds in each.due_s]
+    first = added_up(timed[Kind.FIRST], "lane")
     (busiest,) = seen["busiest"]
     return Evidence(
-        version.workload, spec.mode,
-        days=(now - busiest.first_at).total_seconds() / 86_400 if busiest.first_at else 0,
+        version.workload, version.mode,
+        days=(now - busiest.first_at).total_seconds() / 86_400 if busiest.first_at else 0.0,
         items=_sum(arrived, "n") + _sum(unrouted, "n"),
-        realtime=_use(Lane.REALTIME, billed, timed, list_prices),
-        batch=_use(Lane.BATCH, billed, timed, list_prices),
+        realtime=_use(Lane.REALTIME, billed, first, list_prices),
+        batch=_use(Lane.BATCH, billed, first, list_prices),
         estimated_realtime_usd=_mean(asked, "realtime_usd"),
         estimated_batch_usd=_mean(asked, "batch_usd"),
         batch_list_share=_batch_list_share(billed, list_prices),
         with_due=_sum(_of_kind(counted, "due"), "n") + sum(len(each.due_s) for each in unrouted),
         urgent=_sum(_of_kind(counted, "urgent"), "n") + _sum(unrouted, "urgent"),
         due_within_5s=sum(n for seconds, n in due if seconds <= 5),
-        due_before_batch=sum(n for seconds, n in due if seconds < batch_expected.total_seconds()),
-        batch_expected_s=batch_expected.total_seconds(),
+        due_before_batch=sum(n for seconds, n in due if seconds < batch_expected_s),
+        batch_expected_s=batch_expected_s,
         peak_per_minute=busiest.n,
         days_arrivals=_whole_days([*arrived, *unrouted], busiest.first_at, now),
         compared=_sum(compared, "n"), corrected=_sum(compared, "items"),
-        consumers=_consumers(counted, _of_kind(seen["timed"], "read"), seen["young"]),
+        consumers=_consumers(counted, added_up(timed[Kind.READ], "consumer"), seen["young"]),
     )  # fmt: skip
 
 
@@ -179,7 +204,9 @@ def _mean(rows: Sequence[Any], measure: str) -> float | None:
     return float(sum(getattr(each, measure) for each in rows) / n) if n else None
 
 
-def _consumers(counted: Iterable[Any], read: Iterable[Any], young: Iterable[Any]) -> list[ConsumerUse]:
+def _consumers(
+    counted: Iterable[Any], read: Mapping[str | None, Durations], young: Iterable[Any]
+) -> list[ConsumerUse]:  # fmt: skip
     """How an item was routed first says what it asked for; later routes follow from what happened to it.
 
     Only answers that real-time gave first show whether somebody waited; a read before the answer is an attempt to read, not a
@@ -189,7 +216,7 @@ def _consumers(counted: Iterable[Any], read: Iterable[Any], young: Iterable[Any]
     for each in counted:
         if each.kind in ("asked", "first", "read"):
             rows[each.consumer].append(each)
-    took = {each.consumer: each.median_s for each in read}
+    took = {consumer: each.percentile_s(0.5) for consumer, each in read.items()}
     fresh = {each.consumer: each.n for each in young}
     found = [_consumer(consumer, of, took.get(consumer), fresh.get(consumer, 0)) for consumer, of in rows.items()]
     found.sort(key=lambda each: (-each.routed, each.consumer is None, each.consumer))
@@ -246,11 +273,11 @@ def _billed_by(lane: Lane, calls: Sequence[Any], valid: Sequence[Any]) -> Billed
 ListPrices = Mapping[Lane, tuple[float, float]]  # of an input and of an output token on each lane
 
 
-def _list_prices(spec: Spec, now: datetime) -> ListPrices:
+def _list_prices(models: Mapping[Lane, str], now: datetime) -> ListPrices:
     """Empty where the price of a model is no longer known."""
     day = now.replace(hour=0, minute=0, second=0, microsecond=0)
     try:
-        priced = {lane: price_per_token(spec.model_of(lane), lane, day) for lane in Lane}
+        priced = {lane: price_per_token(model, lane, day) for lane, model in models.items()}
     except LookupError:
         return {}
     return {lane: (float(into), float(out)) for lane, (into, out) in priced.items()}
@@ -258,7 +285,7 @@ def _list_prices(spec: Spec, now: datetime) -> ListPrices:
 
 def _listed(answered: Iterable[Billed], priced: ListPrices, lane: Lane) -> float:
     into, out = priced.get(lane, (0.0, 0.0))
-    return sum(each.input_tokens * into + each.output_tokens * out for each in answered)
+    return sum((each.input_tokens * into + each.output_tokens * out for each in answered), 0.0)
 
 
 def _batch_list_share(billed: Mapping[Lane, Billed], priced: ListPrices) -> float:
@@ -267,13 +294,13 @@ def _batch_list_share(billed: Mapping[Lane, Billed], priced: ListPrices) -> floa
     return _listed(billed.values(), priced, Lane.BATCH) / realtime if realtime else Evidence.batch_list_share
 
 
-def _use(lane: Lane, billed: Mapping[Lane, Billed], timed: Mapping[str, Any], priced: ListPrices) -> LaneUse:
+def _use(lane: Lane, billed: Mapping[Lane, Billed], timed: Mapping[str, Durations], priced: ListPrices) -> LaneUse:
     spent, first = billed.get(lane), timed.get(lane)
     return LaneUse(
         answered=spent.answered if spent else 0,
-        billed_usd=spent.usd if spent else 0,
+        billed_usd=spent.usd if spent else 0.0,
         list_usd=_listed([spent] if spent else [], priced, Lane.REALTIME),
-        p95_s=first.p95_s if first else None,
+        p95_s=first.percentile_s(0.95) if first else None,
         timed=first.timed if first else 0,
     )
 

@@ -38,18 +38,19 @@ counted as (
   union all
   select 'day', at, {OF}, {MEASURED} from days),
 timed as materialized (
-  select date_trunc('hour', at, 'UTC') as at, {OF}, b.bucket, sum(b.n) as n
+  select date_trunc('hour', at, 'UTC') as at, {OF}, b.bucket, sum(b.n)::bigint as n
     from (select at, {TIMED}, buckets, counts from every where buckets is not null) each
    cross join lateral unnest(buckets, counts) b (bucket, n)
    group by date_trunc('hour', at, 'UTC'), {OF}, b.bucket)
-insert into lanes.figure_hist (grain, at, {OF}, bucket, n)
-select 'minute', at, {OF}, b.bucket, b.n
-  from every cross join lateral unnest(buckets, counts) b (bucket, n)
- where buckets is not null and {IS_BY_MINUTE}
+insert into lanes.figure_hist (grain, at, {OF}, buckets, counts)
+select 'minute', at, {OF}, buckets, counts from every where buckets is not null and {IS_BY_MINUTE}
 union all
-select 'hour', at, {OF}, bucket, n from timed
+select 'hour', at, {OF}, array_agg(bucket), array_agg(n) from timed group by at, {OF}
 union all
-select 'day', date_trunc('day', at, 'UTC'), {OF}, bucket, sum(n) from timed group by date_trunc('day', at, 'UTC'), {OF}, bucket
+select 'day', at, {OF}, array_agg(bucket), array_agg(n)
+  from (select date_trunc('day', at, 'UTC') as at, {OF}, bucket, sum(n)::bigint as n
+          from timed group by date_trunc('day', at, 'UTC'), {OF}, bucket) days_timed
+ group by at, {OF}
 """
 PEAKED = """
 insert into lanes.figure_peak (workload, at, n)

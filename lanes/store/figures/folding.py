@@ -52,14 +52,22 @@ counted as (
          cached = f.cached + excluded.cached, written = f.written + excluded.written,
          first_at = least(f.first_at, excluded.first_at), last_at = greatest(f.last_at, excluded.last_at)),
 timed as (
-  insert into lanes.figure_hist as h (grain, at, workload, version_id, lane, purpose, consumer, kind, word, bucket, n)
-  -- what was answered first is timed for all consumers together
-  select grain, at, workload, version_id, lane, purpose, case when kind <> '{Kind.FIRST}' then consumer end, kind, word,
-         b.bucket, sum(b.n)
-    from named cross join lateral unnest(buckets, counts) b (bucket, n)
-   group by 1, 2, 3, 4, 5, 6, 7, kind, word, b.bucket
-  on conflict (grain, kind, workload, at, lane, word, purpose, consumer, version_id, bucket) do update
-     set n = h.n + excluded.n),
+  insert into lanes.figure_hist as h (grain, at, workload, version_id, lane, purpose, consumer, kind, word, buckets, counts)
+  select grain, at, workload, version_id, lane, purpose, consumer, kind, word, array_agg(bucket), array_agg(n)
+    from (
+      -- what was answered first is timed for all consumers together
+      select grain, at, workload, version_id, lane, purpose, case when kind <> '{Kind.FIRST}' then consumer end as consumer,
+             kind, word, b.bucket, sum(b.n)::bigint as n
+        from named cross join lateral unnest(buckets, counts) b (bucket, n)
+       group by 1, 2, 3, 4, 5, 6, 7, kind, word, b.bucket) each
+   group by grain, at, workload, version_id, lane, purpose, consumer, kind, word
+  on conflict (grain, kind, workload, at, lane, word, purpose, consumer, version_id) do update
+     set (buckets, counts) = (
+       select coalesce(array_agg(bucket), '{{}}'), coalesce(array_agg(n), '{{}}')
+         from (select bucket, sum(n)::bigint as n
+                 from (select * from unnest(h.buckets, h.counts) union all
+                       select * from unnest(excluded.buckets, excluded.counts)) both_of_it (bucket, n)
+                group by bucket having sum(n) <> 0) summed)),
 hours as (
   select distinct workload, date_trunc('hour', at, 'UTC') as at from moved where kind = '{Kind.ITEM}')
 select (select count(*) from moved) as moved, array(select workload from hours order by workload, at) as workloads,

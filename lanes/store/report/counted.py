@@ -6,8 +6,6 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, text
-
 from lanes.report.snapshot import (
     AgreementFigures,
     BatchTotals,
@@ -17,7 +15,8 @@ from lanes.report.snapshot import (
     RouteFigures,
     WaitFigures,
 )
-from lanes.store.figures.percentiles import percentiles
+from lanes.store.asking import Ask
+from lanes.store.figures.spread import added_up
 from lanes.store.report.timed import Timed
 from lanes.words import BatchState, Lane, Outcome, Purpose
 
@@ -29,7 +28,7 @@ select workload, kind, lane, purpose, word, sum(n)::bigint as n, sum(items)::big
  group by 1, 2, 3, 4, 5 order by 1
 """
 
-TOOK = percentiles("lanes.figure_hist_since('{answer}', :since)", by="workload, lane", p50_s=0.5, p95_s=0.95, p99_s=0.99)
+TOOK = "select workload, lane, buckets, counts from lanes.figure_hist_since('{answer}', :since)"
 ENDED = (BatchState.ENDED, BatchState.COLLECTED)
 FAILED = ("invalid", "errored", "expired", "missing")
 LIVE = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
@@ -39,10 +38,10 @@ DIGIT = Decimal("0.000001")
 class Counted:
     """The figures of items received from the minute of `since` on."""
 
-    def __init__(self, connection: Connection, since: datetime) -> None:
-        self.rows = connection.execute(text(COUNTED), {"since": since}).all()
-        self._timed = Timed(connection, since)
-        self._took = {(row.workload, row.lane): row for row in connection.execute(text(TOOK), {"since": since})}
+    def __init__(self, ask: Ask, since: datetime) -> None:
+        self.rows = ask(COUNTED, since=since)
+        self._timed = Timed(ask, since)
+        self._took = added_up(ask(TOOK, since=since), "workload", "lane")
 
     def lanes(self) -> list[LaneFigures]:
         """Each lane of each workload that had anything to do."""
@@ -62,8 +61,9 @@ class Counted:
         return LaneFigures(
             workload, lane,
             items=_sum(items, "n"), answered=_sum(items, "items"), answers=_sum(answers, "n"),
-            p50_s=took.p50_s if took else None, p95_s=took.p95_s if took else None, p99_s=took.p99_s if took else None,
-            busy_s=(ended - began).total_seconds() if began and ended else 0,
+            p50_s=took.percentile_s(0.5) if took else None, p95_s=took.percentile_s(0.95) if took else None,
+            p99_s=took.percentile_s(0.99) if took else None,
+            busy_s=(ended - began).total_seconds() if began and ended else 0.0,
             attempts=_sum(tries, "n"),
             failed_attempts=_sum((each for each in tries if each.word != Outcome.VALID), "n"),
             cost_usd=_usd(tries, "usd"),
@@ -108,12 +108,16 @@ class Counted:
             batches=_sum(batches, "n"), ended=_sum(ended, "n"),
             items=_sum(batches, "items"), carried=_sum(ended, "items"),
             returned=_sum(carried, "n"), failed=_sum((each for each in carried if each.word in FAILED), "n"),
-            took_s=took.total_s if took else 0, p50_s=took.p50_s if took else None, p95_s=took.p95_s if took else None,
+            took_s=took.total_s if took else 0.0,
+            p50_s=took.percentile_s(0.5) if took else None, p95_s=took.percentile_s(0.95) if took else None,
         )  # fmt: skip
 
     def waits(self) -> list[WaitFigures]:
         """How long items of each workload waited for their real-time call."""
-        return [WaitFigures(workload, each.timed, each.p50_s, each.p95_s) for workload, each in self._timed.waits.items()]
+        return [
+            WaitFigures(workload, each.timed, each.percentile_s(0.5), each.percentile_s(0.95))
+            for workload, each in self._timed.waits.items()
+        ]
 
     def states(self) -> dict[tuple[str, str], int]:
         """How many items stand where, by workload and state, as far as their own rows say."""

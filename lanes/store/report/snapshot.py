@@ -1,9 +1,8 @@
 """Reads the figures of a period. Everything here is a query; what it means stands in `lanes.snapshot`."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
-
-from sqlalchemy import Connection, text
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lanes.advice.recommendation import Advice, advise
 from lanes.figures.kinds import Grain, Stands
@@ -19,13 +18,16 @@ from lanes.report.snapshot import (
     SplitFigures,
     StateFigures,
 )
-from lanes.store import incidents
-from lanes.store.advice.advice import of_each
-from lanes.store.figures.percentiles import percentiles
+from lanes.store import asking
+from lanes.store.advice.advice import in_force, of_each
+from lanes.store.asking import Ask
+from lanes.store.figures.spread import added_up
+from lanes.store.report import ongoing
 from lanes.store.report.counted import Counted
-from lanes.store.rollouts import rollouts
-from lanes.store.workload import workloads
 from lanes.words import Lane
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 MOST_BATCHES = 12
 MOST_FAILURES = 50
@@ -89,16 +91,12 @@ select coalesce(workload, 'unknown') as workload, reason, count(*) as inputs
   from lanes.rejected_log where rejected_at >= :since group by 1, 2 order by 3 desc
 """
 
-MINUTES = f"""
-with took as (
-  select lane, at as minute, bucket, n from lanes.figure_hist
-   where grain = :grain and kind = 'result' and at >= date_trunc(:grain, cast(:since as timestamptz), 'UTC')
-  union all
-  select d.lane, date_trunc(:grain, d.at, 'UTC'), b.bucket, b.n
-    from lanes.figure_delta d cross join lateral unnest(d.buckets, d.counts) b (bucket, n)
-   where d.kind = 'result' and d.at >= date_trunc(:grain, cast(:since as timestamptz), 'UTC'))
-{percentiles("took", by="lane, minute", whole="items", p95_s=0.95)}
- order by minute
+MINUTES = """
+select lane, at as minute, buckets, counts from lanes.figure_hist
+ where grain = :grain and kind = 'result' and at >= date_trunc(:grain, cast(:since as timestamptz), 'UTC')
+union all
+select lane, date_trunc(:grain, at, 'UTC'), buckets, counts from lanes.figure_delta
+ where kind = 'result' and buckets is not null and at >= date_trunc(:grain, cast(:since as timestamptz), 'UTC')
 """
 
 SPLITS = """
@@ -123,16 +121,21 @@ select workload, count(*) filter (where outcome = 'amended') as applied, count(*
 F = TypeVar("F")
 
 
-def take(connection: Connection, *, since: datetime, now: datetime) -> Snapshot:
+def take(connection: "Connection", *, since: datetime, now: datetime) -> Snapshot:
     """The figures of items received from the minute of `since` on, read in one transaction."""
+    return asked(asking.through(connection), since=since, now=now)
+
+
+def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
+    """The same, of whoever asks the database."""
     since = since.replace(second=0, microsecond=0)
     grain = next(grain for grain, longest in POINTS.items() if now - since <= longest)
 
     def read(query: str, into: type[F], **more: Any) -> list[F]:
-        rows = connection.execute(text(query), {"since": since, **more}).mappings()
+        rows = [row._asdict() for row in ask(query, since=since, **more)]
         return [into(**{name: Lane(value) if name == "lane" else value for name, value in row.items()}) for row in rows]
 
-    counted = Counted(connection, since)
+    counted = Counted(ask, since)
     return Snapshot(
         taken_at=now,
         since=since,
@@ -147,16 +150,24 @@ def take(connection: Connection, *, since: datetime, now: datetime) -> Snapshot:
         accuracy=read(ACCURACY, AccuracyFigures),
         failures=read(FAILURES, Failure, most=MOST_FAILURES),
         refusals=read(REFUSALS, RefusalFigures),
-        minutes=read(MINUTES, MinuteFigures, grain=grain),
+        minutes=_minutes(ask(MINUTES, since=since, grain=grain)),
         point=LENGTHS[grain],
-        incidents=incidents.since(connection, since, limit=MOST_INCIDENTS),
-        rollouts=rollouts.since(connection, since),
+        incidents=ongoing.incidents(ask, since, most=MOST_INCIDENTS),
+        rollouts=ongoing.rollouts(ask, since),
         splits=read(SPLITS, SplitFigures),
         replays=read(REPLAYS, ReplayFigures),
         calls=counted.calls(),
         amendments=read(AMENDMENTS, AmendmentFigures),
-        advice=_advice(connection, now),
+        advice=_advice(ask, now),
     )
+
+
+def _minutes(rows: Sequence[Any]) -> list[MinuteFigures]:
+    """How many answers each lane gave, and how quickly, point by point."""
+    took = added_up(rows, "minute", "lane")
+    return [
+        MinuteFigures(Lane(lane), minute, each.timed, each.percentile_s(0.95)) for (minute, lane), each in sorted(took.items())
+    ]
 
 
 def _states(counted: Counted, standing: list[StateFigures]) -> list[StateFigures]:
@@ -170,8 +181,7 @@ def _states(counted: Counted, standing: list[StateFigures]) -> list[StateFigures
     return [StateFigures(workload, state, items) for (workload, state), items in sorted(named.items()) if items > 0]
 
 
-def _advice(connection: Connection, now: datetime) -> list[Advice]:
+def _advice(ask: Ask, now: datetime) -> list[Advice]:
     """The advice on each workload that had items, with the usual overheads."""
-    versions = sorted(workloads.in_force(connection).values(), key=lambda each: each.workload)
-    seen = of_each(connection, versions, since=now - ADVICE_OVER, now=now)
+    seen = of_each(ask, in_force(ask), since=now - ADVICE_OVER, now=now)
     return [advise(each) for each in seen.values() if each.items]

@@ -1,16 +1,14 @@
 """Rollouts as they stand: which are open, who leads them, and what happened to them. `rollout_moves` moves them."""
 
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import Connection, select, update
 
 from lanes.ids import RolloutId
-from lanes.rollouts.playbook import Playbook
-from lanes.rollouts.rollout import OPEN, Approval, Rollout, Told
+from lanes.rollouts.rollout import OPEN, Rollout, Told
 from lanes.routing.split import SetSplit
 from lanes.store.literals import is_among
+from lanes.store.rollouts.rows import of_row
 from lanes.store.tables import rollout, rollout_event, split
 
 LOCKS_FROM = 1_000_000  # second key of a rollout's advisory lock: this and its id, beyond every role's number
@@ -36,12 +34,6 @@ def all_open(connection: Connection) -> list[Rollout]:
     """Every open rollout, oldest first."""
     rows = connection.execute(select(rollout).where(is_among(rollout.c.state, OPEN)).order_by(rollout.c.id))
     return [of_row(row) for row in rows]
-
-
-def since(connection: Connection, moment: datetime) -> list[Rollout]:
-    """The open rollouts and those that ended from `moment` on, newest first."""
-    wanted = or_(is_among(rollout.c.state, OPEN), rollout.c.ended_at >= moment)
-    return [of_row(row) for row in connection.execute(select(rollout).where(wanted).order_by(rollout.c.id.desc()))]
 
 
 def led_by(connection: Connection, run_id: UUID) -> Rollout | None:
@@ -78,13 +70,3 @@ def split_history(connection: Connection, name: str, consumer: str | None, limit
         .limit(limit)
     )
     return [SetSplit(row.basis_points, row.who, row.why, row.set_at) for row in rows]
-
-
-def of_row(row: Any) -> Rollout:
-    """A row of `rollout`."""
-    approval = Approval(True, row.approved_by, row.approved_why or "") if row.approved_by is not None else None
-    return Rollout(
-        row.id, Playbook.model_validate(row.content), row.workload, row.consumer, row.state, row.step,
-        row.step_started_at, row.routes_before, row.share_before, row.holds, row.asked, approval, row.started_by,
-        row.why, row.started_at, row.ended_at, row.flow_run_id, row.entered, row.asked_at,
-    )  # fmt: skip

@@ -64,15 +64,17 @@ class FigureHistColumns(TypedColumns):
     consumer: Named[str | None] = Column(Text, comment="Null: not counted apart, or nobody; other: all but the first fifty")
     kind: Named[Kind] = Column(Word(Kind), comment="What was timed: lanes/figures/kinds.py says it of each")
     word: Named[str | None] = Column(Text, comment="Its reason, outcome or standing")
-    bucket: Named[int] = Column(Integer, comment="1.04^bucket to 1.04^(bucket + 1) milliseconds; -1: less than one")
-    n: Named[int] = Column(BigInteger, comment="How many took so long")
+    buckets: Named[list[int]] = Column(
+        ARRAY(Integer), comment="How long they took: 1.04^bucket to 1.04^(bucket + 1) milliseconds; -1: less than one"
+    )
+    counts: Named[list[int]] = Column(ARRAY(BigInteger), comment="How many took so long, of each bucket")
 
 
 figure_hist = Table(
     "figure_hist", metadata, FigureHistColumns,
     one_of("grain", Grain), one_of("kind", Kind), one_of("lane", Lane), one_of("purpose", Purpose),
-    Index("uq_figure_hist", "grain", "kind", "workload", "at", "lane", "word", "purpose", "consumer", "version_id", "bucket",
-          unique=True, postgresql_nulls_not_distinct=True),
+    Index("uq_figure_hist", "grain", "kind", "workload", "at", "lane", "word", "purpose", "consumer", "version_id", unique=True,
+          postgresql_nulls_not_distinct=True),
     postgresql_partition_by=BY_GRAIN,
     comment="How long what figures count took: percentiles of any sum of it are right within two per cent",
 )  # fmt: skip

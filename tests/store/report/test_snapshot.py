@@ -4,7 +4,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from lanes.doors.item import Amendment
 from lanes.promises.assessment import Assessment
@@ -12,6 +12,7 @@ from lanes.promises.incident import Promise
 from lanes.report.snapshot import Snapshot
 from lanes.routing.split import Split
 from lanes.store import incidents
+from lanes.store.asking import by_driver
 from lanes.store.batch import homecoming
 from lanes.store.doors import amendments, items
 from lanes.store.replays import replays
@@ -195,3 +196,20 @@ def test_a_snapshot_counts_late_data_and_replays(lived_in: Connection) -> None:
     seen = snapshot.take(lived_in, since=NOON, now=later(hours=2))
     assert [(each.applied, each.waiting) for each in seen.amendments] == [(1, 1)]
     assert [(each.generation, each.state, each.answered) for each in seen.replays] == [(1, "running", 0)]
+
+
+def test_whoever_asks_the_database_is_told_the_same(pool: Engine, database_url: str) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON)
+        admit(connection, "a", "b", now=NOON, lane=Lane.REALTIME)
+        route(connection, now=NOON)
+        save(connection, *(tried(each, at=later(seconds=3)) for each in claim(connection)), now=later(seconds=3))
+        begin(connection, now=NOON)
+        incidents.record(
+            connection, [Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 7.5, 5, 40, "Slow.")], now=NOON
+        )
+    with pool.begin() as connection:
+        taken = snapshot.take(connection, since=NOON, now=later(hours=1))
+    with by_driver(database_url) as ask:
+        assert snapshot.asked(ask, since=NOON, now=later(hours=1)) == taken
+    assert (len(taken.lanes), len(taken.rollouts), len(taken.incidents), len(taken.advice)) == (1, 1, 1, 1)

@@ -1,6 +1,8 @@
 """`lanes status` on a database without a stand: the components are down, the figures are shown all the same."""
 
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -54,3 +56,12 @@ def test_a_database_that_does_not_answer_leaves_the_components(capsys: Told, mon
     said = json.loads(capsys.readouterr().out)
     assert said["figures"] is None
     assert said["components"][0]["condition"] == "silent"
+
+
+def test_a_program_that_asks_loads_neither_tables_nor_rules_nor_schemas() -> None:
+    heavy = ("aiohttp", "anthropic", "cel", "jsonschema", "jsonschema_rs", "rich.console", "scipy", "sqlalchemy")
+    ask = "from lanes.commands.status import status; status(as_json=True)"
+    program = f"import sys; {ask}; print(*set({heavy}) & sys.modules.keys(), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert [each["workload"] for each in json.loads(done.stdout)["figures"]["advice"]] == ["letters"]
+    assert done.stderr.split() == []

@@ -16,9 +16,9 @@ language sql stable as $$
      and f.at < (select date_trunc('hour', figure_hist_since.since + interval '1 hour' - interval '1 minute', 'UTC'))
   union all
   select 'minute', d.at, d.workload, d.version_id, d.lane, d.purpose, case when d.kind <> 'first' then d.consumer end, d.kind,
-         d.word, b.bucket, b.n
-    from lanes.figure_delta d cross join lateral unnest(d.buckets, d.counts) b (bucket, n)
-   where d.kind = any (figure_hist_since.kinds) and d.at >= (select date_trunc('minute', figure_hist_since.since, 'UTC'))
+         d.word, d.buckets, d.counts
+    from lanes.figure_delta d
+   where d.buckets is not null and d.kind = any (figure_hist_since.kinds) and d.at >= (select date_trunc('minute', figure_hist_since.since, 'UTC'))
 $$;
 
 comment on function lanes.figure_hist_since is

@@ -6,7 +6,9 @@ with counted as (
   union all
   select workload, lane, at, kind, word, n, null from lanes.figure_delta where kind in ('result', 'attempt')
   union all
-  select workload, lane, at, 'took', null, n, bucket from lanes.figure_hist where grain = 'minute' and kind = 'result'
+  select h.workload, h.lane, h.at, 'took', null, b.n, b.bucket
+    from lanes.figure_hist h cross join lateral unnest(h.buckets, h.counts) b (bucket, n)
+   where h.grain = 'minute' and h.kind = 'result'
   union all
   select d.workload, d.lane, d.at, 'took', null, b.n, b.bucket
     from lanes.figure_delta d cross join lateral unnest(d.buckets, d.counts) b (bucket, n)
