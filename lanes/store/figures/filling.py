@@ -42,7 +42,7 @@ timed as materialized (
     from (select at, {TIMED}, buckets, counts from every where buckets is not null) each
    cross join lateral unnest(buckets, counts) b (bucket, n)
    group by date_trunc('hour', at, 'UTC'), {OF}, b.bucket)
-insert into lanes.figure_hist (grain, at, {OF}, buckets, counts)
+insert into lanes.figure_spread (grain, at, {OF}, buckets, counts)
 select 'minute', at, {OF}, buckets, counts from every where buckets is not null and {IS_BY_MINUTE}
 union all
 select 'hour', at, {OF}, array_agg(bucket), array_agg(n) from timed group by at, {OF}

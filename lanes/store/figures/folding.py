@@ -52,7 +52,7 @@ counted as (
          cached = f.cached + excluded.cached, written = f.written + excluded.written,
          first_at = least(f.first_at, excluded.first_at), last_at = greatest(f.last_at, excluded.last_at)),
 timed as (
-  insert into lanes.figure_hist as h (grain, at, workload, version_id, lane, purpose, consumer, kind, word, buckets, counts)
+  insert into lanes.figure_spread as h (grain, at, workload, version_id, lane, purpose, consumer, kind, word, buckets, counts)
   select grain, at, workload, version_id, lane, purpose, consumer, kind, word, array_agg(bucket), array_agg(n)
     from (
       -- what was answered first is timed for all consumers together

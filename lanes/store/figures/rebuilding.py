@@ -31,7 +31,7 @@ select day, sum(n)::bigint as facts
 """
 EMPTIED = (
     "delete from lanes.figure where at >= :since and at < :until",
-    "delete from lanes.figure_hist where at >= :since and at < :until",
+    "delete from lanes.figure_spread where at >= :since and at < :until",
     "delete from lanes.figure_peak where at >= :since and at < :until",
     "delete from lanes.figure_delta where at >= :since and at < :until",
 )

@@ -27,7 +27,7 @@ select coalesce(sum(n), 0)::bigint as attempts, coalesce(sum(n) filter (where wo
 """
 ANSWERED = percentiles(
     """(
-    select h.workload, b.bucket, b.n from lanes.figure_hist h cross join lateral unnest(h.buckets, h.counts) b (bucket, n)
+    select h.workload, b.bucket, b.n from lanes.figure_spread h cross join lateral unnest(h.buckets, h.counts) b (bucket, n)
      where grain = 'minute' and kind = 'result' and workload = :workload and lane = 'realtime' and at >= :since and at < :until
     union all
     select d.workload, b.bucket, b.n from lanes.figure_delta d cross join lateral unnest(d.buckets, d.counts) b (bucket, n)

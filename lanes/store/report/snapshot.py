@@ -92,7 +92,7 @@ select coalesce(workload, 'unknown') as workload, reason, count(*) as inputs
 """
 
 MINUTES = """
-select lane, at as minute, buckets, counts from lanes.figure_hist
+select lane, at as minute, buckets, counts from lanes.figure_spread
  where grain = :grain and kind = 'result' and at >= date_trunc(:grain, cast(:since as timestamptz), 'UTC')
 union all
 select lane, date_trunc(:grain, at, 'UTC'), buckets, counts from lanes.figure_delta

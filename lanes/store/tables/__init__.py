@@ -2,7 +2,7 @@
 
 from lanes.store.tables.base import SCHEMA, metadata
 from lanes.store.tables.batches import batch, disowned
-from lanes.store.tables.figures import figure, figure_consumer, figure_delta, figure_hist, figure_peak
+from lanes.store.tables.figures import figure, figure_consumer, figure_delta, figure_peak, figure_spread
 from lanes.store.tables.generations import generation, promoted
 from lanes.store.tables.incidents import incident, outage, slack_post
 from lanes.store.tables.items import amendment, item, item_position, label, rejected, revision
@@ -26,7 +26,7 @@ __all__ = [
     "figure",
     "figure_consumer",
     "figure_delta",
-    "figure_hist",
+    "figure_spread",
     "figure_peak",
     "generation",
     "incident",

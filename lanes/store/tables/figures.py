@@ -12,7 +12,7 @@ from lanes.words import Lane, Purpose
 
 ZERO = text("0")
 BY_GRAIN = "list (grain)"  # a part for each: days are few, and read most
-PARTS = frozenset(f"{table}_{grain}" for table in ("figure", "figure_hist") for grain in Grain)
+PARTS = frozenset(f"{table}_{grain}" for table in ("figure", "figure_spread") for grain in Grain)
 
 
 class FigureColumns(TypedColumns):
@@ -54,7 +54,7 @@ figure = Table(
 )  # fmt: skip
 
 
-class FigureHistColumns(TypedColumns):
+class FigureSpreadColumns(TypedColumns):
     grain: Named[Grain] = Column(Word(Grain), comment="minute, hour or day (of UTC)")
     at: Named[datetime] = Column(Moment, comment="When that begins")
     workload: Named[str] = Column(Text)
@@ -70,11 +70,11 @@ class FigureHistColumns(TypedColumns):
     counts: Named[list[int]] = Column(ARRAY(BigInteger), comment="How many took so long, of each bucket")
 
 
-figure_hist = Table(
-    "figure_hist", metadata, FigureHistColumns,
+figure_spread = Table(
+    "figure_spread", metadata, FigureSpreadColumns,
     one_of("grain", Grain), one_of("kind", Kind), one_of("lane", Lane), one_of("purpose", Purpose),
-    Index("uq_figure_hist", "grain", "kind", "workload", "at", "lane", "word", "purpose", "consumer", "version_id", unique=True,
-          postgresql_nulls_not_distinct=True),
+    Index("uq_figure_spread", "grain", "kind", "workload", "at", "lane", "word", "purpose", "consumer", "version_id",
+          unique=True, postgresql_nulls_not_distinct=True),
     postgresql_partition_by=BY_GRAIN,
     comment="How long what figures count took: percentiles of any sum of it are right within two per cent",
 )  # fmt: skip

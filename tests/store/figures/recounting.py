@@ -186,10 +186,8 @@ def stand(connection: Connection) -> tuple[Figures, Counter[Key]]:
         for each in connection.execute(text("select * from lanes.figure"))
     }
     hist: Counter[Key] = Counter()
-    for each in connection.execute(text("select * from lanes.figure_hist")):
-        for bucket, n in zip(each.buckets, each.counts, strict=True):
-            if n:
-                hist[(each.grain, each.at, *(getattr(each, name) for name in ATTRIBUTES), bucket)] += n
+    for each in connection.execute(text("select * from lanes.figure_hist where n <> 0")):
+        hist[(each.grain, each.at, *(getattr(each, name) for name in ATTRIBUTES), each.bucket)] += each.n
     return {key: said for key, said in found.items() if any(_counts(said))}, hist
 
 

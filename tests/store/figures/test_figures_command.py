@@ -39,7 +39,7 @@ def test_a_rebuild_heals_the_days_of_its_period_and_no_others(
         folding.fold(connection)
         right = stand(connection)
         connection.execute(text("update lanes.figure set n = n + 7 where kind = 'item'"))
-        connection.execute(text("delete from lanes.figure_hist"))
+        connection.execute(text("delete from lanes.figure_spread"))
     assert figures("rebuild", since="2026-11-25", until="2026-11-25T18:00:00", as_json=True) == 0
     said = json.loads(capsys.readouterr().out)
     assert ([each["day"][:10] for each in said["days"]], said["facts"]) == (["2026-11-25"], 10)

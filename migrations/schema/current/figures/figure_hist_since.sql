@@ -1,16 +1,16 @@
 create or replace function lanes.figure_hist_since(kinds text[], since timestamptz)
-returns setof lanes.figure_hist
+returns setof lanes.figure_spread
 language sql stable as $$
-  select f.* from lanes.figure_hist f
+  select f.* from lanes.figure_spread f
    where f.grain = 'day' and f.kind = any (figure_hist_since.kinds)
      and f.at >= (select date_trunc('day', figure_hist_since.since + interval '1 day' - interval '1 minute', 'UTC'))
   union all
-  select f.* from lanes.figure_hist f
+  select f.* from lanes.figure_spread f
    where f.grain = 'hour' and f.kind = any (figure_hist_since.kinds)
      and f.at >= (select date_trunc('hour', figure_hist_since.since + interval '1 hour' - interval '1 minute', 'UTC'))
      and f.at < (select date_trunc('day', figure_hist_since.since + interval '1 day' - interval '1 minute', 'UTC'))
   union all
-  select f.* from lanes.figure_hist f
+  select f.* from lanes.figure_spread f
    where f.grain = 'minute' and f.kind = any (figure_hist_since.kinds)
      and f.at >= (select date_trunc('minute', figure_hist_since.since, 'UTC'))
      and f.at < (select date_trunc('hour', figure_hist_since.since + interval '1 hour' - interval '1 minute', 'UTC'))

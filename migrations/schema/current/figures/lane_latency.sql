@@ -7,7 +7,7 @@ with counted as (
   select workload, lane, at, kind, word, n, null from lanes.figure_delta where kind in ('result', 'attempt')
   union all
   select h.workload, h.lane, h.at, 'took', null, b.n, b.bucket
-    from lanes.figure_hist h cross join lateral unnest(h.buckets, h.counts) b (bucket, n)
+    from lanes.figure_spread h cross join lateral unnest(h.buckets, h.counts) b (bucket, n)
    where h.grain = 'minute' and h.kind = 'result'
   union all
   select d.workload, d.lane, d.at, 'took', null, b.n, b.bucket
