@@ -14,10 +14,10 @@ from lanes.errors import UnknownWorkload
 from lanes.figures.buckets import seconds_of
 from lanes.money.cost import price_per_token
 from lanes.store.figures.percentiles import percentiles
+from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Spec, Version
-from lanes.workload.window import batch_back_at
 
 # Everything that is counted, read once. What arrived is told by its day.
 COUNTED = """
@@ -132,12 +132,15 @@ def of_each(
         return found
 
     seen = {name: ask(query) for name, query in QUESTIONS.items()} if versions else {}
-    return {each.workload: _of(each, {name: seen[name][each.workload] for name in seen}, now) for each in versions}
+    prospects = turnarounds.prospects(connection, now=now)
+    return {
+        each.workload: _of(each, {name: seen[name][each.workload] for name in seen}, prospects.of(each).back_at - now, now)
+        for each in versions
+    }
 
 
-def _of(version: Version, seen: Mapping[str, Sequence[Any]], now: datetime) -> Evidence:
+def _of(version: Version, seen: Mapping[str, Sequence[Any]], batch_expected: timedelta, now: datetime) -> Evidence:
     spec, counted, unrouted = version.spec, seen["counted"], seen["unrouted"]
-    batch_expected = batch_back_at(spec, now) - now  # as the router has it
     arrived = [each for each in counted if each.kind == "item" and each.word != "canceled"]
     asked, compared = _of_kind(counted, "asked"), _of_kind(counted, "compared")
     billed, list_prices = _billed(counted), _list_prices(spec, now)

@@ -1,0 +1,98 @@
+"""What a batch promises to an item that is due: when it would leave, and how surely it is back by then."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from lanes.ids import VersionId
+from lanes.routing.turnaround import Evidence, Turnarounds
+from lanes.units import counted, seconds
+from lanes.workload.version import Version
+from lanes.workload.window import LEAD, Window, expected_turnaround
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """The probability, 0 to 1, that the batch which an item would take is back by its due time; whether that is as sure as its
+    version asks for; and a sentence that tells it, and from what."""
+
+    probability: float
+    enough: bool
+    said: str
+
+
+class Prospect:
+    """The batches of one version, seen from `now`: one leaves with its schedule, one at once where a due time asks for it."""
+
+    def __init__(self, version: Version, turnarounds: Turnarounds, now: datetime) -> None:
+        spec = version.spec
+        self.confidence = spec.confidence
+        self._scheduled = _Departure(version, turnarounds, Window.of(spec).next_departure(now) + LEAD)
+        self._early = _Departure(version, turnarounds, now + LEAD)
+
+    @property
+    def back_at(self) -> datetime:
+        """When a batch that leaves as early as it can is back, with the confidence that the version asks for."""
+        return self._early.back_at(self.confidence)
+
+    @property
+    def presses_until(self) -> datetime:
+        """What is due from `now` until then would be late too easily, if it left with the next run of the schedule."""
+        return self._scheduled.back_at(self.confidence)
+
+    def chance(self, due_at: datetime) -> Chance:
+        """Of an item that is due then. It leaves with the schedule where that is soon enough, and early where it is not."""
+        probability, by = self._scheduled.back_by(due_at), self._scheduled
+        if probability < self.confidence and (early := self._early.back_by(due_at)) >= probability:
+            probability, by = early, self._early
+        enough = probability >= self.confidence
+        asked = "" if enough else f"; {percent(self.confidence)} are asked for"
+        due = due_at.isoformat(timespec="seconds")
+        said = f"due {due}, {by.leaves} is back by then with {percent(probability)}, {by.told}{asked}"
+        return Chance(probability, enough, said)
+
+
+class _Departure:
+    """A batch of a version that leaves at a moment."""
+
+    def __init__(self, version: Version, turnarounds: Turnarounds, at: datetime) -> None:
+        usual = expected_turnaround(version.spec)
+        self._at, self._law = at, turnarounds.of(version.spec.batch_model, leaves_at=at, usual=usual)
+        self.leaves = f"a batch that leaves about {at.isoformat(timespec='minutes')}"
+        self.told = _told(self._law.evidence, usual)
+
+    def back_by(self, due_at: datetime) -> float:
+        return self._law.by(due_at - self._at)
+
+    def back_at(self, probability: float) -> datetime:
+        return self._at + self._law.within(probability)
+
+
+class Prospects:
+    """The prospects of whatever versions are asked about at `now`; each is worked out once."""
+
+    def __init__(self, turnarounds: Turnarounds, now: datetime) -> None:
+        self._turnarounds, self._now = turnarounds, now
+        self._of: dict[VersionId, Prospect] = {}
+
+    @classmethod
+    def assumed(cls, now: datetime) -> "Prospects":
+        """As far as they are known where no batch was seen."""
+        return cls(Turnarounds([], now), now)
+
+    def of(self, version: Version) -> Prospect:
+        """The batches of that version."""
+        found = self._of.get(version.id)
+        if found is None:
+            found = self._of[version.id] = Prospect(version, self._turnarounds, self._now)
+        return found
+
+
+def percent(probability: float) -> str:
+    """Rounded down to tenths of a per cent, so that nothing is told as certain."""
+    return f"{int(probability * 1000 + 1e-9) / 10:g} %"
+
+
+def _told(evidence: Evidence, usual: timedelta) -> str:
+    if evidence.age is None:
+        return f"as {seconds(usual.total_seconds())} are assumed before any was seen"
+    return f"by {counted(evidence.batches, 'batch')} that left {seconds(evidence.age.total_seconds())} ago on average"
