@@ -24,6 +24,7 @@ from lanes.store.advice.advice import of_each
 from lanes.store.figures.percentiles import percentiles
 from lanes.store.report.counted import Counted
 from lanes.store.rollouts import rollouts
+from lanes.store.routing import calibration
 from lanes.store.workload import workloads
 from lanes.words import Lane
 
@@ -143,6 +144,7 @@ def take(connection: Connection, *, since: datetime, now: datetime) -> Snapshot:
         batches=read(BATCHES, BatchFigures, most=MOST_BATCHES),
         batch_totals=counted.batch_totals(),
         waits=counted.waits(),
+        calibration=calibration.of_period(connection, since=since, now=now),
         agreement=counted.agreement(),
         accuracy=read(ACCURACY, AccuracyFigures),
         failures=read(FAILURES, Failure, most=MOST_FAILURES),
