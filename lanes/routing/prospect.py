@@ -67,6 +67,25 @@ class _Departure:
         return self._at + self._law.within(probability)
 
 
+class Underway:
+    """A batch of a version that left at a moment with so many requests and was out still at `now`."""
+
+    def __init__(self, version: Version, turnarounds: Turnarounds, *, left_at: datetime, requests: int, now: datetime) -> None:
+        usual = expected_turnaround(version.spec)
+        self._left_at, self._out = left_at, now - left_at
+        self._law = turnarounds.of(version.spec.batch_model, leaves_at=left_at, usual=usual, requests=requests)
+        self._back_by = self._law.of_one_out(self._out)
+        self.told = _told(self._law.evidence, usual)
+
+    def back_by(self, due_at: datetime) -> float:
+        """The probability that it is back by then: asked for each of its items, it costs a bisection."""
+        return self._back_by(due_at - self._left_at)
+
+    def back_at(self, probability: float) -> datetime:
+        """When it is back with this probability: what of it is due before has a smaller one."""
+        return self._left_at + self._law.within(probability, out=self._out)
+
+
 class Prospects:
     """The prospects of whatever versions are asked about at `now`; each is worked out once."""
 
@@ -85,6 +104,10 @@ class Prospects:
         if found is None:
             found = self._of[version.id] = Prospect(version, self._turnarounds, self._now)
         return found
+
+    def underway(self, version: Version, *, left_at: datetime, requests: int) -> Underway:
+        """A batch of that version that is out."""
+        return Underway(version, self._turnarounds, left_at=left_at, requests=requests, now=self._now)
 
 
 def percent(probability: float) -> str:

@@ -107,9 +107,14 @@ class Turnaround:
 
         return back_by
 
-    def within(self, probability: float) -> timedelta:
-        """How long after its departure a batch is back with this probability, which is above 0 and below 1."""
-        out = 1.0 - probability
+    def within(self, probability: float, *, out: timedelta | float = 0.0) -> timedelta:
+        """How long after its departure a batch is back with this probability, which is above 0 and below 1; one that has been
+        out for `out` already, where that is given."""
+        been = max(_seconds(out), 0.0)
+        return max(self._until_out((1.0 - probability) * self._share_out(been)), timedelta(seconds=min(been, LONGEST)))
+
+    def _until_out(self, out: float) -> timedelta:
+        """From when on no more than this share is out still."""
         place = bisect_left(self._out, -out, lo=1, key=neg) - 1
         since, until = self._at[place], self._at[place + 1] if place + 1 < len(self._at) else LONGEST
         weight, share = self._weight[place], self._out[place]

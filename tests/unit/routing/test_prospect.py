@@ -124,6 +124,28 @@ def test_the_explanation_says_the_probability_from_how_many_batches_and_how_old_
     assert "; due 2026-11-27T12:00:00+00:00, a batch that leaves about 2026-11-24T22:02+00:00 is back" in far.explanation
 
 
+@given(minutes, minutes, confidences, histories)
+def test_of_a_batch_that_is_out_what_is_due_before_a_moment_is_less_surely_back_than_the_confidence(
+    out: timedelta, due_in: timedelta, confidence: float, seen: list[Seen]
+) -> None:
+    batch = Prospects(Turnarounds(seen, NOON), NOON).underway(LETTERS, left_at=NOON - out, requests=5)
+    surely, due = batch.back_at(confidence), NOON + due_in
+    assert surely >= NOON - timedelta(milliseconds=1)
+    if due < surely - timedelta(milliseconds=1):
+        assert batch.back_by(due) <= confidence + 1e-3
+    if due > surely + timedelta(milliseconds=1):
+        assert batch.back_by(due) >= confidence - 1e-3
+    assert batch.back_by(NOON) == 0
+
+
+def test_one_that_is_out_for_long_promises_less_than_one_that_leaves_did() -> None:
+    prospects = Prospects.assumed(NOON)
+    stuck, fresh = (prospects.underway(LETTERS, left_at=later(hours=-h), requests=5) for h in (5, 0))
+    assert stuck.back_by(later(hours=2)) < 0.95 < fresh.back_by(later(hours=2, minutes=20))
+    assert stuck.back_at(0.95) > later(hours=2)
+    assert stuck.told == "as 60 min are assumed before any was seen"
+
+
 @pytest.mark.parametrize("split", [0, BUCKETS])
 def test_a_route_that_weighed_a_due_time_says_how_probable_it_was_and_no_other_does(split: int) -> None:
     splits = Splits([Split("letters", None, split)])

@@ -94,6 +94,15 @@ def test_within_is_the_first_moment_at_which_it_is_so_probable(of: list[Seen], p
     assert found.by(moment - timedelta(milliseconds=1)) <= probability + 1e-6
 
 
+@given(histories, moments, st.floats(0.01, 0.999))
+def test_within_knows_how_long_a_batch_has_been_out(of: list[Seen], out: float, probability: float) -> None:
+    found = law(of)
+    moment, back_by = found.within(probability, out=out), found.of_one_out(out)
+    assert moment.total_seconds() >= out - 1e-6
+    assert back_by(moment + timedelta(milliseconds=1)) >= probability - 1e-3
+    assert back_by(moment - timedelta(milliseconds=1)) <= probability + 1e-3
+
+
 @given(seen, moments)
 def test_a_history_of_one_batch_is_survived(of: Seen, after: float) -> None:
     found = law([of])
