@@ -7,8 +7,10 @@ from sqlalchemy import Connection, event, text
 
 from lanes.ids import BatchId
 from lanes.routing.turnaround import Turnaround
+from lanes.settling.story import happenings
 from lanes.store.batch import homecoming, releases
 from lanes.store.routing import calibration, turnarounds
+from lanes.store.settling.story import records
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -100,6 +102,15 @@ def test_a_route_that_weighed_a_due_time_keeps_its_probability_and_the_log_shows
     assert told["due"][1] > 0.99
     assert told["soon"][0] == "realtime"
     assert told["soon"][1] == pytest.approx(0.473, abs=0.001)
+
+
+def test_an_item_is_explained_with_the_probability_that_it_was_told(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "due", now=NOON, due_at=later(hours=1))
+    route(connection, now=NOON)
+    _, routed = happenings(records(connection, "letters", "due"))
+    assert routed.detail.startswith("to realtime, deadline: due 2026-11-24T13:00:00+00:00, a batch that leaves about ")
+    assert "is back by then with 47.2 %, as 60 min are assumed before any was seen; 95 % are asked for;" in routed.detail
 
 
 def test_what_falls_back_to_a_batch_is_told_how_probable_that_is_in_time(connection: Connection) -> None:
