@@ -9,13 +9,14 @@ from sqlalchemy.exc import OperationalError
 from lanes.money.cost import Estimates
 from lanes.realtime.heads import Heads
 from lanes.routing.portions import MOST
+from lanes.routing.prospect import Prospects
 from lanes.routing.route import Received, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
 from lanes.store.database import Database
 from lanes.store.doors import amendments, items
 from lanes.store.doors.items import Taken
-from lanes.store.routing import routes
+from lanes.store.routing import routes, turnarounds
 from lanes.store.workload import workloads
 from lanes.workload.version import Version
 
@@ -57,7 +58,9 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken]) -> int:
         waiting = await run(
             items.received, most, of=stored.versions.keys(), waiting=begun.workloads, unread=unread
         )  # fmt: skip
-        decided, problems = _decided(waiting, stored.versions, splits, run.now)
+        due = any(item.arrived.due_at is not None for item in waiting)
+        prospects = await run(turnarounds.prospects, now=run.now) if due else None
+        decided, problems = _decided(waiting, stored.versions, splits, run.now, prospects)
         await run(routes.save, decided, now=run.now)
     heads.take(items.came_last(waiting, before=heads.taken))
     _tell([*map(str, stored.unreadable), *problems])
@@ -65,7 +68,7 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken]) -> int:
 
 
 def _decided(
-    waiting: list[Received], versions: dict[str, Version], splits: Splits, now: datetime
+    waiting: list[Received], versions: dict[str, Version], splits: Splits, now: datetime, prospects: Prospects | None
 ) -> tuple[list[tuple[Received, Version, Route]], list[str]]:
     """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these."""
     decided: list[tuple[Received, Version, Route]] = []
@@ -74,7 +77,8 @@ def _decided(
     for item in waiting:
         version = versions[item.arrived.workload]
         try:
-            decided.append((item, version, decide(item.arrived, version, splits, now=now, estimates=estimates)))
+            route = decide(item.arrived, version, splits, now=now, estimates=estimates, prospects=prospects)
+            decided.append((item, version, route))
         except LookupError as error:
             problems.add(f'items of workload "{version.workload}" wait, because they cannot be priced: {error}')
     return decided, sorted(problems)

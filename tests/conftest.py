@@ -18,6 +18,7 @@ from xdist.scheduler import LoadScopeScheduling
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
 from lanes.store.database import Database
+from lanes.store.routing import turnarounds
 from tests.databases import Databases, Reused, Roaming
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
@@ -209,6 +210,7 @@ def connection(request: pytest.FixtureRequest, reused: Reused) -> Iterator[Conne
     """One transaction on a fresh database, committed by nobody; the database is of the test's own if it asks for it too."""
     own = {"pool", "database_url"} & set(request.fixturenames)
     with request.getfixturevalue("pool").connect() if own else reused.connection() as opened:
+        turnarounds.forget(opened)  # what the last one on this engine saw was never committed
         yield opened
 
 

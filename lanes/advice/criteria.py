@@ -73,7 +73,7 @@ def _value_decays(evidence: Evidence) -> Criterion:
     early = share(evidence.due_before_batch / items)
     said = (
         f"{share(evidence.urgent / items)} of {counted(items, 'item')} are marked urgent, {share(evidence.with_due / items)} "
-        f"have a due time, {early} are due before a batch is back ({seconds(evidence.batch_expected_s)})"
+        f"have a due time, {early} are due before a batch is surely enough back ({seconds(evidence.batch_expected_s)})"
     )
     pressing = max(evidence.urgent, evidence.due_before_batch) / items
     return Criterion(name, said, Leaning.REALTIME if pressing >= MOST else Leaning.BATCH)

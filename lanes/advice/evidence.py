@@ -116,8 +116,8 @@ class Evidence:
     with_due: int = 0
     urgent: int = 0
     due_within_5s: int = 0
-    due_before_batch: int = 0  # due before a batch is usually back
-    batch_expected_s: float = 3600
+    due_before_batch: int = 0  # due before a batch is surely enough back
+    batch_expected_s: float = 3600  # in which it is, with the confidence that the workload asks for
     peak_per_minute: int = 0
     days_arrivals: Sequence[int] = ()  # items of each whole day, the first and last cut days left out
     compared: int = 0

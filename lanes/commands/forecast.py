@@ -21,6 +21,7 @@ from lanes.escaping import plain
 from lanes.report.summary import lane_name, reason_name
 from lanes.routing.forecast import Forecast, forecast
 from lanes.store.database import clock
+from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from lanes.units import count, counted, share, usd
 
@@ -62,10 +63,11 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool) 
         with pool.begin() as connection:
             version, splits = workloads.in_force(connection).get(workload), workloads.splits(connection)
             now = clock(connection)
+            prospects = turnarounds.prospects(connection, now=now)
         if version is None:
             raise UnknownWorkload(f'workload "{workload}" has no published version')
         try:
-            found = forecast(read_lines(file, workload, layout, now=now), version, splits, now=now)
+            found = forecast(read_lines(file, workload, layout, now=now), version, splits, now=now, prospects=prospects)
         except ValueError as error:
             print(str(error), file=sys.stderr)
             return 2

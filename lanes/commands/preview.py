@@ -27,6 +27,7 @@ from lanes.routing.forecast import arrived
 from lanes.routing.split import Split, Splits
 from lanes.store.database import clock
 from lanes.store.doors import items
+from lanes.store.routing import turnarounds
 from lanes.store.settling import history
 from lanes.store.workload import workloads
 from lanes.units import count, usd
@@ -135,7 +136,7 @@ def _previewed(
     try:
         told = previewing.preview(
             arrived(replace(sent, payload=payload), now), version, splits, keyed=sent.key is not None, payload_bytes=size,
-            history=earlier, now=now,
+            history=earlier, now=now, prospects=turnarounds.prospects(connection, now=now),
         )  # fmt: skip
     except LookupError as unpriced:
         raise SetupError(f'the item cannot be priced: {unpriced}; correct the model of "{version.workload}"') from None

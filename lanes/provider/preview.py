@@ -8,6 +8,7 @@ from typing import Any
 
 from lanes.money.cost import prompt_tokens
 from lanes.provider.requests import Question, parameters
+from lanes.routing.prospect import Prospects
 from lanes.routing.route import Arrived, Route, decide
 from lanes.routing.split import BUCKETS, Splits
 from lanes.units import counted
@@ -41,14 +42,14 @@ class Preview:
 
 def preview(
     item: Arrived, version: Version, splits: Splits, *, keyed: bool, payload_bytes: int, history: Sequence[dict[str, Any]],
-    now: datetime,
+    now: datetime, prospects: Prospects | None = None,
 ) -> Preview:  # fmt: skip
     """`item` and `history` as the database would hold them; `keyed` says that the sender named the item.
 
     Raises:
         LookupError: no price is known for one of its models.
     """
-    route = decide(item, version, splits, now=now)
+    route = decide(item, version, splits, now=now, prospects=prospects)
     earlier = {Lane.REALTIME: (), Lane.BATCH: tuple(history)}
     costs = {Lane.REALTIME: route.realtime_usd, Lane.BATCH: route.batch_usd}
     asked = tuple(

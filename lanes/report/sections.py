@@ -13,6 +13,10 @@ from lanes.report.snapshot import Snapshot
 from lanes.units import MISSING, clock, count, counted, rate, ratio, seconds, share, usd
 
 REPLAYS_NOTE = "Each from its beginning. Compare one with `lanes diff`, then `lanes promote` or `lanes drop` it."
+CALIBRATION_NOTE = (
+    "Due items that went to a batch, a sample of the period: what was said when they were routed, against when their batch was "
+    "back. Brier score: 0 is perfect, 0.25 is a coin."
+)
 ADVISED = "items received in the last 30 days"  # what advice looks at
 
 
@@ -34,7 +38,7 @@ def pressing(snapshot: Snapshot) -> list[Section]:
 
 def further(snapshot: Snapshot) -> list[Section]:
     """How the lanes work, are steered and used; only those that have rows."""
-    measured = batch_totals(snapshot), waits(snapshot), calls(snapshot)
+    measured = batch_totals(snapshot), calibration(snapshot), waits(snapshot), calls(snapshot)
     steered = splits(snapshot), replays(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
     return [each for each in (*measured, *steered) if each.rows]
 
@@ -63,6 +67,19 @@ def batch_totals(snapshot: Snapshot) -> Section:
     ]  # fmt: skip
     heads = ("Workload", "Batches that ended", "Items", "p50", "p95", "Items per hour", "Failed")
     return Section("Batches by workload", heads, "lrrrrrr", rows, summary.BATCHES_NOTE)
+
+
+def calibration(snapshot: Snapshot) -> Section:
+    """How right it was what due items were told: a row of all, and one for each bin of probabilities."""
+    rows = [
+        (each.workload, said, count(of.items), f"{of.stated * 100:.1f} %", f"{of.back * 100:.1f} %", brier)
+        for each in snapshot.calibration
+        for of, said, brier in (
+            (each, "all", f"{each.brier:.3f}"), *((bin, f"{share(bin.low)} to {share(bin.high)}", "") for bin in each.bins)
+        )
+    ]  # fmt: skip
+    heads = ("Workload", "Back in time, it was said", "Items", "Said on average", "Were back", "Brier score")
+    return Section("Due times in batches", heads, "llrrrr", rows, CALIBRATION_NOTE)
 
 
 def waits(snapshot: Snapshot) -> Section:

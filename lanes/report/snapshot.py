@@ -1,4 +1,4 @@
-"""What is true of the lanes at one moment: the one set of figures behind the report, `lanes status` and the artifact."""
+"""What is true of the lanes at one moment, one file because it is read as one: the report, `lanes status` and the artifact."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lanes.advice.recommendation import Advice
 from lanes.ids import BatchId
 from lanes.promises.incident import Incident
+from lanes.routing.calibration import Calibration
 from lanes.words import Lane
 
 if TYPE_CHECKING:
@@ -275,6 +276,7 @@ class Snapshot:
     batches: list[BatchFigures] = field(default_factory=list)
     batch_totals: list[BatchTotals] = field(default_factory=list)
     waits: list[WaitFigures] = field(default_factory=list)
+    calibration: list[Calibration] = field(default_factory=list)
     agreement: list[AgreementFigures] = field(default_factory=list)
     accuracy: list[AccuracyFigures] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)

@@ -8,6 +8,7 @@ from decimal import Decimal
 
 from lanes.doors.filedoor import BadLine, Line
 from lanes.doors.item import Submission
+from lanes.routing.prospect import Prospects
 from lanes.routing.route import Arrived, Route, decide
 from lanes.routing.split import Splits
 from lanes.words import Lane, Mode, Reason
@@ -53,14 +54,17 @@ class Forecast:
             self.examples.append(Example(place, route.lane, route.reason, route.explanation))
 
 
-def forecast(lines: Iterable[Line | BadLine], version: Version, splits: Splits, *, now: datetime) -> Forecast:
+def forecast(
+    lines: Iterable[Line | BadLine], version: Version, splits: Splits, *, now: datetime, prospects: Prospects | None = None
+) -> Forecast:
     """Where the well-formed lines would go if they arrived now, and what that would cost."""
+    prospects = prospects or Prospects.assumed(now)
     found = Forecast(version.workload, version.number)
     for line in lines:
         if isinstance(line, BadLine):
             found.bad.append(line)
             continue
-        route = decide(arrived(line.submission, now), version, splits, now=now)
+        route = decide(arrived(line.submission, now), version, splits, now=now, prospects=prospects)
         found.add(line.submission.place, route, corrects=version.spec.mode is Mode.LAMBDA)
     return found
 

@@ -10,11 +10,11 @@ from lanes.errors import RuleFailed
 from lanes.ids import ItemId
 from lanes.money.cost import Estimate, Estimates
 from lanes.payload import characters
+from lanes.routing.prospect import Chance, Prospects
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
 from lanes.words import Lane, Outcome, Reason
 from lanes.workload.rules import Rule
 from lanes.workload.version import Version
-from lanes.workload.window import batch_back_at
 
 EXPECTED_CALL = timedelta(seconds=2)  # what a real-time call usually takes, subtracted from a due time when ranking
 LONG_OVERDUE = datetime(1970, 1, 1, tzinfo=UTC)  # earlier due times rank alike
@@ -54,26 +54,35 @@ class Received:
 
 @dataclass(frozen=True)
 class Route:
-    """A decision, with the sentence that explains it to an operator."""
+    """A decision, with the sentence that explains it to an operator.
+
+    `probability` is the one that was stated where a due time was weighed against a batch: that a batch is back by then.
+    """
 
     lane: Lane
     reason: Reason
     explanation: str
     realtime_usd: Decimal
     batch_usd: Decimal
+    probability: float | None = None
 
 
-def decide(item: Arrived, version: Version, splits: Splits, *, now: datetime, estimates: Estimates | None = None) -> Route:
+def decide(
+    item: Arrived, version: Version, splits: Splits, *, now: datetime, estimates: Estimates | None = None,
+    prospects: Prospects | None = None,
+) -> Route:  # fmt: skip
     """The route of an item: pins, then what must be real-time, then what must be batch, then the split.
 
-    Whoever decides about many at once gives them the same `estimates`, those of `now`.
+    Whoever decides about many at once gives them the same `estimates` and `prospects`, those of `now`. Without prospects,
+    batches are assumed to take as long as the version says.
 
     Raises:
         LookupError: no price is known for one of its models.
     """
-    lane, reason, explanation = _choose(item, version, splits, now)
+    lane, reason, explanation, chance = _choose(item, version, splits, now, prospects)
     costs = (estimates or Estimates(now)).of(version, item.characters)
-    return Route(lane, reason, explanation, costs.realtime, costs.batch)
+    probability = None if chance is None else chance.probability
+    return Route(lane, reason, explanation, costs.realtime, costs.batch, probability)
 
 
 def looks_inside(version: Version) -> bool:
@@ -81,18 +90,22 @@ def looks_inside(version: Version) -> bool:
     return any(rule is not None and rule.reads("payload") for rule in (version.urgent_when, version.batch_when))
 
 
-def may_wait(reason: str | None, due_at: datetime | None, *, batch_takes: timedelta, now: datetime) -> bool:
-    """Whether a batch is soon enough for an item of the real-time lane; `reason` is that of its newest route.
+def may_wait(reason: str | None, chance: Chance | None) -> bool:
+    """Whether a batch is soon enough for an item of the real-time lane; `reason` is that of its newest route, `chance` that of
+    a batch that leaves from now on, None for an item that is not due.
 
     Only the split asks for real time without needing it: who pinned it, its urgency and its due time do.
     """
-    return reason in (None, Reason.SPLIT) and (due_at is None or due_at >= now + batch_takes)
+    return reason in (None, Reason.SPLIT) and (chance is None or chance.enough)
 
 
-def fall_back(*, last: Outcome, failures: int, costs: Estimate) -> Route:
+def fall_back(*, last: Outcome, failures: int, costs: Estimate, chance: Chance | None = None) -> Route:
     """The route of an item that may wait and that real time could not answer: a batch answers it."""
     said = f"real time could not answer it: {last} (after {failures} failed attempts); it may wait for a batch"
-    return Route(Lane.BATCH, Reason.FALLBACK, said, costs.realtime, costs.batch)
+    if chance is not None:
+        said += f": {chance.said}"
+    probability = None if chance is None else chance.probability
+    return Route(Lane.BATCH, Reason.FALLBACK, said, costs.realtime, costs.batch, probability)
 
 
 def rank_at(item: Arrived, version: Version) -> datetime:
@@ -102,24 +115,28 @@ def rank_at(item: Arrived, version: Version) -> datetime:
     return item.received_at + timedelta(seconds=version.spec.patience_s)
 
 
-def _choose(item: Arrived, version: Version, splits: Splits, now: datetime) -> tuple[Lane, Reason, str]:
+def _choose(
+    item: Arrived, version: Version, splits: Splits, now: datetime, prospects: Prospects | None
+) -> tuple[Lane, Reason, str, Chance | None]:
     if item.pin is not None:
-        return item.pin, Reason.PINNED, f"the sender asked for {item.pin}"
+        return item.pin, Reason.PINNED, f"the sender asked for {item.pin}", None
     if item.due_at is not None and item.due_at <= now:
-        return Lane.REALTIME, Reason.OVERDUE, f"it was due at {item.due_at.isoformat(timespec='seconds')}"
+        return Lane.REALTIME, Reason.OVERDUE, f"it was due at {item.due_at.isoformat(timespec='seconds')}", None
     if item.urgent:
-        return Lane.REALTIME, Reason.URGENT, "the sender marked it urgent"
+        return Lane.REALTIME, Reason.URGENT, "the sender marked it urgent", None
     variables = _variables(item, now)
-    urgent, urgent_note = _holds(version.urgent_when, variables)
+    urgent, note = _holds(version.urgent_when, variables)
     if urgent:
-        return Lane.REALTIME, Reason.URGENT_RULE, f"urgent_when holds: {version.spec.urgent_when}"
-    if item.due_at is not None and item.due_at < (back := batch_back_at(version.spec, now)):
-        due = item.due_at.isoformat(timespec="seconds")
-        said = f"due {due}, a batch is back about {back.isoformat(timespec='seconds')}"
-        return Lane.REALTIME, Reason.DEADLINE, said + urgent_note
+        return Lane.REALTIME, Reason.URGENT_RULE, f"urgent_when holds: {version.spec.urgent_when}", None
+    chance = None
+    if item.due_at is not None:
+        chance = (prospects or Prospects.assumed(now)).of(version).chance(item.due_at)
+        if not chance.enough:
+            return Lane.REALTIME, Reason.DEADLINE, chance.said + note, chance
+        note = f"; {chance.said}{note}"
     late, late_note = _holds(version.batch_when, variables)
     if late:
-        return Lane.BATCH, Reason.BATCH_RULE, f"batch_when holds: {version.spec.batch_when}" + urgent_note
+        return Lane.BATCH, Reason.BATCH_RULE, f"batch_when holds: {version.spec.batch_when}{note}", chance
     split = splits.of(item.workload, item.consumer)
     place = bucket(item.workload, entity=item.entity, key=item.key)
     realtime = to_realtime(split, place)
@@ -128,7 +145,7 @@ def _choose(item: Arrived, version: Version, splits: Splits, now: datetime) -> t
         f"bucket {place:,} of {BUCKETS:,} is {'below' if realtime else 'not below'} "
         f"the split of {split.basis_points / 100:g} % for {whose}"
     )
-    return Lane.REALTIME if realtime else Lane.BATCH, Reason.SPLIT, said + urgent_note + late_note
+    return Lane.REALTIME if realtime else Lane.BATCH, Reason.SPLIT, said + note + late_note, chance
 
 
 def _variables(item: Arrived, now: datetime) -> dict[str, Any]:

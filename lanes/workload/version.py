@@ -1,4 +1,4 @@
-"""A workload's definition and its immutable versions."""
+"""A workload's definition and its immutable versions: one file because the form, its bounds and their words are one list."""
 
 import re
 from dataclasses import dataclass
@@ -153,7 +153,15 @@ class Spec(BaseModel):
         ge=1,
         le=1440,
         title="Batch: usual turnaround (minutes)",
-        description="An item due before a batch can be back goes to real-time, 1 to 1440.",
+        description="Within which half of the batches are back, 1 to 1440: assumed until Lanes has seen enough of them.",
+    )
+    confidence: float = Field(
+        default=0.95,
+        ge=0.5,
+        le=0.999,
+        title="Confidence in due times",
+        description="An item that is due goes to a batch only where that is back in time with this probability, 0.5 to 0.999. "
+        "Higher: more of them go to real-time, and fewer are late.",
     )
     dedupe: str = Field(
         default="key",

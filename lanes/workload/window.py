@@ -1,4 +1,4 @@
-"""The off-peak window of a workload, and when a batch that waits for it can be back."""
+"""The off-peak window of a workload, and when a batch that waits for it leaves."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
@@ -51,20 +51,5 @@ class Window:
 
 
 def expected_turnaround(spec: "Spec") -> timedelta:
-    """How long a submitted batch of this workload usually takes."""
+    """How long a submitted batch of this workload usually takes until its answers are here: half of them take no longer."""
     return timedelta(minutes=spec.batch_expected_minutes)
-
-
-def batch_back_at(spec: "Spec", now: datetime) -> datetime:
-    """When a batch is back that leaves as early as it can: for a deadline a run is asked for outside the schedule."""
-    return now + back_within(spec.batch_expected_minutes)
-
-
-def back_within(batch_expected_minutes: int) -> timedelta:
-    """In which time a batch is back that leaves as early as it can, by how long one usually takes."""
-    return LEAD + timedelta(minutes=batch_expected_minutes)
-
-
-def presses_until(spec: "Spec", now: datetime) -> datetime:
-    """What is due from `now` until then would be late, if it left with the next run of the schedule."""
-    return Window.of(spec).next_departure(now) + LEAD + expected_turnaround(spec)

@@ -19,7 +19,7 @@ from lanes.settling.listing import Wanted
 from lanes.settling.sought import Sought
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
-from lanes.store import incidents, retention, work
+from lanes.store import asking, incidents, retention, work
 from lanes.store.advice.advice import evidence
 from lanes.store.batch import deadlines, departure, ready_work
 from lanes.store.doors import amendments, emptying, items
@@ -29,6 +29,7 @@ from lanes.store.realtime import giving_up, outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_measures
+from lanes.store.routing import calibration, turnarounds
 from lanes.store.settling import awaited, results, writing
 from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
@@ -67,9 +68,10 @@ done as (
    where purpose = 0 or position % 20 = 0 and position <= 102000  -- a replay of the oldest
   returning id, item_id, lane, purpose, generation, state, created_at),
 route as (
-  insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
+  insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at, probability)
   select id, :version, (case when position % 2 = 0 then 'batch' else 'realtime' end),
-         (case when position % 10 < 7 then 'split' else 'urgent' end), 'bucket 1', 0.001, 0.0005, received_at
+         (case when position % 10 < 7 then 'split' else 'urgent' end), 'bucket 1', 0.001, 0.0005, received_at,
+         case when position % 3 = 0 then 0.97 end
     from item order by position),
 attempt as (
   insert into lanes.attempt (work_id, item_id, claim_no, workload, lane, purpose, outcome, model, input_tokens,
@@ -220,12 +222,14 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: retention.delete_refused(c, before=later(days=-9)), 100),
         (lambda c: retention.delete_reads(c, before=later(days=-9)), 100),
         (lambda c: emptying.empty_some(c, {"letters": NOON}, after=50_000, now=NOON), 16 * emptying.LOOKED_AT),
-        (lambda c: snapshot.take(c, since=later(days=-30), now=later(days=1)), 25_000),  # the replay's, whatever the history
+        (lambda c: snapshot.take(c, since=later(days=-30), now=later(days=1)), 35_000),  # the replay's, whatever the history
         (lambda c: evidence(c, "letters", since=later(days=-30), now=later(days=1)), 3_000),
+        (lambda c: calibration.of_period(asking.through(c), since=later(days=-30), now=later(days=1)), 10_000),
+        (lambda c: calibration.of_period(asking.through(c), since=later(hours=-1), now=NOON), 10_000),
         (lambda c: c.execute(text(f"select * from lanes.lane_latency where minute = {AN_HOUR_AGO}"), {"now": NOON}).all(), 0),
         (lambda c: c.execute(text(f"select * from lanes.routing_mix where hour = {AN_HOUR_AGO}"), {"now": NOON}).all(), 0),
         (lambda c: measurements.measure(c, now=NOON), 9_000),
-        (lambda c: snapshot.take(c, since=later(hours=-24), now=NOON), 25_000),
+        (lambda c: snapshot.take(c, since=later(hours=-24), now=NOON), 35_000),
         (lambda c: c.execute(text("select * from lanes.accuracy")).all(), 0),
         (lambda c: work.claim(c, Lane.REALTIME, {"letters": 50}, worker="w", lease=timedelta(minutes=5), now=NOON), 400),
         (lambda c: work.waiting(c, Lane.REALTIME, now=later(days=1)), 3_000),
@@ -240,7 +244,8 @@ BIG = ("item", "work", "attempt", "result", "route")
         "hopeless_batch", "failed", "waiting", "replay_log",
         "replays_finished", "open_work_of_a_replay", "workloads_waiting", "kinds_waiting", "amendments", "received", "thaw",
         "outages", "page", "page_before", "news", "refused_of_long_ago",
-        "reads_of_long_ago", "emptied", "snapshot", "evidence", "lane_latency", "routing_mix",
+        "reads_of_long_ago", "emptied", "snapshot", "evidence", "calibration", "calibration_of_an_hour",
+        "lane_latency", "routing_mix",
         "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",
         "departure", "awaited", "received_to_route", "results_waited_for",
     ],
@@ -268,6 +273,22 @@ def test_a_gate_reads_what_a_split_decided_since_its_step_began_and_not_the_hist
     assert rows["route"] > 20, dict(rows)
     assert sum(rows[table] for table in BIG) <= 16_000, dict(rows)
     assert not any(rows[table] >= items_of_history // 5 for table in rows), dict(rows)
+
+
+BATCHES = """
+insert into lanes.batch (nonce, account, workload, version_id, model, state, requests, items, bytes, body_hash, intended_at,
+                         submitted_at, ended_at, collected_at)
+select 'old' || n, 'acme', 'letters', :version, 'claude-haiku-5-5', 'collected', 10, 10, 1, '', at, at, at, at
+  from (select n, :now - n * interval '2 hours' as at from generate_series(1, 20000) n) each
+"""
+
+
+@PLANS
+def test_how_long_batches_took_is_read_of_those_that_count_and_not_of_all_there_ever_were(history: Connection) -> None:
+    history.execute(text("set local session_replication_role = replica"))
+    history.execute(text(BATCHES), {"now": NOON, "version": 1})
+    rows = read(history, lambda: turnarounds.read(asking.through(history), now=NOON))
+    assert rows["batch"] <= 28 * 12 + 1, dict(rows)
 
 
 @PLANS

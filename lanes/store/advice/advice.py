@@ -12,17 +12,21 @@ from lanes.errors import UnknownWorkload
 from lanes.figures.durations import Durations
 from lanes.figures.kinds import Kind
 from lanes.money.cost import price_per_token
+from lanes.routing.prospect import Batches, Departure
+from lanes.routing.turnaround import Turnarounds
 from lanes.store import asking
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
+from lanes.store.routing import turnarounds
 from lanes.words import Lane, Mode
-from lanes.workload.window import back_within
+from lanes.workload.window import LEAD
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 IN_FORCE = """
-select w.name as workload, v.mode, v.realtime_model, v.batch_model, v.batch_expected_minutes
+select w.name as workload, v.mode, v.realtime_model, v.batch_model, v.batch_expected_minutes,
+       v.confidence
   from lanes.workload w join lanes.version v on v.id = w.version_id
  where cast(:workload as text) is null or w.name = :workload
  order by w.name
@@ -115,7 +119,8 @@ class InForce:
     workload: str
     mode: Mode
     models: Mapping[Lane, str]
-    back_within: timedelta  # in which a batch that leaves as early as it can is expected back, as the router has it
+    batches: Batches
+    confidence: float  # that a batch is back when it is expected
 
 
 def in_force(ask: Ask, workload: str | None = None) -> list[InForce]:
@@ -123,7 +128,7 @@ def in_force(ask: Ask, workload: str | None = None) -> list[InForce]:
     return [
         InForce(
             row.workload, Mode(row.mode), {Lane.REALTIME: row.realtime_model, Lane.BATCH: row.batch_model},
-            back_within(row.batch_expected_minutes),
+            Batches(row.batch_model, timedelta(minutes=row.batch_expected_minutes)), row.confidence,
         )
         for row in ask(IN_FORCE, workload=workload)
     ]  # fmt: skip
@@ -156,12 +161,14 @@ def of_each(ask: Ask, versions: Sequence[InForce], *, since: datetime, now: date
         return found
 
     seen = {name: answers(query) for name, query in QUESTIONS.items()} if versions else {}
-    return {each.workload: _of(each, {name: seen[name][each.workload] for name in seen}, now) for each in versions}
+    laws = turnarounds.read(ask, now=now)
+    return {each.workload: _of(each, {name: seen[name][each.workload] for name in seen}, laws, now) for each in versions}
 
 
-def _of(version: InForce, seen: Mapping[str, Sequence[Any]], now: datetime) -> Evidence:
+def _of(version: InForce, seen: Mapping[str, Sequence[Any]], laws: Turnarounds, now: datetime) -> Evidence:
     counted, unrouted = seen["counted"], seen["unrouted"]
-    batch_expected_s = version.back_within.total_seconds()
+    early = Departure(version.batches, laws, now + LEAD)  # as the router has it
+    batch_expected_s = (early.back_at(version.confidence) - now).total_seconds()
     arrived = [each for each in counted if each.kind == "item" and each.word != "canceled"]
     asked, compared = _of_kind(counted, "asked"), _of_kind(counted, "compared")
     billed, list_prices = _billed(counted), _list_prices(version.models, now)

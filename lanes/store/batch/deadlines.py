@@ -6,12 +6,12 @@ from datetime import datetime
 from sqlalchemy import ARRAY, Connection, Select, Text, column, func, literal, or_, select, true, update
 
 from lanes.routing.route import EXPECTED_CALL
+from lanes.store.routing import turnarounds
 from lanes.store.tables import item, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.work import claimable
 from lanes.store.workload.workloads import in_force
 from lanes.words import Lane, Purpose
-from lanes.workload.window import presses_until
 
 ANSWERS = (Purpose.ANSWER, Purpose.AUTHORITATIVE)  # what an item may wait for; nobody waits for a shadow or a replay
 
@@ -23,7 +23,8 @@ def pressing(connection: Connection, *, now: datetime) -> list[str]:
     """
     names = select(workload.c.name).where(workload.c.paused_at.is_(None))
     going = set(connection.execute(names.where(or_(workload.c.submit_at.is_(None), workload.c.submit_at <= now))).scalars())
-    until = {name: presses_until(each.spec, now) for name, each in in_force(connection).items() if name in going}
+    prospects = turnarounds.prospects(connection, now=now)
+    until = {name: prospects.of(each).presses_until for name, each in in_force(connection).items() if name in going}
     due = set(connection.execute(due_before(until, now)).scalars()) if until else set[str]()
     return sorted(due | _put_off(connection, now))
 

@@ -24,6 +24,7 @@ from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
 from lanes.store.report import ongoing
 from lanes.store.report.counted import Counted
+from lanes.store.routing import calibration
 from lanes.words import Lane
 
 if TYPE_CHECKING:
@@ -146,6 +147,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         batches=read(BATCHES, BatchFigures, most=MOST_BATCHES),
         batch_totals=counted.batch_totals(),
         waits=counted.waits(),
+        calibration=calibration.of_period(ask, since=since, now=now),
         agreement=counted.agreement(),
         accuracy=read(ACCURACY, AccuracyFigures),
         failures=read(FAILURES, Failure, most=MOST_FAILURES),

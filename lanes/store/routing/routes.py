@@ -17,7 +17,8 @@ from lanes.store.tables.base import Moment
 from lanes.words import Purpose, WorkState
 from lanes.workload.version import Version
 
-TOLD = ("item_id", "version_id", "lane", "reason", "explanation", "realtime_usd", "batch_usd")  # of a route, by its decision
+# Of a route, by its decision.
+TOLD = ("item_id", "version_id", "lane", "reason", "explanation", "realtime_usd", "batch_usd", "probability")
 GIVEN = [column(name, route.c[name].type) for name in TOLD] + [column("rank_at", work.c.rank_at.type)]
 ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, whoever holds the role of router
 
@@ -93,8 +94,9 @@ def _saved() -> Select[None]:
 
 
 def _row(item: Received, version: Version, made: Route) -> dict[str, Any]:
-    return {
+    row = {
         "item_id": item.id, "version_id": version.id, "lane": made.lane, "reason": made.reason,
         "explanation": made.explanation, "realtime_usd": made.realtime_usd, "batch_usd": made.batch_usd,
         "rank_at": rank_at(item.arrived, version),
     }  # fmt: skip
+    return row if made.probability is None else row | {"probability": made.probability}

@@ -30,8 +30,9 @@ def save(connection: Connection, handed_over: Sequence[HandedOver], *, now: date
     """Each item has a route to the batch lane, and its work there, as urgent as what failed. The items are locked."""
     costs = _estimates(connection, [each.failed for each in handed_over], now)
     made = [
-        (each.failed, fall_back(last=each.last, failures=each.failed.failures, costs=costs[each.failed.item_id]))
+        (of, fall_back(last=each.last, failures=of.failures, costs=costs[of.item_id], chance=of.chance))
         for each in handed_over
+        for of in [each.failed]
     ]
     ranks = _ranks(connection, [each.failed.id for each in handed_over])
     connection.execute(insert_rows(route, [_route(of, to, now) for of, to in made]))
@@ -72,6 +73,7 @@ def _route(of: LockedWork, to: Route, now: datetime) -> dict[str, Any]:
     return {
         "item_id": of.item_id, "version_id": of.terms.version_id, "lane": to.lane, "reason": to.reason,
         "explanation": to.explanation, "realtime_usd": to.realtime_usd, "batch_usd": to.batch_usd, "decided_at": now,
+        "probability": to.probability,
     }  # fmt: skip
 
 

@@ -44,7 +44,7 @@ def save(
         return Saved()
     known = terms(connection, once)
     parts = ledger.book(connection, once, known, batch_id=batch_id)
-    rows = lock(connection, once, known, wait=wait)
+    rows = lock(connection, once, known, now=now, wait=wait)
     writes = _Writes(now)
     late: list[tuple[Attempt, LockedWork, Part]] = []
     for each, part in zip(once, parts, strict=True):
@@ -139,13 +139,11 @@ class _Writes:
         """Answers that correct nothing are decided once for all that are alike."""
         of_item, judged = row.of_item, each.judged
         if judged.outcome is not Outcome.VALID or row.terms.mode is Mode.LAMBDA or of_item.shown is not None:
-            return consequence(
-                row.obligation(self.now), judged, provisional=of_item.provisional, earlier=of_item.earlier, now=self.now
-            )
+            return consequence(row.obligation(), judged, provisional=of_item.provisional, earlier=of_item.earlier, now=self.now)
         alike = (row.terms, row.failures, row.is_newest_revision, of_item.canceled, of_item.settled)
         then = self._answers.get(alike)
         if then is None:
-            then = self._answers[alike] = consequence(row.obligation(self.now), judged, provisional=None, now=self.now)
+            then = self._answers[alike] = consequence(row.obligation(), judged, provisional=None, now=self.now)
         return then
 
     def _answered(self, given: dict[str, Any], each: Attempt, row: LockedWork, then: Consequence) -> None:

@@ -10,17 +10,20 @@ from sqlalchemy import ARRAY, Connection, Select, and_, any_, bindparam, func, o
 
 from lanes.errors import StillLocked
 from lanes.ids import ItemId, ResultId, VersionId, WorkId
+from lanes.routing.prospect import Chance
 from lanes.routing.route import may_wait
 from lanes.settling.outcome import Attempt
 from lanes.settling.settle import Obligation
 from lanes.store.bulk import one_of
 from lanes.store.locks import waiting_at_most
+from lanes.store.routing import turnarounds
 from lanes.store.tables import item, result, route, version, work
+from lanes.store.workload.workloads import versions
 from lanes.words import Announces, Lane, Mode, Outcome, Purpose, WorkState
-from lanes.workload.window import LEAD
 
 ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
 OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
+NONE = Chance(0.0, enough=False, said="its version cannot be read")
 _ids = bindparam("ids", type_=ARRAY(work.c.id.type))
 
 
@@ -40,7 +43,6 @@ class Terms:
     mode: Mode
     model: str
     max_failures: int
-    batch_takes: timedelta
     compare_fields: tuple[str, ...]
     announces: Announces
 
@@ -60,7 +62,7 @@ def _common() -> Select[*tuple[Any, ...]]:
     return (
         select(
             *of_work, version.c.mode, version.c.realtime_model, version.c.batch_model, version.c.max_failures,
-            version.c.batch_expected_minutes, version.c.compare_fields, version.c.announces,
+            version.c.compare_fields, version.c.announces,
             func.array_agg(work.c.id).label("ids"),
         )
         .join(version, version.c.id == work.c.version_id)
@@ -73,7 +75,7 @@ def _terms(row: Any) -> Terms:
     return Terms(
         row.workload, row.version_id, row.lane, row.purpose, row.generation, row.revision, row.mode,
         row.realtime_model if row.lane is Lane.REALTIME else row.batch_model, row.max_failures,
-        LEAD + timedelta(minutes=row.batch_expected_minutes), tuple(row.compare_fields), row.announces,
+        tuple(row.compare_fields), row.announces,
     )  # fmt: skip
 
 
@@ -118,7 +120,10 @@ class ItemNow:
 
 @dataclass(slots=True)
 class LockedWork:
-    """One locked row of work, beside its item, which it shares with other work of it."""
+    """One locked row of work, beside its item, which it shares with other work of it.
+
+    `chance`: that a batch which leaves from now on is back by the item's due time; None where nobody waits by one.
+    """
 
     id: WorkId
     item_id: ItemId
@@ -129,8 +134,9 @@ class LockedWork:
     is_newest_revision: bool
     terms: Terms
     of_item: ItemNow
+    chance: Chance | None = None
 
-    def obligation(self, now: datetime) -> Obligation:
+    def obligation(self) -> Obligation:
         """What settle needs to know of it."""
         terms, of_item = self.terms, self.of_item
         return Obligation(
@@ -144,13 +150,13 @@ class LockedWork:
             item_settled=of_item.settled,
             item_answered=of_item.answered,
             others_open=bool(of_item.open_work - {self.id}),
-            may_wait=may_wait(of_item.reason, of_item.due_at, batch_takes=terms.batch_takes, now=now),
+            may_wait=may_wait(of_item.reason, self.chance),
             compare_fields=terms.compare_fields,
         )
 
 
 def lock(
-    connection: Connection, attempts: Iterable[Attempt], known: Mapping[WorkId, Terms], *, wait: timedelta | None
+    connection: Connection, attempts: Iterable[Attempt], known: Mapping[WorkId, Terms], *, now: datetime, wait: timedelta | None
 ) -> dict[WorkId, LockedWork]:
     """The work of the attempts by its id, ours until this transaction ends; the item is locked before its work.
 
@@ -166,7 +172,7 @@ def lock(
         except StillLocked:
             return {}
     unanswered = {each.claim.work_id for each in attempts if each.judged.outcome is not Outcome.VALID}
-    _look_around(connection, [row for row in rows.values() if row.terms.mode is Mode.LAMBDA or row.id in unanswered])
+    _look_around(connection, [row for row in rows.values() if row.terms.mode is Mode.LAMBDA or row.id in unanswered], now)
     return rows
 
 
@@ -215,8 +221,9 @@ def _show(connection: Connection, items: Mapping[ItemId, ItemNow], shown: Mappin
         of_item.is_earlier = row.revision != shown[row.item_id][1]
 
 
-def _look_around(connection: Connection, rows: Sequence[LockedWork]) -> None:
-    """These rows' items know what else is owed for them, when they are due, and why they are where they are."""
+def _look_around(connection: Connection, rows: Sequence[LockedWork], now: datetime) -> None:
+    """These rows' items know what else is owed for them, when they are due, and why they are where they are; and the rows,
+    whether a batch would be soon enough."""
     of_items = {row.item_id: row.of_item for row in rows if row.terms.purpose in ANSWERING}
     if not of_items:
         return
@@ -240,3 +247,16 @@ def _look_around(connection: Connection, rows: Sequence[LockedWork]) -> None:
     )
     for row in connection.execute(newest):
         of_items[row.item_id].reason = row.reason
+    _look_ahead(connection, [row for row in rows if row.of_item.due_at is not None], now)
+
+
+def _look_ahead(connection: Connection, due: Sequence[LockedWork], now: datetime) -> None:
+    """These rows know how surely a batch is back by their due times."""
+    if not due:
+        return
+    readable = versions(connection, {row.terms.version_id for row in due})
+    prospects = turnarounds.prospects(connection, now=now)
+    for row in due:
+        of, due_at = readable.get(row.terms.version_id), row.of_item.due_at
+        if due_at is not None:
+            row.chance = NONE if of is None else prospects.of(of).chance(due_at)

@@ -70,6 +70,7 @@ batch = Table(
           postgresql_where=text("state in ('intended', 'held') or "
                                 "(state in ('submitted', 'ended') and adopted_at is not null and proved_at is null)")),
     Index("ix_batch_open", "state", postgresql_where=text("state <> 'collected'")),
+    Index(None, "submitted_at"),  # how long batches took is read of the newest
     comment="One Message Batch: its intent is committed before the paid call",
 )  # fmt: skip
 

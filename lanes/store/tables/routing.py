@@ -3,7 +3,7 @@
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import CheckConstraint, Column, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, text
+from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, text
 
 from lanes.ids import ItemId, RouteId, VersionId
 from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata, one_of
@@ -40,6 +40,9 @@ class RouteColumns(TypedColumns):
     realtime_usd: Named[Decimal] = Column(Usd, comment="What real-time would cost, estimated")
     batch_usd: Named[Decimal] = Column(Usd, comment="What batch would cost, estimated")
     decided_at: Named[datetime] = Column(Moment)
+    probability: Named[float | None] = Column(
+        Double(), comment="That a batch is back by the due time, as it was stated; null: none was weighed"
+    )
 
 
 route = Table(
@@ -47,6 +50,7 @@ route = Table(
     one_of("lane", Lane), one_of("reason", Reason),
     Index(None, "item_id", "id"),
     Index("ix_route_split", "lane", "id", postgresql_where=text("reason = 'split'")),  # a gate's own cohort
+    Index("ix_route_stated", "decided_at", postgresql_where=text("probability is not null and lane = 'batch'")),  # calibration
     Index("ix_route_fallback", "decided_at", postgresql_where=text("reason = 'fallback'")),
     comment="Append-only decisions; the newest of an item is in force",
 )  # fmt: skip

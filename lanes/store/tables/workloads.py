@@ -36,6 +36,7 @@ class VersionColumns(TypedColumns):
     max_failures: Named[int] = Column(Integer, comment="Failed attempts after which an item's work is given up")
     give_up_after_h: Named[int] = Column(Integer, comment="Hours after which what could not be answered fails")
     batch_expected_minutes: Named[int] = Column(Integer, comment="How long a batch of it usually takes")
+    confidence: Named[float] = Column(Double, comment="How surely a batch must be back for an item that is due, 0.5 to 0.999")
     compare_fields: Named[list[str]] = Column(ARRAY(Text), comment="Fields whose difference makes a correction; empty: all")
     realtime_p95_s: Named[float] = Column(Double, comment="Promised 95th percentile of real-time answers; 0: no promise")
     dedupe: Named[Dedupe] = Column(Word(Dedupe), comment="What an input without a key is known by: key (its place) or content")

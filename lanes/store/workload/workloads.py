@@ -98,7 +98,8 @@ def _columns(spec: Spec) -> dict[str, Any]:
     return {
         "mode": spec.mode, "realtime_model": spec.realtime_model, "batch_model": spec.batch_model,
         "max_failures": spec.max_failures, "give_up_after_h": spec.give_up_after_h,
-        "batch_expected_minutes": spec.batch_expected_minutes, "compare_fields": spec.compare_fields,
+        "batch_expected_minutes": spec.batch_expected_minutes, "confidence": spec.confidence,
+        "compare_fields": spec.compare_fields,
         "realtime_p95_s": spec.promises.realtime_p95_s, "dedupe": spec.dedupe, "max_payload_kib": spec.max_payload_kib,
         "announces": spec.announces,
     }  # fmt: skip

@@ -232,8 +232,8 @@ def test_a_lambda_item_that_must_be_realtime_keeps_its_budget_there_then_fails_a
 
 def test_an_item_whose_due_time_came_close_meanwhile_must_be_realtime_too(connection: Connection) -> None:
     publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100, batch_expected_minutes=60)
-    work = free_item(connection, due_at=later(minutes=90))
-    save(connection, tried(work, Outcome.INVALID), now=later(minutes=31))
+    work = free_item(connection, due_at=later(hours=3))
+    save(connection, tried(work, Outcome.INVALID), now=later(hours=1))
     assert state(connection) == "failed"
 
 

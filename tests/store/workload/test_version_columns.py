@@ -17,10 +17,11 @@ from tests.store.tries import row
 
 OTHERWISE = {
     "mode": "lambda", "realtime_model": "claude-opus-5-5", "batch_model": "claude-sonnet-5-5", "max_failures": 7,
-    "give_up_after_h": 3, "batch_expected_minutes": 77, "compare_fields": ["category"], "dedupe": "content",
+    "give_up_after_h": 3, "batch_expected_minutes": 77, "confidence": 0.8, "compare_fields": ["category"], "dedupe": "content",
     "max_payload_kib": 9, "announces": "summary", "promises": {"realtime_p95_s": 2.5},
 }  # fmt: skip
-FIRST = {field: value for field, value in OTHERWISE.items() if field != "announces"}  # what a release before it published
+NEWER = ("announces", "confidence")
+FIRST = {field: value for field, value in OTHERWISE.items() if field not in NEWER}  # what a release before them published
 BARE = {"instructions": "Sort.", "output_schema": SCHEMA}
 BROKEN = {
     "mode": "sideways", "realtime_model": 5, "batch_model": None, "max_failures": "many", "give_up_after_h": 1.5,

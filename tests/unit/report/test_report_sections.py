@@ -12,6 +12,7 @@ from lanes.report import markdown
 from lanes.report.sections import Section, further, pressing
 from lanes.report.snapshot import AmendmentFigures, BatchTotals, CallFigures, ReplayFigures, Snapshot, SplitFigures, WaitFigures
 from lanes.rollouts.rollout import HoldReason, Rollout
+from lanes.routing.calibration import Told, calibrations
 from lanes.words import Lane, ReplayState, RolloutState
 from tests.conftest import NOON
 from tests.rollouts import playbook
@@ -40,6 +41,7 @@ def steered(text: str = "trial") -> Snapshot:
             BatchTotals("letters", 4, 3, 800, 600, 590, 59, 7_200, 2_000, 3_000),
             BatchTotals("new", 1, 0, 5, 0, 0, 0, 0, None, None),
         ],
+        calibration=calibrations([Told("letters", 5, 200, 195, 194.0, 4.9), Told("letters", 6, 100, 98, 98.5, 1.9)]),
         waits=[WaitFigures("letters", 900, 0.05, 2.1)],
         splits=[SplitFigures("letters", None, 3_050, "ada", text, NOON)],
         replays=[ReplayFigures("letters", 2, 5, ReplayState.COMPLETE, 40, 39, 1, Decimal("0.0125"))],
@@ -62,8 +64,12 @@ def test_what_may_need_a_person_comes_first() -> None:
 
 
 def test_each_ability_has_its_section() -> None:
-    batches, waits, calls, splits, replays, late, reads, advice = further(steered("nightly"))
+    batches, told, waits, calls, splits, replays, late, reads, advice = further(steered("nightly"))
     assert said(batches) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
+    assert said(told) == [
+        "letters all 300 97.5 % 97.7 % 0.023", "letters 95 % to 98 % 200 97.0 % 97.5 % ",
+        "letters 98 % to 99 % 100 98.5 % 98.0 % ",
+    ]  # fmt: skip
     assert said(waits) == ["letters 900 0.05 s 2.1 s"]
     assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
     assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]

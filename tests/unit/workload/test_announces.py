@@ -8,14 +8,14 @@ import pytest
 
 from lanes.workload.comparison import Block, compare
 from lanes.workload.diff import differences
-from lanes.workload.hashes import content_hash, known_as
+from lanes.workload.hashes import LATER, content_hash, known_as
 from lanes.workload.version import Spec, Version
 from tests.examples import spec, stored_version
 
 
 def earlier_hash(of: Spec) -> str:
     """What a release without the field called this content."""
-    later = ("announces", "keep_payload_days")
+    later = ("announces", *LATER)
     content = {field: value for field, value in of.model_dump(mode="json").items() if field not in later}
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 

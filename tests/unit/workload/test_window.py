@@ -8,12 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prefect.server.schemas.schedules import CronSchedule
 
-from lanes.routing.route import Arrived, decide
-from lanes.routing.split import Split, Splits
-from lanes.words import Lane
-from lanes.workload.window import LEAD, Window, batch_back_at, presses_until
+from lanes.workload.window import Window
 from tests.conftest import NOON, later
-from tests.examples import spec, version
+from tests.examples import spec
 
 BERLIN, UTC_ZONE = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
 SPRING, AUTUMN = date(2026, 3, 29), date(2026, 10, 25)  # in Berlin 02:00 becomes 03:00, 03:00 becomes 02:00
@@ -113,49 +110,3 @@ def test_an_open_window_departs_next_at_its_next_hour_and_a_run_that_has_begun_i
     assert window("06:00", "18:00").next_departure(NOON) == later(hours=1)
     assert window("12:30", "12:30").next_departure(later(minutes=31)) == later(minutes=90)  # open all day
     assert window("18:00", "06:00").next_departure(later(seconds=3.5)) == later(hours=6)
-
-
-def test_a_batch_is_back_after_its_usual_turnaround_because_a_deadline_may_leave_early() -> None:
-    assert batch_back_at(spec(batch_expected_minutes=90), NOON) == NOON + LEAD + timedelta(minutes=90)
-
-
-NIGHT = spec(batch_expected_minutes=60)
-AT_22_05 = datetime(2026, 11, 24, 22, 5, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("due_in_minutes", "expected"),
-    [
-        (65, True),  # at 23:00 it would be 59 minutes late
-        (114, True),  # back at 24:00, and a run takes its time to begin
-        (117, False),
-        (3, True),  # too late whatever is done; less so when it leaves now
-        (0, False),  # missed
-        (-600, False),
-    ],
-)
-def test_work_presses_when_the_next_run_of_the_schedule_would_bring_it_back_too_late(
-    due_in_minutes: int, expected: bool
-) -> None:
-    due_at = AT_22_05 + timedelta(minutes=due_in_minutes)
-    assert (AT_22_05 < due_at < presses_until(NIGHT, AT_22_05)) is expected
-
-
-spans_of_minutes = st.integers(1, 1440).map(lambda minutes: timedelta(minutes=minutes))
-
-
-@given(windows, st.integers(1, 1440), within_three_days, spans_of_minutes)
-def test_what_is_routed_to_batch_leaves_in_time_for_its_due_time(
-    of: Window, turnaround: int, span: timedelta, slack: timedelta
-) -> None:
-    now = datetime(2026, 11, 24, tzinfo=UTC) + span
-    letters = version(
-        batch_expected_minutes=turnaround, off_peak_start=f"{of.start:%H:%M}", off_peak_end=f"{of.end:%H:%M}",
-        timezone=of.zone.key,
-    )  # fmt: skip
-    due_at = now + timedelta(minutes=turnaround) + slack
-    item = Arrived("letters", "k", {}, received_at=now, occurred_at=now, due_at=due_at)
-    if decide(item, letters, Splits([Split("letters", None, 0)]), now=now).lane is Lane.REALTIME:
-        return
-    leaves = now if due_at < presses_until(letters.spec, now) else of.next_departure(now)
-    assert leaves + LEAD + timedelta(minutes=turnaround) <= due_at

@@ -15,7 +15,7 @@ from lanes.workload.definition import parse
 from lanes.workload.hashes import content_hash
 from lanes.workload.promises import Promises
 from lanes.workload.version import Spec
-from tests.examples import SCHEMA, spec, version
+from tests.examples import SCHEMA, spec, stored_version, version
 from tests.unit.strategies import ANY_TEXT, any_json
 
 
@@ -44,6 +44,17 @@ def test_an_off_peak_time_is_hours_and_minutes_and_nothing_else(text: str) -> No
 @pytest.mark.parametrize("zone", ["", "../etc/passwd", "Berlin", "europe/berlin/x", "UTC\n"])
 def test_an_unknown_time_zone_is_refused(zone: str) -> None:
     assert "no IANA time zone" in problems(timezone=zone)[0]
+
+
+@pytest.mark.parametrize("confidence", [0.4999, 0.9991, 1, 0, -1, "high", None, float("nan")])
+def test_a_confidence_outside_its_bounds_is_refused(confidence: object) -> None:
+    assert problems(confidence=confidence)[0].startswith("confidence: ")
+
+
+def test_a_version_from_before_there_was_a_confidence_asks_for_95_per_cent_and_keeps_its_hash() -> None:
+    assert stored_version().spec.confidence == 0.95
+    assert content_hash(spec(confidence=0.95)) == content_hash(spec())
+    assert content_hash(spec(confidence=0.9)) != content_hash(spec())
 
 
 @pytest.mark.parametrize(

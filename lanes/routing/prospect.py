@@ -1,0 +1,141 @@
+"""What a batch promises to an item that is due: when it would leave, and how surely it is back by then."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from lanes.ids import VersionId
+from lanes.routing.turnaround import Evidence, Turnarounds
+from lanes.units import counted, seconds
+from lanes.workload.window import LEAD, Window, expected_turnaround
+
+if TYPE_CHECKING:
+    from lanes.workload.version import Version
+
+
+@dataclass(frozen=True, slots=True)
+class Batches:
+    """What batches are known by: their model, and how long one usually takes, as a version says it."""
+
+    model: str
+    usual: timedelta
+
+    @classmethod
+    def of(cls, version: "Version") -> "Batches":
+        """Those of a version."""
+        return cls(version.spec.batch_model, expected_turnaround(version.spec))
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """The probability, 0 to 1, that the batch which an item would take is back by its due time; whether that is as sure as its
+    version asks for; and a sentence that tells it, and from what."""
+
+    probability: float
+    enough: bool
+    said: str
+
+
+class Prospect:
+    """The batches of one version, seen from `now`: one leaves with its schedule, one at once where a due time asks for it."""
+
+    def __init__(self, version: "Version", turnarounds: Turnarounds, now: datetime) -> None:
+        spec = version.spec
+        self.confidence = spec.confidence
+        batches = Batches.of(version)
+        self._scheduled = Departure(batches, turnarounds, Window.of(spec).next_departure(now) + LEAD)
+        self._early = Departure(batches, turnarounds, now + LEAD)
+
+    @property
+    def back_at(self) -> datetime:
+        """When a batch that leaves as early as it can is back, with the confidence that the version asks for."""
+        return self._early.back_at(self.confidence)
+
+    @property
+    def presses_until(self) -> datetime:
+        """What is due from `now` until then would be late too easily, if it left with the next run of the schedule."""
+        return self._scheduled.back_at(self.confidence)
+
+    def chance(self, due_at: datetime) -> Chance:
+        """Of an item that is due then. It leaves with the schedule where that is soon enough, and early where it is not."""
+        probability, by = self._scheduled.back_by(due_at), self._scheduled
+        if probability < self.confidence and (early := self._early.back_by(due_at)) >= probability:
+            probability, by = early, self._early
+        enough = probability >= self.confidence
+        asked = "" if enough else f"; {percent(self.confidence)} are asked for"
+        due = due_at.isoformat(timespec="seconds")
+        said = f"due {due}, {by.leaves} is back by then with {percent(probability)}, {by.told}{asked}"
+        return Chance(probability, enough, said)
+
+
+class Departure:
+    """A batch that leaves at a moment."""
+
+    def __init__(self, batches: Batches, turnarounds: Turnarounds, at: datetime) -> None:
+        self._at, self._law = at, turnarounds.of(batches.model, leaves_at=at, usual=batches.usual)
+        self.leaves = f"a batch that leaves about {at.isoformat(timespec='minutes')}"
+        self.told = _told(self._law.evidence, batches.usual)
+
+    def back_by(self, due_at: datetime) -> float:
+        """The probability that it is back by then."""
+        return self._law.by(due_at - self._at)
+
+    def back_at(self, probability: float) -> datetime:
+        """When it is back with this probability."""
+        return self._at + self._law.within(probability)
+
+
+class Underway:
+    """A batch of a version that left at a moment with so many requests and was out still at `now`."""
+
+    def __init__(
+        self, version: "Version", turnarounds: Turnarounds, *, left_at: datetime, requests: int, now: datetime
+    ) -> None:
+        batches = Batches.of(version)
+        self._left_at, self._out = left_at, now - left_at
+        self._law = turnarounds.of(batches.model, leaves_at=left_at, usual=batches.usual, requests=requests)
+        self._back_by = self._law.of_one_out(self._out)
+        self.told = _told(self._law.evidence, batches.usual)
+
+    def back_by(self, due_at: datetime) -> float:
+        """The probability that it is back by then: asked for each of its items, it costs a bisection."""
+        return self._back_by(due_at - self._left_at)
+
+    def back_at(self, probability: float) -> datetime:
+        """When it is back with this probability: what of it is due before has a smaller one."""
+        return self._left_at + self._law.within(probability, out=self._out)
+
+
+class Prospects:
+    """The prospects of whatever versions are asked about at `now`; each is worked out once."""
+
+    def __init__(self, turnarounds: Turnarounds, now: datetime) -> None:
+        self._turnarounds, self._now = turnarounds, now
+        self._of: dict[VersionId, Prospect] = {}
+
+    @classmethod
+    def assumed(cls, now: datetime) -> "Prospects":
+        """As far as they are known where no batch was seen."""
+        return cls(Turnarounds([], now), now)
+
+    def of(self, version: "Version") -> Prospect:
+        """The batches of that version."""
+        found = self._of.get(version.id)
+        if found is None:
+            found = self._of[version.id] = Prospect(version, self._turnarounds, self._now)
+        return found
+
+    def underway(self, version: "Version", *, left_at: datetime, requests: int) -> Underway:
+        """A batch of that version that is out."""
+        return Underway(version, self._turnarounds, left_at=left_at, requests=requests, now=self._now)
+
+
+def percent(probability: float) -> str:
+    """Rounded down to tenths of a per cent, so that nothing is told as certain."""
+    return f"{int(probability * 1000 + 1e-9) / 10:g} %"
+
+
+def _told(evidence: Evidence, usual: timedelta) -> str:
+    if evidence.age is None:
+        return f"as {seconds(usual.total_seconds())} are assumed before any was seen"
+    return f"by {counted(evidence.batches, 'batch')} that left {seconds(evidence.age.total_seconds())} ago on average"

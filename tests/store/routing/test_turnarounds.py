@@ -1,0 +1,164 @@
+"""What batches did is what the next item is told: read once in a while, stated with its route, and held against what became."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import Connection, event, text
+
+from lanes.ids import BatchId
+from lanes.routing.turnaround import Turnaround
+from lanes.settling.story import happenings
+from lanes.store import asking
+from lanes.store.batch import homecoming, releases
+from lanes.store.routing import calibration, turnarounds
+from lanes.store.settling.story import records
+from lanes.words import Lane, Outcome
+from lanes.workload.version import Version
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import claim, home, intend, rows, save, submit, tried
+
+HOUR = timedelta(hours=1)
+
+
+def leaves(connection: Connection, of: Version, key: str, *, at: datetime) -> BatchId:
+    """A batch with one item that left then."""
+    admit(connection, key, now=at, lane=Lane.BATCH)
+    route(connection, now=at)
+    return submit(connection, of, now=at)[0]
+
+
+def learned(connection: Connection, *, now: datetime) -> Turnaround:
+    return turnarounds.read(asking.through(connection), now=now).of("claude-haiku-5-5", leaves_at=now, usual=HOUR)
+
+
+def test_batches_that_are_home_say_how_long_they_took_and_those_that_are_out_that_they_take_longer(
+    connection: Connection,
+) -> None:
+    letters = publish(connection, now=NOON)
+    assert learned(connection, now=NOON).evidence.batches == 0
+    assumed = learned(connection, now=NOON).by(HOUR)
+    first = leaves(connection, letters, "k1", at=NOON)
+    home(connection, first, now=later(minutes=20))
+    assert learned(connection, now=later(minutes=20)).by(HOUR) == pytest.approx((5 * assumed + 1) / 6, abs=0.001)
+    leaves(connection, letters, "k2", at=later(minutes=20))
+    found = learned(connection, now=later(minutes=80))
+    assert found.evidence.batches == 2
+    assert found.by(HOUR) < (5 * assumed + 1) / 6
+
+
+@pytest.mark.parametrize("outcome", [Outcome.EXPIRED, Outcome.CANCELED])
+def test_a_batch_with_what_expired_or_was_cancelled_is_not_taken_for_one_that_came_back(
+    connection: Connection, outcome: Outcome
+) -> None:
+    letters = publish(connection, now=NOON)
+    admit(connection, "k", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    batch_id, (work,) = submit(connection, letters)
+    homecoming.ended(connection, batch_id, at=later(minutes=30), now=later(minutes=30))
+    save(connection, tried(work.claim, outcome), now=later(minutes=31), batch_id=batch_id)
+    homecoming.collected(connection, batch_id, now=later(minutes=31))
+    assumed = turnarounds.Turnarounds([], NOON).of("m", leaves_at=NOON, usual=HOUR)
+    assert learned(connection, now=later(minutes=31)).by(HOUR) < assumed.by(HOUR)
+
+
+def test_a_batch_that_never_was_with_the_provider_says_nothing(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    admit(connection, "k", now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    batch_id, _ = intend(connection, letters)
+    assert learned(connection, now=later(hours=1)).evidence.batches == 0
+    releases.release(connection, batch_id, now=later(hours=1), note="refused")
+    assert learned(connection, now=later(hours=2)).evidence.batches == 0
+
+
+def test_of_what_left_four_weeks_ago_nothing_is_read(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    home(connection, leaves(connection, letters, "k", at=NOON), now=later(minutes=5))
+    assert learned(connection, now=later(days=28)).evidence.batches == 1
+    assert learned(connection, now=later(days=28, seconds=1)).evidence.batches == 0
+
+
+def test_the_database_is_asked_once_a_minute_however_often_somebody_wants_to_know(connection: Connection) -> None:
+    asked: list[str] = []
+    event.listen(connection, "before_cursor_execute", lambda *args: asked.append(args[2]))
+    for seconds in (0, 1, 59):
+        turnarounds.prospects(connection, now=later(seconds=seconds))
+    assert len(asked) == 1
+    turnarounds.known(connection, now=later(seconds=60))
+    assert len(asked) == 2
+    turnarounds.known(connection, now=NOON)  # a clock that went back
+    assert len(asked) == 3
+
+
+def test_a_route_that_weighed_a_due_time_keeps_its_probability_and_the_log_shows_it(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "due", now=NOON, due_at=later(days=1))
+    admit(connection, "soon", now=NOON, due_at=later(hours=1))
+    admit(connection, "free", now=NOON)
+    route(connection, now=NOON)
+    told = {row.key: (row.lane, row.probability) for row in connection.execute(text("select * from lanes.route_log"))}
+    assert told["free"] == ("batch", None)
+    assert told["due"][0] == "batch"
+    assert told["due"][1] > 0.99
+    assert told["soon"][0] == "realtime"
+    assert told["soon"][1] == pytest.approx(0.473, abs=0.001)
+
+
+def test_an_item_is_explained_with_the_probability_that_it_was_told(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "due", now=NOON, due_at=later(hours=1))
+    route(connection, now=NOON)
+    _, routed = happenings(records(connection, "letters", "due"))
+    assert routed.detail.startswith("to realtime, deadline: due 2026-11-24T13:00:00+00:00, a batch that leaves about ")
+    assert "is back by then with 47.2 %, as 60 min are assumed before any was seen; 95 % are asked for;" in routed.detail
+
+
+def test_what_falls_back_to_a_batch_is_told_how_probable_that_is_in_time(connection: Connection) -> None:
+    publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
+    admit(connection, "k", now=NOON, due_at=later(hours=13))
+    route(connection, now=NOON)
+    (claimed,) = claim(connection)
+    save(connection, tried(claimed, Outcome.ERRORED, error="broken"), now=later(hours=10, minutes=30))
+    door, fallback = rows(connection, "route", "id")
+    assert fallback.reason == "fallback"
+    assert 0.95 < fallback.probability < door.probability < 1
+    leaves = "it may wait for a batch: due 2026-11-25T01:00:00+00:00, a batch that leaves about 2026-11-24T22:32"
+    assert leaves in fallback.explanation
+
+
+def stated(connection: Connection, key: str, *, due_at: datetime) -> None:
+    admit(connection, key, now=NOON, due_at=due_at)
+    route(connection, now=NOON)
+
+
+def test_calibration_counts_who_was_back_in_time_and_who_was_not(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, confidence=0.5)
+    for key, due in (("early", 3), ("late", 2), ("later", 30), ("canceled", 3)):
+        stated(connection, key, due_at=later(hours=due))
+    batch_id, work = submit(connection, letters, now=later(minutes=2))
+    stated(connection, "never left", due_at=later(hours=2))
+    connection.execute(text("select lanes.cancel('letters', 'canceled')"))
+
+    def found(now: datetime) -> tuple[int, float, float]:
+        (each,) = calibration.of_period(asking.through(connection), since=NOON - HOUR, now=now)
+        assert sum(bin.items for bin in each.bins) == each.items
+        return each.items, each.back, each.brier
+
+    assert calibration.of_period(asking.through(connection), since=NOON - HOUR, now=later(hours=1)) == []
+    assert found(later(hours=2, minutes=30))[:2] == (2, 0)  # late, and never left
+    homecoming.ended(connection, batch_id, at=later(minutes=170), now=later(minutes=170))
+    save(connection, *(tried(each.claim) for each in work if each.key != "canceled"), now=later(minutes=170), batch_id=batch_id)
+    homecoming.collected(connection, batch_id, now=later(minutes=170))
+    items, back, brier = found(later(hours=4))
+    assert (items, back) == (4, 0.5)
+    told = {row.key: row.probability for row in connection.execute(text("select key, probability from lanes.route_log"))}
+    off = [(told["early"] - 1) ** 2, told["late"] ** 2, (told["later"] - 1) ** 2, told["never left"] ** 2]
+    assert brier == pytest.approx(sum(off) / 4)
+
+
+def test_what_was_answered_without_a_batch_shows_nothing_about_batches(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    stated(connection, "k", due_at=later(hours=9))
+    connection.execute(text("update lanes.item set answered_at = :at"), {"at": later(hours=1)})
+    assert calibration.of_period(asking.through(connection), since=NOON - HOUR, now=later(hours=10)) == []

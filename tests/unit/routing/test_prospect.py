@@ -1,0 +1,171 @@
+"""What a batch promises to an item that is due: when it leaves, how surely it is back, and what that changes."""
+
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.money.cost import Estimate
+from lanes.routing.prospect import Prospect, Prospects, percent
+from lanes.routing.route import Arrived, decide, fall_back, may_wait
+from lanes.routing.split import BUCKETS, Split, Splits
+from lanes.routing.turnaround import ENOUGH, Seen, Turnarounds
+from lanes.words import Lane, Outcome, Reason
+from lanes.workload.window import LEAD, Window
+from tests.conftest import NOON, later
+from tests.examples import version
+
+LETTERS = version(batch_expected_minutes=60)
+MODEL = LETTERS.spec.batch_model
+ALL_BATCH = Splits([Split("letters", None, 0)])
+AT_22_05 = datetime(2026, 11, 24, 22, 5, tzinfo=UTC)
+NOTHING = Turnarounds([], NOON)
+
+
+def item(due_at: datetime | None) -> Arrived:
+    return Arrived("letters", "k", {}, received_at=NOON, occurred_at=NOON, due_at=due_at)
+
+
+def history(took: timedelta, *, hour: int = 12, number: int = ENOUGH) -> list[Seen]:
+    return [Seen(MODEL, 10, hour, took, back=True, age=timedelta(days=1)) for _ in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("due_in_minutes", "presses"),
+    [
+        (65, True),  # at 23:00 it would be 59 minutes late
+        (193, True),  # back at 01:18 with 95 %, and a run takes its time to begin
+        (195, False),
+        (3, True),  # too late whatever is done; less so when it leaves now
+    ],
+)
+def test_work_presses_when_the_next_run_of_the_schedule_would_too_easily_bring_it_back_too_late(
+    due_in_minutes: int, presses: bool
+) -> None:
+    until = Prospect(LETTERS, NOTHING, AT_22_05).presses_until
+    assert (AT_22_05 + timedelta(minutes=due_in_minutes) < until) is presses
+
+
+minutes = st.integers(1, 1440).map(lambda each: timedelta(minutes=each))
+windows = st.builds(
+    Window, st.times(), st.times(), st.sampled_from([ZoneInfo("UTC"), ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kathmandu")])
+).map(lambda each: Window(_whole(each.start), _whole(each.end), each.zone))  # fmt: skip
+confidences = st.floats(0.5, 0.999)
+histories = st.lists(
+    st.builds(Seen, model=st.just(MODEL), requests=st.just(5), hour=st.integers(0, 23), took=minutes, back=st.booleans(),
+              age=minutes),
+    max_size=60,
+)  # fmt: skip
+
+
+def _whole(each: time) -> time:
+    return each.replace(second=0, microsecond=0)
+
+
+@given(windows, st.integers(1, 1440), minutes, minutes, confidences, histories)
+def test_what_is_routed_to_batch_leaves_with_a_batch_that_is_back_in_time_with_the_confidence_that_was_asked_for(
+    of: Window, usual: int, span: timedelta, slack: timedelta, confidence: float, seen: list[Seen]
+) -> None:
+    now = NOON + span
+    letters = version(
+        batch_expected_minutes=usual, confidence=confidence, off_peak_start=f"{of.start:%H:%M}", off_peak_end=f"{of.end:%H:%M}",
+        timezone=of.zone.key,
+    )  # fmt: skip
+    prospects = Prospects(Turnarounds(seen, now), now)
+    route = decide(item(now + 2 * slack), letters, ALL_BATCH, now=now, prospects=prospects)
+    assert route.probability is not None
+    assert (route.lane is Lane.REALTIME) == (route.probability < confidence) == (route.reason is Reason.DEADLINE)
+    if route.lane is Lane.BATCH:
+        early = now + 2 * slack < prospects.of(letters).presses_until - timedelta(milliseconds=1)
+        leaves = (now if early else of.next_departure(now)) + LEAD
+        law = Turnarounds(seen, now).of(MODEL, leaves_at=leaves, usual=timedelta(minutes=usual))
+        assert law.by(now + 2 * slack - leaves) >= confidence - 1e-6
+
+
+@given(minutes, minutes, confidences, confidences, histories)
+def test_more_confidence_moves_items_only_to_real_time_and_a_later_due_time_only_to_batch(
+    one: timedelta, other: timedelta, low: float, high: float, seen: list[Seen]
+) -> None:
+    prospects = Prospects(Turnarounds(seen, NOON), NOON)
+
+    def lane(due_in: timedelta, confidence: float, id: int) -> Lane:
+        of = version(id=id, confidence=confidence)
+        return decide(item(NOON + due_in), of, ALL_BATCH, now=NOON, prospects=prospects).lane
+
+    low, high = sorted((low, high))
+    assert (lane(one, low, 1), lane(one, high, 2)) != (Lane.REALTIME, Lane.BATCH)
+    assert (lane(min(one, other), low, 1), lane(max(one, other), low, 1)) != (Lane.BATCH, Lane.REALTIME)
+
+
+def test_what_was_seen_moves_the_decision_both_ways() -> None:
+    due = item(later(hours=1))
+
+    def route(seen: list[Seen]) -> Lane:
+        prospects = Prospects(Turnarounds(seen, NOON), NOON)
+        return decide(due, LETTERS, ALL_BATCH, now=NOON, prospects=prospects).lane
+
+    assert route([]) is Lane.REALTIME
+    assert route(history(timedelta(minutes=10), number=100)) is Lane.BATCH
+    assert route(history(timedelta(hours=3), number=100)) is Lane.REALTIME
+
+
+def test_the_explanation_says_the_probability_from_how_many_batches_and_how_old_they_are() -> None:
+    prospects = Prospects(Turnarounds(history(timedelta(minutes=10)), NOON), NOON)
+    route = decide(item(later(minutes=30)), LETTERS, ALL_BATCH, now=NOON, prospects=prospects)
+    assert route.explanation == (
+        "due 2026-11-24T12:30:00+00:00, a batch that leaves about 2026-11-24T12:02+00:00 is back by then with 79.7 %, "
+        "by 20 batches that left 24 h ago on average; 95 % are asked for"
+    )
+    assert route.probability == pytest.approx(0.798, abs=0.001)
+    far = decide(item(later(days=3)), LETTERS, ALL_BATCH, now=NOON, prospects=prospects)
+    assert "; due 2026-11-27T12:00:00+00:00, a batch that leaves about 2026-11-24T22:02+00:00 is back" in far.explanation
+
+
+@given(minutes, minutes, confidences, histories)
+def test_of_a_batch_that_is_out_what_is_due_before_a_moment_is_less_surely_back_than_the_confidence(
+    out: timedelta, due_in: timedelta, confidence: float, seen: list[Seen]
+) -> None:
+    batch = Prospects(Turnarounds(seen, NOON), NOON).underway(LETTERS, left_at=NOON - out, requests=5)
+    surely, due = batch.back_at(confidence), NOON + due_in
+    assert surely >= NOON - timedelta(milliseconds=1)
+    if due < surely - timedelta(milliseconds=1):
+        assert batch.back_by(due) <= confidence + 1e-3
+    if due > surely + timedelta(milliseconds=1):
+        assert batch.back_by(due) >= confidence - 1e-3
+    assert batch.back_by(NOON) == 0
+
+
+def test_one_that_is_out_for_long_promises_less_than_one_that_leaves_did() -> None:
+    prospects = Prospects.assumed(NOON)
+    stuck, fresh = (prospects.underway(LETTERS, left_at=later(hours=-h), requests=5) for h in (5, 0))
+    assert stuck.back_by(later(hours=2)) < 0.95 < fresh.back_by(later(hours=2, minutes=20))
+    assert stuck.back_at(0.95) > later(hours=2)
+    assert stuck.told == "as 60 min are assumed before any was seen"
+
+
+@pytest.mark.parametrize("split", [0, BUCKETS])
+def test_a_route_that_weighed_a_due_time_says_how_probable_it_was_and_no_other_does(split: int) -> None:
+    splits = Splits([Split("letters", None, split)])
+    assert decide(item(later(days=1)), LETTERS, splits, now=NOON).probability is not None
+    assert decide(item(later(minutes=1)), LETTERS, splits, now=NOON).probability is not None
+    assert decide(item(None), LETTERS, splits, now=NOON).probability is None
+    assert decide(item(later(minutes=-1)), LETTERS, splits, now=NOON).probability is None
+
+
+def test_what_real_time_could_not_answer_may_wait_where_a_batch_is_surely_enough_back() -> None:
+    prospect = Prospects.assumed(NOON).of(LETTERS)
+    late, soon = prospect.chance(later(days=1)), prospect.chance(later(hours=1))
+    assert may_wait(Reason.SPLIT, None)
+    assert may_wait(Reason.SPLIT, late)
+    assert not may_wait(Reason.SPLIT, soon)
+    assert not may_wait(Reason.URGENT, late)
+    route = fall_back(last=Outcome.ERRORED, failures=3, costs=Estimate(Decimal(2), Decimal(1)), chance=late)
+    assert route.probability == late.probability
+    assert route.explanation.endswith(f"it may wait for a batch: {late.said}")
+
+
+def test_a_probability_is_never_told_as_more_than_it_is() -> None:
+    assert [percent(each) for each in (0.94999, 0.95, 0.9999, 0.0004, 1.0)] == ["94.9 %", "95 %", "99.9 %", "0 %", "100 %"]
