@@ -36,6 +36,7 @@ from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.failure_log import FailureLog
+from tasks.purse import Purse
 from tasks.saving import give_back, passes, save
 from tasks.wakes import Wakes
 
@@ -65,14 +66,15 @@ class Consequences:
 
 class Answering:
     """The packs under way. `held` are the claims that this process answers for; `wakes` hears of free places and of what is
-    saved, and `follow` is called where a call was answered; `clock` carries the database's time on."""
+    saved, and `follow` is called where a call was answered; `clock` carries the database's time on. The `purse`,
+    where there is one, pays what a call may cost."""
 
     def __init__(
         self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
-        clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None,
+        clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None, purse: Purse | None = None,
     ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
-        self._held, self._wakes, self._clock, self._follow = held, wakes, clock, follow
+        self._held, self._wakes, self._clock, self._follow, self._purse = held, wakes, clock, follow, purse
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
@@ -126,6 +128,11 @@ class Answering:
     async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
         left, well = {each.claim: each for each in pack}, False
         try:
+            if self._purse is not None:
+                pack = await self._payable(version, pack)
+                left = {each.claim: each for each in pack}
+                if not pack:
+                    return
             async for called in answer(await self._at.client(), self._writers.of(version), pack, due_in_s=due_in_s):
                 for each in (*called.pack, *called.untried):
                     left.pop(each.claim, None)
@@ -139,6 +146,14 @@ class Answering:
             if well:  # what a failure means for the next calls is weighed first
                 self._follow()
             self._wakes.place_is_free()
+
+    async def _payable(self, version: Version, pack: Sequence[Claimed]) -> Sequence[Claimed]:
+        """What of the pack budgets have something left for; the rest is being made ready again."""
+        assert self._purse is not None
+        paid = await self._purse.pay(version, pack)
+        if paid.unpaid and paid.again_at is not None:
+            self.give_back(paid.unpaid, paid.again_at)
+        return paid.items
 
     async def _save_what_ends(self) -> None:
         """As many as have ended together go into one transaction. One that must wait for somebody holds no other up."""
