@@ -35,7 +35,7 @@ from lanes.unquoted import discreet
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tasks.connections import Connections
-from tasks.failure_log import FailureLog
+from tasks.failure_log import FailureLog, failed, unusable
 from tasks.purse import Purse
 from tasks.saving import give_back, passes, save
 from tasks.wakes import Wakes
@@ -251,9 +251,9 @@ class Answering:
                 self._pace.succeeded(called.seconds)
                 answered = attempts.answered(version, called.pack, called.response, times, ids=called.ids)
                 then.attempts += answered
-                then.failures += _unusable(version, answered)
+                then.failures += unusable(version, answered)
             elif called.failure is not None:
-                then.failures.append(_failed(version, called, called.failure))
+                then.failures.append(failed(version, called, called.failure))
                 self._weigh_failure(then, version, called, called.failure, times, now)
         return then
 
@@ -301,15 +301,3 @@ class Answering:
 
         task.add_done_callback(ended)
         return task
-
-
-def _failed(version: Version, called: Called, failure: CallFailed) -> Failed:
-    items = [*called.pack, *called.untried]
-    said = discreet(str(failure), [each.payload for each in items])
-    return Failed(version.workload, said, len(items), calls=1)
-
-
-def _unusable(version: Version, answered: Sequence[Attempt]) -> list[Failed]:
-    """Answers that were paid for in vain."""
-    bad = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
-    return [Failed(version.workload, discreet(each.error or each.outcome), 1, calls=0) for each in bad]

@@ -7,6 +7,7 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
 from lanes.ids import ItemId
+from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimates
 from lanes.realtime.heads import Heads
 from lanes.routing.portions import MOST
@@ -15,6 +16,7 @@ from lanes.routing.split import Splits
 from lanes.store import locks
 from lanes.store.database import Database
 from lanes.store.doors import amendments, items
+from lanes.store.money import budgets
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
 from lanes.workload.version import Version
@@ -57,7 +59,8 @@ async def _route_some(db: Database, most: int, heads: Heads[ItemId]) -> int:
         waiting = await run(
             items.received, most, of=stored.versions.keys(), waiting=begun.workloads, unread=unread, since=look.since
         )  # fmt: skip
-        decided, problems = _decided(waiting, stored.versions, splits, run.now)
+        over_soft = await run(budgets.over_soft, begun.workloads, now=run.now)
+        decided, problems = _decided(waiting, stored.versions, splits, over_soft, run.now)
         await run(routes.save, decided, now=run.now)
     heads.take(items.came_last(waiting))
     _tell([*map(str, stored.unreadable), *problems])
@@ -65,7 +68,7 @@ async def _route_some(db: Database, most: int, heads: Heads[ItemId]) -> int:
 
 
 def _decided(
-    waiting: list[Received], versions: dict[str, Version], splits: Splits, now: datetime
+    waiting: list[Received], versions: dict[str, Version], splits: Splits, over_soft: list[BudgetStatus], now: datetime
 ) -> tuple[list[tuple[Received, Version, Route]], list[str]]:
     """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these."""
     decided: list[tuple[Received, Version, Route]] = []
@@ -74,7 +77,8 @@ def _decided(
     for item in waiting:
         version = versions[item.arrived.workload]
         try:
-            decided.append((item, version, decide(item.arrived, version, splits, now=now, estimates=estimates)))
+            made = decide(item.arrived, version, splits, now=now, estimates=estimates, over_soft=over_soft)
+            decided.append((item, version, made))
         except LookupError as error:
             problems.add(f'items of workload "{version.workload}" wait, because they cannot be priced: {error}')
     return decided, sorted(problems)

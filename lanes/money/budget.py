@@ -1,5 +1,6 @@
 """What a workload may cost in a day or a month: periods in their zone, what is spent, and what may still be."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -9,6 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from lanes.units import share, usd
 
 SLICE_S = 60.0  # how long a slice may be debited
+DAYS_PER_MONTH = 30.4
 PART = 4  # a slice is no more than this part of the rest, unless one call needs more
 TOLD_AT = 0.8  # share of the hard limit from which on it is told
 MOST_USD = Decimal(1_000_000_000)
@@ -129,6 +131,14 @@ def slice_usd(*, rest: Decimal, need: Decimal, minute: Decimal) -> Decimal | Non
     if need > rest:
         return None
     return max(need, min(minute, rest / PART))
+
+
+def month_usd(of: Iterable[Budget]) -> float | None:
+    """What the narrowest of these budgets allows in a month of real-time calls: as long as its soft limit, or else the hard
+    one, is not reached. None without one that is for all consumers."""
+    limits = [(each, each.hard_usd if each.soft_usd is None else each.soft_usd) for each in of if each.consumer is None]
+    months = {Period.DAY: DAYS_PER_MONTH, Period.MONTH: 1}
+    return min((float(limit) * months[each.period] for each, limit in limits if limit is not None), default=None)
 
 
 def refusal(budget: Budget) -> str | None:

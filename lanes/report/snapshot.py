@@ -1,4 +1,5 @@
-"""What is true of the lanes at one moment: the one set of figures behind the report, `lanes status` and the artifact."""
+"""What is true of the lanes at one moment: the one set of figures behind the report, `lanes status` and the artifact, in
+one file because it is read as one."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -6,6 +7,7 @@ from decimal import Decimal
 
 from lanes.advice.recommendation import Advice
 from lanes.ids import BatchId
+from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import Incident
 from lanes.rollouts.rollout import Rollout
 from lanes.words import Lane
@@ -288,6 +290,7 @@ class Snapshot:
     calls: list[CallFigures] = field(default_factory=list)
     amendments: list[AmendmentFigures] = field(default_factory=list)
     advice: list[Advice] = field(default_factory=list)
+    budgets: list[BudgetStatus] = field(default_factory=list)  # in their current periods
 
     @property
     def workloads(self) -> list[str]:

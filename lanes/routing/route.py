@@ -1,6 +1,6 @@
 """The decision for one item: its lane, the reason, and what each lane would cost."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -8,6 +8,7 @@ from typing import Any
 
 from lanes.errors import RuleFailed
 from lanes.ids import ItemId
+from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimate, Estimates
 from lanes.payload import characters
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
@@ -63,8 +64,12 @@ class Route:
     batch_usd: Decimal
 
 
-def decide(item: Arrived, version: Version, splits: Splits, *, now: datetime, estimates: Estimates | None = None) -> Route:
-    """The route of an item: pins, then what must be real-time, then what must be batch, then the split.
+def decide(
+    item: Arrived, version: Version, splits: Splits, *, now: datetime, estimates: Estimates | None = None,
+    over_soft: Sequence[BudgetStatus] = (),
+) -> Route:  # fmt: skip
+    """The route of an item: pins, then what must be real-time, then what must be batch, then the split, and last whether one
+    of the budgets that are beyond their soft limits is the item's.
 
     Whoever decides about many at once gives them the same `estimates`, those of `now`.
 
@@ -72,6 +77,8 @@ def decide(item: Arrived, version: Version, splits: Splits, *, now: datetime, es
         LookupError: no price is known for one of its models.
     """
     lane, reason, explanation = _choose(item, version, splits, now)
+    if over_soft and lane is Lane.REALTIME and reason is Reason.SPLIT:
+        lane, reason, explanation = _afforded(item, over_soft, explanation)
     costs = (estimates or Estimates(now)).of(version, item.characters)
     return Route(lane, reason, explanation, costs.realtime, costs.batch)
 
@@ -129,6 +136,14 @@ def _choose(item: Arrived, version: Version, splits: Splits, now: datetime) -> t
         f"the split of {split.basis_points / 100:g} % for {whose}"
     )
     return Lane.REALTIME if realtime else Lane.BATCH, Reason.SPLIT, said + urgent_note + late_note
+
+
+def _afforded(item: Arrived, over_soft: Sequence[BudgetStatus], explanation: str) -> tuple[Lane, Reason, str]:
+    """Where an item goes that may wait; only the split asked for real time."""
+    for each in over_soft:
+        if each.budget.workload == item.workload and each.budget.consumer in (None, item.consumer):
+            return Lane.BATCH, Reason.BUDGET, f"{each.said}; {explanation}"
+    return Lane.REALTIME, Reason.SPLIT, explanation
 
 
 def _variables(item: Arrived, now: datetime) -> dict[str, Any]:

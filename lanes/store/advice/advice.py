@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,8 +12,10 @@ from sqlalchemy import Connection, text
 from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence, LaneUse
 from lanes.errors import UnknownWorkload
 from lanes.figures.buckets import seconds_of
+from lanes.money.budget import month_usd
 from lanes.money.cost import price_per_token
 from lanes.store.figures.percentiles import percentiles
+from lanes.store.money import budgets
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Spec, Version
@@ -132,7 +134,14 @@ def of_each(
         return found
 
     seen = {name: ask(query) for name, query in QUESTIONS.items()} if versions else {}
-    return {each.workload: _of(each, {name: seen[name][each.workload] for name in seen}, now) for each in versions}
+    limits = [each.budget for each in budgets.statuses(connection, at["workloads"], now=now)]
+    return {
+        each.workload: replace(
+            _of(each, {name: seen[name][each.workload] for name in seen}, now),
+            budget_month_usd=month_usd(limit for limit in limits if limit.workload == each.workload),
+        )
+        for each in versions
+    }
 
 
 def _of(version: Version, seen: Mapping[str, Sequence[Any]], now: datetime) -> Evidence:

@@ -10,6 +10,7 @@ from lanes.promises.departures import WaitingSeen
 from lanes.promises.judge import Seen
 from lanes.promises.last_answers import FAILED_FOR, SETTLED_FOR, ItemsSeen
 from lanes.promises.realtime import FELL_BACK_WITHIN, RECENT, RealtimeSeen
+from lanes.store.money import budgets
 from lanes.words import BatchState
 
 SOON = timedelta(minutes=1)  # nothing of this moment is later; a plan kept for all expects few between two moments
@@ -164,6 +165,7 @@ def measure(connection: Connection, *, now: datetime) -> Seen:
         waiting=[WaitingSeen(**row) for row in connection.execute(text(WAITING), at).mappings()],
         settled=[ItemsSeen(**row) for row in connection.execute(text(SETTLED), at).mappings()],
         failed=[ItemsSeen(**row) for row in connection.execute(text(FAILED), at).mappings()],
+        budgets=budgets.statuses(connection, now=now),
         unserved=frozenset(connection.execute(text(UNSERVED)).scalars()),
         refused=frozenset(connection.execute(text(REFUSED)).scalars()),
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),

@@ -18,6 +18,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal,
     select,
     text,
     update,
@@ -57,6 +58,8 @@ with resting as (
      for no key update skip locked)
 update lanes.work w set ready_at = :now from resting where w.id = resting.id
 """
+# What `submit` could not send is asked for now.
+SUBMIT_NOW = "update lanes.workload set submit_at = :now where name = :workload and submit_at > :now"
 STANDING = (
     column("budget_id", budget.c.id.type), column("workload", Text), column("consumer", Text), column("period", Text),
     column("zone", Text), column("began_at", Moment), column("ends_at", Moment), column("spent_usd", Usd),
@@ -88,7 +91,7 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
         raise UnknownWorkload(f'there is no workload "{wanted.workload}"')
     if (no := refusal(wanted)) is not None:
         raise ActionRefused(no)
-    _require_zone(connection, wanted.zone)
+    _require_zone(connection, wanted.zone, now)
     with waiting_at_most(connection, ALONE):
         values: dict[str, Any] = {
             "soft_usd": wanted.soft_usd, "hard_usd": wanted.hard_usd, "who": who, "why": why, "set_at": now, "refused_at": None,
@@ -99,7 +102,7 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
             connection.execute(update(budget).where(budget.c.id == there.id).values(zone=wanted.zone, **values))
         if there is None or there.zone != wanted.zone:
             _count_from(connection, wanted, None if there is None else there.id, values)
-        connection.execute(text(READY_NOW), {"workload": wanted.workload, "now": now})
+        _go_on(connection, wanted.workload, now)
     signals.wake(connection)
     return next(each.said for each in statuses(connection, [wanted.workload], now=now) if each.budget == wanted)
 
@@ -135,11 +138,16 @@ def remove(connection: Connection, name: str, consumer: str | None, period: Peri
         if id_ is None:
             raise ActionRefused(f"there is no such budget: {gone.name}; `lanes budget` shows all of them")
         connection.execute(delete(budget_use).where(budget_use.c.budget_id == id_))
-        connection.execute(text(READY_NOW), {"workload": name, "now": now})
+        _go_on(connection, name, now)
     said = f"{gone.name} is removed: it limits nothing any more"
     incidents.resolve(connection, Promise.BUDGET, name, gone.subject, sentence="The budget was removed.", now=now)
     signals.wake(connection)
     return said
+
+
+def _go_on(connection: Connection, name: str, now: datetime) -> None:
+    for each in (READY_NOW, SUBMIT_NOW):
+        connection.execute(text(each), {"workload": name, "now": now})
 
 
 def statuses(connection: Connection, names: Iterable[str] | None = None, *, now: datetime) -> list[BudgetStatus]:
@@ -195,11 +203,11 @@ def _is(wanted: Budget) -> tuple[ColumnElement[bool], ...]:
     )  # fmt: skip
 
 
-def _require_zone(connection: Connection, zone: str) -> None:
+def _require_zone(connection: Connection, zone: str, now: datetime) -> None:
     """The database knows the zone too: it divides what is spent by it."""
     try:
         with connection.begin_nested():
-            connection.execute(select(func.date_trunc("day", func.now(), zone)))
+            connection.execute(select(func.date_trunc("day", literal(now), zone)))
     except DBAPIError as error:
         if error.connection_invalidated:
             raise

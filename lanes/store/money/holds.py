@@ -1,6 +1,6 @@
 """What is kept of a budget: slices of drains, and the bounds of batches. Both are taken under the lock of the budget's row."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -20,6 +20,7 @@ from lanes.store.money import budgets
 from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import batch, budget, budget_hold, item, work
 from lanes.store.tables.base import Moment
+from lanes.units import usd
 from lanes.words import BatchState, WorkState
 
 WAIT = timedelta(seconds=1)  # longest wait for a budget that somebody else holds
@@ -35,7 +36,11 @@ on conflict (budget_id, began_at) do update set usd = s.usd + excluded.usd, boun
 
 
 class BudgetUsedUp(LanesError):
-    """Less of a budget is left than the most that a batch may cost."""
+    """Less of a budget is left than the most that a batch may cost; `budgets` are those."""
+
+    def __init__(self, detail: str, budgets: Collection[BudgetId]) -> None:
+        self.budgets = budgets
+        super().__init__(detail)
 
 
 @dataclass(frozen=True)
@@ -81,9 +86,9 @@ def give_back(connection: Connection, holder: UUID, outstanding: Mapping[BudgetI
     """The holder keeps of its slices only what its calls that are not saved may cost."""
     over = budget_hold.c.budget_id.not_in(list(outstanding))
     connection.execute(delete(budget_hold).where(budget_hold.c.holder == holder, over))
-    for id_, usd in sorted(outstanding.items()):
+    for id_, kept in sorted(outstanding.items()):
         mine = and_(budget_hold.c.holder == holder, budget_hold.c.budget_id == id_)
-        connection.execute(update(budget_hold).where(mine).values(usd=func.least(budget_hold.c.usd, usd), taken_at=now))
+        connection.execute(update(budget_hold).where(mine).values(usd=func.least(budget_hold.c.usd, kept), taken_at=now))
 
 
 def reserve(connection: Connection, batch_id: BatchId, bounds: Mapping[BudgetId, Decimal], *, now: datetime) -> None:
@@ -100,12 +105,12 @@ def reserve(connection: Connection, batch_id: BatchId, bounds: Mapping[BudgetId,
         found = _locked(connection, bounds, now)
     for id_, status in found.items():
         if bounds[id_] > _rest(status):
-            raise BudgetUsedUp(f"{status.said}; the batch may cost up to {bounds[id_]:f} US dollars")
+            raise BudgetUsedUp(f"{status.said}; the batch may cost up to {usd(bounds[id_])}", [id_])
         _hold(connection, id_, bounds[id_], now, batch_id=batch_id)
         _tell(connection, id_, status, refused=False, now=now)
 
 
-def refused(connection: Connection, ids: Mapping[BudgetId, Any], *, now: datetime) -> None:
+def refused(connection: Connection, ids: Collection[BudgetId], *, now: datetime) -> None:
     """These have not left what was asked of them."""
     connection.execute(
         update(budget).where(one_of(list(ids), budget.c.id)).values(refused_at=func.coalesce(budget.c.refused_at, now))
@@ -171,10 +176,10 @@ def _rest(status: BudgetStatus) -> Decimal:
 
 
 def _hold(
-    connection: Connection, id_: BudgetId, usd: Decimal, now: datetime, *, holder: UUID | None = None,
+    connection: Connection, id_: BudgetId, kept: Decimal, now: datetime, *, holder: UUID | None = None,
     session: int | None = None, batch_id: BatchId | None = None,
 ) -> None:  # fmt: skip
-    values = {"budget_id": id_, "holder": holder, "session": session, "batch_id": batch_id, "usd": usd, "taken_at": now}
+    values = {"budget_id": id_, "holder": holder, "session": session, "batch_id": batch_id, "usd": kept, "taken_at": now}
     if batch_id is not None:
         connection.execute(insert(budget_hold).values(values))
         return
