@@ -129,7 +129,7 @@ class Answering:
         left, well = {each.claim: each for each in pack}, False
         try:
             if self._purse is not None:
-                pack = await self._payable(version, pack)
+                pack = await self._purse.payable(version, pack, self.give_back)
                 left = {each.claim: each for each in pack}
                 if not pack:
                     return
@@ -146,14 +146,6 @@ class Answering:
             if well:  # what a failure means for the next calls is weighed first
                 self._follow()
             self._wakes.place_is_free()
-
-    async def _payable(self, version: Version, pack: Sequence[Claimed]) -> Sequence[Claimed]:
-        """What of the pack budgets have something left for; the rest is being made ready again."""
-        assert self._purse is not None
-        paid = await self._purse.pay(version, pack)
-        if paid.unpaid and paid.again_at is not None:
-            self.give_back(paid.unpaid, paid.again_at)
-        return paid.items
 
     async def _save_what_ends(self) -> None:
         """As many as have ended together go into one transaction. One that must wait for somebody holds no other up."""

@@ -100,6 +100,15 @@ class Purse:
                     raise
                 return Paid((), pack, self._clock() + SOON)
 
+    async def payable(
+        self, version: Version, pack: Sequence[Claimed], give_back: Callable[[Sequence[Claimed], datetime], None]
+    ) -> Sequence[Claimed]:  # fmt: skip
+        """What of the pack is paid for; the rest is given back, until when it may be asked again."""
+        paid = await self.pay(version, pack)
+        if paid.unpaid and paid.again_at is not None:
+            give_back(paid.unpaid, paid.again_at)
+        return paid.items
+
     async def look(self) -> None:
         """Budgets that were set since are minded, slices that got old are renewed or given back, and what rests for the want
         of money goes on where there is some again."""

@@ -85,7 +85,8 @@ def _changed_and_shown(
 
 def _json(of: BudgetStatus) -> dict[str, object]:
     known = asdict(of)
-    return {**known.pop("budget"), **known, "share": of.share, "used_up": of.is_used_up}
+    told = {**known.pop("budget"), **known, "share": of.share, "used_up": of.is_used_up}
+    return {name: float(value) if isinstance(value, Decimal) else value for name, value in told.items()}
 
 
 def _show(found: Sequence[BudgetStatus]) -> None:

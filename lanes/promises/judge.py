@@ -28,8 +28,8 @@ class Seen:
     """Everything the promises are judged by.
 
     Of `paused` workloads only batches and failed items are judged. Of `unserved` ones, which an open incident of the
-    provider explains, the real-time lane is not: one cause is one incident. Nor is, for the same reason, what waits for
-    batches of those that the provider has `refused`.
+    provider or of a budget explains, the real-time lane is not: one cause is one incident. Nor is, for the same reason, what
+    waits for batches of those that the provider, or a budget, has `refused`.
     """
 
     batches: Sequence[BatchSeen] = ()

@@ -36,7 +36,7 @@ def test_a_budget_is_set_shown_changed_and_removed(pool: Engine, capsys: Told) -
     assert capsys.readouterr().out.startswith("letters, day budget: $0 used of $20.00 (0 %); from $15.00 on what may wait")
     assert budget("letters", hard=Decimal(0), zone="Europe/Berlin", as_json=True) == 0
     (shown,) = json.loads(capsys.readouterr().out)["budgets"]
-    assert (shown["hard_usd"], shown["soft_usd"], shown["used_up"]) == ("0.0000000000", None, True)
+    assert (shown["hard_usd"], shown["soft_usd"], shown["used_up"]) == (0, None, True)
     assert budget("letters") == 0
     assert "used up" in capsys.readouterr().out
     assert budget("letters", remove=True) == 0
