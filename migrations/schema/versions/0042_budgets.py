@@ -12,8 +12,8 @@ puts_in_force = {
     "money/budget_status": "7f83a14dd773",
     "money/budgets_at": "2fa81b1da94d",
     "money/response_budget_used": "f6a4595ab73f",
-    "money/use_of_attempts": "5c130cf2aada",
-    "money/use_of_responses": "a96ecdc39b9b",
+    "money/use_of_attempts": "c64976b01235",
+    "money/use_of_responses": "7b90dabd3b29",
 }
 
 ADDED = {
