@@ -19,7 +19,14 @@ class Action(Form):
 
     workload: SignedLine = Field(title="Workload", description="Name of the workload.")
     deed: Literal[
-        "set_split", "set_budget", "remove_budget", "pause", "resume", "abort_rollout", "adopt_batch", "resubmit_batch",
+        "set_split",
+        "set_budget",
+        "remove_budget",
+        "pause",
+        "resume",
+        "abort_rollout",
+        "adopt_batch",
+        "resubmit_batch",
         "give_up_batch",
     ] = Field(
         title="Action",
@@ -33,19 +40,27 @@ class Action(Form):
         default=None, ge=0, le=100, title="Percent to real-time", description="For set_split: 0 to 100."
     )
     consumer: Line = Field(
-        default="", title="Consumer", description="For set_split: whose items; empty sets the split for everybody else. For "
-        "budgets: whose items it pays; empty is the budget of all of them together."
+        default="",
+        title="Consumer",
+        description="For set_split: whose items; empty sets the split for everybody else. For "
+        "budgets: whose items it pays; empty is the budget of all of them together.",
     )
     period: Literal["day", "month"] = Field(
         default="day", title="Period", description="For budgets: day or month, from midnight in the time zone on."
     )
     zone: Line = Field(default="UTC", title="Time zone", description="For set_budget: IANA name, for example Europe/Berlin.")
     soft_usd: float | None = Field(
-        default=None, ge=0, le=1e9, title="Soft limit",
+        default=None,
+        ge=0,
+        le=1e9,
+        title="Soft limit",
         description="For set_budget: US dollars, 0 to 1,000,000,000; from here on what may wait goes to batch. Empty: none.",
     )
     hard_usd: float | None = Field(
-        default=None, ge=0, le=1e9, title="Hard limit",
+        default=None,
+        ge=0,
+        le=1e9,
+        title="Hard limit",
         description="For set_budget: US dollars, 0 to 1,000,000,000; never exceeded, and 0 pays nothing. Empty: none.",
     )
     batch: int | None = Field(

@@ -36,10 +36,18 @@ ORDERS = {
     "tidy": ["refused_days", "reads_days"],
 }  # fmt: skip
 NOTHING_GIVEN: dict[str, dict[str, Any]] = {
-    "act": {"action": {
-        "workload": "letters", "deed": "pause", "percent": None, "soft_usd": None, "hard_usd": None, "batch": None,
-        "who": "ada", "why": "so",
-    }},
+    "act": {
+        "action": {
+            "workload": "letters",
+            "deed": "pause",
+            "percent": None,
+            "soft_usd": None,
+            "hard_usd": None,
+            "batch": None,
+            "who": "ada",
+            "why": "so",
+        }
+    },
     "advise": {"question": {"workload": "letters", "items_per_month": None}},
     "answer": {"wake": {"event_id": None}},
     "replay": {"reading": {"workload": "letters", "version": None, "from_position": None, "to_position": None}},
