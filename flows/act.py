@@ -1,12 +1,14 @@
 """One form for what a person does by hand."""
 
+from decimal import Decimal
 from typing import Literal
 
 from prefect import State, flow
 from pydantic import Field
 
+from lanes.money.budget import Period
 from lanes.workload.form import Form
-from tasks.act import Act, Deed, do
+from tasks.act import Act, Deed, Money, do
 from tasks.database import database
 from tasks.refusal import REFUSALS, refused
 from tasks.signed import Line, SignedLine
@@ -16,9 +18,20 @@ class Action(Form):
     """To which workload, what to do, and on whose word."""
 
     workload: SignedLine = Field(title="Workload", description="Name of the workload.")
-    deed: Literal["set_split", "pause", "resume", "abort_rollout", "adopt_batch", "resubmit_batch", "give_up_batch"] = Field(
+    deed: Literal[
+        "set_split",
+        "set_budget",
+        "remove_budget",
+        "pause",
+        "resume",
+        "abort_rollout",
+        "adopt_batch",
+        "resubmit_batch",
+        "give_up_batch",
+    ] = Field(
         title="Action",
-        description="set_split: the share of undecided items to real-time. pause, resume: whether the workload's items "
+        description="set_split: the share of undecided items to real-time. set_budget: what it may cost in a day or a month; "
+        "what waited for money goes on. remove_budget: it has none any more. pause, resume: whether the workload's items "
         "are served. abort_rollout: ends its open rollout and sets the share before it. adopt_batch: says which batch at "
         "the provider an open one is. resubmit_batch: its items wait for the next batch and may be paid twice. "
         "give_up_batch: its items fail. About a batch, the first run only says what it may cost; see Sure.",
@@ -27,7 +40,28 @@ class Action(Form):
         default=None, ge=0, le=100, title="Percent to real-time", description="For set_split: 0 to 100."
     )
     consumer: Line = Field(
-        default="", title="Consumer", description="For set_split: whose items; empty sets the split for everybody else."
+        default="",
+        title="Consumer",
+        description="For set_split: whose items; empty sets the split for everybody else. For "
+        "budgets: whose items it pays; empty is the budget of all of them together.",
+    )
+    period: Literal["day", "month"] = Field(
+        default="day", title="Period", description="For budgets: day or month, from midnight in the time zone on."
+    )
+    zone: Line = Field(default="UTC", title="Time zone", description="For set_budget: IANA name, for example Europe/Berlin.")
+    soft_usd: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e9,
+        title="Soft limit",
+        description="For set_budget: US dollars, 0 to 1,000,000,000; from here on what may wait goes to batch. Empty: none.",
+    )
+    hard_usd: float | None = Field(
+        default=None,
+        ge=0,
+        le=1e9,
+        title="Hard limit",
+        description="For set_budget: US dollars, 0 to 1,000,000,000; never exceeded, and 0 pays nothing. Empty: none.",
     )
     batch: int | None = Field(
         default=None, ge=1, title="Batch", description="For adopt_batch, resubmit_batch, give_up_batch: its number, from 1."
@@ -45,9 +79,11 @@ class Action(Form):
 @flow(name="act", flow_run_name="{action.deed} {action.workload}", persist_result=False)
 async def act(action: Action) -> str | State[str]:
     """It is done; what is true now. What cannot be done ends the run as refused, with the reason."""
+    limits = action.soft_usd, action.hard_usd
     wanted = Act(
         Deed(action.deed), action.workload, action.percent, action.consumer or None, action.who, action.why, action.batch,
         action.provider_batch or None, action.sure,
+        Money(Period(action.period), action.zone, *(None if each is None else Decimal(str(each)) for each in limits)),
     )  # fmt: skip
     try:
         async with database() as db:

@@ -81,6 +81,7 @@ class Reason(StrEnum):
     DEADLINE = "deadline"  # due before a batch can be back
     BATCH_RULE = "batch_rule"  # the workload's `batch_when` holds
     SPLIT = "split"  # the sticky hash fell on this side of the split
+    BUDGET = "budget"  # the split fell on real time, but the soft limit of a budget is reached, and a batch is soon enough
     FALLBACK = "fallback"  # real time could not answer it, and a batch is soon enough
 
 

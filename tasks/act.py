@@ -1,7 +1,8 @@
-"""What a person does by hand, with a name and a reason: splits, pauses, aborts, open batches."""
+"""What a person does by hand, with a name and a reason: splits, budgets, pauses, aborts, open batches."""
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import assert_never
 
@@ -13,9 +14,11 @@ from sqlalchemy import Connection
 from lanes.batch.stakes import Decision, sentence
 from lanes.errors import ActionRefused
 from lanes.ids import BatchId
+from lanes.money.budget import Budget, Period
 from lanes.report.rollout import where_it_stands
 from lanes.routing.split import Split
 from lanes.store.database import Database
+from lanes.store.money import budgets
 from lanes.store.rollouts import rollout_moves, rollouts, steering
 from lanes.store.settling import decisions
 from tasks.approval import withdraw
@@ -26,6 +29,8 @@ class Deed(StrEnum):
     """What can be done by hand."""
 
     SET_SPLIT = "set_split"
+    SET_BUDGET = "set_budget"
+    REMOVE_BUDGET = "remove_budget"
     PAUSE = "pause"
     RESUME = "resume"
     ABORT_ROLLOUT = "abort_rollout"
@@ -40,8 +45,19 @@ DECISIONS = {
 
 
 @dataclass(frozen=True)
+class Money:
+    """A budget's period, its zone, and its limits in US dollars, where it has them."""
+
+    period: Period = Period.DAY
+    zone: str = "UTC"
+    soft_usd: Decimal | None = None
+    hard_usd: Decimal | None = None
+
+
+@dataclass(frozen=True)
 class Act:
-    """Something a person wants done. `percent` and `consumer` belong to a split, the last three to a batch.
+    """Something a person wants done. `percent` and `consumer` belong to a split, the next three to a batch, and `money`, with
+    `consumer` too, to a budget.
 
     A decision about a batch is only explained, with what it may cost, unless it is `sure`.
     """
@@ -55,6 +71,7 @@ class Act:
     batch: int | None = None
     provider_batch: str | None = None
     sure: bool = False
+    money: Money = Money()
 
 
 @task(name="act", task_run_name="{act.deed} {act.workload}", cache_policy=NO_CACHE, persist_result=False)
@@ -62,7 +79,7 @@ async def do(db: Database, act: Act) -> str:
     """It is done; what is true now.
 
     Raises:
-        UnknownWorkload, ActionRefused: it cannot be done, and why.
+        UnknownWorkload, ActionRefused, StillLocked: it cannot be done, and why.
     """
     async with db.transaction() as run:
         said = await run(perform, act, now=run.now)
@@ -86,6 +103,12 @@ def perform(connection: Connection, act: Act, *, now: datetime) -> str:
                 raise ActionRefused("percent: a split needs the share that goes to real-time, 0 to 100")
             split = Split(act.workload, act.consumer, round(act.percent * 100))
             return steering.set_split_by_hand(connection, split, who=act.who, why=act.why, now=now)
+        case Deed.SET_BUDGET:
+            of = act.money
+            wanted = Budget(act.workload, act.consumer, of.period, of.zone, of.soft_usd, of.hard_usd)
+            return budgets.put(connection, wanted, who=act.who, why=act.why, now=now)
+        case Deed.REMOVE_BUDGET:
+            return budgets.remove(connection, act.workload, act.consumer, act.money.period, now=now)
         case Deed.PAUSE:
             return steering.pause(connection, act.workload, now=now)
         case Deed.RESUME:

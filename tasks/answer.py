@@ -35,7 +35,8 @@ from lanes.unquoted import discreet
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 from tasks.connections import Connections
-from tasks.failure_log import FailureLog
+from tasks.failure_log import FailureLog, failed, unusable
+from tasks.purse import Purse
 from tasks.saving import give_back, passes, save
 from tasks.wakes import Wakes
 
@@ -65,14 +66,15 @@ class Consequences:
 
 class Answering:
     """The packs under way. `held` are the claims that this process answers for; `wakes` hears of free places and of what is
-    saved, and `follow` is called where a call was answered; `clock` carries the database's time on."""
+    saved, and `follow` is called where a call was answered; `clock` carries the database's time on. The `purse`,
+    where there is one, pays what a call may cost."""
 
     def __init__(
         self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
-        clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None,
+        clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None, purse: Purse | None = None,
     ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
-        self._held, self._wakes, self._clock, self._follow = held, wakes, clock, follow
+        self._held, self._wakes, self._clock, self._follow, self._purse = held, wakes, clock, follow, purse
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
@@ -126,6 +128,11 @@ class Answering:
     async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
         left, well = {each.claim: each for each in pack}, False
         try:
+            if self._purse is not None:
+                pack = await self._purse.payable(version, pack, self.give_back)
+                left = {each.claim: each for each in pack}
+                if not pack:
+                    return
             async for called in answer(await self._at.client(), self._writers.of(version), pack, due_in_s=due_in_s):
                 for each in (*called.pack, *called.untried):
                     left.pop(each.claim, None)
@@ -236,9 +243,9 @@ class Answering:
                 self._pace.succeeded(called.seconds)
                 answered = attempts.answered(version, called.pack, called.response, times, ids=called.ids)
                 then.attempts += answered
-                then.failures += _unusable(version, answered)
+                then.failures += unusable(version, answered)
             elif called.failure is not None:
-                then.failures.append(_failed(version, called, called.failure))
+                then.failures.append(failed(version, called, called.failure))
                 self._weigh_failure(then, version, called, called.failure, times, now)
         return then
 
@@ -286,15 +293,3 @@ class Answering:
 
         task.add_done_callback(ended)
         return task
-
-
-def _failed(version: Version, called: Called, failure: CallFailed) -> Failed:
-    items = [*called.pack, *called.untried]
-    said = discreet(str(failure), [each.payload for each in items])
-    return Failed(version.workload, said, len(items), calls=1)
-
-
-def _unusable(version: Version, answered: Sequence[Attempt]) -> list[Failed]:
-    """Answers that were paid for in vain."""
-    bad = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
-    return [Failed(version.workload, discreet(each.error or each.outcome), 1, calls=0) for each in bad]

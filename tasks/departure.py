@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
@@ -15,10 +15,13 @@ from lanes.batch.patience import Patience
 from lanes.errors import LanesError
 from lanes.provider.errors import CallFailed
 from lanes.store.batch import deadlines
+from lanes.store.money import holds
+from lanes.store.money.holds import BudgetUsedUp
 from tasks.connections import Connections
 from tasks.submit import MOST_ITEMS, Blocked, TooLarge, submit_batch
 from tasks.waiting import waiting_kinds
 
+MONEY_AGAIN = timedelta(minutes=5)  # when a budget is looked at again that nobody raised: other batches may have given back
 WAITING = "Waiting"  # name of the state of a run that another batch of its account stopped
 
 Sleep = Callable[[float], Awaitable[None]]
@@ -30,7 +33,8 @@ class NotSubmitted(LanesError):
 
 @dataclass
 class Departed:
-    """How many items left, and a sentence for each kind that did not: refused or failed, or waiting for another batch."""
+    """How many items left, and a sentence for each kind that did not: refused or failed, or waiting for another
+    batch or for money."""
 
     items: int = 0
     failed: list[str] = field(default_factory=list)
@@ -56,10 +60,15 @@ async def depart(at: Connections, workload: str | None, *, sleep: Sleep = asynci
     for kind in await waiting_kinds(at, workload):
         wanted: datetime | None = None
         try:
-            departed.items += await _all_of(at, kind, patience, sleep)
+            await _all_of(at, kind, departed, patience, sleep)
         except Blocked as reason:
             departed.waiting.append(f"{kind.workload}: {reason}")
             wanted = reason.until
+        except BudgetUsedUp as reason:
+            departed.waiting.append(f"{kind.workload}: {reason}")
+            now = await at.db.now()
+            await at.db.run(holds.refused, reason.budgets, now=now)
+            wanted = now + MONEY_AGAIN
         except CallFailed as failure:
             departed.failed.append(f"{kind.workload}: {failure}")
             wanted = next_try(
@@ -77,9 +86,9 @@ async def depart(at: Connections, workload: str | None, *, sleep: Sleep = asynci
     return departed
 
 
-async def _all_of(at: Connections, kind: Kind, patience: Patience, sleep: Sleep) -> int:
-    """As many batches as it takes. One that is too large is halved; a provider that is busy is waited for."""
-    total, most = 0, MOST_ITEMS
+async def _all_of(at: Connections, kind: Kind, departed: Departed, patience: Patience, sleep: Sleep) -> None:
+    """As many batches as it takes; what they hold is counted. One that is too large is halved, a busy provider waited for."""
+    most = MOST_ITEMS
     while True:
         try:
             items = await submit_batch(at, kind, most=most)
@@ -96,6 +105,6 @@ async def _all_of(at: Connections, kind: Kind, patience: Patience, sleep: Sleep)
             await sleep(pause)
             continue
         patience.answered()
-        total += items
+        departed.items += items
         if not items:
-            return total
+            return

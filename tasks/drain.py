@@ -18,7 +18,7 @@ from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.turns import Turns
 from lanes.store.signals import listening
-from tasks import notice
+from tasks import notice, purse
 from tasks.answer import Answering
 from tasks.beside import Beside
 from tasks.chores import Chores
@@ -26,6 +26,7 @@ from tasks.connections import Connections
 from tasks.holding import Holding
 from tasks.hostclock import HostClock
 from tasks.notice import Notice
+from tasks.purse import Purse
 from tasks.router import Router
 from tasks.saving import passes
 from tasks.staying import Roles, Staying, roles
@@ -44,9 +45,14 @@ class Drain:
         pace, health = Pace(most=at.provider.most_calls), Health()
         self._turns = Turns(pace, health)
         self._holding = Holding(at.db, held.alive, self._turns)
+        self._purse = Purse(
+            at.db, pace, held=self._holding.claims, session=lambda: held.alive.session, clock=lambda: self._now(),
+            woken=self._wakes.work_is_ready,
+        )  # fmt: skip
         self._answering = Answering(
-            at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next
-        )
+            at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next,
+            purse=self._purse,
+        )  # fmt: skip
         self._staying = Staying(
             at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims), idle_since=lambda: self._idle_since
         )
@@ -55,6 +61,7 @@ class Drain:
         self._chores = Chores(at.db, router, self._turns, self._answering, self._wakes)
         self._leases, self._beside = Beside(), Beside()
         self._leases.keep("leases", self._holding.renew, every_s=RENEW_EVERY.total_seconds())
+        self._leases.keep("budgets", self._purse.look, every_s=purse.EVERY_S)
         self._beside.keep("what others commit", self._hear, every_s=0)
         self._beside.keep("what the run says of itself", self._notice.look, every_s=notice.EVERY_S)
 
@@ -130,6 +137,7 @@ class Drain:
         finally:
             await self._answering.close()
             await self._leases.close()
+            await self._purse.close()
             await self._notice.close()
         await self._chores.tell_the_rest()
 

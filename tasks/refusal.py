@@ -2,9 +2,9 @@
 
 from prefect.client.schemas.objects import State, StateType
 
-from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
+from lanes.errors import ActionRefused, PlaybookInvalid, StillLocked, UnknownWorkload
 
-REFUSALS = (ActionRefused, PlaybookInvalid, UnknownWorkload)
+REFUSALS = (ActionRefused, PlaybookInvalid, StillLocked, UnknownWorkload)
 REFUSED = "Refused"  # name of the state; Prefect's event is called after it
 
 

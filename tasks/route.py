@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
+from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimates
 from lanes.realtime.heads import Heads
 from lanes.routing.portions import MOST
@@ -16,6 +17,7 @@ from lanes.store import locks
 from lanes.store.database import Database
 from lanes.store.doors import amendments, items
 from lanes.store.doors.items import Taken
+from lanes.store.money import budgets
 from lanes.store.routing import routes, turnarounds
 from lanes.store.workload import workloads
 from lanes.workload.version import Version
@@ -60,7 +62,8 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken]) -> int:
         )  # fmt: skip
         due = any(item.arrived.due_at is not None for item in waiting)
         prospects = await run(turnarounds.prospects, now=run.now) if due else None
-        decided, problems = _decided(waiting, stored.versions, splits, run.now, prospects)
+        over_soft = await run(budgets.over_soft, begun.workloads.keys(), now=run.now)
+        decided, problems = _decided(waiting, stored.versions, splits, run.now, prospects, over_soft)
         await run(routes.save, decided, now=run.now)
     heads.take(items.came_last(waiting, before=heads.taken))
     _tell([*map(str, stored.unreadable), *problems])
@@ -68,7 +71,8 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken]) -> int:
 
 
 def _decided(
-    waiting: list[Received], versions: dict[str, Version], splits: Splits, now: datetime, prospects: Prospects | None
+    waiting: list[Received], versions: dict[str, Version], splits: Splits, now: datetime, prospects: Prospects | None,
+    over_soft: list[BudgetStatus],
 ) -> tuple[list[tuple[Received, Version, Route]], list[str]]:
     """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these."""
     decided: list[tuple[Received, Version, Route]] = []
@@ -77,7 +81,9 @@ def _decided(
     for item in waiting:
         version = versions[item.arrived.workload]
         try:
-            route = decide(item.arrived, version, splits, now=now, estimates=estimates, prospects=prospects)
+            route = decide(
+                item.arrived, version, splits, now=now, estimates=estimates, prospects=prospects, over_soft=over_soft
+            )
             decided.append((item, version, route))
         except LookupError as error:
             problems.add(f'items of workload "{version.workload}" wait, because they cannot be priced: {error}')

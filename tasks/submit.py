@@ -29,6 +29,8 @@ from lanes.provider.errors import FREEZES, Action, CallFailed
 from lanes.provider.requests import Writer
 from lanes.store import incidents
 from lanes.store.batch import adoption, batches, creates, ready_work, releases
+from lanes.store.batch.affording import Affording
+from lanes.store.money import holds
 from lanes.store.settling import history
 from lanes.store.workload import workloads
 from lanes.units import counted
@@ -81,6 +83,7 @@ async def submit_batch(at: Connections, kind: Kind, *, most: int = MOST_ITEMS) -
         CallFailed: the provider refused, and the work is ready again; or it gave no answer.
         TooLarge: it takes fewer items at once, and the work is ready again.
         Blocked: a batch of the account must be resolved first.
+        BudgetUsedUp: less of a budget is left than it may cost.
     """
     await _unblocked(at)
     prepared = await prepare(at, kind, most=most)
@@ -111,6 +114,7 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime | None = None, m
 
     Raises:
         Blocked: it could not be told apart from a batch of the account that is still to be found.
+        BudgetUsedUp: less of a budget is left than it may cost.
     """
     body = Body()
     try:
@@ -129,11 +133,14 @@ async def _prepared(at: Connections, kind: Kind, body: Body, now: datetime | Non
         version = await run(workloads.one, kind.version_id)
         taken = await run(adoption.unsure_counts, at.provider.account)
         writing = _Writing(version, body, taken)
-        fitted = await run(_write, writing, kind, most=most, taken=taken, now=now)
+        affording = await run(Affording, version, now=now)
+        fitted = await run(_write, writing, affording, kind, most=most, taken=taken, now=now)
         if fitted and not writing.packs:
             said = f"{counted(fitted, 'request')} could not be told apart from a batch that is still to be found"
             raise Blocked(f"{said}; see `lanes batches`", now + DECIDED_AFTER)
         if not fitted:
+            if (used_up := await run(lambda _: affording.used_up())) is not None:
+                raise used_up
             return None
         body.seal()
         intent = Intent(
@@ -147,6 +154,7 @@ async def _prepared(at: Connections, kind: Kind, body: Body, now: datetime | Non
             flow_run_id=at.flow_run_id,
         )
         batch_id = await run(creates.intend, intent, writing.packs, now=now)
+        await run(holds.reserve, batch_id, affording.bounds(writing.packs), now=now)
     items = sum(map(len, writing.packs))
     return Prepared(batch_id, intent.nonce, items, body, version.spec.batch_expected_minutes)
 
@@ -184,12 +192,17 @@ class _Writing:
         del self.packs[requests:]
 
 
-def _write(connection: Connection, writing: _Writing, kind: Kind, *, most: int, taken: Collection[int], now: datetime) -> int:
-    """What of the waiting work fits a batch is written; how many of its packs fitted. It is read as it is written."""
+def _write(
+    connection: Connection, writing: _Writing, affording: Affording, kind: Kind, *, most: int, taken: Collection[int],
+    now: datetime,
+) -> int:  # fmt: skip
+    """What of the waiting work fits a batch, and its budgets, is written; how many of its packs did. It is read as it is
+    written."""
     pack = writing.version.spec.pack_of(Lane.BATCH)
     waiting = ready_work.locked_for_batch(connection, kind, limit=most, most_bytes=MOST_BYTES, now=now)
-    with closing(waiting), closing(_with_history(connection, waiting, writing)) as each:
-        return fill(writing, filled(each, pack), most_requests=provider.MOST_REQUESTS, most_bytes=MOST_BYTES, taken=taken)
+    with closing(waiting), closing(_with_history(connection, affording.read(waiting), writing)) as each:
+        packs = affording.payable(filled(each, pack), writing.earlier)
+        return fill(writing, packs, most_requests=provider.MOST_REQUESTS, most_bytes=MOST_BYTES, taken=taken)
 
 
 def _with_history(connection: Connection, waiting: Iterator[Claimed], writing: _Writing) -> Generator[Claimed]:

@@ -39,7 +39,7 @@ def criteria(evidence: Evidence, needs: Needs | None, even: BreakEven | None, ov
             "leave is not recorded",
             Leaning.UNKNOWN,
         ),
-        _budget(even),
+        _budget(evidence, even),
         _under_5_s(evidence),
         _read_later(known),
         _is_large(even, needs),
@@ -79,12 +79,17 @@ def _value_decays(evidence: Evidence) -> Criterion:
     return Criterion(name, said, Leaning.REALTIME if pressing >= MOST else Leaning.BATCH)
 
 
-def _budget(even: BreakEven | None) -> Criterion:
+def _budget(evidence: Evidence, even: BreakEven | None) -> Criterion:
     name = "Volume fits the budget"
     if even is None:
         return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
-    said = f"all of it on real-time would bill {dollars(even.items * even.realtime_usd)} a month; no budget is recorded"
-    return Criterion(name, said, Leaning.UNKNOWN)
+    bill, allowed = even.items * even.realtime_usd, evidence.budget_month_usd
+    said = f"all of it on real-time would bill {dollars(bill)} a month; "
+    if allowed is None:
+        return Criterion(name, f"{said}no budget is recorded", Leaning.UNKNOWN)
+    fits = bill <= allowed
+    said += f"its budget allows {dollars(allowed)}" + ("" if fits else f", {share(allowed / bill)} of that")
+    return Criterion(name, said, Leaning.REALTIME if fits else Leaning.BATCH)
 
 
 def _under_5_s(evidence: Evidence) -> Criterion:

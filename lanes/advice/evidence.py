@@ -123,6 +123,7 @@ class Evidence:
     compared: int = 0
     corrected: int = 0
     consumers: Sequence[ConsumerUse] = ()
+    budget_month_usd: float | None = None  # what the workload's narrowest budget allows in a month; None: there is none
 
     @property
     def corrected_share(self) -> float | None:

@@ -30,7 +30,7 @@ def explain(workload: str, key: str, *, as_json: AsJson = False) -> int:
     def tell(pool: Engine) -> int:
         with pool.begin() as connection:
             now = clock(connection)
-            found = story.records(connection, workload, key)
+            found = story.records(connection, workload, key, now=now)
         told, then = happenings(found), next_step(found, now)
         if as_json:
             print_json({"item": found.item, "happenings": [asdict(each) for each in told], "next": then})

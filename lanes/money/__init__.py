@@ -1,1 +1,1 @@
-"""What a call costs, and whose share of a bill is what."""
+"""What a call costs, whose share of a bill is what, and what may be spent."""

@@ -20,6 +20,7 @@ CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
 NANO_USD = Decimal("0.000000001")
 LEDGER_DIGITS = 10  # decimals of a US dollar that the ledger keeps
 FRAME_TOKENS = 400  # what the provider adds for the output format, and a pack for its rule
+ID_CHARS = 128  # what names an item within a pack, and frames it
 PACK_MARGIN_TOKENS = 32  # what an answer may take more within a pack: its id, and what frames both
 
 
@@ -136,9 +137,18 @@ def upper_bound(version: "Version", payload_chars: int, *, lane: Lane, at: datet
 
     0 where the price of the model is no longer known: nothing can be said then.
     """
+    return pack_bound(version, payload_chars, items=1, lane=lane, at=at)
+
+
+def pack_bound(version: Version, chars: int, *, items: int, lane: Lane, at: datetime) -> Decimal:
+    """The most that one call for so many items can have cost in US dollars; `chars` are those of all that it is given of them.
+
+    0 where the price of the model is no longer known.
+    """
     spec = version.spec
-    prompt = len(spec.instructions) + len(json.dumps(spec.output_schema)) + payload_chars + FRAME_TOKENS
-    usage = Usage(input=prompt, output=spec.max_output_tokens + PACK_MARGIN_TOKENS)
+    shared = len(spec.instructions) + len(json.dumps(spec.output_schema)) + FRAME_TOKENS
+    named = (items - 1) * ID_CHARS  # an item that stands alone has its name in the frame
+    usage = Usage(input=shared + chars + named, output=items * (spec.max_output_tokens + PACK_MARGIN_TOKENS))
     try:
         return cost(usage, model=version.spec.model_of(lane), lane=lane, at=at)
     except LookupError:

@@ -32,6 +32,7 @@ class Promise(StrEnum):
     PROVIDER_DOWN = "provider_down"  # the provider answers what is asked of a model
     APPROVAL_WAITS = "approval_waits"  # a rollout that asks a person is answered
     PROVIDER_FROZEN = "provider_frozen"  # the provider takes what is asked: neither limits, account nor settings forbid it
+    BUDGET = "budget"  # there is enough of a budget left for its period
 
 
 class Severity(StrEnum):
@@ -121,6 +122,11 @@ TERMS: Mapping[Promise, Terms] = {
         "The provider takes nothing", "items", 0,
         "The items are kept, spend no retry budget and are tried again by themselves. Raise the spend limit, or correct key "
         "or model; `lanes doctor` says which setting.",
+    ),
+    Promise.BUDGET: Terms(
+        "A budget runs out", "percent", 1.25,
+        "At 100 % nothing of it is paid any more: its work is kept, and goes on by itself once the budget is raised or the "
+        "next period begins. `lanes budget` shows all of them and sets one; deployment `act` does the same.",
     ),
 }  # fmt: skip
 

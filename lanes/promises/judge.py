@@ -8,12 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+from lanes.money.budget import BudgetStatus
 from lanes.promises.assessment import Assessment
 from lanes.promises.batch_results import batch_incomplete, batch_share
 from lanes.promises.batch_runs import BatchSeen, batch_slow
 from lanes.promises.departures import WaitingSeen, never_started
 from lanes.promises.incident import Promise
 from lanes.promises.last_answers import ItemsSeen, authoritative_failed, items_failed
+from lanes.promises.money import budget_lasts
 from lanes.promises.realtime import RealtimeSeen, realtime_failing, realtime_slow
 from lanes.words import BatchState
 from lanes.workload.version import Version
@@ -26,8 +28,8 @@ class Seen:
     """Everything the promises are judged by.
 
     Of `paused` workloads only batches and failed items are judged. Of `unserved` ones, which an open incident of the
-    provider explains, the real-time lane is not: one cause is one incident. Nor is, for the same reason, what waits for
-    batches of those that the provider has `refused`.
+    provider or of a budget explains, the real-time lane is not: one cause is one incident. Nor is, for the same reason, what
+    waits for batches of those that the provider, or a budget, has `refused`.
     """
 
     batches: Sequence[BatchSeen] = ()
@@ -35,6 +37,7 @@ class Seen:
     waiting: Sequence[WaitingSeen] = ()
     settled: Sequence[ItemsSeen] = ()
     failed: Sequence[ItemsSeen] = ()
+    budgets: Sequence[BudgetStatus] = ()
     unserved: frozenset[str] = field(default_factory=frozenset)
     refused: frozenset[str] = field(default_factory=frozenset)
     paused: frozenset[str] = field(default_factory=frozenset)
@@ -56,6 +59,7 @@ def _of_workload(version: Version, seen: Seen, now: datetime) -> Iterator[Assess
     yield batch_share(version, Promise.BATCH_INVALID, batches, now)
     yield authoritative_failed(name, next(_of(seen.settled, name), None))
     yield items_failed(name, next(_of(seen.failed, name), None))
+    yield from (budget_lasts(each) for each in seen.budgets if each.budget.workload == name)
     if name in seen.paused:
         return
     if name not in seen.refused:

@@ -47,6 +47,8 @@ def commands(of: Incident) -> list[str]:
             return [f"lanes depart {workload}   # asks for a run of submit now"]
         case Promise.REALTIME_SLOW | Promise.PROVIDER_DOWN:
             return ["lanes status"]
+        case Promise.BUDGET:
+            return [f"lanes budget {workload}   # how it stands; with --hard or --soft it is set"]
         case Promise.PROVIDER_FROZEN:
             return ["lanes doctor   # which setting"]
         case _:
@@ -62,6 +64,8 @@ def form(of: Incident) -> FormLink | None:
             return _deployment("Decide about the batch", runs.act(workload=of.workload, **_numbered(of)))
         case Promise.REALTIME_SLOW | Promise.REALTIME_FAILING:
             return _deployment("Move its traffic", runs.act(workload=of.workload, deed="set_split"))
+        case Promise.BUDGET:
+            return _deployment("Raise the budget", runs.act(workload=of.workload, deed="set_budget"))
         case Promise.PROVIDER_DOWN:
             return _deployment("Move traffic", runs.act(deed="set_split"))
         case Promise.WORKLOAD_INVALID | Promise.BATCH_INVALID:

@@ -100,7 +100,15 @@ class Pace:
 
     def freeze_workload(self, name: str, now: datetime) -> None:
         """Nothing of this workload for a while: its model needs a person. The others go on."""
-        self._resting[name] = now + FREEZE
+        self.rest_workload(name, now + FREEZE)
+
+    def rest_workload(self, name: str, until: datetime) -> None:
+        """Nothing of this workload until then. The others go on."""
+        self._resting[name] = max(until, self._resting.get(name, until))
+
+    def go_on(self, name: str) -> None:
+        """This workload rests no longer."""
+        self._resting.pop(name, None)
 
     def resting(self, now: datetime) -> list[str]:
         """The workloads of which nothing may be asked now."""

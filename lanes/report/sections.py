@@ -6,6 +6,7 @@ The terminal and the artifact write the same sections, each in its own way.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import TERMS, IncidentState
 from lanes.report import advice_summary, summary
 from lanes.report.rollout import where_it_stands
@@ -38,7 +39,7 @@ def pressing(snapshot: Snapshot) -> list[Section]:
 
 def further(snapshot: Snapshot) -> list[Section]:
     """How the lanes work, are steered and used; only those that have rows."""
-    measured = batch_totals(snapshot), calibration(snapshot), waits(snapshot), calls(snapshot)
+    measured = batch_totals(snapshot), calibration(snapshot), waits(snapshot), calls(snapshot), budgets(snapshot.budgets)
     steered = splits(snapshot), replays(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
     return [each for each in (*measured, *steered) if each.rows]
 
@@ -87,6 +88,20 @@ def waits(snapshot: Snapshot) -> Section:
     rows = [(each.workload, count(each.items), seconds(each.p50_s), seconds(each.p95_s)) for each in snapshot.waits]
     note = "From received to asked, with the window in which items gather."
     return Section("Waits for a real-time call", ("Workload", "Items", "p50", "p95"), "lrrr", rows, note)
+
+
+def budgets(of: Sequence[BudgetStatus]) -> Section:
+    """How much of each budget its current period has used."""
+    rows = [
+        (
+            each.budget.workload, each.budget.subject, usd(each.used_usd), usd(each.reserved_usd), usd(each.budget.soft_usd),
+            usd(each.budget.hard_usd), "used up" if each.is_used_up else share(each.share),
+        )
+        for each in of
+    ]  # fmt: skip
+    heads = ("Workload", "Budget", "Spent", "Kept", "Soft", "Hard", "Share")
+    note = "Spent has the most that calls without an answer can have cost; kept is the most that what is under way still may."
+    return Section("Budgets", heads, "llrrrrr", rows, note)
 
 
 def incidents(snapshot: Snapshot) -> Section:

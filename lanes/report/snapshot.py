@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from lanes.advice.recommendation import Advice
 from lanes.ids import BatchId
+from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import Incident
 from lanes.routing.calibration import Calibration
 from lanes.words import Lane
@@ -290,6 +291,7 @@ class Snapshot:
     calls: list[CallFigures] = field(default_factory=list)
     amendments: list[AmendmentFigures] = field(default_factory=list)
     advice: list[Advice] = field(default_factory=list)
+    budgets: list[BudgetStatus] = field(default_factory=list)  # in their current periods
 
     @property
     def workloads(self) -> list[str]:

@@ -1,6 +1,6 @@
 """The decision for one item: its lane, the reason, and what each lane would cost."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -8,6 +8,7 @@ from typing import Any
 
 from lanes.errors import RuleFailed
 from lanes.ids import ItemId
+from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimate, Estimates
 from lanes.payload import characters
 from lanes.routing.prospect import Chance, Prospects
@@ -69,9 +70,10 @@ class Route:
 
 def decide(
     item: Arrived, version: Version, splits: Splits, *, now: datetime, estimates: Estimates | None = None,
-    prospects: Prospects | None = None,
+    prospects: Prospects | None = None, over_soft: Sequence[BudgetStatus] = (),
 ) -> Route:  # fmt: skip
-    """The route of an item: pins, then what must be real-time, then what must be batch, then the split.
+    """The route of an item: pins, then what must be real-time, then what must be batch, then the split, and last whether one
+    of the budgets that are beyond their soft limits is the item's.
 
     Whoever decides about many at once gives them the same `estimates` and `prospects`, those of `now`. Without prospects,
     batches are assumed to take as long as the version says.
@@ -80,6 +82,8 @@ def decide(
         LookupError: no price is known for one of its models.
     """
     lane, reason, explanation, chance = _choose(item, version, splits, now, prospects)
+    if over_soft and lane is Lane.REALTIME and reason is Reason.SPLIT:
+        lane, reason, explanation = _afforded(item, over_soft, explanation)
     costs = (estimates or Estimates(now)).of(version, item.characters)
     probability = None if chance is None else chance.probability
     return Route(lane, reason, explanation, costs.realtime, costs.batch, probability)
@@ -146,6 +150,14 @@ def _choose(
         f"the split of {split.basis_points / 100:g} % for {whose}"
     )
     return Lane.REALTIME if realtime else Lane.BATCH, Reason.SPLIT, said + note + late_note, chance
+
+
+def _afforded(item: Arrived, over_soft: Sequence[BudgetStatus], explanation: str) -> tuple[Lane, Reason, str]:
+    """Where an item goes that may wait; only the split asked for real time."""
+    for each in over_soft:
+        if each.budget.workload == item.workload and each.budget.consumer in (None, item.consumer):
+            return Lane.BATCH, Reason.BUDGET, f"{each.said}; {explanation}"
+    return Lane.REALTIME, Reason.SPLIT, explanation
 
 
 def _variables(item: Arrived, now: datetime) -> dict[str, Any]:

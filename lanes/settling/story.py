@@ -6,7 +6,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from lanes.units import counted, seconds, usd
+from lanes.money.budget import BudgetStatus
+from lanes.units import clock, counted, seconds, usd
 from lanes.words import Lane, WorkState
 
 Row = Mapping[str, Any]
@@ -35,6 +36,13 @@ class Records:
     revisions: Sequence[Row]
     reads: Sequence[Row]
     paused_at: datetime | None  # of its workload
+    budgets: Sequence[BudgetStatus] = ()  # of its workload
+
+    @property
+    def used_up(self) -> BudgetStatus | None:
+        """The budget that has nothing left for the item, if there is one."""
+        ours = (each for each in self.budgets if each.budget.consumer in (None, self.item["consumer"]))
+        return next((each for each in ours if each.is_used_up), None)
 
 
 def happenings(of: Records) -> list[Happening]:
@@ -62,7 +70,7 @@ def next_step(of: Records, now: datetime) -> str:
     """Who moves the item on, and when. Work for an older revision moves nothing."""
     owed = [each for each in of.work if each["state"] in OPEN and each["revision"] == of.item["revision"]]
     if owed:
-        return "; ".join(_moves(each, of.paused_at, now) for each in owed)
+        return "; ".join(_moves(each, of, now) for each in owed)
     match of.item["state"]:
         case "received":
             return "the router routes it: see `lanes status` for a drain that runs"
@@ -111,12 +119,15 @@ def _read(read: Row) -> str:
     return f"by {read['reader']}" + ("" if read["result_id"] is not None else ", before there was an answer")
 
 
-def _moves(work: Row, paused_at: datetime | None, now: datetime) -> str:
+def _moves(work: Row, of: Records, now: datetime) -> str:
     failures = f" after {counted(work['failures'], 'failure')}" if work["failures"] else ""
     name = f"{work['purpose']} work on the {work['lane']} lane"
     match WorkState(work["state"]):
-        case WorkState.READY if paused_at is not None:
+        case WorkState.READY if of.paused_at is not None:
             return f"{name} waits: its workload is paused, `lanes resume` serves it again"
+        case WorkState.READY if (spent := of.used_up) is not None:
+            goes_on = f"when it is raised (`lanes budget`), or at {clock(spent.ends_at, beside=now)}"
+            return f"{name} waits for money: {spent.said}; it goes on {goes_on}"
         case WorkState.READY if work["ready_at"] > now:
             return f"{name} rests{failures} for {seconds((work['ready_at'] - now).total_seconds())}"
         case WorkState.READY if work["lane"] == Lane.BATCH:

@@ -20,7 +20,10 @@ from tasks.approval import RolloutApproval
 
 DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
 ORDERS = {
-    "act": ["workload", "deed", "percent", "consumer", "batch", "provider_batch", "sure", "who", "why"],
+    "act": [
+        "workload", "deed", "percent", "consumer", "period", "zone", "soft_usd", "hard_usd", "batch", "provider_batch", "sure",
+        "who", "why",
+    ],
     "advise": [
         "workload", "days", "items_per_month", "infra_usd", "engineering_hours", "hourly_usd", "realtime_infra_usd",
         "realtime_engineering_hours", "correction_usd",
@@ -33,7 +36,18 @@ ORDERS = {
     "tidy": ["refused_days", "reads_days"],
 }  # fmt: skip
 NOTHING_GIVEN: dict[str, dict[str, Any]] = {
-    "act": {"action": {"workload": "letters", "deed": "pause", "percent": None, "batch": None, "who": "ada", "why": "so"}},
+    "act": {
+        "action": {
+            "workload": "letters",
+            "deed": "pause",
+            "percent": None,
+            "soft_usd": None,
+            "hard_usd": None,
+            "batch": None,
+            "who": "ada",
+            "why": "so",
+        }
+    },
     "advise": {"question": {"workload": "letters", "items_per_month": None}},
     "answer": {"wake": {"event_id": None}},
     "replay": {"reading": {"workload": "letters", "version": None, "from_position": None, "to_position": None}},

@@ -213,7 +213,7 @@ class Interleavings(RuleBasedStateMachine):
         now = item, [self.seen(each, item_id=item.item_id) for each in ("work", "route", "attempt", "result")]
         before, known = self.stories.get(item.item_id, (None, None))
         if known is None or before != now:
-            known = story.records(self.connection, item.workload, item.key)
+            known = story.records(self.connection, item.workload, item.key, now=self.now)
             self.stories[item.item_id] = now, known
         return known
 

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,14 @@ from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence, LaneUse
 from lanes.errors import UnknownWorkload
 from lanes.figures.durations import Durations
 from lanes.figures.kinds import Kind
+from lanes.money.budget import month_usd
 from lanes.money.cost import price_per_token
 from lanes.routing.prospect import Batches, Departure
 from lanes.routing.turnaround import Turnarounds
 from lanes.store import asking
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
+from lanes.store.money import standing
 from lanes.store.routing import turnarounds
 from lanes.words import Lane, Mode
 from lanes.workload.window import LEAD
@@ -162,7 +164,14 @@ def of_each(ask: Ask, versions: Sequence[InForce], *, since: datetime, now: date
 
     seen = {name: answers(query) for name, query in QUESTIONS.items()} if versions else {}
     laws = turnarounds.read(ask, now=now)
-    return {each.workload: _of(each, {name: seen[name][each.workload] for name in seen}, laws, now) for each in versions}
+    limits = [each.budget for each in standing.of(ask, given["workloads"], now=now)]
+    return {
+        each.workload: replace(
+            _of(each, {name: seen[name][each.workload] for name in seen}, laws, now),
+            budget_month_usd=month_usd(limit for limit in limits if limit.workload == each.workload),
+        )
+        for each in versions
+    }
 
 
 def _of(version: InForce, seen: Mapping[str, Sequence[Any]], laws: Turnarounds, now: datetime) -> Evidence:

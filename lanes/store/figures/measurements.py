@@ -10,6 +10,7 @@ from lanes.promises.departures import WaitingSeen
 from lanes.promises.judge import Seen
 from lanes.promises.last_answers import FAILED_FOR, SETTLED_FOR, ItemsSeen
 from lanes.promises.realtime import FELL_BACK_WITHIN, RECENT, RealtimeSeen
+from lanes.store.money import budgets
 from lanes.store.work import UNASKED
 from lanes.words import BatchState
 
@@ -159,13 +160,16 @@ def measure(connection: Connection, *, now: datetime) -> Seen:
         "settled_since": now - SETTLED_FOR, "failed_since": now - FAILED_FOR, "fell_back_since": now - FELL_BACK_WITHIN,
     }  # fmt: skip
     batches = connection.execute(text(BATCHES), at).mappings()
+    spent = budgets.statuses(connection, now=now)
+    unpaid = frozenset(each.budget.workload for each in spent if each.is_used_up and each.budget.consumer is None)
     return Seen(
         batches=[BatchSeen(**{**row, "state": BatchState(row["state"])}) for row in batches],
         realtime=[RealtimeSeen(**row) for row in connection.execute(text(REALTIME), at).mappings()],
         waiting=[WaitingSeen(**row) for row in connection.execute(text(WAITING), at).mappings()],
         settled=[ItemsSeen(**row) for row in connection.execute(text(SETTLED), at).mappings()],
         failed=[ItemsSeen(**row) for row in connection.execute(text(FAILED), at).mappings()],
-        unserved=frozenset(connection.execute(text(UNSERVED)).scalars()),
-        refused=frozenset(connection.execute(text(REFUSED)).scalars()),
+        budgets=spent,
+        unserved=unpaid.union(connection.execute(text(UNSERVED)).scalars()),
+        refused=unpaid.union(connection.execute(text(REFUSED)).scalars()),
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),
     )

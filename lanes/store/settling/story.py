@@ -1,11 +1,13 @@
 """What the database keeps of one item."""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from lanes.errors import UnknownItem
 from lanes.settling.story import Records, Row
+from lanes.store.money import budgets
 
 OF_ITEM = "workload = :workload and key = :key"
 QUERIES = {
@@ -21,7 +23,7 @@ QUERIES = {
 }
 
 
-def records(connection: Connection, workload: str, key: str) -> Records:
+def records(connection: Connection, workload: str, key: str, *, now: datetime) -> Records:
     """Everything about one item.
 
     Raises:
@@ -37,4 +39,7 @@ def records(connection: Connection, workload: str, key: str) -> Records:
         raise UnknownItem(f'workload "{workload}" has no item "{key}": see lanes.rejected_log for what was refused')
     at["item_id"] = found[0]["item_id"]
     (paused,) = read("select paused_at from lanes.workload where name = :workload")
-    return Records(found[0], **{name: read(query) for name, query in QUERIES.items()}, paused_at=paused["paused_at"])
+    return Records(
+        found[0], **{name: read(query) for name, query in QUERIES.items()}, paused_at=paused["paused_at"],
+        budgets=budgets.statuses(connection, [workload], now=now),
+    )  # fmt: skip

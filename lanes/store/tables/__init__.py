@@ -2,6 +2,7 @@
 
 from lanes.store.tables.base import SCHEMA, metadata
 from lanes.store.tables.batches import batch, disowned
+from lanes.store.tables.budgets import budget, budget_hold, budget_spent, budget_use
 from lanes.store.tables.figures import figure, figure_consumer, figure_delta, figure_peak, figure_spread
 from lanes.store.tables.generations import generation, promoted
 from lanes.store.tables.incidents import incident, outage, slack_post
@@ -20,6 +21,10 @@ __all__ = [
     "attempt",
     "batch",
     "batch_member",
+    "budget",
+    "budget_hold",
+    "budget_spent",
+    "budget_use",
     "correction",
     "disowned",
     "event_outbox",

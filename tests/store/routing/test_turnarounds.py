@@ -109,7 +109,7 @@ def test_an_item_is_explained_with_the_probability_that_it_was_told(connection: 
     publish(connection, now=NOON)
     admit(connection, "due", now=NOON, due_at=later(hours=1))
     route(connection, now=NOON)
-    _, routed = happenings(records(connection, "letters", "due"))
+    _, routed = happenings(records(connection, "letters", "due", now=NOON))
     assert routed.detail.startswith("to realtime, deadline: due 2026-11-24T13:00:00+00:00, a batch that leaves about ")
     assert "is back by then with 47.2 %, as 60 min are assumed before any was seen; 95 % are asked for;" in routed.detail
 

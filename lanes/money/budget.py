@@ -1,0 +1,155 @@
+"""What a workload may cost in a day or a month: periods in their zone, what is spent, and what may still be."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from zoneinfo import ZoneInfo, available_timezones
+
+from lanes.units import share, usd
+
+SLICE_S = 60.0  # how long a slice may be debited
+DAYS_PER_MONTH = 30.4
+PART = 4  # a slice is no more than this part of the rest, unless one call needs more
+TOLD_AT = 0.8  # share of the hard limit from which on it is told
+MOST_USD = Decimal(1_000_000_000)
+
+
+class Period(StrEnum):
+    """How long a budget is for; it begins at midnight in the budget's zone."""
+
+    DAY = "day"
+    MONTH = "month"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a workload may cost in a period, or one consumer's items of it; US dollars. None: no such limit; 0: nothing paid.
+
+    From `soft_usd` on, what may wait goes to batch; `hard_usd` is never exceeded.
+    """
+
+    workload: str
+    consumer: str | None
+    period: Period
+    zone: str
+    soft_usd: Decimal | None
+    hard_usd: Decimal | None
+
+    @property
+    def subject(self) -> str:
+        """Which of the workload's budgets it is."""
+        return f"{self.period} budget" + ("" if self.consumer is None else f" of {self.consumer}")
+
+    @property
+    def name(self) -> str:
+        """Whose, and which."""
+        return f"{self.workload}, {self.subject}"
+
+    def begins(self, at: datetime) -> datetime:
+        """When the period of `at` begins: the later midnight, where clocks going back make two of them."""
+        local = at.astimezone(ZoneInfo(self.zone))
+        return _midnight(local.year, local.month, local.day if self.period is Period.DAY else 1, self.zone)
+
+    def ends(self, at: datetime) -> datetime:
+        """When the next one begins."""
+        local = at.astimezone(ZoneInfo(self.zone))
+        if self.period is Period.DAY:
+            then = local.date() + timedelta(days=1)
+            return _midnight(then.year, then.month, then.day, self.zone)
+        year, month = divmod(local.year * 12 + local.month, 12)
+        return _midnight(year, month + 1, 1, self.zone)
+
+
+def _midnight(year: int, month: int, day: int, zone: str) -> datetime:
+    first = datetime(year, month, day, tzinfo=ZoneInfo(zone))
+    second = first.replace(fold=1)
+    later = second if (second.utcoffset() or timedelta()) < (first.utcoffset() or timedelta()) else first
+    return later.astimezone(UTC)  # two moments of one zone are compared without regard to its clocks
+
+
+@dataclass(frozen=True)
+class BudgetStatus:
+    """A budget in its current period, which began at `began_at`; US dollars.
+
+    `spent_usd` was billed, `unknown_usd` is the most that calls without an answer can have cost, `reserved_usd` is kept for
+    calls and batches that are under way. `refused_at`: since when there was not enough left for what was asked; None: there is.
+    """
+
+    budget: Budget
+    began_at: datetime
+    ends_at: datetime
+    spent_usd: Decimal
+    unknown_usd: Decimal
+    reserved_usd: Decimal
+    refused_at: datetime | None = None
+
+    @property
+    def used_usd(self) -> Decimal:
+        """What counts as spent."""
+        return self.spent_usd + self.unknown_usd
+
+    @property
+    def rest_usd(self) -> Decimal | None:
+        """What may still be promised to anybody, never negative; None without a hard limit."""
+        if self.budget.hard_usd is None:
+            return None
+        return max(Decimal(0), self.budget.hard_usd - self.used_usd - self.reserved_usd)
+
+    @property
+    def share(self) -> float:
+        """Which part is used of the hard limit, or without one of the soft one; 1 where it is 0 and so used up."""
+        limit = self.budget.soft_usd if self.budget.hard_usd is None else self.budget.hard_usd
+        return float(self.used_usd / limit) if limit else 1.0
+
+    @property
+    def is_over_soft(self) -> bool:
+        """Whether what may wait goes to batch."""
+        return self.budget.soft_usd is not None and self.used_usd >= self.budget.soft_usd
+
+    @property
+    def is_used_up(self) -> bool:
+        """Whether nothing more is paid: all of the hard limit is used, or less is left than the next call may cost."""
+        hard = self.budget.hard_usd
+        return hard is not None and (self.refused_at is not None or self.used_usd >= hard)
+
+    @property
+    def said(self) -> str:
+        """How it stands, as a sentence."""
+        hard, soft = self.budget.hard_usd, self.budget.soft_usd
+        kept = f", {usd(self.reserved_usd)} kept for what is under way" if self.reserved_usd else ""
+        of = f" of {usd(hard)} ({share(self.share)})" if hard is not None else ""
+        softly = f"; from {usd(soft)} on what may wait goes to batch" if soft is not None else ""
+        return f"{self.budget.name}: {usd(self.used_usd)} used{of}{kept}{softly}"
+
+
+def slice_usd(*, rest: Decimal, need: Decimal, minute: Decimal) -> Decimal | None:
+    """How much a drain may spend from now on without asking again: what a minute spends, and no more than a quarter of the
+    rest, so that no drain holds what others need; as much as it needs at once in any case. None: that much is not left.
+    """
+    if need > rest:
+        return None
+    return max(need, min(minute, rest / PART))
+
+
+def month_usd(of: Iterable[Budget]) -> float | None:
+    """What the narrowest of these budgets allows in a month of real-time calls: as long as its soft limit, or else the hard
+    one, is not reached. None without one that is for all consumers."""
+    limits = [(each, each.hard_usd if each.soft_usd is None else each.soft_usd) for each in of if each.consumer is None]
+    months = {Period.DAY: DAYS_PER_MONTH, Period.MONTH: 1}
+    return min((float(limit) * months[each.period] for each, limit in limits if limit is not None), default=None)
+
+
+def refusal(budget: Budget) -> str | None:
+    """Why the budget cannot be set; None when it can."""
+    given = [each for each in (budget.soft_usd, budget.hard_usd) if each is not None]
+    if not given:
+        return "a budget needs soft_usd, hard_usd or both; to have none, remove it"
+    if any(not each.is_finite() or not 0 <= each <= MOST_USD for each in given):
+        return f"soft_usd and hard_usd are 0 to {MOST_USD:,} US dollars; 0 pays nothing"
+    if budget.soft_usd is not None and budget.hard_usd is not None and budget.soft_usd > budget.hard_usd:
+        return f"soft_usd ({usd(budget.soft_usd)}) is above hard_usd ({usd(budget.hard_usd)}): nothing would go to batch"
+    if budget.zone not in available_timezones():
+        return f'"{budget.zone}" is no IANA time zone; for example Europe/Berlin'
+    return None

@@ -1,0 +1,24 @@
+"""Budgets last for their period: told from 80 % on, and again when nothing of one is paid any more."""
+
+from lanes.money.budget import TOLD_AT, BudgetStatus
+from lanes.promises.assessment import Assessment
+from lanes.promises.incident import Promise
+from lanes.units import clock
+from lanes.words import Verdict
+
+
+def budget_lasts(seen: BudgetStatus) -> Assessment:
+    """By the share of the hard limit that is used, in percent; 100 where less is left than the next call may cost."""
+    limit = 100 * TOLD_AT
+    if seen.budget.hard_usd is None:
+        said = f"{seen.said}; it has no hard limit."
+        return Assessment(Promise.BUDGET, seen.budget.workload, Verdict.PASSED, 0, limit, 1, said, seen.budget.subject)
+    value = 100 * seen.share
+    next_one = f"{seen.budget.period} begins at {clock(seen.ends_at, beside=seen.began_at)}"
+    if seen.is_used_up:
+        value = max(100.0, value)
+        said = f"Nothing more is paid: {seen.said}; its work waits until the budget is raised, or the next {next_one}."
+    else:
+        said = f"{seen.said}; the next {next_one}."
+    verdict = Verdict.FAILED if value >= limit else Verdict.PASSED
+    return Assessment(Promise.BUDGET, seen.budget.workload, verdict, value, limit, 1, said, seen.budget.subject)

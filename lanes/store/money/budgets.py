@@ -1,0 +1,189 @@
+"""Budgets: set, changed and removed by people; how each stands in its period."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Text,
+    column,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import DBAPIError
+
+from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.ids import BudgetId
+from lanes.money.budget import Budget, BudgetStatus, Period, refusal
+from lanes.promises.incident import Promise
+from lanes.store import asking, incidents, signals
+from lanes.store.locks import waiting_at_most
+from lanes.store.money import standing
+from lanes.store.tables import budget, budget_spent, budget_use, workload
+from lanes.store.tables.base import Moment, Usd
+
+ALONE = timedelta(seconds=0.5)  # longest wait for those who save; shorter than what Postgres takes to look for deadlocks
+
+# What was billed before the budget was there. Nobody saves meanwhile; whoever saves later counts it himself.
+LOCKED = "lock table lanes.response, lanes.attempt in share row exclusive mode"
+BEFORE = {
+    False: """
+    select coalesce((select sum(r.cost_usd) from lanes.response r
+                      where r.workload = :workload and r.billed_at >= :since), 0) as usd,
+           coalesce((select sum(a.bound_usd) from lanes.attempt a
+                      where a.workload = :workload and a.ended_at >= :since and a.bound_usd <> 0), 0) as bound_usd
+    """,
+    True: """
+    select coalesce(sum(a.cost_usd), 0) as usd, coalesce(sum(a.bound_usd), 0) as bound_usd
+      from lanes.attempt a join lanes.item i on i.id = a.item_id
+     where a.workload = :workload and i.consumer = :consumer and a.ended_at >= :since
+    """,
+}
+READY_NOW = """
+with resting as (
+  select w.id from lanes.work w
+   where w.lane = 'realtime' and w.state = 'ready' and w.workload = :workload and w.ready_at > :now and w.failures = 0
+     for no key update skip locked)
+update lanes.work w set ready_at = :now from resting where w.id = resting.id
+"""
+# What `submit` could not send is asked for now.
+SUBMIT_NOW = "update lanes.workload set submit_at = :now where name = :workload and submit_at > :now"
+STANDING = (
+    column("budget_id", budget.c.id.type), column("workload", Text), column("consumer", Text), column("period", Text),
+    column("zone", Text), column("began_at", Moment), column("ends_at", Moment), column("spent_usd", Usd),
+    column("unknown_usd", Usd), column("reserved_usd", Usd), column("soft_usd", Usd), column("hard_usd", Usd),
+    column("refused_at", Moment),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Limited:
+    """A budget with a hard limit: whose calls it bounds."""
+
+    id: BudgetId
+    workload: str
+    consumer: str | None
+
+
+def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: datetime) -> str:
+    """The budget is in force, with what its period has cost so far; what waited for it goes on. What is true now.
+
+    A drain that is under way minds a new one within some two seconds.
+
+    Raises:
+        UnknownWorkload: there is no such workload.
+        ActionRefused: it makes no sense, and why.
+        StillLocked: somebody holds what it needs; nothing was changed.
+    """
+    if connection.execute(select(workload.c.name).where(workload.c.name == wanted.workload)).first() is None:
+        raise UnknownWorkload(f'there is no workload "{wanted.workload}"')
+    if (no := refusal(wanted)) is not None:
+        raise ActionRefused(no)
+    _require_zone(connection, wanted.zone, now)
+    with waiting_at_most(connection, ALONE):
+        values: dict[str, Any] = {
+            "soft_usd": wanted.soft_usd, "hard_usd": wanted.hard_usd, "who": who, "why": why, "set_at": now, "refused_at": None,
+        }  # fmt: skip
+        known = select(budget.c.id, budget.c.zone).where(*_is(wanted)).with_for_update(key_share=True)
+        there = connection.execute(known).first()
+        if there is not None:
+            connection.execute(update(budget).where(budget.c.id == there.id).values(zone=wanted.zone, **values))
+        if there is None or there.zone != wanted.zone:
+            _count_from(connection, wanted, None if there is None else there.id, values)
+        _go_on(connection, wanted.workload, now)
+    signals.wake(connection)
+    return next(each.said for each in statuses(connection, [wanted.workload], now=now) if each.budget == wanted)
+
+
+def _count_from(connection: Connection, wanted: Budget, id_: BudgetId | None, values: dict[str, Any]) -> None:
+    """The budget counts what its period has cost, from whoever saved before; a new one is there from now on."""
+    connection.execute(text(LOCKED))
+    if id_ is None:
+        id_ = connection.execute(
+            insert(budget)
+            .values(workload=wanted.workload, consumer=wanted.consumer, period=wanted.period, zone=wanted.zone, **values)
+            .returning(budget.c.id)
+        ).scalar_one()
+    connection.execute(delete(budget_use).where(budget_use.c.budget_id == id_))
+    connection.execute(delete(budget_spent).where(budget_spent.c.budget_id == id_))
+    began_at = connection.execute(select(func.date_trunc(wanted.period, values["set_at"], wanted.zone))).scalar_one()
+    of = {"workload": wanted.workload, "since": began_at} | ({} if wanted.consumer is None else {"consumer": wanted.consumer})
+    so_far = connection.execute(text(BEFORE[wanted.consumer is not None]), of).one()
+    connection.execute(
+        insert(budget_spent).values(budget_id=id_, began_at=began_at, usd=so_far.usd, bound_usd=so_far.bound_usd)
+    )
+
+
+def remove(connection: Connection, name: str, consumer: str | None, period: Period, *, now: datetime) -> str:
+    """There is no such budget any more, and what waited for it goes on. What is true now.
+
+    Raises:
+        ActionRefused: there was none.
+    """
+    gone = Budget(name, consumer, period, "UTC", None, None)
+    with waiting_at_most(connection, ALONE):
+        id_ = connection.execute(delete(budget).where(*_is(gone)).returning(budget.c.id)).scalar_one_or_none()
+        if id_ is None:
+            raise ActionRefused(f"there is no such budget: {gone.name}; `lanes budget` shows all of them")
+        connection.execute(delete(budget_use).where(budget_use.c.budget_id == id_))
+        _go_on(connection, name, now)
+    said = f"{gone.name} is removed: it limits nothing any more"
+    incidents.resolve(connection, Promise.BUDGET, name, gone.subject, sentence="The budget was removed.", now=now)
+    signals.wake(connection)
+    return said
+
+
+def _go_on(connection: Connection, name: str, now: datetime) -> None:
+    for each in (READY_NOW, SUBMIT_NOW):
+        connection.execute(text(each), {"workload": name, "now": now})
+
+
+def statuses(connection: Connection, names: Iterable[str] | None = None, *, now: datetime) -> list[BudgetStatus]:
+    """The budgets of these workloads as they stand at `now`, or all of them, in the order of their names."""
+    return standing.of(asking.through(connection), names, now=now)
+
+
+def at(now: ColumnElement[datetime]) -> Any:
+    """Every budget as it stands at that moment."""
+    return func.lanes.budgets_at(now).table_valued(*STANDING, name="standing")
+
+
+def limited(connection: Connection) -> list[Limited]:
+    """The budgets that have a hard limit."""
+    rows = connection.execute(
+        select(budget.c.id, budget.c.workload, budget.c.consumer).where(budget.c.hard_usd.is_not(None)).order_by(budget.c.id)
+    )
+    return [Limited(row.id, row.workload, row.consumer) for row in rows]
+
+
+def over_soft(connection: Connection, names: Iterable[str], *, now: datetime) -> list[BudgetStatus]:
+    """The budgets of these workloads that are beyond their soft limit."""
+    if connection.execute(select(budget.c.id).where(budget.c.soft_usd.is_not(None)).limit(1)).first() is None:
+        return []
+    return [each for each in statuses(connection, names, now=now) if each.is_over_soft]
+
+
+def _is(wanted: Budget) -> tuple[ColumnElement[bool], ...]:
+    return (
+        budget.c.workload == wanted.workload, budget.c.consumer.is_not_distinct_from(wanted.consumer),
+        budget.c.period == wanted.period,
+    )  # fmt: skip
+
+
+def _require_zone(connection: Connection, zone: str, now: datetime) -> None:
+    """The database knows the zone too: it divides what is spent by it."""
+    try:
+        with connection.begin_nested():
+            connection.execute(select(func.date_trunc("day", literal(now), zone)))
+    except DBAPIError as error:
+        if error.connection_invalidated:
+            raise
+        raise ActionRefused(f'the database knows no time zone "{zone}"') from error

@@ -1,0 +1,29 @@
+"""How each budget stands in its period."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from lanes.money.budget import Budget, BudgetStatus, Period
+from lanes.store.asking import Ask
+
+STANDING = """
+select workload, consumer, period, zone, began_at, ends_at, spent_usd, unknown_usd, reserved_usd, soft_usd, hard_usd, refused_at
+  from lanes.budgets_at(:now)
+ where cast(:names as text[]) is null or workload = any(cast(:names as text[]))
+ order by workload, consumer nulls first, period
+"""
+
+
+def of(ask: Ask, names: Iterable[str] | None = None, *, now: datetime) -> list[BudgetStatus]:
+    """The budgets of these workloads as they stand at `now`, or all of them, in the order of their names."""
+    return [status(row) for row in ask(STANDING, now=now, names=None if names is None else list(names))]
+
+
+def status(row: Any) -> BudgetStatus:
+    """A row of `lanes.budgets_at`."""
+    of = Budget(row.workload, row.consumer, Period(row.period), row.zone, row.soft_usd, row.hard_usd)
+    return BudgetStatus(
+        of, row.began_at, row.ends_at, row.spent_usd, row.unknown_usd, row.reserved_usd,
+        row.refused_at if row.refused_at is not None and row.refused_at >= row.began_at else None,
+    )  # fmt: skip

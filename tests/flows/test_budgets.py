@@ -1,0 +1,182 @@
+"""Budgets on both lanes, against a real endpoint: what is not paid waits, and goes on by itself; the bill is never beyond."""
+
+from datetime import datetime
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lanes.claims import Claim
+from lanes.ids import WorkId
+from lanes.money.budget import Budget, Period
+from lanes.money.cost import upper_bound
+from lanes.realtime.health import Health
+from lanes.realtime.pace import Pace
+from lanes.store import work
+from lanes.store.database import Database
+from lanes.store.money import budgets
+from lanes.store.workload import workloads
+from lanes.words import Lane
+from tasks.answer import Answering
+from tasks.connections import Connections
+from tasks.departure import depart
+from tasks.drain import drain
+from tasks.hostclock import HostClock
+from tasks.purse import Purse
+from tasks.route import route_received
+from tasks.wakes import Wakes
+from tasks.watch import evaluate
+from tests.conftest import NOON
+from tests.examples import admit, publish, version
+from tests.flows.conftest import Nap, Sender
+from tests.flows.realtime import claim
+from tests.flows.test_drain import turns, until_answered
+from tests.prefect_standin import PrefectStandIn
+from tests.standin.process import Endpoint
+
+KEYS = [f"r{n:02d}" for n in range(8)]
+CALL, IN_BATCH = (upper_bound(version(), 40, lane=lane, at=NOON) for lane in (Lane.REALTIME, Lane.BATCH))  # of one item
+STATES = "select state, count(*) from lanes.work group by 1 order by 1"
+BILL = "select coalesce(sum(cost_usd), 0) from lanes.spend"
+
+
+async def put(
+    db: Database, hard: str | None, soft: str | None = None, *, consumer: str | None = None, workload: str = "letters"
+) -> None:
+    limits = [None if each is None else Decimal(each) for each in (soft, hard)]
+    wanted = Budget(workload, consumer, Period.DAY, "UTC", *limits)
+    await db.run(budgets.put, wanted, who="ada", why="test", now=await db.now())
+
+
+class Paying:
+    """A drain's parts that pay and ask, a step at a time."""
+
+    def __init__(self, at: Connections) -> None:
+        self.at, self.pace, self.held = at, Pace(), dict[WorkId, Claim]()
+
+    async def step(self) -> None:
+        """What may be claimed is asked as far as it is paid for; everything that came of it is saved."""
+        claimed = await claim(self.at)
+        versions = await self.at.db.run(workloads.versions, {each.version_id for each in claimed})
+        self.held |= {each.claim.work_id: each.claim for each in claimed}
+        clock = HostClock(await self.at.db.now())
+        purse = Purse(self.at.db, self.pace, held=self.held, session=lambda: None, clock=clock)
+        answering = Answering(self.at, self.pace, Health(), held=self.held, wakes=Wakes(), clock=clock, purse=purse)
+        for each in claimed:
+            answering.begin(versions[each.version_id], [each], now=await self.at.db.now())
+        await answering.close()
+        await purse.close()
+        assert self.held == {}
+
+
+async def test_a_budget_of_0_pays_nothing_and_work_is_kept_without_a_failure(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.REALTIME)
+    await put(at.db, "0")
+    paying = Paying(at)
+    await paying.step()
+    assert await sender.rows(STATES) == [("ready", 8)]
+    assert await sender.rows("select sum(failures) from lanes.work") == [(0,)]
+    assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
+    assert paying.pace.resting(await at.db.now()) == ["letters"]
+    assert (await at.db.run(work.backlog, Lane.REALTIME, now=await at.db.now())).ready == 0
+    sender.time.passes(hours=2)
+    await evaluate(at.db)
+    assert await sender.rows("select promise from lanes.incident_log") == [("budget",)]
+    sender.time.passes(hours=24)
+    assert (await at.db.run(work.backlog, Lane.REALTIME, now=await at.db.now())).ready == 8
+
+
+async def test_calls_stop_before_the_budget_is_exceeded_and_what_was_kept_comes_back(at: Connections, sender: Sender) -> None:
+    await sender.items(*KEYS, lane=Lane.REALTIME)
+    await put(at.db, str(3 * CALL))
+    await Paying(at).step()
+    ((answered,),) = await sender.rows("select count(*) from lanes.work where state = 'done'")
+    assert 1 <= int(str(answered)) < 8
+    (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
+    ((billed,),) = await sender.rows(BILL)
+    assert stands.spent_usd == billed
+    assert stands.used_usd <= 3 * CALL
+    assert stands.reserved_usd == 0
+
+
+async def test_a_consumer_without_money_stops_nobody_else(at: Connections, sender: Sender) -> None:
+    now = await at.db.now()
+    await at.db.run(publish, now=now)
+    for key, consumer in (("a", "crm"), ("b", "web"), ("c", "crm")):
+        await at.db.run(admit, key, now=now, consumer=consumer, lane=Lane.REALTIME)
+    await route_received(at.db)
+    await put(at.db, "0", consumer="crm")
+    await Paying(at).step()
+    assert await sender.states() == {"a": "routed", "b": "settled", "c": "routed"}
+    await put(at.db, "1", consumer="crm")
+    await Paying(at).step()
+    assert set((await sender.states()).values()) == {"settled"}
+
+
+async def test_a_drain_goes_on_by_itself_once_the_budget_is_raised(
+    at: Connections, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tasks.purse.EVERY_S", 0.1)
+    await sender.items(*KEYS, lane=Lane.REALTIME)
+    await put(at.db, "0")
+
+    async def refused() -> bool:
+        return await sender.rows("select refused_at is not null from lanes.budget") == [(True,)]
+
+    async with drain(at, standing=False) as opened:
+        await turns(opened, refused)
+        assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
+        await put(at.db, "1")
+        await until_answered(opened, sender, *KEYS)
+    assert await sender.rows("select count(*) from lanes.budget_hold") == [(0,)]
+
+
+async def test_a_batch_keeps_its_bound_and_takes_no_more_than_is_left(at: Connections, sender: Sender, nap: Nap) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    await put(at.db, "0.0001")
+    departed = await depart(at, None, sleep=nap)
+    assert departed.items == 0
+    assert "too little is left of its budget" in departed.waiting[0]
+    assert await sender.rows(STATES) == [("ready", 8)]
+    await put(at.db, str(3 * IN_BATCH))
+    assert 0 < (departed := await depart(at, None, sleep=nap)).items < 8
+    (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
+    assert 0 < stands.reserved_usd <= 3 * IN_BATCH
+    await put(at.db, "5")
+    assert departed.items + (await depart(at, None, sleep=nap)).items == 8
+
+
+async def test_beyond_a_soft_limit_what_may_wait_goes_to_batch_and_nothing_else(at: Connections, sender: Sender) -> None:
+    now = await at.db.now()
+    await at.db.run(publish, now=now, split_percent=100)
+    await put(at.db, None, "0")
+    await at.db.run(admit, "free", now=now)
+    await at.db.run(admit, "urgent", now=now, urgent=True)
+    await at.db.run(admit, "pinned", now=now, lane=Lane.REALTIME)
+    await route_received(at.db)
+    routes = await sender.rows("select key, lane, reason from lanes.route_log order by key")
+    assert routes == [("free", "batch", "budget"), ("pinned", "realtime", "pinned"), ("urgent", "realtime", "urgent")]
+
+
+async def test_a_budget_is_told_at_80_and_at_100_percent_as_one_incident_that_ends_when_it_is_raised(
+    at: Connections, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.REALTIME)
+    await put(at.db, "1")
+    incidents = "select severity, state, round(value) from lanes.incident_log where promise = 'budget'"
+    spend = "insert into lanes.budget_use (budget_id, began_at, usd) select budget_id, began_at, {} "
+    spend += "from lanes.budgets_at(:now)"
+    for usd, then in (("0.5", []), ("0.35", [("warning", "open", 85)]), ("0.15", [("critical", "open", 100)])):
+        await at.db.run(run, spend.format(usd), await at.db.now())
+        await evaluate(at.db)
+        assert await sender.rows(incidents) == then
+    assert await sender.rows("select count(*) from lanes.slack_post") == [(1,)]
+    await put(at.db, "2")
+    await evaluate(at.db)
+    assert await sender.rows(incidents) == [("critical", "resolved", 100)]
+
+
+def run(connection: Connection, query: str, now: datetime) -> None:
+    connection.execute(text(query), {"now": now})

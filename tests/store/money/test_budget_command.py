@@ -1,0 +1,89 @@
+"""`lanes budget` and deployment `act`: budgets set, changed, shown and removed by people, or refused with a sentence."""
+
+import json
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import Engine
+
+from lanes.commands import items as items_commands
+from lanes.commands.budget import budget
+from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.money.budget import Period
+from lanes.store.report import snapshot
+from lanes.words import Lane
+from tasks.act import Act, Deed, Money, perform
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import row, rows
+
+Told = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def letters(pool: Engine, address: str) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON)
+
+
+def act(deed: Deed, workload: str = "letters", *, consumer: str | None = None, **money: object) -> Act:
+    of = Money(**money)  # pyright: ignore[reportArgumentType]
+    return Act(deed, workload, None, consumer, "ada", "because", money=of)
+
+
+def test_a_budget_is_set_shown_changed_and_removed(pool: Engine, capsys: Told) -> None:
+    assert budget("letters", hard=Decimal(20), soft=Decimal(15), zone="Europe/Berlin") == 0
+    assert capsys.readouterr().out.startswith("letters, day budget: $0 used of $20.00 (0 %); from $15.00 on what may wait")
+    assert budget("letters", hard=Decimal(0), zone="Europe/Berlin", as_json=True) == 0
+    (shown,) = json.loads(capsys.readouterr().out)["budgets"]
+    assert (shown["hard_usd"], shown["soft_usd"], shown["used_up"]) == (0, None, True)
+    assert budget("letters") == 0
+    assert "used up" in capsys.readouterr().out
+    assert budget("letters", remove=True) == 0
+    assert budget() == 0
+    assert "No budget is set" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "why"),
+    [
+        ({"workload": "none", "hard": Decimal(1)}, 2, "no workload"),
+        ({"workload": "letters", "hard": Decimal(-1)}, 1, "0 to"),
+        ({"workload": "letters", "hard": Decimal(1), "soft": Decimal(2)}, 1, "is above hard_usd"),
+        ({"workload": "letters", "hard": Decimal(1), "zone": "Mars/Olympus"}, 1, "no IANA time zone"),
+        ({"workload": "letters", "remove": True}, 1, "no such budget"),
+        ({"hard": Decimal(1)}, 2, "of which workload"),
+        ({"workload": "letters", "hard": Decimal(1), "remove": True}, 2, "takes no limits"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_sentence(given: dict[str, object], code: int, why: str, capsys: Told) -> None:
+    assert budget(**given) == code  # pyright: ignore[reportArgumentType]
+    assert why in capsys.readouterr().err
+
+
+def test_a_form_sets_and_removes_a_budget(pool: Engine) -> None:
+    with pool.begin() as connection:
+        month = {"period": Period.MONTH, "zone": "Europe/Berlin"}
+        said = perform(connection, act(Deed.SET_BUDGET, consumer="crm", hard_usd=Decimal(5), **month), now=NOON)
+        assert said == "letters, month budget of crm: $0 used of $5.00 (0 %)"
+        known = row(connection, "budget_status")
+        assert (known.consumer, known.period, known.hard_usd, known.who) == ("crm", "month", 5, "ada")
+        perform(connection, act(Deed.REMOVE_BUDGET, consumer="crm", period=Period.MONTH), now=NOON)
+        assert rows(connection, "budget_status") == []
+        with pytest.raises(ActionRefused, match="needs soft_usd, hard_usd or both"):
+            perform(connection, act(Deed.SET_BUDGET), now=NOON)
+        with pytest.raises(UnknownWorkload):
+            perform(connection, act(Deed.SET_BUDGET, "none", hard_usd=Decimal(5)), now=NOON)
+
+
+def test_an_item_that_waits_for_money_says_so_and_the_report_shows_its_budget(pool: Engine, capsys: Told) -> None:
+    with pool.begin() as connection:
+        admit(connection, "a", now=NOON, lane=Lane.REALTIME)
+        route(connection, now=NOON)
+    assert budget("letters", hard=Decimal(0)) == 0
+    assert items_commands.explain("letters", "a", as_json=True) == 0
+    said = capsys.readouterr().out
+    assert "waits for money: letters, day budget: $0 used of $0" in said
+    with pool.begin() as connection:
+        (shown,) = snapshot.take(connection, since=NOON, now=later(hours=1)).budgets
+        assert shown.is_used_up
