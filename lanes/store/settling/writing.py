@@ -1,6 +1,6 @@
 """What one save writes, all of it by one statement: attempts, work, results, items, corrections and events.
 
-It comes as a document with a row for each attempt (`GIVEN`); whatever the database knows already is read there.
+It comes with a row for each attempt (`GIVEN`); whatever the database knows already is read there.
 """
 
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from lanes.ids import BatchId
 from lanes.store import signals
-from lanes.store.bulk import Row, document_of, records
+from lanes.store.bulk import Row, split, split_records
 from lanes.store.tables import attempt, correction, event_outbox, item, result, work
 from lanes.store.tables.base import Moment, Usd
 from lanes.words import WorkState
@@ -81,15 +81,15 @@ def write(
     connection: Connection, given: Sequence[Row], *, batch_id: BatchId | None, flow_run_id: UUID | None, now: datetime
 ) -> Written:
     """Everything that is given is written, or nothing."""
-    params = {"document": document_of(given), "batch": batch_id, "flow_run": flow_run_id, "now": now}
+    params = split(given) | {"batch": batch_id, "flow_run": flow_run_id, "now": now}
     row = connection.execute(statement(), params).one()
     return Written(row.attempts or (), row.results or (), row.corrections or (), frozenset(row.known or ()))
 
 
 @cache
 def statement() -> Select[*tuple[Any, ...]]:
-    """Writes the rows of :document, and returns what `Written` holds. Where an item moved, whoever listens is told."""
-    given = records(GIVEN, bindparam("document", type_=Text))
+    """Writes the rows that are given, and returns what `Written` holds. Where an item moved, whoever listens is told."""
+    given = split_records(GIVEN).subquery("given")
     each = (
         select(
             *given.c, work.c.item_id, work.c.workload, work.c.lane, work.c.purpose, work.c.version_id, work.c.generation,
