@@ -61,10 +61,11 @@ def split_records(columns: Sequence[ColumnClause[Any]]) -> Select[*tuple[Any, ..
 def split(rows: Sequence[Row]) -> dict[str, str]:
     """The parameters of `split_records`: what all rows say alike is said once. Values within JSON are never compared: there 1,
     1.0 and true differ."""
-    first, number = rows[0], len(rows)
+    first, last, number = rows[0], rows[-1], len(rows)
     alike: dict[str, Any] = {}
     for name, value in first.items():
-        if not isinstance(value, dict | list) and [row.get(name, _ABSENT) for row in rows].count(value) == number:
+        may_be = last.get(name, _ABSENT) == value and not isinstance(value, dict | list)
+        if may_be and [row.get(name, _ABSENT) for row in rows].count(value) == number:
             alike[name] = value
     own = [{name: value for name, value in row.items() if name not in alike} for row in rows]
     return {ROWS: document_of(own), ALIKE: exact_json.dumps(alike, default=_plain)}
