@@ -5,6 +5,7 @@ rows of which much is alike travel as two: what all of them say, once, and what 
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -64,9 +65,10 @@ def split(rows: Sequence[Row]) -> dict[str, str]:
     first, last, number = rows[0], rows[-1], len(rows)
     alike: dict[str, Any] = {}
     for name, value in first.items():
-        may_be = last.get(name, _ABSENT) == value and not isinstance(value, dict | list)
-        if may_be and [row.get(name, _ABSENT) for row in rows].count(value) == number:
-            alike[name] = value
+        if last.get(name, _ABSENT) == value and not isinstance(value, dict | list):
+            with suppress(KeyError):
+                if [row[name] for row in rows].count(value) == number:
+                    alike[name] = value
     own = [{name: value for name, value in row.items() if name not in alike} for row in rows]
     return {ROWS: document_of(own), ALIKE: exact_json.dumps(alike, default=_plain)}
 
