@@ -57,7 +57,7 @@ def test_what_rows_say_alike_arrives_with_each_of_them(connection: Connection, r
 
 def test_what_only_some_rows_name_is_null_in_the_others(connection: Connection) -> None:
     rows: list[Row] = [{"error": "a"}, {"claim_no": 1}, {"error": "a"}]
-    assert together(connection, attempt, rows) == [{"error": None, "claim_no": None} | row for row in rows]
+    assert together(connection, attempt, rows) == [{"error": None, "claim_no": None, **row} for row in rows]
 
 
 def test_json_is_never_alike_because_python_takes_one_for_true(connection: Connection) -> None:
