@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 DEEPEST = 100  # levels of lists and objects; JSON libraries give up at about 1,000
+MODEST = 1 << 63
 LONGEST_INTEGER_BITS = 13_000  # about 3,900 digits; Python writes no more than 4,300
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # what Postgres does not take as text
 
@@ -14,8 +15,29 @@ def storable(said: str) -> str:
     return UNSTORABLE.sub("\ufffd", said)
 
 
-def unstorable(value: Any, where: str, *, depth: int = 0) -> str | None:
+def unstorable(value: Any, where: str) -> str | None:
     """Why `value` cannot be saved as JSON, a clause that begins with the place; None when it can."""
+    return None if _is_plain(value, 0) else _fault(value, where)
+
+
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether it can be saved for certain, as nearly every value can: told at once, without a name for each place."""
+    kind = type(value)
+    if kind is str:
+        return value.isascii() and "\x00" not in value
+    if kind is dict and depth < DEEPEST:
+        for key, each in value.items():
+            if type(key) is not str or not key.isascii() or "\x00" in key or not _is_plain(each, depth + 1):
+                return False
+        return True
+    if kind is list and depth < DEEPEST:
+        return all(_is_plain(each, depth + 1) for each in value)
+    if kind is int:
+        return -MODEST < value < MODEST
+    return value is None or kind is bool or (kind is float and math.isfinite(value))
+
+
+def _fault(value: Any, where: str, *, depth: int = 0) -> str | None:
     match value:
         case str():
             return _broken_text(value, where)
@@ -31,12 +53,12 @@ def unstorable(value: Any, where: str, *, depth: int = 0) -> str | None:
             for key, each in value.items():
                 if not isinstance(key, str):
                     return f"{where} holds the key {key!r}, which is no text"
-                problem = _broken_text(key, where) or unstorable(each, f"{where}.{key}", depth=depth + 1)
+                problem = _broken_text(key, where) or _fault(each, f"{where}.{key}", depth=depth + 1)
                 if problem is not None:
                     return problem
         case list() | tuple():
             for index, each in enumerate(value):
-                problem = unstorable(each, f"{where}[{index}]", depth=depth + 1)
+                problem = _fault(each, f"{where}[{index}]", depth=depth + 1)
                 if problem is not None:
                     return problem
         case _:

@@ -39,7 +39,7 @@ class AsyncLanes:
         self, where: str | URL | AsyncEngine | AsyncConnection | None = None, *, connections: int = 6, patience_s: float = 10
     ) -> None:
         self._place = async_place(where, connections)
-        self._verbs = Verbs(timedelta(seconds=patience_s))
+        self._verbs = Verbs(timedelta(seconds=patience_s), ours=self._place.ours)
 
     async def submit(
         self, workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]

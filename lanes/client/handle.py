@@ -50,7 +50,7 @@ class Lanes:
         self, where: str | URL | Engine | Connection | None = None, *, connections: int = 6, patience_s: float = 10
     ) -> None:
         self._place = place(where, connections)
-        self._verbs = Verbs(timedelta(seconds=patience_s))
+        self._verbs = Verbs(timedelta(seconds=patience_s), ours=self._place.ours)
 
     def submit(self, workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]) -> Sent:
         """The item exists, or the refusal says why not: see `Sent`, and its `raise_for_refusal`.

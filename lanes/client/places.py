@@ -28,6 +28,8 @@ NO_WAITING = (
 class Pool:
     """Transactions of our own. An engine that was given is not disposed of."""
 
+    ours = True
+
     def __init__(self, engine: Engine, *, owned: bool) -> None:
         self._engine, self._owned = engine, owned
         if owned:
@@ -58,6 +60,8 @@ class Pool:
 class Joined:
     """The transaction of a connection that was given."""
 
+    ours = False
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
@@ -78,6 +82,8 @@ class Joined:
 
 class AsyncPool:
     """As `Pool`."""
+
+    ours = True
 
     def __init__(self, engine: AsyncEngine, *, owned: bool) -> None:
         self._engine, self._owned = engine, owned
@@ -105,6 +111,8 @@ class AsyncPool:
 
 class AsyncJoined:
     """As `Joined`."""
+
+    ours = False
 
     def __init__(self, connection: AsyncConnection) -> None:
         self._connection = connection

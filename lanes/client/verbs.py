@@ -15,7 +15,7 @@ from lanes.settling.sought import Sought, Unanswered, emptied
 from lanes.storable import unstorable
 from lanes.store.database import clock
 from lanes.store.doors import amendments, items
-from lanes.store.locks import patiently
+from lanes.store.locks import by_itself, patiently
 from lanes.store.settling import listing, results
 from lanes.store.settling.results import Result
 from lanes.store.tables import workload as published
@@ -72,10 +72,11 @@ class Sent:
 
 
 class Verbs:
-    """The verbs, with the patience for what other transactions hold."""
+    """The verbs, with the patience for what other transactions hold; `ours`: each has a transaction to itself, else it is one
+    of the caller's, in which a verb that fails leaves no trace."""
 
-    def __init__(self, patience: timedelta) -> None:
-        self._patience = patience
+    def __init__(self, patience: timedelta, *, ours: bool) -> None:
+        self._patience, self._ours = patience, ours
 
     def admit(self, connection: Connection, asked: Sequence[Submission], now: datetime) -> list[Sent]:
         """What became of each."""
@@ -122,7 +123,7 @@ class Verbs:
     def _patiently(
         self, connection: Connection, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        return patiently(connection, self._patience, query, *args, **kwargs)
+        return (by_itself if self._ours else patiently)(connection, self._patience, query, *args, **kwargs)
 
 
 def read(workload: str, fields: Mapping[str, Any], now: datetime) -> Submission:

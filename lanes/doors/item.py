@@ -16,6 +16,7 @@ from lanes.words import Lane
 
 KEY_LIMIT = 512  # characters of a key, consumer or entity
 FIELDS = ("key", "payload", "due_at", "due_in_s", "occurred_at", "urgent", "consumer", "entity", "lane", "ack")
+KNOWN = frozenset(FIELDS)
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,7 @@ def read_submission(workload: str, fields: Mapping[str, Any], *, place: str, sen
         Refused: reason `malformed`, naming the field and what it should hold.
     """
     _check_storable(workload, "the workload's name")
-    unknown = sorted(set(fields) - set(FIELDS))
-    if unknown:
+    if unknown := sorted(fields.keys() - KNOWN):
         raise _malformed(f"unknown field {', '.join(map(repr, unknown))}; allowed are {', '.join(FIELDS)}")
     payload = fields.get("payload")
     if not isinstance(payload, dict):

@@ -1,9 +1,11 @@
 """Many rows in one statement: they travel as one JSON document, so the statement stays the same however many rows come.
 
-A document is written and read several times as fast as an array for each column, and as a COPY into a table of its own.
+A document is written and read several times as fast as an array for each column, and as a COPY into a table of its own. Many
+rows of which much is alike travel as two: what all of them say, once, and what is left of each.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -15,14 +17,17 @@ from sqlalchemy import (
     ColumnClause,
     ColumnElement,
     FromClause,
+    Select,
     Table,
     Text,
     Update,
     any_,
+    bindparam,
     column,
     func,
     literal,
     select,
+    true,
     update,
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
@@ -30,6 +35,8 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 from lanes import exact_json
 
 Row = Mapping[str, Any]  # by the names of the table's columns; every row of a call has the same
+ROWS, ALIKE = "own", "alike"
+_ABSENT = object()
 
 
 def rows_of(table: FromClause, rows: Sequence[Row]) -> FromClause:
@@ -40,6 +47,30 @@ def rows_of(table: FromClause, rows: Sequence[Row]) -> FromClause:
 def records(columns: Sequence[ColumnClause[Any]], document: ColumnElement[str]) -> FromClause:
     """A document as a table `given` with these columns; what a row of it does not name is null."""
     return func.json_to_recordset(document.cast(JSON)).table_valued(*columns, name="given").render_derived(with_types=True)
+
+
+def split_records(columns: Sequence[ColumnClause[Any]]) -> Select[*tuple[Any, ...]]:
+    """The rows of the two documents that `split` makes, with these columns; what a row does not name is null."""
+    each, alike = (
+        of(bindparam(name, type_=Text).cast(JSON)).table_valued(*columns, name=name).render_derived(with_types=True)
+        for of, name in ((func.json_to_recordset, ROWS), (func.json_to_record, ALIKE))
+    )
+    both = (func.coalesce(each.c[of.name], alike.c[of.name], type_=of.type).label(of.name) for of in columns)
+    return select(*both).select_from(each.join(alike, true()))
+
+
+def split(rows: Sequence[Row]) -> dict[str, str]:
+    """The parameters of `split_records`: what all rows say alike is said once. Values within JSON are never compared: there 1,
+    1.0 and true differ."""
+    first, last, number = rows[0], rows[-1], len(rows)
+    alike: dict[str, Any] = {}
+    for name, value in first.items():
+        if last.get(name, _ABSENT) == value and not isinstance(value, dict | list):
+            with suppress(KeyError):
+                if [row[name] for row in rows].count(value) == number:
+                    alike[name] = value
+    own = [{name: value for name, value in row.items() if name not in alike} for row in rows]
+    return {ROWS: document_of(own), ALIKE: exact_json.dumps(alike, default=_plain)}
 
 
 def document_of(rows: Sequence[Row]) -> str:

@@ -13,6 +13,8 @@ from lanes.misread import Misread
 
 FAULT = re.compile(r"ERROR: <input>:(?P<line>\d+):(?P<column>\d+): (?:Syntax error: )?(?P<words>.+)")
 BINDS = re.compile(r"\.(?:all|exists|exists_one|filter|map)\(\s*(\w+)\s*,")  # CEL's macros name a variable
+PAYLOAD = re.compile(r"\bpayload\b")
+FIELD = re.compile(r"\bpayload\s*\.\s*(\w+)\b(?!\s*\()")  # and not a function of the payload as a whole
 VARIABLES = ("payload", "age_s", "due_in_s", "consumer")
 
 
@@ -45,6 +47,7 @@ class Rule:
             raise _misread(str(error)) from None
         bound = set(BINDS.findall(text))
         self._variables = set(self._program.variables())
+        self._fields = _fields_read(text)
         unknown = sorted(self._variables - bound - set(VARIABLES))
         if unknown:
             raise ValueError(f"`{text}` reads {', '.join(unknown)}; rules have {', '.join(VARIABLES)}")
@@ -60,7 +63,7 @@ class Rule:
             RuleFailed: it reads a field the item lacks, cannot be computed, or is not a boolean.
         """
         try:
-            value = self._program.execute(dict(variables))
+            value = self._program.execute(self._read_of(variables))
         except KeyError as error:
             raise RuleFailed(f"`{self.text}` reads {error}, which this item lacks; guard it with has()") from None
         except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError) as error:
@@ -68,6 +71,19 @@ class Rule:
         if not isinstance(value, bool):
             raise RuleFailed(f"`{self.text}` gives {type(value).__name__}, not true or false")
         return value
+
+    def _read_of(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """The variables without what the rule does not look at: an evaluation first copies whatever it is given."""
+        read = {name: value for name, value in variables.items() if name in self._variables}
+        if self._fields is not None and (payload := read.get("payload")) is not None:
+            read["payload"] = {name: payload[name] for name in self._fields if name in payload}
+        return read
+
+
+def _fields_read(text: str) -> list[str] | None:
+    """The fields of a payload that an expression can look at; None: perhaps all of them."""
+    fields = FIELD.findall(text)
+    return fields if len(fields) == len(PAYLOAD.findall(text)) else None
 
 
 def _misread(said: str) -> Misread:

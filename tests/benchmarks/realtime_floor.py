@@ -5,7 +5,9 @@ program must do: build the rows, COPY them in, claim with SKIP LOCKED, fence by 
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from queue import SimpleQueue
+from threading import Thread
 from typing import LiteralString
 
 import orjson
@@ -37,6 +39,7 @@ SHOWN: LiteralString = """
 update lanes.item i set result_id = d.result_id, answered_at = now(), settled_at = now()
   from unnest(%b::bigint[], %b::bigint[]) d (id, result_id) where i.id = d.id
 """
+Others = tuple[Copier, Mapping[int, Sequence[Values]]]  # rows of another table, by the chunk with which they are written
 
 
 class Floor:
@@ -52,32 +55,43 @@ class Floor:
         self._answers = {id_: orjson.loads(unescaped(row[place])) for id_, row in pattern.of_item["result"].items()}
         self._originals: dict[int, bytes] = {}  # the pattern's id of each item, by the floor's own
 
-    def lead(self) -> float:
-        """Every item was admitted, routed, claimed and answered; the seconds that took."""
-        with psycopg.connect(self._url) as connection:
-            chunks = -(-len(self._inputs) // CHUNK)
+    def lead(self, *, beside: bool = False) -> float:
+        """Every item was admitted, routed, claimed and answered; the seconds that took. `beside`: one thread answers, on a
+        connection of its own, what another admits; else all is admitted first."""
+        chunks = -(-len(self._inputs) // CHUNK)
+        admitted, done = SimpleQueue[None](), list[int]()
+        with psycopg.connect(self._url) as connection, psycopg.connect(self._url) as other:
             others = [(Copier(each, leaves=["id"]), parts(each.rows, chunks)) for each in self._pattern.grown(connection)]
             without_triggers(connection)
+            answering = Thread(target=lambda: done.append(self._answer_all(other, admitted, others)))
             began = time.perf_counter()
+            if beside:
+                answering.start()
             for start in range(0, len(self._inputs), CHUNK):
                 self._arrive(connection, range(start, min(start + CHUNK, len(self._inputs))))
                 connection.commit()
-            done = 0
-            for chunk in range(chunks + 1):
-                claimed = connection.execute(CLAIM, [CHUNK]).fetchall()
-                connection.commit()
-                if not claimed:
-                    break
-                self._answer(connection, claimed)
-                with connection.cursor() as cursor:
-                    for copier, rows in others:
-                        if rows[chunk]:
-                            copier.copy(cursor, rows[chunk])
-                connection.commit()
-                done += len(claimed)
+                admitted.put(None)
+            if not beside:
+                answering.start()
+            answering.join()
             took = time.perf_counter() - began
-        assert done == len(self._inputs), f"{done} of {len(self._inputs)} were answered"
+        assert done == [len(self._inputs)], f"{done} of {len(self._inputs)} were answered"
         return took
+
+    def _answer_all(self, connection: psycopg.Connection, admitted: "SimpleQueue[None]", others: Sequence[Others]) -> int:
+        done = 0
+        for chunk in range(-(-len(self._inputs) // CHUNK)):
+            admitted.get(timeout=60)
+            claimed = connection.execute(CLAIM, [CHUNK]).fetchall()
+            connection.commit()
+            self._answer(connection, claimed)
+            with connection.cursor() as cursor:
+                for copier, rows in others:
+                    if rows[chunk]:
+                        copier.copy(cursor, rows[chunk])
+            connection.commit()
+            done += len(claimed)
+        return done
 
     def _arrive(self, connection: psycopg.Connection, numbers: Sequence[int]) -> None:
         pattern, item = self._pattern, self._pattern.item

@@ -1,7 +1,8 @@
 """An item's life in Lanes without a provider: the client's door, the router, claims, judging, the ledger, results, events.
 
 No shortcut: routes are decided by the rule and the split, every answer is judged against the schema, and 500 items at a time
-are admitted, routed, claimed and saved.
+are admitted, routed, claimed and saved. All of it goes on beside each other, as where Lanes runs: whoever sends does not wait
+for the router, the router not for answers, and the next items are claimed and judged while the last ones are saved.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ import gc
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from prefect.logging import disable_run_logger
@@ -18,18 +20,22 @@ from lanes.claims import Claimed
 from lanes.money.cost import estimate
 from lanes.realtime.heads import Heads
 from lanes.settling.attempts import Times, answered
-from lanes.settling.outcome import Attempt, Response
+from lanes.settling.outcome import Attempt, Response, Saved
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.doors.items import Taken
+from lanes.store.signals import listening
 from lanes.words import Lane
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
+from tasks.abreast import abreast
+from tasks.drain import TICK_S
 from tasks.route import route_received
 from tasks.saving import save
 from tests.benchmarks.letters import ANSWER_TEXT, WORKLOAD, payloads, realtime
 
 CHUNK = 500  # items claimed and saved in one transaction; the door and the router have the same
+SAVES = 1  # at once, beside which the next chunk is claimed and judged
 LEASE = timedelta(minutes=5)
 TOKENS = Usage(input=120, output=30, cache_read=0, cache_write_5m=0, cache_write_1h=0)
 
@@ -57,13 +63,63 @@ class RealtimeLife:
             _as_a_drain_begins(version, now)
             began = time.perf_counter()
             with disable_run_logger():
-                await client.asubmit_many(WORKLOAD, inputs)
-                while await route_received(db, heads=self._received):
-                    pass
-                done = await _complete(db, version, items, self._ranked)
+                async with listening(self._url, but=db.sessions) as admitted, asyncio.TaskGroup() as together:
+                    ready = asyncio.Event()
+                    together.create_task(client.asubmit_many(WORKLOAD, inputs))
+                    together.create_task(self._route(db, items, admitted, ready))
+                    completing = together.create_task(self._complete(db, version, items, ready))
             took = time.perf_counter() - began
+        done = completing.result()
         assert done == items, f"{done} of {items} were answered"
         return took
+
+    async def _route(self, db: Database, items: int, admitted: asyncio.Event, ready: asyncio.Event) -> None:
+        """So much of what was `admitted` is routed, as the router does; that work is `ready` is told."""
+        left = items
+        while left > 0:
+            if routed := await route_received(db, heads=self._received):
+                left -= routed
+                ready.set()
+            else:
+                await _heard(admitted)
+
+    async def _complete(self, db: Database, version: Version, items: int, ready: asyncio.Event) -> int:
+        """So much of what waits is answered, claimed as a drain does; how much that was."""
+        done, left = list[Saved](), items
+
+        async def saved(attempts: Sequence[Attempt]) -> None:
+            done.append(await save(db, attempts))
+
+        async with abreast(SAVES) as saving:
+            while left > 0:
+                claimed, now = await self._claim(db)
+                if claimed:
+                    left -= len(claimed)
+                    await saving.begin(saved, _judged(version, claimed, now))
+                else:
+                    await _heard(ready)
+        return sum(each.answered for each in done)
+
+    async def _claim(self, db: Database) -> tuple[Sequence[Claimed], datetime]:
+        """What is most urgent is ours, since when."""
+        async with db.transaction() as run:
+            now, began = run.now, time.monotonic()
+            look = self._ranked.look(began)
+            waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)
+            known = time.monotonic()
+            most = dict.fromkeys(waiting.versions, CHUNK)
+            claimed = await run(work.claim, Lane.REALTIME, most, worker="bench", lease=LEASE, since=waiting.since, now=now)
+        last = {each.workload: each.rank_at for each in claimed}
+        self._ranked.looked(look, last, took_s=known - began, at=time.monotonic())
+        return claimed, now
+
+
+async def _heard(event: asyncio.Event) -> None:
+    """It was set, or a second passed, as in a drain."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(TICK_S):
+            await event.wait()
+    event.clear()
 
 
 def _as_a_drain_begins(version: Version, now: datetime) -> None:
@@ -71,26 +127,6 @@ def _as_a_drain_begins(version: Version, now: datetime) -> None:
     estimate(version, 0, at=now)
     gc.set_threshold(20_000, 20, 100)  # as flows/__main__.py
     gc.freeze()  # as tasks/connections.py
-
-
-async def _complete(db: Database, version: Version, items: int, heads: Heads[datetime]) -> int:
-    """So much of what waits is answered, claimed as a drain does; how much that was."""
-    done = 0
-    while done < items:
-        async with db.transaction() as run:
-            now, began = run.now, time.monotonic()
-            look = heads.look(began)
-            waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)
-            known = time.monotonic()
-            most = dict.fromkeys(waiting.versions, CHUNK)
-            claimed = await run(work.claim, Lane.REALTIME, most, worker="bench", lease=LEASE, since=waiting.since, now=now)
-        last = {each.workload: each.rank_at for each in claimed}
-        heads.looked(look, last, took_s=known - began, at=time.monotonic())
-        if not claimed and look.whole:
-            return done
-        saved = await save(db, _judged(version, claimed, now))
-        done += saved.answered
-    return done
 
 
 def _judged(version: Version, claimed: Sequence[Claimed], now: datetime) -> list[Attempt]:

@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, literal, select
+from sqlalchemy import Connection, column, literal, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import DBAPIError
 
-from lanes.store.bulk import Row, rows_of
+from lanes.store.bulk import Row, rows_of, split, split_records
 from lanes.store.tables import attempt, correction, revision
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON
@@ -37,6 +37,32 @@ def arrived(connection: Connection, table: Any, rows: list[Row]) -> list[Row]:
 @given(rows=st.lists(ATTEMPTS, min_size=1, max_size=4))
 def test_numbers_money_moments_words_and_texts_are_exact(connection: Connection, rows: list[Row]) -> None:
     assert arrived(connection, attempt, rows) == rows
+
+
+def together(connection: Connection, table: Any, rows: list[Row]) -> list[Row]:
+    """As they arrive where what they say alike travels once."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    given = split_records([column(name, table.c[name].type) for name in names])
+    return [dict(row._mapping) for row in connection.execute(given, split(rows))]
+
+
+@SHARED
+@given(
+    rows=st.lists(ATTEMPTS, min_size=1, max_size=4), alike=st.sets(st.sampled_from(["work_id", "outcome", "error", "cost_usd"]))
+)
+def test_what_rows_say_alike_arrives_with_each_of_them(connection: Connection, rows: list[Row], alike: set[str]) -> None:
+    rows = [{**row, **{name: rows[0][name] for name in alike}} for row in rows]
+    assert together(connection, attempt, rows) == rows
+
+
+def test_what_only_some_rows_name_is_null_in_the_others(connection: Connection) -> None:
+    rows: list[Row] = [{"error": "a"}, {"claim_no": 1}, {"error": "a"}]
+    assert together(connection, attempt, rows) == [{"error": None, "claim_no": None, **row} for row in rows]
+
+
+def test_json_is_never_alike_because_python_takes_one_for_true(connection: Connection) -> None:
+    rows: list[Row] = [{"payload": {"a": each}} for each in (1, True, 1.0)]
+    assert [repr(row) for row in together(connection, revision, rows)] == [repr(row) for row in rows]
 
 
 @SHARED

@@ -292,8 +292,9 @@ def test_how_long_batches_took_is_read_of_those_that_count_and_not_of_all_there_
 
 
 @PLANS
-def test_a_save_finds_what_it_writes_to_by_its_keys(history: Connection) -> None:
-    plan = explained(history, writing.statement(), name=f"saving_{next(_numbers)}")
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_save_finds_what_it_writes_to_by_its_keys(history: Connection, fresh: bool) -> None:
+    plan = explained(history, writing.statement(fresh=fresh), name=f"saving_{next(_numbers)}")
     assert {name for name in ("pk_work", "pk_item") if f"Index Scan using {name}" in plan} == {"pk_work", "pk_item"}
     assert not re.findall("Seq Scan on (work|item|attempt|result|response)", plan)
     joins = [line for line in plan.splitlines() if "Join Filter" in line and "provisional_of" not in line]

@@ -8,13 +8,13 @@ from functools import cache
 from operator import itemgetter
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Text, bindparam, column, select
+from sqlalchemy import Connection, column
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import Part, divided
 from lanes.settling.outcome import Attempt, Response
-from lanes.store.bulk import document_of, records
+from lanes.store.bulk import split, split_records
 from lanes.store.tables import response
 from lanes.words import Lane, Purpose
 from lanes.workload.prices import cost, price_version
@@ -71,15 +71,15 @@ def book(
         parts.append(those[share.index])
     if rows:
         rows.sort(key=itemgetter("message_id"))  # two savers of the same never deadlock
-        connection.execute(_booked(), {"document": document_of(rows)})
+        connection.execute(_booked(), split(rows))
     return parts
 
 
 @cache
 def _booked() -> Insert:
-    """The responses of :document are in the ledger, once."""
-    given = records([column(name, response.c[name].type) for name in BOOKED], bindparam("document", type_=Text))
-    return insert(response).from_select(list(BOOKED), select(*given.c)).on_conflict_do_nothing()
+    """The responses are in the ledger, once."""
+    given = split_records([column(name, response.c[name].type) for name in BOOKED])
+    return insert(response).from_select(list(BOOKED), given).on_conflict_do_nothing()
 
 
 def _priced(said: Response, payer: Payer, at: datetime) -> tuple[Decimal, str]:

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, colum
 
 from lanes.routing.route import Received, Route, rank_at
 from lanes.store import locks, signals
-from lanes.store.bulk import document_of, records
+from lanes.store.bulk import split, split_records
 from lanes.store.doors import items
 from lanes.store.tables import amendment, item, item_position, route, work
 from lanes.store.tables.base import Moment
@@ -65,14 +65,14 @@ def save(connection: Connection, decided: Sequence[tuple[Received, Version, Rout
     """Each item has its position, its route and its work; drains are told."""
     if not decided:
         return
-    connection.execute(_saved(), {"document": document_of([_row(*each) for each in decided]), "now": now})
+    connection.execute(_saved(), split([_row(*each) for each in decided]) | {"now": now})
 
 
 @cache
 def _saved() -> Select[None]:
-    """Whatever an item has once it is routed :now, of all items of :document, in the order in which they came; and drains are
+    """Whatever an item has once it is routed :now, of all items that are given, in the order in which they came; and drains are
     told."""
-    given, now = records(GIVEN, bindparam("document", type_=Text)), bindparam("now", type_=Moment)
+    given, now = split_records(GIVEN).cte("given"), bindparam("now", type_=Moment)
     ordered = select(given.c.item_id).order_by(given.c.item_id).cte("ordered")
     numbered = select(ordered.c.item_id, item_position.next_value().label("position")).cte("numbered")
     placed = (

@@ -23,7 +23,7 @@ from lanes.store.money import ledger
 from lanes.store.settling import handovers
 from lanes.store.settling.handovers import HandedOver
 from lanes.store.settling.savable import LockedWork, Shown, lock, terms
-from lanes.store.settling.writing import Written, write
+from lanes.store.settling.writing import write
 from lanes.store.tables import attempt, work
 from lanes.words import Lane, Mode, Outcome, Purpose, WorkState
 
@@ -188,20 +188,21 @@ class _Writes:
         """Everything collected is written. `recorded` is what late claims had before."""
         if not self.given:
             return
-        written = write(connection, self.given, batch_id=batch_id, flow_run_id=flow_run_id, now=self.now)
-        self._count(connection, written, recorded, batch_id)
+        fresh = not any(late for _, late in self.attempts)
+        known = write(connection, self.given, fresh=fresh, batch_id=batch_id, flow_run_id=flow_run_id, now=self.now)
+        self._count(connection, known, recorded, batch_id)
         if self.owed:
             _owe_passes(connection, self.owed, now=self.now)
         if self.handed_over:
             handovers.save(connection, self.handed_over, now=self.now)
 
     def _count(
-        self, connection: Connection, written: Written, recorded: Mapping[Claim, Outcome], batch_id: BatchId | None
+        self, connection: Connection, known: Collection[int], recorded: Mapping[Claim, Outcome], batch_id: BatchId | None
     ) -> None:
         """What is new is counted. A batch counts each item once: a later outcome of its claim replaces the earlier."""
         counted, of_claim = Counter[Outcome](), dict(recorded)
         for n, (each, late) in enumerate(self.attempts):
-            if n in written.known:
+            if n in known:
                 continue
             counted[each.judged.outcome] += 1
             self.saved.outcomes[each.judged.outcome] += 1

@@ -1,10 +1,9 @@
 """What one save writes, all of it by one statement: attempts, work, results, items, corrections and events.
 
-It comes as a document with a row for each attempt (`GIVEN`); whatever the database knows already is read there.
+It comes with a row for each attempt (`GIVEN`); whatever the database knows already is read there.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -34,11 +33,11 @@ from sqlalchemy import (
     union_all,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 
 from lanes.ids import BatchId
 from lanes.store import signals
-from lanes.store.bulk import Row, document_of, records
+from lanes.store.bulk import Row, split, split_records
 from lanes.store.tables import attempt, correction, event_outbox, item, result, work
 from lanes.store.tables.base import Moment, Usd
 from lanes.words import WorkState
@@ -67,29 +66,21 @@ GIVEN = (
 _now = bindparam("now", type_=Moment)
 
 
-@dataclass(frozen=True)
-class Written:
-    """The ids of the rows that a save wrote, and the numbers (`n`) of the attempts that were there before."""
-
-    attempts: Sequence[int]
-    results: Sequence[int]
-    corrections: Sequence[int]
-    known: frozenset[int]
-
-
 def write(
-    connection: Connection, given: Sequence[Row], *, batch_id: BatchId | None, flow_run_id: UUID | None, now: datetime
-) -> Written:
-    """Everything that is given is written, or nothing."""
-    params = {"document": document_of(given), "batch": batch_id, "flow_run": flow_run_id, "now": now}
-    row = connection.execute(statement(), params).one()
-    return Written(row.attempts or (), row.results or (), row.corrections or (), frozenset(row.known or ()))
+    connection: Connection, given: Sequence[Row], *, fresh: bool, batch_id: BatchId | None, flow_run_id: UUID | None,
+    now: datetime,
+) -> Collection[int]:  # fmt: skip
+    """Everything that is given is written, or nothing; the numbers (`n`) of the attempts that were there before. `fresh`: none
+    can be, because each is of a claim that is in force, on work that is locked."""
+    params = split(given) | {"batch": batch_id, "flow_run": flow_run_id, "now": now}
+    row = connection.execute(statement(fresh=fresh), params).one()
+    return frozenset(row.known or ())
 
 
 @cache
-def statement() -> Select[*tuple[Any, ...]]:
-    """Writes the rows of :document, and returns what `Written` holds. Where an item moved, whoever listens is told."""
-    given = records(GIVEN, bindparam("document", type_=Text))
+def statement(*, fresh: bool) -> Select[*tuple[Any, ...]]:
+    """Writes the rows that are given, and returns what `write` does. Where an item moved, whoever listens is told."""
+    given = split_records(GIVEN).subquery("given")
     each = (
         select(
             *given.c, work.c.item_id, work.c.workload, work.c.lane, work.c.purpose, work.c.version_id, work.c.generation,
@@ -98,38 +89,34 @@ def statement() -> Select[*tuple[Any, ...]]:
         .join_from(given, work, work.c.id == given.c.work_id)
         .cte("each")
     )  # fmt: skip
-    attempts = _attempts(each)
-    live, overlays = _live(each), _overlays(each)
+    attempts, live = _attempts(each), _live(each)
     items = _items(each, live)
-    corrections = _corrections(each, live)
-    results = union_all(select(live.c.id), select(overlays.c.id)).subquery("results")
-    return select(
-        _all(attempts.c.id).label("attempts"),
-        _all(results.c.id).label("results"),
-        _all(corrections.c.id).label("corrections"),
-        _known(each, attempts).label("known"),
-        select(signals.waking()).where(select(each.c.n).where(each.c.moves_item).exists()).scalar_subquery(),
-    ).add_cte(_moved(each), _events(each, items))
+    told = select(signals.waking()).where(select(each.c.n).where(each.c.moves_item).exists()).scalar_subquery()
+    written = (_moved(each), _overlays(each), _corrections(each, live), _events(each, items))
+    if fresh:
+        return select(null().label("known"), told).add_cte(attempts.cte("attempts"), *written)
+    # A plain insert is cheaper: one that may meet the same row first looks for it, and says twice what it writes.
+    added = (
+        attempts.on_conflict_do_nothing()
+        .returning(attempt.c.id, attempt.c.work_id, attempt.c.claim_no, attempt.c.message_id)
+        .cte("attempts")
+    )
+    return select(_known(each, added).label("known"), told).add_cte(*written)
 
 
 def _json(document: str) -> ColumnElement[Any]:
     return literal(document, Text).cast(JSONB)
 
 
-def _all(ids: ColumnElement[Any]) -> ColumnElement[Any]:
-    return select(func.array_agg(ids)).scalar_subquery()
-
-
-def _attempts(each: CTE) -> CTE:
-    """Every attempt is recorded, unless it was."""
+def _attempts(each: CTE) -> Insert:
+    """Every attempt is recorded."""
     values = {
         "work_id": each.c.work_id, "claim_no": each.c.claim_no, **{of.name: each.c[of.name] for of in TRIED},
         "item_id": each.c.item_id, "workload": each.c.workload, "lane": each.c.lane, "purpose": each.c.purpose,
         "batch_id": bindparam("batch", type_=BigInteger), "flow_run_id": bindparam("flow_run", type_=Uuid),
         "shown": each.c.standing.is_not(None),
     }  # fmt: skip
-    added = insert(attempt).from_select(list(values), select(*values.values()).order_by(each.c.n)).on_conflict_do_nothing()
-    return added.returning(attempt.c.id, attempt.c.work_id, attempt.c.claim_no, attempt.c.message_id).cte("attempts")
+    return insert(attempt).from_select(list(values), select(*values.values()).order_by(each.c.n))
 
 
 def _known(each: CTE, attempts: CTE) -> ColumnElement[Any]:
@@ -178,7 +165,7 @@ def _overlays(each: CTE) -> CTE:
     """Results of a replay, which move no item. The first of a generation stands."""
     values = _results(each)
     there = select(*values.values()).where(not_(each.c.moves_item), each.c.standing.is_not(None)).order_by(each.c.n)
-    return insert(result).from_select(list(values), there).on_conflict_do_nothing().returning(result.c.id).cte("overlays")
+    return insert(result).from_select(list(values), there).on_conflict_do_nothing().cte("overlays")
 
 
 def _items(each: CTE, live: CTE) -> CTE:
@@ -225,7 +212,7 @@ def _corrections(each: CTE, live: CTE) -> CTE:
         .where(each.c.changed_fields.is_not(None))
         .order_by(each.c.n)
     )
-    return insert(correction).from_select(list(values), made).returning(correction.c.id).cte("corrections")
+    return insert(correction).from_select(list(values), made).cte("corrections")
 
 
 def _events(each: CTE, items: CTE) -> CTE:

@@ -16,29 +16,37 @@ from tests.benchmarks.peers.waiting import until_none
 CHUNK = 500
 
 
-def seconds(url: str, items: int) -> float:
-    """How long as many jobs took to submit and to complete."""
-    return asyncio.run(_lead(url, items))
+def seconds(url: str, items: int, *, beside: bool) -> float:
+    """How long as many jobs took to submit and to complete; `beside`: a worker completes them while they are submitted."""
+    return asyncio.run(_lead(url, items, beside))
 
 
-async def _lead(url: str, items: int) -> float:
+async def _lead(url: str, items: int, beside: bool) -> float:
     inputs = payloads(items)
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        queries = Queries(PsycopgDriver(connection))
+    async with await _connected(url) as door, await _connected(url) as connection:
+        queries = Queries(PsycopgDriver(door))
         await queries.install()
-        manager = QueueManager(queries)
+        manager = QueueManager(Queries(PsycopgDriver(connection)))
 
         @manager.entrypoint("letter")
         async def letter(job: object) -> None:
             pass
 
+        def working() -> asyncio.Task[None]:
+            return asyncio.create_task(manager.run(batch_size=CHUNK, dequeue_timeout=timedelta(milliseconds=100)))
+
         began = time.perf_counter()
+        worker = working() if beside else None
         for start in range(0, items, CHUNK):
             encoded: list[bytes | None] = [json.dumps(payload).encode() for payload in inputs[start : start + CHUNK]]
             await queries.enqueue(["letter"] * len(encoded), encoded, [0] * len(encoded))
-        worker = asyncio.create_task(manager.run(batch_size=CHUNK, dequeue_timeout=timedelta(milliseconds=100)))
+        worker = worker or working()
         await until_none(url, "select count(*) from pgqueuer")
         took = time.perf_counter() - began
         manager.shutdown.set()
         await worker
         return took
+
+
+async def _connected(url: str) -> psycopg.AsyncConnection:
+    return await psycopg.AsyncConnection.connect(url, autocommit=True)

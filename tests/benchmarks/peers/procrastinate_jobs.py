@@ -14,13 +14,13 @@ CHUNK = 500
 AT_ONCE = 200  # jobs under way at once
 
 
-def seconds(url: str, items: int) -> float:
-    """How long as many jobs took to submit and to complete."""
+def seconds(url: str, items: int, *, beside: bool) -> float:
+    """How long as many jobs took to submit and to complete; `beside`: a worker completes them while they are submitted."""
     logging.getLogger("procrastinate").setLevel(logging.ERROR)
-    return asyncio.run(_lead(url, items))
+    return asyncio.run(_lead(url, items, beside))
 
 
-async def _lead(url: str, items: int) -> float:
+async def _lead(url: str, items: int, beside: bool) -> float:
     inputs = payloads(items)
     app = App(connector=PsycopgConnector(conninfo=url, min_size=4, max_size=12))
 
@@ -30,11 +30,18 @@ async def _lead(url: str, items: int) -> float:
     letter: Any = app.task(name="letter")(complete_one)
     async with app.open_async():
         await app.schema_manager.apply_schema_async()
+
+        def working() -> asyncio.Task[None]:
+            worker = app.run_worker_async(wait=True, concurrency=AT_ONCE, install_signal_handlers=False)
+            return asyncio.create_task(worker)
+
         began = time.perf_counter()
+        worker = working() if beside else None
         for start in range(0, items, CHUNK):
             await letter.batch_defer_async(*inputs[start : start + CHUNK])
-        worker = asyncio.create_task(app.run_worker_async(wait=False, concurrency=AT_ONCE, install_signal_handlers=False))
+        worker = worker or working()
         await until_none(url, "select count(*) from procrastinate_jobs where status <> 'succeeded'")
         took = time.perf_counter() - began
-        await worker
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
         return took

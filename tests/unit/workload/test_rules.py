@@ -37,6 +37,8 @@ RULES = [
         "!has(payload.vip) || payload.vip",
         'payload.tags.exists(tag, tag == "a")',
         "payload.big > 9.0",
+        "size(payload) == 6 && payload.n == 3",
+        'payload.exists(name, name == "tags") && payload["n"] == 3',
     ],
 )
 def test_a_rule_holds_of_an_item(text: str) -> None:
