@@ -11,7 +11,7 @@ from lanes.standin.bill import Bill
 from lanes.standin.errors import ApiError, invalid
 from lanes.standin.exchange import Answer, Request, json_answer
 from lanes.standin.faults import Faults
-from lanes.standin.limits import Settings
+from lanes.standin.limits import LIMITS, Settings
 from lanes.standin.runner import Runner
 
 MOST_BYTES = 1024 * 1024
@@ -62,13 +62,13 @@ class ControlApi:
         if not isinstance(wanted, dict) or set(wanted) - known:
             raise invalid(f"settings are an object with any of {', '.join(sorted(known))}")
         for name, value in wanted.items():
-            if value is None and name == "requests_per_minute":
+            if value is None and name in LIMITS:
                 continue
             negative = name != "clock_ahead_s" and isinstance(value, int | float) and value < 0
             if isinstance(value, bool) or not isinstance(value, int | float) or negative:
                 raise invalid(f"{name}: should be a number of at least 0, not {value!r}")
-            if name == "requests_per_minute" and value < 1:
-                raise invalid("requests_per_minute: should be at least 1, or null for no limit")
+            if name in LIMITS and value < 1:
+                raise invalid(f"{name}: should be at least 1, or null for no limit")
         for name, value in wanted.items():
             setattr(self._settings, name, value)
         self._runner.wake()
