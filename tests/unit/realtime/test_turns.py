@@ -29,10 +29,14 @@ def take_in(opened: Turns, *claimed: Claimed, now: datetime = NOON) -> None:
     opened.take_in(claimed, {each.version_id: VERSIONS[each.version_id] for each in claimed}, now)
 
 
-def claimed(number: int, of: Version = LETTERS, *, rank_at: datetime | None = None, failures: int = 0) -> Claimed:
+def claimed(
+    number: int, of: Version = LETTERS, *, rank_at: datetime | None = None, failures: int = 0, due_at: datetime | None = None,
+    urgent: bool = False,
+) -> Claimed:  # fmt: skip
     return Claimed(
-        Claim(WorkId(number), 1), of.id, of.workload, f"k{number}", {}, Purpose.ANSWER, failures, rank_at or later(hours=1)
-    )
+        Claim(WorkId(number), 1), of.id, of.workload, f"k{number}", {}, Purpose.ANSWER, failures, rank_at or later(hours=1),
+        due_at, urgent=urgent,
+    )  # fmt: skip
 
 
 def asked(opened: Turns, now: datetime = NOON) -> list[list[int]]:
