@@ -17,6 +17,7 @@ from lanes.realtime.calltime import RENEW_EVERY
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.turns import Turns
+from lanes.realtime.windows import Windows
 from lanes.store.signals import listening
 from tasks import notice
 from tasks.answer import Answering
@@ -42,11 +43,13 @@ class Drain:
         self._now, self._idle_since, self._left = HostClock(now), now, False
         self._claimed_at, self._closing = -TICK_S, False
         pace, health = Pace(most=at.provider.most_calls), Health()
-        self._turns = Turns(pace, health)
+        windows = Windows()
+        self._turns = Turns(pace, health, windows)
         self._holding = Holding(at.db, held.alive, self._turns)
         self._answering = Answering(
-            at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next
-        )
+            at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next,
+            windows=windows,
+        )  # fmt: skip
         self._staying = Staying(
             at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims), idle_since=lambda: self._idle_since
         )
