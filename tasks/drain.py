@@ -15,17 +15,18 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.realtime.calltime import RENEW_EVERY
 from lanes.realtime.health import Health
-from lanes.realtime.pace import Pace
+from lanes.realtime.pace import UNTOLD, Pace
 from lanes.realtime.turns import Turns
 from lanes.realtime.windows import Windows
 from lanes.store.signals import listening
 from tasks import notice
 from tasks.answer import Answering
 from tasks.beside import Beside
-from tasks.chores import Chores
+from tasks.chores import FIRST_ANSWERS_S, Chores
 from tasks.connections import Connections
 from tasks.holding import Holding
 from tasks.hostclock import HostClock
+from tasks.limits import LEARN_EVERY_S, SHARE_EVERY_S, Limits
 from tasks.notice import Notice
 from tasks.router import Router
 from tasks.saving import passes
@@ -42,8 +43,8 @@ class Drain:
         self._at, self._heard, self._wakes = at, heard, Wakes()
         self._now, self._idle_since, self._left = HostClock(now), now, False
         self._claimed_at, self._closing = -TICK_S, False
-        pace, health = Pace(most=at.provider.most_calls), Health()
-        windows = Windows()
+        bound, health = at.provider.most_calls, Health()
+        self._pace, self._windows = pace, windows = Pace(most=bound or UNTOLD, bounded=bound is not None), Windows()
         self._turns = Turns(pace, health, windows)
         self._holding = Holding(at.db, held.alive, self._turns)
         self._answering = Answering(
@@ -57,6 +58,9 @@ class Drain:
         router = Router(at.db, held.router, self._wakes, busy=lambda: self._answering.busy)
         self._chores = Chores(at.db, router, self._turns, self._answering, self._wakes)
         self._leases, self._beside = Beside(), Beside()
+        self._limits = limits = Limits(at, windows, pace)
+        self._beside.keep("the provider's limits", limits.share, every_s=SHARE_EVERY_S)
+        self._beside.keep("what calls take", limits.learn, every_s=LEARN_EVERY_S, after_s=FIRST_ANSWERS_S)
         self._leases.keep("leases", self._holding.renew, every_s=RENEW_EVERY.total_seconds())
         self._beside.keep("what others commit", self._hear, every_s=0)
         self._beside.keep("what the run says of itself", self._notice.look, every_s=notice.EVERY_S)

@@ -19,7 +19,12 @@ class Needs:
 
     def __init__(self) -> None:
         self._learned: Mapping[str, Prediction] = {}
-        self._newest: dict[VersionId, Need] = {}
+        self._newest: dict[VersionId, tuple[Version, Need]] = {}
+
+    @property
+    def met(self) -> Sequence[Version]:
+        """The versions of newest calls, one of each workload."""
+        return [*{version.workload: version for version, _ in self._newest.values()}.values()]
 
     def learn(self, predictions: Mapping[str, Prediction]) -> None:
         """This is what is known of the workloads from now on."""
@@ -32,10 +37,10 @@ class Needs:
         need = Need(known.input_of(version.spec, chars), most_answer_tokens(version.spec, len(pack)))
         while len(self._newest) >= KEPT and version.id not in self._newest:
             del self._newest[next(iter(self._newest))]
-        self._newest[version.id] = need
+        self._newest[version.id] = version, need
         return need
 
     def usual(self, version: Version) -> Need:
         """What a call of the version will take: as much as its newest, or as the first can take at least."""
         known = self._newest.get(version.id)
-        return known or Need(0, most_answer_tokens(version.spec, version.spec.pack_of(Lane.REALTIME)))
+        return known[1] if known else Need(0, most_answer_tokens(version.spec, version.spec.pack_of(Lane.REALTIME)))

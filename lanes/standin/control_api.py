@@ -11,7 +11,7 @@ from lanes.standin.bill import Bill
 from lanes.standin.errors import ApiError, invalid
 from lanes.standin.exchange import Answer, Request, json_answer
 from lanes.standin.faults import Faults
-from lanes.standin.limits import LIMITS, Settings
+from lanes.standin.limits import LIMITS, Limits, Settings
 from lanes.standin.runner import Runner
 
 MOST_BYTES = 1024 * 1024
@@ -20,8 +20,8 @@ MOST_BYTES = 1024 * 1024
 class ControlApi:
     """Changes how the stand-in behaves, and reads what it billed."""
 
-    def __init__(self, *, faults: Faults, settings: Settings, bill: Bill, runner: Runner) -> None:
-        self._faults, self._settings, self._bill, self._runner = faults, settings, bill, runner
+    def __init__(self, *, faults: Faults, settings: Settings, bill: Bill, runner: Runner, limits: Limits) -> None:
+        self._faults, self._settings, self._bill, self._runner, self._limits = faults, settings, bill, runner, limits
 
     async def handle(self, request: Request) -> Answer:
         """The answer to any request under /_control; ApiError 404 when there is no such thing."""
@@ -39,6 +39,8 @@ class ControlApi:
                 return json_answer(dataclasses.asdict(self._settings))
             case "POST", "settings":
                 return json_answer(self._change(await request.json(MOST_BYTES)))
+            case "GET", "limits":
+                return json_answer({"refused": self._limits.refused})
             case "GET", "bill":
                 return json_answer(await asyncio.to_thread(self._bill.totals))
             case "GET", "bill/messages":

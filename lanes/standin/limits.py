@@ -98,10 +98,10 @@ class Bucket:
 
 
 class Limits:
-    """The three buckets of the account."""
+    """The three buckets of the account; how many requests were `refused`."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings, self.refused = settings, 0
         self._requests = Bucket("requests", "requests", REQUESTS)
         self._input = Bucket("input-tokens", "input tokens", INPUT_TOKENS)
         self._output = Bucket("output-tokens", "output tokens", OUTPUT_TOKENS)
@@ -117,6 +117,7 @@ class Limits:
         needs = (self._requests, 1), (self._input, input_tokens), (self._output, max_tokens)
         wait_s, scarce = max(((bucket.wait_s(need), bucket) for bucket, need in needs), key=lambda each: each[0])
         if wait_s > 0:
+            self.refused += 1
             raise scarce.refusal(wait_s)
         for bucket, need in needs:
             bucket.take(need)

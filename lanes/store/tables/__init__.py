@@ -2,6 +2,7 @@
 
 from lanes.store.tables.base import SCHEMA, metadata
 from lanes.store.tables.batches import batch, disowned
+from lanes.store.tables.capacity import capacity
 from lanes.store.tables.figures import figure, figure_consumer, figure_delta, figure_hist, figure_peak
 from lanes.store.tables.generations import generation, promoted
 from lanes.store.tables.incidents import incident, outage, slack_post
@@ -20,6 +21,7 @@ __all__ = [
     "attempt",
     "batch",
     "batch_member",
+    "capacity",
     "correction",
     "disowned",
     "event_outbox",
