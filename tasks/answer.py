@@ -37,7 +37,7 @@ from lanes.words import Lane, Outcome
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tasks.connections import Connections
-from tasks.failure_log import FailureLog
+from tasks.failure_log import FailureLog, failed, unusable
 from tasks.saving import give_back, passes, save
 from tasks.wakes import Wakes
 
@@ -128,15 +128,14 @@ class Answering:
             self.sum_up()
 
     async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
-        left, well = {each.claim: each for each in pack}, False
-        used, maybe_billed = list[Usage](), False
+        left, well, used, maybe_billed = {each.claim: each for each in pack}, False, list[Usage](), False
 
         def hear(headers: Mapping[str, str]) -> None:
             self._windows.heard(version, pack, headers, self._clock())
 
         try:
-            client, writer = await self._at.client(), self._writers.of(version)
-            async for called in answer(client, writer, pack, due_in_s=due_in_s, hear=hear):
+            writer = self._writers.of(version)
+            async for called in answer(await self._at.client(), writer, pack, due_in_s=due_in_s, hear=hear):
                 used += [called.response.usage] if called.response is not None else []
                 maybe_billed = maybe_billed or (called.failure is not None and called.failure.maybe_billed)
                 for each in (*called.pack, *called.untried):
@@ -250,9 +249,9 @@ class Answering:
                 self._pace.succeeded(called.seconds)
                 answered = attempts.answered(version, called.pack, called.response, times, ids=called.ids)
                 then.attempts += answered
-                then.failures += _unusable(version, answered)
+                then.failures += unusable(version, answered)
             elif called.failure is not None:
-                then.failures.append(_failed(version, called, called.failure))
+                then.failures.append(failed(version, called, called.failure))
                 self._weigh_failure(then, version, called, called.failure, times, now)
         return then
 
@@ -300,15 +299,3 @@ class Answering:
 
         task.add_done_callback(ended)
         return task
-
-
-def _failed(version: Version, called: Called, failure: CallFailed) -> Failed:
-    items = [*called.pack, *called.untried]
-    said = discreet(str(failure), [each.payload for each in items])
-    return Failed(version.workload, said, len(items), calls=1)
-
-
-def _unusable(version: Version, answered: Sequence[Attempt]) -> list[Failed]:
-    """Answers that were paid for in vain."""
-    bad = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
-    return [Failed(version.workload, discreet(each.error or each.outcome), 1, calls=0) for each in bad]

@@ -1,10 +1,16 @@
 """What failed stands in a run's log as a warning: at once where its kind is new, summed up where it goes on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prefect.logging import get_run_logger
 
 from lanes.promises.failures import Failed, kind_of
+from lanes.provider.answering import Called
+from lanes.provider.errors import CallFailed
+from lanes.settling.outcome import Attempt
+from lanes.unquoted import discreet
+from lanes.words import Outcome
+from lanes.workload.version import Version
 
 Kind = tuple[str, str, bool]
 
@@ -33,3 +39,16 @@ class FailureLog:
             get_run_logger().warning("again since then: %s", each.sentence)
         self._said = set(self._again)
         self._again = {}
+
+
+def failed(version: Version, called: Called, failure: CallFailed) -> Failed:
+    """A call without an answer."""
+    items = [*called.pack, *called.untried]
+    said = discreet(str(failure), [each.payload for each in items])
+    return Failed(version.workload, said, len(items), calls=1)
+
+
+def unusable(version: Version, answered: Sequence[Attempt]) -> list[Failed]:
+    """Answers that were paid for in vain."""
+    bad = [each.judged for each in answered if each.judged.outcome is not Outcome.VALID]
+    return [Failed(version.workload, discreet(each.error or each.outcome), 1, calls=0) for each in bad]

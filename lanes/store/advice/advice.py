@@ -13,6 +13,8 @@ from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence, LaneUse
 from lanes.errors import UnknownWorkload
 from lanes.figures.buckets import seconds_of
 from lanes.money.cost import price_per_token
+from lanes.routing.capacity import Need
+from lanes.store.advice.limits import LIMITS, uses
 from lanes.store.figures.percentiles import percentiles
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -99,6 +101,7 @@ select a.workload, least(m.at, f.at) as first_at, coalesce(greatest(m.n, h.n), 0
 
 QUESTIONS = {
     "counted": COUNTED, "timed": PERCENTILES, "due": DUE, "unrouted": UNROUTED, "young": YOUNG, "busiest": BUSIEST,
+    "limits": LIMITS,
 }  # fmt: skip
 DEMANDED = ("overdue", "urgent", "urgent_rule", "deadline")
 DEFERRED = ("batch_rule",)
@@ -163,7 +166,16 @@ def _of(version: Version, seen: Mapping[str, Sequence[Any]], now: datetime) -> E
         days_arrivals=_whole_days([*arrived, *unrouted], busiest.first_at, now),
         compared=_sum(compared, "n"), corrected=_sum(compared, "items"),
         consumers=_consumers(counted, _of_kind(seen["timed"], "read"), seen["young"]),
+        limits=uses(seen["limits"], _takes(_of_kind(counted, "call"), billed.get(Lane.REALTIME)), now),
     )  # fmt: skip
+
+
+def _takes(calls: Iterable[Any], billed: "Billed | None") -> Need:
+    """What an item takes of the provider's limits in real time, on average; nothing but a request where none was answered."""
+    of_lane = [each for each in calls if each.lane == Lane.REALTIME]
+    requests = _sum(of_lane, "n") / max(1, _sum(of_lane, "items")) or 1.0
+    answered = max(1, billed.answered) if billed else 1
+    return Need(*((billed.input_tokens / answered, billed.output_tokens / answered) if billed else (0, 0)), requests)
 
 
 def _of_kind(rows: Iterable[Any], kind: str) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from lanes.report.capacity import WaitFigures
 from lanes.report.snapshot import (
     AgreementFigures,
     BatchTotals,
@@ -15,7 +16,6 @@ from lanes.report.snapshot import (
     CostFigures,
     LaneFigures,
     RouteFigures,
-    WaitFigures,
 )
 from lanes.store.figures.percentiles import percentiles
 from lanes.store.report.timed import Timed

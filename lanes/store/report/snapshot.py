@@ -22,6 +22,7 @@ from lanes.report.snapshot import (
 from lanes.store import incidents
 from lanes.store.advice.advice import of_each
 from lanes.store.figures.percentiles import percentiles
+from lanes.store.report import capacity
 from lanes.store.report.counted import Counted
 from lanes.store.rollouts import rollouts
 from lanes.store.workload import workloads
@@ -156,6 +157,7 @@ def take(connection: Connection, *, since: datetime, now: datetime) -> Snapshot:
         calls=counted.calls(),
         amendments=read(AMENDMENTS, AmendmentFigures),
         advice=_advice(connection, now),
+        capacity=capacity.figures(connection, now=now),
     )
 
 
