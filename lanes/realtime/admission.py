@@ -11,6 +11,7 @@ one. So a picture never counts too little for long, however long calls are.
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 
 from lanes.claims import Claimed
 from lanes.realtime.headers import Told
@@ -19,6 +20,9 @@ from lanes.routing.capacity import WINDOW, Kind, Limit, Need, fits_at, kept_back
 SHORTEST_WAIT = timedelta(milliseconds=50)
 ON_ITS_WAY = timedelta(seconds=1)  # so much older may a call be that the picture of another drain does not count yet
 DISBELIEF = timedelta(minutes=5)  # a limit that was exceeded without a refusal is asked again after it
+NOTHING = Need(0, 0, 0)
+NEW, AMPLE = timedelta(seconds=0.2), 0.5  # a picture's age, and the share of each limit that is left
+AT_ONCE = 8  # calls that are looked at together: most pictures count one more
 MOST_NOTES = 50  # told by one drain; whoever lies in ever new ways is not quoted for ever
 
 
@@ -26,6 +30,7 @@ MOST_NOTES = 50  # told by one drain; whoever lies in ever new ways is not quote
 class _Call:
     """A call of ours that may be missing in the picture of its model."""
 
+    key: Hashable
     number: int
     model: str
     need: Need
@@ -35,12 +40,16 @@ class _Call:
 
 @dataclass(slots=True)
 class _Picture:
-    """The newest limits of a model. `counted` is the number of the last call that they count."""
+    """The newest limits of a model. `counted` is the number of the last call that they count; those that began later are
+    `uncounted`, in their order, and use so much."""
 
-    limits: dict[Kind, Limit]
-    counted: int
-    seen_at: datetime
-    used: dict[Kind, float] = field(default_factory=dict)  # by the calls that it does not count
+    limits: dict[Kind, Limit] = field(default_factory=dict)
+    counted: int = 0
+    seen_at: datetime | None = None
+    uncounted: dict[int, _Call] = field(default_factory=dict)
+    used: Need = NOTHING
+    under_way: int = 0
+    begun_at: datetime | None = None
 
 
 class Admission:
@@ -51,7 +60,6 @@ class Admission:
         self._pictures: dict[str, _Picture] = {}
         self._calls: dict[Hashable, _Call] = {}
         self._number = 0
-        self._begun_at: dict[str, datetime] = {}
         self._held: dict[str, tuple[Need, bool, datetime]] = {}  # what was held back of a model first, and since when
         self._disbelieved: dict[tuple[str, Kind], datetime] = {}
         self._noted: set[str] = set()
@@ -63,24 +71,28 @@ class Admission:
         """The answer to the call named `key` said this. What an older call saw is passed over."""
         for note in told.notes:
             self._note(f"{model}: {note}")
-        call = self._calls.get(key)
-        known = self._pictures.get(model)
-        if not told.limits or call is None or (known is not None and call.number < known.counted):
-            return
-        self._see(model, told.limits, call.number, now)
+        call, picture = self._calls.get(key), self._of(model)
+        if told.limits and call is not None and call.number >= picture.counted:
+            self._see(picture, told.limits, call.number, now)
+
+    def is_ample(self, model: str, now: datetime) -> bool:
+        """Whether so much is left by a picture so new that the next answer need not be read: nothing turns on it."""
+        seen_at = self._of(model).seen_at
+        if seen_at is None or not timedelta(0) <= now - seen_at < NEW:
+            return False
+        return all(limit.left(now) - used >= AMPLE * limit.limit for limit, used in self._known(model, now))
 
     def shared(self, model: str, limits: Sequence[Limit]) -> None:
         """Another drain saw this. It counts where it is newer than what we saw ourselves."""
-        seen_at = max(each.seen_at for each in limits)
-        known = self._pictures.get(model)
-        if known is not None and seen_at <= known.seen_at:
+        seen_at, picture = max(each.seen_at for each in limits), self._of(model)
+        if picture.seen_at is not None and seen_at <= picture.seen_at:
             return
-        counted = max((each.number for each in self._calls.values() if each.at <= seen_at - ON_ITS_WAY), default=0)
-        self._see(model, limits, counted, seen_at)
+        surely = [each.number for each in picture.uncounted.values() if each.at <= seen_at - ON_ITS_WAY]
+        self._see(picture, limits, max(surely, default=picture.counted), seen_at)
 
     def seen(self) -> dict[str, list[Limit]]:
         """The newest limits of each model."""
-        return {model: [*picture.limits.values()] for model, picture in self._pictures.items()}
+        return {model: [*picture.limits.values()] for model, picture in self._pictures.items() if picture.limits}
 
     def take_notes(self) -> list[str]:
         """What is wrong with what was told, and nobody has taken yet; each is noted once."""
@@ -102,11 +114,12 @@ class Admission:
         if self.is_under_way(key):
             return
         self._number += 1
-        call = self._calls[key] = _Call(self._number, model, need, now)
-        self._begun_at[model] = now
-        self._held.pop(model, None)
-        if (picture := self._pictures.get(model)) is not None:
-            self._charge(picture, call)
+        call = self._calls[key] = _Call(key, self._number, model, need, now)
+        picture = self._of(model)
+        picture.under_way += 1
+        picture.begun_at = now
+        picture.uncounted[call.number] = call
+        picture.used = picture.used.plus(need)
 
     def is_under_way(self, key: Hashable) -> bool:
         """Whether this call began, and has not ended."""
@@ -117,15 +130,11 @@ class Admission:
         call = self._calls.get(key)
         if call is None or call.ended:
             return
-        call.ended = True
-        picture = self._pictures.get(call.model)
-        if picture is None:
-            del self._calls[key]
-            return
+        call.ended, picture = True, self._of(call.model)
+        picture.under_way -= 1
         if used is not None:
             self._settle(picture, call, used, now)
-            call.need = used
-        if call.number <= picture.counted:
+        if call.number not in picture.uncounted:
             del self._calls[key]
 
     # What may begin
@@ -159,9 +168,9 @@ class Admission:
         wanted = [need.of(limit.kind) for limit, _ in known]
         if all(each <= self._share(*of, each, presses, now) for each, of in zip(wanted, known, strict=True)):
             return True
-        quiet = not any(each.model == model and not each.ended for each in self._calls.values())
-        full = all(limit.left(now) - used >= limit.limit for limit, used in known)
-        return quiet and (full or self._waited(model, now))
+        if self._of(model).under_way:
+            return False
+        return all(limit.left(now) - used >= limit.limit for limit, used in known) or self._waited(model, now)
 
     def _share(self, limit: Limit, used: float, wanted: float, presses: bool, now: datetime) -> float:
         """What of a limit is left to calls of this drain that need so much of it each."""
@@ -169,12 +178,12 @@ class Admission:
 
     def _waited(self, model: str, now: datetime) -> bool:
         """Whether nothing of the model began for a window: then one call does, whatever was told."""
-        began, held = self._begun_at.get(model), self._held.get(model)
+        began, held = self._of(model).begun_at, self._held.get(model)
         since = max((each for each in (began, held[2] if held else None) if each is not None), default=now)
         return now - since >= WINDOW
 
     def _fits_at(self, model: str, need: Need, presses: bool, since: datetime, now: datetime) -> datetime:
-        begun = self._begun_at.get(model)
+        begun = self._of(model).begun_at
         bound = max(since, begun or since) + WINDOW
         wanted = [
             fits_at(limit, (each + used) * self.drains + kept_back(limit, each, presses=presses), now)
@@ -185,51 +194,50 @@ class Admission:
 
     def _known(self, model: str, now: datetime) -> list[tuple[Limit, float]]:
         """The limits of a model that are believed, and what our calls use of each beside what it counts."""
-        picture = self._pictures.get(model)
-        if picture is None:
-            return []
-        if now - picture.seen_at > WINDOW:
-            self._count(model, picture, now)
+        picture = self._of(model)
+        self._forget(picture, now)
         return [
-            (limit, picture.used.get(kind, 0.0))
+            (limit, picture.used.of(kind))
             for kind, limit in picture.limits.items()
             if self._disbelieved.get((model, kind), now) <= now
         ]
 
     # How it is counted
 
-    def _see(self, model: str, limits: Iterable[Limit], counted: int, seen_at: datetime) -> None:
-        picture = self._pictures[model] = _Picture({each.kind: each for each in limits}, counted, seen_at)
-        self._count(model, picture, seen_at)
+    def _of(self, model: str) -> _Picture:
+        picture = self._pictures.get(model)
+        if picture is None:
+            picture = self._pictures[model] = _Picture()
+        return picture
 
-    def _count(self, model: str, picture: _Picture, now: datetime) -> None:
-        """The picture's charges are those of the calls that it does not count; what ended and is counted is forgotten."""
-        picture.used.clear()
-        for key, call in [*self._calls.items()]:
-            if call.model != model:
-                continue
-            if call.ended and (call.number <= picture.counted or now - call.at > WINDOW):
-                del self._calls[key]
-            elif call.number > picture.counted and now - call.at <= WINDOW:
-                self._charge(picture, call)
+    def _see(self, picture: _Picture, limits: Iterable[Limit], counted: int, seen_at: datetime) -> None:
+        picture.limits, picture.counted, picture.seen_at = {each.kind: each for each in limits}, counted, seen_at
+        self._forget(picture, seen_at)
 
-    def _charge(self, picture: _Picture, call: _Call) -> None:
-        for kind in picture.limits:
-            picture.used[kind] = picture.used.get(kind, 0.0) + call.need.of(kind)
+    def _forget(self, picture: _Picture, now: datetime) -> None:
+        """The picture's charges are those of calls that it does not count, and that began within a window."""
+        for number, call in [*islice(picture.uncounted.items(), AT_ONCE)]:
+            if number > picture.counted and now - call.at <= WINDOW:
+                return
+            del picture.uncounted[number]
+            picture.used = picture.used.less(call.need) if picture.uncounted else NOTHING
+            if call.ended:
+                self._calls.pop(call.key, None)
+        if picture.uncounted:
+            self._forget(picture, now)
 
     def _settle(self, picture: _Picture, call: _Call, used: Need, now: datetime) -> None:
         """What was reserved and not used is there again: in our charges, or in a picture that counted the reservation."""
         for kind, limit in [*picture.limits.items()]:
-            spare = call.need.of(kind) - used.of(kind)
             if used.of(kind) > limit.limit:
                 self._disbelieved[call.model, kind] = now + DISBELIEF
                 self._note(f"{call.model}: a call took {used.of(kind):,.0f} of {limit.limit:,} {kind} a minute; "
                            "that limit is not believed for five minutes")  # fmt: skip
-            if call.number > picture.counted:
-                if now - call.at <= WINDOW:
-                    picture.used[kind] = max(0.0, picture.used.get(kind, 0.0) - spare)
-            elif call.number < picture.counted and kind in (Kind.OUTPUT, Kind.TOKENS):
-                picture.limits[kind] = limit.returned(spare)
+            if call.number < picture.counted and kind in (Kind.OUTPUT, Kind.TOKENS):
+                picture.limits[kind] = limit.returned(call.need.of(kind) - used.of(kind))
+        if call.number in picture.uncounted:
+            picture.used = picture.used.less(call.need).plus(used)
+        call.need = used
 
     def _note(self, note: str) -> None:
         if note not in self._noted and len(self._noted) < MOST_NOTES:

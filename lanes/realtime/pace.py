@@ -61,8 +61,9 @@ class Pace:
 
     def limits_are_told(self) -> None:
         """The provider tells its limits, and calls are admitted by them: unless somebody set a bound, only their length bounds
-        their number. It creeps there."""
+        their number. Where the provider slowed us down, it creeps there."""
         if not self.bounded:
+            self.allowed = MOST if self.allowed >= self.most else self.allowed
             self.most = MOST
 
     def is_resting(self, now: datetime) -> bool:

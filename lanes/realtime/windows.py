@@ -29,7 +29,10 @@ class Windows:
             self.admission.begun(_key(pack), version.spec.realtime_model, self.needs.of(version, pack), now=now)
 
     def heard(self, version: Version, pack: Sequence[Claimed], headers: Mapping[str, str], now: datetime) -> None:
-        """An answer to the call, whatever its status, came with these headers."""
+        """An answer to the call, whatever its status, came with these headers. Reading them takes a moment: while much is left,
+        a few a second are read."""
+        if self.admission.is_ample(version.spec.realtime_model, now):
+            return
         self.admission.told(version.spec.realtime_model, told(headers, now=now), key=_key(pack), now=now)
 
     def ended(self, pack: Sequence[Claimed], used: Iterable[Usage], now: datetime, *, maybe_billed: bool = False) -> None:

@@ -45,6 +45,16 @@ class Need:
             case Kind.TOKENS:
                 return self.input + self.output
 
+    def plus(self, other: "Need") -> "Need":
+        """Both of them."""
+        return Need(self.input + other.input, self.output + other.output, self.requests + other.requests)
+
+    def less(self, other: "Need") -> "Need":
+        """What is left of it without the other."""
+        return Need(
+            max(0.0, self.input - other.input), max(0.0, self.output - other.output), max(0.0, self.requests - other.requests)
+        )  # fmt: skip
+
     def times(self, number: float) -> "Need":
         """So many of them."""
         return Need(self.input * number, self.output * number, self.requests * number)
