@@ -11,7 +11,6 @@ one. So a picture never counts too little for long, however long calls are.
 from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
 
 from lanes.claims import Claimed
 from lanes.realtime.headers import Told
@@ -22,7 +21,6 @@ ON_ITS_WAY = timedelta(seconds=1)  # so much older may a call be that the pictur
 DISBELIEF = timedelta(minutes=5)  # a limit that was exceeded without a refusal is asked again after it
 NOTHING = Need(0, 0, 0)
 NEW, AMPLE = timedelta(seconds=0.2), 0.5  # a picture's age, and the share of each limit that is left
-AT_ONCE = 8  # calls that are looked at together: most pictures count one more
 MOST_NOTES = 50  # told by one drain; whoever lies in ever new ways is not quoted for ever
 
 
@@ -94,6 +92,11 @@ class Admission:
         """The newest limits of each model."""
         return {model: [*picture.limits.values()] for model, picture in self._pictures.items() if picture.limits}
 
+    @property
+    def charged(self) -> int:
+        """How many calls it knows: those under way, and those that no picture counts yet."""
+        return len(self._calls)
+
     def take_notes(self) -> list[str]:
         """What is wrong with what was told, and nobody has taken yet; each is noted once."""
         notes, self._untold = self._untold, []
@@ -118,6 +121,7 @@ class Admission:
         picture = self._of(model)
         picture.under_way += 1
         picture.begun_at = now
+        self._forget(picture, now)
         picture.uncounted[call.number] = call
         picture.used = picture.used.plus(need)
 
@@ -216,15 +220,15 @@ class Admission:
 
     def _forget(self, picture: _Picture, now: datetime) -> None:
         """The picture's charges are those of calls that it does not count, and that began within a window."""
-        for number, call in [*islice(picture.uncounted.items(), AT_ONCE)]:
+        while picture.uncounted:
+            number = next(iter(picture.uncounted))
+            call = picture.uncounted[number]
             if number > picture.counted and now - call.at <= WINDOW:
                 return
             del picture.uncounted[number]
             picture.used = picture.used.less(call.need) if picture.uncounted else NOTHING
             if call.ended:
                 self._calls.pop(call.key, None)
-        if picture.uncounted:
-            self._forget(picture, now)
 
     def _settle(self, picture: _Picture, call: _Call, used: Need, now: datetime) -> None:
         """What was reserved and not used is there again: in our charges, or in a picture that counted the reservation."""

@@ -214,3 +214,12 @@ def test_what_is_urgent_or_due_or_late_by_a_minute_presses() -> None:
     assert presses([usual], NOON + WINDOW)
     assert presses([usual, claimed(2, urgent=True)], NOON)
     assert presses([claimed(3, due_at=later(hours=9))], NOON)
+
+
+def test_a_provider_that_tells_no_limits_holds_nothing_back_and_what_began_is_forgotten_after_a_minute() -> None:
+    mine = Admission()
+    for key in range(5_000):
+        assert mine.begins(key, MODEL, Need(1, 1), presses=False, now=NOON)
+        mine.ended(key, Need(1, 1), now=NOON)
+    assert mine.begins("next", MODEL, Need(1, 1), presses=False, now=later(minutes=2))
+    assert mine.charged == 1
