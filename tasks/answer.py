@@ -132,10 +132,9 @@ class Answering:
 
         def hear(headers: Mapping[str, str]) -> None:
             self._windows.heard(version, pack, headers, self._clock())
-
         try:
-            writer = self._writers.of(version)
-            async for called in answer(await self._at.client(), writer, pack, due_in_s=due_in_s, hear=hear):
+            client, writer = await self._at.client(), self._writers.of(version)
+            async for called in answer(client, writer, pack, due_in_s=due_in_s, hear=hear):
                 used += [called.response.usage] if called.response is not None else []
                 maybe_billed = maybe_billed or (called.failure is not None and called.failure.maybe_billed)
                 for each in (*called.pack, *called.untried):

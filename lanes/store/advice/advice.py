@@ -100,8 +100,7 @@ select a.workload, least(m.at, f.at) as first_at, coalesce(greatest(m.n, h.n), 0
 """
 
 QUESTIONS = {
-    "counted": COUNTED, "timed": PERCENTILES, "due": DUE, "unrouted": UNROUTED, "young": YOUNG, "busiest": BUSIEST,
-    "limits": LIMITS,
+    "counted": COUNTED, "timed": PERCENTILES, "due": DUE, "unrouted": UNROUTED, "young": YOUNG, "busiest": BUSIEST, "limits": LIMITS,
 }  # fmt: skip
 DEMANDED = ("overdue", "urgent", "urgent_rule", "deadline")
 DEFERRED = ("batch_rule",)
@@ -172,10 +171,10 @@ def _of(version: Version, seen: Mapping[str, Sequence[Any]], now: datetime) -> E
 
 def _takes(calls: Iterable[Any], billed: "Billed | None") -> Need:
     """What an item takes of the provider's limits in real time, on average; nothing but a request where none was answered."""
-    of_lane = [each for each in calls if each.lane == Lane.REALTIME]
-    requests = _sum(of_lane, "n") / max(1, _sum(of_lane, "items")) or 1.0
-    answered = max(1, billed.answered) if billed else 1
-    return Need(*((billed.input_tokens / answered, billed.output_tokens / answered) if billed else (0, 0)), requests)
+    ours = [call for call in calls if call.lane == Lane.REALTIME]
+    requests = _sum(ours, "n") / max(1, _sum(ours, "items")) or 1.0
+    each = max(1, billed.answered) if billed else 1
+    return Need(billed.input_tokens / each, billed.output_tokens / each, requests) if billed else Need(0, 0, requests)
 
 
 def _of_kind(rows: Iterable[Any], kind: str) -> list[Any]:
