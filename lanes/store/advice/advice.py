@@ -100,7 +100,8 @@ select a.workload, least(m.at, f.at) as first_at, coalesce(greatest(m.n, h.n), 0
 """
 
 QUESTIONS = {
-    "counted": COUNTED, "timed": PERCENTILES, "due": DUE, "unrouted": UNROUTED, "young": YOUNG, "busiest": BUSIEST, "limits": LIMITS,
+    "counted": COUNTED, "timed": PERCENTILES, "due": DUE, "unrouted": UNROUTED, "young": YOUNG, "busiest": BUSIEST,
+    "limits": LIMITS,
 }  # fmt: skip
 DEMANDED = ("overdue", "urgent", "urgent_rule", "deadline")
 DEFERRED = ("batch_rule",)
@@ -118,9 +119,7 @@ def evidence(connection: Connection, workload: str, *, since: datetime, now: dat
     return of_each(connection, [version], since=since, now=now)[workload]
 
 
-def of_each(
-    connection: Connection, versions: Sequence[Version], *, since: datetime, now: datetime
-) -> dict[str, Evidence]:  # fmt: skip
+def of_each(connection: Connection, versions: Sequence[Version], *, since: datetime, now: datetime) -> dict[str, Evidence]:
     """The same of several workloads, by name: each question is asked once for all of them."""
     at = {
         "workloads": [each.workload for each in versions], "since": since.replace(minute=0, second=0, microsecond=0),
