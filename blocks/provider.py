@@ -8,6 +8,7 @@ from prefect.blocks.core import Block
 from pydantic import Field, SecretStr, model_validator
 
 from lanes.provider.client import connect
+from lanes.realtime.pace import MOST
 
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
@@ -31,12 +32,13 @@ class Provider(Block):
         description="Name of the account that is billed; it stays through changes of the key. Empty takes the host of the "
         "base URL. Name it where two accounts share an address.",
     )
-    most_calls: int = Field(
-        default=64,
+    most_calls: int | None = Field(
+        default=None,
         ge=1,
-        le=500,
+        le=MOST,
         title="Most calls at once",
-        description="Real-time calls in flight of one drain, 1 to 500. Their length decides how many of these are used.",
+        description="Real-time calls in flight of one drain, 1 to 500. Empty: as many as their length asks for and the "
+        "provider's limits hold; 64 while it tells none.",
     )
     poll_s: float = Field(
         default=30,

@@ -18,7 +18,8 @@ class Claim:
 
 @dataclass(frozen=True)
 class Claimed:
-    """A claim with what a call needs. `failures` counts earlier tries; `alone`: it may have spoiled its pack."""
+    """A claim with what a call needs. `failures` counts earlier tries; `alone`: it may have spoiled its pack; `urgent`: its
+    sender said so."""
 
     claim: Claim
     version_id: VersionId
@@ -30,6 +31,7 @@ class Claimed:
     rank_at: datetime
     due_at: datetime | None = None
     alone: bool = False
+    urgent: bool = False
 
     @property
     def travels_alone(self) -> bool:

@@ -6,7 +6,7 @@ cannot be saved yet is kept, renewed and saved later.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ from lanes.provider.requests import Writers
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
+from lanes.realtime.windows import Windows
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
 from lanes.settling.outcome import Attempt
@@ -33,6 +34,7 @@ from lanes.store import incidents
 from lanes.store.realtime import outages
 from lanes.unquoted import discreet
 from lanes.words import Lane, Outcome
+from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tasks.connections import Connections
 from tasks.failure_log import FailureLog, failed, unusable
@@ -72,9 +74,11 @@ class Answering:
     def __init__(
         self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
         clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None, purse: Purse | None = None,
+        windows: Windows | None = None,
     ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
         self._held, self._wakes, self._clock, self._follow, self._purse = held, wakes, clock, follow, purse
+        self._windows = windows or Windows()
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
@@ -91,6 +95,7 @@ class Answering:
         """The pack is being asked."""
         due = min((each.due_at for each in pack if each.due_at is not None), default=None)
         self._pace.began(version.workload, version.spec.realtime_model)
+        self._windows.begun(version, pack, now)
         self._run(self._ask(version, pack, None if due is None else (due - now).total_seconds()), self._calls)
 
     def give_back(self, unasked: Sequence[Claimed], at: datetime) -> None:
@@ -126,14 +131,21 @@ class Answering:
             self.sum_up()
 
     async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
-        left, well = {each.claim: each for each in pack}, False
+        left, paid, well = {each.claim: each for each in pack}, pack, False
+        used, maybe_billed = list[Usage](), False
+
+        def hear(headers: Mapping[str, str]) -> None:
+            self._windows.heard(version, pack, headers, self._clock())
         try:
             if self._purse is not None:
-                pack = await self._purse.payable(version, pack, self.give_back)
-                left = {each.claim: each for each in pack}
-                if not pack:
+                paid = await self._purse.payable(version, pack, self.give_back)
+                left = {each.claim: each for each in paid}
+                if not paid:
                     return
-            async for called in answer(await self._at.client(), self._writers.of(version), pack, due_in_s=due_in_s):
+            client, writer = await self._at.client(), self._writers.of(version)
+            async for called in answer(client, writer, paid, due_in_s=due_in_s, hear=hear):
+                used += [called.response.usage] if called.response is not None else []
+                maybe_billed = maybe_billed or (called.failure is not None and called.failure.maybe_billed)
                 for each in (*called.pack, *called.untried):
                     left.pop(each.claim, None)
                 self._ended.put_nowait((version, called))
@@ -141,7 +153,9 @@ class Answering:
         except Exception as error:  # nobody foresaw it: its items have their attempts all the same
             get_run_logger().error("a pack of %s broke", version.workload, exc_info=error)
             self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=unforeseen(error))))
+            maybe_billed = True
         finally:
+            self._windows.ended(pack, used, self._clock(), maybe_billed=maybe_billed)
             self._pace.ended(version.workload, version.spec.realtime_model)
             if well:  # what a failure means for the next calls is weighed first
                 self._follow()

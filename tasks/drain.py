@@ -15,16 +15,18 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.realtime.calltime import RENEW_EVERY
 from lanes.realtime.health import Health
-from lanes.realtime.pace import Pace
+from lanes.realtime.pace import UNTOLD, Pace
 from lanes.realtime.turns import Turns
+from lanes.realtime.windows import Windows
 from lanes.store.signals import listening
 from tasks import notice, purse
 from tasks.answer import Answering
 from tasks.beside import Beside
-from tasks.chores import Chores
+from tasks.chores import FIRST_ANSWERS_S, Chores
 from tasks.connections import Connections
 from tasks.holding import Holding
 from tasks.hostclock import HostClock
+from tasks.limits import LEARN_EVERY_S, SHARE_EVERY_S, Limits
 from tasks.notice import Notice
 from tasks.purse import Purse
 from tasks.router import Router
@@ -42,8 +44,9 @@ class Drain:
         self._at, self._heard, self._wakes = at, heard, Wakes()
         self._now, self._idle_since, self._left = HostClock(now), now, False
         self._claimed_at, self._closing = -TICK_S, False
-        pace, health = Pace(most=at.provider.most_calls), Health()
-        self._turns = Turns(pace, health)
+        bound, health = at.provider.most_calls, Health()
+        self._pace, self._windows = pace, windows = Pace(most=bound or UNTOLD, bounded=bound is not None), Windows()
+        self._turns = Turns(pace, health, windows)
         self._holding = Holding(at.db, held.alive, self._turns)
         self._purse = Purse(
             at.db, pace, held=self._holding.claims, session=lambda: held.alive.session, clock=lambda: self._now(),
@@ -51,7 +54,7 @@ class Drain:
         )  # fmt: skip
         self._answering = Answering(
             at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next,
-            purse=self._purse,
+            purse=self._purse, windows=windows,
         )  # fmt: skip
         self._staying = Staying(
             at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims), idle_since=lambda: self._idle_since
@@ -60,6 +63,9 @@ class Drain:
         router = Router(at.db, held.router, self._wakes, busy=lambda: self._answering.busy)
         self._chores = Chores(at.db, router, self._turns, self._answering, self._wakes)
         self._leases, self._beside = Beside(), Beside()
+        self._limits = limits = Limits(at, windows, pace)
+        self._beside.keep("the provider's limits", limits.share, every_s=SHARE_EVERY_S)
+        self._beside.keep("what calls take", limits.learn, every_s=LEARN_EVERY_S, after_s=FIRST_ANSWERS_S)
         self._leases.keep("leases", self._holding.renew, every_s=RENEW_EVERY.total_seconds())
         self._leases.keep("budgets", self._purse.look, every_s=purse.EVERY_S)
         self._beside.keep("what others commit", self._hear, every_s=0)

@@ -33,12 +33,7 @@ def criteria(evidence: Evidence, needs: Needs | None, even: BreakEven | None, ov
     return [
         _somebody_waits(evidence, known),
         _value_decays(evidence),
-        Criterion(
-            "Volume fits the rate limits",
-            f"at most {counted(evidence.peak_per_minute, 'item')} came in one minute; what the account's rate limits "
-            "leave is not recorded",
-            Leaning.UNKNOWN,
-        ),
+        _fits_limits(evidence),
         _budget(evidence, even),
         _under_5_s(evidence),
         _read_later(known),
@@ -77,6 +72,22 @@ def _value_decays(evidence: Evidence) -> Criterion:
     )
     pressing = max(evidence.urgent, evidence.due_before_batch) / items
     return Criterion(name, said, Leaning.REALTIME if pressing >= MOST else Leaning.BATCH)
+
+
+def _fits_limits(evidence: Evidence) -> Criterion:
+    """The busiest minute against each limit that the provider told: the scarcest decides."""
+    name, peak = "Volume fits the rate limits", f"at most {counted(evidence.peak_per_minute, 'item')} came in one minute"
+    if not evidence.limits:
+        return Criterion(name, f"{peak}; no answer of the provider told its limits yet", Leaning.UNKNOWN)
+    if evidence.items < MIN_ITEMS:
+        return _too_few(name, evidence.items)
+    scarcest = max(evidence.limits, key=lambda each: each.each / each.per_minute)
+    takes = evidence.peak_per_minute * scarcest.each / scarcest.per_minute
+    said = (
+        f"{peak}: {share(takes)} of the limit of {count(scarcest.per_minute)} {scarcest.name} a minute, of which "
+        f"{share(scarcest.left / scarcest.per_minute)} were left {seconds(scarcest.told_s)} ago"
+    )
+    return Criterion(name, said, Leaning.REALTIME if takes <= 1 else Leaning.BATCH)
 
 
 def _budget(evidence: Evidence, even: BreakEven | None) -> Criterion:

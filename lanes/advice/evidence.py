@@ -101,6 +101,17 @@ class ConsumerUse:
 
 
 @dataclass(frozen=True)
+class LimitUse:
+    """A limit a minute of the model that real time asks, as it was told last, and what an item takes of it on average."""
+
+    name: str
+    per_minute: int
+    left: float
+    each: float
+    told_s: float  # how long ago
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What was seen of one workload in a period. Counts are of items received in it and not canceled."""
 
@@ -124,6 +135,7 @@ class Evidence:
     corrected: int = 0
     consumers: Sequence[ConsumerUse] = ()
     budget_month_usd: float | None = None  # what the workload's narrowest budget allows in a month; None: there is none
+    limits: Sequence[LimitUse] = ()  # of the provider; none where none were told
 
     @property
     def corrected_share(self) -> float | None:

@@ -9,7 +9,7 @@ from lanes.claims import Claimed
 from lanes.ids import WorkId
 from lanes.money.cost import most_answer_tokens
 from lanes.packids import new_nonce, pack_ids
-from lanes.provider.client import ask
+from lanes.provider.client import Hear, ask
 from lanes.provider.errors import Action, CallFailed
 from lanes.provider.requests import Question, Writer
 from lanes.realtime.calltime import longest_call_s
@@ -47,9 +47,11 @@ def questions(
 
 
 async def answer(
-    client: "AsyncAnthropic", writer: Writer, pack: Sequence[Claimed], *, due_in_s: float | None = None
-) -> AsyncIterator[Called]:
-    """Each call that the pack needed, as it ends; every item is in exactly one of them, whatever happens.
+    client: "AsyncAnthropic", writer: Writer, pack: Sequence[Claimed], *, due_in_s: float | None = None,
+    hear: Hear | None = None,
+) -> AsyncIterator[Called]:  # fmt: skip
+    """Each call that the pack needed, as it ends; every item is in exactly one of them, whatever happens. `hear` is told the
+    headers of every answer.
 
     A pack that is too large or holds a poisonous item is halved until the item stands alone. Any other failure ends it:
     what was not asked yet is untried.
@@ -61,7 +63,7 @@ async def answer(
         began = time.monotonic()
         try:
             longest_s = longest_call_s(most_answer_tokens(spec, len(part)), due_in_s=due_in_s)
-            response = await ask(client, _body(writer, part, ids), longest_s=longest_s)
+            response = await ask(client, _body(writer, part, ids), longest_s=longest_s, hear=hear)
         except CallFailed as failure:
             refused = failure.action in REFUSED
             if refused and len(part) > 1:

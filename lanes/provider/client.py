@@ -4,6 +4,8 @@ The SDK takes more than a second to load. Who calls loads it, so that whoever wa
 """
 
 import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lanes import exact_json
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 MESSAGES = "/v1/messages"
 SILENCE_S = 60.0  # how long a connection may say nothing
+Hear = Callable[[Mapping[str, str]], object]  # is told the headers of an answer, whatever its status
 
 
 def load() -> None:
@@ -37,10 +40,12 @@ def connect(*, api_key: str, base_url: str | None = None, timeout_s: float = SIL
     return AsyncAnthropic(api_key=api_key, base_url=base_url, max_retries=0, timeout=timeout, http_client=http)
 
 
-async def ask(client: "AsyncAnthropic", body: bytes, *, longest_s: float) -> Response:
+async def ask(client: "AsyncAnthropic", body: bytes, *, longest_s: float, hear: Hear | None = None) -> Response:
     """The provider's response to one Messages request, within `longest_s` however slowly it comes.
 
-    `body` is sent as it is, and what comes is read here: the SDK's models of both take longer than the rest of it.
+    `body` is sent as it is, and what comes is read here: the SDK's models of both take longer than the rest of it. `hear` is
+    told the headers, also those of an error; whatever it raises is nothing to the call. It is no middleware of the SDK, which
+    takes an error's answer for a result where the raw response is asked for.
 
     Raises:
         CallFailed: there was none, or none that can be read; its `action` says what to do.
@@ -54,9 +59,18 @@ async def ask(client: "AsyncAnthropic", body: bytes, *, longest_s: float) -> Res
         async with asyncio.timeout(longest_s):
             options: RequestOptions = {"timeout": Timeout(longest_s, connect=CONNECT_S)}
             raw = await client.post(MESSAGES, content=body, cast_to=Raw, options=options)
+        _tell(hear, raw)
         return read_response(exact_json.loads(raw.content), request_id=raw.headers.get("request-id"))
     except Exception as error:  # whatever the SDK makes of a broken body: nobody's answer, and perhaps billed
+        _tell(hear, getattr(error, "response", None))
         raise failed(error) from error
+
+
+def _tell(hear: Hear | None, answer: Any) -> None:
+    """Whoever asked knows the headers of an answer, if there was one."""
+    if hear is not None and answer is not None:
+        with suppress(Exception):
+            hear(answer.headers)
 
 
 def read_response(message: dict[str, Any], *, request_id: str | None = None) -> Response:

@@ -9,6 +9,8 @@ from datetime import datetime, timedelta
 DEFAULT_WAIT = timedelta(seconds=5)
 LONGEST_WAIT = timedelta(minutes=5)  # the provider may name days; we ask again sooner
 FREEZE = timedelta(seconds=30)
+UNTOLD = 64  # calls in flight where nobody set a bound and the provider tells no limits
+MOST = 500  # and where it does: more than a drain keeps up with are never needed
 LEAST = 16  # places, however short the calls
 CALLS_PER_S = 320  # what one drain keeps up with: longer calls get more places, up to the bound
 AHEAD_S = 0.2  # how long a claim may take until what it brings is asked
@@ -21,7 +23,8 @@ class Pace:
     creeps back (additive increase, multiplicative decrease: Chiu and Jain, 1989).
     """
 
-    most: int = 64
+    most: int = UNTOLD
+    bounded: bool = True  # somebody set the bound: it stands, whatever the provider tells
     allowed: float = field(default=0, init=False)
     call_s: float = field(default=0, init=False)  # how long a call takes, in seconds; smoothed
     rests_until: datetime | None = field(default=None, init=False)
@@ -55,6 +58,13 @@ class Pace:
     def in_flight(self) -> Mapping[str, int]:
         """The calls under way, by workload."""
         return self._workloads
+
+    def limits_are_told(self) -> None:
+        """The provider tells its limits, and calls are admitted by them: unless somebody set a bound, only their length bounds
+        their number. Where the provider slowed us down, it creeps there."""
+        if not self.bounded:
+            self.allowed = MOST if self.allowed >= self.most else self.allowed
+            self.most = MOST
 
     def is_resting(self, now: datetime) -> bool:
         """Whether nothing may be asked now, because the provider or an account said so."""

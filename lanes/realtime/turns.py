@@ -2,24 +2,31 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from lanes.claims import Claimed
 from lanes.ids import VersionId
 from lanes.packing import packs
+from lanes.realtime.admission import presses
 from lanes.realtime.buffer import Buffer
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.shares import Entitlement, divide
+from lanes.realtime.windows import Windows
 from lanes.words import Lane
 from lanes.workload.version import Version
 
+SOON = timedelta(seconds=1)  # what fits the provider's limits by then is claimed, and kept
+PEEK = timedelta(seconds=0.5)  # how often the most urgent of a workload is claimed to see whether it may have the reserve
+
 
 class Turns:
-    """What one drain has claimed and not asked yet: windows that gather, and packs that wait for a place."""
+    """What one drain has claimed and not asked yet: windows that gather, and packs that wait for a place, or for the provider's
+    limits to hold them."""
 
-    def __init__(self, pace: Pace, health: Health) -> None:
-        self._pace, self._health = pace, health
+    def __init__(self, pace: Pace, health: Health, windows: Windows | None = None) -> None:
+        self._pace, self._health, self._windows = pace, health, windows or Windows()
+        self._peeked_at: dict[str, datetime] = {}  # workloads of which only what presses may be asked
         self._versions: Mapping[VersionId, Version] = {}  # of what gathers or waits for a place
         self._buffer = Buffer()
         self._leaving: list[list[Claimed]] = []
@@ -35,6 +42,7 @@ class Turns:
             if self._room(waiting[name], now) != 0:
                 whole = self._pace.all_places * waiting[name].spec.pack_of(Lane.REALTIME)
                 most[name] = max(0, whole - self._buffer.of(name) - sum(len(p) for p in self._leaving if p[0].workload == name))
+        self._peek(direct, most, now)
         return {name: number for name, number in most.items() if number > 0}
 
     def take_in(self, claimed: Iterable[Claimed], versions: Mapping[VersionId, Version], now: datetime) -> None:
@@ -53,13 +61,14 @@ class Turns:
         asked: list[tuple[Version, list[Claimed]]] = []
         waiting: list[list[Claimed]] = []
         for pack in self._leaving:
-            name = pack[0].workload
-            if places.get(name, 0) > 0:
+            name, version = pack[0].workload, self._version(pack)
+            if places.get(name, 0) > 0 and self._windows.begins(version, pack, now):
                 places[name] -= 1
-                asked.append((self._versions[pack[0].version_id], pack))
+                asked.append((version, pack))
             else:
                 waiting.append(pack)
         self._leaving = waiting
+        self._windows.still_held(self._version(pack) for pack in waiting)
         return asked
 
     def is_supplied(self, now: datetime) -> bool:
@@ -69,16 +78,19 @@ class Turns:
 
     def next_moment(self, now: datetime) -> datetime | None:
         """When something changes by itself: a window or a rest is over. None when nothing is to come."""
-        moments = [self._buffer.next_leave(self._versions), self._health.next_try(now), self._pace.rests_until]
+        moments = [
+            self._buffer.next_leave(self._versions), self._health.next_try(now), self._pace.rests_until,
+            self._windows.next_moment(now),
+        ]  # fmt: skip
         return min((each for each in moments if each is not None and each > now), default=None)
 
     def held_back(self, now: datetime) -> bool:
         """Whether the provider takes less than is asked: another drain would change nothing."""
-        return self._pace.is_resting(now) or self._health.next_try(now) is not None
+        return self._pace.is_resting(now) or self._health.next_try(now) is not None or self._windows.hold_back
 
     def give_up_ahead(self, now: datetime) -> list[Claimed]:
         """What was claimed ahead of its place, and may not be asked now: no longer waiting here."""
-        stranded = [pack for pack in self._leaving if self._is_direct(pack) and self._room(self._version(pack), now) == 0]
+        stranded = [pack for pack in self._leaving if self._is_direct(pack) and not self._stays(pack, now)]
         if stranded:
             self._leaving = [pack for pack in self._leaving if pack not in stranded]
         return [each for pack in stranded for each in pack]
@@ -96,6 +108,26 @@ class Turns:
 
     def _is_direct(self, pack: Sequence[Claimed]) -> bool:
         return self._version(pack).spec.buffer_s == 0
+
+    def _stays(self, pack: Sequence[Claimed], now: datetime) -> bool:
+        """Whether a pack may be asked soon enough to be kept. Where it only lacks the reserve, the next look is for another."""
+        version = self._version(pack)
+        return self._room(version, now) != 0 and not (self._only_presses(version, now) and not presses(pack, now))
+
+    def _only_presses(self, version: Version, now: datetime) -> bool:
+        """Whether nothing but the reserve is left of what the provider allows soon."""
+        return self._windows.room(version, pressing=False, now=now + SOON) == 0
+
+    def _peek(self, direct: Mapping[str, Version], most: dict[str, int], now: datetime) -> None:
+        """Where only the reserve is left, the most urgent of a workload is looked at, now and then: it may press."""
+        for name in direct.keys() & most.keys():
+            if not self._only_presses(direct[name], now):
+                self._peeked_at.pop(name, None)
+            elif now - self._peeked_at.get(name, now - PEEK) >= PEEK:
+                self._peeked_at[name] = now
+                most[name] = min(most[name], direct[name].spec.pack_of(Lane.REALTIME))
+            else:
+                most[name] = 0
 
     def _version(self, pack: Sequence[Claimed]) -> Version:
         return self._versions[pack[0].version_id]
@@ -124,7 +156,9 @@ class Turns:
         if self._pace.is_resting(now) or version.workload in self._pace.resting(now):
             return 0
         model = version.spec.realtime_model
-        return self._health.room(model, self._pace.of_model(model), now=now)
+        well = self._health.room(model, self._pace.of_model(model), now=now)
+        fits = self._windows.room(version, pressing=True, now=now + SOON)
+        return min((room for room in (well, fits) if room is not None), default=None)
 
     def _packed(self, claimed: Iterable[Claimed]) -> list[list[Claimed]]:
         by_version: dict[VersionId, list[Claimed]] = {}

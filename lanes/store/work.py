@@ -162,10 +162,13 @@ def _claim(lane: Lane) -> Select[*tuple[Any, ...]]:
     size = octets(item.c.payload)
     before = func.sum(size).over(partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)) - size
     weighed = (
-        select(picked.c.id, before.label("bytes_before"), item.c.workload, item.c.key, item.c.payload, item.c.due_at)
+        select(
+            picked.c.id, before.label("bytes_before"), item.c.workload, item.c.key, item.c.payload, item.c.due_at,
+            item.c.urgent,
+        )
         .join_from(picked, item, item.c.id == picked.c.item_id)
         .cte("weighed")
-    )
+    )  # fmt: skip
     taken = (
         update(work)
         .where(work.c.id == weighed.c.id, weighed.c.bytes_before < bindparam("bytes", type_=BigInteger))
@@ -175,7 +178,7 @@ def _claim(lane: Lane) -> Select[*tuple[Any, ...]]:
         )
         .returning(
             work.c.id, work.c.claim_no, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at, work.c.alone,
-            weighed.c.workload, weighed.c.key, weighed.c.payload, weighed.c.due_at,
+            weighed.c.workload, weighed.c.key, weighed.c.payload, weighed.c.due_at, weighed.c.urgent,
         )
         .cte("taken")
     )  # fmt: skip
@@ -195,6 +198,7 @@ def claimed(row: Any) -> Claimed:
         row.rank_at,
         row.due_at,
         row.alone,
+        row.urgent,
     )
 
 

@@ -83,13 +83,17 @@ class Sender:
     def __init__(self, at: Connections, time: PassingTime, pool: Engine) -> None:
         self.at, self.time, self._pool = at, time, pool
 
-    async def items(self, *keys: str, lane: Lane, workload: str = "letters", **spec: object) -> None:
+    async def items(
+        self, *keys: str, lane: Lane, workload: str = "letters", payload: dict[str, str] | None = None,
+        due_at: datetime | None = None, **spec: object,
+    ) -> None:  # fmt: skip
         """Items of a workload are routed to a lane."""
         now = await self.at.db.now()
+        more = {"due_at": due_at} | ({"payload": payload} if payload else {})
 
         with self._pool.begin() as connection:
             publish(connection, workload, now=now, **spec)
-            admit(connection, *keys, now=now, workload=workload, lane=lane)
+            admit(connection, *keys, now=now, workload=workload, lane=lane, **more)
             route(connection, now=now)
 
     async def rows(self, query: str, **values: object) -> list[tuple[object, ...]]:

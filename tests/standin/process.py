@@ -65,7 +65,8 @@ class Endpoint:
     def reset(self, **settings: object) -> None:
         """No fault rules, batches end at once, no limit; or other settings."""
         self.control("DELETE", "faults")
-        usual = {"turnaround_s": 0, "latency_s": 0, "requests_per_minute": None, "clock_ahead_s": 0}
+        unlimited = {f"{kind}_per_minute": None for kind in ("requests", "input_tokens", "output_tokens")}
+        usual = {"turnaround_s": 0, "latency_s": 0, "clock_ahead_s": 0, **unlimited}
         self.control("POST", "settings", {**usual, **settings})
 
     def ended(self, batch_id: str) -> MessageBatch:

@@ -13,9 +13,11 @@ from lanes.figures.durations import Durations
 from lanes.figures.kinds import Kind
 from lanes.money.budget import month_usd
 from lanes.money.cost import price_per_token
+from lanes.routing.capacity import Need
 from lanes.routing.prospect import Batches, Departure
 from lanes.routing.turnaround import Turnarounds
 from lanes.store import asking
+from lanes.store.advice.limits import LIMITS, uses
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
 from lanes.store.money import standing
@@ -109,6 +111,7 @@ select a.workload, least(m.at, f.at) as first_at, coalesce(greatest(m.n, h.n), 0
 
 QUESTIONS = {
     "counted": COUNTED, "timed": TIMED, "unrouted": UNROUTED, "young": YOUNG, "busiest": BUSIEST,
+    "limits": LIMITS,
 }  # fmt: skip
 DEMANDED = ("overdue", "urgent", "urgent_rule", "deadline")
 DEFERRED = ("batch_rule",)
@@ -204,7 +207,16 @@ def _of(version: InForce, seen: Mapping[str, Sequence[Any]], laws: Turnarounds, 
         days_arrivals=_whole_days([*arrived, *unrouted], busiest.first_at, now),
         compared=_sum(compared, "n"), corrected=_sum(compared, "items"),
         consumers=_consumers(counted, added_up(timed[Kind.READ], "consumer"), seen["young"]),
+        limits=uses(seen["limits"], _takes(_of_kind(counted, "call"), billed.get(Lane.REALTIME)), now),
     )  # fmt: skip
+
+
+def _takes(calls: Iterable[Any], billed: "Billed | None") -> Need:
+    """What an item takes of the provider's limits in real time, on average; nothing but a request where none was answered."""
+    ours = [call for call in calls if call.lane == Lane.REALTIME]
+    requests = _sum(ours, "n") / max(1, _sum(ours, "items")) or 1.0
+    each = max(1, billed.answered) if billed else 1
+    return Need(billed.input_tokens / each, billed.output_tokens / each, requests) if billed else Need(0, 0, requests)
 
 
 def _of_kind(rows: Iterable[Any], kind: str) -> list[Any]:

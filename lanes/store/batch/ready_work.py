@@ -53,7 +53,7 @@ def for_batch(kind: Kind, limit: int, *, now: datetime) -> Select[*tuple[Any, ..
     return (
         select(
             work.c.id, (work.c.claim_no + 1).label("claim_no"), work.c.version_id, work.c.purpose, work.c.failures,
-            work.c.rank_at, work.c.alone, item.c.workload, item.c.key, item.c.payload, item.c.due_at,
+            work.c.rank_at, work.c.alone, item.c.workload, item.c.key, item.c.payload, item.c.due_at, item.c.urgent,
             size_of(item.c.payload),
         )
         .join(item, item.c.id == work.c.item_id)

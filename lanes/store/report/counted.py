@@ -6,6 +6,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
+from lanes.report.capacity import WaitFigures
 from lanes.report.snapshot import (
     AgreementFigures,
     BatchTotals,
@@ -13,7 +14,6 @@ from lanes.report.snapshot import (
     CostFigures,
     LaneFigures,
     RouteFigures,
-    WaitFigures,
 )
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up

@@ -3,6 +3,7 @@
 from lanes.store.tables.base import SCHEMA, metadata
 from lanes.store.tables.batches import batch, disowned
 from lanes.store.tables.budgets import budget, budget_hold, budget_spent, budget_use
+from lanes.store.tables.capacity import capacity
 from lanes.store.tables.figures import figure, figure_consumer, figure_delta, figure_peak, figure_spread
 from lanes.store.tables.generations import generation, promoted
 from lanes.store.tables.incidents import incident, outage, slack_post
@@ -25,6 +26,7 @@ __all__ = [
     "budget_hold",
     "budget_spent",
     "budget_use",
+    "capacity",
     "correction",
     "disowned",
     "event_outbox",

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0042"
-down_revision = "0038"
+down_revision = "0040"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {

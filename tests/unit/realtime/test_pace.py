@@ -145,3 +145,11 @@ def test_a_limit_that_many_calls_in_flight_meet_halves_the_places_once() -> None
     for _ in range(16):
         pace.slow_down(retry_after_s=5, now=NOON)
     assert pace.places(later(seconds=5)) == 8
+
+
+def test_a_bound_that_somebody_set_stands_and_without_one_the_calls_length_says_how_many_places() -> None:
+    bound, free = Pace(most=64), Pace(most=64, bounded=False)
+    for each in (bound, free):
+        each.limits_are_told()
+        each.succeeded(1.0)
+    assert (bound.all_places, free.all_places) == (64, 320)

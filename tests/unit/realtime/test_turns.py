@@ -10,6 +10,7 @@ from lanes.ids import WorkId
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.turns import Turns
+from lanes.realtime.windows import Windows
 from lanes.words import Purpose
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -29,10 +30,14 @@ def take_in(opened: Turns, *claimed: Claimed, now: datetime = NOON) -> None:
     opened.take_in(claimed, {each.version_id: VERSIONS[each.version_id] for each in claimed}, now)
 
 
-def claimed(number: int, of: Version = LETTERS, *, rank_at: datetime | None = None, failures: int = 0) -> Claimed:
+def claimed(
+    number: int, of: Version = LETTERS, *, rank_at: datetime | None = None, failures: int = 0, due_at: datetime | None = None,
+    urgent: bool = False,
+) -> Claimed:  # fmt: skip
     return Claimed(
-        Claim(WorkId(number), 1), of.id, of.workload, f"k{number}", {}, Purpose.ANSWER, failures, rank_at or later(hours=1)
-    )
+        Claim(WorkId(number), 1), of.id, of.workload, f"k{number}", {}, Purpose.ANSWER, failures, rank_at or later(hours=1),
+        due_at, urgent=urgent,
+    )  # fmt: skip
 
 
 def asked(opened: Turns, now: datetime = NOON) -> list[list[int]]:
@@ -179,3 +184,46 @@ def test_everything_that_was_taken_in_is_asked_once_or_given_up(arrivals: list[t
     met += [each.claim.work_id for each in opened.give_up()]
     assert sorted(met) == list(range(len(arrivals)))
     assert opened.give_up() == []
+
+
+def limited(opened: Windows, remaining: int, *, limit: int = 10) -> None:
+    """An answer to a call of letters told so many requests of so many a minute."""
+    opened.begun(LETTERS, [claimed(-1)], NOON)
+    reset = later(seconds=60 * (limit - remaining) / limit).isoformat()
+    said = {"limit": str(limit), "remaining": str(remaining), "reset": reset}
+    opened.heard(LETTERS, [claimed(-1)], {f"anthropic-ratelimit-requests-{name}": value for name, value in said.items()}, NOON)
+    opened.ended([claimed(-1)], [], NOON)
+
+
+def test_as_much_is_claimed_and_asked_as_the_providers_limits_hold_and_what_presses_has_the_reserve() -> None:
+    windows, pace = Windows(), quick()
+    opened = Turns(pace, Health(), windows)
+    limited(windows, 4)
+    assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 4}
+    take_in(opened, *(claimed(number) for number in range(3)), claimed(3, urgent=True))
+    assert asked(opened) == [[0], [1], [3]]
+    assert opened.next_moment(NOON) == later(seconds=12)  # one for it, and the reserve again
+    assert opened.held_back(NOON)
+
+
+def test_where_only_the_reserve_is_left_the_most_urgent_is_looked_at_now_and_then_and_given_up_unless_it_presses() -> None:
+    windows, pace = Windows(), quick()
+    opened = Turns(pace, Health(), windows)
+    limited(windows, 1)
+    assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 1}
+    take_in(opened, claimed(0))
+    assert asked(opened) == []
+    assert [each.claim.work_id for each in opened.give_up_ahead(NOON)] == [0]
+    assert opened.wanted({"letters": LETTERS}, later(seconds=0.1)) == {}
+    assert opened.wanted({"letters": LETTERS}, later(seconds=0.6)) == {"letters": 1}
+    take_in(opened, claimed(1, due_at=later(hours=1)))
+    assert opened.give_up_ahead(NOON) == []
+    assert asked(opened) == [[1]]
+
+
+def test_where_nothing_is_left_nothing_is_claimed_until_something_fits_again() -> None:
+    windows = Windows()
+    opened = Turns(quick(), Health(), windows)
+    limited(windows, 0)
+    assert opened.wanted({"letters": LETTERS}, NOON) == {}
+    assert opened.wanted({"letters": LETTERS}, later(seconds=30)) == {"letters": 5}

@@ -9,10 +9,12 @@ from lanes.advice.recommendation import advise
 from lanes.ids import IncidentId, RolloutId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.report import markdown
+from lanes.report.capacity import CapacityFigures, WaitFigures
 from lanes.report.sections import Section, further, pressing
-from lanes.report.snapshot import AmendmentFigures, BatchTotals, CallFigures, ReplayFigures, Snapshot, SplitFigures, WaitFigures
+from lanes.report.snapshot import AmendmentFigures, BatchTotals, CallFigures, ReplayFigures, Snapshot, SplitFigures
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.routing.calibration import Told, calibrations
+from lanes.routing.capacity import Kind, Limit
 from lanes.words import Lane, ReplayState, RolloutState
 from tests.conftest import NOON
 from tests.rollouts import playbook
@@ -28,6 +30,9 @@ MOVING = Rollout(
     None, "ada", "trial", NOON, None, None,
 )  # fmt: skip
 LATE_READERS = evidence(ConsumerUse("nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unread=12))
+
+TOLD = NOON + timedelta(minutes=59, seconds=30)
+ROOM = Limit(Kind.INPUT, 50_000, 12_000, TOLD + timedelta(seconds=40), TOLD)
 
 
 def steered(text: str = "trial") -> Snapshot:
@@ -46,6 +51,7 @@ def steered(text: str = "trial") -> Snapshot:
         splits=[SplitFigures("letters", None, 3_050, "ada", text, NOON)],
         replays=[ReplayFigures("letters", 2, 5, ReplayState.COMPLETE, 40, 39, 1, Decimal("0.0125"))],
         calls=[CallFigures("letters", Lane.BATCH, 10, 195, 1_950, 1_950, 3_900)],
+        capacity=[CapacityFigures("acme", "claude-haiku-5-5", [ROOM], 40, 75.0)],
         amendments=[AmendmentFigures("letters", 4, 1)],
         advice=[advise(replace(LATE_READERS, workload=text))],
     )
@@ -64,7 +70,7 @@ def test_what_may_need_a_person_comes_first() -> None:
 
 
 def test_each_ability_has_its_section() -> None:
-    batches, told, waits, calls, splits, replays, late, reads, advice = further(steered("nightly"))
+    batches, told, waits, calls, room, splits, replays, late, reads, advice = further(steered("nightly"))
     assert said(batches) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
     assert said(told) == [
         "letters all 300 97.5 % 97.7 % 0.023", "letters 95 % to 98 % 200 97.0 % 97.5 % ",
@@ -74,6 +80,7 @@ def test_each_ability_has_its_section() -> None:
     assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
     assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]
     assert said(calls) == ["letters / batch 10 20 20 20 50 %"]
+    assert said(room) == ["claude-haiku-5-5 input tokens 50,000 12,000 30 s ago 40 75 s"]
     assert said(late) == ["letters 4 1"]
     assert said(reads) == ["nightly nightly 300 2.0 h 1 % 12"]
     assert said(advice)[0].startswith("nightly ")

@@ -1,0 +1,96 @@
+"""What the headers of an answer say of the account's limits. Pure; whatever they hold, something can be made of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+
+from lanes.routing.capacity import WINDOW, Kind, Limit
+
+PREFIX = "anthropic-ratelimit-"
+NAMES = {Kind.REQUESTS: "requests", Kind.INPUT: "input-tokens", Kind.OUTPUT: "output-tokens", Kind.TOKENS: "tokens"}
+PARTS = ("limit", "remaining", "reset")
+MOST = 10**12  # a number beyond it is none
+MOST_DIGITS = 30  # of a header that is read
+
+
+@dataclass(frozen=True)
+class Told:
+    """The limits that can be believed, and what is wrong with the others, a sentence each."""
+
+    limits: list[Limit]
+    notes: list[str]
+
+
+def told(headers: Mapping[str, str], *, now: datetime) -> Told:
+    """What an answer that came `now` says. Headers that are missing say nothing; what cannot be true is left out, with a note,
+    but a remainder beyond its limit is the whole limit, and a window longer than a minute is one of a minute.
+
+    Resets are told in the provider's clock, and measured from its own `date`.
+    """
+    known = _Known({name.lower(): value for name, value in headers.items()})
+    limits, notes = [], []
+    for kind in _kinds(known):
+        try:
+            limits.append(_limit(kind, known, now, notes))
+        except ValueError as problem:
+            notes.append(f"{PREFIX}{NAMES[kind]}: {problem}; it is not believed")
+    return Told(limits, notes)
+
+
+class _Known(dict[str, str]):
+    """Headers by their name in small letters."""
+
+    def part(self, kind: Kind, part: str) -> str | None:
+        return self.get(f"{PREFIX}{NAMES[kind]}-{part}")
+
+
+def _kinds(known: _Known) -> Iterator[Kind]:
+    """Those that are told; tokens of both kinds together count only where they are not told apart."""
+    here = [kind for kind in Kind if any(known.part(kind, part) is not None for part in PARTS)]
+    apart = Kind.INPUT in here or Kind.OUTPUT in here
+    return (kind for kind in here if not (kind is Kind.TOKENS and apart))
+
+
+def _limit(kind: Kind, known: _Known, now: datetime, notes: list[str]) -> Limit:
+    limit, left = _number(known.part(kind, "limit"), "limit"), _number(known.part(kind, "remaining"), "remaining")
+    if limit < 1:
+        raise ValueError(f"a limit of {limit} a minute")
+    if left > limit:
+        notes.append(f"{PREFIX}{NAMES[kind]}: {left:,} remain of {limit:,}; the limit is believed")
+    reset = known.part(kind, "reset")
+    fills = WINDOW if reset is None else _moment(reset) - _provider_now(known.get("date"), now)
+    if not timedelta(0) <= fills <= WINDOW + timedelta(seconds=1):  # its date has no fractions of a second
+        notes.append(f"{PREFIX}{NAMES[kind]}-reset: it is not within the minute that limits are told for")
+        fills = WINDOW
+    return Limit(kind, limit, min(left, limit), now + min(fills, WINDOW), now)
+
+
+def _number(value: str | None, name: str) -> int:
+    said = (value or "").strip()
+    if not (said.isascii() and said.isdigit() and len(said) <= MOST_DIGITS and int(said) <= MOST):
+        raise ValueError(f"its {name} is missing" if value is None else f"its {name} is {said[:MOST_DIGITS]!r}")
+    return int(said)
+
+
+@lru_cache(maxsize=64)
+def _moment(value: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value.strip())
+    except ValueError:
+        raise ValueError(f"its reset is {value[:MOST_DIGITS]!r}") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+@lru_cache(maxsize=64)
+def _date(value: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _provider_now(date: str | None, now: datetime) -> datetime:
+    return (_date(date) if date else None) or now

@@ -1,0 +1,40 @@
+"""What real time can take: what the provider's limits leave, how long what waits takes, and how long items waited."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from lanes.routing.capacity import Kind, Limit
+
+
+@dataclass(frozen=True)
+class CapacityFigures:
+    """A model's limits as they were told last, and what waits for it in real time.
+
+    `drain_s` is how long that takes at the present rate and within the limits; None where neither is known.
+    """
+
+    account: str
+    model: str
+    limits: list[Limit]
+    waiting: int
+    drain_s: float | None
+
+    @property
+    def seen_at(self) -> datetime:
+        """When an answer told them last."""
+        return max(each.seen_at for each in self.limits)
+
+
+@dataclass(frozen=True)
+class WaitFigures:
+    """How long items waited for their real-time call, in seconds from received to asked, with a window to gather in."""
+
+    workload: str
+    items: int
+    p50_s: float
+    p95_s: float
+
+
+NAMES = {
+    Kind.REQUESTS: "requests", Kind.INPUT: "input tokens", Kind.OUTPUT: "output tokens", Kind.TOKENS: "tokens",
+}  # fmt: skip

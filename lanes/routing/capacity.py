@@ -1,0 +1,134 @@
+"""What the provider's limits leave, and how long what waits takes within them. Pure: limits, needs and `now` come in.
+
+The provider's limits are token buckets: they fill evenly and are full a minute after they were empty. Where a window was meant
+that fills at once, the evenly filled one errs for as long as the window, and the next answer corrects it.
+Source: Anthropic, "Rate limits": requests, input and output tokens a minute, with `reset` as the moment of the full bucket.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+WINDOW = timedelta(minutes=1)  # a bucket fills within it, and nothing is held back for longer
+WINDOW_S = WINDOW.total_seconds()
+RESERVE = 0.2  # share of a limit that is kept for what presses
+
+
+class Kind(StrEnum):
+    """What the provider counts."""
+
+    REQUESTS = "requests"
+    INPUT = "input_tokens"  # without those read from a cache
+    OUTPUT = "output_tokens"  # charged from `max_tokens` when a call begins, and by its answer once it ends
+    TOKENS = "tokens"  # both, where the provider tells them apart nowhere
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What calls take of the limits; `requests` calls, with so many tokens in all."""
+
+    input: float
+    output: float
+    requests: float = 1
+
+    def of(self, kind: Kind) -> float:
+        """Of one kind of limit."""
+        match kind:
+            case Kind.REQUESTS:
+                return self.requests
+            case Kind.INPUT:
+                return self.input
+            case Kind.OUTPUT:
+                return self.output
+            case Kind.TOKENS:
+                return self.input + self.output
+
+    def plus(self, other: "Need") -> "Need":
+        """Both of them."""
+        return Need(self.input + other.input, self.output + other.output, self.requests + other.requests)
+
+    def less(self, other: "Need") -> "Need":
+        """What is left of it without the other."""
+        return Need(
+            max(0.0, self.input - other.input), max(0.0, self.output - other.output), max(0.0, self.requests - other.requests)
+        )  # fmt: skip
+
+    def times(self, number: float) -> "Need":
+        """So many of them."""
+        return Need(self.input * number, self.output * number, self.requests * number)
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A limit a minute as the provider told it at `seen_at`: `remaining` of it then, all of it again at `reset_at`.
+
+    1 <= limit, 0 <= remaining <= limit, and seen_at <= reset_at <= seen_at + WINDOW.
+    """
+
+    kind: Kind
+    limit: int
+    remaining: float
+    reset_at: datetime
+    seen_at: datetime
+
+    def left(self, now: datetime) -> float:
+        """How much of it is there now: what remained, and what came since; never more than the limit."""
+        if now >= self.reset_at:
+            return self.limit
+        since, whole = (now - self.seen_at).total_seconds(), (self.reset_at - self.seen_at).total_seconds()
+        come = min((self.limit - self.remaining) / whole, self.limit / WINDOW_S) * max(0.0, since)
+        return min(self.limit, self.remaining + come)
+
+    def returned(self, amount: float) -> "Limit":
+        """After the provider charged so much less than it had reserved."""
+        return replace(self, remaining=min(self.limit, self.remaining + max(0.0, amount)))
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Items that wait for the real-time lane, and what one of them takes of the limits: its part of a call."""
+
+    items: int
+    each: Need
+
+
+def headroom(limits: Iterable[Limit], now: datetime) -> float | None:
+    """The share of the scarcest limit that is left, 0 to 1; None where none is known."""
+    return min((each.left(now) / each.limit for each in limits), default=None)
+
+
+def drain_time_s(waiting: Sequence[Waiting], limits: Sequence[Limit], *, per_s: float | None, now: datetime) -> float | None:
+    """Seconds until what waits is answered: at the present rate of items a second, and within every limit, whichever takes
+    longer. None where neither a rate nor a limit is known; 0 where nothing waits."""
+    items = sum(each.items for each in waiting)
+    if items == 0:
+        return 0.0
+    known: list[float] = []
+    if per_s:
+        known.append(items / per_s)
+    for limit in limits:
+        total = sum(each.each.times(each.items).of(limit.kind) for each in waiting)
+        known.append(max(0.0, total - limit.left(now)) / (limit.limit / WINDOW_S))
+    return max(known, default=None)
+
+
+def fits(waiting: Sequence[Waiting], more: Waiting, limits: Sequence[Limit], *, per_s: float | None, within_s: float,
+         now: datetime) -> bool:  # fmt: skip
+    """Whether `more` is answered within so many seconds behind what waits, as far as anything is known."""
+    takes = drain_time_s([*waiting, more], limits, per_s=per_s, now=now)
+    return takes is None or takes <= within_s
+
+
+def kept_back(limit: Limit, need: float, *, presses: bool) -> float:
+    """How much of a limit a call leaves to others: the reserve, unless it presses itself. What needs more than the rest of a
+    full limit may have all of it, so that nothing waits for ever."""
+    return 0.0 if presses else max(0.0, min(RESERVE * limit.limit, limit.limit - need))
+
+
+def fits_at(limit: Limit, wanted: float, now: datetime) -> datetime:
+    """When so much of the limit is there, if nobody takes any; at the latest a window from now."""
+    short = wanted - limit.left(now)
+    wait_s = min(WINDOW_S, max(0.0, short) / (limit.limit / WINDOW_S))
+    return now + timedelta(seconds=math.ceil(wait_s * 1000) / 1000)

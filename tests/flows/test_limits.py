@@ -1,0 +1,138 @@
+"""The provider's limits as a drain meets them, by the real SDK over HTTP: calls are held back, and neither refused nor lost."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+import tasks.limits
+from lanes.routing.capacity import Kind
+from lanes.standin.limits import Limits as Buckets
+from lanes.store.realtime import limits
+from lanes.words import Lane
+from tasks.connections import Connections
+from tasks.drain import Drain, drain
+from tests.flows.conftest import Log, Sender
+from tests.prefect_standin import PrefectStandIn
+from tests.standin.process import Endpoint
+
+PROMPTLY_S = 20
+DONE = "select count(*) from lanes.item where settled_at is not null and "
+OPEN = "select count(*) from lanes.work where state in ('ready', 'claimed')"
+
+
+async def counted(sender: Sender, query: str) -> int:
+    ((number,),) = await sender.rows(query)
+    assert isinstance(number, int)
+    return number
+
+
+async def until_answered(opened: Drain, sender: Sender, number: int, *, by_step_s: float = 0, among: str = "true") -> None:
+    """So many items are answered, soon; each turn of the drain takes so many seconds."""
+    async with asyncio.timeout(PROMPTLY_S):
+        while await counted(sender, DONE + among) < number:
+            assert await opened.stays()
+            await opened.claim()
+            await opened.ask()
+            opened._wakes.work_is_ready()
+            await opened.wait()
+            sender.time.passes(seconds=by_step_s)
+
+
+def refused(endpoint: Endpoint) -> int:
+    return endpoint.control("GET", "limits")["refused"]
+
+
+@pytest.mark.parametrize("limit", [
+    {"requests_per_minute": 30}, {"output_tokens_per_minute": 9_000}, {"input_tokens_per_minute": 9_000},
+])  # fmt: skip
+async def test_a_limit_of_the_provider_holds_calls_back_and_none_is_refused(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, limit: dict[str, int]
+) -> None:
+    endpoint.reset(**limit)
+    await sender.items("first", lane=Lane.REALTIME, max_output_tokens=300)
+    async with drain(at, standing=False) as opened:
+        await until_answered(opened, sender, 1)
+        text = {"text": "a letter " * 60}
+        await sender.items(*(f"k{n:02d}" for n in range(60)), lane=Lane.REALTIME, max_output_tokens=300, payload=text)
+        await until_answered(opened, sender, 61, by_step_s=1)
+    assert refused(endpoint) == 0
+    assert await sender.rows("select max(claim_no) > 0, max(failures) from lanes.work") == [(True, 0)]
+    assert endpoint.bill()["responses"] == 61
+
+
+async def test_what_is_due_goes_before_what_is_not_while_the_limits_hold_calls_back(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    endpoint.reset(requests_per_minute=20)
+    await sender.items("first", lane=Lane.REALTIME, patience_s=600)
+    async with drain(at, standing=False) as opened:
+        await until_answered(opened, sender, 1)
+        await sender.items(*(f"k{n:02d}" for n in range(40)), lane=Lane.REALTIME, patience_s=600)
+        await until_answered(opened, sender, 15)
+        now = await at.db.now()
+        await sender.items("due", lane=Lane.REALTIME, patience_s=600, due_at=now.replace(microsecond=0))
+        await until_answered(opened, sender, 1, among="key = 'due'")
+        assert await counted(sender, OPEN) >= 15
+    assert refused(endpoint) == 0
+
+
+LIES: dict[str, Callable[[bytes, bytes], bytes]] = {
+    "nothing remains for ever": lambda name, value: b"2099-01-01T00:00:00Z" if name.endswith(b"reset") else b"0",
+    "negative": lambda *_: b"-7",
+    "one a minute": lambda name, value: value if name.endswith(b"reset") else b"1",
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+async def test_headers_that_lie_stop_no_lane(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    honest, said = Buckets.headers, list[str]()
+    monkeypatch.setattr(Buckets, "headers", lambda *a: [(name, LIES[lie](name, value)) for name, value in honest(*a)])
+    monkeypatch.setattr(tasks.limits, "get_run_logger", lambda: Log(said))
+    await sender.items(*(f"k{n}" for n in range(18)), lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+        await until_answered(opened, sender, 18, by_step_s=20)
+        await opened._limits.share()
+    assert len(said) == len(set(said))
+    assert said or lie == "nothing remains for ever"
+
+
+async def test_drains_share_what_one_saw(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    endpoint.reset(requests_per_minute=30)
+    await sender.items("a", lane=Lane.REALTIME)
+    async with drain(at, standing=False) as one, drain(at, standing=False) as other:
+        await until_answered(one, sender, 1)
+        await one._limits.share()
+        await other._limits.share()
+        ((model, seen),) = other._windows.seen().items()
+        assert {each.kind: each.limit for each in seen}[Kind.REQUESTS] == 30
+        assert other._windows.admission.drains == 2
+    rows = await sender.rows("select account, model, kind, limit_, remaining from lanes.capacity where kind = 'requests'")
+    assert rows == [(at.provider.account, model, "requests", 30, 29)]
+
+
+async def test_places_are_bounded_by_the_block_or_where_it_says_nothing_by_the_calls_length_once_limits_are_told(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    await sender.items("a", lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+        assert opened._pace.most == 64
+        await until_answered(opened, sender, 1)
+        await opened._limits.share()
+        assert opened._pace.most == 500
+
+
+async def test_what_calls_took_is_learned_for_the_next(at: Connections, sender: Sender, prefect: PrefectStandIn) -> None:
+    await sender.items(*(f"k{n}" for n in range(25)), lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+        await until_answered(opened, sender, 25)
+        await opened._limits.learn()
+        (version,) = opened._windows.needs.met
+        seen = await at.db.look(limits.tries, "letters", now=await at.db.now())
+        assert len(seen) == 25
+        predicted = opened._windows.needs.of(version, [])
+        assert 0 < predicted.input < 400  # the frame that is assumed of what nobody saw

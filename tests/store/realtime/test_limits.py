@@ -1,0 +1,56 @@
+"""What the provider's limits leave, as drains share it: the newest wins."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from lanes.routing.capacity import Kind, Limit
+from lanes.store import asking
+from lanes.store.advice.advice import evidence
+from lanes.store.realtime import limits
+from lanes.store.report import capacity
+from lanes.words import Lane
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import claim, save, tried
+
+MODEL = "claude-haiku-5-5"
+
+
+def requests(remaining: int, *, at: datetime) -> dict[str, list[Limit]]:
+    return {MODEL: [Limit(Kind.REQUESTS, 60, remaining, later(minutes=5), at)]}
+
+
+def left(known: dict[str, list[Limit]]) -> list[float]:
+    return [each.remaining for of in known.values() for each in of]
+
+
+def test_the_newest_wins_whoever_writes_last(connection: Connection) -> None:
+    assert left(limits.exchange(connection, "acme", requests(30, at=later(seconds=5)), now=later(seconds=5))) == [30]
+    assert left(limits.exchange(connection, "acme", requests(50, at=NOON), now=later(seconds=6))) == [30]
+    assert left(limits.exchange(connection, "acme", requests(10, at=later(seconds=7)), now=later(seconds=7))) == [10]
+    assert limits.exchange(connection, "other", {}, now=later(seconds=7)) == {}
+
+
+def test_what_was_seen_long_ago_is_nothing_to_a_drain(connection: Connection) -> None:
+    limits.exchange(connection, "acme", requests(30, at=NOON), now=NOON)
+    assert limits.exchange(connection, "acme", {}, now=later(hours=1)) == {}
+
+
+def test_it_is_lost_in_a_crash_and_written_to_no_log(connection: Connection) -> None:
+    kind = connection.execute(text("select relpersistence from pg_class where oid = 'lanes.capacity'::regclass")).scalar_one()
+    assert kind == "u"
+
+
+def test_the_report_and_advice_have_what_is_left_and_how_long_what_waits_takes(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, *(f"k{n}" for n in range(40)), now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    save(connection, *(tried(each, at=later(seconds=2)) for each in claim(connection, places=10)), now=later(seconds=2))
+    assert capacity.figures(asking.through(connection), now=NOON) == []
+    limits.exchange(connection, "acme", requests(0, at=later(seconds=2)), now=later(seconds=2))
+    (seen,) = capacity.figures(asking.through(connection), now=later(seconds=2))
+    assert (seen.account, seen.model, seen.waiting) == ("acme", MODEL, 30)
+    assert seen.drain_s == max(30 / (10 / 300), 30)
+    (use,) = evidence(connection, "letters", since=NOON, now=later(minutes=2)).limits
+    assert (use.name, use.per_minute, use.each, use.told_s) == ("requests", 60, 1, 118)

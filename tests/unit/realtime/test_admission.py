@@ -1,0 +1,225 @@
+"""Calls begin only where the provider's limits hold them, and none is held for ever. The limits are the stand-in's own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lanes.realtime.admission import Admission, presses
+from lanes.realtime.headers import Told, told
+from lanes.routing.capacity import RESERVE, WINDOW, Kind, Limit, Need
+from lanes.standin.errors import ApiError
+from lanes.standin.limits import Limits, Settings
+from tests.conftest import NOON, later
+from tests.unit.realtime.test_turns import claimed
+
+MODEL = "claude-haiku-5-5"
+STEP = timedelta(milliseconds=250)
+Headers = dict[str, str]
+
+
+@dataclass
+class World:
+    """A provider with limits a minute, and `drains` that ask it; time passes in steps."""
+
+    requests: float | None = None
+    input: float | None = None
+    output: float | None = None
+    call_s: float = 1.0
+    drains: int = 1
+    lie: Callable[[Headers], Headers] = lambda headers: headers
+    now: datetime = NOON
+    refused: int = 0
+    answered: dict[int, datetime] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        set_ = Settings(requests_per_minute=self.requests, input_tokens_per_minute=self.input)
+        set_.output_tokens_per_minute = self.output
+        self.provider = Limits(set_)
+        self.admissions = [Admission(drains=self.drains) for _ in range(self.drains)]
+
+    def headers(self) -> Headers:
+        stamp = self.provider.headers(self.now.timestamp())
+        return self.lie({name.decode(): value.decode() for name, value in stamp})
+
+    def run(self, needs: list[Need], *, minutes: float, used: float = 0.1, press: frozenset[int] = frozenset()) -> None:
+        """Everything waits from the beginning; output is used to a part of what was reserved."""
+        waiting = [(number, need, number % self.drains) for number, need in enumerate(needs)]
+        under_way: list[tuple[datetime, int, Need, int, object]] = []
+        for _ in range(int(timedelta(minutes=minutes) / STEP)):
+            for ends, number, need, drain, charge in [each for each in under_way if each[0] <= self.now]:
+                under_way.remove((ends, number, need, drain, charge))
+                self.provider.spend(charge, int(need.input), int(need.output * used))  # pyright: ignore[reportArgumentType]
+                self.admissions[drain].told(MODEL, told(self.headers(), now=self.now), key=number, now=self.now)
+                self.admissions[drain].ended(number, Need(need.input, need.output * used), now=self.now)
+                self.answered[number] = self.now
+            still, resting = [], set[int]()
+            for number, need, drain in sorted(waiting, key=lambda each: each[0] not in press):
+                mine = self.admissions[drain]
+                if drain in resting or not mine.begins(number, MODEL, need, presses=number in press, now=self.now):
+                    still.append((number, need, drain))
+                    continue
+                try:
+                    charge = self.provider.admit(self.now.timestamp(), int(need.input), int(need.output))
+                except ApiError:
+                    self.refused += 1
+                    mine.told(MODEL, told(self.headers(), now=self.now), key=number, now=self.now)
+                    mine.ended(number, Need(0, 0, 0), now=self.now)
+                    still.append((number, need, drain))
+                    resting.add(drain)
+                    continue
+                under_way.append((self.now + timedelta(seconds=self.call_s), number, need, drain, charge))
+            waiting = still
+            self._share()
+            if not waiting and not under_way:
+                return
+            self.now += STEP
+
+    def _share(self) -> None:
+        seen: list[list[Limit]] = [mine.seen().get(MODEL, []) for mine in self.admissions]
+        newest = max(seen, key=lambda limits: max((each.seen_at for each in limits), default=NOON))
+        for mine in self.admissions if newest else []:
+            mine.shared(MODEL, newest)
+
+
+FIRST = 1  # calls that nobody knows a limit for
+
+
+def warmed(world: World) -> World:
+    """A first answer told every drain of the limits."""
+    for mine in world.admissions:
+        charge = world.provider.admit(world.now.timestamp(), 1, 1)
+        mine.begun("first", MODEL, Need(1, 1), now=world.now)
+        world.provider.spend(charge, 1, 1)
+        mine.told(MODEL, told(world.headers(), now=world.now), key="first", now=world.now)
+        mine.ended("first", Need(1, 1), now=world.now)
+    return world
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    requests=st.none() | st.integers(2, 120), input=st.none() | st.integers(2_000, 50_000),
+    output=st.none() | st.integers(2_000, 20_000), call_s=st.floats(0, 8),
+    needs=st.lists(st.builds(Need, st.integers(1, 1_500), st.integers(1, 1_000)), max_size=120),
+)  # fmt: skip
+def test_one_drain_never_begins_more_than_the_limits_hold_and_answers_everything(
+    requests: int | None, input: int | None, output: int | None, call_s: float, needs: list[Need]
+) -> None:
+    world = warmed(World(requests, input, output, call_s=call_s))
+    most = max((sum(each.of(kind) for each in needs) / limit for kind, limit in (
+        (Kind.REQUESTS, requests), (Kind.INPUT, input), (Kind.OUTPUT, output)) if limit), default=0)  # fmt: skip
+    world.run(needs, minutes=5 + 2 * most + len(needs) * call_s / 20)
+    assert len(world.answered) == len(needs)
+    assert world.refused == 0
+
+
+@settings(max_examples=20, deadline=None)
+@given(requests=st.integers(12, 120), drains=st.integers(2, 4), call_s=st.floats(0.25, 4), calls=st.integers(1, 100))
+def test_drains_that_share_what_they_saw_are_refused_rarely_and_answer_everything(
+    requests: int, drains: int, call_s: float, calls: int
+) -> None:
+    world = warmed(World(requests, call_s=call_s, drains=drains))
+    world.run([Need(10, 10)] * calls, minutes=5 + 3 * calls / requests)
+    assert len(world.answered) == calls
+    assert world.refused <= max(2, 0.1 * calls)
+
+
+def never(headers: Headers) -> Headers:
+    return headers | {name: "0" for name in headers if name.endswith("remaining")}
+
+
+def tiny(headers: Headers) -> Headers:
+    return headers | {name: "1" for name in headers if name.endswith(("limit", "remaining"))}
+
+
+def nonsense(headers: Headers) -> Headers:
+    return dict.fromkeys(headers, "-7")
+
+
+def forever(headers: Headers) -> Headers:
+    return never(headers) | {name: "2099-01-01T00:00:00Z" for name in headers if name.endswith("reset")}
+
+
+@pytest.mark.parametrize("lie", [never, tiny, nonsense, forever, lambda _: {}])
+def test_headers_that_lie_never_stop_the_lane_for_longer_than_a_minute(lie: Callable[[Headers], Headers]) -> None:
+    world = World(lie=lie)
+    world.run([Need(500, 500)] * 10, minutes=11)
+    moments = [NOON, *sorted(world.answered.values())]
+    assert len(world.answered) == 10
+    assert max(after - before for before, after in pairwise(moments)) <= WINDOW + timedelta(seconds=3)
+
+
+def test_a_limit_that_was_exceeded_without_a_refusal_is_not_believed_and_holds_nothing_back() -> None:
+    world = warmed(World(lie=tiny))
+    world.run([Need(500, 500)] * 10, minutes=2, used=1)
+    assert len(world.answered) == 10
+    notes = world.admissions[0].take_notes()
+    assert len(notes) == len(set(notes)) > 0
+    assert world.admissions[0].take_notes() == []
+
+
+def test_the_reserve_is_kept_for_what_presses() -> None:
+    world = warmed(World(50, call_s=100))
+    world.run([Need(1, 1)] * 100, minutes=0.01)
+    begun = 100 - sum(not world.admissions[0].is_under_way(number) for number in range(100))
+    assert begun == 50 * (1 - RESERVE) - FIRST
+    assert world.admissions[0].begins("urgent", MODEL, Need(1, 1), presses=True, now=world.now)
+    assert not world.admissions[0].begins("other", MODEL, Need(1, 1), presses=False, now=world.now)
+
+
+def test_output_is_charged_by_the_longest_answer_and_what_was_not_used_is_there_again_at_once() -> None:
+    world = warmed(World(output=10_000))
+    mine = world.admissions[0]
+    begun = [key for key in range(10) if mine.begins(key, MODEL, Need(1, 1_000), presses=True, now=NOON)]
+    assert len(begun) == 9  # one token is gone
+    mine.ended(0, Need(1, 20), now=NOON)
+    assert mine.begins("next", MODEL, Need(1, 980), presses=True, now=NOON)
+    assert not mine.begins("after", MODEL, Need(1, 1_000), presses=True, now=NOON)
+
+
+def test_what_an_older_call_saw_does_not_replace_what_a_newer_one_did() -> None:
+    mine = Admission()
+    for key in ("old", "new"):
+        mine.begun(key, MODEL, Need(1, 1), now=NOON)
+    mine.told(MODEL, Told([Limit(Kind.REQUESTS, 50, 3, later(minutes=1), NOON)], []), key="new", now=NOON)
+    mine.told(MODEL, Told([Limit(Kind.REQUESTS, 50, 40, later(minutes=1), NOON)], []), key="old", now=NOON)
+    assert mine.room(MODEL, Need(1, 1), presses=True, now=NOON) == 3
+
+
+def test_a_call_that_needs_more_than_a_whole_limit_begins_alone_once_it_is_full() -> None:
+    mine = warmed(World(output=500)).admissions[0]
+    assert not mine.begins("huge", MODEL, Need(1, 5_000), presses=False, now=NOON)
+    assert mine.begins("huge", MODEL, Need(1, 5_000), presses=False, now=later(minutes=1))
+    assert not mine.begins("huge too", MODEL, Need(1, 5_000), presses=False, now=later(minutes=1))
+
+
+def test_when_something_that_is_held_fits_is_known() -> None:
+    mine = warmed(World(60)).admissions[0]
+    assert mine.next_moment(NOON) is None
+    while mine.begins(object(), MODEL, Need(1, 1), presses=True, now=NOON):
+        pass
+    assert mine.next_moment(NOON) == later(seconds=1)
+    assert mine.begins("next", MODEL, Need(1, 1), presses=True, now=later(seconds=1))
+    mine.still_held(())
+    assert mine.next_moment(NOON) is None
+
+
+def test_what_is_urgent_or_due_or_late_by_a_minute_presses() -> None:
+    usual = claimed(1, rank_at=NOON)
+    assert not presses([usual], NOON)
+    assert presses([usual], NOON + WINDOW)
+    assert presses([usual, claimed(2, urgent=True)], NOON)
+    assert presses([claimed(3, due_at=later(hours=9))], NOON)
+
+
+def test_a_provider_that_tells_no_limits_holds_nothing_back_and_what_began_is_forgotten_after_a_minute() -> None:
+    mine = Admission()
+    for key in range(5_000):
+        assert mine.begins(key, MODEL, Need(1, 1), presses=False, now=NOON)
+        mine.ended(key, Need(1, 1), now=NOON)
+    assert mine.begins("next", MODEL, Need(1, 1), presses=False, now=later(minutes=2))
+    assert mine.charged == 1
