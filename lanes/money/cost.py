@@ -140,7 +140,7 @@ def upper_bound(version: "Version", payload_chars: int, *, lane: Lane, at: datet
     return pack_bound(version, payload_chars, items=1, lane=lane, at=at)
 
 
-def pack_bound(version: Version, chars: int, *, items: int, lane: Lane, at: datetime) -> Decimal:
+def pack_bound(version: "Version", chars: int, *, items: int, lane: Lane, at: datetime) -> Decimal:
     """The most that one call for so many items can have cost in US dollars; `chars` are those of all that it is given of them.
 
     0 where the price of the model is no longer known.
