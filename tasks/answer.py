@@ -7,7 +7,6 @@ cannot be saved yet is kept, renewed and saved later.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -18,7 +17,6 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from lanes.claims import Claim, Claimed
 from lanes.ids import WorkId
 from lanes.promises.assessment import Assessment
-from lanes.promises.failures import Failed
 from lanes.promises.provider_faults import frozen
 from lanes.provider.answering import REFUSED, Called, answer
 from lanes.provider.errors import FREEZES, Action, CallFailed, unforeseen
@@ -37,6 +35,7 @@ from lanes.words import Lane, Outcome
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tasks.connections import Connections
+from tasks.consequences import Consequences
 from tasks.failure_log import FailureLog, failed, unusable
 from tasks.purse import Purse
 from tasks.saving import give_back, passes, save
@@ -49,21 +48,6 @@ APART_S = 0.05  # are saved together: so long from the beginning of one save to 
 AGAIN_S = 1.0  # between two tries to save what others hold
 CLOSING_S = 120.0  # how long a closing drain waits for those others
 T = TypeVar("T")
-
-
-@dataclass
-class Consequences:
-    """What some calls that ended mean: attempts to save, claims to give back, incidents to open."""
-
-    attempts: list[Attempt] = field(default_factory=list)
-    untried: dict[datetime, list[Claim]] = field(default_factory=dict)  # by when they may be asked again
-    breaches: dict[str, Assessment] = field(default_factory=dict)
-    outages: dict[str, str] = field(default_factory=dict)  # models that answer nobody, and what the last call met
-    failures: list[Failed] = field(default_factory=list)
-
-    def give_back(self, claims: Sequence[Claimed], at: datetime) -> None:
-        """They were not asked, or refused for no fault of theirs."""
-        self.untried.setdefault(at, []).extend(each.claim for each in claims)
 
 
 class Answering:

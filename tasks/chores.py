@@ -7,8 +7,8 @@ from prefect.logging import get_run_logger
 
 from lanes.realtime.turns import Turns
 from lanes.realtime.warmth import needs_more
-from lanes.store import work
 from lanes.store.database import Database
+from lanes.store.realtime import backlog
 from lanes.store.realtime.calls import call_for_drain
 from lanes.store.signals import Role, holders
 from lanes.words import Lane
@@ -86,9 +86,9 @@ class Chores:
         now = await self._db.now()
         if not self._router.holds or self._turns.held_back(now):
             return
-        backlog = await self._db.look(work.backlog, Lane.REALTIME, now=now)
-        if needs_more(backlog.ready_since, now, drains=await self._db.look(holders, Role.DRAIN)):
-            await self._db.run(call_for_drain, ready=backlog.ready, now=now)
+        waits = await self._db.look(backlog.backlog, Lane.REALTIME, now=now)
+        if needs_more(waits.ready_since, now, drains=await self._db.look(holders, Role.DRAIN)):
+            await self._db.run(call_for_drain, ready=waits.ready, now=now)
 
     async def _sum_up(self) -> None:
         """Once a minute the run's log says what was done, where anything was."""

@@ -15,8 +15,8 @@ from lanes.routing.route import Received, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
 from lanes.store.database import Database
-from lanes.store.doors import amendments, items
-from lanes.store.doors.items import Taken
+from lanes.store.doors import amendments, unrouted
+from lanes.store.doors.unrouted import Taken
 from lanes.store.money import budgets
 from lanes.store.routing import routes, turnarounds
 from lanes.store.workload import workloads
@@ -58,14 +58,14 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken]) -> int:
         stored, splits = await run(workloads.to_route, begun.workloads.keys())
         unread = [name for name, version in stored.versions.items() if not looks_inside(version)]
         waiting = await run(
-            items.received, most, of=stored.versions.keys(), waiting=begun.workloads, unread=unread
+            unrouted.received, most, of=stored.versions.keys(), waiting=begun.workloads, unread=unread
         )  # fmt: skip
         due = any(item.arrived.due_at is not None for item in waiting)
         prospects = await run(turnarounds.prospects, now=run.now) if due else None
         over_soft = await run(budgets.over_soft, begun.workloads.keys(), now=run.now)
         decided, problems = _decided(waiting, stored.versions, splits, run.now, prospects, over_soft)
         await run(routes.save, decided, now=run.now)
-    heads.take(items.came_last(waiting, before=heads.taken))
+    heads.take(unrouted.came_last(waiting, before=heads.taken))
     _tell([*map(str, stored.unreadable), *problems])
     return len(decided)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from lanes.realtime.heads import Heads
 from lanes.routing.portions import Portions
 from lanes.store.database import Database
-from lanes.store.doors import items
-from lanes.store.doors.items import Taken
+from lanes.store.doors import unrouted
+from lanes.store.doors.unrouted import Taken
 from lanes.store.signals import RoleLock
 from tasks.arrivals import ArrivalReader
 from tasks.route import route_received
@@ -56,7 +56,7 @@ class Router:
                 return
             self._wakes.work_is_ready()
             took = time.monotonic() - began
-            if not await self._db.look(items.any_received, since=self._heads.look(time.monotonic()).since):
+            if not await self._db.look(unrouted.any_received, since=self._heads.look(time.monotonic()).since):
                 return
             portions.go_on(busy=self._busy())
             if self._busy() and await self._received_within(took):

@@ -13,7 +13,7 @@ from lanes.ids import BatchId
 from lanes.routing.route import decide
 from lanes.store.batch import batches
 from lanes.store.database import Database, clock
-from lanes.store.doors import items
+from lanes.store.doors import unrouted
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -46,7 +46,7 @@ def _waits(connection: Connection, workload: str, key: str, *, now: datetime) ->
     connection.execute(select(func.pg_advisory_xact_lock(routes.ROUTING)))
     admit(connection, key, now=now, workload=workload, lane=Lane.BATCH, payload={"title": "t", "text": key})
     version = workloads.in_force(connection)[workload]
-    ours = [each for each in items.received(connection, 10_000, of={workload}) if each.arrived.key == key]
+    ours = [each for each in unrouted.received(connection, 10_000, of={workload}) if each.arrived.key == key]
     decided = [(each, version, decide(each.arrived, version, workloads.splits(connection), now=now)) for each in ours]
     routes.save(connection, decided, now=now)
     return Kind(workload, version.id)

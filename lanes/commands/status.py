@@ -19,7 +19,7 @@ from lanes.stand.errors import StandError
 from lanes.stand.info import load_info
 from lanes.stand.status import Condition, components
 from lanes.stand.whereabouts import database_url, find_checkout, find_home
-from lanes.store.asking import by_driver
+from lanes.store.asking import by_driver, clock
 from lanes.workload import prices
 
 if TYPE_CHECKING:
@@ -92,6 +92,6 @@ def _figures(hours: int) -> "Snapshot | None":
     with suppress(SetupError, psycopg.Error), by_driver(database_url()) as ask:
         from lanes.store.report import snapshot
 
-        (row,) = ask("select clock_timestamp() as now")
-        return snapshot.asked(ask, since=row.now - timedelta(hours=hours), now=row.now)
+        now = clock(ask)
+        return snapshot.asked(ask, since=now - timedelta(hours=hours), now=now)
     return None

@@ -5,6 +5,7 @@ the time without SQLAlchemy.
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,7 @@ from lanes.store.addresses import plain_url
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+CLOCK = "select clock_timestamp() as now"
 NAMED = re.compile(r"(?<![:\w]):(\w+)(?!:)")  # as SQLAlchemy has it: a cast is none
 
 
@@ -33,6 +35,12 @@ def through(connection: "Connection") -> Ask:
         return connection.execute(text(question), given).all()
 
     return ask
+
+
+def clock(ask: Ask) -> datetime:
+    """The database's time: the one clock of leases, deadlines and order."""
+    (row,) = ask(CLOCK)
+    return row.now
 
 
 @contextmanager

@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, text
 
+from lanes.store.asking import CLOCK
 from lanes.store.discreet import discreet_async_engine, discreet_engine
 from lanes.store.pooling import give_out_alive, sessions_of
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 KEPT = 8  # connections of one process: what a drain does at once keeps them, because opening one takes longer than a query
 MOST = 12
-_CLOCK = select(func.clock_timestamp())
+_CLOCK = text(CLOCK)
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -37,7 +37,7 @@ from lanes.store.bulk import one_of, rows_of
 from lanes.store.literals import is_
 from lanes.store.payload import characters, octets
 from lanes.store.signals import Role, sessions_of
-from lanes.store.tables import budget, item, version, work, workload
+from lanes.store.tables import item, version, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.workload.workloads import versions
 from lanes.words import Lane, Outcome, WorkState
@@ -234,14 +234,6 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
     ]  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Backlog:
-    """What waits on a lane: how much, and since when the most urgent of it may be served."""
-
-    ready: int
-    ready_since: datetime | None
-
-
 def ready_again() -> ColumnElement[str]:
     """Ready, unless its item was canceled or amended meanwhile: then canceled."""
     outdated = exists().where(
@@ -286,21 +278,3 @@ def renew(connection: Connection, claims: Sequence[Claim], *, session: int | Non
         .cte("ours")
     )
     connection.execute(update(work).where(work.c.id == ours.c.id).values(lease_until=now + lease, session=session))
-
-
-def _is_paid(now: datetime) -> ColumnElement[bool]:
-    """No budget of all of the workload has refused what was asked of it in its current period."""
-    began_at = func.date_trunc(budget.c.period, literal(now), budget.c.zone)
-    return ~exists().where(
-        budget.c.workload == work.c.workload, budget.c.consumer.is_(None), budget.c.refused_at >= began_at
-    )  # fmt: skip
-
-
-def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
-    """What could be claimed now, and be asked: no drain changes anything for what waits for money."""
-    row = connection.execute(
-        select(func.count().label("ready"), func.min(work.c.ready_at).label("since"))
-        .join(workload, workload.c.name == work.c.workload)
-        .where(claimable(lane, now), workload.c.paused_at.is_(None), _is_paid(now))
-    ).one()
-    return Backlog(row.ready, row.since)

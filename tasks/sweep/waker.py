@@ -11,9 +11,9 @@ from datetime import datetime
 from lanes.realtime.waking import LOOK_EVERY_S, READ_EVERY, Calls, Unserved
 from lanes.settings import Settings
 from lanes.standing import runs
-from lanes.store import work
 from lanes.store.database import Database
-from lanes.store.doors import items
+from lanes.store.doors import unrouted
+from lanes.store.realtime import backlog
 from lanes.store.realtime.calls import call_for_drain
 from lanes.store.signals import Role, holder_exists
 from lanes.words import Lane
@@ -56,8 +56,8 @@ class Waker:
             await ask_for_run(runs.answer().once_a_minute("waiting work", now), limit_s=PREFECT_S)
 
     async def _unserved(self, now: datetime) -> Unserved:
-        ready = (await self._db.run(work.backlog, Lane.REALTIME, now=now)).ready
-        received = await self._db.run(items.any_received)
+        ready = (await self._db.run(backlog.backlog, Lane.REALTIME, now=now)).ready
+        received = await self._db.run(unrouted.any_received)
         seen = Unserved(ready, received, keep_warm=Settings.read().keep_warm > 0)
         return seen if seen.needs_a_drain else Unserved(0, False, keep_warm=False, unread=await self._unread(now))
 

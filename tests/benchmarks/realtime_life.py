@@ -23,7 +23,7 @@ from lanes.settling.attempts import Times, answered
 from lanes.settling.outcome import Attempt, Response, Saved
 from lanes.store import work
 from lanes.store.database import Database
-from lanes.store.doors.items import Taken
+from lanes.store.doors.unrouted import Taken
 from lanes.store.signals import listening
 from lanes.words import Lane
 from lanes.workload.prices import Usage

@@ -12,9 +12,9 @@ from lanes.money.budget import Budget, Period
 from lanes.money.cost import upper_bound
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
-from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.money import budgets
+from lanes.store.realtime import backlog
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from tasks.answer import Answering
@@ -80,12 +80,12 @@ async def test_a_budget_of_0_pays_nothing_and_work_is_kept_without_a_failure(
     assert await sender.rows("select sum(failures) from lanes.work") == [(0,)]
     assert await sender.rows("select count(*) from lanes.attempt") == [(0,)]
     assert paying.pace.resting(await at.db.now()) == ["letters"]
-    assert (await at.db.run(work.backlog, Lane.REALTIME, now=await at.db.now())).ready == 0
+    assert (await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())).ready == 0
     sender.time.passes(hours=2)
     await evaluate(at.db)
     assert await sender.rows("select promise from lanes.incident_log") == [("budget",)]
     sender.time.passes(hours=24)
-    assert (await at.db.run(work.backlog, Lane.REALTIME, now=await at.db.now())).ready == 8
+    assert (await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())).ready == 8
 
 
 async def test_calls_stop_before_the_budget_is_exceeded_and_what_was_kept_comes_back(at: Connections, sender: Sender) -> None:

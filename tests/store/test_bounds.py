@@ -15,7 +15,7 @@ from lanes.batch.batch import Kind
 from lanes.doors.filedoor import Layout
 from lanes.store import bounded, work
 from lanes.store.batch import ready_work
-from lanes.store.doors import filedoor, items
+from lanes.store.doors import filedoor, items, unrouted
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
@@ -26,7 +26,7 @@ LARGE = {"text": "x" * 100_000}
 
 def waiting(connection: Connection, lane: Lane, *names: str, workload: str = "letters", payload: Any = LARGE) -> None:
     admit(connection, *names, now=NOON, lane=lane, workload=workload, payload=payload)
-    while items.any_received(connection):  # the router takes so many bytes at once, too
+    while unrouted.any_received(connection):  # the router takes so many bytes at once, too
         route(connection, now=NOON)
 
 

@@ -14,7 +14,7 @@ from lanes.store import incidents, work
 from lanes.store.asking import through
 from lanes.store.batch import adoption, batches
 from lanes.store.promises import slack_posts
-from lanes.store.realtime import outages
+from lanes.store.realtime import backlog, outages
 from lanes.store.replays import replays
 from lanes.store.report import ongoing
 from lanes.store.rollouts import rollouts
@@ -94,7 +94,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "what Slack must be told": (lambda c: slack_posts.due(c, edits=True, now=NOON), "ix_slack_post_due"),
     "what Slack was not told": (slack_posts.untold, "DISTINCT FROM 'resolved'"),
     "what waits": (lambda c: work.waiting(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
-    "the backlog": (lambda c: work.backlog(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
+    "the backlog": (lambda c: backlog.backlog(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
     "claims": (
         lambda c: work.claim(c, Lane.REALTIME, {"letters": 3}, worker="me", lease=later() - NOON, now=NOON),
         "ix_work_claimable",

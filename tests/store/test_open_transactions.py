@@ -15,7 +15,7 @@ from lanes.ids import BatchId
 from lanes.settling.sought import Sought, Unanswered
 from lanes.store import work
 from lanes.store.batch import creates
-from lanes.store.doors import amendments, forgetting, items
+from lanes.store.doors import amendments, forgetting, items, unrouted
 from lanes.store.replays import replays
 from lanes.store.rollouts import rollout_moves, steering
 from lanes.store.settling import decisions, outcomes, results, retries
@@ -242,11 +242,11 @@ def test_a_router_passes_an_item_that_others_hold_over_and_routes_it_afterwards(
     with pool.connect() as caller:
         holding(caller)
         with unwilling(pool) as router:
-            assert items.any_received(router)
+            assert unrouted.any_received(router)
             route(router, now=NOON)
             assert [each.key for each in rows(router, "route_log")] == ["free"]
     with unwilling(pool) as router:  # the caller took it back
-        assert [each.arrived.key for each in items.received(router, 10)] == ["held"]
+        assert [each.arrived.key for each in unrouted.received(router, 10)] == ["held"]
 
 
 @pytest.mark.parametrize("holding", OF_NOTHING)
@@ -264,10 +264,10 @@ def test_an_item_that_others_only_name_gets_its_position_and_its_route(pool: Eng
 def test_looking_for_received_items_locks_none(pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)
-        assert not items.any_received(setup)
+        assert not unrouted.any_received(setup)
         admit(setup, "a", now=NOON)
     with pool.connect() as looking:
-        assert items.any_received(looking)
+        assert unrouted.any_received(looking)
         with unwilling(pool) as owner:
             assert items.cancel(owner, "letters", "a") == "canceled"
 

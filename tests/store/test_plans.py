@@ -22,10 +22,10 @@ from lanes.stand.postgres import Running
 from lanes.store import asking, incidents, retention, work
 from lanes.store.advice.advice import evidence
 from lanes.store.batch import deadlines, departure, ready_work
-from lanes.store.doors import amendments, emptying, items
+from lanes.store.doors import amendments, emptying, unrouted
 from lanes.store.figures import measurements
 from lanes.store.promises import at_stake, causes, trends
-from lanes.store.realtime import giving_up, outages
+from lanes.store.realtime import backlog, giving_up, outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_measures
@@ -202,7 +202,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: deadlines.pressing(c, now=later(days=-29)), 100),  # when all is overdue, and when all is still due
         (lambda c: work.abandoned(c, now=later(minutes=1)), 200),
         (lambda c: work.abandoned(c, now=later(minutes=9)), 200),
-        (lambda c: work.backlog(c, Lane.REALTIME, now=later(days=1)), 3_000),
+        (lambda c: backlog.backlog(c, Lane.REALTIME, now=later(days=1)), 3_000),
         (lambda c: giving_up.hopeless(c, Lane.REALTIME, now=NOON), 6_000),
         (lambda c: giving_up.hopeless(c, Lane.BATCH, now=later(days=9)), 9_000),
         (lambda c: c.execute(text(measurements.FAILED), {"failed_since": later(days=-1)}).all(), 100),
@@ -213,7 +213,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
         (lambda c: ready_work.waiting_kinds(c, None, now=later(days=1)), 3_000),
         (lambda c: amendments.apply_waiting(c, now=NOON), 100),
-        (lambda c: items.any_received(c), 100),
+        (lambda c: unrouted.any_received(c), 100),
         (lambda c: incidents.thaw(c, now=NOON), 3_000),
         (lambda c: outages.end(c, now=NOON), 3_000),
         (lambda c: page(c, Wanted("letters"), onwards=50_000), 7 * LOOKED_AT),
@@ -236,7 +236,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: ready_work.lock_for_batch(c, Kind("letters", VersionId(1)), limit=50, now=NOON), 400),
         (lambda c: departure.outstanding(c, "letters", now=NOON), 9_000),
         (lambda c: awaited.look(c, {"letters": [f"k{n}" for n in range(1, 60_000, 300)]}, now=NOON), 1_000),
-        (lambda c: items.received(c, 500), 100),
+        (lambda c: unrouted.received(c, 500), 100),
         (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
     ],
     ids=[

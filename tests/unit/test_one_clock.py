@@ -19,7 +19,7 @@ ALLOWED = {
     "lanes/stand/supervisor.py": "the lines of its log tell this host's time, also while the database is away",
 }
 HANDED_OUT = ("flows", "tasks", "blocks", "lanes/store")  # here a transaction hands out its time, or the caller
-THE_CLOCK = "lanes/store/database.py"
+THE_CLOCK = "lanes/store/asking.py"
 SQL_CLOCKS = ("now", "clock_timestamp", "transaction_timestamp", "statement_timestamp")
 ASKED = re.compile(rf"\b({'|'.join(SQL_CLOCKS)})\(\)|\bcurrent_timestamp\b", re.IGNORECASE)
 

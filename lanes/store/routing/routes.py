@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, colum
 from lanes.routing.route import Received, Route, rank_at
 from lanes.store import locks, signals
 from lanes.store.bulk import split, split_records
-from lanes.store.doors import items
+from lanes.store.doors import unrouted
 from lanes.store.tables import amendment, item, item_position, route, work
 from lanes.store.tables.base import Moment
 from lanes.words import Purpose, WorkState
@@ -30,24 +30,24 @@ class Begun:
 
     alone: bool
     amended: bool
-    workloads: Mapping[str, items.Begins]
+    workloads: Mapping[str, unrouted.Begins]
 
 
-def begin(connection: Connection, wait: timedelta, *, since: items.Since | None = None) -> Begun:
+def begin(connection: Connection, wait: timedelta, *, since: unrouted.Since | None = None) -> Begun:
     """This transaction may route, where it is alone, until it ends; it waits for no lock longer than `wait`. Items are looked
-    for as `items.have_received` does.
+    for as `unrouted.have_received` does.
 
     Its commit waits for no disk. A server that crashes within a second may lose it: its items are received then, and routed
     again. Whoever acts on a route commits that behind it, in the order of the log, and does wait.
     """
-    row = connection.execute(_begun(), {"wait": locks.setting(wait), **items.seen(since)}).one()
+    row = connection.execute(_begun(), {"wait": locks.setting(wait), **unrouted.seen(since)}).one()
     there = zip(row.names or (), row.urgent or (), row.due_at or (), row.ids or (), strict=True)
-    return Begun(row.alone, row.amended, {name: items.Begins(*where) for name, *where in there})
+    return Begun(row.alone, row.amended, {name: unrouted.Begins(*where) for name, *where in there})
 
 
 @cache
 def _begun() -> Select[*tuple[Any, ...]]:
-    there = items.have_received().subquery("there")
+    there = unrouted.have_received().subquery("there")
     lists = select(
         *(func.array_agg(of).label(name) for name, of in
           {"names": there.c.name, "urgent": there.c.urgent, "due_at": there.c.due_at, "ids": there.c.id}.items())

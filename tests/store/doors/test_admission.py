@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lanes.doors.item import Admission, Refusal, Submission
-from lanes.store.doors import items
+from lanes.store.doors import items, unrouted
 from lanes.words import Lane, Reason
 from tests.conftest import NOON, later
 from tests.examples import publish, route, submission
@@ -151,7 +151,7 @@ def test_numbers_that_python_cannot_read_are_refused_at_the_door(connection: Con
         inputs = f'[{{"workload": "letters", "key": "k{number[:3]}", "payload": {{"deep": [{{"n": {number}}}]}}}}]'
         publish(connection, now=NOON, max_payload_kib=64)
         assert connection.execute(query, {"inputs": inputs, "now": NOON}).scalar_one() == "malformed"
-    assert items.received(connection, 10) == []
+    assert unrouted.received(connection, 10) == []
 
 
 def test_payloads_nested_deeper_than_python_reads_are_refused_at_the_door(connection: Connection) -> None:
@@ -159,7 +159,7 @@ def test_payloads_nested_deeper_than_python_reads_are_refused_at_the_door(connec
     query = text("select outcome from lanes.admit(cast(:inputs as jsonb), 'client', :now)")
     inputs = f'[{{"workload": "letters", "key": "k", "payload": {{"n": {"[" * 3000 + "]" * 3000}}}}}]'
     assert connection.execute(query, {"inputs": inputs, "now": NOON}).scalar_one() == "malformed"
-    assert items.received(connection, 10) == []
+    assert unrouted.received(connection, 10) == []
 
 
 def test_an_item_due_in_the_past_is_accepted_and_goes_to_realtime_as_overdue(connection: Connection) -> None:

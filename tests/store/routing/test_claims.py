@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.claims import Claim
 from lanes.store import work
+from lanes.store.realtime import backlog
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
@@ -160,7 +161,7 @@ def test_nothing_of_a_paused_workload_is_claimed(connection: Connection) -> None
     realtime(connection, "k", workload="invoices")
     workloads.pause(connection, "letters", since=NOON)
     assert [each.workload for each in claim(connection)] == ["invoices"]
-    assert work.backlog(connection, Lane.REALTIME, now=NOON).ready == 0
+    assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 0
     workloads.pause(connection, "letters", since=None)
     assert [each.workload for each in claim(connection)] == ["letters"]
 
@@ -207,11 +208,11 @@ def test_only_the_newest_claim_can_give_work_back(connection: Connection) -> Non
 
 def test_the_backlog_counts_what_could_be_claimed_and_since_when(connection: Connection) -> None:
     publish(connection, now=NOON)
-    assert work.backlog(connection, Lane.REALTIME, now=NOON) == work.Backlog(0, None)
+    assert backlog.backlog(connection, Lane.REALTIME, now=NOON) == backlog.Backlog(0, None)
     realtime(connection, "a", "b")
-    assert work.backlog(connection, Lane.REALTIME, now=later(minutes=3)) == work.Backlog(2, NOON)
+    assert backlog.backlog(connection, Lane.REALTIME, now=later(minutes=3)) == backlog.Backlog(2, NOON)
     claim(connection)
-    assert work.backlog(connection, Lane.REALTIME, now=NOON).ready == 0
+    assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 0
 
 
 @pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])

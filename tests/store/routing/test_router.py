@@ -9,8 +9,8 @@ from sqlalchemy.exc import OperationalError
 
 from lanes.payload import characters
 from lanes.routing.route import decide
-from lanes.store.doors import items
-from lanes.store.doors.items import Begins, Taken
+from lanes.store.doors import items, unrouted
+from lanes.store.doors.unrouted import Begins, Taken
 from lanes.store.locks import PATIENCE
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
@@ -73,7 +73,7 @@ def test_two_routers_at_once_route_each_item_once(pool: Engine) -> None:
         route(one, now=NOON)
         one.commit()
         assert routes.begin(two, PATIENCE).alone
-        assert items.received(two, 10) == []
+        assert unrouted.received(two, 10) == []
         route(two, now=NOON)
         two.commit()
     with pool.begin() as reader:
@@ -103,7 +103,7 @@ def test_a_router_that_dies_leaves_everything_to_the_next(pool: Engine) -> None:
         one.rollback()
     with pool.begin() as two:
         assert routes.begin(two, PATIENCE).alone
-        assert [each.arrived.key for each in items.received(two, 10)] == ["a"]
+        assert [each.arrived.key for each in unrouted.received(two, 10)] == ["a"]
 
 
 def test_nobody_withdraws_an_item_between_its_reading_and_its_route(pool: Engine) -> None:
@@ -111,7 +111,7 @@ def test_nobody_withdraws_an_item_between_its_reading_and_its_route(pool: Engine
         publish(setup, now=NOON)
         admit(setup, "a", now=NOON)
     with pool.connect() as router, pool.connect() as owner:
-        items.received(router, 10)
+        unrouted.received(router, 10)
         owner.execute(text("set lock_timeout = '1ms'"))
         with pytest.raises(OperationalError, match="lock timeout"):
             items.cancel(owner, "letters", "a")
@@ -139,7 +139,7 @@ def test_a_route_names_the_version_in_force_when_it_was_decided(connection: Conn
 def test_what_was_received_is_handed_out_oldest_first_and_bounded(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "c", "a", "b", now=NOON, entity="e", consumer="desk", urgent=True)
-    first, second = items.received(connection, 2)
+    first, second = unrouted.received(connection, 2)
     assert (first.arrived.key, second.arrived.key) == ("c", "a")
     assert (first.arrived.entity, first.arrived.consumer, first.arrived.urgent) == ("e", "desk", True)
 
@@ -156,9 +156,9 @@ def test_urgent_items_are_routed_first_then_due_ones_then_the_rest_as_they_came(
     admit(connection, "due", now=NOON, due_at=later(hours=1))
     admit(connection, "urgent", now=NOON, urgent=True)
     admit(connection, "last", now=NOON)
-    order = [each.arrived.key for each in items.received(connection, 10)]
+    order = [each.arrived.key for each in unrouted.received(connection, 10)]
     assert order == ["urgent", "due", "due later", "plain", "last"]
-    assert [each.arrived.key for each in items.received(connection, 1)] == ["urgent"]
+    assert [each.arrived.key for each in unrouted.received(connection, 1)] == ["urgent"]
 
 
 def test_a_flood_of_one_workload_never_holds_up_the_others(connection: Connection) -> None:
@@ -166,17 +166,17 @@ def test_a_flood_of_one_workload_never_holds_up_the_others(connection: Connectio
     publish(connection, now=NOON)
     admit(connection, *(f"f{n}" for n in range(50)), now=NOON, workload="flood", urgent=True)
     admit(connection, "a", "b", now=NOON)
-    taken = Counter(each.arrived.workload for each in items.received(connection, 20))
+    taken = Counter(each.arrived.workload for each in unrouted.received(connection, 20))
     assert taken == {"flood": 10, "letters": 2}
-    assert len(items.received(connection, 20, of=["flood"])) == 20
+    assert len(unrouted.received(connection, 20, of=["flood"])) == 20
 
 
 def test_what_is_taken_at_once_is_bounded_by_its_size_too_and_is_one_item_at_least(connection: Connection) -> None:
     publish(connection, now=NOON)
     for key in "abcd":
         admit(connection, key, now=NOON, payload={"text": "x" * 10_000})
-    assert len(items.received(connection, 10, most_bytes=25_000)) == 3
-    assert len(items.received(connection, 10, most_bytes=1)) == 1
+    assert len(unrouted.received(connection, 10, most_bytes=25_000)) == 3
+    assert len(unrouted.received(connection, 10, most_bytes=1)) == 1
 
 
 @pytest.mark.parametrize("payload", [{"text": "x"}, {"text": 'é "quoted" \n 字', "n": [1, 2.5, None, True], "deep": {"a": {}}}])
@@ -185,8 +185,8 @@ def test_a_payload_that_no_rule_looks_into_is_measured_and_stays_where_it_is(
 ) -> None:
     letters = publish(connection, now=NOON)
     admit(connection, "a", now=NOON, payload=payload, consumer="desk", entity="e", due_at=later(days=1), lane=Lane.BATCH)
-    (read,) = items.received(connection, 1)
-    (unread,) = items.received(connection, 1, unread=["letters"])
+    (read,) = unrouted.received(connection, 1)
+    (unread,) = unrouted.received(connection, 1, unread=["letters"])
     assert (read.arrived.payload, unread.arrived.payload) == (payload, {})
     assert unread.arrived.characters == read.arrived.characters == characters(payload)
     assert replace(unread.arrived, payload=payload) == read.arrived
@@ -222,19 +222,19 @@ def test_looking_and_taking_stay_on_the_index_with_50000_received_and_as_many_ro
     )
     connection.execute(text("analyze lanes.item"))
     connection.execute(text(f"set local plan_cache_mode = {plans}"))
-    parts = {"urgent": items.URGENT, "due": items.due(literal(NOON)), "behind": items.behind(literal(60_000))}
+    parts = {"urgent": unrouted.URGENT, "due": unrouted.due(literal(NOON)), "behind": unrouted.behind(literal(60_000))}
     asked = {
-        "looking": items.have_received(), "taking": items.head("letters", 500),
-        "measuring": items.head("letters", 500, read=False),
-        **{f"taking_{part}": items.head("letters", 500, part=of) for part, of in parts.items()},
+        "looking": unrouted.have_received(), "taking": unrouted.head("letters", 500),
+        "measuring": unrouted.head("letters", 500, read=False),
+        **{f"taking_{part}": unrouted.head("letters", 500, part=of) for part, of in parts.items()},
     }  # fmt: skip
     for name, query in asked.items():
         plan = explained(connection, query, name=name)
         assert "ix_item_received" in plan
         assert "Seq Scan on item" not in plan
         assert "Sort" not in plan
-    assert items.any_received(connection)
-    assert {each.arrived.urgent for each in items.received(connection, 500)} == {True}
+    assert unrouted.any_received(connection)
+    assert {each.arrived.urgent for each in unrouted.received(connection, 500)} == {True}
 
 
 def test_what_came_after_the_last_that_was_routed_is_found_behind_whatever_is_urgent_or_due(connection: Connection) -> None:
@@ -244,13 +244,13 @@ def test_what_came_after_the_last_that_was_routed_is_found_behind_whatever_is_ur
         "passed": {}, "last": {}, "plain": {}, "due": {"due_at": later(hours=1)}, "urgent": {"urgent": True}
     }.items():  # fmt: skip
         admit(connection, key, now=NOON, **fields)
-    passed, last = (each for each in items.received(connection, 10) if each.arrived.key in ("passed", "last"))
-    since = items.came_last([last, passed], before={})
+    passed, last = (each for each in unrouted.received(connection, 10) if each.arrived.key in ("passed", "last"))
+    since = unrouted.came_last([last, passed], before={})
     assert since == {"letters": Taken(None, last.id)}
-    assert [each.arrived.key for each in items.received(connection, 10, since=since)] == ["urgent", "due", "plain"]
-    assert [each.arrived.key for each in items.received(connection, 2, since=since)] == ["urgent", "due"]
-    assert [each.arrived.key for each in items.received(connection, 10, most_bytes=1, since=since)] == ["urgent"]
-    assert list(items.which_have_received(connection, since=since)) == ["letters"]
+    assert [each.arrived.key for each in unrouted.received(connection, 10, since=since)] == ["urgent", "due", "plain"]
+    assert [each.arrived.key for each in unrouted.received(connection, 2, since=since)] == ["urgent", "due"]
+    assert [each.arrived.key for each in unrouted.received(connection, 10, most_bytes=1, since=since)] == ["urgent"]
+    assert list(unrouted.which_have_received(connection, since=since)) == ["letters"]
 
 
 def test_what_is_due_is_looked_for_from_where_it_was_taken_and_what_is_urgent_always(connection: Connection) -> None:
@@ -258,15 +258,16 @@ def test_what_is_due_is_looked_for_from_where_it_was_taken_and_what_is_urgent_al
     for hours in (1, 2, 3):
         admit(connection, f"due in {hours} h", now=NOON, due_at=later(hours=hours))
     admit(connection, "plain", now=NOON)
-    (first, second) = items.received(connection, 2)
-    since = items.came_last([second, first], before={"letters": Taken(None, first.id)})
+    (first, second) = unrouted.received(connection, 2)
+    since = unrouted.came_last([second, first], before={"letters": Taken(None, first.id)})
     assert since == {"letters": Taken(later(hours=2), first.id)}
-    assert [each.arrived.key for each in items.received(connection, 10, since=since)] == ["due in 2 h", "due in 3 h", "plain"]
+    keys = [each.arrived.key for each in unrouted.received(connection, 10, since=since)]
+    assert keys == ["due in 2 h", "due in 3 h", "plain"]
     admit(connection, "urgent", now=NOON, urgent=True, due_at=later(minutes=1))
     admit(connection, "due sooner", now=NOON, due_at=later(minutes=1))
-    assert items.received(connection, 1, since=since)[0].arrived.key == "urgent"
-    assert [each.arrived.key for each in items.received(connection, 2)] == ["urgent", "due sooner"]
-    assert items.came_last([], before=since) == {}
+    assert unrouted.received(connection, 1, since=since)[0].arrived.key == "urgent"
+    assert [each.arrived.key for each in unrouted.received(connection, 2)] == ["urgent", "due sooner"]
+    assert unrouted.came_last([], before=since) == {}
 
 
 def test_who_looks_at_what_was_received_knows_in_which_parts_of_the_index_it_is(connection: Connection) -> None:
@@ -277,7 +278,7 @@ def test_who_looks_at_what_was_received_knows_in_which_parts_of_the_index_it_is(
     admit(connection, "due", now=NOON, workload="bills", due_at=later(hours=1))
     plain, *_ = rows(connection, "item", "id")
     begins = {"letters": Begins(False, None, plain.id), "bills": Begins(False, later(hours=1), None)}
-    assert items.which_have_received(connection) == begins
+    assert unrouted.which_have_received(connection) == begins
     assert routes.begin(connection, PATIENCE).workloads == begins
 
 
@@ -287,9 +288,9 @@ def test_nothing_is_found_before_the_last_that_was_routed_while_only_what_came_a
     publish(connection, now=NOON)
     publish(connection, "other", now=NOON)
     admit(connection, "a", now=NOON)
-    (only,) = items.received(connection, 10)
-    since = items.came_last([only], before={})
-    assert items.received(connection, 10, since=since) == []
-    assert not items.any_received(connection, since=since)
-    assert items.any_received(connection, since={"other": Taken(None, only.id)})
-    assert items.any_received(connection)
+    (only,) = unrouted.received(connection, 10)
+    since = unrouted.came_last([only], before={})
+    assert unrouted.received(connection, 10, since=since) == []
+    assert not unrouted.any_received(connection, since=since)
+    assert unrouted.any_received(connection, since={"other": Taken(None, only.id)})
+    assert unrouted.any_received(connection)

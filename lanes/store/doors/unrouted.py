@@ -1,0 +1,223 @@
+"""Items that wait for the router: where what is urgent, due or neither begins, and what is taken of it."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from operator import attrgetter
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Integer,
+    Select,
+    Text,
+    bindparam,
+    column,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    true,
+)
+
+from lanes.ids import ItemId
+from lanes.routing.route import Arrived, Received
+from lanes.store.bounded import bounded, size_of
+from lanes.store.payload import characters
+from lanes.store.tables import item, workload
+from lanes.store.tables.base import Moment
+
+MOST_BYTES = 8 * 1024**2  # payloads that the router holds at once
+_UNROUTED = (item.c.position.is_(None), item.c.canceled_at.is_(None))
+_URGENT_FIRST = (item.c.urgent.desc(), item.c.due_at, item.c.id)
+Part = tuple[ColumnElement[bool], ...]  # of a workload's items, in the order of the index
+URGENT: Part = (item.c.urgent,)
+
+
+def due(since: ColumnElement[datetime]) -> Part:
+    """What is not urgent, and due then or later."""
+    return (~item.c.urgent, item.c.due_at >= since)
+
+
+def behind(after: ColumnElement[int]) -> Part:
+    """What is neither urgent nor due, and came after that item."""
+    return (~item.c.urgent, item.c.due_at.is_(None), item.c.id > after)
+
+
+_DUE = due(bindparam("due_since", type_=Moment))
+_BEHIND = behind(bindparam("after", type_=BigInteger))
+_KNOWN = (
+    item.c.id, item.c.revision, item.c.workload, item.c.key, item.c.received_at, item.c.occurred_at, item.c.consumer,
+    item.c.entity, item.c.urgent, item.c.pin, item.c.due_at,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Taken:
+    """How far what a workload received was taken: the due time of the last that was not urgent, and the last that had none."""
+
+    due_at: datetime | None = None
+    id: ItemId | None = None
+
+
+Since = Mapping[str, Taken]
+
+
+@dataclass(frozen=True)
+class Begins:
+    """Where that begins which a workload has received: whether some is urgent, when the next of the others is due, and which
+    is the first that is neither."""
+
+    urgent: bool
+    due_at: datetime | None
+    id: ItemId | None
+
+    def parts(self) -> list[tuple[Part, dict[str, Any]]]:
+        """In which parts of the index something is, in its order, with what their parameters are."""
+        urgent = [(URGENT, {})] if self.urgent else []
+        due = [] if self.due_at is None else [(_DUE, {"due_since": self.due_at})]
+        return [*urgent, *due, *([] if self.id is None else [(_BEHIND, {"after": self.id - 1})])]
+
+
+def any_received(connection: Connection, *, since: Since | None = None) -> bool:
+    """Whether some item waits for its first route, of those that `which_have_received` looks for. Nothing is locked."""
+    return connection.execute(_any_received(), seen(since)).first() is not None
+
+
+@cache
+def _any_received() -> Select[*tuple[Any, ...]]:
+    return have_received().limit(1)
+
+
+def which_have_received(connection: Connection, *, since: Since | None = None) -> dict[str, Begins]:
+    """The workloads that have items which no router has seen, and where these begin. Of those that `since` names, only what is
+    urgent, what is due then or later, and what came after that item is looked for."""
+    return begins(connection.execute(have_received(), seen(since)))
+
+
+def begins(rows: Iterable[Any]) -> dict[str, Begins]:
+    """What `have_received` says, by workload."""
+    return {row.name: Begins(row.urgent, row.due_at, row.id) for row in rows}
+
+
+@cache
+def have_received() -> Select[*tuple[Any, ...]]:
+    """The same as a query: three steps in the index for each workload, behind what :seen_id and :seen_due say of it."""
+    seen = (
+        func.unnest(
+            bindparam("seen_workload", type_=ARRAY(Text)), bindparam("seen_due", type_=ARRAY(Moment)),
+            bindparam("seen_id", type_=ARRAY(BigInteger)),
+        )
+        .table_valued(column("workload", Text), column("due_at", Moment), column("id", BigInteger), name="seen")
+        .render_derived()
+    )  # fmt: skip
+    urgent = _first(item.c.id, URGENT).lateral("urgent")
+    from_due = func.coalesce(seen.c.due_at, literal_column("'-infinity'::timestamptz"))
+    first_due = _first(item.c.due_at, due(from_due)).lateral("first_due")
+    plain = _first(item.c.id, behind(func.coalesce(seen.c.id, literal_column("0")))).lateral("plain")
+    both = workload.outerjoin(seen, seen.c.workload == workload.c.name)
+    return (
+        select(workload.c.name, urgent.c.id.is_not(None).label("urgent"), first_due.c.due_at, plain.c.id)
+        .select_from(both.outerjoin(urgent, true()).outerjoin(first_due, true()).outerjoin(plain, true()))
+        .where(or_(urgent.c.id.is_not(None), first_due.c.due_at.is_not(None), plain.c.id.is_not(None)))
+    )
+
+
+def seen(since: Since | None) -> dict[str, Any]:
+    """The parameters of `have_received`."""
+    known = since or {}
+    return {
+        "seen_workload": list(known), "seen_due": [each.due_at for each in known.values()],
+        "seen_id": [each.id for each in known.values()],
+    }  # fmt: skip
+
+
+def received(
+    connection: Connection,
+    limit: int,
+    *,
+    most_bytes: int = MOST_BYTES,
+    of: Collection[str] | None = None,
+    waiting: Mapping[str, Begins] | None = None,
+    unread: Collection[str] = (),
+    since: Since | None = None,
+) -> list[Received]:
+    """Some of the items that no router has seen, urgent and due ones first: about `limit`, whose payloads have about
+    `most_bytes` as JSON. Nobody cancels or amends them until this transaction ends.
+
+    The workloads that have some (of those named in `of`, None: of all) share the number and the bytes, so that the flood
+    of one never holds up the others; who knows which have some, and where these begin, says so by `waiting`, and otherwise
+    `since` bounds what is looked for. What other transactions hold is passed over. Of those named in `unread` the payloads are
+    measured, and stay where they are.
+    """
+    there = which_have_received(connection, since=since) if waiting is None else waiting
+    asked = sorted(name for name in there if of is None or name in of)
+    found: list[Received] = []
+    for name in asked:
+        most, left = max(1, limit // len(asked)), most_bytes // len(asked)
+        for part, begin in there[name].parts():
+            given = {"of_workload": name, "most": most} | begin
+            rows = bounded(connection, _head(read=name not in unread, part=part), given, most=most, most_bytes=left)
+            found += [Received(row.id, row.revision, arrived(row)) for row in rows]
+            most, left = most - len(rows), left - sum(row.bytes for row in rows)
+            if most <= 0 or left <= 0:
+                break
+    return found
+
+
+def came_last(of: Sequence[Received], *, before: Since) -> dict[str, Taken]:
+    """How far each workload's items were taken: what waits comes behind it, but for what is urgent, and what others held, or is
+    due sooner. What was taken before of a workload is `before`."""
+    due: dict[str, datetime] = {}
+    plain: dict[str, ItemId] = {}
+    for each in sorted((each for each in of if not each.arrived.urgent), key=attrgetter("id")):
+        name, due_at = each.arrived.workload, each.arrived.due_at
+        if due_at is None:
+            plain[name] = each.id
+        else:
+            due[name] = max(due_at, due.get(name, due_at))
+    earlier = {name: before.get(name, Taken()) for name in {*due, *plain}}
+    return {name: Taken(due.get(name, last.due_at), plain.get(name, last.id)) for name, last in earlier.items()}
+
+
+def head(name: str, limit: int, *, read: bool = True, part: Part = ()) -> Select[*tuple[Any, ...]]:
+    """The most urgent items of a workload, or of a part of it, that no router has seen, locked; those locked by others are
+    passed over."""
+    return _headed(literal(name), limit, read=read, part=part)
+
+
+@cache
+def _head(*, read: bool, part: Part) -> Select[*tuple[Any, ...]]:
+    """As `head`, of :of_workload, and no more than :most."""
+    return _headed(bindparam("of_workload", type_=Text), bindparam("most", type_=Integer), read=read, part=part)
+
+
+def _headed(name: ColumnElement[str], limit: int | ColumnElement[int], *, read: bool, part: Part) -> Select[*tuple[Any, ...]]:
+    payload = item.c.payload
+    size = size_of(payload) if read else literal(0).label("bytes")
+    return (
+        select(*_KNOWN, characters(payload).label("length"), size, *([payload] if read else []))
+        .where(item.c.workload == name, *_UNROUTED, *part)
+        .order_by(*_URGENT_FIRST)
+        .limit(limit)
+        .with_for_update(key_share=True, skip_locked=True)
+    )
+
+
+def _first(of: ColumnElement[Any], part: Part) -> Select[*tuple[Any, ...]]:
+    """Of the first of this part of a workload that no router has seen."""
+    here = select(of).where(item.c.workload == workload.c.name, *_UNROUTED, *part)
+    return here.order_by(*_URGENT_FIRST).limit(1)
+
+
+def arrived(row: Any) -> Arrived:
+    """What routing knows of a row of `head`."""
+    return Arrived(
+        row.workload, row.key, getattr(row, "payload", {}), row.received_at, row.occurred_at, row.consumer, row.entity,
+        row.urgent, row.pin, row.due_at, row.length,
+    )  # fmt: skip
