@@ -32,13 +32,13 @@ class Provider(Block):
         description="Name of the account that is billed; it stays through changes of the key. Empty takes the host of the "
         "base URL. Name it where two accounts share an address.",
     )
-    most_calls: int | None = Field(
-        default=None,
-        ge=1,
+    most_calls: int = Field(
+        default=0,
+        ge=0,
         le=MOST,
         title="Most calls at once",
-        description="Real-time calls in flight of one drain, 1 to 500. Empty: as many as their length asks for and the "
-        "provider's limits hold; 64 while it tells none.",
+        description="Real-time calls in flight of one drain, 1 to 500. 0: as many as their length asks for and the provider's "
+        "limits hold; 64 while it tells none.",
     )
     poll_s: float = Field(
         default=30,

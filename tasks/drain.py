@@ -44,7 +44,7 @@ class Drain:
         self._at, self._heard, self._wakes = at, heard, Wakes()
         self._now, self._idle_since, self._left = HostClock(now), now, False
         self._claimed_at, self._closing = -TICK_S, False
-        bound, health = at.provider.most_calls, Health()
+        bound, health = at.provider.most_calls or None, Health()
         self._pace, self._windows = pace, windows = Pace(most=bound or UNTOLD, bounded=bound is not None), Windows()
         self._turns = Turns(pace, health, windows)
         self._holding = Holding(at.db, held.alive, self._turns)

@@ -241,10 +241,10 @@ async def test_one_pack_that_breaks_takes_no_other_along(
 ) -> None:
     real = answering.ask
 
-    async def ask(client: Any, body: bytes, *, longest_s: float) -> Any:
+    async def ask(client: Any, body: bytes, **how: Any) -> Any:
         if b"letter r3" in body:
             raise RuntimeError("nobody foresaw it")
-        return await real(client, body, longest_s=longest_s)
+        return await real(client, body, **how)
 
     monkeypatch.setattr(answering, "ask", ask)
     await sender.items(*(f"r{number}" for number in range(6)), lane=Lane.REALTIME)

@@ -1,9 +1,9 @@
 """A database that had no figures yet has them once it is migrated: those of all facts that it holds."""
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, inspect, text
 
 from lanes.store import schema
-from lanes.store.tables import metadata
+from lanes.store.tables import SCHEMA, metadata
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -31,7 +31,8 @@ def test_the_facts_of_an_older_database_are_counted_when_it_is_migrated(pool: En
         for name in tables:
             connection.execute(text(f"create table public.{name} as table lanes.{name}"))
         as_migrated_to(connection, BEFORE)
-        for name in tables:
+        there = set(inspect(connection).get_table_names(SCHEMA))
+        for name in (each for each in tables if each in there):
             columns = connection.execute(text(COLUMNS), {"name": name}).scalar_one()
             connection.execute(
                 text(

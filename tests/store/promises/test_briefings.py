@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ from lanes.batch.tally import Tally
 from lanes.errors import SpecInvalid
 from lanes.escaping import cell
 from lanes.ids import BatchId
+from lanes.money.budget import Budget, Period
 from lanes.promises import approvals
 from lanes.promises.batch_results import incomplete
 from lanes.promises.briefing import Briefing
@@ -25,6 +27,7 @@ from lanes.slack.wording import Message, Pages, message
 from lanes.store import incidents
 from lanes.store.batch import unclear
 from lanes.store.figures import measurements
+from lanes.store.money import budgets
 from lanes.store.promises import briefings
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
@@ -216,6 +219,14 @@ def provider_frozen(connection: Connection) -> None:
     incidents.open(connection, frozen("letters", Lane.REALTIME, 3, why, flow_run_id=DRAIN), now=NOON)
 
 
+def budget(connection: Connection) -> None:
+    allowed = Budget("letters", None, Period.DAY, "UTC", None, Decimal("0.003"))
+    budgets.put(connection, allowed, who="ada", why="test", now=NOON)
+    answered(connection, "paid", 25, at=later(minutes=-1))
+    waiting(connection)
+    evaluated(connection)
+
+
 @dataclass(frozen=True)
 class Told:
     """What the message of a scene says: of why, of the stakes and of the trend, and where it leads."""
@@ -292,6 +303,10 @@ TOLD = {
     Promise.PROVIDER_FROZEN: Told(
         provider_frozen, ("the provider answered 402: Your credit balance is too low",), f"3 {WAITING}",
         "It has just begun", "lanes doctor", DRAIN, "overdue-realtime",
+    ),
+    Promise.BUDGET: Told(
+        budget, ("Nothing failed: `lanes figures` shows what it was spent on.",), f"3 {WAITING}",
+        "It has just begun", "lanes budget letters", None, "overdue-realtime",
     ),
 }  # fmt: skip
 
