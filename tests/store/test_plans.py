@@ -24,8 +24,9 @@ from lanes.store.advice.advice import evidence
 from lanes.store.batch import deadlines, departure, ready_work
 from lanes.store.doors import amendments, emptying, unrouted
 from lanes.store.figures import measurements
+from lanes.store.money import budgets
 from lanes.store.promises import at_stake, causes, trends
-from lanes.store.realtime import backlog, giving_up, outages
+from lanes.store.realtime import backlog, giving_up, limits, outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_measures
@@ -238,6 +239,8 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: awaited.look(c, {"letters": [f"k{n}" for n in range(1, 60_000, 300)]}, now=NOON), 1_000),
         (lambda c: unrouted.received(c, 500), 100),
         (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
+        (lambda c: limits.tries(c, "letters", now=NOON), 4 * limits.MOST_TRIES),
+        (lambda c: budgets.statuses(c, now=NOON), 0),
     ],
     ids=[
         "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "hopeless",
@@ -247,7 +250,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         "reads_of_long_ago", "emptied", "snapshot", "evidence", "calibration", "calibration_of_an_hour",
         "lane_latency", "routing_mix",
         "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",
-        "departure", "awaited", "received_to_route", "results_waited_for",
+        "departure", "awaited", "received_to_route", "results_waited_for", "tries", "budgets",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(

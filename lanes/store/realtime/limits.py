@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 
 from lanes.routing.capacity import Kind, Limit
@@ -61,7 +61,7 @@ def tries(connection: Connection, workload: str, *, now: datetime) -> list[Tried
             attempt.c.outcome == Outcome.VALID,
         )
         .order_by(attempt.c.ended_at.desc())
-        .limit(MOST_TRIES)
+        .limit(literal_column(str(MOST_TRIES)))  # a plan kept for any number takes it for a tenth of all there are
         .cte("newest")
     )  # fmt: skip
     rows = connection.execute(
