@@ -62,7 +62,7 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken]) -> int:
         )  # fmt: skip
         due = any(item.arrived.due_at is not None for item in waiting)
         prospects = await run(turnarounds.prospects, now=run.now) if due else None
-        over_soft = await run(budgets.over_soft, begun.workloads.keys(), now=run.now)
+        over_soft = await run(budgets.over_soft, begun.workloads.keys(), now=run.now) if begun.limited else []
         decided, problems = _decided(waiting, stored.versions, splits, run.now, prospects, over_soft)
         await run(routes.save, decided, now=run.now)
     heads.take(unrouted.came_last(waiting, before=heads.taken))

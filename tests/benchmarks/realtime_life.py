@@ -102,7 +102,7 @@ class RealtimeLife:
 
     async def _claim(self, db: Database) -> tuple[Sequence[Claimed], datetime]:
         """What is most urgent is ours, since when."""
-        async with db.transaction() as run:
+        async with db.statements() as run:
             now, began = run.now, time.monotonic()
             look = self._ranked.look(began)
             waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)

@@ -166,8 +166,6 @@ def limited(connection: Connection) -> list[Limited]:
 
 def over_soft(connection: Connection, names: Iterable[str], *, now: datetime) -> list[BudgetStatus]:
     """The budgets of these workloads that are beyond their soft limit."""
-    if connection.execute(select(budget.c.id).where(budget.c.soft_usd.is_not(None)).limit(1)).first() is None:
-        return []
     return [each for each in statuses(connection, names, now=now) if each.is_over_soft]
 
 

@@ -12,7 +12,7 @@ from lanes.routing.route import Received, Route, rank_at
 from lanes.store import locks, signals
 from lanes.store.bulk import split, split_records
 from lanes.store.doors import unrouted
-from lanes.store.tables import amendment, item, item_position, route, work
+from lanes.store.tables import amendment, budget, item, item_position, route, work
 from lanes.store.tables.base import Moment
 from lanes.words import Purpose, WorkState
 from lanes.workload.version import Version
@@ -25,11 +25,12 @@ ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, whoever 
 
 @dataclass(frozen=True)
 class Begun:
-    """What a transaction that routes begins with: whether it is the only one, whether amendments wait for items, and where
-    the items of each workload begin that no router has seen."""
+    """What a transaction that routes begins with: whether it is the only one, whether amendments wait for items, whether
+    some budget has a soft limit, and where the items of each workload begin that no router has seen."""
 
     alone: bool
     amended: bool
+    limited: bool
     workloads: Mapping[str, unrouted.Begins]
 
 
@@ -42,7 +43,7 @@ def begin(connection: Connection, wait: timedelta, *, since: unrouted.Since | No
     """
     row = connection.execute(_begun(), {"wait": locks.setting(wait), **unrouted.seen(since)}).one()
     there = zip(row.names or (), row.urgent or (), row.due_at or (), row.ids or (), strict=True)
-    return Begun(row.alone, row.amended, {name: unrouted.Begins(*where) for name, *where in there})
+    return Begun(row.alone, row.amended, row.limited, {name: unrouted.Begins(*where) for name, *where in there})
 
 
 @cache
@@ -57,6 +58,7 @@ def _begun() -> Select[*tuple[Any, ...]]:
         func.set_config("synchronous_commit", "off", true()),
         func.pg_try_advisory_xact_lock(ROUTING).label("alone"),
         select(amendment.c.id).where(amendment.c.outcome.is_(None)).exists().label("amended"),
+        select(budget.c.id).where(budget.c.soft_usd.is_not(None)).exists().label("limited"),
         *lists.c,
     )
 
