@@ -1,4 +1,5 @@
-"""What collecting makes of results that end early, come twice, are nobody's or say that the account is in trouble."""
+"""What collecting makes of results that end early, come twice, are nobody's or say that the account is in
+trouble: one file because each asks one stand-in for other lines of the same batch."""
 
 import asyncio
 import json

@@ -1,5 +1,5 @@
 """The error policy as one table: what each of the provider's troubles does to the item, its budget, the pace, the ledger
-and the incidents, through the real SDK and a real connection.
+and the incidents, through the real SDK and a real connection; one file because it is one table.
 
 A lone item is tried in a silent lane, so that nothing proves that the model answers others; what a fault means beside
 answered neighbours follows below.

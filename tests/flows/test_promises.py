@@ -1,4 +1,5 @@
-"""Telling Slack: one message an incident through every kind of trouble, and a watch that trouble never fails."""
+"""Telling Slack: one message an incident through every kind of trouble, and a watch that trouble never fails;
+one file because all are scenes of one watch and one Slack."""
 
 from collections.abc import Iterator
 from dataclasses import replace

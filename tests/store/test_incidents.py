@@ -1,4 +1,5 @@
-"""Incidents in the database: one open per breach, told of in the same transaction, and what the promises measure."""
+"""Incidents in the database: one open per breach, told of in the same transaction, and what the promises measure;
+one file because each is seen from the incident that it opens."""
 
 import itertools
 from dataclasses import replace

@@ -1,5 +1,5 @@
 """Whatever order saves, lost leases, doubled results and cancellations come in: nothing is lost, answered twice or
-left unbilled."""
+left unbilled; one file because it is one machine and its rules."""
 
 from collections.abc import Callable
 from datetime import timedelta

@@ -1,4 +1,5 @@
-"""A transaction that a caller leaves open delays nobody but its own rows."""
+"""A transaction that a caller leaves open delays nobody but its own rows: one file because every verb is tried beside the same
+transactions."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,5 @@
-"""What the sweep and the promises ask every few seconds reads what it is about, however long the history behind it is."""
+"""What the sweep and the promises ask every few seconds reads what it is about, however long the history behind it is: one file
+because a history of that length is made once."""
 
 import itertools
 import re

@@ -1,4 +1,4 @@
-"""The main job: items, routes, work, batches, results, ledger, and the views and functions over them."""
+"""The main job, in one file because all of it came at once: items, routes, work, batches, results, ledger, views and functions."""
 
 import sqlalchemy as sa
 from alembic import op

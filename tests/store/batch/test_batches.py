@@ -1,4 +1,4 @@
-"""A batch's life: intended, created once, ended, collected; or released, or held."""
+"""A batch's life: intended, created once, ended, collected; or released, or held; one file because it is one life."""
 
 import pytest
 from sqlalchemy import Connection, Engine

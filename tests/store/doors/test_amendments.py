@@ -1,4 +1,5 @@
-"""Late data: `lanes.amend` and the event door's amendments in every state of their item."""
+"""Late data: `lanes.amend` and the event door's amendments in every state of their item; one file because both doors
+share the cases."""
 
 from datetime import datetime
 from typing import Any

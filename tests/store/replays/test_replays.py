@@ -1,4 +1,4 @@
-"""Replays over a real database: read in chunks, compared, promoted, taken back, forgotten."""
+"""Replays over a real database: read in chunks, compared, promoted, taken back, forgotten; one file because it is one life."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta

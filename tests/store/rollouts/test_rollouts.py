@@ -1,4 +1,5 @@
-"""Rollouts in the database: one open per workload, every move with its split, log and event, and what is measured."""
+"""Rollouts in the database: one open per workload, every move with its split, log and event, and what is measured;
+one file because every move is seen from the rollout that it changes."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""What an attempt makes of its item: every row of the table of cases and outcomes."""
+"""What an attempt makes of its item: every row of the table of cases and outcomes, in one file because it is one table."""
 
 import json
 from decimal import Decimal

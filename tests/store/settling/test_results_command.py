@@ -1,4 +1,5 @@
-"""`lanes results`: a workload's items get out whole, in the form that was asked for, and go on coming."""
+"""`lanes results`: a workload's items get out whole, in the form that was asked for, and go on coming; one file
+because every form is written of the same items."""
 
 import csv
 import io

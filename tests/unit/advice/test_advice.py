@@ -1,4 +1,5 @@
-"""Advice on a workload: the break-even by hand and by property, and what extreme workloads are told."""
+"""Advice on a workload: the break-even by hand and by property, and what extreme workloads are told;
+one file because both read the same evidence."""
 
 import json
 from dataclasses import replace

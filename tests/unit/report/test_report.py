@@ -1,4 +1,4 @@
-"""The report says what the snapshot says, whatever the snapshot holds."""
+"""The report says what the snapshot says, whatever the snapshot holds: one file because both faces are read of the same one."""
 
 import base64
 import io

@@ -1,4 +1,5 @@
-"""What an attempt does to its work and its item, row by row of the table of cases and outcomes."""
+"""What an attempt does to its work and its item, row by row of the table of cases and outcomes:
+one file because it is one table."""
 
 from dataclasses import replace
 from datetime import timedelta
