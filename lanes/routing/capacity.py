@@ -77,9 +77,13 @@ class Limit:
         """How much of it is there now: what remained, and what came since; never more than the limit."""
         if now >= self.reset_at:
             return self.limit
-        since, whole = (now - self.seen_at).total_seconds(), (self.reset_at - self.seen_at).total_seconds()
-        come = min((self.limit - self.remaining) / whole, self.limit / WINDOW_S) * max(0.0, since)
-        return min(self.limit, self.remaining + come)
+        return min(self.limit, self.remaining + self.per_s * max(0.0, (now - self.seen_at).total_seconds()))
+
+    @property
+    def per_s(self) -> float:
+        """How much of it comes back in a second, until it is whole again."""
+        whole_s = (self.reset_at - self.seen_at).total_seconds()
+        return min((self.limit - self.remaining) / whole_s, self.limit / WINDOW_S) if whole_s > 0 else 0.0
 
     def returned(self, amount: float) -> "Limit":
         """After the provider charged so much less than it had reserved."""
@@ -130,5 +134,10 @@ def kept_back(limit: Limit, need: float, *, presses: bool) -> float:
 def fits_at(limit: Limit, wanted: float, now: datetime) -> datetime:
     """When so much of the limit is there, if nobody takes any; at the latest a window from now."""
     short = wanted - limit.left(now)
-    wait_s = min(WINDOW_S, max(0.0, short) / (limit.limit / WINDOW_S))
-    return now + timedelta(seconds=math.ceil(wait_s * 1000) / 1000)
+    if short <= 0:
+        return now
+    until_seen_s = max(0.0, (limit.seen_at - now).total_seconds())
+    wait_s = until_seen_s + short / limit.per_s if limit.per_s > 0 else WINDOW_S
+    if wanted <= limit.limit:
+        wait_s = min(wait_s, max(0.0, (limit.reset_at - now).total_seconds()))
+    return now + timedelta(seconds=math.ceil(min(WINDOW_S, wait_s) * 1000) / 1000)

@@ -1,6 +1,6 @@
 """How long what waits takes, and whether more fits: by the present rate and by every limit, whichever is slower."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lanes.routing.capacity import WINDOW, WINDOW_S, Kind, Limit, Need, Waiting, drain_time_s, fits, fits_at, headroom
@@ -47,6 +47,7 @@ def test_what_is_left_only_grows_by_waiting_and_is_whole_after_a_minute(limit: L
     assert 0 <= share <= 1
 
 
+@example(Limit(Kind.REQUESTS, 1, 0.75, later(seconds=16), NOON), 1.0, NOON)  # whole later than at the rate of a window
 @given(limits, st.floats(0, 1), moments)
 def test_what_fits_a_whole_limit_fits_when_it_is_said_to(limit: Limit, part: float, now: object) -> None:
     wanted = part * limit.limit
