@@ -21,10 +21,10 @@ from lanes.promises.provider_faults import frozen
 from lanes.provider.answering import REFUSED, Called, answer
 from lanes.provider.errors import FREEZES, Action, CallFailed, unforeseen
 from lanes.provider.requests import Writers
+from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
-from lanes.realtime.windows import Windows
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
 from lanes.settling.outcome import Attempt
@@ -58,11 +58,11 @@ class Answering:
     def __init__(
         self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
         clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None, purse: Purse | None = None,
-        windows: Windows | None = None,
+        limits: CallLimits | None = None,
     ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
         self._held, self._wakes, self._clock, self._follow, self._purse = held, wakes, clock, follow, purse
-        self._windows = windows or Windows()
+        self._limits = limits or CallLimits()
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
@@ -79,7 +79,7 @@ class Answering:
         """The pack is being asked."""
         due = min((each.due_at for each in pack if each.due_at is not None), default=None)
         self._pace.began(version.workload, version.spec.realtime_model)
-        self._windows.begun(version, pack, now)
+        self._limits.begun(version, pack, now)
         self._run(self._ask(version, pack, None if due is None else (due - now).total_seconds()), self._calls)
 
     def give_back(self, unasked: Sequence[Claimed], at: datetime) -> None:
@@ -119,7 +119,7 @@ class Answering:
         used, maybe_billed = list[Usage](), False
 
         def hear(headers: Mapping[str, str]) -> None:
-            self._windows.heard(version, pack, headers, self._clock())
+            self._limits.heard(version, pack, headers, self._clock())
         try:
             if self._purse is not None:
                 paid = await self._purse.payable(version, pack, self.give_back)
@@ -139,7 +139,7 @@ class Answering:
             self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=unforeseen(error))))
             maybe_billed = True
         finally:
-            self._windows.ended(pack, used, self._clock(), maybe_billed=maybe_billed)
+            self._limits.ended(pack, used, self._clock(), maybe_billed=maybe_billed)
             self._pace.ended(version.workload, version.spec.realtime_model)
             if well:  # what a failure means for the next calls is weighed first
                 self._follow()

@@ -13,11 +13,11 @@ from prefect.client.schemas.objects import State
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
+from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.calltime import RENEW_EVERY
 from lanes.realtime.health import Health
 from lanes.realtime.pace import UNTOLD, Pace
 from lanes.realtime.turns import Turns
-from lanes.realtime.windows import Windows
 from lanes.store.signals import listening
 from tasks import notice, purse
 from tasks.answer import Answering
@@ -45,8 +45,8 @@ class Drain:
         self._now, self._idle_since, self._left = HostClock(now), now, False
         self._claimed_at, self._closing = -TICK_S, False
         bound, health = at.provider.most_calls or None, Health()
-        self._pace, self._windows = pace, windows = Pace(most=bound or UNTOLD, bounded=bound is not None), Windows()
-        self._turns = Turns(pace, health, windows)
+        self._pace, self._of_calls = pace, of_calls = Pace(most=bound or UNTOLD, bounded=bound is not None), CallLimits()
+        self._turns = Turns(pace, health, of_calls)
         self._holding = Holding(at.db, held.alive, self._turns)
         self._purse = Purse(
             at.db, pace, held=self._holding.claims, session=lambda: held.alive.session, clock=lambda: self._now(),
@@ -54,7 +54,7 @@ class Drain:
         )  # fmt: skip
         self._answering = Answering(
             at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next,
-            purse=self._purse, windows=windows,
+            purse=self._purse, limits=of_calls,
         )  # fmt: skip
         self._staying = Staying(
             at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims), idle_since=lambda: self._idle_since
@@ -63,7 +63,7 @@ class Drain:
         router = Router(at.db, held.router, self._wakes, busy=lambda: self._answering.busy)
         self._chores = Chores(at.db, router, self._turns, self._answering, self._wakes)
         self._leases, self._beside = Beside(), Beside()
-        self._limits = limits = Limits(at, windows, pace)
+        self._limits = limits = Limits(at, of_calls, pace)
         self._beside.keep("the provider's limits", limits.share, every_s=SHARE_EVERY_S)
         self._beside.keep("what calls take", limits.learn, every_s=LEARN_EVERY_S, after_s=FIRST_ANSWERS_S)
         self._leases.keep("leases", self._holding.renew, every_s=RENEW_EVERY.total_seconds())

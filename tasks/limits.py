@@ -4,8 +4,8 @@ from datetime import datetime
 
 from prefect.logging import get_run_logger
 
+from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.pace import Pace
-from lanes.realtime.windows import Windows
 from lanes.routing.prediction import learn
 from lanes.store.database import Run
 from lanes.store.realtime import limits
@@ -20,37 +20,37 @@ COUNT_DRAINS_EVERY = 5  # times that limits are shared: each drain takes its par
 class Limits:
     """Those of one drain. Nothing of it delays an answer: a drain that cannot share them goes on with what it saw itself."""
 
-    def __init__(self, at: Connections, windows: Windows, pace: Pace) -> None:
-        self._at, self._windows, self._pace = at, windows, pace
+    def __init__(self, at: Connections, of_calls: CallLimits, pace: Pace) -> None:
+        self._at, self._of_calls, self._pace = at, of_calls, pace
         self._told: dict[str, datetime] = {}  # when what was told last of a model had been seen
         self._times = 0
 
     async def share(self) -> None:
         """Others know what this drain saw, and it knows what they did. What cannot be true of it stands in the log."""
-        for note in self._windows.admission.take_notes():
+        for note in self._of_calls.rates.take_notes():
             get_run_logger().warning("limits of the provider: %s", note)
-        seen = {model: of for model, of in self._windows.seen().items() if self._is_news(model, of[0].seen_at)}
+        seen = {model: of for model, of in self._of_calls.seen().items() if self._is_news(model, of[0].seen_at)}
         async with self._at.db.statements() as run:
             newest = await run(limits.exchange, self._at.provider.account, seen, now=run.now)
             await self._count_drains(run)
         for model, of in newest.items():
             self._told[model] = of[0].seen_at
-            self._windows.admission.shared(model, of)
+            self._of_calls.rates.shared(model, of)
         if newest:
             self._pace.limits_are_told()
 
     async def learn(self) -> None:
         """What the calls of the workloads that it asks took of late is known."""
         now, found = await self._at.db.now(), {}
-        for version in self._windows.needs.met:
+        for version in self._of_calls.needs.met:
             seen = await self._at.db.look(limits.tries, version.workload, now=now)
             found[version.workload] = learn(version.spec, seen)
-        self._windows.needs.learn(found)
+        self._of_calls.needs.learn(found)
 
     def _is_news(self, model: str, seen_at: datetime) -> bool:
         return model not in self._told or seen_at > self._told[model]
 
     async def _count_drains(self, run: Run) -> None:
         if self._times % COUNT_DRAINS_EVERY == 0:
-            self._windows.admission.drains = max(1, await run(holders, Role.DRAIN))
+            self._of_calls.rates.drains = max(1, await run(holders, Role.DRAIN))
         self._times += 1

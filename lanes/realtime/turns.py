@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from lanes.claims import Claimed
 from lanes.ids import VersionId
 from lanes.packing import packs
-from lanes.realtime.admission import presses
 from lanes.realtime.buffer import Buffer
+from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
+from lanes.realtime.rate_limits import presses
 from lanes.realtime.shares import Entitlement, divide
-from lanes.realtime.windows import Windows
 from lanes.words import Lane
 from lanes.workload.version import Version
 
@@ -24,8 +24,8 @@ class Turns:
     """What one drain has claimed and not asked yet: windows that gather, and packs that wait for a place, or for the provider's
     limits to hold them."""
 
-    def __init__(self, pace: Pace, health: Health, windows: Windows | None = None) -> None:
-        self._pace, self._health, self._windows = pace, health, windows or Windows()
+    def __init__(self, pace: Pace, health: Health, limits: CallLimits | None = None) -> None:
+        self._pace, self._health, self._limits = pace, health, limits or CallLimits()
         self._peeked_at: dict[str, datetime] = {}  # workloads of which only what presses may be asked
         self._versions: Mapping[VersionId, Version] = {}  # of what gathers or waits for a place
         self._buffer = Buffer()
@@ -62,13 +62,13 @@ class Turns:
         waiting: list[list[Claimed]] = []
         for pack in self._leaving:
             name, version = pack[0].workload, self._version(pack)
-            if places.get(name, 0) > 0 and self._windows.begins(version, pack, now):
+            if places.get(name, 0) > 0 and self._limits.begins(version, pack, now):
                 places[name] -= 1
                 asked.append((version, pack))
             else:
                 waiting.append(pack)
         self._leaving = waiting
-        self._windows.still_held(self._version(pack) for pack in waiting)
+        self._limits.still_held(self._version(pack) for pack in waiting)
         return asked
 
     def is_supplied(self, now: datetime) -> bool:
@@ -80,13 +80,13 @@ class Turns:
         """When something changes by itself: a window or a rest is over. None when nothing is to come."""
         moments = [
             self._buffer.next_leave(self._versions), self._health.next_try(now), self._pace.rests_until,
-            self._windows.next_moment(now),
+            self._limits.next_moment(now),
         ]  # fmt: skip
         return min((each for each in moments if each is not None and each > now), default=None)
 
     def held_back(self, now: datetime) -> bool:
         """Whether the provider takes less than is asked: another drain would change nothing."""
-        return self._pace.is_resting(now) or self._health.next_try(now) is not None or self._windows.hold_back
+        return self._pace.is_resting(now) or self._health.next_try(now) is not None or self._limits.hold_back
 
     def give_up_ahead(self, now: datetime) -> list[Claimed]:
         """What was claimed ahead of its place, and may not be asked now: no longer waiting here."""
@@ -116,7 +116,7 @@ class Turns:
 
     def _only_presses(self, version: Version, now: datetime) -> bool:
         """Whether nothing but the reserve is left of what the provider allows soon."""
-        return self._windows.room(version, pressing=False, now=now + SOON) == 0
+        return self._limits.room(version, pressing=False, now=now + SOON) == 0
 
     def _peek(self, direct: Mapping[str, Version], most: dict[str, int], now: datetime) -> None:
         """Where only the reserve is left, the most urgent of a workload is looked at, now and then: it may press."""
@@ -157,7 +157,7 @@ class Turns:
             return 0
         model = version.spec.realtime_model
         well = self._health.room(model, self._pace.of_model(model), now=now)
-        fits = self._windows.room(version, pressing=True, now=now + SOON)
+        fits = self._limits.room(version, pressing=True, now=now + SOON)
         return min((room for room in (well, fits) if room is not None), default=None)
 
     def _packed(self, claimed: Iterable[Claimed]) -> list[list[Claimed]]:

@@ -108,9 +108,9 @@ async def test_drains_share_what_one_saw(
         await until_answered(one, sender, 1)
         await one._limits.share()
         await other._limits.share()
-        ((model, seen),) = other._windows.seen().items()
+        ((model, seen),) = other._of_calls.seen().items()
         assert {each.kind: each.limit for each in seen}[Kind.REQUESTS] == 30
-        assert other._windows.admission.drains == 2
+        assert other._of_calls.rates.drains == 2
     rows = await sender.rows("select account, model, kind, limit_, remaining from lanes.capacity where kind = 'requests'")
     assert rows == [(at.provider.account, model, "requests", 30, 29)]
 
@@ -131,8 +131,8 @@ async def test_what_calls_took_is_learned_for_the_next(at: Connections, sender: 
     async with drain(at, standing=False) as opened:
         await until_answered(opened, sender, 25)
         await opened._limits.learn()
-        (version,) = opened._windows.needs.met
+        (version,) = opened._of_calls.needs.met
         seen = await at.db.look(limits.tries, "letters", now=await at.db.now())
         assert len(seen) == 25
-        predicted = opened._windows.needs.of(version, [])
+        predicted = opened._of_calls.needs.of(version, [])
         assert 0 < predicted.input < 400  # the frame that is assumed of what nobody saw

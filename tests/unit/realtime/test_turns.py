@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from lanes.claims import Claim, Claimed
 from lanes.ids import WorkId
+from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.turns import Turns
-from lanes.realtime.windows import Windows
 from lanes.words import Purpose
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -186,7 +186,7 @@ def test_everything_that_was_taken_in_is_asked_once_or_given_up(arrivals: list[t
     assert opened.give_up() == []
 
 
-def limited(opened: Windows, remaining: int, *, limit: int = 10) -> None:
+def limited(opened: CallLimits, remaining: int, *, limit: int = 10) -> None:
     """An answer to a call of letters told so many requests of so many a minute."""
     opened.begun(LETTERS, [claimed(-1)], NOON)
     reset = later(seconds=60 * (limit - remaining) / limit).isoformat()
@@ -196,9 +196,9 @@ def limited(opened: Windows, remaining: int, *, limit: int = 10) -> None:
 
 
 def test_as_much_is_claimed_and_asked_as_the_providers_limits_hold_and_what_presses_has_the_reserve() -> None:
-    windows, pace = Windows(), quick()
-    opened = Turns(pace, Health(), windows)
-    limited(windows, 4)
+    limits, pace = CallLimits(), quick()
+    opened = Turns(pace, Health(), limits)
+    limited(limits, 4)
     assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 4}
     take_in(opened, *(claimed(number) for number in range(3)), claimed(3, urgent=True))
     assert asked(opened) == [[0], [1], [3]]
@@ -207,9 +207,9 @@ def test_as_much_is_claimed_and_asked_as_the_providers_limits_hold_and_what_pres
 
 
 def test_where_only_the_reserve_is_left_the_most_urgent_is_looked_at_now_and_then_and_given_up_unless_it_presses() -> None:
-    windows, pace = Windows(), quick()
-    opened = Turns(pace, Health(), windows)
-    limited(windows, 1)
+    limits, pace = CallLimits(), quick()
+    opened = Turns(pace, Health(), limits)
+    limited(limits, 1)
     assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 1}
     take_in(opened, claimed(0))
     assert asked(opened) == []
@@ -222,8 +222,8 @@ def test_where_only_the_reserve_is_left_the_most_urgent_is_looked_at_now_and_the
 
 
 def test_where_nothing_is_left_nothing_is_claimed_until_something_fits_again() -> None:
-    windows = Windows()
-    opened = Turns(quick(), Health(), windows)
-    limited(windows, 0)
+    limits = CallLimits()
+    opened = Turns(quick(), Health(), limits)
+    limited(limits, 0)
     assert opened.wanted({"letters": LETTERS}, NOON) == {}
     assert opened.wanted({"letters": LETTERS}, later(seconds=30)) == {"letters": 5}

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lanes.realtime.admission import Admission, presses
 from lanes.realtime.headers import Told, told
+from lanes.realtime.rate_limits import RateLimits, presses
 from lanes.routing.capacity import RESERVE, WINDOW, Kind, Limit, Need
 from lanes.standin.errors import ApiError
 from lanes.standin.limits import Limits, Settings
@@ -40,7 +40,7 @@ class World:
         set_ = Settings(requests_per_minute=self.requests, input_tokens_per_minute=self.input)
         set_.output_tokens_per_minute = self.output
         self.provider = Limits(set_)
-        self.admissions = [Admission(drains=self.drains) for _ in range(self.drains)]
+        self.known = [RateLimits(drains=self.drains) for _ in range(self.drains)]
 
     def headers(self) -> Headers:
         stamp = self.provider.headers(self.now.timestamp())
@@ -54,12 +54,12 @@ class World:
             for ends, number, need, drain, charge in [each for each in under_way if each[0] <= self.now]:
                 under_way.remove((ends, number, need, drain, charge))
                 self.provider.spend(charge, int(need.input), int(need.output * used))  # pyright: ignore[reportArgumentType]
-                self.admissions[drain].told(MODEL, told(self.headers(), now=self.now), key=number, now=self.now)
-                self.admissions[drain].ended(number, Need(need.input, need.output * used), now=self.now)
+                self.known[drain].told(MODEL, told(self.headers(), now=self.now), key=number, now=self.now)
+                self.known[drain].ended(number, Need(need.input, need.output * used), now=self.now)
                 self.answered[number] = self.now
             still, resting = [], set[int]()
             for number, need, drain in sorted(waiting, key=lambda each: each[0] not in press):
-                mine = self.admissions[drain]
+                mine = self.known[drain]
                 if drain in resting or not mine.begins(number, MODEL, need, presses=number in press, now=self.now):
                     still.append((number, need, drain))
                     continue
@@ -80,9 +80,9 @@ class World:
             self.now += STEP
 
     def _share(self) -> None:
-        seen: list[list[Limit]] = [mine.seen().get(MODEL, []) for mine in self.admissions]
+        seen: list[list[Limit]] = [mine.seen().get(MODEL, []) for mine in self.known]
         newest = max(seen, key=lambda limits: max((each.seen_at for each in limits), default=NOON))
-        for mine in self.admissions if newest else []:
+        for mine in self.known if newest else []:
             mine.shared(MODEL, newest)
 
 
@@ -91,7 +91,7 @@ FIRST = 1  # calls that nobody knows a limit for
 
 def warmed(world: World) -> World:
     """A first answer told every drain of the limits."""
-    for mine in world.admissions:
+    for mine in world.known:
         charge = world.provider.admit(world.now.timestamp(), 1, 1)
         mine.begun("first", MODEL, Need(1, 1), now=world.now)
         world.provider.spend(charge, 1, 1)
@@ -157,23 +157,23 @@ def test_a_limit_that_was_exceeded_without_a_refusal_is_not_believed_and_holds_n
     world = warmed(World(lie=tiny))
     world.run([Need(500, 500)] * 10, minutes=2, used=1)
     assert len(world.answered) == 10
-    notes = world.admissions[0].take_notes()
+    notes = world.known[0].take_notes()
     assert len(notes) == len(set(notes)) > 0
-    assert world.admissions[0].take_notes() == []
+    assert world.known[0].take_notes() == []
 
 
 def test_the_reserve_is_kept_for_what_presses() -> None:
     world = warmed(World(50, call_s=100))
     world.run([Need(1, 1)] * 100, minutes=0.01)
-    begun = 100 - sum(not world.admissions[0].is_under_way(number) for number in range(100))
+    begun = 100 - sum(not world.known[0].is_under_way(number) for number in range(100))
     assert begun == 50 * (1 - RESERVE) - FIRST
-    assert world.admissions[0].begins("urgent", MODEL, Need(1, 1), presses=True, now=world.now)
-    assert not world.admissions[0].begins("other", MODEL, Need(1, 1), presses=False, now=world.now)
+    assert world.known[0].begins("urgent", MODEL, Need(1, 1), presses=True, now=world.now)
+    assert not world.known[0].begins("other", MODEL, Need(1, 1), presses=False, now=world.now)
 
 
 def test_output_is_charged_by_the_longest_answer_and_what_was_not_used_is_there_again_at_once() -> None:
     world = warmed(World(output=10_000))
-    mine = world.admissions[0]
+    mine = world.known[0]
     begun = [key for key in range(10) if mine.begins(key, MODEL, Need(1, 1_000), presses=True, now=NOON)]
     assert len(begun) == 9  # one token is gone
     mine.ended(0, Need(1, 20), now=NOON)
@@ -182,7 +182,7 @@ def test_output_is_charged_by_the_longest_answer_and_what_was_not_used_is_there_
 
 
 def test_what_an_older_call_saw_does_not_replace_what_a_newer_one_did() -> None:
-    mine = Admission()
+    mine = RateLimits()
     for key in ("old", "new"):
         mine.begun(key, MODEL, Need(1, 1), now=NOON)
     mine.told(MODEL, Told([Limit(Kind.REQUESTS, 50, 3, later(minutes=1), NOON)], []), key="new", now=NOON)
@@ -191,14 +191,14 @@ def test_what_an_older_call_saw_does_not_replace_what_a_newer_one_did() -> None:
 
 
 def test_a_call_that_needs_more_than_a_whole_limit_begins_alone_once_it_is_full() -> None:
-    mine = warmed(World(output=500)).admissions[0]
+    mine = warmed(World(output=500)).known[0]
     assert not mine.begins("huge", MODEL, Need(1, 5_000), presses=False, now=NOON)
     assert mine.begins("huge", MODEL, Need(1, 5_000), presses=False, now=later(minutes=1))
     assert not mine.begins("huge too", MODEL, Need(1, 5_000), presses=False, now=later(minutes=1))
 
 
 def test_when_something_that_is_held_fits_is_known() -> None:
-    mine = warmed(World(60)).admissions[0]
+    mine = warmed(World(60)).known[0]
     assert mine.next_moment(NOON) is None
     while mine.begins(object(), MODEL, Need(1, 1), presses=True, now=NOON):
         pass
@@ -217,7 +217,7 @@ def test_what_is_urgent_or_due_or_late_by_a_minute_presses() -> None:
 
 
 def test_a_provider_that_tells_no_limits_holds_nothing_back_and_what_began_is_forgotten_after_a_minute() -> None:
-    mine = Admission()
+    mine = RateLimits()
     for key in range(5_000):
         assert mine.begins(key, MODEL, Need(1, 1), presses=False, now=NOON)
         mine.ended(key, Need(1, 1), now=NOON)

@@ -4,64 +4,64 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from lanes.claims import Claim, Claimed
-from lanes.realtime.admission import Admission, presses
 from lanes.realtime.headers import told
 from lanes.realtime.needs import Needs
+from lanes.realtime.rate_limits import RateLimits, presses
 from lanes.routing.capacity import Limit, Need
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 
 
-class Windows:
+class CallLimits:
     """Those of one drain. A call is known by the claim of its first item."""
 
     def __init__(self) -> None:
-        self.admission, self.needs = Admission(), Needs()
+        self.rates, self.needs = RateLimits(), Needs()
 
     def begins(self, version: Version, pack: Sequence[Claimed], now: datetime) -> bool:
         """Whether the call begins; then it is charged, and `ended` is owed."""
         need = self.needs.of(version, pack)
-        return self.admission.begins(_key(pack), version.spec.realtime_model, need, presses=presses(pack, now), now=now)
+        return self.rates.begins(_key(pack), version.spec.realtime_model, need, presses=presses(pack, now), now=now)
 
     def begun(self, version: Version, pack: Sequence[Claimed], now: datetime) -> None:
         """The call is under way, whoever let it begin."""
-        if not self.admission.is_under_way(_key(pack)):
-            self.admission.begun(_key(pack), version.spec.realtime_model, self.needs.of(version, pack), now=now)
+        if not self.rates.is_under_way(_key(pack)):
+            self.rates.begun(_key(pack), version.spec.realtime_model, self.needs.of(version, pack), now=now)
 
     def heard(self, version: Version, pack: Sequence[Claimed], headers: Mapping[str, str], now: datetime) -> None:
         """An answer to the call, whatever its status, came with these headers. Reading them takes a moment: while much is left,
         a few a second are read."""
-        if self.admission.is_ample(version.spec.realtime_model, now):
+        if self.rates.is_ample(version.spec.realtime_model, now):
             return
-        self.admission.told(version.spec.realtime_model, told(headers, now=now), key=_key(pack), now=now)
+        self.rates.told(version.spec.realtime_model, told(headers, now=now), key=_key(pack), now=now)
 
     def ended(self, pack: Sequence[Claimed], used: Iterable[Usage], now: datetime, *, maybe_billed: bool = False) -> None:
         """The call is over, and its answers used so much; `maybe_billed`: nobody knows what it used beside that."""
         answers = list(used)
         counted = sum(each.input + each.cache_write for each in answers)
         need = Need(counted, sum(each.output for each in answers), max(1, len(answers)))
-        self.admission.ended(_key(pack), None if maybe_billed else need, now=now)
+        self.rates.ended(_key(pack), None if maybe_billed else need, now=now)
 
     def room(self, version: Version, *, pressing: bool, now: datetime) -> int | None:
         """How many usual calls of the version may begin; None where nothing holds them back."""
-        return self.admission.room(version.spec.realtime_model, self.needs.usual(version), presses=pressing, now=now)
+        return self.rates.room(version.spec.realtime_model, self.needs.usual(version), presses=pressing, now=now)
 
     def next_moment(self, now: datetime) -> datetime | None:
         """When what was held back may begin."""
-        return self.admission.next_moment(now)
+        return self.rates.next_moment(now)
 
     def still_held(self, versions: Iterable[Version]) -> None:
         """Packs of these alone are waiting."""
-        self.admission.still_held({each.spec.realtime_model for each in versions})
+        self.rates.still_held({each.spec.realtime_model for each in versions})
 
     @property
     def hold_back(self) -> bool:
         """Whether calls wait for a limit: another drain would change nothing."""
-        return self.admission.holds_back()
+        return self.rates.holds_back()
 
     def seen(self) -> Mapping[str, Sequence[Limit]]:
         """The newest limits by model."""
-        return self.admission.seen()
+        return self.rates.seen()
 
 
 def _key(pack: Sequence[Claimed]) -> Claim:

@@ -1,4 +1,4 @@
-"""Which calls begin now, so that the provider's limits hold them: what one drain knows of each model's windows. Pure.
+"""Which calls begin now, so that the provider's limits hold them: what one drain knows of each model's limits. Pure.
 
     told (headers of an answer, or what another drain saw) -> the newest picture of a model
     begun                                                  -> what a call needs is charged against it, output by `max_tokens`
@@ -50,8 +50,8 @@ class _Picture:
     begun_at: datetime | None = None
 
 
-class Admission:
-    """The windows of one account, as one of its `drains` knows them. Without a picture nothing is held back."""
+class RateLimits:
+    """The limits of one account, as one of its `drains` knows them. Without a picture nothing is held back."""
 
     def __init__(self, *, drains: int = 1) -> None:
         self.drains = drains
@@ -160,7 +160,7 @@ class Admission:
         return max(now + SHORTEST_WAIT, min(moments)) if moments else None
 
     def holds_back(self) -> bool:
-        """Whether calls wait for the provider's windows."""
+        """Whether calls wait for the provider's limits."""
         return bool(self._held)
 
     def still_held(self, models: Collection[str]) -> None:
