@@ -116,7 +116,7 @@ class Answering:
 
     async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
         left, paid, well = {each.claim: each for each in pack}, pack, False
-        used, maybe_billed = list[Usage](), False
+        used, requests, maybe_billed = list[Usage](), 0, False
 
         def hear(headers: Mapping[str, str]) -> None:
             self._limits.heard(version, pack, headers, self._clock())
@@ -128,6 +128,7 @@ class Answering:
                     return
             client, writer = await self._at.client(), self._writers.of(version)
             async for called in answer(client, writer, paid, due_in_s=due_in_s, hear=hear):
+                requests += 1
                 used += [called.response.usage] if called.response is not None else []
                 maybe_billed = maybe_billed or (called.failure is not None and called.failure.maybe_billed)
                 for each in (*called.pack, *called.untried):
@@ -139,7 +140,7 @@ class Answering:
             self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=unforeseen(error))))
             maybe_billed = True
         finally:
-            self._limits.ended(pack, used, self._clock(), maybe_billed=maybe_billed)
+            self._limits.ended(pack, used, self._clock(), requests=requests, maybe_billed=maybe_billed)
             self._pace.ended(version.workload, version.spec.realtime_model)
             if well:  # what a failure means for the next calls is weighed first
                 self._follow()

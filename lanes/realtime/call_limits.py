@@ -35,11 +35,14 @@ class CallLimits:
             return
         self.rates.told(version.spec.realtime_model, told(headers, now=now), key=_key(pack), now=now)
 
-    def ended(self, pack: Sequence[Claimed], used: Iterable[Usage], now: datetime, *, maybe_billed: bool = False) -> None:
-        """The call is over, and its answers used so much; `maybe_billed`: nobody knows what it used beside that."""
+    def ended(
+        self, pack: Sequence[Claimed], used: Iterable[Usage], now: datetime, *, requests: int, maybe_billed: bool = False
+    ) -> None:
+        """The pack is over: it took so many requests, none where it was never asked, and their answers used so much.
+        `maybe_billed`: nobody knows what it used beside that."""
         answers = list(used)
         counted = sum(each.input + each.cache_write for each in answers)
-        need = Need(counted, sum(each.output for each in answers), max(1, len(answers)))
+        need = Need(counted, sum(each.output for each in answers), requests)
         self.rates.ended(_key(pack), None if maybe_billed else need, now=now)
 
     def room(self, version: Version, *, pressing: bool, now: datetime) -> int | None:

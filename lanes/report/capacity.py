@@ -1,9 +1,8 @@
 """What real time can take: what the provider's limits leave, how long what waits takes, and how long items waited."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
-from lanes.routing.capacity import Kind, Limit
+from lanes.routing.capacity import Limit
 
 
 @dataclass(frozen=True)
@@ -19,11 +18,6 @@ class CapacityFigures:
     waiting: int
     drain_s: float | None
 
-    @property
-    def seen_at(self) -> datetime:
-        """When an answer told them last."""
-        return max(each.seen_at for each in self.limits)
-
 
 @dataclass(frozen=True)
 class WaitFigures:
@@ -33,8 +27,3 @@ class WaitFigures:
     items: int
     p50_s: float
     p95_s: float
-
-
-NAMES = {
-    Kind.REQUESTS: "requests", Kind.INPUT: "input tokens", Kind.OUTPUT: "output tokens", Kind.TOKENS: "tokens",
-}  # fmt: skip

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import TERMS, IncidentState
 from lanes.report import advice_summary, summary
-from lanes.report.capacity import NAMES
 from lanes.report.rollout import where_it_stands
 from lanes.report.snapshot import Snapshot
 from lanes.units import MISSING, clock, count, counted, rate, ratio, seconds, share, usd
@@ -175,7 +174,7 @@ def capacity(snapshot: Snapshot) -> Section:
     """What the provider's limits leave of each model, and how long what waits for it in real time takes."""
     rows = [
         (
-            each.model, NAMES[limit.kind], count(limit.limit), count(int(limit.remaining)),
+            each.model, limit.kind.said, count(limit.limit), count(int(limit.remaining)),
             f"{seconds((snapshot.taken_at - limit.seen_at).total_seconds())} ago", count(each.waiting), seconds(each.drain_s),
         )
         for each in snapshot.capacity

@@ -24,6 +24,11 @@ class Kind(StrEnum):
     OUTPUT = "output_tokens"  # charged from `max_tokens` when a call begins, and by its answer once it ends
     TOKENS = "tokens"  # both, where the provider tells them apart nowhere
 
+    @property
+    def said(self) -> str:
+        """As people read it."""
+        return self.replace("_", " ")
+
 
 @dataclass(frozen=True, slots=True)
 class Need:

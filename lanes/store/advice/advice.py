@@ -21,7 +21,7 @@ from lanes.store.advice.limits import uses
 from lanes.store.advice.questions import IN_FORCE, QUESTIONS
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
-from lanes.store.money import standing
+from lanes.store.money import budget_status
 from lanes.store.routing import turnarounds
 from lanes.words import Lane, Mode
 from lanes.workload.window import LEAD
@@ -83,7 +83,7 @@ def of_each(ask: Ask, versions: Sequence[InForce], *, since: datetime, now: date
 
     seen = {name: answers(query) for name, query in QUESTIONS.items()} if versions else {}
     laws = turnarounds.read(ask, now=now)
-    limits = [each.budget for each in standing.of(ask, given["workloads"], now=now)]
+    limits = [each.budget for each in budget_status.of(ask, given["workloads"], now=now)]
     return {
         each.workload: replace(
             _of(each, {name: seen[name][each.workload] for name in seen}, laws, now),

@@ -22,7 +22,7 @@ def uses(rows: Iterable[Any], each: Need, now: datetime) -> tuple[LimitUse, ...]
     told = [Limit(Kind(row.kind), row.limit_, row.remaining, row.reset_at, row.seen_at) for row in rows]
     return tuple(
         LimitUse(
-            limit.kind.replace("_", " "), limit.limit, limit.left(limit.seen_at), each.of(limit.kind),
+            limit.kind.said, limit.limit, limit.left(limit.seen_at), each.of(limit.kind),
             max(0.0, (now - limit.seen_at).total_seconds()),
         )
         for limit in told

@@ -8,8 +8,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Text,
-    column,
     delete,
     func,
     insert,
@@ -26,9 +24,8 @@ from lanes.money.budget import Budget, BudgetStatus, Period, refusal
 from lanes.promises.incident import Promise
 from lanes.store import asking, incidents, signals
 from lanes.store.locks import waiting_at_most
-from lanes.store.money import standing
+from lanes.store.money import budget_status
 from lanes.store.tables import budget, budget_spent, budget_use, workload
-from lanes.store.tables.base import Moment, Usd
 
 ALONE = timedelta(seconds=0.5)  # longest wait for those who save; shorter than what Postgres takes to look for deadlocks
 
@@ -56,12 +53,6 @@ update lanes.work w set ready_at = :now from resting where w.id = resting.id
 """
 # What `submit` could not send is asked for now.
 SUBMIT_NOW = "update lanes.workload set submit_at = :now where name = :workload and submit_at > :now"
-STANDING = (
-    column("budget_id", budget.c.id.type), column("workload", Text), column("consumer", Text), column("period", Text),
-    column("zone", Text), column("began_at", Moment), column("ends_at", Moment), column("spent_usd", Usd),
-    column("unknown_usd", Usd), column("reserved_usd", Usd), column("soft_usd", Usd), column("hard_usd", Usd),
-    column("refused_at", Moment),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,12 +139,7 @@ def _go_on(connection: Connection, name: str, now: datetime) -> None:
 
 def statuses(connection: Connection, names: Iterable[str] | None = None, *, now: datetime) -> list[BudgetStatus]:
     """The budgets of these workloads as they stand at `now`, or all of them, in the order of their names."""
-    return standing.of(asking.through(connection), names, now=now)
-
-
-def at(now: ColumnElement[datetime]) -> Any:
-    """Every budget as it stands at that moment."""
-    return func.lanes.budgets_at(now).table_valued(*STANDING, name="standing")
+    return budget_status.of(asking.through(connection), names, now=now)
 
 
 def limited(connection: Connection) -> list[Limited]:

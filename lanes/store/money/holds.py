@@ -7,20 +7,19 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, and_, bindparam, delete, exists, func, insert, or_, select, text, update
+from sqlalchemy import Connection, and_, delete, exists, func, insert, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.errors import LanesError
 from lanes.ids import BatchId, BudgetId, WorkId
 from lanes.money.budget import SLICE_S, BudgetStatus, slice_usd
+from lanes.store import asking
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_
 from lanes.store.locks import by_itself, waiting_at_most
-from lanes.store.money import budgets
-from lanes.store.money import standing as stands
+from lanes.store.money import budget_status
 from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import batch, budget, budget_hold, item, work
-from lanes.store.tables.base import Moment
 from lanes.units import usd
 from lanes.words import BatchState, WorkState
 
@@ -120,7 +119,7 @@ def refused(connection: Connection, ids: Collection[BudgetId], *, now: datetime)
 
 def rests(connection: Connection, ids: Mapping[BudgetId, Any], *, now: datetime) -> dict[BudgetId, Decimal]:
     """What is left of these budgets now; nothing is locked, so that less may be left when it is asked for."""
-    return {id_: _rest(status) for id_, status in _standing(connection, ids, now).items()}
+    return {id_: _rest(status) for id_, status in budget_status.limited(asking.through(connection), ids, now=now).items()}
 
 
 def consumers(connection: Connection, ids: list[WorkId]) -> dict[WorkId, str | None]:
@@ -140,14 +139,7 @@ def _locked(connection: Connection, ids: Mapping[BudgetId, Any], now: datetime) 
         return {}
     connection.execute(text(FOLD), {"ids": ours})
     _free(connection, ours, now)
-    return _standing(connection, dict.fromkeys(ours), now)
-
-
-def _standing(connection: Connection, ids: Mapping[BudgetId, Any], now: datetime) -> dict[BudgetId, BudgetStatus]:
-    standing = budgets.at(bindparam("now", type_=Moment))
-    limited = select(standing).where(one_of(list(ids), standing.c.budget_id), standing.c.hard_usd.is_not(None))
-    rows = connection.execute(limited.order_by(standing.c.budget_id), {"now": now})
-    return {row.budget_id: stands.status(row) for row in rows}
+    return budget_status.limited(asking.through(connection), ours, now=now)
 
 
 def _free(connection: Connection, ids: list[BudgetId], now: datetime) -> None:

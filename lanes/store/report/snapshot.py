@@ -22,7 +22,7 @@ from lanes.store import asking
 from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
-from lanes.store.money import standing
+from lanes.store.money import budget_status
 from lanes.store.report import capacity, ongoing
 from lanes.store.report.counted import Counted
 from lanes.store.routing import calibration
@@ -162,7 +162,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         calls=counted.calls(),
         amendments=read(AMENDMENTS, AmendmentFigures),
         advice=_advice(ask, now),
-        budgets=standing.of(ask, now=now),
+        budgets=budget_status.of(ask, now=now),
         capacity=capacity.figures(ask, now=now),
     )
 

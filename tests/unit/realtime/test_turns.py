@@ -192,7 +192,18 @@ def limited(opened: CallLimits, remaining: int, *, limit: int = 10) -> None:
     reset = later(seconds=60 * (limit - remaining) / limit).isoformat()
     said = {"limit": str(limit), "remaining": str(remaining), "reset": reset}
     opened.heard(LETTERS, [claimed(-1)], {f"anthropic-ratelimit-requests-{name}": value for name, value in said.items()}, NOON)
-    opened.ended([claimed(-1)], [], NOON)
+    opened.ended([claimed(-1)], [], NOON, requests=1)
+
+
+def test_a_pack_that_was_never_asked_takes_nothing_of_the_limits() -> None:
+    limits = CallLimits()
+    limited(limits, 4)
+    assert limits.begins(LETTERS, [claimed(1)], NOON)
+    before = limits.room(LETTERS, pressing=True, now=NOON)
+    limits.ended([claimed(1)], [], NOON, requests=0)
+    after = limits.room(LETTERS, pressing=True, now=NOON)
+    assert before is not None
+    assert after == before + 1
 
 
 def test_as_much_is_claimed_and_asked_as_the_providers_limits_hold_and_what_presses_has_the_reserve() -> None:

@@ -1,26 +1,39 @@
-"""How each budget stands in its period."""
+"""How budgets stand in their periods."""
 
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from lanes.ids import BudgetId
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.store.asking import Ask
 
-STANDING = """
-select workload, consumer, period, zone, began_at, ends_at, spent_usd, unknown_usd, reserved_usd, soft_usd, hard_usd, refused_at
+STATUS = """
+select budget_id, workload, consumer, period, zone, began_at, ends_at, spent_usd, unknown_usd, reserved_usd, soft_usd, hard_usd,
+       refused_at
   from lanes.budgets_at(:now)
+"""
+NAMED = f"""{STATUS}
  where cast(:names as text[]) is null or workload = any(cast(:names as text[]))
  order by workload, consumer nulls first, period
+"""
+LIMITED = f"""{STATUS}
+ where budget_id = any(cast(:ids as bigint[])) and hard_usd is not null
+ order by budget_id
 """
 
 
 def of(ask: Ask, names: Iterable[str] | None = None, *, now: datetime) -> list[BudgetStatus]:
     """The budgets of these workloads as they stand at `now`, or all of them, in the order of their names."""
-    return [status(row) for row in ask(STANDING, now=now, names=None if names is None else list(names))]
+    return [_status(row) for row in ask(NAMED, now=now, names=None if names is None else list(names))]
 
 
-def status(row: Any) -> BudgetStatus:
+def limited(ask: Ask, ids: Iterable[BudgetId], *, now: datetime) -> dict[BudgetId, BudgetStatus]:
+    """Those of these budgets that have a hard limit, by their ids and in their order."""
+    return {row.budget_id: _status(row) for row in ask(LIMITED, now=now, ids=list(ids))}
+
+
+def _status(row: Any) -> BudgetStatus:
     """A row of `lanes.budgets_at`."""
     of = Budget(row.workload, row.consumer, Period(row.period), row.zone, row.soft_usd, row.hard_usd)
     return BudgetStatus(
