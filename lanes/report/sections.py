@@ -18,6 +18,10 @@ CALIBRATION_NOTE = (
     "Due items that went to a batch, a sample of the period: what was said when they were routed, against when their batch was "
     "back. Brier score: 0 is perfect, 0.25 is a coin."
 )
+SHEDS_NOTE = (
+    "Free items that real time could not serve. Saved: by the estimates of both lanes. Answered, and how long that took from "
+    "when they were shed: of the newest thousand."
+)
 ADVISED = "items received in the last 30 days"  # what advice looks at
 
 
@@ -39,7 +43,7 @@ def pressing(snapshot: Snapshot) -> list[Section]:
 
 def further(snapshot: Snapshot) -> list[Section]:
     """How the lanes work, are steered and used; only those that have rows."""
-    lanes = batch_totals(snapshot), calibration(snapshot), waits(snapshot), calls(snapshot), capacity(snapshot)
+    lanes = batch_totals(snapshot), calibration(snapshot), waits(snapshot), calls(snapshot), capacity(snapshot), sheds(snapshot)
     steered = splits(snapshot), replays(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
     return [each for each in (*lanes, budgets(snapshot.budgets), *steered) if each.rows]
 
@@ -183,6 +187,19 @@ def capacity(snapshot: Snapshot) -> Section:
     note = "As the provider's answers told it last. Drain time: until what waits now is answered, within the limits."
     heads = ("Model", "Limit of", "A minute", "Left", "Told", "Waiting", "Drain time")
     return Section("Capacity of real time", heads, "llrrrrr", rows, note)
+
+
+def sheds(snapshot: Snapshot) -> Section:
+    """What real time gave to batches because it could not serve it, what that saves, and how soon it was answered."""
+    rows = [
+        (
+            each.workload, count(each.items), usd(each.saved_usd), f"{count(each.answered)} of {count(each.looked_at)}",
+            seconds(each.p50_s), seconds(each.p95_s), each.why,
+        )
+        for each in snapshot.sheds
+    ]  # fmt: skip
+    heads = ("Workload", "Items", "Saved", "Answered", "p50", "p95", "Why the last one left")
+    return Section("Shed to batches", heads, "lrrrrrl", rows, SHEDS_NOTE)
 
 
 def amendments(snapshot: Snapshot) -> Section:

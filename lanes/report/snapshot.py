@@ -10,6 +10,7 @@ from lanes.ids import BatchId
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import Incident
 from lanes.report.capacity import CapacityFigures, WaitFigures
+from lanes.report.sheds import ShedFigures
 from lanes.routing.calibration import Calibration
 from lanes.words import Lane
 
@@ -265,6 +266,7 @@ class Snapshot:
     costs: list[CostFigures] = field(default_factory=list)
     states: list[StateFigures] = field(default_factory=list)
     routes: list[RouteFigures] = field(default_factory=list)
+    sheds: list[ShedFigures] = field(default_factory=list)
     batches: list[BatchFigures] = field(default_factory=list)
     batch_totals: list[BatchTotals] = field(default_factory=list)
     waits: list[WaitFigures] = field(default_factory=list)

@@ -1,8 +1,8 @@
 """Gates: a spec, a measurement and a verdict are three things, and only evidence passes a gate.
 
 Every measure is judged as a share of samples on the wrong side of the limit. A sample is an item, whatever was tried or
-amended of it: one that failed at a try, missed its deadline, was corrected, or was slower than a p95 limit (of which 5 %
-are tolerated). A gate
+amended of it: one that failed at a try or was shed, missed its deadline, was corrected, or was slower than a p95 limit (of
+which 5 % are tolerated). A gate
 
 - is an `error` when there is no usable number, and `inconclusive` below `at_least` samples: both hold;
 - has `failed` when the one-sided exact (Clopper-Pearson) lower bound of the true share, at 99 % confidence, lies above
@@ -31,7 +31,7 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 class Measure(StrEnum):
     """What can be measured of the lane that receives the traffic."""
 
-    ERROR_RATE = "error_rate"  # share of the items it tried of which a try failed, however often it did
+    ERROR_RATE = "error_rate"  # share of the items it tried or shed of which a try failed, however often, or which it shed
     P95_S = "p95_s"  # seconds from received to answered that 95 % of the items keep
     DEADLINES_MET = "deadlines_met"  # share of the items with a due time that were answered by then
     AGREEMENT = "agreement"  # share of the items whose authoritative pass confirmed the provisional answer

@@ -8,7 +8,7 @@ from typing import Any
 
 from lanes.money.budget import BudgetStatus
 from lanes.units import clock, counted, seconds, usd
-from lanes.words import Lane, WorkState
+from lanes.words import Lane, Reason, WorkState
 
 Row = Mapping[str, Any]
 OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
@@ -94,6 +94,8 @@ def _revision(revision: Row) -> str:
 
 
 def _moved(before: Row, route: Row) -> str:
+    if route["reason"] == Reason.SHED:
+        return "shed"
     return "routed" if before["lane"] == route["lane"] else "handed over"
 
 

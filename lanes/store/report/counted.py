@@ -18,7 +18,7 @@ from lanes.report.snapshot import (
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
 from lanes.store.report.timed import Timed
-from lanes.words import BatchState, Lane, Outcome, Purpose
+from lanes.words import BatchState, Lane, Outcome, Purpose, Reason
 
 COUNTED = """
 select workload, kind, lane, purpose, word, sum(n)::bigint as n, sum(items)::bigint as items, sum(usd) as usd,
@@ -131,6 +131,11 @@ class Counted:
         rows = _of_kind(self.rows, "route")
         rows.sort(key=lambda each: (each.workload, -each.n, each.lane, each.word))
         return [RouteFigures(each.workload, Lane(each.lane), each.word, each.n) for each in rows]
+
+    def shed(self) -> dict[str, tuple[int, Decimal]]:
+        """By workload, how many decisions shed an item, and what their batches save by the estimates."""
+        rows = [each for each in _of_kind(self.rows, "route") if each.word == Reason.SHED]
+        return {each.workload: (each.n, each.realtime_usd - each.batch_usd) for each in rows}
 
     def agreement(self) -> list[AgreementFigures]:
         """How often both lanes agreed, of each workload where both answered."""

@@ -23,7 +23,7 @@ from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
 from lanes.store.money import budget_status
-from lanes.store.report import capacity, ongoing
+from lanes.store.report import capacity, ongoing, sheds
 from lanes.store.report.counted import Counted
 from lanes.store.routing import calibration
 from lanes.words import Lane
@@ -145,6 +145,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         costs=counted.costs(),
         states=_states(counted, read(STANDING, StateFigures)),
         routes=counted.routes(),
+        sheds=sheds.of_period(ask, counted.shed(), since=since),
         batches=read(BATCHES, BatchFigures, most=MOST_BATCHES),
         batch_totals=counted.batch_totals(),
         waits=counted.waits(),

@@ -13,7 +13,9 @@ from lanes.rollouts.rollout import Rollout
 # moves. Neither do the items of a consumer that has a split of its own. An item that nobody answered yet and that is
 # older than the p95 limit counts as slow: otherwise a lane that answers few things quickly would look quick.
 # Every figure counts items, however often one was tried or amended. A try that the account, the provider or a neighbour
-# in its pack was in the way of says nothing of the item. An answer is compared with the one to the same revision.
+# in its pack was in the way of says nothing of the item; but one that the lane had to shed is one that it failed, whatever
+# was in the way: a lane that gives away what it cannot serve would look well by that. It stays unanswered by the lane, and so
+# is slow, and late, once its time is over. An answer is compared with the one to the same revision.
 FIGURES = """
 with under as materialized (
   select i.id, i.received_at, i.due_at
@@ -26,14 +28,17 @@ with under as materialized (
               else i.consumer is null or not exists (
                 select from lanes.split s where s.workload = i.workload and s.consumer = i.consumer) end
    group by i.id),
+shed as materialized (
+  select distinct item_id from lanes.route where reason = 'shed' and decided_at >= :since),
 tried as materialized (
   select u.id, u.received_at, u.due_at,
-         bool_or(a.outcome not in ('unserved', 'pack_refused')) as was_tried,
-         bool_or(a.outcome not in ('valid', 'unserved', 'pack_refused')) as has_failed,
+         s.item_id is not null or bool_or(a.outcome not in ('unserved', 'pack_refused')) as was_tried,
+         s.item_id is not null or bool_or(a.outcome not in ('valid', 'unserved', 'pack_refused')) as has_failed,
          min(a.ended_at) filter (where a.outcome = 'valid') as answered_at
     from under u
+    left join shed s on s.item_id = u.id
     left join lanes.attempt a on a.item_id = u.id and a.lane = :lane and a.purpose = 'answer'
-   group by u.id, u.received_at, u.due_at),
+   group by u.id, u.received_at, u.due_at, s.item_id),
 timed as (
   select extract(epoch from coalesce(answered_at, :now) - received_at)::float8 as seconds
     from tried

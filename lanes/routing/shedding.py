@@ -1,0 +1,123 @@
+"""Which free work leaves the real-time lane, because that cannot serve it now and a batch is soon enough. Pure.
+
+It leaves while its model answers nobody, while a budget of it is beyond its soft limit, or where it would be served later than
+its rank allows. The latest rank leaves first: whoever looks comes from the end of the queue. Nothing is shed twice (a route
+says so), so that it never goes back and forth.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from lanes.ids import VersionId, WorkId
+from lanes.money.budget import BudgetStatus
+from lanes.money.cost import Estimate
+from lanes.routing.prospect import Chance, Prospects
+from lanes.routing.route import Route, may_wait
+from lanes.units import clock, seconds
+from lanes.words import Lane, Reason
+from lanes.workload.version import Version
+
+SETTLED = timedelta(seconds=5)  # a model that rests for less has a hiccup, and nothing is shed for it
+SOON = timedelta(seconds=10)  # what is served by then stays, however late it is: it leaves with the next drain's claims
+
+
+class Served(Protocol):
+    """How the real-time lane serves what waits."""
+
+    def drain_s(self, model: str, *, until: datetime | None = None) -> float:
+        """Seconds until whatever ranks before `until` (None: all that waits) is answered by this model."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A model that answers nobody, since when, and what the last call met."""
+
+    model: str
+    since: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Ready work of the real-time lane that answers an item. `bound_to` is the lane that its route binds it to."""
+
+    id: WorkId
+    version_id: VersionId
+    consumer: str | None
+    rank_at: datetime
+    due_at: datetime | None
+    bound_to: Lane | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shed:
+    """Why work leaves, as a sentence; and the chance that its batch is in time, None where it is not due."""
+
+    why: str
+    chance: Chance | None = None
+
+    def route(self, costs: Estimate) -> Route:
+        """The decision that it leaves by."""
+        said = f"{self.why}; it may wait for a batch"
+        probability = None
+        if self.chance is not None:
+            said, probability = f"{said}: {self.chance.said}", self.chance.probability
+        return Route(Lane.BATCH, Reason.SHED, said, costs.realtime, costs.batch, probability)
+
+
+class Shedding:
+    """The pressure on the real-time lane at `now`. `rests` are the models that answer nobody, `over_soft` the budgets that are
+    beyond their soft limits."""
+
+    def __init__(
+        self, rests: Iterable[Rest], over_soft: Sequence[BudgetStatus], served: Served, prospects: Prospects, *, now: datetime
+    ) -> None:
+        self._rests = {each.model: each for each in rests if now - each.since >= SETTLED}
+        self._over_soft = over_soft
+        self._served, self._prospects, self._now = served, prospects, now
+        self._drain_s: dict[tuple[str, datetime | None], float] = {}
+
+    def looked_at(self, versions: Mapping[str, Version]) -> list[str]:
+        """The workloads, by the versions in force, some of whose work may have to leave."""
+        over_soft = {each.budget.workload for each in self._over_soft}
+        return [name for name, version in versions.items() if name in over_soft or self._is_pressed(version)]
+
+    def of(self, waiting: Waiting, version: Version) -> Shed | None:
+        """Why this work leaves; None: it stays, because nothing presses, or because a batch would be too late for it."""
+        if waiting.bound_to is not None or (why := self._why(waiting, version)) is None:
+            return None
+        due_at = waiting.due_at
+        chance = None if due_at is None else self._prospects.of(version).chance(due_at)
+        return Shed(why, chance) if may_wait(waiting.bound_to, chance) else None
+
+    def _is_pressed(self, version: Version) -> bool:
+        model = version.spec.realtime_model
+        return model in self._rests or self._takes_s(model, None) > SOON.total_seconds()
+
+    def _why(self, waiting: Waiting, version: Version) -> str | None:
+        model = version.spec.realtime_model
+        if (rest := self._rests.get(model)) is not None:
+            return f"{model} answers nobody since {clock(rest.since, beside=self._now)}: {rest.why}"
+        for each in self._over_soft:
+            if each.budget.workload == version.workload and each.budget.consumer in (None, waiting.consumer):
+                return each.said
+        return self._late(waiting, model)
+
+    def _late(self, waiting: Waiting, model: str) -> str | None:
+        """How late it would be served, where that is later than its rank allows."""
+        takes_s = self._takes_s(model, waiting.rank_at)
+        late_s = takes_s - max(SOON, waiting.rank_at - self._now).total_seconds()
+        if late_s <= 0:
+            return None
+        return f"what waits for {model} before it takes {seconds(takes_s)}, {seconds(late_s)} longer than it can wait"
+
+    def _takes_s(self, model: str, until: datetime | None) -> float:
+        """By the second, so that it is worked out once for many items of a backlog."""
+        until = None if until is None else until.replace(microsecond=0)
+        of = model, until
+        if of not in self._drain_s:
+            self._drain_s[of] = self._served.drain_s(model, until=until)
+        return self._drain_s[of]

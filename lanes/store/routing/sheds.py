@@ -1,0 +1,126 @@
+"""Reads the end of the real-time lane's queue, and moves free work of it to the batch lane."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, func, select, text, update
+
+from lanes.ids import WorkId
+from lanes.money.cost import Estimate, Estimates
+from lanes.routing.shedding import Shed, Waiting
+from lanes.store.bulk import insert_rows, one_of
+from lanes.store.tables import route, work, workload
+from lanes.store.workload.workloads import in_force, versions
+from lanes.words import Lane
+from lanes.workload.version import Version
+
+CHUNK = 500  # work that is looked at, and leaves, in one transaction
+
+# The last of the queue of these workloads, from a place in it on: what ranks latest comes first.
+LAST = f"""
+select w.id, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at, i.consumer
+  from unnest(cast(:workloads as text[])) asked(workload)
+ cross join lateral (
+   select w.id, w.item_id, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at
+     from lanes.work w
+    where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload
+      and (w.rank_at, w.id) < (cast(:rank_at as timestamptz), cast(:id as bigint))
+    order by w.rank_at desc, w.id desc limit {CHUNK}) w
+ cross join lateral (select i.consumer from lanes.item i where i.id = w.item_id offset 0) i
+ order by w.rank_at desc, w.id desc limit {CHUNK}
+"""
+
+# Item before work; what others hold is passed over, and met again by the next look. Once shed or rescued, an item stays where
+# that led it; where a batch owes its answer already, nothing has to leave.
+HELD = """
+select w.id, w.item_id, w.version_id, length(i.payload::text) as chars, last.realtime_usd, last.batch_usd
+  from lanes.work w
+  join lanes.item i on i.id = w.item_id
+ cross join lateral (
+   select r.realtime_usd, r.batch_usd from lanes.route r where r.item_id = w.item_id order by r.id desc limit 1) last
+ where w.id = any(cast(:ids as bigint[]))
+   and w.lane = 'realtime' and w.state = 'ready' and w.purpose = 'answer' and w.generation = 0 and w.binds is null
+   and i.answered_at is null and i.settled_at is null and i.failed_at is null and i.canceled_at is null
+   and w.revision = i.revision
+   and not exists (select from lanes.route r where r.item_id = w.item_id and r.reason in ('shed', 'rescue'))
+   and not exists (select from lanes.work o
+                    where o.item_id = w.item_id and o.lane = 'batch' and o.purpose = 'answer' and o.generation = 0
+                      and o.state in ('ready', 'claimed', 'submitted'))
+ order by w.item_id, w.id
+   for no key update of i, w skip locked
+"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a queue somebody is."""
+
+    rank_at: datetime | str
+    id: WorkId | int
+
+
+END = Place("infinity", 0)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The last of a queue before a place: what of it is free, and the place before all of it, None where nothing is there."""
+
+    waiting: list[Waiting]
+    before: Place | None
+
+
+def going(connection: Connection) -> dict[str, Version]:
+    """The versions in force of the workloads that are not paused."""
+    paused = set(connection.execute(select(workload.c.name).where(workload.c.paused_at.is_not(None))).scalars())
+    return {name: version for name, version in in_force(connection).items() if name not in paused}
+
+
+def last(connection: Connection, workloads: Sequence[str], *, before: Place = END) -> Found:
+    """The free work that answers items among the `CHUNK` that rank latest before a place, in the real-time queue of these
+    workloads; the latest first."""
+    given = {"workloads": list(workloads), "rank_at": before.rank_at, "id": before.id}
+    rows = connection.execute(text(LAST), given).all()
+    free = [
+        Waiting(row.id, row.version_id, row.consumer, row.rank_at, row.due_at, None)
+        for row in rows
+        if row.purpose == "answer" and row.binds is None
+    ]
+    return Found(free, Place(rows[-1].rank_at, rows[-1].id) if len(rows) == CHUNK else None)
+
+
+def save(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetime) -> int:
+    """What of this work is free and ready still, and was never shed, is the batch lane's, by a route; how much that is.
+
+    What others have locked stays. No claim that was made before is in force.
+    """
+    rows = connection.execute(text(HELD), {"ids": list(leaving)}).all()
+    if not rows:
+        return 0
+    known, estimates = versions(connection, {row.version_id for row in rows}), Estimates(now)
+    connection.execute(
+        update(work)
+        .where(one_of([row.id for row in rows], work.c.id))
+        .values(lane=Lane.BATCH, claim_no=work.c.claim_no + 1, ready_at=func.greatest(work.c.ready_at, now))
+    )
+    connection.execute(insert_rows(route, [_route(row, leaving[row.id], _costs(row, known, estimates), now) for row in rows]))
+    return len(rows)
+
+
+def _costs(row: Any, known: Mapping[Any, Version], estimates: Estimates) -> Estimate:
+    """What its last route said, where its models have no price now, or its version cannot be read any more."""
+    try:
+        return estimates.of(known[row.version_id], row.chars)
+    except LookupError:
+        return Estimate(row.realtime_usd, row.batch_usd)
+
+
+def _route(row: Any, shed: Shed, costs: Estimate, now: datetime) -> dict[str, Any]:
+    made = shed.route(costs)
+    return {
+        "item_id": row.item_id, "version_id": row.version_id, "lane": made.lane, "reason": made.reason,
+        "explanation": made.explanation, "realtime_usd": made.realtime_usd, "batch_usd": made.batch_usd, "decided_at": now,
+        "probability": made.probability,
+    }  # fmt: skip
