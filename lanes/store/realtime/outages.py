@@ -1,6 +1,7 @@
 """Outages of the provider: which models of an account answer nobody, since when; and the one incident of an account.
 
-An outage is over when calls are answered again and what it made wait has been asked.
+An outage is over when calls are answered again and what it made wait has been asked. Meanwhile its circuit says who asks
+(`circuits`).
 """
 
 from datetime import datetime
@@ -8,18 +9,19 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, select, text
-from sqlalchemy.dialects.postgresql import insert
 
 from lanes.ids import IncidentId
 from lanes.promises.incident import EVERYBODY, Promise
 from lanes.promises.provider_faults import provider_down
+from lanes.realtime.circuit import Circuit, Fault
 from lanes.store.incidents import open, resolve
+from lanes.store.realtime import circuits
 from lanes.store.tables import outage
 from lanes.store.work import UNASKED
 
 # Work that failed by itself, or whose workload is paused, says nothing of the provider.
 OVER = f"""
-update lanes.outage o set over_at = :now
+update lanes.outage o set over_at = :now, state = 'closed', next_probe_at = null, turn = o.turn + 1
   from (
     select o.id, min(a.started_at) as answered_at
       from lanes.outage o
@@ -39,21 +41,21 @@ returning o.account
 
 
 def faulted(
-    connection: Connection, account: str, model: str, *, faults: int, why: str, flow_run_id: UUID | None = None, now: datetime
-) -> None:
-    """The model answers nobody, and the account's one incident says so. `faults`: calls in a row without an answer.
+    connection: Connection, account: str, model: str, *, faults: int, why: str, began_at: datetime | None = None,
+    failing_since: datetime | None = None, turn: int | None = None, flow_run_id: UUID | None = None, now: datetime,
+) -> Circuit | None:  # fmt: skip
+    """The model answers nobody, and the account's one incident says so; or None, because others are answered.
 
-    `flow_run_id` is the run that asked.
+    `faults`: calls in a row without an answer, since `failing_since`, the newest of which began at `began_at` (now, where
+    nobody says). `turn`: of the circuit whose probe it was. `flow_run_id` is the run that asked.
     """
-    seen = {"faulted_at": now, "faults": faults, "why": why}
-    connection.execute(
-        insert(outage)
-        .values(account=account, model=model, began_at=now, **seen)
-        .on_conflict_do_update(index_elements=["account", "model"], index_where=text("over_at is null"), set_=seen)
-    )
-    down = _down(connection, account)
-    models, calls = [each.model for each in down], sum(each.faults for each in down)
-    open(connection, provider_down(account, models, calls, why, flow_run_id=flow_run_id), now=now)
+    fault = Fault(why, faults, began_at or now, failing_since or began_at or now, turn)
+    circuit, moved = circuits.faulted(connection, account, model, fault, now=now)
+    if moved:
+        down = _down(connection, account)
+        models, calls = [each.model for each in down], sum(each.faults for each in down)
+        open(connection, provider_down(account, models, calls, why, flow_run_id=flow_run_id), now=now)
+    return circuit
 
 
 def end(connection: Connection, *, now: datetime) -> list[IncidentId]:

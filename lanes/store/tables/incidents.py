@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Column,
     Double,
     ForeignKey,
@@ -22,6 +23,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from lanes.ids import IncidentId
 from lanes.promises.incident import IncidentState, Promise, Severity
+from lanes.realtime.circuit import CircuitState
 from lanes.store.tables.base import Moment, Word, id_of, identity, metadata, one_of
 
 
@@ -51,6 +53,10 @@ class IncidentColumns(TypedColumns):
     )
     flow_run_id: Named[Any | None] = Column(Uuid, comment="The run that met it, the newest of several; null: it was measured")
     block_id: Named[Any | None] = Column(Uuid, comment="The block in Prefect that it is about; null: none")
+    parent_id: Named[IncidentId | None] = Column(
+        id_of(IncidentId), ForeignKey("lanes.incident.id"),
+        comment="The incident that explains it, as far as is known; it is told once that is over and it is not. null: none",
+    )  # fmt: skip
     briefing: Named[Any | None] = Column(
         JSONB(none_as_null=True),
         comment="What Slack was told last of its cause, its stakes and its trend; null: nothing yet",
@@ -71,9 +77,17 @@ class OutageColumns(TypedColumns):
     account: Named[str] = Column(Text, comment="The provider account that is not answered")
     model: Named[str] = Column(Text)
     began_at: Named[datetime] = Column(Moment)
-    faulted_at: Named[datetime] = Column(Moment, comment="When the last call faulted")
-    faults: Named[int] = Column(Integer, comment="Calls in a row without an answer, as one drain saw it last")
+    faulted_at: Named[datetime] = Column(Moment, comment="When the last call that counts faulted")
+    faults: Named[int] = Column(Integer, comment="Calls in a row without an answer, as far as they count")
     why: Named[str] = Column(Text, comment="What the last of them met")
+    state: Named[CircuitState] = Column(
+        Word(CircuitState),
+        comment="Of its circuit. closed: calls are answered, a drain opens it again; resting: a drain probes it; "
+        "probing: the prober, or the next one",
+    )
+    next_probe_at: Named[datetime | None] = Column(Moment, comment="No drain probes it before; null: its circuit is closed")
+    rests: Named[int] = Column(Integer, comment="In a row, each longer than the one before")
+    turn: Named[int] = Column(Integer, comment="Rises with each change of its circuit; fences what was decided before")
     over_at: Named[datetime | None] = Column(
         Moment, comment="When it was answered again and all that waited was asked; null: watch ends it"
     )
@@ -81,9 +95,11 @@ class OutageColumns(TypedColumns):
 
 outage = Table(
     "outage", metadata, OutageColumns,
+    one_of("state", CircuitState),
+    CheckConstraint("(state = 'closed') = (next_probe_at is null)", name="probed_while_open"),
     Index("uq_outage_open", "account", "model", unique=True, postgresql_where=text("over_at is null")),
     Index("ix_outage_over", "model", "over_at"),
-    comment="A model of an account that answered nobody for a while",
+    comment="A model of an account that answered nobody for a while, with its circuit; without an open one, that is closed",
 )  # fmt: skip
 
 

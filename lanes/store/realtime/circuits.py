@@ -1,0 +1,156 @@
+"""The circuits of all accounts, as drains share them: what is known of them, and how they are moved on.
+
+What a change is, `lanes.realtime.circuit` decides from what was read; it is written where nobody changed that meanwhile.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Select, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+
+from lanes.realtime.circuit import Circuit, CircuitState, Fault, opened
+from lanes.store.literals import differs
+from lanes.store.locks import PATIENCE, wait_at_most
+from lanes.store.tables import outage
+
+HEARD_OF = timedelta(minutes=1)  # an open circuit that nobody probes for longer says nothing: nothing waits for its model
+TRIES = 5  # to change one that others change at the same time
+
+# Who was answered since the drain was not, and lately: then the trouble is the drain's own.
+OTHERS_ARE_ANSWERED = """
+select exists (
+  select from lanes.version v
+    join lanes.workload f on f.version_id = v.id
+    join lanes.attempt a on a.workload = f.name and a.lane = 'realtime' and a.ended_at > :since
+   where v.realtime_model = :model and a.started_at > :since and a.message_id is not null)
+"""
+LATELY = timedelta(minutes=1)
+
+
+def not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, str], Circuit]:
+    """The circuits that rest or are probed, by account and model: what asks these models waits.
+
+    Those that nobody has probed for a minute are left out: whatever would ask them could find them closed.
+    """
+    lately = outage.c.next_probe_at > now - HEARD_OF
+    rows = connection.execute(_of_outages().where(differs(outage.c.state, CircuitState.CLOSED), lately))
+    return {(row.account, row.model): _circuit(row) for row in rows}
+
+
+def known(connection: Connection, account: str) -> dict[str, Circuit]:
+    """The circuits of an account that are open, or were in an outage that is not over, by model."""
+    rows = connection.execute(_of_outages().where(outage.c.account == account))
+    return {row.model: _circuit(row) for row in rows}
+
+
+def take_probe(connection: Connection, seen: Circuit, *, now: datetime) -> Circuit | None:
+    """The circuit whose probe is the caller's; None where somebody else was quicker, or the rest is not over."""
+    if not seen.may_be_probed(now):
+        return None
+    probed = seen.probed(now)
+    return probed if _moved(connection, seen, probed) else None
+
+
+def faulted(connection: Connection, account: str, model: str, fault: Fault, *, now: datetime) -> tuple[Circuit | None, bool]:
+    """The circuit after a fault, and whether that moved it on; None: it is closed, because others are answered.
+
+    To be done in a transaction of its own: it waits for a second at most for whoever changes it at the same time.
+    """
+    wait_at_most(connection, PATIENCE)
+    for _ in range(TRIES):
+        before = _of(connection, account, model)
+        if (before is None or not before.is_open) and _others_are_answered(connection, model, fault, now):
+            return None, False
+        after = opened(fault, now) if before is None else before.faulted(fault, now)
+        if after == before:
+            return before, False
+        if before is None and (id_ := _opened(connection, account, model, after)) is not None:
+            return _of_id(connection, id_), True
+        if before is not None and _moved(connection, before, after):
+            return after, True
+    return _of(connection, account, model), False
+
+
+def answered(connection: Connection, account: str, model: str, *, began_at: datetime) -> Circuit | None:
+    """A call of the model that began then was answered: its circuit, closed where that call says so; None without an outage.
+
+    As `faulted`, in a transaction of its own.
+    """
+    return _changed(connection, account, model, lambda circuit: circuit.answered(began_at))
+
+
+def give_back_probe(
+    connection: Connection, account: str, model: str, *, turn: int, asked: bool, now: datetime
+) -> Circuit | None:
+    """The probe of that turn is free: another drain may take it, at once where it was not `asked`. The circuit, None: none.
+
+    As `faulted`, in a transaction of its own.
+    """
+
+    def freed(circuit: Circuit) -> Circuit:
+        if circuit.turn != turn:
+            return circuit
+        return circuit.told_nothing(now) if asked else circuit.not_asked(now)
+
+    return _changed(connection, account, model, freed)
+
+
+def _changed(connection: Connection, account: str, model: str, decide: Callable[[Circuit], Circuit]) -> Circuit | None:
+    wait_at_most(connection, PATIENCE)
+    for _ in range(TRIES):
+        before = _of(connection, account, model)
+        if before is None:
+            return None
+        after = decide(before)
+        if after == before or _moved(connection, before, after):
+            return after
+    return _of(connection, account, model)
+
+
+def _others_are_answered(connection: Connection, model: str, fault: Fault, now: datetime) -> bool:
+    since = max(fault.failing_since, now - LATELY)
+    return connection.execute(text(OTHERS_ARE_ANSWERED), {"model": model, "since": since}).scalar_one()
+
+
+def _opened(connection: Connection, account: str, model: str, circuit: Circuit) -> int | None:
+    """The id of its outage; None where somebody else opened one."""
+    return connection.execute(
+        insert(outage)
+        .values(account=account, model=model, began_at=circuit.since, **_written(circuit))
+        .on_conflict_do_nothing(index_elements=["account", "model"], index_where=text("over_at is null"))
+        .returning(outage.c.id)
+    ).scalar()
+
+
+def _moved(connection: Connection, before: Circuit, after: Circuit) -> bool:
+    """Whether nobody else did, and its outage is not over."""
+    unchanged = (outage.c.id == before.id, outage.c.turn == before.turn, outage.c.over_at.is_(None))
+    return connection.execute(update(outage).where(*unchanged).values(_written(after))).rowcount == 1
+
+
+def _written(circuit: Circuit) -> dict[str, Any]:
+    return {
+        "faulted_at": circuit.faulted_at, "faults": circuit.faults, "why": circuit.why, "state": circuit.state,
+        "next_probe_at": circuit.next_probe_at, "rests": circuit.rests, "turn": circuit.turn,
+    }  # fmt: skip
+
+
+def _of_outages() -> Select[Any]:
+    return select(outage).where(outage.c.over_at.is_(None))
+
+
+def _of(connection: Connection, account: str, model: str) -> Circuit | None:
+    row = connection.execute(_of_outages().where(outage.c.account == account, outage.c.model == model)).first()
+    return None if row is None else _circuit(row)
+
+
+def _of_id(connection: Connection, id_: int) -> Circuit:
+    return _circuit(connection.execute(select(outage).where(outage.c.id == id_)).one())
+
+
+def _circuit(row: Any) -> Circuit:
+    return Circuit(
+        row.id, row.state, row.began_at, row.faulted_at, row.faults, row.why, row.next_probe_at, row.rests, row.turn
+    )
