@@ -49,6 +49,7 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "plain_lost": TOLD, "cold_p50_s": TOLD, "cold_vs_plain": most(1.2), "sql_p50_s": most(0.02), "sql_p99_s": most(0.08),
     },
     "burst": {"sent": TOLD, "stored": TOLD, "answered": TOLD, "flow_runs": most(5), "last_answer_s": TOLD},
+    "outage": {"failed": most(0), "urgent_p95_after_s": most(20), "shed_share": least(0.9), "paid_twice": most(0)},
     "calls": {"vs_bare": least(0.9), "vs_async_batch_llm": least(1.0)},
     "figures": {
         "snapshot_ms": most(150), "status_ms": most(500), "watch_ms": most(50), "advice_ms": most(200),

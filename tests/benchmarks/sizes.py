@@ -7,6 +7,7 @@ SMALL: Mapping[str, Sequence[str]] = {
     "batch": ("--items", "1000", "--rounds", "1", "--steady-items", "100"),
     "events": ("--seconds", "6", "--items", "1000", "--plain", "2", "--cold", "0", "--sql", "20"),
     "burst": ("--events", "200", "--items", "500"),
+    "outage": ("--items", "60", "--outage-s", "30"),
     "calls": ("--calls", "300", "--rounds", "1"),
     "figures": ("--items", "10000", "--rounds", "1"),
     "drain": ("--items", "600", "--after", "200"),

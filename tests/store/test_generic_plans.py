@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,7 +18,9 @@ from lanes.store.promises import slack_posts
 from lanes.store.realtime import backlog, outages
 from lanes.store.replays import replays
 from lanes.store.report import ongoing
+from lanes.store.report import sheds as report_sheds
 from lanes.store.rollouts import rollouts
+from lanes.store.routing import sheds
 from lanes.store.tables import slack_post
 from lanes.words import Lane, Verdict
 from tests.conftest import NOON, later
@@ -25,6 +28,7 @@ from tests.examples import publish
 
 MANY = 20  # of one statement: its plan without values is in force since the sixth at the latest
 BREACH = Assessment(Promise.BATCH_SLOW, "letters", Verdict.FAILED, 180, 120, 1, "It is slow.")
+SHED = {"letters": (1, Decimal(0))}
 KEPT = replace(BREACH, verdict=Verdict.PASSED, sentence="It came home.")
 
 
@@ -99,6 +103,8 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         lambda c: work.claim(c, Lane.REALTIME, {"letters": 3}, worker="me", lease=later() - NOON, now=NOON),
         "ix_work_claimable",
     ),
+    "the end of a queue": (lambda c: sheds.last(c, ["letters"]), "ix_work_claimable"),
+    "what becomes of what is shed": (lambda c: report_sheds.of_period(through(c), SHED, since=NOON), "ix_route_shed"),
     "lost claims": (lambda c: work.abandoned(c, now=NOON), "ix_work_claimed"),
     "an outage begins": (
         lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", faults=3, why="529", now=NOON), "uq_outage_open",

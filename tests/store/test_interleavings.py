@@ -22,11 +22,13 @@ from sqlalchemy import Connection, Engine, text
 from lanes.batch.batch import Kind
 from lanes.claims import Claim, Claimed
 from lanes.ids import BatchId
+from lanes.routing.shedding import Shed
 from lanes.settling.outcome import Attempt
 from lanes.settling.story import Records, next_step
 from lanes.store import work
 from lanes.store.batch import creates, homecoming, ready_work, releases
 from lanes.store.doors import items
+from lanes.store.routing import sheds
 from lanes.store.settling import outcomes, retries, story
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON
@@ -52,6 +54,7 @@ select distinct on (r.item_id) r.item_id, version_id, 'realtime', 'fallback', 'l
   from lanes.route r join moved m on m.item_id = r.item_id order by r.item_id, r.id desc
 """
 OUTPUTS = st.sampled_from([A, B])
+SHED = Shed("real time answers nobody")
 HOLDS: list[Callable[["Interleavings"], None]] = []
 
 T = TypeVar("T", bound=Callable[["Interleavings"], None])
@@ -122,6 +125,11 @@ class Interleavings(RuleBasedStateMachine):
     def its_real_time_rescue_begins(self, number: int, workload: str) -> None:
         """What is out in a batch is owed in real time as well, with the route that says so."""
         self.connection.execute(text(RESCUE), {"workload": workload, "key": f"k{number}", "now": self.now})
+
+    @rule(workload=st.sampled_from(sorted(WORKLOADS)), number=st.integers(1, 3))
+    def what_may_wait_is_shed(self, workload: str, number: int) -> None:
+        latest = sheds.last(self.connection, [workload]).waiting[:number]
+        sheds.save(self.connection, {each.id: SHED for each in latest}, now=self.now)
 
     @rule(workload=st.sampled_from(sorted(WORKLOADS)))
     def an_operator_retries(self, workload: str) -> None:
@@ -257,7 +265,14 @@ class Interleavings(RuleBasedStateMachine):
     def every_lane_that_owed_an_answer_was_a_route(self) -> None:
         for item_id in {each.item_id for each in self.seen("item_status")}:
             answering = {each.lane for each in self.seen("work", item_id=item_id, purpose="answer")}
-            assert answering == {each.lane for each in self.seen("route", item_id=item_id)}
+            routed = self.seen("route", item_id=item_id)
+            left = {"realtime"} if any(each.reason == "shed" for each in routed) else set[str]()  # in its row
+            assert {each.lane for each in routed} - left <= answering <= {each.lane for each in routed}
+
+    @holds
+    def nothing_is_shed_twice(self) -> None:
+        shed = [each.item_id for each in self.seen("route", reason="shed")]
+        assert len(shed) == len(set(shed))
 
     @holds
     def what_must_be_realtime_never_moved_to_a_batch(self) -> None:

@@ -31,7 +31,8 @@ from lanes.store.realtime import backlog, giving_up, limits, outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_measures
-from lanes.store.routing import calibration, turnarounds
+from lanes.store.routing import calibration, sheds, turnarounds
+from lanes.store.routing.sheds import Place
 from lanes.store.settling import awaited, results, writing
 from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
@@ -213,6 +214,9 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: replays.finish(c, now=NOON), 100),
         (lambda c: replays.open_work(c, replays.get(c, GenerationId(1))), 6_000),
         (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
+        (lambda c: sheds.last(c, ["letters"]), 1_100),
+        (lambda c: sheds.last(c, ["letters"], before=Place(later(minutes=1), 0)), 100),
+        (lambda c: c.execute(text(sheds.HELD), {"ids": [each.id for each in sheds.last(c, ["letters"]).waiting]}).all(), 4_000),
         (lambda c: ready_work.waiting_kinds(c, None, now=later(days=1)), 3_000),
         (lambda c: amendments.apply_waiting(c, now=NOON), 100),
         (lambda c: unrouted.any_received(c), 100),
@@ -246,7 +250,8 @@ BIG = ("item", "work", "attempt", "result", "route")
     ids=[
         "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "hopeless",
         "hopeless_batch", "failed", "waiting", "replay_log",
-        "replays_finished", "open_work_of_a_replay", "workloads_waiting", "kinds_waiting", "amendments", "received", "thaw",
+        "replays_finished", "open_work_of_a_replay", "workloads_waiting", "end_of_a_queue", "rest_of_a_queue", "shed",
+        "kinds_waiting", "amendments", "received", "thaw",
         "outages", "page", "page_before", "news", "refused_of_long_ago",
         "reads_of_long_ago", "emptied", "snapshot", "evidence", "calibration", "calibration_of_an_hour",
         "lane_latency", "routing_mix",

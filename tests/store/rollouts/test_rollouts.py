@@ -17,18 +17,20 @@ from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.rollouts.gates import Figures, judge
 from lanes.rollouts.rollout import Advance, Approval, AskApproval, Enter, Finish, Hold, HoldReason, RollBack, Rollout
+from lanes.routing.shedding import Shed
 from lanes.routing.split import Split
 from lanes.store import incidents
 from lanes.store.doors.amendments import amend
 from lanes.store.realtime import outages
 from lanes.store.report import snapshot
 from lanes.store.rollouts import hindrances, rollout_measures, rollout_moves, rollouts, steering
+from lanes.store.routing import sheds
 from lanes.store.tables import rollout as table
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, RolloutState, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.rollouts import begin, playbook, step
+from tests.rollouts import ERRORS, begin, playbook, step
 from tests.store.tries import A, B, claim, events, row, rows, save, submit, tried
 
 P95 = {"measure": "p95_s", "max": 2, "at_least": 2}
@@ -418,6 +420,40 @@ def test_what_the_account_or_a_neighbour_was_in_the_way_of_is_no_error_of_the_it
     })  # fmt: skip
     (errors,) = rollout_measures.take(connection, begun, now=now).measurements
     assert (errors.samples, errors.wrong) == (2, 0)
+
+
+def test_what_the_lane_had_to_shed_is_a_failed_sample_so_that_no_lane_looks_well_by_giving_away_its_load(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection, playbook(step(100, ERRORS, P95)))
+    now = retried(connection, {f"good{n}": [Outcome.VALID] for n in range(5)})
+    admit(connection, "shed", "waits", now=now)
+    route(connection, now=now)
+    waiting = sheds.last(connection, ["letters"]).waiting
+    left = min(waiting, key=lambda each: each.id)
+    assert sheds.save(connection, {left.id: Shed("it answers nobody")}, now=now) == 1
+    errors, _ = rollout_measures.take(connection, begun, now=now).measurements
+    assert (errors.samples, errors.wrong) == (6, 1)
+    _, slow = rollout_measures.take(connection, begun, now=now + timedelta(seconds=3)).measurements
+    assert slow.wrong == 7  # ten minutes late, all of the others
+    letters = workloads.in_force(connection)["letters"]
+    batch_id, works = submit(connection, letters, now=now)
+    save(connection, *(tried(each, at=now) for each in works), now=now, batch_id=batch_id)
+    taken = rollout_measures.take(connection, begun, now=now)
+    assert taken.answered == 5  # its batch's answer is none of the lane's
+    assert (taken.measurements[0].samples, taken.measurements[0].wrong) == (6, 1)
+
+
+def test_a_rollout_whose_load_is_shed_fails_its_gate(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    begun = begin(connection, playbook(step(100)))
+    admit(connection, *(f"k{n}" for n in range(20)), now=NOON)
+    route(connection, now=NOON)
+    leaving = {each.id: Shed("it answers nobody") for each in sheds.last(connection, ["letters"]).waiting}
+    assert sheds.save(connection, leaving, now=NOON) == 20
+    (errors,) = rollout_measures.take(connection, begun, now=NOON).measurements
+    assert judge(begun.now_at.gates[0], errors).verdict is Verdict.FAILED
 
 
 def amended_in_lambda(connection: Connection, *, again: dict[str, str]) -> Rollout:

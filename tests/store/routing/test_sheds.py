@@ -1,0 +1,233 @@
+"""Free work that leaves the real-time lane in its row: once, never what is claimed, and whatever may hold its rows."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, Engine, text
+
+from lanes.batch.batch import Kind
+from lanes.ids import WorkId
+from lanes.routing.shedding import Shed
+from lanes.store import work
+from lanes.store.batch import ready_work
+from lanes.store.doors import items
+from lanes.store.routing import sheds
+from lanes.store.routing.sheds import CHUNK, END, Place
+from lanes.store.workload import workloads
+from lanes.words import Lane
+from lanes.workload.version import Version
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import A, claim, crowd, home, keys, row, rows, save, submit, tried
+
+DOWN = Shed("claude-haiku-5-5 answers nobody since 11:58 UTC: 529")
+
+
+def free(connection: Connection, *names: str, **fields: object) -> Version:
+    """Items that a split sent to real time."""
+    letters = publish(connection, now=NOON, split_percent=100, **fields)
+    admit(connection, *names, now=NOON)
+    route(connection, now=NOON)
+    return letters
+
+
+def shed(connection: Connection, *, at: timedelta = timedelta(minutes=2)) -> int:
+    """All that may leave has left; how much that was."""
+    found = sheds.last(connection, ["letters"])
+    return sheds.save(connection, {each.id: DOWN for each in found.waiting}, now=NOON + at)
+
+
+def test_it_changes_its_lane_in_its_row_with_a_route_and_is_fenced(connection: Connection) -> None:
+    free(connection, "k")
+    before = row(connection, "work")
+    assert shed(connection) == 1
+    after = row(connection, "work")
+    assert (after.id, after.lane, after.state, after.purpose) == (before.id, "batch", "ready", "answer")
+    assert (after.claim_no, after.rank_at, after.due_at) == (before.claim_no + 1, before.rank_at, before.due_at)
+    assert after.ready_at == later(minutes=2)  # on this lane it waits since then
+    first, second = rows(connection, "route_log", "decided_at")
+    assert (second.lane, second.reason, second.binds) == ("batch", "shed", None)
+    assert (second.realtime_usd, second.batch_usd) == (first.realtime_usd, first.batch_usd)
+    assert second.explanation == f"{DOWN.why}; it may wait for a batch"
+    assert row(connection, "item_status").lane == "batch"
+    assert claim(connection, now=later(minutes=3)) == []
+
+
+def test_what_is_due_keeps_its_due_time_so_that_it_can_be_rescued(connection: Connection) -> None:
+    publish(connection, now=NOON, split_percent=100)
+    admit(connection, "k", now=NOON, due_at=later(days=1))
+    route(connection, now=NOON)
+    (found,) = sheds.last(connection, ["letters"]).waiting
+    assert found.due_at == later(days=1)
+    assert shed(connection) == 1
+    assert row(connection, "work").due_at == later(days=1)
+
+
+def test_only_free_work_that_answers_an_item_is_found_the_latest_rank_first(connection: Connection) -> None:
+    free(connection, "early")
+    admit(connection, "late", now=later(seconds=9), consumer="desk")
+    admit(connection, "urgent", now=NOON, urgent=True)
+    admit(connection, "asked", now=NOON, lane=Lane.REALTIME)
+    admit(connection, "batch", now=NOON, lane=Lane.BATCH)
+    route(connection, now=later(seconds=9))
+    found = sheds.last(connection, ["letters"])
+    names = {each.id: each.key for each in rows(connection, "item")}
+    of = {each.id: names[each.item_id] for each in rows(connection, "work")}
+    assert [(of[each.id], each.consumer) for each in found.waiting] == [("late", "desk"), ("early", None)]
+    assert found.before is None
+    assert sheds.last(connection, ["others"]).waiting == []
+
+
+def test_a_long_queue_is_read_from_its_end_in_chunks(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    crowd(connection, letters, Lane.REALTIME)
+    seen: list[WorkId] = []
+    before: Place | None = END
+    for _ in range(3):
+        assert before is not None
+        found = sheds.last(connection, ["letters"], before=before)
+        assert len(found.waiting) == CHUNK
+        seen += [each.id for each in found.waiting]
+        before = found.before
+    assert seen == sorted(seen, reverse=True)
+    assert len(set(seen)) == 3 * CHUNK
+    assert seen[0] == max(each.id for each in rows(connection, "work"))
+
+
+def test_what_is_shed_once_stays_where_that_led_it(connection: Connection) -> None:
+    free(connection, "k")
+    assert shed(connection) == 1
+    connection.execute(text("update lanes.work set lane = 'realtime'"))
+    assert shed(connection) == 0
+    assert row(connection, "work").lane == "realtime"
+
+
+def test_what_was_rescued_is_never_shed(connection: Connection) -> None:
+    free(connection, "k")
+    connection.execute(text("update lanes.route set reason = 'rescue'"))
+    assert shed(connection) == 0
+
+
+def test_what_a_batch_owes_already_stays(connection: Connection) -> None:
+    free(connection, "k")
+    connection.execute(text("""
+        insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+        select item_id, workload, version_id, 'batch', 'answer', revision, 'ready', ready_at, rank_at, created_at
+          from lanes.work
+    """))  # fmt: skip
+    assert shed(connection) == 0
+
+
+def test_what_nobody_wants_any_more_stays(connection: Connection) -> None:
+    free(connection, "amended", "canceled")
+    found = {each.id: DOWN for each in sheds.last(connection, ["letters"]).waiting}
+    items.cancel(connection, "letters", "canceled")
+    connection.execute(text("select lanes.amend('letters', 'amended', '{\"text\": \"anew\"}')"))
+    assert sheds.save(connection, found, now=NOON) == 0
+    assert shed(connection) == 1  # the newest revision of the one that is wanted
+
+
+def test_a_claim_that_was_given_back_writes_nothing_once_its_work_was_shed(connection: Connection) -> None:
+    free(connection, "k")
+    (old,) = claim(connection)
+    work.give_back(connection, [old.claim], ready_at=NOON)
+    assert shed(connection) == 1
+    save(connection, tried(old))
+    assert row(connection, "item_status").state == "routed"
+    assert rows(connection, "result") == []
+
+
+@pytest.mark.parametrize("mode", ["plain", "lambda"])
+def test_its_batch_pass_is_its_only_one_and_authoritative_in_both_modes(connection: Connection, mode: str) -> None:
+    letters = free(connection, "k", mode=mode)
+    assert shed(connection) == 1
+    batch_id, (member,) = submit(connection, letters, now=later(minutes=5))
+    save(connection, tried(member, output=A, at=later(minutes=9)), batch_id=batch_id, now=later(minutes=9))
+    home(connection, batch_id, now=later(minutes=9))
+    status = row(connection, "item_status")
+    assert (status.state, status.lane, status.route_reason) == ("settled", "batch", "shed")
+    assert [(each.standing, each.lane) for each in rows(connection, "result")] == [("authoritative", "batch")]
+    assert [each.state for each in rows(connection, "work")] == ["done"]
+
+
+def test_what_has_no_price_any_more_costs_what_its_last_route_said(connection: Connection) -> None:
+    free(connection, "k")
+    connection.execute(text("""update lanes.version set spec = spec || '{"batch_model": "claude-gone-1"}'"""))
+    assert shed(connection) == 1
+    first, second = rows(connection, "route_log", "decided_at")
+    assert (second.realtime_usd, second.batch_usd) == (first.realtime_usd, first.batch_usd)
+
+
+def test_what_is_paused_is_not_looked_at(connection: Connection) -> None:
+    free(connection, "k")
+    assert list(sheds.going(connection)) == ["letters"]
+    workloads.pause(connection, "letters", since=NOON)
+    assert list(sheds.going(connection)) == []
+
+
+def test_a_shed_item_is_locked_before_its_work_and_waits_for_nobody(pool: Engine) -> None:
+    """An owner's open transaction holds one item: the others leave, and so does that one later."""
+    with pool.begin() as setup:
+        free(setup, "a", "b")
+    with pool.connect() as owner, pool.begin() as shedder:
+        items.cancel(owner, "letters", "a")
+        assert shed(shedder) == 1
+        owner.rollback()
+    with pool.begin() as shedder:
+        assert shed(shedder) == 1
+
+
+def test_what_a_drain_claims_while_the_shed_runs_is_never_shed_and_what_is_shed_never_claimed(pool: Engine) -> None:
+    with pool.begin() as setup:
+        free(setup, "a", "b", "c")
+    with pool.connect() as drain, pool.connect() as shedder:
+        found = {each.id: DOWN for each in sheds.last(shedder, ["letters"]).waiting}
+        (claimed,) = claim(drain, places=1)
+        assert sheds.save(shedder, found, now=NOON) == 2  # what the drain has locked is passed over
+        assert claim(drain) == []  # as what the shed has
+        drain.commit()
+        shedder.commit()
+    with pool.begin() as shedder:
+        assert sheds.save(shedder, found, now=NOON) == 0  # it was free when it was found, and is claimed now
+        of = {each.id: (each.lane, each.state) for each in rows(shedder, "work")}
+    assert of.pop(claimed.claim.work_id) == ("realtime", "claimed")
+    assert set(of.values()) == {("batch", "ready")}
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=st.lists(st.sampled_from(["find", "shed", "claim", "give back", "commit"]), max_size=12))
+def test_in_whatever_order_a_drain_and_a_shed_go_on_each_item_has_one_lane(pool: Engine, steps: list[str]) -> None:
+    with pool.begin() as setup:
+        for table in ("route", "work", "item"):
+            setup.execute(text(f"truncate lanes.{table} cascade"))
+        free(setup, *"abcd")
+    found: dict[WorkId, Shed] = {}
+    claimed: list[work.Claimed] = []
+    with pool.connect() as drain, pool.connect() as shedder:
+        for step in steps:
+            match step:
+                case "find":
+                    found = {each.id: DOWN for each in sheds.last(shedder, ["letters"]).waiting[:2]}
+                case "shed":
+                    sheds.save(shedder, found, now=NOON)
+                case "claim":
+                    claimed += claim(drain, places=1)
+                case "give back":
+                    work.give_back(drain, [each.claim for each in claimed], ready_at=NOON)
+                    claimed.clear()
+                case _:
+                    drain.commit()
+                    shedder.commit()
+        drain.commit()
+        shedder.commit()
+    with pool.begin() as after:
+        by_item = {each.item_id: each for each in rows(after, "work")}
+        assert len(by_item) == 4
+        assert {each.claim.work_id for each in claimed} == {each.id for each in rows(after, "work", state="claimed")}
+        moved = {each.item_id for each in rows(after, "route", reason="shed")}
+        assert moved == {id_ for id_, each in by_item.items() if each.lane == "batch"}
+        assert len(rows(after, "route")) == 4 + len(moved)
+        kind = Kind("letters", row(after, "version").id)
+        assert len(keys(ready_work.lock_for_batch(after, kind, limit=9, now=NOON))) == len(moved)
