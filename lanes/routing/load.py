@@ -1,4 +1,4 @@
-"""What the real-time lane has before it: what waits, by rank, what the provider's limits leave, and how fast calls are answered.
+"""What the real-time lane has before it: what waits, by rank, what the provider's limits leave, and how long calls take.
 
 One snapshot for whoever looks again. It knows of no shares: what ranks before an item is served before it, whoever's it is.
 """
@@ -30,14 +30,15 @@ class Queue:
 class Load:
     """The real-time lane at `at`.
 
-    `per_s` is how many items a second the places for calls allow, whatever their model, above 0; `call` is how long nearly
-    every call takes. `limits` are those that each model's answers told of late, none where nothing is known; `needs` is what an
-    item of each workload takes of them, on average.
+    `per_s` is how many items a second the places for calls allow, whatever their model, above 0. `calls` is how long nearly
+    every call of a model takes, `call` where nothing is known of it. `limits` are those that each model's answers told of late,
+    none where nothing is known; `needs` is what an item of each workload takes of them, on average.
     """
 
     at: datetime
     per_s: float
     call: timedelta = EXPECTED_CALL
+    calls: Mapping[str, timedelta] = field(default_factory=dict[str, timedelta])
     queues: Sequence[Queue] = ()
     limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict[str, Sequence[Limit]])
     needs: Mapping[str, Need] = field(default_factory=dict[str, Need])
@@ -48,6 +49,10 @@ class Load:
     def need_of(self, workload: str) -> Need:
         """What one item of the workload takes of its model's limits."""
         return self.needs.get(workload, A_CALL)
+
+    def call_of(self, model: str) -> timedelta:
+        """How long nearly every call of a model takes."""
+        return self.calls.get(model, self.call)
 
     def waiting(self, model: str | None = None, *, until: datetime | None = None) -> int:
         """How many items wait; of that model, and that rank before a moment, where these are given."""

@@ -54,7 +54,7 @@ class Late:
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
-    """An item whose batch is back by its due time with this probability, 0 to 1, below its version's confidence; and a sentence."""
+    """An item whose batch is back by its due time with this probability, 0 to 1, below its version's confidence; in words."""
 
     of: Late
     probability: float
@@ -121,14 +121,12 @@ def rescue(doubtful: Iterable[Doubtful], load: Load, *, now: datetime) -> Looked
 
 def looked_until(load: Load, versions: Iterable[Version], *, most: int) -> datetime:
     """What is due later need not be looked at yet, where no more than so many items are: none of it has to begin now."""
-    longest = max(
-        (
-            load.drain_s(each.spec.realtime_model, more=most, taking=load.need_of(each.workload).times(most))
-            for each in versions
-        ),
-        default=0.0,
-    )
-    return load.at + timedelta(seconds=UNSURE * longest) + load.call + MARGIN
+    ends = [load.at]
+    for each in versions:
+        model = each.spec.realtime_model
+        drain_s = load.drain_s(model, more=most, taking=load.need_of(each.workload).times(most))
+        ends.append(load.at + timedelta(seconds=UNSURE * drain_s) + load.call_of(model) + MARGIN)
+    return max(ends)
 
 
 def latest(due_at: datetime, drain_s: float, call: timedelta) -> datetime:
@@ -139,18 +137,19 @@ def latest(due_at: datetime, drain_s: float, call: timedelta) -> datetime:
 
 def _of_model(model: str, candidates: Sequence[Doubtful], load: Load, now: datetime) -> Looked:
     """Of the items of one model, in due order. What cannot be in time takes no place of what can."""
+    call = load.call_of(model)
     chosen: list[tuple[Doubtful, float]] = []
     at_risk: list[Doubtful] = []
     taking, presses = NOTHING, 0
     for each in candidates:
         with_it = taking.plus(load.need_of(each.of.version.workload))
         drain_s = load.drain_s(model, until=each.of.due_at, more=len(chosen) + 1, taking=with_it)
-        if now + timedelta(seconds=drain_s) + load.call > each.of.due_at:
+        if now + timedelta(seconds=drain_s) + call > each.of.due_at:
             at_risk.append(each)
             continue
         taking = with_it
         chosen.append((each, drain_s))
-        if now >= latest(each.of.due_at, drain_s, load.call):
+        if now >= latest(each.of.due_at, drain_s, call):
             presses = len(chosen)
     begins_s = load.drain_s(model, until=chosen[0][0].of.due_at) if chosen else 0.0
     taken = [

@@ -77,5 +77,6 @@ route = Table(
     Index("ix_route_stated", "decided_at", postgresql_where=text("probability is not null and lane = 'batch'")),  # calibration
     Index("ix_route_fallback", "decided_at", postgresql_where=text("reason = 'fallback'")),
     Index("ix_route_shed", "decided_at", postgresql_where=text("reason = 'shed'")),
+    Index("ix_route_rescue", "decided_at", postgresql_where=text("reason = 'rescue'")),
     comment="Append-only decisions; the newest of an item is in force",
 )  # fmt: skip

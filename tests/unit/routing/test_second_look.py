@@ -60,7 +60,7 @@ def test_what_waits_before_an_item_brings_its_latest_moment_forward_and_what_ran
     assert not looked(due, load=behind).taken
 
 
-def test_a_thousand_items_that_are_due_alike_begin_as_early_as_all_of_them_need_and_only_as_many_as_real_time_can_begin() -> None:
+def test_a_thousand_items_that_are_due_alike_begin_as_early_as_all_of_them_need_and_only_as_many_as_can() -> None:
     many = [doubtful(nth, timedelta(minutes=5)) for nth in range(1000)]
     need_s = UNSURE * 1000 / IDLE.per_s
     moment = timedelta(minutes=5) - MARGIN - EXPECTED_CALL - timedelta(seconds=need_s)
