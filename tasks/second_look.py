@@ -10,6 +10,7 @@ from lanes.store.realtime import load
 from tasks.beside import Beside
 from tasks.connections import Connections
 from tasks.rescue import rescue_late
+from tasks.shed import Shedder
 
 Look = Callable[[Load], Awaitable[object]]
 
@@ -35,7 +36,7 @@ async def look_again(at: Connections, looks: Sequence[Look]) -> None:
 @asynccontextmanager
 async def looking_again(at: Connections) -> AsyncIterator[None]:
     """What was routed is looked at again, beside whatever else its run does; at the end nothing of it goes on."""
-    looks: list[Look] = [partial(rescue_late, at.db)]
+    looks: list[Look] = [partial(rescue_late, at.db), Shedder(at.db, at.provider.account).look]
     beside = Beside()
     beside.keep("the second look", partial(look_again, at, looks), every_s=LOOKS_EVERY.total_seconds())
     try:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from prefect.logging import get_run_logger
 
-from lanes.routing.shedding import Rest, Served, Shedding
+from lanes.routing.load import Load
+from lanes.routing.shedding import Rest, Shedding
 from lanes.store.database import Database
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits
@@ -23,8 +24,8 @@ class Shedder:
         self._db, self._account = db, account
         self._before = END
 
-    async def look(self, served: Served) -> int:
-        """What has to leave, and was looked at, has left; how much that was. `served`: how real time serves what waits."""
+    async def look(self, load: Load) -> int:
+        """What has to leave, and was looked at, has left; how much that was. `load` is that of the real-time lane."""
         async with self._db.transaction() as run:
             going = await run(sheds.going)
             rests = [
@@ -33,7 +34,7 @@ class Shedder:
                 if account == self._account
             ]
             over_soft = await run(budgets.over_soft, going, now=run.now)
-            shedding = Shedding(rests, over_soft, served, await run(turnarounds.prospects, now=run.now), now=run.now)
+            shedding = Shedding(rests, over_soft, load, await run(turnarounds.prospects, now=run.now), now=run.now)
         names = shedding.looked_at(going)
         if not names:
             self._before = END

@@ -6,13 +6,13 @@ says so), so that it never goes back and forth.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from lanes.ids import VersionId, WorkId
 from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimate
+from lanes.routing.load import Load
 from lanes.routing.prospect import Chance, Prospects
 from lanes.routing.route import Route, may_wait
 from lanes.units import clock, seconds
@@ -21,14 +21,6 @@ from lanes.workload.version import Version
 
 SETTLED = timedelta(seconds=5)  # a model that rests for less has a hiccup, and nothing is shed for it
 SOON = timedelta(seconds=10)  # what is served by then stays, however late it is: it leaves with the next drain's claims
-
-
-class Served(Protocol):
-    """How the real-time lane serves what waits."""
-
-    def drain_s(self, model: str, *, until: datetime | None = None) -> float:
-        """Seconds until whatever ranks before `until` (None: all that waits) is answered by this model."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +65,12 @@ class Shedding:
     beyond their soft limits."""
 
     def __init__(
-        self, rests: Iterable[Rest], over_soft: Sequence[BudgetStatus], served: Served, prospects: Prospects, *, now: datetime
+        self, rests: Iterable[Rest], over_soft: Sequence[BudgetStatus], load: Load, prospects: Prospects, *, now: datetime
     ) -> None:
-        self._rests = {each.model: each for each in rests if now - each.since >= SETTLED}
-        self._over_soft = over_soft
-        self._served, self._prospects, self._now = served, prospects, now
-        self._drain_s: dict[tuple[str, datetime | None], float] = {}
+        known = {each.model: each for each in rests}
+        self._rests = {model: each for model, each in known.items() if now - each.since >= SETTLED}
+        self._load = replace(load, queues=[each for each in load.queues if each.model not in known])  # those take no places
+        self._over_soft, self._prospects, self._now = over_soft, prospects, now
 
     def looked_at(self, versions: Mapping[str, Version]) -> list[str]:
         """The workloads, by the versions in force, some of whose work may have to leave."""
@@ -95,7 +87,7 @@ class Shedding:
 
     def _is_pressed(self, version: Version) -> bool:
         model = version.spec.realtime_model
-        return model in self._rests or self._takes_s(model, None) > SOON.total_seconds()
+        return model in self._rests or self._load.drain_s(model) > SOON.total_seconds()
 
     def _why(self, waiting: Waiting, version: Version) -> str | None:
         model = version.spec.realtime_model
@@ -108,16 +100,8 @@ class Shedding:
 
     def _late(self, waiting: Waiting, model: str) -> str | None:
         """How late it would be served, where that is later than its rank allows."""
-        takes_s = self._takes_s(model, waiting.rank_at)
-        late_s = takes_s - max(SOON, waiting.rank_at - self._now).total_seconds()
+        before_s = self._load.before_s(model, waiting.rank_at)
+        late_s = before_s - max(SOON, waiting.rank_at - self._now).total_seconds()
         if late_s <= 0:
             return None
-        return f"what waits for {model} before it takes {seconds(takes_s)}, {seconds(late_s)} longer than it can wait"
-
-    def _takes_s(self, model: str, until: datetime | None) -> float:
-        """By the second, so that it is worked out once for many items of a backlog."""
-        until = None if until is None else until.replace(microsecond=0)
-        of = model, until
-        if of not in self._drain_s:
-            self._drain_s[of] = self._served.drain_s(model, until=until)
-        return self._drain_s[of]
+        return f"what waits for {model} before it takes {seconds(before_s)}, {seconds(late_s)} longer than it can wait"

@@ -42,6 +42,7 @@ select w.id, w.item_id, w.version_id, length(i.payload::text) as chars, last.rea
    select r.realtime_usd, r.batch_usd from lanes.route r where r.item_id = w.item_id order by r.id desc limit 1) last
  where w.id = any(cast(:ids as bigint[]))
    and w.lane = 'realtime' and w.state = 'ready' and w.purpose = 'answer' and w.generation = 0 and w.binds is null
+   and not w.rescued
    and i.answered_at is null and i.settled_at is null and i.failed_at is null and i.canceled_at is null
    and w.revision = i.revision
    and not exists (select from lanes.route r where r.item_id = w.item_id and r.reason in ('shed', 'rescue'))

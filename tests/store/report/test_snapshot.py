@@ -10,6 +10,7 @@ from lanes.doors.item import Amendment
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.report.snapshot import Snapshot
+from lanes.routing.shedding import Shed
 from lanes.routing.split import Split
 from lanes.store import incidents
 from lanes.store.asking import by_driver
@@ -18,6 +19,7 @@ from lanes.store.doors import amendments, items
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_moves
+from lanes.store.routing import sheds
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Verdict
 from tests.conftest import NOON, later
@@ -213,3 +215,20 @@ def test_whoever_asks_the_database_is_told_the_same(pool: Engine, database_url: 
     with by_driver(database_url) as ask:
         assert snapshot.asked(ask, since=NOON, now=later(hours=1)) == taken
     assert (len(taken.lanes), len(taken.rollouts), len(taken.incidents), len(taken.advice)) == (1, 1, 1, 1)
+
+
+def test_what_was_shed_says_how_many_why_what_it_saved_and_how_long_it_took(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, split_percent=100)
+    admit(connection, *"abc", now=NOON)
+    route(connection, now=NOON)
+    waiting = sorted(sheds.last(connection, ["letters"]).waiting, key=lambda each: each.id)
+    for minute, each in enumerate(waiting[:2]):
+        sheds.save(connection, {each.id: Shed(f"reason {minute}")}, now=later(minutes=minute))
+    batch_id, (first, _) = submit(connection, letters, now=later(minutes=2))
+    save(connection, tried(first, at=later(minutes=31)), now=later(minutes=31), batch_id=batch_id)
+    (seen,) = snapshot.take(connection, since=NOON, now=later(hours=1)).sheds
+    (route_of_one, *_) = rows(connection, "route", reason="shed")
+    assert (seen.workload, seen.items, seen.looked_at, seen.answered) == ("letters", 2, 2, 1)
+    assert seen.saved_usd == 2 * (route_of_one.realtime_usd - route_of_one.batch_usd) > 0
+    assert (seen.p50_s, seen.p95_s) == (31 * 60, 31 * 60)
+    assert seen.why == "reason 1; it may wait for a batch"

@@ -11,6 +11,7 @@ from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.report import markdown
 from lanes.report.capacity import CapacityFigures, WaitFigures
 from lanes.report.sections import Section, further, pressing
+from lanes.report.sheds import ShedFigures
 from lanes.report.snapshot import AmendmentFigures, BatchTotals, CallFigures, ReplayFigures, Snapshot, SplitFigures
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.routing.calibration import Told, calibrations
@@ -52,6 +53,7 @@ def steered(text: str = "trial") -> Snapshot:
         replays=[ReplayFigures("letters", 2, 5, ReplayState.COMPLETE, 40, 39, 1, Decimal("0.0125"))],
         calls=[CallFigures("letters", Lane.BATCH, 10, 195, 1_950, 1_950, 3_900)],
         capacity=[CapacityFigures("acme", "claude-haiku-5-5", [ROOM], 40, 75.0)],
+        sheds=[ShedFigures("letters", 1_200, Decimal("0.6"), 1_000, 990, 1_500.0, 2_400.0, text)],
         amendments=[AmendmentFigures("letters", 4, 1)],
         advice=[advise(replace(LATE_READERS, workload=text))],
     )
@@ -70,7 +72,7 @@ def test_what_may_need_a_person_comes_first() -> None:
 
 
 def test_each_ability_has_its_section() -> None:
-    batches, told, waits, calls, room, splits, replays, late, reads, advice = further(steered("nightly"))
+    batches, told, waits, calls, room, shed, splits, replays, late, reads, advice = further(steered("nightly"))
     assert said(batches) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
     assert said(told) == [
         "letters all 300 97.5 % 97.7 % 0.023", "letters 95 % to 98 % 200 97.0 % 97.5 % ",
@@ -81,6 +83,7 @@ def test_each_ability_has_its_section() -> None:
     assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]
     assert said(calls) == ["letters / batch 10 20 20 20 50 %"]
     assert said(room) == ["claude-haiku-5-5 input tokens 50,000 12,000 30 s ago 40 75 s"]
+    assert said(shed) == ["letters 1,200 $0.600 990 of 1,000 25 min 40 min nightly"]
     assert said(late) == ["letters 4 1"]
     assert said(reads) == ["nightly nightly 300 2.0 h 1 % 12"]
     assert said(advice)[0].startswith("nightly ")

@@ -1,0 +1,100 @@
+"""The second look at what waits in real time: what that cannot serve leaves, once it is certain, and as much as there is."""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import pairwise
+
+from sqlalchemy import Connection, text
+
+from lanes.money.budget import Budget, Period
+from lanes.realtime.circuit import Fault
+from lanes.routing.load import Load, Queue
+from lanes.routing.shedding import SETTLED, SOON
+from lanes.store.database import Database
+from lanes.store.money import budgets
+from lanes.store.realtime import circuits
+from lanes.store.routing import sheds
+from lanes.words import Lane
+from tasks.shed import Shedder
+from tests.conftest import NOON
+from tests.examples import admit, publish, route
+from tests.passing_time import PassingTime
+from tests.store.tries import crowd, rows
+
+MODEL = "claude-haiku-5-5"
+LANE = Load(NOON, per_s=10)
+
+
+def free(connection: Connection, *, now: datetime) -> None:
+    """Two items that a split sent to real time, and one of somebody who waits."""
+    publish(connection, now=now, split_percent=100)
+    admit(connection, "a", now=now)
+    admit(connection, "b", now=now, consumer="desk")
+    admit(connection, "urgent", now=now, urgent=True)
+    route(connection, now=now)
+
+
+def down(connection: Connection, account: str = "acme", *, now: datetime) -> None:
+    """A model answers nobody from now on."""
+    circuits.faulted(connection, account, MODEL, Fault("529: overloaded", 3, now, now), now=now)
+
+
+async def lanes(db: Database) -> dict[str, str]:
+    """The lane of each item, by its key."""
+    return {each.key: each.lane for each in await db.run(rows, "item_status")}
+
+
+async def test_free_work_of_a_model_that_answers_nobody_leaves_once_that_is_no_hiccup(
+    db: Database, passing_time: PassingTime
+) -> None:
+    await db.run(free, now=await db.now())
+    await db.run(down, now=await db.now())
+    shedder = Shedder(db, "acme")
+    assert await shedder.look(LANE) == 0
+    passing_time.passes(seconds=SETTLED.total_seconds())
+    assert await Shedder(db, "others").look(LANE) == 0
+    assert await shedder.look(LANE) == 2
+    assert await lanes(db) == {"a": "batch", "b": "batch", "urgent": "realtime"}
+    assert await shedder.look(LANE) == 0
+    said = {each.explanation for each in await db.run(rows, "route_log", reason="shed")}
+    assert all("answers nobody since" in each and "529: overloaded" in each for each in said)
+
+
+async def test_beyond_a_consumers_soft_limit_its_items_leave(db: Database) -> None:
+    now = await db.now()
+    await db.run(free, now=now)
+    soft = Budget("letters", "desk", Period.DAY, "UTC", Decimal(0), None)
+    await db.run(budgets.put, soft, who="ada", why="trial", now=now)
+    assert await Shedder(db, "acme").look(LANE) == 1
+    assert await lanes(db) == {"a": "realtime", "b": "batch", "urgent": "realtime"}
+
+
+async def test_a_lane_that_is_not_overloaded_keeps_everything(db: Database) -> None:
+    await db.run(free, now=await db.now())
+    calm = Load(NOON, per_s=10, queues=[Queue("letters", MODEL, NOON, 10 * int(SOON.total_seconds()))])
+    assert await Shedder(db, "acme").look(calm) == 0
+
+
+def admit_crowd(connection: Connection, *, now: datetime) -> None:
+    """20,000 items wait, each with its route."""
+    letters = publish(connection, now=now)
+    crowd(connection, letters, Lane.REALTIME)
+    connection.execute(
+        text("""
+        insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
+        select item_id, version_id, lane, 'split', 'bucket 1', 0.002, 0.001, :now from lanes.work
+        """),
+        {"now": now},
+    )
+
+
+async def test_twenty_thousand_items_leave_in_one_look_the_latest_rank_first(db: Database, passing_time: PassingTime) -> None:
+    await db.run(admit_crowd, now=await db.now())
+    await db.run(down, now=await db.now())
+    passing_time.passes(seconds=SETTLED.total_seconds())
+    shedder, began = Shedder(db, "acme"), await db.now()
+    assert await shedder.look(LANE) == 20_000
+    assert await db.now() - began < timedelta(minutes=2)
+    ids = [each.item_id for each in await db.run(rows, "route", "id", reason="shed")]
+    chunks = [ids[first : first + sheds.CHUNK] for first in range(0, len(ids), sheds.CHUNK)]
+    assert all(min(one) > max(next_) for one, next_ in pairwise(chunks))
