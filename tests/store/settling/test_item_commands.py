@@ -8,10 +8,12 @@ from sqlalchemy import Engine
 
 from lanes.commands import items as commands
 from lanes.doors.item import Amendment, Refusal
+from lanes.routing.shedding import Shed
 from lanes.routing.split import Split
 from lanes.store.batch import homecoming
 from lanes.store.database import clock
 from lanes.store.doors import amendments, forgetting, items
+from lanes.store.routing import sheds
 from lanes.store.settling import results
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
@@ -72,6 +74,22 @@ def test_a_hand_over_to_the_other_lane_is_told_with_its_reason(pool: Engine, cap
     assert commands.explain("letters", "fallen") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "to batch, fallback: real time could not answer it: invalid (after 1 failed attempts)" in shown
+
+
+def test_that_real_time_shed_an_item_is_told_with_what_was_measured(pool: Engine, capsys: Told) -> None:
+    with pool.begin() as connection:
+        workloads.set_split(connection, Split("letters", None, 10_000), who="ada", why="test", now=NOON)
+        admit(connection, "free", now=later(minutes=12))
+        route(connection, now=later(minutes=12))
+        why = Shed("claude-haiku-5-5 answers nobody since 12:10 UTC: 529: overloaded")
+        leaving = {each.id: why for each in sheds.last(connection, ["letters"]).waiting}
+        assert sheds.save(connection, leaving, now=later(minutes=13)) >= 1
+    what, then = explained(capsys, "free")
+    assert what == ["received", "routed", "shed"]
+    assert then.startswith("answer work on the batch lane is ready: `submit` takes it")
+    assert commands.explain("letters", "free") == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"to batch, shed: {why.why}; it may wait for a batch; about $" in shown
 
 
 def test_who_moves_an_item_on_is_said(pool: Engine, capsys: Told) -> None:
