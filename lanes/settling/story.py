@@ -94,9 +94,13 @@ def _revision(revision: Row) -> str:
 
 
 def _moved(before: Row, route: Row) -> str:
-    if route["reason"] == Reason.SHED:
-        return "shed"
-    return "routed" if before["lane"] == route["lane"] else "handed over"
+    match route["reason"]:
+        case Reason.RESCUE:
+            return "rescued"
+        case Reason.SHED:
+            return "shed"
+        case _:
+            return "routed" if before["lane"] == route["lane"] else "handed over"
 
 
 def _route(route: Row) -> str:
@@ -139,4 +143,5 @@ def _moves(work: Row, of: Records, now: datetime) -> str:
         case WorkState.CLAIMED:
             return f"{name} is claimed by {work['claimed_by']} until {work['lease_until']:%H:%M:%S} UTC"
         case _:
-            return f"{name} is in batch {work['batch_id']}: `collect` brings it home"
+            late = ", billed and recorded, never shown" if of.item["settled_at"] is not None else ""
+            return f"{name} is in batch {work['batch_id']}: `collect` brings it home{late}"

@@ -72,7 +72,7 @@ def test_what_may_need_a_person_comes_first() -> None:
 
 
 def test_each_ability_has_its_section() -> None:
-    batches, told, waits, calls, room, shed, splits, replays, late, reads, advice = further(steered("nightly"))
+    batches, told, shed, waits, calls, room, splits, replays, late, reads, advice = further(steered("nightly"))
     assert said(batches) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
     assert said(told) == [
         "letters all 300 97.5 % 97.7 % 0.023", "letters 95 % to 98 % 200 97.0 % 97.5 % ",
