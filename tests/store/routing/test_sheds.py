@@ -9,11 +9,12 @@ from sqlalchemy import Connection, Engine, text
 
 from lanes.batch.batch import Kind
 from lanes.ids import WorkId
+from lanes.routing.second_look import Doubtful
 from lanes.routing.shedding import Shed
 from lanes.store import work
 from lanes.store.batch import ready_work
 from lanes.store.doors import items
-from lanes.store.routing import sheds
+from lanes.store.routing import rescues, sheds
 from lanes.store.routing.sheds import CHUNK, END, Place
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -108,6 +109,20 @@ def test_what_was_rescued_is_never_shed(connection: Connection) -> None:
     free(connection, "k")
     connection.execute(text("update lanes.route set reason = 'rescue'"))
     assert shed(connection) == 0
+
+
+def test_what_was_shed_comes_back_by_a_rescue_and_stays_then(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, split_percent=100)
+    admit(connection, "k", now=NOON, due_at=later(days=1))
+    route(connection, now=NOON)
+    assert shed(connection) == 1
+    (late,) = rescues.due(connection, until=later(days=2), now=later(hours=23))
+    assert rescues.take(connection, [Doubtful(late, 0.03, "it is late")], now=later(hours=23)) == 1
+    assert [(each.lane, each.binds, each.version_id) for each in rows(connection, "work")] == [
+        ("realtime", "realtime", letters.id)
+    ]
+    assert shed(connection) == 0
+    assert keys(claim(connection, now=later(hours=23))) == ["k"]
 
 
 def test_what_a_batch_owes_already_stays(connection: Connection) -> None:
