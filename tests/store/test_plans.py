@@ -214,7 +214,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: replays.finish(c, now=NOON), 100),
         (lambda c: replays.open_work(c, replays.get(c, GenerationId(1))), 6_000),
         (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
-        (lambda c: sheds.last(c, ["letters"]), 1_100),
+        (lambda c: sheds.last(c, ["letters"]), 1_600),
         (lambda c: sheds.last(c, ["letters"], before=Place(later(minutes=1), 0)), 100),
         (lambda c: c.execute(text(sheds.HELD), {"ids": [each.id for each in sheds.last(c, ["letters"]).waiting]}).all(), 4_000),
         (lambda c: ready_work.waiting_kinds(c, None, now=later(days=1)), 3_000),

@@ -23,11 +23,11 @@ LAST = f"""
 select w.id, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at, i.consumer
   from unnest(cast(:workloads as text[])) asked(workload)
  cross join lateral (
-   select w.id, w.item_id, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at
-     from lanes.work w
+   select w.id from lanes.work w
     where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload
       and (w.rank_at, w.id) < (cast(:rank_at as timestamptz), cast(:id as bigint))
-    order by w.rank_at desc, w.id desc limit {CHUNK}) w
+    order by w.rank_at desc, w.id desc limit {CHUNK}) of_queue
+ cross join lateral (select * from lanes.work w where w.id = of_queue.id offset 0) w
  cross join lateral (select i.consumer from lanes.item i where i.id = w.item_id offset 0) i
  order by w.rank_at desc, w.id desc limit {CHUNK}
 """

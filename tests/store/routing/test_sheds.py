@@ -1,6 +1,7 @@
 """Free work that leaves the real-time lane in its row: once, never what is claimed, and whatever may hold its rows."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -21,12 +22,12 @@ from lanes.words import Lane
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import A, claim, crowd, home, keys, row, rows, save, submit, tried
+from tests.store.tries import A, claim, crowd, explained, home, keys, row, rows, save, submit, tried
 
 DOWN = Shed("claude-haiku-5-5 answers nobody since 11:58 UTC: 529")
 
 
-def free(connection: Connection, *names: str, **fields: object) -> Version:
+def free(connection: Connection, *names: str, **fields: Any) -> Version:
     """Items that a split sent to real time."""
     letters = publish(connection, now=NOON, split_percent=100, **fields)
     admit(connection, *names, now=NOON)
@@ -95,6 +96,14 @@ def test_a_long_queue_is_read_from_its_end_in_chunks(connection: Connection) -> 
     assert seen == sorted(seen, reverse=True)
     assert len(set(seen)) == 3 * CHUNK
     assert seen[0] == max(each.id for each in rows(connection, "work"))
+
+
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])
+def test_a_long_queue_is_read_backwards_along_its_index_and_never_sorted_whole(connection: Connection, plans: str) -> None:
+    crowd(connection, publish(connection, now=NOON), Lane.REALTIME)
+    connection.execute(text(f"set local plan_cache_mode = {plans}"))
+    query = text(sheds.LAST).bindparams(workloads=["letters"], rank_at="infinity", id=0)
+    assert "Scan Backward using ix_work_claimable" in explained(connection, query, name=f"last_by_{plans}")
 
 
 def test_what_is_shed_once_stays_where_that_led_it(connection: Connection) -> None:
