@@ -14,7 +14,7 @@ from lanes.store import incidents, work
 from lanes.store.asking import through
 from lanes.store.batch import adoption, batches
 from lanes.store.promises import slack_posts
-from lanes.store.realtime import backlog, outages
+from lanes.store.realtime import backlog, circuits, outages
 from lanes.store.replays import replays
 from lanes.store.report import ongoing
 from lanes.store.rollouts import rollouts
@@ -103,6 +103,8 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "an outage begins": (
         lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", faults=3, why="529", now=NOON), "uq_outage_open",
     ),
+    "circuits of an account": (lambda c: circuits.known(c, "acme"), "uq_outage_open"),
+    "circuits that are not closed": (lambda c: circuits.not_closed(c, now=NOON), "uq_outage_open"),
     "batches to look for": (lambda c: adoption.to_search(c, "acme", now=NOON), "uq_batch_unresolved_requests"),
     "open batches": (batches.open_batches, "'{collected,released}'"),
     "ended replays": (lambda c: replays.finish(c, now=NOON), "uq_generation_open"),

@@ -191,6 +191,7 @@ def reads_on(connection: Connection) -> None:
     news.read(connection)
 
 
+YORE = later(days=-30)
 SLOW = {"measure": "p95_s", "max": 2, "at_least": 2}
 AN_HOUR_AGO = "cast(:now as timestamptz) - interval '1 hour'"
 BIG = ("item", "work", "attempt", "result", "route")
@@ -218,6 +219,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: unrouted.any_received(c), 100),
         (lambda c: incidents.thaw(c, now=NOON), 3_000),
         (lambda c: outages.end(c, now=NOON), 3_000),
+        (lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", faults=3, why="529", failing_since=YORE, now=NOON), 100),
         (lambda c: page(c, Wanted("letters"), onwards=50_000), 7 * LOOKED_AT),
         (lambda c: page_before(c, Wanted("letters", since=NOON), before=50_000), 7 * LOOKED_AT),
         (reads_on, 100),
@@ -247,7 +249,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "hopeless",
         "hopeless_batch", "failed", "waiting", "replay_log",
         "replays_finished", "open_work_of_a_replay", "workloads_waiting", "kinds_waiting", "amendments", "received", "thaw",
-        "outages", "page", "page_before", "news", "refused_of_long_ago",
+        "outages", "who_is_answered", "page", "page_before", "news", "refused_of_long_ago",
         "reads_of_long_ago", "emptied", "snapshot", "evidence", "calibration", "calibration_of_an_hour",
         "lane_latency", "routing_mix",
         "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",

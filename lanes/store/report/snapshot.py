@@ -164,6 +164,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         advice=_advice(ask, now),
         budgets=budget_status.of(ask, now=now),
         capacity=capacity.figures(ask, now=now),
+        circuits=ongoing.circuits(ask),
     )
 
 
