@@ -3,7 +3,7 @@
 Where they can be neither read nor written, the drain goes on with what it sees itself.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from lanes.realtime.circuit import Fault
+from lanes.realtime.circuit import Circuit, Fault
 from lanes.realtime.health import Health
 from lanes.store.database import Run
 from lanes.store.realtime import circuits, outages
@@ -38,9 +38,9 @@ class Circuits:
         await self.give_back_unasked(now=run.now, but=held)
         return again
 
-    async def probe(self, run: Run, models: Collection[str], now: datetime) -> None:
-        """The probes of these models, of which something could be asked, are ours where they are due and nobody was quicker."""
-        for model, circuit in self._known.to_probe(models, now).items():
+    async def probe(self, run: Run, due: Mapping[str, Circuit], now: datetime) -> None:
+        """The probes of these models, of which something could be asked, are ours where nobody was quicker."""
+        for model, circuit in due.items():
             try:
                 taken = await run(circuits.take_probe, circuit, now=now)
             except DBAPIError as error:

@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,6 +13,7 @@ from lanes.ids import VersionId, WorkId
 from lanes.money.cost import most_answer_tokens
 from lanes.payload import weight
 from lanes.realtime.calltime import lease, longest_call_s
+from lanes.realtime.circuit import Circuit
 from lanes.realtime.heads import Heads
 from lanes.realtime.turns import Turns
 from lanes.store import work
@@ -25,7 +26,7 @@ from tasks import saving
 
 UNREADABLE_REST = timedelta(minutes=1)
 GiveBack = Callable[[Sequence[Claimed], datetime], None]  # makes them ready again, from that moment on
-Probe = Callable[[Run, Collection[str], datetime], Awaitable[None]]  # takes the probes of these models that are due
+Probe = Callable[[Run, Mapping[str, Circuit], datetime], Awaitable[None]]  # takes the probes of these models
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class Holding:
             waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)
             known = time.monotonic()
             self._meet(waiting.versions.values())
-            await self._probe(run, self._turns.askable(waiting.versions, now), now)
+            await self._probe(run, self._turns.due_probes(waiting.versions, now), now)
             wanted = self._turns.wanted(waiting.versions, now)
             claimed = await run(
                 work.claim, Lane.REALTIME, wanted, worker=self._name,

@@ -9,6 +9,7 @@ from lanes.ids import VersionId
 from lanes.packing import packs
 from lanes.realtime.buffer import Buffer
 from lanes.realtime.call_limits import CallLimits
+from lanes.realtime.circuit import Circuit
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.rate_limits import presses
@@ -95,20 +96,18 @@ class Turns:
     @property
     def held_models(self) -> set[str]:
         """The models that would be asked of what gathers or waits for a place here."""
-        held = self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}
-        return {self._versions[id_].spec.realtime_model for id_ in held}
+        return {each.spec.realtime_model for each in self._held()}
 
-    def askable(self, waiting: Mapping[str, Version], now: datetime) -> set[str]:
-        """The models that something could be asked of now, whether it waits or is held here, if they answer."""
-        if self._pace.is_resting(now):
-            return set()
-        held = self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}
-        versions = [*waiting.values(), *(self._versions[id_] for id_ in held)]
+    def due_probes(self, waiting: Mapping[str, Version], now: datetime) -> Mapping[str, Circuit]:
+        """The circuits to probe, by model: of those of which something could be asked now, whether it waits or is held here."""
+        if self._pace.places(now) == 0 or not self._health.circuits.any_open(now):
+            return {}
         resting = self._pace.resting(now)
-        return {
-            each.spec.realtime_model for each in versions
+        askable = {
+            each.spec.realtime_model for each in (*waiting.values(), *self._held())
             if each.workload not in resting and self._limits.room(each, pressing=True, now=now) != 0
         }  # fmt: skip
+        return self._health.circuits.to_probe(askable, now)
 
     def give_up_ahead(self, now: datetime) -> list[Claimed]:
         """What was claimed ahead of its place, and may not be asked now: no longer waiting here."""
@@ -127,6 +126,9 @@ class Turns:
     def _ahead(self) -> Counter[str]:
         """The packs that wait for a place and have no window, by workload."""
         return Counter(pack[0].workload for pack in self._leaving if self._is_direct(pack))
+
+    def _held(self) -> list[Version]:
+        return [self._versions[id_] for id_ in self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}]
 
     def _is_direct(self, pack: Sequence[Claimed]) -> bool:
         return self._version(pack).spec.buffer_s == 0

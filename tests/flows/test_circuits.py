@@ -171,7 +171,7 @@ async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(
         sender.time.passes(seconds=30)
         await held.share()
         async with at.db.statements() as run:
-            await held.probe(run, [MODEL], run.now)
+            await held.probe(run, held._known.to_probe([MODEL], run.now), run.now)
         assert held._known.unasked()
         sender.time.passes(seconds=2)
         await held.share()
