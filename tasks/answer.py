@@ -29,11 +29,11 @@ from lanes.settling import attempts
 from lanes.settling.attempts import Times
 from lanes.settling.outcome import Attempt
 from lanes.store import incidents
-from lanes.store.realtime import outages
 from lanes.unquoted import discreet
 from lanes.words import Lane, Outcome
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
+from tasks.circuits import Circuits
 from tasks.connections import Connections
 from tasks.consequences import Consequences
 from tasks.failure_log import FailureLog, failed, unusable
@@ -58,11 +58,11 @@ class Answering:
     def __init__(
         self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
         clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None, purse: Purse | None = None,
-        limits: CallLimits | None = None,
+        limits: CallLimits | None = None, circuits: Circuits | None = None,
     ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
         self._held, self._wakes, self._clock, self._follow, self._purse = held, wakes, clock, follow, purse
-        self._limits = limits or CallLimits()
+        self._limits, self._circuits = limits or CallLimits(), circuits or Circuits(at, health)
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
@@ -80,6 +80,7 @@ class Answering:
         due = min((each.due_at for each in pack if each.due_at is not None), default=None)
         self._pace.began(version.workload, version.spec.realtime_model)
         self._limits.begun(version, pack, now)
+        self._health.circuits.began(version.spec.realtime_model, _work(pack))
         self._run(self._ask(version, pack, None if due is None else (due - now).total_seconds()), self._calls)
 
     def give_back(self, unasked: Sequence[Claimed], at: datetime) -> None:
@@ -125,6 +126,7 @@ class Answering:
                 paid = await self._purse.payable(version, pack, self.give_back)
                 left = {each.claim: each for each in paid}
                 if not paid:
+                    self._health.circuits.not_asked(version.spec.realtime_model, _work(pack))
                     return
             client, writer = await self._at.client(), self._writers.of(version)
             async for called in answer(client, writer, paid, due_in_s=due_in_s, hear=hear):
@@ -164,7 +166,7 @@ class Answering:
             self._all_saved(then.attempts),
             *(self._given_back(claims, ready_at) for ready_at, claims in then.untried.items()),
             *(self._outlasting(lambda breach=breach: self._open(breach)) for breach in then.breaches.values()),
-            *(self._outlasting(lambda down=down: self._down(*down)) for down in then.outages.items()),
+            *map(self._outlasting, self._circuits.to_tell(then)),
         )
         self._wakes.saved(again=bool(then.untried) or any(each.judged.outcome is not Outcome.VALID for each in then.attempts))
 
@@ -214,14 +216,6 @@ class Answering:
     async def _open(self, breach: Assessment) -> None:
         await self._at.db.run(incidents.open, breach, now=await self._at.db.now())
 
-    async def _down(self, model: str, why: str) -> None:
-        faults, now = self._health.of(model).faults, await self._at.db.now()
-        if faults:  # answered meanwhile, otherwise
-            await self._at.db.run(
-                outages.faulted, self._at.provider.account, model, faults=faults, why=why,
-                flow_run_id=self._at.flow_run_id, now=now,
-            )  # fmt: skip
-
     async def _outlasting(self, act: Callable[[], Awaitable[T]]) -> T:
         """What `act` returns, however long the database is away: what was paid for is kept until it can be saved."""
         while True:
@@ -238,6 +232,8 @@ class Answering:
             times = Times.before(now, age_s=time.monotonic() - called.ended, seconds=called.seconds)
             if called.response is not None:
                 self._health.answered(version.spec.realtime_model, most=self._pace.most, now=now)
+                if self._health.circuits.answered(version.spec.realtime_model, times.started_at):
+                    then.answered[version.spec.realtime_model] = times.started_at
                 self.standstills.answered(version.spec.realtime_model, version.workload, now)
                 self._pace.succeeded(called.seconds)
                 answered = attempts.answered(version, called.pack, called.response, times, ids=called.ids)
@@ -251,7 +247,11 @@ class Answering:
     def _weigh_failure(
         self, then: Consequences, version: Version, called: Called, failure: CallFailed, times: Times, now: datetime
     ) -> None:
-        workload, model = version.workload, version.spec.realtime_model
+        workload, model, work = version.workload, version.spec.realtime_model, _work(called.pack)
+        if (turn := self._health.circuits.turn_of(model, work)) is not None:
+            self._health.circuits.let_go(model)
+            if failure.action in (*REFUSED, *FREEZES, Action.SLOW_DOWN):
+                then.told_nothing[model] = turn
         if failure.action in REFUSED:
             then.attempts += attempts.poisoned(called.pack, str(failure), times)
         elif failure.action in FREEZES or failure.action is Action.SLOW_DOWN:
@@ -271,15 +271,16 @@ class Answering:
                 self.standstills.met(of_workload(workload) if alone else ACCOUNT, str(failure), now=now)
         else:
             last = any(each.failures + 1 >= version.spec.max_failures for each in called.pack)
-            work = [each.claim.work_id for each in called.pack]
-            blame = self._health.faulted(model, work, innocent=failure.innocent, last_chance=last, now=now)
+            blame = self._health.faulted(
+                model, work, innocent=failure.innocent, last_chance=last, began_at=times.started_at, now=now
+            )
             then.attempts += attempts.unanswered(
                 version, called.pack, str(failure), times, blame=blame, maybe_billed=failure.maybe_billed
             )
             then.give_back(called.untried, now)
-            if self._health.is_down(model):
-                then.outages[model] = discreet(str(failure))
-                self.standstills.met(model, then.outages[model], calls=self._health.of(model).faults, now=now)
+            if (fault := self._health.fault(model, discreet(str(failure)), began_at=times.started_at, turn=turn)) is not None:
+                then.met(model, fault)
+                self.standstills.met(model, fault.why, calls=fault.faults, now=now)
 
     def _run(self, what: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
         task = asyncio.create_task(what)
@@ -292,3 +293,7 @@ class Answering:
 
         task.add_done_callback(ended)
         return task
+
+
+def _work(pack: Sequence[Claimed]) -> list[WorkId]:
+    return [each.claim.work_id for each in pack]

@@ -19,10 +19,11 @@ from lanes.realtime.health import Health
 from lanes.realtime.pace import UNTOLD, Pace
 from lanes.realtime.turns import Turns
 from lanes.store.signals import listening
-from tasks import notice, purse
+from tasks import circuits, notice, purse
 from tasks.answer import Answering
 from tasks.beside import Beside
 from tasks.chores import FIRST_ANSWERS_S, Chores
+from tasks.circuits import Circuits
 from tasks.connections import Connections
 from tasks.holding import Holding
 from tasks.hostclock import HostClock
@@ -47,14 +48,15 @@ class Drain:
         bound, health = at.provider.most_calls or None, Health()
         self._pace, self._of_calls = pace, of_calls = Pace(most=bound or UNTOLD, bounded=bound is not None), CallLimits()
         self._turns = Turns(pace, health, of_calls)
-        self._holding = Holding(at.db, held.alive, self._turns)
+        self._circuits = Circuits(at, health)
+        self._holding = Holding(at.db, held.alive, self._turns, self._circuits.probe)
         self._purse = Purse(
             at.db, pace, held=self._holding.claims, session=lambda: held.alive.session, clock=lambda: self._now(),
             woken=self._wakes.work_is_ready,
         )  # fmt: skip
         self._answering = Answering(
             at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next,
-            purse=self._purse, limits=of_calls,
+            purse=self._purse, limits=of_calls, circuits=self._circuits,
         )  # fmt: skip
         self._staying = Staying(
             at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims), idle_since=lambda: self._idle_since
@@ -65,6 +67,7 @@ class Drain:
         self._leases, self._beside = Beside(), Beside()
         self._limits = limits = Limits(at, of_calls, pace)
         self._beside.keep("the provider's limits", limits.share, every_s=SHARE_EVERY_S)
+        self._beside.keep("circuits", self._share_circuits, every_s=circuits.SHARE_EVERY_S)
         self._beside.keep("what calls take", limits.learn, every_s=LEARN_EVERY_S, after_s=FIRST_ANSWERS_S)
         self._leases.keep("leases", self._holding.renew, every_s=RENEW_EVERY.total_seconds())
         self._leases.keep("budgets", self._purse.look, every_s=purse.EVERY_S)
@@ -142,6 +145,7 @@ class Drain:
             await self._holding.give_back_unasked(self._now())
         finally:
             await self._answering.close()
+            await self._circuits.close()
             await self._leases.close()
             await self._purse.close()
             await self._notice.close()
@@ -151,6 +155,12 @@ class Drain:
         now = self._now()
         for version, pack in () if self._closing else self._turns.next_packs(now):
             self._answering.begin(version, pack, now=now)
+
+    async def _share_circuits(self) -> None:
+        """What others found out of a model that did not answer is known here, and asked of it what waits."""
+        for model in await self._circuits.share(held=self._turns.held_models):
+            self._answering.standstills.over(model)
+            self._wakes.work_is_ready()
 
     async def _hear(self) -> None:
         await self._heard.wait()

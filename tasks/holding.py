@@ -4,7 +4,7 @@ import os
 import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,10 +13,11 @@ from lanes.ids import VersionId, WorkId
 from lanes.money.cost import most_answer_tokens
 from lanes.payload import weight
 from lanes.realtime.calltime import lease, longest_call_s
+from lanes.realtime.circuit import Circuit
 from lanes.realtime.heads import Heads
 from lanes.realtime.turns import Turns
 from lanes.store import work
-from lanes.store.database import Database
+from lanes.store.database import Database, Run
 from lanes.store.signals import RoleLock
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -25,6 +26,7 @@ from tasks import saving
 
 UNREADABLE_REST = timedelta(minutes=1)
 GiveBack = Callable[[Sequence[Claimed], datetime], None]  # makes them ready again, from that moment on
+Probe = Callable[[Run, Mapping[str, Circuit], datetime], Awaitable[None]]  # takes the probes of these models
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ class Taken:
 class Holding:
     """What is held on the session of `alive`, by which others see that its holder lives. `claims` by the id of their work."""
 
-    def __init__(self, db: Database, alive: RoleLock, turns: Turns) -> None:
-        self._db, self._alive, self._turns = db, alive, turns
+    def __init__(self, db: Database, alive: RoleLock, turns: Turns, probe: Probe) -> None:
+        self._db, self._alive, self._turns, self._probe = db, alive, turns, probe
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._heads = Heads[datetime]()
         self._longest_call_s = 0.0  # of any version that it has met
@@ -60,6 +62,7 @@ class Holding:
             waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)
             known = time.monotonic()
             self._meet(waiting.versions.values())
+            await self._probe(run, self._turns.due_probes(waiting.versions, now), now)
             wanted = self._turns.wanted(waiting.versions, now)
             claimed = await run(
                 work.claim, Lane.REALTIME, wanted, worker=self._name,

@@ -77,7 +77,7 @@ def _show(pool: Engine, all: bool, as_json: bool) -> int:
 
 def _state(each: Incident) -> str:
     if each.resolved_at is None:
-        return "open"
+        return f"open {each.because}".rstrip()
     return f"resolved after {seconds((each.resolved_at - each.opened_at).total_seconds())}"
 
 

@@ -29,6 +29,7 @@ class Assessment:
     samples: int
     sentence: str
     subject: str = ""
+    in_outage: bool = False  # an outage of the provider, where there is one, explains what breaks it
     quiet: bool = False  # nothing at all happened for a while, and not because all of it had failed
     why: str | None = None
     flow_run_id: UUID | None = None

@@ -136,7 +136,8 @@ class Incident:
     """One breach, as it stands. `uid` names it outside this database.
 
     `why` is what its opener met, where that says the cause; `flow_run_id` the run that met it, `block_id` the block that it
-    is about. `briefing` is what was told last of its cause, its stakes and its trend (`lanes.briefing`).
+    is about. `briefing` is what was told last of its cause, its stakes and its trend (`lanes.briefing`). `parent_id` is the
+    incident that explains it, and tells of it while it is open.
     """
 
     id: IncidentId
@@ -159,6 +160,12 @@ class Incident:
     flow_run_id: UUID | None = None
     block_id: UUID | None = None
     briefing: Mapping[str, Any] | None = None
+    parent_id: IncidentId | None = None
+
+    @property
+    def because(self) -> str:
+        """What explains it, for a person: "because of incident 12"; empty where nothing does."""
+        return "" if self.parent_id is None else f"because of incident {self.parent_id}"
 
     @property
     def whose(self) -> str:

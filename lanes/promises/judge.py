@@ -27,9 +27,9 @@ UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_I
 class Seen:
     """Everything the promises are judged by.
 
-    Of `paused` workloads only batches and failed items are judged. Of `unserved` ones, which an open incident of the
-    provider or of a budget explains, the real-time lane is not: one cause is one incident. Nor is, for the same reason, what
-    waits for batches of those that the provider, or a budget, has `refused`.
+    Of `paused` workloads only batches and failed items are judged. Of `unserved` ones, for which the provider or a budget
+    pays nothing, the real-time lane is not: one cause is one incident. Nor is, for the same reason, what waits for batches of
+    those that the provider, or a budget, has `refused`. What an outage makes wait is judged, and told by that incident.
     """
 
     batches: Sequence[BatchSeen] = ()

@@ -15,12 +15,16 @@ FAILED_FOR = timedelta(hours=24)  # how long failed items are news
 
 @dataclass(frozen=True)
 class ItemsSeen:
-    """How many items of a workload met something lately, with the key and the reason of the newest of them."""
+    """How many items of a workload met something lately, with the key and the reason of the newest of them.
+
+    `unanswered` of them were given up because they could not be answered for too long.
+    """
 
     workload: str
     items: int
     key: str
     reason: str
+    unanswered: int = 0
 
 
 def authoritative_failed(name: str, seen: ItemsSeen | None) -> Assessment:
@@ -45,4 +49,6 @@ def items_failed(name: str, seen: ItemsSeen | None) -> Assessment:
         f"{counted(seen.items, 'item')} failed within the last 24 hours; `lanes retry {name} --all` tries "
         f'{"it" if seen.items == 1 else "them"} again. The newest is "{seen.key}": {discreet(seen.reason)}'
     )
-    return Assessment(Promise.ITEMS_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said)
+    return Assessment(
+        Promise.ITEMS_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said, in_outage=seen.unanswered == seen.items
+    )

@@ -52,7 +52,7 @@ def realtime_slow(version: Version, seen: RealtimeSeen) -> Assessment:
     judged, value = verdict(seen.p95_s, samples, limit), seen.p95_s or 0
     if limit and judged is not Verdict.FAILED and waits_s > max(LONG_WAIT * limit, LEAST_WAIT_S):
         judged, value = Verdict.FAILED, waits_s
-    return Assessment(Promise.REALTIME_SLOW, version.workload, judged, value, limit, samples, said)
+    return Assessment(Promise.REALTIME_SLOW, version.workload, judged, value, limit, samples, said, in_outage=True)
 
 
 def realtime_failing(version: Version, seen: RealtimeSeen) -> Assessment:
@@ -66,4 +66,6 @@ def realtime_failing(version: Version, seen: RealtimeSeen) -> Assessment:
             f"{share(percent / 100)}, and {share(limit / 100)} is the limit."
         )
     judged = verdict(percent, seen.attempts, limit)
-    return Assessment(Promise.REALTIME_FAILING, version.workload, judged, percent, limit, seen.attempts, said)
+    return Assessment(
+        Promise.REALTIME_FAILING, version.workload, judged, percent, limit, seen.attempts, said, in_outage=True
+    )

@@ -9,8 +9,8 @@
           a call is answered that began after the last fault,
           whoever asked it, from RESTING too                    a prober that is not heard of: the next one probes
 
-What began before the last fault says nothing of now: neither an answer, nor a fault. Two things take a probe's end for
-granted: nobody probes a model for which nothing waits, and nobody whom a limit of the provider holds back.
+What began before the last fault says nothing of now: neither its answer, nor its fault. Limits of the provider are no faults.
+Nobody probes a model for which nothing waits, nor where something else holds back what would ask it.
 """
 
 from dataclasses import dataclass, replace

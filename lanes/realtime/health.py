@@ -3,6 +3,9 @@
 A fault (a timeout, a 5xx, a reset) is an item's only when the model demonstrably answers others: some call of it was
 answered within the last minute, and no other item's call faulted since. Everything else is the provider's. No item fails
 on old evidence: the fault that would end it counts only when others were answered after its fault before.
+
+What this drain sees is its own; whether a model is asked at all, drains decide together, by its circuit. Where that cannot be
+told, each rests by itself.
 """
 
 import random
@@ -12,6 +15,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lanes.ids import WorkId
+from lanes.realtime.circuit import Circuit, Fault
+from lanes.realtime.known_circuits import KnownCircuits
 
 FRESH = timedelta(minutes=1)  # how long an answer proves that a model answers
 FIRST_PAUSE_S = 0.25
@@ -33,7 +38,8 @@ class ModelHealth:
 
     answered_at: datetime | None = None
     faulted: set[WorkId] = field(default_factory=set)  # the work whose calls faulted since the last answer
-    faults: int = 0  # of the provider, since the last answer
+    faults: int = 0  # of the provider, since the last answer, or since others were answered
+    failing_since: datetime | None = None  # when the first call began that faulted since the last answer
     rests_until: datetime | None = None
     at_once: int | None = None  # calls allowed while it recovers: one, then one more an answer; None = no bound
 
@@ -42,7 +48,7 @@ class Health:
     """The models of one account."""
 
     def __init__(self, *, jitter: Callable[[], float] = random.random) -> None:
-        self._jitter = jitter
+        self._jitter, self.circuits = jitter, KnownCircuits()
         self._models: dict[str, ModelHealth] = {}
 
     def of(self, model: str) -> ModelHealth:
@@ -54,29 +60,40 @@ class Health:
         seen = self.of(model)
         if seen.at_once is not None:
             seen.at_once = seen.at_once + 1 if seen.at_once < most else None
-        seen.answered_at, seen.rests_until, seen.faults = now, None, 0
+        seen.answered_at, seen.rests_until, seen.faults, seen.failing_since = now, None, 0, None
         seen.faulted.clear()
 
+    def others_are_answered(self, model: str) -> None:
+        """Another drain found that the model answers: it is asked again, by degrees, and its faults are counted anew."""
+        seen = self.of(model)
+        seen.at_once, seen.rests_until, seen.faults = 1, None, 0
+
     def faulted(
-        self, model: str, work: Collection[WorkId], *, innocent: bool = False, last_chance: bool = False, now: datetime
-    ) -> Blame:
+        self, model: str, work: Collection[WorkId], *, innocent: bool = False, last_chance: bool = False,
+        began_at: datetime | None = None, now: datetime,
+    ) -> Blame:  # fmt: skip
         """Whose fault a call of these items was, which is acted on.
 
-        `innocent`: no item can cause such a fault (an overload, a refused connection). `last_chance`: it would end an item.
+        `innocent`: no item can cause such a fault (an overload, a refused connection), as none is while the circuit is open.
+        `last_chance`: it would end an item. `began_at`: when the call did; None: just now.
         """
         seen = self.of(model)
+        innocent = innocent or self.circuits.of(model, now) is not None
         answers = seen.answered_at is not None and now - seen.answered_at <= FRESH
         others_faulted = not seen.faulted <= set(work)
         old_evidence = last_chance and not seen.faulted.isdisjoint(work)
         seen.faulted.update(work)
         if answers and not (innocent or others_faulted or old_evidence):
             return Blame.ITEM if len(work) == 1 else Blame.PACK
+        seen.failing_since = seen.failing_since or began_at or now
         self._rest(seen, now)
         return Blame.PROVIDER
 
     def room(self, model: str, in_flight: int, *, now: datetime) -> int | None:
         """How many more calls of the model may begin now; None when nothing holds them back."""
-        seen = self.of(model)
+        seen, shared = self.of(model), self.circuits.room(model, now)
+        if shared is not None:
+            return shared
         if seen.rests_until is not None and now < seen.rests_until:
             return 0
         return None if seen.at_once is None else max(0, seen.at_once - in_flight)
@@ -85,10 +102,27 @@ class Health:
         """Whether it is an outage."""
         return self.of(model).faults >= DOWN_AFTER
 
+    def fault(self, model: str, why: str, *, began_at: datetime, turn: int | None) -> Fault | None:
+        """What others should know of a fault of the provider: in an outage, or of a probe. None: it was a hiccup."""
+        seen = self.of(model)
+        if turn is None and not self.is_down(model):
+            return None
+        return Fault(why, seen.faults, began_at, seen.failing_since or began_at, turn)
+
+    def took_probe(self, model: str, circuit: Circuit, now: datetime) -> None:
+        """One call of the model may be asked, by this drain alone; if it is answered, more by degrees."""
+        self.of(model).at_once = 1
+        self.circuits.took(model, circuit, now)
+
     def next_try(self, now: datetime) -> datetime | None:
         """When the first resting model may be asked again, None when none rests."""
-        rests = [each.rests_until for each in self._models.values() if each.rests_until is not None]
-        return min((until for until in rests if until > now), default=None)
+        alone = (each.rests_until for model, each in self._models.items() if self.circuits.of(model, now) is None)
+        rests = [*alone, self.circuits.next_probe_at(now)]
+        return min((until for until in rests if until is not None and until > now), default=None)
+
+    def holds_back(self, now: datetime) -> bool:
+        """Whether some model is not asked as much as there are places, because it does not answer."""
+        return self.next_try(now) is not None or self.circuits.any_open(now)
 
     def _rest(self, seen: ModelHealth, now: datetime) -> None:
         """Grows with each fault, but not with the calls that were in flight when it began."""

@@ -39,6 +39,10 @@ class Standstills:
         known = self._open.get(whom) or Standstill(whom, now, 0, why)
         self._open[whom] = replace(known, calls=known.calls + 1 if calls is None else calls, why=why)
 
+    def over(self, model: str) -> None:
+        """Others are answered by the model."""
+        self._open.pop(model, None)
+
     def answered(self, model: str, workload: str, now: datetime) -> None:
         """A call of the workload was answered by the model, and so by the account."""
         self._answered_at = now

@@ -9,6 +9,7 @@ from lanes.ids import VersionId
 from lanes.packing import packs
 from lanes.realtime.buffer import Buffer
 from lanes.realtime.call_limits import CallLimits
+from lanes.realtime.circuit import Circuit
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.rate_limits import presses
@@ -60,10 +61,14 @@ class Turns:
         places = self._divided({pack[0].workload: self._versions[pack[0].version_id] for pack in self._leaving}, now)
         asked: list[tuple[Version, list[Claimed]]] = []
         waiting: list[list[Claimed]] = []
+        of_model = Counter[str]()
         for pack in self._leaving:
             name, version = pack[0].workload, self._version(pack)
-            if places.get(name, 0) > 0 and self._limits.begins(version, pack, now):
+            well = self._well(model := version.spec.realtime_model, now)
+            fits = places.get(name, 0) > 0 and (well is None or of_model[model] < well)
+            if fits and self._limits.begins(version, pack, now):
                 places[name] -= 1
+                of_model[model] += 1
                 asked.append((version, pack))
             else:
                 waiting.append(pack)
@@ -86,7 +91,23 @@ class Turns:
 
     def held_back(self, now: datetime) -> bool:
         """Whether the provider takes less than is asked: another drain would change nothing."""
-        return self._pace.is_resting(now) or self._health.next_try(now) is not None or self._limits.hold_back
+        return self._pace.is_resting(now) or self._health.holds_back(now) or self._limits.hold_back
+
+    @property
+    def held_models(self) -> set[str]:
+        """The models that would be asked of what gathers or waits for a place here."""
+        return {each.spec.realtime_model for each in self._held()}
+
+    def due_probes(self, waiting: Mapping[str, Version], now: datetime) -> Mapping[str, Circuit]:
+        """The circuits to probe, by model: of those of which something could be asked now, whether it waits or is held here."""
+        if self._pace.places(now) == 0 or not self._health.circuits.any_open(now):
+            return {}
+        resting = self._pace.resting(now)
+        askable = {
+            each.spec.realtime_model for each in (*waiting.values(), *self._held())
+            if each.workload not in resting and self._limits.room(each, pressing=True, now=now) != 0
+        }  # fmt: skip
+        return self._health.circuits.to_probe(askable, now)
 
     def give_up_ahead(self, now: datetime) -> list[Claimed]:
         """What was claimed ahead of its place, and may not be asked now: no longer waiting here."""
@@ -105,6 +126,9 @@ class Turns:
     def _ahead(self) -> Counter[str]:
         """The packs that wait for a place and have no window, by workload."""
         return Counter(pack[0].workload for pack in self._leaving if self._is_direct(pack))
+
+    def _held(self) -> list[Version]:
+        return [self._versions[id_] for id_ in self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}]
 
     def _is_direct(self, pack: Sequence[Claimed]) -> bool:
         return self._version(pack).spec.buffer_s == 0
@@ -155,10 +179,13 @@ class Turns:
         """How many calls of a workload may begin for all that its model and its settings say; None when nothing is said."""
         if self._pace.is_resting(now) or version.workload in self._pace.resting(now):
             return 0
-        model = version.spec.realtime_model
-        well = self._health.room(model, self._pace.of_model(model), now=now)
+        well = self._well(version.spec.realtime_model, now)
         fits = self._limits.room(version, pressing=True, now=now + SOON)
         return min((room for room in (well, fits) if room is not None), default=None)
+
+    def _well(self, model: str, now: datetime) -> int | None:
+        """How many calls of the model may begin for all that is known of how it answers."""
+        return self._health.room(model, self._pace.of_model(model), now=now)
 
     def _packed(self, claimed: Iterable[Claimed]) -> list[list[Claimed]]:
         by_version: dict[VersionId, list[Claimed]] = {}

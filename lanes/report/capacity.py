@@ -1,7 +1,9 @@
-"""What real time can take: what the provider's limits leave, how long what waits takes, and how long items waited."""
+"""What real time can take: what the provider's limits leave, who answers nobody, how long what waits takes and items waited."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
+from lanes.realtime.circuit import CircuitState
 from lanes.routing.capacity import Limit
 
 
@@ -17,6 +19,18 @@ class CapacityFigures:
     limits: list[Limit]
     waiting: int
     drain_s: float | None
+
+
+@dataclass(frozen=True)
+class CircuitFigures:
+    """A model of an account that answers nobody: `faults` calls in a row, the last of which met `why`."""
+
+    account: str
+    model: str
+    state: CircuitState
+    since: datetime
+    faults: int
+    why: str
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ def _standing(of: Incident, briefing: Briefing, now: datetime) -> Iterator[str]:
     subject = f", {cell(of.subject)}" if of.subject else ""
     yield from (f"## {cell(headline(of))}", "", cell(of.sentence, most=900), "", "| | |", "|---|---|")
     yield f"| Workload | {cell(of.whose)}{subject} |"
+    if of.because:
+        yield f"| Why | {of.because} |"
     yield f"| Since | {clock(of.opened_at, beside=now)} |"
     if of.resolved_at is not None:
         yield from (f"| Until | {clock(of.resolved_at, beside=now)} |", "")

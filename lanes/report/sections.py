@@ -42,7 +42,7 @@ class Section:
 
 def pressing(snapshot: Snapshot) -> list[Section]:
     """What may need a person; only those that have rows."""
-    return [each for each in (incidents(snapshot), rollouts(snapshot)) if each.rows]
+    return [each for each in (incidents(snapshot), circuits(snapshot), rollouts(snapshot)) if each.rows]
 
 
 def further(snapshot: Snapshot) -> list[Section]:
@@ -135,7 +135,7 @@ def incidents(snapshot: Snapshot) -> Section:
             f"#{each.id}",
             each.workload,
             TERMS[each.promise].title + (f", {each.subject}" if each.subject else ""),
-            f"{each.severity}, {each.state}" if each.state is IncidentState.OPEN else each.state,
+            ", ".join(filter(None, (each.severity if each.state is IncidentState.OPEN else "", each.state, each.because))),
             clock(each.opened_at, beside=snapshot.taken_at),
             each.sentence,
         )
@@ -143,6 +143,17 @@ def incidents(snapshot: Snapshot) -> Section:
     ]
     title = f"Incidents: {summary.open_incidents(snapshot) or 'none open'}"
     return Section(title, ("Incident", "Workload", "Promise", "State", "Since", "What is wrong"), "llllll", rows)
+
+
+def circuits(snapshot: Snapshot) -> Section:
+    """The models that answer nobody."""
+    rows = [
+        (each.model, each.account, each.state, clock(each.since, beside=snapshot.taken_at), count(each.faults), each.why)
+        for each in snapshot.circuits
+    ]
+    note = "One call of one drain at a time finds out whether it answers again; what asks it waits until then."
+    heads = ("Model", "Account", "Circuit", "Answers nobody since", "Calls in a row", "The last of them met")
+    return Section("The provider does not answer", heads, "llllrl", rows, note)
 
 
 def rollouts(snapshot: Snapshot) -> Section:

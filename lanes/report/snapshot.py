@@ -9,7 +9,7 @@ from lanes.advice.recommendation import Advice
 from lanes.ids import BatchId
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import Incident
-from lanes.report.capacity import CapacityFigures, WaitFigures
+from lanes.report.capacity import CapacityFigures, CircuitFigures, WaitFigures
 from lanes.report.rescued import RescueFigures
 from lanes.report.sheds import ShedFigures
 from lanes.routing.calibration import Calibration
@@ -288,6 +288,7 @@ class Snapshot:
     budgets: list[BudgetStatus] = field(default_factory=list)  # in their current periods
     capacity: list[CapacityFigures] = field(default_factory=list)
     rescues: list[RescueFigures] = field(default_factory=list)
+    circuits: list[CircuitFigures] = field(default_factory=list)  # those that are not closed
 
     @property
     def workloads(self) -> list[str]:

@@ -13,6 +13,7 @@ from lanes.settling.outcome import Attempt, Judged, Response, judge
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 
+UNANSWERABLE = "it could not be answered for"  # how the error begins of what is given up by itself
 LOST = Judged(Outcome.MISSING, error="the batch ended without a result for it")
 
 

@@ -178,7 +178,8 @@ def _overview(incident: Incident) -> str:
 
 def _footer(incident: Incident) -> str:
     asof = "" if incident.resolved_at else f" · as of {_moment(incident.updated_at)}"
-    return f"Lanes incident {incident.id} · promise `{escaped(incident.promise)}`{asof} · all of them: `lanes alerts`"
+    because = f" {incident.because}" if incident.because else ""
+    return f"Lanes incident {incident.id}{because} · promise `{escaped(incident.promise)}`{asof} · all of them: `lanes alerts`"
 
 
 def _moment(moment: datetime) -> str:

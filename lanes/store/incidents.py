@@ -1,10 +1,15 @@
-"""Incidents: one is open per promise, workload and subject. Opening and ending tell the world in one transaction."""
+"""Incidents: one is open per promise, workload and subject. Opening and ending tell the world in one transaction.
+
+What an outage of the provider explains has that incident for its parent. Slack is told of it once the parent is over, where it
+breaks its promise still; where it does not, it ends untold.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, insert, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
@@ -23,26 +28,45 @@ RESOLVED = "lanes.incident.resolved"
 KEY = (incident.c.promise, incident.c.workload, incident.c.subject)
 MOST = 200
 
+# An outage of a model explains, to the workloads that ask it, the incident of its account.
+EXPLAINED = """
+select f.name, i.id
+  from lanes.outage o
+  join lanes.version v on v.realtime_model = o.model
+  join lanes.workload f on f.version_id = v.id
+  join lanes.incident i on i.state = 'open' and i.promise = 'provider_down' and i.workload = '*' and i.subject = o.account
+ where o.over_at is null
+"""
+
 
 def record(connection: Connection, assessments: Sequence[Assessment], *, now: datetime) -> Recorded:
     """Every breach among the assessments has its open incident, and what is over was resolved.
 
     Each stands alone: one that the database refuses harms no other.
     """
-    standing = {(row.promise, row.workload, row.subject) for row in connection.execute(select(*KEY).where(_open()))}
+    untold = and_(incident.c.parent_id.is_not(None), ~exists().where(slack_post.c.incident_id == incident.c.id))
+    rows = connection.execute(select(*KEY, untold.label("untold")).where(_open()))
+    standing = {(row.promise, row.workload, row.subject): row.untold for row in rows}
+    explained = {row.name: IncidentId(row.id) for row in connection.execute(text(EXPLAINED))}
     recorded = Recorded()
     for each in assessments:
+        key, parent_id = (each.promise, each.workload, each.subject), explained.get(each.workload) if each.in_outage else None
         if each.verdict is Verdict.FAILED:
-            _alone(connection, each, recorded.opened, recorded, now, open)
-        elif each.ends and (each.promise, each.workload, each.subject) in standing:
+            _alone(connection, each, recorded.opened, recorded, now, partial(open, parent_id=parent_id))
+            continue
+        outlived = standing.get(key, False) and parent_id is None and each.verdict is not Verdict.ERROR
+        if outlived or (each.ends and key in standing):
             _alone(connection, each, recorded.resolved, recorded, now, _resolve_as_judged)
     return recorded
 
 
-def open(connection: Connection, breach: Assessment, *, now: datetime) -> IncidentId | None:
+def open(
+    connection: Connection, breach: Assessment, *, parent_id: IncidentId | None = None, now: datetime
+) -> IncidentId | None:
     """The breach has its open incident: a new one, whose id is returned, or the open one with the newest figures.
 
-    A new one is announced and waits for Slack. The severity of an open one never falls.
+    A new one is announced, and waits for Slack where no other explains it (`parent_id`), or as soon as none does any more. The
+    severity of an open one never falls.
     """
     unit = TERMS[breach.promise].unit
     figures: dict[str, Any] = {
@@ -53,17 +77,24 @@ def open(connection: Connection, breach: Assessment, *, now: datetime) -> Incide
     figures |= {name: each for name, each in met.items() if each is not None}
     key = {"promise": breach.promise, "workload": breach.workload, "subject": breach.subject}
     of_key = [column == value for column, value in zip(KEY, key.values(), strict=True)]
-    if connection.execute(select(incident.c.id).where(_open(), *of_key)).first() is None:
+    known = connection.execute(select(incident.c.id, incident.c.parent_id).where(_open(), *of_key)).first()
+    if known is None:
         added = connection.execute(
             upsert(incident)
-            .values(**key, **figures, state=IncidentState.OPEN, unit=unit, opened_at=now, opened_value=breach.value)
+            .values(
+                **key, **figures, state=IncidentState.OPEN, unit=unit, opened_at=now, opened_value=breach.value,
+                parent_id=parent_id,
+            )
             .on_conflict_do_nothing(index_elements=list(key), index_where=_open())
             .returning(incident)
         ).first()
         if added is not None:
-            connection.execute(insert(slack_post).values(incident_id=added.id, next_try_at=now))
+            if parent_id is None:
+                _to_be_told(connection, added.id, now)
             _announce(connection, OPENED, read_incident(added), now)
             return added.id
+    if known is not None and known.parent_id is not None and parent_id is None:
+        _to_be_told(connection, known.id, now)
     worst = case((incident.c.severity == Severity.CRITICAL, Severity.CRITICAL), else_=breach.severity)
     changed = tuple_(incident.c.value, incident.c.limit_value, incident.c.samples, incident.c.sentence, incident.c.severity)
     connection.execute(
@@ -160,6 +191,11 @@ def _alone(
         done.append(id_)
 
 
+def _to_be_told(connection: Connection, id: IncidentId, now: datetime) -> None:
+    """Slack is told of it, once."""
+    connection.execute(upsert(slack_post).values(incident_id=id, next_try_at=now).on_conflict_do_nothing())
+
+
 def _resolve_as_judged(connection: Connection, judged: Assessment, *, now: datetime) -> IncidentId | None:
     return resolve(connection, judged.promise, judged.workload, judged.subject, sentence=judged.sentence, now=now)
 
@@ -173,7 +209,7 @@ def read_incident(row: Any) -> Incident:
     return Incident(
         row.id, str(row.uid), row.promise, row.workload, row.subject, row.severity, row.state,
         row.value, row.limit_value, row.samples, row.unit, row.sentence, row.opened_at, row.updated_at,
-        row.resolved_at, row.why, row.opened_value, row.flow_run_id, row.block_id, row.briefing,
+        row.resolved_at, row.why, row.opened_value, row.flow_run_id, row.block_id, row.briefing, row.parent_id,
     )  # fmt: skip
 
 
@@ -186,6 +222,7 @@ def _announce(connection: Connection, event: str, told: Incident, now: datetime)
     payload = {
         "incident_id": told.id, "promise": told.promise, "subject": told.subject, "severity": told.severity,
         "value": told.value, "limit_value": told.limit_value, "unit": told.unit, "sentence": told.sentence,
+        "parent_id": told.parent_id,
     }  # fmt: skip
     resource = "lanes.provider" if told.workload == EVERYBODY else f"lanes.workload.{told.workload}"
     outbox.add(connection, [EventOut(event, resource, payload)], now=now)

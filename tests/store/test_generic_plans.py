@@ -15,7 +15,7 @@ from lanes.store import incidents, work
 from lanes.store.asking import through
 from lanes.store.batch import adoption, batches, unwanted
 from lanes.store.promises import slack_posts
-from lanes.store.realtime import backlog, load, outages
+from lanes.store.realtime import backlog, circuits, load, outages
 from lanes.store.replays import replays
 from lanes.store.report import ongoing
 from lanes.store.report import sheds as report_sheds
@@ -109,6 +109,8 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "an outage begins": (
         lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", faults=3, why="529", now=NOON), "uq_outage_open",
     ),
+    "circuits of an account": (lambda c: circuits.known(c, "acme"), "uq_outage_open"),
+    "circuits that are not closed": (lambda c: circuits.not_closed(c, now=NOON), "uq_outage_open"),
     "batches to look for": (lambda c: adoption.to_search(c, "acme", now=NOON), "uq_batch_unresolved_requests"),
     "open batches": (batches.open_batches, "'{collected,released}'"),
     "what is due of the batch lane": (lambda c: rescues.due(c, until=later(hours=1), now=NOON), "ix_work_due"),

@@ -199,6 +199,7 @@ def rescues_what_is_late(connection: Connection) -> None:
     assert rescues.take(connection, [Doubtful(each, 0.03, "it is late") for each in late], now=NOON)
 
 
+YORE = later(days=-30)
 SLOW = {"measure": "p95_s", "max": 2, "at_least": 2}
 AN_HOUR_AGO = "cast(:now as timestamptz) - interval '1 hour'"
 BIG = ("item", "work", "attempt", "result", "route")
@@ -229,6 +230,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: unrouted.any_received(c), 100),
         (lambda c: incidents.thaw(c, now=NOON), 3_000),
         (lambda c: outages.end(c, now=NOON), 3_000),
+        (lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", faults=3, why="529", failing_since=YORE, now=NOON), 100),
         (lambda c: page(c, Wanted("letters"), onwards=50_000), 7 * LOOKED_AT),
         (lambda c: page_before(c, Wanted("letters", since=NOON), before=50_000), 7 * LOOKED_AT),
         (reads_on, 100),
@@ -263,7 +265,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         "hopeless_batch", "failed", "waiting", "replay_log",
         "replays_finished", "open_work_of_a_replay", "workloads_waiting", "end_of_a_queue", "rest_of_a_queue", "shed",
         "kinds_waiting", "amendments", "received", "thaw",
-        "outages", "page", "page_before", "news", "refused_of_long_ago",
+        "outages", "who_is_answered", "page", "page_before", "news", "refused_of_long_ago",
         "reads_of_long_ago", "emptied", "snapshot", "evidence", "calibration", "calibration_of_an_hour",
         "lane_latency", "routing_mix",
         "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",

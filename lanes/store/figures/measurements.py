@@ -10,6 +10,7 @@ from lanes.promises.departures import WaitingSeen
 from lanes.promises.judge import Seen
 from lanes.promises.last_answers import FAILED_FOR, SETTLED_FOR, ItemsSeen
 from lanes.promises.realtime import FELL_BACK_WITHIN, RECENT, RealtimeSeen
+from lanes.settling.attempts import UNANSWERABLE
 from lanes.store.money import budgets
 from lanes.store.work import UNASKED
 from lanes.words import BatchState
@@ -130,20 +131,17 @@ select i.workload, count(distinct i.id) as items, (array_agg(i.key order by i.se
  group by i.workload
 """
 
-FAILED = """
+FAILED = f"""
 select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc, i.id))[1] as key,
-       coalesce((array_agg(i.failure order by i.failed_at desc, i.id))[1], 'no reason is known') as reason
+       coalesce((array_agg(i.failure order by i.failed_at desc, i.id))[1], 'no reason is known') as reason,
+       count(*) filter (where starts_with(i.failure, '{UNANSWERABLE}')) as unanswered
   from lanes.workload w join lanes.item i on i.workload = w.name
  where i.failed_at >= :failed_since and i.settled_at is null and i.canceled_at is null
  group by i.workload
 """
 
 UNSERVED = """
-select w.name
-  from lanes.workload w join lanes.version v on v.id = w.version_id
- where exists (select from lanes.outage o where o.model = v.realtime_model and o.over_at is null)
-    or exists (select from lanes.incident o where o.state = 'open' and o.promise = 'provider_frozen'
-                                              and o.workload = w.name and o.subject = 'realtime lane')
+select workload from lanes.incident where state = 'open' and promise = 'provider_frozen' and subject = 'realtime lane'
 """
 
 REFUSED = """

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, select, text, update
+from sqlalchemy import ColumnElement, Connection, Select, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from lanes.realtime.circuit import Circuit, CircuitState, Fault, opened
@@ -46,11 +46,16 @@ def known(connection: Connection, account: str) -> dict[str, Circuit]:
 
 
 def take_probe(connection: Connection, seen: Circuit, *, now: datetime) -> Circuit | None:
-    """The circuit whose probe is the caller's; None where somebody else was quicker, or the rest is not over."""
+    """The circuit whose probe is the caller's; None where somebody else was quicker, or the rest is not over.
+
+    Nothing is waited for: where somebody else holds the row, the probe is theirs.
+    """
     if not seen.may_be_probed(now):
         return None
     probed = seen.probed(now)
-    return probed if _moved(connection, seen, probed) else None
+    free = select(outage.c.id).where(*_unchanged(seen)).with_for_update(key_share=True, skip_locked=True).cte("free")
+    taken = connection.execute(update(outage).where(outage.c.id == free.c.id).values(_written(probed)))
+    return probed if taken.rowcount == 1 else None
 
 
 def faulted(connection: Connection, account: str, model: str, fault: Fault, *, now: datetime) -> tuple[Circuit | None, bool]:
@@ -126,8 +131,11 @@ def _opened(connection: Connection, account: str, model: str, circuit: Circuit) 
 
 def _moved(connection: Connection, before: Circuit, after: Circuit) -> bool:
     """Whether nobody else did, and its outage is not over."""
-    unchanged = (outage.c.id == before.id, outage.c.turn == before.turn, outage.c.over_at.is_(None))
-    return connection.execute(update(outage).where(*unchanged).values(_written(after))).rowcount == 1
+    return connection.execute(update(outage).where(*_unchanged(before)).values(_written(after))).rowcount == 1
+
+
+def _unchanged(since: Circuit) -> tuple[ColumnElement[bool], ...]:
+    return outage.c.id == since.id, outage.c.turn == since.turn, outage.c.over_at.is_(None)
 
 
 def _written(circuit: Circuit) -> dict[str, Any]:

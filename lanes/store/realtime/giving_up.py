@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 from lanes.claims import Claim
-from lanes.settling.attempts import given_up
+from lanes.settling.attempts import UNANSWERABLE, given_up
 from lanes.settling.outcome import Attempt
 from lanes.words import Lane
 
@@ -35,7 +35,7 @@ def hopeless(connection: Connection, lane: Lane, *, now: datetime, most: int = 5
     return [
         given_up(
             Claim(row.id, row.claim_no),
-            f"it could not be answered for {float(row.hours):.1f} hours; `lanes retry {row.workload} --all` tries it again",
+            f"{UNANSWERABLE} {float(row.hours):.1f} hours; `lanes retry {row.workload} --all` tries it again",
             started_at=now, now=now,
         )
         for row in connection.execute(text(HOPELESS), given)

@@ -166,6 +166,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         budgets=budget_status.of(ask, now=now),
         capacity=capacity.figures(ask, now=now),
         rescues=rescued.figures(ask, since=since, now=now),
+        circuits=ongoing.circuits(ask),
     )
 
 

@@ -1,15 +1,19 @@
-"""One outage of the provider is one incident: it explains what waits and fails meanwhile, and ends when all is served."""
+"""An outage of the provider is told as one incident: it explains what waits and fails in it, and ends when all is served."""
 
+from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection
+import pytest
+from sqlalchemy import Connection, text
 
+from lanes.promises.assessment import Assessment
+from lanes.promises.incident import Promise
 from lanes.promises.judge import assess
 from lanes.store import incidents
 from lanes.store.figures import measurements
-from lanes.store.realtime import outages
+from lanes.store.realtime import giving_up, outages
 from lanes.store.workload import workloads
-from lanes.words import Outcome
+from lanes.words import Lane, Outcome, Verdict
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import claim, claimed_item, rows, save, tried
@@ -19,6 +23,14 @@ MODEL = "claude-haiku-5-5"
 
 def down(connection: Connection, *, now: datetime, calls: int = 3, model: str = MODEL) -> None:
     outages.faulted(connection, "acme", model, faults=calls, why="529", now=now)
+
+
+def told(connection: Connection) -> list[str]:
+    """The promises that Slack is told of, or will be."""
+    rows = connection.execute(
+        text("select i.promise from lanes.slack_post p join lanes.incident i on i.id = p.incident_id order by i.id")
+    )
+    return list(rows.scalars())
 
 
 def judged(connection: Connection, *, now: datetime) -> set[tuple[str, str]]:
@@ -34,13 +46,16 @@ def asked(connection: Connection, outcome: Outcome, *, at: datetime) -> None:
         save(connection, tried(each, outcome, at=at), now=at)
 
 
-def test_what_waits_and_fails_in_an_outage_is_one_incident(connection: Connection) -> None:
+def test_what_waits_and_fails_in_an_outage_is_told_as_one_incident(connection: Connection) -> None:
     publish(connection, now=NOON, promises={"realtime_p95_s": 1})
     admit(connection, *(f"k{n}" for n in range(30)), now=NOON, lane="realtime")
     route(connection, now=NOON)
     down(connection, now=later(seconds=5))
     asked(connection, Outcome.UNSERVED, at=later(seconds=60))
-    assert judged(connection, now=later(seconds=90)) == {("provider_down", "open")}
+    assert judged(connection, now=later(seconds=90)) == {("provider_down", "open"), ("realtime_slow", "open")}
+    slow, provider = sorted(rows(connection, "incident_log"), key=lambda each: each.promise == "provider_down")
+    assert (slow.parent_id, provider.parent_id) == (provider.incident_id, None)
+    assert told(connection) == ["provider_down"]
 
 
 def test_faults_that_no_answer_followed_are_no_failures_yet_an_outage_or_an_answer_decides(connection: Connection) -> None:
@@ -65,10 +80,73 @@ def test_it_is_over_when_what_it_made_wait_was_asked_and_answers_that_came_late_
     down(connection, now=later(seconds=5))
     first, *others = claim(connection, now=later(seconds=200))
     save(connection, tried(first, at=later(seconds=202)), now=later(seconds=202))
-    assert judged(connection, now=later(seconds=203)) == {("provider_down", "open")}
+    assert judged(connection, now=later(seconds=203)) == {("provider_down", "open"), ("realtime_slow", "open")}
     save(connection, *(tried(each, at=later(seconds=204)) for each in others), now=later(seconds=204))
-    assert judged(connection, now=later(seconds=205)) == {("provider_down", "resolved")}
-    assert judged(connection, now=later(seconds=206)) == {("provider_down", "resolved")}
+    assert judged(connection, now=later(seconds=205)) == {("provider_down", "resolved"), ("realtime_slow", "open")}
+    assert judged(connection, now=later(seconds=206)) == {("provider_down", "resolved"), ("realtime_slow", "resolved")}
+    assert told(connection) == ["provider_down"]
+
+
+def test_what_is_broken_still_when_its_parent_is_over_is_told_then(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    down(connection, now=NOON)
+    slow = Assessment(
+        Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 90, 20, 30, "It is slow.", in_outage=True
+    )  # fmt: skip
+    incidents.record(connection, [slow], now=later(seconds=5))
+    for second in (6, 7):
+        incidents.record(connection, [replace(slow, value=second + 90)], now=later(seconds=second))
+        assert told(connection) == ["provider_down"]
+    save(connection, tried(claimed_item(connection, "one"), at=later(seconds=9)), now=later(seconds=9))
+    outages.end(connection, now=later(seconds=10))
+    assert told(connection) == ["provider_down"]
+    for second in (11, 12):
+        assert incidents.record(connection, [slow], now=later(seconds=second)).opened == []
+        assert told(connection) == ["provider_down", "realtime_slow"]
+    # Now it stands alone: too little to judge ends it no more.
+    unsure = replace(slow, verdict=Verdict.INCONCLUSIVE)
+    assert incidents.record(connection, [unsure], now=later(seconds=13)).resolved == []
+
+
+@pytest.mark.parametrize(("verdict", "ends"), [(Verdict.PASSED, True), (Verdict.INCONCLUSIVE, True), (Verdict.ERROR, False)])
+def test_what_its_own_measure_no_longer_says_when_its_parent_is_over_ends_untold(
+    connection: Connection, verdict: Verdict, ends: bool
+) -> None:
+    publish(connection, now=NOON)
+    down(connection, now=NOON)
+    slow = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 90, 20, 30, "It is slow.", in_outage=True)
+    (id_,) = incidents.record(connection, [slow], now=later(seconds=5)).opened
+    afterwards = replace(slow, verdict=verdict, value=19)
+    assert incidents.record(connection, [afterwards], now=later(seconds=6)).resolved == []
+    save(connection, tried(claimed_item(connection, "one"), at=later(seconds=9)), now=later(seconds=9))
+    outages.end(connection, now=later(seconds=10))
+    assert incidents.record(connection, [afterwards], now=later(seconds=11)).resolved == ([id_] if ends else [])
+    assert told(connection) == ["provider_down"]
+
+
+def test_what_no_outage_explains_is_told_at_once(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    publish(connection, "others", now=NOON, realtime_model="claude-sonnet-5-5")
+    down(connection, now=NOON)
+    failed = Assessment(Promise.ITEMS_FAILED, "letters", Verdict.FAILED, 2, 0, 2, "Two are poison.")
+    slow = Assessment(Promise.REALTIME_SLOW, "others", Verdict.FAILED, 90, 20, 30, "It is slow.", in_outage=True)
+    incidents.record(connection, [failed, slow], now=later(seconds=5))
+    assert told(connection) == ["provider_down", "items_failed", "realtime_slow"]
+
+
+def test_an_outage_explains_items_that_were_given_up_unanswered_and_no_others(connection: Connection) -> None:
+    publish(connection, now=NOON, give_up_after_h=1)
+    admit(connection, "a", "b", now=NOON, lane="realtime")
+    route(connection, now=NOON)
+    down(connection, now=later(minutes=5))
+    hopeless = giving_up.hopeless(connection, Lane.REALTIME, now=later(hours=2))
+    save(connection, *hopeless, now=later(hours=2))
+    assert ("items_failed", "open") in judged(connection, now=later(hours=2, seconds=1))
+    assert told(connection) == ["provider_down"]
+    poison = claimed_item(connection, "c", now=later(hours=2))
+    save(connection, tried(poison, Outcome.POISON, at=later(hours=2, seconds=2), error="400"), now=later(hours=2, seconds=2))
+    judged(connection, now=later(hours=2, seconds=3))
+    assert told(connection) == ["provider_down", "items_failed"]
 
 
 def test_a_lane_that_is_slow_after_the_outage_breaks_its_promise_again(connection: Connection) -> None:

@@ -1,0 +1,229 @@
+"""Two drains meet one outage of the provider, by the real SDK over HTTP: together they ask one call at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+from sqlalchemy import text
+
+from lanes.realtime.circuit import LONGEST_REST_S, PROBE
+from lanes.store.database import Database
+from lanes.store.realtime import circuits
+from lanes.words import Lane
+from tasks import circuits as sharing
+from tasks.connections import Connections
+from tasks.drain import Drain, drain
+from tasks.watch import evaluate
+from tests.flows.conftest import Sender
+from tests.passing_time import PassingTime
+from tests.prefect_standin import PrefectStandIn
+from tests.standin.process import Endpoint
+
+MODEL = "claude-haiku-5-5"
+SOON_S = 20
+STEP_S = 0.25  # that pass with each turn
+
+
+@pytest.fixture(autouse=True)
+def shared_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second in which drains hear each other is a twentieth here: time passes as much quicker."""
+    monkeypatch.setattr(sharing, "SHARE_EVERY_S", 0.05)
+
+
+@asynccontextmanager
+async def two_drains(at: Connections, time: PassingTime) -> AsyncIterator[tuple[Drain, Drain]]:
+    """Two that share nothing but Postgres: each has its own pool."""
+    async with (
+        Database(at.db.url, clock=time.of_database) as another,
+        drain(at, standing=False) as one, drain(replace(at, db=another), standing=False) as other,
+    ):  # fmt: skip
+        yield one, other
+
+
+async def turns(*drains: Drain, sender: Sender, until: Callable[[], Awaitable[bool]], step_s: float = STEP_S) -> float:
+    """The drains go on beside each other until it is so; in how many seconds."""
+    done, passed = asyncio.Event(), 0.0
+
+    async def goes_on(opened: Drain) -> None:
+        while not done.is_set():
+            assert await opened.stays()
+            await opened.claim()
+            await opened.ask()
+            opened._wakes.work_is_ready()
+            await opened.wait()
+            await asyncio.sleep(0.02)
+
+    async def looks() -> None:
+        nonlocal passed
+        while not await until():
+            sender.time.passes(seconds=step_s)
+            passed += step_s
+            await asyncio.sleep(0.1)
+        done.set()
+
+    async with asyncio.timeout(SOON_S):
+        await asyncio.gather(looks(), *map(goes_on, drains))
+    return passed
+
+
+def down(endpoint: Endpoint) -> None:
+    endpoint.fault("messages", "status", status=529, error_type="overloaded_error", message="Overloaded")
+
+
+def hits(endpoint: Endpoint) -> int:
+    return sum(each["hits"] for each in endpoint.control("GET", "faults")["data"])
+
+
+def is_open(sender: Sender) -> Callable[[], Awaitable[bool]]:
+    async def asked() -> bool:
+        return bool(await sender.rows("select from lanes.outage where state <> 'closed'"))
+
+    return asked
+
+
+def answered(sender: Sender, number: int) -> Callable[[], Awaitable[bool]]:
+    async def asked() -> bool:
+        return (await sender.rows("select count(*) >= :n from lanes.item where answered_at is not null", n=number)) == [(True,)]
+
+    return asked
+
+
+def after(passing: float, step_s: float = STEP_S) -> Callable[[], Awaitable[bool]]:
+    """So many seconds later."""
+    turns = iter(range(round(passing / step_s)))
+
+    async def asked() -> bool:
+        return next(turns, None) is None
+
+    return asked
+
+
+async def test_during_an_outage_two_drains_ask_one_call_at_a_time_and_both_answer_soon_after_it(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    down(endpoint)
+    await sender.items(*(f"k{n:02d}" for n in range(40)), lane=Lane.REALTIME)
+    async with two_drains(at, sender.time) as (one, other):
+        await turns(one, other, sender=sender, until=is_open(sender))
+        ((opened_at,),) = await sender.rows("select faulted_at from lanes.outage")
+        assert isinstance(opened_at, datetime)
+        await turns(one, other, sender=sender, until=after(2))  # what was in flight has ended, and both have heard of it
+        before, began = hits(endpoint), await at.db.now()
+        await turns(one, other, sender=sender, until=after(30))
+        lasted = (await at.db.now() - began).total_seconds()
+        assert 2 <= hits(endpoint) - before <= 3 + lasted / LONGEST_REST_S  # rests of 1, 2, 4, then 5 seconds, for both
+        await evaluate(at.db)
+        assert await sender.rows("select promise, parent_id is null from lanes.incident_log where slack_says is null") != []
+        assert await sender.rows(
+            "select i.promise from lanes.slack_post p join lanes.incident i on i.id = p.incident_id"
+        ) == [("provider_down",)]  # fmt: skip
+        endpoint.reset()
+        healed = await turns(one, other, sender=sender, until=closed(sender))
+        assert healed <= LONGEST_REST_S + 1
+        await turns(one, other, sender=sender, until=answered(sender, 40))
+        for number, each in enumerate((one, other)):
+            await sender.items(f"later{number}", lane=Lane.REALTIME)
+            await turns(each, sender=sender, until=answered(sender, 41 + number))
+    assert await sender.rows("select sum(failures), count(*) filter (where state <> 'done') from lanes.work") == [(0, 0)]
+    await evaluate(at.db)
+    await evaluate(at.db)
+    assert await sender.rows("select distinct state from lanes.incident_log") == [("resolved",)]
+
+
+def closed(sender: Sender) -> Callable[[], Awaitable[bool]]:
+    async def asked() -> bool:
+        return not await is_open(sender)()
+
+    return asked
+
+
+async def test_a_killed_prober_holds_the_others_up_for_no_longer_than_its_probe(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    down(endpoint)
+    await sender.items(*(f"k{n}" for n in range(6)), lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+        await turns(opened, sender=sender, until=is_open(sender))
+    sender.time.passes(seconds=6)
+    now = await at.db.now()
+    seen = (await at.db.run(circuits.known, at.provider.account))[MODEL]
+    assert await at.db.run(circuits.take_probe, seen, now=now) is not None  # by one of which nothing more is heard
+    endpoint.reset()
+    async with two_drains(at, sender.time) as (one, other):
+        await turns(one, other, sender=sender, until=after(PROBE.total_seconds() - 5))
+        assert await sender.rows("select count(*) from lanes.item where answered_at is not null") == [(0,)]
+        took = await turns(one, other, sender=sender, until=answered(sender, 6))
+        assert took <= 5 + LONGEST_REST_S
+
+
+async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    down(endpoint)
+    await sender.items("a", "b", "c", lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+        await turns(opened, sender=sender, until=is_open(sender))
+        await turns(opened, sender=sender, until=after(2))
+        held = opened._circuits
+        sender.time.passes(seconds=30)
+        await held.share()
+        async with at.db.statements() as run:
+            await held.probe(run, held._known.to_probe([MODEL], run.now), run.now)
+        assert held._known.unasked()
+        sender.time.passes(seconds=2)
+        await held.share()
+        assert not held._known.unasked()
+    assert await sender.rows("select state from lanes.outage") == [("resting",)]
+
+
+async def test_a_limit_of_the_provider_opens_no_circuit_and_closes_none(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    endpoint.fault("messages", "status", status=429, error_type="rate_limit_error", retry_after_s=1)
+    await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+        await turns(opened, sender=sender, until=after(20))
+        assert hits(endpoint) >= 3
+        assert await sender.rows("select count(*) from lanes.outage") == [(0,)]
+        endpoint.reset()
+        down(endpoint)
+        await turns(opened, sender=sender, until=is_open(sender))
+        endpoint.reset()
+        endpoint.fault("messages", "status", status=429, error_type="rate_limit_error", retry_after_s=1)
+        await turns(opened, sender=sender, until=after(20))
+        assert hits(endpoint) >= 1
+        assert await sender.rows("select state = 'closed' from lanes.outage") == [(False,)]
+        endpoint.reset()
+        await turns(opened, sender=sender, until=answered(sender, 4))
+
+
+@pytest.mark.parametrize("trouble", ["alter table lanes.outage rename to outage_away"])
+async def test_a_drain_that_cannot_read_circuits_rests_by_itself_and_answers(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, trouble: str
+) -> None:
+    await at.db.run(lambda c: c.execute(text(trouble)))
+    down(endpoint)
+    await sender.items("a", "b", "c", "d", lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+        await turns(opened, sender=sender, until=after(8))
+        assert 3 <= hits(endpoint) <= 12
+        endpoint.reset()
+        await turns(opened, sender=sender, until=answered(sender, 4))
+    assert await sender.rows("select sum(failures) from lanes.work") == [(0,)]
+
+
+async def test_models_of_one_account_do_not_wait_for_each_other(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    endpoint.fault("messages", "status", status=529, error_type="overloaded_error", match="letter bad")
+    await sender.items("bad1", "bad2", "bad3", "bad4", lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+        await turns(opened, sender=sender, until=is_open(sender))
+        await sender.items("fine1", "fine2", workload="others", lane=Lane.REALTIME, realtime_model="claude-sonnet-5-5")
+        await turns(opened, sender=sender, until=answered(sender, 2))
+        assert await is_open(sender)()
+
+

@@ -1,0 +1,156 @@
+"""A model that answers nobody is asked by one call of one drain at a time, and by all again once that is answered."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.realtime.circuit import LONGEST_REST_S, PROBE, Circuit, CircuitState, Fault, opened, rest
+from tests.conftest import NOON, later
+
+
+def fault(began_at: datetime = NOON, *, faults: int = 3, turn: int | None = None, why: str = "529") -> Fault:
+    return Fault(why, faults, began_at, began_at, turn)
+
+
+def probed(at: datetime | None = None) -> Circuit:
+    """Opened at noon, and probed a second later."""
+    return opened(fault(), NOON).probed(at or later(seconds=1))
+
+
+def test_what_opens_it_begins_a_rest_of_a_second() -> None:
+    one = opened(fault(later(seconds=-1)), NOON)
+    assert (one.state, one.since, one.faults, one.next_probe_at) == (CircuitState.RESTING, NOON, 3, later(seconds=1))
+    assert not one.may_be_probed(later(seconds=0.9))
+    assert one.may_be_probed(later(seconds=1))
+
+
+def test_each_fault_of_a_probe_lengthens_the_rest_up_to_five_seconds() -> None:
+    one, rests = opened(fault(), NOON), []
+    for _ in range(6):
+        at = one.next_probe_at
+        assert at is not None
+        one = one.probed(at)
+        one = one.faulted(fault(at, faults=1, turn=one.turn), at)
+        assert one.next_probe_at is not None
+        rests.append((one.next_probe_at - at).total_seconds())
+    assert rests == [2, 4, 5, 5, 5, 5]
+    assert one.faults == 9
+
+
+def test_a_call_that_began_before_the_last_fault_neither_closes_it_nor_lengthens_the_rest() -> None:
+    one = opened(fault(), NOON)
+    assert one.answered(later(seconds=-1)) is one
+    assert one.faulted(fault(later(seconds=-1)), later(seconds=0.5)) is one
+    assert one.answered(later(seconds=0.5)).state is CircuitState.CLOSED
+
+
+def test_a_fault_of_somebody_elses_call_ends_no_probe() -> None:
+    one = probed()
+    assert one.faulted(fault(later(seconds=2), turn=None), later(seconds=3)) is one
+    assert one.faulted(fault(later(seconds=2), turn=one.turn - 1), later(seconds=3)) is one
+    assert one.faulted(fault(later(seconds=2), turn=one.turn), later(seconds=3)).state is CircuitState.RESTING
+
+
+def test_a_prober_that_is_not_heard_of_makes_room_for_the_next() -> None:
+    one = probed(NOON)
+    assert not one.may_be_probed(NOON + PROBE - timedelta(seconds=1))
+    assert one.may_be_probed(NOON + PROBE)
+
+
+def test_a_probe_that_told_nothing_rests_as_long_once_more_and_one_that_was_not_asked_not_at_all() -> None:
+    one = probed()
+    assert one.told_nothing(later(seconds=2)).next_probe_at == later(seconds=3)
+    assert one.told_nothing(later(seconds=2)).faults == one.faults
+    assert one.not_asked(later(seconds=2)).may_be_probed(later(seconds=2))
+
+
+def test_one_that_was_closed_opens_with_a_short_rest_again() -> None:
+    one = replace(probed(), rests=9).answered(later(seconds=1.5))
+    again = one.faulted(fault(later(seconds=9), faults=3), later(seconds=10))
+    assert (again.state, again.faults, again.next_probe_at) == (CircuitState.RESTING, 3, later(seconds=11))
+    assert again.since == NOON  # of the same outage
+
+
+@given(st.integers(-3, 10_000))
+def test_no_rest_is_longer_than_five_seconds_nor_shorter_than_one(rests: int) -> None:
+    assert 1 <= rest(rests).total_seconds() <= LONGEST_REST_S
+
+
+class Drains:
+    """Some that share a circuit as they do in Postgres: each decides from what it read last, and writes if that is so still."""
+
+    def __init__(self, many: int) -> None:
+        self.now, self.shared = NOON, opened(fault(), NOON)
+        self.read = [self.shared] * many
+        self.probes: dict[int, tuple[int, datetime]] = {}  # by drain: of which turn, and when it was taken
+
+    def passes(self, drain: int) -> None:
+        self.now += timedelta(seconds=0.7 * (1 + drain))
+
+    def reads(self, drain: int) -> None:
+        self.read[drain] = self.shared
+
+    def probes_it(self, drain: int) -> None:
+        seen = self.read[drain]
+        if seen.is_open and seen.may_be_probed(self.now) and self._write(seen, seen.probed(self.now)):
+            self.probes[drain] = (self.shared.turn, self.now)
+            self.reads(drain)
+
+    def faults(self, drain: int) -> None:
+        turn, began_at = self.probes.pop(drain, (None, self.now))
+        told = fault(began_at, turn=turn)
+        self._write(self.shared, self.shared.faulted(told, self.now))
+
+    def answers(self, drain: int) -> None:
+        """Only a probe began after the last fault for certain."""
+        if drain in self.probes:
+            _, began_at = self.probes.pop(drain)
+            before = self.shared
+            self._write(self.shared, self.shared.answered(began_at))
+            assert not self.shared.is_open or before.faulted_at >= began_at
+
+    def tells_nothing(self, drain: int) -> None:
+        turn, _ = self.probes.pop(drain, (None, self.now))
+        if turn == self.shared.turn:
+            self._write(self.shared, self.shared.told_nothing(self.now))
+
+    def dies(self, drain: int) -> None:
+        """It is not heard of any more; its place is taken by one that knows nothing of the probe."""
+        self.probes.pop(drain, None)
+
+    def _write(self, seen: Circuit, after: Circuit) -> bool:
+        if seen.turn != self.shared.turn or after == self.shared:
+            return False
+        self.shared = after
+        if not after.is_open:
+            self.probes.clear()  # they are calls like any others now
+        return True
+
+
+DEEDS = ("passes", "reads", "probes_it", "faults", "answers", "tells_nothing", "dies")
+
+
+@given(st.lists(st.tuples(st.sampled_from(DEEDS), st.integers(0, 3)), max_size=80))
+def test_whatever_drains_do_there_are_never_two_probes_at_once_and_no_rest_is_long(deeds: list[tuple[str, int]]) -> None:
+    drains = Drains(4)
+    for deed, drain in deeds:
+        getattr(drains, deed)(drain)
+        heard_of = [turn for turn, taken_at in drains.probes.values() if drains.now < taken_at + PROBE]
+        assert len(heard_of) <= 1
+        until = drains.shared.next_probe_at
+        assert (until is None) is not drains.shared.is_open
+        assert until is None or until - drains.now <= max(PROBE, timedelta(seconds=LONGEST_REST_S))
+
+
+@pytest.mark.parametrize("state", CircuitState)
+def test_an_answered_probe_closes_the_circuit_whatever_else_happened_meanwhile(state: CircuitState) -> None:
+    one = probed(later(seconds=1))
+    others = {
+        CircuitState.CLOSED: one.answered(later(seconds=1)), CircuitState.PROBING: one.probed(later(seconds=20)),
+        CircuitState.RESTING: one.told_nothing(later(seconds=3)),
+    }  # fmt: skip
+    assert others[state].state is state
+    assert not others[state].answered(later(seconds=1)).is_open
