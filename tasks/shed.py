@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from prefect.logging import get_run_logger
 
+from lanes.ids import WorkId
 from lanes.routing.load import Load
-from lanes.routing.shedding import Rest, Shedding
+from lanes.routing.shedding import Line, Rest, Shed, Shedding
 from lanes.store.database import Database
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits
@@ -23,6 +24,7 @@ class Shedder:
     def __init__(self, db: Database, account: str) -> None:
         self._db, self._account = db, account
         self._before = END
+        self._line: Line | None = None  # where that is
 
     async def look(self, load: Load) -> int:
         """What has to leave, and was looked at, has left; how much that was. `load` is that of the real-time lane."""
@@ -39,25 +41,27 @@ class Shedder:
         if not names:
             self._before = END
             return 0
+        if self._line is None or self._before == END:
+            self._line = shedding.line(going, await self._db.look(sheds.standing, names))
         left = 0
         for _ in range(MOST_CHUNKS):
-            left += await self._leave(shedding, names)
+            left += await self._leave(shedding, self._line, names)
             if self._before == END:
                 break
         if left:
             get_run_logger().info("%s shed to batches", counted(left, "item"))
         return left
 
-    async def _leave(self, shedding: Shedding, names: Sequence[str]) -> int:
+    async def _leave(self, shedding: Shedding, line: Line, names: Sequence[str]) -> int:
         """What has to leave of the next chunk has left; how much that was."""
+        leaving: dict[WorkId, Shed] = {}
         async with self._db.transaction() as run:
             found = await run(sheds.last, names, before=self._before)
             known = await run(workloads.versions, {each.version_id for each in found.waiting})
-            leaving = {
-                each.id: shed
-                for each in found.waiting
-                if each.version_id in known and (shed := shedding.of(each, known[each.version_id])) is not None
-            }
+            for each in found.waiting:
+                line.passes(each.workload)
+                if each.version_id in known and (shed := shedding.of(each, known[each.version_id], line)) is not None:
+                    leaving[each.id] = shed
             moved = await run(sheds.save, leaving, now=run.now) if leaving else 0
         self._before = found.before or END
         return moved

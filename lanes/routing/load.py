@@ -3,7 +3,7 @@
 One snapshot for whoever looks again. It knows of no shares: what ranks before an item is served before it, whoever's it is.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -72,12 +72,6 @@ class Load:
             return by_places
         waiting = [each for each in (ours, Waiting(more, taking.times(1 / max(1, more)))) if each.items]
         return max(by_places, drain_time_s(waiting, limits, per_s=None, now=self.at) or 0.0)
-
-    def before_s(self, model: str, rank_at: datetime) -> float:
-        """Seconds until what ranks before an item of a model is answered, as far as ranks are told apart: what ranks alike is
-        not counted."""
-        place = bisect_right(self._ranks, rank_at)
-        return self.drain_s(model, until=self._ranks[place - 1]) if place else 0.0
 
     @cached_property
     def _ranks(self) -> list[datetime]:

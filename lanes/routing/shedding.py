@@ -5,6 +5,7 @@ its rank allows. The latest rank leaves first: whoever looks comes from the end 
 says so), so that it never goes back and forth.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -12,7 +13,8 @@ from datetime import datetime, timedelta
 from lanes.ids import VersionId, WorkId
 from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimate
-from lanes.routing.load import Load
+from lanes.routing.capacity import Need
+from lanes.routing.load import NOTHING, Load
 from lanes.routing.prospect import Chance, Prospects
 from lanes.routing.route import Route, may_wait
 from lanes.units import clock, seconds
@@ -34,14 +36,17 @@ class Rest:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Ready work of the real-time lane that answers an item. `bound_to` is the lane that its route binds it to."""
+    """Ready work of the real-time lane. `bound_to` is the lane that its route binds it to; `answers`: it answers an item, where
+    a shadow or a replay does not."""
 
     id: WorkId
+    workload: str
     version_id: VersionId
     consumer: str | None
     rank_at: datetime
     due_at: datetime | None
     bound_to: Lane | None
+    answers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +82,15 @@ class Shedding:
         over_soft = {each.budget.workload for each in self._over_soft}
         return [name for name, version in versions.items() if name in over_soft or self._is_pressed(version)]
 
-    def of(self, waiting: Waiting, version: Version) -> Shed | None:
+    def line(self, versions: Mapping[str, Version], items: Mapping[str, int]) -> "Line":
+        """Where whoever comes from the end of the queue is; `items` of each of these workloads wait."""
+        served = {each.workload for each in self._load.queues}
+        models = {name: version.spec.realtime_model for name, version in versions.items()}
+        return Line(self._load, {name: (models[name], number) for name, number in items.items() if name in served})
+
+    def of(self, waiting: Waiting, version: Version, line: "Line") -> Shed | None:
         """Why this work leaves; None: it stays, because nothing presses, or because a batch would be too late for it."""
-        if waiting.bound_to is not None or (why := self._why(waiting, version)) is None:
+        if waiting.bound_to is not None or not waiting.answers or (why := self._why(waiting, version, line)) is None:
             return None
         due_at = waiting.due_at
         chance = None if due_at is None else self._prospects.of(version).chance(due_at)
@@ -89,19 +100,51 @@ class Shedding:
         model = version.spec.realtime_model
         return model in self._rests or self._load.drain_s(model) > SOON.total_seconds()
 
-    def _why(self, waiting: Waiting, version: Version) -> str | None:
+    def _why(self, waiting: Waiting, version: Version, line: "Line") -> str | None:
         model = version.spec.realtime_model
         if (rest := self._rests.get(model)) is not None:
             return f"{model} answers nobody since {clock(rest.since, beside=self._now)}: {rest.why}"
         for each in self._over_soft:
             if each.budget.workload == version.workload and each.budget.consumer in (None, waiting.consumer):
                 return each.said
-        return self._late(waiting, model)
+        return self._late(waiting, version, line)
 
-    def _late(self, waiting: Waiting, model: str) -> str | None:
+    def _late(self, waiting: Waiting, version: Version, line: "Line") -> str | None:
         """How late it would be served, where that is later than its rank allows."""
-        before_s = self._load.before_s(model, waiting.rank_at)
+        before_s = line.before_s(version.workload)
         late_s = before_s - max(SOON, waiting.rank_at - self._now).total_seconds()
         if late_s <= 0:
             return None
+        model = version.spec.realtime_model
         return f"what waits for {model} before it takes {seconds(before_s)}, {seconds(late_s)} longer than it can wait"
+
+
+class Line:
+    """How much of the queue is before whoever walks through it from its end on. `items`: of each workload its model, and how
+    many of it wait."""
+
+    def __init__(self, load: Load, items: Mapping[str, tuple[str, int]]) -> None:
+        self._lane, self._model = replace(load, queues=()), {name: model for name, (model, _) in items.items()}
+        self._everybody, self._of = 0, Counter[str]()
+        taking: dict[str, Need] = {}
+        for name, (model, number) in items.items():
+            self._everybody += number
+            self._of[model] += number
+            taking[model] = taking.get(model, NOTHING).plus(load.need_of(name).times(number))
+        self._each = {model: need.times(1 / max(1, self._of[model])) for model, need in taking.items()}
+
+    def passes(self, workload: str) -> None:
+        """One item of it is before him no more: the next question is about that one."""
+        if (model := self._model.get(workload)) is not None:
+            self._everybody = max(0, self._everybody - 1)
+            self._of[model] = max(0, self._of[model] - 1)
+
+    def before_s(self, workload: str) -> float:
+        """Seconds until real time has answered what is before him, and an item of the workload is next; 0 for one that real
+        time does not serve now."""
+        model = self._model.get(workload)
+        if model is None:
+            return 0.0
+        before = self._of[model]
+        by_limits = self._lane.drain_s(model, more=before, taking=self._each[model].times(before))
+        return max(self._everybody / self._lane.per_s, by_limits)

@@ -75,6 +75,22 @@ async def test_a_lane_that_is_not_overloaded_keeps_everything(db: Database) -> N
     assert await Shedder(db, "acme").look(calm) == 0
 
 
+def many(connection: Connection, *, now: datetime) -> None:
+    """20 free items that came at once, each with a minute of patience."""
+    publish(connection, now=now, split_percent=100)
+    admit(connection, *(f"k{nth:02}" for nth in range(20)), now=now)
+    route(connection, now=now)
+
+
+async def test_of_a_burst_that_is_too_much_the_last_that_would_be_late_leave(db: Database) -> None:
+    await db.run(many, now=await db.now())
+    slow = Load(NOON, per_s=0.1, queues=[Queue("letters", MODEL, NOON, 20)])
+    shedder = Shedder(db, "acme")
+    assert await shedder.look(slow) == 14
+    assert [key for key, lane in sorted((await lanes(db)).items()) if lane == "realtime"] == [f"k{n:02}" for n in range(6)]
+    assert await shedder.look(slow) == 0
+
+
 def admit_crowd(connection: Connection, *, now: datetime) -> None:
     """20,000 items wait, each with its route."""
     letters = publish(connection, now=now)

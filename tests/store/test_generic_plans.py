@@ -103,6 +103,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         lambda c: work.claim(c, Lane.REALTIME, {"letters": 3}, worker="me", lease=later() - NOON, now=NOON),
         "ix_work_claimable",
     ),
+    "how long a queue is": (lambda c: sheds.standing(c, ["letters"]), "ix_work_claimable"),
     "the end of a queue": (lambda c: sheds.last(c, ["letters"]), "ix_work_claimable"),
     "what becomes of what is shed": (lambda c: report_sheds.of_period(through(c), SHED, since=NOON), "ix_route_shed"),
     "lost claims": (lambda c: work.abandoned(c, now=NOON), "ix_work_claimed"),

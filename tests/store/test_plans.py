@@ -223,6 +223,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: replays.open_work(c, replays.get(c, GenerationId(1))), 6_000),
         (lambda c: work.waiting(c, Lane.BATCH, now=later(days=1)), 3_000),
         (lambda c: sheds.last(c, ["letters"]), 1_600),
+        (lambda c: sheds.standing(c, ["letters"]), 1_100),
         (lambda c: sheds.last(c, ["letters"], before=Place(later(minutes=1), 0)), 100),
         (lambda c: c.execute(text(sheds.HELD), {"ids": [each.id for each in sheds.last(c, ["letters"]).waiting]}).all(), 4_000),
         (lambda c: ready_work.waiting_kinds(c, None, now=later(days=1)), 3_000),
@@ -263,7 +264,8 @@ BIG = ("item", "work", "attempt", "result", "route")
     ids=[
         "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "hopeless",
         "hopeless_batch", "failed", "waiting", "replay_log",
-        "replays_finished", "open_work_of_a_replay", "workloads_waiting", "end_of_a_queue", "rest_of_a_queue", "shed",
+        "replays_finished", "open_work_of_a_replay", "workloads_waiting", "end_of_a_queue", "length_of_a_queue",
+        "rest_of_a_queue", "shed",
         "kinds_waiting", "amendments", "received", "thaw",
         "outages", "who_is_answered", "page", "page_before", "news", "refused_of_long_ago",
         "reads_of_long_ago", "emptied", "snapshot", "evidence", "calibration", "calibration_of_an_hour",

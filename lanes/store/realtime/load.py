@@ -15,10 +15,7 @@ MOST = 20_000  # items of a workload's queue that are counted, the most urgent f
 NEWEST = 200  # tries of a workload whose calls are timed
 USUAL = timedelta(days=1)  # what an item takes is the mean since then
 OF_LATE = timedelta(hours=1)  # calls since then are timed
-STEPS_S = (  # ranks, from now on: each a sixth to a quarter later than the one before
-    0, 5, 10, 15, 20, 25, 30, 36, 42, 50, 60, 75, 90, 105, 120, 150, 180, 210, 240, 300, 360, 420, 500, 600, 720, 900, 1_080,
-    1_260, 1_500, 1_800, 2_160, 2_700, 3_600, 4_500, 5_400, 7_200, 9_000, 10_800, 14_400, 18_000, 21_600, 28_800, 36_000,
-)  # fmt: skip
+STEPS_S = (0, 30, 60, 120, 180, 300, 420, 600, 900, 1_200, 1_800, 2_700, 3_600, 7_200, 14_400, 28_800)  # ranks, from now on
 
 # What waits and could be asked, and what is being asked: that ranks first, whatever its rank was.
 QUEUES = f"""

@@ -13,14 +13,15 @@ from lanes.routing.shedding import Shed, Waiting
 from lanes.store.bulk import insert_rows, one_of
 from lanes.store.tables import route, work, workload
 from lanes.store.workload.workloads import in_force, versions
-from lanes.words import Lane
+from lanes.words import Lane, Purpose
 from lanes.workload.version import Version
 
+MOST = 100_000  # items of a queue that are counted: what is behind so many would wait too long anyway
 CHUNK = 500  # work that is looked at, and leaves, in one transaction
 
 # The last of the queue of these workloads, from a place in it on: what ranks latest comes first.
 LAST = f"""
-select w.id, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at, i.consumer
+select w.id, w.workload, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at, i.consumer
   from unnest(cast(:workloads as text[])) asked(workload)
  cross join lateral (
    select w.id from lanes.work w
@@ -30,6 +31,16 @@ select w.id, w.version_id, w.purpose, w.binds, w.rank_at, w.due_at, i.consumer
  cross join lateral (select * from lanes.work w where w.id = of_queue.id offset 0) w
  cross join lateral (select i.consumer from lanes.item i where i.id = w.item_id offset 0) i
  order by w.rank_at desc, w.id desc limit {CHUNK}
+"""
+
+# How many items of each workload wait, as far as that makes a difference.
+STANDING = f"""
+select asked.workload, w.items
+  from unnest(cast(:workloads as text[])) asked(workload)
+ cross join lateral (
+   select count(*) as items from (
+     select from lanes.work w
+      where w.lane = 'realtime' and w.state = 'ready' and w.workload = asked.workload limit {MOST}) w) w
 """
 
 # Item before work; what others hold is passed over, and met again by the next look. Once shed or rescued, an item stays where
@@ -67,7 +78,7 @@ END = Place("infinity", 0)
 
 @dataclass(frozen=True)
 class Found:
-    """The last of a queue before a place: what of it is free, and the place before all of it, None where nothing is there."""
+    """The last of a queue before a place, and the place before all of it, None where nothing is there."""
 
     waiting: list[Waiting]
     before: Place | None
@@ -79,17 +90,23 @@ def going(connection: Connection) -> dict[str, Version]:
     return {name: version for name, version in in_force(connection).items() if name not in paused}
 
 
+def standing(connection: Connection, workloads: Sequence[str]) -> dict[str, int]:
+    """How many items of each of these workloads wait for real time, `MOST` of each at most."""
+    return {row.workload: row.items for row in connection.execute(text(STANDING), {"workloads": list(workloads)})}
+
+
 def last(connection: Connection, workloads: Sequence[str], *, before: Place = END) -> Found:
-    """The free work that answers items among the `CHUNK` that rank latest before a place, in the real-time queue of these
-    workloads; the latest first."""
+    """The `CHUNK` that rank latest before a place in the real-time queue of these workloads, the latest first."""
     given = {"workloads": list(workloads), "rank_at": before.rank_at, "id": before.id}
     rows = connection.execute(text(LAST), given).all()
-    free = [
-        Waiting(row.id, row.version_id, row.consumer, row.rank_at, row.due_at, None)
+    found = [
+        Waiting(
+            row.id, row.workload, row.version_id, row.consumer, row.rank_at, row.due_at,
+            None if row.binds is None else Lane(row.binds), row.purpose == Purpose.ANSWER,
+        )
         for row in rows
-        if row.purpose == "answer" and row.binds is None
-    ]
-    return Found(free, Place(rows[-1].rank_at, rows[-1].id) if len(rows) == CHUNK else None)
+    ]  # fmt: skip
+    return Found(found, Place(rows[-1].rank_at, rows[-1].id) if len(rows) == CHUNK else None)
 
 
 def save(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetime) -> int:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, text
 from lanes.batch.batch import Kind
 from lanes.ids import WorkId
 from lanes.routing.second_look import Doubtful
-from lanes.routing.shedding import Shed
+from lanes.routing.shedding import Shed, Waiting
 from lanes.store import work
 from lanes.store.batch import ready_work
 from lanes.store.doors import items
@@ -37,8 +37,12 @@ def free(connection: Connection, *names: str, **fields: Any) -> Version:
 
 def shed(connection: Connection, *, at: timedelta = timedelta(minutes=2)) -> int:
     """All that may leave has left; how much that was."""
-    found = sheds.last(connection, ["letters"])
-    return sheds.save(connection, {each.id: DOWN for each in found.waiting}, now=NOON + at)
+    return sheds.save(connection, {each.id: DOWN for each in waiting(connection)}, now=NOON + at)
+
+
+def waiting(connection: Connection) -> list[Waiting]:
+    """What is free at the end of the queue."""
+    return [each for each in sheds.last(connection, ["letters"]).waiting if each.bound_to is None]
 
 
 def test_it_changes_its_lane_in_its_row_with_a_route_and_is_fenced(connection: Connection) -> None:
@@ -67,18 +71,21 @@ def test_what_is_due_keeps_its_due_time_so_that_it_can_be_rescued(connection: Co
     assert row(connection, "work").due_at == later(days=1)
 
 
-def test_only_free_work_that_answers_an_item_is_found_the_latest_rank_first(connection: Connection) -> None:
+def test_the_end_of_the_queue_is_found_the_latest_rank_first_with_what_binds_each(connection: Connection) -> None:
     free(connection, "early")
     admit(connection, "late", now=later(seconds=9), consumer="desk")
-    admit(connection, "urgent", now=NOON, urgent=True)
-    admit(connection, "asked", now=NOON, lane=Lane.REALTIME)
+    admit(connection, "urgent", now=later(seconds=3), urgent=True)
     admit(connection, "batch", now=NOON, lane=Lane.BATCH)
     route(connection, now=later(seconds=9))
     found = sheds.last(connection, ["letters"])
     names = {each.id: each.key for each in rows(connection, "item")}
     of = {each.id: names[each.item_id] for each in rows(connection, "work")}
-    assert [(of[each.id], each.consumer) for each in found.waiting] == [("late", "desk"), ("early", None)]
+    assert [(of[each.id], each.consumer, each.bound_to) for each in found.waiting] == [
+        ("late", "desk", None), ("urgent", None, Lane.REALTIME), ("early", None, None),
+    ]  # fmt: skip
+    assert all(each.answers for each in found.waiting)
     assert found.before is None
+    assert sheds.standing(connection, ["letters", "others"]) == {"letters": 3, "others": 0}
     assert sheds.last(connection, ["others"]).waiting == []
 
 
@@ -146,7 +153,7 @@ def test_what_a_batch_owes_already_stays(connection: Connection) -> None:
 
 def test_what_nobody_wants_any_more_stays(connection: Connection) -> None:
     free(connection, "amended", "canceled")
-    found = {each.id: DOWN for each in sheds.last(connection, ["letters"]).waiting}
+    found = {each.id: DOWN for each in waiting(connection)}
     items.cancel(connection, "letters", "canceled")
     connection.execute(text("select lanes.amend('letters', 'amended', '{\"text\": \"anew\"}')"))
     assert sheds.save(connection, found, now=NOON) == 0
@@ -207,7 +214,7 @@ def test_what_a_drain_claims_while_the_shed_runs_is_never_shed_and_what_is_shed_
     with pool.begin() as setup:
         free(setup, "a", "b", "c")
     with pool.connect() as drain, pool.connect() as shedder:
-        found = {each.id: DOWN for each in sheds.last(shedder, ["letters"]).waiting}
+        found = {each.id: DOWN for each in waiting(shedder)}
         (claimed,) = claim(drain, places=1)
         assert sheds.save(shedder, found, now=NOON) == 2  # what the drain has locked is passed over
         assert claim(drain) == []  # as what the shed has
@@ -233,7 +240,7 @@ def test_in_whatever_order_a_drain_and_a_shed_go_on_each_item_has_one_lane(pool:
         for step in steps:
             match step:
                 case "find":
-                    found = {each.id: DOWN for each in sheds.last(shedder, ["letters"]).waiting[:2]}
+                    found = {each.id: DOWN for each in waiting(shedder)[:2]}
                 case "shed":
                     sheds.save(shedder, found, now=NOON)
                 case "claim":

@@ -1,8 +1,10 @@
 """Which work leaves the real-time lane while that cannot serve it: free work, and only where a batch is in time."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,11 +12,13 @@ from hypothesis import strategies as st
 from lanes.ids import VersionId, WorkId
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.money.cost import Estimate
+from lanes.routing.capacity import Kind, Limit
 from lanes.routing.load import Load, Queue
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import LONG_OVERDUE
-from lanes.routing.shedding import SETTLED, SOON, Rest, Shedding, Waiting
+from lanes.routing.shedding import SETTLED, SOON, Rest, Shed, Shedding, Waiting
 from lanes.words import Lane, Reason
+from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import version
 
@@ -24,29 +28,30 @@ DOWN = Rest(MODEL, later(minutes=-2), "529: overloaded")
 COSTS = Estimate(realtime=Decimal("0.002"), batch=Decimal("0.001"))
 SOFT = Budget("letters", "desk", Period.DAY, "UTC", Decimal(1), None)
 OVER = BudgetStatus(SOFT, NOON, later(days=1), Decimal(2), Decimal(0), Decimal(0))
-
-
 IDLE = Load(NOON, per_s=0.5)
-# Items rank a second apart from a minute on, three minutes long, and each takes two seconds.
-SLOW = replace(IDLE, queues=[Queue("letters", MODEL, later(minutes=1, seconds=n), 1) for n in range(180)])
 
 
 def waiting(rank_at: datetime = NOON, *, due_at: datetime | None = None, bound_to: Lane | None = None,
             consumer: str | None = None) -> Waiting:  # fmt: skip
-    return Waiting(WorkId(1), VersionId(1), consumer, rank_at, due_at, bound_to)
+    return Waiting(WorkId(1), "letters", VersionId(1), consumer, rank_at, due_at, bound_to)
 
 
 def pressure(*rests: Rest, over_soft: BudgetStatus | None = None, load: Load = IDLE) -> Shedding:
     return Shedding(rests, [] if over_soft is None else [over_soft], load, Prospects.assumed(NOON), now=NOON)
 
 
-def behind(items: int, model: str = MODEL) -> Load:
-    """So many items rank before all others."""
-    return replace(IDLE, queues=[Queue("others", model, LONG_OVERDUE, items), Queue("letters", MODEL, later(hours=-2), 1)])
+def queued(items: int, **more: Any) -> Load:
+    """So many items of `letters` wait."""
+    return replace(IDLE, queues=[Queue("letters", MODEL, LONG_OVERDUE, items)], **more)
+
+
+def leaves(pressed: Shedding, of: Waiting, by: Version = LETTERS, *, before: int = 0) -> Shed | None:
+    """What becomes of an item with so many others before it."""
+    return pressed.of(of, by, pressed.line({by.workload: by}, {by.workload: before}))
 
 
 def test_free_work_of_a_model_that_answers_nobody_leaves_and_says_since_when_and_why() -> None:
-    shed = pressure(DOWN).of(waiting(), LETTERS)
+    shed = leaves(pressure(DOWN), waiting())
     assert shed is not None
     route = shed.route(COSTS)
     assert (route.lane, route.reason, route.binds, route.probability) == (Lane.BATCH, Reason.SHED, None, None)
@@ -55,22 +60,22 @@ def test_free_work_of_a_model_that_answers_nobody_leaves_and_says_since_when_and
 
 
 def test_another_model_sheds_nothing() -> None:
-    assert pressure(DOWN).of(waiting(), version(realtime_model="claude-sonnet-5-5")) is None
-    assert pressure(replace(DOWN, model="claude-sonnet-5-5")).of(waiting(), LETTERS) is None
-    assert pressure().of(waiting(), LETTERS) is None
+    assert leaves(pressure(DOWN), waiting(), version(realtime_model="claude-sonnet-5-5")) is None
+    assert leaves(pressure(replace(DOWN, model="claude-sonnet-5-5")), waiting()) is None
+    assert leaves(pressure(), waiting()) is None
 
 
 def test_a_model_that_rests_for_a_few_seconds_sheds_nothing() -> None:
-    assert pressure(replace(DOWN, since=NOON - SETTLED + timedelta(seconds=1))).of(waiting(), LETTERS) is None
-    assert pressure(replace(DOWN, since=NOON - SETTLED)).of(waiting(), LETTERS) is not None
+    assert leaves(pressure(replace(DOWN, since=NOON - SETTLED + timedelta(seconds=1))), waiting()) is None
+    assert leaves(pressure(replace(DOWN, since=NOON - SETTLED)), waiting()) is not None
 
 
 def test_what_is_due_leaves_only_where_a_batch_is_in_time_and_says_how_surely() -> None:
     down = pressure(DOWN)
     back_at = Prospects.assumed(NOON).of(LETTERS).back_at
-    assert down.of(waiting(due_at=back_at - timedelta(minutes=1)), LETTERS) is None
-    assert down.of(waiting(due_at=later(minutes=-1)), LETTERS) is None
-    shed = down.of(waiting(due_at=back_at + timedelta(minutes=1)), LETTERS)
+    assert leaves(down, waiting(due_at=back_at - timedelta(minutes=1))) is None
+    assert leaves(down, waiting(due_at=later(minutes=-1))) is None
+    shed = leaves(down, waiting(due_at=back_at + timedelta(minutes=1)))
     assert shed is not None
     route = shed.route(COSTS)
     assert route.probability is not None
@@ -80,34 +85,63 @@ def test_what_is_due_leaves_only_where_a_batch_is_in_time_and_says_how_surely() 
 
 def test_beyond_a_soft_limit_what_counts_against_that_budget_leaves() -> None:
     over = pressure(over_soft=OVER)
-    shed = over.of(waiting(consumer="desk"), LETTERS)
+    shed = leaves(over, waiting(consumer="desk"))
     assert shed is not None
     assert shed.why == OVER.said
-    assert over.of(waiting(consumer="web"), LETTERS) is None
-    assert over.of(waiting(consumer="desk"), version(workload="others")) is None
+    assert leaves(over, waiting(consumer="web")) is None
+    assert leaves(over, waiting(consumer="desk"), version(workload="others")) is None
     everybody = replace(OVER, budget=replace(SOFT, consumer=None))
-    assert pressure(over_soft=everybody).of(waiting(consumer="web"), LETTERS) is not None
+    assert leaves(pressure(over_soft=everybody), waiting(consumer="web")) is not None
+
+
+def walked(pressed: Shedding, ranks: Sequence[datetime]) -> list[int]:
+    """Which of these items leave, walked through from the last to the first."""
+    line, leaving = pressed.line({"letters": LETTERS}, {"letters": len(ranks)}), list[int]()
+    for nth in reversed(range(len(ranks))):
+        line.passes("letters")
+        if pressed.of(waiting(ranks[nth]), LETTERS, line) is not None:
+            leaving.append(nth)
+    return leaving[::-1]
 
 
 def test_of_a_lane_that_is_too_slow_only_what_would_be_served_later_than_its_rank_allows_leaves() -> None:
-    limited = pressure(load=SLOW)
-    leaving = [n for n in range(180) if limited.of(waiting(later(minutes=1, seconds=n)), LETTERS) is not None]
-    assert leaving == list(range(61, 180))
-    shed = limited.of(waiting(later(minutes=1, seconds=90)), LETTERS)
+    """Each takes two seconds. With a minute of patience those of the first minute are served in their time."""
+    ranks = [later(minutes=1, seconds=nth) for nth in range(180)]
+    assert walked(pressure(load=queued(180)), ranks) == list(range(61, 180))
+    shed = leaves(pressure(load=queued(180)), waiting(ranks[90]), before=90)
     assert shed is not None
     assert shed.why == f"what waits for {MODEL} before it takes 3.0 min, 30 s longer than it can wait"
 
 
+def test_of_a_burst_that_ranks_alike_as_much_leaves_as_cannot_be_served_by_then() -> None:
+    assert walked(pressure(load=queued(100)), [later(minutes=1)] * 100) == list(range(31, 100))
+
+
+def test_what_does_not_fit_the_providers_limits_leaves_though_there_are_places() -> None:
+    limit = Limit(Kind.REQUESTS, 60, 0, later(minutes=1), NOON)
+    limited = queued(100, per_s=1_000, limits={MODEL: [limit]})
+    assert walked(pressure(load=limited), [later(minutes=1)] * 100) == list(range(61, 100))
+
+
 def test_what_is_served_soon_stays_however_late_it_is() -> None:
     of_ten_s = int(SOON.total_seconds() * IDLE.per_s)
-    assert pressure(load=behind(of_ten_s)).of(waiting(later(hours=-1)), LETTERS) is None
-    assert pressure(load=behind(of_ten_s + 1)).of(waiting(later(hours=-1)), LETTERS) is not None
+    pressed = pressure(load=queued(20))
+    assert leaves(pressed, waiting(later(hours=-1)), before=of_ten_s) is None
+    assert leaves(pressed, waiting(later(hours=-1)), before=of_ten_s + 1) is not None
 
 
 def test_what_waits_for_a_model_that_rests_is_in_nobodys_way() -> None:
-    other = "claude-sonnet-5-5"
-    assert pressure(load=behind(1_000, other)).of(waiting(), LETTERS) is not None  # they share the places
-    assert pressure(replace(DOWN, model=other, since=NOON), load=behind(1_000, other)).of(waiting(), LETTERS) is None
+    others = version(2, "others", realtime_model="claude-sonnet-5-5")
+    load = replace(queued(1), queues=[*queued(1).queues, Queue("others", "claude-sonnet-5-5", LONG_OVERDUE, 1_000)])
+    both = {"letters": LETTERS, "others": others}, {"letters": 0, "others": 1_000}
+    busy, resting = pressure(load=load), pressure(replace(DOWN, model="claude-sonnet-5-5", since=NOON), load=load)
+    assert busy.of(waiting(), LETTERS, busy.line(*both)) is not None  # they share the places
+    assert resting.of(waiting(), LETTERS, resting.line(*both)) is None
+
+
+def test_what_real_time_does_not_serve_now_is_not_late() -> None:
+    """It waits for money, say."""
+    assert leaves(pressure(load=IDLE), waiting(later(hours=-1)), before=1_000) is None
 
 
 def test_only_workloads_that_something_presses_are_looked_at() -> None:
@@ -116,8 +150,12 @@ def test_only_workloads_that_something_presses_are_looked_at() -> None:
     assert pressure().looked_at(of) == []
     assert pressure(DOWN).looked_at(of) == ["letters"]
     assert pressure(over_soft=replace(OVER, budget=replace(SOFT, workload="others"))).looked_at(of) == ["others"]
-    assert pressure(load=behind(4)).looked_at(of) == []
-    assert pressure(load=SLOW).looked_at(of) == ["letters", "others"]
+    assert pressure(load=queued(5)).looked_at(of) == []
+    assert pressure(load=queued(6)).looked_at(of) == ["letters", "others"]  # they share the places
+
+
+def test_a_shadow_or_a_replay_stays() -> None:
+    assert leaves(pressure(DOWN), replace(waiting(), answers=False)) is None
 
 
 spans = st.integers(-100_000, 1_000_000).map(lambda s: later(seconds=s))
@@ -131,16 +169,17 @@ def test_what_is_bound_to_a_lane_is_never_shed_whatever_load_and_budget(
     rank_at: datetime, due_at: datetime | None, consumer: str | None, bound_to: Lane, rests: list[Rest], over: bool,
     items: int,
 ) -> None:  # fmt: skip
-    pressed = pressure(*rests, over_soft=OVER if over else None, load=behind(items))
-    assert pressed.of(waiting(rank_at, due_at=due_at, bound_to=bound_to, consumer=consumer), LETTERS) is None
+    pressed = pressure(*rests, over_soft=OVER if over else None, load=queued(items))
+    of = waiting(rank_at, due_at=due_at, bound_to=bound_to, consumer=consumer)
+    assert leaves(pressed, of, before=items) is None
 
 
 @given(rank_at=spans, due_at=st.none() | spans, items=st.integers(0, 10**6))
 def test_what_leaves_a_slow_lane_could_not_be_served_in_time_and_its_batch_is(
     rank_at: datetime, due_at: datetime | None, items: int
 ) -> None:
-    shed = pressure(load=behind(items)).of(waiting(rank_at, due_at=due_at), LETTERS)
+    shed = leaves(pressure(load=queued(items)), waiting(rank_at, due_at=due_at), before=items)
     if shed is not None:
-        assert NOON + timedelta(seconds=items / IDLE.per_s) > max(rank_at, NOON + SOON) - timedelta(seconds=2)
+        assert NOON + timedelta(seconds=items / IDLE.per_s) > max(rank_at, NOON + SOON)
         assert (shed.chance is None) == (due_at is None)
         assert shed.chance is None or shed.chance.enough
