@@ -46,6 +46,7 @@ class Drain:
         self._now, self._idle_since, self._left = HostClock(now), now, False
         self._claimed_at, self._closing = -TICK_S, False
         bound, health = at.provider.most_calls or None, Health()
+        self._health = health
         self._pace, self._of_calls = pace, of_calls = Pace(most=bound or UNTOLD, bounded=bound is not None), CallLimits()
         self._turns = Turns(pace, health, of_calls)
         self._circuits = Circuits(at, health)
@@ -110,8 +111,9 @@ class Drain:
             self._left = True  # for all we know, until it is told
             taken = await self._holding.claim(self._answering.give_back)
             self._now, self._left = HostClock(taken.now), not taken.all
-            if taken.claimed:
+            if taken.claimed or (self._left and self._health.circuits.any_open(taken.now)):  # what waits is its to do
                 self._idle_since = taken.now
+            if taken.claimed:
                 await self._holding.take_in(taken)
         except (DBAPIError, NoConnectionFree) as error:
             if not passes(error):

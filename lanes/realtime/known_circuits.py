@@ -86,7 +86,7 @@ class KnownCircuits:
 
     def took(self, model: str, probed: Circuit, now: datetime) -> None:
         """This drain alone may ask one call of the model."""
-        self._learn(model, probed)
+        self.moved(model, probed, now)
         self._probes[model] = _Probe(probed.turn, now)
 
     def missed(self, model: str, circuit: Circuit, now: datetime) -> None:

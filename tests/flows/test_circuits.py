@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import text
 
 from lanes.realtime.circuit import LONGEST_REST_S, PROBE
+from lanes.realtime.health import Health
 from lanes.store.database import Database
-from lanes.store.realtime import circuits
+from lanes.store.realtime import circuits, outages
 from lanes.words import Lane
 from tasks import circuits as sharing
 from tasks.connections import Connections
@@ -24,7 +25,7 @@ from tests.standin.process import Endpoint
 
 MODEL = "claude-haiku-5-5"
 SOON_S = 20
-STEP_S = 0.25  # that pass with each turn
+STEP_S = 0.5  # that pass with each look
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,7 @@ async def two_drains(at: Connections, time: PassingTime) -> AsyncIterator[tuple[
         yield one, other
 
 
-async def turns(*drains: Drain, sender: Sender, until: Callable[[], Awaitable[bool]], step_s: float = STEP_S) -> float:
+async def turns(*drains: Drain, sender: Sender, until: Callable[[], Awaitable[bool]]) -> float:
     """The drains go on beside each other until it is so; in how many seconds."""
     done, passed = asyncio.Event(), 0.0
 
@@ -59,9 +60,9 @@ async def turns(*drains: Drain, sender: Sender, until: Callable[[], Awaitable[bo
     async def looks() -> None:
         nonlocal passed
         while not await until():
-            sender.time.passes(seconds=step_s)
-            passed += step_s
-            await asyncio.sleep(0.1)
+            sender.time.passes(seconds=STEP_S)
+            passed += STEP_S
+            await asyncio.sleep(0.05)
         done.set()
 
     async with asyncio.timeout(SOON_S):
@@ -91,9 +92,9 @@ def answered(sender: Sender, number: int) -> Callable[[], Awaitable[bool]]:
     return asked
 
 
-def after(passing: float, step_s: float = STEP_S) -> Callable[[], Awaitable[bool]]:
+def after(passing: float) -> Callable[[], Awaitable[bool]]:
     """So many seconds later."""
-    turns = iter(range(round(passing / step_s)))
+    turns = iter(range(round(passing / STEP_S)))
 
     async def asked() -> bool:
         return next(turns, None) is None
@@ -116,10 +117,11 @@ async def test_during_an_outage_two_drains_ask_one_call_at_a_time_and_both_answe
         lasted = (await at.db.now() - began).total_seconds()
         assert 2 <= hits(endpoint) - before <= 3 + lasted / LONGEST_REST_S  # rests of 1, 2, 4, then 5 seconds, for both
         await evaluate(at.db)
-        assert await sender.rows("select promise, parent_id is null from lanes.incident_log where slack_says is null") != []
-        assert await sender.rows(
-            "select i.promise from lanes.slack_post p join lanes.incident i on i.id = p.incident_id"
-        ) == [("provider_down",)]  # fmt: skip
+        alone = "select promise from lanes.incident where parent_id is null"
+        assert await sender.rows(alone) == [("provider_down",)]
+        assert await sender.rows("select promise from lanes.incident where parent_id is not null") == [("realtime_slow",)]
+        assert await sender.rows(f"{alone} and id in (select incident_id from lanes.slack_post)") == [("provider_down",)]
+        assert await sender.rows("select count(*) from lanes.slack_post") == [(1,)]
         endpoint.reset()
         healed = await turns(one, other, sender=sender, until=closed(sender))
         assert healed <= LONGEST_REST_S + 1
@@ -159,24 +161,23 @@ async def test_a_killed_prober_holds_the_others_up_for_no_longer_than_its_probe(
         assert took <= 5 + LONGEST_REST_S
 
 
-async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(
-    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
-) -> None:
-    down(endpoint)
-    await sender.items("a", "b", "c", lane=Lane.REALTIME)
-    async with drain(at, standing=False) as opened:
-        await turns(opened, sender=sender, until=is_open(sender))
-        await turns(opened, sender=sender, until=after(2))
-        held = opened._circuits
-        sender.time.passes(seconds=30)
-        await held.share()
-        async with at.db.statements() as run:
-            await held.probe(run, held._known.to_probe([MODEL], run.now), run.now)
-        assert held._known.unasked()
-        sender.time.passes(seconds=2)
-        await held.share()
-        assert not held._known.unasked()
-    assert await sender.rows("select state from lanes.outage") == [("resting",)]
+async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(at: Connections, sender: Sender) -> None:
+    await at.db.run(outages.faulted, at.provider.account, MODEL, faults=3, why="529", now=await at.db.now())
+    health = Health()
+    shared = sharing.Circuits(at, health)
+    await shared.share()
+    sender.time.passes(seconds=2)
+    async with at.db.statements() as run:
+        await shared.probe(run, health.circuits.to_probe([MODEL], run.now), run.now)
+    await shared.share()
+    assert health.room(MODEL, 0, now=await at.db.now()) == 1
+    sender.time.passes(seconds=2)
+    await shared.share(held=[MODEL])
+    assert await sender.rows("select state from lanes.outage") == [("probing",)]
+    await shared.share()
+    assert await sender.rows("select state, next_probe_at <= :now from lanes.outage", now=await at.db.now()) == [
+        ("resting", True)
+    ]
 
 
 async def test_a_limit_of_the_provider_opens_no_circuit_and_closes_none(

@@ -13,7 +13,7 @@ from lanes.promises.realtime import FELL_BACK_WITHIN, RECENT, RealtimeSeen
 from lanes.settling.attempts import UNANSWERABLE
 from lanes.store.money import budgets
 from lanes.store.work import UNASKED
-from lanes.words import BatchState
+from lanes.words import BatchState, Outcome
 
 SOON = timedelta(minutes=1)  # nothing of this moment is later; a plan kept for all expects few between two moments
 
@@ -134,7 +134,7 @@ select i.workload, count(distinct i.id) as items, (array_agg(i.key order by i.se
 FAILED = f"""
 select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc, i.id))[1] as key,
        coalesce((array_agg(i.failure order by i.failed_at desc, i.id))[1], 'no reason is known') as reason,
-       count(*) filter (where starts_with(i.failure, '{UNANSWERABLE}')) as unanswered
+       count(*) filter (where starts_with(i.failure, '{Outcome.GIVEN_UP}: {UNANSWERABLE}')) as unanswered
   from lanes.workload w join lanes.item i on i.workload = w.name
  where i.failed_at >= :failed_since and i.settled_at is null and i.canceled_at is null
  group by i.workload

@@ -18,15 +18,20 @@ from lanes.store.tables import outage
 HEARD_OF = timedelta(minutes=1)  # an open circuit that nobody probes for longer says nothing: nothing waits for its model
 TRIES = 5  # to change one that others change at the same time
 
-# Who was answered since the drain was not, and lately: then the trouble is the drain's own.
+# Whether anybody was answered since the drain was not, and lately: then the trouble is the drain's own. Between two moments a
+# plan kept for all expects few.
 OTHERS_ARE_ANSWERED = """
 select exists (
   select from lanes.version v
     join lanes.workload f on f.version_id = v.id
-    join lanes.attempt a on a.workload = f.name and a.lane = 'realtime' and a.ended_at > :since
-   where v.realtime_model = :model and a.started_at > :since and a.message_id is not null)
+   cross join lateral (
+     select from lanes.attempt a
+      where a.workload = f.name and a.lane = 'realtime' and a.ended_at between :since and :soon
+        and a.started_at > :since and a.message_id is not null
+      limit 1) a
+   where v.realtime_model = :model)
 """
-LATELY = timedelta(minutes=1)
+LATELY = SOON = timedelta(minutes=1)
 
 
 def not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, str], Circuit]:
@@ -116,7 +121,7 @@ def _changed(connection: Connection, account: str, model: str, decide: Callable[
 
 def _others_are_answered(connection: Connection, model: str, fault: Fault, now: datetime) -> bool:
     since = max(fault.failing_since, now - LATELY)
-    return connection.execute(text(OTHERS_ARE_ANSWERED), {"model": model, "since": since}).scalar_one()
+    return connection.execute(text(OTHERS_ARE_ANSWERED), {"model": model, "since": since, "soon": now + SOON}).scalar_one()
 
 
 def _opened(connection: Connection, account: str, model: str, circuit: Circuit) -> int | None:

@@ -57,7 +57,10 @@ def test_who_holds_the_probe_may_begin_one_call_and_knows_it_by_its_items() -> N
 
 
 def test_a_probe_is_no_longer_held_once_another_may_be_taken() -> None:
-    assert probing().room(MODEL, later(seconds=16)) == 0
+    one, now = probing(), later(seconds=16)
+    one.heard({MODEL: circuit().probed(later(seconds=1))}, now)
+    assert one.room(MODEL, now) == 0
+    assert MODEL in one.to_probe([MODEL], now)
 
 
 def test_who_was_slower_waits_for_whoever_probes() -> None:
