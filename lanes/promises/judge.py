@@ -21,7 +21,7 @@ from lanes.promises.realtime import RealtimeSeen, realtime_failing, realtime_slo
 from lanes.words import BatchState
 from lanes.workload.version import Version
 
-UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_INCOMPLETE)  # a limit of 0 is promised
+UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_INCOMPLETE)
 
 
 @dataclass(frozen=True)
