@@ -18,6 +18,10 @@ CALIBRATION_NOTE = (
     "Due items that went to a batch, a sample of the period: what was said when they were routed, against when their batch was "
     "back. Brier score: 0 is perfect, 0.25 is a coin."
 )
+DEADLINES_NOTE = (
+    "Items that were due and were answered in the period, or failed: missed is late, or without an answer. Overdue now: due and "
+    "neither yet. Reason overdue: due before it arrived."
+)
 ADVISED = "items received in the last 30 days"  # what advice looks at
 
 
@@ -39,7 +43,7 @@ def pressing(snapshot: Snapshot) -> list[Section]:
 
 def further(snapshot: Snapshot) -> list[Section]:
     """How the lanes work, are steered and used; only those that have rows."""
-    lanes = batch_totals(snapshot), calibration(snapshot), waits(snapshot), calls(snapshot), capacity(snapshot)
+    lanes = batch_totals(snapshot), deadlines(snapshot), calibration(snapshot), waits(snapshot), calls(snapshot), capacity(snapshot)
     steered = splits(snapshot), replays(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
     return [each for each in (*lanes, budgets(snapshot.budgets), *steered) if each.rows]
 
@@ -68,6 +72,19 @@ def batch_totals(snapshot: Snapshot) -> Section:
     ]  # fmt: skip
     heads = ("Workload", "Batches that ended", "Items", "p50", "p95", "Items per hour", "Failed")
     return Section("Batches by workload", heads, "lrrrrrr", rows, summary.BATCHES_NOTE)
+
+
+def deadlines(snapshot: Snapshot) -> Section:
+    """Due times met and missed, by the lane and the reason of the route that stood then."""
+    rows = [
+        (
+            f"{each.workload} / {summary.lane_name(each.lane)}", summary.reason_name(each.reason), count(each.met),
+            count(each.missed), count(each.overdue), share(each.met_share),
+        )
+        for each in snapshot.deadlines
+    ]  # fmt: skip
+    heads = ("Lane", "Reason", "Met", "Missed", "Overdue now", "In time")
+    return Section("Deadlines", heads, "llrrrr", rows, DEADLINES_NOTE)
 
 
 def calibration(snapshot: Snapshot) -> Section:

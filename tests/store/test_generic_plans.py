@@ -13,6 +13,7 @@ from lanes.promises.incident import IncidentState, Promise
 from lanes.store import incidents, work
 from lanes.store.asking import through
 from lanes.store.batch import adoption, batches
+from lanes.store.figures import due
 from lanes.store.promises import slack_posts
 from lanes.store.realtime import backlog, outages
 from lanes.store.replays import replays
@@ -99,6 +100,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
         lambda c: work.claim(c, Lane.REALTIME, {"letters": 3}, worker="me", lease=later() - NOON, now=NOON),
         "ix_work_claimable",
     ),
+    "what is overdue": (lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_work_due"),
     "lost claims": (lambda c: work.abandoned(c, now=NOON), "ix_work_claimed"),
     "an outage begins": (
         lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", faults=3, why="529", now=NOON), "uq_outage_open",

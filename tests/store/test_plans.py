@@ -24,7 +24,7 @@ from lanes.store import asking, incidents, retention, work
 from lanes.store.advice.advice import evidence
 from lanes.store.batch import deadlines, departure, ready_work
 from lanes.store.doors import amendments, emptying, unrouted
-from lanes.store.figures import measurements
+from lanes.store.figures import due, measurements
 from lanes.store.money import budgets
 from lanes.store.promises import at_stake, causes, trends
 from lanes.store.realtime import backlog, giving_up, limits, outages
@@ -55,17 +55,17 @@ with item as (
          case when n <= :history then at end, case when n <= :history and n % 1000 > 0 then at end,
          case when n <= :history and n % 1000 = 0 then at end, case when n % 1000 = 0 then 'broken' end
     from (select n, :now - (:history - n) * interval '30 days' / :history as at from generate_series(1, :history + 2000) n) each
-  returning id, position, received_at),
+  returning id, position, received_at, due_at),
 done as (
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
-                          claim_no, created_at, lease_until, session)
+                          claim_no, created_at, lease_until, session, due_at)
   select id, 'letters', :version, (case when position % 2 = 0 then 'batch' else 'realtime' end),
          (case when purpose = 1 then 'replay' else 'answer' end), 0, purpose,
          (case when purpose = 1 then 'done' when position <= :history then 'done'
                when position % 100 = 1 then 'claimed' else 'ready' end),
          :now, received_at + interval '1 minute', 1, received_at,
          case when position > :history and position % 100 = 1 and purpose = 0 then :now + interval '5 minutes' end,
-         case when position > :history and position % 100 = 1 and purpose = 0 then 1 end
+         case when position > :history and position % 100 = 1 and purpose = 0 then 1 end, due_at
     from item, generate_series(0, 1) purpose
    where purpose = 0 or position % 20 = 0 and position <= 102000  -- a replay of the oldest
   returning id, item_id, lane, purpose, generation, state, created_at),
@@ -242,6 +242,8 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
         (lambda c: limits.tries(c, "letters", now=NOON), 4 * limits.MOST_TRIES),
         (lambda c: budgets.statuses(c, now=NOON), 0),
+        (lambda c: c.execute(text(due.BY_WORKLOAD), {"since": later(hours=-1), "now": later(days=1)}).all(), 9_000),
+        (lambda c: due.by_reason(asking.through(c), since=later(days=-30), now=later(days=1)), 9_000),
     ],
     ids=[
         "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "hopeless",
@@ -252,6 +254,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         "lane_latency", "routing_mix",
         "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",
         "departure", "awaited", "received_to_route", "results_waited_for", "tries", "budgets",
+        "due", "due_by_reason",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(

@@ -11,11 +11,11 @@ from lanes.promises.departures import WaitingSeen
 from lanes.promises.judge import Seen
 from lanes.promises.last_answers import FAILED_FOR, SETTLED_FOR, ItemsSeen
 from lanes.promises.realtime import FELL_BACK_WITHIN, RECENT, RealtimeSeen
+from lanes.store.figures import due
 from lanes.store.money import budgets
 from lanes.store.work import UNASKED
 from lanes.words import BatchState
 
-MOST_OVERDUE = 2_000  # of each way to wait: more of them say no more
 SOON = timedelta(minutes=1)  # nothing of this moment is later; a plan kept for all expects few between two moments
 
 BATCHES = """
@@ -140,38 +140,6 @@ select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc
  group by i.workload
 """
 
-# Overdue is what waits still: in a batch or for one, for real time (which ranks it by its due time), claimed, or not routed.
-DUE = f"""
-with decided as (
-  select workload, sum(items)::bigint as met, sum(n - items)::bigint as missed
-    from lanes.figures_since('{{deadline}}', :due_since) where word <> 'overdue' group by 1),
-late as (
-  (select item_id from lanes.work
-    where due_at is not null and lane = 'batch' and purpose = 'answer' and state in ('ready', 'submitted') and due_at < :now
-    order by due_at, id limit {MOST_OVERDUE})
-  union
-  select w.item_id
-    from lanes.workload f
-   cross join lateral (
-     select item_id, due_at from lanes.work
-      where lane = 'realtime' and workload = f.name and state = 'ready' and rank_at < :now
-      order by rank_at, id limit {MOST_OVERDUE}) w
-   where w.due_at < :now
-  union
-  select item_id from lanes.work where state = 'claimed' and due_at < :now and purpose = 'answer'
-  union
-  select id from lanes.item where position is null and canceled_at is null and due_at < :now),
-overdue as (
-  select i.workload, count(*) as overdue
-    from late l
-   cross join lateral (select * from lanes.item i where i.id = l.item_id offset 0) i
-   where i.due_at < :now and i.due_at > i.received_at and i.answered_at is null and i.failed_at is null
-     and i.canceled_at is null
-   group by 1)
-select workload, coalesce(d.met, 0) as met, coalesce(d.missed, 0) as missed, coalesce(o.overdue, 0) as overdue
-  from decided d full join overdue o using (workload)
-"""
-
 UNSERVED = """
 select w.name
   from lanes.workload w join lanes.version v on v.id = w.version_id
@@ -192,8 +160,8 @@ def measure(connection: Connection, *, now: datetime) -> Seen:
     at = {
         "now": now, "soon": now + SOON, "recent": now - RECENT, "judged_since": now - JUDGED_FOR,
         "settled_since": now - SETTLED_FOR, "failed_since": now - FAILED_FOR, "fell_back_since": now - FELL_BACK_WITHIN,
-        "due_since": now - MISSED_WITHIN,
     }  # fmt: skip
+    missed = {"now": now, "since": now - MISSED_WITHIN}
     batches = connection.execute(text(BATCHES), at).mappings()
     spent = budgets.statuses(connection, now=now)
     unpaid = frozenset(each.budget.workload for each in spent if each.is_used_up and each.budget.consumer is None)
@@ -203,7 +171,7 @@ def measure(connection: Connection, *, now: datetime) -> Seen:
         waiting=[WaitingSeen(**row) for row in connection.execute(text(WAITING), at).mappings()],
         settled=[ItemsSeen(**row) for row in connection.execute(text(SETTLED), at).mappings()],
         failed=[ItemsSeen(**row) for row in connection.execute(text(FAILED), at).mappings()],
-        due=[DueSeen(**row) for row in connection.execute(text(DUE), at).mappings()],
+        due=[DueSeen(**row) for row in connection.execute(text(due.BY_WORKLOAD), missed).mappings()],
         budgets=spent,
         unserved=unpaid.union(connection.execute(text(UNSERVED)).scalars()),
         refused=unpaid.union(connection.execute(text(REFUSED)).scalars()),
