@@ -1,13 +1,17 @@
 """What is due is answered in time: the share that was missed of late, and what will be missed if nothing is done."""
 
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lanes.promises.assessment import Assessment, verdict
 from lanes.promises.incident import Promise
+from lanes.routing.load import Load
 from lanes.routing.prospect import percent
+from lanes.routing.second_look import Doubtful
 from lanes.units import clock, counted, seconds, share
-from lanes.words import Verdict
+from lanes.words import Lane, Verdict
 from lanes.workload.version import Version
 
 MISSED_WITHIN = timedelta(hours=1)  # what the share of missed due times looks at
@@ -64,6 +68,24 @@ class AtRisk:
     def items(self) -> int:
         """All of them."""
         return self.bound + self.crowded
+
+
+def risks(at_risk: Iterable[Doubtful], load: Load) -> list[AtRisk]:
+    """What a second look found to be at risk, of each workload."""
+    of = defaultdict[str, list[Doubtful]](list)
+    for each in at_risk:
+        of[each.of.version.workload].append(each)
+    return [_risk(workload, each, load) for workload, each in of.items()]
+
+
+def _risk(workload: str, at_risk: Sequence[Doubtful], load: Load) -> AtRisk:
+    nearest = min(at_risk, key=lambda each: each.of.due_at)
+    bound = sum(each.of.binds is Lane.BATCH for each in at_risk)
+    crowded = len(at_risk) - bound
+    return AtRisk(
+        workload, bound, crowded, nearest.of.due_at, nearest.probability, nearest.of.version.spec.confidence,
+        load.drain_s(nearest.model) if crowded else None,
+    )  # fmt: skip
 
 
 def deadline_at_risk(seen: AtRisk, now: datetime) -> Assessment:
