@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import Estimates
+from lanes.realtime.throughput import items_per_s
 from lanes.routing.load import Load, Queue
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import EXPECTED_CALL, Arrived, decide
@@ -112,7 +113,7 @@ def _load(stand: Stand, version: Version, now: float) -> Load:
         Queue(version.workload, version.spec.realtime_model, _rank(due), 1) for due, _ in stand.lane.waiting
     ]
     return Load(
-        moment(now), 1 / mean_s, calls={version.spec.realtime_model: max(EXPECTED_CALL, nearly_all)}, queues=queues
+        moment(now), items_per_s(mean_s, items_a_call=1, most_calls=1, told=False), calls={version.spec.realtime_model: max(EXPECTED_CALL, nearly_all)}, queues=queues
     )
 
 
