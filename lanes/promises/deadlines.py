@@ -91,8 +91,8 @@ def _risk(workload: str, at_risk: Sequence[Doubtful], load: Load) -> AtRisk:
 def deadline_at_risk(seen: AtRisk, now: datetime) -> Assessment:
     """By the items that will probably be late; one is enough."""
     said = (
-        f"{counted(seen.items, 'item')} will probably miss {'its' if seen.items == 1 else 'their'} due time; the nearest is due "
-        f"{clock(seen.due_at, beside=now)}, and its batch is back by then with {percent(seen.probability)} "
+        f"{counted(seen.items, 'item')} will probably miss {'its' if seen.items == 1 else 'their'} due time; the nearest is "
+        f"due {clock(seen.due_at, beside=now)}, and its batch is back by then with {percent(seen.probability)} "
         f"({percent(seen.confidence)} are asked for)."
     )
     judged = Verdict.FAILED if seen.items else Verdict.PASSED

@@ -132,8 +132,8 @@ TERMS: Mapping[Promise, Terms] = {
     ),
     Promise.DEADLINE_MISSED: Terms(
         "Due times are missed", "percent", 4,
-        "What was missed on which lane stands in `lanes report`, section Deadlines, with how right the probabilities were. More "
-        "confidence in the workload sends more of what is due to real-time; so does a rule.",
+        "`lanes status`, section Deadlines, says on which lane and for which reason. With more confidence asked for, or by a "
+        "rule, more of what is due goes to real-time.",
     ),
     Promise.DEADLINE_AT_RISK: Terms(
         "Due times are at risk", "items", math.inf,

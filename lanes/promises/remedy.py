@@ -52,7 +52,7 @@ def commands(of: Incident) -> list[str]:
         case Promise.PROVIDER_FROZEN:
             return ["lanes doctor   # which setting"]
         case Promise.DEADLINE_MISSED | Promise.DEADLINE_AT_RISK:
-            return ["lanes report   # section Deadlines: by lane and reason, and how right the probabilities were"]
+            return ["lanes status   # section Deadlines: by lane and reason; beside it, how right the probabilities were"]
         case _:
             return []
 

@@ -19,7 +19,7 @@ CALIBRATION_NOTE = (
     "back. Brier score: 0 is perfect, 0.25 is a coin."
 )
 DEADLINES_NOTE = (
-    "Items that were due and were answered in the period, or failed: missed is late, or without an answer. Overdue now: due and "
+    "Due items that were answered in the period, or failed: missed is late, or without an answer. Overdue now: due, and "
     "neither yet. Reason overdue: due before it arrived."
 )
 RESCUES_NOTE = (

@@ -2,14 +2,14 @@
 
 Nothing waits and nothing is called: the clock is chosen, and the decisions are those of the product (the door's route, early
 departures, the second look every five seconds), given what it would have measured by then. Due times are log-uniform from ten
-minutes to twelve hours, 30 % of the items have none. A batch takes a log-normal time (sigma 0.6) around a median by the hour of
-its departure, 30 to 90 minutes; for six hours of one day four times that. For eight hours of another day real time is
+minutes to twelve hours; 30 % of the items have none. A batch takes a log-normal time (sigma 0.6) around a median by the hour
+of its departure, 30 to 90 minutes; for six hours of one day four times that. For eight hours of another day real time is
 overloaded: a call takes a minute instead of two seconds, and for half an hour nothing is answered.
 
 On the same arrivals and in the same world decide: the fixed setting that Lanes had (60 minutes, nobody looks again), the rule of
-`firming` (everything to batch, rescue at 15 % of the time left), and an oracle that knows when each batch will be back. Shares of
-missed due times are above the oracle's own. Costs are in list prices, a batch at half; who is rescued from a batch that
-others still wait for is paid twice. `brier` is of the probabilities that routes to batch stated, against when their batch was back.
+`firming` (everything to batch, rescue at 15 % of the time left), and an oracle that knows when each batch will be back. Shares
+of missed due times are above the oracle's own. Costs are list prices, a batch at half; who is rescued from a batch that others
+wait for is paid twice. `brier` is of the probabilities that routes to batch stated, against when their batch was back.
 """
 
 import argparse
@@ -73,8 +73,8 @@ def seed_of(seed: int, *, days: int, items_a_day: int, confidence: float) -> Tol
 
 
 def _became(those: World, lived: Became) -> Mapping[str, float]:
-    """Shares of the due items that were late: of all, and of those that arrived in the regime and in the overload; the cost of an
-    item where real time costs 1; the shares that were rescued, of what is due, and that real time was asked of all."""
+    """Shares of the due items that were late: of all, and of those that arrived in the regime and in the overload; the cost of
+    an item where real time costs 1; which share of what is due was rescued, and of how many of all real time was asked."""
     late = lived.answered > those.due
     cost = float(numpy.mean(CALL_USD * lived.calls + PASS_USD * lived.passes))
     return {

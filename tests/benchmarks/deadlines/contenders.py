@@ -10,14 +10,14 @@ from tests.benchmarks.deadlines.world import BEGIN, MINUTE, moment
 
 STATIC_S = 60 * MINUTE  # how long any batch takes
 LEAD_S = LEAD.total_seconds()
-# firming 0.4.0, `ticket.submit`: risk_buffer = max(60.0, min(600.0, 0.15 * window)) seconds. Everything goes to a batch at once;
-# `ticket.collect` cancels it when no more than that is left, and asks what is missing at list price.
+# firming 0.4.0, `ticket.submit`: risk_buffer = max(60.0, min(600.0, 0.15 * window)) seconds. Everything goes to a batch at
+# once; `ticket.collect` cancels it when no more than that is left, and asks what is missing at list price.
 SHARE, LEAST_S, MOST_S = 0.15, 60.0, 600.0
 
 
 class Static:
-    """A batch is back after 60 minutes: what is due sooner goes to real time, and nobody looks again. A batch leaves early where
-    its items could not wait for the schedule."""
+    """A batch is back after 60 minutes: what is due sooner goes to real time, and nobody looks again. A batch leaves early
+    where its items could not wait for the schedule."""
 
     def __init__(self, version: Version) -> None:
         self._window = Window.of(version.spec)

@@ -74,8 +74,8 @@ class Became:
 
 
 def live(world: World, version: Version, by: Contender, *, alone: bool = False) -> Became:
-    """The days are over, and whatever arrived was answered. A batch is cancelled, and not paid, where nobody in it is wanted any
-    more; with each item `alone` in one, that is so as soon as it is rescued."""
+    """The days are over, and whatever arrived was answered. A batch is cancelled, and not paid, where nobody in it is wanted
+    any more; with each item `alone` in one, that is so as soon as it is rescued."""
     return _Days(world, version, by, alone=alone).passed()
 
 

@@ -9,12 +9,12 @@ from tests.benchmarks.deadlines.world import MINUTE, World
 
 
 def plan(world: World, version: Version) -> Became:
-    """Of the batch that an item could leave with at once, and of those of the schedule, it is known when they will be back. Whom
-    one of them brings back in time waits for it, and real time answers as many of the others as it can: unit jobs by their due
-    time, what cannot be in time being left out. What nothing brings in time is late in a batch, which costs less.
+    """Of the batch that an item could leave with at once, and of those of the schedule, it is known when they will be back.
+    Whom one of them brings back in time waits for it, and real time answers as many of the others as it can: in the order of
+    their due times, what cannot be in time being left out. What nothing brings in time is late in a batch, which costs less.
 
-    It may not wait for a lucky minute: with a batch leaving in each of them there nearly always is one soon, and nobody who does
-    not know the future has any use of it.
+    It may not wait for a lucky minute: with a batch leaving in each there nearly always is one soon, and nobody who does not
+    know the future has any use of it.
     """
     scheduled = sorted(departures(version, world))
     number = len(world.arrives)

@@ -1,8 +1,8 @@
-"""Lanes in the simulated days: the decisions are those of the product, and what they are given is what it would have measured."""
+"""Lanes in the simulated days: the decisions are the product's, and what they are given is what it would have measured."""
 
 import heapq
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import Estimates
@@ -26,7 +26,8 @@ NEARLY_ALL = 0.95
 
 
 class Ours:
-    """What is undecided goes to batch. `stated` is the probability that was said of each item that was weighed and sent there."""
+    """What is undecided goes to batch. `stated` is the probability that was said of each item that was weighed and sent there.
+    """
 
     def __init__(self, version: Version) -> None:
         self._version = version
@@ -35,6 +36,7 @@ class Ours:
         self._prospects = Prospects(self._turnarounds, moment(0))
         self._learned_at = self._prospects_at = 0.0
         self._estimates = Estimates(moment(0))
+        self._sees_s, self._sees_at = 0.0, -NEVER  # how far a look sees, as of the last minute
         self._due: list[tuple[float, int]] = []  # a heap of what was sent to batch
         self.stated: dict[int, float] = {}
 
@@ -64,11 +66,11 @@ class Ours:
         """As the second look has it. It looks at what is due first, and only where something of that can be urgent."""
         while self._due and (self._due[0][0] <= now or not _is_open(stand, self._due[0][1])):
             heapq.heappop(self._due)
-        if not self._due:
+        if not self._due or (now - self._sees_at < MINUTE and self._due[0][0] >= now + self._sees_s + MINUTE):
             return ()
-        at = moment(now)
         load = _load(stand, self._version, now)
         until = (looked_until(load, [self._version], most=LOOKED_AT) - moment(0)).total_seconds()
+        self._sees_s, self._sees_at = until - now, now
         if self._due[0][0] >= until:
             return ()
         late = [
@@ -76,8 +78,8 @@ class Ours:
             for due, item in heapq.nsmallest(LOOKED_AT, self._due)
             if due < until and _is_open(stand, item)
         ]
-        doubtful = weigh(late, self._seen_at(stand, now), now=at)
-        return [int(each.of.work_id) for each in rescue(doubtful, load, now=at).taken]
+        doubtful = weigh(late, self._seen_at(stand, now), now=moment(now))
+        return [int(each.of.work_id) for each in rescue(doubtful, load, now=moment(now)).taken]
 
     def _late(self, stand: Stand, item: int, due: float) -> Late:
         batch = stand.out.get(item)
@@ -109,13 +111,7 @@ def _load(stand: Stand, version: Version, now: float) -> Load:
     took = sorted(took for at, took in stand.lane.asked if now - OF_LATE_S <= at <= now)
     mean_s = sum(took) / len(took) if took else EXPECTED_CALL.total_seconds()
     nearly_all = timedelta(seconds=took[int(NEARLY_ALL * (len(took) - 1))]) if took else EXPECTED_CALL
-    queues = [
-        Queue(version.workload, version.spec.realtime_model, _rank(due), 1) for due, _ in stand.lane.waiting
-    ]
-    return Load(
-        moment(now), items_per_s(mean_s, items_a_call=1, most_calls=1, told=False), calls={version.spec.realtime_model: max(EXPECTED_CALL, nearly_all)}, queues=queues
-    )
-
-
-def _rank(due: float) -> datetime:
-    return moment(due) - EXPECTED_CALL
+    model = version.spec.realtime_model
+    queues = [Queue(version.workload, model, moment(due) - EXPECTED_CALL, 1) for due, _ in stand.lane.waiting]
+    per_s = items_per_s(mean_s, items_a_call=1, most_calls=1, told=False)
+    return Load(moment(now), per_s, calls={model: max(EXPECTED_CALL, nearly_all)}, queues=queues)

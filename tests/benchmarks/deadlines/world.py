@@ -1,4 +1,4 @@
-"""What happens to everybody alike: which items arrive, how long a batch takes that leaves in a minute, and how quickly the provider
+"""What happens to everybody alike: which items arrive, how long a batch takes that leaves in a minute, how quickly the provider
 answers in real time. Times are seconds from midnight of the first day; the seed says everything.
 """
 
@@ -74,7 +74,7 @@ def moment(at: float) -> datetime:
 
 
 def world(seed: int, *, days: int, items_a_day: int) -> World:
-    """The days of a seed. Regime and overload are on two of them, not on the first ones, from some hour of the working day on."""
+    """The days of a seed. Regime and overload are on two of them, not the first ones, from some hour of the working day on."""
     random = numpy.random.default_rng(seed)
     number = random.poisson(days * items_a_day)
     arrives = numpy.sort(random.uniform(0, days * DAY, number))
