@@ -9,11 +9,12 @@ from lanes.words import Lane
 MOST = 2_000  # of each way to wait: more of them say no more
 
 # What is due and waits still, of `overdue`: in a batch or for one, for real time (which ranks it by its due time), claimed, or
-# not routed. What was due before it arrived is none of it.
+# not routed; what was rescued waits for real time. What was due before it arrived is none of it.
 OVERDUE = f"""
 late as (
   (select item_id from lanes.work
-    where due_at is not null and lane = 'batch' and purpose = 'answer' and state in ('ready', 'submitted') and due_at < :now
+    where due_at is not null and lane = 'batch' and purpose = 'answer' and state in ('ready', 'submitted') and not rescued
+      and due_at < :now
     order by due_at, id limit {MOST})
   union
   select w.item_id

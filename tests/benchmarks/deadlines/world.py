@@ -80,7 +80,7 @@ def world(seed: int, *, days: int, items_a_day: int) -> World:
     arrives = numpy.sort(random.uniform(0, days * DAY, number))
     due = arrives + numpy.exp(random.uniform(numpy.log(SOONEST_S), numpy.log(LATEST_S), number))
     due[random.random(number) < WITHOUT] = numpy.inf
-    minutes = numpy.arange((days + 3) * 1_440) * MINUTE
+    minutes = numpy.arange((days + 3) * 1_440, dtype=numpy.float64) * MINUTE
     medians = MEDIAN_S * (1 + 0.5 * numpy.sin(2 * numpy.pi * (minutes % DAY / HOUR - 9) / 24))
     slow_day, loaded_day = random.permutation(numpy.arange(min(4, days - 2), days))[:2]
     regime_from = float(slow_day * DAY + random.integers(8, 15) * HOUR)
