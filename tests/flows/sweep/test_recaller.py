@@ -29,9 +29,9 @@ async def test_a_batch_whose_items_were_all_withdrawn_is_cancelled_and_costs_onl
     endpoint.ended(batch.provider_batch_id)
     assert await collect.poll(at, batch)
     assert await collect.bring_home(at, batch) == 2
-    tries = dict(await sender.rows("select key, outcome from lanes.attempt_log"))
-    assert tries["b"] == "canceled"
-    assert await sender.rows("select count(*) from lanes.spend") == [(list(tries.values()).count("valid"),)]
+    tries = await sender.rows("select key, outcome from lanes.attempt_log")
+    assert ("b", "canceled") in tries
+    assert await sender.rows("select count(*) from lanes.spend") == [(tries.count(("a", "valid")),)]
 
 
 def test_it_looks_once_a_minute() -> None:

@@ -12,7 +12,7 @@ from lanes.store.batch import homecoming, ready_work
 from lanes.store.routing import rescues
 from lanes.words import Lane, Mode
 from tests.store.late import LATE, by_lane, canceled, doubted, in_batch, of_batch, rescue, waiting
-from tests.store.tries import A, B, claim, row, rows, save, tried
+from tests.store.tries import A, B, claim, row, rows, said, save, tried
 
 Step = Callable[[Connection], Any]
 
@@ -24,8 +24,11 @@ def out(pool: Engine, **spec: Any) -> BatchId:
 
 
 def batch_answers(batch_id: BatchId) -> Step:
-    """The batch's answer is saved; what was passed over."""
-    return lambda c: save(c, tried(of_batch(c, batch_id), output=B, at=LATE), batch_id=batch_id, now=LATE).passed_over
+    """The batch's answer, one and the same, is saved; what was passed over."""
+    response = said()
+    return lambda c: save(
+        c, tried(of_batch(c, batch_id), output=B, response=response, at=LATE), batch_id=batch_id, now=LATE
+    ).passed_over
 
 
 def test_a_look_beside_the_collector_that_saves_takes_nothing_and_waits_for_nobody(pool: Engine) -> None:
@@ -58,8 +61,10 @@ def test_a_drain_and_the_collector_that_save_at_once_show_one_answer_a_standing(
         rescue(setup)
         (mine,) = claim(setup, now=LATE)
 
+    answer = tried(mine, output=A, at=LATE)
+
     def drain_saves(c: Connection) -> Any:
-        return save(c, tried(mine, output=A, at=LATE), now=LATE).passed_over
+        return save(c, answer, now=LATE).passed_over
 
     steps = (drain_saves, batch_answers(batch_id))
     one, other = steps if first is Lane.REALTIME else reversed(steps)

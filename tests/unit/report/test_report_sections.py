@@ -84,7 +84,7 @@ def test_each_ability_has_its_section() -> None:
         "letters all 300 97.5 % 97.7 % 0.023", "letters 95 % to 98 % 200 97.0 % 97.5 % ",
         "letters 98 % to 99 % 100 98.5 % 98.0 % ",
     ]  # fmt: skip
-    assert said(rescued) == ["letters 40 37 of 38 $0.02 $0.015"]
+    assert said(rescued) == ["letters 40 37 of 38 $0.0200 $0.0150"]
     assert said(waits) == ["letters 900 0.05 s 2.1 s"]
     assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
     assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]
