@@ -24,6 +24,7 @@ from lanes.units import count, counted, seconds, share, usd
 from lanes.words import Lane
 
 MOST_WORKLOADS = 4  # in one chart
+MOST_REASONS = 6  # of a lane in a bar: the least frequent of more are one part
 POINTS = {timedelta(minutes=1): "minute", timedelta(hours=1): "hour", timedelta(days=1): "day"}
 COLORS = {Lane.REALTIME: REALTIME, Lane.BATCH: BATCH}
 SHADES = {Lane.REALTIME: REALTIME_SHADES, Lane.BATCH: BATCH_SHADES}
@@ -86,10 +87,13 @@ def _mix(workload: str, routes: Sequence[RouteFigures]) -> Mix:
     segments = []
     for lane in (Lane.REALTIME, Lane.BATCH):
         of_lane = sorted((each for each in routes if each.lane == lane), key=lambda each: -each.items)
-        for place, each in enumerate(of_lane):
-            label = f"{summary.lane_name(lane)}, {summary.reason_name(each.reason)}"
-            shown = f"{count(each.items)} ({share(each.items / whole if whole else 0)})"
-            segments.append(Segment(label, each.items, shown, SHADES[lane][place % len(SHADES[lane])]))
+        parts = [(summary.reason_name(each.reason), each.items) for each in of_lane]
+        if len(parts) > MOST_REASONS:
+            parts[MOST_REASONS - 1 :] = [("other reasons", sum(items for _, items in parts[MOST_REASONS - 1 :]))]
+        for place, (reason, items) in enumerate(parts):
+            label = f"{summary.lane_name(lane)}, {reason}"
+            shown = f"{count(items)} ({share(items / whole if whole else 0)})"
+            segments.append(Segment(label, items, shown, SHADES[lane][place % len(SHADES[lane])]))
     return Mix(f"{workload}: {counted(whole, 'decision')}", segments)
 
 
