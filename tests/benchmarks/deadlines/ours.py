@@ -12,12 +12,12 @@ from lanes.routing.prospect import Prospects
 from lanes.routing.route import EXPECTED_CALL, Arrived, decide
 from lanes.routing.second_look import Late, Out, looked_until, rescue, weigh
 from lanes.routing.split import Splits
-from lanes.routing.turnaround import Seen, Turnarounds, utc_hour
+from lanes.routing.turnaround import Seen, Turnarounds
 from lanes.store.routing.turnarounds import MOST
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tests.benchmarks.deadlines.days import NEVER, Batch, Stand
-from tests.benchmarks.deadlines.world import HOUR, MINUTE, moment
+from tests.benchmarks.deadlines.world import DAY, HOUR, MINUTE, moment
 
 LEARNS_S = 15 * MINUTE  # between two readings of how long batches took: the product reads every minute
 LOOKED_AT = 50  # items, in due order, of one look
@@ -96,10 +96,9 @@ class Ours:
         return self._prospects
 
     def _seen(self, batch: Batch, now: float) -> Seen:
-        left_at, back = moment(batch.left_at), batch.back_at <= now
-        took = timedelta(seconds=min(batch.back_at, now) - batch.left_at)
-        age = timedelta(seconds=now - batch.left_at)
-        return Seen(self._version.spec.batch_model, len(batch.members), utc_hour(left_at), took, back, age)
+        took, age = timedelta(seconds=min(batch.back_at, now) - batch.left_at), timedelta(seconds=now - batch.left_at)
+        hour = int(batch.left_at % DAY // HOUR)
+        return Seen(self._version.spec.batch_model, len(batch.members), hour, took, batch.back_at <= now, age)
 
 
 def _is_open(stand: Stand, item: int) -> bool:
