@@ -251,7 +251,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: budgets.statuses(c, now=NOON), 0),
         (lambda c: c.execute(text(due.BY_WORKLOAD), {"since": later(hours=-1), "now": later(days=1)}).all(), 9_000),
         (lambda c: due.by_reason(asking.through(c), since=later(days=-30), now=later(days=1)), 9_000),
-        (lambda c: rescues.due(c, until=later(hours=2), now=NOON), 400),
+        (lambda c: rescues.due(c, until=later(hours=2), now=NOON), 800),
         (rescues_what_is_late, 6_000),
         (lambda c: load.snapshot(c, account="acme", now=NOON), 2_500),
         (lambda c: unwanted.recall(c, now=NOON), 100),
