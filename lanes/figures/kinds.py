@@ -2,7 +2,7 @@
 
 A fact is counted in the minute in which it happened, or in the minute in which its item was received, or its batch intended:
 what became of the items of a period is a sum, however late it became so. What is of one version is counted by it; the kinds
-ITEM to READ, and CALL, have none.
+ITEM to READ, CALL and DEADLINE, have none.
 """
 
 from enum import StrEnum
@@ -27,6 +27,8 @@ class Kind(StrEnum):
     AGREEMENT = "agreement"  # items that both lanes answered, once each; no word; `items` were corrected
     CORRECTION = "correction"  # corrections; no word
     BUFFER = "buffer"  # items that real time asked for and was billed for; no word; from received to asked, its window with it
+    # due items that were answered or failed, in the minute of that; the reason of their newest route then; `items` were in time
+    DEADLINE = "deadline"
     # in which its batch was intended
     BATCH = "batch"  # batches; how they stand (`BatchState`); the items they carry; from submitted to ended
     REQUEST = "request"  # their requests; no word; the items that shared them

@@ -48,9 +48,9 @@ class Assessment:
 
         On the real-time lane the figure must be clearly below its limit, or all is quiet and nobody is left unanswered.
         """
-        if self.promise not in (Promise.REALTIME_SLOW, Promise.REALTIME_FAILING):
-            return self.verdict is Verdict.PASSED
         quiet = self.verdict is Verdict.INCONCLUSIVE and self.quiet
+        if self.promise not in (Promise.REALTIME_SLOW, Promise.REALTIME_FAILING):
+            return quiet or self.verdict is Verdict.PASSED
         calm = self.verdict is Verdict.PASSED and (self.limit == 0 or self.value <= self.limit * CALM)
         return quiet or calm
 

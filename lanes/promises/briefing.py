@@ -62,6 +62,7 @@ UNEXPLAINED: Mapping[Promise, str] = {
     Promise.ITEMS_FAILED: "no failed item says why",
     Promise.APPROVAL_WAITS: "nothing failed: a person was asked",
     Promise.BUDGET: "nothing failed: `lanes figures` shows what it was spent on",
+    Promise.DEADLINE_MISSED: "what is overdue waits still, and nothing says why",
     Promise.WORKLOAD_INVALID: "its fields at fault stand above",
     Promise.PROVIDER_DOWN: "the last call met what stands above",
     Promise.PROVIDER_FROZEN: "the last call met what stands above",
@@ -76,6 +77,8 @@ UNSAMPLED: Mapping[Promise, str] = {
 NO_RUN: Mapping[Promise, str] = {
     Promise.WORKLOAD_INVALID: "no run is at fault: its author has to correct the block",
     Promise.BATCH_NEVER_STARTED: "no run of `submit` is known that began for it",
+    Promise.DEADLINE_MISSED: "no run is at fault: answers came too late",
+    Promise.DEADLINE_AT_RISK: "no run is at fault: batches take their time",
 }
 GROWS_UNTIL: Mapping[Promise, str] = {
     Promise.BATCH_SLOW: "the batch is home",

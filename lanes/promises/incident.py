@@ -33,6 +33,8 @@ class Promise(StrEnum):
     APPROVAL_WAITS = "approval_waits"  # a rollout that asks a person is answered
     PROVIDER_FROZEN = "provider_frozen"  # the provider takes what is asked: neither limits, account nor settings forbid it
     BUDGET = "budget"  # there is enough of a budget left for its period
+    DEADLINE_MISSED = "deadline_missed"  # few items are answered after they were due
+    DEADLINE_AT_RISK = "deadline_at_risk"  # what is due will be answered in time, surely enough
 
 
 class Severity(StrEnum):
@@ -127,6 +129,16 @@ TERMS: Mapping[Promise, Terms] = {
         "A budget runs out", "percent", 1.25,
         "At 100 % nothing of it is paid any more: its work is kept, and goes on by itself once the budget is raised or the "
         "next period begins. `lanes budget` shows all of them and sets one; deployment `act` does the same.",
+    ),
+    Promise.DEADLINE_MISSED: Terms(
+        "Due times are missed", "percent", 4,
+        "`lanes status`, section Deadlines, says on which lane and for which reason. With more confidence asked for, or by a "
+        "rule, more of what is due goes to real-time.",
+    ),
+    Promise.DEADLINE_AT_RISK: Terms(
+        "Due times are at risk", "items", math.inf,
+        "Nothing moves these items by itself: whoever bound them to batch, or real time that is full, is in the way. "
+        "`lanes explain` tells it of each; `lanes status` says what real time can take.",
     ),
 }  # fmt: skip
 

@@ -12,6 +12,7 @@ from lanes.money.budget import BudgetStatus
 from lanes.promises.assessment import Assessment
 from lanes.promises.batch_results import batch_incomplete, batch_share
 from lanes.promises.batch_runs import BatchSeen, batch_slow
+from lanes.promises.deadlines import DueSeen, deadline_missed
 from lanes.promises.departures import WaitingSeen, never_started
 from lanes.promises.incident import Promise
 from lanes.promises.last_answers import ItemsSeen, authoritative_failed, items_failed
@@ -20,7 +21,7 @@ from lanes.promises.realtime import RealtimeSeen, realtime_failing, realtime_slo
 from lanes.words import BatchState
 from lanes.workload.version import Version
 
-UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_INCOMPLETE)  # a limit of 0 is promised
+UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_INCOMPLETE)
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Seen:
     waiting: Sequence[WaitingSeen] = ()
     settled: Sequence[ItemsSeen] = ()
     failed: Sequence[ItemsSeen] = ()
+    due: Sequence[DueSeen] = ()
     budgets: Sequence[BudgetStatus] = ()
     unserved: frozenset[str] = field(default_factory=frozenset)
     refused: frozenset[str] = field(default_factory=frozenset)
@@ -62,6 +64,7 @@ def _of_workload(version: Version, seen: Seen, now: datetime) -> Iterator[Assess
     yield from (budget_lasts(each) for each in seen.budgets if each.budget.workload == name)
     if name in seen.paused:
         return
+    yield deadline_missed(version, next(_of(seen.due, name), None))
     if name not in seen.refused:
         yield never_started(version, next(_of(seen.waiting, name), None), now)
     if name in seen.unserved:

@@ -51,6 +51,8 @@ def commands(of: Incident) -> list[str]:
             return [f"lanes budget {workload}   # how it stands; with --hard or --soft it is set"]
         case Promise.PROVIDER_FROZEN:
             return ["lanes doctor   # which setting"]
+        case Promise.DEADLINE_MISSED | Promise.DEADLINE_AT_RISK:
+            return ["lanes status   # section Deadlines: by lane and reason; beside it, how right the probabilities were"]
         case _:
             return []
 
@@ -68,6 +70,10 @@ def form(of: Incident) -> FormLink | None:
             return _deployment("Raise the budget", runs.act(workload=of.workload, deed="set_budget"))
         case Promise.PROVIDER_DOWN:
             return _deployment("Move traffic", runs.act(deed="set_split"))
+        case Promise.DEADLINE_MISSED:
+            return FormLink("Ask for more confidence", Where.BLOCK, of.workload)
+        case Promise.DEADLINE_AT_RISK:
+            return _deployment("Move its traffic", runs.act(workload=of.workload, deed="set_split"))
         case Promise.WORKLOAD_INVALID | Promise.BATCH_INVALID:
             return FormLink("Edit the workload", Where.BLOCK, of.workload)
         case Promise.APPROVAL_WAITS:

@@ -18,6 +18,10 @@ CALIBRATION_NOTE = (
     "Due items that went to a batch, a sample of the period: what was said when they were routed, against when their batch was "
     "back. Brier score: 0 is perfect, 0.25 is a coin."
 )
+DEADLINES_NOTE = (
+    "Due items that were answered in the period, or failed: missed is late, or without an answer. Overdue now: due, and "
+    "neither yet. Reason overdue: due before it arrived."
+)
 RESCUES_NOTE = (
     "Items that their batch would hardly have answered by the time they were due. Extra is what real time cost of those that "
     "the batch was billed for, too."
@@ -48,8 +52,8 @@ def pressing(snapshot: Snapshot) -> list[Section]:
 def further(snapshot: Snapshot) -> list[Section]:
     """How the lanes work, are steered and used; only those that have rows."""
     lanes = (
-        batch_totals(snapshot), calibration(snapshot), rescues(snapshot), sheds(snapshot), waits(snapshot), calls(snapshot),
-        capacity(snapshot),
+        batch_totals(snapshot), deadlines(snapshot), calibration(snapshot), rescues(snapshot), sheds(snapshot),
+        waits(snapshot), calls(snapshot), capacity(snapshot),
     )  # fmt: skip
     steered = splits(snapshot), replays(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
     return [each for each in (*lanes, budgets(snapshot.budgets), *steered) if each.rows]
@@ -79,6 +83,19 @@ def batch_totals(snapshot: Snapshot) -> Section:
     ]  # fmt: skip
     heads = ("Workload", "Batches that ended", "Items", "p50", "p95", "Items per hour", "Failed")
     return Section("Batches by workload", heads, "lrrrrrr", rows, summary.BATCHES_NOTE)
+
+
+def deadlines(snapshot: Snapshot) -> Section:
+    """Due times met and missed, by the lane and the reason of the route that stood then."""
+    rows = [
+        (
+            f"{each.workload} / {summary.lane_name(each.lane)}", summary.reason_name(each.reason), count(each.met),
+            count(each.missed), count(each.overdue), share(each.met_share),
+        )
+        for each in snapshot.deadlines
+    ]  # fmt: skip
+    heads = ("Lane", "Reason", "Met", "Missed", "Overdue now", "In time")
+    return Section("Deadlines", heads, "llrrrr", rows, DEADLINES_NOTE)
 
 
 def calibration(snapshot: Snapshot) -> Section:

@@ -10,6 +10,7 @@ from lanes.ids import BatchId
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import Incident
 from lanes.report.capacity import CapacityFigures, CircuitFigures, WaitFigures
+from lanes.report.deadlines import DeadlineFigures
 from lanes.report.rescued import RescueFigures
 from lanes.report.sheds import ShedFigures
 from lanes.routing.calibration import Calibration
@@ -271,6 +272,7 @@ class Snapshot:
     batches: list[BatchFigures] = field(default_factory=list)
     batch_totals: list[BatchTotals] = field(default_factory=list)
     waits: list[WaitFigures] = field(default_factory=list)
+    deadlines: list[DeadlineFigures] = field(default_factory=list)
     calibration: list[Calibration] = field(default_factory=list)
     agreement: list[AgreementFigures] = field(default_factory=list)
     accuracy: list[AccuracyFigures] = field(default_factory=list)

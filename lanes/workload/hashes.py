@@ -10,6 +10,7 @@ from lanes.workload.version import Spec
 
 # Fields that came after versions had been published: left out at this value, so that those are known again.
 LATER = {"keep_payload_days": 0, "confidence": 0.95}
+LATER_PROMISES = {"deadline_max_missed_percent": 5}
 
 
 def content_hash(spec: Spec) -> str:
@@ -30,7 +31,13 @@ def known_as(spec: Spec) -> list[str]:
 
 
 def _content(spec: Spec) -> dict[str, Any]:
-    return {name: value for name, value in spec.model_dump(mode="json").items() if LATER.get(name, ...) != value}
+    content = spec.model_dump(mode="json")
+    content["promises"] = _without(LATER_PROMISES, content["promises"])
+    return _without(LATER, content)
+
+
+def _without(later: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in content.items() if later.get(name, ...) != value}
 
 
 def _hash(content: Mapping[str, Any]) -> str:

@@ -43,3 +43,11 @@ class Promises(Form):
         title="Real-time: largest share of errors (%)",
         description="Of the attempts of the last 15 minutes. 0 = no promise.",
     )
+    deadline_max_missed_percent: float = Field(
+        default=5,
+        ge=0,
+        le=100,
+        title="Due times: largest share missed (%)",
+        description="Of the items that were due in the last hour, or are overdue: those answered later, or not at all. "
+        "0 = no promise.",
+    )

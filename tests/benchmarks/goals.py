@@ -55,6 +55,10 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "snapshot_ms": most(150), "status_ms": most(500), "watch_ms": most(50), "advice_ms": most(200),
         "rebuild_rows_per_s": least(50_000), "claim_p99_ratio": most(1.2),
     },
+    "deadlines": {
+        "missed_share": most(0.01), "missed_share_regime": most(0.03), "cost_vs_oracle": most(1.1), "static_missed": TOLD,
+        "firming_missed": TOLD, "brier": most(0.1),
+    },
     "drain": {"rss_growth_mb": most(20)},
     "doors": {
         "submit_per_s": least(5_000), "submit_many_per_s": least(20_000), "client_many_per_s": least(15_000),

@@ -10,6 +10,7 @@ SMALL: Mapping[str, Sequence[str]] = {
     "outage": ("--items", "60", "--outage-s", "30"),
     "calls": ("--calls", "300", "--rounds", "1"),
     "figures": ("--items", "10000", "--rounds", "1"),
+    "deadlines": ("--seeds", "1", "--days", "4", "--items-a-day", "500"),
     "drain": ("--items", "600", "--after", "200"),
     "doors": ("--items", "500", "--rounds", "1"),
 }

@@ -14,6 +14,7 @@ from lanes.promises.incident import IncidentState, Promise
 from lanes.store import incidents, work
 from lanes.store.asking import through
 from lanes.store.batch import adoption, batches, unwanted
+from lanes.store.figures import due
 from lanes.store.promises import slack_posts
 from lanes.store.realtime import backlog, circuits, load, outages
 from lanes.store.replays import replays
@@ -106,6 +107,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "how long a queue is": (lambda c: sheds.standing(c, ["letters"]), "ix_work_claimable"),
     "the end of a queue": (lambda c: sheds.last(c, ["letters"]), "ix_work_claimable"),
     "what becomes of what is shed": (lambda c: report_sheds.of_period(through(c), SHED, since=NOON), "ix_route_shed"),
+    "what is overdue": (lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_work_due"),
     "lost claims": (lambda c: work.abandoned(c, now=NOON), "ix_work_claimed"),
     "an outage begins": (
         lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", faults=3, why="529", now=NOON), "uq_outage_open",

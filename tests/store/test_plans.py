@@ -25,7 +25,7 @@ from lanes.store import asking, incidents, retention, work
 from lanes.store.advice.advice import evidence
 from lanes.store.batch import deadlines, departure, ready_work, unwanted
 from lanes.store.doors import amendments, emptying, unrouted
-from lanes.store.figures import measurements
+from lanes.store.figures import due, measurements
 from lanes.store.money import budgets
 from lanes.store.promises import at_stake, causes, trends
 from lanes.store.realtime import backlog, giving_up, limits, load, outages
@@ -256,6 +256,8 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
         (lambda c: limits.tries(c, "letters", now=NOON), 4 * limits.MOST_TRIES),
         (lambda c: budgets.statuses(c, now=NOON), 0),
+        (lambda c: c.execute(text(due.BY_WORKLOAD), {"since": later(hours=-1), "now": later(days=1)}).all(), 9_000),
+        (lambda c: due.by_reason(asking.through(c), since=later(days=-30), now=later(days=1)), 9_000),
         (lambda c: rescues.due(c, until=later(hours=2), now=NOON), 800),
         (rescues_what_is_late, 6_000),
         (lambda c: load.snapshot(c, account="acme", now=NOON), 2_500),
@@ -271,8 +273,8 @@ BIG = ("item", "work", "attempt", "result", "route")
         "reads_of_long_ago", "emptied", "snapshot", "evidence", "calibration", "calibration_of_an_hour",
         "lane_latency", "routing_mix",
         "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",
-        "departure", "awaited", "received_to_route", "results_waited_for", "tries", "budgets", "late",
-        "rescued", "load", "unwanted",
+        "departure", "awaited", "received_to_route", "results_waited_for", "tries", "budgets",
+        "due", "due_by_reason", "late", "rescued", "load", "unwanted",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(

@@ -32,6 +32,19 @@ select a.*,
          order by i.id, r.created_at, r.id) a
 """
 
+# Due items that were answered or failed in the period, and by which route.
+DECIDED = """
+select d.*, r.lane, r.reason
+  from (select i.id, i.workload, i.due_at, i.answered_at, coalesce(i.answered_at, i.failed_at) as decided_at
+          from lanes.item i
+         where i.due_at is not null and i.canceled_at is null and coalesce(i.answered_at, i.failed_at) >= :since
+           and coalesce(i.answered_at, i.failed_at) < :until) d
+ cross join lateral (
+   select r.lane, r.reason from lanes.route r
+    where r.item_id = d.id
+    order by r.decided_at > d.decided_at, case when r.decided_at > d.decided_at then r.id else -r.id end limit 1) r
+"""
+
 # Tries that ended in the period, and those of items that were received in it, each once.
 TRIED = """
 with ended as (
@@ -107,6 +120,8 @@ COUNTED = (
     counted(Kind.DUE, f"{ASKED} and s.due_at is not null", "s.received_at", of=("workload",), took="s.due_at - s.received_at"),
     counted(Kind.FIRST, "answered a", "a.received_at", of=("workload", "lane", "consumer"),
             took="a.answered_at - a.received_at"),
+    counted(Kind.DEADLINE, "decided d", "d.decided_at", of=("workload", "lane"), word="d.reason",
+            items="coalesce((d.answered_at <= d.due_at)::int, 0)"),
     counted(Kind.READ, "answered a where a.read_at is not null", "a.received_at", of=("workload", "consumer"),
             took="a.read_at - a.answered_at", items="(a.read_at <= a.answered_at + interval '1 minute')::int"),
     counted(Kind.LABEL, "labeled l", "l.received_at", of=("workload", "version_id", "lane"), word="l.field",
@@ -116,7 +131,7 @@ COUNTED = (
 # All of it, by minute or by hour, and as `COLUMNS`.
 EVERYTHING = f"""
 with stood as ({STOOD}), answered as ({ANSWERED}), tried as ({TRIED}), compared as ({COMPARED}),
-labeled as ({LABELED}),
+labeled as ({LABELED}), decided as ({DECIDED}),
 every ({COLUMNS}) as (
 {" union all ".join(COUNTED)}
   union all

@@ -6,11 +6,13 @@ from sqlalchemy import Connection, text
 
 from lanes.promises.batch_results import JUDGED_FOR
 from lanes.promises.batch_runs import BatchSeen
+from lanes.promises.deadlines import MISSED_WITHIN, DueSeen
 from lanes.promises.departures import WaitingSeen
 from lanes.promises.judge import Seen
 from lanes.promises.last_answers import FAILED_FOR, SETTLED_FOR, ItemsSeen
 from lanes.promises.realtime import FELL_BACK_WITHIN, RECENT, RealtimeSeen
 from lanes.settling.attempts import UNANSWERABLE
+from lanes.store.figures import due
 from lanes.store.money import budgets
 from lanes.store.work import UNASKED
 from lanes.words import BatchState, Outcome
@@ -157,6 +159,7 @@ def measure(connection: Connection, *, now: datetime) -> Seen:
         "now": now, "soon": now + SOON, "recent": now - RECENT, "judged_since": now - JUDGED_FOR,
         "settled_since": now - SETTLED_FOR, "failed_since": now - FAILED_FOR, "fell_back_since": now - FELL_BACK_WITHIN,
     }  # fmt: skip
+    missed = {"now": now, "since": now - MISSED_WITHIN}
     batches = connection.execute(text(BATCHES), at).mappings()
     spent = budgets.statuses(connection, now=now)
     unpaid = frozenset(each.budget.workload for each in spent if each.is_used_up and each.budget.consumer is None)
@@ -166,6 +169,7 @@ def measure(connection: Connection, *, now: datetime) -> Seen:
         waiting=[WaitingSeen(**row) for row in connection.execute(text(WAITING), at).mappings()],
         settled=[ItemsSeen(**row) for row in connection.execute(text(SETTLED), at).mappings()],
         failed=[ItemsSeen(**row) for row in connection.execute(text(FAILED), at).mappings()],
+        due=[DueSeen(**row) for row in connection.execute(text(due.BY_WORKLOAD), missed).mappings()],
         budgets=spent,
         unserved=unpaid.union(connection.execute(text(UNSERVED)).scalars()),
         refused=unpaid.union(connection.execute(text(REFUSED)).scalars()),

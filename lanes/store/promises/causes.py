@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 
 from lanes.ids import BatchId, ItemId
 from lanes.promises.briefing import SCOPES, UNEXPLAINED, Met, Scope
+from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import EVERYBODY, Incident, Promise, lane_of
 from lanes.promises.last_answers import FAILED_FOR
 from lanes.store.signals import Role, holders
@@ -51,6 +52,18 @@ select id, state, note, flow_run_id
   from (select * from lanes.batch order by id desc limit {BATCHES}) b
  where workload = :workload and note is not null and intended_at >= :since and state in ('released', 'intended', 'held')
  order by id desc limit 5
+"""
+# By what their newest route said, the most frequent first; and the newest of them, by when they were answered.
+MISSED = """
+select lane, word, sum(n - items)::bigint as times
+  from (
+    select lane, word, n, items from lanes.figure
+     where grain = 'minute' and kind = 'deadline' and workload = :workload and at >= :since and at <= :until
+    union all
+    select lane, word, n, items from lanes.figure_delta
+     where kind = 'deadline' and workload = :workload and at >= :since and at <= :until) minutes
+ where word <> 'overdue'
+ group by 1, 2 having sum(n - items) > 0 order by 3 desc, 1, 2
 """
 BATCH = "select requests, processed, note, ended_at from lanes.batch where id = :id"
 UNRESOLVED = "select id, workload from lanes.batch where state = 'intended' and create_ended_at is not null limit 1"
@@ -122,6 +135,8 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> Found:
         return _not_submitted(connection, of)
     if promise is Promise.BATCH_SLOW:
         return _of_batch(connection, of)
+    if promise is Promise.DEADLINE_MISSED:
+        return _missed(connection, of, now)
     scope = SCOPES.get(promise)
     if scope is None:
         return Found(unexplained=UNEXPLAINED.get(promise, ""))
@@ -187,6 +202,14 @@ def _not_submitted(connection: Connection, of: Incident) -> Found:
         notes.insert(0, Met(said, 1))
     run = next((row.flow_run_id for row in rows if row.flow_run_id is not None), None)
     return Found(notes, "", [], run, UNEXPLAINED[Promise.BATCH_NEVER_STARTED])
+
+
+def _missed(connection: Connection, of: Incident, now: datetime) -> Found:
+    within = period(of, MISSED_WITHIN, now)
+    rows = connection.execute(text(MISSED), {"workload": of.workload, **within}).all()
+    met = [Met(f"the answer came too late: {row.lane}, reason {row.word}", row.times) for row in rows]
+    missed = sum(row.times for row in rows)
+    return Found(met, f"{counted(missed, 'missed due time')} of the last hour", [], None, UNEXPLAINED[of.promise])
 
 
 def _of_batch(connection: Connection, of: Incident) -> Found:

@@ -6,6 +6,7 @@ from sqlalchemy import Connection, text
 
 from lanes.promises.assessment import LEAST_SAMPLES
 from lanes.promises.briefing import compared, enough, since_opening, too_few, usual_turnaround
+from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import Incident, Promise
 from lanes.promises.last_answers import SETTLED_FOR
 from lanes.promises.realtime import RECENT
@@ -24,6 +25,16 @@ select coalesce(sum(n), 0)::bigint as attempts, coalesce(sum(n) filter (where wo
     union all
     select word, n from lanes.figure_delta
      where kind = 'attempt' and workload = :workload and lane = 'realtime' and at >= :since and at < :until) minutes
+"""
+DUE = """
+select coalesce(sum(n), 0)::bigint as due, coalesce(sum(n - items), 0)::bigint as missed
+  from (
+    select n, items, word from lanes.figure
+     where grain = 'minute' and kind = 'deadline' and workload = :workload and at >= :since and at < :until
+    union all
+    select n, items, word from lanes.figure_delta
+     where kind = 'deadline' and workload = :workload and at >= :since and at < :until) minutes
+ where word <> 'overdue'
 """
 ANSWERED = percentiles(
     """(
@@ -75,6 +86,8 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> str:
             return _given_up(connection, of, now)
         case Promise.AUTHORITATIVE_FAILED:
             return _uncorrected(connection, of)
+        case Promise.DEADLINE_MISSED:
+            return _missed(connection, of)
         case _:
             return since_opening(of, now)
 
@@ -101,6 +114,13 @@ def _slow(connection: Connection, of: Incident) -> str:
     row = connection.execute(text(ANSWERED), _minutes_before(of, RECENT)).first()
     answers = row.answers if row else 0
     return compared(of, row.p95_s, when=BEFORE) if row and enough(answers) else too_few(answers, "answer", BEFORE)
+
+
+def _missed(connection: Connection, of: Incident) -> str:
+    row = connection.execute(text(DUE), _minutes_before(of, MISSED_WITHIN)).one()
+    if not enough(row.due):
+        return too_few(row.due, "due item", "in the hour before")
+    return compared(of, 100 * row.missed / row.due, when="in the hour before")
 
 
 def _of_batches(connection: Connection, of: Incident) -> str:

@@ -21,6 +21,7 @@ from lanes.report.snapshot import (
 from lanes.store import asking
 from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
+from lanes.store.figures import due
 from lanes.store.figures.spread import added_up
 from lanes.store.money import budget_status
 from lanes.store.report import capacity, ongoing, rescued, sheds
@@ -149,6 +150,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         batches=read(BATCHES, BatchFigures, most=MOST_BATCHES),
         batch_totals=counted.batch_totals(),
         waits=counted.waits(),
+        deadlines=due.by_reason(ask, since=since, now=now),
         calibration=calibration.of_period(ask, since=since, now=now),
         agreement=counted.agreement(),
         accuracy=read(ACCURACY, AccuracyFigures),

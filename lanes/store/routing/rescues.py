@@ -10,6 +10,7 @@ from lanes.ids import BatchId
 from lanes.routing.route import EXPECTED_CALL
 from lanes.routing.second_look import Doubtful, Late, Out
 from lanes.store.workload.workloads import versions
+from lanes.words import Lane
 
 MOST = 20_000  # items of one look, those that are due first
 CHUNK = 500  # items of one transaction
@@ -89,7 +90,7 @@ def due(connection: Connection, *, until: datetime, now: datetime) -> list[Late]
     rows = connection.execute(text(DUE), {"now": now, "until": until}).all()
     readable = versions(connection, {row.version_id for row in rows})
     return [
-        Late(row.id, readable[row.version_id], row.due_at, _out(row), row.binds)
+        Late(row.id, readable[row.version_id], row.due_at, _out(row), row.binds and Lane(row.binds))
         for row in rows if row.version_id in readable
     ]  # fmt: skip
 

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0046"
-down_revision = "0043"
+down_revision = "0045"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {"promises/incident_log": "2995c6cbe5b0"}

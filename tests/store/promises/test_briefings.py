@@ -19,6 +19,7 @@ from lanes.money.budget import Budget, Period
 from lanes.promises import approvals
 from lanes.promises.batch_results import incomplete
 from lanes.promises.briefing import Briefing
+from lanes.promises.deadlines import AtRisk
 from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import Incident, IncidentState, Promise
 from lanes.promises.judge import assess
@@ -29,7 +30,7 @@ from lanes.store import incidents
 from lanes.store.batch import unclear
 from lanes.store.figures import measurements
 from lanes.store.money import budgets
-from lanes.store.promises import briefings
+from lanes.store.promises import at_risk, briefings
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
@@ -57,11 +58,13 @@ def opened(connection: Connection, promise: Promise) -> Incident:
     return next(each for each in incidents.listed(connection, states=list(IncidentState)) if each.promise == promise)
 
 
-def answered(connection: Connection, prefix: str, number: int, *, at: datetime, took_s: float = 1) -> None:
+def answered(
+    connection: Connection, prefix: str, number: int, *, at: datetime, took_s: float = 1, due_at: datetime | None = None
+) -> None:
     """So many items that were received before and answered at that time."""
     keys = [f"{prefix}{each}" for each in range(number)]
     begun = at - timedelta(seconds=took_s)
-    admit(connection, *keys, now=begun, lane=Lane.REALTIME)
+    admit(connection, *keys, now=begun, lane=Lane.REALTIME, due_at=due_at)
     route(connection, now=begun)
     save(connection, *(tried(each, at=at) for each in claim(connection, now=begun)), now=at, flow_run_id=DRAIN)
 
@@ -228,6 +231,19 @@ def budget(connection: Connection) -> None:
     evaluated(connection)
 
 
+def deadline_missed(connection: Connection) -> None:
+    answered(connection, "before", 24, at=later(minutes=-100), due_at=later(minutes=-90))
+    answered(connection, "late", 5, at=later(minutes=-9), due_at=later(minutes=-9, seconds=-1), took_s=60)
+    answered(connection, "good", 20, at=later(minutes=-8), due_at=later(hours=2))
+    waiting(connection, at=later(minutes=-7))
+    evaluated(connection)
+
+
+def deadline_at_risk(connection: Connection) -> None:
+    _open_batch(connection)
+    at_risk.record(connection, [AtRisk("letters", 1, 1, later(hours=1), 0.25, 0.95, 5_400)], now=NOON)
+
+
 @dataclass(frozen=True)
 class Told:
     """What the message of a scene says: of why, of the stakes and of the trend, and where it leads."""
@@ -308,6 +324,17 @@ TOLD = {
     Promise.BUDGET: Told(
         budget, ("Nothing failed: `lanes figures` shows what it was spent on.",), f"3 {WAITING}",
         "It has just begun", "lanes budget letters", None, "overdue-realtime",
+    ),
+    Promise.DEADLINE_MISSED: Told(
+        deadline_missed, ("5x the answer came too late: realtime, reason pinned", "in 5 missed due times of the last hour"),
+        f"3 {WAITING}", "Rising: 23 %, from 0 % in the hour before", "Ask for more confidence", None, "overdue-realtime",
+        lacks=("No run: no run is at fault",),
+    ),
+    Promise.DEADLINE_AT_RISK: Told(
+        deadline_at_risk,
+        ("1 item is bound to batch; 1 item would not be answered in real time either: it needs 90 min for what waits there",),
+        f"3 {WAITING}", "It has just begun", "Move its traffic", None, "overdue-batch",
+        lacks=("No run: no run is at fault",),
     ),
 }  # fmt: skip
 

@@ -10,6 +10,7 @@ from lanes.ids import IncidentId, RolloutId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.report import markdown
 from lanes.report.capacity import CapacityFigures, WaitFigures
+from lanes.report.deadlines import DeadlineFigures
 from lanes.report.rescued import RescueFigures
 from lanes.report.sections import Section, further, pressing
 from lanes.report.sheds import ShedFigures
@@ -49,6 +50,10 @@ def steered(text: str = "trial") -> Snapshot:
             BatchTotals("new", 1, 0, 5, 0, 0, 0, 0, None, None),
         ],
         calibration=calibrations([Told("letters", 5, 200, 195, 194.0, 4.9), Told("letters", 6, 100, 98, 98.5, 1.9)]),
+        deadlines=[
+            DeadlineFigures("letters", Lane.REALTIME, "rescue", 40, 1, 0),
+            DeadlineFigures("letters", Lane.BATCH, "split", 297, 2, 1),
+        ],
         waits=[WaitFigures("letters", 900, 0.05, 2.1)],
         splits=[SplitFigures("letters", None, 3_050, "ada", text, NOON)],
         replays=[ReplayFigures("letters", 2, 5, ReplayState.COMPLETE, 40, 39, 1, Decimal("0.0125"))],
@@ -74,8 +79,9 @@ def test_what_may_need_a_person_comes_first() -> None:
 
 
 def test_each_ability_has_its_section() -> None:
-    batches, told, rescued, shed, waits, calls, room, splits, replays, late, reads, advice = further(steered("nightly"))
+    batches, due, told, rescued, shed, waits, calls, room, splits, replays, late, reads, advice = further(steered("nightly"))
     assert said(batches) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
+    assert said(due) == ["letters / real-time rescue 40 1 0 98 %", "letters / batch split 297 2 1 99 %"]
     assert said(told) == [
         "letters all 300 97.5 % 97.7 % 0.023", "letters 95 % to 98 % 200 97.0 % 97.5 % ",
         "letters 98 % to 99 % 100 98.5 % 98.0 % ",

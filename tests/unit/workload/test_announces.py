@@ -8,7 +8,7 @@ import pytest
 
 from lanes.workload.comparison import Block, compare
 from lanes.workload.diff import differences
-from lanes.workload.hashes import LATER, content_hash, known_as
+from lanes.workload.hashes import LATER, LATER_PROMISES, content_hash, known_as
 from lanes.workload.version import Spec, Version
 from tests.examples import spec, stored_version
 
@@ -17,6 +17,7 @@ def earlier_hash(of: Spec) -> str:
     """What a release without the field called this content."""
     later = ("announces", *LATER)
     content = {field: value for field, value in of.model_dump(mode="json").items() if field not in later}
+    content["promises"] = {name: value for name, value in content["promises"].items() if name not in LATER_PROMISES}
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 

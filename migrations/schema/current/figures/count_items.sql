@@ -8,7 +8,7 @@ begin
   with moved as materialized (
     select m.*, r.lane, r.realtime_usd, r.batch_usd
       from (select n.id, date_trunc('minute', n.received_at, 'UTC') as at, n.workload, n.consumer, n.received_at, n.due_at, n.urgent,
-                   o.answered_at as answered_before, n.answered_at,
+                   o.answered_at as answered_before, n.answered_at, o.failed_at as failed_before, n.failed_at,
                    o.canceled_at is not null as canceled_before, n.canceled_at is not null as canceled,
                    lanes.figure_stands(o.answered_at, o.settled_at, o.failed_at, o.canceled_at) as word_before,
                    lanes.figure_stands(n.answered_at, n.settled_at, n.failed_at, n.canceled_at) as word
@@ -37,7 +37,19 @@ begin
      cross join lateral (
         select r.lane, r.reason, r.realtime_usd, r.batch_usd from lanes.route r
          where r.item_id = m.id order by r.id + 0 limit 1) f
-     where m.canceled <> m.canceled_before)
+     where m.canceled <> m.canceled_before),
+  due as materialized (
+    select date_trunc('minute', s.at, 'UTC') as at, m.workload, r.lane, r.reason, s.sign, coalesce((s.answered_at <= m.due_at)::int, 0) as met
+      from moved m
+     cross join lateral (values
+        (-1, coalesce(m.answered_before, m.failed_before), m.answered_before, m.canceled_before),
+        (1, coalesce(m.answered_at, m.failed_at), m.answered_at, m.canceled)) s (sign, at, answered_at, canceled)
+     cross join lateral (
+        select r.lane, r.reason from lanes.route r
+         where r.item_id = m.id
+         order by r.decided_at > s.at, case when r.decided_at > s.at then r.id else -r.id end limit 1) r
+     where m.due_at is not null and s.at is not null and not s.canceled
+       and (m.answered_before, m.failed_before, m.canceled_before) is distinct from (m.answered_at, m.failed_at, m.canceled))
   select at, workload, lane, null, 'item', word, count(*), count(answered_at), coalesce(sum(realtime_usd), 0),
          coalesce(sum(batch_usd), 0), null::int[], null::bigint[]
     from moved where lane is not null or canceled group by 1, 2, 3, 6
@@ -66,7 +78,10 @@ begin
     from (select at, workload, consumer, lanes.figure_bucket(read_at - answered_at) as bucket, sum(sign)::bigint as n,
                  coalesce(sum(sign) filter (where read_at <= answered_at + interval '1 minute'), 0) as items
             from answered where read_at is not null group by 1, 2, 3, 4) read
-   group by 1, 2, 4;
+   group by 1, 2, 4
+  union all
+  select at, workload, lane, null, 'deadline', reason, sum(sign)::bigint, sum(sign * met)::bigint, 0, 0, null, null
+    from due group by 1, 2, 3, 6;
   return null;
 end $$;
 

@@ -1,0 +1,73 @@
+"""Due items: how many met their due time, by the figures; and which are overdue, read where they stand."""
+
+from datetime import datetime
+
+from lanes.report.deadlines import DeadlineFigures
+from lanes.store.asking import Ask
+from lanes.words import Lane
+
+MOST = 2_000  # of each way to wait: more of them say no more
+
+# What is due and waits still, of `overdue`: in a batch or for one, for real time (which ranks it by its due time), claimed, or
+# not routed; what was rescued waits for real time. What was due before it arrived is none of it.
+OVERDUE = f"""
+late as (
+  (select item_id from lanes.work
+    where due_at is not null and lane = 'batch' and purpose = 'answer' and state in ('ready', 'submitted') and not rescued
+      and due_at < :now
+    order by due_at, id limit {MOST})
+  union
+  select w.item_id
+    from lanes.workload f
+   cross join lateral (
+     select item_id, due_at from lanes.work
+      where lane = 'realtime' and workload = f.name and state = 'ready' and rank_at < :now
+      order by rank_at, id limit {MOST}) w
+   where w.due_at < :now
+  union
+  select item_id from lanes.work where state = 'claimed' and purpose = 'answer' and due_at < :now
+  union
+  select id from lanes.item where position is null and canceled_at is null and due_at < :now),
+overdue as materialized (
+  select i.id, i.workload
+    from late l
+   cross join lateral (select * from lanes.item i where i.id = l.item_id offset 0) i
+   where i.due_at < :now and i.due_at > i.received_at and i.answered_at is null and i.failed_at is null
+     and i.canceled_at is null)
+"""
+
+# Of each workload, as promises have it.
+BY_WORKLOAD = f"""
+with {OVERDUE},
+decided as (
+  select workload, sum(items)::bigint as met, sum(n - items)::bigint as missed
+    from lanes.figures_since('{{deadline}}', :since) where word <> 'overdue' group by 1),
+waits as (select workload, count(*) as overdue from overdue group by 1)
+select workload, coalesce(d.met, 0) as met, coalesce(d.missed, 0) as missed, coalesce(w.overdue, 0) as overdue
+  from decided d full join waits w using (workload)
+ where d.met + d.missed > 0 or w.overdue > 0
+"""
+
+# By lane and reason of the newest route; what is not routed has none.
+BY_REASON = f"""
+with {OVERDUE}
+select workload, lane, reason, sum(met)::bigint as met, sum(missed)::bigint as missed, sum(overdue)::bigint as overdue
+  from (
+    select workload, lane, word as reason, items as met, n - items as missed, 0 as overdue
+      from lanes.figures_since('{{deadline}}', :since)
+    union all
+    select o.workload, r.lane, r.reason, 0, 0, 1
+      from overdue o
+     cross join lateral (
+       select lane, reason from lanes.route r where r.item_id = o.id order by r.id + 0 desc limit 1) r) each
+ group by 1, 2, 3 having sum(met) <> 0 or sum(missed) <> 0 or sum(overdue) <> 0
+ order by 1, 2 desc, 4 desc, 3
+"""
+
+
+def by_reason(ask: Ask, *, since: datetime, now: datetime) -> list[DeadlineFigures]:
+    """What became of due times from the minute of `since` on, of each workload."""
+    return [
+        DeadlineFigures(row.workload, Lane(row.lane), row.reason, row.met, row.missed, row.overdue)
+        for row in ask(BY_REASON, since=since, now=now)
+    ]

@@ -1,0 +1,164 @@
+"""The days pass, a look at a time, and whoever contends decides: at the door, when a batch leaves, and what is rescued."""
+
+import heapq
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy
+
+from lanes.routing.second_look import LOOKS_EVERY
+from lanes.workload.version import Version
+from lanes.workload.window import Window
+from tests.benchmarks.deadlines.realtime import Lane
+from tests.benchmarks.deadlines.world import BEGIN, DAY, HOUR, MINUTE, Seconds, World, moment
+
+LOOK_S = LOOKS_EVERY.total_seconds()  # between two looks, also of the door: an item is routed with the next
+STARTS_S = MINUTE  # a run that is asked for begins with the next minute
+NEVER = float("inf")
+
+
+@dataclass(eq=False, slots=True)
+class Batch:
+    """When it left, which is its name, when it is back, who is in it, and how many of these nothing answered yet."""
+
+    left_at: float
+    back_at: float
+    members: Sequence[int]
+    wanted: int
+
+
+@dataclass
+class Stand:
+    """How things are, for whoever decides: what waits for a batch and when it is due, what is out, all batches that left, and
+    the real-time lane."""
+
+    world: World
+    lane: Lane
+    waiting: dict[int, float] = field(default_factory=dict[int, float])
+    out: dict[int, Batch] = field(default_factory=dict[int, Batch])
+    left: list[Batch] = field(default_factory=list[Batch])
+
+    def due(self, item: int) -> float:
+        """When an item is due; infinite where it is not."""
+        return float(self.world.due[item])
+
+
+class Contender(Protocol):
+    """Who decides. All are asked in the same order, with the same world."""
+
+    def takes_realtime(self, stand: Stand, item: int, now: float) -> bool:
+        """Whether an item that arrived is answered in real time."""
+        ...
+
+    def presses(self, stand: Stand, now: float) -> bool:
+        """Whether what waits leaves before the schedule says."""
+        ...
+
+    def rescued(self, stand: Stand, now: float) -> Iterable[int]:
+        """Which items, waiting for a batch or out with one, are asked in real time now."""
+        ...
+
+
+@dataclass(frozen=True)
+class Became:
+    """What became of the items: when each was answered first, when its batch was back (infinite: none took it), and how often a
+    call and a batch were paid for it. `rescued` and `batches` say how many there were."""
+
+    answered: Seconds
+    back: Seconds
+    calls: Seconds
+    passes: Seconds
+    rescued: int = 0
+    batches: int = 0
+
+
+def live(world: World, version: Version, by: Contender, *, alone: bool = False) -> Became:
+    """The days are over, and whatever arrived was answered. A batch is cancelled, and not paid, where nobody in it is wanted
+    any more; with each item `alone` in one, that is so as soon as it is rescued."""
+    return _Days(world, version, by, alone=alone).passed()
+
+
+class _Days:
+    def __init__(self, world: World, version: Version, by: Contender, *, alone: bool) -> None:
+        self._world, self._by, self._alone = world, by, alone
+        self._stand = Stand(world, Lane(world))
+        number = len(world.arrives)
+        self._back, self._answered = numpy.full(number, NEVER), numpy.full(number, NEVER)
+        self._calls, self._passes = numpy.zeros(number), numpy.zeros(number)
+        self._returns: list[tuple[float, int, Batch]] = []
+        self._departs = departures(version, world)
+        self._arrived = self._rescued = 0
+
+    def passed(self) -> Became:
+        """Until everything was answered."""
+        stand, now = self._stand, 0.0
+        while self._arrived < len(self._world.arrives) or stand.waiting or self._returns or stand.lane.waiting:
+            before, now = now, now + LOOK_S
+            if stand.lane.waiting:
+                stand.lane.work(before, now)
+            if self._returns and self._returns[0][0] <= now:
+                self._come_back(now)
+            self._arrive(now)
+            self._rescue(now)
+            if now % MINUTE == 0 and stand.waiting:
+                self._leave(now)
+        for item, at in stand.lane.answered_at.items():
+            self._answered[item] = min(self._answered[item], at)
+        return Became(self._answered, self._back, self._calls, self._passes, self._rescued, len(stand.left))
+
+    def _arrive(self, now: float) -> None:
+        arrives = self._world.arrives
+        while self._arrived < len(arrives) and arrives[self._arrived] <= now:
+            item = self._arrived
+            self._arrived += 1
+            if self._by.takes_realtime(self._stand, item, now):
+                self._ask(item)
+            else:
+                self._stand.waiting[item] = self._stand.due(item)
+
+    def _ask(self, item: int) -> None:
+        self._calls[item] += 1
+        self._stand.lane.add(item, self._stand.due(item))
+
+    def _rescue(self, now: float) -> None:
+        stand = self._stand
+        for item in [*self._by.rescued(stand, now)]:
+            self._rescued += 1
+            self._ask(item)
+            if stand.waiting.pop(item, None) is None:
+                batch = stand.out.pop(item)
+                batch.wanted -= 1
+                if self._alone or not batch.wanted:
+                    self._passes[[item] if self._alone else list(batch.members)] -= 1
+
+    def _leave(self, now: float) -> None:
+        stand = self._stand
+        if now not in self._departs and not self._by.presses(stand, now):
+            return
+        leaves = now + STARTS_S
+        members = list(stand.waiting)
+        batch = Batch(leaves, self._world.back_at(leaves), members, len(members))
+        stand.waiting.clear()
+        stand.left.append(batch)
+        stand.out.update(dict.fromkeys(members, batch))
+        self._passes[members] += 1
+        self._back[members] = batch.back_at
+        heapq.heappush(self._returns, (batch.back_at, len(stand.left), batch))
+
+    def _come_back(self, now: float) -> None:
+        while self._returns and self._returns[0][0] <= now:
+            at, _, batch = heapq.heappop(self._returns)
+            for item in batch.members:
+                self._stand.out.pop(item, None)
+            if batch.wanted:
+                self._answered[list(batch.members)] = at
+
+
+def departures(version: Version, world: World) -> frozenset[float]:
+    """When the schedule fires, until two days after the last arrival."""
+    window, fires, at = Window.of(version.spec), set[float](), moment(-HOUR)
+    while at < moment((world.days + 2) * DAY):
+        at = window.next_departure(at)
+        fires.add((at - BEGIN).total_seconds())
+    return frozenset(fires)

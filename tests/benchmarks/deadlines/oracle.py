@@ -1,0 +1,44 @@
+"""Who knows the future: the cheapest plan without a miss that could be avoided."""
+
+import numpy
+
+from lanes.workload.version import Version
+from tests.benchmarks.deadlines.days import NEVER, STARTS_S, Became, departures
+from tests.benchmarks.deadlines.realtime import Lane
+from tests.benchmarks.deadlines.world import MINUTE, World
+
+
+def plan(world: World, version: Version) -> Became:
+    """Of the batch that an item could leave with at once, and of those of the schedule, it is known when they will be back.
+    Whom one of them brings back in time waits for it, and real time answers as many of the others as it can: in the order of
+    their due times, what cannot be in time being left out. What nothing brings in time is late in a batch, which costs less.
+
+    It may not wait for a lucky minute: with a batch leaving in each there nearly always is one soon, and nobody who does not
+    know the future has any use of it.
+    """
+    scheduled = sorted(departures(version, world))
+    number = len(world.arrives)
+    answered, back = numpy.full(number, NEVER), numpy.full(number, NEVER)
+    calls, passes = numpy.zeros(number), numpy.zeros(number)
+    lane, until = Lane(world, skipping=True), 0.0
+    place = 0
+    for item in range(number):
+        arrives, due = float(world.arrives[item]), float(world.due[item])
+        at_once = -(-arrives // MINUTE) * MINUTE
+        while scheduled[place] < at_once:
+            place += 1
+        later = [each for each in scheduled[place : place + 24] if each < due] if due < NEVER else []
+        returns = [world.back_at(at + STARTS_S) for at in (at_once, *later)]
+        in_time = [each for each in returns if each <= due]
+        if in_time:
+            answered[item] = back[item] = in_time[0]
+            passes[item] = 1
+            continue
+        lane.work(until, arrives)
+        until = arrives
+        lane.add(item, due)
+    lane.work(until, NEVER)
+    for item, at in lane.answered_at.items():
+        answered[item] = at
+        (calls if at < NEVER else passes)[item] = 1
+    return Became(answered, back, calls, passes)

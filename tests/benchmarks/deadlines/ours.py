@@ -1,0 +1,116 @@
+"""Lanes in the simulated days: the decisions are the product's, and what they are given is what it would have measured."""
+
+import heapq
+from collections.abc import Iterable
+from datetime import timedelta
+
+from lanes.ids import BatchId, WorkId
+from lanes.money.cost import Estimates
+from lanes.realtime.throughput import items_per_s
+from lanes.routing.load import Load, Queue
+from lanes.routing.prospect import Prospects
+from lanes.routing.route import EXPECTED_CALL, Arrived, decide
+from lanes.routing.second_look import Late, Out, looked_until, rescue, weigh
+from lanes.routing.split import Splits
+from lanes.routing.turnaround import Seen, Turnarounds
+from lanes.store.routing.turnarounds import MOST
+from lanes.words import Lane
+from lanes.workload.version import Version
+from tests.benchmarks.deadlines.days import NEVER, Batch, Stand
+from tests.benchmarks.deadlines.world import DAY, HOUR, MINUTE, moment
+
+LEARNS_S = 15 * MINUTE  # between two readings of how long batches took: the product reads every minute
+LOOKED_AT = 50  # items, in due order, of one look
+OF_LATE_S = HOUR  # calls since then are timed
+NEARLY_ALL = 0.95
+
+
+class Ours:
+    """What is undecided goes to batch. `stated` is the probability that was said of each item that was weighed and sent there.
+    """
+
+    def __init__(self, version: Version) -> None:
+        self._version = version
+        self._splits = Splits([])
+        self._turnarounds = Turnarounds([], moment(0))
+        self._prospects = Prospects(self._turnarounds, moment(0))
+        self._learned_at = self._prospects_at = 0.0
+        self._estimates = Estimates(moment(0))
+        self._sees_s, self._sees_at = 0.0, -NEVER  # how far a look sees, as of the last minute
+        self._due: list[tuple[float, int]] = []  # a heap of what was sent to batch
+        self.stated: dict[int, float] = {}
+
+    def takes_realtime(self, stand: Stand, item: int, now: float) -> bool:
+        """As a route says."""
+        due, arrives = stand.due(item), moment(float(stand.world.arrives[item]))
+        of = Arrived(
+            self._version.workload, str(item), {}, received_at=arrives, occurred_at=arrives,
+            due_at=None if due == NEVER else moment(due), length=400,
+        )  # fmt: skip
+        route = decide(
+            of, self._version, self._splits, now=moment(now), estimates=self._estimates, prospects=self._seen_at(stand, now)
+        )
+        if route.lane is Lane.REALTIME:
+            return True
+        if route.probability is not None:
+            self.stated[item] = route.probability
+            heapq.heappush(self._due, (due, item))
+        return False
+
+    def presses(self, stand: Stand, now: float) -> bool:
+        """As the clerk of departures asks for it."""
+        until = self._seen_at(stand, now).of(self._version).presses_until
+        return any(now < due and moment(due) < until for due in stand.waiting.values() if due < NEVER)
+
+    def rescued(self, stand: Stand, now: float) -> Iterable[int]:
+        """As the second look has it. It looks at what is due first, and only where something of that can be urgent."""
+        while self._due and (self._due[0][0] <= now or not _is_open(stand, self._due[0][1])):
+            heapq.heappop(self._due)
+        if not self._due or (now - self._sees_at < MINUTE and self._due[0][0] >= now + self._sees_s + MINUTE):
+            return ()
+        load = _load(stand, self._version, now)
+        until = (looked_until(load, [self._version], most=LOOKED_AT) - moment(0)).total_seconds()
+        self._sees_s, self._sees_at = until - now, now
+        if self._due[0][0] >= until:
+            return ()
+        late = [
+            self._late(stand, item, due)
+            for due, item in heapq.nsmallest(LOOKED_AT, self._due)
+            if due < until and _is_open(stand, item)
+        ]
+        doubtful = weigh(late, self._seen_at(stand, now), now=moment(now))
+        return [int(each.of.work_id) for each in rescue(doubtful, load, now=moment(now)).taken]
+
+    def _late(self, stand: Stand, item: int, due: float) -> Late:
+        batch = stand.out.get(item)
+        out = None if batch is None else Out(BatchId(int(batch.left_at)), moment(batch.left_at), len(batch.members))
+        return Late(WorkId(item), self._version, moment(due), out)
+
+    def _seen_at(self, stand: Stand, now: float) -> Prospects:
+        if now - self._learned_at >= LEARNS_S:
+            newest = [each for each in stand.left[-MOST:] if each.left_at <= now]
+            self._turnarounds = Turnarounds([self._seen(each, now) for each in newest], moment(now))
+            self._learned_at, self._prospects_at = now, -1.0
+        if now != self._prospects_at:
+            self._prospects, self._prospects_at = Prospects(self._turnarounds, moment(now)), now
+        return self._prospects
+
+    def _seen(self, batch: Batch, now: float) -> Seen:
+        took, age = timedelta(seconds=min(batch.back_at, now) - batch.left_at), timedelta(seconds=now - batch.left_at)
+        hour = int(batch.left_at % DAY // HOUR)
+        return Seen(self._version.spec.batch_model, len(batch.members), hour, took, batch.back_at <= now, age)
+
+
+def _is_open(stand: Stand, item: int) -> bool:
+    return item in stand.out or item in stand.waiting
+
+
+def _load(stand: Stand, version: Version, now: float) -> Load:
+    """As it is read from the queue and from the calls of the last hour."""
+    took = sorted(took for at, took in stand.lane.asked if now - OF_LATE_S <= at <= now)
+    mean_s = sum(took) / len(took) if took else EXPECTED_CALL.total_seconds()
+    nearly_all = timedelta(seconds=took[int(NEARLY_ALL * (len(took) - 1))]) if took else EXPECTED_CALL
+    model = version.spec.realtime_model
+    queues = [Queue(version.workload, model, moment(due) - EXPECTED_CALL, 1) for due, _ in stand.lane.waiting]
+    per_s = items_per_s(mean_s, items_a_call=1, most_calls=1, told=False)
+    return Load(moment(now), per_s, calls={model: max(EXPECTED_CALL, nearly_all)}, queues=queues)

@@ -1,0 +1,94 @@
+"""What happens to everybody alike: which items arrive, how long a batch takes that leaves in a minute, how quickly the provider
+answers in real time. Times are seconds from midnight of the first day; the seed says everything.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+
+import numpy
+from numpy.typing import NDArray
+
+BEGIN = datetime(2026, 11, 2, tzinfo=UTC)
+MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
+SOONEST_S, LATEST_S = 10 * MINUTE, 12 * HOUR  # due times, log-uniform in between
+WITHOUT = 0.3  # share of the items that are never due
+MEDIAN_S = 60 * MINUTE  # of a batch's turnaround, over the hours of a day half of it more or less: slow in the afternoon
+SIGMA = 0.6
+LONGEST_S = DAY  # no batch takes longer
+REGIME_S, SLOWER = 6 * HOUR, 4  # for six hours batches that leave take four times as long
+CALL_S = 2.0  # a real-time call; one goes after the other
+# On one day the provider is overloaded: for eight hours most calls are refused, so that one takes a minute with its rests until
+# it is answered, and within them for half an hour nothing is answered at all.
+OVERLOAD_S, OVERLOADED_CALL_S = 8 * HOUR, 60.0
+REFUSES_AFTER_S, REFUSES_S = 3 * HOUR, 30 * MINUTE
+
+Seconds = NDArray[numpy.float64]
+Which = NDArray[numpy.bool_]
+
+
+@dataclass(frozen=True)
+class World:
+    """The days of one seed. `arrives` is in order, and `due` (infinite: never) stands beside it; `takes` is by the minute: how
+    many seconds a batch takes which leaves in it."""
+
+    days: int
+    arrives: Seconds
+    due: Seconds
+    takes: Seconds
+    regime_from: float
+    overload_from: float
+
+    @cached_property
+    def is_due(self) -> Which:
+        """Which items are."""
+        return numpy.isfinite(self.due)
+
+    @cached_property
+    def in_regime(self) -> Which:
+        """Which items are due and arrived while batches took longer."""
+        return self.is_due & _within(self.arrives, self.regime_from, REGIME_S)
+
+    @cached_property
+    def in_overload(self) -> Which:
+        """Which items are due and arrived while real time was overloaded."""
+        return self.is_due & _within(self.arrives, self.overload_from, OVERLOAD_S)
+
+    def back_at(self, leaves: float) -> float:
+        """When a batch is back that leaves then."""
+        return leaves + float(self.takes[min(int(leaves // MINUTE), len(self.takes) - 1)])
+
+    def asked_at(self, at: float) -> float:
+        """When a call begins that somebody wants to begin then."""
+        refuses_from = self.overload_from + REFUSES_AFTER_S
+        return refuses_from + REFUSES_S if refuses_from <= at < refuses_from + REFUSES_S else at
+
+    def call_s(self, at: float) -> float:
+        """How long a call takes that begins then."""
+        return OVERLOADED_CALL_S if 0 <= at - self.overload_from < OVERLOAD_S else CALL_S
+
+
+def moment(at: float) -> datetime:
+    """The same for whoever has a calendar."""
+    return BEGIN + timedelta(seconds=at)
+
+
+def world(seed: int, *, days: int, items_a_day: int) -> World:
+    """The days of a seed. Regime and overload are on two of them, not the first ones, from some hour of the working day on."""
+    random = numpy.random.default_rng(seed)
+    number = random.poisson(days * items_a_day)
+    arrives = numpy.sort(random.uniform(0, days * DAY, number))
+    due = arrives + numpy.exp(random.uniform(numpy.log(SOONEST_S), numpy.log(LATEST_S), number))
+    due[random.random(number) < WITHOUT] = numpy.inf
+    minutes = numpy.arange((days + 3) * 1_440, dtype=numpy.float64) * MINUTE
+    medians = MEDIAN_S * (1 + 0.5 * numpy.sin(2 * numpy.pi * (minutes % DAY / HOUR - 9) / 24))
+    slow_day, loaded_day = random.permutation(numpy.arange(min(4, days - 2), days))[:2]
+    regime_from = float(slow_day * DAY + random.integers(8, 15) * HOUR)
+    overload_from = float(loaded_day * DAY + random.integers(8, 13) * HOUR)
+    medians[_within(minutes, regime_from, REGIME_S)] *= SLOWER
+    takes = numpy.minimum(medians * numpy.exp(SIGMA * random.standard_normal(len(minutes))), LONGEST_S)
+    return World(days, arrives, due, takes, regime_from, overload_from)
+
+
+def _within(at: Seconds, since: float, length: float) -> Which:
+    return (at >= since) & (at < since + length)

@@ -1,0 +1,105 @@
+"""Due times: met, missed and overdue, by lane and reason; the same when the figures are made anew."""
+
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from lanes.promises.deadlines import DueSeen
+from lanes.report.deadlines import DeadlineFigures
+from lanes.store import asking
+from lanes.store.figures import due, folding, measurements, rebuilding
+from lanes.store.settling import retries
+from lanes.words import Lane, Outcome
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import B, claim, claimed_item, home, save, submit, tried
+
+SINCE = later(minutes=-30)
+
+
+def figures(connection: Connection, *, now: datetime) -> list[DeadlineFigures]:
+    return due.by_reason(asking.through(connection), since=SINCE, now=now)
+
+
+def seen(connection: Connection, *, now: datetime) -> list[DueSeen]:
+    return list(measurements.measure(connection, now=now).due)
+
+
+def realtime(reason: str = "pinned", *, met: int = 0, missed: int = 0, overdue: int = 0) -> DeadlineFigures:
+    return DeadlineFigures("letters", Lane.REALTIME, reason, met, missed, overdue)
+
+
+def test_an_answer_by_its_due_time_met_it_and_a_later_one_missed_it(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "a", "b", now=NOON, lane=Lane.REALTIME, due_at=later(seconds=9))
+    admit(connection, "never due", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    first, second, third = claim(connection)
+    save(connection, tried(first, at=later(seconds=9)), tried(third, at=later(seconds=9)), now=later(seconds=9))
+    assert figures(connection, now=later(seconds=9)) == [realtime(met=1)]
+    save(connection, tried(second, at=later(seconds=10)), now=later(seconds=10))
+    assert figures(connection, now=later(seconds=10)) == [realtime(met=1, missed=1)]
+    assert seen(connection, now=later(minutes=1)) == [DueSeen("letters", 1, 1, 0)]
+    assert seen(connection, now=later(hours=2)) == []
+
+
+def test_what_waits_beyond_its_due_time_is_overdue_wherever_it_waits(connection: Connection) -> None:
+    version = publish(connection, now=NOON)
+    for key, lane in {"ready": Lane.REALTIME, "out": Lane.BATCH}.items():
+        admit(connection, key, now=NOON, lane=lane, due_at=later(minutes=5))
+    route(connection, now=NOON)
+    submit(connection, version, now=NOON)
+    claimed_item(connection, "claimed", due_at=later(minutes=5))
+    admit(connection, "for a batch", now=NOON, lane=Lane.BATCH, due_at=later(minutes=5))
+    route(connection, now=NOON)
+    admit(connection, "received", now=NOON, due_at=later(minutes=5))
+    assert seen(connection, now=later(minutes=5)) == []
+    assert seen(connection, now=later(minutes=6)) == [DueSeen("letters", 0, 0, 5)]
+    at = figures(connection, now=later(minutes=6))
+    assert at == [realtime(overdue=2), DeadlineFigures("letters", Lane.BATCH, "pinned", 0, 0, 2)]
+
+
+def test_what_was_due_before_it_arrived_is_told_apart_and_breaks_no_promise(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    late = claimed_item(connection, "late", lane=None, due_at=later(minutes=-1))
+    assert seen(connection, now=later(seconds=1)) == []
+    save(connection, tried(late, at=later(seconds=1)), now=later(seconds=1))
+    assert seen(connection, now=later(seconds=2)) == []
+    assert figures(connection, now=later(seconds=2)) == [realtime("overdue", missed=1)]
+
+
+def test_a_failed_item_missed_its_due_time_until_it_is_tried_again(connection: Connection) -> None:
+    publish(connection, now=NOON, max_failures=1)
+    of = claimed_item(connection, "bad", due_at=later(hours=1))
+    save(connection, tried(of, Outcome.ERRORED, error="no", at=later(seconds=3)), now=later(seconds=3))
+    assert figures(connection, now=later(seconds=4)) == [realtime(missed=1)]
+    retries.retry(connection, "letters", None, now=later(minutes=1))
+    assert figures(connection, now=later(minutes=1)) == []
+    save(connection, *(tried(each, at=later(minutes=2)) for each in claim(connection, now=later(minutes=2))),
+         now=later(minutes=2))  # fmt: skip
+    assert figures(connection, now=later(minutes=3)) == [realtime(met=1)]
+
+
+def test_the_first_answer_counts_and_no_authoritative_pass_counts_again(connection: Connection) -> None:
+    version = publish(connection, now=NOON, mode="lambda")
+    of = claimed_item(connection, "twice", due_at=later(minutes=1))
+    save(connection, tried(of, at=later(seconds=1)), now=later(seconds=1))
+    batch_id, work = submit(connection, version, now=later(seconds=2))
+    save(connection, *(tried(each, output=B, at=later(hours=1)) for each in work), batch_id=batch_id, now=later(hours=1))
+    home(connection, batch_id, now=later(hours=1))
+    assert figures(connection, now=later(hours=1)) == [realtime(met=1)]
+
+
+def test_a_canceled_item_counts_for_nothing_and_a_rebuild_says_the_same_of_all(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    for number in range(4):
+        of = claimed_item(connection, f"k{number}", due_at=later(seconds=10))
+        save(connection, tried(of, at=later(seconds=number * 5)), now=later(seconds=number * 5))
+    assert figures(connection, now=later(minutes=1)) == [realtime(met=3, missed=1)]
+    connection.execute(text("update lanes.item set canceled_at = received_at where key = 'k3'"))
+    said = figures(connection, now=later(minutes=1))
+    assert said == [realtime(met=3)]
+    folding.fold(connection, most=1_000)
+    assert figures(connection, now=later(minutes=1)) == said
+    rebuilding.rebuild_here(connection, until=later(days=1))
+    assert figures(connection, now=later(minutes=1)) == said

@@ -1,0 +1,51 @@
+"""Items at risk have one incident of their workload, which does not flap, and ends a while after the last of them."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from lanes.promises.deadlines import CALM_FOR, AtRisk
+from lanes.promises.incident import Incident, IncidentState, Promise
+from lanes.store import incidents
+from lanes.store.promises import at_risk
+from tests.conftest import NOON, later
+
+CALM = CALM_FOR.total_seconds() / 60
+
+
+def risk(workload: str = "letters", bound: int = 1) -> AtRisk:
+    return AtRisk(workload, bound, 0, NOON + timedelta(hours=1), 0.2, 0.95)
+
+
+def standing(connection: Connection) -> list[Incident]:
+    return incidents.listed(connection, states=[IncidentState.OPEN])
+
+
+def looked(connection: Connection, *seen: AtRisk, now: datetime) -> tuple[int, int]:
+    recorded = at_risk.record(connection, seen, now=now)
+    assert not recorded.refused
+    return len(recorded.opened), len(recorded.resolved)
+
+
+def test_a_look_that_finds_items_at_risk_opens_one_incident_and_the_next_ones_keep_its_figures(connection: Connection) -> None:
+    assert looked(connection, risk(), now=NOON) == (1, 0)
+    assert looked(connection, risk(bound=3), now=later(seconds=5)) == (0, 0)
+    (of,) = standing(connection)
+    assert (of.promise, of.workload, of.value, of.why) == (Promise.DEADLINE_AT_RISK, "letters", 3, "3 items are bound to batch")
+
+
+def test_it_ends_only_once_nothing_was_at_risk_for_a_while(connection: Connection) -> None:
+    looked(connection, risk(), now=NOON)
+    assert looked(connection, now=later(minutes=CALM - 1)) == (0, 0)
+    looked(connection, risk(bound=2), now=later(minutes=CALM))
+    assert looked(connection, now=later(minutes=2 * CALM - 1)) == (0, 0)
+    assert looked(connection, now=later(minutes=2 * CALM)) == (0, 1)
+    assert standing(connection) == []
+    (over,) = incidents.listed(connection, states=[IncidentState.RESOLVED])
+    assert over.sentence.startswith('Nothing of workload "letters" that is due is at risk any more')
+
+
+def test_each_workload_has_its_own(connection: Connection) -> None:
+    looked(connection, risk(), risk("invoices"), now=NOON)
+    assert looked(connection, risk("invoices", bound=4), now=later(minutes=CALM)) == (0, 1)
+    assert [each.workload for each in standing(connection)] == ["invoices"]

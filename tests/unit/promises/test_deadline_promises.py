@@ -1,0 +1,96 @@
+"""Due times: the share that was missed of late, and what will probably be missed."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.promises.assessment import LEAST_SAMPLES
+from lanes.promises.deadlines import AtRisk, DueSeen, deadline_at_risk, deadline_missed
+from lanes.promises.incident import Promise, Severity
+from lanes.promises.judge import Seen, assess
+from lanes.words import Verdict
+from tests.conftest import NOON
+from tests.examples import version
+
+LETTERS = version()
+
+
+def due(met: int, missed: int, overdue: int = 0) -> DueSeen:
+    return DueSeen("letters", met, missed, overdue)
+
+
+@pytest.mark.parametrize(
+    ("seen", "verdict", "severity"),
+    [
+        (due(95, 5), Verdict.PASSED, Severity.WARNING),
+        (due(94, 6), Verdict.FAILED, Severity.WARNING),
+        (due(94, 0, 6), Verdict.FAILED, Severity.WARNING),  # what waits still is late, too
+        (due(80, 10, 10), Verdict.FAILED, Severity.CRITICAL),
+        (due(0, 19), Verdict.INCONCLUSIVE, Severity.CRITICAL),
+    ],
+)
+def test_the_share_of_missed_due_times_breaks_the_promise_beyond_its_limit(
+    seen: DueSeen, verdict: Verdict, severity: Severity
+) -> None:
+    judged = deadline_missed(LETTERS, seen)
+    assert (judged.verdict, judged.severity, judged.ends) == (verdict, severity, verdict is Verdict.PASSED)
+
+
+def test_its_sentence_says_how_many_of_how_many_and_what_waits() -> None:
+    assert deadline_missed(LETTERS, due(90, 9, 1)).sentence == (
+        "10 of 100 items that were due missed it within the last hour: 10 %, and 5 % is the limit. 1 item of them waits still."
+    )
+
+
+def test_where_nothing_is_due_any_more_an_open_incident_ends() -> None:
+    quiet = deadline_missed(LETTERS, None)
+    assert (quiet.verdict, quiet.ends) == (Verdict.INCONCLUSIVE, True)
+    few = deadline_missed(LETTERS, due(3, 3))
+    assert (few.verdict, few.ends) == (Verdict.INCONCLUSIVE, False)
+
+
+def test_a_limit_of_zero_promises_nothing() -> None:
+    none = version(promises={"deadline_max_missed_percent": 0})
+    assert deadline_missed(none, due(0, 100)).verdict is Verdict.PASSED
+
+
+def test_a_paused_workload_promises_no_due_times() -> None:
+    seen: dict[str, Any] = {"due": [due(0, 100)]}
+    told = {each.promise for each in assess({"letters": LETTERS}, Seen(**seen), NOON)}
+    paused = {each.promise for each in assess({"letters": LETTERS}, Seen(**seen, paused=frozenset({"letters"})), NOON)}
+    assert told - paused >= {Promise.DEADLINE_MISSED}
+
+
+@given(st.integers(0, 1000), st.integers(0, 1000), st.integers(0, 1000))
+def test_no_share_is_judged_by_too_few_and_more_that_is_late_never_mends_it(met: int, missed: int, overdue: int) -> None:
+    judged = deadline_missed(LETTERS, due(met, missed, overdue))
+    if met + missed + overdue < LEAST_SAMPLES:
+        assert judged.verdict is Verdict.INCONCLUSIVE
+    assert 0 <= judged.value <= 100
+    assert deadline_missed(LETTERS, due(met, missed + 1, overdue)).value >= judged.value
+    assert not (judged.ends and judged.verdict is Verdict.FAILED)
+
+
+def at_risk(bound: int, crowded: int, drain_s: float | None = None) -> AtRisk:
+    return AtRisk("letters", bound, crowded, NOON + timedelta(minutes=30), 0.3125, 0.95, drain_s)
+
+
+def test_one_item_at_risk_is_told_with_its_probability_and_why_nothing_rescues_it() -> None:
+    judged = deadline_at_risk(at_risk(1, 0), NOON)
+    assert judged.verdict is Verdict.FAILED
+    assert judged.sentence == (
+        "1 item will probably miss its due time; the nearest is due 12:30 UTC, and its batch is back by then with 31.2 % "
+        "(95 % are asked for)."
+    )
+    assert judged.why == "1 item is bound to batch"
+
+
+def test_what_real_time_cannot_take_says_how_long_it_needs() -> None:
+    judged = deadline_at_risk(at_risk(2, 3, drain_s=900), NOON)
+    assert judged.value == 5
+    assert judged.why == (
+        "2 items are bound to batch; 3 items would not be answered in real time either: it needs 15 min for what waits there"
+    )
