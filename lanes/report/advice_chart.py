@@ -1,11 +1,31 @@
-"""The break-even as a chart: what a month costs at a volume, all on real-time and on both lanes, each lane paid."""
+"""The money of an advice as charts: what a month costs at a volume, with one lane and with both, and what it costs by plan."""
 
 from decimal import Decimal
 from math import isfinite
 
 from lanes.advice.breakeven import BreakEven
-from lanes.report.charts import BATCH, FAINT, INK, PADDING, REALTIME, RULE, WIDTH, card, fit, nothing, text
-from lanes.units import count, usd
+from lanes.advice.evidence import Pattern
+from lanes.advice.plans import Plan
+from lanes.advice.recommendation import Advice
+from lanes.report import advice_summary as summary
+from lanes.report.charts import (
+    BATCH,
+    FAINT,
+    INK,
+    NEUTRAL,
+    PADDING,
+    REALTIME,
+    RULE,
+    WIDTH,
+    Bar,
+    Group,
+    bars,
+    card,
+    fit,
+    nothing,
+    text,
+)
+from lanes.units import count, dollars, usd
 
 PLOT = 150
 LEFT, RIGHT, TOP = 84, WIDTH - PADDING - 10, 64
@@ -54,6 +74,18 @@ def break_even(even: BreakEven | None, share: float | None) -> str:
     body += text(LEFT, floor + 18, "0", fill=FAINT)
     body += text(RIGHT, floor + 18, f"{count(round(most))} items", fill=FAINT, anchor="end")
     return card(floor + 18 + PADDING, body)
+
+
+def plans(advice: Advice) -> str:
+    """What is paid in a month, lanes included: as it is, and by each plan that serves what needs real-time."""
+
+    def bar(name: str, plan: Plan, color: str) -> Bar:
+        return Bar(name, plan.paid_usd, dollars(plan.paid_usd), color)
+
+    colors = {Pattern.REALTIME: REALTIME, Pattern.BATCH: BATCH}
+    now = [] if advice.now is None else [bar("as it is", advice.now, NEUTRAL)]
+    by_plan = [bar(summary.plan_name(advice, each), each, colors.get(each.pattern, INK)) for each in advice.plans]
+    return bars([Group("Paid in a month, lanes included", [*now, *by_plan])])
 
 
 def _mark(x: float, y: float, floor: float, color: str) -> str:
