@@ -20,7 +20,7 @@ from lanes.escaping import plain
 from lanes.money.overhead import ASSUMED_USD, EVERY, Dated, Overhead, OverheadKind
 from lanes.store import asking
 from lanes.store.database import clock
-from lanes.store.money import overheads
+from lanes.store.money import overheads, overheads_in_force
 from lanes.store.workload import workloads
 from lanes.units import usd as dollars
 from lanes.words import Lane
@@ -84,7 +84,7 @@ def _listed(pool: Engine, workload: str | None, as_json: bool) -> int:
     with pool.begin() as connection:
         if workload is not None and workloads.current(connection, workload) is None:
             raise UnknownWorkload(f'there is no workload "{workload}"')
-        rows = overheads.rows(asking.through(connection), None if workload is None else [workload])
+        rows = overheads_in_force.rows(asking.through(connection), None if workload is None else [workload])
     if as_json:
         assumed = [{"lane": lane, "kind": kind, "monthly_usd": float(usd)} for (lane, kind), usd in ASSUMED_USD.items()]
         print_json({"overheads": [_json(each) for each in rows], "assumed": assumed})

@@ -14,9 +14,9 @@ from lanes.ids import VersionId
 from lanes.money.budget import month_usd
 from lanes.money.cost import shared_tokens
 from lanes.money.overhead import Overheads
+from lanes.routing.binding import binds
 from lanes.routing.capacity import Need
 from lanes.routing.prospect import Batches, Departure
-from lanes.routing.route import binds
 from lanes.routing.turnaround import Turnarounds
 from lanes.store import asking
 from lanes.store.advice.billing import ListPrices, Spent, days_seen, of_kind, spent
@@ -24,9 +24,8 @@ from lanes.store.advice.limits import uses
 from lanes.store.advice.questions import IN_FORCE, QUESTIONS
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
-from lanes.store.money import budget_status, overheads
+from lanes.store.money import budget_status, overheads_in_force
 from lanes.store.routing import turnarounds
-from lanes.store.workload.known import known
 from lanes.words import Lane, Mode, Reason
 from lanes.workload.window import LEAD
 
@@ -67,6 +66,8 @@ def evidence(connection: "Connection", workload: str, *, since: datetime, now: d
     versions = in_force(ask, workload)
     if not versions:
         raise UnknownWorkload(f'workload "{workload}" has no published version: see `lanes status` for those that have')
+    from lanes.store.workload.known import known  # a report that only reads loads neither SQLAlchemy nor schemas
+
     read = known(connection, [each.version for each in versions]).versions.values()
     shared = {each.workload: shared_tokens(each.spec) for each in read}
     return of_each(ask, versions, since=since, now=now, shared=shared)[workload]
@@ -79,7 +80,7 @@ def asked(connection: "Connection", workload: str, *, since: datetime, now: date
         UnknownWorkload: no workload of that name has a published version.
     """
     seen = evidence(connection, workload, since=since, now=now)
-    return seen, overheads.of_each(asking.through(connection), [workload], now=now)[workload]
+    return seen, overheads_in_force.of_each(asking.through(connection), [workload], now=now)[workload]
 
 
 def of_each(

@@ -10,7 +10,7 @@ from typing import Any
 from lanes.advice.evidence import MODELS, DayUse, LaneUse, ModelPrice
 from lanes.advice.savings import Billed, PriceList, Savings, TokenPrices, savings
 from lanes.figures.durations import Durations
-from lanes.routing.route import binds
+from lanes.routing.binding import binds
 from lanes.words import Lane, Purpose, Reason
 from lanes.workload.prices import Usage, cost
 

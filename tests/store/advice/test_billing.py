@@ -12,7 +12,7 @@ from lanes.store.figures import folding
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import B, claim, save, said, submit, tried
+from tests.store.tries import B, claim, said, save, submit, tried
 
 
 def seen(connection: Connection) -> Evidence:
@@ -28,7 +28,8 @@ def lived_in(connection: Connection) -> Connection:
     admit(connection, "pinned", now=NOON, lane=Lane.BATCH)
     admit(connection, "free", now=NOON)
     route(connection, now=NOON)
-    save(connection, tried(*claim(connection), Outcome.INVALID))
+    (first,) = claim(connection)
+    save(connection, tried(first, Outcome.INVALID))
     again = later(minutes=5)
     save(connection, *(tried(each, at=again) for each in claim(connection, now=again)), now=again)
     batch_id, works = submit(connection, letters, now=later(minutes=6))

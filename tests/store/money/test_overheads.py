@@ -12,7 +12,7 @@ from lanes.commands.overhead import overhead
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.money.overhead import Overhead, OverheadKind
 from lanes.store import asking
-from lanes.store.money import overheads
+from lanes.store.money import overheads, overheads_in_force
 from lanes.store.report import snapshot
 from lanes.words import Lane
 from tasks.act import Act, Deed, Keeping, perform
@@ -31,7 +31,7 @@ def put(connection: Connection, usd: int, *, workload: str | None = "letters", f
 
 
 def taken(connection: Connection, *names: str) -> list[float]:
-    found = overheads.of_each(asking.through(connection), names, now=NOON)
+    found = overheads_in_force.of_each(asking.through(connection), names, now=NOON)
     return [found[name].engineering_usd(Lane.BATCH) for name in names]
 
 
