@@ -16,8 +16,9 @@ from lanes.advice.evidence import (
     Evidence,
     Leaning,
     Needs,
+    Pattern,
 )
-from lanes.advice.plans import Corrections, correction_price_usd, possible
+from lanes.advice.plans import Corrections, cheapest, correction_price_usd, possible
 from lanes.units import count, counted, dollars, seconds, share
 
 MOST = 0.5
@@ -251,10 +252,11 @@ def _is_corrected(
         return Criterion(name, f"{said}; what one costs hangs on the volume and the price", Leaning.UNKNOWN)
     if needs.low <= 0:
         return Criterion(name, f"{said}; no item needs an answer before it", Leaning.BATCH)
-    price = correction_price_usd(possible(needs.low, even, corrections))
+    plans = possible(needs.low, even, corrections)
+    price = correction_price_usd(plans)
     if price is None:
         return Criterion(name, f"{said}; no items are expected", Leaning.UNKNOWN)
-    pays = price < corrections.each_usd
+    pays = cheapest(plans).pattern is Pattern.LAMBDA
     said += (
         f"; the second pass costs {dollars(even.batch_usd)} an item, {dollars(price)} for each that it corrects, worth "
         f"{dollars(corrections.each_usd)}: {'' if pays else 'not '}worth its price"

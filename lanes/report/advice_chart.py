@@ -7,6 +7,7 @@ from lanes.advice.breakeven import BreakEven
 from lanes.advice.evidence import Pattern
 from lanes.advice.plans import Plan
 from lanes.advice.recommendation import Advice
+from lanes.advice.spread import Interval
 from lanes.report import advice_summary as summary
 from lanes.report.charts import (
     BATCH,
@@ -23,6 +24,7 @@ from lanes.report.charts import (
     card,
     fit,
     nothing,
+    rect,
     text,
 )
 from lanes.units import count, dollars, usd
@@ -32,8 +34,9 @@ LEFT, RIGHT, TOP = 84, WIDTH - PADDING - 10, 64
 MOST_STRETCH = 20  # a break-even farther than this many times the volume is named, not drawn
 
 
-def break_even(even: BreakEven | None, share: float | None) -> str:
-    """Two lines over the volume; they cross where the second lane pays. Without a price or volume, a card says so."""
+def break_even(even: BreakEven | None, share: float | None, surely: Interval | None = None) -> str:
+    """Two lines over the volume; they cross where the second lane pays, and `surely` within the shaded volumes. Without a price
+    or volume, a card says so."""
     if even is None or share is None or even.items <= 0 or even.realtime_usd <= 0:
         return nothing("no break-even to draw: no monthly volume or no price is known")
     crossing = even.volume(share)
@@ -53,6 +56,9 @@ def break_even(even: BreakEven | None, share: float | None) -> str:
         return floor - PLOT * cost / highest
 
     body = ""
+    if is_near and surely is not None:
+        left, right = (across(min(max(0.0, end), most)) for end in (surely.low, surely.high))
+        body += rect(left, TOP, max(right - left, 1.5), PLOT, RULE)
     for cost in (0.0, highest / 2, highest):
         body += f'<line x1="{LEFT}" x2="{RIGHT}" y1="{up(cost):.1f}" y2="{up(cost):.1f}" stroke="{RULE}"/>'
         body += text(LEFT - 8, up(cost) + 4, usd(Decimal(repr(cost))), fill=FAINT, anchor="end")

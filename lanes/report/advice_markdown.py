@@ -26,8 +26,8 @@ LINKS = "[Advice runs](/v2/runs?tags=advise) · [Rollouts](/v2/runs?tags=rollout
 
 def render(advice: Advice) -> str:
     """The whole artifact."""
-    chart = advice_chart.break_even(advice.break_even, advice.needs.low if advice.needs else None)
     known = spread(advice)
+    chart = advice_chart.break_even(advice.break_even, advice.needs.low if advice.needs else None, known.volume)
     parts = [
         f"# Advice on {cell(advice.workload)}",
         f"**{cell(summary.headline(advice))}.** {cell(summary.reason(advice), most=400)}",

@@ -62,10 +62,9 @@ def break_even_rows(advice: Advice, known: Spread) -> list[tuple[str, str]]:
         ("Items that need real-time", MISSING if needs is None else between(needs.low, needs.high)),
     ]
     if even is not None:
-        pays = "none: it never pays" if even.share <= 0 else f"{share(even.share)} real-time"
         rows += [
             ("Batch is cheaper by", share(even.discount)),
-            ("Break-even share r*", f"{pays}{_surely(known.share, lambda end: share(max(0.0, end)))}"),
+            ("Break-even share r*", f"{_share(even.share, ' real-time')}{_surely(known.share, _share)}"),
         ]
         if needs is not None:
             from_ = even.volume(needs.low)
@@ -104,7 +103,9 @@ def saving_parts(advice: Advice) -> list[tuple[str, Decimal]]:
         ("packing", found.packing_usd), ("caching", found.caching_usd), ("another model on batch", found.model_usd),
         ("discount, of what had to be batch", found.discount_usd),
         ("discount, of what routing sent to batch", found.routing_usd),
-        ("prices of the day", found.prices_usd), ("second passes", found.second_usd), ("tries again", found.repeats_usd),
+        ("other prices than today's", found.prices_usd),
+        ("second passes", found.second_usd),
+        ("tries again", found.repeats_usd),
     ]  # fmt: skip
     first, last = ("all real-time, alone, uncached", found.alone_usd), ("paid", found.paid_usd)
     return [first, *((name, amount) for name, amount in parts if amount), last]
@@ -169,7 +170,14 @@ def _end(amount: float) -> str:
 
 
 def _surely(interval: Interval | None, said: Callable[[float], str]) -> str:
-    return "" if interval is None else f"; {SURE}: {said(interval.low)} to {said(interval.high)}"
+    if interval is None:
+        return ""
+    low, high = said(interval.low), said(interval.high)
+    return f"; {SURE} surely" if low == high else f"; {SURE}: {low} to {high}"
+
+
+def _share(break_even: float, of: str = "") -> str:
+    return "none: it never pays" if break_even <= 0 else share(break_even) + of
 
 
 def _items(number: float) -> str:
