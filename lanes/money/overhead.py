@@ -10,7 +10,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from lanes.units import usd
+from lanes.units import dollars, usd
 from lanes.words import Lane
 
 MOST_USD = Decimal(1_000_000_000)
@@ -74,6 +74,15 @@ class Overheads:
     batch_infra_usd: float = float(ASSUMED_USD[Lane.BATCH, OverheadKind.INFRASTRUCTURE])
     batch_engineering_usd: float = float(ASSUMED_USD[Lane.BATCH, OverheadKind.ENGINEERING])
     are_assumed: tuple[Lane, ...] = (Lane.REALTIME, Lane.BATCH)  # lanes of which an amount was never set
+
+    @property
+    def said(self) -> str:
+        """All of it, as a sentence."""
+        lanes = (f"{lane} {dollars(self.monthly_usd(lane))}{self._assumed(lane)}" for lane in Lane)
+        return f"keeping the lanes takes beside that, a month: {', '.join(lanes)}"
+
+    def _assumed(self, lane: Lane) -> str:
+        return " (assumed)" if lane in self.are_assumed else ""
 
     def monthly_usd(self, lane: Lane) -> float:
         """All of a lane."""

@@ -3,11 +3,13 @@
 import json
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Engine
 
 from lanes.commands.advise import advise
+from lanes.commands.forecast import quote
 from lanes.commands.overhead import overhead
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.money.overhead import Overhead, OverheadKind
@@ -111,6 +113,18 @@ def test_the_command_sets_and_lists_them(letters: None, capsys: Told) -> None:
     assert advise("letters", as_json=True) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["overheads"]["batch_engineering_usd"], told["pattern"], told["savings"]) == (250, None, None)
+
+
+def test_a_quote_names_what_the_lanes_take_beside_it(letters: None, pool: Engine, tmp_path: Path, capsys: Told) -> None:
+    with pool.begin() as connection:
+        put(connection, 250)
+    file = tmp_path / "letters.jsonl"
+    file.write_text('{"text": "Hello"}')
+    assert quote(file, workload="letters", field="text") == 0
+    said = "Keeping the lanes takes beside that, a month: realtime $120.00 (assumed), batch $300.00 (assumed)."
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert quote(file, workload="letters", field="text", as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["overheads"]["batch_engineering_usd"] == 250
 
 
 @pytest.mark.parametrize(
