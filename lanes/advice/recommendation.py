@@ -173,7 +173,7 @@ def _reason(evidence: Evidence, plan: Plan, plans: Sequence[Plan], corrections: 
 
 def _against(plan: Plan, now: Plan, needed: Needs) -> str:
     """The recommended month beside the one as it is, as a sentence."""
-    month = f"a month of it costs {dollars(plan.paid_usd)}, lanes included"
+    month = f"a month of it ({_named(plan)}) costs {dollars(plan.paid_usd)}, lanes included"
     stays = f"as it is ({_named(now)}) {dollars(now.paid_usd)}"
     if not serves(now, needed.low):
         need = f"{share(needed.low)} of the items need real-time and {share(now.share)} have it"

@@ -1,6 +1,7 @@
 """`lanes advise`: which pattern suits a workload, from its own ledger, and why."""
 
 import json
+import sys
 from dataclasses import asdict
 from datetime import timedelta
 from decimal import Decimal
@@ -50,7 +51,7 @@ def advise(
         if as_json:
             print(json.dumps(as_data(advice), indent=2, default=str, allow_nan=False))
         else:
-            Console().print(render(advice))
+            Console(width=None if sys.stdout.isatty() else 120).print(render(advice))
         return 0
 
     return on_database(look)

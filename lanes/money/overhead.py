@@ -73,16 +73,20 @@ class Overheads:
     realtime_engineering_usd: float = float(ASSUMED_USD[Lane.REALTIME, OverheadKind.ENGINEERING])
     batch_infra_usd: float = float(ASSUMED_USD[Lane.BATCH, OverheadKind.INFRASTRUCTURE])
     batch_engineering_usd: float = float(ASSUMED_USD[Lane.BATCH, OverheadKind.ENGINEERING])
-    are_assumed: tuple[Lane, ...] = (Lane.REALTIME, Lane.BATCH)  # lanes of which an amount was never set
+    assumed: tuple[tuple[Lane, OverheadKind], ...] = tuple(ASSUMED_USD)  # what nobody set
 
     @property
     def said(self) -> str:
         """All of it, as a sentence."""
-        lanes = (f"{lane} {dollars(self.monthly_usd(lane))}{self._assumed(lane)}" for lane in Lane)
-        return f"keeping the lanes takes beside that, a month: {', '.join(lanes)}"
+        return f"keeping the lanes takes beside that, a month: {'; '.join(self.of(lane) for lane in Lane)}"
 
-    def _assumed(self, lane: Lane) -> str:
-        return " (assumed)" if lane in self.are_assumed else ""
+    def of(self, lane: Lane) -> str:
+        """What a lane takes, by kind."""
+        kinds = {OverheadKind.INFRASTRUCTURE: self.infra_usd(lane), OverheadKind.ENGINEERING: self.engineering_usd(lane)}
+        parts = (
+            f"{dollars(usd)} {kind}" + (" (assumed)" if (lane, kind) in self.assumed else "") for kind, usd in kinds.items()
+        )
+        return f"{lane} {dollars(self.monthly_usd(lane))}: {', '.join(parts)}"
 
     def monthly_usd(self, lane: Lane) -> float:
         """All of a lane."""
@@ -114,7 +118,7 @@ def in_force(rows: Iterable[Dated], workload: str, day: date) -> Overheads:
     return Overheads(
         amount(Lane.REALTIME, OverheadKind.INFRASTRUCTURE), amount(Lane.REALTIME, OverheadKind.ENGINEERING),
         amount(Lane.BATCH, OverheadKind.INFRASTRUCTURE), amount(Lane.BATCH, OverheadKind.ENGINEERING),
-        tuple(lane for lane in Lane if any((lane, kind) not in newest for kind in OverheadKind)),
+        tuple(each for each in ASSUMED_USD if each not in newest),
     )  # fmt: skip
 
 

@@ -135,11 +135,9 @@ def case_rows(advice: Advice) -> list[tuple[str, ...]]:
 
 
 def assumed(advice: Advice) -> str:
-    """Of which lanes nobody said what they take; empty where all is known."""
-    lanes = [PATTERNS[each].removesuffix(" only") for each in advice.overheads.are_assumed]
-    if not lanes:
-        return ""
-    return f"What the lanes take a month is assumed in part ({', '.join(lanes)}): say it with `lanes overhead set`."
+    """What nobody said of what the lanes take; empty where all is known."""
+    of = [f"{PATTERNS[lane].removesuffix(' only')} {kind}" for lane, kind in advice.overheads.assumed]
+    return f"Assumed of what the lanes take a month: {', '.join(of)}. Say it with `lanes overhead set`." if of else ""
 
 
 def uncertainty(known: Spread) -> str:
@@ -150,9 +148,7 @@ def uncertainty(known: Spread) -> str:
 
 
 def _lane_month(lane: Lane, overheads: Overheads) -> str:
-    infra, engineering = overheads.infra_usd(lane), overheads.engineering_usd(lane)
-    said = f"{dollars(infra + engineering)}: {dollars(infra)} infrastructure, {dollars(engineering)} engineering"
-    return said + (" (assumed)" if lane in overheads.are_assumed else "")
+    return overheads.of(lane).removeprefix(f"{lane} ")
 
 
 def _worth(advice: Advice) -> str:

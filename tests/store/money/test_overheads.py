@@ -121,7 +121,7 @@ def test_a_quote_names_what_the_lanes_take_beside_it(letters: None, pool: Engine
     file = tmp_path / "letters.jsonl"
     file.write_text('{"text": "Hello"}')
     assert quote(file, workload="letters", field="text") == 0
-    said = "Keeping the lanes takes beside that, a month: realtime $120.00 (assumed), batch $300.00 (assumed)."
+    said = "batch $300.00: $50.00 infrastructure (assumed), $250.00 engineering."
     assert said in " ".join(capsys.readouterr().out.split())
     assert quote(file, workload="letters", field="text", as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["overheads"]["batch_engineering_usd"] == 250

@@ -13,7 +13,7 @@ from lanes.advice.recommendation import Advice, advise
 from lanes.advice.savings import Savings
 from lanes.advice.spread import Interval
 from lanes.commands.advise import as_data
-from lanes.money.overhead import Overheads
+from lanes.money.overhead import OverheadKind, Overheads
 from lanes.report import advice_chart, advice_markdown, advice_summary, savings_chart
 from lanes.words import Lane, Mode
 from tests.unit.advice.test_advice import evidence, shown
@@ -31,7 +31,7 @@ def whole() -> Advice:
         limits=(LimitUse("requests", 50, 50, 1.0, 2.0),), compared=100, corrected=10, distance=0.25,
         consumers=[ConsumerUse("desk", 1_000, demanded=100, deferred=900, realtime=1_000)],
     )  # fmt: skip
-    return advise(seen, Overheads(20, 10, 5, 5, (Lane.REALTIME,)))
+    return advise(seen, Overheads(20, 10, 5, 5, ((Lane.REALTIME, OverheadKind.ENGINEERING),)))
 
 
 def test_every_part_stands_on_the_terminal_and_in_the_artifact(whole: Advice) -> None:
@@ -62,7 +62,7 @@ def test_json_has_every_part_and_amounts_as_numbers(whole: Advice) -> None:
     assert told["now"]["paid_usd"] > told["plan"]["paid_usd"]
     assert {each["case"] for each in told["sensitivities"]} >= {"twice the volume", "claude-opus-5-5 on both lanes"}
     assert told["intervals"]["share"]["low"] < told["worked_out"]["break_even_share"] < told["intervals"]["share"]["high"]
-    assert told["overheads"]["are_assumed"] == ["realtime"]
+    assert told["overheads"]["assumed"] == [["realtime", "engineering"]]
 
 
 def test_the_steps_of_the_savings_lead_from_the_first_to_the_last(whole: Advice) -> None:

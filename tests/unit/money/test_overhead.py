@@ -27,7 +27,7 @@ def test_without_any_row_all_is_assumed() -> None:
     found = in_force([], "letters", DAY)
     assert found == Overheads()
     assert (found.monthly_usd(Lane.REALTIME), found.monthly_usd(Lane.BATCH)) == (120, 450)
-    assert found.are_assumed == (Lane.REALTIME, Lane.BATCH)
+    assert len(found.assumed) == 4
 
 
 def test_the_newest_that_has_begun_is_in_force() -> None:
@@ -44,11 +44,10 @@ def test_a_workloads_own_goes_before_that_of_every_workload() -> None:
     assert (amount(*rows, on=20), amount(*rows, on=20, workload="third")) == (100, 200)
 
 
-def test_a_lane_is_assumed_until_all_of_it_was_said() -> None:
-    found = in_force([dated(100)], "letters", DAY)
-    assert found.are_assumed == (Lane.REALTIME, Lane.BATCH)
-    infra = Dated(Overhead(None, Lane.BATCH, OverheadKind.INFRASTRUCTURE, Decimal(0), DAY), "ada", "because", NOON)
-    assert in_force([dated(100), infra], "letters", DAY).are_assumed == (Lane.REALTIME,)
+def test_what_is_assumed_is_told_by_lane_and_kind() -> None:
+    found = in_force([dated(100), dated(0, lane=Lane.REALTIME)], "letters", DAY)
+    assert found.assumed == ((Lane.REALTIME, OverheadKind.INFRASTRUCTURE), (Lane.BATCH, OverheadKind.INFRASTRUCTURE))
+    assert found.of(Lane.BATCH) == "batch $150.00: $50.00 infrastructure (assumed), $100.00 engineering"
 
 
 @pytest.mark.parametrize(
