@@ -1,5 +1,6 @@
 """One form for what a person does by hand."""
 
+from datetime import date
 from decimal import Decimal
 from typing import Literal
 
@@ -7,8 +8,10 @@ from prefect import State, flow
 from pydantic import Field
 
 from lanes.money.budget import Period
+from lanes.money.overhead import OverheadKind
+from lanes.words import Lane
 from lanes.workload.form import Form
-from tasks.act import Act, Deed, Money, do
+from tasks.act import Act, Deed, Keeping, Money, do
 from tasks.database import database
 from tasks.refusal import REFUSALS, refused
 from tasks.signed import Line, SignedLine
@@ -17,11 +20,14 @@ from tasks.signed import Line, SignedLine
 class Action(Form):
     """To which workload, what to do, and on whose word."""
 
-    workload: SignedLine = Field(title="Workload", description="Name of the workload.")
+    workload: SignedLine = Field(
+        title="Workload", description="Name of the workload. For set_overhead, * is every one that has no amount of its own."
+    )
     deed: Literal[
         "set_split",
         "set_budget",
         "remove_budget",
+        "set_overhead",
         "pause",
         "resume",
         "abort_rollout",
@@ -31,7 +37,8 @@ class Action(Form):
     ] = Field(
         title="Action",
         description="set_split: the share of undecided items to real-time. set_budget: what it may cost in a day or a month; "
-        "what waited for money goes on. remove_budget: it has none any more. pause, resume: whether the workload's items "
+        "what waited for money goes on. remove_budget: it has none any more. set_overhead: what keeping a lane takes a month "
+        "beside the provider's bill, which report, advice and quote count. pause, resume: whether the workload's items "
         "are served. abort_rollout: ends its open rollout and sets the share before it. adopt_batch: says which batch at "
         "the provider an open one is. resubmit_batch: its items wait for the next batch and may be paid twice. "
         "give_up_batch: its items fail. About a batch, the first run only says what it may cost; see Sure.",
@@ -63,6 +70,17 @@ class Action(Form):
         title="Hard limit",
         description="For set_budget: US dollars, 0 to 1,000,000,000; never exceeded, and 0 pays nothing. Empty: none.",
     )
+    lane: Literal["realtime", "batch"] = Field(default="batch", title="Lane", description="For set_overhead: which lane.")
+    kind: Literal["infrastructure", "engineering"] = Field(
+        default="engineering", title="Kind", description="For set_overhead: what it runs on, or the work that keeps it running."
+    )
+    monthly_usd: float | None = Field(
+        default=None, ge=0, le=1e9, title="A month", description="For set_overhead: US dollars a month, 0 to 1,000,000,000."
+    )
+    from_date: date | None = Field(
+        default=None, title="From", description="For set_overhead: the day from which it is so (UTC), not after today, which "
+        "it is when left empty.",
+    )  # fmt: skip
     batch: int | None = Field(
         default=None, ge=1, title="Batch", description="For adopt_batch, resubmit_batch, give_up_batch: its number, from 1."
     )
@@ -79,11 +97,14 @@ class Action(Form):
 @flow(name="act", flow_run_name="{action.deed} {action.workload}", persist_result=False)
 async def act(action: Action) -> str | State[str]:
     """It is done; what is true now. What cannot be done ends the run as refused, with the reason."""
-    limits = action.soft_usd, action.hard_usd
+    soft, hard, monthly = (
+        None if each is None else Decimal(str(each)) for each in (action.soft_usd, action.hard_usd, action.monthly_usd)
+    )
     wanted = Act(
         Deed(action.deed), action.workload, action.percent, action.consumer or None, action.who, action.why, action.batch,
         action.provider_batch or None, action.sure,
-        Money(Period(action.period), action.zone, *(None if each is None else Decimal(str(each)) for each in limits)),
+        Money(Period(action.period), action.zone, soft, hard),
+        Keeping(Lane(action.lane), OverheadKind(action.kind), monthly, action.from_date),
     )  # fmt: skip
     try:
         async with database() as db:

@@ -11,7 +11,7 @@ from cyclopts import App
 COMMANDS = (
     "stand:up", "stand:down", "status:status", "stand:doctor", "run:run", "submit:submit", "forecast:quote",
     "forecast:dry_run", "items:explain", "items:retry", "items:cancel", "items:forget", "advise:advise", "alerts:alerts",
-    "figures:figures", "budget:budget",
+    "figures:figures", "budget:budget", "overhead:overhead",
     "init:init", "preview:preview", "publish:publish", "export:export",
     "batches:batches", "batches:adopt", "batches:resubmit", "batches:give_up",
     "results:results", "depart:depart", "places:url", "places:psql",

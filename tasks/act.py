@@ -1,7 +1,7 @@
-"""What a person does by hand, with a name and a reason: splits, budgets, pauses, aborts, open batches."""
+"""What a person does by hand, with a name and a reason: splits, budgets, overheads, pauses, aborts, open batches."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import assert_never
@@ -15,12 +15,14 @@ from lanes.batch.stakes import Decision, sentence
 from lanes.errors import ActionRefused
 from lanes.ids import BatchId
 from lanes.money.budget import Budget, Period
+from lanes.money.overhead import EVERY, Overhead, OverheadKind
 from lanes.report.rollout import where_it_stands
 from lanes.routing.split import Split
 from lanes.store.database import Database
-from lanes.store.money import budgets
+from lanes.store.money import budgets, overheads
 from lanes.store.rollouts import rollout_moves, rollouts, steering
 from lanes.store.settling import decisions
+from lanes.words import Lane
 from tasks.approval import withdraw
 from tasks.outgoing import publish_events
 
@@ -31,6 +33,7 @@ class Deed(StrEnum):
     SET_SPLIT = "set_split"
     SET_BUDGET = "set_budget"
     REMOVE_BUDGET = "remove_budget"
+    SET_OVERHEAD = "set_overhead"
     PAUSE = "pause"
     RESUME = "resume"
     ABORT_ROLLOUT = "abort_rollout"
@@ -55,9 +58,19 @@ class Money:
 
 
 @dataclass(frozen=True)
+class Keeping:
+    """What a lane takes a month for one thing, US dollars, from a day on: today where none is said."""
+
+    lane: Lane = Lane.BATCH
+    kind: OverheadKind = OverheadKind.ENGINEERING
+    monthly_usd: Decimal | None = None
+    from_date: date | None = None
+
+
+@dataclass(frozen=True)
 class Act:
-    """Something a person wants done. `percent` and `consumer` belong to a split, the next three to a batch, and `money`, with
-    `consumer` too, to a budget.
+    """Something a person wants done. `percent` and `consumer` belong to a split, the next three to a batch, `money`, with
+    `consumer` too, to a budget, and `keeping` to an overhead.
 
     A decision about a batch is only explained, with what it may cost, unless it is `sure`.
     """
@@ -72,6 +85,7 @@ class Act:
     provider_batch: str | None = None
     sure: bool = False
     money: Money = Money()
+    keeping: Keeping = Keeping()
 
 
 @task(name="act", task_run_name="{act.deed} {act.workload}", cache_policy=NO_CACHE, persist_result=False)
@@ -109,6 +123,8 @@ def perform(connection: Connection, act: Act, *, now: datetime) -> str:
             return budgets.put(connection, wanted, who=act.who, why=act.why, now=now)
         case Deed.REMOVE_BUDGET:
             return budgets.remove(connection, act.workload, act.consumer, act.money.period, now=now)
+        case Deed.SET_OVERHEAD:
+            return overheads.put(connection, _overhead(act, now), who=act.who, why=act.why, now=now)
         case Deed.PAUSE:
             return steering.pause(connection, act.workload, now=now)
         case Deed.RESUME:
@@ -123,6 +139,14 @@ def perform(connection: Connection, act: Act, *, now: datetime) -> str:
             return decisions.give_up(connection, _batch(act), workload=act.workload, who=act.who, why=act.why, now=now)
         case _:
             assert_never(act.deed)
+
+
+def _overhead(act: Act, now: datetime) -> Overhead:
+    of = act.keeping
+    if of.monthly_usd is None:
+        raise ActionRefused("monthly_usd: say what the lane takes a month, in US dollars")
+    whose = None if act.workload == EVERY else act.workload
+    return Overhead(whose, of.lane, of.kind, of.monthly_usd, of.from_date or now.astimezone(UTC).date())
 
 
 def _provider_batch(act: Act) -> str:

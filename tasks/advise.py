@@ -6,16 +6,15 @@ from prefect import task
 from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
-from lanes.advice.breakeven import Overheads
 from lanes.advice.recommendation import advise
 from lanes.report import advice_markdown, advice_summary
-from lanes.store.advice.advice import evidence
+from lanes.store.advice.advice import asked
 from lanes.store.database import Database
 
 
 @task(name="write advice", cache_policy=NO_CACHE, persist_result=False)
 async def write_advice(
-    db: Database, workload: str, *, days: int, overheads: Overheads, items_per_month: float | None = None
+    db: Database, workload: str, *, days: int, items_per_month: float | None = None, correction_usd: float = 1.0
 ) -> str:
     """The newest version of artifact `lanes-advice-<workload>` shows the advice; its headline.
 
@@ -23,8 +22,8 @@ async def write_advice(
         UnknownWorkload: no workload of that name has a published version.
     """
     now = await db.now()
-    seen = await db.run(evidence, workload, since=now - timedelta(days=days), now=now)
-    advice = advise(seen, overheads, items_per_month=items_per_month)
+    seen, kept = await db.run(asked, workload, since=now - timedelta(days=days), now=now)
+    advice = advise(seen, kept, items_per_month=items_per_month, correction_usd=correction_usd)
     said = advice_summary.headline(advice)
     await acreate_markdown_artifact(advice_markdown.render(advice), key=f"lanes-advice-{workload}", description=said)
     return said

@@ -11,41 +11,6 @@ RULE_OF_THUMB = 0.2  # "under 20 % of the items need real-time: build the batch 
 
 
 @dataclass(frozen=True)
-class Overheads:
-    """What running each lane takes a month beside the provider's bill, and what a corrected answer is worth.
-
-    The first three are the batch lane's; an hour costs the same on both.
-    """
-
-    infra_usd: float = 50.0
-    engineering_hours: float = 4.0
-    hourly_usd: float = 100.0
-    realtime_infra_usd: float = 20.0
-    realtime_engineering_hours: float = 1.0
-    correction_usd: float = 1.0
-
-    @property
-    def engineering_usd(self) -> float:
-        """The batch lane's hours, paid."""
-        return self.engineering_hours * self.hourly_usd
-
-    @property
-    def monthly_usd(self) -> float:
-        """All of the batch lane."""
-        return self.infra_usd + self.engineering_usd
-
-    @property
-    def realtime_engineering_usd(self) -> float:
-        """The real-time lane's hours, paid."""
-        return self.realtime_engineering_hours * self.hourly_usd
-
-    @property
-    def realtime_monthly_usd(self) -> float:
-        """All of the real-time lane."""
-        return self.realtime_infra_usd + self.realtime_engineering_usd
-
-
-@dataclass(frozen=True)
 class BreakEven:
     """One month of a workload: `items` at `realtime_usd` each; batch is cheaper by `discount`; its lane costs `fixed_usd`.
 
@@ -94,14 +59,3 @@ class BreakEven:
     def hybrid_month(self, items: float, share: float) -> float:
         """A month of so many items on both lanes, both lanes paid."""
         return items * self.realtime_usd * (1 - (1 - share) * self.discount) + self.realtime_fixed_usd + self.fixed_usd
-
-    def correction_usd(self, share: float, corrected: float) -> float:
-        """What an answer costs that the authoritative pass corrects, with a share `corrected` of real-time's answers so.
-
-        Its batch pass, and of the batch lane what those items do not pay that can wait. inf: nothing is corrected.
-        """
-        provisional = self.items * share
-        if provisional * corrected <= 0:
-            return inf
-        lane_usd = max(0.0, self.fixed_usd - max(0.0, self.saving(share)))
-        return (provisional * self.batch_usd + lane_usd) / (provisional * corrected)

@@ -3,47 +3,48 @@
 from math import isfinite
 from statistics import mean, pstdev
 
-from lanes.advice.breakeven import BreakEven, Overheads
+from lanes.advice.breakeven import BreakEven
 from lanes.advice.evidence import (
     AT_ONCE_S,
     LATE_SHARE,
     MIN_COMPARED,
     MIN_ITEMS,
     MIN_READS,
-    WORTH_CORRECTING,
+    MIN_WHOLE_DAYS,
     ConsumerUse,
     Criterion,
     Evidence,
     Leaning,
     Needs,
+    Pattern,
 )
+from lanes.advice.plans import Corrections, cheapest, correction_price_usd, possible
 from lanes.units import count, counted, dollars, seconds, share
 
 MOST = 0.5
 MIN_TIMED = 20  # latencies below which a p95 says nothing
-MIN_WHOLE_DAYS = 7
 STEADY, ERRATIC = 0.5, 1.0  # daily arrivals: standard deviation over mean
 LATER_S = 3600  # a median read after this long could have waited for a batch
 MIXED = (0.05, 0.95)  # shares of real-time need between which a workload has both kinds of items
 
 
-def criteria(evidence: Evidence, needs: Needs | None, even: BreakEven | None, overheads: Overheads) -> list[Criterion]:
+def criteria(evidence: Evidence, needs: Needs | None, even: BreakEven | None, corrections: Corrections) -> list[Criterion]:
     """Every criterion of the framework, in its order: real-time, batch, hybrid, lambda."""
     known = [each for each in evidence.consumers if each.at_once_share is not None]
     return [
         _somebody_waits(evidence, known),
         _value_decays(evidence),
         _fits_limits(evidence),
-        _budget(evidence, even),
+        _budget(evidence, even, needs),
         _under_5_s(evidence),
         _read_later(known),
         _is_large(even, needs),
         _is_predictable(evidence),
-        _cost_matters(even, needs, overheads),
-        _off_peak(needs),
+        _cost_matters(even, needs),
+        _off_peak(evidence, needs),
         _hours_are_fine(evidence),
         _urgency_differs(needs, evidence),
-        _is_corrected(evidence, even, needs, overheads),
+        _is_corrected(evidence, even, needs, corrections),
     ]
 
 
@@ -77,12 +78,12 @@ def _value_decays(evidence: Evidence) -> Criterion:
 def _fits_limits(evidence: Evidence) -> Criterion:
     """The busiest minute against each limit that the provider told: the scarcest decides."""
     name, peak = "Volume fits the rate limits", f"at most {counted(evidence.peak_per_minute, 'item')} came in one minute"
-    if not evidence.limits:
+    scarcest = evidence.scarcest
+    if scarcest is None:
         return Criterion(name, f"{peak}; no answer of the provider told its limits yet", Leaning.UNKNOWN)
     if evidence.items < MIN_ITEMS:
         return _too_few(name, evidence.items)
-    scarcest = max(evidence.limits, key=lambda each: each.each / each.per_minute)
-    takes = evidence.peak_per_minute * scarcest.each / scarcest.per_minute
+    takes = evidence.peak_share(scarcest)
     said = (
         f"{peak}: {share(takes)} of the limit of {count(scarcest.per_minute)} {scarcest.name} a minute, of which "
         f"{share(scarcest.left / scarcest.per_minute)} were left {seconds(scarcest.told_s)} ago"
@@ -90,12 +91,16 @@ def _fits_limits(evidence: Evidence) -> Criterion:
     return Criterion(name, said, Leaning.REALTIME if takes <= 1 else Leaning.BATCH)
 
 
-def _budget(evidence: Evidence, even: BreakEven | None) -> Criterion:
+def _budget(evidence: Evidence, even: BreakEven | None, needs: Needs | None) -> Criterion:
+    """The provider's bill against the narrowest budget: that is what budgets bound."""
     name = "Volume fits the budget"
     if even is None:
         return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
     bill, allowed = even.items * even.realtime_usd, evidence.budget_month_usd
-    said = f"all of it on real-time would bill {dollars(bill)} a month; "
+    said = f"all of it on real-time would bill {dollars(bill)} a month"
+    if needs is not None:
+        said += f", both lanes {dollars(bill - even.saving(needs.low))}"
+    said += "; "
     if allowed is None:
         return Criterion(name, f"{said}no budget is recorded", Leaning.UNKNOWN)
     fits = bill <= allowed
@@ -154,14 +159,14 @@ def _is_predictable(evidence: Evidence) -> Criterion:
     return Criterion(name, said, Leaning.BATCH if spread <= STEADY else Leaning.REALTIME)
 
 
-def _cost_matters(even: BreakEven | None, needs: Needs | None, overheads: Overheads) -> Criterion:
+def _cost_matters(even: BreakEven | None, needs: Needs | None) -> Criterion:
     name = "Cost matters more than speed"
     if even is None or needs is None:
         return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
     net, saving = even.net(needs.low), even.saving(needs.low)
     effect = f"save {dollars(saving)}" if saving >= 0 else f"add {dollars(-saving)} to the bill"
     said = (
-        f"a hybrid would {effect} a month and cost {dollars(overheads.monthly_usd)} to run: "
+        f"a hybrid would {effect} a month and cost {dollars(even.fixed_usd)} to run: "
         f"{dollars(abs(net))} {'gained' if net > 0 else 'lost'}"
     )
     if (net > 0) != (even.net(needs.high) > 0):
@@ -169,15 +174,30 @@ def _cost_matters(even: BreakEven | None, needs: Needs | None, overheads: Overhe
     return Criterion(name, said, Leaning.BATCH if net > 0 else Leaning.REALTIME)
 
 
-def _off_peak(needs: Needs | None) -> Criterion:
+def _off_peak(evidence: Evidence, needs: Needs | None) -> Criterion:
     name = "Work can run off-peak"
     if needs is None:
         return Criterion(name, "nothing was routed", Leaning.UNKNOWN)
     least, most = 1 - needs.high, 1 - needs.low
     said = f"{_between(least, most)} of the items are tied to no urgency, due time or waiting reader"
+    said += f"; {_headroom(evidence, least)}"
     if (least >= MOST) != (most >= MOST):
         return Criterion(name, said, Leaning.UNKNOWN)
     return Criterion(name, said, Leaning.BATCH if least >= MOST else Leaning.REALTIME)
+
+
+def _headroom(evidence: Evidence, waiting: float) -> str:
+    """What is gained where that share of the busiest minute runs at another time."""
+    said = "off-peak has no price of its own here: its worth is headroom"
+    scarcest = evidence.scarcest
+    if scarcest is None or not evidence.peak_per_minute:
+        return f"{said}, and no limit of the provider is known"
+    takes = evidence.peak_share(scarcest)
+    left, then = max(0.0, 1 - takes), max(0.0, 1 - takes * (1 - waiting))
+    return (
+        f"{said}: in the busiest minute {share(then)} of {count(scarcest.per_minute)} {scarcest.name} stay free with them at "
+        f"another time, {share(left)} with all in real-time"
+    )
 
 
 def _hours_are_fine(evidence: Evidence) -> Criterion:
@@ -215,21 +235,33 @@ def _kind(need: float) -> Leaning:
     return Leaning.REALTIME if need > MIXED[1] else Leaning.HYBRID
 
 
-def _is_corrected(evidence: Evidence, even: BreakEven | None, needs: Needs | None, overheads: Overheads) -> Criterion:
+def _is_corrected(
+    evidence: Evidence, even: BreakEven | None, needs: Needs | None, corrections: Corrections
+) -> Criterion:  # fmt: skip
+    """What corrections changed, against what the second pass costs for each of them."""
     name, part = "A later, authoritative pass changes answers", evidence.corrected_share
     if part is None:
         said = f"{counted(evidence.compared, 'answer')} compared; {MIN_COMPARED} are needed"
         return Criterion(name, said, Leaning.UNKNOWN)
     said = f"{share(part)} of {counted(evidence.compared, 'provisional answer')} were corrected"
-    if part < WORTH_CORRECTING:
-        return Criterion(name, said, Leaning.REALTIME)
+    if part <= 0:
+        return Criterion(name, f"{said}: a second pass is not worth its price", Leaning.REALTIME)
+    if evidence.distance is not None:
+        said += f", {share(evidence.distance)} of their fields"
     if even is None or needs is None:
         return Criterion(name, f"{said}; what one costs hangs on the volume and the price", Leaning.UNKNOWN)
-    price = even.correction_usd(needs.low, part)
-    if not isfinite(price):
+    if needs.low <= 0:
         return Criterion(name, f"{said}; no item needs an answer before it", Leaning.BATCH)
-    said += f"; such a one costs {dollars(price)} more and is worth {dollars(overheads.correction_usd)}"
-    return Criterion(name, said, Leaning.LAMBDA if price <= overheads.correction_usd else Leaning.REALTIME)
+    plans = possible(needs.low, even, corrections)
+    price = correction_price_usd(plans)
+    if price is None:
+        return Criterion(name, f"{said}; no items are expected", Leaning.UNKNOWN)
+    pays = cheapest(plans).pattern is Pattern.LAMBDA
+    said += (
+        f"; the second pass costs {dollars(even.batch_usd)} an item, {dollars(price)} for each that it corrects, worth "
+        f"{dollars(corrections.each_usd)}: {'' if pays else 'not '}worth its price"
+    )
+    return Criterion(name, said, Leaning.LAMBDA if pays else Leaning.REALTIME)
 
 
 def _too_few(name: str, items: int) -> Criterion:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from lanes.advice.savings import Savings
 from lanes.words import Mode
 
 AT_ONCE_S = 60  # a result read within this of being answered was waited for
@@ -12,9 +13,10 @@ MIN_BILLED = 20  # below, a lane's price per item is estimated
 MIN_READS = 20  # below, a consumer's habit is unknown
 MIN_COMPARED = 20  # below, the worth of the authoritative pass is unknown
 MIN_DAYS = 1.0  # below, a month cannot be projected
+MIN_WHOLE_DAYS = 7  # below, nothing is said of how days differ
 DAYS_PER_MONTH = 30.4
 LATE_SHARE = 0.2  # who reads fewer than this at once can be moved to batch
-WORTH_CORRECTING = 0.05  # share of corrected answers from which the authoritative pass earns its place
+MODELS = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")  # held against those in use
 
 
 class Pattern(StrEnum):
@@ -112,6 +114,25 @@ class LimitUse:
 
 
 @dataclass(frozen=True)
+class DayUse:
+    """One day (UTC) of the period, `length` of it: below 1 on its first and last. What each lane billed and answered then."""
+
+    length: float
+    items: int = 0  # received
+    realtime: LaneUse = LaneUse()
+    batch: LaneUse = LaneUse()
+
+
+@dataclass(frozen=True)
+class ModelPrice:
+    """What the period's tokens would cost with another model on both lanes, as a multiple of what each lane's model costs."""
+
+    name: str
+    realtime_factor: float
+    batch_factor: float
+
+
+@dataclass(frozen=True)
 class Evidence:
     """What was seen of one workload in a period. Counts are of items received in it and not canceled."""
 
@@ -131,16 +152,30 @@ class Evidence:
     batch_expected_s: float = 3600  # in which it is, with the confidence that the workload asks for
     peak_per_minute: int = 0
     days_arrivals: Sequence[int] = ()  # items of each whole day, the first and last cut days left out
+    days_seen: Sequence[DayUse] = ()
     compared: int = 0
     corrected: int = 0
+    distance: float | None = None  # mean share of the fields that the newest corrections changed; None: there are none
     consumers: Sequence[ConsumerUse] = ()
     budget_month_usd: float | None = None  # what the workload's narrowest budget allows in a month; None: there is none
     limits: Sequence[LimitUse] = ()  # of the provider; none where none were told
+    provider_discount: float = 0.5  # by which a token of batch's model is cheaper on batch
+    models: Sequence[ModelPrice] = ()  # other models whose price is known; none where nothing was billed
+    savings: Savings | None = None  # None: nothing was answered, or what its calls share is not known
 
     @property
     def corrected_share(self) -> float | None:
         """The share of the compared answers that the authoritative pass corrected; None: too few to say."""
         return self.corrected / self.compared if self.compared >= MIN_COMPARED else None
+
+    @property
+    def scarcest(self) -> LimitUse | None:
+        """The limit that an item takes most of; None where none was told."""
+        return max(self.limits, key=lambda each: each.each / each.per_minute, default=None)
+
+    def peak_share(self, limit: LimitUse) -> float:
+        """What the busiest minute would take of a limit, all of it in real-time; above 1: more than there is."""
+        return self.peak_per_minute * limit.each / limit.per_minute
 
 
 @dataclass(frozen=True)

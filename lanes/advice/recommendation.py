@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 
-from lanes.advice.breakeven import RULE_OF_THUMB, BreakEven, Overheads
+from lanes.advice.breakeven import RULE_OF_THUMB, BreakEven
 from lanes.advice.criteria import criteria
 from lanes.advice.evidence import (
     LATE_SHARE,
     MIN_ITEMS,
-    WORTH_CORRECTING,
     ConsumerUse,
     Criterion,
     Evidence,
@@ -24,8 +23,11 @@ from lanes.advice.evidence import (
     prices,
     projected,
 )
-from lanes.units import dollars
-from lanes.words import Lane
+from lanes.advice.plans import Corrections, Plan, as_it_is, cheapest, correction_price_usd, possible, serves
+from lanes.advice.sensitivity import Sensitivity, sensitivities
+from lanes.money.overhead import Overheads
+from lanes.units import dollars, share
+from lanes.words import Lane, Mode
 
 
 @dataclass(frozen=True)
@@ -74,74 +76,120 @@ class Advice:
     items_per_month: float | None
     is_volume_stated: bool
     overheads: Overheads
+    corrections: Corrections
     needs: Needs | None
     break_even: BreakEven | None
+    against: str = ""  # the recommended month beside the one as it is
+    now: Plan | None = None  # a month as it is routed
+    plan: Plan | None = None  # the recommended one
+    plans: Sequence[Plan] = ()  # what it was chosen from
     lanes: Sequence[LaneCost] = ()
     rule: RuleOfThumb = RuleOfThumb(None, None)
     criteria: Sequence[Criterion] = ()
     movable: Sequence[ConsumerUse] = ()
+    sensitivities: Sequence[Sensitivity] = ()
     evidence: Evidence | None = field(default=None, repr=False)
 
 
-def advise(evidence: Evidence, overheads: Overheads = Overheads(), *, items_per_month: float | None = None) -> Advice:  # noqa: B008
-    """The advice; `items_per_month` is a volume that somebody states instead of the projected one."""
+@dataclass(frozen=True)
+class Choice:
+    """What is recommended and why; without a pattern, why none is."""
+
+    because: str
+    plan: Plan | None = None
+    plans: Sequence[Plan] = ()
+
+
+def advise(
+    evidence: Evidence, overheads: Overheads = Overheads(), *, items_per_month: float | None = None, correction_usd: float = 1.0  # noqa: B008
+) -> Advice:  # fmt: skip
+    """The advice; `items_per_month` is a volume that somebody states instead of the projected one, `correction_usd` what it is
+    worth to correct an answer that is wrong as a whole.
+
+    What is recommended is never expected to cost more than staying as it is, the lanes and what wrong answers lose included,
+    unless more items need real-time than have it; then `against` says so.
+    """
     volume = items_per_month if items_per_month is not None else projected(evidence)
-    share, priced = needs(evidence), prices(evidence)
+    needed, priced = needs(evidence), prices(evidence)
+    distance = 1.0 if evidence.distance is None else evidence.distance
+    corrections = Corrections(evidence.corrected_share, distance, correction_usd)
     even = _break_even(priced, volume, overheads)
-    pattern, because = _recommend(evidence, share, even, overheads, has_price=priced is not None)
+    choice = _choice(evidence, needed, even, corrections, has_price=priced is not None)
+    now = as_it_is(evidence, even, corrections) if even is not None and choice.plan is not None else None
     late = (each for each in evidence.consumers if each.realtime and (each.at_once_share or 0) < LATE_SHARE)
     movable = sorted((each for each in late if each.at_once_share is not None), key=lambda each: -each.realtime)
     return Advice(
-        evidence.workload, pattern, because, volume, items_per_month is not None, overheads, share, even,
-        _lane_costs(priced, volume, share, overheads), _rule(share, even),
-        criteria(evidence, share, even, overheads), movable, evidence,
+        evidence.workload, choice.plan.pattern if choice.plan else None, choice.because, volume, items_per_month is not None,
+        overheads, corrections, needed, even,
+        against=_against(choice.plan, now, needed) if choice.plan and now and needed else "",
+        now=now, plan=choice.plan, plans=choice.plans,
+        lanes=_lane_costs(priced, volume, needed, overheads), rule=_rule(needed, even),
+        criteria=criteria(evidence, needed, even, corrections), movable=movable,
+        sensitivities=sensitivities(evidence, needed, even, corrections) if choice.plan and even and needed else (),
+        evidence=evidence,
     )  # fmt: skip
-
-
-def pattern_at(share: float, even: BreakEven) -> Pattern:
-    """The pattern that suits a known real-time share, answers being right the first time. Each lane that runs is paid."""
-    if share <= 0:
-        return Pattern.BATCH if even.batch_net > 0 else Pattern.REALTIME
-    return Pattern.HYBRID if share < even.share else Pattern.REALTIME
 
 
 def _break_even(priced: Prices | None, volume: float | None, overheads: Overheads) -> BreakEven | None:
     if priced is None or volume is None:
         return None
-    fixed = overheads.monthly_usd, overheads.realtime_monthly_usd
+    fixed = overheads.monthly_usd(Lane.BATCH), overheads.monthly_usd(Lane.REALTIME)
     return BreakEven(volume, priced.realtime_usd, priced.discount, *fixed)
 
 
-def _recommend(
-    evidence: Evidence, share: Needs | None, even: BreakEven | None, overheads: Overheads, *, has_price: bool
-) -> tuple[Pattern | None, str]:
+def _choice(
+    evidence: Evidence, needed: Needs | None, even: BreakEven | None, corrections: Corrections, *, has_price: bool
+) -> Choice:
     routed = sum(each.routed for each in evidence.consumers)
-    if share is None or routed < MIN_ITEMS:
-        return None, f"only {routed} items were routed in the period; {MIN_ITEMS} are needed"
+    if needed is None or routed < MIN_ITEMS:
+        return Choice(f"only {routed} items were routed in the period; {MIN_ITEMS} are needed")
     if not has_price:
-        return None, "no item was billed or estimated, so no lane has a price"
+        return Choice("no item was billed or estimated, so no lane has a price")
     if even is None:
-        return None, "the items seen span less than a day, so no month can be projected from them; state a volume"
-    ends = [_with_lambda(each, even, evidence, overheads) for each in (share.low, share.high)]
-    (least, because), (most, _) = ends
-    if least is most:
-        return least, because
-    return None, (
-        f"it is {least} if the items whose reads nobody recorded can wait, and {most} if somebody waits for them: "
-        "read results with lanes.read_result or client.wait, or declare the urgency"
+        return Choice("the items seen span less than a day, so no month can be projected from them; state a volume")
+    plans = possible(needed.low, even, corrections)
+    least, most = cheapest(plans), cheapest(possible(needed.high, even, corrections))
+    if least.pattern is most.pattern:
+        return Choice(_reason(evidence, least, plans, corrections), least, plans)
+    return Choice(
+        f"it is {least.pattern} if the items whose reads nobody recorded can wait, and {most.pattern} if somebody waits for "
+        "them: read results with lanes.read_result or client.wait, or declare the urgency"
     )
 
 
-def _with_lambda(share: float, even: BreakEven, evidence: Evidence, overheads: Overheads) -> tuple[Pattern, str]:
-    """The pattern at that share and why; lambda where an answer that the second pass corrects is worth its price."""
-    without = pattern_at(share, even)
-    rate = evidence.corrected_share
-    if share <= 0 or rate is None or rate < WORTH_CORRECTING:
-        return without, _REASONS[without]
-    price, worth = dollars(even.correction_usd(share, rate)), dollars(overheads.correction_usd)
-    if even.correction_usd(share, rate) <= overheads.correction_usd:
-        return Pattern.LAMBDA, f"{_REASONS[Pattern.LAMBDA]}: each costs {price} more and is worth {worth}"
-    return without, f"{_REASONS[without]}; a corrected answer would cost {price} more and is worth {worth}"
+def _reason(evidence: Evidence, plan: Plan, plans: Sequence[Plan], corrections: Corrections) -> str:
+    """Why it is this one, and what the second pass would cost where that is known."""
+    said, price = _REASONS[plan.pattern], correction_price_usd(plans)
+    if corrections.rate == 0 and evidence.mode is Mode.LAMBDA:
+        return f"{said}; the second pass corrected nothing and is not worth its price"
+    if price is None:
+        return said
+    cost, worth = dollars(price), dollars(corrections.each_usd)
+    if plan.pattern is Pattern.LAMBDA:
+        return f"{said}: each costs {cost} more and is worth {worth}"
+    said += f"; a corrected answer would cost {cost} more and is worth {worth}"
+    return said + (": the second pass is not worth its price" if evidence.mode is Mode.LAMBDA else "")
+
+
+def _against(plan: Plan, now: Plan, needed: Needs) -> str:
+    """The recommended month beside the one as it is, as a sentence."""
+    month = f"a month of it ({_named(plan)}) costs {dollars(plan.paid_usd)}, lanes included"
+    stays = f"as it is ({_named(now)}) {dollars(now.paid_usd)}"
+    if not serves(now, needed.low):
+        need = f"{share(needed.low)} of the items need real-time and {share(now.share)} have it"
+        dearer = plan.expected_usd > now.expected_usd
+        return f"{month}, {stays}; {need}, which {'demands the higher cost' if dearer else 'costs no more'}"
+    if plan.paid_usd > now.paid_usd:
+        return (
+            f"{month}, {stays}; it is dearer by {dollars(plan.paid_usd - now.paid_usd)} and puts answers right whose worth is "
+            f"{dollars(now.wrong_usd - plan.wrong_usd)}"
+        )
+    return f"{month}, {stays}"
+
+
+def _named(plan: Plan) -> str:
+    alone = plan.pattern in (Pattern.REALTIME, Pattern.BATCH)
+    return f"{plan.pattern} alone" if alone else f"{plan.pattern}, {share(plan.share)} in real-time"
 
 
 _REASONS = {
@@ -152,32 +200,29 @@ _REASONS = {
 }
 
 
-def _rule(share: Needs | None, even: BreakEven | None) -> RuleOfThumb:
+def _rule(needed: Needs | None, even: BreakEven | None) -> RuleOfThumb:
     def both(limit: float) -> bool | None:
-        assert share is not None
-        return share.low < limit if (share.low < limit) == (share.high < limit) else None
+        assert needed is not None
+        return needed.low < limit if (needed.low < limit) == (needed.high < limit) else None
 
-    if share is None:
+    if needed is None:
         return RuleOfThumb(None, None)
     return RuleOfThumb(both(RULE_OF_THUMB), both(even.share) if even else None)
 
 
-def _lane_costs(priced: Prices | None, volume: float | None, share: Needs | None, overheads: Overheads) -> list[LaneCost]:
+def _lane_costs(priced: Prices | None, volume: float | None, needed: Needs | None, overheads: Overheads) -> list[LaneCost]:
     if priced is None:
         return []
-    every = volume or 0
-    waiting = volume * (1 - share.low) if volume is not None and share is not None else 0
+    waiting = volume * (1 - needed.low) if volume is not None and needed is not None else 0
+    of = {
+        Lane.REALTIME: (priced.realtime_usd, volume or 0, priced.realtime_basis),
+        Lane.BATCH: (priced.realtime_usd * (1 - priced.discount), waiting, priced.batch_basis),
+    }
 
     def spread(amount: float, over: float) -> float | None:
         return amount / over if over > 0 and isfinite(over) else None
 
     return [
-        LaneCost(
-            Lane.REALTIME, priced.realtime_usd, spread(overheads.realtime_infra_usd, every),
-            spread(overheads.realtime_engineering_usd, every), priced.realtime_basis,
-        ),
-        LaneCost(
-            Lane.BATCH, priced.realtime_usd * (1 - priced.discount), spread(overheads.infra_usd, waiting),
-            spread(overheads.engineering_usd, waiting), priced.batch_basis,
-        ),
-    ]  # fmt: skip
+        LaneCost(lane, usd, spread(overheads.infra_usd(lane), over), spread(overheads.engineering_usd(lane), over), basis)
+        for lane, (usd, over, basis) in of.items()
+    ]

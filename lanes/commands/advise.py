@@ -1,8 +1,10 @@
 """`lanes advise`: which pattern suits a workload, from its own ledger, and why."""
 
 import json
+import sys
 from dataclasses import asdict
 from datetime import timedelta
+from decimal import Decimal
 from math import isfinite
 from typing import Annotated, Any
 
@@ -10,13 +12,14 @@ from cyclopts import Parameter, validators
 from rich.console import Console
 from sqlalchemy import Engine
 
-from lanes.advice.breakeven import Overheads
+from lanes.advice.plans import Plan
 from lanes.advice.recommendation import Advice
 from lanes.advice.recommendation import advise as decide
+from lanes.advice.spread import spread
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson
 from lanes.report.advice_terminal import render
-from lanes.store.advice.advice import evidence
+from lanes.store.advice.advice import asked
 from lanes.store.database import clock
 
 NotNegative = validators.Number(gte=0, lte=1e12)
@@ -26,17 +29,8 @@ def advise(
     workload: str,
     *,
     days: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=365), help="Days looked back, 1 to 365.")] = 30,
-    infra_usd: Annotated[float, Parameter(validator=NotNegative, help="Infrastructure of the batch lane, USD a month.")] = 50,
-    engineering_hours: Annotated[float, Parameter(validator=NotNegative, help="Hours a month to run it.")] = 4,
-    hourly_usd: Annotated[float, Parameter(validator=NotNegative, help="What such an hour costs, USD.")] = 100,
-    realtime_infra_usd: Annotated[
-        float, Parameter(validator=NotNegative, help="Infrastructure of the real-time lane, USD a month.")
-    ] = 20,
-    realtime_engineering_hours: Annotated[
-        float, Parameter(validator=NotNegative, help="Hours a month to run the real-time lane.")
-    ] = 1,
     correction_usd: Annotated[
-        float, Parameter(validator=NotNegative, help="What it is worth that a wrong answer is corrected later, USD.")
+        float, Parameter(validator=NotNegative, help="What it is worth to correct a wrong answer later, USD.")
     ] = 1,
     items_per_month: Annotated[
         float | None, Parameter(validator=validators.Number(gt=0, lte=1e12), help="Volume to assume; else projected.")
@@ -45,39 +39,54 @@ def advise(
 ) -> int:
     """Recommend real-time, batch, hybrid or lambda for a workload, with every criterion and its evidence.
 
-    Inconclusive when too little was seen. Exit code 2 when there is no such workload.
+    It tells what an item costs on each lane, the break-even with intervals, what was saved by what, and what would change it.
+    What the lanes take a month is set with `lanes overhead set`. Inconclusive when too little was seen. Exit code 2 when there
+    is no such workload.
     """
-    overheads = Overheads(
-        infra_usd, engineering_hours, hourly_usd, realtime_infra_usd, realtime_engineering_hours, correction_usd
-    )
-
     def look(pool: Engine) -> int:
         with pool.begin() as connection:
             now = clock(connection)
-            seen = evidence(connection, workload, since=now - timedelta(days=days), now=now)
-        advice = decide(seen, overheads, items_per_month=items_per_month)
+            seen, kept = asked(connection, workload, since=now - timedelta(days=days), now=now)
+        advice = decide(seen, kept, items_per_month=items_per_month, correction_usd=correction_usd)
         if as_json:
             print(json.dumps(as_data(advice), indent=2, default=str, allow_nan=False))
         else:
-            Console().print(render(advice))
+            Console(width=None if sys.stdout.isatty() else 120).print(render(advice))
         return 0
 
     return on_database(look)
 
 
 def as_data(advice: Advice) -> dict[str, Any]:
-    """Everything of the advice, with the break-even worked out; null where it never pays."""
+    """Everything of the advice, with the break-even and the intervals worked out; null where it never pays or is not known."""
     even, share = advice.break_even, advice.needs.low if advice.needs else None
     worked_out = {}
     if even is not None and share is not None:
         worked_out = {
-            "break_even_share": _finite(even.share), "break_even_items_per_month": _finite(even.volume(share)),
-            "saving_usd": even.saving(share), "net_usd": even.net(share),
-            "batch_only_net_usd": even.batch_net,
+            "break_even_share": even.share, "break_even_items_per_month": even.volume(share),
+            "saving_usd": even.saving(share), "net_usd": even.net(share), "batch_only_net_usd": even.batch_net,
         }  # fmt: skip
     lanes = [{**asdict(each), "total_usd": each.total_usd} for each in advice.lanes]
-    return {**asdict(advice), "lanes": lanes, "rule_agrees": advice.rule.agrees, "worked_out": worked_out}
+    saved = advice.evidence.savings if advice.evidence else None
+    return _written({
+        **asdict(advice), "lanes": lanes, "rule_agrees": advice.rule.agrees, "worked_out": worked_out,
+        "now": _plan(advice.now), "plan": _plan(advice.plan), "plans": [_plan(each) for each in advice.plans],
+        "sensitivities": [{**asdict(each), "plan": _plan(each.plan)} for each in advice.sensitivities],
+        "intervals": asdict(spread(advice)),
+        "savings": None if saved is None else {**asdict(saved), "saved_usd": saved.saved_usd},
+    })  # fmt: skip
 
 
-def _finite(number: float) -> float | None:
-    return number if isfinite(number) else None
+def _plan(plan: Plan | None) -> dict[str, Any] | None:
+    return None if plan is None else {**asdict(plan), "paid_usd": plan.paid_usd, "expected_usd": plan.expected_usd}
+
+
+def _written(value: Any) -> Any:
+    """As JSON has it: amounts as numbers, and nothing for what is infinite."""
+    if isinstance(value, dict):
+        return {name: _written(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_written(each) for each in value]
+    if isinstance(value, Decimal):
+        return float(value)
+    return None if isinstance(value, float) and not isfinite(value) else value

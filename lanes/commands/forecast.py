@@ -20,7 +20,9 @@ from lanes.errors import UnknownWorkload
 from lanes.escaping import plain
 from lanes.report.summary import lane_name, reason_name
 from lanes.routing.forecast import Forecast, forecast
+from lanes.store import asking
 from lanes.store.database import clock
+from lanes.store.money import overheads_in_force
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from lanes.units import count, counted, share, usd
@@ -64,6 +66,7 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool) 
             version, splits = workloads.in_force(connection).get(workload), workloads.splits(connection)
             now = clock(connection)
             prospects = turnarounds.prospects(connection, now=now)
+            kept = overheads_in_force.of_each(asking.through(connection), [workload], now=now)[workload]
         if version is None:
             raise UnknownWorkload(f'workload "{workload}" has no published version')
         try:
@@ -72,9 +75,12 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool) 
             print(str(error), file=sys.stderr)
             return 2
         if as_json:
-            print_json(_data(found))
+            print_json({**_data(found), "overheads": asdict(kept)})
         else:
-            Console(width=None if sys.stdout.isatty() else 110, highlight=False).print(show(found))
+            console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+            console.print(show(found))
+            if show is _costs:
+                console.print(f"K{kept.said[1:]}.")
             for each in found.bad[:20]:
                 print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
         return 1 if found.bad else 0

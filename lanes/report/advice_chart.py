@@ -1,19 +1,42 @@
-"""The break-even as a chart: what a month costs at a volume, all on real-time and on both lanes, each lane paid."""
+"""The money of an advice as charts: what a month costs at a volume, with one lane and with both, and what it costs by plan."""
 
 from decimal import Decimal
 from math import isfinite
 
 from lanes.advice.breakeven import BreakEven
-from lanes.report.charts import BATCH, FAINT, INK, PADDING, REALTIME, RULE, WIDTH, card, fit, nothing, text
-from lanes.units import count, usd
+from lanes.advice.evidence import Pattern
+from lanes.advice.plans import Plan
+from lanes.advice.recommendation import Advice
+from lanes.advice.spread import Interval
+from lanes.report import advice_summary as summary
+from lanes.report.charts import (
+    BATCH,
+    FAINT,
+    INK,
+    NEUTRAL,
+    PADDING,
+    REALTIME,
+    RULE,
+    WIDTH,
+    Bar,
+    Group,
+    bars,
+    card,
+    fit,
+    nothing,
+    rect,
+    text,
+)
+from lanes.units import count, dollars, usd
 
 PLOT = 150
 LEFT, RIGHT, TOP = 84, WIDTH - PADDING - 10, 64
 MOST_STRETCH = 20  # a break-even farther than this many times the volume is named, not drawn
 
 
-def break_even(even: BreakEven | None, share: float | None) -> str:
-    """Two lines over the volume; they cross where the second lane pays. Without a price or volume, a card says so."""
+def break_even(even: BreakEven | None, share: float | None, surely: Interval | None = None) -> str:
+    """Two lines over the volume; they cross where the second lane pays, and `surely` within the shaded volumes. Without a price
+    or volume, a card says so."""
     if even is None or share is None or even.items <= 0 or even.realtime_usd <= 0:
         return nothing("no break-even to draw: no monthly volume or no price is known")
     crossing = even.volume(share)
@@ -33,6 +56,9 @@ def break_even(even: BreakEven | None, share: float | None) -> str:
         return floor - PLOT * cost / highest
 
     body = ""
+    if is_near and surely is not None:
+        left, right = (across(min(max(0.0, end), most)) for end in (surely.low, surely.high))
+        body += rect(left, TOP, max(right - left, 1.5), PLOT, RULE)
     for cost in (0.0, highest / 2, highest):
         body += f'<line x1="{LEFT}" x2="{RIGHT}" y1="{up(cost):.1f}" y2="{up(cost):.1f}" stroke="{RULE}"/>'
         body += text(LEFT - 8, up(cost) + 4, usd(Decimal(repr(cost))), fill=FAINT, anchor="end")
@@ -54,6 +80,18 @@ def break_even(even: BreakEven | None, share: float | None) -> str:
     body += text(LEFT, floor + 18, "0", fill=FAINT)
     body += text(RIGHT, floor + 18, f"{count(round(most))} items", fill=FAINT, anchor="end")
     return card(floor + 18 + PADDING, body)
+
+
+def plans(advice: Advice) -> str:
+    """What is paid in a month, lanes included: as it is, and by each plan that serves what needs real-time."""
+
+    def bar(name: str, plan: Plan, color: str) -> Bar:
+        return Bar(name, plan.paid_usd, dollars(plan.paid_usd), color)
+
+    colors = {Pattern.REALTIME: REALTIME, Pattern.BATCH: BATCH}
+    now = [] if advice.now is None else [bar("as it is", advice.now, NEUTRAL)]
+    by_plan = [bar(summary.plan_name(advice, each), each, colors.get(each.pattern, INK)) for each in advice.plans]
+    return bars([Group("Paid in a month, lanes included", [*now, *by_plan])])
 
 
 def _mark(x: float, y: float, floor: float, color: str) -> str:

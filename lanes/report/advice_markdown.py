@@ -1,11 +1,12 @@
-"""The advice as a Prefect Markdown artifact: the recommendation, its reasons, the break-even with a chart, the consumers."""
+"""The advice as a Prefect Markdown artifact: the recommendation, its reasons, the money with charts, the consumers."""
 
 from collections.abc import Sequence
 
 from lanes.advice.evidence import Leaning
 from lanes.advice.recommendation import Advice
+from lanes.advice.spread import Spread, spread
 from lanes.escaping import cell
-from lanes.report import advice_chart, charts
+from lanes.report import advice_chart, charts, savings_chart
 from lanes.report import advice_summary as summary
 
 MOST_CONSUMERS = 20
@@ -16,33 +17,64 @@ MARKS = {
     Leaning.LAMBDA: "🔵🟢 for lambda",
     Leaning.UNKNOWN: "⏳ not enough data",
 }
+SAVED = (
+    "Each part is counted after those above it, and all of them add up to the whole. Shared tokens are estimated from the "
+    "instructions and the output schema; shadows and replays are left out."
+)
 LINKS = "[Advice runs](/v2/runs?tags=advise) · [Rollouts](/v2/runs?tags=rollout) · [Reports](/v2/artifacts/key/lanes-report)"
 
 
 def render(advice: Advice) -> str:
     """The whole artifact."""
-    chart = advice_chart.break_even(advice.break_even, advice.needs.low if advice.needs else None)
+    known = spread(advice)
+    chart = advice_chart.break_even(advice.break_even, advice.needs.low if advice.needs else None, known.volume)
     parts = [
         f"# Advice on {cell(advice.workload)}",
         f"**{cell(summary.headline(advice))}.** {cell(summary.reason(advice), most=400)}",
+        *([cell(summary.compared(advice), most=400)] if advice.against else []),
         "## Criteria\n\n" + _table(
             ["Criterion", "Evidence", "Speaks"],
             [(each.name, each.evidence, MARKS[each.leaning]) for each in advice.criteria],
         ),
-        "## Cost of an item\n\n" + _costs(advice),
+        "## Cost of an item\n\n" + _costs(advice, known),
         "## Break-even\n\n" + charts.data_uri(chart, "Cost of a month over its volume, with one lane and with both"),
-        _table(["What", "Number"], summary.break_even_rows(advice)),
+        _table(["What", "Number"], summary.break_even_rows(advice, known)),
+        f"{summary.uncertainty(known)} {summary.assumed(advice)}".strip(),
+        "## A month, by plan\n\n" + _plans(advice),
+        "## What was saved\n\n" + _saved(advice),
+        "## If something were otherwise\n\n" + _cases(advice),
         "## Consumers who do not read at once\n\n" + _consumers(advice),
         LINKS,
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
-def _costs(advice: Advice) -> str:
+def _costs(advice: Advice, known: Spread) -> str:
     if not advice.lanes:
         return "No item was billed or estimated in the period."
-    headings = ["Lane", "API", "Infrastructure", "Engineering", "Total", "API price"]
-    return _table(headings, summary.lane_rows(advice), numbers=(1, 2, 3, 4))
+    return _table(summary.LANE_HEADINGS, summary.lane_rows(advice, known), numbers=(1, 2, 3, 4, 5))
+
+
+def _plans(advice: Advice) -> str:
+    rows = summary.plan_rows(advice)
+    if not rows:
+        return "Not enough data to say what a month costs."
+    chart = charts.data_uri(advice_chart.plans(advice), "What is paid in a month, as it is and by plan")
+    return f"{chart}\n\n{_table(summary.PLAN_HEADINGS, rows, numbers=(1, 2, 3, 4, 5))}"
+
+
+def _saved(advice: Advice) -> str:
+    rows = summary.saving_rows(advice)
+    if not rows:
+        return "Not enough data: nothing was answered in the period, or what its calls share is not known."
+    drawn = savings_chart.steps(summary.saving_parts(advice))
+    chart = charts.data_uri(drawn, "What each part saved of what all would have cost")
+    return f"{chart}\n\n{_table(summary.SAVING_HEADINGS, rows, numbers=(1, 2))}\n\n{SAVED}"
+
+
+def _cases(advice: Advice) -> str:
+    rows = summary.case_rows(advice)
+    return _table(summary.CASE_HEADINGS, rows, numbers=(2,)) if rows else "Not enough data."
 
 
 def _consumers(advice: Advice) -> str:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from lanes.advice.evidence import Leaning
 from lanes.advice.recommendation import Advice
+from lanes.advice.spread import spread
 from lanes.escaping import plain
 from lanes.report import advice_summary as summary
 
@@ -19,17 +20,26 @@ STYLES = {
 
 def render(advice: Advice) -> RenderableType:
     """The whole advice; names are shown as they are, never read as markup."""
+    known = spread(advice)
     parts: list[RenderableType] = [
         Text(plain(summary.headline(advice)), style="bold"),
         Text(plain(summary.reason(advice), most=400)),
+        *([Text(plain(summary.compared(advice), most=400))] if advice.against else []),
         Text(),
         _criteria(advice),
         Text(),
     ]
     if advice.lanes:
-        headings = ("Lane", "API", "Infrastructure", "Engineering", "Total", "API price")
-        parts += [_table("Cost of an item", headings, summary.lane_rows(advice)), Text()]
-    parts += [_table("Break-even", ("What", "Number"), summary.break_even_rows(advice)), Text()]
+        parts += [_table("Cost of an item", summary.LANE_HEADINGS, summary.lane_rows(advice, known)), Text()]
+    parts += [_table("Break-even", ("What", "Number"), summary.break_even_rows(advice, known)), Text()]
+    if advice.now is not None:
+        parts += [_table("A month, by plan", summary.PLAN_HEADINGS, summary.plan_rows(advice)), Text()]
+    if saved := summary.saving_rows(advice):
+        parts += [_table("What was saved in the period", summary.SAVING_HEADINGS, saved), Text()]
+    if advice.sensitivities:
+        parts += [_table("If something were otherwise", summary.CASE_HEADINGS, summary.case_rows(advice)), Text()]
+    notes = [summary.uncertainty(known), *([said] if (said := summary.assumed(advice)) else [])]
+    parts += [*(Text(each, style="dim") for each in notes), Text()]
     rows = summary.consumer_rows(advice)
     if rows:
         headings = ("Consumer", "Reads", "Median until read", "Within 60 s, of all", "Never read", "On real-time")

@@ -11,6 +11,7 @@ from lanes.ids import ItemId
 from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimate, Estimates
 from lanes.payload import characters
+from lanes.routing.binding import binds
 from lanes.routing.prospect import Chance, Prospects
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
 from lanes.words import Lane, Outcome, Reason
@@ -18,9 +19,6 @@ from lanes.workload.rules import Rule
 from lanes.workload.version import Version
 
 EXPECTED_CALL = timedelta(seconds=2)  # what a real-time call usually takes, subtracted from a due time when ranking
-FREE = frozenset(
-    {Reason.VALUE, Reason.SPLIT, Reason.BUDGET, Reason.CAPACITY, Reason.FALLBACK, Reason.SHED}
-)  # reasons of routes that do not bind
 LONG_OVERDUE = datetime(1970, 1, 1, tzinfo=UTC)  # earlier due times rank alike
 
 
@@ -74,14 +72,6 @@ class Route:
     def binds(self) -> Lane | None:
         """The lane that nothing may take it from, None where it is free."""
         return binds(self.reason, self.lane)
-
-
-def binds(reason: Reason, lane: Lane) -> Lane | None:
-    """The lane that a route for this reason binds its item to; None: it may change the lane while nothing answered it.
-
-    Who pinned it or made a rule for it, its urgency and its due time bind; the split, its value and the guards do not.
-    """
-    return None if reason in FREE else lane
 
 
 def decide(

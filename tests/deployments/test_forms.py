@@ -21,13 +21,10 @@ from tasks.approval import RolloutApproval
 DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
 ORDERS = {
     "act": [
-        "workload", "deed", "percent", "consumer", "period", "zone", "soft_usd", "hard_usd", "batch", "provider_batch", "sure",
-        "who", "why",
+        "workload", "deed", "percent", "consumer", "period", "zone", "soft_usd", "hard_usd", "lane", "kind", "monthly_usd",
+        "from_date", "batch", "provider_batch", "sure", "who", "why",
     ],
-    "advise": [
-        "workload", "days", "items_per_month", "infra_usd", "engineering_hours", "hourly_usd", "realtime_infra_usd",
-        "realtime_engineering_hours", "correction_usd",
-    ],
+    "advise": ["workload", "days", "items_per_month", "correction_usd"],
     "answer": ["standing", "event_id"],
     "migrate": ["workload", "playbook", "file", "consumer", "who", "why"],
     "replay": ["workload", "version", "from_position", "to_position", "submit", "who", "why"],
@@ -43,6 +40,8 @@ NOTHING_GIVEN: dict[str, dict[str, Any]] = {
             "percent": None,
             "soft_usd": None,
             "hard_usd": None,
+            "monthly_usd": None,
+            "from_date": None,
             "batch": None,
             "who": "ada",
             "why": "so",

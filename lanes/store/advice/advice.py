@@ -1,43 +1,44 @@
 """The evidence that advice on a workload rests on, read from the ledger, the routes and the reads."""
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
-from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence, LaneUse
+from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence
 from lanes.errors import UnknownWorkload
 from lanes.figures.durations import Durations
 from lanes.figures.kinds import Kind
+from lanes.ids import VersionId
 from lanes.money.budget import month_usd
-from lanes.money.cost import price_per_token
+from lanes.money.cost import shared_tokens
+from lanes.money.overhead import Overheads
+from lanes.routing.binding import binds
 from lanes.routing.capacity import Need
 from lanes.routing.prospect import Batches, Departure
 from lanes.routing.turnaround import Turnarounds
 from lanes.store import asking
+from lanes.store.advice.billing import ListPrices, Spent, days_seen, of_kind, spent
 from lanes.store.advice.limits import uses
 from lanes.store.advice.questions import IN_FORCE, QUESTIONS
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
-from lanes.store.money import budget_status
+from lanes.store.money import budget_status, overheads_in_force
 from lanes.store.routing import turnarounds
-from lanes.words import Lane, Mode
+from lanes.words import Lane, Mode, Reason
 from lanes.workload.window import LEAD
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-DEMANDED = ("overdue", "urgent", "urgent_rule", "deadline")
-DEFERRED = ("batch_rule",)
-
 
 @dataclass(frozen=True)
 class InForce:
-    """What advice on a workload takes from its version in force: no more of it is read."""
+    """What advice on a workload takes from the columns of its version in force."""
 
     workload: str
+    version: VersionId
     mode: Mode
     models: Mapping[Lane, str]
     batches: Batches
@@ -48,7 +49,7 @@ def in_force(ask: Ask, workload: str | None = None) -> list[InForce]:
     """The version in force of that workload, or of each, by name."""
     return [
         InForce(
-            row.workload, Mode(row.mode), {Lane.REALTIME: row.realtime_model, Lane.BATCH: row.batch_model},
+            row.workload, row.version_id, Mode(row.mode), {Lane.REALTIME: row.realtime_model, Lane.BATCH: row.batch_model},
             Batches(row.batch_model, timedelta(minutes=row.batch_expected_minutes)), row.confidence,
         )
         for row in ask(IN_FORCE, workload=workload)
@@ -65,11 +66,30 @@ def evidence(connection: "Connection", workload: str, *, since: datetime, now: d
     versions = in_force(ask, workload)
     if not versions:
         raise UnknownWorkload(f'workload "{workload}" has no published version: see `lanes status` for those that have')
-    return of_each(ask, versions, since=since, now=now)[workload]
+    from lanes.store.workload.known import known  # a report that only reads loads neither SQLAlchemy nor schemas
+
+    read = known(connection, [each.version for each in versions]).versions.values()
+    shared = {each.workload: shared_tokens(each.spec) for each in read}
+    return of_each(ask, versions, since=since, now=now, shared=shared)[workload]
 
 
-def of_each(ask: Ask, versions: Sequence[InForce], *, since: datetime, now: datetime) -> dict[str, Evidence]:
-    """The same of several workloads, by name: each question is asked once for all of them."""
+def asked(connection: "Connection", workload: str, *, since: datetime, now: datetime) -> tuple[Evidence, Overheads]:
+    """What advice on the workload takes: what was seen of it, and what its lanes take a month.
+
+    Raises:
+        UnknownWorkload: no workload of that name has a published version.
+    """
+    seen = evidence(connection, workload, since=since, now=now)
+    return seen, overheads_in_force.of_each(asking.through(connection), [workload], now=now)[workload]
+
+
+def of_each(
+    ask: Ask, versions: Sequence[InForce], *, since: datetime, now: datetime, shared: Mapping[str, int] | None = None
+) -> dict[str, Evidence]:  # fmt: skip
+    """The same of several workloads, by name: each question is asked once for all of them.
+
+    `shared` are the tokens that every call of a workload repeats; without them it is not told what was saved.
+    """
     given = {
         "workloads": [each.workload for each in versions], "since": since.replace(minute=0, second=0, microsecond=0),
         "now": now, "at_once": timedelta(seconds=AT_ONCE_S),
@@ -86,21 +106,23 @@ def of_each(ask: Ask, versions: Sequence[InForce], *, since: datetime, now: date
     limits = [each.budget for each in budget_status.of(ask, given["workloads"], now=now)]
     return {
         each.workload: replace(
-            _of(each, {name: seen[name][each.workload] for name in seen}, laws, now),
+            _of(each, {name: seen[name][each.workload] for name in seen}, laws, now, (shared or {}).get(each.workload)),
             budget_month_usd=month_usd(limit for limit in limits if limit.workload == each.workload),
         )
         for each in versions
     }
 
 
-def _of(version: InForce, seen: Mapping[str, Sequence[Any]], laws: Turnarounds, now: datetime) -> Evidence:
+def _of(
+    version: InForce, seen: Mapping[str, Sequence[Any]], laws: Turnarounds, now: datetime, shared: int | None
+) -> Evidence:  # fmt: skip
     counted, unrouted = seen["counted"], seen["unrouted"]
     early = Departure(version.batches, laws, now + LEAD)  # as the router has it
     batch_expected_s = (early.back_at(version.confidence) - now).total_seconds()
     arrived = [each for each in counted if each.kind == "item" and each.word != "canceled"]
-    asked, compared = _of_kind(counted, "asked"), _of_kind(counted, "compared")
-    billed, list_prices = _billed(counted), _list_prices(version.models, now)
-    timed = {kind: _of_kind(seen["timed"], kind) for kind in (Kind.FIRST, Kind.READ, Kind.DUE)}
+    wanted, compared = of_kind(counted, "asked"), of_kind(counted, "compared")
+    billed, prices = spent(counted), ListPrices(version.models, now)
+    timed = {kind: of_kind(seen["timed"], kind) for kind in (Kind.FIRST, Kind.READ, Kind.DUE)}
     due = [pair for each in added_up(timed[Kind.DUE], "workload").values() for pair in each.counted()]
     due += [(seconds, 1) for each in unrouted for seconds in each.due_s]
     first = added_up(timed[Kind.FIRST], "lane")
@@ -109,34 +131,34 @@ def _of(version: InForce, seen: Mapping[str, Sequence[Any]], laws: Turnarounds, 
         version.workload, version.mode,
         days=(now - busiest.first_at).total_seconds() / 86_400 if busiest.first_at else 0.0,
         items=_sum(arrived, "n") + _sum(unrouted, "n"),
-        realtime=_use(Lane.REALTIME, billed, first, list_prices),
-        batch=_use(Lane.BATCH, billed, first, list_prices),
-        estimated_realtime_usd=_mean(asked, "realtime_usd"),
-        estimated_batch_usd=_mean(asked, "batch_usd"),
-        batch_list_share=_batch_list_share(billed, list_prices),
-        with_due=_sum(_of_kind(counted, "due"), "n") + sum(len(each.due_s) for each in unrouted),
-        urgent=_sum(_of_kind(counted, "urgent"), "n") + _sum(unrouted, "urgent"),
+        realtime=prices.use(Lane.REALTIME, billed, first),
+        batch=prices.use(Lane.BATCH, billed, first),
+        estimated_realtime_usd=_mean(wanted, "realtime_usd"),
+        estimated_batch_usd=_mean(wanted, "batch_usd"),
+        batch_list_share=prices.batch_share(billed, otherwise=Evidence.batch_list_share),
+        with_due=_sum(of_kind(counted, "due"), "n") + sum(len(each.due_s) for each in unrouted),
+        urgent=_sum(of_kind(counted, "urgent"), "n") + _sum(unrouted, "urgent"),
         due_within_5s=sum(n for seconds, n in due if seconds <= 5),
         due_before_batch=sum(n for seconds, n in due if seconds < batch_expected_s),
         batch_expected_s=batch_expected_s,
         peak_per_minute=busiest.n,
         days_arrivals=_whole_days([*arrived, *unrouted], busiest.first_at, now),
+        days_seen=days_seen(counted, [*arrived, *unrouted], prices, busiest.first_at, now),
         compared=_sum(compared, "n"), corrected=_sum(compared, "items"),
+        distance=seen["distance"][0].distance if seen["distance"] else None,
         consumers=_consumers(counted, added_up(timed[Kind.READ], "consumer"), seen["young"]),
-        limits=uses(seen["limits"], _takes(_of_kind(counted, "call"), billed.get(Lane.REALTIME)), now),
+        limits=uses(seen["limits"], _takes(of_kind(counted, "call"), billed.get(Lane.REALTIME)), now),
+        provider_discount=prices.discount(otherwise=Evidence.provider_discount), models=prices.others(billed),
+        savings=None if shared is None else prices.saved(counted, shared),
     )  # fmt: skip
 
 
-def _takes(calls: Iterable[Any], billed: "Billed | None") -> Need:
+def _takes(calls: Iterable[Any], billed: Spent | None) -> Need:
     """What an item takes of the provider's limits in real time, on average; nothing but a request where none was answered."""
     ours = [call for call in calls if call.lane == Lane.REALTIME]
     requests = _sum(ours, "n") / max(1, _sum(ours, "items")) or 1.0
     each = max(1, billed.answered) if billed else 1
     return Need(billed.input_tokens / each, billed.output_tokens / each, requests) if billed else Need(0, 0, requests)
-
-
-def _of_kind(rows: Iterable[Any], kind: str) -> list[Any]:
-    return [each for each in rows if each.kind == kind]
 
 
 def _sum(rows: Iterable[Any], measure: str) -> int:
@@ -168,14 +190,14 @@ def _consumers(
 
 
 def _consumer(consumer: str | None, rows: Sequence[Any], median_s: float | None, young: int) -> ConsumerUse:
-    asked, read = _of_kind(rows, "asked"), _of_kind(rows, "read")
-    answered = _sum((each for each in _of_kind(rows, "first") if each.lane == Lane.REALTIME), "n")
+    asked, read = of_kind(rows, "asked"), of_kind(rows, "read")
+    answered = _sum((each for each in of_kind(rows, "first") if each.lane == Lane.REALTIME), "n")
     reads = _sum(read, "n")
     return ConsumerUse(
         consumer,
         routed=_sum(asked, "n"),
-        demanded=_sum((each for each in asked if _is_one(each, DEMANDED, Lane.REALTIME)), "n"),
-        deferred=_sum((each for each in asked if _is_one(each, DEFERRED, Lane.BATCH)), "n"),
+        demanded=_sum((each for each in asked if _needs(each) is Lane.REALTIME), "n"),
+        deferred=_sum((each for each in asked if _needs(each) is Lane.BATCH), "n"),
         realtime=_sum((each for each in asked if each.lane == Lane.REALTIME), "n"),
         reads=reads,
         at_once=_sum(read, "items"),
@@ -184,69 +206,10 @@ def _consumer(consumer: str | None, rows: Sequence[Any], median_s: float | None,
     )
 
 
-def _is_one(asked: Any, reasons: Collection[str], lane: Lane) -> bool:
-    return asked.word in reasons or (asked.word == "pinned" and asked.lane == lane)
-
-
-@dataclass(frozen=True)
-class Billed:
-    """What a lane billed for live work: the answers and the authoritative pass, retries included; neither shadows nor replays.
-
-    The tokens are those of the answers alone: what was billed beside them made the answers dearer.
-    """
-
-    usd: float
-    answered: int
-    input_tokens: int
-    output_tokens: int
-
-
-def _billed(counted: Sequence[Any]) -> dict[Lane, Billed]:
-    """By the lanes that billed anything."""
-    calls = [each for each in counted if each.kind == "call"]
-    valid = [each for each in counted if each.kind == "attempt" and each.word == "valid"]
-    return {lane: _billed_by(lane, calls, valid) for lane in Lane if any(each.lane == lane for each in calls)}
-
-
-def _billed_by(lane: Lane, calls: Sequence[Any], valid: Sequence[Any]) -> Billed:
-    answers = [each for each in valid if each.lane == lane]
-    usd = sum((each.usd for each in calls if each.lane == lane), Decimal(0))
-    return Billed(float(usd), _sum(answers, "items"), _sum(answers, "input_tokens"), _sum(answers, "output_tokens"))
-
-
-ListPrices = Mapping[Lane, tuple[float, float]]  # of an input and of an output token on each lane
-
-
-def _list_prices(models: Mapping[Lane, str], now: datetime) -> ListPrices:
-    """Empty where the price of a model is no longer known."""
-    day = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    try:
-        priced = {lane: price_per_token(model, lane, day) for lane, model in models.items()}
-    except LookupError:
-        return {}
-    return {lane: (float(into), float(out)) for lane, (into, out) in priced.items()}
-
-
-def _listed(answered: Iterable[Billed], priced: ListPrices, lane: Lane) -> float:
-    into, out = priced.get(lane, (0.0, 0.0))
-    return sum((each.input_tokens * into + each.output_tokens * out for each in answered), 0.0)
-
-
-def _batch_list_share(billed: Mapping[Lane, Billed], priced: ListPrices) -> float:
-    """Of the tokens that were answered with, on either lane."""
-    realtime = _listed(billed.values(), priced, Lane.REALTIME)
-    return _listed(billed.values(), priced, Lane.BATCH) / realtime if realtime else Evidence.batch_list_share
-
-
-def _use(lane: Lane, billed: Mapping[Lane, Billed], timed: Mapping[str, Durations], priced: ListPrices) -> LaneUse:
-    spent, first = billed.get(lane), timed.get(lane)
-    return LaneUse(
-        answered=spent.answered if spent else 0,
-        billed_usd=spent.usd if spent else 0.0,
-        list_usd=_listed([spent] if spent else [], priced, Lane.REALTIME),
-        p95_s=first.percentile_s(0.95) if first else None,
-        timed=first.timed if first else 0,
-    )
+def _needs(asked: Any) -> Lane | None:
+    """The lane that items need which were routed so: what binds them, or what they are worth."""
+    reason, lane = Reason(asked.word), Lane(asked.lane)
+    return lane if reason is Reason.VALUE else binds(reason, lane)
 
 
 def _whole_days(rows: Sequence[Any], first_at: datetime | None, now: datetime) -> list[int]:

@@ -23,8 +23,8 @@ from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
 from lanes.store.figures import due
 from lanes.store.figures.spread import added_up
-from lanes.store.money import budget_status
 from lanes.store.report import capacity, ongoing, rescued, sheds
+from lanes.store.money import budget_status, overheads_in_force
 from lanes.store.report.counted import Counted
 from lanes.store.routing import calibration
 from lanes.words import Lane
@@ -192,6 +192,7 @@ def _states(counted: Counted, standing: list[StateFigures]) -> list[StateFigures
 
 
 def _advice(ask: Ask, now: datetime) -> list[Advice]:
-    """The advice on each workload that had items, with the usual overheads."""
+    """The advice on each workload that had items."""
     seen = of_each(ask, in_force(ask), since=now - ADVICE_OVER, now=now)
-    return [advise(each) for each in seen.values() if each.items]
+    kept = overheads_in_force.of_each(ask, seen, now=now)
+    return [advise(each, kept[name]) for name, each in seen.items() if each.items]

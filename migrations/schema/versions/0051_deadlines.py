@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0051"
-down_revision = "0047"
+down_revision = "0050"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {"figures/count_items": "a8b2cb1dd078"}

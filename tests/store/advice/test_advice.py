@@ -35,7 +35,7 @@ def test_of_an_unused_workload_there_is_no_evidence(connection: Connection) -> N
     publish(connection, now=NOON, batch_expected_minutes=30)
     found = seen(connection)
     assert found.batch_expected_s == pytest.approx(120 + 1_800 * 2.276, rel=1e-3)
-    nothing = Evidence("letters", Mode.PLAIN, days=0, items=0, days_arrivals=[], consumers=[])
+    nothing = Evidence("letters", Mode.PLAIN, days=0, items=0, days_arrivals=[], days_seen=[], models=[], consumers=[])
     assert replace(found, batch_expected_s=nothing.batch_expected_s) == nothing
 
 

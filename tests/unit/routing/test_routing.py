@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.routing.route import EXPECTED_CALL, Arrived, Route, binds, decide, looks_inside, rank_at
+from lanes.routing.binding import binds
+from lanes.routing.route import EXPECTED_CALL, Arrived, Route, decide, looks_inside, rank_at
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version

@@ -1,0 +1,111 @@
+"""The ways to serve a month of a workload, what each costs, and which costs least.
+
+What a plan costs is the provider's bill, what keeping the lanes takes that it runs, and what its wrong answers lose: those that
+a later, authoritative pass would correct and that it has none for. The cheapest of the plans that serve every item that needs
+real-time is never dearer than staying as it is, where that serves them too: what each costs is linear in the share of the
+items that real-time answers, so that nothing between the ends is cheaper than both (the property is a test).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lanes.advice.breakeven import BreakEven
+from lanes.advice.evidence import Evidence, Pattern
+from lanes.words import Mode
+
+NEARLY = 1e-9  # shares that are this close are one
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What the authoritative pass changes of real-time's answers, and what that is worth.
+
+    `rate` of them, 0 to 1; None: too few were compared to say, and nothing is counted. `distance`, 0 to 1, is the share of the
+    fields of a corrected answer that changed. `whole_usd` is what it is worth to correct an answer that is wrong as a whole.
+    """
+
+    rate: float | None = None
+    distance: float = 1.0
+    whole_usd: float = 1.0
+
+    @property
+    def each_usd(self) -> float:
+        """What one of them is worth: as much as it changes."""
+        return self.whole_usd * self.distance
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One month as it would be served: `share` of the items is answered in real-time. Amounts are US dollars."""
+
+    pattern: Pattern
+    share: float
+    provider_usd: float
+    lanes_usd: float  # what keeping the lanes takes that it runs
+    wrong: float  # answers a month that nothing corrects, as far as that is known
+    wrong_usd: float  # and what they lose
+
+    @property
+    def paid_usd(self) -> float:
+        """The provider and the lanes."""
+        return self.provider_usd + self.lanes_usd
+
+    @property
+    def expected_usd(self) -> float:
+        """All that it costs, what its wrong answers lose too."""
+        return self.paid_usd + self.wrong_usd
+
+
+def plan(pattern: Pattern, share: float, even: BreakEven, corrections: Corrections) -> Plan:
+    """The month of a pattern with that share of the items in real-time; a lane alone has all of them, or none."""
+    share = {Pattern.REALTIME: 1.0, Pattern.BATCH: 0.0}.get(pattern, share)
+    provider = even.items * even.realtime_usd * (1 - (1 - share) * even.discount)
+    if pattern is Pattern.LAMBDA:
+        provider += even.items * share * even.batch_usd
+    lanes = 0.0 if pattern is Pattern.BATCH else even.realtime_fixed_usd
+    lanes += 0.0 if pattern is Pattern.REALTIME else even.fixed_usd
+    wrong = 0.0 if pattern is Pattern.LAMBDA else even.items * share * (corrections.rate or 0)
+    return Plan(pattern, share, provider, lanes, wrong, wrong * corrections.each_usd)
+
+
+def possible(share: float, even: BreakEven, corrections: Corrections) -> list[Plan]:
+    """The plans that give real-time to all items that need it, a share of them."""
+    patterns = [Pattern.REALTIME, Pattern.BATCH] if share <= 0 else [Pattern.REALTIME, Pattern.HYBRID, Pattern.LAMBDA]
+    return [plan(each, share, even, corrections) for each in patterns]
+
+
+def cheapest(plans: Sequence[Plan]) -> Plan:
+    """The one that is expected to cost least; of equal ones the first, which has fewer lanes and passes."""
+    return min(plans, key=lambda each: each.expected_usd)
+
+
+def as_it_is(evidence: Evidence, even: BreakEven, corrections: Corrections) -> Plan | None:
+    """How the items of the period were routed first, as a month; None where none was."""
+    routed = sum(each.routed for each in evidence.consumers)
+    if not routed:
+        return None
+    share = sum(each.realtime for each in evidence.consumers) / routed
+    if share <= 0:
+        pattern = Pattern.BATCH
+    elif evidence.mode is Mode.LAMBDA:
+        pattern = Pattern.LAMBDA
+    else:
+        pattern = Pattern.HYBRID if share < 1 else Pattern.REALTIME
+    return plan(pattern, share, even, corrections)
+
+
+def serves(now: Plan, share: float) -> bool:
+    """Whether as many items get real-time as need it."""
+    return now.share >= share - NEARLY
+
+
+def correction_price_usd(plans: Sequence[Plan]) -> float | None:
+    """What an answer costs that the authoritative pass corrects, beside the cheapest plan without one.
+
+    None: none of the plans has such a pass, or nothing is known to be corrected.
+    """
+    with_pass = [each for each in plans if each.pattern is Pattern.LAMBDA]
+    if not with_pass:
+        return None
+    without = cheapest([each for each in plans if each.pattern is not Pattern.LAMBDA])
+    return (with_pass[0].paid_usd - without.paid_usd) / without.wrong if without.wrong > 0 else None

@@ -1,0 +1,140 @@
+"""How surely the figures of an advice are known: 95 % intervals from how the days of the period differed.
+
+Method: the jackknife that leaves out one day at a time, with Student's t of one degree of freedom less than there are days. A
+figure theta of n days, theta_i without day i and m their mean: theta +- t * sqrt((n - 1) / n * sum((theta_i - m)^2)).
+Source: Tukey 1958; Efron and Tibshirani, An Introduction to the Bootstrap (1993), ch. 11.
+
+Days are left out whole, so that calls of one day may be as alike as they like; cost per item, discount and volume go together
+into r* and the break-even volume as they went together on each day. What was never measured has no interval: a price that is
+only estimated, or fewer days than a week. What the lanes take a month is as it was set.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from math import fsum, inf, isfinite, sqrt
+
+from lanes.advice.breakeven import BreakEven
+from lanes.advice.evidence import MIN_WHOLE_DAYS, DayUse, Evidence, LaneUse, Prices, prices, projected
+from lanes.advice.recommendation import Advice
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Where the true figure is with 95 % confidence; `high` may be infinite."""
+
+    low: float
+    high: float
+
+    def holds(self, figure: float) -> bool:
+        """Whether that figure lies within."""
+        return self.low <= figure <= self.high
+
+
+@dataclass(frozen=True)
+class Spread:
+    """The intervals; US dollars of an item, items a month, and the break-even share and volume. None: it cannot be said."""
+
+    days: int
+    items_per_month: Interval | None = None  # None too where the volume was stated
+    realtime_usd: Interval | None = None  # the provider's part, as all of it on a lane in the next two
+    batch_usd: Interval | None = None
+    realtime_total_usd: Interval | None = None
+    batch_total_usd: Interval | None = None
+    share: Interval | None = None
+    volume: Interval | None = None
+
+    def pays(self, advice: Advice) -> bool | None:
+        """Whether a second lane surely pays, or surely does not, at the share that needs real-time; None: neither is sure."""
+        if self.share is None or advice.needs is None:
+            return None
+        if advice.needs.high < self.share.low:
+            return True
+        return False if advice.needs.low > self.share.high else None
+
+
+def spread(advice: Advice) -> Spread:
+    """The intervals of the figures that the advice tells."""
+    seen, even, needs = advice.evidence, advice.break_even, advice.needs
+    days = [] if seen is None else [each for each in seen.days_seen if each.length > 0]
+    if seen is None or even is None or needs is None or len(days) < MIN_WHOLE_DAYS:
+        return Spread(len(days))
+    stated = advice.items_per_month if advice.is_volume_stated else None
+    whole = _month(seen, even, stated)
+    months = [_month(_without(seen, day), even, stated) for day in days]
+    if whole is None or any(each is None or each[1] != whole[1] for each in months):
+        return Spread(len(days))
+    known = [each[0] for each in months if each is not None]
+    now = whole[0]
+
+    def of(figure: Callable[[BreakEven], float], *, least: float = -inf) -> Interval | None:
+        return _jackknife([figure(each) for each in known], figure(now), least)
+
+    waiting = 1 - needs.low
+    volume_priced = None if stated is not None else of(lambda month: month.items, least=0)
+    if whole[1] == ("estimated", "estimated"):
+        return Spread(len(days), volume_priced)
+    saved = of(lambda month: month.realtime_usd * month.discount)
+    possible = of(lambda month: month.items * month.realtime_usd * month.discount)
+
+    def total(price: float, fixed_usd: float, items: float) -> float:
+        return price + fixed_usd / items if items > 0 else inf
+
+    return Spread(
+        len(days),
+        volume_priced,
+        of(lambda month: month.realtime_usd, least=0),
+        of(lambda month: month.batch_usd, least=0),
+        of(lambda month: total(month.realtime_usd, month.realtime_fixed_usd, month.items), least=0),
+        of(lambda month: total(month.batch_usd, month.fixed_usd, month.items * waiting), least=0),
+        _mapped(possible, lambda usd: 1 - even.fixed_usd / usd if usd > 0 else -inf),
+        _mapped(saved, lambda usd: even.fixed_usd / (usd * waiting) if usd > 0 and waiting > 0 else inf),
+    )
+
+
+def _month(seen: Evidence, even: BreakEven, stated: float | None) -> tuple[BreakEven, tuple[str, str]] | None:
+    """The month by what was seen, and what its prices rest on."""
+    priced, items = prices(seen), stated if stated is not None else projected(seen)
+    if priced is None or items is None:
+        return None
+    return replace(even, items=items, realtime_usd=priced.realtime_usd, discount=priced.discount), _basis(priced)
+
+
+def _basis(priced: Prices) -> tuple[str, str]:
+    return priced.realtime_basis, priced.batch_basis
+
+
+def _without(seen: Evidence, day: DayUse) -> Evidence:
+    return replace(
+        seen, items=seen.items - day.items, days=seen.days - day.length,
+        realtime=_less(seen.realtime, day.realtime), batch=_less(seen.batch, day.batch),
+    )  # fmt: skip
+
+
+def _less(of: LaneUse, day: LaneUse) -> LaneUse:
+    return replace(
+        of, answered=of.answered - day.answered, billed_usd=max(0.0, of.billed_usd - day.billed_usd),
+        list_usd=max(0.0, of.list_usd - day.list_usd),
+    )  # fmt: skip
+
+
+def _jackknife(without: Sequence[float], figure: float, least: float) -> Interval | None:
+    """The interval of a figure by what it is without each of the days; no lower than `least`."""
+    if not all(isfinite(each) for each in (*without, figure)):
+        return None
+    from scipy.special import stdtrit  # takes half a second, and only who asks for an interval needs it
+
+    n = len(without)
+    mean = fsum(without) / n
+    error = sqrt((n - 1) / n * fsum((each - mean) ** 2 for each in without))
+    margin = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
+    return Interval(max(least, figure - margin), figure + margin)
+
+
+def _mapped(interval: Interval | None, to: Callable[[float], float]) -> Interval | None:
+    """The interval of a figure that rises or falls with that one."""
+    if interval is None:
+        return None
+    ends = sorted((to(interval.low), to(interval.high)))
+    return Interval(ends[0], ends[1])

@@ -1,0 +1,131 @@
+"""What keeping each lane takes a month beside the provider's bill: dated amounts that people set, and what is assumed before.
+
+An amount is one workload's, or of every workload that has none of its own; the newest that is dated at or before a day is in
+force on it. Amounts are US dollars a month.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+
+from lanes.units import dollars, usd
+from lanes.words import Lane
+
+MOST_USD = Decimal(1_000_000_000)
+EVERY = "*"  # how people name every workload without an amount of its own; no workload is called that
+
+
+class OverheadKind(StrEnum):
+    """What a lane takes beside the provider's bill."""
+
+    INFRASTRUCTURE = "infrastructure"  # what it runs on
+    ENGINEERING = "engineering"  # the work that keeps it running
+
+
+# In force until somebody says what it is: 4 h and 1 h of work at 100 dollars.
+ASSUMED_USD = {
+    (Lane.REALTIME, OverheadKind.INFRASTRUCTURE): Decimal(20),
+    (Lane.REALTIME, OverheadKind.ENGINEERING): Decimal(100),
+    (Lane.BATCH, OverheadKind.INFRASTRUCTURE): Decimal(50),
+    (Lane.BATCH, OverheadKind.ENGINEERING): Decimal(400),
+}
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """What one lane takes a month for one thing, from a day on; `workload` None: of every workload without its own."""
+
+    workload: str | None
+    lane: Lane
+    kind: OverheadKind
+    monthly_usd: Decimal
+    from_date: date
+
+    @property
+    def name(self) -> str:
+        """Whose, and which."""
+        whose = "every workload without its own" if self.workload is None else self.workload
+        return f"{whose}, {self.lane}, {self.kind}"
+
+    @property
+    def said(self) -> str:
+        """All of it, as a sentence."""
+        return f"{self.name}: {usd(self.monthly_usd)} a month from {self.from_date} on"
+
+
+@dataclass(frozen=True)
+class Dated:
+    """An overhead as it was set: who, why and when. Nothing is ever changed: a later row takes its place."""
+
+    overhead: Overhead
+    who: str
+    why: str
+    set_at: datetime
+
+
+@dataclass(frozen=True)
+class Overheads:
+    """What running each lane takes a month beside the provider's bill."""
+
+    realtime_infra_usd: float = float(ASSUMED_USD[Lane.REALTIME, OverheadKind.INFRASTRUCTURE])
+    realtime_engineering_usd: float = float(ASSUMED_USD[Lane.REALTIME, OverheadKind.ENGINEERING])
+    batch_infra_usd: float = float(ASSUMED_USD[Lane.BATCH, OverheadKind.INFRASTRUCTURE])
+    batch_engineering_usd: float = float(ASSUMED_USD[Lane.BATCH, OverheadKind.ENGINEERING])
+    assumed: tuple[tuple[Lane, OverheadKind], ...] = tuple(ASSUMED_USD)  # what nobody set
+
+    @property
+    def said(self) -> str:
+        """All of it, as a sentence."""
+        return f"keeping the lanes takes beside that, a month: {'; '.join(self.of(lane) for lane in Lane)}"
+
+    def of(self, lane: Lane) -> str:
+        """What a lane takes, by kind."""
+        kinds = {OverheadKind.INFRASTRUCTURE: self.infra_usd(lane), OverheadKind.ENGINEERING: self.engineering_usd(lane)}
+        parts = (
+            f"{dollars(usd)} {kind}" + (" (assumed)" if (lane, kind) in self.assumed else "") for kind, usd in kinds.items()
+        )
+        return f"{lane} {dollars(self.monthly_usd(lane))}: {', '.join(parts)}"
+
+    def monthly_usd(self, lane: Lane) -> float:
+        """All of a lane."""
+        return self.infra_usd(lane) + self.engineering_usd(lane)
+
+    def infra_usd(self, lane: Lane) -> float:
+        """What it runs on."""
+        return self.realtime_infra_usd if lane is Lane.REALTIME else self.batch_infra_usd
+
+    def engineering_usd(self, lane: Lane) -> float:
+        """The work that keeps it running."""
+        return self.realtime_engineering_usd if lane is Lane.REALTIME else self.batch_engineering_usd
+
+
+def in_force(rows: Iterable[Dated], workload: str, day: date) -> Overheads:
+    """What the lanes of a workload take on that day; `rows` come in the order in which they were set.
+
+    Its own amount goes before that of every workload, and of two of one day the one that was set last.
+    """
+    dated = [each.overhead for each in rows if each.overhead.from_date <= day and each.overhead.workload in (None, workload)]
+    newest = {
+        (each.lane, each.kind): each for each in sorted(dated, key=lambda each: (each.workload is not None, each.from_date))
+    }
+
+    def amount(lane: Lane, kind: OverheadKind) -> float:
+        there = newest.get((lane, kind))
+        return float(ASSUMED_USD[lane, kind] if there is None else there.monthly_usd)
+
+    return Overheads(
+        amount(Lane.REALTIME, OverheadKind.INFRASTRUCTURE), amount(Lane.REALTIME, OverheadKind.ENGINEERING),
+        amount(Lane.BATCH, OverheadKind.INFRASTRUCTURE), amount(Lane.BATCH, OverheadKind.ENGINEERING),
+        tuple(each for each in ASSUMED_USD if each not in newest),
+    )  # fmt: skip
+
+
+def refusal(overhead: Overhead, *, today: date) -> str | None:
+    """Why the amount cannot be set; None when it can."""
+    if not overhead.monthly_usd.is_finite() or not 0 <= overhead.monthly_usd <= MOST_USD:
+        return f"monthly_usd is 0 to {MOST_USD:,} US dollars a month"
+    if overhead.from_date > today:
+        return f"from_date {overhead.from_date} is after today ({today}, UTC): set it once it is so"
+    return None

@@ -1,0 +1,206 @@
+"""What the lanes billed for live work, as the figures count it: prices, days, other models, and what was saved."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from lanes.advice.evidence import MODELS, DayUse, LaneUse, ModelPrice
+from lanes.advice.savings import Billed, PriceList, Savings, TokenPrices, savings
+from lanes.figures.durations import Durations
+from lanes.routing.binding import binds
+from lanes.words import Lane, Purpose, Reason
+from lanes.workload.prices import Usage, cost
+
+TOKENS = 1000  # priced at once: a price with tiers applies its first one below 100,000 prompt tokens
+Models = Mapping[Lane, str]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a lane billed: the answers and the authoritative pass, retries included; neither shadows nor replays.
+
+    The tokens are those of the answers alone: what was billed beside them made the answers dearer.
+    """
+
+    usd: float
+    answered: int
+    input_tokens: int
+    output_tokens: int
+
+
+def of_kind(rows: Iterable[Any], kind: str) -> list[Any]:
+    """The rows that count this."""
+    return [each for each in rows if each.kind == kind]
+
+
+def spent(counted: Iterable[Any]) -> dict[Lane, Spent]:
+    """By the lanes that billed anything."""
+    rows = list(counted)
+    calls, valid = of_kind(rows, "call"), [each for each in of_kind(rows, "attempt") if each.word == "valid"]
+    return {lane: _spent(lane, calls, valid) for lane in Lane if any(each.lane == lane for each in calls)}
+
+
+def _spent(lane: Lane, calls: Sequence[Any], valid: Sequence[Any]) -> Spent:
+    answers = [each for each in valid if each.lane == lane]
+    usd = sum((each.usd for each in calls if each.lane == lane), Decimal(0))
+    return Spent(float(usd), *(sum(getattr(each, of) for each in answers) for of in ("items", "input_tokens", "output_tokens")))
+
+
+class ListPrices:
+    """Today's list prices of the models that a workload asks; empty where one has none any more."""
+
+    def __init__(self, models: Models, now: datetime) -> None:
+        self._day = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        self._models = models
+        try:
+            self._known = {(model, lane): _token(model, lane, lane, self._day) for lane in Lane for model in models.values()}
+        except LookupError:
+            self._known = {}
+
+    def listed(self, used: Iterable[Spent], lane: Lane) -> float:
+        """What these tokens would cost uncached on a lane, by its model; 0 where that is not known."""
+        return _listed(used, self._known.get((self._models[lane], lane)))
+
+    def use(self, lane: Lane, billed: Mapping[Lane, Spent], timed: Mapping[Any, Durations] | None = None) -> LaneUse:
+        """A lane in the period, or on a day of it."""
+        of, first = billed.get(lane), (timed or {}).get(lane)
+        return LaneUse(
+            answered=of.answered if of else 0,
+            billed_usd=of.usd if of else 0.0,
+            list_usd=self.listed([of] if of else [], Lane.REALTIME),
+            p95_s=first.percentile_s(0.95) if first else None,
+            timed=first.timed if first else 0,
+        )
+
+    def batch_share(self, billed: Mapping[Lane, Spent], *, otherwise: float) -> float:
+        """The list price of a token on batch, as a share of real-time's: of the tokens that were answered with."""
+        realtime = self.listed(billed.values(), Lane.REALTIME)
+        return self.listed(billed.values(), Lane.BATCH) / realtime if realtime else otherwise
+
+    def discount(self, *, otherwise: float) -> float:
+        """By which a token of batch's model is cheaper on batch."""
+        if not self._known:
+            return otherwise
+        model = self._models[Lane.BATCH]
+        full = self._known[model, Lane.REALTIME].input
+        return float(1 - self._known[model, Lane.BATCH].input / full) if full else otherwise
+
+    def others(self, billed: Mapping[Lane, Spent]) -> list[ModelPrice]:
+        """The same tokens with other models on both lanes; none where nothing was answered."""
+        ours = {lane: self.listed(billed.values(), lane) for lane in Lane}
+        found: list[ModelPrice] = []
+        for name in MODELS:
+            if all(name == each for each in self._models.values()) or not all(ours.values()):
+                continue
+            try:
+                theirs = {lane: _listed(billed.values(), _token(name, lane, lane, self._day)) for lane in Lane}
+            except LookupError:
+                continue
+            factors = {lane: theirs[lane] / ours[lane] for lane in Lane}
+            found.append(ModelPrice(name, factors[Lane.REALTIME], factors[Lane.BATCH]))
+        return found
+
+    def saved(self, counted: Iterable[Any], shared_tokens: int) -> Savings | None:
+        """What each part saved of what was paid; None where nothing was answered or a price is not known."""
+        rows = list(counted)
+        if not self._known:
+            return None
+        realtime, batch = self._models[Lane.REALTIME], self._models[Lane.BATCH]
+        prices = PriceList(
+            {lane: _token(realtime, Lane.REALTIME, lane, self._day) for lane in Lane},
+            _token(batch, Lane.REALTIME, Lane.BATCH, self._day),
+            self._known[batch, Lane.BATCH],
+        )
+        return savings(_billed(rows), prices, shared_tokens=shared_tokens, chosen=_chosen(rows))
+
+
+def _token(model: str, lane: Lane, cache: Lane, day: datetime) -> TokenPrices:
+    """Of a token of each kind; what real-time caches it keeps for 5 minutes, batch for an hour.
+
+    Raises:
+        LookupError: no price is known for the model.
+    """
+    kept = Usage(cache_write_5m=TOKENS) if cache is Lane.REALTIME else Usage(cache_write_1h=TOKENS)
+    kinds = Usage(input=TOKENS), Usage(output=TOKENS), Usage(cache_read=TOKENS), kept
+    return TokenPrices(*(cost(each, model=model, lane=lane, at=day) / TOKENS for each in kinds))
+
+
+def _listed(used: Iterable[Spent], price: TokenPrices | None) -> float:
+    if price is None:
+        return 0.0
+    into, out = float(price.input), float(price.output)
+    return sum((each.input_tokens * into + each.output_tokens * out for each in used), 0.0)
+
+
+def _billed(rows: Sequence[Any]) -> list[Billed]:
+    """The calls of each lane for answers and for second passes."""
+    answers = Counter[Lane]()
+    for each in of_kind(rows, "attempt"):
+        if each.word == "valid" and each.purpose == Purpose.ANSWER:
+            answers[Lane(each.lane)] += each.items
+    return [
+        Billed(
+            Lane(each.lane), each.purpose != Purpose.ANSWER, each.n, each.items,
+            answers[Lane(each.lane)] if each.purpose == Purpose.ANSWER else 0,
+            each.input_tokens - each.cached_tokens - each.written_tokens, each.cached_tokens, each.written_tokens,
+            each.output_tokens, each.usd,
+        )
+        for each in _summed(of_kind(rows, "call"))
+    ]  # fmt: skip
+
+
+@dataclass
+class _Calls:
+    lane: str
+    purpose: str
+    n: int = 0
+    items: int = 0
+    input_tokens: int = 0
+    cached_tokens: int = 0
+    written_tokens: int = 0
+    output_tokens: int = 0
+    usd: Decimal = Decimal(0)
+
+
+def _summed(calls: Iterable[Any]) -> list[_Calls]:
+    """The calls of all days by lane and purpose."""
+    found: dict[tuple[str, str], _Calls] = {}
+    for each in calls:
+        whole = found.setdefault((each.lane, each.purpose), _Calls(each.lane, each.purpose))
+        for measure in ("n", "items", "input_tokens", "cached_tokens", "written_tokens", "output_tokens", "usd"):
+            setattr(whole, measure, getattr(whole, measure) + getattr(each, measure))
+    return list(found.values())
+
+
+def _chosen(rows: Iterable[Any]) -> float:
+    """Which part of the decisions for batch routing was free in: nothing had bound these items."""
+    to_batch = [each for each in of_kind(rows, "route") if each.lane == Lane.BATCH]
+    free = sum(each.n for each in to_batch if binds(Reason(each.word), Lane.BATCH) is None)
+    return free / max(1, sum(each.n for each in to_batch))
+
+
+def days_seen(
+    counted: Sequence[Any], arrived: Iterable[Any], prices: ListPrices, first_at: datetime | None, now: datetime
+) -> list[DayUse]:  # fmt: skip
+    """Each UTC day from the first item's to today's, with what it was in part, billed and answered."""
+    if first_at is None:
+        return []
+    items = Counter[date]()
+    for each in arrived:
+        items[each.day] += each.n
+    by_day: dict[date, list[Any]] = {}
+    for each in counted:
+        if each.kind in ("call", "attempt"):
+            by_day.setdefault(each.day, []).append(each)
+    first, last = first_at.astimezone(UTC), now.astimezone(UTC)
+    found: list[DayUse] = []
+    for number in range((last.date() - first.date()).days + 1):
+        day = first.date() + timedelta(days=number)
+        begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        length = (min(last, begins + timedelta(days=1)) - max(first, begins)) / timedelta(days=1)
+        billed = spent(by_day.get(day, ()))
+        found.append(DayUse(length, items[day], *(prices.use(lane, billed) for lane in (Lane.REALTIME, Lane.BATCH))))
+    return found

@@ -1,0 +1,30 @@
+"""What keeping the lanes takes a month: set by people, never changed."""
+
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, insert, select
+
+from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.money.overhead import Overhead, refusal
+from lanes.store.tables import overhead, workload
+
+
+def put(connection: Connection, wanted: Overhead, *, who: str, why: str, now: datetime) -> str:
+    """The amount is in force from its day on, until a later one is. What is true now.
+
+    Raises:
+        UnknownWorkload: there is no such workload.
+        ActionRefused: it makes no sense, and why.
+    """
+    known = select(workload.c.name).where(workload.c.name == wanted.workload)
+    if wanted.workload is not None and connection.execute(known).first() is None:
+        raise UnknownWorkload(f'there is no workload "{wanted.workload}"')
+    if (no := refusal(wanted, today=now.astimezone(UTC).date())) is not None:
+        raise ActionRefused(no)
+    connection.execute(
+        insert(overhead).values(
+            workload=wanted.workload, lane=wanted.lane, kind=wanted.kind, monthly_usd=wanted.monthly_usd,
+            from_date=wanted.from_date, who=who, why=why, set_at=now,
+        )
+    )  # fmt: skip
+    return wanted.said

@@ -1,0 +1,33 @@
+"""What keeping the lanes takes a month, read by date."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from lanes.money.overhead import Dated, Overhead, OverheadKind, Overheads, in_force
+from lanes.store.asking import Ask
+from lanes.words import Lane
+
+# Everything that was ever set is asked for: these are rows that people write.
+SET = """
+select workload, lane, kind, monthly_usd, from_date, who, why, set_at from lanes.overhead
+ where cast(:names as text[]) is null or workload is null or workload = any(cast(:names as text[]))
+ order by id
+"""
+
+
+def rows(ask: Ask, names: Iterable[str] | None = None) -> list[Dated]:
+    """What was set for these workloads and for every one, or all of it, in the order in which it was set."""
+    return [_dated(row) for row in ask(SET, names=None if names is None else list(names))]
+
+
+def of_each(ask: Ask, names: Iterable[str], *, now: datetime) -> dict[str, Overheads]:
+    """What the lanes of each of these workloads take a month, by name; what nobody set is assumed."""
+    wanted = list(names)
+    found, today = rows(ask, wanted), now.astimezone(UTC).date()
+    return {name: in_force(found, name, today) for name in wanted}
+
+
+def _dated(row: Any) -> Dated:
+    of = Overhead(row.workload, Lane(row.lane), OverheadKind(row.kind), row.monthly_usd, row.from_date)
+    return Dated(of, row.who, row.why, row.set_at)

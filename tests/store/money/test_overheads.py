@@ -1,0 +1,147 @@
+"""`lanes overhead` and deployment `act`: amounts set by date, listed, and refused with a sentence; who advises reads them."""
+
+import json
+from datetime import date, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, Engine
+
+from lanes.commands.advise import advise
+from lanes.commands.forecast import quote
+from lanes.commands.overhead import overhead
+from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.money.overhead import Overhead, OverheadKind
+from lanes.store import asking
+from lanes.store.money import overheads, overheads_in_force
+from lanes.store.report import snapshot
+from lanes.words import Lane
+from tasks.act import Act, Deed, Keeping, perform
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import rows
+
+Told = pytest.CaptureFixture[str]
+ENGINEERING = OverheadKind.ENGINEERING
+TODAY = NOON.date()
+
+
+def put(connection: Connection, usd: int, *, workload: str | None = "letters", from_date: date = TODAY) -> str:
+    of = Overhead(workload, Lane.BATCH, ENGINEERING, Decimal(usd), from_date)
+    return overheads.put(connection, of, who="ada", why="because", now=NOON)
+
+
+def taken(connection: Connection, *names: str) -> list[float]:
+    found = overheads_in_force.of_each(asking.through(connection), names, now=NOON)
+    return [found[name].engineering_usd(Lane.BATCH) for name in names]
+
+
+def test_amounts_are_added_and_the_one_in_force_is_read(connection: Connection) -> None:
+    for name in ("letters", "others"):
+        publish(connection, name, now=NOON)
+    assert taken(connection, "letters", "others") == [400, 400]
+    assert put(connection, 100, workload=None) == (
+        f"every workload without its own, batch, engineering: $100.00 a month from {TODAY} on"
+    )
+    put(connection, 50, from_date=TODAY - timedelta(days=3))
+    assert taken(connection, "letters", "others") == [50, 100]
+    put(connection, 0)
+    assert taken(connection, "letters", "others") == [0, 100]
+    assert [each.monthly_usd for each in rows(connection, "overhead")] == [100, 50, 0]
+
+
+def test_the_report_reads_them(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "a", now=NOON)
+    route(connection, now=NOON)
+    put(connection, 77)
+    (advice,) = snapshot.take(connection, since=NOON, now=later(hours=1)).advice
+    assert advice.overheads.batch_engineering_usd == 77
+
+
+def act(workload: str = "letters", **keeping: object) -> Act:
+    return Act(Deed.SET_OVERHEAD, workload, None, None, "ada", "because", keeping=Keeping(**keeping))  # pyright: ignore[reportArgumentType]
+
+
+def test_act_sets_one_too_and_a_star_is_every_workload(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    assert "letters, batch, engineering: $12.50 a month" in perform(connection, act(monthly_usd=Decimal("12.5")), now=NOON)
+    perform(connection, act("*", lane=Lane.REALTIME, monthly_usd=Decimal(3)), now=NOON)
+    stored = [(each.workload, each.lane, each.monthly_usd, each.from_date, each.who) for each in rows(connection, "overhead")]
+    assert stored == [("letters", "batch", Decimal("12.5"), TODAY, "ada"), (None, "realtime", 3, TODAY, "ada")]
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error", "why"),
+    [
+        (act(), ActionRefused, "monthly_usd: say what"),
+        (act(monthly_usd=Decimal(-1)), ActionRefused, "0 to 1,000,000,000"),
+        (act(monthly_usd=Decimal(1), from_date=TODAY + timedelta(days=1)), ActionRefused, "is after today"),
+        (act("none", monthly_usd=Decimal(1)), UnknownWorkload, 'no workload "none"'),
+    ],
+)
+def test_act_refuses_what_makes_no_sense(connection: Connection, wanted: Act, error: type[Exception], why: str) -> None:
+    publish(connection, now=NOON)
+    with pytest.raises(error, match=why):
+        perform(connection, wanted, now=NOON)
+    assert rows(connection, "overhead") == []
+
+
+@pytest.fixture
+def letters(pool: Engine, address: str) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON)
+
+
+def test_the_command_sets_and_lists_them(letters: None, capsys: Told) -> None:
+    assert overhead() == 0
+    assert "Where nothing is set, this is assumed a month: realtime infrastructure $20.00;" in capsys.readouterr().out
+    given = {"lane": Lane.BATCH, "kind": ENGINEERING, "usd": Decimal(250)}
+    assert overhead("set", "letters", **given, from_date="2026-01-01", why="two hours less") == 0  # pyright: ignore[reportArgumentType]
+    assert capsys.readouterr().out == "letters, batch, engineering: $250.00 a month from 2026-01-01 on\n"
+    assert overhead("set", **given, from_date="2026-01-02", as_json=True) == 0  # pyright: ignore[reportArgumentType]
+    assert json.loads(capsys.readouterr().out)["overhead"]["workload"] is None
+    assert overhead("list", "letters") == 0
+    assert "two hours less" in capsys.readouterr().out
+    assert overhead("list", as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [(each["workload"], each["monthly_usd"], each["from_date"]) for each in told["overheads"]] == [
+        ("letters", 250, "2026-01-01"), (None, 250, "2026-01-02"),
+    ]  # fmt: skip
+    assert len(told["assumed"]) == 4
+    assert advise("letters", as_json=True) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["overheads"]["batch_engineering_usd"], told["pattern"], told["savings"]) == (250, None, None)
+
+
+def test_a_quote_names_what_the_lanes_take_beside_it(letters: None, pool: Engine, tmp_path: Path, capsys: Told) -> None:
+    with pool.begin() as connection:
+        put(connection, 250)
+    file = tmp_path / "letters.jsonl"
+    file.write_text('{"text": "Hello"}')
+    assert quote(file, workload="letters", field="text") == 0
+    said = "batch $300.00: $50.00 infrastructure (assumed), $250.00 engineering."
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert quote(file, workload="letters", field="text", as_json=True) == 0
+    assert json.loads(capsys.readouterr().out)["overheads"]["batch_engineering_usd"] == 250
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "why"),
+    [
+        ({"do": "set"}, 2, "say --lane, --kind, --usd"),
+        ({"do": "list", "usd": Decimal(1)}, 2, "only `lanes overhead set` takes --usd"),
+        ({"do": "list", "workload": "none"}, 2, 'no workload "none"'),
+        ({"do": "set", "workload": "none", "usd": Decimal(1)}, 2, 'no workload "none"'),
+        ({"do": "set", "usd": Decimal(-1)}, 1, "0 to 1,000,000,000"),
+        ({"do": "set", "usd": Decimal(1), "from_date": "tomorrow"}, 2, "is no day such as"),
+        ({"do": "set", "usd": Decimal(1), "from_date": "9999-01-01"}, 1, "is after today"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_a_sentence(
+    letters: None, given: dict[str, object], code: int, why: str, capsys: Told
+) -> None:
+    which = {"lane": Lane.BATCH, "kind": ENGINEERING} if "usd" in given and given["do"] == "set" else {}
+    assert overhead(**which, **given) == code  # pyright: ignore[reportArgumentType]
+    assert why in capsys.readouterr().err

@@ -1,0 +1,109 @@
+"""Plans of a month: what each costs, and that none is recommended that is dearer than staying as it is, without saying why."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.advice.breakeven import BreakEven
+from lanes.advice.evidence import ConsumerUse, Evidence, LaneUse, Pattern
+from lanes.advice.plans import Corrections, as_it_is, correction_price_usd, plan, possible, serves
+from lanes.advice.recommendation import advise
+from lanes.money.overhead import Overheads
+from lanes.words import Mode
+from tests.unit.advice.test_advice import evidence
+
+EVEN = BreakEven(items=100_000, realtime_usd=0.02, discount=0.5, fixed_usd=450, realtime_fixed_usd=120)
+
+
+def test_a_month_is_what_a_calculation_by_hand_gives() -> None:
+    corrected = Corrections(rate=0.1, distance=0.5, whole_usd=0.2)
+    realtime, hybrid, twice = (
+        plan(each, 0.2, EVEN, corrected) for each in (Pattern.REALTIME, Pattern.HYBRID, Pattern.LAMBDA)
+    )
+    assert (realtime.share, realtime.provider_usd, realtime.lanes_usd, realtime.wrong) == (1, 2_000, 120, 10_000)
+    assert realtime.wrong_usd == pytest.approx(1_000)  # 100,000 * 0.1 * 0.5 * 0.2
+    assert (hybrid.provider_usd, hybrid.lanes_usd) == (pytest.approx(1_200), 570)  # 2,000 * (1 - 0.8 * 0.5)
+    assert (twice.provider_usd, twice.wrong_usd) == (pytest.approx(1_400), 0)  # and 20,000 more at 0.01
+    batch = plan(Pattern.BATCH, 0.2, EVEN, corrected)
+    assert (batch.share, batch.provider_usd, batch.lanes_usd, batch.wrong) == (0, 1_000, 450, 0)
+    assert correction_price_usd([realtime, hybrid, twice]) == pytest.approx(0.1)  # 200 dollars for 2,000 answers
+
+
+def test_as_it_is_follows_how_items_were_routed() -> None:
+    def now(mode: Mode, realtime: int) -> Pattern:
+        seen = evidence(ConsumerUse("desk", 100, realtime=realtime), mode=mode)
+        found = as_it_is(seen, EVEN, Corrections())
+        assert found is not None
+        assert found.share == realtime / 100
+        return found.pattern
+
+    assert [now(Mode.PLAIN, each) for each in (100, 40, 0)] == [Pattern.REALTIME, Pattern.HYBRID, Pattern.BATCH]
+    assert [now(Mode.LAMBDA, each) for each in (100, 40, 0)] == [Pattern.LAMBDA, Pattern.LAMBDA, Pattern.BATCH]
+    assert as_it_is(Evidence("letters", mode=Mode.PLAIN, days=1, items=0), EVEN, Corrections()) is None
+
+
+parts = st.integers(0, 1_000)
+consumers = st.builds(
+    lambda demanded, deferred, free, realtime, reads: ConsumerUse(
+        "desk", demanded + deferred + free + 30, demanded, deferred, min(realtime, demanded + deferred + free + 30), 1_000,
+        reads, 1.0,
+    ),
+    parts, parts, parts, parts, parts,
+)  # fmt: skip
+amounts = st.floats(0, 1e5)
+lived = st.builds(
+    lambda use, mode, quick, patient, tokens, compared, corrected, distance: replace(
+        evidence(*use), mode=mode, realtime=LaneUse(1_000, quick, tokens), batch=LaneUse(1_000, patient, tokens),
+        compared=compared, corrected=min(corrected, compared), distance=distance,
+    ),
+    st.lists(consumers, min_size=1, max_size=3), st.sampled_from(Mode), st.floats(1e-3, 1e4), st.floats(1e-3, 1e4),
+    st.floats(1e-3, 1e4), st.integers(0, 500), st.integers(0, 500), st.none() | st.floats(0, 1),
+)  # fmt: skip
+
+
+@given(lived, st.builds(Overheads, amounts, amounts, amounts, amounts), st.floats(1, 1e9), st.floats(0, 10))
+def test_a_recommendation_is_never_at_a_net_loss_unless_more_items_need_real_time_than_have_it(
+    seen: Evidence, overheads: Overheads, items: float, worth: float
+) -> None:
+    advice = advise(seen, overheads, items_per_month=items, correction_usd=worth)
+    assert advice.plan is not None  # every consumer's reads are known
+    assert advice.now is not None
+    assert advice.needs is not None
+    dearer = advice.plan.expected_usd - advice.now.expected_usd
+    tolerance = 1e-9 * max(1.0, advice.now.expected_usd)
+    if serves(advice.now, advice.needs.low):
+        assert dearer <= tolerance
+        if advice.plan.paid_usd > advice.now.paid_usd + tolerance:
+            assert "puts answers right whose worth is" in advice.against
+    elif dearer > tolerance:
+        assert "demands the higher cost" in advice.against
+    assert serves(advice.plan, advice.needs.low)
+
+
+@given(st.floats(0, 1), st.floats(0, 1e9), st.floats(0, 10), st.floats(-2, 0.99), amounts, amounts)
+def test_every_possible_plan_gives_real_time_to_what_needs_it(
+    share: float, items: float, usd: float, discount: float, fixed: float, realtime_fixed: float
+) -> None:
+    even = BreakEven(items, usd, discount, fixed, realtime_fixed)
+    assert all(serves(each, share) for each in possible(share, even, Corrections()))
+
+
+def test_urgency_that_is_not_served_demands_its_price_and_the_advice_says_so() -> None:
+    pressing = ConsumerUse("desk", 304_000, demanded=304_000, realtime=0)
+    advice = advise(evidence(pressing))
+    assert advice.pattern is Pattern.REALTIME
+    assert "100 % of the items need real-time and 0 % have it, which demands the higher cost" in advice.against
+    assert "as it is (batch alone)" in advice.against
+
+
+def test_a_second_pass_that_changes_little_is_worth_little() -> None:
+    seen = evidence(ConsumerUse("desk", 304_000, demanded=30_400, realtime=30_400, deferred=273_600),
+                    mode=Mode.LAMBDA, compared=100, corrected=20)  # fmt: skip
+    assert advise(seen, correction_usd=0.03).pattern is Pattern.LAMBDA  # each corrected answer costs 0.025
+    slight = advise(replace(seen, distance=0.5), correction_usd=0.03)
+    assert slight.pattern is Pattern.HYBRID
+    assert "is worth $0.0150: the second pass is not worth its price" in slight.because
+    nothing = advise(replace(seen, corrected=0))
+    assert "the second pass corrected nothing and is not worth its price" in nothing.because

@@ -1,0 +1,116 @@
+"""Intervals: by hand, how often they hold, and that nothing is said of what was not measured."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import inf, sqrt
+
+import numpy
+import pytest
+from scipy.stats import t
+
+from lanes.advice.breakeven import BreakEven
+from lanes.advice.evidence import ConsumerUse, DayUse, Evidence, LaneUse
+from lanes.advice.recommendation import advise
+from lanes.advice.spread import Interval, spread
+from lanes.words import Mode
+from tests.unit.advice.test_advice import evidence
+
+NEED = ConsumerUse("desk", 1_000, demanded=100, deferred=900)
+
+
+def lived(days: Sequence[DayUse], **fields: object) -> Evidence:
+    """The sums of these days."""
+
+    def use(lane: str) -> LaneUse:
+        of = [getattr(day, lane) for day in days]
+        return LaneUse(*(sum(getattr(each, name) for each in of) for name in ("answered", "billed_usd", "list_usd")))
+
+    seen = Evidence(
+        "letters", Mode.PLAIN, days=sum(day.length for day in days), items=sum(day.items for day in days),
+        realtime=use("realtime"), batch=use("batch"), days_seen=days, consumers=[NEED],
+    )  # fmt: skip
+    return replace(seen, **fields)  # pyright: ignore[reportArgumentType]
+
+
+def day(items: int = 1_000, usd: float = 0.01, discount: float = 0.5) -> DayUse:
+    """A tenth of the items in real time at that price, the rest on batch."""
+    quick, patient = items // 10, items - items // 10
+    return DayUse(
+        1.0, items, LaneUse(quick, quick * usd, quick * usd), LaneUse(patient, patient * usd * (1 - discount), patient * usd)
+    )
+
+
+def ends(interval: Interval | None) -> tuple[float, float]:
+    assert interval is not None
+    return interval.low, interval.high
+
+
+def test_days_that_are_all_alike_leave_nothing_open() -> None:
+    known = spread(advise(lived([day()] * 10)))
+    assert known.days == 10
+    assert ends(known.items_per_month) == (pytest.approx(30_400), pytest.approx(30_400))
+    assert ends(known.realtime_usd) == (pytest.approx(0.01), pytest.approx(0.01))
+    assert known.share is not None
+    assert known.share.low == pytest.approx(1 - 450 / (30_400 * 0.01 * 0.5))
+    assert ends(known.volume) == (pytest.approx(100_000), pytest.approx(100_000))  # 450 / (0.01 * 0.9 * 0.5)
+
+
+def test_the_volumes_interval_is_students_of_the_mean_of_the_days() -> None:
+    items = [800, 900, 1_000, 1_100, 1_200, 900, 1_100, 1_000]
+    known = spread(advise(lived([day(each) for each in items])))
+    assert known.items_per_month is not None
+    margin = t.ppf(0.975, 7) * numpy.std(items, ddof=1) / sqrt(8)
+    assert known.items_per_month.low == pytest.approx((1_000 - margin) * 30.4)
+    assert known.items_per_month.high == pytest.approx((1_000 + margin) * 30.4)
+
+
+def test_the_intervals_hold_about_as_often_as_they_say() -> None:
+    """300 histories of 20 days, whose costs and volumes differ by a quarter from day to day."""
+    chance = numpy.random.default_rng(12)
+    truth = BreakEven(30_400, 0.01, 0.5, 450)
+    held = {"share": 0, "volume": 0, "realtime_usd": 0}
+    for _ in range(300):
+        days = [
+            day(round(chance.gamma(16, 1_000 / 16)), usd=0.01 * chance.gamma(16, 1 / 16)) for _ in range(20)
+        ]  # fmt: skip
+        known = spread(advise(lived(days)))
+        for name, true in {"share": truth.share, "volume": truth.volume(0.1), "realtime_usd": 0.01}.items():
+            interval = getattr(known, name)
+            held[name] += interval is not None and interval.holds(true)
+    assert all(0.9 <= each / 300 <= 0.99 for each in held.values()), held
+
+
+def test_fewer_days_than_a_week_and_prices_that_nobody_billed_have_no_interval() -> None:
+    few = spread(advise(lived([day()] * 6)))
+    assert (few.days, few.items_per_month, few.realtime_usd, few.share) == (6, None, None, None)
+    unbilled = lived([replace(day(), realtime=LaneUse(), batch=LaneUse())] * 9)
+    known = spread(advise(replace(unbilled, estimated_realtime_usd=0.02, estimated_batch_usd=0.01)))
+    assert known.items_per_month is not None
+    assert (known.realtime_usd, known.share, known.volume) == (None, None, None)
+    nothing = spread(advise(Evidence("letters", Mode.PLAIN, days=0, items=0)))
+    assert (nothing.days, nothing.share) == (0, None)
+
+
+def test_a_stated_volume_is_not_uncertain() -> None:
+    known = spread(advise(lived([day(each) for each in range(800, 1_300, 50)]), items_per_month=50_000))
+    assert known.items_per_month is None
+    assert known.realtime_usd is not None
+    assert known.share is not None
+
+
+def test_where_batch_may_save_nothing_the_volume_has_no_end() -> None:
+    days = [day(usd=0.01, discount=each) for each in (0.5, -0.4) * 5]
+    known = spread(advise(lived(days)))
+    assert known.volume is not None
+    assert known.volume.high == inf
+    assert known.share is not None
+    assert known.share.low == -inf
+
+
+def test_the_rule_is_sure_only_outside_the_interval() -> None:
+    many = advise(lived([day(items=20_000)] * 10))
+    few = advise(lived([day(items=200)] * 10))
+    assert (spread(many).pays(many), spread(few).pays(few)) == (True, False)
+    open_ = advise(lived([day(items=each) for each in (500, 8_000) * 5]))
+    assert spread(open_).pays(open_) is None
+    assert spread(advise(evidence())).pays(advise(evidence())) is None
