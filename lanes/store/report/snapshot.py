@@ -23,8 +23,8 @@ from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
 from lanes.store.figures import due
 from lanes.store.figures.spread import added_up
-from lanes.store.report import capacity, ongoing, rescued, sheds
 from lanes.store.money import budget_status, overheads_in_force
+from lanes.store.report import capacity, ongoing, rescued, sheds
 from lanes.store.report.counted import Counted
 from lanes.store.routing import calibration
 from lanes.words import Lane
