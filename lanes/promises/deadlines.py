@@ -38,13 +38,13 @@ def deadline_missed(version: Version, seen: DueSeen | None) -> Assessment:
     due = 0 if seen is None else seen.met + late
     if seen is None or not due:
         said = "No item was due in the last hour, and none is overdue."
-        return Assessment(Promise.DEADLINE_MISSED, name, verdict(0, 0, limit), 0, limit, 0, said, quiet=True)
+        return Assessment(Promise.DEADLINE_MISSED, name, verdict(0, 0, limit), 0, limit, 0, said, quiet=True, in_outage=True)
     part = 100 * late / due
     said = f"{late:,} of {counted(due, 'item')} that were due missed it within the last hour: {share(part / 100)}, and "
     said += f"{share(limit / 100)} is the limit."
     if seen.overdue:
         said += f" {counted(seen.overdue, 'item')} of them {'waits' if seen.overdue == 1 else 'wait'} still."
-    return Assessment(Promise.DEADLINE_MISSED, name, verdict(part, due, limit), part, limit, due, said)
+    return Assessment(Promise.DEADLINE_MISSED, name, verdict(part, due, limit), part, limit, due, said, in_outage=True)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ def deadline_at_risk(seen: AtRisk, now: datetime) -> Assessment:
     )
     judged = Verdict.FAILED if seen.items else Verdict.PASSED
     return Assessment(
-        Promise.DEADLINE_AT_RISK, seen.workload, judged, seen.items, 0, seen.items, said, why=_why_not_rescued(seen)
+        Promise.DEADLINE_AT_RISK, seen.workload, judged, seen.items, 0, seen.items, said, why=_why_not_rescued(seen),
+        in_outage=not seen.bound,  # a batch that is late is not late by real time's outage
     )
 
 
