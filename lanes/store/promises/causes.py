@@ -207,7 +207,7 @@ def _not_submitted(connection: Connection, of: Incident) -> Found:
 def _missed(connection: Connection, of: Incident, now: datetime) -> Found:
     within = period(of, MISSED_WITHIN, now)
     rows = connection.execute(text(MISSED), {"workload": of.workload, **within}).all()
-    met = [Met(f"the answer came too late: {row.lane}, reason {row.word}", row.times) for row in rows]
+    met = [Met(f"missed on {row.lane}, reason {row.word}", row.times) for row in rows]
     missed = sum(row.times for row in rows)
     return Found(met, f"{counted(missed, 'missed due time')} of the last hour", [], None, UNEXPLAINED[of.promise])
 

@@ -326,7 +326,7 @@ TOLD = {
         "It has just begun", "lanes budget letters", None, "overdue-realtime",
     ),
     Promise.DEADLINE_MISSED: Told(
-        deadline_missed, ("5x the answer came too late: realtime, reason pinned", "in 5 missed due times of the last hour"),
+        deadline_missed, ("5x missed on realtime, reason pinned", "in 5 missed due times of the last hour"),
         f"3 {WAITING}", "Rising: 23 %, from 0 % in the hour before", "Ask for more confidence", None, "overdue-realtime",
         lacks=("No run: no run is at fault",),
     ),
