@@ -29,11 +29,12 @@ class Batches:
 @dataclass(frozen=True, slots=True)
 class Chance:
     """The probability, 0 to 1, that the batch which an item would take is back by its due time; whether that is as sure as its
-    version asks for; and a sentence that tells it, and from what."""
+    version asks for; a sentence that tells it, and from what; and whether that batch leaves early, for the due time's sake."""
 
     probability: float
     enough: bool
     said: str
+    early: bool = False
 
 
 class Prospect:
@@ -45,6 +46,8 @@ class Prospect:
         batches = Batches.of(version)
         self._scheduled = Departure(batches, turnarounds, Window.of(spec).next_departure(now) + LEAD)
         self._early = Departure(batches, turnarounds, now + LEAD)
+        self._now, self._half_life_s = now, float(spec.half_life_s)
+        self._lost: dict[bool, float] = {}
 
     @property
     def back_at(self) -> datetime:
@@ -65,7 +68,16 @@ class Prospect:
         asked = "" if enough else f"; {percent(self.confidence)} are asked for"
         due = due_at.isoformat(timespec="seconds")
         said = f"due {due}, {by.leaves} is back by then with {percent(probability)}, {by.told}{asked}"
-        return Chance(probability, enough, said)
+        return Chance(probability, enough, said, early=by is self._early)
+
+    def lost(self, *, early: bool) -> float:
+        """The share, 0 to 1, of what an answer is worth now that is lost on average until a batch brings it: one that leaves
+        early, or with the schedule. The wait for its departure is in it."""
+        known = self._lost.get(early)
+        if known is None:
+            by = self._early if early else self._scheduled
+            known = self._lost[early] = 1.0 - by.left(self._half_life_s, self._now)
+        return known
 
 
 class Departure:
@@ -83,6 +95,10 @@ class Departure:
     def back_at(self, probability: float) -> datetime:
         """When it is back with this probability."""
         return self._at + self._law.within(probability)
+
+    def left(self, half_life_s: float, now: datetime) -> float:
+        """What is left, on average, of something that halves from now on within each half-life, when it is back."""
+        return 2.0 ** (-(self._at - now).total_seconds() / half_life_s) * self._law.left(half_life_s)
 
 
 class Underway:

@@ -22,6 +22,7 @@ SIGMA = 0.5  # of the assumed law: 95 % are back within 2.3 times its median
 ENOUGH = 20  # batches from which a cell speaks for itself
 LARGER = (100, 10_000)  # requests from which a batch is of the next size class
 LONGEST = 1e9  # seconds: nothing is awaited longer
+STEPS = 256  # into which a law is divided for what is expected of it
 _NORMAL = NormalDist()
 
 Cell = tuple[str, int | None, int | None]  # a model, a size class, an hour; None: all of them
@@ -67,6 +68,7 @@ class Turnaround:
         self.evidence = _evidence(seen)
         # From each moment on (seconds): the share that is out still, and the weight of the seen ones that are.
         self._at, self._out, self._weight = [0.0], [1.0], [0.0]
+        self._left: dict[float, float] = {}
         self._learn(seen)
 
     def _learn(self, seen: Sequence[Seen]) -> None:
@@ -112,6 +114,19 @@ class Turnaround:
         out for `out` already, where that is given."""
         been = max(_seconds(out), 0.0)
         return max(self._until_out((1.0 - probability) * self._share_out(been)), timedelta(seconds=min(been, LONGEST)))
+
+    def left(self, half_life_s: float) -> float:
+        """What is left, on average, of something that halves within each half-life, when a batch that left with it is back:
+        E[2^(-T / half-life)], 0 to 1. Worked out once for each half-life.
+
+        The midpoint rule over the quantiles of the law: exact to 1 / (2 * STEPS) whatever its shape, and in relation to what
+        is lost, however slowly it fades.
+        """
+        known = self._left.get(half_life_s)
+        if known is None:
+            waits = (self._until_out(1 - (step + 0.5) / STEPS).total_seconds() for step in range(STEPS))
+            known = self._left[half_life_s] = sum(2.0 ** (-each / half_life_s) for each in waits) / STEPS
+        return known
 
     def _until_out(self, out: float) -> timedelta:
         """From when on no more than this share is out still."""

@@ -163,6 +163,22 @@ class Spec(BaseModel):
         description="An item that is due goes to a batch only where that is back in time with this probability, 0.5 to 0.999. "
         "Higher: more of them go to real-time, and fewer are late.",
     )
+    value_usd: float = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        title="Value of an answer (US dollars)",
+        description="What an answer is worth at once, 0 to 1000000. What waiting loses of it is weighed against what a batch "
+        "saves, before the split is asked. 0 = not stated: nothing is weighed.",
+    )
+    half_life_s: int = Field(
+        default=3600,
+        ge=1,
+        le=31_536_000,
+        title="Half-life of that value (seconds)",
+        description="Within which an answer loses half of its value, counted from when its item occurred, 1 to 31536000. "
+        "It matters only where the value is stated.",
+    )
     dedupe: str = Field(
         default="key",
         pattern="^(key|content)$",
