@@ -38,14 +38,17 @@ class Chance:
 
 
 class Prospect:
-    """The batches of one version, seen from `now`: one leaves with its schedule, one at once where a due time asks for it."""
+    """The batches of one version, seen from `now`: one leaves with its schedule, one at once where a due time asks for it;
+    of so many requests, where that is known."""
 
-    def __init__(self, version: "Version", turnarounds: Turnarounds, now: datetime) -> None:
+    def __init__(
+        self, version: "Version", turnarounds: Turnarounds, now: datetime, *, requests: int | None = None
+    ) -> None:  # fmt: skip
         spec = version.spec
         self.confidence = spec.confidence
         batches = Batches.of(version)
-        self._scheduled = Departure(batches, turnarounds, Window.of(spec).next_departure(now) + LEAD)
-        self._early = Departure(batches, turnarounds, now + LEAD)
+        self._scheduled = Departure(batches, turnarounds, Window.of(spec).next_departure(now) + LEAD, requests)
+        self._early = Departure(batches, turnarounds, now + LEAD, requests)
         self._now, self._half_life_s = now, float(spec.half_life_s)
         self._lost: dict[bool, float] = {}
 
@@ -83,8 +86,9 @@ class Prospect:
 class Departure:
     """A batch that leaves at a moment."""
 
-    def __init__(self, batches: Batches, turnarounds: Turnarounds, at: datetime) -> None:
-        self._at, self._law = at, turnarounds.of(batches.model, leaves_at=at, usual=batches.usual)
+    def __init__(self, batches: Batches, turnarounds: Turnarounds, at: datetime, requests: int | None = None) -> None:
+        self._at = at
+        self._law = turnarounds.of(batches.model, leaves_at=at, usual=batches.usual, requests=requests)
         self.leaves = f"a batch that leaves about {at.isoformat(timespec='minutes')}"
         self.told = _told(self._law.evidence, batches.usual)
 
@@ -140,6 +144,10 @@ class Prospects:
         if found is None:
             found = self._of[version.id] = Prospect(version, self._turnarounds, self._now)
         return found
+
+    def of_size(self, version: "Version", requests: int) -> Prospect:
+        """The batches of that version that have so many requests."""
+        return Prospect(version, self._turnarounds, self._now, requests=requests)
 
     def underway(self, version: "Version", *, left_at: datetime, requests: int) -> Underway:
         """A batch of that version that is out."""

@@ -114,6 +114,15 @@ class Room:
         patience = seconds(max(0.0, within_s))
         return f"real time is full: {why}, so that it would be asked in {seconds(longest_s)} and may wait {patience} there"
 
+    def takes_s(self, version: Version, items: int, characters: int, *, now: datetime) -> float | None:
+        """Seconds until so many more items, of so many characters in all, are asked behind what is ahead of them, if they may
+        wait; None where nothing is known."""
+        known = [(self._items + items) / self._per_s] if self._per_s else []
+        model = version.spec.realtime_model
+        need = self.need_of(version, characters // max(1, items)).times(items).plus(self._need.get(model, NOTHING))
+        known += [max(0.0, need.of(limit.kind) - free) / per_s for limit, free, per_s in self._free_of(model, now)]
+        return max(known, default=None)
+
     def need_of(self, version: Version, characters: int) -> Need:
         """What an item takes of the limits: its part of a full pack."""
         parts = self._parts.get(version.id)

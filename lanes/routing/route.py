@@ -115,6 +115,13 @@ def looks_inside(version: Version) -> bool:
     return any(rule is not None and rule.reads("payload") for rule in (version.urgent_when, version.batch_when))
 
 
+def rule_faults(item: Arrived, version: Version, *, now: datetime) -> list[str]:
+    """Why rules of the version cannot be evaluated for an item; they do not hold of it then."""
+    variables = _variables(item, now)
+    notes = (_holds(rule, variables)[1] for rule in (version.urgent_when, version.batch_when))
+    return [note.removeprefix("; ") for note in notes if note]
+
+
 def may_wait(bound_to: Lane | None, chance: Chance | None) -> bool:
     """Whether a batch is soon enough for an item of the real-time lane; `bound_to` is what its newest route says, `chance` that
     of a batch that leaves from now on, None for an item that is not due."""

@@ -30,6 +30,7 @@ from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tasks.abreast import abreast
 from tasks.drain import TICK_S
+from tasks.room import Rooms
 from tasks.route import route_received
 from tasks.saving import save
 from tests.benchmarks.letters import ANSWER_TEXT, WORKLOAD, payloads, realtime
@@ -47,6 +48,7 @@ class RealtimeLife:
         self._url = url
         self._led = 0
         self._received, self._ranked = Heads[Taken](), Heads[datetime]()  # as long as those of a drain
+        self._rooms = Rooms()
 
     def lead(self, items: int) -> float:
         """So many more items were sent and answered; the seconds that took."""
@@ -77,7 +79,7 @@ class RealtimeLife:
         """So much of what was `admitted` is routed, as the router does; that work is `ready` is told."""
         left = items
         while left > 0:
-            if routed := await route_received(db, heads=self._received):
+            if routed := await route_received(db, heads=self._received, rooms=self._rooms):
                 left -= routed
                 ready.set()
             else:

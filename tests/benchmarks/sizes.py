@@ -10,5 +10,6 @@ SMALL: Mapping[str, Sequence[str]] = {
     "calls": ("--calls", "300", "--rounds", "1"),
     "figures": ("--items", "10000", "--rounds", "1"),
     "drain": ("--items", "600", "--after", "200"),
+    "routing": ("--items", "1000", "--rounds", "1"),
     "doors": ("--items", "500", "--rounds", "1"),
 }
