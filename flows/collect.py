@@ -1,4 +1,4 @@
-"""The batch lane's return: a standing run that polls, applies, sweeps, and hands over to the next."""
+"""The batch lane's return: a standing run that polls, applies, sweeps, looks again, and hands over to the next."""
 
 from prefect import flow
 from prefect.logging import get_run_logger
@@ -8,6 +8,7 @@ from tasks.collector import collecting
 from tasks.connections import connections
 from tasks.outgoing import publishing
 from tasks.publish import publish_workloads
+from tasks.second_look import looking_again
 from tasks.standing import Tenure
 from tasks.sweep.sweeper import sweeping
 from tasks.sweep.waker import waking
@@ -23,6 +24,7 @@ async def collect() -> int:
         waking(at.db, publisher.wake.set),
         sweeping(at) as sweeper,
         collecting(at) as collector,
+        looking_again(at),
     ):
         await publish_workloads(at.db)
         async for _ in tenure.ticks():

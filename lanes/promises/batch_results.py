@@ -58,7 +58,8 @@ def batch_share(version: Version, promise: Promise, batches: Sequence[BatchSeen]
     what = "items have no answer" if failing else "answers break the output schema"
     pooled = pooled_bad = small = 0
     for batch in sorted(batches, key=lambda each: each.id, reverse=True):
-        if batch.state in (BatchState.SUPERSEDED, BatchState.RELEASED) or (batch.over_at and now - batch.over_at > JUDGED_FOR):
+        let_go = batch.cancelled or batch.state in (BatchState.SUPERSEDED, BatchState.RELEASED)
+        if let_go or (batch.over_at and now - batch.over_at > JUDGED_FOR):
             continue
         collected = batch.state is BatchState.COLLECTED
         bad = batch.failed if failing else batch.invalid

@@ -15,7 +15,8 @@ LET_GO = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)  # n
 
 @dataclass(frozen=True)
 class BatchSeen:
-    """A batch as it is now; counts are items, `failed` are errored, canceled, expired or missing."""
+    """A batch as it is now; counts are items, `failed` are errored, canceled, expired or missing. We `cancelled` it ourselves
+    where nobody wanted it any more."""
 
     id: BatchId
     workload: str
@@ -28,6 +29,7 @@ class BatchSeen:
     over_at: datetime | None = None
     note: str | None = None
     missing: int = 0
+    cancelled: bool = False
 
 
 def of_batch(batch_id: BatchId) -> str:

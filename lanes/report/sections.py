@@ -18,6 +18,10 @@ CALIBRATION_NOTE = (
     "Due items that went to a batch, a sample of the period: what was said when they were routed, against when their batch was "
     "back. Brier score: 0 is perfect, 0.25 is a coin."
 )
+RESCUES_NOTE = (
+    "Items that their batch would hardly have answered by the time they were due. Extra is what real time cost of those that "
+    "the batch was billed for, too."
+)
 ADVISED = "items received in the last 30 days"  # what advice looks at
 
 
@@ -39,7 +43,9 @@ def pressing(snapshot: Snapshot) -> list[Section]:
 
 def further(snapshot: Snapshot) -> list[Section]:
     """How the lanes work, are steered and used; only those that have rows."""
-    lanes = batch_totals(snapshot), calibration(snapshot), waits(snapshot), calls(snapshot), capacity(snapshot)
+    lanes = (
+        batch_totals(snapshot), calibration(snapshot), rescues(snapshot), waits(snapshot), calls(snapshot), capacity(snapshot)
+    )  # fmt: skip
     steered = splits(snapshot), replays(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
     return [each for each in (*lanes, budgets(snapshot.budgets), *steered) if each.rows]
 
@@ -81,6 +87,19 @@ def calibration(snapshot: Snapshot) -> Section:
     ]  # fmt: skip
     heads = ("Workload", "Back in time, it was said", "Items", "Said on average", "Were back", "Brier score")
     return Section("Due times in batches", heads, "llrrrr", rows, CALIBRATION_NOTE)
+
+
+def rescues(snapshot: Snapshot) -> Section:
+    """What the second look took to real time, whether that was in time, and what it cost."""
+    rows = [
+        (
+            each.workload, count(each.items), f"{count(each.met)} of {count(each.items - each.waiting)}", usd(each.usd),
+            usd(each.twice_usd),
+        )
+        for each in snapshot.rescues
+    ]  # fmt: skip
+    heads = ("Workload", "Rescued", "In time", "Cost in real time", "Of it extra")
+    return Section("Rescued from late batches", heads, "lrrrr", rows, RESCUES_NOTE)
 
 
 def waits(snapshot: Snapshot) -> Section:

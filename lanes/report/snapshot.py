@@ -10,6 +10,7 @@ from lanes.ids import BatchId
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import Incident
 from lanes.report.capacity import CapacityFigures, WaitFigures
+from lanes.report.rescued import RescueFigures
 from lanes.routing.calibration import Calibration
 from lanes.words import Lane
 
@@ -284,6 +285,7 @@ class Snapshot:
     advice: list[Advice] = field(default_factory=list)
     budgets: list[BudgetStatus] = field(default_factory=list)  # in their current periods
     capacity: list[CapacityFigures] = field(default_factory=list)
+    rescues: list[RescueFigures] = field(default_factory=list)
 
     @property
     def workloads(self) -> list[str]:

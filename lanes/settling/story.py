@@ -8,7 +8,7 @@ from typing import Any
 
 from lanes.money.budget import BudgetStatus
 from lanes.units import clock, counted, seconds, usd
-from lanes.words import Lane, WorkState
+from lanes.words import Lane, Reason, WorkState
 
 Row = Mapping[str, Any]
 OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
@@ -94,6 +94,8 @@ def _revision(revision: Row) -> str:
 
 
 def _moved(before: Row, route: Row) -> str:
+    if route["reason"] == Reason.RESCUE:
+        return "rescued"
     return "routed" if before["lane"] == route["lane"] else "handed over"
 
 
@@ -137,4 +139,5 @@ def _moves(work: Row, of: Records, now: datetime) -> str:
         case WorkState.CLAIMED:
             return f"{name} is claimed by {work['claimed_by']} until {work['lease_until']:%H:%M:%S} UTC"
         case _:
-            return f"{name} is in batch {work['batch_id']}: `collect` brings it home"
+            late = ", billed and recorded, never shown" if of.item["settled_at"] is not None else ""
+            return f"{name} is in batch {work['batch_id']}: `collect` brings it home{late}"

@@ -40,7 +40,7 @@ from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import item, version, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.workload.workloads import versions
-from lanes.words import Lane, Outcome, WorkState
+from lanes.words import Lane, Outcome, Purpose, WorkState
 from lanes.workload.version import Version
 
 # Ready or claimed, each by its own index: as a table.
@@ -235,9 +235,10 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
 
 
 def ready_again() -> ColumnElement[str]:
-    """Ready, unless its item was canceled or amended meanwhile: then canceled."""
+    """Ready, unless its item was canceled or amended meanwhile, or answered for good elsewhere: then canceled."""
+    answered = and_(item.c.settled_at.is_not(None), work.c.purpose.in_([Purpose.ANSWER, Purpose.AUTHORITATIVE]))
     outdated = exists().where(
-        item.c.id == work.c.item_id, or_(item.c.canceled_at.is_not(None), item.c.revision > work.c.revision)
+        item.c.id == work.c.item_id, or_(item.c.canceled_at.is_not(None), item.c.revision > work.c.revision, answered)
     )
     return case((outdated, WorkState.CANCELED), else_=WorkState.READY)
 

@@ -15,6 +15,7 @@ from tasks.sweep.errands import Errands
 from tasks.sweep.finisher import Finisher
 from tasks.sweep.folder import Folder
 from tasks.sweep.reaper import Reaper
+from tasks.sweep.recaller import Recaller
 from tasks.sweep.rescuer import Rescuer
 from tasks.sweep.resolver import Resolver
 
@@ -52,6 +53,7 @@ def everybody(at: Connections, errands: Errands) -> list[Person]:
     return [
         Rescuer(at.db),
         Reaper(at.db),
+        Recaller(at.db),
         Amender(at.db),
         Resolver(at, errands),
         Finisher(at.db, errands),

@@ -84,7 +84,7 @@ class Sender:
         self.at, self.time, self._pool = at, time, pool
 
     async def items(
-        self, *keys: str, lane: Lane, workload: str = "letters", payload: dict[str, str] | None = None,
+        self, *keys: str, lane: Lane | None, workload: str = "letters", payload: dict[str, str] | None = None,
         due_at: datetime | None = None, **spec: object,
     ) -> None:  # fmt: skip
         """Items of a workload are routed to a lane."""

@@ -12,12 +12,13 @@ from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import IncidentState, Promise
 from lanes.store import incidents, work
 from lanes.store.asking import through
-from lanes.store.batch import adoption, batches
+from lanes.store.batch import adoption, batches, unwanted
 from lanes.store.promises import slack_posts
-from lanes.store.realtime import backlog, outages
+from lanes.store.realtime import backlog, load, outages
 from lanes.store.replays import replays
 from lanes.store.report import ongoing
 from lanes.store.rollouts import rollouts
+from lanes.store.routing import rescues
 from lanes.store.tables import slack_post
 from lanes.words import Lane, Verdict
 from tests.conftest import NOON, later
@@ -105,6 +106,10 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     ),
     "batches to look for": (lambda c: adoption.to_search(c, "acme", now=NOON), "uq_batch_unresolved_requests"),
     "open batches": (batches.open_batches, "'{collected,released}'"),
+    "what is due of the batch lane": (lambda c: rescues.due(c, until=later(hours=1), now=NOON), "ix_work_due"),
+    "the queues of real time": (lambda c: load.snapshot(c, account="acme", now=NOON), "ix_work_claimable"),
+    "what real time is asking": (lambda c: load.snapshot(c, account="acme", now=NOON), "ix_work_claimed"),
+    "batches that nobody wants": (lambda c: unwanted.recall(c, now=NOON), "ix_work_submitted"),
     "ended replays": (lambda c: replays.finish(c, now=NOON), "uq_generation_open"),
     "the open rollout": (lambda c: rollouts.open_of(c, "letters"), "uq_rollout_open"),
     "open rollouts": (rollouts.all_open, "uq_rollout_open"),

@@ -22,11 +22,13 @@ from sqlalchemy import Connection, Engine, text
 from lanes.batch.batch import Kind
 from lanes.claims import Claim, Claimed
 from lanes.ids import BatchId
+from lanes.routing.second_look import Doubtful, Late, Out
 from lanes.settling.outcome import Attempt
 from lanes.settling.story import Records, next_step
 from lanes.store import work
 from lanes.store.batch import creates, homecoming, ready_work, releases
 from lanes.store.doors import items
+from lanes.store.routing import rescues
 from lanes.store.settling import outcomes, retries, story
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON
@@ -38,19 +40,7 @@ FAILURES = {"plain": 2, "corrected": 1}  # one retries, the other soon comes to 
 OUTCOMES = st.sampled_from([Outcome.VALID] * 3 + [Outcome.INVALID, Outcome.ERRORED, Outcome.POISON])
 BATCH_OUTCOMES = st.sampled_from([Outcome.VALID] * 2 + [Outcome.INVALID, Outcome.ERRORED, Outcome.EXPIRED])
 OPEN = ("ready", "claimed", "submitted")
-RESCUE = """
-with out as (
-  select distinct on (i.id) w.* from lanes.work w join lanes.item i on i.id = w.item_id
-   where i.workload = :workload and i.key = :key and w.lane = 'batch' and w.purpose = 'answer' and w.state = 'submitted'
-     and i.settled_at is null and i.canceled_at is null order by i.id, w.id desc),
-moved as (
-  insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
-  select item_id, workload, version_id, 'realtime', 'answer', revision, 'ready', :now, rank_at, :now from out
-  on conflict do nothing returning item_id)
-insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
-select distinct on (r.item_id) r.item_id, version_id, 'realtime', 'fallback', 'late', realtime_usd, batch_usd, :now
-  from lanes.route r join moved m on m.item_id = r.item_id order by r.item_id, r.id desc
-"""
+DUE = NOON + timedelta(days=3)  # of every item, so that each may be rescued
 OUTPUTS = st.sampled_from([A, B])
 HOLDS: list[Callable[["Interleavings"], None]] = []
 
@@ -88,7 +78,7 @@ class Interleavings(RuleBasedStateMachine):
     @initialize()
     def workloads(self) -> None:
         self.versions = {
-            name: publish(self.connection, name, now=NOON, mode=mode, max_failures=FAILURES[name], split_percent=100)
+            name: publish(self.connection, name, now=NOON, mode=mode, max_failures=FAILURES[name], split_percent=50)
             for name, mode in WORKLOADS.items()
         }
         for workload in WORKLOADS:
@@ -114,14 +104,20 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 5), workload=st.sampled_from(sorted(WORKLOADS)), lane=st.sampled_from([None, *Lane]))
     def an_item_arrives(self, number: int, workload: str, lane: Lane | None) -> None:
-        admit(self.connection, f"k{number}", now=self.now, workload=workload, lane=lane)
+        admit(self.connection, f"k{number}", now=self.now, workload=workload, lane=lane, due_at=DUE)
         self.admitted.add((workload, f"k{number}"))
         route(self.connection, now=self.now)
 
-    @rule(number=st.integers(0, 3), workload=st.sampled_from(sorted(WORKLOADS)))
-    def its_real_time_rescue_begins(self, number: int, workload: str) -> None:
-        """What is out in a batch is owed in real time as well, with the route that says so."""
-        self.connection.execute(text(RESCUE), {"workload": workload, "key": f"k{number}", "now": self.now})
+    @rule(number=st.integers(0, 5), workload=st.sampled_from(sorted(WORKLOADS)))
+    def a_second_look_finds_it_late(self, number: int, workload: str) -> None:
+        """What waits for a batch, or is out in one, is taken over by real time, unless something forbids it."""
+        (item,) = rows(self.connection, "item", workload=workload, key=f"k{number}") or [None]
+        theirs = [each for each in rows(self.connection, "work") if item is not None and each.item_id == item.id]
+        late = [
+            Late(each.id, self.versions[workload], DUE, None if each.batch_id is None else Out(each.batch_id, NOON, 1))
+            for each in theirs
+        ]
+        rescues.take(self.connection, [Doubtful(each, 0.03, "it is late") for each in late], now=self.now)
 
     @rule(workload=st.sampled_from(sorted(WORKLOADS)))
     def an_operator_retries(self, workload: str) -> None:
@@ -257,7 +253,15 @@ class Interleavings(RuleBasedStateMachine):
     def every_lane_that_owed_an_answer_was_a_route(self) -> None:
         for item_id in {each.item_id for each in self.seen("item_status")}:
             answering = {each.lane for each in self.seen("work", item_id=item_id, purpose="answer")}
-            assert answering == {each.lane for each in self.seen("route", item_id=item_id)}
+            routes = self.seen("route", item_id=item_id)
+            assert answering <= {each.lane for each in routes}
+            assert not routes or routes[-1].lane in answering
+
+    @holds
+    def an_item_is_rescued_at_most_once_and_never_when_it_is_bound_to_batch(self) -> None:
+        rescued = [each.item_id for each in self.seen("route", reason="rescue")]
+        assert len(rescued) == len(set(rescued))
+        assert {each.id for each in self.seen("item", pin="batch")}.isdisjoint(rescued)
 
     @holds
     def what_must_be_realtime_never_moved_to_a_batch(self) -> None:

@@ -16,22 +16,23 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from lanes.batch.batch import Kind
 from lanes.ids import GenerationId, IncidentId, VersionId
 from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
+from lanes.routing.second_look import Doubtful
 from lanes.settling.listing import Wanted
 from lanes.settling.sought import Sought
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
 from lanes.store import asking, incidents, retention, work
 from lanes.store.advice.advice import evidence
-from lanes.store.batch import deadlines, departure, ready_work
+from lanes.store.batch import deadlines, departure, ready_work, unwanted
 from lanes.store.doors import amendments, emptying, unrouted
 from lanes.store.figures import measurements
 from lanes.store.money import budgets
 from lanes.store.promises import at_stake, causes, trends
-from lanes.store.realtime import backlog, giving_up, limits, outages
+from lanes.store.realtime import backlog, giving_up, limits, load, outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_measures
-from lanes.store.routing import calibration, turnarounds
+from lanes.store.routing import calibration, rescues, turnarounds
 from lanes.store.settling import awaited, results, writing
 from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
@@ -55,15 +56,15 @@ with item as (
          case when n <= :history then at end, case when n <= :history and n % 1000 > 0 then at end,
          case when n <= :history and n % 1000 = 0 then at end, case when n % 1000 = 0 then 'broken' end
     from (select n, :now - (:history - n) * interval '30 days' / :history as at from generate_series(1, :history + 2000) n) each
-  returning id, position, received_at),
+  returning id, position, received_at, due_at),
 done as (
-  insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
+  insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at, due_at,
                           claim_no, created_at, lease_until, session)
   select id, 'letters', :version, (case when position % 2 = 0 then 'batch' else 'realtime' end),
          (case when purpose = 1 then 'replay' else 'answer' end), 0, purpose,
          (case when purpose = 1 then 'done' when position <= :history then 'done'
                when position % 100 = 1 then 'claimed' else 'ready' end),
-         :now, received_at + interval '1 minute', 1, received_at,
+         :now, received_at + interval '1 minute', due_at, 1, received_at,
          case when position > :history and position % 100 = 1 and purpose = 0 then :now + interval '5 minutes' end,
          case when position > :history and position % 100 = 1 and purpose = 0 then 1 end
     from item, generate_series(0, 1) purpose
@@ -191,6 +192,12 @@ def reads_on(connection: Connection) -> None:
     news.read(connection)
 
 
+def rescues_what_is_late(connection: Connection) -> None:
+    """Whatever is due and waits for a batch is real time's."""
+    late = rescues.due(connection, until=later(hours=2), now=NOON)
+    assert rescues.take(connection, [Doubtful(each, 0.03, "it is late") for each in late], now=NOON)
+
+
 SLOW = {"measure": "p95_s", "max": 2, "at_least": 2}
 AN_HOUR_AGO = "cast(:now as timestamptz) - interval '1 hour'"
 BIG = ("item", "work", "attempt", "result", "route")
@@ -242,6 +249,10 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
         (lambda c: limits.tries(c, "letters", now=NOON), 4 * limits.MOST_TRIES),
         (lambda c: budgets.statuses(c, now=NOON), 0),
+        (lambda c: rescues.due(c, until=later(hours=2), now=NOON), 400),
+        (rescues_what_is_late, 6_000),
+        (lambda c: load.snapshot(c, account="acme", now=NOON), 2_500),
+        (lambda c: unwanted.recall(c, now=NOON), 100),
     ],
     ids=[
         "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "hopeless",
@@ -251,7 +262,8 @@ BIG = ("item", "work", "attempt", "result", "route")
         "reads_of_long_ago", "emptied", "snapshot", "evidence", "calibration", "calibration_of_an_hour",
         "lane_latency", "routing_mix",
         "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",
-        "departure", "awaited", "received_to_route", "results_waited_for", "tries", "budgets",
+        "departure", "awaited", "received_to_route", "results_waited_for", "tries", "budgets", "late",
+        "rescued", "load", "unwanted",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(

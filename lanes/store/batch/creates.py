@@ -11,7 +11,7 @@ from lanes.ids import BatchId
 from lanes.packids import PackIds
 from lanes.store.batch import announcing, disowning, unclear
 from lanes.store.tables import batch, batch_member, work
-from lanes.words import BatchState, WorkState
+from lanes.words import BatchState, Lane, WorkState
 
 
 def intend(connection: Connection, intent: Intent, packs: Sequence[Sequence[Claim]], *, now: datetime) -> BatchId:
@@ -103,7 +103,10 @@ def _take_back(connection: Connection, batch_id: BatchId) -> tuple[Answer, Batch
         .values(state=WorkState.SUBMITTED, batch_id=batch_id)
     ).rowcount
     nobodys = and_(as_left, work.c.state == WorkState.CANCELED)
-    elsewhere = select(work.c.id).where(of_batch, or_(work.c.batch_id != batch_id, work.c.batch_id.is_(None)), ~nobodys)
+    is_rescued = and_(work.c.rescued, work.c.lane == Lane.REALTIME)  # knowingly paid for beside its batch
+    elsewhere = select(work.c.id).where(
+        of_batch, or_(work.c.batch_id != batch_id, work.c.batch_id.is_(None)), ~nobodys, ~is_rescued
+    )
     if connection.execute(elsewhere.limit(1)).first() is None and back:
         return Answer.TAKEN_BACK, BatchState.SUBMITTED
     return Answer.SUPERSEDED, BatchState.SUBMITTED if back else BatchState.SUPERSEDED

@@ -18,7 +18,7 @@ SOON = timedelta(minutes=1)  # nothing of this moment is later; a plan kept for 
 
 BATCHES = """
 select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed, missing,
-       coalesce(submitted_at, intended_at) as begun_at,
+       cancel_at is not null as cancelled, coalesce(submitted_at, intended_at) as begun_at,
        case when state in ('collected', 'released') then coalesce(collected_at, ended_at) end as over_at, note
   from lanes.batch b
  where state not in ('collected', 'released') or coalesce(collected_at, ended_at) >= :judged_since

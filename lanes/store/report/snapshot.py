@@ -23,7 +23,7 @@ from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
 from lanes.store.money import budget_status
-from lanes.store.report import capacity, ongoing
+from lanes.store.report import capacity, ongoing, rescued
 from lanes.store.report.counted import Counted
 from lanes.store.routing import calibration
 from lanes.words import Lane
@@ -164,6 +164,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         advice=_advice(ask, now),
         budgets=budget_status.of(ask, now=now),
         capacity=capacity.figures(ask, now=now),
+        rescues=rescued.figures(ask, since=since, now=now),
     )
 
 

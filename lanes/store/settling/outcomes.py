@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, literal, select
+from sqlalchemy import Connection, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from lanes.claims import Claim
-from lanes.ids import BatchId, WorkId
+from lanes.ids import BatchId, ItemId, WorkId
 from lanes.money.cost import Part
 from lanes.settling.announcing import told_alone
 from lanes.settling.outcome import Attempt, Saved, each_once
@@ -19,10 +19,11 @@ from lanes.settling.settle import Consequence, Owed, consequence
 from lanes.storable import storable
 from lanes.store.batch import homecoming
 from lanes.store.bulk import one_of
+from lanes.store.literals import is_, is_among
 from lanes.store.money import ledger
 from lanes.store.settling import handovers
 from lanes.store.settling.handovers import HandedOver
-from lanes.store.settling.savable import LockedWork, Shown, lock, terms
+from lanes.store.settling.savable import ANSWERING, LockedWork, Shown, lock, terms
 from lanes.store.settling.writing import write
 from lanes.store.tables import attempt, work
 from lanes.words import Lane, Mode, Outcome, Purpose, WorkState
@@ -99,6 +100,7 @@ class _Writes:
         self.attempts: list[tuple[Attempt, bool]] = []  # those of the rows, with whether each was late
         self.owed: list[WorkId] = []
         self.handed_over: list[HandedOver] = []
+        self.rescued: list[ItemId] = []  # settled by one of the lanes that were to answer them
         self._answers: dict[tuple[Any, ...], Consequence] = {}
 
     def in_force(self, each: Attempt, row: LockedWork, part: Part) -> None:
@@ -120,6 +122,8 @@ class _Writes:
             given |= {"moves_item": True, "settles": True, "failure": then.failure}
         elif then.fails:
             given |= {"moves_item": True, "fails": True, "failure": then.failure}
+        if then.settles and row.rescued:
+            self.rescued.append(row.item_id)
         match then.owes:
             case Owed.PASS:
                 self.owed.append(row.id)
@@ -195,6 +199,8 @@ class _Writes:
             _owe_passes(connection, self.owed, now=self.now)
         if self.handed_over:
             handovers.save(connection, self.handed_over, now=self.now)
+        if self.rescued:
+            _let_siblings_be(connection, self.rescued, now=self.now)
 
     def _count(
         self, connection: Connection, known: Collection[int], recorded: Mapping[Claim, Outcome], batch_id: BatchId | None
@@ -223,3 +229,20 @@ def _owe_passes(connection: Connection, answered: Sequence[WorkId], *, now: date
     }  # fmt: skip
     passes = select(*owed.values()).where(one_of(answered, work.c.id)).order_by(work.c.id)
     connection.execute(insert(work).from_select(list(owed), passes).on_conflict_do_nothing())
+
+
+def _let_siblings_be(connection: Connection, settled: Sequence[ItemId], *, now: datetime) -> None:
+    """Nobody asks any more what waits to answer these items; what a batch or a drain has of them comes home, and is not shown.
+
+    Their items are locked, and a drain that just claims such work has its answer recorded.
+    """
+    waits = (
+        select(work.c.id)
+        .where(one_of(settled, work.c.item_id), is_among(work.c.purpose, ANSWERING), is_(work.c.state, WorkState.READY))
+        .order_by(work.c.id)
+        .with_for_update(key_share=True, skip_locked=True)
+        .cte("waits")
+    )
+    connection.execute(
+        update(work).where(work.c.id == waits.c.id).values(state=WorkState.CANCELED, finished_at=now, batch_id=None)
+    )

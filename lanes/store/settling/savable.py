@@ -120,7 +120,7 @@ class ItemNow:
 
 @dataclass(slots=True)
 class LockedWork:
-    """One locked row of work, beside its item, which it shares with other work of it.
+    """One locked row of work, beside its item, which it shares with other work of it. What was `rescued` may have a sibling.
 
     `chance`: that a batch which leaves from now on is back by the item's due time; None where nobody waits by one.
     """
@@ -131,6 +131,7 @@ class LockedWork:
     claim_no: int
     failures: int
     alone: bool
+    rescued: bool
     is_newest_revision: bool
     terms: Terms
     of_item: ItemNow
@@ -181,14 +182,18 @@ def _locked(connection: Connection, known: Mapping[WorkId, Terms], *, skip: bool
     items: dict[ItemId, ItemNow] = {}
     shown: dict[ItemId, tuple[ResultId, int]] = {}
     locked: dict[WorkId, LockedWork] = {}
-    for id_, item_id, state, claim_no, failures, alone, newest, settled, canceled, forgotten, answered, ack, result_id in rows:
+    for (
+        id_, item_id, state, claim_no, failures, alone, rescued,
+        newest, settled, canceled, forgotten, answered, ack, result_id,
+    ) in rows:  # fmt: skip
         of_item = items.get(item_id)
         if of_item is None:
             of_item = items[item_id] = ItemNow(settled, canceled, forgotten, answered, ack)
             if result_id is not None:
                 shown[item_id] = result_id, newest
         common = known[id_]
-        locked[id_] = LockedWork(id_, item_id, state, claim_no, failures, alone, common.revision == newest, common, of_item)
+        is_newest = common.revision == newest
+        locked[id_] = LockedWork(id_, item_id, state, claim_no, failures, alone, rescued, is_newest, common, of_item)
     _show(connection, items, shown)
     return locked
 
@@ -198,7 +203,7 @@ def _locking(*, skip: bool) -> Select[*tuple[Any, ...]]:
     """The work of :ids beside its items, locked; `skip`: but for what others hold."""
     return (
         select(
-            work.c.id, work.c.item_id, work.c.state, work.c.claim_no, work.c.failures, work.c.alone,
+            work.c.id, work.c.item_id, work.c.state, work.c.claim_no, work.c.failures, work.c.alone, work.c.rescued,
             item.c.revision, item.c.settled_at.is_not(None), item.c.canceled_at.is_not(None),
             or_(item.c.forgotten_at.is_not(None), item.c.emptied_at.is_not(None)), item.c.answered_at.is_not(None), item.c.ack,
             item.c.result_id,

@@ -76,5 +76,6 @@ route = Table(
     Index("ix_route_split", "lane", "id", postgresql_where=text("reason = 'split'")),  # a gate's own cohort
     Index("ix_route_stated", "decided_at", postgresql_where=text("probability is not null and lane = 'batch'")),  # calibration
     Index("ix_route_fallback", "decided_at", postgresql_where=text("reason = 'fallback'")),
+    Index("ix_route_rescue", "decided_at", postgresql_where=text("reason = 'rescue'")),
     comment="Append-only decisions; the newest of an item is in force",
 )  # fmt: skip

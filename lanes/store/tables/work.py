@@ -35,6 +35,9 @@ class WorkColumns(TypedColumns):
     lease_until: Named[datetime | None] = Column(Moment)
     claim_no: Named[int] = Column(Integer, server_default=text("0"), comment="Rises with every claim; fences writes")
     failures: Named[int] = Column(Integer, server_default=text("0"), comment="Spent of the retry budget")
+    rescued: Named[bool] = Column(
+        server_default=text("false"), comment="The second look took its item to real time: instead of this, or beside it"
+    )
     alone: Named[bool] = Column(server_default=text("false"), comment="It may have spoiled its pack: it is asked alone")
     batch_id: Named[BatchId | None] = Column(id_of(BatchId), ForeignKey(batch.c.id), comment="The batch that owns it")
     created_at: Named[datetime] = Column(Moment)
@@ -52,7 +55,7 @@ work = Table(
           postgresql_where=text("state in ('ready', 'claimed', 'submitted')")),
     Index("ix_work_due", "due_at", "id",  # whose batch may be late
           postgresql_where=text("due_at is not null and lane = 'batch' and purpose = 'answer' "
-                                "and state in ('ready', 'submitted')")),
+                                "and state in ('ready', 'submitted') and not rescued")),
     Index("ix_work_submitted", "batch_id", postgresql_where=text("state = 'submitted'")),
     Index("ix_work_claimed", "id", postgresql_where=text("state = 'claimed'")),
     Index("ix_work_replay", "workload", "generation", "state", postgresql_where=text("generation > 0")),

@@ -32,10 +32,10 @@ begin
   -- Work that nobody answered yet is owed for the newest revision instead. New rows, so that a claim under way, which
   -- has read the older payload, never takes them.
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
-                          due_at, binds, created_at)
+                          due_at, binds, rescued, created_at)
   select distinct on (w.lane, w.purpose, w.generation)
          w.item_id, w.workload, w.version_id, w.lane, w.purpose, newest, w.generation, 'ready', at, w.rank_at, w.due_at, w.binds,
-         at
+         w.rescued, at
     from lanes.work w
    where w.item_id = target.id and w.state in ('ready', 'claimed', 'submitted')
      and (w.generation > 0 or w.purpose = 'shadow' or target.result_id is null)

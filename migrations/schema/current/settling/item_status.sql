@@ -1,12 +1,12 @@
 -- Lane and state follow the work that is open for the newest revision; an item without any stands where its newest route
--- sent it. Replays and shadows never move an item. That revision can fail while an older answer is still shown: failed is
--- asked before answered.
+-- sent it, and so does one that was rescued and is answered, whose batch owes the pass. Replays and shadows never move an item.
+-- That revision can fail while an older answer is still shown: failed is asked before answered.
 create or replace view lanes.item_status as
 select i.workload, i.key,
        coalesce((select w.lane from lanes.work w
                   where w.item_id = i.id and w.revision = i.revision and w.generation = 0 and w.purpose = 'answer'
                     and w.state in ('ready', 'claimed', 'submitted')
-                    and i.settled_at is null and i.canceled_at is null
+                    and i.settled_at is null and i.canceled_at is null and not (w.rescued and i.answered_at is not null)
                   order by w.id desc limit 1), r.lane) as lane,
        case
          when i.canceled_at is not null then 'canceled'

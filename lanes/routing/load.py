@@ -1,0 +1,93 @@
+"""What the real-time lane has before it: what waits, by rank, what the provider's limits leave, and how long calls take.
+
+One snapshot for whoever looks again. It knows of no shares: what ranks before an item is served before it, whoever's it is.
+"""
+
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from lanes.routing.capacity import Limit, Need, Waiting, drain_time_s
+from lanes.routing.route import EXPECTED_CALL
+
+NOTHING = Need(0, 0, 0)
+A_CALL = Need(0, 0)  # what is assumed of an item of a workload that nothing is known of
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Items of one workload that wait and rank alike: none before `ranks_from`."""
+
+    workload: str
+    model: str
+    ranks_from: datetime
+    items: int
+
+
+@dataclass(frozen=True)
+class Load:
+    """The real-time lane at `at`.
+
+    `per_s` is how many items a second the places for calls allow, whatever their model, above 0. `calls` is how long nearly
+    every call of a model takes, `call` where nothing is known of it. `limits` are those that each model's answers told of late,
+    none where nothing is known; `needs` is what an item of each workload takes of them, on average.
+    """
+
+    at: datetime
+    per_s: float
+    call: timedelta = EXPECTED_CALL
+    calls: Mapping[str, timedelta] = field(default_factory=dict[str, timedelta])
+    queues: Sequence[Queue] = ()
+    limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict[str, Sequence[Limit]])
+    needs: Mapping[str, Need] = field(default_factory=dict[str, Need])
+    _ahead: dict[tuple[str, int], tuple[int, Waiting]] = field(
+        default_factory=dict[tuple[str, int], tuple[int, Waiting]], init=False, repr=False, compare=False
+    )
+
+    def need_of(self, workload: str) -> Need:
+        """What one item of the workload takes of its model's limits."""
+        return self.needs.get(workload, A_CALL)
+
+    def call_of(self, model: str) -> timedelta:
+        """How long nearly every call of a model takes."""
+        return self.calls.get(model, self.call)
+
+    def waiting(self, model: str | None = None, *, until: datetime | None = None) -> int:
+        """How many items wait; of that model, and that rank before a moment, where these are given."""
+        there = self.queues if until is None else (each for each in self.queues if each.ranks_from < until)
+        return sum(each.items for each in there if model in (None, each.model))
+
+    def drain_s(self, model: str, *, until: datetime | None = None, more: int = 0, taking: Need = NOTHING) -> float:
+        """Seconds until what ranks before `until` (None: whatever waits) and so many more items of a model are answered.
+
+        `taking` is what the others take of the model's limits, all of them together. Places are shared by all models, limits
+        are a model's own: whichever takes longer.
+        """
+        everybody, ours = self._before(model, until)
+        by_places = (everybody + more) / self.per_s
+        limits = self.limits.get(model, ())
+        if not limits or not (ours.items or more):
+            return by_places
+        waiting = [each for each in (ours, Waiting(more, taking.times(1 / max(1, more)))) if each.items]
+        return max(by_places, drain_time_s(waiting, limits, per_s=None, now=self.at) or 0.0)
+
+    @cached_property
+    def _ranks(self) -> list[datetime]:
+        return sorted({each.ranks_from for each in self.queues})
+
+    def _before(self, model: str, until: datetime | None) -> tuple[int, Waiting]:
+        """How many items of all models rank before then, and those of this one: asked for once of each rank."""
+        place = len(self._ranks) if until is None else bisect_left(self._ranks, until)
+        found = self._ahead.get((model, place))
+        if found is None:
+            before = [each for each in self.queues if bisect_left(self._ranks, each.ranks_from) < place]
+            ours, taking = 0, NOTHING
+            for each in before:
+                if each.model == model:
+                    ours += each.items
+                    taking = taking.plus(self.need_of(each.workload).times(each.items))
+            everybody = sum(each.items for each in before)
+            found = self._ahead[model, place] = everybody, Waiting(ours, taking.times(1 / max(1, ours)))
+        return found

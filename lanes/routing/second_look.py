@@ -1,0 +1,173 @@
+"""The second look at items of the batch lane that are due: which of them real time takes over now, and which are at risk. Pure.
+
+    weigh   a batch is asked once how surely it is back by the due times of its items, given for how long it has been out
+    rescue  of those below their confidence, in due order, what has to begin now to be in time; no more than can be
+
+Waiting costs nothing until the latest moment, because a batch may still come back: due, less the time that real time needs for
+what goes before it, less a call, less a margin. What is due later is counted before what is due sooner is left to wait: a
+thousand items that are due alike have to begin long before the first of them would have to alone.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from lanes.ids import BatchId, WorkId
+from lanes.routing.load import NOTHING, Load
+from lanes.routing.prospect import Prospects, Underway, percent
+from lanes.units import seconds
+from lanes.words import Lane
+from lanes.workload.version import Version
+
+LOOKS_EVERY = timedelta(seconds=5)
+COMMITS = timedelta(seconds=1)  # until what was taken can be claimed
+SLACK = timedelta(seconds=14)  # a try may fail, and a micro-batch gathers for some seconds
+MARGIN = LOOKS_EVERY + COMMITS + SLACK
+UNSURE = 1.25  # times what real time needs for what goes before: the rate is an estimate, too
+AHEAD = 3 * LOOKS_EVERY  # real time is given work for so long; the rest may wait for its batch until the next look
+
+
+@dataclass(frozen=True, slots=True)
+class Out:
+    """A batch that is out: since when, and with how many requests. `name` is as people know it."""
+
+    id: BatchId
+    left_at: datetime
+    requests: int
+
+    @property
+    def name(self) -> str:
+        """As it is told."""
+        return f"batch {self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An item of the batch lane that is due: the work that is owed for it, in which batch, None where it did not depart."""
+
+    work_id: WorkId
+    version: Version
+    due_at: datetime
+    batch: Out | None = None
+    binds: Lane | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubtful:
+    """An item whose batch is back by its due time with this probability, 0 to 1, below its version's confidence; in words."""
+
+    of: Late
+    probability: float
+    said: str
+
+    @property
+    def model(self) -> str:
+        """Which would answer it in real time."""
+        return self.of.version.spec.realtime_model
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a look led to, in due order. `taken`: real time takes over now. `at_risk`: their batch will hardly be back in time,
+    and real time may not take them, or cannot be in time either."""
+
+    taken: Sequence[Doubtful] = ()
+    at_risk: Sequence[Doubtful] = ()
+
+
+def weigh(due: Iterable[Late], prospects: Prospects, *, now: datetime) -> list[Doubtful]:
+    """Those whose batch is back by their due times less surely than their versions ask for; what was due already is no more."""
+    batches: dict[BatchId, Underway] = {}
+    doubtful: list[Doubtful] = []
+    for each in due:
+        if each.due_at <= now:
+            continue
+        confidence = each.version.spec.confidence
+        if each.batch is None:
+            chance = prospects.of(each.version).chance(each.due_at)
+            if not chance.enough:
+                doubtful.append(Doubtful(each, chance.probability, chance.said))
+            continue
+        law = batches.get(each.batch.id)
+        if law is None:
+            law = batches[each.batch.id] = prospects.underway(
+                each.version, left_at=each.batch.left_at, requests=each.batch.requests
+            )
+        probability = law.back_by(each.due_at)
+        if probability < confidence:
+            doubtful.append(Doubtful(each, probability, _told(each, each.batch, law, probability, now)))
+    return doubtful
+
+
+def rescue(doubtful: Iterable[Doubtful], load: Load, *, now: datetime) -> Looked:
+    """What real time takes over now, and what is at risk; the others wait for their batch until a later look.
+
+    Each model has limits of its own, and is looked at by itself.
+    """
+    by_model: dict[str, list[Doubtful]] = {}
+    at_risk: list[Doubtful] = []
+    for each in sorted(doubtful, key=_due):
+        if each.of.binds is Lane.BATCH:
+            at_risk.append(each)
+        else:
+            by_model.setdefault(each.model, []).append(each)
+    taken: list[Doubtful] = []
+    for model, candidates in by_model.items():
+        now_or_never = _of_model(model, candidates, load, now)
+        taken += now_or_never.taken
+        at_risk += now_or_never.at_risk
+    return Looked(sorted(taken, key=_due), sorted(at_risk, key=_due))
+
+
+def looked_until(load: Load, versions: Iterable[Version], *, most: int) -> datetime:
+    """What is due later need not be looked at yet, where no more than so many items are: none of it has to begin now."""
+    ends = [load.at]
+    for each in versions:
+        model = each.spec.realtime_model
+        drain_s = load.drain_s(model, more=most, taking=load.need_of(each.workload).times(most))
+        ends.append(load.at + timedelta(seconds=UNSURE * drain_s) + load.call_of(model) + MARGIN)
+    return max(ends)
+
+
+def latest(due_at: datetime, drain_s: float, call: timedelta) -> datetime:
+    """The moment from which on an item is taken: before it, it may wait for its batch; `drain_s` is how many seconds real time
+    needs for what goes before it, and for itself."""
+    return due_at - timedelta(seconds=UNSURE * drain_s) - call - MARGIN
+
+
+def _of_model(model: str, candidates: Sequence[Doubtful], load: Load, now: datetime) -> Looked:
+    """Of the items of one model, in due order. What cannot be in time takes no place of what can."""
+    call = load.call_of(model)
+    chosen: list[tuple[Doubtful, float]] = []
+    at_risk: list[Doubtful] = []
+    taking, presses = NOTHING, 0
+    for each in candidates:
+        with_it = taking.plus(load.need_of(each.of.version.workload))
+        drain_s = load.drain_s(model, until=each.of.due_at, more=len(chosen) + 1, taking=with_it)
+        if now + timedelta(seconds=drain_s) + call > each.of.due_at:
+            at_risk.append(each)
+            continue
+        taking = with_it
+        chosen.append((each, drain_s))
+        if now >= latest(each.of.due_at, drain_s, call):
+            presses = len(chosen)
+    begins_s = load.drain_s(model, until=chosen[0][0].of.due_at) if chosen else 0.0
+    taken = [
+        replace(each, said=f"{each.said}; real time needs {seconds(drain_s)} for what goes before it, and a call")
+        for nth, (each, drain_s) in enumerate(chosen[:presses])
+        if nth == 0 or drain_s - begins_s <= AHEAD.total_seconds()
+    ]
+    return Looked(taken, at_risk)
+
+
+def _told(each: Late, batch: Out, law: Underway, probability: float, now: datetime) -> str:
+    due = each.due_at.isoformat(timespec="seconds")
+    out = seconds((now - batch.left_at).total_seconds())
+    return (
+        f"due {due}, {batch.name}, out for {out}, is back by then with {percent(probability)}, {law.told}; "
+        f"{percent(each.version.spec.confidence)} are asked for"
+    )
+
+
+def _due(each: Doubtful) -> tuple[datetime, WorkId]:
+    return each.of.due_at, each.of.work_id

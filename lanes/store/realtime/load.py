@@ -1,0 +1,83 @@
+"""Reads what the real-time lane has before it, once for every second look. What it means stands in `lanes.routing.load`."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from lanes.realtime.throughput import items_per_s
+from lanes.routing.capacity import Need
+from lanes.routing.load import Load, Queue
+from lanes.routing.route import EXPECTED_CALL, LONG_OVERDUE
+from lanes.store.realtime import limits
+from lanes.store.signals import Role, holders
+
+MOST = 20_000  # items of a workload's queue that are counted, the most urgent first
+NEWEST = 200  # tries of a workload whose calls are timed
+USUAL = timedelta(days=1)  # what an item takes is the mean since then
+OF_LATE = timedelta(hours=1)  # calls since then are timed
+STEPS_S = (0, 30, 60, 120, 180, 300, 420, 600, 900, 1_200, 1_800, 2_700, 3_600, 7_200, 14_400, 28_800)  # ranks, from now on
+
+# What waits and could be asked, and what is being asked: that ranks first, whatever its rank was.
+QUEUES = f"""
+select f.name as workload, v.realtime_model as model, width_bucket(w.rank_at, cast(:edges as timestamptz[])) as place,
+       count(*) as items
+  from lanes.workload f
+  join lanes.version v on v.id = f.version_id
+ cross join lateral (
+   select w.rank_at from lanes.work w
+    where w.lane = 'realtime' and w.state = 'ready' and w.workload = f.name
+    order by w.rank_at, w.id limit {MOST}) w
+ where f.paused_at is null
+   and not exists (
+     select from lanes.budget b
+      where b.workload = f.name and b.consumer is null
+        and b.refused_at >= date_trunc(b.period, cast(:now as timestamptz), b.zone))
+ group by 1, 2, 3
+union all
+select w.workload, v.realtime_model, 0, count(*)
+  from lanes.work w join lanes.version v on v.id = w.version_id
+ where w.state = 'claimed' and w.lane = 'realtime'
+ group by 1, 2
+"""
+
+NEEDS = """
+select workload, (sum(n) / sum(items))::float8 as requests, (sum(input + written) / sum(items))::float8 as input,
+       (sum(output) / sum(items))::float8 as output
+  from lanes.figures_since('{call}', :since) where lane = 'realtime' group by 1 having sum(items) > 0
+"""
+
+CALLS = f"""
+select v.realtime_model as model, count(*) as tries, count(distinct a.message_id) as calls,
+       avg(a.latency_ms)::float8 / 1000 as mean_s, percentile_cont(0.95) within group (order by a.latency_ms) / 1000 as most_s
+  from lanes.workload f
+  join lanes.version v on v.id = f.version_id
+ cross join lateral (
+   select a.message_id, a.latency_ms from lanes.attempt a
+    where a.workload = f.name and a.lane = 'realtime' and a.ended_at >= :since
+    order by a.ended_at desc limit {NEWEST}) a
+ where a.message_id is not null
+ group by 1
+"""
+
+
+def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: datetime) -> Load:
+    """The lane as it is now: `most_calls` is the bound that somebody set for the calls of a drain, 0 for none."""
+    edges = [now + timedelta(seconds=each) for each in STEPS_S]
+    queues = [
+        Queue(row.workload, row.model, edges[row.place - 1] if row.place else LONG_OVERDUE, row.items)
+        for row in connection.execute(text(QUEUES), {"edges": edges, "now": now})
+    ]
+    needs = {
+        row.workload: Need(row.input, row.output, row.requests)
+        for row in connection.execute(text(NEEDS), {"since": now - USUAL})
+    }
+    calls = connection.execute(text(CALLS), {"since": now - OF_LATE}).all()
+    known = limits.known(connection, account, since=now - limits.FRESH)
+    tries = sum(each.tries for each in calls)
+    mean_s = sum(each.mean_s * each.tries for each in calls) / tries if tries else EXPECTED_CALL.total_seconds()
+    per_s = items_per_s(
+        max(mean_s, 0.001), items_a_call=tries / sum(each.calls for each in calls) if tries else 1, most_calls=most_calls,
+        told=bool(known), drains=holders(connection, Role.DRAIN),
+    )  # fmt: skip
+    longest = {each.model: max(EXPECTED_CALL, timedelta(seconds=each.most_s)) for each in calls}
+    return Load(now, per_s, calls=longest, queues=queues, limits=known, needs=needs)

@@ -1,0 +1,108 @@
+"""Due items of the batch lane: those that a second look asks about, and those that real time takes over from it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from lanes.ids import BatchId
+from lanes.routing.route import EXPECTED_CALL
+from lanes.routing.second_look import Doubtful, Late, Out
+from lanes.store.workload.workloads import versions
+
+MOST = 20_000  # items of one look, those that are due first
+CHUNK = 500  # items of one transaction
+
+# In which batch what is due is, whatever that batch's state: one that is held, or intended, may be the provider's.
+DUE = f"""
+select w.id, w.version_id, w.due_at, w.binds, b.id as batch_id, coalesce(b.submitted_at, b.intended_at) as left_at, b.requests
+  from (
+    select w.id, w.workload, w.version_id, w.due_at, w.binds, w.batch_id, w.state
+      from lanes.work w
+     where w.due_at > :now and w.due_at <= :until and w.due_at is not null and w.lane = 'batch' and w.purpose = 'answer'
+       and w.state in ('ready', 'submitted') and not w.rescued
+     order by w.due_at, w.id limit {MOST}) w
+  join lanes.workload f on f.name = w.workload and f.paused_at is null
+  left join lanes.batch b on b.id = w.batch_id and w.state = 'submitted'
+ order by w.due_at, w.id
+"""
+
+# What was true when it was decided is asked again of what is locked, the item before its work. The batch's own row, its claim
+# and its members stay: its answer finds its item. What did not depart changes its lane in its row, under a new claim.
+TAKE = """
+with given as (
+  select * from unnest(cast(:ids as bigint[]), cast(:batches as bigint[]), cast(:said as text[]),
+                       cast(:probabilities as double precision[])) given (work_id, batch_id, said, probability)),
+late as materialized (
+  select w.id, w.item_id, w.workload, w.version_id, w.revision, w.generation, w.state, w.due_at, g.said, g.probability
+    from given g
+    join lanes.work w on w.id = g.work_id
+    join lanes.item i on i.id = w.item_id
+   where w.lane = 'batch' and w.purpose = 'answer' and w.state in ('ready', 'submitted') and not w.rescued
+     and w.batch_id is not distinct from g.batch_id and w.binds is distinct from 'batch'
+     and i.revision = w.revision and i.answered_at is null and i.settled_at is null and i.failed_at is null
+     and i.canceled_at is null and i.emptied_at is null
+     and exists (select from lanes.workload f where f.name = w.workload and f.paused_at is null)
+     and not exists (select from lanes.route r where r.item_id = i.id and r.reason = 'rescue')
+     and not exists (
+       select from lanes.work o
+        where o.item_id = i.id and o.lane = 'realtime' and o.purpose = 'answer' and o.state in ('ready', 'claimed'))
+   order by w.item_id, w.id
+     for no key update of i, w skip locked),
+marked as (
+  update lanes.work w
+     set rescued = true,
+         lane = case l.state when 'ready' then 'realtime' else w.lane end,
+         binds = case l.state when 'ready' then 'realtime' else w.binds end,
+         claim_no = case l.state when 'ready' then w.claim_no + 1 else w.claim_no end,
+         rank_at = case l.state when 'ready' then l.due_at - cast(:call as interval) else w.rank_at end,
+         ready_at = case l.state when 'ready' then :now else w.ready_at end,
+         batch_id = case l.state when 'ready' then null else w.batch_id end
+    from late l where w.id = l.id),
+owed as (
+  insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at, due_at,
+                          binds, rescued, created_at)
+  select item_id, workload, version_id, 'realtime', 'answer', revision, generation, 'ready', :now,
+         due_at - cast(:call as interval), due_at, 'realtime', true, :now
+    from late where state = 'submitted' order by item_id),
+routed as (
+  insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at, probability)
+  select l.item_id, l.version_id, 'realtime', 'rescue', l.said, last.realtime_usd, last.batch_usd, :now, l.probability
+    from late l
+   cross join lateral (
+     select r.realtime_usd, r.batch_usd from lanes.route r where r.item_id = l.item_id order by r.id desc limit 1) last
+   order by l.item_id)
+select count(*) as number, case when count(*) > 0 then pg_notify('lanes', '') end from late
+"""
+
+
+def due(connection: Connection, *, until: datetime, now: datetime) -> list[Late]:
+    """What the batch lane owes to items that are due from now on and until then, first what is due first: `MOST` at most.
+
+    Nothing of a workload that is paused or cannot be read, and nothing that was rescued.
+    """
+    rows = connection.execute(text(DUE), {"now": now, "until": until}).all()
+    readable = versions(connection, {row.version_id for row in rows})
+    return [
+        Late(row.id, readable[row.version_id], row.due_at, _out(row), row.binds)
+        for row in rows if row.version_id in readable
+    ]  # fmt: skip
+
+
+def take(connection: Connection, late: Sequence[Doubtful], *, now: datetime) -> int:
+    """Real time answers these items beside their batch, or instead of it where that did not depart: how many.
+
+    Each has a route that says so. What has changed since it was looked at stays as it is, and so does what others hold.
+    """
+    given = {
+        "ids": [each.of.work_id for each in late],
+        "batches": [None if each.of.batch is None else each.of.batch.id for each in late],
+        "said": [each.said for each in late], "probabilities": [each.probability for each in late],
+        "call": EXPECTED_CALL, "now": now,
+    }  # fmt: skip
+    return connection.execute(text(TAKE), given).one().number
+
+
+def _out(row: Any) -> Out | None:
+    return None if row.batch_id is None else Out(BatchId(row.batch_id), row.left_at, row.requests)

@@ -1,0 +1,89 @@
+"""The loop of the second look: a batch that is stuck at a real endpoint, due items, and a chosen clock."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from lanes.routing.load import Load
+from lanes.store.batch import batches, ready_work
+from lanes.store.realtime import load
+from lanes.words import Mode, Outcome
+from tasks import collect
+from tasks.connections import Connections
+from tasks.rescue import rescue_late
+from tasks.second_look import look_again, looking_again
+from tasks.submit import submit_batch
+from tests.flows.conftest import Sender
+from tests.flows.realtime import answer
+from tests.standin.process import Endpoint
+
+KEYS = [f"k{n}" for n in range(8)]
+
+
+async def stuck(at: Connections, sender: Sender, endpoint: Endpoint, mode: Mode) -> int:
+    """Eight items that are due in four hours, in a batch that stays at the provider; its id."""
+    endpoint.fault("batch_request", "stall")
+    due_at = await at.db.now() + timedelta(hours=4)
+    await sender.items(*KEYS, lane=None, due_at=due_at, split_percent=0, mode=mode)
+    (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
+    await submit_batch.fn(at, kind)
+    (batch,) = await at.db.run(batches.open_batches)
+    return batch.id
+
+
+async def look(at: Connections) -> int:
+    """One look at the lane as it is; how many items were rescued."""
+    now = await at.db.now()
+    return await rescue_late(at.db, await at.db.look(load.snapshot, account=at.provider.account, now=now))
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+async def test_due_items_of_a_stuck_batch_are_answered_in_time_and_what_comes_later_costs_what_the_endpoint_says(
+    at: Connections, sender: Sender, endpoint: Endpoint, mode: Mode
+) -> None:
+    await stuck(at, sender, endpoint, mode)
+    sender.time.passes(hours=3, minutes=50)
+    assert await look(at) == 0
+    sender.time.passes(minutes=9, seconds=45)
+    assert await look(at) == len(KEYS)
+    assert await look(at) == 0
+    assert await answer(at) == {Outcome.VALID: len(KEYS)}
+    ((late,),) = await sender.rows("select count(*) from lanes.item where answered_at is null or answered_at > due_at")
+    assert late == 0
+
+    endpoint.reset()
+    (batch,) = await at.db.run(batches.open_batches)
+    assert batch.provider_batch_id is not None
+    endpoint.ended(batch.provider_batch_id)
+    assert await collect.poll(at, batch)
+    assert await collect.bring_home(at, batch) == len(KEYS)
+    assert set((await sender.states()).values()) == {"settled"}
+    shown = await sender.rows("select lane, count(*) filter (where shown) from lanes.attempt_log group by 1 order by 1")
+    assert shown == [("batch", 0 if mode is Mode.PLAIN else len(KEYS)), ("realtime", len(KEYS))]
+    ((spent, bills),) = await sender.rows("select sum(cost_usd), count(*) from lanes.spend")
+    assert bills == 2 * len(KEYS)
+    assert float(str(spent)) == pytest.approx(float(endpoint.bill()["cost_usd"]))
+
+
+async def test_one_look_that_breaks_does_not_keep_the_other_from_looking(at: Connections) -> None:
+    looked: list[Load] = []
+
+    async def breaks(_: Load) -> None:
+        raise ValueError("no")
+
+    async def looks(seen: Load) -> None:
+        looked.append(seen)
+
+    with pytest.raises(ExceptionGroup, match="ValueError: no"):
+        await look_again(at, [breaks, looks])
+    assert len(looked) == 1
+
+
+async def test_the_loop_rescues_by_itself_and_ends_with_its_run(at: Connections, sender: Sender, endpoint: Endpoint) -> None:
+    await stuck(at, sender, endpoint, Mode.PLAIN)
+    sender.time.passes(hours=3, minutes=59, seconds=45)
+    async with looking_again(at), asyncio.timeout(10):
+        while not await sender.rows("select from lanes.route where reason = 'rescue'"):
+            await asyncio.sleep(0.02)
+    assert len(asyncio.all_tasks()) == 1

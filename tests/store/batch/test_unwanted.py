@@ -1,0 +1,34 @@
+"""A batch that nobody wants any more is to be cancelled, and no other is."""
+
+from sqlalchemy import Connection, text
+
+from lanes.store.batch import unwanted
+from lanes.words import Mode
+from tests.store.late import LATE, canceled, in_batch, rescue
+from tests.store.tries import claim, row, save, tried
+
+
+def test_a_batch_is_cancelled_only_when_none_of_its_items_is_wanted_any_more(connection: Connection) -> None:
+    batch_id = in_batch(connection, "a", "b")
+    assert unwanted.recall(connection, now=LATE) == []
+    rescue(connection)
+    assert unwanted.recall(connection, now=LATE) == []
+    one, other = claim(connection, now=LATE)
+    save(connection, tried(one, at=LATE), now=LATE)
+    assert unwanted.recall(connection, now=LATE) == []
+    save(connection, tried(other, at=LATE), now=LATE)
+    assert unwanted.recall(connection, now=LATE) == [batch_id]
+    kept = row(connection, "batch")
+    assert (kept.state, kept.cancel_at) == ("submitted", LATE)
+    assert unwanted.recall(connection, now=LATE) == []
+
+
+def test_a_batch_that_is_the_pass_owed_is_wanted_and_so_is_one_that_may_be_a_stranger_s(connection: Connection) -> None:
+    in_batch(connection, "k", mode=Mode.LAMBDA)
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(mine, at=LATE), now=LATE)
+    assert unwanted.recall(connection, now=LATE) == []
+    canceled(connection)
+    connection.execute(text("update lanes.batch set adopted_at = submitted_at, proved_at = null"))
+    assert unwanted.recall(connection, now=LATE) == []

@@ -1,0 +1,69 @@
+"""Items whose batch is late, as the tests of rescues need them."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from lanes.claims import Claim
+from lanes.ids import BatchId
+from lanes.routing.second_look import Doubtful, weigh
+from lanes.store.doors import amendments, items
+from lanes.store.routing import rescues, turnarounds
+from lanes.workload.version import Version
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route, submission
+from tests.store.tries import rows, submit
+
+DUE = later(hours=8)
+LATE = later(hours=7.5)  # by now its batch is six hours late
+
+
+def waiting(connection: Connection, *keys: str, **spec: Any) -> Version:
+    """Free items with a due time, which wait for a batch since noon; the version of their workload."""
+    letters = publish(connection, now=NOON, split_percent=0, **spec)
+    admit(connection, *keys, now=NOON, due_at=DUE)
+    route(connection, now=NOON)
+    return letters
+
+
+def in_batch(connection: Connection, *keys: str, pack: int = 1, **spec: Any) -> BatchId:
+    """The same, in a batch that left at noon; its id."""
+    batch_id, _ = submit(connection, waiting(connection, *keys, **spec), pack=pack)
+    return batch_id
+
+
+def doubted(connection: Connection, *, now: datetime = LATE, until: datetime = DUE) -> list[Doubtful]:
+    """What a look finds late."""
+    return weigh(rescues.due(connection, until=until, now=now), turnarounds.prospects(connection, now=now), now=now)
+
+
+def rescue(connection: Connection, *, now: datetime = LATE) -> int:
+    """Everything that is late is real time's; how many items."""
+    return rescues.take(connection, doubted(connection, now=now), now=now)
+
+
+def by_lane(connection: Connection) -> dict[str, Any]:
+    """The newest work of each lane."""
+    return {each.lane: each for each in rows(connection, "work", "id")}
+
+
+def of_batch(connection: Connection, batch_id: BatchId, key: str = "k") -> Any:
+    """The claim under which the batch owns an item."""
+    found = connection.execute(
+        text("select w.id, m.claim_no from lanes.batch_member m join lanes.work w on w.id = m.work_id"
+             " join lanes.item i on i.id = w.item_id where m.batch_id = :id and i.key = :key"),
+        {"id": batch_id, "key": key},
+    ).one()  # fmt: skip
+    return Claim(found.id, found.claim_no)
+
+
+def canceled(connection: Connection, key: str = "k") -> None:
+    """Its owner withdrew the item."""
+    items.cancel(connection, "letters", key)
+
+
+def amended(connection: Connection, key: str = "k") -> None:
+    """Late data came for the item."""
+    asked = submission(key, payload={"text": "anew"})
+    assert amendments.amend(connection, asked, door="client", now=LATE).outcome == "amended"

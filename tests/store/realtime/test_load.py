@@ -1,0 +1,84 @@
+"""The snapshot of the real-time lane: what waits by rank, what it takes, and how fast it is answered."""
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lanes.routing.capacity import Kind, Limit, Need
+from lanes.routing.load import Load
+from lanes.routing.route import EXPECTED_CALL
+from lanes.store.realtime import limits, load
+from lanes.store.workload import workloads
+from lanes.words import Lane
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import claim, claimed_item, save, tried
+
+MODEL = "claude-haiku-5-5"
+
+
+def seen(connection: Connection, **more: Any) -> Load:
+    return load.snapshot(connection, account="acme", now=NOON, **more)
+
+
+def test_what_waits_is_counted_by_its_rank_and_what_is_being_asked_ranks_first(connection: Connection) -> None:
+    publish(connection, now=NOON, patience_s=600)
+    claimed_item(connection, "asked")
+    admit(connection, "a", "b", now=NOON, lane=Lane.REALTIME)
+    admit(connection, "soon", now=NOON, lane=Lane.REALTIME, due_at=later(seconds=62))
+    route(connection, now=NOON)
+    found = seen(connection)
+    assert [found.waiting(MODEL, until=later(seconds=each)) for each in (0, 60, 61, 600, 601)] == [1, 1, 2, 2, 4]
+    assert found.waiting() == 4
+    assert found.waiting("another") == 0
+
+
+def test_what_a_paused_workload_has_waits_for_a_person_and_not_for_the_lane(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "a", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    workloads.pause(connection, "letters", since=NOON)
+    assert seen(connection).waiting() == 0
+
+
+def test_where_nothing_was_asked_yet_calls_take_as_long_as_is_usual(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    found = seen(connection)
+    assert found.call_of(MODEL) == EXPECTED_CALL
+    assert found.per_s == 64 / EXPECTED_CALL.total_seconds()
+    assert seen(connection, most_calls=4).per_s == 4 / EXPECTED_CALL.total_seconds()
+
+
+def test_what_calls_took_tells_how_fast_the_lane_is_and_what_an_item_takes_of_the_limits(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    for key in "abcd":
+        save(connection, tried(claimed_item(connection, key), at=NOON))
+    found = seen(connection)
+    assert found.per_s == 64  # calls of a second, in 64 places
+    assert found.call_of(MODEL) == EXPECTED_CALL  # at least: these took a second
+    assert found.need_of("letters") == Need(1_000, 20, 1)
+    assert found.need_of("bills") == Need(0, 0, 1)
+
+
+def test_the_limits_of_the_account_hold_it_up_where_they_are_the_slower(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, *(f"k{n}" for n in range(10)), now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    empty = Limit(Kind.REQUESTS, 60, 0, reset_at=later(minutes=1), seen_at=NOON)
+    limits.exchange(connection, "acme", {MODEL: [empty]}, now=NOON)
+    found = seen(connection)
+    assert found.drain_s(MODEL) == 10
+    assert found.drain_s(MODEL, more=5, taking=Need(0, 0, 5)) == 15
+    assert found.drain_s("another", more=5) < 1
+
+
+def test_a_longer_queue_of_later_ranks_holds_nothing_up_that_ranks_before(connection: Connection) -> None:
+    publish(connection, now=NOON, patience_s=3_600)
+    admit(connection, *(f"k{n}" for n in range(20)), now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    found = seen(connection, most_calls=1)
+    assert found.drain_s(MODEL, until=later(minutes=5)) == 0
+    assert found.drain_s(MODEL) == 20 * EXPECTED_CALL.total_seconds()
+    claim(connection, places=2)
+    assert seen(connection, most_calls=1).drain_s(MODEL, until=later(minutes=5)) == 2 * timedelta(seconds=2).total_seconds()

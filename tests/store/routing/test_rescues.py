@@ -1,0 +1,142 @@
+"""Rescues: which items real time takes over from the batch lane, each once, and what it leaves alone."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from lanes.claims import Claim
+from lanes.settling.story import happenings, next_step
+from lanes.store.asking import through
+from lanes.store.batch import creates, doubts, homecoming
+from lanes.store.report import rescued
+from lanes.store.routing import rescues
+from lanes.store.settling import story
+from lanes.store.tables import work
+from lanes.store.workload import workloads
+from lanes.words import BatchState, Lane
+from tests.conftest import NOON, later
+from tests.store.late import DUE, LATE, amended, by_lane, canceled, doubted, in_batch, of_batch, rescue, waiting
+from tests.store.tries import claim, intend, row, rows, save, tried
+
+
+def test_an_item_in_a_late_batch_is_owed_by_real_time_too_and_its_batch_keeps_its_work(connection: Connection) -> None:
+    batch_id = in_batch(connection, "k")
+    before = by_lane(connection)["batch"]
+    assert rescue(connection) == 1
+    found = by_lane(connection)
+    kept, taken = found["batch"], found["realtime"]
+    assert (kept.state, kept.claim_no, kept.batch_id, kept.rescued) == ("submitted", before.claim_no, batch_id, True)
+    assert (taken.state, taken.purpose, taken.binds, taken.rescued) == ("ready", "answer", "realtime", True)
+    assert (taken.due_at, taken.rank_at) == (DUE, DUE - timedelta(seconds=2))
+    assert row(connection, "batch_member").claim_no == before.claim_no
+    assert row(connection, "item_status").lane == "realtime"
+
+
+def test_a_rescue_is_a_route_that_binds_with_its_probability_both_costs_and_a_sentence(connection: Connection) -> None:
+    batch_id = in_batch(connection, "k")
+    rescue(connection)
+    first, second = rows(connection, "route", "id")
+    assert (second.lane, second.reason, second.binds, second.decided_at) == ("realtime", "rescue", "realtime", LATE)
+    assert second.probability < 0.95
+    assert (second.realtime_usd, second.batch_usd) == (first.realtime_usd, first.batch_usd)
+    assert f"batch {batch_id}, out for 7.5 h, is back by then with " in second.explanation
+
+
+def test_work_that_did_not_depart_changes_its_lane_in_its_row_under_a_new_claim(connection: Connection) -> None:
+    waiting(connection, "k")
+    before = row(connection, "work")
+    assert before.lane == "batch"
+    assert rescue(connection, now=LATE) == 1
+    moved = row(connection, "work")
+    assert (moved.id, moved.lane, moved.state, moved.claim_no) == (before.id, "realtime", "ready", before.claim_no + 1)
+    assert (moved.binds, moved.rank_at, moved.ready_at) == ("realtime", DUE - timedelta(seconds=2), LATE)
+    assert [each.key for each in claim(connection, now=LATE)] == ["k"]
+
+
+@pytest.mark.parametrize("state", [BatchState.INTENDED, BatchState.HELD, BatchState.ENDED])
+def test_whatever_state_its_batch_is_in_a_late_item_is_rescued_beside_it(connection: Connection, state: BatchState) -> None:
+    letters = waiting(connection, "k")
+    batch_id, _ = intend(connection, letters)
+    if state is BatchState.HELD:
+        doubts.hold(connection, batch_id, note="several fit", now=NOON)
+    if state is BatchState.ENDED:
+        creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=NOON)
+        homecoming.ended(connection, batch_id, at=LATE, now=LATE)
+    assert rescue(connection) == 1
+    assert by_lane(connection)["batch"].state == "submitted"
+
+
+def test_an_item_is_rescued_once(connection: Connection) -> None:
+    in_batch(connection, "k")
+    seen = doubted(connection)
+    assert rescues.take(connection, seen, now=LATE) == 1
+    assert rescues.take(connection, seen, now=LATE) == 0
+    assert doubted(connection) == []
+    assert len(rows(connection, "work")) == 2
+
+
+def answered(connection: Connection) -> None:
+    (theirs,) = rows(connection, "work")
+    save(connection, tried(Claim(theirs.id, theirs.claim_no), at=LATE), now=LATE)
+
+
+def paused(connection: Connection) -> None:
+    workloads.pause(connection, "letters", since=LATE)
+
+
+def bound(connection: Connection) -> None:
+    connection.execute(work.update().values(binds=Lane.BATCH))
+
+
+@pytest.mark.parametrize("change", [canceled, amended, answered, paused, bound])
+def test_what_changed_since_it_was_looked_at_is_left_alone(connection: Connection, change: Any) -> None:
+    in_batch(connection, "k")
+    seen = doubted(connection)
+    change(connection)
+    assert rescues.take(connection, seen, now=LATE) == 0
+    assert len(rows(connection, "route")) == 1
+
+
+def test_what_others_hold_is_passed_over_and_waits_for_nobody(pool: Engine) -> None:
+    with pool.begin() as setup:
+        in_batch(setup, "a", "b")
+    with pool.begin() as holder, pool.begin() as looker:
+        holder.execute(text("select 1 from lanes.item where key = 'a' for update"))
+        assert rescue(looker) == 1
+    with pool.begin() as after:
+        assert [each.key for each in claim(after, now=LATE)] == ["b"]
+
+
+def test_a_paused_workload_is_not_looked_at(connection: Connection) -> None:
+    in_batch(connection, "k")
+    paused(connection)
+    assert rescues.due(connection, until=DUE, now=LATE) == []
+
+
+def test_explain_tells_the_rescue_and_what_the_batch_still_does(connection: Connection) -> None:
+    batch_id = in_batch(connection, "k")
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(mine, at=LATE), now=LATE)
+    of = story.records(connection, "letters", "k", now=LATE)
+    (told,) = [each for each in happenings(of) if each.what == "rescued"]
+    assert told.at == LATE
+    assert told.detail.startswith("to realtime, rescue: due 2026-11-24T20:00:00+00:00, ")
+    assert f", batch {batch_id}, out for 7.5 h, is back by then with " in told.detail
+    assert next_step(of, LATE) == (
+        f"answer work on the batch lane is in batch {batch_id}: `collect` brings it home, billed and recorded, never shown"
+    )
+
+
+def test_the_report_counts_rescues_and_what_was_paid_for_twice(connection: Connection) -> None:
+    batch_id = in_batch(connection, "a", "b")
+    rescue(connection)
+    one, other = claim(connection, now=LATE)
+    save(connection, tried(one, at=LATE), now=LATE)
+    save(connection, tried(other, at=later(hours=8.1)), now=later(hours=8.1))
+    save(connection, tried(of_batch(connection, batch_id, one.key)), batch_id=batch_id, now=later(hours=9))
+    (seen,) = rescued.figures(through(connection), since=NOON, now=later(hours=9))
+    assert (seen.workload, seen.items, seen.met, seen.waiting) == ("letters", 2, 1, 0)
+    assert 0 < seen.twice_usd < seen.usd

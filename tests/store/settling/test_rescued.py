@@ -1,0 +1,208 @@
+"""What becomes of both answers of a rescued item, in either mode, in whichever order they come."""
+
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import Connection
+
+from lanes.batch.batch import Answer
+from lanes.store.batch import creates, homecoming, releases
+from lanes.store.routing import rescues
+from lanes.store.settling import decisions
+from lanes.words import Lane, Mode, Outcome
+from tests.conftest import later
+from tests.store.late import LATE, amended, by_lane, canceled, doubted, in_batch, of_batch, rescue, waiting
+from tests.store.tries import A, B, claim, events, home, intend, row, rows, save, tried
+
+ANY_MODE = pytest.mark.parametrize("mode", list(Mode))
+
+
+def test_in_plain_mode_the_first_answer_settles_and_the_late_one_is_billed_and_recorded_and_never_shown(
+    connection: Connection,
+) -> None:
+    batch_id = in_batch(connection, "k")
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(mine, output=A, at=LATE), now=LATE)
+    assert row(connection, "item_status").state == "settled"
+    homecoming.ended(connection, batch_id, at=later(hours=9), now=later(hours=9))
+    saved = save(connection, tried(of_batch(connection, batch_id), output=B), batch_id=batch_id, now=later(hours=9))
+    home(connection, batch_id, now=later(hours=9))
+    assert (saved.answered, saved.corrected) == (0, 0)
+    assert [each.shown for each in rows(connection, "attempt", "id")] == [True, False]
+    assert row(connection, "current_results").output == A
+    assert len(rows(connection, "spend")) == 2
+    assert {each.state for each in rows(connection, "work")} == {"done"}
+    assert row(connection, "batch_status").succeeded == 1
+    assert len(events(connection, "lanes.item.answered")) == 1
+
+
+def test_in_plain_mode_the_batch_may_be_first_and_then_nobody_asks_real_time(connection: Connection) -> None:
+    batch_id = in_batch(connection, "k")
+    rescue(connection)
+    save(connection, tried(of_batch(connection, batch_id), output=A, at=LATE), batch_id=batch_id, now=LATE)
+    assert by_lane(connection)["realtime"].state == "canceled"
+    assert claim(connection, now=LATE) == []
+    assert row(connection, "item_status").state == "settled"
+
+
+@ANY_MODE
+def test_a_real_time_answer_under_way_when_the_batch_settled_is_recorded_and_not_shown(
+    connection: Connection, mode: Mode
+) -> None:
+    batch_id = in_batch(connection, "k", mode=mode)
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(of_batch(connection, batch_id), output=A, at=LATE), batch_id=batch_id, now=LATE)
+    save(connection, tried(mine, output=B, at=LATE), now=LATE)
+    assert row(connection, "current_results").output == A
+    assert [each.shown for each in rows(connection, "attempt", "id")] == [True, False]
+    assert {each.state for each in rows(connection, "work")} == {"done"}
+
+
+def test_in_lambda_mode_the_rescued_answer_is_provisional_and_its_batch_is_the_pass_owed(connection: Connection) -> None:
+    batch_id = in_batch(connection, "k", mode=Mode.LAMBDA)
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(mine, output=A, at=LATE), now=LATE)
+    assert row(connection, "item_status").state == "answered"
+    assert len(rows(connection, "work")) == 2
+    save(connection, tried(of_batch(connection, batch_id), output=B), batch_id=batch_id, now=later(hours=9))
+    assert row(connection, "item_status").state == "settled"
+    assert row(connection, "correction_log").authoritative_output == B
+    assert [each.shown for each in rows(connection, "attempt", "id")] == [True, True]
+
+
+def test_in_lambda_mode_a_rescued_item_that_had_not_departed_owes_a_pass_as_any_other(connection: Connection) -> None:
+    waiting(connection, "k", mode=Mode.LAMBDA)
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(mine, at=LATE), now=LATE)
+    assert [(each.lane, each.purpose) for each in rows(connection, "work", "id", state="ready")] == [("batch", "authoritative")]
+
+
+@ANY_MODE
+@pytest.mark.parametrize("outcome", [Outcome.POISON, Outcome.GIVEN_UP])
+@pytest.mark.parametrize("first", list(Lane))
+def test_an_item_fails_only_with_the_last_of_its_work(
+    connection: Connection, mode: Mode, outcome: Outcome, first: Lane
+) -> None:
+    batch_id = in_batch(connection, "k", mode=mode)
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    ours, theirs = tried(mine, outcome, at=LATE), tried(of_batch(connection, batch_id), outcome, at=LATE)
+    one, other = (ours, theirs) if first is Lane.REALTIME else (theirs, ours)
+    save(connection, one, now=LATE)
+    assert row(connection, "item_status").state == "working"
+    save(connection, other, now=LATE)
+    assert row(connection, "item_status").state == "failed"
+
+
+@ANY_MODE
+def test_an_item_whose_rescue_failed_for_good_is_answered_by_its_batch(connection: Connection, mode: Mode) -> None:
+    batch_id = in_batch(connection, "k", mode=mode)
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(mine, Outcome.POISON, at=LATE), now=LATE)
+    save(connection, tried(of_batch(connection, batch_id), output=A), batch_id=batch_id, now=later(hours=9))
+    assert row(connection, "item_status").state == "settled"
+
+
+@ANY_MODE
+def test_a_batch_that_expires_after_a_rescue_leaves_nothing_to_ask_once_the_item_is_settled(
+    connection: Connection, mode: Mode
+) -> None:
+    batch_id = in_batch(connection, "k", mode=mode)
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(mine, output=A, at=LATE), now=LATE)
+    save(connection, tried(of_batch(connection, batch_id), Outcome.EXPIRED), batch_id=batch_id, now=later(hours=24))
+    left = by_lane(connection)["batch"].state
+    assert left == ("done" if mode is Mode.PLAIN else "ready")  # the pass that is owed goes with the next batch
+
+
+@ANY_MODE
+def test_a_rescued_call_without_an_answer_is_asked_again_and_costs_the_item_nothing_else(
+    connection: Connection, mode: Mode
+) -> None:
+    in_batch(connection, "k", mode=mode)
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(mine, Outcome.UNKNOWN, at=LATE, bound_usd=Decimal("0.01")), now=LATE)
+    assert by_lane(connection)["realtime"].state == "ready"
+    (again,) = claim(connection, now=later(hours=7.6))
+    save(connection, tried(again, output=A), now=later(hours=7.6))
+    assert row(connection, "item_status").state == ("settled" if mode is Mode.PLAIN else "answered")
+
+
+def test_a_late_pack_brings_its_other_items_home_and_shows_nothing_of_the_one_that_was_rescued(connection: Connection) -> None:
+    batch_id = in_batch(connection, "a", "b", "c", pack=3)
+    seen = doubted(connection)
+    assert rescues.take(connection, seen[:1], now=LATE) == 1
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(mine, output=A, at=LATE), now=LATE)
+    claims = [of_batch(connection, batch_id, key) for key in "abc"]
+    save(connection, *(tried(each, output=B) for each in claims), batch_id=batch_id, now=later(hours=9))
+    shown = {each.key: each.output for each in rows(connection, "current_results")}
+    assert shown == {"a": B, "b": B, "c": B} | {mine.key: A}
+    assert {each.state for each in rows(connection, "item_status")} == {"settled"}
+
+
+@ANY_MODE
+def test_an_amended_item_is_owed_anew_by_both_lanes_and_is_not_rescued_again(connection: Connection, mode: Mode) -> None:
+    batch_id = in_batch(connection, "k", mode=mode)
+    rescue(connection)
+    amended(connection)
+    owed = [(each.lane, each.rescued) for each in rows(connection, "work", "lane", revision=1)]
+    assert owed == [("batch", True), ("realtime", True)]
+    assert doubted(connection) == []
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(mine, output=A, at=LATE), now=LATE)
+    save(connection, tried(of_batch(connection, batch_id), output=B), batch_id=batch_id, now=later(hours=9))
+    assert row(connection, "current_results").output == A
+    newest = rows(connection, "work", "id", revision=1, lane="batch")[-1]
+    assert newest.state == ("canceled" if mode is Mode.PLAIN else "ready")
+
+
+def test_of_a_canceled_item_both_answers_are_billed_and_neither_is_shown(connection: Connection) -> None:
+    batch_id = in_batch(connection, "k")
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    canceled(connection)
+    save(connection, tried(mine, at=LATE), now=LATE)
+    save(connection, tried(of_batch(connection, batch_id)), batch_id=batch_id, now=later(hours=9))
+    assert [each.shown for each in rows(connection, "attempt")] == [False, False]
+    assert len(rows(connection, "spend")) == 2
+    assert row(connection, "item_status").state == "canceled"
+
+
+@ANY_MODE
+def test_resubmitting_a_batch_asks_nobody_again_for_what_was_settled_meanwhile(connection: Connection, mode: Mode) -> None:
+    batch_id = in_batch(connection, "k", mode=mode)
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(mine, output=A, at=LATE), now=LATE)
+    decisions.resubmit(connection, batch_id, who="ada", why="lost", now=later(hours=9))
+    assert by_lane(connection)["batch"].state == ("canceled" if mode is Mode.PLAIN else "ready")
+
+
+@ANY_MODE
+def test_giving_a_batch_up_fails_no_item_that_real_time_still_answers(connection: Connection, mode: Mode) -> None:
+    batch_id = in_batch(connection, "k", mode=mode)
+    rescue(connection)
+    decisions.give_up(connection, batch_id, who="ada", why="lost", now=LATE)
+    assert row(connection, "item_status").state == "routed"
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(mine, output=A, at=LATE), now=LATE)
+    assert row(connection, "item_status").state == ("settled" if mode is Mode.PLAIN else "answered")
+
+
+def test_a_create_that_is_answered_after_all_of_a_batch_that_was_released_keeps_its_other_items(connection: Connection) -> None:
+    letters = waiting(connection, "a", "b")
+    batch_id, _ = intend(connection, letters)
+    assert releases.release(connection, batch_id, note="not listed", now=later(hours=1))
+    assert rescues.take(connection, doubted(connection)[:1], now=LATE) == 1
+    answer = creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=LATE, now=LATE)
+    assert answer is Answer.TAKEN_BACK
+    assert row(connection, "batch").cancel_at is None
+    assert {(each.lane, each.state) for each in rows(connection, "work")} == {("realtime", "ready"), ("batch", "submitted")}

@@ -1,0 +1,172 @@
+"""The second look: what real time takes over, when it does, and what nobody can be in time with."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.ids import BatchId, WorkId
+from lanes.routing.capacity import Kind, Limit, Need
+from lanes.routing.load import Load, Queue
+from lanes.routing.prospect import Prospects
+from lanes.routing.route import EXPECTED_CALL
+from lanes.routing.second_look import AHEAD, MARGIN, UNSURE, Doubtful, Late, Looked, Out, latest, looked_until, rescue, weigh
+from lanes.words import Lane
+from tests.conftest import NOON, later
+from tests.examples import version
+
+LETTERS = version(batch_expected_minutes=60)
+MODEL = LETTERS.spec.realtime_model
+IDLE = Load(NOON, per_s=10)
+STUCK = Out(BatchId(41), later(hours=-6), 50)
+NOTHING_SEEN = Prospects.assumed(NOON)
+
+
+def late(nth: int, due_at: datetime, *, batch: Out | None = STUCK, binds: Lane | None = None) -> Late:
+    return Late(WorkId(nth), LETTERS, due_at, batch, binds)
+
+
+def doubtful(nth: int, due_in: timedelta, *, binds: Lane | None = None) -> Doubtful:
+    return Doubtful(late(nth, NOON + due_in, binds=binds), 0.03, "it is late")
+
+
+def numbers(of: Sequence[Doubtful]) -> list[int]:
+    return [each.of.work_id for each in of]
+
+
+def looked(*candidates: Doubtful, load: Load = IDLE, after: timedelta = timedelta(0)) -> Looked:
+    return rescue(candidates, replace(load, at=load.at + after), now=NOON + after)
+
+
+LATEST = MARGIN + EXPECTED_CALL + UNSURE * timedelta(seconds=0.1)  # before the due time of one item on an idle lane
+
+
+def test_an_item_is_not_taken_before_the_latest_moment_and_from_then_on_it_is() -> None:
+    due = doubtful(1, timedelta(minutes=10))
+    moment = timedelta(minutes=10) - LATEST
+    assert not looked(due, after=moment - timedelta(seconds=1)).taken
+    assert numbers(looked(due, after=moment).taken) == [1]
+    assert latest(due.of.due_at, 0.1, EXPECTED_CALL) == NOON + moment
+
+
+def test_what_waits_before_an_item_brings_its_latest_moment_forward_and_what_ranks_behind_it_does_not() -> None:
+    due = doubtful(1, timedelta(minutes=2))
+    before = replace(IDLE, queues=[Queue("letters", MODEL, later(minutes=1), 800)])
+    behind = replace(IDLE, queues=[Queue("letters", MODEL, later(minutes=3), 800)])
+    assert numbers(looked(due, load=before).taken) == [1]
+    assert not looked(due, load=behind).taken
+
+
+def test_a_thousand_items_that_are_due_alike_begin_as_early_as_all_of_them_need_and_only_as_many_as_can() -> None:
+    many = [doubtful(nth, timedelta(minutes=5)) for nth in range(1000)]
+    need_s = UNSURE * 1000 / IDLE.per_s
+    moment = timedelta(minutes=5) - MARGIN - EXPECTED_CALL - timedelta(seconds=need_s)
+    assert not looked(*many, after=moment - timedelta(seconds=1)).taken
+    taken = looked(*many, after=moment).taken
+    assert numbers(taken) == list(range(round(AHEAD.total_seconds() * IDLE.per_s)))
+
+
+def test_what_cannot_be_in_time_is_at_risk_and_takes_no_place_of_what_can() -> None:
+    hopeless, in_time = doubtful(1, timedelta(seconds=1)), doubtful(2, timedelta(seconds=15))
+    seen = looked(hopeless, in_time)
+    assert (numbers(seen.at_risk), numbers(seen.taken)) == ([1], [2])
+
+
+def test_what_is_bound_to_batch_is_never_taken_and_is_at_risk() -> None:
+    seen = looked(doubtful(1, timedelta(seconds=15), binds=Lane.BATCH))
+    assert (numbers(seen.at_risk), seen.taken) == ([1], [])
+
+
+def test_the_limits_of_its_own_model_hold_an_item_up_and_no_other_model_s() -> None:
+    empty = Limit(Kind.REQUESTS, 6, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
+    due = doubtful(1, timedelta(minutes=1))
+    of_ours = replace(IDLE, limits={MODEL: [empty]}, needs={"letters": Need(0, 0, requests=3)})
+    assert numbers(looked(due, load=of_ours).taken) == [1]
+    assert not looked(due, load=replace(of_ours, limits={"another": [empty]})).taken
+
+
+def test_nothing_that_is_due_after_the_end_of_a_look_has_to_begin_now() -> None:
+    end = looked_until(IDLE, [LETTERS], most=1000)
+    assert end == NOON + timedelta(seconds=UNSURE * 100) + EXPECTED_CALL + MARGIN
+
+
+def test_a_batch_that_has_been_out_for_long_is_doubted_and_says_why() -> None:
+    (doubt,) = weigh([late(1, later(minutes=5))], NOTHING_SEEN, now=NOON)
+    assert doubt.probability < 0.5
+    assert doubt.said.startswith("due 2026-11-24T12:05:00+00:00, batch 41, out for 6 h, is back by then with ")
+    assert doubt.said.endswith("; 95 % are asked for")
+
+
+def test_a_batch_that_is_back_surely_enough_is_left_alone() -> None:
+    just_left = Out(BatchId(1), NOON, 50)
+    assert not weigh([late(1, later(hours=9), batch=just_left)], NOTHING_SEEN, now=NOON)
+
+
+def test_work_that_did_not_depart_is_asked_about_as_at_the_door() -> None:
+    (doubt,) = weigh([late(1, later(minutes=5), batch=None)], NOTHING_SEEN, now=NOON)
+    assert doubt.said == NOTHING_SEEN.of(LETTERS).chance(later(minutes=5)).said
+
+
+def test_what_was_due_already_is_looked_at_no_more() -> None:
+    assert not weigh([late(1, NOON)], NOTHING_SEEN, now=NOON)
+
+
+def test_a_rescue_says_how_long_real_time_needs() -> None:
+    (taken,) = looked(doubtful(1, timedelta(seconds=15))).taken
+    assert taken.said == "it is late; real time needs 0.10 s for what goes before it, and a call"
+
+
+dues = st.lists(st.tuples(st.integers(0, 600), st.sampled_from([None, None, Lane.BATCH])), max_size=60)
+loads = st.builds(
+    Load, at=st.just(NOON), per_s=st.floats(0.05, 50),
+    queues=st.lists(
+        st.builds(Queue, workload=st.just("letters"), model=st.just(MODEL), ranks_from=st.integers(-60, 600).map(
+            lambda each: later(seconds=each)), items=st.integers(0, 100)), max_size=5),
+)  # fmt: skip
+
+
+@given(dues, loads)
+def test_what_is_taken_can_be_in_time_is_never_bound_to_batch_and_nothing_is_both_taken_and_at_risk(
+    due: list[tuple[int, Lane | None]], load: Load
+) -> None:
+    candidates = [doubtful(nth, timedelta(seconds=each), binds=binds) for nth, (each, binds) in enumerate(due)]
+    seen = rescue(candidates, load, now=NOON)
+    for nth, each in enumerate(seen.taken, 1):
+        assert each.of.binds is None
+        assert NOON + timedelta(seconds=load.drain_s(MODEL, until=each.of.due_at, more=nth)) + load.call <= each.of.due_at
+    assert not {*numbers(seen.taken)} & {*numbers(seen.at_risk)}
+    assert numbers(seen.taken) == numbers(sorted(seen.taken, key=lambda each: (each.of.due_at, each.of.work_id)))
+
+
+@given(dues, loads)
+def test_looking_every_five_seconds_leaves_nothing_too_late_that_a_first_look_found_in_time(
+    due: list[tuple[int, Lane | None]], load: Load
+) -> None:
+    """Real time answers as quickly as it said: then whatever could be in time is, though it waited for the latest moment."""
+    load = replace(load, queues=[])
+    left = [doubtful(nth, timedelta(seconds=each)) for nth, (each, binds) in enumerate(due) if binds is None]
+    hopeless = {*numbers(rescue(left, load, now=NOON).at_risk)}
+    busy_until, now = NOON, NOON
+    while left and now < later(minutes=15):
+        waits = max(0.0, (busy_until - now).total_seconds()) * load.per_s
+        queue = [Queue("letters", MODEL, now, round(waits))] if waits else []
+        taken = {*numbers(rescue(left, replace(load, at=now, queues=queue), now=now).taken)}
+        for each in [each for each in left if each.of.work_id in taken]:
+            busy_until = max(busy_until, now) + timedelta(seconds=1 / load.per_s)
+            assert busy_until + load.call <= each.of.due_at + timedelta(seconds=1 / load.per_s + 0.01)
+        left = [each for each in left if each.of.work_id not in taken]
+        missed = {each.of.work_id for each in left if each.of.due_at <= now}
+        assert missed <= hopeless
+        left = [each for each in left if each.of.work_id not in missed]
+        now += timedelta(seconds=5)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.999])
+def test_a_version_s_own_confidence_decides(confidence: float) -> None:
+    of = version(batch_expected_minutes=60, confidence=confidence)
+    fresh = Out(BatchId(1), NOON, 50)
+    doubts = weigh([Late(WorkId(1), of, later(minutes=90), fresh)], NOTHING_SEEN, now=NOON)
+    assert bool(doubts) is (confidence > 0.79)
