@@ -36,11 +36,11 @@ async def route_received(
 
     One bounded transaction: call it again while it routes something. Another router at work leaves it to that one;
     items in somebody's open transaction, and those of a workload that cannot be read or priced, wait. Where `heads` says so,
-    what came before the items that were routed last is not looked for, until the next look through all of it. `rooms` is what
-    is known of real time's load from the chunks before.
+    what came before the items that were routed last is not looked for, until the next look through all of it. `rooms` tells
+    the load of real time, by which some of what may wait goes to batch.
     """
     try:
-        return await _route_some(db, most, Heads[Taken]() if heads is None else heads, rooms or Rooms())
+        return await _route_some(db, most, Heads[Taken]() if heads is None else heads, rooms)
     except OperationalError as error:
         if not locks.gave_up(error):
             raise
@@ -48,7 +48,7 @@ async def route_received(
         return 0
 
 
-async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms) -> int:
+async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms | None) -> int:
     async with db.transaction() as run:
         began = time.monotonic()
         look = heads.look(began)
@@ -70,7 +70,7 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms
         waits = waits or any(each.spec.value_usd for each in stored.versions.values())
         prospects = await run(turnarounds.prospects, now=run.now) if waits else None
         over_soft = await run(budgets.over_soft, begun.workloads.keys(), now=run.now) if begun.limited else []
-        room = await rooms.of(run, stored.versions.values(), splits) if waiting else None
+        room = await rooms.of(run, stored.versions.values(), splits) if waiting and rooms is not None else None
         decided, problems = _decided(waiting, stored.versions, splits, run.now, prospects, over_soft, room)
         await run(routes.save, decided, now=run.now)
     heads.take(unrouted.came_last(waiting, before=heads.taken))
@@ -94,7 +94,7 @@ def _decided(
                 item.arrived, version, splits, now=now, estimates=estimates, prospects=prospects, over_soft=over_soft, room=room
             )
             if room is not None and route.lane is Lane.REALTIME:
-                room.add(version, item.arrived.characters)
+                room.add(version)
             decided.append((item, version, route))
         except LookupError as error:
             problems.add(f'items of workload "{version.workload}" wait, because they cannot be priced: {error}')

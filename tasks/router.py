@@ -22,11 +22,12 @@ class Router:
     """Routes while it holds the role, and wakes whoever has work by it; `busy` says whether answers are under way."""
 
     def __init__(
-        self, db: Database, role: RoleLock, wakes: Wakes, *, busy: Callable[[], bool], look_every_s: float = LOOK_EVERY_S
-    ) -> None:
+        self, db: Database, role: RoleLock, wakes: Wakes, *, busy: Callable[[], bool], rooms: Rooms | None = None,
+        look_every_s: float = LOOK_EVERY_S,
+    ) -> None:  # fmt: skip
         self._db, self._role, self._wakes, self._busy = db, role, wakes, busy
         self._look_every_s, self._look_at = look_every_s, float("-inf")
-        self._heads, self._rooms = Heads[Taken](), Rooms()
+        self._heads, self._rooms = Heads[Taken](), rooms
         self._reading: asyncio.Task[None] | None = None
 
     @property

@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from lanes.commands.by import by as moment
 from lanes.commands.by import zone_of
@@ -25,11 +25,14 @@ from lanes.errors import UnknownWorkload
 from lanes.escaping import plain
 from lanes.report.summary import lane_name, reason_name
 from lanes.routing.forecast import Forecast, forecast
+from lanes.routing.load import Load
 from lanes.routing.plans import Plan
 from lanes.routing.prospect import percent
 from lanes.store.database import clock
 from lanes.store.money import budgets
-from lanes.store.routing import room, turnarounds
+from lanes.store.realtime import limits
+from lanes.store.realtime import load as lane_load
+from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from lanes.units import count, counted, seconds, share, usd
 from lanes.words import Lane
@@ -107,7 +110,7 @@ def _look(
         with pool.begin() as connection:
             version, splits = workloads.in_force(connection).get(workload), workloads.splits(connection)
             now = clock(connection)
-            prospects, load = turnarounds.prospects(connection, now=now), room.load(connection, now=now)
+            prospects, load = turnarounds.prospects(connection, now=now), _load(connection, now)
             limited = budgets.statuses(connection, [workload], now=now)
         if version is None:
             raise UnknownWorkload(f'workload "{workload}" has no published version')
@@ -133,6 +136,11 @@ def _look(
         return 1 if found.bad else 0
 
     return on_database(look)
+
+
+def _load(connection: Connection, now: datetime) -> Load:
+    """That of real time, by the limits of the account that asked last."""
+    return lane_load.snapshot(connection, account=limits.newest_account(connection) or "", now=now)
 
 
 def _costs(found: Forecast, zone: ZoneInfo) -> RenderableType:

@@ -10,9 +10,10 @@ from lanes.doors.filedoor import BadLine, Line
 from lanes.doors.item import Submission
 from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimates
+from lanes.routing.load import Load
 from lanes.routing.plans import Plan, Plans
 from lanes.routing.prospect import Prospects
-from lanes.routing.room import Load, Room
+from lanes.routing.room import Room
 from lanes.routing.route import Arrived, Route, decide
 from lanes.routing.split import Splits
 from lanes.units import usd
@@ -77,7 +78,7 @@ def forecast(
     prospects, estimates = prospects or Prospects.assumed(now), Estimates(now)
     room = None if load is None else Room(load)
     over_soft = [each for each in budgets if each.is_over_soft]
-    found, plans = Forecast(version.workload, version.number, by), Plans(version, now)
+    found, plans = Forecast(version.workload, version.number, by), Plans(version)
     for line in lines:
         if isinstance(line, BadLine):
             found.bad.append(line)
@@ -85,10 +86,10 @@ def forecast(
         item = arrived(line.submission, now, by)
         route = decide(item, version, splits, now=now, estimates=estimates, prospects=prospects, over_soft=over_soft, room=room)
         if room is not None and route.lane is Lane.REALTIME:
-            room.add(version, item.characters)
+            room.add(version)
         found.add(line.submission.place, route, corrects=version.spec.mode is Mode.LAMBDA)
         size = item.characters
-        plans.add(size, alone=estimates.of(plans.alone, size), packed=estimates.of(version, size))
+        plans.add(alone=estimates.of(plans.alone, size), packed=estimates.of(version, size))
     found.plans = plans.found(prospects, load, by=by)
     found.notes = [*_beyond(budgets, found.as_routed_usd)]
     return found

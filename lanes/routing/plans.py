@@ -6,8 +6,9 @@ from decimal import Decimal
 
 from lanes.ids import VersionId
 from lanes.money.cost import Estimate
+from lanes.routing.load import Load
 from lanes.routing.prospect import Prospects
-from lanes.routing.room import Load, Room
+from lanes.routing.room import Room
 from lanes.words import Lane
 from lanes.workload.version import Version
 
@@ -16,8 +17,8 @@ from lanes.workload.version import Version
 class Plan:
     """All items on one lane, `pack` of them in a call; an estimate in US dollars.
 
-    `takes_s`: seconds until real time has answered them, behind what waits there; None where neither its rate nor a limit is
-    known, and of a batch. `probability`: that a batch is back by the time that was asked for; `back_at`: when it is, with the
+    `takes_s`: seconds until real time has answered them, behind what waits there; None of a batch, and where its load is not
+    known. `probability`: that a batch is back by the time that was asked for; `back_at`: when it is, with the
     confidence of its version.
     """
 
@@ -33,12 +34,12 @@ class Plan:
 class Plans:
     """Those of one file, item by item."""
 
-    def __init__(self, version: Version, now: datetime) -> None:
-        self._version, self._now = version, now
+    def __init__(self, version: Version) -> None:
+        self._version = version
         self._alone = replace(
             version, id=VersionId(-version.id), spec=version.spec.model_copy(update={"realtime_pack": 1, "batch_pack": 1})
         )
-        self.items = self.characters = 0
+        self.items = 0
         self._usd = {(lane, packed): Decimal(0) for lane in Lane for packed in (False, True)}
 
     @property
@@ -46,10 +47,9 @@ class Plans:
         """The version with no items packed: an estimate of it is given to `add`."""
         return self._alone
 
-    def add(self, characters: int, *, alone: Estimate, packed: Estimate) -> None:
+    def add(self, *, alone: Estimate, packed: Estimate) -> None:
         """One item more, and what it costs."""
         self.items += 1
-        self.characters += characters
         for costs, is_packed in ((alone, False), (packed, True)):
             self._usd[Lane.REALTIME, is_packed] += costs.realtime
             self._usd[Lane.BATCH, is_packed] += costs.batch
@@ -70,7 +70,7 @@ class Plans:
         pack = version.spec.pack_of(lane)
         calls, usd = -(-self.items // pack), self._usd[lane, is_packed]
         if lane is Lane.REALTIME:
-            takes_s = None if load is None else Room(load).takes_s(version, self.items, self.characters, now=self._now)
+            takes_s = None if load is None else Room(load).takes_s(version, self.items)
             return Plan(lane, pack, calls, usd, takes_s=takes_s)
         prospect = prospects.of_size(version, calls)
         back_at = prospect.presses_until if by is None else prospect.back_at

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lanes.errors import RuleFailed
 from lanes.ids import ItemId
@@ -12,12 +12,14 @@ from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimate, Estimates
 from lanes.payload import characters
 from lanes.routing.prospect import Chance, Prospects
-from lanes.routing.room import Room
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
 from lanes.routing.value import saved_usd, weigh, worth_usd
 from lanes.words import Lane, Outcome, Reason
 from lanes.workload.rules import Rule
 from lanes.workload.version import Version
+
+if TYPE_CHECKING:
+    from lanes.routing.room import Room
 
 EXPECTED_CALL = timedelta(seconds=2)  # what a real-time call usually takes, subtracted from a due time when ranking
 FREE = frozenset(
@@ -89,7 +91,7 @@ def binds(reason: Reason, lane: Lane) -> Lane | None:
 
 def decide(
     item: Arrived, version: Version, splits: Splits, *, now: datetime, estimates: Estimates | None = None,
-    prospects: Prospects | None = None, over_soft: Sequence[BudgetStatus] = (), room: Room | None = None,
+    prospects: Prospects | None = None, over_soft: Sequence[BudgetStatus] = (), room: "Room | None" = None,
 ) -> Route:  # fmt: skip
     """The route of an item, by the first of these that decides: its pin; what must be real-time; what must be batch; its value,
     where the version states one: the lane that is worth more, so that the split decides only what is worth the same; the split.
@@ -195,13 +197,13 @@ def _choose(
 
 
 def _guarded(
-    choice: _Choice, item: Arrived, version: Version, now: datetime, over_soft: Sequence[BudgetStatus], room: Room | None
+    choice: _Choice, item: Arrived, version: Version, now: datetime, over_soft: Sequence[BudgetStatus], room: "Room | None"
 ) -> _Choice:
     """What may wait, and only its value or the split asked for real time."""
     for each in over_soft:
         if each.budget.workload == item.workload and each.budget.consumer in (None, item.consumer):
             return _Choice(Lane.BATCH, Reason.BUDGET, f"{each.said}; {choice.said}", choice.chance)
-    full = None if room is None else room.lacks(version, item.characters, may_wait_for(item, version, now), now=now)
+    full = None if room is None else room.lacks(version, may_wait_for(item, version, now), now=now)
     return choice if full is None else _Choice(Lane.BATCH, Reason.CAPACITY, f"{full}; {choice.said}", choice.chance)
 
 

@@ -20,8 +20,9 @@ from sqlalchemy import create_engine
 from lanes.money.cost import Estimates
 from lanes.realtime.heads import Heads
 from lanes.routing.capacity import WINDOW, Kind, Limit
+from lanes.routing.load import Load, Queue
 from lanes.routing.prospect import Prospects
-from lanes.routing.room import Ahead, Load, Room
+from lanes.routing.room import Room
 from lanes.routing.route import Arrived, decide
 from lanes.routing.split import Split, Splits
 from lanes.routing.turnaround import Seen, Turnarounds
@@ -67,7 +68,9 @@ def decisions(arrived: list[Arrived], of: Version) -> float:
     ]
     turnarounds, splits = Turnarounds(seen, NOON), Splits([Split(WORKLOAD, None, 5_000)])
     limits = [Limit(kind, 10_000_000, 9_000_000, NOON + WINDOW, NOON) for kind in Kind]
-    room = Room(Load(NOON, {of.spec.realtime_model: limits}, [Ahead(of, 1_000)], NOON - timedelta(minutes=1), 300.0))
+    model, queued = of.spec.realtime_model, timedelta(seconds=20)
+    queues = [Queue(WORKLOAD, model, NOON + number * queued, 100) for number in range(10)]
+    room = Room(Load(NOON, per_s=10_000, queues=queues, limits={model: limits}))
     began = time.process_time()
     rest = iter(arrived)
     while chunk := list(islice(rest, CHUNK)):
@@ -75,7 +78,7 @@ def decisions(arrived: list[Arrived], of: Version) -> float:
         for each in chunk:
             route = decide(each, of, splits, now=NOON, estimates=estimates, prospects=prospects, room=room)
             if route.lane is Lane.REALTIME:
-                room.add(of, each.characters)
+                room.add(of)
     return len(arrived) / (time.process_time() - began)
 
 
@@ -127,7 +130,7 @@ class Intake:
         os.environ["LANES_DATABASE_URL"] = url
         async with Database(url) as db:
             await db.now()
-            heads, rooms, left = Heads[Taken](), Rooms(), self._number
+            heads, rooms, left = Heads[Taken](), Rooms("acme"), self._number
             began = time.perf_counter()
             with disable_run_logger():
                 while left > 0:

@@ -48,7 +48,7 @@ class RealtimeLife:
         self._url = url
         self._led = 0
         self._received, self._ranked = Heads[Taken](), Heads[datetime]()  # as long as those of a drain
-        self._rooms = Rooms()
+        self._rooms = Rooms("acme")
 
     def lead(self, items: int) -> float:
         """So many more items were sent and answered; the seconds that took."""
