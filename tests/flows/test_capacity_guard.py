@@ -46,3 +46,25 @@ async def test_the_load_is_not_looked_at_where_nothing_goes_to_real_time_but_wha
         admit(sender, "a", now=now, urgent=True)
     assert await route.route_received(db, rooms=rooms) == 1
     assert rooms._room is None
+
+
+async def test_rules_that_fail_and_odd_moments_lose_no_item_and_harm_no_neighbour(db: Database, pool: Engine) -> None:
+    now = await db.now()
+    odd: list[dict[str, object]] = [{}, {"n": "many"}, {"n": None}, {"n": 10**400}, {"n": 4}]
+    with pool.begin() as sender:
+        rules = {"urgent_when": "payload.n > 3", "batch_when": "payload.n / 0 == 1"}
+        publish(sender, "odd", now=now, value_usd=1, half_life_s=1, **rules)
+        publish(sender, now=now, split_percent=100)
+        for number, payload in enumerate(odd):
+            admit(sender, f"k{number}", now=now, workload="odd", payload=payload)
+        admit(sender, "sound", now=now)
+        admit(sender, "ancient", now=now, workload="odd", payload={}, occurred_at=now.replace(year=1900))
+        admit(sender, "to come", now=now, workload="odd", payload={}, occurred_at=now.replace(year=2200))
+    assert await route.route_received(db, 100, rooms=Rooms("acme")) == 8
+    with pool.begin() as reader:
+        said = {each.key: each for each in rows(reader, "route_log")}
+    assert "which this item lacks; guard it with has()" in said["k0"].explanation
+    assert said["k4"].reason == "urgent_rule"
+    assert (said["ancient"].lane, said["ancient"].reason) == ("batch", "value")
+    assert (said["to come"].lane, said["to come"].reason) == ("realtime", "value")
+    assert (said["sound"].lane, said["sound"].reason) == ("realtime", "split")
