@@ -130,6 +130,6 @@ def test_budgets_are_heeded_and_what_they_would_be_brought_to_is_said(pool: Engi
         ({"by": "06:00", "zone": "Mars/Olympus"}, "is no IANA time zone"),
     ],
 )
-def test_a_time_that_cannot_be_read_is_a_usage_error(file: Path, capsys: Told, given: dict[str, str], said: str) -> None:
+def test_a_time_that_cannot_be_read_is_a_usage_error(file: Path, capsys: Told, given: dict[str, Any], said: str) -> None:
     assert commands.quote(file, workload="letters", field="text", **given) == 2
     assert said in capsys.readouterr().err

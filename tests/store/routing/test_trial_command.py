@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +144,10 @@ def test_what_cannot_be_tried_says_why(
 
 def test_what_to_look_at_is_asked_for_in_one_of_two_ways(address: str, tmp_path: Path, capsys: Told) -> None:
     file = tmp_path / "a.jsonl"
-    for given in ({}, {"file": file}, {"file": file, "workload": "letters", "with_": file}):
-        assert commands.dry_run(**given) == 2
+    whole = partial(commands.dry_run, file, workload="letters", with_=file)
+    asked = (partial(commands.dry_run), partial(commands.dry_run, file), whole)
+    for each in asked:
+        assert each() == 2
         assert "say what to look at" in capsys.readouterr().err
 
 
