@@ -39,15 +39,15 @@ class Room:
         where it is, as far as anything is known."""
         within_s = max(AT_ONCE_S, within.total_seconds())
         load, until = self._load, now + within
-        took_s, takes_s = max(0.0, (now - load.at).total_seconds()), self._takes_s(version, 1, until)
-        if takes_s - took_s <= within_s:
+        since_s, takes_s = max(0.0, (now - load.at).total_seconds()), self._takes_s(version, 1, until)
+        if takes_s - since_s <= within_s:
             return None
         model, ahead = version.spec.realtime_model, load.waiting(until=until) + self._items
         by_places = takes_s <= (ahead + 1) / load.per_s
         why = f"{load.per_s:.3g} a second" if by_places else f"the limits of {model}, less the reserve"
         return (
-            f"real time is full: with {counted(ahead, 'item')} before it, it would be asked in {seconds(takes_s - took_s)} by {why}, "
-            f"and may wait {seconds(within_s)} there"
+            f"real time is full: with {counted(ahead, 'item')} before it, it would be asked in {seconds(takes_s - since_s)} "
+            f"by {why}, and may wait {seconds(within_s)} there"
         )
 
     def takes_s(self, version: Version, items: int) -> float:

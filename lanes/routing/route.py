@@ -25,7 +25,6 @@ EXPECTED_CALL = timedelta(seconds=2)  # what a real-time call usually takes, sub
 FREE = frozenset(
     {Reason.VALUE, Reason.SPLIT, Reason.BUDGET, Reason.CAPACITY, Reason.FALLBACK, Reason.SHED}
 )  # reasons of routes that do not bind
-GUARDED = frozenset({Reason.VALUE, Reason.SPLIT})  # of what the guards may send to batch
 LONG_OVERDUE = datetime(1970, 1, 1, tzinfo=UTC)  # earlier due times rank alike
 
 
@@ -106,7 +105,8 @@ def decide(
     """
     costs = (estimates or Estimates(now)).of(version, item.characters)
     choice = _choose(item, version, splits, now, prospects, costs)
-    if choice.reason in GUARDED and choice.lane is Lane.REALTIME and (over_soft or room is not None):
+    chosen = choice.reason is Reason.SPLIT or choice.reason is Reason.VALUE
+    if chosen and choice.lane is Lane.REALTIME and (over_soft or room is not None):
         choice = _guarded(choice, item, version, now, over_soft, room)
     probability = None if choice.chance is None else choice.chance.probability
     return Route(choice.lane, choice.reason, choice.said, costs.realtime, costs.batch, probability)
@@ -163,7 +163,8 @@ def _choose(
     if item.urgent:
         return _Choice(Lane.REALTIME, Reason.URGENT, "the sender marked it urgent")
     variables = _variables(item, now)
-    urgent, note = _holds(version.urgent_when, variables)
+    both = None if version.both_rules is None else version.both_rules.hold(variables)
+    urgent, note = _holds(version.urgent_when, variables) if both is None else (both[0], "")
     if urgent:
         return _Choice(Lane.REALTIME, Reason.URGENT_RULE, f"urgent_when holds: {version.spec.urgent_when}")
     spec, chance, prospect = version.spec, None, None
@@ -174,7 +175,7 @@ def _choose(
         if not chance.enough:
             return _Choice(Lane.REALTIME, Reason.DEADLINE, chance.said + note, chance)
         note = f"; {chance.said}{note}"
-    late, late_note = _holds(version.batch_when, variables)
+    late, late_note = _holds(version.batch_when, variables) if both is None else (both[1], "")
     if late:
         return _Choice(Lane.BATCH, Reason.BATCH_RULE, f"batch_when holds: {spec.batch_when}{note}", chance)
     note += late_note

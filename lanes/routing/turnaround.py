@@ -66,8 +66,8 @@ class Turnaround:
         seen = sorted(seen, key=lambda each: each.took)
         self._log_median = math.log(usual.total_seconds())
         self.evidence = _evidence(seen)
-        # From each moment on (seconds): the share that is out still, and the weight of the seen ones that are.
-        self._at, self._out, self._weight = [0.0], [1.0], [0.0]
+        # From each moment on (seconds): the share out still, the weight of the seen ones that are, the share by the law.
+        self._at, self._out, self._weight, self._assumed = [0.0], [1.0], [0.0], [1.0]
         self._left: dict[float, float] = {}
         self._learn(seen)
 
@@ -89,6 +89,7 @@ class Turnaround:
             self._at.append(took)
             self._out.append(before * (assumed + still + lost) / among if among > 0 else before)
             self._weight.append(still)
+            self._assumed.append(self._assumed_out(took))
 
     def by(self, after: timedelta | float) -> float:
         """The probability that a batch is back so long after it left (seconds, or a span)."""
@@ -134,7 +135,7 @@ class Turnaround:
         since, until = self._at[place], self._at[place + 1] if place + 1 < len(self._at) else LONGEST
         weight, share = self._weight[place], self._out[place]
         # Between two moments only the assumed law moves: solved for its share that is out still.
-        assumed = (out / share * (PSEUDO_BATCHES * self._assumed_out(since) + weight) - weight) / PSEUDO_BATCHES
+        assumed = (out / share * (PSEUDO_BATCHES * self._assumed[place] + weight) - weight) / PSEUDO_BATCHES
         if assumed <= 0:
             return timedelta(seconds=until)
         quantile = math.exp(self._log_median - SIGMA * _NORMAL.inv_cdf(min(assumed, 1 - 1e-16)))
@@ -145,7 +146,7 @@ class Turnaround:
             return 1.0
         place = bisect_right(self._at, seconds) - 1
         weight = self._weight[place]
-        then, now = self._assumed_out(self._at[place]), self._assumed_out(seconds)
+        then, now = self._assumed[place], self._assumed_out(seconds)
         among = PSEUDO_BATCHES * then + weight
         return self._out[place] * (PSEUDO_BATCHES * now + weight) / among if among > 0 else 0.0
 

@@ -1,6 +1,7 @@
 """What an answer loses by waiting, weighed against what a batch saves. Pure: the wait's law and the costs come in."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lanes.money.cost import Estimate
 from lanes.units import dollars
@@ -30,5 +31,9 @@ def weigh(worth: float, lost: float, saved: float) -> Weighed:
     on average, where a batch saves so much. `saved` is negative where a batch is dearer."""
     loses = worth * lost
     lane = Lane.REALTIME if loses > saved else Lane.BATCH if loses < saved else None
-    cost = f"a batch saves {dollars(saved)}" if saved >= 0 else f"a batch costs {dollars(-saved)} more"
-    return Weighed(lane, f"waiting loses about {dollars(loses)} of {dollars(worth)}, {cost}")
+    return Weighed(lane, f"waiting loses about {dollars(loses)} of {dollars(worth)}, {_saves(saved)}")
+
+
+@lru_cache(maxsize=4096)  # items of one length save the same
+def _saves(saved: float) -> str:
+    return f"a batch saves {dollars(saved)}" if saved >= 0 else f"a batch costs {dollars(-saved)} more"

@@ -14,7 +14,7 @@ from lanes.workload import prices
 from lanes.workload.answer_check import AnswerCheck
 from lanes.workload.output_schema import check_askable, check_output_schema
 from lanes.workload.promises import Promises
-from lanes.workload.rules import Rule
+from lanes.workload.rules import Pair, Rule
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 STORED = {"stored": True}  # context in which a version is read that was valid when it was published
@@ -320,3 +320,8 @@ class Version:
     def batch_when(self) -> Rule | None:
         """The compiled rule, None when the workload has none."""
         return Rule(self.spec.batch_when) if self.spec.batch_when else None
+
+    @cached_property
+    def both_rules(self) -> Pair | None:
+        """Both at once, None where the workload has not both."""
+        return None if self.urgent_when is None or self.batch_when is None else Pair(self.urgent_when, self.batch_when)

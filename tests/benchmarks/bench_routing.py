@@ -37,6 +37,7 @@ from tasks.route import route_received
 from tests.benchmarks.ground import Server, server, vacuumed
 from tests.benchmarks.letters import WORKLOAD, payloads
 from tests.benchmarks.pattern import Pattern
+from tests.benchmarks.realtime_life import as_a_drain_begins
 from tests.benchmarks.rounds import take_turns
 from tests.benchmarks.routing_floor import Floor
 from tests.benchmarks.telling import tell
@@ -146,6 +147,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     arrived, of = valued(given.items), version(workload=WORKLOAD, **RULES, **VALUE)
+    as_a_drain_begins(of, NOON)
     decisions(arrived[:CHUNK], of)
     contenders: dict[str, Callable[[], dict[str, float]]] = {"decide": lambda: {"per_s": decisions(arrived, of)}}
     with server() as ground:

@@ -62,7 +62,7 @@ class RealtimeLife:
         async with Database(self._url) as db:
             now = await db.now()
             version = await db.run(lambda connection: realtime(connection, now=now))
-            _as_a_drain_begins(version, now)
+            as_a_drain_begins(version, now)
             began = time.perf_counter()
             with disable_run_logger():
                 async with listening(self._url, but=db.sessions) as admitted, asyncio.TaskGroup() as together:
@@ -124,7 +124,7 @@ async def _heard(event: asyncio.Event) -> None:
     event.clear()
 
 
-def _as_a_drain_begins(version: Version, now: datetime) -> None:
+def as_a_drain_begins(version: Version, now: datetime) -> None:
     """The prices are read, and the collector leaves alone what a process keeps for as long as it lives."""
     estimate(version, 0, at=now)
     gc.set_threshold(20_000, 20, 100)  # as flows/__main__.py
