@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lanes.ids import VersionId
 from lanes.routing.turnaround import Evidence, Turnarounds
@@ -26,8 +26,7 @@ class Batches:
         return cls(version.spec.batch_model, expected_turnaround(version.spec))
 
 
-@dataclass(frozen=True, slots=True)
-class Chance:
+class Chance(NamedTuple):
     """The probability, 0 to 1, that the batch which an item would take is back by its due time; whether that is as sure as its
     version asks for; a sentence that tells it, and from what; and whether that batch leaves early, for the due time's sake."""
 

@@ -1,15 +1,14 @@
 """What an answer loses by waiting, weighed against what a batch saves. Pure: the wait's law and the costs come in."""
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from lanes.money.cost import Estimate
 from lanes.units import dollars
 from lanes.words import Lane, Mode
 
 
-@dataclass(frozen=True, slots=True)
-class Weighed:
+class Weighed(NamedTuple):
     """The lane that is worth more, None where both are worth the same; and a sentence with both numbers."""
 
     lane: Lane | None
@@ -23,7 +22,7 @@ def worth_usd(value_usd: float, half_life_s: float, age_s: float) -> float:
 
 def saved_usd(costs: Estimate, mode: Mode) -> float:
     """What an item costs less where a batch alone answers it; in Lambda mode one does so after real time too."""
-    return float(costs.realtime - costs.batch if mode is Mode.PLAIN else costs.realtime)
+    return costs.less_in_batch if mode is Mode.PLAIN else float(costs.realtime)
 
 
 def weigh(worth: float, lost: float, saved: float) -> Weighed:
