@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from lanes.ids import BatchId, WorkId
+from lanes.ids import BatchId, VersionId, WorkId
 from lanes.routing.load import NOTHING, Load
 from lanes.routing.prospect import Prospects, Underway, percent
 from lanes.units import seconds
@@ -77,26 +77,43 @@ class Looked:
 
 def weigh(due: Iterable[Late], prospects: Prospects, *, now: datetime) -> list[Doubtful]:
     """Those whose batch is back by their due times less surely than their versions ask for; what was due already is no more."""
-    batches: dict[BatchId, Underway] = {}
-    doubtful: list[Doubtful] = []
-    for each in due:
-        if each.due_at <= now:
-            continue
-        confidence = each.version.spec.confidence
-        if each.batch is None:
-            chance = prospects.of(each.version).chance(each.due_at)
-            if not chance.enough:
-                doubtful.append(Doubtful(each, chance.probability, chance.said))
-            continue
-        law = batches.get(each.batch.id)
+    weighing = _Weighing(prospects, now)
+    asked = ((each, weighing.of(each)) for each in due if each.due_at > now)
+    return [Doubtful(each, *doubt) for each, doubt in asked if doubt is not None]
+
+
+class _Weighing:
+    """What the batches of one look promise: each is asked once, and once for all items of it that are due alike."""
+
+    def __init__(self, prospects: Prospects, now: datetime) -> None:
+        self._prospects, self._now = prospects, now
+        self._underway: dict[BatchId, Underway] = {}
+        self._known: dict[tuple[BatchId | None, VersionId, datetime], tuple[float, str] | None] = {}
+
+    def of(self, late: Late) -> tuple[float, str] | None:
+        """The probability and a sentence; None where it is sure enough."""
+        alike = None if late.batch is None else late.batch.id, late.version.id, late.due_at
+        if alike not in self._known:
+            self._known[alike] = self._of_the_next(late) if late.batch is None else self._of_one_out(late, late.batch)
+        return self._known[alike]
+
+    def _of_the_next(self, late: Late) -> tuple[float, str] | None:
+        chance = self._prospects.of(late.version).chance(late.due_at)
+        return None if chance.enough else (chance.probability, chance.said)
+
+    def _of_one_out(self, late: Late, batch: Out) -> tuple[float, str] | None:
+        law = self._underway.get(batch.id)
         if law is None:
-            law = batches[each.batch.id] = prospects.underway(
-                each.version, left_at=each.batch.left_at, requests=each.batch.requests
-            )
-        probability = law.back_by(each.due_at)
-        if probability < confidence:
-            doubtful.append(Doubtful(each, probability, _told(each, each.batch, law, probability, now)))
-    return doubtful
+            law = self._prospects.underway(late.version, left_at=batch.left_at, requests=batch.requests)
+            self._underway[batch.id] = law
+        probability, confidence = law.back_by(late.due_at), late.version.spec.confidence
+        if probability >= confidence:
+            return None
+        due, out = late.due_at.isoformat(timespec="seconds"), seconds((self._now - batch.left_at).total_seconds())
+        return probability, (
+            f"due {due}, {batch.name}, out for {out}, is back by then with {percent(probability)}, {law.told}; "
+            f"{percent(confidence)} are asked for"
+        )
 
 
 def rescue(doubtful: Iterable[Doubtful], load: Load, *, now: datetime) -> Looked:
@@ -158,15 +175,6 @@ def _of_model(model: str, candidates: Sequence[Doubtful], load: Load, now: datet
         if nth == 0 or drain_s - begins_s <= AHEAD.total_seconds()
     ]
     return Looked(taken, at_risk)
-
-
-def _told(each: Late, batch: Out, law: Underway, probability: float, now: datetime) -> str:
-    due = each.due_at.isoformat(timespec="seconds")
-    out = seconds((now - batch.left_at).total_seconds())
-    return (
-        f"due {due}, {batch.name}, out for {out}, is back by then with {percent(probability)}, {law.told}; "
-        f"{percent(each.version.spec.confidence)} are asked for"
-    )
 
 
 def _due(each: Doubtful) -> tuple[datetime, WorkId]:

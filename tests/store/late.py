@@ -6,13 +6,14 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from lanes.claims import Claim
+from lanes.doors.item import Amendment
 from lanes.ids import BatchId
 from lanes.routing.second_look import Doubtful, weigh
 from lanes.store.doors import amendments, items
 from lanes.store.routing import rescues, turnarounds
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route, submission
+from tests.examples import admit, publish, route
 from tests.store.tries import rows, submit
 
 DUE = later(hours=8)
@@ -65,5 +66,5 @@ def canceled(connection: Connection, key: str = "k") -> None:
 
 def amended(connection: Connection, key: str = "k") -> None:
     """Late data came for the item."""
-    asked = submission(key, payload={"text": "anew"})
+    asked = Amendment("letters", key, {"text": "anew"})
     assert amendments.amend(connection, asked, door="client", now=LATE).outcome == "amended"

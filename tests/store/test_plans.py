@@ -249,7 +249,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
         (lambda c: limits.tries(c, "letters", now=NOON), 4 * limits.MOST_TRIES),
         (lambda c: budgets.statuses(c, now=NOON), 0),
-        (lambda c: rescues.due(c, until=later(hours=2), now=NOON), 400),
+        (lambda c: rescues.due(c, until=later(hours=2), now=NOON), 800),
         (rescues_what_is_late, 6_000),
         (lambda c: load.snapshot(c, account="acme", now=NOON), 2_500),
         (lambda c: unwanted.recall(c, now=NOON), 100),

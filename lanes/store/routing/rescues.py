@@ -14,16 +14,19 @@ from lanes.store.workload.workloads import versions
 MOST = 20_000  # items of one look, those that are due first
 CHUNK = 500  # items of one transaction
 
-# In which batch what is due is, whatever that batch's state: one that is held, or intended, may be the provider's.
+# In which batch what is due is, whatever that batch's state: one that is held, or intended, may be the provider's. What a batch
+# still has of an item that was answered, withdrawn or amended meanwhile is awaited by nobody.
 DUE = f"""
 select w.id, w.version_id, w.due_at, w.binds, b.id as batch_id, coalesce(b.submitted_at, b.intended_at) as left_at, b.requests
   from (
-    select w.id, w.workload, w.version_id, w.due_at, w.binds, w.batch_id, w.state
+    select w.id, w.item_id, w.workload, w.version_id, w.revision, w.due_at, w.binds, w.batch_id, w.state
       from lanes.work w
      where w.due_at > :now and w.due_at <= :until and w.due_at is not null and w.lane = 'batch' and w.purpose = 'answer'
        and w.state in ('ready', 'submitted') and not w.rescued
      order by w.due_at, w.id limit {MOST}) w
   join lanes.workload f on f.name = w.workload and f.paused_at is null
+  join lanes.item i on i.id = w.item_id and i.revision = w.revision and i.answered_at is null and i.settled_at is null
+                   and i.failed_at is null and i.canceled_at is null
   left join lanes.batch b on b.id = w.batch_id and w.state = 'submitted'
  order by w.due_at, w.id
 """
@@ -58,6 +61,7 @@ marked as (
          claim_no = case l.state when 'ready' then w.claim_no + 1 else w.claim_no end,
          rank_at = case l.state when 'ready' then l.due_at - cast(:call as interval) else w.rank_at end,
          ready_at = case l.state when 'ready' then :now else w.ready_at end,
+         created_at = case l.state when 'ready' then :now else w.created_at end,  -- what waited long is not given up at once
          batch_id = case l.state when 'ready' then null else w.batch_id end
     from late l where w.id = l.id),
 owed as (

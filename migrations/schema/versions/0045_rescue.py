@@ -7,7 +7,7 @@ revision = "0045"
 down_revision = "0043"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
-puts_in_force = {"doors/apply_amendment": "", "settling/item_status": ""}
+puts_in_force = {"doors/apply_amendment": "4b0a93ac6847", "settling/item_status": "894c6943ae36"}
 
 DUE = "due_at is not null and lane = 'batch' and purpose = 'answer' and state in ('ready', 'submitted') and not rescued"
 

@@ -51,7 +51,8 @@ def test_work_that_did_not_depart_changes_its_lane_in_its_row_under_a_new_claim(
     assert rescue(connection, now=LATE) == 1
     moved = row(connection, "work")
     assert (moved.id, moved.lane, moved.state, moved.claim_no) == (before.id, "realtime", "ready", before.claim_no + 1)
-    assert (moved.binds, moved.rank_at, moved.ready_at) == ("realtime", DUE - timedelta(seconds=2), LATE)
+    assert (moved.binds, moved.rank_at) == ("realtime", DUE - timedelta(seconds=2))
+    assert (moved.ready_at, moved.created_at) == (LATE, LATE)
     assert [each.key for each in claim(connection, now=LATE)] == ["k"]
 
 
@@ -109,10 +110,18 @@ def test_what_others_hold_is_passed_over_and_waits_for_nobody(pool: Engine) -> N
         assert [each.key for each in claim(after, now=LATE)] == ["b"]
 
 
-def test_a_paused_workload_is_not_looked_at(connection: Connection) -> None:
+@pytest.mark.parametrize("change", [canceled, answered, paused])
+def test_what_nobody_waits_for_and_what_is_paused_is_not_looked_at(connection: Connection, change: Any) -> None:
     in_batch(connection, "k")
-    paused(connection)
+    change(connection)
     assert rescues.due(connection, until=DUE, now=LATE) == []
+
+
+def test_of_an_amended_item_what_is_owed_for_its_newest_revision_is_looked_at(connection: Connection) -> None:
+    in_batch(connection, "k")
+    amended(connection)
+    (seen,) = rescues.due(connection, until=DUE, now=LATE)
+    assert seen.batch is None
 
 
 def test_explain_tells_the_rescue_and_what_the_batch_still_does(connection: Connection) -> None:

@@ -54,6 +54,11 @@ def test_a_batch_that_is_open_too_long_breaks_its_promise_while_it_is_still_open
     assert "3.0 h" in found.sentence
 
 
+def test_a_batch_that_we_cancelled_because_nobody_wanted_it_is_no_failure() -> None:
+    assert judged(Promise.BATCH_FAILING, Seen(batches=[collected(failed=100)])).verdict is Verdict.FAILED
+    assert judged(Promise.BATCH_FAILING, Seen(batches=[collected(failed=100, cancelled=True)])).verdict is Verdict.PASSED
+
+
 def test_a_batch_within_its_limit_and_one_that_came_home_keep_their_promise() -> None:
     assert judged(Promise.BATCH_SLOW, Seen(batches=[batch(hours=1)]), subject="batch 1").verdict is Verdict.PASSED
     home = judged(Promise.BATCH_SLOW, Seen(batches=[collected(hours=9)]), subject="batch 1")

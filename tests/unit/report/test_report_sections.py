@@ -10,6 +10,7 @@ from lanes.ids import IncidentId, RolloutId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.report import markdown
 from lanes.report.capacity import CapacityFigures, WaitFigures
+from lanes.report.rescued import RescueFigures
 from lanes.report.sections import Section, further, pressing
 from lanes.report.snapshot import AmendmentFigures, BatchTotals, CallFigures, ReplayFigures, Snapshot, SplitFigures
 from lanes.rollouts.rollout import HoldReason, Rollout
@@ -52,6 +53,7 @@ def steered(text: str = "trial") -> Snapshot:
         replays=[ReplayFigures("letters", 2, 5, ReplayState.COMPLETE, 40, 39, 1, Decimal("0.0125"))],
         calls=[CallFigures("letters", Lane.BATCH, 10, 195, 1_950, 1_950, 3_900)],
         capacity=[CapacityFigures("acme", "claude-haiku-5-5", [ROOM], 40, 75.0)],
+        rescues=[RescueFigures("letters", 40, 37, 2, Decimal("0.02"), Decimal("0.015"))],
         amendments=[AmendmentFigures("letters", 4, 1)],
         advice=[advise(replace(LATE_READERS, workload=text))],
     )
@@ -70,12 +72,13 @@ def test_what_may_need_a_person_comes_first() -> None:
 
 
 def test_each_ability_has_its_section() -> None:
-    batches, told, waits, calls, room, splits, replays, late, reads, advice = further(steered("nightly"))
+    batches, told, rescued, waits, calls, room, splits, replays, late, reads, advice = further(steered("nightly"))
     assert said(batches) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
     assert said(told) == [
         "letters all 300 97.5 % 97.7 % 0.023", "letters 95 % to 98 % 200 97.0 % 97.5 % ",
         "letters 98 % to 99 % 100 98.5 % 98.0 % ",
     ]  # fmt: skip
+    assert said(rescued) == ["letters 40 37 of 38 $0.0200 $0.0150"]
     assert said(waits) == ["letters 900 0.05 s 2.1 s"]
     assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
     assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]

@@ -82,7 +82,7 @@ def test_what_is_bound_to_batch_is_never_taken_and_is_at_risk() -> None:
 
 def test_the_limits_of_its_own_model_hold_an_item_up_and_no_other_model_s() -> None:
     empty = Limit(Kind.REQUESTS, 6, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
-    due = doubtful(1, timedelta(minutes=1))
+    due = doubtful(1, timedelta(seconds=59))
     of_ours = replace(IDLE, limits={MODEL: [empty]}, needs={"letters": Need(0, 0, requests=3)})
     assert numbers(looked(due, load=of_ours).taken) == [1]
     assert not looked(due, load=replace(of_ours, limits={"another": [empty]})).taken
@@ -96,7 +96,7 @@ def test_nothing_that_is_due_after_the_end_of_a_look_has_to_begin_now() -> None:
 def test_a_batch_that_has_been_out_for_long_is_doubted_and_says_why() -> None:
     (doubt,) = weigh([late(1, later(minutes=5))], NOTHING_SEEN, now=NOON)
     assert doubt.probability < 0.5
-    assert doubt.said.startswith("due 2026-11-24T12:05:00+00:00, batch 41, out for 6 h, is back by then with ")
+    assert doubt.said.startswith("due 2026-11-24T12:05:00+00:00, batch 41, out for 6.0 h, is back by then with ")
     assert doubt.said.endswith("; 95 % are asked for")
 
 
