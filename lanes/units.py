@@ -1,5 +1,6 @@
 """How a number is written for a person: US dollars, durations, shares and counts, with "-" for what is missing."""
 
+import math
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -21,8 +22,14 @@ def usd(amount: Decimal | None) -> str:
 
 
 def dollars(amount: float | None) -> str:
-    """US dollars that are a figure of a calculation, not of the ledger."""
-    return usd(None if amount is None else Decimal(repr(amount)))
+    """US dollars that are a figure of a calculation, not of the ledger; as `usd` writes them."""
+    if amount is None:
+        return MISSING
+    if amount == 0:
+        return "$0"
+    size = abs(amount)
+    decimals = 2 if size >= 1 else min(SIGNIFICANT_DIGITS - 1 - math.floor(math.log10(size)), MOST_DECIMALS)
+    return f"{'-' if amount < 0 else ''}${size:,.{decimals}f}"
 
 
 def aligned_usd(amounts: Sequence[Decimal | None]) -> list[str]:

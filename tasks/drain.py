@@ -30,6 +30,7 @@ from tasks.hostclock import HostClock
 from tasks.limits import LEARN_EVERY_S, SHARE_EVERY_S, Limits
 from tasks.notice import Notice
 from tasks.purse import Purse
+from tasks.room import Rooms
 from tasks.router import Router
 from tasks.saving import passes
 from tasks.staying import Roles, Staying, roles
@@ -63,7 +64,8 @@ class Drain:
             at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims), idle_since=lambda: self._idle_since
         )
         self._notice = Notice(at, self._answering.standstills)
-        router = Router(at.db, held.router, self._wakes, busy=lambda: self._answering.busy)
+        rooms = Rooms(at.provider.account, at.provider.most_calls)
+        router = Router(at.db, held.router, self._wakes, busy=lambda: self._answering.busy, rooms=rooms)
         self._chores = Chores(at.db, router, self._turns, self._answering, self._wakes)
         self._leases, self._beside = Beside(), Beside()
         self._limits = limits = Limits(at, of_calls, pace)

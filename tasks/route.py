@@ -11,6 +11,7 @@ from lanes.money.cost import Estimates
 from lanes.realtime.heads import Heads
 from lanes.routing.portions import MOST
 from lanes.routing.prospect import Prospects
+from lanes.routing.room import Room
 from lanes.routing.route import Received, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
@@ -20,21 +21,26 @@ from lanes.store.doors.unrouted import Taken
 from lanes.store.money import budgets
 from lanes.store.routing import routes, turnarounds
 from lanes.store.workload import workloads
+from lanes.words import Lane
 from lanes.workload.version import Version
+from tasks.room import Rooms
 
 WAIT = timedelta(seconds=1)  # longest wait for a lock while nobody else may route
 _told: set[str] = set()
 
 
-async def route_received(db: Database, most: int = MOST, *, heads: Heads[Taken] | None = None) -> int:
+async def route_received(
+    db: Database, most: int = MOST, *, heads: Heads[Taken] | None = None, rooms: Rooms | None = None
+) -> int:
     """Some of what was received, about `most` items, is routed, urgent and due ones first; their number, 0 when nothing waits.
 
     One bounded transaction: call it again while it routes something. Another router at work leaves it to that one;
     items in somebody's open transaction, and those of a workload that cannot be read or priced, wait. Where `heads` says so,
-    what came before the items that were routed last is not looked for, until the next look through all of it.
+    what came before the items that were routed last is not looked for, until the next look through all of it. `rooms` tells
+    the load of real time, by which some of what may wait goes to batch.
     """
     try:
-        return await _route_some(db, most, Heads[Taken]() if heads is None else heads)
+        return await _route_some(db, most, Heads[Taken]() if heads is None else heads, rooms)
     except OperationalError as error:
         if not locks.gave_up(error):
             raise
@@ -42,7 +48,7 @@ async def route_received(db: Database, most: int = MOST, *, heads: Heads[Taken] 
         return 0
 
 
-async def _route_some(db: Database, most: int, heads: Heads[Taken]) -> int:
+async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms | None) -> int:
     async with db.transaction() as run:
         began = time.monotonic()
         look = heads.look(began)
@@ -60,10 +66,12 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken]) -> int:
         waiting = await run(
             unrouted.received, most, of=stored.versions.keys(), waiting=begun.workloads, unread=unread
         )  # fmt: skip
-        due = any(item.arrived.due_at is not None for item in waiting)
-        prospects = await run(turnarounds.prospects, now=run.now) if due else None
+        waits = any(item.arrived.due_at is not None for item in waiting)
+        waits = waits or any(each.spec.value_usd for each in stored.versions.values())
+        prospects = await run(turnarounds.prospects, now=run.now) if waits else None
         over_soft = await run(budgets.over_soft, begun.workloads.keys(), now=run.now) if begun.limited else []
-        decided, problems = _decided(waiting, stored.versions, splits, run.now, prospects, over_soft)
+        room = await rooms.of(run, stored.versions.values(), splits) if waiting and rooms is not None else None
+        decided, problems = _decided(waiting, stored.versions, splits, run.now, prospects, over_soft, room)
         await run(routes.save, decided, now=run.now)
     heads.take(unrouted.came_last(waiting, before=heads.taken))
     _tell([*map(str, stored.unreadable), *problems])
@@ -72,9 +80,10 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken]) -> int:
 
 def _decided(
     waiting: list[Received], versions: dict[str, Version], splits: Splits, now: datetime, prospects: Prospects | None,
-    over_soft: list[BudgetStatus],
+    over_soft: list[BudgetStatus], room: Room | None,
 ) -> tuple[list[tuple[Received, Version, Route]], list[str]]:
-    """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these."""
+    """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these. What goes to
+    real time takes of its room."""
     decided: list[tuple[Received, Version, Route]] = []
     problems: set[str] = set()
     estimates = Estimates(now)
@@ -82,8 +91,10 @@ def _decided(
         version = versions[item.arrived.workload]
         try:
             route = decide(
-                item.arrived, version, splits, now=now, estimates=estimates, prospects=prospects, over_soft=over_soft
+                item.arrived, version, splits, now=now, estimates=estimates, prospects=prospects, over_soft=over_soft, room=room
             )
+            if room is not None and route.lane is Lane.REALTIME:
+                room.add(version)
             decided.append((item, version, route))
         except LookupError as error:
             problems.add(f'items of workload "{version.workload}" wait, because they cannot be priced: {error}')

@@ -11,6 +11,7 @@ from lanes.store.doors import unrouted
 from lanes.store.doors.unrouted import Taken
 from lanes.store.signals import RoleLock
 from tasks.arrivals import ArrivalReader
+from tasks.room import Rooms
 from tasks.route import route_received
 from tasks.wakes import Wakes
 
@@ -21,11 +22,12 @@ class Router:
     """Routes while it holds the role, and wakes whoever has work by it; `busy` says whether answers are under way."""
 
     def __init__(
-        self, db: Database, role: RoleLock, wakes: Wakes, *, busy: Callable[[], bool], look_every_s: float = LOOK_EVERY_S
-    ) -> None:
+        self, db: Database, role: RoleLock, wakes: Wakes, *, busy: Callable[[], bool], rooms: Rooms | None = None,
+        look_every_s: float = LOOK_EVERY_S,
+    ) -> None:  # fmt: skip
         self._db, self._role, self._wakes, self._busy = db, role, wakes, busy
         self._look_every_s, self._look_at = look_every_s, float("-inf")
-        self._heads = Heads[Taken]()
+        self._heads, self._rooms = Heads[Taken](), rooms
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -52,7 +54,7 @@ class Router:
         portions = Portions()
         while True:
             began = time.monotonic()
-            if not await route_received(self._db, portions.size, heads=self._heads):
+            if not await route_received(self._db, portions.size, heads=self._heads, rooms=self._rooms):
                 return
             self._wakes.work_is_ready()
             took = time.monotonic() - began

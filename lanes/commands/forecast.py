@@ -3,60 +3,106 @@
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
 from rich import box
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from lanes.commands.by import by as moment
+from lanes.commands.by import zone_of
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
+from lanes.commands.trial import MOST, SINCE, try_definition
 from lanes.doors.filedoor import Layout, read_lines
 from lanes.errors import UnknownWorkload
 from lanes.escaping import plain
 from lanes.report.summary import lane_name, reason_name
 from lanes.routing.forecast import Forecast, forecast
+from lanes.routing.load import Load
+from lanes.routing.plans import Plan
+from lanes.routing.prospect import percent
 from lanes.store import asking
 from lanes.store.database import clock
-from lanes.store.money import overheads_in_force
+from lanes.store.money import budgets, overheads_in_force
+from lanes.store.realtime import limits
+from lanes.store.realtime import load as lane_load
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
-from lanes.units import count, counted, share, usd
+from lanes.units import count, counted, seconds, share, usd
+from lanes.words import Lane
 
 TextField = Annotated[str | None, Parameter(name="--field", help="Column or field that holds the text.")]
 Key = Annotated[str | None, Parameter(name="--key", help="Column that names the item.")]
 OccurredAt = Annotated[str | None, Parameter(name="--occurred-at", help="Column with the event time, ISO 8601.")]
 Consumer = Annotated[str | None, Parameter(help="Who would read the results.")]
-Show = Callable[[Forecast], RenderableType]
+Show = Callable[[Forecast, ZoneInfo], RenderableType]
 
 
 def quote(
-    file: Path, *, workload: str, field: TextField = None, key: Key = None, occurred_at: OccurredAt = None,
-    consumer: Consumer = None, as_json: AsJson = False,
+    file: Path, *, workload: str,
+    by: Annotated[
+        str | None,
+        Parameter(help="When items are due that do not say so: a time of day such as 06:00, a span such as 8h, or a moment."),
+    ] = None,
+    zone: Annotated[str | None, Parameter(help="Time zone of --by, as Europe/Berlin; by default the workload's.")] = None,
+    field: TextField = None, key: Key = None, occurred_at: OccurredAt = None, consumer: Consumer = None,
+    as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Estimate what a file would cost: all in real time, all in batches, and as its items would be routed now.
+    """Estimate what a file would cost on each lane, alone and packed, how surely a batch is back, and what it costs as routed.
 
-    Nothing is sent. Exit code 1 when some lines are no items, 2 when the file cannot be read at all.
+    Nothing is sent. With --by the items are routed as if they were due then, and each batch says with which probability it is
+    back by then; without it, when it is back as surely as the workload asks for. Budgets beyond their soft limits and the load
+    of real time are heeded as they are now.
+
+    Exit code 1 when some lines are no items, 2 when the file, the time or the zone cannot be read at all.
+
+    Example: lanes quote tickets.jsonl --workload tickets --by 06:00
     """
-    return _look(file, workload, Layout(field, None, key, occurred_at, None, consumer), _costs, as_json)
+    return _look(file, workload, Layout(field, None, key, occurred_at, None, consumer), _costs, as_json, by, zone)
 
 
 def dry_run(
-    file: Path, *, workload: str, field: TextField = None, key: Key = None, occurred_at: OccurredAt = None,
-    consumer: Consumer = None, as_json: AsJson = False,
+    file: Path | None = None, *, workload: str | None = None,
+    with_: Annotated[
+        Path | None, Parameter(name="--with", help="A changed definition (YAML), tried on the items that came since --since.")
+    ] = None,
+    since: Annotated[str, Parameter(help="From when on, with --with: a span such as 7d, or an ISO 8601 moment.")] = SINCE,
+    most: Annotated[int, Parameter(help="Of so many items at most, the newest, with --with.")] = MOST,
+    field: TextField = None, key: Key = None, occurred_at: OccurredAt = None, consumer: Consumer = None,
+    as_json: AsJson = False,
 ) -> int:  # fmt: skip
-    """Show where the items of a file would go if they arrived now, and why. Nothing is sent.
+    """Show where items would go, and why: those of a file if they arrived now, or those that came, by a changed definition.
 
-    Exit code 1 when some lines are no items, 2 when the file cannot be read at all.
+    Nothing is sent, published or written. With --with the definition of a YAML file is tried on the traffic of its workload:
+    what would move between lanes and reasons, what both cost, and how many are expected late, before it is published.
+
+    Exit code 1 when some lines are no items or the definition cannot be published, 2 when there is nothing to look at.
+
+    Examples:
+
+    `lanes dry-run tickets.jsonl --workload tickets`
+
+    `lanes dry-run --since 7d --with tickets.yaml`
     """
+    if with_ is not None and file is None:
+        return try_definition(with_, workload, since=since, most=most, as_json=as_json)
+    if file is None or workload is None or with_ is not None:
+        wanted = "FILE with --workload W, for a file; or --with DEFINITION, for what came"
+        print(f"say what to look at: {wanted}", file=sys.stderr)
+        return 2
     return _look(file, workload, Layout(field, None, key, occurred_at, None, consumer), _routes, as_json)
 
 
-def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool) -> int:
+def _look(
+    file: Path, workload: str, layout: Layout, show: Show, as_json: bool, by: str | None = None, zone: str | None = None
+) -> int:
     if not file.is_file():
         print(f'there is no file "{file}"', file=sys.stderr)
         return 2
@@ -65,20 +111,29 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool) 
         with pool.begin() as connection:
             version, splits = workloads.in_force(connection).get(workload), workloads.splits(connection)
             now = clock(connection)
-            prospects = turnarounds.prospects(connection, now=now)
+            prospects, load = turnarounds.prospects(connection, now=now), _load(connection, now)
+            limited = budgets.statuses(connection, [workload], now=now)
             kept = overheads_in_force.of_each(asking.through(connection), [workload], now=now)[workload]
         if version is None:
             raise UnknownWorkload(f'workload "{workload}" has no published version')
         try:
-            found = forecast(read_lines(file, workload, layout, now=now), version, splits, now=now, prospects=prospects)
+            there = zone_of(zone or version.spec.timezone)
+            due_at = None if by is None else moment(by, now, there)
+            lines = read_lines(file, workload, layout, now=now)
+            found = forecast(
+                lines, version, splits, now=now, prospects=prospects, budgets=limited, load=load, by=due_at
+            )  # fmt: skip
         except ValueError as error:
             print(str(error), file=sys.stderr)
             return 2
+        except LookupError as error:
+            print(f'workload "{workload}" cannot be priced: {error}', file=sys.stderr)
+            return 1
         if as_json:
             print_json({**_data(found), "overheads": asdict(kept)})
         else:
             console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
-            console.print(show(found))
+            console.print(show(found, there))
             if show is _costs:
                 console.print(f"K{kept.said[1:]}.")
             for each in found.bad[:20]:
@@ -88,16 +143,45 @@ def _look(file: Path, workload: str, layout: Layout, show: Show, as_json: bool) 
     return on_database(look)
 
 
-def _costs(found: Forecast) -> Table:
+def _load(connection: Connection, now: datetime) -> Load:
+    """That of real time, by the limits of the account that asked last."""
+    return lane_load.snapshot(connection, account=limits.newest_account(connection) or "", now=now)
+
+
+def _costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
     title = f"{counted(found.items, 'item')} of {plain(found.workload)}, version {found.version}: estimates in USD"
-    table = _table(title, ["", "Cost", "Per 1,000"])
-    amounts = (found.all_realtime_usd, found.all_batch_usd, found.as_routed_usd)
-    for name, amount in zip(("All real-time", "All batch", "As routed now"), amounts, strict=True):
-        table.add_row(name, usd(amount), usd(amount / found.items * 1000) if found.items else "-")
-    return table
+    done = "Answered" if found.by is None else f"By {_moment(found.by, zone)}"
+    table = _table(title, ["", "Calls", "Cost", "Per 1,000", done])
+    for each in found.plans:
+        table.add_row(_name(each), count(each.calls), usd(each.usd), _each(each.usd, found), _done(each, found, zone))
+    table.add_row("As routed now", "", usd(found.as_routed_usd), _each(found.as_routed_usd, found), "")
+    return Group(table, *(Text(each, "yellow") for each in found.notes))
 
 
-def _routes(found: Forecast) -> Table:
+def _name(plan: Plan) -> str:
+    name = "All real-time" if plan.lane is Lane.REALTIME else "All batch"
+    return f"{name}, each alone" if plan.pack == 1 else f"{name}, {plan.pack} a call"
+
+
+def _each(amount: Any, found: Forecast) -> str:
+    return usd(amount / found.items * 1000) if found.items else "-"
+
+
+def _done(plan: Plan, found: Forecast, zone: ZoneInfo) -> str:
+    """When, or how surely, the items of a plan are answered."""
+    if plan.lane is Lane.REALTIME:
+        return "-" if plan.takes_s is None else f"takes about {seconds(plan.takes_s)}"
+    if plan.probability is not None:
+        return f"back with {percent(plan.probability)}"
+    return "-" if plan.back_at is None else f"back by {_moment(plan.back_at, zone)}"
+
+
+def _moment(at: datetime, zone: ZoneInfo) -> str:
+    local = at.astimezone(zone)
+    return f"{local:%d %b %H:%M} {local.tzname()}"
+
+
+def _routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
     title = f"{counted(found.items, 'item')} of {plain(found.workload)}, version {found.version}, if they arrived now"
     table = _table(title, ["Lane", "Reason", "Items", "Share", "For example"])
     for (lane, reason), number in sorted(found.routes.items(), key=lambda each: -each[1]):
@@ -110,8 +194,9 @@ def _routes(found: Forecast) -> Table:
 
 def _table(title: str, headings: list[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    numbers = ("Calls", "Cost", "Per 1,000", "Items", "Share")
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in ("Cost", "Per 1,000", "Items", "Share") else "left")
+        table.add_column(heading, justify="right" if heading in numbers else "left")
     return table
 
 

@@ -57,13 +57,14 @@ class Outlet:
 
 
 class Counting:
-    """Says on standard error how many rows were written, where standard output is redirected and it takes a while."""
+    """Says on standard error how many rows were written, where standard output is redirected and it takes a while; or how many
+    of something else there were, wherever it goes."""
 
-    def __init__(self, what: str) -> None:
-        self._what, self._count = what, 0
+    def __init__(self, what: str, done: str | None = None) -> None:
+        self._what, self._done, self._count = what, done or "written so far", 0
         self._next = time.monotonic() + PATIENCE_S
         self._status: Status | None = None
-        self._silent = sys.stdout.isatty()
+        self._silent = done is None and sys.stdout.isatty()
 
     def add(self, number: int) -> None:
         """So many more."""
@@ -72,7 +73,7 @@ class Counting:
         if self._silent or now < self._next:
             return
         console = Console(stderr=True)
-        said = f"{self._what}: {self._count:,} written so far"
+        said = f"{self._what}: {self._count:,} {self._done}"
         if not console.is_terminal:
             self._next = now + TOLD_EVERY_S
             print(said, file=sys.stderr, flush=True)
@@ -90,9 +91,9 @@ class Counting:
 
 
 @contextmanager
-def counting(what: str) -> Iterator[Counting]:
-    """Counts rows as they are written."""
-    counted = Counting(what)
+def counting(what: str, done: str | None = None) -> Iterator[Counting]:
+    """Counts rows as they are written, or as that is done with them."""
+    counted = Counting(what, done)
     try:
         yield counted
     finally:

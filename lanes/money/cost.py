@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import starmap
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,11 @@ class Estimate:
 
     realtime: Decimal
     batch: Decimal
+
+    @cached_property
+    def less_in_batch(self) -> float:
+        """What a batch costs less, negative where it is dearer."""
+        return float(self.realtime - self.batch)
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,22 @@ from lanes.routing.split import Split
 from lanes.words import Mode
 
 
-def of_start(playbook: Playbook, workload: str, *, mode: Mode, basis_points: int, present: Rollout | None) -> str | None:
+def of_start(
+    playbook: Playbook, workload: str, *, mode: Mode, values: bool, basis_points: int, present: Rollout | None
+) -> str | None:  # fmt: skip
     """Why the playbook cannot begin on a workload of that mode, `basis_points` of which go to real-time now.
 
-    `present` is the workload's open rollout: it has one at most.
+    `values`: it states what an answer is worth. `present` is the workload's open rollout: it has one at most.
     """
     if present is not None:
         return (
             f'workload "{workload}" has an open rollout already: {present.id}, playbook "{present.playbook.name}", started '
             f"by {present.started_by} at {present.started_at:%Y-%m-%d %H:%M} UTC; let it end, or abort it with `act`"
+        )
+    if values:
+        return (
+            f'workload "{workload}" states what an answer is worth (value_usd), and that decides before the split: no step of '
+            f'playbook "{playbook.name}" would move an item; set value_usd to 0, or leave it to the value'
         )
     if playbook.needs(Measure.AGREEMENT) and mode is not Mode.LAMBDA:
         return (

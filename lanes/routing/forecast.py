@@ -1,16 +1,22 @@
 """What a file of items would cost and where they would go, before one of them is sent."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
 from lanes.doors.filedoor import BadLine, Line
 from lanes.doors.item import Submission
+from lanes.money.budget import BudgetStatus
+from lanes.money.cost import Estimates
+from lanes.routing.load import Load
+from lanes.routing.plans import Plan, Plans
 from lanes.routing.prospect import Prospects
+from lanes.routing.room import Room
 from lanes.routing.route import Arrived, Route, decide
 from lanes.routing.split import Splits
+from lanes.units import usd
 from lanes.words import Lane, Mode, Reason
 from lanes.workload.version import Version
 
@@ -29,16 +35,20 @@ class Example:
 
 @dataclass
 class Forecast:
-    """Estimates in US dollars. `as_routed_usd` follows the routes, with the authoritative pass where one is owed."""
+    """Estimates in US dollars. `as_routed_usd` follows the routes, with the authoritative pass where one is owed; `plans` are
+    the ways to have all items answered alike; `by` is when they are due that do not say so themselves."""
 
     workload: str
     version: int
+    by: datetime | None = None
     items: int = 0
     all_realtime_usd: Decimal = Decimal(0)
     all_batch_usd: Decimal = Decimal(0)
     as_routed_usd: Decimal = Decimal(0)
+    plans: list[Plan] = field(default_factory=list)
     routes: Counter[tuple[Lane, Reason]] = field(default_factory=Counter)
     examples: list[Example] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     bad: list[BadLine] = field(default_factory=list)
 
     def add(self, place: str, route: Route, *, corrects: bool) -> None:
@@ -46,32 +56,60 @@ class Forecast:
         self.items += 1
         self.all_realtime_usd += route.realtime_usd
         self.all_batch_usd += route.batch_usd
-        real = route.lane is Lane.REALTIME
-        self.as_routed_usd += route.realtime_usd if real else route.batch_usd
-        self.as_routed_usd += route.batch_usd if real and corrects else 0
+        self.as_routed_usd += as_routed_usd(route, corrects=corrects)
         self.routes[route.lane, route.reason] += 1
         if len(self.examples) < MOST_EXAMPLES:
             self.examples.append(Example(place, route.lane, route.reason, route.explanation))
 
 
+def as_routed_usd(route: Route, *, corrects: bool) -> Decimal:
+    """What an item costs on the lane of its route, with the authoritative pass where its real-time answer owes one."""
+    if route.lane is Lane.BATCH:
+        return route.batch_usd
+    return route.realtime_usd + (route.batch_usd if corrects else 0)
+
+
 def forecast(
-    lines: Iterable[Line | BadLine], version: Version, splits: Splits, *, now: datetime, prospects: Prospects | None = None
-) -> Forecast:
-    """Where the well-formed lines would go if they arrived now, and what that would cost."""
-    prospects = prospects or Prospects.assumed(now)
-    found = Forecast(version.workload, version.number)
+    lines: Iterable[Line | BadLine], version: Version, splits: Splits, *, now: datetime, prospects: Prospects | None = None,
+    budgets: Sequence[BudgetStatus] = (), load: Load | None = None, by: datetime | None = None,
+) -> Forecast:  # fmt: skip
+    """Where the well-formed lines would go if they arrived now, and what that would cost. Those that do not say when they are
+    due are due `by` then, where that is given; budgets beyond their soft limits, and the load of real time, are heeded."""
+    prospects, estimates = prospects or Prospects.assumed(now), Estimates(now)
+    room = None if load is None else Room(load)
+    over_soft = [each for each in budgets if each.is_over_soft]
+    found, plans = Forecast(version.workload, version.number, by), Plans(version)
     for line in lines:
         if isinstance(line, BadLine):
             found.bad.append(line)
             continue
-        route = decide(arrived(line.submission, now), version, splits, now=now, prospects=prospects)
+        item = arrived(line.submission, now, by)
+        route = decide(item, version, splits, now=now, estimates=estimates, prospects=prospects, over_soft=over_soft, room=room)
+        if room is not None and route.lane is Lane.REALTIME:
+            room.add(version)
         found.add(line.submission.place, route, corrects=version.spec.mode is Mode.LAMBDA)
+        size = item.characters
+        plans.add(alone=estimates.of(plans.alone, size), packed=estimates.of(version, size))
+    found.plans = plans.found(prospects, load, by=by)
+    found.notes = [*_beyond(budgets, found.as_routed_usd)]
     return found
 
 
-def arrived(sent: Submission, now: datetime) -> Arrived:
-    """The item as routing would know it, if it arrived now."""
+def _beyond(budgets: Iterable[BudgetStatus], routed_usd: Decimal) -> Iterable[str]:
+    """The budgets of all consumers that these items would exceed."""
+    for each in budgets:
+        soft, hard, after = each.budget.soft_usd, each.budget.hard_usd, each.used_usd + routed_usd
+        if each.budget.consumer is not None:
+            continue
+        if hard is not None and after > hard:
+            yield f"{each.said}; these items would bring it to {usd(after)}: some of them would wait for the next period"
+        elif soft is not None and after > soft:
+            yield f"{each.said}; these items would bring it to {usd(after)}"
+
+
+def arrived(sent: Submission, now: datetime, by: datetime | None = None) -> Arrived:
+    """The item as routing would know it, if it arrived now, and were due `by` then where it does not say so itself."""
     return Arrived(
         sent.workload, sent.key or sent.place, sent.payload, now, sent.occurred_at or now, sent.consumer, sent.entity,
-        sent.urgent, sent.lane, sent.due_at,
+        sent.urgent, sent.lane, sent.due_at or by,
     )  # fmt: skip

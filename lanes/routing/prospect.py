@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lanes.ids import VersionId
 from lanes.routing.turnaround import Evidence, Turnarounds
@@ -26,25 +26,30 @@ class Batches:
         return cls(version.spec.batch_model, expected_turnaround(version.spec))
 
 
-@dataclass(frozen=True, slots=True)
-class Chance:
+class Chance(NamedTuple):
     """The probability, 0 to 1, that the batch which an item would take is back by its due time; whether that is as sure as its
-    version asks for; and a sentence that tells it, and from what."""
+    version asks for; a sentence that tells it, and from what; and whether that batch leaves early, for the due time's sake."""
 
     probability: float
     enough: bool
     said: str
+    early: bool = False
 
 
 class Prospect:
-    """The batches of one version, seen from `now`: one leaves with its schedule, one at once where a due time asks for it."""
+    """The batches of one version, seen from `now`: one leaves with its schedule, one at once where a due time asks for it;
+    of so many requests, where that is known."""
 
-    def __init__(self, version: "Version", turnarounds: Turnarounds, now: datetime) -> None:
+    def __init__(
+        self, version: "Version", turnarounds: Turnarounds, now: datetime, *, requests: int | None = None
+    ) -> None:  # fmt: skip
         spec = version.spec
         self.confidence = spec.confidence
         batches = Batches.of(version)
-        self._scheduled = Departure(batches, turnarounds, Window.of(spec).next_departure(now) + LEAD)
-        self._early = Departure(batches, turnarounds, now + LEAD)
+        self._scheduled = Departure(batches, turnarounds, Window.of(spec).next_departure(now) + LEAD, requests)
+        self._early = Departure(batches, turnarounds, now + LEAD, requests)
+        self._now, self._half_life_s = now, float(spec.half_life_s)
+        self._lost: dict[bool, float] = {}
 
     @property
     def back_at(self) -> datetime:
@@ -65,14 +70,24 @@ class Prospect:
         asked = "" if enough else f"; {percent(self.confidence)} are asked for"
         due = due_at.isoformat(timespec="seconds")
         said = f"due {due}, {by.leaves} is back by then with {percent(probability)}, {by.told}{asked}"
-        return Chance(probability, enough, said)
+        return Chance(probability, enough, said, early=by is self._early)
+
+    def lost(self, *, early: bool) -> float:
+        """The share, 0 to 1, of what an answer is worth now that is lost on average until a batch brings it: one that leaves
+        early, or with the schedule. The wait for its departure is in it."""
+        known = self._lost.get(early)
+        if known is None:
+            by = self._early if early else self._scheduled
+            known = self._lost[early] = 1.0 - by.left(self._half_life_s, self._now)
+        return known
 
 
 class Departure:
     """A batch that leaves at a moment."""
 
-    def __init__(self, batches: Batches, turnarounds: Turnarounds, at: datetime) -> None:
-        self._at, self._law = at, turnarounds.of(batches.model, leaves_at=at, usual=batches.usual)
+    def __init__(self, batches: Batches, turnarounds: Turnarounds, at: datetime, requests: int | None = None) -> None:
+        self._at = at
+        self._law = turnarounds.of(batches.model, leaves_at=at, usual=batches.usual, requests=requests)
         self.leaves = f"a batch that leaves about {at.isoformat(timespec='minutes')}"
         self.told = _told(self._law.evidence, batches.usual)
 
@@ -83,6 +98,10 @@ class Departure:
     def back_at(self, probability: float) -> datetime:
         """When it is back with this probability."""
         return self._at + self._law.within(probability)
+
+    def left(self, half_life_s: float, now: datetime) -> float:
+        """What is left, on average, of something that halves from now on within each half-life, when it is back."""
+        return 2.0 ** (-(self._at - now).total_seconds() / half_life_s) * self._law.left(half_life_s)
 
 
 class Underway:
@@ -124,6 +143,10 @@ class Prospects:
         if found is None:
             found = self._of[version.id] = Prospect(version, self._turnarounds, self._now)
         return found
+
+    def of_size(self, version: "Version", requests: int) -> Prospect:
+        """The batches of that version that have so many requests."""
+        return Prospect(version, self._turnarounds, self._now, requests=requests)
 
     def underway(self, version: "Version", *, left_at: datetime, requests: int) -> Underway:
         """A batch of that version that is out."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lanes.errors import RuleFailed
 from lanes.ids import ItemId
@@ -14,9 +14,13 @@ from lanes.payload import characters
 from lanes.routing.binding import binds
 from lanes.routing.prospect import Chance, Prospects
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
+from lanes.routing.value import saved_usd, weigh, worth_usd
 from lanes.words import Lane, Outcome, Reason
 from lanes.workload.rules import Rule
 from lanes.workload.version import Version
+
+if TYPE_CHECKING:
+    from lanes.routing.room import Room
 
 EXPECTED_CALL = timedelta(seconds=2)  # what a real-time call usually takes, subtracted from a due time when ranking
 LONG_OVERDUE = datetime(1970, 1, 1, tzinfo=UTC)  # earlier due times rank alike
@@ -76,28 +80,38 @@ class Route:
 
 def decide(
     item: Arrived, version: Version, splits: Splits, *, now: datetime, estimates: Estimates | None = None,
-    prospects: Prospects | None = None, over_soft: Sequence[BudgetStatus] = (),
+    prospects: Prospects | None = None, over_soft: Sequence[BudgetStatus] = (), room: "Room | None" = None,
 ) -> Route:  # fmt: skip
-    """The route of an item: pins, then what must be real-time, then what must be batch, then the split, and last whether one
-    of the budgets that are beyond their soft limits is the item's.
+    """The route of an item, by the first of these that decides: its pin; what must be real-time; what must be batch; its value,
+    where the version states one: the lane that is worth more, so that the split decides only what is worth the same; the split.
+    What then goes to real time and may wait is sent to batch by the first guard that is against it: a budget beyond its soft
+    limit, and `room`, which real time has or not.
 
-    Whoever decides about many at once gives them the same `estimates` and `prospects`, those of `now`. Without prospects,
-    batches are assumed to take as long as the version says.
+    Whoever decides about many at once gives them the same `estimates` and `prospects`, those of `now`, and adds to `room` what
+    goes to real time. Without prospects, batches are assumed to take as long as the version says; without room, real time has.
 
     Raises:
         LookupError: no price is known for one of its models.
     """
-    lane, reason, explanation, chance = _choose(item, version, splits, now, prospects)
-    if over_soft and lane is Lane.REALTIME and reason is Reason.SPLIT:
-        lane, reason, explanation = _afforded(item, over_soft, explanation)
     costs = (estimates or Estimates(now)).of(version, item.characters)
-    probability = None if chance is None else chance.probability
-    return Route(lane, reason, explanation, costs.realtime, costs.batch, probability)
+    choice = _choose(item, version, splits, now, prospects, costs)
+    chosen = choice.reason is Reason.SPLIT or choice.reason is Reason.VALUE
+    if chosen and choice.lane is Lane.REALTIME and (over_soft or room is not None):
+        choice = _guarded(choice, item, version, now, over_soft, room)
+    probability = None if choice.chance is None else choice.chance.probability
+    return Route(choice.lane, choice.reason, choice.said, costs.realtime, costs.batch, probability)
 
 
 def looks_inside(version: Version) -> bool:
     """Whether a rule of the version reads the payload of an item."""
     return any(rule is not None and rule.reads("payload") for rule in (version.urgent_when, version.batch_when))
+
+
+def rule_faults(item: Arrived, version: Version, *, now: datetime) -> list[str]:
+    """Why rules of the version cannot be evaluated for an item; they do not hold of it then."""
+    variables = _variables(item, now)
+    notes = (_holds(rule, variables)[1] for rule in (version.urgent_when, version.batch_when))
+    return [note.removeprefix("; ") for note in notes if note]
 
 
 def may_wait(bound_to: Lane | None, chance: Chance | None) -> bool:
@@ -122,28 +136,46 @@ def rank_at(item: Arrived, version: Version) -> datetime:
     return item.received_at + timedelta(seconds=version.spec.patience_s)
 
 
+class _Choice(NamedTuple):
+    lane: Lane
+    reason: Reason
+    said: str
+    chance: Chance | None = None
+
+
 def _choose(
-    item: Arrived, version: Version, splits: Splits, now: datetime, prospects: Prospects | None
-) -> tuple[Lane, Reason, str, Chance | None]:
+    item: Arrived, version: Version, splits: Splits, now: datetime, prospects: Prospects | None, costs: Estimate
+) -> _Choice:
     if item.pin is not None:
-        return item.pin, Reason.PINNED, f"the sender asked for {item.pin}", None
+        return _Choice(item.pin, Reason.PINNED, f"the sender asked for {item.pin}")
     if item.due_at is not None and item.due_at <= now:
-        return Lane.REALTIME, Reason.OVERDUE, f"it was due at {item.due_at.isoformat(timespec='seconds')}", None
+        return _Choice(Lane.REALTIME, Reason.OVERDUE, f"it was due at {item.due_at.isoformat(timespec='seconds')}")
     if item.urgent:
-        return Lane.REALTIME, Reason.URGENT, "the sender marked it urgent", None
+        return _Choice(Lane.REALTIME, Reason.URGENT, "the sender marked it urgent")
     variables = _variables(item, now)
-    urgent, note = _holds(version.urgent_when, variables)
+    both = None if version.both_rules is None else version.both_rules.hold(variables)
+    urgent, note = _holds(version.urgent_when, variables) if both is None else (both[0], "")
     if urgent:
-        return Lane.REALTIME, Reason.URGENT_RULE, f"urgent_when holds: {version.spec.urgent_when}", None
-    chance = None
-    if item.due_at is not None:
-        chance = (prospects or Prospects.assumed(now)).of(version).chance(item.due_at)
+        return _Choice(Lane.REALTIME, Reason.URGENT_RULE, f"urgent_when holds: {version.spec.urgent_when}")
+    spec, chance, prospect = version.spec, None, None
+    if item.due_at is not None or spec.value_usd:
+        prospect = (prospects or Prospects.assumed(now)).of(version)
+    if item.due_at is not None and prospect is not None:
+        chance = prospect.chance(item.due_at)
         if not chance.enough:
-            return Lane.REALTIME, Reason.DEADLINE, chance.said + note, chance
+            return _Choice(Lane.REALTIME, Reason.DEADLINE, chance.said + note, chance)
         note = f"; {chance.said}{note}"
-    late, late_note = _holds(version.batch_when, variables)
+    late, late_note = _holds(version.batch_when, variables) if both is None else (both[1], "")
     if late:
-        return Lane.BATCH, Reason.BATCH_RULE, f"batch_when holds: {version.spec.batch_when}{note}", chance
+        return _Choice(Lane.BATCH, Reason.BATCH_RULE, f"batch_when holds: {spec.batch_when}{note}", chance)
+    note += late_note
+    if spec.value_usd and prospect is not None:
+        worth = worth_usd(spec.value_usd, spec.half_life_s, variables["age_s"])
+        lost = prospect.lost(early=chance is not None and chance.early)
+        weighed = weigh(worth, lost, saved_usd(costs, spec.mode))
+        if weighed.lane is not None:
+            return _Choice(weighed.lane, Reason.VALUE, weighed.said + note, chance)
+        note = f"; {weighed.said}{note}"
     split = splits.of(item.workload, item.consumer)
     place = bucket(item.workload, entity=item.entity, key=item.key)
     realtime = to_realtime(split, place)
@@ -152,15 +184,26 @@ def _choose(
         f"bucket {place:,} of {BUCKETS:,} is {'below' if realtime else 'not below'} "
         f"the split of {split.basis_points / 100:g} % for {whose}"
     )
-    return Lane.REALTIME if realtime else Lane.BATCH, Reason.SPLIT, said + note + late_note, chance
+    return _Choice(Lane.REALTIME if realtime else Lane.BATCH, Reason.SPLIT, said + note, chance)
 
 
-def _afforded(item: Arrived, over_soft: Sequence[BudgetStatus], explanation: str) -> tuple[Lane, Reason, str]:
-    """Where an item goes that may wait; only the split asked for real time."""
+def _guarded(
+    choice: _Choice, item: Arrived, version: Version, now: datetime, over_soft: Sequence[BudgetStatus], room: "Room | None"
+) -> _Choice:
+    """What may wait, and only its value or the split asked for real time."""
     for each in over_soft:
         if each.budget.workload == item.workload and each.budget.consumer in (None, item.consumer):
-            return Lane.BATCH, Reason.BUDGET, f"{each.said}; {explanation}"
-    return Lane.REALTIME, Reason.SPLIT, explanation
+            return _Choice(Lane.BATCH, Reason.BUDGET, f"{each.said}; {choice.said}", choice.chance)
+    full = None if room is None else room.lacks(version, may_wait_for(item, version, now), now=now)
+    return choice if full is None else _Choice(Lane.BATCH, Reason.CAPACITY, f"{full}; {choice.said}", choice.chance)
+
+
+def may_wait_for(item: Arrived, version: Version, now: datetime) -> timedelta:
+    """How long an item may wait behind others in real time, from now on: until it must be asked to be answered when it is due,
+    else as long as its workload's patience."""
+    if item.due_at is not None:
+        return item.due_at - now - EXPECTED_CALL
+    return timedelta(seconds=version.spec.patience_s)
 
 
 def _variables(item: Arrived, now: datetime) -> dict[str, Any]:

@@ -22,6 +22,7 @@ SIGMA = 0.5  # of the assumed law: 95 % are back within 2.3 times its median
 ENOUGH = 20  # batches from which a cell speaks for itself
 LARGER = (100, 10_000)  # requests from which a batch is of the next size class
 LONGEST = 1e9  # seconds: nothing is awaited longer
+STEPS = 256  # into which a law is divided for what is expected of it
 _NORMAL = NormalDist()
 
 Cell = tuple[str, int | None, int | None]  # a model, a size class, an hour; None: all of them
@@ -65,8 +66,9 @@ class Turnaround:
         seen = sorted(seen, key=lambda each: each.took)
         self._log_median = math.log(usual.total_seconds())
         self.evidence = _evidence(seen)
-        # From each moment on (seconds): the share that is out still, and the weight of the seen ones that are.
-        self._at, self._out, self._weight = [0.0], [1.0], [0.0]
+        # From each moment on (seconds): the share out still, the weight of the seen ones that are, the share by the law.
+        self._at, self._out, self._weight, self._assumed = [0.0], [1.0], [0.0], [1.0]
+        self._left: dict[float, float] = {}
         self._learn(seen)
 
     def _learn(self, seen: Sequence[Seen]) -> None:
@@ -87,6 +89,7 @@ class Turnaround:
             self._at.append(took)
             self._out.append(before * (assumed + still + lost) / among if among > 0 else before)
             self._weight.append(still)
+            self._assumed.append(self._assumed_out(took))
 
     def by(self, after: timedelta | float) -> float:
         """The probability that a batch is back so long after it left (seconds, or a span)."""
@@ -113,13 +116,26 @@ class Turnaround:
         been = max(_seconds(out), 0.0)
         return max(self._until_out((1.0 - probability) * self._share_out(been)), timedelta(seconds=min(been, LONGEST)))
 
+    def left(self, half_life_s: float) -> float:
+        """What is left, on average, of something that halves within each half-life, when a batch that left with it is back:
+        E[2^(-T / half-life)], 0 to 1. Worked out once for each half-life.
+
+        The midpoint rule over the quantiles of the law: exact to 1 / (2 * STEPS) whatever its shape, and in relation to what
+        is lost, however slowly it fades.
+        """
+        known = self._left.get(half_life_s)
+        if known is None:
+            waits = (self._until_out(1 - (step + 0.5) / STEPS).total_seconds() for step in range(STEPS))
+            known = self._left[half_life_s] = sum(2.0 ** (-each / half_life_s) for each in waits) / STEPS
+        return known
+
     def _until_out(self, out: float) -> timedelta:
         """From when on no more than this share is out still."""
         place = bisect_left(self._out, -out, lo=1, key=neg) - 1
         since, until = self._at[place], self._at[place + 1] if place + 1 < len(self._at) else LONGEST
         weight, share = self._weight[place], self._out[place]
         # Between two moments only the assumed law moves: solved for its share that is out still.
-        assumed = (out / share * (PSEUDO_BATCHES * self._assumed_out(since) + weight) - weight) / PSEUDO_BATCHES
+        assumed = (out / share * (PSEUDO_BATCHES * self._assumed[place] + weight) - weight) / PSEUDO_BATCHES
         if assumed <= 0:
             return timedelta(seconds=until)
         quantile = math.exp(self._log_median - SIGMA * _NORMAL.inv_cdf(min(assumed, 1 - 1e-16)))
@@ -130,7 +146,7 @@ class Turnaround:
             return 1.0
         place = bisect_right(self._at, seconds) - 1
         weight = self._weight[place]
-        then, now = self._assumed_out(self._at[place]), self._assumed_out(seconds)
+        then, now = self._assumed[place], self._assumed_out(seconds)
         among = PSEUDO_BATCHES * then + weight
         return self._out[place] * (PSEUDO_BATCHES * now + weight) / among if among > 0 else 0.0
 

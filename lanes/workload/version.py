@@ -14,7 +14,7 @@ from lanes.workload import prices
 from lanes.workload.answer_check import AnswerCheck
 from lanes.workload.output_schema import check_askable, check_output_schema
 from lanes.workload.promises import Promises
-from lanes.workload.rules import Rule
+from lanes.workload.rules import Pair, Rule
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 STORED = {"stored": True}  # context in which a version is read that was valid when it was published
@@ -163,6 +163,22 @@ class Spec(BaseModel):
         description="An item that is due goes to a batch only where that is back in time with this probability, 0.5 to 0.999. "
         "Higher: more of them go to real-time, and fewer are late.",
     )
+    value_usd: float = Field(
+        default=0,
+        ge=0,
+        le=1_000_000,
+        title="Value of an answer (US dollars)",
+        description="What an answer is worth at once, 0 to 1000000. What waiting loses of it is weighed against what a batch "
+        "saves, before the split is asked. 0 = not stated: nothing is weighed.",
+    )
+    half_life_s: int = Field(
+        default=3600,
+        ge=1,
+        le=31_536_000,
+        title="Half-life of that value (seconds)",
+        description="Within which an answer loses half of its value, counted from when its item occurred, 1 to 31536000. "
+        "It matters only where the value is stated.",
+    )
     dedupe: str = Field(
         default="key",
         pattern="^(key|content)$",
@@ -304,3 +320,8 @@ class Version:
     def batch_when(self) -> Rule | None:
         """The compiled rule, None when the workload has none."""
         return Rule(self.spec.batch_when) if self.spec.batch_when else None
+
+    @cached_property
+    def both_rules(self) -> Pair | None:
+        """Both at once, None where the workload has not both."""
+        return None if self.urgent_when is None or self.batch_when is None else Pair(self.urgent_when, self.batch_when)

@@ -17,7 +17,7 @@ from tests.benchmarks.page import render
 from tests.benchmarks.sizes import SMALL
 
 ROOT = Path(__file__).parents[2]
-TURNS = ("queue", "batch", "calls", "figures", "doors")  # they have rounds
+TURNS = ("queue", "batch", "calls", "figures", "routing", "doors")  # they have rounds
 
 
 def main() -> None:

@@ -60,6 +60,7 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "firming_missed": TOLD, "brier": most(0.1),
     },
     "drain": {"rss_growth_mb": most(20)},
+    "routing": {"routes_per_s": least(20_000), "intake_vs_floor": least(0.6)},
     "doors": {
         "submit_per_s": least(5_000), "submit_many_per_s": least(20_000), "client_many_per_s": least(15_000),
         "vs_insert": least(0.3),

@@ -30,6 +30,7 @@ from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tasks.abreast import abreast
 from tasks.drain import TICK_S
+from tasks.room import Rooms
 from tasks.route import route_received
 from tasks.saving import save
 from tests.benchmarks.letters import ANSWER_TEXT, WORKLOAD, payloads, realtime
@@ -47,6 +48,7 @@ class RealtimeLife:
         self._url = url
         self._led = 0
         self._received, self._ranked = Heads[Taken](), Heads[datetime]()  # as long as those of a drain
+        self._rooms = Rooms("acme")
 
     def lead(self, items: int) -> float:
         """So many more items were sent and answered; the seconds that took."""
@@ -60,7 +62,7 @@ class RealtimeLife:
         async with Database(self._url) as db:
             now = await db.now()
             version = await db.run(lambda connection: realtime(connection, now=now))
-            _as_a_drain_begins(version, now)
+            as_a_drain_begins(version, now)
             began = time.perf_counter()
             with disable_run_logger():
                 async with listening(self._url, but=db.sessions) as admitted, asyncio.TaskGroup() as together:
@@ -77,7 +79,7 @@ class RealtimeLife:
         """So much of what was `admitted` is routed, as the router does; that work is `ready` is told."""
         left = items
         while left > 0:
-            if routed := await route_received(db, heads=self._received):
+            if routed := await route_received(db, heads=self._received, rooms=self._rooms):
                 left -= routed
                 ready.set()
             else:
@@ -122,7 +124,7 @@ async def _heard(event: asyncio.Event) -> None:
     event.clear()
 
 
-def _as_a_drain_begins(version: Version, now: datetime) -> None:
+def as_a_drain_begins(version: Version, now: datetime) -> None:
     """The prices are read, and the collector leaves alone what a process keeps for as long as it lives."""
     estimate(version, 0, at=now)
     gc.set_threshold(20_000, 20, 100)  # as flows/__main__.py

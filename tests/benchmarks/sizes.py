@@ -12,5 +12,6 @@ SMALL: Mapping[str, Sequence[str]] = {
     "figures": ("--items", "10000", "--rounds", "1"),
     "deadlines": ("--seeds", "1", "--days", "4", "--items-a-day", "500"),
     "drain": ("--items", "600", "--after", "200"),
+    "routing": ("--items", "1000", "--rounds", "1"),
     "doors": ("--items", "500", "--rounds", "1"),
 }

@@ -163,7 +163,7 @@ def received(
         for part, begin in there[name].parts():
             given = {"of_workload": name, "most": most} | begin
             rows = bounded(connection, _head(read=name not in unread, part=part), given, most=most, most_bytes=left)
-            found += [Received(row.id, row.revision, arrived(row)) for row in rows]
+            found += [_received(row, read=name not in unread) for row in rows]
             most, left = most - len(rows), left - sum(row.bytes for row in rows)
             if most <= 0 or left <= 0:
                 break
@@ -215,9 +215,12 @@ def _first(of: ColumnElement[Any], part: Part) -> Select[*tuple[Any, ...]]:
     return here.order_by(*_URGENT_FIRST).limit(1)
 
 
-def arrived(row: Any) -> Arrived:
-    """What routing knows of a row of `head`."""
-    return Arrived(
-        row.workload, row.key, getattr(row, "payload", {}), row.received_at, row.occurred_at, row.consumer, row.entity,
-        row.urgent, row.pin, row.due_at, row.length,
+def _received(row: Any, *, read: bool) -> Received:
+    """What routing knows of a row of `head`, whose values are taken by their place: a name is looked up for each of them."""
+    id_, revision, workload_, key, received_at, occurred_at, consumer, entity, urgent, pin, due_at, length, _, *payload = row
+    return Received(
+        id_, revision,
+        Arrived(
+            workload_, key, payload[0] if read else {}, received_at, occurred_at, consumer, entity, urgent, pin, due_at, length
+        ),
     )  # fmt: skip

@@ -51,6 +51,11 @@ def known(connection: Connection, account: str, *, since: datetime) -> dict[str,
     return dict(found)
 
 
+def newest_account(connection: Connection) -> str | None:
+    """Whose limits were told last; None where none were."""
+    return connection.execute(select(capacity.c.account).order_by(capacity.c.seen_at.desc()).limit(1)).scalar_one_or_none()
+
+
 def tries(connection: Connection, workload: str, *, now: datetime) -> list[Tried]:
     """The newest answered tries of a workload's real-time lane: at most 200, of the last day."""
     newest = (

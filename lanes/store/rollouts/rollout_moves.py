@@ -60,7 +60,9 @@ def start(
         raise UnknownWorkload(f'workload "{name}" has no published version; publish it or correct the name')
     share = workloads.splits(connection).of(name, consumer).basis_points
     present = open_of(connection, name)
-    refusal = refusals.of_start(playbook, name, mode=version.spec.mode, basis_points=share, present=present)
+    refusal = refusals.of_start(
+        playbook, name, mode=version.spec.mode, values=bool(version.spec.value_usd), basis_points=share, present=present
+    )
     if refusal is not None:
         raise ActionRefused(refusal)
     first = playbook.first_step(share)

@@ -101,8 +101,8 @@ def _row(item: Received, version: Version, made: Route) -> dict[str, Any]:
         "explanation": made.explanation, "realtime_usd": made.realtime_usd, "batch_usd": made.batch_usd,
         "rank_at": rank_at(item.arrived, version),
     }  # fmt: skip
-    if made.binds is not None:
-        row["binds"] = made.binds
+    if (bound_to := made.binds) is not None:
+        row["binds"] = bound_to
     if made.probability is not None:
         row["probability"] = made.probability
     return row

@@ -1,6 +1,7 @@
 """`lanes quote` and `lanes dry-run`: what a file would cost and where it would go, with nothing sent."""
 
 import json
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,13 @@ import pytest
 from sqlalchemy import Engine
 
 from lanes.commands import forecast as commands
+from lanes.money.budget import Budget, Period
+from lanes.routing.capacity import Kind, Limit
+from lanes.routing.split import Split
+from lanes.store.database import clock
+from lanes.store.money import budgets
+from lanes.store.realtime import limits
+from lanes.store.workload import workloads
 from tests.conftest import NOON
 from tests.examples import publish
 from tests.store.tries import rows
@@ -64,3 +72,64 @@ def test_what_cannot_be_looked_at_is_a_usage_error(file: Path, tmp_path: Path, c
     assert commands.quote(file, workload="ghosts") == 2
     assert "no published version" in capsys.readouterr().err
     assert commands.quote(file.rename(tmp_path / "letters.txt"), workload="letters") == 2
+
+
+def test_a_quote_says_of_each_lane_and_packing_what_it_costs_and_how_surely_it_is_back_by_then(
+    pool: Engine, file: Path, capsys: Told
+) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON, batch_pack=20, timezone="Europe/Berlin")
+    commands.quote(file, workload="letters", field="text", by="8h", as_json=True)
+    said = told(capsys)
+    plans = {(each["lane"], each["pack"]): each for each in said["plans"]}
+    assert list(plans) == [("realtime", 1), ("batch", 1), ("batch", 20)]
+    assert plans["batch", 20]["calls"] == 1
+    assert Decimal(plans["batch", 20]["usd"]) < Decimal(plans["batch", 1]["usd"]) == Decimal(plans["realtime", 1]["usd"]) / 2
+    assert 0.9 < plans["batch", 1]["probability"] < 1
+    assert plans["realtime", 1]["probability"] is None
+    commands.quote(file, workload="letters", field="text", by="10m", as_json=True)
+    soon = told(capsys)
+    assert {(each["lane"], each["reason"]) for each in soon["routes"]} == {("realtime", "deadline")}
+    assert all(each["probability"] < 0.05 for each in soon["plans"] if each["lane"] == "batch")
+    commands.quote(file, workload="letters", field="text", by="06:00")
+    assert "06:00 CET" in capsys.readouterr().out
+    commands.quote(file, workload="letters", field="text", by="06:00", zone="Asia/Tokyo")
+    assert "06:00 JST" in capsys.readouterr().out
+
+
+def test_a_quote_without_a_time_says_when_batches_are_back_and_real_time_is_done(
+    pool: Engine, file: Path, capsys: Told
+) -> None:
+    with pool.begin() as connection:
+        now = clock(connection)
+        told_at = Limit(Kind.REQUESTS, 60, 0, now + timedelta(minutes=1), now)
+        limits.exchange(connection, "acme", {"claude-haiku-5-5": [told_at]}, now=now)
+    commands.quote(file, workload="letters", field="text")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "takes about 3.0 s" in shown or "takes about 2." in shown
+    assert "back by " in shown
+
+
+def test_budgets_are_heeded_and_what_they_would_be_brought_to_is_said(pool: Engine, file: Path, capsys: Told) -> None:
+    with pool.begin() as connection:
+        publish(connection, now=NOON, split_percent=100)
+        workloads.set_split(connection, Split("letters", None, 10_000), who="ada", why="test", now=NOON)
+        now, none = clock(connection), Decimal(0)
+        budgets.put(connection, Budget("letters", None, Period.DAY, "UTC", none, none), who="ada", why="test", now=now)
+    commands.dry_run(file, workload="letters", field="text", as_json=True)
+    said = told(capsys)
+    assert {(each["lane"], each["reason"]) for each in said["routes"]} == {("batch", "budget")}
+    assert "some of them would wait for the next period" in said["notes"][0]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"by": "soon"}, "write a time of day such as 06:00"),
+        ({"by": "2020-01-01"}, "is over"),
+        ({"by": "06:00", "zone": "Mars/Olympus"}, "is no IANA time zone"),
+    ],
+)
+def test_a_time_that_cannot_be_read_is_a_usage_error(file: Path, capsys: Told, given: dict[str, Any], said: str) -> None:
+    assert commands.quote(file, workload="letters", field="text", **given) == 2
+    assert said in capsys.readouterr().err

@@ -25,10 +25,11 @@ def open_rollout(consumer: str | None = None) -> Rollout:
 
 
 def refused(
-    *, mode: Mode = Mode.PLAIN, basis_points: int = 0, present: Rollout | None = None, agreement: bool = False
-) -> str | None:
+    *, mode: Mode = Mode.PLAIN, values: bool = False, basis_points: int = 0, present: Rollout | None = None,
+    agreement: bool = False,
+) -> str | None:  # fmt: skip
     book = playbook(step(10, AGREEMENT)) if agreement else playbook()
-    return refusals.of_start(book, "letters", mode=mode, basis_points=basis_points, present=present)
+    return refusals.of_start(book, "letters", mode=mode, values=values, basis_points=basis_points, present=present)
 
 
 def incident(promise: Promise, subject: str = "", **fields: object) -> Incident:
@@ -52,6 +53,10 @@ def test_a_workload_has_one_open_rollout_at_most() -> None:
 
 def test_a_gate_that_can_never_be_judged_is_refused() -> None:
     assert "is not in lambda mode" in str(refused(agreement=True))
+
+
+def test_a_workload_whose_value_decides_before_the_split_has_nothing_that_a_rollout_moves() -> None:
+    assert "(value_usd), and that decides before the split" in str(refused(values=True))
 
 
 def test_a_share_that_is_past_every_step_is_refused() -> None:

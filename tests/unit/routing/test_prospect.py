@@ -169,3 +169,24 @@ def test_what_real_time_could_not_answer_may_wait_where_a_batch_is_surely_enough
 
 def test_a_probability_is_never_told_as_more_than_it_is() -> None:
     assert [percent(each) for each in (0.94999, 0.95, 0.9999, 0.0004, 1.0)] == ["94.9 %", "95 %", "99.9 %", "0 %", "100 %"]
+
+
+@pytest.mark.parametrize("back", [True, False])
+@pytest.mark.parametrize("took", [timedelta(0), timedelta(seconds=1), timedelta(days=1)])
+def test_a_history_of_one_batch_moves_what_is_stated_and_makes_nothing_certain(took: timedelta, back: bool) -> None:
+    one = Turnarounds([Seen(MODEL, 1, 12, took, back=back, age=timedelta(0))], NOON)
+    for due_in in (timedelta(minutes=30), timedelta(hours=2), timedelta(hours=12)):
+        stated, assumed = (each.of(LETTERS).chance(NOON + due_in) for each in (Prospects(one, NOON), Prospects.assumed(NOON)))
+        assert 0 < stated.probability < 1
+        assert stated.probability == pytest.approx(assumed.probability, abs=0.2)
+        assert "by 1 batch that left 0 s ago on average" in stated.said
+
+
+def test_workloads_whose_windows_overlap_leave_each_by_its_own() -> None:
+    night = version(id=1, off_peak_start="22:00", off_peak_end="06:00")
+    evening = version(id=2, off_peak_start="21:30", off_peak_end="23:30")
+    always = version(id=3, off_peak_start="00:00", off_peak_end="00:00")
+    prospects = Prospects.assumed(AT_22_05)
+    due = AT_22_05 + timedelta(days=3)
+    said = [prospects.of(each).chance(due).said for each in (night, evening, always)]
+    assert ["23:02" in said[0], "22:32" in said[1], "23:02" in said[2]] == [True] * 3

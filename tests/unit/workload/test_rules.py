@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.errors import RuleFailed
-from lanes.workload.rules import Rule
+from lanes.workload.rules import Pair, Rule
 from tests.unit.strategies import ANY_TEXT, some_json
 
 ITEM = {
@@ -108,7 +108,7 @@ def test_a_rule_holds_or_not_or_fails_whatever_the_payload(text: str, payload: d
 
 LOADED = """
 import sys
-from lanes.workload.rules import Rule
+from lanes.workload.rules import Pair, Rule
 assert Rule("payload.pages > 30").holds({"payload": {"pages": 31}})
 print(sorted({"cel.cel", "cel", "prompt_toolkit"} & set(sys.modules)))
 import cel
@@ -119,3 +119,19 @@ print(cel.compile("1 + 1").execute({}))
 def test_a_rule_is_compiled_without_the_toolkit_of_a_terminal_and_the_package_can_be_loaded_beside_it() -> None:
     said = subprocess.run([sys.executable, "-c", LOADED], text=True, capture_output=True, check=True, timeout=60)
     assert said.stdout.split("\n")[:2] == ["['cel.cel']", "2"]
+
+
+def alone(text: str, variables: dict[str, Any]) -> bool | None:
+    with suppress(RuleFailed):
+        return Rule(text).holds(variables)
+    return None
+
+
+@given(st.sampled_from([*RULES, "true // yes", "payload.n"]), st.sampled_from(RULES), some_json(), st.none() | st.floats(-9, 9))
+def test_two_rules_asked_at_once_say_what_each_says_alone(
+    first: str, second: str, payload: dict[str, Any], due_in_s: float | None
+) -> None:
+    variables = {"payload": payload, "age_s": 90_000.0, "due_in_s": due_in_s, "consumer": "desk"}
+    one, other = alone(first, variables), alone(second, variables)
+    expected = None if one is None or other is None else (one, other)
+    assert Pair(Rule(first), Rule(second)).hold(variables) == expected

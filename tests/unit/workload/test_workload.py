@@ -57,6 +57,22 @@ def test_a_version_from_before_there_was_a_confidence_asks_for_95_per_cent_and_k
     assert content_hash(spec(confidence=0.9)) != content_hash(spec())
 
 
+@pytest.mark.parametrize("value", [-0.01, 1_000_000.01, "much", None, float("nan"), float("inf")])
+def test_a_value_outside_its_bounds_is_refused(value: object) -> None:
+    assert problems(value_usd=value)[0].startswith("value_usd: ")
+
+
+@pytest.mark.parametrize("half_life", [0, -1, 0.5, 31_536_001, "short", None, float("nan")])
+def test_a_half_life_outside_its_bounds_is_refused(half_life: object) -> None:
+    assert problems(half_life_s=half_life)[0].startswith("half_life_s: ")
+
+
+def test_a_version_from_before_there_were_values_states_none_and_keeps_its_hash() -> None:
+    assert stored_version().spec.value_usd == 0
+    assert content_hash(spec(value_usd=0, half_life_s=3600)) == content_hash(spec())
+    assert len({content_hash(spec(**each)) for each in ({}, {"value_usd": 1}, {"value_usd": 1, "half_life_s": 60})}) == 3
+
+
 @pytest.mark.parametrize(
     ("schema", "said"),
     [

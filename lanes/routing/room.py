@@ -1,0 +1,75 @@
+"""Whether real time has room for what may wait: behind what waits there already, within its limits and without the reserve."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from lanes.ids import VersionId
+from lanes.routing.capacity import RESERVE, WINDOW, Limit, Need
+from lanes.routing.load import NOTHING, Load
+from lanes.routing.prediction import unlearned
+from lanes.units import counted, seconds
+from lanes.words import Lane
+from lanes.workload.version import Version
+
+AT_ONCE_S = 1.0  # what is asked within it did not wait
+
+
+class Room:
+    """Of one look at the load, until the next. Whoever routes adds what it sends to real time.
+
+    What is not known bounds nothing: without limits, the places for calls do; without a word of what a workload's items take
+    of the limits, its settings say it.
+    """
+
+    def __init__(self, load: Load) -> None:
+        limits = {model: [*_less_the_reserve(told, load.at)] for model, told in load.limits.items()}
+        self._load, self._items = replace(load, limits=limits), 0
+        self._need: dict[str, Need] = {}
+        self._needs: dict[VersionId, Need] = {}
+
+    def add(self, version: Version) -> None:
+        """One item more is ahead of the next."""
+        model = version.spec.realtime_model
+        self._items += 1
+        self._need[model] = self._need.get(model, NOTHING).plus(self.need_of(version))
+
+    def lacks(self, version: Version, within: timedelta, *, now: datetime) -> str | None:
+        """Why an item that may wait is not asked within that time, behind what ranks before its end and what was added; None
+        where it is, as far as anything is known."""
+        within_s = max(AT_ONCE_S, within.total_seconds())
+        load, until = self._load, now + within
+        since_s, takes_s = max(0.0, (now - load.at).total_seconds()), self._takes_s(version, 1, until)
+        if takes_s - since_s <= within_s:
+            return None
+        model, ahead = version.spec.realtime_model, load.waiting(until=until) + self._items
+        by_places = takes_s <= (ahead + 1) / load.per_s
+        why = f"{load.per_s:.3g} a second" if by_places else f"the limits of {model}, less the reserve"
+        return (
+            f"real time is full: with {counted(ahead, 'item')} before it, it would be asked in {seconds(takes_s - since_s)} "
+            f"by {why}, and may wait {seconds(within_s)} there"
+        )
+
+    def takes_s(self, version: Version, items: int) -> float:
+        """Seconds until so many more items are answered that may wait, behind whatever waits."""
+        return self._takes_s(version, items, None)
+
+    def need_of(self, version: Version) -> Need:
+        """What an item takes of the limits: as others of its workload did of late, else its part of a full pack."""
+        known = self._needs.get(version.id)
+        if known is None:
+            spec, pack = version.spec, version.spec.pack_of(Lane.REALTIME)
+            known = self._load.needs.get(version.workload) or unlearned(spec).usual(spec, 0, pack).times(1 / pack)
+            self._needs[version.id] = known
+        return known
+
+    def _takes_s(self, version: Version, items: int, until: datetime | None) -> float:
+        model = version.spec.realtime_model
+        taking = self._need.get(model, NOTHING).plus(self.need_of(version).times(items))
+        return self._load.drain_s(model, until=until, more=self._items + items, taking=taking)
+
+
+def _less_the_reserve(limits: Iterable[Limit], at: datetime) -> Iterable[Limit]:
+    """What is left of them for what may wait."""
+    for each in limits:
+        yield Limit(each.kind, each.limit, max(0.0, each.left(at) - RESERVE * each.limit), at + WINDOW, at)

@@ -1,0 +1,102 @@
+"""A changed definition tried on traffic that is stored: what would have moved, at which cost, and with how many late. Pure.
+
+Each item is decided twice, as of the moment in which it was received: by the version in force and by the changed one. All else
+is the same for both, and as it is today: the split, the prices, what is known of batches. So what differs is the change's
+doing. Budgets and the load of real time are left out: they were those of the time.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from lanes.money.cost import Estimates
+from lanes.routing.forecast import as_routed_usd
+from lanes.routing.prospect import Prospects
+from lanes.routing.route import Arrived, Route, decide, rule_faults
+from lanes.routing.split import Splits
+from lanes.routing.turnaround import Turnarounds
+from lanes.words import Lane, Mode, Reason
+from lanes.workload.version import Version
+
+MOST_EXAMPLES = 20
+Place = tuple[Lane, Reason]
+
+
+@dataclass
+class Side:
+    """What one of the two versions makes of the traffic: US dollars, and how many of the items that are due are expected late
+    (the sum of what is missing from certainty of those in batches)."""
+
+    usd: Decimal = Decimal(0)
+    late: float = 0.0
+    faults: int = 0
+    first_fault: str | None = None
+
+
+@dataclass(frozen=True)
+class Moved:
+    """An item whose route would be another."""
+
+    key: str
+    before: Place
+    after: Place
+    explanation: str
+
+
+@dataclass
+class Trial:
+    """What became of the items so far. `due`: of how many a due time lay ahead when they came."""
+
+    in_force: Version
+    changed: Version
+    items: int = 0
+    due: int = 0
+    before: Side = field(default_factory=Side)
+    after: Side = field(default_factory=Side)
+    routes: Counter[tuple[Place, Place]] = field(default_factory=Counter)
+    examples: list[Moved] = field(default_factory=list)
+
+    @property
+    def moved(self) -> int:
+        """How many would be on the other lane."""
+        return sum(number for (before, after), number in self.routes.items() if before[0] is not after[0])
+
+
+class Trying:
+    """Tries item after item; those of one minute share what is known of batches."""
+
+    def __init__(self, trial: Trial, splits: Splits, turnarounds: Turnarounds, now: datetime) -> None:
+        self.trial, self._splits, self._turnarounds = trial, splits, turnarounds
+        self._estimates, self._prospects = Estimates(now), Prospects(turnarounds, now)
+        self._minute = now
+
+    def add(self, item: Arrived) -> None:
+        """The item is decided by both.
+
+        Raises:
+            LookupError: no price is known for one of their models.
+        """
+        at, trial = item.received_at, self.trial
+        minute = at.replace(second=0, microsecond=0)
+        if minute != self._minute:
+            self._prospects, self._minute = Prospects(self._turnarounds, minute), minute
+        before = self._decided(item, trial.in_force, trial.before)
+        after = self._decided(item, trial.changed, trial.after)
+        trial.items += 1
+        trial.due += item.due_at is not None and item.due_at > at
+        was, would_be = (before.lane, before.reason), (after.lane, after.reason)
+        trial.routes[was, would_be] += 1
+        if was[0] is not would_be[0] and len(trial.examples) < MOST_EXAMPLES:
+            trial.examples.append(Moved(item.key, was, would_be, after.explanation))
+
+    def _decided(self, item: Arrived, version: Version, side: Side) -> Route:
+        at = item.received_at
+        route = decide(item, version, self._splits, now=at, estimates=self._estimates, prospects=self._prospects)
+        side.usd += as_routed_usd(route, corrects=version.spec.mode is Mode.LAMBDA)
+        if route.lane is Lane.BATCH and item.due_at is not None and item.due_at > at:
+            side.late += 1 - self._prospects.of(version).chance(item.due_at).probability
+        if faults := rule_faults(item, version, now=at):
+            side.faults += 1
+            side.first_fault = side.first_fault or f"{item.key}: {faults[0]}"
+        return route

@@ -1,0 +1,67 @@
+"""Reads items that came, newest first, as routing knew them, for whoever decides about them again. Nothing is locked."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Select, func, select, text
+
+from lanes.ids import ItemId
+from lanes.routing.route import Arrived
+from lanes.store.payload import characters
+from lanes.store.tables import item
+
+STEP = 500  # items of all workloads that are looked at by one statement, by their numbers: an index gives them
+PATIENCE_S = 30  # longest that such a statement may take
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Some items of a workload; `unread` others of it no longer say anything, because they were forgotten or emptied."""
+
+    items: list[Arrived]
+    unread: int
+
+
+def received_since(pool: Engine, workload: str, *, since: datetime, most: int, read: bool) -> Iterator[Seen]:
+    """The items of a workload that came since then, at most so many, in steps, each in a short transaction of its own. Without
+    `read` their payloads stay where they are, and are measured."""
+    before, left = ItemId(2**62), most
+    while left > 0:
+        with pool.begin() as connection:
+            connection.execute(text("set transaction read only"))
+            connection.execute(select(func.set_config("statement_timeout", f"{PATIENCE_S}s", True)))
+            step = connection.execute(_step(before)).one()
+            if step.first is None or step.last < since:
+                return
+            seen = _of(connection, workload, since, step.first, before, read)
+        left -= len(seen.items)
+        before = step.first
+        yield Seen(seen.items[: len(seen.items) + min(left, 0)], seen.unread)
+
+
+def _step(before: ItemId) -> Select[*tuple[Any, ...]]:
+    """Where the next step begins, and when the newest of its items came."""
+    ids = select(item.c.id, item.c.received_at).where(item.c.id < before).order_by(item.c.id.desc()).limit(STEP).subquery()
+    return select(func.min(ids.c.id).label("first"), func.max(ids.c.received_at).label("last"))
+
+
+def _of(connection: Connection, workload: str, since: datetime, first: ItemId, before: ItemId, read: bool) -> Seen:
+    rows = connection.execute(
+        select(
+            item.c.key, item.c.received_at, item.c.occurred_at, item.c.consumer, item.c.entity, item.c.urgent, item.c.pin,
+            item.c.due_at, characters(item.c.payload).label("length"), *([item.c.payload] if read else []),
+            func.coalesce(item.c.forgotten_at, item.c.emptied_at).is_not(None).label("is_gone"),
+        )
+        .where(item.c.id >= first, item.c.id < before, item.c.workload == workload, item.c.received_at >= since)
+        .order_by(item.c.id.desc())
+    ).all()  # fmt: skip
+    return Seen([_arrived(workload, row, read) for row in rows if not row.is_gone], sum(row.is_gone for row in rows))
+
+
+def _arrived(workload: str, row: Any, read: bool) -> Arrived:
+    return Arrived(
+        workload, row.key, row.payload if read else {}, row.received_at, row.occurred_at, row.consumer, row.entity, row.urgent,
+        row.pin, row.due_at, row.length,
+    )  # fmt: skip

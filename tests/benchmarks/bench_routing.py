@@ -1,0 +1,163 @@
+"""The decision for an item: how many a second of one core, and how fast the router takes in what was received.
+
+Every item has a value that fades, two CEL rules look into it, and half of the items are due. `routes_per_s` is the decision
+alone, as the router makes it for a chunk. The router's own rate, with its statements and their commits, stands beside a floor:
+bare psycopg that leaves the same positions, routes and work, which is compared column by column after every round.
+"""
+
+import argparse
+import asyncio
+import os
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from itertools import islice
+
+import psycopg
+from prefect.logging import disable_run_logger
+from sqlalchemy import create_engine
+
+from lanes.money.cost import Estimates
+from lanes.realtime.heads import Heads
+from lanes.routing.capacity import WINDOW, Kind, Limit
+from lanes.routing.load import Load, Queue
+from lanes.routing.prospect import Prospects
+from lanes.routing.room import Room
+from lanes.routing.route import Arrived, decide
+from lanes.routing.split import Split, Splits
+from lanes.routing.turnaround import Seen, Turnarounds
+from lanes.store.addresses import plain_url
+from lanes.store.database import Database, clock
+from lanes.store.doors import items
+from lanes.store.doors.unrouted import Taken
+from lanes.words import Lane
+from lanes.workload.version import Version
+from tasks.room import Rooms
+from tasks.route import route_received
+from tests.benchmarks.ground import Server, server, vacuumed
+from tests.benchmarks.letters import WORKLOAD, payloads
+from tests.benchmarks.pattern import Pattern
+from tests.benchmarks.realtime_life import as_a_drain_begins
+from tests.benchmarks.rounds import take_turns
+from tests.benchmarks.routing_floor import Floor
+from tests.benchmarks.telling import tell
+from tests.examples import publish, submission, version
+
+RULES = {"urgent_when": "payload.pages > 30", "batch_when": "payload.pages == 7 && age_s > 86400.0"}
+VALUE = {"value_usd": 0.000_03, "half_life_s": 7_200}  # some are worth a call, some are not, by how old they are
+CHUNK = 500  # of the router, and of the floor
+BATCHES = 200  # that were seen before
+NOON = datetime.fromisoformat("2026-11-24T12:00:00+00:00")
+
+
+def valued(of: int) -> list[Arrived]:
+    """Items as the router is given them: payloads and lengths, ages of up to four hours, every other one due."""
+    return [
+        Arrived(
+            WORKLOAD, f"k{number}", payload, NOON, NOON - timedelta(seconds=number % 480 * 30), length=110,
+            due_at=NOON + timedelta(minutes=30 + number % 600) if number % 2 else None,
+        )
+        for number, payload in enumerate(payloads(of))
+    ]  # fmt: skip
+
+
+def decisions(arrived: list[Arrived], of: Version) -> float:
+    """So many of them are decided in a second, chunk by chunk, with whatever a chunk learns once."""
+    seen = [
+        Seen(of.spec.batch_model, 100, number % 24, timedelta(minutes=20 + number), back=True, age=timedelta(hours=number))
+        for number in range(BATCHES)
+    ]
+    turnarounds, splits = Turnarounds(seen, NOON), Splits([Split(WORKLOAD, None, 5_000)])
+    limits = [Limit(kind, 10_000_000, 9_000_000, NOON + WINDOW, NOON) for kind in Kind]
+    model, queued = of.spec.realtime_model, timedelta(seconds=20)
+    queues = [Queue(WORKLOAD, model, NOON + number * queued, 100) for number in range(10)]
+    room = Room(Load(NOON, per_s=10_000, queues=queues, limits={model: limits}))
+    began = time.process_time()
+    rest = iter(arrived)
+    while chunk := list(islice(rest, CHUNK)):
+        estimates, prospects = Estimates(NOON), Prospects(turnarounds, NOON)
+        for each in chunk:
+            route = decide(each, of, splits, now=NOON, estimates=estimates, prospects=prospects, room=room)
+            if route.lane is Lane.REALTIME:
+                room.add(of)
+    return len(arrived) / (time.process_time() - began)
+
+
+class Intake:
+    """The router beside its floor, which writes what the router wrote in the same round."""
+
+    def __init__(self, ground: Server, number: int) -> None:
+        self._ground, self._number = ground, number
+        self._pattern: Pattern | None = None
+
+    def lanes(self) -> dict[str, float]:
+        """Items that the router routes in a second."""
+        url = self._received()
+        took = asyncio.run(self._route(url))
+        self._pattern = Pattern(plain_url(url))
+        self._ground.drop(url)
+        return {"per_s": self._number / took}
+
+    def floor(self) -> dict[str, float]:
+        """Items that bare psycopg routes in a second, whose routes it knows beforehand."""
+        assert self._pattern is not None
+        url = self._received()
+        took = Floor(plain_url(url), self._pattern).lead(CHUNK)
+        self._pattern.check(plain_url(url))
+        self._ground.drop(url)
+        return {"per_s": self._number / took}
+
+    def _received(self) -> str:
+        """A database in which so many items wait for the router."""
+        url = self._ground.database(of_lanes=True)
+        engine = create_engine(url)
+        with engine.begin() as connection:
+            now = clock(connection)
+            publish(connection, WORKLOAD, now=now, split_percent=50, **RULES, **VALUE)
+            sent = [
+                submission(
+                    f"k{number}", WORKLOAD, payload=payload, occurred_at=now - timedelta(seconds=number % 480 * 30),
+                    due_at=now + timedelta(minutes=30 + number % 600) if number % 2 else None,
+                )
+                for number, payload in enumerate(payloads(self._number))
+            ]  # fmt: skip
+            for start in range(0, len(sent), CHUNK):
+                items.admit(connection, sent[start : start + CHUNK], door="client", now=now)
+        engine.dispose()
+        vacuumed(url)
+        return url
+
+    async def _route(self, url: str) -> float:
+        os.environ["LANES_DATABASE_URL"] = url
+        async with Database(url) as db:
+            await db.now()
+            heads, rooms, left = Heads[Taken](), Rooms("acme"), self._number
+            began = time.perf_counter()
+            with disable_run_logger():
+                while left > 0:
+                    routed = await route_received(db, CHUNK, heads=heads, rooms=rooms)
+                    assert routed, f"{left} of {self._number} were not routed"
+                    left -= routed
+            return time.perf_counter() - began
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=20_000, help="that are decided, and routed in each round")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    arrived, of = valued(given.items), version(workload=WORKLOAD, **RULES, **VALUE)
+    as_a_drain_begins(of, NOON)
+    decisions(arrived[:CHUNK], of)
+    contenders: dict[str, Callable[[], dict[str, float]]] = {"decide": lambda: {"per_s": decisions(arrived, of)}}
+    with server() as ground:
+        intake = Intake(ground, given.items)
+        contenders |= {"lanes": intake.lanes, "floor": intake.floor}
+        seen = take_turns(contenders, rounds=given.rounds)
+    rate = {name: figures["per_s"] for name, figures in seen.items()}
+    figures = {"routes_per_s": rate["decide"], "intake_vs_floor": rate["lanes"] / rate["floor"]}
+    tell("routing", figures, **vars(given), seen=seen, psycopg=psycopg.__version__)
+
+
+if __name__ == "__main__":
+    main()

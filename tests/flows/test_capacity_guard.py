@@ -1,0 +1,70 @@
+"""A router that sees the load of real time sends what may wait to batch, and nothing else."""
+
+from sqlalchemy import Engine
+
+from lanes.store.database import Database
+from tasks import route
+from tasks.room import Rooms
+from tests.examples import admit, publish
+from tests.passing_time import PassingTime
+from tests.store.tries import rows
+
+
+async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bound_stays(
+    db: Database, pool: Engine, passing_time: PassingTime
+) -> None:
+    now = await db.now()
+    rooms = Rooms("acme", most_calls=1)  # one call at once, of 2 s as long as nothing is known: half an item a second
+    with pool.begin() as sender:
+        publish(sender, now=now, split_percent=100, patience_s=10, urgent_when='payload.text == "help"')
+        admit(sender, *(f"k{n}" for n in range(9)), now=now)
+        admit(sender, "urgent", now=now, urgent=True)
+        admit(sender, "help", now=now, payload={"text": "help"})
+        admit(sender, "due", now=now, due_at=now.replace(year=now.year + 1))
+    assert await route.route_received(db, 100, rooms=rooms) == 12
+    with pool.begin() as reader:
+        said = {each.key: each for each in rows(reader, "route_log")}
+    free = [said[f"k{n}"] for n in range(9)]
+    full = [each for each in free if each.reason == "capacity"]
+    assert 0 < len(full) < 9
+    assert {each.lane for each in full} == {"batch"}
+    assert all(each.explanation.startswith("real time is full: with ") and each.binds is None for each in full)
+    assert {said[key].lane for key in ("urgent", "help", "due")} == {"realtime"}
+    passing_time.passes(seconds=4)
+    with pool.begin() as sender:
+        admit(sender, "same look", now=await db.now())
+    assert await route.route_received(db, 100, rooms=rooms) == 1
+    with pool.begin() as reader:
+        assert next(each.reason for each in rows(reader, "route_log") if each.key == "same look") in ("capacity", "split")
+
+
+async def test_the_load_is_not_looked_at_where_nothing_goes_to_real_time_but_what_must(db: Database, pool: Engine) -> None:
+    rooms = Rooms("acme")
+    now = await db.now()
+    with pool.begin() as sender:
+        publish(sender, now=now, split_percent=0)
+        admit(sender, "a", now=now, urgent=True)
+    assert await route.route_received(db, rooms=rooms) == 1
+    assert rooms._room is None
+
+
+async def test_rules_that_fail_and_odd_moments_lose_no_item_and_harm_no_neighbour(db: Database, pool: Engine) -> None:
+    now = await db.now()
+    odd: list[dict[str, object]] = [{}, {"n": "many"}, {"n": None}, {"n": 2**70}, {"n": 4}]
+    with pool.begin() as sender:
+        rules = {"urgent_when": "payload.n > 3", "batch_when": "payload.n / 0 == 1"}
+        publish(sender, "odd", now=now, value_usd=1, half_life_s=1, **rules)
+        publish(sender, now=now, split_percent=100)
+        for number, payload in enumerate(odd):
+            admit(sender, f"k{number}", now=now, workload="odd", payload=payload)
+        admit(sender, "sound", now=now)
+        admit(sender, "ancient", now=now, workload="odd", payload={}, occurred_at=now.replace(year=1900))
+        admit(sender, "to come", now=now, workload="odd", payload={}, occurred_at=now.replace(year=2200))
+    assert await route.route_received(db, 100, rooms=Rooms("acme")) == 8
+    with pool.begin() as reader:
+        said = {each.key: each for each in rows(reader, "route_log")}
+    assert "which this item lacks; guard it with has()" in said["k0"].explanation
+    assert said["k4"].reason == "urgent_rule"
+    assert (said["ancient"].lane, said["ancient"].reason) == ("batch", "value")
+    assert (said["to come"].lane, said["to come"].reason) == ("realtime", "value")
+    assert (said["sound"].lane, said["sound"].reason) == ("realtime", "split")

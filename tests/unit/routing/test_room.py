@@ -1,0 +1,175 @@
+"""Whether real time has room for what may wait: what ranks before it, places, limits; and what guards never do."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.money.budget import Budget, BudgetStatus, Period
+from lanes.routing.capacity import RESERVE, WINDOW, Kind, Limit, Need
+from lanes.routing.load import Load, Queue
+from lanes.routing.room import Room
+from lanes.routing.route import Arrived, decide
+from lanes.routing.split import BUCKETS, Split, Splits
+from lanes.words import Lane, Reason
+from lanes.workload.version import Version
+from tests.conftest import NOON, later
+from tests.examples import version
+from tests.unit.strategies import arrived
+
+LETTERS = version(patience_s=60)
+MODEL = LETTERS.spec.realtime_model
+ALL_REALTIME = Splits([Split("letters", None, BUCKETS)])
+MINUTE = timedelta(minutes=1)
+
+
+def limit(of: int, remaining: float, kind: Kind = Kind.REQUESTS) -> Limit:
+    return Limit(kind, of, remaining, NOON + WINDOW, NOON)
+
+
+def load(ahead: int = 0, *limits: Limit, per_s: float = 1_000_000, ranks_from: float = 0, **more: Any) -> Load:
+    queues = [Queue("letters", MODEL, later(seconds=ranks_from), ahead)] if ahead else []
+    return Load(NOON, per_s, queues=queues, limits={MODEL: limits} if limits else {}, **more)
+
+
+def item(**fields: Any) -> Arrived:
+    return Arrived("letters", "k1", {"text": "hello"}, NOON, NOON, **fields)
+
+
+def lane(seen: Load, each: Arrived | None = None, of: Version = LETTERS) -> tuple[Lane, Reason]:
+    route = decide(each or item(), of, ALL_REALTIME, now=NOON, room=Room(seen))
+    return route.lane, route.reason
+
+
+def test_what_may_wait_goes_to_batch_where_what_is_before_it_takes_longer_than_its_patience() -> None:
+    assert lane(load(590, per_s=10)) == (Lane.REALTIME, Reason.SPLIT)
+    route = decide(item(), LETTERS, ALL_REALTIME, now=NOON, room=Room(load(999, per_s=10)))
+    assert (route.lane, route.reason, route.binds) == (Lane.BATCH, Reason.CAPACITY, None)
+    assert route.explanation.startswith(
+        "real time is full: with 999 items before it, it would be asked in 100 s by 10 a second, and may wait 60 s there; "
+        "bucket 8,771 of 10,000 is below the split"
+    )
+
+
+def test_what_ranks_behind_it_holds_nothing_up() -> None:
+    assert lane(load(100_000, per_s=10, ranks_from=59)) == (Lane.BATCH, Reason.CAPACITY)
+    assert lane(load(100_000, per_s=10, ranks_from=61)) == (Lane.REALTIME, Reason.SPLIT)
+
+
+def test_where_nothing_is_known_the_guard_says_nothing() -> None:
+    assert lane(load()) == lane(load(100_000)) == (Lane.REALTIME, Reason.SPLIT)
+
+
+def test_a_limit_leaves_its_reserve_to_what_presses() -> None:
+    at_once = version(patience_s=0)
+    kept = RESERVE * 600
+    assert lane(load(0, limit(600, kept + 1)), of=at_once) == (Lane.REALTIME, Reason.SPLIT)
+    assert lane(load(0, limit(60, RESERVE * 60 - 1)), of=at_once) == (Lane.REALTIME, Reason.SPLIT)  # within a second
+    assert lane(load(2, limit(60, RESERVE * 60), ranks_from=-1), of=at_once) == (Lane.BATCH, Reason.CAPACITY)
+    assert lane(load(500, limit(600, 0))) == (Lane.REALTIME, Reason.SPLIT)  # 50 s of the limit
+    full = decide(item(), LETTERS, ALL_REALTIME, now=NOON, room=Room(load(700, limit(600, 0))))
+    assert full.reason is Reason.CAPACITY
+    assert f"by the limits of {MODEL}, less the reserve" in full.explanation
+
+
+def test_what_is_added_counts_so_that_a_flood_fills_real_time_and_no_more() -> None:
+    room, went = Room(load(0, limit(60, 60))), list[Lane]()
+    for _ in range(300):
+        route = decide(item(), LETTERS, ALL_REALTIME, now=NOON, room=room)
+        went.append(route.lane)
+        if route.lane is Lane.REALTIME:
+            room.add(LETTERS)
+    assert went == [Lane.REALTIME] * (48 + 60) + [Lane.BATCH] * (300 - 108)  # what is above the reserve, and comes in a minute
+
+
+def test_what_was_answered_since_the_look_is_no_longer_ahead() -> None:
+    room = Room(load(1_000, per_s=10))
+    assert room.lacks(LETTERS, MINUTE, now=NOON) is not None
+    assert room.lacks(LETTERS, MINUTE, now=later(seconds=41)) is None
+
+
+def test_what_is_due_may_wait_in_real_time_until_then() -> None:
+    due = item(due_at=later(hours=3))
+    assert lane(load(10_000, per_s=10), due) == (Lane.REALTIME, Reason.SPLIT)
+    assert lane(load(1_000_000, per_s=10), due) == (Lane.BATCH, Reason.CAPACITY)
+
+
+def test_an_item_takes_what_others_of_its_workload_did_or_else_its_part_of_a_full_pack() -> None:
+    long = "x" * 4_000
+    alone, packed = (Room(load()).need_of(version(instructions=long, realtime_pack=pack)) for pack in (1, 10))
+    assert (alone.requests, packed.requests) == (1, 0.1)
+    assert packed.input < alone.input / 5
+    assert Room(load(needs={"letters": Need(7, 8, 9)})).need_of(LETTERS) == Need(7, 8, 9)
+
+
+kinds = st.sampled_from(Kind)
+limits = st.builds(
+    lambda kind, of, part, fills_s, age_s: Limit(kind, of, of * part, later(seconds=fills_s - age_s), later(seconds=-age_s)),
+    kinds, st.integers(1, 1_000_000), st.floats(0, 1), st.floats(0, 60), st.floats(0, 200),
+)  # fmt: skip
+specs = st.builds(
+    version,
+    patience_s=st.integers(0, 600),
+    value_usd=st.sampled_from([0, 0, 0.000_001, 0.001, 10]),
+    half_life_s=st.integers(1, 10**6),
+    urgent_when=st.sampled_from(["", 'consumer == "desk"']),
+    batch_when=st.sampled_from(["", "age_s > 86400.0"]),
+    mode=st.sampled_from(["plain", "lambda"]),
+)
+consumers = st.none() | st.sampled_from(["desk", "night"])
+pins = st.none() | st.sampled_from(Lane)
+
+
+def over(consumer: str | None, used: int) -> BudgetStatus:
+    budget, none = Budget("letters", consumer, Period.DAY, "UTC", Decimal(1), None), Decimal(0)
+    return BudgetStatus(budget, NOON, later(days=1), Decimal(used), none, none)
+
+
+def loaded(limits: Sequence[Limit], ahead: int, ranks_from: float, per_s: float) -> Load:
+    return load(ahead, *limits, ranks_from=ranks_from, per_s=per_s)
+
+
+budgets = st.lists(st.builds(over, consumers, st.integers(1, 100)), max_size=3)
+loads = st.builds(
+    loaded, st.lists(limits, max_size=4), st.integers(0, 100_000), st.floats(-600, 600), st.floats(0.001, 1_000)
+)  # fmt: skip
+
+
+@given(arrived(pin=pins), specs, budgets, loads, st.integers(0, BUCKETS))
+def test_what_is_bound_is_never_moved_whatever_load_and_budget_say(
+    each: Arrived, of: Version, soft: list[BudgetStatus], seen: Load, points: int
+) -> None:
+    splits = Splits([Split("letters", None, points)])
+    free = decide(each, of, splits, now=NOON)
+    guarded = decide(each, of, splits, now=NOON, over_soft=soft, room=Room(seen))
+    if free.binds is not None or free.lane is Lane.BATCH:
+        assert guarded == free
+    elif guarded != free:
+        assert guarded.lane is Lane.BATCH
+        assert guarded.reason in (Reason.BUDGET, Reason.CAPACITY)
+        assert guarded.binds is None
+        assert guarded.explanation.endswith(f"; {free.explanation}")
+    assert isinstance(guarded.reason, Reason)
+    assert (guarded.realtime_usd, guarded.batch_usd) == (free.realtime_usd, free.batch_usd)
+    assert guarded.realtime_usd > guarded.batch_usd > 0
+
+
+@given(arrived(pin=pins), specs, budgets, loads, st.integers(0, BUCKETS), st.integers(0, BUCKETS))
+def test_raising_the_split_moves_items_only_to_real_time_beside_guards_values_and_budgets(
+    each: Arrived, of: Version, soft: list[BudgetStatus], seen: Load, one: int, other: int
+) -> None:
+    low, high = (
+        decide(each, of, Splits([Split("letters", None, points)]), now=NOON, over_soft=soft, room=Room(seen))
+        for points in sorted((one, other))
+    )
+    assert (low.lane, high.lane) != (Lane.REALTIME, Lane.BATCH)
+
+
+@given(arrived(), specs, loads, st.integers(0, 10_000))
+def test_more_that_waits_moves_what_may_wait_only_to_batch(each: Arrived, of: Version, seen: Load, more: int) -> None:
+    busier = load(sum(q.items for q in seen.queues) + more, *seen.limits.get(MODEL, ()), per_s=seen.per_s, ranks_from=-600)
+    calm, busy = (decide(each, of, ALL_REALTIME, now=NOON, room=Room(one)) for one in (seen, busier))
+    assert (calm.lane, busy.lane) != (Lane.BATCH, Lane.REALTIME)

@@ -1,0 +1,142 @@
+"""What an answer loses by waiting for a batch, weighed against what the batch saves."""
+
+import math
+import random
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.integrate import quad
+
+from lanes.money.cost import Estimate
+from lanes.routing.prospect import Prospects
+from lanes.routing.route import Arrived, Route, decide
+from lanes.routing.split import BUCKETS, Split, Splits
+from lanes.routing.turnaround import SIGMA, Seen, Turnaround, Turnarounds
+from lanes.routing.value import saved_usd, weigh, worth_usd
+from lanes.words import Lane, Mode, Reason
+from tests.conftest import NOON, later
+from tests.examples import version
+from tests.unit.strategies import arrived
+
+HOUR = timedelta(hours=1)
+half_lives = st.integers(1, 31_536_000)
+values = st.floats(0, 1_000_000, exclude_min=True)
+ALL_BATCH, ALL_REALTIME = Splits([Split("letters", None, 0)]), Splits([Split("letters", None, BUCKETS)])
+
+
+def seen(took: timedelta, *, back: bool = True, age: timedelta = timedelta(days=1)) -> Seen:
+    return Seen("claude-haiku-5-5", 10, 12, took, back=back, age=age)
+
+
+spans = st.integers(1, 100_000).map(lambda seconds: timedelta(seconds=seconds))
+histories = st.lists(st.builds(seen, spans, back=st.booleans(), age=spans), max_size=40)
+
+
+def item(**fields: Any) -> Arrived:
+    return Arrived("letters", "k1", {"text": "hello"}, NOON, fields.pop("occurred_at", NOON), **fields)
+
+
+def route(each: Arrived, splits: Splits = ALL_BATCH, *, took: timedelta = HOUR, **fields: Any) -> Route:
+    prospects = Prospects(Turnarounds([seen(took)] * 1_000, NOON), NOON)
+    return decide(each, version(off_peak_start="00:00", off_peak_end="00:00", **fields), splits, now=NOON, prospects=prospects)
+
+
+@pytest.mark.parametrize("half_life_s", [60.0, 3_600.0, 86_400.0, 30_000_000.0])
+def test_what_is_left_is_that_of_the_assumed_law_where_no_batch_was_seen(half_life_s: float) -> None:
+    def density(log_s: float) -> float:
+        z = (log_s - math.log(3_600)) / SIGMA
+        return math.exp(-z * z / 2) / SIGMA / math.sqrt(2 * math.pi)
+
+    lost, _ = quad(lambda log_s: density(log_s) * -math.expm1(-math.log(2) * math.exp(log_s) / half_life_s), 0, 20, limit=400)
+    assert 1 - Turnaround([], usual=HOUR).left(half_life_s) == pytest.approx(lost, rel=0.002)
+
+
+def test_what_is_left_is_that_of_the_batches_where_many_were_seen() -> None:
+    drawn = random.Random(7)
+    took = [timedelta(seconds=drawn.lognormvariate(math.log(1_200), 0.6)) for _ in range(4_000)]
+    left = sum(0.5 ** (each.total_seconds() / 900) for each in took) / len(took)
+    assert Turnaround([seen(each, age=timedelta(0)) for each in took], usual=HOUR).left(900) == pytest.approx(left, abs=0.01)
+
+
+@given(histories, spans, half_lives, half_lives)
+def test_what_is_left_is_a_share_and_grows_with_the_half_life(
+    history: list[Seen], usual: timedelta, one: int, other: int
+) -> None:
+    law = Turnaround(history, usual=usual)
+    short, long = (law.left(each) for each in sorted((one, other)))
+    assert 0 <= short <= long <= 1
+
+
+def test_waiting_that_loses_more_than_a_batch_saves_is_not_worth_it_and_both_numbers_are_said() -> None:
+    loses = route(item(), value_usd=0.01, half_life_s=3600)
+    assert (loses.lane, loses.reason) == (Lane.REALTIME, Reason.VALUE)
+    assert loses.explanation == "waiting loses about $0.0062 of $0.01, a batch saves $0.0000228" or (
+        loses.explanation.startswith("waiting loses about $0.00") and " of $0.0100, a batch saves $0.0000" in loses.explanation
+    )
+    assert loses.binds is None
+    waits = route(item(), ALL_REALTIME, value_usd=0.000001, half_life_s=3600)
+    assert (waits.lane, waits.reason) == (Lane.BATCH, Reason.VALUE)
+
+
+def test_an_old_item_has_lost_its_value_already() -> None:
+    fresh = route(item(), value_usd=0.01, half_life_s=3600)
+    old = route(item(occurred_at=later(days=-2)), value_usd=0.01, half_life_s=3600)
+    assert (fresh.lane, old.lane) == (Lane.REALTIME, Lane.BATCH)
+    assert worth_usd(8.0, 3600, 7200) == 2.0
+    assert worth_usd(8.0, 3600, -7200) == 8.0
+
+
+def test_what_leaves_early_for_its_due_time_loses_less_than_what_waits_for_the_schedule() -> None:
+    terms = {"off_peak_start": "22:00", "off_peak_end": "06:00", "value_usd": 0.0001, "half_life_s": 36_000}
+    prospects = Prospects(Turnarounds([seen(HOUR / 4)] * 1_000, NOON), NOON)
+    said = [
+        decide(item(due_at=due), version(**terms), ALL_BATCH, now=NOON, prospects=prospects)
+        for due in (later(hours=3), later(days=1))
+    ]
+    assert [each.lane for each in said] == [Lane.BATCH, Lane.REALTIME]
+    assert all(each.reason is Reason.VALUE and each.probability is not None for each in said)
+
+
+def test_in_lambda_mode_a_batch_alone_saves_the_whole_call() -> None:
+    costs = Estimate(realtime=Decimal("0.004"), batch=Decimal("0.002"))
+    assert (saved_usd(costs, Mode.PLAIN), saved_usd(costs, Mode.LAMBDA)) == (0.002, 0.004)
+
+
+def test_a_batch_that_is_dearer_is_said_to_be_and_what_is_worth_the_same_is_left_to_the_split() -> None:
+    assert weigh(1.0, 0.0, 0.0).lane is None
+    dearer = weigh(1.0, 0.25, -0.5)
+    assert (dearer.lane, dearer.said) == (Lane.REALTIME, "waiting loses about $0.250 of $1.00, a batch costs $0.500 more")
+
+
+@given(arrived(), values, half_lives, st.integers(0, BUCKETS), st.sampled_from(Mode))
+def test_a_value_moves_nothing_that_is_bound_and_decides_by_what_is_lost_and_saved(
+    each: Arrived, value_usd: float, half_life_s: int, points: int, mode: Mode
+) -> None:
+    splits = Splits([Split("letters", None, points)])
+    rules = {"urgent_when": 'consumer == "desk"', "batch_when": 'consumer == "night"', "mode": mode}
+    without = decide(each, version(**rules), splits, now=NOON)
+    valued = decide(each, version(value_usd=value_usd, half_life_s=half_life_s, **rules), splits, now=NOON)
+    assert (valued.realtime_usd, valued.batch_usd) == (without.realtime_usd, without.batch_usd)
+    if without.reason is not Reason.SPLIT:
+        assert valued == without
+    else:
+        assert valued.reason in (Reason.VALUE, Reason.SPLIT)
+        assert valued.binds is None
+        assert valued.explanation
+
+
+@given(arrived(), st.tuples(values, values), half_lives)
+def test_a_higher_value_moves_items_only_to_real_time(each: Arrived, two: tuple[float, float], half_life_s: int) -> None:
+    low, high = (decide(each, version(value_usd=v, half_life_s=half_life_s), ALL_BATCH, now=NOON) for v in sorted(two))
+    assert (low.lane, high.lane) != (Lane.REALTIME, Lane.BATCH)
+
+
+@given(arrived(), half_lives)
+def test_without_a_value_nothing_is_weighed(each: Arrived, half_life_s: int) -> None:
+    assert decide(each, version(half_life_s=half_life_s), ALL_REALTIME, now=NOON) == decide(
+        each, version(), ALL_REALTIME, now=NOON
+    )
