@@ -27,6 +27,7 @@ class Kind(StrEnum):
     AGREEMENT = "agreement"  # items that both lanes answered, once each; no word; `items` were corrected
     CORRECTION = "correction"  # corrections; no word
     BUFFER = "buffer"  # items that real time asked for and was billed for; no word; from received to asked, its window with it
+    GATHERED = "gathered"  # tries of items that were in a window before; why they left it; how long they were
     # in which its batch was intended
     BATCH = "batch"  # batches; how they stand (`BatchState`); the items they carry; from submitted to ended
     REQUEST = "request"  # their requests; no word; the items that shared them

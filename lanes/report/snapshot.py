@@ -10,6 +10,7 @@ from lanes.ids import BatchId
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import Incident
 from lanes.report.capacity import CapacityFigures, WaitFigures
+from lanes.report.packs import PackFigures, WindowFigures
 from lanes.routing.calibration import Calibration
 from lanes.words import Lane
 
@@ -267,6 +268,8 @@ class Snapshot:
     routes: list[RouteFigures] = field(default_factory=list)
     batches: list[BatchFigures] = field(default_factory=list)
     batch_totals: list[BatchTotals] = field(default_factory=list)
+    packs: list[PackFigures] = field(default_factory=list)
+    windows: list[WindowFigures] = field(default_factory=list)
     waits: list[WaitFigures] = field(default_factory=list)
     calibration: list[Calibration] = field(default_factory=list)
     agreement: list[AgreementFigures] = field(default_factory=list)

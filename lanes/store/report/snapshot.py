@@ -23,7 +23,7 @@ from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
 from lanes.store.money import budget_status
-from lanes.store.report import capacity, ongoing
+from lanes.store.report import capacity, ongoing, packs
 from lanes.store.report.counted import Counted
 from lanes.store.routing import calibration
 from lanes.words import Lane
@@ -147,6 +147,8 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         routes=counted.routes(),
         batches=read(BATCHES, BatchFigures, most=MOST_BATCHES),
         batch_totals=counted.batch_totals(),
+        packs=packs.sizes(ask, counted.checks(), now=now),
+        windows=counted.windows(),
         waits=counted.waits(),
         calibration=calibration.of_period(ask, since=since, now=now),
         agreement=counted.agreement(),

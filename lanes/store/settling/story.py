@@ -19,6 +19,7 @@ QUERIES = {
     "work": "select * from lanes.work where item_id = :item_id order by id",
     "results": "select r.*, v.number as version from lanes.result r join lanes.version v on v.id = r.version_id"
     " where r.item_id = :item_id order by r.id",
+    "checks": "select * from lanes.pack_check where item_id = :item_id order by id",
     "reads": "select * from lanes.read where item_id = :item_id order by id",
 }
 

@@ -10,6 +10,7 @@ from lanes.store.tables.incidents import incident, outage, slack_post
 from lanes.store.tables.items import amendment, item, item_position, label, rejected, revision
 from lanes.store.tables.ledger import attempt, response
 from lanes.store.tables.outgoing import event_outbox, publisher, stored_span, watermark
+from lanes.store.tables.packs import pack_check, pack_size
 from lanes.store.tables.results import correction, read, result
 from lanes.store.tables.rollouts import rollout, rollout_event, rollout_measurement
 from lanes.store.tables.routing import route, split
@@ -42,6 +43,8 @@ __all__ = [
     "label",
     "metadata",
     "outage",
+    "pack_check",
+    "pack_size",
     "promoted",
     "publisher",
     "read",

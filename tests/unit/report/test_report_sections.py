@@ -10,7 +10,8 @@ from lanes.ids import IncidentId, RolloutId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.report import markdown
 from lanes.report.capacity import CapacityFigures, WaitFigures
-from lanes.report.sections import Section, further, pressing
+from lanes.report.section import Section
+from lanes.report.sections import further, pressing
 from lanes.report.snapshot import AmendmentFigures, BatchTotals, CallFigures, ReplayFigures, Snapshot, SplitFigures
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.routing.calibration import Told, calibrations
