@@ -80,9 +80,13 @@ class Reason(StrEnum):
     URGENT_RULE = "urgent_rule"  # the workload's `urgent_when` holds
     DEADLINE = "deadline"  # due before a batch can be back
     BATCH_RULE = "batch_rule"  # the workload's `batch_when` holds
+    VALUE = "value"  # what is lost by waiting, weighed against what a batch saves
     SPLIT = "split"  # the sticky hash fell on this side of the split
-    BUDGET = "budget"  # the split fell on real time, but the soft limit of a budget is reached, and a batch is soon enough
+    BUDGET = "budget"  # it may wait, and the soft limit of a budget is reached
+    CAPACITY = "capacity"  # it may wait, and real time is full
     FALLBACK = "fallback"  # real time could not answer it, and a batch is soon enough
+    RESCUE = "rescue"  # the second look: its batch would be late, and real time still is not
+    SHED = "shed"  # the second look: real time cannot serve it now, and it may wait for a batch
 
 
 class BatchState(StrEnum):

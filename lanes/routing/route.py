@@ -18,6 +18,9 @@ from lanes.workload.rules import Rule
 from lanes.workload.version import Version
 
 EXPECTED_CALL = timedelta(seconds=2)  # what a real-time call usually takes, subtracted from a due time when ranking
+FREE = frozenset(
+    {Reason.VALUE, Reason.SPLIT, Reason.BUDGET, Reason.CAPACITY, Reason.FALLBACK, Reason.SHED}
+)  # reasons of routes that do not bind
 LONG_OVERDUE = datetime(1970, 1, 1, tzinfo=UTC)  # earlier due times rank alike
 
 
@@ -67,6 +70,19 @@ class Route:
     batch_usd: Decimal
     probability: float | None = None
 
+    @property
+    def binds(self) -> Lane | None:
+        """The lane that nothing may take it from, None where it is free."""
+        return binds(self.reason, self.lane)
+
+
+def binds(reason: Reason, lane: Lane) -> Lane | None:
+    """The lane that a route for this reason binds its item to; None: it may change the lane while nothing answered it.
+
+    Who pinned it or made a rule for it, its urgency and its due time bind; the split, its value and the guards do not.
+    """
+    return None if reason in FREE else lane
+
 
 def decide(
     item: Arrived, version: Version, splits: Splits, *, now: datetime, estimates: Estimates | None = None,
@@ -94,13 +110,10 @@ def looks_inside(version: Version) -> bool:
     return any(rule is not None and rule.reads("payload") for rule in (version.urgent_when, version.batch_when))
 
 
-def may_wait(reason: str | None, chance: Chance | None) -> bool:
-    """Whether a batch is soon enough for an item of the real-time lane; `reason` is that of its newest route, `chance` that of
-    a batch that leaves from now on, None for an item that is not due.
-
-    Only the split asks for real time without needing it: who pinned it, its urgency and its due time do.
-    """
-    return reason in (None, Reason.SPLIT) and (chance is None or chance.enough)
+def may_wait(bound_to: Lane | None, chance: Chance | None) -> bool:
+    """Whether a batch is soon enough for an item of the real-time lane; `bound_to` is what its newest route says, `chance` that
+    of a batch that leaves from now on, None for an item that is not due."""
+    return bound_to is not Lane.REALTIME and (chance is None or chance.enough)
 
 
 def fall_back(*, last: Outcome, failures: int, costs: Estimate, chance: Chance | None = None) -> Route:

@@ -18,7 +18,7 @@ WORDS = {
     f"{table.fullname}.{column.name}": set(column.type.words.__members__.values())
     for table in metadata.sorted_tables
     for column in table.columns
-    if isinstance(column.type, Word)
+    if isinstance(column.type, Word) and column.computed is None  # that takes its word from a column with a check
 }
 
 

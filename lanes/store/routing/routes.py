@@ -19,7 +19,7 @@ from lanes.workload.version import Version
 
 # Of a route, by its decision.
 TOLD = ("item_id", "version_id", "lane", "reason", "explanation", "realtime_usd", "batch_usd", "probability")
-GIVEN = [column(name, route.c[name].type) for name in TOLD] + [column("rank_at", work.c.rank_at.type)]
+GIVEN = [column(name, route.c[name].type) for name in TOLD] + [column(name, work.c[name].type) for name in ("rank_at", "binds")]
 ROUTING = 7_016_002  # advisory lock: one transaction routes at a time, whoever holds the role of router
 
 
@@ -81,7 +81,7 @@ def _saved() -> Select[None]:
         update(item)
         .where(item.c.id == numbered.c.item_id)
         .values(position=numbered.c.position)
-        .returning(item.c.id, item.c.workload, item.c.revision)
+        .returning(item.c.id, item.c.workload, item.c.revision, item.c.due_at)
         .cte("placed")
     )
     of_route = {each: given.c[each] for each in TOLD} | {"decided_at": now}
@@ -89,7 +89,7 @@ def _saved() -> Select[None]:
     of_work: dict[str, ColumnElement[Any]] = {
         "item_id": placed.c.id, "workload": placed.c.workload, "version_id": given.c.version_id, "lane": given.c.lane,
         "purpose": literal(Purpose.ANSWER), "revision": placed.c.revision, "state": literal(WorkState.READY),
-        "ready_at": now, "rank_at": given.c.rank_at, "created_at": now,
+        "ready_at": now, "rank_at": given.c.rank_at, "due_at": placed.c.due_at, "binds": given.c.binds, "created_at": now,
     }  # fmt: skip
     owed = select(*of_work.values()).join_from(placed, given, given.c.item_id == placed.c.id).order_by(placed.c.id)
     return select(signals.waking()).add_cte(routed, insert(work).from_select(list(of_work), owed).cte("owing"))
@@ -101,4 +101,8 @@ def _row(item: Received, version: Version, made: Route) -> dict[str, Any]:
         "explanation": made.explanation, "realtime_usd": made.realtime_usd, "batch_usd": made.batch_usd,
         "rank_at": rank_at(item.arrived, version),
     }  # fmt: skip
-    return row if made.probability is None else row | {"probability": made.probability}
+    if made.binds is not None:
+        row["binds"] = made.binds
+    if made.probability is not None:
+        row["probability"] = made.probability
+    return row

@@ -81,5 +81,5 @@ def _work(of: LockedWork, to: Route, rank_at: datetime, now: datetime) -> dict[s
     return {
         "item_id": of.item_id, "workload": of.terms.workload, "version_id": of.terms.version_id, "lane": to.lane,
         "purpose": Purpose.ANSWER, "revision": of.terms.revision, "state": WorkState.READY, "ready_at": now,
-        "rank_at": rank_at, "created_at": now,
+        "rank_at": rank_at, "due_at": of.of_item.due_at, "binds": to.binds, "created_at": now,
     }  # fmt: skip

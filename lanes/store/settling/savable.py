@@ -92,7 +92,7 @@ class Shown:
 class ItemNow:
     """An item as this transaction changes it. What is `shown` may be of an older revision: then it `is_earlier`.
 
-    `open_work` names the live work that is owed for its newest revision, `reason` why its newest route chose a lane,
+    `open_work` names the live work that is owed for its newest revision, `bound_to` the lane that its newest route binds it to,
     `due_at` when it is due: all of them only of items that were asked for.
     """
 
@@ -105,7 +105,7 @@ class ItemNow:
     shown: Shown | None = None
     is_earlier: bool = False
     open_work: set[WorkId] = field(default_factory=set)
-    reason: str | None = None
+    bound_to: Lane | None = None
     due_at: datetime | None = None
 
     @property
@@ -151,7 +151,7 @@ class LockedWork:
             item_settled=of_item.settled,
             item_answered=of_item.answered,
             others_open=bool(of_item.open_work - {self.id}),
-            may_wait=may_wait(of_item.reason, self.chance),
+            may_wait=may_wait(of_item.bound_to, self.chance),
             compare_fields=terms.compare_fields,
         )
 
@@ -241,13 +241,13 @@ def _look_around(connection: Connection, rows: Sequence[LockedWork], now: dateti
         of_item.due_at = row.due_at
         of_item.open_work.add(row.id)
     newest = (
-        select(route.c.item_id, route.c.reason)
+        select(route.c.item_id, route.c.binds)
         .where(one_of(set(of_items), route.c.item_id))
         .distinct(route.c.item_id)
         .order_by(route.c.item_id, route.c.id.desc())
     )
     for row in connection.execute(newest):
-        of_items[row.item_id].reason = row.reason
+        of_items[row.item_id].bound_to = row.binds
     _look_ahead(connection, [row for row in rows if row.of_item.due_at is not None], now)
 
 

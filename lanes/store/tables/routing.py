@@ -3,9 +3,23 @@
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, text
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Computed,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    Named,
+    Table,
+    Text,
+    TypedColumns,
+    text,
+)
 
 from lanes.ids import ItemId, RouteId, VersionId
+from lanes.routing.route import FREE
 from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.items import item
 from lanes.store.tables.workloads import version, workload
@@ -30,6 +44,13 @@ split = Table(
 )  # fmt: skip
 
 
+# As Postgres tells it again: `alembic check` compares the two.
+BINDS = (
+    f"case when reason <> all (array[{', '.join(f'{each.value!r}::text' for each in Reason if each in FREE)}]) "
+    "then lane else null::text end"
+)
+
+
 class RouteColumns(TypedColumns):
     id = identity(RouteId)
     item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))  # not enforced: the statement writes the item too
@@ -42,6 +63,9 @@ class RouteColumns(TypedColumns):
     decided_at: Named[datetime] = Column(Moment)
     probability: Named[float | None] = Column(
         Double(), comment="That a batch is back by the due time, as it was stated; null: none was weighed"
+    )
+    binds: Named[Lane | None] = Column(
+        Word(Lane), Computed(BINDS, persisted=False), comment="The lane that nothing may take it from; null: it is free"
     )
 
 

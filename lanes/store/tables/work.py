@@ -28,6 +28,8 @@ class WorkColumns(TypedColumns):
     )
     ready_at: Named[datetime] = Column(Moment, comment="Not before")
     rank_at: Named[datetime] = Column(Moment, comment="Order of service, computed once at routing")
+    due_at: Named[datetime | None] = Column(Moment, comment="When its item is due")
+    binds: Named[Lane | None] = Column(Word(Lane), comment="The lane that its route binds it to; null: it is free")
     claimed_by: Named[str | None] = Column(Text)
     session: Named[int | None] = Column(Integer, comment="Database session of its claimer: once gone, the claim is lost")
     lease_until: Named[datetime | None] = Column(Moment)
@@ -41,13 +43,16 @@ class WorkColumns(TypedColumns):
 
 work = Table(
     "work", metadata, WorkColumns,
-    one_of("lane", Lane),
+    one_of("lane", Lane), one_of("binds", Lane),
     one_of("purpose", Purpose),
     one_of("state", WorkState),
     Index("ix_work_claimable", "lane", "workload", "rank_at", "id",
           postgresql_where=text("state = 'ready'")),
     Index("uq_work_open", "item_id", "lane", "purpose", "generation", "revision", unique=True,
           postgresql_where=text("state in ('ready', 'claimed', 'submitted')")),
+    Index("ix_work_due", "due_at", "id",  # whose batch may be late
+          postgresql_where=text("due_at is not null and lane = 'batch' and purpose = 'answer' "
+                                "and state in ('ready', 'submitted')")),
     Index("ix_work_submitted", "batch_id", postgresql_where=text("state = 'submitted'")),
     Index("ix_work_claimed", "id", postgresql_where=text("state = 'claimed'")),
     Index("ix_work_replay", "workload", "generation", "state", postgresql_where=text("generation > 0")),

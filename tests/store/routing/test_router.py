@@ -63,6 +63,24 @@ def test_rank_is_the_due_time_less_the_call_else_receipt_plus_patience(connectio
     assert [each.rank_at for each in rows(connection, "work", "item_id")] == [later(seconds=28), later(seconds=90)]
 
 
+def test_work_knows_when_it_is_due_and_which_lane_its_route_binds_it_to_and_an_amendment_keeps_both(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON)
+    due = later(seconds=-30)
+    admit(connection, "asked", now=NOON, lane=Lane.BATCH)
+    admit(connection, "free", now=NOON)
+    admit(connection, "late", now=NOON, due_at=due)
+    route(connection, now=NOON)
+    stands = [("batch", None), (None, None), ("realtime", due)]
+    assert [(each.binds, each.due_at) for each in rows(connection, "work", "item_id")] == stands
+    assert [each.binds for each in rows(connection, "route_log", "key")] == ["batch", None, "realtime"]
+    for key in ("asked", "free", "late"):
+        connection.execute(text("select lanes.amend('letters', :key, :payload)"), {"key": key, "payload": '{"text": "anew"}'})
+    live = connection.execute(text("select binds, due_at from lanes.work where state = 'ready' order by item_id")).all()
+    assert [tuple(each) for each in live] == stands
+
+
 def test_two_routers_at_once_route_each_item_once(pool: Engine) -> None:
     with pool.begin() as setup:
         publish(setup, now=NOON)

@@ -158,10 +158,10 @@ def test_a_route_that_weighed_a_due_time_says_how_probable_it_was_and_no_other_d
 def test_what_real_time_could_not_answer_may_wait_where_a_batch_is_surely_enough_back() -> None:
     prospect = Prospects.assumed(NOON).of(LETTERS)
     late, soon = prospect.chance(later(days=1)), prospect.chance(later(hours=1))
-    assert may_wait(Reason.SPLIT, None)
-    assert may_wait(Reason.SPLIT, late)
-    assert not may_wait(Reason.SPLIT, soon)
-    assert not may_wait(Reason.URGENT, late)
+    assert may_wait(None, None)
+    assert may_wait(None, late)
+    assert not may_wait(None, soon)
+    assert not may_wait(Lane.REALTIME, late)
     route = fall_back(last=Outcome.ERRORED, failures=3, costs=Estimate(Decimal(2), Decimal(1)), chance=late)
     assert route.probability == late.probability
     assert route.explanation.endswith(f"it may wait for a batch: {late.said}")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.routing.route import EXPECTED_CALL, Arrived, Route, decide, looks_inside, rank_at
+from lanes.routing.route import EXPECTED_CALL, Arrived, Route, binds, decide, looks_inside, rank_at
 from lanes.routing.split import BUCKETS, Split, Splits
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version
@@ -138,6 +138,13 @@ def test_an_item_due_at_the_beginning_of_the_calendar_is_routed_like_any_other()
     ancient = item(due_at=datetime.min.replace(tzinfo=UTC))
     assert decide(ancient, PLAIN, ALL_BATCH, now=NOON).reason is Reason.OVERDUE
     assert rank_at(ancient, PLAIN) < NOON
+
+
+def test_pins_rules_urgency_and_due_times_bind_and_what_weighs_costs_and_load_does_not() -> None:
+    free = {Reason.VALUE, Reason.SPLIT, Reason.BUDGET, Reason.CAPACITY, Reason.FALLBACK, Reason.SHED}
+    for reason in Reason:
+        for lane in Lane:
+            assert binds(reason, lane) == (None if reason in free else lane)
 
 
 @given(arrived(), arrived())

@@ -32,9 +32,10 @@ begin
   -- Work that nobody answered yet is owed for the newest revision instead. New rows, so that a claim under way, which
   -- has read the older payload, never takes them. What only measured the older one's answer is over.
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
-                          created_at)
+                          due_at, binds, created_at)
   select distinct on (w.lane, w.purpose, w.generation)
-         w.item_id, w.workload, w.version_id, w.lane, w.purpose, newest, w.generation, 'ready', at, w.rank_at, at
+         w.item_id, w.workload, w.version_id, w.lane, w.purpose, newest, w.generation, 'ready', at, w.rank_at, w.due_at, w.binds,
+         at
     from lanes.work w
    where w.item_id = target.id and w.state in ('ready', 'claimed', 'submitted')
      and (w.generation > 0 or w.purpose <> 'shadow' and target.result_id is null)
@@ -49,10 +50,12 @@ begin
   elsif target.position is not null
         and not exists (select from lanes.work w where w.item_id = target.id and w.revision = newest
                                                    and w.purpose in ('answer', 'authoritative')) then
-    insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
-    select target.id, target.workload, f.version_id, r.lane, 'answer', newest, 'ready', at, coalesce(before.rank_at, at), at
+    insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, due_at, binds,
+                            created_at)
+    select target.id, target.workload, f.version_id, r.lane, 'answer', newest, 'ready', at, coalesce(before.rank_at, at),
+           target.due_at, r.binds, at
       from lanes.workload f
-     cross join (select lane from lanes.route where route.item_id = target.id order by id desc limit 1) r
+     cross join (select lane, binds from lanes.route where route.item_id = target.id order by id desc limit 1) r
       left join (select rank_at from lanes.work where work.item_id = target.id and work.generation = 0
                     and work.purpose in ('answer', 'authoritative') order by id desc limit 1) before on true
      where f.name = target.workload;
