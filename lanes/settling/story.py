@@ -125,8 +125,8 @@ def _read(read: Row) -> str:
 
 
 def _check(check: Row) -> str:
-    said = "the same" if check["agrees"] else "something else"
-    return f"asked alone, to check packing, it says {said} as in its call of {counted(check['pack'], 'item')}"
+    said = "the same as" if check["agrees"] else "something else than"
+    return f"asked alone, to check packing, it says {said} in its call of {counted(check['pack'], 'item')}"
 
 
 def _repeated(check: Row) -> str:

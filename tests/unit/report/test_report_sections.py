@@ -7,16 +7,18 @@ from decimal import Decimal
 from lanes.advice.evidence import ConsumerUse
 from lanes.advice.recommendation import advise
 from lanes.ids import IncidentId, RolloutId
+from lanes.money.always_valid import NOTHING, Share
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.report import markdown
 from lanes.report.capacity import CapacityFigures, WaitFigures
+from lanes.report.packs import PackFigures, WindowFigures
 from lanes.report.section import Section
 from lanes.report.sections import further, pressing
 from lanes.report.snapshot import AmendmentFigures, BatchTotals, CallFigures, ReplayFigures, Snapshot, SplitFigures
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.routing.calibration import Told, calibrations
 from lanes.routing.capacity import Kind, Limit
-from lanes.words import Lane, ReplayState, RolloutState
+from lanes.words import Lane, Left, ReplayState, RolloutState
 from tests.conftest import NOON
 from tests.rollouts import playbook
 from tests.unit.advice.test_advice import evidence
@@ -48,6 +50,11 @@ def steered(text: str = "trial") -> Snapshot:
             BatchTotals("new", 1, 0, 5, 0, 0, 0, 0, None, None),
         ],
         calibration=calibrations([Told("letters", 5, 200, 195, 194.0, 4.9), Told("letters", 6, 100, 98, 98.5, 1.9)]),
+        packs=[
+            PackFigures("letters", Lane.BATCH, 10, 20, Share(200, 220), Share(78, 80), NOON, "20 hurt", Decimal("0.02")),
+            PackFigures("new", Lane.REALTIME, None, None, Share(3, 3), NOTHING, None, "", Decimal(0)),
+        ],
+        windows=[WindowFigures("letters", 40, 0.8, 12.5, {Left.FULL: 30, Left.HOPELESS: 10})],
         waits=[WaitFigures("letters", 900, 0.05, 2.1)],
         splits=[SplitFigures("letters", None, 3_050, "ada", text, NOON)],
         replays=[ReplayFigures("letters", 2, 5, ReplayState.COMPLETE, 40, 39, 1, Decimal("0.0125"))],
@@ -71,13 +78,18 @@ def test_what_may_need_a_person_comes_first() -> None:
 
 
 def test_each_ability_has_its_section() -> None:
-    batches, told, waits, calls, room, splits, replays, late, reads, advice = further(steered("nightly"))
+    batches, told, waits, packs, windows, calls, room, splits, replays, late, reads, advice = further(steered("nightly"))
     assert said(batches) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
     assert said(told) == [
         "letters all 300 97.5 % 97.7 % 0.023", "letters 95 % to 98 % 200 97.0 % 97.5 % ",
         "letters 98 % to 99 % 100 98.5 % 98.0 % ",
     ]  # fmt: skip
     assert said(waits) == ["letters 900 0.05 s 2.1 s"]
+    assert said(packs) == [
+        "letters / batch 10 of 20 0.91 (n 220) 0.97 (n 80) 12:00 UTC 20 hurt $0.02",
+        "new / real-time as allowed 1.00 (n 3) - - - $0.00",
+    ]  # fmt: skip
+    assert said(windows) == ["letters 40 12.5 0.80 s 75 % 0 % 0 % 25 %"]
     assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
     assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]
     assert said(calls) == ["letters / batch 10 20 20 20 50 %"]
