@@ -7,12 +7,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, func, select, text
 
+from lanes.ids import VersionId
+from lanes.money.pack_size import Place
 from lanes.promises.assessment import Assessment
 from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import IncidentState, Promise
 from lanes.store import incidents, work
 from lanes.store.asking import through
 from lanes.store.batch import adoption, batches
+from lanes.store.money import pack_sizes
 from lanes.store.promises import slack_posts
 from lanes.store.realtime import backlog, outages
 from lanes.store.replays import replays
@@ -25,6 +28,7 @@ from tests.examples import publish
 
 MANY = 20  # of one statement: its plan without values is in force since the sixth at the latest
 BREACH = Assessment(Promise.BATCH_SLOW, "letters", Verdict.FAILED, 180, 120, 1, "It is slow.")
+PACKED = VersionId(1), Place("letters", Lane.REALTIME, "claude-haiku-5-5")
 KEPT = replace(BREACH, verdict=Verdict.PASSED, sentence="It came home.")
 
 
@@ -103,6 +107,8 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "an outage begins": (
         lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", faults=3, why="529", now=NOON), "uq_outage_open",
     ),
+    "what packing did": (lambda c: pack_sizes.evidence(through(c), [PACKED], {}, now=NOON), "ix_pack_check_compared"),
+    "what was asked alone twice": (lambda c: pack_sizes.evidence(through(c), [PACKED], {}, now=NOON), "ix_pack_check_repeated"),
     "batches to look for": (lambda c: adoption.to_search(c, "acme", now=NOON), "uq_batch_unresolved_requests"),
     "open batches": (batches.open_batches, "'{collected,released}'"),
     "ended replays": (lambda c: replays.finish(c, now=NOON), "uq_generation_open"),
