@@ -85,7 +85,8 @@ class Spec(BaseModel):
         ge=0,
         le=5,
         title="Buffer (seconds)",
-        description="Window in which real-time items are collected into one micro-batch, 0 to 5. 0 = answer at once.",
+        description="The longest that real-time items gather into one micro-batch, 0 to 5: only while others are expected. "
+        "0 = answer at once.",
     )
     realtime_pack: int = Field(
         default=1,
