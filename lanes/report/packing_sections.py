@@ -4,7 +4,7 @@ from lanes.money.always_valid import Share
 from lanes.report import summary
 from lanes.report.section import Section
 from lanes.report.snapshot import Snapshot
-from lanes.units import MISSING, clock, count, ratio, seconds, share, usd
+from lanes.units import MISSING, clock, ratio, seconds, share, usd
 from lanes.words import Left
 
 PACKS_NOTE = (
@@ -40,13 +40,13 @@ def windows(snapshot: Snapshot) -> Section:
     """How long real-time items gather, and why they leave."""
     rows = [
         (
-            each.workload, count(each.items), ratio(each.items_per_call), seconds(each.mean_wait_s),
+            each.workload, ratio(each.items_per_call), seconds(each.mean_wait_s),
             *(share(each.left.get(why, 0) / each.items) for why in Left),
         )
         for each in snapshot.windows
     ]  # fmt: skip
-    heads = ("Workload", "Items", "Items / call", "Mean wait", "Left full", "Pressed", "Over", "Nobody expected")
-    return Section("Windows of real time", heads, "lrrrrrrr", rows, WINDOWS_NOTE)
+    heads = ("Workload", "Items / call", "Mean wait", "Left full", "Pressed", "Over", "Nobody expected")
+    return Section("Windows of real time", heads, "lrrrrrr", rows, WINDOWS_NOTE)
 
 
 def _agreed(of: Share) -> str:

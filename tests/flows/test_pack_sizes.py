@@ -14,8 +14,8 @@ from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
 from tests.standin.process import Endpoint
 
-KEYS = [f"k{number:03}" for number in range(320)]
-PACKED = {"pack_check_share": 0.2, "realtime_pack": 8, "batch_pack": 8}
+KEYS = [f"k{number:03}" for number in range(300)]
+PACKED = {"pack_check_share": 0.2, "realtime_pack": 10, "batch_pack": 10}
 SHARES = "select pack, count(agrees), count(*) filter (where agrees), count(repeats), count(*) filter (where repeats)"
 
 
@@ -40,21 +40,21 @@ async def seen(sender: Sender) -> list[tuple[int, int, int, int, int]]:
 async def test_in_real_time_answers_shifted_by_one_are_found_out_and_smaller_packs_are_right(
     at: Connections, endpoint: Endpoint, sender: Sender
 ) -> None:
-    endpoint.fault("messages", "shift", above_items=4)
+    endpoint.fault("messages", "shift", above_items=5)
     await sender.items(*KEYS, lane=Lane.REALTIME, **PACKED)
     await answer_all(at)
     ((pack, checked, agreed, again, repeated),) = await seen(sender)
-    assert (pack, agreed) == (8, 0)
+    assert (pack, agreed) == (10, 0)
     assert 40 <= checked <= 90
     assert again == repeated > 10
-    assert await size(at, Lane.REALTIME) == 4
+    assert await size(at, Lane.REALTIME) == 5
     assert set((await sender.states()).values()) == {"settled"}
     await sender.items(*(f"new {key}" for key in KEYS), lane=Lane.REALTIME, **PACKED)
     await answer_all(at)
     (small, checked, agreed, *_), _ = await seen(sender)
-    assert (small, checked) == (4, agreed)
+    assert (small, checked) == (5, agreed)
     assert agreed > 30
-    assert await size(at, Lane.REALTIME) == 4
+    assert await size(at, Lane.REALTIME) == 5
     ((calls, items, usd),) = await sender.rows(
         "select count(*), sum(items), sum(cost_usd) from lanes.spend where purpose = 'shadow'"
     )
@@ -63,7 +63,7 @@ async def test_in_real_time_answers_shifted_by_one_are_found_out_and_smaller_pac
 
 
 async def test_in_batches_too(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
-    endpoint.fault("batch_request", "shift", above_items=4)
+    endpoint.fault("batch_request", "shift", above_items=5)
     await sender.items(*KEYS, lane=Lane.BATCH, **PACKED)
     for _ in range(3):  # the items, then a sample of them alone, then some of it again
         (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
@@ -74,7 +74,7 @@ async def test_in_batches_too(at: Connections, endpoint: Endpoint, sender: Sende
             assert await collect.poll(at, batch)
             await collect.bring_home(at, batch)
     ((pack, checked, agreed, again, repeated),) = await seen(sender)
-    assert (pack, agreed) == (8, 0)
+    assert (pack, agreed) == (10, 0)
     assert checked > 40
     assert again == repeated > 10
-    assert await size(at, Lane.BATCH) == 4
+    assert await size(at, Lane.BATCH) == 5

@@ -9,9 +9,9 @@ down_revision = "0043"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {
-    "doors/apply_amendment": "x",
-    "figures/count_attempts": "x",
-    "figures/lane_latency": "x",
+    "doors/apply_amendment": "e50f75b79a1d",
+    "figures/count_attempts": "045687c2e8f9",
+    "figures/lane_latency": "e8b669b569f1",
 }
 
 KINDS = (

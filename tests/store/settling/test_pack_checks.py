@@ -36,8 +36,8 @@ def checks(connection: Connection) -> list[Any]:
     return rows(connection, "pack_check", "id")
 
 
-def shadows(connection: Connection, lane: Lane = Lane.REALTIME) -> list[Claimed]:
-    taken = claim(connection, lane)
+def shadows(connection: Connection, *, minute: int = 0) -> list[Claimed]:
+    taken = claim(connection, now=later(minutes=minute))
     assert {each.purpose for each in taken} <= {Purpose.SHADOW}
     return taken
 
@@ -111,13 +111,13 @@ def test_a_third_of_them_is_asked_again_and_compared_with_what_it_said_alone(con
     twice = [each for each in checks(connection) if each.twice]
     assert 0 < len(twice) < len(checks(connection))
     assert [each.alone for each in checks(connection) if each.alone is not None] == [B] * len(twice)
-    again = shadows(connection)
+    again = shadows(connection, minute=1)
     assert len(again) == len(twice)
     say(connection, again, B, minute=2)
     assert {(each.agrees, each.repeats, each.repeated_at, each.alone) for each in checks(connection) if each.twice} == {
         (False, True, later(minutes=2), None)
     }
-    assert shadows(connection) == []
+    assert shadows(connection, minute=9) == []
 
 
 def test_on_the_batch_lane_too(connection: Connection) -> None:

@@ -14,7 +14,7 @@ from lanes.words import Lane
 from tests.conftest import NOON, later
 from tests.examples import version
 
-GOOD, BAD, SINGLE = Share(196, 200), Share(110, 200), Share(97, 100)
+GOOD, BAD, SINGLE = Share(392, 400), Share(110, 200), Share(97, 100)
 
 
 def at(size: int, allowed: int = 20) -> Decided:

@@ -86,10 +86,10 @@ def test_each_ability_has_its_section() -> None:
     ]  # fmt: skip
     assert said(waits) == ["letters 900 0.05 s 2.1 s"]
     assert said(packs) == [
-        "letters / batch 10 of 20 0.91 (n 220) 0.97 (n 80) 12:00 UTC 20 hurt $0.02",
-        "new / real-time as allowed 1.00 (n 3) - - - $0.00",
+        "letters / batch 10 of 20 0.91 (n 220) 0.97 (n 80) 12:00 UTC 20 hurt $0.0200",
+        "new / real-time as allowed 1.00 (n 3) - - - $0",
     ]  # fmt: skip
-    assert said(windows) == ["letters 40 12.5 0.80 s 75 % 0 % 0 % 25 %"]
+    assert said(windows) == ["letters 12 0.80 s 75 % 0 % 0 % 25 %"]
     assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
     assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]
     assert said(calls) == ["letters / batch 10 20 20 20 50 %"]
