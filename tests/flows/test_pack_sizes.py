@@ -32,9 +32,10 @@ async def answer_all(at: Connections) -> None:
         pass
 
 
-async def seen(sender: Sender) -> list[tuple[int, int, int, int, int]]:
-    """By how many shared the call: how many were asked alone, agreed, asked again, and were repeated."""
-    return [tuple(row) for row in await sender.rows(f"{SHARES} from lanes.pack_check group by 1 order by 1")]
+async def seen(sender: Sender) -> list[list[int]]:
+    """How many shared a call, and of these: how many were asked alone, agreed, were asked again, and repeated."""
+    found = await sender.rows(f"{SHARES} from lanes.pack_check group by 1 order by 1")
+    return [[int(str(number)) for number in row] for row in found]
 
 
 async def test_in_real_time_answers_shifted_by_one_are_found_out_and_smaller_packs_are_right(
@@ -59,7 +60,7 @@ async def test_in_real_time_answers_shifted_by_one_are_found_out_and_smaller_pac
         "select count(*), sum(items), sum(cost_usd) from lanes.spend where purpose = 'shadow'"
     )
     assert calls == items == sum(row[1] + row[3] for row in await seen(sender))
-    assert usd > Decimal(0)
+    assert Decimal(str(usd)) > 0
 
 
 async def test_in_batches_too(at: Connections, endpoint: Endpoint, sender: Sender) -> None:

@@ -3,6 +3,7 @@
 import random
 from datetime import datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -30,13 +31,13 @@ def claimed(
     )
 
 
-def windows(size: int | None = None, **fields: object) -> tuple[Buffer, dict[VersionId, Version]]:
+def windows(size: int | None = None, **fields: Any) -> tuple[Buffer, dict[VersionId, Version]]:
     """A buffer, and the version whose items gather in it; `size` is how many may share a call by evidence."""
     buffer = Buffer() if size is None else Buffer(lambda _: size)
     return buffer, {ONE: version(**fields)}
 
 
-def busy(per_s: float, **fields: object) -> tuple[Buffer, dict[VersionId, Version], datetime]:
+def busy(per_s: float, **fields: Any) -> tuple[Buffer, dict[VersionId, Version], datetime]:
     """A buffer that saw items come so often for half a minute, each in a window of its own; and the moment after."""
     buffer, versions = windows(**fields)
     for number in range(round(30 * per_s)):
