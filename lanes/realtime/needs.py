@@ -38,7 +38,7 @@ class Needs:
         empty, ratio = self._empty.get(version.id) or self._learn_empty(version)
         chars = sum(characters(each.payload) for each in pack)
         need = Need(empty + ratio * tokens(chars), most_answer_tokens(version.spec, len(pack)))
-        if pack[0].purpose is Purpose.SHADOW:
+        if any(each.purpose is Purpose.SHADOW for each in pack):
             return need  # no usual call: it is alone
         while len(self._newest) >= KEPT and version.id not in self._newest:
             del self._newest[next(iter(self._newest))]

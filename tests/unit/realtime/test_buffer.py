@@ -225,8 +225,8 @@ def waited_and_packed(per_s: float, *, buffer_s: float, size: int, hours: float 
 def test_at_low_rates_items_wait_less_than_for_a_fixed_window_and_at_high_ones_packs_are_as_large(
     per_s: float, most_of_the_fixed_wait: float, least_of_the_fixed_pack: float
 ) -> None:
-    """Packs of 20, 3 s: at 0.05 a second 0.002 s instead of 2.8 for packs of 1.0 instead of 1.2, at 0.2 a second 0.04 s instead of
-    2.4 for 1.0 instead of 1.6, at 1 a second 1.4 s instead of 1.9 for 3.1 instead of 4.1, at 10 and 50 a second the same."""
+    """Packs of 20, 3 s: at 0.05 a second 0.002 s instead of 2.8 for packs of 1.0 instead of 1.2, at 0.2 a second 0.04 s instead
+    of 2.4 for 1.0 instead of 1.6, at 1 a second 1.4 s instead of 1.9 for 3.1 instead of 4.1, at 10 and 50 a second the same."""
     wait, pack, fixed_wait, fixed_pack = waited_and_packed(per_s, buffer_s=3, size=20)
     assert wait <= fixed_wait * most_of_the_fixed_wait + 0.001
     assert pack >= fixed_pack * least_of_the_fixed_pack
