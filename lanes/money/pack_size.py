@@ -13,12 +13,15 @@ half as many. It is believed at any look, because bounds hold at all of them (`a
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from lanes.ids import VersionId
 from lanes.money import pack_bounds
 from lanes.money.always_valid import NOTHING, Share, bounds
 from lanes.words import Lane
-from lanes.workload.version import Version
+
+if TYPE_CHECKING:
+    from lanes.workload.version import Version
 
 ALPHA = 0.05  # how likely it is at most that packing is ever blamed where it does no harm; half of it for each of two bounds
 TOLERATED = 0.05  # so much less agreement than answers alone have is still as good, where sizes grow
@@ -35,7 +38,7 @@ class Place:
     model: str
 
     @classmethod
-    def of(cls, version: Version, lane: Lane) -> "Place":
+    def of(cls, version: "Version", lane: Lane) -> "Place":
         return cls(version.workload, lane, version.spec.model_of(lane))
 
 
@@ -87,12 +90,12 @@ class PackSizes:
         self._decided = dict(decided)
         self._bytes.clear()
 
-    def of(self, version: Version, lane: Lane) -> int:
+    def of(self, version: "Version", lane: Lane) -> int:
         """How many items of the version may share a call."""
         most = pack_bounds.most_items(version.spec, lane)
         return most if most == 1 else in_force(self._decided.get(Place.of(version, lane)), most)
 
-    def most_bytes(self, version: Version, lane: Lane, at: datetime) -> int | None:
+    def most_bytes(self, version: "Version", lane: Lane, at: datetime) -> int | None:
         """How many bytes they may have together; None where nothing bounds them."""
         key = version.id, lane
         if key not in self._bytes:
