@@ -103,27 +103,6 @@ async def test_what_gathers_takes_no_place_and_a_pack_larger_than_the_places_fil
     assert await sender.rows("select items from lanes.spend where workload = 'packed'") == [(20,)]
 
 
-async def test_some_of_what_was_packed_is_asked_alone_once_nothing_else_waits_and_it_is_known_how_items_gathered(
-    at: Connections, sender: Sender, prefect: PrefectStandIn
-) -> None:
-    keys = [f"p{n:02d}" for n in range(40)]
-    await sender.items(*keys, lane=Lane.REALTIME, buffer_s=5, realtime_pack=20, pack_check_share=0.2)
-
-    async def over() -> bool:
-        return await sender.rows("select count(*) from lanes.work where state in ('ready', 'claimed')") == [(0,)]
-
-    async with drain(at, standing=False) as opened:
-        await turns(opened, over)
-    asked = await sender.rows("select purpose, items, count(*)::int from lanes.spend group by 1, 2 order by 1, 2")
-    ((checked, again),) = await sender.rows("select count(agrees)::int, count(repeats)::int from lanes.pack_check where agrees")
-    assert isinstance(checked, int)
-    assert isinstance(again, int)
-    assert checked > again > 0
-    assert asked == [("answer", 20, 2), ("shadow", 1, checked + again)]
-    left = "select word, sum(n)::int from lanes.figures_since('{gathered}', '-infinity') group by 1"
-    assert await sender.rows(left) == [("full", 40)]
-
-
 async def test_a_drain_that_ends_gives_back_what_gathers(at: Connections, sender: Sender, prefect: PrefectStandIn) -> None:
     await sender.items("a", "b", lane=Lane.REALTIME, buffer_s=5, realtime_pack=20)
     async with drain(at, standing=False) as opened:
