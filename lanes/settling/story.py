@@ -112,7 +112,17 @@ def _attempt(attempt: Row) -> str:
     if attempt["purpose"] == Purpose.SHADOW:
         late = ", alone, to check packing: billed, never shown"
     took = seconds(attempt["latency_ms"] / 1000)
-    return f"{where} by {attempt['model']}: {attempt['outcome']}{error}{late}, {usd(attempt['cost_usd'])}, {took}"
+    how = f"{where} by {attempt['model']}{_packed(attempt)}"
+    return f"{how}: {attempt['outcome']}{error}{late}, {usd(attempt['cost_usd'])}, {took}"
+
+
+def _packed(attempt: Row) -> str:
+    """How many shared its call, and why no more might."""
+    if attempt["size"] is not None and attempt["size"] < attempt["allowed"]:
+        why = f" (packs of {attempt['size']} of {attempt['allowed']} allowed: {attempt['why']})"
+    else:
+        why = ""
+    return f" in a call of {attempt['shared']}{why}" if why or (attempt["shared"] or 1) > 1 else ""
 
 
 def _result(result: Row) -> str:

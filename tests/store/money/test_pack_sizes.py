@@ -7,14 +7,16 @@ from sqlalchemy import Connection, text
 
 from lanes.money.always_valid import Share
 from lanes.money.pack_size import Decided, Place
+from lanes.settling.story import happenings
 from lanes.store import asking
 from lanes.store.money import pack_sizes
 from lanes.store.report import packs
+from lanes.store.settling import story
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import publish
-from tests.store.tries import claimed_item, row, rows
+from tests.store.tries import claimed_item, row, rows, save, tried
 
 MANY = text("""
 with born as (
@@ -118,3 +120,13 @@ def test_the_report_says_which_size_is_in_force_what_is_known_and_what_that_cost
     decide(connection, of, later(minutes=1))
     (told,) = packs.sizes(ask, {}, now=later(minutes=2))
     assert (told.size, told.allowed, told.packed.samples, told.since) == (10, 20, 0, later(minutes=1))
+
+
+def test_an_items_story_says_why_no_more_shared_its_call(connection: Connection) -> None:
+    of = letters(connection)
+    compared(connection, of, n=200, bad=90, twice=100)
+    decide(connection, of, later(minutes=1))
+    save(connection, tried(claimed_item(connection, "later"), at=later(minutes=5)))
+    told = happenings(story.records(connection, "letters", "later", now=later(hours=1)))
+    (said,) = [each.detail for each in told if each.what == "tried"]
+    assert "in a call of 1 (packs of 10 of 20 allowed: packs of 20 hurt: packed agrees 0.55 (n 200), single with" in said

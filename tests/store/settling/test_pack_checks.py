@@ -178,5 +178,6 @@ def test_an_items_story_tells_of_its_check(connection: Connection) -> None:
         each.detail for each in happenings(story.records(connection, "letters", taken[0].key, now=later(hours=1)))
         if each.what in ("compared", "tried")
     ]  # fmt: skip
+    assert "by claude-haiku-5-5 in a call of 10: valid" in told[0]
     assert "alone, to check packing: billed, never shown" in told[1]
     assert told[-1] == "asked alone, to check packing, it says something else than in its call of 10 items"
