@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from lanes.ids import VersionId, WorkId
-from lanes.words import Purpose
+from lanes.words import Left, Purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,10 +16,18 @@ class Claim:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Why it left the window in which it gathered, and how many milliseconds it had been there."""
+
+    left: Left
+    ms: int
+
+
 @dataclass(frozen=True)
 class Claimed:
     """A claim with what a call needs. `failures` counts earlier tries; `alone`: it may have spoiled its pack; `urgent`: its
-    sender said so."""
+    sender said so; `gathered`: where it was in a window."""
 
     claim: Claim
     version_id: VersionId
@@ -32,8 +40,10 @@ class Claimed:
     due_at: datetime | None = None
     alone: bool = False
     urgent: bool = False
+    gathered: Gathered | None = None
 
     @property
     def travels_alone(self) -> bool:
-        """Whether it shares its call with no other item: it failed once, or may have spoiled a pack."""
-        return self.alone or self.failures > 0
+        """Whether it shares its call with no other item: it failed once, may have spoiled a pack, or is there to show what a
+        call says of it alone."""
+        return self.alone or self.failures > 0 or self.purpose is Purpose.SHADOW

@@ -1,45 +1,78 @@
 """Which items share one provider call."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from lanes.claims import Claimed
 from lanes.ids import VersionId
+from lanes.payload import octets
 from lanes.words import Purpose
 
+FRAME_BYTES = 128  # what names an item within a pack, and frames it
+Weigh = Callable[[Claimed], int]
 
-def packs(claimed: Sequence[Claimed], size: int) -> list[list[Claimed]]:
-    """Calls of up to `size` items each, in order. What failed once, or spoiled a pack, travels alone.
+
+def weighed(each: Claimed) -> int:
+    """The bytes that an item takes of a call."""
+    return octets(each.payload) + FRAME_BYTES
+
+
+@dataclass
+class _Pack:
+    """A call that is being filled, and the bytes of its items."""
+
+    items: list[Claimed] = field(default_factory=list)
+    bytes: int = 0
+
+    def fits(self, more: int, most: int | None) -> bool:
+        """Whether an item of so many bytes fits beside those that are there; one alone always does."""
+        return most is None or not self.items or self.bytes + more <= most
+
+    def add(self, each: Claimed, size: int) -> None:
+        self.items.append(each)
+        self.bytes += size
+
+
+def packs(claimed: Sequence[Claimed], size: int, *, most: int | None = None, weigh: Weigh = weighed) -> list[list[Claimed]]:
+    """Calls of up to `size` items each, in order, and of `most` bytes where several share one. What failed once, or spoiled a
+    pack, travels alone.
 
     One call never mixes versions, and never purposes: the ledger books it under one of each.
     """
     full: list[list[Claimed]] = []
-    filling: dict[tuple[VersionId, Purpose], list[Claimed]] = {}
+    filling: dict[tuple[VersionId, Purpose], _Pack] = {}
     for each in claimed:
         if each.travels_alone or size == 1:
             full.append([each])
             continue
-        kind = (each.version_id, each.purpose)
+        kind, more = (each.version_id, each.purpose), 0 if most is None else weigh(each)
         pack = filling.get(kind)
-        if pack is None or len(pack) >= size:
-            pack = filling[kind] = []
-            full.append(pack)
-        pack.append(each)
+        if pack is None or len(pack.items) >= size or not pack.fits(more, most):
+            pack = filling[kind] = _Pack()
+            full.append(pack.items)
+        pack.add(each, more)
     return full
 
 
-def filled(claimed: Iterable[Claimed], size: int) -> Iterator[list[Claimed]]:
+def filled(
+    claimed: Iterable[Claimed], size: int, *, most: int | None = None, weigh: Weigh = weighed
+) -> Iterator[list[Claimed]]:
     """The same calls, each as soon as it is full, so that no more is held than those that are not; these come last."""
-    filling: dict[tuple[VersionId, Purpose], list[Claimed]] = {}
+    filling: dict[tuple[VersionId, Purpose], _Pack] = {}
     for each in claimed:
         if each.travels_alone or size == 1:
             yield [each]
             continue
-        pack = filling.setdefault((each.version_id, each.purpose), [])
-        pack.append(each)
-        if len(pack) == size:
-            del filling[each.version_id, each.purpose]
-            yield pack
-    yield from filling.values()
+        kind, more = (each.version_id, each.purpose), 0 if most is None else weigh(each)
+        pack = filling.setdefault(kind, _Pack())
+        if not pack.fits(more, most):
+            yield pack.items
+            pack = filling[kind] = _Pack()
+        pack.add(each, more)
+        if len(pack.items) == size:
+            del filling[kind]
+            yield pack.items
+    yield from (pack.items for pack in filling.values())
 
 
 def told_apart(packs: Sequence[Sequence[Claimed]], taken: Collection[int]) -> list[list[Claimed]]:

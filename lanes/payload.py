@@ -11,6 +11,11 @@ def characters(payload: Any) -> int:
     return len(json.dumps(payload, ensure_ascii=False))
 
 
+def octets(payload: Any) -> int:
+    """The bytes of the payload as JSON."""
+    return len(json.dumps(payload, ensure_ascii=False).encode("utf-8", "surrogatepass"))
+
+
 def weight(value: Any) -> int:
     """About how many bytes a value takes as JSON; right for its texts but for what they need more than a byte for.
 

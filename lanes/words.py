@@ -37,7 +37,7 @@ class Purpose(StrEnum):
 
     ANSWER = "answer"  # somebody waits for it: the first valid one stands
     AUTHORITATIVE = "authoritative"  # the batch pass that settles a provisional answer
-    SHADOW = "shadow"  # measures a lane and moves no item; settled and billed already, made by nobody yet
+    SHADOW = "shadow"  # answers alone what shared a call, to measure packing; it moves no item
     REPLAY = "replay"  # reads an item again, for its own generation
 
 
@@ -99,6 +99,15 @@ class BatchState(StrEnum):
     HELD = "held"  # nobody knows which batch at the provider it is; `collect` goes on searching, a person decides
     SUPERSEDED = "superseded"  # its work went elsewhere; `collect` cancels it, books what it billed and closes it
     RELEASED = "released"  # over without its work: never created, or superseded and booked; nobody moves it on
+
+
+class Left(StrEnum):
+    """Why items left the window in which they gathered."""
+
+    FULL = "full"  # so many as may share a call were there
+    PRESSED = "pressed"  # the most pressing of them had to be asked
+    OVER = "over"  # the window was over
+    HOPELESS = "hopeless"  # nobody else was expected before it would have been over
 
 
 class Outcome(StrEnum):

@@ -13,11 +13,13 @@ from prefect.client.schemas.objects import State
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
+from lanes.money.pack_size import PackSizes
 from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.calltime import RENEW_EVERY
 from lanes.realtime.health import Health
 from lanes.realtime.pace import UNTOLD, Pace
-from lanes.realtime.turns import Turns
+from lanes.realtime.turns import STEPS_BACK, Turns
+from lanes.store.money import pack_sizes
 from lanes.store.signals import listening
 from tasks import circuits, notice, purse
 from tasks.answer import Answering
@@ -27,7 +29,7 @@ from tasks.circuits import Circuits
 from tasks.connections import Connections
 from tasks.holding import Holding
 from tasks.hostclock import HostClock
-from tasks.limits import LEARN_EVERY_S, SHARE_EVERY_S, Limits
+from tasks.limits import LEARN_EVERY_S, SHARE_EVERY_S, SIZES_EVERY_S, Limits
 from tasks.notice import Notice
 from tasks.purse import Purse
 from tasks.room import Rooms
@@ -42,14 +44,14 @@ TICK_S = 1.0  # longest sleep: a lost notification costs no more than this
 class Drain:
     """The loop's parts, in the order in which `flows.answer` calls them."""
 
-    def __init__(self, at: Connections, held: Roles, heard: asyncio.Event, now: datetime) -> None:
+    def __init__(self, at: Connections, held: Roles, heard: asyncio.Event, now: datetime, sizes: PackSizes) -> None:
         self._at, self._heard, self._wakes = at, heard, Wakes()
         self._now, self._idle_since, self._left = HostClock(now), now, False
         self._claimed_at, self._closing = -TICK_S, False
         bound, health = at.provider.most_calls or None, Health()
         self._health = health
         self._pace, self._of_calls = pace, of_calls = Pace(most=bound or UNTOLD, bounded=bound is not None), CallLimits()
-        self._turns = Turns(pace, health, of_calls)
+        self._turns = Turns(pace, health, of_calls, sizes)
         self._circuits = Circuits(at, health)
         self._holding = Holding(at.db, held.alive, self._turns, self._circuits.probe)
         self._purse = Purse(
@@ -68,10 +70,11 @@ class Drain:
         router = Router(at.db, held.router, self._wakes, busy=lambda: self._answering.busy, rooms=rooms)
         self._chores = Chores(at.db, router, self._turns, self._answering, self._wakes)
         self._leases, self._beside = Beside(), Beside()
-        self._limits = limits = Limits(at, of_calls, pace)
+        self._limits = limits = Limits(at, of_calls, pace, sizes)
         self._beside.keep("the provider's limits", limits.share, every_s=SHARE_EVERY_S)
         self._beside.keep("circuits", self._share_circuits, every_s=circuits.SHARE_EVERY_S)
         self._beside.keep("what calls take", limits.learn, every_s=LEARN_EVERY_S, after_s=FIRST_ANSWERS_S)
+        self._beside.keep("pack sizes", limits.learn_sizes, every_s=SIZES_EVERY_S)
         self._leases.keep("leases", self._holding.renew, every_s=RENEW_EVERY.total_seconds())
         self._leases.keep("budgets", self._purse.look, every_s=purse.EVERY_S)
         self._beside.keep("what others commit", self._hear, every_s=0)
@@ -107,6 +110,8 @@ class Drain:
         claimed ahead of a rest is not kept through it.
         """
         await self._at.client()
+        if measuring := self._turns.give_up_measuring():
+            self._answering.give_back(measuring, self._now() + STEPS_BACK)
         if time.monotonic() - self._claimed_at < TICK_S and self._turns.is_supplied(self._now()):
             return
         if stranded := self._turns.give_up_ahead(self._now()):
@@ -181,7 +186,8 @@ class Drain:
 async def drain(at: Connections, *, standing: bool) -> AsyncIterator[Drain]:
     """A drain with its roles; a standing one first waits to take the place of the one that is kept warm."""
     async with listening(at.db.url, but=at.db.sessions) as heard, roles(at.db.url, standing=standing) as held:
-        opened = Drain(at, held, heard, await at.db.now())
+        sizes = PackSizes(await at.db.look(pack_sizes.in_force))
+        opened = Drain(at, held, heard, await at.db.now(), sizes)
         try:
             await opened.look_round()
             yield opened

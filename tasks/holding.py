@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
 from lanes.money.cost import most_answer_tokens
+from lanes.money.pack_bounds import most_items
 from lanes.payload import weight
 from lanes.realtime.calltime import lease, longest_call_s
 from lanes.realtime.circuit import Circuit
@@ -20,7 +21,7 @@ from lanes.store import work
 from lanes.store.database import Database, Run
 from lanes.store.signals import RoleLock
 from lanes.store.workload import workloads
-from lanes.words import Lane
+from lanes.words import Lane, Purpose
 from lanes.workload.version import Version
 from tasks import saving
 
@@ -73,7 +74,8 @@ class Holding:
             except BaseException:
                 give_back(claimed, now)
                 raise
-        last = {each.workload: each.rank_at for each in claimed}  # in the order of their ranks
+        # In the order of their ranks; what only measures stands behind everything that is still to come.
+        last = {each.workload: each.rank_at for each in claimed if each.purpose is not Purpose.SHADOW}
         self._heads.looked(look, last, took_s=known - began, at=time.monotonic())
         return Taken(claimed, versions, now, all=_all(claimed, waiting.versions, wanted))
 
@@ -105,7 +107,7 @@ class Holding:
     def _meet(self, versions: Iterable[Version]) -> None:
         """A lease is long enough for the longest of their calls from now on."""
         specs = [each.spec for each in versions]
-        calls = [longest_call_s(most_answer_tokens(spec, spec.pack_of(Lane.REALTIME))) for spec in specs]
+        calls = [longest_call_s(most_answer_tokens(spec, most_items(spec, Lane.REALTIME))) for spec in specs]
         self._longest_call_s = max([self._longest_call_s, *calls])
 
 

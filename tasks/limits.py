@@ -4,15 +4,18 @@ from datetime import datetime
 
 from prefect.logging import get_run_logger
 
+from lanes.money.pack_size import PackSizes
 from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.pace import Pace
 from lanes.routing.prediction import learn
 from lanes.store.database import Run
+from lanes.store.money import pack_sizes
 from lanes.store.realtime import limits
 from lanes.store.signals import Role, holders
 from tasks.connections import Connections
 
 SHARE_EVERY_S = 1.0
+SIZES_EVERY_S = 15.0
 LEARN_EVERY_S = 60.0
 COUNT_DRAINS_EVERY = 5  # times that limits are shared: each drain takes its part of what is left
 
@@ -20,8 +23,8 @@ COUNT_DRAINS_EVERY = 5  # times that limits are shared: each drain takes its par
 class Limits:
     """Those of one drain. Nothing of it delays an answer: a drain that cannot share them goes on with what it saw itself."""
 
-    def __init__(self, at: Connections, of_calls: CallLimits, pace: Pace) -> None:
-        self._at, self._of_calls, self._pace = at, of_calls, pace
+    def __init__(self, at: Connections, of_calls: CallLimits, pace: Pace, sizes: PackSizes | None = None) -> None:
+        self._at, self._of_calls, self._pace, self._sizes = at, of_calls, pace, sizes or PackSizes()
         self._told: dict[str, datetime] = {}  # when what was told last of a model had been seen
         self._times = 0
 
@@ -46,6 +49,10 @@ class Limits:
             seen = await self._at.db.look(limits.tries, version.workload, now=now)
             found[version.workload] = learn(version.spec, seen)
         self._of_calls.needs.learn(found)
+
+    async def learn_sizes(self) -> None:
+        """How many items share a call is known as it was decided last."""
+        self._sizes.learn(await self._at.db.look(pack_sizes.in_force))
 
     def _is_news(self, model: str, seen_at: datetime) -> bool:
         return model not in self._told or seen_at > self._told[model]

@@ -17,9 +17,10 @@ from lanes.chunks import chunks
 from lanes.claims import Claim, Claimed
 from lanes.errors import LanesError
 from lanes.ids import BatchId
+from lanes.money.pack_size import PackSizes
 from lanes.packids import ALONE, new_nonce, pack_ids
-from lanes.packing import filled
-from lanes.payload import weight
+from lanes.packing import FRAME_BYTES, filled, weighed
+from lanes.payload import octets, weight
 from lanes.promises.provider_faults import frozen
 from lanes.provider import batches as provider
 from lanes.provider.answering import questions
@@ -30,7 +31,7 @@ from lanes.provider.requests import Writer
 from lanes.store import incidents
 from lanes.store.batch import adoption, batches, creates, ready_work, releases
 from lanes.store.batch.affording import Affording
-from lanes.store.money import holds
+from lanes.store.money import holds, pack_sizes
 from lanes.store.settling import history
 from lanes.store.workload import workloads
 from lanes.units import counted
@@ -186,6 +187,10 @@ class _Writing:
             for each in pack:
                 self.earlier.pop(each.claim.work_id, None)
 
+    def weigh(self, each: Claimed) -> int:
+        """The bytes that an item takes of a request, with what its entity said before."""
+        return weighed(each) + sum(octets(payload) + FRAME_BYTES for payload in self.earlier.get(each.claim.work_id, ()))
+
     def keep(self, requests: int) -> None:
         """Only the first so many stay."""
         self._body.keep(requests)
@@ -198,10 +203,12 @@ def _write(
 ) -> int:  # fmt: skip
     """What of the waiting work fits a batch, and its budgets, is written; how many of its packs did. It is read as it is
     written."""
-    pack = writing.version.spec.pack_of(Lane.BATCH)
+    version = writing.version
+    sizes = PackSizes(pack_sizes.in_force(connection))
+    size, most_bytes = sizes.of(version, Lane.BATCH), sizes.most_bytes(version, Lane.BATCH, now)
     waiting = ready_work.locked_for_batch(connection, kind, limit=most, most_bytes=MOST_BYTES, now=now)
     with closing(waiting), closing(_with_history(connection, affording.read(waiting), writing)) as each:
-        packs = affording.payable(filled(each, pack), writing.earlier)
+        packs = affording.payable(filled(each, size, most=most_bytes, weigh=writing.weigh), writing.earlier)
         return fill(writing, packs, most_requests=provider.MOST_REQUESTS, most_bytes=MOST_BYTES, taken=taken)
 
 

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     BUFFER = "buffer"  # items that real time asked for and was billed for; no word; from received to asked, its window with it
     # due items that were answered or failed, in the minute of that; the reason of their newest route then; `items` were in time
     DEADLINE = "deadline"
+    GATHERED = "gathered"  # tries of items that were in a window before; why they left it; how long they were
     # in which its batch was intended
     BATCH = "batch"  # batches; how they stand (`BatchState`); the items they carry; from submitted to ended
     REQUEST = "request"  # their requests; no word; the items that shared them

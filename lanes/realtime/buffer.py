@@ -1,56 +1,98 @@
-"""Request buffering: real-time items are collected for a short window and leave as one micro-batch."""
+"""Request buffering: real-time items are collected for a short window and leave as one micro-batch. They wait only while
+somebody else is expected: as BentoML's dispatcher, which waits for one more only where that is worth it.
+"""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from lanes.claims import Claimed
+from lanes.claims import Claimed, Gathered
 from lanes.ids import VersionId
-from lanes.words import Lane
+from lanes.realtime.arrivals import Arrivals
+from lanes.words import Lane, Left
 from lanes.workload.version import Version
+
+SURPRISE = 7.0  # mean gaps without an arrival: one of a thousand is longer, so whoever was coming has come
+SILENCE_S = 0.5  # and so long at least: a drain claims in turns, and what arrives between two of them comes at once
+Size = Callable[[Version], int]  # how many items of a version may share a call
+
+
+def allowed(version: Version) -> int:
+    """As many as the workload allows."""
+    return version.spec.pack_of(Lane.REALTIME)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An item that gathers, and since when."""
+
+    item: Claimed
+    since: datetime
 
 
 @dataclass
 class Gathering:
-    """The items of one version that wait together. The clock starts with the first of them."""
+    """The items of one version that wait together, never empty. The clock of each starts when it comes; the window is that of
+    the first. `per_s` is how quickly others arrived when the last of them came, None while nobody knows.
+    """
 
-    opened_at: datetime
-    items: list[Claimed] = field(default_factory=list)
+    waiting: list[Waiting] = field(default_factory=list)
+    last_at: datetime | None = None
+    per_s: float | None = None
 
-    def leaves_at(self, version: Version) -> datetime:
-        """When it leaves at the latest: the window is over, or the most pressing item must be asked."""
-        over = self.opened_at + timedelta(seconds=version.spec.buffer_s)
-        return min(over, *(each.rank_at for each in self.items))
+    def leaves(self, version: Version) -> tuple[datetime, Left]:
+        """When it leaves at the latest if nobody comes, and why then: the window is over, the most pressing item must be
+        asked, or nobody is expected any more."""
+        over = self.waiting[0].since + timedelta(seconds=version.spec.buffer_s)
+        moments = (
+            (over, Left.OVER), (min(each.item.rank_at for each in self.waiting), Left.PRESSED),
+            (self._hopeless_at(over), Left.HOPELESS),
+        )  # fmt: skip
+        return min(moments, key=lambda each: each[0])
 
-    def leaves(self, version: Version, now: datetime) -> bool:
-        """Whether it leaves now: full, pressed, or over."""
-        return len(self.items) >= version.spec.pack_of(Lane.REALTIME) > 1 or now >= self.leaves_at(version)
+    def _hopeless_at(self, over: datetime) -> datetime:
+        """From when on nobody else is expected in what is left of the window: a mean gap before its end, or after a silence
+        that chance hardly explains."""
+        if self.per_s is None or self.last_at is None:
+            return over
+        left_s = (over - self.last_at).total_seconds()
+        if self.per_s * left_s < 1:
+            return self.last_at
+        gap_s = 1 / self.per_s
+        return self.last_at + timedelta(seconds=min(left_s - gap_s, max(SILENCE_S, SURPRISE * gap_s)))
 
 
 class Buffer:
-    """The windows of all versions. What failed before, and what has no window, leaves at once."""
+    """The windows of all versions. What failed before, and what has no window or nobody to share with, leaves at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: Size = allowed) -> None:
         self._open: dict[VersionId, Gathering] = {}
+        self._arrivals: dict[VersionId, Arrivals] = {}
+        self._size = size
 
     def add(self, claimed: Iterable[Claimed], versions: Mapping[VersionId, Version], now: datetime) -> list[Claimed]:
         """The items wait, each in its version's window; those that wait for nothing are returned."""
         at_once: list[Claimed] = []
+        joined: dict[VersionId, int] = {}
         for each in claimed:
-            if each.travels_alone or versions[each.version_id].spec.buffer_s == 0:
+            if each.travels_alone or not self._gathers(versions[each.version_id]):
                 at_once.append(each)
                 continue
-            self._open.setdefault(each.version_id, Gathering(now)).items.append(each)
+            self._open.setdefault(each.version_id, Gathering()).waiting.append(Waiting(each, now))
+            joined[each.version_id] = joined.get(each.version_id, 0) + 1
+        for id_, number in joined.items():
+            arrivals, window = self._arrivals.setdefault(id_, Arrivals()), self._open[id_]
+            arrivals.came(number, now)
+            window.last_at, window.per_s = now, arrivals.per_s(now, but=window.waiting[0].since)
         return at_once
 
     def take(self, versions: Mapping[VersionId, Version], now: datetime) -> list[Claimed]:
-        """The items whose window leaves now, no longer waiting."""
-        leaving = [id_ for id_, window in self._open.items() if window.leaves(versions[id_], now)]
-        return [item for id_ in leaving for item in self._open.pop(id_).items]
+        """The items that leave now, no longer waiting: full packs of the most urgent, and windows that end."""
+        return [item for id_ in list(self._open) for item in self._taken(id_, versions[id_], now)]
 
     def next_leave(self, versions: Mapping[VersionId, Version]) -> datetime | None:
         """When the next window leaves at the latest, None when nothing waits."""
-        return min((window.leaves_at(versions[id_]) for id_, window in self._open.items()), default=None)
+        return min((window.leaves(versions[id_])[0] for id_, window in self._open.items()), default=None)
 
     @property
     def version_ids(self) -> set[VersionId]:
@@ -59,11 +101,37 @@ class Buffer:
 
     def of(self, workload: str) -> int:
         """How many items of a workload gather."""
-        return sum(each.workload == workload for window in self._open.values() for each in window.items)
+        return sum(each.item.workload == workload for window in self._open.values() for each in window.waiting)
 
     def drain(self) -> list[Claimed]:
         """Everything that gathers, no longer waiting."""
-        return [item for id_ in list(self._open) for item in self._open.pop(id_).items]
+        return [each.item for id_ in list(self._open) for each in self._open.pop(id_).waiting]
+
+    def _gathers(self, version: Version) -> bool:
+        """Whether items of the version wait for each other. Where calls are not shared though they may be, there is nothing to
+        wait for; a window of single calls is what its workload asks for."""
+        return version.spec.buffer_s > 0 and (self._size(version) > 1 or allowed(version) == 1)
+
+    def _taken(self, id_: VersionId, version: Version, now: datetime) -> list[Claimed]:
+        window, size = self._open[id_], self._size(version)
+        leaving: list[Claimed] = []
+        whole = len(window.waiting) // size * size if size > 1 else 0
+        if whole:
+            window.waiting.sort(key=lambda each: each.item.rank_at)
+            leaving += [_gathered(each, Left.FULL, now) for each in window.waiting[:whole]]
+            window.waiting = sorted(window.waiting[whole:], key=lambda each: each.since)
+        if window.waiting:
+            moment, why = window.leaves(version)
+            if now >= moment:
+                leaving += [_gathered(each, why, now) for each in window.waiting]
+                window.waiting = []
+        if not window.waiting:
+            del self._open[id_]
+        return leaving
 
     def __len__(self) -> int:
-        return sum(len(window.items) for window in self._open.values())
+        return sum(len(window.waiting) for window in self._open.values())
+
+
+def _gathered(of: Waiting, why: Left, now: datetime) -> Claimed:
+    return replace(of.item, gathered=Gathered(why, round((now - of.since).total_seconds() * 1000)))

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from lanes.claims import Claimed
 from lanes.ids import VersionId
 from lanes.money.cost import most_answer_tokens, tokens
+from lanes.money.pack_bounds import most_items
 from lanes.payload import characters
 from lanes.routing.capacity import Need
 from lanes.routing.prediction import Prediction, unlearned
-from lanes.words import Lane
+from lanes.words import Lane, Purpose
 from lanes.workload.version import Version
 
 KEPT = 256  # versions of which the newest call is remembered
@@ -37,6 +38,8 @@ class Needs:
         empty, ratio = self._empty.get(version.id) or self._learn_empty(version)
         chars = sum(characters(each.payload) for each in pack)
         need = Need(empty + ratio * tokens(chars), most_answer_tokens(version.spec, len(pack)))
+        if any(each.purpose is Purpose.SHADOW for each in pack):
+            return need  # no usual call: it is alone
         while len(self._newest) >= KEPT and version.id not in self._newest:
             del self._newest[next(iter(self._newest))]
         self._newest[version.id] = version, need
@@ -50,4 +53,4 @@ class Needs:
     def usual(self, version: Version) -> Need:
         """What a call of the version will take: as much as its newest, or as the first can take at least."""
         known = self._newest.get(version.id)
-        return known[1] if known else Need(0, most_answer_tokens(version.spec, version.spec.pack_of(Lane.REALTIME)))
+        return known[1] if known else Need(0, most_answer_tokens(version.spec, most_items(version.spec, Lane.REALTIME)))

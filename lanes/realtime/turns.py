@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from lanes.claims import Claimed
 from lanes.ids import VersionId
+from lanes.money.pack_size import PackSizes
 from lanes.packing import packs
 from lanes.realtime.buffer import Buffer
 from lanes.realtime.call_limits import CallLimits
@@ -14,22 +15,23 @@ from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.rate_limits import presses
 from lanes.realtime.shares import Entitlement, divide
-from lanes.words import Lane
+from lanes.words import Lane, Purpose
 from lanes.workload.version import Version
 
 SOON = timedelta(seconds=1)  # what fits the provider's limits by then is claimed, and kept
 PEEK = timedelta(seconds=0.5)  # how often the most urgent of a workload is claimed to see whether it may have the reserve
+STEPS_BACK = timedelta(seconds=30)  # what measures makes room so long, where what is owed wants its place
 
 
 class Turns:
     """What one drain has claimed and not asked yet: windows that gather, and packs that wait for a place, or for the provider's
-    limits to hold them."""
+    limits to hold them. `sizes` says how many items may share a call."""
 
-    def __init__(self, pace: Pace, health: Health, limits: CallLimits | None = None) -> None:
-        self._pace, self._health, self._limits = pace, health, limits or CallLimits()
+    def __init__(self, pace: Pace, health: Health, limits: CallLimits | None = None, sizes: PackSizes | None = None) -> None:
+        self._pace, self._health, self._limits, self._sizes = pace, health, limits or CallLimits(), sizes or PackSizes()
         self._peeked_at: dict[str, datetime] = {}  # workloads of which only what presses may be asked
         self._versions: Mapping[VersionId, Version] = {}  # of what gathers or waits for a place
-        self._buffer = Buffer()
+        self._buffer = Buffer(self._size)
         self._leaving: list[list[Claimed]] = []
 
     def wanted(self, waiting: Mapping[str, Version], now: datetime) -> dict[str, int]:
@@ -38,10 +40,10 @@ class Turns:
         """
         direct = {name: version for name, version in waiting.items() if version.spec.buffer_s == 0}
         places = self._soon_free(direct, now)
-        most = {name: number * waiting[name].spec.pack_of(Lane.REALTIME) for name, number in places.items()}
+        most = {name: number * self._size(waiting[name]) for name, number in places.items()}
         for name in waiting.keys() - direct.keys():
             if self._room(waiting[name], now) != 0:
-                whole = self._pace.all_places * waiting[name].spec.pack_of(Lane.REALTIME)
+                whole = self._pace.all_places * self._size(waiting[name])
                 most[name] = max(0, whole - self._buffer.of(name) - sum(len(p) for p in self._leaving if p[0].workload == name))
         self._peek(direct, most, now)
         return {name: number for name, number in most.items() if number > 0}
@@ -50,22 +52,24 @@ class Turns:
         """The items, all of these versions, gather in their windows; those that wait for nobody wait for a place."""
         carried = self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}
         self._versions = {id_: self._versions[id_] for id_ in carried} | dict(versions)
-        self._leaving += self._packed(self._buffer.add(claimed, self._versions, now))
+        self._leaving += self._packed(self._buffer.add(claimed, self._versions, now), now)
 
     def next_packs(self, now: datetime) -> list[tuple[Version, list[Claimed]]]:
         """The packs that need not gather any longer and have a place, most urgent first. The others wait for one."""
-        self._leaving += self._packed(self._buffer.take(self._versions, now))
+        self._leaving += self._packed(self._buffer.take(self._versions, now), now)
         if not self._leaving:
             return []
-        self._leaving.sort(key=lambda pack: min(each.rank_at for each in pack))
-        places = self._divided({pack[0].workload: self._versions[pack[0].version_id] for pack in self._leaving}, now)
+        self._leaving.sort(key=lambda pack: (_measures(pack), min(each.rank_at for each in pack)))
+        owed = {pack[0].workload: self._version(pack) for pack in self._leaving if not _measures(pack)}
+        places = self._divided(owed or {pack[0].workload: self._version(pack) for pack in self._leaving}, now)
         asked: list[tuple[Version, list[Claimed]]] = []
         waiting: list[list[Claimed]] = []
         of_model = Counter[str]()
         for pack in self._leaving:
             name, version = pack[0].workload, self._version(pack)
+            steps_back = _measures(pack) and any(not _measures(each) for each in waiting)
             well = self._well(model := version.spec.realtime_model, now)
-            fits = places.get(name, 0) > 0 and (well is None or of_model[model] < well)
+            fits = not steps_back and places.get(name, 0) > 0 and (well is None or of_model[model] < well)
             if fits and self._limits.begins(version, pack, now):
                 places[name] -= 1
                 of_model[model] += 1
@@ -73,7 +77,7 @@ class Turns:
             else:
                 waiting.append(pack)
         self._leaving = waiting
-        self._limits.still_held(self._version(pack) for pack in waiting)
+        self._limits.still_held(self._version(pack) for pack in waiting if not _measures(pack))
         return asked
 
     def is_supplied(self, now: datetime) -> bool:
@@ -116,6 +120,14 @@ class Turns:
             self._leaving = [pack for pack in self._leaving if pack not in stranded]
         return [each for pack in stranded for each in pack]
 
+    def give_up_measuring(self) -> list[Claimed]:
+        """What only measures, where something that is owed waits for a place: no longer waiting here."""
+        if all(map(_measures, self._leaving)):
+            return []
+        measuring = [each for pack in self._leaving if _measures(pack) for each in pack]
+        self._leaving = [pack for pack in self._leaving if not _measures(pack)]
+        return measuring
+
     def give_up(self) -> list[Claimed]:
         """Everything that was not asked, no longer waiting."""
         unasked = [each for pack in (*self._leaving, self._buffer.drain()) for each in pack]
@@ -149,7 +161,7 @@ class Turns:
                 self._peeked_at.pop(name, None)
             elif now - self._peeked_at.get(name, now - PEEK) >= PEEK:
                 self._peeked_at[name] = now
-                most[name] = min(most[name], direct[name].spec.pack_of(Lane.REALTIME))
+                most[name] = min(most[name], self._size(direct[name]))
             else:
                 most[name] = 0
 
@@ -187,9 +199,22 @@ class Turns:
         """How many calls of the model may begin for all that is known of how it answers."""
         return self._health.room(model, self._pace.of_model(model), now=now)
 
-    def _packed(self, claimed: Iterable[Claimed]) -> list[list[Claimed]]:
+    def _packed(self, claimed: Iterable[Claimed], now: datetime) -> list[list[Claimed]]:
         by_version: dict[VersionId, list[Claimed]] = {}
         for each in claimed:
             by_version.setdefault(each.version_id, []).append(each)
-        sizes = {id_: self._versions[id_].spec.pack_of(Lane.REALTIME) for id_ in by_version}
-        return [pack for id_, theirs in by_version.items() for pack in packs(theirs, sizes[id_])]
+        of = {id_: self._versions[id_] for id_ in by_version}
+        return [
+            pack
+            for id_, theirs in by_version.items()
+            for pack in packs(theirs, self._size(of[id_]), most=self._sizes.most_bytes(of[id_], Lane.REALTIME, now))
+        ]
+
+    def _size(self, version: Version) -> int:
+        """How many items of a version may share a call."""
+        return self._sizes.of(version, Lane.REALTIME)
+
+
+def _measures(pack: Sequence[Claimed]) -> bool:
+    """Whether nobody waits for the pack: a shadow."""
+    return pack[0].purpose is Purpose.SHADOW

@@ -6,7 +6,8 @@ from lanes.escaping import cell, code
 from lanes.promises import batch_health
 from lanes.report import pictures, summary
 from lanes.report.links import REPORT, versions_page
-from lanes.report.sections import Section, further, pressing, throughput
+from lanes.report.section import Section
+from lanes.report.sections import further, pressing, throughput
 from lanes.report.snapshot import BatchFigures, LaneFigures, Snapshot, StateFigures
 from lanes.units import MISSING, count, counted, seconds, share, usd
 from lanes.words import ItemState

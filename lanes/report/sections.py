@@ -4,12 +4,12 @@ The terminal and the artifact write the same sections, each in its own way.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import TERMS, IncidentState
-from lanes.report import advice_summary, summary
+from lanes.report import advice_summary, packing_sections, summary
 from lanes.report.rollout import where_it_stands
+from lanes.report.section import Section
 from lanes.report.snapshot import Snapshot
 from lanes.units import MISSING, clock, count, counted, rate, ratio, seconds, share, usd
 
@@ -33,17 +33,6 @@ SHEDS_NOTE = (
 ADVISED = "items received in the last 30 days"  # what advice looks at
 
 
-@dataclass(frozen=True)
-class Section:
-    """A table: `sides` says l(eft) or r(ight) for each column. Cells are not escaped yet."""
-
-    title: str
-    heads: Sequence[str]
-    sides: str
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-
-
 def pressing(snapshot: Snapshot) -> list[Section]:
     """What may need a person; only those that have rows."""
     return [each for each in (incidents(snapshot), circuits(snapshot), rollouts(snapshot)) if each.rows]
@@ -53,7 +42,7 @@ def further(snapshot: Snapshot) -> list[Section]:
     """How the lanes work, are steered and used; only those that have rows."""
     lanes = (
         batch_totals(snapshot), deadlines(snapshot), calibration(snapshot), rescues(snapshot), sheds(snapshot),
-        waits(snapshot), calls(snapshot), capacity(snapshot),
+        waits(snapshot), *packing_sections.sections(snapshot), calls(snapshot), capacity(snapshot),
     )  # fmt: skip
     steered = splits(snapshot), replays(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
     return [each for each in (*lanes, budgets(snapshot.budgets), *steered) if each.rows]

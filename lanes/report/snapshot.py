@@ -11,6 +11,7 @@ from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import Incident
 from lanes.report.capacity import CapacityFigures, CircuitFigures, WaitFigures
 from lanes.report.deadlines import DeadlineFigures
+from lanes.report.packs import PackFigures, WindowFigures
 from lanes.report.rescued import RescueFigures
 from lanes.report.sheds import ShedFigures
 from lanes.routing.calibration import Calibration
@@ -271,6 +272,8 @@ class Snapshot:
     sheds: list[ShedFigures] = field(default_factory=list)
     batches: list[BatchFigures] = field(default_factory=list)
     batch_totals: list[BatchTotals] = field(default_factory=list)
+    packs: list[PackFigures] = field(default_factory=list)
+    windows: list[WindowFigures] = field(default_factory=list)
     waits: list[WaitFigures] = field(default_factory=list)
     deadlines: list[DeadlineFigures] = field(default_factory=list)
     calibration: list[Calibration] = field(default_factory=list)

@@ -10,7 +10,8 @@ from rich.text import Text
 from lanes.escaping import plain
 from lanes.promises import batch_health
 from lanes.report import summary
-from lanes.report.sections import Section, further, pressing, throughput
+from lanes.report.section import Section
+from lanes.report.sections import further, pressing, throughput
 from lanes.report.snapshot import Snapshot, StateFigures
 from lanes.units import MISSING, aligned_usd, count, seconds, share, usd
 from lanes.words import Lane

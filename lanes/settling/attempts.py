@@ -41,7 +41,7 @@ def answered(
 ) -> list[Attempt]:
     """Every item of an answered call has its attempt, in the order of the pack; `ids` are what the call named them."""
     judged = _judged(version, response, ids)
-    return [_attempt(each.claim, how, times, response) for each, how in zip(pack, judged, strict=True)]
+    return [_attempt(each, how, times, response) for each, how in zip(pack, judged, strict=True)]
 
 
 def unanswered(
@@ -52,14 +52,14 @@ def unanswered(
     outcome = Outcome.UNKNOWN if maybe_billed else unbilled
     judged = Judged(outcome, error=error, spends=blame is Blame.ITEM, alone=blame is Blame.PACK)
     return [
-        replace(_attempt(each.claim, judged, times), bound_usd=_bound(version, each, times) if maybe_billed else Decimal(0))
+        replace(_attempt(each, judged, times), bound_usd=_bound(version, each, times) if maybe_billed else Decimal(0))
         for each in pack
     ]
 
 
 def poisoned(pack: Sequence[Claimed], error: str, times: Times) -> list[Attempt]:
     """An input that the provider will never accept."""
-    return [_attempt(each.claim, Judged(Outcome.POISON, error=error), times) for each in pack]
+    return [_attempt(each, Judged(Outcome.POISON, error=error), times) for each in pack]
 
 
 def of_request(
@@ -96,8 +96,9 @@ def _judged(version: Version, response: Response, ids: Sequence[str]) -> list[Ju
         return [Judged(Outcome.INVALID, error=f"the answer cannot be judged: {type(error).__name__}")] * len(ids)
 
 
-def _attempt(claim: Claim, judged: Judged, times: Times, response: Response | None = None) -> Attempt:
-    return Attempt(claim, judged, response, times.started_at, times.ended_at, times.ms)
+def _attempt(of: Claim | Claimed, judged: Judged, times: Times, response: Response | None = None) -> Attempt:
+    claim, gathered = (of.claim, of.gathered) if isinstance(of, Claimed) else (of, None)
+    return Attempt(claim, judged, response, times.started_at, times.ended_at, times.ms, gathered=gathered)
 
 
 def _bound(version: Version, each: Claimed, times: Times) -> Decimal:

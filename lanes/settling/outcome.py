@@ -11,7 +11,7 @@ from typing import Any
 from jsonschema import ValidationError
 
 from lanes import exact_json
-from lanes.claims import Claim
+from lanes.claims import Claim, Gathered
 from lanes.storable import unstorable
 from lanes.words import Outcome
 from lanes.workload.answer_check import AnswerCheck
@@ -61,6 +61,7 @@ class Attempt:
 
     `bound_usd` is the most that an attempt without an answer can have cost. `share` is its share of the response, which is
     the whole of it until others are seen to share it: an attempt that is saved apart from its pack pays the same part.
+    `gathered` is where it was in a window before.
     """
 
     claim: Claim
@@ -71,6 +72,7 @@ class Attempt:
     latency_ms: int
     bound_usd: Decimal = Decimal(0)
     share: Share = WHOLE
+    gathered: Gathered | None = None
 
     @property
     def name(self) -> tuple[Claim, str | None]:

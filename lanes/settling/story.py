@@ -8,7 +8,7 @@ from typing import Any
 
 from lanes.money.budget import BudgetStatus
 from lanes.units import clock, counted, seconds, usd
-from lanes.words import Lane, Reason, WorkState
+from lanes.words import Lane, Purpose, Reason, WorkState
 
 Row = Mapping[str, Any]
 OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
@@ -35,6 +35,7 @@ class Records:
     corrections: Sequence[Row]
     revisions: Sequence[Row]
     reads: Sequence[Row]
+    checks: Sequence[Row]  # pack_check
     paused_at: datetime | None  # of its workload
     budgets: Sequence[BudgetStatus] = ()  # of its workload
 
@@ -58,6 +59,8 @@ def happenings(of: Records) -> list[Happening]:
         Happening(each["corrected_at"], "corrected", "changed: " + ", ".join(each["changed_fields"])) for each in of.corrections
     ]
     told += [Happening(each["read_at"], "read", _read(each)) for each in of.reads]
+    told += [Happening(each["compared_at"], "compared", _check(each)) for each in of.checks if each["compared_at"]]
+    told += [Happening(each["repeated_at"], "compared", _repeated(each)) for each in of.checks if each["repeated_at"]]
     if item["settled_at"] is not None:
         why = f"on the provisional answer: {item['failure']}" if item["failure"] else ""
         told.append(Happening(item["settled_at"], "settled", why))
@@ -112,8 +115,20 @@ def _attempt(attempt: Row) -> str:
     where = f"in batch {attempt['batch_id']}" if attempt["batch_id"] is not None else f"on the {attempt['lane']} lane"
     error = f" ({attempt['error']})" if attempt["error"] else ""
     late = "" if attempt["shown"] or attempt["outcome"] != "valid" else ", late: billed, not shown"
+    if attempt["purpose"] == Purpose.SHADOW:
+        late = ", alone, to check packing: billed, never shown"
     took = seconds(attempt["latency_ms"] / 1000)
-    return f"{where} by {attempt['model']}: {attempt['outcome']}{error}{late}, {usd(attempt['cost_usd'])}, {took}"
+    how = f"{where} by {attempt['model']}{_packed(attempt)}"
+    return f"{how}: {attempt['outcome']}{error}{late}, {usd(attempt['cost_usd'])}, {took}"
+
+
+def _packed(attempt: Row) -> str:
+    """How many shared its call, and why no more might."""
+    if attempt["size"] is not None and attempt["size"] < attempt["allowed"]:
+        why = f" (packs of {attempt['size']} of {attempt['allowed']} allowed: {attempt['why']})"
+    else:
+        why = ""
+    return f" in a call of {attempt['shared']}{why}" if why or (attempt["shared"] or 1) > 1 else ""
 
 
 def _result(result: Row) -> str:
@@ -123,6 +138,15 @@ def _result(result: Row) -> str:
 
 def _read(read: Row) -> str:
     return f"by {read['reader']}" + ("" if read["result_id"] is not None else ", before there was an answer")
+
+
+def _check(check: Row) -> str:
+    said = "the same as" if check["agrees"] else "something else than"
+    return f"asked alone, to check packing, it says {said} in its call of {counted(check['pack'], 'item')}"
+
+
+def _repeated(check: Row) -> str:
+    return f"asked alone again, it says {'the same' if check['repeats'] else 'something else'}"
 
 
 def _moves(work: Row, of: Records, now: datetime) -> str:

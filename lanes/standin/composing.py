@@ -14,7 +14,7 @@ from lanes.standin.token_counts import tokens_in
 from lanes.standin.wire import new_id
 
 Processing = Literal["realtime", "batch"]
-SPOILING = frozenset({"invalid_output", "truncate", "refusal", "wrong_ids"})
+SPOILING = frozenset({"invalid_output", "truncate", "refusal", "wrong_ids", "shift"})
 
 
 class Composer:
@@ -31,6 +31,8 @@ class Composer:
             answer = {"unexpected": answer}
         elif spoil == "wrong_ids" and question.schema is not None:
             answer = with_wrong_ids(answer, pack_property(question.schema))
+        elif spoil == "shift" and question.schema is not None:
+            answer = shifted(answer, pack_property(question.schema))
         text = answer if isinstance(answer, str) else orjson.dumps(answer).decode()
         stop, details = "tool_use" if question.tool else "end_turn", None
         if spoil == "refusal":
@@ -75,6 +77,15 @@ def with_wrong_ids(answer: Any, pack: str | None) -> Any:
     elements.append(copy.deepcopy(elements[0]) if elements else copy.deepcopy(missing))
     elements.append({**missing, "id": f"unknown-{missing['id']}"})
     return {**answer, pack: elements}
+
+
+def shifted(answer: Any, pack: str | None) -> Any:
+    """A pack answer in which each id has the answer of the item after it, the last the first one's; anything else as it was."""
+    if pack is None or not isinstance(answer, dict) or not answer.get(pack):
+        return answer
+    elements = answer[pack]
+    nexts = [*elements[1:], elements[0]]
+    return {**answer, pack: [{**after, "id": each["id"]} for each, after in zip(elements, nexts, strict=True)]}
 
 
 def _content(tool: str | None, text: str, answer: Any, stop: str) -> list[dict[str, Any]]:

@@ -25,7 +25,8 @@ KINDS: dict[str, frozenset[str]] = {
 
 @dataclass(slots=True)
 class Rule:
-    """One fault: where, of what kind, how often (`times`, `rate`), for which requests (`match`: part of the text)."""
+    """One fault: where, of what kind, how often (`times`, `rate`), for which requests (`match`: part of the text;
+    `above_items`: packs of more than so many)."""
 
     id: int
     where: str
@@ -40,6 +41,7 @@ class Rule:
     rate: float = 1.0
     match: str = ""
     after_lines: int = 1
+    above_items: int = 0
     hits: int = 0
 
     def error(self) -> ApiError:
@@ -53,7 +55,7 @@ class Rule:
         )
 
 
-NUMBERS = frozenset({"status", "retry_after_s", "latency_s", "times", "rate", "after_lines"})
+NUMBERS = frozenset({"status", "retry_after_s", "latency_s", "times", "rate", "after_lines", "above_items"})
 SPECIFIABLE = {field.name for field in dataclasses.fields(Rule)} - {"id", "hits"}
 
 
@@ -100,6 +102,8 @@ class Faults:
                     continue
                 if rule.match and not _contains(text, rule.match):
                     continue
+                if rule.above_items and _items(text) <= rule.above_items:
+                    continue
                 if rule.rate < 1 and random.random() >= rule.rate:
                     continue
                 rule.hits += 1
@@ -115,6 +119,11 @@ class Faults:
     def view(self) -> list[dict[str, Any]]:
         """Every rule with its hits."""
         return [dataclasses.asdict(rule) for rule in self._rules]
+
+
+def _items(text: str | bytes | bytearray) -> int:
+    """How many items a message holds as a pack; 0 where it is none."""
+    return text.count("<item id=") if isinstance(text, str) else text.count(b"<item id=")
 
 
 def _contains(text: str | bytes | bytearray, part: str) -> bool:

@@ -186,7 +186,8 @@ def _claim(lane: Lane) -> Select[*tuple[Any, ...]]:
 
 
 def claimed(row: Any) -> Claimed:
-    """A row of work joined with its item."""
+    """A row of work joined with its item. Nobody waits for a shadow, however its item presses."""
+    presses = row.purpose is not Purpose.SHADOW
     return Claimed(
         Claim(row.id, row.claim_no),
         row.version_id,
@@ -196,9 +197,9 @@ def claimed(row: Any) -> Claimed:
         row.purpose,
         row.failures,
         row.rank_at,
-        row.due_at,
+        row.due_at if presses else None,
         row.alone,
-        row.urgent,
+        row.urgent and presses,
     )
 
 

@@ -68,6 +68,12 @@ def cost(usage: Usage, *, model: str, lane: Lane, at: datetime) -> Decimal:
     )  # fmt: skip
 
 
+def dearer_above(model: str, lane: Lane, at: datetime) -> int | None:
+    """How many tokens a prompt may have before a token of it costs more; None where it never does, or no price is known."""
+    starts = _tiers(model, lane, at.astimezone(UTC).date())
+    return starts[0] if starts else None
+
+
 def load() -> None:
     """The price tables are loaded, so that whoever asks for a price next does not wait for them."""
     import genai_prices.data  # noqa: F401  # which genai-prices itself loads when it is first asked

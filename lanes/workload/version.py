@@ -85,7 +85,8 @@ class Spec(BaseModel):
         ge=0,
         le=5,
         title="Buffer (seconds)",
-        description="Window in which real-time items are collected into one micro-batch, 0 to 5. 0 = answer at once.",
+        description="The longest that real-time items gather into one micro-batch, 0 to 5: only while others are expected. "
+        "0 = answer at once.",
     )
     realtime_pack: int = Field(
         default=1,
@@ -100,6 +101,14 @@ class Spec(BaseModel):
         le=50,
         title="Items per batch request",
         description="How many items may share one request of a batch, 1 to 50.",
+    )
+    pack_check_share: float = Field(
+        default=0.005,
+        ge=0,
+        le=0.2,
+        title="Share of packed items that are checked",
+        description="Such a share of the items that shared a call is also answered alone, 0 to 0.2: where packing hurts, fewer "
+        "share a call than may. What that costs is shown apart; a third of it is asked twice. 0 = never checked.",
     )
     max_output_tokens: int = Field(
         default=300,

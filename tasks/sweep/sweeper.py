@@ -14,6 +14,7 @@ from tasks.sweep.departure_clerk import DepartureClerk
 from tasks.sweep.errands import Errands
 from tasks.sweep.finisher import Finisher
 from tasks.sweep.folder import Folder
+from tasks.sweep.packer import Packer
 from tasks.sweep.reaper import Reaper
 from tasks.sweep.recaller import Recaller
 from tasks.sweep.rescuer import Rescuer
@@ -58,6 +59,7 @@ def everybody(at: Connections, errands: Errands) -> list[Person]:
         Resolver(at, errands),
         Finisher(at.db, errands),
         DepartureClerk(at.db, errands),
+        Packer(at.db),
         Folder(at.db),
     ]
 

@@ -6,10 +6,12 @@ from datetime import timedelta
 from sqlalchemy import text
 
 from lanes.claims import Claimed
+from lanes.money.pack_size import PackSizes
 from lanes.packing import packs
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.store import work
+from lanes.store.money import pack_sizes
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome
 from tasks.answer import Answering
@@ -31,12 +33,13 @@ async def answer(at: Connections, pace: Pace | None = None, health: Health | Non
     before = await outcomes(at)
     claimed = await claim(at)
     versions = await at.db.run(workloads.versions, {each.version_id for each in claimed})
+    sizes = PackSizes(await at.db.run(pack_sizes.in_force))
     pace, held = pace or Pace(), {each.claim.work_id: each.claim for each in claimed}
     clock = HostClock(await at.db.now())
     answering = Answering(at, pace, health or Health(), held=held, wakes=Wakes(), clock=clock)
     for version_id, version in versions.items():
         theirs = [each for each in claimed if each.version_id == version_id]
-        for pack in packs(theirs, version.spec.pack_of(Lane.REALTIME)):
+        for pack in packs(theirs, sizes.of(version, Lane.REALTIME)):
             answering.begin(version, pack, now=await at.db.now())
     await answering.close()
     assert (pace.in_flight, held) == ({}, {})

@@ -90,6 +90,22 @@ async def test_spoilt_answers_look_like_the_real_ones(echo: Endpoint) -> None:
     assert set(ids) - set("abcd") == {"unknown-d"}
 
 
+async def test_a_shift_gives_each_item_of_a_large_pack_the_answer_of_the_next(echo: Endpoint) -> None:
+    async with echo.async_client() as client:
+
+        async def answers(text: str) -> dict[str, object]:
+            said = json.loads(text_of(await client.messages.create(**asking(text, schema=PACK_SCHEMA))))
+            return {one.pop("id"): one for one in said["answers"]}
+
+        right = await answers(PACK)
+        echo.fault("messages", "shift", above_items=len(right))
+        assert await answers(PACK) == right
+        echo.fault("messages", "shift", above_items=len(right) - 1)
+        shifted = await answers(PACK)
+    assert list(shifted) == list(right)
+    assert list(shifted.values()) == [*list(right.values())[1:], next(iter(right.values()))]
+
+
 async def test_a_stalled_message_times_out_at_the_client(echo: Endpoint) -> None:
     echo.fault("messages", "stall")
     async with echo.async_client(timeout=0.2) as client:

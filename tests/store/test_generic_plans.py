@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, func, select, text
 
+from lanes.ids import VersionId
+from lanes.money.pack_size import Place
 from lanes.promises.assessment import Assessment
 from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import IncidentState, Promise
@@ -15,6 +17,7 @@ from lanes.store import incidents, work
 from lanes.store.asking import through
 from lanes.store.batch import adoption, batches, unwanted
 from lanes.store.figures import due
+from lanes.store.money import pack_sizes
 from lanes.store.promises import slack_posts
 from lanes.store.realtime import backlog, circuits, load, outages
 from lanes.store.replays import replays
@@ -30,6 +33,7 @@ from tests.examples import publish
 MANY = 20  # of one statement: its plan without values is in force since the sixth at the latest
 BREACH = Assessment(Promise.BATCH_SLOW, "letters", Verdict.FAILED, 180, 120, 1, "It is slow.")
 SHED = {"letters": (1, Decimal(0))}
+PACKED = VersionId(1), Place("letters", Lane.REALTIME, "claude-haiku-5-5")
 KEPT = replace(BREACH, verdict=Verdict.PASSED, sentence="It came home.")
 
 
@@ -114,6 +118,8 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     ),
     "circuits of an account": (lambda c: circuits.known(c, "acme"), "uq_outage_open"),
     "circuits that are not closed": (lambda c: circuits.not_closed(c, now=NOON), "uq_outage_open"),
+    "what packing did": (lambda c: pack_sizes.evidence(through(c), [PACKED], {}, now=NOON), "ix_pack_check_compared"),
+    "what was asked alone twice": (lambda c: pack_sizes.evidence(through(c), [PACKED], {}, now=NOON), "ix_pack_check_repeated"),
     "batches to look for": (lambda c: adoption.to_search(c, "acme", now=NOON), "uq_batch_unresolved_requests"),
     "open batches": (batches.open_batches, "'{collected,released}'"),
     "what is due of the batch lane": (lambda c: rescues.due(c, until=later(hours=1), now=NOON), "ix_work_due"),

@@ -10,6 +10,7 @@ from lanes.ids import ItemId
 ERASE = (
     "update lanes.revision set payload = '{}' where item_id = any (:items)",
     "update lanes.result set output = null where item_id = any (:items)",
+    "update lanes.pack_check set alone = null where item_id = any (:items) and alone is not null",
     "update lanes.attempt set error = null where item_id = any (:items) and error is not null",
     "update lanes.route set explanation = :why where item_id = any (:items)",
 )

@@ -54,8 +54,8 @@ with ended as (
   select a.*, i.received_at from lanes.item i join lanes.attempt a on a.item_id = i.id
    where i.received_at >= :since and i.received_at < :until and not (a.ended_at >= :since and a.ended_at < :until))
 select e.workload, w.version_id, e.lane, e.purpose, e.outcome, e.shown, e.message_id, e.cost_usd, e.bound_usd, e.input_tokens,
-       e.output_tokens, e.cache_read_tokens, e.cache_write_tokens, e.started_at, e.ended_at, e.received_at, r.realtime_usd,
-       r.batch_usd
+       e.output_tokens, e.cache_read_tokens, e.cache_write_tokens, e.started_at, e.ended_at, e.gathered_ms, e.left_because,
+       e.received_at, r.realtime_usd, r.batch_usd
   from ended e
   join lanes.work w on w.id = e.work_id
   left join lateral (
@@ -103,6 +103,8 @@ COUNTED = (
     counted(Kind.TRY, "tried t", "t.received_at", of=TRY, first_at="t.started_at", last_at="t.ended_at", **SPENT),
     counted(Kind.BUFFER, "tried t where t.lane = 'realtime' and t.purpose = 'answer' and t.message_id is not null",
             "t.ended_at", took="t.started_at - t.received_at", of=("workload", "version_id", "lane", "purpose")),
+    counted(Kind.GATHERED, "tried t where t.gathered_ms is not null", "t.ended_at", word="t.left_because",
+            took="t.gathered_ms * interval '1 millisecond'", of=("workload", "version_id", "lane", "purpose")),
     counted(Kind.CALL, "lanes.response r", "r.billed_at", of=("workload", "lane", "purpose", "items"), usd="r.cost_usd",
             input="r.input_tokens", output="r.output_tokens", cached="r.cache_read_tokens", written="r.cache_write_tokens"),
     counted(Kind.RESULT, ANSWERS, "r.created_at", of=("version_id", "lane"), **ANSWER),

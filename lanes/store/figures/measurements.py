@@ -101,7 +101,7 @@ tried as (
          and b.message_id is not null) newest_answer
     join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at between :recent and :soon
                         and a.started_at >= p.well_since
-   where a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest_answer.ended_at
+   where a.purpose <> 'shadow' and (a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest_answer.ended_at)
    group by 1)
 select p.name as workload, l.p95_s, coalesce(l.answered, 0) as answered, coalesce(l.late, 0) as late,
        coalesce(t.attempts, 0) as attempts, coalesce(t.failed, 0) as failed, coalesce(l.given_up, 0) as given_up, l.waits_s
@@ -114,7 +114,7 @@ select waits.workload, count(*) as items, min(waits.ready_at) as ready_since,
          as last_intended_at
   from (
     select w.workload, w.ready_at from lanes.work w
-     where w.lane = 'batch' and w.state = 'ready' and w.ready_at <= :now and w.generation = 0
+     where w.lane = 'batch' and w.state = 'ready' and w.ready_at <= :now and w.generation = 0 and w.purpose <> 'shadow'
     union all
     select i.workload, i.received_at from lanes.item i
      where i.position is null and i.canceled_at is null and i.pin = 'batch' and i.received_at <= :now) waits

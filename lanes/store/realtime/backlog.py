@@ -7,7 +7,7 @@ from sqlalchemy import ColumnElement, Connection, exists, func, literal, select
 
 from lanes.store.tables import budget, work, workload
 from lanes.store.work import claimable
-from lanes.words import Lane
+from lanes.words import Lane, Purpose
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,11 @@ def _is_paid(now: datetime) -> ColumnElement[bool]:
 
 
 def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
-    """What could be claimed now, and be asked: no drain changes anything for what waits for money."""
+    """What could be claimed now, and be asked: no drain changes anything for what waits for money, and none is started for what
+    only measures."""
     row = connection.execute(
         select(func.count().label("ready"), func.min(work.c.ready_at).label("since"))
         .join(workload, workload.c.name == work.c.workload)
-        .where(claimable(lane, now), workload.c.paused_at.is_(None), _is_paid(now))
+        .where(claimable(lane, now), workload.c.paused_at.is_(None), _is_paid(now), work.c.purpose != Purpose.SHADOW)
     ).one()
     return Backlog(row.ready, row.since)

@@ -32,7 +32,8 @@ recent as (
     from lanes.figures_since('{call}', :recently) where lane = 'realtime' group by 1),
 ready as (
   select workload, count(*) as items from (
-    select workload from lanes.work where lane = 'realtime' and state = 'ready' and workload in (select workload from asked)
+    select workload from lanes.work
+     where lane = 'realtime' and state = 'ready' and purpose <> 'shadow' and workload in (select workload from asked)
     union all
     select workload from lanes.work where lane = 'realtime' and state = 'claimed') w
    group by 1)

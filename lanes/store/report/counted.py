@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from lanes.report.capacity import WaitFigures
+from lanes.report.packs import WindowFigures
 from lanes.report.snapshot import (
     AgreementFigures,
     BatchTotals,
@@ -18,13 +19,13 @@ from lanes.report.snapshot import (
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
 from lanes.store.report.timed import Timed
-from lanes.words import BatchState, Lane, Outcome, Purpose, Reason
+from lanes.words import BatchState, Lane, Left, Outcome, Purpose, Reason
 
 COUNTED = """
 select workload, kind, lane, purpose, word, sum(n)::bigint as n, sum(items)::bigint as items, sum(usd) as usd,
        sum(bound_usd) as bound_usd, sum(realtime_usd) as realtime_usd, sum(batch_usd) as batch_usd, sum(input)::bigint as input,
        sum(output)::bigint as output, sum(cached)::bigint as cached, min(first_at) as first_at, max(last_at) as last_at
-  from lanes.figures_since('{item,answer,try,route,agreement,call,batch,carried}', :since)
+  from lanes.figures_since('{item,answer,try,route,agreement,call,batch,carried,gathered}', :since)
  group by 1, 2, 3, 4, 5 order by 1
 """
 
@@ -118,6 +119,26 @@ class Counted:
             WaitFigures(workload, each.timed, each.percentile_s(0.5), each.percentile_s(0.95))
             for workload, each in self._timed.waits.items()
         ]
+
+    def checks(self) -> dict[tuple[str, Lane], Decimal]:
+        """What it cost to answer packed items alone too, by workload and lane."""
+        found: dict[tuple[str, Lane], Decimal] = {}
+        for each in self.rows:
+            if each.kind == "try" and each.purpose == Purpose.SHADOW:
+                key = each.workload, Lane(each.lane)
+                found[key] = found.get(key, Decimal(0)) + each.usd
+        return found
+
+    def windows(self) -> list[WindowFigures]:
+        """How long items of each workload gathered, why they left, and how many of them shared a call."""
+        found: list[WindowFigures] = []
+        for workload, took in self._timed.windows.items():
+            rows = [each for each in self.rows if each.workload == workload]
+            calls = [each for each in _of_kind(rows, "call") if each.lane == Lane.REALTIME and each.purpose == Purpose.ANSWER]
+            left = {why: _sum((each for each in _of_kind(rows, "gathered") if each.word == why), "n") for why in Left}
+            per_call = _sum(calls, "items") / _sum(calls, "n") if calls else 0.0
+            found.append(WindowFigures(workload, took.timed, took.total_s / took.timed, per_call, left))
+        return found
 
     def states(self) -> dict[tuple[str, str], int]:
         """How many items stand where, by workload and state, as far as their own rows say."""

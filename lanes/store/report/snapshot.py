@@ -24,7 +24,7 @@ from lanes.store.asking import Ask
 from lanes.store.figures import due
 from lanes.store.figures.spread import added_up
 from lanes.store.money import budget_status, overheads_in_force
-from lanes.store.report import capacity, ongoing, rescued, sheds
+from lanes.store.report import capacity, ongoing, packs, rescued, sheds
 from lanes.store.report.counted import Counted
 from lanes.store.routing import calibration
 from lanes.words import Lane
@@ -149,6 +149,8 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         sheds=sheds.of_period(ask, counted.shed(), since=since),
         batches=read(BATCHES, BatchFigures, most=MOST_BATCHES),
         batch_totals=counted.batch_totals(),
+        packs=packs.sizes(ask, counted.checks(), now=now),
+        windows=counted.windows(),
         waits=counted.waits(),
         deadlines=due.by_reason(ask, since=since, now=now),
         calibration=calibration.of_period(ask, since=since, now=now),

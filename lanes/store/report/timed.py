@@ -9,8 +9,8 @@ from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
 
 TIMED = """
-select workload, kind, buckets, counts from lanes.figure_hist_since('{batch,buffer}', :since)
- where kind = 'buffer' or word in ('ended', 'collected')
+select workload, kind, buckets, counts from lanes.figure_hist_since('{batch,buffer,gathered}', :since)
+ where kind <> 'batch' or word in ('ended', 'collected')
 """
 
 
@@ -29,6 +29,11 @@ class Timed:
     def waits(self) -> Mapping[str, Durations]:
         """From received to asked, of items that real time asked for: its window is among that."""
         return self._of(Kind.BUFFER)
+
+    @property
+    def windows(self) -> Mapping[str, Durations]:
+        """How long items gathered before they were asked for."""
+        return self._of(Kind.GATHERED)
 
     def _of(self, kind: Kind) -> Mapping[str, Durations]:
         return {workload: took for (of, workload), took in sorted(self._took.items()) if of == kind}

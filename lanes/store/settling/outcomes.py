@@ -21,8 +21,9 @@ from lanes.store.batch import homecoming
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_, is_among
 from lanes.store.money import ledger
-from lanes.store.settling import handovers
+from lanes.store.settling import handovers, pack_checks
 from lanes.store.settling.handovers import HandedOver
+from lanes.store.settling.pack_checks import Alone, Packed
 from lanes.store.settling.savable import ANSWERING, LockedWork, Shown, lock, terms
 from lanes.store.settling.writing import write
 from lanes.store.tables import attempt, work
@@ -101,6 +102,8 @@ class _Writes:
         self.owed: list[WorkId] = []
         self.handed_over: list[HandedOver] = []
         self.rescued: list[ItemId] = []  # settled by one of the lanes that were to answer them
+        self._packed: list[Packed] = []
+        self._alone: list[Alone] = []
         self._answers: dict[tuple[Any, ...], Consequence] = {}
 
     def in_force(self, each: Attempt, row: LockedWork, part: Part) -> None:
@@ -117,6 +120,7 @@ class _Writes:
             given |= {"standing": then.standing, "output": each.judged.output}
             if row.terms.generation == 0:
                 self._answered(given, each, row, then)
+                self._note_pack(each, row)
         elif then.settles:
             of_item.settled = True
             given |= {"moves_item": True, "settles": True, "failure": then.failure}
@@ -124,6 +128,8 @@ class _Writes:
             given |= {"moves_item": True, "fails": True, "failure": then.failure}
         if then.settles and row.rescued:
             self.rescued.append(row.item_id)
+        elif row.terms.purpose is Purpose.SHADOW and each.judged.output is not None and row.is_newest_revision:
+            self._alone.append(Alone(row.id, each.judged.output, row.terms.compare_fields))
         match then.owes:
             case Owed.PASS:
                 self.owed.append(row.id)
@@ -168,6 +174,12 @@ class _Writes:
         of_item.answered = True
         of_item.shown, of_item.is_earlier = Shown(each.judged.output, of_work=row.id), False
 
+    def _note_pack(self, each: Attempt, row: LockedWork) -> None:
+        """An answer of a call that others shared may be checked."""
+        if each.share.of > 1:
+            terms = row.terms
+            self._packed.append(Packed(row.id, terms.workload, terms.version_id, row.of_item.key, each.share.of))
+
     def _attempt(self, each: Attempt, row: LockedWork, part: Part, *, late: bool) -> dict[str, Any]:
         """The attempt as a row of what is written; what it does not name is null."""
         said, judged, claim = each.response, each.judged, each.claim
@@ -180,6 +192,8 @@ class _Writes:
         }  # fmt: skip
         if said is not None:
             given |= {"message_id": said.message_id, "request_id": said.request_id}
+        if each.gathered is not None:
+            given |= {"gathered_ms": each.gathered.ms, "left_because": each.gathered.left}
         if judged.error is not None and not row.of_item.forgotten:
             given["error"] = judged.error
         self.given.append(given)
@@ -201,6 +215,10 @@ class _Writes:
             handovers.save(connection, self.handed_over, now=self.now)
         if self.rescued:
             _let_siblings_be(connection, self.rescued, now=self.now)
+        if self._packed:
+            pack_checks.owe(connection, self._packed, now=self.now)
+        if self._alone:
+            pack_checks.weigh(connection, self._alone, now=self.now)
 
     def _count(
         self, connection: Connection, known: Collection[int], recorded: Mapping[Claim, Outcome], batch_id: BatchId | None

@@ -96,6 +96,7 @@ class ItemNow:
     `due_at` when it is due: all of them only of items that were asked for.
     """
 
+    key: str
     settled: bool
     canceled: bool
     forgotten: bool
@@ -182,13 +183,10 @@ def _locked(connection: Connection, known: Mapping[WorkId, Terms], *, skip: bool
     items: dict[ItemId, ItemNow] = {}
     shown: dict[ItemId, tuple[ResultId, int]] = {}
     locked: dict[WorkId, LockedWork] = {}
-    for (
-        id_, item_id, state, claim_no, failures, alone, rescued,
-        newest, settled, canceled, forgotten, answered, ack, result_id,
-    ) in rows:  # fmt: skip
+    for id_, item_id, state, claim_no, failures, alone, rescued, newest, key, *stands, result_id in rows:
         of_item = items.get(item_id)
         if of_item is None:
-            of_item = items[item_id] = ItemNow(settled, canceled, forgotten, answered, ack)
+            of_item = items[item_id] = ItemNow(key, *stands)
             if result_id is not None:
                 shown[item_id] = result_id, newest
         common = known[id_]
@@ -204,7 +202,7 @@ def _locking(*, skip: bool) -> Select[*tuple[Any, ...]]:
     return (
         select(
             work.c.id, work.c.item_id, work.c.state, work.c.claim_no, work.c.failures, work.c.alone, work.c.rescued,
-            item.c.revision, item.c.settled_at.is_not(None), item.c.canceled_at.is_not(None),
+            item.c.revision, item.c.key, item.c.settled_at.is_not(None), item.c.canceled_at.is_not(None),
             or_(item.c.forgotten_at.is_not(None), item.c.emptied_at.is_not(None)), item.c.answered_at.is_not(None), item.c.ack,
             item.c.result_id,
         )

@@ -10,15 +10,27 @@ from lanes.settling.story import Records, Row
 from lanes.store.money import budgets
 
 OF_ITEM = "workload = :workload and key = :key"
+# Each with how many shared its call, and why no more might.
+ATTEMPTS = f"""
+select l.*, r.items as shared, s.size, s.allowed, s.why
+  from (select * from lanes.attempt_log where {OF_ITEM}) l
+  left join lanes.response r on r.message_id = l.message_id
+  left join lateral (
+    select p.size, p.allowed, p.why from lanes.pack_size p
+     where p.workload = l.workload and p.lane = l.lane and p.model = l.model and p.decided_at <= l.started_at
+     order by p.id desc limit 1) s on l.purpose <> 'shadow'
+ order by l.attempt
+"""
 QUERIES = {
     "routes": "select r.*, v.number as version from lanes.route r join lanes.version v on v.id = r.version_id"
     " where r.item_id = :item_id order by r.id",
-    "attempts": f"select * from lanes.attempt_log where {OF_ITEM} order by attempt",
+    "attempts": ATTEMPTS,
     "corrections": f"select * from lanes.correction_log where {OF_ITEM} order by corrected_at",
     "revisions": f"select * from lanes.revision_log where {OF_ITEM} and revision > 0 order by revision",
     "work": "select * from lanes.work where item_id = :item_id order by id",
     "results": "select r.*, v.number as version from lanes.result r join lanes.version v on v.id = r.version_id"
     " where r.item_id = :item_id order by r.id",
+    "checks": "select * from lanes.pack_check where item_id = :item_id order by id",
     "reads": "select * from lanes.read where item_id = :item_id order by id",
 }
 

@@ -49,6 +49,7 @@ TRIED = (  # what an attempt says by itself, beside the claim
     column("model", Text), column("input_tokens", Integer), column("output_tokens", Integer),
     column("cache_read_tokens", Integer), column("cache_write_tokens", Integer), column("cost_usd", Usd),
     column("bound_usd", Usd), column("latency_ms", Integer), column("started_at", Moment), column("ended_at", Moment),
+    column("gathered_ms", Integer), column("left_because", Text),
 )  # fmt: skip
 GIVEN = (
     column("n", Integer),  # their order

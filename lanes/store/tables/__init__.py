@@ -11,6 +11,7 @@ from lanes.store.tables.items import amendment, item, item_position, label, reje
 from lanes.store.tables.ledger import attempt, response
 from lanes.store.tables.outgoing import event_outbox, publisher, stored_span, watermark
 from lanes.store.tables.overheads import overhead
+from lanes.store.tables.packs import pack_check, pack_size
 from lanes.store.tables.results import correction, read, result
 from lanes.store.tables.rollouts import rollout, rollout_event, rollout_measurement
 from lanes.store.tables.routing import route, split
@@ -44,6 +45,8 @@ __all__ = [
     "metadata",
     "outage",
     "overhead",
+    "pack_check",
+    "pack_size",
     "promoted",
     "publisher",
     "read",

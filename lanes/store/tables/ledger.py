@@ -11,7 +11,7 @@ from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata
 from lanes.store.tables.batches import batch
 from lanes.store.tables.items import item
 from lanes.store.tables.work import work
-from lanes.words import Lane, Outcome, Purpose
+from lanes.words import Lane, Left, Outcome, Purpose
 
 
 class ResponseColumns(TypedColumns):
@@ -67,6 +67,10 @@ class AttemptColumns(TypedColumns):
     latency_ms: Named[int] = Column(Integer, comment="The provider call; batch: submitted to ended")
     started_at: Named[datetime] = Column(Moment)
     ended_at: Named[datetime] = Column(Moment)
+    gathered_ms: Named[int | None] = Column(Integer, comment="How long it was in a window before it was asked; null: in none")
+    left_because: Named[Left | None] = Column(
+        Word(Left), comment="Why it left the window: full, pressed, over or hopeless (nobody else was expected)"
+    )
     flow_run_id: Named[Any | None] = Column(
         Uuid, comment="The run that saved it; null: none did, or it is older than this column"
     )
@@ -75,6 +79,7 @@ class AttemptColumns(TypedColumns):
 attempt = Table(
     "attempt", metadata, AttemptColumns,
     one_of("lane", Lane), one_of("purpose", Purpose), one_of("outcome", Outcome),
+    one_of("left_because", Left),
     Index(None, "item_id"), Index(None, "workload", "lane", "ended_at"),
     Index("uq_attempt_once", "work_id", "claim_no", text("coalesce(message_id, '')"), unique=True),
     comment="One try at some work; a claim has one attempt for each response, and one at most without any",

@@ -12,7 +12,7 @@ puts_in_force = {"figures/count_items": "a8b2cb1dd078"}
 fills_figures = True
 
 KINDS = (
-    "route", "attempt", "call", "result", "agreement", "correction", "buffer", "deadline", "batch", "request", "carried", "item",
+    "route", "attempt", "call", "result", "agreement", "correction", "buffer", "deadline", "gathered", "batch", "request", "carried", "item",
     "asked", "due", "urgent", "first", "read", "answer", "try", "compared", "label",
 )  # fmt: skip
 PROMISES = (

@@ -97,6 +97,10 @@ class Recount:
         if each.lane == "realtime" and each.purpose == "answer" and each.message_id is not None:
             self._add(each.ended_at, each.workload, "buffer", None, took=each.started_at - item.received_at, **whose)
 
+        if each.gathered_ms is not None:
+            took = timedelta(milliseconds=each.gathered_ms)
+            self._add(each.ended_at, each.workload, "gathered", each.left_because, took=took, **whose)
+
     def _batch(self, each: Any) -> None:
         whose: dict[str, Any] = {"lane": "batch", "version_id": each.version_id}
         ended = each.ended_at - each.submitted_at if each.submitted_at and each.ended_at else None

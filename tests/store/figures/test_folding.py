@@ -1,18 +1,20 @@
 """What is folded is what a recount of the facts says, whatever happened, in whatever order, and however often it was folded."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
+from lanes.claims import Gathered
 from lanes.doors.item import Amendment
 from lanes.store.batch import homecoming
 from lanes.store.doors import amendments, items
 from lanes.store.figures import folding, rebuilding
 from lanes.store.settling import retries
 from lanes.store.workload import workloads
-from lanes.words import Mode, Outcome
+from lanes.words import Left, Mode, Outcome
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -62,8 +64,10 @@ class Life:
         route(self._connection, now=self._now)
 
     def _answer(self, outcome: Outcome, differs: bool) -> None:
-        save(self._connection, *(tried(each, outcome, B if differs and outcome is Outcome.VALID else None, at=self._now)
-                                 for each in claim(self._connection, now=self._now)), now=self._now)  # fmt: skip
+        tries = [tried(each, outcome, B if differs and outcome is Outcome.VALID else None, at=self._now)
+                 for each in claim(self._connection, now=self._now)]  # fmt: skip
+        where = Gathered(Left.OVER, 2_000) if differs else None
+        save(self._connection, *(replace(each, gathered=where) for each in tries), now=self._now)
 
     def _batch(self, outcome: Outcome, differs: bool) -> None:
         self._batches += 1

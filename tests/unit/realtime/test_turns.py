@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 
 from lanes.claims import Claim, Claimed
 from lanes.ids import WorkId
+from lanes.money.pack_size import Decided, PackSizes, Place
 from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.turns import Turns
-from lanes.words import Purpose
+from lanes.words import Lane, Purpose
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import version
@@ -32,10 +33,10 @@ def take_in(opened: Turns, *claimed: Claimed, now: datetime = NOON) -> None:
 
 def claimed(
     number: int, of: Version = LETTERS, *, rank_at: datetime | None = None, failures: int = 0, due_at: datetime | None = None,
-    urgent: bool = False,
+    urgent: bool = False, purpose: Purpose = Purpose.ANSWER,
 ) -> Claimed:  # fmt: skip
     return Claimed(
-        Claim(WorkId(number), 1), of.id, of.workload, f"k{number}", {}, Purpose.ANSWER, failures, rank_at or later(hours=1),
+        Claim(WorkId(number), 1), of.id, of.workload, f"k{number}", {}, purpose, failures, rank_at or later(hours=1),
         due_at, urgent=urgent,
     )  # fmt: skip
 
@@ -238,3 +239,27 @@ def test_where_nothing_is_left_nothing_is_claimed_until_something_fits_again() -
     limited(limits, 0)
     assert opened.wanted({"letters": LETTERS}, NOON) == {}
     assert opened.wanted({"letters": LETTERS}, later(seconds=30)) == {"letters": 5}
+
+
+def test_what_only_measures_begins_when_nothing_that_is_owed_waits_and_steps_back_for_it() -> None:
+    pace = Pace(most=2)
+    opened = turns(pace)
+    shadow = claimed(1, NOTES, rank_at=NOON, purpose=Purpose.SHADOW)
+    take_in(opened, shadow, *(claimed(number) for number in (2, 3, 4)))
+    assert begin(opened, pace) == [[2], [3]]
+    assert opened.give_up_measuring() == [shadow]
+    assert begin(opened, pace) == []
+    for _ in range(2):
+        pace.ended("letters", LETTERS.spec.realtime_model)
+    take_in(opened, shadow)
+    assert begin(opened, pace) == [[4]]
+    assert opened.give_up_measuring() == []
+    assert begin(opened, pace) == [[1]]
+
+
+def test_packs_are_as_large_as_evidence_allows() -> None:
+    sizes = PackSizes({Place.of(BILLS, Lane.REALTIME): Decided(2, 4, NOON)})
+    opened = Turns(Pace(most=4), Health(jitter=lambda: 1.0), sizes=sizes)
+    assert opened.wanted({"bills": BILLS}, NOON) == {"bills": 8}
+    take_in(opened, *(claimed(number, BILLS) for number in range(4)))
+    assert asked(opened) == [[0, 1], [2, 3]]

@@ -7,19 +7,22 @@ from decimal import Decimal
 from lanes.advice.evidence import ConsumerUse
 from lanes.advice.recommendation import advise
 from lanes.ids import IncidentId, RolloutId
+from lanes.money.always_valid import NOTHING, Share
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
 from lanes.report import markdown
 from lanes.report.capacity import CapacityFigures, CircuitFigures, WaitFigures
 from lanes.report.deadlines import DeadlineFigures
+from lanes.report.packs import PackFigures, WindowFigures
 from lanes.report.rescued import RescueFigures
-from lanes.report.sections import Section, further, pressing
+from lanes.report.section import Section
+from lanes.report.sections import further, pressing
 from lanes.report.sheds import ShedFigures
 from lanes.report.snapshot import AmendmentFigures, BatchTotals, CallFigures, ReplayFigures, Snapshot, SplitFigures
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.routing.calibration import Told, calibrations
 from lanes.routing.capacity import Kind, Limit
-from lanes.words import Lane, ReplayState, RolloutState
+from lanes.words import Lane, Left, ReplayState, RolloutState
 from tests.conftest import NOON, later
 from tests.rollouts import playbook
 from tests.unit.advice.test_advice import evidence
@@ -55,6 +58,11 @@ def steered(text: str = "trial") -> Snapshot:
             DeadlineFigures("letters", Lane.REALTIME, "rescue", 40, 1, 0),
             DeadlineFigures("letters", Lane.BATCH, "split", 297, 2, 1),
         ],
+        packs=[
+            PackFigures("letters", Lane.BATCH, 10, 20, Share(200, 220), Share(78, 80), NOON, "20 hurt", Decimal("0.02")),
+            PackFigures("new", Lane.REALTIME, None, None, Share(3, 3), NOTHING, None, "", Decimal(0)),
+        ],
+        windows=[WindowFigures("letters", 40, 0.8, 12.5, {Left.FULL: 30, Left.HOPELESS: 10})],
         waits=[WaitFigures("letters", 900, 0.05, 2.1)],
         splits=[SplitFigures("letters", None, 3_050, "ada", text, NOON)],
         replays=[ReplayFigures("letters", 2, 5, ReplayState.COMPLETE, 40, 39, 1, Decimal("0.0125"))],
@@ -92,7 +100,9 @@ def test_an_incident_that_another_explains_says_so() -> None:
 
 
 def test_each_ability_has_its_section() -> None:
-    batches, due, told, rescued, shed, waits, calls, room, splits, replays, late, reads, advice = further(steered("nightly"))
+    batches, due, told, rescued, shed, waits, packs, windows, calls, room, splits, replays, late, reads, advice = further(
+        steered("nightly")
+    )
     assert said(batches) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
     assert said(due) == ["letters / real-time rescue 40 1 0 98 %", "letters / batch split 297 2 1 99 %"]
     assert said(told) == [
@@ -101,6 +111,11 @@ def test_each_ability_has_its_section() -> None:
     ]  # fmt: skip
     assert said(rescued) == ["letters 40 37 of 38 $0.0200 $0.0150"]
     assert said(waits) == ["letters 900 0.05 s 2.1 s"]
+    assert said(packs) == [
+        "letters / batch 10 of 20 0.91 (n 220) 0.97 (n 80) 12:00 UTC 20 hurt $0.0200",
+        "new / real-time as allowed 1.00 (n 3) - - - $0",
+    ]  # fmt: skip
+    assert said(windows) == ["letters 12 0.80 s 75 % 0 % 0 % 25 %"]
     assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
     assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]
     assert said(calls) == ["letters / batch 10 20 20 20 50 %"]

@@ -30,7 +30,7 @@ begin
    where id = target.id;
 
   -- Work that nobody answered yet is owed for the newest revision instead. New rows, so that a claim under way, which
-  -- has read the older payload, never takes them.
+  -- has read the older payload, never takes them. What only measured the older one's answer is over.
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
                           due_at, binds, rescued, created_at)
   select distinct on (w.lane, w.purpose, w.generation)
@@ -38,7 +38,7 @@ begin
          w.rescued, at
     from lanes.work w
    where w.item_id = target.id and w.state in ('ready', 'claimed', 'submitted')
-     and (w.generation > 0 or w.purpose = 'shadow' or target.result_id is null)
+     and (w.generation > 0 or w.purpose <> 'shadow' and target.result_id is null)
    order by w.lane, w.purpose, w.generation, w.id desc;
   update lanes.work w set state = 'canceled', finished_at = at
    where w.item_id = target.id and w.state = 'ready' and w.revision < newest;

@@ -11,6 +11,8 @@ begin
            w.version_id, a.lane, a.purpose, a.outcome,
            case when a.lane = 'realtime' and a.purpose = 'answer' and a.message_id is not null
                 then lanes.figure_bucket(a.started_at - i.received_at) end as waited,
+           a.left_because,
+           case when a.gathered_ms is not null then lanes.figure_bucket(a.gathered_ms * interval '1 millisecond') end as gathered,
            count(*) as n, count(*) filter (where a.shown) as shown, sum(a.cost_usd) as usd, sum(a.bound_usd) as bound_usd,
            coalesce(sum(r.realtime_usd), 0) as realtime_usd, coalesce(sum(r.batch_usd), 0) as batch_usd,
            sum(a.input_tokens) as input, sum(a.output_tokens) as output, sum(a.cache_read_tokens) as cached,
@@ -22,7 +24,7 @@ begin
         select r.realtime_usd, r.batch_usd from lanes.route r
          where r.item_id = a.item_id and a.outcome = 'valid'
          order by r.decided_at > a.ended_at, case when r.decided_at > a.ended_at then r.id else -r.id end limit 1) r on true
-     group by 1, 2, 3, 4, 5, 6, 7, 8)
+     group by 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
   select ended_at, workload, version_id, lane, purpose, 'attempt', outcome, sum(n)::bigint, sum(shown)::bigint, sum(usd),
          sum(bound_usd), sum(realtime_usd), sum(batch_usd), sum(input)::bigint, sum(output)::bigint, sum(cached)::bigint,
          sum(written)::bigint, null::timestamptz, null::timestamptz, null::int[], null::bigint[]
@@ -37,7 +39,13 @@ begin
          array_agg(waited), array_agg(n)
     from (select ended_at, workload, version_id, lane, purpose, waited, sum(n)::bigint as n
             from tried where waited is not null group by 1, 2, 3, 4, 5, 6) buffer
-   group by 1, 2, 3, 4, 5;
+   group by 1, 2, 3, 4, 5
+  union all
+  select ended_at, workload, version_id, lane, purpose, 'gathered', left_because, sum(n)::bigint, 0, 0, 0, 0, 0, 0, 0, 0, 0, null,
+         null, array_agg(gathered), array_agg(n)
+    from (select ended_at, workload, version_id, lane, purpose, left_because, gathered, sum(n)::bigint as n
+            from tried where gathered is not null group by 1, 2, 3, 4, 5, 6, 7) windows
+   group by 1, 2, 3, 4, 5, 7;
   return null;
 end $$;
 

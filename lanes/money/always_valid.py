@@ -1,0 +1,49 @@
+"""Bounds of a share that hold however often one looks: each look at a growing sample would otherwise be one more chance to err.
+
+The mixture martingale of Robbins (Annals of Mathematical Statistics 41, 1970) for coins: with a uniform mixture the likelihood
+of all shares together over that of one share p is B(1 + x, 1 + n - x) / (p^x (1 - p)^(n - x)), after n samples of which x are
+hits. By Ville's inequality the chance that it ever exceeds 1 / alpha is alpha at most where p is the true share, so that the
+shares for which it has not are a confidence sequence.
+"""
+
+from math import lgamma, log
+from typing import NamedTuple
+
+STEPS = 40  # halvings of the interval from 0 to 1
+
+
+class Share(NamedTuple):
+    """How many of so many samples were hits."""
+
+    hits: int
+    samples: int
+
+    @property
+    def value(self) -> float | None:
+        """0 to 1; None without samples."""
+        return self.hits / self.samples if self.samples else None
+
+
+NOTHING = Share(0, 0)
+
+
+def bounds(of: Share, *, alpha: float) -> tuple[float, float]:
+    """The true share lies within these, 0 to 1, at every look together with a probability of 1 - alpha."""
+    if of.samples <= 0:
+        return 0.0, 1.0
+    misses, whole = of.samples - of.hits, of.hits / of.samples
+    mixture = lgamma(of.hits + 1) + lgamma(misses + 1) - lgamma(of.samples + 2)
+
+    def is_excluded(share: float) -> bool:
+        likelihood = (of.hits * log(share) if of.hits else 0.0) + (misses * log(1 - share) if misses else 0.0)
+        return mixture - likelihood >= -log(alpha)
+
+    def edge(outside: float) -> float:
+        """Where shares begin to be possible on the way from there to what was seen."""
+        inside = whole
+        for _ in range(STEPS):
+            middle = (outside + inside) / 2
+            outside, inside = (middle, inside) if is_excluded(middle) else (outside, middle)
+        return outside
+
+    return (edge(0.0) if of.hits else 0.0), (edge(1.0) if misses else 1.0)

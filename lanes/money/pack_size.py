@@ -1,0 +1,173 @@
+"""How many items share a call: as many as the workload allows, unless packed answers are seen to agree less with answers alone
+than those agree with each other. The one place that decides it, for both lanes. Pure.
+
+Sizes are the one allowed and its halves, down to 1. What is known of a size comes from calls of so many items, or of more than
+half as many. It is believed at any look, because bounds hold at all of them (`always_valid`):
+
+- the smallest size that surely hurts is left for its half;
+- a size that is surely as good as answers alone, but for `TOLERATED`, is left for its double, unless that one hurt lately: it
+  rests for a day, each time twice as long, 16 days at most, and what was known of it is then forgotten;
+- otherwise there is too little to say, and it stays.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from lanes.ids import VersionId
+from lanes.money import pack_bounds
+from lanes.money.always_valid import NOTHING, Share, bounds
+from lanes.words import Lane
+
+if TYPE_CHECKING:
+    from lanes.workload.version import Version
+
+ALPHA = 0.05  # how likely it is at most that packing is ever blamed where it does no harm; half of it for each of two bounds
+TOLERATED = 0.05  # so much less agreement than answers alone have is still as good, where sizes grow
+FEWEST_ALONE = 20  # answers alone that were repeated, below which nothing grows
+RESTS, LONGEST_REST = timedelta(days=1), timedelta(days=16)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a size is in force: of a workload, on a lane, as long as that asks the same model."""
+
+    workload: str
+    lane: Lane
+    model: str
+
+    @classmethod
+    def of(cls, version: "Version", lane: Lane) -> "Place":
+        return cls(version.workload, lane, version.spec.model_of(lane))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What was compared since the size in force was decided: of packed items, by how many shared their calls, how many said
+    the same alone; and of items that were answered alone twice, how many said the same again."""
+
+    packed: Mapping[int, Share] = field(default_factory=dict)
+    alone: Share = NOTHING
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision. `size` of `allowed` items share a call from then on; `hurt` is the size that it is because of, if any.
+    `packed` and `alone` are the evidence."""
+
+    size: int
+    allowed: int
+    decided_at: datetime
+    why: str = ""
+    hurt: int | None = None
+    packed: Share = NOTHING
+    alone: Share = NOTHING
+
+
+@dataclass(frozen=True)
+class Hurt:
+    """How often a size was left because it hurt, and when last."""
+
+    times: int
+    last_at: datetime
+
+    @property
+    def rests_until(self) -> datetime:
+        """Before then it is not tried again."""
+        return self.last_at + min(RESTS * 2 ** min(self.times - 1, 10), LONGEST_REST)
+
+
+class PackSizes:
+    """The sizes in force, by what was decided last."""
+
+    def __init__(self, decided: Mapping[Place, Decided] | None = None) -> None:
+        self._decided = dict(decided or {})
+        self._bytes: dict[tuple[VersionId, Lane], int | None] = {}
+
+    def learn(self, decided: Mapping[Place, Decided]) -> None:
+        """These are in force from now on."""
+        self._decided = dict(decided)
+        self._bytes.clear()
+
+    def of(self, version: "Version", lane: Lane) -> int:
+        """How many items of the version may share a call."""
+        most = pack_bounds.most_items(version.spec, lane)
+        return most if most == 1 else in_force(self._decided.get(Place.of(version, lane)), most)
+
+    def most_bytes(self, version: "Version", lane: Lane, at: datetime) -> int | None:
+        """How many bytes they may have together; None where nothing bounds them."""
+        key = version.id, lane
+        if key not in self._bytes:
+            self._bytes[key] = pack_bounds.most_bytes(version, lane, at)
+        return self._bytes[key]
+
+
+def in_force(last: Decided | None, allowed: int) -> int:
+    """The size in force: the one that was decided last, or all that is allowed where that was no less than was allowed then."""
+    if last is None or last.size >= last.allowed:
+        return allowed
+    return next(each for each in sizes(allowed) if each <= max(1, last.size))
+
+
+def sizes(allowed: int) -> list[int]:
+    """The one allowed, and its halves down to 1."""
+    found = [allowed]
+    while found[-1] > 1:
+        found.append(found[-1] // 2)
+    return found
+
+
+def decide(
+    last: Decided | None, allowed: int, evidence: Evidence, hurts: Mapping[int, Hurt], *, now: datetime
+) -> Decided | None:
+    """The size from now on, and why; None where it stays."""
+    size = in_force(last, allowed)
+    ladder = sizes(allowed)
+    known = {each: _of_size(evidence.packed, each, ladder) for each in ladder}
+    lowest, _ = bounds(evidence.alone, alpha=ALPHA / 2)
+    for each in sorted(known):
+        if 1 < each <= size and bounds(known[each], alpha=ALPHA / 2)[1] < lowest:
+            return Decided(
+                ladder[ladder.index(each) + 1], allowed, now, _said(f"packs of {each} hurt", known[each], evidence.alone),
+                hurt=each, packed=known[each], alone=evidence.alone,
+            )  # fmt: skip
+    return _grown(size, ladder, known[size], evidence.alone, hurts, now) if size < allowed else None
+
+
+def _grown(
+    size: int, ladder: Sequence[int], here: Share, alone: Share, hurts: Mapping[int, Hurt], now: datetime
+) -> Decided | None:
+    """The next larger size, where it may be tried."""
+    larger = ladder[ladder.index(size) - 1]
+    if any(now < each.rests_until for of, each in hurts.items() if size < of <= larger):
+        return None
+    why = f"packs of {larger} rested, and are tried again"
+    if size > 1:
+        single = alone.value
+        if single is None or alone.samples < FEWEST_ALONE or bounds(here, alpha=ALPHA / 2)[0] < single - TOLERATED:
+            return None
+        why = _said(f"packs of {size} do no harm", here, alone)
+    return Decided(larger, ladder[0], now, why, packed=here, alone=alone)
+
+
+def _of_size(packed: Mapping[int, Share], size: int, ladder: Sequence[int]) -> Share:
+    """What is known of calls of so many items, and of more than the next smaller size."""
+    smaller = ladder[ladder.index(size) + 1] if size > 1 else 0
+    return total(share for items, share in packed.items() if smaller < items <= size)
+
+
+def total(of: Iterable[Share]) -> Share:
+    """All of these together."""
+    hits, samples = 0, 0
+    for each in of:
+        hits, samples = hits + each.hits, samples + each.samples
+    return Share(hits, samples)
+
+
+def _said(what: str, packed: Share, alone: Share) -> str:
+    return f"{what}: packed agrees {_shown(packed)}, single with single {_shown(alone)}"
+
+
+def _shown(of: Share) -> str:
+    return "with nothing yet" if of.value is None else f"{of.value:.2f} (n {of.samples})"

@@ -1,0 +1,53 @@
+"""Packs and windows as tables of plain text."""
+
+from lanes.money.always_valid import Share
+from lanes.report import summary
+from lanes.report.section import Section
+from lanes.report.snapshot import Snapshot
+from lanes.units import MISSING, clock, ratio, seconds, share, usd
+from lanes.words import Left
+
+PACKS_NOTE = (
+    "Since the size was decided: of packed answers that were asked alone too, how many say the same; and how often an answer "
+    "alone is repeated. Checks: what that cost for the items of the period."
+)
+WINDOWS_NOTE = (
+    "Items gather until their pack is full, one of them must be asked, the window is over, or nobody else is expected in it."
+)
+
+
+def sections(snapshot: Snapshot) -> list[Section]:
+    """How many items share a call, and how they gather."""
+    return [packs(snapshot), windows(snapshot)]
+
+
+def packs(snapshot: Snapshot) -> Section:
+    """How many items share a call, and whether that does them harm."""
+    rows = [
+        (
+            f"{each.workload} / {summary.lane_name(each.lane)}",
+            "as allowed" if each.size is None else f"{each.size} of {each.allowed}", _agreed(each.packed),
+            _agreed(each.alone), MISSING if each.since is None else clock(each.since, beside=snapshot.taken_at),
+            each.why or MISSING, usd(each.checks_usd),
+        )
+        for each in snapshot.packs
+    ]  # fmt: skip
+    heads = ("Lane", "Packs of", "Packed agrees", "Single with single", "Since", "Because", "Checks")
+    return Section("Pack sizes", heads, "lrrrllr", rows, PACKS_NOTE)
+
+
+def windows(snapshot: Snapshot) -> Section:
+    """How long real-time items gather, and why they leave."""
+    rows = [
+        (
+            each.workload, ratio(each.items_per_call), seconds(each.mean_wait_s),
+            *(share(each.left.get(why, 0) / each.items) for why in Left),
+        )
+        for each in snapshot.windows
+    ]  # fmt: skip
+    heads = ("Workload", "Items / call", "Mean wait", "Left full", "Pressed", "Over", "Nobody expected")
+    return Section("Windows of real time", heads, "lrrrrrr", rows, WINDOWS_NOTE)
+
+
+def _agreed(of: Share) -> str:
+    return MISSING if of.value is None else f"{of.value:.2f} (n {of.samples:,})"

@@ -1,0 +1,119 @@
+"""Packed answers beside answers alone: a sample of packed items is owed shadows, and what these say is compared.
+
+A shadow is work of the lane and version that answered the item, ranked behind everything that is owed. It moves no item.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from lanes.ids import VersionId, WorkId
+from lanes.money.pack_check import is_checked, is_checked_twice
+from lanes.settling.settle import compare
+from lanes.store.bulk import document_of
+from lanes.store.workload.workloads import versions
+
+AFTER_LIVE_WORK = timedelta(days=1)  # how much later than what is owed now a shadow is ranked
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Work that was answered in a call with others, so many in all."""
+
+    work_id: WorkId
+    workload: str
+    version_id: VersionId
+    key: str
+    pack: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """What a shadow said of its item."""
+
+    work_id: WorkId
+    output: Mapping[str, Any]
+    compare_fields: tuple[str, ...]
+
+
+# A check that there is already, of a save that came twice, is not asked again.
+CHECKED = """
+with given as (
+  select * from json_to_recordset(cast(:rows as json)) g (work_id bigint, pack int, twice boolean)),
+checks as (
+  insert into lanes.pack_check (item_id, work_id, version_id, lane, pack, twice, asked_at)
+  select w.item_id, w.id, w.version_id, w.lane, g.pack, g.twice, :now from given g join lanes.work w on w.id = g.work_id
+   order by w.id
+  on conflict do nothing returning work_id)
+insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+select w.item_id, w.workload, w.version_id, w.lane, 'shadow', w.revision, 'ready', :now, :rank_at, :now
+  from checks c join lanes.work w on w.id = c.work_id order by w.id
+on conflict do nothing
+"""
+
+# The newest check of the shadow's item, lane and revision; the packed answer is kept as long as the item keeps its answers.
+OF_SHADOWS = """
+select s.id as shadow_id, c.id, c.work_id, c.twice, c.alone, c.agrees, c.repeats, r.output as packed
+  from lanes.work s
+  join lanes.pack_check c on c.item_id = s.item_id
+  join lanes.work w on w.id = c.work_id and w.lane = s.lane and w.revision = s.revision and w.version_id = s.version_id
+  left join lanes.result r on r.item_id = s.item_id and r.work_id = c.work_id
+ where s.id = any (:shadows)
+ order by c.id
+"""
+
+COMPARED = """
+update lanes.pack_check c
+   set agrees = coalesce(c.agrees, g.agrees), compared_at = coalesce(c.compared_at, :now), alone = g.alone,
+       repeats = g.repeats, repeated_at = case when g.repeats is not null then :now end
+  from json_to_recordset(cast(:rows as json)) g (id bigint, agrees boolean, repeats boolean, alone jsonb)
+ where c.id = g.id
+"""
+
+AGAIN = """
+insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+select w.item_id, w.workload, w.version_id, w.lane, 'shadow', w.revision, 'ready', :now, :rank_at, :now
+  from lanes.work w where w.id = any (:again) order by w.id
+on conflict do nothing
+"""
+
+
+def owe(connection: Connection, answered: Sequence[Packed], *, now: datetime) -> None:
+    """Of these, as many as their workloads check are also answered alone, once what is owed leaves room."""
+    known = versions(connection, {each.version_id for each in answered})
+    checked: list[dict[str, Any]] = []
+    for each in answered:
+        share = known[each.version_id].spec.pack_check_share if each.version_id in known else 0.0
+        if is_checked(each.workload, each.key, share):
+            twice = is_checked_twice(each.workload, each.key, share)
+            checked.append({"work_id": each.work_id, "pack": each.pack, "twice": twice})
+    if checked:
+        given = {"rows": document_of(checked), "now": now, "rank_at": now + AFTER_LIVE_WORK}
+        connection.execute(text(CHECKED), given)
+
+
+def weigh(connection: Connection, said: Collection[Alone], *, now: datetime) -> None:
+    """What these shadows said is held against the packed answer, or what was said alone before; some are asked again.
+
+    Nothing is compared with an answer that was emptied.
+    """
+    of = {each.work_id: each for each in said}
+    rows: list[dict[str, Any]] = []
+    again: list[WorkId] = []
+    for row in connection.execute(text(OF_SHADOWS), {"shadows": list(of)}).all():
+        shadow = of[row.shadow_id]
+        output = dict(shadow.output)
+        if row.agrees is None and row.packed is not None:
+            agrees = compare(row.packed, output, shadow.compare_fields) is None
+            rows.append({"id": row.id, "agrees": agrees, "repeats": None, "alone": output if row.twice else None})
+            again += [row.work_id] if row.twice else []
+        elif row.repeats is None and row.alone is not None:
+            repeats = compare(row.alone, output, shadow.compare_fields) is None
+            rows.append({"id": row.id, "agrees": None, "repeats": repeats, "alone": None})
+    if rows:
+        connection.execute(text(COMPARED), {"rows": document_of(rows), "now": now})
+    if again:
+        connection.execute(text(AGAIN), {"again": again, "now": now, "rank_at": now + AFTER_LIVE_WORK})

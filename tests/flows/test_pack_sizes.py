@@ -1,0 +1,81 @@
+"""A model that shifts the answers of large packs is found out on both lanes, and its packs get smaller until they are right."""
+
+from decimal import Decimal
+
+from lanes.batch.batch import Kind
+from lanes.store.batch import batches, ready_work
+from lanes.store.money import pack_sizes
+from lanes.words import Lane
+from tasks import collect
+from tasks.connections import Connections
+from tasks.submit import submit_batch
+from tasks.sweep.packer import Packer
+from tests.flows.conftest import Sender
+from tests.flows.realtime import answer
+from tests.standin.process import Endpoint
+
+KEYS = [f"k{number:03}" for number in range(300)]
+PACKED = {"pack_check_share": 0.2, "realtime_pack": 10, "batch_pack": 10}
+SHARES = "select pack, count(agrees), count(*) filter (where agrees), count(repeats), count(*) filter (where repeats)"
+
+
+async def size(at: Connections, lane: Lane) -> int | None:
+    """What was decided for the lane, after the packer had its turn."""
+    await Packer(at.db).turn(await at.db.now())
+    decided = await at.db.run(pack_sizes.in_force)
+    return next((each.size for place, each in decided.items() if place.lane is lane), None)
+
+
+async def answer_all(at: Connections) -> None:
+    """Everything that waits in real time is answered, what only measures too."""
+    while (await answer(at)).total():
+        pass
+
+
+async def seen(sender: Sender) -> list[list[int]]:
+    """How many shared a call, and of these: how many were asked alone, agreed, were asked again, and repeated."""
+    found = await sender.rows(f"{SHARES} from lanes.pack_check group by 1 order by 1")
+    return [[int(str(number)) for number in row] for row in found]
+
+
+async def test_in_real_time_answers_shifted_by_one_are_found_out_and_smaller_packs_are_right(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    endpoint.fault("messages", "shift", above_items=5)
+    await sender.items(*KEYS, lane=Lane.REALTIME, **PACKED)
+    await answer_all(at)
+    ((pack, checked, agreed, again, repeated),) = await seen(sender)
+    assert (pack, agreed) == (10, 0)
+    assert 40 <= checked <= 90
+    assert again == repeated > 10
+    assert await size(at, Lane.REALTIME) == 5
+    assert set((await sender.states()).values()) == {"settled"}
+    await sender.items(*(f"new {key}" for key in KEYS), lane=Lane.REALTIME, **PACKED)
+    await answer_all(at)
+    (small, checked, agreed, *_), _ = await seen(sender)
+    assert (small, checked) == (5, agreed)
+    assert agreed > 30
+    assert await size(at, Lane.REALTIME) == 5
+    ((calls, items, usd),) = await sender.rows(
+        "select count(*), sum(items), sum(cost_usd) from lanes.spend where purpose = 'shadow'"
+    )
+    assert calls == items == sum(row[1] + row[3] for row in await seen(sender))
+    assert Decimal(str(usd)) > 0
+
+
+async def test_in_batches_too(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+    endpoint.fault("batch_request", "shift", above_items=5)
+    await sender.items(*KEYS, lane=Lane.BATCH, **PACKED)
+    for _ in range(3):  # the items, then a sample of them alone, then some of it again
+        (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
+        assert await submit_batch.fn(at, Kind(kind.workload, kind.version_id))
+        for batch in await at.db.run(batches.open_batches):
+            assert batch.provider_batch_id is not None
+            endpoint.ended(batch.provider_batch_id)
+            assert await collect.poll(at, batch)
+            await collect.bring_home(at, batch)
+    ((pack, checked, agreed, again, repeated),) = await seen(sender)
+    assert (pack, agreed) == (10, 0)
+    assert checked > 40
+    assert again == repeated > 10
+    assert await size(at, Lane.BATCH) == 5

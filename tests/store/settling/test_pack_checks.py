@@ -1,0 +1,183 @@
+"""A sample of packed items is answered alone too: owed once, behind everything else, compared, and never seen by the item."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lanes.claims import Claimed
+from lanes.settling.story import happenings
+from lanes.store import work as work_store
+from lanes.store.doors import emptying
+from lanes.store.realtime.backlog import backlog
+from lanes.store.settling import story
+from lanes.words import Lane, Outcome, Purpose
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.tries import A, B, claim, row, rows, said, save, submit, tried
+
+KEYS = [f"k{number}" for number in range(40)]
+SHARE = 0.2
+
+
+def answered_in_packs(connection: Connection, *keys: str, size: int = 10, lane: Lane = Lane.REALTIME) -> None:
+    """The items were answered in calls of so many."""
+    admit(connection, *keys, now=NOON, lane=lane)
+    route(connection, now=NOON)
+    taken = claim(connection)
+    for start in range(0, len(taken), size):
+        response = said()
+        save(connection, *(tried(each, response=response) for each in taken[start : start + size]))
+
+
+def checks(connection: Connection) -> list[Any]:
+    return rows(connection, "pack_check", "id")
+
+
+def shadows(connection: Connection, *, minute: int = 0) -> list[Claimed]:
+    taken = claim(connection, now=later(minutes=minute))
+    assert {each.purpose for each in taken} <= {Purpose.SHADOW}
+    return taken
+
+
+def say(connection: Connection, of: Sequence[Claimed], output: dict[str, Any], *, minute: int = 1) -> None:
+    for each in of:
+        save(connection, tried(each, output=output), now=later(minutes=minute))
+
+
+def test_so_many_of_the_items_of_packs_are_owed_a_shadow_as_the_share_says_each_once(connection: Connection) -> None:
+    publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
+    answered_in_packs(connection, *KEYS)
+    owed = rows(connection, "work", "id", purpose="shadow")
+    assert 3 <= len(owed) <= 14
+    assert [each.item_id for each in owed] == [each.item_id for each in checks(connection)]
+    assert {(each.lane, each.state, each.rank_at) for each in owed} == {("realtime", "ready", later(days=1))}
+    assert {each.pack for each in checks(connection)} == {10}
+
+
+@pytest.mark.parametrize(("size", "share"), [(1, SHARE), (10, 0.0)])
+def test_items_of_single_calls_and_of_workloads_that_check_nothing_owe_none(
+    connection: Connection, size: int, share: float
+) -> None:
+    publish(connection, now=NOON, realtime_pack=10, pack_check_share=share)
+    answered_in_packs(connection, *KEYS, size=size)
+    assert checks(connection) == rows(connection, "work", purpose="shadow") == []
+
+
+def test_a_shadow_comes_after_everything_that_is_owed_presses_nobody_and_starts_no_drain(connection: Connection) -> None:
+    publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
+    admit(connection, *KEYS, now=NOON, lane=Lane.REALTIME, urgent=True, due_at=later(hours=1))
+    route(connection, now=NOON)
+    response = said()
+    save(connection, *(tried(each, response=response) for each in claim(connection)))
+    assert backlog(connection, Lane.REALTIME, now=NOON).ready == 0
+    admit(connection, "new", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    first, *others = work_store.claim(
+        connection, Lane.REALTIME, {"letters": 50}, worker="w", lease=timedelta(minutes=2), now=NOON
+    )
+    assert (first.key, first.purpose) == ("new", Purpose.ANSWER)
+    assert {(each.purpose, each.due_at, each.urgent, each.travels_alone) for each in others} == {
+        (Purpose.SHADOW, None, False, True)
+    }
+
+
+def test_what_says_the_same_alone_agrees_and_the_item_stays_as_it_was(connection: Connection) -> None:
+    publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
+    answered_in_packs(connection, *KEYS)
+    before = rows(connection, "item", "id"), rows(connection, "result", "id"), rows(connection, "route", "id")
+    say(connection, shadows(connection), A)
+    assert {(each.agrees, each.compared_at) for each in checks(connection)} == {(True, later(minutes=1))}
+    assert (rows(connection, "item", "id"), rows(connection, "result", "id"), rows(connection, "route", "id")) == before
+    billed = rows(connection, "spend", purpose="shadow")
+    assert len(billed) == len(checks(connection))
+
+
+def test_what_says_something_else_alone_disagrees_over_the_fields_that_are_compared(connection: Connection) -> None:
+    publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE, compare_fields=["category"])
+    answered_in_packs(connection, *KEYS)
+    first, *others = shadows(connection)
+    say(connection, [first], B)
+    say(connection, others, {**A, "note": "says more"})
+    assert [each.agrees for each in checks(connection)] == [False, *[True] * len(others)]
+
+
+def test_a_third_of_them_is_asked_again_and_compared_with_what_it_said_alone(connection: Connection) -> None:
+    publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
+    answered_in_packs(connection, *KEYS)
+    say(connection, shadows(connection), B)
+    twice = [each for each in checks(connection) if each.twice]
+    assert 0 < len(twice) < len(checks(connection))
+    assert [each.alone for each in checks(connection) if each.alone is not None] == [B] * len(twice)
+    again = shadows(connection, minute=1)
+    assert len(again) == len(twice)
+    say(connection, again, B, minute=2)
+    assert {(each.agrees, each.repeats, each.repeated_at, each.alone) for each in checks(connection) if each.twice} == {
+        (False, True, later(minutes=2), None)
+    }
+    assert shadows(connection, minute=9) == []
+
+
+def test_on_the_batch_lane_too(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, batch_pack=10, pack_check_share=SHARE)
+    admit(connection, *KEYS, now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    batch_id, taken = submit(connection, letters, pack=10)
+    response = said()
+    save(connection, *(tried(each, response=response) for each in taken[:10]), batch_id=batch_id)
+    assert {(each.lane, each.pack) for each in checks(connection)} == {(Lane.BATCH, 10)}
+    _, again = submit(connection, letters, now=later(hours=1))
+    assert len(again) == len(checks(connection))
+    say(connection, again, A)
+    assert {each.agrees for each in checks(connection)} == {True}
+
+
+def test_a_save_that_comes_twice_checks_once(connection: Connection) -> None:
+    publish(connection, now=NOON, realtime_pack=40, pack_check_share=SHARE)
+    admit(connection, *KEYS, now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    response = said()
+    attempts = [tried(each, response=response) for each in claim(connection)]
+    save(connection, *attempts)
+    before = checks(connection)
+    save(connection, *attempts)
+    assert checks(connection) == before
+
+
+def test_a_shadow_that_fails_or_is_outdated_compares_nothing(connection: Connection) -> None:
+    publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE, max_failures=1)
+    answered_in_packs(connection, *KEYS)
+    first, second, *others = shadows(connection)
+    save(connection, tried(first, Outcome.POISON))
+    connection.execute(text("select lanes.amend('letters', :key, '{\"text\": \"another\"}')"), {"key": second.key})
+    say(connection, [second], A)
+    assert [each.agrees for each in checks(connection)[:2]] == [None, None]
+    assert row(connection, "item_status", key=first.key).state == "settled"
+    connection.execute(text("select lanes.amend('letters', :key, '{\"text\": \"another\"}')"), {"key": others[0].key})
+    assert rows(connection, "work", purpose="shadow", state="ready") == []
+
+
+def test_what_was_said_alone_is_emptied_with_its_item(connection: Connection) -> None:
+    publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
+    answered_in_packs(connection, *KEYS)
+    say(connection, shadows(connection), B)
+    kept = next(each for each in checks(connection) if each.alone is not None)
+    connection.execute(text("update lanes.work set state = 'canceled' where state = 'ready'"))
+    emptying.empty_some(connection, {"letters": later(hours=1)}, after=0, now=later(hours=2))
+    assert row(connection, "pack_check", id=kept.id).alone is None
+
+
+def test_an_items_story_tells_of_its_check(connection: Connection) -> None:
+    publish(connection, now=NOON, realtime_pack=10, pack_check_share=SHARE)
+    answered_in_packs(connection, *KEYS)
+    taken = shadows(connection)
+    say(connection, taken, B)
+    told = [
+        each.detail for each in happenings(story.records(connection, "letters", taken[0].key, now=later(hours=1)))
+        if each.what in ("compared", "tried")
+    ]  # fmt: skip
+    assert "by claude-haiku-5-5 in a call of 10: valid" in told[0]
+    assert "alone, to check packing: billed, never shown" in told[1]
+    assert told[-1] == "asked alone, to check packing, it says something else than in its call of 10 items"

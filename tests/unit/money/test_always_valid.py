@@ -1,0 +1,55 @@
+"""Bounds of a share that hold at every look."""
+
+import random
+from math import comb, log
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.money.always_valid import NOTHING, Share, bounds
+
+shares = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))).map(lambda of: Share(*of))
+
+
+@given(shares, st.sampled_from([0.01, 0.025, 0.2]))
+def test_what_was_seen_lies_within_its_bounds_which_exclude_what_the_formula_does(of: Share, alpha: float) -> None:
+    low, high = bounds(of, alpha=alpha)
+    assert of.value is not None
+    assert 0 <= low <= of.value <= high <= 1
+
+    def evidence(share: float) -> float:
+        """The logarithm of Beta(1 + x, 1 + n - x) / (p^x (1 - p)^(n - x)), where both are integers."""
+        likely = of.hits * log(share) + (of.samples - of.hits) * log(1 - share)
+        return -log((of.samples + 1) * comb(of.samples, of.hits)) - likely
+
+    for edge in (low, high):
+        if 0 < edge < 1:
+            assert evidence(edge) == pytest.approx(-log(alpha), abs=0.01)
+
+
+def test_nothing_is_known_of_nothing() -> None:
+    assert bounds(NOTHING, alpha=0.05) == (0.0, 1.0)
+    assert NOTHING.value is None
+
+
+@given(shares)
+def test_misses_mirror_hits(of: Share) -> None:
+    low, high = bounds(of, alpha=0.05)
+    other = bounds(Share(of.samples - of.hits, of.samples), alpha=0.05)
+    assert other == (pytest.approx(1 - high, abs=1e-6), pytest.approx(1 - low, abs=1e-6))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.9, 0.99])
+def test_of_a_thousand_looks_at_a_growing_sample_none_excludes_the_truth_in_19_cases_of_20(share: float) -> None:
+    """A bound that holds at one look would exclude it in about 3 cases of 10."""
+    drawn, wrong, cases = random.Random(3), 0, 100
+    for _ in range(cases):
+        hits = 0
+        for samples in range(1, 1_001):
+            hits += drawn.random() < share
+            low, high = bounds(Share(hits, samples), alpha=0.05) if samples % 20 == 0 else (0.0, 1.0)
+            if not low <= share <= high:
+                wrong += 1
+                break
+    assert wrong / cases <= 0.05
