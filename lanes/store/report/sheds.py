@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from lanes.report.sheds import ShedFigures
+from lanes.routing.shedding import MAY_WAIT
 from lanes.store.asking import Ask
 
 MOST = 1_000  # of the newest: enough to say how long they take
@@ -36,4 +37,4 @@ def _of(workload: str, items: int, usd: Decimal, row: Any) -> ShedFigures:
     if row is None:  # others shed more since
         return ShedFigures(workload, items, usd, 0, 0, None, None, "")
     p50_s, p95_s = row.took_s or (None, None)
-    return ShedFigures(workload, items, usd, row.looked_at, row.answered, p50_s, p95_s, row.why)
+    return ShedFigures(workload, items, usd, row.looked_at, row.answered, p50_s, p95_s, row.why.partition(MAY_WAIT)[0])
