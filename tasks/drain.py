@@ -6,7 +6,7 @@ The loop does nothing but claim and ask; everything else goes on beside it.
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 
 from prefect.client.schemas.objects import State
@@ -74,6 +74,11 @@ class Drain:
         self._leases.keep("budgets", self._purse.look, every_s=purse.EVERY_S)
         self._beside.keep("what others commit", self._hear, every_s=0)
         self._beside.keep("what the run says of itself", self._notice.look, every_s=notice.EVERY_S)
+
+    async def look_round(self) -> None:
+        """It knows what others know of models that answer nobody, where that can be told, before it asks them."""
+        with suppress(DBAPIError):
+            await self._share_circuits()
 
     @property
     def answered(self) -> int:
@@ -176,6 +181,7 @@ async def drain(at: Connections, *, standing: bool) -> AsyncIterator[Drain]:
     async with listening(at.db.url, but=at.db.sessions) as heard, roles(at.db.url, standing=standing) as held:
         opened = Drain(at, held, heard, await at.db.now())
         try:
+            await opened.look_round()
             yield opened
         finally:
             await opened.close()

@@ -21,7 +21,6 @@ from lanes.units import clock, seconds
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version
 
-MAY_WAIT = "; it may wait for a batch"  # ends why it leaves, and begins how surely that is in time
 SETTLED = timedelta(seconds=5)  # a model that rests for less has a hiccup, and nothing is shed for it
 SOON = timedelta(seconds=10)  # what is served by then stays, however late it is: it leaves with the next drain's claims
 
@@ -59,7 +58,7 @@ class Shed:
 
     def route(self, costs: Estimate) -> Route:
         """The decision that it leaves by."""
-        said, probability = f"{self.why}{MAY_WAIT}", None
+        said, probability = f"{self.why}; it may wait for a batch", None
         if self.chance is not None:
             said, probability = f"{said}: {self.chance.said}", self.chance.probability
         return Route(Lane.BATCH, Reason.SHED, said, costs.realtime, costs.batch, probability)

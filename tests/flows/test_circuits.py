@@ -161,6 +161,17 @@ async def test_a_killed_prober_holds_the_others_up_for_no_longer_than_its_probe(
         assert took <= 5 + LONGEST_REST_S
 
 
+async def test_a_drain_that_begins_in_an_outage_asks_nothing_but_its_probe(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    down(endpoint)
+    await sender.items(*(f"k{n}" for n in range(40)), lane=Lane.REALTIME)
+    await at.db.run(outages.faulted, at.provider.account, MODEL, faults=3, why="529", now=await at.db.now())
+    async with drain(at, standing=False) as opened:
+        await turns(opened, sender=sender, until=after(3))
+    assert hits(endpoint) <= 2
+
+
 async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(at: Connections, sender: Sender) -> None:
     await at.db.run(outages.faulted, at.provider.account, MODEL, faults=3, why="529", now=await at.db.now())
     health = Health()

@@ -16,6 +16,7 @@ from lanes.store import incidents
 from lanes.store.asking import by_driver
 from lanes.store.batch import homecoming
 from lanes.store.doors import amendments, items
+from lanes.store.realtime import outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
 from lanes.store.rollouts import rollout_moves
@@ -210,11 +211,13 @@ def test_whoever_asks_the_database_is_told_the_same(pool: Engine, database_url: 
         incidents.record(
             connection, [Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 7.5, 5, 40, "Slow.")], now=NOON
         )
+        outages.faulted(connection, "acme", "claude-haiku-5-5", faults=3, why="529", now=later(seconds=9))
     with pool.begin() as connection:
         taken = snapshot.take(connection, since=NOON, now=later(hours=1))
     with by_driver(database_url) as ask:
         assert snapshot.asked(ask, since=NOON, now=later(hours=1)) == taken
-    assert (len(taken.lanes), len(taken.rollouts), len(taken.incidents), len(taken.advice)) == (1, 1, 1, 1)
+    assert (len(taken.lanes), len(taken.rollouts), len(taken.incidents), len(taken.advice)) == (1, 1, 2, 1)
+    assert [(each.model, each.state) for each in taken.circuits] == [("claude-haiku-5-5", "resting")]
 
 
 def test_what_was_shed_says_how_many_why_what_it_saved_and_how_long_it_took(connection: Connection) -> None:

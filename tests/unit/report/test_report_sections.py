@@ -8,8 +8,9 @@ from lanes.advice.evidence import ConsumerUse
 from lanes.advice.recommendation import advise
 from lanes.ids import IncidentId, RolloutId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
+from lanes.realtime.circuit import CircuitState
 from lanes.report import markdown
-from lanes.report.capacity import CapacityFigures, WaitFigures
+from lanes.report.capacity import CapacityFigures, CircuitFigures, WaitFigures
 from lanes.report.rescued import RescueFigures
 from lanes.report.sections import Section, further, pressing
 from lanes.report.sheds import ShedFigures
@@ -18,7 +19,7 @@ from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.routing.calibration import Told, calibrations
 from lanes.routing.capacity import Kind, Limit
 from lanes.words import Lane, ReplayState, RolloutState
-from tests.conftest import NOON
+from tests.conftest import NOON, later
 from tests.rollouts import playbook
 from tests.unit.advice.test_advice import evidence
 
@@ -71,6 +72,18 @@ def test_what_may_need_a_person_comes_first() -> None:
     assert said(incidents)[0].startswith("#7 letters Batch runs too long, batch 41 warning, open 12:00 UTC")
     assert said(incidents)[1].startswith("#6 letters Batch runs too long resolved")
     assert said(rollouts) == ["letters: 10 % to real-time, step 1 of 2, runs batch-to-realtime trial trial trial"]
+
+
+def test_models_that_answer_nobody_are_shown_with_what_was_met_last() -> None:
+    seen = CircuitFigures("acme", "claude-haiku-5-5", CircuitState.PROBING, NOON, 1_204, "the provider answered 529")
+    (section,) = pressing(Snapshot(later(minutes=5), NOON, circuits=[seen]))
+    assert section.title == "The provider does not answer"
+    assert said(section) == ["claude-haiku-5-5 acme probing 12:00 UTC 1,204 the provider answered 529"]
+
+
+def test_an_incident_that_another_explains_says_so() -> None:
+    explained = replace(steered(), incidents=[replace(BREACH, parent_id=IncidentId(5))])
+    assert " warning, open, because of incident 5 12:00 UTC " in said(pressing(explained)[0])[0]
 
 
 def test_each_ability_has_its_section() -> None:

@@ -48,6 +48,12 @@ def test_a_resolved_incident_says_so_first_and_how_long_it_lasted() -> None:
     assert "What to do" not in json.dumps(said.blocks)
 
 
+def test_what_outlasted_the_incident_that_explained_it_names_that() -> None:
+    said = json.dumps(message(replace(OPEN, parent_id=IncidentId(5)), ui_url=UI).blocks)
+    assert "Lanes incident 7 because of incident 5" in said
+    assert "because" not in json.dumps(message(OPEN, ui_url=UI).blocks)
+
+
 def test_no_advice_promises_what_an_incident_cannot_know() -> None:
     for terms in TERMS.values():
         assert "lost" not in terms.advice
