@@ -58,8 +58,7 @@ class Shed:
 
     def route(self, costs: Estimate) -> Route:
         """The decision that it leaves by."""
-        said = f"{self.why}; it may wait for a batch"
-        probability = None
+        said, probability = f"{self.why}; it may wait for a batch", None
         if self.chance is not None:
             said, probability = f"{said}: {self.chance.said}", self.chance.probability
         return Route(Lane.BATCH, Reason.SHED, said, costs.realtime, costs.batch, probability)

@@ -8,11 +8,12 @@ from sqlalchemy import Connection, text
 
 from lanes.money.budget import Budget, Period
 from lanes.realtime.circuit import Fault
+from lanes.routing.capacity import Kind, Limit
 from lanes.routing.load import Load, Queue
 from lanes.routing.shedding import SETTLED, SOON
 from lanes.store.database import Database
 from lanes.store.money import budgets
-from lanes.store.realtime import circuits
+from lanes.store.realtime import circuits, limits, load
 from lanes.store.routing import sheds
 from lanes.words import Lane
 from tasks.shed import Shedder
@@ -75,9 +76,9 @@ async def test_a_lane_that_is_not_overloaded_keeps_everything(db: Database) -> N
     assert await Shedder(db, "acme").look(calm) == 0
 
 
-def many(connection: Connection, *, now: datetime) -> None:
-    """20 free items that came at once, each with a minute of patience."""
-    publish(connection, now=now, split_percent=100)
+def many(connection: Connection, *, patience_s: int = 60, now: datetime) -> None:
+    """20 free items that came at once, each with so much patience."""
+    publish(connection, now=now, split_percent=100, patience_s=patience_s)
     admit(connection, *(f"k{nth:02}" for nth in range(20)), now=now)
     route(connection, now=now)
 
@@ -89,6 +90,17 @@ async def test_of_a_burst_that_is_too_much_the_last_that_would_be_late_leave(db:
     assert await shedder.look(slow) == 14
     assert [key for key, lane in sorted((await lanes(db)).items()) if lane == "realtime"] == [f"k{n:02}" for n in range(6)]
     assert await shedder.look(slow) == 0
+
+
+async def test_what_does_not_fit_the_providers_limits_leaves_by_what_its_headers_said(db: Database) -> None:
+    """One request in ten seconds, and patience for nine of them before oneself."""
+    now = await db.now()
+    await db.run(many, patience_s=95, now=now)
+    told = Limit(Kind.REQUESTS, 6, 0, now + timedelta(minutes=1), now)
+    await db.run(limits.exchange, "acme", {MODEL: [told]}, now=now)
+    assert await Shedder(db, "acme").look(await db.run(load.snapshot, account="acme", now=now)) == 10
+    said = {each.explanation for each in await db.run(rows, "route_log", reason="shed")}
+    assert sum(f"what waits for {MODEL} before it takes 100 s, " in each for each in said) == 1
 
 
 def admit_crowd(connection: Connection, *, now: datetime) -> None:

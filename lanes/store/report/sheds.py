@@ -8,6 +8,7 @@ from typing import Any
 from lanes.report.sheds import ShedFigures
 from lanes.store.asking import Ask
 
+MAY_WAIT = "; it may wait for a batch"  # as a route says it behind why, before how surely that is in time
 MOST = 1_000  # of the newest: enough to say how long they take
 
 BECAME = f"""
@@ -36,4 +37,4 @@ def _of(workload: str, items: int, usd: Decimal, row: Any) -> ShedFigures:
     if row is None:  # others shed more since
         return ShedFigures(workload, items, usd, 0, 0, None, None, "")
     p50_s, p95_s = row.took_s or (None, None)
-    return ShedFigures(workload, items, usd, row.looked_at, row.answered, p50_s, p95_s, row.why)
+    return ShedFigures(workload, items, usd, row.looked_at, row.answered, p50_s, p95_s, row.why.partition(MAY_WAIT)[0])

@@ -234,4 +234,4 @@ def test_what_was_shed_says_how_many_why_what_it_saved_and_how_long_it_took(conn
     assert (seen.workload, seen.items, seen.looked_at, seen.answered) == ("letters", 2, 2, 1)
     assert seen.saved_usd == 2 * (route_of_one.realtime_usd - route_of_one.batch_usd) > 0
     assert (seen.p50_s, seen.p95_s) == (31 * 60, 31 * 60)
-    assert seen.why == "reason 1; it may wait for a batch"
+    assert seen.why == "reason 1"
