@@ -25,7 +25,7 @@ from lanes.store.advice.advice import evidence
 from lanes.store.batch import deadlines, departure, ready_work
 from lanes.store.doors import amendments, emptying, unrouted
 from lanes.store.figures import measurements
-from lanes.store.money import budgets
+from lanes.store.money import budgets, caching
 from lanes.store.promises import at_stake, causes, trends
 from lanes.store.realtime import backlog, giving_up, limits, outages
 from lanes.store.replays import replays
@@ -37,7 +37,7 @@ from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
 from lanes.words import Lane
 from tests.conftest import NOON, later
-from tests.examples import publish
+from tests.examples import publish, version
 from tests.rollouts import ERRORS, begin, playbook, step
 from tests.store.tries import explained
 
@@ -191,6 +191,15 @@ def reads_on(connection: Connection) -> None:
     news.read(connection)
 
 
+def caches(connection: Connection) -> None:
+    """Both lanes of the version look at what their cache did since a month ago."""
+    since, letters = later(days=-29), version()
+    for lane in Lane:
+        begun = "insert into lanes.caching values (:version, :lane, 'all', '', 0.2, :since, :since) on conflict do nothing"
+        connection.execute(text(begun), {"version": letters.id, "lane": lane, "since": since})
+        caching.weigh(connection, letters, lane, now=NOON)
+
+
 SLOW = {"measure": "p95_s", "max": 2, "at_least": 2}
 AN_HOUR_AGO = "cast(:now as timestamptz) - interval '1 hour'"
 BIG = ("item", "work", "attempt", "result", "route")
@@ -242,6 +251,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: results.take(c, [Sought("letters", f"k{n}", "desk") for n in range(1, 60_000, 300)]), 1_000),
         (lambda c: limits.tries(c, "letters", now=NOON), 4 * limits.MOST_TRIES),
         (lambda c: budgets.statuses(c, now=NOON), 0),
+        (caches, 100),
     ],
     ids=[
         "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "hopeless",
@@ -251,7 +261,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         "reads_of_long_ago", "emptied", "snapshot", "evidence", "calibration", "calibration_of_an_hour",
         "lane_latency", "routing_mix",
         "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",
-        "departure", "awaited", "received_to_route", "results_waited_for", "tries", "budgets",
+        "departure", "awaited", "received_to_route", "results_waited_for", "tries", "budgets", "cache",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(
