@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lanes.advice.recommendation import Advice, advise
 from lanes.figures.kinds import Grain, Stands
+from lanes.report.calls import caching_figures
 from lanes.report.snapshot import (
     AccuracyFigures,
     AmendmentFigures,
@@ -22,7 +23,7 @@ from lanes.store import asking
 from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
-from lanes.store.money import budget_status
+from lanes.store.money import budget_status, caching
 from lanes.store.report import capacity, ongoing
 from lanes.store.report.counted import Counted
 from lanes.store.routing import calibration
@@ -164,6 +165,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         advice=_advice(ask, now),
         budgets=budget_status.of(ask, now=now),
         capacity=capacity.figures(ask, now=now),
+        caching=caching_figures(caching.states(ask), caching.saved_by_caching(ask, since=since, now=now)),
     )
 
 

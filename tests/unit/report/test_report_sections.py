@@ -9,9 +9,10 @@ from lanes.advice.recommendation import advise
 from lanes.ids import IncidentId, RolloutId
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.report import markdown
+from lanes.report.calls import CachingFigures, CallFigures
 from lanes.report.capacity import CapacityFigures, WaitFigures
 from lanes.report.sections import Section, further, pressing
-from lanes.report.snapshot import AmendmentFigures, BatchTotals, CallFigures, ReplayFigures, Snapshot, SplitFigures
+from lanes.report.snapshot import AmendmentFigures, BatchTotals, ReplayFigures, Snapshot, SplitFigures
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.routing.calibration import Told, calibrations
 from lanes.routing.capacity import Kind, Limit
@@ -51,6 +52,10 @@ def steered(text: str = "trial") -> Snapshot:
         splits=[SplitFigures("letters", None, 3_050, "ada", text, NOON)],
         replays=[ReplayFigures("letters", 2, 5, ReplayState.COMPLETE, 40, 39, 1, Decimal("0.0125"))],
         calls=[CallFigures("letters", Lane.BATCH, 10, 195, 1_950, 1_950, 3_900)],
+        caching=[
+            CachingFigures("letters", Lane.REALTIME, "on", "measured", 0.93, 0.217, 1_204, NOON, Decimal("1.5")),
+            CachingFigures("letters", Lane.BATCH, "off", "never", None, None, 0, NOON, Decimal(0)),
+        ],
         capacity=[CapacityFigures("acme", "claude-haiku-5-5", [ROOM], 40, 75.0)],
         amendments=[AmendmentFigures("letters", 4, 1)],
         advice=[advise(replace(LATE_READERS, workload=text))],
@@ -70,7 +75,7 @@ def test_what_may_need_a_person_comes_first() -> None:
 
 
 def test_each_ability_has_its_section() -> None:
-    batches, told, waits, calls, room, splits, replays, late, reads, advice = further(steered("nightly"))
+    batches, told, waits, calls, cached, room, splits, replays, late, reads, advice = further(steered("nightly"))
     assert said(batches) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
     assert said(told) == [
         "letters all 300 97.5 % 97.7 % 0.023", "letters 95 % to 98 % 200 97.0 % 97.5 % ",
@@ -80,6 +85,9 @@ def test_each_ability_has_its_section() -> None:
     assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
     assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]
     assert said(calls) == ["letters / batch 10 20 20 20 50 %"]
+    assert said(cached) == [
+        "letters / real-time on 93 % 22 % 1,204 60 min ago $1.50", "letters / batch off - - 0 60 min ago $0",
+    ]  # fmt: skip
     assert said(room) == ["claude-haiku-5-5 input tokens 50,000 12,000 30 s ago 40 75 s"]
     assert said(late) == ["letters 4 1"]
     assert said(reads) == ["nightly nightly 300 2.0 h 1 % 12"]
