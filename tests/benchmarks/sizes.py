@@ -9,7 +9,7 @@ SMALL: Mapping[str, Sequence[str]] = {
     "burst": ("--events", "200", "--items", "500"),
     "calls": ("--calls", "300", "--rounds", "1"),
     "figures": ("--items", "10000", "--rounds", "1"),
-    "cost": ("--items", "400", "--rounds", "1", "--learning", "1", "--calls", "500", "--compared", "40"),
     "drain": ("--items", "600", "--after", "200"),
+    "cost": ("--items", "400", "--rounds", "1", "--learning", "1", "--calls", "500", "--compared", "40"),
     "doors": ("--items", "500", "--rounds", "1"),
 }

@@ -19,7 +19,7 @@ class CachingColumns(TypedColumns):
     pays_from: Named[float] = Column(Double, comment="The hit rate from which on it pays, by the prices; infinity: never")
     since: Named[datetime] = Column(Moment, comment="Since when it marks so")
     decided_at: Named[datetime] = Column(Moment, comment="When that was looked at last")
-    hit_rate: Named[float | None] = Column(Double, comment="Measured last: the part of the cached tokens that was read")
+    hit_rate: Named[float | None] = Column(Double(), comment="Measured last: the part of the cached tokens that was read")
     calls: Named[int] = Column(Integer, server_default=text("0"), comment="In about so many calls")
     losses: Named[int] = Column(Integer, server_default=text("0"), comment="How often in a row it did not pay")
     again_at: Named[datetime | None] = Column(Moment, comment="It is not tried again before; null: when it promises to pay")
