@@ -53,16 +53,16 @@ T = TypeVar("T")
 class Answering:
     """The packs under way. `held` are the claims that this process answers for; `wakes` hears of free places and of what is
     saved, and `follow` is called where a call was answered; `clock` carries the database's time on. The `purse`,
-    where there is one, pays what a call may cost."""
+    where there is one, pays what a call may cost; `marks` says whether the next one marks what it shares."""
 
     def __init__(
         self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
         clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None, purse: Purse | None = None,
-        limits: CallLimits | None = None, circuits: Circuits | None = None,
+        limits: CallLimits | None = None, circuits: Circuits | None = None, marks: Callable[[Version], bool] = lambda _: False,
     ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
         self._held, self._wakes, self._clock, self._follow, self._purse = held, wakes, clock, follow, purse
-        self._limits, self._circuits = limits or CallLimits(), circuits or Circuits(at, health)
+        self._limits, self._circuits, self._marks = limits or CallLimits(), circuits or Circuits(at, health), marks
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
@@ -129,7 +129,8 @@ class Answering:
                     self._health.circuits.not_asked(version.spec.realtime_model, _work(pack))
                     return
             client, writer = await self._at.client(), self._writers.of(version)
-            async for called in answer(client, writer, paid, due_in_s=due_in_s, hear=hear):
+            marked = self._marks(version)
+            async for called in answer(client, writer, paid, due_in_s=due_in_s, hear=hear, marked=marked):
                 requests += 1
                 used += [called.response.usage] if called.response is not None else []
                 maybe_billed = maybe_billed or (called.failure is not None and called.failure.maybe_billed)

@@ -24,6 +24,8 @@ from lanes.store.signals import listening
 from tasks import circuits, notice, purse
 from tasks.answer import Answering
 from tasks.beside import Beside
+from tasks.caching import EVERY_S as CACHING_EVERY_S
+from tasks.caching import Caching
 from tasks.chores import FIRST_ANSWERS_S, Chores
 from tasks.circuits import Circuits
 from tasks.connections import Connections
@@ -58,9 +60,10 @@ class Drain:
             at.db, pace, held=self._holding.claims, session=lambda: held.alive.session, clock=lambda: self._now(),
             woken=self._wakes.work_is_ready,
         )  # fmt: skip
+        self._caching = Caching(at.db, lambda: of_calls.needs.met)
         self._answering = Answering(
             at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next,
-            purse=self._purse, limits=of_calls, circuits=self._circuits,
+            purse=self._purse, limits=of_calls, circuits=self._circuits, marks=self._caching.marks,
         )  # fmt: skip
         self._staying = Staying(
             at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims), idle_since=lambda: self._idle_since
@@ -75,6 +78,7 @@ class Drain:
         self._beside.keep("circuits", self._share_circuits, every_s=circuits.SHARE_EVERY_S)
         self._beside.keep("what calls take", limits.learn, every_s=LEARN_EVERY_S, after_s=FIRST_ANSWERS_S)
         self._beside.keep("pack sizes", limits.learn_sizes, every_s=SIZES_EVERY_S)
+        self._beside.keep("what calls share", self._caching.look, every_s=CACHING_EVERY_S, after_s=FIRST_ANSWERS_S)
         self._leases.keep("leases", self._holding.renew, every_s=RENEW_EVERY.total_seconds())
         self._leases.keep("budgets", self._purse.look, every_s=purse.EVERY_S)
         self._beside.keep("what others commit", self._hear, every_s=0)

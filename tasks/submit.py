@@ -17,6 +17,7 @@ from lanes.chunks import chunks
 from lanes.claims import Claim, Claimed
 from lanes.errors import LanesError
 from lanes.ids import BatchId
+from lanes.money.caching import Marks, is_marked
 from lanes.money.pack_size import PackSizes
 from lanes.packids import ALONE, new_nonce, pack_ids
 from lanes.packing import FRAME_BYTES, filled, weighed
@@ -31,7 +32,7 @@ from lanes.provider.requests import Writer
 from lanes.store import incidents
 from lanes.store.batch import adoption, batches, creates, ready_work, releases
 from lanes.store.batch.affording import Affording
-from lanes.store.money import holds, pack_sizes
+from lanes.store.money import caching, holds, pack_sizes
 from lanes.store.settling import history
 from lanes.store.workload import workloads
 from lanes.units import counted
@@ -129,12 +130,12 @@ async def prepare(at: Connections, kind: Kind, *, now: datetime | None = None, m
 
 
 async def _prepared(at: Connections, kind: Kind, body: Body, now: datetime | None, most: int) -> Prepared | None:
+    version, marks = await _marks(at, kind)
     async with at.db.transaction() as run:
         now = now or run.now
-        version = await run(workloads.one, kind.version_id)
         taken = await run(adoption.unsure_counts, at.provider.account)
-        writing = _Writing(version, body, taken)
-        affording = await run(Affording, version, now=now)
+        writing = _Writing(version, body, taken, marks)
+        affording = await run(Affording, version, marks=marks, now=now)
         fitted = await run(_write, writing, affording, kind, most=most, taken=taken, now=now)
         if fitted and not writing.packs:
             said = f"{counted(fitted, 'request')} could not be told apart from a batch that is still to be found"
@@ -154,17 +155,27 @@ async def _prepared(at: Connections, kind: Kind, body: Body, now: datetime | Non
             body_hash=body.sha256,
             flow_run_id=at.flow_run_id,
         )
-        batch_id = await run(creates.intend, intent, writing.packs, now=now)
+        batch_id = await run(creates.intend, intent, writing.packs, marked=writing.marked, now=now)
         await run(holds.reserve, batch_id, affording.bounds(writing.packs), now=now)
     items = sum(map(len, writing.packs))
     return Prepared(batch_id, intent.nonce, items, body, version.spec.batch_expected_minutes)
 
 
+async def _marks(at: Connections, kind: Kind) -> tuple[Version, Marks]:
+    """The version, and which requests of a batch of it mark what they share: that is committed before anything is locked."""
+    async with at.db.transaction() as run:
+        version = await run(workloads.one, kind.version_id)
+        try:
+            return version, (await run(caching.weigh, version, Lane.BATCH, now=run.now)).marks
+        except LookupError:  # no price is known for its model: nothing says that it pays
+            return version, Marks.NONE
+
+
 class _Writing:
     """The requests of a batch while they are written: of what was written, memory holds the claims."""
 
-    def __init__(self, version: Version, body: Body, taken: Collection[int]) -> None:
-        self.version, self.nonce = version, new_nonce()
+    def __init__(self, version: Version, body: Body, taken: Collection[int], marks: Marks) -> None:
+        self.version, self.nonce, self._marks = version, new_nonce(), marks
         self.packs: list[tuple[Claim, ...]] = []
         self.earlier: history.History = {}  # of the work that is still to be written, or may be written again
         self._body, self._writer, self._whole = body, Writer(version, Lane.BATCH), whole_from(taken)
@@ -177,11 +188,17 @@ class _Writing:
         """The bytes of the body."""
         return self._body.size
 
+    @property
+    def marked(self) -> int:
+        """How many of them mark what they share."""
+        return sum(is_marked(self._marks, number) for number in range(len(self.packs)))
+
     def add(self, pack: Sequence[Claimed]) -> None:
         """The pack is the next request."""
         number = len(self.packs)
         ids = pack_ids(self.nonce, number, len(pack)) if len(pack) > 1 else [ALONE]
-        self._body.add(provider.custom_id(self.nonce, number), self._writer.write(questions(pack, ids, self.earlier)))
+        asked = self._writer.write(questions(pack, ids, self.earlier), marked=is_marked(self._marks, number))
+        self._body.add(provider.custom_id(self.nonce, number), asked)
         self.packs.append(tuple(each.claim for each in pack))
         if len(self.packs) >= self._whole:
             for each in pack:

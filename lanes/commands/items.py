@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.escaping import plain
-from lanes.settling.story import happenings, next_step
+from lanes.settling.story import happenings, next_step, shared_context
 from lanes.store.database import clock
 from lanes.store.doors import forgetting, items
 from lanes.store.settling import retries, story
@@ -31,9 +31,11 @@ def explain(workload: str, key: str, *, as_json: AsJson = False) -> int:
         with pool.begin() as connection:
             now = clock(connection)
             found = story.records(connection, workload, key, now=now)
-        told, then = happenings(found), next_step(found, now)
+        told, then, shared = happenings(found), next_step(found, now), shared_context(found)
         if as_json:
-            print_json({"item": found.item, "happenings": [asdict(each) for each in told], "next": then})
+            print_json({
+                "item": found.item, "happenings": [asdict(each) for each in told], "next": then, "cache": shared,
+            })  # fmt: skip
             return 0
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for heading in ("When (UTC)", "What", "How"):
@@ -44,6 +46,8 @@ def explain(workload: str, key: str, *, as_json: AsJson = False) -> int:
         console.print(f"{workload} / {plain(key)}: {found.item['state']}, {usd(found.item['cost_usd'])}")
         console.print(table)
         console.print(f"Next: {plain(then, most=400)}")
+        for each in shared:
+            console.print(f"Cache: {plain(each, most=400)}")
         return 0
 
     return on_database(tell)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property, lru_cache
@@ -10,6 +10,7 @@ from itertools import starmap
 from typing import TYPE_CHECKING
 
 from lanes.ids import VersionId
+from lanes.money.caching import HitRates, cache_prices, written
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost
 
@@ -83,10 +84,13 @@ def price_per_token(model: str, lane: Lane, day: datetime) -> tuple[Decimal, Dec
 
 
 class Estimates:
-    """What items would cost at the prices of one day: what is the same for all items of a version is asked for once."""
+    """What items would cost at the prices of one day: what is the same for all items of a version is asked for once.
 
-    def __init__(self, at: datetime) -> None:
-        self._day = at.replace(hour=0, minute=0, second=0, microsecond=0)
+    What all calls of a lane mark for the provider's cache costs as its measured hit rate, in `cached`, says.
+    """
+
+    def __init__(self, at: datetime, cached: HitRates | None = None) -> None:
+        self._day, self._cached = at.replace(hour=0, minute=0, second=0, microsecond=0), cached or {}
         self._rates: dict[VersionId, tuple[Rate, Rate]] = {}
         self._known: dict[tuple[VersionId, int], Estimate] = {}
 
@@ -104,20 +108,25 @@ class Estimates:
         if rates is None:
             shared = shared_tokens(version.spec)
             rates = self._rates[version.id] = (
-                self._rate(version.spec, Lane.REALTIME, shared), self._rate(version.spec, Lane.BATCH, shared)
+                self._rate(version, Lane.REALTIME, shared), self._rate(version, Lane.BATCH, shared)
             )  # fmt: skip
         realtime, batch = rates
         made = self._known[version.id, own] = Estimate(realtime=realtime.of(own), batch=batch.of(own))
         return made
 
-    def _rate(self, spec: "Spec", lane: Lane, shared: int) -> "Rate":
+    def _rate(self, version: "Version", lane: Lane, shared: int) -> "Rate":
+        spec = version.spec
         into, out = price_per_token(spec.model_of(lane), lane, self._day)
-        return Rate(Decimal(shared) / spec.pack_of(lane), into, spec.expected_output_tokens * out)
+        paid, hit_rate = Decimal(shared), self._cached.get((version.id, lane))
+        if hit_rate is not None:
+            paid *= Decimal(cache_prices(spec.model_of(lane), lane, at=self._day).factor(hit_rate))
+        return Rate(paid / spec.pack_of(lane), into, spec.expected_output_tokens * out)
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What the items of a version have in common on a lane: input tokens of each, and US dollars of a token and an answer."""
+    """What the items of a version have in common on a lane: input tokens of each, as plain ones that cost as much, and US
+    dollars of a token and an answer."""
 
     shared: Decimal
     into: Decimal
@@ -137,25 +146,30 @@ def estimate(version: "Version", payload_chars: int, *, at: datetime) -> Estimat
     return Estimates(at).of(version, payload_chars)
 
 
-def upper_bound(version: "Version", payload_chars: int, *, lane: Lane, at: datetime) -> Decimal:
-    """The most that one item's call can have cost in US dollars: a token for every character, the longest answer.
+def upper_bound(version: "Version", payload_chars: int, *, lane: Lane, marked: bool = True, at: datetime) -> Decimal:
+    """The most that one item's call can have cost in US dollars: a token for every character, the longest answer, and what it
+    shares written to the provider's cache, unless it is known not to be `marked`.
 
     0 where the price of the model is no longer known: nothing can be said then.
     """
-    return pack_bound(version, payload_chars, items=1, lane=lane, at=at)
+    return pack_bound(version, payload_chars, items=1, lane=lane, marked=marked, at=at)
 
 
-def pack_bound(version: "Version", chars: int, *, items: int, lane: Lane, at: datetime) -> Decimal:
+def pack_bound(
+    version: "Version", chars: int, *, items: int, lane: Lane, marked: bool = True, at: datetime
+) -> Decimal:  # fmt: skip
     """The most that one call for so many items can have cost in US dollars; `chars` are those of all that it is given of them.
 
     0 where the price of the model is no longer known.
     """
     spec = version.spec
     shared = len(spec.instructions) + len(json.dumps(spec.output_schema)) + FRAME_TOKENS
-    named = (items - 1) * ID_CHARS  # an item that stands alone has its name in the frame
-    usage = Usage(input=shared + chars + named, output=items * (spec.max_output_tokens + PACK_MARGIN_TOKENS))
+    own = chars + (items - 1) * ID_CHARS  # an item that stands alone has its name in the frame
+    output = items * (spec.max_output_tokens + PACK_MARGIN_TOKENS)
+    plain = Usage(input=shared + own, output=output)
+    dearest = replace(written(lane, shared), input=own, output=output) if marked else plain
     try:
-        return cost(usage, model=version.spec.model_of(lane), lane=lane, at=at)
+        return max(cost(each, model=spec.model_of(lane), lane=lane, at=at) for each in {plain, dearest})
     except LookupError:
         return Decimal(0)
 

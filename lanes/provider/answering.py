@@ -48,10 +48,10 @@ def questions(
 
 async def answer(
     client: "AsyncAnthropic", writer: Writer, pack: Sequence[Claimed], *, due_in_s: float | None = None,
-    hear: Hear | None = None,
+    hear: Hear | None = None, marked: bool = False,
 ) -> AsyncIterator[Called]:  # fmt: skip
     """Each call that the pack needed, as it ends; every item is in exactly one of them, whatever happens. `hear` is told the
-    headers of every answer.
+    headers of every answer; `marked`: the provider is to cache what calls share.
 
     A pack that is too large or holds a poisonous item is halved until the item stands alone. Any other failure ends it:
     what was not asked yet is untried.
@@ -63,7 +63,7 @@ async def answer(
         began = time.monotonic()
         try:
             longest_s = longest_call_s(most_answer_tokens(spec, len(part)), due_in_s=due_in_s)
-            response = await ask(client, _body(writer, part, ids), longest_s=longest_s, hear=hear)
+            response = await ask(client, _body(writer, part, ids, marked), longest_s=longest_s, hear=hear)
         except CallFailed as failure:
             refused = failure.action in REFUSED
             if refused and len(part) > 1:
@@ -80,10 +80,10 @@ async def answer(
             yield Called(part, ended - began, ended, response=response, ids=ids)
 
 
-def _body(writer: Writer, part: Sequence[Claimed], ids: Sequence[str]) -> bytes:
+def _body(writer: Writer, part: Sequence[Claimed], ids: Sequence[str], marked: bool) -> bytes:
     """The request. An input that cannot be written into one is refused like one that the provider refuses."""
     try:
-        return writer.write(questions(part, ids))
+        return writer.write(questions(part, ids), marked=marked)
     except Exception as error:
         detail = f"the request cannot be written: {type(error).__name__}"  # its text may quote the input
         raise CallFailed(Action.POISON, detail, maybe_billed=False) from error

@@ -9,6 +9,7 @@ from typing import Any
 
 from lanes import exact_json
 from lanes.ids import VersionId
+from lanes.money.caching import TERMS
 from lanes.money.cost import most_answer_tokens
 from lanes.provider import fences
 from lanes.words import Lane
@@ -31,9 +32,10 @@ class Question:
     history: tuple[dict[str, Any], ...] = ()
 
 
-def parameters(version: Version, lane: Lane, questions: Sequence[Question]) -> dict[str, Any]:
-    """The body of one Messages request that asks `questions`; more than one makes a pack."""
-    before, after = _shared(version, lane, len(questions))
+def parameters(version: Version, lane: Lane, questions: Sequence[Question], *, marked: bool = False) -> dict[str, Any]:
+    """The body of one Messages request that asks `questions`; more than one makes a pack. `marked`: the provider is to cache
+    what it shares with others."""
+    before, after = _shared(version, lane, len(questions), marked)
     return {**before, "messages": [{"role": "user", "content": _content(questions)}], **after}
 
 
@@ -42,18 +44,18 @@ class Writer:
 
     def __init__(self, version: Version, lane: Lane) -> None:
         self.version, self._lane = version, lane
-        self._frames: dict[int, tuple[bytes, bytes]] = {}  # by the number of questions
+        self._frames: dict[tuple[int, bool], tuple[bytes, bytes]] = {}  # by the number of questions, and whether it is marked
 
-    def write(self, questions: Sequence[Question]) -> bytes:
-        """The body of one request as JSON."""
-        frame = self._frames.get(len(questions)) or self._frame(len(questions))
+    def write(self, questions: Sequence[Question], *, marked: bool = False) -> bytes:
+        """The body of one request as JSON; `marked`: the provider is to cache what it shares with others."""
+        frame = self._frames.get((len(questions), marked)) or self._frame(len(questions), marked)
         return _json(_content(questions)).join(frame)
 
-    def _frame(self, questions: int) -> tuple[bytes, bytes]:
+    def _frame(self, questions: int, marked: bool) -> tuple[bytes, bytes]:
         """What stands before the content of the message, and behind it."""
-        before, after = (_json(part) for part in _shared(self.version, self._lane, questions))
+        before, after = (_json(part) for part in _shared(self.version, self._lane, questions, marked))
         frame = before[:-1] + b',"messages":[{"role":"user","content":', b"}]," + after[1:]
-        self._frames[questions] = frame
+        self._frames[questions, marked] = frame
         return frame
 
 
@@ -78,14 +80,19 @@ def _json(value: Any) -> bytes:
     return exact_json.dumps(value).encode()
 
 
-def _shared(version: Version, lane: Lane, questions: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What all requests of a version with so many questions have in common, before their messages and behind them."""
+def _shared(version: Version, lane: Lane, questions: int, marked: bool) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What all requests of a version with so many questions have in common, before their messages and behind them.
+
+    The mark stands behind the instructions: the answer's schema, which the provider puts before them, is cached with them.
+    """
     spec = version.spec
     packed = questions > 1
+    system = spec.instructions + (PACK_RULE if packed else "")
+    mark = {"type": "ephemeral", "ttl": TERMS[lane].ttl}
     before = {
         "model": spec.model_of(lane),
         "max_tokens": most_answer_tokens(spec, questions),
-        "system": spec.instructions + (PACK_RULE if packed else ""),
+        "system": [{"type": "text", "text": system, "cache_control": mark}] if marked else system,
     }
     return before, {
         "output_config": {"format": {"type": "json_schema", "schema": _askable(json.dumps(spec.output_schema), packed)}}

@@ -30,6 +30,10 @@ SHEDS_NOTE = (
     "Free items that real time could not serve. Saved: by the estimates of both lanes. Answered, and how long that took from "
     "when they were shed: of the newest thousand."
 )
+CACHING_NOTE = (
+    "Calls mark what they share where it is measured to pay: in real time for 5 minutes, in batches for an hour. Saved in the "
+    "period, against the same tokens without a cache."
+)
 ADVISED = "items received in the last 30 days"  # what advice looks at
 
 
@@ -42,7 +46,8 @@ def further(snapshot: Snapshot) -> list[Section]:
     """How the lanes work, are steered and used; only those that have rows."""
     lanes = (
         batch_totals(snapshot), deadlines(snapshot), calibration(snapshot), rescues(snapshot), sheds(snapshot),
-        waits(snapshot), *packing_sections.sections(snapshot), calls(snapshot), capacity(snapshot),
+        waits(snapshot), *packing_sections.sections(snapshot), calls(snapshot), caching(snapshot),
+        capacity(snapshot),
     )  # fmt: skip
     steered = splits(snapshot), replays(snapshot), amendments(snapshot), reads(snapshot), advice(snapshot)
     return [each for each in (*lanes, budgets(snapshot.budgets), *steered) if each.rows]
@@ -202,13 +207,26 @@ def calls(snapshot: Snapshot) -> Section:
     rows = [
         (
             f"{each.workload} / {summary.lane_name(each.lane)}", count(each.calls), ratio(each.items_per_call),
-            ratio((each.input_tokens + each.cache_read_tokens) / each.items), ratio(each.output_tokens / each.items),
+            ratio(each.prompt_tokens / each.items), ratio(each.output_tokens / each.items),
             share(summary.cached(each)),
         )
         for each in snapshot.calls
     ]  # fmt: skip
     heads = ("Lane", "Calls", "Items / call", "Input tokens / item", "Output tokens / item", "From cache")
     return Section("Calls and packing", heads, "lrrrrr", rows, "Every call billed in the period, shadows and replays too.")
+
+
+def caching(snapshot: Snapshot) -> Section:
+    """Whether calls mark what they share for the provider's cache, by what was measured, and what that saved."""
+    rows = [
+        (
+            f"{each.workload} / {summary.lane_name(each.lane)}", each.state, share(each.hit_rate), share(each.pays_from),
+            count(each.calls), f"{seconds((snapshot.taken_at - each.looked_at).total_seconds())} ago", usd(each.saved_usd),
+        )
+        for each in snapshot.caching
+    ]  # fmt: skip
+    heads = ("Lane", "Cache", "Hit rate", "Pays from", "Of calls", "Looked at", "Saved")
+    return Section("Shared context", heads, "llrrrrr", rows, CACHING_NOTE)
 
 
 def capacity(snapshot: Snapshot) -> Section:

@@ -9,6 +9,7 @@ from lanes.advice.recommendation import Advice
 from lanes.ids import BatchId
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import Incident
+from lanes.report.calls import CachingFigures, CallFigures
 from lanes.report.capacity import CapacityFigures, CircuitFigures, WaitFigures
 from lanes.report.deadlines import DeadlineFigures
 from lanes.report.packs import PackFigures, WindowFigures
@@ -204,24 +205,6 @@ class MinuteFigures:
 
 
 @dataclass(frozen=True)
-class CallFigures:
-    """The billed calls of one lane in the period. Tokens are sums; `input_tokens` leaves cached ones out."""
-
-    workload: str
-    lane: Lane
-    calls: int
-    items: int
-    input_tokens: int
-    cache_read_tokens: int
-    output_tokens: int
-
-    @property
-    def items_per_call(self) -> float:
-        """How many items shared a call, on average."""
-        return self.items / self.calls
-
-
-@dataclass(frozen=True)
 class AmendmentFigures:
     """Late data of the period: amendments applied, and those that wait for their item, however old."""
 
@@ -294,6 +277,7 @@ class Snapshot:
     capacity: list[CapacityFigures] = field(default_factory=list)
     rescues: list[RescueFigures] = field(default_factory=list)
     circuits: list[CircuitFigures] = field(default_factory=list)  # those that are not closed
+    caching: list[CachingFigures] = field(default_factory=list)
 
     @property
     def workloads(self) -> list[str]:

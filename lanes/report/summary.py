@@ -6,7 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 
 from lanes.promises.incident import IncidentState
-from lanes.report.snapshot import BatchFigures, CallFigures, CostFigures, LaneFigures, Snapshot
+from lanes.report.calls import CallFigures
+from lanes.report.snapshot import BatchFigures, CostFigures, LaneFigures, Snapshot
 from lanes.units import clock, count, counted, seconds, share, usd
 from lanes.words import BatchState, ItemState, Lane
 
@@ -120,8 +121,7 @@ def open_incidents(snapshot: Snapshot) -> str | None:
 
 def cached(calls: CallFigures) -> float | None:
     """The share of the input tokens that came from the provider's cache, 0 to 1; None without any."""
-    whole = calls.input_tokens + calls.cache_read_tokens
-    return calls.cache_read_tokens / whole if whole else None
+    return calls.cache_read_tokens / calls.prompt_tokens if calls.prompt_tokens else None
 
 
 def done_share(batch: BatchFigures) -> float:

@@ -10,7 +10,7 @@ from lanes.workload.version import Spec
 
 FEWEST = 20  # tries below which the workload's own settings say more
 INPUT_QUANTILE, OUTPUT_QUANTILE = 0.9, 0.95  # calls that take more are made up for by the next answer's headers
-LOWEST, HIGHEST = 0.1, 10.0  # what was learned of the characters of a token is believed within these
+LOWEST, HIGHEST = 0.01, 10.0  # what was learned of the characters of a token is believed within these
 
 
 @dataclass(frozen=True, slots=True)

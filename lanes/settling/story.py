@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from lanes.money.budget import BudgetStatus
+from lanes.money.caching import Caching
 from lanes.units import clock, counted, seconds, usd
 from lanes.words import Lane, Purpose, Reason, WorkState
 
@@ -38,6 +39,7 @@ class Records:
     checks: Sequence[Row]  # pack_check
     paused_at: datetime | None  # of its workload
     budgets: Sequence[BudgetStatus] = ()  # of its workload
+    caching: Sequence[tuple[Lane, Caching]] = ()  # of the version of its workload that is in force
 
     @property
     def used_up(self) -> BudgetStatus | None:
@@ -83,6 +85,11 @@ def next_step(of: Records, now: datetime) -> str:
             return f"nobody, unless somebody retries it: lanes retry {of.item['workload']} --key {of.item['key']}"
         case _:
             return "nobody: it is over"
+
+
+def shared_context(of: Records) -> list[str]:
+    """Whether calls of its workload mark what they share for the provider's cache: a sentence for each lane, and its reason."""
+    return [f"{how.said(lane)}: {how.why}" for lane, how in of.caching]
 
 
 def _door(item: Row) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import orjson
 
-from lanes.standin.prompt_cache import PromptCache
+from lanes.standin.prompt_cache import PromptCache, PromptUsage
 from lanes.standin.question import Question
 from lanes.standin.shapes import pack_property
 from lanes.standin.token_counts import tokens_in
@@ -23,10 +23,16 @@ class Composer:
     def __init__(self, cache: PromptCache) -> None:
         self._cache = cache
 
+    def begins(self) -> int:
+        """What a request that begins to be worked off now is known by: it reads no prompt that is written meanwhile."""
+        return self._cache.written
+
     def message(
-        self, question: Question, answer: Any, *, processing: Processing, now: float, spoil: str | None = None
-    ) -> dict[str, Any]:
-        """The message as the API returns it; `max_tokens` cuts it short as it would there."""
+        self, question: Question, answer: Any, *, processing: Processing, now: float, began: int | None = None,
+        reads: bool = True, spoil: str | None = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """The message as the API returns it at `now`; `max_tokens` cuts it short as it would there. `began` is what `begins`
+        said of it; unless it `reads`, it comes where no prompt was cached."""
         if spoil == "invalid_output":
             answer = {"unexpected": answer}
         elif spoil == "wrong_ids" and question.schema is not None:
@@ -50,11 +56,13 @@ class Composer:
             "stop_reason": stop,
             "stop_sequence": None,
             "stop_details": details,
-            "usage": self._usage(question, max(1, tokens_in(text)), processing, now),
+            "usage": self._usage(
+                self._cache.charge(question.model, question.params, now, began=began, reads=reads), max(1, tokens_in(text)),
+                processing,
+            ),
         }
 
-    def _usage(self, question: Question, output_tokens: int, processing: Processing, now: float) -> dict[str, Any]:
-        charge = self._cache.charge(question.model, question.params, now)
+    def _usage(self, charge: PromptUsage, output_tokens: int, processing: Processing) -> dict[str, Any]:
         return {
             "input_tokens": charge.input_tokens,
             "output_tokens": output_tokens,

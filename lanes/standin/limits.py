@@ -31,6 +31,8 @@ class Settings:
     """The same for input tokens that no prompt cache served."""
     output_tokens_per_minute: float | None = None
     """The same for output tokens."""
+    batch_cache_hits: float = 0.8
+    """Which part of a batch's requests that mark a prompt, 0 to 1, comes where others' are cached."""
     clock_ahead_s: float = 0.0
     """How far its clock is ahead of this machine's: what happens from now on happens at that time."""
 

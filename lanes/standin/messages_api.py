@@ -51,13 +51,14 @@ class MessagesApi:
         question = read_question(params)
         tokens = (count_prompt(params), question.max_tokens) if self._limits.count_tokens else (0, 0)
         charge = self._limits.admit(self._clock.now(), *tokens)
+        began = self._composer.begins()
         faults = self._faults.take("messages", question.text)
         await self._suffer(faults, request)
         kinds = {rule.kind for rule in faults}
         answer = await self._engine.answer(question)
         now = self._clock.now()
         spoil = next(iter(kinds & SPOILING), None)
-        message = self._composer.message(question, answer, processing="realtime", now=now, spoil=spoil)
+        message = self._composer.message(question, answer, processing="realtime", now=now, began=began, spoil=spoil)
         self._bill.note(Entry(message, "realtime", question.text, now))
         usage = message["usage"]
         self._limits.spend(charge, usage["input_tokens"] + usage["cache_creation_input_tokens"], usage["output_tokens"])

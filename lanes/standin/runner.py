@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from lanes.standin.engine import Engine
 from lanes.standin.errors import ApiError, invalid
 from lanes.standin.faults import Faults, Rule
 from lanes.standin.limits import Settings
+from lanes.standin.prompt_cache import is_marked
 from lanes.standin.question import Question, read_question
 
 logger = logging.getLogger(__name__)
@@ -69,6 +71,7 @@ class Runner:
     ) -> None:
         self._store, self._engine, self._composer = store, engine, composer
         self._faults, self._settings, self._traffic, self._clock = faults, settings, traffic, clock
+        self._marked = 0
         self._stalled_batches: set[str] = set()
         self._expired_batches: set[str] = set()
         self._stalled_places: set[int] = set()
@@ -198,10 +201,18 @@ class Runner:
             time.sleep(delay)
         asked = [job for job in jobs if job.error is None and not (job.fault and job.fault.kind == "expire")]
         questions = [job.question for job in asked if job.question is not None]
+        began = self._composer.begins()
         answers = dict(zip((job.place for job in asked), self._engine.answer_many(questions), strict=True))
-        return [self._finished(batch, job, answers.get(job.place)) for job in jobs]
+        return [self._finished(batch, job, answers.get(job.place), began) for job in jobs]
 
-    def _finished(self, batch: Batch, job: _Job, answer: Any) -> Finished:
+    def _reads(self, job: _Job) -> bool:
+        """Whether it comes where a prompt is cached: such a part does of the requests that mark one, evenly spread."""
+        if job.question is None or not is_marked(job.question.params):
+            return False
+        hits, self._marked = self._settings.batch_cache_hits, self._marked + 1
+        return math.floor(self._marked * hits) > math.floor((self._marked - 1) * hits)
+
+    def _finished(self, batch: Batch, job: _Job, answer: Any, began: int) -> Finished:
         kind = job.fault.kind if job.fault else ""
         if job.error is not None:
             result = {"type": "errored", "error": job.error.body()}
@@ -210,7 +221,9 @@ class Runner:
             return _without_answer(job.place, job.custom_id, "expired")
         now = self._clock.now()
         spoil = kind if kind in SPOILING else None
-        message = self._composer.message(job.question, answer, processing="batch", now=now, spoil=spoil)
+        message = self._composer.message(
+            job.question, answer, processing="batch", now=now, began=began, reads=self._reads(job), spoil=spoil
+        )  # fmt: skip
         entry = Entry(message, "batch", job.question.text, now, batch.id, job.custom_id)
         line = None if kind == "drop" else _line(job.custom_id, {"type": "succeeded", "message": message})
         return Finished(job.place, "succeeded", line, entry)

@@ -61,6 +61,9 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
     },
     "drain": {"rss_growth_mb": most(20)},
     "routing": {"routes_per_s": least(20_000), "intake_vs_floor": least(0.6)},
+    "cost": {
+        "vs_all_realtime": most(0.25), "vs_optimum": most(1.05), "agreement": least(0.97), "ledger_difference_usd": most(0),
+    },
     "doors": {
         "submit_per_s": least(5_000), "submit_many_per_s": least(20_000), "client_many_per_s": least(15_000),
         "vs_insert": least(0.3),

@@ -14,7 +14,7 @@ PEERS = {"queue": "pgqueuer", "batch": "steadybatch", "calls": "async_batch_llm"
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("name", ["queue", "batch", "calls", "figures", "deadlines", "drain", "routing", "doors"])
+@pytest.mark.parametrize("name", ["queue", "batch", "calls", "figures", "deadlines", "drain", "routing", "cost", "doors"])
 def test_a_benchmark_ends_with_the_line_that_is_promised(name: str) -> None:
     if (peer := PEERS.get(name)) and importlib.util.find_spec(peer) is None:
         pytest.skip(f"{peer} is installed by `make bench` alone")

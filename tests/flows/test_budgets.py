@@ -35,7 +35,8 @@ from tests.prefect_standin import PrefectStandIn
 from tests.standin.process import Endpoint
 
 KEYS = [f"r{n:02d}" for n in range(8)]
-CALL, IN_BATCH = (upper_bound(version(), 40, lane=lane, at=NOON) for lane in (Lane.REALTIME, Lane.BATCH))  # of one item
+CALL = upper_bound(version(), 40, lane=Lane.REALTIME, at=NOON)  # of one item
+IN_BATCH = upper_bound(version(), 40, lane=Lane.BATCH, marked=False, at=NOON)
 STATES = "select state, count(*) from lanes.work group by 1 order by 1"
 BILL = "select coalesce(sum(cost_usd), 0) from lanes.spend"
 
@@ -146,6 +147,20 @@ async def test_a_batch_keeps_its_bound_and_takes_no_more_than_is_left(at: Connec
     assert 0 < stands.reserved_usd <= 3 * IN_BATCH
     await put(at.db, "5")
     assert departed.items + (await depart(at, None, sleep=nap)).items == 8
+
+
+async def test_a_batch_keeps_the_bound_of_what_is_written_to_a_cache_for_the_requests_that_mark_it(
+    at: Connections, sender: Sender, nap: Nap
+) -> None:
+    await sender.items(*(f"k{n:02d}" for n in range(12)), lane=Lane.BATCH)
+    await put(at.db, "5")
+    assert (await depart(at, None, sleep=nap)).items == 12
+    (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
+    assert await sender.rows("select marked_requests from lanes.batch") == [(1,)]
+    plain, marked = (
+        upper_bound(version(), len('{"text": "letter k00"}'), lane=Lane.BATCH, marked=marks, at=NOON) for marks in (False, True)
+    )
+    assert stands.reserved_usd == 11 * plain + marked
 
 
 async def test_beyond_a_soft_limit_what_may_wait_goes_to_batch_and_nothing_else(at: Connections, sender: Sender) -> None:

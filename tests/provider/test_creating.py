@@ -120,14 +120,24 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\x0
 PAYLOADS = st.dictionaries(TEXT, TEXT | st.integers() | st.none() | st.lists(TEXT, max_size=2), min_size=1, max_size=3)
 
 
-@given(st.lists(PAYLOADS, min_size=1, max_size=3), st.sampled_from([SCHEMA, HUGE]), st.booleans())
-def test_a_written_request_is_the_json_of_its_parameters(payloads: list[Any], schema: Any, told: bool) -> None:
+@given(st.lists(PAYLOADS, min_size=1, max_size=3), st.sampled_from([SCHEMA, HUGE]), st.booleans(), st.booleans())
+def test_a_written_request_is_the_json_of_its_parameters(payloads: list[Any], schema: Any, told: bool, marked: bool) -> None:
     of = version(output_schema=schema, instructions="Sort „it“.\n", batch_pack=3)
     history = ({"text": "before"},) if told else ()
     questions = [Question(str(number), payload, history) for number, payload in enumerate(payloads)]
     writer = Writer(of, Lane.BATCH)
-    expected = parameters(of, Lane.BATCH, questions)
+    expected = parameters(of, Lane.BATCH, questions, marked=marked)
     for _ in range(2):
-        written = json.loads(writer.write(questions))
+        written = json.loads(writer.write(questions, marked=marked))
         assert written == expected
         assert list(written) == list(expected)
+
+
+@pytest.mark.parametrize(("lane", "ttl"), [(Lane.REALTIME, "5m"), (Lane.BATCH, "1h")])
+@pytest.mark.parametrize("items", [1, 3])
+def test_a_mark_changes_nothing_of_what_is_asked_and_says_how_long_its_lane_keeps_it(lane: Lane, ttl: str, items: int) -> None:
+    of, questions = version(realtime_pack=3, batch_pack=3), [Question(str(number), {"text": "x"}) for number in range(items)]
+    plain, marked = (parameters(of, lane, questions, marked=each) for each in (False, True))
+    (block,) = marked["system"]
+    assert block == {"type": "text", "text": plain["system"], "cache_control": {"type": "ephemeral", "ttl": ttl}}
+    assert marked | {"system": plain["system"]} == plain

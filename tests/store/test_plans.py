@@ -26,7 +26,7 @@ from lanes.store.advice.advice import evidence
 from lanes.store.batch import deadlines, departure, ready_work, unwanted
 from lanes.store.doors import amendments, emptying, unrouted
 from lanes.store.figures import due, measurements
-from lanes.store.money import budgets
+from lanes.store.money import budgets, caching
 from lanes.store.promises import at_stake, causes, trends
 from lanes.store.realtime import backlog, giving_up, limits, load, outages
 from lanes.store.replays import replays
@@ -39,7 +39,7 @@ from lanes.store.settling.listing import LOOKED_AT, page, page_before
 from lanes.store.settling.news import News
 from lanes.words import Lane
 from tests.conftest import NOON, later
-from tests.examples import publish
+from tests.examples import publish, version
 from tests.rollouts import ERRORS, begin, playbook, step
 from tests.store.tries import explained
 
@@ -199,6 +199,15 @@ def rescues_what_is_late(connection: Connection) -> None:
     assert rescues.take(connection, [Doubtful(each, 0.03, "it is late") for each in late], now=NOON)
 
 
+def caches(connection: Connection) -> None:
+    """Both lanes of the version look at what their cache did since a month ago."""
+    since, letters = later(days=-29), version()
+    for lane in Lane:
+        begun = "insert into lanes.caching values (:version, :lane, 'all', '', 0.2, :since, :since) on conflict do nothing"
+        connection.execute(text(begun), {"version": letters.id, "lane": lane, "since": since})
+        caching.weigh(connection, letters, lane, now=NOON)
+
+
 YORE = later(days=-30)
 SLOW = {"measure": "p95_s", "max": 2, "at_least": 2}
 AN_HOUR_AGO = "cast(:now as timestamptz) - interval '1 hour'"
@@ -262,6 +271,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (rescues_what_is_late, 6_000),
         (lambda c: load.snapshot(c, account="acme", now=NOON), 2_500),
         (lambda c: unwanted.recall(c, now=NOON), 100),
+        (caches, 100),
     ],
     ids=[
         "pressing", "pressing_by_due_time", "abandoned", "abandoned_all", "backlog", "hopeless",
@@ -274,7 +284,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         "lane_latency", "routing_mix",
         "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",
         "departure", "awaited", "received_to_route", "results_waited_for", "tries", "budgets",
-        "due", "due_by_reason", "late", "rescued", "load", "unwanted",
+        "due", "due_by_reason", "late", "rescued", "load", "unwanted", "cache",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(

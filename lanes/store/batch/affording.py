@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from lanes.chunks import chunks
 from lanes.claims import Claim, Claimed
 from lanes.ids import BudgetId, WorkId
+from lanes.money.caching import Marks, is_marked
 from lanes.money.cost import ID_CHARS, pack_bound
 from lanes.payload import characters
 from lanes.store.money import budgets, holds
@@ -25,12 +26,13 @@ READ_BYTES = 1024**2
 class Affording:
     """The budgets of one workload while a batch of it is written. Without any, everything passes and nothing is kept.
 
-    What is left is read without a lock: `reserve` finds out whether it still is.
+    `marks` says which requests mark what they share, and may cost more. What is left is read without a lock: `reserve` finds
+    out whether it still is.
     """
 
-    def __init__(self, connection: Connection, version: Version, *, now: datetime) -> None:
+    def __init__(self, connection: Connection, version: Version, *, marks: Marks = Marks.NONE, now: datetime) -> None:
         of = [each for each in budgets.limited(connection) if each.workload == version.workload]
-        self._connection, self._version, self._now = connection, version, now
+        self._connection, self._version, self._marks, self._now = connection, version, marks, now
         self._everybodys = [each.id for each in of if each.consumer is None]
         self._consumers: dict[str, list[BudgetId]] = {}
         for each in of:
@@ -56,19 +58,20 @@ class Affording:
         if not self._rests:
             yield from packs
             return
-        left = dict(self._rests)
+        left, number = dict(self._rests), 0
         for pack in packs:
             for each in pack:
                 told = earlier.get(each.claim.work_id, ())
                 history = sum(characters(payload) + ID_CHARS for payload in told)
                 self._chars[each.claim] = characters(each.payload) + history
-            kept = self._within(pack, left)
+            kept = self._within(pack, left, number)
             if not kept:
                 if self.lacking.intersection(self._everybodys):
                     return
                 continue
-            for id_, usd in self._shares([[each.claim for each in kept]]).items():
+            for id_, usd in self._shares([[each.claim for each in kept]], number).items():
                 left[id_] -= usd
+            number += 1
             yield kept
 
     def bounds(self, packs: Sequence[Sequence[Claim]]) -> Mapping[BudgetId, Decimal]:
@@ -83,11 +86,11 @@ class Affording:
         said = "; ".join(each.said for each in standing if each.budget.hard_usd is not None)
         return BudgetUsedUp(f"too little is left of its budget ({said})", self.lacking)
 
-    def _within(self, pack: list[Claimed], left: Mapping[BudgetId, Decimal]) -> list[Claimed]:
+    def _within(self, pack: list[Claimed], left: Mapping[BudgetId, Decimal], number: int) -> list[Claimed]:
         """The items of the pack that every budget of theirs has enough left for."""
         kept = pack
         while kept:
-            shares = self._shares([[each.claim for each in kept]])
+            shares = self._shares([[each.claim for each in kept]], number)
             empty = {id_ for id_, usd in shares.items() if usd > left[id_]}
             if not empty:
                 return kept
@@ -95,11 +98,14 @@ class Affording:
             kept = [each for each in kept if not empty.intersection(self._payers(each.claim))]
         return kept
 
-    def _shares(self, packs: Sequence[Sequence[Claim]]) -> dict[BudgetId, Decimal]:
+    def _shares(self, packs: Sequence[Sequence[Claim]], first: int = 0) -> dict[BudgetId, Decimal]:
+        """What these packs may cost at most, of each budget; the first is the request of that number."""
         sums: dict[BudgetId, Decimal] = {}
-        for pack in packs:
+        for number, pack in enumerate(packs, first):
             chars = sum(self._chars[claim] for claim in pack)
-            bound = pack_bound(self._version, chars, items=len(pack), lane=Lane.BATCH, at=self._now)
+            bound = pack_bound(
+                self._version, chars, items=len(pack), lane=Lane.BATCH, marked=is_marked(self._marks, number), at=self._now
+            )  # fmt: skip
             for claim in pack:  # the bill of a pack is divided evenly too
                 for id_ in self._payers(claim):
                     sums[id_] = sums.get(id_, Decimal(0)) + bound / len(pack)

@@ -14,8 +14,10 @@ from lanes.store.tables import batch, batch_member, work
 from lanes.words import BatchState, Lane, WorkState
 
 
-def intend(connection: Connection, intent: Intent, packs: Sequence[Sequence[Claim]], *, now: datetime) -> BatchId:
-    """The batch is intended and owns its work; its id. Each pack is one request.
+def intend(
+    connection: Connection, intent: Intent, packs: Sequence[Sequence[Claim]], *, marked: int = 0, now: datetime
+) -> BatchId:  # fmt: skip
+    """The batch is intended and owns its work; its id. Each pack is one request; so many of them mark what they share.
 
     Raises:
         IntegrityError: the account has an unresolved batch already.
@@ -25,7 +27,7 @@ def intend(connection: Connection, intent: Intent, packs: Sequence[Sequence[Clai
         .values(
             nonce=intent.nonce, account=intent.account, workload=intent.workload, version_id=intent.version_id,
             model=intent.model, state=BatchState.INTENDED, requests=len(packs), items=sum(map(len, packs)),
-            bytes=intent.bytes, body_hash=intent.body_hash, pack_ids=PackIds.DERIVED, intended_at=now,
+            marked_requests=marked, bytes=intent.bytes, body_hash=intent.body_hash, pack_ids=PackIds.DERIVED, intended_at=now,
             flow_run_id=intent.flow_run_id,
         )
         .returning(batch.c.id)

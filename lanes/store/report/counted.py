@@ -6,12 +6,12 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Any
 
+from lanes.report.calls import CallFigures
 from lanes.report.capacity import WaitFigures
 from lanes.report.packs import WindowFigures
 from lanes.report.snapshot import (
     AgreementFigures,
     BatchTotals,
-    CallFigures,
     CostFigures,
     LaneFigures,
     RouteFigures,
@@ -24,7 +24,8 @@ from lanes.words import BatchState, Lane, Left, Outcome, Purpose, Reason
 COUNTED = """
 select workload, kind, lane, purpose, word, sum(n)::bigint as n, sum(items)::bigint as items, sum(usd) as usd,
        sum(bound_usd) as bound_usd, sum(realtime_usd) as realtime_usd, sum(batch_usd) as batch_usd, sum(input)::bigint as input,
-       sum(output)::bigint as output, sum(cached)::bigint as cached, min(first_at) as first_at, max(last_at) as last_at
+       sum(output)::bigint as output, sum(cached)::bigint as cached, sum(written)::bigint as written,
+       min(first_at) as first_at, max(last_at) as last_at
   from lanes.figures_since('{item,answer,try,route,agreement,call,batch,carried,gathered}', :since)
  group by 1, 2, 3, 4, 5 order by 1
 """
@@ -168,7 +169,7 @@ class Counted:
         return [
             CallFigures(
                 workload, lane, _sum(of_lane, "n"), _sum(of_lane, "items"), _sum(of_lane, "input"), _sum(of_lane, "cached"),
-                _sum(of_lane, "output"),
+                _sum(of_lane, "output"), _sum(of_lane, "written"),
             )
             for workload, rows in self._by_workload("call")
             for lane in Lane

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lanes.advice.recommendation import Advice, advise
 from lanes.figures.kinds import Grain, Stands
+from lanes.report.calls import caching_figures
 from lanes.report.snapshot import (
     AccuracyFigures,
     AmendmentFigures,
@@ -23,7 +24,7 @@ from lanes.store.advice.advice import in_force, of_each
 from lanes.store.asking import Ask
 from lanes.store.figures import due
 from lanes.store.figures.spread import added_up
-from lanes.store.money import budget_status, overheads_in_force
+from lanes.store.money import budget_status, caching, overheads_in_force
 from lanes.store.report import capacity, ongoing, packs, rescued, sheds
 from lanes.store.report.counted import Counted
 from lanes.store.routing import calibration
@@ -171,6 +172,7 @@ def asked(ask: Ask, *, since: datetime, now: datetime) -> Snapshot:
         capacity=capacity.figures(ask, now=now),
         rescues=rescued.figures(ask, since=since, now=now),
         circuits=ongoing.circuits(ask),
+        caching=caching_figures(caching.states(ask), caching.saved_by_caching(ask, since=since, now=now)),
     )
 
 

@@ -148,7 +148,7 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
             bound = Decimal(0)
             if row.provider_batch_id is None and version is not None:
                 with suppress(LookupError):  # no price is known for its model any more
-                    bound = _bound(version, each.chars, now)
+                    bound = _bound(version, each.chars, row, now)
             claim = Claim(each.id, each.claim_no)
             attempts.append(given_up(claim, why, started_at=started, now=now, bound_usd=bound))
         yield attempts
@@ -167,12 +167,12 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     if version is not None:  # else it cannot be read any more
         with suppress(LookupError):  # no price is known for its model any more
             again = sum((estimate(version, each.chars, at=now).batch * each.many for each in lengths), Decimal(0))
-            most = sum((_bound(version, each.chars, now) * each.many for each in lengths), Decimal(0))
+            most = sum((_bound(version, each.chars, row, now) * each.many for each in lengths), Decimal(0))
     return Stakes(row.id, row.workload, row.state, row.provider_batch_id, items, again, most)
 
 
-def _bound(version: Version, chars: int, now: datetime) -> Decimal:
-    return upper_bound(version, chars, lane=Lane.BATCH, at=now)
+def _bound(version: Version, chars: int, row: Any, now: datetime) -> Decimal:
+    return upper_bound(version, chars, lane=Lane.BATCH, marked=row.marked_requests > 0, at=now)
 
 
 def _owning(connection: Connection, batch_id: BatchId, workload: str | None, *, lock: bool = False) -> Any:

@@ -8,9 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from lanes.ids import ItemId, WorkId
-from lanes.money.cost import Estimate, estimate
+from lanes.money.cost import Estimate, Estimates
 from lanes.routing.route import Route, fall_back
 from lanes.store.bulk import insert_rows, one_of
+from lanes.store.money import caching
 from lanes.store.payload import characters
 from lanes.store.settling.savable import LockedWork
 from lanes.store.tables import item, route, work
@@ -54,10 +55,10 @@ def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime
             select(item.c.id, characters(item.c.payload).label("chars")).where(one_of(ids, item.c.id))
         )
     }
-    costs: dict[ItemId, Estimate] = {}
+    estimates, costs = Estimates(now, caching.hit_rates(connection, now=now)), dict[ItemId, Estimate]()
     for row in rows:
         try:
-            costs[row.item_id] = estimate(known[row.terms.version_id], chars[row.item_id], at=now)
+            costs[row.item_id] = estimates.of(known[row.terms.version_id], chars[row.item_id])
         except LookupError:  # also a version that cannot be read any more
             costs[row.item_id] = _last_said(connection, row.item_id)
     return costs

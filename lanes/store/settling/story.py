@@ -7,7 +7,8 @@ from sqlalchemy import Connection, text
 
 from lanes.errors import UnknownItem
 from lanes.settling.story import Records, Row
-from lanes.store.money import budgets
+from lanes.store import asking
+from lanes.store.money import budgets, caching
 
 OF_ITEM = "workload = :workload and key = :key"
 # Each with how many shared its call, and why no more might.
@@ -54,4 +55,5 @@ def records(connection: Connection, workload: str, key: str, *, now: datetime) -
     return Records(
         found[0], **{name: read(query) for name, query in QUERIES.items()}, paused_at=paused["paused_at"],
         budgets=budgets.statuses(connection, [workload], now=now),
+        caching=[(lane, how) for _, lane, how in caching.states(asking.through(connection), workload)],
     )  # fmt: skip

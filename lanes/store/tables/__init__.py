@@ -3,6 +3,7 @@
 from lanes.store.tables.base import SCHEMA, metadata
 from lanes.store.tables.batches import batch, disowned
 from lanes.store.tables.budgets import budget, budget_hold, budget_spent, budget_use
+from lanes.store.tables.caching import caching
 from lanes.store.tables.capacity import capacity
 from lanes.store.tables.figures import figure, figure_consumer, figure_delta, figure_peak, figure_spread
 from lanes.store.tables.generations import generation, promoted
@@ -28,6 +29,7 @@ __all__ = [
     "budget_hold",
     "budget_spent",
     "budget_use",
+    "caching",
     "capacity",
     "correction",
     "disowned",

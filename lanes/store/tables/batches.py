@@ -26,6 +26,9 @@ class BatchColumns(TypedColumns):
     )
     requests: Named[int] = Column(Integer)
     items: Named[int] = Column(Integer)  # pyright: ignore[reportIncompatibleMethodOverride]
+    marked_requests: Named[int] = Column(
+        Integer, server_default=text("0"), comment="Of its requests: marked what they share for the provider's cache"
+    )
     bytes: Named[int] = Column(BigInteger, comment="Size of the body of its create")
     body_hash: Named[str] = Column(Text, comment="SHA-256 of the body of its create")
     pack_ids: Named[PackIds] = Column(

@@ -5,7 +5,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0049"
-down_revision = "0047"
+down_revision = "0048"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {

@@ -2,13 +2,15 @@
 
 import itertools
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.money.cost import Estimates, allocate, allocate_usd, estimate, tokens, upper_bound
+from lanes.money.caching import written
+from lanes.money.cost import Estimates, allocate, allocate_usd, estimate, pack_bound, tokens, upper_bound
 from lanes.provider.requests import Question, parameters
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost
@@ -97,8 +99,22 @@ def test_an_estimate_holds_for_the_whole_day() -> None:
 def test_the_bound_of_a_call_covers_whatever_it_can_have_cost(lane: Lane, text: str, items: int) -> None:
     letters, payload = version(batch_pack=7, realtime_pack=7), {"text": text}
     body = parameters(letters, lane, [Question(str(slot), payload) for slot in range(1, items + 1)])
-    prompt = len((body["system"] + json.dumps(body["messages"], ensure_ascii=False)).encode()) // 4
-    prompt += len(json.dumps(body["output_config"])) // 4
-    worst = cost(Usage(input=prompt, output=body["max_tokens"]), model=body["model"], lane=lane, at=NOON)
+    shared = (len(body["system"].encode()) + len(json.dumps(body["output_config"]))) // 4
+    own = len(json.dumps(body["messages"], ensure_ascii=False).encode()) // 4
+    plain = Usage(input=shared + own, output=body["max_tokens"])
+    cached = replace(written(lane, shared), input=own, output=body["max_tokens"])
     chars = len(json.dumps(payload, ensure_ascii=False))
-    assert upper_bound(letters, chars, lane=lane, at=NOON) * items >= worst
+    for marked, used in ((False, plain), (True, plain), (True, cached)):
+        worst = cost(used, model=body["model"], lane=lane, at=NOON)
+        assert pack_bound(letters, chars * items, items=items, lane=lane, marked=marked, at=NOON) >= worst
+        assert upper_bound(letters, chars, lane=lane, marked=marked, at=NOON) * items >= worst
+
+
+def test_an_estimate_has_what_is_shared_at_the_hit_rate_of_its_lane() -> None:
+    letters = version(instructions="i" * 4_000, realtime_pack=4)
+    shared = 1_000 + tokens(json.dumps(letters.spec.output_schema))
+    cached = Estimates(NOON, {(letters.id, Lane.REALTIME): 0.5}).of(letters, 200)
+    plain = estimate(letters, 200, at=NOON)
+    assert cached.batch == plain.batch
+    less = Decimal(shared) / 4 * (1 - Decimal("0.675")) * Decimal("0.0000001")
+    assert plain.realtime - cached.realtime == pytest.approx(less, abs=Decimal("2e-9"))

@@ -11,6 +11,7 @@ from lanes.money.always_valid import NOTHING, Share
 from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.realtime.circuit import CircuitState
 from lanes.report import markdown
+from lanes.report.calls import CachingFigures, CallFigures
 from lanes.report.capacity import CapacityFigures, CircuitFigures, WaitFigures
 from lanes.report.deadlines import DeadlineFigures
 from lanes.report.packs import PackFigures, WindowFigures
@@ -18,7 +19,7 @@ from lanes.report.rescued import RescueFigures
 from lanes.report.section import Section
 from lanes.report.sections import further, pressing
 from lanes.report.sheds import ShedFigures
-from lanes.report.snapshot import AmendmentFigures, BatchTotals, CallFigures, ReplayFigures, Snapshot, SplitFigures
+from lanes.report.snapshot import AmendmentFigures, BatchTotals, ReplayFigures, Snapshot, SplitFigures
 from lanes.rollouts.rollout import HoldReason, Rollout
 from lanes.routing.calibration import Told, calibrations
 from lanes.routing.capacity import Kind, Limit
@@ -67,6 +68,10 @@ def steered(text: str = "trial") -> Snapshot:
         splits=[SplitFigures("letters", None, 3_050, "ada", text, NOON)],
         replays=[ReplayFigures("letters", 2, 5, ReplayState.COMPLETE, 40, 39, 1, Decimal("0.0125"))],
         calls=[CallFigures("letters", Lane.BATCH, 10, 195, 1_950, 1_950, 3_900)],
+        caching=[
+            CachingFigures("letters", Lane.REALTIME, "on", "measured", 0.93, 0.217, 1_204, NOON, Decimal("1.5")),
+            CachingFigures("letters", Lane.BATCH, "off", "never", None, None, 0, NOON, Decimal(0)),
+        ],
         capacity=[CapacityFigures("acme", "claude-haiku-5-5", [ROOM], 40, 75.0)],
         rescues=[RescueFigures("letters", 40, 37, 2, Decimal("0.02"), Decimal("0.015"))],
         sheds=[ShedFigures("letters", 1_200, Decimal("0.6"), 1_000, 990, 1_500.0, 2_400.0, text)],
@@ -100,9 +105,9 @@ def test_an_incident_that_another_explains_says_so() -> None:
 
 
 def test_each_ability_has_its_section() -> None:
-    batches, due, told, rescued, shed, waits, packs, windows, calls, room, splits, replays, late, reads, advice = further(
-        steered("nightly")
-    )
+    (
+        batches, due, told, rescued, shed, waits, packs, windows, calls, cached, room, splits, replays, late, reads, advice,
+    ) = further(steered("nightly"))  # fmt: skip
     assert said(batches) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
     assert said(due) == ["letters / real-time rescue 40 1 0 98 %", "letters / batch split 297 2 1 99 %"]
     assert said(told) == [
@@ -119,6 +124,9 @@ def test_each_ability_has_its_section() -> None:
     assert said(splits) == ["letters all 30.5 % ada nightly 12:00 UTC"]
     assert said(replays) == ["letters 2 5 complete 39 of 40 1 $0.0125"]
     assert said(calls) == ["letters / batch 10 20 20 20 50 %"]
+    assert said(cached) == [
+        "letters / real-time on 93 % 22 % 1,204 60 min ago $1.50", "letters / batch off - - 0 60 min ago $0",
+    ]  # fmt: skip
     assert said(room) == ["claude-haiku-5-5 input tokens 50,000 12,000 30 s ago 40 75 s"]
     assert said(shed) == ["letters 1,200 $0.600 990 of 1,000 25 min 40 min nightly"]
     assert said(late) == ["letters 4 1"]

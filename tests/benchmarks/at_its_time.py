@@ -1,0 +1,64 @@
+"""Both lanes within this process: a database, a stand-in of the provider, and one time that passes for all of them."""
+
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect.logging import disable_run_logger
+from pydantic import SecretStr
+
+from blocks.provider import Provider
+from lanes.store.batch import batches, ready_work
+from lanes.store.database import Database
+from tasks.collect import bring_home, poll
+from tasks.connections import Connections, opening
+from tasks.submit import submit_batch
+from tests.flows.conftest import asked_at
+from tests.passing_time import PassingTime
+from tests.prefect_standin import PrefectStandIn
+from tests.standin.hosted import Host
+from tests.standin.process import Endpoint
+
+
+@dataclass
+class Ground:
+    """What both lanes stand on."""
+
+    at: Connections
+    endpoint: Endpoint
+    time: PassingTime
+
+    async def batched(self) -> int:
+        """Everything that waits for a batch left in batches, and all are home; how many items they carried."""
+        sent = 0
+        for kind in await self.at.db.run(ready_work.waiting_kinds, None, now=await self.at.db.now()):
+            while more := await submit_batch.fn(self.at, kind):
+                sent += more
+        for each in await self.at.db.run(batches.open_batches):
+            assert each.provider_batch_id is not None
+            self.endpoint.ended(each.provider_batch_id)
+            assert await poll(self.at, each)
+            await bring_home(self.at, each)
+        return sent
+
+
+@asynccontextmanager
+async def standing(url: str, **settings: float) -> AsyncIterator[Ground]:
+    """On the database of that address, and a new stand-in with these settings: its echo answers at once."""
+    time, host, prefect = PassingTime(), Host(), PrefectStandIn()
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="lanes-bench-", ignore_cleanup_errors=True) as home,
+            host.standin(Path(home) / "endpoint", machine=time.of_host) as endpoint,
+            asked_at(prefect.api_url),
+            disable_run_logger(),
+        ):
+            endpoint.reset(**settings)
+            provider = Provider(api_key=SecretStr("x"), base_url=endpoint.url, poll_s=0.2, listing_grace_s=5)
+            async with Database(url, clock=time.of_database) as db, opening(provider) as client:
+                yield Ground(Connections(db, client, provider), endpoint, time)
+    finally:
+        host.stop()
+        prefect.stop()

@@ -1,0 +1,79 @@
+"""What an item costs, by the stand-in's own bill at list prices: a fifth is urgent and real-time, the rest may wait.
+
+`vs_all_realtime` compares with each item alone in a real-time call without a cache; `vs_optimum` with the cheapest plan that
+bare calls were found to have, at the same packs. That is done where nearly all requests of a batch find a cached prompt, and
+where a third does, and the worse is told: of the rounds after the first ones, in which Lanes finds out whether caching pays
+(with them it is `learning_vs_optimum`). `agreement` is that of packed answers with those of each item alone, by the stand-in's
+embedding model. `ledger_difference_usd` is the ledger against the bill, over calls of every kind.
+"""
+
+import argparse
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+
+from tests.benchmarks import agreeing, cost_life, cost_plans, mixed_calls
+from tests.benchmarks.bank_messages import HOME, SHARED_TOKENS, Messages, messages
+from tests.benchmarks.cost_life import WORKLOAD, Sizes
+from tests.benchmarks.ground import Server, server
+from tests.benchmarks.telling import tell
+from tests.examples import version
+
+REGIMES = {"most find a cached prompt": 0.98, "a third does": 0.33}
+PACKS = {"realtime_pack": 5, "batch_pack": 20}
+
+
+def compared(ground: Server, of: Messages, sizes: Sizes, *, rounds: int, learning: int, hits: float) -> Mapping[str, float]:
+    """What the rounds cost by Lanes, beside the plans."""
+    url = ground.database(of_lanes=True)
+    led = cost_life.lead(url, of, PACKS, sizes, rounds=learning + rounds, hits=hits)
+    ground.drop(url)
+    plans = dict(cost_plans.priced(version(workload=WORKLOAD, **of.spec, **PACKS), of, sizes, hits=hits))
+    alone = plans.pop("alone")
+    cheapest = min(plans, key=lambda plan: plans[plan])
+    for lane, stands in led.caching.items():
+        print(f"{lane} {stands}", flush=True)
+    print(f"cheapest: {cheapest}, ${plans[cheapest]:.6f} a round; alone ${alone:.6f}", flush=True)
+    later, whole = (sum(usd, Decimal(0)) / len(usd) for usd in (led.usd[learning:], led.usd))
+    return {
+        "vs_all_realtime": float(later / alone),
+        "vs_optimum": float(later / plans[cheapest]),
+        "learning_vs_optimum": float(whole / plans[cheapest]),
+        "ledger_difference_usd": float(led.difference),
+        "usd_a_round": float(later),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=2_500, help="of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--learning", type=int, default=3, help="rounds before those that count")
+    parser.add_argument("--calls", type=int, default=10_000, help="that the ledger is compared over")
+    parser.add_argument("--compared", type=int, default=1_000, help="items that are also asked alone")
+    parser.add_argument("--texts", type=Path, default=HOME, help="where BANKING77 is")
+    given = parser.parse_args()
+    of, sizes = messages(given.texts), Sizes(given.items)
+    with server() as ground:
+        seen = {
+            name: compared(ground, of, sizes, rounds=given.rounds, learning=given.learning, hits=hits)
+            for name, hits in REGIMES.items()
+        }
+        mixed = mixed_calls.lead(ground.database(of_lanes=True), of, given.calls)
+    agreed = agreeing.agreement(version(workload=WORKLOAD, **of.spec, **PACKS), of.payloads(given.compared))
+    differences = [float(mixed.difference), *(each["ledger_difference_usd"] for each in seen.values())]
+    figures = {
+        "vs_all_realtime": max(each["vs_all_realtime"] for each in seen.values()),
+        "vs_optimum": max(each["vs_optimum"] for each in seen.values()),
+        "agreement": agreed,
+        "ledger_difference_usd": max(differences),
+    }
+    sizes_told = {name: value for name, value in vars(given).items() if name != "texts"}
+    tell(
+        "cost", figures, **sizes_told, **PACKS, shared_tokens=SHARED_TOKENS, texts=of.said, seen=seen,
+        more={"calls": mixed.calls, **mixed.kinds},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""Rounds of items through both lanes, as Lanes carries them, and what the stand-in billed of each round.
+
+A fifth is urgent and comes a few at a time; the rest may wait, and leaves with the round's batches.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+import tasks.caching
+from lanes.money.cost import Estimates
+from lanes.store.doors import items as door
+from tasks.drain import Drain, drain
+from tasks.route import route_received
+from tests.benchmarks.at_its_time import Ground, standing
+from tests.benchmarks.bank_messages import Messages
+from tests.examples import publish, submission
+
+WORKLOAD = "messages"
+URGENT = 0.2
+PROMPTLY_S = 60
+SETTLED = "select count(*) from lanes.item where settled_at is not null"
+SPENT = "select coalesce(sum(cost_usd), 0) from lanes.spend"
+STANDS = "select lane, marks, hit_rate, why from lanes.caching order by lane desc"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How many items a round has, how many of its urgent ones come at once, and how much time passes between two such, and
+    between two rounds."""
+
+    items: int
+    at_once: int = 10
+    apart_s: float = 30
+    rounds_apart_s: float = 1_200
+
+    def urgent(self, payloads: Sequence[dict[str, str]]) -> Iterator[Sequence[dict[str, str]]]:
+        """The urgent ones of a round, as they come."""
+        urgent = payloads[: round(URGENT * self.items)]
+        for start in range(0, len(urgent), self.at_once):
+            yield urgent[start : start + self.at_once]
+
+    def others(self, payloads: Sequence[dict[str, str]]) -> Sequence[dict[str, str]]:
+        """Those of a round that may wait."""
+        return payloads[round(URGENT * self.items) :]
+
+
+@dataclass(frozen=True)
+class Led:
+    """What each round cost in US dollars by the stand-in's bill, by how much that and the ledger differ in the end, and how the
+    lanes cached then."""
+
+    usd: Sequence[Decimal]
+    difference: Decimal
+    caching: Mapping[str, str]
+
+
+def lead(url: str, messages: Messages, fields: Mapping[str, Any], sizes: Sizes, *, rounds: int, hits: float) -> Led:
+    """So many rounds went through the database of that address; such a part of a batch's requests finds a cached prompt."""
+    tasks.caching.PROBED_EVERY_S = 0  # what comes is further apart by the time of the benchmark
+    return asyncio.run(_lead(url, messages, fields, sizes, rounds, hits))
+
+
+async def _lead(url: str, messages: Messages, fields: Mapping[str, Any], sizes: Sizes, rounds: int, hits: float) -> Led:
+    async with standing(url, batch_cache_hits=hits) as ground:
+        now = await ground.at.db.now()
+        version = await ground.at.db.run(lambda c: publish(c, WORKLOAD, now=now, split_percent=0, **messages.spec, **fields))
+        Estimates(now).of(version, 0)  # the prices are read
+        usd, done = list[Decimal](), 0
+        async with drain(ground.at, standing=False) as opened:
+            for number in range(rounds):
+                before = _billed(ground)
+                payloads = messages.payloads(sizes.items, first=number * sizes.items)
+                done = await _urgent(ground, opened, sizes, payloads, done)
+                done = await _others(ground, sizes.others(payloads), done)
+                usd.append(_billed(ground) - before)
+                print(f"round {number + 1} of {rounds}: ${usd[-1]:.6f}", flush=True)
+                ground.time.passes(seconds=sizes.rounds_apart_s)
+        (spent,) = await ground.at.db.run(lambda c: c.execute(text(SPENT)).one())
+        stands = await ground.at.db.run(lambda c: c.execute(text(STANDS)).all())
+        told = {row.lane: f"{row.marks}: {row.why}" for row in stands}
+        return Led(usd, abs(_billed(ground) - spent), told)
+
+
+async def _urgent(ground: Ground, opened: Drain, sizes: Sizes, payloads: Sequence[dict[str, str]], done: int) -> int:
+    for some in sizes.urgent(payloads):
+        await _send(ground, some, done, urgent=True)
+        done += len(some)
+        async with asyncio.timeout(PROMPTLY_S):
+            while await _settled(ground) < done:
+                assert await opened.stays()
+                await opened.claim()
+                await opened.ask()
+                opened._wakes.work_is_ready()
+                await opened.wait()
+        ground.time.passes(seconds=sizes.apart_s)
+        await opened._caching.look()
+    return done
+
+
+async def _others(ground: Ground, payloads: Sequence[dict[str, str]], done: int) -> int:
+    await _send(ground, payloads, done, urgent=False)
+    assert await ground.batched() == len(payloads)
+    done += len(payloads)
+    assert await _settled(ground) == done
+    return done
+
+
+async def _send(ground: Ground, payloads: Sequence[dict[str, str]], first: int, *, urgent: bool) -> None:
+    now = await ground.at.db.now()
+    sent = [
+        submission(f"{first + place:07d}", WORKLOAD, payload=payload, urgent=urgent) for place, payload in enumerate(payloads)
+    ]
+
+    def admit(connection: Connection) -> None:
+        door.admit(connection, sent, door="client", now=now)
+
+    await ground.at.db.run(admit)
+    while await route_received(ground.at.db):
+        pass
+
+
+async def _settled(ground: Ground) -> int:
+    return await ground.at.db.run(lambda c: c.execute(text(SETTLED)).scalar_one())
+
+
+def _billed(ground: Ground) -> Decimal:
+    return Decimal(ground.endpoint.bill()["usd"])

@@ -1,0 +1,120 @@
+"""Both lanes cache what their calls share, by the real SDK over HTTP, where it is measured to pay; the ledger is the bill."""
+
+from decimal import Decimal
+
+import pytest
+
+import tasks.caching
+import tasks.drain
+from lanes.batch.batch import Kind
+from lanes.money.cost import shared_tokens
+from lanes.store.batch import batches, ready_work
+from lanes.store.database import Database
+from lanes.words import Lane
+from tasks import collect
+from tasks.connections import Connections
+from tasks.drain import Drain, drain
+from tasks.submit import submit_batch
+from tests.examples import version
+from tests.flows.conftest import Sender
+from tests.flows.test_limits import until_answered
+from tests.prefect_standin import PrefectStandIn
+from tests.standin.process import Endpoint
+
+LONG = "Sort the letter by these rules. " * 600  # more than the shortest prefix that the provider caches
+SHORT = "Sort the letter by these rules. " * 100
+SHARED = shared_tokens(version(instructions=LONG).spec)
+SPENT = "select sum(cost_usd), sum(cache_read_tokens), sum(cache_write_tokens) from lanes.spend"
+
+
+async def marks(sender: Sender) -> list[tuple[object, ...]]:
+    return await sender.rows("select lane, marks, why from lanes.caching order by lane")
+
+
+async def answered(opened: Drain, sender: Sender, instructions: str, items: int, before: int = 0) -> None:
+    """So many items more are asked, one after the other."""
+    for n in range(items):
+        await sender.items(f"k{before + n:03d}", lane=Lane.REALTIME, instructions=instructions)
+        await until_answered(opened, sender, before + n + 1)
+
+
+async def looks(opened: Drain, sender: Sender, **after: float) -> None:
+    """The drain looks at its cache, so much later."""
+    sender.time.passes(**after)
+    await opened._caching.look()
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that find out need not be a second apart: each is asked after the other. A drain looks when a test says so."""
+    monkeypatch.setattr(tasks.caching, "PROBED_EVERY_S", 0)
+    monkeypatch.setattr(tasks.drain, "FIRST_ANSWERS_S", 3_600)
+
+
+async def test_a_drain_marks_what_its_calls_share_once_it_is_measured_to_pay(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    async with drain(at, standing=False) as opened:
+        await answered(opened, sender, LONG, 12)
+        assert await sender.rows(SPENT + " where cache_read_tokens > 0") == [(None, None, None)]
+        await looks(opened, sender, seconds=20)
+        ((lane, state, _),) = await marks(sender)
+        assert (lane, state) == ("realtime", "some")
+        await answered(opened, sender, LONG, 24, before=12)
+        await looks(opened, sender, seconds=20)
+        ((_, state, why),) = await marks(sender)
+        assert state == "all", why
+        await answered(opened, sender, LONG, 1, before=36)
+    ((usd, read, wrote),) = await sender.rows(SPENT)
+    bill = endpoint.bill()
+    assert (usd, read, wrote) == (Decimal(bill["usd"]), bill["cache_read_tokens"], bill["cache_write_tokens"])
+    assert bill["cache_write_tokens"] == bill["cache_read_tokens"] // 24
+
+
+async def test_a_prefix_that_is_too_short_is_given_up(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    async with drain(at, standing=False) as opened:
+        await answered(opened, sender, SHORT, 12)
+        await looks(opened, sender, seconds=20)
+        sender.time.passes(minutes=4)
+        await answered(opened, sender, SHORT, 20, before=12)
+        await looks(opened, sender, seconds=20)
+        ((_, state, why),) = await marks(sender)
+    assert (state, endpoint.bill()["cache_write_tokens"]) == ("none", 0)
+    assert why == "the provider cached nothing of 20 calls: what they share is too short for it"
+
+
+async def batched(at: Connections, endpoint: Endpoint, sender: Sender, items: int, prefix: str) -> None:
+    """A batch of so many items leaves, and is brought home."""
+    await sender.items(*(f"{prefix}{n:03d}" for n in range(items)), lane=Lane.BATCH, instructions=LONG)
+    (kind,) = await kinds(at.db)
+    assert await submit_batch.fn(at, kind) == items
+    for batch in await at.db.run(batches.open_batches):
+        assert batch.provider_batch_id is not None
+        endpoint.ended(batch.provider_batch_id)
+        assert await collect.poll(at, batch)
+        await collect.bring_home(at, batch)
+
+
+async def kinds(db: Database) -> list[Kind]:
+    return [*await db.run(ready_work.waiting_kinds, None, now=await db.now())]
+
+
+@pytest.mark.parametrize(("hits", "after"), [(1.0, "all"), (0.3, "none")])
+async def test_a_batch_finds_out_with_few_requests_and_then_all_are_marked_or_none(
+    at: Connections, endpoint: Endpoint, sender: Sender, hits: float, after: str
+) -> None:
+    endpoint.reset(batch_cache_hits=hits)
+    await batched(at, endpoint, sender, 400, "a")
+    assert await sender.rows("select marked_requests from lanes.batch") == [(20,)]
+    tried = endpoint.bill()
+    sender.time.passes(minutes=5)
+    await batched(at, endpoint, sender, 400, "b")
+    ((lane, state, why),) = await marks(sender)
+    assert (lane, state) == ("batch", after), why
+    read_more = endpoint.bill()["cache_read_tokens"] - tried["cache_read_tokens"]
+    assert (read_more > 390 * SHARED) if after == "all" else (read_more == 0)
+    ((usd, read, wrote),) = await sender.rows(SPENT)
+    bill = endpoint.bill()
+    assert (usd, read, wrote) == (Decimal(bill["usd"]), bill["cache_read_tokens"], bill["cache_write_tokens"])

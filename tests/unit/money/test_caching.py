@@ -1,0 +1,171 @@
+"""When calls mark what they share: only where it was measured to pay, tried with little, and tried again rarely."""
+
+import math
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.money.caching import (
+    APART,
+    LONGEST_REST,
+    MARGIN,
+    PROBED,
+    TERMS,
+    CachePrices,
+    Caching,
+    Marks,
+    Measured,
+    begun,
+    cache_prices,
+    decide,
+    is_marked,
+    saved_usd,
+)
+from lanes.words import Lane
+from lanes.workload.prices import Usage, cost
+from tests.conftest import NOON, later
+
+HAIKU = "claude-haiku-5-5"
+REALTIME, BATCH = (cache_prices(HAIKU, lane, at=NOON) for lane in (Lane.REALTIME, Lane.BATCH))
+OFTEN = 1.0  # calls a second
+rates = st.floats(0, 1)
+
+
+def measured(hit_rate: float, calls: int = 1_000, *, per_s: float = OFTEN) -> Measured:
+    read = round(hit_rate * calls * 4_000)
+    return Measured(read, calls * 4_000 - read, calls, calls, per_s)
+
+
+def marking(marks: Marks, prices: CachePrices = REALTIME) -> Caching:
+    return replace(begun(prices, now=NOON), marks=marks)
+
+
+def test_from_which_hit_rate_on_it_pays_is_what_the_prices_say() -> None:
+    assert (REALTIME.write, REALTIME.read) == (pytest.approx(1.25), pytest.approx(0.1))
+    assert REALTIME.pays_from == pytest.approx(0.25 / 1.15)
+    assert (BATCH.write, BATCH.read) == (pytest.approx(2), pytest.approx(0.1))
+    assert BATCH.pays_from == pytest.approx(1 / 1.9)
+
+
+@pytest.mark.parametrize("lane", Lane)
+@given(st.integers(0, 1_000_000), st.integers(0, 1_000_000))
+def test_at_that_hit_rate_nothing_is_saved_and_beyond_it_something(lane: Lane, read: int, wrote: int) -> None:
+    saved = saved_usd(read, wrote, model=HAIKU, lane=lane, at=NOON)
+    one_hour = lane is Lane.BATCH
+    cached = Usage(cache_read=read, **{"cache_write_1h" if one_hour else "cache_write_5m": wrote})
+    if read + wrote < 100_000:  # beyond it all is dearer alike
+        plain = cost(Usage(input=read + wrote), model=HAIKU, lane=lane, at=NOON)
+        assert saved == plain - cost(cached, model=HAIKU, lane=lane, at=NOON)
+    if read + wrote:
+        pays_from = cache_prices(HAIKU, lane, at=NOON).pays_from
+        assert saved >= 0 or read / (read + wrote) <= pays_from + 1e-9
+        assert saved <= 0 or read / (read + wrote) >= pays_from - 1e-9
+
+
+@pytest.mark.parametrize("prices", [CachePrices(1.0, 1.0), CachePrices(1.25, 1.0), CachePrices(0.5, 0.9)])
+def test_what_is_not_cheaper_to_read_is_never_tried(prices: CachePrices) -> None:
+    assert math.isinf(prices.pays_from)
+    for lane in Lane:
+        decided = decide(begun(prices, now=NOON), measured(1), prices, lane=lane, now=later(days=1))
+        assert decided.marks is Marks.NONE
+        assert "never pays" in decided.said(lane)
+
+
+def test_real_time_is_tried_once_enough_calls_come_within_the_five_minutes() -> None:
+    now = later(minutes=1)
+    seldom, often = (Measured(per_s=per_s) for per_s in (1 / 3_600, 1 / 300))
+    assert decide(begun(REALTIME, now=NOON), seldom, REALTIME, lane=Lane.REALTIME, now=now).marks is Marks.NONE
+    assert often.expected(Lane.REALTIME) == pytest.approx(1 - math.exp(-1))
+    tried = decide(begun(REALTIME, now=NOON), often, REALTIME, lane=Lane.REALTIME, now=now)
+    assert (tried.marks, tried.since) == (Marks.SOME, now)
+    assert tried.why == "a few calls find out: with a call every 5.0 min a hit rate of 0.63 is expected"
+
+
+def test_a_batch_is_tried_with_few_of_its_requests_apart_from_each_other() -> None:
+    tried = decide(begun(BATCH, now=NOON), Measured(), BATCH, lane=Lane.BATCH, now=NOON)
+    assert tried.marks is Marks.SOME
+    marked = [number for number in range(100_000) if is_marked(tried.marks, number)]
+    assert len(marked) == PROBED
+    assert {second - first for first, second in pairwise(marked)} == {APART}
+    assert not any(is_marked(Marks.NONE, number) for number in range(100))
+    assert all(is_marked(Marks.ALL, number) for number in range(100))
+
+
+@pytest.mark.parametrize("lane", Lane)
+@given(rates, st.sampled_from([Marks.SOME, Marks.ALL]))
+def test_all_calls_mark_exactly_where_the_measured_hit_rate_pays(lane: Lane, hit_rate: float, marks: Marks) -> None:
+    prices = cache_prices(HAIKU, lane, at=NOON)
+    seen = measured(hit_rate)
+    decided = decide(marking(marks, prices), seen, prices, lane=lane, now=later(hours=1))
+    assert seen.hit_rate is not None
+    wanted = prices.pays_from + (MARGIN if marks is Marks.SOME else 0)
+    assert decided.marks is (Marks.ALL if seen.hit_rate >= wanted else Marks.NONE)
+    assert (decided.hit_rate, decided.calls) == (seen.hit_rate, 1_000)
+
+
+def test_it_does_not_flap_where_the_hit_rate_is_about_what_it_pays_from() -> None:
+    pays = REALTIME.pays_from
+    on = decide(marking(Marks.ALL), measured(pays + 0.001), REALTIME, lane=Lane.REALTIME, now=later(hours=1))
+    assert on.marks is Marks.ALL
+    off = decide(on, measured(pays - 0.01), REALTIME, lane=Lane.REALTIME, now=later(hours=2))
+    assert off.marks is Marks.NONE
+    assert off.again_at is not None
+    assert decide(off, measured(1), REALTIME, lane=Lane.REALTIME, now=later(hours=3)).marks is Marks.NONE
+    again = decide(off, measured(1), REALTIME, lane=Lane.REALTIME, now=off.again_at)
+    assert again.marks is Marks.SOME
+    assert decide(again, measured(pays + 0.01), REALTIME, lane=Lane.REALTIME, now=later(days=1)).marks is Marks.NONE
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_each_time_that_it_does_not_pay_it_rests_twice_as_long_and_a_month_at_most(lane: Lane) -> None:
+    prices, now = cache_prices(HAIKU, lane, at=NOON), NOON
+    state, rests = begun(prices, now=now), list[timedelta]()
+    for _ in range(12):
+        state = decide(state, measured(0), prices, lane=lane, now=now)
+        assert state.marks is Marks.SOME
+        state = decide(state, measured(0.01), prices, lane=lane, now=now)
+        assert state.marks is Marks.NONE
+        assert state.again_at is not None
+        rests.append(state.again_at - now)
+        now = state.again_at
+    assert rests[:3] == [TERMS[lane].rests * factor for factor in (1, 2, 4)]
+    assert rests[-1] == LONGEST_REST
+    state = decide(decide(state, measured(1), prices, lane=lane, now=now), measured(1), prices, lane=lane, now=now)
+    assert (state.marks, state.losses) == (Marks.ALL, 0)
+
+
+@pytest.mark.parametrize("marks", [Marks.SOME, Marks.ALL])
+def test_what_the_provider_caches_nothing_of_is_off_and_says_so(marks: Marks) -> None:
+    nothing = Measured(marked=40, per_s=OFTEN)
+    off = decide(marking(marks), nothing, REALTIME, lane=Lane.REALTIME, now=later(hours=1))
+    assert (off.marks, off.hit_rate) == (Marks.NONE, None)
+    assert off.why == "the provider cached nothing of 40 calls: what they share is too short for it"
+    assert off.again_at == later(days=7, hours=1)
+
+
+@pytest.mark.parametrize("marks", [Marks.SOME, Marks.ALL])
+def test_what_is_near_the_break_even_is_decided_by_more_calls(marks: Marks) -> None:
+    few, more = (measured(BATCH.pays_from - 0.1, calls) for calls in (20, 100))
+    unsure = decide(marking(marks, BATCH), few, BATCH, lane=Lane.BATCH, now=later(hours=1))
+    assert (unsure.marks, unsure.losses) == (marks, 0)
+    assert unsure.why.endswith("it pays from 0.53: too few to tell")
+    assert decide(unsure, more, BATCH, lane=Lane.BATCH, now=later(hours=2)).marks is Marks.NONE
+    assert decide(unsure, measured(0.2, 20), BATCH, lane=Lane.BATCH, now=later(hours=2)).marks is Marks.NONE
+
+
+def test_few_calls_change_nothing_unless_they_come_too_seldom() -> None:
+    few = measured(0, TERMS[Lane.REALTIME].fewest - 1)
+    assert decide(marking(Marks.ALL), few, REALTIME, lane=Lane.REALTIME, now=later(hours=1)).marks is Marks.ALL
+    seldom = measured(1, 3, per_s=1 / 7_200)
+    off = decide(marking(Marks.ALL), seldom, REALTIME, lane=Lane.REALTIME, now=later(hours=1))
+    assert (off.marks, off.again_at) == (Marks.NONE, None)
+
+
+def test_it_says_how_it_stands_and_by_what() -> None:
+    on = decide(marking(Marks.ALL), measured(0.93, 1_204), REALTIME, lane=Lane.REALTIME, now=later(hours=1))
+    assert on.said(Lane.REALTIME) == "on in real time (hit rate 0.93 of 1,204 calls, pays from 0.22)"
+    assert begun(BATCH, now=NOON).said(Lane.BATCH) == "off in batches (pays from 0.53)"
