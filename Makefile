@@ -24,8 +24,8 @@ run: setup
 test: setup
 	@$(BIN)/pytest -q -n 3 --dist loadscope -m "not slow" $(ARGS)
 
-test-all: setup
-	@$(BIN)/pytest -q $(ARGS)
+test-all: test
+	@$(BIN)/pytest -q -m slow $(ARGS)
 
 check: setup
 	@$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""What the router saves: positions, routes and work, once for each item."""
+"""What the router saves: positions, routes and work, once for each item; one file because all of it is written at once."""
 
 from collections import Counter
 from dataclasses import replace
