@@ -3,8 +3,9 @@
 `vs_all_realtime` compares with each item alone in a real-time call without a cache; `vs_optimum` with the cheapest plan that
 bare calls were found to have, at the same packs. That is done where nearly all requests of a batch find a cached prompt, and
 where a third does, and the worse is told: of the rounds after the first ones, in which Lanes finds out whether caching pays
-(with them it is `learning_vs_optimum`). `agreement` is that of packed answers with those of each item alone, by the stand-in's
-embedding model. `ledger_difference_usd` is the ledger against the bill, over calls of every kind.
+(with them it is `learning_vs_optimum`). No pack is checked by answers alone: what that costs is told apart in the report.
+`agreement` is that of packed answers with those of each item alone, by the stand-in's embedding model.
+`ledger_difference_usd` is the ledger against the bill, over calls of every kind.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from tests.benchmarks.telling import tell
 from tests.examples import version
 
 REGIMES = {"most find a cached prompt": 0.98, "a third does": 0.33}
-PACKS = {"realtime_pack": 5, "batch_pack": 20}
+PACKS = {"realtime_pack": 5, "batch_pack": 20, "pack_check_share": 0}
 
 
 def compared(ground: Server, of: Messages, sizes: Sizes, *, rounds: int, learning: int, hits: float) -> Mapping[str, float]:
