@@ -10,7 +10,8 @@ class DeadlineFigures:
     """The due items of a workload whose newest route chose this lane for this reason.
 
     `met` and `missed` were answered or failed in the period; `overdue` are neither yet, however old, and counted up to a
-    bound. Items of reason `overdue` were due before they arrived.
+    bound. Reason `overdue`: due before it arrived, whatever its route says. What became due before it was
+    routed is of reason `deadline`.
     """
 
     workload: str

@@ -48,7 +48,7 @@ select workload, coalesce(d.met, 0) as met, coalesce(d.missed, 0) as missed, coa
  where d.met + d.missed > 0 or w.overdue > 0
 """
 
-# By lane and reason of the newest route; what is not routed has none.
+# By lane and reason of the newest route; what is not routed has none. What became due before it was routed is not overdue here.
 BY_REASON = f"""
 with {OVERDUE}
 select workload, lane, reason, sum(met)::bigint as met, sum(missed)::bigint as missed, sum(overdue)::bigint as overdue
@@ -56,7 +56,7 @@ select workload, lane, reason, sum(met)::bigint as met, sum(missed)::bigint as m
     select workload, lane, word as reason, items as met, n - items as missed, 0 as overdue
       from lanes.figures_since('{{deadline}}', :since)
     union all
-    select o.workload, r.lane, r.reason, 0, 0, 1
+    select o.workload, r.lane, case r.reason when 'overdue' then 'deadline' else r.reason end, 0, 0, 1
       from overdue o
      cross join lateral (
        select lane, reason from lanes.route r where r.item_id = o.id order by r.id + 0 desc limit 1) r) each

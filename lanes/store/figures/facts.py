@@ -32,10 +32,12 @@ select a.*,
          order by i.id, r.created_at, r.id) a
 """
 
-# Due items that were answered or failed in the period, and by which route.
+# Due items that were answered or failed in the period, and by which route. Only what was due before it arrived is overdue here:
+# a route also says so of what became due before it was routed.
 DECIDED = """
-select d.*, r.lane, r.reason
-  from (select i.id, i.workload, i.due_at, i.answered_at, coalesce(i.answered_at, i.failed_at) as decided_at
+select d.*, r.lane,
+       case when d.due_at <= d.received_at then 'overdue' when r.reason = 'overdue' then 'deadline' else r.reason end as reason
+  from (select i.id, i.workload, i.received_at, i.due_at, i.answered_at, coalesce(i.answered_at, i.failed_at) as decided_at
           from lanes.item i
          where i.due_at is not null and i.canceled_at is null and coalesce(i.answered_at, i.failed_at) >= :since
            and coalesce(i.answered_at, i.failed_at) < :until) d

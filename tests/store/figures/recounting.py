@@ -141,7 +141,9 @@ class Recount:
                 self._add(at, item.workload, "urgent", None)
             if item.due_at and (decided_at := answered or item.failed_at):
                 by = ([each for each in routes if each.decided_at <= decided_at][-1:] or routes[:1])[0]
-                self._add(decided_at, item.workload, "deadline", by.reason, lane=by.lane,
+                said = "deadline" if by.reason == "overdue" else by.reason
+                word = "overdue" if item.due_at <= item.received_at else said
+                self._add(decided_at, item.workload, "deadline", word, lane=by.lane,
                           items=int(answered is not None and answered <= item.due_at))  # fmt: skip
         live = [each for each in self._of["result"][item.id] if each.generation == 0]
         if not (answered and live):

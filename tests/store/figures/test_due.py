@@ -12,7 +12,7 @@ from lanes.store.settling import retries
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import B, claim, claimed_item, home, save, submit, tried
+from tests.store.tries import B, claim, claimed_item, home, row, save, submit, tried
 
 SINCE = later(minutes=-30)
 
@@ -66,6 +66,33 @@ def test_what_was_due_before_it_arrived_is_told_apart_and_breaks_no_promise(conn
     save(connection, tried(late, at=later(seconds=1)), now=later(seconds=1))
     assert seen(connection, now=later(seconds=2)) == []
     assert figures(connection, now=later(seconds=2)) == [realtime("overdue", missed=1)]
+
+
+def test_what_was_due_after_it_arrived_but_before_it_was_routed_counts_as_due(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "routed late", now=NOON, due_at=later(minutes=5))
+    route(connection, now=later(minutes=10))
+    assert row(connection, "route").reason == "overdue"
+    assert figures(connection, now=later(minutes=10)) == [realtime("deadline", overdue=1)]
+    (late,) = claim(connection, now=later(minutes=10))
+    save(connection, tried(late, at=later(minutes=11)), now=later(minutes=11))
+    assert figures(connection, now=later(minutes=12)) == [realtime("deadline", missed=1)]
+    assert seen(connection, now=later(minutes=12)) == [DueSeen("letters", 0, 1, 0)]
+    rebuilding.rebuild_here(connection, until=later(days=1))
+    assert figures(connection, now=later(minutes=12)) == [realtime("deadline", missed=1)]
+
+
+def test_what_was_due_before_it_arrived_breaks_no_promise_whatever_its_route_says(connection: Connection) -> None:
+    version = publish(connection, now=NOON)
+    admit(connection, "archived", now=NOON, lane=Lane.BATCH, due_at=later(hours=-9))
+    route(connection, now=NOON)
+    batch_id, (archived,) = submit(connection, version, now=NOON)
+    save(connection, tried(archived, at=later(minutes=9)), batch_id=batch_id, now=later(minutes=9))
+    assert seen(connection, now=later(minutes=10)) == []
+    said = [DeadlineFigures("letters", Lane.BATCH, "overdue", 0, 1, 0)]
+    assert figures(connection, now=later(minutes=10)) == said
+    rebuilding.rebuild_here(connection, until=later(days=1))
+    assert figures(connection, now=later(minutes=10)) == said
 
 
 def test_a_failed_item_missed_its_due_time_until_it_is_tried_again(connection: Connection) -> None:

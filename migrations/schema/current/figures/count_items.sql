@@ -39,7 +39,8 @@ begin
          where r.item_id = m.id order by r.id + 0 limit 1) f
      where m.canceled <> m.canceled_before),
   due as materialized (
-    select date_trunc('minute', s.at, 'UTC') as at, m.workload, r.lane, r.reason, s.sign, coalesce((s.answered_at <= m.due_at)::int, 0) as met
+    select date_trunc('minute', s.at, 'UTC') as at, m.workload, r.lane, s.sign, coalesce((s.answered_at <= m.due_at)::int, 0) as met,
+           case when m.due_at <= m.received_at then 'overdue' when r.reason = 'overdue' then 'deadline' else r.reason end as reason
       from moved m
      cross join lateral (values
         (-1, coalesce(m.answered_before, m.failed_before), m.answered_before, m.canceled_before),
