@@ -9,7 +9,8 @@ from lanes.words import Lane
 MOST = 2_000  # of each way to wait: more of them say no more
 
 # What is due and waits still, of `overdue`: in a batch or for one, for real time (which ranks it by its due time), claimed, or
-# not routed; what was rescued waits for real time. What was due before it arrived is none of it.
+# not routed. What was rescued waits for real time; once that failed, for what its batch still has of it: that is found by what
+# failed, because a batch has also what was answered meanwhile. What was due before it arrived is none of it.
 OVERDUE = f"""
 late as (
   (select item_id from lanes.work
@@ -24,6 +25,10 @@ late as (
       where lane = 'realtime' and workload = f.name and state = 'ready' and rank_at < :now
       order by rank_at, id limit {MOST}) w
    where w.due_at < :now
+  union
+  (select item_id from lanes.work
+    where rescued and lane = 'realtime' and state = 'failed' and due_at < :now
+    order by due_at desc, id desc limit {MOST})
   union
   select item_id from lanes.work where state = 'claimed' and purpose = 'answer' and due_at < :now
   union

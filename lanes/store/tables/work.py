@@ -56,6 +56,8 @@ work = Table(
     Index("ix_work_due", "due_at", "id",  # whose batch may be late
           postgresql_where=text("due_at is not null and lane = 'batch' and purpose = 'answer' "
                                 "and state in ('ready', 'submitted') and not rescued")),
+    Index("ix_work_unrescued", "due_at", "id",  # what real time took over, and could not answer: perhaps its batch still does
+          postgresql_where=text("rescued and lane = 'realtime' and state = 'failed'")),
     Index("ix_work_submitted", "batch_id", postgresql_where=text("state = 'submitted'")),
     Index("ix_work_claimed", "id", postgresql_where=text("state = 'claimed'")),
     Index("ix_work_replay", "workload", "generation", "state", postgresql_where=text("generation > 0")),

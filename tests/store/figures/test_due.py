@@ -1,6 +1,6 @@
 """Due times: met, missed and overdue, by lane and reason; the same when the figures are made anew."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
@@ -12,6 +12,7 @@ from lanes.store.settling import retries
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
+from tests.store import late
 from tests.store.tries import B, claim, claimed_item, home, row, save, submit, tried
 
 SINCE = later(minutes=-30)
@@ -61,9 +62,9 @@ def test_what_waits_beyond_its_due_time_is_overdue_wherever_it_waits(connection:
 
 def test_what_was_due_before_it_arrived_is_told_apart_and_breaks_no_promise(connection: Connection) -> None:
     publish(connection, now=NOON)
-    late = claimed_item(connection, "late", lane=None, due_at=later(minutes=-1))
+    of = claimed_item(connection, "late", lane=None, due_at=later(minutes=-1))
     assert seen(connection, now=later(seconds=1)) == []
-    save(connection, tried(late, at=later(seconds=1)), now=later(seconds=1))
+    save(connection, tried(of, at=later(seconds=1)), now=later(seconds=1))
     assert seen(connection, now=later(seconds=2)) == []
     assert figures(connection, now=later(seconds=2)) == [realtime("overdue", missed=1)]
 
@@ -74,8 +75,8 @@ def test_what_was_due_after_it_arrived_but_before_it_was_routed_counts_as_due(co
     route(connection, now=later(minutes=10))
     assert row(connection, "route").reason == "overdue"
     assert figures(connection, now=later(minutes=10)) == [realtime("deadline", overdue=1)]
-    (late,) = claim(connection, now=later(minutes=10))
-    save(connection, tried(late, at=later(minutes=11)), now=later(minutes=11))
+    (of,) = claim(connection, now=later(minutes=10))
+    save(connection, tried(of, at=later(minutes=11)), now=later(minutes=11))
     assert figures(connection, now=later(minutes=12)) == [realtime("deadline", missed=1)]
     assert seen(connection, now=later(minutes=12)) == [DueSeen("letters", 0, 1, 0)]
     rebuilding.rebuild_here(connection, until=later(days=1))
@@ -93,6 +94,20 @@ def test_what_was_due_before_it_arrived_breaks_no_promise_whatever_its_route_say
     assert figures(connection, now=later(minutes=10)) == said
     rebuilding.rebuild_here(connection, until=later(days=1))
     assert figures(connection, now=later(minutes=10)) == said
+
+
+def test_what_real_time_gave_up_for_a_late_batch_is_overdue_until_that_is_home(connection: Connection) -> None:
+    batch_id = late.in_batch(connection, "k", "asked", max_failures=1)
+    late.rescue(connection)
+    mine = next(each for each in claim(connection, now=late.LATE) if each.key == "k")
+    save(connection, tried(mine, Outcome.ERRORED, error="no", at=late.LATE), now=late.LATE)
+    assert seen(connection, now=late.DUE) == []
+    assert seen(connection, now=late.DUE + timedelta(minutes=1)) == [DueSeen("letters", 0, 0, 2)]
+    at = due.by_reason(asking.through(connection), since=late.DUE, now=late.DUE + timedelta(minutes=1))
+    assert at == [DeadlineFigures("letters", Lane.REALTIME, "rescue", 0, 0, 2)]
+    answered = late.DUE + timedelta(minutes=2)
+    save(connection, tried(late.of_batch(connection, batch_id), at=answered), batch_id=batch_id, now=answered)
+    assert seen(connection, now=answered) == [DueSeen("letters", 0, 1, 1)]
 
 
 def test_a_failed_item_missed_its_due_time_until_it_is_tried_again(connection: Connection) -> None:
