@@ -112,6 +112,8 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "the end of a queue": (lambda c: sheds.last(c, ["letters"]), "ix_work_claimable"),
     "what becomes of what is shed": (lambda c: report_sheds.of_period(through(c), SHED, since=NOON), "ix_route_shed"),
     "what is overdue": (lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_work_due"),
+    "what is overdue and claimed": (lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_work_claimed"),
+    "what is overdue and not routed": (lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_item_received"),
     "what is overdue though it was rescued": (
         lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_work_unrescued",
     ),

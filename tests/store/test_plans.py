@@ -312,6 +312,24 @@ def test_a_gate_reads_what_a_split_decided_since_its_step_began_and_not_the_hist
     assert not any(rows[table] >= items_of_history // 5 for table in rows), dict(rows)
 
 
+UNROUTED = """
+insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, due_at, urgent)
+select 'letters', 'archived ' || n, cast('{}' as jsonb), '', :now, :now, 'sql',
+       cast(:now as timestamptz) + (1 - n) * interval '1 minute', n % 2 = 1
+  from generate_series(0, 20000) n
+"""
+
+
+@PLANS
+def test_an_archive_that_waits_for_the_router_is_read_in_part_and_hides_nothing_that_is_overdue(history: Connection) -> None:
+    history.execute(text("set local session_replication_role = replica"))
+    history.execute(text(UNROUTED), {"now": NOON})  # all but the first were due when they arrived
+    given = {"since": later(hours=-1), "now": later(minutes=2)}
+    assert [row.overdue for row in history.execute(text(due.BY_WORKLOAD), given)] == [1]
+    rows = read(history, lambda: history.execute(text(due.BY_WORKLOAD), given).all())
+    assert rows["item"] <= 4 * due.MOST, dict(rows)
+
+
 BATCHES = """
 insert into lanes.batch (nonce, account, workload, version_id, model, state, requests, items, bytes, body_hash, intended_at,
                          submitted_at, ended_at, collected_at)

@@ -30,9 +30,18 @@ late as (
     where rescued and lane = 'realtime' and state = 'failed' and due_at < :now
     order by due_at desc, id desc limit {MOST})
   union
-  select item_id from lanes.work where state = 'claimed' and purpose = 'answer' and due_at < :now
+  (select item_id from lanes.work
+    where state = 'claimed' and purpose = 'answer' and due_at < :now
+    order by id desc limit {MOST})
   union
-  select id from lanes.item where position is null and canceled_at is null and due_at < :now),
+  select i.id
+    from lanes.workload f
+   cross join (values (true), (false)) u (urgent)
+   cross join lateral (
+     select id, due_at, received_at from lanes.item
+      where workload = f.name and urgent = u.urgent and position is null and canceled_at is null and due_at < :now
+      order by due_at desc, id desc limit {MOST}) i
+   where i.due_at > i.received_at),
 overdue as materialized (
   select i.id, i.workload
     from late l
