@@ -1,4 +1,4 @@
-"""What is due is answered in time: the share that was missed of late, and what will be missed if nothing is done."""
+"""What is due is answered in time: the share that was missed of late, and what may be missed if nothing is done."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -49,7 +49,7 @@ def deadline_missed(version: Version, seen: DueSeen | None) -> Assessment:
 
 @dataclass(frozen=True)
 class AtRisk:
-    """Open items of a workload that a batch will bring back too late too probably, and that nothing can rescue.
+    """Open items of a workload that a batch brings back in time less surely than is asked for, and that nothing can rescue.
 
     `bound` of them may not leave the batch lane; `crowded` are more than the real-time lane can answer in time, which needs
     `drain_s` seconds for what waits there (None: not known). The nearest of all is due at `due_at`, and its batch is back by
@@ -89,11 +89,11 @@ def _risk(workload: str, at_risk: Sequence[Doubtful], load: Load) -> AtRisk:
 
 
 def deadline_at_risk(seen: AtRisk, now: datetime) -> Assessment:
-    """By the items that will probably be late; one is enough."""
+    """By the items that are less sure to be in time than is asked for; one is enough."""
     said = (
-        f"{counted(seen.items, 'item')} will probably miss {'its' if seen.items == 1 else 'their'} due time; the nearest is "
-        f"due {clock(seen.due_at, beside=now)}, and its batch is back by then with {percent(seen.probability)} "
-        f"({percent(seen.confidence)} are asked for)."
+        f"{counted(seen.items, 'item')} {'is less sure to meet its' if seen.items == 1 else 'are less sure to meet their'} due "
+        f"time than is asked for; the nearest is due {clock(seen.due_at, beside=now)}, and its batch is back by then with "
+        f"{percent(seen.probability)} ({percent(seen.confidence)} are asked for)."
     )
     judged = Verdict.FAILED if seen.items else Verdict.PASSED
     return Assessment(

@@ -1,4 +1,4 @@
-"""Due items that will probably be late have their incident, as long as there are such, and a while longer."""
+"""Due items that are too unsure to be in time have their incident, as long as there are such, and a while longer."""
 
 from collections.abc import Sequence
 from datetime import datetime
