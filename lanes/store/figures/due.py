@@ -10,20 +10,21 @@ MOST = 2_000  # of each way to wait: more of them say no more
 
 # What is due and waits still, of `overdue`: in a batch or for one, for real time (which ranks it by its due time), claimed, or
 # not routed. What was rescued waits for real time; once that failed, for what its batch still has of it: that is found by what
-# failed, because a batch has also what was answered meanwhile. What was due before it arrived is none of it.
+# failed, because a batch has also what was answered meanwhile. What was due before it arrived is none of it, and hides none:
+# what was due last is looked at first.
 OVERDUE = f"""
 late as (
   (select item_id from lanes.work
     where due_at is not null and lane = 'batch' and purpose = 'answer' and state in ('ready', 'submitted') and not rescued
       and due_at < :now
-    order by due_at, id limit {MOST})
+    order by due_at desc, id desc limit {MOST})
   union
   select w.item_id
     from lanes.workload f
    cross join lateral (
      select item_id, due_at from lanes.work
       where lane = 'realtime' and workload = f.name and state = 'ready' and rank_at < :now
-      order by rank_at, id limit {MOST}) w
+      order by rank_at desc, id desc limit {MOST}) w
    where w.due_at < :now
   union
   (select item_id from lanes.work

@@ -2,6 +2,7 @@
 
 from datetime import datetime, timedelta
 
+import pytest
 from sqlalchemy import Connection, text
 
 from lanes.promises.deadlines import DueSeen
@@ -94,6 +95,15 @@ def test_what_was_due_before_it_arrived_breaks_no_promise_whatever_its_route_say
     assert figures(connection, now=later(minutes=10)) == said
     rebuilding.rebuild_here(connection, until=later(days=1))
     assert figures(connection, now=later(minutes=10)) == said
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_an_archive_that_was_due_before_it_arrived_hides_nothing_that_is_overdue(connection: Connection, lane: Lane) -> None:
+    publish(connection, now=NOON)
+    admit(connection, *(f"k{n}" for n in range(due.MOST)), now=NOON, lane=lane, due_at=later(hours=-1))
+    admit(connection, "late", now=NOON, lane=lane, due_at=later(minutes=1))
+    route(connection, now=NOON)
+    assert seen(connection, now=later(minutes=2)) == [DueSeen("letters", 0, 0, 1)]
 
 
 def test_what_real_time_gave_up_for_a_late_batch_is_overdue_until_that_is_home(connection: Connection) -> None:
