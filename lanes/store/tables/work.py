@@ -56,6 +56,9 @@ work = Table(
     Index("ix_work_due", "due_at", "id",  # whose batch may be late
           postgresql_where=text("due_at is not null and lane = 'batch' and purpose = 'answer' "
                                 "and state in ('ready', 'submitted') and not rescued")),
+    Index("ix_work_due_of_workload", "workload", "binds", "due_at", "id",  # the same, of each by itself: free, or bound
+          postgresql_where=text("due_at is not null and lane = 'batch' and purpose = 'answer' "
+                                "and state in ('ready', 'submitted') and not rescued")),
     Index("ix_work_submitted", "batch_id", postgresql_where=text("state = 'submitted'")),
     Index("ix_work_claimed", "id", postgresql_where=text("state = 'claimed'")),
     Index("ix_work_replay", "workload", "generation", "state", postgresql_where=text("generation > 0")),
