@@ -4,7 +4,7 @@ from prefect.logging import get_run_logger
 
 from lanes.promises.deadlines import risks
 from lanes.routing.load import Load
-from lanes.routing.second_look import looked_until, rescue, weigh
+from lanes.routing.second_look import BOUND_AHEAD, looked_until, rescue, weigh
 from lanes.store.database import Database
 from lanes.store.promises import at_risk
 from lanes.store.routing import rescues, turnarounds
@@ -20,11 +20,12 @@ async def rescue_late(db: Database, load: Load) -> int:
         known = await run(workloads.in_force)
         until = looked_until(load, known.values(), most=rescues.MOST)
         due = await run(rescues.due, until=until, now=now)
-        if not due:
+        bound = await run(rescues.bound, until=now + BOUND_AHEAD, now=now)
+        if not due and not bound:
             await run(at_risk.record, [], now=now)
             return 0
         prospects = await run(turnarounds.prospects, now=now)
-    looked = rescue(weigh(due, prospects, now=now), load, now=now)
+    looked = rescue(weigh([*due, *bound], prospects, now=now), load, now=now)
     taken = 0
     for first in range(0, len(looked.taken), rescues.CHUNK):
         async with db.transaction() as run:

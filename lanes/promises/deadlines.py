@@ -80,8 +80,8 @@ def risks(at_risk: Iterable[Doubtful], load: Load) -> list[AtRisk]:
 
 def _risk(workload: str, at_risk: Sequence[Doubtful], load: Load) -> AtRisk:
     nearest = min(at_risk, key=lambda each: each.of.due_at)
-    bound = sum(each.of.binds is Lane.BATCH for each in at_risk)
-    crowded = len(at_risk) - bound
+    bound = sum(each.of.items for each in at_risk if each.of.binds is Lane.BATCH)
+    crowded = sum(each.of.items for each in at_risk) - bound
     return AtRisk(
         workload, bound, crowded, nearest.of.due_at, nearest.probability, nearest.of.version.spec.confidence,
         load.drain_s(nearest.model) if crowded else None,

@@ -24,6 +24,7 @@ COMMITS = timedelta(seconds=1)  # until what was taken can be claimed
 SLACK = timedelta(seconds=14)  # a try may fail, and a micro-batch gathers for some seconds
 MARGIN = LOOKS_EVERY + COMMITS + SLACK
 UNSURE = 1.25  # times what real time needs for what goes before: the rate is an estimate, too
+BOUND_AHEAD = timedelta(hours=12)  # what is bound to batch is told as at risk so long before: only people can help it
 AHEAD = 3 * LOOKS_EVERY  # real time is given work for so long; the rest may wait for its batch until the next look
 
 
@@ -43,13 +44,17 @@ class Out:
 
 @dataclass(frozen=True, slots=True)
 class Late:
-    """An item of the batch lane that is due: the work that is owed for it, in which batch, None where it did not depart."""
+    """An item of the batch lane that is due: the work that is owed for it, in which batch, None where it did not depart.
+
+    What is bound to batch may stand for others of its batch that are due at once: `items` of them.
+    """
 
     work_id: WorkId
     version: Version
     due_at: datetime
     batch: Out | None = None
     binds: Lane | None = None
+    items: int = 1
 
 
 @dataclass(frozen=True, slots=True)

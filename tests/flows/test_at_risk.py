@@ -1,4 +1,5 @@
-"""Due items that somebody bound to batch are never rescued: a look tells that they are at risk, and when it is over."""
+"""Due items that somebody bound to batch are never rescued: a look tells that they are at risk, while people can
+still do something about it, and when it is over."""
 
 from datetime import timedelta
 
@@ -18,16 +19,18 @@ async def told(at: Connections, state: IncidentState) -> list[Incident]:
 
 
 async def test_what_is_bound_to_a_late_batch_is_told_as_at_risk_until_it_is_overdue(at: Connections, sender: Sender) -> None:
-    due_at = await at.db.now() + timedelta(hours=4)
+    due_at = await at.db.now() + timedelta(hours=8)
     await sender.items(*KEYS, lane=Lane.BATCH, due_at=due_at)
     (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
     await submit_batch.fn(at, kind)
     assert (await look(at), await told(at, IncidentState.OPEN)) == (0, [])
-    sender.time.passes(hours=3, minutes=59, seconds=30)
+    sender.time.passes(hours=4)
+    assert (await look(at), await told(at, IncidentState.OPEN)) == (0, [])
+    sender.time.passes(hours=2)
     assert await look(at) == 0
     (of,) = await told(at, IncidentState.OPEN)
     assert (of.promise, of.value, of.why) == (Promise.DEADLINE_AT_RISK, len(KEYS), f"{len(KEYS)} items are bound to batch")
-    sender.time.passes(minutes=1 + CALM_FOR.total_seconds() / 60)
+    sender.time.passes(hours=2, minutes=1 + CALM_FOR.total_seconds() / 60)
     assert await look(at) == 0
     assert await told(at, IncidentState.OPEN) == []
     (over,) = await told(at, IncidentState.RESOLVED)

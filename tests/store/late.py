@@ -1,6 +1,6 @@
 """Items whose batch is late, as the tests of rescues need them."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
@@ -11,6 +11,7 @@ from lanes.ids import BatchId
 from lanes.routing.second_look import Doubtful, weigh
 from lanes.store.doors import amendments, items
 from lanes.store.routing import rescues, turnarounds
+from lanes.words import Lane
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -57,6 +58,26 @@ def of_batch(connection: Connection, batch_id: BatchId, key: str = "k") -> Any:
         {"id": batch_id, "key": key},
     ).one()  # fmt: skip
     return Claim(found.id, found.claim_no)
+
+
+# More of them than a look takes of a workload, due a minute before :due; none of the triggers that count items.
+CROWD = """
+with i as (
+  insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position, due_at, canceled_at)
+  select :workload, 'crowd' || n, '{}', '', :now, :now, 'sql', 1000 + n, :due, case when :withdrawn then :now end
+    from generate_series(1, :items) n returning id, due_at)
+insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, due_at, binds,
+                        created_at)
+select id, :workload, :version, 'batch', 'answer', 0, 'ready', :now, :now, due_at, cast(:binds as text), :now from i
+"""
+
+
+def crowd(connection: Connection, of: Version, *, binds: Lane | None = None, withdrawn: bool = False) -> None:
+    """So many items of the batch lane that one look does not take them, due before all others."""
+    connection.execute(text("set local session_replication_role = replica"))
+    given = {"workload": of.workload, "version": of.id, "binds": binds, "withdrawn": withdrawn, "items": rescues.MOST + 1}
+    connection.execute(text(CROWD), given | {"due": DUE - timedelta(minutes=1), "now": NOON})
+    connection.execute(text("set local session_replication_role = origin"))
 
 
 def canceled(connection: Connection, key: str = "k") -> None:

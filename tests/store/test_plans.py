@@ -199,6 +199,14 @@ def rescues_what_is_late(connection: Connection) -> None:
     assert rescues.take(connection, [Doubtful(each, 0.03, "it is late") for each in late], now=NOON)
 
 
+def tells_of_what_is_bound(connection: Connection) -> None:
+    """Whatever is due and waits for a batch is bound to it, and asked about."""
+    late = [each.work_id for each in rescues.due(connection, until=later(hours=2), now=NOON)]
+    connection.execute(text("update lanes.work set binds = 'batch' where id = any(:ids)"), {"ids": late})
+    told = rescues.bound(connection, until=later(hours=12), now=NOON)
+    assert sum(each.items for each in told) == len(late) > 0
+
+
 def caches(connection: Connection) -> None:
     """Both lanes of the version look at what their cache did since a month ago."""
     since, letters = later(days=-29), version()
@@ -268,6 +276,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: c.execute(text(due.BY_WORKLOAD), {"since": later(hours=-1), "now": later(days=1)}).all(), 9_000),
         (lambda c: due.by_reason(asking.through(c), since=later(days=-30), now=later(days=1)), 9_000),
         (lambda c: rescues.due(c, until=later(hours=2), now=NOON), 800),
+        (tells_of_what_is_bound, 1_800),
         (rescues_what_is_late, 6_000),
         (lambda c: load.snapshot(c, account="acme", now=NOON), 2_500),
         (lambda c: unwanted.recall(c, now=NOON), 100),
@@ -284,7 +293,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         "lane_latency", "routing_mix",
         "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",
         "departure", "awaited", "received_to_route", "results_waited_for", "tries", "budgets",
-        "due", "due_by_reason", "late", "rescued", "load", "unwanted", "cache",
+        "due", "due_by_reason", "late", "bound", "rescued", "load", "unwanted", "cache",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(

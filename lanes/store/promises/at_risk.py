@@ -1,15 +1,17 @@
 """Due items that are too unsure to be in time have their incident, as long as there are such, and a while longer."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, select, update
 
 from lanes.promises.deadlines import CALM_FOR, AtRisk, deadline_at_risk, nothing_at_risk
 from lanes.promises.incident import IncidentState, Promise, Recorded
 from lanes.store import incidents
 from lanes.store.literals import is_
 from lanes.store.tables import incident
+
+SEEN_EVERY = timedelta(minutes=1)  # what is at risk as before was seen again: it has not been calm since its figures changed
 
 
 def record(connection: Connection, seen: Sequence[AtRisk], *, now: datetime) -> Recorded:
@@ -18,10 +20,10 @@ def record(connection: Connection, seen: Sequence[AtRisk], *, now: datetime) -> 
     `seen` is everything that one look found, one for each workload. To be called with nothing too: that ends what was.
     """
     recorded = incidents.record(connection, [deadline_at_risk(each, now) for each in seen if each.items], now=now)
-    calm = select(incident.c.workload).where(
-        is_(incident.c.state, IncidentState.OPEN), incident.c.promise == Promise.DEADLINE_AT_RISK,
-        incident.c.workload.not_in([each.workload for each in seen if each.items]), incident.c.updated_at <= now - CALM_FOR,
-    )  # fmt: skip
+    ours = and_(is_(incident.c.state, IncidentState.OPEN), incident.c.promise == Promise.DEADLINE_AT_RISK)
+    at_risk = incident.c.workload.in_([each.workload for each in seen if each.items])
+    connection.execute(update(incident).where(ours, at_risk, incident.c.updated_at <= now - SEEN_EVERY).values(updated_at=now))
+    calm = select(incident.c.workload).where(ours, ~at_risk, incident.c.updated_at <= now - CALM_FOR)
     for workload in connection.execute(calm).scalars().all():
         ended = incidents.resolve(
             connection, Promise.DEADLINE_AT_RISK, workload, sentence=nothing_at_risk(workload), now=now

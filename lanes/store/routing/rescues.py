@@ -11,25 +11,44 @@ from lanes.routing.route import EXPECTED_CALL
 from lanes.routing.second_look import Doubtful, Late, Out
 from lanes.store.workload.workloads import versions
 from lanes.words import Lane
+from lanes.workload.version import Version
 
-MOST = 20_000  # items of one look, those that are due first
+MOST = 20_000  # items of a workload in one look, those that are due first
+PASSED_OVER = 100_000  # read for them at most: as many as a batch can have, and one that nobody wants is cancelled
 CHUNK = 500  # items of one transaction
 
-# In which batch what is due is, whatever that batch's state: one that is held, or intended, may be the provider's. What a batch
-# still has of an item that was answered, withdrawn or amended meanwhile is awaited by nobody.
-DUE = f"""
-select w.id, w.version_id, w.due_at, w.binds, b.id as batch_id, coalesce(b.submitted_at, b.intended_at) as left_at, b.requests
-  from (
-    select w.id, w.item_id, w.workload, w.version_id, w.revision, w.due_at, w.binds, w.batch_id, w.state
-      from lanes.work w
-     where w.due_at > :now and w.due_at <= :until and w.due_at is not null and w.lane = 'batch' and w.purpose = 'answer'
-       and w.state in ('ready', 'submitted') and not w.rescued
-     order by w.due_at, w.id limit {MOST}) w
-  join lanes.workload f on f.name = w.workload and f.paused_at is null
-  join lanes.item i on i.id = w.item_id and i.revision = w.revision and i.answered_at is null and i.settled_at is null
-                   and i.failed_at is null and i.canceled_at is null
+# What is due of each workload, by itself, so that none hides another; what is bound is asked for apart. In which batch it is,
+# whatever that batch's state: one that is held, or intended, may be the provider's. What a batch still has of an item that was
+# answered, withdrawn or amended meanwhile is awaited by nobody.
+OF_EACH_WORKLOAD = f"""
+  from lanes.workload f
+ cross join lateral (
+   select w.id, w.version_id, w.due_at, w.batch_id, w.state
+     from (
+       select w.id, w.item_id, w.version_id, w.revision, w.due_at, w.binds, w.batch_id, w.state
+         from lanes.work w
+        where w.workload = f.name and w.binds {{binds}} and w.due_at > :now and w.due_at <= :until and w.due_at is not null
+          and w.lane = 'batch' and w.purpose = 'answer' and w.state in ('ready', 'submitted') and not w.rescued
+        order by w.binds, w.due_at, w.id limit {PASSED_OVER}) w
+     join lanes.item i on i.id = w.item_id and i.revision = w.revision and i.answered_at is null and i.settled_at is null
+                      and i.failed_at is null and i.canceled_at is null
+    order by w.binds, w.due_at, w.id limit {MOST}) w
   left join lanes.batch b on b.id = w.batch_id and w.state = 'submitted'
+ where f.paused_at is null
+"""
+
+DUE = f"""
+select w.id, w.version_id, w.due_at, b.id as batch_id, coalesce(b.submitted_at, b.intended_at) as left_at, b.requests
+{OF_EACH_WORKLOAD.format(binds="is null")}
  order by w.due_at, w.id
+"""
+
+BOUND = f"""
+select min(w.id) as id, w.version_id, w.due_at, count(*) as items, b.id as batch_id,
+       coalesce(b.submitted_at, b.intended_at) as left_at, b.requests
+{OF_EACH_WORKLOAD.format(binds="= 'batch'")}
+ group by w.version_id, w.due_at, b.id
+ order by w.due_at, 1
 """
 
 # What was true when it was decided is asked again of what is locked, the item before its work. The batch's own row, its claim
@@ -83,15 +102,19 @@ select count(*) as number, case when count(*) > 0 then pg_notify('lanes', '') en
 
 
 def due(connection: Connection, *, until: datetime, now: datetime) -> list[Late]:
-    """What the batch lane owes to items that are due from now on and until then, first what is due first: `MOST` at most.
+    """What the batch lane owes to free items that are due from now on and until then, first what is due first: `MOST` at most
+    of each workload.
 
-    Nothing of a workload that is paused or cannot be read, and nothing that was rescued.
+    Nothing of a workload that is paused or cannot be read, nothing that was rescued, and nothing that is bound to batch.
     """
-    rows = connection.execute(text(DUE), {"now": now, "until": until}).all()
-    readable = versions(connection, {row.version_id for row in rows})
+    return [Late(row.id, of, row.due_at, _out(row)) for row, of in _readable(connection, DUE, until, now)]
+
+
+def bound(connection: Connection, *, until: datetime, now: datetime) -> list[Late]:
+    """The same of items that are bound to batch: those of one batch that are due at once are one, and say how many they are."""
     return [
-        Late(row.id, readable[row.version_id], row.due_at, _out(row), row.binds and Lane(row.binds))
-        for row in rows if row.version_id in readable
+        Late(row.id, of, row.due_at, _out(row), Lane.BATCH, row.items)
+        for row, of in _readable(connection, BOUND, until, now)
     ]  # fmt: skip
 
 
@@ -107,6 +130,13 @@ def take(connection: Connection, late: Sequence[Doubtful], *, now: datetime) -> 
         "call": EXPECTED_CALL, "now": now,
     }  # fmt: skip
     return connection.execute(text(TAKE), given).one().number
+
+
+def _readable(connection: Connection, statement: str, until: datetime, now: datetime) -> list[tuple[Any, Version]]:
+    """What a statement finds, each with its version."""
+    rows = connection.execute(text(statement), {"now": now, "until": until}).all()
+    readable = versions(connection, {row.version_id for row in rows})
+    return [(row, readable[row.version_id]) for row in rows if row.version_id in readable]
 
 
 def _out(row: Any) -> Out | None:

@@ -28,6 +28,10 @@ def upgrade() -> None:
         postgresql_where=sa.text("rescued and lane = 'realtime' and state = 'failed'"),
     )  # fmt: skip
     op.create_index(
+        "ix_work_due_of_workload", "work", ["workload", "binds", "due_at", "id"], schema="lanes",
+        postgresql_where=sa.text(DUE),
+    )  # fmt: skip
+    op.create_index(
         "ix_route_rescue", "route", ["decided_at"], schema="lanes", postgresql_where=sa.text("reason = 'rescue'")
     )
 

@@ -45,6 +45,13 @@ def test_it_ends_only_once_nothing_was_at_risk_for_a_while(connection: Connectio
     assert over.sentence.startswith('Nothing of workload "letters" that is due is at risk any more')
 
 
+def test_what_was_told_alike_for_long_and_is_gone_for_one_look_has_not_ended(connection: Connection) -> None:
+    for minute in range(60):
+        looked(connection, risk(), now=later(minutes=minute))
+    assert looked(connection, now=later(minutes=60)) == (0, 0)
+    assert looked(connection, risk(), now=later(minutes=61)) == (0, 0)
+
+
 def test_each_workload_has_its_own(connection: Connection) -> None:
     looked(connection, risk(), risk("invoices"), now=NOON)
     assert looked(connection, risk("invoices", bound=4), now=later(minutes=CALM)) == (0, 1)

@@ -17,7 +17,8 @@ from lanes.store.tables import work
 from lanes.store.workload import workloads
 from lanes.words import BatchState, Lane
 from tests.conftest import NOON, later
-from tests.store.late import DUE, LATE, amended, by_lane, canceled, doubted, in_batch, of_batch, rescue, waiting
+from tests.examples import publish
+from tests.store.late import DUE, LATE, amended, by_lane, canceled, crowd, doubted, in_batch, of_batch, rescue, waiting
 from tests.store.tries import claim, intend, row, rows, save, tried
 
 
@@ -115,6 +116,47 @@ def test_what_nobody_waits_for_and_what_is_paused_is_not_looked_at(connection: C
     in_batch(connection, "k")
     change(connection)
     assert rescues.due(connection, until=DUE, now=LATE) == []
+
+
+def many_are_bound(connection: Connection) -> None:
+    crowd(connection, publish(connection, now=NOON, split_percent=0), binds=Lane.BATCH)
+
+
+def many_are_withdrawn(connection: Connection) -> None:
+    crowd(connection, publish(connection, now=NOON, split_percent=0), withdrawn=True)
+
+
+def many_are_paused(connection: Connection) -> None:
+    crowd(connection, publish(connection, "bills", now=NOON))
+    workloads.pause(connection, "bills", since=NOON)
+
+
+def many_are_another_workload_s(connection: Connection) -> None:
+    crowd(connection, publish(connection, "bills", now=NOON))
+
+
+@pytest.mark.parametrize("many", [many_are_bound, many_are_withdrawn, many_are_paused, many_are_another_workload_s])
+def test_what_may_be_rescued_is_hidden_by_nothing_that_is_due_before_it(connection: Connection, many: Any) -> None:
+    batch_id = in_batch(connection, "k")
+    many(connection)
+    assert [each.batch.id for each in rescues.due(connection, until=DUE, now=LATE) if each.batch] == [batch_id]
+
+
+def test_of_what_is_bound_to_batch_as_much_as_is_of_one_batch_and_due_alike_is_told_at_once(connection: Connection) -> None:
+    batch_id = in_batch(connection, "a", "b", "c")
+    bound(connection)
+    canceled(connection, "c")
+    (seen,) = rescues.bound(connection, until=DUE, now=LATE)
+    assert seen.batch is not None
+    assert (seen.items, seen.batch.id, seen.due_at, seen.binds) == (2, batch_id, DUE, Lane.BATCH)
+    assert rescues.due(connection, until=DUE, now=LATE) == []
+
+
+def test_what_is_free_or_due_after_the_end_of_the_look_is_not_told_as_bound(connection: Connection) -> None:
+    in_batch(connection, "k")
+    assert rescues.bound(connection, until=DUE, now=LATE) == []
+    bound(connection)
+    assert rescues.bound(connection, until=DUE - timedelta(seconds=1), now=LATE) == []
 
 
 def test_of_an_amended_item_what_is_owed_for_its_newest_revision_is_looked_at(connection: Connection) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.ids import BatchId, WorkId
+from lanes.promises.deadlines import risks
 from lanes.routing.capacity import Kind, Limit, Need
 from lanes.routing.load import Load, Queue
 from lanes.routing.prospect import Prospects
@@ -78,6 +79,13 @@ def test_what_cannot_be_in_time_is_at_risk_and_takes_no_place_of_what_can() -> N
 def test_what_is_bound_to_batch_is_never_taken_and_is_at_risk() -> None:
     seen = looked(doubtful(1, timedelta(seconds=15), binds=Lane.BATCH))
     assert (numbers(seen.at_risk), seen.taken) == ([1], [])
+
+
+def test_what_is_bound_to_batch_stands_for_all_of_its_batch_that_are_due_alike() -> None:
+    (doubt,) = weigh([replace(late(1, later(minutes=5), binds=Lane.BATCH), items=40)], NOTHING_SEEN, now=NOON)
+    assert [each.of.items for each in looked(doubt).at_risk] == [40]
+    (risk,) = risks([doubt, doubtful(2, timedelta(seconds=1))], IDLE)
+    assert (risk.bound, risk.crowded, risk.items) == (40, 1, 41)
 
 
 def test_the_limits_of_its_own_model_hold_an_item_up_and_no_other_model_s() -> None:
