@@ -98,8 +98,8 @@ def written(lane: Lane, tokens: int) -> Usage:
 class Measured:
     """What the cache did for a version's lane of late: tokens that were read from it and written to it, in about so many calls.
 
-    `marked` are the calls that marked what they share as far as is certain. `per_s` are the calls a second that the workload
-    begins on the lane.
+    `marked` are the calls that were answered and marked what they share, as far as is certain. `per_s` are the calls a second
+    that the workload begins on the lane.
     """
 
     read: int = 0

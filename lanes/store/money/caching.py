@@ -36,22 +36,25 @@ MARKING_AFTER = timedelta(minutes=2)  # every drain marks as was decided, and ca
 KEPT_FOR = timedelta(minutes=1)
 MOST_BATCHES = 100
 
-# Tokens of a version's tries since a moment, and how many there were.
+# Tokens of a version's tries since a moment, and how many of them were answered: a provider that fails caches nothing, either.
 TRIED = """
-select coalesce(sum(cached), 0)::bigint as read, coalesce(sum(written), 0)::bigint as written, coalesce(sum(n), 0)::bigint as n
+select coalesce(sum(cached), 0)::bigint as read, coalesce(sum(written), 0)::bigint as written,
+       coalesce(sum(n) filter (where word in ('valid', 'invalid', 'truncated', 'refused')), 0)::bigint as answered
   from lanes.figures_since('{attempt}', :since)
  where workload = :workload and version_id = :version and lane = :lane
 """
 
-# Calls of a workload's lane since a moment.
+# Billed calls of a workload's lane since a moment, and how many items shared them.
 CALLED = """
-select coalesce(sum(n), 0)::bigint as n from lanes.figures_since('{call}', :since) where workload = :workload and lane = :lane
+select coalesce(sum(n), 0)::bigint as n, coalesce(sum(items), 0)::bigint as items
+  from lanes.figures_since('{call}', :since) where workload = :workload and lane = :lane
 """
 
-# Requests that marked what they share, of the version's newest batches that left since a moment and are home.
+# Requests that marked what they share and were answered, of the version's newest batches that left since a moment and are home.
+# Which of them marked is not kept: for each item without an answer, one that marked had none.
 MARKED = f"""
-select coalesce(sum(marked_requests), 0)::bigint as n from (
-  select marked_requests from lanes.batch
+select coalesce(sum(greatest(0, marked_requests - (items - succeeded - invalid))), 0)::bigint as n from (
+  select marked_requests, items, succeeded, invalid from lanes.batch
    where submitted_at >= :since and version_id = :version and state = 'collected'
    order by submitted_at desc limit {MOST_BATCHES}) b
 """
@@ -135,14 +138,18 @@ def _measured(ask: Ask, version: "Version", lane: Lane, before: Caching, now: da
 
 
 def _marked(ask: Ask, version: "Version", lane: Lane, since: datetime, now: datetime) -> int:
-    """How many calls marked what they share, as far as is certain."""
+    """How many calls that were answered marked what they share, as far as is certain.
+
+    In real time as many as there were for the items, as the workload's calls were shared: packs are often not full.
+    """
     if lane is Lane.BATCH:
         (marked,) = ask(MARKED, version=version.id, since=since)
         return marked.n
     if (settled := since + MARKING_AFTER) > now:
         return 0
-    (tried,) = ask(TRIED, workload=version.workload, lane=lane, version=version.id, since=settled)
-    return tried.n // version.spec.pack_of(lane)
+    of = {"workload": version.workload, "lane": lane, "since": settled}
+    (tried,), (called,) = ask(TRIED, **of, version=version.id), ask(CALLED, **of)
+    return tried.answered * called.n // called.items if called.items else 0
 
 
 def _written(

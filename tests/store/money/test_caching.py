@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lanes.claims import Claimed
+from lanes.ids import BatchId
 from lanes.money.caching import Marks
 from lanes.money.cost import shared_tokens
 from lanes.settling.outcome import Response
@@ -14,7 +15,7 @@ from lanes.settling.story import shared_context
 from lanes.store import asking
 from lanes.store.money import caching
 from lanes.store.settling import story
-from lanes.words import Lane
+from lanes.words import Lane, Outcome
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
@@ -90,17 +91,67 @@ def test_calls_that_mark_and_of_which_nothing_is_cached_stop_marking(connection:
     assert off.why == "the provider cached nothing of 40 calls: what they share is too short for it"
 
 
+@pytest.mark.parametrize("fault", [Outcome.UNSERVED, Outcome.UNKNOWN, Outcome.ERRORED])
+def test_calls_that_got_no_answer_say_nothing_of_the_cache(connection: Connection, fault: Outcome) -> None:
+    of = publish(connection, now=NOON, **LONG)
+    save(connection, *(tried(each, at=NOON) for each in claimed(connection, 40, NOON)), now=NOON)
+    assert weighed(connection, of, Lane.REALTIME, later(seconds=20)) is Marks.SOME
+    then = later(minutes=4)
+    save(connection, *(tried(each, fault, at=then) for each in claimed(connection, 40, then, first=100)), now=then)
+    assert weighed(connection, of, Lane.REALTIME, later(minutes=5)) is Marks.SOME
+
+
+@pytest.mark.parametrize(("shared_by", "marks"), [(1, Marks.NONE), (5, Marks.SOME)])
+def test_calls_are_counted_as_they_were_and_not_as_full_packs(connection: Connection, shared_by: int, marks: Marks) -> None:
+    of = publish(connection, now=NOON, instructions="Sort.", realtime_pack=10)
+    save(connection, *(tried(each, at=NOON) for each in claimed(connection, 40, NOON)), now=NOON)
+    assert weighed(connection, of, Lane.REALTIME, later(seconds=20)) is Marks.SOME
+    then = later(minutes=4)
+    told_of = [told(n // shared_by) for n in range(40)]
+    each = zip(claimed(connection, 40, then, first=100), told_of, strict=True)
+    save(connection, *(tried(one, at=then, response=response) for one, response in each), now=then)
+    assert weighed(connection, of, Lane.REALTIME, later(minutes=5)) is marks
+
+
+def away(connection: Connection, of: Version, items: int) -> tuple[BatchId, list[Claimed]]:
+    """A batch that is to find out: of its requests, an item each, twenty mark."""
+    assert weighed(connection, of, Lane.BATCH, NOON) is Marks.SOME
+    admit(connection, *(f"k{n}" for n in range(items)), now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    batch_id, work = submit(connection, of, now=later(minutes=1))
+    connection.execute(text("update lanes.batch set marked_requests = 20"))
+    return batch_id, work
+
+
 def test_a_batch_tries_and_is_judged_by_its_requests_that_marked(connection: Connection) -> None:
     of = publish(connection, now=NOON, **LONG)
-    assert weighed(connection, of, Lane.BATCH, NOON) is Marks.SOME
-    admit(connection, "k", now=NOON, lane=Lane.BATCH)
-    route(connection, now=NOON)
-    batch_id, _ = submit(connection, of, now=later(minutes=1))
-    connection.execute(text("update lanes.batch set marked_requests = 20"))
+    batch_id, work = away(connection, of, 30)
+    save(connection, *(tried(each, at=later(minutes=30)) for each in work), now=later(minutes=30), batch_id=batch_id)
     assert weighed(connection, of, Lane.BATCH, later(minutes=30)) is Marks.SOME
     home(connection, batch_id, now=later(minutes=40))
     off = caching.weigh(connection, of, Lane.BATCH, now=later(hours=1))
     assert off.why == "the provider cached nothing of 20 calls: what they share is too short for it"
+
+
+@pytest.mark.parametrize("fault", [Outcome.ERRORED, Outcome.CANCELED, Outcome.EXPIRED, Outcome.MISSING, Outcome.UNSERVED])
+@pytest.mark.parametrize(("faults", "marks"), [(5, Marks.NONE), (6, Marks.SOME), (30, Marks.SOME)])
+def test_requests_that_marked_count_as_far_as_they_were_surely_answered(
+    connection: Connection, fault: Outcome, faults: int, marks: Marks
+) -> None:
+    of = publish(connection, now=NOON, **LONG)
+    batch_id, work = away(connection, of, 30)
+    fared = [fault] * faults + [Outcome.VALID] * (30 - faults)
+    then = later(minutes=30)
+    save(connection, *(tried(each, how, at=then) for each, how in zip(work, fared, strict=True)), now=then, batch_id=batch_id)
+    home(connection, batch_id, now=later(minutes=40))
+    assert weighed(connection, of, Lane.BATCH, later(hours=1)) is marks
+
+
+def test_a_batch_of_which_no_result_came_says_nothing_of_the_cache(connection: Connection) -> None:
+    of = publish(connection, now=NOON, **LONG)
+    batch_id, _ = away(connection, of, 30)
+    home(connection, batch_id, now=later(minutes=40))
+    assert weighed(connection, of, Lane.BATCH, later(hours=1)) is Marks.SOME
 
 
 def test_what_somebody_else_decided_meanwhile_stays_as_it_is(connection: Connection) -> None:
