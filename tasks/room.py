@@ -22,12 +22,14 @@ class Rooms:
         self._looked_at: datetime | None = None
 
     async def of(self, run: Run, versions: Iterable[Version], splits: Splits) -> Room | None:
-        """What real time has room for; None where no item of these versions goes there but what must."""
+        """What real time has room for. Where no item of these versions goes there but what must, nobody looks anew: such items
+        take of the room that is still known, if any is."""
+        if self._looked_at is not None and self._looked_at <= run.now < self._looked_at + LOOK_EVERY:
+            return self._room
         if not any(may_choose_realtime(each, splits) for each in versions):
             return None
-        if self._room is None or self._looked_at is None or not self._looked_at <= run.now < self._looked_at + LOOK_EVERY:
-            seen = await run(load.snapshot, account=self._account, most_calls=self._most_calls, now=run.now)
-            self._room, self._looked_at = Room(seen), run.now
+        seen = await run(load.snapshot, account=self._account, most_calls=self._most_calls, now=run.now)
+        self._room, self._looked_at = Room(seen), run.now
         return self._room
 
 

@@ -7,7 +7,6 @@ from prefect.logging import get_run_logger
 from sqlalchemy.exc import OperationalError
 
 from lanes.money.budget import BudgetStatus
-from lanes.money.caching import HitRates
 from lanes.money.cost import Estimates
 from lanes.realtime.heads import Heads
 from lanes.routing.portions import MOST
@@ -19,7 +18,7 @@ from lanes.store import locks
 from lanes.store.database import Database
 from lanes.store.doors import amendments, unrouted
 from lanes.store.doors.unrouted import Taken
-from lanes.store.money import budgets, caching
+from lanes.store.money import budgets, sharing
 from lanes.store.routing import routes, turnarounds
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -72,8 +71,8 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms
         prospects = await run(turnarounds.prospects, now=run.now) if waits else None
         over_soft = await run(budgets.over_soft, begun.workloads.keys(), now=run.now) if begun.limited else []
         room = await rooms.of(run, stored.versions.values(), splits) if waiting and rooms is not None else None
-        cached = await run(caching.hit_rates, now=run.now)
-        decided, problems = _decided(waiting, stored.versions, splits, run.now, prospects, over_soft, room, cached)
+        estimates = await run(sharing.estimates, now=run.now)
+        decided, problems = _decided(waiting, stored.versions, splits, run.now, prospects, over_soft, room, estimates)
         await run(routes.save, decided, now=run.now)
     heads.take(unrouted.came_last(waiting, before=heads.taken))
     _tell([*map(str, stored.unreadable), *problems])
@@ -82,13 +81,12 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms
 
 def _decided(
     waiting: list[Received], versions: dict[str, Version], splits: Splits, now: datetime, prospects: Prospects | None,
-    over_soft: list[BudgetStatus], room: Room | None, cached: HitRates,
+    over_soft: list[BudgetStatus], room: Room | None, estimates: Estimates,
 ) -> tuple[list[tuple[Received, Version, Route]], list[str]]:
     """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these. What goes to
     real time takes of its room."""
     decided: list[tuple[Received, Version, Route]] = []
     problems: set[str] = set()
-    estimates = Estimates(now, cached)
     for item in waiting:
         version = versions[item.arrived.workload]
         try:

@@ -18,7 +18,7 @@ from xdist.scheduler import LoadScopeScheduling
 from lanes.stand.postgres import EmbeddedPostgres, Running
 from lanes.store import schema
 from lanes.store.database import Database
-from lanes.store.money import caching
+from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
 from tests.databases import Databases, Reused, Roaming
 from tests.passing_time import PassingTime
@@ -194,7 +194,7 @@ def passing_time() -> PassingTime:
 async def db(database_url: str, roaming: Roaming, passing_time: PassingTime) -> AsyncIterator[Database]:
     """A fresh database for asynchronous callers."""
     engine = roaming.async_engine(database_url)
-    caching.forget(engine.sync_engine)
+    sharing.forget(engine.sync_engine)
     async with Database(database_url, engine=engine, clock=passing_time.of_database) as opened:
         yield opened
 
@@ -213,7 +213,7 @@ def connection(request: pytest.FixtureRequest, reused: Reused) -> Iterator[Conne
     own = {"pool", "database_url"} & set(request.fixturenames)
     with request.getfixturevalue("pool").connect() if own else reused.connection() as opened:
         turnarounds.forget(opened)  # what the last one on this engine saw was never committed
-        caching.forget(opened.engine)
+        sharing.forget(opened.engine)
         yield opened
 
 

@@ -30,7 +30,7 @@ from lanes.routing.plans import Plan
 from lanes.routing.prospect import percent
 from lanes.store import asking
 from lanes.store.database import clock
-from lanes.store.money import budgets, overheads_in_force
+from lanes.store.money import budgets, overheads_in_force, sharing
 from lanes.store.realtime import limits
 from lanes.store.realtime import load as lane_load
 from lanes.store.routing import turnarounds
@@ -112,7 +112,7 @@ def _look(
             version, splits = workloads.in_force(connection).get(workload), workloads.splits(connection)
             now = clock(connection)
             prospects, load = turnarounds.prospects(connection, now=now), _load(connection, now)
-            limited = budgets.statuses(connection, [workload], now=now)
+            limited, shares = budgets.statuses(connection, [workload], now=now), sharing.known(connection, now=now)
             kept = overheads_in_force.of_each(asking.through(connection), [workload], now=now)[workload]
         if version is None:
             raise UnknownWorkload(f'workload "{workload}" has no published version')
@@ -121,7 +121,7 @@ def _look(
             due_at = None if by is None else moment(by, now, there)
             lines = read_lines(file, workload, layout, now=now)
             found = forecast(
-                lines, version, splits, now=now, prospects=prospects, budgets=limited, load=load, by=due_at
+                lines, version, splits, now=now, prospects=prospects, budgets=limited, load=load, by=due_at, sharing=shares
             )  # fmt: skip
         except ValueError as error:
             print(str(error), file=sys.stderr)

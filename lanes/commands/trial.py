@@ -24,6 +24,7 @@ from lanes.report.summary import lane_name, reason_name
 from lanes.routing.route import looks_inside
 from lanes.routing.trial import Place, Side, Trial, Trying
 from lanes.store.database import clock
+from lanes.store.money import sharing
 from lanes.store.routing import traffic, turnarounds
 from lanes.store.workload import workloads
 from lanes.units import count, counted, share, usd
@@ -61,7 +62,7 @@ def _try(pool: Engine, wanted: Definition, since: str, most: int, as_json: bool)
     with pool.begin() as connection:
         version, splits = workloads.current(connection, wanted.name), workloads.splits(connection)
         now = clock(connection)
-        known = turnarounds.known(connection, now=now)
+        known, shares = turnarounds.known(connection, now=now), sharing.known(connection, now=now)
     if version is None:
         raise UnknownWorkload(
             f'workload "{wanted.name}" has no published version, and so no traffic; try a file: '
@@ -73,7 +74,7 @@ def _try(pool: Engine, wanted: Definition, since: str, most: int, as_json: bool)
         print(f"--since {error}", file=sys.stderr)
         return 2
     trial = Trial(version, Version(CHANGED, wanted.name, version.number, wanted.spec))
-    trying, unread = Trying(trial, splits, known, now), 0
+    trying, unread = Trying(trial, splits, known, now, shares), 0
     read = any(looks_inside(each) for each in (trial.in_force, trial.changed))
     try:
         with counting(f"Trying {wanted.name}", "items decided") as counted_so_far:

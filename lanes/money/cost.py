@@ -10,11 +10,12 @@ from itertools import starmap
 from typing import TYPE_CHECKING
 
 from lanes.ids import VersionId
-from lanes.money.caching import HitRates, cache_prices, written
+from lanes.money.caching import cache_prices, written
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost
 
 if TYPE_CHECKING:
+    from lanes.money.sharing import Sharing  # which counts with what is here
     from lanes.workload.version import Spec, Version
 
 CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
@@ -86,11 +87,11 @@ def price_per_token(model: str, lane: Lane, day: datetime) -> tuple[Decimal, Dec
 class Estimates:
     """What items would cost at the prices of one day: what is the same for all items of a version is asked for once.
 
-    What all calls of a lane mark for the provider's cache costs as its measured hit rate, in `cached`, says.
+    Calls are as full, and cached as often, as `sharing` says; without it as full as their workload allows, and never cached.
     """
 
-    def __init__(self, at: datetime, cached: HitRates | None = None) -> None:
-        self._day, self._cached = at.replace(hour=0, minute=0, second=0, microsecond=0), cached or {}
+    def __init__(self, at: datetime, sharing: "Sharing | None" = None) -> None:
+        self._day, self._sharing = at.replace(hour=0, minute=0, second=0, microsecond=0), sharing
         self._rates: dict[VersionId, tuple[Rate, Rate]] = {}
         self._known: dict[tuple[VersionId, int], Estimate] = {}
 
@@ -115,12 +116,13 @@ class Estimates:
         return made
 
     def _rate(self, version: "Version", lane: Lane, shared: int) -> "Rate":
-        spec = version.spec
+        spec, sharing = version.spec, self._sharing
         into, out = price_per_token(spec.model_of(lane), lane, self._day)
-        paid, hit_rate = Decimal(shared), self._cached.get((version.id, lane))
+        pack = sharing.pack_of(version, lane) if sharing else spec.pack_of(lane)
+        paid, hit_rate = Decimal(shared), sharing.hit_rates.get((version.id, lane)) if sharing else None
         if hit_rate is not None:
             paid *= Decimal(cache_prices(spec.model_of(lane), lane, at=self._day).factor(hit_rate))
-        return Rate(paid / spec.pack_of(lane), into, spec.expected_output_tokens * out)
+        return Rate(paid / pack, into, spec.expected_output_tokens * out)
 
 
 @dataclass(frozen=True)

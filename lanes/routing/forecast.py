@@ -10,6 +10,7 @@ from lanes.doors.filedoor import BadLine, Line
 from lanes.doors.item import Submission
 from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimates
+from lanes.money.sharing import Sharing
 from lanes.routing.load import Load
 from lanes.routing.plans import Plan, Plans
 from lanes.routing.prospect import Prospects
@@ -72,13 +73,18 @@ def as_routed_usd(route: Route, *, corrects: bool) -> Decimal:
 def forecast(
     lines: Iterable[Line | BadLine], version: Version, splits: Splits, *, now: datetime, prospects: Prospects | None = None,
     budgets: Sequence[BudgetStatus] = (), load: Load | None = None, by: datetime | None = None,
+    sharing: Sharing | None = None,
 ) -> Forecast:  # fmt: skip
-    """Where the well-formed lines would go if they arrived now, and what that would cost. Those that do not say when they are
-    due are due `by` then, where that is given; budgets beyond their soft limits, and the load of real time, are heeded."""
-    prospects, estimates = prospects or Prospects.assumed(now), Estimates(now)
+    """Where the well-formed lines would go if they arrived now, and what that would cost, as calls are `sharing` at present.
+
+    Those that do not say when they are due are due `by` then, where that is given; budgets beyond their soft limits, and the
+    load of real time, are heeded.
+    """
+    sharing = sharing or Sharing()
+    found, plans = Forecast(version.workload, version.number, by), Plans(version, sharing)
+    prospects, estimates = prospects or Prospects.assumed(now), Estimates(now, sharing.like(version, plans.alone))
     room = None if load is None else Room(load)
     over_soft = [each for each in budgets if each.is_over_soft]
-    found, plans = Forecast(version.workload, version.number, by), Plans(version)
     for line in lines:
         if isinstance(line, BadLine):
             found.bad.append(line)

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from lanes.ids import VersionId
 from lanes.money.cost import Estimate
+from lanes.money.sharing import Sharing
 from lanes.routing.load import Load
 from lanes.routing.prospect import Prospects
 from lanes.routing.room import Room
@@ -32,10 +33,10 @@ class Plan:
 
 
 class Plans:
-    """Those of one file, item by item."""
+    """Those of one file, item by item; packs are as large as `sharing` has them."""
 
-    def __init__(self, version: Version) -> None:
-        self._version = version
+    def __init__(self, version: Version, sharing: Sharing | None = None) -> None:
+        self._version, self._sharing = version, sharing or Sharing()
         self._alone = replace(
             version, id=VersionId(-version.id), spec=version.spec.model_copy(update={"realtime_pack": 1, "batch_pack": 1})
         )
@@ -62,12 +63,12 @@ class Plans:
             self._plan(lane, is_packed, prospects, load, by)
             for lane in Lane
             for is_packed in (False, True)
-            if not is_packed or self._version.spec.pack_of(lane) > 1
+            if not is_packed or self._sharing.pack_of(self._version, lane) > 1
         ]
 
     def _plan(self, lane: Lane, is_packed: bool, prospects: Prospects, load: Load | None, by: datetime | None) -> Plan:
         version = self._version if is_packed else self._alone
-        pack = version.spec.pack_of(lane)
+        pack = self._sharing.pack_of(version, lane)
         calls, usd = -(-self.items // pack), self._usd[lane, is_packed]
         if lane is Lane.REALTIME:
             takes_s = None if load is None else Room(load).takes_s(version, self.items)

@@ -11,6 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from lanes.money.cost import Estimates
+from lanes.money.sharing import Sharing
 from lanes.routing.forecast import as_routed_usd
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import Arrived, Route, decide, rule_faults
@@ -64,11 +65,15 @@ class Trial:
 
 
 class Trying:
-    """Tries item after item; those of one minute share what is known of batches."""
+    """Tries item after item; those of one minute share what is known of batches. Both are priced as calls of the one in force
+    are `sharing` at present."""
 
-    def __init__(self, trial: Trial, splits: Splits, turnarounds: Turnarounds, now: datetime) -> None:
+    def __init__(
+        self, trial: Trial, splits: Splits, turnarounds: Turnarounds, now: datetime, sharing: Sharing | None = None
+    ) -> None:  # fmt: skip
         self.trial, self._splits, self._turnarounds = trial, splits, turnarounds
-        self._estimates, self._prospects = Estimates(now), Prospects(turnarounds, now)
+        sharing = (sharing or Sharing()).like(trial.in_force, trial.changed)
+        self._estimates, self._prospects = Estimates(now, sharing), Prospects(turnarounds, now)
         self._minute = now
 
     def add(self, item: Arrived) -> None:

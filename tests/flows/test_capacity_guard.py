@@ -48,6 +48,33 @@ async def test_the_load_is_not_looked_at_where_nothing_goes_to_real_time_but_wha
     assert rooms._room is None
 
 
+async def test_what_must_go_to_real_time_takes_of_the_room_of_a_look_that_is_new_still(
+    db: Database, pool: Engine, passing_time: PassingTime
+) -> None:
+    rooms = Rooms("acme", most_calls=1)
+    now = await db.now()
+    with pool.begin() as sender:
+        publish(sender, now=now, split_percent=100, patience_s=10)
+        publish(sender, "bound", now=now, split_percent=0)
+        admit(sender, "first", now=now)
+    assert await route.route_received(db, rooms=rooms) == 1
+    with pool.begin() as sender:
+        admit(sender, *(f"u{n}" for n in range(50)), now=now, workload="bound", urgent=True)
+    assert await route.route_received(db, rooms=rooms) == 50
+    with pool.begin() as sender:
+        admit(sender, "next", now=now)
+    assert await route.route_received(db, rooms=rooms) == 1
+    with pool.begin() as reader:
+        said = {each.key: each.reason for each in rows(reader, "route_log")}
+    assert (said["first"], said["next"]) == ("split", "capacity")
+    passing_time.passes(seconds=5)
+    with pool.begin() as sender:
+        admit(sender, "later", now=await db.now(), workload="bound", urgent=True)
+    looked_at = rooms._looked_at
+    assert await route.route_received(db, rooms=rooms) == 1
+    assert rooms._looked_at == looked_at
+
+
 async def test_rules_that_fail_and_odd_moments_lose_no_item_and_harm_no_neighbour(db: Database, pool: Engine) -> None:
     now = await db.now()
     odd: list[dict[str, object]] = [{}, {"n": "many"}, {"n": None}, {"n": 2**70}, {"n": 4}]

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from threading import Lock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from lanes.ids import VersionId
 from lanes.money.caching import (
@@ -26,14 +24,13 @@ from lanes.store.asking import Ask
 from lanes.words import Lane
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
     from lanes.workload.version import Version
 
 LOOKED_EVERY = timedelta(seconds=15)  # whoever decided, nobody looks again before
 OF_LATE = timedelta(minutes=30)  # calls come as often as since then
 MARKING_AFTER = timedelta(minutes=2)  # every drain marks as was decided, and calls from before are over
-KEPT_FOR = timedelta(minutes=1)
 MOST_BATCHES = 100
 
 # Tokens of a version's tries since a moment, and how many of them were answered: a provider that fails caches nothing, either.
@@ -76,8 +73,6 @@ select f.workload, f.lane, case f.lane when 'batch' then v.batch_model else v.re
  group by 1, 2, 3 order by 1, 2 desc, 3
 """
 
-_kept: "WeakKeyDictionary[Engine, tuple[datetime, HitRates]]" = WeakKeyDictionary()
-_lock = Lock()
 
 
 def weigh(connection: "Connection", version: "Version", lane: Lane, *, now: datetime) -> Caching:
@@ -108,17 +103,9 @@ def states(ask: Ask, workload: str | None = None) -> list[tuple[str, Lane, Cachi
     return [(row.workload, Lane(row.lane), _caching(row)) for row in ask(STATES, workload=workload)]
 
 
-def hit_rates(connection: "Connection", *, now: datetime) -> HitRates:
-    """Those that were measured where all calls mark what they share; what was read stays for a minute."""
-    with _lock:
-        kept = _kept.get(connection.engine)
-    if kept is not None and kept[0] <= now < kept[0] + KEPT_FOR:
-        return kept[1]
-    rows = asking.through(connection)(CACHED)
-    found: HitRates = {(VersionId(row.version_id), Lane(row.lane)): row.hit_rate for row in rows}
-    with _lock:
-        _kept[connection.engine] = now, found
-    return found
+def hit_rates(ask: Ask) -> HitRates:
+    """Those that were measured where all calls mark what they share."""
+    return {(VersionId(row.version_id), Lane(row.lane)): row.hit_rate for row in ask(CACHED)}
 
 
 def _measured(ask: Ask, version: "Version", lane: Lane, before: Caching, now: datetime) -> Measured:
@@ -176,12 +163,6 @@ def _caching(row: Any) -> Caching:
     return Caching(
         Marks(row.marks), row.why, row.pays_from, row.since, row.decided_at, row.hit_rate, row.calls, row.losses, row.again_at
     )
-
-
-def forget(engine: "Engine") -> None:
-    """The next who asks for hit rates reads the database: for those who undo what they wrote, or lead the engine elsewhere."""
-    with _lock:
-        _kept.pop(engine, None)
 
 
 def saved_by_caching(ask: Ask, *, since: datetime, now: datetime) -> list[Saved]:

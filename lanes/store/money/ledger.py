@@ -45,10 +45,11 @@ def book(
     """Every response is in the ledger; each attempt's part of it, in the order of the attempts.
 
     `payers` are by id of the work. The attempts know their shares, so that the parts of one response sum exactly to it
-    even when they are saved apart. No row of an item or its work is locked or waited for.
+    even when they are saved apart. A response that answers one of its items first is for answers. No row of an item or its work
+    is locked or waited for.
     """
     shared: dict[str, list[Part]] = {}
-    rows: list[dict[str, Any]] = []
+    rows: dict[str, dict[str, Any]] = {}
     parts: list[Part] = []
     priced_by = price_version()
     for each in attempts:
@@ -56,22 +57,24 @@ def book(
         if said is None:
             parts.append(NOTHING)
             continue
-        those = shared.get(said.message_id)
+        those, payer = shared.get(said.message_id), payers[each.claim.work_id]
         if those is None:
-            payer, used = payers[each.claim.work_id], said.usage
+            used = said.usage
             usd, price_of = _priced(said, payer, each.ended_at)
             those = shared[said.message_id] = divided(used, usd, share.of)
-            rows.append({
+            rows[said.message_id] = {
                 "message_id": said.message_id, "workload": payer.workload, "lane": payer.lane, "purpose": payer.purpose,
                 "model": said.model, "batch_id": batch_id, "items": share.of, "input_tokens": used.input,
                 "output_tokens": used.output, "cache_read_tokens": used.cache_read,
                 "cache_write_tokens": used.cache_write, "cost_usd": usd, "price_version": priced_by + price_of,
                 "billed_at": each.ended_at,
-            })  # fmt: skip
+            }  # fmt: skip
+        elif payer.purpose is Purpose.ANSWER:
+            rows[said.message_id]["purpose"] = payer.purpose
         parts.append(those[share.index])
     if rows:
-        rows.sort(key=itemgetter("message_id"))  # two savers of the same never deadlock
-        connection.execute(_booked(), split(rows))
+        in_order = sorted(rows.values(), key=itemgetter("message_id"))  # two savers of the same never deadlock
+        connection.execute(_booked(), split(in_order))
     return parts
 
 

@@ -37,7 +37,7 @@ tried as materialized (
          min(a.ended_at) filter (where a.outcome = 'valid') as answered_at
     from under u
     left join shed s on s.item_id = u.id
-    left join lanes.attempt a on a.item_id = u.id and a.lane = :lane and a.purpose = 'answer'
+    left join lanes.attempt a on a.item_id = u.id and a.lane = :lane and a.purpose in ('answer', 'authoritative')
    group by u.id, u.received_at, u.due_at, s.item_id),
 timed as (
   select extract(epoch from coalesce(answered_at, :now) - received_at)::float8 as seconds

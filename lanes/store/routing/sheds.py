@@ -11,6 +11,7 @@ from lanes.ids import WorkId
 from lanes.money.cost import Estimate, Estimates
 from lanes.routing.shedding import Shed, Waiting
 from lanes.store.bulk import insert_rows, one_of
+from lanes.store.money import sharing
 from lanes.store.tables import route, work, workload
 from lanes.store.workload.workloads import in_force, versions
 from lanes.words import Lane, Purpose
@@ -117,7 +118,7 @@ def save(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetim
     rows = connection.execute(text(HELD), {"ids": list(leaving)}).all()
     if not rows:
         return 0
-    known, estimates = versions(connection, {row.version_id for row in rows}), Estimates(now)
+    known, estimates = versions(connection, {row.version_id for row in rows}), sharing.estimates(connection, now=now)
     connection.execute(
         update(work)
         .where(one_of([row.id for row in rows], work.c.id))

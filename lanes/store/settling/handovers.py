@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from lanes.ids import ItemId, WorkId
-from lanes.money.cost import Estimate, Estimates
+from lanes.money.cost import Estimate
 from lanes.routing.route import Route, fall_back
 from lanes.store.bulk import insert_rows, one_of
-from lanes.store.money import caching
+from lanes.store.money import sharing
 from lanes.store.payload import characters
 from lanes.store.settling.savable import LockedWork
 from lanes.store.tables import item, route, work
@@ -55,7 +55,7 @@ def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime
             select(item.c.id, characters(item.c.payload).label("chars")).where(one_of(ids, item.c.id))
         )
     }
-    estimates, costs = Estimates(now, caching.hit_rates(connection, now=now)), dict[ItemId, Estimate]()
+    estimates, costs = sharing.estimates(connection, now=now), dict[ItemId, Estimate]()
     for row in rows:
         try:
             costs[row.item_id] = estimates.of(known[row.terms.version_id], chars[row.item_id])

@@ -190,6 +190,8 @@ class _Writes:
             "cost_usd": part.usd, "bound_usd": each.bound_usd, "latency_ms": each.latency_ms,
             "started_at": each.started_at, "ended_at": each.ended_at,
         }  # fmt: skip
+        if row.rescued:
+            given["tried_for"] = row.terms.purpose
         if said is not None:
             given |= {"message_id": said.message_id, "request_id": said.request_id}
         if each.gathered is not None:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ARRAY, Connection, Select, and_, any_, bindparam, func, or_, select
+from sqlalchemy import ARRAY, ColumnElement, Connection, Select, and_, any_, bindparam, case, func, literal, or_, select
 
 from lanes.errors import StillLocked
 from lanes.ids import ItemId, ResultId, VersionId, WorkId
@@ -15,11 +15,12 @@ from lanes.routing.route import may_wait
 from lanes.settling.outcome import Attempt
 from lanes.settling.settle import Obligation
 from lanes.store.bulk import one_of
+from lanes.store.literals import is_
 from lanes.store.locks import waiting_at_most
 from lanes.store.routing import turnarounds
 from lanes.store.tables import item, result, route, version, work
 from lanes.store.workload.workloads import versions
-from lanes.words import Announces, Lane, Mode, Outcome, Purpose, WorkState
+from lanes.words import Announces, Lane, Mode, Outcome, Purpose, Standing, WorkState
 
 ANSWERING = (Purpose.ANSWER, Purpose.AUTHORITATIVE)
 OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
@@ -29,9 +30,10 @@ _ids = bindparam("ids", type_=ARRAY(work.c.id.type))
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Terms:
-    """What never changes of some work, and what its version says: one object for all work that has it in common.
+    """What its tries have in common of some work, and what its version says: one object for all work that has it in common.
 
-    `model` is the one that its lane asks.
+    `model` is the one that its lane asks. `purpose` is what a try of it is for now: what a batch has of an item that was
+    rescued is the authoritative pass, once its provisional answer stands.
     """
 
     workload: str
@@ -56,19 +58,32 @@ def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId
 @cache
 def _common() -> Select[*tuple[Any, ...]]:
     """What the work of :ids has in common."""
-    of_work = (
-        work.c.workload, work.c.version_id, work.c.lane, work.c.purpose, work.c.generation, work.c.revision,
+    of = (
+        select(
+            work.c.id, work.c.workload, work.c.version_id, work.c.lane, _purpose().label("purpose"), work.c.generation,
+            work.c.revision,
+        ).where(work.c.id == any_(_ids)).subquery("of")
     )  # fmt: skip
+    of_work = of.c.workload, of.c.version_id, of.c.lane, of.c.purpose, of.c.generation, of.c.revision
     return (
         select(
             *of_work, version.c.mode, version.c.realtime_model, version.c.batch_model, version.c.max_failures,
             version.c.compare_fields, version.c.announces,
-            func.array_agg(work.c.id).label("ids"),
+            func.array_agg(of.c.id).label("ids"),
         )
-        .join(version, version.c.id == work.c.version_id)
-        .where(work.c.id == any_(_ids))
+        .join(version, version.c.id == of.c.version_id)
         .group_by(*of_work, version.c.id)
     )  # fmt: skip
+
+
+def _purpose() -> ColumnElement[Purpose]:
+    """What a try of the work is for; answers are only looked for where it was rescued."""
+    provisional = select(result.c.id).where(
+        result.c.item_id == work.c.item_id, result.c.generation == 0, result.c.revision == work.c.revision,
+        is_(result.c.standing, Standing.PROVISIONAL),
+    )  # fmt: skip
+    is_pass = and_(work.c.rescued, is_(work.c.lane, Lane.BATCH), is_(work.c.purpose, Purpose.ANSWER), provisional.exists())
+    return case((is_pass, literal(Purpose.AUTHORITATIVE, work.c.purpose.type)), else_=work.c.purpose)
 
 
 def _terms(row: Any) -> Terms:

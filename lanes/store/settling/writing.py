@@ -54,6 +54,7 @@ TRIED = (  # what an attempt says by itself, beside the claim
 GIVEN = (
     column("n", Integer),  # their order
     column("work_id", BigInteger), column("claim_no", Integer), *TRIED,
+    column("tried_for", Text),  # where that may be another purpose than its work has
     column("state", Text),  # of its work from now on; none: the attempt came late, and moves nothing
     column("failures", Integer), column("alone", Boolean), column("ready_at", Moment),
     column("standing", Text), column("output", JSONB),  # the result that it makes, if any
@@ -113,9 +114,9 @@ def _attempts(each: CTE) -> Insert:
     """Every attempt is recorded."""
     values = {
         "work_id": each.c.work_id, "claim_no": each.c.claim_no, **{of.name: each.c[of.name] for of in TRIED},
-        "item_id": each.c.item_id, "workload": each.c.workload, "lane": each.c.lane, "purpose": each.c.purpose,
-        "batch_id": bindparam("batch", type_=BigInteger), "flow_run_id": bindparam("flow_run", type_=Uuid),
-        "shown": each.c.standing.is_not(None),
+        "item_id": each.c.item_id, "workload": each.c.workload, "lane": each.c.lane,
+        "purpose": func.coalesce(each.c.tried_for, each.c.purpose), "batch_id": bindparam("batch", type_=BigInteger),
+        "flow_run_id": bindparam("flow_run", type_=Uuid), "shown": each.c.standing.is_not(None),
     }  # fmt: skip
     return insert(attempt).from_select(list(values), select(*values.values()).order_by(each.c.n))
 

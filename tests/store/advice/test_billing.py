@@ -12,7 +12,8 @@ from lanes.store.figures import folding
 from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import B, claim, said, save, submit, tried
+from tests.store.late import LATE, in_batch, of_batch, rescue
+from tests.store.tries import B, claim, rows, said, save, submit, tried
 
 
 def seen(connection: Connection) -> Evidence:
@@ -89,3 +90,15 @@ def test_without_the_shared_tokens_nothing_is_told_of_savings_and_all_else_is(li
     whole, ask = seen(lived_in), asking.through(lived_in)
     found = of_each(ask, in_force(ask, "letters"), since=NOON, now=later(days=3))["letters"]
     assert found == replace(whole, savings=None)
+
+
+def test_an_item_that_real_time_rescued_in_lambda_mode_is_answered_once_and_passed_over_once(connection: Connection) -> None:
+    batch_id = in_batch(connection, "k", mode="lambda")
+    rescue(connection)
+    save(connection, *(tried(each, at=LATE) for each in claim(connection, now=LATE)), now=LATE)
+    save(connection, tried(of_batch(connection, batch_id), at=later(hours=9)), batch_id=batch_id, now=later(hours=9))
+    found = seen(connection).savings
+    assert found is not None
+    of = {each.lane: each.cost_usd for each in rows(connection, "response")}
+    assert (found.alone_usd, found.second_usd, found.repeats_usd) == (of["realtime"], -of["batch"], 0)
+    assert found.paid_usd == of["realtime"] + of["batch"]

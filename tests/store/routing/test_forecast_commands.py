@@ -7,16 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert, text
 
 from lanes.commands import forecast as commands
 from lanes.money.budget import Budget, Period
 from lanes.routing.capacity import Kind, Limit
 from lanes.routing.split import Split
 from lanes.store.database import clock
-from lanes.store.money import budgets
+from lanes.store.money import budgets, caching
 from lanes.store.realtime import limits
+from lanes.store.tables import pack_size
 from lanes.store.workload import workloads
+from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import publish
 from tests.store.tries import rows
@@ -95,6 +97,27 @@ def test_a_quote_says_of_each_lane_and_packing_what_it_costs_and_how_surely_it_i
     assert "06:00 CET" in capsys.readouterr().out
     commands.quote(file, workload="letters", field="text", by="06:00", zone="Asia/Tokyo")
     assert "06:00 JST" in capsys.readouterr().out
+
+
+def test_a_quote_counts_with_the_pack_sizes_and_hit_rates_in_force(pool: Engine, file: Path, capsys: Told) -> None:
+    long = "Sort the letter by these rules. " * 600
+    with pool.begin() as connection:
+        of = publish(connection, now=NOON, batch_pack=20, instructions=long)
+    commands.quote(file, workload="letters", field="text", as_json=True)
+    before = {(each["lane"], each["pack"]): Decimal(each["usd"]) for each in told(capsys)["plans"]}
+    with pool.begin() as connection:
+        caching.weigh(connection, of, Lane.REALTIME, now=NOON)
+        connection.execute(text("update lanes.caching set marks = 'all', hit_rate = 1"))
+        decided = {"workload": "letters", "version_id": of.id, "lane": Lane.BATCH, "model": of.spec.batch_model}
+        none = {"hurt": 20, "packed_n": 9, "packed_agreed": 1, "alone_n": 9, "alone_agreed": 9, "why": "packs of 20 hurt"}
+        connection.execute(insert(pack_size).values(size=2, allowed=20, decided_at=NOON, **decided, **none))
+    commands.quote(file, workload="letters", field="text", as_json=True)
+    after = {(each["lane"], each["pack"]): (each["calls"], Decimal(each["usd"])) for each in told(capsys)["plans"]}
+    assert list(after) == [("realtime", 1), ("batch", 1), ("batch", 2)]
+    assert after["batch", 1] == (3, before["batch", 1])
+    assert after["batch", 2][0] == 2
+    assert after["batch", 2][1] > before["batch", 20]
+    assert after["realtime", 1][1] < before["realtime", 1] / 5  # what is shared is read from the cache, however it is packed
 
 
 def test_a_quote_without_a_time_says_when_batches_are_back_and_real_time_is_done(

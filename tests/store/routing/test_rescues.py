@@ -1,5 +1,7 @@
 """Rescues: which items real time takes over from the batch lane, each once, and what it leaves alone."""
 
+from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.claims import Claim
+from lanes.settling.outcome import Share
 from lanes.settling.story import happenings, next_step
 from lanes.store.asking import through
 from lanes.store.batch import creates, doubts, homecoming
@@ -19,7 +22,7 @@ from lanes.words import BatchState, Lane
 from tests.conftest import NOON, later
 from tests.examples import publish
 from tests.store.late import DUE, LATE, amended, by_lane, canceled, crowd, doubted, in_batch, of_batch, rescue, waiting
-from tests.store.tries import claim, intend, row, rows, save, tried
+from tests.store.tries import B, claim, intend, row, rows, said, save, tried
 
 
 def test_an_item_in_a_late_batch_is_owed_by_real_time_too_and_its_batch_keeps_its_work(connection: Connection) -> None:
@@ -191,3 +194,42 @@ def test_the_report_counts_rescues_and_what_was_paid_for_twice(connection: Conne
     (seen,) = rescued.figures(through(connection), since=NOON, now=later(hours=9))
     assert (seen.workload, seen.items, seen.met, seen.waiting) == ("letters", 2, 1, 0)
     assert 0 < seen.twice_usd < seen.usd
+
+
+def test_what_a_batch_answers_over_a_provisional_answer_is_billed_and_recorded_as_its_pass(connection: Connection) -> None:
+    batch_id = in_batch(connection, "a", "b", mode="lambda")
+    rescue(connection)
+    first, other = claim(connection, now=LATE)
+    save(connection, tried(first, at=LATE), now=LATE)
+    late = [tried(of_batch(connection, batch_id, each.key), output=B, at=later(hours=9)) for each in (first, other)]
+    save(connection, *late, batch_id=batch_id, now=later(hours=9))
+    purposes = Counter((each.lane, each.purpose) for each in rows(connection, "attempt"))
+    assert purposes == {("realtime", "answer"): 1, ("batch", "authoritative"): 1, ("batch", "answer"): 1}
+    assert Counter((each.lane, each.purpose) for each in rows(connection, "response")) == purposes
+    assert {(each.lane, each.purpose) for each in rows(connection, "work")} == {("realtime", "answer"), ("batch", "answer")}
+    assert [each.changed_fields for each in rows(connection, "correction")] == [["category"]]
+
+
+def test_in_plain_mode_what_a_batch_answers_late_is_a_second_answer_and_no_pass(connection: Connection) -> None:
+    batch_id = in_batch(connection, "k")
+    rescue(connection)
+    save(connection, *(tried(each, at=LATE) for each in claim(connection, now=LATE)), now=LATE)
+    save(connection, tried(of_batch(connection, batch_id), at=later(hours=9)), batch_id=batch_id, now=later(hours=9))
+    assert {(each.lane, each.purpose, each.shown) for each in rows(connection, "attempt")} == {
+        ("realtime", "answer", True), ("batch", "answer", False),
+    }  # fmt: skip
+
+
+def test_a_call_that_answers_one_of_its_items_first_is_billed_for_answers(connection: Connection) -> None:
+    batch_id = in_batch(connection, "a", "b", pack=2, mode="lambda", batch_pack=2)
+    rescue(connection)
+    first, other = claim(connection, now=LATE)
+    save(connection, tried(first, at=LATE), now=LATE)
+    response, at = said(), later(hours=9)
+    pack = [
+        replace(tried(of_batch(connection, batch_id, each.key), response=response, at=at), share=Share(n, 2))
+        for n, each in enumerate((first, other))
+    ]
+    save(connection, *pack, batch_id=batch_id, now=at)
+    assert [each.purpose for each in rows(connection, "response", "lane") if each.lane == "batch"] == ["answer"]
+    assert sorted(each.purpose for each in rows(connection, "attempt") if each.lane == "batch") == ["answer", "authoritative"]

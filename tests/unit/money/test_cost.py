@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from lanes.money.caching import written
 from lanes.money.cost import Estimates, allocate, allocate_usd, estimate, pack_bound, tokens, upper_bound
+from lanes.money.pack_size import Decided, PackSizes, Place
+from lanes.money.sharing import Sharing
 from lanes.provider.requests import Question, parameters
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost
@@ -113,8 +115,16 @@ def test_the_bound_of_a_call_covers_whatever_it_can_have_cost(lane: Lane, text: 
 def test_an_estimate_has_what_is_shared_at_the_hit_rate_of_its_lane() -> None:
     letters = version(instructions="i" * 4_000, realtime_pack=4)
     shared = 1_000 + tokens(json.dumps(letters.spec.output_schema))
-    cached = Estimates(NOON, {(letters.id, Lane.REALTIME): 0.5}).of(letters, 200)
+    cached = Estimates(NOON, Sharing(hit_rates={(letters.id, Lane.REALTIME): 0.5})).of(letters, 200)
     plain = estimate(letters, 200, at=NOON)
     assert cached.batch == plain.batch
     less = Decimal(shared) / 4 * (1 - Decimal("0.675")) * Decimal("0.0000001")
     assert plain.realtime - cached.realtime == pytest.approx(less, abs=Decimal("2e-9"))
+
+
+def test_an_estimate_divides_what_is_shared_by_the_pack_size_in_force() -> None:
+    letters = version(instructions="i" * 4_000, realtime_pack=8, batch_pack=8)
+    halved = Sharing(PackSizes({Place.of(letters, Lane.BATCH): Decided(2, 8, NOON)}))
+    found, plain = Estimates(NOON, halved).of(letters, 200), estimate(letters, 200, at=NOON)
+    assert found.realtime == plain.realtime
+    assert found.batch == estimate(version(instructions="i" * 4_000, batch_pack=2), 200, at=NOON).batch > plain.batch

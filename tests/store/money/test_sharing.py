@@ -1,0 +1,89 @@
+"""Whoever estimates what items cost knows how calls share at present, and seldom asks for it."""
+
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, insert, text
+
+from lanes.money.cost import Estimates, estimate
+from lanes.money.pack_size import Decided, PackSizes, Place
+from lanes.money.sharing import Sharing
+from lanes.routing.shedding import Shed
+from lanes.store.database import Database
+from lanes.store.money import caching, sharing
+from lanes.store.routing import sheds
+from lanes.store.tables import pack_size
+from lanes.words import Lane
+from lanes.workload.version import Version
+from tasks.route import route_received
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route, version
+from tests.store.tries import rows
+
+LONG: dict[str, Any] = {"instructions": "Sort the letter by these rules. " * 600, "realtime_pack": 8, "batch_pack": 8}
+CHARS = len('{"text": "help"}')
+
+
+def shares(connection: Connection, of: Version) -> Sharing:
+    """It was decided that a batch's packs are of two, and real time's calls read most of what they share from the cache."""
+    caching.weigh(connection, of, Lane.REALTIME, now=NOON)
+    connection.execute(text("update lanes.caching set marks = 'all', hit_rate = 0.9"))
+    place = Place.of(of, Lane.BATCH)
+    connection.execute(
+        insert(pack_size).values(
+            workload=of.workload, version_id=of.id, lane=place.lane, model=place.model, size=2, allowed=8, hurt=4, packed_n=9,
+            packed_agreed=1, alone_n=9, alone_agreed=9, why="packs of 4 hurt", decided_at=NOON,
+        )
+    )  # fmt: skip
+    return Sharing(PackSizes({place: Decided(2, 8, NOON)}), {(of.id, Lane.REALTIME): 0.9})
+
+
+def test_it_is_read_once_in_half_a_minute(connection: Connection) -> None:
+    of = publish(connection, now=NOON, **LONG)
+    assert sharing.known(connection, now=NOON).pack_of(of, Lane.BATCH) == 8
+    expected = shares(connection, of)
+    assert sharing.known(connection, now=later(seconds=29)).hit_rates == {}
+    found = sharing.known(connection, now=later(seconds=30))
+    assert found.hit_rates == expected.hit_rates
+    assert [found.pack_of(of, lane) for lane in (Lane.BATCH, Lane.REALTIME)] == [2, 8]
+
+
+async def test_routes_state_what_items_cost_so(db: Database) -> None:
+    now = await db.now()
+
+    def begin(connection: Connection) -> Estimates:
+        of = publish(connection, now=now, **LONG)
+        admit(connection, "k", now=now, payload={"text": "help"})
+        return Estimates(now, shares(connection, of))
+
+    estimates = await db.run(begin)
+    assert await route_received(db) == 1
+    (made,) = await db.run(lambda connection: rows(connection, "route"))
+    of = version(id=made.version_id, **LONG)
+    assert (made.realtime_usd, made.batch_usd) == _both(estimates, of)
+    plain = estimate(of, CHARS, at=now)
+    assert made.realtime_usd < plain.realtime
+    assert made.batch_usd > plain.batch
+
+
+def test_what_is_shed_is_priced_so(connection: Connection) -> None:
+    of = publish(connection, now=NOON, split_percent=100, **LONG)
+    admit(connection, "k", now=NOON, payload={"text": "help"})
+    route(connection, now=NOON)
+    estimates = Estimates(NOON, shares(connection, of))
+    (work,) = rows(connection, "work")
+    assert sheds.save(connection, {work.id: Shed("nobody answers")}, now=later(minutes=1)) == 1
+    made = rows(connection, "route", "id")[-1]
+    assert (made.realtime_usd, made.batch_usd) == _both(estimates, of)
+
+
+def _both(estimates: Estimates, of: Version) -> tuple[Decimal, Decimal]:
+    found = estimates.of(of, CHARS)
+    return found.realtime, found.batch
+
+
+def test_of_another_version_the_hit_rates_are_taken_to_be_the_same() -> None:
+    of, other = version(id=1), version(id=2)
+    known = Sharing(hit_rates={(of.id, Lane.BATCH): 0.5})
+    assert known.like(of, other).hit_rates == {(of.id, Lane.BATCH): 0.5, (other.id, Lane.BATCH): 0.5}
+    assert known.like(other, of).hit_rates == known.hit_rates
