@@ -42,9 +42,9 @@ class Turns:
         places = self._soon_free(direct, now)
         most = {name: number * self._size(waiting[name]) for name, number in places.items()}
         for name in waiting.keys() - direct.keys():
-            if self._room(waiting[name], now) != 0:
-                whole = self._pace.all_places * self._size(waiting[name])
-                most[name] = max(0, whole - self._buffer.of(name) - sum(len(p) for p in self._leaving if p[0].workload == name))
+            room, places = self._room(waiting[name], now), self._pace.all_places
+            whole = (places if room is None else min(places, room)) * self._size(waiting[name])
+            most[name] = max(0, whole - self._buffer.of(name) - sum(len(p) for p in self._leaving if p[0].workload == name))
         self._peek(direct, most, now)
         return {name: number for name, number in most.items() if number > 0}
 
@@ -59,7 +59,7 @@ class Turns:
         self._leaving += self._packed(self._buffer.take(self._versions, now), now)
         if not self._leaving:
             return []
-        self._leaving.sort(key=lambda pack: (_measures(pack), min(each.rank_at for each in pack)))
+        self._leaving.sort(key=_turn)
         owed = {pack[0].workload: self._version(pack) for pack in self._leaving if not _measures(pack)}
         places = self._divided(owed or {pack[0].workload: self._version(pack) for pack in self._leaving}, now)
         asked: list[tuple[Version, list[Claimed]]] = []
@@ -114,10 +114,14 @@ class Turns:
         return self._health.circuits.to_probe(askable, now)
 
     def give_up_ahead(self, now: datetime) -> list[Claimed]:
-        """What was claimed ahead of its place, and may not be asked now: no longer waiting here."""
-        stranded = [pack for pack in self._leaving if self._is_direct(pack) and not self._stays(pack, now)]
-        if stranded:
-            self._leaving = [pack for pack in self._leaving if pack not in stranded]
+        """What was claimed ahead of its place, or left its window, and may not be asked now: no longer waiting here."""
+        probes = self._probes(now)
+        stranded = [
+            pack for pack in self._leaving
+            if not (self._stays(pack, now) if self._is_direct(pack) else self._outlasts_window(pack, probes, now))
+        ]  # fmt: skip
+        gone = set(map(id, stranded))
+        self._leaving = [pack for pack in self._leaving if id(pack) not in gone]
         return [each for pack in stranded for each in pack]
 
     def give_up_measuring(self) -> list[Claimed]:
@@ -149,6 +153,20 @@ class Turns:
         """Whether a pack may be asked soon enough to be kept. Where it only lacks the reserve, the next look is for another."""
         version = self._version(pack)
         return self._room(version, now) != 0 and not (self._only_presses(version, now) and not presses(pack, now))
+
+    def _outlasts_window(self, pack: list[Claimed], probes: Mapping[str, list[Claimed]], now: datetime) -> bool:
+        """Whether a pack that left its window waits here: for no circuit, unless it probes it. So it may leave for a batch."""
+        model = self._version(pack).spec.realtime_model
+        return self._health.circuits.of(model, now) is None or probes.get(model) is pack
+
+    def _probes(self, now: datetime) -> Mapping[str, list[Claimed]]:
+        """By model, the packs that are asked next to probe it, where this drain holds the probe: the most urgent ones."""
+        first: dict[str, list[Claimed]] = {}
+        if not self._health.circuits.any_open(now):
+            return first
+        for pack in sorted(self._leaving, key=_turn):
+            first.setdefault(self._version(pack).spec.realtime_model, pack)
+        return {model: pack for model, pack in first.items() if self._health.circuits.room(model, now)}
 
     def _only_presses(self, version: Version, now: datetime) -> bool:
         """Whether nothing but the reserve is left of what the provider allows soon."""
@@ -218,3 +236,8 @@ class Turns:
 def _measures(pack: Sequence[Claimed]) -> bool:
     """Whether nobody waits for the pack: a shadow."""
     return pack[0].purpose is Purpose.SHADOW
+
+
+def _turn(pack: Sequence[Claimed]) -> tuple[bool, datetime]:
+    """Sorts packs, the most urgent first."""
+    return _measures(pack), min(each.rank_at for each in pack)

@@ -9,6 +9,8 @@ from lanes.claims import Claim, Claimed
 from lanes.ids import WorkId
 from lanes.money.pack_size import Decided, PackSizes, Place
 from lanes.realtime.call_limits import CallLimits
+from lanes.realtime.circuit import Fault
+from lanes.realtime.circuit import opened as opens
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.turns import Turns
@@ -131,6 +133,41 @@ def test_what_was_claimed_ahead_is_given_up_where_the_provider_has_it_wait_and_w
     assert [each.claim.work_id for each in opened.give_up_ahead(NOON)] == [16, 17]
     assert opened.give_up_ahead(NOON) == []
     assert [each.claim.work_id for each in opened.give_up()] == [99]
+
+
+def probing(at: datetime) -> Health:
+    """This drain holds the probe of the model of all of them since then; its circuit was opened at noon."""
+    health = Health(jitter=lambda: 1.0)
+    model, circuit = BILLS.spec.realtime_model, opens(Fault("529", 3, NOON, NOON), NOON)
+    health.circuits.heard({model: circuit}, NOON)
+    health.took_probe(model, circuit.probed(at), at)
+    return health
+
+
+def test_of_a_workload_with_a_window_one_pack_is_claimed_to_probe_its_model() -> None:
+    opened = turns(health=probing(later(seconds=1)))
+    assert opened.wanted({"bills": BILLS}, later(seconds=1)) == {"bills": 4}
+    take_in(opened, *(claimed(number, BILLS) for number in range(4)), now=later(seconds=1))
+    assert opened.wanted({"bills": BILLS}, later(seconds=1)) == {}
+
+
+def test_what_left_its_window_is_not_kept_through_an_outage_but_for_the_probe() -> None:
+    health, now = probing(later(seconds=1)), later(seconds=1)
+    opened = turns(Pace(most=1), health)
+    take_in(opened, *(claimed(number, BILLS, failures=1, rank_at=later(seconds=number)) for number in (5, 3, 7)))
+    assert [each.claim.work_id for each in opened.give_up_ahead(now)] == [5, 7]
+    assert asked(opened, now) == [[3]]
+    health.circuits.began(BILLS.spec.realtime_model, [WorkId(3)])
+    take_in(opened, claimed(9, BILLS, failures=1))
+    assert [each.claim.work_id for each in opened.give_up_ahead(now)] == [9]
+
+
+def test_what_left_its_window_waits_through_a_rest_without_a_circuit() -> None:
+    health = Health(jitter=lambda: 1.0)
+    opened = turns(health=health)
+    take_in(opened, claimed(1, BILLS, failures=1))
+    health.faulted(BILLS.spec.realtime_model, [WorkId(2)], now=NOON)
+    assert opened.give_up_ahead(NOON) == []
 
 
 def test_a_workload_with_a_window_is_claimed_for_packs_in_all_places_less_what_gathers_or_waits() -> None:
