@@ -21,7 +21,7 @@ from lanes.store.work import UNASKED
 
 NOBODY_ASKS = timedelta(minutes=10)  # of a model for which nothing waits: what waited was answered elsewhere, or shed
 
-# Work that failed by itself, that only measures, or whose workload is paused or has no money left, says nothing of the provider.
+# Work that failed by itself or only measures, or whose workload is paused or has no money left, says nothing of the provider.
 OVER = f"""
 update lanes.outage o set over_at = :now, state = 'closed', next_probe_at = null, turn = o.turn + 1
   from (

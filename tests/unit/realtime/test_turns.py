@@ -66,8 +66,8 @@ def quick(places: int = 16) -> Pace:
 def begin(opened: Turns, pace: Pace) -> list[list[int]]:
     """What is asked now is under way."""
     packs = opened.next_packs(NOON)
-    for of, _ in packs:
-        pace.began(of.workload, of.spec.realtime_model)
+    for of, pack in packs:
+        pace.began(of.workload, of.spec.realtime_model, measures=pack[0].measures)
     return [[each.claim.work_id for each in pack] for _, pack in packs]
 
 
@@ -292,6 +292,58 @@ def test_what_only_measures_begins_when_nothing_that_is_owed_waits_and_steps_bac
     assert begin(opened, pace) == [[4]]
     assert opened.give_up_measuring() == []
     assert begin(opened, pace) == [[1]]
+
+
+def shadows(*numbers: int, of: Version = LETTERS) -> list[Claimed]:
+    return [claimed(number, of, rank_at=later(days=1, seconds=number), purpose=Purpose.SHADOW) for number in numbers]
+
+
+def test_what_only_measures_has_half_of_the_places_and_what_is_owed_finds_the_others_free() -> None:
+    pace = Pace(most=4)
+    opened = turns(pace)
+    take_in(opened, *shadows(1, 2, 3))
+    assert begin(opened, pace) == [[1], [2]]
+    assert opened.wanted({"notes": NOTES}, NOON) == {"notes": 2}
+    take_in(opened, claimed(4), claimed(5))
+    assert begin(opened, pace) == [[4], [5]]
+    pace.ended("letters", LETTERS.spec.realtime_model)
+    assert begin(opened, pace) == []  # it was owed, and so is what comes next
+    pace.ended("letters", LETTERS.spec.realtime_model, measures=True)
+    assert begin(opened, pace) == [[3]]
+
+
+def test_where_there_is_one_place_what_measures_may_have_it() -> None:
+    pace = Pace(most=1)
+    opened = turns(pace)
+    take_in(opened, *shadows(1))
+    assert begin(opened, pace) == [[1]]
+
+
+def test_what_only_measures_is_nothing_that_a_drain_is_supplied_with() -> None:
+    pace = quick()
+    opened = turns(pace)
+    take_in(opened, *shadows(*range(100, 108)), *(claimed(number) for number in range(16)))
+    begin(opened, pace)
+    assert pace.places(NOON) == 0
+    assert not opened.is_supplied(NOON)
+    assert opened.wanted({"notes": NOTES}, NOON) == {"notes": 8}
+
+
+def test_where_what_measures_waits_one_more_is_looked_at_until_something_is_owed() -> None:
+    pace = Pace(most=4)
+    opened = turns(pace)
+    take_in(opened, *shadows(*range(10)))
+    assert begin(opened, pace) == [[0], [1]]
+    assert [each.claim.work_id for each in opened.give_up_measuring()] == [6, 7, 8, 9]
+    assert opened.wanted({"letters": LETTERS, "bills": BILLS}, NOON) == {"letters": 1, "bills": 16}
+    take_in(opened, *shadows(10))
+    assert opened.next_moment(NOON) is None
+    assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 1}
+    take_in(opened, claimed(11))
+    assert opened.next_moment(NOON) == NOON
+    assert begin(opened, pace) == [[11]]
+    assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 1}  # a place is free
+    assert opened.next_moment(NOON) is None
 
 
 def test_packs_are_as_large_as_evidence_allows() -> None:
