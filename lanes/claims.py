@@ -43,7 +43,12 @@ class Claimed:
     gathered: Gathered | None = None
 
     @property
+    def measures(self) -> bool:
+        """Whether nobody waits for it: a shadow. It shares its call with no other item."""
+        return self.purpose is Purpose.SHADOW
+
+    @property
     def travels_alone(self) -> bool:
         """Whether it shares its call with no other item: it failed once, may have spoiled a pack, or is there to show what a
         call says of it alone."""
-        return self.alone or self.failures > 0 or self.purpose is Purpose.SHADOW
+        return self.alone or self.failures > 0 or self.measures

@@ -78,7 +78,7 @@ class Answering:
     def begin(self, version: Version, pack: Sequence[Claimed], *, now: datetime) -> None:
         """The pack is being asked."""
         due = min((each.due_at for each in pack if each.due_at is not None), default=None)
-        self._pace.began(version.workload, version.spec.realtime_model)
+        self._pace.began(version.workload, version.spec.realtime_model, measures=pack[0].measures)
         self._limits.begun(version, pack, now)
         self._health.circuits.began(version.spec.realtime_model, _work(pack))
         self._run(self._ask(version, pack, None if due is None else (due - now).total_seconds()), self._calls)
@@ -144,7 +144,7 @@ class Answering:
             maybe_billed = True
         finally:
             self._limits.ended(pack, used, self._clock(), requests=requests, maybe_billed=maybe_billed)
-            self._pace.ended(version.workload, version.spec.realtime_model)
+            self._pace.ended(version.workload, version.spec.realtime_model, measures=pack[0].measures)
             if well:  # what a failure means for the next calls is weighed first
                 self._follow()
             self._wakes.place_is_free()

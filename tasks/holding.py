@@ -21,7 +21,7 @@ from lanes.store import work
 from lanes.store.database import Database, Run
 from lanes.store.signals import RoleLock
 from lanes.store.workload import workloads
-from lanes.words import Lane, Purpose
+from lanes.words import Lane
 from lanes.workload.version import Version
 from tasks import saving
 
@@ -75,7 +75,7 @@ class Holding:
                 give_back(claimed, now)
                 raise
         # In the order of their ranks; what only measures stands behind everything that is still to come.
-        last = {each.workload: each.rank_at for each in claimed if each.purpose is not Purpose.SHADOW}
+        last = {each.workload: each.rank_at for each in claimed if not each.measures}
         self._heads.looked(look, last, took_s=known - began, at=time.monotonic())
         return Taken(claimed, versions, now, all=_all(claimed, waiting.versions, wanted))
 

@@ -1,11 +1,11 @@
 """What one drain knows of the circuits of its account, and the probes that it holds. Pure: `now` comes in."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lanes.ids import WorkId
-from lanes.realtime.circuit import PROBE, Circuit, Fault
+from lanes.realtime.circuit import PROBE, Circuit, CircuitState, Fault
 
 STALE = timedelta(seconds=5)  # what was heard before says nothing: drains hear each other once a second
 SOON = timedelta(seconds=1)  # by then a probe that was taken is asked, where there is something to ask
@@ -90,8 +90,8 @@ class KnownCircuits:
         self._probes[model] = _Probe(probed.turn, now)
 
     def missed(self, model: str, circuit: Circuit, now: datetime) -> None:
-        """Somebody else was quicker: they probe it, until more is heard."""
-        self._learn(model, circuit.probed(now))
+        """Somebody else was quicker, or has its row locked: for all we know they probe it, until it is heard how it stands."""
+        self._learn(model, replace(circuit, state=CircuitState.PROBING, next_probe_at=now + PROBE))
 
     def began(self, model: str, work: Iterable[WorkId]) -> None:
         """A call of these items begins: the probe, where one is held and nothing is asked yet."""

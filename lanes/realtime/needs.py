@@ -9,7 +9,7 @@ from lanes.money.pack_bounds import most_items
 from lanes.payload import characters
 from lanes.routing.capacity import Need
 from lanes.routing.prediction import Prediction, unlearned
-from lanes.words import Lane, Purpose
+from lanes.words import Lane
 from lanes.workload.version import Version
 
 KEPT = 256  # versions of which the newest call is remembered
@@ -38,7 +38,7 @@ class Needs:
         empty, ratio = self._empty.get(version.id) or self._learn_empty(version)
         chars = sum(characters(each.payload) for each in pack)
         need = Need(empty + ratio * tokens(chars), most_answer_tokens(version.spec, len(pack)))
-        if any(each.purpose is Purpose.SHADOW for each in pack):
+        if any(each.measures for each in pack):
             return need  # no usual call: it is alone
         while len(self._newest) >= KEPT and version.id not in self._newest:
             del self._newest[next(iter(self._newest))]

@@ -30,6 +30,7 @@ class Pace:
     rests_until: datetime | None = field(default=None, init=False)
     _workloads: Counter[str] = field(default_factory=Counter, init=False)
     _models: Counter[str] = field(default_factory=Counter, init=False)
+    _measuring: int = field(default=0, init=False)
     _resting: dict[str, datetime] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -76,17 +77,23 @@ class Pace:
             return 0
         return max(0, self.all_places - self._workloads.total())
 
+    def to_measure(self, now: datetime) -> int:
+        """How many more calls may begin that only measure: they have half of all places, so that what is owed finds one."""
+        return max(0, min(self.places(now), max(1, self.all_places // 2) - self._measuring))
+
     def of_model(self, model: str) -> int:
         """How many calls of a model are under way."""
         return self._models[model]
 
-    def began(self, workload: str, model: str) -> None:
-        """A call is under way."""
+    def began(self, workload: str, model: str, *, measures: bool = False) -> None:
+        """A call is under way; nobody waits for what only `measures`."""
+        self._measuring += measures
         self._workloads[workload] += 1
         self._models[model] += 1
 
-    def ended(self, workload: str, model: str) -> None:
+    def ended(self, workload: str, model: str, *, measures: bool = False) -> None:
         """It no longer is."""
+        self._measuring -= measures
         self._workloads.subtract({workload: 1})
         self._models.subtract({model: 1})
         self._workloads += Counter()  # forgets whom nothing is under way for

@@ -15,7 +15,7 @@ from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.rate_limits import presses
 from lanes.realtime.shares import Entitlement, divide
-from lanes.words import Lane, Purpose
+from lanes.words import Lane
 from lanes.workload.version import Version
 
 SOON = timedelta(seconds=1)  # what fits the provider's limits by then is claimed, and kept
@@ -31,25 +31,35 @@ class Turns:
         self._pace, self._health, self._limits, self._sizes = pace, health, limits or CallLimits(), sizes or PackSizes()
         self._peeked_at: dict[str, datetime] = {}  # workloads of which only what presses may be asked
         self._versions: Mapping[VersionId, Version] = {}  # of what gathers or waits for a place
+        self._measured: set[str] = set()  # workloads of which only what measures was left when they were claimed last
+        self._looks_again = False
         self._buffer = Buffer(self._size)
         self._leaving: list[list[Claimed]] = []
 
     def wanted(self, waiting: Mapping[str, Version], now: datetime) -> dict[str, int]:
         """How many items to claim of each workload that waits, by its version: for its free places and a few that are soon
-        free, or for the window it gathers in.
+        free, or for the window it gathers in; one, which may be owed, where what measures waits already and was all there was.
         """
         direct = {name: version for name, version in waiting.items() if version.spec.buffer_s == 0}
         places = self._soon_free(direct, now)
         most = {name: number * self._size(waiting[name]) for name, number in places.items()}
         for name in waiting.keys() - direct.keys():
-            if self._room(waiting[name], now) != 0:
-                whole = self._pace.all_places * self._size(waiting[name])
-                most[name] = max(0, whole - self._buffer.of(name) - sum(len(p) for p in self._leaving if p[0].workload == name))
+            room, places = self._room(waiting[name], now), self._pace.all_places
+            whole = (places if room is None else min(places, room)) * self._size(waiting[name])
+            most[name] = max(0, whole - self._buffer.of(name) - sum(map(len, self._owed(name))))
         self._peek(direct, most, now)
+        self._looks_again = False
+        if any(pack[0].measures for pack in self._leaving):
+            most |= {name: min(most[name], 1) for name in self._measured & most.keys()}
         return {name: number for name, number in most.items() if number > 0}
 
     def take_in(self, claimed: Iterable[Claimed], versions: Mapping[VersionId, Version], now: datetime) -> None:
-        """The items, all of these versions, gather in their windows; those that wait for nobody wait for a place."""
+        """The items, all of these versions, the most urgent first, gather in their windows; those that wait for nobody wait for
+        a place."""
+        claimed = list(claimed)
+        last = {each.workload: each.measures for each in claimed}
+        self._looks_again = any(name in self._measured and not measures for name, measures in last.items())
+        self._measured = (self._measured - last.keys()) | {name for name, measures in last.items() if measures}
         carried = self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}
         self._versions = {id_: self._versions[id_] for id_ in carried} | dict(versions)
         self._leaving += self._packed(self._buffer.add(claimed, self._versions, now), now)
@@ -59,25 +69,28 @@ class Turns:
         self._leaving += self._packed(self._buffer.take(self._versions, now), now)
         if not self._leaving:
             return []
-        self._leaving.sort(key=lambda pack: (_measures(pack), min(each.rank_at for each in pack)))
-        owed = {pack[0].workload: self._version(pack) for pack in self._leaving if not _measures(pack)}
+        self._leaving.sort(key=_turn)
+        owed = {pack[0].workload: self._version(pack) for pack in self._leaving if not pack[0].measures}
         places = self._divided(owed or {pack[0].workload: self._version(pack) for pack in self._leaving}, now)
         asked: list[tuple[Version, list[Claimed]]] = []
         waiting: list[list[Claimed]] = []
         of_model = Counter[str]()
+        to_measure = self._pace.to_measure(now)
         for pack in self._leaving:
             name, version = pack[0].workload, self._version(pack)
-            steps_back = _measures(pack) and any(not _measures(each) for each in waiting)
+            measures = pack[0].measures
+            steps_back = measures and (to_measure == 0 or any(not each[0].measures for each in waiting))
             well = self._well(model := version.spec.realtime_model, now)
             fits = not steps_back and places.get(name, 0) > 0 and (well is None or of_model[model] < well)
             if fits and self._limits.begins(version, pack, now):
                 places[name] -= 1
+                to_measure -= measures
                 of_model[model] += 1
                 asked.append((version, pack))
             else:
                 waiting.append(pack)
         self._leaving = waiting
-        self._limits.still_held(self._version(pack) for pack in waiting if not _measures(pack))
+        self._limits.still_held(self._version(pack) for pack in waiting if not pack[0].measures)
         return asked
 
     def is_supplied(self, now: datetime) -> bool:
@@ -86,7 +99,10 @@ class Turns:
         return taken and self._ahead.total() > self._pace.ahead // 2
 
     def next_moment(self, now: datetime) -> datetime | None:
-        """When something changes by itself: a window or a rest is over. None when nothing is to come."""
+        """When something changes by itself: a window or a rest is over; or now, where more is to be claimed than was. None when
+        nothing is to come."""
+        if self._looks_again:
+            return now
         moments = [
             self._buffer.next_leave(self._versions), self._health.next_try(now), self._pace.rests_until,
             self._limits.next_moment(now),
@@ -114,19 +130,24 @@ class Turns:
         return self._health.circuits.to_probe(askable, now)
 
     def give_up_ahead(self, now: datetime) -> list[Claimed]:
-        """What was claimed ahead of its place, and may not be asked now: no longer waiting here."""
-        stranded = [pack for pack in self._leaving if self._is_direct(pack) and not self._stays(pack, now)]
-        if stranded:
-            self._leaving = [pack for pack in self._leaving if pack not in stranded]
+        """What was claimed ahead of its place, or left its window, and may not be asked now: no longer waiting here."""
+        probes = self._probes(now)
+        stranded = [
+            pack for pack in self._leaving
+            if not (self._stays(pack, now) if self._is_direct(pack) else self._outlasts_window(pack, probes, now))
+        ]  # fmt: skip
+        gone = set(map(id, stranded))
+        self._leaving = [pack for pack in self._leaving if id(pack) not in gone]
         return [each for pack in stranded for each in pack]
 
     def give_up_measuring(self) -> list[Claimed]:
-        """What only measures, where something that is owed waits for a place: no longer waiting here."""
-        if all(map(_measures, self._leaving)):
-            return []
-        measuring = [each for pack in self._leaving if _measures(pack) for each in pack]
-        self._leaving = [pack for pack in self._leaving if not _measures(pack)]
-        return measuring
+        """What only measures, where something that is owed waits for a place, and else what is more than all places would hold:
+        no longer waiting here."""
+        measuring = [pack for pack in self._leaving if pack[0].measures]
+        owed = [pack for pack in self._leaving if not pack[0].measures]
+        kept = 0 if owed else self._pace.all_places
+        self._leaving = owed + measuring[:kept]
+        return [each for pack in measuring[kept:] for each in pack]
 
     def give_up(self) -> list[Claimed]:
         """Everything that was not asked, no longer waiting."""
@@ -136,8 +157,12 @@ class Turns:
 
     @property
     def _ahead(self) -> Counter[str]:
-        """The packs that wait for a place and have no window, by workload."""
-        return Counter(pack[0].workload for pack in self._leaving if self._is_direct(pack))
+        """The packs that wait for a place and have no window, by workload, but for what only measures."""
+        return Counter(pack[0].workload for pack in self._leaving if self._is_direct(pack) and not pack[0].measures)
+
+    def _owed(self, workload: str) -> list[list[Claimed]]:
+        """The packs of a workload that wait for a place, and somebody for them."""
+        return [pack for pack in self._leaving if pack[0].workload == workload and not pack[0].measures]
 
     def _held(self) -> list[Version]:
         return [self._versions[id_] for id_ in self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}]
@@ -149,6 +174,20 @@ class Turns:
         """Whether a pack may be asked soon enough to be kept. Where it only lacks the reserve, the next look is for another."""
         version = self._version(pack)
         return self._room(version, now) != 0 and not (self._only_presses(version, now) and not presses(pack, now))
+
+    def _outlasts_window(self, pack: list[Claimed], probes: Mapping[str, list[Claimed]], now: datetime) -> bool:
+        """Whether a pack that left its window waits here: for no circuit, unless it probes it. So it may leave for a batch."""
+        model = self._version(pack).spec.realtime_model
+        return self._health.circuits.of(model, now) is None or probes.get(model) is pack
+
+    def _probes(self, now: datetime) -> Mapping[str, list[Claimed]]:
+        """By model, the packs that are asked next to probe it, where this drain holds the probe: the most urgent ones."""
+        first: dict[str, list[Claimed]] = {}
+        if not self._health.circuits.any_open(now):
+            return first
+        for pack in sorted(self._leaving, key=_turn):
+            first.setdefault(self._version(pack).spec.realtime_model, pack)
+        return {model: pack for model, pack in first.items() if self._health.circuits.room(model, now)}
 
     def _only_presses(self, version: Version, now: datetime) -> bool:
         """Whether nothing but the reserve is left of what the provider allows soon."""
@@ -215,6 +254,6 @@ class Turns:
         return self._sizes.of(version, Lane.REALTIME)
 
 
-def _measures(pack: Sequence[Claimed]) -> bool:
-    """Whether nobody waits for the pack: a shadow."""
-    return pack[0].purpose is Purpose.SHADOW
+def _turn(pack: Sequence[Claimed]) -> tuple[bool, datetime]:
+    """Sorts packs, the most urgent first."""
+    return pack[0].measures, min(each.rank_at for each in pack)

@@ -1,10 +1,10 @@
 """Outages of the provider: which models of an account answer nobody, since when; and the one incident of an account.
 
-An outage is over when calls are answered again and what it made wait has been asked. Meanwhile its circuit says who asks
-(`circuits`).
+An outage is over when calls are answered again and what it made wait has been asked, or when nothing waits any more and nobody
+has asked for ten minutes. Meanwhile its circuit says who asks (`circuits`).
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -19,25 +19,35 @@ from lanes.store.realtime import circuits
 from lanes.store.tables import outage
 from lanes.store.work import UNASKED
 
-# Work that failed by itself, or whose workload is paused, says nothing of the provider.
+NOBODY_ASKS = timedelta(minutes=10)  # of a model for which nothing waits: what waited was answered elsewhere, or shed
+
+# Work that failed by itself or only measures, or whose workload is paused or has no money left, says nothing of the provider.
 OVER = f"""
 update lanes.outage o set over_at = :now, state = 'closed', next_probe_at = null, turn = o.turn + 1
   from (
-    select o.id, min(a.started_at) as answered_at
+    select o.id,
+           (select min(a.started_at)
+              from lanes.version v
+              join lanes.workload f on f.version_id = v.id
+              join lanes.attempt a on a.workload = f.name and a.lane = 'realtime' and a.ended_at > o.faulted_at
+             where v.realtime_model = o.model and a.started_at > o.faulted_at and a.message_id is not null) as answered_at
       from lanes.outage o
-      join lanes.version v on v.realtime_model = o.model
-      join lanes.workload f on f.version_id = v.id
-      join lanes.attempt a on a.workload = f.name and a.lane = 'realtime' and a.ended_at > o.faulted_at
-     where o.over_at is null and a.started_at > o.faulted_at and a.message_id is not null
-     group by o.id) answered
- where o.id = answered.id
+     where o.over_at is null) seen
+ where o.id = seen.id
+   and (seen.answered_at is not null or coalesce(o.next_probe_at, o.faulted_at) < :unasked_since)
    and not exists (
      select from lanes.workload f
        join lanes.version v on v.id = f.version_id and v.realtime_model = o.model
        join {UNASKED} w on w.workload = f.name and w.lane = 'realtime'
-      where f.paused_at is null and w.generation = 0 and w.failures = 0 and w.created_at < answered.answered_at)
-returning o.account
+      where f.paused_at is null and w.purpose <> 'shadow'
+        and (seen.answered_at is null or w.generation = 0 and w.failures = 0 and w.created_at < seen.answered_at)
+        and not exists (
+          select from lanes.budget b
+           where b.workload = f.name and b.consumer is null and b.refused_at >= date_trunc(b.period, :now, b.zone)))
+returning o.account, seen.answered_at is not null as answered
 """
+ANSWERED = "The provider answers again, and every item that waited for it has been asked."
+UNASKED_NOW = "Nothing waits for it any more: nobody has asked the provider for 10 minutes, and whatever comes next does."
 
 
 def faulted(
@@ -60,13 +70,14 @@ def faulted(
 
 def end(connection: Connection, *, now: datetime) -> list[IncidentId]:
     """The outages that are over have ended, and the incidents of accounts without any are resolved; their ids."""
-    accounts = set(connection.execute(text(OVER), {"now": now}).scalars())
+    over = connection.execute(text(OVER), {"now": now, "unasked_since": now - NOBODY_ASKS}).all()
+    unanswered = {each.account for each in over if not each.answered}
     ended = [
         resolve(
             connection, Promise.PROVIDER_DOWN, EVERYBODY, account, now=now,
-            sentence="The provider answers again, and every item that waited for it has been asked.",
+            sentence=UNASKED_NOW if account in unanswered else ANSWERED,
         )
-        for account in sorted(accounts) if not _down(connection, account)
+        for account in sorted({each.account for each in over}) if not _down(connection, account)
     ]  # fmt: skip
     return [id_ for id_ in ended if id_ is not None]
 

@@ -11,7 +11,7 @@ from lanes.promises.incident import Promise
 from lanes.promises.judge import assess
 from lanes.store import incidents
 from lanes.store.figures import measurements
-from lanes.store.realtime import giving_up, outages
+from lanes.store.realtime import circuits, giving_up, outages
 from lanes.store.workload import workloads
 from lanes.words import Lane, Outcome, Verdict
 from tests.conftest import NOON, later
@@ -19,6 +19,10 @@ from tests.examples import admit, publish, route
 from tests.store.tries import claim, claimed_item, rows, save, tried
 
 MODEL = "claude-haiku-5-5"
+BUDGET = (
+    "insert into lanes.budget (workload, consumer, period, zone, hard_usd, refused_at, who, why, set_at)"
+    " values ('letters', {consumer}, 'day', 'UTC', 1, {refused}, 'ann', 'test', :now)"
+)
 
 
 def down(connection: Connection, *, now: datetime, calls: int = 3, model: str = MODEL) -> None:
@@ -166,6 +170,62 @@ def test_an_answer_before_the_last_fault_ends_nothing(connection: Connection) ->
     save(connection, tried(claimed_item(connection, "one"), at=later(seconds=5)), now=later(seconds=5))
     down(connection, now=later(seconds=9), calls=4)
     assert judged(connection, now=later(seconds=10)) == {("provider_down", "open")}
+
+
+def waits(connection: Connection, *, shed: bool = False) -> None:
+    """An item waits in real time since before an outage that began at noon; or it was shed."""
+    publish(connection, now=later(minutes=-1))
+    admit(connection, "a", now=later(minutes=-1), lane="realtime")
+    route(connection, now=later(minutes=-1))
+    down(connection, now=NOON)
+    if shed:
+        connection.execute(text("update lanes.work set lane = 'batch'"))
+
+
+def test_it_is_over_ten_minutes_after_everything_that_waited_was_shed(connection: Connection) -> None:
+    waits(connection, shed=True)
+    assert judged(connection, now=later(minutes=10)) == {("provider_down", "open")}
+    assert judged(connection, now=later(minutes=11)) == {("provider_down", "resolved")}
+    (only,) = rows(connection, "incident_log")
+    assert only.sentence.startswith("Nothing waits for it any more")
+    assert circuits.known(connection, "acme") == {}
+
+
+def test_while_something_waits_it_is_not_over_however_long_nobody_asks(connection: Connection) -> None:
+    waits(connection)
+    assert judged(connection, now=later(hours=5)) >= {("provider_down", "open")}
+    connection.execute(text("update lanes.workload set paused_at = :now"), {"now": NOON})
+    assert judged(connection, now=later(hours=5)) >= {("provider_down", "resolved")}
+
+
+@pytest.mark.parametrize(
+    ("keeps", "state"),
+    [
+        ("select", "open"),
+        ("update lanes.work set purpose = 'shadow' where state = 'ready'", "resolved"),
+        (BUDGET.format(refused="'2026-01-01'", consumer="null"), "open"),
+        (BUDGET.format(refused=":now", consumer="null"), "resolved"),
+        (BUDGET.format(refused=":now", consumer="'mail'"), "open"),
+    ],
+    ids=["an item", "a shadow", "an item whose budget refused long ago", "no money", "no money of one consumer"],
+)
+def test_what_only_measures_or_waits_for_money_does_not_keep_it_open(connection: Connection, keeps: str, state: str) -> None:
+    waits(connection)
+    answered = claimed_item(connection, "b")
+    connection.execute(text("update lanes.work set state = 'ready' where id <> :id"), {"id": answered.claim.work_id})
+    save(connection, tried(answered, at=later(seconds=9)), now=later(seconds=9))
+    connection.execute(text(keeps), {"now": NOON})
+    outages.end(connection, now=later(seconds=10))
+    (only,) = rows(connection, "incident_log")
+    assert only.state == state
+
+
+def test_a_circuit_that_closed_explains_what_it_made_wait_until_that_was_asked(connection: Connection) -> None:
+    waits(connection)
+    slow = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 90, 20, 30, "It is slow.", in_outage=True)
+    circuits.answered(connection, "acme", MODEL, began_at=later(seconds=9))
+    incidents.record(connection, [slow], now=later(seconds=10))
+    assert told(connection) == ["provider_down"]
 
 
 def test_an_outage_is_opened_once_whoever_sees_it(connection: Connection) -> None:

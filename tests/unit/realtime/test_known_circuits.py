@@ -69,6 +69,13 @@ def test_who_was_slower_waits_for_whoever_probes() -> None:
     assert one.to_probe([MODEL], later(seconds=4)) == {}
 
 
+def test_who_found_the_probe_locked_probes_as_soon_as_it_hears_that_nobody_took_it() -> None:
+    one = known()
+    one.missed(MODEL, circuit(), later(seconds=1))
+    one.heard({MODEL: circuit()}, later(seconds=2))
+    assert one.to_probe([MODEL], later(seconds=2)) == {MODEL: circuit()}
+
+
 def test_what_nobody_was_heard_of_for_five_seconds_holds_nothing_back() -> None:
     assert known().room(MODEL, later(seconds=6)) is None
     one = known()

@@ -9,6 +9,8 @@ from lanes.claims import Claim, Claimed
 from lanes.ids import WorkId
 from lanes.money.pack_size import Decided, PackSizes, Place
 from lanes.realtime.call_limits import CallLimits
+from lanes.realtime.circuit import Fault
+from lanes.realtime.circuit import opened as opens
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.turns import Turns
@@ -64,8 +66,8 @@ def quick(places: int = 16) -> Pace:
 def begin(opened: Turns, pace: Pace) -> list[list[int]]:
     """What is asked now is under way."""
     packs = opened.next_packs(NOON)
-    for of, _ in packs:
-        pace.began(of.workload, of.spec.realtime_model)
+    for of, pack in packs:
+        pace.began(of.workload, of.spec.realtime_model, measures=pack[0].measures)
     return [[each.claim.work_id for each in pack] for _, pack in packs]
 
 
@@ -131,6 +133,41 @@ def test_what_was_claimed_ahead_is_given_up_where_the_provider_has_it_wait_and_w
     assert [each.claim.work_id for each in opened.give_up_ahead(NOON)] == [16, 17]
     assert opened.give_up_ahead(NOON) == []
     assert [each.claim.work_id for each in opened.give_up()] == [99]
+
+
+def probing(at: datetime) -> Health:
+    """This drain holds the probe of the model of all of them since then; its circuit was opened at noon."""
+    health = Health(jitter=lambda: 1.0)
+    model, circuit = BILLS.spec.realtime_model, opens(Fault("529", 3, NOON, NOON), NOON)
+    health.circuits.heard({model: circuit}, NOON)
+    health.took_probe(model, circuit.probed(at), at)
+    return health
+
+
+def test_of_a_workload_with_a_window_one_pack_is_claimed_to_probe_its_model() -> None:
+    opened = turns(health=probing(later(seconds=1)))
+    assert opened.wanted({"bills": BILLS}, later(seconds=1)) == {"bills": 4}
+    take_in(opened, *(claimed(number, BILLS) for number in range(4)), now=later(seconds=1))
+    assert opened.wanted({"bills": BILLS}, later(seconds=1)) == {}
+
+
+def test_what_left_its_window_is_not_kept_through_an_outage_but_for_the_probe() -> None:
+    health, now = probing(later(seconds=1)), later(seconds=1)
+    opened = turns(Pace(most=1), health)
+    take_in(opened, *(claimed(number, BILLS, failures=1, rank_at=later(seconds=number)) for number in (5, 3, 7)))
+    assert [each.claim.work_id for each in opened.give_up_ahead(now)] == [5, 7]
+    assert asked(opened, now) == [[3]]
+    health.circuits.began(BILLS.spec.realtime_model, [WorkId(3)])
+    take_in(opened, claimed(9, BILLS, failures=1))
+    assert [each.claim.work_id for each in opened.give_up_ahead(now)] == [9]
+
+
+def test_what_left_its_window_waits_through_a_rest_without_a_circuit() -> None:
+    health = Health(jitter=lambda: 1.0)
+    opened = turns(health=health)
+    take_in(opened, claimed(1, BILLS, failures=1))
+    health.faulted(BILLS.spec.realtime_model, [WorkId(2)], now=NOON)
+    assert opened.give_up_ahead(NOON) == []
 
 
 def test_a_workload_with_a_window_is_claimed_for_packs_in_all_places_less_what_gathers_or_waits() -> None:
@@ -255,6 +292,58 @@ def test_what_only_measures_begins_when_nothing_that_is_owed_waits_and_steps_bac
     assert begin(opened, pace) == [[4]]
     assert opened.give_up_measuring() == []
     assert begin(opened, pace) == [[1]]
+
+
+def shadows(*numbers: int, of: Version = LETTERS) -> list[Claimed]:
+    return [claimed(number, of, rank_at=later(days=1, seconds=number), purpose=Purpose.SHADOW) for number in numbers]
+
+
+def test_what_only_measures_has_half_of_the_places_and_what_is_owed_finds_the_others_free() -> None:
+    pace = Pace(most=4)
+    opened = turns(pace)
+    take_in(opened, *shadows(1, 2, 3))
+    assert begin(opened, pace) == [[1], [2]]
+    assert opened.wanted({"notes": NOTES}, NOON) == {"notes": 2}
+    take_in(opened, claimed(4), claimed(5))
+    assert begin(opened, pace) == [[4], [5]]
+    pace.ended("letters", LETTERS.spec.realtime_model)
+    assert begin(opened, pace) == []  # it was owed, and so is what comes next
+    pace.ended("letters", LETTERS.spec.realtime_model, measures=True)
+    assert begin(opened, pace) == [[3]]
+
+
+def test_where_there_is_one_place_what_measures_may_have_it() -> None:
+    pace = Pace(most=1)
+    opened = turns(pace)
+    take_in(opened, *shadows(1))
+    assert begin(opened, pace) == [[1]]
+
+
+def test_what_only_measures_is_nothing_that_a_drain_is_supplied_with() -> None:
+    pace = quick()
+    opened = turns(pace)
+    take_in(opened, *shadows(*range(100, 108)), *(claimed(number) for number in range(16)))
+    begin(opened, pace)
+    assert pace.places(NOON) == 0
+    assert not opened.is_supplied(NOON)
+    assert opened.wanted({"notes": NOTES}, NOON) == {"notes": 8}
+
+
+def test_where_what_measures_waits_one_more_is_looked_at_until_something_is_owed() -> None:
+    pace = Pace(most=4)
+    opened = turns(pace)
+    take_in(opened, *shadows(*range(10)))
+    assert begin(opened, pace) == [[0], [1]]
+    assert [each.claim.work_id for each in opened.give_up_measuring()] == [6, 7, 8, 9]
+    assert opened.wanted({"letters": LETTERS, "bills": BILLS}, NOON) == {"letters": 1, "bills": 16}
+    take_in(opened, *shadows(10))
+    assert opened.next_moment(NOON) is None
+    assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 1}
+    take_in(opened, claimed(11))
+    assert opened.next_moment(NOON) == NOON
+    assert begin(opened, pace) == [[11]]
+    assert opened.wanted({"letters": LETTERS}, NOON) == {"letters": 1}  # a place is free
+    assert opened.next_moment(NOON) is None
 
 
 def test_packs_are_as_large_as_evidence_allows() -> None:
