@@ -18,7 +18,8 @@ CHUNK = 500  # items of one transaction
 # In which batch what is due is, whatever that batch's state: one that is held, or intended, may be the provider's. What a batch
 # still has of an item that was answered, withdrawn or amended meanwhile is awaited by nobody.
 DUE = f"""
-select w.id, w.version_id, w.due_at, w.binds, b.id as batch_id, coalesce(b.submitted_at, b.intended_at) as left_at, b.requests
+select w.id, w.version_id, w.due_at, w.binds, i.consumer, b.id as batch_id,
+       coalesce(b.submitted_at, b.intended_at) as left_at, b.requests
   from (
     select w.id, w.item_id, w.workload, w.version_id, w.revision, w.due_at, w.binds, w.batch_id, w.state
       from lanes.work w
@@ -90,7 +91,7 @@ def due(connection: Connection, *, until: datetime, now: datetime) -> list[Late]
     rows = connection.execute(text(DUE), {"now": now, "until": until}).all()
     readable = versions(connection, {row.version_id for row in rows})
     return [
-        Late(row.id, readable[row.version_id], row.due_at, _out(row), row.binds and Lane(row.binds))
+        Late(row.id, readable[row.version_id], row.due_at, _out(row), row.binds and Lane(row.binds), row.consumer)
         for row in rows if row.version_id in readable
     ]  # fmt: skip
 
