@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from prefect.logging import get_run_logger
 
 from lanes.ids import WorkId
-from lanes.routing.load import Load
-from lanes.routing.shedding import Line, Rest, Shed, Shedding
+from lanes.routing.load import Load, Rest
+from lanes.routing.shedding import Line, Shed, Shedding
 from lanes.store.database import Database
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits

@@ -1,13 +1,13 @@
 """What is due is answered in time: the share that was missed of late, and what may be missed if nothing is done."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from lanes.promises.assessment import Assessment, verdict
 from lanes.promises.incident import Promise
-from lanes.routing.load import Load
+from lanes.routing.load import Held, Load
 from lanes.routing.prospect import percent
 from lanes.routing.second_look import Doubtful
 from lanes.units import clock, counted, seconds, share
@@ -52,8 +52,8 @@ class AtRisk:
     """Open items of a workload that a batch brings back in time less surely than is asked for, and that nothing can rescue.
 
     `bound` of them may not leave the batch lane; `crowded` are more than the real-time lane can answer in time, which needs
-    `drain_s` seconds for what waits there (None: not known). The nearest of all is due at `due_at`, and its batch is back by
-    then with `probability`, 0 to 1.
+    `drain_s` seconds for what waits there (None: not known); `held` is of how many more it answers nothing now, and why. The
+    nearest of all is due at `due_at`, and its batch is back by then with `probability`, 0 to 1.
     """
 
     workload: str
@@ -63,11 +63,12 @@ class AtRisk:
     probability: float
     confidence: float
     drain_s: float | None = None
+    held: Mapping[Held, int] = field(default_factory=dict[Held, int])
 
     @property
     def items(self) -> int:
         """All of them."""
-        return self.bound + self.crowded
+        return self.bound + self.crowded + sum(self.held.values())
 
 
 def risks(at_risk: Iterable[Doubtful], load: Load) -> list[AtRisk]:
@@ -81,10 +82,14 @@ def risks(at_risk: Iterable[Doubtful], load: Load) -> list[AtRisk]:
 def _risk(workload: str, at_risk: Sequence[Doubtful], load: Load) -> AtRisk:
     nearest = min(at_risk, key=lambda each: each.of.due_at)
     bound = sum(each.of.items for each in at_risk if each.of.binds is Lane.BATCH)
-    crowded = sum(each.of.items for each in at_risk) - bound
+    held = Counter[Held]()
+    for each in at_risk:
+        if each.held is not None:
+            held[each.held] += each.of.items
+    crowded = sum(each.of.items for each in at_risk) - bound - held.total()
     return AtRisk(
         workload, bound, crowded, nearest.of.due_at, nearest.probability, nearest.of.version.spec.confidence,
-        load.drain_s(nearest.model) if crowded else None,
+        load.drain_s(nearest.model) if crowded else None, held,
     )  # fmt: skip
 
 
@@ -98,7 +103,7 @@ def deadline_at_risk(seen: AtRisk, now: datetime) -> Assessment:
     judged = Verdict.FAILED if seen.items else Verdict.PASSED
     return Assessment(
         Promise.DEADLINE_AT_RISK, seen.workload, judged, seen.items, 0, seen.items, said, why=_why_not_rescued(seen),
-        in_outage=not seen.bound,  # a batch that is late is not late by real time's outage
+        in_outage=not seen.bound and all(each.outage for each in seen.held),  # of a late batch or a budget it explains nothing
     )
 
 
@@ -111,6 +116,8 @@ def _why_not_rescued(seen: AtRisk) -> str:
     parts = list[str]()
     if seen.bound:
         parts.append(f"{counted(seen.bound, 'item')} {'is' if seen.bound == 1 else 'are'} bound to batch")
+    for held, items in seen.held.items():
+        parts.append(f"real time answers nothing of {counted(items, 'item')}: {held.said}")
     if seen.crowded:
         needs = "" if seen.drain_s is None else f": it needs {seconds(seen.drain_s)} for what waits there"
         parts.append(f"{counted(seen.crowded, 'item')} would not be answered in real time either{needs}")

@@ -1,16 +1,18 @@
-"""What the real-time lane has before it: what waits, by rank, what the provider's limits leave, and how long calls take.
+"""What the real-time lane has before it: what waits, by rank, what the provider's limits leave, how long calls take, and whom
+it does not serve at all.
 
 One snapshot for whoever looks again. It knows of no shares: what ranks before an item is served before it, whoever's it is.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
 from lanes.routing.capacity import Limit, Need, Waiting, drain_time_s
 from lanes.routing.route import EXPECTED_CALL
+from lanes.units import clock
 
 NOTHING = Need(0, 0, 0)
 A_CALL = Need(0, 0)  # what is assumed of an item of a workload that nothing is known of
@@ -26,13 +28,35 @@ class Queue:
     items: int
 
 
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A model that answers nobody, since when, and what the last call met."""
+
+    model: str
+    since: datetime
+    why: str
+
+    def said(self, now: datetime) -> str:
+        """As a sentence."""
+        return f"{self.model} answers nobody since {clock(self.since, beside=now)}: {self.why}"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why the lane answers nothing of an item now, in words; `outage`: the provider's trouble explains it."""
+
+    said: str
+    outage: bool
+
+
 @dataclass(frozen=True)
 class Load:
     """The real-time lane at `at`.
 
     `per_s` is how many items a second the places for calls allow, whatever their model, above 0. `calls` is how long nearly
     every call of a model takes, `call` where nothing is known of it. `limits` are those that each model's answers told of late,
-    none where nothing is known; `needs` is what an item of each workload takes of them, on average.
+    none where nothing is known; `needs` is what an item of each workload takes of them, on average. `rests` are the models that
+    answer nobody, by name; `refused` whose hard budgets have refused what was asked: a workload and its consumer, None for all.
     """
 
     at: datetime
@@ -42,6 +66,8 @@ class Load:
     queues: Sequence[Queue] = ()
     limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict[str, Sequence[Limit]])
     needs: Mapping[str, Need] = field(default_factory=dict[str, Need])
+    rests: Mapping[str, Rest] = field(default_factory=dict[str, Rest])
+    refused: Set[tuple[str, str | None]] = frozenset[tuple[str, str | None]]()
     _ahead: dict[tuple[str, int], tuple[int, Waiting]] = field(
         default_factory=dict[tuple[str, int], tuple[int, Waiting]], init=False, repr=False, compare=False
     )
@@ -53,6 +79,15 @@ class Load:
     def call_of(self, model: str) -> timedelta:
         """How long nearly every call of a model takes."""
         return self.calls.get(model, self.call)
+
+    def held(self, workload: str, consumer: str | None, model: str) -> Held | None:
+        """Why nothing of them is answered now, however short the queue is; None: it is."""
+        if (workload, None) in self.refused:
+            return Held(f'the budget of "{workload}" is used up', outage=False)
+        if consumer is not None and (workload, consumer) in self.refused:
+            return Held(f'the budget of "{workload}" for consumer "{consumer}" is used up', outage=False)
+        rest = self.rests.get(model)
+        return None if rest is None else Held(rest.said(self.at), outage=True)
 
     def waiting(self, model: str | None = None, *, until: datetime | None = None) -> int:
         """How many items wait; of that model, and that rank before a moment, where these are given."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lanes.ids import BatchId, VersionId, WorkId
-from lanes.routing.load import NOTHING, Load
+from lanes.routing.load import NOTHING, Held, Load
 from lanes.routing.prospect import Prospects, Underway, percent
 from lanes.units import seconds
 from lanes.words import Lane
@@ -55,15 +55,20 @@ class Late:
     batch: Out | None = None
     binds: Lane | None = None
     items: int = 1
+    consumer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Doubtful:
-    """An item whose batch is back by its due time with this probability, 0 to 1, below its version's confidence; in words."""
+    """An item whose batch is back by its due time with this probability, 0 to 1, below its version's confidence; in words.
+
+    `held`: why real time, which would have to begin now, answers nothing of it; None: nothing is known of that.
+    """
 
     of: Late
     probability: float
     said: str
+    held: Held | None = None
 
     @property
     def model(self) -> str:
@@ -74,7 +79,7 @@ class Doubtful:
 @dataclass(frozen=True, slots=True)
 class Looked:
     """What a look led to, in due order. `taken`: real time takes over now. `at_risk`: their batch will hardly be back in time,
-    and real time may not take them, or cannot be in time either."""
+    and real time may not take them, answers nothing of them, or cannot be in time either."""
 
     taken: Sequence[Doubtful] = ()
     at_risk: Sequence[Doubtful] = ()
@@ -124,18 +129,23 @@ class _Weighing:
 def rescue(doubtful: Iterable[Doubtful], load: Load, *, now: datetime) -> Looked:
     """What real time takes over now, and what is at risk; the others wait for their batch until a later look.
 
-    Each model has limits of its own, and is looked at by itself.
+    Each model has limits of its own, and is looked at by itself. What has to begin now is at risk instead where real time
+    answers nothing of it. One item is taken all the same of a model that rests and that nothing waits for: nobody else would
+    probe it, and what is due later could not be taken once it answers again.
     """
-    by_model: dict[str, list[Doubtful]] = {}
+    alike: dict[tuple[str, Held | None], list[Doubtful]] = {}
     at_risk: list[Doubtful] = []
     for each in sorted(doubtful, key=_due):
         if each.of.binds is Lane.BATCH:
             at_risk.append(each)
         else:
-            by_model.setdefault(each.model, []).append(each)
+            held = load.held(each.of.version.workload, each.of.consumer, each.model)
+            alike.setdefault((each.model, held), []).append(each)
     taken: list[Doubtful] = []
-    for model, candidates in by_model.items():
+    for (model, held), candidates in alike.items():
         now_or_never = _of_model(model, candidates, load, now)
+        if held is not None:
+            now_or_never = _held(now_or_never, held, probes=held.outage and not load.waiting(model))
         taken += now_or_never.taken
         at_risk += now_or_never.at_risk
     return Looked(sorted(taken, key=_due), sorted(at_risk, key=_due))
@@ -180,6 +190,13 @@ def _of_model(model: str, candidates: Sequence[Doubtful], load: Load, now: datet
         if nth == 0 or drain_s - begins_s <= AHEAD.total_seconds()
     ]
     return Looked(taken, at_risk)
+
+
+def _held(looked: Looked, held: Held, *, probes: bool) -> Looked:
+    """Nothing of it is taken, but for one item that probes the model."""
+    first = 1 if probes else 0
+    taken = [replace(each, said=f"{each.said}; {held.said}, and this asks it again") for each in looked.taken[:first]]
+    return Looked(taken, [replace(each, held=held) for each in (*looked.taken[first:], *looked.at_risk)])
 
 
 def _due(each: Doubtful) -> tuple[datetime, WorkId]:

@@ -14,24 +14,15 @@ from lanes.ids import VersionId, WorkId
 from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimate
 from lanes.routing.capacity import Need
-from lanes.routing.load import NOTHING, Load
+from lanes.routing.load import NOTHING, Load, Rest
 from lanes.routing.prospect import Chance, Prospects
 from lanes.routing.route import Route, may_wait
-from lanes.units import clock, seconds
+from lanes.units import seconds
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version
 
 SETTLED = timedelta(seconds=5)  # a model that rests for less has a hiccup, and nothing is shed for it
 SOON = timedelta(seconds=10)  # what is served by then stays, however late it is: it leaves with the next drain's claims
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """A model that answers nobody, since when, and what the last call met."""
-
-    model: str
-    since: datetime
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +93,7 @@ class Shedding:
     def _why(self, waiting: Waiting, version: Version, line: "Line") -> str | None:
         model = version.spec.realtime_model
         if (rest := self._rests.get(model)) is not None:
-            return f"{model} answers nobody since {clock(rest.since, beside=self._now)}: {rest.why}"
+            return rest.said(self._now)
         for each in self._over_soft:
             if each.budget.workload == version.workload and each.budget.consumer in (None, waiting.consumer):
                 return each.said

@@ -5,16 +5,18 @@ from datetime import timedelta
 
 import pytest
 
+from lanes.realtime.circuit import Fault
 from lanes.routing.load import Load
 from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
-from lanes.store.realtime import load
+from lanes.store.realtime import circuits, load
 from lanes.words import Mode, Outcome
 from tasks import collect, second_look
 from tasks.connections import Connections
 from tasks.rescue import rescue_late
 from tasks.second_look import look_again, looking_again
 from tasks.submit import submit_batch
+from tests.examples import version
 from tests.flows.conftest import Sender
 from tests.flows.realtime import answer
 from tests.standin.process import Endpoint
@@ -65,6 +67,30 @@ async def test_due_items_of_a_stuck_batch_are_answered_in_time_and_what_comes_la
     ((spent, bills),) = await sender.rows("select sum(cost_usd), count(*) from lanes.spend")
     assert bills == 2 * len(KEYS)
     assert float(str(spent)) == pytest.approx(float(endpoint.bill()["usd"]))
+
+
+async def test_while_their_model_answers_nobody_one_due_item_probes_it_and_the_others_are_at_risk_until_it_does(
+    at: Connections, sender: Sender, endpoint: Endpoint
+) -> None:
+    account, model = at.provider.account, version().spec.realtime_model
+    await stuck(at, sender, endpoint, Mode.PLAIN)
+    sender.time.passes(hours=3, minutes=59, seconds=30)
+    began = await at.db.now()
+    await at.db.run(circuits.faulted, account, model, Fault("529", 3, began, began), now=began)
+    sender.time.passes(seconds=12)
+    assert await look(at) == 1
+    assert await look(at) == 0
+    ((value, why),) = await sender.rows("select value, why from lanes.incident where promise = 'deadline_at_risk'")
+    assert value == len(KEYS) - 1
+    assert str(why).startswith(f"real time answers nothing of 7 items: {model} answers nobody since ")
+    ((lane,),) = await sender.rows("select count(*) from lanes.work where lane = 'realtime'")
+    assert lane == 1
+
+    await at.db.run(circuits.answered, account, model, began_at=await at.db.now())
+    assert await look(at) == len(KEYS) - 1
+    assert await answer(at) == {Outcome.VALID: len(KEYS)}
+    ((late,),) = await sender.rows("select count(*) from lanes.item where answered_at is null or answered_at > due_at")
+    assert late == 0
 
 
 async def test_one_look_that_breaks_does_not_keep_the_other_from_looking(at: Connections) -> None:

@@ -6,9 +6,9 @@ from sqlalchemy import Connection, text
 
 from lanes.realtime.throughput import items_per_s
 from lanes.routing.capacity import Need
-from lanes.routing.load import Load, Queue
+from lanes.routing.load import Load, Queue, Rest
 from lanes.routing.route import EXPECTED_CALL, LONG_OVERDUE
-from lanes.store.realtime import limits
+from lanes.store.realtime import circuits, limits
 from lanes.store.signals import Role, holders
 
 MOST = 20_000  # items of a workload's queue that are counted, the most urgent first
@@ -38,6 +38,11 @@ select w.workload, v.realtime_model, 0, count(*)
   from lanes.work w join lanes.version v on v.id = w.version_id
  where w.state = 'claimed' and w.lane = 'realtime'
  group by 1, 2
+"""
+
+REFUSED = """
+select b.workload, b.consumer from lanes.budget b
+ where b.refused_at >= date_trunc(b.period, cast(:now as timestamptz), b.zone)
 """
 
 NEEDS = """
@@ -80,4 +85,8 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
         told=bool(known), drains=holders(connection, Role.DRAIN),
     )  # fmt: skip
     longest = {each.model: max(EXPECTED_CALL, timedelta(seconds=each.most_s)) for each in calls}
-    return Load(now, per_s, calls=longest, queues=queues, limits=known, needs=needs)
+    # One that nobody probes rests too: it is the queue that is empty, and nobody knows whether the model answers.
+    known_circuits = circuits.known(connection, account)
+    rests = {name: Rest(name, each.since, each.why) for name, each in known_circuits.items() if each.is_open}
+    refused = frozenset((row.workload, row.consumer) for row in connection.execute(text(REFUSED), {"now": now}))
+    return Load(now, per_s, calls=longest, queues=queues, limits=known, needs=needs, rests=rests, refused=refused)

@@ -23,7 +23,7 @@ CHUNK = 500  # items of one transaction
 OF_EACH_WORKLOAD = f"""
   from lanes.workload f
  cross join lateral (
-   select w.id, w.version_id, w.due_at, w.batch_id, w.state
+   select w.id, w.version_id, w.due_at, w.batch_id, w.state, i.consumer
      from (
        select w.id, w.item_id, w.version_id, w.revision, w.due_at, w.binds, w.batch_id, w.state
          from lanes.work w
@@ -38,7 +38,7 @@ OF_EACH_WORKLOAD = f"""
 """
 
 DUE = f"""
-select w.id, w.version_id, w.due_at, b.id as batch_id, coalesce(b.submitted_at, b.intended_at) as left_at, b.requests
+select w.id, w.version_id, w.due_at, w.consumer, b.id as batch_id, coalesce(b.submitted_at, b.intended_at) as left_at, b.requests
 {OF_EACH_WORKLOAD.format(binds="is null")}
  order by w.due_at, w.id
 """
@@ -107,7 +107,10 @@ def due(connection: Connection, *, until: datetime, now: datetime) -> list[Late]
 
     Nothing of a workload that is paused or cannot be read, nothing that was rescued, and nothing that is bound to batch.
     """
-    return [Late(row.id, of, row.due_at, _out(row)) for row, of in _readable(connection, DUE, until, now)]
+    return [
+        Late(row.id, of, row.due_at, _out(row), consumer=row.consumer)
+        for row, of in _readable(connection, DUE, until, now)
+    ]  # fmt: skip
 
 
 def bound(connection: Connection, *, until: datetime, now: datetime) -> list[Late]:

@@ -1,14 +1,19 @@
 """The snapshot of the real-time lane: what waits by rank, what it takes, and how fast it is answered."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, update
 
+from lanes.money.budget import Budget, Period
+from lanes.realtime.circuit import Fault
 from lanes.routing.capacity import Kind, Limit, Need
-from lanes.routing.load import Load
+from lanes.routing.load import Load, Rest
 from lanes.routing.route import EXPECTED_CALL
-from lanes.store.realtime import limits, load
+from lanes.store.money import budgets
+from lanes.store.realtime import circuits, limits, load
+from lanes.store.tables import budget
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from tests.conftest import NOON, later
@@ -82,3 +87,23 @@ def test_a_longer_queue_of_later_ranks_holds_nothing_up_that_ranks_before(connec
     assert found.drain_s(MODEL) == 20 * EXPECTED_CALL.total_seconds()
     claim(connection, places=2)
     assert seen(connection, most_calls=1).drain_s(MODEL, until=later(minutes=5)) == 2 * timedelta(seconds=2).total_seconds()
+
+
+def test_a_model_of_the_account_rests_until_it_answers_again_however_long_nobody_probed_it(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    began = later(minutes=-9)
+    circuits.faulted(connection, "acme", MODEL, Fault("529", 3, began, began), now=began)
+    circuits.faulted(connection, "others", "another", Fault("529", 3, NOON, NOON), now=NOON)
+    assert seen(connection).rests == {MODEL: Rest(MODEL, began, "529")}
+    circuits.answered(connection, "acme", MODEL, began_at=NOON)
+    assert seen(connection).rests == {}
+
+
+def test_whose_budgets_have_refused_is_known_until_their_next_period(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    for consumer, refused_at in ((None, later(minutes=-1)), ("crm", NOON), ("web", later(days=-1)), ("app", None)):
+        allowed = Budget("letters", consumer, Period.DAY, "UTC", None, Decimal(1))
+        budgets.put(connection, allowed, who="ada", why="test", now=NOON)
+        of = budget.c.consumer.is_not_distinct_from(consumer)
+        connection.execute(update(budget).where(of).values(refused_at=refused_at))
+    assert seen(connection).refused == {("letters", None), ("letters", "crm")}

@@ -7,11 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanes.ids import WorkId
 from lanes.promises.assessment import LEAST_SAMPLES
-from lanes.promises.deadlines import AtRisk, DueSeen, deadline_at_risk, deadline_missed
+from lanes.promises.deadlines import AtRisk, DueSeen, deadline_at_risk, deadline_missed, risks
 from lanes.promises.incident import Promise, Severity
 from lanes.promises.judge import Seen, assess
-from lanes.words import Verdict
+from lanes.routing.load import Held, Load
+from lanes.routing.second_look import Doubtful, Late
+from lanes.words import Lane, Verdict
 from tests.conftest import NOON
 from tests.examples import version
 
@@ -94,3 +97,35 @@ def test_what_real_time_cannot_take_says_how_long_it_needs() -> None:
     assert judged.why == (
         "2 items are bound to batch; 3 items would not be answered in real time either: it needs 15 min for what waits there"
     )
+
+
+REST = Held("claude answers nobody since 11:59 UTC: 529", outage=True)
+UNPAID = Held('the budget of "letters" is used up', outage=False)
+
+
+def doubtful(held: Held | None = None, *, binds: Lane | None = None) -> Doubtful:
+    return Doubtful(Late(WorkId(1), LETTERS, NOON + timedelta(minutes=30), binds=binds), 0.25, "it is late", held)
+
+
+@pytest.mark.parametrize(
+    ("found", "why", "in_outage"),
+    [
+        ([doubtful(REST), doubtful(REST)], f"real time answers nothing of 2 items: {REST.said}", True),
+        ([doubtful(UNPAID)], f"real time answers nothing of 1 item: {UNPAID.said}", False),
+        (
+            [doubtful(REST), doubtful(UNPAID)],
+            f"real time answers nothing of 1 item: {REST.said}; real time answers nothing of 1 item: {UNPAID.said}", False,
+        ),
+        (
+            [doubtful(REST), doubtful(binds=Lane.BATCH)],
+            f"1 item is bound to batch; real time answers nothing of 1 item: {REST.said}", False,
+        ),
+    ],
+)  # fmt: skip
+def test_what_real_time_answers_nothing_of_says_why_and_an_outage_explains_only_what_is_its_fault(
+    found: list[Doubtful], why: str, in_outage: bool
+) -> None:
+    (of,) = risks(found, Load(NOON, per_s=10))
+    judged = deadline_at_risk(of, NOON)
+    assert (of.items, of.crowded, judged.value) == (len(found), 0, len(found))
+    assert (judged.why, judged.in_outage) == (why, in_outage)

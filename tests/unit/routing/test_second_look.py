@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lanes.ids import BatchId, WorkId
 from lanes.promises.deadlines import risks
 from lanes.routing.capacity import Kind, Limit, Need
-from lanes.routing.load import Load, Queue
+from lanes.routing.load import Load, Queue, Rest
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import EXPECTED_CALL
 from lanes.routing.second_look import AHEAD, MARGIN, UNSURE, Doubtful, Late, Looked, Out, latest, looked_until, rescue, weigh
@@ -23,6 +23,7 @@ LETTERS = version(batch_expected_minutes=60)
 MODEL = LETTERS.spec.realtime_model
 IDLE = Load(NOON, per_s=10)
 STUCK = Out(BatchId(41), later(hours=-6), 50)
+DOWN = replace(IDLE, rests={MODEL: Rest(MODEL, later(minutes=-1), "529")})
 NOTHING_SEEN = Prospects.assumed(NOON)
 
 
@@ -30,8 +31,8 @@ def late(nth: int, due_at: datetime, *, batch: Out | None = STUCK, binds: Lane |
     return Late(WorkId(nth), LETTERS, due_at, batch, binds)
 
 
-def doubtful(nth: int, due_in: timedelta, *, binds: Lane | None = None) -> Doubtful:
-    return Doubtful(late(nth, NOON + due_in, binds=binds), 0.03, "it is late")
+def doubtful(nth: int, due_in: timedelta, *, binds: Lane | None = None, consumer: str | None = None) -> Doubtful:
+    return Doubtful(replace(late(nth, NOON + due_in, binds=binds), consumer=consumer), 0.03, "it is late")
 
 
 def numbers(of: Sequence[Doubtful]) -> list[int]:
@@ -127,6 +128,36 @@ def test_a_rescue_says_how_long_real_time_needs() -> None:
     assert taken.said == "it is late; real time needs 0.10 s for what goes before it, and a call"
 
 
+def test_what_has_to_begin_while_its_model_answers_nobody_is_at_risk_and_one_item_at_most_probes_it() -> None:
+    due = [doubtful(nth, timedelta(seconds=15)) for nth in range(3)]
+    seen = looked(*due, load=DOWN)
+    assert (numbers(seen.taken), numbers(seen.at_risk)) == ([0], [1, 2])
+    said = f"{MODEL} answers nobody since 11:59 UTC: 529"
+    assert seen.taken[0].said.endswith(f"; {said}, and this asks it again")
+    assert {each.held and each.held.said for each in seen.at_risk} == {said}
+    probed = looked(*due, load=replace(DOWN, queues=[Queue("letters", MODEL, NOON, 1)]))
+    assert (numbers(probed.taken), numbers(probed.at_risk)) == ([], [0, 1, 2])
+    other = looked(*due, load=replace(IDLE, rests={"another": Rest("another", NOON, "529")}))
+    assert numbers(other.taken) == [0, 1, 2]
+
+
+def test_what_need_not_begin_yet_waits_for_its_batch_and_for_its_model_to_answer_again() -> None:
+    due = doubtful(1, timedelta(minutes=2))
+    assert looked(due, load=DOWN) == Looked([], [])
+    assert numbers(looked(due, after=timedelta(minutes=1, seconds=45)).taken) == [1]
+
+
+@pytest.mark.parametrize("refused", [None, "crm"])
+def test_what_a_used_up_budget_would_not_pay_is_at_risk_and_never_probes(refused: str | None) -> None:
+    due = doubtful(1, timedelta(seconds=15), consumer="crm"), doubtful(2, timedelta(seconds=15))
+    seen = looked(*due, load=replace(DOWN if refused is None else IDLE, refused=frozenset({("letters", refused)})))
+    unpaid = [1, 2] if refused is None else [1]
+    assert numbers(seen.at_risk) == unpaid
+    assert numbers(seen.taken) == [each for each in (1, 2) if each not in unpaid]
+    of = "" if refused is None else ' for consumer "crm"'
+    assert {each.held and each.held.said for each in seen.at_risk} == {f'the budget of "letters"{of} is used up'}
+
+
 dues = st.lists(st.tuples(st.integers(0, 600), st.sampled_from([None, None, Lane.BATCH])), max_size=60)
 loads = st.builds(
     Load, at=st.just(NOON), per_s=st.floats(0.05, 50),
@@ -170,6 +201,17 @@ def test_looking_every_five_seconds_leaves_nothing_too_late_that_a_first_look_fo
         assert missed <= hopeless
         left = [each for each in left if each.of.work_id not in missed]
         now += timedelta(seconds=5)
+
+
+@given(dues, loads, st.booleans())
+def test_while_real_time_answers_nothing_of_them_what_would_be_taken_is_at_risk_and_nothing_else_is_besides(
+    due: list[tuple[int, Lane | None]], load: Load, paid: bool
+) -> None:
+    candidates = [doubtful(nth, timedelta(seconds=each), binds=binds) for nth, (each, binds) in enumerate(due)]
+    none = replace(load, rests=DOWN.rests, refused=frozenset() if paid else frozenset({("letters", None)}))
+    served, seen = rescue(candidates, load, now=NOON), rescue(candidates, none, now=NOON)
+    assert {*numbers(seen.at_risk), *numbers(seen.taken)} == {*numbers(served.at_risk), *numbers(served.taken)}
+    assert len(seen.taken) <= (1 if paid and not load.waiting() else 0)
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.999])
