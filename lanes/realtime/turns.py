@@ -20,6 +20,7 @@ from lanes.workload.version import Version
 
 SOON = timedelta(seconds=1)  # what fits the provider's limits by then is claimed, and kept
 PEEK = timedelta(seconds=0.5)  # how often the most urgent of a workload is claimed to see whether it may have the reserve
+AGAIN = timedelta(seconds=0.05)  # after something owed was found where only what measures was, all of it is claimed
 STEPS_BACK = timedelta(seconds=30)  # what measures makes room so long, where what is owed wants its place
 
 
@@ -32,7 +33,7 @@ class Turns:
         self._peeked_at: dict[str, datetime] = {}  # workloads of which only what presses may be asked
         self._versions: Mapping[VersionId, Version] = {}  # of what gathers or waits for a place
         self._measured: set[str] = set()  # workloads of which only what measures was left when they were claimed last
-        self._looks_again = False
+        self._looks_again_at: datetime | None = None
         self._buffer = Buffer(self._size)
         self._leaving: list[list[Claimed]] = []
 
@@ -48,7 +49,6 @@ class Turns:
             whole = (places if room is None else min(places, room)) * self._size(waiting[name])
             most[name] = max(0, whole - self._buffer.of(name) - sum(map(len, self._owed(name))))
         self._peek(direct, most, now)
-        self._looks_again = False
         if any(pack[0].measures for pack in self._leaving):
             most |= {name: min(most[name], 1) for name in self._measured & most.keys()}
         return {name: number for name, number in most.items() if number > 0}
@@ -58,7 +58,8 @@ class Turns:
         a place."""
         claimed = list(claimed)
         last = {each.workload: each.measures for each in claimed}
-        self._looks_again = any(name in self._measured and not measures for name, measures in last.items())
+        if any(name in self._measured and not measures for name, measures in last.items()):
+            self._looks_again_at = now + AGAIN
         self._measured = (self._measured - last.keys()) | {name for name, measures in last.items() if measures}
         carried = self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}
         self._versions = {id_: self._versions[id_] for id_ in carried} | dict(versions)
@@ -99,13 +100,10 @@ class Turns:
         return taken and self._ahead.total() > self._pace.ahead // 2
 
     def next_moment(self, now: datetime) -> datetime | None:
-        """When something changes by itself: a window or a rest is over; or now, where more is to be claimed than was. None when
-        nothing is to come."""
-        if self._looks_again:
-            return now
+        """When something changes by itself: a window or a rest is over, or more is claimed. None when nothing is to come."""
         moments = [
             self._buffer.next_leave(self._versions), self._health.next_try(now), self._pace.rests_until,
-            self._limits.next_moment(now),
+            self._limits.next_moment(now), self._looks_again_at,
         ]  # fmt: skip
         return min((each for each in moments if each is not None and each > now), default=None)
 
