@@ -38,7 +38,8 @@ OF_EACH_WORKLOAD = f"""
 """
 
 DUE = f"""
-select w.id, w.version_id, w.due_at, w.consumer, b.id as batch_id, coalesce(b.submitted_at, b.intended_at) as left_at, b.requests
+select w.id, w.version_id, w.due_at, w.consumer, b.id as batch_id, coalesce(b.submitted_at, b.intended_at) as left_at,
+       b.requests
 {OF_EACH_WORKLOAD.format(binds="is null")}
  order by w.due_at, w.id
 """
