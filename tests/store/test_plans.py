@@ -312,6 +312,25 @@ def test_a_gate_reads_what_a_split_decided_since_its_step_began_and_not_the_hist
     assert not any(rows[table] >= items_of_history // 5 for table in rows), dict(rows)
 
 
+SHED = """
+insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
+select id, 1, 'batch', 'shed', 'it answers nobody', 0, 0, :now from lanes.item order by id limit 20000
+"""
+
+
+@PLANS
+def test_a_gate_asks_of_its_own_items_whether_they_were_shed_and_never_what_others_had_to_shed(history: Connection) -> None:
+    begun = begin(history, playbook(step(50, ERRORS, SLOW)))
+    before = history.execute(
+        text("select max(id) from lanes.route where decided_at < :since"), {"since": later(hours=-1)}
+    ).scalar_one()
+    history.execute(text("set local session_replication_role = replica"))
+    history.execute(text(SHED), {"now": NOON})
+    at = replace(begun, step_started_at=later(hours=-1), routes_before=before)
+    rows = read(history, lambda: rollout_measures.take(history, at, now=NOON))
+    assert 20 < rows["route"] <= 10_000, dict(rows)
+
+
 BATCHES = """
 insert into lanes.batch (nonce, account, workload, version_id, model, state, requests, items, bytes, body_hash, intended_at,
                          submitted_at, ended_at, collected_at)
