@@ -29,9 +29,9 @@ _ids = bindparam("ids", type_=ARRAY(work.c.id.type))
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Terms:
-    """What never changes of some work, and what its version says: one object for all work that has it in common.
+    """What some work is, and what its version says: one object for all work that has it in common.
 
-    `model` is the one that its lane asks.
+    `lane` is where the work is now. A rescue and a shed change it under a new claim: only a claim in force was made there.
     """
 
     workload: str
@@ -41,10 +41,15 @@ class Terms:
     generation: int
     revision: int
     mode: Mode
-    model: str
+    realtime_model: str
+    batch_model: str
     max_failures: int
     compare_fields: tuple[str, ...]
     announces: Announces
+
+    def model(self, lane: Lane) -> str:
+        """The one that this lane asks."""
+        return self.realtime_model if lane is Lane.REALTIME else self.batch_model
 
 
 def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, Terms]:
@@ -74,8 +79,7 @@ def _common() -> Select[*tuple[Any, ...]]:
 def _terms(row: Any) -> Terms:
     return Terms(
         row.workload, row.version_id, row.lane, row.purpose, row.generation, row.revision, row.mode,
-        row.realtime_model if row.lane is Lane.REALTIME else row.batch_model, row.max_failures,
-        tuple(row.compare_fields), row.announces,
+        row.realtime_model, row.batch_model, row.max_failures, tuple(row.compare_fields), row.announces,
     )  # fmt: skip
 
 
