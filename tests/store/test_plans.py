@@ -313,8 +313,9 @@ def test_a_gate_reads_what_a_split_decided_since_its_step_began_and_not_the_hist
 
 
 SHED = """
-insert into lanes.route (item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
-select id, 1, 'batch', 'shed', 'it answers nobody', 0, 0, :now from lanes.item order by id limit 20000
+insert into lanes.route (id, item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
+overriding system value  -- before all others, so that only who asks for what was shed meets them
+select -id, id, 1, 'batch', 'shed', 'it answers nobody', 0, 0, :now from lanes.item order by id limit 20000
 """
 
 

@@ -15,12 +15,12 @@ from lanes.rollouts.rollout import Rollout
 # Every figure counts items, however often one was tried or amended. A try that the account, the provider or a neighbour
 # in its pack was in the way of says nothing of the item; but one that the lane had to shed is one that it failed, whatever
 # was in the way: a lane that gives away what it cannot serve would look well by that. It stays unanswered by the lane, and so
-# is slow, and late, once its time is over. (`offset 0`: asked item by item, and never of all that was ever shed.) An answer is
-# compared with the one to the same revision.
+# is slow, and late, once its time is over. (`offset 0` and `|| ''`: asked item by item along the item's routes, and
+# never of all that was shed, be the statistics from before that.) An answer is compared with the one to the same revision.
 FIGURES = """
 with under as materialized (
   select i.id, i.received_at, i.due_at,
-         exists (select from lanes.route s where s.item_id = i.id and s.reason = 'shed' offset 0) as was_shed
+         exists (select from lanes.route s where s.item_id = i.id and s.reason || '' = 'shed' offset 0) as was_shed
     from lanes.route r
     join lanes.item i on i.id = r.item_id
    where r.id > :routes_before and r.id <= (select max(id) from lanes.route)  -- a plan kept for all expects few between two
