@@ -329,6 +329,13 @@ select 'letters', 'archived ' || n, cast('{}' as jsonb), '', :now, :now, 'sql',
 """
 
 
+SHED = """
+insert into lanes.route (id, item_id, version_id, lane, reason, explanation, realtime_usd, batch_usd, decided_at)
+overriding system value  -- before all others, so that only who asks for what was shed meets them
+select -id, id, 1, 'batch', 'shed', 'it answers nobody', 0, 0, :now from lanes.item order by id limit 20000
+"""
+
+
 @PLANS
 def test_an_archive_that_waits_for_the_router_is_read_in_part_and_hides_nothing_that_is_overdue(history: Connection) -> None:
     history.execute(text("set local session_replication_role = replica"))
@@ -337,6 +344,18 @@ def test_an_archive_that_waits_for_the_router_is_read_in_part_and_hides_nothing_
     assert [row.overdue for row in history.execute(text(due.BY_WORKLOAD), given)] == [1]
     rows = read(history, lambda: history.execute(text(due.BY_WORKLOAD), given).all())
     assert rows["item"] <= 4 * due.MOST, dict(rows)
+
+
+def test_a_gate_asks_of_its_own_items_whether_they_were_shed_and_never_what_others_had_to_shed(history: Connection) -> None:
+    begun = begin(history, playbook(step(50, ERRORS, SLOW)))
+    before = history.execute(
+        text("select max(id) from lanes.route where decided_at < :since"), {"since": later(hours=-1)}
+    ).scalar_one()
+    history.execute(text("set local session_replication_role = replica"))
+    history.execute(text(SHED), {"now": NOON})
+    at = replace(begun, step_started_at=later(hours=-1), routes_before=before)
+    rows = read(history, lambda: rollout_measures.take(history, at, now=NOON))
+    assert 20 < rows["route"] <= 10_000, dict(rows)
 
 
 BATCHES = """

@@ -32,11 +32,8 @@ class Payer(Protocol):
     @property
     def workload(self) -> str: ...
     @property
-    def lane(self) -> Lane: ...
-    @property
     def purpose(self) -> Purpose: ...
-    @property
-    def model(self) -> str: ...
+    def model(self, lane: Lane) -> str: ...
 
 
 def book(
@@ -44,14 +41,15 @@ def book(
 ) -> list[Part]:
     """Every response is in the ledger; each attempt's part of it, in the order of the attempts.
 
-    `payers` are by id of the work. The attempts know their shares, so that the parts of one response sum exactly to it
-    even when they are saved apart. A response that answers one of its items first is for answers. No row of an item or its work
-    is locked or waited for.
+    `payers` are by id of the work. Who asked is told by the response: a batch's are booked with its id, all others are real
+    time's, on whichever lane the work is by now. The attempts know their shares, so that the parts of one response sum exactly
+    to it even when they are saved apart. A response that answers one of its items first is for answers. No row of an item or
+    its work is locked or waited for.
     """
     shared: dict[str, list[Part]] = {}
     rows: dict[str, dict[str, Any]] = {}
     parts: list[Part] = []
-    priced_by = price_version()
+    priced_by, lane = price_version(), Lane.REALTIME if batch_id is None else Lane.BATCH
     for each in attempts:
         said, share = each.response, each.share
         if said is None:
@@ -60,10 +58,10 @@ def book(
         those, payer = shared.get(said.message_id), payers[each.claim.work_id]
         if those is None:
             used = said.usage
-            usd, price_of = _priced(said, payer, each.ended_at)
+            usd, price_of = _priced(said, payer, lane, each.ended_at)
             those = shared[said.message_id] = divided(used, usd, share.of)
             rows[said.message_id] = {
-                "message_id": said.message_id, "workload": payer.workload, "lane": payer.lane, "purpose": payer.purpose,
+                "message_id": said.message_id, "workload": payer.workload, "lane": lane, "purpose": payer.purpose,
                 "model": said.model, "batch_id": batch_id, "items": share.of, "input_tokens": used.input,
                 "output_tokens": used.output, "cache_read_tokens": used.cache_read,
                 "cache_write_tokens": used.cache_write, "cost_usd": usd, "price_version": priced_by + price_of,
@@ -85,12 +83,13 @@ def _booked() -> Insert:
     return insert(response).from_select(list(BOOKED), given).on_conflict_do_nothing()
 
 
-def _priced(said: Response, payer: Payer, at: datetime) -> tuple[Decimal, str]:
+def _priced(said: Response, payer: Payer, lane: Lane, at: datetime) -> tuple[Decimal, str]:
     """What the response cost, and what the table's name says of it: by the model it names, or else by the one we asked.
 
     Where neither has a price any more it is booked at 0, and that is said: nothing billed goes unrecorded.
     """
-    for model in (said.model, payer.model):
+    asked = payer.model(lane)
+    for model in (said.model, asked):
         with suppress(LookupError):
-            return cost(said.usage, model=model, lane=payer.lane, at=at), ""
-    return Decimal(0), f", no price for {payer.model}"
+            return cost(said.usage, model=model, lane=lane, at=at), ""
+    return Decimal(0), f", no price for {asked}"

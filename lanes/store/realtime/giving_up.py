@@ -10,7 +10,8 @@ from lanes.settling.outcome import Attempt
 from lanes.words import Lane
 
 # What waits for its window, or for a person who paused its workload, is not being tried: on the batch lane only work that
-# came back unanswered counts. A replay waits for a person anyway. (`exists` would read every attempt there is.)
+# came back unanswered from a batch counts, and not what real time had tried before it was shed. A replay waits for a person
+# anyway. (`exists` would read every attempt there is.)
 HOPELESS = """
 with hopeless as (
   select w.id, w.created_at
@@ -19,7 +20,7 @@ with hopeless as (
     join lanes.work w on w.workload = f.name and w.lane = :lane and w.state = 'ready' and w.generation = 0
    where f.paused_at is null
      and w.created_at < :now - make_interval(hours => v.give_up_after_h)
-     and (w.lane = 'realtime' or (select true from lanes.attempt a where a.work_id = w.id limit 1))
+     and (w.lane = 'realtime' or (select true from lanes.attempt a where a.work_id = w.id and a.lane = w.lane limit 1))
    order by w.id limit :most
      for no key update of w skip locked)
 update lanes.work w

@@ -119,10 +119,10 @@ def save(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetim
     if not rows:
         return 0
     known, estimates = versions(connection, {row.version_id for row in rows}), sharing.estimates(connection, now=now)
-    connection.execute(
+    connection.execute(  # from now on it waits for a batch: what waited long is not given up at once
         update(work)
         .where(one_of([row.id for row in rows], work.c.id))
-        .values(lane=Lane.BATCH, claim_no=work.c.claim_no + 1, ready_at=func.greatest(work.c.ready_at, now))
+        .values(lane=Lane.BATCH, claim_no=work.c.claim_no + 1, ready_at=func.greatest(work.c.ready_at, now), created_at=now)
     )
     connection.execute(insert_rows(route, [_route(row, leaving[row.id], _costs(row, known, estimates), now) for row in rows]))
     return len(rows)

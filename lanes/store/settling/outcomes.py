@@ -47,7 +47,7 @@ def save(
     known = terms(connection, once)
     parts = ledger.book(connection, once, known, batch_id=batch_id)
     rows = lock(connection, once, known, now=now, wait=wait)
-    writes = _Writes(now)
+    writes = _Writes(now, batch_id)
     late: list[tuple[Attempt, LockedWork, Part]] = []
     for each, part in zip(once, parts, strict=True):
         row = rows.get(each.claim.work_id)
@@ -61,7 +61,7 @@ def save(
     for each, row, part in late:
         if each.response is not None or _tells_something(each, row, batch_id, {*recorded, *writes.claims}):
             writes.late(each, row, part)
-    writes.flush(connection, recorded, batch_id=batch_id, flow_run_id=flow_run_id)
+    writes.flush(connection, recorded, flow_run_id=flow_run_id)
     return writes.saved
 
 
@@ -95,8 +95,8 @@ def _tells_something(each: Attempt, row: LockedWork, batch_id: BatchId | None, r
 class _Writes:
     """Collects what one save writes: a row for each attempt, as `writing` takes it."""
 
-    def __init__(self, now: datetime) -> None:
-        self.now, self.saved = now, Saved()
+    def __init__(self, now: datetime, batch_id: BatchId | None) -> None:
+        self.now, self.batch_id, self.saved = now, batch_id, Saved()
         self.given: list[dict[str, Any]] = []
         self.attempts: list[tuple[Attempt, bool]] = []  # those of the rows, with whether each was late
         self.owed: list[WorkId] = []
@@ -182,10 +182,11 @@ class _Writes:
 
     def _attempt(self, each: Attempt, row: LockedWork, part: Part, *, late: bool) -> dict[str, Any]:
         """The attempt as a row of what is written; what it does not name is null."""
-        said, judged, claim = each.response, each.judged, each.claim
+        said, judged, claim, lane = each.response, each.judged, each.claim, self._lane(each, row, late=late)
         given = {
             "n": len(self.given), "moves_item": False, "work_id": claim.work_id, "claim_no": claim.number,
-            "outcome": judged.outcome, "model": said.model if said else row.terms.model, "input_tokens": part.input,
+            "outcome": judged.outcome, "lane": lane, "model": said.model if said else row.terms.model(lane),
+            "input_tokens": part.input,
             "output_tokens": part.output, "cache_read_tokens": part.cache_read, "cache_write_tokens": part.cache_write,
             "cost_usd": part.usd, "bound_usd": each.bound_usd, "latency_ms": each.latency_ms,
             "started_at": each.started_at, "ended_at": each.ended_at,
@@ -202,15 +203,22 @@ class _Writes:
         self.attempts.append((each, late))
         return given
 
-    def flush(
-        self, connection: Connection, recorded: Mapping[Claim, Outcome], *, batch_id: BatchId | None, flow_run_id: UUID | None
-    ) -> None:
+    def _lane(self, each: Attempt, row: LockedWork, *, late: bool) -> Lane:
+        """Where the attempt was made: what a batch brings is its, and any other response is a call's. Without one, a claim in
+        force was made where its work is; of a late one a call was the end, but where it was only given up."""
+        if self.batch_id is not None:
+            return Lane.BATCH
+        if each.response is None and (not late or each.judged.outcome is Outcome.GIVEN_UP):
+            return row.terms.lane
+        return Lane.REALTIME
+
+    def flush(self, connection: Connection, recorded: Mapping[Claim, Outcome], *, flow_run_id: UUID | None) -> None:
         """Everything collected is written. `recorded` is what late claims had before."""
         if not self.given:
             return
         fresh = not any(late for _, late in self.attempts)
-        known = write(connection, self.given, fresh=fresh, batch_id=batch_id, flow_run_id=flow_run_id, now=self.now)
-        self._count(connection, known, recorded, batch_id)
+        known = write(connection, self.given, fresh=fresh, batch_id=self.batch_id, flow_run_id=flow_run_id, now=self.now)
+        self._count(connection, known, recorded)
         if self.owed:
             _owe_passes(connection, self.owed, now=self.now)
         if self.handed_over:
@@ -222,9 +230,7 @@ class _Writes:
         if self._alone:
             pack_checks.weigh(connection, self._alone, now=self.now)
 
-    def _count(
-        self, connection: Connection, known: Collection[int], recorded: Mapping[Claim, Outcome], batch_id: BatchId | None
-    ) -> None:
+    def _count(self, connection: Connection, known: Collection[int], recorded: Mapping[Claim, Outcome]) -> None:
         """What is new is counted. A batch counts each item once: a later outcome of its claim replaces the earlier."""
         counted, of_claim = Counter[Outcome](), dict(recorded)
         for n, (each, late) in enumerate(self.attempts):
@@ -236,8 +242,8 @@ class _Writes:
             if each.claim in of_claim:
                 counted[of_claim[each.claim]] -= 1
             of_claim[each.claim] = each.judged.outcome
-        if batch_id is not None:
-            homecoming.count(connection, batch_id, counted)
+        if self.batch_id is not None:
+            homecoming.count(connection, self.batch_id, counted)
 
 
 def _owe_passes(connection: Connection, answered: Sequence[WorkId], *, now: datetime) -> None:

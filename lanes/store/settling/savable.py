@@ -32,8 +32,9 @@ _ids = bindparam("ids", type_=ARRAY(work.c.id.type))
 class Terms:
     """What its tries have in common of some work, and what its version says: one object for all work that has it in common.
 
-    `model` is the one that its lane asks. `purpose` is what a try of it is for now: what a batch has of an item that was
-    rescued is the authoritative pass, once its provisional answer stands.
+    `lane` is where the work is now. A rescue and a shed change it under a new claim: only a claim in force was made there.
+    `purpose` is what a try of it is for now: what a batch has of an item that was rescued is the authoritative pass, once its
+    provisional answer stands.
     """
 
     workload: str
@@ -43,10 +44,15 @@ class Terms:
     generation: int
     revision: int
     mode: Mode
-    model: str
+    realtime_model: str
+    batch_model: str
     max_failures: int
     compare_fields: tuple[str, ...]
     announces: Announces
+
+    def model(self, lane: Lane) -> str:
+        """The one that this lane asks."""
+        return self.realtime_model if lane is Lane.REALTIME else self.batch_model
 
 
 def terms(connection: Connection, attempts: Iterable[Attempt]) -> Mapping[WorkId, Terms]:
@@ -89,8 +95,7 @@ def _purpose() -> ColumnElement[Purpose]:
 def _terms(row: Any) -> Terms:
     return Terms(
         row.workload, row.version_id, row.lane, row.purpose, row.generation, row.revision, row.mode,
-        row.realtime_model if row.lane is Lane.REALTIME else row.batch_model, row.max_failures,
-        tuple(row.compare_fields), row.announces,
+        row.realtime_model, row.batch_model, row.max_failures, tuple(row.compare_fields), row.announces,
     )  # fmt: skip
 
 

@@ -55,6 +55,7 @@ GIVEN = (
     column("n", Integer),  # their order
     column("work_id", BigInteger), column("claim_no", Integer), *TRIED,
     column("tried_for", Text),  # where that may be another purpose than its work has
+    column("lane", Text),  # where the attempt was made: its work may have left it since
     column("state", Text),  # of its work from now on; none: the attempt came late, and moves nothing
     column("failures", Integer), column("alone", Boolean), column("ready_at", Moment),
     column("standing", Text), column("output", JSONB),  # the result that it makes, if any
@@ -85,8 +86,7 @@ def statement(*, fresh: bool) -> Select[*tuple[Any, ...]]:
     given = split_records(GIVEN).subquery("given")
     each = (
         select(
-            *given.c, work.c.item_id, work.c.workload, work.c.lane, work.c.purpose, work.c.version_id, work.c.generation,
-            work.c.revision,
+            *given.c, work.c.item_id, work.c.workload, work.c.purpose, work.c.version_id, work.c.generation, work.c.revision,
         )
         .join_from(given, work, work.c.id == given.c.work_id)
         .cte("each")

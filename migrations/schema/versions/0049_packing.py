@@ -9,7 +9,7 @@ down_revision = "0048"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {
-    "doors/apply_amendment": "dfad296d37b0",
+    "doors/apply_amendment": "22ebced68207",
     "figures/count_attempts": "045687c2e8f9",
     "figures/lane_latency": "e8b669b569f1",
 }

@@ -5,8 +5,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
+from lanes.routing.shedding import Shed
 from lanes.store.figures import measurements
 from lanes.store.realtime import giving_up
+from lanes.store.routing import sheds
 from lanes.store.settling import outcomes, retries
 from lanes.store.workload import workloads
 from lanes.words import Lane, Mode, Outcome
@@ -81,6 +83,20 @@ def test_batch_work_that_comes_back_again_and_again_is_given_up(connection: Conn
     save(connection, tried(work, Outcome.EXPIRED), batch_id=batch_id)
     assert sweep(connection, hours=25) == 1
     assert row(connection, "item_status").state == "failed"
+
+
+def test_what_real_time_tried_before_it_was_shed_waits_for_its_window_until_a_batch_brings_it_back(
+    connection: Connection,
+) -> None:
+    waiting(connection, lane=None, split_percent=100)
+    (mine,) = claim(connection)
+    save(connection, tried(mine, Outcome.ERRORED))
+    (left,) = sheds.last(connection, ["letters"]).waiting
+    assert sheds.save(connection, {left.id: Shed("it answers nobody")}, now=later(hours=23)) == 1
+    assert sweep(connection, hours=1_000) == 0
+    batch_id, (work,) = submit(connection, workloads.in_force(connection)["letters"], now=later(hours=1_000))
+    save(connection, tried(work, Outcome.EXPIRED), batch_id=batch_id, now=later(hours=1_001))
+    assert sweep(connection, hours=1_002) == 1
 
 
 def test_an_authoritative_pass_that_is_given_up_leaves_the_provisional_answer_settled(connection: Connection) -> None:

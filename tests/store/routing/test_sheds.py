@@ -1,6 +1,7 @@
 """Free work that leaves the real-time lane in its row: once, never what is claimed, and whatever may hold its rows."""
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,12 +19,14 @@ from lanes.store.doors import items
 from lanes.store.routing import rescues, sheds
 from lanes.store.routing.sheds import CHUNK, END, Place
 from lanes.store.workload import workloads
-from lanes.words import Lane
+from lanes.words import Lane, Outcome
+from lanes.workload.prices import Usage, cost
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import A, claim, crowd, explained, home, keys, row, rows, save, submit, tried
+from tests.store.tries import A, claim, crowd, explained, home, keys, row, rows, said, save, submit, tried
 
+HAIKU = "claude-haiku-5-5"
 DOWN = Shed("claude-haiku-5-5 answers nobody since 11:58 UTC: 529")
 
 
@@ -52,7 +55,7 @@ def test_it_changes_its_lane_in_its_row_with_a_route_and_is_fenced(connection: C
     after = row(connection, "work")
     assert (after.id, after.lane, after.state, after.purpose) == (before.id, "batch", "ready", "answer")
     assert (after.claim_no, after.rank_at, after.due_at) == (before.claim_no + 1, before.rank_at, before.due_at)
-    assert after.ready_at == later(minutes=2)  # on this lane it waits since then
+    assert (after.ready_at, after.created_at) == (later(minutes=2), later(minutes=2))  # on this lane it waits since then
     first, second = rows(connection, "route_log", "decided_at")
     assert (second.lane, second.reason, second.binds) == ("batch", "shed", None)
     assert (second.realtime_usd, second.batch_usd) == (first.realtime_usd, first.batch_usd)
@@ -160,14 +163,40 @@ def test_what_nobody_wants_any_more_stays(connection: Connection) -> None:
     assert shed(connection) == 1  # the newest revision of the one that is wanted
 
 
+def test_what_was_shed_under_a_claim_of_an_older_revision_is_owed_by_its_batch_alone_when_it_is_amended(
+    connection: Connection,
+) -> None:
+    free(connection, "k")
+    claim(connection)  # a call under way, for the first revision
+    connection.execute(text("select lanes.amend('letters', 'k', '{\"text\": \"anew\"}')"))
+    assert shed(connection) == 1
+    connection.execute(text("select lanes.amend('letters', 'k', '{\"text\": \"once more\"}')"))
+    assert [(each.lane, each.revision, each.state) for each in rows(connection, "work", "id")] == [
+        ("realtime", 0, "claimed"), ("batch", 1, "canceled"), ("batch", 2, "ready"),
+    ]  # fmt: skip
+
+
 def test_a_claim_that_was_given_back_writes_nothing_once_its_work_was_shed(connection: Connection) -> None:
     free(connection, "k")
     (old,) = claim(connection)
     work.give_back(connection, [old.claim], ready_at=NOON)
     assert shed(connection) == 1
-    save(connection, tried(old))
+    save(connection, tried(old, response=said(tokens=1_000_000)))
     assert row(connection, "item_status").state == "routed"
     assert rows(connection, "result") == []
+    billed, made = row(connection, "spend"), row(connection, "attempt")
+    assert (billed.lane, billed.model, billed.cost_usd) == ("realtime", HAIKU, made.cost_usd)  # what a call costs, not half
+    assert billed.cost_usd == cost(Usage(input=1_000_000, output=20), model=HAIKU, lane=Lane.REALTIME, at=NOON)
+    assert (made.lane, made.model) == ("realtime", HAIKU)
+
+
+def test_a_call_that_ends_without_an_answer_after_its_work_was_shed_was_a_call_of_real_time(connection: Connection) -> None:
+    free(connection, "k", batch_model="claude-sonnet-5-5")
+    (old,) = claim(connection)
+    work.give_back(connection, [old.claim], ready_at=NOON)
+    assert shed(connection) == 1
+    save(connection, tried(old, Outcome.UNKNOWN, bound_usd=Decimal("0.01")))
+    assert [(each.lane, each.model) for each in rows(connection, "attempt")] == [("realtime", HAIKU)]
 
 
 @pytest.mark.parametrize("mode", ["plain", "lambda"])

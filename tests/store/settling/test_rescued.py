@@ -10,9 +10,10 @@ from lanes.store.batch import creates, homecoming, releases
 from lanes.store.routing import rescues
 from lanes.store.settling import decisions
 from lanes.words import Lane, Mode, Outcome
+from lanes.workload.prices import cost
 from tests.conftest import later
 from tests.store.late import LATE, amended, by_lane, canceled, doubted, in_batch, of_batch, rescue, waiting
-from tests.store.tries import A, B, claim, events, home, intend, row, rows, save, tried
+from tests.store.tries import A, B, claim, events, home, intend, row, rows, said, save, tried
 
 ANY_MODE = pytest.mark.parametrize("mode", list(Mode))
 
@@ -164,6 +165,18 @@ def test_an_amended_item_is_owed_anew_by_both_lanes_and_is_not_rescued_again(con
     assert newest.state == ("canceled" if mode is Mode.PLAIN else "ready")
 
 
+def test_a_rescued_item_that_failed_is_still_one_that_was_rescued_when_it_is_amended(connection: Connection) -> None:
+    batch_id = in_batch(connection, "k")
+    rescue(connection)
+    (mine,) = claim(connection, now=LATE)
+    save(connection, tried(mine, Outcome.POISON, at=LATE), now=LATE)
+    save(connection, tried(of_batch(connection, batch_id), Outcome.POISON, at=LATE), batch_id=batch_id, now=LATE)
+    assert row(connection, "item_status").state == "failed"
+    amended(connection)
+    owed = row(connection, "work", revision=1)
+    assert (owed.lane, owed.state, owed.binds, owed.rescued) == ("realtime", "ready", "realtime", True)
+
+
 def test_of_a_canceled_item_both_answers_are_billed_and_neither_is_shown(connection: Connection) -> None:
     batch_id = in_batch(connection, "k")
     rescue(connection)
@@ -206,3 +219,11 @@ def test_a_create_that_is_answered_after_all_of_a_batch_that_was_released_keeps_
     assert answer is Answer.TAKEN_BACK
     assert row(connection, "batch").cancel_at is None
     assert {(each.lane, each.state) for each in rows(connection, "work")} == {("realtime", "ready"), ("batch", "submitted")}
+    late = next(each for each in rows(connection, "work") if each.lane == "realtime")
+    key = next(each.key for each in rows(connection, "item") if each.id == late.item_id)
+    answers = said(tokens=1_000_000)
+    save(connection, tried(of_batch(connection, batch_id, key), response=answers, at=LATE), batch_id=batch_id, now=LATE)
+    billed, made = row(connection, "spend"), row(connection, "attempt")
+    assert (billed.lane, billed.model, billed.cost_usd) == ("batch", answers.model, made.cost_usd)
+    assert billed.cost_usd == cost(answers.usage, model=answers.model, lane=Lane.BATCH, at=LATE)
+    assert (made.lane, made.work_id, made.shown) == ("batch", late.id, False)

@@ -30,7 +30,8 @@ begin
    where id = target.id;
 
   -- Work that nobody answered yet is owed for the newest revision instead. New rows, so that a claim under way, which
-  -- has read the older payload, never takes them. What only measured the older one's answer is over.
+  -- has read the older payload, never takes them. What only measured the older one's answer is over. What a lane still has
+  -- under way of a revision before that is owed nothing: the item may have changed its lane since.
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at,
                           due_at, binds, rescued, created_at)
   select distinct on (w.lane, w.purpose, w.generation)
@@ -39,6 +40,7 @@ begin
     from lanes.work w
    where w.item_id = target.id and w.state in ('ready', 'claimed', 'submitted')
      and (w.generation > 0 or w.purpose <> 'shadow' and target.result_id is null)
+     and (w.generation > 0 or w.revision = target.revision)
    order by w.lane, w.purpose, w.generation, w.id desc;
   update lanes.work w set state = 'canceled', finished_at = at
    where w.item_id = target.id and w.state = 'ready' and w.revision < newest;
@@ -51,9 +53,10 @@ begin
         and not exists (select from lanes.work w where w.item_id = target.id and w.revision = newest
                                                    and w.purpose in ('answer', 'authoritative')) then
     insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, due_at, binds,
-                            created_at)
+                            rescued, created_at)
     select target.id, target.workload, f.version_id, r.lane, 'answer', newest, 'ready', at, coalesce(before.rank_at, at),
-           target.due_at, r.binds, at
+           target.due_at, r.binds,
+           exists (select from lanes.work w where w.item_id = target.id and w.generation = 0 and w.rescued), at
       from lanes.workload f
      cross join (select lane, binds from lanes.route where route.item_id = target.id order by id desc limit 1) r
       left join (select rank_at from lanes.work where work.item_id = target.id and work.generation = 0
