@@ -102,6 +102,7 @@ def after(passing: float) -> Callable[[], Awaitable[bool]]:
     return asked
 
 
+@pytest.mark.slow
 async def test_during_an_outage_two_drains_ask_one_call_at_a_time_and_both_answer_soon_after_it(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
@@ -142,6 +143,7 @@ def closed(sender: Sender) -> Callable[[], Awaitable[bool]]:
     return asked
 
 
+@pytest.mark.slow
 async def test_a_killed_prober_holds_the_others_up_for_no_longer_than_its_probe(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:
@@ -191,6 +193,7 @@ async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(at: Connec
     ]
 
 
+@pytest.mark.slow
 async def test_a_limit_of_the_provider_opens_no_circuit_and_closes_none(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
 ) -> None:

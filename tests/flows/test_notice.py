@@ -102,6 +102,7 @@ async def test_a_drain_whose_account_takes_nothing_says_so_too(
         assert "Your credit balance is too low" in said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["hangs", "answers 503"])
 async def test_a_prefect_in_trouble_delays_no_answer_in_and_after_an_outage_and_is_told_later(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, trouble: str,

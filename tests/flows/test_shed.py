@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 
+import pytest
 from sqlalchemy import Connection, text
 
 from lanes.money.budget import Budget, Period
@@ -116,6 +117,7 @@ def admit_crowd(connection: Connection, *, now: datetime) -> None:
     )
 
 
+@pytest.mark.slow
 async def test_twenty_thousand_items_leave_in_one_look_the_latest_rank_first(db: Database, passing_time: PassingTime) -> None:
     await db.run(admit_crowd, now=await db.now())
     await db.run(down, now=await db.now())

@@ -144,7 +144,14 @@ class Interleavings(RuleBasedStateMachine):
     def an_attempt_is_saved(self, of: Claimed, outcome: Outcome, output: dict[str, Any]) -> Any:
         attempt = tried(of, outcome, output if outcome is Outcome.VALID else None, at=self.now)
         self.save([attempt])
+        if not self.is_recorded(of):  # its claim was given back: it told nothing, and is news once that is claimed anew
+            return multiple()
         return (attempt, None)
+
+    def is_recorded(self, of: Claimed) -> bool:
+        """Whether some attempt of this claim is known."""
+        tried_as = text("select exists (select from lanes.attempt where work_id = :id and claim_no = :number)")
+        return self.connection.execute(tried_as, {"id": of.claim.work_id, "number": of.claim.number}).scalar_one()
 
     @rule(target=saved, one=claims, two=claims, outcome=OUTCOMES)
     def a_pack_is_saved(self, one: Claimed, two: Claimed, outcome: Outcome) -> Any:

@@ -346,6 +346,7 @@ def test_an_archive_that_waits_for_the_router_is_read_in_part_and_hides_nothing_
     assert rows["item"] <= 4 * due.MOST, dict(rows)
 
 
+@PLANS
 def test_a_gate_asks_of_its_own_items_whether_they_were_shed_and_never_what_others_had_to_shed(history: Connection) -> None:
     begun = begin(history, playbook(step(50, ERRORS, SLOW)))
     before = history.execute(

@@ -1,4 +1,4 @@
-"""Whose turn it is in a drain: what it may claim, what is asked now, and what waits."""
+"""Whose turn it is in a drain: what it may claim, what is asked, and what waits; one file because one look decides it all."""
 
 from datetime import datetime
 
