@@ -29,6 +29,8 @@ from lanes.money.overhead import Overheads
 from lanes.units import dollars, share
 from lanes.words import Lane, Mode
 
+UNSTATED = Overheads()  # as they are assumed where nobody stated any
+
 
 @dataclass(frozen=True)
 class LaneCost:
@@ -101,7 +103,7 @@ class Choice:
 
 
 def advise(
-    evidence: Evidence, overheads: Overheads = Overheads(), *, items_per_month: float | None = None, correction_usd: float = 1.0  # noqa: B008
+    evidence: Evidence, overheads: Overheads = UNSTATED, *, items_per_month: float | None = None, correction_usd: float = 1.0
 ) -> Advice:  # fmt: skip
     """The advice; `items_per_month` is a volume that somebody states instead of the projected one, `correction_usd` what it is
     worth to correct an answer that is wrong as a whole.
