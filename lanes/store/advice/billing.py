@@ -12,9 +12,8 @@ from lanes.advice.savings import Billed, PriceList, Savings, TokenPrices, saving
 from lanes.figures.durations import Durations
 from lanes.routing.binding import binds
 from lanes.words import Lane, Purpose, Reason
-from lanes.workload.prices import Usage, cost
+from lanes.workload.prices import per_token
 
-TOKENS = 1000  # priced at once: a price with tiers applies its first one below 100,000 prompt tokens
 Models = Mapping[Lane, str]
 
 
@@ -123,9 +122,8 @@ def _token(model: str, lane: Lane, cache: Lane, day: datetime) -> TokenPrices:
     Raises:
         LookupError: no price is known for the model.
     """
-    kept = Usage(cache_write_5m=TOKENS) if cache is Lane.REALTIME else Usage(cache_write_1h=TOKENS)
-    kinds = Usage(input=TOKENS), Usage(output=TOKENS), Usage(cache_read=TOKENS), kept
-    return TokenPrices(*(cost(each, model=model, lane=lane, at=day) / TOKENS for each in kinds))
+    each = per_token(model, lane, day)
+    return TokenPrices(each.input, each.output, each.cache_read, each.cache_write(cache))
 
 
 def _listed(used: Iterable[Spent], price: TokenPrices | None) -> float:
