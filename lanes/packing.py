@@ -8,13 +8,13 @@ from lanes.ids import VersionId
 from lanes.payload import octets
 from lanes.words import Purpose
 
-FRAME_BYTES = 128  # what names an item within a pack, and frames it
+FRAME_CHARS = 128  # what names an item within a pack, and frames it; as many bytes
 Weigh = Callable[[Claimed], int]
 
 
 def weighed(each: Claimed) -> int:
     """The bytes that an item takes of a call."""
-    return octets(each.payload) + FRAME_BYTES
+    return octets(each.payload) + FRAME_CHARS
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lanes.ids import VersionId
 from lanes.money.caching import cache_prices, written
+from lanes.packing import FRAME_CHARS
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost, per_token
 
@@ -22,7 +23,6 @@ CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
 NANO_USD = Decimal("0.000000001")
 LEDGER_DIGITS = 10  # decimals of a US dollar that the ledger keeps
 FRAME_TOKENS = 400  # what the provider adds for the output format, and a pack for its rule
-ID_CHARS = 128  # what names an item within a pack, and frames it
 PACK_MARGIN_TOKENS = 32  # what an answer may take more within a pack: its id, and what frames both
 
 
@@ -153,7 +153,7 @@ def pack_bound(
     """
     spec = version.spec
     shared = len(spec.instructions) + len(json.dumps(spec.output_schema)) + FRAME_TOKENS
-    own = chars + (items - 1) * ID_CHARS  # an item that stands alone has its name in the frame
+    own = chars + (items - 1) * FRAME_CHARS  # an item that stands alone has its name in the frame
     output = items * (spec.max_output_tokens + PACK_MARGIN_TOKENS)
     plain = Usage(input=shared + own, output=output)
     dearest = replace(written(lane, shared), input=own, output=output) if marked else plain
