@@ -34,7 +34,7 @@ from lanes.store.realtime import limits
 from lanes.store.realtime import load as lane_load
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
-from lanes.units import count, counted, seconds, sentence, share, usd
+from lanes.units import count, counted, seconds, share, usd
 from lanes.words import Lane
 from lanes.workload.window import zone_of
 
@@ -135,7 +135,7 @@ def _look(
             console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
             console.print(show(found, there))
             if show is _costs:
-                console.print(sentence(kept.said))
+                console.print(f"K{kept.said[1:]}.")
             for each in found.bad[:20]:
                 print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
         return 1 if found.bad else 0
