@@ -16,7 +16,6 @@ from rich.text import Text
 from sqlalchemy import Connection, Engine
 
 from lanes.commands.by import by as moment
-from lanes.commands.by import zone_of
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.trial import MOST, SINCE, try_definition
@@ -37,6 +36,7 @@ from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from lanes.units import count, counted, seconds, share, usd
 from lanes.words import Lane
+from lanes.workload.window import zone_of
 
 TextField = Annotated[str | None, Parameter(name="--field", help="Column or field that holds the text.")]
 Key = Annotated[str | None, Parameter(name="--key", help="Column that names the item.")]

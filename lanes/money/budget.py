@@ -47,6 +47,10 @@ class Budget:
         """Whose, and which."""
         return f"{self.workload}, {self.subject}"
 
+    def pays_for(self, workload: str, consumer: str | None) -> bool:
+        """Whether items of that workload and consumer count against it; None: of nobody named."""
+        return self.workload == workload and self.consumer in (None, consumer)
+
     def begins(self, at: datetime) -> datetime:
         """When the period of `at` begins: the later midnight, where clocks going back make two of them."""
         local = at.astimezone(ZoneInfo(self.zone))

@@ -15,9 +15,8 @@ from enum import StrEnum
 from lanes.ids import VersionId
 from lanes.units import counted, seconds
 from lanes.words import Lane
-from lanes.workload.prices import Usage, cost
+from lanes.workload.prices import Usage, per_token
 
-TOKENS = 1000  # that are priced at once: a tier of higher prices begins far beyond
 MARGIN = 0.05  # of the hit rate: what is off must promise so much more than what is on
 CERTAIN = 100  # calls by which it is decided however near the hit rate is to what it pays from
 Z = 2.0  # standard deviations: fewer calls say that it does not pay only where it is so sure
@@ -81,12 +80,9 @@ def cache_prices(model: str, lane: Lane, *, at: datetime) -> CachePrices:
     Raises:
         LookupError: no price is known for the model.
     """
-
-    def price(usage: Usage) -> float:
-        return float(cost(usage, model=model, lane=lane, at=at))
-
-    plain = price(Usage(input=TOKENS))
-    return CachePrices(price(written(lane, TOKENS)) / plain, price(Usage(cache_read=TOKENS)) / plain)
+    each = per_token(model, lane, at)
+    plain = float(each.input)
+    return CachePrices(float(each.cache_write(lane)) / plain, float(each.cache_read) / plain)
 
 
 def written(lane: Lane, tokens: int) -> Usage:
@@ -249,9 +245,5 @@ def saved_usd(read: int, wrote: int, *, model: str, lane: Lane, at: datetime) ->
     Raises:
         LookupError: no price is known for the model.
     """
-
-    def each(usage: Usage) -> Decimal:
-        return cost(usage, model=model, lane=lane, at=at) / TOKENS
-
-    plain = each(Usage(input=TOKENS))
-    return read * (plain - each(Usage(cache_read=TOKENS))) - wrote * (each(written(lane, TOKENS)) - plain)
+    each = per_token(model, lane, at)
+    return read * (each.input - each.cache_read) - wrote * (each.cache_write(lane) - each.input)

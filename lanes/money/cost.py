@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import starmap
 from typing import TYPE_CHECKING
 
 from lanes.ids import VersionId
 from lanes.money.caching import cache_prices, written
+from lanes.packing import FRAME_CHARS
 from lanes.words import Lane
-from lanes.workload.prices import Usage, cost
+from lanes.workload.prices import Usage, cost, per_token
 
 if TYPE_CHECKING:
     from lanes.money.sharing import Sharing  # which counts with what is here
@@ -22,7 +23,6 @@ CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
 NANO_USD = Decimal("0.000000001")
 LEDGER_DIGITS = 10  # decimals of a US dollar that the ledger keeps
 FRAME_TOKENS = 400  # what the provider adds for the output format, and a pack for its rule
-ID_CHARS = 128  # what names an item within a pack, and frames it
 PACK_MARGIN_TOKENS = 32  # what an answer may take more within a pack: its id, and what frames both
 
 
@@ -71,19 +71,6 @@ def most_answer_tokens(spec: "Spec", items: int) -> int:
     return items * (spec.max_output_tokens + (PACK_MARGIN_TOKENS if items > 1 else 0))
 
 
-@lru_cache(maxsize=4096)
-def price_per_token(model: str, lane: Lane, day: datetime) -> tuple[Decimal, Decimal]:
-    """List price of an input and of an output token, US dollars.
-
-    Raises:
-        LookupError: no price is known for the model.
-    """
-    # Priced on 1,000 tokens: a price with tiers applies its first tier below 100,000 prompt tokens.
-    into = cost(Usage(input=1000), model=model, lane=lane, at=day) / 1000
-    out = cost(Usage(output=1000), model=model, lane=lane, at=day) / 1000
-    return into, out
-
-
 class Estimates:
     """What items would cost at the prices of one day: what is the same for all items of a version is asked for once.
 
@@ -117,12 +104,12 @@ class Estimates:
 
     def _rate(self, version: "Version", lane: Lane, shared: int) -> "Rate":
         spec, sharing = version.spec, self._sharing
-        into, out = price_per_token(spec.model_of(lane), lane, self._day)
+        each = per_token(spec.model_of(lane), lane, self._day)
         pack = sharing.pack_of(version, lane) if sharing else spec.pack_of(lane)
         paid, hit_rate = Decimal(shared), sharing.hit_rates.get((version.id, lane)) if sharing else None
         if hit_rate is not None:
             paid *= Decimal(cache_prices(spec.model_of(lane), lane, at=self._day).factor(hit_rate))
-        return Rate(paid / pack, into, spec.expected_output_tokens * out)
+        return Rate(paid / pack, each.input, spec.expected_output_tokens * each.output)
 
 
 @dataclass(frozen=True)
@@ -166,7 +153,7 @@ def pack_bound(
     """
     spec = version.spec
     shared = len(spec.instructions) + len(json.dumps(spec.output_schema)) + FRAME_TOKENS
-    own = chars + (items - 1) * ID_CHARS  # an item that stands alone has its name in the frame
+    own = chars + (items - 1) * FRAME_CHARS  # an item that stands alone has its name in the frame
     output = items * (spec.max_output_tokens + PACK_MARGIN_TOKENS)
     plain = Usage(input=shared + own, output=output)
     dearest = replace(written(lane, shared), input=own, output=output) if marked else plain

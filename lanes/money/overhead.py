@@ -24,7 +24,7 @@ class OverheadKind(StrEnum):
     ENGINEERING = "engineering"  # the work that keeps it running
 
 
-# In force until somebody says what it is: 4 h and 1 h of work at 100 dollars.
+# In force until somebody says what it is. The work is an hour on real time and four on batch, at 100 dollars each.
 ASSUMED_USD = {
     (Lane.REALTIME, OverheadKind.INFRASTRUCTURE): Decimal(20),
     (Lane.REALTIME, OverheadKind.ENGINEERING): Decimal(100),

@@ -148,8 +148,8 @@ class Incident:
     """One breach, as it stands. `uid` names it outside this database.
 
     `why` is what its opener met, where that says the cause; `flow_run_id` the run that met it, `block_id` the block that it
-    is about. `briefing` is what was told last of its cause, its stakes and its trend (`lanes.briefing`). `parent_id` is the
-    incident that explains it, and tells of it while it is open.
+    is about. `briefing` is what was told last of its cause, its stakes and its trend (`lanes.promises.briefing`). `parent_id`
+    is the incident that explains it, and tells of it while it is open.
     """
 
     id: IncidentId

@@ -16,7 +16,7 @@ from lanes.money.cost import Estimate
 from lanes.routing.capacity import Need
 from lanes.routing.load import NOTHING, Load, Rest
 from lanes.routing.prospect import Chance, Prospects
-from lanes.routing.route import Route, may_wait
+from lanes.routing.route import Route, leaves, may_wait
 from lanes.units import seconds
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version
@@ -49,10 +49,7 @@ class Shed:
 
     def route(self, costs: Estimate) -> Route:
         """The decision that it leaves by."""
-        said, probability = f"{self.why}; it may wait for a batch", None
-        if self.chance is not None:
-            said, probability = f"{said}: {self.chance.said}", self.chance.probability
-        return Route(Lane.BATCH, Reason.SHED, said, costs.realtime, costs.batch, probability)
+        return leaves(Reason.SHED, self.why, costs=costs, chance=self.chance)
 
 
 class Shedding:
@@ -95,7 +92,7 @@ class Shedding:
         if (rest := self._rests.get(model)) is not None:
             return rest.said(self._now)
         for each in self._over_soft:
-            if each.budget.workload == version.workload and each.budget.consumer in (None, waiting.consumer):
+            if each.budget.pays_for(version.workload, waiting.consumer):
                 return each.said
         return self._late(waiting, version, line)
 

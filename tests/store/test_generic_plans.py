@@ -13,6 +13,7 @@ from lanes.money.pack_size import Place
 from lanes.promises.assessment import Assessment
 from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import IncidentState, Promise
+from lanes.realtime.circuit import Fault
 from lanes.store import incidents, work
 from lanes.store.asking import through
 from lanes.store.batch import adoption, batches, unwanted
@@ -119,7 +120,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     ),
     "lost claims": (lambda c: work.abandoned(c, now=NOON), "ix_work_claimed"),
     "an outage begins": (
-        lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", faults=3, why="529", now=NOON), "uq_outage_open",
+        lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, NOON), now=NOON), "uq_outage_open",
     ),
     "circuits of an account": (lambda c: circuits.known(c, "acme"), "uq_outage_open"),
     "circuits that are not closed": (lambda c: circuits.not_closed(c, now=NOON), "uq_outage_open"),

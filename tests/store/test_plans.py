@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from lanes.batch.batch import Kind
 from lanes.ids import GenerationId, IncidentId, VersionId
 from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
+from lanes.realtime.circuit import Fault
 from lanes.routing.second_look import Doubtful
 from lanes.settling.listing import Wanted
 from lanes.settling.sought import Sought
@@ -248,7 +249,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: unrouted.any_received(c), 100),
         (lambda c: incidents.thaw(c, now=NOON), 3_000),
         (lambda c: outages.end(c, now=NOON), 3_000),
-        (lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", faults=3, why="529", failing_since=YORE, now=NOON), 100),
+        (lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, YORE), now=NOON), 100),
         (lambda c: page(c, Wanted("letters"), onwards=50_000), 7 * LOOKED_AT),
         (lambda c: page_before(c, Wanted("letters", since=NOON), before=50_000), 7 * LOOKED_AT),
         (reads_on, 100),
@@ -407,7 +408,7 @@ def test_what_people_are_told_of_an_incident_is_found_without_reading_the_histor
 ) -> None:
     """At most the newest 5,000 attempts with their items, and what waits."""
     of = of_history(promise)
-    outages.faulted(history, "acme", "claude-haiku-5-5", faults=3, why="529", now=later(hours=-1))
+    outages.faulted(history, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, NOON), now=later(hours=-1))
     for find, most in ((causes.find, 6_000), (at_stake.find, 12_000), (trends.find, 11_000)):
         rows = read(history, lambda find=find: find(history, of, now=NOON))
         assert sum(rows[table] for table in BIG) <= most, (find.__module__, dict(rows))

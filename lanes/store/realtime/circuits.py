@@ -31,7 +31,8 @@ select exists (
       limit 1) a
    where v.realtime_model = :model)
 """
-LATELY = SOON = timedelta(minutes=1)
+LATELY = timedelta(minutes=1)  # an answer from before says nothing of now
+SOON = timedelta(minutes=1)  # nothing of this moment is later
 
 
 def not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, str], Circuit]:

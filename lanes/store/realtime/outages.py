@@ -51,20 +51,17 @@ UNASKED_NOW = "Nothing waits for it any more: nobody has asked the provider for 
 
 
 def faulted(
-    connection: Connection, account: str, model: str, *, faults: int, why: str, began_at: datetime | None = None,
-    failing_since: datetime | None = None, turn: int | None = None, flow_run_id: UUID | None = None, now: datetime,
+    connection: Connection, account: str, model: str, fault: Fault, *, flow_run_id: UUID | None = None, now: datetime
 ) -> Circuit | None:  # fmt: skip
     """The model answers nobody, and the account's one incident says so; or None, because others are answered.
 
-    `faults`: calls in a row without an answer, since `failing_since`, the newest of which began at `began_at` (now, where
-    nobody says). `turn`: of the circuit whose probe it was. `flow_run_id` is the run that asked.
+    `flow_run_id` is the run that asked. As `circuits.faulted`, in a transaction of its own.
     """
-    fault = Fault(why, faults, began_at or now, failing_since or began_at or now, turn)
     circuit, moved = circuits.faulted(connection, account, model, fault, now=now)
     if moved:
         down = _down(connection, account)
         models, calls = [each.model for each in down], sum(each.faults for each in down)
-        open(connection, provider_down(account, models, calls, why, flow_run_id=flow_run_id), now=now)
+        open(connection, provider_down(account, models, calls, fault.why, flow_run_id=flow_run_id), now=now)
     return circuit
 
 

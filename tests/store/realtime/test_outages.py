@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.promises.judge import assess
+from lanes.realtime.circuit import Fault
 from lanes.store import incidents
 from lanes.store.figures import measurements
 from lanes.store.realtime import circuits, giving_up, outages
@@ -26,7 +27,7 @@ BUDGET = (
 
 
 def down(connection: Connection, *, now: datetime, calls: int = 3, model: str = MODEL) -> None:
-    outages.faulted(connection, "acme", model, faults=calls, why="529", now=now)
+    outages.faulted(connection, "acme", model, Fault("529", calls, now, now), now=now)
 
 
 def told(connection: Connection) -> list[str]:
