@@ -72,7 +72,7 @@ class Turns:
             return []
         self._leaving.sort(key=_turn)
         owed = {pack[0].workload: self._version(pack) for pack in self._leaving if not pack[0].measures}
-        places = self._divided(owed or {pack[0].workload: self._version(pack) for pack in self._leaving}, now)
+        places = self._divided(owed, self._pace.owed, now) if owed else self._divided(self._waiting(), self._pace.in_flight, now)
         asked: list[tuple[Version, list[Claimed]]] = []
         waiting: list[list[Claimed]] = []
         of_model = Counter[str]()
@@ -213,13 +213,15 @@ class Turns:
         entitled = {name: Entitlement.of(version) for name, version in of.items()}
         rooms = {name: max(0, room - held[name]) for name, room in self._rooms(of, now).items()}
         free = self._pace.places(now) + max(0, more - held.total())
-        in_flight = held + Counter(self._pace.in_flight)
+        in_flight = held + Counter(self._pace.owed)
         return divide(free, entitled, in_flight=in_flight, places=self._pace.all_places + more, rooms=rooms)
 
-    def _divided(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
-        entitled = {name: Entitlement.of(version) for name, version in of.items()}
-        in_flight, places = self._pace.in_flight, self._pace.all_places
+    def _divided(self, of: Mapping[str, Version], in_flight: Mapping[str, int], now: datetime) -> dict[str, int]:
+        entitled, places = {name: Entitlement.of(version) for name, version in of.items()}, self._pace.all_places
         return divide(self._pace.places(now), entitled, in_flight=in_flight, places=places, rooms=self._rooms(of, now))
+
+    def _waiting(self) -> Mapping[str, Version]:
+        return {pack[0].workload: self._version(pack) for pack in self._leaving}
 
     def _rooms(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
         return {name: room for name, version in of.items() if (room := self._room(version, now)) is not None}
