@@ -56,7 +56,7 @@ class Load:
     `per_s` is how many items a second the places for calls allow, whatever their model, above 0. `calls` is how long nearly
     every call of a model takes, `call` where nothing is known of it. `limits` are those that each model's answers told of late,
     none where nothing is known; `needs` is what an item of each workload takes of them, on average. `rests` are the models that
-    answer nobody, by name; `refused` whose hard budgets have refused what was asked: a workload and its consumer, None for all.
+    answer nobody, by name; `refused` whose hard budgets are used up: a workload and its consumer, None for all.
     """
 
     at: datetime
