@@ -72,7 +72,8 @@ class Turns:
             return []
         self._leaving.sort(key=_turn)
         owed = {pack[0].workload: self._version(pack) for pack in self._leaving if not pack[0].measures}
-        places = self._divided(owed, self._pace.owed, now) if owed else self._divided(self._waiting(), self._pace.in_flight, now)
+        of, in_flight = (owed, self._pace.owed) if owed else (self._waiting(), self._pace.in_flight)
+        places = self._divided(of, in_flight, now)
         asked: list[tuple[Version, list[Claimed]]] = []
         waiting: list[list[Claimed]] = []
         of_model = Counter[str]()

@@ -44,26 +44,31 @@ late as (
       order by due_at desc, id desc limit {MOST}) i
    where i.due_at > i.received_at),
 overdue as materialized (
-  select i.id, i.workload
+  select i.workload, r.lane, r.reason  -- of the newest route; what is not routed has none
     from late l
    cross join lateral (select * from lanes.item i where i.id = l.item_id offset 0) i
+    left join lateral (
+      select lane, reason from lanes.route r where r.item_id = i.id order by r.id + 0 desc limit 1) r on true
    where i.due_at < :now and i.due_at > i.received_at and i.answered_at is null and i.failed_at is null
      and i.canceled_at is null)
 """
 
-# Of each workload, as promises have it.
+# Of each workload, as promises have it; `in_realtime` of what was missed or is overdue was real time's to answer.
 BY_WORKLOAD = f"""
 with {OVERDUE},
 decided as (
-  select workload, sum(items)::bigint as met, sum(n - items)::bigint as missed
+  select workload, sum(items)::bigint as met, sum(n - items)::bigint as missed,
+         coalesce(sum(n - items) filter (where lane = 'realtime'), 0)::bigint as in_realtime
     from lanes.figures_since('{{deadline}}', :since) where word <> 'overdue' group by 1),
-waits as (select workload, count(*) as overdue from overdue group by 1)
-select workload, coalesce(d.met, 0) as met, coalesce(d.missed, 0) as missed, coalesce(w.overdue, 0) as overdue
+waits as (
+  select workload, count(*) as overdue, count(*) filter (where lane = 'realtime') as in_realtime from overdue group by 1)
+select workload, coalesce(d.met, 0) as met, coalesce(d.missed, 0) as missed, coalesce(w.overdue, 0) as overdue,
+       coalesce(d.in_realtime, 0) + coalesce(w.in_realtime, 0) as in_realtime
   from decided d full join waits w using (workload)
  where d.met + d.missed > 0 or w.overdue > 0
 """
 
-# By lane and reason of the newest route; what is not routed has none. What became due before it was routed is not overdue here.
+# By lane and reason. What became due before it was routed is not overdue here.
 BY_REASON = f"""
 with {OVERDUE}
 select workload, lane, reason, sum(met)::bigint as met, sum(missed)::bigint as missed, sum(overdue)::bigint as overdue
@@ -71,10 +76,8 @@ select workload, lane, reason, sum(met)::bigint as met, sum(missed)::bigint as m
     select workload, lane, word as reason, items as met, n - items as missed, 0 as overdue
       from lanes.figures_since('{{deadline}}', :since)
     union all
-    select o.workload, r.lane, case r.reason when 'overdue' then 'deadline' else r.reason end, 0, 0, 1
-      from overdue o
-     cross join lateral (
-       select lane, reason from lanes.route r where r.item_id = o.id order by r.id + 0 desc limit 1) r) each
+    select workload, lane, case reason when 'overdue' then 'deadline' else reason end, 0, 0, 1
+      from overdue where lane is not null) each
  group by 1, 2, 3 having sum(met) <> 0 or sum(missed) <> 0 or sum(overdue) <> 0
  order by 1, 2 desc, 4 desc, 3
 """
