@@ -22,8 +22,8 @@ PREFECT_SERIES = "3.9"
 REQUIRED_BLOCKS = ("lanes-database", "lanes-provider", "lanes-workload")
 API_VERSION = "2023-06-01"
 IN_AN_OUTAGE = (
-    "see the provider's status page: what waits is kept, what may wait leaves for a batch by itself, and where it lasts, another "
-    "Real-time model of a workload answers what arrives from then on"
+    "see the provider's status page: what waits is kept, what may wait leaves for a batch by itself, and where it lasts, "
+    "another Real-time model of a workload answers what arrives from then on"
 )
 T = TypeVar("T")
 

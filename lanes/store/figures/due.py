@@ -12,12 +12,19 @@ MOST = 2_000  # of each way to wait: more of them say no more
 # not routed. What was rescued waits for real time; once that failed, for what its batch still has of it: that is found by what
 # failed, because a batch has also what was answered meanwhile. What was due before it arrived is none of it, and hides none:
 # what was due last is looked at first.
+IN_BATCH = f"""
+      select item_id from lanes.work
+       where workload = f.name and binds {{binds}} and due_at is not null and lane = 'batch' and purpose = 'answer'
+         and state in ('ready', 'submitted') and not rescued and due_at < :now
+       order by binds desc, due_at desc, id desc limit {MOST}"""
 OVERDUE = f"""
 late as (
-  (select item_id from lanes.work
-    where due_at is not null and lane = 'batch' and purpose = 'answer' and state in ('ready', 'submitted') and not rescued
-      and due_at < :now
-    order by due_at desc, id desc limit {MOST})
+  select w.item_id
+    from lanes.workload f
+   cross join lateral (
+     ({IN_BATCH.format(binds="is null")})
+     union all
+     ({IN_BATCH.format(binds="= 'batch'")})) w
   union
   select w.item_id
     from lanes.workload f
