@@ -14,6 +14,7 @@ from lanes.realtime.circuit import Circuit
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.rate_limits import presses
+from lanes.realtime.service import ServiceTimes
 from lanes.realtime.shares import Entitlement, divide
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -26,15 +27,18 @@ STEPS_BACK = timedelta(seconds=30)  # what measures makes room so long, where wh
 
 class Turns:
     """What one drain has claimed and not asked yet: windows that gather, and packs that wait for a place, or for the provider's
-    limits to hold them. `sizes` says how many items may share a call."""
+    limits to hold them. `sizes` says how many items may share a call, `times` how long it takes then."""
 
-    def __init__(self, pace: Pace, health: Health, limits: CallLimits | None = None, sizes: PackSizes | None = None) -> None:
+    def __init__(
+        self, pace: Pace, health: Health, limits: CallLimits | None = None, sizes: PackSizes | None = None,
+        times: ServiceTimes | None = None,
+    ) -> None:  # fmt: skip
         self._pace, self._health, self._limits, self._sizes = pace, health, limits or CallLimits(), sizes or PackSizes()
         self._peeked_at: dict[str, datetime] = {}  # workloads of which only what presses may be asked
         self._versions: Mapping[VersionId, Version] = {}  # of what gathers or waits for a place
         self._measured: set[str] = set()  # workloads of which only what measures was left when they were claimed last
         self._looks_again_at: datetime | None = None
-        self._buffer = Buffer(self._size)
+        self._buffer = Buffer(self._size, (times or ServiceTimes()).takes_s)
         self._leaving: list[list[Claimed]] = []
 
     def wanted(self, waiting: Mapping[str, Version], now: datetime) -> dict[str, int]:

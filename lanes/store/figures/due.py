@@ -6,7 +6,7 @@ from lanes.report.deadlines import DeadlineFigures
 from lanes.store.asking import Ask
 from lanes.words import Lane
 
-MOST = 2_000  # of each way to wait: more of them say no more
+MOST = 2_000  # of a workload's for each way to wait: more of them say no more
 
 # What is due and waits still, of `overdue`: in a batch or for one, for real time (which ranks it by its due time), claimed, or
 # not routed. What was rescued waits for real time; once that failed, for what its batch still has of it: that is found by what
