@@ -24,6 +24,7 @@ from lanes.provider.requests import Writers
 from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
+from lanes.realtime.service import ServiceTimes
 from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
@@ -53,16 +54,19 @@ T = TypeVar("T")
 class Answering:
     """The packs under way. `held` are the claims that this process answers for; `wakes` hears of free places and of what is
     saved, and `follow` is called where a call was answered; `clock` carries the database's time on. The `purse`,
-    where there is one, pays what a call may cost; `marks` says whether the next one marks what it shares."""
+    where there is one, pays what a call may cost; `marks` says whether the next one marks what it shares; `times` learns how
+    long they take."""
 
     def __init__(
         self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
         clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None, purse: Purse | None = None,
         limits: CallLimits | None = None, circuits: Circuits | None = None, marks: Callable[[Version], bool] = lambda _: False,
+        times: ServiceTimes | None = None,
     ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
         self._held, self._wakes, self._clock, self._follow, self._purse = held, wakes, clock, follow, purse
         self._limits, self._circuits, self._marks = limits or CallLimits(), circuits or Circuits(at, health), marks
+        self._times = times or ServiceTimes()
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
@@ -237,6 +241,7 @@ class Answering:
                     then.answered[version.spec.realtime_model] = times.started_at
                 self.standstills.answered(version.spec.realtime_model, version.workload, now)
                 self._pace.succeeded(called.seconds)
+                self._times.answered(version.id, len(called.pack), called.seconds)
                 answered = attempts.answered(version, called.pack, called.response, times, ids=called.ids)
                 then.attempts += answered
                 then.failures += unusable(version, answered)

@@ -112,8 +112,9 @@ TERMS: Mapping[Promise, Terms] = {
     ),
     Promise.PROVIDER_DOWN: Terms(
         "The provider does not answer", "calls", 0,
-        "The items are kept, spend no retry budget and are asked again by themselves. See the provider's status page. What "
-        "may wait can be moved to batch with `act`: set_split.",
+        "The items are kept, spend no retry budget and are asked again by themselves; what may wait leaves for a batch by "
+        "itself. See the provider's status page. Where it lasts, another Real-time model of a workload answers what arrives "
+        "from then on.",
     ),
     Promise.APPROVAL_WAITS: Terms(
         "A rollout waits for approval", "minutes", math.inf,

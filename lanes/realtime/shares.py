@@ -26,7 +26,8 @@ def divide(
 
     A place goes to whom holds the least by its weight, what is `in_flight` included, so slow calls gather no places. None
     holds more than its largest share of all `places` while another waits or is served, but always one; one that is alone
-    takes everything. `rooms` bounds some workloads further.
+    takes everything. `rooms` bounds some workloads further. Among those that are owed an answer, what only measures is no
+    part of `in_flight`: it holds a place, and nobody's share.
     """
     alone = len(waiting.keys() | {name for name, calls in in_flight.items() if calls}) == 1
 

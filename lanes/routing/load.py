@@ -56,7 +56,7 @@ class Load:
     `per_s` is how many items a second the places for calls allow, whatever their model, above 0. `calls` is how long nearly
     every call of a model takes, `call` where nothing is known of it. `limits` are those that each model's answers told of late,
     none where nothing is known; `needs` is what an item of each workload takes of them, on average. `rests` are the models that
-    answer nobody, by name; `refused` whose hard budgets have refused what was asked: a workload and its consumer, None for all.
+    answer nobody, by name; `refused` whose hard budgets are used up: a workload and its consumer, None for all.
     """
 
     at: datetime
@@ -68,8 +68,8 @@ class Load:
     needs: Mapping[str, Need] = field(default_factory=dict[str, Need])
     rests: Mapping[str, Rest] = field(default_factory=dict[str, Rest])
     refused: Set[tuple[str, str | None]] = frozenset[tuple[str, str | None]]()
-    _ahead: dict[tuple[str, int], tuple[int, Waiting]] = field(
-        default_factory=dict[tuple[str, int], tuple[int, Waiting]], init=False, repr=False, compare=False
+    _ahead: dict[tuple[str | None, int], tuple[int, Waiting]] = field(
+        default_factory=dict[tuple[str | None, int], tuple[int, Waiting]], init=False, repr=False, compare=False
     )
 
     def need_of(self, workload: str) -> Need:
@@ -100,19 +100,27 @@ class Load:
         `taking` is what the others take of the model's limits, all of them together. Places are shared by all models, limits
         are a model's own: whichever takes longer.
         """
-        everybody, ours = self._before(model, until)
-        by_places = (everybody + more) / self.per_s
+        return max(self.by_places_s(until=until, more=more), self.by_limits_s(model, until=until, more=more, taking=taking))
+
+    def by_places_s(self, *, until: datetime | None = None, more: int = 0) -> float:
+        """The same by the places alone: `more` of any model."""
+        everybody, _ = self._before(None, until)
+        return (everybody + more) / self.per_s
+
+    def by_limits_s(self, model: str, *, until: datetime | None = None, more: int = 0, taking: Need = NOTHING) -> float:
+        """The same by the model's own limits alone: `more` of that model; 0 where none are known."""
         limits = self.limits.get(model, ())
-        if not limits or not (ours.items or more):
-            return by_places
+        if not limits:
+            return 0.0
+        _, ours = self._before(model, until)
         waiting = [each for each in (ours, Waiting(more, taking.times(1 / max(1, more)))) if each.items]
-        return max(by_places, drain_time_s(waiting, limits, per_s=None, now=self.at) or 0.0)
+        return drain_time_s(waiting, limits, per_s=None, now=self.at) or 0.0
 
     @cached_property
     def _ranks(self) -> list[datetime]:
         return sorted({each.ranks_from for each in self.queues})
 
-    def _before(self, model: str, until: datetime | None) -> tuple[int, Waiting]:
+    def _before(self, model: str | None, until: datetime | None) -> tuple[int, Waiting]:
         """How many items of all models rank before then, and those of this one: asked for once of each rank."""
         place = len(self._ranks) if until is None else bisect_left(self._ranks, until)
         found = self._ahead.get((model, place))

@@ -218,6 +218,7 @@ def caches(connection: Connection) -> None:
 
 
 YORE = later(days=-30)
+BEHIND = {"workloads": ["letters"], "due": [NOON], "ids": [0], "until": later(hours=2)}
 SLOW = {"measure": "p95_s", "max": 2, "at_least": 2}
 AN_HOUR_AGO = "cast(:now as timestamptz) - interval '1 hour'"
 BIG = ("item", "work", "attempt", "result", "route")
@@ -277,6 +278,8 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: c.execute(text(due.BY_WORKLOAD), {"since": later(hours=-1), "now": later(days=1)}).all(), 9_000),
         (lambda c: due.by_reason(asking.through(c), since=later(days=-30), now=later(days=1)), 9_000),
         (lambda c: rescues.due(c, until=later(hours=2), now=NOON), 800),
+        (lambda c: rescues.numbers(c, until=later(hours=2), now=NOON), 800),
+        (lambda c: c.execute(text(rescues.BEHIND), BEHIND).all(), 900),
         (tells_of_what_is_bound, 1_800),
         (rescues_what_is_late, 6_000),
         (lambda c: load.snapshot(c, account="acme", now=NOON), 2_500),
@@ -294,7 +297,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         "lane_latency", "routing_mix",
         "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",
         "departure", "awaited", "received_to_route", "results_waited_for", "tries", "budgets",
-        "due", "due_by_reason", "late", "bound", "rescued", "load", "unwanted", "cache",
+        "due", "due_by_reason", "late", "number_of_late", "behind_late", "bound", "rescued", "load", "unwanted", "cache",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(

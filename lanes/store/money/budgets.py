@@ -1,6 +1,6 @@
 """Budgets: set, changed and removed by people; how each stands in its period."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -153,6 +153,16 @@ def limited(connection: Connection) -> list[Limited]:
 def over_soft(connection: Connection, names: Iterable[str], *, now: datetime) -> list[BudgetStatus]:
     """The budgets of these workloads that are beyond their soft limit."""
     return [each for each in statuses(connection, names, now=now) if each.is_over_soft]
+
+
+def used_up(connection: Connection, *, now: datetime) -> Set[tuple[str, str | None]]:
+    """Of whom nothing more is paid, whether that was asked for already or not: a workload and its consumer, None for all."""
+    return {(each.budget.workload, each.budget.consumer) for each in statuses(connection, now=now) if each.is_used_up}
+
+
+def unpaid(connection: Connection, *, now: datetime) -> list[str]:
+    """The workloads of which nothing more is paid, whoever reads it."""
+    return sorted(name for name, consumer in used_up(connection, now=now) if consumer is None)
 
 
 def _is(wanted: Budget) -> tuple[ColumnElement[bool], ...]:

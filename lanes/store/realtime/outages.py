@@ -15,6 +15,7 @@ from lanes.promises.incident import EVERYBODY, Promise
 from lanes.promises.provider_faults import provider_down
 from lanes.realtime.circuit import Circuit, Fault
 from lanes.store.incidents import open, resolve
+from lanes.store.money import budgets
 from lanes.store.realtime import circuits
 from lanes.store.tables import outage
 from lanes.store.work import UNASKED
@@ -39,11 +40,8 @@ update lanes.outage o set over_at = :now, state = 'closed', next_probe_at = null
      select from lanes.workload f
        join lanes.version v on v.id = f.version_id and v.realtime_model = o.model
        join {UNASKED} w on w.workload = f.name and w.lane = 'realtime'
-      where f.paused_at is null and w.purpose <> 'shadow'
-        and (seen.answered_at is null or w.generation = 0 and w.failures = 0 and w.created_at < seen.answered_at)
-        and not exists (
-          select from lanes.budget b
-           where b.workload = f.name and b.consumer is null and b.refused_at >= date_trunc(b.period, :now, b.zone)))
+      where f.paused_at is null and f.name <> all(cast(:unpaid as text[])) and w.purpose <> 'shadow'
+        and (seen.answered_at is null or w.generation = 0 and w.failures = 0 and w.created_at < seen.answered_at))
 returning o.account, seen.answered_at is not null as answered
 """
 ANSWERED = "The provider answers again, and every item that waited for it has been asked."
@@ -67,7 +65,8 @@ def faulted(
 
 def end(connection: Connection, *, now: datetime) -> list[IncidentId]:
     """The outages that are over have ended, and the incidents of accounts without any are resolved; their ids."""
-    over = connection.execute(text(OVER), {"now": now, "unasked_since": now - NOBODY_ASKS}).all()
+    at = {"now": now, "unasked_since": now - NOBODY_ASKS, "unpaid": budgets.unpaid(connection, now=now)}
+    over = connection.execute(text(OVER), at).all()
     unanswered = {each.account for each in over if not each.answered}
     ended = [
         resolve(

@@ -312,7 +312,7 @@ TOLD = {
     ),
     Promise.PROVIDER_DOWN: Told(
         provider_down, ("3x the provider answered 529: Overloaded",), f"6 {WAITING}",
-        "Rising: 9 calls, from 3 calls when it opened", "lanes status", DRAIN, "bad2",
+        "Rising: 9 calls, from 3 calls when it opened", "lanes doctor", DRAIN, "bad2",
     ),
     Promise.APPROVAL_WAITS: Told(
         approval_waits, ("Nothing failed: a person was asked.",), "Nothing is known: no item waits for the answer",

@@ -4,7 +4,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, text, update
 
 from lanes.money.budget import Budget, Period
 from lanes.realtime.circuit import Fault
@@ -12,7 +12,7 @@ from lanes.routing.capacity import Kind, Limit, Need
 from lanes.routing.load import Load, Rest
 from lanes.routing.route import EXPECTED_CALL
 from lanes.store.money import budgets
-from lanes.store.realtime import circuits, limits, load
+from lanes.store.realtime import backlog, circuits, limits, load
 from lanes.store.tables import budget
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -107,3 +107,20 @@ def test_whose_budgets_have_refused_is_known_until_their_next_period(connection:
         of = budget.c.consumer.is_not_distinct_from(consumer)
         connection.execute(update(budget).where(of).values(refused_at=refused_at))
     assert seen(connection).refused == {("letters", None), ("letters", "crm")}
+
+
+def test_a_budget_that_is_used_up_to_the_cent_has_nothing_left_before_it_refuses_anybody(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    save(connection, tried(claimed_item(connection, "a", consumer="crm"), at=NOON))
+    claimed_item(connection, "asked")
+    admit(connection, "waits", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    spent = connection.execute(text("select sum(cost_usd) from lanes.spend")).scalar_one()
+    for consumer, hard_usd in ((None, spent + Decimal("0.01")), ("crm", spent)):
+        allowed = Budget("letters", consumer, Period.DAY, "UTC", None, hard_usd)
+        budgets.put(connection, allowed, who="ada", why="test", now=NOON)
+    assert (seen(connection).refused, seen(connection).waiting()) == ({("letters", "crm")}, 2)
+    assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 1
+    budgets.put(connection, Budget("letters", None, Period.DAY, "UTC", None, spent), who="ada", why="test", now=NOON)
+    assert (seen(connection).refused, seen(connection).waiting()) == ({("letters", None), ("letters", "crm")}, 1)
+    assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 0

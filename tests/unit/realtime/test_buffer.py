@@ -1,6 +1,7 @@
 """The buffer: who waits for whom, and for how long at most."""
 
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -84,6 +85,17 @@ def test_a_pressing_item_takes_its_window_along_early() -> None:
     buffer, versions = windows(buffer_s=5, realtime_pack=9)
     buffer.add([claimed(1), claimed(2, rank_at=later(seconds=1))], versions, NOON)
     assert left(buffer.take(versions, later(seconds=1))) == [(1, Left.PRESSED, 1_000), (2, Left.PRESSED, 1_000)]
+
+
+def test_a_pack_leaves_so_early_that_its_call_ends_by_the_first_due_time() -> None:
+    due, versions = later(seconds=20), {ONE: version(buffer_s=5, realtime_pack=9)}
+    buffer = Buffer(takes=lambda _, items: 10.0 + 3 * items)
+    for number in range(2):
+        buffer.add([replace(claimed(number, rank_at=due - timedelta(seconds=2)), due_at=due)], versions, NOON)
+    assert buffer.next_leave(versions) == later(seconds=4)
+    (first, _) = buffer.take(versions, later(seconds=4))
+    assert first.gathered is not None
+    assert first.gathered.left is Left.PRESSED
 
 
 def test_nobody_waits_where_nobody_is_expected_before_the_window_is_over() -> None:

@@ -71,6 +71,38 @@ def test_a_thousand_items_that_are_due_alike_begin_as_early_as_all_of_them_need_
     assert numbers(taken) == list(range(round(AHEAD.total_seconds() * IDLE.per_s)))
 
 
+def test_what_others_have_due_before_it_counts_whatever_their_workload_and_their_model() -> None:
+    """Real time answers 10 a second: 1,000 of each need 200 seconds, and as much again by a quarter to be sure."""
+    bills = version(2, "bills", realtime_model="claude-sonnet-5-5", batch_expected_minutes=60)
+    letters = [doubtful(nth, timedelta(minutes=10)) for nth in range(1000)]
+    theirs = [replace(each, of=replace(each.of, work_id=WorkId(1000 + each.of.work_id), version=bills)) for each in letters]
+    moment = timedelta(minutes=10) - MARGIN - EXPECTED_CALL - timedelta(seconds=UNSURE * 2000 / IDLE.per_s)
+    assert not looked(*letters, *theirs, after=moment - timedelta(seconds=1)).taken
+    taken = looked(*letters, *theirs, after=moment).taken
+    assert len(taken) == AHEAD.total_seconds() * IDLE.per_s + 1  # one of each model at least
+    assert not looked(*letters, after=moment).taken
+    assert looked_until(IDLE, [LETTERS, bills], {"letters": 1000, "bills": 1000}) - NOON == timedelta(minutes=10) - moment
+
+
+def test_where_the_limits_of_one_model_press_nothing_of_another_is_taken_before_its_time() -> None:
+    bills = version(2, "bills", realtime_model="claude-sonnet-5-5", batch_expected_minutes=60)
+    empty = Limit(Kind.REQUESTS, 6, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
+    load = replace(IDLE, limits={"claude-sonnet-5-5": [empty]}, needs={"bills": Need(0, 0, requests=3)})
+    ours, theirs = doubtful(1, timedelta(seconds=58)), doubtful(2, timedelta(seconds=59))
+    seen = looked(ours, replace(theirs, of=replace(theirs.of, version=bills)), load=load)
+    assert numbers(seen.taken) == [2]
+
+
+def test_what_comes_behind_all_that_was_read_counts_and_is_neither_taken_nor_told() -> None:
+    read = [doubtful(nth, timedelta(minutes=5)) for nth in range(1000)]
+    behind = doubtful(1000, timedelta(minutes=5))
+    behind = replace(behind, of=replace(behind.of, items=1000))
+    moment = timedelta(minutes=5) - MARGIN - EXPECTED_CALL - timedelta(seconds=UNSURE * 2000 / IDLE.per_s)
+    assert not looked(*read, behind, after=moment - timedelta(seconds=1)).taken
+    assert numbers(looked(*read, behind, after=moment).taken) == list(range(round(AHEAD.total_seconds() * IDLE.per_s)))
+    assert looked(behind, after=timedelta(minutes=4)) == Looked([], [])
+
+
 def test_what_cannot_be_in_time_is_at_risk_and_takes_no_place_of_what_can() -> None:
     hopeless, in_time = doubtful(1, timedelta(seconds=1)), doubtful(2, timedelta(seconds=15))
     seen = looked(hopeless, in_time)
@@ -98,7 +130,7 @@ def test_the_limits_of_its_own_model_hold_an_item_up_and_no_other_model_s() -> N
 
 
 def test_nothing_that_is_due_after_the_end_of_a_look_has_to_begin_now() -> None:
-    end = looked_until(IDLE, [LETTERS], most=1000)
+    end = looked_until(IDLE, [LETTERS], {"letters": 1000})
     assert end == NOON + timedelta(seconds=UNSURE * 100) + EXPECTED_CALL + MARGIN
 
 
