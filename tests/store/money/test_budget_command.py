@@ -54,6 +54,8 @@ def test_a_budget_is_set_shown_changed_and_removed(pool: Engine, capsys: Told) -
         ({"workload": "letters", "remove": True}, 1, "no such budget"),
         ({"hard": Decimal(1)}, 2, "of which workload"),
         ({"workload": "letters", "hard": Decimal(1), "remove": True}, 2, "takes no limits"),
+        ({"workload": "letters", "consumer": "", "hard": Decimal(1)}, 1, "a consumer has 1 to 512 characters"),
+        ({"workload": "letters", "consumer": "desk"}, 2, "say --hard, --soft or --remove"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_sentence(given: dict[str, object], code: int, why: str, capsys: Told) -> None:
