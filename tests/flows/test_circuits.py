@@ -170,6 +170,7 @@ async def test_a_drain_that_begins_in_an_outage_asks_nothing_but_its_probe(
     await sender.items(*(f"k{n}" for n in range(40)), lane=Lane.REALTIME)
     await at.db.run(outages.faulted, at.provider.account, MODEL, faults=3, why="529", now=await at.db.now())
     async with drain(at, standing=False) as opened:
+        assert opened._health.circuits.any_open(opened._now())  # before it claims anything
         await turns(opened, sender=sender, until=after(3))
     assert hits(endpoint) <= 2
 
