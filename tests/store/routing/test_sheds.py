@@ -176,15 +176,6 @@ def test_what_was_shed_under_a_claim_of_an_older_revision_is_owed_by_its_batch_a
     ]  # fmt: skip
 
 
-def test_what_is_given_back_of_an_older_revision_never_leaves(connection: Connection) -> None:
-    free(connection, "k")
-    (old,) = claim(connection)
-    connection.execute(text("select lanes.amend('letters', 'k', '{\"text\": \"anew\"}')"))
-    work.give_back(connection, [old.claim], ready_at=NOON)
-    assert shed(connection) == 1
-    assert [(each.lane, each.revision) for each in rows(connection, "work", "id")] == [("realtime", 0), ("batch", 1)]
-
-
 def test_a_claim_that_was_given_back_writes_nothing_once_its_work_was_shed(connection: Connection) -> None:
     free(connection, "k")
     (old,) = claim(connection)
