@@ -217,6 +217,34 @@ def is_marked(marks: Marks, number: int) -> bool:
     return marks is Marks.ALL or (marks is Marks.SOME and number % APART == APART - 1 and number < APART * PROBED)
 
 
+class Marking:
+    """Which of a drain's calls mark what they share, by what was decided of their versions; none until something is.
+
+    `at` are seconds of one clock.
+    """
+
+    def __init__(self) -> None:
+        self._of: Mapping[VersionId, Marks] = {}
+        self._tried_at: dict[VersionId, float] = {}
+
+    def decided(self, of: Mapping[VersionId, Marks]) -> None:
+        """Calls of these versions mark so from now on, and those of others nothing."""
+        self._of = of
+
+    def of(self, version: VersionId) -> Marks:
+        """How its calls mark."""
+        return self._of.get(version, Marks.NONE)
+
+    def marks(self, version: VersionId, *, at: float) -> bool:
+        """Whether its next call marks what it shares: while a few find out, one in `PROBED_EVERY_S`."""
+        if (marks := self.of(version)) is not Marks.SOME:
+            return marks is Marks.ALL
+        if at - self._tried_at.get(version, -math.inf) < PROBED_EVERY_S:
+            return False
+        self._tried_at[version] = at
+        return True
+
+
 HitRates = Mapping[tuple[VersionId, Lane], float]  # of what all calls mark
 
 

@@ -125,7 +125,7 @@ def in_force(rows: Iterable[Dated], workload: str, day: date) -> Overheads:
 def refusal(overhead: Overhead, *, today: date) -> str | None:
     """Why the amount cannot be set; None when it can."""
     if not overhead.monthly_usd.is_finite() or not 0 <= overhead.monthly_usd <= MOST_USD:
-        return f"monthly_usd is 0 to {MOST_USD:,} US dollars a month"
+        return f"an overhead is 0 to {MOST_USD:,} US dollars a month, and not {overhead.monthly_usd:,}"
     if overhead.from_date > today:
-        return f"from_date {overhead.from_date} is after today ({today}, UTC): set it once it is so"
+        return f"{overhead.from_date} is after today ({today}, UTC): set it once it is so"
     return None

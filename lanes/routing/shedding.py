@@ -75,6 +75,20 @@ class Shedding:
         models = {name: version.spec.realtime_model for name, version in versions.items()}
         return Line(self._load, {name: (models[name], number) for name, number in items.items() if name in served})
 
+    def leaving(
+        self, waiting: Iterable[Waiting], versions: Mapping[VersionId, Version], line: "Line"
+    ) -> dict[WorkId, Shed]:
+        """What of this work leaves, and why; it comes as the queue has it, from its end on, and `line` passes each of it.
+
+        Work of a version that cannot be read stays.
+        """
+        left: dict[WorkId, Shed] = {}
+        for each in waiting:
+            line.passes(each.workload)
+            if each.version_id in versions and (shed := self.of(each, versions[each.version_id], line)) is not None:
+                left[each.id] = shed
+        return left
+
     def of(self, waiting: Waiting, version: Version, line: "Line") -> Shed | None:
         """Why this work leaves; None: it stays, because nothing presses, or because a batch would be too late for it."""
         if waiting.bound_to is not None or not waiting.answers or (why := self._why(waiting, version, line)) is None:

@@ -171,6 +171,7 @@ async def test_a_drain_that_begins_in_an_outage_asks_nothing_but_its_probe(
     now = await at.db.now()
     await at.db.run(outages.faulted, at.provider.account, MODEL, Fault("529", 3, now, now), now=now)
     async with drain(at, standing=False) as opened:
+        assert opened._health.circuits.any_open(opened._now())  # before it claims anything
         await turns(opened, sender=sender, until=after(3))
     assert hits(endpoint) <= 2
 

@@ -82,6 +82,13 @@ def test_an_item_is_rescued_once(connection: Connection) -> None:
     assert len(rows(connection, "work")) == 2
 
 
+def test_an_item_that_came_back_from_a_rescue_is_not_rescued_again(connection: Connection) -> None:
+    in_batch(connection, "k")
+    seen = doubted(connection)
+    connection.execute(text("update lanes.route set reason = 'rescue'"))
+    assert rescues.take(connection, seen, now=LATE) == 0
+
+
 def answered(connection: Connection) -> None:
     (theirs,) = rows(connection, "work")
     save(connection, tried(Claim(theirs.id, theirs.claim_no), at=LATE), now=LATE)

@@ -96,12 +96,9 @@ def test_beyond_a_soft_limit_what_counts_against_that_budget_leaves() -> None:
 
 def walked(pressed: Shedding, ranks: Sequence[datetime]) -> list[int]:
     """Which of these items leave, walked through from the last to the first."""
-    line, leaving = pressed.line({"letters": LETTERS}, {"letters": len(ranks)}), list[int]()
-    for nth in reversed(range(len(ranks))):
-        line.passes("letters")
-        if pressed.of(waiting(ranks[nth]), LETTERS, line) is not None:
-            leaving.append(nth)
-    return leaving[::-1]
+    queue = [replace(waiting(at), id=WorkId(nth)) for nth, at in enumerate(ranks)]
+    line = pressed.line({"letters": LETTERS}, {"letters": len(queue)})
+    return sorted(pressed.leaving(reversed(queue), {LETTERS.id: LETTERS}, line))
 
 
 def test_of_a_lane_that_is_too_slow_only_what_would_be_served_later_than_its_rank_allows_leaves() -> None:
@@ -152,6 +149,13 @@ def test_only_workloads_that_something_presses_are_looked_at() -> None:
     assert pressure(over_soft=replace(OVER, budget=replace(SOFT, workload="others"))).looked_at(of) == ["others"]
     assert pressure(load=queued(5)).looked_at(of) == []
     assert pressure(load=queued(6)).looked_at(of) == ["letters", "others"]  # they share the places
+
+
+def test_work_whose_version_cannot_be_read_stays() -> None:
+    pressed = pressure(DOWN)
+    unreadable = replace(waiting(), id=WorkId(2), version_id=VersionId(2))
+    left = pressed.leaving([waiting(), unreadable], {LETTERS.id: LETTERS}, pressed.line({"letters": LETTERS}, {"letters": 2}))
+    assert list(left) == [WorkId(1)]
 
 
 def test_a_shadow_or_a_replay_stays() -> None:
