@@ -127,7 +127,7 @@ async def _heard(event: asyncio.Event) -> None:
 def as_a_drain_begins(version: Version, now: datetime) -> None:
     """The prices are read, and the collector leaves alone what a process keeps for as long as it lives."""
     estimate(version, 0, at=now)
-    gc.set_threshold(20_000, 20, 100)  # as flows/__main__.py
+    gc.set_threshold(20_000, 20, 100)  # as lanes/garbage.py
     gc.freeze()  # as tasks/connections.py
 
 
