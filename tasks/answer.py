@@ -116,21 +116,26 @@ class Answering:
             self.sum_up()
 
     async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
-        left, paid, well = {each.claim: each for each in pack}, pack, False
+        left, well = {each.claim: each for each in pack}, False
         used, requests, maybe_billed = list[Usage](), 0, False
 
         def hear(headers: Mapping[str, str]) -> None:
             self._limits.heard(version, pack, headers, self._clock())
+        async def afford(part: Sequence[Claimed]) -> Sequence[Claimed]:
+            if self._purse is None:
+                return part
+            kept = await self._purse.payable(version, part, self.give_back)
+            for claim in {each.claim for each in part} - {each.claim for each in kept}:
+                left.pop(claim, None)
+            return kept
         try:
-            if self._purse is not None:
-                paid = await self._purse.payable(version, pack, self.give_back)
-                left = {each.claim: each for each in paid}
-                if not paid:
-                    self._health.circuits.not_asked(version.spec.realtime_model, _work(pack))
-                    return
+            paid = await afford(pack)
+            if not paid:
+                self._health.circuits.not_asked(version.spec.realtime_model, _work(pack))
+                return
             client, writer = await self._at.client(), self._writers.of(version)
             marked = self._marks(version)
-            async for called in answer(client, writer, paid, due_in_s=due_in_s, hear=hear, marked=marked):
+            async for called in answer(client, writer, paid, due_in_s=due_in_s, hear=hear, marked=marked, afford=afford):
                 requests += 1
                 used += [called.response.usage] if called.response is not None else []
                 maybe_billed = maybe_billed or (called.failure is not None and called.failure.maybe_billed)
