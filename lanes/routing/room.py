@@ -5,6 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from lanes.ids import VersionId
+from lanes.money.cost import shared_tokens
+from lanes.money.sharing import Sharing
 from lanes.routing.capacity import RESERVE, WINDOW, Limit, Need
 from lanes.routing.load import NOTHING, Load
 from lanes.routing.prediction import unlearned
@@ -19,12 +21,12 @@ class Room:
     """Of one look at the load, until the next. Whoever routes adds what it sends to real time.
 
     What is not known bounds nothing: without limits, the places for calls do; without a word of what a workload's items take
-    of the limits, its settings say it.
+    of the limits, its settings say it, as calls are `sharing` at present.
     """
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, sharing: Sharing | None = None) -> None:
         limits = {model: [*_less_the_reserve(told, load.at)] for model, told in load.limits.items()}
-        self._load, self._items = replace(load, limits=limits), 0
+        self._load, self._sharing, self._items = replace(load, limits=limits), sharing or Sharing(), 0
         self._need: dict[str, Need] = {}
         self._needs: dict[VersionId, Need] = {}
 
@@ -55,13 +57,16 @@ class Room:
         return self._takes_s(version, items, None)
 
     def need_of(self, version: Version) -> Need:
-        """What an item takes of the limits: as others of its workload did of late, else its part of a full pack."""
+        """What an item takes of the limits: as others of its workload did of late, else its part of a full call."""
         known = self._needs.get(version.id)
         if known is None:
-            spec, pack = version.spec, version.spec.pack_of(Lane.REALTIME)
-            known = self._load.needs.get(version.workload) or unlearned(spec).usual(spec, 0, pack).times(1 / pack)
-            self._needs[version.id] = known
+            known = self._needs[version.id] = self._load.needs.get(version.workload) or self._part_of_a_call(version)
         return known
+
+    def _part_of_a_call(self, version: Version) -> Need:
+        spec, pack = version.spec, self._sharing.pack_of(version, Lane.REALTIME)
+        read = shared_tokens(spec) * self._sharing.hit_rates.get((version.id, Lane.REALTIME), 0.0)  # which no limit counts
+        return unlearned(spec).usual(spec, 0, pack).less(Need(read, 0, 0)).times(1 / pack)
 
     def _takes_s(self, version: Version, items: int, until: datetime | None) -> float:
         model = version.spec.realtime_model
