@@ -8,7 +8,7 @@ from lanes.ids import VersionId
 from lanes.money.cost import shared_tokens
 from lanes.money.sharing import Sharing
 from lanes.routing.capacity import RESERVE, WINDOW, Limit, Need
-from lanes.routing.load import NOTHING, Load
+from lanes.routing.load import Added, Load
 from lanes.routing.prediction import unlearned
 from lanes.units import counted, seconds
 from lanes.words import Lane
@@ -26,26 +26,26 @@ class Room:
 
     def __init__(self, load: Load, sharing: Sharing | None = None) -> None:
         limits = {model: [*_less_the_reserve(told, load.at)] for model, told in load.limits.items()}
-        self._load, self._sharing, self._items = replace(load, limits=limits), sharing or Sharing(), 0
-        self._need: dict[str, Need] = {}
+        self._load, self._sharing = replace(load, limits=limits), sharing or Sharing()
+        self._added: dict[str, Added] = {}
         self._needs: dict[VersionId, Need] = {}
 
     def add(self, version: Version) -> None:
         """One item more is ahead of the next."""
-        model = version.spec.realtime_model
-        self._items += 1
-        self._need[model] = self._need.get(model, NOTHING).plus(self.need_of(version))
+        self._added[version.workload] = self._with(version, 1)
 
     def lacks(self, version: Version, within: timedelta, *, now: datetime) -> str | None:
         """Why an item that may wait is not asked within that time, behind what ranks before its end and what was added; None
         where it is, as far as anything is known."""
         within_s = max(AT_ONCE_S, within.total_seconds())
         load, until = self._load, now + within
-        since_s, takes_s = max(0.0, (now - load.at).total_seconds()), self._takes_s(version, 1, until)
+        since_s, added = max(0.0, (now - load.at).total_seconds()), self._added | {version.workload: self._with(version, 1)}
+        model = version.spec.realtime_model
+        takes_s = load.drain_s(version.workload, model, until=until, added=added)
         if takes_s - since_s <= within_s:
             return None
-        model, ahead = version.spec.realtime_model, load.waiting(until=until) + self._items
-        by_places = takes_s <= (ahead + 1) / load.per_s
+        ahead = round(load.served(version.workload, until=until, added=added)) - 1
+        by_places = takes_s <= load.places_s(version.workload, until=until, added=added)
         why = f"{load.per_s:.3g} a second" if by_places else f"the limits of {model}, less the reserve"
         return (
             f"real time is full: with {counted(ahead, 'item')} before it, it would be asked in {seconds(takes_s - since_s)} "
@@ -54,7 +54,8 @@ class Room:
 
     def takes_s(self, version: Version, items: int) -> float:
         """Seconds until so many more items are answered that may wait, behind whatever waits."""
-        return self._takes_s(version, items, None)
+        added = self._added | {version.workload: self._with(version, items)}
+        return self._load.drain_s(version.workload, version.spec.realtime_model, added=added)
 
     def need_of(self, version: Version) -> Need:
         """What an item takes of the limits: as others of its workload did of late, else its part of a full call."""
@@ -68,10 +69,10 @@ class Room:
         read = shared_tokens(spec) * self._sharing.hit_rates.get((version.id, Lane.REALTIME), 0.0)  # which no limit counts
         return unlearned(spec).usual(spec, 0, pack).less(Need(read, 0, 0)).times(1 / pack)
 
-    def _takes_s(self, version: Version, items: int, until: datetime | None) -> float:
-        model = version.spec.realtime_model
-        taking = self._need.get(model, NOTHING).plus(self.need_of(version).times(items))
-        return self._load.drain_s(model, until=until, more=self._items + items, taking=taking)
+    def _with(self, version: Version, items: int) -> Added:
+        """What was added of its workload, and so many items more."""
+        more = Added(version.spec.realtime_model, items, self.need_of(version).times(items))
+        return more.plus(self._added.get(version.workload))
 
 
 def _less_the_reserve(limits: Iterable[Limit], at: datetime) -> Iterable[Limit]:

@@ -8,12 +8,13 @@ what goes before it, less a call, less a margin. What is due later is counted be
 thousand items that are due alike have to begin long before the first of them would have to alone.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lanes.ids import BatchId, VersionId, WorkId
-from lanes.routing.load import NOTHING, Held, Load
+from lanes.routing.load import Added, Held, Load
 from lanes.routing.prospect import Prospects, Underway, percent
 from lanes.units import seconds
 from lanes.words import Lane
@@ -156,7 +157,8 @@ def looked_until(load: Load, versions: Iterable[Version], *, most: int) -> datet
     ends = [load.at]
     for each in versions:
         model = each.spec.realtime_model
-        drain_s = load.drain_s(model, more=most, taking=load.need_of(each.workload).times(most))
+        more = Added(model, most, load.need_of(each.workload).times(most))
+        drain_s = load.drain_s(each.workload, model, added={each.workload: more})
         ends.append(load.at + timedelta(seconds=UNSURE * drain_s) + load.call_of(model) + MARGIN)
     return max(ends)
 
@@ -168,28 +170,32 @@ def latest(due_at: datetime, drain_s: float, call: timedelta) -> datetime:
 
 
 def _of_model(model: str, candidates: Sequence[Doubtful], load: Load, now: datetime) -> Looked:
-    """Of the items of one model, in due order. What cannot be in time takes no place of what can."""
+    """Of the items of one model, in due order. What cannot be in time takes no place of what can; what of a workload has to
+    begin now takes along what of it is due before."""
     call = load.call_of(model)
-    chosen: list[tuple[Doubtful, float]] = []
+    chosen: dict[str, list[tuple[Doubtful, float]]] = {}
     at_risk: list[Doubtful] = []
-    taking, presses = NOTHING, 0
+    added, presses = dict[str, Added](), Counter[str]()
     for each in candidates:
-        with_it = taking.plus(load.need_of(each.of.version.workload))
-        drain_s = load.drain_s(model, until=each.of.due_at, more=len(chosen) + 1, taking=with_it)
+        workload = each.of.version.workload
+        with_it = added | {workload: Added(model, 1, load.need_of(workload)).plus(added.get(workload))}
+        drain_s = load.drain_s(workload, model, until=each.of.due_at, added=with_it)
         if now + timedelta(seconds=drain_s) + call > each.of.due_at:
             at_risk.append(each)
             continue
-        taking = with_it
-        chosen.append((each, drain_s))
+        added = with_it
+        chosen.setdefault(workload, []).append((each, drain_s))
         if now >= latest(each.of.due_at, drain_s, call):
-            presses = len(chosen)
-    begins_s = load.drain_s(model, until=chosen[0][0].of.due_at) if chosen else 0.0
-    taken = [
-        replace(each, said=f"{each.said}; real time needs {seconds(drain_s)} for what goes before it, and a call")
-        for nth, (each, drain_s) in enumerate(chosen[:presses])
-        if nth == 0 or drain_s - begins_s <= AHEAD.total_seconds()
-    ]
-    return Looked(taken, at_risk)
+            presses[workload] = len(chosen[workload])
+    taken: list[Doubtful] = []
+    for workload, of in chosen.items():
+        begins_s = load.drain_s(workload, model, until=of[0][0].of.due_at)
+        taken += [
+            replace(each, said=f"{each.said}; real time needs {seconds(drain_s)} for what goes before it, and a call")
+            for nth, (each, drain_s) in enumerate(of[: presses[workload]])
+            if nth == 0 or drain_s - begins_s <= AHEAD.total_seconds()
+        ]
+    return Looked(sorted(taken, key=_due), at_risk)
 
 
 def _held(looked: Looked, held: Held, *, probes: bool) -> Looked:

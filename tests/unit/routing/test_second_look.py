@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lanes.ids import BatchId, WorkId
 from lanes.promises.deadlines import risks
 from lanes.routing.capacity import Kind, Limit, Need
-from lanes.routing.load import Load, Queue, Rest
+from lanes.routing.load import A_CALL, Added, Load, Queue, Rest
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import EXPECTED_CALL
 from lanes.routing.second_look import AHEAD, MARGIN, UNSURE, Doubtful, Late, Looked, Out, latest, looked_until, rescue, weigh
@@ -60,6 +60,17 @@ def test_what_waits_before_an_item_brings_its_latest_moment_forward_and_what_ran
     behind = replace(IDLE, queues=[Queue("letters", MODEL, later(minutes=3), 800)])
     assert numbers(looked(due, load=before).taken) == [1]
     assert not looked(due, load=behind).taken
+
+
+def test_the_backlog_of_another_workload_leaves_an_item_its_share_of_real_time() -> None:
+    due = doubtful(1, timedelta(seconds=15))
+    archive = replace(IDLE, queues=[Queue("archive", MODEL, later(hours=-1), 20_000)])
+    assert numbers(looked(due, load=archive).taken) == [1]
+    mine = [Queue("letters", MODEL, later(minutes=1), 800)]
+    alone, beside = (replace(IDLE, queues=queues) for queues in (mine, [*mine, *archive.queues]))
+    due = doubtful(1, timedelta(minutes=4))
+    assert not looked(due, load=alone).taken  # 100 s, and a quarter
+    assert numbers(looked(due, load=beside).taken) == [1]  # twice as long
 
 
 def test_a_thousand_items_that_are_due_alike_begin_as_early_as_all_of_them_need_and_only_as_many_as_can() -> None:
@@ -175,7 +186,8 @@ def test_what_is_taken_can_be_in_time_is_never_bound_to_batch_and_nothing_is_bot
     seen = rescue(candidates, load, now=NOON)
     for nth, each in enumerate(seen.taken, 1):
         assert each.of.binds is None
-        assert NOON + timedelta(seconds=load.drain_s(MODEL, until=each.of.due_at, more=nth)) + load.call <= each.of.due_at
+        drain_s = load.drain_s("letters", MODEL, until=each.of.due_at, added={"letters": Added(MODEL, nth, A_CALL)})
+        assert NOON + timedelta(seconds=drain_s) + load.call <= each.of.due_at
     assert not {*numbers(seen.taken)} & {*numbers(seen.at_risk)}
     assert numbers(seen.taken) == numbers(sorted(seen.taken, key=lambda each: (each.of.due_at, each.of.work_id)))
 
