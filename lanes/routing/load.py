@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 from lanes.routing.capacity import Limit, Need, Waiting, drain_time_s
 from lanes.routing.route import EXPECTED_CALL
@@ -45,6 +46,7 @@ class Added:
 
 
 NONE: Mapping[str, Added] = {}
+NOBODY: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,25 @@ class Held:
     outage: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A workload's own items, how many of each other are served meanwhile, and for how many there were places that its largest
-    share, or the others', left empty."""
+class _Other(NamedTuple):
+    """A workload that is served beside another: so many of its items wait, and so many are served with one of the other. `most`
+    is the largest part of the places that it may hold."""
+
+    name: str
+    served: float
+    items: int
+    most: float
+
+
+class _Line(NamedTuple):
+    """A workload's own items, how many of each other are served meanwhile, and how many items there were places for."""
 
     own: int
-    beside: Mapping[str, float] = field(default_factory=dict[str, float])
-    empty: float = 0.0
+    others: Sequence[tuple[_Other, float]]
+    places: float
+
+
+Own = tuple[int, Counter[str]]  # items, and by model
 
 
 @dataclass(frozen=True)
@@ -99,11 +112,9 @@ class Load:
     entitled: Mapping[str, Entitlement] = field(default_factory=dict[str, Entitlement])
     rests: Mapping[str, Rest] = field(default_factory=dict[str, Rest])
     refused: Set[tuple[str, str | None]] = frozenset[tuple[str, str | None]]()
-    _own: dict[tuple[str, int], Counter[str]] = field(
-        default_factory=dict[tuple[str, int], Counter[str]], init=False, repr=False, compare=False
-    )
-    _parts: dict[Set[str], Mapping[str, float]] = field(
-        default_factory=dict[Set[str], Mapping[str, float]], init=False, repr=False, compare=False
+    _own: dict[tuple[str, int], Own] = field(default_factory=dict[tuple[str, int], Own], init=False, repr=False, compare=False)
+    _others: dict[tuple[str, Set[str]], Sequence[_Other]] = field(
+        default_factory=dict[tuple[str, Set[str]], "Sequence[_Other]"], init=False, repr=False, compare=False
     )
 
     def need_of(self, workload: str) -> Need:
@@ -127,70 +138,84 @@ class Load:
         """How many items wait; of that model, where it is given."""
         return sum(each.items for each in self.queues if model in (None, each.model))
 
-    def served(self, workload: str, *, until: datetime | None = None, added: Mapping[str, Added] = NONE) -> float:
+    def served(
+        self, workload: str, *, until: datetime | None = None, more: Added | None = None, beside: Mapping[str, Added] = NONE
+    ) -> float:  # fmt: skip
         """How many items are answered until all of a workload are that rank before `until` (None: whatever waits of it), with
-        those that are `added`, by workload: its own, and what others are served meanwhile."""
-        line = self._line(workload, until, added)
-        return line.own + sum(line.beside.values())
+        so many `more`: they, and what others are served meanwhile. Beside what waits of others there is what is `beside`."""
+        line = self._line(workload, until, more, beside)
+        return line.own + sum(items for _, items in line.others)
 
-    def places_s(self, workload: str, *, until: datetime | None = None, added: Mapping[str, Added] = NONE) -> float:
+    def places_s(
+        self, workload: str, *, until: datetime | None = None, more: Added | None = None, beside: Mapping[str, Added] = NONE
+    ) -> float:  # fmt: skip
         """Seconds until these are answered by the places for calls, which all models share."""
-        line = self._line(workload, until, added)
-        return (line.own + sum(line.beside.values()) + line.empty) / self.per_s
+        return self._line(workload, until, more, beside).places / self.per_s
 
     def drain_s(
-        self, workload: str, model: str, *, until: datetime | None = None, added: Mapping[str, Added] = NONE
+        self, workload: str, model: str, *, until: datetime | None = None, more: Added | None = None,
+        beside: Mapping[str, Added] = NONE,
     ) -> float:  # fmt: skip
         """Seconds until these are answered, by the places or by the limits of their model: whichever takes longer."""
-        line = self._line(workload, until, added)
-        places_s = (line.own + sum(line.beside.values()) + line.empty) / self.per_s
-        limits, asked, more = self.limits.get(model, ()), self._before(workload, until)[model], added.get(workload)
-        if not limits or not (asked or more):
+        line, limits = self._line(workload, until, more, beside), self.limits.get(model, ())
+        places_s = line.places / self.per_s
+        if not limits:
+            return places_s
+        asked = self._before(workload, until)[1][model]
+        if not (asked or more):
             return places_s
         taking = self.need_of(workload).times(asked).plus(NOTHING if more is None else more.taking)
-        for other, items in line.beside.items():
-            taking = taking.plus(self._taking(other, items, model, added.get(other)))
+        for other, items in line.others:
+            taking = taking.plus(self._taking(other, items, model, beside.get(other.name)))
         return max(places_s, drain_time_s([Waiting(1, taking)], limits, per_s=None, now=self.at) or 0.0)
 
-    def _line(self, workload: str, until: datetime | None, added: Mapping[str, Added]) -> "_Line":
-        more = added.get(workload)
-        own = self._before(workload, until).total() + (0 if more is None else more.items)
-        names = self._backlog.keys() | added.keys() if added else self._backlog.keys()
-        if not own or names <= {workload}:
-            return _Line(own)
-        parts = self._parts_of(frozenset({workload, *names}))
-        mine, waits, beside = parts[workload], 0, dict[str, float]()
-        longest = 0.0  # how many of its own are answered while another waits
-        for other, part in parts.items():
-            if other != workload and (items := self._items(other, added)):
+    def _line(self, workload: str, until: datetime | None, more: Added | None, beside: Mapping[str, Added]) -> _Line:
+        own = self._before(workload, until)[0] + (0 if more is None else more.items)
+        others = self._beside(workload, beside)
+        if not own or not others:
+            return _Line(own, (), own)
+        waits, wait, served = 0, 0.0, list[tuple[_Other, float]]()
+        for other in others:
+            joins = beside.get(other.name)
+            if items := other.items + (0 if joins is None else joins.items):
                 waits += items
-                beside[other] = min(items, own * part / mine)
-                longest = max(longest, items * mine / part)
-        served = own + sum(beside.values())
-        empty = (1 - sum(parts.values())) / mine * min(own, longest)
-        bound = 100 / self.entitled.get(workload, UNBOUNDED).max_share_percent
-        return _Line(own, beside, max(empty, min(own * bound, own + waits) - served))
+                wait = max(wait, items / other.most)
+                served.append((other, min(items, own * other.served)))
+        places = own + sum(items for _, items in served)
+        return _Line(own, served, max(places, self._bounded(workload, own, waits, wait)))
 
-    def _items(self, workload: str, added: Mapping[str, Added]) -> int:
-        """How many of it wait, with what was added."""
-        waits, joins = self._backlog.get(workload), added.get(workload)
-        return (0 if waits is None else waits.total()) + (0 if joins is None else joins.items)
+    def _bounded(self, workload: str, own: int, waits: int, wait: float) -> float:
+        """The places that pass by until its own items are answered, because it holds no more than its largest share while
+        others wait: so many items of theirs, for so many places at least."""
+        most = self.entitled.get(workload, UNBOUNDED).max_share_percent / 100
+        if most == 1:
+            return own
+        wait = max(wait, waits / (1 - most))
+        return own / most if own <= wait * most else wait + own - wait * most
 
-    def _taking(self, workload: str, items: float, model: str, added: Added | None) -> Need:
+    def _beside(self, workload: str, beside: Mapping[str, Added]) -> Sequence[_Other]:
+        """The other workloads that wait; how they share is found once for all of the same names."""
+        names = frozenset(beside.keys() - self._names) if beside else NOBODY
+        found = self._others.get((workload, names))
+        if found is None:
+            found = self._others[workload, names] = self._shared({workload, *self._names, *names}, workload)
+        return found
+
+    def _shared(self, names: Set[str], workload: str) -> Sequence[_Other]:
+        entitled = {name: self.entitled.get(name, UNBOUNDED) for name in names}
+        parts = held(entitled)
+        mine = parts.pop(workload)
+        waits = {name: models.total() for name, models in self._backlog.items()}
+        most = {name: each.max_share_percent / 100 for name, each in entitled.items()}
+        return [_Other(name, part / mine, waits.get(name, 0), most[name]) for name, part in parts.items()]
+
+    def _taking(self, other: _Other, items: float, model: str, added: Added | None) -> Need:
         """What so many items of another workload take of the model's limits."""
-        waits = self._backlog.get(workload)
-        if waits is not None and (all_of_it := waits.total()):
-            return self.need_of(workload).times(items * waits[model] / all_of_it)
+        if other.items:
+            return self.need_of(other.name).times(items * self._backlog[other.name][model] / other.items)
         if added is None or added.model != model:
             return NOTHING
         return added.taking.times(items / max(1, added.items))
-
-    def _parts_of(self, names: Set[str]) -> Mapping[str, float]:
-        """Which part of the places each of these holds while all of them wait."""
-        parts = self._parts.get(names)
-        if parts is None:
-            parts = self._parts[names] = held({name: self.entitled.get(name, UNBOUNDED) for name in names})
-        return parts
 
     @cached_property
     def _backlog(self) -> Mapping[str, Counter[str]]:
@@ -201,16 +226,21 @@ class Load:
         return found
 
     @cached_property
+    def _names(self) -> Set[str]:
+        return frozenset(self._backlog)
+
+    @cached_property
     def _ranks(self) -> Sequence[datetime]:
         return sorted({each.ranks_from for each in self.queues})
 
-    def _before(self, workload: str, until: datetime | None) -> Counter[str]:
-        """How many items of the workload rank before then, by the model that they ask: asked for once of each rank."""
+    def _before(self, workload: str, until: datetime | None) -> Own:
+        """How many items of the workload rank before then, and how many of these ask which model: found once for each rank."""
         place = len(self._ranks) if until is None else bisect_left(self._ranks, until)
         found = self._own.get((workload, place))
         if found is None:
-            found = self._own[workload, place] = Counter[str]()
+            models = Counter[str]()
             for each in self.queues:
                 if each.workload == workload and bisect_left(self._ranks, each.ranks_from) < place:
-                    found[each.model] += each.items
+                    models[each.model] += each.items
+            found = self._own[workload, place] = models.total(), models
         return found

@@ -28,24 +28,26 @@ class Room:
         limits = {model: [*_less_the_reserve(told, load.at)] for model, told in load.limits.items()}
         self._load, self._sharing = replace(load, limits=limits), sharing or Sharing()
         self._added: dict[str, Added] = {}
+        self._next: dict[VersionId, Added] = {}
         self._needs: dict[VersionId, Need] = {}
 
     def add(self, version: Version) -> None:
         """One item more is ahead of the next."""
-        self._added[version.workload] = self._with(version, 1)
+        self._added[version.workload] = self._one_more(version)
+        self._next.clear()
 
     def lacks(self, version: Version, within: timedelta, *, now: datetime) -> str | None:
         """Why an item that may wait is not asked within that time, behind what ranks before its end and what was added; None
         where it is, as far as anything is known."""
         within_s = max(AT_ONCE_S, within.total_seconds())
         load, until = self._load, now + within
-        since_s, added = max(0.0, (now - load.at).total_seconds()), self._added | {version.workload: self._with(version, 1)}
-        model = version.spec.realtime_model
-        takes_s = load.drain_s(version.workload, model, until=until, added=added)
+        since_s, more, beside = max(0.0, (now - load.at).total_seconds()), self._one_more(version), self._added
+        workload, model = version.workload, version.spec.realtime_model
+        takes_s = load.drain_s(workload, model, until=until, more=more, beside=beside)
         if takes_s - since_s <= within_s:
             return None
-        ahead = round(load.served(version.workload, until=until, added=added)) - 1
-        by_places = takes_s <= load.places_s(version.workload, until=until, added=added)
+        ahead = round(load.served(workload, until=until, more=more, beside=beside)) - 1
+        by_places = takes_s <= load.places_s(workload, until=until, more=more, beside=beside)
         why = f"{load.per_s:.3g} a second" if by_places else f"the limits of {model}, less the reserve"
         return (
             f"real time is full: with {counted(ahead, 'item')} before it, it would be asked in {seconds(takes_s - since_s)} "
@@ -54,8 +56,9 @@ class Room:
 
     def takes_s(self, version: Version, items: int) -> float:
         """Seconds until so many more items are answered that may wait, behind whatever waits."""
-        added = self._added | {version.workload: self._with(version, items)}
-        return self._load.drain_s(version.workload, version.spec.realtime_model, added=added)
+        model = version.spec.realtime_model
+        more = Added(model, items, self.need_of(version).times(items)).plus(self._added.get(version.workload))
+        return self._load.drain_s(version.workload, model, more=more, beside=self._added)
 
     def need_of(self, version: Version) -> Need:
         """What an item takes of the limits: as others of its workload did of late, else its part of a full call."""
@@ -69,10 +72,13 @@ class Room:
         read = shared_tokens(spec) * self._sharing.hit_rates.get((version.id, Lane.REALTIME), 0.0)  # which no limit counts
         return unlearned(spec).usual(spec, 0, pack).less(Need(read, 0, 0)).times(1 / pack)
 
-    def _with(self, version: Version, items: int) -> Added:
-        """What was added of its workload, and so many items more."""
-        more = Added(version.spec.realtime_model, items, self.need_of(version).times(items))
-        return more.plus(self._added.get(version.workload))
+    def _one_more(self, version: Version) -> Added:
+        """What was added of its workload, and one item more: who asks about an item usually adds it."""
+        more = self._next.get(version.id)
+        if more is None:
+            one = Added(version.spec.realtime_model, 1, self.need_of(version))
+            more = self._next[version.id] = one.plus(self._added.get(version.workload))
+        return more
 
 
 def _less_the_reserve(limits: Iterable[Limit], at: datetime) -> Iterable[Limit]:

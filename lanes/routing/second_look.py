@@ -158,7 +158,7 @@ def looked_until(load: Load, versions: Iterable[Version], *, most: int) -> datet
     for each in versions:
         model = each.spec.realtime_model
         more = Added(model, most, load.need_of(each.workload).times(most))
-        drain_s = load.drain_s(each.workload, model, added={each.workload: more})
+        drain_s = load.drain_s(each.workload, model, more=more)
         ends.append(load.at + timedelta(seconds=UNSURE * drain_s) + load.call_of(model) + MARGIN)
     return max(ends)
 
@@ -178,12 +178,12 @@ def _of_model(model: str, candidates: Sequence[Doubtful], load: Load, now: datet
     added, presses = dict[str, Added](), Counter[str]()
     for each in candidates:
         workload = each.of.version.workload
-        with_it = added | {workload: Added(model, 1, load.need_of(workload)).plus(added.get(workload))}
-        drain_s = load.drain_s(workload, model, until=each.of.due_at, added=with_it)
+        more = Added(model, 1, load.need_of(workload)).plus(added.get(workload))
+        drain_s = load.drain_s(workload, model, until=each.of.due_at, more=more, beside=added)
         if now + timedelta(seconds=drain_s) + call > each.of.due_at:
             at_risk.append(each)
             continue
-        added = with_it
+        added[workload] = more
         chosen.setdefault(workload, []).append((each, drain_s))
         if now >= latest(each.of.due_at, drain_s, call):
             presses[workload] = len(chosen[workload])

@@ -127,4 +127,4 @@ class Line:
         """Seconds until real time has answered what is before him, and an item of the workload is next; 0 for one that real
         time does not serve now."""
         left = self._left.get(workload)
-        return 0.0 if left is None else self._lane.drain_s(workload, left.model, added=self._left)
+        return 0.0 if left is None else self._lane.drain_s(workload, left.model, more=left, beside=self._left)

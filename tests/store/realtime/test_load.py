@@ -76,8 +76,8 @@ def test_the_limits_of_the_account_hold_it_up_where_they_are_the_slower(connecti
     limits.exchange(connection, "acme", {MODEL: [empty]}, now=NOON)
     found = seen(connection)
     assert found.drain_s("letters", MODEL) == 10
-    assert found.drain_s("letters", MODEL, added={"letters": Added(MODEL, 5, Need(0, 0, 5))}) == 15
-    assert found.drain_s("letters", "another", added={"letters": Added("another", 5, Need(0, 0, 5))}) < 1
+    assert found.drain_s("letters", MODEL, more=Added(MODEL, 5, Need(0, 0, 5))) == 15
+    assert found.drain_s("letters", "another", more=Added("another", 5, Need(0, 0, 5))) < 1
 
 
 def test_a_longer_queue_of_later_ranks_holds_nothing_up_that_ranks_before(connection: Connection) -> None:

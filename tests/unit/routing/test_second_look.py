@@ -68,7 +68,7 @@ def test_the_backlog_of_another_workload_leaves_an_item_its_share_of_real_time()
     assert numbers(looked(due, load=archive).taken) == [1]
     mine = [Queue("letters", MODEL, later(minutes=1), 800)]
     alone, beside = (replace(IDLE, queues=queues) for queues in (mine, [*mine, *archive.queues]))
-    due = doubtful(1, timedelta(minutes=4))
+    due = doubtful(1, timedelta(seconds=215))
     assert not looked(due, load=alone).taken  # 100 s, and a quarter
     assert numbers(looked(due, load=beside).taken) == [1]  # twice as long
 
@@ -186,7 +186,7 @@ def test_what_is_taken_can_be_in_time_is_never_bound_to_batch_and_nothing_is_bot
     seen = rescue(candidates, load, now=NOON)
     for nth, each in enumerate(seen.taken, 1):
         assert each.of.binds is None
-        drain_s = load.drain_s("letters", MODEL, until=each.of.due_at, added={"letters": Added(MODEL, nth, A_CALL)})
+        drain_s = load.drain_s("letters", MODEL, until=each.of.due_at, more=Added(MODEL, nth, A_CALL))
         assert NOON + timedelta(seconds=drain_s) + load.call <= each.of.due_at
     assert not {*numbers(seen.taken)} & {*numbers(seen.at_risk)}
     assert numbers(seen.taken) == numbers(sorted(seen.taken, key=lambda each: (each.of.due_at, each.of.work_id)))
