@@ -75,5 +75,6 @@ def test_it_takes_about_as_long_as_places_are_really_divided(of: dict[str, tuple
         waiting = {name: entitled[name] for name in left}
         given_out = divide(PLACES, waiting, in_flight={}, places=PLACES, rooms=left)
         left = dict(Counter(left) - Counter(given_out))
-    told = load(entitled, per_s=PLACES, **{name: items for name, (items, _, _) in of.items()}).drain_s(workload, MODEL)
+    queues = [Queue(name, MODEL, LONG_OVERDUE, items) for name, (items, _, _) in of.items()]
+    told = Load(NOON, PLACES, queues=queues, entitled=entitled).drain_s(workload, MODEL)
     assert told * 0.5 - 3 <= seconds <= told * 1.35 + 3  # it is longer where a heavy one is bounded, and a small one soon gone
