@@ -194,9 +194,9 @@ def test_a_batch_whose_model_has_no_price_any_more_can_be_freed_too(
     def no_price(*_: object, **__: object) -> Decimal:
         raise LookupError("no price is known for the model")
 
+    batch = batch_in(connection, letters, BatchState.HELD)
     monkeypatch.setattr(Estimates, "of", no_price)
     monkeypatch.setattr(decisions, "upper_bound", no_price)
-    batch = batch_in(connection, letters, BatchState.HELD)
     assert "an unknown sum" in sentence(Decision.RESUBMIT, decisions.stakes(connection, batch, now=NOON))
     give_up(connection, batch)
     assert row(connection, "batch").state == "released"
