@@ -61,9 +61,9 @@ def shared_tokens(spec: "Spec") -> int:
     return tokens(spec.instructions) + tokens(json.dumps(spec.output_schema))
 
 
-def prompt_tokens(spec: "Spec", lane: Lane, payload_chars: int) -> Decimal:
-    """Input tokens of an item of so many characters on a lane, with its part of what a full pack shares: an estimate."""
-    return Decimal(shared_tokens(spec)) / spec.pack_of(lane) + tokens(payload_chars)
+def prompt_tokens(spec: "Spec", pack: int, payload_chars: int) -> Decimal:
+    """Input tokens of an item of so many characters, with its part of what a pack of so many shares: an estimate."""
+    return Decimal(shared_tokens(spec)) / pack + tokens(payload_chars)
 
 
 def most_answer_tokens(spec: "Spec", items: int) -> int:
@@ -124,15 +124,6 @@ class Rate:
     def of(self, own: int) -> Decimal:
         """The price of an item with so many input tokens of its own."""
         return ((self.shared + own) * self.into + self.answer).quantize(NANO_USD)
-
-
-def estimate(version: "Version", payload_chars: int, *, at: datetime) -> Estimate:
-    """What an item of `payload_chars` characters would cost on each lane at the prices of that day.
-
-    Raises:
-        LookupError: no price is known for one of its models.
-    """
-    return Estimates(at).of(version, payload_chars)
 
 
 def upper_bound(version: "Version", payload_chars: int, *, lane: Lane, marked: bool = True, at: datetime) -> Decimal:

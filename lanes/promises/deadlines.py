@@ -95,7 +95,7 @@ def _risk(workload: str, at_risk: Sequence[Doubtful], load: Load) -> AtRisk:
     crowded = sum(each.of.items for each in at_risk) - bound - held.total()
     return AtRisk(
         workload, bound, crowded, nearest.of.due_at, nearest.probability, nearest.of.version.spec.confidence,
-        load.drain_s(nearest.model) if crowded else None, held,
+        load.drain_s(workload, nearest.model) if crowded else None, held,
     )  # fmt: skip
 
 

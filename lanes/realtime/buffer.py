@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from lanes.claims import Claimed, Gathered
 from lanes.ids import VersionId
 from lanes.realtime.arrivals import Arrivals
+from lanes.routing.route import EXPECTED_CALL
 from lanes.words import Lane, Left
 from lanes.workload.version import Version
 
@@ -47,14 +48,14 @@ class Gathering:
         asked, or nobody is expected any more."""
         over = self.waiting[0].since + timedelta(seconds=version.spec.buffer_s)
         moments = (
-            (over, Left.OVER), (self._pressed_at(timedelta(seconds=takes(version.id, len(self.waiting)))), Left.PRESSED),
+            (over, Left.OVER), (self._pressed_at(timedelta(seconds=takes(version.id, len(self.waiting))), over), Left.PRESSED),
             (self._hopeless_at(over), Left.HOPELESS),
         )  # fmt: skip
         return min(moments, key=lambda each: each[0])
 
-    def _pressed_at(self, call: timedelta) -> datetime:
-        """When the most pressing item has its rank, or that is due first needs so long a call."""
-        ranks = (each.item.rank_at for each in self.waiting)
+    def _pressed_at(self, call: timedelta, over: datetime) -> datetime:
+        """When the most pressing item must be asked, or that is due first needs so long a call."""
+        ranks = (_presses_at(each.item, over) for each in self.waiting)
         dues = (each.item.due_at - call for each in self.waiting if each.item.due_at is not None)
         return min((*ranks, *dues))
 
@@ -139,6 +140,14 @@ class Buffer:
 
     def __len__(self) -> int:
         return sum(len(window.waiting) for window in self._open.values())
+
+
+def _presses_at(item: Claimed, over: datetime) -> datetime:
+    """When it must be asked. What is urgent goes before others, and gathers all the same, until its window is over or for its
+    due time: where everything is urgent, calls would never be shared otherwise."""
+    if not item.urgent:
+        return item.rank_at
+    return over if item.due_at is None else item.due_at - EXPECTED_CALL
 
 
 def _gathered(of: Waiting, why: Left, now: datetime) -> Claimed:

@@ -1,22 +1,8 @@
 """How the real-time lane's places are divided among workloads that wait, so that no backlog starves another."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from lanes.workload.version import Version
-
-
-@dataclass(frozen=True)
-class Entitlement:
-    """A workload that waits: its weight, and the largest percentage it may hold while others wait or are served."""
-
-    weight: int
-    max_share_percent: int
-
-    @classmethod
-    def of(cls, version: Version) -> "Entitlement":
-        """That of a workload by its version."""
-        return cls(version.spec.weight, version.spec.max_share_percent)
+from lanes.workload.entitlement import Entitlement
 
 
 def divide(

@@ -15,8 +15,9 @@ from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.rate_limits import presses
 from lanes.realtime.service import ServiceTimes
-from lanes.realtime.shares import Entitlement, divide
+from lanes.realtime.shares import divide
 from lanes.words import Lane
+from lanes.workload.entitlement import Entitlement
 from lanes.workload.version import Version
 
 SOON = timedelta(seconds=1)  # what fits the provider's limits by then is claimed, and kept

@@ -67,7 +67,7 @@ class Plans:
         pack = self._sharing.pack_of(version, lane)
         calls, usd = -(-self.items // pack), self._usd[lane, is_packed]
         if lane is Lane.REALTIME:
-            takes_s = None if load is None else Room(load).takes_s(version, self.items)
+            takes_s = None if load is None else Room(load, self._sharing).takes_s(version, self.items)
             return Plan(lane, pack, calls, usd, takes_s=takes_s)
         prospect = prospects.of_size(version, calls)
         back_at = prospect.presses_until if by is None else prospect.back_at

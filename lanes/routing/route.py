@@ -135,10 +135,12 @@ def leaves(reason: Reason, why: str, *, costs: Estimate, chance: Chance | None) 
 
 
 def rank_at(item: Arrived, version: Version) -> datetime:
-    """When the item should be served at the latest: the order of a lane. Older items overtake, so nothing starves."""
-    if item.due_at is not None:
-        return max(item.due_at, LONG_OVERDUE) - EXPECTED_CALL
-    return item.received_at + timedelta(seconds=version.spec.patience_s)
+    """When the item should be asked at the latest: the order of a lane. By its due time, else by its workload's patience; what
+    is urgent, as soon as it came. Older items overtake, so nothing starves."""
+    if item.due_at is None:
+        return item.received_at + timedelta(seconds=0 if item.urgent else version.spec.patience_s)
+    by_due_time = max(item.due_at, LONG_OVERDUE) - EXPECTED_CALL
+    return min(by_due_time, item.received_at) if item.urgent else by_due_time
 
 
 class _Choice(NamedTuple):

@@ -13,11 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import reduce
 
 from lanes.ids import BatchId, VersionId, WorkId
-from lanes.routing.capacity import Need
-from lanes.routing.load import NOTHING, Held, Load
+from lanes.routing.load import Added, Held, Load
 from lanes.routing.prospect import Prospects, Underway, percent
 from lanes.units import seconds
 from lanes.words import Lane
@@ -160,16 +158,13 @@ def rescue(doubtful: Iterable[Doubtful], load: Load, *, now: datetime) -> Looked
 def looked_until(load: Load, versions: Iterable[Version], due: Mapping[str, int]) -> datetime:
     """What is due later need not be looked at yet, where no more items than these are `due`, by workload: even if all of them
     go before it, it need not begin now."""
-    by_model: dict[str, list[Version]] = {}
-    for each in versions:
-        by_model.setdefault(each.spec.realtime_model, []).append(each)
-    by_places_s = load.by_places_s(more=sum(due.values()))
+    of = {each.workload: each for each in versions}
+    added = {name: _added(version, due.get(name, 0), load) for name, version in of.items()}
     ends = [load.at]
-    for model, alike in by_model.items():
-        counts = [(each.workload, due.get(each.workload, 0)) for each in alike]
-        needs = (load.need_of(workload).times(items) for workload, items in counts)
-        by_limits_s = load.by_limits_s(model, more=sum(items for _, items in counts), taking=reduce(Need.plus, needs, NOTHING))
-        ends.append(load.at + timedelta(seconds=UNSURE * max(by_places_s, by_limits_s)) + load.call_of(model) + MARGIN)
+    for each in of.values():
+        model, workload = each.spec.realtime_model, each.workload
+        drain_s = load.drain_s(workload, model, more=added.get(workload), beside=added)
+        ends.append(load.at + timedelta(seconds=UNSURE * drain_s) + load.call_of(model) + MARGIN)
     return max(ends)
 
 
@@ -184,58 +179,40 @@ def _pressing(candidates: Sequence[Doubtful], load: Load, now: datetime) -> Look
 
     Where places press, all that goes before has to begin; where the limits of a model do, what goes before of that model.
     """
-    ahead = _Ahead(load)
+    added = dict[str, Added]()
     chosen: list[tuple[Doubtful, float]] = []
     at_risk: list[Doubtful] = []
     presses = Counter[str | None]()  # how many of the chosen have to begin: of all models, and of each
     for each in candidates:
         of, call = each.of, load.call_of(each.model)
-        by_places_s, by_limits_s = ahead.with_it(of)
-        drain_s = max(by_places_s, by_limits_s)
+        workload = of.version.workload
+        more = _added(of.version, of.items, load).plus(added.get(workload))
+        drain_s = load.drain_s(workload, each.model, until=of.due_at, more=more, beside=added)
         if now + timedelta(seconds=drain_s) + call > of.due_at:
             if of.items == 1:
                 at_risk.append(each)
             continue
-        ahead.add(of)
+        if now >= latest(of.due_at, drain_s, call):
+            presses[each.model] = len(chosen) + 1
+            if now >= latest(of.due_at, load.places_s(workload, until=of.due_at, more=more, beside=added), call):
+                presses[None] = len(chosen) + 1
+        added[workload] = more
         chosen.append((each, drain_s))
-        for whose, needed_s in ((None, by_places_s), (each.model, by_limits_s)):
-            if now >= latest(of.due_at, needed_s, call):
-                presses[whose] = len(chosen)
-    firsts = {each.model: each for each, _ in reversed(chosen)}
-    begins_s = {model: load.drain_s(model, until=first.of.due_at) for model, first in firsts.items()}
+    firsts = {each.of.version.workload: each for each, _ in reversed(chosen)}
+    begins_s = {name: load.drain_s(name, first.model, until=first.of.due_at) for name, first in firsts.items()}
     taken = [
         replace(each, said=f"{each.said}; real time needs {seconds(drain_s)} for what goes before it, and a call")
         for nth, (each, drain_s) in enumerate(chosen)
         if nth < max(presses[None], presses[each.model]) and each.of.items == 1
-        and (each is firsts[each.model] or drain_s - begins_s[each.model] <= AHEAD.total_seconds())
+        and (each is firsts[each.of.version.workload]
+             or drain_s - begins_s[each.of.version.workload] <= AHEAD.total_seconds())
     ]  # fmt: skip
     return Looked(taken, at_risk)
 
 
-class _Ahead:
-    """What was chosen already, of all models, and what of each takes of its limits."""
-
-    def __init__(self, load: Load) -> None:
-        self._load = load
-        self._items = Counter[str | None]()
-        self._taking: dict[str, Need] = {}
-
-    def with_it(self, late: Late) -> tuple[float, float]:
-        """Seconds until what goes before it, and it, are answered: by the places, and by the limits of its model."""
-        model, until = late.version.spec.realtime_model, late.due_at
-        by_places_s = self._load.by_places_s(until=until, more=self._items[None] + late.items)
-        taking, more = self._taken_with(late), self._items[model] + late.items
-        return by_places_s, self._load.by_limits_s(model, until=until, more=more, taking=taking)
-
-    def add(self, late: Late) -> None:
-        """It goes before whatever is due later."""
-        model = late.version.spec.realtime_model
-        self._taking[model] = self._taken_with(late)
-        self._items.update({None: late.items, model: late.items})
-
-    def _taken_with(self, late: Late) -> Need:
-        need = self._load.need_of(late.version.workload).times(late.items)
-        return self._taking.get(late.version.spec.realtime_model, NOTHING).plus(need)
+def _added(version: Version, items: int, load: Load) -> Added:
+    """So many items of a version beside what waits."""
+    return Added(version.spec.realtime_model, items, load.need_of(version.workload).times(items))
 
 
 def _held(looked: Looked, held: Held, *, probes: bool) -> Looked:

@@ -5,7 +5,6 @@ its rank allows. The latest rank leaves first: whoever looks comes from the end 
 says so), so that it never goes back and forth.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,8 +12,7 @@ from datetime import datetime, timedelta
 from lanes.ids import VersionId, WorkId
 from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimate
-from lanes.routing.capacity import Need
-from lanes.routing.load import NOTHING, Load, Rest
+from lanes.routing.load import Added, Load, Rest
 from lanes.routing.prospect import Chance, Prospects
 from lanes.routing.route import Route, leaves, may_wait
 from lanes.units import seconds
@@ -99,7 +97,7 @@ class Shedding:
 
     def _is_pressed(self, version: Version) -> bool:
         model = version.spec.realtime_model
-        return model in self._rests or self._load.drain_s(model) > SOON.total_seconds()
+        return model in self._rests or self._load.drain_s(version.workload, model) > SOON.total_seconds()
 
     def _why(self, waiting: Waiting, version: Version, line: "Line") -> str | None:
         model = version.spec.realtime_model
@@ -125,27 +123,19 @@ class Line:
     many of it wait."""
 
     def __init__(self, load: Load, items: Mapping[str, tuple[str, int]]) -> None:
-        self._lane, self._model = replace(load, queues=()), {name: model for name, (model, _) in items.items()}
-        self._everybody, self._of = 0, Counter[str]()
-        taking: dict[str, Need] = {}
-        for name, (model, number) in items.items():
-            self._everybody += number
-            self._of[model] += number
-            taking[model] = taking.get(model, NOTHING).plus(load.need_of(name).times(number))
-        self._each = {model: need.times(1 / max(1, self._of[model])) for model, need in taking.items()}
+        self._lane = replace(load, queues=())
+        self._left = {
+            name: Added(model, number, load.need_of(name).times(number)) for name, (model, number) in items.items()
+        }
 
     def passes(self, workload: str) -> None:
         """One item of it is before him no more: the next question is about that one."""
-        if (model := self._model.get(workload)) is not None:
-            self._everybody = max(0, self._everybody - 1)
-            self._of[model] = max(0, self._of[model] - 1)
+        if (left := self._left.get(workload)) is not None and left.items:
+            one_less = left.items - 1
+            self._left[workload] = Added(left.model, one_less, left.taking.times(one_less / left.items))
 
     def before_s(self, workload: str) -> float:
         """Seconds until real time has answered what is before him, and an item of the workload is next; 0 for one that real
         time does not serve now."""
-        model = self._model.get(workload)
-        if model is None:
-            return 0.0
-        before = self._of[model]
-        by_limits = self._lane.drain_s(model, more=before, taking=self._each[model].times(before))
-        return max(self._everybody / self._lane.per_s, by_limits)
+        left = self._left.get(workload)
+        return 0.0 if left is None else self._lane.drain_s(workload, left.model, more=left, beside=self._left)

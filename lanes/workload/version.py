@@ -78,7 +78,7 @@ class Spec(BaseModel):
         ge=0,
         le=86_400,
         title="Patience (seconds)",
-        description="How long an item without a due time may wait behind others, 0 to 86400.",
+        description="How long an item without a due time may wait behind others, 0 to 86400; an urgent one goes first.",
     )
     buffer_s: float = Field(
         default=0,

@@ -18,7 +18,7 @@ from prefect.logging import disable_run_logger
 
 from lanes import client
 from lanes.claims import Claimed
-from lanes.money.cost import estimate
+from lanes.money.cost import Estimates
 from lanes.realtime.heads import Heads
 from lanes.settling.attempts import Times, answered
 from lanes.settling.outcome import Attempt, Response, Saved
@@ -127,7 +127,7 @@ async def _heard(event: asyncio.Event) -> None:
 
 def as_a_drain_begins(version: Version, now: datetime) -> None:
     """The prices are read, and the collector leaves alone what a process keeps for as long as it lives."""
-    estimate(version, 0, at=now)
+    Estimates(now).of(version, 0)
     gc.set_threshold(20_000, 20, 100)  # as lanes/garbage.py
     gc.freeze()  # as tasks/connections.py
 

@@ -47,7 +47,7 @@ async def test_what_must_go_to_real_time_takes_of_the_room_of_a_look_that_is_new
     now = await db.now()
     with pool.begin() as sender:
         publish(sender, now=now, split_percent=100, patience_s=10)
-        publish(sender, "bound", now=now, split_percent=0)
+        publish(sender, "bound", now=now, split_percent=0, weight=100, max_share_percent=100)
         admit(sender, "first", now=now)
     assert await route.route_received(db, rooms=rooms) == 1
     with pool.begin() as sender:

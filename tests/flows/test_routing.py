@@ -155,5 +155,5 @@ async def test_a_model_without_a_price_neither_loses_its_bill_nor_its_neighbours
         version = workloads.in_force(saver)["gone"]
     newer.dispose()
     with pytest.raises(LookupError):
-        cost.estimate(version, 10, at=NOON)
+        cost.Estimates(NOON).of(version, 10)
     assert cost.upper_bound(version, 10, lane=Lane.BATCH, at=NOON) == 0

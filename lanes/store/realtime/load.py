@@ -11,6 +11,8 @@ from lanes.routing.route import EXPECTED_CALL, LONG_OVERDUE
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits, limits
 from lanes.store.signals import Role, holders
+from lanes.store.workload import workloads
+from lanes.workload.entitlement import Entitlement
 
 MOST = 20_000  # items of a workload's queue that are counted, the most urgent first
 NEWEST = 200  # tries of a workload whose calls are timed
@@ -83,4 +85,7 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
     # One that nobody probes rests too: it is the queue that is empty, and nobody knows whether the model answers.
     known_circuits = circuits.known(connection, account)
     rests = {name: Rest(name, each.since, each.why) for name, each in known_circuits.items() if each.is_open}
-    return Load(now, per_s, calls=longest, queues=queues, limits=known, needs=needs, rests=rests, refused=refused)
+    entitled = {name: Entitlement.of(version) for name, version in workloads.in_force(connection).items()}
+    return Load(
+        now, per_s, calls=longest, queues=queues, limits=known, needs=needs, entitled=entitled, rests=rests, refused=refused
+    )

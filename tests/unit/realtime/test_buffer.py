@@ -24,11 +24,12 @@ ONE = VersionId(1)
 
 def claimed(
     number: int, *, rank_at: datetime | None = None, failures: int = 0, alone: bool = False, of: int = 1,
-    purpose: Purpose = Purpose.ANSWER,
+    purpose: Purpose = Purpose.ANSWER, urgent: bool = False, due_at: datetime | None = None,
 ) -> Claimed:  # fmt: skip
     rank_at = rank_at or later(hours=1)
     return Claimed(
-        Claim(WorkId(number), 1), VersionId(of), "letters", f"k{number}", {}, purpose, failures, rank_at, alone=alone
+        Claim(WorkId(number), 1), VersionId(of), "letters", f"k{number}", {}, purpose, failures, rank_at, alone=alone,
+        urgent=urgent, due_at=due_at,
     )
 
 
@@ -96,6 +97,14 @@ def test_a_pack_leaves_so_early_that_its_call_ends_by_the_first_due_time() -> No
     (first, _) = buffer.take(versions, later(seconds=4))
     assert first.gathered is not None
     assert first.gathered.left is Left.PRESSED
+
+
+def test_what_is_urgent_gathers_for_its_window_or_until_its_due_time_presses() -> None:
+    buffer, versions = windows(buffer_s=5, realtime_pack=9)
+    buffer.add([claimed(1, urgent=True)], versions, NOON)
+    assert buffer.next_leave(versions) == later(seconds=5)
+    buffer.add([claimed(2, urgent=True, due_at=later(seconds=3))], versions, NOON)
+    assert buffer.next_leave(versions) == later(seconds=1)
 
 
 def test_nobody_waits_where_nobody_is_expected_before_the_window_is_over() -> None:
