@@ -17,30 +17,27 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from lanes.claims import Claim, Claimed
 from lanes.ids import WorkId
 from lanes.promises.assessment import Assessment
-from lanes.promises.provider_faults import frozen
-from lanes.provider.answering import REFUSED, Called, answer
-from lanes.provider.errors import FREEZES, Action, CallFailed, unforeseen
+from lanes.provider.answering import Called, answer
+from lanes.provider.errors import unforeseen
 from lanes.provider.requests import Writers
 from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.service import ServiceTimes
-from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
+from lanes.realtime.standstill import Standstills
 from lanes.settling import attempts
-from lanes.settling.attempts import Times
 from lanes.settling.outcome import Attempt
 from lanes.store import incidents
-from lanes.unquoted import discreet
 from lanes.words import Lane, Outcome
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tasks.circuits import Circuits
 from tasks.connections import Connections
-from tasks.consequences import Consequences
-from tasks.failure_log import FailureLog, failed, unusable
+from tasks.failure_log import FailureLog
 from tasks.purse import Purse
 from tasks.saving import give_back, passes, save
 from tasks.wakes import Wakes
+from tasks.weighing import Weighing, work_of
 
 MOST = 500  # calls whose items are saved in one transaction
 BESIDE_S = 0.5  # how long a save may keep the next one waiting; after that they go on beside each other
@@ -66,13 +63,15 @@ class Answering:
         self._at, self._pace, self._health = at, pace, health
         self._held, self._wakes, self._clock, self._follow, self._purse = held, wakes, clock, follow, purse
         self._limits, self._circuits, self._marks = limits or CallLimits(), circuits or Circuits(at, health), marks
-        self._times = times or ServiceTimes()
         self._calls: set[asyncio.Task[None]] = set()
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
         self._saver = asyncio.create_task(self._save_what_ends())
         self._writers, self._failure_log = Writers(Lane.REALTIME), FailureLog()
         self.standstills, self.answered = Standstills(), 0
+        self._weighing = Weighing(
+            pace, health, self.standstills, times=times or ServiceTimes(), flow_run_id=at.flow_run_id
+        )  # fmt: skip
 
     @property
     def busy(self) -> bool:
@@ -84,7 +83,7 @@ class Answering:
         due = min((each.due_at for each in pack if each.due_at is not None), default=None)
         self._pace.began(version.workload, version.spec.realtime_model, measures=pack[0].measures)
         self._limits.begun(version, pack, now)
-        self._health.circuits.began(version.spec.realtime_model, _work(pack))
+        self._health.circuits.began(version.spec.realtime_model, work_of(pack))
         self._run(self._ask(version, pack, None if due is None else (due - now).total_seconds()), self._calls)
 
     def give_back(self, unasked: Sequence[Claimed], at: datetime) -> None:
@@ -141,7 +140,7 @@ class Answering:
                     self._ended.put_nowait((version, called))
                     well = called.response is not None
             if not requests:
-                self._health.circuits.not_asked(version.spec.realtime_model, _work(pack))
+                self._health.circuits.not_asked(version.spec.realtime_model, work_of(pack))
         except Exception as error:  # nobody foresaw it: its items have their attempts all the same
             get_run_logger().error("a pack of %s broke", version.workload, exc_info=error)
             self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=unforeseen(error))))
@@ -165,7 +164,7 @@ class Answering:
 
     async def _save(self, ended: Sequence[tuple[Version, Called]]) -> None:
         """Everything that these calls led to is in the database; tried until it is."""
-        then = self._weighed(ended, self._clock())
+        then = self._weighing.of(ended, self._clock())
         self._failure_log.met(then.failures)
         await asyncio.gather(
             self._all_saved(then.attempts),
@@ -231,63 +230,6 @@ class Answering:
                     raise
                 await asyncio.sleep(AGAIN_S)
 
-    def _weighed(self, ended: Sequence[tuple[Version, Called]], now: datetime) -> Consequences:
-        then = Consequences()
-        for version, called in ended:
-            times = Times.before(now, age_s=time.monotonic() - called.ended, seconds=called.seconds)
-            if called.response is not None:
-                self._health.answered(version.spec.realtime_model, most=self._pace.most, now=now)
-                if self._health.circuits.answered(version.spec.realtime_model, times.started_at):
-                    then.answered[version.spec.realtime_model] = times.started_at
-                self.standstills.answered(version.spec.realtime_model, version.workload, now)
-                self._pace.succeeded(called.seconds)
-                self._times.answered(version.id, len(called.pack), called.seconds)
-                answered = attempts.answered(version, called.pack, called.response, times, ids=called.ids)
-                then.attempts += answered
-                then.failures += unusable(version, answered)
-            elif called.failure is not None:
-                then.failures.append(failed(version, called, called.failure))
-                self._weigh_failure(then, version, called, called.failure, times, now)
-        return then
-
-    def _weigh_failure(
-        self, then: Consequences, version: Version, called: Called, failure: CallFailed, times: Times, now: datetime
-    ) -> None:
-        workload, model, work = version.workload, version.spec.realtime_model, _work(called.pack)
-        if (turn := self._health.circuits.turn_of(model, work)) is not None:
-            self._health.circuits.let_go(model)
-            if failure.action in (*REFUSED, *FREEZES, Action.SLOW_DOWN):
-                then.told_nothing[model] = turn
-        if failure.action in REFUSED:
-            then.attempts += attempts.poisoned(called.pack, str(failure), times)
-        elif failure.action in FREEZES or failure.action is Action.SLOW_DOWN:
-            if failure.action is Action.SLOW_DOWN:
-                self._pace.slow_down(retry_after_s=failure.retry_after_s, now=now)
-            elif failure.action is Action.UNKNOWN_MODEL:
-                self._pace.freeze_workload(workload, now)
-            else:
-                self._pace.freeze(now)
-            held_back = [*called.pack, *called.untried]
-            then.give_back(held_back, self._pace.next_try(workload, now))
-            if failure.action in FREEZES:
-                then.breaches[workload] = frozen(
-                    workload, Lane.REALTIME, len(held_back), str(failure), flow_run_id=self._at.flow_run_id
-                )
-                alone = failure.action is Action.UNKNOWN_MODEL
-                self.standstills.met(of_workload(workload) if alone else ACCOUNT, str(failure), now=now)
-        else:
-            last = any(each.failures + 1 >= version.spec.max_failures for each in called.pack)
-            blame = self._health.faulted(
-                model, work, innocent=failure.innocent, last_chance=last, began_at=times.started_at, now=now
-            )
-            then.attempts += attempts.unanswered(
-                version, called.pack, str(failure), times, blame=blame, maybe_billed=failure.maybe_billed
-            )
-            then.give_back(called.untried, now)
-            if (fault := self._health.fault(model, discreet(str(failure)), began_at=times.started_at, turn=turn)) is not None:
-                then.met(model, fault)
-                self.standstills.met(model, fault.why, calls=fault.faults, now=now)
-
     def _run(self, what: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
         task = asyncio.create_task(what)
         among.add(task)
@@ -299,7 +241,3 @@ class Answering:
 
         task.add_done_callback(ended)
         return task
-
-
-def _work(pack: Sequence[Claimed]) -> list[WorkId]:
-    return [each.claim.work_id for each in pack]
