@@ -5,10 +5,11 @@ One snapshot for whoever looks again. Within a workload what ranks before is ser
 whatever their ranks: as many items of each as its share has places for while this one's are answered, and no more than wait.
 """
 
+import math
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import NamedTuple
@@ -99,7 +100,7 @@ class Load:
     every call of a model takes, `call` where nothing is known of it. `limits` are those that each model's answers told of late,
     none where nothing is known; `needs` is what an item of each workload takes of them, on average; `entitled` its share of the
     places. `rests` are the models that answer nobody, by name; `refused` whose hard budgets are used up: a workload and its
-    consumer, None for all.
+    consumer, None for all. `timed`: calls were, and enough of them for `per_s` to be measured.
     """
 
     at: datetime
@@ -112,10 +113,15 @@ class Load:
     entitled: Mapping[str, Entitlement] = field(default_factory=dict[str, Entitlement])
     rests: Mapping[str, Rest] = field(default_factory=dict[str, Rest])
     refused: Set[tuple[str, str | None]] = frozenset[tuple[str, str | None]]()
+    timed: bool = True
     _own: dict[tuple[str, int], Own] = field(default_factory=dict[tuple[str, int], Own], init=False, repr=False, compare=False)
     _others: dict[tuple[str, Set[str]], Sequence[_Other]] = field(
         default_factory=dict[tuple[str, Set[str]], "Sequence[_Other]"], init=False, repr=False, compare=False
     )
+
+    def as_known(self) -> "Load":
+        """The lane as far as it was measured, for whoever would send work away: places that nobody has timed bound nothing."""
+        return self if self.timed else replace(self, per_s=math.inf)
 
     def need_of(self, workload: str) -> Need:
         """What one item of the workload takes of its model's limits."""

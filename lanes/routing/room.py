@@ -20,13 +20,14 @@ AT_ONCE_S = 1.0  # what is asked within it did not wait
 class Room:
     """Of one look at the load, until the next. Whoever routes adds what it sends to real time.
 
-    What is not known bounds nothing: without limits, the places for calls do; without a word of what a workload's items take
-    of the limits, its settings say it, as calls are `sharing` at present.
+    What is not known bounds nothing: without limits, the places for calls do, once calls were timed; without a word of what a
+    workload's items take of the limits, its settings say it, as calls are `sharing` at present.
     """
 
     def __init__(self, load: Load, sharing: Sharing | None = None) -> None:
         limits = {model: [*_less_the_reserve(told, load.at)] for model, told in load.limits.items()}
         self._load, self._sharing = replace(load, limits=limits), sharing or Sharing()
+        self._known = self._load.as_known()
         self._added: dict[str, Added] = {}
         self._next: dict[VersionId, Added] = {}
         self._needs: dict[VersionId, Need] = {}
@@ -40,7 +41,7 @@ class Room:
         """Why an item that may wait is not asked within that time, behind what ranks before its end and what was added; None
         where it is, as far as anything is known."""
         within_s = max(AT_ONCE_S, within.total_seconds())
-        load, until = self._load, now + within
+        load, until = self._known, now + within
         since_s, more, beside = max(0.0, (now - load.at).total_seconds()), self._one_more(version), self._added
         workload, model = version.workload, version.spec.realtime_model
         takes_s = load.drain_s(workload, model, until=until, more=more, beside=beside)

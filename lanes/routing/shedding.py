@@ -59,7 +59,8 @@ class Shedding:
     ) -> None:
         known = {each.model: each for each in rests}
         self._rests = {model: each for model, each in known.items() if now - each.since >= SETTLED}
-        self._load = replace(load, queues=[each for each in load.queues if each.model not in known])  # those take no places
+        served = [each for each in load.queues if each.model not in known]  # the others take no places
+        self._load = replace(load, queues=served).as_known()
         self._over_soft, self._prospects, self._now = over_soft, prospects, now
 
     def looked_at(self, versions: Mapping[str, Version]) -> list[str]:

@@ -38,7 +38,6 @@ from tests.benchmarks.letters import ANSWER_TEXT, WORKLOAD, payloads, realtime
 
 CHUNK = 500  # items claimed and saved in one transaction; the door has the same
 SAVES = 1  # at once, beside which the next chunk is claimed and judged
-PLACES = 20_000  # calls at once: nobody is asked, so that there is room in real time for whatever the split sends there
 LEASE = timedelta(minutes=5)
 TOKENS = Usage(input=120, output=30, cache_read=0, cache_write_5m=0, cache_write_1h=0)
 
@@ -50,7 +49,7 @@ class RealtimeLife:
         self._url = url
         self._led = 0
         self._received, self._ranked = Heads[Taken](), Heads[datetime]()  # as long as those of a drain
-        self._rooms = Rooms("acme", PLACES)
+        self._rooms = Rooms("acme")
 
     def lead(self, items: int) -> float:
         """So many more items were sent and answered; the seconds that took."""

@@ -1,20 +1,31 @@
 """A router that sees the load of real time sends what may wait to batch, and nothing else."""
 
-from sqlalchemy import Engine
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
 
 from lanes.store.database import Database
+from lanes.store.realtime.load import TIMED
 from tasks import route
 from tasks.room import Rooms
 from tests.examples import admit, publish
 from tests.passing_time import PassingTime
-from tests.store.tries import rows
+from tests.store.tries import claimed_item, rows, save, tried
+
+
+def time_calls(connection: Connection, *, now: datetime, calls: int = TIMED) -> None:
+    """So many calls of another workload took a second each."""
+    publish(connection, "known", now=now)
+    for number in range(calls):
+        save(connection, tried(claimed_item(connection, f"known {number}", now=now, workload="known"), at=now))
 
 
 async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bound_stays(db: Database, pool: Engine) -> None:
     now = await db.now()
-    rooms = Rooms("acme", most_calls=1)  # one call at once, of 2 s as long as nothing is known: half an item a second
+    rooms = Rooms("acme", most_calls=1)  # one call at once, of a second: an item a second
     with pool.begin() as sender:
-        publish(sender, now=now, split_percent=100, patience_s=10, urgent_when='payload.text == "help"')
+        time_calls(sender, now=now)
+        publish(sender, now=now, split_percent=100, patience_s=5, urgent_when='payload.text == "help"')
         admit(sender, *(f"k{n}" for n in range(9)), now=now)
         admit(sender, "urgent", now=now, urgent=True)
         admit(sender, "help", now=now, payload={"text": "help"})
@@ -24,10 +35,21 @@ async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bo
         said = {each.key: each for each in rows(reader, "route_log")}
     free = [said[f"k{n}"] for n in range(9)]
     full = [each for each in free if each.reason == "capacity"]
-    assert len(full) == 6  # five before an item are answered in its ten seconds, and two of them were bound
+    assert len(full) == 6  # five before an item are answered in its five seconds, and two of them were bound
     assert {each.lane for each in full} == {"batch"}
     assert all(each.explanation.startswith("real time is full: with ") and each.binds is None for each in full)
     assert {said[key].lane for key in ("urgent", "help", "due")} == {"realtime"}
+
+
+async def test_a_lane_that_nobody_has_timed_is_full_for_nobody(db: Database, pool: Engine) -> None:
+    now = await db.now()
+    with pool.begin() as sender:
+        time_calls(sender, now=now, calls=TIMED - 1)
+        publish(sender, now=now, split_percent=100, patience_s=5)
+        admit(sender, *(f"k{n}" for n in range(99)), now=now)
+    assert await route.route_received(db, 100, rooms=Rooms("acme", most_calls=1)) == 99
+    with pool.begin() as reader:
+        assert {each.lane for each in rows(reader, "route_log")} == {"realtime"}
 
 
 async def test_the_load_is_not_looked_at_where_nothing_goes_to_real_time_but_what_must(db: Database, pool: Engine) -> None:
@@ -46,7 +68,8 @@ async def test_what_must_go_to_real_time_takes_of_the_room_of_a_look_that_is_new
     rooms = Rooms("acme", most_calls=1)
     now = await db.now()
     with pool.begin() as sender:
-        publish(sender, now=now, split_percent=100, patience_s=10)
+        time_calls(sender, now=now)
+        publish(sender, now=now, split_percent=100, patience_s=5)
         publish(sender, "bound", now=now, split_percent=0, weight=100, max_share_percent=100)
         admit(sender, "first", now=now)
     assert await route.route_received(db, rooms=rooms) == 1

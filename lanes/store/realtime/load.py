@@ -16,6 +16,7 @@ from lanes.workload.entitlement import Entitlement
 
 MOST = 20_000  # items of a workload's queue that are counted, the most urgent first
 NEWEST = 200  # tries of a workload whose calls are timed
+TIMED = 20  # tries: of fewer the first ones, which connect, tell little
 USUAL = timedelta(days=1)  # what an item takes is the mean since then
 OF_LATE = timedelta(hours=1)  # calls since then are timed
 STEPS_S = (0, 30, 60, 120, 180, 300, 420, 600, 900, 1_200, 1_800, 2_700, 3_600, 7_200, 14_400, 28_800)  # ranks, from now on
@@ -87,5 +88,6 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
     rests = {name: Rest(name, each.since, each.why) for name, each in known_circuits.items() if each.is_open}
     entitled = {name: Entitlement.of(version) for name, version in workloads.in_force(connection).items()}
     return Load(
-        now, per_s, calls=longest, queues=queues, limits=known, needs=needs, entitled=entitled, rests=rests, refused=refused
-    )
+        now, per_s, calls=longest, queues=queues, limits=known, needs=needs, entitled=entitled, rests=rests, refused=refused,
+        timed=tries >= TIMED,
+    )  # fmt: skip

@@ -186,3 +186,9 @@ def test_more_that_waits_moves_what_may_wait_only_to_batch(each: Arrived, of: Ve
     busier = load(sum(q.items for q in seen.queues) + more, *seen.limits.get(MODEL, ()), per_s=seen.per_s, ranks_from=-600)
     calm, busy = (decide(each, of, ALL_REALTIME, now=NOON, room=Room(one)) for one in (seen, busier))
     assert (calm.lane, busy.lane) != (Lane.BATCH, Lane.REALTIME)
+
+
+def test_places_that_nobody_has_timed_bound_nothing_and_limits_do() -> None:
+    assert lane(load(100_000, per_s=10, timed=False)) == (Lane.REALTIME, Reason.SPLIT)
+    empty = Limit(Kind.REQUESTS, 60, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
+    assert lane(load(100_000, empty, per_s=10, timed=False)) == (Lane.BATCH, Reason.CAPACITY)

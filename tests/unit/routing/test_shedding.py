@@ -120,6 +120,13 @@ def test_what_does_not_fit_the_providers_limits_leaves_though_there_are_places()
     assert walked(pressure(load=limited), [later(minutes=1)] * 100) == list(range(61, 100))
 
 
+def test_of_a_lane_that_nobody_has_timed_nothing_leaves() -> None:
+    assert pressure(load=queued(1_000)).looked_at({"letters": LETTERS}) == ["letters"]
+    untimed = pressure(load=queued(1_000, timed=False))
+    assert untimed.looked_at({"letters": LETTERS}) == []
+    assert leaves(untimed, waiting(), before=1_000) is None
+
+
 def test_what_is_served_soon_stays_however_late_it_is() -> None:
     of_ten_s = int(SOON.total_seconds() * IDLE.per_s)
     pressed = pressure(load=queued(20))
