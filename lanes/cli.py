@@ -8,6 +8,8 @@ from importlib.util import find_spec
 
 from cyclopts import App
 
+from lanes import garbage
+
 COMMANDS = (
     "stand:up", "stand:down", "status:status", "stand:doctor", "run:run", "submit:submit", "forecast:quote",
     "forecast:dry_run", "items:explain", "items:retry", "items:cancel", "items:forget", "advise:advise", "alerts:alerts",
@@ -24,6 +26,7 @@ def main() -> None:
 
     Whoever reads its output may have had enough of it (`lanes results | head`): it ends with 1 and says nothing.
     """
+    garbage.seldom()
     overview = not set(sys.argv[1:]) - {"--help", "-h"}
     try:
         code = (_commands(summaries=True) if overview else app)() or 0

@@ -8,13 +8,13 @@ from lanes.ids import VersionId
 from lanes.payload import octets
 from lanes.words import Purpose
 
-FRAME_BYTES = 128  # what names an item within a pack, and frames it
+FRAME_CHARS = 128  # what names an item within a pack, and frames it; as many bytes
 Weigh = Callable[[Claimed], int]
 
 
 def weighed(each: Claimed) -> int:
     """The bytes that an item takes of a call."""
-    return octets(each.payload) + FRAME_BYTES
+    return octets(each.payload) + FRAME_CHARS
 
 
 @dataclass
@@ -33,30 +33,19 @@ class _Pack:
         self.bytes += size
 
 
-def packs(claimed: Sequence[Claimed], size: int, *, most: int | None = None, weigh: Weigh = weighed) -> list[list[Claimed]]:
-    """Calls of up to `size` items each, in order, and of `most` bytes where several share one. What failed once, or spoiled a
-    pack, travels alone.
+def packs(claimed: Sequence[Claimed], size: int, *, most: int | None = None) -> list[list[Claimed]]:
+    """Calls of up to `size` items each, in the order of their first, and of `most` bytes where several share one. What failed
+    once, or spoiled a pack, travels alone.
 
     One call never mixes versions, and never purposes: the ledger books it under one of each.
     """
-    full: list[list[Claimed]] = []
-    filling: dict[tuple[VersionId, Purpose], _Pack] = {}
-    for each in claimed:
-        if each.travels_alone or size == 1:
-            full.append([each])
-            continue
-        kind, more = (each.version_id, each.purpose), 0 if most is None else weigh(each)
-        pack = filling.get(kind)
-        if pack is None or len(pack.items) >= size or not pack.fits(more, most):
-            pack = filling[kind] = _Pack()
-            full.append(pack.items)
-        pack.add(each, more)
-    return full
+    places = {id(each): place for place, each in enumerate(claimed)}
+    return sorted(filled(claimed, size, most=most), key=lambda pack: places[id(pack[0])])
 
 
 def filled(
-    claimed: Iterable[Claimed], size: int, *, most: int | None = None, weigh: Weigh = weighed
-) -> Iterator[list[Claimed]]:
+    claimed: Iterable[Claimed], size: int, *, most: int | None, weigh: Weigh = weighed
+) -> Iterator[list[Claimed]]:  # fmt: skip
     """The same calls, each as soon as it is full, so that no more is held than those that are not; these come last."""
     filling: dict[tuple[VersionId, Purpose], _Pack] = {}
     for each in claimed:

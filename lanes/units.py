@@ -1,4 +1,4 @@
-"""How a number is written for a person: US dollars, durations, shares and counts, with "-" for what is missing."""
+"""How numbers are written for a person: US dollars, durations, shares and counts, "-" for what is missing; and a clause."""
 
 import math
 from collections.abc import Sequence
@@ -82,6 +82,11 @@ def counted(number: int, noun: str) -> str:
     if number == 1:
         return f"1 {noun}"
     return f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
+def sentence(clause: str) -> str:
+    """A clause that stands by itself: with a capital and a full stop."""
+    return f"{clause[:1].upper()}{clause[1:]}."
 
 
 def rate(per_minute: float) -> str:

@@ -15,7 +15,7 @@ class Abreast:
         self._most = most
         self._under_way = set[asyncio.Task[None]]()
 
-    async def begin(self, act: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs) -> None:
+    async def begin(self, act: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs) -> None:
         """`act` is under way. Raises what an earlier one raised."""
         while len(self._under_way) >= self._most:
             await self._some_end()
@@ -37,7 +37,7 @@ class Abreast:
         await asyncio.gather(*ended)
 
 
-async def _done(act: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs) -> None:
+async def _done(act: Callable[P, Awaitable[object]], *args: P.args, **kwargs: P.kwargs) -> None:
     await act(*args, **kwargs)
 
 

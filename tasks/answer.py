@@ -17,29 +17,27 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from lanes.claims import Claim, Claimed
 from lanes.ids import WorkId
 from lanes.promises.assessment import Assessment
-from lanes.promises.provider_faults import frozen
-from lanes.provider.answering import REFUSED, Called, answer
-from lanes.provider.errors import FREEZES, Action, CallFailed, unforeseen
+from lanes.provider.answering import Called, answer
+from lanes.provider.errors import unforeseen
 from lanes.provider.requests import Writers
 from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
-from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
+from lanes.realtime.service import ServiceTimes
+from lanes.realtime.standstill import Standstills
 from lanes.settling import attempts
-from lanes.settling.attempts import Times
 from lanes.settling.outcome import Attempt
 from lanes.store import incidents
-from lanes.unquoted import discreet
 from lanes.words import Lane, Outcome
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tasks.circuits import Circuits
 from tasks.connections import Connections
-from tasks.consequences import Consequences
-from tasks.failure_log import FailureLog, failed, unusable
+from tasks.failure_log import FailureLog
 from tasks.purse import Purse
 from tasks.saving import give_back, passes, save
 from tasks.wakes import Wakes
+from tasks.weighing import Weighing, work_of
 
 MOST = 500  # calls whose items are saved in one transaction
 BESIDE_S = 0.5  # how long a save may keep the next one waiting; after that they go on beside each other
@@ -53,12 +51,14 @@ T = TypeVar("T")
 class Answering:
     """The packs under way. `held` are the claims that this process answers for; `wakes` hears of free places and of what is
     saved, and `follow` is called where a call was answered; `clock` carries the database's time on. The `purse`,
-    where there is one, pays what a call may cost; `marks` says whether the next one marks what it shares."""
+    where there is one, pays what a call may cost; `marks` says whether the next one marks what it shares; `times` learns how
+    long they take."""
 
     def __init__(
         self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
         clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None, purse: Purse | None = None,
         limits: CallLimits | None = None, circuits: Circuits | None = None, marks: Callable[[Version], bool] = lambda _: False,
+        times: ServiceTimes | None = None,
     ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
         self._held, self._wakes, self._clock, self._follow, self._purse = held, wakes, clock, follow, purse
@@ -69,6 +69,9 @@ class Answering:
         self._saver = asyncio.create_task(self._save_what_ends())
         self._writers, self._failure_log = Writers(Lane.REALTIME), FailureLog()
         self.standstills, self.answered = Standstills(), 0
+        self._weighing = Weighing(
+            pace, health, self.standstills, times=times or ServiceTimes(), flow_run_id=at.flow_run_id
+        )  # fmt: skip
 
     @property
     def busy(self) -> bool:
@@ -80,7 +83,7 @@ class Answering:
         due = min((each.due_at for each in pack if each.due_at is not None), default=None)
         self._pace.began(version.workload, version.spec.realtime_model, measures=pack[0].measures)
         self._limits.begun(version, pack, now)
-        self._health.circuits.began(version.spec.realtime_model, _work(pack))
+        self._health.circuits.began(version.spec.realtime_model, work_of(pack))
         self._run(self._ask(version, pack, None if due is None else (due - now).total_seconds()), self._calls)
 
     def give_back(self, unasked: Sequence[Claimed], at: datetime) -> None:
@@ -116,28 +119,28 @@ class Answering:
             self.sum_up()
 
     async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
-        left, paid, well = {each.claim: each for each in pack}, pack, False
-        used, requests, maybe_billed = list[Usage](), 0, False
+        left, used, requests, well, maybe_billed = {each.claim: each for each in pack}, list[Usage](), 0, False, False
 
         def hear(headers: Mapping[str, str]) -> None:
             self._limits.heard(version, pack, headers, self._clock())
+        async def afford(part: Sequence[Claimed]) -> Sequence[Claimed]:
+            kept = part if self._purse is None else await self._purse.payable(version, part, self.give_back)
+            for claim in {each.claim for each in part} - {each.claim for each in kept}:
+                left.pop(claim, None)
+            return kept
         try:
-            if self._purse is not None:
-                paid = await self._purse.payable(version, pack, self.give_back)
-                left = {each.claim: each for each in paid}
-                if not paid:
-                    self._health.circuits.not_asked(version.spec.realtime_model, _work(pack))
-                    return
-            client, writer = await self._at.client(), self._writers.of(version)
-            marked = self._marks(version)
-            async for called in answer(client, writer, paid, due_in_s=due_in_s, hear=hear, marked=marked):
-                requests += 1
-                used += [called.response.usage] if called.response is not None else []
-                maybe_billed = maybe_billed or (called.failure is not None and called.failure.maybe_billed)
-                for each in (*called.pack, *called.untried):
-                    left.pop(each.claim, None)
-                self._ended.put_nowait((version, called))
-                well = called.response is not None
+            if paid := await afford(pack):
+                client, writer, marked = await self._at.client(), self._writers.of(version), self._marks(version)
+                async for called in answer(client, writer, paid, due_in_s=due_in_s, hear=hear, marked=marked, afford=afford):
+                    requests += 1
+                    used += [called.response.usage] if called.response is not None else []
+                    maybe_billed = maybe_billed or (called.failure is not None and called.failure.maybe_billed)
+                    for each in (*called.pack, *called.untried):
+                        left.pop(each.claim, None)
+                    self._ended.put_nowait((version, called))
+                    well = called.response is not None
+            if not requests:
+                self._health.circuits.not_asked(version.spec.realtime_model, work_of(pack))
         except Exception as error:  # nobody foresaw it: its items have their attempts all the same
             get_run_logger().error("a pack of %s broke", version.workload, exc_info=error)
             self._ended.put_nowait((version, Called([*left.values()], 0, time.monotonic(), failure=unforeseen(error))))
@@ -161,7 +164,7 @@ class Answering:
 
     async def _save(self, ended: Sequence[tuple[Version, Called]]) -> None:
         """Everything that these calls led to is in the database; tried until it is."""
-        then = self._weighed(ended, self._clock())
+        then = self._weighing.of(ended, self._clock())
         self._failure_log.met(then.failures)
         await asyncio.gather(
             self._all_saved(then.attempts),
@@ -227,62 +230,6 @@ class Answering:
                     raise
                 await asyncio.sleep(AGAIN_S)
 
-    def _weighed(self, ended: Sequence[tuple[Version, Called]], now: datetime) -> Consequences:
-        then = Consequences()
-        for version, called in ended:
-            times = Times.before(now, age_s=time.monotonic() - called.ended, seconds=called.seconds)
-            if called.response is not None:
-                self._health.answered(version.spec.realtime_model, most=self._pace.most, now=now)
-                if self._health.circuits.answered(version.spec.realtime_model, times.started_at):
-                    then.answered[version.spec.realtime_model] = times.started_at
-                self.standstills.answered(version.spec.realtime_model, version.workload, now)
-                self._pace.succeeded(called.seconds)
-                answered = attempts.answered(version, called.pack, called.response, times, ids=called.ids)
-                then.attempts += answered
-                then.failures += unusable(version, answered)
-            elif called.failure is not None:
-                then.failures.append(failed(version, called, called.failure))
-                self._weigh_failure(then, version, called, called.failure, times, now)
-        return then
-
-    def _weigh_failure(
-        self, then: Consequences, version: Version, called: Called, failure: CallFailed, times: Times, now: datetime
-    ) -> None:
-        workload, model, work = version.workload, version.spec.realtime_model, _work(called.pack)
-        if (turn := self._health.circuits.turn_of(model, work)) is not None:
-            self._health.circuits.let_go(model)
-            if failure.action in (*REFUSED, *FREEZES, Action.SLOW_DOWN):
-                then.told_nothing[model] = turn
-        if failure.action in REFUSED:
-            then.attempts += attempts.poisoned(called.pack, str(failure), times)
-        elif failure.action in FREEZES or failure.action is Action.SLOW_DOWN:
-            if failure.action is Action.SLOW_DOWN:
-                self._pace.slow_down(retry_after_s=failure.retry_after_s, now=now)
-            elif failure.action is Action.UNKNOWN_MODEL:
-                self._pace.freeze_workload(workload, now)
-            else:
-                self._pace.freeze(now)
-            held_back = [*called.pack, *called.untried]
-            then.give_back(held_back, self._pace.next_try(workload, now))
-            if failure.action in FREEZES:
-                then.breaches[workload] = frozen(
-                    workload, Lane.REALTIME, len(held_back), str(failure), flow_run_id=self._at.flow_run_id
-                )
-                alone = failure.action is Action.UNKNOWN_MODEL
-                self.standstills.met(of_workload(workload) if alone else ACCOUNT, str(failure), now=now)
-        else:
-            last = any(each.failures + 1 >= version.spec.max_failures for each in called.pack)
-            blame = self._health.faulted(
-                model, work, innocent=failure.innocent, last_chance=last, began_at=times.started_at, now=now
-            )
-            then.attempts += attempts.unanswered(
-                version, called.pack, str(failure), times, blame=blame, maybe_billed=failure.maybe_billed
-            )
-            then.give_back(called.untried, now)
-            if (fault := self._health.fault(model, discreet(str(failure)), began_at=times.started_at, turn=turn)) is not None:
-                then.met(model, fault)
-                self.standstills.met(model, fault.why, calls=fault.faults, now=now)
-
     def _run(self, what: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> asyncio.Task[None]:
         task = asyncio.create_task(what)
         among.add(task)
@@ -294,7 +241,3 @@ class Answering:
 
         task.add_done_callback(ended)
         return task
-
-
-def _work(pack: Sequence[Claimed]) -> list[WorkId]:
-    return [each.claim.work_id for each in pack]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from prefect.logging import get_run_logger
 
 from lanes.ids import VersionId
-from lanes.money.caching import PROBED_EVERY_S, Marks
+from lanes.money.caching import Marking, Marks
 from lanes.store.database import Database
 from lanes.store.money import caching
 from lanes.words import Lane
@@ -20,19 +20,11 @@ class Caching:
 
     def __init__(self, db: Database, met: Callable[[], Sequence[Version]]) -> None:
         self._db, self._met = db, met
-        self._of: dict[VersionId, Marks] = {}
-        self._probed_at: dict[VersionId, float] = {}
+        self._marking = Marking()
 
     def marks(self, version: Version) -> bool:
-        """Whether the next call of the version marks what it shares: of few to find out, one a second."""
-        marks = self._of.get(version.id, Marks.NONE)
-        if marks is not Marks.SOME:
-            return marks is Marks.ALL
-        now = time.monotonic()
-        if now - self._probed_at.get(version.id, float("-inf")) < PROBED_EVERY_S:
-            return False
-        self._probed_at[version.id] = now
-        return True
+        """Whether the next call of the version marks what it shares."""
+        return self._marking.marks(version.id, at=time.monotonic())
 
     async def look(self) -> None:
         """Calls mark as was decided last, by whichever drain. What changes stands in the log."""
@@ -44,6 +36,6 @@ class Caching:
                 except LookupError:  # no price is known for its model: nothing says that it pays
                     continue
             found[version.id] = decided.marks
-            if decided.marks is not self._of.get(version.id, Marks.NONE):
+            if decided.marks is not self._marking.of(version.id):
                 get_run_logger().info("%s: cache %s: %s", version.workload, decided.said(Lane.REALTIME), decided.why)
-        self._of = found
+        self._marking.decided(found)

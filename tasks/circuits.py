@@ -67,9 +67,7 @@ class Circuits:
 
         async def tell() -> None:
             circuit = await self._at.db.run(
-                outages.faulted, self._at.provider.account, model, faults=fault.faults, why=fault.why,
-                began_at=fault.began_at, failing_since=fault.failing_since, turn=fault.turn,
-                flow_run_id=self._at.flow_run_id, now=now,
+                outages.faulted, self._at.provider.account, model, fault, flow_run_id=self._at.flow_run_id, now=now
             )  # fmt: skip
             self._known.moved(model, circuit, now)
 

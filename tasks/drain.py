@@ -18,6 +18,7 @@ from lanes.realtime.call_limits import CallLimits
 from lanes.realtime.calltime import RENEW_EVERY
 from lanes.realtime.health import Health
 from lanes.realtime.pace import UNTOLD, Pace
+from lanes.realtime.service import ServiceTimes
 from lanes.realtime.turns import STEPS_BACK, Turns
 from lanes.store.money import pack_sizes
 from lanes.store.signals import listening
@@ -53,7 +54,8 @@ class Drain:
         bound, health = at.provider.most_calls or None, Health()
         self._health = health
         self._pace, self._of_calls = pace, of_calls = Pace(most=bound or UNTOLD, bounded=bound is not None), CallLimits()
-        self._turns = Turns(pace, health, of_calls, sizes)
+        times = ServiceTimes()
+        self._turns = Turns(pace, health, of_calls, sizes, times)
         self._circuits = Circuits(at, health)
         self._holding = Holding(at.db, held.alive, self._turns, self._circuits.probe)
         self._purse = Purse(
@@ -63,7 +65,7 @@ class Drain:
         self._caching = Caching(at.db, lambda: of_calls.needs.met)
         self._answering = Answering(
             at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next,
-            purse=self._purse, limits=of_calls, circuits=self._circuits, marks=self._caching.marks,
+            purse=self._purse, limits=of_calls, circuits=self._circuits, marks=self._caching.marks, times=times,
         )  # fmt: skip
         self._staying = Staying(
             at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims), idle_since=lambda: self._idle_since

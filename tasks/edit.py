@@ -13,6 +13,7 @@ from prefect.client.schemas.objects import BlockDocument
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
 from blocks.workload import Workload
+from lanes import garbage
 from lanes.settings import Settings
 from lanes.store.database import Database
 from lanes.store.workload import workloads
@@ -84,4 +85,5 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
+    garbage.seldom()
     asyncio.run(_main())

@@ -18,7 +18,7 @@ from lanes.claims import Claim, Claimed
 from lanes.errors import StillLocked
 from lanes.ids import BudgetId, WorkId
 from lanes.money.budget import SLICE_S
-from lanes.money.cost import upper_bound
+from lanes.money.cost import allocate_usd, pack_bound
 from lanes.payload import characters
 from lanes.realtime.pace import Pace
 from lanes.store.database import Database
@@ -60,7 +60,7 @@ class Paid:
 
 @dataclass
 class _Bill:
-    """What a pack may cost: the bound of each item, and of each budget the sum of those that it pays."""
+    """What a call may cost: the part of its bound that each item has, and of each budget the sum of those that it pays."""
 
     bounds: dict[Claim, Decimal] = field(default_factory=dict)
     payers: dict[Claim, list[BudgetId]] = field(default_factory=dict)
@@ -86,7 +86,8 @@ class Purse:
         self._seen_on: int | None = None
 
     async def pay(self, version: Version, pack: Sequence[Claimed]) -> Paid:
-        """The items that budgets have something left for are debited by the most that they may cost."""
+        """The items that budgets have something left for are debited by the most that one call for them may cost, in place of
+        what was debited for them before: where the provider refused that, it cost nothing."""
         if self._of is None:
             await self._look()
         of = self._of.get(version.workload) if self._of else None
@@ -130,19 +131,28 @@ class Purse:
         self._of = found
 
     async def _paid(self, version: Version, pack: Sequence[Claimed], of: Sequence[Limited]) -> Paid:
-        bill = await self._bill(version, pack, of)
-        needs = {each.id: usd for each in of if (usd := bill.of(each.id))}
+        self._undo([each.claim for each in pack])
+        readers: Mapping[WorkId, str | None] = {}
+        if any(each.consumer is not None for each in of):
+            readers = await self._db.look(holds.consumers, [each.claim.work_id for each in pack])
+        paid, short = pack, dict[BudgetId, Decimal]()
+        while paid:  # without the items of a consumer the others' call has another bound
+            bill = self._bill(version, paid, of, readers)
+            if not (empty := await self._lacking({each.id: usd for each in of if (usd := bill.of(each.id))})):
+                for each in paid:
+                    self._debit(each.claim, bill.bounds[each.claim], bill.payers[each.claim])
+                break
+            short |= empty
+            paid = [each for each in paid if not empty.keys() & bill.payers[each.claim]]
+        return self._unpaid(version.workload, pack, paid, short, of) if short else Paid(paid)
+
+    async def _lacking(self, needs: Mapping[BudgetId, Decimal]) -> dict[BudgetId, Decimal]:
+        """What of these needs no slice covers, and none that could be taken."""
         began = time.monotonic()
-        if lacking := [id_ for id_, usd in needs.items() if not self._slice(id_).covers(usd, began)]:
-            await self._take({id_: needs[id_] for id_ in lacking})
+        if lacking := {id_: usd for id_, usd in needs.items() if not self._slice(id_).covers(usd, began)}:
+            await self._take(lacking)
         now = time.monotonic()
-        empty = {id_ for id_, usd in needs.items() if not self._slice(id_).covers(usd, now)}
-        paid = [each for each in pack if not empty.intersection(bill.payers[each.claim])]
-        for each in paid:
-            self._debit(each.claim, bill.bounds[each.claim], bill.payers[each.claim])
-        if not empty:
-            return Paid(paid)
-        return self._unpaid(version.workload, pack, paid, {id_: needs[id_] for id_ in empty}, of)
+        return {id_: usd for id_, usd in needs.items() if not self._slice(id_).covers(usd, now)}
 
     def _unpaid(
         self, workload: str, pack: Sequence[Claimed], paid: Sequence[Claimed], short: dict[BudgetId, Decimal],
@@ -159,14 +169,13 @@ class Purse:
         kept = {each.claim for each in paid}
         return Paid(paid, [each for each in pack if each.claim not in kept], again_at)
 
-    async def _bill(self, version: Version, pack: Sequence[Claimed], of: Sequence[Limited]) -> _Bill:
-        readers: Mapping[WorkId, str | None] = {}
-        if any(each.consumer is not None for each in of):
-            readers = await self._db.look(holds.consumers, [each.claim.work_id for each in pack])
-        bill, now = _Bill(), self._clock()
-        for each in pack:
-            # A pack may be divided until each of its items is asked alone.
-            bill.bounds[each.claim] = upper_bound(version, characters(each.payload), lane=Lane.REALTIME, at=now)
+    def _bill(
+        self, version: Version, pack: Sequence[Claimed], of: Sequence[Limited], readers: Mapping[WorkId, str | None]
+    ) -> _Bill:  # fmt: skip
+        bill, chars = _Bill(), sum(characters(each.payload) for each in pack)
+        bound = pack_bound(version, chars, items=len(pack), lane=Lane.REALTIME, at=self._clock())
+        for each, usd in zip(pack, allocate_usd(bound, [1] * len(pack)), strict=True):  # as the bill of a pack is divided
+            bill.bounds[each.claim] = usd
             reader = readers.get(each.claim.work_id)
             bill.payers[each.claim] = [one.id for one in of if one.consumer is None or one.consumer == reader]
         return bill
@@ -179,6 +188,13 @@ class Purse:
         for id_ in payers:
             self._slice(id_).left -= usd
             self._slice(id_).debited += usd
+
+    def _undo(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            usd, payers = self._debits.pop(claim, (ZERO, ()))
+            for id_ in payers:
+                self._slice(id_).left += usd
+                self._slice(id_).debited -= usd
 
     def _outstanding(self) -> dict[BudgetId, Decimal]:
         """What calls that are not saved yet may cost, of each budget."""

@@ -18,7 +18,8 @@ async def rescue_late(db: Database, load: Load) -> int:
     now = load.at
     async with db.transaction() as run:
         known = await run(workloads.in_force)
-        until = looked_until(load, known.values(), most=rescues.MOST)
+        furthest = looked_until(load, known.values(), dict.fromkeys(known, rescues.PASSED_OVER))
+        until = looked_until(load, known.values(), await run(rescues.numbers, until=furthest, now=now))
         due = await run(rescues.due, until=until, now=now)
         bound = await run(rescues.bound, until=now + BOUND_AHEAD, now=now)
         if not due and not bound:

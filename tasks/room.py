@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from lanes.routing.room import Room
 from lanes.routing.split import Splits
 from lanes.store.database import Run
+from lanes.store.money import sharing
 from lanes.store.realtime import load
 from lanes.workload.version import Version
 
@@ -29,7 +30,7 @@ class Rooms:
         if not any(may_choose_realtime(each, splits) for each in versions):
             return None
         seen = await run(load.snapshot, account=self._account, most_calls=self._most_calls, now=run.now)
-        self._room, self._looked_at = Room(seen), run.now
+        self._room, self._looked_at = Room(seen, await run(sharing.known, now=run.now)), run.now
         return self._room
 
 

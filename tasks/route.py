@@ -1,6 +1,8 @@
 """The router's work: what was received gets its position, its route and its work."""
 
+import asyncio
 import time
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from prefect.logging import get_run_logger
@@ -9,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimates
 from lanes.realtime.heads import Heads
-from lanes.routing.portions import MOST
+from lanes.routing.portions import MOST, halves
 from lanes.routing.prospect import Prospects
 from lanes.routing.room import Room
 from lanes.routing.route import Received, Route, decide, looks_inside
@@ -23,6 +25,7 @@ from lanes.store.routing import routes, turnarounds
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Version
+from tasks.abreast import abreast
 from tasks.room import Rooms
 
 WAIT = timedelta(seconds=1)  # longest wait for a lock while nobody else may route
@@ -72,17 +75,23 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms
         over_soft = await run(budgets.over_soft, begun.workloads.keys(), now=run.now) if begun.limited else []
         room = await rooms.of(run, stored.versions.values(), splits) if waiting and rooms is not None else None
         estimates = await run(sharing.estimates, now=run.now)
-        decided, problems = _decided(waiting, stored.versions, splits, run.now, prospects, over_soft, room, estimates)
-        await run(routes.save, decided, now=run.now)
+        routed, problems = 0, set[str]()
+        async with abreast(1) as saving:
+            for part in halves(waiting):
+                decided, unpriced = _decided(part, stored.versions, splits, run.now, prospects, over_soft, room, estimates)
+                await saving.begin(run, routes.save, decided, now=run.now)
+                await asyncio.sleep(0)  # the statement leaves now: Postgres saves while the other half is decided
+                routed += len(decided)
+                problems |= unpriced
     heads.take(unrouted.came_last(waiting, before=heads.taken))
-    _tell([*map(str, stored.unreadable), *problems])
-    return len(decided)
+    _tell([*map(str, stored.unreadable), *sorted(problems)])
+    return routed
 
 
 def _decided(
-    waiting: list[Received], versions: dict[str, Version], splits: Splits, now: datetime, prospects: Prospects | None,
+    waiting: Sequence[Received], versions: dict[str, Version], splits: Splits, now: datetime, prospects: Prospects | None,
     over_soft: list[BudgetStatus], room: Room | None, estimates: Estimates,
-) -> tuple[list[tuple[Received, Version, Route]], list[str]]:
+) -> tuple[list[tuple[Received, Version, Route]], set[str]]:
     """The routes of the items, but for those of workloads that cannot be priced; and what is wrong with these. What goes to
     real time takes of its room."""
     decided: list[tuple[Received, Version, Route]] = []
@@ -98,7 +107,7 @@ def _decided(
             decided.append((item, version, route))
         except LookupError as error:
             problems.add(f'items of workload "{version.workload}" wait, because they cannot be priced: {error}')
-    return decided, sorted(problems)
+    return decided, problems
 
 
 def _tell(problems: list[str]) -> None:

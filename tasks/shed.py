@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from prefect.logging import get_run_logger
 
-from lanes.ids import WorkId
 from lanes.routing.load import Load, Rest
-from lanes.routing.shedding import Line, Shed, Shedding
+from lanes.routing.shedding import Line, Shedding
 from lanes.store.database import Database
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits
@@ -54,14 +53,10 @@ class Shedder:
 
     async def _leave(self, shedding: Shedding, line: Line, names: Sequence[str]) -> int:
         """What has to leave of the next chunk has left; how much that was."""
-        leaving: dict[WorkId, Shed] = {}
         async with self._db.transaction() as run:
             found = await run(sheds.last, names, before=self._before)
             known = await run(workloads.versions, {each.version_id for each in found.waiting})
-            for each in found.waiting:
-                line.passes(each.workload)
-                if each.version_id in known and (shed := shedding.of(each, known[each.version_id], line)) is not None:
-                    leaving[each.id] = shed
+            leaving = shedding.leaving(found.waiting, known, line)
             moved = await run(sheds.save, leaving, now=run.now) if leaving else 0
         self._before = found.before or END
         return moved

@@ -20,7 +20,7 @@ from lanes.ids import BatchId
 from lanes.money.caching import Marks, is_marked
 from lanes.money.pack_size import PackSizes
 from lanes.packids import ALONE, new_nonce, pack_ids
-from lanes.packing import FRAME_BYTES, filled, weighed
+from lanes.packing import FRAME_CHARS, filled, weighed
 from lanes.payload import octets, weight
 from lanes.promises.provider_faults import frozen
 from lanes.provider import batches as provider
@@ -206,7 +206,7 @@ class _Writing:
 
     def weigh(self, each: Claimed) -> int:
         """The bytes that an item takes of a request, with what its entity said before."""
-        return weighed(each) + sum(octets(payload) + FRAME_BYTES for payload in self.earlier.get(each.claim.work_id, ()))
+        return weighed(each) + sum(octets(payload) + FRAME_CHARS for payload in self.earlier.get(each.claim.work_id, ()))
 
     def keep(self, requests: int) -> None:
         """Only the first so many stay."""

@@ -23,6 +23,7 @@ from lanes.store.routing import turnarounds
 from tests.databases import Databases, Reused, Roaming
 from tests.passing_time import PassingTime
 from tests.prefect_standin import PrefectStandIn
+from tests.rewriting import rewrite_share
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
 
@@ -71,6 +72,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Together:
 gc.disable()
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Nobody rewrites a test file that another process does."""
+    rewrite_share(config)
+
+
 def pytest_collection_finish() -> None:
     """What all tests imported is looked through for garbage no more: that took a tenth of their time."""
     gc.collect()
@@ -115,7 +121,7 @@ def open_folder() -> Iterator[Path]:
 
     Not pytest's own: every new session closes that one to others again.
     """
-    with tempfile.TemporaryDirectory(prefix="lanes-tests-", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="lanes-tests-", dir=in_memory(), ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         yield Path(name)
 
@@ -123,7 +129,7 @@ def open_folder() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Running]:
     """A server of the test session's own, with the template `lanes` at the newest schema."""
-    with tempfile.TemporaryDirectory(prefix="lanes-tests-", dir=_in_memory(), ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="lanes-tests-", dir=in_memory(), ignore_cleanup_errors=True) as name:
         Path(name).chmod(0o755)
         server = EmbeddedPostgres(Path(name) / "postgres")
         running = server.start()
@@ -135,7 +141,7 @@ def postgres() -> Iterator[Running]:
             server.stop()
 
 
-def _in_memory() -> str | None:
+def in_memory() -> str | None:
     """A temporary folder in memory, if there is one with room: a fresh database takes a tenth of the time there."""
     folder = Path("/dev/shm")
     usable = folder.is_dir() and os.access(folder, os.W_OK) and shutil.disk_usage(folder).free > ROOM_BYTES

@@ -34,6 +34,10 @@ class BreakEven:
         possible = self.items * self.realtime_usd * self.discount
         return 1 - self.fixed_usd / possible if possible > 0 else -inf
 
+    def bill(self, items: float, share: float) -> float:
+        """What the provider bills for so many items, that share of them on real-time and the others on batch."""
+        return items * self.realtime_usd * (1 - (1 - share) * self.discount)
+
     def volume(self, share: float) -> float:
         """Items a month from which a hybrid pays at that real-time share; inf: from none."""
         saved_per_item = self.realtime_usd * (1 - share) * self.discount
@@ -54,8 +58,8 @@ class BreakEven:
 
     def realtime_month(self, items: float) -> float:
         """A month of so many items, all on the real-time lane, the lane paid."""
-        return items * self.realtime_usd + self.realtime_fixed_usd
+        return self.bill(items, 1) + self.realtime_fixed_usd
 
     def hybrid_month(self, items: float, share: float) -> float:
         """A month of so many items on both lanes, both lanes paid."""
-        return items * self.realtime_usd * (1 - (1 - share) * self.discount) + self.realtime_fixed_usd + self.fixed_usd
+        return self.bill(items, share) + self.realtime_fixed_usd + self.fixed_usd

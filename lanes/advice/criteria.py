@@ -42,7 +42,7 @@ def criteria(evidence: Evidence, needs: Needs | None, even: BreakEven | None, co
         _is_predictable(evidence),
         _cost_matters(even, needs),
         _off_peak(evidence, needs),
-        _hours_are_fine(evidence),
+        _hours_are_fine(evidence, known),
         _urgency_differs(needs, evidence),
         _is_corrected(evidence, even, needs, corrections),
     ]
@@ -96,10 +96,10 @@ def _budget(evidence: Evidence, even: BreakEven | None, needs: Needs | None) -> 
     name = "Volume fits the budget"
     if even is None:
         return Criterion(name, "no monthly volume or no price is known", Leaning.UNKNOWN)
-    bill, allowed = even.items * even.realtime_usd, evidence.budget_month_usd
+    bill, allowed = even.bill(even.items, 1), evidence.budget_month_usd
     said = f"all of it on real-time would bill {dollars(bill)} a month"
     if needs is not None:
-        said += f", both lanes {dollars(bill - even.saving(needs.low))}"
+        said += f", both lanes {dollars(even.bill(even.items, needs.low))}"
     said += "; "
     if allowed is None:
         return Criterion(name, f"{said}no budget is recorded", Leaning.UNKNOWN)
@@ -200,8 +200,8 @@ def _headroom(evidence: Evidence, waiting: float) -> str:
     )
 
 
-def _hours_are_fine(evidence: Evidence) -> Criterion:
-    name, known = "Minutes to hours are fine", [each for each in evidence.consumers if each.at_once_share is not None]
+def _hours_are_fine(evidence: Evidence, known: list[ConsumerUse]) -> Criterion:
+    name = "Minutes to hours are fine"
     slow = evidence.batch.p95_s if evidence.batch.timed >= MIN_TIMED else None
     takes = f"; batch answers 95 % within {seconds(slow)}" if slow is not None else ""
     if known:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lanes.advice.savings import Savings
+from lanes.money.budget import DAYS_PER_MONTH
 from lanes.words import Mode
 
 AT_ONCE_S = 60  # a result read within this of being answered was waited for
@@ -14,7 +15,6 @@ MIN_READS = 20  # below, a consumer's habit is unknown
 MIN_COMPARED = 20  # below, the worth of the authoritative pass is unknown
 MIN_DAYS = 1.0  # below, a month cannot be projected
 MIN_WHOLE_DAYS = 7  # below, nothing is said of how days differ
-DAYS_PER_MONTH = 30.4
 LATE_SHARE = 0.2  # who reads fewer than this at once can be moved to batch
 MODELS = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-opus-5-5")  # held against those in use
 

@@ -59,7 +59,7 @@ class Plan:
 def plan(pattern: Pattern, share: float, even: BreakEven, corrections: Corrections) -> Plan:
     """The month of a pattern with that share of the items in real-time; a lane alone has all of them, or none."""
     share = {Pattern.REALTIME: 1.0, Pattern.BATCH: 0.0}.get(pattern, share)
-    provider = even.items * even.realtime_usd * (1 - (1 - share) * even.discount)
+    provider = even.bill(even.items, share)
     if pattern is Pattern.LAMBDA:
         provider += even.items * share * even.batch_usd
     lanes = 0.0 if pattern is Pattern.BATCH else even.realtime_fixed_usd

@@ -40,8 +40,8 @@ class Answer(StrEnum):
     """What a create's answer led to."""
 
     SUBMITTED = "submitted"  # the batch is the provider's of that id
-    TAKEN_BACK = "taken back"  # it had been released: all of its work waited still, and is its own again
-    SUPERSEDED = "superseded"  # it had been released and work of it went elsewhere: `collect` cancels it and books it
+    TAKEN_BACK = "taken back"  # it had been released: what of its work waited still is its own again
+    SUPERSEDED = "superseded"  # it had been released and nothing of it waited: `collect` cancels it and books it
     TWIN = "twin"  # the batch is another of the provider's already, and certainly
 
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 from lanes.batch.stakes import Decision, sentence
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
+from lanes.commands.reason import NONE_GIVEN, Why
 from lanes.escaping import plain
 from lanes.ids import BatchId
 from lanes.store.database import clock
@@ -24,7 +25,7 @@ from lanes.units import clock as written
 from lanes.units import usd
 
 Sure = Annotated[bool, Parameter(name="--yes", negative="", help="Do it. Without, only say what it may cost.")]
-Why = Annotated[str, Parameter(help="Kept with the batch and its items.")]
+Batch = Annotated[int, Parameter(help="Its number, as `lanes batches` says it.")]
 
 
 def batches(*, as_json: AsJson = False) -> int:
@@ -55,7 +56,7 @@ def batches(*, as_json: AsJson = False) -> int:
     return on_database(show)
 
 
-def adopt(batch: int, provider_batch: str, *, yes: Sure = False, as_json: AsJson = False) -> int:
+def adopt(batch: Batch, provider_batch: str, *, yes: Sure = False, as_json: AsJson = False) -> int:
     """Say which batch at the provider an open one is, such as msgbatch_01ab. Its first result proves or disproves it.
 
     Exit code 1 when it cannot be: no such open batch, or it is another for certain.
@@ -67,26 +68,26 @@ def adopt(batch: int, provider_batch: str, *, yes: Sure = False, as_json: AsJson
     return _decide(Decision.ADOPT, batch, do, yes, as_json)
 
 
-def resubmit(batch: int, *, why: Why = "", yes: Sure = False, as_json: AsJson = False) -> int:
+def resubmit(batch: Batch, *, why: Why = NONE_GIVEN, yes: Sure = False, as_json: AsJson = False) -> int:
     """Send the items of an open batch again with the next one. What the provider works off all the same is paid twice.
 
     Exit code 1 when there is no such open batch.
     """
 
     def do(connection: Connection, now: datetime) -> str:
-        return decisions.resubmit(connection, BatchId(batch), who=getpass.getuser(), why=why or "no reason given", now=now)
+        return decisions.resubmit(connection, BatchId(batch), who=getpass.getuser(), why=why, now=now)
 
     return _decide(Decision.RESUBMIT, batch, do, yes, as_json)
 
 
-def give_up(batch: int, *, why: Why = "", yes: Sure = False, as_json: AsJson = False) -> int:
+def give_up(batch: Batch, *, why: Why = NONE_GIVEN, yes: Sure = False, as_json: AsJson = False) -> int:
     """Fail the items of an open batch; `lanes retry` brings them back.
 
     Exit code 1 when there is no such open batch.
     """
 
     def do(connection: Connection, now: datetime) -> str:
-        return decisions.give_up(connection, BatchId(batch), who=getpass.getuser(), why=why or "no reason given", now=now)
+        return decisions.give_up(connection, BatchId(batch), who=getpass.getuser(), why=why, now=now)
 
     return _decide(Decision.GIVE_UP, batch, do, yes, as_json)
 

@@ -13,9 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection, Engine
 
+from lanes.commands.amount import dollars
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
+from lanes.commands.reason import NONE_GIVEN, Why
 from lanes.errors import UnknownWorkload
+from lanes.escaping import plain
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.report import sections
 from lanes.store.database import clock
@@ -26,13 +29,17 @@ from lanes.store.workload import workloads
 def budget(
     workload: str | None = None,
     *,
-    hard: Annotated[Decimal | None, Parameter(help="US dollars that are never exceeded; 0 pays nothing.")] = None,
-    soft: Annotated[Decimal | None, Parameter(help="US dollars from which on what may wait goes to batch.")] = None,
+    hard: Annotated[
+        Decimal | None, Parameter(converter=dollars, help="US dollars that are never exceeded; 0 pays nothing.")
+    ] = None,
+    soft: Annotated[
+        Decimal | None, Parameter(converter=dollars, help="US dollars from which on what may wait goes to batch.")
+    ] = None,
     consumer: Annotated[str | None, Parameter(help="Whose items it pays. The default: all of the workload.")] = None,
     period: Annotated[Period, Parameter(help="From midnight in the zone on.")] = Period.DAY,
     zone: Annotated[str, Parameter(help="IANA time zone.")] = "UTC",
     remove: Annotated[bool, Parameter(negative="", help="Have this budget no more.")] = False,
-    why: Annotated[str, Parameter(help="Kept with the budget.")] = "no reason given",
+    why: Why = NONE_GIVEN,
     as_json: AsJson = False,
 ) -> int:
     """Show the budgets, of one workload or of all; with a limit set one, with --remove have it no more.
@@ -49,6 +56,10 @@ def budget(
         return 2
     if remove and (hard is not None or soft is not None):
         print("--remove takes no limits", file=sys.stderr)
+        return 2
+
+    if consumer is not None and not remove and hard is None and soft is None:
+        print("--consumer is for a budget that is set or removed: say --hard, --soft or --remove", file=sys.stderr)
         return 2
 
     def change(connection: Connection, now: datetime) -> str | None:
@@ -77,7 +88,7 @@ def _changed_and_shown(
         print_json({"said": said, "budgets": [_json(each) for each in found]})
         return 0
     if said is not None:
-        print(said)
+        print(plain(said))
     else:
         _show(found)
     return 0

@@ -7,18 +7,6 @@ from lanes.commands.since import SECONDS, SPAN
 from lanes.workload.version import TIME_OF_DAY
 
 
-def zone_of(name: str) -> ZoneInfo:
-    """The IANA time zone of that name.
-
-    Raises:
-        ValueError: there is none.
-    """
-    try:
-        return ZoneInfo(name)
-    except Exception:
-        raise ValueError(f'"{name}" is no IANA time zone; for example Europe/Berlin') from None
-
-
 def by(text: str, now: datetime, zone: ZoneInfo) -> datetime:
     """The moment that `06:00` (the next one in that zone), `2h` from now, or an ISO 8601 moment names; one without an offset is
     in that zone. A time that the clocks skip is as much later.

@@ -22,8 +22,8 @@ def figures(
     what: Annotated[Literal["rebuild"], Parameter(help="What is done with them.")],
     /,
     *,
-    since: Annotated[str, Parameter(help="A span such as 2h or 7d, or a moment. [default: the first fact]")] = "",
-    until: Annotated[str, Parameter(help="As --since. [default: now]")] = "",
+    since: Annotated[str | None, Parameter(help="A span such as 2h or 7d, or a moment; else from the first fact on.")] = None,
+    until: Annotated[str | None, Parameter(help="As --since; else until now.")] = None,
     as_json: AsJson = False,
 ) -> int:
     """Make the figures of a period anew from the facts, whole days of UTC at a time; nothing else is changed.
@@ -36,8 +36,8 @@ def figures(
         with pool.begin() as connection:
             now = clock(connection)
         try:
-            first = moment(since, now) if since else None
-            last = moment(until, now) if until else now
+            first = None if since is None else moment(since, now)
+            last = now if until is None else moment(until, now)
         except ValueError as error:
             print(str(error), file=sys.stderr)
             return 2

@@ -1,7 +1,7 @@
 """`lanes quote` and `lanes dry-run`: a file's cost and routes, before one of its items is sent."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,6 @@ from rich.text import Text
 from sqlalchemy import Connection, Engine
 
 from lanes.commands.by import by as moment
-from lanes.commands.by import zone_of
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.trial import MOST, SINCE, try_definition
@@ -37,12 +36,14 @@ from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from lanes.units import count, counted, seconds, share, usd
 from lanes.words import Lane
+from lanes.workload.window import zone_of
 
 TextField = Annotated[str | None, Parameter(name="--field", help="Column or field that holds the text.")]
 Key = Annotated[str | None, Parameter(name="--key", help="Column that names the item.")]
 OccurredAt = Annotated[str | None, Parameter(name="--occurred-at", help="Column with the event time, ISO 8601.")]
 Consumer = Annotated[str | None, Parameter(help="Who would read the results.")]
 Show = Callable[[Forecast, ZoneInfo], RenderableType]
+SHOWN = 20  # bad lines
 
 
 def quote(
@@ -61,7 +62,7 @@ def quote(
     back by then; without it, when it is back as surely as the workload asks for. Budgets beyond their soft limits and the load
     of real time are heeded as they are now.
 
-    Exit code 1 when some lines are no items, 2 when the file, the time or the zone cannot be read at all.
+    Exit code 1 when some lines are no items, 2 when there are none at all, or the file, the time or the zone cannot be read.
 
     Example: lanes quote tickets.jsonl --workload tickets --by 06:00
     """
@@ -73,8 +74,10 @@ def dry_run(
     with_: Annotated[
         Path | None, Parameter(name="--with", help="A changed definition (YAML), tried on the items that came since --since.")
     ] = None,
-    since: Annotated[str, Parameter(help="From when on, with --with: a span such as 7d, or an ISO 8601 moment.")] = SINCE,
-    most: Annotated[int, Parameter(help="Of so many items at most, the newest, with --with.")] = MOST,
+    since: Annotated[
+        str | None, Parameter(help=f"With --with: from when on, a span such as {SINCE} (the default), or an ISO 8601 moment.")
+    ] = None,
+    most: Annotated[int | None, Parameter(help=f"With --with: the newest so many items at most; {MOST:,} by default.")] = None,
     field: TextField = None, key: Key = None, occurred_at: OccurredAt = None, consumer: Consumer = None,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
@@ -91,13 +94,28 @@ def dry_run(
 
     `lanes dry-run --since 7d --with tickets.yaml`
     """
+    of_lines = _given({"--field": field, "--key": key, "--occurred-at": occurred_at, "--consumer": consumer})
+    of_traffic = _given({"--since": since, "--most": most})
     if with_ is not None and file is None:
-        return try_definition(with_, workload, since=since, most=most, as_json=as_json)
+        if of_lines:
+            print(f"{of_lines}: that is about the lines of a file, and --with looks at what came", file=sys.stderr)
+            return 2
+        return try_definition(
+            with_, workload, since=SINCE if since is None else since, most=MOST if most is None else most, as_json=as_json
+        )
     if file is None or workload is None or with_ is not None:
         wanted = "FILE with --workload W, for a file; or --with DEFINITION, for what came"
         print(f"say what to look at: {wanted}", file=sys.stderr)
         return 2
+    if of_traffic:
+        print(f"{of_traffic}: that is about what came, and belongs to --with", file=sys.stderr)
+        return 2
     return _look(file, workload, Layout(field, None, key, occurred_at, None, consumer), _routes, as_json)
+
+
+def _given(options: Mapping[str, object]) -> str:
+    """The names of those that somebody wrote."""
+    return ", ".join(name for name, value in options.items() if value is not None)
 
 
 def _look(
@@ -132,12 +150,18 @@ def _look(
         if as_json:
             print_json({**_data(found), "overheads": asdict(kept)})
         else:
-            console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
-            console.print(show(found, there))
-            if show is _costs:
-                console.print(f"K{kept.said[1:]}.")
-            for each in found.bad[:20]:
+            if found.items:
+                console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+                console.print(show(found, there))
+                if show is _costs:
+                    console.print(f"K{kept.said[1:]}.")
+            for each in found.bad[:SHOWN]:
                 print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
+            if len(found.bad) > SHOWN:
+                print(f"and {counted(len(found.bad) - SHOWN, 'line')} more", file=sys.stderr)
+        if not found.items and not found.bad:
+            print(f'"{file}" has no items', file=sys.stderr)
+            return 2
         return 1 if found.bad else 0
 
     return on_database(look)
@@ -178,7 +202,7 @@ def _done(plan: Plan, found: Forecast, zone: ZoneInfo) -> str:
 
 def _moment(at: datetime, zone: ZoneInfo) -> str:
     local = at.astimezone(zone)
-    return f"{local:%d %b %H:%M} {local.tzname()}"
+    return f"{local:%Y-%m-%d %H:%M} {local.tzname()}"
 
 
 def _routes(found: Forecast, zone: ZoneInfo) -> RenderableType:

@@ -56,7 +56,7 @@ def explain(workload: str, key: str, *, as_json: AsJson = False) -> int:
 def retry(
     workload: str,
     *,
-    key: Annotated[list[str] | None, Parameter(help="Which item; may be given more than once.")] = None,
+    key: Annotated[list[str] | None, Parameter(negative="", help="Which item; may be given more than once.")] = None,
     all: Annotated[bool, Parameter(name="--all", negative="", help="Every failed item of the workload.")] = False,
     as_json: AsJson = False,
 ) -> int:

@@ -13,8 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
 
+from lanes.commands.amount import dollars as written
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
+from lanes.commands.reason import NONE_GIVEN, Why
 from lanes.errors import UnknownWorkload
 from lanes.escaping import plain
 from lanes.money.overhead import ASSUMED_USD, EVERY, Dated, Overhead, OverheadKind
@@ -28,15 +30,17 @@ from lanes.words import Lane
 
 def overhead(
     do: Annotated[Literal["list", "set"], Parameter(help="Show what was set, or set an amount.")] = "list",
-    workload: Annotated[str | None, Parameter(help="Whose. The default: every workload without an amount of its own.")] = None,
+    workload: Annotated[
+        str | None, Parameter(help="Whose. The default, and *: every workload without an amount of its own.")
+    ] = None,
     *,
     lane: Annotated[Lane | None, Parameter(help="To set: which lane.")] = None,
     kind: Annotated[OverheadKind | None, Parameter(help="To set: what it runs on, or the work that keeps it running.")] = None,
-    usd: Annotated[Decimal | None, Parameter(help="To set: US dollars a month.")] = None,
+    usd: Annotated[Decimal | None, Parameter(converter=written, help="To set: US dollars a month.")] = None,
     from_date: Annotated[
         str | None, Parameter(name="--from", help="To set: the day from which it is so, UTC. The default: today.")
     ] = None,
-    why: Annotated[str, Parameter(help="Kept with the amount.")] = "no reason given",
+    why: Why = NONE_GIVEN,
     as_json: AsJson = False,
 ) -> int:
     """Show or set what each lane takes a month beside the provider's bill: infrastructure and engineering.

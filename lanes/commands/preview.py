@@ -20,6 +20,7 @@ from lanes.doors.filedoor import BadLine, Layout, Line, read_item, read_lines
 from lanes.errors import LanesError, Refused, SetupError, SpecInvalid, UnknownWorkload
 from lanes.escaping import plain
 from lanes.ids import VersionId
+from lanes.money.sharing import Sharing
 from lanes.provider import preview as previewing
 from lanes.provider.preview import Preview
 from lanes.report.summary import lane_name, reason_name
@@ -27,6 +28,7 @@ from lanes.routing.forecast import arrived
 from lanes.routing.split import Split, Splits
 from lanes.store.database import clock
 from lanes.store.doors import items
+from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
 from lanes.store.settling import history
 from lanes.store.workload import workloads
@@ -73,8 +75,8 @@ def preview(
     def show(pool: Engine) -> int:
         with pool.begin() as connection:
             connection.execute(text("set transaction read only"))
-            version, splits = _definition(connection, workload, file)
             now = clock(connection)
+            version, splits, shares = _definition(connection, workload, file, now)
             try:
                 found = _item(item, version.workload, layout, line, now)
             except Refused as refusal:
@@ -83,7 +85,7 @@ def preview(
             except (ValueError, NoItem) as error:
                 print(str(error), file=sys.stderr)
                 return 2
-            told, payload = _previewed(connection, version, splits, found, now)
+            told, payload = _previewed(connection, version, splits, shares, found, now)
         if as_json:
             print_json(_data(version, found, payload, told))
         else:
@@ -93,22 +95,24 @@ def preview(
     return on_database(show)
 
 
-def _definition(connection: Connection, name: str, file: Path | None) -> tuple[Version, Splits]:
-    """The version in force, or the one that a file would make of it; and the splits that would hold."""
-    splits = workloads.splits(connection)
+def _definition(connection: Connection, name: str, file: Path | None, now: datetime) -> tuple[Version, Splits, Sharing]:
+    """The version in force, or the one that a file would make of it; the splits that would hold, and how calls would share."""
+    splits, shares = workloads.splits(connection), sharing.known(connection, now=now)
     if file is None:
         version = workloads.current(connection, name)
         if version is None:
             raise UnknownWorkload(f'workload "{name}" has no published version; a workload file is named by its path')
-        return version, splits
+        return version, splits, shares
     wanted = workload_file.read(file.read_bytes(), file=str(file))
     try:
-        known = workloads.current(connection, wanted.name) is not None
+        in_force = workloads.current(connection, wanted.name)
+        known = in_force is not None
     except SpecInvalid:
-        known = True
+        in_force, known = None, True
     if not known:
         splits = Splits([Split(wanted.name, None, round(wanted.spec.split_percent * 100))])
-    return Version(VersionId(0), wanted.name, 0, workloads.as_stored(connection, wanted.spec)), splits
+    made = Version(VersionId(0), wanted.name, 0, workloads.as_stored(connection, wanted.spec))
+    return made, splits, shares if in_force is None else shares.like(in_force, made)
 
 
 def _item(file: Path, workload: str, layout: Layout, line: int | None, now: datetime) -> Line:
@@ -127,7 +131,7 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
 
 
 def _previewed(
-    connection: Connection, version: Version, splits: Splits, found: Line, now: datetime
+    connection: Connection, version: Version, splits: Splits, shares: Sharing, found: Line, now: datetime
 ) -> tuple[Preview, dict[str, Any]]:
     sent = found.submission
     payload, size = items.as_stored(connection, sent.payload)
@@ -136,7 +140,7 @@ def _previewed(
     try:
         told = previewing.preview(
             arrived(replace(sent, payload=payload), now), version, splits, keyed=sent.key is not None, payload_bytes=size,
-            history=earlier, now=now, prospects=turnarounds.prospects(connection, now=now),
+            history=earlier, now=now, prospects=turnarounds.prospects(connection, now=now), sharing=shares,
         )  # fmt: skip
     except LookupError as unpriced:
         raise SetupError(f'the item cannot be priced: {unpriced}; correct the model of "{version.workload}"') from None

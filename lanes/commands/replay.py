@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
+from lanes.commands.reason import NONE_GIVEN, Why
 from lanes.replays.replay import Generation
 from lanes.report import replay as report
 from lanes.settings import Settings
@@ -36,7 +37,7 @@ def replay(
     version: Annotated[int | None, Parameter(help="Number of the version that answers; else the one in force.")] = None,
     first: Annotated[int | None, Parameter(name="--from", help="First position of the stream.")] = None,
     last: Annotated[int | None, Parameter(name="--to", help="Last position of the stream; else the newest.")] = None,
-    why: Annotated[str, Parameter(help="Kept with the replay.")] = "",
+    why: Why = NONE_GIVEN,
     preview: Annotated[bool, Parameter(negative="", help="Only say how many items and what they would cost.")] = False,
     submit: Annotated[bool, Parameter(help="Send its batches at once rather than in the off-peak window.")] = True,
     as_json: AsJson = False,

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from zoneinfo import ZoneInfo, available_timezones
 
+from lanes.doors.item import KEY_LIMIT
 from lanes.units import share, usd
 
 SLICE_S = 60.0  # how long a slice may be debited
@@ -46,6 +47,10 @@ class Budget:
     def name(self) -> str:
         """Whose, and which."""
         return f"{self.workload}, {self.subject}"
+
+    def pays_for(self, workload: str, consumer: str | None) -> bool:
+        """Whether items of that workload and consumer count against it; None: of nobody named."""
+        return self.workload == workload and self.consumer in (None, consumer)
 
     def begins(self, at: datetime) -> datetime:
         """When the period of `at` begins: the later midnight, where clocks going back make two of them."""
@@ -143,6 +148,8 @@ def month_usd(of: Iterable[Budget]) -> float | None:
 
 def refusal(budget: Budget) -> str | None:
     """Why the budget cannot be set; None when it can."""
+    if budget.consumer is not None and not 1 <= len(budget.consumer) <= KEY_LIMIT:
+        return f"a consumer has 1 to {KEY_LIMIT} characters; without one it is the budget of all of them together"
     given = [each for each in (budget.soft_usd, budget.hard_usd) if each is not None]
     if not given:
         return "a budget needs soft_usd, hard_usd or both; to have none, remove it"

@@ -15,9 +15,8 @@ from enum import StrEnum
 from lanes.ids import VersionId
 from lanes.units import counted, seconds
 from lanes.words import Lane
-from lanes.workload.prices import Usage, cost
+from lanes.workload.prices import Usage, per_token
 
-TOKENS = 1000  # that are priced at once: a tier of higher prices begins far beyond
 MARGIN = 0.05  # of the hit rate: what is off must promise so much more than what is on
 CERTAIN = 100  # calls by which it is decided however near the hit rate is to what it pays from
 Z = 2.0  # standard deviations: fewer calls say that it does not pay only where it is so sure
@@ -81,12 +80,9 @@ def cache_prices(model: str, lane: Lane, *, at: datetime) -> CachePrices:
     Raises:
         LookupError: no price is known for the model.
     """
-
-    def price(usage: Usage) -> float:
-        return float(cost(usage, model=model, lane=lane, at=at))
-
-    plain = price(Usage(input=TOKENS))
-    return CachePrices(price(written(lane, TOKENS)) / plain, price(Usage(cache_read=TOKENS)) / plain)
+    each = per_token(model, lane, at)
+    plain = float(each.input)
+    return CachePrices(float(each.cache_write(lane)) / plain, float(each.cache_read) / plain)
 
 
 def written(lane: Lane, tokens: int) -> Usage:
@@ -221,6 +217,34 @@ def is_marked(marks: Marks, number: int) -> bool:
     return marks is Marks.ALL or (marks is Marks.SOME and number % APART == APART - 1 and number < APART * PROBED)
 
 
+class Marking:
+    """Which of a drain's calls mark what they share, by what was decided of their versions; none until something is.
+
+    `at` are seconds of one clock.
+    """
+
+    def __init__(self) -> None:
+        self._of: Mapping[VersionId, Marks] = {}
+        self._tried_at: dict[VersionId, float] = {}
+
+    def decided(self, of: Mapping[VersionId, Marks]) -> None:
+        """Calls of these versions mark so from now on, and those of others nothing."""
+        self._of = of
+
+    def of(self, version: VersionId) -> Marks:
+        """How its calls mark."""
+        return self._of.get(version, Marks.NONE)
+
+    def marks(self, version: VersionId, *, at: float) -> bool:
+        """Whether its next call marks what it shares: while a few find out, one in `PROBED_EVERY_S`."""
+        if (marks := self.of(version)) is not Marks.SOME:
+            return marks is Marks.ALL
+        if at - self._tried_at.get(version, -math.inf) < PROBED_EVERY_S:
+            return False
+        self._tried_at[version] = at
+        return True
+
+
 HitRates = Mapping[tuple[VersionId, Lane], float]  # of what all calls mark
 
 
@@ -249,9 +273,5 @@ def saved_usd(read: int, wrote: int, *, model: str, lane: Lane, at: datetime) ->
     Raises:
         LookupError: no price is known for the model.
     """
-
-    def each(usage: Usage) -> Decimal:
-        return cost(usage, model=model, lane=lane, at=at) / TOKENS
-
-    plain = each(Usage(input=TOKENS))
-    return read * (plain - each(Usage(cache_read=TOKENS))) - wrote * (each(written(lane, TOKENS)) - plain)
+    each = per_token(model, lane, at)
+    return read * (each.input - each.cache_read) - wrote * (each.cache_write(lane) - each.input)

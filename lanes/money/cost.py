@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import starmap
 from typing import TYPE_CHECKING
 
 from lanes.ids import VersionId
 from lanes.money.caching import cache_prices, written
+from lanes.packing import FRAME_CHARS
 from lanes.words import Lane
-from lanes.workload.prices import Usage, cost
+from lanes.workload.prices import Usage, cost, per_token
 
 if TYPE_CHECKING:
     from lanes.money.sharing import Sharing  # which counts with what is here
@@ -22,7 +23,6 @@ CHARS_PER_TOKEN = 4  # Anthropic's rule of thumb for English text
 NANO_USD = Decimal("0.000000001")
 LEDGER_DIGITS = 10  # decimals of a US dollar that the ledger keeps
 FRAME_TOKENS = 400  # what the provider adds for the output format, and a pack for its rule
-ID_CHARS = 128  # what names an item within a pack, and frames it
 PACK_MARGIN_TOKENS = 32  # what an answer may take more within a pack: its id, and what frames both
 
 
@@ -61,27 +61,14 @@ def shared_tokens(spec: "Spec") -> int:
     return tokens(spec.instructions) + tokens(json.dumps(spec.output_schema))
 
 
-def prompt_tokens(spec: "Spec", lane: Lane, payload_chars: int) -> Decimal:
-    """Input tokens of an item of so many characters on a lane, with its part of what a full pack shares: an estimate."""
-    return Decimal(shared_tokens(spec)) / spec.pack_of(lane) + tokens(payload_chars)
+def prompt_tokens(spec: "Spec", pack: int, payload_chars: int) -> Decimal:
+    """Input tokens of an item of so many characters, with its part of what a pack of so many shares: an estimate."""
+    return Decimal(shared_tokens(spec)) / pack + tokens(payload_chars)
 
 
 def most_answer_tokens(spec: "Spec", items: int) -> int:
     """The most that a call of so many items may answer; each answer of a pack carries its id."""
     return items * (spec.max_output_tokens + (PACK_MARGIN_TOKENS if items > 1 else 0))
-
-
-@lru_cache(maxsize=4096)
-def price_per_token(model: str, lane: Lane, day: datetime) -> tuple[Decimal, Decimal]:
-    """List price of an input and of an output token, US dollars.
-
-    Raises:
-        LookupError: no price is known for the model.
-    """
-    # Priced on 1,000 tokens: a price with tiers applies its first tier below 100,000 prompt tokens.
-    into = cost(Usage(input=1000), model=model, lane=lane, at=day) / 1000
-    out = cost(Usage(output=1000), model=model, lane=lane, at=day) / 1000
-    return into, out
 
 
 class Estimates:
@@ -117,12 +104,12 @@ class Estimates:
 
     def _rate(self, version: "Version", lane: Lane, shared: int) -> "Rate":
         spec, sharing = version.spec, self._sharing
-        into, out = price_per_token(spec.model_of(lane), lane, self._day)
+        each = per_token(spec.model_of(lane), lane, self._day)
         pack = sharing.pack_of(version, lane) if sharing else spec.pack_of(lane)
         paid, hit_rate = Decimal(shared), sharing.hit_rates.get((version.id, lane)) if sharing else None
         if hit_rate is not None:
             paid *= Decimal(cache_prices(spec.model_of(lane), lane, at=self._day).factor(hit_rate))
-        return Rate(paid / pack, into, spec.expected_output_tokens * out)
+        return Rate(paid / pack, each.input, spec.expected_output_tokens * each.output)
 
 
 @dataclass(frozen=True)
@@ -137,15 +124,6 @@ class Rate:
     def of(self, own: int) -> Decimal:
         """The price of an item with so many input tokens of its own."""
         return ((self.shared + own) * self.into + self.answer).quantize(NANO_USD)
-
-
-def estimate(version: "Version", payload_chars: int, *, at: datetime) -> Estimate:
-    """What an item of `payload_chars` characters would cost on each lane at the prices of that day.
-
-    Raises:
-        LookupError: no price is known for one of its models.
-    """
-    return Estimates(at).of(version, payload_chars)
 
 
 def upper_bound(version: "Version", payload_chars: int, *, lane: Lane, marked: bool = True, at: datetime) -> Decimal:
@@ -166,7 +144,7 @@ def pack_bound(
     """
     spec = version.spec
     shared = len(spec.instructions) + len(json.dumps(spec.output_schema)) + FRAME_TOKENS
-    own = chars + (items - 1) * ID_CHARS  # an item that stands alone has its name in the frame
+    own = chars + (items - 1) * FRAME_CHARS  # an item that stands alone has its name in the frame
     output = items * (spec.max_output_tokens + PACK_MARGIN_TOKENS)
     plain = Usage(input=shared + own, output=output)
     dearest = replace(written(lane, shared), input=own, output=output) if marked else plain

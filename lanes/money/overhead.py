@@ -24,7 +24,7 @@ class OverheadKind(StrEnum):
     ENGINEERING = "engineering"  # the work that keeps it running
 
 
-# In force until somebody says what it is: 4 h and 1 h of work at 100 dollars.
+# In force until somebody says what it is. The work is an hour on real time and four on batch, at 100 dollars each.
 ASSUMED_USD = {
     (Lane.REALTIME, OverheadKind.INFRASTRUCTURE): Decimal(20),
     (Lane.REALTIME, OverheadKind.ENGINEERING): Decimal(100),
@@ -125,7 +125,7 @@ def in_force(rows: Iterable[Dated], workload: str, day: date) -> Overheads:
 def refusal(overhead: Overhead, *, today: date) -> str | None:
     """Why the amount cannot be set; None when it can."""
     if not overhead.monthly_usd.is_finite() or not 0 <= overhead.monthly_usd <= MOST_USD:
-        return f"monthly_usd is 0 to {MOST_USD:,} US dollars a month"
+        return f"an overhead is 0 to {MOST_USD:,} US dollars a month, and not {overhead.monthly_usd:,}"
     if overhead.from_date > today:
-        return f"from_date {overhead.from_date} is after today ({today}, UTC): set it once it is so"
+        return f"{overhead.from_date} is after today ({today}, UTC): set it once it is so"
     return None

@@ -44,8 +44,8 @@ class Place:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was compared since the size in force was decided: of packed items, by how many shared their calls, how many said
-    the same alone; and of items that were answered alone twice, how many said the same again."""
+    """What was compared: since the size in force was decided, of packed items, by how many shared their calls, how many said
+    the same alone; and of late, whatever the size, of items that were answered alone twice, how many said the same again."""
 
     packed: Mapping[int, Share] = field(default_factory=dict)
     alone: Share = NOTHING

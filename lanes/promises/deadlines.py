@@ -22,17 +22,22 @@ CALM_FOR = timedelta(minutes=10)  # nothing new is at risk for so long: what was
 class DueSeen:
     """The items of a workload whose due time was met or missed within the last hour, and those that are overdue now.
 
-    What was due already when it arrived is none of them: nobody could have met that.
+    What was due already when it arrived is none of them: nobody could have met that. `in_realtime` of those that were missed or
+    are overdue had the real-time lane by their newest route.
     """
 
     workload: str
     met: int
     missed: int  # answered too late, or failed
     overdue: int  # due, and neither answered nor failed
+    in_realtime: int
 
 
 def deadline_missed(version: Version, seen: DueSeen | None) -> Assessment:
-    """By the share of due times that were missed; None: none was due."""
+    """By the share of due times that were missed; None: none was due.
+
+    An outage explains it where the promise were kept if real time had missed none: what a batch misses, no outage excuses.
+    """
     name, limit = version.workload, version.spec.promises.deadline_max_missed_percent
     late = 0 if seen is None else seen.missed + seen.overdue
     due = 0 if seen is None else seen.met + late
@@ -44,7 +49,8 @@ def deadline_missed(version: Version, seen: DueSeen | None) -> Assessment:
     said += f"{share(limit / 100)} is the limit."
     if seen.overdue:
         said += f" {counted(seen.overdue, 'item')} of them {'waits' if seen.overdue == 1 else 'wait'} still."
-    return Assessment(Promise.DEADLINE_MISSED, name, verdict(part, due, limit), part, limit, due, said, in_outage=True)
+    excused = verdict(100 * (late - seen.in_realtime) / due, due, limit) is not Verdict.FAILED
+    return Assessment(Promise.DEADLINE_MISSED, name, verdict(part, due, limit), part, limit, due, said, in_outage=excused)
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,7 @@ def _risk(workload: str, at_risk: Sequence[Doubtful], load: Load) -> AtRisk:
     crowded = sum(each.of.items for each in at_risk) - bound - held.total()
     return AtRisk(
         workload, bound, crowded, nearest.of.due_at, nearest.probability, nearest.of.version.spec.confidence,
-        load.drain_s(nearest.model) if crowded else None, held,
+        load.drain_s(workload, nearest.model) if crowded else None, held,
     )  # fmt: skip
 
 

@@ -112,8 +112,9 @@ TERMS: Mapping[Promise, Terms] = {
     ),
     Promise.PROVIDER_DOWN: Terms(
         "The provider does not answer", "calls", 0,
-        "The items are kept, spend no retry budget and are asked again by themselves. See the provider's status page. What "
-        "may wait can be moved to batch with `act`: set_split.",
+        "The items are kept, spend no retry budget and are asked again by themselves; what may wait leaves for a batch by "
+        "itself. See the provider's status page. Where it lasts, another Real-time model of a workload answers what arrives "
+        "from then on.",
     ),
     Promise.APPROVAL_WAITS: Terms(
         "A rollout waits for approval", "minutes", math.inf,
@@ -148,8 +149,8 @@ class Incident:
     """One breach, as it stands. `uid` names it outside this database.
 
     `why` is what its opener met, where that says the cause; `flow_run_id` the run that met it, `block_id` the block that it
-    is about. `briefing` is what was told last of its cause, its stakes and its trend (`lanes.briefing`). `parent_id` is the
-    incident that explains it, and tells of it while it is open.
+    is about. `briefing` is what was told last of its cause, its stakes and its trend (`lanes.promises.briefing`). `parent_id`
+    is the incident that explains it, and tells of it while it is open.
     """
 
     id: IncidentId

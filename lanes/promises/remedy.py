@@ -45,8 +45,10 @@ def commands(of: Incident) -> list[str]:
             return [f"lanes retry {workload} --all   # once the cause is mended"]
         case Promise.BATCH_NEVER_STARTED:
             return [f"lanes depart {workload}   # asks for a run of submit now"]
-        case Promise.REALTIME_SLOW | Promise.PROVIDER_DOWN:
+        case Promise.REALTIME_SLOW:
             return ["lanes status"]
+        case Promise.PROVIDER_DOWN:
+            return ["lanes doctor   # which models answer nobody, since when, and when they are asked again"]
         case Promise.BUDGET:
             return [f"lanes budget {workload}   # how it stands; with --hard or --soft it is set"]
         case Promise.PROVIDER_FROZEN:
@@ -68,8 +70,6 @@ def form(of: Incident) -> FormLink | None:
             return _deployment("Move its traffic", runs.act(workload=of.workload, deed="set_split"))
         case Promise.BUDGET:
             return _deployment("Raise the budget", runs.act(workload=of.workload, deed="set_budget"))
-        case Promise.PROVIDER_DOWN:
-            return _deployment("Move traffic", runs.act(deed="set_split"))
         case Promise.DEADLINE_MISSED:
             return FormLink("Ask for more confidence", Where.BLOCK, of.workload)
         case Promise.DEADLINE_AT_RISK:

@@ -1,7 +1,7 @@
 """One pack on the real-time lane: asked as a whole, and split when the provider refuses it as a whole."""
 
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from lanes.settling.outcome import Response
 if TYPE_CHECKING:
     from anthropic import AsyncAnthropic
 
+Afford = Callable[[Sequence[Claimed]], Awaitable[Sequence[Claimed]]]  # which of these items a call is paid for
 REFUSED = (Action.SPLIT, Action.POISON)  # the request itself: fewer items may be taken
 
 
@@ -48,17 +49,22 @@ def questions(
 
 async def answer(
     client: "AsyncAnthropic", writer: Writer, pack: Sequence[Claimed], *, due_in_s: float | None = None,
-    hear: Hear | None = None, marked: bool = False,
+    hear: Hear | None = None, marked: bool = False, afford: Afford | None = None,
 ) -> AsyncIterator[Called]:  # fmt: skip
     """Each call that the pack needed, as it ends; every item is in exactly one of them, whatever happens. `hear` is told the
     headers of every answer; `marked`: the provider is to cache what calls share.
 
-    A pack that is too large or holds a poisonous item is halved until the item stands alone. Any other failure ends it:
-    what was not asked yet is untried.
+    A pack that is too large or holds a poisonous item is halved until the item stands alone; a part is asked without the items
+    that `afford` keeps back, which are in no call. Any other failure ends it: what was not asked yet is untried.
     """
-    spec, waiting = writer.version.spec, [list(pack)]
+    spec, waiting, whole = writer.version.spec, [pack], True
     while waiting:
         part = waiting.pop()
+        if not whole and afford is not None:
+            part = await afford(part)
+        whole = False
+        if not part:
+            continue
         ids = pack_ids(new_nonce(), 0, len(part))
         began = time.monotonic()
         try:

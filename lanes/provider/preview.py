@@ -1,12 +1,13 @@
 """What one item would ask, cost, and go through, before it is sent. The requests are built by what really sends them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from lanes.money.cost import prompt_tokens
+from lanes.money.cost import Estimates, prompt_tokens
+from lanes.money.sharing import Sharing
 from lanes.provider.requests import Question, parameters
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import Arrived, Route, decide
@@ -42,14 +43,17 @@ class Preview:
 
 def preview(
     item: Arrived, version: Version, splits: Splits, *, keyed: bool, payload_bytes: int, history: Sequence[dict[str, Any]],
-    now: datetime, prospects: Prospects | None = None,
+    now: datetime, prospects: Prospects | None = None, sharing: Sharing | None = None,
 ) -> Preview:  # fmt: skip
-    """`item` and `history` as the database would hold them; `keyed` says that the sender named the item.
+    """`item` and `history` as the database would hold them; `keyed` says that the sender named the item. Calls are `sharing`
+    at present.
 
     Raises:
         LookupError: no price is known for one of its models.
     """
-    route = decide(item, version, splits, now=now, prospects=prospects)
+    sharing = sharing or Sharing()
+    route = decide(item, version, splits, now=now, estimates=Estimates(now, sharing), prospects=prospects)
+    packs = {lane: sharing.pack_of(version, lane) for lane in Lane}
     earlier = {Lane.REALTIME: (), Lane.BATCH: tuple(history)}
     costs = {Lane.REALTIME: route.realtime_usd, Lane.BATCH: route.batch_usd}
     asked = tuple(
@@ -57,20 +61,21 @@ def preview(
             lane=lane,
             model=version.spec.model_of(lane),
             request=parameters(version, lane, [Question("1", dict(item.payload), earlier[lane])]),
-            pack=version.spec.pack_of(lane),
-            input_tokens=round(prompt_tokens(version.spec, lane, item.characters)),
+            pack=packs[lane],
+            input_tokens=round(prompt_tokens(version.spec, packs[lane], item.characters)),
             output_tokens=version.spec.expected_output_tokens,
             usd=costs[lane],
         )
         for lane in Lane
     )
-    notes = _notes(item, version, splits, route, keyed, payload_bytes, len(history), now)
+    notes = _notes(item, version, splits, route, packs, keyed, payload_bytes, len(history), now)
     return Preview(route, asked, tuple(notes))
 
 
 def _notes(
-    item: Arrived, version: Version, splits: Splits, route: Route, keyed: bool, payload_bytes: int, earlier: int, now: datetime
-) -> list[str]:
+    item: Arrived, version: Version, splits: Splits, route: Route, packs: Mapping[Lane, int], keyed: bool, payload_bytes: int,
+    earlier: int, now: datetime,
+) -> list[str]:  # fmt: skip
     spec, said = version.spec, list[str]()
     if payload_bytes > spec.max_payload_kib * 1024:
         said.append(f"the door would refuse it: {payload_bytes:,} bytes, and max_payload_kib takes {spec.max_payload_kib} KiB")
@@ -81,11 +86,9 @@ def _notes(
     share = splits.of(item.workload, item.consumer).basis_points
     if route.reason is Reason.SPLIT and not keyed and item.entity is None and 0 < share < BUCKETS:
         said.append("it has no key: which side of the split it falls on is known only once it is sent")
-    for lane in Lane:
-        if spec.pack_of(lane) > 1:
-            said.append(
-                f"on the {lane} lane up to {spec.pack_of(lane)} items share a request, each within <item>; below it is alone"
-            )
+    for lane, pack in packs.items():
+        if pack > 1:
+            said.append(f"on the {lane} lane up to {pack} items share a request, each within <item>; below it is alone")
     if earlier:
         seen = counted(earlier, "earlier item")
         said.append(f"a batch also sees {seen} of its entity, which the estimates leave out")

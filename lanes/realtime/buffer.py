@@ -1,5 +1,6 @@
 """Request buffering: real-time items are collected for a short window and leave as one micro-batch. They wait only while
-somebody else is expected: as BentoML's dispatcher, which waits for one more only where that is worth it.
+somebody else is expected, and never past the moment from which their call would end after the first of them is due: as
+BentoML's dispatcher, which waits for one more only where that is worth it. What it is worth here is the window (`service`).
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -9,12 +10,14 @@ from datetime import datetime, timedelta
 from lanes.claims import Claimed, Gathered
 from lanes.ids import VersionId
 from lanes.realtime.arrivals import Arrivals
+from lanes.routing.route import EXPECTED_CALL
 from lanes.words import Lane, Left
 from lanes.workload.version import Version
 
 SURPRISE = 7.0  # mean gaps without an arrival: one of a thousand is longer, so whoever was coming has come
 SILENCE_S = 0.5  # and so long at least: a drain claims in turns, and what arrives between two of them comes at once
 Size = Callable[[Version], int]  # how many items of a version may share a call
+Takes = Callable[[VersionId, int], float]  # seconds that a call of so many items of a version takes; 0: nobody knows
 
 
 def allowed(version: Version) -> int:
@@ -40,15 +43,21 @@ class Gathering:
     last_at: datetime | None = None
     per_s: float | None = None
 
-    def leaves(self, version: Version) -> tuple[datetime, Left]:
+    def leaves(self, version: Version, takes: Takes) -> tuple[datetime, Left]:
         """When it leaves at the latest if nobody comes, and why then: the window is over, the most pressing item must be
         asked, or nobody is expected any more."""
         over = self.waiting[0].since + timedelta(seconds=version.spec.buffer_s)
         moments = (
-            (over, Left.OVER), (min(each.item.rank_at for each in self.waiting), Left.PRESSED),
+            (over, Left.OVER), (self._pressed_at(timedelta(seconds=takes(version.id, len(self.waiting))), over), Left.PRESSED),
             (self._hopeless_at(over), Left.HOPELESS),
         )  # fmt: skip
         return min(moments, key=lambda each: each[0])
+
+    def _pressed_at(self, call: timedelta, over: datetime) -> datetime:
+        """When the most pressing item must be asked, or that is due first needs so long a call."""
+        ranks = (_presses_at(each.item, over) for each in self.waiting)
+        dues = (each.item.due_at - call for each in self.waiting if each.item.due_at is not None)
+        return min((*ranks, *dues))
 
     def _hopeless_at(self, over: datetime) -> datetime:
         """From when on nobody else is expected in what is left of the window: a mean gap before its end, or after a silence
@@ -65,10 +74,10 @@ class Gathering:
 class Buffer:
     """The windows of all versions. What failed before, and what has no window or nobody to share with, leaves at once."""
 
-    def __init__(self, size: Size = allowed) -> None:
+    def __init__(self, size: Size = allowed, takes: Takes = lambda _, __: 0.0) -> None:
         self._open: dict[VersionId, Gathering] = {}
         self._arrivals: dict[VersionId, Arrivals] = {}
-        self._size = size
+        self._size, self._takes = size, takes
 
     def add(self, claimed: Iterable[Claimed], versions: Mapping[VersionId, Version], now: datetime) -> list[Claimed]:
         """The items wait, each in its version's window; those that wait for nothing are returned."""
@@ -92,7 +101,7 @@ class Buffer:
 
     def next_leave(self, versions: Mapping[VersionId, Version]) -> datetime | None:
         """When the next window leaves at the latest, None when nothing waits."""
-        return min((window.leaves(versions[id_])[0] for id_, window in self._open.items()), default=None)
+        return min((window.leaves(versions[id_], self._takes)[0] for id_, window in self._open.items()), default=None)
 
     @property
     def version_ids(self) -> set[VersionId]:
@@ -121,7 +130,7 @@ class Buffer:
             leaving += [_gathered(each, Left.FULL, now) for each in window.waiting[:whole]]
             window.waiting = sorted(window.waiting[whole:], key=lambda each: each.since)
         if window.waiting:
-            moment, why = window.leaves(version)
+            moment, why = window.leaves(version, self._takes)
             if now >= moment:
                 leaving += [_gathered(each, why, now) for each in window.waiting]
                 window.waiting = []
@@ -131,6 +140,14 @@ class Buffer:
 
     def __len__(self) -> int:
         return sum(len(window.waiting) for window in self._open.values())
+
+
+def _presses_at(item: Claimed, over: datetime) -> datetime:
+    """When it must be asked. What is urgent goes before others, and gathers all the same, until its window is over or for its
+    due time: where everything is urgent, calls would never be shared otherwise."""
+    if not item.urgent:
+        return item.rank_at
+    return over if item.due_at is None else item.due_at - EXPECTED_CALL
 
 
 def _gathered(of: Waiting, why: Left, now: datetime) -> Claimed:

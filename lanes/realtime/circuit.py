@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from lanes.units import clock, counted, seconds
+
 FIRST_REST_S = 1.0
 LONGEST_REST_S = 5.0  # rests double up to this, so that it is found soon that calls are answered again
 PROBE = timedelta(seconds=15)  # a prober that is not heard of for so long is dead, or its call hangs: another may probe
@@ -60,6 +62,19 @@ class Circuit:
     def is_open(self) -> bool:
         """Whether it rests or is probed: calls of its model wait."""
         return self.state is not CircuitState.CLOSED
+
+    def said(self, model: str, account: str, now: datetime) -> str:
+        """How it stands, for a person: which model, since when, and when it is asked again."""
+        due_s = (self.next_probe_at - now).total_seconds() if self.next_probe_at else 0
+        asked = "is asked by one call as soon as something waits for it"
+        if self.state is CircuitState.PROBING and due_s > 0:
+            asked = f"is asked by one call now, and by another in {seconds(due_s)} at the latest"
+        elif due_s > 0:
+            asked = f"is asked by one call in {seconds(due_s)}, if something waits for it then"
+        return (
+            f"{model} of account {account} answers nobody since {clock(self.since, beside=now)} "
+            f"({counted(self.faults, 'call')} in a row, the last met: {self.why}), and {asked}"
+        )
 
     def may_be_probed(self, now: datetime) -> bool:
         """Whether a drain may take the probe."""

@@ -30,7 +30,7 @@ class Pace:
     rests_until: datetime | None = field(default=None, init=False)
     _workloads: Counter[str] = field(default_factory=Counter, init=False)
     _models: Counter[str] = field(default_factory=Counter, init=False)
-    _measuring: int = field(default=0, init=False)
+    _measuring: Counter[str] = field(default_factory=Counter, init=False)  # of the same calls, those that only measure
     _resting: dict[str, datetime] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
@@ -60,6 +60,11 @@ class Pace:
         """The calls under way, by workload."""
         return self._workloads
 
+    @property
+    def owed(self) -> Mapping[str, int]:
+        """Those of them that somebody waits for."""
+        return self._workloads - self._measuring
+
     def limits_are_told(self) -> None:
         """The provider tells its limits, and calls are admitted by them: unless somebody set a bound, only their length bounds
         their number. Where the provider slowed us down, it creeps there."""
@@ -79,7 +84,7 @@ class Pace:
 
     def to_measure(self, now: datetime) -> int:
         """How many more calls may begin that only measure: they have half of all places, so that what is owed finds one."""
-        return max(0, min(self.places(now), max(1, self.all_places // 2) - self._measuring))
+        return max(0, min(self.places(now), max(1, self.all_places // 2) - self._measuring.total()))
 
     def of_model(self, model: str) -> int:
         """How many calls of a model are under way."""
@@ -87,17 +92,18 @@ class Pace:
 
     def began(self, workload: str, model: str, *, measures: bool = False) -> None:
         """A call is under way; nobody waits for what only `measures`."""
-        self._measuring += measures
+        self._measuring[workload] += measures
         self._workloads[workload] += 1
         self._models[model] += 1
 
     def ended(self, workload: str, model: str, *, measures: bool = False) -> None:
         """It no longer is."""
-        self._measuring -= measures
+        self._measuring.subtract({workload: measures})
         self._workloads.subtract({workload: 1})
         self._models.subtract({model: 1})
         self._workloads += Counter()  # forgets whom nothing is under way for
         self._models += Counter()
+        self._measuring += Counter()
 
     def succeeded(self, seconds: float) -> None:
         """A call was answered after so long: the allowance creeps back, by one call per round of calls."""

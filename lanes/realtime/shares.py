@@ -1,22 +1,8 @@
 """How the real-time lane's places are divided among workloads that wait, so that no backlog starves another."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from lanes.workload.version import Version
-
-
-@dataclass(frozen=True)
-class Entitlement:
-    """A workload that waits: its weight, and the largest percentage it may hold while others wait or are served."""
-
-    weight: int
-    max_share_percent: int
-
-    @classmethod
-    def of(cls, version: Version) -> "Entitlement":
-        """That of a workload by its version."""
-        return cls(version.spec.weight, version.spec.max_share_percent)
+from lanes.workload.entitlement import Entitlement
 
 
 def divide(
@@ -26,7 +12,8 @@ def divide(
 
     A place goes to whom holds the least by its weight, what is `in_flight` included, so slow calls gather no places. None
     holds more than its largest share of all `places` while another waits or is served, but always one; one that is alone
-    takes everything. `rooms` bounds some workloads further.
+    takes everything. `rooms` bounds some workloads further. Among those that are owed an answer, what only measures is no
+    part of `in_flight`: it holds a place, and nobody's share.
     """
     alone = len(waiting.keys() | {name for name, calls in in_flight.items() if calls}) == 1
 

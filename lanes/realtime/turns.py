@@ -14,8 +14,10 @@ from lanes.realtime.circuit import Circuit
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.rate_limits import presses
-from lanes.realtime.shares import Entitlement, divide
+from lanes.realtime.service import ServiceTimes
+from lanes.realtime.shares import divide
 from lanes.words import Lane
+from lanes.workload.entitlement import Entitlement
 from lanes.workload.version import Version
 
 SOON = timedelta(seconds=1)  # what fits the provider's limits by then is claimed, and kept
@@ -26,15 +28,18 @@ STEPS_BACK = timedelta(seconds=30)  # what measures makes room so long, where wh
 
 class Turns:
     """What one drain has claimed and not asked yet: windows that gather, and packs that wait for a place, or for the provider's
-    limits to hold them. `sizes` says how many items may share a call."""
+    limits to hold them. `sizes` says how many items may share a call, `times` how long it takes then."""
 
-    def __init__(self, pace: Pace, health: Health, limits: CallLimits | None = None, sizes: PackSizes | None = None) -> None:
+    def __init__(
+        self, pace: Pace, health: Health, limits: CallLimits | None = None, sizes: PackSizes | None = None,
+        times: ServiceTimes | None = None,
+    ) -> None:  # fmt: skip
         self._pace, self._health, self._limits, self._sizes = pace, health, limits or CallLimits(), sizes or PackSizes()
         self._peeked_at: dict[str, datetime] = {}  # workloads of which only what presses may be asked
         self._versions: Mapping[VersionId, Version] = {}  # of what gathers or waits for a place
         self._measured: set[str] = set()  # workloads of which only what measures was left when they were claimed last
         self._looks_again_at: datetime | None = None
-        self._buffer = Buffer(self._size)
+        self._buffer = Buffer(self._size, (times or ServiceTimes()).takes_s)
         self._leaving: list[list[Claimed]] = []
 
     def wanted(self, waiting: Mapping[str, Version], now: datetime) -> dict[str, int]:
@@ -72,7 +77,8 @@ class Turns:
             return []
         self._leaving.sort(key=_turn)
         owed = {pack[0].workload: self._version(pack) for pack in self._leaving if not pack[0].measures}
-        places = self._divided(owed or {pack[0].workload: self._version(pack) for pack in self._leaving}, now)
+        of, in_flight = (owed, self._pace.owed) if owed else (self._waiting(), self._pace.in_flight)
+        places = self._divided(of, in_flight, now)
         asked: list[tuple[Version, list[Claimed]]] = []
         waiting: list[list[Claimed]] = []
         of_model = Counter[str]()
@@ -213,13 +219,15 @@ class Turns:
         entitled = {name: Entitlement.of(version) for name, version in of.items()}
         rooms = {name: max(0, room - held[name]) for name, room in self._rooms(of, now).items()}
         free = self._pace.places(now) + max(0, more - held.total())
-        in_flight = held + Counter(self._pace.in_flight)
+        in_flight = held + Counter(self._pace.owed)
         return divide(free, entitled, in_flight=in_flight, places=self._pace.all_places + more, rooms=rooms)
 
-    def _divided(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
-        entitled = {name: Entitlement.of(version) for name, version in of.items()}
-        in_flight, places = self._pace.in_flight, self._pace.all_places
+    def _divided(self, of: Mapping[str, Version], in_flight: Mapping[str, int], now: datetime) -> dict[str, int]:
+        entitled, places = {name: Entitlement.of(version) for name, version in of.items()}, self._pace.all_places
         return divide(self._pace.places(now), entitled, in_flight=in_flight, places=places, rooms=self._rooms(of, now))
+
+    def _waiting(self) -> Mapping[str, Version]:
+        return {pack[0].workload: self._version(pack) for pack in self._leaving}
 
     def _rooms(self, of: Mapping[str, Version], now: datetime) -> dict[str, int]:
         return {name: room for name, version in of.items() if (room := self._room(version, now)) is not None}

@@ -8,7 +8,7 @@ from lanes.advice.plans import Plan
 from lanes.advice.recommendation import Advice
 from lanes.advice.spread import Interval, Spread
 from lanes.money.overhead import Overheads
-from lanes.units import MISSING, counted, dollars, seconds, share, usd
+from lanes.units import MISSING, counted, dollars, seconds, sentence, share, usd
 from lanes.words import Lane
 
 PATTERNS = {"realtime": "real-time only", "batch": "batch only", "hybrid": "hybrid", "lambda": "lambda"}
@@ -31,12 +31,12 @@ def pattern(advice: Advice) -> str:
 
 def reason(advice: Advice) -> str:
     """Why, as a sentence."""
-    return advice.because[:1].upper() + advice.because[1:] + "."
+    return sentence(advice.because)
 
 
 def compared(advice: Advice) -> str:
     """The recommended month beside the one as it is, as a sentence."""
-    return advice.against[:1].upper() + advice.against[1:] + "."
+    return sentence(advice.against)
 
 
 def lane_rows(advice: Advice, known: Spread) -> list[tuple[str, ...]]:

@@ -25,7 +25,7 @@ def packs(snapshot: Snapshot) -> Section:
     """How many items share a call, and whether that does them harm."""
     rows = [
         (
-            f"{each.workload} / {summary.lane_name(each.lane)}",
+            summary.title_of(each),
             "as allowed" if each.size is None else f"{each.size} of {each.allowed}", _agreed(each.packed),
             _agreed(each.alone), MISSING if each.since is None else clock(each.since, beside=snapshot.taken_at),
             each.why or MISSING, usd(each.checks_usd),

@@ -1,4 +1,4 @@
-"""What packing does to answers, and what windows do for packs, as figures and as tables."""
+"""What packing does to answers, and what windows do for packs, as figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

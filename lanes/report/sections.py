@@ -57,7 +57,7 @@ def throughput(snapshot: Snapshot) -> Section:
     """How much each lane answers while it is busy; it always has its place, with or without rows."""
     rows = [
         (
-            f"{each.workload} / {summary.lane_name(each.lane)}", count(each.answers), seconds(each.busy_s),
+            summary.title_of(each), count(each.answers), seconds(each.busy_s),
             MISSING if each.per_minute is None else rate(each.per_minute),
         )
         for each in snapshot.lanes
@@ -83,7 +83,7 @@ def deadlines(snapshot: Snapshot) -> Section:
     """Due times met and missed, by the lane and the reason of the route that stood then."""
     rows = [
         (
-            f"{each.workload} / {summary.lane_name(each.lane)}", summary.reason_name(each.reason), count(each.met),
+            summary.title_of(each), summary.reason_name(each.reason), count(each.met),
             count(each.missed), count(each.overdue), share(each.met_share),
         )
         for each in snapshot.deadlines
@@ -206,7 +206,7 @@ def calls(snapshot: Snapshot) -> Section:
     """How well calls are used: items that share one, and tokens an item."""
     rows = [
         (
-            f"{each.workload} / {summary.lane_name(each.lane)}", count(each.calls), ratio(each.items_per_call),
+            summary.title_of(each), count(each.calls), ratio(each.items_per_call),
             ratio(each.prompt_tokens / each.items), ratio(each.output_tokens / each.items),
             share(summary.cached(each)),
         )
@@ -220,7 +220,7 @@ def caching(snapshot: Snapshot) -> Section:
     """Whether calls mark what they share for the provider's cache, by what was measured, and what that saved."""
     rows = [
         (
-            f"{each.workload} / {summary.lane_name(each.lane)}", each.state, share(each.hit_rate), share(each.pays_from),
+            summary.title_of(each), each.state, share(each.hit_rate), share(each.pays_from),
             count(each.calls), f"{seconds((snapshot.taken_at - each.looked_at).total_seconds())} ago", usd(each.saved_usd),
         )
         for each in snapshot.caching

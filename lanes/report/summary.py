@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Protocol
 
 from lanes.promises.incident import IncidentState
 from lanes.report.calls import CallFigures
-from lanes.report.snapshot import BatchFigures, CostFigures, LaneFigures, Snapshot
+from lanes.report.snapshot import BatchFigures, CostFigures, Snapshot
 from lanes.units import clock, count, counted, seconds, share, usd
 from lanes.words import BatchState, ItemState, Lane
 
@@ -100,9 +101,18 @@ def reason_name(reason: str) -> str:
     return str(reason).replace("_", " ")
 
 
-def title_of(lane: LaneFigures) -> str:
+class OfLane(Protocol):
+    """Whatever is told of a workload's lane."""
+
+    @property
+    def workload(self) -> str: ...
+    @property
+    def lane(self) -> Lane: ...
+
+
+def title_of(figures: OfLane) -> str:
     """A workload's lane in one name."""
-    return f"{lane.workload} / {lane_name(lane.lane)}"
+    return f"{figures.workload} / {lane_name(figures.lane)}"
 
 
 def realtime_p95(snapshot: Snapshot) -> str | None:

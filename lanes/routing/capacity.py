@@ -6,7 +6,7 @@ Source: Anthropic, "Rate limits": requests, input and output tokens a minute, wi
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -103,11 +103,6 @@ class Waiting:
     each: Need
 
 
-def headroom(limits: Iterable[Limit], now: datetime) -> float | None:
-    """The share of the scarcest limit that is left, 0 to 1; None where none is known."""
-    return min((each.left(now) / each.limit for each in limits), default=None)
-
-
 def drain_time_s(waiting: Sequence[Waiting], limits: Sequence[Limit], *, per_s: float | None, now: datetime) -> float | None:
     """Seconds until what waits is answered: at the present rate of items a second, and within every limit, whichever takes
     longer. None where neither a rate nor a limit is known; 0 where nothing waits."""
@@ -121,13 +116,6 @@ def drain_time_s(waiting: Sequence[Waiting], limits: Sequence[Limit], *, per_s: 
         total = sum(each.each.times(each.items).of(limit.kind) for each in waiting)
         known.append(max(0.0, total - limit.left(now)) / (limit.limit / WINDOW_S))
     return max(known, default=None)
-
-
-def fits(waiting: Sequence[Waiting], more: Waiting, limits: Sequence[Limit], *, per_s: float | None, within_s: float,
-         now: datetime) -> bool:  # fmt: skip
-    """Whether `more` is answered within so many seconds behind what waits, as far as anything is known."""
-    takes = drain_time_s([*waiting, more], limits, per_s=per_s, now=now)
-    return takes is None or takes <= within_s
 
 
 def kept_back(limit: Limit, need: float, *, presses: bool) -> float:

@@ -83,7 +83,7 @@ def forecast(
     sharing = sharing or Sharing()
     found, plans = Forecast(version.workload, version.number, by), Plans(version, sharing)
     prospects, estimates = prospects or Prospects.assumed(now), Estimates(now, sharing.like(version, plans.alone))
-    room = None if load is None else Room(load)
+    room = None if load is None else Room(load, sharing)
     over_soft = [each for each in budgets if each.is_over_soft]
     for line in lines:
         if isinstance(line, BadLine):

@@ -1,18 +1,22 @@
 """What the real-time lane has before it: what waits, by rank, what the provider's limits leave, how long calls take, and whom
 it does not serve at all.
 
-One snapshot for whoever looks again. It knows of no shares: what ranks before an item is served before it, whoever's it is.
+One snapshot for whoever looks again. Within a workload what ranks before is served before. Beside it others are served,
+whatever their ranks: as many items of each as its share has places for while this one's are answered, and no more than wait.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
+from typing import NamedTuple
 
 from lanes.routing.capacity import Limit, Need, Waiting, drain_time_s
 from lanes.routing.route import EXPECTED_CALL
 from lanes.units import clock
+from lanes.workload.entitlement import UNBOUNDED, Entitlement, held
 
 NOTHING = Need(0, 0, 0)
 A_CALL = Need(0, 0)  # what is assumed of an item of a workload that nothing is known of
@@ -26,6 +30,23 @@ class Queue:
     model: str
     ranks_from: datetime
     items: int
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """Items of a workload beside those that wait, which model they ask, and what they take of its limits together."""
+
+    model: str
+    items: int
+    taking: Need
+
+    def plus(self, other: "Added | None") -> "Added":
+        """Both of them, of one workload."""
+        return self if other is None else Added(self.model, self.items + other.items, self.taking.plus(other.taking))
+
+
+NONE: Mapping[str, Added] = {}
+NOBODY: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +70,36 @@ class Held:
     outage: bool
 
 
+class _Other(NamedTuple):
+    """A workload that is served beside another: so many of its items wait, and so many are served with one of the other. `most`
+    is the largest part of the places that it may hold."""
+
+    name: str
+    served: float
+    items: int
+    most: float
+
+
+class _Line(NamedTuple):
+    """A workload's own items, how many of each other are served meanwhile, and how many items there were places for."""
+
+    own: int
+    others: Sequence[tuple[_Other, float]]
+    places: float
+
+
+Own = tuple[int, Counter[str]]  # items, and by model
+
+
 @dataclass(frozen=True)
 class Load:
     """The real-time lane at `at`.
 
     `per_s` is how many items a second the places for calls allow, whatever their model, above 0. `calls` is how long nearly
     every call of a model takes, `call` where nothing is known of it. `limits` are those that each model's answers told of late,
-    none where nothing is known; `needs` is what an item of each workload takes of them, on average. `rests` are the models that
-    answer nobody, by name; `refused` whose hard budgets have refused what was asked: a workload and its consumer, None for all.
+    none where nothing is known; `needs` is what an item of each workload takes of them, on average; `entitled` its share of the
+    places. `rests` are the models that answer nobody, by name; `refused` whose hard budgets are used up: a workload and its
+    consumer, None for all.
     """
 
     at: datetime
@@ -66,10 +109,12 @@ class Load:
     queues: Sequence[Queue] = ()
     limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict[str, Sequence[Limit]])
     needs: Mapping[str, Need] = field(default_factory=dict[str, Need])
+    entitled: Mapping[str, Entitlement] = field(default_factory=dict[str, Entitlement])
     rests: Mapping[str, Rest] = field(default_factory=dict[str, Rest])
     refused: Set[tuple[str, str | None]] = frozenset[tuple[str, str | None]]()
-    _ahead: dict[tuple[str, int], tuple[int, Waiting]] = field(
-        default_factory=dict[tuple[str, int], tuple[int, Waiting]], init=False, repr=False, compare=False
+    _own: dict[tuple[str, int], Own] = field(default_factory=dict[tuple[str, int], Own], init=False, repr=False, compare=False)
+    _others: dict[tuple[str, Set[str]], Sequence[_Other]] = field(
+        default_factory=dict[tuple[str, Set[str]], "Sequence[_Other]"], init=False, repr=False, compare=False
     )
 
     def need_of(self, workload: str) -> Need:
@@ -89,40 +134,113 @@ class Load:
         rest = self.rests.get(model)
         return None if rest is None else Held(rest.said(self.at), outage=True)
 
-    def waiting(self, model: str | None = None, *, until: datetime | None = None) -> int:
-        """How many items wait; of that model, and that rank before a moment, where these are given."""
-        there = self.queues if until is None else (each for each in self.queues if each.ranks_from < until)
-        return sum(each.items for each in there if model in (None, each.model))
+    def waiting(self, model: str | None = None) -> int:
+        """How many items wait; of that model, where it is given."""
+        return sum(each.items for each in self.queues if model in (None, each.model))
 
-    def drain_s(self, model: str, *, until: datetime | None = None, more: int = 0, taking: Need = NOTHING) -> float:
-        """Seconds until what ranks before `until` (None: whatever waits) and so many more items of a model are answered.
+    def served(
+        self, workload: str, *, until: datetime | None = None, more: Added | None = None, beside: Mapping[str, Added] = NONE
+    ) -> float:  # fmt: skip
+        """How many items are answered until all of a workload are that rank before `until` (None: whatever waits of it), with
+        so many `more`: they, and what others are served meanwhile. Beside what waits of others there is what is `beside`."""
+        line = self._line(workload, until, more, beside)
+        return line.own + sum(items for _, items in line.others)
 
-        `taking` is what the others take of the model's limits, all of them together. Places are shared by all models, limits
-        are a model's own: whichever takes longer.
-        """
-        everybody, ours = self._before(model, until)
-        by_places = (everybody + more) / self.per_s
-        limits = self.limits.get(model, ())
-        if not limits or not (ours.items or more):
-            return by_places
-        waiting = [each for each in (ours, Waiting(more, taking.times(1 / max(1, more)))) if each.items]
-        return max(by_places, drain_time_s(waiting, limits, per_s=None, now=self.at) or 0.0)
+    def places_s(
+        self, workload: str, *, until: datetime | None = None, more: Added | None = None, beside: Mapping[str, Added] = NONE
+    ) -> float:  # fmt: skip
+        """Seconds until these are answered by the places for calls, which all models share."""
+        return self._line(workload, until, more, beside).places / self.per_s
+
+    def drain_s(
+        self, workload: str, model: str, *, until: datetime | None = None, more: Added | None = None,
+        beside: Mapping[str, Added] = NONE,
+    ) -> float:  # fmt: skip
+        """Seconds until these are answered, by the places or by the limits of their model: whichever takes longer."""
+        line, limits = self._line(workload, until, more, beside), self.limits.get(model, ())
+        places_s = line.places / self.per_s
+        if not limits:
+            return places_s
+        asked = self._before(workload, until)[1][model]
+        if not (asked or more):
+            return places_s
+        taking = self.need_of(workload).times(asked).plus(NOTHING if more is None else more.taking)
+        for other, items in line.others:
+            taking = taking.plus(self._taking(other, items, model, beside.get(other.name)))
+        return max(places_s, drain_time_s([Waiting(1, taking)], limits, per_s=None, now=self.at) or 0.0)
+
+    def _line(self, workload: str, until: datetime | None, more: Added | None, beside: Mapping[str, Added]) -> _Line:
+        own = self._before(workload, until)[0] + (0 if more is None else more.items)
+        others = self._beside(workload, beside)
+        if not own or not others:
+            return _Line(own, (), own)
+        waits, wait, served = 0, 0.0, list[tuple[_Other, float]]()
+        for other in others:
+            joins = beside.get(other.name)
+            if items := other.items + (0 if joins is None else joins.items):
+                waits += items
+                wait = max(wait, items / other.most)
+                served.append((other, min(items, own * other.served)))
+        places = own + sum(items for _, items in served)
+        return _Line(own, served, max(places, self._bounded(workload, own, waits, wait)))
+
+    def _bounded(self, workload: str, own: int, waits: int, wait: float) -> float:
+        """The places that pass by until its own items are answered, because it holds no more than its largest share while
+        others wait: so many items of theirs, for so many places at least."""
+        most = self.entitled.get(workload, UNBOUNDED).max_share_percent / 100
+        if most == 1:
+            return own
+        wait = max(wait, waits / (1 - most))
+        return own / most if own <= wait * most else wait + own - wait * most
+
+    def _beside(self, workload: str, beside: Mapping[str, Added]) -> Sequence[_Other]:
+        """The other workloads that wait; how they share is found once for all of the same names."""
+        names = frozenset(beside.keys() - self._names) if beside else NOBODY
+        found = self._others.get((workload, names))
+        if found is None:
+            found = self._others[workload, names] = self._shared({workload, *self._names, *names}, workload)
+        return found
+
+    def _shared(self, names: Set[str], workload: str) -> Sequence[_Other]:
+        entitled = {name: self.entitled.get(name, UNBOUNDED) for name in names}
+        parts = held(entitled)
+        mine = parts.pop(workload)
+        waits = {name: models.total() for name, models in self._backlog.items()}
+        most = {name: each.max_share_percent / 100 for name, each in entitled.items()}
+        return [_Other(name, part / mine, waits.get(name, 0), most[name]) for name, part in parts.items()]
+
+    def _taking(self, other: _Other, items: float, model: str, added: Added | None) -> Need:
+        """What so many items of another workload take of the model's limits."""
+        if other.items:
+            return self.need_of(other.name).times(items * self._backlog[other.name][model] / other.items)
+        if added is None or added.model != model:
+            return NOTHING
+        return added.taking.times(items / max(1, added.items))
 
     @cached_property
-    def _ranks(self) -> list[datetime]:
+    def _backlog(self) -> Mapping[str, Counter[str]]:
+        """How many items wait of each workload, by the model that they ask."""
+        found: dict[str, Counter[str]] = {}
+        for each in self.queues:
+            found.setdefault(each.workload, Counter())[each.model] += each.items
+        return found
+
+    @cached_property
+    def _names(self) -> Set[str]:
+        return frozenset(self._backlog)
+
+    @cached_property
+    def _ranks(self) -> Sequence[datetime]:
         return sorted({each.ranks_from for each in self.queues})
 
-    def _before(self, model: str, until: datetime | None) -> tuple[int, Waiting]:
-        """How many items of all models rank before then, and those of this one: asked for once of each rank."""
+    def _before(self, workload: str, until: datetime | None) -> Own:
+        """How many items of the workload rank before then, and how many of these ask which model: found once for each rank."""
         place = len(self._ranks) if until is None else bisect_left(self._ranks, until)
-        found = self._ahead.get((model, place))
+        found = self._own.get((workload, place))
         if found is None:
-            before = [each for each in self.queues if bisect_left(self._ranks, each.ranks_from) < place]
-            ours, taking = 0, NOTHING
-            for each in before:
-                if each.model == model:
-                    ours += each.items
-                    taking = taking.plus(self.need_of(each.workload).times(each.items))
-            everybody = sum(each.items for each in before)
-            found = self._ahead[model, place] = everybody, Waiting(ours, taking.times(1 / max(1, ours)))
+            models = Counter[str]()
+            for each in self.queues:
+                if each.workload == workload and bisect_left(self._ranks, each.ranks_from) < place:
+                    models[each.model] += each.items
+            found = self._own[workload, place] = models.total(), models
         return found

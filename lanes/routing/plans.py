@@ -33,23 +33,19 @@ class Plan:
 
 
 class Plans:
-    """Those of one file, item by item; packs are as large as `sharing` has them."""
+    """Those of one file, item by item; packs are as large as `sharing` has them. `alone` is the version that packs none."""
 
     def __init__(self, version: Version, sharing: Sharing | None = None) -> None:
         self._version, self._sharing = version, sharing or Sharing()
-        self._alone = replace(
+        # Under an id of its own: who knows estimates by version would take it for the other.
+        self.alone = replace(
             version, id=VersionId(-version.id), spec=version.spec.model_copy(update={"realtime_pack": 1, "batch_pack": 1})
         )
         self.items = 0
         self._usd = {(lane, packed): Decimal(0) for lane in Lane for packed in (False, True)}
 
-    @property
-    def alone(self) -> Version:
-        """The version with no items packed: an estimate of it is given to `add`."""
-        return self._alone
-
     def add(self, *, alone: Estimate, packed: Estimate) -> None:
-        """One item more, and what it costs."""
+        """One item more, and what it costs with the version that packs none, and with the one that does."""
         self.items += 1
         for costs, is_packed in ((alone, False), (packed, True)):
             self._usd[Lane.REALTIME, is_packed] += costs.realtime
@@ -67,11 +63,11 @@ class Plans:
         ]
 
     def _plan(self, lane: Lane, is_packed: bool, prospects: Prospects, load: Load | None, by: datetime | None) -> Plan:
-        version = self._version if is_packed else self._alone
+        version = self._version if is_packed else self.alone
         pack = self._sharing.pack_of(version, lane)
         calls, usd = -(-self.items // pack), self._usd[lane, is_packed]
         if lane is Lane.REALTIME:
-            takes_s = None if load is None else Room(load).takes_s(version, self.items)
+            takes_s = None if load is None else Room(load, self._sharing).takes_s(version, self.items)
             return Plan(lane, pack, calls, usd, takes_s=takes_s)
         prospect = prospects.of_size(version, calls)
         back_at = prospect.presses_until if by is None else prospect.back_at

@@ -4,10 +4,15 @@ A chunk has a price of its own, its statements, whatever its size. So the sizes 
 machine that is full each takes longer, and smaller ones, which are more, would fill it further.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-MOST = 500  # items of one transaction
+T = TypeVar("T")
+
+MOST = 1_000  # items of one transaction
 BESIDE_ANSWERS = 200  # of one while answers are under way: what becomes urgent meanwhile waits for no more than these
+HALVED = 400  # items of one that is saved in two statements: of fewer, the second costs more than it gains
 FEW = 20  # of the first one, which has what is urgent
 
 
@@ -24,3 +29,9 @@ class Portions:
     def go_on(self, *, busy: bool) -> None:
         """A chunk was routed, and more waits; `busy`: answers are under way."""
         self.size = BESIDE_ANSWERS if busy else MOST
+
+
+def halves(of: Sequence[T]) -> list[Sequence[T]]:
+    """What is decided and saved at a time: of many the half, so that one half is decided while the other is saved."""
+    middle = -(-len(of) // 2)
+    return [of] if len(of) < HALVED else [of[:middle], of[middle:]]

@@ -44,7 +44,7 @@ class Prospect:
         self, version: "Version", turnarounds: Turnarounds, now: datetime, *, requests: int | None = None
     ) -> None:  # fmt: skip
         spec = version.spec
-        self.confidence = spec.confidence
+        self.confidence, self._asked = spec.confidence, f"; {percent(spec.confidence)} are asked for"
         batches = Batches.of(version)
         self._scheduled = Departure(batches, turnarounds, Window.of(spec).next_departure(now) + LEAD, requests)
         self._early = Departure(batches, turnarounds, now + LEAD, requests)
@@ -67,7 +67,7 @@ class Prospect:
         if probability < self.confidence and (early := self._early.back_by(due_at)) >= probability:
             probability, by = early, self._early
         enough = probability >= self.confidence
-        asked = "" if enough else f"; {percent(self.confidence)} are asked for"
+        asked = "" if enough else self._asked
         due = due_at.isoformat(timespec="seconds")
         said = f"due {due}, {by.leaves} is back by then with {percent(probability)}, {by.told}{asked}"
         return Chance(probability, enough, said, early=by is self._early)

@@ -5,8 +5,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from lanes.ids import VersionId
+from lanes.money.cost import shared_tokens
+from lanes.money.sharing import Sharing
 from lanes.routing.capacity import RESERVE, WINDOW, Limit, Need
-from lanes.routing.load import NOTHING, Load
+from lanes.routing.load import Added, Load
 from lanes.routing.prediction import unlearned
 from lanes.units import counted, seconds
 from lanes.words import Lane
@@ -19,31 +21,33 @@ class Room:
     """Of one look at the load, until the next. Whoever routes adds what it sends to real time.
 
     What is not known bounds nothing: without limits, the places for calls do; without a word of what a workload's items take
-    of the limits, its settings say it.
+    of the limits, its settings say it, as calls are `sharing` at present.
     """
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, sharing: Sharing | None = None) -> None:
         limits = {model: [*_less_the_reserve(told, load.at)] for model, told in load.limits.items()}
-        self._load, self._items = replace(load, limits=limits), 0
-        self._need: dict[str, Need] = {}
+        self._load, self._sharing = replace(load, limits=limits), sharing or Sharing()
+        self._added: dict[str, Added] = {}
+        self._next: dict[VersionId, Added] = {}
         self._needs: dict[VersionId, Need] = {}
 
     def add(self, version: Version) -> None:
         """One item more is ahead of the next."""
-        model = version.spec.realtime_model
-        self._items += 1
-        self._need[model] = self._need.get(model, NOTHING).plus(self.need_of(version))
+        self._added[version.workload] = self._one_more(version)
+        self._next.clear()
 
     def lacks(self, version: Version, within: timedelta, *, now: datetime) -> str | None:
         """Why an item that may wait is not asked within that time, behind what ranks before its end and what was added; None
         where it is, as far as anything is known."""
         within_s = max(AT_ONCE_S, within.total_seconds())
         load, until = self._load, now + within
-        since_s, takes_s = max(0.0, (now - load.at).total_seconds()), self._takes_s(version, 1, until)
+        since_s, more, beside = max(0.0, (now - load.at).total_seconds()), self._one_more(version), self._added
+        workload, model = version.workload, version.spec.realtime_model
+        takes_s = load.drain_s(workload, model, until=until, more=more, beside=beside)
         if takes_s - since_s <= within_s:
             return None
-        model, ahead = version.spec.realtime_model, load.waiting(until=until) + self._items
-        by_places = takes_s <= (ahead + 1) / load.per_s
+        ahead = round(load.served(workload, until=until, more=more, beside=beside)) - 1
+        by_places = takes_s <= load.places_s(workload, until=until, more=more, beside=beside)
         why = f"{load.per_s:.3g} a second" if by_places else f"the limits of {model}, less the reserve"
         return (
             f"real time is full: with {counted(ahead, 'item')} before it, it would be asked in {seconds(takes_s - since_s)} "
@@ -52,21 +56,29 @@ class Room:
 
     def takes_s(self, version: Version, items: int) -> float:
         """Seconds until so many more items are answered that may wait, behind whatever waits."""
-        return self._takes_s(version, items, None)
+        model = version.spec.realtime_model
+        more = Added(model, items, self.need_of(version).times(items)).plus(self._added.get(version.workload))
+        return self._load.drain_s(version.workload, model, more=more, beside=self._added)
 
     def need_of(self, version: Version) -> Need:
-        """What an item takes of the limits: as others of its workload did of late, else its part of a full pack."""
+        """What an item takes of the limits: as others of its workload did of late, else its part of a full call."""
         known = self._needs.get(version.id)
         if known is None:
-            spec, pack = version.spec, version.spec.pack_of(Lane.REALTIME)
-            known = self._load.needs.get(version.workload) or unlearned(spec).usual(spec, 0, pack).times(1 / pack)
-            self._needs[version.id] = known
+            known = self._needs[version.id] = self._load.needs.get(version.workload) or self._part_of_a_call(version)
         return known
 
-    def _takes_s(self, version: Version, items: int, until: datetime | None) -> float:
-        model = version.spec.realtime_model
-        taking = self._need.get(model, NOTHING).plus(self.need_of(version).times(items))
-        return self._load.drain_s(model, until=until, more=self._items + items, taking=taking)
+    def _part_of_a_call(self, version: Version) -> Need:
+        spec, pack = version.spec, self._sharing.pack_of(version, Lane.REALTIME)
+        read = shared_tokens(spec) * self._sharing.hit_rates.get((version.id, Lane.REALTIME), 0.0)  # which no limit counts
+        return unlearned(spec).usual(spec, 0, pack).less(Need(read, 0, 0)).times(1 / pack)
+
+    def _one_more(self, version: Version) -> Added:
+        """What was added of its workload, and one item more: who asks about an item usually adds it."""
+        more = self._next.get(version.id)
+        if more is None:
+            one = Added(version.spec.realtime_model, 1, self.need_of(version))
+            more = self._next[version.id] = one.plus(self._added.get(version.workload))
+        return more
 
 
 def _less_the_reserve(limits: Iterable[Limit], at: datetime) -> Iterable[Limit]:

@@ -11,7 +11,7 @@ from lanes.ids import ItemId
 from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimate, Estimates
 from lanes.payload import characters
-from lanes.routing.binding import binds
+from lanes.routing.binding import MAY_WAIT, binds
 from lanes.routing.prospect import Chance, Prospects
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
 from lanes.routing.value import saved_usd, weigh, worth_usd
@@ -120,20 +120,27 @@ def may_wait(bound_to: Lane | None, chance: Chance | None) -> bool:
     return bound_to is not Lane.REALTIME and (chance is None or chance.enough)
 
 
-def fall_back(*, last: Outcome, failures: int, costs: Estimate, chance: Chance | None = None) -> Route:
+def fall_back(*, last: Outcome, failures: int, costs: Estimate, chance: Chance | None) -> Route:
     """The route of an item that may wait and that real time could not answer: a batch answers it."""
-    said = f"real time could not answer it: {last} (after {failures} failed attempts); it may wait for a batch"
+    why = f"real time could not answer it: {last} (after {failures} failed attempts)"
+    return leaves(Reason.FALLBACK, why, costs=costs, chance=chance)
+
+
+def leaves(reason: Reason, why: str, *, costs: Estimate, chance: Chance | None) -> Route:
+    """The route of an item that leaves real time and may wait; `chance` that a batch is in time, None where it is not due."""
+    said, probability = f"{why}{MAY_WAIT}", None
     if chance is not None:
-        said += f": {chance.said}"
-    probability = None if chance is None else chance.probability
-    return Route(Lane.BATCH, Reason.FALLBACK, said, costs.realtime, costs.batch, probability)
+        said, probability = f"{said}: {chance.said}", chance.probability
+    return Route(Lane.BATCH, reason, said, costs.realtime, costs.batch, probability)
 
 
 def rank_at(item: Arrived, version: Version) -> datetime:
-    """When the item should be served at the latest: the order of a lane. Older items overtake, so nothing starves."""
-    if item.due_at is not None:
-        return max(item.due_at, LONG_OVERDUE) - EXPECTED_CALL
-    return item.received_at + timedelta(seconds=version.spec.patience_s)
+    """When the item should be asked at the latest: the order of a lane. By its due time, else by its workload's patience; what
+    is urgent, as soon as it came. Older items overtake, so nothing starves."""
+    if item.due_at is None:
+        return item.received_at + timedelta(seconds=0 if item.urgent else version.spec.patience_s)
+    by_due_time = max(item.due_at, LONG_OVERDUE) - EXPECTED_CALL
+    return min(by_due_time, item.received_at) if item.urgent else by_due_time
 
 
 class _Choice(NamedTuple):
@@ -192,7 +199,7 @@ def _guarded(
 ) -> _Choice:
     """What may wait, and only its value or the split asked for real time."""
     for each in over_soft:
-        if each.budget.workload == item.workload and each.budget.consumer in (None, item.consumer):
+        if each.budget.pays_for(item.workload, item.consumer):
             return _Choice(Lane.BATCH, Reason.BUDGET, f"{each.said}; {choice.said}", choice.chance)
     full = None if room is None else room.lacks(version, may_wait_for(item, version, now), now=now)
     return choice if full is None else _Choice(Lane.BATCH, Reason.CAPACITY, f"{full}; {choice.said}", choice.chance)

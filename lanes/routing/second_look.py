@@ -5,15 +5,17 @@
 
 Waiting costs nothing until the latest moment, because a batch may still come back: due, less the time that real time needs for
 what goes before it, less a call, less a margin. What is due later is counted before what is due sooner is left to wait: a
-thousand items that are due alike have to begin long before the first of them would have to alone.
+thousand items that are due alike have to begin long before the first of them would have to alone. The places for calls are
+everybody's, so all workloads count; the limits of a model are those of its own.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lanes.ids import BatchId, VersionId, WorkId
-from lanes.routing.load import NOTHING, Held, Load
+from lanes.routing.load import Added, Held, Load
 from lanes.routing.prospect import Prospects, Underway, percent
 from lanes.units import seconds
 from lanes.words import Lane
@@ -46,7 +48,8 @@ class Out:
 class Late:
     """An item of the batch lane that is due: the work that is owed for it, in which batch, None where it did not depart.
 
-    What is bound to batch may stand for others of its batch that are due at once: `items` of them.
+    One may stand for others, `items` in all: what is bound to batch for those of its batch that are due at once, and what comes
+    behind more than a look reads for those that follow it. These are counted, and looked at themselves later.
     """
 
     work_id: WorkId
@@ -129,34 +132,38 @@ class _Weighing:
 def rescue(doubtful: Iterable[Doubtful], load: Load, *, now: datetime) -> Looked:
     """What real time takes over now, and what is at risk; the others wait for their batch until a later look.
 
-    Each model has limits of its own, and is looked at by itself. What has to begin now is at risk instead where real time
-    answers nothing of it. One item is taken all the same of a model that rests and that nothing waits for: nobody else would
-    probe it, and what is due later could not be taken once it answers again.
+    What has to begin now is at risk instead where real time answers nothing of it: that takes no place of what it answers. One
+    item is taken all the same of a model that rests and that nothing waits for: nobody else would probe it, and what is due
+    later could not be taken once it answers again.
     """
-    alike: dict[tuple[str, Held | None], list[Doubtful]] = {}
+    served: list[Doubtful] = []
+    unserved: dict[tuple[str, Held], list[Doubtful]] = {}
     at_risk: list[Doubtful] = []
     for each in sorted(doubtful, key=_due):
         if each.of.binds is Lane.BATCH:
             at_risk.append(each)
+        elif (held := load.held(each.of.version.workload, each.of.consumer, each.model)) is None:
+            served.append(each)
         else:
-            held = load.held(each.of.version.workload, each.of.consumer, each.model)
-            alike.setdefault((each.model, held), []).append(each)
-    taken: list[Doubtful] = []
-    for (model, held), candidates in alike.items():
-        now_or_never = _of_model(model, candidates, load, now)
-        if held is not None:
-            now_or_never = _held(now_or_never, held, probes=held.outage and not load.waiting(model))
-        taken += now_or_never.taken
-        at_risk += now_or_never.at_risk
+            unserved.setdefault((each.model, held), []).append(each)
+    seen = [_pressing(served, load, now)]
+    for (model, held), candidates in unserved.items():
+        probes = held.outage and not load.waiting(model)
+        seen.append(_held(_pressing(candidates, load, now), held, probes=probes))
+    taken = [each for looked in seen for each in looked.taken]
+    at_risk += [each for looked in seen for each in looked.at_risk]
     return Looked(sorted(taken, key=_due), sorted(at_risk, key=_due))
 
 
-def looked_until(load: Load, versions: Iterable[Version], *, most: int) -> datetime:
-    """What is due later need not be looked at yet, where no more than so many items are: none of it has to begin now."""
+def looked_until(load: Load, versions: Iterable[Version], due: Mapping[str, int]) -> datetime:
+    """What is due later need not be looked at yet, where no more items than these are `due`, by workload: even if all of them
+    go before it, it need not begin now."""
+    of = {each.workload: each for each in versions}
+    added = {name: _added(version, due.get(name, 0), load) for name, version in of.items()}
     ends = [load.at]
-    for each in versions:
-        model = each.spec.realtime_model
-        drain_s = load.drain_s(model, more=most, taking=load.need_of(each.workload).times(most))
+    for each in of.values():
+        model, workload = each.spec.realtime_model, each.workload
+        drain_s = load.drain_s(workload, model, more=added.get(workload), beside=added)
         ends.append(load.at + timedelta(seconds=UNSURE * drain_s) + load.call_of(model) + MARGIN)
     return max(ends)
 
@@ -167,29 +174,45 @@ def latest(due_at: datetime, drain_s: float, call: timedelta) -> datetime:
     return due_at - timedelta(seconds=UNSURE * drain_s) - call - MARGIN
 
 
-def _of_model(model: str, candidates: Sequence[Doubtful], load: Load, now: datetime) -> Looked:
-    """Of the items of one model, in due order. What cannot be in time takes no place of what can."""
-    call = load.call_of(model)
+def _pressing(candidates: Sequence[Doubtful], load: Load, now: datetime) -> Looked:
+    """Of these items, in due order. What cannot be in time takes no place of what can.
+
+    Where places press, all that goes before has to begin; where the limits of a model do, what goes before of that model.
+    """
+    added = dict[str, Added]()
     chosen: list[tuple[Doubtful, float]] = []
     at_risk: list[Doubtful] = []
-    taking, presses = NOTHING, 0
+    presses = Counter[str | None]()  # how many of the chosen have to begin: of all models, and of each
     for each in candidates:
-        with_it = taking.plus(load.need_of(each.of.version.workload))
-        drain_s = load.drain_s(model, until=each.of.due_at, more=len(chosen) + 1, taking=with_it)
-        if now + timedelta(seconds=drain_s) + call > each.of.due_at:
-            at_risk.append(each)
+        of, call = each.of, load.call_of(each.model)
+        workload = of.version.workload
+        more = _added(of.version, of.items, load).plus(added.get(workload))
+        drain_s = load.drain_s(workload, each.model, until=of.due_at, more=more, beside=added)
+        if now + timedelta(seconds=drain_s) + call > of.due_at:
+            if of.items == 1:
+                at_risk.append(each)
             continue
-        taking = with_it
+        if now >= latest(of.due_at, drain_s, call):
+            presses[each.model] = len(chosen) + 1
+            if now >= latest(of.due_at, load.places_s(workload, until=of.due_at, more=more, beside=added), call):
+                presses[None] = len(chosen) + 1
+        added[workload] = more
         chosen.append((each, drain_s))
-        if now >= latest(each.of.due_at, drain_s, call):
-            presses = len(chosen)
-    begins_s = load.drain_s(model, until=chosen[0][0].of.due_at) if chosen else 0.0
+    firsts = {each.of.version.workload: each for each, _ in reversed(chosen)}
+    begins_s = {name: load.drain_s(name, first.model, until=first.of.due_at) for name, first in firsts.items()}
     taken = [
         replace(each, said=f"{each.said}; real time needs {seconds(drain_s)} for what goes before it, and a call")
-        for nth, (each, drain_s) in enumerate(chosen[:presses])
-        if nth == 0 or drain_s - begins_s <= AHEAD.total_seconds()
-    ]
+        for nth, (each, drain_s) in enumerate(chosen)
+        if nth < max(presses[None], presses[each.model]) and each.of.items == 1
+        and (each is firsts[each.of.version.workload]
+             or drain_s - begins_s[each.of.version.workload] <= AHEAD.total_seconds())
+    ]  # fmt: skip
     return Looked(taken, at_risk)
+
+
+def _added(version: Version, items: int, load: Load) -> Added:
+    """So many items of a version beside what waits."""
+    return Added(version.spec.realtime_model, items, load.need_of(version.workload).times(items))
 
 
 def _held(looked: Looked, held: Held, *, probes: bool) -> Looked:

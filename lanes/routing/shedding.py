@@ -5,7 +5,6 @@ its rank allows. The latest rank leaves first: whoever looks comes from the end 
 says so), so that it never goes back and forth.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,10 +12,9 @@ from datetime import datetime, timedelta
 from lanes.ids import VersionId, WorkId
 from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimate
-from lanes.routing.capacity import Need
-from lanes.routing.load import NOTHING, Load, Rest
+from lanes.routing.load import Added, Load, Rest
 from lanes.routing.prospect import Chance, Prospects
-from lanes.routing.route import Route, may_wait
+from lanes.routing.route import Route, leaves, may_wait
 from lanes.units import seconds
 from lanes.words import Lane, Reason
 from lanes.workload.version import Version
@@ -49,10 +47,7 @@ class Shed:
 
     def route(self, costs: Estimate) -> Route:
         """The decision that it leaves by."""
-        said, probability = f"{self.why}; it may wait for a batch", None
-        if self.chance is not None:
-            said, probability = f"{said}: {self.chance.said}", self.chance.probability
-        return Route(Lane.BATCH, Reason.SHED, said, costs.realtime, costs.batch, probability)
+        return leaves(Reason.SHED, self.why, costs=costs, chance=self.chance)
 
 
 class Shedding:
@@ -78,6 +73,20 @@ class Shedding:
         models = {name: version.spec.realtime_model for name, version in versions.items()}
         return Line(self._load, {name: (models[name], number) for name, number in items.items() if name in served})
 
+    def leaving(
+        self, waiting: Iterable[Waiting], versions: Mapping[VersionId, Version], line: "Line"
+    ) -> dict[WorkId, Shed]:
+        """What of this work leaves, and why; it comes as the queue has it, from its end on, and `line` passes each of it.
+
+        Work of a version that cannot be read stays.
+        """
+        left: dict[WorkId, Shed] = {}
+        for each in waiting:
+            line.passes(each.workload)
+            if each.version_id in versions and (shed := self.of(each, versions[each.version_id], line)) is not None:
+                left[each.id] = shed
+        return left
+
     def of(self, waiting: Waiting, version: Version, line: "Line") -> Shed | None:
         """Why this work leaves; None: it stays, because nothing presses, or because a batch would be too late for it."""
         if waiting.bound_to is not None or not waiting.answers or (why := self._why(waiting, version, line)) is None:
@@ -88,14 +97,14 @@ class Shedding:
 
     def _is_pressed(self, version: Version) -> bool:
         model = version.spec.realtime_model
-        return model in self._rests or self._load.drain_s(model) > SOON.total_seconds()
+        return model in self._rests or self._load.drain_s(version.workload, model) > SOON.total_seconds()
 
     def _why(self, waiting: Waiting, version: Version, line: "Line") -> str | None:
         model = version.spec.realtime_model
         if (rest := self._rests.get(model)) is not None:
             return rest.said(self._now)
         for each in self._over_soft:
-            if each.budget.workload == version.workload and each.budget.consumer in (None, waiting.consumer):
+            if each.budget.pays_for(version.workload, waiting.consumer):
                 return each.said
         return self._late(waiting, version, line)
 
@@ -114,27 +123,19 @@ class Line:
     many of it wait."""
 
     def __init__(self, load: Load, items: Mapping[str, tuple[str, int]]) -> None:
-        self._lane, self._model = replace(load, queues=()), {name: model for name, (model, _) in items.items()}
-        self._everybody, self._of = 0, Counter[str]()
-        taking: dict[str, Need] = {}
-        for name, (model, number) in items.items():
-            self._everybody += number
-            self._of[model] += number
-            taking[model] = taking.get(model, NOTHING).plus(load.need_of(name).times(number))
-        self._each = {model: need.times(1 / max(1, self._of[model])) for model, need in taking.items()}
+        self._lane = replace(load, queues=())
+        self._left = {
+            name: Added(model, number, load.need_of(name).times(number)) for name, (model, number) in items.items()
+        }
 
     def passes(self, workload: str) -> None:
         """One item of it is before him no more: the next question is about that one."""
-        if (model := self._model.get(workload)) is not None:
-            self._everybody = max(0, self._everybody - 1)
-            self._of[model] = max(0, self._of[model] - 1)
+        if (left := self._left.get(workload)) is not None and left.items:
+            one_less = left.items - 1
+            self._left[workload] = Added(left.model, one_less, left.taking.times(one_less / left.items))
 
     def before_s(self, workload: str) -> float:
         """Seconds until real time has answered what is before him, and an item of the workload is next; 0 for one that real
         time does not serve now."""
-        model = self._model.get(workload)
-        if model is None:
-            return 0.0
-        before = self._of[model]
-        by_limits = self._lane.drain_s(model, more=before, taking=self._each[model].times(before))
-        return max(self._everybody / self._lane.per_s, by_limits)
+        left = self._left.get(workload)
+        return 0.0 if left is None else self._lane.drain_s(workload, left.model, more=left, beside=self._left)

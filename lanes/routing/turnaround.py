@@ -95,12 +95,8 @@ class Turnaround:
         """The probability that a batch is back so long after it left (seconds, or a span)."""
         return 1.0 - self._share_out(_seconds(after))
 
-    def given_out(self, out: timedelta | float, after: timedelta | float) -> float:
-        """The probability that a batch which has been out for `out` is back so long after it left."""
-        return self.of_one_out(out)(after)
-
     def of_one_out(self, out: timedelta | float) -> Callable[[timedelta | float], float]:
-        """The same for many moments at once: what it returns is asked for each."""
+        """The same of a batch that has been out for `out`: what it returns is asked for each moment after its departure."""
         been = max(_seconds(out), 0.0)
         still = self._share_out(been)
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from lanes.claims import Claim, Claimed
-from lanes.money.cost import upper_bound
+from lanes.money.cost import allocate_usd, pack_bound
 from lanes.payload import characters
 from lanes.realtime.health import Blame
 from lanes.settling.outcome import Attempt, Judged, Response, judge
@@ -51,10 +51,8 @@ def unanswered(
     unbilled = Outcome.UNSERVED if blame is Blame.PROVIDER else Outcome.ERRORED
     outcome = Outcome.UNKNOWN if maybe_billed else unbilled
     judged = Judged(outcome, error=error, spends=blame is Blame.ITEM, alone=blame is Blame.PACK)
-    return [
-        replace(_attempt(each, judged, times), bound_usd=_bound(version, each, times) if maybe_billed else Decimal(0))
-        for each in pack
-    ]
+    bounds = _bounds(version, pack, times) if maybe_billed else [Decimal(0)] * len(pack)
+    return [replace(_attempt(each, judged, times), bound_usd=bound) for each, bound in zip(pack, bounds, strict=True)]
 
 
 def poisoned(pack: Sequence[Claimed], error: str, times: Times) -> list[Attempt]:
@@ -101,5 +99,8 @@ def _attempt(of: Claim | Claimed, judged: Judged, times: Times, response: Respon
     return Attempt(claim, judged, response, times.started_at, times.ended_at, times.ms, gathered=gathered)
 
 
-def _bound(version: Version, each: Claimed, times: Times) -> Decimal:
-    return upper_bound(version, characters(each.payload), lane=Lane.REALTIME, at=times.started_at)
+def _bounds(version: Version, pack: Sequence[Claimed], times: Times) -> list[Decimal]:
+    """What each item has of the most that their call can have cost."""
+    chars = sum(characters(each.payload) for each in pack)
+    bound = pack_bound(version, chars, items=len(pack), lane=Lane.REALTIME, at=times.started_at)
+    return allocate_usd(bound, [1] * len(pack))

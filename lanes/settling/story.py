@@ -9,7 +9,7 @@ from typing import Any
 from lanes.money.budget import BudgetStatus
 from lanes.money.caching import Caching
 from lanes.units import clock, counted, seconds, usd
-from lanes.words import Lane, Purpose, Reason, WorkState
+from lanes.words import ItemState, Lane, Outcome, Purpose, Reason, WorkState
 
 Row = Mapping[str, Any]
 OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
@@ -44,7 +44,7 @@ class Records:
     @property
     def used_up(self) -> BudgetStatus | None:
         """The budget that has nothing left for the item, if there is one."""
-        ours = (each for each in self.budgets if each.budget.consumer in (None, self.item["consumer"]))
+        ours = (each for each in self.budgets if each.budget.pays_for(self.item["workload"], self.item["consumer"]))
         return next((each for each in ours if each.is_used_up), None)
 
 
@@ -77,11 +77,11 @@ def next_step(of: Records, now: datetime) -> str:
     if owed:
         return "; ".join(_moves(each, of, now) for each in owed)
     match of.item["state"]:
-        case "received":
+        case ItemState.RECEIVED:
             return "the router routes it: see `lanes status` for a drain that runs"
-        case "failed" if of.item["emptied_at"] is not None:
+        case ItemState.FAILED if of.item["emptied_at"] is not None:
             return "nobody: what it said was emptied by its age"
-        case "failed":
+        case ItemState.FAILED:
             return f"nobody, unless somebody retries it: lanes retry {of.item['workload']} --key {of.item['key']}"
         case _:
             return "nobody: it is over"
@@ -121,7 +121,7 @@ def _route(route: Row) -> str:
 def _attempt(attempt: Row) -> str:
     where = f"in batch {attempt['batch_id']}" if attempt["batch_id"] is not None else f"on the {attempt['lane']} lane"
     error = f" ({attempt['error']})" if attempt["error"] else ""
-    late = "" if attempt["shown"] or attempt["outcome"] != "valid" else ", late: billed, not shown"
+    late = "" if attempt["shown"] or attempt["outcome"] != Outcome.VALID else ", late: billed, not shown"
     if attempt["purpose"] == Purpose.SHADOW:
         late = ", alone, to check packing: billed, never shown"
     took = seconds(attempt["latency_ms"] / 1000)

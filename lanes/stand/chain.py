@@ -9,6 +9,8 @@ import runpy
 import sys
 from collections.abc import Sequence
 
+from lanes import garbage
+
 THEN = ","
 
 
@@ -42,4 +44,5 @@ def run(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    garbage.seldom()
     sys.exit(run(sys.argv[1:]))

@@ -21,6 +21,10 @@ OLDEST_PYTHON = (3, 11)
 PREFECT_SERIES = "3.9"
 REQUIRED_BLOCKS = ("lanes-database", "lanes-provider", "lanes-workload")
 API_VERSION = "2023-06-01"
+IN_AN_OUTAGE = (
+    "see the provider's status page: what waits is kept, what may wait leaves for a batch by itself, and where it lasts, "
+    "another Real-time model of a workload answers what arrives from then on"
+)
 T = TypeVar("T")
 
 
@@ -125,6 +129,17 @@ def models(patient: Patient) -> str:
         if answer.status_code >= 400:
             raise NotLooked(f"the provider answered {answer.status_code} for {model}")
     return f"{', '.join(sorted(wanted))} known" if wanted else "no workload is published yet"
+
+
+def circuits(patient: Patient) -> str:
+    from lanes.store.database import clock
+    from lanes.store.realtime.circuits import open_ones
+
+    unasked, now = _asked(patient, lambda connection: (open_ones(connection), clock(connection)))
+    if unasked:
+        said = [each.said(model, account, now) for (account, model), each in unasked.items()]
+        raise StandError("; ".join([*said, IN_AN_OUTAGE]))
+    return "every model is asked"
 
 
 def slack(patient: Patient) -> str:

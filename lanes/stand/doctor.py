@@ -43,6 +43,7 @@ CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
     ("blocks", checks.blocks),
     ("provider", checks.provider),
     ("models", checks.models),
+    ("circuits", checks.circuits),
     ("slack", checks.slack),
     ("heartbeat", checks.heartbeat),
 )

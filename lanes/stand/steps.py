@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 
 from lanes.stand import chain, deployments
@@ -9,8 +10,12 @@ from lanes.stand.database import check_answers, read_address, shown
 from lanes.stand.errors import StandError
 from lanes.stand.parts import POOLS, POSTGRES, SERVER
 from lanes.stand.services import endpoint, server, supervisor, worker
+from lanes.stand.supervisor import ask_for_standing
 from lanes.stand.worksite import Site, python
 from lanes.standing.roles import STANDING
+from lanes.store.database import clock
+from lanes.store.discreet import discreet_engine
+from lanes.store.signals import standing_roles
 
 DEPLOY = ("prefect", "--no-prompt", "deploy", "--all")
 INSTALL = ("tasks.install",)
@@ -98,7 +103,8 @@ def install(site: Site) -> str:
     with site.prefect() as api:
         present = api.deployments()
         has_deployments = deployments.is_current(deployed, source, present)
-        if not site.thorough and deployments.is_current(installed, everything, present):
+        site.renewed = not deployments.is_current(installed, everything, present)
+        if not site.thorough and not site.renewed:
             return f"{len(present)} deployments unchanged"
         commands = [INSTALL] if has_deployments else [DEPLOY, INSTALL]
         command = python("-m", "lanes.stand.chain", *chain.join(commands))
@@ -110,13 +116,30 @@ def install(site: Site) -> str:
 
 
 def standing(site: Site) -> str:
-    """New standing runs were asked for, which take over from those that live.
+    """Standing runs of this source and of these values hold their roles, or were asked for and take over from those that live.
 
-    Prefect's own states do not tell whether one lives: a run whose machine stopped still counts as running.
+    Prefect's own states do not tell whether one lives: a run whose machine stopped still counts as running. A held role does.
     """
-    if not site.thorough and not {POSTGRES, SERVER} & set(site.started):
+    restarted = bool({POSTGRES, SERVER} & set(site.started))
+    if not site.thorough and not restarted:
         return "run on"
     with site.prefect() as api:
-        for each in STANDING:
-            api.run(each.next)
-    return f"asked for {', '.join(each.flow for each in STANDING)}"
+        if site.renewed or restarted:
+            for each in STANDING:
+                api.run(each.next)
+            asked = list(STANDING)
+        else:
+            held, now = _standing_now(site)
+            asked = [each for each in STANDING if each.role not in held and ask_for_standing(api, each, now)]
+    return f"asked for {', '.join(each.flow for each in asked)}" if asked else "run on"
+
+
+def _standing_now(site: Site) -> tuple[set[int], datetime]:
+    """Which standing roles somebody holds, and when."""
+    assert site.database_url is not None
+    engine = discreet_engine(site.database_url)
+    try:
+        with engine.connect() as connection:
+            return standing_roles(connection), clock(connection)
+    finally:
+        engine.dispose()

@@ -40,6 +40,7 @@ class Site:
     prefect_api_url: str | None = None
     provider_base_url: str | None = None
     started: list[str] = field(default_factory=list)
+    renewed: bool = True  # source or values differ from what was installed before
     canceled: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:

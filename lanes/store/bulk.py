@@ -20,7 +20,6 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
-    Update,
     any_,
     bindparam,
     column,
@@ -28,7 +27,6 @@ from sqlalchemy import (
     literal,
     select,
     true,
-    update,
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
 
@@ -94,13 +92,6 @@ def insert_rows(table: Table, rows: Sequence[Row]) -> Insert:
     """Inserts every row; the order of what it returns is not that of the rows."""
     given = rows_of(table, rows)
     return insert(table).from_select(list(rows[0]), select(*given.c))
-
-
-def update_rows(table: Table, rows: Sequence[Row], *, key: str) -> tuple[Update, FromClause]:
-    """Updates the row of each key with the other columns named; and the table `given`, for expressions over both."""
-    given = rows_of(table, rows)
-    changes = {name: given.c[name] for name in rows[0] if name != key}
-    return update(table).where(table.c[key] == given.c[key]).values(changes), given
 
 
 def one_of(values: Sequence[Any] | set[Any], of: ColumnElement[Any]) -> ColumnElement[bool]:

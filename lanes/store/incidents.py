@@ -68,31 +68,16 @@ def open(
     A new one is announced, and waits for Slack where no other explains it (`parent_id`), or as soon as none does any more. The
     severity of an open one never falls.
     """
-    unit = TERMS[breach.promise].unit
     figures: dict[str, Any] = {
         "severity": breach.severity, "value": breach.value, "limit_value": breach.limit, "samples": breach.samples,
         "sentence": breach.sentence, "updated_at": now,
     }  # fmt: skip
     met = {"why": breach.why, "flow_run_id": breach.flow_run_id, "block_id": breach.block_id}
     figures |= {name: each for name, each in met.items() if each is not None}
-    key = {"promise": breach.promise, "workload": breach.workload, "subject": breach.subject}
-    of_key = [column == value for column, value in zip(KEY, key.values(), strict=True)]
+    of_key = [column == value for column, value in zip(KEY, (breach.promise, breach.workload, breach.subject), strict=True)]
     known = connection.execute(select(incident.c.id, incident.c.parent_id).where(_open(), *of_key)).first()
-    if known is None:
-        added = connection.execute(
-            upsert(incident)
-            .values(
-                **key, **figures, state=IncidentState.OPEN, unit=unit, opened_at=now, opened_value=breach.value,
-                parent_id=parent_id,
-            )
-            .on_conflict_do_nothing(index_elements=list(key), index_where=_open())
-            .returning(incident)
-        ).first()
-        if added is not None:
-            if parent_id is None:
-                _to_be_told(connection, added.id, now)
-            _announce(connection, OPENED, read_incident(added), now)
-            return added.id
+    if known is None and (added := _added(connection, breach, figures, parent_id, now)) is not None:
+        return added
     if known is not None and known.parent_id is not None and parent_id is None:
         _to_be_told(connection, known.id, now)
     worst = case((incident.c.severity == Severity.CRITICAL, Severity.CRITICAL), else_=breach.severity)
@@ -104,6 +89,27 @@ def open(
         .values({**figures, "severity": worst})
     )
     return None
+
+
+def _added(
+    connection: Connection, breach: Assessment, figures: Mapping[str, Any], parent_id: IncidentId | None, now: datetime
+) -> IncidentId | None:
+    """The id of a new incident, which is announced; None where somebody else has opened it meanwhile."""
+    added = connection.execute(
+        upsert(incident)
+        .values(
+            **figures, promise=breach.promise, workload=breach.workload, subject=breach.subject, state=IncidentState.OPEN,
+            unit=TERMS[breach.promise].unit, opened_at=now, opened_value=breach.value, parent_id=parent_id,
+        )
+        .on_conflict_do_nothing(index_elements=[column.name for column in KEY], index_where=_open())
+        .returning(incident)
+    ).first()  # fmt: skip
+    if added is None:
+        return None
+    if parent_id is None:
+        _to_be_told(connection, added.id, now)
+    _announce(connection, OPENED, read_incident(added), now)
+    return added.id
 
 
 def resolve(

@@ -1,6 +1,7 @@
 """What a workload's output schema must be, so that checking an answer can always be done."""
 
 import json
+from hashlib import sha256
 from typing import Any
 
 from jsonschema import Draft202012Validator
@@ -9,6 +10,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
+MOST_SOUND = 256  # schemas that are remembered
 MARK = "\x00here\x00"  # stands in for a value whose place is looked for; no schema that can be stored holds it
 COMBINED = ("anyOf", "oneOf", "allOf")  # the first of them that is there counts
 Path = tuple[str | int, ...]
@@ -29,12 +31,25 @@ class SchemaFault(ValueError):
         return f"{name}, line {line}, column {column}: {self.words}"
 
 
+_sound: set[bytes] = set()  # digests of those that were found sound: a version is read far more often than it changes
+
+
 def check_output_schema(schema: dict[str, Any]) -> None:
     """Nothing happens for a JSON Schema (draft 2020-12) of an object that refers to nothing beyond itself.
 
     Raises:
         SchemaFault: it is none; the sentence names the place.
     """
+    digest = sha256(repr(schema).encode(errors="surrogatepass")).digest()
+    if digest in _sound:
+        return
+    _check(schema)
+    if len(_sound) >= MOST_SOUND:
+        _sound.clear()
+    _sound.add(digest)
+
+
+def _check(schema: dict[str, Any]) -> None:
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:

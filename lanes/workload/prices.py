@@ -48,6 +48,10 @@ class PerToken(NamedTuple):
     cache_write_5m: Decimal
     cache_write_1h: Decimal
 
+    def cache_write(self, lane: Lane) -> Decimal:
+        """One that the lane writes to the cache: real time for five minutes, a batch for an hour."""
+        return self.cache_write_5m if lane is Lane.REALTIME else self.cache_write_1h
+
 
 def cost(usage: Usage, *, model: str, lane: Lane, at: datetime) -> Decimal:
     """US dollars of one response: the batch lane pays the batch price of that day, as of UTC.
@@ -57,15 +61,24 @@ def cost(usage: Usage, *, model: str, lane: Lane, at: datetime) -> Decimal:
     Raises:
         LookupError: no price is known for the model.
     """
-    day = at.astimezone(UTC).date()
-    starts = _tiers(model, lane, day)
-    if starts is None:
-        raise LookupError(f'no price is known for the model "{model}"')
-    each = _per_token(model, lane, day, bisect_left(starts, usage.prompt))
+    each = per_token(model, lane, at, prompt=usage.prompt)
     return (
         usage.input * each.input + usage.output * each.output + usage.cache_read * each.cache_read
         + usage.cache_write_5m * each.cache_write_5m + usage.cache_write_1h * each.cache_write_1h
     )  # fmt: skip
+
+
+def per_token(model: str, lane: Lane, at: datetime, *, prompt: int = 0) -> PerToken:
+    """What a token of each kind costs on a lane that day, as of UTC, beside a prompt of so many tokens: by default a short one.
+
+    Raises:
+        LookupError: no price is known for the model.
+    """
+    day = at.astimezone(UTC).date()
+    starts = _tiers(model, lane, day)
+    if starts is None:
+        raise LookupError(f'no price is known for the model "{model}"')
+    return _per_token(model, lane, day, bisect_left(starts, prompt))
 
 
 def dearer_above(model: str, lane: Lane, at: datetime) -> int | None:

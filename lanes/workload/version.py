@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -15,6 +14,7 @@ from lanes.workload.answer_check import AnswerCheck
 from lanes.workload.output_schema import check_askable, check_output_schema
 from lanes.workload.promises import Promises
 from lanes.workload.rules import Pair, Rule
+from lanes.workload.window import zone_of
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 STORED = {"stored": True}  # context in which a version is read that was valid when it was published
@@ -78,7 +78,7 @@ class Spec(BaseModel):
         ge=0,
         le=86_400,
         title="Patience (seconds)",
-        description="How long an item without a due time may wait behind others, 0 to 86400.",
+        description="How long an item without a due time may wait behind others, 0 to 86400; an urgent one goes first.",
     )
     buffer_s: float = Field(
         default=0,
@@ -261,10 +261,7 @@ class Spec(BaseModel):
     @field_validator("timezone")
     @classmethod
     def _is_a_zone(cls, name: str) -> str:
-        try:
-            ZoneInfo(name)
-        except Exception:
-            raise ValueError(f'"{name}" is no IANA time zone; for example Europe/Berlin') from None
+        zone_of(name)
         return name
 
     @field_validator("realtime_model", "batch_model")

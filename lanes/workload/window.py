@@ -11,6 +11,18 @@ if TYPE_CHECKING:
 LEAD = timedelta(minutes=2)  # a run is asked for at most once a minute, and begins within another
 
 
+def zone_of(name: str) -> ZoneInfo:
+    """The IANA time zone of that name.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown; no path of the zones; one of their folders
+        raise ValueError(f'"{name}" is no IANA time zone; for example Europe/Berlin') from None
+
+
 @dataclass(frozen=True)
 class Window:
     """A daily span of local time in whole minutes; it may cross midnight, and equal ends mean the whole day."""

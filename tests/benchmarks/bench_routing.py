@@ -21,6 +21,7 @@ from lanes.money.cost import Estimates
 from lanes.realtime.heads import Heads
 from lanes.routing.capacity import WINDOW, Kind, Limit
 from lanes.routing.load import Load, Queue
+from lanes.routing.portions import MOST
 from lanes.routing.prospect import Prospects
 from lanes.routing.room import Room
 from lanes.routing.route import Arrived, decide
@@ -45,7 +46,7 @@ from tests.examples import publish, submission, version
 
 RULES = {"urgent_when": "payload.pages > 30", "batch_when": "payload.pages == 7 && age_s > 86400.0"}
 VALUE = {"value_usd": 0.000_03, "half_life_s": 7_200}  # some are worth a call, some are not, by how old they are
-CHUNK = 500  # of the router, and of the floor
+CHUNK = MOST  # of the router, and of the floor
 BATCHES = 200  # that were seen before
 NOON = datetime.fromisoformat("2026-11-24T12:00:00+00:00")
 

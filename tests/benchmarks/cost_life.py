@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-import tasks.caching
+import lanes.money.caching
 from lanes.money.cost import Estimates
 from lanes.store.doors import items as door
 from tasks.drain import Drain, drain
@@ -61,7 +61,7 @@ class Led:
 
 def lead(url: str, messages: Messages, fields: Mapping[str, Any], sizes: Sizes, *, rounds: int, hits: float) -> Led:
     """So many rounds went through the database of that address; such a part of a batch's requests finds a cached prompt."""
-    tasks.caching.PROBED_EVERY_S = 0  # what comes is further apart by the time of the benchmark
+    lanes.money.caching.PROBED_EVERY_S = 0  # what comes is further apart by the time of the benchmark
     return asyncio.run(_lead(url, messages, fields, sizes, rounds, hits))
 
 

@@ -1,8 +1,9 @@
 """An item's life in Lanes without a provider: the client's door, the router, claims, judging, the ledger, results, events.
 
-No shortcut: routes are decided by the rule and the split, every answer is judged against the schema, and 500 items at a time
-are admitted, routed, claimed and saved. All of it goes on beside each other, as where Lanes runs: whoever sends does not wait
-for the router, the router not for answers, and the next items are claimed and judged while the last ones are saved.
+No shortcut: routes are decided by the rule and the split, every answer is judged against the schema, 500 items at a time are
+admitted, claimed and saved, and as many as wait are routed, up to the router's most. All of it goes on beside each
+other, as where Lanes runs: whoever sends does not wait for the router, the router not for answers, and the next items are
+claimed and judged while the last ones are saved.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from prefect.logging import disable_run_logger
 
 from lanes import client
 from lanes.claims import Claimed
-from lanes.money.cost import estimate
+from lanes.money.cost import Estimates
 from lanes.realtime.heads import Heads
 from lanes.settling.attempts import Times, answered
 from lanes.settling.outcome import Attempt, Response, Saved
@@ -35,7 +36,7 @@ from tasks.route import route_received
 from tasks.saving import save
 from tests.benchmarks.letters import ANSWER_TEXT, WORKLOAD, payloads, realtime
 
-CHUNK = 500  # items claimed and saved in one transaction; the door and the router have the same
+CHUNK = 500  # items claimed and saved in one transaction; the door has the same
 SAVES = 1  # at once, beside which the next chunk is claimed and judged
 LEASE = timedelta(minutes=5)
 TOKENS = Usage(input=120, output=30, cache_read=0, cache_write_5m=0, cache_write_1h=0)
@@ -126,8 +127,8 @@ async def _heard(event: asyncio.Event) -> None:
 
 def as_a_drain_begins(version: Version, now: datetime) -> None:
     """The prices are read, and the collector leaves alone what a process keeps for as long as it lives."""
-    estimate(version, 0, at=now)
-    gc.set_threshold(20_000, 20, 100)  # as flows/__main__.py
+    Estimates(now).of(version, 0)
+    gc.set_threshold(20_000, 20, 100)  # as lanes/garbage.py
     gc.freeze()  # as tasks/connections.py
 
 

@@ -5,7 +5,7 @@ One stand of its own: its incidents and its bill are counted.
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
@@ -79,21 +79,19 @@ def all_settled(stand: RunningStand) -> bool:
 
 def settle_everything(stand: RunningStand) -> None:
     """Everything that waited for a batch was submitted and came home."""
-    end = time.monotonic() + 240
-    while not all_settled(stand):
-        assert time.monotonic() < end, stand.rows("select workload, state, count(*) from lanes.item_status group by 1, 2")
-        if stand.value("select count(*) from lanes.work where lane = 'batch' and state = 'ready'"):
+
+    def settled() -> bool:
+        if not all_settled(stand) and stand.value("select count(*) from lanes.work where lane = 'batch' and state = 'ready'"):
             departed(stand)
-        time.sleep(1)
+        return all_settled(stand)
+
+    until(settled, within_s=240, what="the end of everything")
 
 
 def still_arriving(arriving: Future[list[Arrival]], until: float) -> None:
     """It is that late, and items go on arriving."""
-    while time.monotonic() < until:
-        if arriving.done():
-            arriving.result()
-            raise AssertionError("the last item came too early")
-        time.sleep(0.5)
+    over, _ = wait([arriving], timeout=max(0.0, until - time.monotonic()))
+    assert not over, f"the last item came too early: {arriving.exception()}"
 
 
 def test_an_outage_of_three_minutes_fails_no_item_and_is_one_incident_and_one_message(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from lanes.claims import Claim
 from lanes.ids import WorkId
 from lanes.money.budget import Budget, Period
-from lanes.money.cost import upper_bound
+from lanes.money.cost import pack_bound, upper_bound
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.store.database import Database
@@ -55,16 +55,18 @@ class Paying:
     def __init__(self, at: Connections) -> None:
         self.at, self.pace, self.held = at, Pace(), dict[WorkId, Claim]()
 
-    async def step(self) -> None:
-        """What may be claimed is asked as far as it is paid for; everything that came of it is saved."""
+    async def step(self, *, together: bool = False) -> None:
+        """What may be claimed is asked as far as it is paid for, each item alone or all in one call; everything that came of it
+        is saved."""
         claimed = await claim(self.at)
+        packs = [claimed] if together else [[each] for each in claimed]
         versions = await self.at.db.run(workloads.versions, {each.version_id for each in claimed})
         self.held |= {each.claim.work_id: each.claim for each in claimed}
         clock = HostClock(await self.at.db.now())
         purse = Purse(self.at.db, self.pace, held=self.held, session=lambda: None, clock=clock)
         answering = Answering(self.at, self.pace, Health(), held=self.held, wakes=Wakes(), clock=clock, purse=purse)
-        for each in claimed:
-            answering.begin(versions[each.version_id], [each], now=await self.at.db.now())
+        for pack in packs:
+            answering.begin(versions[pack[0].version_id], pack, now=await self.at.db.now())
         await answering.close()
         await purse.close()
         assert self.held == {}
@@ -86,6 +88,8 @@ async def test_a_budget_of_0_pays_nothing_and_work_is_kept_without_a_failure(
     await evaluate(at.db)
     assert await sender.rows("select promise from lanes.incident_log") == [("budget",)]
     sender.time.passes(hours=24)
+    assert (await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())).ready == 0  # of no period is anything paid
+    await put(at.db, "1")
     assert (await at.db.run(backlog.backlog, Lane.REALTIME, now=await at.db.now())).ready == 8
 
 
@@ -100,6 +104,48 @@ async def test_calls_stop_before_the_budget_is_exceeded_and_what_was_kept_comes_
     assert stands.spent_usd == billed
     assert stands.used_usd <= 3 * CALL
     assert stands.reserved_usd == 0
+
+
+PACK = 8 * len('{"text": "letter r00"}')  # characters of all items together
+
+
+async def test_a_pack_is_debited_what_one_call_may_cost(at: Connections, sender: Sender) -> None:
+    await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
+    bound = pack_bound(version(), PACK, items=8, lane=Lane.REALTIME, at=NOON)
+    assert bound < 8 * CALL
+    await put(at.db, str(bound))
+    await Paying(at).step(together=True)
+    assert await sender.rows(STATES) == [("done", 8)]
+    assert await sender.rows("select count(*), sum(items) from lanes.spend") == [(1, 8)]
+
+
+async def test_of_a_pack_that_is_refused_its_parts_are_paid_for_and_what_is_not_waits(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
+    fault = {"status": 400, "error_type": "invalid_request_error", "message": "no"}
+    endpoint.fault("messages", "status", match="letter r05", **fault)
+    await put(at.db, str(pack_bound(version(), PACK, items=8, lane=Lane.REALTIME, at=NOON)))
+    paying = Paying(at)
+    await paying.step(together=True)
+    assert {"done", "ready"} <= {str(state) for state, _ in await sender.rows(STATES)}
+    (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
+    assert (stands.reserved_usd, stands.unknown_usd) == (0, 0)
+    await put(at.db, "1")
+    await paying.step(together=True)
+    assert await sender.rows(STATES) == [("done", 7), ("failed", 1)]
+
+
+async def test_a_pack_of_which_nothing_was_heard_may_have_cost_one_call(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.REALTIME, realtime_pack=8)
+    bound = pack_bound(version(), PACK, items=8, lane=Lane.REALTIME, at=NOON)
+    await put(at.db, str(bound))
+    endpoint.fault("messages", "status", status=500, error_type="api_error", message="no")
+    await Paying(at).step(together=True)
+    (stands,) = await at.db.run(budgets.statuses, now=await at.db.now())
+    assert stands.unknown_usd == bound
 
 
 async def test_a_consumer_without_money_stops_nobody_else(at: Connections, sender: Sender) -> None:

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-import tasks.caching
+import lanes.money.caching
 import tasks.drain
 from lanes.batch.batch import Kind
 from lanes.money.cost import shared_tokens
@@ -47,7 +47,7 @@ async def looks(opened: Drain, sender: Sender, **after: float) -> None:
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls that find out need not be a second apart: each is asked after the other. A drain looks when a test says so."""
-    monkeypatch.setattr(tasks.caching, "PROBED_EVERY_S", 0)
+    monkeypatch.setattr(lanes.money.caching, "PROBED_EVERY_S", 0)
     monkeypatch.setattr(tasks.drain, "FIRST_ANSWERS_S", 3_600)
 
 

@@ -10,9 +10,7 @@ from tests.passing_time import PassingTime
 from tests.store.tries import rows
 
 
-async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bound_stays(
-    db: Database, pool: Engine, passing_time: PassingTime
-) -> None:
+async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bound_stays(db: Database, pool: Engine) -> None:
     now = await db.now()
     rooms = Rooms("acme", most_calls=1)  # one call at once, of 2 s as long as nothing is known: half an item a second
     with pool.begin() as sender:
@@ -26,16 +24,10 @@ async def test_what_may_wait_goes_to_batch_once_real_time_is_full_and_what_is_bo
         said = {each.key: each for each in rows(reader, "route_log")}
     free = [said[f"k{n}"] for n in range(9)]
     full = [each for each in free if each.reason == "capacity"]
-    assert 0 < len(full) < 9
+    assert len(full) == 6  # five before an item are answered in its ten seconds, and two of them were bound
     assert {each.lane for each in full} == {"batch"}
     assert all(each.explanation.startswith("real time is full: with ") and each.binds is None for each in full)
     assert {said[key].lane for key in ("urgent", "help", "due")} == {"realtime"}
-    passing_time.passes(seconds=4)
-    with pool.begin() as sender:
-        admit(sender, "same look", now=await db.now())
-    assert await route.route_received(db, 100, rooms=rooms) == 1
-    with pool.begin() as reader:
-        assert next(each.reason for each in rows(reader, "route_log") if each.key == "same look") in ("capacity", "split")
 
 
 async def test_the_load_is_not_looked_at_where_nothing_goes_to_real_time_but_what_must(db: Database, pool: Engine) -> None:
@@ -55,7 +47,7 @@ async def test_what_must_go_to_real_time_takes_of_the_room_of_a_look_that_is_new
     now = await db.now()
     with pool.begin() as sender:
         publish(sender, now=now, split_percent=100, patience_s=10)
-        publish(sender, "bound", now=now, split_percent=0)
+        publish(sender, "bound", now=now, split_percent=0, weight=100, max_share_percent=100)
         admit(sender, "first", now=now)
     assert await route.route_received(db, rooms=rooms) == 1
     with pool.begin() as sender:

@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 from sqlalchemy import text
 
-from lanes.realtime.circuit import LONGEST_REST_S, PROBE
+from lanes.realtime.circuit import LONGEST_REST_S, PROBE, Fault
 from lanes.realtime.health import Health
 from lanes.store.database import Database
 from lanes.store.realtime import circuits, outages
@@ -168,14 +168,17 @@ async def test_a_drain_that_begins_in_an_outage_asks_nothing_but_its_probe(
 ) -> None:
     down(endpoint)
     await sender.items(*(f"k{n}" for n in range(40)), lane=Lane.REALTIME)
-    await at.db.run(outages.faulted, at.provider.account, MODEL, faults=3, why="529", now=await at.db.now())
+    now = await at.db.now()
+    await at.db.run(outages.faulted, at.provider.account, MODEL, Fault("529", 3, now, now), now=now)
     async with drain(at, standing=False) as opened:
+        assert opened._health.circuits.any_open(opened._now())  # before it claims anything
         await turns(opened, sender=sender, until=after(3))
     assert hits(endpoint) <= 2
 
 
 async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(at: Connections, sender: Sender) -> None:
-    await at.db.run(outages.faulted, at.provider.account, MODEL, faults=3, why="529", now=await at.db.now())
+    now = await at.db.now()
+    await at.db.run(outages.faulted, at.provider.account, MODEL, Fault("529", 3, now, now), now=now)
     health = Health()
     shared = sharing.Circuits(at, health)
     await shared.share()

@@ -1,9 +1,13 @@
 """The router's task: one bounded chunk at a time, and one workload's trouble is nobody else's."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from lanes.money import cost
+from lanes.routing import portions
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.doors import items
@@ -28,6 +32,47 @@ async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(db: Dat
     with pool.begin() as reader:
         assert {each.key for each in rows(reader, "route_log")} == {"urgent", "a", "b"}
     assert [await route.route_received(db) for _ in range(2)] == [2, 0]
+
+
+async def test_what_is_saved_in_halves_is_routed_once_in_its_order(
+    db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portions, "HALVED", 4)
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, *"cabed", now=NOON)
+    assert await route.route_received(db) == 5
+    with pool.begin() as reader:
+        assert [each.key for each in rows(reader, "item", "position")] == [*"cabed"]
+        assert [each.key for each in rows(reader, "route_log")] == [*"cabed"]
+        assert len(rows(reader, "work")) == 5
+
+
+async def test_a_half_that_cannot_be_decided_or_saved_takes_the_other_with_it(
+    db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(portions, "HALVED", 4)
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        admit(setup, *"abcd", now=NOON)
+    save, decided = routes.save, route.decide
+    for at, broken in ((routes, "save"), (route, "decide")):
+        with monkeypatch.context() as breaking:
+            breaking.setattr(at, broken, failing_from("c", save if at is routes else decided))
+            with pytest.raises(RuntimeError, match="at c"):
+                await route.route_received(db)
+    assert await route.route_received(db) == 4
+
+
+def failing_from(key: str, act: Callable[..., Any]) -> Callable[..., Any]:
+    """As `act`, but for whatever names the item with that key."""
+
+    def acted(*args: Any, **kwargs: Any) -> Any:
+        if f"key='{key}'" in repr(args):
+            raise RuntimeError(f"at {key}")
+        return act(*args, **kwargs)
+
+    return acted
 
 
 async def test_a_router_beside_open_transactions_routes_the_rest(db: Database, pool: Engine) -> None:
@@ -110,5 +155,5 @@ async def test_a_model_without_a_price_neither_loses_its_bill_nor_its_neighbours
         version = workloads.in_force(saver)["gone"]
     newer.dispose()
     with pytest.raises(LookupError):
-        cost.estimate(version, 10, at=NOON)
+        cost.Estimates(NOON).of(version, 10)
     assert cost.upper_bound(version, 10, lane=Lane.BATCH, at=NOON) == 0

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from lanes.stand.postgres import EmbeddedPostgres
+from tests.conftest import in_memory
 
 
 def _open_folder() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="lanes-test-"))
+    folder = Path(tempfile.mkdtemp(prefix="lanes-test-", dir=in_memory()))
     folder.chmod(0o755)
     return folder
 

@@ -10,12 +10,16 @@ from typing import Any
 
 import psycopg
 import pytest
+from sqlalchemy import Engine
 
+from lanes.realtime.circuit import Fault
 from lanes.settings import Settings
 from lanes.stand import ports
 from lanes.stand.doctor import Finding, Verdict, all_well, examine
 from lanes.stand.info import STAND_IN_KEY, StandInfo
 from lanes.stand.postgres import Running
+from lanes.store.realtime import circuits
+from tests.conftest import NOON, later
 
 Answers = dict[str, tuple[int, object]]
 EVERY_VARIABLE = [str(a) for f in Settings.model_fields.values() for a in getattr(f.validation_alias, "choices", ())]
@@ -89,6 +93,28 @@ def test_a_home_that_is_a_file_is_a_sentence(home: Path) -> None:
     (home / "file").write_text("")
     sentence = next(f.sentence for f in examine(None, home / "file" / "x", home) if f.check == "home")
     assert sentence == f"{home / 'file'} is not writable: set LANES_HOME to a folder that is"
+
+
+def test_a_model_that_answers_nobody_is_a_sentence_until_it_answers(home: Path, database_url: str, pool: Engine) -> None:
+    well = found(home, "circuits", LANES_DATABASE_URL=database_url)
+    assert (well.verdict, well.sentence) == (Verdict.OK, "every model is asked")
+    fault = Fault("the provider answered 529: Overloaded", 3, NOON, NOON)
+    with pool.begin() as connection:
+        circuits.faulted(connection, "acme", "claude-haiku-5-5", fault, now=NOON)
+        circuits.faulted(connection, "acme", "claude-sonnet-5-5", fault, now=later(seconds=1))
+    down = found(home, "circuits", LANES_DATABASE_URL=database_url)
+    assert down.verdict is Verdict.WRONG
+    first, second, what_helps = down.sentence.split("; ", 2)
+    assert first == (
+        "claude-haiku-5-5 of account acme answers nobody since 2026-11-24 12:00 UTC (3 calls in a row, the last met: the "
+        "provider answered 529: Overloaded), and is asked by one call as soon as something waits for it"
+    )
+    assert second.startswith("claude-sonnet-5-5 of account acme answers nobody")
+    assert what_helps.startswith("see the provider's status page")
+    with pool.begin() as connection:
+        circuits.answered(connection, "acme", "claude-haiku-5-5", began_at=later(seconds=2))
+        circuits.answered(connection, "acme", "claude-sonnet-5-5", began_at=later(seconds=2))
+    assert found(home, "circuits", LANES_DATABASE_URL=database_url).verdict is Verdict.OK
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,8 @@ def of_batch(connection: Connection, batch_id: BatchId, key: str = "k") -> Any:
 CROWD = """
 with i as (
   insert into lanes.item (workload, key, payload, content_hash, occurred_at, received_at, source, position, due_at, canceled_at)
-  select :workload, 'crowd' || n, '{}', '', :now, :now, 'sql', 1000 + n, :due, case when :withdrawn then :now end
+  select :workload, concat('crowd', cast(:binds as text), n), '{}', '', :now, :now, 'sql',
+         (select coalesce(max(position), 0) from lanes.item) + n, :due, case when :withdrawn then :now end
     from generate_series(1, :items) n returning id, due_at)
 insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, due_at, binds,
                         created_at)
@@ -72,10 +73,12 @@ select id, :workload, :version, 'batch', 'answer', 0, 'ready', :now, :now, due_a
 """
 
 
-def crowd(connection: Connection, of: Version, *, binds: Lane | None = None, withdrawn: bool = False) -> None:
+def crowd(
+    connection: Connection, of: Version, *, binds: Lane | None = None, withdrawn: bool = False, items: int = rescues.MOST + 1
+) -> None:  # fmt: skip
     """So many items of the batch lane that one look does not take them, due before all others."""
     connection.execute(text("set local session_replication_role = replica"))
-    given = {"workload": of.workload, "version": of.id, "binds": binds, "withdrawn": withdrawn, "items": rescues.MOST + 1}
+    given = {"workload": of.workload, "version": of.id, "binds": binds, "withdrawn": withdrawn, "items": items}
     connection.execute(text(CROWD), given | {"due": DUE - timedelta(minutes=1), "now": NOON})
     connection.execute(text("set local session_replication_role = origin"))
 

@@ -13,6 +13,7 @@ from lanes.money.pack_size import Place
 from lanes.promises.assessment import Assessment
 from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import IncidentState, Promise
+from lanes.realtime.circuit import Fault
 from lanes.store import incidents, work
 from lanes.store.asking import through
 from lanes.store.batch import adoption, batches, unwanted
@@ -33,6 +34,7 @@ from tests.examples import publish
 MANY = 20  # of one statement: its plan without values is in force since the sixth at the latest
 BREACH = Assessment(Promise.BATCH_SLOW, "letters", Verdict.FAILED, 180, 120, 1, "It is slow.")
 SHED = {"letters": (1, Decimal(0))}
+BEHIND = {"workloads": ["letters"], "due": [NOON], "ids": [0], "until": later(hours=1)}
 PACKED = VersionId(1), Place("letters", Lane.REALTIME, "claude-haiku-5-5")
 KEPT = replace(BREACH, verdict=Verdict.PASSED, sentence="It came home.")
 
@@ -111,7 +113,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "how long a queue is": (lambda c: sheds.standing(c, ["letters"]), "ix_work_claimable"),
     "the end of a queue": (lambda c: sheds.last(c, ["letters"]), "ix_work_claimable"),
     "what becomes of what is shed": (lambda c: report_sheds.of_period(through(c), SHED, since=NOON), "ix_route_shed"),
-    "what is overdue": (lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_work_due"),
+    "what is overdue": (lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_work_due_of_workload"),
     "what is overdue and claimed": (lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_work_claimed"),
     "what is overdue and not routed": (lambda c: due.by_reason(through(c), since=later(days=-1), now=NOON), "ix_item_received"),
     "what is overdue though it was rescued": (
@@ -119,7 +121,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     ),
     "lost claims": (lambda c: work.abandoned(c, now=NOON), "ix_work_claimed"),
     "an outage begins": (
-        lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", faults=3, why="529", now=NOON), "uq_outage_open",
+        lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, NOON), now=NOON), "uq_outage_open",
     ),
     "circuits of an account": (lambda c: circuits.known(c, "acme"), "uq_outage_open"),
     "circuits that are not closed": (lambda c: circuits.not_closed(c, now=NOON), "uq_outage_open"),
@@ -128,6 +130,10 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "batches to look for": (lambda c: adoption.to_search(c, "acme", now=NOON), "uq_batch_unresolved_requests"),
     "open batches": (batches.open_batches, "'{collected,released}'"),
     "what is due of the batch lane": (lambda c: rescues.due(c, until=later(hours=1), now=NOON), "ix_work_due_of_workload"),
+    "how much is due of the batch lane": (
+        lambda c: rescues.numbers(c, until=later(hours=1), now=NOON), "ix_work_due_of_workload",
+    ),
+    "what is due behind that": (lambda c: c.execute(text(rescues.BEHIND), BEHIND).all(), "ix_work_due_of_workload"),
     "what is bound to batch and due": (lambda c: rescues.bound(c, until=later(hours=1), now=NOON), "ix_work_due_of_workload"),
     "the queues of real time": (lambda c: load.snapshot(c, account="acme", now=NOON), "ix_work_claimable"),
     "what real time is asking": (lambda c: load.snapshot(c, account="acme", now=NOON), "ix_work_claimed"),

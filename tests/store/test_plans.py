@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from lanes.batch.batch import Kind
 from lanes.ids import GenerationId, IncidentId, VersionId
 from lanes.promises.incident import EVERYBODY, Incident, IncidentState, Promise, Severity
+from lanes.realtime.circuit import Fault
 from lanes.routing.second_look import Doubtful
 from lanes.settling.listing import Wanted
 from lanes.settling.sought import Sought
@@ -217,6 +218,7 @@ def caches(connection: Connection) -> None:
 
 
 YORE = later(days=-30)
+BEHIND = {"workloads": ["letters"], "due": [NOON], "ids": [0], "until": later(hours=2)}
 SLOW = {"measure": "p95_s", "max": 2, "at_least": 2}
 AN_HOUR_AGO = "cast(:now as timestamptz) - interval '1 hour'"
 BIG = ("item", "work", "attempt", "result", "route")
@@ -248,7 +250,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: unrouted.any_received(c), 100),
         (lambda c: incidents.thaw(c, now=NOON), 3_000),
         (lambda c: outages.end(c, now=NOON), 3_000),
-        (lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", faults=3, why="529", failing_since=YORE, now=NOON), 100),
+        (lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, YORE), now=NOON), 100),
         (lambda c: page(c, Wanted("letters"), onwards=50_000), 7 * LOOKED_AT),
         (lambda c: page_before(c, Wanted("letters", since=NOON), before=50_000), 7 * LOOKED_AT),
         (reads_on, 100),
@@ -276,6 +278,8 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: c.execute(text(due.BY_WORKLOAD), {"since": later(hours=-1), "now": later(days=1)}).all(), 9_000),
         (lambda c: due.by_reason(asking.through(c), since=later(days=-30), now=later(days=1)), 9_000),
         (lambda c: rescues.due(c, until=later(hours=2), now=NOON), 800),
+        (lambda c: rescues.numbers(c, until=later(hours=2), now=NOON), 800),
+        (lambda c: c.execute(text(rescues.BEHIND), BEHIND).all(), 900),
         (tells_of_what_is_bound, 1_800),
         (rescues_what_is_late, 6_000),
         (lambda c: load.snapshot(c, account="acme", now=NOON), 2_500),
@@ -293,7 +297,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         "lane_latency", "routing_mix",
         "promises", "snapshot_of_a_day", "accuracy", "claimed", "workloads_waiting_in_real_time", "locked_for_a_batch",
         "departure", "awaited", "received_to_route", "results_waited_for", "tries", "budgets",
-        "due", "due_by_reason", "late", "bound", "rescued", "load", "unwanted", "cache",
+        "due", "due_by_reason", "late", "number_of_late", "behind_late", "bound", "rescued", "load", "unwanted", "cache",
     ],
 )  # fmt: skip
 def test_what_is_asked_all_the_time_reads_what_waits_and_not_the_history(
@@ -407,7 +411,7 @@ def test_what_people_are_told_of_an_incident_is_found_without_reading_the_histor
 ) -> None:
     """At most the newest 5,000 attempts with their items, and what waits."""
     of = of_history(promise)
-    outages.faulted(history, "acme", "claude-haiku-5-5", faults=3, why="529", now=later(hours=-1))
+    outages.faulted(history, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, NOON), now=later(hours=-1))
     for find, most in ((causes.find, 6_000), (at_stake.find, 12_000), (trends.find, 11_000)):
         rows = read(history, lambda find=find: find(history, of, now=NOON))
         assert sum(rows[table] for table in BIG) <= most, (find.__module__, dict(rows))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.money.cost import estimate
+from lanes.money.cost import Estimates
 from lanes.store.doors import items
 from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
@@ -130,7 +130,7 @@ def test_route_log_has_what_each_lane_would_cost(connection: Connection) -> None
     letters = publish(connection, now=NOON, realtime_model="claude-sonnet-5-5", batch_model="claude-opus-5-5", batch_pack=20)
     admit(connection, "k", now=NOON, payload={"text": "x" * 400})
     route(connection, now=NOON)
-    logged, expected = row(connection, "route_log"), estimate(letters, len('{"text": ""}') + 400, at=NOON)
+    logged, expected = row(connection, "route_log"), Estimates(NOON).of(letters, len('{"text": ""}') + 400)
     assert (logged.realtime_usd, logged.batch_usd) == (expected.realtime, expected.batch)
     assert logged.decided_at == NOON
 

@@ -13,13 +13,14 @@ from sqlalchemy.dialects import postgresql
 from lanes.batch.batch import Intent, Kind
 from lanes.claims import Claim, Claimed
 from lanes.ids import BatchId
-from lanes.realtime.shares import Entitlement, divide
+from lanes.realtime.shares import divide
 from lanes.settling.outcome import Attempt, Judged, Response, Saved
 from lanes.store import work
 from lanes.store.batch import creates, homecoming, ready_work
 from lanes.store.settling import outcomes
 from lanes.store.tables import metadata
 from lanes.words import Lane, Outcome
+from lanes.workload.entitlement import Entitlement
 from lanes.workload.prices import Usage
 from lanes.workload.version import Version
 from tests.conftest import NOON

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
-from lanes.packing import filled, packs, told_apart
+from lanes.packing import packs, told_apart
 from lanes.words import Purpose
 from tests.conftest import NOON
 
@@ -91,9 +91,3 @@ def test_a_pack_is_divided_where_one_request_could_not_be_told_apart() -> None:
     assert [len(each) for each in told_apart([pack], {1})] == [2, 3]
     assert [len(each) for each in told_apart([pack], {1, 2})] == [2, 1, 2]
     assert told_apart([pack[:1]], {1}) == []
-
-
-@given(claims, sizes)
-def test_calls_that_are_told_as_they_fill_are_the_same_calls(waiting: list[Claimed], size: int) -> None:
-    told = list(filled(iter(waiting), size))
-    assert sorted(told, key=lambda pack: waiting.index(pack[0])) == packs(waiting, size)

@@ -1,9 +1,9 @@
 """The evidence that advice on a workload rests on, read from the ledger, the routes and the reads."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from lanes.advice.evidence import AT_ONCE_S, ConsumerUse, Evidence
@@ -14,16 +14,17 @@ from lanes.ids import VersionId
 from lanes.money.budget import month_usd
 from lanes.money.cost import shared_tokens
 from lanes.money.overhead import Overheads
-from lanes.routing.binding import binds
+from lanes.routing.binding import asks_for
 from lanes.routing.capacity import Need
 from lanes.routing.prospect import Batches, Departure
 from lanes.routing.turnaround import Turnarounds
 from lanes.store import asking
-from lanes.store.advice.billing import ListPrices, Spent, days_seen, of_kind, spent
+from lanes.store.advice.billing import ListPrices, Spent, days_seen, spent
 from lanes.store.advice.limits import uses
 from lanes.store.advice.questions import IN_FORCE, QUESTIONS
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
+from lanes.store.figures.sums import of_kind, summed, usd_of
 from lanes.store.money import budget_status, overheads_in_force
 from lanes.store.routing import turnarounds
 from lanes.words import Lane, Mode, Reason
@@ -127,24 +128,25 @@ def _of(
     due += [(seconds, 1) for each in unrouted for seconds in each.due_s]
     first = added_up(timed[Kind.FIRST], "lane")
     (busiest,) = seen["busiest"]
+    days = days_seen(counted, [*arrived, *unrouted], prices, busiest.first_at, now)
     return Evidence(
         version.workload, version.mode,
         days=(now - busiest.first_at).total_seconds() / 86_400 if busiest.first_at else 0.0,
-        items=_sum(arrived, "n") + _sum(unrouted, "n"),
+        items=summed(arrived, "n") + summed(unrouted, "n"),
         realtime=prices.use(Lane.REALTIME, billed, first),
         batch=prices.use(Lane.BATCH, billed, first),
         estimated_realtime_usd=_mean(wanted, "realtime_usd"),
         estimated_batch_usd=_mean(wanted, "batch_usd"),
         batch_list_share=prices.batch_share(billed, otherwise=Evidence.batch_list_share),
-        with_due=_sum(of_kind(counted, "due"), "n") + sum(len(each.due_s) for each in unrouted),
-        urgent=_sum(of_kind(counted, "urgent"), "n") + _sum(unrouted, "urgent"),
+        with_due=summed(of_kind(counted, "due"), "n") + sum(len(each.due_s) for each in unrouted),
+        urgent=summed(of_kind(counted, "urgent"), "n") + summed(unrouted, "urgent"),
         due_within_5s=sum(n for seconds, n in due if seconds <= 5),
         due_before_batch=sum(n for seconds, n in due if seconds < batch_expected_s),
         batch_expected_s=batch_expected_s,
         peak_per_minute=busiest.n,
-        days_arrivals=_whole_days([*arrived, *unrouted], busiest.first_at, now),
-        days_seen=days_seen(counted, [*arrived, *unrouted], prices, busiest.first_at, now),
-        compared=_sum(compared, "n"), corrected=_sum(compared, "items"),
+        days_arrivals=[each.items for each in days[1:-1]],
+        days_seen=days,
+        compared=summed(compared, "n"), corrected=summed(compared, "items"),
         distance=seen["distance"][0].distance if seen["distance"] else None,
         consumers=_consumers(counted, added_up(timed[Kind.READ], "consumer"), seen["young"]),
         limits=uses(seen["limits"], _takes(of_kind(counted, "call"), billed.get(Lane.REALTIME)), now),
@@ -156,18 +158,14 @@ def _of(
 def _takes(calls: Iterable[Any], billed: Spent | None) -> Need:
     """What an item takes of the provider's limits in real time, on average; nothing but a request where none was answered."""
     ours = [call for call in calls if call.lane == Lane.REALTIME]
-    requests = _sum(ours, "n") / max(1, _sum(ours, "items")) or 1.0
+    requests = summed(ours, "n") / max(1, summed(ours, "items")) or 1.0
     each = max(1, billed.answered) if billed else 1
     return Need(billed.input_tokens / each, billed.output_tokens / each, requests) if billed else Need(0, 0, requests)
 
 
-def _sum(rows: Iterable[Any], measure: str) -> int:
-    return sum(getattr(each, measure) for each in rows)
-
-
 def _mean(rows: Sequence[Any], measure: str) -> float | None:
-    n = _sum(rows, "n")
-    return float(sum(getattr(each, measure) for each in rows) / n) if n else None
+    n = summed(rows, "n")
+    return float(usd_of(rows, measure) / n) if n else None
 
 
 def _consumers(
@@ -191,33 +189,20 @@ def _consumers(
 
 def _consumer(consumer: str | None, rows: Sequence[Any], median_s: float | None, young: int) -> ConsumerUse:
     asked, read = of_kind(rows, "asked"), of_kind(rows, "read")
-    answered = _sum((each for each in of_kind(rows, "first") if each.lane == Lane.REALTIME), "n")
-    reads = _sum(read, "n")
+    answered = summed((each for each in of_kind(rows, "first") if each.lane == Lane.REALTIME), "n")
+    reads = summed(read, "n")
     return ConsumerUse(
         consumer,
-        routed=_sum(asked, "n"),
-        demanded=_sum((each for each in asked if _needs(each) is Lane.REALTIME), "n"),
-        deferred=_sum((each for each in asked if _needs(each) is Lane.BATCH), "n"),
-        realtime=_sum((each for each in asked if each.lane == Lane.REALTIME), "n"),
+        routed=summed(asked, "n"),
+        demanded=summed((each for each in asked if _asks_for(each) is Lane.REALTIME), "n"),
+        deferred=summed((each for each in asked if _asks_for(each) is Lane.BATCH), "n"),
+        realtime=summed((each for each in asked if each.lane == Lane.REALTIME), "n"),
         reads=reads,
-        at_once=_sum(read, "items"),
+        at_once=summed(read, "items"),
         median_s=median_s,
         unread=max(answered - reads - young, 0),
     )
 
 
-def _needs(asked: Any) -> Lane | None:
-    """The lane that items need which were routed so: what binds them, or what they are worth."""
-    reason, lane = Reason(asked.word), Lane(asked.lane)
-    return lane if reason is Reason.VALUE else binds(reason, lane)
-
-
-def _whole_days(rows: Sequence[Any], first_at: datetime | None, now: datetime) -> list[int]:
-    """Items of each whole UTC day between the first item's day and today's; days without items count 0."""
-    if first_at is None:
-        return []
-    items = Counter[date]()
-    for each in rows:
-        items[each.day] += each.n
-    first, last = first_at.astimezone(UTC).date(), now.astimezone(UTC).date()
-    return [items[first + timedelta(days=n)] for n in range(1, (last - first).days)]
+def _asks_for(asked: Any) -> Lane | None:
+    return asks_for(Reason(asked.word), Lane(asked.lane))

@@ -1,20 +1,19 @@
 """What the lanes billed for live work, as the figures count it: prices, days, other models, and what was saved."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 
 from lanes.advice.evidence import MODELS, DayUse, LaneUse, ModelPrice
 from lanes.advice.savings import Billed, PriceList, Savings, TokenPrices, savings
 from lanes.figures.durations import Durations
 from lanes.routing.binding import binds
+from lanes.store.figures.sums import of_kind, summed, usd_of
 from lanes.words import Lane, Purpose, Reason
-from lanes.workload.prices import Usage, cost
+from lanes.workload.prices import per_token
 
-TOKENS = 1000  # priced at once: a price with tiers applies its first one below 100,000 prompt tokens
 Models = Mapping[Lane, str]
 
 
@@ -31,11 +30,6 @@ class Spent:
     output_tokens: int
 
 
-def of_kind(rows: Iterable[Any], kind: str) -> list[Any]:
-    """The rows that count this."""
-    return [each for each in rows if each.kind == kind]
-
-
 def spent(counted: Iterable[Any]) -> dict[Lane, Spent]:
     """By the lanes that billed anything."""
     rows = list(counted)
@@ -45,8 +39,8 @@ def spent(counted: Iterable[Any]) -> dict[Lane, Spent]:
 
 def _spent(lane: Lane, calls: Sequence[Any], valid: Sequence[Any]) -> Spent:
     answers = [each for each in valid if each.lane == lane]
-    usd = sum((each.usd for each in calls if each.lane == lane), Decimal(0))
-    return Spent(float(usd), *(sum(getattr(each, of) for each in answers) for of in ("items", "input_tokens", "output_tokens")))
+    usd = usd_of((each for each in calls if each.lane == lane), "usd")
+    return Spent(float(usd), *(summed(answers, measure) for measure in ("items", "input_tokens", "output_tokens")))
 
 
 class ListPrices:
@@ -123,9 +117,8 @@ def _token(model: str, lane: Lane, cache: Lane, day: datetime) -> TokenPrices:
     Raises:
         LookupError: no price is known for the model.
     """
-    kept = Usage(cache_write_5m=TOKENS) if cache is Lane.REALTIME else Usage(cache_write_1h=TOKENS)
-    kinds = Usage(input=TOKENS), Usage(output=TOKENS), Usage(cache_read=TOKENS), kept
-    return TokenPrices(*(cost(each, model=model, lane=lane, at=day) / TOKENS for each in kinds))
+    each = per_token(model, lane, day)
+    return TokenPrices(each.input, each.output, each.cache_read, each.cache_write(cache))
 
 
 def _listed(used: Iterable[Spent], price: TokenPrices | None) -> float:
@@ -141,38 +134,20 @@ def _billed(rows: Sequence[Any]) -> list[Billed]:
     for each in of_kind(rows, "attempt"):
         if each.word == "valid" and each.purpose == Purpose.ANSWER:
             answers[Lane(each.lane)] += each.items
-    return [
-        Billed(
-            Lane(each.lane), each.purpose != Purpose.ANSWER, each.n, each.items,
-            answers[Lane(each.lane)] if each.purpose == Purpose.ANSWER else 0,
-            each.input_tokens - each.cached_tokens - each.written_tokens, each.cached_tokens, each.written_tokens,
-            each.output_tokens, each.usd,
-        )
-        for each in _summed(of_kind(rows, "call"))
-    ]  # fmt: skip
+    calls = defaultdict[tuple[str, str], list[Any]](list)
+    for each in of_kind(rows, "call"):
+        calls[each.lane, each.purpose].append(each)
+    return [_of_calls(Lane(lane), purpose, of, answers[Lane(lane)]) for (lane, purpose), of in calls.items()]
 
 
-@dataclass
-class _Calls:
-    lane: str
-    purpose: str
-    n: int = 0
-    items: int = 0
-    input_tokens: int = 0
-    cached_tokens: int = 0
-    written_tokens: int = 0
-    output_tokens: int = 0
-    usd: Decimal = Decimal(0)
-
-
-def _summed(calls: Iterable[Any]) -> list[_Calls]:
-    """The calls of all days by lane and purpose."""
-    found: dict[tuple[str, str], _Calls] = {}
-    for each in calls:
-        whole = found.setdefault((each.lane, each.purpose), _Calls(each.lane, each.purpose))
-        for measure in ("n", "items", "input_tokens", "cached_tokens", "written_tokens", "output_tokens", "usd"):
-            setattr(whole, measure, getattr(whole, measure) + getattr(each, measure))
-    return list(found.values())
+def _of_calls(lane: Lane, purpose: str, calls: Sequence[Any], answers: int) -> Billed:
+    """The calls of all days together; second passes answer nothing first."""
+    is_second = purpose != Purpose.ANSWER
+    prompt, cached, written = (summed(calls, measure) for measure in ("input_tokens", "cached_tokens", "written_tokens"))
+    return Billed(
+        lane, is_second, summed(calls, "n"), summed(calls, "items"), 0 if is_second else answers, prompt - cached - written,
+        cached, written, summed(calls, "output_tokens"), usd_of(calls, "usd"),
+    )  # fmt: skip
 
 
 def _chosen(rows: Iterable[Any]) -> float:

@@ -11,7 +11,8 @@ from lanes.chunks import chunks
 from lanes.claims import Claim, Claimed
 from lanes.ids import BudgetId, WorkId
 from lanes.money.caching import Marks, is_marked
-from lanes.money.cost import ID_CHARS, pack_bound
+from lanes.money.cost import pack_bound
+from lanes.packing import FRAME_CHARS
 from lanes.payload import characters
 from lanes.store.money import budgets, holds
 from lanes.store.money.holds import BudgetUsedUp
@@ -62,7 +63,7 @@ class Affording:
         for pack in packs:
             for each in pack:
                 told = earlier.get(each.claim.work_id, ())
-                history = sum(characters(payload) + ID_CHARS for payload in told)
+                history = sum(characters(payload) + FRAME_CHARS for payload in told)
                 self._chars[each.claim] = characters(each.payload) + history
             kept = self._within(pack, left, number)
             if not kept:

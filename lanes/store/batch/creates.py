@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ARRAY, BigInteger, Connection, Insert, and_, column, func, insert, literal, or_, select, update
+from sqlalchemy import ARRAY, BigInteger, Connection, Insert, and_, column, func, insert, literal, select, text, update
 
 from lanes.batch.batch import UNCONFIRMED, Answer, Intent
 from lanes.claims import Claim
@@ -11,7 +11,42 @@ from lanes.ids import BatchId
 from lanes.packids import PackIds
 from lanes.store.batch import announcing, disowning, unclear
 from lanes.store.tables import batch, batch_member, work
-from lanes.words import BatchState, Lane, WorkState
+from lanes.words import BatchState, WorkState
+
+LOCKED = """
+select count(*) from (
+  select w.id from lanes.work w join lanes.batch_member m on m.work_id = w.id where m.batch_id = :id
+   order by w.id for no key update of w) locked
+"""
+
+# What waits for a batch, and what is in these other ones. A claim that was in force elsewhere meanwhile is not the one that the
+# batch was made with: there its answers are late ones.
+OWNED = """
+with owned as (
+  update lanes.work w
+     set state = 'submitted', batch_id = :id, lease_until = null,
+         claim_no = case when w.claim_no = m.claim_no then w.claim_no else w.claim_no + 1 end
+    from lanes.batch_member m
+   where m.batch_id = :id and m.work_id = w.id
+     and ((w.state = 'ready' and w.lane = 'batch') or (w.state = 'submitted' and w.batch_id = any(cast(:emptied as bigint[]))))
+  returning w.id, w.claim_no)
+update lanes.batch_member m set claim_no = owned.claim_no from owned where m.batch_id = :id and m.work_id = owned.id
+"""
+
+# The other batches at the provider of which this one holds all that is still out.
+EMPTIED = """
+with others as (
+  select distinct w.batch_id from lanes.work w join lanes.batch_member m on m.work_id = w.id
+   where m.batch_id = :id and w.state = 'submitted' and w.batch_id <> :id)
+update lanes.batch b set state = 'superseded', cancel_at = :now, note = :note
+  from others o
+ where b.id = o.batch_id and b.state = 'submitted' and (b.adopted_at is null or b.proved_at is not null)
+   and not exists (
+     select from lanes.work w
+      where w.batch_id = b.id and w.state = 'submitted'
+        and not exists (select from lanes.batch_member m where m.batch_id = :id and m.work_id = w.id))
+returning b.id
+"""
 
 
 def intend(
@@ -60,8 +95,9 @@ def submitted(
 ) -> Answer:
     """The create was answered: the provider has the batch under that id, whatever was thought of it meanwhile.
 
-    One that was released takes back what of its work still waits. Where other work of it went elsewhere, it is to be
-    cancelled: what has not run yet comes back unspent, and what has is booked.
+    One that was released takes back what of its work waits, and what is in another batch of which nothing else is out: that one
+    is cancelled in its place. Only where nothing of it waits it is cancelled itself: what has not run yet comes back unspent,
+    and what has is booked. Work that is elsewhere otherwise stays there: its answer in this batch is billed and never shown.
     """
     row = connection.execute(
         select(batch.c.state, batch.c.account, batch.c.workload, batch.c.requests, batch.c["items"].label("all_items"),
@@ -71,7 +107,7 @@ def submitted(
     ).one()  # fmt: skip
     answer, state, note = Answer.SUBMITTED, BatchState.SUBMITTED, None
     if row.state == BatchState.RELEASED:
-        answer, state = _take_back(connection, batch_id)
+        answer, state = _take_back(connection, batch_id, now)
         note = f"its create was answered after it had been released: {answer}"
     elif row.state not in UNCONFIRMED:
         if row.provider_batch_id == provider_batch_id:
@@ -95,20 +131,12 @@ def submitted(
     return answer
 
 
-def _take_back(connection: Connection, batch_id: BatchId) -> tuple[Answer, BatchState]:
-    """The released batch owns what of its work is as it was left; whether that is all of it."""
-    of_batch = and_(batch_member.c.batch_id == batch_id, batch_member.c.work_id == work.c.id)
-    as_left = work.c.claim_no == batch_member.c.claim_no
-    back = connection.execute(
-        update(work)
-        .where(of_batch, as_left, work.c.state == WorkState.READY)
-        .values(state=WorkState.SUBMITTED, batch_id=batch_id)
-    ).rowcount
-    nobodys = and_(as_left, work.c.state == WorkState.CANCELED)
-    is_rescued = and_(work.c.rescued, work.c.lane == Lane.REALTIME)  # knowingly paid for beside its batch
-    elsewhere = select(work.c.id).where(
-        of_batch, or_(work.c.batch_id != batch_id, work.c.batch_id.is_(None)), ~nobodys, ~is_rescued
-    )
-    if connection.execute(elsewhere.limit(1)).first() is None and back:
-        return Answer.TAKEN_BACK, BatchState.SUBMITTED
-    return Answer.SUPERSEDED, BatchState.SUBMITTED if back else BatchState.SUPERSEDED
+def _take_back(connection: Connection, batch_id: BatchId, now: datetime) -> tuple[Answer, BatchState]:
+    """The released batch owns what of its work is still to be asked; whether there is any."""
+    connection.execute(text(LOCKED), {"id": batch_id})
+    if not connection.execute(text(OWNED), {"id": batch_id, "emptied": []}).rowcount:
+        return Answer.SUPERSEDED, BatchState.SUPERSEDED
+    note = f"batch {batch_id} answers all that it holds"
+    emptied = connection.execute(text(EMPTIED), {"id": batch_id, "note": note, "now": now}).scalars().all()
+    connection.execute(text(OWNED), {"id": batch_id, "emptied": emptied})
+    return Answer.TAKEN_BACK, BatchState.SUBMITTED

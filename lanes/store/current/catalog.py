@@ -1,5 +1,6 @@
 """What a database has in force: its functions, views, types and triggers, as Postgres writes them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, text
@@ -73,14 +74,19 @@ def definitions(connection: Connection) -> list[Definition]:
     return _read(connection, SCHEMA)
 
 
-def wanted(connection: Connection, piece: Piece) -> Definition:
-    """What the database would have if the piece were in force; nothing but a temporary object is made, and gone again."""
+def wanted(connection: Connection, said: Sequence[Piece]) -> dict[tuple[str, str], Definition]:
+    """What the database would have, by kind and name, if these pieces were in force and nothing else changed; nothing but
+    temporary objects are made, and gone again.
+
+    Raises:
+        ProgrammingError: one of them uses what is not in force yet.
+    """
     with connection.begin_nested() as attempt:
-        run(connection, piece.twin)
+        run(connection, ";\n".join(piece.twin for piece in said))
         own = connection.execute(text("select pg_my_temp_schema()::regnamespace::text")).scalar_one()
-        (twin,) = _read(connection, own)
+        twins = {(each.kind, each.name): each for each in _read(connection, own)}
         attempt.rollback()
-    return twin
+    return twins
 
 
 def leaning_on(connection: Connection, on: Definition) -> list[tuple[str, str]]:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -21,6 +21,7 @@ _FOR_READERS = re.compile(r"^--.*\n", re.MULTILINE)
 _NAMED = re.compile(
     rf"^(create (?:or replace )?(?:function|view|type)|comment on (?:function|view|type|column)) {SCHEMA}\.", re.MULTILINE
 )
+_OURS = re.compile(rf"\b{SCHEMA}\.(\w+)")
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,17 @@ class Piece:
         """SQL that makes the same object as a temporary one of this session; it names the same tables and functions."""
         if self.kind != "trigger":
             return _NAMED.sub(r"\1 pg_temp.", self.sql)
-        table = f"create temporary table {self.table} (like {SCHEMA}.{self.table});\n"
+        table = f"create temporary table if not exists {self.table} (like {SCHEMA}.{self.table});\n"
         return table + self.sql.replace(f" on {SCHEMA}.{self.table} ", f" on pg_temp.{self.table} ", 1)
 
     def uses(self, other: "Piece") -> bool:
         """Whether its definition names the other."""
-        definition = _COMMENT.split(_FOR_READERS.sub("", self.sql))[0]
-        return other != self and re.search(rf"\b{SCHEMA}\.{other.name}\b", definition) is not None
+        return other.name in self._names and other != self
+
+    @cached_property
+    def _names(self) -> frozenset[str]:
+        """Everything of the schema that its definition names."""
+        return frozenset(_OURS.findall(_COMMENT.split(_FOR_READERS.sub("", self.sql))[0]))
 
 
 def read(file: str, sql: str) -> Piece:

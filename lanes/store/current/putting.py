@@ -4,11 +4,11 @@ What is in force already is compared with a temporary twin, without a lock on it
 replacing of a view that it has read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from psycopg.errors import DuplicateObject, InvalidFunctionDefinition, InvalidTableDefinition
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from lanes.errors import SetupError
 from lanes.store.current.catalog import Definition, definitions, leaning_on, run, wanted
@@ -28,12 +28,14 @@ def put_in_force(connection: Connection, said: Sequence[Piece]) -> list[str]:
     """
     differed: list[str] = []
     in_force = definitions(connection)
+    foreseen = _foreseen(connection, said, in_force)
     for piece in said:
         stand = _of(piece, in_force)
-        to_stand = wanted(connection, piece) if stand else None
+        to_stand = foreseen.of(piece) if stand else None
         if to_stand and _is_as(stand, to_stand):
             continue
         differed.append(piece.file)
+        foreseen.changes(piece)
         in_place = all(to_stand and each.identity == to_stand.identity for each in stand)
         if not (in_place and _replaced(connection, piece)):
             _drop(connection, stand, ours=[each for other in said for each in _of(other, in_force)])
@@ -45,15 +47,43 @@ def put_in_force(connection: Connection, said: Sequence[Piece]) -> list[str]:
 def differences(connection: Connection, said: Sequence[Piece]) -> list[str]:
     """What of the files the database has not or otherwise, and what it has beyond them; a sentence each."""
     in_force = definitions(connection)
+    foreseen = _foreseen(connection, said, in_force)
     known = {each for piece in said for each in _of(piece, in_force)}
     return [
         *(
             f"{piece.kind} {piece.name} is not as {piece.file}.sql says"
             for piece in said
-            if not (stand := _of(piece, in_force)) or not _is_as(stand, wanted(connection, piece))
+            if not (stand := _of(piece, in_force)) or not _is_as(stand, foreseen.of(piece))
         ),
         *(f"{each.kind} {each.identity} has no file" for each in in_force if each not in known),
     ]
+
+
+class _Foreseen:
+    """What the database would have of each piece: found out for all at once, and again for what uses what was changed since."""
+
+    def __init__(self, connection: Connection, found: Mapping[tuple[str, str], Definition]) -> None:
+        self._connection, self._found, self._changed = connection, found, list[Piece]()
+
+    def of(self, piece: Piece) -> Definition:
+        known = self._found.get((piece.kind, piece.name))
+        if known is not None and not any(piece.uses(each) for each in self._changed):
+            return known
+        self._changed.append(piece)  # for those that use it in turn
+        return wanted(self._connection, [piece])[piece.kind, piece.name]
+
+    def changes(self, piece: Piece) -> None:
+        """The piece is put in force."""
+        self._changed.append(piece)
+
+
+def _foreseen(connection: Connection, said: Sequence[Piece], in_force: list[Definition]) -> _Foreseen:
+    """For those that are in force in some form; one by one where some use what is not in force yet."""
+    standing = [piece for piece in said if _of(piece, in_force)]
+    try:
+        return _Foreseen(connection, wanted(connection, standing) if standing else {})
+    except ProgrammingError:
+        return _Foreseen(connection, {})
 
 
 def _of(piece: Piece, found: list[Definition]) -> list[Definition]:

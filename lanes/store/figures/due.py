@@ -6,18 +6,25 @@ from lanes.report.deadlines import DeadlineFigures
 from lanes.store.asking import Ask
 from lanes.words import Lane
 
-MOST = 2_000  # of each way to wait: more of them say no more
+MOST = 2_000  # of a workload's for each way to wait: more of them say no more
 
 # What is due and waits still, of `overdue`: in a batch or for one, for real time (which ranks it by its due time), claimed, or
 # not routed. What was rescued waits for real time; once that failed, for what its batch still has of it: that is found by what
 # failed, because a batch has also what was answered meanwhile. What was due before it arrived is none of it, and hides none:
 # what was due last is looked at first.
+IN_BATCH = f"""
+      select item_id from lanes.work
+       where workload = f.name and binds {{binds}} and due_at is not null and lane = 'batch' and purpose = 'answer'
+         and state in ('ready', 'submitted') and not rescued and due_at < :now
+       order by binds desc, due_at desc, id desc limit {MOST}"""
 OVERDUE = f"""
 late as (
-  (select item_id from lanes.work
-    where due_at is not null and lane = 'batch' and purpose = 'answer' and state in ('ready', 'submitted') and not rescued
-      and due_at < :now
-    order by due_at desc, id desc limit {MOST})
+  select w.item_id
+    from lanes.workload f
+   cross join lateral (
+     ({IN_BATCH.format(binds="is null")})
+     union all
+     ({IN_BATCH.format(binds="= 'batch'")})) w
   union
   select w.item_id
     from lanes.workload f
@@ -44,26 +51,31 @@ late as (
       order by due_at desc, id desc limit {MOST}) i
    where i.due_at > i.received_at),
 overdue as materialized (
-  select i.id, i.workload
+  select i.workload, r.lane, r.reason  -- of the newest route; what is not routed has none
     from late l
    cross join lateral (select * from lanes.item i where i.id = l.item_id offset 0) i
+    left join lateral (
+      select lane, reason from lanes.route r where r.item_id = i.id order by r.id + 0 desc limit 1) r on true
    where i.due_at < :now and i.due_at > i.received_at and i.answered_at is null and i.failed_at is null
      and i.canceled_at is null)
 """
 
-# Of each workload, as promises have it.
+# Of each workload, as promises have it; `in_realtime` of what was missed or is overdue was real time's to answer.
 BY_WORKLOAD = f"""
 with {OVERDUE},
 decided as (
-  select workload, sum(items)::bigint as met, sum(n - items)::bigint as missed
+  select workload, sum(items)::bigint as met, sum(n - items)::bigint as missed,
+         coalesce(sum(n - items) filter (where lane = 'realtime'), 0)::bigint as in_realtime
     from lanes.figures_since('{{deadline}}', :since) where word <> 'overdue' group by 1),
-waits as (select workload, count(*) as overdue from overdue group by 1)
-select workload, coalesce(d.met, 0) as met, coalesce(d.missed, 0) as missed, coalesce(w.overdue, 0) as overdue
+waits as (
+  select workload, count(*) as overdue, count(*) filter (where lane = 'realtime') as in_realtime from overdue group by 1)
+select workload, coalesce(d.met, 0) as met, coalesce(d.missed, 0) as missed, coalesce(w.overdue, 0) as overdue,
+       coalesce(d.in_realtime, 0) + coalesce(w.in_realtime, 0) as in_realtime
   from decided d full join waits w using (workload)
  where d.met + d.missed > 0 or w.overdue > 0
 """
 
-# By lane and reason of the newest route; what is not routed has none. What became due before it was routed is not overdue here.
+# By lane and reason. What became due before it was routed is not overdue here.
 BY_REASON = f"""
 with {OVERDUE}
 select workload, lane, reason, sum(met)::bigint as met, sum(missed)::bigint as missed, sum(overdue)::bigint as overdue
@@ -71,10 +83,8 @@ select workload, lane, reason, sum(met)::bigint as met, sum(missed)::bigint as m
     select workload, lane, word as reason, items as met, n - items as missed, 0 as overdue
       from lanes.figures_since('{{deadline}}', :since)
     union all
-    select o.workload, r.lane, case r.reason when 'overdue' then 'deadline' else r.reason end, 0, 0, 1
-      from overdue o
-     cross join lateral (
-       select lane, reason from lanes.route r where r.item_id = o.id order by r.id + 0 desc limit 1) r) each
+    select workload, lane, case reason when 'overdue' then 'deadline' else reason end, 0, 0, 1
+      from overdue where lane is not null) each
  group by 1, 2, 3 having sum(met) <> 0 or sum(missed) <> 0 or sum(overdue) <> 0
  order by 1, 2 desc, 4 desc, 3
 """

@@ -36,6 +36,15 @@ greatest(i.received_at, case when exists (select from lanes.attempt e where e.it
                              then w.created_at end)
 """
 
+# When the provider's last trouble with a workload `w`, by its version `v`, was over; null: none was over lately.
+WELL_SINCE = """
+greatest(
+  (select max(o.over_at) from lanes.outage o where o.model = v.realtime_model and o.over_at >= :recent),
+  (select max(o.resolved_at) from lanes.incident o
+    where o.state = 'resolved' and o.resolved_at >= :recent
+      and o.promise = 'provider_frozen' and o.workload = w.name and o.subject = 'realtime lane'))
+"""
+
 # Latency counts items that were the real-time lane's from the start and that no person delayed: neither amended nor of a
 # paused workload. What already waits longer than promised counts with its age, also where it fell back to a batch, and so
 # does what was given up lately: unanswered is unanswered, whatever lane holds it. What an outage of the provider made wait or
@@ -44,12 +53,7 @@ greatest(i.received_at, case when exists (select from lanes.attempt e where e.it
 REALTIME = f"""
 with promised as (
   select w.name, v.realtime_p95_s * interval '1 second' as promised,
-         greatest(
-           (select max(o.over_at) from lanes.outage o where o.model = v.realtime_model and o.over_at >= :recent),
-           (select max(o.resolved_at) from lanes.incident o
-             where o.state = 'resolved' and o.resolved_at >= :recent
-               and o.promise = 'provider_frozen' and o.workload = w.name and o.subject = 'realtime lane'),
-           '-infinity') as well_since
+         coalesce({WELL_SINCE}, '-infinity') as well_since
     from lanes.workload w join lanes.version v on v.id = w.version_id where w.paused_at is null),
 answered as (
   select a.workload, extract(epoch from a.ended_at - {BEGUN})::float8 as seconds

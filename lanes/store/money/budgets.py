@@ -1,8 +1,9 @@
 """Budgets: set, changed and removed by people; how each stands in its period."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import (
@@ -29,21 +30,27 @@ from lanes.store.tables import budget, budget_spent, budget_use, workload
 
 ALONE = timedelta(seconds=0.5)  # longest wait for those who save; shorter than what Postgres takes to look for deadlocks
 
-# What was billed before the budget was there. Nobody saves meanwhile; whoever saves later counts it himself.
+# What was billed before the budget was there; whoever saves later counts it himself. Whoever has this lock knows that nobody is
+# saving: no row of a smaller number than the newest comes any more.
 LOCKED = "lock table lanes.response, lanes.attempt in share row exclusive mode"
-BEFORE = {
-    False: """
-    select coalesce((select sum(r.cost_usd) from lanes.response r
-                      where r.workload = :workload and r.billed_at >= :since), 0) as usd,
-           coalesce((select sum(a.bound_usd) from lanes.attempt a
-                      where a.workload = :workload and a.ended_at >= :since and a.bound_usd <> 0), 0) as bound_usd
-    """,
-    True: """
-    select coalesce(sum(a.cost_usd), 0) as usd, coalesce(sum(a.bound_usd), 0) as bound_usd
-      from lanes.attempt a join lanes.item i on i.id = a.item_id
-     where a.workload = :workload and i.consumer = :consumer and a.ended_at >= :since
-    """,
-}
+NEWEST = """
+select (select coalesce(max(id), 0) from lanes.response) as responses,
+       (select coalesce(max(id), 0) from lanes.attempt) as attempts
+"""
+EVERYBODYS = """
+select coalesce((select sum(r.cost_usd) from lanes.response r
+                  where r.workload = :workload and r.billed_at >= :since and r.id {responses}), 0) as usd,
+       coalesce((select sum(a.bound_usd) from lanes.attempt a
+                  where a.workload = :workload and a.ended_at >= :since and a.bound_usd <> 0 and a.id {attempts}), 0)
+         as bound_usd
+"""
+CONSUMERS = """
+select coalesce(sum(a.cost_usd), 0) as usd, coalesce(sum(a.bound_usd), 0) as bound_usd
+  from lanes.attempt a join lanes.item i on i.id = a.item_id
+ where a.workload = :workload and i.consumer = :consumer and a.ended_at >= :since and a.id {attempts}
+"""
+UP_TO = {"responses": "<= :responses", "attempts": "<= :attempts"}
+AFTER = {"responses": "> :responses", "attempts": "> :attempts"}
 READY_NOW = """
 with resting as (
   select w.id from lanes.work w
@@ -53,6 +60,16 @@ update lanes.work w set ready_at = :now from resting where w.id = resting.id
 """
 # What `submit` could not send is asked for now.
 SUBMIT_NOW = "update lanes.workload set submit_at = :now where name = :workload and submit_at > :now"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What counts against a budget, in US dollars, of the ledger's rows up to these numbers."""
+
+    usd: Decimal = Decimal(0)
+    bound_usd: Decimal = Decimal(0)
+    responses: int = 0
+    attempts: int = 0
 
 
 @dataclass(frozen=True)
@@ -79,23 +96,54 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
     if (no := refusal(wanted)) is not None:
         raise ActionRefused(no)
     _require_zone(connection, wanted.zone, now)
+    known = select(budget.c.id, budget.c.zone).where(*_is(wanted))
+    there = connection.execute(known).first()
+    so_far = Counted() if there is not None and there.zone == wanted.zone else _counted(connection, wanted, now)
     with waiting_at_most(connection, ALONE):
         values: dict[str, Any] = {
             "soft_usd": wanted.soft_usd, "hard_usd": wanted.hard_usd, "who": who, "why": why, "set_at": now, "refused_at": None,
         }  # fmt: skip
-        known = select(budget.c.id, budget.c.zone).where(*_is(wanted)).with_for_update(key_share=True)
-        there = connection.execute(known).first()
+        there = connection.execute(known.with_for_update(key_share=True)).first()
         if there is not None:
             connection.execute(update(budget).where(budget.c.id == there.id).values(zone=wanted.zone, **values))
         if there is None or there.zone != wanted.zone:
-            _count_from(connection, wanted, None if there is None else there.id, values)
+            _count_from(connection, wanted, None if there is None else there.id, values, so_far)
         _go_on(connection, wanted.workload, now)
     signals.wake(connection)
     return next(each.said for each in statuses(connection, [wanted.workload], now=now) if each.budget == wanted)
 
 
-def _count_from(connection: Connection, wanted: Budget, id_: BudgetId | None, values: dict[str, Any]) -> None:
-    """The budget counts what its period has cost, from whoever saved before; a new one is there from now on."""
+def _counted(connection: Connection, wanted: Budget, now: datetime) -> Counted:
+    """What the budget's period has cost so far. Nobody is kept from saving while it is added up: that takes seconds where there
+    are many rows."""
+    with waiting_at_most(connection, ALONE):
+        for_a_moment = connection.begin_nested()
+        connection.execute(text(LOCKED))
+        newest = connection.execute(text(NEWEST)).one()
+        for_a_moment.rollback()
+    return _sum(connection, wanted, now, UP_TO, Counted(responses=newest.responses, attempts=newest.attempts))
+
+
+def _sum(connection: Connection, wanted: Budget, now: datetime, rows: Mapping[str, str], before: Counted) -> Counted:
+    """With what these rows of its period add."""
+    of = {"workload": wanted.workload, "since": _began_at(connection, wanted, now), "attempts": before.attempts}
+    if wanted.consumer is None:
+        query, of = EVERYBODYS, {**of, "responses": before.responses}
+    else:
+        query, of = CONSUMERS, {**of, "consumer": wanted.consumer}
+    found = connection.execute(text(query.format(**rows)), of).one()
+    return replace(before, usd=before.usd + found.usd, bound_usd=before.bound_usd + found.bound_usd)
+
+
+def _began_at(connection: Connection, wanted: Budget, now: datetime) -> datetime:
+    return connection.execute(select(func.date_trunc(wanted.period, now, wanted.zone))).scalar_one()
+
+
+def _count_from(
+    connection: Connection, wanted: Budget, id_: BudgetId | None, values: dict[str, Any], so_far: Counted
+) -> None:  # fmt: skip
+    """The budget counts what its period has cost, from whoever saved before, and was not counted yet; a new one is there from
+    now on."""
     connection.execute(text(LOCKED))
     if id_ is None:
         id_ = connection.execute(
@@ -105,11 +153,12 @@ def _count_from(connection: Connection, wanted: Budget, id_: BudgetId | None, va
         ).scalar_one()
     connection.execute(delete(budget_use).where(budget_use.c.budget_id == id_))
     connection.execute(delete(budget_spent).where(budget_spent.c.budget_id == id_))
-    began_at = connection.execute(select(func.date_trunc(wanted.period, values["set_at"], wanted.zone))).scalar_one()
-    of = {"workload": wanted.workload, "since": began_at} | ({} if wanted.consumer is None else {"consumer": wanted.consumer})
-    so_far = connection.execute(text(BEFORE[wanted.consumer is not None]), of).one()
+    now: datetime = values["set_at"]
+    all_of_it = _sum(connection, wanted, now, AFTER, so_far)
     connection.execute(
-        insert(budget_spent).values(budget_id=id_, began_at=began_at, usd=so_far.usd, bound_usd=so_far.bound_usd)
+        insert(budget_spent).values(
+            budget_id=id_, began_at=_began_at(connection, wanted, now), usd=all_of_it.usd, bound_usd=all_of_it.bound_usd
+        )
     )
 
 
@@ -153,6 +202,16 @@ def limited(connection: Connection) -> list[Limited]:
 def over_soft(connection: Connection, names: Iterable[str], *, now: datetime) -> list[BudgetStatus]:
     """The budgets of these workloads that are beyond their soft limit."""
     return [each for each in statuses(connection, names, now=now) if each.is_over_soft]
+
+
+def used_up(connection: Connection, *, now: datetime) -> Set[tuple[str, str | None]]:
+    """Of whom nothing more is paid, whether that was asked for already or not: a workload and its consumer, None for all."""
+    return {(each.budget.workload, each.budget.consumer) for each in statuses(connection, now=now) if each.is_used_up}
+
+
+def unpaid(connection: Connection, *, now: datetime) -> list[str]:
+    """The workloads of which nothing more is paid, whoever reads it."""
+    return sorted(name for name, consumer in used_up(connection, now=now) if consumer is None)
 
 
 def _is(wanted: Budget) -> tuple[ColumnElement[bool], ...]:

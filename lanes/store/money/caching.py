@@ -74,7 +74,6 @@ select f.workload, f.lane, case f.lane when 'batch' then v.batch_model else v.re
 """
 
 
-
 def weigh(connection: "Connection", version: "Version", lane: Lane, *, now: datetime) -> Caching:
     """How calls of the version's lane mark what they share from now on: decided by what was measured, or as it was decided a
     moment ago. What somebody else is deciding stays as it is.

@@ -68,7 +68,7 @@ def decided(ask: Ask) -> dict[Place, Decided]:
 def evidence(
     ask: Ask, places: Sequence[tuple[VersionId, Place]], last: Mapping[Place, Decided], *, now: datetime
 ) -> dict[tuple[VersionId, Lane], Evidence]:
-    """What was compared on these lanes since what was decided `last` of them, and within 28 days."""
+    """What was compared on these lanes within 28 days: of packed items only since what was decided `last` of their lane."""
     oldest = now - BACK_TO
     given = {
         "versions": [id_ for id_, _ in places], "lanes": [place.lane.value for _, place in places],

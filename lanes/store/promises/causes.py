@@ -13,6 +13,7 @@ from lanes.promises.briefing import SCOPES, UNEXPLAINED, Met, Scope
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import EVERYBODY, Incident, Promise, lane_of
 from lanes.promises.last_answers import FAILED_FOR
+from lanes.store.figures.measurements import WELL_SINCE
 from lanes.store.signals import Role, holders
 from lanes.units import counted, seconds
 from lanes.unquoted import ABOUT_AN_INPUT, discreet
@@ -76,15 +77,8 @@ select distinct f.name
  order by 1
 """
 # As the promises measure: what an outage of the provider made fail was told in that incident.
-WELL_SINCE = """
-select greatest(
-  (select max(o.over_at) from lanes.workload f
-     join lanes.version v on v.id = f.version_id
-     join lanes.outage o on o.model = v.realtime_model and o.over_at >= :since
-    where f.name = :workload),
-  (select max(o.resolved_at) from lanes.incident o
-    where o.state = 'resolved' and o.resolved_at >= :since
-      and o.promise = 'provider_frozen' and o.workload = :workload and o.subject = 'realtime lane'))
+WELL = f"""
+select {WELL_SINCE} from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = :workload
 """
 PAYLOADS = "select id, payload from lanes.item where id = any(:ids)"
 NEWEST_RUN = """
@@ -146,8 +140,8 @@ def find(connection: Connection, of: Incident, *, now: datetime) -> Found:
 def _attempts(connection: Connection, of: Incident, scope: Scope, now: datetime) -> Found:
     within = period(of, scope.window, now)
     if of.promise in (Promise.REALTIME_SLOW, Promise.REALTIME_FAILING):
-        at = {"since": within["since"], "workload": of.workload}
-        within["since"] = connection.execute(text(WELL_SINCE), at).scalar() or within["since"]
+        at = {"recent": within["since"], "workload": of.workload}
+        within["since"] = connection.execute(text(WELL), at).scalar() or within["since"]
     of_these = {
         "workloads": workloads_of(connection, of), "lane": scope.lane or lane_of(of.promise, of.subject) or Lane.REALTIME,
         "batch_id": batch_of(of), "purpose": scope.purpose, **within,

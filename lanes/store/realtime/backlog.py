@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, exists, func, literal, select
+from sqlalchemy import ARRAY, Connection, Text, all_, func, literal, select
 
-from lanes.store.tables import budget, work, workload
+from lanes.store.money import budgets
+from lanes.store.tables import work, workload
 from lanes.store.work import claimable
 from lanes.words import Lane, Purpose
 
@@ -18,20 +19,13 @@ class Backlog:
     ready_since: datetime | None
 
 
-def _is_paid(now: datetime) -> ColumnElement[bool]:
-    """No budget of all of the workload has refused what was asked of it in its current period."""
-    began_at = func.date_trunc(budget.c.period, literal(now), budget.c.zone)
-    return ~exists().where(
-        budget.c.workload == work.c.workload, budget.c.consumer.is_(None), budget.c.refused_at >= began_at
-    )  # fmt: skip
-
-
 def backlog(connection: Connection, lane: Lane, *, now: datetime) -> Backlog:
     """What could be claimed now, and be asked: no drain changes anything for what waits for money, and none is started for what
     only measures."""
+    paid = work.c.workload != all_(literal(budgets.unpaid(connection, now=now), ARRAY(Text)))
     row = connection.execute(
         select(func.count().label("ready"), func.min(work.c.ready_at).label("since"))
         .join(workload, workload.c.name == work.c.workload)
-        .where(claimable(lane, now), workload.c.paused_at.is_(None), _is_paid(now), work.c.purpose != Purpose.SHADOW)
+        .where(claimable(lane, now), workload.c.paused_at.is_(None), paid, work.c.purpose != Purpose.SHADOW)
     ).one()
     return Backlog(row.ready, row.since)

@@ -31,7 +31,8 @@ select exists (
       limit 1) a
    where v.realtime_model = :model)
 """
-LATELY = SOON = timedelta(minutes=1)
+LATELY = timedelta(minutes=1)  # an answer from before says nothing of now
+SOON = timedelta(minutes=1)  # nothing of this moment is later
 
 
 def not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, str], Circuit]:
@@ -39,9 +40,14 @@ def not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, s
 
     Those that nobody has probed for a minute are left out: whatever would ask them could find them closed.
     """
-    lately = outage.c.next_probe_at > now - HEARD_OF
-    rows = connection.execute(_of_outages().where(differs(outage.c.state, CircuitState.CLOSED), lately))
-    return {(row.account, row.model): _circuit(row) for row in rows}
+    since = now - HEARD_OF
+    return {of: each for of, each in open_ones(connection).items() if each.next_probe_at and each.next_probe_at > since}
+
+
+def open_ones(connection: Connection) -> Mapping[tuple[str, str], Circuit]:
+    """All circuits that rest or are probed, by account and model and in their order, whether something waits or not."""
+    rows = connection.execute(_of_outages().where(differs(outage.c.state, CircuitState.CLOSED)))
+    return {(row.account, row.model): _circuit(row) for row in sorted(rows, key=lambda row: (row.account, row.model))}
 
 
 def known(connection: Connection, account: str) -> dict[str, Circuit]:

@@ -8,8 +8,11 @@ from lanes.realtime.throughput import items_per_s
 from lanes.routing.capacity import Need
 from lanes.routing.load import Load, Queue, Rest
 from lanes.routing.route import EXPECTED_CALL, LONG_OVERDUE
+from lanes.store.money import budgets
 from lanes.store.realtime import circuits, limits
 from lanes.store.signals import Role, holders
+from lanes.store.workload import workloads
+from lanes.workload.entitlement import Entitlement
 
 MOST = 20_000  # items of a workload's queue that are counted, the most urgent first
 NEWEST = 200  # tries of a workload whose calls are timed
@@ -28,21 +31,13 @@ select f.name as workload, v.realtime_model as model, width_bucket(w.rank_at, ca
     where w.lane = 'realtime' and w.state = 'ready' and w.workload = f.name
     order by w.rank_at, w.id limit {MOST}) w
  where f.paused_at is null
-   and not exists (
-     select from lanes.budget b
-      where b.workload = f.name and b.consumer is null
-        and b.refused_at >= date_trunc(b.period, cast(:now as timestamptz), b.zone))
+   and f.name <> all(cast(:unpaid as text[]))
  group by 1, 2, 3
 union all
 select w.workload, v.realtime_model, 0, count(*)
   from lanes.work w join lanes.version v on v.id = w.version_id
  where w.state = 'claimed' and w.lane = 'realtime'
  group by 1, 2
-"""
-
-REFUSED = """
-select b.workload, b.consumer from lanes.budget b
- where b.refused_at >= date_trunc(b.period, cast(:now as timestamptz), b.zone)
 """
 
 NEEDS = """
@@ -67,10 +62,12 @@ select v.realtime_model as model, count(*) as tries, count(distinct a.message_id
 
 def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: datetime) -> Load:
     """The lane as it is now: `most_calls` is the bound that somebody set for the calls of a drain, 0 for none."""
+    refused = budgets.used_up(connection, now=now)
+    unpaid = [name for name, consumer in refused if consumer is None]
     edges = [now + timedelta(seconds=each) for each in STEPS_S]
     queues = [
         Queue(row.workload, row.model, edges[row.place - 1] if row.place else LONG_OVERDUE, row.items)
-        for row in connection.execute(text(QUEUES), {"edges": edges, "now": now})
+        for row in connection.execute(text(QUEUES), {"edges": edges, "unpaid": unpaid})
     ]
     needs = {
         row.workload: Need(row.input, row.output, row.requests)
@@ -88,5 +85,7 @@ def snapshot(connection: Connection, *, account: str, most_calls: int = 0, now: 
     # One that nobody probes rests too: it is the queue that is empty, and nobody knows whether the model answers.
     known_circuits = circuits.known(connection, account)
     rests = {name: Rest(name, each.since, each.why) for name, each in known_circuits.items() if each.is_open}
-    refused = frozenset((row.workload, row.consumer) for row in connection.execute(text(REFUSED), {"now": now}))
-    return Load(now, per_s, calls=longest, queues=queues, limits=known, needs=needs, rests=rests, refused=refused)
+    entitled = {name: Entitlement.of(version) for name, version in workloads.in_force(connection).items()}
+    return Load(
+        now, per_s, calls=longest, queues=queues, limits=known, needs=needs, entitled=entitled, rests=rests, refused=refused
+    )

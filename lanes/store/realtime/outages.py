@@ -15,6 +15,7 @@ from lanes.promises.incident import EVERYBODY, Promise
 from lanes.promises.provider_faults import provider_down
 from lanes.realtime.circuit import Circuit, Fault
 from lanes.store.incidents import open, resolve
+from lanes.store.money import budgets
 from lanes.store.realtime import circuits
 from lanes.store.tables import outage
 from lanes.store.work import UNASKED
@@ -39,11 +40,8 @@ update lanes.outage o set over_at = :now, state = 'closed', next_probe_at = null
      select from lanes.workload f
        join lanes.version v on v.id = f.version_id and v.realtime_model = o.model
        join {UNASKED} w on w.workload = f.name and w.lane = 'realtime'
-      where f.paused_at is null and w.purpose <> 'shadow'
-        and (seen.answered_at is null or w.generation = 0 and w.failures = 0 and w.created_at < seen.answered_at)
-        and not exists (
-          select from lanes.budget b
-           where b.workload = f.name and b.consumer is null and b.refused_at >= date_trunc(b.period, :now, b.zone)))
+      where f.paused_at is null and f.name <> all(cast(:unpaid as text[])) and w.purpose <> 'shadow'
+        and (seen.answered_at is null or w.generation = 0 and w.failures = 0 and w.created_at < seen.answered_at))
 returning o.account, seen.answered_at is not null as answered
 """
 ANSWERED = "The provider answers again, and every item that waited for it has been asked."
@@ -51,26 +49,24 @@ UNASKED_NOW = "Nothing waits for it any more: nobody has asked the provider for 
 
 
 def faulted(
-    connection: Connection, account: str, model: str, *, faults: int, why: str, began_at: datetime | None = None,
-    failing_since: datetime | None = None, turn: int | None = None, flow_run_id: UUID | None = None, now: datetime,
+    connection: Connection, account: str, model: str, fault: Fault, *, flow_run_id: UUID | None = None, now: datetime
 ) -> Circuit | None:  # fmt: skip
     """The model answers nobody, and the account's one incident says so; or None, because others are answered.
 
-    `faults`: calls in a row without an answer, since `failing_since`, the newest of which began at `began_at` (now, where
-    nobody says). `turn`: of the circuit whose probe it was. `flow_run_id` is the run that asked.
+    `flow_run_id` is the run that asked. As `circuits.faulted`, in a transaction of its own.
     """
-    fault = Fault(why, faults, began_at or now, failing_since or began_at or now, turn)
     circuit, moved = circuits.faulted(connection, account, model, fault, now=now)
     if moved:
         down = _down(connection, account)
         models, calls = [each.model for each in down], sum(each.faults for each in down)
-        open(connection, provider_down(account, models, calls, why, flow_run_id=flow_run_id), now=now)
+        open(connection, provider_down(account, models, calls, fault.why, flow_run_id=flow_run_id), now=now)
     return circuit
 
 
 def end(connection: Connection, *, now: datetime) -> list[IncidentId]:
     """The outages that are over have ended, and the incidents of accounts without any are resolved; their ids."""
-    over = connection.execute(text(OVER), {"now": now, "unasked_since": now - NOBODY_ASKS}).all()
+    at = {"now": now, "unasked_since": now - NOBODY_ASKS, "unpaid": budgets.unpaid(connection, now=now)}
+    over = connection.execute(text(OVER), at).all()
     unanswered = {each.account for each in over if not each.answered}
     ended = [
         resolve(

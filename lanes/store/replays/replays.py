@@ -10,11 +10,11 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.ids import GenerationId, ItemId
-from lanes.money.cost import estimate
 from lanes.replays.replay import Generation, Preview
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_, is_among
 from lanes.store.locks import PATIENCE, waiting_at_most
+from lanes.store.money import sharing
 from lanes.store.tables import generation, item, version, work, workload
 from lanes.store.workload import workloads
 from lanes.units import counted
@@ -51,10 +51,10 @@ def preview(
     first, last = first or 1, _last(connection, name, last)
     _refuse_emptied(connection, name, first, last)
     asked = {"workload": name, "first": first, "last": last, "history": by.spec.history_items}
-    items, usd = 0, Decimal(0)
+    items, usd, estimates = 0, Decimal(0), sharing.estimates(connection, now=now)
     for row in connection.execute(SIZES, asked):
         items += row.items
-        usd += row.items * estimate(by, int(row.chars), at=now).batch
+        usd += row.items * estimates.of(by, int(row.chars)).batch
     return Preview(name, by.number, first, last, items, usd)
 
 

@@ -1,6 +1,6 @@
 """What the report has of figures alone: they are read once, and each section is a sum of them."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
@@ -18,6 +18,7 @@ from lanes.report.snapshot import (
 )
 from lanes.store.asking import Ask
 from lanes.store.figures.spread import added_up
+from lanes.store.figures.sums import of_kind, summed, usd_of
 from lanes.store.report.timed import Timed
 from lanes.words import BatchState, Lane, Left, Outcome, Purpose, Reason
 
@@ -55,20 +56,20 @@ class Counted:
         return [each for each in found if each.items > 0 or each.answers > 0 or each.attempts > 0]
 
     def _lane(self, workload: str, lane: Lane, rows: Sequence[Any]) -> LaneFigures:
-        items, answers = _of_kind(rows, "item"), _of_kind(rows, "answer")
-        tries = [each for each in _of_kind(rows, "try") if each.purpose in LIVE]
+        items, answers = of_kind(rows, "item"), of_kind(rows, "answer")
+        tries = [each for each in of_kind(rows, "try") if each.purpose in LIVE]
         took = self._took.get((workload, lane))
         began = min((each.first_at for each in tries if each.first_at), default=None)
         ended = max((each.last_at for each in tries if each.last_at), default=None)
         return LaneFigures(
             workload, lane,
-            items=_sum(items, "n"), answered=_sum(items, "items"), answers=_sum(answers, "n"),
+            items=summed(items, "n"), answered=summed(items, "items"), answers=summed(answers, "n"),
             p50_s=took.percentile_s(0.5) if took else None, p95_s=took.percentile_s(0.95) if took else None,
             p99_s=took.percentile_s(0.99) if took else None,
             busy_s=(ended - began).total_seconds() if began and ended else 0.0,
-            attempts=_sum(tries, "n"),
-            failed_attempts=_sum((each for each in tries if each.word != Outcome.VALID), "n"),
-            cost_usd=_usd(tries, "usd"),
+            attempts=summed(tries, "n"),
+            failed_attempts=summed((each for each in tries if each.word != Outcome.VALID), "n"),
+            cost_usd=usd_of(tries, "usd"),
         )  # fmt: skip
 
     def costs(self) -> list[CostFigures]:
@@ -80,8 +81,8 @@ class Counted:
         ]
 
     def _cost(self, workload: str, rows: Sequence[Any]) -> CostFigures:
-        items = [each for each in _of_kind(rows, "item") if each.lane]
-        tries = _of_kind(rows, "try")
+        items = [each for each in of_kind(rows, "item") if each.lane]
+        tries = of_kind(rows, "try")
         live = [each for each in tries if each.purpose in LIVE]
         both = _scale([each for each in live if each.word == Outcome.VALID])
         scales = {lane: _scale([each for each in live if each.word == Outcome.VALID and each.lane == lane]) for lane in Lane}
@@ -91,11 +92,11 @@ class Counted:
 
         return CostFigures(
             workload,
-            actual_usd=_usd(live, "usd").quantize(DIGIT),
-            all_realtime_usd=(_usd(items, "realtime_usd") * scaled(Lane.REALTIME)).quantize(DIGIT),
-            all_batch_usd=(_usd(items, "batch_usd") * scaled(Lane.BATCH)).quantize(DIGIT),
-            unknown_usd=_usd(live, "bound_usd").quantize(DIGIT),
-            aside_usd=_usd((each for each in tries if each.purpose not in LIVE), "usd").quantize(DIGIT),
+            actual_usd=usd_of(live, "usd").quantize(DIGIT),
+            all_realtime_usd=(usd_of(items, "realtime_usd") * scaled(Lane.REALTIME)).quantize(DIGIT),
+            all_batch_usd=(usd_of(items, "batch_usd") * scaled(Lane.BATCH)).quantize(DIGIT),
+            unknown_usd=usd_of(live, "bound_usd").quantize(DIGIT),
+            aside_usd=usd_of((each for each in tries if each.purpose not in LIVE), "usd").quantize(DIGIT),
         )
 
     def batch_totals(self) -> list[BatchTotals]:
@@ -103,13 +104,13 @@ class Counted:
         return [self._batch_total(workload, rows) for workload, rows in self._by_workload("batch", "carried")]
 
     def _batch_total(self, workload: str, rows: Sequence[Any]) -> BatchTotals:
-        batches, carried = _of_kind(rows, "batch"), _of_kind(rows, "carried")
+        batches, carried = of_kind(rows, "batch"), of_kind(rows, "carried")
         ended, took = [each for each in batches if each.word in ENDED], self._timed.batches.get(workload)
         return BatchTotals(
             workload,
-            batches=_sum(batches, "n"), ended=_sum(ended, "n"),
-            items=_sum(batches, "items"), carried=_sum(ended, "items"),
-            returned=_sum(carried, "n"), failed=_sum((each for each in carried if each.word in FAILED), "n"),
+            batches=summed(batches, "n"), ended=summed(ended, "n"),
+            items=summed(batches, "items"), carried=summed(ended, "items"),
+            returned=summed(carried, "n"), failed=summed((each for each in carried if each.word in FAILED), "n"),
             took_s=took.total_s if took else 0.0,
             p50_s=took.percentile_s(0.5) if took else None, p95_s=took.percentile_s(0.95) if took else None,
         )  # fmt: skip
@@ -135,41 +136,41 @@ class Counted:
         found: list[WindowFigures] = []
         for workload, took in self._timed.windows.items():
             rows = [each for each in self.rows if each.workload == workload]
-            calls = [each for each in _of_kind(rows, "call") if each.lane == Lane.REALTIME and each.purpose == Purpose.ANSWER]
-            left = {why: _sum((each for each in _of_kind(rows, "gathered") if each.word == why), "n") for why in Left}
-            per_call = _sum(calls, "items") / _sum(calls, "n") if calls else 0.0
+            calls = [each for each in of_kind(rows, "call") if each.lane == Lane.REALTIME and each.purpose == Purpose.ANSWER]
+            left = {why: summed((each for each in of_kind(rows, "gathered") if each.word == why), "n") for why in Left}
+            per_call = summed(calls, "items") / summed(calls, "n") if calls else 0.0
             found.append(WindowFigures(workload, took.timed, took.total_s / took.timed, per_call, left))
         return found
 
     def states(self) -> dict[tuple[str, str], int]:
         """How many items stand where, by workload and state, as far as their own rows say."""
         found: dict[tuple[str, str], int] = {}
-        for each in _of_kind(self.rows, "item"):
+        for each in of_kind(self.rows, "item"):
             found[each.workload, each.word] = found.get((each.workload, each.word), 0) + each.n
         return found
 
     def routes(self) -> list[RouteFigures]:
         """Decisions by their reason, the most frequent of a workload first."""
-        rows = _of_kind(self.rows, "route")
+        rows = of_kind(self.rows, "route")
         rows.sort(key=lambda each: (each.workload, -each.n, each.lane, each.word))
         return [RouteFigures(each.workload, Lane(each.lane), each.word, each.n) for each in rows]
 
     def shed(self) -> dict[str, tuple[int, Decimal]]:
         """By workload, how many decisions shed an item, and what their batches save by the estimates."""
-        rows = [each for each in _of_kind(self.rows, "route") if each.word == Reason.SHED]
+        rows = [each for each in of_kind(self.rows, "route") if each.word == Reason.SHED]
         return {each.workload: (each.n, each.realtime_usd - each.batch_usd) for each in rows}
 
     def agreement(self) -> list[AgreementFigures]:
         """How often both lanes agreed, of each workload where both answered."""
-        rows = [each for each in _of_kind(self.rows, "agreement") if each.n > 0]
+        rows = [each for each in of_kind(self.rows, "agreement") if each.n > 0]
         return [AgreementFigures(each.workload, each.n, each.items) for each in rows]
 
     def calls(self) -> list[CallFigures]:
         """Billed calls by workload and lane."""
         return [
             CallFigures(
-                workload, lane, _sum(of_lane, "n"), _sum(of_lane, "items"), _sum(of_lane, "input"), _sum(of_lane, "cached"),
-                _sum(of_lane, "output"), _sum(of_lane, "written"),
+                workload, lane,
+                *(summed(of_lane, measure) for measure in ("n", "items", "input", "cached", "output", "written")),
             )
             for workload, rows in self._by_workload("call")
             for lane in Lane
@@ -182,19 +183,7 @@ class Counted:
                 yield workload, of_kinds
 
 
-def _of_kind(rows: Iterable[Any], kind: str) -> list[Any]:
-    return [each for each in rows if each.kind == kind]
-
-
-def _sum(rows: Iterable[Any], measure: str) -> int:
-    return sum(getattr(each, measure) for each in rows)
-
-
-def _usd(rows: Iterable[Any], measure: str) -> Decimal:
-    return sum((getattr(each, measure) for each in rows), Decimal(0))
-
-
 def _scale(valid: Collection[Any]) -> Decimal | None:
     """How what was billed compares with what had been estimated; None where nothing was."""
     estimated = sum((each.realtime_usd if each.lane == Lane.REALTIME else each.batch_usd for each in valid), Decimal(0))
-    return _usd(valid, "usd") / estimated if estimated else None
+    return usd_of(valid, "usd") / estimated if estimated else None

@@ -6,9 +6,9 @@ from decimal import Decimal
 from typing import Any
 
 from lanes.report.sheds import ShedFigures
+from lanes.routing.binding import MAY_WAIT
 from lanes.store.asking import Ask
 
-MAY_WAIT = "; it may wait for a batch"  # as a route says it behind why, before how surely that is in time
 MOST = 1_000  # of the newest: enough to say how long they take
 
 BECAME = f"""

@@ -1,4 +1,4 @@
-"""Reads the figures of a period. Everything here is a query; what it means stands in `lanes.snapshot`."""
+"""Reads the figures of a period. Everything here is a query; what it means stands in `lanes.report.snapshot`."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta

@@ -1,5 +1,6 @@
 """Due items of the batch lane: those that a second look asks about, and those that real time takes over from it."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,23 @@ from lanes.workload.version import Version
 
 MOST = 20_000  # items of a workload in one look, those that are due first
 PASSED_OVER = 100_000  # read for them at most: as many as a batch can have, and one that nobody wants is cancelled
+STRIDE = 1_000  # of what comes behind them one stands for so many
 CHUNK = 500  # items of one transaction
+
+WAITS = """w.due_at is not null and w.lane = 'batch' and w.purpose = 'answer' and w.state in ('ready', 'submitted')
+      and not w.rescued"""
+
+# How much of it there is, whoever still awaits it.
+NUMBERS = f"""
+select f.name, n.items
+  from lanes.workload f
+ cross join lateral (
+   select count(*) as items from (
+     select from lanes.work w
+      where w.workload = f.name and w.binds is null and w.due_at > :now and w.due_at <= :until and {WAITS}
+      limit {PASSED_OVER}) w) n
+ where f.paused_at is null and n.items > 0
+"""
 
 # What is due of each workload, by itself, so that none hides another; what is bound is asked for apart. In which batch it is,
 # whatever that batch's state: one that is held, or intended, may be the provider's. What a batch still has of an item that was
@@ -27,14 +44,30 @@ OF_EACH_WORKLOAD = f"""
      from (
        select w.id, w.item_id, w.version_id, w.revision, w.due_at, w.binds, w.batch_id, w.state
          from lanes.work w
-        where w.workload = f.name and w.binds {{binds}} and w.due_at > :now and w.due_at <= :until and w.due_at is not null
-          and w.lane = 'batch' and w.purpose = 'answer' and w.state in ('ready', 'submitted') and not w.rescued
+        where w.workload = f.name and w.binds {{binds}} and w.due_at > :now and w.due_at <= :until and {WAITS}
         order by w.binds, w.due_at, w.id limit {PASSED_OVER}) w
      join lanes.item i on i.id = w.item_id and i.revision = w.revision and i.answered_at is null and i.settled_at is null
                       and i.failed_at is null and i.canceled_at is null
     order by w.binds, w.due_at, w.id limit {MOST}) w
   left join lanes.batch b on b.id = w.batch_id and w.state = 'submitted'
  where f.paused_at is null
+"""
+
+# What comes behind the last that was read of a workload: of every so many the first.
+BEHIND = f"""
+select w.id, w.version_id, w.due_at, least({STRIDE}, n.number - n.nth + 1) as items, i.consumer, b.id as batch_id,
+       coalesce(b.submitted_at, b.intended_at) as left_at, b.requests
+  from unnest(cast(:workloads as text[]), cast(:due as timestamptz[]), cast(:ids as bigint[])) last (workload, due_at, id)
+ cross join lateral (
+   select w.id, row_number() over (order by w.due_at, w.id) as nth, count(*) over () as number from (
+     select w.id, w.due_at from lanes.work w
+      where w.workload = last.workload and w.binds is null and (w.due_at, w.id) > (last.due_at, last.id)
+        and w.due_at >= last.due_at and w.due_at <= :until and {WAITS}
+      order by w.binds, w.due_at, w.id limit {PASSED_OVER}) w) n
+  join lanes.work w on w.id = n.id
+  join lanes.item i on i.id = w.item_id
+  left join lanes.batch b on b.id = w.batch_id and w.state = 'submitted'
+ where n.nth % {STRIDE} = 1
 """
 
 DUE = f"""
@@ -102,23 +135,40 @@ select count(*) as number, case when count(*) > 0 then pg_notify('lanes', '') en
 """
 
 
+def numbers(connection: Connection, *, until: datetime, now: datetime) -> dict[str, int]:
+    """How many free items of each workload are due from now on and until then, `PASSED_OVER` at most."""
+    return {row.name: row.items for row in connection.execute(text(NUMBERS), {"now": now, "until": until})}
+
+
 def due(connection: Connection, *, until: datetime, now: datetime) -> list[Late]:
     """What the batch lane owes to free items that are due from now on and until then, first what is due first: `MOST` at most
-    of each workload.
+    of each workload, and one of every `STRIDE` of what comes behind them.
 
     Nothing of a workload that is paused or cannot be read, nothing that was rescued, and nothing that is bound to batch.
     """
-    return [
+    found = [
         Late(row.id, of, row.due_at, _out(row), consumer=row.consumer)
-        for row, of in _readable(connection, DUE, until, now)
+        for row, of in _readable(connection, DUE, {"until": until, "now": now})
     ]  # fmt: skip
+    read = Counter(each.version.workload for each in found)
+    last = {each.version.workload: each for each in found if read[each.version.workload] >= MOST}
+    if not last:
+        return found
+    behind = {
+        "workloads": [*last], "due": [each.due_at for each in last.values()], "ids": [each.work_id for each in last.values()],
+        "until": until,
+    }  # fmt: skip
+    return found + [
+        Late(row.id, of, row.due_at, _out(row), items=row.items, consumer=row.consumer)
+        for row, of in _readable(connection, BEHIND, behind)
+    ]
 
 
 def bound(connection: Connection, *, until: datetime, now: datetime) -> list[Late]:
     """The same of items that are bound to batch: those of one batch that are due at once are one, and say how many they are."""
     return [
         Late(row.id, of, row.due_at, _out(row), Lane.BATCH, row.items)
-        for row, of in _readable(connection, BOUND, until, now)
+        for row, of in _readable(connection, BOUND, {"until": until, "now": now})
     ]  # fmt: skip
 
 
@@ -136,9 +186,9 @@ def take(connection: Connection, late: Sequence[Doubtful], *, now: datetime) -> 
     return connection.execute(text(TAKE), given).one().number
 
 
-def _readable(connection: Connection, statement: str, until: datetime, now: datetime) -> list[tuple[Any, Version]]:
+def _readable(connection: Connection, statement: str, at: dict[str, Any]) -> list[tuple[Any, Version]]:
     """What a statement finds, each with its version."""
-    rows = connection.execute(text(statement), {"now": now, "until": until}).all()
+    rows = connection.execute(text(statement), at).all()
     readable = versions(connection, {row.version_id for row in rows})
     return [(row, readable[row.version_id]) for row in rows if row.version_id in readable]
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, Text, bindparam, column, func, insert, literal, select, true, update
 
+from lanes.ids import ItemId, VersionId
 from lanes.routing.route import Received, Route, rank_at
 from lanes.store import locks, signals
 from lanes.store.bulk import split, split_records
@@ -106,3 +107,12 @@ def _row(item: Received, version: Version, made: Route) -> dict[str, Any]:
     if made.probability is not None:
         row["probability"] = made.probability
     return row
+
+
+def row_of(made: Route, item_id: ItemId, version_id: VersionId, *, now: datetime) -> dict[str, Any]:
+    """A later decision about an item that is routed, as a row of `route`."""
+    return {
+        "item_id": item_id, "version_id": version_id, "lane": made.lane, "reason": made.reason,
+        "explanation": made.explanation, "realtime_usd": made.realtime_usd, "batch_usd": made.batch_usd, "decided_at": now,
+        "probability": made.probability,
+    }  # fmt: skip

@@ -12,6 +12,7 @@ from lanes.money.cost import Estimate, Estimates
 from lanes.routing.shedding import Shed, Waiting
 from lanes.store.bulk import insert_rows, one_of
 from lanes.store.money import sharing
+from lanes.store.routing.routes import row_of
 from lanes.store.tables import route, work, workload
 from lanes.store.workload.workloads import in_force, versions
 from lanes.words import Lane, Purpose
@@ -124,7 +125,8 @@ def save(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetim
         .where(one_of([row.id for row in rows], work.c.id))
         .values(lane=Lane.BATCH, claim_no=work.c.claim_no + 1, ready_at=func.greatest(work.c.ready_at, now), created_at=now)
     )
-    connection.execute(insert_rows(route, [_route(row, leaving[row.id], _costs(row, known, estimates), now) for row in rows]))
+    made = [(row, leaving[row.id].route(_costs(row, known, estimates))) for row in rows]
+    connection.execute(insert_rows(route, [row_of(to, row.item_id, row.version_id, now=now) for row, to in made]))
     return len(rows)
 
 
@@ -134,12 +136,3 @@ def _costs(row: Any, known: Mapping[Any, Version], estimates: Estimates) -> Esti
         return estimates.of(known[row.version_id], row.chars)
     except LookupError:
         return Estimate(row.realtime_usd, row.batch_usd)
-
-
-def _route(row: Any, shed: Shed, costs: Estimate, now: datetime) -> dict[str, Any]:
-    made = shed.route(costs)
-    return {
-        "item_id": row.item_id, "version_id": row.version_id, "lane": made.lane, "reason": made.reason,
-        "explanation": made.explanation, "realtime_usd": made.realtime_usd, "batch_usd": made.batch_usd, "decided_at": now,
-        "probability": made.probability,
-    }  # fmt: skip

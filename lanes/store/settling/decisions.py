@@ -13,11 +13,12 @@ from lanes.batch.stakes import Stakes
 from lanes.claims import Claim
 from lanes.errors import ActionRefused, StillLocked
 from lanes.ids import BatchId
-from lanes.money.cost import estimate, upper_bound
+from lanes.money.cost import upper_bound
 from lanes.settling.attempts import given_up
 from lanes.settling.outcome import Attempt
 from lanes.store.batch import adoption, batches, disowning, releases
 from lanes.store.locks import PATIENCE, waiting_at_most
+from lanes.store.money import sharing
 from lanes.store.payload import characters
 from lanes.store.settling import outcomes
 from lanes.store.tables import batch, item, work
@@ -165,8 +166,9 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     items = sum(each.many for each in lengths)
     again = most = None
     if version is not None:  # else it cannot be read any more
+        estimates = sharing.estimates(connection, now=now)
         with suppress(LookupError):  # no price is known for its model any more
-            again = sum((estimate(version, each.chars, at=now).batch * each.many for each in lengths), Decimal(0))
+            again = sum((estimates.of(version, each.chars).batch * each.many for each in lengths), Decimal(0))
             most = sum((_bound(version, each.chars, row, now) * each.many for each in lengths), Decimal(0))
     return Stakes(row.id, row.workload, row.state, row.provider_batch_id, items, again, most)
 

@@ -13,6 +13,7 @@ from lanes.routing.route import Route, fall_back
 from lanes.store.bulk import insert_rows, one_of
 from lanes.store.money import sharing
 from lanes.store.payload import characters
+from lanes.store.routing.routes import row_of
 from lanes.store.settling.savable import LockedWork
 from lanes.store.tables import item, route, work
 from lanes.store.workload.workloads import versions
@@ -36,7 +37,7 @@ def save(connection: Connection, handed_over: Sequence[HandedOver], *, now: date
         for of in [each.failed]
     ]
     ranks = _ranks(connection, [each.failed.id for each in handed_over])
-    connection.execute(insert_rows(route, [_route(of, to, now) for of, to in made]))
+    connection.execute(insert_rows(route, [row_of(to, of.item_id, of.terms.version_id, now=now) for of, to in made]))
     rows = [_work(of, to, ranks[of.id], now) for of, to in made]
     connection.execute(insert_rows(work, rows).on_conflict_do_nothing())
 
@@ -68,14 +69,6 @@ def _last_said(connection: Connection, item_id: ItemId) -> Estimate:
     last = select(route.c.realtime_usd, route.c.batch_usd).where(route.c.item_id == item_id).order_by(route.c.id.desc())
     said = connection.execute(last.limit(1)).one()
     return Estimate(said.realtime_usd, said.batch_usd)
-
-
-def _route(of: LockedWork, to: Route, now: datetime) -> dict[str, Any]:
-    return {
-        "item_id": of.item_id, "version_id": of.terms.version_id, "lane": to.lane, "reason": to.reason,
-        "explanation": to.explanation, "realtime_usd": to.realtime_usd, "batch_usd": to.batch_usd, "decided_at": now,
-        "probability": to.probability,
-    }  # fmt: skip
 
 
 def _work(of: LockedWork, to: Route, rank_at: datetime, now: datetime) -> dict[str, Any]:

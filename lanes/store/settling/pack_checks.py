@@ -39,8 +39,14 @@ class Alone:
     compare_fields: tuple[str, ...]
 
 
+# A shadow of each work `w`.
+SHADOWS = """
+insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
+select w.item_id, w.workload, w.version_id, w.lane, 'shadow', w.revision, 'ready', :now, :rank_at, :now
+"""
+
 # A check that there is already, of a save that came twice, is not asked again.
-CHECKED = """
+CHECKED = f"""
 with given as (
   select * from json_to_recordset(cast(:rows as json)) g (work_id bigint, pack int, twice boolean)),
 checks as (
@@ -48,8 +54,7 @@ checks as (
   select w.item_id, w.id, w.version_id, w.lane, g.pack, g.twice, :now from given g join lanes.work w on w.id = g.work_id
    order by w.id
   on conflict do nothing returning work_id)
-insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
-select w.item_id, w.workload, w.version_id, w.lane, 'shadow', w.revision, 'ready', :now, :rank_at, :now
+{SHADOWS}
   from checks c join lanes.work w on w.id = c.work_id order by w.id
 on conflict do nothing
 """
@@ -73,9 +78,8 @@ update lanes.pack_check c
  where c.id = g.id
 """
 
-AGAIN = """
-insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, state, ready_at, rank_at, created_at)
-select w.item_id, w.workload, w.version_id, w.lane, 'shadow', w.revision, 'ready', :now, :rank_at, :now
+AGAIN = f"""
+{SHADOWS}
   from lanes.work w where w.id = any (:again) order by w.id
 on conflict do nothing
 """

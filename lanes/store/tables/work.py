@@ -53,10 +53,7 @@ work = Table(
           postgresql_where=text("state = 'ready'")),
     Index("uq_work_open", "item_id", "lane", "purpose", "generation", "revision", unique=True,
           postgresql_where=text("state in ('ready', 'claimed', 'submitted')")),
-    Index("ix_work_due", "due_at", "id",  # whose batch is late
-          postgresql_where=text("due_at is not null and lane = 'batch' and purpose = 'answer' "
-                                "and state in ('ready', 'submitted') and not rescued")),
-    Index("ix_work_due_of_workload", "workload", "binds", "due_at", "id",  # or may be: what is free, and what is bound
+    Index("ix_work_due_of_workload", "workload", "binds", "due_at", "id",  # whose batch is late, or may be
           postgresql_where=text("due_at is not null and lane = 'batch' and purpose = 'answer' "
                                 "and state in ('ready', 'submitted') and not rescued")),
     Index("ix_work_unrescued", "due_at", "id",  # what real time took over, and could not answer: perhaps its batch still does

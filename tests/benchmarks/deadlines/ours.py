@@ -69,7 +69,7 @@ class Ours:
         if not self._due or (now - self._sees_at < MINUTE and self._due[0][0] >= now + self._sees_s + MINUTE):
             return ()
         load = _load(stand, self._version, now)
-        until = (looked_until(load, [self._version], most=LOOKED_AT) - moment(0)).total_seconds()
+        until = (looked_until(load, [self._version], {self._version.workload: LOOKED_AT}) - moment(0)).total_seconds()
         self._sees_s, self._sees_at = until - now, now
         if self._due[0][0] >= until:
             return ()

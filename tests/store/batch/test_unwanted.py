@@ -3,9 +3,11 @@
 from sqlalchemy import Connection, text
 
 from lanes.store.batch import unwanted
-from lanes.words import Mode
+from lanes.words import Lane, Mode, Purpose
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
 from tests.store.late import LATE, canceled, in_batch, rescue
-from tests.store.tries import claim, row, save, tried
+from tests.store.tries import claim, home, row, said, save, submit, tried
 
 
 def test_a_batch_is_cancelled_only_when_none_of_its_items_is_wanted_any_more(connection: Connection) -> None:
@@ -32,3 +34,16 @@ def test_a_batch_that_is_the_pass_owed_is_wanted_and_so_is_one_that_may_be_a_str
     canceled(connection)
     connection.execute(text("update lanes.batch set adopted_at = submitted_at, proved_at = null"))
     assert unwanted.recall(connection, now=LATE) == []
+
+
+def test_what_is_asked_only_to_measure_is_wanted_although_its_items_are_settled(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, batch_pack=40, pack_check_share=0.2)
+    admit(connection, *(f"k{n}" for n in range(40)), now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    batch_id, taken = submit(connection, letters, pack=40)
+    response = said()
+    save(connection, *(tried(each, response=response) for each in taken), batch_id=batch_id)
+    home(connection, batch_id)
+    _, again = submit(connection, letters, now=later(hours=1))
+    assert {each.purpose for each in again} == {Purpose.SHADOW}
+    assert unwanted.recall(connection, now=later(hours=2)) == []

@@ -153,3 +153,12 @@ def test_a_new_function_that_another_uses_stands_before_it(connection: Connectio
     one = read("doors/one", "create or replace function lanes.one() returns int language sql begin atomic select 1; end;\n")
     said = in_order([one, *edited("money/spend", ("price_version, billed_at", "price_version, billed_at, lanes.one() as one"))])
     assert put_in_force(connection, said) == ["doors/one", "money/spend"]
+
+
+def test_what_reads_all_of_a_view_that_gains_a_column_gains_it_too(connection: Connection) -> None:
+    one = read("doors/one", "create or replace view lanes.one as select 1 as a;\n")
+    whole = read("doors/whole", "create or replace view lanes.whole as select * from lanes.one;\n")
+    assert put_in_force(connection, [one, whole]) == ["doors/one", "doors/whole"]
+    wider = replace(one, sql=one.sql.replace("1 as a", "1 as a, 2 as b"))
+    assert put_in_force(connection, [wider, whole]) == ["doors/one", "doors/whole"]
+    assert columns(connection, "whole") == ["a", "b"]

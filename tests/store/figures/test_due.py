@@ -41,7 +41,7 @@ def test_an_answer_by_its_due_time_met_it_and_a_later_one_missed_it(connection: 
     assert figures(connection, now=later(seconds=9)) == [realtime(met=1)]
     save(connection, tried(second, at=later(seconds=10)), now=later(seconds=10))
     assert figures(connection, now=later(seconds=10)) == [realtime(met=1, missed=1)]
-    assert seen(connection, now=later(minutes=1)) == [DueSeen("letters", 1, 1, 0)]
+    assert seen(connection, now=later(minutes=1)) == [DueSeen("letters", 1, 1, 0, in_realtime=1)]
     assert seen(connection, now=later(hours=2)) == []
 
 
@@ -56,7 +56,7 @@ def test_what_waits_beyond_its_due_time_is_overdue_wherever_it_waits(connection:
     route(connection, now=NOON)
     admit(connection, "received", now=NOON, due_at=later(minutes=5))
     assert seen(connection, now=later(minutes=5)) == []
-    assert seen(connection, now=later(minutes=6)) == [DueSeen("letters", 0, 0, 5)]
+    assert seen(connection, now=later(minutes=6)) == [DueSeen("letters", 0, 0, 5, in_realtime=2)]
     at = figures(connection, now=later(minutes=6))
     assert at == [realtime(overdue=2), DeadlineFigures("letters", Lane.BATCH, "pinned", 0, 0, 2)]
 
@@ -79,7 +79,7 @@ def test_what_was_due_after_it_arrived_but_before_it_was_routed_counts_as_due(co
     (of,) = claim(connection, now=later(minutes=10))
     save(connection, tried(of, at=later(minutes=11)), now=later(minutes=11))
     assert figures(connection, now=later(minutes=12)) == [realtime("deadline", missed=1)]
-    assert seen(connection, now=later(minutes=12)) == [DueSeen("letters", 0, 1, 0)]
+    assert seen(connection, now=later(minutes=12)) == [DueSeen("letters", 0, 1, 0, in_realtime=1)]
     rebuilding.rebuild_here(connection, until=later(days=1))
     assert figures(connection, now=later(minutes=12)) == [realtime("deadline", missed=1)]
 
@@ -103,7 +103,7 @@ def test_an_archive_that_was_due_before_it_arrived_hides_nothing_that_is_overdue
     admit(connection, *(f"k{n}" for n in range(due.MOST)), now=NOON, lane=lane, due_at=later(hours=-1))
     admit(connection, "late", now=NOON, lane=lane, due_at=later(minutes=1))
     route(connection, now=NOON)
-    assert seen(connection, now=later(minutes=2)) == [DueSeen("letters", 0, 0, 1)]
+    assert seen(connection, now=later(minutes=2)) == [DueSeen("letters", 0, 0, 1, in_realtime=lane is Lane.REALTIME)]
 
 
 def test_what_real_time_gave_up_for_a_late_batch_is_overdue_until_that_is_home(connection: Connection) -> None:
@@ -112,12 +112,12 @@ def test_what_real_time_gave_up_for_a_late_batch_is_overdue_until_that_is_home(c
     mine = next(each for each in claim(connection, now=late.LATE) if each.key == "k")
     save(connection, tried(mine, Outcome.ERRORED, error="no", at=late.LATE), now=late.LATE)
     assert seen(connection, now=late.DUE) == []
-    assert seen(connection, now=late.DUE + timedelta(minutes=1)) == [DueSeen("letters", 0, 0, 2)]
+    assert seen(connection, now=late.DUE + timedelta(minutes=1)) == [DueSeen("letters", 0, 0, 2, in_realtime=2)]
     at = due.by_reason(asking.through(connection), since=late.DUE, now=late.DUE + timedelta(minutes=1))
     assert at == [DeadlineFigures("letters", Lane.REALTIME, "rescue", 0, 0, 2)]
     answered = late.DUE + timedelta(minutes=2)
     save(connection, tried(late.of_batch(connection, batch_id), at=answered), batch_id=batch_id, now=answered)
-    assert seen(connection, now=answered) == [DueSeen("letters", 0, 1, 1)]
+    assert seen(connection, now=answered) == [DueSeen("letters", 0, 1, 1, in_realtime=2)]
 
 
 def test_a_failed_item_missed_its_due_time_until_it_is_tried_again(connection: Connection) -> None:

@@ -4,12 +4,13 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, event, text
 
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.ids import BudgetId
@@ -17,6 +18,7 @@ from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.settling.outcome import Share
 from lanes.store import work
 from lanes.store.batch import releases
+from lanes.store.locks import wait_at_most
 from lanes.store.money import budgets, holds
 from lanes.store.money.holds import BudgetUsedUp, Want
 from lanes.words import Lane, Outcome
@@ -75,6 +77,31 @@ def test_a_budget_that_is_set_later_knows_what_its_period_has_cost(connection: C
     assert known == {
         "day budget": (PRICE, Decimal("0.3")), "month budget": (2 * PRICE, Decimal("0.3")), "day budget of crm": (PRICE, ZERO),
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("consumer", [None, "crm"])
+def test_saves_go_on_while_a_new_budget_adds_up_what_was_spent_and_count_once(pool: Engine, consumer: str | None) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        before, meanwhile, after = (claimed_item(setup, key, consumer="crm") for key in "abc")
+        save(setup, tried(before))
+    with pool.connect() as operator:
+        left = [meanwhile]
+
+        @event.listens_for(operator, "after_cursor_execute")
+        def _(*told: Any) -> None:
+            if "sum(" in told[2] and left:
+                with pool.begin() as saver:
+                    wait_at_most(saver, timedelta(seconds=1))
+                    save(saver, tried(left.pop()))
+
+        put(operator, consumer=consumer)
+        operator.commit()
+    with pool.begin() as connection:
+        assert not left
+        assert stands(connection).spent_usd == 2 * PRICE
+        save(connection, tried(after))
+        assert stands(connection).spent_usd == 3 * PRICE
 
 
 def test_a_consumer_pays_its_part_of_a_pack(connection: Connection) -> None:

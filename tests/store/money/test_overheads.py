@@ -4,6 +4,7 @@ import json
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine
@@ -60,8 +61,8 @@ def test_the_report_reads_them(connection: Connection) -> None:
     assert advice.overheads.batch_engineering_usd == 77
 
 
-def act(workload: str = "letters", **keeping: object) -> Act:
-    return Act(Deed.SET_OVERHEAD, workload, None, None, "ada", "because", keeping=Keeping(**keeping))  # pyright: ignore[reportArgumentType]
+def act(workload: str = "letters", **keeping: Any) -> Act:
+    return Act(Deed.SET_OVERHEAD, workload, None, None, "ada", "because", keeping=Keeping(**keeping))
 
 
 def test_act_sets_one_too_and_a_star_is_every_workload(connection: Connection) -> None:
@@ -97,10 +98,10 @@ def letters(pool: Engine, address: str) -> None:
 def test_the_command_sets_and_lists_them(letters: None, capsys: Told) -> None:
     assert overhead() == 0
     assert "Where nothing is set, this is assumed a month: realtime infrastructure $20.00;" in capsys.readouterr().out
-    given = {"lane": Lane.BATCH, "kind": ENGINEERING, "usd": Decimal(250)}
-    assert overhead("set", "letters", **given, from_date="2026-01-01", why="two hours less") == 0  # pyright: ignore[reportArgumentType]
+    given: dict[str, Any] = {"lane": Lane.BATCH, "kind": ENGINEERING, "usd": Decimal(250)}
+    assert overhead("set", "letters", **given, from_date="2026-01-01", why="two hours less") == 0
     assert capsys.readouterr().out == "letters, batch, engineering: $250.00 a month from 2026-01-01 on\n"
-    assert overhead("set", **given, from_date="2026-01-02", as_json=True) == 0  # pyright: ignore[reportArgumentType]
+    assert overhead("set", **given, from_date="2026-01-02", as_json=True) == 0
     assert json.loads(capsys.readouterr().out)["overhead"]["workload"] is None
     assert overhead("list", "letters") == 0
     assert "two hours less" in capsys.readouterr().out
@@ -140,8 +141,8 @@ def test_a_quote_names_what_the_lanes_take_beside_it(letters: None, pool: Engine
     ],
 )
 def test_what_makes_no_sense_is_refused_with_a_sentence(
-    letters: None, given: dict[str, object], code: int, why: str, capsys: Told
+    letters: None, given: dict[str, Any], code: int, why: str, capsys: Told
 ) -> None:
-    which = {"lane": Lane.BATCH, "kind": ENGINEERING} if "usd" in given and given["do"] == "set" else {}
-    assert overhead(**which, **given) == code  # pyright: ignore[reportArgumentType]
+    which: dict[str, Any] = {"lane": Lane.BATCH, "kind": ENGINEERING} if "usd" in given and given["do"] == "set" else {}
+    assert overhead(**which, **given) == code
     assert why in capsys.readouterr().err

@@ -1,24 +1,32 @@
 """Whoever estimates what items cost knows how calls share at present, and seldom asks for it."""
 
+import json
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, text
+import pytest
+from sqlalchemy import Connection, Engine, insert, text
 
-from lanes.money.cost import Estimates, estimate
+from lanes.commands.preview import preview
+from lanes.ids import VersionId
+from lanes.money.cost import Estimates
 from lanes.money.pack_size import Decided, PackSizes, Place
 from lanes.money.sharing import Sharing
 from lanes.routing.shedding import Shed
 from lanes.store.database import Database
 from lanes.store.money import caching, sharing
+from lanes.store.replays import replays
 from lanes.store.routing import sheds
+from lanes.store.settling import decisions
 from lanes.store.tables import pack_size
 from lanes.words import Lane
 from lanes.workload.version import Version
+from lanes.workload.writing import written
 from tasks.route import route_received
 from tests.conftest import NOON, later
-from tests.examples import admit, publish, route, version
-from tests.store.tries import rows
+from tests.examples import admit, publish, route, spec, version
+from tests.store.tries import intend, rows
 
 LONG: dict[str, Any] = {"instructions": "Sort the letter by these rules. " * 600, "realtime_pack": 8, "batch_pack": 8}
 CHARS = len('{"text": "help"}')
@@ -61,7 +69,7 @@ async def test_routes_state_what_items_cost_so(db: Database) -> None:
     (made,) = await db.run(lambda connection: rows(connection, "route"))
     of = version(id=made.version_id, **LONG)
     assert (made.realtime_usd, made.batch_usd) == _both(estimates, of)
-    plain = estimate(of, CHARS, at=now)
+    plain = Estimates(now).of(of, CHARS)
     assert made.realtime_usd < plain.realtime
     assert made.batch_usd > plain.batch
 
@@ -77,6 +85,33 @@ def test_what_is_shed_is_priced_so(connection: Connection) -> None:
     assert (made.realtime_usd, made.batch_usd) == _both(estimates, of)
 
 
+def test_a_replay_and_a_decision_about_a_batch_are_priced_so(connection: Connection) -> None:
+    of = publish(connection, now=NOON, **LONG)
+    admit(connection, "k", now=NOON, payload={"text": "help"})
+    route(connection, now=NOON)
+    priced = Estimates(NOON, shares(connection, of)).of(of, CHARS).batch
+    assert priced > Estimates(NOON).of(of, CHARS).batch
+    batch, _ = intend(connection, of)
+    assert decisions.stakes(connection, batch, now=NOON).again_usd == priced
+    asked = replays.preview(connection, "letters", version_no=None, first=None, last=None, now=NOON)
+    assert asked.batch_usd == priced
+
+
+def test_a_preview_is_priced_so_of_a_workload_and_of_its_changed_file(
+    pool: Engine, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pool.begin() as connection:
+        of = publish(connection, now=NOON, **LONG)
+        estimates = Estimates(NOON, shares(connection, of))
+    (tmp_path / "item.json").write_text('{"text": "help"}')
+    (tmp_path / "own.yaml").write_text(written("letters", spec(**LONG, patience_s=5), heading=[]))
+    for name in ("letters", str(tmp_path / "own.yaml")):
+        assert preview(name, item=tmp_path / "item.json", as_json=True) == 0
+        told = json.loads(capsys.readouterr().out)["lanes"]
+        assert tuple(Decimal(told[lane]["usd_estimate"]) for lane in Lane) == _both(estimates, of)
+        assert (told["realtime"]["pack"], told["batch"]["pack"]) == (8, 2)
+
+
 def _both(estimates: Estimates, of: Version) -> tuple[Decimal, Decimal]:
     found = estimates.of(of, CHARS)
     return found.realtime, found.batch
@@ -87,3 +122,12 @@ def test_of_another_version_the_hit_rates_are_taken_to_be_the_same() -> None:
     known = Sharing(hit_rates={(of.id, Lane.BATCH): 0.5})
     assert known.like(of, other).hit_rates == {(of.id, Lane.BATCH): 0.5, (other.id, Lane.BATCH): 0.5}
     assert known.like(other, of).hit_rates == known.hit_rates
+
+
+def test_another_model_on_a_lane_or_less_that_is_shared_says_nothing_of_its_cache() -> None:
+    of, rates = version(id=1, **LONG), {(VersionId(1), lane): 0.5 for lane in Lane}
+    other_model = version(id=2, **LONG, realtime_model="claude-opus-5-5")
+    assert Sharing(hit_rates=rates).like(of, other_model).hit_rates == {**rates, (other_model.id, Lane.BATCH): 0.5}
+    short, long_enough = (version(id=n, **LONG | {"instructions": "Sort. " * times}) for n, times in ((2, 1), (3, 3_000)))
+    alike = {(long_enough.id, lane): 0.5 for lane in Lane}
+    assert Sharing(hit_rates=rates).like(of, short, long_enough).hit_rates == {**rates, **alike}

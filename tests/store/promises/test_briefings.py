@@ -24,6 +24,7 @@ from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import Incident, IncidentState, Promise
 from lanes.promises.judge import assess
 from lanes.promises.provider_faults import frozen
+from lanes.realtime.circuit import Fault
 from lanes.report import incident as incident_page
 from lanes.slack.wording import Message, Pages, message
 from lanes.store import incidents
@@ -200,8 +201,9 @@ def provider_down(connection: Connection) -> None:
     failed(connection, "bad", ["the provider answered 529: Overloaded"] * 3, at=later(seconds=-9))
     waiting(connection)
     why = "the provider answered 529: Overloaded"
-    outages.faulted(connection, "acme", "claude-haiku-5-5", faults=3, why=why, flow_run_id=DRAIN, now=NOON)
-    outages.faulted(connection, "acme", "claude-haiku-5-5", faults=9, why=why, flow_run_id=DRAIN, now=later(minutes=6))
+    outages.faulted(connection, "acme", "claude-haiku-5-5", Fault(why, 3, NOON, NOON), flow_run_id=DRAIN, now=NOON)
+    at = later(minutes=6)
+    outages.faulted(connection, "acme", "claude-haiku-5-5", Fault(why, 9, at, at), flow_run_id=DRAIN, now=at)
 
 
 def approval_waits(connection: Connection) -> None:
@@ -310,7 +312,7 @@ TOLD = {
     ),
     Promise.PROVIDER_DOWN: Told(
         provider_down, ("3x the provider answered 529: Overloaded",), f"6 {WAITING}",
-        "Rising: 9 calls, from 3 calls when it opened", "lanes status", DRAIN, "bad2",
+        "Rising: 9 calls, from 3 calls when it opened", "lanes doctor", DRAIN, "bad2",
     ),
     Promise.APPROVAL_WAITS: Told(
         approval_waits, ("Nothing failed: a person was asked.",), "Nothing is known: no item waits for the answer",

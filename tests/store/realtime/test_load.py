@@ -4,18 +4,19 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection, text, update
 
 from lanes.money.budget import Budget, Period
 from lanes.realtime.circuit import Fault
 from lanes.routing.capacity import Kind, Limit, Need
-from lanes.routing.load import Load, Rest
+from lanes.routing.load import Added, Load, Rest
 from lanes.routing.route import EXPECTED_CALL
 from lanes.store.money import budgets
-from lanes.store.realtime import circuits, limits, load
+from lanes.store.realtime import backlog, circuits, limits, load
 from lanes.store.tables import budget
 from lanes.store.workload import workloads
 from lanes.words import Lane
+from lanes.workload.entitlement import Entitlement
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.store.tries import claim, claimed_item, save, tried
@@ -34,7 +35,8 @@ def test_what_waits_is_counted_by_its_rank_and_what_is_being_asked_ranks_first(c
     admit(connection, "soon", now=NOON, lane=Lane.REALTIME, due_at=later(seconds=62))
     route(connection, now=NOON)
     found = seen(connection)
-    assert [found.waiting(MODEL, until=later(seconds=each)) for each in (0, 60, 61, 600, 601)] == [1, 1, 2, 2, 4]
+    assert found.entitled == {"letters": Entitlement(1, 75)}
+    assert [found.served("letters", until=later(seconds=each)) for each in (0, 60, 61, 600, 601)] == [1, 1, 2, 2, 4]
     assert found.waiting() == 4
     assert found.waiting("another") == 0
 
@@ -73,9 +75,9 @@ def test_the_limits_of_the_account_hold_it_up_where_they_are_the_slower(connecti
     empty = Limit(Kind.REQUESTS, 60, 0, reset_at=later(minutes=1), seen_at=NOON)
     limits.exchange(connection, "acme", {MODEL: [empty]}, now=NOON)
     found = seen(connection)
-    assert found.drain_s(MODEL) == 10
-    assert found.drain_s(MODEL, more=5, taking=Need(0, 0, 5)) == 15
-    assert found.drain_s("another", more=5) < 1
+    assert found.drain_s("letters", MODEL) == 10
+    assert found.drain_s("letters", MODEL, more=Added(MODEL, 5, Need(0, 0, 5))) == 15
+    assert found.drain_s("letters", "another", more=Added("another", 5, Need(0, 0, 5))) < 1
 
 
 def test_a_longer_queue_of_later_ranks_holds_nothing_up_that_ranks_before(connection: Connection) -> None:
@@ -83,10 +85,11 @@ def test_a_longer_queue_of_later_ranks_holds_nothing_up_that_ranks_before(connec
     admit(connection, *(f"k{n}" for n in range(20)), now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     found = seen(connection, most_calls=1)
-    assert found.drain_s(MODEL, until=later(minutes=5)) == 0
-    assert found.drain_s(MODEL) == 20 * EXPECTED_CALL.total_seconds()
+    assert found.drain_s("letters", MODEL, until=later(minutes=5)) == 0
+    assert found.drain_s("letters", MODEL) == 20 * EXPECTED_CALL.total_seconds()
     claim(connection, places=2)
-    assert seen(connection, most_calls=1).drain_s(MODEL, until=later(minutes=5)) == 2 * timedelta(seconds=2).total_seconds()
+    claimed = seen(connection, most_calls=1)
+    assert claimed.drain_s("letters", MODEL, until=later(minutes=5)) == 2 * timedelta(seconds=2).total_seconds()
 
 
 def test_a_model_of_the_account_rests_until_it_answers_again_however_long_nobody_probed_it(connection: Connection) -> None:
@@ -107,3 +110,20 @@ def test_whose_budgets_have_refused_is_known_until_their_next_period(connection:
         of = budget.c.consumer.is_not_distinct_from(consumer)
         connection.execute(update(budget).where(of).values(refused_at=refused_at))
     assert seen(connection).refused == {("letters", None), ("letters", "crm")}
+
+
+def test_a_budget_that_is_used_up_to_the_cent_has_nothing_left_before_it_refuses_anybody(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    save(connection, tried(claimed_item(connection, "a", consumer="crm"), at=NOON))
+    claimed_item(connection, "asked")
+    admit(connection, "waits", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    spent = connection.execute(text("select sum(cost_usd) from lanes.spend")).scalar_one()
+    for consumer, hard_usd in ((None, spent + Decimal("0.01")), ("crm", spent)):
+        allowed = Budget("letters", consumer, Period.DAY, "UTC", None, hard_usd)
+        budgets.put(connection, allowed, who="ada", why="test", now=NOON)
+    assert (seen(connection).refused, seen(connection).waiting()) == ({("letters", "crm")}, 2)
+    assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 1
+    budgets.put(connection, Budget("letters", None, Period.DAY, "UTC", None, spent), who="ada", why="test", now=NOON)
+    assert (seen(connection).refused, seen(connection).waiting()) == ({("letters", None), ("letters", "crm")}, 1)
+    assert backlog.backlog(connection, Lane.REALTIME, now=NOON).ready == 0

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, text
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
 from lanes.promises.judge import assess
+from lanes.realtime.circuit import Fault
 from lanes.store import incidents
 from lanes.store.figures import measurements
 from lanes.store.realtime import circuits, giving_up, outages
@@ -26,7 +27,7 @@ BUDGET = (
 
 
 def down(connection: Connection, *, now: datetime, calls: int = 3, model: str = MODEL) -> None:
-    outages.faulted(connection, "acme", model, faults=calls, why="529", now=now)
+    outages.faulted(connection, "acme", model, Fault("529", calls, now, now), now=now)
 
 
 def told(connection: Connection) -> list[str]:
@@ -206,8 +207,12 @@ def test_while_something_waits_it_is_not_over_however_long_nobody_asks(connectio
         (BUDGET.format(refused="'2026-01-01'", consumer="null"), "open"),
         (BUDGET.format(refused=":now", consumer="null"), "resolved"),
         (BUDGET.format(refused=":now", consumer="'mail'"), "open"),
+        (BUDGET.format(refused="null", consumer="null").replace("'UTC', 1", "'UTC', 0"), "resolved"),
     ],
-    ids=["an item", "a shadow", "an item whose budget refused long ago", "no money", "no money of one consumer"],
+    ids=[
+        "an item", "a shadow", "an item whose budget refused long ago", "no money", "no money of one consumer",
+        "no money, and nobody asked for any",
+    ],
 )
 def test_what_only_measures_or_waits_for_money_does_not_keep_it_open(connection: Connection, keeps: str, state: str) -> None:
     waits(connection)
@@ -247,3 +252,15 @@ def test_an_outage_of_two_models_is_one_incident_that_ends_when_both_answer(conn
     other = claimed_item(connection, "two", workload="others")
     save(connection, tried(other, at=later(seconds=19)), now=later(seconds=19))
     assert judged(connection, now=later(seconds=20)) == {("provider_down", "resolved")}
+
+
+@pytest.mark.parametrize(("lane", "also_told"), [(Lane.REALTIME, []), (Lane.BATCH, ["deadline_missed"])])
+def test_due_times_that_the_batch_lane_missed_are_not_put_down_to_what_real_time_met(
+    connection: Connection, lane: Lane, also_told: list[str]
+) -> None:
+    publish(connection, now=NOON, promises={"realtime_p95_s": 0})
+    admit(connection, *(f"k{n}" for n in range(30)), now=NOON, lane=lane, due_at=later(minutes=1))
+    route(connection, now=NOON)
+    down(connection, now=later(seconds=5))
+    assert ("deadline_missed", "open") in judged(connection, now=later(minutes=2))
+    assert told(connection) == ["provider_down", *also_told]

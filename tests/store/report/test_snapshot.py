@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine
 from lanes.doors.item import Amendment
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
+from lanes.realtime.circuit import Fault
 from lanes.report.snapshot import Snapshot
 from lanes.routing.shedding import Shed
 from lanes.routing.split import Split
@@ -211,7 +212,8 @@ def test_whoever_asks_the_database_is_told_the_same(pool: Engine, database_url: 
         incidents.record(
             connection, [Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 7.5, 5, 40, "Slow.")], now=NOON
         )
-        outages.faulted(connection, "acme", "claude-haiku-5-5", faults=3, why="529", now=later(seconds=9))
+        fault = Fault("529", 3, later(seconds=9), later(seconds=9))
+        outages.faulted(connection, "acme", "claude-haiku-5-5", fault, now=later(seconds=9))
     with pool.begin() as connection:
         taken = snapshot.take(connection, since=NOON, now=later(hours=1))
     with by_driver(database_url) as ask:

@@ -15,6 +15,7 @@ from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
+from lanes.realtime.circuit import Fault
 from lanes.rollouts.gates import Figures, judge
 from lanes.rollouts.rollout import Advance, Approval, AskApproval, Enter, Finish, Hold, HoldReason, RollBack, Rollout
 from lanes.routing.shedding import Shed
@@ -250,7 +251,7 @@ def test_a_critical_incident_hinders_where_the_traffic_goes(connection: Connecti
 def test_an_outage_hinders_the_rollouts_whose_model_it_takes(connection: Connection, model: str, hinders: bool) -> None:
     publish(connection, now=NOON, realtime_model="claude-haiku-5-5")
     begun = begin(connection)
-    outages.faulted(connection, "acme", model, faults=5, why="it is overloaded", now=NOON)
+    outages.faulted(connection, "acme", model, Fault("it is overloaded", 5, NOON, NOON), now=NOON)
     assert [each.promise for each in hindrances.of(connection, begun)] == ["provider_down"] * hinders
 
 

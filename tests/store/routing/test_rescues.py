@@ -82,6 +82,13 @@ def test_an_item_is_rescued_once(connection: Connection) -> None:
     assert len(rows(connection, "work")) == 2
 
 
+def test_an_item_that_came_back_from_a_rescue_is_not_rescued_again(connection: Connection) -> None:
+    in_batch(connection, "k")
+    seen = doubted(connection)
+    connection.execute(text("update lanes.route set reason = 'rescue'"))
+    assert rescues.take(connection, seen, now=LATE) == 0
+
+
 def answered(connection: Connection) -> None:
     (theirs,) = rows(connection, "work")
     save(connection, tried(Claim(theirs.id, theirs.claim_no), at=LATE), now=LATE)
@@ -143,6 +150,21 @@ def test_what_may_be_rescued_is_hidden_by_nothing_that_is_due_before_it(connecti
     batch_id = in_batch(connection, "k")
     many(connection)
     assert [each.batch.id for each in rescues.due(connection, until=DUE, now=LATE) if each.batch] == [batch_id]
+
+
+def test_of_more_than_a_look_reads_of_a_workload_one_stands_for_a_thousand_and_all_are_counted(connection: Connection) -> None:
+    letters, bills = (publish(connection, name, now=NOON, split_percent=0) for name in ("letters", "bills"))
+    crowd(connection, letters, items=rescues.MOST + 2_500)
+    crowd(connection, letters, binds=Lane.BATCH, items=3)
+    crowd(connection, bills, items=rescues.MOST)
+    found = rescues.due(connection, until=DUE, now=LATE)
+    of = {each.workload: [late.items for late in found if late.version == each] for each in (letters, bills)}
+    assert of == {"letters": [1] * rescues.MOST + [1_000, 1_000, 500], "bills": [1] * rescues.MOST}
+    assert len({each.work_id for each in found}) == len(found)
+    assert rescues.numbers(connection, until=DUE, now=LATE) == {"letters": rescues.MOST + 2_500, "bills": rescues.MOST}
+    assert rescues.numbers(connection, until=DUE - timedelta(minutes=2), now=LATE) == {}
+    workloads.pause(connection, "letters", since=NOON)
+    assert rescues.numbers(connection, until=DUE, now=LATE).keys() == {"bills"}
 
 
 def test_of_what_is_bound_to_batch_as_much_as_is_of_one_batch_and_due_alike_is_told_at_once(connection: Connection) -> None:

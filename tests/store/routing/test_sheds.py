@@ -84,7 +84,7 @@ def test_the_end_of_the_queue_is_found_the_latest_rank_first_with_what_binds_eac
     names = {each.id: each.key for each in rows(connection, "item")}
     of = {each.id: names[each.item_id] for each in rows(connection, "work")}
     assert [(of[each.id], each.consumer, each.bound_to) for each in found.waiting] == [
-        ("late", "desk", None), ("urgent", None, Lane.REALTIME), ("early", None, None),
+        ("late", "desk", None), ("early", None, None), ("urgent", None, Lane.REALTIME),
     ]  # fmt: skip
     assert all(each.answers for each in found.waiting)
     assert found.before is None

@@ -128,6 +128,7 @@ def test_people_see_the_moves_the_costs_and_what_is_late(now: datetime, tmp_path
         ("letters", {"since": "soon"}, 2, '--since "soon" is no moment'),
         ("letters", {"since": "1s"}, 2, 'nothing of workload "letters" came since'),
         ("letters", {"most": 0}, 2, "--most 0 is none"),
+        ("letters", {"field": "text", "consumer": "desk"}, 2, "--field, --consumer: that is about the lines of a file"),
     ],
 )
 def test_what_cannot_be_tried_says_why(
@@ -149,6 +150,8 @@ def test_what_to_look_at_is_asked_for_in_one_of_two_ways(address: str, tmp_path:
     for each in asked:
         assert each() == 2
         assert "say what to look at" in capsys.readouterr().err
+    assert commands.dry_run(file, workload="letters", since="7d") == 2
+    assert capsys.readouterr().err == "--since: that is about what came, and belongs to --with\n"
 
 
 def test_traffic_is_read_in_steps_newest_first(now: datetime, pool: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from lanes.batch.stakes import Decision, sentence
 from lanes.errors import ActionRefused
 from lanes.ids import BatchId
-from lanes.money.cost import estimate, upper_bound
+from lanes.money.cost import Estimates, upper_bound
 from lanes.store.batch import adoption, batches, creates, disowning, doubts, homecoming
 from lanes.store.doors import items
 from lanes.store.settling import decisions, retries
@@ -169,7 +169,7 @@ def test_a_person_is_told_first_what_a_decision_may_cost(connection: Connection,
     at_stake = decisions.stakes(connection, batch, now=NOON)
     chars = len('{"text": "letter a"}')
     assert at_stake.items == 2
-    assert at_stake.again_usd == 2 * estimate(letters, chars, at=NOON).batch
+    assert at_stake.again_usd == 2 * Estimates(NOON).of(letters, chars).batch
     assert at_stake.most_usd == 2 * upper_bound(letters, chars, lane=Lane.BATCH, marked=False, at=NOON)
     for decision in Decision:
         said = sentence(decision, at_stake)
@@ -194,9 +194,9 @@ def test_a_batch_whose_model_has_no_price_any_more_can_be_freed_too(
     def no_price(*_: object, **__: object) -> Decimal:
         raise LookupError("no price is known for the model")
 
-    monkeypatch.setattr(decisions, "estimate", no_price)
-    monkeypatch.setattr(decisions, "upper_bound", no_price)
     batch = batch_in(connection, letters, BatchState.HELD)
+    monkeypatch.setattr(Estimates, "of", no_price)
+    monkeypatch.setattr(decisions, "upper_bound", no_price)
     assert "an unknown sum" in sentence(Decision.RESUBMIT, decisions.stakes(connection, batch, now=NOON))
     give_up(connection, batch)
     assert row(connection, "batch").state == "released"

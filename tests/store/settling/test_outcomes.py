@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from lanes.claims import Claimed
 from lanes.doors.item import Amendment
 from lanes.ids import BatchId
-from lanes.money.cost import estimate
+from lanes.money.cost import Estimates
 from lanes.settling.outcome import Saved
 from lanes.store import work as work_store
 from lanes.store.batch import releases
@@ -198,7 +198,7 @@ def test_a_fall_back_is_a_route_with_its_reason_and_both_costs(connection: Conne
     assert (first.lane, first.reason) == ("realtime", "split")
     assert (second.lane, second.reason, second.decided_at) == ("batch", "fallback", later(seconds=2))
     assert second.explanation == "real time could not answer it: invalid (after 1 failed attempts); it may wait for a batch"
-    expected = estimate(letters, len(json.dumps(payload)), at=NOON)
+    expected = Estimates(NOON).of(letters, len(json.dumps(payload)))
     assert (second.realtime_usd, second.batch_usd) == (expected.realtime, expected.batch)
     status = row(connection, "item_status")
     assert (status.lane, status.route_reason) == ("batch", "fallback")

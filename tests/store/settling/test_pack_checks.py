@@ -134,6 +134,19 @@ def test_on_the_batch_lane_too(connection: Connection) -> None:
     assert {each.agrees for each in checks(connection)} == {True}
 
 
+def test_in_lambda_mode_each_lane_of_an_item_is_checked_by_itself(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", realtime_pack=10, batch_pack=10, pack_check_share=SHARE)
+    answered_in_packs(connection, *KEYS)
+    batch_id, taken = submit(connection, letters, pack=10)
+    for start in range(0, len(taken), 10):
+        response = said()
+        save(connection, *(tried(each, output=B, response=response) for each in taken[start : start + 10]), batch_id=batch_id)
+    _, alone = submit(connection, letters, now=later(hours=1))
+    say(connection, alone, B)
+    assert len(alone) > 0
+    assert {(each.lane, each.agrees) for each in checks(connection)} == {(Lane.REALTIME, None), (Lane.BATCH, True)}
+
+
 def test_a_save_that_comes_twice_checks_once(connection: Connection) -> None:
     publish(connection, now=NOON, realtime_pack=40, pack_check_share=SHARE)
     admit(connection, *KEYS, now=NOON, lane=Lane.REALTIME)

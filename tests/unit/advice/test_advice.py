@@ -5,6 +5,7 @@ import json
 from dataclasses import replace
 from io import StringIO
 from math import inf, isclose
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,7 +32,7 @@ evens = st.builds(
 )
 
 
-def evidence(*consumers: ConsumerUse, **fields: object) -> Evidence:
+def evidence(*consumers: ConsumerUse, **fields: Any) -> Evidence:
     """A month of 304,000 items at one cent, batch at half of it, unless told otherwise."""
     whole = Evidence(
         "letters", Mode.PLAIN, days=30.4, items=304_000,
@@ -39,7 +40,7 @@ def evidence(*consumers: ConsumerUse, **fields: object) -> Evidence:
         batch=LaneUse(1_000, 5.0, 10.0, p95_s=1_800, timed=1_000),
         with_due=100_000, consumers=consumers or (ConsumerUse("desk", 304_000, demanded=30_400, deferred=273_600),),
     )  # fmt: skip
-    return replace(whole, **fields)  # pyright: ignore[reportArgumentType]
+    return replace(whole, **fields)
 
 
 def leanings(advice: Advice) -> dict[str, Leaning]:

@@ -1,6 +1,7 @@
 """What each part saved: by hand, and that the parts add up exactly whatever was billed."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -24,14 +25,14 @@ LISTED = PriceList({Lane.REALTIME: HAIKU, Lane.BATCH: HOURLY}, HOURLY, HALF)
 SHARED = 4_000
 
 
-def billed(lane: Lane, **fields: object) -> Billed:
+def billed(lane: Lane, **fields: Any) -> Billed:
     """1,000 items of 4,000 shared, 200 own and 80 output tokens, each alone and uncached in a call, at list price."""
     usd = Decimal("0.46") if lane is Lane.REALTIME else Decimal("0.23")
-    whole = {
+    whole: dict[str, Any] = {
         "is_second": False, "calls": 1_000, "items": 1_000, "answers": 1_000, "input": 4_200_000, "cached": 0, "written": 0,
         "output": 80_000, "usd": usd,
     }  # fmt: skip
-    return Billed(lane, **(whole | fields))  # pyright: ignore[reportArgumentType]
+    return Billed(lane, **(whole | fields))
 
 
 def test_items_that_are_alone_uncached_and_in_real_time_save_nothing() -> None:

@@ -39,9 +39,17 @@ def test_a_volume_beyond_the_limits_is_told() -> None:
     assert "160 % of 50 requests a minute: more than there is" in cases(limited)["twice the volume"].note
 
 
-def test_what_hangs_on_unrecorded_reads_is_inconclusive_and_without_evidence_nothing_is_told() -> None:
+def test_what_hangs_on_unrecorded_reads_is_inconclusive() -> None:
+    """Of a cheaper model batch saves 506 dollars of the 90 % that may wait, and 394 of 70 %; its lane takes 450."""
+    unread = [ConsumerUse("desk", 800, demanded=100, deferred=700), ConsumerUse("new", 200)]
+    found = cases(evidence(*unread, models=[ModelPrice("cheaper", 0.37, 0.37)]))
+    assert {case: each.holds for case, each in found.items() if "discount" not in case} == {
+        "twice the volume": True, "cheaper on both lanes": False,
+    }  # fmt: skip
+
+
+def test_without_a_recommendation_nothing_is_told() -> None:
     half = evidence(ConsumerUse("desk", 500, demanded=500), ConsumerUse("new", 500), models=[ModelPrice("cheap", 0.01, 0.01)])
-    found = {each.case: each.holds for each in advise(half, items_per_month=304_000).sensitivities}
-    assert not found or not all(found.values())
+    assert advise(half, items_per_month=304_000).sensitivities == ()
     assert advise(Evidence("letters", Mode.PLAIN, days=0, items=0)).sensitivities == ()
     assert advise(replace(evidence(), consumers=())).sensitivities == ()

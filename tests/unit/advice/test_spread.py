@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from math import inf, sqrt
+from typing import Any
 
 import numpy
 import pytest
@@ -18,7 +19,7 @@ from tests.unit.advice.test_advice import evidence
 NEED = ConsumerUse("desk", 1_000, demanded=100, deferred=900)
 
 
-def lived(days: Sequence[DayUse], **fields: object) -> Evidence:
+def lived(days: Sequence[DayUse], **fields: Any) -> Evidence:
     """The sums of these days."""
 
     def use(lane: str) -> LaneUse:
@@ -29,7 +30,7 @@ def lived(days: Sequence[DayUse], **fields: object) -> Evidence:
         "letters", Mode.PLAIN, days=sum(day.length for day in days), items=sum(day.items for day in days),
         realtime=use("realtime"), batch=use("batch"), days_seen=days, consumers=[NEED],
     )  # fmt: skip
-    return replace(seen, **fields)  # pyright: ignore[reportArgumentType]
+    return replace(seen, **fields)
 
 
 def day(items: int = 1_000, usd: float = 0.01, discount: float = 0.5) -> DayUse:

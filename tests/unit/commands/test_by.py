@@ -5,7 +5,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from lanes.commands.by import by, zone_of
+from lanes.commands.by import by
+from lanes.workload.window import zone_of
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)  # 13:00 in Berlin

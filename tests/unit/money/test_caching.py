@@ -9,14 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanes.ids import VersionId
 from lanes.money.caching import (
     APART,
     LONGEST_REST,
     MARGIN,
     PROBED,
+    PROBED_EVERY_S,
     TERMS,
     CachePrices,
     Caching,
+    Marking,
     Marks,
     Measured,
     begun,
@@ -163,6 +166,16 @@ def test_few_calls_change_nothing_unless_they_come_too_seldom() -> None:
     seldom = measured(1, 3, per_s=1 / 7_200)
     off = decide(marking(Marks.ALL), seldom, REALTIME, lane=Lane.REALTIME, now=later(hours=1))
     assert (off.marks, off.again_at) == (Marks.NONE, None)
+
+
+def test_while_a_few_calls_find_out_one_a_second_of_each_version_marks_and_else_all_do_or_none() -> None:
+    marking, one, other = Marking(), VersionId(1), VersionId(2)
+    assert not marking.marks(one, at=0)
+    marking.decided({one: Marks.SOME, other: Marks.SOME})
+    assert [marking.marks(one, at=at) for at in (5, 5, 5.9, 5 + PROBED_EVERY_S, 6.5)] == [True, False, False, True, False]
+    assert marking.marks(other, at=6.5)
+    marking.decided({one: Marks.ALL})
+    assert [marking.marks(one, at=7), marking.marks(one, at=7), marking.marks(other, at=9)] == [True, True, False]
 
 
 def test_it_says_how_it_stands_and_by_what() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.money.caching import written
-from lanes.money.cost import Estimates, allocate, allocate_usd, estimate, pack_bound, tokens, upper_bound
+from lanes.money.cost import Estimates, allocate, allocate_usd, pack_bound, tokens, upper_bound
 from lanes.money.pack_size import Decided, PackSizes, Place
 from lanes.money.sharing import Sharing
 from lanes.provider.requests import Question, parameters
@@ -70,7 +70,7 @@ def test_tokens_are_estimated_at_four_characters_and_rounded_up() -> None:
 
 @given(st.integers(0, 100_000), st.integers(0, 100_000))
 def test_a_longer_payload_never_costs_less_and_batch_never_more_than_realtime(one: int, other: int) -> None:
-    short, long = (estimate(version(), chars, at=NOON) for chars in sorted((one, other)))
+    short, long = (Estimates(NOON).of(version(), chars) for chars in sorted((one, other)))
     assert short.realtime <= long.realtime
     assert short.batch <= long.batch < long.realtime
 
@@ -79,20 +79,20 @@ def test_an_estimate_is_the_price_of_its_tokens() -> None:
     letters = version(instructions="i" * 4_000, expected_output_tokens=80, batch_pack=10)
     shared = 1_000 + tokens(json.dumps(letters.spec.output_schema))
     expected = (shared + 50) * Decimal("0.0000001") + 80 * Decimal("0.0000005")
-    assert estimate(letters, 200, at=NOON).realtime == expected
+    assert Estimates(NOON).of(letters, 200).realtime == expected
     packed = (Decimal(shared) / 10 + 50) * Decimal("0.00000005") + 80 * Decimal("0.00000025")
-    assert estimate(letters, 200, at=NOON).batch == packed.quantize(Decimal("1e-9"))
+    assert Estimates(NOON).of(letters, 200).batch == packed.quantize(Decimal("1e-9"))
 
 
 def test_estimates_of_several_versions_are_those_of_each() -> None:
     versions = [version(1), version(2, instructions="i" * 9_000, batch_pack=7, realtime_pack=3, expected_output_tokens=999)]
     together = Estimates(NOON)
     for chars, of in itertools.product((0, 1, 77, 5_000, 4_000_000), versions):
-        assert together.of(of, chars) == estimate(of, chars, at=NOON)
+        assert together.of(of, chars) == Estimates(NOON).of(of, chars)
 
 
 def test_an_estimate_holds_for_the_whole_day() -> None:
-    assert estimate(version(), 100, at=NOON) == estimate(version(), 100, at=later(hours=11))
+    assert Estimates(NOON).of(version(), 100) == Estimates(later(hours=11)).of(version(), 100)
 
 
 @pytest.mark.parametrize("lane", Lane)
@@ -116,7 +116,7 @@ def test_an_estimate_has_what_is_shared_at_the_hit_rate_of_its_lane() -> None:
     letters = version(instructions="i" * 4_000, realtime_pack=4)
     shared = 1_000 + tokens(json.dumps(letters.spec.output_schema))
     cached = Estimates(NOON, Sharing(hit_rates={(letters.id, Lane.REALTIME): 0.5})).of(letters, 200)
-    plain = estimate(letters, 200, at=NOON)
+    plain = Estimates(NOON).of(letters, 200)
     assert cached.batch == plain.batch
     less = Decimal(shared) / 4 * (1 - Decimal("0.675")) * Decimal("0.0000001")
     assert plain.realtime - cached.realtime == pytest.approx(less, abs=Decimal("2e-9"))
@@ -125,6 +125,6 @@ def test_an_estimate_has_what_is_shared_at_the_hit_rate_of_its_lane() -> None:
 def test_an_estimate_divides_what_is_shared_by_the_pack_size_in_force() -> None:
     letters = version(instructions="i" * 4_000, realtime_pack=8, batch_pack=8)
     halved = Sharing(PackSizes({Place.of(letters, Lane.BATCH): Decided(2, 8, NOON)}))
-    found, plain = Estimates(NOON, halved).of(letters, 200), estimate(letters, 200, at=NOON)
+    found, plain = Estimates(NOON, halved).of(letters, 200), Estimates(NOON).of(letters, 200)
     assert found.realtime == plain.realtime
-    assert found.batch == estimate(version(instructions="i" * 4_000, batch_pack=2), 200, at=NOON).batch > plain.batch
+    assert found.batch == Estimates(NOON).of(version(instructions="i" * 4_000, batch_pack=2), 200).batch > plain.batch

@@ -54,7 +54,7 @@ def test_what_is_assumed_is_told_by_lane_and_kind() -> None:
     ("usd", "after", "why"),
     [
         ("-1", 0, "0 to 1,000,000,000"), ("NaN", 0, "0 to"), (str(MOST_USD + 1), 0, "0 to"),
-        ("1", 1, "from_date 2026-11-02 is after today"),
+        ("1", 1, "2026-11-02 is after today (2026-11-01, UTC)"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(usd: str, after: int, why: str) -> None:

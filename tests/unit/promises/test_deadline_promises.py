@@ -22,7 +22,7 @@ LETTERS = version()
 
 
 def due(met: int, missed: int, overdue: int = 0) -> DueSeen:
-    return DueSeen("letters", met, missed, overdue)
+    return DueSeen("letters", met, missed, overdue, in_realtime=missed + overdue)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,23 @@ def test_where_nothing_is_due_any_more_an_open_incident_ends() -> None:
 def test_a_limit_of_zero_promises_nothing() -> None:
     none = version(promises={"deadline_max_missed_percent": 0})
     assert deadline_missed(none, due(0, 100)).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("met", "in_realtime", "elsewhere", "explained"),
+    [
+        (80, 20, 0, True),
+        (80, 0, 20, False),
+        (80, 15, 5, True),  # the batch lane alone would have kept it
+        (80, 14, 6, False),
+        (5, 0, 5, True),  # too few to break anything
+    ],
+)
+def test_an_outage_explains_a_breach_only_where_it_would_be_none_without_what_real_time_missed(
+    met: int, in_realtime: int, elsewhere: int, explained: bool
+) -> None:
+    judged = deadline_missed(LETTERS, DueSeen("letters", met, in_realtime + elsewhere, 0, in_realtime=in_realtime))
+    assert judged.in_outage is explained
 
 
 def test_a_paused_workload_promises_no_due_times() -> None:

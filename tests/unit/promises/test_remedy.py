@@ -8,7 +8,7 @@ import pytest
 from lanes.cli import app
 from lanes.ids import IncidentId
 from lanes.promises.briefing import Sample, sample_of
-from lanes.promises.incident import Incident, IncidentState, Promise, Severity
+from lanes.promises.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Severity
 from lanes.promises.remedy import Where, commands, explain, form
 from tests.conftest import NOON
 
@@ -61,6 +61,12 @@ def test_a_sample_is_an_item_whose_key_can_be_typed_as_it_is_shown() -> None:
     for untypable in ("--all", "a\nb", "a  b", " a", "", "x" * 200, "a\u202eb"):
         assert sample_of([("letters", untypable)]) is None
         assert sample_of([("letters", untypable), ("bills", "k-1")]) == Sample(workload="bills", key="k-1")
+
+
+def test_an_outage_asks_nobody_to_move_what_leaves_by_itself() -> None:
+    down = incident(Promise.PROVIDER_DOWN, EVERYBODY, "acme")
+    assert form(down) is None
+    assert "set_split" not in TERMS[Promise.PROVIDER_DOWN].advice
 
 
 def test_a_form_names_the_batch_that_it_is_about() -> None:

@@ -1,6 +1,7 @@
 """The buffer: who waits for whom, and for how long at most."""
 
 import random
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -23,11 +24,12 @@ ONE = VersionId(1)
 
 def claimed(
     number: int, *, rank_at: datetime | None = None, failures: int = 0, alone: bool = False, of: int = 1,
-    purpose: Purpose = Purpose.ANSWER,
+    purpose: Purpose = Purpose.ANSWER, urgent: bool = False, due_at: datetime | None = None,
 ) -> Claimed:  # fmt: skip
     rank_at = rank_at or later(hours=1)
     return Claimed(
-        Claim(WorkId(number), 1), VersionId(of), "letters", f"k{number}", {}, purpose, failures, rank_at, alone=alone
+        Claim(WorkId(number), 1), VersionId(of), "letters", f"k{number}", {}, purpose, failures, rank_at, alone=alone,
+        urgent=urgent, due_at=due_at,
     )
 
 
@@ -84,6 +86,25 @@ def test_a_pressing_item_takes_its_window_along_early() -> None:
     buffer, versions = windows(buffer_s=5, realtime_pack=9)
     buffer.add([claimed(1), claimed(2, rank_at=later(seconds=1))], versions, NOON)
     assert left(buffer.take(versions, later(seconds=1))) == [(1, Left.PRESSED, 1_000), (2, Left.PRESSED, 1_000)]
+
+
+def test_a_pack_leaves_so_early_that_its_call_ends_by_the_first_due_time() -> None:
+    due, versions = later(seconds=20), {ONE: version(buffer_s=5, realtime_pack=9)}
+    buffer = Buffer(takes=lambda _, items: 10.0 + 3 * items)
+    for number in range(2):
+        buffer.add([replace(claimed(number, rank_at=due - timedelta(seconds=2)), due_at=due)], versions, NOON)
+    assert buffer.next_leave(versions) == later(seconds=4)
+    (first, _) = buffer.take(versions, later(seconds=4))
+    assert first.gathered is not None
+    assert first.gathered.left is Left.PRESSED
+
+
+def test_what_is_urgent_gathers_for_its_window_or_until_its_due_time_presses() -> None:
+    buffer, versions = windows(buffer_s=5, realtime_pack=9)
+    buffer.add([claimed(1, urgent=True)], versions, NOON)
+    assert buffer.next_leave(versions) == later(seconds=5)
+    buffer.add([claimed(2, urgent=True, due_at=later(seconds=3))], versions, NOON)
+    assert buffer.next_leave(versions) == later(seconds=1)
 
 
 def test_nobody_waits_where_nobody_is_expected_before_the_window_is_over() -> None:
@@ -182,14 +203,14 @@ def test_what_gathers_when_a_drain_ends_comes_out_of_its_windows() -> None:
     assert len(buffer) == 0
 
 
-def waited_and_packed(per_s: float, *, buffer_s: float, size: int, hours: float = 1) -> tuple[float, float, float, float]:
+def waited_and_packed(per_s: float, *, buffer_s: float, size: int, most: int) -> tuple[float, float, float, float]:
     """Seconds that an item waits on average, and items of a pack: in the buffer, and in a window that always waits to its end.
 
-    Poisson arrivals, 2,000 at least.
+    Poisson arrivals of an hour, but 2,000 at least and so many at most.
     """
     drawn = random.Random(7)
     arrivals = [0.0]
-    while arrivals[-1] < hours * 3_600 or len(arrivals) < 2_000:
+    while (arrivals[-1] < 3_600 or len(arrivals) < 2_000) and len(arrivals) < most:
         arrivals.append(arrivals[-1] + drawn.expovariate(per_s))
     buffer, versions = windows(buffer_s=buffer_s, realtime_pack=size)
     waits, made = [0.0], [0]
@@ -222,11 +243,12 @@ def waited_and_packed(per_s: float, *, buffer_s: float, size: int, hours: float 
     ("per_s", "most_of_the_fixed_wait", "least_of_the_fixed_pack"),
     [(0.05, 0.01, 0.85), (0.2, 0.02, 0.6), (1, 0.75, 0.75), (5, 0.96, 0.93), (10, 1.0, 0.99), (50, 1.0, 0.999)],
 )
+@pytest.mark.parametrize("most", [20_000, pytest.param(200_000, marks=pytest.mark.slow)])
 def test_at_low_rates_items_wait_less_than_for_a_fixed_window_and_at_high_ones_packs_are_as_large(
-    per_s: float, most_of_the_fixed_wait: float, least_of_the_fixed_pack: float
+    per_s: float, most_of_the_fixed_wait: float, least_of_the_fixed_pack: float, most: int
 ) -> None:
     """Packs of 20, 3 s: at 0.05 a second 0.002 s instead of 2.8 for packs of 1.0 instead of 1.2, at 0.2 a second 0.04 s instead
     of 2.4 for 1.0 instead of 1.6, at 1 a second 1.4 s instead of 1.9 for 3.1 instead of 4.1, at 10 and 50 a second the same."""
-    wait, pack, fixed_wait, fixed_pack = waited_and_packed(per_s, buffer_s=3, size=20)
+    wait, pack, fixed_wait, fixed_pack = waited_and_packed(per_s, buffer_s=3, size=20, most=most)
     assert wait <= fixed_wait * most_of_the_fixed_wait + 0.001
     assert pack >= fixed_pack * least_of_the_fixed_pack

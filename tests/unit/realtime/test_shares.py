@@ -5,7 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.realtime.shares import Entitlement, divide
+from lanes.realtime.shares import divide
+from lanes.workload.entitlement import Entitlement
 
 NAMES = "abcdefgh"
 entitled = st.dictionaries(st.sampled_from(NAMES), st.builds(Entitlement, st.integers(1, 100), st.integers(1, 100)), max_size=8)

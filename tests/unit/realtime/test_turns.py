@@ -312,6 +312,40 @@ def test_what_only_measures_has_half_of_the_places_and_what_is_owed_finds_the_ot
     assert begin(opened, pace) == [[3]]
 
 
+def test_what_only_measures_counts_against_no_share_of_what_is_owed() -> None:
+    narrow = version(1, "letters", buffer_s=0, max_share_percent=50)
+    pace = Pace(most=8)
+    opened = turns(pace)
+    opened.take_in(shadows(1, 2, 3, 4), {narrow.id: narrow}, NOON)
+    assert len(begin(opened, pace)) == 4
+    waiting = {"letters": narrow, "notes": NOTES}
+    assert opened.wanted(waiting, NOON) == {"letters": 2, "notes": 2}
+    owed = [claimed(number) for number in range(10, 14)] + [claimed(number, NOTES) for number in range(20, 24)]
+    opened.take_in(owed, {narrow.id: narrow, NOTES.id: NOTES}, NOON)
+    assert begin(opened, pace) == [[10], [11], [20], [21]]
+
+
+def test_what_measures_for_others_leaves_a_workload_that_waits_alone_all_that_is_free() -> None:
+    narrow = version(1, "letters", buffer_s=0, max_share_percent=25)
+    pace = Pace(most=8)
+    opened = turns(pace)
+    opened.take_in(shadows(1, of=NOTES), {NOTES.id: NOTES}, NOON)
+    assert begin(opened, pace) == [[1]]
+    opened.take_in([claimed(number) for number in range(10, 20)], {narrow.id: narrow}, NOON)
+    assert len(begin(opened, pace)) == 7
+
+
+def test_among_what_only_measures_no_workload_has_more_than_its_share() -> None:
+    narrow = version(1, "letters", buffer_s=0, max_share_percent=25)
+    pace = Pace(most=8)
+    opened = turns(pace)
+    versions = {narrow.id: narrow, NOTES.id: NOTES}
+    opened.take_in([*shadows(1, 2), *shadows(3, of=NOTES)], versions, NOON)
+    assert sorted(begin(opened, pace)) == [[1], [2], [3]]
+    opened.take_in([*shadows(4), *shadows(5, of=NOTES)], versions, NOON)
+    assert begin(opened, pace) == [[5]]
+
+
 def test_where_there_is_one_place_what_measures_may_have_it() -> None:
     pace = Pace(most=1)
     opened = turns(pace)

@@ -1,9 +1,9 @@
-"""How long what waits takes, and whether more fits: by the present rate and by every limit, whichever is slower."""
+"""How long what waits takes: by the present rate and by every limit, whichever is slower."""
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lanes.routing.capacity import WINDOW, WINDOW_S, Kind, Limit, Need, Waiting, drain_time_s, fits, fits_at, headroom
+from lanes.routing.capacity import WINDOW, WINDOW_S, Kind, Limit, Need, Waiting, drain_time_s, fits_at
 from lanes.routing.prediction import FEWEST, Tried, learn, unlearned
 from tests.conftest import NOON, later
 from tests.examples import spec
@@ -29,22 +29,11 @@ def test_what_waits_takes_as_long_as_the_scarcest_of_rate_and_limits() -> None:
     assert drain_time_s(waiting, [requests, tokens], per_s=0.5, now=NOON) == 240
 
 
-def test_more_fits_where_it_is_answered_in_time_behind_what_waits() -> None:
-    requests = Limit(Kind.REQUESTS, 60, 0, later(minutes=1), NOON)
-    waiting, more = [Waiting(50, EACH)], Waiting(10, EACH)
-    assert fits(waiting, more, [requests], per_s=None, within_s=60, now=NOON)
-    assert not fits(waiting, more, [requests], per_s=None, within_s=59, now=NOON)
-    assert fits(waiting, more, [], per_s=None, within_s=1, now=NOON)
-
-
 @given(limits, moments, moments)
 def test_what_is_left_only_grows_by_waiting_and_is_whole_after_a_minute(limit: Limit, one: object, other: object) -> None:
     sooner, sequel = sorted((one, other))  # pyright: ignore[reportArgumentType, reportCallIssue]
     assert 0 <= limit.left(sooner) <= limit.left(sequel) <= limit.limit
     assert limit.left(NOON + WINDOW) == limit.limit
-    share = headroom([limit], sooner)
-    assert share is not None
-    assert 0 <= share <= 1
 
 
 @example(Limit(Kind.REQUESTS, 1, 0.75, later(seconds=16), NOON), 1.0, NOON)  # whole later than at the rate of a window

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.routing.portions import BESIDE_ANSWERS, FEW, MOST, Portions
+from lanes.routing.portions import BESIDE_ANSWERS, FEW, HALVED, MOST, Portions, halves
 
 
 def test_few_are_routed_first_and_all_that_a_transaction_takes_while_nobody_is_answered() -> None:
@@ -26,3 +26,12 @@ def test_a_backlog_is_never_routed_by_the_few_however_busy_a_drain_and_slow_a_ma
         portions.begin()
         portions.go_on(busy=each)
         assert BESIDE_ANSWERS <= portions.size <= MOST
+
+
+@given(st.integers(0, 2 * HALVED))
+def test_many_are_saved_in_halves_few_at_once_and_all_in_their_order(number: int) -> None:
+    of = range(number)
+    parts = halves(of)
+    assert [each for part in parts for each in part] == [*of]
+    assert len(parts) == (1 if number < HALVED else 2)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1

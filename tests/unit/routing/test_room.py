@@ -5,10 +5,14 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.money.budget import Budget, BudgetStatus, Period
+from lanes.money.cost import shared_tokens
+from lanes.money.pack_size import Decided, PackSizes, Place
+from lanes.money.sharing import Sharing
 from lanes.routing.capacity import RESERVE, WINDOW, Kind, Limit, Need
 from lanes.routing.load import Load, Queue
 from lanes.routing.room import Room
@@ -103,6 +107,15 @@ def test_an_item_takes_what_others_of_its_workload_did_or_else_its_part_of_a_ful
     assert (alone.requests, packed.requests) == (1, 0.1)
     assert packed.input < alone.input / 5
     assert Room(load(needs={"letters": Need(7, 8, 9)})).need_of(LETTERS) == Need(7, 8, 9)
+
+
+def test_a_full_call_is_as_large_as_packs_are_at_present_and_what_is_read_from_the_cache_takes_nothing() -> None:
+    of = version(instructions="x" * 4_000, realtime_pack=10)
+    halved = PackSizes({Place.of(of, Lane.REALTIME): Decided(5, 10, NOON)})
+    packed, cached = Sharing(halved), Sharing(halved, {(of.id, Lane.REALTIME): 0.5})
+    known = Room(load(), packed).need_of(of)
+    assert known.requests == 0.2
+    assert Room(load(), cached).need_of(of).input == pytest.approx(known.input - shared_tokens(of.spec) * 0.5 / 5)
 
 
 kinds = st.sampled_from(Kind)

@@ -135,6 +135,13 @@ def test_an_item_is_ranked_by_its_due_time_else_by_its_workloads_patience() -> N
     assert rank_at(item(), version(patience_s=90)) == later(seconds=90)
 
 
+def test_what_is_urgent_ranks_before_what_came_with_it_and_behind_what_is_older_than_its_patience() -> None:
+    of = version(patience_s=90)
+    assert rank_at(item(urgent=True), of) == rank_at(item(urgent=True, due_at=later(hours=1)), of) == NOON
+    assert rank_at(item(urgent=True, due_at=later(seconds=-9)), of) == later(seconds=-9) - EXPECTED_CALL
+    assert rank_at(item(urgent=True), of) < rank_at(item(due_at=later(seconds=10)), of) < rank_at(item(), of)
+
+
 def test_an_item_due_at_the_beginning_of_the_calendar_is_routed_like_any_other() -> None:
     ancient = item(due_at=datetime.min.replace(tzinfo=UTC))
     assert decide(ancient, PLAIN, ALL_BATCH, now=NOON).reason is Reason.OVERDUE

@@ -1,5 +1,6 @@
 """The second look: what real time takes over, when it does, and what nobody can be in time with."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from lanes.ids import BatchId, WorkId
 from lanes.promises.deadlines import risks
 from lanes.routing.capacity import Kind, Limit, Need
-from lanes.routing.load import Load, Queue, Rest
+from lanes.routing.load import A_CALL, Added, Load, Queue, Rest
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import EXPECTED_CALL
 from lanes.routing.second_look import AHEAD, MARGIN, UNSURE, Doubtful, Late, Looked, Out, latest, looked_until, rescue, weigh
@@ -62,6 +63,17 @@ def test_what_waits_before_an_item_brings_its_latest_moment_forward_and_what_ran
     assert not looked(due, load=behind).taken
 
 
+def test_the_backlog_of_another_workload_leaves_an_item_its_share_of_real_time() -> None:
+    due = doubtful(1, timedelta(seconds=15))
+    archive = replace(IDLE, queues=[Queue("archive", MODEL, later(hours=-1), 20_000)])
+    assert numbers(looked(due, load=archive).taken) == [1]
+    mine = [Queue("letters", MODEL, later(minutes=1), 800)]
+    alone, beside = (replace(IDLE, queues=queues) for queues in (mine, [*mine, *archive.queues]))
+    due = doubtful(1, timedelta(seconds=215))
+    assert not looked(due, load=alone).taken  # 100 s, and a quarter
+    assert numbers(looked(due, load=beside).taken) == [1]  # twice as long
+
+
 def test_a_thousand_items_that_are_due_alike_begin_as_early_as_all_of_them_need_and_only_as_many_as_can() -> None:
     many = [doubtful(nth, timedelta(minutes=5)) for nth in range(1000)]
     need_s = UNSURE * 1000 / IDLE.per_s
@@ -69,6 +81,39 @@ def test_a_thousand_items_that_are_due_alike_begin_as_early_as_all_of_them_need_
     assert not looked(*many, after=moment - timedelta(seconds=1)).taken
     taken = looked(*many, after=moment).taken
     assert numbers(taken) == list(range(round(AHEAD.total_seconds() * IDLE.per_s)))
+
+
+def test_what_others_have_due_before_it_counts_whatever_their_workload_and_their_model() -> None:
+    """Real time answers 10 a second: 1,000 of each need 200 seconds, and as much again by a quarter to be sure."""
+    bills = version(2, "bills", realtime_model="claude-sonnet-5-5", batch_expected_minutes=60)
+    letters = [doubtful(nth, timedelta(minutes=10)) for nth in range(1000)]
+    theirs = [replace(each, of=replace(each.of, work_id=WorkId(1000 + each.of.work_id), version=bills)) for each in letters]
+    moment = timedelta(minutes=10) - MARGIN - EXPECTED_CALL - timedelta(seconds=UNSURE * 2000 / IDLE.per_s)
+    assert not looked(*letters, *theirs, after=moment - timedelta(seconds=1)).taken
+    taken = looked(*letters, *theirs, after=moment).taken
+    of = Counter(each.of.version.workload for each in taken)
+    assert of == {"letters": AHEAD.total_seconds() * IDLE.per_s, "bills": AHEAD.total_seconds() * IDLE.per_s / 2}  # its share
+    assert not looked(*letters, after=moment).taken
+    assert looked_until(IDLE, [LETTERS, bills], {"letters": 1000, "bills": 1000}) - NOON == timedelta(minutes=10) - moment
+
+
+def test_where_the_limits_of_one_model_press_nothing_of_another_is_taken_before_its_time() -> None:
+    bills = version(2, "bills", realtime_model="claude-sonnet-5-5", batch_expected_minutes=60)
+    empty = Limit(Kind.REQUESTS, 6, remaining=0, reset_at=later(minutes=1), seen_at=NOON)
+    load = replace(IDLE, limits={"claude-sonnet-5-5": [empty]}, needs={"bills": Need(0, 0, requests=3)})
+    ours, theirs = doubtful(1, timedelta(seconds=58)), doubtful(2, timedelta(seconds=59))
+    seen = looked(ours, replace(theirs, of=replace(theirs.of, version=bills)), load=load)
+    assert numbers(seen.taken) == [2]
+
+
+def test_what_comes_behind_all_that_was_read_counts_and_is_neither_taken_nor_told() -> None:
+    read = [doubtful(nth, timedelta(minutes=5)) for nth in range(1000)]
+    behind = doubtful(1000, timedelta(minutes=5))
+    behind = replace(behind, of=replace(behind.of, items=1000))
+    moment = timedelta(minutes=5) - MARGIN - EXPECTED_CALL - timedelta(seconds=UNSURE * 2000 / IDLE.per_s)
+    assert not looked(*read, behind, after=moment - timedelta(seconds=1)).taken
+    assert numbers(looked(*read, behind, after=moment).taken) == list(range(round(AHEAD.total_seconds() * IDLE.per_s)))
+    assert looked(behind, after=timedelta(minutes=4)) == Looked([], [])
 
 
 def test_what_cannot_be_in_time_is_at_risk_and_takes_no_place_of_what_can() -> None:
@@ -98,7 +143,7 @@ def test_the_limits_of_its_own_model_hold_an_item_up_and_no_other_model_s() -> N
 
 
 def test_nothing_that_is_due_after_the_end_of_a_look_has_to_begin_now() -> None:
-    end = looked_until(IDLE, [LETTERS], most=1000)
+    end = looked_until(IDLE, [LETTERS], {"letters": 1000})
     assert end == NOON + timedelta(seconds=UNSURE * 100) + EXPECTED_CALL + MARGIN
 
 
@@ -175,7 +220,8 @@ def test_what_is_taken_can_be_in_time_is_never_bound_to_batch_and_nothing_is_bot
     seen = rescue(candidates, load, now=NOON)
     for nth, each in enumerate(seen.taken, 1):
         assert each.of.binds is None
-        assert NOON + timedelta(seconds=load.drain_s(MODEL, until=each.of.due_at, more=nth)) + load.call <= each.of.due_at
+        drain_s = load.drain_s("letters", MODEL, until=each.of.due_at, more=Added(MODEL, nth, A_CALL))
+        assert NOON + timedelta(seconds=drain_s) + load.call <= each.of.due_at
     assert not {*numbers(seen.taken)} & {*numbers(seen.at_risk)}
     assert numbers(seen.taken) == numbers(sorted(seen.taken, key=lambda each: (each.of.due_at, each.of.work_id)))
 

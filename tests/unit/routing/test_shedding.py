@@ -96,12 +96,9 @@ def test_beyond_a_soft_limit_what_counts_against_that_budget_leaves() -> None:
 
 def walked(pressed: Shedding, ranks: Sequence[datetime]) -> list[int]:
     """Which of these items leave, walked through from the last to the first."""
-    line, leaving = pressed.line({"letters": LETTERS}, {"letters": len(ranks)}), list[int]()
-    for nth in reversed(range(len(ranks))):
-        line.passes("letters")
-        if pressed.of(waiting(ranks[nth]), LETTERS, line) is not None:
-            leaving.append(nth)
-    return leaving[::-1]
+    queue = [replace(waiting(at), id=WorkId(nth)) for nth, at in enumerate(ranks)]
+    line = pressed.line({"letters": LETTERS}, {"letters": len(queue)})
+    return sorted(pressed.leaving(reversed(queue), {LETTERS.id: LETTERS}, line))
 
 
 def test_of_a_lane_that_is_too_slow_only_what_would_be_served_later_than_its_rank_allows_leaves() -> None:
@@ -133,7 +130,7 @@ def test_what_is_served_soon_stays_however_late_it_is() -> None:
 def test_what_waits_for_a_model_that_rests_is_in_nobodys_way() -> None:
     others = version(2, "others", realtime_model="claude-sonnet-5-5")
     load = replace(queued(1), queues=[*queued(1).queues, Queue("others", "claude-sonnet-5-5", LONG_OVERDUE, 1_000)])
-    both = {"letters": LETTERS, "others": others}, {"letters": 0, "others": 1_000}
+    both = {"letters": LETTERS, "others": others}, {"letters": 4, "others": 1_000}
     busy, resting = pressure(load=load), pressure(replace(DOWN, model="claude-sonnet-5-5", since=NOON), load=load)
     assert busy.of(waiting(), LETTERS, busy.line(*both)) is not None  # they share the places
     assert resting.of(waiting(), LETTERS, resting.line(*both)) is None
@@ -151,7 +148,16 @@ def test_only_workloads_that_something_presses_are_looked_at() -> None:
     assert pressure(DOWN).looked_at(of) == ["letters"]
     assert pressure(over_soft=replace(OVER, budget=replace(SOFT, workload="others"))).looked_at(of) == ["others"]
     assert pressure(load=queued(5)).looked_at(of) == []
-    assert pressure(load=queued(6)).looked_at(of) == ["letters", "others"]  # they share the places
+    assert pressure(load=queued(6)).looked_at(of) == ["letters"]
+    both = [*queued(5).queues, Queue("others", "claude-sonnet-5-5", LONG_OVERDUE, 3)]
+    assert pressure(load=replace(IDLE, queues=both)).looked_at(of) == ["letters", "others"]  # they share the places
+
+
+def test_work_whose_version_cannot_be_read_stays() -> None:
+    pressed = pressure(DOWN)
+    unreadable = replace(waiting(), id=WorkId(2), version_id=VersionId(2))
+    left = pressed.leaving([waiting(), unreadable], {LETTERS.id: LETTERS}, pressed.line({"letters": LETTERS}, {"letters": 2}))
+    assert list(left) == [WorkId(1)]
 
 
 def test_a_shadow_or_a_replay_stays() -> None:

@@ -59,8 +59,8 @@ def test_what_one_that_is_out_promises_follows_from_what_one_that_leaves_promise
     still = 1 - found.by(out)
     if after <= out or still < 1e-9:
         return
-    assert found.given_out(out, after) == pytest.approx((found.by(after) - found.by(out)) / still, abs=1e-6)
-    assert found.given_out(0, after) == pytest.approx(found.by(after))
+    assert found.of_one_out(out)(after) == pytest.approx((found.by(after) - found.by(out)) / still, abs=1e-6)
+    assert found.of_one_out(0)(after) == pytest.approx(found.by(after))
 
 
 @given(histories, moments, moments, moments)

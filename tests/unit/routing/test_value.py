@@ -74,9 +74,7 @@ def test_what_is_left_is_a_share_and_grows_with_the_half_life(
 def test_waiting_that_loses_more_than_a_batch_saves_is_not_worth_it_and_both_numbers_are_said() -> None:
     loses = route(item(), value_usd=0.01, half_life_s=3600)
     assert (loses.lane, loses.reason) == (Lane.REALTIME, Reason.VALUE)
-    assert loses.explanation == "waiting loses about $0.0062 of $0.01, a batch saves $0.0000228" or (
-        loses.explanation.startswith("waiting loses about $0.00") and " of $0.0100, a batch saves $0.0000" in loses.explanation
-    )
+    assert loses.explanation == "waiting loses about $0.00756 of $0.0100, a batch saves $0.0000226"
     assert loses.binds is None
     waits = route(item(), ALL_REALTIME, value_usd=0.000001, half_life_s=3600)
     assert (waits.lane, waits.reason) == (Lane.BATCH, Reason.VALUE)

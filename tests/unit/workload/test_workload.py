@@ -93,6 +93,15 @@ def test_an_output_schema_that_cannot_be_checked_is_refused(schema: dict[str, An
     assert said in problems(output_schema=schema)[0]
 
 
+def test_a_schema_is_refused_though_python_takes_it_for_one_that_was_found_sound() -> None:
+    def with_least(length: object) -> dict[str, Any]:
+        return {"type": "object", "properties": {"a": {"type": "string", "minLength": length}}}
+
+    assert with_least(1) == with_least(True)
+    spec(output_schema=with_least(1))
+    assert "True is not of type 'integer'" in problems(output_schema=with_least(True))[0]
+
+
 @pytest.mark.parametrize(
     ("schema", "said"),
     [

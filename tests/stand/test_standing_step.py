@@ -1,0 +1,60 @@
+"""Which standing runs `lanes up` asks for: all where anything of them is new, else those whose role nobody holds."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from lanes.settings import Settings
+from lanes.stand.parts import SERVER
+from lanes.stand.steps import standing
+from lanes.stand.worksite import Site
+from lanes.standing.roles import STANDING
+from lanes.store.signals import RoleLock
+from tests.prefect_standin import PrefectStandIn
+
+FLOWS = [each.flow for each in STANDING]
+
+
+@pytest.fixture
+def site(tmp_path: Path, database_url: str, prefect: PrefectStandIn) -> Site:
+    """A stand whose installation nothing was new in."""
+    return Site(Settings(), tmp_path, tmp_path, database_url=database_url, prefect_api_url=prefect.api_url, renewed=False)
+
+
+@pytest_asyncio.fixture
+async def held(database_url: str) -> AsyncIterator[None]:
+    """Somebody holds every standing role."""
+    async with AsyncExitStack() as locks:
+        for each in STANDING:
+            assert await (await locks.enter_async_context(RoleLock(database_url, each.role))).try_take()
+        yield
+
+
+def asked(prefect: PrefectStandIn) -> set[str]:
+    return {each.flow for each in prefect.runs}
+
+
+@pytest.mark.usefixtures("held")
+def test_runs_that_hold_their_roles_run_on(site: Site, prefect: PrefectStandIn) -> None:
+    assert standing(site) == "run on"
+    assert asked(prefect) == set()
+
+
+@pytest.mark.usefixtures("held")
+@pytest.mark.parametrize("new", [{"renewed": True}, {"started": [SERVER]}], ids=str)
+def test_what_runs_on_older_source_or_beside_a_new_server_is_taken_over_from(
+    site: Site, prefect: PrefectStandIn, new: dict[str, object]
+) -> None:
+    for name, value in new.items():
+        setattr(site, name, value)
+    standing(site)
+    assert asked(prefect) == set(FLOWS)
+
+
+def test_a_role_that_nobody_holds_is_asked_for_once(site: Site, prefect: PrefectStandIn) -> None:
+    assert standing(site) == f"asked for {', '.join(FLOWS)}"
+    assert standing(site) == "run on"  # those are on their way
+    assert len(prefect.runs) == len(FLOWS)

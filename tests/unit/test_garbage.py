@@ -1,0 +1,24 @@
+"""Programs that load much and end look for cyclic garbage seldom: not while their packages load, and not as they end."""
+
+import subprocess
+import sys
+
+import pytest
+
+MUCH = "looked = []; gc.callbacks.append(lambda *_: looked.append(1)); many = [[] for _ in range(15_000)]; print(len(looked))"
+AT_THE_END = "atexit.register(lambda: print(gc.get_threshold()[0], gc.get_freeze_count() > 0))"
+
+
+def said(program: str) -> list[str]:
+    command = [sys.executable, "-c", f"import atexit, gc, runpy, sys; {program}"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_what_is_made_and_stays_is_not_looked_through() -> None:
+    assert said(f"from lanes import garbage; garbage.seldom(); {MUCH}") == ["0"]
+
+
+@pytest.mark.parametrize(("program", "argument"), [("lanes.__main__", "--help"), ("lanes.stand.chain", "this")])
+def test_a_program_that_loads_much_and_ends_looks_seldom(program: str, argument: str) -> None:
+    begun = f"{AT_THE_END}; sys.argv = ['it', {argument!r}]; runpy.run_module({program!r}, run_name='__main__')"
+    assert said(begun)[-1] == "20000 True"
