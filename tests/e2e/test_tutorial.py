@@ -1,39 +1,24 @@
 """The tutorial, followed by its blocks alone: a workload of another domain, from a CSV to a migrated rollout."""
 
 import csv
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from lanes.store.workload import workloads
+from tests.docs.blocks import blocks
+from tests.docs.desk import Desk
 from tests.running_stand import RunningStand
 from tests.waiting import until
 
-BLOCK = re.compile(r"^```(bash|python|sql)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 KINDS = {"electrical", "hydraulic", "mechanical", "software"}
-LONGEST_S = 180  # of one block: a run of Prefect starts in some seconds, several on a busy machine in many
 EVENTS = "select event from lanes.rollout_log where workload = 'maintenance' order by at"
 OPEN_ONES = "select count(*) from lanes.item_status where workload = 'maintenance' and state <> 'settled'"
-
-
-def run(language: str, block: str, desk: Path, stand: RunningStand) -> str:
-    """What a block printed. It ends with its first command that fails."""
-    commands = {
-        "bash": ["bash", "-euo", "pipefail", "-c", block],
-        "python": [sys.executable, "-c", block],
-        "sql": [sys.executable, "-m", "lanes", "psql", "-v", "ON_ERROR_STOP=1", "-c", block],
-    }
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    done = subprocess.run(
-        commands[language], cwd=desk, env={**stand.environment, "PATH": path}, stdin=subprocess.DEVNULL, text=True,
-        capture_output=True, timeout=LONGEST_S,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+LANES = """
+select left(key, 3), string_agg(distinct lane, ',' order by lane) from lanes.item_status
+ where workload = 'maintenance' group by 1
+"""
+LABELS = "select labels from lanes.accuracy where workload = 'maintenance' and field = 'kind'"
 
 
 @pytest.mark.slow
@@ -41,8 +26,10 @@ def run(language: str, block: str, desk: Path, stand: RunningStand) -> str:
 def test_whoever_follows_the_tutorial_alone_has_a_workload_of_another_domain_whose_traffic_moved(
     stand: RunningStand, tmp_path: Path, checkout: Path
 ) -> None:
-    told = [run(*block, tmp_path, stand) for block in BLOCK.findall((checkout / "docs" / "tutorial.md").read_text())]
-    assert any("electrical" in each for each in told)
+    desk = Desk(tmp_path, stand.environment)
+    for block in blocks(checkout / "docs" / "tutorial.md"):
+        assert block.is_run, f"{block} is none that a reader can follow"
+        desk.run(block)
 
     with stand.pool.begin() as connection:
         version = workloads.current(connection, "maintenance")
@@ -55,12 +42,10 @@ def test_whoever_follows_the_tutorial_alone_has_a_workload_of_another_domain_who
     assert moved == ["started", "approval_asked", "approved", "stepped", "finished"]
 
     until(lambda: stand.value(OPEN_ONES) == 0, within_s=120, what="every answer")
-    lanes = dict(map(tuple, stand.rows(
-        "select left(key, 3), string_agg(distinct lane, ',') from lanes.item_status where workload = 'maintenance' group by 1"
-    )))  # fmt: skip
-    assert (lanes["L-0"], lanes["N-1"], lanes["N-2"], lanes["smo"]) == ("batch", "batch,realtime", "realtime", "realtime")
+    of_shift = {row[0]: row[1] for row in stand.rows(LANES)}
+    assert of_shift == {"L-0": "batch", "N-1": "batch,realtime", "N-2": "realtime", "smo": "realtime"}
     with (tmp_path / "answers.csv").open(newline="") as file:
-        answered = [row for row in csv.DictReader(file) if row["output.kind"]]
-    assert {row["output.kind"] for row in answered} <= KINDS
+        answered = [row["output.kind"] for row in csv.DictReader(file) if row["output.kind"]]
+    assert set(answered) <= KINDS
     assert len(answered) >= 24 + 1 + 8 + 16
-    assert stand.value("select labels from lanes.accuracy where workload = 'maintenance' and field = 'kind'") == 24
+    assert stand.value(LABELS) == 24
