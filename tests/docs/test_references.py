@@ -10,8 +10,10 @@ from sqlalchemy import Connection
 from tests.docs.blocks import CHECKOUT
 from tests.docs.references import errors, promises, settings, workload
 from tests.docs.references.fields import bounds, default, kind
+from tests.docs.references.glossary import comments
 from tests.docs.references.markdown import of_each, table
 from tests.docs.references.pages import FOLDER, pages
+from tests.docs.references.words import STANDINGS, WORDS
 
 
 def test_no_page_of_the_references_is_stale(connection: Connection) -> None:
@@ -23,6 +25,11 @@ def test_no_page_of_the_references_is_stale(connection: Connection) -> None:
 
 def test_every_promise_has_an_example_that_is_broken() -> None:
     assert [promise for promise, judged in promises.EXAMPLES.items() if judged.verdict != "failed"] == []
+
+
+def test_every_word_that_is_told_says_what_it_means() -> None:
+    told = {words: comments(words) | STANDINGS for words in WORDS.values()}
+    assert [each for words, said in told.items() for each in words if not said.get(each.name)] == []
 
 
 def test_every_setting_and_field_is_described() -> None:

@@ -20,8 +20,10 @@ For a Prefect server that asks who comes, Prefect's own two variables are heeded
 `PREFECT_API_AUTH_STRING`. Secrets are kept in blocks and in the environment, and stand in no log, run or artifact.
 """
 BLOCKS = """
-`lanes up` writes these blocks from the environment. In the Prefect UI, under *Blocks*, you change what has no variable. Runs
-that begin later use what stands there then. The block of type *Lanes workload* is [a page of its own](workload.md).
+`lanes up` writes these blocks from the environment, so change there what has a variable. What has none you set in the
+Prefect UI, under *Blocks*; runs that begin later use it. Of a provider block whose key the environment has, the next `lanes
+up` keeps the account's name alone; without `ANTHROPIC_API_KEY` in the environment, one that you wrote stays as it is. The
+block of type *Lanes workload* is [a page of its own](workload.md).
 """
 OF_BLOCKS = {"Lanes database": Database, "Lanes provider": Provider, "Lanes Slack channel": SlackChannel}
 

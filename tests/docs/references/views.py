@@ -1,9 +1,11 @@
 """docs/reference/views.md: every view, and every column with its type, as the database itself says it."""
 
+import re
 from itertools import groupby
 
 from sqlalchemy import Connection, text
 
+from tests.docs.references import words
 from tests.docs.references.markdown import code, document, table
 
 ABOUT = """
@@ -22,6 +24,21 @@ select c.relname as view, obj_description(c.oid, 'pg_class') as said, a.attname 
  where c.relnamespace = 'lanes'::regnamespace and c.relkind = 'v' and a.attnum > 0 and not a.attisdropped
  order by c.relname, a.attnum
 """)
+FUNCTIONS = text("""
+select proname as name, pg_get_function_arguments(oid) as takes, pg_get_function_result(oid) as gives,
+       obj_description(oid, 'pg_proc') as said
+  from pg_proc where pronamespace = 'lanes'::regnamespace and proname = any(:names)
+ order by array_position(:names, proname::text)
+""")
+CALLED = ["submit", "submit_item", "submit_many", "amend", "cancel", "label", "read_result"]  # by senders and readers
+DEFAULT = re.compile(r"(?P<name>\w+) (?P<kind>[\w ]+?) DEFAULT [^,]+")
+OF_FUNCTIONS = """
+Call these in your own transaction, in the same database: what they do is committed with it, or not at all. Arguments in
+brackets may be left out; give them by name (`key => 't-1'`). A refusal raises no error.
+"""
+OF_WORDS = (
+    "One word for one thing, in the columns above, in logs, in the UI and in these pages. Who moves it on stands beside it."
+)
 KINDS = {"timestamp with time zone": "timestamptz", "double precision": "double"}
 
 
@@ -33,9 +50,27 @@ def page(connection: Connection) -> str:
     overview = table(("view", "what a row is"), [(f"[`{view}`](#{view})", said) for view, said, _ in views])
     parts = [
         f"## {view}\n\n{said}.\n\n"
-        + table(
-            ("column", "type", "what it holds"), [(code(c.name), KINDS.get(c.kind, c.kind), c.holds or "") for c in columns]
-        )
+        + table(("column", "type", "what it holds"), [(code(c.name), _shorter(c.kind), c.holds or "") for c in columns])
         for view, said, columns in views
     ]
-    return document("Views", ABOUT, overview, *parts)
+    functions = [
+        (code(each.name), _arguments(each.takes), code(_shorter(each.gives)), each.said)
+        for each in connection.execute(FUNCTIONS, {"names": CALLED})
+    ]
+    return document(
+        "Views", ABOUT, overview, *parts,
+        "## Functions", OF_FUNCTIONS, table(("function of schema lanes", "takes", "gives", "what it does"), functions),
+        "## Words", OF_WORDS, *map(words.section, words.WORDS),
+    )  # fmt: skip
+
+
+def _arguments(takes: str) -> str:
+    return ", ".join(
+        code(each) for each in DEFAULT.sub(r"[\g<name> \g<kind>]", _shorter(takes)).split(", ") if "[at " not in each
+    )
+
+
+def _shorter(kind: str) -> str:
+    for long, short in KINDS.items():
+        kind = kind.replace(long, short)
+    return kind
