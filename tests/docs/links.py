@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import yaml
+
 from lanes.settings import Settings
 from lanes.store.current.files import pieces
 from lanes.store.tables import metadata
@@ -17,6 +19,7 @@ CODE = re.compile(r"`(?P<code>[^`\n]+)`")
 PATH = re.compile(r"\.?[\w-]+(?:/[\w.*-]+)+/?")
 RELATION = re.compile(r"\blanes\.(?P<name>[a-z_]+)(?![\w.])")
 VARIABLE = re.compile(r"\b(?:LANES|SLACK|ANTHROPIC)_[A-Z_]+")
+SPOKEN_OF = re.compile(r"\b[Dd]eployments? `(?P<deployment>[^`]+)`|\b[Vv]iews? (?:\[)?`(?P<view>[^`]+)`")
 TARGET = re.compile(r"\bmake (?P<name>[a-z][a-z-]*)")
 OUTSIDE = ("http://", "https://", "mailto:")
 MADE_LATER = (".lanes/", ".venv/", "site/")  # by commands
@@ -64,7 +67,13 @@ def codes(page: Path) -> list[str]:
 
 def missing(page: Path) -> list[str]:
     """What it names as code and nobody has."""
-    return [f"{code}: {name}" for code in codes(page) for name in _missing(page, code)]
+    named = [f"{code}: {what}" for code in codes(page) for what in _missing(page, code)]
+    for found in SPOKEN_OF.finditer(without_blocks(page.read_text())):
+        if found["deployment"] and found["deployment"] not in _deployments():
+            named.append(f"no deployment {found['deployment']}")
+        if found["view"] and found["view"].removeprefix("lanes.") not in _relations():
+            named.append(f"no view {found['view']}")
+    return named
 
 
 def _missing(page: Path, code: str) -> Iterator[str]:
@@ -89,6 +98,11 @@ def _places(page: Path, code: str) -> Iterator[bool]:
 def targets() -> frozenset[str]:
     """Those of the Makefile."""
     return frozenset(re.findall(r"^([a-z][a-z-]*):", (CHECKOUT / "Makefile").read_text(), re.MULTILINE))
+
+
+@cache
+def _deployments() -> frozenset[str]:
+    return frozenset(each["name"] for each in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"])
 
 
 @cache

@@ -22,7 +22,7 @@ def main() -> int:
     pages = sorted(SITE.rglob("*.html"))
     asked = [f"{page.relative_to(SITE)}: {address}" for page in pages for address in fetched(page.read_text())]
     print(*asked, sep="\n", end="\n" if asked else "", file=sys.stderr)
-    print(f"{len(pages)} pages, to open at {SITE / 'index.html'}")
+    print(f"{len(pages)} pages: open {SITE / 'index.html'}, or with its search: python3 -m http.server -d {SITE.name}")
     return 1 if asked or not pages else 0
 
 

@@ -16,6 +16,7 @@ from lanes.rollouts import playbook
 from lanes.workload import reading
 from tests.conftest import NOON
 from tests.docs.blocks import OWN, RUN, SHOWN, Block, around, blocks, docs
+from tests.docs.links import TARGET, targets
 from tests.docs.typed import commands, refused
 from tests.examples import publish
 
@@ -59,6 +60,12 @@ def test_the_command_line_takes_every_command_of_a_block() -> None:
     typed = {(str(each), command) for each in all_blocks("bash", "") for command in commands(each.text)}
     assert len(typed) > 10
     assert {where: why for where, command in typed if (why := refused(command))} == {}
+
+
+def test_every_target_of_a_block_is_one_of_the_makefile() -> None:
+    asked = {(str(each), target) for each in all_blocks("bash", "") for target in TARGET.findall(each.text)}
+    assert {target for _, target in asked} >= {"run", "setup", "test"}
+    assert {each for each in asked if each[1] not in targets()} == set()
 
 
 def test_yaml_is_a_workload_or_a_playbook_where_it_says_so() -> None:

@@ -72,11 +72,12 @@ def model_table(model: type[BaseModel], said: Mapping[str, str] | None = None) -
     told = of_each(model.model_fields, said, what=model.__name__) if said else {
         name: field.description or "" for name, field in model.model_fields.items()
     }  # fmt: skip
-    rows = [(code(name), _kind(field), default(field), told[name]) for name, field in model.model_fields.items()]
+    rows = [(code(name), described(field), default(field), told[name]) for name, field in model.model_fields.items()]
     return table(("field", "kind", "default", "what it says"), rows)
 
 
-def _kind(field: FieldInfo) -> str:
+def described(field: FieldInfo) -> str:
+    """What a value looks like, with its bounds."""
     pattern = _constraints(field).get("pattern", "")
     if pattern.startswith("^(") and "|" in pattern:
         return listed(pattern.strip("^$()").split("|"))

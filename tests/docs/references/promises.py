@@ -27,7 +27,7 @@ from lanes.workload.promises import Promises
 from lanes.workload.version import Spec, Version
 from tests.docs.references.fields import default
 from tests.docs.references.glossary import comments
-from tests.docs.references.markdown import block, code, document, of_each, table
+from tests.docs.references.markdown import code, document, of_each, table
 
 ABOUT = """
 A promise is judged every few seconds by the standing run of `watch`. A breach is an incident: one row of view
@@ -87,6 +87,7 @@ OTHERWISE = {
     Promise.BUDGET: f"told from {100 * TOLD_AT:g} % of the hard limit on",
 }
 ANY = "any is told"
+MARKS = {":red_circle:": "🔴", ":large_yellow_circle:": "🟡"}
 
 
 def page() -> str:
@@ -126,12 +127,19 @@ def _section(promise: Promise, said: str) -> str:
         f"## {promise.value}",
         f"**{TERMS[promise].title}.** Promised: {said}. Limit: {_limit(promise)}. {_critical(promise)}",
         "In Slack, for instance:",
-        block("text", message(opened, ui_url="http://prefect.example").text),
+        f"> {_in_slack(opened)}",
         f"What to do: {TERMS[promise].advice}",
         *(["\n".join(map(_command, lines))] if lines else []),
         *([f"The message links {_form(asked)}."] if asked else []),
     ]
     return "\n\n".join(parts)
+
+
+def _in_slack(opened: Incident) -> str:
+    said = message(opened, ui_url="http://prefect.example").text
+    for name, mark in MARKS.items():
+        said = said.replace(name, mark)
+    return said
 
 
 def _command(line: str) -> str:

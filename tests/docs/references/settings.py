@@ -4,7 +4,7 @@ from blocks.database import Database
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from lanes.settings import Settings
-from tests.docs.references.fields import default, kind, model_table
+from tests.docs.references.fields import default, described, model_table
 from tests.docs.references.markdown import code, document, table
 
 ABOUT = """
@@ -31,7 +31,7 @@ OF_BLOCKS = {"Lanes database": Database, "Lanes provider": Provider, "Lanes Slac
 def page() -> str:
     """The page."""
     rows = [
-        (code(field.validation_alias), kind(field.annotation), default(field), field.description or "")
+        (code(field.validation_alias), described(field), default(field), field.description or "")
         for field in Settings.model_fields.values()
     ]
     blocks = [f"### {name}\n\n{block._description}\n\n{_fields(block)}" for name, block in OF_BLOCKS.items()]
