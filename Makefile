@@ -37,6 +37,12 @@ bench: setup
 	@$(BIN)/uv sync --quiet --frozen --group bench --python $(BIN)/python
 	@$(BIN)/python -m tests.benchmarks.bench_$(NAME) $(ARGS)
 
+.PHONY: docs
+docs: setup
+	@$(BIN)/uv sync --quiet --frozen --group docs --python $(BIN)/python
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@$(BIN)/python -m tests.docs.site
+
 clean:
 	@if [ -x $(BIN)/lanes ]; then $(BIN)/lanes down; fi
-	@rm -rf .lanes .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .lanes site .pytest_cache .ruff_cache .hypothesis

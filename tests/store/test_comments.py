@@ -50,3 +50,13 @@ def test_the_tables_of_the_code_have_their_comments_in_the_database(connection: 
         table.fullname: connection.execute(query, {"name": table.fullname}).scalar_one() for table in metadata.sorted_tables
     }
     assert told == {table.fullname: table.comment for table in metadata.sorted_tables}
+
+
+def test_every_column_of_every_view_has_a_comment(connection: Connection) -> None:
+    found = connection.execute(
+        text("select c.relname || '.' || a.attname, col_description(c.oid, a.attnum) from pg_class c"
+             " join pg_attribute a on a.attrelid = c.oid"
+             " where c.relnamespace = 'lanes'::regnamespace and c.relkind in ('v', 'm') and a.attnum > 0 and not attisdropped")
+    ).all()  # fmt: skip
+    assert len(found) > 200
+    assert [name for name, comment in found if not comment] == []

@@ -36,3 +36,15 @@ having sum(answers) <> 0 or sum(tries) <> 0;
 
 comment on view lanes.lane_latency is
   'Seconds from received to answered, right within 2 %, and the share of failed tries, by minute';
+
+comment on column lanes.lane_latency.workload is 'Name of the workload';
+comment on column lanes.lane_latency.lane is 'The lane that answered';
+comment on column lanes.lane_latency.minute is 'The minute in which the answers came and the tries ended';
+comment on column lanes.lane_latency.items is 'How many items were answered in it';
+comment on column lanes.lane_latency.p50_s is
+  'Seconds from received to answered that half of them kept; null: none was answered';
+comment on column lanes.lane_latency.p95_s is
+  'Seconds from received to answered that 95 % of them kept; null: none was answered';
+comment on column lanes.lane_latency.p99_s is
+  'Seconds from received to answered that 99 % of them kept; null: none was answered';
+comment on column lanes.lane_latency.error_rate is 'Share of the tries that ended without a valid answer, 0 to 1';

@@ -9,3 +9,10 @@ select workload, hour, reason, lane, sum(n)::bigint as items,
  group by workload, hour, reason, lane;
 
 comment on view lanes.routing_mix is 'How an hour''s decisions were made';
+
+comment on column lanes.routing_mix.workload is 'Name of the workload';
+comment on column lanes.routing_mix.hour is 'When the hour begins in which was decided';
+comment on column lanes.routing_mix.reason is 'Which rule decided, as in route_log';
+comment on column lanes.routing_mix.lane is 'The lane that was chosen';
+comment on column lanes.routing_mix.items is 'How many decisions were made so';
+comment on column lanes.routing_mix.share is 'Their share of the workload''s decisions of the hour, 0 to 1';

@@ -6,3 +6,16 @@ select i.workload, i.key, r.output, r.standing, r.generation, r.lane, r.created_
   join lanes.version v on v.id = r.version_id;
 
 comment on view lanes.current_results is 'One row an answered item: its current result';
+
+comment on column lanes.current_results.workload is 'Name of the workload';
+comment on column lanes.current_results.key is 'Names the item within its workload';
+comment on column lanes.current_results.output is
+  'The answer, as the workload''s output schema says; null: it was emptied by its age';
+comment on column lanes.current_results.standing is 'provisional (an authoritative pass is owed) or authoritative';
+comment on column lanes.current_results.generation is '0 = live, else the number of the replay that was promoted';
+comment on column lanes.current_results.lane is 'The lane that gave it';
+comment on column lanes.current_results.created_at is 'When it was saved';
+comment on column lanes.current_results.version is 'Number of the version that gave it';
+comment on column lanes.current_results.revision is 'Which revision of the item it answers: 0, or an amendment''s';
+comment on column lanes.current_results.consumer is 'Who reads it; null: nobody was named';
+comment on column lanes.current_results.entity is 'Whom the item is about; null: nobody was named';

@@ -1,0 +1,52 @@
+"""docs/reference/errors.md: what Lanes raises on purpose, who raises it and what to do about it, and the reasons of doors."""
+
+import inspect
+import re
+
+from lanes import errors
+from lanes.errors import LanesError
+from tests.docs.references.markdown import block, code, document, said_of, table
+
+ABOUT = """
+Everything that Lanes raises on purpose is a `lanes.errors.LanesError`; its text is one sentence that says what happened, to
+what, and what to do. Catch the narrowest that you can answer. What is none of these is a fault of Lanes, or of what it
+stands on.
+"""
+PART = re.compile(r"^(?P<name>Raised by|What to do): (?P<said>.+?)(?=\n[A-Z][\w ]+: |\Z)", re.DOTALL | re.MULTILINE)
+OF_REFUSALS = {
+    "malformed": "A field is missing, unknown or of the wrong kind: `detail` names it and what it should hold.",
+    "unknown_workload": "Nothing of that name is published: `lanes publish`, or correct the name.",
+    "payload_too_large": "The payload is larger than the workload's `max_payload_kib`: shorten it, or raise that.",
+    "key_conflict": "An item of this key says something else: amend it, or use another key.",
+    "not_utf8": "A line of a file is not UTF-8: save the file as UTF-8.",
+    "broken_line": "A line of a file is not JSON, or has other columns than its header.",
+}
+
+
+def page() -> str:
+    """The page."""
+    found = tree()
+    return document(
+        "Errors", ABOUT, block("text", "\n".join("    " * depth + each.__name__ for depth, each in found)),
+        *(_section(each) for _, each in found),
+        "## What a door refuses",
+        "A refused input is kept in view [`rejected_log`](views.md#rejected_log), told by the event "
+        "[`lanes.item.rejected`](events.md#lanesitemrejected), and raised by the Python client (`raise_for_refusal()`) as "
+        "`Refused`, or as `UnknownWorkload`.",
+        table(("reason", "what to do"), [(code(reason), text) for reason, text in OF_REFUSALS.items()]),
+    )  # fmt: skip
+
+
+def tree(of: type[LanesError] = LanesError, depth: int = 0) -> list[tuple[int, type[LanesError]]]:
+    """Each with its depth, in the order of the file."""
+    mine = [each for each in vars(errors).values() if inspect.isclass(each) and of in each.__bases__]
+    return [(depth, of), *(below for each in mine for below in tree(each, depth + 1))]
+
+
+def parts(of: type[LanesError]) -> dict[str, str]:
+    """Who raises it, and what to do, as its docstring says."""
+    return {each["name"]: " ".join(each["said"].split()) for each in PART.finditer(inspect.cleandoc(of.__doc__ or ""))}
+
+
+def _section(of: type[LanesError]) -> str:
+    return "\n\n".join([f"## {of.__name__}", said_of(of), *(f"**{name}**: {said}" for name, said in parts(of).items())])
