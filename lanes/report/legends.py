@@ -7,7 +7,7 @@ from lanes.report.section import Legend
 HEADLINE: Legend = {
     "Received": "items of the period that a door admitted",
     "Answered": "those with an answer, provisional ones too",
-    "USD": "what was billed for them, shadows and replays apart",
+    "Dollars": "what was billed for them, shadows and replays apart",
     "Saved": "against all of them in real time, by the estimates",
     "Real-time p95": "95 % of the answers came so soon after their item, of the slowest workload",
 }

@@ -65,6 +65,8 @@ def a_batch(number: int = 41, **changes) -> BatchFigures:
         ended_at=ago(54.5),
         collected_at=ago(54.4),
         note=None,
+        items_per_minute_until_ended=214.0,
+        items_per_minute_until_collected=178.3,
     )
     return replace(batch, **changes)
 
@@ -312,7 +314,7 @@ def test_any_text_is_shown_as_it_is(text):
 @pytest.mark.parametrize("snapshot", SNAPSHOTS)
 def test_every_chart_is_well_formed_and_690_px_wide(snapshot):
     charts = charts_in(markdown.render(snapshot()))
-    assert len(charts) == (0 if snapshot in (nothing, steered) else 3)
+    assert len(charts) == {nothing: 0, steered: 0, one_lane: 3}.get(snapshot, 4)
     for chart in charts:
         assert chart.get("width") == "690"
 
