@@ -81,12 +81,17 @@ def throughput(snapshot: Snapshot) -> str:
     """Items a minute of each batch that ended, the newest first, beside the others of its workload; empty without batches."""
     if not snapshot.batches:
         return ""
-    ended = [each for each in snapshot.batches if each.items_per_minute_until_ended is not None]
-    workloads = dict.fromkeys(each.workload for each in ended)
-    groups = [Group(name, [_throughput(each) for each in ended if each.workload == name]) for name in workloads]
+    groups = by_batch(snapshot.batches)
     chart = bars(groups, same_scale=False, empty="None of these batches has ended.")
     scales = "Each workload has a scale of its own." if len(groups) > 1 else ""
     return data_uri(chart, f"Throughput, items a minute. {_described(groups)}") + _below(legends.BATCH_CHART, scales)
+
+
+def by_batch(batches: Sequence[BatchFigures]) -> list[Group]:
+    """A bar for each batch that ended, grouped by workload: items a minute until then, and in brackets until it was collected."""
+    ended = [each for each in batches if each.items_per_minute_until_ended is not None]
+    workloads = dict.fromkeys(each.workload for each in ended)
+    return [Group(name, [_throughput(each) for each in ended if each.workload == name]) for name in workloads]
 
 
 def by_cost(snapshot: Snapshot) -> list[CostFigures]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from lanes.report import legends
 from lanes.report.section import Legend
 from tests.unit.modules import ROOT
+from tests.unit.report import monitoring_chart
 
 PAGE = (ROOT / "docs/concepts/monitoring.md").read_text()
 ROW = re.compile(r"^\| [^|]+ \| (\*[^|]+) \| [^|]+ \| [^|]+ \|$", re.MULTILINE)
@@ -38,3 +39,9 @@ def test_the_page_names_no_figure_that_the_report_does_not_show() -> None:
 def test_both_columns_of_throughput_stand_on_the_page() -> None:
     for column in ("items_per_minute_until_ended", "items_per_minute_until_collected"):
         assert f"| `{column}` |" in PAGE
+
+
+def test_the_chart_of_the_page_is_drawn_as_the_report_draws_it() -> None:
+    assert monitoring_chart.FILE.read_text() == monitoring_chart.drawn()
+    for said in ("#41, 10,000 items", "200 (182)", "105 (100)", "2.5 (2.2)"):
+        assert said in monitoring_chart.drawn()
