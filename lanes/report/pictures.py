@@ -88,7 +88,7 @@ def throughput(snapshot: Snapshot) -> str:
 
 
 def by_batch(batches: Sequence[BatchFigures]) -> list[Group]:
-    """A bar for each batch that ended, grouped by workload: items a minute until then, and in brackets until it was collected."""
+    """A bar for each batch that ended, grouped by workload: items a minute until then, in brackets until it was collected."""
     ended = [each for each in batches if each.items_per_minute_until_ended is not None]
     workloads = dict.fromkeys(each.workload for each in ended)
     return [Group(name, [_throughput(each) for each in ended if each.workload == name]) for name in workloads]

@@ -1,4 +1,4 @@
-"""docs/concepts/monitoring.md says of the figures of both lanes what they mean, by the names under which the report shows them."""
+"""docs/concepts/monitoring.md says what the figures of both lanes mean, by the names under which the report shows them."""
 
 import re
 from collections.abc import Iterator
