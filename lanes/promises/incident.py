@@ -24,7 +24,7 @@ class Promise(StrEnum):
     BATCH_UNCLEAR = "batch_unclear"  # every batch can be brought home without a person
     BATCH_INCOMPLETE = "batch_incomplete"  # every item of a collected batch has exactly one outcome, from a result
     BATCH_NEVER_STARTED = "batch_never_started"  # waiting batch work leaves in its off-peak window
-    REALTIME_SLOW = "realtime_slow"  # the p95 from received to answered
+    REALTIME_SLOW = "realtime_slow"  # 95 % of the answers come within the limit, from received to answered
     REALTIME_FAILING = "realtime_failing"  # few attempts of the real-time lane fail
     AUTHORITATIVE_FAILED = "authoritative_failed"  # every provisional answer gets its authoritative pass
     WORKLOAD_INVALID = "workload_invalid"  # what an operator saved can be published

@@ -1,0 +1,68 @@
+"""The fenced blocks of a page, and the pages there are."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DOCS = CHECKOUT / "docs"
+FENCE = re.compile(r"^(?P<fence>```+)(?P<language>[\w-]*)\n(?P<text>.*?)^(?P=fence)$", re.DOTALL | re.MULTILINE)
+NOT_RUN = re.compile(r"<!-- not run: (?P<reason>.+?) -->\n\Z")
+RUN = ("bash", "python", "sql")
+SHOWN = ("yaml", "json", "text", "console")
+OWN = frozenset({"Postgres", "Prefect", "key", "Slack"})  # what only a reader has
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block, and where it stands; `not_run` is the reason that its page gives for that."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+    not_run: str | None = None
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a reader is to run it here."""
+        return self.language in RUN and self.not_run is None
+
+    @property
+    def waits_for(self) -> frozenset[str]:
+        """What of the reader's own it needs, as its reason says."""
+        return frozenset(re.findall(r"\w+", self.not_run or "")) - {"own", "and"}
+
+    def __str__(self) -> str:
+        """Where it stands."""
+        return f"{self.page}, line {self.line}"
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Those of a page, in their order."""
+    text = page.read_text()
+    for found in FENCE.finditer(text):
+        reason = NOT_RUN.search(text[: found.start()])
+        line = text.count("\n", 0, found.start()) + 1
+        yield Block(named(page), line, found["language"], found["text"], reason and reason["reason"])
+
+
+def without_blocks(text: str) -> str:
+    """A page's text, its blocks and its comments left out."""
+    return re.sub(r"<!--.*?-->", "", FENCE.sub("", text), flags=re.DOTALL)
+
+
+def named(page: Path) -> str:
+    """A page's name within the checkout."""
+    return page.relative_to(CHECKOUT).as_posix()
+
+
+def docs() -> list[Path]:
+    """Every page of the site."""
+    return sorted(DOCS.rglob("*.md"))
+
+
+def around() -> list[Path]:
+    """What is read beside the site, in the checkout itself; not what changed in which release."""
+    return [CHECKOUT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")]

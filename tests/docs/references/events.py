@@ -1,0 +1,157 @@
+"""docs/reference/events.md: events in and out, with what each says. `tests/docs/test_events.py` holds them against the code."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lanes.batch.tally import COUNTS
+from lanes.doors.item import FIELDS, KEY_LIMIT
+from lanes.rollouts.rollout import Happened
+from lanes.store.outbox import PER_S
+from tests.docs.references.markdown import block, code, document, of_each, table
+
+ABOUT = f"""
+Events travel by Prefect. You send some to Lanes, and Lanes tells what happened by others, which Prefect's automations, or
+any client of its event stream, can act on. The resource `lanes.workload.NAME` says which workload an event is about.
+
+Events are best effort by Prefect's nature. Set `ack`, or use SQL or the Python client, where a sender must know. Lanes
+publishes up to {PER_S} events a second; they wait in the database while Prefect is away, and are told in their order.
+"""
+SENDING = """
+Send them to `/api/events` of the Prefect server (`lanes url prefect` prints its address). Prefect wants an `id` and the
+moment at which it `occurred` of each event. [Send items by event](../how-to/send-by-event.md) shows a whole call.
+"""
+EXAMPLE = """
+{
+  "id": "0c1d4b9e-4a5e-4f38-9d0f-3a0f5c7c6a11",
+  "occurred": "2026-12-01T09:00:00Z",
+  "event": "lanes.item.arrived",
+  "resource": {"prefect.resource.id": "lanes.workload.tickets"},
+  "payload": {"key": "t-1", "payload": {"text": "Where is my parcel?"}, "due_in_s": 1800, "consumer": "support-desk"}
+}
+"""
+ARRIVED = {
+    "key": f"Names the item within its workload, up to {KEY_LIMIT} characters. Without it the event's id does.",
+    "payload": "What the item says: a JSON object. Required.",
+    "due_at": "When the answer is due, ISO 8601. A time without a zone is UTC.",
+    "due_in_s": "The same in seconds after the event occurred. Give one of the two.",
+    "occurred_at": "When it happened, ISO 8601; else when it is received. Age and order use it.",
+    "urgent": "True: real-time, before what is not urgent.",
+    "consumer": "Who reads the result: rules, splits and budgets may tell consumers apart.",
+    "entity": "Whom the item is about: the split keeps all items of an entity on one side.",
+    "lane": "realtime or batch: pins the item.",
+    "ack": "True: its sender is told of its admission and of its answer, whatever the workload announces.",
+}
+AMENDED = {
+    "key": "Key of the item. It may come before its item: then it waits.",
+    "payload": "What the item says from then on: a JSON object. Required.",
+    "occurred_at": "When that happened; else when the event occurred. Of two amendments the later one is in force.",
+}
+PLACED = {
+    "source": "The door: event, sql, client or a file's name.",
+    "place": "What names the input there, such as the event's id.",
+}
+OF_ITEM = {"key": "Key of the item.", "lane": "The lane that answered, or failed: realtime or batch."}
+ACKED = {"ack": "True where its sender asked to be told; else absent."}
+OF_BATCH = {"batch_id": "Its number, as in view `batch_status`.", "items": "How many items it carries."}
+REQUESTS = {"requests": "How many requests it holds."}
+
+
+@dataclass(frozen=True)
+class Told:
+    """An event out: when it is told, and what its payload says."""
+
+    when: str
+    says: Mapping[str, str]
+
+
+OUT: Mapping[str, Told] = {
+    "lanes.item.accepted": Told("An item that was sent with `ack` was admitted, or was there already.", {
+        "key": "Key of the item.", "outcome": "accepted, or duplicate: the same key with the same content.",
+        **PLACED,
+    }),
+    "lanes.item.rejected": Told("An input was refused. It is kept in view `rejected_log`.", {
+        "key": "The key it came with; absent where none was read.",
+        "outcome": "The reason, in one word: [Errors](errors.md#what-a-door-refuses) lists them.",
+        "detail": "What is wrong and what to do.", **PLACED,
+    }),
+    "lanes.item.answered": Told(
+        "An answer stands: each, those of real-time or none, as the workload's `announces` says, and always with `ack`.",
+        OF_ITEM | {"standing": "provisional or authoritative."} | ACKED,
+    ),
+    "lanes.item.corrected": Told(
+        "An authoritative answer replaced a different one.",
+        OF_ITEM | {"changed_fields": "Which of the compared fields differ."} | ACKED,
+    ),
+    "lanes.item.failed": Told(
+        "An item was given up; `lanes retry` brings it back.", OF_ITEM | {"reason": "Why, as a sentence."} | ACKED
+    ),
+    "lanes.batch.submitted": Told("The provider has a batch.", OF_BATCH | REQUESTS),
+    "lanes.batch.ended": Told("The provider has finished a batch. Its results are still to be read.", OF_BATCH | REQUESTS | {
+        "succeeded": "Requests that were answered.", "errored": "Requests for which the provider failed.",
+        "canceled": "Requests that were canceled before they ran.", "expired": "Requests that expired before they ran.",
+    }),
+    "lanes.batch.collected": Told("Every result of a batch was applied: its answers can be read.", OF_BATCH | of_each(COUNTS, {
+        "succeeded": "Items with a valid answer.", "invalid": "Items whose answer was billed and unusable.",
+        "errored": "Items for which the provider failed.", "canceled": "Items whose request was canceled before it ran.",
+        "expired": "Items whose request expired before it ran.", "missing": "Items without any result.",
+    }, what="counts of a batch")),
+    "lanes.incident.opened": Told("A promise is broken. The resource is `lanes.provider` where it concerns every workload.", {
+        "incident_id": "Its number, as in view `incident_log`.", "promise": "Which one: [Promises](promises.md) lists them.",
+        "subject": "What of the workload it is about, such as batch 41; empty: all of it.", "severity": "warning or critical.",
+        "value": "The measurement, in the unit.", "limit_value": "What was promised, in the unit; 0: any is too much.",
+        "unit": "minutes, percent, seconds, items, calls or fields.", "sentence": "What is wrong, for a person.",
+        "parent_id": "The incident that explains it; null: none.",
+    }),
+    "lanes.work.waiting": Told(
+        "Real-time work waits that no drain serves. Lanes tells itself: a drain is started. Resource `lanes.lane.realtime`.",
+        {"ready": "How much work waits.", "received": "How many items are not routed yet; absent where all are."},
+    ),
+}  # fmt: skip
+RESOLVED = Told("A promise is kept again.", OUT["lanes.incident.opened"].says | {"sentence": "How it ended."})
+OF_ROLLOUT = {
+    "rollout_id": "Its number, as in view `rollout_log`.", "playbook": "Name of its playbook.",
+    "consumer": "Whose items it moves; null: all of the workload.", "step": "The step in force afterwards, from 1.",
+    "steps": "How many steps the playbook has.", "percent": "Share to real-time afterwards, 0 to 100.",
+    "who": "Who wanted it: a person, or the rollout itself.", "why": "The reason, with what was measured.",
+}  # fmt: skip
+OF_HAPPENINGS = {
+    Happened.STARTED: "A rollout began.",
+    Happened.STEPPED: "It went on to its next step.",
+    Happened.HELD: "It holds: its gates have too little to judge by, or something is in the way.",
+    Happened.APPROVAL_ASKED: "A person is asked to approve.",
+    Happened.APPROVED: "A person approved.",
+    Happened.DECLINED: "A person declined: the share before is in force.",
+    Happened.ROLLED_BACK: "A gate failed, or time ran out: the share before is in force.",
+    Happened.FINISHED: "Every step passed, and its share stays.",
+    Happened.ABORTED: "A person ended it: the share before is in force.",
+}
+
+
+def out() -> dict[str, Told]:
+    """Every event that Lanes tells."""
+    said = of_each(Happened, {each.value: text for each, text in OF_HAPPENINGS.items()}, what="what happens to rollouts")
+    rollouts = {f"lanes.rollout.{happened}": Told(text, OF_ROLLOUT) for happened, text in said.items()}
+    waiting = OUT["lanes.work.waiting"]
+    return {name: told for name, told in OUT.items() if told is not waiting} | {
+        "lanes.incident.resolved": RESOLVED, **rollouts, "lanes.work.waiting": waiting,
+    }  # fmt: skip
+
+
+def page() -> str:
+    """The page."""
+    told = out()
+    rollouts = [name for name in told if name.startswith("lanes.rollout.")]
+    alone = [name for name in told if name not in rollouts]
+    return document(
+        "Events", ABOUT, "## Events in", SENDING, block("json", EXAMPLE.strip()),
+        "### lanes.item.arrived", "An item. Unknown fields are refused.",
+        _fields(of_each(FIELDS, ARRIVED, what="fields of an item")),
+        "### lanes.item.amended", "Late data for an item. The authoritative pass sees it.", _fields(AMENDED),
+        "## Events out", table(("event", "when"), [(code(name), each.when) for name, each in told.items()]),
+        *(f"### {name}\n\n{_fields(told[name].says)}" for name in alone),
+        "### lanes.rollout", "Each of a rollout's events says the same:", _fields(OF_ROLLOUT),
+    )  # fmt: skip
+
+
+def _fields(said: Mapping[str, str]) -> str:
+    return table(("field", "what it says"), [(code(name), text) for name, text in said.items()])

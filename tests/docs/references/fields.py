@@ -1,0 +1,100 @@
+"""Fields of pydantic models as a reader knows them: kinds, bounds and defaults in words."""
+
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from tests.docs.references.markdown import code, listed, of_each, table
+
+KINDS: Mapping[Any, str] = {
+    str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path", SecretStr: "text, a secret",
+}  # fmt: skip
+REQUIRED = "required"
+
+
+def kind(annotation: Any) -> str:
+    """What a value looks like."""
+    origin, within = get_origin(annotation), get_args(annotation)
+    if origin is typing.Annotated:
+        return kind(within[0])
+    if origin in (Union, types.UnionType):
+        return " or ".join(kind(each) for each in within if each is not types.NoneType)
+    if origin is Literal:
+        return listed(within)
+    if origin in (list, tuple):
+        return f"list: {kind(within[0])}"
+    if origin is dict:
+        return "JSON object"
+    if isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        return listed(each.value for each in annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "mapping"
+    return KINDS[annotation]
+
+
+def bounds(field: FieldInfo) -> str:
+    """The least and the most of it, and whose; empty where it has none."""
+    found = _constraints(field)
+    least, most = found.get("ge"), found.get("le")
+    if least is not None and most is not None:
+        return f"{least} to {most}"
+    if least is not None:
+        return f"at least {least}"
+    shortest, longest, entries = found.get("min_length"), found.get("max_length"), "list" in kind(field.annotation)
+    unit = "entries" if entries else "characters"
+    if shortest is not None and longest is not None:
+        return f"{shortest} to {longest} {unit}"
+    if longest is not None:
+        return f"up to {longest} {unit}"
+    return "not empty" if shortest else ""
+
+
+def default(field: FieldInfo) -> str:
+    """What it is unless it is said."""
+    if field.is_required():
+        return REQUIRED
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return "each its own"
+    if value is None or value == "" or value == []:
+        return "none"
+    return code(str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value)
+
+
+def model_table(model: type[BaseModel], said: Mapping[str, str] | None = None) -> str:
+    """Its fields: as their own descriptions say, or as is said here of each."""
+    told = of_each(model.model_fields, said, what=model.__name__) if said else {
+        name: field.description or "" for name, field in model.model_fields.items()
+    }  # fmt: skip
+    rows = [(code(name), described(field), default(field), told[name]) for name, field in model.model_fields.items()]
+    return table(("field", "kind", "default", "what it says"), rows)
+
+
+def described(field: FieldInfo) -> str:
+    """What a value looks like, with its bounds."""
+    pattern = _constraints(field).get("pattern", "")
+    if pattern.startswith("^(") and "|" in pattern:
+        return listed(pattern.strip("^$()").split("|"))
+    return ", ".join(filter(None, (kind(field.annotation), bounds(field))))
+
+
+def _constraints(field: FieldInfo) -> dict[str, Any]:
+    """Those of the field and of what may stand beside None in it."""
+    found: dict[str, Any] = {}
+    for each in (*_within(field.annotation), *field.metadata):
+        for name in ("ge", "le", "min_length", "max_length", "pattern"):
+            if getattr(each, name, None) is not None:
+                found[name] = getattr(each, name)
+    return found
+
+
+def _within(annotation: Any) -> Iterable[Any]:
+    for part in get_args(annotation):
+        for each in getattr(part, "__metadata__", ()):
+            yield from getattr(each, "metadata", (each,))

@@ -1,0 +1,23 @@
+"""Which pages there are, and what makes each."""
+
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from tests.docs.references import commands, errors, events, playbooks, promises, settings, views, workload
+
+FOLDER = Path(__file__).resolve().parents[3] / "docs" / "reference"
+
+
+def pages(connection: Connection) -> dict[str, str]:
+    """Each page's text by its name; the connection is to a database of the newest schema."""
+    return {
+        "settings.md": settings.page(),
+        "workload.md": workload.page(),
+        "playbooks.md": playbooks.page(),
+        "views.md": views.page(connection),
+        "commands.md": commands.page(),
+        "events.md": events.page(),
+        "promises.md": promises.page(),
+        "errors.md": errors.page(),
+    }

@@ -1,0 +1,74 @@
+"""docs/reference/playbooks.md: the fields of a playbook, what its gates measure, and the shipped ones."""
+
+from pathlib import Path
+
+from lanes.rollouts.gates import UPPER, Gate, Measure
+from lanes.rollouts.playbook import Direction, Length, Playbook, Step, parse
+from tests.docs.references.fields import model_table
+from tests.docs.references.glossary import comments
+from tests.docs.references.markdown import block, code, document, of_each, table
+
+SHIPPED = Path(__file__).resolve().parents[3] / "migrations" / "playbooks"
+ABOUT = """
+A playbook moves a workload's undecided items between the lanes in steps that are measured. It is a YAML file; the shipped
+ones lie in `migrations/playbooks/`. Deployment `migrate` starts one, by its name or by the path of your own file; the file
+has the name of the playbook. Whatever is wrong with it is said with line and field before anything moves.
+
+A rollout never passes a step for lack of data: it holds, and tells why. A failed gate sets the share before the rollout at
+once.
+"""
+OF_PLAYBOOK = {
+    "name": 'As its file, without the ending: a-z, 0-9 and "-".',
+    "description": "One sentence for whoever approves it.",
+    "direction": "Which lane receives the traffic. Each step must go further this way than the one before.",
+    "steps": "In their order.",
+    "approval_within_hours": "How long a person who is asked may take; unanswered for longer, `on_failure` applies.",
+    "on_failure": "Always the share that was in force before the rollout.",
+}
+OF_STEP = {
+    "percent": "Share of undecided items that go to real-time while the step is in force.",
+    "hold": "How much the step must see before it is left.",
+    "approval": "Whether a person must approve leaving it.",
+    "gates": "What must be true before it is left, one gate of a measure at most.",
+}
+OF_HOLD = {
+    "items": "So many items of the split must have been answered by the receiving lane under the step.",
+    "at_most_minutes": "Without enough evidence for so long it is taken back. None: it holds for as long as it takes.",
+}
+OF_GATE = {
+    "measure": "What is measured of the items of the receiving lane, since the step began.",
+    "max": "Largest value that passes, for `error_rate` and `p95_s`.",
+    "min": "Smallest value that passes, for `deadlines_met` and `agreement`.",
+    "at_least": "Samples below which the gate never passes.",
+}
+OF_DIRECTIONS = {
+    Direction.BATCH_TO_REALTIME: "`percent` rises from step to step",
+    Direction.REALTIME_TO_BATCH: "`percent` falls; no gate can ask for `agreement`: what goes to batch has no early answer",
+}
+VERDICTS = """
+| verdict | when | then |
+|---|---|---|
+| passed | enough samples, and the value keeps its limit | the step can be left |
+| inconclusive | fewer than `at_least` samples, or beyond the limit by what may be chance | it holds |
+| failed | beyond the limit for certain: the lower end of the 99 % interval (Clopper-Pearson, one side) is | it is taken back |
+| error | it could not be measured | it holds |
+"""
+
+
+def page() -> str:
+    """The page."""
+    said = comments(Measure)
+    measures = [(code(each.value), code("max" if each in UPPER else "min"), said[each.name]) for each in Measure]
+    directions = of_each(Direction, {each.value: text for each, text in OF_DIRECTIONS.items()}, what="directions")
+    shipped = sorted(SHIPPED.glob("*.yaml"))
+    for each in shipped:
+        parse(each.stem, each.read_text())
+    return document(
+        "Playbooks", ABOUT, "## Fields", model_table(Playbook, OF_PLAYBOOK),
+        "### steps", model_table(Step, OF_STEP), "### hold", model_table(Length, OF_HOLD),
+        "### gates", model_table(Gate, OF_GATE),
+        "## Directions", table(("direction", "what it means"), [(code(each), text) for each, text in directions.items()]),
+        "## Measures", "Shares are 0 to 1: write 5 % as 0.05.", table(("measure", "limited by", "what it is"), measures),
+        "## Verdicts", VERDICTS,
+        "## The shipped ones", *(block("yaml", each.read_text()) for each in shipped),
+    )  # fmt: skip

@@ -1,0 +1,164 @@
+"""docs/reference/promises.md: what is promised, by default, and of each breach what Slack says and what to do."""
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from lanes.batch.tally import Tally
+from lanes.ids import BatchId, IncidentId, VersionId
+from lanes.money.budget import TOLD_AT, Budget, BudgetStatus, Period
+from lanes.promises import batch_results, batch_runs
+from lanes.promises.approvals import approval_waits
+from lanes.promises.assessment import Assessment
+from lanes.promises.batch_runs import BatchSeen
+from lanes.promises.deadlines import AtRisk, DueSeen, deadline_at_risk, deadline_missed
+from lanes.promises.definitions import invalid_workload
+from lanes.promises.departures import START_WITHIN, WaitingSeen, never_started
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, in_words
+from lanes.promises.last_answers import ItemsSeen, authoritative_failed, items_failed
+from lanes.promises.money import budget_lasts
+from lanes.promises.provider_faults import frozen, provider_down
+from lanes.promises.realtime import RealtimeSeen, realtime_failing, realtime_slow
+from lanes.promises.remedy import FormLink, Where, commands, form
+from lanes.slack.wording import message
+from lanes.words import BatchState, Lane
+from lanes.workload.promises import Promises
+from lanes.workload.version import Spec, Version
+from tests.docs.references.fields import default
+from tests.docs.references.glossary import comments
+from tests.docs.references.markdown import code, document, of_each, table
+
+ABOUT = """
+A promise is judged every few seconds by the standing run of `watch`. A breach is an incident: one row of view
+[`incident_log`](views.md#incident_log), one event, one message in Slack, which is edited in place until it is over. `lanes
+alerts` shows the open ones, deployment `watch` writes what is known of each into an artifact that the message links.
+
+Limits are fields of the workload, below `promises`; a limit of 0 promises nothing. Too few samples (fewer than 20) break no
+promise and keep none. A warning becomes critical from a multiple of the limit on. While the provider does not answer, that
+is one incident, and what it explains is told by it.
+"""
+AT = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
+NAME = "tickets"
+VERSION = Version(VersionId(1), NAME, 1, Spec(
+    instructions="Sort the ticket.",
+    output_schema={"type": "object", "properties": {"category": {"type": "string"}}, "required": ["category"],
+                   "additionalProperties": False},
+))  # fmt: skip
+BATCH = BatchSeen(BatchId(41), NAME, BatchState.SUBMITTED, 200, 0, 0, 0, AT - timedelta(hours=3))
+HOME = BatchSeen(BatchId(41), NAME, BatchState.COLLECTED, 200, 170, 18, 12, AT - timedelta(hours=1), over_at=AT)
+REALTIME = RealtimeSeen(NAME, p95_s=8.1, answered=240, late=2, attempts=260, failed=31, waits_s=14.0)
+BUDGET = Budget(NAME, None, Period.DAY, "UTC", Decimal(15), Decimal(20))
+SPENT = BudgetStatus(
+    BUDGET, AT.replace(hour=0, minute=0), AT.replace(day=25, hour=0, minute=0), Decimal(17), Decimal(0), Decimal(1)
+)
+RISK = AtRisk(NAME, bound=12, crowded=0, due_at=AT + timedelta(hours=2), probability=0.61, confidence=0.95)
+
+EXAMPLES: Mapping[Promise, Assessment] = {
+    Promise.BATCH_SLOW: batch_runs.batch_slow(VERSION, BATCH, AT),
+    Promise.BATCH_FAILING: batch_results.batch_share(VERSION, Promise.BATCH_FAILING, [HOME], AT),
+    Promise.BATCH_INVALID: batch_results.batch_share(VERSION, Promise.BATCH_INVALID, [HOME], AT),
+    Promise.BATCH_UNCLEAR: batch_runs.batch_unclear(NAME, BatchId(41), 200, "its create ended without an answer"),
+    Promise.BATCH_INCOMPLETE: batch_results.incomplete(NAME, BatchId(41), Tally(200, 200, 3)),
+    Promise.BATCH_NEVER_STARTED: never_started(VERSION, WaitingSeen(NAME, 120, AT - timedelta(hours=4), None), AT),
+    Promise.REALTIME_SLOW: realtime_slow(VERSION, REALTIME),
+    Promise.REALTIME_FAILING: realtime_failing(VERSION, REALTIME),
+    Promise.AUTHORITATIVE_FAILED: authoritative_failed(NAME, ItemsSeen(NAME, 4, "t-17", "the answer was cut at 300 tokens")),
+    Promise.WORKLOAD_INVALID: invalid_workload(NAME, ["batch_pack: Input should be less than or equal to 50"]),
+    Promise.ITEMS_FAILED: items_failed(NAME, ItemsSeen(NAME, 2, "t-18", "the answer was cut at 300 tokens")),
+    Promise.PROVIDER_DOWN: provider_down("api.anthropic.com", ["claude-haiku-5-5"], 12, "529: Overloaded"),
+    Promise.APPROVAL_WAITS: approval_waits(
+        NAME, "Step 2 of 4 of batch-to-realtime passed its gates; the next sends 50 % to real-time.", limit_minutes=4320,
+        waited_minutes=75,
+    ),
+    Promise.PROVIDER_FROZEN: frozen(NAME, Lane.BATCH, 120, "400: Your credit balance is too low"),
+    Promise.BUDGET: budget_lasts(SPENT),
+    Promise.DEADLINE_MISSED: deadline_missed(VERSION, DueSeen(NAME, met=52, missed=7, overdue=1, in_realtime=2)),
+    Promise.DEADLINE_AT_RISK: deadline_at_risk(RISK, AT),
+}  # fmt: skip
+LIMITED = {
+    Promise.BATCH_SLOW: "batch_max_minutes", Promise.BATCH_FAILING: "batch_max_failure_percent",
+    Promise.BATCH_INVALID: "batch_max_invalid_percent", Promise.REALTIME_SLOW: "realtime_p95_s",
+    Promise.REALTIME_FAILING: "realtime_max_error_percent", Promise.DEADLINE_MISSED: "deadline_max_missed_percent",
+}  # fmt: skip
+OTHERWISE = {
+    Promise.BATCH_NEVER_STARTED: f"{START_WITHIN.total_seconds() / 60:g} minutes after a departure of its window",
+    Promise.APPROVAL_WAITS: "`approval_within_hours` of the playbook",
+    Promise.BUDGET: f"told from {100 * TOLD_AT:g} % of the hard limit on",
+}
+ANY = "any is told"
+MARKS = {":red_circle:": "🔴", ":large_yellow_circle:": "🟡"}
+
+
+def page() -> str:
+    """The page."""
+    of_each(Promises.model_fields, dict.fromkeys(LIMITED.values(), ""), what="limits of promises")
+    said = comments(Promise)
+    overview = [(f"[{TERMS[each].title}](#{each.value})", said[each.name], _limit(each)) for each in Promise]
+    return document(
+        "Promises", ABOUT, table(("promise", "what is promised", "limit"), overview),
+        *(_section(each, said[each.name]) for each in Promise),
+    )  # fmt: skip
+
+
+def incident(judged: Assessment) -> Incident:
+    """The incident that this breach opens."""
+    return Incident(
+        IncidentId(7), "", judged.promise, judged.workload, judged.subject, judged.severity, IncidentState.OPEN, judged.value,
+        judged.limit, judged.samples, TERMS[judged.promise].unit, judged.sentence, AT, AT, None, judged.why,
+    )  # fmt: skip
+
+
+def _limit(promise: Promise) -> str:
+    if field := LIMITED.get(promise):
+        unit = "" if TERMS[promise].unit == "percent" else f" ({in_words(promise, float(_value(field)))})"
+        return f"{code(field)}: {_value(field)}{' %' if TERMS[promise].unit == 'percent' else unit}"
+    return OTHERWISE.get(promise, ANY)
+
+
+def _value(field: str) -> str:
+    return default(Promises.model_fields[field]).strip("`")
+
+
+def _section(promise: Promise, said: str) -> str:
+    opened = incident(EXAMPLES[promise])
+    asked, lines = form(opened), commands(opened)
+    parts = [
+        f"## {promise.value}",
+        f"**{TERMS[promise].title}.** Promised: {said}. Limit: {_limit(promise)}. {_critical(promise)}",
+        "In Slack, for instance:",
+        f"> {_in_slack(opened)}",
+        f"What to do: {TERMS[promise].advice}",
+        *(["\n".join(map(_command, lines))] if lines else []),
+        *([f"The message links {_form(asked)}."] if asked else []),
+    ]
+    return "\n\n".join(parts)
+
+
+def _in_slack(opened: Incident) -> str:
+    said = message(opened, ui_url="http://prefect.example").text
+    for name, mark in MARKS.items():
+        said = said.replace(name, mark)
+    return said
+
+
+def _command(line: str) -> str:
+    typed, _, what = line.partition("#")
+    return f"- {code(typed.strip())}" + (f": {what.strip()}" if what else "")
+
+
+def _critical(promise: Promise) -> str:
+    multiple = TERMS[promise].critical_at
+    if multiple == 0:
+        return "Always critical."
+    return "Always a warning." if math.isinf(multiple) else f"Critical from {multiple:g} times the limit on."
+
+
+def _form(asked: FormLink) -> str:
+    match asked.where:
+        case Where.DEPLOYMENT:
+            return f"the form of deployment {code(asked.name)}, filled in: *{asked.label}*"
+        case Where.BLOCK:
+            return f"the editor of the workload: *{asked.label}*"
+        case Where.RUN:
+            return f"the run that waits: *{asked.label}*"

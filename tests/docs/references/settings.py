@@ -1,0 +1,45 @@
+"""docs/reference/settings.md: the environment, and the blocks of the Prefect UI that hold settings."""
+
+from blocks.database import Database
+from blocks.provider import Provider
+from blocks.slack_channel import SlackChannel
+from lanes.settings import Settings
+from tests.docs.references.fields import default, described, model_table
+from tests.docs.references.markdown import code, document, table
+
+ABOUT = """
+Lanes reads these variables of the environment, and no file. An empty variable counts as unset. A variable that cannot be
+read is named, with what to write. What is not set is the stand's own: Postgres, Prefect and the model endpoint of this
+checkout.
+
+`lanes up` takes them over; run it again after a change. `lanes doctor` says of each setting in one sentence whether it
+works.
+"""
+PREFECTS = """
+For a Prefect server that asks who comes, Prefect's own two variables are heeded: `PREFECT_API_KEY` and
+`PREFECT_API_AUTH_STRING`. Secrets are kept in blocks and in the environment, and stand in no log, run or artifact.
+"""
+BLOCKS = """
+`lanes up` writes these blocks from the environment, so change there what has a variable. What has none you set in the
+Prefect UI, under *Blocks*; runs that begin later use it. Of a provider block whose key the environment has, the next `lanes
+up` keeps the account's name alone; without `ANTHROPIC_API_KEY` in the environment, one that you wrote stays as it is. The
+block of type *Lanes workload* is [a page of its own](workload.md).
+"""
+OF_BLOCKS = {"Lanes database": Database, "Lanes provider": Provider, "Lanes Slack channel": SlackChannel}
+
+
+def page() -> str:
+    """The page."""
+    rows = [
+        (code(field.validation_alias), described(field), default(field), field.description or "")
+        for field in Settings.model_fields.values()
+    ]
+    blocks = [f"### {name}\n\n{block._description}\n\n{_fields(block)}" for name, block in OF_BLOCKS.items()]
+    return document(
+        "Settings", ABOUT, table(("variable", "kind", "default", "what it sets"), rows), PREFECTS, "## Blocks", BLOCKS, *blocks
+    )
+
+
+def _fields(block: type[Database | Provider | SlackChannel]) -> str:
+    own = {name: field.description or "" for name, field in block.model_fields.items()}
+    return model_table(block, own)

@@ -1,0 +1,108 @@
+"""docs/reference/workload.md: the fields of a definition, its promises, and rules with examples that are evaluated."""
+
+from typing import Any
+
+import yaml
+
+from lanes.errors import RuleFailed
+from lanes.workload.promises import Promises
+from lanes.workload.reading import read
+from lanes.workload.rules import VARIABLES, Rule
+from lanes.workload.version import Spec
+from tests.docs.references.fields import model_table
+from tests.docs.references.markdown import block, code, document, of_each, table
+
+ABOUT = """
+A workload is one kind of AI work. Its definition is a YAML file, or a block of type *Lanes workload* in the Prefect UI: both
+have the fields below, and the file has `name` beside them. `lanes init NAME` drafts a file, `lanes publish FILE` puts it in
+force, and `lanes export NAME` writes what is in force. Each change makes a new version; items keep the version that answered
+them.
+
+`name` holds 1 to 63 of a-z, 0-9 and "-", and starts with a letter. A field that is not known, a rule that cannot be read, or
+a model without a price is refused with its line and column, and the version before stays in force.
+"""
+EXAMPLE = """
+name: reviews
+instructions: |
+  You read one product review. Say what it is about, and whether the customer wants an answer.
+output_schema:
+  type: object
+  additionalProperties: false
+  required: [about, wants_answer]
+  properties:
+    about: {type: string, enum: [quality, delivery, price, other]}
+    wants_answer: {type: boolean}
+urgent_when: has(payload.stars) && payload.stars <= 1
+batch_when: age_s > 86400.0
+batch_pack: 10
+promises:
+  realtime_p95_s: 10
+"""
+OF_RULES = """
+`urgent_when` and `batch_when` are expressions in [CEL](https://cel.dev) that are true or false of an item. `urgent_when` is
+asked first: where it holds, the item goes to real-time. Where `batch_when` holds, it goes to batch, unless its sender or its
+due time asks for real-time. Where neither holds, value and split decide. A rule that cannot be computed for an item does not
+hold, and `lanes explain` says why: ask `has(payload.field)` before a field that may be missing, and `due_in_s != null`
+before comparing.
+"""
+SAID_OF_VARIABLES = {
+    "payload": "what the item says, a JSON object",
+    "age_s": "seconds since the item occurred, a number",
+    "due_in_s": "seconds until it is due, a number; `null` without a due time",
+    "consumer": "who reads the result, a text; `null` where nobody is named",
+}
+ITEM: dict[str, Any] = {
+    "payload": {"text": "Call me URGENTLY", "channel": "chat", "stars": 1, "tags": ["vip"], "lines": [{"n": 1}, {"n": 9}]},
+    "age_s": 90.0, "due_in_s": 1200.0, "consumer": "support-desk",
+}  # fmt: skip
+WITHOUT_DUE = ITEM | {"due_in_s": None}
+RULES = (
+    ('payload.channel == "chat"', ITEM, "a field has a value"),
+    ('has(payload.region) && payload.region == "eu"', ITEM, "a field that may be missing"),
+    ('payload.region == "eu"', ITEM, "the same without asking: it cannot be computed, so it does not hold"),
+    ('payload.channel in ["chat", "phone"]', ITEM, "one of several"),
+    ('payload.text.contains("urgent")', ITEM, "a word, exactly so: upper case differs"),
+    (r'payload.text.matches(r"(?i)\b(urgent|at once)")', ITEM, "a regular expression; `(?i)` ignores case"),
+    ("payload.stars <= 1", ITEM, "a number"),
+    ('"vip" in payload.tags', ITEM, "a list has an entry"),
+    ("payload.lines.exists(line, line.n > 5)", ITEM, "an entry of a list fits"),
+    ("size(payload.text) > 2000", ITEM, "a long text"),
+    ("age_s < 86400", ITEM, "it occurred within a day"),
+    ("age_s / 3600 < 24", ITEM, "arithmetic that mixes a whole number with another"),
+    ("age_s / 3600.0 < 24.0", ITEM, "the same with numbers of one kind"),
+    ("due_in_s != null && due_in_s < 1800.0", ITEM, "due within half an hour"),
+    ("due_in_s != null && due_in_s < 1800.0", WITHOUT_DUE, "the same of an item without a due time"),
+    ('consumer == "support-desk" && age_s < 3600.0', ITEM, "two conditions"),
+)
+
+
+def page() -> str:
+    """The page."""
+    assert read(EXAMPLE.encode(), file="reviews.yaml").name == "reviews"
+    variables = of_each(VARIABLES, SAID_OF_VARIABLES, what="variables of rules")
+    return document(
+        "Workload", ABOUT, block("yaml", EXAMPLE.strip()), "## Fields", model_table(Spec),
+        "## Promises", " ".join((Promises.__doc__ or "").split()) + " [Promises](promises.md) says what each tells in Slack.",
+        model_table(Promises),
+        "## Rules", OF_RULES, table(("variable", "what it is"), [(code(name), said) for name, said in variables.items()]),
+        "### Examples", "Each was evaluated for this item when the page was made, as `lanes dry-run FILE` does for yours:",
+        block("yaml", _item()), table(("rule", "holds", "asks for"), [_row(*each) for each in RULES]),
+        "A rule may stand over several lines (`>-` in YAML). `age_s` and `due_in_s` have a fraction: where you calculate with "
+        "them, write `3600.0`. Comparing takes either.",
+    )  # fmt: skip
+
+
+def holds(rule: str, item: dict[str, Any]) -> str:
+    """What becomes of the rule for this item."""
+    try:
+        return "yes" if Rule(rule).holds(item) else "no"
+    except RuleFailed:
+        return "cannot be computed"
+
+
+def _row(rule: str, item: dict[str, Any], asks: str) -> tuple[str, str, str]:
+    return code(rule), holds(rule, item), asks
+
+
+def _item() -> str:
+    return yaml.safe_dump(ITEM, sort_keys=False, default_flow_style=None, width=120)

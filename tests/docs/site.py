@@ -1,0 +1,30 @@
+"""The built site asks nothing of the internet: who opens it from the disk, or behind a wall, sees all of it."""
+
+import re
+import sys
+
+from tests.docs.blocks import CHECKOUT
+
+SITE = CHECKOUT / "site"
+FETCHED = re.compile(
+    r"""<(?:script|img|iframe|source)\b[^>]*?\bsrc=["']?(?P<source>(?:https?:)?//[^"'\s>]+)"""
+    r"""|<link\b(?=[^>]*\brel=["']?(?:stylesheet|preconnect|preload|icon))[^>]*?\bhref=["']?(?P<sheet>(?:https?:)?//[^"'\s>]+)"""
+)
+
+
+def fetched(html: str) -> list[str]:
+    """What a browser would fetch from elsewhere to show this page."""
+    return [found["source"] or found["sheet"] for found in FETCHED.finditer(html)]
+
+
+def main() -> int:
+    """0 when no page fetches anything."""
+    pages = sorted(SITE.rglob("*.html"))
+    asked = [f"{page.relative_to(SITE)}: {address}" for page in pages for address in fetched(page.read_text())]
+    print(*asked, sep="\n", end="\n" if asked else "", file=sys.stderr)
+    print(f"{len(pages)} pages: open {SITE / 'index.html'}, or with its search: python3 -m http.server -d {SITE.name}")
+    return 1 if asked or not pages else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""What the reference says of events is what is told: each is made here, and says no more and no less."""
+
+from collections import defaultdict
+from collections.abc import Callable
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lanes.batch.tally import COUNTS
+from lanes.ids import BatchId
+from lanes.promises.incident import Promise
+from lanes.promises.provider_faults import frozen
+from lanes.store import incidents
+from lanes.store.batch import announcing
+from lanes.store.realtime.calls import call_for_drain
+from lanes.words import Lane, Outcome
+from tests.conftest import NOON, later
+from tests.docs.references.events import out
+from tests.examples import admit, publish
+from tests.rollouts import begin
+from tests.store.tries import A, B, claimed_item, save, submit, tried
+
+DOCUMENTED = out()
+
+
+def item_events(connection: Connection) -> None:
+    """An item is admitted, answered and corrected, another fails, and the key of the first comes again with other content."""
+    letters = publish(connection, now=NOON, mode="lambda")
+    admit(connection, "k", now=NOON, lane=Lane.REALTIME, ack=True)
+    admit(connection, "k", now=NOON, payload={"text": "otherwise"})
+    save(connection, tried(claimed_item(connection, "k"), output=A))
+    batch_id, (work,) = submit(connection, letters)
+    save(connection, tried(work, output=B), batch_id=batch_id)
+    save(connection, tried(claimed_item(connection, "poison"), Outcome.POISON))
+
+
+def batch_events(connection: Connection) -> None:
+    """A batch leaves, ends and is collected."""
+    announcing.submitted(connection, BatchId(1), "letters", requests=2, items=2, now=NOON)
+    ended = dict.fromkeys(("succeeded", "errored", "canceled", "expired"), 0)
+    announcing.ended(connection, BatchId(1), "letters", requests=2, items=2, outcomes=ended, now=NOON)
+    announcing.collected(connection, BatchId(1), "letters", items=2, outcomes=dict.fromkeys(COUNTS, 0), now=NOON)
+
+
+def incident_events(connection: Connection) -> None:
+    """The provider refuses a lane, and takes it again."""
+    publish(connection, now=NOON)
+    incidents.record(connection, [frozen("letters", Lane.BATCH, 3, "no credit")], now=NOON)
+    over = incidents.resolve(
+        connection, Promise.PROVIDER_FROZEN, "letters", "batch lane", sentence="It takes what is asked again.",
+        now=later(minutes=1),
+    )  # fmt: skip
+    assert over is not None
+
+
+def rollout_events(connection: Connection) -> None:
+    """A rollout begins."""
+    publish(connection, now=NOON)
+    begin(connection, now=NOON)
+
+
+def calls_for_drains(connection: Connection) -> None:
+    """Something waits that nobody serves."""
+    call_for_drain(connection, ready=3, received=1, now=NOON)
+
+
+@pytest.mark.parametrize("happens", [item_events, batch_events, incident_events, rollout_events, calls_for_drains])
+def test_an_event_says_what_the_reference_says(connection: Connection, happens: Callable[[Connection], None]) -> None:
+    happens(connection)
+    told = defaultdict[str, set[str]](set)
+    for event, payload in connection.execute(text("select event, payload from lanes.event_outbox")):
+        told[event].update(payload)
+    assert told
+    assert told.keys() <= DOCUMENTED.keys()
+    for event, says in told.items():
+        allowed = set(DOCUMENTED[event].says)
+        assert says <= allowed
+        assert allowed - says <= {"ack", "key"}, event
