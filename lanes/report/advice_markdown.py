@@ -86,10 +86,10 @@ def _consumers(advice: Advice) -> str:
     if not rows:
         return "None has enough recorded reads to say so."
     table = _table(summary.CONSUMER_HEADINGS, rows[:MOST_CONSUMERS], numbers=(1, 2, 3, 4, 5))
+    table += f"\n\n{explained(advice_legends.CONSUMERS)}"
     more = len(rows) - MOST_CONSUMERS
     rest = f"\n\n{more} more are not shown." if more > 0 else ""
-    do = "Move them with the playbook `realtime-to-batch`, or set their split with `act`."
-    return f"{table}{rest}\n\n{explained(advice_legends.CONSUMERS)}\n\n{do}"
+    return f"{table}{rest}\n\nMove them with the playbook `realtime-to-batch`, or set their split with `act`."
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:
