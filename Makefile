@@ -7,7 +7,7 @@ ARGS ?=
 NAME ?= queue
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup run test test-all check docs bench clean
+.PHONY: setup run test test-all check bench clean
 
 setup: $(VENV)/.ready
 
@@ -33,14 +33,15 @@ check: setup
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.check_migrations
 
+bench: setup
+	@$(BIN)/uv sync --quiet --frozen --group bench --python $(BIN)/python
+	@$(BIN)/python -m tests.benchmarks.bench_$(NAME) $(ARGS)
+
+.PHONY: docs
 docs: setup
 	@$(BIN)/uv sync --quiet --frozen --group docs --python $(BIN)/python
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@$(BIN)/python -m tests.docs.site
-
-bench: setup
-	@$(BIN)/uv sync --quiet --frozen --group bench --python $(BIN)/python
-	@$(BIN)/python -m tests.benchmarks.bench_$(NAME) $(ARGS)
 
 clean:
 	@if [ -x $(BIN)/lanes ]; then $(BIN)/lanes down; fi

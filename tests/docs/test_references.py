@@ -36,6 +36,11 @@ def test_every_setting_and_field_is_described() -> None:
     assert "|  |" not in settings.page() + workload.page()
 
 
+def test_every_error_says_who_raises_it_and_what_to_do() -> None:
+    said = {each.__name__: errors.parts(each).keys() for _, each in errors.tree()}
+    assert said == dict.fromkeys(said, {"Raised by": "", "What to do": ""}.keys())
+
+
 def test_the_reasons_of_the_doors_are_all_told() -> None:
     sql = "\n".join(each.read_text() for each in (CHECKOUT / "migrations" / "schema" / "current" / "doors").glob("*.sql"))
     python = "\n".join(each.read_text() for each in (CHECKOUT / "lanes" / "doors").glob("*.py"))
