@@ -152,7 +152,8 @@ def _batches(snapshot: Snapshot, most: int) -> str:
         for each in snapshot.batches
     ]
     table = _table(["Batch", "Workload", "State", "Valid", "Time", "Items a minute", "Note"], "lllllrl", rows, most)
-    return "\n\n".join(part for part in (pictures.throughput(snapshot), table, explained(BATCHES) if rows else "") if part)
+    parts = [pictures.throughput(snapshot.batches[:most]), table, explained(BATCHES) if rows else ""]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _state(batch: BatchFigures, snapshot: Snapshot) -> str:

@@ -77,11 +77,11 @@ def latency(snapshot: Snapshot) -> str:
     return data_uri(chart, f"Latency. {_described(groups)}") + _below(legends.LATENCY_CHART, scales)
 
 
-def throughput(snapshot: Snapshot) -> str:
+def throughput(batches: Sequence[BatchFigures]) -> str:
     """Items a minute of each batch that ended, the newest first, beside the others of its workload; empty without batches."""
-    if not snapshot.batches:
+    if not batches:
         return ""
-    groups = by_batch(snapshot.batches)
+    groups = by_batch(batches)
     chart = bars(groups, same_scale=False, empty="None of these batches has ended.")
     scales = "Each workload has a scale of its own." if len(groups) > 1 else ""
     return data_uri(chart, f"Throughput, items a minute. {_described(groups)}") + _below(legends.BATCH_CHART, scales)

@@ -244,6 +244,12 @@ def test_the_artifact_stays_below_50_kb(snapshot):
     assert len(markdown.render(snapshot()).encode()) < 50_000
 
 
+def test_a_report_of_far_too_much_is_cut_and_not_left_out():
+    artifact = markdown.render(far_too_much())
+    assert len(artifact) > len(markdown.TOO_LONG)
+    assert "10 more are not shown." in artifact  # batches, whose chart is cut with their table
+
+
 def test_the_artifact_with_200_failures_and_12_batches_shows_50_and_says_how_many_are_missing():
     failures = [Failure("tickets", f"T-{n}", "no answer after 4 attempts: 529 overloaded") for n in range(200)]
     batches = [a_batch(n) for n in range(12)]
