@@ -90,8 +90,11 @@ def sentence(clause: str) -> str:
 
 
 def rate(per_minute: float) -> str:
-    """A number per minute: one decimal below ten, none above."""
-    return _short(float(per_minute)) if round(float(per_minute), 1) else "0"
+    """A number per minute: one decimal below ten, none above; what is less than a tenth keeps two digits, 0.0042."""
+    number = float(per_minute)
+    if 0 < number < 0.1:
+        return f"{number:.{1 - math.floor(math.log10(number))}f}"
+    return _short(number) if number else "0"
 
 
 def ratio(number: float) -> str:

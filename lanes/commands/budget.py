@@ -112,4 +112,4 @@ def _show(found: Sequence[BudgetStatus]) -> None:
     for row in section.rows:
         table.add_row(*row)
     console.print(table)
-    console.print(section.note)
+    console.print(section.explained)

@@ -9,10 +9,7 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from cyclopts import Parameter
-from rich import box
-from rich.console import Console, Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console, RenderableType
 from sqlalchemy import Connection, Engine
 
 from lanes.commands.by import by as moment
@@ -21,12 +18,9 @@ from lanes.commands.output import AsJson, print_json
 from lanes.commands.trial import MOST, SINCE, try_definition
 from lanes.doors.filedoor import Layout, read_lines
 from lanes.errors import UnknownWorkload
-from lanes.escaping import plain
-from lanes.report.summary import lane_name, reason_name
+from lanes.report import forecast_terminal as faces
 from lanes.routing.forecast import Forecast, forecast
 from lanes.routing.load import Load
-from lanes.routing.plans import Plan
-from lanes.routing.prospect import percent
 from lanes.store import asking
 from lanes.store.database import clock
 from lanes.store.money import budgets, overheads_in_force, sharing
@@ -34,8 +28,7 @@ from lanes.store.realtime import limits
 from lanes.store.realtime import load as lane_load
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
-from lanes.units import count, counted, seconds, share, usd
-from lanes.words import Lane
+from lanes.units import counted
 from lanes.workload.window import zone_of
 
 TextField = Annotated[str | None, Parameter(name="--field", help="Column or field that holds the text.")]
@@ -66,7 +59,7 @@ def quote(
 
     Example: lanes quote tickets.jsonl --workload tickets --by 06:00
     """
-    return _look(file, workload, Layout(field, None, key, occurred_at, None, consumer), _costs, as_json, by, zone)
+    return _look(file, workload, Layout(field, None, key, occurred_at, None, consumer), faces.costs, as_json, by, zone)
 
 
 def dry_run(
@@ -110,7 +103,7 @@ def dry_run(
     if of_traffic:
         print(f"{of_traffic}: that is about what came, and belongs to --with", file=sys.stderr)
         return 2
-    return _look(file, workload, Layout(field, None, key, occurred_at, None, consumer), _routes, as_json)
+    return _look(file, workload, Layout(field, None, key, occurred_at, None, consumer), faces.routes, as_json)
 
 
 def _given(options: Mapping[str, object]) -> str:
@@ -153,7 +146,7 @@ def _look(
             if found.items:
                 console = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
                 console.print(show(found, there))
-                if show is _costs:
+                if show is faces.costs:
                     console.print(f"K{kept.said[1:]}.")
             for each in found.bad[:SHOWN]:
                 print(f"{each.place}: {each.reason}: {each.detail}", file=sys.stderr)
@@ -170,58 +163,6 @@ def _look(
 def _load(connection: Connection, now: datetime) -> Load:
     """That of real time, by the limits of the account that asked last."""
     return lane_load.snapshot(connection, account=limits.newest_account(connection) or "", now=now)
-
-
-def _costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
-    title = f"{counted(found.items, 'item')} of {plain(found.workload)}, version {found.version}: estimates in USD"
-    done = "Answered" if found.by is None else f"By {_moment(found.by, zone)}"
-    table = _table(title, ["", "Calls", "Cost", "Per 1,000", done])
-    for each in found.plans:
-        table.add_row(_name(each), count(each.calls), usd(each.usd), _each(each.usd, found), _done(each, found, zone))
-    table.add_row("As routed now", "", usd(found.as_routed_usd), _each(found.as_routed_usd, found), "")
-    return Group(table, *(Text(each, "yellow") for each in found.notes))
-
-
-def _name(plan: Plan) -> str:
-    name = "All real-time" if plan.lane is Lane.REALTIME else "All batch"
-    return f"{name}, each alone" if plan.pack == 1 else f"{name}, {plan.pack} a call"
-
-
-def _each(amount: Any, found: Forecast) -> str:
-    return usd(amount / found.items * 1000) if found.items else "-"
-
-
-def _done(plan: Plan, found: Forecast, zone: ZoneInfo) -> str:
-    """When, or how surely, the items of a plan are answered."""
-    if plan.lane is Lane.REALTIME:
-        return "-" if plan.takes_s is None else f"takes about {seconds(plan.takes_s)}"
-    if plan.probability is not None:
-        return f"back with {percent(plan.probability)}"
-    return "-" if plan.back_at is None else f"back by {_moment(plan.back_at, zone)}"
-
-
-def _moment(at: datetime, zone: ZoneInfo) -> str:
-    local = at.astimezone(zone)
-    return f"{local:%Y-%m-%d %H:%M} {local.tzname()}"
-
-
-def _routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
-    title = f"{counted(found.items, 'item')} of {plain(found.workload)}, version {found.version}, if they arrived now"
-    table = _table(title, ["Lane", "Reason", "Items", "Share", "For example"])
-    for (lane, reason), number in sorted(found.routes.items(), key=lambda each: -each[1]):
-        example = next((each for each in found.examples if (each.lane, each.reason) == (lane, reason)), None)
-        said = f"{example.place}: {example.explanation}" if example else "-"
-        part = share(number / found.items)
-        table.add_row(lane_name(lane), reason_name(reason), count(number), part, Text(plain(said, most=200)))
-    return table
-
-
-def _table(title: str, headings: list[str]) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    numbers = ("Calls", "Cost", "Per 1,000", "Items", "Share")
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in numbers else "left")
-    return table
 
 
 def _data(found: Forecast) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from lanes.commands.since import since as moment
 from lanes.errors import SpecInvalid, UnknownWorkload
 from lanes.escaping import plain
 from lanes.ids import VersionId
+from lanes.report.section import Legend, explained
 from lanes.report.summary import lane_name, reason_name
 from lanes.routing.route import looks_inside
 from lanes.routing.trial import Place, Side, Trial, Trying
@@ -36,6 +37,13 @@ from lanes.workload.version import Version
 SINCE = "7d"
 MOST = 50_000
 CHANGED = VersionId(0)  # of what no database knows
+LEGEND: Legend = {
+    "Items": "that went by the version in force as the first column says, and would go by the file as the second does",
+    "Share": "of all that were tried",
+    "Cost as routed": "US dollars, with the authoritative pass where one is owed",
+    "Expected late": "those in batches, each counted by the probability that it is late",
+    "Items on which a rule failed": "the rule does not hold of them then",
+}
 
 
 def try_definition(file: Path, workload: str | None, *, since: str, most: int, as_json: bool) -> int:
@@ -94,7 +102,8 @@ def _try(pool: Engine, wanted: Definition, since: str, most: int, as_json: bool)
     if as_json:
         print_json(_data(trial, began_at, now, unread, notes))
     else:
-        shown = Group(_moves(trial, now - began_at), Text(), _sides(trial), *(Text(each, "yellow") for each in notes))
+        legend = Text(explained(LEGEND), "dim")
+        shown = Group(_moves(trial, now - began_at), Text(), _sides(trial), legend, *(Text(each, "yellow") for each in notes))
         Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(shown)
     return 0
 

@@ -6,8 +6,9 @@ from lanes.advice.evidence import Leaning
 from lanes.advice.recommendation import Advice
 from lanes.advice.spread import Spread, spread
 from lanes.escaping import cell
-from lanes.report import advice_chart, charts, savings_chart
+from lanes.report import advice_chart, advice_legends, charts, savings_chart
 from lanes.report import advice_summary as summary
+from lanes.report.section import explained
 
 MOST_CONSUMERS = 20
 MARKS = {
@@ -17,10 +18,6 @@ MARKS = {
     Leaning.LAMBDA: "🔵🟢 for lambda",
     Leaning.UNKNOWN: "⏳ not enough data",
 }
-SAVED = (
-    "Each part is counted after those above it, and all of them add up to the whole. Shared tokens are estimated from the "
-    "instructions and the output schema; shadows and replays are left out."
-)
 LINKS = "[Advice runs](/v2/runs?tags=advise) · [Rollouts](/v2/runs?tags=rollout) · [Reports](/v2/artifacts/key/lanes-report)"
 
 
@@ -36,9 +33,11 @@ def render(advice: Advice) -> str:
             ["Criterion", "Evidence", "Speaks"],
             [(each.name, each.evidence, MARKS[each.leaning]) for each in advice.criteria],
         ),
+        explained(advice_legends.CRITERIA),
         "## Cost of an item\n\n" + _costs(advice, known),
         "## Break-even\n\n" + charts.data_uri(chart, "Cost of a month over its volume, with one lane and with both"),
         _table(["What", "Number"], summary.break_even_rows(advice, known)),
+        explained(advice_legends.BREAK_EVEN),
         f"{summary.uncertainty(known)} {summary.assumed(advice)}".strip(),
         "## A month, by plan\n\n" + _plans(advice),
         "## What was saved\n\n" + _saved(advice),
@@ -52,7 +51,8 @@ def render(advice: Advice) -> str:
 def _costs(advice: Advice, known: Spread) -> str:
     if not advice.lanes:
         return "No item was billed or estimated in the period."
-    return _table(summary.LANE_HEADINGS, summary.lane_rows(advice, known), numbers=(1, 2, 3, 4, 5))
+    table = _table(summary.LANE_HEADINGS, summary.lane_rows(advice, known), numbers=(1, 2, 3, 4, 5))
+    return f"{table}\n\n{explained(advice_legends.LANES)}"
 
 
 def _plans(advice: Advice) -> str:
@@ -60,7 +60,8 @@ def _plans(advice: Advice) -> str:
     if not rows:
         return "Not enough data to say what a month costs."
     chart = charts.data_uri(advice_chart.plans(advice), "What is paid in a month, as it is and by plan")
-    return f"{chart}\n\n{_table(summary.PLAN_HEADINGS, rows, numbers=(1, 2, 3, 4, 5))}"
+    table = _table(summary.PLAN_HEADINGS, rows, numbers=(1, 2, 3, 4, 5))
+    return f"{chart}\n\n{table}\n\n{explained(advice_legends.PLANS)}"
 
 
 def _saved(advice: Advice) -> str:
@@ -69,20 +70,23 @@ def _saved(advice: Advice) -> str:
         return "Not enough data: nothing was answered in the period, or what its calls share is not known."
     drawn = savings_chart.steps(summary.saving_parts(advice))
     chart = charts.data_uri(drawn, "What each part saved of what all would have cost")
-    return f"{chart}\n\n{_table(summary.SAVING_HEADINGS, rows, numbers=(1, 2))}\n\n{SAVED}"
+    table = _table(summary.SAVING_HEADINGS, rows, numbers=(1, 2))
+    return f"{chart}\n\n{table}\n\n{explained(advice_legends.SAVINGS, summary.SAVED)}"
 
 
 def _cases(advice: Advice) -> str:
     rows = summary.case_rows(advice)
-    return _table(summary.CASE_HEADINGS, rows, numbers=(2,)) if rows else "Not enough data."
+    if not rows:
+        return "Not enough data."
+    return f"{_table(summary.CASE_HEADINGS, rows, numbers=(2,))}\n\n{explained(advice_legends.CASES)}"
 
 
 def _consumers(advice: Advice) -> str:
     rows = summary.consumer_rows(advice)
     if not rows:
         return "None has enough recorded reads to say so."
-    headings = ["Consumer", "Reads", "Median until read", "Within 60 s, of all", "Never read", "Items on real-time"]
-    table = _table(headings, rows[:MOST_CONSUMERS], numbers=(1, 2, 3, 4, 5))
+    table = _table(summary.CONSUMER_HEADINGS, rows[:MOST_CONSUMERS], numbers=(1, 2, 3, 4, 5))
+    table += f"\n\n{explained(advice_legends.CONSUMERS)}"
     more = len(rows) - MOST_CONSUMERS
     rest = f"\n\n{more} more are not shown." if more > 0 else ""
     return f"{table}{rest}\n\nMove them with the playbook `realtime-to-batch`, or set their split with `act`."

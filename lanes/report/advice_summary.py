@@ -16,7 +16,12 @@ LANE_HEADINGS = ("Lane", "API", "Infrastructure", "Engineering", "Total", "Total
 PLAN_HEADINGS = ("A month", "In real-time", "Provider", "Lanes", "Paid", "Lost by wrong answers")
 SAVING_HEADINGS = ("Counted in this order", "USD", "Of the first")
 CASE_HEADINGS = ("If", "Recommended", "Paid a month", "Note")
+CONSUMER_HEADINGS = ("Consumer", "Reads", "Median until read", "Within 60 s, of all", "Never read", "Items on real-time")
 SURE = "95 %"
+SAVED = (
+    "All parts add up to the whole. Shared tokens are estimated from the instructions and the output schema; shadows and "
+    "replays are left out."
+)
 
 
 def headline(advice: Advice) -> str:

@@ -11,7 +11,9 @@ from lanes.advice.evidence import Leaning
 from lanes.advice.recommendation import Advice
 from lanes.advice.spread import spread
 from lanes.escaping import plain
+from lanes.report import advice_legends as legends
 from lanes.report import advice_summary as summary
+from lanes.report.section import Legend, explained
 
 STYLES = {
     Leaning.REALTIME: "blue", Leaning.BATCH: "green", Leaning.HYBRID: "cyan", Leaning.LAMBDA: "cyan", Leaning.UNKNOWN: "dim",
@@ -30,30 +32,42 @@ def render(advice: Advice) -> RenderableType:
         Text(),
     ]
     if advice.lanes:
-        parts += [_table("Cost of an item", summary.LANE_HEADINGS, summary.lane_rows(advice, known)), Text()]
-    parts += [_table("Break-even", ("What", "Number"), summary.break_even_rows(advice, known)), Text()]
+        rows = summary.lane_rows(advice, known)
+        parts += [_explained("Cost of an item", summary.LANE_HEADINGS, rows, legends.LANES), Text()]
+    rows = summary.break_even_rows(advice, known)
+    parts += [_explained("Break-even", ("What", "Number"), rows, legends.BREAK_EVEN), Text()]
     if advice.now is not None:
-        parts += [_table("A month, by plan", summary.PLAN_HEADINGS, summary.plan_rows(advice)), Text()]
+        rows = summary.plan_rows(advice)
+        parts += [_explained("A month, by plan", summary.PLAN_HEADINGS, rows, legends.PLANS), Text()]
     if saved := summary.saving_rows(advice):
-        parts += [_table("What was saved in the period", summary.SAVING_HEADINGS, saved), Text()]
+        title = "What was saved in the period"
+        parts += [_explained(title, summary.SAVING_HEADINGS, saved, legends.SAVINGS, summary.SAVED), Text()]
     if advice.sensitivities:
-        parts += [_table("If something were otherwise", summary.CASE_HEADINGS, summary.case_rows(advice)), Text()]
+        rows = summary.case_rows(advice)
+        parts += [_explained("If something were otherwise", summary.CASE_HEADINGS, rows, legends.CASES), Text()]
     notes = [summary.uncertainty(known), *([said] if (said := summary.assumed(advice)) else [])]
     parts += [*(Text(each, style="dim") for each in notes), Text()]
     rows = summary.consumer_rows(advice)
     if rows:
-        headings = ("Consumer", "Reads", "Median until read", "Within 60 s, of all", "Never read", "On real-time")
-        parts.append(_table("Consumers who do not read at once, and could be moved to batch", headings, rows))
+        title = "Consumers who do not read at once, and could be moved to batch"
+        parts.append(_explained(title, summary.CONSUMER_HEADINGS, rows, legends.CONSUMERS))
     else:
         parts.append(Text("No consumer has enough recorded reads to say that it does not read at once.", style="dim"))
     return Group(*parts)
 
 
-def _criteria(advice: Advice) -> Table:
+def _criteria(advice: Advice) -> RenderableType:
     table = _table("Criteria", ("Criterion", "Evidence", "Speaks"), [])
     for each in advice.criteria:
         table.add_row(each.name, Text(plain(each.evidence, most=300)), Text(each.leaning, style=STYLES[each.leaning]))
-    return table
+    return Group(table, Text(explained(legends.CRITERIA), style="dim"))
+
+
+def _explained(
+    title: str, headings: Sequence[str], rows: Sequence[Sequence[str]], legend: Legend, note: str = ""
+) -> RenderableType:
+    """A table with what its figures mean below it."""
+    return Group(_table(title, headings, rows), Text(explained(legend, note), style="dim"))
 
 
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:

@@ -4,18 +4,22 @@ from collections.abc import Sequence
 
 from lanes.escaping import cell, code
 from lanes.promises import batch_health
-from lanes.report import pictures, summary
+from lanes.report import legends, pictures, summary
 from lanes.report.links import REPORT, versions_page
-from lanes.report.section import Section
+from lanes.report.section import Section, explained
 from lanes.report.sections import further, pressing, throughput
 from lanes.report.snapshot import BatchFigures, LaneFigures, Snapshot, StateFigures
-from lanes.units import MISSING, count, counted, seconds, share, usd
-from lanes.words import ItemState
+from lanes.units import MISSING, count, counted, rate, seconds, share, usd
+from lanes.words import BatchState, ItemState
 
 MOST_BYTES = 50_000
 ROWS = (50, 25, 10, 4, 2)  # of a table; the first that keeps the whole below MOST_BYTES
 TOO_LONG = "The report is longer than an artifact can be; `lanes status` shows it.\n"
 STEPS_OF_PROGRESS = 8
+BATCHES = {  # of the artifact, where the state says how far a batch is
+    "State": "with the share of its requests that the provider has finished",
+    **{heads: meaning for heads, meaning in legends.BATCHES.items() if heads != "Done"},
+}
 LINKS = (
     ("Batch runs", "/v2/runs?tags=batch"),
     ("Real-time runs", "/v2/runs?tags=realtime"),
@@ -76,7 +80,7 @@ def _parts(snapshot: Snapshot, most: int) -> list[str]:
 
 def _section(section: Section, most: int) -> str:
     rows = [[cell(value, most=300) for value in row] for row in section.rows]
-    parts = [f"### {section.title}", _table(section.heads, section.sides, rows, most), section.note]
+    parts = [f"### {section.title}", _table(section.heads, section.sides, rows, most), section.explained]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -89,7 +93,7 @@ def _summary(snapshot: Snapshot) -> str:
         f"**{usd(snapshot.actual_usd)}**",
         headline(snapshot) if arrived else None,
     ]
-    return " · ".join(part for part in said if part)
+    return " · ".join(part for part in said if part) + f"\n\n{explained(legends.HEADLINE)}"
 
 
 def _costs(snapshot: Snapshot, most: int) -> str:
@@ -107,8 +111,7 @@ def _costs(snapshot: Snapshot, most: int) -> str:
         for each in pictures.by_cost(snapshot)
     ]
     heads = ["Workload", "Actual", "All real-time", "All batch", "Against all real-time", "Unknown"]
-    unknown = "*Unknown* is the most that calls without an answer can have cost."
-    note = " ".join(part for part in (summary.COSTS_NOTE, unknown, summary.aside(snapshot)) if part)
+    note = f"{explained({**legends.COSTS, **legends.UNKNOWN})} {summary.aside(snapshot)}".strip()
     return "\n\n".join([pictures.costs(snapshot), _table(heads, "lrrrlr", rows, most), note])
 
 
@@ -124,11 +127,8 @@ def _lanes(snapshot: Snapshot, most: int) -> str:
         ]
         for each in snapshot.lanes
     ]
-    heads = ["Lane", "Answered", "p50 / p95 / p99", "Failed", "Cost", "Per 1,000"]
-    note = (
-        f"Items received {summary.period(snapshot)}. {summary.LANES_NOTE} Failed: attempts, and their share of all. "
-        "US dollars, also per 1,000 answers."
-    )
+    heads = ["Lane", "Answered", "p50, p95, p99", "Failed", "Cost", "Per 1,000"]
+    note = explained(legends.LANES, f"Items received {summary.period(snapshot)}.")
     return _table(heads, "lrrrrr", rows, most) + f"\n\n{note}"
 
 
@@ -144,19 +144,24 @@ def _batches(snapshot: Snapshot, most: int) -> str:
             f"#{each.batch_id}",
             cell(each.workload, most=40),
             _state(each, snapshot),
-            _progress(summary.done_share(each)),
             _unbroken(f"{count(each.succeeded)} of {count(each.items)}"),
             summary.batch_time(each, snapshot.taken_at),
+            MISSING if each.items_per_minute_until_ended is None else rate(each.items_per_minute_until_ended),
             cell(each.note or "", most=120) or MISSING,
         ]
         for each in snapshot.batches
     ]
-    return _table(["Batch", "Workload", "State", "Done", "Valid", "Time", "Note"], "lllllll", rows, most)
+    table = _table(["Batch", "Workload", "State", "Valid", "Time", "Items a minute", "Note"], "lllllrl", rows, most)
+    parts = [pictures.throughput(snapshot.batches[:most]), table, explained(BATCHES) if rows else ""]
+    return "\n\n".join(part for part in parts if part)
 
 
 def _state(batch: BatchFigures, snapshot: Snapshot) -> str:
+    """Where it stands, how far it is while the provider has it, and what is wrong."""
     wrong = batch_health.trouble(batch, snapshot.incidents)
     state = cell(batch.state)
+    if batch.state == BatchState.SUBMITTED:
+        state += f" {_progress(summary.done_share(batch))}"
     if wrong is None:
         return state
     return f"**{wrong}**" if wrong == batch.state else f"{state}, **{wrong}**"
@@ -175,8 +180,8 @@ def _quality(snapshot: Snapshot, most: int) -> str:
             [cell(each.workload, most=40), count(each.compared), count(each.corrected), share(each.agreement)]
             for each in snapshot.agreement
         ]
-        parts.append(_table(["Workload", "Provisional answers compared", "Corrected", "Agreed"], "lrrr", rows, most))
-        parts.append("By authoritative answers given in the period.")
+        parts.append(_table(["Workload", "Compared", "Corrected", "Agreed"], "lrrr", rows, most))
+        parts.append(explained(legends.AGREEMENT))
     if snapshot.accuracy:
         rows = [
             [
@@ -192,7 +197,7 @@ def _quality(snapshot: Snapshot, most: int) -> str:
         ]
         heads = ["Workload", "Lane", "Version", "Field", "Labels", "Right", "95 % interval"]
         parts.append(_table(heads, "llrlrrr", rows, most))
-        parts.append(f"Of items received {summary.period(snapshot)} that have a label.")
+        parts.append(explained(legends.ACCURACY, f"Of items received {summary.period(snapshot)} that have a label."))
     return "\n\n".join(parts) or "Neither corrections nor labels in this period."
 
 
@@ -202,7 +207,10 @@ def _states(snapshot: Snapshot, most: int) -> str:
         for workload in snapshot.workloads
         for states in [[each for each in snapshot.states if each.workload == workload]]
     ]
-    return "### Items\n\n" + _table(["Workload", "Items", "Where they stand"], "lrl", rows, most) if rows else ""
+    if not rows:
+        return ""
+    table = _table(["Workload", "Items", "Where they stand"], "lrl", rows, most)
+    return "\n\n".join(["### Items", table, explained(legends.STATES)])
 
 
 def _listed(states: Sequence[StateFigures]) -> str:
@@ -222,7 +230,7 @@ def _refusals(snapshot: Snapshot, most: int) -> str:
         return ""
     rows = [[cell(each.workload, most=40), cell(each.reason), count(each.inputs)] for each in snapshot.refusals]
     title = f"Inputs refused at the doors: {count(sum(each.inputs for each in snapshot.refusals))}"
-    return _details(title, _table(["Workload", "Reason", "Inputs"], "llr", rows, most))
+    return _details(title, _table(["Workload", "Reason", "Inputs"], "llr", rows, most) + f"\n\n{explained(legends.REFUSALS)}")
 
 
 def _unbroken(words: str) -> str:

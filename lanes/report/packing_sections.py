@@ -1,19 +1,11 @@
 """Packs and windows as tables of plain text."""
 
 from lanes.money.always_valid import Share
-from lanes.report import summary
+from lanes.report import legends, summary
 from lanes.report.section import Section
 from lanes.report.snapshot import Snapshot
 from lanes.units import MISSING, clock, ratio, seconds, share, usd
 from lanes.words import Left
-
-PACKS_NOTE = (
-    "Since the size was decided: of packed answers that were asked alone too, how many say the same; and how often an answer "
-    "alone is repeated. Checks: what that cost for the items of the period."
-)
-WINDOWS_NOTE = (
-    "Items gather until their pack is full, one of them must be asked, the window is over, or nobody else is expected in it."
-)
 
 
 def sections(snapshot: Snapshot) -> list[Section]:
@@ -33,7 +25,7 @@ def packs(snapshot: Snapshot) -> Section:
         for each in snapshot.packs
     ]  # fmt: skip
     heads = ("Lane", "Packs of", "Packed agrees", "Single with single", "Since", "Because", "Checks")
-    return Section("Pack sizes", heads, "lrrrllr", rows, PACKS_NOTE)
+    return Section("Pack sizes", heads, "lrrrllr", rows, legend=legends.PACKS)
 
 
 def windows(snapshot: Snapshot) -> Section:
@@ -46,7 +38,7 @@ def windows(snapshot: Snapshot) -> Section:
         for each in snapshot.windows
     ]  # fmt: skip
     heads = ("Workload", "Items / call", "Mean wait", "Left full", "Pressed", "Over", "Nobody expected")
-    return Section("Windows of real time", heads, "lrrrrrr", rows, WINDOWS_NOTE)
+    return Section("Windows of real time", heads, "lrrrrrr", rows, legend=legends.WINDOWS)
 
 
 def _agreed(of: Share) -> str:

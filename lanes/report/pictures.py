@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from lanes.report import summary
+from lanes.report import legends, summary
 from lanes.report.charts import (
     BATCH,
     BATCH_SHADES,
@@ -19,8 +19,8 @@ from lanes.report.charts import (
     mix,
 )
 from lanes.report.linechart import Series, lines
-from lanes.report.snapshot import CostFigures, LaneFigures, RouteFigures, Snapshot
-from lanes.units import count, counted, seconds, share, usd
+from lanes.report.snapshot import BatchFigures, CostFigures, LaneFigures, RouteFigures, Snapshot
+from lanes.units import count, counted, rate, seconds, share, usd
 from lanes.words import Lane
 
 MOST_WORKLOADS = 4  # in one chart
@@ -40,7 +40,7 @@ def routing(snapshot: Snapshot) -> str:
         f"{each.heading}: " + ", ".join(f"{part.label} {part.shown}" for part in each.segments) for each in shown
     )
     chart = mix(shown, empty="Nothing was routed in this period.")
-    return data_uri(chart, f"Routing mix. {described}") + _largest_only(len(mixes))
+    return data_uri(chart, f"Routing mix. {described}") + _below(legends.ROUTING_CHART, _largest_only(len(mixes)))
 
 
 def costs(snapshot: Snapshot) -> str:
@@ -59,7 +59,7 @@ def costs(snapshot: Snapshot) -> str:
         for each in charted
     ]
     chart = bars(groups, empty="Nothing was received in this period.")
-    return data_uri(chart, f"Cost. {_described(groups)}") + _largest_only(len(snapshot.costs))
+    return data_uri(chart, f"Cost. {_described(groups)}") + _below(_largest_only(len(snapshot.costs)))
 
 
 def latency(snapshot: Snapshot) -> str:
@@ -69,12 +69,29 @@ def latency(snapshot: Snapshot) -> str:
         highest = "; ".join(
             f"{each.heading}: at most {seconds(max(value for _, value in each.points))}" for each in series if each.points
         )
-        return data_uri(lines(series, step=snapshot.point), f"Latency. {highest}")
+        return data_uri(lines(series, step=snapshot.point), f"Latency. {highest}") + _below(legends.LATENCY_CHART)
     answered = [each for each in snapshot.lanes if each.p50_s is not None][: 2 * MOST_WORKLOADS]
     groups = [Group(summary.title_of(each), _percentiles(each)) for each in answered]
     chart = bars(groups, same_scale=False, empty="Nothing was answered in this period.")
-    note = "\n\nEach lane has a scale of its own." if len(groups) > 1 else ""
-    return data_uri(chart, f"Latency. {_described(groups)}") + note
+    scales = "Each lane has a scale of its own." if len(groups) > 1 else ""
+    return data_uri(chart, f"Latency. {_described(groups)}") + _below(legends.LATENCY_CHART, scales)
+
+
+def throughput(batches: Sequence[BatchFigures]) -> str:
+    """Items a minute of each batch that ended, the newest first, beside the others of its workload; empty without batches."""
+    if not batches:
+        return ""
+    groups = by_batch(batches)
+    chart = bars(groups, same_scale=False, empty="None of these batches has ended.")
+    scales = "Each workload has a scale of its own." if len(groups) > 1 else ""
+    return data_uri(chart, f"Throughput, items a minute. {_described(groups)}") + _below(legends.BATCH_CHART, scales)
+
+
+def by_batch(batches: Sequence[BatchFigures]) -> list[Group]:
+    """A bar for each batch that ended, grouped by workload: items a minute until then, in brackets until it was collected."""
+    ended = [each for each in batches if each.items_per_minute_until_ended is not None]
+    workloads = dict.fromkeys(each.workload for each in ended)
+    return [Group(name, [_throughput(each) for each in ended if each.workload == name]) for name in workloads]
 
 
 def by_cost(snapshot: Snapshot) -> list[CostFigures]:
@@ -103,6 +120,12 @@ def _minutes(snapshot: Snapshot, lane: Lane) -> Series:
     return Series(f"{summary.lane_name(lane)}, p95 of each {POINTS[snapshot.point]}", points, COLORS[lane])
 
 
+def _throughput(batch: BatchFigures) -> Bar:
+    per_minute, home = batch.items_per_minute_until_ended or 0.0, batch.items_per_minute_until_collected
+    shown = rate(per_minute) + ("" if home is None else f" ({rate(home)})")
+    return Bar(f"#{batch.batch_id}, {counted(batch.items, 'item')}", per_minute, shown, BATCH)
+
+
 def _percentiles(lane: LaneFigures) -> list[Bar]:
     known = (("p50", lane.p50_s), ("p95", lane.p95_s), ("p99", lane.p99_s))
     return [Bar(name, float(value), seconds(value), COLORS[Lane(lane.lane)]) for name, value in known if value is not None]
@@ -113,4 +136,10 @@ def _described(groups: Sequence[Group]) -> str:
 
 
 def _largest_only(workloads: int) -> str:
-    return f"\n\nThe {MOST_WORKLOADS} largest of {workloads} workloads." if workloads > MOST_WORKLOADS else ""
+    return f"The {MOST_WORKLOADS} largest of {workloads} workloads." if workloads > MOST_WORKLOADS else ""
+
+
+def _below(*sentences: str) -> str:
+    """A paragraph below a chart; none where there is nothing to say."""
+    said = " ".join(filter(None, sentences))
+    return f"\n\n{said}" if said else ""

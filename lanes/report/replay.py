@@ -6,11 +6,24 @@ from typing import Any
 
 from lanes.escaping import cell
 from lanes.replays.replay import Diff, Generation
+from lanes.report.section import Legend, explained
 from lanes.units import MISSING, count, counted, share
 from lanes.words import ReplayState
 
 MOST_BYTES = 50_000
 LONGEST_OUTPUT = 240
+FACTS: Legend = {
+    "Read": "positions of the stream that have their work, of those asked for",
+    "Items with work": "that the replay answers",
+    "Answered by both": "items with an answer that is shown, and one of the replay",
+    "Would change": "of these, where a field that the workload compares differs",
+}
+FIELDS: Legend = {
+    "Changed": "items answered by both in which the field differs, compared or not",
+    "Share": "of the items answered by both",
+    "Labels": "items of which somebody said what is right",
+    "Right now, Right in the replay": "the share of the labels that each answer agrees with",
+}
 NEXT = {
     ReplayState.RUNNING: "Its work is under way. Nothing that readers see changes until it is promoted.",
     ReplayState.COMPLETE: "Promote it with `lanes promote {workload}`, or forget it with `lanes drop {workload}`.",
@@ -61,7 +74,7 @@ def _facts(of: Generation, found: Diff) -> str:
         ("Asked by", cell(of.who)),
         ("Why", cell(of.why)),
     ]  # fmt: skip
-    return "\n".join(["| What | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+    return "\n".join(["| What | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows), "", explained(FACTS)])
 
 
 def _fields(found: Diff) -> str:
@@ -76,7 +89,7 @@ def _fields(found: Diff) -> str:
         labels = [count(known.labels), share(known.current_right / known.labels),
                   share(known.replayed_right / known.labels)] if known else [MISSING] * 3  # fmt: skip
         rows.append(f"| {cell(name)} | {count(changed)} | {share(changed / found.items)} | {' | '.join(labels)} |")
-    return "### Fields\n\n" + "\n".join(rows)
+    return "\n".join(["### Fields", "", *rows, "", explained(FIELDS)])
 
 
 def _examples(found: Diff, most: int) -> str:

@@ -8,6 +8,8 @@ from typing import Protocol
 from lanes.escaping import cell, code
 from lanes.promises.incident import TERMS, Incident
 from lanes.report.links import REPORT, artifact_page, versions_page
+from lanes.report.rollout_legends import BAR_MEANS, GATES, HISTORY, MEASURES, STEPS
+from lanes.report.section import Legend, explained
 from lanes.rollouts.gates import Gate, Judgement, Measure
 from lanes.rollouts.playbook import Step
 from lanes.rollouts.rollout import Rollout
@@ -112,6 +114,7 @@ def render(progress: Progress) -> str:
             [
                 f"**{cell(headline(progress))}**",
                 f"`{bar(progress)}` {cell(progress.says, most=300)}",
+                BAR_MEANS,
                 f"Playbook {code(of.playbook.name)}{whose}, {started}",
                 *_incidents(progress),
                 "### Steps\n\n" + _steps(progress),
@@ -174,7 +177,7 @@ def _steps(progress: Progress) -> str:
     for number, step in enumerate(progress.rollout.playbook.steps):
         approval = _approval(progress, number) if step.approval else MISSING
         lines.append(f"| {number + 1} | {step.percent:g} % | {_hold(step)} | {approval} | {_state(progress, number)} |")
-    return "\n".join(lines)
+    return _with(lines, STEPS)
 
 
 def _incidents(progress: Progress) -> list[str]:
@@ -237,7 +240,13 @@ def _gates(progress: Progress) -> str:
         verdict = _whole(MARKS[found.verdict]) if found is not None else MISSING
         why = cell(found.explanation) if found is not None else "not judged yet"
         lines.append(f"| {NAMES[gate.measure]} | {_limit(gate)} | {gate.at_least} | {verdict} | {why} |")
-    return "\n".join(lines)
+    asked = {NAMES[gate.measure]: MEASURES[gate.measure] for gate in progress.rollout.now_at.gates}
+    return _with(lines, {**GATES, **asked})
+
+
+def _with(lines: Sequence[str], legend: Legend) -> str:
+    """A table with what its figures mean below it."""
+    return "\n".join(lines) + f"\n\n{explained(legend)}"
 
 
 def _limit(gate: Gate) -> str:
@@ -256,7 +265,7 @@ def _log(progress: Progress) -> str:
         when = clock(each.at, beside=progress.now)
         what = each.event.replace("_", " ")
         lines.append(f"| {when} | {what} | {each.basis_points / 100:g} % | {cell(each.who)} | {cell(each.why)} |")
-    return "\n".join(lines)
+    return _with(lines, HISTORY)
 
 
 def _splits(progress: Progress) -> str:
@@ -264,4 +273,4 @@ def _splits(progress: Progress) -> str:
     for each in progress.splits:
         when = clock(each.set_at, beside=progress.now)
         lines.append(f"| {when} | {each.basis_points / 100:g} % | {cell(each.who)} | {cell(each.why)} |")
-    return "\n".join(lines)
+    return _with(lines, HISTORY)

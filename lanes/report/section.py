@@ -1,7 +1,9 @@
-"""A table of the report, as plain text."""
+"""A table of the report, as plain text, with what its figures mean."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+Legend = Mapping[str, str]  # what the figure of a heading means, or those of several, with ", " between them
 
 
 @dataclass(frozen=True)
@@ -13,3 +15,14 @@ class Section:
     sides: str
     rows: Sequence[Sequence[str]]
     note: str = ""
+    legend: Legend = field(default_factory=dict[str, str])
+
+    @property
+    def explained(self) -> str:
+        """The line below the table: its note, and what each figure means."""
+        return explained(self.legend, self.note)
+
+
+def explained(legend: Legend, note: str = "") -> str:
+    """A legend as a line: "Met: in time. Missed: late, or failed."."""
+    return " ".join([*([note] if note else []), *(f"{heads}: {meaning}." for heads, meaning in legend.items())])

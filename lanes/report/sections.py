@@ -7,33 +7,13 @@ from collections.abc import Sequence
 
 from lanes.money.budget import BudgetStatus
 from lanes.promises.incident import TERMS, IncidentState
-from lanes.report import advice_summary, packing_sections, summary
+from lanes.report import advice_summary, legends, packing_sections, summary
 from lanes.report.rollout import where_it_stands
 from lanes.report.section import Section
 from lanes.report.snapshot import Snapshot
 from lanes.units import MISSING, clock, count, counted, rate, ratio, seconds, share, usd
 
-REPLAYS_NOTE = "Each from its beginning. Compare one with `lanes diff`, then `lanes promote` or `lanes drop` it."
-CALIBRATION_NOTE = (
-    "Due items that went to a batch, a sample of the period: what was said when they were routed, against when their batch was "
-    "back. Brier score: 0 is perfect, 0.25 is a coin."
-)
-DEADLINES_NOTE = (
-    "Due items that were answered in the period, or failed: missed is late, or without an answer. Overdue now: due, and "
-    "neither yet. Reason overdue: due before it arrived."
-)
-RESCUES_NOTE = (
-    "Items that their batch would hardly have answered by the time they were due. Extra is what real time cost of those that "
-    "the batch was billed for, too."
-)
-SHEDS_NOTE = (
-    "Free items that real time could not serve. Saved: by the estimates of both lanes. Answered, and how long that took from "
-    "when they were shed: of the newest thousand."
-)
-CACHING_NOTE = (
-    "Calls mark what they share where it is measured to pay: in real time for 5 minutes, in batches for an hour. Saved in the "
-    "period, against the same tokens without a cache."
-)
+REPLAYS_NOTE = "Compare one with `lanes diff`, then `lanes promote` or `lanes drop` it."
 ADVISED = "items received in the last 30 days"  # what advice looks at
 
 
@@ -63,7 +43,7 @@ def throughput(snapshot: Snapshot) -> Section:
         for each in snapshot.lanes
     ]  # fmt: skip
     heads = ("Lane", "Answers", "Busy", "Answers per minute")
-    return Section("Throughput", heads, "lrrr", rows, summary.THROUGHPUT_NOTE)
+    return Section("Throughput", heads, "lrrr", rows, legend=legends.THROUGHPUT)
 
 
 def batch_totals(snapshot: Snapshot) -> Section:
@@ -71,12 +51,12 @@ def batch_totals(snapshot: Snapshot) -> Section:
     rows = [
         (
             each.workload, f"{count(each.ended)} of {count(each.batches)}", count(each.items), seconds(each.p50_s),
-            seconds(each.p95_s), MISSING if each.per_hour is None else rate(each.per_hour), share(each.failure_share),
+            seconds(each.p95_s), MISSING if each.per_minute is None else rate(each.per_minute), share(each.failure_share),
         )
         for each in snapshot.batch_totals
     ]  # fmt: skip
-    heads = ("Workload", "Batches that ended", "Items", "p50", "p95", "Items per hour", "Failed")
-    return Section("Batches by workload", heads, "lrrrrrr", rows, summary.BATCHES_NOTE)
+    heads = ("Workload", "Batches that ended", "Items", "p50", "p95", "Items a minute", "Failed")
+    return Section("Batches by workload", heads, "lrrrrrr", rows, legend=legends.BATCH_TOTALS)
 
 
 def deadlines(snapshot: Snapshot) -> Section:
@@ -89,7 +69,8 @@ def deadlines(snapshot: Snapshot) -> Section:
         for each in snapshot.deadlines
     ]  # fmt: skip
     heads = ("Lane", "Reason", "Met", "Missed", "Overdue now", "In time")
-    return Section("Deadlines", heads, "llrrrr", rows, DEADLINES_NOTE)
+    note = "Due items by their newest route; of reason overdue are those that were due before they arrived."
+    return Section("Deadlines", heads, "llrrrr", rows, note, legends.DEADLINES)
 
 
 def calibration(snapshot: Snapshot) -> Section:
@@ -102,7 +83,8 @@ def calibration(snapshot: Snapshot) -> Section:
         )
     ]  # fmt: skip
     heads = ("Workload", "Back in time, it was said", "Items", "Said on average", "Were back", "Brier score")
-    return Section("Due times in batches", heads, "llrrrr", rows, CALIBRATION_NOTE)
+    note = "Due items that went to a batch, a sample of the period."
+    return Section("Due times in batches", heads, "llrrrr", rows, note, legends.CALIBRATION)
 
 
 def rescues(snapshot: Snapshot) -> Section:
@@ -115,14 +97,13 @@ def rescues(snapshot: Snapshot) -> Section:
         for each in snapshot.rescues
     ]  # fmt: skip
     heads = ("Workload", "Rescued", "In time", "Cost in real time", "Of it extra")
-    return Section("Rescued from late batches", heads, "lrrrr", rows, RESCUES_NOTE)
+    return Section("Rescued from late batches", heads, "lrrrr", rows, legend=legends.RESCUES)
 
 
 def waits(snapshot: Snapshot) -> Section:
     """How long real time lets items wait before they are asked."""
     rows = [(each.workload, count(each.items), seconds(each.p50_s), seconds(each.p95_s)) for each in snapshot.waits]
-    note = "From received to asked, with the window in which items gather."
-    return Section("Waits for a real-time call", ("Workload", "Items", "p50", "p95"), "lrrr", rows, note)
+    return Section("Waits for a real-time call", ("Workload", "Items", "p50", "p95"), "lrrr", rows, legend=legends.WAITS)
 
 
 def budgets(of: Sequence[BudgetStatus]) -> Section:
@@ -135,8 +116,7 @@ def budgets(of: Sequence[BudgetStatus]) -> Section:
         for each in of
     ]  # fmt: skip
     heads = ("Workload", "Budget", "Spent", "Kept", "Soft", "Hard", "Share")
-    note = "Spent has the most that calls without an answer can have cost; kept is the most that what is under way still may."
-    return Section("Budgets", heads, "llrrrrr", rows, note)
+    return Section("Budgets", heads, "llrrrrr", rows, legend=legends.BUDGETS)
 
 
 def incidents(snapshot: Snapshot) -> Section:
@@ -164,7 +144,7 @@ def circuits(snapshot: Snapshot) -> Section:
     ]
     note = "One call of one drain at a time finds out whether it answers again; what asks it waits until then."
     heads = ("Model", "Account", "Circuit", "Answers nobody since", "Calls in a row", "The last of them met")
-    return Section("The provider does not answer", heads, "llllrl", rows, note)
+    return Section("The provider does not answer", heads, "llllrl", rows, note, legends.CIRCUITS)
 
 
 def rollouts(snapshot: Snapshot) -> Section:
@@ -173,7 +153,8 @@ def rollouts(snapshot: Snapshot) -> Section:
         (where_it_stands(each), each.playbook.name, each.consumer or "all", each.started_by, each.holds or MISSING)
         for each in snapshot.rollouts
     ]
-    return Section("Rollouts", ("Rollout", "Playbook", "Consumer", "Started by", "Holds, because"), "lllll", rows)
+    heads = ("Rollout", "Playbook", "Consumer", "Started by", "Holds, because")
+    return Section("Rollouts", heads, "lllll", rows, legend=legends.ROLLOUTS)
 
 
 def splits(snapshot: Snapshot) -> Section:
@@ -186,7 +167,7 @@ def splits(snapshot: Snapshot) -> Section:
         for each in snapshot.splits
     ]  # fmt: skip
     heads = ("Workload", "Consumer", "To real-time", "Set by", "Why", "Since")
-    return Section("Splits in force", heads, "llrlll", rows, "Of the items that no rule decides.")
+    return Section("Splits in force", heads, "llrlll", rows, legend=legends.SPLITS)
 
 
 def replays(snapshot: Snapshot) -> Section:
@@ -199,7 +180,7 @@ def replays(snapshot: Snapshot) -> Section:
         for each in snapshot.replays
     ]  # fmt: skip
     heads = ("Workload", "Generation", "Version", "State", "Answered", "Failed", "Cost")
-    return Section("Replays", heads, "lrrlrrr", rows, REPLAYS_NOTE)
+    return Section("Replays", heads, "lrrlrrr", rows, REPLAYS_NOTE, legends.REPLAYS)
 
 
 def calls(snapshot: Snapshot) -> Section:
@@ -213,7 +194,7 @@ def calls(snapshot: Snapshot) -> Section:
         for each in snapshot.calls
     ]  # fmt: skip
     heads = ("Lane", "Calls", "Items / call", "Input tokens / item", "Output tokens / item", "From cache")
-    return Section("Calls and packing", heads, "lrrrrr", rows, "Every call billed in the period, shadows and replays too.")
+    return Section("Calls and packing", heads, "lrrrrr", rows, legend=legends.CALLS)
 
 
 def caching(snapshot: Snapshot) -> Section:
@@ -226,7 +207,7 @@ def caching(snapshot: Snapshot) -> Section:
         for each in snapshot.caching
     ]  # fmt: skip
     heads = ("Lane", "Cache", "Hit rate", "Pays from", "Of calls", "Looked at", "Saved")
-    return Section("Shared context", heads, "llrrrrr", rows, CACHING_NOTE)
+    return Section("Shared context", heads, "llrrrrr", rows, legend=legends.CACHING)
 
 
 def capacity(snapshot: Snapshot) -> Section:
@@ -239,9 +220,8 @@ def capacity(snapshot: Snapshot) -> Section:
         for each in snapshot.capacity
         for limit in each.limits
     ]  # fmt: skip
-    note = "As the provider's answers told it last. Drain time: until what waits now is answered, within the limits."
     heads = ("Model", "Limit of", "A minute", "Left", "Told", "Waiting", "Drain time")
-    return Section("Capacity of real time", heads, "llrrrrr", rows, note)
+    return Section("Capacity of real time", heads, "llrrrrr", rows, legend=legends.CAPACITY)
 
 
 def sheds(snapshot: Snapshot) -> Section:
@@ -254,14 +234,14 @@ def sheds(snapshot: Snapshot) -> Section:
         for each in snapshot.sheds
     ]  # fmt: skip
     heads = ("Workload", "Items", "Saved", "Answered", "p50", "p95", "Why the last one left")
-    return Section("Shed to batches", heads, "lrrrrrl", rows, SHEDS_NOTE)
+    return Section("Shed to batches", heads, "lrrrrrl", rows, legend=legends.SHEDS)
 
 
 def amendments(snapshot: Snapshot) -> Section:
     """Late data."""
     rows = [(each.workload, count(each.applied), count(each.waiting)) for each in snapshot.amendments]
-    note = "Applied in the period; waiting now, however old."
-    return Section("Late data", ("Workload", "Amendments applied", "Waiting for their item"), "lrr", rows, note)
+    heads = ("Workload", "Amendments applied", "Waiting for their item")
+    return Section("Late data", heads, "lrr", rows, legend=legends.AMENDMENTS)
 
 
 def reads(snapshot: Snapshot) -> Section:
@@ -277,7 +257,7 @@ def reads(snapshot: Snapshot) -> Section:
         if consumer.reads
     ]  # fmt: skip
     heads = ("Workload", "Consumer", "Reads", "Median until read", "Within 60 s", "Never read")
-    return Section("Reads of real-time answers", heads, "llrrrr", rows, f"Of {ADVISED}.")
+    return Section("Reads of real-time answers", heads, "llrrrr", rows, f"Of {ADVISED}.", legends.READS)
 
 
 def advice(snapshot: Snapshot) -> Section:

@@ -94,7 +94,7 @@ class RouteFigures:
 
 @dataclass(frozen=True)
 class BatchFigures:
-    """One batch: counts are items, `processed` of `requests` are the provider's."""
+    """One batch: counts are items, `processed` of `requests` are the provider's; throughput is as `batch_status` tells it."""
 
     batch_id: BatchId
     workload: str
@@ -115,6 +115,8 @@ class BatchFigures:
     ended_at: datetime | None
     collected_at: datetime | None
     note: str | None
+    items_per_minute_until_ended: float | None = None
+    items_per_minute_until_collected: float | None = None
 
 
 @dataclass(frozen=True)
@@ -138,9 +140,9 @@ class BatchTotals:
     p95_s: float | None
 
     @property
-    def per_hour(self) -> float | None:
-        """Items an hour that a batch was under way; None where none ended."""
-        return self.carried / self.took_s * 3600 if self.took_s else None
+    def per_minute(self) -> float | None:
+        """Items for each minute that a batch was under way; None where none ended."""
+        return self.carried / self.took_s * 60 if self.took_s else None
 
     @property
     def failure_share(self) -> float | None:

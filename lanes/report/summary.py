@@ -73,18 +73,6 @@ def period(snapshot: Snapshot) -> str:
     return f"since {clock(snapshot.since, beside=snapshot.taken_at)} ({length})"
 
 
-LANES_NOTE = "Answered: of the items routed to the lane. Latency: from received to answered, of every answer that it gave."
-THROUGHPUT_NOTE = (
-    "Every answer that the lane gave, authoritative passes too. Busy: from the start of its first try to the end of its last; "
-    "per minute over that time, a minute at least."
-)
-BATCHES_NOTE = (
-    "Of the batches intended in the period: from submitted to ended, and items per hour of that time. Failed: of the items "
-    "that came back, those without a valid answer; cancelled ones apart."
-)
-COSTS_NOTE = "What these items cost, and estimates of what they would have cost, scaled to what was billed."
-
-
 def aside(snapshot: Snapshot) -> str:
     """What replays and shadows cost beside the lanes; empty where they cost nothing."""
     cost = total_costs(snapshot).aside_usd

@@ -9,14 +9,15 @@ from rich.text import Text
 
 from lanes.escaping import plain
 from lanes.promises import batch_health
-from lanes.report import summary
-from lanes.report.section import Section
+from lanes.report import legends, summary
+from lanes.report.section import Legend, Section, explained
 from lanes.report.sections import further, pressing, throughput
-from lanes.report.snapshot import Snapshot, StateFigures
-from lanes.units import MISSING, aligned_usd, count, seconds, share, usd
+from lanes.report.snapshot import BatchFigures, Snapshot, StateFigures
+from lanes.units import MISSING, aligned_usd, count, rate, seconds, share, usd
 from lanes.words import Lane
 
 MOST_ROWS = 20  # of a long table; the others are counted
+STEPS_OF_THROUGHPUT = 6  # of the bar of the fastest batch
 
 
 def render(snapshot: Snapshot, *, report_url: str | None, named: str = "With charts") -> RenderableType:
@@ -44,7 +45,7 @@ def render(snapshot: Snapshot, *, report_url: str | None, named: str = "With cha
 def _lanes(snapshot: Snapshot) -> RenderableType:
     where, latencies = "Workload Lane >Answered|of_items", ">Latency|p50 >|p95 >|p99"
     title = f"Lanes: items received {summary.period(snapshot)}"
-    table = _table(title, f"{where} {latencies} >Failed|attempts >Cost|USD >USD_per|1,000")
+    table = _table(title, f"{where} {latencies} >Failed|attempts >Cost|USD >Per_1,000|USD")
     costs = aligned_usd([each.cost_usd for each in snapshot.lanes])
     per_1000 = aligned_usd([each.usd_per_1000 for each in snapshot.lanes])
     for each, cost, thousand in zip(snapshot.lanes, costs, per_1000, strict=True):
@@ -59,7 +60,7 @@ def _lanes(snapshot: Snapshot) -> RenderableType:
             cost,
             thousand,
         )
-    return Group(table, Text(summary.LANES_NOTE, style="dim"))
+    return _explained(table, legends.LANES)
 
 
 def _costs(snapshot: Snapshot) -> RenderableType:
@@ -77,26 +78,27 @@ def _costs(snapshot: Snapshot) -> RenderableType:
         total = place == len(costs)
         style = "bold" if total else ""
         table.add_row(_word(each.workload), actual, realtime, batch, Text(str(saved)), style=style)
-    notes = [Text(note, style="dim") for note in (summary.COSTS_NOTE, summary.aside(snapshot)) if note]
+    aside = summary.aside(snapshot)
+    notes = [Text(aside, style="dim")] if aside else []
     unknown = summary.total_costs(snapshot).unknown_usd
     if unknown:
         notes.append(Text(f"Calls whose answer was lost may have cost up to {usd(unknown)} more.", style="yellow"))
-    return Group(table, *notes)
+    return Group(_explained(table, legends.COSTS), *notes)
 
 
-def _states(snapshot: Snapshot) -> Table:
+def _states(snapshot: Snapshot) -> RenderableType:
     table = _table("Where the items stand now", "Workload >Items Where_they_stand")
     for workload in snapshot.workloads:
         states = [each for each in snapshot.states if each.workload == workload]
         table.add_row(_word(workload), count(sum(each.items for each in states)), Text(_listed(states)))
-    return table
+    return _explained(table, legends.STATES)
 
 
 def _listed(states: Sequence[StateFigures]) -> str:
     return ", ".join(f"{count(each.items)} {plain(each.state, most=20)}" for each in states)
 
 
-def _routes(snapshot: Snapshot) -> Table:
+def _routes(snapshot: Snapshot) -> RenderableType:
     table = _table("Routes decided in the period", "Workload Lane Reason >Decisions >Share")
     routes = sorted(snapshot.routes, key=lambda each: (each.workload, each.lane == Lane.BATCH, -each.items))
     whole = {each.workload: 0 for each in routes}
@@ -106,12 +108,13 @@ def _routes(snapshot: Snapshot) -> Table:
         part = each.items / whole[each.workload] if whole[each.workload] else None
         lane, reason = summary.lane_name(each.lane), summary.reason_name(each.reason)
         table.add_row(_word(each.workload), lane, Text(reason), count(each.items), share(part))
-    return table
+    return _explained(table, legends.ROUTES)
 
 
-def _batches(snapshot: Snapshot) -> Table:
+def _batches(snapshot: Snapshot) -> RenderableType:
     health = batch_health.health(snapshot.batches, snapshot.incidents)
-    table = _table(f"Batches: {health}", ">Batch Workload State >Done >Valid|items Time Note")
+    table = _table(f"Batches: {health}", ">Batch Workload State >Done >Valid|items Time >Items|a_minute Note")
+    fastest = max((each.items_per_minute_until_ended or 0 for each in snapshot.batches), default=0)
     for each in snapshot.batches:
         wrong = batch_health.trouble(each, snapshot.incidents)
         state = Text(plain(each.state, most=20))
@@ -124,19 +127,28 @@ def _batches(snapshot: Snapshot) -> Table:
             share(summary.done_share(each)),
             f"{count(each.succeeded)} of {count(each.items)}",
             summary.batch_time(each, snapshot.taken_at),
+            _bar(each, fastest),
             Text(plain(each.note or MISSING)),
         )
-    return table
+    return _explained(table, legends.BATCHES)
 
 
-def _agreement(snapshot: Snapshot) -> Table:
-    table = _table("Corrections in the period", "Workload >Provisional|compared >Corrected >Agreed")
+def _bar(batch: BatchFigures, fastest: float) -> str:
+    """A batch's throughput behind a bar, whose length says how near it comes to the fastest."""
+    per_minute = batch.items_per_minute_until_ended
+    if per_minute is None:
+        return MISSING
+    return f"{'█' * max(1, round(STEPS_OF_THROUGHPUT * per_minute / fastest))} {rate(per_minute)}"
+
+
+def _agreement(snapshot: Snapshot) -> RenderableType:
+    table = _table("Corrections in the period", "Workload >Compared >Corrected >Agreed")
     for each in snapshot.agreement:
         table.add_row(_word(each.workload), count(each.compared), count(each.corrected), share(each.agreement))
-    return table
+    return _explained(table, legends.AGREEMENT)
 
 
-def _accuracy(snapshot: Snapshot) -> Table:
+def _accuracy(snapshot: Snapshot) -> RenderableType:
     title = f"Accuracy against labels: items received {summary.period(snapshot)}"
     table = _table(title, "Workload Lane >Version Field >Labels >Right 95_%_interval")
     for each in snapshot.accuracy:
@@ -149,14 +161,14 @@ def _accuracy(snapshot: Snapshot) -> Table:
             share(each.share),
             f"{share(each.low)} to {share(each.high)}",
         )
-    return table
+    return _explained(table, legends.ACCURACY)
 
 
-def _refusals(snapshot: Snapshot) -> Table:
+def _refusals(snapshot: Snapshot) -> RenderableType:
     table = _table("Refused at the doors", "Workload >Inputs Reason")
     for each in snapshot.refusals:
         table.add_row(_word(each.workload), count(each.inputs), Text(plain(each.reason)))
-    return table
+    return _explained(table, legends.REFUSALS)
 
 
 def _failures(snapshot: Snapshot) -> RenderableType:
@@ -175,8 +187,13 @@ def _section(section: Section) -> RenderableType:
     for row in section.rows[:MOST_ROWS]:
         table.add_row(*(Text(plain(value, most=300), overflow="fold") for value in row))
     more = len(section.rows) - MOST_ROWS
-    notes = [section.note, f"{count(more)} more are not shown." if more > 0 else ""]
+    notes = [section.explained, f"{count(more)} more are not shown." if more > 0 else ""]
     return Group(table, *(Text(note, style="dim") for note in notes if note))
+
+
+def _explained(table: Table, legend: Legend) -> Group:
+    """A table with what its figures mean below it."""
+    return Group(table, Text(explained(legend), style="dim"))
 
 
 def _word(text: str) -> Text:

@@ -22,7 +22,8 @@ COLUMNS = {
     "spend": "message_id workload lane purpose model batch_id items input_tokens output_tokens cache_read_tokens "
     "cache_write_tokens cost_usd price_version billed_at",
     "batch_status": "batch_id provider_batch_id workload model state requests items succeeded invalid errored canceled "
-    "expired missing submitted_at expected_end_at ended_at collected_at",
+    "expired missing submitted_at expected_end_at ended_at collected_at items_per_minute_until_ended "
+    "items_per_minute_until_collected",
     "correction_log": "workload key generation provisional_output authoritative_output changed_fields distance corrected_at",
     "rejected_log": "workload source position reason content rejected_at",
     "accuracy": "workload lane version field labels share low high",

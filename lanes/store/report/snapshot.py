@@ -60,7 +60,8 @@ select workload, 'received', count(*) from lanes.item
 
 BATCHES = """
 select batch_id, workload, model, state, requests, processed, items, succeeded, invalid, errored, canceled, expired,
-       missing, intended_at, submitted_at, expected_end_at, ended_at, collected_at, note
+       missing, intended_at, submitted_at, expected_end_at, ended_at, collected_at, note, items_per_minute_until_ended,
+       items_per_minute_until_collected
   from lanes.batch_status
  where intended_at >= :since or state not in ('collected', 'released')
  order by batch_id desc limit :most

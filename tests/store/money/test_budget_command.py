@@ -39,7 +39,9 @@ def test_a_budget_is_set_shown_changed_and_removed(pool: Engine, capsys: Told) -
     (shown,) = json.loads(capsys.readouterr().out)["budgets"]
     assert (shown["hard_usd"], shown["soft_usd"], shown["used_up"]) == (0, None, True)
     assert budget("letters") == 0
-    assert "used up" in capsys.readouterr().out
+    table = " ".join(capsys.readouterr().out.split())
+    assert "used up" in table
+    assert all(f"{figure}: " in table for figure in ("Spent", "Kept", "Soft", "Hard", "Share"))
     assert budget("letters", remove=True) == 0
     assert budget() == 0
     assert "No budget is set" in capsys.readouterr().out

@@ -163,7 +163,7 @@ def test_how_batches_did_and_how_long_real_time_let_items_wait_is_a_recount_of_t
         assert told == (fact.batches, fact.ended, fact.items, fact.carried, fact.returned, fact.failed), each.workload
         assert each.took_s == pytest.approx(float(fact.took_s), rel=0.02)
         assert each.p95_s == pytest.approx(float(fact.p95_s), rel=0.05)
-        assert each.per_hour == pytest.approx(float(fact.carried) / float(fact.took_s) * 3600, rel=0.02)
+        assert each.per_minute == pytest.approx(float(fact.carried) / float(fact.took_s) * 60, rel=0.02)
     waits = {each.workload: each for each in asked(connection, WAITS, seen.since)}
     assert waits.keys() == {each.workload for each in seen.waits}
     for each in seen.waits:

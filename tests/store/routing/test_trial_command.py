@@ -114,6 +114,8 @@ def test_people_see_the_moves_the_costs_and_what_is_late(now: datetime, tmp_path
     assert "60 items of letters in 7 days: " in shown
     assert "batch, split real-time, value" in shown.lower()
     assert "Expected late, of 20 items due" in shown
+    for figure in ("Items", "Share", "Cost as routed", "Expected late", "Items on which a rule failed"):
+        assert f"{figure}: " in shown
 
 
 @pytest.mark.parametrize(

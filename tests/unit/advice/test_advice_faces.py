@@ -14,10 +14,11 @@ from lanes.advice.savings import Savings
 from lanes.advice.spread import Interval
 from lanes.commands.advise import as_data
 from lanes.money.overhead import OverheadKind, Overheads
-from lanes.report import advice_chart, advice_markdown, advice_summary, savings_chart
+from lanes.report import advice_chart, advice_markdown, advice_summary, advice_terminal, savings_chart
 from lanes.words import Lane, Mode
 from tests.unit.advice.test_advice import evidence, shown
 from tests.unit.advice.test_spread import day, lived
+from tests.unit.report.explaining import in_artifact, in_terminal, unexplained
 
 SAVED = Savings(*(Decimal(each) for each in ("10", "4", "1", "0", "0.5", "1.5", "0", "-1", "-0.25", "4.25")))
 
@@ -45,6 +46,16 @@ def test_every_part_stands_on_the_terminal_and_in_the_artifact(whole: Advice) ->
             assert said in page, said
     assert "saved by another model" not in terminal  # nothing is not told
     assert whole.against[1:] in terminal.replace("\n", "")
+
+
+def test_every_figure_is_explained_below_its_table(whole: Advice) -> None:
+    late = advise(evidence(ConsumerUse("nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unread=12)))
+    figures = set[str]()
+    for of in (whole, late):
+        for shown in (in_terminal(advice_terminal.render(of)), in_artifact(advice_markdown.render(of))):
+            assert unexplained(shown) == []
+            figures |= {name for each in shown for name in each.figures}
+    assert {"Speaks", "Total with 95 %", "Break-even share r*", "Paid", "Of the first", "Recommended", "Never read"} <= figures
 
 
 def test_the_artifact_is_small_and_its_charts_are_well_formed_and_690_px_wide(whole: Advice) -> None:

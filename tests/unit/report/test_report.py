@@ -65,6 +65,8 @@ def a_batch(number: int = 41, **changes) -> BatchFigures:
         ended_at=ago(54.5),
         collected_at=ago(54.4),
         note=None,
+        items_per_minute_until_ended=214.0,
+        items_per_minute_until_collected=178.3,
     )
     return replace(batch, **changes)
 
@@ -242,6 +244,12 @@ def test_the_artifact_stays_below_50_kb(snapshot):
     assert len(markdown.render(snapshot()).encode()) < 50_000
 
 
+def test_a_report_of_far_too_much_is_cut_and_not_left_out():
+    artifact = markdown.render(far_too_much())
+    assert len(artifact) > len(markdown.TOO_LONG)
+    assert "10 more are not shown." in artifact  # batches, whose chart is cut with their table
+
+
 def test_the_artifact_with_200_failures_and_12_batches_shows_50_and_says_how_many_are_missing():
     failures = [Failure("tickets", f"T-{n}", "no answer after 4 attempts: 529 overloaded") for n in range(200)]
     batches = [a_batch(n) for n in range(12)]
@@ -312,7 +320,7 @@ def test_any_text_is_shown_as_it_is(text):
 @pytest.mark.parametrize("snapshot", SNAPSHOTS)
 def test_every_chart_is_well_formed_and_690_px_wide(snapshot):
     charts = charts_in(markdown.render(snapshot()))
-    assert len(charts) == (0 if snapshot in (nothing, steered) else 3)
+    assert len(charts) == {nothing: 0, steered: 0, one_lane: 3}.get(snapshot, 4)
     for chart in charts:
         assert chart.get("width") == "690"
 

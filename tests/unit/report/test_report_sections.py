@@ -108,7 +108,7 @@ def test_each_ability_has_its_section() -> None:
     (
         batches, due, told, rescued, shed, waits, packs, windows, calls, cached, room, splits, replays, late, reads, advice,
     ) = further(steered("nightly"))  # fmt: skip
-    assert said(batches) == ["letters 3 of 4 800 33 min 50 min 300 10 %", "new 0 of 1 5 - - - -"]
+    assert said(batches) == ["letters 3 of 4 800 33 min 50 min 5.0 10 %", "new 0 of 1 5 - - - -"]
     assert said(due) == ["letters / real-time rescue 40 1 0 98 %", "letters / batch split 297 2 1 99 %"]
     assert said(told) == [
         "letters all 300 97.5 % 97.7 % 0.023", "letters 95 % to 98 % 200 97.0 % 97.5 % ",

@@ -54,8 +54,8 @@ ABOVE = replace(
 def steps(rollout: Rollout, *log: Told) -> list[str]:
     """State and approval of each step, as the artifact's table shows them."""
     shown = render(replace(progress(), rollout=rollout, log=log))
-    table = shown[shown.index("### Steps") : shown.index("### Gates")].splitlines()[4:-1]
-    return [" / ".join(each.strip() for each in line.split("|")[4:6]) for line in table]
+    _, _, *rows = [line for line in shown[shown.index("### Steps") : shown.index("### Gates")].splitlines() if line[:1] == "|"]
+    return [" / ".join(each.strip() for each in line.split("|")[4:6]) for line in rows]
 
 
 def test_steps_that_the_share_was_past_are_skipped_and_not_done() -> None:

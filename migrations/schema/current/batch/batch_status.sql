@@ -1,7 +1,12 @@
+-- Throughput is told of batches whose work is their own: what a superseded or released one carried went elsewhere.
 create or replace view lanes.batch_status as
 select id as batch_id, provider_batch_id, workload, model, state, requests, items, succeeded, invalid, errored,
        canceled, expired, missing, submitted_at, expected_end_at, ended_at, collected_at, processed, intended_at, note,
-       flow_run_id
+       flow_run_id,
+       case when state in ('ended', 'collected') and ended_at > submitted_at
+            then items / extract(epoch from ended_at - submitted_at)::float8 * 60 end as items_per_minute_until_ended,
+       case when state = 'collected' and collected_at > submitted_at
+            then items / extract(epoch from collected_at - submitted_at)::float8 * 60 end as items_per_minute_until_collected
   from lanes.batch;
 
 comment on view lanes.batch_status is 'One row a Message Batch; counts are items';
@@ -29,3 +34,7 @@ comment on column lanes.batch_status.processed is 'Requests that the provider is
 comment on column lanes.batch_status.intended_at is 'When its intent was committed, before the paid call';
 comment on column lanes.batch_status.note is 'What a person should know of it; null: nothing';
 comment on column lanes.batch_status.flow_run_id is 'The run of `submit` in Prefect that intended it; null: not known';
+comment on column lanes.batch_status.items_per_minute_until_ended is
+  'Items that it carries for each minute from submitted_at to ended_at; null: not ended, or its work went elsewhere';
+comment on column lanes.batch_status.items_per_minute_until_collected is
+  'Items that it carries for each minute from submitted_at to collected_at; null: not collected, or its work went elsewhere';

@@ -1,0 +1,95 @@
+"""Reads a page as a person does: each table with what is said below it."""
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+# What a row is of, what people or the provider wrote, and what is said in whole words: no figures.
+NAMES = frozenset(
+    ("", "Workload", "Lane", "Reason", "Key", "Field", "Version", "Batch", "Note", "State", "Incident", "Promise", "Since",
+     "What is wrong", "Model", "Account", "Circuit", "The last of them met", "Playbook", "Consumer", "Started by",
+     "Holds, because", "Set by", "Why", "Why the last one left", "Because", "Budget", "Limit of", "Generation", "Pattern",
+     "Could move to batch", "Criterion", "Evidence", "Counted in this order", "A month", "If", "Step", "Approval", "Gate",
+     "When", "What", "Who", "Set at", "Number", "For example", "Now", "In the replay", "Asked by")
+)  # fmt: skip
+BY_ROW = ("What", "Gate")  # tables that begin so have a figure in each row
+
+
+@dataclass
+class Shown:
+    """A table's figures by their names as they are shown, and all that is said until the next one."""
+
+    figures: list[str]
+    said: str = ""
+
+    @property
+    def unexplained(self) -> list[str]:
+        """The figures that the lines below do not name with what they mean."""
+        return [name for name in self.figures if not any(_explains(self.said, each) for each in _names(name))]
+
+
+def in_artifact(page: str) -> list[Shown]:
+    """The tables of a Markdown page."""
+    found: list[Shown] = []
+    below = False
+    for block in page.split("\n\n"):
+        if block.startswith("|"):
+            heads, _, *rows = [[_plain(each) for each in line[1:-1].split(" | ")] for line in block.splitlines()]
+            found.append(_shown(heads, [row[0] for row in rows]))
+            below = True
+        elif block.startswith(("#", "!", "<")):
+            below = False
+        elif below:
+            found[-1].said += f"{_plain(block)} "
+    return found
+
+
+def in_terminal(page: RenderableType) -> list[Shown]:
+    """The tables that are written to a terminal."""
+    found: list[Shown] = []
+    below = False
+    for each in _each(page):
+        if isinstance(each, Table):
+            found.append(_shown([str(column.header) for column in each.columns], map(str, each.columns[0].cells)))
+            below = True
+        elif isinstance(each, Text) and each.plain and below:
+            found[-1].said += f"{each.plain} "
+        else:
+            below = False
+    return found
+
+
+def unexplained(shown: Iterable[Shown]) -> list[str]:
+    """The figures of a page that nothing below their table explains."""
+    return [name for each in shown for name in each.unexplained]
+
+
+def _shown(heads: list[str], labels: Iterable[str]) -> Shown:
+    rows = labels if heads[0] in BY_ROW else ()
+    return Shown([name for name in (*heads, *rows) if name not in NAMES])
+
+
+def _each(of: RenderableType) -> Iterator[RenderableType]:
+    if isinstance(of, Group):
+        for each in of.renderables:
+            yield from _each(each)
+    else:
+        yield of
+
+
+def _names(shown: str) -> set[str]:
+    """A heading of several lines is known by the whole of it, by its first line, or by its last."""
+    lines = shown.split("\n")
+    return {" ".join(lines), lines[0], lines[-1]}
+
+
+def _explains(said: str, name: str) -> bool:
+    return re.search(rf"(?:^|[.,] ){re.escape(name)}(?:, [^.:]+)?: \S", said) is not None
+
+
+def _plain(markdown: str) -> str:
+    return re.sub(r"\\(.)", r"\1", markdown).strip()

@@ -1,0 +1,61 @@
+"""How many items a minute each batch job brought home: a chart in the artifact, a bar in the terminal."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from lanes.report import markdown
+from lanes.units import rate
+from tests.unit.report.test_report import a_batch, ago, charts_in, texts_of, two_workloads, written
+
+QUICK, SLOW = {"items_per_minute_until_ended": 214.0}, {"items_per_minute_until_ended": 0.052}
+UNDER_WAY = {
+    "state": "submitted", "processed": 9, "ended_at": None, "collected_at": None, "submitted_at": ago(5),
+    "items_per_minute_until_ended": None, "items_per_minute_until_collected": None,
+}  # fmt: skip
+
+
+def drawn(*batches) -> list[str | None]:
+    """What the chart of the batches says."""
+    artifact = markdown.render(replace(two_workloads(), batches=list(batches)))
+    return [each.text for each in texts_of(charts_in(artifact)[3])]
+
+
+def test_each_batch_that_ended_has_a_bar_among_those_of_its_workload() -> None:
+    home = a_batch(43, **QUICK, items_per_minute_until_collected=178.3)
+    others = a_batch(42, **UNDER_WAY), a_batch(41, workload="archive", **SLOW, items_per_minute_until_collected=None)
+    assert drawn(home, *others) == ["tickets", "#43, 107 items", "214 (178)", "archive", "#41, 107 items", "0.052"]
+
+
+def test_while_none_has_ended_the_chart_says_so() -> None:
+    assert drawn(a_batch(**UNDER_WAY)) == ["None of these batches has ended."]
+
+
+def test_without_batches_there_is_no_chart_of_them() -> None:
+    assert len(charts_in(markdown.render(replace(two_workloads(), batches=[])))) == 3
+
+
+def test_both_faces_have_a_column_of_it() -> None:
+    half = a_batch(42, items_per_minute_until_ended=107.0)
+    of = replace(two_workloads(), batches=[a_batch(43, **QUICK), half, a_batch(41, **UNDER_WAY)])
+    lines = [" ".join(line.split()) for line in written(of).splitlines()]
+    assert [line for line in lines if re.match(r"4[123] ", line)] == [
+        "43 tickets collected 100 % 104 of 107 took 30 s ██████ 214 -",
+        "42 tickets collected 100 % 104 of 107 took 30 s ███ 107 -",
+        "41 tickets submitted 43 % 104 of 107 5.0 min so far, expected 14:25 UTC - -",
+    ]
+    shown = [line for line in markdown.render(of).replace("\u00a0", " ").splitlines() if re.match(r"\| #4[123] ", line)]
+    assert shown == [
+        "| #43 | tickets | collected | 104 of 107 | took 30 s | 214 | - |",
+        "| #42 | tickets | collected | 104 of 107 | took 30 s | 107 | - |",
+        "| #41 | tickets | submitted `███░░░░░` 43 % | 104 of 107 | 5.0 min so far, expected 14:25 UTC | - | - |",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("per_minute", "said"),
+    [(0, "0"), (0.0042, "0.0042"), (0.0996, "0.100"), (0.17, "0.2"), (9.94, "9.9"), (9.96, "10"), (1283.4, "1,283")],
+)
+def test_a_rate_keeps_two_digits_where_little_comes_home(per_minute: float, said: str) -> None:
+    assert rate(per_minute) == said
