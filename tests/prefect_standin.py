@@ -48,6 +48,7 @@ class PrefectStandIn:
         self.runs: list[Run] = []
         self.blocks: dict[str, dict[str, Any]] = {}  # what each block of a workload says, by its name
         self.schedules: dict[str, list[dict[str, Any]]] = {}  # by flow, as the API shows them
+        self.pools: dict[str, str] = {}  # the status of each work pool that it knows, by name
         self.schedule_writes = 0
         self.states: list[tuple[str, str]] = []  # name and message of every state that a run was given, in order
         self.artifacts: list[dict[str, Any]] = []  # id, key, flow_run_id, data and description of each, oldest first
@@ -199,6 +200,9 @@ class PrefectStandIn:
             case ["artifacts", "filter"]:
                 ((field, wanted),) = said["artifacts"].items()
                 return 200, [each for each in reversed(self.artifacts) if each[field] in wanted["any_"]][: said["limit"]]
+            case ["work_pools", name] if name in self.pools:
+                queue = {"id": str(uuid4()), "default_queue_id": str(uuid4()), "type": "process"}
+                return 200, {"name": name, "status": self.pools[name], **queue}
             case ["flow_runs", id_] if found := [each for each in self.runs if each.id == id_]:
                 return 200, found[0].shown(id_)
             case _:

@@ -44,7 +44,7 @@ def parsed(line: str) -> Any:
 @pytest.mark.parametrize("promise", Promise)
 def test_every_promise_has_a_command_or_a_form(promise: Promise) -> None:
     of = incident(promise)
-    assert commands(of) or form(of) or promise in (Promise.BATCH_INCOMPLETE, Promise.AUTHORITATIVE_FAILED)  # explain alone
+    assert commands(of) or form(of)
     for line in commands(of):
         parsed(line)
 
@@ -67,6 +67,13 @@ def test_an_outage_asks_nobody_to_move_what_leaves_by_itself() -> None:
     down = incident(Promise.PROVIDER_DOWN, EVERYBODY, "acme")
     assert form(down) is None
     assert "set_split" not in TERMS[Promise.PROVIDER_DOWN].advice
+
+
+def test_what_was_asked_again_of_a_batch_is_looked_up_by_its_number() -> None:
+    (line,) = commands(incident(Promise.BATCH_INCOMPLETE))
+    command, given = parsed(line)
+    assert (command, given["arguments"][0]) == ("psql", "-c")
+    assert "batch_id = 41 and outcome = 'missing'" in given["arguments"][1]
 
 
 def test_a_form_names_the_batch_that_it_is_about() -> None:
