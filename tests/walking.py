@@ -44,6 +44,11 @@ def links(stand: RunningStand, markdown: str) -> list[Link]:
     return [Link(label, stand.info.ui_url + path) for label, path in MARKDOWN_LINK.findall(markdown)]
 
 
+def reads(markdown: str) -> str:
+    """What a person reads of a page: without the marks that keep others from being taken for markup."""
+    return re.sub(r"\\(.)", r"\1", markdown)
+
+
 def thing(stand: RunningStand, link: Link) -> Mapping[str, Any] | None:
     """What a link is about, as Prefect's API says it; None of a list.
 
