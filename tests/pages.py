@@ -83,7 +83,7 @@ def resume(run_id: str) -> Sight:
     """The form that a suspended rollout asks a person to fill in, behind the menu with the three dots."""
 
     def clicks(page: Page) -> None:
-        page.locator("button[aria-haspopup=menu]:has(svg.lucide-ellipsis-vertical)").first.click()
+        page.get_by_role("button", name="Open menu").first.click()
         page.get_by_role("menuitem", name="Resume").click()
 
     def markers(page: Page) -> list[Locator]:
