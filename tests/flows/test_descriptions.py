@@ -61,7 +61,6 @@ def test_every_command_and_deployment_of_a_description_exists(name: str) -> None
     for said in re.findall(r"`([^`]+)`", DECLARED[name]["description"]):
         first, *rest = said.split()
         if first == "lanes":
-            words = [each for each in rest if not each.isupper()]
-            assert app.parse_commands(words)[0] == tuple(words), said
+            assert app[rest[0]], said
         elif first in DECLARED:
             assert import_module(f"flows.{first}")
