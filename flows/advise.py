@@ -12,7 +12,7 @@ from tasks.signed import SignedLine
 
 
 class Question(Form):
-    """Which workload, over which period, and what it assumes. What the lanes take a month is set with `act`."""
+    """Which workload, over which period, and what it assumes. What the lanes take a month is set with `set_overhead`."""
 
     workload: SignedLine = Field(
         title="Workload", description="The published workload to advise on.", json_schema_extra=of_workloads()

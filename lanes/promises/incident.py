@@ -77,7 +77,7 @@ TERMS: Mapping[Promise, Terms] = {
     Promise.BATCH_UNCLEAR: Terms(
         "Batch needs a decision", "items", 0,
         "Its items stay with it until somebody decides. `lanes batches` says what it holds and what each way out may cost: "
-        "`lanes adopt`, `lanes resubmit` or `lanes give-up`; deployment `act` does the same.",
+        "`lanes adopt`, `lanes resubmit` or `lanes give-up`; deployment `decide_batch` does the same.",
     ),
     Promise.BATCH_INCOMPLETE: Terms(
         "Batch results are incomplete", "items", math.inf,
@@ -129,7 +129,7 @@ TERMS: Mapping[Promise, Terms] = {
     Promise.BUDGET: Terms(
         "A budget runs out", "percent", 1.25,
         "At 100 % nothing of it is paid any more: its work is kept, and goes on by itself once the budget is raised or the "
-        "next period begins. `lanes budget` shows all of them and sets one; deployment `act` does the same.",
+        "next period begins. `lanes budget` shows all of them and sets one; deployment `set_budget` sets one too.",
     ),
     Promise.DEADLINE_MISSED: Terms(
         "Due times are missed", "percent", 4,
