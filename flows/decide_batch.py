@@ -37,7 +37,7 @@ class Decision(Form):
 
 @flow(name="decide_batch", flow_run_name="{decision.what}", persist_result=False)
 async def decide_batch(decision: Decision) -> str | State[str]:
-    """It is done, or what it may cost is said; what is true now. What cannot be done ends the run as refused, with the reason."""
+    """It is done, or what it may cost is said; what is true now. What cannot be done ends the run as refused."""
     return await by_hand(
         Act(
             Deed(decision.deed), decision.workload, None, None, decision.who, decision.why, decision.batch,

@@ -30,16 +30,21 @@ class Upkeep(Form):
         ge=0, le=1e9, title="A month", description="US dollars a month, 0 to 1,000,000,000; 0 is nothing any more."
     )
     from_date: date | None = Field(
-        default=None, title="From", description="The day from which it is so (UTC), not after today, which it is when left empty.",
-    )  # fmt: skip
+        default=None,
+        title="From",
+        description="The day from which it is so (UTC), not after today, which it is when left empty.",
+    )
     who: Who
     why: Why
 
 
-@flow(name="set_overhead", flow_run_name="set overhead {overhead.workload} {overhead.lane} {overhead.kind}", persist_result=False)
+@flow(
+    name="set_overhead",
+    flow_run_name="set overhead {overhead.workload} {overhead.lane} {overhead.kind}",
+    persist_result=False,
+)
 async def set_overhead(overhead: Upkeep) -> str | State[str]:
     """Report, advice and quote count it; what is true now. What cannot be done ends the run as refused, with the reason."""
-    keeping = Keeping(
-        Lane(overhead.lane), OverheadKind(overhead.kind), Decimal(str(overhead.monthly_usd)), overhead.from_date
-    )  # fmt: skip
+    usd = Decimal(str(overhead.monthly_usd))
+    keeping = Keeping(Lane(overhead.lane), OverheadKind(overhead.kind), usd, overhead.from_date)
     return await by_hand(Act(Deed.SET_OVERHEAD, overhead.workload, None, None, overhead.who, overhead.why, keeping=keeping))

@@ -11,9 +11,7 @@ from tasks.signed import Line, SignedLine, Who, Why
 class Share(Form):
     """Whose undecided items, which share of them, and on whose word."""
 
-    workload: SignedLine = Field(
-        title="Workload", description="One that is published.", json_schema_extra=of_workloads()
-    )  # fmt: skip
+    workload: SignedLine = Field(title="Workload", description="One that is published.", json_schema_extra=of_workloads())
     percent: float = Field(
         ge=0,
         le=100,
@@ -29,6 +27,4 @@ class Share(Form):
 @flow(name="set_split", flow_run_name="set split {split.workload} to {split.percent:g} %", persist_result=False)
 async def set_split(split: Share) -> str | State[str]:
     """The split is in force; what is true now. What cannot be done ends the run as refused, with the reason."""
-    return await by_hand(
-        Act(Deed.SET_SPLIT, split.workload, split.percent, split.consumer or None, split.who, split.why)
-    )  # fmt: skip
+    return await by_hand(Act(Deed.SET_SPLIT, split.workload, split.percent, split.consumer or None, split.who, split.why))

@@ -35,8 +35,8 @@ class Published:
 
 async def publish(db: Database) -> Published:
     """Every valid block is in force as a version; an invalid one left its last version in force and is an incident, as
-    is a version in force that cannot be read any more. `submit` runs in the windows of those in force, and forms offer them, once
-    Prefect knows.
+    is a version in force that cannot be read any more. `submit` runs in the windows of those in force, and forms offer them,
+    once Prefect knows.
 
     Blocks may be saved and published while they are read: whoever put a version in force looks at them again, so that no
     older one stays.

@@ -40,7 +40,7 @@ def of_workloads(*beside: str) -> dict[str, Any]:
 def offering(schema: Mapping[str, Any], workloads: Collection[str]) -> dict[str, Any]:
     """The schema of a deployment's parameters in which each field that is a choice among workloads offers these, by name.
 
-    Without any, such a field takes what is typed. Defaults leave out what they do not choose: Prefect refuses None for a choice.
+    Without any, it takes what is typed. Defaults leave out what they do not choose: Prefect refuses None for a choice.
     """
     offered = deepcopy(dict(schema))
     for field in _fields(offered):

@@ -153,8 +153,8 @@ async def test_a_workload_that_cannot_be_read_any_more_is_still_offered(
     edit(prefect, "broken")
     await publish(at.db)
     del prefect.blocks["broken"]
-    async with at.db.transaction() as run:
-        await run(lambda connection: connection.execute(text("update lanes.version set spec = '{}' where workload = 'broken'")))
+    spoil = text("update lanes.version set spec = '{}' where workload = 'broken'")
+    await at.db.run(lambda connection: connection.execute(spoil))
     async with Database(database_url) as newer:  # of a release that cannot read it
         await publish(newer)
     assert offered(prefect.forms["submit"]) == ["broken", "letters"]
