@@ -1,5 +1,6 @@
 """Moves a workload's traffic between the lanes by a playbook: measured, judged, approved, or taken back."""
 
+from pathlib import PurePath
 from typing import Literal
 from uuid import UUID
 
@@ -42,7 +43,8 @@ class Order(Form):
     @property
     def what(self) -> str:
         """What the run's name says until it leads a rollout."""
-        return f"{self.workload} by {self.file or self.playbook}" if self.workload else "on: any rollout that nobody leads"
+        by = PurePath(self.file).name or self.playbook
+        return f"{self.workload} by {by}" if self.workload else "on: any rollout that nobody leads"
 
     def wanted(self) -> Wanted | None:
         """The rollout to start, None without a workload.

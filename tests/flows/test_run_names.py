@@ -27,6 +27,7 @@ NAMES: list[tuple[str, dict[str, Any], str]] = [
         "give up batch 41 of tickets",
     ),
     ("migrate", {"order": {"workload": "tickets"}}, "migrate tickets by batch-to-realtime"),
+    ("migrate", {"order": {"workload": "tickets", "file": "/srv/books/slow.yaml"}}, "migrate tickets by slow.yaml"),
     ("migrate", {"order": {}}, "migrate on: any rollout that nobody leads"),
     ("replay", {"reading": {"workload": "tickets"}}, "replay tickets"),
     ("replay", {"reading": {"workload": "tickets", "version": 3}}, "replay tickets by version 3"),
