@@ -70,7 +70,7 @@ def test_a_form_that_nobody_touched_is_taken(stand: RunningStand) -> None:
         found = deployment(stand, name)
         schema = found["parameter_openapi_schema"]
         untouched = {parameter: of["default"] for parameter, of in schema["properties"].items()}
-        said = stand.prefect.post("ui/schemas/validate", json={"json_schema": schema, "values": untouched}).raise_for_status()
+        said = stand.prefect.post("ui/schemas/validate", json={"schema": schema, "values": untouched}).raise_for_status()
         assert said.json()["valid"], said.text
 
 
