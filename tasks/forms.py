@@ -1,5 +1,6 @@
 """The workloads that the forms of deployments offer, as they are published."""
 
+import asyncio
 from collections.abc import Collection
 from contextlib import suppress
 
@@ -24,10 +25,13 @@ async def write_choices(client: PrefectClient, submit: DeploymentResponse, workl
     """
     if _wanted(submit, workloads) is None:
         return
-    for other in OTHERS:
-        with suppress(ObjectNotFound):  # not everybody deploys all of them
-            await _write(client, await client.read_deployment_by_name(other.address), workloads)
+    await asyncio.gather(*(_renew(client, each, workloads) for each in OTHERS))
     await _write(client, submit, workloads)
+
+
+async def _renew(client: PrefectClient, of: Deployment, workloads: Collection[str]) -> None:
+    with suppress(ObjectNotFound):  # not everybody deploys all of them
+        await _write(client, await client.read_deployment_by_name(of.address), workloads)
 
 
 async def _write(client: PrefectClient, deployment: DeploymentResponse, workloads: Collection[str]) -> None:
