@@ -1,6 +1,6 @@
 """A browser without a window, in which tests and `make screenshots` see the pages that people see.
 
-It is the machine's own Chromium. Whatever is not on this machine does not exist for it: a page that needs the internet shows it.
+It is the machine's own Chromium. What is not on this machine does not exist for it: a page that needs the internet shows it.
 """
 
 import re
