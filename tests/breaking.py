@@ -12,7 +12,7 @@ from lanes.promises.incident import EVERYBODY, Promise
 from lanes.workload.promises import Promises
 from tests.earlier import waits_since
 from tests.examples import SCHEMA
-from tests.pages import block_of
+from tests.pages import block_of, of_models
 from tests.rollouts import step, write
 from tests.running_stand import RunningStand
 from tests.waiting import until
@@ -225,14 +225,19 @@ def incident_of(stand: RunningStand, promise: Promise) -> Any:
 
 
 def _publish(stand: RunningStand, scenes: Collection[Scene]) -> None:
-    """Their workloads are in force: somebody saved their blocks in Prefect's UI."""
+    """Their workloads are in force, and forms offer them: somebody saved their blocks in Prefect's UI."""
     known = block_of(stand, "archive")
     for each in scenes:
         block = {"name": each.workload, "data": each.definition()}
         of_type = {"block_schema_id": known["block_schema_id"], "block_type_id": known["block_type_id"]}
         stand.prefect.post("block_documents/", json=block | of_type).raise_for_status()
-    names, in_force = [each.workload for each in scenes], "select count(*) from lanes.workload where name = any(:names)"
-    until(lambda: stand.value(in_force, names=names) == len(names), what="the workloads")
+    names = {each.workload for each in scenes}
+    until(lambda: names <= set(_offered(stand)), within_s=60, what="the workloads in the form of submit")
+
+
+def _offered(stand: RunningStand) -> list[str]:
+    schema = stand.prefect.get("deployments/name/submit/submit").json()["parameter_openapi_schema"]
+    return dict(of_models(schema))["workload"].get("enum", [])
 
 
 def _depart(stand: RunningStand) -> None:
