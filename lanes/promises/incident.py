@@ -64,8 +64,8 @@ class Terms:
 TERMS: Mapping[Promise, Terms] = {
     Promise.BATCH_SLOW: Terms(
         "Batch runs too long", "minutes", 2,
-        "Its items stay with the batch until it ends. See whether `collect` runs, then the provider's status page. A batch that "
-        "is not worth waiting for can be given up, or its items sent again: the first run says what that may cost.",
+        "Its items stay with the batch until it ends. See whether `collect` runs, then the provider's status page. A batch "
+        "that is not worth waiting for can be given up, or its items sent again: the first run says what that may cost.",
     ),
     Promise.BATCH_FAILING: Terms(
         "Batch items fail", "percent", 4,
@@ -78,7 +78,7 @@ TERMS: Mapping[Promise, Terms] = {
     Promise.BATCH_UNCLEAR: Terms(
         "Batch needs a decision", "items", 0,
         "Its items stay with it until somebody decides. `lanes batches` says what it holds and what each way out may cost: "
-        "`lanes adopt`, `lanes resubmit` or `lanes give-up`; deployment `act` does the same.",
+        "`lanes adopt`, `lanes resubmit` or `lanes give-up`; deployment `decide_batch` does the same.",
     ),
     Promise.BATCH_INCOMPLETE: Terms(
         "Batch results are incomplete", "items", math.inf,
@@ -126,13 +126,13 @@ TERMS: Mapping[Promise, Terms] = {
     ),
     Promise.PROVIDER_FROZEN: Terms(
         "The provider takes nothing", "items", 0,
-        "The items are kept, spend no retry budget and are tried again by themselves. Raise the spend limit, or correct the key "
-        "(`lanes doctor` says which setting), or the model in the workload.",
+        "The items are kept, spend no retry budget and are tried again by themselves. Raise the spend limit, or correct the "
+        "key (`lanes doctor` says which setting), or the model in the workload.",
     ),
     Promise.BUDGET: Terms(
         "A budget runs out", "percent", 1.25,
         "At 100 % nothing of it is paid any more: its work is kept, and goes on by itself once the budget is raised or the "
-        "next period begins. `lanes budget` shows all of them and sets one; deployment `act` does the same.",
+        "next period begins. `lanes budget` shows all of them and sets one; deployment `set_budget` sets one too.",
     ),
     Promise.DEADLINE_MISSED: Terms(
         "Due times are missed", "percent", 4,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lanes.money.budget import Period
 from lanes.promises.incident import Incident, Promise
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
@@ -77,15 +78,15 @@ def form(of: Incident) -> FormLink | None:
         case Promise.BATCH_NEVER_STARTED:
             return _deployment("Submit it now", runs.submit(of.workload))
         case Promise.BATCH_UNCLEAR | Promise.BATCH_SLOW:
-            return _deployment("Decide about the batch", runs.act(workload=of.workload, **_numbered(of)))
+            return _deployment("Decide about the batch", runs.decide_batch(of.workload, **_numbered(of)))
         case Promise.REALTIME_SLOW | Promise.REALTIME_FAILING:
-            return _deployment("Move its traffic", runs.act(workload=of.workload, deed="set_split"))
+            return _deployment("Move its traffic", runs.set_split(of.workload))
         case Promise.BUDGET:
-            return _deployment("Raise the budget", runs.act(workload=of.workload, deed="set_budget"))
+            return _deployment("Raise the budget", runs.set_budget(of.workload, **_budgeted(of)))
         case Promise.DEADLINE_MISSED:
             return FormLink("Ask for more confidence", Where.BLOCK, of.workload)
         case Promise.DEADLINE_AT_RISK:
-            return _deployment("Move its traffic", runs.act(workload=of.workload, deed="set_split"))
+            return _deployment("Move its traffic", runs.set_split(of.workload))
         case Promise.WORKLOAD_INVALID | Promise.BATCH_INVALID | Promise.AUTHORITATIVE_FAILED | Promise.PROVIDER_FROZEN:
             return FormLink("Edit the workload", Where.BLOCK, of.workload)
         case Promise.APPROVAL_WAITS:
@@ -111,3 +112,10 @@ def _numbers(of: Incident) -> list[int]:
 
 def _numbered(of: Incident) -> dict[str, Any]:
     return {"batch": number for number in _numbers(of)}
+
+
+def _budgeted(of: Incident) -> dict[str, Any]:
+    period, _, consumer = of.subject.partition(" budget")
+    if period not in [each.value for each in Period]:
+        return {}
+    return {"period": period, **({"consumer": name} if (name := consumer.removeprefix(" of ")) else {})}

@@ -85,7 +85,7 @@ def _consumers(advice: Advice) -> str:
     table = _table(headings, rows[:MOST_CONSUMERS], numbers=(1, 2, 3, 4, 5))
     more = len(rows) - MOST_CONSUMERS
     rest = f"\n\n{more} more are not shown." if more > 0 else ""
-    return f"{table}{rest}\n\nMove them with the playbook `realtime-to-batch`, or set their split with `act`."
+    return f"{table}{rest}\n\nMove them with the playbook `realtime-to-batch`, or set their split with `set_split`."
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:

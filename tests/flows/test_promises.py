@@ -349,7 +349,7 @@ async def test_a_message_says_why_leads_to_run_artifact_and_form_and_its_end_kee
         "20x the provider answered 500: <!channel> *Internal* error", "10x the provider answered 529: Overloaded",
         "in 30 attempts of the last 15 min", "30 unanswered items", f"{UI}/v2/runs/flow-run/{RUN}", "lanes explain letters k",
         f"{UI}/v2/artifacts/artifact/{prefect.artifacts[-1]['id']}", "[Move its traffic] http://prefect.example/v2/deploy",
-        "/run?parameters=%7B%22action%22", "lanes pause letters",
+        "/run?parameters=%7B%22split%22", "lanes pause letters",
     ):  # fmt: skip
         assert part in read, (part, read)
     assert "<!channel>" not in calls.failing.text  # rich text alone shows letter by letter

@@ -79,5 +79,19 @@ def test_what_was_asked_again_of_a_batch_is_looked_up_by_its_number() -> None:
 def test_a_form_names_the_batch_that_it_is_about() -> None:
     wanted = form(incident(Promise.BATCH_UNCLEAR))
     assert wanted is not None
-    assert (wanted.where, wanted.name) == (Where.DEPLOYMENT, "act")
-    assert wanted.parameters == {"action": {"workload": "letters", "batch": 41}}
+    assert (wanted.where, wanted.name) == (Where.DEPLOYMENT, "decide_batch")
+    assert wanted.parameters == {"decision": {"workload": "letters", "batch": 41}}
+
+
+@pytest.mark.parametrize(
+    ("subject", "known"),
+    [
+        ("day budget", {"period": "day"}),
+        ("month budget of acme of old", {"period": "month", "consumer": "acme of old"}),
+        ("something else", {}),
+    ],
+)
+def test_a_form_names_the_budget_that_it_is_about(subject: str, known: dict[str, str]) -> None:
+    wanted = form(incident(Promise.BUDGET, subject=subject))
+    assert wanted is not None
+    assert (wanted.name, wanted.parameters) == ("set_budget", {"budget": {"workload": "letters", **known}})
