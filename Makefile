@@ -7,7 +7,7 @@ ARGS ?=
 NAME ?= queue
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup run test test-all check bench clean
+.PHONY: setup run test test-all check screenshots bench clean
 
 setup: $(VENV)/.ready
 
@@ -32,6 +32,9 @@ check: setup
 	@$(BIN)/pyright
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.check_migrations
+
+screenshots: setup
+	@$(BIN)/python -m tests.screenshots
 
 bench: setup
 	@$(BIN)/uv sync --quiet --frozen --group bench --python $(BIN)/python

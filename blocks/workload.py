@@ -15,4 +15,3 @@ class Workload(Block, Spec):  # pyright: ignore[reportIncompatibleMethodOverride
     _block_type_name = "Lanes workload"
     _block_type_slug = "lanes-workload"
     _description = "One kind of AI work: instructions, output schema, models, rules and promises."
-    _logo_url = "https://raw.githubusercontent.com/lucide-icons/lucide/main/icons/split.svg"  # pyright: ignore

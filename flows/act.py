@@ -1,4 +1,4 @@
-"""One form for what a person does by hand."""
+"""One form for everything that a person does by hand. Splits, budgets, overheads and batches have forms of their own too."""
 
 from datetime import date
 from decimal import Decimal
@@ -8,20 +8,20 @@ from prefect import State, flow
 from pydantic import Field
 
 from lanes.money.budget import Period
-from lanes.money.overhead import OverheadKind
+from lanes.money.overhead import EVERY, OverheadKind
 from lanes.words import Lane
-from lanes.workload.form import Form
-from tasks.act import Act, Deed, Keeping, Money, do
-from tasks.database import database
-from tasks.refusal import REFUSALS, refused
-from tasks.signed import Line, SignedLine
+from lanes.workload.form import Form, of_workloads
+from tasks.act import Act, Deed, Keeping, Money, by_hand
+from tasks.signed import Line, SignedLine, Who, Why
 
 
 class Action(Form):
     """To which workload, what to do, and on whose word."""
 
     workload: SignedLine = Field(
-        title="Workload", description="Name of the workload. For set_overhead, * is every one that has no amount of its own."
+        title="Workload",
+        description="One that is published. For set_overhead, * is every one that has no amount of its own.",
+        json_schema_extra=of_workloads(EVERY),
     )
     deed: Literal[
         "set_split",
@@ -90,24 +90,31 @@ class Action(Form):
     sure: bool = Field(
         default=False, title="Sure", description="For decisions about a batch: do it. Without, the run says what it may cost."
     )
-    who: SignedLine = Field(title="Who", description="Your name, 1 to 500 characters; it stands in the log.")
-    why: SignedLine = Field(title="Why", description="Your reason, 1 to 500 characters; it stands in the log.")
+    who: Who
+    why: Why
+
+    @property
+    def what(self) -> str:
+        """What the run's name says."""
+        words = [self.deed.replace("_", " "), self.workload]
+        if self.batch is not None:
+            words.append(str(self.batch))
+        if self.deed == "set_split" and self.percent is not None:
+            words.append(f"to {self.percent:g} %")
+        return " ".join(words)
 
 
-@flow(name="act", flow_run_name="{action.deed} {action.workload}", persist_result=False)
+@flow(name="act", flow_run_name="{action.what}", persist_result=False)
 async def act(action: Action) -> str | State[str]:
     """It is done; what is true now. What cannot be done ends the run as refused, with the reason."""
     soft, hard, monthly = (
         None if each is None else Decimal(str(each)) for each in (action.soft_usd, action.hard_usd, action.monthly_usd)
     )
-    wanted = Act(
-        Deed(action.deed), action.workload, action.percent, action.consumer or None, action.who, action.why, action.batch,
-        action.provider_batch or None, action.sure,
-        Money(Period(action.period), action.zone, soft, hard),
-        Keeping(Lane(action.lane), OverheadKind(action.kind), monthly, action.from_date),
+    return await by_hand(
+        Act(
+            Deed(action.deed), action.workload, action.percent, action.consumer or None, action.who, action.why, action.batch,
+            action.provider_batch or None, action.sure,
+            Money(Period(action.period), action.zone, soft, hard),
+            Keeping(Lane(action.lane), OverheadKind(action.kind), monthly, action.from_date),
+        )
     )  # fmt: skip
-    try:
-        async with database() as db:
-            return await do(db, wanted)
-    except REFUSALS as reason:
-        return refused(reason)

@@ -1,18 +1,22 @@
 """Advice on a whole workload: real-time, batch, hybrid or lambda, from its own ledger."""
 
-from prefect import flow
+from prefect import State, flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from lanes.workload.form import Form
+from lanes.workload.form import Form, of_workloads
 from tasks.advise import write_advice
 from tasks.database import database
+from tasks.refusal import REFUSALS, refused
+from tasks.signed import SignedLine
 
 
 class Question(Form):
-    """Which workload, over which period, and what it assumes. What the lanes take a month is set with `act`."""
+    """Which workload, over which period, and what it assumes. What the lanes take a month is set with `set_overhead`."""
 
-    workload: str = Field(min_length=1, title="Workload", description="Name of the workload to advise on.")
+    workload: SignedLine = Field(
+        title="Workload", description="The published workload to advise on.", json_schema_extra=of_workloads()
+    )
     days: int = Field(default=30, ge=1, le=365, title="Days", description="How far to look back, 1 to 365.")
     items_per_month: float | None = Field(
         default=None,
@@ -28,13 +32,19 @@ class Question(Form):
     )  # fmt: skip
 
 
-@flow(name="advise", flow_run_name="advise {question.workload}", persist_result=False)
-async def advise(question: Question) -> str:
-    """The advice is the newest version of artifact `lanes-advice-<workload>`; its headline."""
-    async with database() as db:
-        said = await write_advice(
-            db, question.workload, days=question.days, items_per_month=question.items_per_month,
-            correction_usd=question.correction_usd,
-        )  # fmt: skip
+@flow(name="advise", flow_run_name="advise on {question.workload}, {question.days} days", persist_result=False)
+async def advise(question: Question) -> str | State[str]:
+    """The advice is the newest version of artifact `lanes-advice-<workload>`; its headline.
+
+    A workload that nobody published ends the run as refused.
+    """
+    try:
+        async with database() as db:
+            said = await write_advice(
+                db, question.workload, days=question.days, items_per_month=question.items_per_month,
+                correction_usd=question.correction_usd,
+            )  # fmt: skip
+    except REFUSALS as reason:
+        return refused(reason)
     get_run_logger().info("%s", said)
     return said

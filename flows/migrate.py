@@ -1,5 +1,6 @@
 """Moves a workload's traffic between the lanes by a playbook: measured, judged, approved, or taken back."""
 
+from pathlib import PurePath
 from typing import Literal
 from uuid import UUID
 
@@ -8,7 +9,7 @@ from prefect.logging import get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from lanes.workload.form import Form
+from lanes.workload.form import Form, of_workloads
 from tasks.approval import ask
 from tasks.database import database
 from tasks.migrate import Wanted, leading, name_run
@@ -21,10 +22,11 @@ class Order(Form):
 
     # What is needed to start is asked in the run, which is refused then: one with wrong parameters would count as broken
     # and be replaced by one without an order.
-    workload: Written = Field(
-        default="",
+    workload: Written | None = Field(
+        default=None,
         title="Workload",
-        description="Whose traffic moves. Empty starts nothing: an open rollout that no run leads is led on.",
+        description="Whose traffic moves. Without one nothing starts: an open rollout that no run leads is led on.",
+        json_schema_extra=of_workloads(),
     )
     playbook: Literal["batch-to-realtime", "realtime-to-batch"] = Field(
         default="batch-to-realtime", title="Playbook", description="A file of migrations/playbooks."
@@ -38,6 +40,12 @@ class Order(Form):
     who: Written = Field(default="", title="Who", description="Your name, at most 500 characters; needed to start.")
     why: Written = Field(default="", title="Why", description="Your reason, at most 500 characters; needed to start.")
 
+    @property
+    def what(self) -> str:
+        """What the run's name says until it leads a rollout."""
+        by = PurePath(self.file).name or self.playbook
+        return f"{self.workload} by {by}" if self.workload else "on: any rollout that nobody leads"
+
     def wanted(self) -> Wanted | None:
         """The rollout to start, None without a workload.
 
@@ -49,7 +57,7 @@ class Order(Form):
         return Wanted(self.playbook, self.file, self.workload, self.consumer or None, self.who, self.why).checked()
 
 
-@flow(name="migrate", flow_run_name="migrate {order.workload}", persist_result=False)
+@flow(name="migrate", flow_run_name="migrate {order.what}", persist_result=False)
 async def migrate(order: Order = Order()) -> str | State[str]:  # noqa: B008
     """The rollout was led until it ended, or until a person has to approve; where it stands.
 

@@ -1,18 +1,22 @@
 """Reprocessing: the stream of a workload is read again by a version of choice, beside what is shown."""
 
-from prefect import flow
+from prefect import State, flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from lanes.workload.form import Form
+from lanes.workload.form import Form, of_workloads
 from tasks.database import database
+from tasks.refusal import REFUSALS, refused
 from tasks.replay import ask_to_submit, begin_replay, read_stream, write_diff
+from tasks.signed import SignedLine
 
 
 class Reading(Form):
     """Which workload to read again, by which version, from where to where, and on whose word."""
 
-    workload: str = Field(min_length=1, title="Workload", description="Name of the workload to read again.")
+    workload: SignedLine = Field(
+        title="Workload", description="The published workload to read again.", json_schema_extra=of_workloads()
+    )
     version: int | None = Field(
         default=None, ge=1, title="Version", description="Number of the version that answers; empty: the one in force."
     )
@@ -29,18 +33,29 @@ class Reading(Form):
     who: str = Field(default="operator", min_length=1, title="Who", description="Who asks for it.")
     why: str = Field(default="", title="Why", description="Kept with the replay, for those who decide about it.")
 
+    @property
+    def what(self) -> str:
+        """What the run's name says."""
+        return self.workload if self.version is None else f"{self.workload} by version {self.version}"
 
-@flow(name="replay", flow_run_name="replay {reading.workload}", persist_result=False)
-async def replay(reading: Reading) -> str:
-    """The items have replay work, and the artifact says how far the replay is; run again, a cut reading goes on."""
-    async with database() as db:
-        begun = await begin_replay(
-            db, reading.workload, version_no=reading.version, first=reading.from_position, last=reading.to_position,
-            who=reading.who, why=reading.why,
-        )  # fmt: skip
-        read = await read_stream(db, begun)
-        if reading.submit:
-            await ask_to_submit(reading.workload)
-        said = await write_diff(db, read)
+
+@flow(name="replay", flow_run_name="replay {reading.what}", persist_result=False)
+async def replay(reading: Reading) -> str | State[str]:
+    """The items have replay work, and the artifact says how far the replay is; run again, a cut reading goes on.
+
+    What cannot be read again ends the run as refused, with the reason.
+    """
+    try:
+        async with database() as db:
+            begun = await begin_replay(
+                db, reading.workload, version_no=reading.version, first=reading.from_position, last=reading.to_position,
+                who=reading.who, why=reading.why,
+            )  # fmt: skip
+            read = await read_stream(db, begun)
+            if reading.submit:
+                await ask_to_submit(reading.workload)
+            said = await write_diff(db, read)
+    except REFUSALS as reason:
+        return refused(reason)
     get_run_logger().info("%s", said)
     return said

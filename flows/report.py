@@ -19,8 +19,13 @@ class Period(Form):
     )
     hours: int = Field(default=24, ge=1, le=720, title="Hours", description="Used without a start, 1 to 720.")
 
+    @property
+    def what(self) -> str:
+        """What the run's name says."""
+        return f"{self.hours} h" if self.since is None else f"since {self.since.isoformat(' ', 'minutes')}"
 
-@flow(name="report", flow_run_name="report", persist_result=False)
+
+@flow(name="report", flow_run_name="report, {period.what}", persist_result=False)
 async def report(period: Period = Period()) -> str:  # noqa: B008
     """The report of the period is the newest version of artifact `lanes-report`; its headline."""
     async with database() as db:

@@ -4,10 +4,12 @@ from prefect import State, flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
-from lanes.workload.form import Form
+from lanes.errors import UnknownWorkload
+from lanes.workload.form import Form, of_workloads
 from tasks.connections import connections
 from tasks.departure import depart
 from tasks.publish import publish_workloads
+from tasks.refusal import refused
 from tasks.waiting import sole_submitter
 
 
@@ -15,7 +17,10 @@ class Departure(Form):
     """What to submit."""
 
     workload: str | None = Field(
-        default=None, title="Workload", description="Name of one workload; empty submits everything that waits."
+        default=None,
+        title="Workload",
+        description="A published one whose items leave; without one, everything that waits.",
+        json_schema_extra=of_workloads(),
     )
 
     @property
@@ -28,10 +33,14 @@ class Departure(Form):
 async def submit(departure: Departure = Departure()) -> int | State[int]:  # noqa: B008
     """Everything that waited for the batch lane is with the provider; the number of items.
 
-    What could not leave is tried by a later run; a run fails, or ends as waiting, only after it tried everything.
+    What could not leave is tried by a later run; a run fails, or ends as waiting, only after it tried everything. A workload
+    that nobody published ends it as refused.
     """
-    async with connections() as at, sole_submitter(at):
-        await publish_workloads(at.db)
-        departed = await depart(at, departure.workload)
+    try:
+        async with connections() as at, sole_submitter(at):
+            await publish_workloads(at.db)
+            departed = await depart(at, departure.workload)
+    except UnknownWorkload as reason:
+        return refused(reason)
     get_run_logger().info("%d items submitted", departed.items)
     return departed.ending()

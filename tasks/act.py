@@ -6,7 +6,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import assert_never
 
-from prefect import task
+from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 from sqlalchemy import Connection
@@ -24,7 +24,9 @@ from lanes.store.rollouts import rollout_moves, rollouts, steering
 from lanes.store.settling import decisions
 from lanes.words import Lane
 from tasks.approval import withdraw
+from tasks.database import database
 from tasks.outgoing import publish_events
+from tasks.refusal import REFUSALS, refused
 
 
 class Deed(StrEnum):
@@ -86,6 +88,15 @@ class Act:
     sure: bool = False
     money: Money = Money()
     keeping: Keeping = Keeping()
+
+
+async def by_hand(wanted: Act) -> str | State[str]:
+    """It is done; what is true now. What cannot be done ends the run as refused, with the reason."""
+    try:
+        async with database() as db:
+            return await do(db, wanted)
+    except REFUSALS as reason:
+        return refused(reason)
 
 
 @task(name="act", task_run_name="{act.deed} {act.workload}", cache_policy=NO_CACHE, persist_result=False)

@@ -48,10 +48,9 @@ async def _deployment(client: PrefectClient, of: Deployment) -> UUID:
 
 
 async def _create(client: PrefectClient, deployment: UUID, wanted: WantedRun) -> UUID:
-    run = await client.create_flow_run_from_deployment(
-        deployment, parameters=dict(wanted.parameters), idempotency_key=wanted.key
-    )
-    return run.id
+    path = {"id": deployment}
+    made = await client.request("POST", "/deployments/{id}/create_flow_run", path_params=path, json=wanted.request())
+    return UUID(made.json()["id"])
 
 
 async def _seen(client: PrefectClient, deployment: UUID, now: datetime) -> list[SeenRun]:

@@ -76,7 +76,7 @@ class Chores:
             return
         async with asyncio.timeout(PREFECT_S):
             published = await publish(self._db)
-        for problem in [*map(str, published.problems), *filter(None, [published.unscheduled])]:
+        for problem in [*map(str, published.problems), *filter(None, [published.untold])]:
             if problem not in self._told:
                 self._told.add(problem)
                 get_run_logger().error("%s", problem)

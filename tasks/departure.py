@@ -12,11 +12,12 @@ from prefect.logging import get_run_logger
 from lanes.batch.batch import Kind
 from lanes.batch.next_try import NotCreated, next_try
 from lanes.batch.patience import Patience
-from lanes.errors import LanesError
+from lanes.errors import LanesError, UnknownWorkload
 from lanes.provider.errors import CallFailed
 from lanes.store.batch import deadlines
 from lanes.store.money import holds
 from lanes.store.money.holds import BudgetUsedUp
+from lanes.store.workload import workloads
 from tasks.connections import Connections
 from tasks.submit import MOST_ITEMS, Blocked, TooLarge, submit_batch
 from tasks.waiting import waiting_kinds
@@ -54,7 +55,13 @@ class Departed:
 
 
 async def depart(at: Connections, workload: str | None, *, sleep: Sleep = asyncio.sleep) -> Departed:
-    """Every kind that waited was tried; what could not leave is ready still, and the next run for it is asked for."""
+    """Every kind that waited was tried; what could not leave is ready still, and the next run for it is asked for.
+
+    Raises:
+        UnknownWorkload: no workload of that name has a published version.
+    """
+    if workload is not None and not await at.db.run(workloads.is_known, workload):
+        raise UnknownWorkload(f'there is no workload "{workload}"; correct the name, or publish it')
     departed, patience = Departed(), Patience()
     again: dict[str, datetime] = {}
     for kind in await waiting_kinds(at, workload):

@@ -36,7 +36,7 @@ async def edit(db: Database, wished: Edit) -> Reply:
         return Reply(EditOutcome.NOT_SAVED, described(error))
     trouble: str | None = None
     try:
-        trouble = (await publish(db)).unscheduled
+        trouble = (await publish(db)).untold
     except Exception as error:  # the block says so all the same; whether the version is in force is looked up
         trouble = described(error)
     try:

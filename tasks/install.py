@@ -17,8 +17,8 @@ from lanes.mainjob.samples.files import sample_workloads
 from lanes.settings import Settings
 from tasks.automations import write_automations
 from tasks.database import BLOCK
+from tasks.making_known import make_known
 from tasks.publish import Published, publish
-from tasks.schedules import write_schedules
 
 BLOCK_TYPES: Sequence[type[Block]] = (Workload, Database, Provider, SlackChannel)
 
@@ -32,7 +32,7 @@ async def install() -> None:
         await _write_connections(settings)
         await _write_workloads(client)
         published = await _publish()
-        await write_schedules(client, published.versions, keep=published.unreadable)
+        await make_known(client, published.versions, keep=published.unreadable)
         await write_automations(client)
 
 

@@ -267,7 +267,7 @@ async def _waits_for_a_person(rollout: Rollout) -> bool:
 
 
 async def name_run(run_id: UUID, rollout: Rollout) -> None:
-    """The run is called after the workload whose rollout it leads, also when it took it over."""
+    """The run is called after the rollout that it leads, also when it took it over."""
     with suppress(Exception):  # Prefect is away: a name is not worth a rollout
         async with get_client() as client:
-            await client.update_flow_run(run_id, name=f"migrate {rollout.workload}")
+            await client.update_flow_run(run_id, name=f"migrate {rollout.workload} by {rollout.playbook.name}")

@@ -11,6 +11,7 @@ from prefect import get_client
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
+from prefect.client.schemas.objects import State, WorkPoolStatus
 from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
@@ -24,6 +25,7 @@ from lanes.report.links import artifact_page, block_page, form_page, run_page
 from lanes.slack.wording import Pages
 from lanes.standing.runs import Deployment, submitted_by
 from lanes.unquoted import discreet
+from lanes.words import Lane
 from tasks.running import this_run
 from tasks.troubles import described
 
@@ -56,10 +58,11 @@ class Finder:
         return await self._asked(lambda client: _with_submit(client, of, briefing)) or briefing
 
     async def find(self, of: Incident, briefing: Briefing, *, now: datetime) -> Pages:
-        """The pages, as far as Prefect says."""
-        artifact = await self._asked(lambda client: _incident_page(client, of, briefing, now))
+        """The pages, as far as Prefect says. The artifact leads to the form too."""
         wanted = form(of)
         at = wanted and await self._asked(lambda client: _form_page(client, of, briefing, wanted))
+        remedy = (wanted.label, at) if wanted and at else None
+        artifact = await self._asked(lambda client: _incident_page(client, of, briefing, remedy, now))
         return Pages(artifact, "" if artifact else AWAY, at)
 
     async def _asked(self, ask: Callable[[PrefectClient], Awaitable[T]]) -> T | None:
@@ -88,8 +91,10 @@ async def write_artifact(client: PrefectClient, key: str, markdown: str, headlin
     return artifact_page(key, made.json()["id"])
 
 
-async def _incident_page(client: PrefectClient, of: Incident, briefing: Briefing, now: datetime) -> str:
-    markdown = page_of.render(of, briefing, now=now)
+async def _incident_page(
+    client: PrefectClient, of: Incident, briefing: Briefing, remedy: tuple[str, str] | None, now: datetime
+) -> str:
+    markdown = page_of.render(of, briefing, remedy=remedy, now=now)
     return await write_artifact(client, page_of.key(of.id), markdown, page_of.headline(of), flow_run_id=this_run())
 
 
@@ -100,14 +105,32 @@ async def _with_submit(client: PrefectClient, of: Incident, briefing: Briefing) 
         sort=FlowRunSort.START_TIME_DESC, limit=NEWEST,
     )  # fmt: skip
     its = [each for each in runs if submitted_by(each.parameters) in (None, of.workload)]
-    if not its or its[0].state is None:
-        return briefing
-    newest, state = its[0], its[0].state
-    told: dict[str, Any] = {"flow_run_id": newest.id, "no_run": ""}
-    if not briefing.causes and state.name != "Completed":
-        said = f": {discreet(state.message)}" if state.message else ""
-        told["causes"] = (Cause(error=f"the newest run of `submit` is {state.name}{said}"),)
+    told: dict[str, Any] = {"flow_run_id": its[0].id, "no_run": ""} if its else {}
+    why = _unfinished(its[0].state) if its else None
+    if not briefing.causes and (why or (why := await _nobody_runs(client))):
+        told["causes"] = (Cause(error=why),)
     return briefing.model_copy(update=told)
+
+
+def _unfinished(state: State | None) -> str | None:
+    """Why a run of `submit` sent nothing; None of one that did its work."""
+    if state is None or state.name == "Completed":
+        return None
+    said = f": {discreet(state.message)}" if state.message else ""
+    return f"the newest run of `submit` is {state.name}{said}"
+
+
+async def _nobody_runs(client: PrefectClient) -> str | None:
+    """Why no run of the batch lane begins; None where its pool is ready, or does not say."""
+    with suppress(ObjectNotFound):
+        match (await client.read_work_pool(Lane.BATCH)).status:
+            case WorkPoolStatus.PAUSED:
+                return "the work pool `batch` is paused in Prefect: no run begins until it is resumed"
+            case WorkPoolStatus.NOT_READY:
+                return "no worker of the work pool `batch` is online: no run begins until `lanes up` starts one"
+            case _:
+                pass
+    return None
 
 
 async def _form_page(client: PrefectClient, of: Incident, briefing: Briefing, wanted: FormLink) -> str | None:

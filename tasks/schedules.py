@@ -1,49 +1,34 @@
 """The off-peak schedules of `submit`: one per workload, written from its version in force."""
 
-import asyncio
 from collections.abc import Collection, Mapping
 
-from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import DeploymentSchedule
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule
 
 from lanes.standing import runs
-from lanes.standing.runs import Deployment, submitted_by
+from lanes.standing.runs import submitted_by
 from lanes.workload.version import Version
 from lanes.workload.window import Window
-from tasks.troubles import described
-
-WRITTEN_WITHIN_S = 5.0
 
 
-async def unscheduled(versions: Mapping[str, Version], *, keep: Collection[str]) -> str | None:
-    """None once the schedules are written, as by `write_schedules`; else a sentence that says why not.
-
-    Whoever publishes waits for it a few seconds at most.
-    """
-    try:
-        async with asyncio.timeout(WRITTEN_WITHIN_S), get_client() as client:
-            await write_schedules(client, versions, keep=keep)
-    except Exception as error:  # whatever Prefect does, the versions are in force
-        return f"the off-peak schedules of `submit` could not be written; the next publishing tries again ({described(error)})"
-    return None
-
-
-async def write_schedules(client: PrefectClient, versions: Mapping[str, Version], *, keep: Collection[str] = ()) -> None:
-    """`submit` runs in each workload's off-peak window. Nothing is written where the schedules say so already.
+async def write_schedules(
+    client: PrefectClient, submit: DeploymentResponse, versions: Mapping[str, Version], *, keep: Collection[str] = ()
+) -> None:
+    """`submit` runs in each workload's off-peak window. Nothing is written where its schedules say so already.
 
     Those of workloads to `keep`, and those that a person added, stay as they are.
     """
-    deployment = await client.read_deployment_by_name(Deployment.SUBMIT.address)
     wanted = {_slug(version): _schedule(version) for version in versions.values()}
-    present = {schedule.slug: schedule for schedule in deployment.schedules}
+    present = {schedule.slug: schedule for schedule in submit.schedules}
     missing = [schedule for slug, schedule in wanted.items() if slug not in present]
     if missing:  # first, so that a changed window never leaves none
-        await client.create_deployment_schedules(deployment.id, missing)
+        await client.create_deployment_schedules(submit.id, missing)
     for slug, schedule in present.items():
         if slug not in wanted and (of := _written_for(schedule)) is not None and of not in keep:
-            await client.delete_deployment_schedule(deployment.id, schedule.id)
+            await client.delete_deployment_schedule(submit.id, schedule.id)
 
 
 def _written_for(schedule: DeploymentSchedule) -> str | None:

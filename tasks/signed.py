@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from lanes.storable import unstorable
 
@@ -16,3 +16,5 @@ def _storable(said: str) -> str:
 Written = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]  # not known yet whether it can be stored
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_storable)]
 SignedLine = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(_storable)]
+Who = Annotated[SignedLine, Field(title="Who", description="Your name, 1 to 500 characters; it stands in the log.")]
+Why = Annotated[SignedLine, Field(title="Why", description="Your reason, 1 to 500 characters; it stands in the log.")]

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import pytest_asyncio
@@ -26,6 +26,9 @@ from tests.prefect_standin import PrefectStandIn
 from tests.rewriting import rewrite_share
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
+
+if TYPE_CHECKING:
+    from tests.browser import Browser
 
 # No test speaks TLS. Reading the hundred authorities of the world takes each HTTP client 6 ms, reading this one 0.3 ms.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("authority.pem"))
@@ -265,6 +268,17 @@ def stand(open_folder: Path, slack: SlackStandIn, pytestconfig: pytest.Config) -
     ending = pytestconfig.stash[ENDING] = Ending(running)
     yield running
     ending.begin().result()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """A browser without a window, for the tests that see pages. Where this machine has none they are skipped."""
+    from tests.browser import LACKING, Browser, program  # to load it takes as long as many tests
+
+    if (found := program()) is None:
+        pytest.skip(LACKING)
+    with Browser(found) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -50,3 +50,16 @@ def _waits(connection: Connection, workload: str, key: str, *, now: datetime) ->
     decided = [(each, version, decide(each.arrived, version, workloads.splits(connection), now=now)) for each in ours]
     routes.save(connection, decided, now=now)
     return Kind(workload, version.id)
+
+
+def waits_since(stand: RunningStand, workload: str, key: str, *, hours: float) -> None:
+    """An item that was admitted and routed so long ago waits for the batch lane."""
+    asyncio.run(_waiting(stand, workload, key, timedelta(hours=hours)))
+
+
+async def _waiting(stand: RunningStand, workload: str, key: str, ago: timedelta) -> None:
+    def then(connection: Connection) -> datetime:
+        return clock(connection) - ago
+
+    async with Database(stand.environment["LANES_DATABASE_URL"], clock=then) as db, db.transaction() as run:
+        await run(_waits, workload, key, now=run.now)

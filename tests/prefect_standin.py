@@ -48,7 +48,10 @@ class PrefectStandIn:
         self.runs: list[Run] = []
         self.blocks: dict[str, dict[str, Any]] = {}  # what each block of a workload says, by its name
         self.schedules: dict[str, list[dict[str, Any]]] = {}  # by flow, as the API shows them
+        self.pools: dict[str, str] = {}  # the status of each work pool that it knows, by name
         self.schedule_writes = 0
+        self.forms: dict[str, dict[str, Any]] = {}  # by flow, the schema of its deployment's parameters
+        self.form_writes: list[str] = []  # the flow of each time that one was written, in order
         self.states: list[tuple[str, str]] = []  # name and message of every state that a run was given, in order
         self.artifacts: list[dict[str, Any]] = []  # id, key, flow_run_id, data and description of each, oldest first
         self.hangs = False  # accepts what it is asked, and never answers
@@ -155,6 +158,10 @@ class PrefectStandIn:
                 kept = self.blocks[name] if said.get("merge_existing_data", True) else {}
                 self.blocks[name] = kept | said["data"]
                 return 204, None
+            case ["deployments", id_] if method == "PATCH":
+                self.form_writes.append(self._flow(id_))
+                self.forms[self._flow(id_)] = said["parameter_openapi_schema"]
+                return 204, None
             case ["deployments", id_, "schedules"] if method == "POST":
                 self.schedule_writes += 1
                 made = [{"id": str(uuid4()), "deployment_id": id_, **each} for each in said]
@@ -180,8 +187,9 @@ class PrefectStandIn:
                 return 200, [{"start_time": datetime.fromtimestamp(at, UTC).isoformat(), "count": n} for at, n in spans.items()]
             case ["deployments", "name", flow, name]:
                 id_ = self._id(flow)
-                theirs = self.schedules.get(flow, [])
-                return 200, {"id": id_, "name": name, "flow_id": id_, "parameters": {}, "schedules": theirs}
+                theirs, form = self.schedules.get(flow, []), self.forms.get(flow)
+                shown = {"id": id_, "name": name, "flow_id": id_, "parameters": {}, "schedules": theirs}
+                return 200, {**shown, "parameter_openapi_schema": form}
             case ["deployments", id_, "create_flow_run"]:
                 return 201, self._create(id_, said).shown(id_)
             case ["flow_runs", "filter"]:
@@ -199,6 +207,9 @@ class PrefectStandIn:
             case ["artifacts", "filter"]:
                 ((field, wanted),) = said["artifacts"].items()
                 return 200, [each for each in reversed(self.artifacts) if each[field] in wanted["any_"]][: said["limit"]]
+            case ["work_pools", name] if name in self.pools:
+                queue = {"id": str(uuid4()), "default_queue_id": str(uuid4()), "type": "process"}
+                return 200, {"name": name, "status": self.pools[name], **queue}
             case ["flow_runs", id_] if found := [each for each in self.runs if each.id == id_]:
                 return 200, found[0].shown(id_)
             case _:

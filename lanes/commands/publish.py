@@ -29,7 +29,7 @@ from lanes.workload.version import Version
 from lanes.workload.window import Window
 
 Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Publish without asking.")]
-SPLIT_STAYS = "split_percent counts when a workload is first published; the split in force stays: deployment `act` moves it"
+SPLIT_STAYS = "split_percent counts when a workload is first published; the split in force stays: form `set_split` moves it"
 
 
 def publish(file: Path, *, yes: Yes = False, as_json: AsJson = False) -> int:

@@ -64,7 +64,8 @@ class Terms:
 TERMS: Mapping[Promise, Terms] = {
     Promise.BATCH_SLOW: Terms(
         "Batch runs too long", "minutes", 2,
-        "Its items stay with the batch until it ends. See whether `collect` runs, then the provider's status page.",
+        "Its items stay with the batch until it ends. See whether `collect` runs, then the provider's status page. A batch "
+        "that is not worth waiting for can be given up, or its items sent again: the first run says what that may cost.",
     ),
     Promise.BATCH_FAILING: Terms(
         "Batch items fail", "percent", 4,
@@ -77,16 +78,17 @@ TERMS: Mapping[Promise, Terms] = {
     Promise.BATCH_UNCLEAR: Terms(
         "Batch needs a decision", "items", 0,
         "Its items stay with it until somebody decides. `lanes batches` says what it holds and what each way out may cost: "
-        "`lanes adopt`, `lanes resubmit` or `lanes give-up`; deployment `act` does the same.",
+        "`lanes adopt`, `lanes resubmit` or `lanes give-up`; deployment `decide_batch` does the same.",
     ),
     Promise.BATCH_INCOMPLETE: Terms(
         "Batch results are incomplete", "items", math.inf,
-        "Items without a result were asked again and may be paid twice: compare lanes.spend with the provider's bill. Its "
-        "attempts stand in lanes.attempt_log under its batch_id.",
+        "Items without a result were asked again by themselves and may be paid twice: compare lanes.spend with the provider's "
+        "bill. Its attempts stand in lanes.attempt_log under its batch_id.",
     ),
     Promise.BATCH_NEVER_STARTED: Terms(
         "Batch never started", "minutes", 6,
-        "Send it by hand. If that does not start, see `lanes status`: is the worker of pool batch online?",
+        "Send it by hand. If that does not start, its work pool in Prefect may be paused, or have no worker online: resume it "
+        "there; `lanes up` starts a worker.",
     ),
     Promise.REALTIME_SLOW: Terms(
         "Real-time is slow", "seconds", 3,
@@ -99,7 +101,8 @@ TERMS: Mapping[Promise, Terms] = {
     ),
     Promise.AUTHORITATIVE_FAILED: Terms(
         "Authoritative pass failed", "items", math.inf,
-        "The provisional answers stand, uncorrected. The reasons stand in lanes.item_status, column failure.",
+        "The provisional answers stand, uncorrected. The reasons stand in lanes.item_status, column failure. Mend the cause, "
+        "mostly instructions, schema or model, and replay the workload.",
     ),
     Promise.WORKLOAD_INVALID: Terms(
         "Workload cannot be published", "fields", math.inf,
@@ -123,13 +126,13 @@ TERMS: Mapping[Promise, Terms] = {
     ),
     Promise.PROVIDER_FROZEN: Terms(
         "The provider takes nothing", "items", 0,
-        "The items are kept, spend no retry budget and are tried again by themselves. Raise the spend limit, or correct key "
-        "or model; `lanes doctor` says which setting.",
+        "The items are kept, spend no retry budget and are tried again by themselves. Raise the spend limit, or correct the "
+        "key (`lanes doctor` says which setting), or the model in the workload.",
     ),
     Promise.BUDGET: Terms(
         "A budget runs out", "percent", 1.25,
         "At 100 % nothing of it is paid any more: its work is kept, and goes on by itself once the budget is raised or the "
-        "next period begins. `lanes budget` shows all of them and sets one; deployment `act` does the same.",
+        "next period begins. `lanes budget` shows all of them and sets one; deployment `set_budget` sets one too.",
     ),
     Promise.DEADLINE_MISSED: Terms(
         "Due times are missed", "percent", 4,

@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from lanes.money.budget import Period
 from lanes.promises.incident import Incident, Promise
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
+
+DEADLINES = "lanes status   # section Deadlines: by lane and reason; beside it, how right the probabilities were"
+MISSING = "select key, error, started_at from lanes.attempt_log where batch_id = {} and outcome = 'missing'"
 
 
 class Where(StrEnum):
@@ -39,6 +43,13 @@ def commands(of: Incident) -> list[str]:
     match of.promise:
         case Promise.BATCH_SLOW | Promise.BATCH_UNCLEAR:
             return ["lanes batches   # what each holds, and what each way out may cost"]
+        case Promise.BATCH_INCOMPLETE:
+            return [f'lanes psql -c "{MISSING.format(number)}"   # what was asked again' for number in _numbers(of)]
+        case Promise.AUTHORITATIVE_FAILED:
+            return [
+                f"lanes replay {workload}   # once the cause is mended: asks all of it again, in batch",
+                f"lanes diff {workload}   # what that would change; `lanes promote` makes it count",
+            ]
         case Promise.BATCH_FAILING | Promise.BATCH_INVALID | Promise.REALTIME_FAILING:
             return pause
         case Promise.ITEMS_FAILED:
@@ -53,8 +64,10 @@ def commands(of: Incident) -> list[str]:
             return [f"lanes budget {workload}   # how it stands; with --hard or --soft it is set"]
         case Promise.PROVIDER_FROZEN:
             return ["lanes doctor   # which setting"]
-        case Promise.DEADLINE_MISSED | Promise.DEADLINE_AT_RISK:
-            return ["lanes status   # section Deadlines: by lane and reason; beside it, how right the probabilities were"]
+        case Promise.DEADLINE_AT_RISK:
+            return [f"lanes depart {workload}   # what waits for a batch leaves now", DEADLINES]
+        case Promise.DEADLINE_MISSED:
+            return [DEADLINES]
         case _:
             return []
 
@@ -64,17 +77,17 @@ def form(of: Incident) -> FormLink | None:
     match of.promise:
         case Promise.BATCH_NEVER_STARTED:
             return _deployment("Submit it now", runs.submit(of.workload))
-        case Promise.BATCH_UNCLEAR:
-            return _deployment("Decide about the batch", runs.act(workload=of.workload, **_numbered(of)))
+        case Promise.BATCH_UNCLEAR | Promise.BATCH_SLOW:
+            return _deployment("Decide about the batch", runs.decide_batch(of.workload, **_numbered(of)))
         case Promise.REALTIME_SLOW | Promise.REALTIME_FAILING:
-            return _deployment("Move its traffic", runs.act(workload=of.workload, deed="set_split"))
+            return _deployment("Move its traffic", runs.set_split(of.workload))
         case Promise.BUDGET:
-            return _deployment("Raise the budget", runs.act(workload=of.workload, deed="set_budget"))
+            return _deployment("Raise the budget", runs.set_budget(of.workload, **_budgeted(of)))
         case Promise.DEADLINE_MISSED:
             return FormLink("Ask for more confidence", Where.BLOCK, of.workload)
         case Promise.DEADLINE_AT_RISK:
-            return _deployment("Move its traffic", runs.act(workload=of.workload, deed="set_split"))
-        case Promise.WORKLOAD_INVALID | Promise.BATCH_INVALID:
+            return _deployment("Move its traffic", runs.set_split(of.workload))
+        case Promise.WORKLOAD_INVALID | Promise.BATCH_INVALID | Promise.AUTHORITATIVE_FAILED | Promise.PROVIDER_FROZEN:
             return FormLink("Edit the workload", Where.BLOCK, of.workload)
         case Promise.APPROVAL_WAITS:
             return FormLink("Answer it (Resume)", Where.RUN)
@@ -91,6 +104,18 @@ def _deployment(label: str, of: WantedRun) -> FormLink:
     return FormLink(label, Where.DEPLOYMENT, of.deployment, of.parameters)
 
 
-def _numbered(of: Incident) -> dict[str, Any]:
+def _numbers(of: Incident) -> list[int]:
+    """That of the batch that it is about, if it is about one."""
     number = of.subject.removeprefix("batch ")
-    return {"batch": int(number)} if number.isdigit() else {}
+    return [int(number)] if number.isdigit() else []
+
+
+def _numbered(of: Incident) -> dict[str, Any]:
+    return {"batch": number for number in _numbers(of)}
+
+
+def _budgeted(of: Incident) -> dict[str, Any]:
+    period, _, consumer = of.subject.partition(" budget")
+    if period not in [each.value for each in Period]:
+        return {}
+    return {"period": period, **({"consumer": name} if (name := consumer.removeprefix(" of ")) else {})}

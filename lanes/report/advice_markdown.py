@@ -89,7 +89,7 @@ def _consumers(advice: Advice) -> str:
     table += f"\n\n{explained(advice_legends.CONSUMERS)}"
     more = len(rows) - MOST_CONSUMERS
     rest = f"\n\n{more} more are not shown." if more > 0 else ""
-    return f"{table}{rest}\n\nMove them with the playbook `realtime-to-batch`, or set their split with `act`."
+    return f"{table}{rest}\n\nMove them with the playbook `realtime-to-batch`, or set their split with `set_split`."
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[int] = ()) -> str:

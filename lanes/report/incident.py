@@ -9,7 +9,7 @@ from lanes.promises.briefing import Briefing
 from lanes.promises.incident import TERMS, Incident, Promise, how_bad
 from lanes.promises.remedy import commands, explain
 from lanes.report import rollout
-from lanes.report.links import REPORT, block_page, run_page, versions_page
+from lanes.report.links import REPORT, block_page, pool_page, run_page, versions_page
 from lanes.units import MISSING, clock, count
 from lanes.words import Lane
 
@@ -30,9 +30,12 @@ def headline(of: Incident) -> str:
     return f"{state}: {TERMS[of.promise].title}: {plain(of.whose, most=60)}"
 
 
-def render(of: Incident, briefing: Briefing, *, now: datetime) -> str:
-    """The artifact's Markdown. Of one that is over, the cause stays; what it was like last does not."""
-    todo = [] if of.resolved_at else _what_to_do(of, briefing)
+def render(of: Incident, briefing: Briefing, *, remedy: tuple[str, str] | None = None, now: datetime) -> str:
+    """The artifact's Markdown. Of one that is over, the cause stays; what it was like last does not.
+
+    `remedy` is the label and the page of the form that helps.
+    """
+    todo = [] if of.resolved_at else _what_to_do(of, briefing, remedy)
     return "\n".join([*_standing(of, briefing, now), *_why(of, briefing), *todo, *_where(of, briefing)])
 
 
@@ -65,11 +68,13 @@ def _why(of: Incident, briefing: Briefing) -> Iterator[str]:
     yield ""
 
 
-def _what_to_do(of: Incident, briefing: Briefing) -> Iterator[str]:
+def _what_to_do(of: Incident, briefing: Briefing, remedy: tuple[str, str] | None) -> Iterator[str]:
     lines = list(commands(of))
     if briefing.sample is not None:
         lines.append(explain(briefing.sample.workload, briefing.sample.key) + "   # what happened to one of its items")
     yield from ("### What to do", "", TERMS[of.promise].advice, "")
+    if remedy is not None:
+        yield from ("[{}]({})".format(*remedy), "")
     if lines:
         yield from ("", *(f"    {plain(each, most=400)}" for each in lines), "")
 
@@ -78,6 +83,8 @@ def _where(of: Incident, briefing: Briefing) -> Iterator[str]:
     links = list(LINKS)
     if briefing.flow_run_id is not None:
         links.insert(0, ("The run", run_page(briefing.flow_run_id)))
+    if of.promise == Promise.BATCH_NEVER_STARTED:
+        links.insert(0, ("Its work pool", pool_page(Lane.BATCH)))
     if of.promise == Promise.APPROVAL_WAITS:
         links.insert(0, ("The rollout", versions_page(rollout.key(of.workload))))
     if of.block_id is not None:

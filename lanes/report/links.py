@@ -34,7 +34,17 @@ def block_page(block_id: UUID | str) -> str:
     return f"/v2/blocks/block/{block_id}/edit"
 
 
+def pool_page(name: str) -> str:
+    """A work pool, which is paused and resumed there."""
+    return f"/v2/work-pools/work-pool/{name}"
+
+
+def deployment_page(deployment_id: UUID | str) -> str:
+    """A deployment."""
+    return f"/v2/deployments/deployment/{deployment_id}"
+
+
 def form_page(deployment_id: UUID | str, parameters: Mapping[str, Any]) -> str:
     """The form by which a deployment is run, filled in with these parameters."""
     given = f"?parameters={quote(json.dumps(parameters, separators=(',', ':')))}" if parameters else ""
-    return f"/v2/deployments/deployment/{deployment_id}/run{given}"
+    return f"{deployment_page(deployment_id)}/run{given}"

@@ -32,7 +32,7 @@ def of_start(
     if playbook.first_step(basis_points) is None:
         return (
             f'workload "{workload}" sends {basis_points / 100:g} % to real-time already: no step of playbook '
-            f'"{playbook.name}" goes further; choose another playbook or set the split with `act`'
+            f'"{playbook.name}" goes further; choose another playbook or set the split with `set_split`'
         )
     return None
 

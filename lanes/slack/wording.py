@@ -13,8 +13,9 @@ from lanes.escaping import plain
 from lanes.promises.briefing import Briefing, Cause
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, how_bad, in_words
 from lanes.promises.remedy import commands, explain, form
-from lanes.report.links import block_page, run_page
+from lanes.report.links import block_page, pool_page, run_page
 from lanes.units import seconds
+from lanes.words import Lane
 
 EVENT_TYPE = "lanes_incident"
 MOST_SENTENCE = 900  # Slack allows 3,000, after escaping
@@ -161,6 +162,8 @@ def _links(incident: Incident, briefing: Briefing, pages: Pages, root: str, *, o
         links.append(_link("Open the run", root + run_page(briefing.flow_run_id), "run"))
     if pages.artifact is not None:
         links.append(_link("All that is known", root + pages.artifact, "artifact"))
+    if incident.promise == Promise.BATCH_NEVER_STARTED and not over:
+        links.append(_link("Its work pool", root + pool_page(Lane.BATCH), "pool"))
     return links or [_link("Open in Prefect", root + _overview(incident), "overview")]
 
 

@@ -106,8 +106,7 @@ class PrefectApi:
 
     def run(self, wanted: WantedRun) -> str:
         """The run was asked for, under one key only once; its id."""
-        body = {"parameters": dict(wanted.parameters), **({"idempotency_key": wanted.key} if wanted.key else {})}
-        return str(self._post(f"deployments/{self._deployment(wanted.deployment)}/create_flow_run", body)["id"])
+        return str(self._post(f"deployments/{self._deployment(wanted.deployment)}/create_flow_run", wanted.request())["id"])
 
     def open_runs(self, of: Deployment, *, due_before: datetime) -> list[SeenRun]:
         """The newest runs of a deployment that are due and have not ended."""

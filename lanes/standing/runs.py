@@ -21,6 +21,10 @@ class Deployment(StrEnum):
     REPLAY = "replay"
     MIGRATE = "migrate"
     ACT = "act"
+    SET_SPLIT = "set_split"
+    SET_BUDGET = "set_budget"
+    SET_OVERHEAD = "set_overhead"
+    DECIDE_BATCH = "decide_batch"
     ADVISE = "advise"
     REPORT = "report"
     TIDY = "tidy"
@@ -38,6 +42,14 @@ class WantedRun:
     deployment: Deployment
     parameters: Mapping[str, Any] = field(default_factory=dict)
     key: str | None = None
+
+    def request(self) -> dict[str, Any]:
+        """The body by which Prefect is asked for it.
+
+        The choices of the form are for people: a workload is published a moment before they name it. The flow checks it.
+        """
+        keyed = {"idempotency_key": self.key} if self.key else {}
+        return {"parameters": dict(self.parameters), "enforce_parameter_schema": False, **keyed}
 
     def once_a_minute(self, why: str, now: datetime) -> "WantedRun":
         """The same; all who ask for it within this minute, for this reason, ask for one run."""
@@ -79,6 +91,16 @@ def report(since: datetime) -> WantedRun:
     return WantedRun(Deployment.REPORT, {"period": {"since": since.isoformat()}})
 
 
-def act(**known: Any) -> WantedRun:
-    """A person's deed by hand, as far as it is `known`: the form asks for the rest."""
-    return WantedRun(Deployment.ACT, {"action": known})
+def set_split(workload: str) -> WantedRun:
+    """The form by which a workload's share to real-time is set: it asks for the rest."""
+    return WantedRun(Deployment.SET_SPLIT, {"split": {"workload": workload}})
+
+
+def set_budget(workload: str, **known: Any) -> WantedRun:
+    """The form by which a budget is set, as far as it is `known` which: it asks for the rest."""
+    return WantedRun(Deployment.SET_BUDGET, {"budget": {"workload": workload, **known}})
+
+
+def decide_batch(workload: str, **known: Any) -> WantedRun:
+    """The form by which a person decides about an open batch, as far as it is `known` which: it asks for the rest."""
+    return WantedRun(Deployment.DECIDE_BATCH, {"decision": {"workload": workload, **known}})

@@ -1,10 +1,13 @@
 """How Prefect's interface makes a form of a model: from its JSON schema, which its database keeps without the order of keys."""
 
+from collections.abc import Collection, Iterator, Mapping
+from copy import deepcopy
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 NULL = {"type": "null"}
+BESIDE = "choices_beside_workloads"  # what a field offers that is a choice among the published workloads, beside these
 
 
 def arrange(schema: dict[str, Any]) -> None:
@@ -27,3 +30,31 @@ class Form(BaseModel):
     """What a person fills in: of each field its title, its description with the bounds, and its place."""
 
     model_config = ConfigDict(json_schema_extra=arrange)
+
+
+def of_workloads(*beside: str) -> dict[str, Any]:
+    """Makes a field a choice among the published workloads, and `beside` them these. What it takes stays its type's to say."""
+    return {BESIDE: list(beside)}
+
+
+def offering(schema: Mapping[str, Any], workloads: Collection[str]) -> dict[str, Any]:
+    """The schema of a deployment's parameters in which each field that is a choice among workloads offers these, by name.
+
+    Without any, it takes what is typed. Defaults leave out what they do not choose: Prefect refuses None for a choice.
+    """
+    offered = deepcopy(dict(schema))
+    for field in _fields(offered):
+        if BESIDE in field:
+            field.pop("enum", None)
+            if workloads:
+                field["enum"] = [*field[BESIDE], *sorted(workloads)]
+    for parameter in offered.get("properties", {}).values():
+        if isinstance(default := parameter.get("default"), dict):
+            parameter["default"] = {name: value for name, value in default.items() if value is not None}
+    return offered
+
+
+def _fields(schema: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Of the parameters, and of the models that they hold."""
+    for model in (schema, *schema.get("definitions", {}).values()):
+        yield from model.get("properties", {}).values()

@@ -12,6 +12,7 @@ from tests.waiting import until
 
 DEPLOYMENTS = {
     "answer": "realtime", "submit": "batch", "collect": "batch", "watch": "batch", "migrate": "batch", "act": "batch",
+    "set_split": "batch", "set_budget": "batch", "set_overhead": "batch", "decide_batch": "batch",
     "replay": "batch", "advise": "batch", "reconcile": "batch", "tidy": "batch", "report": "batch",
 }  # fmt: skip
 
@@ -29,13 +30,53 @@ def test_every_deployment_is_described_tagged_and_in_its_pool(stand: RunningStan
     assert found["entrypoint"] == f"flows.{name}.{name}"
 
 
-@pytest.mark.parametrize("name", ["answer", "submit", "migrate", "act", "replay", "advise", "report", "tidy"])
+CHOOSING = ["submit", "migrate", "act", "set_split", "set_budget", "set_overhead", "decide_batch", "replay", "advise"]
+FORMS = [*CHOOSING, "answer", "report", "tidy"]
+
+
+@pytest.mark.parametrize("name", FORMS)
 def test_run_forms_have_titles_and_descriptions(stand: RunningStand, name: str) -> None:
     schema = deployment(stand, name)["parameter_openapi_schema"]
     for model in schema["definitions"].values():
         for field in model["properties"].values():
             assert field["title"]
             assert field["description"]
+
+
+@pytest.mark.parametrize("name", CHOOSING)
+def test_workloads_are_choices_in_every_form_that_asks_for_one(stand: RunningStand, name: str) -> None:
+    models = deployment(stand, name)["parameter_openapi_schema"]["definitions"].values()
+    (choice,) = [each["properties"]["workload"] for each in models if "workload" in each["properties"]]
+    assert {"tickets", "archive"} <= set(choice["enum"])
+
+
+def test_prefect_refuses_a_workload_that_is_not_offered_and_the_flow_refuses_one_by_name(stand: RunningStand) -> None:
+    asked = f"deployments/{deployment(stand, 'submit')['id']}/create_flow_run"
+    unknown = {"parameters": {"departure": {"workload": "nobody"}}}
+    refused = stand.prefect.post(asked, json=unknown)
+    assert (refused.status_code, "'nobody' is not one of" in refused.text) == (409, True)
+    run = stand.prefect.post(asked, json={**unknown, "enforce_parameter_schema": False}).raise_for_status().json()
+
+    def state() -> Any:
+        found = stand.prefect.get(f"flow_runs/{run['id']}").raise_for_status().json()
+        return found["state_type"] == "FAILED" and found["state"]
+
+    ended = until(state, what="the refusal")
+    assert (ended["name"], ended["message"]) == ("Refused", 'there is no workload "nobody"; correct the name, or publish it')
+
+
+def test_a_form_that_nobody_touched_is_taken(stand: RunningStand) -> None:
+    for name in ("submit", "migrate"):
+        found = deployment(stand, name)
+        schema = found["parameter_openapi_schema"]
+        untouched = {parameter: of["default"] for parameter, of in schema["properties"].items()}
+        said = stand.prefect.post("ui/schemas/validate", json={"schema": schema, "values": untouched}).raise_for_status()
+        assert said.json()["valid"], said.text
+
+
+def test_no_block_needs_the_internet_for_its_picture(stand: RunningStand) -> None:
+    types = stand.prefect.post("block_types/filter", json={"limit": 200}).json()
+    assert {each["logo_url"] for each in types if each["slug"].startswith("lanes-")} == {None}
 
 
 def test_submit_runs_in_each_workloads_off_peak_window(stand: RunningStand) -> None:

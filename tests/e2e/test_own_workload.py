@@ -52,6 +52,8 @@ def test_from_a_file_of_items_to_their_answers(stand: RunningStand, items: Path,
     assert published.returncode == 0, published.stderr
     schedules = stand.prefect.get("deployments/name/submit/submit").json()["schedules"]
     assert {"departure": {"workload": name}} in [each["parameters"] for each in schedules]
+    form = stand.prefect.get("deployments/name/set_split/set_split").json()["parameter_openapi_schema"]
+    assert name in form["definitions"]["Share"]["properties"]["workload"]["enum"]
     sent = stand.cli("submit", str(items), "--workload", name, "--field", "text", "--label", "category", "--json")
     assert data(sent)["outcomes"] == {"accepted": ITEMS}
     stand.run("submit", {"departure": {"workload": name}})

@@ -8,7 +8,7 @@ from prefect.client.schemas.objects import State
 
 from lanes.batch.batch import Kind
 from lanes.batch.reconcile import Finding
-from lanes.errors import LanesError
+from lanes.errors import LanesError, UnknownWorkload
 from lanes.ids import BatchId
 from lanes.store.batch import batches, deadlines, doubts
 from lanes.store.database import Database
@@ -202,3 +202,8 @@ async def test_one_item_that_could_not_be_told_apart_waits_while_the_others_leav
 async def test_a_run_that_failed_and_waits_tells_both() -> None:
     with pytest.raises(LanesError, match=r"^a: no; b: later$"):
         Departed(3, ["a: no"], ["b: later"]).ending()
+
+
+async def test_a_workload_that_nobody_published_is_refused_by_name(at: Connections) -> None:
+    with pytest.raises(UnknownWorkload, match='there is no workload "nobody"'):
+        await depart(at, "nobody")

@@ -1,14 +1,13 @@
 """The forms of the Prefect interface: their order, their words, and that what is optional is an input to leave empty."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from prefect.utilities.callables import parameter_schema
 from prefect.utilities.schema_tools.validation import ValidationError, validate
 from pydantic import ValidationError as Invalid
 
@@ -16,7 +15,11 @@ from blocks.database import Database
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
+from lanes.standing.runs import Deployment
+from lanes.workload.form import BESIDE, offering
 from tasks.approval import RolloutApproval
+from tasks.forms import OTHERS
+from tests.flows.deployed import fields, offered, schema_of
 
 DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
 ORDERS = {
@@ -26,9 +29,13 @@ ORDERS = {
     ],
     "advise": ["workload", "days", "items_per_month", "correction_usd"],
     "answer": ["standing", "event_id"],
+    "decide_batch": ["workload", "batch", "deed", "provider_batch", "sure", "who", "why"],
     "migrate": ["workload", "playbook", "file", "consumer", "who", "why"],
     "replay": ["workload", "version", "from_position", "to_position", "submit", "who", "why"],
     "report": ["since", "hours"],
+    "set_budget": ["workload", "consumer", "period", "zone", "hard_usd", "soft_usd", "who", "why"],
+    "set_overhead": ["workload", "lane", "kind", "monthly_usd", "from_date", "who", "why"],
+    "set_split": ["workload", "percent", "consumer", "who", "why"],
     "submit": ["workload"],
     "tidy": ["refused_days", "reads_days"],
 }  # fmt: skip
@@ -49,16 +56,21 @@ NOTHING_GIVEN: dict[str, dict[str, Any]] = {
     },
     "advise": {"question": {"workload": "letters", "items_per_month": None}},
     "answer": {"wake": {"event_id": None}},
+    "migrate": {"order": {"workload": None}},
     "replay": {"reading": {"workload": "letters", "version": None, "from_position": None, "to_position": None}},
     "report": {"period": {"since": None}},
+    "set_budget": {
+        "budget": {"workload": "letters", "soft_usd": None, "hard_usd": None, "who": "ada", "why": "so"},
+    },
+    "set_overhead": {
+        "overhead": {
+            "workload": "*", "lane": "batch", "kind": "engineering", "monthly_usd": 9, "from_date": None, "who": "ada",
+            "why": "so",
+        },
+    },
     "submit": {"departure": {"workload": None}},
-}
-
-
-def schema_of(deployment: str) -> dict[str, Any]:
-    """The schema of its parameters, as Prefect computes and stores it."""
-    flow = getattr(import_module(f"flows.{deployment}"), deployment)
-    return parameter_schema(flow).model_dump()
+}  # fmt: skip
+CHOOSING = [each.value for each in (Deployment.SUBMIT, *OTHERS)]  # the forms that ask for a workload
 
 
 def stored(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,12 +83,6 @@ def shown(model: Mapping[str, Any]) -> list[str]:
     """The fields in the order in which the interface shows them."""
     properties = stored(model)["properties"]
     return sorted(properties, key=lambda name: properties[name].get("position", 0))
-
-
-def fields(schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every field of the form, those of nested models too."""
-    for model in (schema, *schema.get("definitions", {}).values()):
-        yield from model.get("properties", {}).items()
 
 
 BLOCKS = {each.__name__: each for each in (Database, Provider, SlackChannel, Workload)}
@@ -143,3 +149,41 @@ def test_switches_that_nobody_touched_are_refused_at_once_and_both_are_no_answer
     for both in (True, False):
         with pytest.raises(Invalid, match="approve or decline"):
             RolloutApproval(approve=both, decline=both, who="ada", why="well")
+
+
+def test_the_forms_that_are_kept_current_are_those_that_ask_for_a_workload() -> None:
+    asking = [each["name"] for each in DEPLOYMENTS if any(BESIDE in field for _, field in fields(schema_of(each["name"])))]
+    assert sorted(asking) == sorted(CHOOSING)
+
+
+@pytest.mark.parametrize("deployment", CHOOSING)
+def test_a_form_offers_what_is_published_by_name_and_prefect_takes_nothing_else(deployment: str) -> None:
+    schema = offering(schema_of(deployment), ["letters", "bills"])
+    beside = ["*"] if deployment in ("act", "set_overhead") else []
+    assert offered(schema) == [*beside, "bills", "letters"]
+    ((parameter, of),) = schema["properties"].items()
+    refused = [
+        each.message
+        for each in validate({parameter: {"workload": "nobody"}}, schema, ignore_required=True)
+        if "is not one of" in each.message
+    ]
+    assert refused == [f"'nobody' is not one of {offered(schema)}"]
+    validate({parameter: {"workload": "letters"}}, schema, raise_on_error=True, ignore_required=True)
+    if "default" in of:  # what the interface sends of a form that nobody touched
+        validate({parameter: of["default"]}, schema, raise_on_error=True)
+
+
+@pytest.mark.parametrize("deployment", CHOOSING)
+def test_choices_follow_what_is_published_and_go_with_the_last(deployment: str) -> None:
+    bare = offering(schema_of(deployment), [])
+    assert offered(bare) is None
+    two = offering(bare, {"letters", "bills"})
+    assert offering(stored(two), {"bills", "letters"}) == two
+    assert offering(two, []) == bare
+
+
+@pytest.mark.parametrize("deployment", [each["name"] for each in DEPLOYMENTS])
+def test_a_choice_that_may_stay_empty_has_no_default(deployment: str) -> None:
+    """The interface shows an empty default as an empty choice, and Prefect refuses it as one that is not offered."""
+    for _, field in fields(schema_of(deployment)):
+        assert BESIDE not in field or "default" not in field

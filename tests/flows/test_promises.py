@@ -349,13 +349,14 @@ async def test_a_message_says_why_leads_to_run_artifact_and_form_and_its_end_kee
         "20x the provider answered 500: <!channel> *Internal* error", "10x the provider answered 529: Overloaded",
         "in 30 attempts of the last 15 min", "30 unanswered items", f"{UI}/v2/runs/flow-run/{RUN}", "lanes explain letters k",
         f"{UI}/v2/artifacts/artifact/{prefect.artifacts[-1]['id']}", "[Move its traffic] http://prefect.example/v2/deploy",
-        "/run?parameters=%7B%22action%22", "lanes pause letters",
+        "/run?parameters=%7B%22split%22", "lanes pause letters",
     ):  # fmt: skip
         assert part in read, (part, read)
     assert "<!channel>" not in calls.failing.text  # rich text alone shows letter by letter
     page = prefect.artifacts[-1]
     assert page["key"].startswith("lanes-incident-")
     assert "| 20 | the provider answered 500:" in page["data"]
+    assert "\n[Move its traffic](/v2/deployments/deployment/" in page["data"]
     await calls.mend()
     await calls.told()
     read = shown(calls.failing.blocks)
@@ -431,6 +432,24 @@ async def test_a_batch_that_never_started_tells_how_the_newest_run_of_submit_end
     assert "the newest run of `submit` is Failed: letters: the provider answered 401: bad key" in read
     assert f"{UI}/v2/runs/flow-run/{prefect.runs[-1].id}" in read
     assert "[Submit it now]" in read
+
+
+@pytest.mark.parametrize(
+    ("status", "why"), [("PAUSED", "is paused in Prefect"), ("NOT_READY", "no worker of the work pool `batch` is online")]
+)
+async def test_a_batch_that_never_started_tells_that_its_pool_runs_nothing_and_leads_there(
+    story: Story, prefect: PrefectStandIn, status: str, why: str
+) -> None:
+    late = Assessment(Promise.BATCH_NEVER_STARTED, "letters", Verdict.FAILED, 90, 10, 3, "3 items wait.")
+    await story.db.run(publish, now=await story.db.now())
+    await story.record(late)
+    prefect.has_run("submit", "COMPLETED")
+    prefect.pools["batch"] = status
+    await story.told()
+    read = shown(story.message.blocks)
+    assert why in read
+    assert f"[Its work pool] {UI}/v2/work-pools/work-pool/batch" in read
+    assert "[Its work pool](/v2/work-pools/work-pool/batch)" in prefect.artifacts[-1]["data"]
 
 
 async def test_an_invalid_block_is_told_with_the_place_of_its_fault_and_a_link_to_it(

@@ -1,4 +1,4 @@
-"""Publishing: a block that changed is in force as a version, and `submit` runs in its window."""
+"""Publishing: a block that changed is in force as a version, `submit` runs in its window, and forms offer it."""
 
 import asyncio
 import time
@@ -9,10 +9,11 @@ from sqlalchemy import text
 
 from lanes.store.database import Database
 from lanes.store.workload import workloads
-from tasks import schedules
+from tasks import making_known
 from tasks.connections import Connections
 from tasks.publish import publish
 from tests.examples import spec
+from tests.flows.deployed import offered, schema_of
 from tests.prefect_standin import PrefectStandIn
 
 
@@ -39,7 +40,7 @@ async def test_a_workload_created_in_the_ui_has_its_schedule_once_it_is_publishe
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     published = await publish(at.db)
-    assert (set(published.versions), published.unscheduled) == ({"letters"}, None)
+    assert (set(published.versions), published.untold) == ({"letters"}, None)
     assert windows(prefect) == {"letters": "0 22,23,0,1,2,3,4,5 * * *"}
 
 
@@ -93,22 +94,70 @@ async def test_a_workload_that_cannot_be_read_any_more_keeps_its_schedule_and_on
 
 
 @pytest.mark.parametrize("trouble", ["hangs", "refuses"])
-async def test_a_version_is_in_force_though_its_schedule_could_not_be_written_in_time(
-    at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, trouble: str
+@pytest.mark.parametrize("writing", ["write_schedules", "write_choices"])
+async def test_a_version_is_in_force_though_prefect_could_not_be_told_in_time(
+    at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch, trouble: str, writing: str
 ) -> None:
-    monkeypatch.setattr(schedules, "WRITTEN_WITHIN_S", 0.3)
+    monkeypatch.setattr(making_known, "KNOWN_WITHIN_S", 0.3)
 
     async def writes(*_: object, **__: object) -> None:
         if trouble == "refuses":
             raise ConnectionError("no")
         await asyncio.sleep(60)
 
-    monkeypatch.setattr(schedules, "write_schedules", writes)
+    monkeypatch.setattr(making_known, writing, writes)
     began = time.monotonic()
     published = await publish(at.db)
     assert time.monotonic() - began < 10
     assert set(await at.db.run(workloads.in_force)) == set(published.versions) == {"letters"}
-    assert "off-peak schedules" in (published.unscheduled or "")
+    assert "off-peak schedules" in (published.untold or "")
+
+
+def deployed(prefect: PrefectStandIn, *flows: str) -> None:
+    """Somebody deploys them: their forms are as their flows say, and offer nothing."""
+    prefect.forms |= {flow: schema_of(flow) for flow in flows}
+
+
+async def test_forms_offer_each_workload_once_it_is_published(at: Connections, prefect: PrefectStandIn) -> None:
+    deployed(prefect, "submit", "act", "migrate")
+    await publish(at.db)
+    assert {flow: offered(form) for flow, form in prefect.forms.items()} == {
+        "submit": ["letters"], "act": ["*", "letters"], "migrate": ["letters"],
+    }  # fmt: skip
+    edit(prefect, "bills")
+    await publish(at.db)
+    assert offered(prefect.forms["act"]) == ["*", "bills", "letters"]
+
+
+async def test_no_form_is_written_or_asked_for_while_that_of_submit_is_current_and_that_one_is_written_last(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    deployed(prefect, "replay", "submit", "act")
+    await publish(at.db)
+    assert sorted(prefect.form_writes) == ["act", "replay", "submit"]
+    assert prefect.form_writes[-1] == "submit"
+    asked = len(prefect.requests)
+    edit(prefect, "letters", patience_s=5)  # another version of the same workload
+    await publish(at.db)
+    assert len(prefect.form_writes) == 3
+    assert [each for each in prefect.requests[asked:] if each.startswith("deployments/")] == ["deployments/name/submit/submit"]
+    deployed(prefect, "replay", "submit", "act")  # as `prefect deploy --all` does
+    await publish(at.db)
+    assert offered(prefect.forms["replay"]) == ["letters"]
+
+
+async def test_a_workload_that_cannot_be_read_any_more_is_still_offered(
+    at: Connections, database_url: str, prefect: PrefectStandIn
+) -> None:
+    deployed(prefect, "submit")
+    edit(prefect, "broken")
+    await publish(at.db)
+    del prefect.blocks["broken"]
+    spoil = text("update lanes.version set spec = '{}' where workload = 'broken'")
+    await at.db.run(lambda connection: connection.execute(spoil))
+    async with Database(database_url) as newer:  # of a release that cannot read it
+        await publish(newer)
+    assert offered(prefect.forms["submit"]) == ["broken", "letters"]
 
 
 class SavedMeanwhile(dict[str, dict[str, object]]):

@@ -6,26 +6,27 @@ from typing import Any
 import pytest
 from prefect import Flow
 
-from flows.act import act
 from flows.answer import answer
 from flows.collect import collect
+from flows.decide_batch import decide_batch
 from flows.migrate import migrate
 from flows.report import report
+from flows.set_budget import set_budget
+from flows.set_split import set_split
 from flows.submit import submit
 from flows.watch import watch
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
-from tasks.act import Deed
 
-FLOWS: list[Flow[..., Any]] = [answer, submit, collect, watch, migrate, act, report]
-SIGNED = {"deed": Deed.SET_SPLIT, "workload": "letters", "percent": 5, "who": "w", "why": "y"}
+FLOWS: list[Flow[..., Any]] = [answer, submit, collect, watch, migrate, report]
+FORMS: list[Flow[..., Any]] = [set_split, set_budget, decide_batch]
 
 
 @pytest.mark.parametrize(
     "wanted",
     [
         runs.answer(), runs.answer(standing=True), runs.collect(), runs.watch(), runs.migrate(), runs.submit("letters"),
-        runs.report(datetime(2026, 11, 24, tzinfo=UTC)), runs.act(**SIGNED),
+        runs.report(datetime(2026, 11, 24, tzinfo=UTC)),
     ],
     ids=lambda wanted: str(wanted.parameters) if wanted.parameters else wanted.deployment,
 )  # fmt: skip
@@ -34,3 +35,24 @@ def test_a_run_that_is_asked_for_is_of_a_flow_that_takes_all_its_parameters(want
     taken = flow.validate_parameters(dict(wanted.parameters))
     for name, said in wanted.parameters.items():
         assert taken[name].model_fields_set == set(said)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        runs.set_split("letters"), runs.set_budget("letters", period="month", consumer="acme"),
+        runs.decide_batch("letters", batch=41),
+    ],
+    ids=lambda wanted: wanted.deployment,
+)  # fmt: skip
+def test_a_form_that_is_opened_filled_in_has_all_the_fields_that_are(wanted: WantedRun) -> None:
+    (flow,) = [each for each in FORMS if each.name == wanted.deployment]
+    ((parameter, said),) = wanted.parameters.items()
+    form = flow.fn.__annotations__[parameter].model_fields
+    assert said.keys() <= form.keys()
+
+
+def test_what_lanes_asks_for_is_not_held_against_the_choices_of_a_form() -> None:
+    asked = runs.submit("published-a-moment-ago").request()
+    assert asked == {"parameters": {"departure": {"workload": "published-a-moment-ago"}}, "enforce_parameter_schema": False}
+    assert runs.submit("letters").once_a_minute("deadline", datetime(2026, 11, 24, tzinfo=UTC)).request()["idempotency_key"]

@@ -182,6 +182,11 @@ def as_stored(connection: Connection, spec: Spec) -> Spec:
     return Spec.stored(kept)
 
 
+def is_known(connection: Connection, name: str) -> bool:
+    """Whether a version of the workload was published."""
+    return connection.execute(select(workload.c.name).where(workload.c.name == name)).first() is not None
+
+
 def pause(connection: Connection, name: str, *, since: datetime | None) -> bool:
     """Nothing of the workload is claimed from now on (`since` None: it is again). False when there is none."""
     found = connection.execute(

@@ -44,7 +44,7 @@ def parsed(line: str) -> Any:
 @pytest.mark.parametrize("promise", Promise)
 def test_every_promise_has_a_command_or_a_form(promise: Promise) -> None:
     of = incident(promise)
-    assert commands(of) or form(of) or promise in (Promise.BATCH_INCOMPLETE, Promise.AUTHORITATIVE_FAILED)  # explain alone
+    assert commands(of) or form(of)
     for line in commands(of):
         parsed(line)
 
@@ -69,8 +69,29 @@ def test_an_outage_asks_nobody_to_move_what_leaves_by_itself() -> None:
     assert "set_split" not in TERMS[Promise.PROVIDER_DOWN].advice
 
 
+def test_what_was_asked_again_of_a_batch_is_looked_up_by_its_number() -> None:
+    (line,) = commands(incident(Promise.BATCH_INCOMPLETE))
+    command, given = parsed(line)
+    assert (command, given["arguments"][0]) == ("psql", "-c")
+    assert "batch_id = 41 and outcome = 'missing'" in given["arguments"][1]
+
+
 def test_a_form_names_the_batch_that_it_is_about() -> None:
     wanted = form(incident(Promise.BATCH_UNCLEAR))
     assert wanted is not None
-    assert (wanted.where, wanted.name) == (Where.DEPLOYMENT, "act")
-    assert wanted.parameters == {"action": {"workload": "letters", "batch": 41}}
+    assert (wanted.where, wanted.name) == (Where.DEPLOYMENT, "decide_batch")
+    assert wanted.parameters == {"decision": {"workload": "letters", "batch": 41}}
+
+
+@pytest.mark.parametrize(
+    ("subject", "known"),
+    [
+        ("day budget", {"period": "day"}),
+        ("month budget of acme of old", {"period": "month", "consumer": "acme of old"}),
+        ("something else", {}),
+    ],
+)
+def test_a_form_names_the_budget_that_it_is_about(subject: str, known: dict[str, str]) -> None:
+    wanted = form(incident(Promise.BUDGET, subject=subject))
+    assert wanted is not None
+    assert (wanted.name, wanted.parameters) == ("set_budget", {"budget": {"workload": "letters", **known}})

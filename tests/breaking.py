@@ -1,0 +1,248 @@
+"""Every promise broken for real on a whole stand, each by a workload of its own; one file because the scenes share one play.
+
+A scene sets its trouble up, yields, and goes on once everything that waits for a batch has left.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lanes.mainjob.mainjob import ENDED
+from lanes.promises.incident import EVERYBODY, Promise
+from lanes.workload.promises import Promises
+from tests.earlier import waits_since
+from tests.examples import SCHEMA
+from tests.pages import block_of, of_models
+from tests.rollouts import step, write
+from tests.running_stand import RunningStand
+from tests.waiting import until
+
+MANY = 25  # more than a promise needs to be judged
+POISON = {"status": 400, "error_type": "invalid_request_error"}
+GATE = {"measure": "error_rate", "max": 0.2, "at_least": 3}
+ALL_DAY = {"off_peak_start": "00:00", "off_peak_end": "00:00"}
+
+# What its workload's definition says beside the least, and the one promise that it makes.
+FIELDS: Mapping[Promise, Mapping[str, Any]] = {
+    Promise.BATCH_NEVER_STARTED: ALL_DAY,
+    Promise.AUTHORITATIVE_FAILED: {"mode": "lambda", "max_failures": 1},
+    Promise.PROVIDER_DOWN: {"realtime_model": "claude-opus-5-5"},
+    Promise.PROVIDER_FROZEN: {"realtime_model": "claude-sonnet-5-5"},
+}
+LIMITS: Mapping[Promise, tuple[str, float]] = {
+    Promise.BATCH_SLOW: ("batch_max_minutes", 1),
+    Promise.BATCH_FAILING: ("batch_max_failure_percent", 5),
+    Promise.BATCH_INVALID: ("batch_max_invalid_percent", 5),
+    Promise.REALTIME_SLOW: ("realtime_p95_s", 0.5),
+    Promise.REALTIME_FAILING: ("realtime_max_error_percent", 5),
+    Promise.DEADLINE_MISSED: ("deadline_max_missed_percent", 5),
+}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A promise's own workload on a stand."""
+
+    stand: RunningStand
+    promise: Promise
+
+    @property
+    def workload(self) -> str:
+        return self.promise.replace("_", "-")
+
+    def fault(self, where: str, kind: str, *, of: str = "letter", match: str | None = None, **how: Any) -> None:
+        """The provider does that to the workload's items whose text says `of`."""
+        rule = {"where": where, "kind": kind, "match": match or f"[{self.workload}] {of}", **how}
+        self.stand.endpoint.post("_control/faults", json=rule).raise_for_status()
+
+    def send(self, number: int, *, of: str = "letter", lane: str | None = None, due_in_s: float | None = None) -> None:
+        """So many items are admitted."""
+        said = self.stand.rows(
+            "select lanes.submit(:w, jsonb_build_object('text', '[' || :w || '] ' || :of || ' ' || n), key => :of || ' ' || n,"
+            " lane => cast(:lane as text), due_at => now() + make_interval(secs => cast(:due as float8))) as outcome"
+            " from generate_series(1, :n) n",
+            w=self.workload, of=of, n=number, lane=lane, due=due_in_s,
+        )  # fmt: skip
+        assert {each.outcome for each in said} == {"accepted"}, said
+
+    def value(self, query: str) -> Any:
+        """What the database says of the workload, which the query calls :w."""
+        return self.stand.value(query, w=self.workload)
+
+    def definition(self) -> dict[str, Any]:
+        """What its block says."""
+        limits = dict.fromkeys(Promises.model_fields, 0) | dict([LIMITS[self.promise]] if self.promise in LIMITS else [])
+        fields = FIELDS.get(self.promise, {})
+        return {"instructions": "Sort the letter.", "output_schema": SCHEMA, "promises": limits, **fields}
+
+
+def batch_slow(at: Scene) -> Iterator[None]:
+    at.fault("batch_request", "stall")
+    at.send(2, lane="batch")
+    yield
+
+
+def batch_failing(at: Scene) -> Iterator[None]:
+    at.fault("batch_request", "status", of="torn", status=500, message="The scanner is jammed")
+    at.send(MANY, lane="batch")
+    at.send(MANY, of="torn", lane="batch")
+    yield
+
+
+def batch_invalid(at: Scene) -> Iterator[None]:
+    at.fault("batch_request", "invalid_output")
+    at.send(MANY, lane="batch")
+    yield
+
+
+def batch_unclear(at: Scene) -> Iterator[None]:
+    yield
+    at.fault("batch_request", "latency", latency_s=4)  # nobody collects it meanwhile
+    at.send(1, lane="batch")
+    at.stand.run("submit", {"departure": {"workload": at.workload}})
+    created = "select provider_batch_id from lanes.batch_status where workload = :w and provider_batch_id is not null"
+    at.fault("batches.retrieve", "archive", match=until(lambda: at.value(created), within_s=120, what="the batch"))
+
+
+def batch_incomplete(at: Scene) -> Iterator[None]:
+    at.fault("batch_request", "drop", of="torn")
+    at.send(2, lane="batch")
+    at.send(1, of="torn", lane="batch")
+    yield
+
+
+def realtime_slow(at: Scene) -> Iterator[None]:
+    at.fault("messages", "latency", latency_s=1.5)
+    at.send(MANY, lane="realtime")
+    yield
+
+
+def realtime_failing(at: Scene) -> Iterator[None]:
+    at.fault("messages", "status", of="torn", message="The image is upside down", **POISON)
+    at.send(MANY, lane="realtime")
+    at.send(MANY, of="torn", lane="realtime")
+    yield
+
+
+def authoritative_failed(at: Scene) -> Iterator[None]:
+    at.fault("batch_request", "status", message="The page is blank", **POISON)
+    at.send(2, lane="realtime")
+    answered = "select count(*) from lanes.item_status where workload = :w and state = 'answered'"
+    until(lambda: at.value(answered) == 2, what="provisional answers")
+    yield
+
+
+def workload_invalid(at: Scene) -> Iterator[None]:
+    block = block_of(at.stand, at.workload)
+    edited = {"data": {**block["data"], "patience_s": -5}, "merge_existing_data": False}
+    at.stand.prefect.patch(f"block_documents/{block['id']}", json=edited).raise_for_status()
+    yield
+
+
+def items_failed(at: Scene) -> Iterator[None]:
+    at.fault("messages", "status", message="The image is too small", **POISON)
+    at.send(3, lane="realtime")
+    yield
+
+
+def provider_down(at: Scene) -> Iterator[None]:
+    at.fault("messages", "status", status=529, message="Overloaded")
+    at.send(6, lane="realtime")
+    yield
+
+
+def provider_frozen(at: Scene) -> Iterator[None]:
+    at.fault("messages", "status", status=404, message="model: claude-sonnet-5-5")
+    at.send(2, lane="realtime")
+    yield
+
+
+def approval_waits(at: Scene) -> Iterator[None]:
+    file = write(at.stand.home, step(99, GATE, items=3, approval=True), step(100, GATE, items=3))
+    at.stand.run("migrate", {"order": {"workload": at.workload, "file": file, "who": "ada", "why": "a trial"}})
+    stands = "select state from lanes.rollout where workload = :w order by id desc limit 1"
+    until(lambda: at.value(stands) == "running", within_s=120, what="the rollout")
+    at.send(12)
+    yield
+    until(lambda: at.value(stands) == "waiting_approval", within_s=120, what="the question")
+
+
+def budget(at: Scene) -> Iterator[None]:
+    done = at.stand.cli("budget", at.workload, "--hard", "0.00001")
+    assert done.returncode == 0, done.stderr
+    at.send(2, lane="realtime")
+    yield
+
+
+def deadline_missed(at: Scene) -> Iterator[None]:
+    at.fault("messages", "latency", latency_s=6)
+    at.send(MANY, due_in_s=3)
+    yield
+
+
+def batch_never_started(at: Scene) -> Iterator[None]:
+    yield
+    paused = at.stand.prefect.patch("work_pools/batch", json={"is_paused": True})
+    paused.raise_for_status()
+    waits_since(at.stand, at.workload, "letter 1", hours=3)
+
+
+def deadline_at_risk(at: Scene) -> Iterator[None]:
+    yield
+    at.send(3, lane="batch", due_in_s=110)  # sooner than any batch that leaves from now on is counted on
+
+
+# In the order in which they are set up: what pauses the pool of the batch lane comes after all that needs a run of it.
+SCENES: Mapping[Promise, Callable[[Scene], Iterator[None]]] = {
+    Promise(scene.__name__): scene
+    for scene in (
+        batch_slow, batch_failing, batch_invalid, batch_unclear, batch_incomplete, authoritative_failed, workload_invalid,
+        approval_waits, budget, realtime_slow, realtime_failing, items_failed, provider_down, provider_frozen, deadline_missed,
+        batch_never_started, deadline_at_risk,
+    )
+}  # fmt: skip
+
+
+def break_promises(stand: RunningStand, promises: Collection[Promise]) -> None:
+    """Each of these is broken, or will be within minutes by nothing but time."""
+    scenes = [Scene(stand, each) for each in SCENES if each in promises]
+    _publish(stand, scenes)
+    plays = [SCENES[each.promise](each) for each in scenes]
+    for each in plays:
+        next(each)
+    _depart(stand)
+    for each in plays:
+        next(each, None)
+
+
+def incident_of(stand: RunningStand, promise: Promise) -> Any:
+    """The newest incident of the promise's own workload, or of everybody's; None so far."""
+    found = stand.rows(
+        "select * from lanes.incident_log where promise = :p and workload in (:w, :all) order by incident_id desc limit 1",
+        p=promise, w=Scene(stand, promise).workload, all=EVERYBODY,
+    )  # fmt: skip
+    return found[0] if found else None
+
+
+def _publish(stand: RunningStand, scenes: Collection[Scene]) -> None:
+    """Their workloads are in force, and forms offer them: somebody saved their blocks in Prefect's UI."""
+    known = block_of(stand, "archive")
+    for each in scenes:
+        block = {"name": each.workload, "data": each.definition()}
+        of_type = {"block_schema_id": known["block_schema_id"], "block_type_id": known["block_type_id"]}
+        stand.prefect.post("block_documents/", json=block | of_type).raise_for_status()
+    names = {each.workload for each in scenes}
+    until(lambda: names <= set(_offered(stand)), within_s=60, what="the workloads in the form of submit")
+
+
+def _offered(stand: RunningStand) -> list[str]:
+    schema = stand.prefect.get("deployments/name/submit/submit").json()["parameter_openapi_schema"]
+    return dict(of_models(schema))["workload"].get("enum", [])
+
+
+def _depart(stand: RunningStand) -> None:
+    """Everything that waits for a batch has left."""
+    received = "select count(*) from lanes.item where position is null and canceled_at is null"
+    until(lambda: stand.value(received) == 0, what="routes")
+    run = stand.run("submit", {"departure": {}})
+    until(lambda: stand.prefect.get(f"flow_runs/{run}").json()["state_type"] in ENDED, within_s=120, what="the departure")

@@ -1,0 +1,90 @@
+"""A browser without a window, in which tests and `make screenshots` see the pages that people see.
+
+It is the machine's own Chromium. What is not on this machine does not exist for it: a page that needs the internet shows it.
+"""
+
+import re
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Self, TypeVar
+
+from playwright.sync_api import BrowserContext, Locator, Page, expect, sync_playwright
+
+T = TypeVar("T")
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+LACKING = "no browser is found: `apt-get install chromium` brings one"
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+)  # fmt: skip
+WIDTH, HEIGHT = 1280, 900
+SHOWN_WITHIN_MS = 30_000  # on a machine that does much else
+AT_REST = """() => !document.querySelector('[data-slot=skeleton],.animate-pulse')
+  && [...document.images].every(each => each.complete)
+  && document.fonts.status === 'loaded'"""
+BROKEN = "() => [...document.images].filter(each => !each.naturalWidth).map(each => each.src.slice(0, 120))"
+
+
+def program() -> str | None:
+    """The path of a browser; None where this machine has none."""
+    return next(filter(None, map(shutil.which, PROGRAMS)), None)
+
+
+class Browser:
+    """One browser, used by one at a time. It lives in a thread of its own: the loop that it runs there is in nobody's way."""
+
+    def __init__(self, program: str, *, height: int = HEIGHT) -> None:
+        self._thread, self._opened = ThreadPoolExecutor(1, thread_name_prefix="browser"), ExitStack()
+        self._context = self._thread.submit(self._open, program, height).result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.submit(self._opened.close).result()
+        self._thread.shutdown()
+
+    def visit(self, url: str, look: Callable[[Page], T]) -> T:
+        """What `look` saw on the page of that address, in a tab of its own. What it raises is raised here."""
+        return self._thread.submit(self._visit, url, look).result()
+
+    def _open(self, program: str, height: int) -> BrowserContext:
+        playwright = self._opened.enter_context(sync_playwright())
+        browser = playwright.chromium.launch(executable_path=program, args=list(ARGUMENTS))
+        self._opened.callback(browser.close)
+        return browser.new_context(
+            viewport={"width": WIDTH, "height": height}, color_scheme="light", reduced_motion="reduce", timezone_id="UTC",
+            locale="en-US",
+        )  # fmt: skip
+
+    def _visit(self, url: str, look: Callable[[Page], T]) -> T:
+        page = self._context.new_page()
+        page.set_default_timeout(SHOWN_WITHIN_MS)
+        try:
+            page.goto(url, wait_until="domcontentloaded")
+            return look(page)
+        finally:
+            page.close()
+
+
+def shown(page: Page, *markers: Locator) -> None:
+    """All of these are on the page, which nobody has to wait for any more: nothing of it is a placeholder or broken."""
+    for each in markers:
+        expect(each.first).to_be_visible(timeout=SHOWN_WITHIN_MS)
+    page.wait_for_function(AT_REST)
+    expect(page.get_by_text("Something went wrong")).to_have_count(0)
+    assert page.evaluate(BROKEN) == []
+
+
+def label(page: Page, title: str) -> Locator:
+    """The label of a form's field, which Prefect marks where nobody has to fill it in."""
+    return page.locator("label").filter(has_text=re.compile(rf"^{re.escape(title)}( \(Optional\))?$"))
+
+
+def value(page: Page, title: str) -> str:
+    """What stands in a form's field: what was written, or what is chosen."""
+    field = page.locator(f"[id='{label(page, title).first.get_attribute('for')}']")
+    expect(field).to_be_visible()
+    return str(field.evaluate("field => field.value || field.innerText"))

@@ -1,0 +1,133 @@
+"""From the Slack message of every broken promise to its cause and its remedy, in at most three clicks.
+
+One stand of its own, on which all promises are broken for real at once. The message says why and what to do (no click); each of
+its buttons opens a page that is there (one); the incident's page leads to the form that helps, filled in (two), which is then
+submitted (three).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from lanes.promises.incident import TERMS, Promise
+from tests import pages
+from tests.breaking import Scene, break_promises, incident_of
+from tests.browser import Browser, label, shown, value
+from tests.pages import Sight
+from tests.running_stand import RunningStand, put_up, take_down
+from tests.slack_standin import Said, SlackStandIn
+from tests.slack_standin import shown as read
+from tests.waiting import until
+from tests.walking import Link, buttons, filled_in, links, reads, thing
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+# What a person reads of the cause, and what is told to do about it: a button, or a command.
+TOLD = {
+    Promise.BATCH_SLOW: ("It still runs at the provider", "[Decide about the batch]"),
+    Promise.BATCH_FAILING: ("The scanner is jammed", "lanes pause batch-failing"),
+    Promise.BATCH_INVALID: ("break the output schema", "[Edit the workload]"),
+    Promise.BATCH_UNCLEAR: ("the provider offers no results of", "[Decide about the batch]"),
+    Promise.BATCH_INCOMPLETE: ("came home without a result", "lanes psql -c"),
+    Promise.BATCH_NEVER_STARTED: ("is paused in Prefect", "[Its work pool]"),
+    Promise.REALTIME_SLOW: ("the calls themselves take", "[Move its traffic]"),
+    Promise.REALTIME_FAILING: ("The image is upside down", "[Move its traffic]"),
+    Promise.AUTHORITATIVE_FAILED: ("The page is blank", "lanes replay authoritative-failed"),
+    Promise.WORKLOAD_INVALID: ("patience_s", "[Edit the workload]"),
+    Promise.ITEMS_FAILED: ("The image is too small", "lanes retry items-failed --all"),
+    Promise.PROVIDER_DOWN: ("the provider answered 529: Overloaded", "lanes doctor"),
+    Promise.APPROVAL_WAITS: ("asks for approval at step 1 of 2", "[Answer it (Resume)]"),
+    Promise.PROVIDER_FROZEN: ("the provider answered 404", "[Edit the workload]"),
+    Promise.BUDGET: ("Nothing more is paid", "[Raise the budget]"),
+    Promise.DEADLINE_MISSED: ("missed it within the last hour", "[Ask for more confidence]"),
+    Promise.DEADLINE_AT_RISK: ("3 items are bound to batch", "lanes depart deadline-at-risk"),
+}
+KNOWN = "All that is known"
+
+
+@pytest.fixture(scope="module")
+def messages() -> Iterator[SlackStandIn]:
+    running = SlackStandIn()
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def stand(open_folder: Path, messages: SlackStandIn) -> Iterator[RunningStand]:
+    """Every promise is broken on it, or will be soon."""
+    up = put_up(open_folder / "broken", **messages.environment())
+    try:
+        up.run("report")
+        break_promises(up, Promise)
+        yield up
+    finally:
+        take_down(up)
+
+
+def told(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> Said:
+    """The one message about it."""
+    broken = until(lambda: incident_of(stand, promise), within_s=300, what=f"{promise} to be broken")
+    (said,) = until(lambda: messages.about(broken.incident_id), within_s=60, what="the message")
+    return said
+
+
+@pytest.mark.parametrize("promise", Promise)
+def test_a_message_says_cause_and_remedy_and_so_does_the_page_it_leads_to(
+    stand: RunningStand, messages: SlackStandIn, promise: Promise
+) -> None:
+    said = told(stand, messages, promise)
+    cause, remedy = TOLD[promise]
+    assert cause in read(said.blocks)
+    assert remedy in read(said.blocks), read(said.blocks)
+    (page,) = [each for each in buttons(said) if each.label == KNOWN]
+    known = thing(stand, page)
+    assert known is not None
+    assert cause in reads(known["data"])
+    assert remedy in reads(known["data"]), known["data"]
+
+
+@pytest.mark.parametrize("promise", Promise)
+def test_every_link_of_a_message_and_of_its_page_leads_somewhere(
+    stand: RunningStand, messages: SlackStandIn, promise: Promise
+) -> None:
+    said = told(stand, messages, promise)
+    things = {each.label: thing(stand, each) for each in buttons(said)}
+    for each in links(stand, (things[KNOWN] or {})["data"]):
+        thing(stand, each)
+
+
+@pytest.mark.parametrize("promise", Promise)
+def test_each_button_of_a_message_opens_its_page(
+    stand: RunningStand, messages: SlackStandIn, browser: Browser, promise: Promise
+) -> None:
+    for each in buttons(told(stand, messages, promise)):
+        browser.visit(each.url, lambda page, each=each: opened(stand, promise, each, page))
+
+
+def test_the_report_is_shown_with_its_charts(stand: RunningStand, browser: Browser) -> None:
+    sight = pages.report(stand)
+    browser.visit(stand.info.ui_url + sight.path, sight.come)
+
+
+def opened(stand: RunningStand, promise: Promise, link: Link, page: Page) -> None:
+    """The page is what its button says."""
+    about: Any = thing(stand, link)
+    workload = Scene(stand, promise).workload
+    match link.path.split("/")[2]:
+        case "artifacts":
+            pages.incident(link.path, TERMS[promise].title).come(page)
+        case "runs" if promise is Promise.APPROVAL_WAITS:
+            pages.resume(about["id"]).come(page)
+        case "runs":
+            shown(page, page.get_by_text(about["name"]))
+        case "blocks":
+            Sight(link.path, lambda page: [label(page, "Instructions")]).come(page)
+        case "deployments":
+            shown(page, label(page, "Workload"))
+            assert value(page, "Workload") == workload
+            assert workload in str(filled_in(link))
+        case _:
+            shown(page, page.get_by_text(about["name"]))

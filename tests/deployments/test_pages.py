@@ -1,0 +1,68 @@
+"""What an operator sees of the stand in Prefect's UI, as a browser without the internet shows it."""
+
+from typing import Any
+
+from playwright.sync_api import Page
+
+from lanes.ids import IncidentId
+from lanes.promises.incident import Incident, IncidentState, Promise, Severity
+from lanes.promises.remedy import FormLink, form
+from lanes.standing.runs import Deployment, WantedRun
+from tests import pages
+from tests.browser import Browser, value
+from tests.conftest import NOON
+from tests.running_stand import RunningStand
+
+SLOW = Incident(
+    IncidentId(7), "uid", Promise.REALTIME_SLOW, "tickets", "", Severity.WARNING, IncidentState.OPEN, 9, 5, 40, "seconds",
+    "It is slow.", NOON, NOON, None,
+)  # fmt: skip
+
+
+def moving() -> WantedRun:
+    """The form that moves the traffic of a workload that is slow."""
+    found = form(SLOW)
+    assert isinstance(found, FormLink)
+    return WantedRun(Deployment(found.name), found.parameters)
+
+
+def known_of(stand: RunningStand, of: WantedRun) -> dict[str, str]:
+    """What the link to a form fills in, by the title of its field."""
+    schema = stand.prefect.get(f"deployments/name/{of.deployment.address}").json()["parameter_openapi_schema"]
+    titles = {name: field["title"] for name, field in pages.of_models(schema)}
+    given: dict[str, Any] = {name: each for known in of.parameters.values() for name, each in known.items()}
+    return {titles[name]: str(each) for name, each in given.items()}
+
+
+def test_a_deployments_page_says_what_it_is_for_and_leads_on(stand: RunningStand, browser: Browser) -> None:
+    sight = pages.deployment(stand, "submit")
+    browser.visit(stand.info.ui_url + sight.path, sight.come)
+
+
+def test_the_form_that_a_message_links_has_every_field_explained_and_what_is_known_filled_in(
+    stand: RunningStand, browser: Browser
+) -> None:
+    wanted = moving()
+    sight, known = pages.form(stand, wanted), known_of(stand, wanted)
+
+    def look(page: Page) -> dict[str, str]:
+        sight.come(page)
+        return {title: value(page, title) for title in known}
+
+    assert known["Workload"] == "tickets"
+    assert browser.visit(stand.info.ui_url + sight.path, look) == known
+
+
+def test_the_form_of_act_has_every_field_explained(stand: RunningStand, browser: Browser) -> None:
+    sight = pages.form(stand, WantedRun(Deployment.ACT))
+    browser.visit(stand.info.ui_url + sight.path, sight.come)
+
+
+def test_a_workloads_editor_shows_every_field_with_its_title_and_what_it_says(stand: RunningStand, browser: Browser) -> None:
+    sight, said = pages.editor(stand, "archive"), pages.block_of(stand, "archive")["data"]
+
+    def look(page: Page) -> str:
+        sight.come(page)
+        return value(page, "Instructions")
+
+    assert browser.visit(stand.info.ui_url + sight.path, look).strip() == said["instructions"].strip()

@@ -1,0 +1,110 @@
+"""The pages of the Prefect UI that people use, found on a stand, and by what one sees that they are whole."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from playwright.sync_api import Locator, Page
+
+from lanes.report.links import REPORT, artifact_page, block_page, deployment_page, form_page, run_page
+from lanes.standing.runs import WantedRun
+from tests.browser import label, shown
+from tests.running_stand import RunningStand
+
+WORKLOAD_TYPE = "lanes-workload"
+Markers = Callable[[Page], list[Locator]]
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A page, from the UI's root; what is on it once its own data has come; and what a person has clicked by then."""
+
+    path: str
+    markers: Markers
+    clicks: Callable[[Page], None] = lambda _: None
+
+    def come(self, page: Page) -> None:
+        """It is shown, whole."""
+        self.clicks(page)
+        shown(page, *self.markers(page))
+
+
+def deployment(stand: RunningStand, name: str) -> Sight:
+    """A deployment's page with what it is for, and its own links."""
+    found = stand.prefect.get(f"deployments/name/{name}/{name}").raise_for_status().json()
+    headline = re.findall(r"\*\*(.+?)\*\*", found["description"])[0]
+    linked = re.findall(r"\[([^]]+)\]\([^)]+\)", found["description"])
+    return Sight(
+        f"{deployment_page(found['id'])}?tab=Description",
+        lambda page: [page.get_by_text(headline), *(page.get_by_role("link", name=each.strip("`")) for each in linked)],
+    )
+
+
+def form(stand: RunningStand, of: WantedRun) -> Sight:
+    """A deployment's form, filled in as far as it is known: every field of its model with title and description."""
+    found = stand.prefect.get(f"deployments/name/{of.deployment.address}").raise_for_status().json()
+    fields = list(of_models(found["parameter_openapi_schema"]))
+
+    def markers(page: Page) -> list[Locator]:
+        titles = [label(page, field["title"]) for _, field in fields]
+        return titles + [page.get_by_text(first_words(field["description"])) for _, field in fields]
+
+    return Sight(form_page(found["id"], of.parameters), markers)
+
+
+def editor(stand: RunningStand, workload: str) -> Sight:
+    """The editor of a workload: every field of the block with its title."""
+    block = block_of(stand, workload)
+    schema = stand.prefect.get(f"block_schemas/{block['block_schema_id']}").raise_for_status().json()["fields"]
+    titles = [field["title"] for _, field in [*schema["properties"].items(), *of_models(schema)]]
+    return Sight(block_page(block["id"]), lambda page: [label(page, each) for each in titles])
+
+
+def report(stand: RunningStand) -> Sight:
+    """The newest report, with its charts."""
+    newest = stand.prefect.get(f"artifacts/{REPORT}/latest").raise_for_status().json()
+    return Sight(
+        artifact_page(REPORT, newest["id"]), lambda page: [page.get_by_role("heading"), page.locator("img[src^='data:image']")]
+    )
+
+
+def incident(path: str, *words: str) -> Sight:
+    """An incident's page: the words by which it is known, why, and what to do."""
+    headings = ("Why", "What to do")
+    return Sight(
+        path,
+        lambda page: [page.get_by_text(each) for each in words]
+        + [page.get_by_role("heading", name=each, exact=True) for each in headings],
+    )
+
+
+def resume(run_id: str) -> Sight:
+    """The form that a suspended rollout asks a person to fill in, behind the menu with the three dots."""
+
+    def clicks(page: Page) -> None:
+        page.get_by_role("button", name="Open menu").first.click()
+        page.get_by_role("menuitem", name="Resume").click()
+
+    def markers(page: Page) -> list[Locator]:
+        dialog = page.get_by_role("dialog")
+        return [dialog, *(label(page, each) for each in ("Approve", "Decline", "Who", "Why"))]
+
+    return Sight(run_page(run_id), markers, clicks)
+
+
+def block_of(stand: RunningStand, workload: str) -> dict[str, Any]:
+    """The block of a workload."""
+    path = f"block_types/slug/{WORKLOAD_TYPE}/block_documents/name/{workload}"
+    return stand.prefect.get(path).raise_for_status().json()
+
+
+def of_models(schema: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The fields of every model that a schema holds, by their names."""
+    for model in {**schema.get("definitions", {}), **schema.get("$defs", {})}.values():
+        yield from model.get("properties", {}).items()
+
+
+def first_words(description: str) -> str:
+    """So much of a description as stands in one piece on the page, whether that reads Markdown or not."""
+    return re.split(r"[`*_<\n]", description)[0][:60].strip()

