@@ -1,4 +1,4 @@
-"""What can go wrong, as a tree a caller can catch.
+"""What can go wrong, as a tree a caller can catch. The text of each is a sentence: what happened, to what, and what to do.
 
 LanesError
  ├── SpecInvalid          a workload's definition cannot be published
@@ -16,83 +16,154 @@ LanesError
  ├── DatabaseAway         the database did not answer, or not in time
  ├── TransactionUnfit     the caller's own transaction is none to do it in
  └── SetupError           the stand or the environment is not usable as it is
+
+Any call of `lanes.client` may raise DatabaseAway, SetupError and TransactionUnfit: they are about the database, and the driver's
+own error is their cause. Which calls raise the others, each says under "Raised by"; what is raised by none of `lanes.client` is
+met by commands, forms and flows, which say its text.
 """
 
 
 class LanesError(Exception):
-    """Base of everything Lanes raises on purpose; its text is one sentence an operator understands."""
+    """Base of everything Lanes raises on purpose; its text is one sentence an operator understands.
+
+    Raised by: nothing as itself.
+    What to do: catch it last, for whatever you do not treat by name, and show its text.
+    """
 
 
 class SpecInvalid(LanesError):
-    """A workload's definition cannot be published; `problems` names each field at fault."""
+    """A workload's definition cannot be published; `problems` names each field at fault.
+
+    Raised by: `lanes publish` and whatever else reads a definition. A block that is invalid leaves the last version in force.
+    What to do: correct the fields that it names; `lanes preview FILE` tries the definition without publishing it.
+    """
 
     def __init__(self, workload: str, problems: list[str]) -> None:
-        self.workload = workload
-        self.problems = problems
+        self.workload: str = workload
+        self.problems: list[str] = problems
         super().__init__(f'workload "{workload}" cannot be published: ' + "; ".join(problems))
 
 
 class UnknownWorkload(LanesError):
-    """No workload of that name has a published version."""
+    """No workload of that name has a published version.
+
+    Raised by: `cancel`, `label`, `wait`, `results`, `Sent.raise_for_refusal`.
+    What to do: correct the name, or publish the workload (`lanes publish FILE`).
+    """
 
 
 class UnknownItem(LanesError):
-    """The workload has no item of that key."""
+    """The workload has no item of that key.
+
+    Raised by: `cancel`, `label`, `wait`.
+    What to do: correct the key, or submit the item first. One sent as an event exists only once it is admitted, a second or two
+    later.
+    """
 
 
 class NeverAnswered(LanesError):
-    """Nobody needs to wait for the item any longer: it gets no answer unless a person does something."""
+    """Nobody needs to wait for the item any longer: it gets no answer unless a person does something.
+
+    Raised by: `wait`, as one of those below.
+    What to do: stop waiting; `lanes explain WORKLOAD KEY` tells the item's story.
+    """
 
 
 class ItemFailed(NeverAnswered):
-    """Its work was given up; `lanes retry` gives it another chance."""
+    """Its work was given up; `lanes retry` gives it another chance.
+
+    Raised by: `wait`, at once, however much time is left.
+    What to do: `lanes explain WORKLOAD KEY` says why; then `lanes retry WORKLOAD --key KEY`, and wait again.
+    """
 
 
 class ItemCanceled(NeverAnswered):
-    """Its owner withdrew it."""
+    """Its owner withdrew it.
+
+    Raised by: `wait`, at once, however much time is left.
+    What to do: nothing; an item that is wanted after all is submitted under another key.
+    """
 
 
 class AnswerEmptied(NeverAnswered):
-    """It was answered longer ago than its workload keeps what items say (`keep_payload_days`)."""
+    """It was answered longer ago than its workload keeps what items say (`keep_payload_days`).
+
+    Raised by: `wait`, `read_result`.
+    What to do: submit the input under another key; keep answers elsewhere, or raise `keep_payload_days` for those to come.
+    """
 
 
 class Refused(LanesError):
-    """An input was not admitted; `reason` is one word, the text says what to do."""
+    """An input was not admitted; `reason` is one word, the text says what to do.
+
+    Raised by: every call, where a name, a field or a state cannot be read (`malformed`); `Sent.raise_for_refusal`, with the
+    outcome as its reason.
+    What to do: correct what the text names. After `key_conflict` use another key, or `amend`.
+    """
 
     def __init__(self, reason: str, detail: str) -> None:
-        self.reason = reason
+        self.reason: str = reason
         super().__init__(detail)
 
 
 class RuleFailed(LanesError):
-    """A CEL rule could not be evaluated for an item."""
+    """A CEL rule could not be evaluated for an item.
+
+    Raised by: no call of `lanes.client`: the router goes on as if the rule had not been true, and `lanes preview` shows it.
+    What to do: test what the rule relies on, as by `has(payload.amount) && payload.amount > 100`.
+    """
 
 
 class PlaybookInvalid(LanesError):
-    """A playbook's file is missing or cannot be followed; `problems` names each line and field at fault."""
+    """A playbook's file is missing or cannot be followed; `problems` names each line and field at fault.
+
+    Raised by: the deployment `migrate`, before it changes anything.
+    What to do: correct the lines that it names, and run it again.
+    """
 
     def __init__(self, playbook: str, problems: list[str]) -> None:
-        self.playbook = playbook
-        self.problems = problems
+        self.playbook: str = playbook
+        self.problems: list[str] = problems
         super().__init__(f'playbook "{playbook}" cannot be followed: ' + "; ".join(problems))
 
 
 class ActionRefused(LanesError):
-    """What an operator asked for cannot be done as things are; the text says why and what to do instead."""
+    """What an operator asked for cannot be done as things are; the text says why and what to do instead.
+
+    Raised by: commands and forms that steer: `lanes promote`, `lanes batches`, the deployment `act` and the like.
+    What to do: what the text says; nothing was changed.
+    """
 
 
 class StillLocked(LanesError):
-    """Another transaction held a row for longer than we wait; nothing was changed, and later it may go well."""
+    """Another transaction held a row for longer than we wait; nothing was changed, and later it may go well.
+
+    Raised by: `submit`, `amend`, `cancel`, `label`, `read_result`, after the handle's `patience_s`.
+    What to do: repeat it; where it happens often, look for a transaction that somebody leaves open (`pg_stat_activity`).
+    """
 
 
 class DatabaseAway(LanesError):
     """The database did not answer, or not in time. Whether a write was committed may be unknown: with the item's key it can be
-    repeated."""
+    repeated.
+
+    Raised by: every call; `results` that follows waits a minute for it first.
+    What to do: repeat the call, with the same key; if it lasts, `lanes doctor`.
+    """
 
 
 class TransactionUnfit(LanesError):
-    """The caller's own transaction, or connection, is none to do it in; the text says why and what to do instead."""
+    """The caller's own transaction, or connection, is none to do it in; the text says why and what to do instead.
+
+    Raised by: every call of a handle that was given a connection; `wait` and `results` that follows always do so there.
+    What to do: commit or roll back, then begin another transaction; wait and follow on a handle of the database's address.
+    """
 
 
 class SetupError(LanesError):
-    """The stand or the environment is not usable as it is; the text says what to change."""
+    """The stand or the environment is not usable as it is; the text says what to change.
+
+    Raised by: every call, where no database is known, the address is none, or the schema of Lanes is not there; the commands
+    of the stand.
+    What to do: what the text says; `lanes doctor` looks at every part.
+    """
