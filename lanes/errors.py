@@ -138,7 +138,7 @@ class ActionRefused(LanesError):
 class StillLocked(LanesError):
     """Another transaction held a row for longer than we wait; nothing was changed, and later it may go well.
 
-    Raised by: `submit`, `amend`, `cancel`, `label`, `read_result`, after the handle's `patience_s`.
+    Raised by: `submit`, `submit_many`, `amend`, `cancel`, `label`, `read_result`, after the handle's `patience_s`.
     What to do: repeat it; where it happens often, look for a transaction that somebody leaves open (`pg_stat_activity`).
     """
 

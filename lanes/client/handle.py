@@ -106,7 +106,11 @@ class Lanes:
             self._verbs.label(connection, workload, key, expected, source)
 
     def read_result(self, workload: str, key: str, *, reader: str) -> Result | None:
-        """The item's current result, None while there is none; the read is recorded."""
+        """The item's current result, None while there is none; the read is recorded.
+
+        Raises:
+            AnswerEmptied: there was one, and it is no longer kept.
+        """
         with self._place.transaction() as connection:
             return self._verbs.read_result(connection, workload, key, reader)
 
@@ -118,7 +122,7 @@ class Lanes:
 
         Raises:
             UnknownWorkload, UnknownItem: there is no such item. One sent as an event exists only once it is admitted.
-            ItemFailed, ItemCanceled: it gets no such result any more; at once, however much time is left.
+            ItemFailed, ItemCanceled, AnswerEmptied: it gets no such result any more; at once, however much time is left.
             DatabaseAway: the database did not answer at the beginning, or not for 10 s at the end.
             TransactionUnfit: the handle works within a transaction.
         """

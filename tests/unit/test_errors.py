@@ -23,7 +23,7 @@ def tree(of: type[LanesError] = LanesError, depth: int = 0) -> Iterator[tuple[in
 
 def test_the_tree_is_drawn_as_it_is() -> None:
     picture = inspect.cleandoc(errors.__doc__ or "").split("\n\n")[1]
-    depth = {0: 0, 4: 1, 9: 2}  # by the width of what is drawn before a name
+    depth = {0: 0, 5: 1, 10: 2}  # by the width of what is drawn before a name
     drawn = [(depth[len(found["branch"])], found["name"]) for found in DRAWN.finditer(picture)]
     assert drawn == list(tree())
     assert {name for _, name in drawn} == set(PUBLIC)
