@@ -99,9 +99,8 @@ class Lookout:
             return not self._ended
 
     def ignore(self, rouse: Callable[[], object]) -> None:
-        """That is called no longer."""
-        with self._guard:
-            self._roused.discard(rouse)
+        """That is called no longer. It takes no lock: the garbage collector may say so, in whichever thread it runs."""
+        self._roused.discard(rouse)
 
     def look_again(self, waiter: Waiter) -> None:
         """The time of one is up: what the next look finds is the answer."""
@@ -137,13 +136,14 @@ class Lookout:
             with self._guard:
                 self._stir = partial(asyncio.get_running_loop().call_soon_threadsafe, stirred.set)
             stirred.set()
+            self._rouse()  # of what was committed before anybody heard
             hearing = group.create_task(self._look_when(heard, looker))
             while await _is_set(stirred, within_s=LINGER_S) or not self._nobody_left():
                 stirred.clear()
                 await self._pay(looker)
             hearing.cancel()
 
-    async def _pay(self, looker: "Looker") -> None:
+    async def _pay(self, looker: Looker) -> None:
         """The looks that are owed at once."""
         with self._guard:
             owed, self._owed = list(self._owed), set()
@@ -153,15 +153,14 @@ class Lookout:
             for each in owed:
                 each.fail(_reason(error))
 
-    async def _look_when(self, heard: asyncio.Event, looker: "Looker") -> None:
+    async def _look_when(self, heard: asyncio.Event, looker: Looker) -> None:
         """A look for everybody whenever something was committed, and now and then. While the database is away they wait on."""
         while True:
             await _is_set(heard, within_s=RELOOK_S)
             heard.clear()
             with self._guard:
-                waiting, roused = list(self._waiting), list(self._roused)
-            for rouse in roused:
-                rouse()
+                waiting = list(self._waiting)
+            self._rouse()
             began = time.monotonic()
             try:
                 await looker.look(waiting)
@@ -169,6 +168,12 @@ class Lookout:
                 if tell(error) is None:
                     raise
             await asyncio.sleep(max(APART_S, SHARE * (time.monotonic() - began)))
+
+    def _rouse(self) -> None:
+        with self._guard:
+            roused = list(self._roused)
+        for each in roused:
+            each()
 
     def _nobody_left(self) -> bool:
         with self._guard:
