@@ -11,6 +11,7 @@ from pathlib import Path
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.info import FILE, StandInfo, load_info
+from lanes.stand.kept import differences, said
 from lanes.stand.locks import file_lock
 from lanes.stand.parts import ENDPOINT, POSTGRES, SERVER
 from lanes.stand.postgres import EmbeddedPostgres
@@ -66,7 +67,8 @@ class Stand:
         progress = progress or Silent()
         with self._lock(lambda: progress.says("another `lanes` command is busy with this stand: waiting for it")):
             others = bool(self.users.others())
-            site = Site(self.settings, self.home, self.checkout, others_present=others, thorough=keep)
+            changed = self._changed(progress)
+            site = Site(self.settings, self.home, self.checkout, others_present=others, thorough=keep, changed=changed)
             if not keep:
                 self.users.enter()
             try:
@@ -77,9 +79,19 @@ class Stand:
                 raise
             before = load_info(self.home)
             owed = set(before.transient if before else ()) | set(site.started)
-            info = replace(site.info(), transient=() if keep else tuple(sorted(owed)))
+            info = replace(site.info(), transient=() if keep else tuple(sorted(owed)), settings=said(self.settings))
             info.save()
         return Up(info, tuple(site.started))
+
+    def _changed(self, progress: Progress) -> tuple[str, ...]:
+        """The variables in which a stand that is up changes now; each is told."""
+        before = load_info(self.home)
+        if before is None or before.settings is None:
+            return ()
+        found = differences(before.settings, said(self.settings), {})
+        for each in found:
+            progress.says(each.change)
+        return tuple(each.variable for each in found)
 
     def leave(self, progress: Progress | None = None) -> tuple[str, ...]:
         """This process no longer uses the stand; when the last user leaves, what was started for users only
