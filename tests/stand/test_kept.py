@@ -27,9 +27,9 @@ from lanes.stand.worksite import Site
 from tests.prefect_standin import PrefectStandIn
 
 VARIABLES = [str(each.validation_alias) for each in Settings.model_fields.values()]
-ADDRESS = "postgresql+psycopg://ada:geheim@db.example.com:5432/letters"
+ADDRESS = "postgresql+psycopg://ada:geheim@db.invalid:5432/letters"
 OURS = {
-    "LANES_DATABASE_URL": "postgres://ada:geheim@db.example.com:5432/letters",
+    "LANES_DATABASE_URL": "postgres://ada:geheim@db.invalid:5432/letters",
     "LANES_HEARTBEAT_URL": "https://hc.example.com/ping/geheim",
     "SLACK_BOT_TOKEN": "xoxb-geheim",
     "SLACK_CHANNEL": "#ops",
@@ -79,7 +79,7 @@ def test_what_a_stand_runs_with_is_kept_and_no_secret_of_it(home: Path, prefect:
     assert info is not None
     assert info.settings is not None
     assert {variable: each.shown for variable, each in info.settings.items()} == {
-        "LANES_DATABASE_URL": "db.example.com:5432/letters", "LANES_HEARTBEAT_URL": "hc.example.com", "SLACK_BOT_TOKEN": "",
+        "LANES_DATABASE_URL": "db.invalid:5432/letters", "LANES_HEARTBEAT_URL": "hc.example.com", "SLACK_BOT_TOKEN": "",
         "SLACK_CHANNEL": "#ops",
     }  # fmt: skip
     assert [variable for variable, each in info.settings.items() if not each.fingerprint] == ["SLACK_CHANNEL"]
@@ -117,7 +117,7 @@ def test_a_secret_that_no_block_tells_is_unknown(home: Path, prefect: PrefectSta
     assert runs.database_url() is None
     database = components(runs, home)[0]
     assert database.condition is Condition.UNKNOWN
-    assert "yours at db.example.com:5432/letters" in database.detail
+    assert "yours at db.invalid:5432/letters" in database.detail
     by_name = {each.check: each for each in examine(None, home, home)}
     assert by_name["database"].verdict is by_name["schema"].verdict is Verdict.NOT_LOOKED
     assert "set LANES_DATABASE_URL as where `lanes up` ran" in by_name["database"].sentence
@@ -226,7 +226,7 @@ def test_doctor_looks_at_the_stand_and_finds_a_shell_that_says_otherwise_wrong(
 def test_every_command_reaches_the_stands_own_database_from_a_shell_that_set_nothing(home: Path, prefect: PrefectStandIn) -> None:
     put_up(home, prefect)
     with shell(LANES_HOME=str(home)):
-        with pytest.raises(SetupError, match="runs on your database at db.example.com:5432/letters"):
+        with pytest.raises(SetupError, match="runs on your database at db.invalid:5432/letters"):
             database_url()
         prefect.blocks["lanes"] = {"url": ADDRESS}
         assert database_url() == ADDRESS
