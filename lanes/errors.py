@@ -17,9 +17,9 @@ LanesError
  ├── TransactionUnfit     the caller's own transaction is none to do it in
  └── SetupError           the stand or the environment is not usable as it is
 
-Any call of `lanes.client` may raise DatabaseAway, SetupError and TransactionUnfit: they are about the database, and the driver's
-own error is their cause. Which calls raise the others, each says under "Raised by"; what is raised by none of `lanes.client` is
-met by commands, forms and flows, which say its text.
+Any call of `lanes.client` may raise DatabaseAway, SetupError and TransactionUnfit: they are about the database, and the
+driver's own error is their cause. Which calls raise the others, each says under "Raised by"; what is raised by none of
+`lanes.client` is met by commands, forms and flows, which say its text.
 """
 
 

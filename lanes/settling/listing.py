@@ -49,7 +49,7 @@ class Wanted:
     since: datetime | None = None
 
     def told(self) -> "Wanted":
-        """Those of which one who follows is told: of these states, whenever that came to be. `states` is empty where none is."""
+        """Those that one who follows is told of: of these states, whenever that came to be. `states` is empty where none is."""
         return Wanted(self.workload, [each for each in TOLD if not self.states or each in self.states])
 
 

@@ -16,6 +16,7 @@ from lanes.stand.kept import HEARTBEAT
 from lanes.stand.parts import POOLS
 from lanes.stand.patient import ANTHROPIC, NotLooked, Patient
 from lanes.stand.prefect_api import PrefectApi, is_local
+from lanes.stand.runs_with import rewritten
 from lanes.store.discreet import discreet_engine
 
 OLDEST_PYTHON = (3, 11)
@@ -111,6 +112,11 @@ def blocks(patient: Patient) -> str:
     missing = sorted(set(REQUIRED_BLOCKS) - {slug for slug, _ in present})
     if missing:
         raise StandError(f"Prefect lacks blocks of type {', '.join(missing)}: run `lanes up`")
+    if patient.info is not None and (others := rewritten(patient.info)):
+        raise StandError(
+            f"blocks hold something else than {', '.join(others)} of this stand, and flows go by blocks: a person edited them, "
+            "or `lanes up` of another machine wrote them. Set the same here, or write yours again by `lanes up`"
+        )
     return f"{len(present)} present"
 
 

@@ -4,12 +4,16 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from lanes.settings import Settings
-from lanes.store.addresses import place_of
+from lanes.store.addresses import place_of, plain_url
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 DATABASE = "LANES_DATABASE_URL"
 PREFECT = "PREFECT_API_URL"
@@ -53,13 +57,13 @@ class Difference:
                 "which takes it away from the stand otherwise"
             )
         if self.stand is None:
+            theirs = OWN.get(self.variable, "none")
             return (
-                f"{self.variable}: this shell has {self.here}, the stand {OWN.get(self.variable, 'none')}; unset it, or give it "
-                "to the stand by `lanes up`"
+                f"{self.variable}: this shell has {self.here}, the stand {theirs}; unset it, or give it to the stand by `lanes up`"
             )
         return (
-            f"{self.variable}: the stand has {self.stand}, this shell {self.here}; set it as the stand has it, or give this one "
-            "to the stand by `lanes up`"
+            f"{self.variable}: the stand has {self.stand}, this shell {self.here}; set it as the stand has it, or give this "
+            "one to the stand by `lanes up`"
         )
 
     @property
@@ -83,7 +87,8 @@ def said(settings: Settings, environment: Mapping[str, str] = os.environ) -> dic
 
 def fingerprint(variable: str, secret: str) -> str:
     """The same for the same secret, on every machine; guessing a secret by it is slow, and cannot be sure."""
-    return hashlib.scrypt(secret.encode(), salt=f"lanes {variable}".encode(), dklen=4, **COST).hex()
+    told = _as_one_writes_it(secret) if variable == DATABASE else secret
+    return hashlib.scrypt(told.encode(), salt=f"lanes {variable}".encode(), dklen=4, **COST).hex()
 
 
 def differences(stand: Mapping[str, Said], here: Mapping[str, Said], own: Mapping[str, Said]) -> list[Difference]:
@@ -100,16 +105,28 @@ def _public(variable: str, clear: str) -> str:
 
 
 def _place(url: str) -> str:
-    """The place of an address that is not of the simple kind; what reads those takes a moment to load."""
+    from lanes.stand.database import shown  # loads a lot, for addresses that are not of the simple kind
+
+    read = _read(url)
+    return "no address" if read is None else shown(read)
+
+
+def _as_one_writes_it(url: str) -> str:
+    """An address of a database without the differences that mean nothing, such as how its password is quoted."""
+    if place_of(url) is not None:
+        return plain_url(url)
+    read = _read(url)
+    return url if read is None else read.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _read(url: str) -> "URL | None":
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
 
-    from lanes.stand.database import shown
-
     try:
-        return shown(make_url(url))
+        return make_url(url)
     except (ArgumentError, ValueError):
-        return "no address"
+        return None
 
 
 def _names_a_password(clear: str) -> bool:

@@ -34,10 +34,8 @@ class RunsWith:
 
     def missing(self, variable: str) -> str:
         """What is said of a secret that is unknown here."""
-        return (
-            f"yours{f' at {shown}' if (shown := self.unknown[variable].shown) else ''}, and neither this shell nor a block of the "
-            f"stand's Prefect tells {variable}: set it as where `lanes up` ran"
-        )
+        where = " at ".join(filter(None, ["yours", self.unknown[variable].shown]))
+        return f"{where}; neither this shell nor a block of the stand's Prefect tells {variable}: set it as where `lanes up` ran"
 
 
 def runs_with(shell: Settings, home: Path) -> RunsWith:
@@ -65,7 +63,16 @@ def from_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
     from lanes.stand import vault  # speaks HTTP, which most shells do without
 
     found = vault.opened(info, secrets)
-    return {variable: value for variable, value in found.items() if fingerprint(variable, value) == secrets[variable].fingerprint}
+    return {each: value for each, value in found.items() if fingerprint(each, value) == secrets[each].fingerprint}
+
+
+def rewritten(info: StandInfo) -> list[str]:
+    """The variables of the stand of which a block of its Prefect says something else by now: flows go by the block."""
+    from lanes.stand import vault
+
+    kept = {variable: each for variable, each in (info.settings or {}).items() if variable in vault.HELD}
+    found = vault.opened(info, kept)
+    return [each for each, value in found.items() if kept[each].fingerprint != fingerprint(each, value)]
 
 
 def _in_clear(shell: Settings, variables: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.info import FILE, StandInfo, load_info
-from lanes.stand.kept import differences, said
+from lanes.stand.kept import OWN, differences, said
 from lanes.stand.locks import file_lock
 from lanes.stand.parts import ENDPOINT, POSTGRES, SERVER
 from lanes.stand.postgres import EmbeddedPostgres
@@ -84,11 +84,20 @@ class Stand:
         return Up(info, tuple(site.started))
 
     def _changed(self, progress: Progress) -> tuple[str, ...]:
-        """The variables in which a stand that is up changes now; each is told."""
+        """The variables in which a stand that is up changes now; each is told.
+
+        A part that is the user's own is not replaced by one of the stand's because a shell does not name it: StandError.
+        """
         before = load_info(self.home)
         if before is None or before.settings is None:
             return ()
         found = differences(before.settings, said(self.settings), {})
+        if forgotten := [each for each in found if each.here is None and each.variable in OWN]:
+            theirs = " and ".join(f"{each.variable} {each.stand}" for each in forgotten)
+            raise StandError(
+                f"the stand runs with {theirs}, and this shell sets none: set it as where `lanes up` ran, or `lanes down` first, "
+                "after which the stand brings its own"
+            )
         for each in found:
             progress.says(each.change)
         return tuple(each.variable for each in found)

@@ -44,6 +44,6 @@ def database_url() -> str:
     if (known := from_vault(info, secrets)) and DATABASE in known:
         return known[DATABASE]
     raise SetupError(
-        f"the stand of this checkout runs on your database at {info.database}, and no block of its Prefect tells how to get in: "
-        "set LANES_DATABASE_URL as where `lanes up` ran"
+        f"the stand of this checkout runs on your database at {info.database}, and no block of its Prefect tells how to get "
+        "in: set LANES_DATABASE_URL as where `lanes up` ran"
     )

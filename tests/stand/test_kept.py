@@ -18,7 +18,7 @@ from lanes.stand.info import PostgresInfo, StandInfo, load_info
 from lanes.stand.kept import Said, differences, said
 from lanes.stand.postgres import Running
 from lanes.stand.progress import Silent
-from lanes.stand.runs_with import RunsWith, runs_with
+from lanes.stand.runs_with import RunsWith, rewritten, runs_with
 from lanes.stand.stand import Stand
 from lanes.stand.status import Condition, components
 from lanes.stand.steps import Step
@@ -176,12 +176,35 @@ def test_up_says_what_it_changes(home: Path, prefect: PrefectStandIn) -> None:
     ]  # fmt: skip
 
 
+def test_a_shell_that_forgot_whose_database_it_is_does_not_take_it_away(home: Path, prefect: PrefectStandIn) -> None:
+    put_up(home, prefect)
+    with pytest.raises(StandError, match="LANES_DATABASE_URL db.invalid:5432/letters .fingerprint .*this shell sets none"):
+        put_up(home, prefect, {})
+    Stand(Settings(), home, home).down()
+    assert put_up(home, prefect, {}).sentences == []
+
+
 def test_a_process_that_may_not_be_replaced_names_the_variables(home: Path) -> None:
     site = Site(Settings(), home, home, others_present=True, changed=("SLACK_CHANNEL",))
     process, _ = site.ensure("service", ["sleep", "600"], environment={"PATH": "/usr/bin:/bin"}, depends_on={})
     with pytest.raises(StandError, match=r"service runs with other settings \(SLACK_CHANNEL\) and another run"):
         site.replace(process)
     site.processes.stop(process)
+
+
+def test_a_block_that_says_something_else_by_now_is_named(home: Path, prefect: PrefectStandIn) -> None:
+    put_up(home, prefect)
+    info = load_info(home)
+    assert info is not None
+    prefect.blocks["lanes"] = {"url": ADDRESS, "bot_token": "xoxb-geheim"}
+    assert rewritten(info) == []
+    prefect.blocks["lanes"]["bot_token"] = "xoxb-of-another-machine"
+    assert rewritten(info) == ["SLACK_BOT_TOKEN"]
+
+
+def test_how_a_password_is_quoted_makes_no_other_secret() -> None:
+    one, two = (Settings.model_validate({"LANES_DATABASE_URL": f"postgres://ada:ge{each}heim@h/d"}) for each in ("!", "%21"))
+    assert said(one) == said(two)
 
 
 # -- as commands
@@ -223,7 +246,7 @@ def test_doctor_looks_at_the_stand_and_finds_a_shell_that_says_otherwise_wrong(
     assert PREFECT_SERIES in differs["prefect"]["sentence"]
 
 
-def test_every_command_reaches_the_stands_own_database_from_a_shell_that_set_nothing(home: Path, prefect: PrefectStandIn) -> None:
+def test_a_shell_that_set_nothing_reaches_the_stands_own_database(home: Path, prefect: PrefectStandIn) -> None:
     put_up(home, prefect)
     with shell(LANES_HOME=str(home)):
         with pytest.raises(SetupError, match="runs on your database at db.invalid:5432/letters"):

@@ -69,7 +69,9 @@ def first(told: Generator[Listed]) -> Listed:
         return next(told)
 
 
-def test_an_answer_is_told_as_it_comes_and_its_read_recorded(pool: Engine, programs: ThreadPoolExecutor, looked: Looked) -> None:
+def test_an_answer_is_told_as_it_comes_and_its_read_recorded(
+    pool: Engine, programs: ThreadPoolExecutor, looked: Looked
+) -> None:
     told = client.results("letters", states=ANSWERED, follow=True, reader="dashboard")
     coming = programs.submit(first, told)
     looked.until(1)
