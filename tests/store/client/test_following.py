@@ -5,7 +5,6 @@ import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, closing
-from itertools import islice
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -64,6 +63,11 @@ def programs() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(2)
 
 
+def roused() -> bool:
+    """Whether anybody follows."""
+    return any(each._roused for each in lookout._lookouts.values())
+
+
 def first(told: Generator[Listed]) -> Listed:
     with closing(told):
         return next(told)
@@ -78,6 +82,7 @@ def test_an_answer_is_told_as_it_comes_and_its_read_recorded(
     answer(pool)
     found = coming.result(WITHIN_S)
     assert (found.key, found.state, found.output) == ("k", "settled", A)
+    assert not roused()
     with pool.begin() as connection:
         assert [each.reader for each in rows(connection, "read")] == ["dashboard"]
 
@@ -88,6 +93,8 @@ async def test_an_answer_is_told_to_asynchronous_programs(pool: Engine, looked: 
         await asyncio.to_thread(looked.until, 1)
         await asyncio.to_thread(answer, pool)
         found = await asyncio.wait_for(coming, WITHIN_S)
+        assert roused()
+    assert not roused()
     assert (found.key, found.output) == ("k", A)
     with pool.begin() as connection:
         assert rows(connection, "read") == []
@@ -118,13 +125,6 @@ def test_the_reads_of_what_is_listed_are_recorded_where_there_is_a_reader(pool: 
     with pool.begin() as connection:
         (read,) = rows(connection, "read")
         assert (read.reader, read.result_id is None) == ("export", False)
-
-
-def test_whoever_leaves_is_roused_no_more() -> None:
-    (told,) = islice(found := client.results("letters", follow=True, quiet_s=WITHIN_S), 1)
-    assert told.key == "k"
-    found.close()
-    assert not any(each._roused for each in lookout._lookouts.values())
 
 
 def test_all_sessions_that_end_at_once_cost_whoever_follows_no_answer(
