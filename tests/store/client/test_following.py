@@ -89,7 +89,7 @@ def test_an_answer_is_told_as_it_comes_and_its_read_recorded(
 
 async def test_an_answer_is_told_to_asynchronous_programs(pool: Engine, looked: Looked) -> None:
     async with aclosing(client.aresults("letters", states=ANSWERED, follow=True)) as told:
-        coming = asyncio.create_task(anext(told))
+        coming = asyncio.ensure_future(anext(told))
         await asyncio.to_thread(looked.until, 1)
         await asyncio.to_thread(answer, pool)
         found = await asyncio.wait_for(coming, WITHIN_S)
