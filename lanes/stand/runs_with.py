@@ -56,6 +56,16 @@ def runs_with(shell: Settings, home: Path) -> RunsWith:
     )
 
 
+def less_own(shell: Settings, info: StandInfo | None) -> Settings:
+    """The shell's settings without what only says how the stand's own parts are reached: that asks for nothing else."""
+    if info is None:
+        return shell
+    here = said(shell)
+    own = _own(info, here)
+    asked = [variable for variable in shell.variables() if own.get(variable) != here[variable]]
+    return Settings.model_validate({"LANES_HOME": str(shell.home), **_in_clear(shell, asked)})
+
+
 def from_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
     """Those of the secrets that the blocks of the stand's Prefect hold, with the fingerprints that were kept of them."""
     if not secrets:

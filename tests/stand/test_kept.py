@@ -176,6 +176,13 @@ def test_up_says_what_it_changes(home: Path, prefect: PrefectStandIn) -> None:
     ]  # fmt: skip
 
 
+def test_a_shell_that_names_the_stands_own_parts_changes_nothing(home: Path, prefect: PrefectStandIn) -> None:
+    put_up(home, prefect, {})
+    before = load_info(home)
+    assert put_up(home, prefect, {"PREFECT_API_URL": prefect.api_url}).sentences == []
+    assert load_info(home) == before
+
+
 def test_a_shell_that_forgot_whose_database_it_is_does_not_take_it_away(home: Path, prefect: PrefectStandIn) -> None:
     put_up(home, prefect)
     with pytest.raises(StandError, match="LANES_DATABASE_URL db.invalid:5432/letters .fingerprint .*this shell sets none"):
