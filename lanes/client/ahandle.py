@@ -119,8 +119,8 @@ class AsyncLanes:
     ) -> AsyncGenerator[Listed]:
         """See `Lanes.results`. Where you leave it before its end, close it (`contextlib.aclosing`): the loop does so later.
 
-            async for item in lanes.results("tickets", follow=True, reader="dashboard"):
-                print(item.key, item.state, item.output)
+        async for item in lanes.results("tickets", follow=True, reader="dashboard"):
+            print(item.key, item.state, item.output)
         """
         wanted = verbs.wanted(workload, states, since, follow=follow, reader=reader)
         following = await self._begin(wanted, reader, follow)

@@ -59,7 +59,8 @@ class Difference:
         if self.stand is None:
             theirs = OWN.get(self.variable, "none")
             return (
-                f"{self.variable}: this shell has {self.here}, the stand {theirs}; unset it, or give it to the stand by `lanes up`"
+                f"{self.variable}: this shell has {self.here}, the stand {theirs}; unset it, or give it to the stand by "
+                "`lanes up`"
             )
         return (
             f"{self.variable}: the stand has {self.stand}, this shell {self.here}; set it as the stand has it, or give this "

@@ -35,7 +35,9 @@ class RunsWith:
     def missing(self, variable: str) -> str:
         """What is said of a secret that is unknown here."""
         where = " at ".join(filter(None, ["yours", self.unknown[variable].shown]))
-        return f"{where}; neither this shell nor a block of the stand's Prefect tells {variable}: set it as where `lanes up` ran"
+        return (
+            f"{where}; neither this shell nor a block of the stand's Prefect tells {variable}: set it as where `lanes up` ran"
+        )
 
 
 def runs_with(shell: Settings, home: Path) -> RunsWith:

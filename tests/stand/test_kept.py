@@ -185,7 +185,7 @@ def test_a_shell_that_names_the_stands_own_parts_changes_nothing(home: Path, pre
 
 def test_a_shell_that_forgot_whose_database_it_is_does_not_take_it_away(home: Path, prefect: PrefectStandIn) -> None:
     put_up(home, prefect)
-    with pytest.raises(StandError, match="LANES_DATABASE_URL db.invalid:5432/letters .fingerprint .*this shell sets none"):
+    with pytest.raises(StandError, match=r"LANES_DATABASE_URL db\.invalid:5432/letters \(fingerprint .*this shell sets none"):
         put_up(home, prefect, {})
     Stand(Settings(), home, home).down()
     assert put_up(home, prefect, {}).sentences == []
@@ -256,7 +256,7 @@ def test_doctor_looks_at_the_stand_and_finds_a_shell_that_says_otherwise_wrong(
 def test_a_shell_that_set_nothing_reaches_the_stands_own_database(home: Path, prefect: PrefectStandIn) -> None:
     put_up(home, prefect)
     with shell(LANES_HOME=str(home)):
-        with pytest.raises(SetupError, match="runs on your database at db.invalid:5432/letters"):
+        with pytest.raises(SetupError, match=r"runs on your database at db\.invalid:5432/letters"):
             database_url()
         prefect.blocks["lanes"] = {"url": ADDRESS}
         assert database_url() == ADDRESS
