@@ -30,7 +30,6 @@ test-all: test
 check: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
-	@$(BIN)/pyright --pythonpath $(BIN)/python --verifytypes lanes.client --ignoreexternal
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.check_migrations
 
