@@ -86,6 +86,15 @@ class Settings(BaseModel):
         """
         return cls.model_validate({name: value for name, value in os.environ.items() if value})
 
+    def variables(self) -> dict[str, str | SecretStr]:
+        """What is set, by variable. Where the stand's state lies is no part of it."""
+        found: dict[str, str | SecretStr] = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name in self.model_fields_set and name != "home" and value is not None:
+                found[str(field.validation_alias)] = value if isinstance(value, SecretStr) else str(value)
+        return found
+
     @property
     def provider_is_local(self) -> bool:
         """Whether the provider is an address of this machine, such as the stand-in: near, and quick to poll."""

@@ -12,7 +12,13 @@ from `LANES_DATABASE_URL`, else from the stand of this checkout (`lanes up`): sy
     from lanes import client
     client.submit("tickets", {"text": "..."}, key="t-1", urgent=True)
 
-What can go wrong is in `lanes.errors`, as a tree.
+Answers can be followed, each as it comes, is corrected or settles, until you leave:
+
+    async for item in client.aresults("tickets", follow=True, reader="dashboard"):
+        print(item.key, item.state, item.output)
+
+What can go wrong is in `lanes.errors`, as a tree. Public are the names of this module and those of `lanes.errors`: they are
+typed (`py.typed`), and stay. All others may change with any release.
 """
 
 from lanes.client.ahandle import AsyncLanes

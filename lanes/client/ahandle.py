@@ -2,20 +2,23 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, Unpack
 
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from lanes.client import following as following_
 from lanes.client import lookout, verbs
+from lanes.client.following import Following
 from lanes.client.places import async_place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.doors.item import Submission
 from lanes.errors import Refused
 from lanes.payload import weight
-from lanes.settling.listing import Listed
+from lanes.settling.listing import Listed, Wanted
 from lanes.store.database import clock
 from lanes.store.settling.results import Result
 
@@ -105,19 +108,40 @@ class AsyncLanes:
         return await lookout.await_(self._place.address(), asked, timeout_s=timeout_s)
 
     async def results(
-        self, workload: str, *, states: Collection[str] = (), since: datetime | None = None
-    ) -> AsyncIterator[Listed]:
-        """See `Lanes.results`."""
-        wanted = verbs.wanted(workload, states, since)
-        async with self._place.transaction() as connection:
-            await connection.run_sync(verbs.check_workload, wanted.workload)
+        self,
+        workload: str,
+        *,
+        states: Collection[str] = (),
+        since: datetime | None = None,
+        reader: str | None = None,
+        follow: bool = False,
+        quiet_s: float | None = None,
+    ) -> AsyncGenerator[Listed]:
+        """See `Lanes.results`. Where you leave it before its end, close it (`contextlib.aclosing`): the loop does so later.
+
+        async for item in lanes.results("tickets", follow=True, reader="dashboard"):
+            print(item.key, item.state, item.output)
+        """
+        wanted = verbs.wanted(workload, states, since, follow=follow, reader=reader)
+        following = await self._begin(wanted, reader, follow)
         onwards: int | None = 0
         while onwards is not None:
             async with self._place.transaction() as connection:
-                page = await connection.run_sync(verbs.page, wanted, onwards)
+                page = await connection.run_sync(verbs.page, wanted, onwards, reader)
             for each in page.items:
                 yield each
             onwards = page.onwards
+        if following is not None:
+            async with aclosing(following_.afollow(self._place, following, quiet_s)) as told:
+                async for each in told:
+                    yield each
+
+    async def _begin(self, wanted: Wanted, reader: str | None, follow: bool) -> Following | None:
+        if follow:
+            self._place.address()  # within a transaction nobody follows
+        async with self._place.transaction() as connection:
+            await connection.run_sync(verbs.check_workload, wanted.workload)
+            return await connection.run_sync(Following, wanted, reader) if follow else None
 
     async def close(self) -> None:
         """See `Lanes.close`."""

@@ -1,19 +1,21 @@
 """The handle for synchronous programs."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Self, Unpack
 
 from sqlalchemy import URL, Connection, Engine
 
 from lanes.chunks import MOST_BYTES, chunks
+from lanes.client import following as following_
 from lanes.client import lookout, verbs
+from lanes.client.following import Following
 from lanes.client.places import place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
 from lanes.doors.item import Submission
 from lanes.errors import Refused
 from lanes.payload import weight
-from lanes.settling.listing import Listed
+from lanes.settling.listing import Listed, Wanted
 from lanes.store.database import clock
 from lanes.store.settling.results import Result
 
@@ -104,7 +106,11 @@ class Lanes:
             self._verbs.label(connection, workload, key, expected, source)
 
     def read_result(self, workload: str, key: str, *, reader: str) -> Result | None:
-        """The item's current result, None while there is none; the read is recorded."""
+        """The item's current result, None while there is none; the read is recorded.
+
+        Raises:
+            AnswerEmptied: there was one, and it is no longer kept.
+        """
         with self._place.transaction() as connection:
             return self._verbs.read_result(connection, workload, key, reader)
 
@@ -116,31 +122,58 @@ class Lanes:
 
         Raises:
             UnknownWorkload, UnknownItem: there is no such item. One sent as an event exists only once it is admitted.
-            ItemFailed, ItemCanceled: it gets no such result any more; at once, however much time is left.
+            ItemFailed, ItemCanceled, AnswerEmptied: it gets no such result any more; at once, however much time is left.
             DatabaseAway: the database did not answer at the beginning, or not for 10 s at the end.
             TransactionUnfit: the handle works within a transaction.
         """
         asked = verbs.sought(workload, key, reader, settled=settled)
         return lookout.wait(self._place.address(), asked, timeout_s=timeout_s)
 
-    def results(self, workload: str, *, states: Collection[str] = (), since: datetime | None = None) -> Iterator[Listed]:
-        """The workload's items with their current answers, in the order in which they were received; no read is recorded.
+    def results(
+        self,
+        workload: str,
+        *,
+        states: Collection[str] = (),
+        since: datetime | None = None,
+        reader: str | None = None,
+        follow: bool = False,
+        quiet_s: float | None = None,
+    ) -> Generator[Listed]:
+        """The workload's items with their current answers, in the order in which they were received.
 
         Only those in one of the `states`, where some are named, and which stand as they do since `since`. They come in pages:
-        between two of them nothing is open.
+        between two of them nothing is open. With a `reader` it is recorded that they read the answers, as a page is fetched.
+
+        With `follow` it goes on with each item whose answer comes, is corrected or settled, or that fails, as it stands then,
+        however late that is committed: an item may come again, and its last one counts. It is over once nothing has come for
+        `quiet_s` seconds, or when whoever follows leaves. A program that begins again names in `since` when it ended, less
+        the longest transaction.
+
+            for item in lanes.results("tickets", follow=True, reader="dashboard"):
+                print(item.key, item.state, item.output)
 
         Raises:
             UnknownWorkload: there is no such workload.
+            DatabaseAway: the database does not answer; of one who follows, not for a minute.
+            TransactionUnfit: the handle works within a transaction, in which nobody follows.
         """
-        wanted = verbs.wanted(workload, states, since)
-        with self._place.transaction() as connection:
-            verbs.check_workload(connection, wanted.workload)
+        wanted = verbs.wanted(workload, states, since, follow=follow, reader=reader)
+        following = self._begin(wanted, reader, follow)
         onwards: int | None = 0
         while onwards is not None:
             with self._place.transaction() as connection:
-                page = verbs.page(connection, wanted, onwards)
+                page = verbs.page(connection, wanted, onwards, reader)
             yield from page.items
             onwards = page.onwards
+        if following is not None:
+            yield from following_.follow(self._place, following, quiet_s)
+
+    def _begin(self, wanted: Wanted, reader: str | None, follow: bool) -> Following | None:
+        if follow:
+            self._place.address()  # within a transaction nobody follows
+        with self._place.transaction() as connection:
+            verbs.check_workload(connection, wanted.workload)
+            return Following(connection, wanted, reader) if follow else None
 
     def close(self) -> None:
         """Its connections are given back; an engine or a connection that was given stays as it is."""

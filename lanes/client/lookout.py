@@ -4,37 +4,31 @@ However many wait in a process on one address, synchronously or not, one thread 
 connections, closed a moment after the last has left: one hears NOTIFY, the other looks, for all of them in one query. The
 channel is busy under load and its notifications carry nothing, so that those which come soon after a look share the next
 one. A notification that was lost, and an end that nobody notifies, cost `RELOOK_S` at most; so does a connection that was
-lost unnoticed.
+lost unnoticed. Who follows a workload's answers looks on a connection of its handle, and is roused here when it is time to.
 """
 
 import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Future, InvalidStateError
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import Self
 
 from psycopg import Error as DriverError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.exc import SQLAlchemyError
 
 from lanes.client.failures import tell
-from lanes.client.verbs import never
+from lanes.client.looker import Looker
+from lanes.client.waiter import Waiter
 from lanes.errors import DatabaseAway, LanesError
-from lanes.settling.sought import Sought, Unanswered
-from lanes.store.discreet import discreet_async_engine
-from lanes.store.settling import results
+from lanes.settling.sought import Sought
 from lanes.store.settling.results import Result
-from lanes.store.signals import LIMITS, listening
+from lanes.store.signals import listening
 
 RELOOK_S = 2.0  # the longest between two looks for everybody
 APART_S = 0.05  # the shortest between two such looks,
 SHARE = 4  # and so many times as long as a look takes
-AT_ONCE = 1_000  # who wait, in one query
 LINGER_S = 1.0  # how long the connections outlive the last who waits
 ANSWER_WITHIN_S = 10.0  # for the look that is owed to whoever's time is up
 
@@ -73,37 +67,6 @@ def _away() -> DatabaseAway:
     return DatabaseAway(f"the database did not answer within {ANSWER_WITHIN_S:g} s, so whether there is a result is not known")
 
 
-@dataclass(eq=False)
-class Waiter:
-    """One who waits. `final`: whatever the next look finds is the answer, nothing too."""
-
-    asked: Sought
-    final: bool
-    found: Future[Result | None] = field(default_factory=Future)
-
-    def tell(self, found: Result | Unanswered) -> None:
-        """What a look found."""
-        if isinstance(found, Result):
-            self._end(found)
-        elif (why := never(self.asked, found)) is not None:
-            self.fail(why)
-        elif self.final:
-            self._end(None)
-
-    def fail(self, why: BaseException) -> None:
-        """There is no answer, and why."""
-        self._end(why)
-
-    def _end(self, how: Result | BaseException | None) -> None:
-        try:
-            if isinstance(how, BaseException):
-                self.found.set_exception(how)
-            else:
-                self.found.set_result(how)
-        except InvalidStateError:
-            """It has an answer, or has left."""
-
-
 class Lookout:
     """Looks for everybody of this process who waits on one address; it ends a moment after the last has left."""
 
@@ -112,6 +75,7 @@ class Lookout:
         self._guard = threading.Lock()
         self._waiting: set[Waiter] = set()
         self._owed: set[Waiter] = set()  # a look at once: those who came, or whose time is up
+        self._roused: set[Callable[[], object]] = set()  # whenever something may have been committed
         self._stir: Callable[[], object] = int  # tells the thread that looks are owed, once it is there
         self._ended = False
 
@@ -126,6 +90,17 @@ class Lookout:
                 self._waiting.add(waiter)
                 self._owe(waiter)
             return not self._ended
+
+    def attend(self, rouse: Callable[[], object]) -> bool:
+        """Whether that is called from now on when something may have been committed; False: this lookout has ended."""
+        with self._guard:
+            if not self._ended:
+                self._roused.add(rouse)
+            return not self._ended
+
+    def ignore(self, rouse: Callable[[], object]) -> None:
+        """That is called no longer. It takes no lock: the garbage collector may say so, in whichever thread it runs."""
+        self._roused.discard(rouse)
 
     def look_again(self, waiter: Waiter) -> None:
         """The time of one is up: what the next look finds is the answer."""
@@ -161,13 +136,14 @@ class Lookout:
             with self._guard:
                 self._stir = partial(asyncio.get_running_loop().call_soon_threadsafe, stirred.set)
             stirred.set()
+            self._rouse()  # of what was committed before anybody heard
             hearing = group.create_task(self._look_when(heard, looker))
             while await _is_set(stirred, within_s=LINGER_S) or not self._nobody_left():
                 stirred.clear()
                 await self._pay(looker)
             hearing.cancel()
 
-    async def _pay(self, looker: "Looker") -> None:
+    async def _pay(self, looker: Looker) -> None:
         """The looks that are owed at once."""
         with self._guard:
             owed, self._owed = list(self._owed), set()
@@ -177,13 +153,14 @@ class Lookout:
             for each in owed:
                 each.fail(_reason(error))
 
-    async def _look_when(self, heard: asyncio.Event, looker: "Looker") -> None:
+    async def _look_when(self, heard: asyncio.Event, looker: Looker) -> None:
         """A look for everybody whenever something was committed, and now and then. While the database is away they wait on."""
         while True:
             await _is_set(heard, within_s=RELOOK_S)
             heard.clear()
             with self._guard:
                 waiting = list(self._waiting)
+            self._rouse()
             began = time.monotonic()
             try:
                 await looker.look(waiting)
@@ -192,48 +169,16 @@ class Lookout:
                     raise
             await asyncio.sleep(max(APART_S, SHARE * (time.monotonic() - began)))
 
+    def _rouse(self) -> None:
+        with self._guard:
+            roused = list(self._roused)
+        for each in roused:
+            each()
+
     def _nobody_left(self) -> bool:
         with self._guard:
-            self._ended = not self._waiting
+            self._ended = not (self._waiting or self._roused)
             return self._ended
-
-
-class Looker:
-    """The connection that looks, for one look at a time."""
-
-    def __init__(self, pool: AsyncEngine) -> None:
-        self._pool = pool
-        self._turn = asyncio.Lock()
-
-    @classmethod
-    @asynccontextmanager
-    async def open(cls, url: str) -> AsyncIterator[Self]:
-        """It connects when it is needed."""
-        pool = discreet_async_engine(
-            url, pool_size=1, max_overflow=0, pool_pre_ping=True, connect_args=LIMITS, isolation_level="READ COMMITTED"
-        )
-        try:
-            yield cls(pool)
-        finally:
-            await pool.dispose()
-
-    async def look(self, waiters: Sequence[Waiter]) -> None:
-        """Each was told what there is, once. A connection that was lost meanwhile is replaced."""
-        async with self._turn:
-            try:
-                await self._look(waiters)
-            except DBAPIError as error:
-                if not error.connection_invalidated:
-                    raise
-                await self._look(waiters)
-
-    async def _look(self, waiters: Sequence[Waiter]) -> None:
-        still = [each for each in waiters if not each.found.done()]
-        for some in (still[start : start + AT_ONCE] for start in range(0, len(still), AT_ONCE)):
-            async with self._pool.begin() as connection:
-                found = await connection.run_sync(results.take, [each.asked for each in some])
-            for each, what in zip(some, found, strict=True):
-                each.tell(what)
 
 
 async def _is_set(event: asyncio.Event, *, within_s: float) -> bool:
@@ -267,16 +212,40 @@ _guard = threading.Lock()
 @contextmanager
 def _joined(url: str, asked: Sought, *, final: bool) -> Iterator[tuple[Lookout, Waiter]]:
     waiter = Waiter(asked, final)
-    with _guard:
-        lookout = _lookouts.get(url)
-        if lookout is None or not lookout.join(waiter):
-            lookout = _lookouts[url] = Lookout(url)
-            lookout.join(waiter)
-            lookout.start()
+    lookout = _enter(url, lambda lookout: lookout.join(waiter))
     try:
         yield lookout, waiter
     finally:
         lookout.leave(waiter)
+
+
+class Ear:
+    """Rouses one who follows, whenever something may have been committed; `rouse` is called from another thread."""
+
+    def __init__(self, url: str, rouse: Callable[[], object]) -> None:
+        self._url, self._rouse = url, rouse
+        self._lookout: Lookout | None = None
+
+    def listen(self) -> None:
+        """It hears what is committed from now on. Said before each look: a lookout may end, as one without a database does."""
+        if self._lookout is None or not self._lookout.attend(self._rouse):
+            self._lookout = _enter(self._url, lambda lookout: lookout.attend(self._rouse))
+
+    def close(self) -> None:
+        """It hears no longer."""
+        if self._lookout is not None:
+            self._lookout.ignore(self._rouse)
+
+
+def _enter(url: str, join: Callable[[Lookout], bool]) -> Lookout:
+    """The lookout of that address that somebody has joined; another one where the last has ended."""
+    with _guard:
+        lookout = _lookouts.get(url)
+        if lookout is None or not join(lookout):
+            lookout = _lookouts[url] = Lookout(url)
+            join(lookout)
+            lookout.start()
+        return lookout
 
 
 def _forget_threads() -> None:

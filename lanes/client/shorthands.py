@@ -1,6 +1,7 @@
 """A function for each verb, over one handle for an address: sync, or async with an `a` in front."""
 
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Mapping
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Unpack
 
@@ -45,9 +46,17 @@ def wait(workload: str, key: str, *, reader: str, timeout_s: float = 30, settled
     return handle().wait(workload, key, reader=reader, timeout_s=timeout_s, settled=settled)
 
 
-def results(workload: str, *, states: Collection[str] = (), since: datetime | None = None) -> Iterator[Listed]:
+def results(
+    workload: str,
+    *,
+    states: Collection[str] = (),
+    since: datetime | None = None,
+    reader: str | None = None,
+    follow: bool = False,
+    quiet_s: float | None = None,
+) -> Generator[Listed]:
     """See `Lanes.results`."""
-    return handle().results(workload, states=states, since=since)
+    return handle().results(workload, states=states, since=since, reader=reader, follow=follow, quiet_s=quiet_s)
 
 
 async def asubmit(workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]) -> Sent:
@@ -85,7 +94,17 @@ async def await_result(workload: str, key: str, *, reader: str, timeout_s: float
     return await (await ahandle()).wait(workload, key, reader=reader, timeout_s=timeout_s, settled=settled)
 
 
-async def aresults(workload: str, *, states: Collection[str] = (), since: datetime | None = None) -> AsyncIterator[Listed]:
-    """See `Lanes.results`."""
-    async for each in (await ahandle()).results(workload, states=states, since=since):
-        yield each
+async def aresults(
+    workload: str,
+    *,
+    states: Collection[str] = (),
+    since: datetime | None = None,
+    reader: str | None = None,
+    follow: bool = False,
+    quiet_s: float | None = None,
+) -> AsyncGenerator[Listed]:
+    """See `AsyncLanes.results`."""
+    found = (await ahandle()).results(workload, states=states, since=since, reader=reader, follow=follow, quiet_s=quiet_s)
+    async with aclosing(found):
+        async for each in found:
+            yield each

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from lanes.doors.item import Admission, Submission, read_amendment, read_submission
 from lanes.errors import AnswerEmptied, ItemCanceled, ItemFailed, LanesError, Refused, UnknownItem, UnknownWorkload
-from lanes.settling.listing import Page, Wanted
+from lanes.settling.listing import TOLD, Listed, Page, Wanted
 from lanes.settling.sought import Sought, Unanswered, emptied
 from lanes.storable import unstorable
 from lanes.store.database import clock
@@ -145,21 +145,36 @@ def check_workload(connection: Connection, name: str) -> None:
         raise _unknown(name)
 
 
-def page(connection: Connection, wanted: Wanted, onwards: int) -> Page:
-    """The next of the wanted items."""
-    return listing.page(connection, wanted, onwards=onwards)
+def page(connection: Connection, wanted: Wanted, onwards: int, reader: str | None) -> Page:
+    """The next of the wanted items; what the reader, where there is one, reads of them is recorded."""
+    found = listing.page(connection, wanted, onwards=onwards)
+    record_reads(connection, wanted.workload, found.items, reader)
+    return found
 
 
-def wanted(workload: str, states: Collection[str], since: datetime | None) -> Wanted:
+def record_reads(connection: Connection, workload: str, items: Sequence[Listed], reader: str | None) -> None:
+    """The reader has read the answers of these items, as far as they have one; nothing is recorded without a reader."""
+    if reader is not None:
+        results.take(connection, [Sought(workload, each.key, reader) for each in items if each.output is not None])
+
+
+def wanted(workload: str, states: Collection[str], since: datetime | None, *, follow: bool, reader: str | None) -> Wanted:
     """Which items `Lanes.results` lists.
 
     Raises:
-        Refused: there is no such state.
+        Refused: there is no such state, none of them is told of to one who follows, or the reader is no text to store.
     """
+    if reader is not None:
+        text_of(reader, "reader")
     try:
-        return Wanted(text_of(workload, "the workload's name"), [ItemState(each) for each in states], since)
+        asked = Wanted(text_of(workload, "the workload's name"), [ItemState(each) for each in states], since)
     except ValueError as error:
         raise Refused("malformed", f"{error}; an item's state is one of {', '.join(ItemState)}") from None
+    if follow and not asked.told().states:
+        raise Refused(
+            "malformed", f"who follows is told of items that are {', '.join(TOLD)}: name one of these states, or none"
+        )
+    return asked
 
 
 def sought(workload: str, key: str, reader: str, *, settled: bool = False) -> Sought:

@@ -2,7 +2,6 @@
 
 import sys
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -19,7 +18,7 @@ from lanes.promises.incident import Incident, IncidentState, Severity, in_words
 from lanes.settings import Settings
 from lanes.slack.messenger import NotTold, messenger
 from lanes.slack.wording import trial
-from lanes.stand.info import load_info
+from lanes.stand.whereabouts import stand_info
 from lanes.store import incidents
 from lanes.store.database import clock
 from lanes.store.promises import slack_posts
@@ -105,7 +104,7 @@ def _test(pool: Engine, as_json: bool) -> int:
 
 
 def _ui_url(settings: Settings) -> str:
-    info = load_info(Path(settings.home).resolve())
+    info = stand_info(settings)
     if info is not None:
         return info.ui_url
     return (settings.prefect_api_url or "http://127.0.0.1:4200/api").removesuffix("/").removesuffix("/api")

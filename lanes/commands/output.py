@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 AsJson = Annotated[bool, Parameter(name="--json", negative="", help="Print data as JSON on standard output.")]
 
-MARKS = {"running": "green", "yours": "green", "ok": "green", "silent": "red", "wrong": "red"}
+MARKS = {"running": "green", "yours": "green", "ok": "green", "set": "green", "silent": "red", "wrong": "red"}
 
 
 def print_json(value: object) -> None:

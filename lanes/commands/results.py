@@ -16,7 +16,7 @@ from lanes.commands.outlet import Outlet, ReaderLeft, counting
 from lanes.commands.output import AsJson
 from lanes.commands.since import since as moment
 from lanes.report.listing import Csv, Format, Jsonl, JsonList, table
-from lanes.settling.listing import Listed, Wanted
+from lanes.settling.listing import TOLD, Listed, Wanted
 from lanes.store.database import clock
 from lanes.store.settling import listing
 from lanes.store.settling.news import News
@@ -26,7 +26,6 @@ from lanes.words import ItemState
 SHOWN = 50  # items of the table
 POLL_S = 0.5
 OUTAGE_S = 60.0  # how long a database that is away is waited for while following
-TOLD = (ItemState.ANSWERED, ItemState.SETTLED, ItemState.FAILED)  # what --follow tells of
 
 Write = Callable[[Sequence[Listed]], None]
 
@@ -185,7 +184,7 @@ def followed(pool: Engine, wanted: Wanted, news: News, pause: Callable[[], None]
     Raises:
         OperationalError: it was away for longer than a minute.
     """
-    told = Wanted(wanted.workload, [each for each in TOLD if not wanted.states or each in wanted.states])
+    told = wanted.told()
     well_at = time.monotonic()
     while True:
         try:

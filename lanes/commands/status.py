@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import psycopg
@@ -13,12 +12,12 @@ from cyclopts import Parameter, validators
 
 from lanes.commands.guarded import guarded
 from lanes.commands.output import AsJson, print_json, print_line
-from lanes.errors import SetupError
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
-from lanes.stand.info import load_info
+from lanes.stand.kept import Said
+from lanes.stand.runs_with import RunsWith, runs_with
 from lanes.stand.status import Condition, components
-from lanes.stand.whereabouts import database_url, find_checkout, find_home
+from lanes.stand.whereabouts import find_checkout, find_home
 from lanes.store.asking import by_driver, clock
 from lanes.workload import prices
 
@@ -34,8 +33,9 @@ def status(
     hours: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=720), help="Hours looked back.")] = 24,
     as_json: AsJson = False,
 ) -> int:
-    """Show each component of the stand, with its log, and the figures of the last hours.
+    """Show each component of the stand, with its log, what it runs with, and the figures of the last hours.
 
+    All of that is the stand's, whatever this shell says: where the two differ, the variable is named, and what to do.
     The figures are those of the report: lanes, cost, incidents, rollouts, replays, batches, reads, advice.
     Exit code 1 when something that should run does not answer.
     """
@@ -43,16 +43,17 @@ def status(
     def look() -> int:
         settings = Settings.read()
         home = find_home(settings, find_checkout().resolve())
+        runs = runs_with(settings, home)
         with ThreadPoolExecutor(2) as beside:
-            asked = beside.submit(components, settings, home)
+            asked = beside.submit(components, runs, home)
             beside.submit(prices.load)  # while the database answers; advice asks for prices
-            figures = _figures(hours)
+            figures = _figures(hours, runs)
             found = asked.result()
         if as_json:
             from pydantic_core import to_jsonable_python
 
             shown = None if figures is None else to_jsonable_python(figures)
-            print_json({"components": [asdict(each) for each in found], "figures": shown})
+            print_json({"components": [asdict(each) for each in found], **_kept(runs), "figures": shown})
         else:
             from rich.console import Console
 
@@ -63,22 +64,37 @@ def status(
                 where = {"port": each.port, "pid": each.pid, "log": each.log}
                 said = ", ".join(f"{name} {value}" for name, value in where.items() if value is not None)
                 print_line(console, each.condition, each.name, f"{each.detail}{f' ({said})' if said else ''}")
+            for variable, value in _settings(runs).items():
+                print_line(console, "set", variable, str(value))
+            for each in runs.differences:
+                print_line(console, "differs", each.variable, each.sentence.removeprefix(f"{each.variable}: "))
             if figures is not None:
                 print()
-                shown = terminal.render(figures, report_url=_newest_report(settings, home), named="Newest report")
+                shown = terminal.render(figures, report_url=_newest_report(runs), named="Newest report")
                 Console(width=None if sys.stdout.isatty() else 110).print(shown)
         return 0 if all(each.condition in WELL for each in found) else 1
 
     return guarded(look)
 
 
-def _newest_report(settings: Settings, home: Path) -> str | None:
+def _settings(runs: RunsWith) -> dict[str, Said]:
+    return dict((runs.info and runs.info.settings) or {})
+
+
+def _kept(runs: RunsWith) -> dict[str, object]:
+    """What the stand runs with, and where this shell differs."""
+    return {
+        "settings": {variable: asdict(value) for variable, value in _settings(runs).items()},
+        "differences": [{**asdict(each), "sentence": each.sentence} for each in runs.differences],
+    }
+
+
+def _newest_report(runs: RunsWith) -> str | None:
     """The page of the newest report in the Prefect UI; None without one, or while Prefect does not answer."""
     from lanes.report.links import REPORT, report_page
     from lanes.stand.prefect_api import PrefectApi
 
-    info = load_info(home)
-    url = settings.prefect_api_url or (info and info.prefect_api_url)
+    url = runs.settings.prefect_api_url or (runs.info and runs.info.prefect_api_url)
     if not url:
         return None
     with suppress(StandError), PrefectApi(url, timeout_s=PREFECT_S) as api:
@@ -87,9 +103,12 @@ def _newest_report(settings: Settings, home: Path) -> str | None:
     return None
 
 
-def _figures(hours: int) -> "Snapshot | None":
+def _figures(hours: int, runs: RunsWith) -> "Snapshot | None":
     """What the lanes did in the last hours; None while no database of Lanes answers."""
-    with suppress(SetupError, psycopg.Error), by_driver(database_url()) as ask:
+    url = runs.database_url()
+    if url is None:
+        return None
+    with suppress(psycopg.Error), by_driver(url) as ask:
         from lanes.store.report import snapshot
 
         now = clock(ask)

@@ -9,6 +9,8 @@ from typing import Any
 from lanes.ids import ItemId
 from lanes.words import ItemState
 
+TOLD = (ItemState.ANSWERED, ItemState.SETTLED, ItemState.FAILED)  # the states that one who follows is told of
+
 
 @dataclass(frozen=True)
 class Listed:
@@ -45,6 +47,10 @@ class Wanted:
     workload: str
     states: Collection[ItemState] = ()
     since: datetime | None = None
+
+    def told(self) -> "Wanted":
+        """Those that one who follows is told of: of these states, whenever that came to be. `states` is empty where none is."""
+        return Wanted(self.workload, [each for each in TOLD if not self.states or each in self.states])
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from sqlalchemy.engine import URL
 
@@ -11,9 +10,8 @@ from lanes.report.links import REPORT, report_page
 from lanes.settings import Settings
 from lanes.stand.database import read_address
 from lanes.stand.errors import StandError
-from lanes.stand.info import load_info
 from lanes.stand.reaching import prefect, prefect_url, ui_url
-from lanes.stand.whereabouts import database_url
+from lanes.stand.whereabouts import database_url, stand_info
 
 ANTHROPIC = "https://api.anthropic.com"
 PREFECT_S = 5.0
@@ -73,7 +71,7 @@ def _database(_: Settings) -> str:
 def _provider(settings: Settings) -> str:
     if settings.anthropic_api_key is not None:
         return (settings.anthropic_base_url or ANTHROPIC).rstrip("/")
-    info = load_info(Path(settings.home).resolve())
+    info = stand_info(settings)
     if info is None or info.provider_base_url is None:
         raise StandError("no model provider is known: run `lanes up`, or set ANTHROPIC_API_KEY")
     return info.provider_base_url

@@ -12,9 +12,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
 from lanes.stand.errors import StandError
+from lanes.stand.kept import HEARTBEAT
 from lanes.stand.parts import POOLS
 from lanes.stand.patient import ANTHROPIC, NotLooked, Patient
 from lanes.stand.prefect_api import PrefectApi, is_local
+from lanes.stand.runs_with import rewritten
 from lanes.store.discreet import discreet_engine
 
 OLDEST_PYTHON = (3, 11)
@@ -41,6 +43,15 @@ def home(patient: Patient) -> str:
     if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
         raise StandError(f"{nearest} is not writable: set LANES_HOME to a folder that is")
     return f"state in {folder}"
+
+
+def shell(patient: Patient) -> str:
+    differing = patient.runs.differences
+    if any(each.is_conflict for each in differing):
+        raise StandError("; ".join(each.sentence for each in differing))
+    if differing:
+        return f"what this shell lacks, the stand has: {'; '.join(each.sentence for each in differing)}"
+    return "as the stand runs" if patient.info is not None else "counts: no stand is up"
 
 
 def database(patient: Patient) -> str:
@@ -101,6 +112,11 @@ def blocks(patient: Patient) -> str:
     missing = sorted(set(REQUIRED_BLOCKS) - {slug for slug, _ in present})
     if missing:
         raise StandError(f"Prefect lacks blocks of type {', '.join(missing)}: run `lanes up`")
+    if patient.info is not None and (others := rewritten(patient.info)):
+        raise StandError(
+            f"blocks hold something else than {', '.join(others)} of this stand, and flows go by blocks: a person edited them, "
+            "or `lanes up` of another machine wrote them. Set the same here, or write yours again by `lanes up`"
+        )
     return f"{len(present)} present"
 
 
@@ -144,20 +160,25 @@ def circuits(patient: Patient) -> str:
 
 def slack(patient: Patient) -> str:
     settings = patient.settings
-    token, channel = settings.slack_bot_token, settings.slack_channel
-    if token is not None and channel is None:
+    channel = settings.slack_channel
+    has_token = settings.slack_bot_token is not None or "SLACK_BOT_TOKEN" in patient.runs.unknown
+    has_webhook = settings.slack_webhook_url is not None or "SLACK_WEBHOOK_URL" in patient.runs.unknown
+    if has_token and channel is None:
         raise StandError("SLACK_BOT_TOKEN is set but SLACK_CHANNEL is not: set it to the channel for alerts")
-    if channel is not None and token is None and settings.slack_webhook_url is None:
+    if channel is not None and not has_token and not has_webhook:
         raise StandError("SLACK_CHANNEL is set but SLACK_BOT_TOKEN is not: set the token of a bot in that channel")
-    if token is not None:
+    if has_token:
         return f"alerts go to {channel}, one message each, edited in place"
     if settings.slack_webhook_url is not None:
         _check_address("SLACK_WEBHOOK_URL", settings.slack_webhook_url.get_secret_value(), secret=True)
+    if has_webhook:
         return "alerts go to the webhook: one message when an incident opens and one when it ends"
     return "not set: alerts stay in incident_log"
 
 
 def heartbeat(patient: Patient) -> str:
+    if HEARTBEAT in patient.runs.unknown:
+        return f"pinged at {patient.runs.unknown[HEARTBEAT].shown}"
     url = patient.settings.heartbeat_url
     if url is None:
         return "not set: nobody outside notices when the watch itself stops"

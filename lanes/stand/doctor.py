@@ -12,6 +12,7 @@ from lanes.settings import Settings
 from lanes.stand import checks
 from lanes.stand.errors import StandError
 from lanes.stand.patient import NotLooked, Patient
+from lanes.stand.runs_with import runs_with
 from lanes.stand.whereabouts import find_checkout, find_home
 
 
@@ -35,6 +36,7 @@ class Finding:
 CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
     ("python", checks.python_version),
     ("home", checks.home),
+    ("shell", checks.shell),
     ("database", checks.database),
     ("schema", checks.schema),
     ("prefect", checks.prefect),
@@ -52,7 +54,8 @@ CHECKS: Sequence[tuple[str, Callable[[Patient], str]]] = (
 def examine(settings: Settings | None = None, home: Path | None = None, checkout: Path | None = None) -> list[Finding]:
     """Every check, in order. Nothing is started or changed; each check looks for at most some ten seconds.
 
-    Without `settings` they are read from the environment, and a variable that cannot be read is a finding.
+    What is looked at is what the stand runs with; without one, what this shell says. `settings` are the shell's: without them
+    they are read from the environment, and a variable that cannot be read is a finding.
     """
     if settings is None:
         try:
@@ -60,7 +63,8 @@ def examine(settings: Settings | None = None, home: Path | None = None, checkout
         except ValidationError as error:
             return [Finding("settings", Verdict.WRONG, _unreadable(error))]
     checkout = (checkout or find_checkout()).resolve()
-    patient = Patient(settings, home or find_home(settings, checkout), checkout)
+    home = home or find_home(settings, checkout)
+    patient = Patient(runs_with(settings, home), home, checkout)
     with ThreadPoolExecutor(max_workers=len(CHECKS)) as pool:
         findings = pool.map(lambda each: _look(each[0], each[1], patient), CHECKS)
         return [Finding("settings", Verdict.OK, "every variable can be read"), *findings]

@@ -3,14 +3,12 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from lanes.settings import Settings
 from lanes.stand import reaching
 from lanes.stand.errors import StandError
-from lanes.stand.info import load_info
-from lanes.stand.whereabouts import database_url
+from lanes.stand.whereabouts import database_url, stand_info
 from lanes.stand.worksite import NOT_INHERITED
 from lanes.workload.editing import Edit, Reply
 
@@ -59,6 +57,8 @@ class Editor:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
-        if self._settings.prefect_api_url is None and (info := load_info(Path(self._settings.home).resolve())):
-            kept = {name: value for name, value in kept.items() if not name.startswith("PREFECT_")} | info.environment()
+        if self._settings.prefect_api_url is None and (info := stand_info(self._settings)):
+            if "prefect" in info.embedded:
+                kept = {name: value for name, value in kept.items() if not name.startswith("PREFECT_")}
+            kept |= info.environment()
         return kept | {"LANES_DATABASE_URL": database_url()}

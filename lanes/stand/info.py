@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lanes.stand.kept import Said
 from lanes.stand.ports import LOOPBACK
 
 FILE = "stand.json"
@@ -41,7 +42,8 @@ class StandInfo:
     """A stand as `up` left it. It holds no secret.
 
     `embedded` names what the stand brings itself, of "database", "prefect", "provider"; the rest is the
-    user's own. `transient` names what a run started for itself and what therefore ends with the last run.
+    user's own. `transient` names what a run started for itself and what therefore ends with the last run. `settings` is what
+    the stand runs with, by variable; None: put up by a version that did not keep it.
     """
 
     home: Path
@@ -53,6 +55,7 @@ class StandInfo:
     postgres: PostgresInfo | None = None
     processes: tuple[ProcessInfo, ...] = ()
     transient: tuple[str, ...] = field(default=())
+    settings: dict[str, Said] | None = None
 
     @property
     def ui_url(self) -> str:
@@ -96,7 +99,7 @@ def load_info(home: Path) -> StandInfo | None:
     """What the last `up` left in this home; None when nothing is up or the file is unreadable."""
     try:
         fields: dict[str, Any] = json.loads((home / FILE).read_text())
-        postgres = fields.pop("postgres")
+        postgres, settings = fields.pop("postgres"), fields.pop("settings", None)
         return StandInfo(
             home=Path(fields.pop("home")),
             checkout=Path(fields.pop("checkout")),
@@ -104,7 +107,8 @@ def load_info(home: Path) -> StandInfo | None:
             transient=tuple(fields.pop("transient")),
             postgres=PostgresInfo(**{**postgres, "data": Path(postgres["data"])}) if postgres else None,
             processes=tuple(ProcessInfo(**{**p, "log": Path(p["log"])}) for p in fields.pop("processes")),
+            settings=None if settings is None else {variable: Said(**each) for variable, each in settings.items()},
             **fields,
         )
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

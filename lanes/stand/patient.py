@@ -6,13 +6,14 @@ from threading import RLock
 
 from sqlalchemy.engine import URL
 
-from lanes.settings import Settings
 from lanes.stand.database import check_answers, read_address
 from lanes.stand.errors import StandError
-from lanes.stand.info import STAND_IN_KEY, StandInfo, load_info
+from lanes.stand.info import STAND_IN_KEY, StandInfo
+from lanes.stand.kept import DATABASE, PROVIDER
 from lanes.stand.parts import POSTGRES
 from lanes.stand.postgres import EmbeddedPostgres
 from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.runs_with import RunsWith
 
 ANTHROPIC = "https://api.anthropic.com"
 
@@ -22,20 +23,27 @@ class NotLooked(Exception):
 
 
 class Patient:
-    """One checkout, its settings and its stand, as they are now."""
+    """One checkout, its stand, and what that runs with, as they are now."""
 
-    def __init__(self, settings: Settings, home: Path, checkout: Path) -> None:
-        self.settings = settings
+    def __init__(self, runs: RunsWith, home: Path, checkout: Path) -> None:
+        self.runs = runs
+        self.settings = runs.settings
         self.home = home
         self.checkout = checkout
         self._lock = RLock()
 
-    @cached_property
+    @property
     def info(self) -> StandInfo | None:
-        return load_info(self.home)
+        return self.runs.info
+
+    def check_known(self, variable: str) -> None:
+        """Raises NotLooked where the stand has a secret that nobody tells us here."""
+        if variable in self.runs.unknown:
+            raise NotLooked(self.runs.missing(variable))
 
     def database_url(self) -> URL:
         """The address of a database that answers. Raises StandError with what is wrong with it."""
+        self.check_known(DATABASE)
         own = self.settings.database_url
         if own is not None:
             address = read_address(own.get_secret_value())
@@ -71,7 +79,8 @@ class Patient:
 
     @cached_property
     def provider(self) -> tuple[str, str] | None:
-        """(base address, key) of the model provider; None while the embedded one does not run."""
+        """(base address, key) of the model provider; None while the embedded one does not run. Raises NotLooked."""
+        self.check_known(PROVIDER)
         key = self.settings.anthropic_api_key
         if key is not None:
             return (self.settings.anthropic_base_url or ANTHROPIC).rstrip("/"), key.get_secret_value()

@@ -95,9 +95,10 @@ class PrefectApi:
         page = self._post("block_documents/filter", {"limit": PAGE, "include_secrets": False})
         return [(str(b["block_type"]["slug"]), str(b["name"])) for b in page if b.get("name")]
 
-    def block(self, slug: str, name: str) -> dict[str, Any] | None:
-        """What a block says, its secrets left out; None when there is none of that type and name."""
-        answer = self._send("GET", f"block_types/slug/{slug}/block_documents/name/{name}", allowed=(404,))
+    def block(self, slug: str, name: str, *, with_secrets: bool = False) -> dict[str, Any] | None:
+        """What a block says, its secrets left out unless they are asked for; None when there is none of that type and name."""
+        secrets = "?include_secrets=true" if with_secrets else ""
+        answer = self._send("GET", f"block_types/slug/{slug}/block_documents/name/{name}{secrets}", allowed=(404,))
         return None if answer.status_code == 404 else answer.json()["data"]
 
     def emit(self, events: Sequence[Mapping[str, Any]]) -> None:

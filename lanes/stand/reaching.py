@@ -1,11 +1,9 @@
 """How a command reaches Prefect: the server that the environment names, else the one of this checkout's stand."""
 
-from pathlib import Path
-
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
-from lanes.stand.info import load_info
 from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.whereabouts import stand_info
 
 
 def prefect_url(settings: Settings) -> str:
@@ -14,7 +12,7 @@ def prefect_url(settings: Settings) -> str:
     Raises:
         StandError: no server is known.
     """
-    info = load_info(Path(settings.home).resolve())
+    info = stand_info(settings)
     url = settings.prefect_api_url or (info and info.prefect_api_url)
     if not url:
         raise StandError("no Prefect server is known: run `lanes up`, or set PREFECT_API_URL")
@@ -27,7 +25,9 @@ def prefect(settings: Settings, *, timeout_s: float = 10) -> PrefectApi:
     Raises:
         StandError: no server is known.
     """
-    environment = None if settings.prefect_api_url is not None else {}
+    info = stand_info(settings)
+    ours = settings.prefect_api_url is None and (info is None or "prefect" in info.embedded)
+    environment = {} if ours else None
     return PrefectApi(prefect_url(settings), environment=environment, timeout_s=timeout_s)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.info import FILE, StandInfo, load_info
+from lanes.stand.kept import OWN, differences, said
 from lanes.stand.locks import file_lock
 from lanes.stand.parts import ENDPOINT, POSTGRES, SERVER
 from lanes.stand.postgres import EmbeddedPostgres
@@ -18,6 +19,7 @@ from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Processes
 from lanes.stand.progress import Progress, Silent
 from lanes.stand.runner import run_steps
+from lanes.stand.runs_with import less_own
 from lanes.stand.steps import Step, all_steps
 from lanes.stand.users import Users
 from lanes.stand.whereabouts import find_checkout, find_home
@@ -66,7 +68,10 @@ class Stand:
         progress = progress or Silent()
         with self._lock(lambda: progress.says("another `lanes` command is busy with this stand: waiting for it")):
             others = bool(self.users.others())
-            site = Site(self.settings, self.home, self.checkout, others_present=others, thorough=keep)
+            before = load_info(self.home)
+            settings = less_own(self.settings, before)
+            changed = _changed(settings, before, progress)
+            site = Site(settings, self.home, self.checkout, others_present=others, thorough=keep, changed=changed)
             if not keep:
                 self.users.enter()
             try:
@@ -75,9 +80,8 @@ class Stand:
                 self.users.leave()
                 self._stop(set(site.started))
                 raise
-            before = load_info(self.home)
             owed = set(before.transient if before else ()) | set(site.started)
-            info = replace(site.info(), transient=() if keep else tuple(sorted(owed)))
+            info = replace(site.info(), transient=() if keep else tuple(sorted(owed)), settings=said(settings))
             info.save()
         return Up(info, tuple(site.started))
 
@@ -154,3 +158,22 @@ class Stand:
             return
         with suppress(StandError), PrefectApi(info.prefect_api_url, timeout_s=PREFECT_S) as api:
             api.cancel_open([each.flow for each in STANDING], why="the stand was stopped")
+
+
+def _changed(settings: Settings, before: StandInfo | None, progress: Progress) -> tuple[str, ...]:
+    """The variables in which a stand that is up changes now; each is told.
+
+    A part that is the user's own is not replaced by one of the stand's because a shell does not name it: StandError.
+    """
+    if before is None or before.settings is None:
+        return ()
+    found = differences(before.settings, said(settings), {})
+    if forgotten := [each for each in found if each.here is None and each.variable in OWN]:
+        theirs = " and ".join(f"{each.variable} {each.stand}" for each in forgotten)
+        raise StandError(
+            f"the stand runs with {theirs}, and this shell sets none: set it as where `lanes up` ran, or `lanes down` first, "
+            "after which the stand brings its own"
+        )
+    for each in found:
+        progress.says(each.change)
+    return tuple(each.variable for each in found)

@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lanes.settings import Settings
 from lanes.stand.errors import StandError
 from lanes.stand.info import load_info
+from lanes.stand.kept import DATABASE, PROVIDER
 from lanes.stand.parts import ENDPOINT, OLDEST_SERVER, POOLS, POSTGRES, SERVER, SUPERVISOR
+from lanes.stand.runs_with import RunsWith
 from lanes.store.addresses import place_of
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Condition(StrEnum):
 
     RUNNING = "running"  # ours, and answers
     YOURS = "yours"  # the user's own, and answers
+    UNKNOWN = "unknown"  # the user's own, and this shell does not know how to get in
     SILENT = "silent"  # runs, or should, but does not answer
     STOPPED = "stopped"  # ours, and not running
 
@@ -42,15 +44,17 @@ class ComponentStatus:
     log: Path | None = None
 
 
-def components(settings: Settings, home: Path) -> list[ComponentStatus]:
+def components(runs: RunsWith, home: Path) -> list[ComponentStatus]:
     """Every component, asked now, each beside the others; nothing is started or changed."""
     questions = [_database, _provider, _prefect, *(partial(_worker, pool=pool) for pool in POOLS), _supervisor]
     with ThreadPoolExecutor(len(questions)) as beside:
-        return list(beside.map(lambda ask: ask(settings, home), questions))
+        return list(beside.map(lambda ask: ask(runs, home), questions))
 
 
-def _database(settings: Settings, home: Path) -> ComponentStatus:
-    own = settings.database_url
+def _database(runs: RunsWith, home: Path) -> ComponentStatus:
+    if DATABASE in runs.unknown:
+        return ComponentStatus(POSTGRES, Condition.UNKNOWN, runs.missing(DATABASE))
+    own = runs.settings.database_url
     if own is not None:
         return _own_database(own.get_secret_value())
     from lanes.stand.postgres import EmbeddedPostgres
@@ -90,17 +94,17 @@ def _is_new_enough(url: str) -> bool:
         return False
 
 
-def _provider(settings: Settings, home: Path) -> ComponentStatus:
-    if settings.anthropic_api_key is not None:
-        address = settings.anthropic_base_url or "https://api.anthropic.com"
+def _provider(runs: RunsWith, home: Path) -> ComponentStatus:
+    if runs.settings.anthropic_api_key is not None or PROVIDER in runs.unknown:
+        address = runs.settings.anthropic_base_url or "https://api.anthropic.com"
         return ComponentStatus(ENDPOINT, Condition.YOURS, f"{address} (`lanes doctor` asks it)")
     process = _process(home, ENDPOINT)
     url = f"http://127.0.0.1:{process.port}" if process else ""
     return _ours(ENDPOINT, process, url, answers=bool(url) and _answers(f"{url}/healthz"))
 
 
-def _prefect(settings: Settings, home: Path) -> ComponentStatus:
-    own = settings.prefect_api_url
+def _prefect(runs: RunsWith, home: Path) -> ComponentStatus:
+    own = runs.settings.prefect_api_url
     if own is not None:
         from lanes.stand.prefect_api import PrefectApi
 
@@ -113,14 +117,14 @@ def _prefect(settings: Settings, home: Path) -> ComponentStatus:
     return _ours(SERVER, process, url.removesuffix("/api"), answers=bool(url) and _answers(f"{url}/health"))
 
 
-def _worker(settings: Settings, home: Path, *, pool: str) -> ComponentStatus:
+def _worker(_: RunsWith, home: Path, *, pool: str) -> ComponentStatus:
     name = f"worker-{pool}"
     process, info = _process(home, name), load_info(home)
     online = process is not None and info is not None and _online(info.prefect_api_url, pool)
     return _ours(name, process, f"pool {pool}", answers=online)
 
 
-def _supervisor(settings: Settings, home: Path) -> ComponentStatus:
+def _supervisor(_: RunsWith, home: Path) -> ComponentStatus:
     return _ours(SUPERVISOR, _process(home, SUPERVISOR), "replaces standing runs that died", answers=True)
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import lanes
 from lanes.errors import SetupError
 from lanes.settings import Settings
-from lanes.stand.info import load_info
+from lanes.stand.info import StandInfo, load_info
+from lanes.stand.kept import DATABASE
+from lanes.stand.runs_with import from_vault
 
 
 def find_checkout() -> Path:
@@ -19,8 +21,13 @@ def find_home(settings: Settings, checkout: Path) -> Path:
     return (checkout / settings.home.expanduser()).resolve()
 
 
+def stand_info(settings: Settings) -> StandInfo | None:
+    """What the stand of this checkout says of itself, wherever we are; None while nothing is up."""
+    return load_info(find_home(settings, find_checkout().resolve()))
+
+
 def database_url() -> str:
-    """Its address.
+    """Its address: this shell's, else that of the stand, whose own database a block of its Prefect knows.
 
     Raises:
         SetupError: neither the environment nor a stand says so.
@@ -28,8 +35,15 @@ def database_url() -> str:
     settings = Settings.read()
     if settings.database_url is not None:
         return settings.database_url.get_secret_value()
-    info = load_info(Path(settings.home).resolve())
-    url = info.environment().get("LANES_DATABASE_URL") if info else None
-    if url is None:
+    info = stand_info(settings)
+    if info is None:
         raise SetupError("no database is known: run `lanes up`, or set LANES_DATABASE_URL")
-    return url
+    if "database" in info.embedded and (url := info.environment().get(DATABASE)) is not None:
+        return url
+    secrets = {DATABASE: info.settings[DATABASE]} if info.settings and DATABASE in info.settings else {}
+    if (known := from_vault(info, secrets)) and DATABASE in known:
+        return known[DATABASE]
+    raise SetupError(
+        f"the stand of this checkout runs on your database at {info.database}, and no block of its Prefect tells how to get "
+        "in: set LANES_DATABASE_URL as where `lanes up` ran"
+    )

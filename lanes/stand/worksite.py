@@ -40,6 +40,7 @@ class Site:
     prefect_api_url: str | None = None
     provider_base_url: str | None = None
     started: list[str] = field(default_factory=list)
+    changed: tuple[str, ...] = ()  # variables that say something else than what the stand ran with
     renewed: bool = True  # source or values differ from what was installed before
     canceled: threading.Event = field(default_factory=threading.Event)
 
@@ -138,8 +139,9 @@ class Site:
     def replace(self, current: Process) -> None:
         """The process has ended, so that a changed one can take its place."""
         if self.others_present:
+            named = f" ({', '.join(self.changed)})" if self.changed else ""
             raise StandError(
-                f"{current.name} runs with other settings and another run is using it: wait for that run, or "
+                f"{current.name} runs with other settings{named} and another run is using it: wait for that run, or "
                 "end the stand with `lanes down`"
             )
         self.processes.stop(current)

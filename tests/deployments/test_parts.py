@@ -2,6 +2,7 @@
 
 from lanes.settings import Settings
 from lanes.stand.prefect_api import PrefectApi
+from lanes.stand.runs_with import runs_with
 from lanes.stand.status import Condition, components
 from tests.running_stand import RunningStand
 
@@ -10,7 +11,7 @@ PARTS = {"postgres", "endpoint", "prefect-server", "worker-realtime", "worker-ba
 
 def test_a_stand_comes_up_with_all_its_parts(stand: RunningStand) -> None:
     assert stand.started == PARTS
-    found = components(Settings.read(), stand.home)
+    found = components(runs_with(Settings.read(), stand.home), stand.home)
     assert {each.name: each.condition for each in found} == dict.fromkeys(PARTS, Condition.RUNNING)
 
 

@@ -1,0 +1,159 @@
+"""Going on with a workload's answers as they come, are corrected or settle, look by look; none is missed.
+
+Who follows looks on a connection of its handle, and is roused by the lookout of the process. A database that is away is waited
+for: what was committed meanwhile is found when it is back.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, Generator
+from contextlib import suppress
+from functools import partial
+
+from sqlalchemy import Connection
+
+from lanes.client import verbs
+from lanes.client.lookout import Ear
+from lanes.client.places import AsyncJoined, AsyncPool, Joined, Pool
+from lanes.errors import DatabaseAway
+from lanes.settling.listing import Listed, Wanted
+from lanes.store.settling import listing
+from lanes.store.settling.news import News
+
+RELOOK_S = 2.0  # the longest between two looks: what nobody notifies is found then
+APART_S = 0.05  # the shortest, while more and more is committed,
+SHARE = 4  # and so many times as long as a look takes
+OUTAGE_S = 60.0  # how long a database that is away is waited for,
+AGAIN_S = 1.0  # and how soon it is tried again
+
+
+class Following:
+    """What comes to be known of the wanted items from now on; whoever has a transaction (READ COMMITTED) looks by it."""
+
+    def __init__(self, connection: Connection, wanted: Wanted, reader: str | None = None) -> None:
+        self._told, self._reader = wanted.told(), reader
+        self._news = News(connection, wanted.workload)
+
+    def look(self, connection: Connection) -> list[Listed]:
+        """The items that are known of anew, as they stand now; the same again until they have `arrived`.
+
+        Where there is a reader, what they read of them is recorded.
+        """
+        found = listing.among(connection, self._told, self._news.read(connection))
+        verbs.record_reads(connection, self._told.workload, found, self._reader)
+        return found
+
+    def arrived(self) -> None:
+        """What was found has reached whoever follows."""
+        self._news.told()
+
+    @property
+    def more(self) -> bool:
+        """Whether another look finds more at once."""
+        return self._news.more
+
+
+class Rhythm:
+    """When the next look is due, and when the last was, by the host's time."""
+
+    def __init__(self, quiet_s: float | None) -> None:
+        self._quiet_s = float("inf") if quiet_s is None else quiet_s
+        self._arrived_at = self._well_at = self._began_at = time.monotonic()
+
+    def begin(self) -> None:
+        """A look begins."""
+        self._began_at = time.monotonic()
+
+    def away(self, error: DatabaseAway) -> float:
+        """The look met no database: in how many seconds to try again.
+
+        Raises:
+            DatabaseAway: it has been away for longer than a minute.
+        """
+        if time.monotonic() - self._well_at > OUTAGE_S:
+            raise error
+        return AGAIN_S
+
+    def pause_s(self) -> float:
+        """The look went well: how long nobody looks now, whatever is committed."""
+        self._well_at = time.monotonic()
+        return max(APART_S, SHARE * (self._well_at - self._began_at))
+
+    def arrived(self) -> None:
+        """Something has reached whoever follows, who has done with it what there was to do."""
+        self._arrived_at = time.monotonic()
+
+    def is_over(self) -> bool:
+        """Whether nothing had come for as long as it may be quiet when the last look began."""
+        return self._began_at - self._arrived_at >= self._quiet_s
+
+    def wait_s(self) -> float:
+        """How long until the next look is due, unless something is committed before."""
+        return max(0.0, min(RELOOK_S, self._arrived_at + self._quiet_s - time.monotonic()))
+
+
+def follow(place: Pool | Joined, following: Following, quiet_s: float | None) -> Generator[Listed]:
+    """Each item that comes to be known of; over once nothing has come for `quiet_s` seconds (None: never)."""
+    roused, rhythm = threading.Event(), Rhythm(quiet_s)
+    ear = Ear(place.address(), roused.set)
+    try:
+        while True:
+            ear.listen()
+            roused.clear()
+            rhythm.begin()
+            try:
+                with place.transaction() as connection:
+                    items = following.look(connection)
+            except DatabaseAway as error:
+                time.sleep(rhythm.away(error))
+                continue
+            pause_s = rhythm.pause_s()
+            if items:
+                yield from items
+                following.arrived()
+                rhythm.arrived()
+            elif not following.more and rhythm.is_over():
+                return
+            if not following.more:
+                time.sleep(pause_s)
+                roused.wait(rhythm.wait_s())
+    finally:
+        ear.close()
+
+
+async def afollow(place: AsyncPool | AsyncJoined, following: Following, quiet_s: float | None) -> AsyncGenerator[Listed]:
+    """As `follow`; the loop is not held up."""
+    roused, rhythm = asyncio.Event(), Rhythm(quiet_s)
+    ear = Ear(place.address(), partial(_rouse, asyncio.get_running_loop(), roused))
+    try:
+        while True:
+            ear.listen()
+            roused.clear()
+            rhythm.begin()
+            try:
+                async with place.transaction() as connection:
+                    items = await connection.run_sync(following.look)
+            except DatabaseAway as error:
+                await asyncio.sleep(rhythm.away(error))
+                continue
+            pause_s = rhythm.pause_s()
+            for each in items:
+                yield each
+            if items:
+                following.arrived()
+                rhythm.arrived()
+            elif not following.more and rhythm.is_over():
+                return
+            if not following.more:
+                await asyncio.sleep(pause_s)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(rhythm.wait_s()):
+                        await roused.wait()
+    finally:
+        ear.close()
+
+
+def _rouse(loop: asyncio.AbstractEventLoop, roused: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # a loop that was closed follows no more
+        loop.call_soon_threadsafe(roused.set)

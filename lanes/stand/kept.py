@@ -1,0 +1,141 @@
+"""What a stand runs with: by variable, what it was put up with. Of a secret a fingerprint is kept, and nothing else."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from lanes.settings import Settings
+from lanes.store.addresses import place_of, plain_url
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
+DATABASE = "LANES_DATABASE_URL"
+PREFECT = "PREFECT_API_URL"
+HEARTBEAT = "LANES_HEARTBEAT_URL"
+PROVIDER = "ANTHROPIC_API_KEY"
+OWN = {DATABASE: "its own Postgres", PREFECT: "its own server", PROVIDER: "its local stand-in"}  # where it is not set
+PREFECT_CREDENTIALS = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")  # Prefect reads them itself
+COST = {"n": 2**12, "r": 8, "p": 1}  # of a fingerprint: some 10 ms and 4 MB
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a variable says, for people; of a secret what of it may be shown, and by which fingerprint the same one is known."""
+
+    shown: str
+    fingerprint: str = ""
+
+    def __str__(self) -> str:
+        return " ".join(filter(None, [self.shown, self.fingerprint and f"(fingerprint {self.fingerprint})"]))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A variable of which the stand and this shell say different things; None: not set there."""
+
+    variable: str
+    stand: Said | None
+    here: Said | None
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether this shell says something else, and not only nothing: its commands act on something else than the stand."""
+        return self.here is not None
+
+    @property
+    def sentence(self) -> str:
+        """Which it is, and what to do."""
+        if self.here is None:
+            return (
+                f"{self.variable}: the stand has {self.stand}, this shell has none; set it here before the next `lanes up`, "
+                "which takes it away from the stand otherwise"
+            )
+        if self.stand is None:
+            theirs = OWN.get(self.variable, "none")
+            return (
+                f"{self.variable}: this shell has {self.here}, the stand {theirs}; unset it, or give it to the stand by "
+                "`lanes up`"
+            )
+        return (
+            f"{self.variable}: the stand has {self.stand}, this shell {self.here}; set it as the stand has it, or give this "
+            "one to the stand by `lanes up`"
+        )
+
+    @property
+    def change(self) -> str:
+        """The same where the stand is about to take over what this shell says."""
+        return f"{self.variable} was {self.stand or 'not set'}, and is {self.here or 'not set'} from now on"
+
+
+def said(settings: Settings, environment: Mapping[str, str] = os.environ) -> dict[str, Said]:
+    """What these settings say, by variable; with the credentials of one's own Prefect, which its client reads by itself."""
+    found: dict[str, Said] = {}
+    for variable, value in settings.variables().items():
+        clear = value.get_secret_value() if isinstance(value, SecretStr) else value
+        secret = isinstance(value, SecretStr) or variable == HEARTBEAT or _names_a_password(clear)
+        found[variable] = Said(_public(variable, clear), fingerprint(variable, clear)) if secret else Said(clear.rstrip("/"))
+    if settings.prefect_api_url is not None:
+        credentials = {name: value for name in PREFECT_CREDENTIALS if (value := environment.get(name))}
+        found |= {name: Said("", fingerprint(name, value)) for name, value in credentials.items()}
+    return found
+
+
+def fingerprint(variable: str, secret: str) -> str:
+    """The same for the same secret, on every machine; guessing a secret by it is slow, and cannot be sure."""
+    told = _as_one_writes_it(secret) if variable == DATABASE else secret
+    return hashlib.scrypt(told.encode(), salt=f"lanes {variable}".encode(), dklen=4, **COST).hex()
+
+
+def differences(stand: Mapping[str, Said], here: Mapping[str, Said], own: Mapping[str, Said]) -> list[Difference]:
+    """Where the two differ. `own`: how the stand's own parts are reached, which says the same as not to be set."""
+    found = [Difference(each, stand.get(each), here.get(each)) for each in sorted({*stand, *here})]
+    return [each for each in found if each.here not in (each.stand, own.get(each.variable, each.stand))]
+
+
+def _public(variable: str, clear: str) -> str:
+    """What of a secret may be shown."""
+    if variable == DATABASE:
+        return place_of(clear) or _place(clear)
+    return _host(clear) if variable in (HEARTBEAT, PREFECT) else ""
+
+
+def _place(url: str) -> str:
+    from lanes.stand.database import shown  # loads a lot, for addresses that are not of the simple kind
+
+    read = _read(url)
+    return "no address" if read is None else shown(read)
+
+
+def _as_one_writes_it(url: str) -> str:
+    """An address of a database without the differences that mean nothing, such as how its password is quoted."""
+    if place_of(url) is not None:
+        return plain_url(url)
+    read = _read(url)
+    return url if read is None else read.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _read(url: str) -> "URL | None":
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        return None
+
+
+def _names_a_password(clear: str) -> bool:
+    return "@" in clear and "://" in clear
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""

@@ -1,0 +1,106 @@
+"""What a stand runs with, as far as one can tell in this shell, and where the shell differs."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from lanes.settings import Settings
+from lanes.stand.info import STAND_IN_KEY, StandInfo, load_info
+from lanes.stand.kept import DATABASE, PREFECT, PROVIDER, Difference, Said, differences, fingerprint, said
+
+
+@dataclass(frozen=True)
+class RunsWith:
+    """`settings` are those of the stand; where nothing is up they are the shell's.
+
+    `unknown` are secrets of the stand that neither this shell nor a block of the stand's Prefect tells.
+    """
+
+    settings: Settings
+    info: StandInfo | None = None
+    unknown: Mapping[str, Said] = field(default_factory=dict)
+    differences: Sequence[Difference] = ()
+
+    def database_url(self) -> str | None:
+        """The address of the stand's database; None where it is not known."""
+        if self.settings.database_url is not None:
+            return self.settings.database_url.get_secret_value()
+        if DATABASE in self.unknown or self.info is None:
+            return None
+        return self.info.environment().get(DATABASE)
+
+    def missing(self, variable: str) -> str:
+        """What is said of a secret that is unknown here."""
+        where = " at ".join(filter(None, ["yours", self.unknown[variable].shown]))
+        return (
+            f"{where}; neither this shell nor a block of the stand's Prefect tells {variable}: set it as where `lanes up` ran"
+        )
+
+
+def runs_with(shell: Settings, home: Path) -> RunsWith:
+    """What the stand of this home runs with."""
+    info = load_info(home)
+    if info is None or info.settings is None:
+        return RunsWith(shell, info)
+    here = said(shell)
+    secrets = {variable: each for variable, each in info.settings.items() if each.fingerprint}
+    known = _in_clear(shell, [variable for variable, each in secrets.items() if here.get(variable) == each])
+    known |= from_vault(info, {variable: each for variable, each in secrets.items() if variable not in known})
+    values = {variable: each.shown for variable, each in info.settings.items() if not each.fingerprint}
+    return RunsWith(
+        Settings.model_validate({"LANES_HOME": str(shell.home), **values, **known}),
+        info,
+        {variable: each for variable, each in secrets.items() if variable not in known},
+        differences(info.settings, here, _own(info, here)),
+    )
+
+
+def less_own(shell: Settings, info: StandInfo | None) -> Settings:
+    """The shell's settings without what only says how the stand's own parts are reached: that asks for nothing else."""
+    if info is None:
+        return shell
+    here = said(shell)
+    own = _own(info, here)
+    asked = [variable for variable in shell.variables() if own.get(variable) != here[variable]]
+    return Settings.model_validate({"LANES_HOME": str(shell.home), **_in_clear(shell, asked)})
+
+
+def from_vault(info: StandInfo, secrets: Mapping[str, Said]) -> dict[str, str]:
+    """Those of the secrets that the blocks of the stand's Prefect hold, with the fingerprints that were kept of them."""
+    if not secrets:
+        return {}
+    from lanes.stand import vault  # speaks HTTP, which most shells do without
+
+    found = vault.opened(info, secrets)
+    return {each: value for each, value in found.items() if fingerprint(each, value) == secrets[each].fingerprint}
+
+
+def rewritten(info: StandInfo) -> list[str]:
+    """The variables of the stand of which a block of its Prefect says something else by now: flows go by the block."""
+    from lanes.stand import vault
+
+    kept = {variable: each for variable, each in (info.settings or {}).items() if variable in vault.HELD}
+    found = vault.opened(info, kept)
+    return [each for each, value in found.items() if kept[each].fingerprint != fingerprint(each, value)]
+
+
+def _in_clear(shell: Settings, variables: Sequence[str]) -> dict[str, str]:
+    said_here = shell.variables()
+    found = {variable: said_here[variable] for variable in variables if variable in said_here}
+    return {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in found.items()}
+
+
+def _own(info: StandInfo, here: Mapping[str, Said]) -> dict[str, Said]:
+    """How the parts that the stand brings itself are reached, of the variables that are set here."""
+    found = {PREFECT: Said(info.prefect_api_url.rstrip("/"))} if "prefect" in info.embedded else {}
+    if DATABASE in here and "database" in info.embedded and info.postgres is not None:
+        with suppress(OSError):  # its password is gone with its data
+            found[DATABASE] = Said(info.database, fingerprint(DATABASE, info.postgres.url("lanes")))
+    if "provider" in info.embedded and info.provider_base_url is not None:
+        found["ANTHROPIC_BASE_URL"] = Said(info.provider_base_url)
+        if PROVIDER in here:
+            found[PROVIDER] = Said("", fingerprint(PROVIDER, STAND_IN_KEY))
+    return found

@@ -1,0 +1,274 @@
+"""What a stand runs with is kept without its secrets, and every shell of the checkout knows it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from lanes.cli import app
+from lanes.errors import SetupError
+from lanes.settings import Settings
+from lanes.stand import whereabouts
+from lanes.stand.checks import PREFECT_SERIES
+from lanes.stand.doctor import Verdict, examine
+from lanes.stand.errors import StandError
+from lanes.stand.info import PostgresInfo, StandInfo, load_info
+from lanes.stand.kept import Said, differences, said
+from lanes.stand.postgres import Running
+from lanes.stand.progress import Silent
+from lanes.stand.runs_with import RunsWith, rewritten, runs_with
+from lanes.stand.stand import Stand
+from lanes.stand.status import Condition, components
+from lanes.stand.steps import Step
+from lanes.stand.whereabouts import database_url, stand_info
+from lanes.stand.worksite import Site
+from tests.prefect_standin import PrefectStandIn
+
+VARIABLES = [str(each.validation_alias) for each in Settings.model_fields.values()]
+ADDRESS = "postgresql+psycopg://ada:geheim@db.invalid:5432/letters"
+OURS = {
+    "LANES_DATABASE_URL": "postgres://ada:geheim@db.invalid:5432/letters",
+    "LANES_HEARTBEAT_URL": "https://hc.example.com/ping/geheim",
+    "SLACK_BOT_TOKEN": "xoxb-geheim",
+    "SLACK_CHANNEL": "#ops",
+}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in (*VARIABLES, "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"):
+        monkeypatch.delenv(variable, raising=False)
+
+
+@contextmanager
+def shell(**variables: str) -> Iterator[Settings]:
+    """A shell in which these variables are set."""
+    with pytest.MonkeyPatch.context() as patched:
+        for variable, value in variables.items():
+            patched.setenv(variable, value)
+        yield Settings.read()
+
+
+class Heard(Silent):
+    def __init__(self) -> None:
+        self.sentences: list[str] = []
+
+    def says(self, sentence: str) -> None:
+        self.sentences.append(sentence)
+
+
+def put_up(home: Path, prefect: PrefectStandIn, variables: Mapping[str, str] = OURS) -> Heard:
+    """A stand without processes; its Prefect is the stand-in."""
+
+    def server(site: Site) -> str:
+        site.prefect_api_url = prefect.api_url
+        return "up"
+
+    heard = Heard()
+    with shell(**variables) as settings:
+        Stand(settings, home, home, steps=[Step("server", "Prefect server", server)]).up(heard)
+    return heard
+
+
+def test_what_a_stand_runs_with_is_kept_and_no_secret_of_it(home: Path, prefect: PrefectStandIn) -> None:
+    put_up(home, prefect)
+    assert "geheim" not in (home / "stand.json").read_text()
+    info = load_info(home)
+    assert info is not None
+    assert info.settings is not None
+    assert {variable: each.shown for variable, each in info.settings.items()} == {
+        "LANES_DATABASE_URL": "db.invalid:5432/letters", "LANES_HEARTBEAT_URL": "hc.example.com", "SLACK_BOT_TOKEN": "",
+        "SLACK_CHANNEL": "#ops",
+    }  # fmt: skip
+    assert [variable for variable, each in info.settings.items() if not each.fingerprint] == ["SLACK_CHANNEL"]
+
+
+def test_a_password_in_any_address_is_a_secret() -> None:
+    with shell(PREFECT_API_URL="https://ada:geheim@prefect.example.com/api/", PREFECT_API_KEY="geheim") as settings:
+        kept = said(settings)
+    assert {variable: each.shown for variable, each in kept.items()} == {
+        "PREFECT_API_URL": "prefect.example.com", "PREFECT_API_KEY": "",
+    }  # fmt: skip
+    assert all(each.fingerprint for each in kept.values())
+
+
+def test_the_same_secret_has_the_same_fingerprint_and_another_has_another() -> None:
+    with shell(ANTHROPIC_API_KEY="one") as one, shell(ANTHROPIC_API_KEY="two") as two:
+        assert said(one) == said(one)
+        assert said(one) != said(two)
+
+
+def test_a_shell_that_set_nothing_knows_what_the_stand_runs_with(home: Path, prefect: PrefectStandIn) -> None:
+    put_up(home, prefect)
+    prefect.blocks["lanes"] = {"url": ADDRESS, "bot_token": "xoxb-geheim"}
+    runs = runs_with(Settings.read(), home)
+    assert runs.database_url() == ADDRESS
+    assert (runs.settings.slack_channel, list(runs.unknown)) == ("#ops", ["LANES_HEARTBEAT_URL"])
+    assert [each.variable for each in runs.differences] == sorted(OURS)
+    assert not any(each.is_conflict for each in runs.differences)
+
+
+def test_a_secret_that_no_block_tells_is_unknown(home: Path, prefect: PrefectStandIn) -> None:
+    put_up(home, prefect)
+    prefect.blocks["lanes"] = {"url": ADDRESS.replace("geheim", "changed")}
+    runs = runs_with(Settings.read(), home)
+    assert runs.database_url() is None
+    database = components(runs, home)[0]
+    assert database.condition is Condition.UNKNOWN
+    assert "yours at db.invalid:5432/letters" in database.detail
+    by_name = {each.check: each for each in examine(None, home, home)}
+    assert by_name["database"].verdict is by_name["schema"].verdict is Verdict.NOT_LOOKED
+    assert "set LANES_DATABASE_URL as where `lanes up` ran" in by_name["database"].sentence
+    assert by_name["slack"].sentence == "alerts go to #ops, one message each, edited in place"
+    assert by_name["heartbeat"].sentence == "pinged at hc.example.com"
+
+
+def test_a_shell_that_says_what_the_stand_does_needs_no_block(home: Path, prefect: PrefectStandIn) -> None:
+    put_up(home, prefect)
+    with shell(**OURS) as settings:
+        runs = runs_with(settings, home)
+    assert (runs.database_url(), runs.unknown, runs.differences) == (ADDRESS, {}, [])
+    assert prefect.requests == []
+
+
+def test_without_a_stand_the_shell_counts(home: Path) -> None:
+    with shell(**OURS) as settings:
+        assert runs_with(settings, home) == RunsWith(settings)
+
+
+def test_how_the_stands_own_parts_are_reached_is_no_difference(home: Path, prefect: PrefectStandIn, postgres: Running) -> None:
+    where = PostgresInfo(postgres.data, postgres.pid, postgres.port)
+    own = ("database", "prefect", "provider")
+    info = StandInfo(
+        home, home, own, f"127.0.0.1:{postgres.port}/lanes", prefect.api_url, "http://127.0.0.1:9", where, settings={}
+    )
+    info.save()
+    with shell(**{name: value for name, value in info.environment().items() if name in VARIABLES}) as settings:
+        runs = runs_with(settings, home)
+    assert (runs.differences, runs.settings.database_url) == ([], None)
+    with shell(**OURS) as settings:
+        found = {each.variable: each for each in runs_with(settings, home).differences}
+    assert "the stand its own Postgres; unset it" in found["LANES_DATABASE_URL"].sentence
+    assert "the stand none; unset it" in found["SLACK_CHANNEL"].sentence
+
+
+def test_a_difference_names_its_variable_and_what_to_do_and_no_secret() -> None:
+    (set_otherwise,) = differences({"SLACK_CHANNEL": Said("#ops")}, {"SLACK_CHANNEL": Said("#dev")}, {})
+    assert set_otherwise.sentence == (
+        "SLACK_CHANNEL: the stand has #ops, this shell #dev; set it as the stand has it, or give this one to the stand by "
+        "`lanes up`"
+    )
+    (only_there,) = differences({"SLACK_BOT_TOKEN": Said("", "3fa9c2d1")}, {}, {})
+    assert only_there.sentence == (
+        "SLACK_BOT_TOKEN: the stand has (fingerprint 3fa9c2d1), this shell has none; set it here before the next `lanes up`, "
+        "which takes it away from the stand otherwise"
+    )
+
+
+def test_up_says_what_it_changes(home: Path, prefect: PrefectStandIn) -> None:
+    assert put_up(home, prefect).sentences == []
+    assert put_up(home, prefect).sentences == []
+    heard = put_up(home, prefect, {**OURS, "SLACK_CHANNEL": "#dev", "LANES_KEEP_WARM": "0"})
+    assert heard.sentences == [
+        "LANES_KEEP_WARM was not set, and is 0 from now on", "SLACK_CHANNEL was #ops, and is #dev from now on",
+    ]  # fmt: skip
+
+
+def test_a_shell_that_names_the_stands_own_parts_changes_nothing(home: Path, prefect: PrefectStandIn) -> None:
+    put_up(home, prefect, {})
+    before = load_info(home)
+    assert put_up(home, prefect, {"PREFECT_API_URL": prefect.api_url}).sentences == []
+    assert load_info(home) == before
+
+
+def test_a_shell_that_forgot_whose_database_it_is_does_not_take_it_away(home: Path, prefect: PrefectStandIn) -> None:
+    put_up(home, prefect)
+    with pytest.raises(StandError, match=r"LANES_DATABASE_URL db\.invalid:5432/letters \(fingerprint .*this shell sets none"):
+        put_up(home, prefect, {})
+    Stand(Settings(), home, home).down()
+    assert put_up(home, prefect, {}).sentences == []
+
+
+def test_a_process_that_may_not_be_replaced_names_the_variables(home: Path) -> None:
+    site = Site(Settings(), home, home, others_present=True, changed=("SLACK_CHANNEL",))
+    process, _ = site.ensure("service", ["sleep", "600"], environment={"PATH": "/usr/bin:/bin"}, depends_on={})
+    with pytest.raises(StandError, match=r"service runs with other settings \(SLACK_CHANNEL\) and another run"):
+        site.replace(process)
+    site.processes.stop(process)
+
+
+def test_a_block_that_says_something_else_by_now_is_named(home: Path, prefect: PrefectStandIn) -> None:
+    put_up(home, prefect)
+    info = load_info(home)
+    assert info is not None
+    prefect.blocks["lanes"] = {"url": ADDRESS, "bot_token": "xoxb-geheim"}
+    assert rewritten(info) == []
+    prefect.blocks["lanes"]["bot_token"] = "xoxb-of-another-machine"
+    assert rewritten(info) == ["SLACK_BOT_TOKEN"]
+
+
+def test_how_a_password_is_quoted_makes_no_other_secret() -> None:
+    one, two = (Settings.model_validate({"LANES_DATABASE_URL": f"postgres://ada:ge{each}heim@h/d"}) for each in ("!", "%21"))
+    assert said(one) == said(two)
+
+
+# -- as commands
+
+
+def test_status_shows_what_the_stand_runs_with_and_where_the_shell_differs(
+    home: Path, prefect: PrefectStandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_up(home, prefect)
+    with shell(LANES_HOME=str(home), SLACK_CHANNEL="#dev"):
+        assert app(["status", "--json"]) == 1
+        found = json.loads(capsys.readouterr().out)
+        assert app(["status"]) == 1
+        shown = capsys.readouterr().out
+    assert found["settings"]["SLACK_CHANNEL"] == {"shown": "#ops", "fingerprint": ""}
+    by_name = {each["variable"]: each for each in found["differences"]}
+    assert by_name["SLACK_CHANNEL"]["here"] == {"shown": "#dev", "fingerprint": ""}
+    assert "set        SLACK_CHANNEL   #ops\n" in shown
+    assert "differs    SLACK_CHANNEL   the stand has #ops, this shell #dev;" in shown
+
+
+def test_doctor_looks_at_the_stand_and_finds_a_shell_that_says_otherwise_wrong(
+    home: Path, prefect: PrefectStandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_up(home, prefect)
+
+    def found(**variables: str) -> dict[str, dict[str, str]]:
+        with shell(LANES_HOME=str(home), **variables):
+            app(["doctor", "--json"])
+        return {each["check"]: each for each in json.loads(capsys.readouterr().out)}
+
+    assert found(**OURS)["shell"] == {"check": "shell", "verdict": "ok", "sentence": "as the stand runs"}
+    lacks = found()["shell"]
+    assert lacks["verdict"] == "ok"
+    assert "SLACK_CHANNEL: the stand has #ops, this shell has none" in lacks["sentence"]
+    differs = found(SLACK_CHANNEL="#dev")
+    assert differs["shell"]["verdict"] == "wrong"
+    assert differs["slack"]["sentence"].startswith("alerts go to #ops")
+    assert PREFECT_SERIES in differs["prefect"]["sentence"]
+
+
+def test_a_shell_that_set_nothing_reaches_the_stands_own_database(home: Path, prefect: PrefectStandIn) -> None:
+    put_up(home, prefect)
+    with shell(LANES_HOME=str(home)):
+        with pytest.raises(SetupError, match=r"runs on your database at db\.invalid:5432/letters"):
+            database_url()
+        prefect.blocks["lanes"] = {"url": ADDRESS}
+        assert database_url() == ADDRESS
+    with shell(LANES_HOME=str(home), LANES_DATABASE_URL="postgresql://u@elsewhere/d"):
+        assert database_url() == "postgresql+psycopg://u@elsewhere/d"
+
+
+def test_a_stand_is_found_from_any_folder(
+    home: Path, prefect: PrefectStandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_up(home / "state", prefect)
+    monkeypatch.setattr(whereabouts, "find_checkout", lambda: home)
+    monkeypatch.chdir(tmp_path)
+    with shell(LANES_HOME="state") as settings:
+        assert stand_info(settings) == load_info(home / "state")

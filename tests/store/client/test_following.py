@@ -1,0 +1,167 @@
+"""Who follows a workload's answers from a program is told of each as it comes, and misses none."""
+
+import asyncio
+import threading
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, closing
+
+import pytest
+from sqlalchemy import Connection, Engine, text
+
+from lanes import client
+from lanes.client import AsyncLanes, Lanes, Listed, following, lookout
+from lanes.client.following import Following
+from lanes.errors import DatabaseAway, Refused, TransactionUnfit, UnknownWorkload
+from tests.conftest import NOON
+from tests.examples import admit
+from tests.store.client.ends import WITHIN_S, answer, fails
+from tests.store.tries import A, rows
+
+NEVER_S = 3_600.0
+ANSWERED = ("answered", "settled", "failed")
+SESSIONS = "from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()"
+
+
+class Looked:
+    """The looks of those who follow."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.times = 0
+        self._changed = threading.Condition()
+        self._look = Following.look
+        monkeypatch.setattr(Following, "look", lambda of, connection: self.look(of, connection))
+
+    def look(self, of: Following, connection: Connection) -> list[Listed]:
+        found = self._look(of, connection)
+        with self._changed:
+            self.times += 1
+            self._changed.notify_all()
+        return found
+
+    def until(self, times: int) -> None:
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.times >= times, WITHIN_S)
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> Looked:
+    """Nobody looks but when something was heard."""
+    for module in (lookout, following):
+        monkeypatch.setattr(module, "RELOOK_S", NEVER_S)
+    return Looked(monkeypatch)
+
+
+@pytest.fixture(autouse=True)
+def item(address: None, pool: Engine) -> None:
+    with pool.begin() as connection:
+        admit(connection, "k", now=NOON, urgent=True)
+
+
+@pytest.fixture
+def programs() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(2)
+
+
+def roused() -> bool:
+    """Whether anybody follows."""
+    return any(each._roused for each in lookout._lookouts.values())
+
+
+def first(told: Generator[Listed]) -> Listed:
+    with closing(told):
+        return next(told)
+
+
+def test_an_answer_is_told_as_it_comes_and_its_read_recorded(
+    pool: Engine, programs: ThreadPoolExecutor, looked: Looked
+) -> None:
+    told = client.results("letters", states=ANSWERED, follow=True, reader="dashboard")
+    coming = programs.submit(first, told)
+    looked.until(1)
+    answer(pool)
+    found = coming.result(WITHIN_S)
+    assert (found.key, found.state, found.output) == ("k", "settled", A)
+    assert not roused()
+    with pool.begin() as connection:
+        assert [each.reader for each in rows(connection, "read")] == ["dashboard"]
+
+
+async def test_an_answer_is_told_to_asynchronous_programs(pool: Engine, looked: Looked) -> None:
+    async with aclosing(client.aresults("letters", states=ANSWERED, follow=True)) as told:
+        coming = asyncio.ensure_future(anext(told))
+        await asyncio.to_thread(looked.until, 1)
+        await asyncio.to_thread(answer, pool)
+        found = await asyncio.wait_for(coming, WITHIN_S)
+        assert roused()
+    assert not roused()
+    assert (found.key, found.output) == ("k", A)
+    with pool.begin() as connection:
+        assert rows(connection, "read") == []
+
+
+def test_that_no_answer_comes_is_told_too(pool: Engine, programs: ThreadPoolExecutor, looked: Looked) -> None:
+    coming = programs.submit(first, client.results("letters", states=["failed"], follow=True))
+    looked.until(1)
+    fails(pool)
+    assert coming.result(WITHIN_S).state == "failed"
+
+
+@pytest.mark.usefixtures("looked")
+async def test_it_is_over_once_nothing_has_come_for_long_enough() -> None:
+    assert [each.key for each in client.results("letters", follow=True, quiet_s=0)] == ["k"]
+    assert [each.key async for each in client.aresults("letters", follow=True, quiet_s=0.1)] == ["k"]
+
+
+@pytest.mark.usefixtures("looked")
+def test_the_reads_of_what_is_listed_are_recorded_where_there_is_a_reader(pool: Engine) -> None:
+    assert len(list(client.results("letters", reader="export"))) == 1
+    with pool.begin() as connection:
+        assert rows(connection, "read") == []
+    answer(pool)
+    with pool.begin() as connection:
+        admit(connection, "unanswered", now=NOON)
+    assert len(list(client.results("letters", reader="export"))) == 2
+    with pool.begin() as connection:
+        (read,) = rows(connection, "read")
+        assert (read.reader, read.result_id is None) == ("export", False)
+
+
+def test_all_sessions_that_end_at_once_cost_whoever_follows_no_answer(
+    pool: Engine, programs: ThreadPoolExecutor, looked: Looked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(following, "AGAIN_S", 0.01)
+    coming = programs.submit(first, client.results("letters", states=ANSWERED, follow=True))
+    looked.until(1)
+    with pool.begin() as connection:
+        assert all(connection.execute(text(f"select pg_terminate_backend(pid, 5000) {SESSIONS}")).scalars())
+    pool.dispose()
+    answer(pool)
+    assert coming.result(WITHIN_S).key == "k"
+
+
+async def test_a_database_that_stays_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> list[Listed]:
+        raise DatabaseAway("gone")
+
+    monkeypatch.setattr(Following, "look", away)
+    monkeypatch.setattr(following, "OUTAGE_S", 0.02)
+    monkeypatch.setattr(following, "AGAIN_S", 0.01)
+    with pytest.raises(DatabaseAway):
+        list(client.results("letters", follow=True))
+    with pytest.raises(DatabaseAway):
+        [each async for each in client.aresults("letters", follow=True)]
+
+
+async def test_what_cannot_be_followed_is_told(pool: Engine) -> None:
+    with pytest.raises(Refused, match="answered, settled, failed"):
+        next(client.results("letters", states=["canceled"], follow=True))
+    with pytest.raises(UnknownWorkload):
+        next(client.results("ghosts", follow=True))
+    with pytest.raises(Refused, match="reader"):
+        next(client.results("letters", reader="\0"))
+    with pool.begin() as connection, pytest.raises(TransactionUnfit, match="in vain"):
+        next(Lanes(connection).results("letters", follow=True))
+    async with AsyncLanes() as lanes:
+        with pytest.raises(UnknownWorkload):
+            await anext(lanes.results("ghosts", follow=True))
