@@ -100,16 +100,16 @@ class MainJob:
         """
         now = self.now()
         run, sent = f"{now:%m%d-%H%M%S}", Sent()
-        before, late, mine = appeals(run, now=now), amendments(run, now=now), samples(run, now=now)
-        sent.earlier = self._enter(before)
-        before = [each for each in before if each.key in sent.earlier]
-        for each in (*mine, *before):
-            sent.keys.setdefault(each.workload, []).append(each.key)
-        sent.scene = Scene(self._pool, self._api, [*mine, *before], late)
+        mine, late = samples(run, now=now), amendments(run, now=now)
         waiting, began = mine, time.monotonic()
         give_up = began + STALLED_AFTER_S
         for done in send(self._api, waiting, now=now):
             self._onlooker.counts("sent as events", done, len(mine))
+        before = self._enter(appeals(run, now=now))
+        for each in (*mine, *before):
+            sent.keys.setdefault(each.workload, []).append(each.key)
+        sent.earlier = [each.key for each in before]
+        sent.scene = Scene(self._pool, self._api, [*mine, *before], late)
         while waiting:
             time.sleep(POLL_S)
             waiting = self._not_admitted(waiting)
@@ -235,15 +235,16 @@ class MainJob:
             return every_s if isinstance(every_s, int | float) else None
         return None
 
-    def _enter(self, before: Sequence[Sample]) -> list[str]:
-        """The keys of those that came before; none where nobody would take them to real time, or others always route."""
+    def _enter(self, before: Sequence[Sample]) -> list[Sample]:
+        """Those of one workload that are in as if they had come minutes ago; none where nobody would take them to real time, or
+        others always route."""
         until = time.monotonic() + READY_WITHIN_S
         while before and time.monotonic() < until:
             with self._pool.begin() as connection:
                 if holder_exists(connection, Role.COLLECTOR):
                     keys = earlier.entered(connection, before[0].workload, before, now=clock(connection))
                     if keys is not None:
-                        return keys
+                        return [each for each in before if each.key in keys]
             self._waits(lambda: "waiting for `collect`: it takes items that their batch would answer too late to real time")
             time.sleep(POLL_S)
         return []
