@@ -30,7 +30,7 @@ def moderation(connection: Connection) -> Connection:
 
 def test_they_were_sure_enough_of_a_batch_when_they_came(moderation: Connection) -> None:
     assert entered(moderation, "moderation", APPEALS, now=NOON) == KEYS
-    logged = rows(moderation, "route_log")
+    logged = rows(moderation, "route_log", "key")
     assert [(each.key, each.lane, each.reason) for each in logged] == [(key, "batch", "split") for key in KEYS]
     assert all(NOON - timedelta(minutes=15) < each.decided_at < NOON - timedelta(minutes=2) for each in logged)
     assert all(each.probability >= 0.95 for each in rows(moderation, "route"))
