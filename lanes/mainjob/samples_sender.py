@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
-from lanes.mainjob.samples.files import sample_items, sample_workloads
+from lanes.mainjob.samples.files import sample_amendments, sample_appeals, sample_items, sample_workloads
 from lanes.stand.prefect_api import PrefectApi
 
 PER_REQUEST = 40  # the server takes about 200 events a second without loss
-ARRIVED = "lanes.item.arrived"
+ARRIVED, AMENDED = "lanes.item.arrived", "lanes.item.amended"
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One ready-made item as it is sent in this run."""
+    """One ready-made item, or what is added to one, as it is sent in this run."""
 
     workload: str
     key: str
@@ -28,11 +28,21 @@ def samples(run: str, *, now: datetime) -> list[Sample]:
     return [_sample(workload, each, run, now) for workload in sample_workloads() for each in sample_items(workload)]
 
 
-def send(api: PrefectApi, sent: Sequence[Sample], *, now: datetime) -> Iterator[int]:
+def amendments(run: str, *, now: datetime) -> list[Sample]:
+    """What customers add to items of this run, and what is right then."""
+    return [_sample(workload, each, run, now) for workload, given in sample_amendments().items() for each in given]
+
+
+def appeals(run: str, *, now: datetime) -> list[Sample]:
+    """The items of this run that came some minutes before it."""
+    return [_sample(workload, each, run, now) for workload, given in sample_appeals().items() for each in given]
+
+
+def send(api: PrefectApi, sent: Sequence[Sample], *, now: datetime, event: str = ARRIVED) -> Iterator[int]:
     """The number of samples sent so far, after each request."""
     for start in range(0, len(sent), PER_REQUEST):
         chunk = sent[start : start + PER_REQUEST]
-        api.emit([_event(each, uuid4(), now) for each in chunk])
+        api.emit([_event(each, event, uuid4(), now) for each in chunk])
         yield start + len(chunk)
 
 
@@ -44,10 +54,10 @@ def _sample(workload: str, item: dict[str, Any], run: str, now: datetime) -> Sam
     return Sample(workload, key, {"key": key, **fields}, item.get("label"))
 
 
-def _event(sample: Sample, event_id: UUID, now: datetime) -> dict[str, Any]:
+def _event(sample: Sample, event: str, event_id: UUID, now: datetime) -> dict[str, Any]:
     return {
         "id": str(event_id),
-        "event": ARRIVED,
+        "event": event,
         "occurred": now.isoformat(),
         "resource": {
             "prefect.resource.id": f"lanes.workload.{sample.workload}",

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from lanes.mainjob.samples.files import WORKLOADS
 from lanes.realtime.waking import ARRIVALS_THROTTLE, CALLS_THROTTLE
 from lanes.stand.info import load_info
 from tests.running_stand import RunningStand, cli, data
@@ -81,9 +82,9 @@ def test_no_block_needs_the_internet_for_its_picture(stand: RunningStand) -> Non
 
 def test_submit_runs_in_each_workloads_off_peak_window(stand: RunningStand) -> None:
     schedules = deployment(stand, "submit")["schedules"]
-    assert {each["slug"].split("-")[0] for each in schedules} == {"tickets", "archive"}
+    assert {each["slug"].split("-")[0] for each in schedules} == set(WORKLOADS)
     assert all(each["active"] and each["schedule"]["timezone"] == "UTC" for each in schedules)
-    assert {each["parameters"]["departure"]["workload"] for each in schedules} == {"tickets", "archive"}
+    assert {each["parameters"]["departure"]["workload"] for each in schedules} == set(WORKLOADS)
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Two ready-made workloads, customer messages and an archive, with labelled items to try Lanes on."""
+"""Three ready-made workloads (customer messages, an archive, comments), with labelled items to try Lanes on."""

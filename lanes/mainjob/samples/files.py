@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-WORKLOADS = ("tickets", "archive")
+WORKLOADS = ("tickets", "archive", "moderation")
 
 
 def sample_workloads() -> dict[str, dict[str, Any]]:
@@ -26,7 +26,21 @@ def sample_items(workload: str) -> list[dict[str, Any]]:
     if workload not in WORKLOADS:
         known = ", ".join(WORKLOADS)
         raise ValueError(f'there are no sample items for workload "{workload}"; choose one of: {known}')
-    return [json.loads(line) for line in _read(f"{workload}.jsonl").splitlines()]
+    return _lines(f"{workload}.jsonl")
+
+
+def sample_amendments() -> dict[str, list[dict[str, Any]]]:
+    """By workload, what customers add to what they wrote: `key`, the whole `payload` from then on, and the `label` of it."""
+    return {"tickets": _lines("tickets.amended.jsonl")}
+
+
+def sample_appeals() -> dict[str, list[dict[str, Any]]]:
+    """By workload, the items that came some minutes before the others, for a batch that is late."""
+    return {"moderation": _lines("moderation.appeals.jsonl")}
+
+
+def _lines(name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in _read(name).splitlines()]
 
 
 def _read(name: str) -> str:

@@ -11,7 +11,7 @@ from lanes.settling.awaited import Movers
 from lanes.stand.prefect_api import PrefectApi
 from lanes.store.workload import workloads
 from lanes.words import Lane
-from tests.conftest import NOON
+from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
 from tests.prefect_standin import PrefectStandIn
 from tests.store.tries import claim, save, tried
@@ -88,3 +88,11 @@ def test_its_examples_are_real_answers_of_its_own_items(job: MainJob, pool: Engi
     assert [each.key for each in job.examples(both)] == ["theirs", "mine"]
     assert [each.key for each in job.examples(MINE)] == ["mine"]
     assert job.examples(Sent(keys={"tickets": []})) == []  # a file of which every line was refused
+
+
+def test_a_report_begins_with_the_run_and_not_with_what_came_before_it(job: MainJob, pool: Engine) -> None:
+    with pool.begin() as connection:
+        admit(connection, "before", now=later(minutes=-5), workload="tickets", lane=Lane.BATCH)
+    both = {"tickets": ["before", "mine"]}
+    assert job.received_since(Sent(both, earlier=["before"])) == NOON
+    assert job.received_since(Sent(both)) == later(minutes=-5)

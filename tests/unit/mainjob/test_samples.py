@@ -8,7 +8,7 @@ import cel
 import pytest
 from jsonschema import Draft202012Validator
 
-from lanes.mainjob.samples.files import WORKLOADS, sample_items, sample_workloads
+from lanes.mainjob.samples.files import WORKLOADS, sample_amendments, sample_appeals, sample_items, sample_workloads
 
 EXAMPLE = re.compile(r"<example>\n<input>(.*?)</input>\n<output>(.*?)</output>\n</example>", re.DOTALL)
 NAMES = pytest.mark.parametrize("name", WORKLOADS)
@@ -33,13 +33,13 @@ def context(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("name", "fewest", "most"), [("tickets", 190, 220), ("archive", 55, 65)])
+@pytest.mark.parametrize(("name", "fewest", "most"), [("tickets", 190, 220), ("archive", 55, 65), ("moderation", 55, 65)])
 def test_a_workload_brings_about_the_promised_number_of_items(name: str, fewest: int, most: int) -> None:
     assert fewest <= len(sample_items(name)) <= most
 
 
 def test_items_of_an_unknown_workload_are_refused_with_the_known_names() -> None:
-    with pytest.raises(ValueError, match="tickets, archive"):
+    with pytest.raises(ValueError, match="tickets, archive, moderation"):
         sample_items("letters")
 
 
@@ -120,6 +120,66 @@ def test_no_item_is_both_urgent_and_for_the_batch_lane(name: str) -> None:
     workload = sample_workloads()[name]
     urgent, batch = (cel.compile(workload[rule]) for rule in ("urgent_when", "batch_when"))
     assert not [i["key"] for i in sample_items(name) if urgent.execute(context(i)) and batch.execute(context(i))]
+
+
+def test_nearly_all_urgent_tickets_go_to_real_time_and_few_others_by_their_words_alone() -> None:
+    """What is missed names no urgency: a broken machine, and an amount that was sent four times."""
+    program, items = cel.compile(sample_workloads()["tickets"]["urgent_when"]), sample_items("tickets")
+    caught = {item["key"]: program.execute(context(item)) for item in items}
+    assert [item["key"] for item in items if item["label"]["urgency"] == "high" and not caught[item["key"]]] == [
+        "T-0005", "T-0129",
+    ]  # fmt: skip
+    letters = [item for item in items if item["payload"]["channel"] in ("email", "app") and "due_in_s" not in item]
+    by_words = [item for item in letters if caught[item["key"]]]
+    assert len(by_words) >= 6
+    assert len([item for item in by_words if item["label"]["urgency"] != "high"]) <= 1
+
+
+@pytest.mark.parametrize(
+    "said", ["URGENT: where is it?", "Needed Friday", "I need it Today", "Bitte HEUTE noch", "Stop the return!"]
+)
+def test_words_of_urgency_count_in_any_case(said: str) -> None:
+    program = cel.compile(sample_workloads()["tickets"]["urgent_when"])
+    item = {"payload": {"text": said, "channel": "email"}, "consumer": "support-desk"}
+    assert program.execute(context(item)) is True
+    assert program.execute(context({**item, "consumer": "weekly-digest"})) is False
+
+
+@pytest.mark.parametrize("said", ["A papaya!", "Yesterday it worked", "I can unlock it myself"])
+def test_parts_of_words_are_no_words_of_urgency(said: str) -> None:
+    program = cel.compile(sample_workloads()["tickets"]["urgent_when"])
+    assert program.execute(context({"payload": {"text": said}, "consumer": "support-desk"})) is False
+
+
+def test_late_data_comes_for_items_that_real_time_answers_and_changes_what_is_right() -> None:
+    for name, late in sample_amendments().items():
+        workload, items = sample_workloads()[name], {item["key"]: item for item in sample_items(name)}
+        urgent = cel.compile(workload["urgent_when"])
+        assert workload["mode"] == "lambda"
+        for each in late:
+            before = items[each["key"]]
+            assert urgent.execute(context(before)) is True
+            assert each["payload"]["text"].startswith(before["payload"]["text"])
+            assert each["label"] != before["label"]
+            assert all(value in enums(workload)[field] for field, value in each["label"].items())
+
+
+def test_appeals_may_wait_for_a_batch_and_have_keys_of_their_own() -> None:
+    for name, appeals in sample_appeals().items():
+        workload, keys = sample_workloads()[name], {item["key"] for item in sample_items(name)}
+        assert workload["split_percent"] == 0
+        for each in appeals:
+            rules = (cel.compile(workload[rule]) for rule in ("urgent_when", "batch_when"))
+            assert [rule.execute(context({**each, "due_in_s": 26.0})) for rule in rules] == [False, False]
+            assert each["key"] not in keys
+
+
+def test_the_burst_of_comments_fills_several_calls() -> None:
+    workload, items = sample_workloads()["moderation"], sample_items("moderation")
+    burst = [item for item in items if item["consumer"] == "page"]
+    assert workload["buffer_s"] > 0
+    assert len(burst) >= 4 * workload["realtime_pack"] > 4
+    assert 1 < len(items) - len(burst) <= workload["batch_pack"]
 
 
 def test_the_rules_of_tickets_answer_for_a_payload_without_text_and_an_unknown_consumer() -> None:

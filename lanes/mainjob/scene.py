@@ -1,0 +1,72 @@
+"""What goes on beside the ready-made items while they are worked off: consumers read, and customers add to what they wrote."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection, Engine, text
+
+from lanes.mainjob.samples_sender import AMENDED, Sample, send
+from lanes.settling.sought import Sought, Unanswered
+from lanes.stand.prefect_api import PrefectApi
+from lanes.store.database import clock
+from lanes.store.settling import results
+
+AT_ONCE = frozenset({"support-desk", "page", "appeals"})  # consumers that read an answer as soon as it is there
+SENT_AGAIN_AFTER_S = 10.0  # an amendment that was not applied by then
+GIVEN_UP_AFTER_S = 45.0  # nobody waits longer for late data: whoever lost an event finds it in the report
+
+LATE = text("""
+select workload, key, answered_at is not null as answered, revision > 0 as amended from lanes.item
+ where key = any(:keys)
+""")
+
+
+class Scene:
+    """The answers to `sent` are read by who waits for them, and `late` reaches items that real time has answered: the batch,
+    which sees it, corrects them."""
+
+    def __init__(
+        self, pool: Engine, api: PrefectApi, sent: Sequence[Sample], late: Sequence[Sample], *,
+        elapsed: Callable[[], float] = time.monotonic,
+    ) -> None:  # fmt: skip
+        self._pool, self._api, self._elapsed, self._began = pool, api, elapsed, elapsed()
+        self._unread = {
+            (each.workload, each.key): Sought(each.workload, each.key, reader)
+            for each in sent
+            if (reader := each.fields.get("consumer")) in AT_ONCE
+        }
+        self._late = {(each.workload, each.key): each for each in late}
+        self._told: float | None = None
+
+    def look(self) -> None:
+        """What was answered since the last look is read, and what is answered is amended."""
+        if not self._unread and not self._late:
+            return
+        with self._pool.begin() as connection:
+            self._read(connection)
+            now, ready = clock(connection), self._ready(connection)
+        if ready and self._may_tell():
+            list(send(self._api, ready, now=now, event=AMENDED))
+            self._told = self._elapsed()
+
+    def holds_back(self, workload: str) -> bool:
+        """Whether its batch is to wait: late data is on its way, and the batch should see it."""
+        return any(of == workload for of, _ in self._late) and self._elapsed() - self._began < GIVEN_UP_AFTER_S
+
+    def _read(self, connection: Connection) -> None:
+        sought = [*self._unread.values()]
+        for asked, found in zip(sought, results.take(connection, sought) if sought else (), strict=True):
+            if found is not Unanswered.NOT_YET:
+                del self._unread[asked.workload, asked.key]
+
+    def _ready(self, connection: Connection) -> list[Sample]:
+        """What is to be told once all items that it is about are answered; what is in force is no longer late."""
+        if not self._late:
+            return []
+        found = {(row.workload, row.key): row for row in connection.execute(LATE, {"keys": [key for _, key in self._late]})}
+        self._late = {of: each for of, each in self._late.items() if of not in found or not found[of].amended}
+        answered = all(of in found and found[of].answered for of in self._late)
+        return [*self._late.values()] if answered else []
+
+    def _may_tell(self) -> bool:
+        return self._told is None or self._elapsed() - self._told >= SENT_AGAIN_AFTER_S

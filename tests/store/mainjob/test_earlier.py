@@ -1,0 +1,62 @@
+"""Items that came some minutes before a run: they wait for a batch, and are due too soon for one."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import Connection, Engine
+
+from lanes.mainjob.earlier import DUE_IN, entered
+from lanes.mainjob.samples.files import sample_workloads
+from lanes.mainjob.samples_sender import appeals
+from lanes.routing.route import EXPECTED_CALL
+from lanes.routing.second_look import MARGIN, latest
+from lanes.store.routing import rescues, routes
+from tests.conftest import NOON
+from tests.examples import publish
+from tests.store.late import doubted
+from tests.store.tries import rows
+
+APPEALS = appeals("run", now=NOON)
+KEYS = [each.key for each in APPEALS]
+
+
+@pytest.fixture
+def moderation(connection: Connection) -> Connection:
+    """A database in which the comments' workload is in force."""
+    fields = {field: value for field, value in sample_workloads()["moderation"].items() if field != "name"}
+    publish(connection, "moderation", now=NOON, **fields)
+    return connection
+
+
+def test_they_were_sure_enough_of_a_batch_when_they_came(moderation: Connection) -> None:
+    assert entered(moderation, "moderation", APPEALS, now=NOON) == KEYS
+    logged = rows(moderation, "route_log", "key")
+    assert [(each.key, each.lane, each.reason) for each in logged] == [(key, "batch", "split") for key in KEYS]
+    assert all(NOON - timedelta(minutes=15) < each.decided_at < NOON - timedelta(minutes=2) for each in logged)
+    assert all(each.probability >= 0.95 for each in rows(moderation, "route"))
+    assert {each.received_at for each in rows(moderation, "item")} == {each.decided_at for each in logged}
+
+
+def test_no_batch_is_back_in_time_any_more_and_real_time_takes_them_over_within_seconds(moderation: Connection) -> None:
+    entered(moderation, "moderation", APPEALS, now=NOON)
+    late = doubted(moderation, now=NOON, until=NOON + DUE_IN)
+    assert len(late) == len(KEYS)
+    begins = latest(NOON + DUE_IN, 0, EXPECTED_CALL)
+    assert NOON < begins < NOON + timedelta(seconds=10)
+    assert MARGIN + EXPECTED_CALL < DUE_IN
+    assert rescues.take(moderation, late, now=begins) == len(KEYS)
+    rescued = [each for each in rows(moderation, "route_log") if each.reason == "rescue"]
+    assert {(each.key, each.lane) for each in rescued} == {(key, "realtime") for key in KEYS}
+
+
+def test_none_come_to_a_workload_that_is_not_in_force(connection: Connection) -> None:
+    assert entered(connection, "moderation", APPEALS, now=NOON) == []
+    assert rows(connection, "item") == []
+
+
+def test_nothing_is_done_while_somebody_else_routes(pool: Engine, moderation: Connection) -> None:
+    with pool.begin() as router:
+        assert routes.begin(router, timedelta(seconds=1)).alone
+        assert entered(moderation, "moderation", APPEALS, now=NOON) is None
+    assert rows(moderation, "item") == []
+    assert entered(moderation, "moderation", APPEALS, now=NOON) == KEYS

@@ -1,0 +1,123 @@
+"""What goes on beside the samples: who waits reads, and late data reaches what was answered."""
+
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, text
+
+from lanes.mainjob.mainjob import MainJob, Sent
+from lanes.mainjob.onlooker import Lines
+from lanes.mainjob.samples_sender import Sample
+from lanes.mainjob.scene import GIVEN_UP_AFTER_S, SENT_AGAIN_AFTER_S, Scene
+from lanes.stand.prefect_api import PrefectApi
+from lanes.words import Lane
+from tests.conftest import NOON
+from tests.examples import admit, publish, route
+from tests.prefect_standin import PrefectStandIn
+from tests.store.tries import claim, rows, save, tried
+
+DESK = Sample("tickets", "desk", {"key": "desk", "consumer": "support-desk"}, None)
+DIGEST = Sample("tickets", "digest", {"key": "digest", "consumer": "weekly-digest"}, None)
+ADDED = Sample("tickets", "desk", {"key": "desk", "payload": {"text": "and more"}}, {"category": "b"})
+
+
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.at_s = 0.0
+
+    def __call__(self) -> float:
+        return self.at_s
+
+
+@pytest.fixture
+def elapsed() -> Clock:
+    """The scene's own time."""
+    return Clock()
+
+
+@pytest.fixture
+def api(prefect: PrefectStandIn) -> Iterator[PrefectApi]:
+    """The way to the Prefect server of the test."""
+    with PrefectApi(prefect.api_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def scene(pool: Engine, api: PrefectApi, elapsed: Clock) -> Scene:
+    """Two items in real time, to one of which its customer will add something."""
+    with pool.begin() as connection:
+        publish(connection, "tickets", now=NOON, mode="lambda")
+        admit(connection, "desk", "digest", now=NOON, workload="tickets", lane=Lane.REALTIME)
+        route(connection, now=NOON)
+    return Scene(pool, api, [DESK, DIGEST], [ADDED], elapsed=elapsed)
+
+
+def answer(pool: Engine) -> None:
+    """Real time has answered everything."""
+    with pool.begin() as connection:
+        save(connection, *(tried(each) for each in claim(connection)))
+
+
+def told(prefect: PrefectStandIn) -> list[tuple[str, str]]:
+    """The events that were sent, each with the key it is about."""
+    return [(each["event"], each["payload"]["key"]) for each in prefect.events]
+
+
+def test_who_waits_reads_each_answer_once_and_the_others_read_nothing(scene: Scene, pool: Engine) -> None:
+    def reads() -> list[str]:
+        with pool.begin() as connection:
+            return [each.reader for each in rows(connection, "read")]
+
+    scene.look()
+    assert reads() == []
+    answer(pool)
+    scene.look()
+    scene.look()
+    assert reads() == ["support-desk"]
+
+
+def test_late_data_is_sent_once_its_item_is_answered_and_again_while_it_is_not_in_force(
+    scene: Scene, pool: Engine, prefect: PrefectStandIn, elapsed: Clock
+) -> None:
+    scene.look()
+    assert told(prefect) == []
+    answer(pool)
+    scene.look()
+    scene.look()
+    assert told(prefect) == [("lanes.item.amended", "desk")]
+    elapsed.at_s = SENT_AGAIN_AFTER_S
+    scene.look()
+    assert len(told(prefect)) == 2
+    with pool.begin() as connection:
+        connection.execute(text("select lanes.amend('tickets', 'desk', '{\"text\": \"and more\"}')"))
+    elapsed.at_s = 2 * SENT_AGAIN_AFTER_S
+    scene.look()
+    assert len(told(prefect)) == 2
+
+
+def test_the_batch_of_what_is_amended_waits_for_it_and_no_other_does_nor_for_ever(
+    scene: Scene, pool: Engine, elapsed: Clock
+) -> None:
+    answer(pool)
+    assert scene.holds_back("tickets")
+    assert not scene.holds_back("archive")
+    elapsed.at_s = GIVEN_UP_AFTER_S
+    assert not scene.holds_back("tickets")
+    elapsed.at_s = 0
+    with pool.begin() as connection:
+        connection.execute(text("select lanes.amend('tickets', 'desk', '{\"text\": \"and more\"}')"))
+    scene.look()
+    assert not scene.holds_back("tickets")
+
+
+def test_the_main_job_lets_a_batch_depart_when_its_scene_does(
+    scene: Scene, pool: Engine, api: PrefectApi, prefect: PrefectStandIn, elapsed: Clock
+) -> None:
+    answer(pool)
+    job, sent = MainJob(pool, api, Lines()), Sent({"tickets": ["desk", "digest"]}, scene=scene)
+    assert job.depart(sent) is None
+    elapsed.at_s = GIVEN_UP_AFTER_S
+    assert job.depart(sent) is not None
+    assert prefect.asked("submit") == [{"departure": {"workload": "tickets"}}]
