@@ -111,7 +111,7 @@ def _numbers(of: Incident) -> list[int]:
 
 
 def _numbered(of: Incident) -> dict[str, Any]:
-    return {"batch": number for number in _numbers(of)}
+    return {"batch": numbers[0]} if (numbers := _numbers(of)) else {}
 
 
 def _budgeted(of: Incident) -> dict[str, Any]:

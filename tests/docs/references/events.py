@@ -107,7 +107,7 @@ OUT: Mapping[str, Told] = {
         {"ready": "How much work waits.", "received": "How many items are not routed yet; absent where all are."},
     ),
 }  # fmt: skip
-RESOLVED = Told("A promise is kept again.", OUT["lanes.incident.opened"].says | {"sentence": "How it ended."})
+RESOLVED = Told("A promise is kept again.", {**OUT["lanes.incident.opened"].says, "sentence": "How it ended."})
 OF_ROLLOUT = {
     "rollout_id": "Its number, as in view `rollout_log`.", "playbook": "Name of its playbook.",
     "consumer": "Whose items it moves; null: all of the workload.", "step": "The step in force afterwards, from 1.",

@@ -52,9 +52,9 @@ def test_every_figure_is_explained_below_its_table(whole: Advice) -> None:
     late = advise(evidence(ConsumerUse("nightly", 900, realtime=900, reads=300, at_once=3, median_s=7_200, unread=12)))
     figures = set[str]()
     for of in (whole, late):
-        for shown in (in_terminal(advice_terminal.render(of)), in_artifact(advice_markdown.render(of))):
-            assert unexplained(shown) == []
-            figures |= {name for each in shown for name in each.figures}
+        for page in (in_terminal(advice_terminal.render(of)), in_artifact(advice_markdown.render(of))):
+            assert unexplained(page) == []
+            figures |= {name for each in page for name in each.figures}
     assert {"Speaks", "Total with 95 %", "Break-even share r*", "Paid", "Of the first", "Recommended", "Never read"} <= figures
 
 
