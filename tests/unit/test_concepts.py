@@ -34,9 +34,9 @@ def table(page: str, *, headed: str) -> list[list[str]]:
 
 def number(text: str) -> float:
     """The first number of a text."""
-    found = re.search(r"[−-]?[\d,]*\.?\d+", text)
+    found = re.search(r"-?[\d,]*\.?\d+", text)
     assert found is not None
-    return float(found[0].replace(",", "").replace("−", "-"))
+    return float(found[0].replace(",", ""))
 
 
 def per_thousand(model: str, lane: Lane, pack: int = 1) -> float:
