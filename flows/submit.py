@@ -30,7 +30,7 @@ class Departure(Form):
 
 
 @flow(name="submit", flow_run_name="batch submit {departure.what}", persist_result=False)
-async def submit(departure: Departure = Departure()) -> int | State[int]:  # noqa: B008
+async def submit(departure: Departure = Departure()) -> int | State[int] | State[str]:  # noqa: B008
     """Everything that waited for the batch lane is with the provider; the number of items.
 
     What could not leave is tried by a later run; a run fails, or ends as waiting, only after it tried everything. A workload

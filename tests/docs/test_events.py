@@ -37,7 +37,7 @@ def item_events(connection: Connection) -> None:
 def batch_events(connection: Connection) -> None:
     """A batch leaves, ends and is collected."""
     announcing.submitted(connection, BatchId(1), "letters", requests=2, items=2, now=NOON)
-    ended = dict.fromkeys[str, int](("succeeded", "errored", "canceled", "expired"), 0)
+    ended: dict[str, int] = dict.fromkeys(("succeeded", "errored", "canceled", "expired"), 0)
     announcing.ended(connection, BatchId(1), "letters", requests=2, items=2, outcomes=ended, now=NOON)
     announcing.collected(connection, BatchId(1), "letters", items=2, outcomes=dict.fromkeys(COUNTS, 0), now=NOON)
 

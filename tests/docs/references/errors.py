@@ -39,7 +39,8 @@ def page() -> str:
 
 def tree(of: type[LanesError] = LanesError, depth: int = 0) -> list[tuple[int, type[LanesError]]]:
     """Each with its depth, in the order of the file."""
-    mine = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, LanesError) and of in each.__bases__]
+    known = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, LanesError)]
+    mine = [each for each in known if of in each.__bases__]
     return [(depth, of), *(below for each in mine for below in tree(each, depth + 1))]
 
 
