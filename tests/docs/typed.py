@@ -26,7 +26,7 @@ def commands(text: str) -> Iterator[str]:
 def refused(command: str, *, whole: bool = True) -> str | None:
     """Why the command line does not take it; None: it does. One that is not `whole` is spoken of, and may lack arguments."""
     try:
-        name, *arguments = shlex.split(command if whole else command.translate({ord("["): " ", ord("]"): " "}), comments=True)
+        name, *arguments = shlex.split(command if whole else _spelt_out(command), comments=True)
     except ValueError as error:
         return str(error)
     if name not in app or name.startswith("-"):
@@ -39,3 +39,8 @@ def refused(command: str, *, whole: bool = True) -> str | None:
     except CycloptsError as error:
         return str(error)
     return None
+
+
+def _spelt_out(command: str) -> str:
+    """Without the brackets around what may be left out, and without what stands for all of it."""
+    return command.replace("[options]", "").translate({ord("["): " ", ord("]"): " "})
