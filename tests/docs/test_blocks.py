@@ -19,7 +19,7 @@ from lanes.workload import reading
 from tests.conftest import NOON
 from tests.docs.account import account
 from tests.docs.blocks import CHECKOUT, RUN, SHOWN, Block, around, blocks, docs, named, to_run
-from tests.docs.links import TARGET, targets
+from tests.docs.links import TARGET, codes, targets
 from tests.docs.typed import commands, refused
 from tests.e2e import test_pages
 from tests.examples import publish
@@ -113,10 +113,11 @@ def test_the_database_takes_every_statement_of_a_page(pool: Engine, database_url
     with pool.begin() as connection:
         for name in PUBLISHED:
             publish(connection, name, now=NOON)
-    told = list(all_blocks("sql"))
+    told = [(str(each), each.text) for each in all_blocks("sql")]
+    told += [(named(page), code) for page in PAGES for code in codes(page) if code.startswith("select ")]
     with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as session:
-        for each in told:
+        for where, statement in told:
             try:
-                session.execute(each.text.encode())
+                session.execute(statement.encode())
             except psycopg.Error as error:
-                pytest.fail(f"{each}: {error}")
+                pytest.fail(f"{where}: {error}")
