@@ -38,11 +38,11 @@ SINCE = "7d"
 MOST = 50_000
 CHANGED = VersionId(0)  # of what no database knows
 LEGEND: Legend = {
-    "Items": "that went by the version in force as the first column says, and would go by the file as the second does",
+    "Items": "that went by the version in force as the first column says, and by the file as the second",
     "Share": "of all that were tried",
-    "Cost as routed": "US dollars, with the authoritative pass where one is owed",
-    "Expected late": "those in batches, each counted by the probability that it is late",
-    "Items on which a rule failed": "the rule does not hold of them then",
+    "Cost as routed": "with the authoritative pass where one is owed",
+    "Expected late": "in batches, each by its probability",
+    "Items on which a rule failed": "it does not hold of them then",
 }
 
 

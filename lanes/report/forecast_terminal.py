@@ -21,13 +21,13 @@ from lanes.words import Lane
 
 NUMBERS = ("Calls", "Cost", "Per 1,000", "Items", "Share")
 COSTS: Legend = {
-    "Calls": "requests to the provider",
-    "Cost": "estimated at the pack sizes and cache hits in force",
-    "Per 1,000": "of these items",
-    "As routed now": "each item on the lane that it would get, with the authoritative pass where one is owed",
+    "Calls": "to the provider",
+    "Cost": "at the pack sizes and cache hits in force",
+    "Per 1,000": "items",
+    "As routed now": "with the authoritative pass where one is owed",
 }
-ANSWERED = "real time, how long it takes behind what waits there; a batch, when it is back as surely as `confidence` asks for"
-BY = "real time, how long it takes behind what waits there; a batch, the probability that it is back by then"
+ANSWERED = "real time behind what waits there; a batch as surely as `confidence` asks for"
+BY = "real time behind what waits there; a batch with that probability"
 ROUTES: Legend = {
     "Items": "that would go there",
     "Share": "of the items of the file",
