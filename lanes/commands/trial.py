@@ -22,6 +22,7 @@ from lanes.escaping import plain
 from lanes.ids import VersionId
 from lanes.report.section import Legend, explained
 from lanes.report.summary import lane_name, reason_name
+from lanes.report.titled import titled
 from lanes.routing.route import looks_inside
 from lanes.routing.trial import Place, Side, Trial, Trying
 from lanes.store.database import clock
@@ -102,8 +103,8 @@ def _try(pool: Engine, wanted: Definition, since: str, most: int, as_json: bool)
     if as_json:
         print_json(_data(trial, began_at, now, unread, notes))
     else:
-        legend = Text(explained(LEGEND), "dim")
-        shown = Group(_moves(trial, now - began_at), Text(), _sides(trial), legend, *(Text(each, "yellow") for each in notes))
+        said = Text(explained(LEGEND), "dim"), *(Text(each, "yellow") for each in notes)
+        shown = Group(*titled(_moves(trial, now - began_at)), Text(), _sides(trial), *said)
         Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(shown)
     return 0
 
