@@ -24,6 +24,7 @@ SHOWN_WITHIN_MS = 30_000  # on a machine that does much else
 AT_REST = """() => !document.querySelector('[data-slot=skeleton],.animate-pulse')
   && [...document.images].every(each => each.complete)
   && document.fonts.status === 'loaded'"""
+FAILED = re.compile(r"^(Something went wrong!?|Unexpected error|Prefect server error|Configuration error|Unable to connect to .*)$")
 BROKEN = "() => [...document.images].filter(each => !each.naturalWidth).map(each => each.src.slice(0, 120))"
 
 
@@ -74,7 +75,7 @@ def shown(page: Page, *markers: Locator) -> None:
     for each in markers:
         expect(each.first).to_be_visible(timeout=SHOWN_WITHIN_MS)
     page.wait_for_function(AT_REST)
-    expect(page.get_by_text("Something went wrong")).to_have_count(0)
+    expect(page.get_by_text(FAILED)).to_have_count(0)
     assert page.evaluate(BROKEN) == []
 
 

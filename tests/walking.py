@@ -18,6 +18,7 @@ THINGS = {  # what a page is about, as Prefect's API knows it
     "/v2/deployments/deployment/{}/run": "deployments/{}",
     "/v2/work-pools/work-pool/{}": "work_pools/{}",
 }
+AS_A_BROWSER = {"Accept": "text/html"}  # others are told that there is no such file
 LISTS = ("/v2/events", "/v2/runs", "/v2/blocks")
 
 
@@ -54,7 +55,7 @@ def thing(stand: RunningStand, link: Link) -> Mapping[str, Any] | None:
 
     AssertionError where there is no such page, where Prefect knows no such thing, or where a form has not what is filled in.
     """
-    assert stand.prefect.get(link.url).status_code == 200, link
+    assert stand.prefect.get(link.url, headers=AS_A_BROWSER).status_code == 200, link
     asked = [there.format(found[1]) for page, there in THINGS.items() if (found := _matched(page, link.path))]
     if not asked:
         assert link.path in LISTS, link
