@@ -74,8 +74,10 @@ def incident(path: str, *words: str) -> Sight:
     headings = ("Why", "What to do")
     return Sight(
         path,
-        lambda page: [page.get_by_text(each) for each in words]
-        + [page.get_by_role("heading", name=each, exact=True) for each in headings],
+        lambda page: (
+            [page.get_by_text(each) for each in words]
+            + [page.get_by_role("heading", name=each, exact=True) for each in headings]
+        ),
     )
 
 

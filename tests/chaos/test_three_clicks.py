@@ -5,17 +5,18 @@ its buttons opens a page that is there (one); the incident's page leads to the f
 submitted (three).
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Response, expect
 
 from lanes.promises.incident import TERMS, Promise
 from tests import pages
 from tests.breaking import Scene, break_promises, incident_of
-from tests.browser import Browser, label, shown, value
+from tests.browser import Browser, choose, field, label, shown, value
 from tests.pages import Sight
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import Said, SlackStandIn
@@ -28,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 # What a person reads of the cause, and what is told to do about it: a button, or a command.
 TOLD = {
     Promise.BATCH_SLOW: ("It still runs at the provider", "[Decide about the batch]"),
-    Promise.BATCH_FAILING: ("The scanner is jammed", "lanes pause batch-failing"),
+    Promise.BATCH_FAILING: ("The scanner is jammed", "[Pause it]"),
     Promise.BATCH_INVALID: ("break the output schema", "[Edit the workload]"),
     Promise.BATCH_UNCLEAR: ("the provider offers no results of", "[Decide about the batch]"),
     Promise.BATCH_INCOMPLETE: ("came home without a result", "lanes psql -c"),
@@ -42,10 +43,90 @@ TOLD = {
     Promise.APPROVAL_WAITS: ("asks for approval at step 1 of 2", "[Answer it (Resume)]"),
     Promise.PROVIDER_FROZEN: ("the provider answered 404", "[Edit the workload]"),
     Promise.BUDGET: ("Nothing more is paid", "[Raise the budget]"),
-    Promise.DEADLINE_MISSED: ("missed it within the last hour", "[Ask for more confidence]"),
+    Promise.DEADLINE_MISSED: ("on realtime, reason", "[Ask for more confidence]"),
     Promise.DEADLINE_AT_RISK: ("3 items are bound to batch", "lanes depart deadline-at-risk"),
 }
 KNOWN = "All that is known"
+DOES = re.compile(r"/(create_flow_run|resume|block_documents/[^/]+|work_pools/[^/]+)$")
+
+
+class Remedy(NamedTuple):
+    """What a person does on the page of a button, and what is true of the workload afterwards."""
+
+    button: str
+    does: Callable[[Page], None]
+    afterwards: str
+
+
+def signed(page: Page) -> None:
+    """Who and why stand in the form."""
+    field(page, "Who").fill("ada")
+    field(page, "Why").fill("a trial of remedies")
+
+
+def sent(answer: Response) -> bool:
+    """Prefect was asked to do it."""
+    asked = answer.request
+    return asked.method in ("POST", "PATCH") and DOES.search(asked.url) is not None
+
+
+def resumes_the_pool(page: Page) -> None:
+    switch = page.get_by_role("switch").first
+    expect(switch).not_to_be_checked()
+    switch.click()
+    expect(switch).to_be_checked()
+
+
+def raises_the_budget(page: Page) -> None:
+    field(page, "Hard limit").fill("10")
+    signed(page)
+    page.get_by_role("button", name="Submit", exact=True).click()
+
+
+def moves_it_to_batch(page: Page) -> None:
+    field(page, "Percent to real-time").fill("0")
+    signed(page)
+    page.get_by_role("button", name="Submit", exact=True).click()
+
+
+def gives_the_batch_up(page: Page) -> None:
+    choose(page, "Action", "give_up_batch")
+    field(page, "Sure").click()
+    signed(page)
+    page.get_by_role("button", name="Submit", exact=True).click()
+
+
+def pauses_it(page: Page) -> None:
+    signed(page)
+    page.get_by_role("button", name="Submit", exact=True).click()
+
+
+def corrects_it(page: Page) -> None:
+    field(page, "Patience (seconds)").fill("60")
+    page.get_by_role("button", name="Save", exact=True).click()
+
+
+def approves(page: Page) -> None:
+    page.get_by_role("button", name="Open menu").first.click()
+    page.get_by_role("menuitem", name="Resume").click()
+    field(page, "Approve").click()
+    signed(page)
+    page.get_by_role("dialog").get_by_role("button", name="Resume", exact=True).click()
+
+
+OVER = "select bool_and(state = 'resolved') from lanes.incident_log where workload = :w and promise = replace(:w, '-', '_')"
+# The pool is resumed first: runs of the forms go through it.
+REMEDIES: Mapping[Promise, Remedy] = {
+    Promise.BATCH_NEVER_STARTED: Remedy("Its work pool", resumes_the_pool, OVER),
+    Promise.BUDGET: Remedy("Raise the budget", raises_the_budget, OVER),
+    Promise.REALTIME_SLOW: Remedy(
+        "Move its traffic", moves_it_to_batch, "select basis_points = 0 from lanes.split where workload = :w order by id desc"
+    ),
+    Promise.BATCH_SLOW: Remedy("Decide about the batch", gives_the_batch_up, OVER),
+    Promise.BATCH_FAILING: Remedy("Pause it", pauses_it, "select paused_at is not null from lanes.workload where name = :w"),
+    Promise.WORKLOAD_INVALID: Remedy("Edit the workload", corrects_it, OVER),
+    Promise.APPROVAL_WAITS: Remedy("Answer it (Resume)", approves, OVER),
+}
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +191,22 @@ def test_each_button_of_a_message_opens_its_page(
 def test_the_report_is_shown_with_its_charts(stand: RunningStand, browser: Browser) -> None:
     sight = pages.report(stand)
     browser.visit(stand.info.ui_url + sight.path, sight.come)
+
+
+@pytest.mark.parametrize("promise", REMEDIES)
+def test_what_helps_is_one_form_that_is_filled_in_and_sent(
+    stand: RunningStand, messages: SlackStandIn, browser: Browser, promise: Promise
+) -> None:
+    helps, said = REMEDIES[promise], told(stand, messages, promise)
+    (page,) = [each for each in buttons(said) if each.label == helps.button]
+
+    def does(opened: Page) -> None:
+        with opened.expect_response(sent) as answer:
+            helps.does(opened)
+        assert answer.value.ok, answer.value.text()
+
+    browser.visit(page.url, does)
+    until(lambda: Scene(stand, promise).value(helps.afterwards), within_s=90, what=f"an end of {promise}")
 
 
 def opened(stand: RunningStand, promise: Promise, link: Link, page: Page) -> None:
