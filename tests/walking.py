@@ -2,12 +2,13 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from tests.running_stand import RunningStand
-from tests.slack_standin import Said
+from tests.slack_standin import Said, rich_texts
 
 MARKDOWN_LINK = re.compile(r"\[([^]]+)\]\((/[^)\s]+)\)")
 THINGS = {  # what a page is about, as Prefect's API knows it
@@ -38,6 +39,13 @@ def buttons(said: Said) -> list[Link]:
     """Those of a message."""
     rows = (block["elements"] for block in said.blocks if block["type"] == "actions")
     return [Link(each["text"]["text"], each["url"]) for row in rows for each in row]
+
+
+def commands(said: Said) -> list[list[str]]:
+    """What a message gives to be typed, word by word."""
+    parts = [part for block in said.blocks if block["type"] == "rich_text" for part in block["elements"]]
+    lines = [line for part in parts if part["type"] == "rich_text_preformatted" for line in rich_texts(part)]
+    return [shlex.split(each, comments=True) for line in lines for each in line.splitlines()]
 
 
 def links(stand: RunningStand, markdown: str) -> list[Link]:

@@ -21,7 +21,7 @@ from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import Said, SlackStandIn
 from tests.slack_standin import shown as read
 from tests.waiting import until
-from tests.walking import Link, buttons, filled_in, links, reads, thing
+from tests.walking import Link, buttons, commands, filled_in, links, reads, thing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -46,6 +46,7 @@ TOLD = {
     Promise.DEADLINE_AT_RISK: ("3 items are bound to batch", "lanes depart deadline-at-risk"),
 }
 KNOWN = "All that is known"
+JUDGES = ("doctor", "status")  # exit code 1: something is wrong
 DOES = re.compile(r"/(create_flow_run|resume|block_documents/[^/]+|work_pools/[^/]+)$")
 
 
@@ -210,6 +211,13 @@ def test_what_helps_is_a_page_on_which_one_click_does_it(
 
     browser.visit(page.url, does)
     until(lambda: Scene(stand, helps.promise).value(helps.afterwards), within_s=90, what=f"an end of {helps.promise}")
+
+
+@pytest.mark.parametrize("promise", Promise)
+def test_what_a_message_gives_to_be_typed_can_be_typed(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> None:
+    for _, *typed in commands(told(stand, messages, promise)):
+        done = stand.cli(*typed)
+        assert done.returncode in ((0, 1) if typed[0] in JUDGES else (0,)), (typed, done.stdout, done.stderr)
 
 
 def opened(stand: RunningStand, promise: Promise, link: Link, page: Page) -> None:
