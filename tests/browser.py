@@ -25,7 +25,8 @@ AT_REST = """() => !document.querySelector('[data-slot=skeleton],.animate-pulse'
   && [...document.images].every(each => each.complete)
   && document.fonts.status === 'loaded'"""
 FAILED = re.compile(r"^(Something went wrong!?|Unexpected error|(Prefect server|Configuration) error|Unable to connect .*)$")
-BROKEN = "() => [...document.images].filter(each => !each.naturalWidth).map(each => each.src.slice(0, 120))"
+# A block type without an icon has a picture without an address: Prefect shows a grey square.
+BROKEN = "() => [...document.images].filter(each => each.src && !each.naturalWidth).map(each => each.src.slice(0, 120))"
 
 
 def program() -> str | None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pytest
 from playwright.sync_api import Page, Response, expect
 
+from lanes.mainjob.mainjob import ENDED
 from lanes.promises.incident import TERMS, Promise
 from tests import pages
 from tests.breaking import Scene, break_promises, incident_of
@@ -146,7 +147,6 @@ def stand(open_folder: Path, messages: SlackStandIn) -> Iterator[RunningStand]:
     """Every promise is broken on it, or will be soon."""
     up = put_up(open_folder / "broken", **messages.environment())
     try:
-        up.run("report")
         break_promises(up, Promise)
         yield up
     finally:
@@ -193,11 +193,6 @@ def test_each_button_of_a_message_opens_its_page(
         browser.visit(each.url, lambda page, each=each: opened(stand, promise, each, page))
 
 
-def test_the_report_is_shown_with_its_charts(stand: RunningStand, browser: Browser) -> None:
-    sight = pages.report(stand)
-    browser.visit(stand.info.ui_url + sight.path, sight.come)
-
-
 @pytest.mark.parametrize("helps", REMEDIES, ids=lambda helps: f"{helps.promise}: {helps.button}")
 def test_what_helps_is_a_page_on_which_one_click_does_it(
     stand: RunningStand, messages: SlackStandIn, browser: Browser, helps: Remedy
@@ -218,6 +213,13 @@ def test_what_a_message_gives_to_be_typed_can_be_typed(stand: RunningStand, mess
     for _, *typed in commands(told(stand, messages, promise)):
         done = stand.cli(*typed)
         assert done.returncode in ((0, 1) if typed[0] in JUDGES else (0,)), (typed, done.stdout, done.stderr)
+
+
+def test_the_report_is_shown_with_its_charts(stand: RunningStand, browser: Browser) -> None:
+    run = stand.run("report")
+    until(lambda: stand.prefect.get(f"flow_runs/{run}").json()["state_type"] in ENDED, within_s=90, what="the report")
+    sight = pages.report(stand)
+    browser.visit(stand.info.ui_url + sight.path, sight.come)
 
 
 def opened(stand: RunningStand, promise: Promise, link: Link, page: Page) -> None:
