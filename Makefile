@@ -30,6 +30,7 @@ test-all: test
 check: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
+	@$(BIN)/python -m tests.check_types
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.check_migrations
 
