@@ -27,9 +27,12 @@ def arrange(schema: dict[str, Any]) -> None:
 
 
 class Form(BaseModel):
-    """What a person fills in: of each field its title, its description with the bounds, and its place."""
+    """What a person fills in: of each field its title, its description with the bounds, and its place.
 
-    model_config = ConfigDict(json_schema_extra=arrange)
+    A field of another name is refused: who misspells one that may stay empty would get what nobody asked for.
+    """
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=arrange)
 
 
 def of_workloads(*beside: str) -> dict[str, Any]:
