@@ -44,7 +44,7 @@ bench: setup
 .PHONY: docs
 docs: setup
 	@$(BIN)/uv sync --quiet --frozen --group docs --python $(BIN)/python
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@$(BIN)/python -m tests.docs.site
 
 clean:

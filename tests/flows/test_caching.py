@@ -8,6 +8,7 @@ import lanes.money.caching
 import tasks.drain
 from lanes.batch.batch import Kind
 from lanes.money.cost import shared_tokens
+from lanes.standin.echo import EchoEngine
 from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
 from lanes.words import Lane
@@ -103,8 +104,9 @@ async def kinds(db: Database) -> list[Kind]:
 
 @pytest.mark.parametrize(("hits", "after"), [(1.0, "all"), (0.3, "none")])
 async def test_a_batch_finds_out_with_few_requests_and_then_all_are_marked_or_none(
-    at: Connections, endpoint: Endpoint, sender: Sender, hits: float, after: str
+    at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch, hits: float, after: str
 ) -> None:
+    monkeypatch.setattr(EchoEngine, "batch_step", 8)  # those that are worked off together each write: chance may put many there
     endpoint.reset(batch_cache_hits=hits)
     await batched(at, endpoint, sender, 400, "a")
     assert await sender.rows("select marked_requests from lanes.batch") == [(20,)]
