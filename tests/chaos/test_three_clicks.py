@@ -147,6 +147,7 @@ def stand(open_folder: Path, messages: SlackStandIn) -> Iterator[RunningStand]:
     """Every promise is broken on it, or will be soon."""
     up = put_up(open_folder / "broken", **messages.environment())
     try:
+        up.run("report")
         break_promises(up, Promise)
         yield up
     finally:
