@@ -115,7 +115,7 @@ def _main_job(wanted: Wanted, at: Surroundings) -> tuple[int, bool]:
         awaits = job.awaits(sent) if left else ""
     pool.dispose()
     stays = wanted.stays and artifact == "COMPLETED" and not left
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    console = Console(width=None if sys.stdout.isatty() else 100)
     _print_doors(console, sent)
     console.print(terminal.render(figures, report_url=None))
     if examples:
