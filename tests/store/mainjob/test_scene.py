@@ -11,6 +11,7 @@ from lanes.mainjob.samples.files import sample_workloads
 from lanes.mainjob.samples_sender import Sample, appeals
 from lanes.mainjob.scene import ENTERED_WITHIN_S, GIVEN_UP_AFTER_S, SENT_AGAIN_AFTER_S, Scene
 from lanes.stand.prefect_api import PrefectApi
+from lanes.store.signals import CLASS, Role
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
@@ -136,12 +137,11 @@ def appealed(pool: Engine, api: PrefectApi, elapsed: Clock) -> Scene:
     return Scene(pool, api, [], [], APPEALS, elapsed=elapsed)
 
 
-def test_what_came_before_enters_once_somebody_takes_late_items_over_and_its_batch_waits(
-    appealed: Scene, pool: Engine
-) -> None:
+def test_what_came_before_enters_once_somebody_takes_late_items_over_and_its_batch_waits(appealed: Scene, pool: Engine) -> None:
     assert appealed.look() == []
     assert appealed.holds_back("moderation")
-    with pool.connect() as collector, signals.held(collector, Role.COLLECTOR):
+    with pool.begin() as collector:
+        collector.execute(text("select pg_advisory_xact_lock(:of, :role)"), {"of": CLASS, "role": int(Role.COLLECTOR)})
         assert appealed.look() == APPEALS
         assert appealed.look() == []
     assert not appealed.expects_more
