@@ -30,6 +30,7 @@ test-all: test
 check: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
+	@$(BIN)/python -m tests.check_types
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m tests.check_migrations
 
@@ -43,7 +44,7 @@ bench: setup
 .PHONY: docs
 docs: setup
 	@$(BIN)/uv sync --quiet --frozen --group docs --python $(BIN)/python
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@$(BIN)/python -m tests.docs.site
 
 clean:

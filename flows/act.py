@@ -12,7 +12,7 @@ from lanes.money.overhead import EVERY, OverheadKind
 from lanes.words import Lane
 from lanes.workload.form import Form, of_workloads
 from tasks.act import Act, Deed, Keeping, Money, by_hand
-from tasks.signed import Line, SignedLine, Who, Why
+from tasks.signed import LARGEST, Line, SignedLine, Who, Why
 
 
 class Action(Form):
@@ -82,7 +82,11 @@ class Action(Form):
         "it is when left empty.",
     )  # fmt: skip
     batch: int | None = Field(
-        default=None, ge=1, title="Batch", description="For adopt_batch, resubmit_batch, give_up_batch: its number, from 1."
+        default=None,
+        ge=1,
+        le=LARGEST,
+        title="Batch",
+        description="For adopt_batch, resubmit_batch, give_up_batch: its number, from 1.",
     )
     provider_batch: Line = Field(
         default="", title="Batch at the provider", description="For adopt_batch: its id there, such as msgbatch_01ab."

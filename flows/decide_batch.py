@@ -7,7 +7,7 @@ from pydantic import Field
 
 from lanes.workload.form import Form, of_workloads
 from tasks.act import Act, Deed, by_hand
-from tasks.signed import Line, SignedLine, Who, Why
+from tasks.signed import LARGEST, Line, SignedLine, Who, Why
 
 
 class Decision(Form):
@@ -16,7 +16,9 @@ class Decision(Form):
     workload: SignedLine = Field(
         title="Workload", description="One that is published, whose batch it is.", json_schema_extra=of_workloads()
     )
-    batch: int = Field(ge=1, title="Batch", description="Its number, from 1; `lanes batches` and lanes.batch_status show it.")
+    batch: int = Field(
+        ge=1, le=LARGEST, title="Batch", description="Its number, from 1; `lanes batches` and lanes.batch_status show it."
+    )
     deed: Literal["adopt_batch", "resubmit_batch", "give_up_batch"] = Field(
         title="Action",
         description="adopt_batch: it is that batch at the provider. resubmit_batch: its items wait for the next batch and may "

@@ -8,7 +8,7 @@ from lanes.workload.form import Form, of_workloads
 from tasks.database import database
 from tasks.refusal import REFUSALS, refused
 from tasks.replay import ask_to_submit, begin_replay, read_stream, write_diff
-from tasks.signed import SignedLine
+from tasks.signed import FARTHEST, LARGEST, Line, SignedLine
 
 
 class Reading(Form):
@@ -18,20 +18,26 @@ class Reading(Form):
         title="Workload", description="The published workload to read again.", json_schema_extra=of_workloads()
     )
     version: int | None = Field(
-        default=None, ge=1, title="Version", description="Number of the version that answers; empty: the one in force."
+        default=None,
+        ge=1,
+        le=LARGEST,
+        title="Version",
+        description="Number of the version that answers; empty: the one in force.",
     )
     from_position: int | None = Field(
-        default=None, ge=1, title="From position", description="First place in the stream; empty: its beginning."
+        default=None, ge=1, le=FARTHEST, title="From position", description="First place in the stream; empty: its beginning."
     )
     to_position: int | None = Field(
-        default=None, ge=1, title="To position", description="Last place in the stream; empty is the newest item."
+        default=None, ge=1, le=FARTHEST, title="To position", description="Last place in the stream; empty is the newest item."
     )
     submit: bool = Field(
         default=True, title="Submit at once",
         description="Yes sends its batches now; no leaves them for the off-peak window.",
     )  # fmt: skip
-    who: str = Field(default="operator", min_length=1, title="Who", description="Who asks for it.")
-    why: str = Field(default="", title="Why", description="Kept with the replay, for those who decide about it.")
+    who: SignedLine = Field(default="operator", title="Who", description="Who asks for it, 1 to 500 characters.")
+    why: Line = Field(
+        default="", title="Why", description="Kept with the replay for those who decide about it, at most 500 characters."
+    )
 
     @property
     def what(self) -> str:

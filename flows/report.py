@@ -1,21 +1,24 @@
 """The report: what the lanes did, what it cost, and what it would have cost."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from prefect import flow
+from prefect import State, flow
 from prefect.logging import get_run_logger
 from pydantic import Field
 
 from lanes.workload.form import Form
 from tasks.database import database
-from tasks.report import write_report
+from tasks.refusal import REFUSALS, refused
+from tasks.report import begins, write_report
 
 
 class Period(Form):
     """Which items the report covers."""
 
     since: datetime | None = Field(
-        default=None, title="Since", description="Items received from then on; empty covers the last hours."
+        default=None,
+        title="Since",
+        description="Items received from then on, a moment that is over; empty covers the last hours.",
     )
     hours: int = Field(default=24, ge=1, le=720, title="Hours", description="Used without a start, 1 to 720.")
 
@@ -26,10 +29,15 @@ class Period(Form):
 
 
 @flow(name="report", flow_run_name="report, {period.what}", persist_result=False)
-async def report(period: Period = Period()) -> str:  # noqa: B008
-    """The report of the period is the newest version of artifact `lanes-report`; its headline."""
-    async with database() as db:
-        since = period.since or await db.now() - timedelta(hours=period.hours)
-        headline = await write_report(db, since)
+async def report(period: Period = Period()) -> str | State[str]:  # noqa: B008
+    """The report of the period is the newest version of artifact `lanes-report`; its headline.
+
+    A period that is still to come ends the run as refused.
+    """
+    try:
+        async with database() as db:
+            headline = await write_report(db, await begins(db, period.since, hours=period.hours))
+    except REFUSALS as reason:
+        return refused(reason)
     get_run_logger().info("%s", headline)
     return headline

@@ -10,6 +10,7 @@ FOREIGN = re.compile(r"the provider answered \d{3}: |no answer from the provider
 ABOUT_AN_INPUT = re.compile(r"answered (?:400|413|422)|invalid_request_error|request_too_large")
 QUOTED = re.compile(r"""(?<!\w)(?:'[^'\n]*(?:'(?!\w)|$)|"[^"\n]*(?:"|$)|`[^`\n]*(?:`|$)|“[^”\n]*(?:”|$))""")
 WORD = re.compile(r"\d{4,}|\w{5,}")
+OURS = re.compile(r" \(after [\d,]+ failed attempts?\)$")  # what is added where an item failed for good
 WITHHELD = "its words may quote the input: see `lanes explain`"
 
 
@@ -30,10 +31,12 @@ def discreet(said: str, payloads: Iterable[Any] | None = None) -> str:
     foreign = FOREIGN.search(said)
     if foreign is None:
         return said
-    head, words = said[: foreign.end()], said[foreign.end() :]
+    added = OURS.search(said)
+    end = added.start() if added else len(said)
+    head, words, tail = said[: foreign.end()], said[foreign.end() : end], said[end:]
     if ABOUT_AN_INPUT.search(head) and (payloads is None or _echoes(words, payloads)):
-        return f"{head.removesuffix(': ')} ({WITHHELD})"
-    return head + QUOTED.sub('"..."', words)
+        return f"{head.removesuffix(': ')} ({WITHHELD}){tail}"
+    return head + QUOTED.sub('"..."', words) + tail
 
 
 def _echoes(words: str, payloads: Iterable[Any]) -> bool:

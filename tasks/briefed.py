@@ -69,4 +69,4 @@ def _kept(of: Incident) -> Briefing | None:
 
 def _unknown(why: str) -> Briefing:
     said = f"it could not be looked up ({why})"
-    return Briefing(unexplained=said, unstaked=said, trend=f"not known: {said}", unsampled=said, no_run=said)
+    return Briefing(unexplained=said, unstaked=f"not known: {said}", trend=f"not known: {said}", unsampled=said, no_run=said)

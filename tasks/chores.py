@@ -15,6 +15,7 @@ from lanes.words import Lane
 from tasks.answer import Answering
 from tasks.beside import Beside
 from tasks.guard import Guard
+from tasks.making_known import Told
 from tasks.outgoing import Publisher
 from tasks.publish import publish
 from tasks.router import Router
@@ -34,7 +35,7 @@ class Chores:
     def __init__(self, db: Database, router: Router, turns: Turns, answering: Answering, wakes: Wakes) -> None:
         self._db, self._router, self._turns, self._answering, self._wakes = db, router, turns, answering, wakes
         self._guard, self._publisher, self._rescuer = Guard(db), Publisher(db, wake=wakes.telling), Rescuer(db)
-        self._told: set[str] = set()
+        self._told, self._said = Told(), set[str]()
         self._summed_up = 0
         self._beside = Beside()
         self._beside.keep("routing", self._route, every_s=0)
@@ -75,10 +76,10 @@ class Chores:
         if not self._router.holds:
             return
         async with asyncio.timeout(PREFECT_S):
-            published = await publish(self._db)
+            published = await publish(self._db, self._told)
         for problem in [*map(str, published.problems), *filter(None, [published.untold])]:
-            if problem not in self._told:
-                self._told.add(problem)
+            if problem not in self._said:
+                self._said.add(problem)
                 get_run_logger().error("%s", problem)
 
     async def _call_for_more(self) -> None:

@@ -1,42 +1,43 @@
 """The workloads that the forms of deployments offer, as they are published."""
 
 import asyncio
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Iterable
 
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.actions import DeploymentUpdate
 from prefect.client.schemas.responses import DeploymentResponse
-from prefect.exceptions import ObjectNotFound
 
 from lanes.standing.runs import Deployment
 from lanes.workload.form import offering
+from tasks.troubles import described
 
-OTHERS = (
-    Deployment.REPLAY, Deployment.MIGRATE, Deployment.ACT, Deployment.SET_SPLIT, Deployment.SET_BUDGET,
+ASKING = (  # for a workload
+    Deployment.SUBMIT, Deployment.REPLAY, Deployment.MIGRATE, Deployment.ACT, Deployment.SET_SPLIT, Deployment.SET_BUDGET,
     Deployment.SET_OVERHEAD, Deployment.DECIDE_BATCH, Deployment.ADVISE,
 )  # fmt: skip
 
 
-async def write_choices(client: PrefectClient, submit: DeploymentResponse, workloads: Collection[str]) -> None:
-    """Every form that asks for a workload offers these.
+async def write_choices(client: PrefectClient, forms: Iterable[DeploymentResponse], workloads: Collection[str]) -> bool:
+    """Each of these forms offers these workloads; whether any did not. Nothing is written where it offers them already.
 
-    That of `submit` is written last, so that nothing is asked or written where it offers them already.
+    Raises:
+        FormsRefused: Prefect did not take some of them; the others are written.
     """
-    if _wanted(submit, workloads) is None:
-        return
-    await asyncio.gather(*(_renew(client, each, workloads) for each in OTHERS))
-    await _write(client, submit, workloads)
+    wanted = [(each, _wanted(each, workloads)) for each in forms]
+    outdated = [(each, schema) for each, schema in wanted if schema is not None]
+    tried = [client.update_deployment(each.id, DeploymentUpdate(parameter_openapi_schema=to)) for each, to in outdated]
+    ended = await asyncio.gather(*tried, return_exceptions=True)
+    refused = {each.name: why for (each, _), why in zip(outdated, ended, strict=True) if isinstance(why, Exception)}
+    if refused:
+        raise FormsRefused(refused)
+    return bool(outdated)
 
 
-async def _renew(client: PrefectClient, of: Deployment, workloads: Collection[str]) -> None:
-    with suppress(ObjectNotFound):  # not everybody deploys all of them
-        await _write(client, await client.read_deployment_by_name(of.address), workloads)
+class FormsRefused(Exception):
+    """Why Prefect did not take the form of a deployment, by its name."""
 
-
-async def _write(client: PrefectClient, deployment: DeploymentResponse, workloads: Collection[str]) -> None:
-    if (wanted := _wanted(deployment, workloads)) is not None:
-        await client.update_deployment(deployment.id, DeploymentUpdate(parameter_openapi_schema=wanted))
+    def __init__(self, why: dict[str, Exception]) -> None:
+        super().__init__("; ".join(f"form `{name}`: {described(each)}" for name, each in why.items()))
 
 
 def _wanted(deployment: DeploymentResponse, workloads: Collection[str]) -> dict[str, object] | None:

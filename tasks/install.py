@@ -15,10 +15,11 @@ from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
 from lanes.mainjob.samples.files import sample_workloads
 from lanes.settings import Settings
+from lanes.store.workload import workloads
 from tasks.automations import write_automations
 from tasks.database import BLOCK
 from tasks.making_known import make_known
-from tasks.publish import Published, publish
+from tasks.publish import publish
 
 BLOCK_TYPES: Sequence[type[Block]] = (Workload, Database, Provider, SlackChannel)
 
@@ -31,8 +32,7 @@ async def install() -> None:
             await kind.aregister_type_and_schema(client=client)
         await _write_connections(settings)
         await _write_workloads(client)
-        published = await _publish()
-        await make_known(client, published.versions, keep=published.unreadable)
+        await _publish(client)
         await write_automations(client)
 
 
@@ -80,12 +80,12 @@ async def _write_workloads(client: PrefectClient) -> None:
             await Workload.model_validate(fields).asave(name)
 
 
-async def _publish() -> Published:
+async def _publish(client: PrefectClient) -> None:
     async with (await Database.aload(BLOCK)).connect() as db:
         published = await publish(db)
+        await make_known(client, db, await db.run(workloads.read_in_force))
     for problem in published.problems:
         print(problem)
-    return published
 
 
 if __name__ == "__main__":

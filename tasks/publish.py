@@ -17,6 +17,7 @@ from lanes.store.workload import workloads
 from lanes.workload.definition import parse
 from lanes.workload.version import Version
 from tasks import making_known
+from tasks.making_known import Told
 
 SLUG = Workload.get_block_type_slug()
 MOST_LOOKS = 3  # at the blocks, while each look puts a version in force
@@ -24,19 +25,18 @@ MOST_LOOKS = 3  # at the blocks, while each look puts a version in force
 
 @dataclass
 class Published:
-    """The versions in force, the workloads whose version cannot be read, the sentences about blocks that could not be
-    published, and one where Prefect does not know of them yet."""
+    """The versions in force, the sentences about what could not be published or read, and one where Prefect does not know of
+    them yet."""
 
     versions: dict[str, Version] = field(default_factory=dict)
-    unreadable: set[str] = field(default_factory=set)
     problems: list[SpecInvalid] = field(default_factory=list)
     untold: str | None = None
 
 
-async def publish(db: Database) -> Published:
+async def publish(db: Database, told: Told | None = None) -> Published:
     """Every valid block is in force as a version; an invalid one left its last version in force and is an incident, as
     is a version in force that cannot be read any more. `submit` runs in the windows of those in force, and forms offer them,
-    once Prefect knows.
+    once Prefect knows; it is not asked what it was `told` lately.
 
     Blocks may be saved and published while they are read: whoever put a version in force looks at them again, so that no
     older one stays.
@@ -58,8 +58,7 @@ async def publish(db: Database) -> Published:
     ]
     async with db.transaction() as run:
         await run(incidents.record_invalid, invalid, now=run.now)
-    published.unreadable = {each.workload for each in stored.unreadable}
-    published.untold = await making_known.unknown(published.versions, keep=published.unreadable)
+    published.untold = await making_known.unknown(db, stored, told)
     if taken.held:
         raise taken.held[0]
     return published

@@ -16,19 +16,23 @@ from lanes.workload.window import Window
 
 async def write_schedules(
     client: PrefectClient, submit: DeploymentResponse, versions: Mapping[str, Version], *, keep: Collection[str] = ()
-) -> None:
-    """`submit` runs in each workload's off-peak window. Nothing is written where its schedules say so already.
+) -> bool:
+    """`submit` runs in each workload's off-peak window; whether it did not. Nothing is written where its schedules say so.
 
     Those of workloads to `keep`, and those that a person added, stay as they are.
     """
-    wanted = {_slug(version): _schedule(version) for version in versions.values()}
+    wanted = {slug_of(version): _schedule(version) for version in versions.values()}
     present = {schedule.slug: schedule for schedule in submit.schedules}
     missing = [schedule for slug, schedule in wanted.items() if slug not in present]
     if missing:  # first, so that a changed window never leaves none
         await client.create_deployment_schedules(submit.id, missing)
-    for slug, schedule in present.items():
-        if slug not in wanted and (of := _written_for(schedule)) is not None and of not in keep:
-            await client.delete_deployment_schedule(submit.id, schedule.id)
+    over = [
+        schedule for slug, schedule in present.items()
+        if slug not in wanted and (of := _written_for(schedule)) is not None and of not in keep
+    ]  # fmt: skip
+    for schedule in over:
+        await client.delete_deployment_schedule(submit.id, schedule.id)
+    return bool(missing or over)
 
 
 def _written_for(schedule: DeploymentSchedule) -> str | None:
@@ -37,7 +41,7 @@ def _written_for(schedule: DeploymentSchedule) -> str | None:
     return workload if workload and (schedule.slug or "").startswith(f"{workload}-") else None
 
 
-def _slug(version: Version) -> str:
+def slug_of(version: Version) -> str:
     """Names the workload and its window, so that a changed window is a changed schedule."""
     window = Window.of(version.spec)
     ends = f"{window.start:%H%M}-{window.end:%H%M}-{window.zone.key}"
@@ -49,6 +53,6 @@ def _schedule(version: Version) -> DeploymentScheduleCreate:
     return DeploymentScheduleCreate(
         schedule=CronSchedule(cron=window.cron(), timezone=window.zone.key),
         active=True,
-        slug=_slug(version),
+        slug=slug_of(version),
         parameters=dict(runs.submit(version.workload).parameters),
     )

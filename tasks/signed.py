@@ -1,4 +1,4 @@
-"""What people write into forms: trimmed, not empty, and storable."""
+"""What people write into forms: trimmed, not empty, and storable; numbers that a column holds."""
 
 from typing import Annotated
 
@@ -13,6 +13,8 @@ def _storable(said: str) -> str:
     return said
 
 
+LARGEST = 2_147_483_647  # of the numbers of batches and versions
+FARTHEST = 1_000_000_000_000_000  # of places in a stream
 Written = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500)]  # not known yet whether it can be stored
 Line = Annotated[str, StringConstraints(strip_whitespace=True, max_length=500), AfterValidator(_storable)]
 SignedLine = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500), AfterValidator(_storable)]

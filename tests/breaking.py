@@ -17,6 +17,7 @@ from tests.rollouts import step, write
 from tests.running_stand import RunningStand
 from tests.waiting import until
 
+FEW = 4  # fewer than a promise needs to be judged
 MANY = 25  # more than a promise needs to be judged
 POISON = {"status": 400, "error_type": "invalid_request_error"}
 GATE = {"measure": "error_rate", "max": 0.2, "at_least": 3}
@@ -113,6 +114,9 @@ def batch_incomplete(at: Scene) -> Iterator[None]:
 
 def realtime_slow(at: Scene) -> Iterator[None]:
     at.fault("messages", "latency", latency_s=1.5)
+    at.send(FEW, of="letter before", lane="realtime")  # of which a message can say how long the calls take
+    answered = "select count(answered_at) from lanes.item_status where workload = :w"
+    until(lambda: at.value(answered) == FEW, what="the first answers")
     at.send(MANY, lane="realtime")
     yield
 

@@ -63,7 +63,8 @@ def editor(stand: RunningStand, workload: str) -> Sight:
 
 def report(stand: RunningStand) -> Sight:
     """The newest report, with its charts."""
-    newest = stand.prefect.get(f"artifacts/{REPORT}/latest").raise_for_status().json()
+    asked = {"artifacts": {"key": {"any_": [REPORT]}}, "sort": "CREATED_DESC", "limit": 1}
+    (newest,) = stand.prefect.post("artifacts/filter", json=asked).raise_for_status().json()
     return Sight(
         artifact_page(REPORT, newest["id"]), lambda page: [page.get_by_role("heading"), page.locator("img[src^='data:image']")]
     )
@@ -74,8 +75,10 @@ def incident(path: str, *words: str) -> Sight:
     headings = ("Why", "What to do")
     return Sight(
         path,
-        lambda page: [page.get_by_text(each) for each in words]
-        + [page.get_by_role("heading", name=each, exact=True) for each in headings],
+        lambda page: (
+            [page.get_by_text(each) for each in words]
+            + [page.get_by_role("heading", name=each, exact=True) for each in headings]
+        ),
     )
 
 

@@ -52,6 +52,8 @@ class PrefectStandIn:
         self.schedule_writes = 0
         self.forms: dict[str, dict[str, Any]] = {}  # by flow, the schema of its deployment's parameters
         self.form_writes: list[str] = []  # the flow of each time that one was written, in order
+        self.refused_forms: set[str] = set()  # the flows whose forms it does not change
+        self.undeployed: set[str] = set()  # the flows that nobody deployed
         self.states: list[tuple[str, str]] = []  # name and message of every state that a run was given, in order
         self.artifacts: list[dict[str, Any]] = []  # id, key, flow_run_id, data and description of each, oldest first
         self.hangs = False  # accepts what it is asked, and never answers
@@ -158,11 +160,16 @@ class PrefectStandIn:
                 kept = self.blocks[name] if said.get("merge_existing_data", True) else {}
                 self.blocks[name] = kept | said["data"]
                 return 204, None
+            case ["deployments", id_] if method == "PATCH" and self._flow(id_) in self.refused_forms:
+                return 409, {"detail": "Error updating deployment: 'gone' is not one of ['letters']"}
             case ["deployments", id_] if method == "PATCH":
                 self.form_writes.append(self._flow(id_))
                 self.forms[self._flow(id_)] = said["parameter_openapi_schema"]
                 return 204, None
             case ["deployments", id_, "schedules"] if method == "POST":
+                theirs = {each["slug"] for each in self.schedules.get(self._flow(id_), [])}
+                if theirs & {each["slug"] for each in said}:
+                    return 409, {"detail": "Schedule slugs must be unique within a deployment."}
                 self.schedule_writes += 1
                 made = [{"id": str(uuid4()), "deployment_id": id_, **each} for each in said]
                 self.schedules.setdefault(self._flow(id_), []).extend(made)
@@ -185,11 +192,11 @@ class PrefectStandIn:
                 moments = (datetime.fromisoformat(each["occurred"]).timestamp() for each in self._stored(said["filter"]))
                 spans = Counter(moment // width * width for moment in moments)
                 return 200, [{"start_time": datetime.fromtimestamp(at, UTC).isoformat(), "count": n} for at, n in spans.items()]
-            case ["deployments", "name", flow, name]:
-                id_ = self._id(flow)
-                theirs, form = self.schedules.get(flow, []), self.forms.get(flow)
-                shown = {"id": id_, "name": name, "flow_id": id_, "parameters": {}, "schedules": theirs}
-                return 200, {**shown, "parameter_openapi_schema": form}
+            case ["deployments", "filter"]:
+                asked = said["deployments"]["name"]["any_"]
+                return 200, [self._deployment(flow) for flow in asked if flow not in self.undeployed]
+            case ["deployments", "name", flow, _]:
+                return 200, self._deployment(flow)
             case ["deployments", id_, "create_flow_run"]:
                 return 201, self._create(id_, said).shown(id_)
             case ["flow_runs", "filter"]:
@@ -241,6 +248,12 @@ class PrefectStandIn:
         found = [each for each in self.events if each["event"] in wanted["event"]["name"]]
         between = [each for each in found if since <= datetime.fromisoformat(each["occurred"]) <= until]
         return sorted(({"received": each["occurred"], **each} for each in between), key=lambda each: each["occurred"])
+
+    def _deployment(self, flow: str) -> dict[str, Any]:
+        """As the API shows it, which is the schema of its parameters too."""
+        id_, theirs = self._id(flow), self.schedules.get(flow, [])
+        shown = {"id": id_, "name": flow, "flow_id": id_, "parameters": {}, "schedules": theirs}
+        return {**shown, "parameter_openapi_schema": self.forms.get(flow)}
 
     def _id(self, flow: str) -> str:
         """That of its deployment."""

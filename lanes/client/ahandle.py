@@ -10,8 +10,7 @@ from typing import Any, Self, TypeVar, Unpack
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from lanes.client import following as following_
-from lanes.client import lookout, verbs
+from lanes.client import following, lookout, verbs
 from lanes.client.following import Following
 from lanes.client.places import async_place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
@@ -123,7 +122,13 @@ class AsyncLanes:
             print(item.key, item.state, item.output)
         """
         wanted = verbs.wanted(workload, states, since, follow=follow, reader=reader)
-        following = await self._begin(wanted, reader, follow)
+        if follow:
+            async with aclosing(following.afollow(self._place, await self._begin(wanted, reader), quiet_s)) as told:
+                async for each in told:
+                    yield each
+            return
+        async with self._place.transaction() as connection:
+            await connection.run_sync(verbs.check_workload, wanted.workload)
         onwards: int | None = 0
         while onwards is not None:
             async with self._place.transaction() as connection:
@@ -131,17 +136,12 @@ class AsyncLanes:
             for each in page.items:
                 yield each
             onwards = page.onwards
-        if following is not None:
-            async with aclosing(following_.afollow(self._place, following, quiet_s)) as told:
-                async for each in told:
-                    yield each
 
-    async def _begin(self, wanted: Wanted, reader: str | None, follow: bool) -> Following | None:
-        if follow:
-            self._place.address()  # within a transaction nobody follows
+    async def _begin(self, wanted: Wanted, reader: str | None) -> Following:
+        self._place.address()  # within a transaction nobody follows
         async with self._place.transaction() as connection:
             await connection.run_sync(verbs.check_workload, wanted.workload)
-            return await connection.run_sync(Following, wanted, reader) if follow else None
+            return await connection.run_sync(Following, wanted, reader)
 
     async def close(self) -> None:
         """See `Lanes.close`."""

@@ -1,4 +1,4 @@
-"""Going on with a workload's answers as they come, are corrected or settle, look by look; none is missed.
+"""A workload's answers as they stand, then as they come, are corrected or settle, look by look; none is missed.
 
 Who follows looks on a connection of its handle, and is roused by the lookout of the process. A database that is away is waited
 for: what was committed meanwhile is found when it is back.
@@ -17,7 +17,7 @@ from lanes.client import verbs
 from lanes.client.lookout import Ear
 from lanes.client.places import AsyncJoined, AsyncPool, Joined, Pool
 from lanes.errors import DatabaseAway
-from lanes.settling.listing import Listed, Wanted
+from lanes.settling.listing import Listed, Page, Wanted
 from lanes.store.settling import listing
 from lanes.store.settling.news import News
 
@@ -29,29 +29,41 @@ AGAIN_S = 1.0  # and how soon it is tried again
 
 
 class Following:
-    """What comes to be known of the wanted items from now on; whoever has a transaction (READ COMMITTED) looks by it."""
+    """The wanted items as they stand, page by page, then what comes to be known of them from its beginning on.
+
+    Whoever has a transaction (READ COMMITTED) looks by it.
+    """
 
     def __init__(self, connection: Connection, wanted: Wanted, reader: str | None = None) -> None:
-        self._told, self._reader = wanted.told(), reader
+        self._wanted, self._reader = wanted, reader
+        self._page = Page(onwards=0)
+        self._onwards = self._page.onwards
         self._news = News(connection, wanted.workload)
+        self._heard = False
 
     def look(self, connection: Connection) -> list[Listed]:
-        """The items that are known of anew, as they stand now; the same again until they have `arrived`.
+        """The next page of the items, and after the last those that are known of anew; the same until they have `arrived`.
 
         Where there is a reader, what they read of them is recorded.
         """
-        found = listing.among(connection, self._told, self._news.read(connection))
-        verbs.record_reads(connection, self._told.workload, found, self._reader)
+        if self._onwards is not None:
+            self._page = verbs.page(connection, self._wanted, self._onwards, self._reader)
+            return self._page.items
+        self._heard = True
+        told = self._wanted.told()
+        found = listing.among(connection, told, self._news.read(connection))
+        verbs.record_reads(connection, told.workload, found, self._reader)
         return found
 
     def arrived(self) -> None:
         """What was found has reached whoever follows."""
+        self._onwards = self._page.onwards
         self._news.told()
 
     @property
     def more(self) -> bool:
-        """Whether another look finds more at once."""
-        return self._news.more
+        """Whether another look finds more at once, or has never been taken at what is new."""
+        return not self._heard or self._news.more
 
 
 class Rhythm:
@@ -94,7 +106,7 @@ class Rhythm:
 
 
 def follow(place: Pool | Joined, following: Following, quiet_s: float | None) -> Generator[Listed]:
-    """Each item that comes to be known of; over once nothing has come for `quiet_s` seconds (None: never)."""
+    """The items, then each that comes to be known of; over once nothing has come for `quiet_s` seconds (None: never)."""
     roused, rhythm = threading.Event(), Rhythm(quiet_s)
     ear = Ear(place.address(), roused.set)
     try:
@@ -109,9 +121,9 @@ def follow(place: Pool | Joined, following: Following, quiet_s: float | None) ->
                 time.sleep(rhythm.away(error))
                 continue
             pause_s = rhythm.pause_s()
+            yield from items
+            following.arrived()
             if items:
-                yield from items
-                following.arrived()
                 rhythm.arrived()
             elif not following.more and rhythm.is_over():
                 return
@@ -140,8 +152,8 @@ async def afollow(place: AsyncPool | AsyncJoined, following: Following, quiet_s:
             pause_s = rhythm.pause_s()
             for each in items:
                 yield each
+            following.arrived()
             if items:
-                following.arrived()
                 rhythm.arrived()
             elif not following.more and rhythm.is_over():
                 return

@@ -7,8 +7,7 @@ from typing import Any, Self, Unpack
 from sqlalchemy import URL, Connection, Engine
 
 from lanes.chunks import MOST_BYTES, chunks
-from lanes.client import following as following_
-from lanes.client import lookout, verbs
+from lanes.client import following, lookout, verbs
 from lanes.client.following import Following
 from lanes.client.places import place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
@@ -158,22 +157,23 @@ class Lanes:
             TransactionUnfit: the handle works within a transaction, in which nobody follows.
         """
         wanted = verbs.wanted(workload, states, since, follow=follow, reader=reader)
-        following = self._begin(wanted, reader, follow)
+        if follow:
+            yield from following.follow(self._place, self._begin(wanted, reader), quiet_s)
+            return
+        with self._place.transaction() as connection:
+            verbs.check_workload(connection, wanted.workload)
         onwards: int | None = 0
         while onwards is not None:
             with self._place.transaction() as connection:
                 page = verbs.page(connection, wanted, onwards, reader)
             yield from page.items
             onwards = page.onwards
-        if following is not None:
-            yield from following_.follow(self._place, following, quiet_s)
 
-    def _begin(self, wanted: Wanted, reader: str | None, follow: bool) -> Following | None:
-        if follow:
-            self._place.address()  # within a transaction nobody follows
+    def _begin(self, wanted: Wanted, reader: str | None) -> Following:
+        self._place.address()  # within a transaction nobody follows
         with self._place.transaction() as connection:
             verbs.check_workload(connection, wanted.workload)
-            return Following(connection, wanted, reader) if follow else None
+            return Following(connection, wanted, reader)
 
     def close(self) -> None:
         """Its connections are given back; an engine or a connection that was given stays as it is."""

@@ -15,6 +15,7 @@ from lanes.commands.output import AsJson, print_json
 from lanes.errors import SetupError
 from lanes.escaping import plain
 from lanes.promises.incident import Incident, IncidentState, Severity, in_words
+from lanes.report.section import Legend, explained
 from lanes.settings import Settings
 from lanes.slack.messenger import NotTold, messenger
 from lanes.slack.wording import trial
@@ -25,6 +26,7 @@ from lanes.store.promises import slack_posts
 from lanes.units import clock as written
 from lanes.units import seconds
 
+LEGEND: Legend = {"Figure": "as it was measured last", "Limit": "what is promised"}
 STYLES = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow"}
 NO_SLACK = (
     "Slack is not set: set SLACK_BOT_TOKEN and SLACK_CHANNEL, or SLACK_WEBHOOK_URL. Until then incidents stay in "
@@ -69,6 +71,7 @@ def _show(pool: Engine, all: bool, as_json: bool) -> int:
             figure, limit if each.limit_value else "-", since, _state(each), Text(plain(each.sentence, most=300)),
         )  # fmt: skip
     console.print(table)
+    console.print(explained(LEGEND))
     for id_, problem in untold.items():
         console.print(Text(f"Slack was not told of incident {id_} yet: {problem}", "yellow"))
     return 0

@@ -19,6 +19,7 @@ from lanes.commands.output import AsJson, print_json
 from lanes.commands.reason import NONE_GIVEN, Why
 from lanes.escaping import plain
 from lanes.ids import BatchId
+from lanes.report.section import Legend, explained
 from lanes.store.database import clock
 from lanes.store.settling import decisions
 from lanes.units import clock as written
@@ -26,6 +27,12 @@ from lanes.units import usd
 
 Sure = Annotated[bool, Parameter(name="--yes", negative="", help="Do it. Without, only say what it may cost.")]
 Batch = Annotated[int, Parameter(help="Its number, as `lanes batches` says it.")]
+LEGEND: Legend = {
+    "Items": "that it still owns",
+    "Since": "intended",
+    "Again": "what sending them again costs, estimated",
+    "At most": "what the provider can bill for them",
+}
 
 
 def batches(*, as_json: AsJson = False) -> int:
@@ -50,6 +57,7 @@ def batches(*, as_json: AsJson = False) -> int:
                 Text(plain(note or "", most=200)),
             )  # fmt: skip
         console.print(table)
+        console.print(explained(LEGEND))
         console.print("`lanes adopt`, `lanes resubmit` and `lanes give-up` say what they may cost before they do it.")
         return 0
 

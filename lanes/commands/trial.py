@@ -22,6 +22,7 @@ from lanes.escaping import plain
 from lanes.ids import VersionId
 from lanes.report.section import Legend, explained
 from lanes.report.summary import lane_name, reason_name
+from lanes.report.titled import titled
 from lanes.routing.route import looks_inside
 from lanes.routing.trial import Place, Side, Trial, Trying
 from lanes.store.database import clock
@@ -38,11 +39,11 @@ SINCE = "7d"
 MOST = 50_000
 CHANGED = VersionId(0)  # of what no database knows
 LEGEND: Legend = {
-    "Items": "that went by the version in force as the first column says, and would go by the file as the second does",
+    "Items": "that went by the version in force as the first column says, and by the file as the second",
     "Share": "of all that were tried",
-    "Cost as routed": "US dollars, with the authoritative pass where one is owed",
-    "Expected late": "those in batches, each counted by the probability that it is late",
-    "Items on which a rule failed": "the rule does not hold of them then",
+    "Cost as routed": "with the authoritative pass where one is owed",
+    "Expected late": "in batches, each by its probability",
+    "Items on which a rule failed": "it does not hold of them then",
 }
 
 
@@ -102,8 +103,8 @@ def _try(pool: Engine, wanted: Definition, since: str, most: int, as_json: bool)
     if as_json:
         print_json(_data(trial, began_at, now, unread, notes))
     else:
-        legend = Text(explained(LEGEND), "dim")
-        shown = Group(_moves(trial, now - began_at), Text(), _sides(trial), legend, *(Text(each, "yellow") for each in notes))
+        said = Text(explained(LEGEND), "dim"), *(Text(each, "yellow") for each in notes)
+        shown = Group(*titled(_moves(trial, now - began_at)), Text(), _sides(trial), *said)
         Console(width=None if sys.stdout.isatty() else 120, highlight=False).print(shown)
     return 0
 

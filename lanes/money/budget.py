@@ -1,7 +1,7 @@
 """What a workload may cost in a day or a month: periods in their zone, what is spent, and what may still be."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -15,6 +15,7 @@ DAYS_PER_MONTH = 30.4
 PART = 4  # a slice is no more than this part of the rest, unless one call needs more
 TOLD_AT = 0.8  # share of the hard limit from which on it is told
 MOST_USD = Decimal(1_000_000_000)
+FINEST_USD = Decimal("1e-10")  # of what is kept
 
 
 class Period(StrEnum):
@@ -146,6 +147,12 @@ def month_usd(of: Iterable[Budget]) -> float | None:
     return min((float(limit) * months[each.period] for each, limit in limits if limit is not None), default=None)
 
 
+def kept(budget: Budget) -> Budget:
+    """The budget with its limits as they can be kept."""
+    soft, hard = (None if each is None else each.quantize(FINEST_USD) for each in (budget.soft_usd, budget.hard_usd))
+    return replace(budget, soft_usd=soft, hard_usd=hard)
+
+
 def refusal(budget: Budget) -> str | None:
     """Why the budget cannot be set; None when it can."""
     if budget.consumer is not None and not 1 <= len(budget.consumer) <= KEY_LIMIT:
@@ -155,6 +162,8 @@ def refusal(budget: Budget) -> str | None:
         return "a budget needs soft_usd, hard_usd or both; to have none, remove it"
     if any(not each.is_finite() or not 0 <= each <= MOST_USD for each in given):
         return f"soft_usd and hard_usd are 0 to {MOST_USD:,} US dollars; 0 pays nothing"
+    if any(0 < each < FINEST_USD for each in given):
+        return f"soft_usd and hard_usd are 0, or {FINEST_USD:f} US dollars at least: less than that cannot be kept"
     if budget.soft_usd is not None and budget.hard_usd is not None and budget.soft_usd > budget.hard_usd:
         return f"soft_usd ({usd(budget.soft_usd)}) is above hard_usd ({usd(budget.hard_usd)}): nothing would go to batch"
     if budget.zone not in available_timezones():

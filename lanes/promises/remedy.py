@@ -81,6 +81,8 @@ def form(of: Incident) -> FormLink | None:
             return _deployment("Decide about the batch", runs.decide_batch(of.workload, **_numbered(of)))
         case Promise.REALTIME_SLOW | Promise.REALTIME_FAILING:
             return _deployment("Move its traffic", runs.set_split(of.workload))
+        case Promise.BATCH_FAILING:
+            return _deployment("Pause it", runs.pause(of.workload))
         case Promise.BUDGET:
             return _deployment("Raise the budget", runs.set_budget(of.workload, **_budgeted(of)))
         case Promise.DEADLINE_MISSED:

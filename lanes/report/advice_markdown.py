@@ -8,7 +8,7 @@ from lanes.advice.spread import Spread, spread
 from lanes.escaping import cell
 from lanes.report import advice_chart, advice_legends, charts, savings_chart
 from lanes.report import advice_summary as summary
-from lanes.report.section import explained
+from lanes.report.section import explained, of_shown
 
 MOST_CONSUMERS = 20
 MARKS = {
@@ -36,8 +36,8 @@ def render(advice: Advice) -> str:
         explained(advice_legends.CRITERIA),
         "## Cost of an item\n\n" + _costs(advice, known),
         "## Break-even\n\n" + charts.data_uri(chart, "Cost of a month over its volume, with one lane and with both"),
-        _table(["What", "Number"], summary.break_even_rows(advice, known)),
-        explained(advice_legends.BREAK_EVEN),
+        _table(["What", "Number"], rows := summary.break_even_rows(advice, known)),
+        explained(of_shown(advice_legends.BREAK_EVEN, [name for name, _ in rows])),
         f"{summary.uncertainty(known)} {summary.assumed(advice)}".strip(),
         "## A month, by plan\n\n" + _plans(advice),
         "## What was saved\n\n" + _saved(advice),

@@ -19,8 +19,7 @@ CASE_HEADINGS = ("If", "Recommended", "Paid a month", "Note")
 CONSUMER_HEADINGS = ("Consumer", "Reads", "Median until read", "Within 60 s, of all", "Never read", "Items on real-time")
 SURE = "95 %"
 SAVED = (
-    "All parts add up to the whole. Shared tokens are estimated from the instructions and the output schema; shadows and "
-    "replays are left out."
+    "All parts add up to the whole. Shared tokens are estimated from instructions and schema; shadows and replays are left out."
 )
 
 

@@ -13,7 +13,7 @@ from lanes.advice.spread import spread
 from lanes.escaping import plain
 from lanes.report import advice_legends as legends
 from lanes.report import advice_summary as summary
-from lanes.report.section import Legend, explained
+from lanes.report.section import Legend, explained, of_shown
 
 STYLES = {
     Leaning.REALTIME: "blue", Leaning.BATCH: "green", Leaning.HYBRID: "cyan", Leaning.LAMBDA: "cyan", Leaning.UNKNOWN: "dim",
@@ -35,7 +35,8 @@ def render(advice: Advice) -> RenderableType:
         rows = summary.lane_rows(advice, known)
         parts += [_explained("Cost of an item", summary.LANE_HEADINGS, rows, legends.LANES), Text()]
     rows = summary.break_even_rows(advice, known)
-    parts += [_explained("Break-even", ("What", "Number"), rows, legends.BREAK_EVEN), Text()]
+    legend = of_shown(legends.BREAK_EVEN, [name for name, _ in rows])
+    parts += [_explained("Break-even", ("What", "Number"), rows, legend), Text()]
     if advice.now is not None:
         rows = summary.plan_rows(advice)
         parts += [_explained("A month, by plan", summary.PLAN_HEADINGS, rows, legends.PLANS), Text()]

@@ -13,6 +13,7 @@ from rich.text import Text
 from lanes.escaping import plain
 from lanes.report.section import Legend, explained
 from lanes.report.summary import lane_name, reason_name
+from lanes.report.titled import titled
 from lanes.routing.forecast import Forecast
 from lanes.routing.plans import Plan
 from lanes.routing.prospect import percent
@@ -21,13 +22,13 @@ from lanes.words import Lane
 
 NUMBERS = ("Calls", "Cost", "Per 1,000", "Items", "Share")
 COSTS: Legend = {
-    "Calls": "requests to the provider",
-    "Cost": "estimated at the pack sizes and cache hits in force",
-    "Per 1,000": "of these items",
-    "As routed now": "each item on the lane that it would get, with the authoritative pass where one is owed",
+    "Calls": "to the provider",
+    "Cost": "at the pack sizes and cache hits in force",
+    "Per 1,000": "items",
+    "As routed now": "with the authoritative pass where one is owed",
 }
-ANSWERED = "real time, how long it takes behind what waits there; a batch, when it is back as surely as `confidence` asks for"
-BY = "real time, how long it takes behind what waits there; a batch, the probability that it is back by then"
+ANSWERED = "real time behind what waits there; a batch as surely as `confidence` asks for"
+BY = "real time behind what waits there; a batch with that probability"
 ROUTES: Legend = {
     "Items": "that would go there",
     "Share": "of the items of the file",
@@ -42,7 +43,8 @@ def costs(found: Forecast, zone: ZoneInfo) -> RenderableType:
     for each in found.plans:
         table.add_row(_name(each), count(each.calls), usd(each.usd), _each(each.usd, found), _done(each, found, zone))
     table.add_row("As routed now", "", usd(found.as_routed_usd), _each(found.as_routed_usd, found), "")
-    return Group(table, Text(explained({**COSTS, done: meaning}), "dim"), *(Text(each, "yellow") for each in found.notes))
+    legend = Text(explained({**COSTS, done: meaning}), "dim")
+    return Group(*titled(table), legend, *(Text(each, "yellow") for each in found.notes))
 
 
 def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
@@ -54,7 +56,7 @@ def routes(found: Forecast, zone: ZoneInfo) -> RenderableType:
         said = f"{example.place}: {example.explanation}" if example else MISSING
         part = share(number / found.items)
         table.add_row(lane_name(lane), reason_name(reason), count(number), part, Text(plain(said, most=200)))
-    return Group(table, Text(explained(ROUTES), "dim"))
+    return Group(*titled(table), Text(explained(ROUTES), "dim"))
 
 
 def _name(plan: Plan) -> str:

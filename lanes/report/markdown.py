@@ -6,7 +6,7 @@ from lanes.escaping import cell, code
 from lanes.promises import batch_health
 from lanes.report import legends, pictures, summary
 from lanes.report.links import REPORT, versions_page
-from lanes.report.section import Section, explained
+from lanes.report.section import Section, explained, of_shown
 from lanes.report.sections import further, pressing, throughput
 from lanes.report.snapshot import BatchFigures, LaneFigures, Snapshot, StateFigures
 from lanes.units import MISSING, count, counted, rate, seconds, share, usd
@@ -16,10 +16,8 @@ MOST_BYTES = 50_000
 ROWS = (50, 25, 10, 4, 2)  # of a table; the first that keeps the whole below MOST_BYTES
 TOO_LONG = "The report is longer than an artifact can be; `lanes status` shows it.\n"
 STEPS_OF_PROGRESS = 8
-BATCHES = {  # of the artifact, where the state says how far a batch is
-    "State": "with the share of its requests that the provider has finished",
-    **{heads: meaning for heads, meaning in legends.BATCHES.items() if heads != "Done"},
-}
+PROGRESS = {"State": "with the share of its requests that is done"}
+HEADS_OF_BATCHES = ("Batch", "Workload", "State", "Valid", "Time", "Items a minute", "Note")
 LINKS = (
     ("Batch runs", "/v2/runs?tags=batch"),
     ("Real-time runs", "/v2/runs?tags=realtime"),
@@ -151,8 +149,11 @@ def _batches(snapshot: Snapshot, most: int) -> str:
         ]
         for each in snapshot.batches
     ]
-    table = _table(["Batch", "Workload", "State", "Valid", "Time", "Items a minute", "Note"], "lllllrl", rows, most)
-    parts = [pictures.throughput(snapshot.batches[:most]), table, explained(BATCHES) if rows else ""]
+    table = _table(HEADS_OF_BATCHES, "lllllrl", rows, most)
+    legend = of_shown(legends.BATCHES, HEADS_OF_BATCHES)
+    if any(each.state == BatchState.SUBMITTED for each in snapshot.batches):
+        legend = {**PROGRESS, **legend}
+    parts = [pictures.throughput(snapshot.batches[:most]), table, explained(legend) if rows else ""]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -210,7 +211,7 @@ def _states(snapshot: Snapshot, most: int) -> str:
     if not rows:
         return ""
     table = _table(["Workload", "Items", "Where they stand"], "lrl", rows, most)
-    return "\n\n".join(["### Items", table, explained(legends.STATES)])
+    return "\n\n".join(["### Items", table, explained(legends.states([each.state for each in snapshot.states]))])
 
 
 def _listed(states: Sequence[StateFigures]) -> str:

@@ -74,16 +74,20 @@ def latency(snapshot: Snapshot) -> str:
     groups = [Group(summary.title_of(each), _percentiles(each)) for each in answered]
     chart = bars(groups, same_scale=False, empty="Nothing was answered in this period.")
     scales = "Each lane has a scale of its own." if len(groups) > 1 else ""
-    return data_uri(chart, f"Latency. {_described(groups)}") + _below(legends.LATENCY_CHART, scales)
+    return data_uri(chart, f"Latency. {_described(groups)}") + _below(legends.LATENCY_BARS, scales)
 
 
 def throughput(batches: Sequence[BatchFigures]) -> str:
-    """Items a minute of each batch that ended, the newest first, beside the others of its workload; empty without batches."""
+    """Items a minute of each batch that ended, the newest first, beside the others of its workload; empty without batches.
+
+    Where no workload has several, they are beside each other.
+    """
     if not batches:
         return ""
     groups = by_batch(batches)
-    chart = bars(groups, same_scale=False, empty="None of these batches has ended.")
-    scales = "Each workload has a scale of its own." if len(groups) > 1 else ""
+    alone = all(len(each.bars) == 1 for each in groups)
+    chart = bars(groups, same_scale=alone, empty="None of these batches has ended.")
+    scales = "" if alone or len(groups) == 1 else "Each workload has a scale of its own."
     return data_uri(chart, f"Throughput, items a minute. {_described(groups)}") + _below(legends.BATCH_CHART, scales)
 
 

@@ -13,16 +13,16 @@ from lanes.words import ReplayState
 MOST_BYTES = 50_000
 LONGEST_OUTPUT = 240
 FACTS: Legend = {
-    "Read": "positions of the stream that have their work, of those asked for",
+    "Read": "positions of the stream, of those asked for",
     "Items with work": "that the replay answers",
     "Answered by both": "items with an answer that is shown, and one of the replay",
-    "Would change": "of these, where a field that the workload compares differs",
+    "Would change": "where a compared field differs",
 }
 FIELDS: Legend = {
-    "Changed": "items answered by both in which the field differs, compared or not",
+    "Changed": "items in which the field differs, compared or not",
     "Share": "of the items answered by both",
-    "Labels": "items of which somebody said what is right",
-    "Right now, Right in the replay": "the share of the labels that each answer agrees with",
+    "Labels": "where somebody said what is right",
+    "Right now, Right in the replay": "the share of labels that the answer agrees with",
 }
 NEXT = {
     ReplayState.RUNNING: "Its work is under way. Nothing that readers see changes until it is promoted.",

@@ -6,12 +6,12 @@ from lanes.rollouts.gates import Measure
 BAR_MEANS = "Bar: the steps that are done, and of the one in force the answers that it waits for."
 STEPS: Legend = {
     "Real-time": "the share of the items that no rule decides",
-    "Hold": "answers of the receiving lane that the step waits for, and how long at most",
+    "Hold": "answers of the receiving lane that it waits for, and how long at most",
 }
 GATES: Legend = {
     "Limit": "what the measure must keep",
-    "Needs": "items that must be measured before it can pass",
-    "Verdict": "failed only where 99 % sure; what is inconclusive, or an error, holds the step",
+    "Needs": "items measured before it can pass",
+    "Verdict": "failed only where 99 % sure; inconclusive and error hold the step",
 }
 MEASURES = {
     Measure.ERROR_RATE: "share of items of which a try failed, or that the lane gave away",

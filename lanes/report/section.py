@@ -1,6 +1,6 @@
 """A table of the report, as plain text, with what its figures mean."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 Legend = Mapping[str, str]  # what the figure of a heading means, or those of several, with ", " between them
@@ -21,6 +21,11 @@ class Section:
     def explained(self) -> str:
         """The line below the table: its note, and what each figure means."""
         return explained(self.legend, self.note)
+
+
+def of_shown(legend: Legend, shown: Collection[str]) -> Legend:
+    """What of a legend explains a figure that is shown."""
+    return {heads: meaning for heads, meaning in legend.items() if any(each in shown for each in heads.split(", "))}
 
 
 def explained(legend: Legend, note: str = "") -> str:

@@ -12,6 +12,7 @@ from lanes.report.rollout import where_it_stands
 from lanes.report.section import Section
 from lanes.report.snapshot import Snapshot
 from lanes.units import MISSING, clock, count, counted, rate, ratio, seconds, share, usd
+from lanes.words import Reason
 
 REPLAYS_NOTE = "Compare one with `lanes diff`, then `lanes promote` or `lanes drop` it."
 ADVISED = "items received in the last 30 days"  # what advice looks at
@@ -47,13 +48,14 @@ def throughput(snapshot: Snapshot) -> Section:
 
 
 def batch_totals(snapshot: Snapshot) -> Section:
-    """How much batches bring home, how soon, and how much of it fails."""
+    """How much batches bring home, how soon, and how much of it fails; no rows while each workload has one batch at most."""
     rows = [
         (
             each.workload, f"{count(each.ended)} of {count(each.batches)}", count(each.items), seconds(each.p50_s),
             seconds(each.p95_s), MISSING if each.per_minute is None else rate(each.per_minute), share(each.failure_share),
         )
         for each in snapshot.batch_totals
+        if any(of.batches > 1 for of in snapshot.batch_totals)
     ]  # fmt: skip
     heads = ("Workload", "Batches that ended", "Items", "p50", "p95", "Items a minute", "Failed")
     return Section("Batches by workload", heads, "lrrrrrr", rows, legend=legends.BATCH_TOTALS)
@@ -69,7 +71,9 @@ def deadlines(snapshot: Snapshot) -> Section:
         for each in snapshot.deadlines
     ]  # fmt: skip
     heads = ("Lane", "Reason", "Met", "Missed", "Overdue now", "In time")
-    note = "Due items by their newest route; of reason overdue are those that were due before they arrived."
+    note = "Due items by their newest route."
+    if any(each.reason == Reason.OVERDUE for each in snapshot.deadlines):
+        note = "Due items by their newest route; reason overdue: due before they arrived."
     return Section("Deadlines", heads, "llrrrr", rows, note, legends.DEADLINES)
 
 
@@ -83,7 +87,7 @@ def calibration(snapshot: Snapshot) -> Section:
         )
     ]  # fmt: skip
     heads = ("Workload", "Back in time, it was said", "Items", "Said on average", "Were back", "Brier score")
-    note = "Due items that went to a batch, a sample of the period."
+    note = "Due items that went to a batch, a sample."
     return Section("Due times in batches", heads, "llrrrr", rows, note, legends.CALIBRATION)
 
 

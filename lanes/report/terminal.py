@@ -13,6 +13,7 @@ from lanes.report import legends, summary
 from lanes.report.section import Legend, Section, explained
 from lanes.report.sections import further, pressing, throughput
 from lanes.report.snapshot import BatchFigures, Snapshot, StateFigures
+from lanes.report.titled import titled
 from lanes.units import MISSING, aligned_usd, count, rate, seconds, share, usd
 from lanes.words import Lane
 
@@ -91,7 +92,7 @@ def _states(snapshot: Snapshot) -> RenderableType:
     for workload in snapshot.workloads:
         states = [each for each in snapshot.states if each.workload == workload]
         table.add_row(_word(workload), count(sum(each.items for each in states)), Text(_listed(states)))
-    return _explained(table, legends.STATES)
+    return _explained(table, legends.states([each.state for each in snapshot.states]))
 
 
 def _listed(states: Sequence[StateFigures]) -> str:
@@ -176,7 +177,7 @@ def _failures(snapshot: Snapshot) -> RenderableType:
     for each in snapshot.failures[:MOST_ROWS]:
         table.add_row(_word(each.workload), _word(each.key), Text(plain(each.reason)))
     more = len(snapshot.failures) - MOST_ROWS
-    return Group(table, Text(f"{count(more)} more are not shown.", style="dim")) if more > 0 else table
+    return Group(*titled(table), *([Text(f"{count(more)} more are not shown.", style="dim")] if more > 0 else []))
 
 
 def _section(section: Section) -> RenderableType:
@@ -188,12 +189,12 @@ def _section(section: Section) -> RenderableType:
         table.add_row(*(Text(plain(value, most=300), overflow="fold") for value in row))
     more = len(section.rows) - MOST_ROWS
     notes = [section.explained, f"{count(more)} more are not shown." if more > 0 else ""]
-    return Group(table, *(Text(note, style="dim") for note in notes if note))
+    return Group(*titled(table), *(Text(note, style="dim") for note in notes if note))
 
 
 def _explained(table: Table, legend: Legend) -> Group:
     """A table with what its figures mean below it."""
-    return Group(table, Text(explained(legend), style="dim"))
+    return Group(*titled(table), Text(explained(legend), style="dim"))
 
 
 def _word(text: str) -> Text:

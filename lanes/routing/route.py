@@ -15,6 +15,7 @@ from lanes.routing.binding import MAY_WAIT, binds
 from lanes.routing.prospect import Chance, Prospects
 from lanes.routing.split import BUCKETS, Splits, bucket, to_realtime
 from lanes.routing.value import saved_usd, weigh, worth_usd
+from lanes.units import counted
 from lanes.words import Lane, Outcome, Reason
 from lanes.workload.rules import Rule
 from lanes.workload.version import Version
@@ -122,7 +123,7 @@ def may_wait(bound_to: Lane | None, chance: Chance | None) -> bool:
 
 def fall_back(*, last: Outcome, failures: int, costs: Estimate, chance: Chance | None) -> Route:
     """The route of an item that may wait and that real time could not answer: a batch answers it."""
-    why = f"real time could not answer it: {last} (after {failures} failed attempts)"
+    why = f"real time could not answer it: {last} (after {counted(failures, 'failed attempt')})"
     return leaves(Reason.FALLBACK, why, costs=costs, chance=chance)
 
 

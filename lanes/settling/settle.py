@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from lanes.settling.outcome import Judged
+from lanes.units import counted
 from lanes.words import Lane, Mode, Outcome, Purpose, Standing, WorkState
 
 FIRST_BACKOFF = timedelta(seconds=2)
@@ -141,7 +142,7 @@ def _unanswered(of: Obligation, judged: Judged, provisional: dict[str, Any] | No
     if judged.outcome not in FINAL and failures < of.max_failures:
         alone = judged.outcome is Outcome.PACK_REFUSED
         return Consequence(WorkState.READY, failures, ready_at=now + _rest(judged.outcome, failures), alone=alone)
-    said = f"{judged.outcome}: {judged.error or 'no detail'} (after {failures} failed attempts)"
+    said = f"{judged.outcome}: {judged.error or 'no detail'} (after {counted(failures, 'failed attempt')})"
     if aside:
         return Consequence(WorkState.FAILED, failures, failure=said)
     if of.others_open:  # somebody is still to answer: the last to fail decides

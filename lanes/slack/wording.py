@@ -107,7 +107,7 @@ def _notification(incident: Incident, briefing: Briefing, mark: str, heading: st
 
 
 def _standing(incident: Incident, briefing: Briefing) -> list[tuple[str, str]]:
-    stake = briefing.stake.in_words(_moment) if briefing.stake else f"Nothing is known: {escaped(briefing.unstaked)}"
+    stake = briefing.stake.in_words(_moment) if briefing.stake else escaped(briefing.unstaked)
     return [
         ("Workload", _whose(incident)), ("Since", _moment(incident.opened_at)),
         ("How bad", f"{how_bad(incident)}, {incident.severity}"), ("Trend", _sentence(escaped(briefing.trend))),
@@ -137,7 +137,7 @@ def _was(incident: Incident, briefing: Briefing) -> list[Block]:
 
 def _causes(title: str, briefing: Briefing) -> list[Block]:
     if not briefing.causes:
-        return [_section(_bold(title), f"  {_sentence(_shown(briefing.unexplained))}.")]
+        return [_section(_bold(title), "  ", *_prose(f"{_sentence(_shown(briefing.unexplained))}."))]
     over = f"  in {briefing.counted_over}" if briefing.counted_over else " "
     return [_section(_bold(title), over), _list(briefing.causes, briefing.more)]
 
@@ -153,12 +153,12 @@ def _what_to_do(incident: Incident, briefing: Briefing) -> Block:
 
 
 def _links(incident: Incident, briefing: Briefing, pages: Pages, root: str, *, over: bool) -> list[Block]:
-    """The form first, where there is one: it is what helps. Without any page of its own, the runs of its lane."""
+    """The form first, where there is one: it is what helps. No page twice. Without any of its own, the runs of its lane."""
     wanted, links = form(incident), list[Block]()
     at = pages.form or (block_page(incident.block_id) if incident.block_id else None)
     if wanted is not None and at is not None and not over:
         links.append(_link(wanted.label, root + at, "form"))
-    if briefing.flow_run_id is not None:
+    if briefing.flow_run_id is not None and (over or at != run_page(briefing.flow_run_id)):
         links.append(_link("Open the run", root + run_page(briefing.flow_run_id), "run"))
     if pages.artifact is not None:
         links.append(_link("All that is known", root + pages.artifact, "artifact"))

@@ -27,9 +27,12 @@ def arrange(schema: dict[str, Any]) -> None:
 
 
 class Form(BaseModel):
-    """What a person fills in: of each field its title, its description with the bounds, and its place."""
+    """What a person fills in: of each field its title, its description with the bounds, and its place.
 
-    model_config = ConfigDict(json_schema_extra=arrange)
+    A field of another name is refused: who misspells one that may stay empty would get what nobody asked for.
+    """
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=arrange)
 
 
 def of_workloads(*beside: str) -> dict[str, Any]:
@@ -40,9 +43,12 @@ def of_workloads(*beside: str) -> dict[str, Any]:
 def offering(schema: Mapping[str, Any], workloads: Collection[str]) -> dict[str, Any]:
     """The schema of a deployment's parameters in which each field that is a choice among workloads offers these, by name.
 
-    Without any, it takes what is typed. Defaults leave out what they do not choose: Prefect refuses None for a choice.
+    Without any, it takes what is typed. Defaults leave out what they do not choose: Prefect refuses None for a choice. A
+    parameter of another name is no longer taken: Prefect would make a run that ends before it can say why.
     """
     offered = deepcopy(dict(schema))
+    if any(BESIDE in field for field in _fields(offered)):
+        offered["additionalProperties"] = False
     for field in _fields(offered):
         if BESIDE in field:
             field.pop("enum", None)

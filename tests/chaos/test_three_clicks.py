@@ -1,34 +1,35 @@
 """From the Slack message of every broken promise to its cause and its remedy, in at most three clicks.
 
 One stand of its own, on which all promises are broken for real at once. The message says why and what to do (no click); each of
-its buttons opens a page that is there (one); the incident's page leads to the form that helps, filled in (two), which is then
-submitted (three).
+its buttons opens a page that is there (one); so does the incident's page (two); what helps is filled in there and sent (three).
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Response, expect
 
+from lanes.mainjob.mainjob import ENDED
 from lanes.promises.incident import TERMS, Promise
 from tests import pages
 from tests.breaking import Scene, break_promises, incident_of
-from tests.browser import Browser, label, shown, value
+from tests.browser import Browser, choose, field, label, shown, value
 from tests.pages import Sight
 from tests.running_stand import RunningStand, put_up, take_down
 from tests.slack_standin import Said, SlackStandIn
 from tests.slack_standin import shown as read
 from tests.waiting import until
-from tests.walking import Link, buttons, filled_in, links, reads, thing
+from tests.walking import Link, buttons, commands, filled_in, links, reads, thing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 # What a person reads of the cause, and what is told to do about it: a button, or a command.
 TOLD = {
     Promise.BATCH_SLOW: ("It still runs at the provider", "[Decide about the batch]"),
-    Promise.BATCH_FAILING: ("The scanner is jammed", "lanes pause batch-failing"),
+    Promise.BATCH_FAILING: ("The scanner is jammed", "[Pause it]"),
     Promise.BATCH_INVALID: ("break the output schema", "[Edit the workload]"),
     Promise.BATCH_UNCLEAR: ("the provider offers no results of", "[Decide about the batch]"),
     Promise.BATCH_INCOMPLETE: ("came home without a result", "lanes psql -c"),
@@ -42,10 +43,96 @@ TOLD = {
     Promise.APPROVAL_WAITS: ("asks for approval at step 1 of 2", "[Answer it (Resume)]"),
     Promise.PROVIDER_FROZEN: ("the provider answered 404", "[Edit the workload]"),
     Promise.BUDGET: ("Nothing more is paid", "[Raise the budget]"),
-    Promise.DEADLINE_MISSED: ("missed it within the last hour", "[Ask for more confidence]"),
+    Promise.DEADLINE_MISSED: ("on realtime, reason", "[Ask for more confidence]"),
     Promise.DEADLINE_AT_RISK: ("3 items are bound to batch", "lanes depart deadline-at-risk"),
 }
 KNOWN = "All that is known"
+JUDGES = ("doctor", "status")  # exit code 1: something is wrong
+DOES = re.compile(r"/(create_flow_run|resume|block_documents/[^/]+|work_pools/[^/]+)$")
+
+
+class Remedy(NamedTuple):
+    """What a person does on the page of a button, and what is true of the workload afterwards."""
+
+    promise: Promise
+    button: str
+    does: Callable[[Page], None]
+    afterwards: str
+
+
+def sent(answer: Response) -> bool:
+    """Prefect was asked to do it."""
+    asked = answer.request
+    return asked.method in ("POST", "PATCH") and DOES.search(asked.url) is not None
+
+
+def resumes_the_pool(page: Page) -> None:
+    switch = page.get_by_role("switch").first
+    expect(switch).not_to_be_checked()
+    switch.click()
+    expect(switch).to_be_checked()
+
+
+def submits(page: Page) -> None:
+    page.get_by_role("button", name="Submit", exact=True).click()
+
+
+def signs(page: Page) -> None:
+    field(page, "Who").fill("ada")
+    field(page, "Why").fill("a trial of remedies")
+
+
+def signs_and_submits(page: Page) -> None:
+    signs(page)
+    submits(page)
+
+
+def raises_the_budget(page: Page) -> None:
+    field(page, "Hard limit").fill("10")
+    signs_and_submits(page)
+
+
+def moves_it_to_batch(page: Page) -> None:
+    field(page, "Percent to real-time").fill("0")
+    signs_and_submits(page)
+
+
+def gives_the_batch_up(page: Page) -> None:
+    choose(page, "Action", "give_up_batch")
+    field(page, "Sure").click()
+    signs_and_submits(page)
+
+
+def corrects_it(page: Page) -> None:
+    field(page, "Patience (seconds)").fill("60")
+    page.get_by_role("button", name="Save", exact=True).click()
+
+
+def approves(page: Page) -> None:
+    page.get_by_role("button", name="Open menu").first.click()
+    page.get_by_role("menuitem", name="Resume").click()
+    field(page, "Approve").click()
+    signs(page)
+    page.get_by_role("dialog").get_by_role("button", name="Resume", exact=True).click()
+
+
+OVER = "select bool_and(state = 'resolved') from lanes.incident_log where workload = :w and promise = replace(:w, '-', '_')"
+# In this order: runs of the forms go through the pool, which is paused.
+REMEDIES = (
+    Remedy(Promise.BATCH_NEVER_STARTED, "Its work pool", resumes_the_pool, "select true"),
+    Remedy(Promise.BATCH_NEVER_STARTED, "Submit it now", submits, OVER),
+    Remedy(Promise.BUDGET, "Raise the budget", raises_the_budget, OVER),
+    Remedy(
+        Promise.REALTIME_SLOW, "Move its traffic", moves_it_to_batch,
+        "select basis_points = 0 from lanes.split where workload = :w order by id desc limit 1",
+    ),
+    Remedy(
+        Promise.BATCH_FAILING, "Pause it", signs_and_submits, "select paused_at is not null from lanes.workload where name = :w"
+    ),
+    Remedy(Promise.BATCH_SLOW, "Decide about the batch", gives_the_batch_up, OVER),
+    Remedy(Promise.WORKLOAD_INVALID, "Edit the workload", corrects_it, OVER),
+    Remedy(Promise.APPROVAL_WAITS, "Answer it (Resume)", approves, OVER),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +194,31 @@ def test_each_button_of_a_message_opens_its_page(
         browser.visit(each.url, lambda page, each=each: opened(stand, promise, each, page))
 
 
+@pytest.mark.parametrize("helps", REMEDIES, ids=lambda helps: f"{helps.promise}: {helps.button}")
+def test_what_helps_is_a_page_on_which_one_click_does_it(
+    stand: RunningStand, messages: SlackStandIn, browser: Browser, helps: Remedy
+) -> None:
+    (page,) = [each for each in buttons(told(stand, messages, helps.promise)) if each.label == helps.button]
+
+    def does(opened: Page) -> None:
+        with opened.expect_response(sent) as answer:
+            helps.does(opened)
+        assert answer.value.ok, answer.value.text()
+
+    browser.visit(page.url, does)
+    until(lambda: Scene(stand, helps.promise).value(helps.afterwards), within_s=90, what=f"an end of {helps.promise}")
+
+
+@pytest.mark.parametrize("promise", Promise)
+def test_what_a_message_gives_to_be_typed_can_be_typed(stand: RunningStand, messages: SlackStandIn, promise: Promise) -> None:
+    for _, *typed in commands(told(stand, messages, promise)):
+        done = stand.cli(*typed)
+        assert done.returncode in ((0, 1) if typed[0] in JUDGES else (0,)), (typed, done.stdout, done.stderr)
+
+
 def test_the_report_is_shown_with_its_charts(stand: RunningStand, browser: Browser) -> None:
+    run = stand.run("report")
+    until(lambda: stand.prefect.get(f"flow_runs/{run}").json()["state_type"] in ENDED, within_s=90, what="the report")
     sight = pages.report(stand)
     browser.visit(stand.info.ui_url + sight.path, sight.come)
 

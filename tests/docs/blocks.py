@@ -12,6 +12,7 @@ NOT_RUN = re.compile(r"<!-- not run: (?P<reason>.+?) -->\n\Z")
 RUN = ("bash", "python", "sql")
 SHOWN = ("yaml", "json", "text", "console")
 OWN = frozenset({"Postgres", "Prefect", "key", "Slack"})  # what only a reader has
+TESTED_BY_ITSELF = "the sample run and the tests themselves"  # of `make run` (`tests/e2e/test_main_job.py`) and `make test`
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,10 @@ class Block:
         return self.language in RUN and self.not_run is None
 
     @property
-    def waits_for(self) -> frozenset[str]:
-        """What of the reader's own it needs, as its reason says."""
-        return frozenset(re.findall(r"\w+", self.not_run or "")) - {"own", "and"}
+    def may_be_left_out(self) -> bool:
+        """Whether its reason is one of those that count: it needs something of the reader's own, or is what runs the tests."""
+        own, _, needed = (self.not_run or "").partition(" ")
+        return self.not_run == TESTED_BY_ITSELF or (own == "own" and set(re.split(r", | and ", needed)) <= OWN)
 
     def __str__(self) -> str:
         """Where it stands."""
@@ -65,4 +67,9 @@ def docs() -> list[Path]:
 
 def around() -> list[Path]:
     """What is read beside the site, in the checkout itself; not what changed in which release."""
-    return [CHECKOUT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")]
+    return sorted(page for page in CHECKOUT.glob("*.md") if page.name != "CHANGELOG.md")
+
+
+def to_run(page: Path) -> list[Block]:
+    """Those of its blocks that a reader is to run here, in their order."""
+    return [each for each in blocks(page) if each.is_run]

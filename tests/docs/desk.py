@@ -1,12 +1,13 @@
 """Where a reader sits who follows a page: a folder of his own, `lanes` on the path, and a stand that is up."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.docs.blocks import Block
+from tests.docs.blocks import Block, to_run
 
 LONGEST_S = 180.0  # of one block: a run of Prefect starts in some seconds, several on a busy machine in many
 COMMANDS = {
@@ -19,17 +20,35 @@ COMMANDS = {
 class Desk:
     """Runs blocks one after the other; what one leaves in the folder, the next finds."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], *, longest_s: float = LONGEST_S) -> None:
         self.folder = folder
+        self.ran: list[Block] = []
+        self._longest_s = longest_s
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self._environment = {**environment, "PATH": path}
         (folder / ".venv").symlink_to(sys.prefix)  # `.venv/bin/lanes` is the command of this checkout too
 
     def run(self, block: Block) -> str:
-        """What it printed. It ends with its first command that fails, which fails the test."""
-        done = subprocess.run(
-            [*COMMANDS[block.language], block.text], cwd=self.folder, env=self._environment, stdin=subprocess.DEVNULL,
-            text=True, capture_output=True, timeout=LONGEST_S,
+        """What it printed. It ends with its first command that fails, or when it takes too long, which fails the test."""
+        said, complained, code = self._finished([*COMMANDS[block.language], block.text])
+        told = f"{block.text}\n{said}\n{complained}"
+        assert code is not None, f"{block}: not done after {self._longest_s:g} s\n{told}"
+        assert code == 0, f"{block}: exit code {code}\n{told}"
+        assert "Traceback (most recent call last)" not in complained, f"{block}: a program broke, and the block went on\n{told}"
+        self.ran.append(block)
+        return said
+
+    def left(self, page: Path) -> list[str]:
+        """Where blocks of the page stand that were to be run, and were not."""
+        return [str(each) for each in to_run(page) if each not in self.ran]
+
+    def _finished(self, command: list[str]) -> tuple[str, str, int | None]:
+        process = subprocess.Popen(
+            command, cwd=self.folder, env=self._environment, stdin=subprocess.DEVNULL,
+            text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
-        assert done.returncode == 0, f"{block}: exit code {done.returncode}\n{block.text}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        try:
+            return *process.communicate(timeout=self._longest_s), process.returncode
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # what the block started, too
+            return *process.communicate(), None

@@ -1,9 +1,11 @@
 """What the pages point at: links with anchors, and what they name as code: paths, targets, variables, relations."""
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -21,6 +23,9 @@ RELATION = re.compile(r"\blanes\.(?P<name>[a-z_]+)(?![\w.])")
 VARIABLE = re.compile(r"\b(?:LANES|SLACK|ANTHROPIC)_[A-Z_]+")
 SPOKEN_OF = re.compile(r"\b[Dd]eployments? `(?P<deployment>[^`]+)`|\b[Vv]iews? (?:\[)?`(?P<view>[^`]+)`")
 TARGET = re.compile(r"\bmake (?P<name>[a-z][a-z-]*)")
+MODULE = re.compile(r"\bpython3? -m (?P<name>[\w.]+)")
+PROGRAM = re.compile(r"\.venv/bin/(?P<name>[\w-]+)")
+BENCHMARK = re.compile(r"\bmake bench NAME=(?P<names>[a-z|]+)")
 OUTSIDE = ("http://", "https://", "mailto:")
 MADE_LATER = (".lanes/", ".venv/", "site/")  # by commands
 
@@ -82,6 +87,10 @@ def _missing(page: Path, code: str) -> Iterator[str]:
     yield from (f"no variable {name}" for name in VARIABLE.findall(code) if name.rstrip("_") not in _variables())
     yield from (f"no relation, function or module lanes.{name}" for name in RELATION.findall(code) if name not in _relations())
     yield from (f"no target {name}" for name in TARGET.findall(code) if name not in targets())
+    yield from (f"no module {name}" for name in MODULE.findall(code) if find_spec(name) is None)
+    yield from (f"no program {name}" for name in PROGRAM.findall(code) if not (Path(sys.executable).parent / name).exists())
+    asked = {name for names in BENCHMARK.findall(code) for name in names.split("|")}
+    yield from (f"no benchmark {name}" for name in sorted(asked) if find_spec(f"tests.benchmarks.bench_{name}") is None)
 
 
 def _is_ours(code: str) -> bool:

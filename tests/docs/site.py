@@ -3,6 +3,7 @@
 import re
 import sys
 
+from tests.docs.account import account
 from tests.docs.blocks import CHECKOUT
 
 SITE = CHECKOUT / "site"
@@ -23,6 +24,7 @@ def main() -> int:
     asked = [f"{page.relative_to(SITE)}: {address}" for page in pages for address in fetched(page.read_text())]
     print(*asked, sep="\n", end="\n" if asked else "", file=sys.stderr)
     print(f"{len(pages)} pages: open {SITE / 'index.html'}, or with its search: python3 -m http.server -d {SITE.name}")
+    print(account().splitlines()[-1])
     return 1 if asked or not pages else 0
 
 

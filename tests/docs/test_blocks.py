@@ -4,6 +4,7 @@ runs them.
 
 import ast
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 
@@ -12,38 +13,57 @@ import pytest
 import yaml
 from sqlalchemy import Engine
 
+from lanes.cli import app
 from lanes.rollouts import playbook
 from lanes.workload import reading
 from tests.conftest import NOON
-from tests.docs.blocks import OWN, RUN, SHOWN, Block, around, blocks, docs
-from tests.docs.links import TARGET, targets
+from tests.docs.account import account
+from tests.docs.blocks import CHECKOUT, RUN, SHOWN, Block, around, blocks, docs, named, to_run
+from tests.docs.links import TARGET, codes, targets
 from tests.docs.typed import commands, refused
+from tests.e2e import test_pages
 from tests.examples import publish
 
+PAGES = [*docs(), *around()]
+PROMPT = re.compile(r"^(?:[$>] |(?:make|curl|psql|prefect|python3?|pip|git|docker|export|cat) ).*", re.MULTILINE)
+ELSEWHERE = {
+    "up": "tests/running_stand.py", "down": "tests/running_stand.py", "run": "tests/e2e/test_sample_run.py",
+    "adopt": "tests/store/batch/test_batch_commands.py", "resubmit": "tests/store/batch/test_batch_commands.py",
+    "give-up": "tests/store/batch/test_batch_commands.py",
+}  # fmt: skip
 PUBLISHED = ("tickets", "archive", "moderation", "maintenance", "letters")
 
 
 def all_blocks(*languages: str) -> Iterator[Block]:
     """Those of the site and of what is read beside it, in these languages."""
-    return (each for page in [*docs(), *around()] for each in blocks(page) if each.language in languages)
+    return (each for page in PAGES for each in blocks(page) if each.language in languages)
 
 
-def test_every_block_of_the_site_says_what_it_is() -> None:
-    assert [str(each) for page in docs() for each in blocks(page) if each.language not in RUN + SHOWN] == []
+def test_every_block_says_what_it_is() -> None:
+    assert [str(each) for page in PAGES for each in blocks(page) if each.language not in RUN + SHOWN] == []
 
 
-def test_every_block_that_is_open_is_closed() -> None:
-    assert [page.name for page in docs() if sum(line.startswith("```") for line in page.read_text().splitlines()) % 2] == []
+def test_no_block_escapes_the_reader_of_blocks() -> None:
+    odd = re.compile(r"^(?:[ >]+```|\s*~~~|```+[\w-]*[^\w`\n-])", re.MULTILINE)
+    assert [page.name for page in PAGES if odd.search(page.read_text())] == []
+    assert [page.name for page in PAGES if sum(line.startswith("```") for line in page.read_text().splitlines()) % 2] == []
 
 
 def test_a_block_is_not_run_only_where_it_waits_for_something_of_the_reader_s_own() -> None:
     left_out = [each for each in all_blocks(*RUN) if each.not_run is not None]
-    assert [f"{each}: {each.not_run}" for each in left_out if not each.waits_for or each.waits_for - OWN] == []
+    assert [f"{each}: {each.not_run}" for each in left_out if not each.may_be_left_out] == []
     assert len(left_out) <= 6
 
 
+def test_each_page_s_blocks_are_run_by_one_test() -> None:
+    assert {named(page) for page in PAGES if to_run(page)} == {*test_pages.PAGES, "docs/tutorial.md", "README.md"}
+    assert account().splitlines()[-1].startswith(f"{sum(len(to_run(page)) for page in PAGES)} blocks are run")
+
+
 def test_what_is_only_shown_hides_no_command() -> None:
-    assert [f"{each}: {typed}" for each in all_blocks("text", "console") for typed in commands(each.text)] == []
+    shown = list(all_blocks("text", "console"))
+    assert [f"{each}: {typed}" for each in shown for typed in commands(each.text)] == []
+    assert [f"{each}: {typed}" for each in shown for typed in PROMPT.findall(each.text)] == []
 
 
 @pytest.mark.parametrize("name", ["bash", "python"])
@@ -57,13 +77,20 @@ def test_what_is_to_be_run_can_be_read(name: str) -> None:
 
 
 def test_the_command_line_takes_every_command_of_a_block() -> None:
-    typed = {(str(each), command) for each in all_blocks("bash", "") for command in commands(each.text)}
+    typed = {(str(each), command) for each in all_blocks("bash") for command in commands(each.text)}
     assert len(typed) > 10
     assert {where: why for where, command in typed if (why := refused(command))} == {}
 
 
+def test_every_command_is_typed_by_a_page_or_run_by_a_test_that_is_named_here() -> None:
+    typed = {command.split()[0] for each in all_blocks("bash") if each.is_run for command in commands(each.text)}
+    assert not typed & ELSEWHERE.keys()
+    assert typed | ELSEWHERE.keys() == {name for name in app if not name.startswith("-")}
+    assert [where for name, where in ELSEWHERE.items() if f'"{name}"' not in (CHECKOUT / where).read_text()] == []
+
+
 def test_every_target_of_a_block_is_one_of_the_makefile() -> None:
-    asked = {(str(each), target) for each in all_blocks("bash", "") for target in TARGET.findall(each.text)}
+    asked = {(str(each), target) for each in all_blocks("bash") for target in TARGET.findall(each.text)}
     assert {target for _, target in asked} >= {"run", "setup", "test"}
     assert {each for each in asked if each[1] not in targets()} == set()
 
@@ -86,10 +113,11 @@ def test_the_database_takes_every_statement_of_a_page(pool: Engine, database_url
     with pool.begin() as connection:
         for name in PUBLISHED:
             publish(connection, name, now=NOON)
-    told = list(all_blocks("sql"))
+    told = [(str(each), each.text) for each in all_blocks("sql")]
+    told += [(named(page), code) for page in PAGES for code in codes(page) if code.startswith("select ")]
     with psycopg.connect(database_url.replace("+psycopg", ""), autocommit=True) as session:
-        for each in told:
+        for where, statement in told:
             try:
-                session.execute(each.text.encode())
+                session.execute(statement.encode())
             except psycopg.Error as error:
-                pytest.fail(f"{each}: {error}")
+                pytest.fail(f"{where}: {error}")

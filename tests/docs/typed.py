@@ -9,7 +9,8 @@ from cyclopts import CycloptsError, MissingArgumentError
 from lanes.cli import app
 
 BEFORE = r"(?:^|[;&|(]\s*|\b(?:until|while|if|do|then|else)\s+)"
-TYPED = re.compile(rf"{BEFORE}(?:\.venv/bin/)?lanes (?P<rest>[a-z][^|;&)`\n]*)", re.MULTILINE)
+QUOTED = r"""\"[^"\n]*"|'[^'\n]*'"""
+TYPED = re.compile(rf"{BEFORE}(?:\.venv/bin/)?lanes (?P<rest>[a-z](?:{QUOTED}|[^|;&)`\n])*)", re.MULTILINE)
 HEREDOC = re.compile(r"<<'(?P<word>\w+)'.*?^(?P=word)$", re.DOTALL | re.MULTILINE)
 REDIRECT = re.compile(r"\s[12]?>+\s*\S+")
 PLACE = re.compile(r"[A-Z][A-Z_]*")
@@ -26,7 +27,7 @@ def commands(text: str) -> Iterator[str]:
 def refused(command: str, *, whole: bool = True) -> str | None:
     """Why the command line does not take it; None: it does. One that is not `whole` is spoken of, and may lack arguments."""
     try:
-        name, *arguments = shlex.split(command if whole else command.translate({ord("["): " ", ord("]"): " "}), comments=True)
+        name, *arguments = shlex.split(command if whole else _spelt_out(command), comments=True)
     except ValueError as error:
         return str(error)
     if name not in app or name.startswith("-"):
@@ -39,3 +40,8 @@ def refused(command: str, *, whole: bool = True) -> str | None:
     except CycloptsError as error:
         return str(error)
     return None
+
+
+def _spelt_out(command: str) -> str:
+    """Without the brackets around what may be left out, and without what stands for all of it."""
+    return command.replace("[options]", "").translate({ord("["): " ", ord("]"): " "})

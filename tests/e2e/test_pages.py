@@ -1,16 +1,20 @@
-"""Every block of the pages, run from top to bottom as a reader would; a test of its own looks further at the tutorial."""
+"""Every block of the pages, run from top to bottom as a reader would; tests of their own look further at the tutorial
+and the README.
+"""
 
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import CHECKOUT, blocks, docs, named
+from tests.docs.blocks import CHECKOUT, around, docs, named, to_run
 from tests.docs.desk import Desk
 from tests.docs.references.events import out
 from tests.running_stand import RunningStand
+from tests.waiting import until
 
-ELSEWHERE = {"docs/tutorial.md"}
-PAGES = [named(page) for page in docs() if named(page) not in ELSEWHERE and any(each.is_run for each in blocks(page))]
+ELSEWHERE = {"docs/tutorial.md", "README.md"}
+PAGES = [named(page) for page in [*docs(), *around()] if named(page) not in ELSEWHERE and to_run(page)]
 
 
 @pytest.mark.slow
@@ -18,16 +22,26 @@ PAGES = [named(page) for page in docs() if named(page) not in ELSEWHERE and any(
 @pytest.mark.parametrize("page", PAGES)
 def test_whoever_follows_a_page_meets_no_error(stand: RunningStand, tmp_path: Path, page: str) -> None:
     desk = Desk(tmp_path, stand.environment)
-    for block in blocks(CHECKOUT / page):
-        if block.is_run:
-            desk.run(block)
+    for block in to_run(CHECKOUT / page):
+        desk.run(block)
+    assert desk.left(CHECKOUT / page) == []
 
 
 def test_what_prefect_was_told_says_what_the_reference_says(stand: RunningStand) -> None:
     documented = out()
-    asked = {"filter": {"event": {"prefix": ["lanes."]}}, "limit": 50}
+    stand.emit("tickets", {"key": "told-1", "payload": {"text": "Where is my parcel?"}, "urgent": True, "ack": True})
+    until(lambda: told(stand).keys() >= {"lanes.item.accepted", "lanes.item.answered"}, what="what became of the item")
+    heard = told(stand)
+    assert heard.keys() <= documented.keys()
+    assert {name: says - set(documented[name].says) for name, says in heard.items()} == {name: set() for name in heard}
+
+
+def told(stand: RunningStand) -> dict[str, set[str]]:
+    """The events that Lanes sent to Prefect, and what each says; not those that came in."""
+    asked = {"filter": {"event": {"prefix": ["lanes."]}, "order": "DESC"}, "limit": 50}
     found = stand.prefect.post("events/filter", json=asked).raise_for_status().json()["events"]
-    told = {each["event"]: set(each["payload"]) for each in found}
-    told = {name: says for name, says in told.items() if name not in ("lanes.item.arrived", "lanes.item.amended")}
-    assert set(told) <= set(documented)
-    assert {name: says - set(documented[name].says) for name, says in told.items()} == {name: set() for name in told}
+    sent = [each for each in found if each["event"] not in ("lanes.item.arrived", "lanes.item.amended")]
+    says = defaultdict[str, set[str]](set)
+    for each in sent:
+        says[each["event"]].update(each["payload"])
+    return says

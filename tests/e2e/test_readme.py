@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-from tests.docs.blocks import blocks
+from tests.docs.blocks import to_run
 from tests.docs.desk import Desk
 from tests.running_stand import RunningStand
 from tests.waiting import until
@@ -11,7 +11,7 @@ from tests.waiting import until
 
 def test_the_readme_s_commands_do_what_it_says(stand: RunningStand, tmp_path: Path, checkout: Path) -> None:
     desk = Desk(tmp_path, stand.environment)
-    send, explain, write, take_in, get_out = (each for each in blocks(checkout / "README.md") if each.is_run)
+    send, explain, write, take_in, get_out = to_run(checkout / "README.md")
     desk.run(send)
     until(lambda: stand.state("tickets", "mine-1") in ("answered", "settled"), what="the answer to the first own event")
     assert "mine-1" in desk.run(explain)
@@ -27,3 +27,4 @@ def test_the_readme_s_commands_do_what_it_says(stand: RunningStand, tmp_path: Pa
         labels = {row["label"] for row in csv.DictReader(file)}
     assert len(rows) == 6
     assert {row["output.label"] for row in rows} <= labels
+    assert desk.left(checkout / "README.md") == []

@@ -30,6 +30,7 @@ def test_whoever_follows_the_tutorial_alone_has_a_workload_of_another_domain_who
     for block in blocks(checkout / "docs" / "tutorial.md"):
         assert block.is_run, f"{block} is none that a reader can follow"
         desk.run(block)
+    assert desk.left(checkout / "docs" / "tutorial.md") == []
 
     with stand.pool.begin() as connection:
         version = workloads.current(connection, "maintenance")

@@ -15,10 +15,9 @@ from blocks.database import Database
 from blocks.provider import Provider
 from blocks.slack_channel import SlackChannel
 from blocks.workload import Workload
-from lanes.standing.runs import Deployment
 from lanes.workload.form import BESIDE, offering
 from tasks.approval import RolloutApproval
-from tasks.forms import OTHERS
+from tasks.forms import ASKING
 from tests.flows.deployed import fields, offered, schema_of
 
 DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[2] / "prefect.yaml").read_text())["deployments"]
@@ -70,7 +69,7 @@ NOTHING_GIVEN: dict[str, dict[str, Any]] = {
     },
     "submit": {"departure": {"workload": None}},
 }  # fmt: skip
-CHOOSING = [each.value for each in (Deployment.SUBMIT, *OTHERS)]  # the forms that ask for a workload
+CHOOSING = [each.value for each in ASKING]  # the forms that ask for a workload
 
 
 def stored(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -416,7 +416,7 @@ async def test_an_incident_is_told_within_seconds_however_many_there_are_at_once
     await calls.told()
     texts = [shown(each.blocks) for each in calls.standin.messages]
     assert len(texts) == 2
-    assert "Nothing is known: it could not be looked up (too many incidents at once)" in texts[1]
+    assert "Not known: it could not be looked up (too many incidents at once)" in texts[1]
 
 
 async def test_a_batch_that_never_started_tells_how_the_newest_run_of_submit_ended(

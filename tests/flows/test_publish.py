@@ -5,12 +5,14 @@ import time
 from uuid import uuid4
 
 import pytest
+from prefect import get_client
 from sqlalchemy import text
 
 from lanes.store.database import Database
 from lanes.store.workload import workloads
 from tasks import making_known
 from tasks.connections import Connections
+from tasks.making_known import Told
 from tasks.publish import publish
 from tests.examples import spec
 from tests.flows.deployed import offered, schema_of
@@ -129,21 +131,121 @@ async def test_forms_offer_each_workload_once_it_is_published(at: Connections, p
     assert offered(prefect.forms["act"]) == ["*", "bills", "letters"]
 
 
-async def test_no_form_is_written_or_asked_for_while_that_of_submit_is_current_and_that_one_is_written_last(
+FORMS = "deployments/filter"
+
+
+async def test_no_form_is_written_while_all_of_them_are_current_and_one_question_tells(
     at: Connections, prefect: PrefectStandIn
 ) -> None:
     deployed(prefect, "replay", "submit", "act")
     await publish(at.db)
     assert sorted(prefect.form_writes) == ["act", "replay", "submit"]
-    assert prefect.form_writes[-1] == "submit"
     asked = len(prefect.requests)
     edit(prefect, "letters", patience_s=5)  # another version of the same workload
     await publish(at.db)
     assert len(prefect.form_writes) == 3
-    assert [each for each in prefect.requests[asked:] if each.startswith("deployments/")] == ["deployments/name/submit/submit"]
-    deployed(prefect, "replay", "submit", "act")  # as `prefect deploy --all` does
+    assert [each for each in prefect.requests[asked:] if each.startswith("deployments/")] == [FORMS]
+
+
+@pytest.mark.parametrize("flow", ["replay", "submit"])
+async def test_a_form_that_was_deployed_anew_alone_offers_what_the_others_do(
+    at: Connections, prefect: PrefectStandIn, flow: str
+) -> None:
+    deployed(prefect, "replay", "submit", "act")
     await publish(at.db)
-    assert offered(prefect.forms["replay"]) == ["letters"]
+    deployed(prefect, flow)  # as `prefect deploy --name` does
+    await publish(at.db)
+    assert offered(prefect.forms[flow]) == ["letters"]
+    assert len(prefect.form_writes) == 4
+
+
+async def test_one_who_publishes_often_asks_prefect_again_for_what_is_new_and_for_the_rest_seldom(
+    at: Connections, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployed(prefect, "submit")
+    told = Told()
+
+    async def asked() -> int:
+        before = prefect.requests.count(FORMS)
+        await publish(at.db, told)
+        return prefect.requests.count(FORMS) - before
+
+    assert await asked() == 2  # the second one finds what the first one wrote
+    assert await asked() == 0
+    edit(prefect, "bills")
+    assert (await asked(), offered(prefect.forms["submit"])) == (2, ["bills", "letters"])
+    edit(prefect, "bills", off_peak_start="01:30", off_peak_end="03:00")
+    assert (await asked(), windows(prefect)["bills"]) == (2, "30 1,2 * * *")
+    assert await asked() == 0
+    deployed(prefect, "submit")
+    monkeypatch.setattr(making_known, "ASKED_AGAIN_S", 0.0)
+    assert (await asked(), offered(prefect.forms["submit"])) == (2, ["bills", "letters"])
+
+
+async def test_what_prefect_could_not_be_told_is_told_by_the_next_publishing(at: Connections, prefect: PrefectStandIn) -> None:
+    deployed(prefect, "submit")
+    told = Told()
+    prefect.refused_forms = {"submit"}
+    assert (await publish(at.db, told)).untold
+    prefect.refused_forms = set()
+    assert (await publish(at.db, told)).untold is None
+    assert offered(prefect.forms["submit"]) == ["letters"]
+
+
+async def test_a_form_that_prefect_does_not_change_is_named_and_keeps_no_other_from_it(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    """Somebody saved a parameter of its deployment that it would not offer any more."""
+    deployed(prefect, "replay", "submit", "act")
+    prefect.refused_forms = {"act"}
+    untold = (await publish(at.db)).untold or ""
+    assert "form `act`: " in untold
+    assert "'gone' is not one of ['letters']" in untold
+    assert "replay" not in untold
+    assert offered(prefect.forms["replay"]) == offered(prefect.forms["submit"]) == ["letters"]
+    assert windows(prefect).keys() == {"letters"}
+
+
+async def test_whoever_deploys_only_some_has_choices_in_these_and_without_submit_it_is_said(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    deployed(prefect, "act", "submit")
+    prefect.undeployed = {"migrate", "replay"}
+    assert (await publish(at.db)).untold is None
+    assert offered(prefect.forms["act"]) == ["*", "letters"]
+    prefect.undeployed = {"submit"}
+    assert "there is no deployment submit/submit; `lanes up` makes it" in ((await publish(at.db)).untold or "")
+
+
+async def test_one_who_knows_less_and_writes_later_takes_no_choice_and_no_schedule_away(
+    at: Connections, prefect: PrefectStandIn
+) -> None:
+    deployed(prefect, "submit", "act")
+    await publish(at.db)
+    less = await at.db.run(workloads.read_in_force)
+    edit(prefect, "bills")
+    await publish(at.db)
+    async with get_client() as client:
+        await making_known.make_known(client, at.db, less)
+    assert offered(prefect.forms["act"]) == ["*", "bills", "letters"]
+    assert offered(prefect.forms["submit"]) == ["bills", "letters"]
+    assert windows(prefect).keys() == {"bills", "letters"}
+
+
+async def test_of_many_who_publish_at_once_none_loses_a_choice(at: Connections, prefect: PrefectStandIn) -> None:
+    deployed(prefect, "submit", "act", "replay")
+    names = ["bills", "letters", "notes", "orders"]
+
+    async def one(name: str) -> None:
+        edit(prefect, name)
+        await publish(at.db)
+
+    await asyncio.gather(*map(one, names))
+    assert {flow: offered(form) for flow, form in prefect.forms.items()} == {
+        "submit": names, "act": ["*", *names], "replay": names,
+    }  # fmt: skip
+    assert sorted(windows(prefect)) == names
+    assert len(prefect.schedules["submit"]) == len(names)
 
 
 async def test_a_workload_that_cannot_be_read_any_more_is_still_offered(

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from prefect import Flow
 
+from flows.act import act
 from flows.answer import answer
 from flows.collect import collect
 from flows.decide_batch import decide_batch
@@ -19,7 +20,7 @@ from lanes.standing import runs
 from lanes.standing.runs import WantedRun
 
 FLOWS: list[Flow[..., Any]] = [answer, submit, collect, watch, migrate, report]
-FORMS: list[Flow[..., Any]] = [set_split, set_budget, decide_batch]
+FORMS: list[Flow[..., Any]] = [act, set_split, set_budget, decide_batch]
 
 
 @pytest.mark.parametrize(
@@ -41,7 +42,7 @@ def test_a_run_that_is_asked_for_is_of_a_flow_that_takes_all_its_parameters(want
     "wanted",
     [
         runs.set_split("letters"), runs.set_budget("letters", period="month", consumer="acme"),
-        runs.decide_batch("letters", batch=41),
+        runs.decide_batch("letters", batch=41), runs.pause("letters"),
     ],
     ids=lambda wanted: wanted.deployment,
 )  # fmt: skip

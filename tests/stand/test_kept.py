@@ -120,7 +120,7 @@ def test_a_secret_that_no_block_tells_is_unknown(home: Path, prefect: PrefectSta
     assert "yours at db.invalid:5432/letters" in database.detail
     by_name = {each.check: each for each in examine(None, home, home)}
     assert by_name["database"].verdict is by_name["schema"].verdict is Verdict.NOT_LOOKED
-    assert "set LANES_DATABASE_URL as where `lanes up` ran" in by_name["database"].sentence
+    assert "tells LANES_DATABASE_URL: set it as where `lanes up` ran" in by_name["database"].sentence
     assert by_name["slack"].sentence == "alerts go to #ops, one message each, edited in place"
     assert by_name["heartbeat"].sentence == "pinged at hc.example.com"
 

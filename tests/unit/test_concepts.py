@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from math import isfinite
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from lanes import errors
 from lanes.advice.breakeven import BreakEven
 from lanes.money.overhead import ASSUMED_USD
-from lanes.promises.incident import Promise
+from lanes.promises.incident import TERMS, Promise
 from lanes.rollouts.gates import Measure, lower_bound
 from lanes.routing.turnaround import Turnaround
 from lanes.words import ItemState, Lane, Reason
@@ -110,6 +111,18 @@ def test_the_limits_of_promises_are_the_defaults() -> None:
     assert {each: number(told[each]) for each in limits} == {
         each: Promises.model_fields[name].default for each, name in limits.items()
     }
+
+
+def test_from_which_multiple_of_its_limit_a_breach_is_critical() -> None:
+    page = " ".join((DOCS / "concepts/promises-and-incidents.md").read_text().split())
+    shares = [Promise.BATCH_FAILING, Promise.BATCH_INVALID, Promise.REALTIME_FAILING, Promise.DEADLINE_MISSED]
+    told = {Promise.BATCH_SLOW: 2.0, Promise.REALTIME_SLOW: 3, Promise.BATCH_NEVER_STARTED: 6, **dict.fromkeys(shares, 4)}
+    assert all(f"{each:g} times for " in page for each in told.values())
+    told |= {
+        Promise.BUDGET: 100 / 80,
+        **dict.fromkeys((Promise.BATCH_UNCLEAR, Promise.PROVIDER_DOWN, Promise.PROVIDER_FROZEN), 0),
+    }
+    assert {each: terms.critical_at for each, terms in TERMS.items() if isfinite(terms.critical_at)} == told
 
 
 def test_how_many_wrong_samples_prove_a_gate_failed() -> None:

@@ -43,6 +43,6 @@ def test_what_a_call_says_that_it_raises_says_that_this_call_raises_it(of: type[
         _, _, raised = inspect.cleandoc(call.__doc__ or "").partition("Raises:\n")
         for names in re.findall(r"^    ([\w, ]+):", raised, re.MULTILINE):
             for name in names.split(", "):
-                by = re.search(r"Raised by: (.+?)\nWhat to do", PUBLIC[name].__doc__ or "", re.DOTALL)
+                by = re.search(r"Raised by: (.+?)\nWhat to do", inspect.cleandoc(PUBLIC[name].__doc__ or ""), re.DOTALL)
                 assert by is not None
                 assert f"`{call.__name__}`" in by[1] or "every call" in by[1], f"{name} of {call.__name__}"

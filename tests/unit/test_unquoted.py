@@ -40,6 +40,14 @@ INTERNAL = "the provider answered 500: Internal server error"
         ("no answer from the provider: ReadError: `Winterbourne`", None, 'no answer from the provider: ReadError: "..."'),
         ("the provider answered 400: text is Winterbourne", None, f"the provider answered 400 ({WITHHELD})"),
         ("the provider answered 400: text is Winterbourne", [{"name": [SECRET]}], f"the provider answered 400 ({WITHHELD})"),
+        (
+            "poison: the provider answered 400: too small (after 1 failed attempt)", [{"text": "A failed attempt"}],
+            "poison: the provider answered 400: too small (after 1 failed attempt)",
+        ),
+        (
+            "poison: the provider answered 400: a bad hat (after 12 failed attempts)", None,
+            f"poison: the provider answered 400 ({WITHHELD}) (after 12 failed attempts)",
+        ),
         ("poison: invalid_request_error: card 4711", [{"card": 4711}], f"poison: invalid_request_error ({WITHHELD})"),
         (
             "the provider answered 413: prompt is too long", [{"text": "Dear Sir"}],

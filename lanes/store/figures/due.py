@@ -89,6 +89,17 @@ select workload, lane, reason, sum(met)::bigint as met, sum(missed)::bigint as m
  order by 1, 2 desc, 4 desc, 3
 """
 
+OVERDUE_OF = f"""
+with {OVERDUE}
+select lane, reason, count(*) as items from overdue where workload = :workload and lane is not null
+ group by 1, 2 order by 3 desc, 1, 2
+"""
+
+
+def overdue_of(ask: Ask, workload: str, *, now: datetime) -> list[tuple[Lane, str, int]]:
+    """How many items of a workload are overdue, by lane and reason of their newest route; the most first."""
+    return [(Lane(row.lane), row.reason, row.items) for row in ask(OVERDUE_OF, workload=workload, now=now)]
+
 
 def by_reason(ask: Ask, *, since: datetime, now: datetime) -> list[DeadlineFigures]:
     """What became of due times from the minute of `since` on, of each workload."""

@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError
 
 from lanes.errors import ActionRefused, UnknownWorkload
 from lanes.ids import BudgetId
-from lanes.money.budget import Budget, BudgetStatus, Period, refusal
+from lanes.money.budget import Budget, BudgetStatus, Period, kept, refusal
 from lanes.promises.incident import Promise
 from lanes.store import asking, incidents, signals
 from lanes.store.locks import waiting_at_most
@@ -92,9 +92,10 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
         StillLocked: somebody holds what it needs; nothing was changed.
     """
     if connection.execute(select(workload.c.name).where(workload.c.name == wanted.workload)).first() is None:
-        raise UnknownWorkload(f'there is no workload "{wanted.workload}"')
+        raise UnknownWorkload(f'there is no workload "{wanted.workload}"; correct the name, or publish it')
     if (no := refusal(wanted)) is not None:
         raise ActionRefused(no)
+    wanted = kept(wanted)
     _require_zone(connection, wanted.zone, now)
     known = select(budget.c.id, budget.c.zone).where(*_is(wanted))
     there = connection.execute(known).first()

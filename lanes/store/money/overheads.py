@@ -18,7 +18,7 @@ def put(connection: Connection, wanted: Overhead, *, who: str, why: str, now: da
     """
     known = select(workload.c.name).where(workload.c.name == wanted.workload)
     if wanted.workload is not None and connection.execute(known).first() is None:
-        raise UnknownWorkload(f'there is no workload "{wanted.workload}"')
+        raise UnknownWorkload(f'there is no workload "{wanted.workload}"; correct the name, or publish it')
     if (no := refusal(wanted, today=now.astimezone(UTC).date())) is not None:
         raise ActionRefused(no)
     connection.execute(

@@ -40,7 +40,7 @@ def brief(connection: Connection, of: Incident, *, now: datetime) -> Briefing:
         more=sum(each.times for each in errors[MOST_CAUSES:]),
         unexplained=untold or found.unexplained,
         stake=stakes.stake,
-        unstaked=unstaked or stakes.unstaked,
+        unstaked=f"not known: {unstaked}" if unstaked else stakes.unstaked,
         trend=trend or f"not known: {trendless}",
         sample=sample,
         unsampled="" if sample else UNSAMPLED.get(promise, untold or "no item of it is known"),

@@ -13,6 +13,8 @@ from lanes.promises.briefing import SCOPES, UNEXPLAINED, Met, Scope
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import EVERYBODY, Incident, Promise, lane_of
 from lanes.promises.last_answers import FAILED_FOR
+from lanes.store.asking import through
+from lanes.store.figures import due
 from lanes.store.figures.measurements import WELL_SINCE
 from lanes.store.signals import Role, holders
 from lanes.units import counted, seconds
@@ -202,8 +204,11 @@ def _missed(connection: Connection, of: Incident, now: datetime) -> Found:
     within = period(of, MISSED_WITHIN, now)
     rows = connection.execute(text(MISSED), {"workload": of.workload, **within}).all()
     met = [Met(f"missed on {row.lane}, reason {row.word}", row.times) for row in rows]
-    missed = sum(row.times for row in rows)
-    return Found(met, f"{counted(missed, 'missed due time')} of the last hour", [], None, UNEXPLAINED[of.promise])
+    if of.resolved_at is None:
+        waits = due.overdue_of(through(connection), of.workload, now=now)
+        met += [Met(f"waits still on {lane}, reason {reason}", times) for lane, reason, times in waits]
+    over = f"{counted(sum(each.times for each in met), 'missed due time')} of the last hour"
+    return Found(met, over, [], None, UNEXPLAINED[of.promise])
 
 
 def _of_batch(connection: Connection, of: Incident) -> Found:

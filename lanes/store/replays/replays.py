@@ -90,7 +90,12 @@ def begin(
             f"{present.name} is {present.state} (positions {present.from_position} to {present.to_position}, version "
             f"{present.version}); promote or drop it before another replay"
         )
+    if last is not None and (first or 1) > last:
+        raise ActionRefused(f"position {first or 1} is after position {last}: nothing to replay; name the first place first")
     first, last = first or 1, _last(connection, name, last)
+    if first > last:
+        newest = f"its newest is at position {last}" if last else "it has none"
+        raise ActionRefused(f'workload "{name}" has no items from position {first} on, {newest}: nothing to replay')
     if not connection.execute(select(exists(_stream(name, first - 1, last)))).scalar_one():
         raise ActionRefused(f'workload "{name}" has no items at positions {first} to {last}: nothing to replay')
     _refuse_emptied(connection, name, first, last)

@@ -1,6 +1,7 @@
 """docs/reference/commands.md: every command with its arguments, as `--help` says them."""
 
 import inspect
+import re
 from decimal import Decimal
 from enum import Enum
 from typing import Any, get_args, get_origin
@@ -27,6 +28,7 @@ OF_ARGUMENTS = {
     "NAME": "Name of the new workload.",
     "PROVIDER_BATCH": "The provider's name of the batch, such as msgbatch_01ab.",
 }
+EXAMPLE = re.compile(r"^Example: (?P<typed>lanes .+)$", re.MULTILINE)
 NUMBERS = {Decimal: "number", **KINDS}
 
 
@@ -56,7 +58,8 @@ def section(name: str, command: App) -> str:
 
 
 def _help(command: App) -> str:
-    return inspect.cleandoc(command.help or "").partition("\n\nParameters\n---")[0]
+    said = inspect.cleandoc(command.help or "").partition("\n\nParameters\n---")[0]
+    return EXAMPLE.sub(lambda found: f"Example: {code(found['typed'])}", said)
 
 
 def _is_placed(argument: Argument) -> bool:
@@ -68,7 +71,8 @@ def _title(argument: Argument) -> str:
 
 
 def _place(argument: Argument) -> str:
-    return _title(argument) if argument.required else f"[{_title(argument)}]"
+    shown = "|".join(argument.get_choices() or [_title(argument)])
+    return shown if argument.required else f"[{shown}]"
 
 
 def _named(argument: Argument) -> str:

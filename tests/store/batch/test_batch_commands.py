@@ -38,7 +38,9 @@ def test_the_open_batches_are_shown_with_what_is_at_stake(capsys: Told) -> None:
     assert (shown["batch_id"], shown["state"], shown["items"], shown["note"]) == (1, "held", 2, "several fit")
     assert 0 < float(shown["again_usd"]) < float(shown["most_usd"])
     assert app(["batches"]) == 0
-    assert "several fit" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "several fit" in said
+    assert "Again: what sending them again costs, estimated. At most: " in said
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ AMEND_OF_0004 = """
     create function lanes.amend(workload text, key text, payload jsonb) returns text language sql
     begin atomic select outcome from lanes.take_amendment(workload, key, payload, 'sql'); end
 """
+PURPOSE = "comment on column lanes.spend.purpose is 'answer, authoritative, shadow (checks packing) or replay';\n"
+A_COLUMN_LESS = [("lane, purpose,", "lane,"), (PURPOSE, "")]
 
 
 def edited(file: str, *edits: tuple[str, str]) -> list[Piece]:
@@ -88,7 +90,7 @@ def test_a_view_that_gains_a_last_column_is_replaced_as_it_stands(connection: Co
 
 
 def test_a_view_that_loses_a_column_is_made_anew(connection: Connection) -> None:
-    assert put_in_force(connection, edited("money/spend", ("lane, purpose,", "lane,"))) == ["money/spend"]
+    assert put_in_force(connection, edited("money/spend", *A_COLUMN_LESS)) == ["money/spend"]
     assert "purpose" not in columns(connection, "spend")
 
 
@@ -99,12 +101,15 @@ def test_what_leans_on_something_that_is_made_anew_is_made_anew_with_it(connecti
 
 
 def test_a_remark_on_a_column_comes_with_its_file_and_somebody_elses_stays(connection: Connection) -> None:
-    connection.execute(text("comment on column lanes.spend.lane is 'Mine'"))
-    assert put_in_force(connection, pieces()) == []
-    remark = "comment on column lanes.spend.items is 'Ours';\ncomment on view"
-    assert put_in_force(connection, edited("money/spend", ("comment on view", remark))) == ["money/spend"]
+    silent = (PURPOSE, "")
+    connection.execute(text("comment on column lanes.spend.purpose is 'Mine'"))
+    assert put_in_force(connection, edited("money/spend", silent)) == []
+    items = ("'How many items shared the call'", "'Ours'")
+    assert put_in_force(connection, edited("money/spend", silent, items)) == ["money/spend"]
     remarks = "select description from pg_description where objoid = 'lanes.spend'::regclass and objsubid > 0"
-    assert set(connection.execute(text(remarks)).scalars()) == {"Mine", "Ours"}
+    assert {"Mine", "Ours"} < set(connection.execute(text(remarks)).scalars())
+    assert put_in_force(connection, pieces()) == ["money/spend"]
+    assert {"Mine", "Ours"}.isdisjoint(connection.execute(text(remarks)).scalars())
 
 
 def own_view(connection: Connection) -> None:
@@ -127,7 +132,7 @@ def test_somebody_elses_view_is_never_dropped(connection: Connection, theirs: Ca
     theirs(connection)
     before = definitions(connection)
     with pytest.raises(SetupError, match=r"reports\.\S+ uses view lanes.spend, which this upgrade makes anew"):
-        put_in_force(connection, edited("money/spend", ("lane, purpose,", "lane,")))
+        put_in_force(connection, edited("money/spend", *A_COLUMN_LESS))
     assert definitions(connection) == before
 
 

@@ -81,6 +81,13 @@ def test_a_form_sets_and_removes_a_budget(pool: Engine) -> None:
             perform(connection, act(Deed.SET_BUDGET, "none", hard_usd=Decimal(5)), now=NOON)
 
 
+def test_a_limit_of_more_digits_than_are_kept_is_rounded_to_them(pool: Engine) -> None:
+    with pool.begin() as connection:
+        said = perform(connection, act(Deed.SET_BUDGET, hard_usd=Decimal("0.30000000000000004")), now=NOON)
+        assert said == "letters, day budget: $0 used of $0.300 (0 %)"
+        assert row(connection, "budget_status").hard_usd == Decimal("0.3")
+
+
 def test_an_item_that_waits_for_money_says_so_and_the_report_shows_its_budget(pool: Engine, capsys: Told) -> None:
     with pool.begin() as connection:
         admit(connection, "a", now=NOON, lane=Lane.REALTIME)

@@ -301,7 +301,7 @@ TOLD = {
         "lanes explain letters", COLLECT, "k1",
     ),
     Promise.ITEMS_FAILED: Told(
-        items_failed, ("5x errored: the provider answered 500: Internal server error (after 1 failed attempts)",),
+        items_failed, ("5x errored: the provider answered 500: Internal server error (after 1 failed attempt)",),
         "5 unanswered items", "Rising: 4 items in the last hour, from 1 item in the hour before",
         "lanes retry letters --all", DRAIN, "bad3",
     ),
@@ -315,7 +315,7 @@ TOLD = {
         "Rising: 9 calls, from 3 calls when it opened", "lanes doctor", DRAIN, "bad2",
     ),
     Promise.APPROVAL_WAITS: Told(
-        approval_waits, ("Nothing failed: a person was asked.",), "Nothing is known: no item waits for the answer",
+        approval_waits, ("Nothing failed: a person was asked.",), "No item waits for the answer",
         "Grows with time, until somebody answers", "Answer it (Resume)", ROLLOUT,
         lacks=("No sample item: it is about a rollout",),
     ),
@@ -324,11 +324,12 @@ TOLD = {
         "It has just begun", "lanes doctor", DRAIN, "overdue-realtime",
     ),
     Promise.BUDGET: Told(
-        budget, ("Nothing failed: `lanes figures` shows what it was spent on.",), f"3 {WAITING}",
+        budget, ("Nothing failed: lanes figures shows what it was spent on.",), f"3 {WAITING}",
         "It has just begun", "lanes budget letters", None, "overdue-realtime",
     ),
     Promise.DEADLINE_MISSED: Told(
-        deadline_missed, ("5x missed on realtime, reason pinned", "in 5 missed due times of the last hour"),
+        deadline_missed,
+        ("5x missed on realtime, reason pinned", "1x waits still on realtime, reason pinned", "in 6 missed due times"),
         f"3 {WAITING}", "Rising: 23 %, from 0 % in the hour before", "Ask for more confidence", None, "overdue-realtime",
         lacks=("No run: no run is at fault",),
     ),

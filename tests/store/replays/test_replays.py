@@ -105,13 +105,15 @@ def test_items_that_arrive_meanwhile_and_canceled_ones_are_left_out(connection: 
 
 
 def test_a_replay_of_an_unknown_workload_version_or_range_is_refused(connection: Connection) -> None:
-    with pytest.raises(ActionRefused, match="nothing to replay"):
+    with pytest.raises(ActionRefused, match="no items from position 1 on, it has none: nothing to replay"):
         begin(connection)
     settle(connection, "a")
     with pytest.raises(ActionRefused, match="no version 7; its versions are 1 to 1"):
         begin(connection, version_no=7)
-    with pytest.raises(ActionRefused, match="positions 5 to 1"):
+    with pytest.raises(ActionRefused, match="no items from position 5 on, its newest is at position 1: nothing to replay"):
         begin(connection, first=5)
+    with pytest.raises(ActionRefused, match="position 3 is after position 2"):
+        begin(connection, first=3, last=2)
     with pytest.raises(UnknownWorkload, match="ghosts"):
         replays.preview(connection, "ghosts", version_no=None, first=None, last=None, now=NOON)
 

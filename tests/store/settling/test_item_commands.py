@@ -73,7 +73,7 @@ def test_a_hand_over_to_the_other_lane_is_told_with_its_reason(pool: Engine, cap
     assert then.startswith("answer work on the batch lane is ready")
     assert commands.explain("letters", "fallen") == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "to batch, fallback: real time could not answer it: invalid (after 1 failed attempts)" in shown
+    assert "to batch, fallback: real time could not answer it: invalid (after 1 failed attempt)" in shown
 
 
 def test_that_real_time_shed_an_item_is_told_with_what_was_measured(pool: Engine, capsys: Told) -> None:

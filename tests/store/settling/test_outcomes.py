@@ -155,7 +155,7 @@ def test_an_authoritative_pass_that_fails_for_good_settles_on_the_provisional_re
     save(connection, tried(work, Outcome.INVALID, error="not JSON"), now=later(hours=1), batch_id=batch_id)
     status = row(connection, "item_status")
     assert (status.state, status.settled_at) == ("settled", later(hours=1))
-    assert status.failure == "invalid: not JSON (after 1 failed attempts)"
+    assert status.failure == "invalid: not JSON (after 1 failed attempt)"
     assert row(connection, "current_results").standing == "provisional"
     assert events(connection, "lanes.item.failed") == []
     assert row(connection, "work", purpose="authoritative").state == "failed"
@@ -197,7 +197,7 @@ def test_a_fall_back_is_a_route_with_its_reason_and_both_costs(connection: Conne
     first, second = rows(connection, "route_log", "decided_at")
     assert (first.lane, first.reason) == ("realtime", "split")
     assert (second.lane, second.reason, second.decided_at) == ("batch", "fallback", later(seconds=2))
-    assert second.explanation == "real time could not answer it: invalid (after 1 failed attempts); it may wait for a batch"
+    assert second.explanation == "real time could not answer it: invalid (after 1 failed attempt); it may wait for a batch"
     expected = Estimates(NOON).of(letters, len(json.dumps(payload)))
     assert (second.realtime_usd, second.batch_usd) == (expected.realtime, expected.batch)
     status = row(connection, "item_status")
@@ -267,7 +267,7 @@ def test_an_item_fails_only_when_none_of_its_work_is_open(connection: Connection
 def test_of_two_passes_that_fail_in_one_save_the_last_one_fails_the_item(connection: Connection) -> None:
     _, late, rescue = rescued(connection, publish(connection, now=NOON, max_failures=1))
     save(connection, tried(late, Outcome.INVALID), tried(rescue, Outcome.POISON, error="too long"))
-    assert row(connection, "item_status").failure == "poison: too long (after 1 failed attempts)"
+    assert row(connection, "item_status").failure == "poison: too long (after 1 failed attempt)"
     assert len(events(connection, "lanes.item.failed")) == 1
 
 
@@ -298,14 +298,14 @@ def test_a_lambda_item_that_fails_on_both_lanes_fails(connection: Connection) ->
     save(connection, tried(work, Outcome.ERRORED, error="still down"), batch_id=batch_id)
     assert state(connection) == "failed"
     (failed,) = events(connection, "lanes.item.failed")
-    assert failed.payload["reason"] == "errored: still down (after 1 failed attempts)"
+    assert failed.payload["reason"] == "errored: still down (after 1 failed attempt)"
 
 
 def test_poison_fails_at_once_on_either_lane(connection: Connection) -> None:
     publish(connection, now=NOON, mode="lambda", max_failures=5)
     save(connection, tried(claimed_item(connection), Outcome.POISON, error="too long"))
     assert state(connection) == "failed"
-    assert row(connection, "item_status").failure == "poison: too long (after 1 failed attempts)"
+    assert row(connection, "item_status").failure == "poison: too long (after 1 failed attempt)"
     assert rows(connection, "work", state="ready") == []
 
 
@@ -328,7 +328,7 @@ def test_an_item_whose_budget_is_spent_fails_with_its_reason_and_its_event(conne
     save(connection, tried(claimed_item(connection), outcome, error="the last straw"), now=later(seconds=2))
     status = row(connection, "item_status")
     assert (status.state, status.answered_at) == ("failed", None)
-    assert status.failure == f"{outcome}: the last straw (after 1 failed attempts)"
+    assert status.failure == f"{outcome}: the last straw (after 1 failed attempt)"
     assert row(connection, "item").failed_at == later(seconds=2)
     assert row(connection, "work").state == "failed"
     (failed,) = events(connection, "lanes.item.failed")

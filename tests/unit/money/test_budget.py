@@ -78,6 +78,7 @@ def test_a_slice_is_never_more_than_is_left_nor_less_than_is_needed(rest: Decima
         (budget(None, "-1"), "are 0 to"),
         (budget(None, "NaN"), "are 0 to"),
         (budget(None, "Infinity"), "are 0 to"),
+        (budget(None, "1e-12"), "0.0000000001 US dollars at least"),
         (budget(zone="Europe/Atlantis"), "no IANA time zone"),
     ],
 )

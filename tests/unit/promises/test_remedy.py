@@ -83,6 +83,12 @@ def test_a_form_names_the_batch_that_it_is_about() -> None:
     assert wanted.parameters == {"decision": {"workload": "letters", "batch": 41}}
 
 
+def test_what_fails_in_batch_can_be_paused_by_a_form_too() -> None:
+    wanted = form(incident(Promise.BATCH_FAILING))
+    assert wanted is not None
+    assert (wanted.name, wanted.parameters) == ("act", {"action": {"workload": "letters", "deed": "pause"}})
+
+
 @pytest.mark.parametrize(
     ("subject", "known"),
     [

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from lanes.report import markdown
+from lanes.report.snapshot import BatchTotals
 from lanes.units import rate
 from tests.unit.report.test_report import a_batch, ago, charts_in, texts_of, two_workloads, written
 
@@ -59,3 +60,17 @@ def test_both_faces_have_a_column_of_it() -> None:
 )
 def test_a_rate_keeps_two_digits_where_little_comes_home(per_minute: float, said: str) -> None:
     assert rate(per_minute) == said
+
+
+def test_totals_stand_beside_the_batches_once_a_workload_has_several() -> None:
+    one, several = (BatchTotals("tickets", number, 1, 107, 107, 107, 3, 30, 30, 30) for number in (1, 2))
+    for batches, is_shown in (([one], False), ([one, several], True)):
+        of = replace(two_workloads(), batch_totals=batches)
+        assert ("Batches by workload" in written(of), "### Batches by workload" in markdown.render(of)) == (is_shown, is_shown)
+
+
+def test_batches_of_workloads_with_one_each_have_one_scale() -> None:
+    own = "Each workload has a scale of its own."
+    one, other, third = a_batch(43, **QUICK), a_batch(42, workload="archive", **SLOW), a_batch(41, **SLOW)
+    for batches, is_said in (([one, other], False), ([one, third], False), ([one, other, third], True)):
+        assert (own in markdown.render(replace(two_workloads(), batches=batches))) == is_said

@@ -11,18 +11,18 @@ import pytest
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.realtime.circuit import CircuitState
 from lanes.replays.replay import diff
-from lanes.report import forecast_terminal, markdown, replay, rollout, terminal
+from lanes.report import forecast_terminal, legends, markdown, replay, rollout, summary, terminal
 from lanes.report.capacity import CircuitFigures
-from lanes.report.section import explained
-from lanes.report.snapshot import Snapshot
+from lanes.report.section import explained, of_shown
+from lanes.report.snapshot import Snapshot, StateFigures
 from lanes.routing.forecast import Forecast
 from lanes.routing.plans import Plan
-from lanes.words import Lane, Reason
+from lanes.words import ItemState, Lane, Reason
 from tests.conftest import NOON, later
 from tests.rollouts import ERRORS, playbook, step
 from tests.unit.replays.test_replay import COMPLETE, answers
 from tests.unit.report.explaining import in_artifact, in_terminal, unexplained
-from tests.unit.report.test_report import two_workloads
+from tests.unit.report.test_report import two_workloads, written
 from tests.unit.report.test_report_sections import steered
 from tests.unit.report.test_rollout_report import progress
 
@@ -100,3 +100,25 @@ def test_a_figure_that_nothing_explains_is_found() -> None:
 def test_a_legend_is_one_line_that_begins_with_the_note() -> None:
     assert explained({"Met": "in time", "p50, p95": "how long"}, "Due items.") == "Due items. Met: in time. p50, p95: how long."
     assert explained({}) == ""
+
+
+def test_a_legend_is_read_at_a_glance() -> None:
+    for shown in (in_terminal(terminal.render(everything(), report_url=None)), in_artifact(markdown.render(everything()))):
+        assert [each.said for each in shown if len(each.said) > 300] == []
+    said = [len(each.said) for each in in_terminal(terminal.render(everything(), report_url=None))]
+    assert sum(said) / len(said) < 140
+
+
+def test_what_is_not_shown_is_not_explained() -> None:
+    legend = {"Met": "in time", "p50, p95": "how long"}
+    assert of_shown(legend, ["Workload", "p95"]) == {"p50, p95": "how long"}
+    settled = replace(everything(), states=[StateFigures("tickets", ItemState.SETTLED, 9)])
+    for page in (in_terminal(terminal.render(settled, report_url=None)), in_artifact(markdown.render(settled))):
+        (said,) = [each.said.strip() for each in page if "Where they stand" in each.figures]
+        assert said == "Items: of the period. Where they stand: settled has its final answer."
+    assert all(legends.STATES[each] for each in ItemState)
+
+
+def test_a_title_wider_than_its_table_stays_one_line() -> None:
+    of = replace(everything(), since=later(hours=-7 * 24))
+    assert f"Cost in USD: items received {summary.period(of)}" in [line.rstrip() for line in written(of).splitlines()]

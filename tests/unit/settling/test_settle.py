@@ -225,7 +225,7 @@ def test_an_input_the_provider_will_never_accept_fails_at_once() -> None:
     for of in (plain(), plain(Lane.BATCH), lambda_(), lambda_(Lane.BATCH)):
         then = fails(of, Outcome.POISON)
         assert (then.work_state, then.fails) == (WorkState.FAILED, True)
-        assert then.failure == "poison: why (after 1 failed attempts)"
+        assert then.failure == "poison: why (after 1 failed attempt)"
 
 
 def test_an_expired_batch_never_spends_the_retry_budget() -> None:

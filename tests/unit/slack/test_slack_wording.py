@@ -137,7 +137,7 @@ def test_a_message_says_why_what_is_at_stake_how_it_moves_and_where_to_look() ->
 
 def test_a_message_without_anything_known_says_so_of_each_part() -> None:
     read = shown(message(OPEN, ui_url=UI).blocks)
-    for part in ("Why  Nothing was looked up.", "*Trend*\nNothing was looked up", "*At stake*\nNothing is known"):
+    for part in ("Why  Nothing was looked up.", "*Trend*\nNothing was looked up", "*At stake*\nNothing was looked up"):
         assert part in read
     assert "No run: nothing was looked up. No artifact: nothing was looked up. No sample item: nothing was looked up." in read
 

@@ -1,0 +1,206 @@
+"""What people write into forms by mistake is refused with a sentence that says where it is wrong, and changes nothing."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import ParameterTypeError
+from prefect.utilities.schema_tools.validation import ValidationError, validate
+from sqlalchemy import Connection, Engine, text
+
+from lanes.store.database import Database
+from lanes.workload.form import offering
+from tasks.connections import Connections
+from tasks.refusal import REFUSED
+from tests.conftest import NOON
+from tests.examples import publish
+from tests.flows.deployed import schema_of
+from tests.prefect_standin import PrefectStandIn
+
+SIGNED = {"workload": "letters", "who": "ada", "why": "so"}
+LONG = "x" * 501
+GOOD: dict[str, tuple[str, dict[str, Any]]] = {
+    "submit": ("departure", {}),
+    "act": ("action", {**SIGNED, "deed": "pause"}),
+    "set_split": ("split", {**SIGNED, "percent": 12}),
+    "set_budget": ("budget", {**SIGNED, "hard_usd": 3}),
+    "set_overhead": ("overhead", {**SIGNED, "lane": "batch", "kind": "engineering", "monthly_usd": 5}),
+    "decide_batch": ("decision", {**SIGNED, "batch": 41, "deed": "give_up_batch", "sure": True}),
+    "replay": ("reading", {"workload": "letters"}),
+    "migrate": ("order", {**SIGNED}),
+    "advise": ("question", {"workload": "letters"}),
+    "report": ("period", {}),
+    "tidy": ("retention", {}),
+    "answer": ("wake", {}),
+}
+BY_PREFECT: list[tuple[str, dict[str, Any], str]] = [
+    ("submit", {"workload": "nobody"}, "'nobody' is not one of ['letters']"),
+    ("submit", {"workload": ""}, "'' is not one of ['letters']"),
+    ("submit", {"workload": "Letters\x00"}, "is not one of ['letters']"),
+    ("submit", {"workload": 7}, "7 is not one of"),
+    ("submit", {"worklaod": "letters"}, "'worklaod' was unexpected"),
+    ("act", {"workload": "nobody"}, "'nobody' is not one of ['*', 'letters']"),
+    ("act", {"why": ""}, "'' should be non-empty"),
+    ("act", {"why": LONG}, "is too long"),
+    ("act", {"deed": "explode"}, "'explode' is not one of ['set_split'"),
+    ("act", {"deed": "set_split", "percent": 101}, "101 is greater than the maximum of 100"),
+    ("act", {"deed": "set_budget", "hard_us": 3}, "'hard_us' was unexpected"),
+    ("act", {"batch": 10**23}, "is greater than the maximum"),
+    ("set_split", {"percent": -1}, "-1 is less than the minimum of 0"),
+    ("set_split", {"percent": "many"}, "'many' is not of type 'number'"),
+    ("set_split", {"percent": None}, "None is not of type 'number'"),
+    ("set_split", {"consumer": LONG}, "is too long"),
+    ("set_budget", {"hard_usd": -3}, "-3 is less than the minimum of 0"),
+    ("set_budget", {"period": "year"}, "'year' is not one of ['day', 'month']"),
+    ("set_overhead", {"lane": "fast"}, "'fast' is not one of ['realtime', 'batch']"),
+    ("set_overhead", {"monthly_usd": 1e10}, "is greater than the maximum"),
+    ("decide_batch", {"batch": 0}, "0 is less than the minimum of 1"),
+    ("decide_batch", {"batch": 10**23}, "is greater than the maximum"),
+    ("replay", {"workload": "nobody"}, "'nobody' is not one of ['letters']"),
+    ("replay", {"version": 10**30}, "is greater than the maximum"),
+    ("replay", {"from_position": 10**25}, "is greater than the maximum"),
+    ("replay", {"why": LONG}, "is too long"),
+    ("migrate", {"workload": "nobody"}, "'nobody' is not one of ['letters']"),
+    ("migrate", {"playbook": "sideways"}, "'sideways' is not one of"),
+    ("migrate", {"why": LONG}, "is too long"),
+    ("advise", {"days": 0}, "0 is less than the minimum of 1"),
+    ("advise", {"items_per_month": 0}, "0 is less than or equal to the minimum of 0"),
+    ("advise", {"items_per_month": 1e300}, "is greater than the maximum"),
+    ("report", {"hours": 721}, "721 is greater than the maximum of 720"),
+    ("tidy", {"refused_days": 0}, "0 is less than the minimum of 1"),
+    ("tidy", {"reads_days": 29}, "29 is less than the minimum of 30"),
+]
+BY_THE_FORM: list[tuple[str, dict[str, Any], str]] = [
+    ("act", {"why": "   "}, "action.why: .*at least 1 character"),
+    ("act", {"who": "a\x00b"}, "action.who: .*NUL .*cannot be stored"),
+    ("set_split", {"consumer": "z\ud800"}, "split.consumer: .*unicode"),
+    ("replay", {"who": "a\x00b"}, "reading.who: .*NUL .*cannot be stored"),
+    ("set_overhead", {"from_date": "yesterday"}, "overhead.from_date: .*valid date"),
+    ("report", {"since": "then"}, "period.since: .*valid date"),
+    ("answer", {"event_id": "no uuid"}, "wake.event_id: .*valid UUID"),
+    ("replay", {"who": " "}, "reading.who: .*at least 1 character"),
+]
+BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
+    ("submit", {"workload": "nobody"}, 'no workload "nobody"; correct the name, or publish it'),
+    ("act", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),
+    ("act", {"workload": "*"}, r'no workload "\*"; correct the name'),
+    ("act", {"deed": "set_split"}, "percent: .* 0 to 100"),
+    ("act", {"deed": "remove_budget"}, "no such budget: letters, day budget; `lanes budget` shows all"),
+    ("act", {"deed": "abort_rollout"}, "no open rollout; see lanes.rollout_log"),
+    ("act", {"deed": "set_overhead"}, "monthly_usd: say what"),
+    ("act", {"deed": "give_up_batch"}, "batch: say which batch, by its number"),
+    ("act", {"deed": "adopt_batch", "batch": 1}, "provider_batch: say which .* such as msgbatch_01ab"),
+    ("set_split", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),
+    ("set_budget", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),
+    ("set_budget", {"hard_usd": None}, "needs soft_usd, hard_usd or both"),
+    ("set_budget", {"soft_usd": 9}, r"soft_usd \(\$9.00\) is above hard_usd \(\$3.00\)"),
+    ("set_budget", {"hard_usd": 1e-12}, "hard_usd are 0, or 0.0000000001 US dollars at least"),
+    ("set_budget", {"zone": "Mars/Olympus"}, '"Mars/Olympus" is no IANA time zone; for example Europe/Berlin'),
+    ("set_overhead", {"from_date": "2099-01-01"}, "2099-01-01 is after today"),
+    ("set_overhead", {"workload": "nobody"}, 'no workload "nobody"; correct the name'),
+    ("decide_batch", {"batch": 424242}, 'workload "letters" has no batch 424242: see `lanes batches`'),
+    ("decide_batch", {"deed": "adopt_batch"}, "provider_batch: say which"),
+    ("replay", {"workload": "nobody"}, 'no workload "nobody" has a published version; correct the name'),
+    ("replay", {"version": 99}, "no version 99; its versions are 1 to 1"),
+    ("replay", {"from_position": 50, "to_position": 3}, "position 50 is after position 3: nothing to replay; name the first"),
+    ("replay", {"from_position": 10**15}, "has no items from position 1000000000000000 on, it has none: nothing to replay"),
+    ("migrate", {"workload": "nobody"}, 'workload "nobody" has no published version; publish it or correct the name'),
+    ("migrate", {"who": "", "why": ""}, "who and why: .* fill both in"),
+    ("migrate", {"file": "/nowhere/at all.yaml"}, 'there is no file "/nowhere/at all.yaml"'),
+    ("migrate", {"file": "/"}, 'there is no file "/"'),
+    ("migrate", {"file": __file__}, "line 1"),
+    ("migrate", {"file": "a\x00b"}, "file holds the character NUL"),
+    ("advise", {"workload": "nobody"}, 'workload "nobody" has no published version: see `lanes status`'),
+    ("report", {"since": "2099-01-01T00:00:00Z"}, "since: 2099-01-01 00:00 UTC is still to come .* choose a moment"),
+]
+TASKS = [
+    ("tasks.act", "do"), ("flows.replay", "begin_replay"), ("flows.advise", "write_advice"), ("flows.report", "write_report"),
+    ("flows.submit", "publish_workloads"),
+]  # fmt: skip
+EVERYTHING = """
+select (select json_agg(s) from lanes.split s)::text, (select json_agg(w) from lanes.workload w)::text,
+       (select count(*) from lanes.budget), (select count(*) from lanes.overhead), (select count(*) from lanes.generation),
+       (select count(*) from lanes.rollout)
+"""
+
+
+def written(deployment: str, wrong: dict[str, Any]) -> dict[str, Any]:
+    """The parameters of a form that is filled in well but for that."""
+    parameter, good = GOOD[deployment]
+    return {parameter: good | wrong}
+
+
+def named(case: tuple[str, dict[str, Any], str]) -> str:
+    deployment, wrong, _ = case
+    return f"{deployment} {wrong}"[:60].encode("ascii", "backslashreplace").decode()
+
+
+@pytest.mark.parametrize("deployment", GOOD)
+def test_what_these_forms_are_filled_in_with_otherwise_is_taken(deployment: str) -> None:
+    validate(written(deployment, {}), offering(schema_of(deployment), ["letters"]), raise_on_error=True)
+
+
+@pytest.mark.parametrize("case", BY_PREFECT, ids=named)
+def test_prefect_makes_no_run_of_what_the_form_says_it_does_not_take(case: tuple[str, dict[str, Any], str]) -> None:
+    deployment, wrong, why = case
+    with pytest.raises(ValidationError, match=re.escape(why)):  # as its server does, which looks at no format
+        validate(written(deployment, wrong), offering(schema_of(deployment), ["letters"]), raise_on_error=True)
+
+
+@pytest.mark.parametrize("deployment", [each for each in GOOD if each not in ("answer", "report", "tidy")])
+def test_prefect_makes_no_run_of_a_parameter_of_another_name(deployment: str) -> None:
+    ((parameter, good),) = written(deployment, {}).items()
+    schema = offering(schema_of(deployment), ["letters"])
+    with pytest.raises(ValidationError, match=f"'x{parameter}' was unexpected"):
+        validate({parameter: good, f"x{parameter}": good}, schema, raise_on_error=True)
+
+
+@pytest.mark.parametrize("case", BY_THE_FORM, ids=named)
+def test_what_only_the_flow_can_tell_of_a_field_is_told_by_its_name(case: tuple[str, dict[str, Any], str]) -> None:
+    deployment, wrong, why = case
+    flow = getattr(import_module(f"flows.{deployment}"), deployment)
+    with pytest.raises(ParameterTypeError, match=why):
+        flow.validate_parameters(written(deployment, wrong))
+
+
+async def test_what_cannot_be_done_ends_the_run_as_refused_with_the_reason_and_changes_nothing(
+    at: Connections, pool: Engine, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def database() -> AsyncIterator[Database]:
+        yield at.db
+
+    @asynccontextmanager
+    async def connections() -> AsyncIterator[Connections]:
+        yield at
+
+    for module in ("flows.replay", "flows.advise", "flows.migrate", "flows.report", "tasks.act"):
+        monkeypatch.setattr(import_module(module), "database", database)
+    monkeypatch.setattr(import_module("flows.submit"), "connections", connections)
+    for module, name in TASKS:  # called, not run: nobody hears their events
+        monkeypatch.setattr(import_module(module), name, getattr(import_module(module), name).fn)
+    monkeypatch.setattr("prefect.runtime.flow_run.get_id", lambda: str(uuid4()))
+    with pool.begin() as connection:
+        publish(connection, now=NOON)
+        before = everything(connection)
+    said: dict[str, str] = {}
+    for case in BY_THE_FLOW:
+        deployment, wrong, _ = case
+        flow = getattr(import_module(f"flows.{deployment}"), deployment)
+        ended = await flow.fn(**flow.validate_parameters(written(deployment, wrong)))
+        assert isinstance(ended, State), (case, ended)
+        assert (ended.type, ended.name) == (StateType.FAILED, REFUSED)
+        said[named(case)] = ended.message or ""
+    assert [(named(each), said[named(each)]) for each in BY_THE_FLOW if not re.search(each[2], said[named(each)])] == []
+    with pool.begin() as connection:
+        assert everything(connection) == before
+
+
+def everything(connection: Connection) -> Any:
+    """What these forms could have changed."""
+    return connection.execute(text(EVERYTHING)).one()
