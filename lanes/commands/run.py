@@ -17,7 +17,7 @@ from lanes.doors.filedoor import Layout, count_lines
 from lanes.mainjob.mainjob import MainJob, Sent
 from lanes.mainjob.onlooker import onlooker
 from lanes.report import examples as shown_examples
-from lanes.report import terminal
+from lanes.report import in_brief, terminal
 from lanes.report.links import report_page
 from lanes.settings import Settings
 from lanes.stand.prefect_api import PrefectApi
@@ -115,8 +115,11 @@ def _main_job(wanted: Wanted, at: Surroundings) -> tuple[int, bool]:
         awaits = job.awaits(sent) if left else ""
     pool.dispose()
     stays = wanted.stays and artifact == "COMPLETED" and not left
-    console = Console(width=None if sys.stdout.isatty() else 110)
+    console = Console(width=None if sys.stdout.isatty() else 100)
     _print_doors(console, sent)
+    for said in in_brief.sentences(figures):
+        console.print(f"  {said}", highlight=False, markup=False)
+    console.print()
     console.print(terminal.render(figures, report_url=None))
     if examples:
         console.print()

@@ -13,7 +13,6 @@ from sqlalchemy import Engine, text
 
 from lanes.doors.filedoor import BadLine, Layout
 from lanes.errors import SetupError
-from lanes.mainjob import earlier
 from lanes.mainjob.onlooker import Onlooker
 from lanes.mainjob.samples_sender import Sample, amendments, appeals, samples, send
 from lanes.mainjob.scene import Scene
@@ -37,7 +36,6 @@ SAY_S = 1.0  # how often what is waited for is looked up
 LOOKED_AT = 2_000  # answers of a workload among which examples are chosen
 STALLED_AFTER_S = 180.0  # without any change
 RESEND_AFTER_S = 15.0  # events that were not admitted by then are sent again
-READY_WITHIN_S = 10.0  # longest wait for who takes late items to real time, and for a moment in which nobody else routes
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")  # states of a flow run that is over
 OVER = {"settled", "failed", "canceled"}
 
@@ -68,6 +66,11 @@ class Sent:
     def total(self) -> int:
         return sum(map(len, self.keys.values()))
 
+    def joined_by(self, more: Sequence[Sample]) -> None:
+        """These are of the run, too."""
+        for each in more:
+            self.keys.setdefault(each.workload, []).append(each.key)
+
 
 class MainJob:
     """One run of the main job against a stand that is up. `onlooker` hears how far it is and what it waits for."""
@@ -92,8 +95,8 @@ class MainJob:
             time.sleep(POLL_S)
 
     def send_samples(self) -> Sent:
-        """Every ready-made item was admitted through the event door; what the server dropped was sent again. Beside them some
-        came minutes before, and are due soon.
+        """Every ready-made item was admitted through the event door; what the server dropped was sent again. What
+        goes on beside them does so while they are followed.
 
         Raises:
             SetupError: some were not admitted within three minutes.
@@ -105,11 +108,8 @@ class MainJob:
         give_up = began + STALLED_AFTER_S
         for done in send(self._api, waiting, now=now):
             self._onlooker.counts("sent as events", done, len(mine))
-        before = self._enter(appeals(run, now=now))
-        for each in (*mine, *before):
-            sent.keys.setdefault(each.workload, []).append(each.key)
-        sent.earlier = [each.key for each in before]
-        sent.scene = Scene(self._pool, self._api, [*mine, *before], late)
+        sent.joined_by(mine)
+        sent.scene = Scene(self._pool, self._api, mine, late, appeals(run, now=now))
         while waiting:
             time.sleep(POLL_S)
             waiting = self._not_admitted(waiting)
@@ -125,11 +125,7 @@ class MainJob:
                 began = time.monotonic()
                 list(send(self._api, waiting, now=self.now()))
         sent.outcomes["accepted"] = sent.total
-        with self._pool.begin() as connection:
-            for workload in sent.keys:
-                of = (each for each in (*mine, *before, *late) if each.workload == workload)  # what is added last is right
-                right = {each.key: each.expected for each in of if each.expected}
-                items.label(connection, workload, right, source="samples")
+        self._label([*mine, *late])  # what is added last is right
         return sent
 
     def send_file(self, path: Path, workload: str, layout: Layout, *, lines: int) -> Sent:
@@ -148,10 +144,13 @@ class MainJob:
         movers = Movers(None, self._looks_every_s(), usual_time=not Settings.read().provider_is_local)
         while True:
             before, states = states, self._states(sent)
-            if sent.scene is not None:
-                sent.scene.look()
+            if sent.scene is not None and (entered := sent.scene.look()):
+                sent.joined_by(entered)
+                sent.earlier += [each.key for each in entered]
+                sent.outcomes["accepted"] += len(entered)
+                self._label(entered)
             self._onlooker.counts("settled", sum(states[s] for s in OVER), sent.total)
-            if sum(states[s] for s in OVER) >= sent.total:
+            if sum(states[s] for s in OVER) >= sent.total and not (sent.scene and sent.scene.expects_more):
                 return states
             if states != before:
                 moved = time.monotonic()
@@ -235,19 +234,12 @@ class MainJob:
             return every_s if isinstance(every_s, int | float) else None
         return None
 
-    def _enter(self, before: Sequence[Sample]) -> list[Sample]:
-        """Those of one workload that are in as if they had come minutes ago; none where nobody would take them to real time, or
-        others always route."""
-        until = time.monotonic() + READY_WITHIN_S
-        while before and time.monotonic() < until:
-            with self._pool.begin() as connection:
-                if holder_exists(connection, Role.COLLECTOR):
-                    keys = earlier.entered(connection, before[0].workload, before, now=clock(connection))
-                    if keys is not None:
-                        return [each for each in before if each.key in keys]
-            self._waits(lambda: "waiting for `collect`: it takes items that their batch would answer too late to real time")
-            time.sleep(POLL_S)
-        return []
+    def _label(self, of: Sequence[Sample]) -> None:
+        """What a person says is right of these is known; of two of one key the later."""
+        with self._pool.begin() as connection:
+            for workload in {each.workload for each in of}:
+                right = {each.key: each.expected for each in of if each.workload == workload and each.expected}
+                items.label(connection, workload, right, source="samples")
 
     def _not_admitted(self, waiting: Sequence[Sample]) -> list[Sample]:
         with self._pool.begin() as connection:

@@ -7,9 +7,11 @@ from sqlalchemy import Engine, text
 
 from lanes.mainjob.mainjob import MainJob, Sent
 from lanes.mainjob.onlooker import Lines
-from lanes.mainjob.samples_sender import Sample
-from lanes.mainjob.scene import GIVEN_UP_AFTER_S, SENT_AGAIN_AFTER_S, Scene
+from lanes.mainjob.samples.files import sample_workloads
+from lanes.mainjob.samples_sender import Sample, appeals
+from lanes.mainjob.scene import ENTERED_WITHIN_S, GIVEN_UP_AFTER_S, SENT_AGAIN_AFTER_S, Scene
 from lanes.stand.prefect_api import PrefectApi
+from lanes.store.signals import CLASS, Role
 from lanes.words import Lane
 from tests.conftest import NOON
 from tests.examples import admit, publish, route
@@ -121,3 +123,34 @@ def test_the_main_job_lets_a_batch_depart_when_its_scene_does(
     elapsed.at_s = GIVEN_UP_AFTER_S
     assert job.depart(sent) is not None
     assert prefect.asked("submit") == [{"departure": {"workload": "tickets"}}]
+
+
+APPEALS = appeals("run", now=NOON)
+
+
+@pytest.fixture
+def appealed(pool: Engine, api: PrefectApi, elapsed: Clock) -> Scene:
+    """The comments' workload, to which two appeals came minutes ago."""
+    fields = {field: value for field, value in sample_workloads()["moderation"].items() if field != "name"}
+    with pool.begin() as connection:
+        publish(connection, "moderation", now=NOON, **fields)
+    return Scene(pool, api, [], [], APPEALS, elapsed=elapsed)
+
+
+def test_what_came_before_enters_once_somebody_takes_late_items_over_and_its_batch_waits(appealed: Scene, pool: Engine) -> None:
+    assert appealed.look() == []
+    assert appealed.holds_back("moderation")
+    with pool.begin() as collector:
+        collector.execute(text("select pg_advisory_xact_lock(:of, :role)"), {"of": CLASS, "role": int(Role.COLLECTOR)})
+        assert appealed.look() == APPEALS
+        assert appealed.look() == []
+    assert not appealed.expects_more
+    assert appealed.holds_back("moderation")
+    assert not appealed.holds_back("tickets")
+
+
+def test_nobody_waits_for_ever_for_what_came_before(appealed: Scene, elapsed: Clock) -> None:
+    elapsed.at_s = ENTERED_WITHIN_S
+    assert not appealed.expects_more
+    assert not appealed.holds_back("moderation")
+    assert appealed.look() == []

@@ -1,0 +1,46 @@
+"""A run is told in a few sentences, each only where there is something to say."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+from lanes.report import in_brief
+from lanes.report.deadlines import DeadlineFigures
+from lanes.report.packs import WindowFigures
+from lanes.report.rescued import RescueFigures
+from lanes.report.snapshot import AgreementFigures, CostFigures, LaneFigures, Snapshot, StateFigures
+from lanes.words import Lane
+from tests.conftest import NOON
+
+EMPTY = Snapshot(taken_at=NOON, since=NOON - timedelta(minutes=1))
+
+
+def lane(workload: str, lane: Lane, p50_s: float) -> LaneFigures:
+    """Ten items that the lane answered, half of them within `p50_s`."""
+    return LaneFigures(workload, lane, 10, 10, 10, p50_s, p50_s, p50_s, 10.0, 10, 0, Decimal("0.5"))
+
+
+def test_nothing_is_said_of_a_run_that_did_nothing() -> None:
+    assert in_brief.sentences(EMPTY) == []
+
+
+def test_a_run_is_told_by_lanes_sharing_corrections_due_times_rescues_and_cost() -> None:
+    run = Snapshot(
+        taken_at=NOON,
+        since=NOON - timedelta(minutes=1),
+        lanes=[lane("a", Lane.REALTIME, 1.0), lane("b", Lane.REALTIME, 2.0), lane("a", Lane.BATCH, 30.0)],
+        states=[StateFigures("a", "settled", 30)],
+        windows=[WindowFigures("b", 48, 0.4, 9.6, {}), WindowFigures("a", 3, 0.1, 1.0, {})],
+        agreement=[AgreementFigures("a", 107, 38), AgreementFigures("b", 5, 0)],
+        deadlines=[DeadlineFigures("a", Lane.REALTIME, "deadline", 3, 1, 0)],
+        rescues=[RescueFigures("b", 2, 2, 0, Decimal("0.1"), Decimal(0))],
+        costs=[CostFigures("a", Decimal("3"), Decimal("4"), Decimal("2"), Decimal(0))],
+    )
+    assert in_brief.sentences(run) == [
+        "20 items answered in real time, half of them within 1.0 s to 2.0 s, by workload.",
+        "10 items answered in batches, half of them within 30 s.",
+        "48 items of b shared calls, 9.6 to each.",
+        "38 of 107 early answers of a were corrected by a batch.",
+        "3 of 4 due items answered in time.",
+        "2 items of b rescued: no batch was back in time, so real time took over; 2 met the due time.",
+        "Cost $3.00 in all; real time alone $4.00: 25 % saved.",
+    ]
