@@ -96,6 +96,11 @@ def set_split(workload: str) -> WantedRun:
     return WantedRun(Deployment.SET_SPLIT, {"split": {"workload": workload}})
 
 
+def pause(workload: str) -> WantedRun:
+    """The form by which a workload is paused: it asks who and why."""
+    return WantedRun(Deployment.ACT, {"action": {"workload": workload, "deed": "pause"}})
+
+
 def set_budget(workload: str, **known: Any) -> WantedRun:
     """The form by which a budget is set, as far as it is `known` which: it asks for the rest."""
     return WantedRun(Deployment.SET_BUDGET, {"budget": {"workload": workload, **known}})
