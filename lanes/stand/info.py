@@ -100,6 +100,8 @@ def load_info(home: Path) -> StandInfo | None:
     try:
         fields: dict[str, Any] = json.loads((home / FILE).read_text())
         postgres, settings = fields.pop("postgres"), fields.pop("settings", None)
+        _check_texts(fields["database"], fields["prefect_api_url"])
+        _check_texts(*(said for each in (settings or {}).values() for said in each.values()))
         return StandInfo(
             home=Path(fields.pop("home")),
             checkout=Path(fields.pop("checkout")),
@@ -112,3 +114,8 @@ def load_info(home: Path) -> StandInfo | None:
         )
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _check_texts(*said: object) -> None:
+    if not all(isinstance(each, str) for each in said):
+        raise TypeError("a text is missing: somebody else wrote this file")

@@ -30,7 +30,10 @@ class RunsWith:
             return self.settings.database_url.get_secret_value()
         if DATABASE in self.unknown or self.info is None:
             return None
-        return self.info.environment().get(DATABASE)
+        try:
+            return self.info.environment().get(DATABASE)
+        except OSError:  # its password is gone with its data, or is another user's to read
+            return None
 
     def missing(self, variable: str) -> str:
         """What is said of a secret that is unknown here."""

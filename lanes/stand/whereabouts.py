@@ -38,8 +38,8 @@ def database_url() -> str:
     info = stand_info(settings)
     if info is None:
         raise SetupError("no database is known: run `lanes up`, or set LANES_DATABASE_URL")
-    if "database" in info.embedded and (url := info.environment().get(DATABASE)) is not None:
-        return url
+    if "database" in info.embedded:
+        return _own(info)
     secrets = {DATABASE: info.settings[DATABASE]} if info.settings and DATABASE in info.settings else {}
     if (known := from_vault(info, secrets)) and DATABASE in known:
         return known[DATABASE]
@@ -47,3 +47,12 @@ def database_url() -> str:
         f"the stand of this checkout runs on your database at {info.database}, and no block of its Prefect tells how to get "
         "in: set LANES_DATABASE_URL as where `lanes up` ran"
     )
+
+
+def _own(info: StandInfo) -> str:
+    try:
+        return info.environment()[DATABASE]
+    except (OSError, KeyError):
+        raise SetupError(
+            f"the password of the stand's own Postgres cannot be read below {info.home}: run `lanes up` as who put the stand up"
+        ) from None

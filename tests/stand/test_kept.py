@@ -285,3 +285,28 @@ def test_a_command_that_fails_on_another_database_than_the_stands_names_the_vari
     assert "LANES_DATABASE_URL: the stand has db.invalid:5432/letters" in said
     assert "this shell 127.0.0.1:1/letters" in said
     assert "geheim" not in said
+
+
+def test_what_is_left_of_a_stand_whose_data_is_gone_is_told_in_a_sentence(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = PostgresInfo(home / "postgres" / "data", 1, 1)
+    StandInfo(home, home, ("database",), "127.0.0.1:1/lanes", "http://127.0.0.1:1/api", postgres=gone, settings={}).save()
+    with shell(LANES_HOME=str(home)):
+        assert app(["explain", "letters", "k"]) == 1
+        assert "password of the stand's own Postgres cannot be read" in capsys.readouterr().err
+        assert app(["status"]) == 1
+    assert "stopped    postgres" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "written", ["", "{", "null", '{"settings": {"SLACK_CHANNEL": {"shown": 1}}}', '{"prefect_api_url": null}']
+)
+def test_a_file_that_is_broken_is_no_stand(home: Path, written: str) -> None:
+    whole = StandInfo(home, home, (), "db.invalid:5432/letters", "http://127.0.0.1:1/api", settings={})
+    whole.save()
+    kept = home / "stand.json"
+    assert load_info(home) == whole
+    broken = json.loads(written) if written.startswith("{") and written != "{" else None
+    kept.write_text(written if broken is None else json.dumps(json.loads(kept.read_text()) | broken))
+    assert load_info(home) is None
