@@ -7,7 +7,7 @@ ARGS ?=
 NAME ?= queue
 export PYTHONDONTWRITEBYTECODE =
 
-.PHONY: setup run test test-all check screenshots bench clean
+.PHONY: setup run test test-all check check-pyright check-ruff check-types check-imports check-migrations screenshots bench clean
 
 setup: $(VENV)/.ready
 
@@ -28,10 +28,21 @@ test-all: test
 	@$(BIN)/pytest -q -m slow $(ARGS)
 
 check: setup
-	@$(BIN)/ruff check .
+	@$(MAKE) --no-print-directory --jobs 2 check-pyright check-ruff check-types check-imports check-migrations
+
+check-pyright:
 	@$(BIN)/pyright
+
+check-ruff:
+	@$(BIN)/ruff check .
+
+check-types:
 	@$(BIN)/python -m tests.check_types
+
+check-imports:
 	@$(BIN)/lint-imports
+
+check-migrations:
 	@$(BIN)/python -m tests.check_migrations
 
 screenshots: setup

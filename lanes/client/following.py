@@ -7,7 +7,7 @@ for: what was committed meanwhile is found when it is back.
 import asyncio
 import threading
 import time
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -17,7 +17,9 @@ from lanes.client import verbs
 from lanes.client.lookout import Ear
 from lanes.client.places import AsyncJoined, AsyncPool, Joined, Pool
 from lanes.errors import DatabaseAway
+from lanes.ids import ItemId
 from lanes.settling.listing import Listed, Page, Wanted
+from lanes.store.database import clock
 from lanes.store.settling import listing
 from lanes.store.settling.news import News
 
@@ -38,8 +40,12 @@ class Following:
         self._wanted, self._reader = wanted, reader
         self._page = Page(onwards=0)
         self._onwards = self._page.onwards
+        self._began_at = clock(connection)
         self._news = News(connection, wanted.workload)
         self._heard = False
+        self._shown: dict[ItemId, Listed] = {}  # of the pages, what changed meanwhile: it is no news
+        self._unread: Sequence[Listed] = ()  # others had them locked when their read was to be recorded
+        self._locked: Sequence[Listed] = ()  # the same of the last look
 
     def look(self, connection: Connection) -> list[Listed]:
         """The next page of the items, and after the last those that are known of anew; the same until they have `arrived`.
@@ -47,18 +53,25 @@ class Following:
         Where there is a reader, what they read of them is recorded.
         """
         if self._onwards is not None:
-            self._page = verbs.page(connection, self._wanted, self._onwards, self._reader)
-            return self._page.items
-        self._heard = True
-        told = self._wanted.told()
-        found = listing.among(connection, told, self._news.read(connection))
-        verbs.record_reads(connection, told.workload, found, self._reader)
+            self._page = listing.page(connection, self._wanted, onwards=self._onwards)
+            found = self._page.items
+        else:
+            self._heard = True
+            known = listing.among(connection, self._wanted.told(), self._news.read(connection))
+            found = [each for each in known if each != self._shown.get(each.item_id)]
+        self._locked = verbs.record_reads(connection, self._wanted.workload, [*self._unread, *found], self._reader)
         return found
 
     def arrived(self) -> None:
         """What was found has reached whoever follows."""
-        self._onwards = self._page.onwards
+        self._unread = self._locked
+        if not self._heard:
+            self._onwards = self._page.onwards
+            self._shown |= {each.item_id: each for each in self._page.items if each.changed_at >= self._began_at}
+            return
         self._news.told()
+        if not self._news.more:
+            self._shown.clear()
 
     @property
     def more(self) -> bool:

@@ -141,7 +141,8 @@ class Lanes:
         """The workload's items with their current answers, in the order in which they were received.
 
         Only those in one of the `states`, where some are named, and which stand as they do since `since`. They come in pages:
-        between two of them nothing is open. With a `reader` it is recorded that they read the answers, as a page is fetched.
+        between two of them nothing is open. With a `reader` it is recorded that they read the answers, as a page is fetched;
+        of an item that somebody has locked just then it is not, or later where one follows.
 
         With `follow` it goes on with each item whose answer comes, is corrected or settled, or that fails, as it stands then,
         however late that is committed: an item may come again, and its last one counts. It is over once nothing has come for

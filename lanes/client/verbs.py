@@ -152,10 +152,16 @@ def page(connection: Connection, wanted: Wanted, onwards: int, reader: str | Non
     return found
 
 
-def record_reads(connection: Connection, workload: str, items: Sequence[Listed], reader: str | None) -> None:
-    """The reader has read the answers of these items, as far as they have one; nothing is recorded without a reader."""
-    if reader is not None:
-        results.take(connection, [Sought(workload, each.key, reader) for each in items if each.output is not None])
+def record_reads(connection: Connection, workload: str, items: Sequence[Listed], reader: str | None) -> list[Listed]:
+    """The reader, where there is one, has read the answers of these items, as far as they have one.
+
+    Nobody is waited for: the reads of those that another transaction has locked are not recorded, and they are returned.
+    """
+    if reader is None:
+        return []
+    answered = [each for each in items if each.output is not None]
+    taken = results.take(connection, [Sought(workload, each.key, reader) for each in answered])
+    return [each for each, what in zip(answered, taken, strict=True) if what is Unanswered.NOT_YET]
 
 
 def wanted(workload: str, states: Collection[str], since: datetime | None, *, follow: bool, reader: str | None) -> Wanted:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -47,9 +48,25 @@ def on_database(command: "Callable[[Engine], int]") -> int:
             pool.dispose()
     except (UnknownWorkload, UnknownItem) as error:
         print(str(error), file=sys.stderr)
+        _tell_whose_database()
         return 2
     except LanesError as error:
         print(str(error), file=sys.stderr)
     except DBAPIError as error:
         print(f"the database gives no answer ({type(error.orig).__name__}): run `lanes doctor`", file=sys.stderr)
+    _tell_whose_database()
     return 1
+
+
+def _tell_whose_database() -> None:
+    """Where it was not that of the stand, one knows: this shell says another."""
+    from lanes.settings import Settings
+    from lanes.stand.kept import DATABASE
+    from lanes.stand.runs_with import conflicts
+    from lanes.stand.whereabouts import find_checkout, find_home
+
+    with suppress(ValidationError):
+        settings = Settings.read()
+        for each in conflicts(settings, find_home(settings, find_checkout().resolve())):
+            if each.variable == DATABASE:
+                print(each.sentence, file=sys.stderr)

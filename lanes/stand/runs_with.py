@@ -58,6 +58,15 @@ def runs_with(shell: Settings, home: Path) -> RunsWith:
     )
 
 
+def conflicts(shell: Settings, home: Path) -> list[Difference]:
+    """Where this shell says something else than the stand of this home: what its commands ask is not the stand then."""
+    info = load_info(home)
+    if info is None or info.settings is None:
+        return []
+    here = said(shell)
+    return [each for each in differences(info.settings, here, _own(info, here)) if each.is_conflict]
+
+
 def less_own(shell: Settings, info: StandInfo | None) -> Settings:
     """The shell's settings without what only says how the stand's own parts are reached: that asks for nothing else."""
     if info is None:

@@ -91,11 +91,6 @@ def report(since: datetime) -> WantedRun:
     return WantedRun(Deployment.REPORT, {"period": {"since": since.isoformat()}})
 
 
-def pause(workload: str) -> WantedRun:
-    """The form by which a workload is paused: it asks who, and why."""
-    return WantedRun(Deployment.ACT, {"action": {"workload": workload, "deed": "pause"}})
-
-
 def set_split(workload: str) -> WantedRun:
     """The form by which a workload's share to real-time is set: it asks for the rest."""
     return WantedRun(Deployment.SET_SPLIT, {"split": {"workload": workload}})

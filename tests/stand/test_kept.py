@@ -272,3 +272,16 @@ def test_a_stand_is_found_from_any_folder(
     monkeypatch.chdir(tmp_path)
     with shell(LANES_HOME="state") as settings:
         assert stand_info(settings) == load_info(home / "state")
+
+
+def test_a_command_that_fails_on_another_database_than_the_stands_names_the_variable(
+    home: Path, prefect: PrefectStandIn, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put_up(home, prefect)
+    elsewhere = "postgres://ada:geheim@127.0.0.1:1/letters"
+    with shell(LANES_HOME=str(home), LANES_DATABASE_URL=elsewhere):
+        assert app(["explain", "letters", "k"]) == 1
+    said = capsys.readouterr().err
+    assert "LANES_DATABASE_URL: the stand has db.invalid:5432/letters" in said
+    assert "this shell 127.0.0.1:1/letters" in said
+    assert "geheim" not in said

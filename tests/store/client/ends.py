@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Sequence
+from datetime import datetime
 
 import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.settling.sought import Sought, Unanswered
+from lanes.store.database import clock
 from lanes.store.doors import items
 from lanes.store.settling import results
 from lanes.store.settling.results import Result
@@ -18,11 +20,12 @@ from tests.store.tries import claim, save, tried
 WITHIN_S = 30
 
 
-def answer(pool: Engine) -> None:
-    """Everything that waits for real-time is answered."""
+def answer(pool: Engine, *, now: datetime | None = NOON) -> None:
+    """Everything that waits for real-time is answered, then or (None) as the database's clock has it."""
     with pool.begin() as connection:
-        route(connection, now=NOON)
-        save(connection, *(tried(work) for work in claim(connection)))
+        at = now or clock(connection)
+        route(connection, now=at)
+        save(connection, *(tried(work, at=at) for work in claim(connection, now=at)), now=at)
 
 
 def fails(pool: Engine) -> None:

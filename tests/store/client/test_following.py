@@ -13,6 +13,7 @@ from lanes import client
 from lanes.client import AsyncLanes, Lanes, Listed, following, lookout
 from lanes.client.following import Following
 from lanes.errors import DatabaseAway, Refused, TransactionUnfit, UnknownWorkload
+from lanes.store.settling import listing
 from tests.conftest import NOON
 from tests.examples import admit
 from tests.store.client.ends import WITHIN_S, answer, fails
@@ -138,6 +139,54 @@ def test_all_sessions_that_end_at_once_cost_whoever_follows_no_answer(
     pool.dispose()
     answer(pool)
     assert coming.result(WITHIN_S).key == "k"
+
+
+def test_what_is_answered_while_the_first_pages_come_is_told_once(pool: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "LOOKED_AT", 1)
+    with pool.begin() as connection:
+        admit(connection, "l", now=NOON, urgent=True)
+    told = client.results("letters", follow=True, reader="dashboard", quiet_s=0)
+    assert next(told).key == "k"
+    answer(pool, now=None)
+    assert [(each.key, each.state) for each in told] == [("l", "settled"), ("k", "settled")]
+    with pool.begin() as connection:
+        assert len(rows(connection, "read")) == 2
+
+
+def test_a_database_that_goes_away_between_two_pages_costs_no_item(pool: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "LOOKED_AT", 1)
+    monkeypatch.setattr(following, "AGAIN_S", 0.01)
+    with pool.begin() as connection:
+        admit(connection, "l", now=NOON)
+    look, outages = Following.look, iter([False, True, True, False])
+
+    def lost(of: Following, connection: Connection) -> list[Listed]:
+        found = look(of, connection)
+        if next(outages, False):
+            raise DatabaseAway("gone")
+        return found
+
+    monkeypatch.setattr(Following, "look", lost)
+    assert [each.key for each in client.results("letters", follow=True, quiet_s=0)] == ["k", "l"]
+
+
+def test_the_read_of_an_item_that_somebody_has_locked_is_recorded_once_it_is_free(
+    pool: Engine, programs: ThreadPoolExecutor, looked: Looked
+) -> None:
+    answer(pool)
+    told = client.results("letters", states=ANSWERED, follow=True, reader="dashboard")
+    with pool.begin() as somebody:
+        somebody.execute(text("select from lanes.item where key = 'k' for update"))
+        assert next(told).key == "k"
+        with pool.begin() as connection:
+            assert rows(connection, "read") == []
+            admit(connection, "l", now=NOON, urgent=True)
+    coming = programs.submit(first, told)
+    looked.until(2)
+    answer(pool)
+    assert coming.result(WITHIN_S).key == "l"
+    with pool.begin() as connection:
+        assert len(rows(connection, "read")) == 2
 
 
 async def test_a_database_that_stays_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
