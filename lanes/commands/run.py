@@ -154,8 +154,8 @@ def _print_doors(console: Console, sent: Sent) -> None:
     said = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(sent.outcomes.items()))
     console.print(f"At the door: {said or 'nothing'}", highlight=False)
     if sent.earlier:
-        came = f"{counted(len(sent.earlier), 'item')} of them entered as if they had come minutes ago"
-        console.print(f"  {came}: no batch would be back by the time they are due", highlight=False)
+        came = f"{counted(len(sent.earlier), 'item')} entered as if they had come minutes ago"
+        console.print(f"  {came}: no batch is back in time", highlight=False)
     for bad in sent.bad[:SHOWN_BAD_LINES]:
         console.print(f"  {bad.place}: {bad.reason}: {bad.detail}", highlight=False, markup=False)
     if len(sent.bad) > SHOWN_BAD_LINES:

@@ -52,8 +52,7 @@ def _due(snapshot: Snapshot) -> list[str]:
 
 def _rescued(snapshot: Snapshot) -> list[str]:
     return [
-        f"{counted(each.items, 'item')} of {each.workload} rescued: no batch was back in time, so real time took over;"
-        f" {count(each.met)} met the due time."
+        f"{counted(each.items, 'item')} of {each.workload} rescued by real time from a late batch; {count(each.met)} in time."
         for each in snapshot.rescues
         if each.items
     ]
