@@ -297,16 +297,3 @@ def test_what_is_left_of_a_stand_whose_data_is_gone_is_told_in_a_sentence(
         assert "password of the stand's own Postgres cannot be read" in capsys.readouterr().err
         assert app(["status"]) == 1
     assert "stopped    postgres" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    "written", ["", "{", "null", '{"settings": {"SLACK_CHANNEL": {"shown": 1}}}', '{"prefect_api_url": null}']
-)
-def test_a_file_that_is_broken_is_no_stand(home: Path, written: str) -> None:
-    whole = StandInfo(home, home, (), "db.invalid:5432/letters", "http://127.0.0.1:1/api", settings={})
-    whole.save()
-    kept = home / "stand.json"
-    assert load_info(home) == whole
-    broken = json.loads(written) if written.startswith("{") and written != "{" else None
-    kept.write_text(written if broken is None else json.dumps(json.loads(kept.read_text()) | broken))
-    assert load_info(home) is None
