@@ -13,7 +13,7 @@ from tasks.signed import Line, SignedLine, Who, Why
 
 
 class Bounds(Form):
-    """What may be spent on what, and on whose word. It takes the place of the budget of that period that there is."""
+    """What may be spent on what, and on whose word. It takes the place of the budget of that period, zone and limits too."""
 
     workload: SignedLine = Field(title="Workload", description="One that is published.", json_schema_extra=of_workloads())
     consumer: Line = Field(

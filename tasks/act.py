@@ -90,6 +90,12 @@ class Act:
     keeping: Keeping = Keeping()
 
 
+def decided(deed: Deed, batch: int | None, workload: str, *, sure: bool) -> str:
+    """A decision about a batch, as the name of its run: one that is not sure only asks."""
+    which = "" if batch is None else f"{batch} "
+    return f"{'' if sure else 'what if: '}{deed.replace('_', ' ')} {which}of {workload}"
+
+
 async def by_hand(wanted: Act) -> str | State[str]:
     """It is done; what is true now. What cannot be done ends the run as refused, with the reason."""
     try:
