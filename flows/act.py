@@ -55,7 +55,11 @@ class Action(Form):
     period: Literal["day", "month"] = Field(
         default="day", title="Period", description="For budgets: day or month, from midnight in the time zone on."
     )
-    zone: Line = Field(default="UTC", title="Time zone", description="For set_budget: IANA name, for example Europe/Berlin.")
+    zone: Line = Field(
+        default="",
+        title="Time zone",
+        description="For set_budget: IANA name, for example Europe/Berlin. Empty: as it is; UTC of a new budget.",
+    )
     soft_usd: float | None = Field(
         default=None,
         ge=0,
