@@ -51,7 +51,11 @@ def shell(patient: Patient) -> str:
         raise StandError("; ".join(each.sentence for each in differing))
     if differing:
         return f"what this shell lacks, the stand has: {'; '.join(each.sentence for each in differing)}"
-    return "as the stand runs" if patient.info is not None else "counts: no stand is up"
+    if patient.info is None:
+        return "counts: no stand is up"
+    if patient.info.settings is None:
+        return "counts: what the stand runs with was not kept; `lanes up` keeps it"
+    return "as the stand runs"
 
 
 def database(patient: Patient) -> str:

@@ -133,6 +133,15 @@ def test_a_shell_that_says_what_the_stand_does_needs_no_block(home: Path, prefec
     assert prefect.requests == []
 
 
+def test_a_key_of_ones_own_prefect_that_this_shell_has_is_known(home: Path, prefect: PrefectStandIn) -> None:
+    own = {"PREFECT_API_URL": prefect.api_url, "PREFECT_API_KEY": "geheim"}
+    put_up(home, prefect, own)
+    with shell(**own) as settings:
+        assert runs_with(settings, home).unknown == {}
+    with shell(PREFECT_API_URL=prefect.api_url) as settings:
+        assert list(runs_with(settings, home).unknown) == ["PREFECT_API_KEY"]
+
+
 def test_without_a_stand_the_shell_counts(home: Path) -> None:
     with shell(**OURS) as settings:
         assert runs_with(settings, home) == RunsWith(settings)
@@ -251,6 +260,12 @@ def test_doctor_looks_at_the_stand_and_finds_a_shell_that_says_otherwise_wrong(
     assert differs["shell"]["verdict"] == "wrong"
     assert differs["slack"]["sentence"].startswith("alerts go to #ops")
     assert PREFECT_SERIES in differs["prefect"]["sentence"]
+
+
+def test_doctor_says_that_it_cannot_compare_where_nothing_was_kept(home: Path) -> None:
+    StandInfo(home, home, (), "db.invalid:5432/letters", "http://127.0.0.1:1/api").save()
+    by_name = {each.check: each for each in examine(Settings(), home, home)}
+    assert by_name["shell"].sentence.startswith("counts: what the stand runs with was not kept")
 
 
 def test_a_shell_that_set_nothing_reaches_the_stands_own_database(home: Path, prefect: PrefectStandIn) -> None:
