@@ -154,7 +154,7 @@ class Lanes:
 
         Raises:
             UnknownWorkload: there is no such workload.
-            DatabaseAway: the database does not answer; of one who follows, not for a minute.
+            DatabaseAway: the database does not answer; once one follows, not for a minute.
             TransactionUnfit: the handle works within a transaction, in which nobody follows.
         """
         wanted = verbs.wanted(workload, states, since, follow=follow, reader=reader)
