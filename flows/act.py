@@ -11,7 +11,7 @@ from lanes.money.budget import Period
 from lanes.money.overhead import EVERY, OverheadKind
 from lanes.words import Lane
 from lanes.workload.form import Form, of_workloads
-from tasks.act import Act, Deed, Keeping, Money, by_hand
+from tasks.act import DECISIONS, Act, Deed, Keeping, Money, by_hand, decided
 from tasks.signed import LARGEST, Line, SignedLine, Who, Why
 
 
@@ -55,7 +55,11 @@ class Action(Form):
     period: Literal["day", "month"] = Field(
         default="day", title="Period", description="For budgets: day or month, from midnight in the time zone on."
     )
-    zone: Line = Field(default="UTC", title="Time zone", description="For set_budget: IANA name, for example Europe/Berlin.")
+    zone: Line = Field(
+        default="",
+        title="Time zone",
+        description="For set_budget: IANA name, for example Europe/Berlin. Empty: as it is; UTC of a new budget.",
+    )
     soft_usd: float | None = Field(
         default=None,
         ge=0,
@@ -100,12 +104,11 @@ class Action(Form):
     @property
     def what(self) -> str:
         """What the run's name says."""
-        words = [self.deed.replace("_", " "), self.workload]
-        if self.batch is not None:
-            words.append(str(self.batch))
-        if self.deed == "set_split" and self.percent is not None:
-            words.append(f"to {self.percent:g} %")
-        return " ".join(words)
+        deed = Deed(self.deed)
+        if deed in DECISIONS:
+            return decided(deed, self.batch, self.workload, sure=self.sure)
+        share = f" to {self.percent:g} %" if deed is Deed.SET_SPLIT and self.percent is not None else ""
+        return f"{deed.replace('_', ' ')} {self.workload}{share}"
 
 
 @flow(name="act", flow_run_name="{action.what}", persist_result=False)

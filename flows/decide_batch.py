@@ -6,7 +6,7 @@ from prefect import State, flow
 from pydantic import Field
 
 from lanes.workload.form import Form, of_workloads
-from tasks.act import Act, Deed, by_hand
+from tasks.act import Act, Deed, by_hand, decided
 from tasks.signed import LARGEST, Line, SignedLine, Who, Why
 
 
@@ -34,7 +34,7 @@ class Decision(Form):
     @property
     def what(self) -> str:
         """What the run's name says."""
-        return f"{'' if self.sure else 'what if: '}{self.deed.replace('_', ' ')} {self.batch} of {self.workload}"
+        return decided(Deed(self.deed), self.batch, self.workload, sure=self.sure)
 
 
 @flow(name="decide_batch", flow_run_name="{decision.what}", persist_result=False)

@@ -13,7 +13,7 @@ from tasks.signed import Line, SignedLine, Who, Why
 
 
 class Bounds(Form):
-    """What may be spent on what, and on whose word. It takes the place of the budget of that period that there is."""
+    """What may be spent on what, and on whose word. Both limits take the place of those that the budget of that period has."""
 
     workload: SignedLine = Field(title="Workload", description="One that is published.", json_schema_extra=of_workloads())
     consumer: Line = Field(
@@ -22,7 +22,9 @@ class Bounds(Form):
     period: Literal["day", "month"] = Field(
         default="day", title="Period", description="Day or month, from midnight in the time zone on."
     )
-    zone: Line = Field(default="UTC", title="Time zone", description="IANA name, for example Europe/Berlin.")
+    zone: Line = Field(
+        default="", title="Time zone", description="IANA name, for example Europe/Berlin. Empty: as it is; UTC of a new budget."
+    )
     hard_usd: float | None = Field(
         default=None,
         ge=0,

@@ -51,10 +51,10 @@ DECISIONS = {
 
 @dataclass(frozen=True)
 class Money:
-    """A budget's period, its zone, and its limits in US dollars, where it has them."""
+    """A budget's period, its zone (empty: the one it has), and its limits in US dollars, where it has them."""
 
     period: Period = Period.DAY
-    zone: str = "UTC"
+    zone: str = ""
     soft_usd: Decimal | None = None
     hard_usd: Decimal | None = None
 
@@ -88,6 +88,12 @@ class Act:
     sure: bool = False
     money: Money = Money()
     keeping: Keeping = Keeping()
+
+
+def decided(deed: Deed, batch: int | None, workload: str, *, sure: bool) -> str:
+    """A decision about a batch, as the name of its run: one that is not sure only asks."""
+    which = "" if batch is None else f"{batch} "
+    return f"{'' if sure else 'what if: '}{deed.replace('_', ' ')} {which}of {workload}"
 
 
 async def by_hand(wanted: Act) -> str | State[str]:
@@ -130,7 +136,8 @@ def perform(connection: Connection, act: Act, *, now: datetime) -> str:
             return steering.set_split_by_hand(connection, split, who=act.who, why=act.why, now=now)
         case Deed.SET_BUDGET:
             of = act.money
-            wanted = Budget(act.workload, act.consumer, of.period, of.zone, of.soft_usd, of.hard_usd)
+            zone = of.zone or budgets.zone_of(connection, act.workload, act.consumer, of.period)
+            wanted = Budget(act.workload, act.consumer, of.period, zone, of.soft_usd, of.hard_usd)
             return budgets.put(connection, wanted, who=act.who, why=act.why, now=now)
         case Deed.REMOVE_BUDGET:
             return budgets.remove(connection, act.workload, act.consumer, act.money.period, now=now)

@@ -14,7 +14,7 @@ from pydantic import ConfigDict, Field, StrictBool, ValidationError, model_valid
 
 from lanes.rollouts.rollout import Approval, Rollout
 from lanes.workload.form import arrange
-from tasks.signed import SignedLine
+from tasks.signed import Who, Why
 
 
 def _form(schema: dict[str, Any]) -> None:
@@ -36,8 +36,8 @@ class RolloutApproval(RunInput):
         default=None, title="Decline",
         description="On: the share before the rollout is set again. Switch on this or the one above.",
     )  # fmt: skip
-    who: SignedLine = Field(title="Who", description="Your name, 1 to 500 characters; it stands in the log.")
-    why: SignedLine = Field(title="Why", description="Your reason, 1 to 500 characters; it stands in the log.")
+    who: Who
+    why: Why
 
     @model_validator(mode="after")
     def _is_one_answer(self) -> Self:

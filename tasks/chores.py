@@ -72,7 +72,7 @@ class Chores:
         self._wakes.work_is_ready()
 
     async def _publish_blocks(self) -> None:
-        """A changed workload block is in force as a version, and has its schedule, where this drain is the router."""
+        """A changed workload block is in force as a version, and Prefect knows of it, where this drain is the router."""
         if not self._router.holds:
             return
         async with asyncio.timeout(PREFECT_S):

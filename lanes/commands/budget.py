@@ -36,7 +36,7 @@ def budget(
     ] = None,
     consumer: Annotated[str | None, Parameter(help="Whose items it pays. The default: all of the workload.")] = None,
     period: Annotated[Period, Parameter(help="From midnight in the zone on.")] = Period.DAY,
-    zone: Annotated[str, Parameter(help="IANA time zone.")] = "UTC",
+    zone: Annotated[str | None, Parameter(help="IANA time zone. The default: as it is; UTC of a new budget.")] = None,
     remove: Annotated[bool, Parameter(negative="", help="Have this budget no more.")] = False,
     why: Why = NONE_GIVEN,
     as_json: AsJson = False,
@@ -68,7 +68,8 @@ def budget(
             return budgets.remove(connection, workload, consumer, period, now=now)
         if hard is None and soft is None:
             return None
-        wanted = Budget(workload, consumer, period, zone, soft, hard)
+        begins_in = zone or budgets.zone_of(connection, workload, consumer, period)
+        wanted = Budget(workload, consumer, period, begins_in, soft, hard)
         return budgets.put(connection, wanted, who=getpass.getuser(), why=why, now=now)
 
     return on_database(lambda pool: _changed_and_shown(pool, workload, change, as_json))

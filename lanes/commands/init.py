@@ -22,6 +22,7 @@ from lanes.workload.version import NAME
 SHOWN = 5  # bad lines
 MOST_HEADER = 1 << 20  # bytes
 
+Named = Annotated[str, Parameter(help="Name of the new workload.")]
 Source = Annotated[Path | None, Parameter(name="--from", help="A CSV or JSONL file of items to look at.")]
 TextField = Annotated[str | None, Parameter(name="--field", help="The column that holds the text, if not as guessed.")]
 Label = Annotated[str | None, Parameter(help="The column that says what is right, if not as guessed.")]
@@ -29,7 +30,7 @@ Key = Annotated[str | None, Parameter(help="The column that names the item, if n
 
 
 def init(
-    name: str, *, from_: Source = None, field: TextField = None, label: Label = None, key: Key = None, force: Force = False,
+    name: Named, *, from_: Source = None, field: TextField = None, label: Label = None, key: Key = None, force: Force = False,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Write NAME.yaml, a commented workload file that can be published as it is, and say what to do with it.

@@ -17,7 +17,12 @@ from lanes.stand.database import read_address
 from lanes.stand.whereabouts import database_url
 
 
-def url(name: str | None = None, /, *, as_json: AsJson = False) -> int:
+def url(
+    name: Annotated[str | None, Parameter(help="prefect, report, database or provider. The default: all.")] = None,
+    /,
+    *,
+    as_json: AsJson = False,
+) -> int:
     """Print where everything is: the Prefect UI, the newest report, the database without its password, the provider.
 
     With one of the names prefect, report, database, provider: that address alone.
@@ -27,11 +32,6 @@ def url(name: str | None = None, /, *, as_json: AsJson = False) -> int:
     `psql "$(lanes url database)"` asks for the password; `lanes psql` knows it.
 
     Exit code 1 when there is no such address now, 2 when there is no such name.
-
-    Parameters
-    ----------
-    name
-        prefect, report, database or provider.
     """
     if name is not None and name not in names():
         print(f'"{name}" has no address; these have: {", ".join(names())}', file=sys.stderr)

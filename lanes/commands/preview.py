@@ -46,7 +46,7 @@ class NoItem(LanesError):
 
 
 def preview(
-    workload: str,
+    workload: Annotated[str, Parameter(help="Name of a published workload, or path of a workload file.")],
     *,
     item: Annotated[Path, Parameter(allow_leading_hyphen=True, help="A JSON, JSONL or CSV file; - is JSON on standard input.")],
     line: AtLine = None,

@@ -37,6 +37,12 @@ def of_batch(batch_id: BatchId) -> str:
     return f"batch {batch_id}"
 
 
+def number_of(subject: str) -> BatchId | None:
+    """Of the batch whose incidents have this subject; None where they are about something else."""
+    said, _, number = subject.partition(" ")
+    return BatchId(int(number)) if said == "batch" and number.isdecimal() else None
+
+
 def batch_slow(version: Version, batch: BatchSeen, now: datetime) -> Assessment:
     """By how long the batch has been open, or was."""
     limit = version.spec.promises.batch_max_minutes

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from lanes.money.budget import Period
+from lanes.promises.batch_runs import number_of
 from lanes.promises.incident import Incident, Promise
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
@@ -44,7 +45,8 @@ def commands(of: Incident) -> list[str]:
         case Promise.BATCH_SLOW | Promise.BATCH_UNCLEAR:
             return ["lanes batches   # what each holds, and what each way out may cost"]
         case Promise.BATCH_INCOMPLETE:
-            return [f'lanes psql -c "{MISSING.format(number)}"   # what was asked again' for number in _numbers(of)]
+            number = number_of(of.subject)
+            return [] if number is None else [f'lanes psql -c "{MISSING.format(number)}"   # what was asked again']
         case Promise.AUTHORITATIVE_FAILED:
             return [
                 f"lanes replay {workload}   # once the cause is mended: asks all of it again, in batch",
@@ -106,18 +108,14 @@ def _deployment(label: str, of: WantedRun) -> FormLink:
     return FormLink(label, Where.DEPLOYMENT, of.deployment, of.parameters)
 
 
-def _numbers(of: Incident) -> list[int]:
-    """That of the batch that it is about, if it is about one."""
-    number = of.subject.removeprefix("batch ")
-    return [int(number)] if number.isdigit() else []
-
-
 def _numbered(of: Incident) -> dict[str, Any]:
-    return {"batch": numbers[0]} if (numbers := _numbers(of)) else {}
+    number = number_of(of.subject)
+    return {} if number is None else {"batch": number}
 
 
 def _budgeted(of: Incident) -> dict[str, Any]:
-    period, _, consumer = of.subject.partition(" budget")
-    if period not in [each.value for each in Period]:
+    """By the words of `Budget.subject`."""
+    period, budget, whose = of.subject.partition(" budget")
+    if not budget or period not in list(Period):
         return {}
-    return {"period": period, **({"consumer": name} if (name := consumer.removeprefix(" of ")) else {})}
+    return {"period": period, "consumer": whose.removeprefix(" of ")} if whose else {"period": period}

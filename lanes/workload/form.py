@@ -47,13 +47,11 @@ def offering(schema: Mapping[str, Any], workloads: Collection[str]) -> dict[str,
     parameter of another name is no longer taken: Prefect would make a run that ends before it can say why.
     """
     offered = deepcopy(dict(schema))
-    if any(BESIDE in field for field in _fields(offered)):
+    for choice in (field for field in _fields(offered) if BESIDE in field):
         offered["additionalProperties"] = False
-    for field in _fields(offered):
-        if BESIDE in field:
-            field.pop("enum", None)
-            if workloads:
-                field["enum"] = [*field[BESIDE], *sorted(workloads)]
+        choice.pop("enum", None)
+        if workloads:
+            choice["enum"] = [*choice[BESIDE], *sorted(workloads)]
     for parameter in offered.get("properties", {}).values():
         if isinstance(default := parameter.get("default"), dict):
             parameter["default"] = {name: value for name, value in default.items() if value is not None}

@@ -21,7 +21,7 @@ class Promises(Form):
         ge=0,
         le=100,
         title="Batch: largest share of failures (%)",
-        description="Of the requests of one batch: errored, expired, canceled or missing. 0 = no promise.",
+        description="Of the items of one batch: errored, expired, canceled or missing. 0 = no promise.",
     )
     batch_max_invalid_percent: float = Field(
         default=5,

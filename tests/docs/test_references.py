@@ -7,8 +7,9 @@ import pytest
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
+from lanes.stand.addresses import names
 from tests.docs.blocks import CHECKOUT
-from tests.docs.references import errors, promises, settings, workload
+from tests.docs.references import commands, errors, promises, settings, workload
 from tests.docs.references.fields import bounds, default, kind
 from tests.docs.references.glossary import comments
 from tests.docs.references.markdown import of_each, table
@@ -34,6 +35,12 @@ def test_every_word_that_is_told_says_what_it_means() -> None:
 
 def test_every_setting_and_field_is_described() -> None:
     assert "|  |" not in settings.page() + workload.page()
+
+
+def test_an_argument_is_told_as_its_own_command_has_it() -> None:
+    section = commands.page().partition("\n## url\n")[2]
+    told = next(line for line in section.splitlines() if line.startswith("| `NAME` |"))
+    assert [each for each in names() if each not in told] == []
 
 
 def test_every_error_says_who_raises_it_and_what_to_do() -> None:

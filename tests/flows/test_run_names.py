@@ -11,8 +11,9 @@ NAMES: list[tuple[str, dict[str, Any], str]] = [
     ("submit", {"departure": {"workload": "tickets"}}, "batch submit tickets"),
     ("submit", {"departure": {}}, "batch submit everything"),
     ("act", {"action": {**SIGNED, "deed": "set_split", "percent": 12.5}}, "set split tickets to 12.5 %"),
-    ("act", {"action": {**SIGNED, "deed": "give_up_batch", "batch": 41}}, "give up batch tickets 41"),
-    ("act", {"action": {**SIGNED, "deed": "pause"}}, "pause tickets"),
+    ("act", {"action": {**SIGNED, "deed": "give_up_batch", "batch": 41}}, "what if: give up batch 41 of tickets"),
+    ("act", {"action": {**SIGNED, "deed": "adopt_batch", "batch": 41, "sure": True}}, "adopt batch 41 of tickets"),
+    ("act", {"action": {**SIGNED, "deed": "pause", "batch": 41}}, "pause tickets"),
     ("set_split", {"split": {**SIGNED, "percent": 30}}, "set split tickets to 30 %"),
     ("set_budget", {"budget": {**SIGNED, "hard_usd": 20, "period": "month"}}, "set budget tickets by month"),
     (

@@ -29,6 +29,7 @@ from lanes.store.money import budget_status
 from lanes.store.tables import budget, budget_spent, budget_use
 from lanes.store.workload import workloads
 
+NEW_ZONE = "UTC"  # of a budget for which nobody named one
 ALONE = timedelta(seconds=0.5)  # longest wait for those who save; shorter than what Postgres takes to look for deadlocks
 
 # What was billed before the budget was there; whoever saves later counts it himself. Whoever has this lock knows that nobody is
@@ -112,6 +113,12 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
         _go_on(connection, wanted.workload, now)
     signals.wake(connection)
     return next(each.said for each in statuses(connection, [wanted.workload], now=now) if each.budget == wanted)
+
+
+def zone_of(connection: Connection, workload: str, consumer: str | None, period: Period) -> str:
+    """The time zone of that budget as it is; UTC where there is none."""
+    it = Budget(workload, consumer, period, NEW_ZONE, None, None)
+    return connection.execute(select(budget.c.zone).where(*_is(it))).scalar() or NEW_ZONE
 
 
 def _counted(connection: Connection, wanted: Budget, now: datetime) -> Counted:

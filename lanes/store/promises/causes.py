@@ -9,6 +9,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from lanes.ids import BatchId, ItemId
+from lanes.promises.batch_runs import number_of
 from lanes.promises.briefing import SCOPES, UNEXPLAINED, Met, Scope
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import EVERYBODY, Incident, Promise, lane_of
@@ -109,8 +110,7 @@ def workloads_of(connection: Connection, of: Incident) -> list[str]:
 
 def batch_of(of: Incident) -> BatchId | None:
     """The batch that an incident is about."""
-    number = of.subject.removeprefix("batch ")
-    return BatchId(int(number)) if number != of.subject and number.isdigit() else None
+    return number_of(of.subject)
 
 
 def period(of: Incident, window: timedelta, now: datetime) -> dict[str, datetime]:

@@ -25,7 +25,6 @@ OF_ARGUMENTS = {
     "WORKLOAD": "Name of a published workload.",
     "KEY": "Key of the item.",
     "FILE": "The file.",
-    "NAME": "Name of the new workload.",
     "PROVIDER_BATCH": "The provider's name of the batch, such as msgbatch_01ab.",
 }
 EXAMPLE = re.compile(r"^Example: (?P<typed>lanes .+)$", re.MULTILINE)
@@ -47,7 +46,7 @@ def summary(command: App) -> str:
 def section(name: str, command: App) -> str:
     """All of a command."""
     arguments = [each for each in command.assemble_argument_collection() if each.show and each.names]
-    placed = [each for each in arguments if each.index is not None]
+    placed = [each for each in arguments if _is_placed(each)]
     usage = " ".join(
         ["lanes", name, *(_place(each) for each in placed), *(["[options]"] if len(arguments) > len(placed) else [])]
     )
@@ -58,8 +57,7 @@ def section(name: str, command: App) -> str:
 
 
 def _help(command: App) -> str:
-    said = inspect.cleandoc(command.help or "").partition("\n\nParameters\n---")[0]
-    return EXAMPLE.sub(lambda found: f"Example: {code(found['typed'])}", said)
+    return EXAMPLE.sub(lambda found: f"Example: {code(found['typed'])}", inspect.cleandoc(command.help or ""))
 
 
 def _is_placed(argument: Argument) -> bool:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from lanes.commands import items as items_commands
 from lanes.commands.budget import budget
@@ -45,6 +45,17 @@ def test_a_budget_is_set_shown_changed_and_removed(pool: Engine, capsys: Told) -
     assert budget("letters", remove=True) == 0
     assert budget() == 0
     assert "No budget is set" in capsys.readouterr().out
+
+
+def test_whoever_raises_a_budget_need_not_know_its_zone(pool: Engine, capsys: Told) -> None:
+    month = {"period": Period.MONTH, "consumer": "crm"}
+    assert budget("letters", hard=Decimal(20), zone="Europe/Berlin", **month) == 0
+    assert budget("letters", hard=Decimal(20)) == 0
+    assert budget("letters", hard=Decimal(30), **month) == 0
+    with pool.begin() as connection:
+        perform(connection, act(Deed.SET_BUDGET, hard_usd=Decimal(40), **month), now=NOON)
+        kept = connection.execute(text("select period, zone, hard_usd from lanes.budget_status"))
+        assert {tuple(each) for each in kept} == {("month", "Europe/Berlin", 40), ("day", "UTC", 20)}
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """What people are told to do can be done: every command is one of ours, whatever the names in it."""
 
 import shlex
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from lanes.cli import app
-from lanes.ids import IncidentId
+from lanes.ids import BatchId, IncidentId
+from lanes.money.budget import Budget, Period
+from lanes.promises.batch_runs import number_of, of_batch
 from lanes.promises.briefing import Sample, sample_of
 from lanes.promises.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Severity
 from lanes.promises.remedy import Where, commands, explain, form
@@ -31,6 +34,11 @@ def incident(promise: Promise, workload: str = "letters", subject: str = "batch 
         NOON,
         None,
     )
+
+
+def of_budget(consumer: str | None, period: Period) -> str:
+    """The subject of a budget's incidents."""
+    return Budget("letters", consumer, period, "UTC", None, Decimal(5)).subject
 
 
 def parsed(line: str) -> Any:
@@ -83,6 +91,11 @@ def test_a_form_names_the_batch_that_it_is_about() -> None:
     assert wanted.parameters == {"decision": {"workload": "letters", "batch": 41}}
 
 
+def test_a_batch_is_known_by_the_subject_of_its_incidents_and_nothing_else_is() -> None:
+    assert number_of(of_batch(BatchId(41))) == 41
+    assert [number_of(each) for each in ("", "41", "batch lane", "batch ²", "day budget")] == [None] * 5
+
+
 def test_what_fails_in_batch_can_be_paused_by_a_form_too() -> None:
     wanted = form(incident(Promise.BATCH_FAILING))
     assert wanted is not None
@@ -92,8 +105,8 @@ def test_what_fails_in_batch_can_be_paused_by_a_form_too() -> None:
 @pytest.mark.parametrize(
     ("subject", "known"),
     [
-        ("day budget", {"period": "day"}),
-        ("month budget of acme of old", {"period": "month", "consumer": "acme of old"}),
+        (of_budget(None, Period.DAY), {"period": "day"}),
+        (of_budget("acme of old", Period.MONTH), {"period": "month", "consumer": "acme of old"}),
         ("something else", {}),
     ],
 )
