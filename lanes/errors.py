@@ -130,7 +130,7 @@ class PlaybookInvalid(LanesError):
 class ActionRefused(LanesError):
     """What an operator asked for cannot be done as things are; the text says why and what to do instead.
 
-    Raised by: commands and forms that steer: `lanes promote`, `lanes batches`, the deployment `act` and the like.
+    Raised by: commands and forms that steer: `lanes promote`, `lanes adopt`, the deployment `act` and the like.
     What to do: what the text says; nothing was changed.
     """
 
@@ -147,7 +147,7 @@ class DatabaseAway(LanesError):
     """The database did not answer, or not in time. Whether a write was committed may be unknown: with the item's key it can be
     repeated.
 
-    Raised by: every call; `results` that follows waits a minute for it first.
+    Raised by: every call; `results`, once it follows, waits a minute for it first.
     What to do: repeat the call, with the same key; if it lasts, `lanes doctor`.
     """
 

@@ -12,7 +12,7 @@ from prefect.logging import get_run_logger
 from lanes.batch.batch import Kind
 from lanes.batch.next_try import NotCreated, next_try
 from lanes.batch.patience import Patience
-from lanes.errors import LanesError, UnknownWorkload
+from lanes.errors import LanesError
 from lanes.provider.errors import CallFailed
 from lanes.store.batch import deadlines
 from lanes.store.money import holds
@@ -60,8 +60,8 @@ async def depart(at: Connections, workload: str | None, *, sleep: Sleep = asynci
     Raises:
         UnknownWorkload: no workload of that name has a published version.
     """
-    if workload is not None and not await at.db.run(workloads.is_known, workload):
-        raise UnknownWorkload(f'there is no workload "{workload}"; correct the name, or publish it')
+    if workload is not None:
+        await at.db.run(workloads.check_known, workload)
     departed, patience = Departed(), Patience()
     again: dict[str, datetime] = {}
     for kind in await waiting_kinds(at, workload):

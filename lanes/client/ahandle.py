@@ -20,6 +20,7 @@ from lanes.payload import weight
 from lanes.settling.listing import Listed, Wanted
 from lanes.store.database import clock
 from lanes.store.settling.results import Result
+from lanes.store.workload import workloads
 
 MOST_BYTES = 1024**2  # of one transaction; writing them down as JSON takes some 5 ms
 TURN_S = 0.005  # after which the loop's other tasks have theirs
@@ -128,7 +129,7 @@ class AsyncLanes:
                     yield each
             return
         async with self._place.transaction() as connection:
-            await connection.run_sync(verbs.check_workload, wanted.workload)
+            await connection.run_sync(workloads.check_known, wanted.workload)
         onwards: int | None = 0
         while onwards is not None:
             async with self._place.transaction() as connection:
@@ -140,7 +141,7 @@ class AsyncLanes:
     async def _begin(self, wanted: Wanted, reader: str | None) -> Following:
         self._place.address()  # within a transaction nobody follows
         async with self._place.transaction() as connection:
-            await connection.run_sync(verbs.check_workload, wanted.workload)
+            await connection.run_sync(workloads.check_known, wanted.workload)
             return await connection.run_sync(Following, wanted, reader)
 
     async def close(self) -> None:

@@ -107,7 +107,7 @@ class Rhythm:
 
     def arrived(self) -> None:
         """Something has reached whoever follows, who has done with it what there was to do."""
-        self._arrived_at = time.monotonic()
+        self._arrived_at = self._well_at = time.monotonic()
 
     def is_over(self) -> bool:
         """Whether nothing had come for as long as it may be quiet when the last look began."""

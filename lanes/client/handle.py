@@ -17,6 +17,7 @@ from lanes.payload import weight
 from lanes.settling.listing import Listed, Wanted
 from lanes.store.database import clock
 from lanes.store.settling.results import Result
+from lanes.store.workload import workloads
 
 
 class Lanes:
@@ -154,7 +155,7 @@ class Lanes:
 
         Raises:
             UnknownWorkload: there is no such workload.
-            DatabaseAway: the database does not answer; of one who follows, not for a minute.
+            DatabaseAway: the database does not answer; once one follows, not for a minute.
             TransactionUnfit: the handle works within a transaction, in which nobody follows.
         """
         wanted = verbs.wanted(workload, states, since, follow=follow, reader=reader)
@@ -162,7 +163,7 @@ class Lanes:
             yield from following.follow(self._place, self._begin(wanted, reader), quiet_s)
             return
         with self._place.transaction() as connection:
-            verbs.check_workload(connection, wanted.workload)
+            workloads.check_known(connection, wanted.workload)
         onwards: int | None = 0
         while onwards is not None:
             with self._place.transaction() as connection:
@@ -173,7 +174,7 @@ class Lanes:
     def _begin(self, wanted: Wanted, reader: str | None) -> Following:
         self._place.address()  # within a transaction nobody follows
         with self._place.transaction() as connection:
-            verbs.check_workload(connection, wanted.workload)
+            workloads.check_known(connection, wanted.workload)
             return Following(connection, wanted, reader)
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Concatenate, ParamSpec, TypedDict, TypeVar
 from uuid import uuid4
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from lanes.doors.item import Admission, Submission, read_amendment, read_submission
 from lanes.errors import AnswerEmptied, ItemCanceled, ItemFailed, LanesError, Refused, UnknownItem, UnknownWorkload
@@ -18,7 +18,7 @@ from lanes.store.doors import amendments, items
 from lanes.store.locks import by_itself, patiently
 from lanes.store.settling import listing, results
 from lanes.store.settling.results import Result
-from lanes.store.tables import workload as published
+from lanes.store.workload import workloads
 from lanes.words import ItemState
 
 DOOR = "client"
@@ -135,16 +135,6 @@ def read(workload: str, fields: Mapping[str, Any], now: datetime) -> Submission:
     return read_submission(workload, fields, place=str(fields.get("key") or uuid4()), sent_at=now.astimezone(UTC))
 
 
-def check_workload(connection: Connection, name: str) -> None:
-    """There is such a workload.
-
-    Raises:
-        UnknownWorkload: there is none.
-    """
-    if connection.execute(select(published.c.name).where(published.c.name == name)).first() is None:
-        raise _unknown(name)
-
-
 def page(connection: Connection, wanted: Wanted, onwards: int, reader: str | None) -> Page:
     """The next of the wanted items; what the reader, where there is one, reads of them is recorded."""
     found = listing.page(connection, wanted, onwards=onwards)
@@ -225,7 +215,7 @@ def never(asked: Sought, why: Unanswered) -> LanesError | None:
 def missing(connection: Connection, workload: str, key: str) -> UnknownWorkload | UnknownItem:
     """Which of the two there is not."""
     try:
-        check_workload(connection, workload)
+        workloads.check_known(connection, workload)
     except UnknownWorkload as unknown:
         return unknown
     return _no_item(workload, key)

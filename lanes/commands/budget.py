@@ -17,7 +17,6 @@ from lanes.commands.amount import dollars
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.reason import NONE_GIVEN, Why
-from lanes.errors import UnknownWorkload
 from lanes.escaping import plain
 from lanes.money.budget import Budget, BudgetStatus, Period
 from lanes.report import sections
@@ -81,8 +80,8 @@ def _changed_and_shown(
 ) -> int:
     with pool.begin() as connection:
         now = clock(connection)
-        if workload is not None and workloads.current(connection, workload) is None:
-            raise UnknownWorkload(f'there is no workload "{workload}"')
+        if workload is not None:
+            workloads.check_known(connection, workload)
         said = change(connection, now)
         found = budgets.statuses(connection, None if workload is None else [workload], now=now)
     if as_json:

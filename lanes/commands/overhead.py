@@ -17,7 +17,6 @@ from lanes.commands.amount import dollars as written
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.reason import NONE_GIVEN, Why
-from lanes.errors import UnknownWorkload
 from lanes.escaping import plain
 from lanes.money.overhead import ASSUMED_USD, EVERY, Dated, Overhead, OverheadKind
 from lanes.store import asking
@@ -86,8 +85,8 @@ def overhead(
 
 def _listed(pool: Engine, workload: str | None, as_json: bool) -> int:
     with pool.begin() as connection:
-        if workload is not None and workloads.current(connection, workload) is None:
-            raise UnknownWorkload(f'there is no workload "{workload}"')
+        if workload is not None:
+            workloads.check_known(connection, workload)
         rows = overheads_in_force.rows(asking.through(connection), None if workload is None else [workload])
     if as_json:
         assumed = [{"lane": lane, "kind": kind, "monthly_usd": float(usd)} for (lane, kind), usd in ASSUMED_USD.items()]

@@ -195,10 +195,10 @@ def followed(pool: Engine, wanted: Wanted, news: News, pause: Callable[[], None]
                 raise
             pause()
             continue
-        well_at = time.monotonic()
         news.told()
         if items:
             yield items
+        well_at = time.monotonic()  # however long whoever reads took: it is no outage
         if not news.more:
             pause()
 

@@ -37,9 +37,7 @@ def entered(connection: Connection, workload: str, given: Sequence[Sample], *, n
     laws, due_at = turnarounds.known(connection, now=now), now + DUE_IN
     needed = Prospects(laws, now).of(version).back_at - now
     then = due_at - needed - SPARE
-    asked = [
-        read_submission(workload, {**each.fields, "due_at": due_at}, place=each.key, sent_at=then) for each in given
-    ]  # fmt: skip
+    asked = [read_submission(workload, {**each.fields, "due_at": due_at}, place=each.key, sent_at=then) for each in given]
     admitted = items.admit(connection, asked, door="client", now=then)
     keys = {each.key for each in admitted if each.admitted}
     received = [each for each in unrouted.received(connection, MOST, of=[workload]) if each.arrived.key in keys]

@@ -20,7 +20,7 @@ ENTERED_WITHIN_S = 30.0  # `collect`, which takes late items to real time, begin
 
 LATE = text("""
 select workload, key, answered_at is not null as answered, revision > 0 as amended from lanes.item
- where key = any(:keys)
+ where workload = any(:workloads) and key = any(:keys)
 """)
 
 
@@ -87,7 +87,8 @@ class Scene:
         """What is to be told once all items that it is about are answered; what is in force is no longer late."""
         if not self._late:
             return []
-        found = {(row.workload, row.key): row for row in connection.execute(LATE, {"keys": [key for _, key in self._late]})}
+        asked = {"workloads": [of for of, _ in self._late], "keys": [key for _, key in self._late]}
+        found = {(row.workload, row.key): row for row in connection.execute(LATE, asked)}
         self._late = {of: each for of, each in self._late.items() if of not in found or not found[of].amended}
         answered = all(of in found and found[of].answered for of in self._late)
         return [*self._late.values()] if answered else []

@@ -8,8 +8,8 @@ from lanes.words import Lane
 
 def sentences(snapshot: Snapshot) -> list[str]:
     """Lanes, sharing, corrections, due times, rescues and cost, each where there is something to say of it."""
-    said = [*_lanes(snapshot), *_shared(snapshot), *_corrected(snapshot), *_due(snapshot), *_rescued(snapshot)]
-    return [*said, *_saved(snapshot)]
+    parts = (_lanes, _shared, _corrected, _due, _rescued, _saved)
+    return [sentence for part in parts for sentence in part(snapshot)]
 
 
 def _lanes(snapshot: Snapshot) -> list[str]:
@@ -43,10 +43,8 @@ def _corrected(snapshot: Snapshot) -> list[str]:
 
 
 def _due(snapshot: Snapshot) -> list[str]:
-    met, all_due = (
-        sum(each.met for each in snapshot.deadlines),
-        sum(each.met + each.missed + each.overdue for each in snapshot.deadlines),
-    )
+    met = sum(each.met for each in snapshot.deadlines)
+    all_due = met + sum(each.missed + each.overdue for each in snapshot.deadlines)
     return [f"{count(met)} of {counted(all_due, 'due item')} answered in time."] if all_due else []
 
 

@@ -11,6 +11,7 @@ import yaml
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
+from lanes.stand import vault
 from lanes.stand.errors import StandError
 from lanes.stand.kept import HEARTBEAT
 from lanes.stand.parts import POOLS
@@ -20,6 +21,7 @@ from lanes.stand.runs_with import rewritten
 from lanes.store.discreet import discreet_engine
 
 OLDEST_PYTHON = (3, 11)
+SLACK = ("SLACK_BOT_TOKEN", "SLACK_WEBHOOK_URL")  # either is a way to it
 PREFECT_SERIES = "3.9"
 REQUIRED_BLOCKS = ("lanes-database", "lanes-provider", "lanes-workload")
 API_VERSION = "2023-06-01"
@@ -51,7 +53,11 @@ def shell(patient: Patient) -> str:
         raise StandError("; ".join(each.sentence for each in differing))
     if differing:
         return f"what this shell lacks, the stand has: {'; '.join(each.sentence for each in differing)}"
-    return "as the stand runs" if patient.info is not None else "counts: no stand is up"
+    if patient.info is None:
+        return "counts: no stand is up"
+    if patient.info.settings is None:
+        return "counts: what the stand runs with was not kept; `lanes up` keeps it"
+    return "as the stand runs"
 
 
 def database(patient: Patient) -> str:
@@ -161,8 +167,9 @@ def circuits(patient: Patient) -> str:
 def slack(patient: Patient) -> str:
     settings = patient.settings
     channel = settings.slack_channel
-    has_token = settings.slack_bot_token is not None or "SLACK_BOT_TOKEN" in patient.runs.unknown
-    has_webhook = settings.slack_webhook_url is not None or "SLACK_WEBHOOK_URL" in patient.runs.unknown
+    token, webhook = SLACK
+    has_token = settings.slack_bot_token is not None or token in patient.runs.unknown
+    has_webhook = settings.slack_webhook_url is not None or webhook in patient.runs.unknown
     if has_token and channel is None:
         raise StandError("SLACK_BOT_TOKEN is set but SLACK_CHANNEL is not: set it to the channel for alerts")
     if channel is not None and not has_token and not has_webhook:
@@ -173,6 +180,8 @@ def slack(patient: Patient) -> str:
         _check_address("SLACK_WEBHOOK_URL", settings.slack_webhook_url.get_secret_value(), secret=True)
     if has_webhook:
         return "alerts go to the webhook: one message when an incident opens and one when it ends"
+    if patient.info is not None and vault.opened(patient.info, SLACK):
+        return "not set here: alerts go where Prefect's block `lanes` of type Lanes Slack channel says"
     return "not set: alerts stay in incident_log"
 
 

@@ -52,9 +52,10 @@ class Difference:
     def sentence(self) -> str:
         """Which it is, and what to do."""
         if self.here is None:
+            otherwise = "refuses without it" if self.variable in OWN else "takes it away from the stand otherwise"
             return (
                 f"{self.variable}: the stand has {self.stand}, this shell has none; set it here before the next `lanes up`, "
-                "which takes it away from the stand otherwise"
+                f"which {otherwise}"
             )
         if self.stand is None:
             theirs = OWN.get(self.variable, "none")

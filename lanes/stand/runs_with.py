@@ -49,14 +49,14 @@ def runs_with(shell: Settings, home: Path) -> RunsWith:
     if info is None or info.settings is None:
         return RunsWith(shell, info)
     here = said(shell)
-    secrets = {variable: each for variable, each in info.settings.items() if each.fingerprint}
-    known = _in_clear(shell, [variable for variable, each in secrets.items() if here.get(variable) == each])
-    known |= from_vault(info, {variable: each for variable, each in secrets.items() if variable not in known})
+    alike = _in_clear(shell, [variable for variable, each in info.settings.items() if here.get(variable) == each])
+    lacking = {variable: each for variable, each in info.settings.items() if each.fingerprint and here.get(variable) != each}
+    found = from_vault(info, lacking)
     values = {variable: each.shown for variable, each in info.settings.items() if not each.fingerprint}
     return RunsWith(
-        Settings.model_validate({"LANES_HOME": str(shell.home), **values, **known}),
+        Settings.model_validate({"LANES_HOME": str(shell.home), **values, **alike, **found}),
         info,
-        {variable: each for variable, each in secrets.items() if variable not in known},
+        {variable: each for variable, each in lacking.items() if variable not in found},
         differences(info.settings, here, _own(info, here)),
     )
 

@@ -133,6 +133,15 @@ def test_a_shell_that_says_what_the_stand_does_needs_no_block(home: Path, prefec
     assert prefect.requests == []
 
 
+def test_a_key_of_ones_own_prefect_that_this_shell_has_is_known(home: Path, prefect: PrefectStandIn) -> None:
+    own = {"PREFECT_API_URL": prefect.api_url, "PREFECT_API_KEY": "geheim"}
+    put_up(home, prefect, own)
+    with shell(**own) as settings:
+        assert runs_with(settings, home).unknown == {}
+    with shell(PREFECT_API_URL=prefect.api_url) as settings:
+        assert list(runs_with(settings, home).unknown) == ["PREFECT_API_KEY"]
+
+
 def test_without_a_stand_the_shell_counts(home: Path) -> None:
     with shell(**OURS) as settings:
         assert runs_with(settings, home) == RunsWith(settings)
@@ -165,6 +174,8 @@ def test_a_difference_names_its_variable_and_what_to_do_and_no_secret() -> None:
         "SLACK_BOT_TOKEN: the stand has (fingerprint 3fa9c2d1), this shell has none; set it here before the next `lanes up`, "
         "which takes it away from the stand otherwise"
     )
+    (never_taken_away,) = differences({"LANES_DATABASE_URL": Said("db.invalid/letters", "3fa9c2d1")}, {}, {})
+    assert never_taken_away.sentence.endswith("set it here before the next `lanes up`, which refuses without it")
 
 
 def test_up_says_what_it_changes(home: Path, prefect: PrefectStandIn) -> None:
@@ -251,6 +262,23 @@ def test_doctor_looks_at_the_stand_and_finds_a_shell_that_says_otherwise_wrong(
     assert differs["shell"]["verdict"] == "wrong"
     assert differs["slack"]["sentence"].startswith("alerts go to #ops")
     assert PREFECT_SERIES in differs["prefect"]["sentence"]
+
+
+def test_doctor_knows_of_a_slack_that_only_a_block_says(home: Path, prefect: PrefectStandIn) -> None:
+    put_up(home, prefect, {})
+
+    def slack() -> str:
+        return next(each.sentence for each in examine(Settings(), home, home) if each.check == "slack")
+
+    assert slack() == "not set: alerts stay in incident_log"
+    prefect.blocks["lanes"] = {"webhook_url": "https://hooks.slack.example/geheim"}
+    assert slack() == "not set here: alerts go where Prefect's block `lanes` of type Lanes Slack channel says"
+
+
+def test_doctor_says_that_it_cannot_compare_where_nothing_was_kept(home: Path) -> None:
+    StandInfo(home, home, (), "db.invalid:5432/letters", "http://127.0.0.1:1/api").save()
+    by_name = {each.check: each for each in examine(Settings(), home, home)}
+    assert by_name["shell"].sentence.startswith("counts: what the stand runs with was not kept")
 
 
 def test_a_shell_that_set_nothing_reaches_the_stands_own_database(home: Path, prefect: PrefectStandIn) -> None:

@@ -19,14 +19,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DBAPIError
 
-from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.errors import ActionRefused
 from lanes.ids import BudgetId
 from lanes.money.budget import Budget, BudgetStatus, Period, kept, refusal
 from lanes.promises.incident import Promise
 from lanes.store import asking, incidents, signals
 from lanes.store.locks import waiting_at_most
 from lanes.store.money import budget_status
-from lanes.store.tables import budget, budget_spent, budget_use, workload
+from lanes.store.tables import budget, budget_spent, budget_use
+from lanes.store.workload import workloads
 
 NEW_ZONE = "UTC"  # of a budget for which nobody named one
 ALONE = timedelta(seconds=0.5)  # longest wait for those who save; shorter than what Postgres takes to look for deadlocks
@@ -92,8 +93,7 @@ def put(connection: Connection, wanted: Budget, *, who: str, why: str, now: date
         ActionRefused: it makes no sense, and why.
         StillLocked: somebody holds what it needs; nothing was changed.
     """
-    if connection.execute(select(workload.c.name).where(workload.c.name == wanted.workload)).first() is None:
-        raise UnknownWorkload(f'there is no workload "{wanted.workload}"; correct the name, or publish it')
+    workloads.check_known(connection, wanted.workload)
     if (no := refusal(wanted)) is not None:
         raise ActionRefused(no)
     wanted = kept(wanted)

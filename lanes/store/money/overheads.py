@@ -2,11 +2,12 @@
 
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert
 
-from lanes.errors import ActionRefused, UnknownWorkload
+from lanes.errors import ActionRefused
 from lanes.money.overhead import Overhead, refusal
-from lanes.store.tables import overhead, workload
+from lanes.store.tables import overhead
+from lanes.store.workload import workloads
 
 
 def put(connection: Connection, wanted: Overhead, *, who: str, why: str, now: datetime) -> str:
@@ -16,9 +17,8 @@ def put(connection: Connection, wanted: Overhead, *, who: str, why: str, now: da
         UnknownWorkload: there is no such workload.
         ActionRefused: it makes no sense, and why.
     """
-    known = select(workload.c.name).where(workload.c.name == wanted.workload)
-    if wanted.workload is not None and connection.execute(known).first() is None:
-        raise UnknownWorkload(f'there is no workload "{wanted.workload}"; correct the name, or publish it')
+    if wanted.workload is not None:
+        workloads.check_known(connection, wanted.workload)
     if (no := refusal(wanted, today=now.astimezone(UTC).date())) is not None:
         raise ActionRefused(no)
     connection.execute(

@@ -91,7 +91,7 @@ def begin(
             f"{present.version}); promote or drop it before another replay"
         )
     if last is not None and (first or 1) > last:
-        raise ActionRefused(f"position {first or 1} is after position {last}: nothing to replay; name the first place first")
+        raise ActionRefused(f"position {first or 1} is after position {last}: nothing to replay; name the lower one first")
     first, last = first or 1, _last(connection, name, last)
     if first > last:
         newest = f"its newest is at position {last}" if last else "it has none"

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import ARRAY, Connection, Select, Text, and_, any_, bindparam, cast, func, select, true, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
-from lanes.errors import SpecInvalid
+from lanes.errors import SpecInvalid, UnknownWorkload
 from lanes.ids import VersionId
 from lanes.routing.split import Split, Splits
 from lanes.store.locks import PATIENCE, waiting_at_most
@@ -182,9 +182,14 @@ def as_stored(connection: Connection, spec: Spec) -> Spec:
     return Spec.stored(kept)
 
 
-def is_known(connection: Connection, name: str) -> bool:
-    """Whether a version of the workload was published."""
-    return connection.execute(select(workload.c.name).where(workload.c.name == name)).first() is not None
+def check_known(connection: Connection, name: str) -> None:
+    """A version of the workload was published.
+
+    Raises:
+        UnknownWorkload: none was.
+    """
+    if connection.execute(select(workload.c.name).where(workload.c.name == name)).first() is None:
+        raise UnknownWorkload(f'there is no workload "{name}"; correct the name, or publish it')
 
 
 def pause(connection: Connection, name: str, *, since: datetime | None) -> bool:

@@ -11,16 +11,18 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import OperationalError
 
 from lanes.claims import Claimed
 from lanes.cli import app
 from lanes.commands import outlet
 from lanes.commands import results as command
-from lanes.ids import BatchId
+from lanes.ids import BatchId, ItemId
 from lanes.settling.listing import Listed, Wanted
 from lanes.store.settling.news import News
 from lanes.words import ItemState, Lane, Outcome
@@ -218,6 +220,30 @@ def test_a_database_that_is_away_for_a_moment_costs_no_answer(pool: Engine) -> N
 
     told = followed(pool, saves(pool, tried(one), at=5), cut_off, lambda: None)
     assert sorted(key for step in told for key, *_ in step) == ["one", "two"]
+
+
+def test_how_long_answers_took_to_be_read_counts_to_no_outage(pool: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    (one,) = claimed(pool, "one", at=5)
+    with pool.begin() as connection:
+        news = News(connection, "letters")
+    saves(pool, tried(one), at=6)()
+    host = SimpleNamespace(at_s=0.0, monotonic=lambda: host.at_s)
+    monkeypatch.setattr(command, "time", host)
+
+    def pause() -> None:
+        raise KeyboardInterrupt
+
+    told = command.followed(pool, Wanted("letters"), news, pause)
+    assert [each.key for each in next(told)] == ["one"]
+    host.at_s = 2 * command.OUTAGE_S
+    monkeypatch.setattr(news, "read", lost)
+    with pytest.raises(KeyboardInterrupt):
+        next(told)
+
+
+def lost(_: Connection) -> list[ItemId]:
+    """A look that meets no database."""
+    raise OperationalError("gone", None, Exception())
 
 
 # -- as a process
