@@ -11,6 +11,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, SecretStr, field_validator
+from pydantic_core import PydanticCustomError
 
 
 class Settings(BaseModel):
@@ -76,6 +77,16 @@ class Settings(BaseModel):
         if url is None:
             return None
         return SecretStr(re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url.get_secret_value()))
+
+    @field_validator("prefect_api_url")
+    @classmethod
+    def _holds_no_password(cls, url: str | None) -> str | None:
+        """An address is kept and shown as it is; Prefect has a variable for the password."""
+        if url is not None and "@" in urlsplit(url).netloc:
+            raise PydanticCustomError(
+                "password", "it holds a user or a password; leave them out, and set PREFECT_API_AUTH_STRING to USER:PASSWORD"
+            )
+        return url
 
     @classmethod
     def read(cls) -> Self:

@@ -103,7 +103,7 @@ def _public(variable: str, clear: str) -> str:
     """What of a secret may be shown."""
     if variable == DATABASE:
         return place_of(clear) or _place(clear)
-    return _host(clear) if variable in (HEARTBEAT, PREFECT) else ""
+    return _host(clear) if variable == HEARTBEAT or _names_a_password(clear) else ""
 
 
 def _place(url: str) -> str:

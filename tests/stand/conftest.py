@@ -9,6 +9,7 @@ import pytest
 
 from lanes.stand.postgres import EmbeddedPostgres
 from tests.conftest import in_memory
+from tests.stand.shells import VARIABLES
 
 
 def _open_folder() -> Path:
@@ -24,3 +25,10 @@ def home() -> Iterator[Path]:
     yield folder
     EmbeddedPostgres(folder / "postgres").stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell of the test sets no variable that Lanes reads."""
+    for variable in (*VARIABLES, "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"):
+        monkeypatch.delenv(variable, raising=False)

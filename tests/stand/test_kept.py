@@ -1,8 +1,6 @@
 """What a stand runs with is kept without its secrets, and every shell of the checkout knows it."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,61 +13,16 @@ from lanes.stand.checks import PREFECT_SERIES
 from lanes.stand.doctor import Verdict, examine
 from lanes.stand.errors import StandError
 from lanes.stand.info import PostgresInfo, StandInfo, load_info
-from lanes.stand.kept import Said, differences, said
 from lanes.stand.postgres import Running
-from lanes.stand.progress import Silent
 from lanes.stand.runs_with import RunsWith, rewritten, runs_with
 from lanes.stand.stand import Stand
 from lanes.stand.status import Condition, components
-from lanes.stand.steps import Step
 from lanes.stand.whereabouts import database_url, stand_info
 from lanes.stand.worksite import Site
 from tests.prefect_standin import PrefectStandIn
+from tests.stand.shells import ADDRESS, OURS, VARIABLES, put_up, shell
 
-VARIABLES = [str(each.validation_alias) for each in Settings.model_fields.values()]
-ADDRESS = "postgresql+psycopg://ada:geheim@db.invalid:5432/letters"
-OURS = {
-    "LANES_DATABASE_URL": "postgres://ada:geheim@db.invalid:5432/letters",
-    "LANES_HEARTBEAT_URL": "https://hc.example.com/ping/geheim",
-    "SLACK_BOT_TOKEN": "xoxb-geheim",
-    "SLACK_CHANNEL": "#ops",
-}
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in (*VARIABLES, "PREFECT_API_KEY", "PREFECT_API_AUTH_STRING"):
-        monkeypatch.delenv(variable, raising=False)
-
-
-@contextmanager
-def shell(**variables: str) -> Iterator[Settings]:
-    """A shell in which these variables are set."""
-    with pytest.MonkeyPatch.context() as patched:
-        for variable, value in variables.items():
-            patched.setenv(variable, value)
-        yield Settings.read()
-
-
-class Heard(Silent):
-    def __init__(self) -> None:
-        self.sentences: list[str] = []
-
-    def says(self, sentence: str) -> None:
-        self.sentences.append(sentence)
-
-
-def put_up(home: Path, prefect: PrefectStandIn, variables: Mapping[str, str] = OURS) -> Heard:
-    """A stand without processes; its Prefect is the stand-in."""
-
-    def server(site: Site) -> str:
-        site.prefect_api_url = prefect.api_url
-        return "up"
-
-    heard = Heard()
-    with shell(**variables) as settings:
-        Stand(settings, home, home, steps=[Step("server", "Prefect server", server)]).up(heard)
-    return heard
+pytestmark = pytest.mark.usefixtures("nothing_is_set")
 
 
 def test_what_a_stand_runs_with_is_kept_and_no_secret_of_it(home: Path, prefect: PrefectStandIn) -> None:
@@ -83,21 +36,6 @@ def test_what_a_stand_runs_with_is_kept_and_no_secret_of_it(home: Path, prefect:
         "SLACK_CHANNEL": "#ops",
     }  # fmt: skip
     assert [variable for variable, each in info.settings.items() if not each.fingerprint] == ["SLACK_CHANNEL"]
-
-
-def test_a_password_in_any_address_is_a_secret() -> None:
-    with shell(PREFECT_API_URL="https://ada:geheim@prefect.example.com/api/", PREFECT_API_KEY="geheim") as settings:
-        kept = said(settings)
-    assert {variable: each.shown for variable, each in kept.items()} == {
-        "PREFECT_API_URL": "prefect.example.com", "PREFECT_API_KEY": "",
-    }  # fmt: skip
-    assert all(each.fingerprint for each in kept.values())
-
-
-def test_the_same_secret_has_the_same_fingerprint_and_another_has_another() -> None:
-    with shell(ANTHROPIC_API_KEY="one") as one, shell(ANTHROPIC_API_KEY="two") as two:
-        assert said(one) == said(one)
-        assert said(one) != said(two)
 
 
 def test_a_shell_that_set_nothing_knows_what_the_stand_runs_with(home: Path, prefect: PrefectStandIn) -> None:
@@ -163,21 +101,6 @@ def test_how_the_stands_own_parts_are_reached_is_no_difference(home: Path, prefe
     assert "the stand none; unset it" in found["SLACK_CHANNEL"].sentence
 
 
-def test_a_difference_names_its_variable_and_what_to_do_and_no_secret() -> None:
-    (set_otherwise,) = differences({"SLACK_CHANNEL": Said("#ops")}, {"SLACK_CHANNEL": Said("#dev")}, {})
-    assert set_otherwise.sentence == (
-        "SLACK_CHANNEL: the stand has #ops, this shell #dev; set it as the stand has it, or give this one to the stand by "
-        "`lanes up`"
-    )
-    (only_there,) = differences({"SLACK_BOT_TOKEN": Said("", "3fa9c2d1")}, {}, {})
-    assert only_there.sentence == (
-        "SLACK_BOT_TOKEN: the stand has (fingerprint 3fa9c2d1), this shell has none; set it here before the next `lanes up`, "
-        "which takes it away from the stand otherwise"
-    )
-    (never_taken_away,) = differences({"LANES_DATABASE_URL": Said("db.invalid/letters", "3fa9c2d1")}, {}, {})
-    assert never_taken_away.sentence.endswith("set it here before the next `lanes up`, which refuses without it")
-
-
 def test_up_says_what_it_changes(home: Path, prefect: PrefectStandIn) -> None:
     assert put_up(home, prefect).sentences == []
     assert put_up(home, prefect).sentences == []
@@ -218,14 +141,6 @@ def test_a_block_that_says_something_else_by_now_is_named(home: Path, prefect: P
     assert rewritten(info) == []
     prefect.blocks["lanes"]["bot_token"] = "xoxb-of-another-machine"
     assert rewritten(info) == ["SLACK_BOT_TOKEN"]
-
-
-def test_how_a_password_is_quoted_makes_no_other_secret() -> None:
-    one, two = (Settings.model_validate({"LANES_DATABASE_URL": f"postgres://ada:ge{each}heim@h/d"}) for each in ("!", "%21"))
-    assert said(one) == said(two)
-
-
-# -- as commands
 
 
 def test_status_shows_what_the_stand_runs_with_and_where_the_shell_differs(
