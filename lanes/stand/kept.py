@@ -20,6 +20,8 @@ PREFECT = "PREFECT_API_URL"
 HEARTBEAT = "LANES_HEARTBEAT_URL"
 PROVIDER = "ANTHROPIC_API_KEY"
 OWN = {DATABASE: "its own Postgres", PREFECT: "its own server", PROVIDER: "its local stand-in"}  # where it is not set
+SLACK = ("SLACK_BOT_TOKEN", "SLACK_CHANNEL", "SLACK_WEBHOOK_URL", "SLACK_API_URL")
+KEEPS_SLACK = "a `lanes up` that knows no Slack leaves the one in Prefect's block as it is"
 PREFECT_CREDENTIALS = ("PREFECT_API_KEY", "PREFECT_API_AUTH_STRING")  # Prefect reads them itself
 COST = {"n": 2**12, "r": 8, "p": 1}  # of a fingerprint: some 10 ms and 4 MB
 
@@ -51,6 +53,8 @@ class Difference:
     @property
     def sentence(self) -> str:
         """Which it is, and what to do."""
+        if self.here is None and self.variable in SLACK:
+            return f"{self.variable}: the stand has {self.stand}, this shell has none; {KEEPS_SLACK}"
         if self.here is None:
             otherwise = "refuses without it" if self.variable in OWN else "takes it away from the stand otherwise"
             return (
@@ -71,6 +75,8 @@ class Difference:
     @property
     def change(self) -> str:
         """The same where the stand is about to take over what this shell says."""
+        if self.here is None and self.variable in SLACK:
+            return f"{self.variable} was {self.stand}, and is not set here; {KEEPS_SLACK}"
         return f"{self.variable} was {self.stand or 'not set'}, and is {self.here or 'not set'} from now on"
 
 

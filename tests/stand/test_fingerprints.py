@@ -43,10 +43,18 @@ def test_a_difference_names_its_variable_and_what_to_do_and_no_secret() -> None:
         "SLACK_CHANNEL: the stand has #ops, this shell #dev; set it as the stand has it, or give this one to the stand by "
         "`lanes up`"
     )
-    (only_there,) = differences({"SLACK_BOT_TOKEN": Said("", "3fa9c2d1")}, {}, {})
+    (only_there,) = differences({"LANES_HEARTBEAT_URL": Said("", "3fa9c2d1")}, {}, {})
     assert only_there.sentence == (
-        "SLACK_BOT_TOKEN: the stand has (fingerprint 3fa9c2d1), this shell has none; set it here before the next `lanes up`, "
-        "which takes it away from the stand otherwise"
+        "LANES_HEARTBEAT_URL: the stand has (fingerprint 3fa9c2d1), this shell has none; set it here before the next "
+        "`lanes up`, which takes it away from the stand otherwise"
+    )
+    (kept,) = differences({"SLACK_BOT_TOKEN": Said("", "3fa9c2d1")}, {}, {})
+    assert kept.change == (
+        "SLACK_BOT_TOKEN was (fingerprint 3fa9c2d1), and is not set here; a `lanes up` that knows no Slack leaves the one in "
+        "Prefect's block as it is"
+    )
+    assert kept.sentence == kept.change.replace("SLACK_BOT_TOKEN was", "SLACK_BOT_TOKEN: the stand has").replace(
+        ", and is not set here", ", this shell has none"
     )
     (never_taken_away,) = differences({"LANES_DATABASE_URL": Said("db.invalid/letters", "3fa9c2d1")}, {}, {})
     assert never_taken_away.sentence.endswith("set it here before the next `lanes up`, which refuses without it")
