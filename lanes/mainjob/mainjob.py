@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 
 from lanes.doors.filedoor import BadLine, Layout
 from lanes.errors import SetupError
@@ -174,12 +174,16 @@ class MainJob:
         once nothing would add to it. Other workloads keep their window: it is not ours to spend for them.
         """
         with self._pool.begin() as connection:
-            now = clock(connection)
-            for workload, keys in sent.keys.items():
-                if sent.scene is not None and sent.scene.holds_back(workload):
-                    continue
-                if connection.execute(text(WAITS_ALONE), {"workload": workload, "keys": keys, "now": now}).scalar_one():
-                    return Departing(workload, self._api.run(runs.submit(workload)), "SCHEDULED")
+            ready = self._ready_to_leave(connection, sent)
+        return None if ready is None else Departing(ready, self._api.run(runs.submit(ready)), "SCHEDULED")
+
+    def _ready_to_leave(self, connection: Connection, sent: Sent) -> str | None:
+        now = clock(connection)
+        for workload, keys in sent.keys.items():
+            if sent.scene is not None and sent.scene.holds_back(workload):
+                continue
+            if connection.execute(text(WAITS_ALONE), {"workload": workload, "keys": keys, "now": now}).scalar_one():
+                return workload
         return None
 
     def examples(self, sent: Sent) -> list[Example]:
