@@ -107,7 +107,7 @@ BY_THE_FLOW: list[tuple[str, dict[str, Any], str]] = [
     ("decide_batch", {"deed": "adopt_batch"}, "provider_batch: say which"),
     ("replay", {"workload": "nobody"}, 'no workload "nobody" has a published version; correct the name'),
     ("replay", {"version": 99}, "no version 99; its versions are 1 to 1"),
-    ("replay", {"from_position": 50, "to_position": 3}, "position 50 is after position 3: nothing to replay; name the first"),
+    ("replay", {"from_position": 50, "to_position": 3}, "position 50 is after .*; name the lower one first"),
     ("replay", {"from_position": 10**15}, "has no items from position 1000000000000000 on, it has none: nothing to replay"),
     ("migrate", {"workload": "nobody"}, 'workload "nobody" has no published version; publish it or correct the name'),
     ("migrate", {"who": "", "why": ""}, "who and why: .* fill both in"),

@@ -51,12 +51,15 @@ def role(connection: Connection) -> str:
     return OF_ONE
 
 
+@pytest.mark.parametrize("plans", ["force_custom_plan", "force_generic_plan"])  # as a session plans first, and after some calls
 @pytest.mark.parametrize(("what", "call"), MAY)
-def test_what_a_role_is_granted_is_enough(connection: Connection, role: str, what: str, call: str) -> None:
+def test_what_a_role_is_granted_is_enough(connection: Connection, role: str, what: str, call: str, plans: str) -> None:
     for each in granted(SENDS) if what == CHANGES else ():
         connection.execute(text(each))
     for each in granted(what):
         connection.execute(text(each))
+    connection.execute(text("discard plans"))
+    connection.execute(text(f"set local plan_cache_mode = {plans}"))
     connection.execute(text(f"set local role {role}"))
     connection.execute(text(call)).all()
 
