@@ -4,7 +4,7 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
@@ -80,6 +80,12 @@ def pytest_configure(config: pytest.Config) -> None:
     rewrite_share(config)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those of the shared stand follow each other, however they are named: it goes down after the last of them."""
+    items[:] = one_after_the_other(items)
+
+
 def pytest_collection_finish() -> None:
     """What all tests imported is looked through for garbage no more: that took a tenth of their time."""
     gc.collect()
@@ -95,6 +101,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed and isinstance(running, RunningStand):
         report.sections.append(("the stand", running.trouble()))
     return report
+
+
+def one_after_the_other(items: Sequence[pytest.Item]) -> list[pytest.Item]:
+    """The tests in their order, but that those of the shared stand come where the first of them does."""
+    shared = [each for each in items if unit_of(each.nodeid) == SHARED_STAND]
+    first = items.index(shared[0]) if shared else 0
+    return [*items[:first], *shared, *(each for each in items[first:] if unit_of(each.nodeid) != SHARED_STAND)]
 
 
 class Ending:
