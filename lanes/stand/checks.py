@@ -21,7 +21,7 @@ from lanes.stand.runs_with import rewritten
 from lanes.store.discreet import discreet_engine
 
 OLDEST_PYTHON = (3, 11)
-SLACK = ("SLACK_BOT_TOKEN", "SLACK_WEBHOOK_URL")  # either is a way to it
+WAYS_TO_SLACK = ("SLACK_BOT_TOKEN", "SLACK_WEBHOOK_URL")
 PREFECT_SERIES = "3.9"
 REQUIRED_BLOCKS = ("lanes-database", "lanes-provider", "lanes-workload")
 API_VERSION = "2023-06-01"
@@ -167,7 +167,7 @@ def circuits(patient: Patient) -> str:
 def slack(patient: Patient) -> str:
     settings = patient.settings
     channel = settings.slack_channel
-    token, webhook = SLACK
+    token, webhook = WAYS_TO_SLACK
     has_token = settings.slack_bot_token is not None or token in patient.runs.unknown
     has_webhook = settings.slack_webhook_url is not None or webhook in patient.runs.unknown
     if has_token and channel is None:
@@ -180,7 +180,7 @@ def slack(patient: Patient) -> str:
         _check_address("SLACK_WEBHOOK_URL", settings.slack_webhook_url.get_secret_value(), secret=True)
     if has_webhook:
         return "alerts go to the webhook: one message when an incident opens and one when it ends"
-    if patient.info is not None and vault.opened(patient.info, SLACK):
+    if patient.info is not None and vault.opened(patient.info, WAYS_TO_SLACK):
         return "not set here: alerts go where Prefect's block `lanes` of type Lanes Slack channel says"
     return "not set: alerts stay in incident_log"
 
