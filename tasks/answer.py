@@ -80,11 +80,10 @@ class Answering:
 
     def begin(self, version: Version, pack: Sequence[Claimed], *, now: datetime) -> None:
         """The pack is being asked."""
-        due = min((each.due_at for each in pack if each.due_at is not None), default=None)
         self._pace.began(version.workload, version.spec.realtime_model, measures=pack[0].measures)
         self._limits.begun(version, pack, now)
         self._health.circuits.began(version.spec.realtime_model, work_of(pack))
-        self._run(self._ask(version, pack, None if due is None else (due - now).total_seconds()), self._calls)
+        self._run(self._ask(version, pack), self._calls)
 
     def give_back(self, unasked: Sequence[Claimed], at: datetime) -> None:
         """They are being made ready again, to be asked from then on."""
@@ -118,7 +117,7 @@ class Answering:
             await asyncio.gather(self._saver, *self._saves, return_exceptions=True)
             self.sum_up()
 
-    async def _ask(self, version: Version, pack: Sequence[Claimed], due_in_s: float | None) -> None:
+    async def _ask(self, version: Version, pack: Sequence[Claimed]) -> None:
         left, used, requests, well, maybe_billed = {each.claim: each for each in pack}, list[Usage](), 0, False, False
 
         def hear(headers: Mapping[str, str]) -> None:
@@ -131,7 +130,8 @@ class Answering:
         try:
             if paid := await afford(pack):
                 client, writer, marked = await self._at.client(), self._writers.of(version), self._marks(version)
-                async for called in answer(client, writer, paid, due_in_s=due_in_s, hear=hear, marked=marked, afford=afford):
+                patience = self._health.patience(version.spec.realtime_model, max(each.failures for each in paid))
+                async for called in answer(client, writer, paid, patience=patience, hear=hear, marked=marked, afford=afford):
                     requests += 1
                     used += [called.response.usage] if called.response is not None else []
                     maybe_billed = maybe_billed or (called.failure is not None and called.failure.maybe_billed)

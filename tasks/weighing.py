@@ -7,9 +7,11 @@ from uuid import UUID
 
 from lanes.claims import Claimed
 from lanes.ids import WorkId
+from lanes.money.cost import most_answer_tokens
 from lanes.promises.provider_faults import frozen
 from lanes.provider.answering import REFUSED, Called
 from lanes.provider.errors import FREEZES, Action, CallFailed
+from lanes.realtime.calltime import longest_call_s
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.service import ServiceTimes
@@ -39,7 +41,8 @@ class Weighing:
         for version, called in ended:
             times = Times.before(now, age_s=time.monotonic() - called.ended, seconds=called.seconds)
             if called.response is not None:
-                self._health.answered(version.spec.realtime_model, most=self._pace.most, now=now)
+                quick = called.seconds < longest_call_s(most_answer_tokens(version.spec, len(called.pack))) / 2
+                self._health.answered(version.spec.realtime_model, most=self._pace.most, quick=quick, now=now)
                 if self._health.circuits.answered(version.spec.realtime_model, times.started_at):
                     then.answered[version.spec.realtime_model] = times.started_at
                 self._standstills.answered(version.spec.realtime_model, version.workload, now)
@@ -81,8 +84,9 @@ class Weighing:
         else:
             last = any(each.failures + 1 >= version.spec.max_failures for each in called.pack)
             blame = self._health.faulted(
-                model, work, innocent=failure.innocent, last_chance=last, began_at=times.started_at, now=now
-            )
+                model, work, innocent=failure.innocent, last_chance=last, cut=failure.cut,
+                began_at=times.started_at, now=now,
+            )  # fmt: skip
             then.attempts += attempts.unanswered(
                 version, called.pack, str(failure), times, blame=blame, maybe_billed=failure.maybe_billed
             )

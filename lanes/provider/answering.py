@@ -48,11 +48,12 @@ def questions(
 
 
 async def answer(
-    client: "AsyncAnthropic", writer: Writer, pack: Sequence[Claimed], *, due_in_s: float | None = None,
-    hear: Hear | None = None, marked: bool = False, afford: Afford | None = None,
+    client: "AsyncAnthropic", writer: Writer, pack: Sequence[Claimed], *, patience: int = 1, hear: Hear | None = None,
+    marked: bool = False, afford: Afford | None = None,
 ) -> AsyncIterator[Called]:  # fmt: skip
     """Each call that the pack needed, as it ends; every item is in exactly one of them, whatever happens. `hear` is told the
-    headers of every answer; `marked`: the provider is to cache what calls share.
+    headers of every answer; `marked`: the provider is to cache what calls share; `patience`: how many times as long as
+    usual a call may take.
 
     A pack that is too large or holds a poisonous item is halved until the item stands alone; a part is asked without the items
     that `afford` keeps back, which are in no call. Any other failure ends it: what was not asked yet is untried.
@@ -68,7 +69,7 @@ async def answer(
         ids = pack_ids(new_nonce(), 0, len(part))
         began = time.monotonic()
         try:
-            longest_s = longest_call_s(most_answer_tokens(spec, len(part)), due_in_s=due_in_s)
+            longest_s = longest_call_s(most_answer_tokens(spec, len(part)), patience=patience)
             response = await ask(client, _body(writer, part, ids, marked), longest_s=longest_s, hear=hear)
         except CallFailed as failure:
             refused = failure.action in REFUSED

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from lanes import exact_json
+from lanes.provider.errors import Action, CallFailed
 from lanes.realtime.calltime import CONNECT_S
 from lanes.settling.outcome import Response
 from lanes.workload.prices import Usage
@@ -57,10 +58,13 @@ async def ask(client: "AsyncAnthropic", body: bytes, *, longest_s: float, hear: 
 
     try:
         async with asyncio.timeout(longest_s):
-            options: RequestOptions = {"timeout": Timeout(longest_s, connect=CONNECT_S)}
+            options: RequestOptions = {"timeout": Timeout(longest_s + CONNECT_S, connect=CONNECT_S)}
             raw = await client.post(MESSAGES, content=body, cast_to=Raw, options=options)
         _tell(hear, raw)
         return read_response(exact_json.loads(raw.content), request_id=raw.headers.get("request-id"))
+    except TimeoutError as late:
+        detail = f"no answer from the provider within {longest_s:.0f} s, the longest that this call may take"
+        raise CallFailed(Action.RETRY, detail, maybe_billed=True, cut=True) from late
     except Exception as error:  # whatever the SDK makes of a broken body: nobody's answer, and perhaps billed
         _tell(hear, getattr(error, "response", None))
         raise failed(error) from error

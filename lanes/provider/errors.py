@@ -36,16 +36,18 @@ _MISCONFIGURED_CODES = (
 class CallFailed(LanesError):
     """A provider call brought no answer.
 
-    `maybe_billed` when nobody knows whether it was served; `innocent` when no item can be the cause.
+    `maybe_billed` when nobody knows whether it was served; `innocent` when no item can be the cause; `cut` when we gave the
+    call up, because it took longer than it may.
     """
 
     def __init__(
-        self, action: Action, detail: str, *, maybe_billed: bool, innocent: bool = False,
+        self, action: Action, detail: str, *, maybe_billed: bool, innocent: bool = False, cut: bool = False,
         retry_after_s: float | None = None, request_id: str | None = None,
     ) -> None:  # fmt: skip
         self.action = action
         self.maybe_billed = maybe_billed
         self.innocent = innocent
+        self.cut = cut
         self.retry_after_s = retry_after_s
         self.request_id = request_id
         super().__init__(detail)

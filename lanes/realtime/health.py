@@ -4,6 +4,9 @@ A fault (a timeout, a 5xx, a reset) is an item's only when the model demonstrabl
 answered within the last minute, and no other item's call faulted since. Everything else is the provider's. No item fails
 on old evidence: the fault that would end it counts only when others were answered after its fault before.
 
+A call that we cut ourselves (it took longer than it may) is a fault of the provider only where the model answered no call at
+all meanwhile. Otherwise the model is well, and the next try of the item may take longer.
+
 What this drain sees is its own; whether a model is asked at all, drains decide together, by its circuit. Where that cannot be
 told, each rests by itself.
 """
@@ -15,6 +18,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from lanes.ids import WorkId
+from lanes.realtime.calltime import MOST_PATIENCE
 from lanes.realtime.circuit import Circuit, Fault
 from lanes.realtime.known_circuits import KnownCircuits
 
@@ -41,6 +45,7 @@ class ModelHealth:
     faults: int = 0  # of the provider, since the last answer, or since others were answered
     failing_since: datetime | None = None  # when the first call began that faulted since the last answer
     rests_until: datetime | None = None
+    patience: int = 1  # how many times as long as usual its calls may take, because such calls were cut in silence
     at_once: int | None = None  # calls allowed while it recovers: one, then one more an answer; None = no bound
 
 
@@ -55,9 +60,12 @@ class Health:
         """What was seen of the model."""
         return self._models.setdefault(model, ModelHealth())
 
-    def answered(self, model: str, *, most: int, now: datetime) -> None:
-        """A call was answered, well or not: the model answers. One that rested gets its `most` calls back by degrees."""
+    def answered(self, model: str, *, most: int, quick: bool = True, now: datetime) -> None:
+        """Note that a call was answered, well or not. A model that rested gets its `most` calls back by degrees; one that
+        answers `quick`ly (within half of the time that a call may take) needs no more patience."""
         seen = self.of(model)
+        if quick:
+            seen.patience = 1
         if seen.at_once is not None:
             seen.at_once = seen.at_once + 1 if seen.at_once < most else None
         seen.answered_at, seen.rests_until, seen.faults, seen.failing_since = now, None, 0, None
@@ -70,16 +78,20 @@ class Health:
 
     def faulted(
         self, model: str, work: Collection[WorkId], *, innocent: bool = False, last_chance: bool = False,
-        began_at: datetime | None = None, now: datetime,
+        cut: bool = False, began_at: datetime | None = None, now: datetime,
     ) -> Blame:  # fmt: skip
-        """Whose fault a call of these items was, which is acted on.
+        """Return whose fault a call of these items was, and act on it.
 
         `innocent`: no item can cause such a fault (an overload, a refused connection), as none is while the circuit is open.
-        `last_chance`: it would end an item. `began_at`: when the call did; None: just now.
+        `last_chance`: it would end an item. `cut`: we gave the call up. `began_at`: when the call did; None: just now.
         """
         seen = self.of(model)
+        if cut and seen.answered_at is not None and seen.answered_at >= (began_at or now):
+            return Blame.ITEM if len(work) == 1 else Blame.PACK
+        if cut:
+            seen.patience = min(MOST_PATIENCE, 2 * seen.patience)
         innocent = innocent or self.circuits.of(model, now) is not None
-        answers = seen.answered_at is not None and now - seen.answered_at <= FRESH
+        answers = not cut and seen.answered_at is not None and now - seen.answered_at <= FRESH
         others_faulted = not seen.faulted <= set(work)
         old_evidence = last_chance and not seen.faulted.isdisjoint(work)
         seen.faulted.update(work)
@@ -97,6 +109,10 @@ class Health:
         if seen.rests_until is not None and now < seen.rests_until:
             return 0
         return None if seen.at_once is None else max(0, seen.at_once - in_flight)
+
+    def patience(self, model: str, failures: int) -> int:
+        """Return how many times as long as usual a call of the model may take, whose items failed so often at most."""
+        return min(MOST_PATIENCE, max(self.of(model).patience, 2**failures))
 
     def is_down(self, model: str) -> bool:
         """Whether it is an outage."""

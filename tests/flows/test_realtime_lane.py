@@ -10,6 +10,7 @@ import pytest
 
 import tasks.answer
 from lanes.provider import answering
+from lanes.provider.errors import Action, CallFailed
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.settling.outcome import Response
@@ -78,6 +79,39 @@ async def test_each_call_names_its_items_anew_and_takes_no_answer_under_a_guesse
     monkeypatch.setattr(answering, "ask", obeyed)
     assert await answer(at) == {Outcome.VALID: 8}
     assert len({id_ for ids in asked for id_ in ids}) == 8
+
+
+async def test_a_call_is_never_cut_short_by_the_due_time_of_its_item(
+    at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that takes 14 s and whose item is due in 12 s is billed once, and answers late."""
+    allowed_s: list[float] = []
+    ask = answering.ask
+
+    async def slow(client: Any, body: bytes, *, longest_s: float, **how: Any) -> Response:
+        allowed_s.append(longest_s)
+        if longest_s < 14:
+            raise CallFailed(Action.RETRY, "cut", maybe_billed=True, cut=True)
+        sender.time.passes(seconds=14)
+        return await ask(client, body, longest_s=longest_s, **how)
+
+    monkeypatch.setattr(answering, "ask", slow)
+    await sender.items("a", lane=Lane.REALTIME, due_at=await at.db.now() + timedelta(seconds=12))
+    assert await answer(at) == {Outcome.VALID: 1}
+    assert (await sender.states(), len(allowed_s)) == ({"a": "settled"}, 1)
+    assert await sender.rows("select count(*), bool_and(settled_at > due_at) from lanes.item, lanes.spend") == [(1, True)]
+
+
+@pytest.mark.slow
+async def test_six_calls_longer_than_their_items_had_are_billed_once_each_and_open_no_circuit(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    endpoint.reset(latency_s=14.0)
+    keys = [f"k{n}" for n in range(6)]
+    await sender.items(*keys, lane=Lane.REALTIME, due_at=await at.db.now() + timedelta(seconds=12))
+    assert await answer(at) == {Outcome.VALID: 6}
+    assert endpoint.bill()["responses"] == 6
+    assert await sender.rows("select count(*) from lanes.outage") == [(0,)]
 
 
 async def test_answers_that_come_while_many_calls_are_under_way_are_saved_together(

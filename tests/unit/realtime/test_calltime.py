@@ -3,24 +3,20 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lanes.realtime.calltime import FIRST_TOKEN_S, LONGEST_S, RENEW_EVERY, WORTH_S, lease, longest_call_s
+from lanes.realtime.calltime import FIRST_TOKEN_S, LONGEST_S, MOST_PATIENCE, RENEW_EVERY, lease, longest_call_s
 
 tokens = st.integers(16, 50 * 32_032)
 
 
-@given(tokens, st.none() | st.floats(-1e6, 1e6))
-def test_a_call_is_always_given_up_at_some_time_and_never_before_it_can_have_begun(max_tokens: int, due: float | None) -> None:
-    assert min(FIRST_TOKEN_S, WORTH_S) <= longest_call_s(max_tokens, due_in_s=due) <= LONGEST_S
+@given(tokens, st.integers(1, MOST_PATIENCE))
+def test_a_call_is_always_given_up_at_some_time_and_never_before_it_can_have_begun(max_tokens: int, patience: int) -> None:
+    assert FIRST_TOKEN_S <= longest_call_s(max_tokens) <= longest_call_s(max_tokens, patience=patience) <= LONGEST_S
 
 
-def test_a_longer_answer_gets_more_time_and_a_due_time_shortens_it() -> None:
+def test_a_longer_answer_gets_more_time_and_so_does_what_was_cut_before() -> None:
     assert longest_call_s(300) == 32
     assert longest_call_s(3_000) == 140
-    assert longest_call_s(3_000, due_in_s=45) == 45
-
-
-def test_a_call_that_is_due_at_once_or_was_due_is_not_cut_short() -> None:
-    assert longest_call_s(300, due_in_s=3) == longest_call_s(300, due_in_s=-60) == longest_call_s(300)
+    assert longest_call_s(300, patience=2) == 64
 
 
 @given(st.floats(0, LONGEST_S))

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.ids import WorkId
+from lanes.realtime.calltime import MOST_PATIENCE
 from lanes.realtime.health import DOWN_AFTER, LONGEST_PAUSE_S, Blame, Health
 from tests.conftest import NOON, later
 
@@ -113,3 +114,33 @@ def test_some_faults_in_a_row_are_an_outage_and_an_answer_ends_it() -> None:
     one.answered(MODEL, most=64, now=later(seconds=1))
     assert not one.is_down(MODEL)
     assert one.next_try(later(seconds=1)) is None
+
+
+def test_a_call_that_we_cut_is_no_fault_of_a_model_that_answered_others_meanwhile() -> None:
+    """Six slow items in a row: without an answer while they were asked they would be an outage."""
+    one = health(answered=later(seconds=10))
+    blames = [one.faulted(MODEL, [WorkId(n)], cut=True, began_at=later(seconds=5), now=later(seconds=37)) for n in range(6)]
+    assert blames == [Blame.ITEM] * 6
+    assert one.room(MODEL, 0, now=later(seconds=37)) is None
+    assert not one.is_down(MODEL)
+
+
+def test_a_model_that_is_silent_for_as_long_as_a_call_may_take_is_at_fault_and_gets_more_time() -> None:
+    one = health(answered=later(seconds=4))
+    assert one.faulted(MODEL, [WorkId(1)], cut=True, began_at=later(seconds=5), now=later(seconds=37)) is Blame.PROVIDER
+    assert one.patience(MODEL, 0) == 2
+    one.answered(MODEL, most=64, quick=False, now=later(seconds=80))
+    assert one.patience(MODEL, 0) == 2
+    one.answered(MODEL, most=64, now=later(seconds=82))
+    assert one.patience(MODEL, 0) == 1
+
+
+@given(st.lists(st.sampled_from(["cut", "answered"]), max_size=9), st.integers(0, 40))
+def test_patience_never_ends_and_an_item_that_failed_gets_more(told: list[str], failures: int) -> None:
+    one = health(answered=None)
+    for second, what in enumerate(told):
+        if what == "cut":
+            one.faulted(MODEL, [WorkId(1)], cut=True, began_at=later(seconds=second), now=later(seconds=second))
+        else:
+            one.answered(MODEL, most=64, now=later(seconds=second))
+    assert 1 <= one.patience(MODEL, 0) <= one.patience(MODEL, failures) <= MOST_PATIENCE
