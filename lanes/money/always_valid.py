@@ -27,23 +27,26 @@ class Share(NamedTuple):
 NOTHING = Share(0, 0)
 
 
+def excludes(of: Share, share: float, *, alpha: float) -> bool:
+    """Return whether `share`, between 0 and 1, lies outside of the `bounds` of what was seen."""
+    misses = of.samples - of.hits
+    mixture = lgamma(of.hits + 1) + lgamma(misses + 1) - lgamma(of.samples + 2)
+    likelihood = (of.hits * log(share) if of.hits else 0.0) + (misses * log(1 - share) if misses else 0.0)
+    return mixture - likelihood >= -log(alpha)
+
+
 def bounds(of: Share, *, alpha: float) -> tuple[float, float]:
     """The true share lies within these, 0 to 1, at every look together with a probability of 1 - alpha."""
     if of.samples <= 0:
         return 0.0, 1.0
     misses, whole = of.samples - of.hits, of.hits / of.samples
-    mixture = lgamma(of.hits + 1) + lgamma(misses + 1) - lgamma(of.samples + 2)
-
-    def is_excluded(share: float) -> bool:
-        likelihood = (of.hits * log(share) if of.hits else 0.0) + (misses * log(1 - share) if misses else 0.0)
-        return mixture - likelihood >= -log(alpha)
 
     def edge(outside: float) -> float:
         """Where shares begin to be possible on the way from there to what was seen."""
         inside = whole
         for _ in range(STEPS):
             middle = (outside + inside) / 2
-            outside, inside = (middle, inside) if is_excluded(middle) else (outside, middle)
+            outside, inside = (middle, inside) if excludes(of, middle, alpha=alpha) else (outside, middle)
         return outside
 
     return (edge(0.0) if of.hits else 0.0), (edge(1.0) if misses else 1.0)

@@ -1,17 +1,27 @@
 """One promise, judged: kept, broken or neither, in which figures, and in which sentence.
 
-Too few samples break no promise and keep none: an open incident stays open until a measurement says that it is over.
+Too little evidence breaks no promise and keeps none: an open incident stays open until a measurement says that it is over.
 """
 
 import math
 from dataclasses import dataclass
+from datetime import timedelta
+from math import exp, lgamma, log
 from uuid import UUID
 
+from lanes.money.always_valid import Share, excludes
 from lanes.promises.incident import TERMS, Promise, Severity
 from lanes.words import Verdict
 
-LEAST_SAMPLES = 20
-CALM = 0.9  # a real-time incident ends below this part of its limit, so that it does not flap
+FALSE_ALARM = 0.01  # the chance that a share at its limit, however often it is looked at while it is counted, breaks a promise
+TOO_SURE = 0.05  # the chance that so few hits come of a share at its limit, from which on it is believed to be below
+LEAST_HITS = 5  # of a breach: the tries of one item are alike, and say no more than one
+LEAST_CLEAN = 20  # samples without a hit that end an incident of batches, where time says nothing
+STAYS = timedelta(minutes=15)  # how long the incident of a share is open at least, so that it does not flap
+STAYS_DOUBTFUL = timedelta(hours=2)  # the same where it ends for want of hits alone, among too few samples to be sure
+SHARES = frozenset(
+    {Promise.BATCH_FAILING, Promise.BATCH_INVALID, Promise.REALTIME_SLOW, Promise.REALTIME_FAILING, Promise.DEADLINE_MISSED}
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +40,7 @@ class Assessment:
     sentence: str
     subject: str = ""
     in_outage: bool = False  # an outage of the provider, where there is one, explains what breaks it
-    quiet: bool = False  # nothing at all happened for a while, and not because all of it had failed
+    quiet: bool = False  # there is no hit in all that is looked at, and not because every item failed
     why: str | None = None
     flow_run_id: UUID | None = None
     block_id: UUID | None = None
@@ -44,23 +54,48 @@ class Assessment:
 
     @property
     def ends(self) -> bool:
-        """Whether an open incident is over.
+        """Whether an open incident is over, once it was open for `stays`."""
+        return self.verdict is Verdict.PASSED or (self.verdict is Verdict.INCONCLUSIVE and self.quiet)
 
-        On the real-time lane the figure must be clearly below its limit, or all is quiet and nobody is left unanswered.
-        """
-        quiet = self.verdict is Verdict.INCONCLUSIVE and self.quiet
-        if self.promise not in (Promise.REALTIME_SLOW, Promise.REALTIME_FAILING):
-            return quiet or self.verdict is Verdict.PASSED
-        calm = self.verdict is Verdict.PASSED and (self.limit == 0 or self.value <= self.limit * CALM)
-        return quiet or calm
+    @property
+    def stays(self) -> timedelta:
+        """How long its incident is open at least."""
+        if self.promise not in SHARES or not self.limit:
+            return timedelta(0)
+        return STAYS if self.verdict is Verdict.PASSED or not self.samples else STAYS_DOUBTFUL
 
 
-def verdict(value: float | None, samples: int, limit: float, *, least: int = LEAST_SAMPLES) -> Verdict:
-    """What a measurement says of its limit; a limit of 0 promises nothing and is always kept."""
+def verdict(value: float | None, limit: float) -> Verdict:
+    """Judge a measurement that needs no evidence by its limit; a limit of 0 promises nothing and is always kept."""
     if limit == 0:
         return Verdict.PASSED
-    if samples < least:
-        return Verdict.INCONCLUSIVE
     if value is None or not math.isfinite(value):
         return Verdict.ERROR
     return Verdict.FAILED if value > limit else Verdict.PASSED
+
+
+def share_verdict(seen: Share, limit_percent: float) -> Verdict:
+    """Judge a share by its limit: failed and passed only on evidence, however often one looks; else inconclusive.
+
+    It fails where the limit lies below the bounds of `lanes.money.always_valid`, and passes where its exact upper bound
+    (Clopper-Pearson, one-sided) lies below the limit. A limit of 0 promises nothing; 100 % is never exceeded.
+    """
+    limit = limit_percent / 100
+    if limit == 0 or limit >= 1:
+        return Verdict.PASSED
+    if seen.hits >= LEAST_HITS and seen.hits > limit * seen.samples and excludes(seen, limit, alpha=FALSE_ALARM):
+        return Verdict.FAILED
+    few = seen.samples > 0 and seen.hits < limit * seen.samples and _chance_of_so_few(seen, limit) <= TOO_SURE
+    return Verdict.PASSED if few else Verdict.INCONCLUSIVE
+
+
+def _chance_of_so_few(of: Share, share: float) -> float:
+    """The probability of as many hits or fewer where each sample is one with probability `share`, above what was seen."""
+    misses = of.samples - of.hits
+    binomial = lgamma(of.samples + 1) - lgamma(of.hits + 1) - lgamma(misses + 1)
+    term = exp(binomial + of.hits * log(share) + misses * log(1 - share))
+    total, hits = term, of.hits
+    while hits > 0 and term > 1e-12:  # below the mean each term is smaller than the one before
+        term *= hits * (1 - share) / ((of.samples - hits + 1) * share)
+        total, hits = total + term, hits - 1
+    return total

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from lanes.batch.tally import Tally
 from lanes.ids import BatchId
-from lanes.promises.assessment import LEAST_SAMPLES, Assessment, verdict
+from lanes.money.always_valid import Share
+from lanes.promises.assessment import LEAST_CLEAN, Assessment, share_verdict
 from lanes.promises.batch_runs import BatchSeen, of_batch
 from lanes.promises.incident import Promise
 from lanes.units import counted, share
@@ -48,34 +49,39 @@ def batch_incomplete(batch: BatchSeen, now: datetime) -> Assessment:
 
 
 def batch_share(version: Version, promise: Promise, batches: Sequence[BatchSeen], now: datetime) -> Assessment:
-    """By the newest batch that says something: one that is over, or one that is beyond its limit already.
+    """Judge the newest batches of the version in force: as many together as are needed to say something.
 
-    What is too small to say anything is pooled with the small ones before it.
+    A batch that still runs can only break the promise, by what it has brought so far. An open incident ends too where the
+    newest batches hold enough items and none of them is bad.
     """
     promises = version.spec.promises
     failing = promise is Promise.BATCH_FAILING
     limit = promises.batch_max_failure_percent if failing else promises.batch_max_invalid_percent
     what = "items have no answer" if failing else "answers break the output schema"
-    pooled = pooled_bad = small = 0
+    pooled, home = Share(0, 0), 0
     for batch in sorted(batches, key=lambda each: each.id, reverse=True):
         let_go = batch.cancelled or batch.state in (BatchState.SUPERSEDED, BatchState.RELEASED)
-        if let_go or (batch.over_at and now - batch.over_at > JUDGED_FOR):
+        if let_go or not batch.in_force or (batch.over_at and now - batch.over_at > JUDGED_FOR):
             continue
         collected = batch.state is BatchState.COLLECTED
-        bad = batch.failed if failing else batch.invalid
-        of = batch.succeeded + batch.invalid if collected and not failing else batch.items
+        seen = Share(
+            batch.failed if failing else batch.invalid,
+            batch.succeeded + batch.invalid if collected and not failing else batch.items,
+        )
         where = f"batch {batch.id}"
-        if of < LEAST_SAMPLES and collected:
-            pooled, pooled_bad, small = pooled + of, pooled_bad + bad, small + 1
-            bad, of, where = pooled_bad, pooled, f"the last {counted(small, 'batch')}"
-        percent = 100 * bad / of if of else 0.0
-        judged = verdict(percent, of, limit)
-        if judged is Verdict.INCONCLUSIVE or (judged is Verdict.PASSED and not collected):
+        if collected:
+            seen = pooled = Share(pooled.hits + seen.hits, pooled.samples + seen.samples)
+            home += 1
+            where = where if home == 1 else f"the last {home} batches"
+        judged = share_verdict(seen, limit)
+        quiet = collected and not seen.hits and seen.samples >= LEAST_CLEAN
+        if (judged is Verdict.INCONCLUSIVE and not quiet) or (judged is Verdict.PASSED and not collected):
             continue
-        said = f"{bad:,} of {of:,} {what} in {where}: {share(percent / 100)}, and {share(limit / 100)} is the limit."
-        return Assessment(promise, version.workload, judged, percent, limit, of, said)
-    said = f"{pooled:,} items in the batches of the last 24 hours are too few to judge."
-    if not pooled or not limit:
+        part = seen.value or 0.0
+        said = f"{seen.hits:,} of {seen.samples:,} {what} in {where}: {share(part)}, and {share(limit / 100)} is the limit."
+        return Assessment(promise, version.workload, judged, 100 * part, limit, seen.samples, said, quiet=quiet)
+    said = f"{pooled.hits:,} of {pooled.samples:,} {what} in the batches of the last 24 hours: too little to judge by."
+    if not pooled.samples:
         said = "No batch of the last 24 hours is beyond the limit."
-    judged = verdict(None, pooled, limit) if pooled else Verdict.PASSED
-    return Assessment(promise, version.workload, judged, 0, limit, pooled, said)
+    judged = Verdict.INCONCLUSIVE if pooled.samples else Verdict.PASSED
+    return Assessment(promise, version.workload, judged, 0, limit, pooled.samples, said)

@@ -15,8 +15,10 @@ LET_GO = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)  # n
 
 @dataclass(frozen=True)
 class BatchSeen:
-    """A batch as it is now; counts are items, `failed` are errored, canceled, expired or missing. We `cancelled` it ourselves
-    where nobody wanted it any more."""
+    """A batch as it is now; counts are items, `failed` are errored, canceled, expired or missing.
+
+    We `cancelled` it ourselves where no item needed it any more. It is `in_force` where its version is the workload's.
+    """
 
     id: BatchId
     workload: str
@@ -30,6 +32,7 @@ class BatchSeen:
     note: str | None = None
     missing: int = 0
     cancelled: bool = False
+    in_force: bool = True
 
 
 def of_batch(batch_id: BatchId) -> str:
@@ -48,7 +51,7 @@ def batch_slow(version: Version, batch: BatchSeen, now: datetime) -> Assessment:
     limit = version.spec.promises.batch_max_minutes
     over = batch.state in LET_GO
     minutes = ((batch.over_at if over and batch.over_at else now) - batch.begun_at).total_seconds() / 60
-    judged = Verdict.PASSED if over else verdict(minutes, 1, limit, least=1)
+    judged = Verdict.PASSED if over else verdict(minutes, limit)
     open_for, promised = seconds(minutes * 60), seconds(limit * 60)
     match batch.state:
         case BatchState.COLLECTED:

@@ -12,7 +12,6 @@ from pydantic import BaseModel, ConfigDict
 
 from lanes.escaping import plain
 from lanes.ids import ItemId
-from lanes.promises.assessment import LEAST_SAMPLES
 from lanes.promises.batch_results import JUDGED_FOR
 from lanes.promises.failures import kind_of
 from lanes.promises.incident import Incident, Promise, in_words
@@ -22,6 +21,7 @@ from lanes.units import counted, seconds
 from lanes.words import Lane, Outcome, Purpose
 
 MOST_CAUSES = 5
+LEAST_SAMPLES = 20  # with which a figure may be compared
 STEADY = 0.1  # a figure that moved by less than this part of itself is as before
 SOON = timedelta(minutes=2)  # an incident that is no older has just begun
 LONGEST_KEY = 120

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from lanes.promises.assessment import Assessment, verdict
+from lanes.money.always_valid import Share
+from lanes.promises.assessment import Assessment, share_verdict
 from lanes.promises.incident import Promise
 from lanes.routing.load import Held, Load
 from lanes.routing.prospect import percent
@@ -43,14 +44,16 @@ def deadline_missed(version: Version, seen: DueSeen | None) -> Assessment:
     due = 0 if seen is None else seen.met + late
     if seen is None or not due:
         said = "No item was due in the last hour, and none is overdue."
-        return Assessment(Promise.DEADLINE_MISSED, name, verdict(0, 0, limit), 0, limit, 0, said, quiet=True, in_outage=True)
+        judged = share_verdict(Share(0, 0), limit)
+        return Assessment(Promise.DEADLINE_MISSED, name, judged, 0, limit, 0, said, quiet=True, in_outage=True)
     part = 100 * late / due
     said = f"{late:,} of {counted(due, 'item')} that were due missed it within the last hour: {share(part / 100)}, and "
     said += f"{share(limit / 100)} is the limit."
     if seen.overdue:
         said += f" {counted(seen.overdue, 'item')} of them {'waits' if seen.overdue == 1 else 'wait'} still."
-    excused = verdict(100 * (late - seen.in_realtime) / due, due, limit) is not Verdict.FAILED
-    return Assessment(Promise.DEADLINE_MISSED, name, verdict(part, due, limit), part, limit, due, said, in_outage=excused)
+    judged = share_verdict(Share(late, due), limit)
+    excused = share_verdict(Share(late - seen.in_realtime, due), limit) is not Verdict.FAILED
+    return Assessment(Promise.DEADLINE_MISSED, name, judged, part, limit, due, said, quiet=not late, in_outage=excused)
 
 
 @dataclass(frozen=True)

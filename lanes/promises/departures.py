@@ -43,7 +43,7 @@ def never_started(version: Version, waiting: WaitingSeen | None, now: datetime) 
     )
     if left is not None:
         said += f" The newest batch left at {clock(left, beside=now)}."
-    judged = verdict(minutes, 1, limit, least=1)
+    judged = verdict(minutes, limit)
     if judged is Verdict.PASSED and now - departure > START_WITHIN:
         judged = Verdict.INCONCLUSIVE
     return Assessment(Promise.BATCH_NEVER_STARTED, version.workload, judged, minutes, limit, waiting.items, said)

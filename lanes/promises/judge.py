@@ -72,7 +72,7 @@ def _of_workload(version: Version, seen: Seen, now: datetime) -> Iterator[Assess
     unanswered = any(_of(seen.failed, name))
     for realtime in _of(seen.realtime, name):
         for judged in (realtime_slow(version, realtime), realtime_failing(version, realtime)):
-            yield replace(judged, quiet=not judged.samples and not unanswered)
+            yield replace(judged, quiet=judged.quiet and (judged.samples > 0 or not unanswered))
 
 
 def _unless_unlimited(judged: Assessment) -> Assessment:

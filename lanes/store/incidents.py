@@ -40,13 +40,13 @@ select f.name, i.id
 
 
 def record(connection: Connection, assessments: Sequence[Assessment], *, now: datetime) -> Recorded:
-    """Every breach among the assessments has its open incident, and what is over was resolved.
+    """Open an incident for every breach among the assessments, and resolve those that are over and were open long enough.
 
     Each stands alone: one that the database refuses harms no other.
     """
     untold = and_(incident.c.parent_id.is_not(None), ~exists().where(slack_post.c.incident_id == incident.c.id))
-    rows = connection.execute(select(*KEY, untold.label("untold")).where(_open()))
-    standing = {(row.promise, row.workload, row.subject): row.untold for row in rows}
+    rows = connection.execute(select(*KEY, incident.c.opened_at, untold.label("untold")).where(_open()))
+    standing = {(row.promise, row.workload, row.subject): row for row in rows}
     explained = {row.name: IncidentId(row.id) for row in connection.execute(text(EXPLAINED))}
     recorded = Recorded()
     for each in assessments:
@@ -54,8 +54,11 @@ def record(connection: Connection, assessments: Sequence[Assessment], *, now: da
         if each.verdict is Verdict.FAILED:
             _alone(connection, each, recorded.opened, recorded, now, partial(open, parent_id=parent_id))
             continue
-        outlived = standing.get(key, False) and parent_id is None and each.verdict is not Verdict.ERROR
-        if outlived or (each.ends and key in standing):
+        known = standing.get(key)
+        if known is None:
+            continue
+        outlived = known.untold and parent_id is None and each.verdict is not Verdict.ERROR
+        if outlived or (each.ends and now - known.opened_at >= each.stays):
             _alone(connection, each, recorded.resolved, recorded, now, _resolve_as_judged)
     return recorded
 

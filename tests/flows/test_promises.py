@@ -58,6 +58,8 @@ class Story:
         self.messenger = messenger or Bot(TOKEN, CHANNEL, standin.api_url)
 
     async def record(self, assessment: Assessment) -> None:
+        if assessment.ends:
+            self.time.passes(seconds=assessment.stays.total_seconds())
         await self.db.run(incidents.record, [assessment], now=await self.db.now())
 
     async def told(self) -> int:

@@ -4,9 +4,12 @@ one file because each is seen from the incident that it opens."""
 import itertools
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
+import pytest
 from sqlalchemy import Connection, text
 
+from lanes.money.budget import Budget, Period
 from lanes.promises.assessment import Assessment
 from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import IncidentState, Promise, Recorded, Severity
@@ -17,6 +20,7 @@ from lanes.settling.outcome import Judged
 from lanes.store import incidents
 from lanes.store.asking import through
 from lanes.store.figures import measurements
+from lanes.store.money import budgets
 from lanes.store.promises import slack_posts
 from lanes.store.report import ongoing
 from lanes.store.settling import retries
@@ -45,20 +49,40 @@ def test_a_breach_opens_one_incident_and_a_new_figure_opens_no_other(connection:
 
 def test_a_kept_promise_resolves_its_incident_and_the_next_breach_is_another_one(connection: Connection) -> None:
     (first,) = incidents.record(connection, [BREACH], now=NOON).opened
-    assert incidents.record(connection, [KEPT], now=later(minutes=5)).resolved == [first]
-    assert incidents.record(connection, [KEPT], now=later(minutes=6)).resolved == []
+    assert incidents.record(connection, [KEPT], now=later(minutes=15)).resolved == [first]
+    assert incidents.record(connection, [KEPT], now=later(minutes=16)).resolved == []
     log = row(connection, "incident_log")
-    assert (log.state, log.value, log.resolved_at) == ("resolved", 7.5, later(minutes=5))
+    assert (log.state, log.value, log.resolved_at) == ("resolved", 7.5, later(minutes=15))
     assert log.sentence == "It is fast again."
     assert len(events(connection, incidents.RESOLVED)) == 1
-    (second,) = incidents.record(connection, [BREACH], now=later(minutes=7)).opened
+    (second,) = incidents.record(connection, [BREACH], now=later(minutes=17)).opened
     assert second == first + 1
+
+
+@pytest.mark.parametrize(
+    ("kept", "minutes"),
+    [
+        (KEPT, 15),
+        (replace(KEPT, verdict=Verdict.INCONCLUSIVE, samples=0, quiet=True), 15),
+        (replace(KEPT, verdict=Verdict.INCONCLUSIVE, quiet=True), 120),
+        (replace(KEPT, limit=0), 0),
+    ],
+    ids=["below its limit", "nothing happens", "too few to be sure", "no longer promised"],
+)
+def test_an_incident_of_a_share_stays_open_for_a_while_so_that_it_does_not_flap(
+    connection: Connection, kept: Assessment, minutes: float
+) -> None:
+    (first,) = incidents.record(connection, [BREACH, replace(BREACH, workload="bills")], now=NOON).opened[:1]
+    if minutes:
+        assert incidents.record(connection, [kept], now=later(minutes=minutes - 0.1)).resolved == []
+    assert incidents.record(connection, [kept], now=later(minutes=minutes)).resolved == [first]
+    assert row(connection, "incident_log", workload="bills").state == "open"
 
 
 def test_a_report_counts_every_open_incident_and_shows_some_of_those_that_are_over(connection: Connection) -> None:
     breaches = [replace(BREACH, workload=f"letters-{number}") for number in range(70)]
     incidents.record(connection, breaches, now=NOON)
-    incidents.record(connection, [replace(each, verdict=Verdict.PASSED, value=1) for each in breaches[:10]], now=NOON)
+    incidents.record(connection, [replace(each, verdict=Verdict.PASSED, value=1) for each in breaches[:10]], now=later(hours=1))
     found = ongoing.incidents(through(connection), NOON, most=4)
     assert [each.state for each in found].count(IncidentState.OPEN) == 60
     assert [each.workload for each in found[60:]] == ["letters-9", "letters-8", "letters-7", "letters-6"]
@@ -97,7 +121,7 @@ def test_an_incident_that_cannot_be_kept_harms_no_other(connection: Connection) 
     assert "realtime_slow of bills" in "".join(recorded.refused)
     ended = [replace(each, verdict=Verdict.PASSED, value=1) for each in (BREACH, last)]
     ended[0] = replace(ended[0], sentence="\x00")
-    recorded = incidents.record(connection, ended, now=later(minutes=1))
+    recorded = incidents.record(connection, ended, now=later(hours=1))
     assert (len(recorded.resolved), len(recorded.refused)) == (1, 1)
     incidents.record_invalid(connection, [invalid_workload("one", ["\x00"]), invalid_workload("two", ["b"])], now=NOON)
     assert row(connection, "incident_log", workload="two").state == "open"
@@ -298,7 +322,7 @@ def test_what_changed_first_is_told_first(connection: Connection) -> None:
         incidents.record(connection, [replace(BREACH, workload=workload)], now=later(minutes=minute))
     told = next(each for each in slack_posts.due(connection, edits=True, now=later(hours=1)) if each.incident.id == 2)
     slack_posts.told(connection, told.incident, channel="C1", ts="1.2", now=later(minutes=2))
-    incidents.record(connection, [replace(KEPT, workload="mended")], now=later(minutes=3))
+    incidents.record(connection, [replace(KEPT, workload="mended")], now=later(minutes=30))
     due = slack_posts.due(connection, edits=True, now=later(hours=1))
     assert [each.incident.workload for each in due] == ["old", "new", "mended"]
 
@@ -306,7 +330,7 @@ def test_what_changed_first_is_told_first(connection: Connection) -> None:
 def test_without_slack_only_incidents_that_go_on_wait_to_be_told(connection: Connection) -> None:
     other = replace(BREACH, workload="bills")
     incidents.record(connection, [BREACH, other], now=NOON)
-    incidents.record(connection, [KEPT], now=NOON)
+    incidents.record(connection, [KEPT], now=later(minutes=15))
     slack_posts.drop_untold(connection)
     assert [post.incident.workload for post in slack_posts.due(connection, edits=True, now=NOON)] == ["bills"]
 
@@ -335,3 +359,22 @@ def test_an_item_that_fell_back_to_a_batch_counts_as_late_until_it_is_answered(c
     save(connection, tried(work, at=later(hours=4)), batch_id=batch_id, now=later(hours=4))
     (seen,) = measurements.measure(connection, now=later(hours=4)).realtime
     assert seen.late == 0
+
+
+def test_what_the_budget_of_one_consumer_does_not_pay_waits_for_no_batch(connection: Connection) -> None:
+    publish(connection, now=NOON, off_peak_start="11:00", off_peak_end="18:00")
+    for consumer in ("mail", "app"):
+        budgets.put(
+            connection, Budget("letters", consumer, Period.DAY, "UTC", None, Decimal(consumer == "app")), who="ann",
+            why="test", now=NOON,
+        )  # fmt: skip
+    admit(connection, "a", "b", now=NOON, lane=Lane.BATCH, consumer="mail")
+    route(connection, now=NOON)
+    admit(connection, "unrouted", now=NOON, lane=Lane.BATCH, consumer="mail")
+    evaluate(connection, hours=3)
+    assert [(each.promise, each.subject) for each in rows(connection, "incident_log")] == [("budget", "day budget of mail")]
+    admit(connection, "c", now=NOON, lane=Lane.BATCH, consumer="app")
+    route(connection, now=NOON)
+    evaluate(connection, hours=4)
+    never = row(connection, "incident_log", promise="batch_never_started")
+    assert never.sentence.startswith("1 item waits for the batch lane")

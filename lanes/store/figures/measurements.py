@@ -22,7 +22,8 @@ SOON = timedelta(minutes=1)  # nothing of this moment is later; a plan kept for 
 BATCHES = """
 select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed, missing,
        cancel_at is not null as cancelled, coalesce(submitted_at, intended_at) as begun_at,
-       case when state in ('collected', 'released') then coalesce(collected_at, ended_at) end as over_at, note
+       case when state in ('collected', 'released') then coalesce(collected_at, ended_at) end as over_at, note,
+       exists (select from lanes.workload w where w.name = b.workload and w.version_id = b.version_id) as in_force
   from lanes.batch b
  where state not in ('collected', 'released') or coalesce(collected_at, ended_at) >= :judged_since
     or exists (select from lanes.incident i where i.state = 'open' and i.promise in ('batch_slow', 'batch_incomplete')
@@ -56,7 +57,8 @@ with promised as (
          coalesce({WELL_SINCE}, '-infinity') as well_since
     from lanes.workload w join lanes.version v on v.id = w.version_id where w.paused_at is null),
 answered as (
-  select a.workload, extract(epoch from a.ended_at - {BEGUN})::float8 as seconds
+  select a.workload, extract(epoch from a.ended_at - {BEGUN})::float8 as seconds,
+         extract(epoch from p.promised)::float8 as promised_s
     from promised p
     join lanes.attempt a on a.workload = p.name and a.lane = 'realtime' and a.ended_at between :recent and :soon
     join lanes.item i on i.id = a.item_id
@@ -92,10 +94,13 @@ given_up as (
      and not exists (select from lanes.route r where r.item_id = i.id and r.lane = 'batch' and r.reason <> 'fallback')),
 latency as (
   select workload, percentile_cont(0.95) within group (order by seconds) as p95_s,
-         count(*) filter (where kind = 'answered') as answered, count(*) filter (where kind = 'late') as late,
+         count(*) filter (where kind = 'answered') as answered,
+         count(*) filter (where kind = 'answered' and seconds > promised_s) as slow,
+         count(*) filter (where kind = 'late') as late,
          count(*) filter (where kind = 'given up') as given_up, max(seconds) filter (where kind = 'late') as waits_s
-    from (select *, 'answered' as kind from answered union all select *, 'late' from late
-          union all select *, 'given up' from given_up) every_kind group by 1),
+    from (select workload, seconds, promised_s, 'answered' as kind from answered
+          union all select workload, seconds, 0, 'late' from late
+          union all select workload, seconds, 0, 'given up' from given_up) every_kind group by 1),
 tried as (
   select a.workload, count(*) as attempts, count(*) filter (where a.outcome <> 'valid') as failed
     from promised p
@@ -108,20 +113,27 @@ tried as (
    where a.purpose <> 'shadow' and (a.outcome not in ('unserved', 'unknown') or a.ended_at <= newest_answer.ended_at)
    group by 1)
 select p.name as workload, l.p95_s, coalesce(l.answered, 0) as answered, coalesce(l.late, 0) as late,
-       coalesce(t.attempts, 0) as attempts, coalesce(t.failed, 0) as failed, coalesce(l.given_up, 0) as given_up, l.waits_s
+       coalesce(t.attempts, 0) as attempts, coalesce(t.failed, 0) as failed, coalesce(l.given_up, 0) as given_up, l.waits_s,
+       coalesce(l.slow, 0) as slow
   from promised p left join latency l on l.workload = p.name left join tried t on t.workload = p.name
 """
 
+# What a consumer's budget pays no more waits for that budget, whose incident tells it.
 WAITING = """
+with unpaid as (
+  select * from unnest(cast(:unpaid_workloads as text[]), cast(:unpaid_consumers as text[])) u (workload, consumer))
 select waits.workload, count(*) as items, min(waits.ready_at) as ready_since,
        (select max(b.intended_at) from lanes.batch b where b.workload = waits.workload and b.state <> 'released')
          as last_intended_at
   from (
     select w.workload, w.ready_at from lanes.work w
      where w.lane = 'batch' and w.state = 'ready' and w.ready_at <= :now and w.generation = 0 and w.purpose <> 'shadow'
+       and not exists (
+         select from unpaid u join lanes.item i on i.consumer = u.consumer where u.workload = w.workload and i.id = w.item_id)
     union all
     select i.workload, i.received_at from lanes.item i
-     where i.position is null and i.canceled_at is null and i.pin = 'batch' and i.received_at <= :now) waits
+     where i.position is null and i.canceled_at is null and i.pin = 'batch' and i.received_at <= :now
+       and not exists (select from unpaid u where u.workload = i.workload and u.consumer = i.consumer)) waits
  group by waits.workload
 """
 
@@ -166,11 +178,17 @@ def measure(connection: Connection, *, now: datetime) -> Seen:
     missed = {"now": now, "since": now - MISSED_WITHIN}
     batches = connection.execute(text(BATCHES), at).mappings()
     spent = budgets.statuses(connection, now=now)
-    unpaid = frozenset(each.budget.workload for each in spent if each.is_used_up and each.budget.consumer is None)
+    used_up = [each.budget for each in spent if each.is_used_up]
+    unpaid = frozenset(each.workload for each in used_up if each.consumer is None)
+    of_consumers = [each for each in used_up if each.consumer is not None]
+    unserved = {
+        "now": now, "unpaid_workloads": [each.workload for each in of_consumers],
+        "unpaid_consumers": [each.consumer for each in of_consumers],
+    }  # fmt: skip
     return Seen(
         batches=[BatchSeen(**{**row, "state": BatchState(row["state"])}) for row in batches],
         realtime=[RealtimeSeen(**row) for row in connection.execute(text(REALTIME), at).mappings()],
-        waiting=[WaitingSeen(**row) for row in connection.execute(text(WAITING), at).mappings()],
+        waiting=[WaitingSeen(**row) for row in connection.execute(text(WAITING), unserved).mappings()],
         settled=[ItemsSeen(**row) for row in connection.execute(text(SETTLED), at).mappings()],
         failed=[ItemsSeen(**row) for row in connection.execute(text(FAILED), at).mappings()],
         due=[DueSeen(**row) for row in connection.execute(text(due.BY_WORKLOAD), missed).mappings()],

@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, text
 
-from lanes.promises.assessment import LEAST_SAMPLES
 from lanes.promises.briefing import compared, enough, since_opening, too_few, usual_turnaround
 from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.incident import Incident, Promise
@@ -129,7 +128,7 @@ def _of_batches(connection: Connection, of: Incident) -> str:
     for row in connection.execute(text(HOME), {"workload": of.workload, "most": 20}):
         of_these = row.items if failing else row.succeeded + row.invalid
         share = 100 * (row.failed if failing else row.invalid) / of_these if of_these else 0.0
-        if of_these >= LEAST_SAMPLES and abs(share - of.value) > 1e-6:
+        if enough(of_these) and abs(share - of.value) > 1e-6:
             return compared(of, share, when=f"in batch {row.id}")
     return "not known: no batch of another figure came home before"
 

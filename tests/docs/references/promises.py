@@ -22,7 +22,7 @@ from lanes.promises.provider_faults import frozen, provider_down
 from lanes.promises.realtime import RealtimeSeen, realtime_failing, realtime_slow
 from lanes.promises.remedy import FormLink, Where, commands, form
 from lanes.slack.wording import message
-from lanes.words import BatchState, Lane
+from lanes.words import BatchState, Lane, Verdict
 from lanes.workload.promises import Promises
 from lanes.workload.version import Spec, Version
 from tests.docs.references.fields import default
@@ -34,9 +34,11 @@ A promise is judged every few seconds by the standing run of `watch`. A breach i
 [`incident_log`](views.md#incident_log), one event, one message in Slack, which is edited in place until it is over. `lanes
 alerts` shows the open ones, deployment `watch` writes what is known of each into an artifact that the message links.
 
-Limits are fields of the workload, below `promises`; a limit of 0 promises nothing. Too few samples (fewer than 20) break no
-promise and keep none. A warning becomes critical from a multiple of the limit on. While the provider does not answer, that
-is one incident, and what it explains is told by it.
+Limits are fields of the workload, below `promises`; a limit of 0 promises nothing. A share breaks its
+promise only where its lower bound lies above the limit, with one chance in a hundred to err however often it is looked at
+(confidence sequence), and keeps it once its upper bound lies below; in between nothing changes. The incident of a share stays
+open for 15 minutes at least. A warning becomes critical from a multiple of the limit on. While the provider does not answer,
+that is one incident, and what it explains is told by it.
 """
 AT = datetime(2026, 11, 24, 23, 30, tzinfo=UTC)
 NAME = "tickets"
@@ -46,8 +48,8 @@ VERSION = Version(VersionId(1), NAME, 1, Spec(
                    "additionalProperties": False},
 ))  # fmt: skip
 BATCH = BatchSeen(BatchId(41), NAME, BatchState.SUBMITTED, 200, 0, 0, 0, AT - timedelta(hours=3))
-HOME = BatchSeen(BatchId(41), NAME, BatchState.COLLECTED, 200, 170, 18, 12, AT - timedelta(hours=1), over_at=AT)
-REALTIME = RealtimeSeen(NAME, p95_s=8.1, answered=240, late=2, attempts=260, failed=31, waits_s=14.0)
+HOME = BatchSeen(BatchId(41), NAME, BatchState.COLLECTED, 200, 140, 30, 30, AT - timedelta(hours=1), over_at=AT)
+REALTIME = RealtimeSeen(NAME, p95_s=8.1, answered=240, late=2, attempts=260, failed=34, waits_s=14.0, slow=28)
 BUDGET = Budget(NAME, None, Period.DAY, "UTC", Decimal(15), Decimal(20))
 SPENT = BudgetStatus(
     BUDGET, AT.replace(hour=0, minute=0), AT.replace(day=25, hour=0, minute=0), Decimal(17), Decimal(0), Decimal(1)
@@ -73,7 +75,7 @@ EXAMPLES: Mapping[Promise, Assessment] = {
     ),
     Promise.PROVIDER_FROZEN: frozen(NAME, Lane.BATCH, 120, "400: Your credit balance is too low"),
     Promise.BUDGET: budget_lasts(SPENT),
-    Promise.DEADLINE_MISSED: deadline_missed(VERSION, DueSeen(NAME, met=52, missed=7, overdue=1, in_realtime=2)),
+    Promise.DEADLINE_MISSED: deadline_missed(VERSION, DueSeen(NAME, met=66, missed=13, overdue=1, in_realtime=2)),
     Promise.DEADLINE_AT_RISK: deadline_at_risk(RISK, AT),
 }  # fmt: skip
 LIMITED = {
@@ -91,7 +93,8 @@ MARKS = {":red_circle:": "🔴", ":large_yellow_circle:": "🟡"}
 
 
 def page() -> str:
-    """The page."""
+    """Return the page."""
+    assert all(each.verdict is Verdict.FAILED for each in EXAMPLES.values())
     of_each(Promises.model_fields, dict.fromkeys(LIMITED.values(), ""), what="limits of promises")
     said = comments(Promise)
     overview = [(f"[{TERMS[each].title}](#{each.value})", said[each.name], _limit(each)) for each in Promise]

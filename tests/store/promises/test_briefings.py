@@ -137,13 +137,13 @@ def _open_batch(connection: Connection) -> int:
 
 def batch_failing(connection: Connection) -> None:
     a_batch(connection, [Outcome.VALID] * 24 + [Outcome.EXPIRED], at=later(hours=-9))
-    a_batch(connection, [Outcome.VALID] * 20 + [Outcome.EXPIRED] * 4 + [Outcome.CANCELED], at=later(hours=-4))
+    a_batch(connection, [Outcome.VALID] * 20 + [Outcome.EXPIRED] * 9 + [Outcome.CANCELED], at=later(hours=-4))
     evaluated(connection)
 
 
 def batch_invalid(connection: Connection) -> None:
     a_batch(connection, [Outcome.VALID] * 25, at=later(hours=-9))
-    a_batch(connection, [Outcome.VALID] * 20 + [Outcome.INVALID] * 4 + [Outcome.TRUNCATED], at=later(hours=-4))
+    a_batch(connection, [Outcome.VALID] * 20 + [Outcome.INVALID] * 9 + [Outcome.TRUNCATED], at=later(hours=-4))
     evaluated(connection)
 
 
@@ -235,7 +235,7 @@ def budget(connection: Connection) -> None:
 
 def deadline_missed(connection: Connection) -> None:
     answered(connection, "before", 24, at=later(minutes=-100), due_at=later(minutes=-90))
-    answered(connection, "late", 5, at=later(minutes=-9), due_at=later(minutes=-9, seconds=-1), took_s=60)
+    answered(connection, "late", 7, at=later(minutes=-9), due_at=later(minutes=-9, seconds=-1), took_s=60)
     answered(connection, "good", 20, at=later(minutes=-8), due_at=later(hours=2))
     waiting(connection, at=later(minutes=-7))
     evaluated(connection)
@@ -276,12 +276,12 @@ TOLD = {
         "Grows with time, until the batch is home; the batch before took 60 min", "lanes batches", SUBMIT, "overdue-batch",
     ),
     Promise.BATCH_FAILING: Told(
-        batch_failing, ("5x it is expired", "1x it is canceled", "in 50 attempts of the last 24 h"), "5 unanswered items",
-        "Rising: 20 %, from 4 % in batch 1", "lanes pause letters", COLLECT,
+        batch_failing, ("10x it is expired", "1x it is canceled", "in 55 attempts of the last 24 h"), "10 unanswered items",
+        "Rising: 33 %, from 4 % in batch 1", "lanes pause letters", COLLECT,
     ),
     Promise.BATCH_INVALID: Told(
-        batch_invalid, ("4x it is invalid", "1x it is truncated"), "5 unanswered items",
-        "Rising: 20 %, from 0 % in batch 1", "Edit the workload", COLLECT,
+        batch_invalid, ("9x it is invalid", "1x it is truncated"), "10 unanswered items",
+        "Rising: 33 %, from 0 % in batch 1", "Edit the workload", COLLECT,
     ),
     Promise.BATCH_UNCLEAR: Told(
         batch_unclear, ("several batches at the provider fit it",), f"3 {WAITING}",
@@ -329,8 +329,8 @@ TOLD = {
     ),
     Promise.DEADLINE_MISSED: Told(
         deadline_missed,
-        ("5x missed on realtime, reason pinned", "1x waits still on realtime, reason pinned", "in 6 missed due times"),
-        f"3 {WAITING}", "Rising: 23 %, from 0 % in the hour before", "Ask for more confidence", None, "overdue-realtime",
+        ("7x missed on realtime, reason pinned", "1x waits still on realtime, reason pinned", "in 8 missed due times"),
+        f"3 {WAITING}", "Rising: 29 %, from 0 % in the hour before", "Ask for more confidence", None, "overdue-realtime",
         lacks=("No run: no run is at fault",),
     ),
     Promise.DEADLINE_AT_RISK: Told(

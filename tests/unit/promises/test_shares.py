@@ -1,0 +1,90 @@
+"""Shares against their limits: alerts neither flap nor miss what is clearly broken, whatever the traffic."""
+
+import random
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.money.always_valid import Share, bounds
+from lanes.promises.assessment import LEAST_HITS, STAYS, share_verdict
+from lanes.promises.realtime import RealtimeSeen, realtime_failing
+from lanes.words import Verdict
+from tests.examples import version
+
+LETTERS = version()
+LIMIT = LETTERS.spec.promises.realtime_max_error_percent / 100
+DAY, WINDOW = 24 * 60, 15  # minutes
+DAYS = 10
+
+
+def openings(share: float, *, an_hour: int, seed: int) -> int:
+    """How often the incident of failing attempts opens in one day that looks once a minute, as `incidents.record` has it."""
+    drawn, tried, failed = random.Random(seed), [0] * DAY, [0] * DAY
+    for _ in range(24 * an_hour):
+        minute = drawn.randrange(DAY)
+        tried[minute] += 1
+        failed[minute] += drawn.random() < share
+    opened, since = 0, None
+    for minute in range(DAY):
+        window = slice(max(0, minute - WINDOW + 1), minute + 1)
+        judged = realtime_failing(LETTERS, RealtimeSeen("letters", 1.0, 0, 0, sum(tried[window]), sum(failed[window])))
+        if judged.verdict is Verdict.FAILED and since is None:
+            opened, since = opened + 1, minute
+        if since is not None and judged.ends and timedelta(minutes=minute - since) >= judged.stays:
+            since = None
+    return opened
+
+
+@pytest.mark.parametrize("an_hour", [30, 80, 400])
+def test_at_half_of_its_limit_a_promise_opens_no_incident_on_nearly_any_day(an_hour: int) -> None:
+    days = [openings(LIMIT / 2, an_hour=an_hour, seed=seed) for seed in range(DAYS)]
+    assert sum(days) == 0, days
+
+
+def test_at_its_limit_a_promise_seldom_opens_an_incident_and_far_beyond_it_opens_few_that_last() -> None:
+    at_limit = [openings(LIMIT, an_hour=80, seed=seed) for seed in range(DAYS)]
+    assert sum(at_limit) <= 3, at_limit
+    broken = [openings(5 * LIMIT, an_hour=80, seed=seed) for seed in range(DAYS)]
+    assert min(broken) >= 1
+    assert sum(broken) / DAYS <= 4, broken
+
+
+def test_what_is_clearly_broken_needs_no_twenty_samples() -> None:
+    assert share_verdict(Share(19, 19), 5) is Verdict.FAILED
+    assert share_verdict(Share(LEAST_HITS, LEAST_HITS), 5) is Verdict.FAILED
+    assert share_verdict(Share(LEAST_HITS - 1, LEAST_HITS - 1), 5) is Verdict.INCONCLUSIVE  # the tries of one item are alike
+
+
+@pytest.mark.parametrize(("hits", "samples", "passes"), [(0, 58, False), (0, 59, True), (1, 92, False), (1, 93, True)])
+def test_a_share_is_below_its_limit_once_its_exact_upper_bound_is(hits: int, samples: int, passes: bool) -> None:
+    assert (share_verdict(Share(hits, samples), 5) is Verdict.PASSED) == passes
+
+
+@given(st.integers(0, 3000), st.integers(0, 3000), st.floats(0.1, 100))
+def test_a_share_breaks_its_promise_only_where_its_bounds_lie_above_the_limit(hits: int, clean: int, limit: float) -> None:
+    seen = Share(hits, hits + clean)
+    low, _ = bounds(seen, alpha=0.01)
+    judged = share_verdict(seen, limit)
+    if judged is Verdict.FAILED:
+        assert low >= limit / 100 - 1e-9
+    if judged is Verdict.PASSED and seen.value is not None and limit < 100:
+        assert seen.value < limit / 100
+
+
+@given(st.integers(0, 500), st.integers(0, 500), st.floats(0.1, 99))
+def test_one_more_hit_never_mends_a_share_and_one_more_clean_sample_never_breaks_it(
+    hits: int, clean: int, limit: float
+) -> None:
+    seen = share_verdict(Share(hits, hits + clean), limit)
+    if seen is Verdict.FAILED:
+        assert share_verdict(Share(hits + 1, hits + clean + 1), limit) is Verdict.FAILED
+    if share_verdict(Share(hits, hits + clean + 1), limit) is Verdict.FAILED:
+        assert seen is Verdict.FAILED
+
+
+def test_only_the_incidents_of_shares_stay_open_for_a_while() -> None:
+    assert realtime_failing(LETTERS, RealtimeSeen("letters", 1.0, 0, 0, 100, 0)).stays == STAYS
+    none = version(promises={"realtime_max_error_percent": 0})
+    assert realtime_failing(none, RealtimeSeen("letters", 1.0, 0, 0, 100, 0)).stays == timedelta(0)
