@@ -246,10 +246,12 @@ async def _created(at: Connections, kind: Kind, prepared: Prepared, created: Pro
         answer = await run(creates.submitted, prepared.batch_id, created.id, expected_end_at=expected, now=run.now)
     said = "batch %d: %d items of %s as %s"
     get_run_logger().info(said, prepared.batch_id, prepared.items, kind.workload, created.id)
-    if answer is not Answer.SUBMITTED:
-        get_run_logger().warning("batch %d was answered late: %s", prepared.batch_id, answer)
-    if answer is Answer.TWIN:
-        await provider.cancel(await at.client(), created.id)
+    if answer is Answer.UNWANTED:
+        get_run_logger().warning("batch %d was created too late: %s is cancelled", prepared.batch_id, created.id)
+        try:
+            await provider.cancel(await at.client(), created.id)
+        except CallFailed as failure:
+            get_run_logger().warning("%s is not cancelled yet: %s", created.id, failure)
 
 
 async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure: CallFailed) -> None:

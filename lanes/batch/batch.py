@@ -40,9 +40,7 @@ class Answer(StrEnum):
     """What a create's answer led to."""
 
     SUBMITTED = "submitted"  # the batch is the provider's of that id
-    TAKEN_BACK = "taken back"  # it had been released: what of its work waited still is its own again
-    SUPERSEDED = "superseded"  # it had been released and nothing of it waited: `collect` cancels it and books it
-    TWIN = "twin"  # the batch is another of the provider's already, and certainly
+    UNWANTED = "unwanted"  # its work was released, or the batch certainly is another of the provider's: to be cancelled
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from lanes.words import BatchState, Lane
 from tasks import collect, collector
 from tasks.connections import Connections, opening
 from tasks.reconcile import reconcile_unresolved
-from tasks.submit import Prepared, prepare, submit_batch
+from tasks.submit import Prepared, prepare
 from tests.examples import batch_body
 from tests.flows.conftest import Sender
 from tests.flows.test_batch_lane import KEYS, collect_all, kind, submit
@@ -167,40 +167,6 @@ async def test_a_slow_submitters_answer_puts_a_wrong_adoption_right(
     assert await sender.rows("select provider_batch_id from lanes.disowned") == [(foreign,)]
     await collect_all(at, endpoint)
     assert set((await sender.states()).values()) == {"settled"}
-
-
-async def test_a_create_answered_after_the_release_takes_its_batch_back(
-    at: Connections, endpoint: Endpoint, sender: Sender
-) -> None:
-    prepared = await intended(at, sender)
-    sender.time.passes(seconds=16)
-    assert await reconcile_unresolved(at) is Finding.RELEASE
-    assert await answered(at, prepared) is Answer.TAKEN_BACK
-    await collect_all(at, endpoint)
-    assert set((await sender.states()).values()) == {"settled"}
-    assert await sender.rows("select distinct attempts from lanes.item_status") == [(1,)]
-
-
-async def test_a_create_answered_after_its_work_went_elsewhere_is_cancelled_and_booked(
-    at: Connections, endpoint: Endpoint, sender: Sender
-) -> None:
-    prepared = await intended(at, sender)
-    sender.time.passes(seconds=16)
-    assert await reconcile_unresolved(at) is Finding.RELEASE
-    assert await submit_batch.fn(at, await kind(at)) == len(KEYS)
-    endpoint.fault("batch_request", "stall", match="letter k00")
-    assert await answered(at, prepared) is Answer.SUPERSEDED
-    first, second = await at.db.run(batches.open_batches)
-    assert (first.state, second.state) == (BatchState.SUPERSEDED, BatchState.SUBMITTED)
-    assert first.provider_batch_id is not None
-    await collect.poll(at, first)
-    assert endpoint.client().messages.batches.retrieve(first.provider_batch_id).processing_status != "in_progress"
-    endpoint.reset()
-    await collect_all(at, endpoint)
-    assert set((await sender.states()).values()) == {"settled"}
-    assert await sender.rows("select state from lanes.batch order by id") == [("released",), ("collected",)]
-    ((responses,),) = await sender.rows("select count(*) from lanes.spend")
-    assert responses == endpoint.bill()["responses"]
 
 
 @pytest.fixture

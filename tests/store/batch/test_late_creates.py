@@ -1,11 +1,12 @@
-"""A create that is answered after its batch was released: its work is taken back, or went elsewhere, never both."""
+"""A create that is answered after its work was released is cancelled and booked; its work stays where it went."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from lanes.batch.batch import Answer, Kind
+from lanes.claims import Claim
 from lanes.ids import BatchId
 from lanes.store.batch import creates, homecoming, ready_work, releases, unwanted
 from lanes.store.doors import items
@@ -13,11 +14,11 @@ from lanes.words import Lane
 from lanes.workload.version import Version
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import backend, events, home, intend, intent, row, rows, said, save, tried, until_blocked
+from tests.store.tries import events, home, intend, intent, row, rows, said, save, tried
 
 
 def released(connection: Connection, *names: str) -> tuple[BatchId, Version]:
-    """A batch of those items that was thought never to have been created."""
+    """A batch of those items that seemed never to have been created."""
     letters = publish(connection, now=NOON)
     admit(connection, *names, now=NOON, lane=Lane.BATCH)
     route(connection, now=NOON)
@@ -30,100 +31,73 @@ def answer(connection: Connection, batch_id: BatchId) -> Answer:
     return creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=later(hours=1), now=later(minutes=6))
 
 
-def test_work_that_waits_as_it_was_left_is_taken_back(connection: Connection) -> None:
-    batch_id, _ = released(connection, "a", "b")
-    assert answer(connection, batch_id) is Answer.TAKEN_BACK
-    assert [(each.state, each.batch_id, each.claim_no) for each in rows(connection, "work")] == [("submitted", batch_id, 1)] * 2
-    kept = row(connection, "batch")
-    assert (kept.state, kept.provider_batch_id, kept.ended_at, kept.cancel_at) == ("submitted", "msgbatch_1", None, None)
-    assert len(events(connection, "lanes.batch.submitted")) == 1
+def claims(connection: Connection, batch_id: BatchId) -> list[Claim]:
+    return [each for found in homecoming.members(connection, batch_id, range(9)).values() for each in found]
 
 
-def test_an_item_that_was_canceled_meanwhile_is_nobodys_and_keeps_no_batch(connection: Connection) -> None:
-    batch_id, _ = released(connection, "a", "b")
+def stays_ready(connection: Connection, letters: Version) -> None:
+    """Nothing has happened to the work."""
+
+
+def is_canceled(connection: Connection, letters: Version) -> None:
     items.cancel(connection, "letters", "a")
-    assert answer(connection, batch_id) is Answer.TAKEN_BACK
-    assert [each.state for each in rows(connection, "work", "item_id")] == ["canceled", "submitted"]
 
 
-def elsewhere(connection: Connection, letters: Version, *, limit: int = 1, sent: bool = True) -> BatchId:
-    """Some of what waits is in another batch, which the provider has unless it was not `sent` yet."""
+def is_intended_elsewhere(connection: Connection, letters: Version) -> None:
+    intend(connection, letters, now=later(minutes=5))
+
+
+def is_elsewhere(connection: Connection, letters: Version, *, limit: int = 2) -> BatchId:
     waiting = ready_work.lock_for_batch(connection, Kind("letters", letters.id), limit=limit, now=later(minutes=5))
     other = creates.intend(connection, intent(letters), [[each.claim] for each in waiting], now=later(minutes=5))
-    if sent:
-        creates.submitted(connection, other, "msgbatch_2", expected_end_at=later(hours=1), now=later(minutes=5))
+    creates.submitted(connection, other, "msgbatch_2", expected_end_at=later(hours=1), now=later(minutes=5))
     return other
 
 
-def test_a_younger_batch_of_nothing_else_is_cancelled_in_place_of_one_that_holds_what_waits(connection: Connection) -> None:
-    batch_id, letters = released(connection, "a", "b", "c")
-    other = elsewhere(connection, letters, limit=2)
-    assert answer(connection, batch_id) is Answer.TAKEN_BACK
-    assert [(each.state, each.batch_id, each.claim_no) for each in rows(connection, "work", "id")] == [
-        ("submitted", batch_id, 3), ("submitted", batch_id, 3), ("submitted", batch_id, 1)
-    ]  # fmt: skip
-    kept, given_up = row(connection, "batch", id=batch_id), row(connection, "batch", id=other)
-    assert (kept.state, kept.cancel_at) == ("submitted", None)
-    assert (given_up.state, given_up.cancel_at) == ("superseded", later(minutes=6))
-    claims = [each for found in homecoming.outstanding(connection, batch_id).values() for each in found]
-    save(connection, *(tried(each, response=said()) for each in claims), batch_id=batch_id)
-    late = [each for found in homecoming.members(connection, other, [0, 1]).values() for each in found]
-    save(connection, *(tried(each, response=said()) for each in late), batch_id=other)
-    assert {each.state for each in rows(connection, "item_status")} == {"settled"}
-    assert [each.shown for each in rows(connection, "attempt", "id")] == [True] * 3 + [False] * 2
-    assert len(rows(connection, "spend")) == 5
-    home(connection, batch_id, now=later(minutes=9))
-    home(connection, other, now=later(minutes=9))
-    assert {each.id: each.state for each in rows(connection, "batch")} == {batch_id: "collected", other: "released"}
+def is_partly_elsewhere(connection: Connection, letters: Version) -> None:
+    is_elsewhere(connection, letters, limit=1)
 
 
-@pytest.mark.parametrize("sent", [True, False])
-def test_what_another_batch_answers_beside_others_stays_there_and_what_waits_keeps_its_batch(
-    connection: Connection, sent: bool
+@pytest.mark.parametrize("meanwhile", [stays_ready, is_canceled, is_intended_elsewhere, is_elsewhere, is_partly_elsewhere])
+def test_work_that_was_released_stays_where_it_went_and_the_late_batch_is_cancelled_and_booked(
+    connection: Connection, meanwhile: Callable[[Connection, Version], object]
 ) -> None:
     batch_id, letters = released(connection, "a", "b")
-    if sent:
-        admit(connection, "another", now=later(minutes=-9), lane=Lane.BATCH)
-        route(connection, now=later(minutes=-9))
-    other = elsewhere(connection, letters, limit=2 if sent else 1, sent=sent)
-    assert answer(connection, batch_id) is Answer.TAKEN_BACK
-    assert {each.batch_id for each in rows(connection, "work")} == {batch_id, other}
-    kept, beside = row(connection, "batch", id=batch_id), row(connection, "batch", id=other)
-    assert (kept.state, kept.cancel_at) == ("submitted", None)
-    assert (beside.state, beside.cancel_at) == ("submitted" if sent else "intended", None)
-    assert unwanted.recall(connection, now=later(minutes=7)) == []
-
-
-def test_what_came_back_from_elsewhere_is_taken_back_under_a_claim_of_its_own(connection: Connection) -> None:
-    batch_id, letters = released(connection, "a", "b")
-    other = elsewhere(connection, letters)
-    releases.supersede(connection, other, note="given up", now=later(minutes=5))
-    assert answer(connection, batch_id) is Answer.TAKEN_BACK
-    assert [(each.batch_id, each.claim_no) for each in rows(connection, "work", "id")] == [(batch_id, 3), (batch_id, 1)]
-    assert len(homecoming.outstanding(connection, batch_id)) == 2
-
-
-def test_all_of_it_elsewhere_leaves_a_batch_without_work_to_be_cancelled_and_booked(connection: Connection) -> None:
-    batch_id, letters = released(connection, "a", "b")
-    intend(connection, letters, now=later(minutes=5))
-    assert answer(connection, batch_id) is Answer.SUPERSEDED
+    meanwhile(connection, letters)
+    before, others = rows(connection, "work", "id"), [each for each in rows(connection, "batch") if each.id != batch_id]
+    assert answer(connection, batch_id) is Answer.UNWANTED
     kept = row(connection, "batch", id=batch_id)
-    assert (kept.state, kept.cancel_at) == ("superseded", later(minutes=6))
-    assert answer(connection, batch_id) is Answer.SUBMITTED  # told twice, it changes nothing
+    assert (kept.state, kept.provider_batch_id, kept.cancel_at) == ("superseded", "msgbatch_1", later(minutes=6))
+    assert kept.note == "never created; its create was answered after that, so it is cancelled"
+    saved = save(connection, *(tried(each, response=said()) for each in claims(connection, batch_id)), batch_id=batch_id)
+    assert saved.late == 2
+    home(connection, batch_id, now=later(minutes=9))
+    assert row(connection, "batch", id=batch_id).state == "released"
+    assert rows(connection, "work", "id") == before
+    assert [each for each in rows(connection, "batch") if each.id != batch_id] == others
+    assert [each.shown for each in rows(connection, "attempt")] == [False, False]
+    assert len(rows(connection, "spend")) == 2
+    assert rows(connection, "result") == []
+    assert unwanted.recall(connection, now=later(minutes=9)) == []
+
+
+def test_what_the_next_batch_answers_is_shown_whichever_of_the_two_comes_home_first(connection: Connection) -> None:
+    batch_id, letters = released(connection, "a", "b")
+    answer(connection, batch_id)
+    other = is_elsewhere(connection, letters)
+    for each in (batch_id, other):
+        save(connection, *(tried(claim, response=said()) for claim in claims(connection, each)), batch_id=each)
+    assert {each.state for each in rows(connection, "item_status")} == {"settled"}
+    shown = {(each.batch_id, each.shown) for each in rows(connection, "attempt")}
+    assert shown == {(batch_id, False), (other, True)}
+    assert len(rows(connection, "spend")) == 4
+
+
+def test_a_late_answer_that_is_told_twice_changes_nothing(connection: Connection) -> None:
+    batch_id, _ = released(connection, "a", "b")
+    assert [answer(connection, batch_id) for _ in range(2)] == [Answer.UNWANTED] * 2
     assert row(connection, "batch", id=batch_id).state == "superseded"
-
-
-@pytest.mark.parametrize("commits", [True, False])
-def test_a_submitter_and_a_late_answer_never_both_own_the_work(pool: Engine, commits: bool) -> None:
-    with pool.begin() as setup:
-        batch_id, letters = released(setup, "a", "b")
-    with pool.connect() as submitter, pool.connect() as late, ThreadPoolExecutor(1) as thread:
-        other, _ = intend(submitter, letters, now=later(minutes=5))
-        pid = backend(late)
-        answered = thread.submit(answer, late, batch_id)
-        until_blocked(pool, pid)
-        submitter.commit() if commits else submitter.rollback()
-        assert answered.result(timeout=20) is (Answer.SUPERSEDED if commits else Answer.TAKEN_BACK)
-        late.commit()
-    with pool.begin() as connection:
-        assert {each.batch_id for each in rows(connection, "work")} == {other if commits else batch_id}
+    assert len(events(connection, "lanes.batch.submitted")) == 1
+    home(connection, batch_id, now=later(minutes=9))
+    assert answer(connection, batch_id) is Answer.UNWANTED
+    assert row(connection, "batch", id=batch_id).state == "released"

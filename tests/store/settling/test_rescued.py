@@ -210,15 +210,15 @@ def test_giving_a_batch_up_fails_no_item_that_real_time_still_answers(connection
     assert row(connection, "item_status").state == ("settled" if mode is Mode.PLAIN else "answered")
 
 
-def test_a_create_that_is_answered_after_all_of_a_batch_that_was_released_keeps_its_other_items(connection: Connection) -> None:
+def test_what_a_late_batch_bills_for_a_rescued_item_is_booked_on_the_batch_lane_and_never_shown(connection: Connection) -> None:
     letters = waiting(connection, "a", "b")
     batch_id, _ = intend(connection, letters)
     assert releases.release(connection, batch_id, note="not listed", now=later(hours=1))
     assert rescues.take(connection, doubted(connection)[:1], now=LATE) == 1
     answer = creates.submitted(connection, batch_id, "msgbatch_1", expected_end_at=LATE, now=LATE)
-    assert answer is Answer.TAKEN_BACK
-    assert row(connection, "batch").cancel_at is None
-    assert {(each.lane, each.state) for each in rows(connection, "work")} == {("realtime", "ready"), ("batch", "submitted")}
+    assert answer is Answer.UNWANTED
+    assert row(connection, "batch").cancel_at == LATE
+    assert {(each.lane, each.state) for each in rows(connection, "work")} == {("realtime", "ready"), ("batch", "ready")}
     late = next(each for each in rows(connection, "work") if each.lane == "realtime")
     key = next(each.key for each in rows(connection, "item") if each.id == late.item_id)
     answers = said(tokens=1_000_000)
