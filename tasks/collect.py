@@ -11,7 +11,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging import get_run_logger
 
 from lanes.batch.batch import OpenBatch
-from lanes.batch.short_reads import APART, BELIEVED
+from lanes.batch.short_reads import APART, REPEATED, doubt
 from lanes.claims import Claim
 from lanes.errors import LanesError, StillLocked
 from lanes.packids import ALONE, pack_ids
@@ -26,7 +26,8 @@ from lanes.settling import attempts
 from lanes.settling.attempts import Times
 from lanes.settling.outcome import Attempt, Response, Saved
 from lanes.store import incidents
-from lanes.store.batch import homecoming
+from lanes.store.batch import homecoming, unclear
+from lanes.store.settling import decisions
 from lanes.store.workload import workloads
 from lanes.units import counted
 from lanes.unquoted import discreet
@@ -133,7 +134,7 @@ class Reading:
         self._at, self._batch, self._version = at, batch, version
         self._seen: set[int] = set()  # numbers of the requests whose result was read
         self._strays: Counter[str] = Counter()  # lines that belong to no request, by what is wrong with them
-        self._answered = False
+        self._answered: set[int] = set()  # numbers of the requests whose answer was read
         self._frozen = 0  # items that the account kept from being answered
         self._failures = Failures()  # of items, over everything that this reading read
         self._proved = False  # by a result that was read
@@ -157,7 +158,7 @@ class Reading:
         if not self._seen and not ours and self._strays["of other batches"]:
             raise ForeignResults(f"the results of {self._batch.provider_batch_id} are not those of batch {self._batch.id}")
         self._seen.update(each.number for each in ours)
-        self._answered = self._answered or any(isinstance(each.said, Response) for each in ours)
+        self._answered.update(each.number for each in ours if isinstance(each.said, Response))
         return ours
 
     async def apply(self, ours: Sequence[RequestResult]) -> None:
@@ -173,7 +174,8 @@ class Reading:
         """Every item of the batch has an outcome, and it is closed.
 
         Raises:
-            ShortRead: some have none, and it is too early to believe that they never get one.
+            ShortRead: some have none, and it is too early to believe that they never get one, or the provider's own counts
+                say that they have one: then a person is told.
             StillLocked: some have none, because others hold their rows.
         """
         outstanding = await self._at.db.run(homecoming.outstanding, self._batch.id)
@@ -202,7 +204,7 @@ class Reading:
     def _attempts(self, result: RequestResult, claims: Sequence[Claim], now: datetime) -> list[Attempt]:
         said = result.said
         if isinstance(said, Fault):
-            said = fate(said, items=len(claims), others_answered=self._answered)
+            said = fate(said, items=len(claims), others_answered=bool(self._answered))
         alone, nonce = len(claims) == 1, self._batch.nonce
         ids = [ALONE] if alone else pack_ids(nonce, result.number, len(claims), self._batch.pack_ids)
         return attempts.of_request(self._version, claims, said, Times(self._batch.begun_at, now), ids=ids)
@@ -217,18 +219,37 @@ class Reading:
             await self._at.db.run(incidents.open, breach, now=now)
 
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:
-        """Items for which the results held nothing, however often they were read, have an attempt that says so."""
+        """Save an attempt for each item whose result is lacking, once the provider's own counts leave room for that.
+
+        Of a batch whose items went elsewhere they are `unknown` where they may be paid: nothing is sent again for them.
+        """
         async with self._at.db.transaction() as run:
-            short = await run(homecoming.short_read, self._batch.id, lacking, now=run.now)
-        if not short.believed:
+            short, now = await run(homecoming.short_read, self._batch.id, lacking, now=run.now), run.now
+        if not short.is_repeated:
             raise ShortRead(
                 f"the results of {self._batch.provider_batch_id} ended without {len(lacking):,} of its "
-                f"{counted(self._batch.requests, 'request')}{self._stray()}: read {short.times} of {BELIEVED} times"
+                f"{counted(self._batch.requests, 'request')}{self._stray()}: read {short.times} of {REPEATED} times"
             )
+        why = await self._doubt(len(lacking))
+        if why is not None and self._batch.state is not BatchState.SUPERSEDED:
+            await self._at.db.run(unclear.tell, self._batch.id, why, now=now)
+            raise ShortRead(why)
         claims = [claim for each in lacking.values() for claim in each]
         for first in range(0, len(claims), CHUNK):
             now, part = await self._at.db.now(), claims[first : first + CHUNK]
-            await self._save(attempts.missing(part, started_at=self._batch.begun_at, now=now))
+            if why is None:
+                await self._save(attempts.missing(part, started_at=self._batch.begun_at, now=now))
+            else:
+                await self._save(await self._at.db.run(decisions.unread, self._batch.id, part, why, now=now))
+
+    async def _doubt(self, lacking: int) -> str | None:
+        """Return what keeps the lacking requests from being called missing, None when nothing does."""
+        assert self._batch.provider_batch_id is not None
+        seen = await provider.retrieve(await self._at.client(), self._batch.provider_batch_id)
+        return doubt(
+            lacking, requests=self._batch.requests, answered=len(self._answered), succeeded=seen.outcomes["succeeded"],
+            is_ours=self._proved or not self._batch.provisional,
+        )  # fmt: skip
 
     async def _close(self) -> None:
         async with self._at.db.transaction() as run:

@@ -1,11 +1,11 @@
-"""Results that end early without a word: how often they must do so before what they lack is believed to be missing."""
+"""Results that end before every request had its line: when the requests that they lack are believed to be missing."""
 
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-BELIEVED = 3  # short reads that lack the same requests
+REPEATED = 3  # short reads that lack the same requests
 APART = timedelta(minutes=1)  # at least, from one that counts to the next: an outage in between is not three proofs
 
 
@@ -18,16 +18,33 @@ class ShortReads:
     counted_at: datetime
 
     @property
-    def believed(self) -> bool:
-        """Whether what they lack is missing for good."""
-        return self.times >= BELIEVED
+    def is_repeated(self) -> bool:
+        """Whether reading once more would tell nothing new."""
+        return self.times >= REPEATED
 
 
 def counted(before: ShortReads | None, lacking: Collection[int], *, now: datetime) -> ShortReads:
-    """The short reads with one more that lacks these request numbers; one that comes too soon changes nothing."""
+    """Count one more short read, which lacks these request numbers; one that comes too soon changes nothing."""
     digest = hashlib.sha256(",".join(map(str, sorted(lacking))).encode()).hexdigest()
     if before is None or before.lacking != digest:
         return ShortReads(1, digest, now)
     if now - before.counted_at < APART:
         return before
     return ShortReads(before.times + 1, digest, now)
+
+
+def doubt(lacking: int, *, requests: int, answered: int, succeeded: int, is_ours: bool) -> str | None:
+    """Return why the lacking requests may not be called missing, None when they are.
+
+    `answered` of the batch's `requests` were read with an answer, and the provider's own count says that `succeeded` have
+    one. An answer that was counted and not read is paid, and any lacking request may be the one that has it: to send it
+    again would pay twice. Without a proof that the batch `is_ours`, its results say nothing about our requests.
+    """
+    if not is_ours:
+        return f"it was adopted, and its results, which lack {lacking:,} of {requests:,} requests, do not prove it ours"
+    if succeeded > answered:
+        return (
+            f"the provider counts {succeeded:,} answers, and its results hold {answered:,}, however often they are read: "
+            f"{succeeded - answered:,} of them, which are paid, cannot be read"
+        )
+    return None

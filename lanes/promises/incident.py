@@ -82,8 +82,8 @@ TERMS: Mapping[Promise, Terms] = {
     ),
     Promise.BATCH_INCOMPLETE: Terms(
         "Batch results are incomplete", "items", math.inf,
-        "Items without a result were asked again by themselves and may be paid twice: compare lanes.spend with the provider's "
-        "bill. Its attempts stand in lanes.attempt_log under its batch_id.",
+        "Items without a result were asked again by themselves: the provider counts no answer for them, so that they are paid "
+        "once. Its attempts stand in lanes.attempt_log under its batch_id.",
     ),
     Promise.BATCH_NEVER_STARTED: Terms(
         "Batch never started", "minutes", 6,

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from lanes.batch.batch import Kind
 from lanes.batch.reconcile import Finding
-from lanes.batch.short_reads import BELIEVED
+from lanes.batch.short_reads import REPEATED
 from lanes.claims import Claimed
 from lanes.provider import batches as provider
 from lanes.provider.errors import CallFailed
@@ -241,7 +241,7 @@ async def test_work_that_no_result_mentions_is_missing_and_ready_again(
     assert batch.provider_batch_id is not None
     endpoint.ended(batch.provider_batch_id)
     await collect.poll(at, batch)
-    for _ in range(BELIEVED - 1):
+    for _ in range(REPEATED - 1):
         with pytest.raises(collect.ShortRead):
             await collect.bring_home(at, batch)
         sender.time.passes(minutes=1)

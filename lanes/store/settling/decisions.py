@@ -1,6 +1,6 @@
 """What a person decides about an open batch: which batch at the provider it is, or that its items go another way."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,14 +9,16 @@ from typing import Any
 from sqlalchemy import Connection, func, select
 
 from lanes.batch.batch import OVER, UNCONFIRMED
+from lanes.batch.short_reads import REPEATED
 from lanes.batch.stakes import Stakes
 from lanes.claims import Claim
 from lanes.errors import ActionRefused, StillLocked
-from lanes.ids import BatchId
+from lanes.ids import BatchId, WorkId
 from lanes.money.cost import upper_bound
-from lanes.settling.attempts import given_up
+from lanes.settling import attempts
 from lanes.settling.outcome import Attempt
 from lanes.store.batch import adoption, batches, disowning, releases
+from lanes.store.bulk import one_of
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.money import sharing
 from lanes.store.payload import characters
@@ -105,16 +107,32 @@ def give_up(
     """
     row = _owning(connection, batch_id, workload)
     items = 0
-    for attempts in _given_up(connection, row, f"batch {batch_id} was given up by {who}: {why}", now):
-        saved = outcomes.save(connection, attempts, now=now, wait=PATIENCE)
+    for given_up in _given_up(connection, row, f"batch {batch_id} was given up by {who}: {why}", now):
+        saved = outcomes.save(connection, given_up, now=now, wait=PATIENCE)
         if saved.passed_over:
             raise StillLocked(f"somebody's open transaction holds some items of batch {batch_id}; nothing is done, try again")
-        items += len(attempts)
+        items += len(given_up)
     _part(connection, row, f"given up by {who}: {why}", now)
     return (
         f"batch {batch_id} of {row.workload} is given up with {counted(items, 'item')}: `lanes retry {row.workload}` "
         "brings back what failed"
     )
+
+
+def unread(connection: Connection, batch_id: BatchId, claims: Sequence[Claim], why: str, *, now: datetime) -> list[Attempt]:
+    """Return an attempt for each claim of the batch whose answer may be paid and cannot be read, with the most it cost."""
+    row = connection.execute(select(batch).where(batch.c.id == batch_id)).one()
+    version = workloads.versions(connection, [row.version_id]).get(row.version_id)
+    chars = dict[WorkId, int]()
+    wanted = select(work.c.id, characters(item.c.payload).label("chars")).join(item, item.c.id == work.c.item_id)
+    for each in connection.execute(wanted.where(one_of([claim.work_id for claim in claims], work.c.id))):
+        chars[each.id] = each.chars
+    started = row.submitted_at or row.intended_at
+    bounds = [_bound_of(version, chars.get(claim.work_id, 0), row, now) for claim in claims]
+    return [
+        attempts.unread(claim, why, started_at=started, now=now, bound_usd=bound)
+        for claim, bound in zip(claims, bounds, strict=True)
+    ]
 
 
 def _part(connection: Connection, row: Any, note: str, now: datetime) -> None:
@@ -144,15 +162,12 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
         if not owned:
             return
         last = owned[-1].id
-        attempts: list[Attempt] = []
-        for each in owned:
-            bound = Decimal(0)
-            if row.provider_batch_id is None and version is not None:
-                with suppress(LookupError):  # no price is known for its model any more
-                    bound = _bound(version, each.chars, row, now)
-            claim = Claim(each.id, each.claim_no)
-            attempts.append(given_up(claim, why, started_at=started, now=now, bound_usd=bound))
-        yield attempts
+        booked_later = row.provider_batch_id is not None and row.short_reads < REPEATED
+        bounds = [Decimal(0) if booked_later else _bound_of(version, each.chars, row, now) for each in owned]
+        yield [
+            attempts.given_up(Claim(each.id, each.claim_no), why, started_at=started, now=now, bound_usd=bound)
+            for each, bound in zip(owned, bounds, strict=True)
+        ]
 
 
 def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
@@ -171,6 +186,13 @@ def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
             again = sum((estimates.of(version, each.chars).batch * each.many for each in lengths), Decimal(0))
             most = sum((_bound(version, each.chars, row, now) * each.many for each in lengths), Decimal(0))
     return Stakes(row.id, row.workload, row.state, row.provider_batch_id, items, again, most)
+
+
+def _bound_of(version: Version | None, chars: int, row: Any, now: datetime) -> Decimal:
+    """As `_bound`; 0 where no price is known any more."""
+    with suppress(LookupError):
+        return Decimal(0) if version is None else _bound(version, chars, row, now)
+    return Decimal(0)
 
 
 def _bound(version: Version, chars: int, row: Any, now: datetime) -> Decimal:

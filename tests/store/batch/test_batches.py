@@ -246,7 +246,7 @@ def test_short_reads_are_kept_with_the_batch(connection: Connection, letters: Ve
     waiting(connection, "a", "b")
     batch_id, _ = submit(connection, letters)
     reads = [homecoming.short_read(connection, batch_id, {1}, now=later(minutes=minutes)) for minutes in range(3)]
-    assert [(each.times, each.believed) for each in reads] == [(1, False), (2, False), (3, True)]
+    assert [(each.times, each.is_repeated) for each in reads] == [(1, False), (2, False), (3, True)]
     kept = row(connection, "batch", id=batch_id)
     assert (kept.short_reads, kept.short_read_at) == (3, later(minutes=2))
     assert homecoming.short_read(connection, batch_id, {0}, now=later(minutes=3)).times == 1

@@ -1,10 +1,10 @@
-"""When results that end early are believed: three times alike, and never in one breath."""
+"""When results that end early are believed: read three times alike, a minute apart, and only as the counts leave room."""
 
 from datetime import timedelta
 
 import pytest
 
-from lanes.batch.short_reads import APART, BELIEVED, ShortReads, counted
+from lanes.batch.short_reads import APART, REPEATED, ShortReads, counted, doubt
 from tests.conftest import NOON
 
 
@@ -17,9 +17,9 @@ def after(*reads: tuple[timedelta, set[int]]) -> ShortReads:
     return known
 
 
-def test_three_short_reads_without_the_same_requests_a_minute_apart_are_believed() -> None:
-    read = [(APART * times, {3, 7}) for times in range(BELIEVED)]
-    assert [after(*read[: times + 1]).believed for times in range(BELIEVED)] == [False, False, True]
+def test_three_short_reads_without_the_same_requests_a_minute_apart_are_repeated() -> None:
+    read = [(APART * times, {3, 7}) for times in range(REPEATED)]
+    assert [after(*read[: times + 1]).is_repeated for times in range(REPEATED)] == [False, False, True]
 
 
 @pytest.mark.parametrize("apart", [timedelta(0), timedelta(seconds=1), APART - timedelta(microseconds=1)])
@@ -43,3 +43,22 @@ def test_the_order_of_the_requests_says_nothing() -> None:
 def test_requests_are_told_apart_by_their_whole_number() -> None:
     assert counted(None, [1, 11], now=NOON).lacking != counted(None, [11, 1, 1], now=NOON).lacking
     assert counted(None, [1, 23], now=NOON).lacking != counted(None, [12, 3], now=NOON).lacking
+
+
+@pytest.mark.parametrize(
+    ("answered", "succeeded", "is_ours", "why"),
+    [
+        (10, 10, True, None),  # the counts leave room for two that have no answer
+        (10, 0, True, None),
+        (0, 12, True, "counts 12 answers, and its results hold 0"),
+        (10, 11, True, "1 of them, which are paid, cannot be read"),  # one of two is paid: which of them is not known
+        (10, 12, True, "2 of them"),
+        (0, 0, False, "do not prove it ours"),
+        (0, 12, False, "do not prove it ours"),
+    ],
+)
+def test_what_lacks_is_missing_only_where_every_answer_that_the_provider_counts_was_read(
+    answered: int, succeeded: int, is_ours: bool, why: str | None
+) -> None:
+    said = doubt(12 - answered, requests=12, answered=answered, succeeded=succeeded, is_ours=is_ours)
+    assert said is None if why is None else said and why in said
