@@ -73,10 +73,9 @@ def submitted(
     if row.provider_batch_id == provider_batch_id:
         connection.execute(update(batch).where(batch.c.id == batch_id).values(proved_at=now))
         return Answer.SUBMITTED if row.state in AT_PROVIDER or row.state == BatchState.COLLECTED else Answer.UNWANTED
-    unproved = row.adopted_at is not None and row.proved_at is None
-    if row.provider_batch_id is not None and not unproved:
-        return Answer.UNWANTED
-    if unproved:
+    if row.provider_batch_id is not None:
+        if row.adopted_at is None or row.proved_at is not None:
+            return Answer.UNWANTED
         disowning.disown(connection, row.account, row.provider_batch_id, batch_id, now=now)
     released = row.state in (BatchState.RELEASED, BatchState.SUPERSEDED)
     note = f"{row.note}; its create was answered after that, so it is cancelled" if released else None
