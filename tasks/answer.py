@@ -70,7 +70,8 @@ class Answering:
         self._writers, self._failure_log = Writers(Lane.REALTIME), FailureLog()
         self.standstills, self.answered = Standstills(), 0
         self._weighing = Weighing(
-            pace, health, self.standstills, times=times or ServiceTimes(), flow_run_id=at.flow_run_id
+            pace, health, self.standstills, times=times or ServiceTimes(), account=at.provider.account,
+            flow_run_id=at.flow_run_id,
         )  # fmt: skip
 
     @property

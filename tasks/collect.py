@@ -17,10 +17,10 @@ from lanes.errors import LanesError, StillLocked
 from lanes.packids import ALONE, pack_ids
 from lanes.promises.batch_results import incomplete
 from lanes.promises.failures import Failures
-from lanes.promises.provider_faults import frozen
+from lanes.promises.provider_faults import frozen, refused
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
-from lanes.provider.errors import FREEZES, CallFailed
+from lanes.provider.errors import FREEZES, Action, CallFailed
 from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone, Unreadable, fate, results
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
@@ -31,7 +31,7 @@ from lanes.store.settling import decisions
 from lanes.store.workload import workloads
 from lanes.units import counted
 from lanes.unquoted import discreet
-from lanes.words import BatchState, Lane, Outcome, Verdict
+from lanes.words import BatchState, Outcome, Verdict
 from lanes.workload.version import Version
 from tasks import reconcile
 from tasks.abreast import abreast
@@ -71,6 +71,11 @@ async def poll(at: Connections, batch: OpenBatch) -> bool:
         seen = await provider.retrieve(await at.client(), batch.provider_batch_id)
     except BatchUnknown as trouble:
         await reconcile.out_of_reach(at, batch, trouble)
+        raise
+    except CallFailed as trouble:
+        if trouble.action in FREEZES:
+            breach = frozen(at.provider.account, batch.items, str(trouble), flow_run_id=at.flow_run_id)
+            await at.db.run(incidents.open, breach, now=await at.db.now())
         raise
     await reconcile.seen(at, batch, seen)
     if not seen.ended:
@@ -211,11 +216,14 @@ class Reading:
 
     async def _freeze(self, read: Sequence[RequestResult], members: dict[int, list[Claim]], now: datetime) -> None:
         """What the account refuses within a batch opens the incident that a refused call opens."""
-        refused = {each.number: each.said for each in read if isinstance(each.said, Fault) and each.said.action in FREEZES}
-        if refused:
-            self._frozen += sum(len(members.get(number, [])) for number in refused)
-            why = next(iter(refused.values())).detail
-            breach = frozen(self._batch.workload, Lane.BATCH, self._frozen, why, flow_run_id=self._at.flow_run_id)
+        faults = {each.number: each.said for each in read if isinstance(each.said, Fault) and each.said.action in FREEZES}
+        if faults:
+            self._frozen += sum(len(members.get(number, [])) for number in faults)
+            fault, batch = next(iter(faults.values())), self._batch
+            breach = refused(
+                self._at.provider.account, batch.workload, batch.model, self._frozen, fault.detail,
+                is_model=fault.action is Action.UNKNOWN_MODEL, flow_run_id=self._at.flow_run_id,
+            )  # fmt: skip
             await self._at.db.run(incidents.open, breach, now=now)
 
     async def _miss(self, lacking: dict[int, list[Claim]]) -> None:

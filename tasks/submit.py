@@ -22,7 +22,7 @@ from lanes.money.pack_size import PackSizes
 from lanes.packids import ALONE, new_nonce, pack_ids
 from lanes.packing import FRAME_CHARS, filled, weighed
 from lanes.payload import octets, weight
-from lanes.promises.provider_faults import frozen
+from lanes.promises.provider_faults import refused
 from lanes.provider import batches as provider
 from lanes.provider.answering import questions
 from lanes.provider.batches import ProviderBatch
@@ -70,6 +70,7 @@ class Prepared:
 
     batch_id: BatchId
     nonce: str
+    model: str
     items: int
     body: Body
     expected_minutes: int
@@ -158,7 +159,7 @@ async def _prepared(at: Connections, kind: Kind, body: Body, now: datetime | Non
         batch_id = await run(creates.intend, intent, writing.packs, marked=writing.marked, now=now)
         await run(holds.reserve, batch_id, affording.bounds(writing.packs), now=now)
     items = sum(map(len, writing.packs))
-    return Prepared(batch_id, intent.nonce, items, body, version.spec.batch_expected_minutes)
+    return Prepared(batch_id, intent.nonce, intent.model, items, body, version.spec.batch_expected_minutes)
 
 
 async def _marks(at: Connections, kind: Kind) -> tuple[Version, Marks]:
@@ -264,6 +265,9 @@ async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure:
     async with at.db.transaction() as run:
         await run(releases.release, prepared.batch_id, note=f"refused: {failure}", now=run.now)
         if failure.action in FREEZES:
-            breach = frozen(kind.workload, Lane.BATCH, prepared.items, str(failure), flow_run_id=at.flow_run_id)
+            breach = refused(
+                at.provider.account, kind.workload, prepared.model, prepared.items, str(failure),
+                is_model=failure.action is Action.UNKNOWN_MODEL, flow_run_id=at.flow_run_id,
+            )  # fmt: skip
             await run(incidents.open, breach, now=run.now)
     get_run_logger().warning("%s was refused, and its items are ready again: %s", what, failure)

@@ -15,6 +15,7 @@ from lanes.settings import Settings
 from lanes.store import incidents
 from lanes.store.database import Database
 from lanes.store.figures import measurements
+from lanes.store.promises import endings
 from lanes.store.realtime import outages
 from lanes.store.workload import workloads
 from tasks.deliver import deliver_posts
@@ -40,8 +41,10 @@ async def evaluate(db: Database) -> Recorded:
     async with db.transaction() as run:
         now = run.now
         versions, seen = await run(workloads.in_force), await run(measurements.measure, now=now)
-        recorded = await run(incidents.record, assess(versions, seen, now), now=now)
-    ended = [*await db.run(incidents.thaw, now=now), *await db.run(outages.end, now=now)]
+        judged = assess(versions, seen, now)
+        recorded = await run(incidents.record, judged, now=now)
+        gone = await run(endings.end_gone, judged, now=now)
+    ended = [*gone, *await db.run(endings.thaw, now=now), *await db.run(outages.end, now=now)]
     return replace(recorded, resolved=recorded.resolved + ended)
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from lanes.claims import Claimed
 from lanes.ids import WorkId
 from lanes.money.cost import most_answer_tokens
-from lanes.promises.provider_faults import frozen
+from lanes.promises.provider_faults import frozen, unknown_model
 from lanes.provider.answering import REFUSED, Called
 from lanes.provider.errors import FREEZES, Action, CallFailed
 from lanes.realtime.calltime import longest_call_s
@@ -19,7 +19,6 @@ from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
 from lanes.unquoted import discreet
-from lanes.words import Lane
 from lanes.workload.version import Version
 from tasks.consequences import Consequences
 from tasks.failure_log import failed, unusable
@@ -30,10 +29,11 @@ class Weighing:
     long they take."""
 
     def __init__(
-        self, pace: Pace, health: Health, standstills: Standstills, *, times: ServiceTimes, flow_run_id: UUID | None
-    ) -> None:
+        self, pace: Pace, health: Health, standstills: Standstills, *, times: ServiceTimes, account: str,
+        flow_run_id: UUID | None,
+    ) -> None:  # fmt: skip
         self._pace, self._health, self._standstills, self._times = pace, health, standstills, times
-        self._flow_run_id = flow_run_id
+        self._account, self._flow_run_id = account, flow_run_id
 
     def of(self, ended: Sequence[tuple[Version, Called]], now: datetime) -> Consequences:
         """What calls that ended, each by a version, lead to."""
@@ -75,12 +75,14 @@ class Weighing:
                 self._pace.freeze(now)
             held_back = [*called.pack, *called.untried]
             then.give_back(held_back, self._pace.next_try(workload, now))
-            if failure.action in FREEZES:
-                then.breaches[workload] = frozen(
-                    workload, Lane.REALTIME, len(held_back), str(failure), flow_run_id=self._flow_run_id
+            if failure.action is Action.UNKNOWN_MODEL:
+                then.breaches[workload] = unknown_model(
+                    workload, model, len(held_back), str(failure), flow_run_id=self._flow_run_id
                 )
-                alone = failure.action is Action.UNKNOWN_MODEL
-                self._standstills.met(of_workload(workload) if alone else ACCOUNT, str(failure), now=now)
+                self._standstills.met(of_workload(workload), str(failure), now=now)
+            elif failure.action in FREEZES:
+                then.breaches[ACCOUNT] = frozen(self._account, len(held_back), str(failure), flow_run_id=self._flow_run_id)
+                self._standstills.met(ACCOUNT, str(failure), now=now)
         else:
             last = any(each.failures + 1 >= version.spec.max_failures for each in called.pack)
             blame = self._health.faulted(

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from lanes.money.always_valid import Share, excludes
 from lanes.promises.incident import TERMS, Promise, Severity
-from lanes.words import Verdict
+from lanes.words import Lane, Verdict
 
 FALSE_ALARM = 0.01  # the chance that a share at its limit, however often it is looked at while it is counted, breaks a promise
 TOO_SURE = 0.05  # the chance that so few hits come of a share at its limit, from which on it is believed to be below
@@ -19,6 +19,8 @@ LEAST_HITS = 5  # of a breach: the tries of one item are alike, and say no more 
 LEAST_CLEAN = 20  # samples without a hit that end an incident of batches, where time says nothing
 STAYS = timedelta(minutes=15)  # how long the incident of a share is open at least, so that it does not flap
 STAYS_DOUBTFUL = timedelta(hours=2)  # the same where it ends for want of hits alone, among too few samples to be sure
+NOWHERE = frozenset[Lane]()
+REALTIME, BATCH = frozenset({Lane.REALTIME}), frozenset({Lane.BATCH})
 SHARES = frozenset(
     {Promise.BATCH_FAILING, Promise.BATCH_INVALID, Promise.REALTIME_SLOW, Promise.REALTIME_FAILING, Promise.DEADLINE_MISSED}
 )
@@ -39,7 +41,7 @@ class Assessment:
     samples: int
     sentence: str
     subject: str = ""
-    in_outage: bool = False  # an outage of the provider, where there is one, explains what breaks it
+    standstill: frozenset[Lane] = NOWHERE  # a cause that stops all of these lanes explains the breach; none: no cause does
     quiet: bool = False  # there is no hit in all that is looked at, and not because every item failed
     why: str | None = None
     flow_run_id: UUID | None = None

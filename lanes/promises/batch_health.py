@@ -42,7 +42,8 @@ def health(batches: Sequence[Batch], incidents: Sequence[Incident]) -> str:
 def _broken(incidents: Iterable[Incident]) -> Iterator[Incident]:
     """The open incidents of the batch lane."""
     for each in incidents:
-        of_lane = lane_of(each.promise, each.subject) is Lane.BATCH or each.promise == Promise.AUTHORITATIVE_FAILED
+        either = (Promise.AUTHORITATIVE_FAILED, Promise.PROVIDER_FROZEN)
+        of_lane = lane_of(each.promise) is Lane.BATCH or each.promise in either
         if each.state is IncidentState.OPEN and of_lane:
             yield each
 

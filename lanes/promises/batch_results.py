@@ -41,11 +41,16 @@ def incomplete(workload: str, batch_id: BatchId, tally: Tally, *, flow_run_id: U
 
 
 def batch_incomplete(batch: BatchSeen, now: datetime) -> Assessment:
-    """As when the batch was closed; after a day it is news no more."""
-    outcomes = batch.succeeded + batch.invalid + batch.failed
-    judged = incomplete(batch.workload, batch.id, Tally(batch.items, outcomes, batch.missing))
-    past = judged.verdict is Verdict.FAILED and batch.over_at is not None and now - batch.over_at > JUDGED_FOR
-    return replace(judged, verdict=Verdict.PASSED, sentence=f"{judged.sentence} It is over for a day.") if past else judged
+    """Judge the batch as when it was closed, until its missing items have an answer, or for a day."""
+    tally = Tally(batch.items, batch.succeeded + batch.invalid + batch.failed, batch.missing)
+    judged = incomplete(batch.workload, batch.id, tally)
+    if judged.verdict is Verdict.PASSED:
+        return judged
+    if batch.over_at is not None and now - batch.over_at > JUDGED_FOR:
+        return replace(judged, verdict=Verdict.PASSED, sentence=f"{judged.sentence} That was more than a day ago.")
+    if not tally.surplus and not batch.owed:
+        return replace(judged, verdict=Verdict.PASSED, sentence=f"{judged.sentence} None of them needs an answer any more.")
+    return judged
 
 
 def batch_share(version: Version, promise: Promise, batches: Sequence[BatchSeen], now: datetime) -> Assessment:

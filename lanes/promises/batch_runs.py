@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from lanes.ids import BatchId
-from lanes.promises.assessment import Assessment, verdict
+from lanes.promises.assessment import BATCH, REALTIME, Assessment, verdict
 from lanes.promises.incident import Promise
 from lanes.units import counted, seconds
 from lanes.words import BatchState, Verdict
@@ -17,7 +17,8 @@ LET_GO = (BatchState.COLLECTED, BatchState.SUPERSEDED, BatchState.RELEASED)  # n
 class BatchSeen:
     """A batch as it is now; counts are items, `failed` are errored, canceled, expired or missing.
 
-    We `cancelled` it ourselves where no item needed it any more. It is `in_force` where its version is the workload's.
+    We `cancelled` it ourselves where no item needed it any more. It is `in_force` where its version is the workload's. One of
+    its `missing` items at least is `owed` an answer still.
     """
 
     id: BatchId
@@ -33,6 +34,7 @@ class BatchSeen:
     missing: int = 0
     cancelled: bool = False
     in_force: bool = True
+    owed: bool = False
 
 
 def of_batch(batch_id: BatchId) -> str:
@@ -49,7 +51,7 @@ def number_of(subject: str) -> BatchId | None:
 def batch_slow(version: Version, batch: BatchSeen, now: datetime) -> Assessment:
     """By how long the batch has been open, or was."""
     limit = version.spec.promises.batch_max_minutes
-    over = batch.state in LET_GO
+    over = batch.state in LET_GO or batch.cancelled
     minutes = ((batch.over_at if over and batch.over_at else now) - batch.begun_at).total_seconds() / 60
     judged = Verdict.PASSED if over else verdict(minutes, limit)
     open_for, promised = seconds(minutes * 60), seconds(limit * 60)
@@ -58,9 +60,13 @@ def batch_slow(version: Version, batch: BatchSeen, now: datetime) -> Assessment:
             said = f"Batch {batch.id} came home after {open_for}; {promised} were promised."
         case BatchState.RELEASED | BatchState.SUPERSEDED:
             said = f"Batch {batch.id} was given up after {open_for}; its items are ready for the next batch."
+        case _ if batch.cancelled:
+            said = f"Batch {batch.id} was cancelled: no item of it needs an answer any more."
         case _:
             said = f"Batch {batch.id} has been open for {open_for}; {promised} were promised. {_stuck_at(batch)}"
-    return Assessment(Promise.BATCH_SLOW, version.workload, judged, minutes, limit, 1, said, of_batch(batch.id))
+    return Assessment(
+        Promise.BATCH_SLOW, version.workload, judged, minutes, limit, 1, said, of_batch(batch.id), standstill=REALTIME | BATCH
+    )
 
 
 def _stuck_at(batch: BatchSeen) -> str:

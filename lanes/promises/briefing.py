@@ -39,7 +39,7 @@ class Scope:
     """Which attempts speak of a promise: those of this lane that ended badly within `window` before it was measured."""
 
     window: timedelta
-    lane: Lane | None = None  # None: that of the incident's subject
+    lane: Lane | None = None  # None: both
     outcomes: Collection[Outcome] = BAD
     purpose: Purpose | None = None
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from lanes.money.always_valid import Share
-from lanes.promises.assessment import Assessment, share_verdict
+from lanes.promises.assessment import BATCH, REALTIME, Assessment, share_verdict
 from lanes.promises.incident import Promise
 from lanes.routing.load import Held, Load
 from lanes.routing.prospect import percent
@@ -35,9 +35,9 @@ class DueSeen:
 
 
 def deadline_missed(version: Version, seen: DueSeen | None) -> Assessment:
-    """By the share of due times that were missed; None: none was due.
+    """Judge the share of due times that were missed; None: none was due.
 
-    An outage explains it where the promise were kept if real time had missed none: what a batch misses, no outage excuses.
+    A standstill of one lane explains the breach where there were none if that lane had missed none.
     """
     name, limit = version.workload, version.spec.promises.deadline_max_missed_percent
     late = 0 if seen is None else seen.missed + seen.overdue
@@ -45,15 +45,17 @@ def deadline_missed(version: Version, seen: DueSeen | None) -> Assessment:
     if seen is None or not due:
         said = "No item was due in the last hour, and none is overdue."
         judged = share_verdict(Share(0, 0), limit)
-        return Assessment(Promise.DEADLINE_MISSED, name, judged, 0, limit, 0, said, quiet=True, in_outage=True)
+        return Assessment(Promise.DEADLINE_MISSED, name, judged, 0, limit, 0, said, quiet=True, standstill=REALTIME)
     part = 100 * late / due
     said = f"{late:,} of {counted(due, 'item')} that were due missed it within the last hour: {share(part / 100)}, and "
     said += f"{share(limit / 100)} is the limit."
     if seen.overdue:
         said += f" {counted(seen.overdue, 'item')} of them {'waits' if seen.overdue == 1 else 'wait'} still."
     judged = share_verdict(Share(late, due), limit)
-    excused = share_verdict(Share(late - seen.in_realtime, due), limit) is not Verdict.FAILED
-    return Assessment(Promise.DEADLINE_MISSED, name, judged, part, limit, due, said, quiet=not late, in_outage=excused)
+    of_lanes = ((REALTIME, seen.in_realtime), (BATCH, late - seen.in_realtime))
+    enough = (lane for lane, missed in of_lanes if share_verdict(Share(late - missed, due), limit) is not Verdict.FAILED)
+    standstill = next(enough, REALTIME | BATCH)
+    return Assessment(Promise.DEADLINE_MISSED, name, judged, part, limit, due, said, quiet=not late, standstill=standstill)
 
 
 @dataclass(frozen=True)
@@ -112,8 +114,14 @@ def deadline_at_risk(seen: AtRisk, now: datetime) -> Assessment:
     judged = Verdict.FAILED if seen.items else Verdict.PASSED
     return Assessment(
         Promise.DEADLINE_AT_RISK, seen.workload, judged, seen.items, 0, seen.items, said, why=_why_not_rescued(seen),
-        in_outage=not seen.bound and all(each.outage for each in seen.held),  # of a late batch or a budget it explains nothing
+        standstill=_standstill(seen),
     )
+
+
+def _standstill(seen: AtRisk) -> frozenset[Lane]:
+    """Return which lanes would have to stand still: the batch lane for bound items, both for those without money."""
+    unpaid = any(not each.outage for each in seen.held)
+    return (BATCH if seen.bound or unpaid else frozenset()) | (REALTIME if seen.crowded or seen.held else frozenset())
 
 
 def nothing_at_risk(workload: str) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from lanes.promises.assessment import Assessment, verdict
+from lanes.promises.assessment import BATCH, Assessment, verdict
 from lanes.promises.incident import Promise
 from lanes.units import clock, counted
 from lanes.words import Verdict
@@ -46,4 +46,6 @@ def never_started(version: Version, waiting: WaitingSeen | None, now: datetime) 
     judged = verdict(minutes, limit)
     if judged is Verdict.PASSED and now - departure > START_WITHIN:
         judged = Verdict.INCONCLUSIVE
-    return Assessment(Promise.BATCH_NEVER_STARTED, version.workload, judged, minutes, limit, waiting.items, said)
+    return Assessment(
+        Promise.BATCH_NEVER_STARTED, version.workload, judged, minutes, limit, waiting.items, said, standstill=BATCH
+    )

@@ -198,10 +198,8 @@ class Recorded:
     refused: list[str] = field(default_factory=list)
 
 
-def lane_of(promise: Promise, subject: str) -> Lane | None:
-    """The lane whose breach it is; None: of either, or of the whole workload."""
-    if promise in (Promise.PROVIDER_DOWN, Promise.PROVIDER_FROZEN):
-        return next((lane for lane in Lane if subject == f"{lane} lane"), None)
+def lane_of(promise: Promise) -> Lane | None:
+    """Return the lane whose breach it is; None: of either, or of the whole workload."""
     return next((lane for lane in Lane if promise.startswith(f"{lane}_")), None)
 
 

@@ -28,9 +28,8 @@ UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_I
 class Seen:
     """Everything the promises are judged by.
 
-    Of `paused` workloads only batches and failed items are judged. Of `unserved` ones, for which the provider or a budget
-    pays nothing, the real-time lane is not: one cause is one incident. Nor is, for the same reason, what waits for batches of
-    those that the provider, or a budget, has `refused`. What an outage makes wait is judged, and told by that incident.
+    Of `paused` workloads only batches and failed items are judged. What an outage, a refusal of the account or a used-up budget
+    makes wait is judged, and told by that incident.
     """
 
     batches: Sequence[BatchSeen] = ()
@@ -40,8 +39,6 @@ class Seen:
     failed: Sequence[ItemsSeen] = ()
     due: Sequence[DueSeen] = ()
     budgets: Sequence[BudgetStatus] = ()
-    unserved: frozenset[str] = field(default_factory=frozenset)
-    refused: frozenset[str] = field(default_factory=frozenset)
     paused: frozenset[str] = field(default_factory=frozenset)
 
 
@@ -65,10 +62,7 @@ def _of_workload(version: Version, seen: Seen, now: datetime) -> Iterator[Assess
     if name in seen.paused:
         return
     yield deadline_missed(version, next(_of(seen.due, name), None))
-    if name not in seen.refused:
-        yield never_started(version, next(_of(seen.waiting, name), None), now)
-    if name in seen.unserved:
-        return
+    yield never_started(version, next(_of(seen.waiting, name), None), now)
     unanswered = any(_of(seen.failed, name))
     for realtime in _of(seen.realtime, name):
         for judged in (realtime_slow(version, realtime), realtime_failing(version, realtime)):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
-from lanes.promises.assessment import Assessment
+from lanes.promises.assessment import NOWHERE, REALTIME, Assessment
 from lanes.promises.incident import Promise
 from lanes.units import counted
 from lanes.unquoted import discreet
@@ -49,6 +49,5 @@ def items_failed(name: str, seen: ItemsSeen | None) -> Assessment:
         f"{counted(seen.items, 'item')} failed within the last 24 hours; `lanes retry {name} --all` tries "
         f'{"it" if seen.items == 1 else "them"} again. The newest is "{seen.key}": {discreet(seen.reason)}'
     )
-    return Assessment(
-        Promise.ITEMS_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said, in_outage=seen.unanswered == seen.items
-    )
+    standstill = REALTIME if seen.unanswered == seen.items else NOWHERE
+    return Assessment(Promise.ITEMS_FAILED, name, Verdict.FAILED, seen.items, 0, seen.items, said, standstill=standstill)

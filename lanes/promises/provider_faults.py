@@ -6,15 +6,38 @@ from uuid import UUID
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import EVERYBODY, Promise
 from lanes.units import counted
-from lanes.words import Lane, Verdict
+from lanes.words import Verdict
 
 
-def frozen(workload: str, lane: Lane, items: int, why: str, *, flow_run_id: UUID | None = None) -> Assessment:
-    """The breach that the provider refuses a lane's calls until a person acts; it holds so many items back."""
-    said, subject = f"Nothing is paid on the {lane} lane: {why}", f"{lane} lane"
+def frozen(account: str, items: int, why: str, *, flow_run_id: UUID | None = None) -> Assessment:
+    """Return the breach that the provider refuses the account until a person acts; it holds `items` back, on either lane."""
+    said = f"Nothing is paid on either lane: {why}"
     return Assessment(
-        Promise.PROVIDER_FROZEN, workload, Verdict.FAILED, items, 0, items, said, subject, why=why, flow_run_id=flow_run_id
+        Promise.PROVIDER_FROZEN, EVERYBODY, Verdict.FAILED, items, 0, items, said, account, why=why, flow_run_id=flow_run_id
     )
+
+
+def unknown_model(workload: str, model: str, items: int, why: str, *, flow_run_id: UUID | None = None) -> Assessment:
+    """Return the breach that the provider has no such model for the account; it holds `items` of the workload back."""
+    said = f"Nothing is asked of {model}: {why}"
+    return Assessment(
+        Promise.PROVIDER_FROZEN, workload, Verdict.FAILED, items, 0, items, said, of_model(model), why=why,
+        flow_run_id=flow_run_id,
+    )  # fmt: skip
+
+
+def refused(
+    account: str, workload: str, model: str, items: int, why: str, *, is_model: bool, flow_run_id: UUID | None = None
+) -> Assessment:
+    """Return the breach of a refused batch, or of requests within one: of its model, or of the whole account."""
+    if is_model:
+        return unknown_model(workload, model, items, why, flow_run_id=flow_run_id)
+    return frozen(account, items, why, flow_run_id=flow_run_id)
+
+
+def of_model(model: str) -> str:
+    """Return the subject of the incidents of a model."""
+    return f"model {model}"
 
 
 def provider_down(account: str, models: Sequence[str], calls: int, why: str, *, flow_run_id: UUID | None = None) -> Assessment:

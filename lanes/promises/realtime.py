@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from lanes.money.always_valid import Share
-from lanes.promises.assessment import Assessment, share_verdict
+from lanes.promises.assessment import REALTIME, Assessment, share_verdict
 from lanes.promises.incident import Promise
 from lanes.units import counted, seconds, share
 from lanes.words import Verdict
@@ -60,7 +60,7 @@ def realtime_slow(version: Version, seen: RealtimeSeen) -> Assessment:
     if limit and judged is not Verdict.FAILED and waits_s > max(LONG_WAIT * limit, LEAST_WAIT_S):
         judged, value = Verdict.FAILED, waits_s
     return Assessment(
-        Promise.REALTIME_SLOW, version.workload, judged, value, limit, samples, said, in_outage=True, quiet=not slower.hits
+        Promise.REALTIME_SLOW, version.workload, judged, value, limit, samples, said, standstill=REALTIME, quiet=not slower.hits
     )
 
 
@@ -76,6 +76,6 @@ def realtime_failing(version: Version, seen: RealtimeSeen) -> Assessment:
         )
     judged = share_verdict(Share(seen.failed, seen.attempts), limit)
     return Assessment(
-        Promise.REALTIME_FAILING, version.workload, judged, percent, limit, seen.attempts, said, in_outage=True,
+        Promise.REALTIME_FAILING, version.workload, judged, percent, limit, seen.attempts, said, standstill=REALTIME,
         quiet=not seen.failed,
     )  # fmt: skip

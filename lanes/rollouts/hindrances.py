@@ -8,7 +8,7 @@ from lanes.words import Lane
 
 def hindering(incidents: Iterable[Incident], receiving: Lane) -> list[Incident]:
     """Those of the incidents that hinder a rollout whose traffic goes to this lane: its own, and those of either lane."""
-    return [each for each in incidents if _is_critical(each) and lane_of(each.promise, each.subject) in (None, receiving)]
+    return [each for each in incidents if _is_critical(each) and lane_of(each.promise) in (None, receiving)]
 
 
 def sentences(incidents: Iterable[Incident]) -> list[str]:

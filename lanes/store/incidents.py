@@ -1,42 +1,78 @@
 """Incidents: one is open per promise, workload and subject. Opening and ending tell the world in one transaction.
 
-What an outage of the provider explains has that incident for its parent. Slack is told of it once the parent is over, where it
-breaks its promise still; where it does not, it ends untold.
+What an outage of the provider, a refusal of the account or a used-up budget explains has that incident for its parent. Slack is
+told of it once the parent is over, where it breaks its promise still; where it does not, it ends untold.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, exists, or_, select, text, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import DBAPIError
 
 from lanes.ids import IncidentId
 from lanes.promises.assessment import Assessment
+from lanes.promises.deadlines import MISSED_WITHIN
 from lanes.promises.definitions import mended_workload
 from lanes.promises.incident import EVERYBODY, TERMS, Incident, IncidentState, Promise, Recorded, Severity
 from lanes.store import outbox
 from lanes.store.literals import is_
 from lanes.store.outbox import EventOut
-from lanes.store.tables import attempt, batch, incident, slack_post
-from lanes.words import Lane, Outcome, Verdict
+from lanes.store.tables import incident, slack_post
+from lanes.words import Lane, Verdict
 
 OPENED = "lanes.incident.opened"
 RESOLVED = "lanes.incident.resolved"
 KEY = (incident.c.promise, incident.c.workload, incident.c.subject)
 MOST = 200
 
-# An outage of a model explains, to the workloads that ask it, the incident of its account.
-EXPLAINED = """
-select f.name, i.id
-  from lanes.outage o
+CAUSES = (Promise.BUDGET,)  # those that are measured together with what they explain
+# Which lanes of a workload stand still because of which open incident, or one that ended lately, then with its end: a model
+# that answers none, the account or a model that is refused, a budget of the whole workload that is used up.
+STANDSTILLS = """
+with cause as (
+  select * from lanes.incident
+   where promise in ('provider_down', 'provider_frozen', 'budget') and (state = 'open' or resolved_at >= :since))
+select f.name as workload, c.id, c.promise, array['realtime'] as lanes, coalesce(c.resolved_at, o.over_at) as ended_at
+  from cause c
+  join lanes.outage o on o.account = c.subject and (o.over_at is null or o.over_at >= :since)
   join lanes.version v on v.realtime_model = o.model
   join lanes.workload f on f.version_id = v.id
-  join lanes.incident i on i.state = 'open' and i.promise = 'provider_down' and i.workload = '*' and i.subject = o.account
- where o.over_at is null
+ where c.promise = 'provider_down' and c.workload = '*'
+union all
+select f.name, c.id, c.promise,
+       case when c.promise = 'provider_frozen' and c.workload <> '*' then
+         array_remove(array[case c.subject when 'model ' || v.realtime_model then 'realtime' end,
+                            case c.subject when 'model ' || v.batch_model then 'batch' end], null)
+       else array['realtime', 'batch'] end,
+       c.resolved_at
+  from cause c
+  join lanes.workload f on c.workload in ('*', f.name)
+  join lanes.version v on v.id = f.version_id
+ where c.promise = 'provider_frozen' or c.promise = 'budget' and c.value >= 100 and c.subject in ('day budget', 'month budget')
+ order by id
 """
+
+
+class Standstill(NamedTuple):
+    """Lanes of a workload that stand still because of an incident; `ended_at` is when they went on."""
+
+    workload: str
+    id: IncidentId
+    promise: Promise
+    lanes: Collection[Lane]
+    ended_at: datetime | None
+
+    def explains(self, breach: Assessment) -> bool:
+        """Return whether the breach comes of it; missed due times do for as long as they are looked at."""
+        if breach.workload != self.workload or not breach.standstill or not breach.standstill <= set(self.lanes):
+            return False
+        if breach.promise is Promise.BATCH_SLOW and self.promise == Promise.BUDGET:
+            return False  # a batch that has left is paid
+        return self.ended_at is None or breach.promise is Promise.DEADLINE_MISSED
 
 
 def record(connection: Connection, assessments: Sequence[Assessment], *, now: datetime) -> Recorded:
@@ -47,10 +83,20 @@ def record(connection: Connection, assessments: Sequence[Assessment], *, now: da
     untold = and_(incident.c.parent_id.is_not(None), ~exists().where(slack_post.c.incident_id == incident.c.id))
     rows = connection.execute(select(*KEY, incident.c.opened_at, untold.label("untold")).where(_open()))
     standing = {(row.promise, row.workload, row.subject): row for row in rows}
-    explained = {row.name: IncidentId(row.id) for row in connection.execute(text(EXPLAINED))}
     recorded = Recorded()
+    _record(connection, [each for each in assessments if each.promise in CAUSES], standing, (), recorded, now)
+    found = connection.execute(text(STANDSTILLS), {"since": now - MISSED_WITHIN}).all()
+    others = [each for each in assessments if each.promise not in CAUSES]
+    _record(connection, others, standing, [Standstill(*row) for row in found], recorded, now)
+    return recorded
+
+
+def _record(
+    connection: Connection, assessments: Iterable[Assessment], standing: Mapping[Any, Any], causes: Sequence[Standstill],
+    recorded: Recorded, now: datetime,
+) -> None:  # fmt: skip
     for each in assessments:
-        key, parent_id = (each.promise, each.workload, each.subject), explained.get(each.workload) if each.in_outage else None
+        key, parent_id = (each.promise, each.workload, each.subject), next((c.id for c in causes if c.explains(each)), None)
         if each.verdict is Verdict.FAILED:
             _alone(connection, each, recorded.opened, recorded, now, partial(open, parent_id=parent_id))
             continue
@@ -60,7 +106,6 @@ def record(connection: Connection, assessments: Sequence[Assessment], *, now: da
         outlived = known.untold and parent_id is None and each.verdict is not Verdict.ERROR
         if outlived or (each.ends and now - known.opened_at >= each.stays):
             _alone(connection, each, recorded.resolved, recorded, now, _resolve_as_judged)
-    return recorded
 
 
 def open(
@@ -148,31 +193,6 @@ def record_invalid(connection: Connection, breaches: Iterable[Assessment], *, no
         ended = resolve(connection, Promise.WORKLOAD_INVALID, row.workload, sentence=said, now=now)
         recorded.resolved.extend([ended] if ended is not None else [])
     return recorded
-
-
-def thaw(connection: Connection, *, now: datetime) -> list[IncidentId]:
-    """The provider's refusals are over where a call or a batch that began later went well; ids of what was resolved.
-
-    That a batch is taken proves nothing where the account's trouble showed within one: there only an answer does.
-    """
-    here = and_(attempt.c.workload == incident.c.workload, incident.c.subject == attempt.c.lane + " lane")
-    later = and_(attempt.c.ended_at > incident.c.opened_at, attempt.c.started_at > incident.c.opened_at)
-    answered = exists().where(here, later, attempt.c.outcome == Outcome.VALID)
-    within = exists().where(here, attempt.c.ended_at >= incident.c.opened_at, attempt.c.outcome == Outcome.UNSERVED)
-    submitted = exists().where(
-        batch.c.workload == incident.c.workload, batch.c.submitted_at > incident.c.opened_at,
-        incident.c.subject == f"{Lane.BATCH} lane",
-    )  # fmt: skip
-    taken = and_(submitted, ~within)
-    frozen = select(incident.c.workload, incident.c.subject).where(
-        _open(), incident.c.promise == Promise.PROVIDER_FROZEN, or_(answered, taken)
-    )
-    said = "The provider takes what is asked again."
-    over = [
-        resolve(connection, Promise.PROVIDER_FROZEN, row.workload, row.subject, sentence=said, now=now)
-        for row in connection.execute(frozen).all()
-    ]
-    return [id_ for id_ in over if id_ is not None]
 
 
 def listed(connection: Connection, *, states: Collection[IncidentState], limit: int = MOST) -> list[Incident]:

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from lanes.batch.tally import COUNTS
 from lanes.ids import BatchId
-from lanes.promises.incident import Promise
+from lanes.promises.incident import EVERYBODY, Promise
 from lanes.promises.provider_faults import frozen
 from lanes.store import incidents
 from lanes.store.batch import announcing
@@ -43,11 +43,11 @@ def batch_events(connection: Connection) -> None:
 
 
 def incident_events(connection: Connection) -> None:
-    """The provider refuses a lane, and takes it again."""
+    """The provider refuses the account, and takes what is asked again."""
     publish(connection, now=NOON)
-    incidents.record(connection, [frozen("letters", Lane.BATCH, 3, "no credit")], now=NOON)
+    incidents.record(connection, [frozen("acme", 3, "no credit")], now=NOON)
     over = incidents.resolve(
-        connection, Promise.PROVIDER_FROZEN, "letters", "batch lane", sentence="It takes what is asked again.",
+        connection, Promise.PROVIDER_FROZEN, EVERYBODY, "acme", sentence="It takes what is asked again.",
         now=later(minutes=1),
     )  # fmt: skip
     assert over is not None

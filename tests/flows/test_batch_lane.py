@@ -155,7 +155,7 @@ async def test_a_refused_create_gives_the_work_back_unspent(at: Connections, end
     assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
     frozen = "select subject, value, severity from lanes.incident_log where promise = 'provider_frozen' and state = 'open'"
     await evaluate(at.db)
-    assert await sender.rows(frozen) == [("batch lane", len(KEYS), "critical")]
+    assert await sender.rows(frozen) == [(at.provider.account, len(KEYS), "critical")]
     assert await submit(at) == len(KEYS)
     await evaluate(at.db)
     assert await sender.rows(frozen) == []

@@ -295,6 +295,7 @@ class Left:
     batch: str
     work: str
     incident: str | None = None
+    subject: str | None = None  # None: the account
     again: bool = False  # whether another run is asked for soon
 
 
@@ -302,10 +303,11 @@ REFUSED = Left("released", "ready")
 NO_ANSWER = Left("intended", "submitted", again=True)
 CREATES: dict[str, Left] = {
     **dict.fromkeys(
-        ["401", "402", "403", "404 model", "429 spend limit", "429 contract", "400 balance", "400 specified", "400 on hold",
+        ["401", "402", "403", "429 spend limit", "429 contract", "400 balance", "400 specified", "400 on hold",
          "400 key disabled"],
         Left("released", "ready", "provider_frozen"),
     ),
+    "404 model": Left("released", "ready", "provider_frozen", f"model {MODEL}"),
     **dict.fromkeys(["400", "413", "422"], REFUSED),
     **dict.fromkeys(["429", "429 ramp", "529"], replace(REFUSED, again=True)),
     **dict.fromkeys(["408", "409", "500", "503", "504"], NO_ANSWER),
@@ -359,5 +361,5 @@ async def departs(at: Connections, sender: Sender, nap: Nap, then: Left) -> None
     assert await sender.rows("select state, failures from lanes.work") == [(then.work, 0)]
     assert await sender.rows("select count(*) from lanes.spend") == [(0,)]
     open_ = await sender.rows("select promise, subject from lanes.incident_log where state = 'open'")
-    assert open_ == ([(then.incident, "batch lane")] if then.incident else [])
+    assert open_ == ([(then.incident, then.subject or at.provider.account)] if then.incident else [])
     assert await sender.rows("select submit_at is not null from lanes.workload") == [(then.again,)]

@@ -167,7 +167,7 @@ async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
     assert pace.rests_until is not None
     assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
     ((severity, subject, sentence),) = await sender.rows(FROZEN)
-    assert (severity, subject) == ("critical", "realtime lane")
+    assert (severity, subject) == ("critical", at.provider.account)
     assert "Your credit balance is too low" in str(sentence)
     await evaluate(at.db)
     assert await sender.rows(FROZEN) == [(severity, subject, sentence)]

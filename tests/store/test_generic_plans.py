@@ -19,7 +19,7 @@ from lanes.store.asking import through
 from lanes.store.batch import adoption, batches, unwanted
 from lanes.store.figures import due
 from lanes.store.money import pack_sizes
-from lanes.store.promises import slack_posts
+from lanes.store.promises import endings, slack_posts
 from lanes.store.realtime import backlog, circuits, load, outages
 from lanes.store.replays import replays
 from lanes.store.report import ongoing
@@ -100,7 +100,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "invalid blocks are recorded": (
         lambda c: incidents.record_invalid(c, [invalid_workload("one", ["a: wrong"])], now=NOON), "uq_incident_open",
     ),
-    "a freeze thaws": (lambda c: incidents.thaw(c, now=NOON), "uq_incident_open"),
+    "a freeze thaws": (lambda c: endings.thaw(c, now=NOON), "uq_incident_open"),
     "open incidents are listed": (lambda c: ongoing.incidents(through(c), later(days=-1), most=9), "= 'open'"),
     "what Slack must be told": (lambda c: slack_posts.due(c, edits=True, now=NOON), "ix_slack_post_due"),
     "what Slack was not told": (slack_posts.untold, "DISTINCT FROM 'resolved'"),

@@ -14,7 +14,6 @@ from lanes.promises.assessment import Assessment
 from lanes.promises.definitions import invalid_workload
 from lanes.promises.incident import IncidentState, Promise, Recorded, Severity
 from lanes.promises.judge import assess
-from lanes.promises.provider_faults import frozen
 from lanes.promises.telling import Move, Post, next_move
 from lanes.settling.outcome import Judged
 from lanes.store import incidents
@@ -220,15 +219,6 @@ def test_a_worker_that_dies_with_work_left_is_told_and_a_batch_that_left_hides_n
     log = row(connection, "incident_log")
     assert log.promise == "batch_never_started"
     assert "50 items wait" in log.sentence
-
-
-def test_what_the_provider_refuses_to_take_is_not_told_as_never_started_too(connection: Connection) -> None:
-    publish(connection, now=NOON)
-    admit(connection, "a", now=NOON, lane=Lane.BATCH)
-    route(connection, now=NOON)
-    incidents.open(connection, frozen("letters", Lane.BATCH, 1, "no credit"), now=later(hours=1))
-    assert measurements.measure(connection, now=later(days=3)).refused == {"letters"}
-    assert evaluate(connection, days=3).opened == []
 
 
 def test_failed_attempts_of_the_last_quarter_of_an_hour_are_counted(connection: Connection) -> None:

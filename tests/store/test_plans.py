@@ -22,13 +22,13 @@ from lanes.settling.listing import Wanted
 from lanes.settling.sought import Sought
 from lanes.settling.tail import Gap
 from lanes.stand.postgres import Running
-from lanes.store import asking, incidents, retention, work
+from lanes.store import asking, retention, work
 from lanes.store.advice.advice import evidence
 from lanes.store.batch import deadlines, departure, ready_work, unwanted
 from lanes.store.doors import amendments, emptying, unrouted
 from lanes.store.figures import due, measurements
 from lanes.store.money import budgets, caching
-from lanes.store.promises import at_stake, causes, trends
+from lanes.store.promises import at_stake, causes, endings, trends
 from lanes.store.realtime import backlog, giving_up, limits, load, outages
 from lanes.store.replays import replays
 from lanes.store.report import snapshot
@@ -44,6 +44,7 @@ from tests.examples import publish, version
 from tests.rollouts import ERRORS, begin, playbook, step
 from tests.store.tries import explained
 
+UNPAID = {"now": later(days=1), "recent": NOON, "unpaid_workloads": ["letters"], "unpaid_consumers": ["mail"]}
 HISTORIES = [100_000, pytest.param(1_000_000, marks=pytest.mark.slow)]
 _numbers = itertools.count(1)
 TYPES = {datetime: "timestamptz", timedelta: "interval", int: "integer"}
@@ -236,7 +237,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: giving_up.hopeless(c, Lane.REALTIME, now=NOON), 6_000),
         (lambda c: giving_up.hopeless(c, Lane.BATCH, now=later(days=9)), 9_000),
         (lambda c: c.execute(text(measurements.FAILED), {"failed_since": later(days=-1)}).all(), 100),
-        (lambda c: c.execute(text(measurements.WAITING), {"now": later(days=1)}).all(), 3_000),
+        (lambda c: c.execute(text(measurements.WAITING), UNPAID).all(), 3_000),
         (lambda c: c.execute(text("select * from lanes.replay_log")).all(), 30_000),
         (lambda c: replays.finish(c, now=NOON), 100),
         (lambda c: replays.open_work(c, replays.get(c, GenerationId(1))), 6_000),
@@ -248,7 +249,7 @@ BIG = ("item", "work", "attempt", "result", "route")
         (lambda c: ready_work.waiting_kinds(c, None, now=later(days=1)), 3_000),
         (lambda c: amendments.apply_waiting(c, now=NOON), 100),
         (lambda c: unrouted.any_received(c), 100),
-        (lambda c: incidents.thaw(c, now=NOON), 3_000),
+        (lambda c: endings.thaw(c, now=NOON), 3_000),
         (lambda c: outages.end(c, now=NOON), 3_000),
         (lambda c: outages.faulted(c, "acme", "claude-haiku-5-5", Fault("529", 3, NOON, YORE), now=NOON), 100),
         (lambda c: page(c, Wanted("letters"), onwards=50_000), 7 * LOOKED_AT),
@@ -391,8 +392,8 @@ def test_a_save_finds_what_it_writes_to_by_its_keys(history: Connection, fresh: 
 
 def of_history(promise: Promise) -> Incident:
     """An incident that has been open for an hour, in the middle of the history."""
-    down = promise is Promise.PROVIDER_DOWN
-    subject = {Promise.PROVIDER_FROZEN: "realtime lane", Promise.PROVIDER_DOWN: "acme"}.get(promise, "batch 1")
+    down = promise in (Promise.PROVIDER_DOWN, Promise.PROVIDER_FROZEN)
+    subject = {Promise.PROVIDER_FROZEN: "acme", Promise.PROVIDER_DOWN: "acme"}.get(promise, "batch 1")
     return Incident(
         IncidentId(1), "uid", promise, EVERYBODY if down else "letters", subject if promise in ABOUT_ONE else "",
         Severity.WARNING, IncidentState.OPEN, 50, 5, 100, "percent", "It is bad.", later(hours=-1), NOON, None,

@@ -6,17 +6,20 @@ from sqlalchemy import Connection, text
 
 from lanes.ids import BatchId
 
-# One that was taken for ours and is not proved yet may be somebody else's. What a replay or a shadow asks for is wanted.
-RECALL = """
+# Of work `w` that is submitted with item `i`: an answer is still needed. What a replay or a shadow asks for always is.
+WANTED = """
+(w.purpose not in ('answer', 'authoritative')
+ or (i.settled_at is null and i.canceled_at is null and i.revision = w.revision))
+"""
+# One that was taken for ours and is not proved yet may be a stranger's.
+RECALL = f"""
 with unwanted as (
   select b.id from lanes.batch b
    where b.state = 'submitted' and b.cancel_at is null and b.provider_batch_id is not null
      and (b.adopted_at is null or b.proved_at is not null)
      and not exists (
        select from lanes.work w join lanes.item i on i.id = w.item_id
-        where w.batch_id = b.id and w.state = 'submitted'
-          and (w.purpose not in ('answer', 'authoritative')
-               or (i.settled_at is null and i.canceled_at is null and i.revision = w.revision)))
+        where w.batch_id = b.id and w.state = 'submitted' and {WANTED})
    order by b.id limit 100
      for no key update skip locked)
 update lanes.batch b set cancel_at = :now, note = 'nobody waits for any of its items any more'

@@ -17,13 +17,22 @@ from lanes.store.money import budgets
 from lanes.store.work import UNASKED
 from lanes.words import BatchState, Outcome
 
+FREED_WITHIN = timedelta(days=2)  # after a refusal what waits for a batch leaves with the next departure, a day later at most
 SOON = timedelta(minutes=1)  # nothing of this moment is later; a plan kept for all expects few between two moments
 
 BATCHES = """
 select id, workload, state, items, succeeded, invalid, errored + canceled + expired + missing as failed, missing,
        cancel_at is not null as cancelled, coalesce(submitted_at, intended_at) as begun_at,
        case when state in ('collected', 'released') then coalesce(collected_at, ended_at) end as over_at, note,
-       exists (select from lanes.workload w where w.name = b.workload and w.version_id = b.version_id) as in_force
+       exists (select from lanes.workload w where w.name = b.workload and w.version_id = b.version_id) as in_force,
+       missing > 0
+         and not exists (select from lanes.incident o
+                          where o.state = 'resolved' and o.promise = 'batch_incomplete' and o.subject = 'batch ' || b.id)
+         and exists (
+           select from lanes.batch_member m
+             join lanes.attempt a on a.work_id = m.work_id and a.claim_no = m.claim_no and a.outcome = 'missing'
+             join lanes.item i on i.id = a.item_id
+            where m.batch_id = b.id and i.settled_at is null and i.failed_at is null and i.canceled_at is null) as owed
   from lanes.batch b
  where state not in ('collected', 'released') or coalesce(collected_at, ended_at) >= :judged_since
     or exists (select from lanes.incident i where i.state = 'open' and i.promise in ('batch_slow', 'batch_incomplete')
@@ -37,13 +46,24 @@ greatest(i.received_at, case when exists (select from lanes.attempt e where e.it
                              then w.created_at end)
 """
 
-# When the provider's last trouble with a workload `w`, by its version `v`, was over; null: none was over lately.
-WELL_SINCE = """
+
+
+def _freed(model: str) -> str:
+    """When a workload `w` was last refused or without money, by the model of a lane of its version `v`; null: not lately."""
+    return f"""
+(select max(o.resolved_at) from lanes.incident o
+  where o.state = 'resolved' and o.resolved_at >= :recent
+    and (o.workload = '*' and o.promise = 'provider_frozen'
+         or o.workload = w.name and (o.promise = 'provider_frozen' and o.subject = 'model ' || v.{model}
+                                     or o.promise = 'budget' and o.subject in ('day budget', 'month budget'))))
+"""
+
+
+# When the last trouble of the real-time lane with a workload was over that no item of it is to blame for.
+WELL_SINCE = f"""
 greatest(
   (select max(o.over_at) from lanes.outage o where o.model = v.realtime_model and o.over_at >= :recent),
-  (select max(o.resolved_at) from lanes.incident o
-    where o.state = 'resolved' and o.resolved_at >= :recent
-      and o.promise = 'provider_frozen' and o.workload = w.name and o.subject = 'realtime lane'))
+  {_freed("realtime_model")})
 """
 
 # Latency counts items that were the real-time lane's from the start and that no person delayed: neither amended nor of a
@@ -118,23 +138,28 @@ select p.name as workload, l.p95_s, coalesce(l.answered, 0) as answered, coalesc
   from promised p left join latency l on l.workload = p.name left join tried t on t.workload = p.name
 """
 
-# What a consumer's budget pays no more waits for that budget, whose incident tells it.
-WAITING = """
+# What a consumer's budget pays no more waits for that budget, whose incident tells it. What was refused waits since then.
+WAITING = f"""
 with unpaid as (
   select * from unnest(cast(:unpaid_workloads as text[]), cast(:unpaid_consumers as text[])) u (workload, consumer))
-select waits.workload, count(*) as items, min(waits.ready_at) as ready_since,
-       (select max(b.intended_at) from lanes.batch b where b.workload = waits.workload and b.state <> 'released')
-         as last_intended_at
+select f.name as workload, waits.items,
+       greatest(waits.ready_since, (
+         select {_freed("batch_model")}
+           from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = f.name))
+         as ready_since,
+       (select max(b.intended_at) from lanes.batch b where b.workload = f.name and b.state <> 'released') as last_intended_at
   from (
+    select workload, count(*) as items, min(ready_at) as ready_since from (
     select w.workload, w.ready_at from lanes.work w
      where w.lane = 'batch' and w.state = 'ready' and w.ready_at <= :now and w.generation = 0 and w.purpose <> 'shadow'
        and not exists (
-         select from unpaid u join lanes.item i on i.consumer = u.consumer where u.workload = w.workload and i.id = w.item_id)
+         select from unpaid u join lanes.item i on i.consumer = u.consumer
+          where u.workload = w.workload and i.id = w.item_id)
     union all
     select i.workload, i.received_at from lanes.item i
      where i.position is null and i.canceled_at is null and i.pin = 'batch' and i.received_at <= :now
-       and not exists (select from unpaid u where u.workload = i.workload and u.consumer = i.consumer)) waits
- group by waits.workload
+       and not exists (select from unpaid u where u.workload = i.workload and u.consumer = i.consumer)) every group by 1) waits
+  join lanes.workload f on f.name = waits.workload
 """
 
 SETTLED = """
@@ -158,14 +183,6 @@ select i.workload, count(*) as items, (array_agg(i.key order by i.failed_at desc
  group by i.workload
 """
 
-UNSERVED = """
-select workload from lanes.incident where state = 'open' and promise = 'provider_frozen' and subject = 'realtime lane'
-"""
-
-REFUSED = """
-select workload from lanes.incident where state = 'open' and promise = 'provider_frozen' and subject = 'batch lane'
-"""
-
 PAUSED = "select name from lanes.workload where paused_at is not null"
 
 
@@ -178,22 +195,18 @@ def measure(connection: Connection, *, now: datetime) -> Seen:
     missed = {"now": now, "since": now - MISSED_WITHIN}
     batches = connection.execute(text(BATCHES), at).mappings()
     spent = budgets.statuses(connection, now=now)
-    used_up = [each.budget for each in spent if each.is_used_up]
-    unpaid = frozenset(each.workload for each in used_up if each.consumer is None)
-    of_consumers = [each for each in used_up if each.consumer is not None]
-    unserved = {
-        "now": now, "unpaid_workloads": [each.workload for each in of_consumers],
+    of_consumers = [each.budget for each in spent if each.is_used_up and each.budget.consumer is not None]
+    unpaid = {
+        "now": now, "recent": now - FREED_WITHIN, "unpaid_workloads": [each.workload for each in of_consumers],
         "unpaid_consumers": [each.consumer for each in of_consumers],
     }  # fmt: skip
     return Seen(
         batches=[BatchSeen(**{**row, "state": BatchState(row["state"])}) for row in batches],
         realtime=[RealtimeSeen(**row) for row in connection.execute(text(REALTIME), at).mappings()],
-        waiting=[WaitingSeen(**row) for row in connection.execute(text(WAITING), unserved).mappings()],
+        waiting=[WaitingSeen(**row) for row in connection.execute(text(WAITING), unpaid).mappings()],
         settled=[ItemsSeen(**row) for row in connection.execute(text(SETTLED), at).mappings()],
         failed=[ItemsSeen(**row) for row in connection.execute(text(FAILED), at).mappings()],
         due=[DueSeen(**row) for row in connection.execute(text(due.BY_WORKLOAD), missed).mappings()],
         budgets=spent,
-        unserved=unpaid.union(connection.execute(text(UNSERVED)).scalars()),
-        refused=unpaid.union(connection.execute(text(REFUSED)).scalars()),
         paused=frozenset(connection.execute(text(PAUSED)).scalars()),
     )

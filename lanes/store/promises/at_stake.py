@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from lanes.promises.briefing import UNSTAKED, Stake
-from lanes.promises.incident import EVERYBODY, Incident, Promise, lane_of
+from lanes.promises.incident import Incident, Promise, lane_of
 from lanes.promises.last_answers import FAILED_FOR
 from lanes.store.promises.causes import batch_of, period, workloads_of
 from lanes.words import Lane
@@ -99,8 +99,8 @@ def on_lane(connection: Connection, lane: Lane, *, now: datetime) -> Stake:
 
 
 def _lanes(of: Incident) -> list[Lane]:
-    """Whose items it holds up: those of its lane, of the real-time lane where a model answers nobody, or of both."""
-    lane = Lane.REALTIME if of.workload == EVERYBODY else lane_of(of.promise, of.subject)
+    """Return whose items it holds up: those of its lane, of the real-time lane where a model answers none, or of both."""
+    lane = Lane.REALTIME if of.promise is Promise.PROVIDER_DOWN else lane_of(of.promise)
     return list(Lane) if lane is None else [lane]
 
 

@@ -12,7 +12,7 @@ from lanes.ids import BatchId, ItemId
 from lanes.promises.batch_runs import number_of
 from lanes.promises.briefing import SCOPES, UNEXPLAINED, Met, Scope
 from lanes.promises.deadlines import MISSED_WITHIN
-from lanes.promises.incident import EVERYBODY, Incident, Promise, lane_of
+from lanes.promises.incident import EVERYBODY, Incident, Promise
 from lanes.promises.last_answers import FAILED_FOR
 from lanes.store.asking import through
 from lanes.store.figures import due
@@ -31,9 +31,10 @@ ATTEMPTS = f"""
 with newest as (
   select a.outcome, left(a.error, {LONGEST}) as error, a.item_id, a.flow_run_id, a.ended_at, a.latency_ms
     from unnest(cast(:workloads as text[])) w(name)
+   cross join unnest(cast(:lanes as text[])) l(lane)
    cross join lateral (
      select * from lanes.attempt a
-      where a.workload = w.name and a.lane = :lane and a.ended_at >= :since and a.ended_at <= :until
+      where a.workload = w.name and a.lane = l.lane and a.ended_at >= :since and a.ended_at <= :until
       order by a.ended_at desc limit {MOST}) a
    where (cast(:batch_id as bigint) is null or a.batch_id = :batch_id)
      and (cast(:purpose as text) is null or a.purpose = :purpose))
@@ -79,6 +80,7 @@ select distinct f.name
  where o.account = :account and (o.over_at is null or o.over_at >= :opened_at)
  order by 1
 """
+ALL = "select name from lanes.workload where version_id is not null order by name"
 # As the promises measure: what an outage of the provider made fail was told in that incident.
 WELL = f"""
 select {WELL_SINCE} from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = :workload
@@ -102,9 +104,11 @@ class Found:
 
 
 def workloads_of(connection: Connection, of: Incident) -> list[str]:
-    """The workloads that an incident concerns: those of the models that do not answer, or its own."""
+    """Return the workloads that an incident concerns: those of the models that do not answer, all, or its own."""
     if of.workload != EVERYBODY:
         return [of.workload]
+    if of.promise == Promise.PROVIDER_FROZEN:
+        return list(connection.execute(text(ALL)).scalars())
     return list(connection.execute(text(AFFECTED), {"account": of.subject, "opened_at": of.opened_at}).scalars())
 
 
@@ -145,7 +149,7 @@ def _attempts(connection: Connection, of: Incident, scope: Scope, now: datetime)
         at = {"recent": within["since"], "workload": of.workload}
         within["since"] = connection.execute(text(WELL), at).scalar() or within["since"]
     of_these = {
-        "workloads": workloads_of(connection, of), "lane": scope.lane or lane_of(of.promise, of.subject) or Lane.REALTIME,
+        "workloads": workloads_of(connection, of), "lanes": list(Lane) if scope.lane is None else [scope.lane],
         "batch_id": batch_of(of), "purpose": scope.purpose, **within,
     }  # fmt: skip
     rows = connection.execute(text(ATTEMPTS), of_these).all()

@@ -2,7 +2,8 @@
 
 from sqlalchemy import Connection, and_, exists, literal_column, or_, select
 
-from lanes.promises.incident import EVERYBODY, Incident
+from lanes.promises.incident import EVERYBODY, Incident, Promise
+from lanes.promises.provider_faults import of_model
 from lanes.rollouts.hindrances import hindering
 from lanes.rollouts.rollout import Rollout
 from lanes.store.incidents import read_incident
@@ -15,14 +16,15 @@ OPEN_AND_CRITICAL = and_(incident.c.state == literal_column("'open'"), incident.
 def of(connection: Connection, moved: Rollout) -> list[Incident]:
     """The critical incidents that are open on the rollout's workload and the lane that receives its traffic.
 
-    An outage of the provider is nobody's in particular: it counts where it takes the model of that lane.
+    An outage of the provider belongs to no workload: it counts where it takes the model of that lane. So does a model that is
+    refused. A refusal of the account counts always.
     """
     receiving = moved.playbook.direction.receiving
     version = workloads.in_force(connection).get(moved.workload)
     model = version.spec.model_of(receiving) if version is not None else ""
     taken = exists().where(outage.c.account == incident.c.subject, outage.c.model == model, outage.c.over_at.is_(None))
-    provider = and_(incident.c.workload == EVERYBODY, taken)
-    rows = connection.execute(
-        select(incident).where(OPEN_AND_CRITICAL, or_(incident.c.workload == moved.workload, provider)).order_by(incident.c.id)
-    )
+    is_frozen = incident.c.promise == Promise.PROVIDER_FROZEN
+    provider = and_(incident.c.workload == EVERYBODY, or_(is_frozen, taken))
+    own = and_(incident.c.workload == moved.workload, or_(~is_frozen, incident.c.subject == of_model(model)))
+    rows = connection.execute(select(incident).where(OPEN_AND_CRITICAL, or_(own, provider)).order_by(incident.c.id))
     return hindering(map(read_incident, rows), receiving)

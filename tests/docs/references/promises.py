@@ -22,7 +22,7 @@ from lanes.promises.provider_faults import frozen, provider_down
 from lanes.promises.realtime import RealtimeSeen, realtime_failing, realtime_slow
 from lanes.promises.remedy import FormLink, Where, commands, form
 from lanes.slack.wording import message
-from lanes.words import BatchState, Lane, Verdict
+from lanes.words import BatchState, Verdict
 from lanes.workload.promises import Promises
 from lanes.workload.version import Spec, Version
 from tests.docs.references.fields import default
@@ -73,7 +73,7 @@ EXAMPLES: Mapping[Promise, Assessment] = {
         NAME, "Step 2 of 4 of batch-to-realtime passed its gates; the next sends 50 % to real-time.", limit_minutes=4320,
         waited_minutes=75,
     ),
-    Promise.PROVIDER_FROZEN: frozen(NAME, Lane.BATCH, 120, "400: Your credit balance is too low"),
+    Promise.PROVIDER_FROZEN: frozen("api.anthropic.com", 120, "400: Your credit balance is too low"),
     Promise.BUDGET: budget_lasts(SPENT),
     Promise.DEADLINE_MISSED: deadline_missed(VERSION, DueSeen(NAME, met=66, missed=13, overdue=1, in_realtime=2)),
     Promise.DEADLINE_AT_RISK: deadline_at_risk(RISK, AT),

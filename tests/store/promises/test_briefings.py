@@ -222,7 +222,7 @@ def approval_waits(connection: Connection) -> None:
 def provider_frozen(connection: Connection) -> None:
     waiting(connection)
     why = "the provider answered 402: Your credit balance is too low"
-    incidents.open(connection, frozen("letters", Lane.REALTIME, 3, why, flow_run_id=DRAIN), now=NOON)
+    incidents.open(connection, frozen("acme", 3, why, flow_run_id=DRAIN), now=NOON)
 
 
 def budget(connection: Connection) -> None:
@@ -461,7 +461,7 @@ def test_what_cannot_be_looked_up_in_time_says_so_and_costs_no_other_part(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(briefings, "WITHIN", "50ms")
-    slow = "select pg_sleep(5), :workloads, :lane, :since, :until, :batch_id, :purpose"
+    slow = "select pg_sleep(5), :workloads, :lanes, :since, :until, :batch_id, :purpose"
     monkeypatch.setattr("lanes.store.promises.causes.ATTEMPTS", slow)
     _, briefing, said = told(connection, Promise.REALTIME_FAILING)
     assert briefing.unexplained == "it could not be looked up (QueryCanceled)"

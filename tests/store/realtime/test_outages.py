@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 from sqlalchemy import Connection, text
 
-from lanes.promises.assessment import Assessment
+from lanes.promises.assessment import REALTIME, Assessment
 from lanes.promises.incident import Promise
 from lanes.promises.judge import assess
 from lanes.realtime.circuit import Fault
@@ -97,7 +97,7 @@ def test_what_is_broken_still_when_its_parent_is_over_is_told_then(connection: C
     publish(connection, now=NOON)
     down(connection, now=NOON)
     slow = Assessment(
-        Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 90, 20, 30, "It is slow.", in_outage=True
+        Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 90, 20, 30, "It is slow.", standstill=REALTIME
     )  # fmt: skip
     incidents.record(connection, [slow], now=later(seconds=5))
     for second in (6, 7):
@@ -120,7 +120,7 @@ def test_what_its_own_measure_no_longer_says_when_its_parent_is_over_ends_untold
 ) -> None:
     publish(connection, now=NOON)
     down(connection, now=NOON)
-    slow = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 90, 20, 30, "It is slow.", in_outage=True)
+    slow = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 90, 20, 30, "It is slow.", standstill=REALTIME)
     (id_,) = incidents.record(connection, [slow], now=later(seconds=5)).opened
     afterwards = replace(slow, verdict=verdict, value=19)
     assert incidents.record(connection, [afterwards], now=later(seconds=6)).resolved == []
@@ -135,7 +135,7 @@ def test_what_no_outage_explains_is_told_at_once(connection: Connection) -> None
     publish(connection, "others", now=NOON, realtime_model="claude-sonnet-5-5")
     down(connection, now=NOON)
     failed = Assessment(Promise.ITEMS_FAILED, "letters", Verdict.FAILED, 2, 0, 2, "Two are poison.")
-    slow = Assessment(Promise.REALTIME_SLOW, "others", Verdict.FAILED, 90, 20, 30, "It is slow.", in_outage=True)
+    slow = Assessment(Promise.REALTIME_SLOW, "others", Verdict.FAILED, 90, 20, 30, "It is slow.", standstill=REALTIME)
     incidents.record(connection, [failed, slow], now=later(seconds=5))
     assert told(connection) == ["provider_down", "items_failed", "realtime_slow"]
 
@@ -228,7 +228,7 @@ def test_what_only_measures_or_waits_for_money_does_not_keep_it_open(connection:
 
 def test_a_circuit_that_closed_explains_what_it_made_wait_until_that_was_asked(connection: Connection) -> None:
     waits(connection)
-    slow = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 90, 20, 30, "It is slow.", in_outage=True)
+    slow = Assessment(Promise.REALTIME_SLOW, "letters", Verdict.FAILED, 90, 20, 30, "It is slow.", standstill=REALTIME)
     circuits.answered(connection, "acme", MODEL, began_at=later(seconds=9))
     incidents.record(connection, [slow], now=later(seconds=10))
     assert told(connection) == ["provider_down"]

@@ -233,8 +233,9 @@ def breach(promise: Promise, workload: str = "letters", subject: str = "", *, va
         (breach(Promise.REALTIME_SLOW, value=6), False),  # a warning
         (breach(Promise.REALTIME_SLOW, "archive"), False),
         (breach(Promise.BATCH_SLOW, subject="batch 4"), False),
-        (breach(Promise.PROVIDER_FROZEN, subject="realtime lane"), True),
-        (breach(Promise.PROVIDER_FROZEN, subject="batch lane"), False),
+        (breach(Promise.PROVIDER_FROZEN, "*", "acme"), True),
+        (breach(Promise.PROVIDER_FROZEN, subject="model claude-haiku-5-5"), True),
+        (breach(Promise.PROVIDER_FROZEN, subject="model claude-opus-5-5"), False),
     ],
 )
 def test_a_critical_incident_hinders_where_the_traffic_goes(connection: Connection, found: Assessment, hinders: bool) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lanes.ids import WorkId
-from lanes.promises.assessment import LEAST_HITS
+from lanes.promises.assessment import BATCH, LEAST_HITS, REALTIME
 from lanes.promises.deadlines import AtRisk, DueSeen, deadline_at_risk, deadline_missed, risks
 from lanes.promises.incident import Promise, Severity
 from lanes.promises.judge import Seen, assess
@@ -65,18 +65,19 @@ def test_a_limit_of_zero_promises_nothing() -> None:
 @pytest.mark.parametrize(
     ("met", "in_realtime", "elsewhere", "explained"),
     [
-        (80, 20, 0, True),
-        (80, 0, 20, False),
-        (80, 15, 5, True),  # the batch lane alone would have kept it
-        (80, 4, 16, False),
-        (5, 0, 4, True),  # too few to break anything
+        (80, 20, 0, REALTIME),
+        (80, 0, 20, BATCH),
+        (80, 15, 5, REALTIME),  # the batch lane alone would have kept it
+        (80, 4, 16, BATCH),
+        (60, 20, 20, REALTIME | BATCH),
+        (5, 0, 4, REALTIME),  # too few to break anything
     ],
 )
-def test_an_outage_explains_a_breach_only_where_it_would_be_none_without_what_real_time_missed(
-    met: int, in_realtime: int, elsewhere: int, explained: bool
+def test_a_standstill_explains_a_breach_only_where_it_would_be_none_without_what_that_lane_missed(
+    met: int, in_realtime: int, elsewhere: int, explained: frozenset[Lane]
 ) -> None:
     judged = deadline_missed(LETTERS, DueSeen("letters", met, in_realtime + elsewhere, 0, in_realtime=in_realtime))
-    assert judged.in_outage is explained
+    assert judged.standstill == explained
 
 
 def test_a_paused_workload_promises_no_due_times() -> None:
@@ -127,24 +128,26 @@ def doubtful(held: Held | None = None, *, binds: Lane | None = None) -> Doubtful
 
 
 @pytest.mark.parametrize(
-    ("found", "why", "in_outage"),
+    ("found", "why", "standstill"),
     [
-        ([doubtful(REST), doubtful(REST)], f"real time answers nothing of 2 items: {REST.said}", True),
-        ([doubtful(UNPAID)], f"real time answers nothing of 1 item: {UNPAID.said}", False),
+        ([doubtful(REST), doubtful(REST)], f"real time answers nothing of 2 items: {REST.said}", REALTIME),
+        ([doubtful(UNPAID)], f"real time answers nothing of 1 item: {UNPAID.said}", REALTIME | BATCH),
         (
             [doubtful(REST), doubtful(UNPAID)],
-            f"real time answers nothing of 1 item: {REST.said}; real time answers nothing of 1 item: {UNPAID.said}", False,
+            f"real time answers nothing of 1 item: {REST.said}; real time answers nothing of 1 item: {UNPAID.said}",
+            REALTIME | BATCH,
         ),
         (
             [doubtful(REST), doubtful(binds=Lane.BATCH)],
-            f"1 item is bound to batch; real time answers nothing of 1 item: {REST.said}", False,
+            f"1 item is bound to batch; real time answers nothing of 1 item: {REST.said}", REALTIME | BATCH,
         ),
+        ([doubtful(binds=Lane.BATCH)], "1 item is bound to batch", BATCH),
     ],
 )  # fmt: skip
-def test_what_real_time_answers_nothing_of_says_why_and_an_outage_explains_only_what_is_its_fault(
-    found: list[Doubtful], why: str, in_outage: bool
+def test_what_real_time_answers_nothing_of_says_why_and_a_standstill_explains_only_what_is_its_fault(
+    found: list[Doubtful], why: str, standstill: frozenset[Lane]
 ) -> None:
     (of,) = risks(found, Load(NOON, per_s=10))
     judged = deadline_at_risk(of, NOON)
     assert (of.items, of.crowded, judged.value) == (len(found), 0, len(found))
-    assert (judged.why, judged.in_outage) == (why, in_outage)
+    assert (judged.why, judged.standstill) == (why, standstill)

@@ -175,12 +175,6 @@ def test_work_that_two_departures_passed_is_told_though_others_leave() -> None:
     assert found.verdict is Verdict.FAILED
 
 
-def test_what_the_provider_refuses_to_take_is_told_once() -> None:
-    seen = replace(waiting(since=2), refused=frozenset({"letters"}))
-    found = {each.promise for each in assess({"letters": version(**NOON_WINDOW)}, seen, NOON)}
-    assert Promise.BATCH_NEVER_STARTED not in found
-
-
 def test_batch_work_that_came_after_the_opening_or_waits_for_minutes_is_no_breach() -> None:
     came_later = waiting(since=0.2)
     for seen, now in ((came_later, NOON), (waiting(since=2), later(minutes=-21)), (Seen(), NOON)):

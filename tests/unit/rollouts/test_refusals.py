@@ -81,7 +81,7 @@ def test_a_split_is_set_by_hand_unless_a_rollout_moves_this_very_split(
         (incident(Promise.REALTIME_SLOW), True, False),
         (incident(Promise.BATCH_SLOW, "batch 4"), False, True),
         (incident(Promise.ITEMS_FAILED), True, True),
-        (incident(Promise.PROVIDER_FROZEN, "batch lane"), False, True),
+        (incident(Promise.PROVIDER_FROZEN, "acme"), True, True),
         (incident(Promise.REALTIME_SLOW, severity=Severity.WARNING), False, False),
         (incident(Promise.REALTIME_SLOW, state=IncidentState.RESOLVED), False, False),
     ],
