@@ -44,7 +44,11 @@ class Action(Form):
         "give_up_batch: its items fail. About a batch, the first run only says what it may cost; see Sure.",
     )
     percent: float | None = Field(
-        default=None, ge=0, le=100, title="Percent to real-time", description="For set_split: 0 to 100."
+        default=None,
+        ge=0,
+        le=100,
+        title="Percent to real-time",
+        description="For set_split: 0 to 100; empty ends the split of a consumer, and the workload's counts for it again.",
     )
     consumer: Line = Field(
         default="",
@@ -107,7 +111,9 @@ class Action(Form):
         deed = Deed(self.deed)
         if deed in DECISIONS:
             return decided(deed, self.batch, self.workload, sure=self.sure)
-        share = f" to {self.percent:g} %" if deed is Deed.SET_SPLIT and self.percent is not None else ""
+        share = ""
+        if deed is Deed.SET_SPLIT:
+            share = " as inherited" if self.percent is None else f" to {self.percent:g} %"
         return f"{deed.replace('_', ' ')} {self.workload}{share}"
 
 

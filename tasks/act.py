@@ -71,8 +71,8 @@ class Keeping:
 
 @dataclass(frozen=True)
 class Act:
-    """Something a person wants done. `percent` and `consumer` belong to a split, the next three to a batch, `money`, with
-    `consumer` too, to a budget, and `keeping` to an overhead.
+    """Something a person wants done. `percent` and `consumer` belong to a split (without `percent` the consumer inherits), the
+    next three to a batch, `money`, with `consumer` too, to a budget, and `keeping` to an overhead.
 
     A decision about a batch is only explained, with what it may cost, unless it is `sure`.
     """
@@ -130,8 +130,13 @@ def perform(connection: Connection, act: Act, *, now: datetime) -> str:
         return f"nothing was done yet: {sentence(DECISIONS[act.deed], at_stake)}. To do it, run this again and be sure"
     match act.deed:
         case Deed.SET_SPLIT:
+            if act.percent is None and act.consumer is not None:
+                return steering.inherit_split_by_hand(connection, act.workload, act.consumer, who=act.who, why=act.why, now=now)
             if act.percent is None:
-                raise ActionRefused("percent: a split needs the share that goes to real-time, 0 to 100")
+                raise ActionRefused(
+                    "percent: a workload's split needs the share that goes to real-time, 0 to 100; left empty with a consumer, "
+                    "it ends that consumer's own"
+                )
             split = Split(act.workload, act.consumer, round(act.percent * 100))
             return steering.set_split_by_hand(connection, split, who=act.who, why=act.why, now=now)
         case Deed.SET_BUDGET:

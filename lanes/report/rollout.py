@@ -11,7 +11,6 @@ from lanes.report.links import REPORT, artifact_page, versions_page
 from lanes.report.rollout_legends import BAR_MEANS, GATES, HISTORY, MEASURES, STEPS
 from lanes.report.section import Legend, explained
 from lanes.rollouts.gates import Gate, Judgement, Measure
-from lanes.rollouts.playbook import Step
 from lanes.rollouts.rollout import Rollout
 from lanes.units import MISSING, clock, counted, seconds, share
 from lanes.words import RolloutState, Verdict
@@ -56,10 +55,10 @@ class Line(Protocol):
 
 
 class SplitLine(Protocol):
-    """A split that was set."""
+    """A split that was set; without basis points its consumer inherits the workload's."""
 
     @property
-    def basis_points(self) -> int: ...
+    def basis_points(self) -> int | None: ...
     @property
     def who(self) -> str: ...
     @property
@@ -101,7 +100,7 @@ def where_it_stands(of: Rollout) -> str:
             return f"{of.workload}: finished at {of.now_at.percent:g} % to real-time"
         case RolloutState.ROLLED_BACK | RolloutState.ABORTED:
             ended = of.state.replace("_", " ")
-            return f"{of.workload}: {ended} at {where}, back to {of.share_before / 100:g} % to real-time"
+            return f"{of.workload}: {ended} at {where}, {of.back_to}"
 
 
 def render(progress: Progress) -> str:
@@ -156,8 +155,7 @@ def question(progress: Progress, *, artifact_id: str | None = None) -> str:
             f"**{cell(headline(progress))}**",
             *_incidents(progress),
             evidence,
-            f"Approve: {yes}, {terms}. Decline, or leave it for {of.playbook.approval_within_hours:g} h: back to "
-            f"{of.share_before / 100:g} %.",
+            f"Approve: {yes}, {terms}. Decline, or leave it for {of.playbook.approval_within_hours:g} h: {of.back_to}.",
             f"All of it: [{key(of.workload)}]({page(of, artifact_id)})",
         ]
     )
@@ -176,7 +174,8 @@ def _steps(progress: Progress) -> str:
     lines = ["| Step | Real-time | Hold | Approval | State |", "|---:|---:|---|---|---|"]
     for number, step in enumerate(progress.rollout.playbook.steps):
         approval = _approval(progress, number) if step.approval else MISSING
-        lines.append(f"| {number + 1} | {step.percent:g} % | {_hold(step)} | {approval} | {_state(progress, number)} |")
+        hold, state = _hold(progress, number), _state(progress, number)
+        lines.append(f"| {number + 1} | {step.percent:g} % | {hold} | {approval} | {state} |")
     return _with(lines, STEPS)
 
 
@@ -206,9 +205,14 @@ def _approval(progress: Progress, number: int) -> str:
     return "passed over" if number < of.first_step and number != of.asks_about else "needed"
 
 
-def _hold(step: Step) -> str:
-    minutes = step.hold.at_most_minutes
-    return f"{step.hold.items} items" + (f", at most {seconds(minutes * 60)}" if minutes is not None else "")
+def _hold(progress: Progress, number: int) -> str:
+    of, hold = progress.rollout, progress.rollout.playbook.steps[number].hold
+    if hold.at_most_minutes is None:
+        return f"{hold.items} items"
+    said = f"{hold.items} items, at most {seconds(hold.at_most_minutes * 60)}"
+    if number != of.step or of.step_ends_at is None:
+        return said
+    return f"{said}, until {clock(of.step_ends_at, beside=progress.now)}"
 
 
 def _state(progress: Progress, number: int) -> str:
@@ -272,5 +276,6 @@ def _splits(progress: Progress) -> str:
     lines = ["| Set at | Real-time | Who | Why |", "|---|---:|---|---|"]
     for each in progress.splits:
         when = clock(each.set_at, beside=progress.now)
-        lines.append(f"| {when} | {each.basis_points / 100:g} % | {cell(each.who)} | {cell(each.why)} |")
+        percent = "inherited" if each.basis_points is None else f"{each.basis_points / 100:g} %"
+        lines.append(f"| {when} | {percent} | {cell(each.who)} | {cell(each.why)} |")
     return _with(lines, HISTORY)

@@ -6,7 +6,7 @@ from lanes.rollouts.gates import Measure
 BAR_MEANS = "Bar: the steps that are done, and of the one in force the answers that it waits for."
 STEPS: Legend = {
     "Real-time": "the share of the items that no rule decides",
-    "Hold": "answers of the receiving lane that it waits for, and how long at most",
+    "Hold": "answers of the receiving lane that it waits for, and how long at most; an approval starts that time again",
 }
 GATES: Legend = {
     "Limit": "what the measure must keep",

@@ -1,27 +1,33 @@
 """Gates: a spec, a measurement and a verdict are three things, and only evidence passes a gate.
 
 Every measure is judged as a share of samples on the wrong side of the limit. A sample is an item, whatever was tried or
-amended of it: one that failed at a try or was shed, missed its deadline, was corrected, or was slower than a p95 limit (of
-which 5 % are tolerated). A gate
+amended of it: one that failed at a try, was shed or is out for longer than it may be, missed its deadline, was corrected, or
+was slower than a p95 limit (of which 5 % are tolerated). An item in a batch that has been out for longer than half of those
+that came back is in doubt: it is no sample yet, but a gate that it could break waits for it. A gate
 
 - is an `error` when there is no usable number, and `inconclusive` below `at_least` samples: both hold;
 - has `failed` when the one-sided exact (Clopper-Pearson) lower bound of the true share, at 99 % confidence, lies above
   what is tolerated: chance alone explains it in less than one look of a hundred;
-- has `passed` when the measured value keeps its limit;
-- is `inconclusive` in between: over the limit, but a few more samples may show that it was chance.
+- has `passed` when the measured value keeps its limit, and would if every item in doubt were wrong;
+- is `inconclusive` in between: over the limit, or in doubt, but a few more samples may show that it was chance.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from lanes.words import Verdict
+from lanes.words import Lane, Verdict
+
+if TYPE_CHECKING:  # a page about a rollout needs no rules and no schemas, which take time to load
+    from lanes.workload.version import Spec
 
 CONFIDENCE = 0.99
+PROVIDER_KEEPS = timedelta(hours=24)  # a batch that is not done by then expires
 P95_TOLERATED = 0.05  # a p95 within its limit means that at most this share of items is slower
 
 Limit = Annotated[float, Field(strict=True, ge=0, allow_inf_nan=False)]
@@ -31,7 +37,7 @@ Count = Annotated[int, Field(strict=True, ge=1)]
 class Measure(StrEnum):
     """What can be measured of the lane that receives the traffic."""
 
-    ERROR_RATE = "error_rate"  # share of the items it tried or shed of which a try failed, however often, or which it shed
+    ERROR_RATE = "error_rate"  # share of the items of which a try failed, which it shed, or which are out too long
     P95_S = "p95_s"  # seconds from received to answered that 95 % of the items keep
     DEADLINES_MET = "deadlines_met"  # share of the items with a due time that were answered by then
     AGREEMENT = "agreement"  # share of the items whose authoritative pass confirmed the provisional answer
@@ -78,13 +84,17 @@ class Gate(BaseModel):
 
 @dataclass(frozen=True)
 class Measurement:
-    """A number with its sample size. `wrong` samples lie on the wrong side; `problem` says why there is no number."""
+    """A number with its sample size. `wrong` samples lie on the wrong side; `problem` says why there is no number.
+
+    `doubtful` items are out and no samples yet; they have been out for longer than half of those that came back.
+    """
 
     measure: Measure
     value: float | None
     samples: int
     wrong: int = 0
     problem: str | None = None
+    doubtful: int = 0
 
 
 @dataclass(frozen=True)
@@ -106,7 +116,7 @@ class Figures:
 
 
 def judge(gate: Gate, measured: Measurement) -> Judgement:
-    """What the gate says of the measurement. It never passes below `at_least` samples or without a number."""
+    """Return what the gate says of the measurement. It never passes below `at_least` samples or without a number."""
 
     def ruled(verdict: Verdict, explanation: str) -> Judgement:
         return Judgement(gate, measured, verdict, explanation)
@@ -123,8 +133,21 @@ def judge(gate: Gate, measured: Measurement) -> Judgement:
     if surely > gate.tolerated:
         return ruled(Verdict.FAILED, f"{said}; at least {surely:.1%} are on the wrong side, with 99 % confidence")
     if gate.keeps(value):
+        if measured.doubtful and measured.wrong + measured.doubtful > gate.tolerated * (measured.samples + measured.doubtful):
+            return ruled(Verdict.INCONCLUSIVE, f"{said}; {measured.doubtful} more are out for longer than most took")
         return ruled(Verdict.PASSED, said)
     return ruled(Verdict.INCONCLUSIVE, f"{said}; that may still be chance")
+
+
+def longest_out(spec: "Spec", lane: Lane) -> timedelta:
+    """Return how long an item without a due time may be out on a lane; a gate counts it as wrong from then on.
+
+    In real time that is its patience, or the promised p95 where that is longer. In batch it is what the workload promises of a
+    batch, counted from its submission, or what the provider does where nothing is promised.
+    """
+    if lane is Lane.REALTIME:
+        return timedelta(seconds=max(spec.patience_s, spec.promises.realtime_p95_s))
+    return timedelta(minutes=spec.promises.batch_max_minutes) or PROVIDER_KEEPS
 
 
 def lower_bound(wrong: int, samples: int, *, confidence: float = CONFIDENCE) -> float:

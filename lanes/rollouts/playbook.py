@@ -36,8 +36,8 @@ class Direction(StrEnum):
 class Length(BaseModel):
     """How long a step is held: until `items` split items were answered by the receiving lane under it.
 
-    A step without enough evidence after `at_most_minutes` is taken back; without it, the step holds for as long
-    as it takes. Time alone never passes a step.
+    A step without enough evidence after `at_most_minutes` is taken back; an approval starts that time again. Without it, the
+    step holds for as long as it takes. Time alone never passes a step.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -3,7 +3,6 @@
 from lanes.rollouts.gates import Measure
 from lanes.rollouts.playbook import Playbook
 from lanes.rollouts.rollout import Rollout
-from lanes.routing.split import Split
 from lanes.words import Mode
 
 
@@ -37,11 +36,11 @@ def of_start(
     return None
 
 
-def of_split(new: Split, present: Rollout | None) -> str | None:
-    """Why the split cannot be set by hand, while `present` is the workload's open rollout."""
-    if present is None or present.consumer != new.consumer:
+def of_split(workload: str, consumer: str | None, present: Rollout | None) -> str | None:
+    """Return why that split cannot be set by hand, while `present` is the workload's open rollout."""
+    if present is None or present.consumer != consumer:
         return None
     return (
-        f'the split of workload "{new.workload}" is moved by rollout {present.id} (playbook '
+        f'the split of workload "{workload}" is moved by rollout {present.id} (playbook '
         f'"{present.playbook.name}"): abort the rollout first, or let it end'
     )

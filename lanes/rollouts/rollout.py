@@ -47,6 +47,8 @@ class Rollout:
     flow_run_id: UUID | None
     entered: bool = True  # whether the share of the step is in force, or an approval that was passed over is owed
     asked_at: datetime | None = None  # since when a person is asked to approve
+    inherited_before: bool = False  # whether the consumer had no split of its own before
+    approved_at: datetime | None = None  # when a person approved leaving the step in force
 
     @property
     def is_open(self) -> bool:
@@ -64,6 +66,21 @@ class Rollout:
         return self.now_at.basis_points if self.entered else self.share_before
 
     @property
+    def back_to(self) -> str:
+        """What a failure, an abort or a no leads back to."""
+        if self.inherited_before:
+            return "back to the split of the workload"
+        return f"back to {self.share_before / 100:g} % to real-time"
+
+    @property
+    def step_ends_at(self) -> datetime | None:
+        """When the step in force has had all its time; None without a limit, and while a person is asked or it is over."""
+        minutes = self.now_at.hold.at_most_minutes
+        if minutes is None or not self.entered or self.state is not RolloutState.RUNNING:
+            return None
+        return (self.approved_at or self.step_started_at) + timedelta(minutes=minutes)
+
+    @property
     def first_step(self) -> int:
         """The step it began with; those before were skipped, because the share was past them."""
         return self.playbook.first_step(self.share_before) or 0
@@ -79,8 +96,7 @@ class Rollout:
         is_last = self.step + 1 == len(self.playbook.steps)
         within = timedelta(hours=self.playbook.approval_within_hours)
         return Situation(
-            self.state, self.now_at, is_last, self.step_started_at, answered, self.entered, self.asked_at, within,
-            hindrances,
+            self.state, self.now_at, is_last, answered, self.step_ends_at, self.entered, self.asked_at, within, hindrances,
         )  # fmt: skip
 
 
@@ -88,14 +104,15 @@ class Rollout:
 class Situation:
     """A rollout at one moment. `answered` counts the split items that the receiving lane answered under this step.
 
-    `hindrances` are the critical incidents that are open where its traffic goes, each as a sentence.
+    `step_ends_at` is when the step has had all its time to gather evidence, None without a limit. `hindrances` are
+    the critical incidents that are open where its traffic goes, each as a sentence.
     """
 
     state: RolloutState
     step: Step
     is_last: bool
-    step_started_at: datetime
     answered: int
+    step_ends_at: datetime | None = None
     entered: bool = True
     asked_at: datetime | None = None
     approval_within: timedelta = timedelta(hours=APPROVAL_HOURS)
@@ -186,10 +203,11 @@ Move = Hold | Advance | Enter | AskApproval | RollBack | Finish
 
 
 def next_move(at: Situation, judgements: Sequence[Judgement], approval: Approval | None, now: datetime) -> Move:
-    """What happens next. Only a step whose every gate passed is left forwards; a failed gate always takes it back.
+    """Return what happens next. Only a step whose every gate passed is left forwards; a failed gate always takes it back.
 
-    The gates are judged again after an approval: what broke meanwhile is not shipped. A person's no takes it back, and so
-    does a question that nobody answered in time. Nothing goes forwards while a critical incident is open.
+    The gates are judged again after an approval: what broke meanwhile is not shipped. An approved step has its longest time
+    once more from the approval on; without evidence by then it is taken back, as before the question. A person's no takes it
+    back, and so does a question without an answer in time. Nothing goes forwards while a critical incident is open.
     """
     match at.state:
         case RolloutState.FINISHED | RolloutState.ROLLED_BACK | RolloutState.ABORTED:
@@ -212,8 +230,9 @@ def _open_move(at: Situation, judgements: Sequence[Judgement], approval: Approva
         return _entry(at, approval)
     lacking = _lacking(at, judgements, decides)
     if lacking is not None:
-        if at.state is RolloutState.RUNNING and approval is None and is_overdue(at, now):
-            return RollBack(f"no evidence within {at.step.hold.at_most_minutes} minutes: {lacking.why}")
+        if is_overdue(at, now):
+            since = f" of the approval by {approval.who}" if approval is not None else ""
+            return RollBack(f"no evidence within {at.step.hold.at_most_minutes} minutes{since}: {lacking.why}")
         return lacking
     if at.hindrances:
         return _hindered(at)
@@ -253,9 +272,8 @@ def _days(time: timedelta) -> str:
 
 
 def is_overdue(at: Situation, now: datetime) -> bool:
-    """Whether the step has had all the time it may take to gather its evidence."""
-    minutes = at.step.hold.at_most_minutes
-    return minutes is not None and now - at.step_started_at >= timedelta(minutes=minutes)
+    """Return whether the step has had all the time it may take to gather its evidence."""
+    return at.state is RolloutState.RUNNING and at.step_ends_at is not None and now >= at.step_ends_at
 
 
 def _lacking(at: Situation, judgements: Sequence[Judgement], decides: Judgement | None) -> Hold | None:

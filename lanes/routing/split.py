@@ -22,9 +22,9 @@ class Split:
 
 @dataclass(frozen=True)
 class SetSplit:
-    """A split that was set, for the history."""
+    """A split that was set, for the history. `basis_points` None: the consumer inherits the workload's split from then on."""
 
-    basis_points: int
+    basis_points: int | None
     who: str
     why: str
     set_at: datetime
@@ -43,7 +43,10 @@ def to_realtime(split: Split, place: int) -> bool:
 
 
 class Splits:
-    """The splits in force; of a workload's, the one for an item's consumer wins over the one for all."""
+    """The splits in force; of a workload's, the one for an item's consumer wins over the one for all.
+
+    A consumer that inherits has none of its own here.
+    """
 
     def __init__(self, splits: list[Split]) -> None:
         self._of = {(split.workload, split.consumer): split for split in splits}
@@ -51,6 +54,10 @@ class Splits:
     def of(self, workload: str, consumer: str | None) -> Split:
         """The narrowest split of a workload and consumer; without any, everything goes to batch."""
         return self._of.get((workload, consumer)) or self._of.get((workload, None)) or Split(workload, None, 0)
+
+    def has_own(self, workload: str, consumer: str | None) -> bool:
+        """Return whether this very split was set, so that no wider one counts."""
+        return (workload, consumer) in self._of
 
     def reach_realtime(self, workload: str) -> bool:
         """Whether some item of a workload may go to real-time by them."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,20 +14,27 @@ from flows.migrate import Order
 from lanes.errors import ActionRefused, PlaybookInvalid, UnknownWorkload
 from lanes.promises.assessment import Assessment
 from lanes.promises.incident import Promise
-from lanes.rollouts.rollout import AskApproval, Finish, Hold, HoldReason, RollBack
+from lanes.rollouts.rollout import Advance, AskApproval, Finish, Hold, HoldReason, RollBack, Rollout
+from lanes.routing.split import Split
 from lanes.store import incidents
+from lanes.store.batch import batches, ready_work
 from lanes.store.database import Database
 from lanes.store.rollouts import rollout_moves, rollouts
 from lanes.store.workload import workloads
 from lanes.words import Outcome, RolloutState, Verdict
+from tasks import collect
 from tasks.act import Act, Deed, perform
 from tasks.automations import BROKEN, ENDED
+from tasks.connections import Connections
 from tasks.migrate import Lead, Wanted, leading
 from tasks.playbooks import load
 from tasks.refusal import refused
+from tasks.submit import submit_batch
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
+from tests.flows.conftest import Sender
 from tests.rollouts import NAME, begin, playbook, step, write
+from tests.standin.process import Endpoint
 from tests.store.tries import claim, save, tried
 
 
@@ -112,6 +120,39 @@ async def test_the_evidence_decides(database_url: str) -> None:
         assert isinstance(await lead.decide(later(seconds=2)), Finish)
         await db.run(tries, Outcome.INVALID, "ill")
         assert isinstance(await lead.decide(later(seconds=2)), RollBack)
+
+
+async def test_a_rollout_is_taken_back_when_every_second_batch_never_returns(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    async def send(mark: str) -> None:
+        await sender.items(*(f"{mark}{n}" for n in range(10)), lane=None)
+        (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
+        await submit_batch.fn(at, kind)
+
+    def to_batch(connection: Connection, now: datetime) -> Rollout:
+        publish(connection, now=now, split_percent=100)
+        return begin(connection, playbook(step(50), step(0), direction="realtime_to_batch"), now=now)
+
+    begun = await at.db.run(to_batch, await at.db.now())
+    await at.db.run(rollout_moves.apply, begun, Advance("trial"), [], now=await at.db.now())
+    lead = Lead(at.db, begun)
+    await send("back")
+    (batch,) = await at.db.run(batches.open_batches)
+    assert batch.provider_batch_id is not None
+    endpoint.fault("batches.create", "stall")
+    await send("out")
+    endpoint.ended(batch.provider_batch_id)
+    assert await collect.poll(at, batch)
+    await collect.bring_home(at, batch)
+    sender.time.passes(minutes=10)
+    held = await lead.decide(await at.db.now())
+    assert isinstance(held, Hold)
+    assert held.why.endswith("0.0% of 10 samples, at most 10.0%; 10 more are out for longer than most took")
+    sender.time.passes(hours=2)
+    move = await lead.decide(await at.db.now())
+    assert isinstance(move, RollBack)
+    assert "50.0% of 20 samples" in move.why
 
 
 async def test_it_holds_while_a_critical_incident_is_open_and_says_so_on_the_form(database_url: str) -> None:
@@ -202,6 +243,9 @@ def test_what_a_person_does_by_hand_is_done_or_refused(connection: Connection) -
     assert workloads.splits(connection).of("letters", None).basis_points == 1_250
     with pytest.raises(ActionRefused, match="percent: "):
         act(Deed.SET_SPLIT)
+    workloads.set_split(connection, Split("letters", "desk", 300), who="bob", why="trial", now=NOON)
+    inherits = perform(connection, Act(Deed.SET_SPLIT, "letters", None, "desk", "bob", "trial"), now=NOON)
+    assert inherits.endswith("inherits the workload's split, 12.5 % to real-time, 3 % before")
     assert "is paused" in act(Deed.PAUSE)
     assert "is resumed" in act(Deed.RESUME)
     with pytest.raises(UnknownWorkload):

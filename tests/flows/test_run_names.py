@@ -15,6 +15,7 @@ NAMES: list[tuple[str, dict[str, Any], str]] = [
     ("act", {"action": {**SIGNED, "deed": "adopt_batch", "batch": 41, "sure": True}}, "adopt batch 41 of tickets"),
     ("act", {"action": {**SIGNED, "deed": "pause", "batch": 41}}, "pause tickets"),
     ("set_split", {"split": {**SIGNED, "percent": 30}}, "set split tickets to 30 %"),
+    ("set_split", {"split": {**SIGNED, "consumer": "desk"}}, "set split tickets as inherited"),
     ("set_budget", {"budget": {**SIGNED, "hard_usd": 20, "period": "month"}}, "set budget tickets by month"),
     (
         "set_overhead",

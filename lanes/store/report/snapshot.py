@@ -105,8 +105,10 @@ select lane, date_trunc(:grain, at, 'UTC'), buckets, counts from lanes.figure_de
 """
 
 SPLITS = """
-select distinct on (workload, consumer) workload, consumer, basis_points, who, why, set_at
-  from lanes.split order by workload, consumer, id desc
+select workload, consumer, basis_points, who, why, set_at
+  from (select distinct on (workload, consumer) * from lanes.split order by workload, consumer, id desc) newest
+ where basis_points is not null  -- a consumer that inherits has no split of its own
+ order by workload, consumer
 """
 
 REPLAYS = """

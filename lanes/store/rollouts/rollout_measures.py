@@ -1,13 +1,17 @@
 """What the receiving lane did with the items that the split gave it under the step in force."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, text
 
-from lanes.rollouts.gates import Figures, Gate, Measure, Measurement
+from lanes.rollouts.gates import Figures, Gate, Measure, Measurement, longest_out
 from lanes.rollouts.rollout import Rollout
+from lanes.store.workload import workloads
+from lanes.words import Lane
+
+DEPARTS_WITHIN = timedelta(days=1)  # off-peak begins once a day
 
 # Items pinned, urgent or due soon reach the lane whatever the split says, and prove nothing about the traffic that
 # moves. Neither do the items of a consumer that has a split of its own. An item that nobody answered yet and that is
@@ -17,9 +21,16 @@ from lanes.rollouts.rollout import Rollout
 # was in the way: a lane that gives away what it cannot serve would look well by that. It stays unanswered by the lane, and so
 # is slow, and late, once its time is over. (`offset 0` and `|| ''`: asked item by item along the item's routes, and
 # never of all that was shed, be the statistics from before that.) An answer is compared with the one to the same revision.
+# An item that the lane has not answered and that has failed at no try is overdue once its due time has passed, or once it is
+# out for longer than it may be (`longest_out`): a batch that never returns fails no try. In batch that counts from the
+# submission of its batch; what waits for one may do so for a day more. What the provider keeps from being asked is not out.
+# An item that was amended before it was answered counts anew from then on: what became of its older revision later is no
+# failure, and its due time no measure.
 FIGURES = """
 with under as materialized (
-  select i.id, i.received_at, i.due_at,
+  select i.id, i.received_at, i.due_at, i.revision, max(r.decided_at) as routed_at,
+         (select v.received_at from lanes.revision v
+           where v.item_id = i.id and v.number = i.revision and i.revision > 0) as amended_at,
          exists (select from lanes.route s where s.item_id = i.id and s.reason || '' = 'shed' offset 0) as was_shed
     from lanes.route r
     join lanes.item i on i.id = r.item_id
@@ -27,24 +38,49 @@ with under as materialized (
      and r.decided_at >= :since and r.reason = 'split' and r.lane = :lane
      and i.workload = :workload and i.canceled_at is null
      and case when cast(:consumer as text) is not null then i.consumer = :consumer
-              else i.consumer is null or not exists (
-                select from lanes.split s where s.workload = i.workload and s.consumer = i.consumer) end
+              else i.consumer is null or (
+                select s.basis_points from lanes.split s where s.workload = i.workload and s.consumer = i.consumer
+                 order by s.id desc limit 1) is null end
    group by i.id),
 tried as materialized (
-  select u.id, u.received_at, u.due_at,
-         u.was_shed or bool_or(a.outcome not in ('unserved', 'pack_refused')) as was_tried,
-         u.was_shed or bool_or(a.outcome not in ('valid', 'unserved', 'pack_refused')) as has_failed,
-         min(a.ended_at) filter (where a.outcome = 'valid') as answered_at
+  select u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at,
+         u.was_shed or coalesce(bool_or(a.outcome not in ('unserved', 'pack_refused')), false) as was_tried,
+         u.was_shed or coalesce(bool_or(a.outcome not in ('valid', 'unserved', 'pack_refused')), false) as has_failed,
+         coalesce(bool_or(a.outcome = 'unserved'), false) as was_unserved,
+         min(a.ended_at) filter (where a.outcome = 'valid') as answered_at,
+         min(a.ended_at - a.started_at) filter (where a.outcome = 'valid') as took
     from under u
     left join lanes.attempt a on a.item_id = u.id and a.lane = :lane and a.purpose in ('answer', 'authoritative')
-   group by u.id, u.received_at, u.due_at, u.was_shed),
+     and (u.amended_at is null or a.ended_at < u.amended_at
+          or exists (select from lanes.work w where w.id = a.work_id and w.revision = u.revision))
+   group by u.id, u.received_at, u.revision, u.routed_at, u.amended_at, u.due_at, u.was_shed),
+usual as (select percentile_cont(0.5) within group (order by took) as took from tried where answered_at is not null),
+placed as (
+  select t.*, o.since as out_since, coalesce(t.answered_at, :now) >= t.amended_at as was_amended
+    from tried t
+    left join lateral (
+      select max(coalesce(b.submitted_at, b.intended_at)) as since
+        from lanes.work w join lanes.batch b on b.id = w.batch_id
+       where t.answered_at is null and w.item_id = t.id and w.lane = :lane and w.revision = t.revision and w.generation = 0
+         and w.purpose in ('answer', 'authoritative') and w.state = 'submitted') o on true),
+counted as (
+  select p.*, case when was_amended then amended_at else received_at end as since,
+         case when was_amended and amended_at < due_at then null else due_at end as due_by
+    from placed p),
+stood as materialized (
+  select c.*, c.answered_at is null and not c.has_failed and (c.out_since is not null or not c.was_unserved)
+              and (coalesce(c.due_by < :now, false)
+                   or :now > coalesce(c.out_since, greatest(c.routed_at, c.since) + cast(:departs_within as interval))
+                             + cast(:longest_out as interval)) as is_overdue,
+         coalesce(c.answered_at is null and not c.has_failed and :now - c.out_since > usual.took, false) as is_long_out
+    from counted c cross join usual),
 timed as (
-  select extract(epoch from coalesce(answered_at, :now) - received_at)::float8 as seconds
-    from tried
-   where answered_at is not null or extract(epoch from :now - received_at) > cast(:slow_s as float8)),
+  select extract(epoch from coalesce(answered_at, :now) - since)::float8 as seconds, answered_at
+    from stood
+   where answered_at is not null or extract(epoch from :now - since) > cast(:slow_s as float8)),
 due as (
-  select answered_at is not null and answered_at <= due_at as met
-    from tried where due_at is not null and (answered_at is not null or due_at < :now)),
+  select answered_at is not null and answered_at <= due_by as met
+    from stood where due_by is not null and (answered_at is not null or due_by < :now)),
 compared as (
   select distinct on (u.id) c.id is null as agrees
     from under u
@@ -54,27 +90,36 @@ compared as (
     left join lanes.correction c on c.item_id = u.id and c.authoritative_id = a.id
    order by u.id, p.revision desc)
 select (select count(*) from tried where answered_at is not null) as answered,
-       (select count(*) from tried where was_tried) as tried,
-       (select count(*) from tried where has_failed) as failed,
+       (select count(*) from stood where was_tried or is_overdue) as tried,
+       (select count(*) from stood where has_failed or is_overdue) as failed,
+       (select count(*) from stood where is_long_out and not is_overdue) as maybe_failed,
        (select percentile_cont(0.95) within group (order by seconds) from timed) as p95_s,
        (select count(*) from timed) as timed,
        (select count(*) from timed where seconds > cast(:slow_s as float8)) as slow,
        (select count(*) from due) as due,
        (select count(*) from due where not met) as missed,
+       (select count(*) from stood where is_long_out and due_by >= :now) as maybe_missed,
+       (select count(*) from stood
+         where is_long_out and extract(epoch from :now - since) <= cast(:slow_s as float8)) as maybe_slow,
        (select count(*) from compared) as compared,
        (select count(*) from compared where not agrees) as corrected
 """
 
 
 def take(connection: Connection, of: Rollout, *, now: datetime) -> Figures:
-    """The figures of the step in force."""
-    gates = of.now_at.gates
+    """Return the figures of the step in force."""
+    gates, lane = of.now_at.gates, of.playbook.direction.receiving
+    version = workloads.in_force(connection).get(of.workload)
+    if version is None:
+        return Figures(0, unavailable(gates, "the version in force cannot be read"))
+    longest = longest_out(version.spec, lane)
     slow_s = next((gate.limit for gate in gates if gate.measure is Measure.P95_S), None)
     row = connection.execute(
         text(FIGURES),
         {
-            "routes_before": of.routes_before, "since": of.step_started_at, "lane": of.playbook.direction.receiving,
-            "workload": of.workload, "consumer": of.consumer, "slow_s": slow_s, "now": now,
+            "routes_before": of.routes_before, "since": of.step_started_at, "lane": lane, "workload": of.workload,
+            "consumer": of.consumer, "slow_s": slow_s, "now": now, "longest_out": longest,
+            "departs_within": timedelta(0) if lane is Lane.REALTIME else DEPARTS_WITHIN,
         },
     ).one()  # fmt: skip
     return Figures(row.answered, [_measurement(gate, row) for gate in gates])
@@ -88,16 +133,16 @@ def unavailable(gates: Sequence[Gate], problem: str) -> list[Measurement]:
 def _measurement(gate: Gate, row: Any) -> Measurement:
     match gate.measure:
         case Measure.ERROR_RATE:
-            return _share(gate.measure, row.tried, row.failed, bad=True)
+            return _share(gate.measure, row.tried, row.failed, row.maybe_failed, bad=True)
         case Measure.DEADLINES_MET:
-            return _share(gate.measure, row.due, row.missed, bad=False)
+            return _share(gate.measure, row.due, row.missed, row.maybe_missed, bad=False)
         case Measure.AGREEMENT:
-            return _share(gate.measure, row.compared, row.corrected, bad=False)
+            return _share(gate.measure, row.compared, row.corrected, 0, bad=False)
         case Measure.P95_S:
-            return Measurement(gate.measure, row.p95_s, row.timed, row.slow)
+            return Measurement(gate.measure, row.p95_s, row.timed, row.slow, doubtful=row.maybe_slow)
 
 
-def _share(measure: Measure, samples: int, wrong: int, *, bad: bool) -> Measurement:
+def _share(measure: Measure, samples: int, wrong: int, doubtful: int, *, bad: bool) -> Measurement:
     """The share of the samples that are wrong (`bad`), or of those that are right."""
     counted = wrong if bad else samples - wrong
-    return Measurement(measure, counted / samples if samples else None, samples, wrong)
+    return Measurement(measure, counted / samples if samples else None, samples, wrong, doubtful=doubtful)

@@ -58,7 +58,8 @@ def start(
     version = workloads.in_force(connection).get(name)
     if version is None:
         raise UnknownWorkload(f'workload "{name}" has no published version; publish it or correct the name')
-    share = workloads.splits(connection).of(name, consumer).basis_points
+    splits = workloads.splits(connection)
+    share = splits.of(name, consumer).basis_points
     present = open_of(connection, name)
     refusal = refusals.of_start(
         playbook, name, mode=version.spec.mode, values=bool(version.spec.value_usd), basis_points=share, present=present
@@ -72,7 +73,8 @@ def start(
         .values(
             playbook=playbook.name, content=playbook.model_dump(mode="json"), workload=name, consumer=consumer,
             state=RolloutState.RUNNING, step=first, step_started_at=now, routes_before=_newest_route(connection),
-            share_before=share, started_by=who, why=why, started_at=now, flow_run_id=run_id,
+            share_before=share, inherited_before=consumer is not None and not splits.has_own(name, consumer),
+            started_by=who, why=why, started_at=now, flow_run_id=run_id,
             entered=playbook.passed_over(first) is None,
         )
         .returning(rollout)
@@ -96,18 +98,12 @@ def apply(connection: Connection, seen: Rollout, move: Move, judged: Sequence[Ju
             _hold(connection, seen, reason, why, now)
         case Advance(why):
             following = seen.playbook.steps[seen.step + 1]
-            _write(
-                connection, seen, step=seen.step + 1, step_started_at=now, routes_before=_newest_route(connection),
-                state=RolloutState.RUNNING, holds=None, approved_by=None, approved_why=None, asked_at=None,
-            )  # fmt: skip
+            _begin_step(connection, seen, now, step=seen.step + 1)
             _set_share(connection, seen, following.basis_points, who=who, why=why, now=now)
             moved = find(connection, seen.id)
             _tell(connection, moved, Happened.STEPPED, following.basis_points, who=who, why=why, now=now)
         case Enter(why):
-            _write(
-                connection, seen, entered=True, step_started_at=now, routes_before=_newest_route(connection),
-                state=RolloutState.RUNNING, holds=None, approved_by=None, approved_why=None, asked_at=None,
-            )  # fmt: skip
+            _begin_step(connection, seen, now, entered=True)
             _set_share(connection, seen, seen.now_at.basis_points, who=who, why=why, now=now)
             _tell(connection, find(connection, seen.id), Happened.STEPPED, seen.now_at.basis_points, who=who, why=why, now=now)
         case AskApproval(why):
@@ -135,7 +131,8 @@ def hear(connection: Connection, seen: Rollout, answer: Approval, *, now: dateti
     points, who, why = seen.basis_points, answer.who, answer.why
     if answer.approved:
         _write(
-            connection, seen, state=RolloutState.RUNNING, holds=None, approved_by=who, approved_why=why, asked_at=None
+            connection, seen, state=RolloutState.RUNNING, holds=None, approved_by=who, approved_why=why, approved_at=now,
+            asked_at=None,
         )  # fmt: skip
         _tell(connection, seen, Happened.APPROVED, points, who=who, why=why, now=now)
         _answered(connection, seen, f"Approved by {who}: {why}", now)
@@ -182,6 +179,14 @@ def _write(connection: Connection, seen: Rollout, **values: Any) -> None:
     connection.execute(update(rollout).where(rollout.c.id == seen.id).values(**values))
 
 
+def _begin_step(connection: Connection, seen: Rollout, now: datetime, **values: Any) -> None:
+    """Start measuring anew; no answer of a person counts for this step yet."""
+    _write(
+        connection, seen, step_started_at=now, routes_before=_newest_route(connection), state=RolloutState.RUNNING,
+        holds=None, approved_by=None, approved_why=None, approved_at=None, asked_at=None, **values,
+    )  # fmt: skip
+
+
 def _hold(connection: Connection, seen: Rollout, holds: HoldReason, why: str, now: datetime) -> None:
     """Why it holds is told once for each reason, not at every look; how long a person has not answered, at each."""
     if seen.state is RolloutState.WAITING_APPROVAL and seen.asked_at is not None:
@@ -218,13 +223,22 @@ def _answered(connection: Connection, seen: Rollout, said: str, now: datetime) -
 def _take_back(connection: Connection, seen: Rollout, state: RolloutState, *, who: str, why: str, now: datetime) -> None:
     _write(connection, seen, state=state, holds=None, ended_at=now, asked_at=None)
     _answered(connection, seen, f"The rollout is {state.replace('_', ' ')}: {why}", now)
-    _set_share(connection, seen, seen.share_before, who=who, why=why, now=now)
-    _tell(connection, seen, Happened(state), seen.share_before, who=who, why=why, now=now)
+    if seen.inherited_before and seen.consumer is not None:
+        said = _said(seen, why)
+        workloads.inherit_split(connection, seen.workload, seen.consumer, who=who, why=said, now=now)
+    else:
+        _set_share(connection, seen, seen.share_before, who=who, why=why, now=now)
+    share = workloads.splits(connection).of(seen.workload, seen.consumer).basis_points
+    _tell(connection, seen, Happened(state), share, who=who, why=why, now=now)
 
 
 def _set_share(connection: Connection, of: Rollout, basis_points: int, *, who: str, why: str, now: datetime) -> None:
-    said = f"rollout {of.id}: {why}"
-    workloads.set_split(connection, Split(of.workload, of.consumer, basis_points), who=who, why=said, now=now)
+    split = Split(of.workload, of.consumer, basis_points)
+    workloads.set_split(connection, split, who=who, why=_said(of, why), now=now)
+
+
+def _said(of: Rollout, why: str) -> str:
+    return f"rollout {of.id}: {why}"
 
 
 def _tell(

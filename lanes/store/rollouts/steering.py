@@ -1,4 +1,4 @@
-"""What people set by hand: a split, a pause. Each returns the sentence that says what is true now."""
+"""What people set by hand: a split, a pause. Each function returns the sentence that says what is true now."""
 
 from datetime import datetime
 
@@ -12,17 +12,31 @@ from lanes.store.tables import workload
 from lanes.store.workload import workloads
 
 
+def inherit_split_by_hand(connection: Connection, name: str, consumer: str, *, who: str, why: str, now: datetime) -> str:
+    """Let the workload's split count for a consumer again.
+
+    Raises:
+        UnknownWorkload: there is no such workload.
+        ActionRefused: the consumer has no split of its own, or an open rollout moves it.
+    """
+    _require_movable(connection, name, consumer)
+    before = workloads.splits(connection)
+    if not before.has_own(name, consumer):
+        raise ActionRefused(f'consumer "{consumer}" of workload "{name}" has no split of its own; it inherits already')
+    workloads.inherit_split(connection, name, consumer, who=who, why=why, now=now)
+    inherited, own = before.of(name, None).basis_points, before.of(name, consumer).basis_points
+    shares = f"inherits the workload's split, {inherited / 100:g} % to real-time, {own / 100:g} % before"
+    return f'{name} for consumer "{consumer}": {shares}'
+
+
 def set_split_by_hand(connection: Connection, new: Split, *, who: str, why: str, now: datetime) -> str:
-    """The split is in force.
+    """Put a split in force.
 
     Raises:
         UnknownWorkload: there is no such workload.
         ActionRefused: an open rollout moves this very split.
     """
-    _require(connection, new.workload)
-    refusal = refusals.of_split(new, open_of(connection, new.workload))
-    if refusal is not None:
-        raise ActionRefused(refusal)
+    _require_movable(connection, new.workload, new.consumer)
     before = workloads.splits(connection).of(new.workload, new.consumer).basis_points
     workloads.set_split(connection, new, who=who, why=why, now=now)
     whose = f' for consumer "{new.consumer}"' if new.consumer is not None else ""
@@ -53,6 +67,13 @@ def resume(connection: Connection, name: str) -> str:
         return f"{name} is not paused"
     workloads.pause(connection, name, since=None)
     return f"{name} is resumed: what waited is served"
+
+
+def _require_movable(connection: Connection, name: str, consumer: str | None) -> None:
+    _require(connection, name)
+    refusal = refusals.of_split(name, consumer, open_of(connection, name))
+    if refusal is not None:
+        raise ActionRefused(refusal)
 
 
 def _require(connection: Connection, name: str) -> datetime | None:

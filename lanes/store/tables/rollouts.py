@@ -28,11 +28,20 @@ class RolloutColumns(TypedColumns):
     step: Named[int] = Column(Integer, comment="The step in force, from 0")
     step_started_at: Named[datetime] = Column(Moment, comment="Since when that step's share is in force")
     routes_before: Named[RouteId] = Column(id_of(RouteId), comment="Newest route when the step started")
-    share_before: Named[int] = Column(Integer, comment="Basis points in force before the rollout; a failure sets them")
+    share_before: Named[int] = Column(
+        Integer, comment="Basis points in force before the rollout; a failure sets them, unless they were inherited"
+    )
+    inherited_before: Named[bool] = Column(
+        server_default=text("false"),
+        comment="Whether the consumer had no split of its own before: a failure makes it inherit the workload's again",
+    )
     holds: Named[HoldReason | None] = Column(Word(HoldReason), comment="Why the step holds, as last told")
     asked: Named[int] = Column(Integer, server_default=text("0"), comment="How often a person was asked")
     approved_by: Named[str | None] = Column(Text, comment="Who approved leaving the step in force")
     approved_why: Named[str | None] = Column(Text)
+    approved_at: Named[datetime | None] = Column(
+        Moment, comment="When that was: the longest time of the step counts from here; null = from step_started_at"
+    )
     started_by: Named[str] = Column(Text)
     why: Named[str] = Column(Text)
     started_at: Named[datetime] = Column(Moment)

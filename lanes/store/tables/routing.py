@@ -30,7 +30,9 @@ class SplitColumns(TypedColumns):
     id = identity(int)
     workload: Named[str] = Column(Text, ForeignKey(workload.c.name))
     consumer: Named[str | None] = Column(Text, comment="Whose items; null = every consumer's")
-    basis_points: Named[int] = Column(Integer, comment="Share of undecided items to real-time, 0 to 10000")
+    basis_points: Named[int | None] = Column(
+        Integer, comment="Share of undecided items to real-time, 0 to 10000; null: the consumer inherits the workload's"
+    )
     who: Named[str] = Column(Text)
     why: Named[str] = Column(Text)
     set_at: Named[datetime] = Column(Moment)
@@ -39,6 +41,7 @@ class SplitColumns(TypedColumns):
 split = Table(
     "split", metadata, SplitColumns,
     CheckConstraint("basis_points between 0 and 10000", name="basis_points_range"),
+    CheckConstraint("consumer is not null or basis_points is not null", name="only_a_consumer_inherits"),
     Index(None, "workload", "consumer", "id"),
     comment="Append-only; the newest row of a (workload, consumer) is in force",
 )  # fmt: skip

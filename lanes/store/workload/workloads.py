@@ -127,8 +127,7 @@ def to_route(connection: Connection, names: Iterable[str]) -> tuple[InForce, Spl
     rows = connection.execute(_to_route(), {"names": list(names)}).all()
     read = known(connection, {row.id for row in rows})
     readable = {row.name: read.versions[row.id] for row in rows if row.id in read.versions}
-    in_force = [Split(row.name, row.consumer, row.basis_points) for row in rows if row.basis_points is not None]
-    return InForce(readable, read.unreadable), Splits(in_force)
+    return InForce(readable, read.unreadable), Splits(_own(rows))
 
 
 @cache
@@ -201,19 +200,33 @@ def pause(connection: Connection, name: str, *, since: datetime | None) -> bool:
 
 
 def set_split(connection: Connection, new: Split, *, who: str, why: str, now: datetime) -> None:
-    """The split is in force, and the log says who set it and why."""
+    """Put a split in force; the log says who set it and why."""
+    _log_split(connection, new.workload, new.consumer, new.basis_points, who, why, now)
+
+
+def inherit_split(connection: Connection, name: str, consumer: str, *, who: str, why: str, now: datetime) -> None:
+    """Let the workload's split count for a consumer again; the log says who wanted it and why."""
+    _log_split(connection, name, consumer, None, who, why, now)
+
+
+def _log_split(
+    connection: Connection, name: str, consumer: str | None, basis_points: int | None, who: str, why: str, now: datetime
+) -> None:
     connection.execute(
-        insert(split).values(
-            workload=new.workload, consumer=new.consumer, basis_points=new.basis_points, who=who, why=why, set_at=now
-        )
+        insert(split).values(workload=name, consumer=consumer, basis_points=basis_points, who=who, why=why, set_at=now)
     )
 
 
 def splits(connection: Connection) -> Splits:
-    """The splits in force."""
+    """Return the splits in force."""
     newest = (
-        select(split.c.workload, split.c.consumer, split.c.basis_points)
+        select(split.c.workload.label("name"), split.c.consumer, split.c.basis_points)
         .distinct(split.c.workload, split.c.consumer)
         .order_by(split.c.workload, split.c.consumer, split.c.id.desc())
     )
-    return Splits([Split(row.workload, row.consumer, row.basis_points) for row in connection.execute(newest)])
+    return Splits(_own(connection.execute(newest)))
+
+
+def _own(newest: Iterable[Any]) -> list[Split]:
+    """Return the splits that the newest rows set; a row without basis points says that its consumer inherits."""
+    return [Split(row.name, row.consumer, row.basis_points) for row in newest if row.basis_points is not None]

@@ -33,7 +33,8 @@ OF_STEP = {
 }
 OF_HOLD = {
     "items": "So many items of the split must have been answered by the receiving lane under the step.",
-    "at_most_minutes": "Without enough evidence for so long it is taken back. None: it holds for as long as it takes.",
+    "at_most_minutes": "Without enough evidence for so long it is taken back; an approval starts that time again. None: it "
+    "holds for as long as it takes.",
 }
 OF_GATE = {
     "measure": "What is measured of the items of the receiving lane, since the step began.",

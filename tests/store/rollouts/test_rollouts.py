@@ -403,7 +403,7 @@ def test_however_often_items_are_tried_a_gate_counts_items(
     connection: Connection, tries: list[list[Outcome]], ends_well: bool
 ) -> None:
     with connection.begin_nested() as trial:
-        publish(connection, now=NOON, max_failures=6)
+        publish(connection, now=NOON, max_failures=6, patience_s=86_400)
         begun = begin(connection, playbook(step(100)))
         outcomes = {f"k{n}": [*each, Outcome.VALID] if ends_well else each for n, each in enumerate(tries)}
         now = retried(connection, outcomes)

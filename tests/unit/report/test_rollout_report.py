@@ -78,7 +78,7 @@ def test_what_an_approval_that_was_passed_over_decides_is_said() -> None:
     asked = question(replace(progress(), rollout=replace(ABOVE, entered=False, state=RolloutState.WAITING_APPROVAL)))
     assert "The share was past step 2, which asks for approval" in asked
     assert "Approve: 50 % go to real-time, if no critical incident is open." in asked
-    assert "Decline, or leave it for 72 h: back to 30 %." in asked
+    assert "Decline, or leave it for 72 h: back to 30 % to real-time." in asked
 
 
 def test_a_critical_incident_stands_on_the_form_and_on_the_page() -> None:
@@ -98,7 +98,7 @@ def test_what_people_wrote_is_shown_as_text() -> None:
 def test_the_question_says_what_a_yes_and_a_no_lead_to() -> None:
     asked = question(progress(RolloutState.WAITING_APPROVAL))
     assert "Approve: 100 % go to real-time, if the gates still pass and no critical incident is open." in asked
-    assert "Decline, or leave it for 72 h: back to 0 %." in asked
+    assert "Decline, or leave it for 72 h: back to 0 % to real-time." in asked
 
 
 def test_no_line_of_the_form_ends_within_a_limit_or_a_verdict() -> None:

@@ -1,14 +1,17 @@
 """Gates: what is evidence, and what never passes."""
 
 import math
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lanes.rollouts.gates import Gate, Measure, Measurement, judge, lower_bound, worst
-from lanes.words import Verdict
+from lanes.rollouts.gates import Gate, Measure, Measurement, judge, longest_out, lower_bound, worst
+from lanes.words import Lane, Verdict
+from tests.examples import spec
 
 ERRORS = Gate(measure=Measure.ERROR_RATE, max=0.05, at_least=20)
 P95 = Gate(measure=Measure.P95_S, max=2.0, at_least=20)
@@ -30,7 +33,8 @@ def measured(draw: st.DrawFn) -> tuple[Gate, Measurement]:
     gate = Gate.model_validate({"measure": measure, "max" if upper else "min": limit, "at_least": at_least})
     value = draw(st.one_of(st.none(), st.floats()))
     problem = draw(st.one_of(st.none(), st.just("no table")))
-    return gate, Measurement(measure, value, draw(st.integers(0, 600)), draw(st.integers(-2, 600)), problem)
+    samples, wrong, doubtful = (draw(st.integers(low, 600)) for low in (0, -2, 0))
+    return gate, Measurement(measure, value, samples, wrong, problem, doubtful)
 
 
 @given(measured())
@@ -125,3 +129,37 @@ def test_the_worst_verdict_decides() -> None:
 def test_a_gate_has_the_limit_of_its_measure_and_a_number_of_samples(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         Gate.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("gate", "wrong", "samples", "doubtful", "verdict"),
+    [
+        (ERRORS, 0, 500, 495, Verdict.INCONCLUSIVE),  # every second batch has not returned yet
+        (ERRORS, 495, 995, 0, Verdict.FAILED),  # and is out for longer than it may be
+        (ERRORS, 0, 500, 26, Verdict.PASSED),  # the limit holds, whatever becomes of them
+        (ERRORS, 0, 500, 27, Verdict.INCONCLUSIVE),
+        (MET, 0, 100, 12, Verdict.INCONCLUSIVE),
+        (ERRORS, 495, 995, 495, Verdict.FAILED),  # doubt excuses nothing
+    ],
+)
+def test_a_gate_waits_for_items_in_doubt_that_could_break_it(
+    gate: Gate, wrong: int, samples: int, doubtful: int, verdict: Verdict
+) -> None:
+    assert judge(gate, replace(share(gate, wrong, samples), doubtful=doubtful)).verdict is verdict
+
+
+@given(measured(), st.integers(0, 600))
+def test_doubt_never_makes_a_verdict_better(each: tuple[Gate, Measurement], more: int) -> None:
+    gate, measurement = each
+    doubted = judge(gate, replace(measurement, doubtful=measurement.doubtful + more)).verdict
+    sure = judge(gate, measurement).verdict
+    assert doubted is sure or (sure, doubted) == (Verdict.PASSED, Verdict.INCONCLUSIVE)
+
+
+def test_how_long_an_item_may_be_out_is_what_its_workload_says_of_the_lane() -> None:
+    promised = spec(patience_s=60, promises={"batch_max_minutes": 120, "realtime_p95_s": 5})
+    assert longest_out(promised, Lane.REALTIME) == timedelta(seconds=60)
+    assert longest_out(promised, Lane.BATCH) == timedelta(hours=2)
+    silent = spec(patience_s=0, promises={"batch_max_minutes": 0, "realtime_p95_s": 90})
+    assert longest_out(silent, Lane.REALTIME) == timedelta(seconds=90)
+    assert longest_out(silent, Lane.BATCH) == timedelta(hours=24)

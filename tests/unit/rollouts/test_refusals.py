@@ -10,7 +10,6 @@ from lanes.promises.incident import Incident, IncidentState, Promise, Severity
 from lanes.rollouts import refusals
 from lanes.rollouts.hindrances import hindering, sentences
 from lanes.rollouts.rollout import Rollout
-from lanes.routing.split import Split
 from lanes.words import Lane, Mode, RolloutState
 from tests.conftest import NOON
 from tests.rollouts import playbook, step
@@ -71,8 +70,8 @@ def test_a_share_that_is_past_every_step_is_refused() -> None:
 def test_a_split_is_set_by_hand_unless_a_rollout_moves_this_very_split(
     of: str | None, moved_by: str | None, forbidden: bool
 ) -> None:
-    assert (refusals.of_split(Split("letters", of, 500), open_rollout(moved_by)) is not None) is forbidden
-    assert refusals.of_split(Split("letters", of, 500), None) is None
+    assert (refusals.of_split("letters", of, open_rollout(moved_by)) is not None) is forbidden
+    assert refusals.of_split("letters", of, None) is None
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lanes.ids import RolloutId
 from lanes.rollouts.gates import Gate, Judgement, Measure, Measurement
 from lanes.rollouts.playbook import Length, Step
 from lanes.rollouts.rollout import (
@@ -19,11 +20,13 @@ from lanes.rollouts.rollout import (
     Hold,
     HoldReason,
     RollBack,
+    Rollout,
     Situation,
     next_move,
 )
 from lanes.words import RolloutState, Verdict
 from tests.conftest import NOON, later
+from tests.rollouts import playbook, step
 
 GATES = (
     Gate(measure=Measure.ERROR_RATE, max=0.1, at_least=5),
@@ -37,8 +40,9 @@ def situation(
     state: RolloutState = RolloutState.RUNNING, entered: bool = True, asked_at: datetime | None = None,
     hindrances: tuple[str, ...] = (),
 ) -> Situation:  # fmt: skip
-    step = Step(percent=50, hold=Length(items=10, at_most_minutes=minutes), approval=approval, gates=GATES)
-    return Situation(state, step, is_last, NOON, answered, entered, asked_at, timedelta(hours=72), hindrances)
+    stage = Step(percent=50, hold=Length(items=10, at_most_minutes=minutes), approval=approval, gates=GATES)
+    ends_at = None if minutes is None else NOON + timedelta(minutes=minutes)
+    return Situation(state, stage, is_last, answered, ends_at, entered, asked_at, timedelta(hours=72), hindrances)
 
 
 def judged(*verdicts: Verdict) -> list[Judgement]:
@@ -145,7 +149,29 @@ def test_time_spent_waiting_for_a_person_takes_nothing_back() -> None:
     unclear = judged(Verdict.PASSED, Verdict.INCONCLUSIVE)
     waiting = situation(approval=True, minutes=60, state=RolloutState.WAITING_APPROVAL)
     assert isinstance(next_move(waiting, unclear, None, later(days=3)), Hold)
-    assert isinstance(next_move(situation(approval=True, minutes=60), unclear, YES, later(days=3)), Hold)
+
+
+def test_an_approved_step_has_its_longest_time_again_and_is_taken_back_when_it_ends_without_evidence() -> None:
+    unclear = judged(Verdict.PASSED, Verdict.INCONCLUSIVE)
+    approved = under_way(minutes=60, approved_at=later(days=3))
+    ends = later(days=3, minutes=60)
+    assert approved.step_ends_at == ends
+    at = approved.situation(10)
+    assert isinstance(next_move(at, unclear, YES, ends - timedelta(minutes=1)), Hold)
+    move = next_move(at, unclear, YES, ends)
+    assert isinstance(move, RollBack)
+    assert move.why == "no evidence within 60 minutes of the approval by ada: p95_s is inconclusive: said"
+    assert isinstance(next_move(at, WELL, YES, ends), Advance)
+    asking = replace(approved, state=RolloutState.WAITING_APPROVAL, approved_at=None)
+    assert asking.step_ends_at is None
+
+
+def under_way(*, minutes: int | None, approved_at: datetime | None) -> Rollout:
+    steps = [step(50, items=10, at_most_minutes=minutes, approval=True), step(60)]
+    return Rollout(
+        RolloutId(1), playbook(*steps), "letters", None, RolloutState.RUNNING, 0, NOON, 0, 100, None, 1, YES, "ada", "trial",
+        NOON, None, None, approved_at=approved_at,
+    )  # fmt: skip
 
 
 ANY_VERDICTS = st.lists(st.sampled_from(Verdict), max_size=2)
@@ -173,6 +199,9 @@ def test_it_goes_forwards_only_with_every_gate_passed_enough_items_and_the_appro
     if isinstance(move, Advance | Finish):
         assert at.entered
         assert approval == YES or (approval is None and not at.step.approval)
+    if isinstance(move, Hold) and move.reason in (HoldReason.GATHERING, HoldReason.INCONCLUSIVE, HoldReason.ERROR):
+        ends = at.step_ends_at if at.state is RolloutState.RUNNING else None
+        assert ends is None or now < ends  # a step with a longest time never holds beyond it
     if at.state not in OPEN:
         assert isinstance(move, Hold)
         assert move.reason is HoldReason.ENDED

@@ -10,6 +10,7 @@ from lanes.routing.split import BUCKETS, Split, Splits, bucket, to_realtime
 from tests.unit.strategies import TEXT
 
 points = st.integers(0, BUCKETS)
+consumers = st.sampled_from([None, "desk", "night"])
 
 
 @given(points, points, TEXT, st.none() | TEXT)
@@ -71,3 +72,21 @@ def test_the_narrower_split_wins_and_without_any_everything_goes_to_batch() -> N
 def test_a_split_of_nothing_for_a_consumer_wins_over_one_of_all() -> None:
     narrow = Split("letters", "desk", 0)
     assert Splits([Split("letters", None, BUCKETS), narrow]).of("letters", "desk") is narrow
+
+
+@given(st.lists(st.tuples(consumers, points | st.none()), max_size=6), consumers, points | st.none(), consumers, TEXT)
+def test_a_change_of_a_split_moves_an_item_only_the_way_that_its_own_share_moves(
+    rows: list[tuple[str | None, int | None]], changed: str | None, to: int | None, consumer: str | None, key: str
+) -> None:
+    """Also one that lets a consumer inherit, or that moves the split which others inherit."""
+    before = in_force(rows).of("letters", consumer)
+    after = in_force([*rows, (changed, to)]).of("letters", consumer)
+    place = bucket("letters", entity=None, key=key)
+    was, now = to_realtime(before, place), to_realtime(after, place)
+    assert not (after.basis_points >= before.basis_points and was and not now)
+    assert not (after.basis_points <= before.basis_points and now and not was)
+
+
+def in_force(rows: list[tuple[str | None, int | None]]) -> Splits:
+    """The newest row of each consumer counts; one without a share says that it inherits."""
+    return Splits([Split("letters", whose, share) for whose, share in dict(rows).items() if share is not None])

@@ -1,0 +1,201 @@
+"""What a gate says of items that are out: in batches that do not return, past their time, or amended meanwhile."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from lanes.claims import Claimed
+from lanes.doors.item import Amendment
+from lanes.ids import BatchId
+from lanes.rollouts.gates import Judgement, judge
+from lanes.rollouts.rollout import Approval, AskApproval, Hold, RollBack, Rollout, next_move
+from lanes.store.doors.amendments import amend
+from lanes.store.rollouts import rollout_measures, rollout_moves, rollouts
+from lanes.store.workload import workloads
+from lanes.words import Outcome, RolloutState, Verdict
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.rollouts import begin, playbook, step
+from tests.store.tries import claim, home, save, submit, tried
+
+ERRORS: dict[str, Any] = {"measure": "error_rate", "max": 0.05, "at_least": 5}
+MET: dict[str, Any] = {"measure": "deadlines_met", "min": 0.9, "at_least": 5}
+P95: dict[str, Any] = {"measure": "p95_s", "max": 7_200, "at_least": 5}
+Batch = tuple[BatchId, datetime, list[Claimed]]
+
+
+def to_batch(connection: Connection, *gates: dict[str, Any], **fields: Any) -> Rollout:
+    """A rollout that sends everything of `letters` to batch, whose batches may be out for two hours."""
+    publish(connection, now=NOON, split_percent=100, promises={"batch_max_minutes": 120}, **fields)
+    return begin(connection, playbook(step(0, *(gates or (ERRORS,))), direction="realtime_to_batch"))
+
+
+def sent(connection: Connection, *keys: str, now: datetime, **fields: Any) -> Batch:
+    """A batch of these items is at the provider."""
+    admit(connection, *keys, now=now, **fields)
+    route(connection, now=now)
+    batch_id, works = submit(connection, workloads.in_force(connection)["letters"], now=now)
+    return batch_id, now, works
+
+
+def returned(connection: Connection, batch: Batch, *, now: datetime, outcome: Outcome = Outcome.VALID) -> None:
+    """The batch ended, and answered all of its items unless told."""
+    batch_id, since, works = batch
+    save(connection, *(replace(tried(each, outcome, at=now), started_at=since) for each in works), now=now, batch_id=batch_id)
+    home(connection, batch_id, now=now)
+
+
+def keys(mark: str, count: int) -> list[str]:
+    return [f"{mark}{n}" for n in range(count)]
+
+
+def judgements(connection: Connection, of: Rollout, *, now: datetime) -> list[Judgement]:
+    taken = rollout_measures.take(connection, of, now=now)
+    return [judge(gate, each) for gate, each in zip(of.now_at.gates, taken.measurements, strict=True)]
+
+
+def verdicts(connection: Connection, of: Rollout, *, now: datetime) -> list[Verdict]:
+    return [each.verdict for each in judgements(connection, of, now=now)]
+
+
+def test_a_gate_never_passes_while_every_second_batch_does_not_return(connection: Connection) -> None:
+    begun = to_batch(connection)
+    home_again = sent(connection, *keys("back", 50), now=NOON)
+    sent(connection, *keys("out", 49), now=later(minutes=1))
+    returned(connection, home_again, now=later(minutes=30))
+    (early,) = judgements(connection, begun, now=later(minutes=30))  # out for 29 minutes: not longer than usual
+    assert (early.verdict, early.measurement.doubtful) == (Verdict.PASSED, 0)
+    (doubted,) = judgements(connection, begun, now=later(minutes=32))
+    assert (doubted.verdict, doubted.measurement.samples, doubted.measurement.doubtful) == (Verdict.INCONCLUSIVE, 50, 49)
+    assert doubted.explanation == "0.0% of 50 samples, at most 5.0%; 49 more are out for longer than most took"
+    (late,) = judgements(connection, begun, now=later(minutes=122))
+    assert (late.verdict, late.measurement.samples, late.measurement.wrong) == (Verdict.FAILED, 99, 49)
+
+
+def test_batches_that_left_later_and_are_out_no_longer_than_usual_hold_nothing(connection: Connection) -> None:
+    begun = to_batch(connection)
+    first = sent(connection, *keys("a", 20), now=NOON)
+    returned(connection, first, now=later(hours=1))
+    sent(connection, *keys("b", 20), now=later(hours=1))
+    admit(connection, *keys("c", 20), now=later(hours=1))  # waits for the next departure
+    route(connection, now=later(hours=1))
+    assert verdicts(connection, begun, now=later(hours=1, minutes=59)) == [Verdict.PASSED]
+
+
+def test_every_measure_of_the_step_waits_for_items_in_doubt(connection: Connection) -> None:
+    begun = to_batch(connection, ERRORS, MET, P95)
+    due = {"due_at": later(hours=20)}
+    first = sent(connection, *keys("back", 20), now=NOON, **due)
+    sent(connection, *keys("out", 20), now=NOON, **due)
+    returned(connection, first, now=later(minutes=30))
+    now = later(minutes=31)
+    assert verdicts(connection, begun, now=now) == [Verdict.INCONCLUSIVE] * 3
+    assert [each.measurement.doubtful for each in judgements(connection, begun, now=now)] == [20, 20, 20]
+
+
+@pytest.mark.parametrize(
+    ("fields", "waited", "wrong"),
+    [
+        ({"due_at": later(hours=20)}, timedelta(minutes=119), 0),
+        ({"due_at": later(hours=20)}, timedelta(minutes=121), 3),  # its batch is out for longer than promised
+        ({"due_at": later(minutes=40)}, timedelta(minutes=41), 3),  # it was due
+        ({}, timedelta(minutes=121), 3),
+    ],
+)
+def test_an_item_that_is_out_longer_than_it_may_be_is_wrong(
+    connection: Connection, fields: dict[str, Any], waited: timedelta, wrong: int
+) -> None:
+    begun = to_batch(connection, batch_expected_minutes=1)
+    sent(connection, *keys("out", 3), now=NOON, **fields)
+    (errors,) = rollout_measures.take(connection, begun, now=NOON + waited).measurements
+    assert (errors.samples, errors.wrong) == (wrong, wrong)
+
+
+def test_an_item_that_no_batch_takes_is_wrong_once_a_departure_and_a_batch_could_have_been(connection: Connection) -> None:
+    begun = to_batch(connection)
+    admit(connection, "left-behind", now=NOON)
+    route(connection, now=NOON)
+    waits, late = (rollout_measures.take(connection, begun, now=later(hours=h)).measurements[0] for h in (25.9, 26.1))
+    assert [(each.samples, each.wrong) for each in (waits, late)] == [(0, 0), (1, 1)]
+
+
+def test_an_item_that_came_back_late_is_out_no_more(connection: Connection) -> None:
+    begun = to_batch(connection)
+    batch = sent(connection, *keys("slow", 6), now=NOON)
+    returned(connection, batch, now=later(hours=5))
+    assert verdicts(connection, begun, now=later(hours=9)) == [Verdict.PASSED]
+
+
+def test_a_real_time_item_that_waits_beyond_its_patience_is_wrong_unless_the_provider_was_in_the_way(
+    connection: Connection,
+) -> None:
+    publish(connection, now=NOON, patience_s=60)
+    begun = begin(connection, playbook(step(100)))
+    admit(connection, "hindered", now=NOON)
+    route(connection, now=NOON)
+    save(connection, *(tried(each, Outcome.UNSERVED) for each in claim(connection)))
+    admit(connection, "waits", now=NOON)
+    route(connection, now=NOON)
+    early, late = (rollout_measures.take(connection, begun, now=later(seconds=s)).measurements[0] for s in (59, 61))
+    assert [(each.samples, each.wrong) for each in (early, late)] == [(0, 0), (1, 1)]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CANCELED, Outcome.EXPIRED, Outcome.INVALID, Outcome.VALID])
+def test_what_becomes_of_the_older_revision_of_an_amended_item_is_no_failure(connection: Connection, outcome: Outcome) -> None:
+    """A batch whose every item was amended is canceled, for one."""
+    begun = to_batch(connection, ERRORS, MET)
+    first = sent(connection, *keys("k", 6), now=NOON, due_at=later(hours=3))
+    amended(connection, *keys("k", 6), now=later(minutes=10))
+    returned(connection, first, now=later(minutes=20), outcome=outcome)
+    taken = rollout_measures.take(connection, begun, now=later(minutes=20))
+    assert [(each.samples, each.wrong) for each in taken.measurements] == [(0, 0), (0, 0)]
+    assert taken.answered == 0  # no answer to what is in force
+    second = sent(connection, now=later(minutes=30))
+    returned(connection, second, now=later(hours=4))  # the due time was that of another text
+    taken = rollout_measures.take(connection, begun, now=later(hours=4))
+    assert [(each.samples, each.wrong) for each in taken.measurements] == [(6, 0), (0, 0)]
+
+
+def test_an_amended_item_that_is_out_too_long_counts_from_its_amendment(connection: Connection) -> None:
+    begun = to_batch(connection, ERRORS, P95)
+    sent(connection, *keys("k", 6), now=NOON)
+    amended(connection, *keys("k", 6), now=later(hours=1))
+    sent(connection, now=later(hours=1))
+    for hours, wrong in ((2.9, 0), (3.1, 6)):
+        errors, slow = rollout_measures.take(connection, begun, now=later(hours=hours)).measurements
+        assert (errors.wrong, slow.wrong) == (wrong, wrong)
+
+
+def test_a_failure_before_the_amendment_and_an_answer_before_it_count(connection: Connection) -> None:
+    begun = to_batch(connection)
+    returned(connection, sent(connection, "ill", now=NOON), now=later(minutes=5), outcome=Outcome.INVALID)
+    returned(connection, sent(connection, "well", now=later(minutes=5)), now=later(minutes=9))
+    amended(connection, "ill", "well", now=later(minutes=20))
+    taken = rollout_measures.take(connection, begun, now=later(minutes=21))
+    assert (taken.answered, taken.measurements[0].samples, taken.measurements[0].wrong) == (2, 2, 1)
+
+
+def amended(connection: Connection, *of: str, now: datetime) -> None:
+    for key in of:
+        amend(connection, Amendment("letters", key, {"text": f"{key} again"}, place=f"{key} {now}"), door="client", now=now)
+
+
+def test_an_approved_step_is_taken_back_when_the_time_it_has_from_the_approval_on_ends(connection: Connection) -> None:
+    publish(connection, now=NOON, split_percent=3)
+    begun = begin(connection, playbook(step(50, approval=True, at_most_minutes=60), step(60)))
+    rollout_moves.apply(connection, begun, AskApproval("well"), [], now=later(minutes=30))
+    waiting = rollouts.find(connection, begun.id)
+    rollout_moves.hear(connection, waiting, Approval(True, "bob", "fine"), now=later(hours=40))
+    approved = rollouts.find(connection, begun.id)
+    assert approved.step_ends_at == later(hours=41)
+    for now, kind in ((later(hours=40.9), Hold), (later(hours=41), RollBack)):
+        figures = judgements(connection, approved, now=now)
+        move = next_move(approved.situation(0), figures, approved.approval, now)
+        assert isinstance(move, kind)
+        assert rollout_moves.apply(connection, rollouts.find(connection, begun.id), move, figures, now=now)
+    ended = rollouts.find(connection, begun.id)
+    assert (ended.state, workloads.splits(connection).of("letters", None).basis_points) == (RolloutState.ROLLED_BACK, 300)
+    assert rollouts.log(connection, begun.id)[-1].why.startswith("no evidence within 60 minutes of the approval by bob: ")
