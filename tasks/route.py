@@ -18,7 +18,7 @@ from lanes.routing.route import Received, Route, decide, looks_inside
 from lanes.routing.split import Splits
 from lanes.store import locks
 from lanes.store.database import Database
-from lanes.store.doors import amendments, unrouted
+from lanes.store.doors import amendments, history, unrouted
 from lanes.store.doors.unrouted import Taken
 from lanes.store.money import budgets, sharing
 from lanes.store.routing import routes, turnarounds
@@ -69,6 +69,8 @@ async def _route_some(db: Database, most: int, heads: Heads[Taken], rooms: Rooms
         waiting = await run(
             unrouted.received, most, of=stored.versions.keys(), waiting=begun.workloads, unread=unread
         )  # fmt: skip
+        if any(each.spec.history_items for each in stored.versions.values()):
+            waiting = await run(history.measured, waiting, stored.versions)
         waits = any(item.arrived.due_at is not None for item in waiting)
         waits = waits or any(each.spec.value_usd for each in stored.versions.values())
         prospects = await run(turnarounds.prospects, now=run.now) if waits else None

@@ -32,8 +32,8 @@ from lanes.provider.requests import Writer
 from lanes.store import incidents
 from lanes.store.batch import adoption, batches, creates, ready_work, releases
 from lanes.store.batch.affording import Affording
+from lanes.store.doors import history
 from lanes.store.money import caching, holds, pack_sizes
-from lanes.store.settling import history
 from lanes.store.workload import workloads
 from lanes.units import counted
 from lanes.words import Lane

@@ -11,7 +11,7 @@ from lanes.ids import VersionId
 from lanes.provider.batches import custom_id
 from lanes.provider.body import Body
 from lanes.routing.route import decide
-from lanes.store.doors import items, unrouted
+from lanes.store.doors import history, items, unrouted
 from lanes.store.routing import routes
 from lanes.store.workload import workloads
 from lanes.workload.definition import parse
@@ -64,7 +64,7 @@ def route(connection: Connection, *, now: datetime) -> None:
         connection,
         [
             (item, versions[item.arrived.workload], decide(item.arrived, versions[item.arrived.workload], splits, now=now))
-            for item in unrouted.received(connection, 10_000)
+            for item in history.measured(connection, unrouted.received(connection, 10_000), versions)
         ],
         now=now,
     )

@@ -1,9 +1,12 @@
 """`lanes quote` and `lanes dry-run`: a file's cost and routes, before one of its items is sent."""
 
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, replace
 from datetime import datetime
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -16,19 +19,22 @@ from lanes.commands.by import by as moment
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.commands.trial import MOST, SINCE, try_definition
-from lanes.doors.filedoor import Layout, read_lines
+from lanes.doors.filedoor import BadLine, Layout, Line, read_lines
 from lanes.errors import UnknownWorkload
+from lanes.payload import characters
 from lanes.report import forecast_terminal as faces
 from lanes.routing.forecast import Forecast, forecast
 from lanes.routing.load import Load
 from lanes.store import asking
 from lanes.store.database import clock
+from lanes.store.doors import history
 from lanes.store.money import budgets, overheads_in_force, sharing
 from lanes.store.realtime import limits
 from lanes.store.realtime import load as lane_load
 from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from lanes.units import counted
+from lanes.workload.version import Version
 from lanes.workload.window import zone_of
 
 TextField = Annotated[str | None, Parameter(name="--field", help="Column or field that holds the text.")]
@@ -37,6 +43,7 @@ OccurredAt = Annotated[str | None, Parameter(name="--occurred-at", help="Column 
 Consumer = Annotated[str | None, Parameter(help="Who would read the results.")]
 Show = Callable[[Forecast, ZoneInfo], RenderableType]
 SHOWN = 20  # bad lines
+AT_ONCE = 500  # lines whose history is looked for by one statement
 
 
 def quote(
@@ -130,7 +137,8 @@ def _look(
         try:
             there = zone_of(zone or version.spec.timezone)
             due_at = None if by is None else moment(by, now, there)
-            lines = read_lines(file, workload, layout, now=now)
+            read = read_lines(file, workload, layout, now=now)
+            lines = _with_history(pool, read, version, now)
             found = forecast(
                 lines, version, splits, now=now, prospects=prospects, budgets=limited, load=load, by=due_at, sharing=shares
             )  # fmt: skip
@@ -158,6 +166,33 @@ def _look(
         return 1 if found.bad else 0
 
     return on_database(look)
+
+
+def _with_history(
+    pool: Engine, lines: Iterable[Line | BadLine], version: Version, now: datetime
+) -> Iterator[Line | BadLine]:
+    """Yield the lines, with how long the earlier items of their entities are: those that are stored, and those of lines before.
+
+    A batch reads them, which costs.
+    """
+    most, reading, told = version.spec.history_items, iter(lines), dict[str, list[tuple[datetime, int]]]()
+    while most and (part := list(islice(reading, AT_ONCE))):
+        asking = {
+            place: (entity, each.submission.occurred_at or now)
+            for place, each in enumerate(part)
+            if isinstance(each, Line) and (entity := each.submission.entity) is not None
+        }
+        with pool.begin() as connection:
+            stored = history.lengths_before(connection, version.workload, list(asking.values()), most)
+        for (place, (entity, at)), found in zip(asking.items(), stored, strict=True):
+            line, of_file = part[place], told.setdefault(entity, [])
+            assert isinstance(line, Line)
+            earlier = [*found, *of_file[: bisect_left(of_file, at, key=itemgetter(0))]]
+            newest = sorted(earlier, key=itemgetter(0), reverse=True)[:most]
+            part[place] = replace(line, earlier=[length for _, length in newest])
+            insort(of_file, (at, characters(line.submission.payload)), key=itemgetter(0))
+        yield from part
+    yield from reading
 
 
 def _load(connection: Connection, now: datetime) -> Load:

@@ -27,10 +27,9 @@ from lanes.report.summary import lane_name, reason_name
 from lanes.routing.forecast import arrived
 from lanes.routing.split import Split, Splits
 from lanes.store.database import clock
-from lanes.store.doors import items
+from lanes.store.doors import history, items
 from lanes.store.money import sharing
 from lanes.store.routing import turnarounds
-from lanes.store.settling import history
 from lanes.store.workload import workloads
 from lanes.units import count, usd
 from lanes.workload import reading as workload_file

@@ -85,9 +85,11 @@ def _try(pool: Engine, wanted: Definition, since: str, most: int, as_json: bool)
     trial = Trial(version, Version(CHANGED, wanted.name, version.number, wanted.spec))
     trying, unread = Trying(trial, splits, known, now, shares), 0
     read = any(looks_inside(each) for each in (trial.in_force, trial.changed))
+    history = max(each.spec.history_items for each in (trial.in_force, trial.changed))
     try:
         with counting(f"Trying {wanted.name}", "items decided") as counted_so_far:
-            for seen in traffic.received_since(pool, wanted.name, since=began_at, most=most, read=read):
+            came = traffic.received_since(pool, wanted.name, since=began_at, most=most, read=read, history=history)
+            for seen in came:
                 for item in seen.items:
                     trying.add(item)
                 unread += seen.unread

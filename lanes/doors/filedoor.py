@@ -4,7 +4,7 @@ import csv
 import itertools
 import json
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -34,10 +34,14 @@ class Layout:
 
 @dataclass(frozen=True)
 class Line:
-    """One well-formed line: the item it describes and what somebody says is right."""
+    """One well-formed line: the item it describes and what somebody says is right.
+
+    `earlier` are the lengths of the payloads of earlier items of its entity, newest first, where they were looked for.
+    """
 
     submission: Submission
     expected: dict[str, Any] | None
+    earlier: Sequence[int] = ()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lanes.ids import VersionId
 from lanes.money.caching import cache_prices, written
-from lanes.packing import FRAME_CHARS
+from lanes.packing import FRAME_CHARS, HISTORY_RULE
 from lanes.words import Lane
 from lanes.workload.prices import Usage, cost, per_token
 
@@ -61,9 +61,13 @@ def shared_tokens(spec: "Spec") -> int:
     return tokens(spec.instructions) + tokens(json.dumps(spec.output_schema))
 
 
-def prompt_tokens(spec: "Spec", pack: int, payload_chars: int) -> Decimal:
-    """Input tokens of an item of so many characters, with its part of what a pack of so many shares: an estimate."""
-    return Decimal(shared_tokens(spec)) / pack + tokens(payload_chars)
+def prompt_tokens(spec: "Spec", pack: int, payload_chars: int, history_chars: int = 0) -> Decimal:
+    """Estimate the input tokens of an item, with its part of what a pack of `pack` items shares.
+
+    `history_chars` are those of its earlier items that are asked with it: a rule explains them once in a call.
+    """
+    shared = shared_tokens(spec) + (tokens(HISTORY_RULE) if history_chars else 0)
+    return Decimal(shared) / pack + tokens(payload_chars + history_chars)
 
 
 def most_answer_tokens(spec: "Spec", items: int) -> int:
@@ -80,16 +84,18 @@ class Estimates:
     def __init__(self, at: datetime, sharing: "Sharing | None" = None) -> None:
         self._day, self._sharing = at.replace(hour=0, minute=0, second=0, microsecond=0), sharing
         self._rates: dict[VersionId, tuple[Rate, Rate]] = {}
-        self._known: dict[tuple[VersionId, int], Estimate] = {}
+        self._known: dict[tuple[VersionId, int, int], Estimate] = {}
 
-    def of(self, version: "Version", payload_chars: int) -> Estimate:
-        """What an item of `payload_chars` characters would cost on each lane.
+    def of(self, version: "Version", payload_chars: int, history_chars: int = 0) -> Estimate:
+        """Return what an item of `payload_chars` characters would cost on each lane.
+
+        `history_chars` are those of its earlier items: the batch lane reads them, real time does not.
 
         Raises:
             LookupError: no price is known for one of its models.
         """
-        own = tokens(payload_chars)
-        known = self._known.get((version.id, own))
+        own, told = tokens(payload_chars), tokens(payload_chars + history_chars) if history_chars else 0
+        known = self._known.get((version.id, own, told))
         if known is not None:
             return known
         rates = self._rates.get(version.id)
@@ -99,31 +105,35 @@ class Estimates:
                 self._rate(version, Lane.REALTIME, shared), self._rate(version, Lane.BATCH, shared)
             )  # fmt: skip
         realtime, batch = rates
-        made = self._known[version.id, own] = Estimate(realtime=realtime.of(own), batch=batch.of(own))
+        in_batch = batch.of(told, told=True) if history_chars else batch.of(own)
+        made = self._known[version.id, own, told] = Estimate(realtime=realtime.of(own), batch=in_batch)
         return made
 
     def _rate(self, version: "Version", lane: Lane, shared: int) -> "Rate":
         spec, sharing = version.spec, self._sharing
         each = per_token(spec.model_of(lane), lane, self._day)
         pack = sharing.pack_of(version, lane) if sharing else spec.pack_of(lane)
-        paid, hit_rate = Decimal(shared), sharing.hit_rates.get((version.id, lane)) if sharing else None
+        factor, hit_rate = Decimal(1), sharing.hit_rates.get((version.id, lane)) if sharing else None
         if hit_rate is not None:
-            paid *= Decimal(cache_prices(spec.model_of(lane), lane, at=self._day).factor(hit_rate))
-        return Rate(paid / pack, each.input, spec.expected_output_tokens * each.output)
+            factor = Decimal(cache_prices(spec.model_of(lane), lane, at=self._day).factor(hit_rate))
+        rule = tokens(HISTORY_RULE) * factor / pack
+        return Rate(shared * factor / pack, rule, each.input, spec.expected_output_tokens * each.output)
 
 
 @dataclass(frozen=True)
 class Rate:
-    """What the items of a version have in common on a lane: input tokens of each, as plain ones that cost as much, and US
-    dollars of a token and an answer."""
+    """What the items of a version have in common on a lane: input tokens of each, as plain ones that cost as much, those of
+    the rule about history, and US dollars of a token and an answer."""
 
     shared: Decimal
+    rule: Decimal
     into: Decimal
     answer: Decimal
 
-    def of(self, own: int) -> Decimal:
-        """The price of an item with so many input tokens of its own."""
-        return ((self.shared + own) * self.into + self.answer).quantize(NANO_USD)
+    def of(self, own: int, *, told: bool = False) -> Decimal:
+        """Return the price of an item with `own` input tokens of its own; `told`: some of them are its history."""
+        shared = self.shared + self.rule if told else self.shared
+        return ((shared + own) * self.into + self.answer).quantize(NANO_USD)
 
 
 def upper_bound(version: "Version", payload_chars: int, *, lane: Lane, marked: bool = True, at: datetime) -> Decimal:
@@ -144,6 +154,8 @@ def pack_bound(
     """
     spec = version.spec
     shared = len(spec.instructions) + len(json.dumps(spec.output_schema)) + FRAME_TOKENS
+    if spec.history_items and lane is Lane.BATCH:
+        shared += len(HISTORY_RULE)
     own = chars + (items - 1) * FRAME_CHARS  # an item that stands alone has its name in the frame
     output = items * (spec.max_output_tokens + PACK_MARGIN_TOKENS)
     plain = Usage(input=shared + own, output=output)

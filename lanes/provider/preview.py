@@ -1,13 +1,15 @@
 """What one item would ask, cost, and go through, before it is sent. The requests are built by what really sends them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from lanes.money.cost import Estimates, prompt_tokens
 from lanes.money.sharing import Sharing
+from lanes.packing import history_chars
+from lanes.payload import characters
 from lanes.provider.requests import Question, parameters
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import Arrived, Route, decide
@@ -21,7 +23,7 @@ from lanes.workload.window import Window
 @dataclass(frozen=True)
 class Asked:
     """One lane's request for the item alone. Tokens and price are estimates, as routing makes them: for its part of a full
-    pack of `pack` items, and without history."""
+    pack of `pack` items, and with the history that a batch reads."""
 
     lane: Lane
     model: str
@@ -45,13 +47,15 @@ def preview(
     item: Arrived, version: Version, splits: Splits, *, keyed: bool, payload_bytes: int, history: Sequence[dict[str, Any]],
     now: datetime, prospects: Prospects | None = None, sharing: Sharing | None = None,
 ) -> Preview:  # fmt: skip
-    """`item` and `history` as the database would hold them; `keyed` says that the sender named the item. Calls are `sharing`
-    at present.
+    """Return what the item would ask and cost: `item` and `history` are as the database would hold them, oldest first.
+
+    `keyed` says that the sender named the item. Calls are `sharing` at present.
 
     Raises:
         LookupError: no price is known for one of its models.
     """
     sharing = sharing or Sharing()
+    item = replace(item, earlier=tuple(characters(payload) for payload in reversed(history)))
     route = decide(item, version, splits, now=now, estimates=Estimates(now, sharing), prospects=prospects)
     packs = {lane: sharing.pack_of(version, lane) for lane in Lane}
     earlier = {Lane.REALTIME: (), Lane.BATCH: tuple(history)}
@@ -62,7 +66,9 @@ def preview(
             model=version.spec.model_of(lane),
             request=parameters(version, lane, [Question("1", dict(item.payload), earlier[lane])]),
             pack=packs[lane],
-            input_tokens=round(prompt_tokens(version.spec, packs[lane], item.characters)),
+            input_tokens=round(
+                prompt_tokens(version.spec, packs[lane], item.characters, history_chars(map(characters, earlier[lane])))
+            ),
             output_tokens=version.spec.expected_output_tokens,
             usd=costs[lane],
         )
@@ -91,5 +97,5 @@ def _notes(
             said.append(f"on the {lane} lane up to {pack} items share a request, each within <item>; below it is alone")
     if earlier:
         seen = counted(earlier, "earlier item")
-        said.append(f"a batch also sees {seen} of its entity, which the estimates leave out")
+        said.append(f"a batch also sees {seen} of its entity, which its estimates count")
     return said

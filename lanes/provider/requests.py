@@ -11,6 +11,7 @@ from lanes import exact_json
 from lanes.ids import VersionId
 from lanes.money.caching import TERMS
 from lanes.money.cost import most_answer_tokens
+from lanes.packing import HISTORY_RULE
 from lanes.provider import fences
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -35,7 +36,7 @@ class Question:
 def parameters(version: Version, lane: Lane, questions: Sequence[Question], *, marked: bool = False) -> dict[str, Any]:
     """The body of one Messages request that asks `questions`; more than one makes a pack. `marked`: the provider is to cache
     what it shares with others."""
-    before, after = _shared(version, lane, len(questions), marked)
+    before, after = _shared(version, lane, len(questions), _told(questions), marked)
     return {**before, "messages": [{"role": "user", "content": _content(questions)}], **after}
 
 
@@ -44,18 +45,20 @@ class Writer:
 
     def __init__(self, version: Version, lane: Lane) -> None:
         self.version, self._lane = version, lane
-        self._frames: dict[tuple[int, bool], tuple[bytes, bytes]] = {}  # by the number of questions, and whether it is marked
+        # By the number of questions, whether some have a history, and whether it is marked.
+        self._frames: dict[tuple[int, bool, bool], tuple[bytes, bytes]] = {}
 
     def write(self, questions: Sequence[Question], *, marked: bool = False) -> bytes:
         """The body of one request as JSON; `marked`: the provider is to cache what it shares with others."""
-        frame = self._frames.get((len(questions), marked)) or self._frame(len(questions), marked)
+        kind = (len(questions), _told(questions), marked)
+        frame = self._frames.get(kind) or self._frame(kind)
         return _json(_content(questions)).join(frame)
 
-    def _frame(self, questions: int, marked: bool) -> tuple[bytes, bytes]:
-        """What stands before the content of the message, and behind it."""
-        before, after = (_json(part) for part in _shared(self.version, self._lane, questions, marked))
+    def _frame(self, kind: tuple[int, bool, bool]) -> tuple[bytes, bytes]:
+        """Return what stands before the content of the message, and behind it."""
+        before, after = (_json(part) for part in _shared(self.version, self._lane, *kind))
         frame = before[:-1] + b',"messages":[{"role":"user","content":', b"}]," + after[1:]
-        self._frames[questions, marked] = frame
+        self._frames[kind] = frame
         return frame
 
 
@@ -80,14 +83,23 @@ def _json(value: Any) -> bytes:
     return exact_json.dumps(value).encode()
 
 
-def _shared(version: Version, lane: Lane, questions: int, marked: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What all requests of a version with so many questions have in common, before their messages and behind them.
+def _told(questions: Sequence[Question]) -> bool:
+    """Return whether one of the questions has a history, which a rule then explains."""
+    return any(each.history for each in questions)
+
+
+def _shared(
+    version: Version, lane: Lane, questions: int, told: bool, marked: bool
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what all requests of a version with so many questions have in common, before their messages and behind them.
+
+    `told`: some of the questions have a history.
 
     The mark stands behind the instructions: the answer's schema, which the provider puts before them, is cached with them.
     """
     spec = version.spec
     packed = questions > 1
-    system = spec.instructions + (PACK_RULE if packed else "")
+    system = spec.instructions + (PACK_RULE if packed else "") + (HISTORY_RULE if told else "")
     mark = {"type": "ephemeral", "ttl": TERMS[lane].ttl}
     before = {
         "model": spec.model_of(lane),

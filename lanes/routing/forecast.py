@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -89,13 +89,13 @@ def forecast(
         if isinstance(line, BadLine):
             found.bad.append(line)
             continue
-        item = arrived(line.submission, now, by)
+        item = replace(arrived(line.submission, now, by), earlier=line.earlier)
         route = decide(item, version, splits, now=now, estimates=estimates, prospects=prospects, over_soft=over_soft, room=room)
         if room is not None and route.lane is Lane.REALTIME:
             room.add(version)
         found.add(line.submission.place, route, corrects=version.spec.mode is Mode.LAMBDA)
-        size = item.characters
-        plans.add(alone=estimates.of(plans.alone, size), packed=estimates.of(version, size))
+        size, told = item.characters, item.history_chars(version)
+        plans.add(alone=estimates.of(plans.alone, size, told), packed=estimates.of(version, size, told))
     found.plans = plans.found(prospects, load, by=by)
     found.notes = [*_beyond(budgets, found.as_routed_usd)]
     return found

@@ -10,6 +10,7 @@ from lanes.errors import RuleFailed
 from lanes.ids import ItemId
 from lanes.money.budget import BudgetStatus
 from lanes.money.cost import Estimate, Estimates
+from lanes.packing import history_chars
 from lanes.payload import characters
 from lanes.routing.binding import MAY_WAIT, binds
 from lanes.routing.prospect import Chance, Prospects
@@ -30,7 +31,8 @@ LONG_OVERDUE = datetime(1970, 1, 1, tzinfo=UTC)  # earlier due times rank alike
 @dataclass(frozen=True)
 class Arrived:
     """What routing knows of an item. `length` is that of its payload as JSON, in characters, where the database counted them;
-    then the payload may have been left there, because no rule looks into it, and is empty here."""
+    then the payload may have been left there, because no rule looks into it, and is empty here. `earlier` are the lengths of
+    the earlier items of its entity that an authoritative pass would see, newest first."""
 
     workload: str
     key: str
@@ -43,11 +45,16 @@ class Arrived:
     pin: Lane | None = None
     due_at: datetime | None = None
     length: int | None = None
+    earlier: Sequence[int] = ()
 
     @property
     def characters(self) -> int:
         """Of its payload: costs are estimated by them."""
         return characters(self.payload) if self.length is None else self.length
+
+    def history_chars(self, version: Version) -> int:
+        """Return the characters of its history that a batch of the version reads with it."""
+        return history_chars(self.earlier[: version.spec.history_items]) if self.earlier else 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ def decide(
     Raises:
         LookupError: no price is known for one of its models.
     """
-    costs = (estimates or Estimates(now)).of(version, item.characters)
+    costs = (estimates or Estimates(now)).of(version, item.characters, item.history_chars(version))
     choice = _choose(item, version, splits, now, prospects, costs)
     chosen = choice.reason is Reason.SPLIT or choice.reason is Reason.VALUE
     if chosen and choice.lane is Lane.REALTIME and (over_soft or room is not None):

@@ -16,7 +16,8 @@ from lanes.provider.errors import CallFailed
 from lanes.provider.results import ResultsCut
 from lanes.settling.outcome import Attempt, Saved
 from lanes.store.batch import batches, ready_work
-from lanes.store.settling import history, outcomes
+from lanes.store.doors import history
+from lanes.store.settling import outcomes
 from lanes.words import Lane, Outcome
 from tasks import collect
 from tasks import submit as submitting

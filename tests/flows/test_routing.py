@@ -34,6 +34,21 @@ async def test_a_call_routes_one_bounded_chunk_with_what_is_urgent_first(db: Dat
     assert [await route.route_received(db) for _ in range(2)] == [2, 0]
 
 
+async def test_the_history_that_a_batch_would_read_counts_in_its_cost(db: Database, pool: Engine) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON, history_items=3)
+        publish(setup, "tickets", now=NOON)
+        for workload in ("letters", "tickets"):
+            for n in range(2):
+                admit(setup, f"k{n}", now=NOON, workload=workload, entity="ann", occurred_at=later(minutes=n - 9))
+    assert await route.route_received(db) == 4
+    with pool.begin() as reader:
+        costs = {(each.workload, each.key): (each.realtime_usd, each.batch_usd) for each in rows(reader, "route_log")}
+    assert costs["letters", "k0"][0] == costs["letters", "k1"][0]
+    assert costs["letters", "k0"][1] < costs["letters", "k1"][1]
+    assert costs["tickets", "k0"] == costs["tickets", "k1"]
+
+
 async def test_what_is_saved_in_halves_is_routed_once_in_its_order(
     db: Database, pool: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.ids import GenerationId, ItemId
+from lanes.packing import HISTORY_FRAME_CHARS
 from lanes.replays.replay import Generation, Preview
 from lanes.store.bulk import one_of
 from lanes.store.literals import is_, is_among
@@ -28,14 +29,14 @@ IS_REPLAY = work.c.generation > literal_column("0")  # as the index has it, what
 OPEN_WORK = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
 
 SIZES = text("""
-select chars, count(*) as items
-  from (select position, length(payload::text)
-               + case when entity is null then 0 else coalesce(sum(length(payload::text)) over (
-                   partition by entity order by occurred_at, id rows between :history preceding and 1 preceding), 0) end
-                 as chars
+select chars, history, count(*) as items
+  from (select position, length(payload::text) as chars,
+               case when entity is null then 0 else coalesce(sum(length(payload::text) + :frame) over (
+                 partition by entity order by occurred_at, id rows between :history preceding and 1 preceding), 0) end
+                 as history
           from lanes.item where workload = :workload and canceled_at is null) as sized
  where position between :first and :last
- group by chars
+ group by chars, history
 """)
 
 
@@ -50,11 +51,11 @@ def preview(
     by = _version(connection, name, version_no)
     first, last = first or 1, _last(connection, name, last)
     _refuse_emptied(connection, name, first, last)
-    asked = {"workload": name, "first": first, "last": last, "history": by.spec.history_items}
+    asked = {"workload": name, "first": first, "last": last, "history": by.spec.history_items, "frame": HISTORY_FRAME_CHARS}
     items, usd, estimates = 0, Decimal(0), sharing.estimates(connection, now=now)
     for row in connection.execute(SIZES, asked):
         items += row.items
-        usd += row.items * estimates.of(by, int(row.chars)).batch
+        usd += row.items * estimates.of(by, row.chars, int(row.history)).batch
     return Preview(name, by.number, first, last, items, usd)
 
 

@@ -9,8 +9,10 @@ from sqlalchemy import Connection, func, select, text, update
 
 from lanes.ids import WorkId
 from lanes.money.cost import Estimate, Estimates
+from lanes.packing import history_chars
 from lanes.routing.shedding import Shed, Waiting
 from lanes.store.bulk import insert_rows, one_of
+from lanes.store.doors.history import lengths_of
 from lanes.store.money import sharing
 from lanes.store.routing.routes import row_of
 from lanes.store.tables import route, work, workload
@@ -125,14 +127,18 @@ def save(connection: Connection, leaving: Mapping[WorkId, Shed], *, now: datetim
         .where(one_of([row.id for row in rows], work.c.id))
         .values(lane=Lane.BATCH, claim_no=work.c.claim_no + 1, ready_at=func.greatest(work.c.ready_at, now), created_at=now)
     )
-    made = [(row, leaving[row.id].route(_costs(row, known, estimates))) for row in rows]
+    told = lengths_of(connection, {row.item_id: known.get(row.version_id) for row in rows})
+    made = [(row, leaving[row.id].route(_costs(row, known, estimates, told.get(row.item_id, ())))) for row in rows]
     connection.execute(insert_rows(route, [row_of(to, row.item_id, row.version_id, now=now) for row, to in made]))
     return len(rows)
 
 
-def _costs(row: Any, known: Mapping[Any, Version], estimates: Estimates) -> Estimate:
-    """What its last route said, where its models have no price now, or its version cannot be read any more."""
+def _costs(row: Any, known: Mapping[Any, Version], estimates: Estimates, earlier: Sequence[int]) -> Estimate:
+    """Return what the item costs on each lane.
+
+    That is what its last route said where its models have no price now, or its version cannot be read any more.
+    """
     try:
-        return estimates.of(known[row.version_id], row.chars)
+        return estimates.of(known[row.version_id], row.chars, history_chars(earlier))
     except LookupError:
         return Estimate(row.realtime_usd, row.batch_usd)

@@ -1,6 +1,6 @@
 """Reads items that came, newest first, as routing knew them, for whoever decides about them again. Nothing is locked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Engine, Select, func, select, text
 
 from lanes.ids import ItemId
 from lanes.routing.route import Arrived
+from lanes.store.doors.history import lengths
 from lanes.store.payload import characters
 from lanes.store.tables import item
 
@@ -24,9 +25,14 @@ class Seen:
     unread: int
 
 
-def received_since(pool: Engine, workload: str, *, since: datetime, most: int, read: bool) -> Iterator[Seen]:
-    """The items of a workload that came since then, at most so many, in steps, each in a short transaction of its own. Without
-    `read` their payloads stay where they are, and are measured."""
+def received_since(
+    pool: Engine, workload: str, *, since: datetime, most: int, read: bool, history: int = 0
+) -> Iterator[Seen]:  # fmt: skip
+    """Yield the items of a workload that came since then, at most so many, in steps, each in a short transaction of its own.
+
+    Without `read` their payloads stay where they are, and are measured. `history`: so many earlier items of the entity of each
+    are measured too.
+    """
     before, left = ItemId(2**62), most
     while left > 0:
         with pool.begin() as connection:
@@ -35,7 +41,7 @@ def received_since(pool: Engine, workload: str, *, since: datetime, most: int, r
             step = connection.execute(_step(before)).one()
             if step.first is None or step.last < since:
                 return
-            seen = _of(connection, workload, since, step.first, before, read)
+            seen = _of(connection, workload, since, step.first, before, read, history)
         left -= len(seen.items)
         before = step.first
         yield Seen(seen.items[: len(seen.items) + min(left, 0)], seen.unread)
@@ -47,21 +53,25 @@ def _step(before: ItemId) -> Select[*tuple[Any, ...]]:
     return select(func.min(ids.c.id).label("first"), func.max(ids.c.received_at).label("last"))
 
 
-def _of(connection: Connection, workload: str, since: datetime, first: ItemId, before: ItemId, read: bool) -> Seen:
+def _of(
+    connection: Connection, workload: str, since: datetime, first: ItemId, before: ItemId, read: bool, history: int
+) -> Seen:  # fmt: skip
     rows = connection.execute(
         select(
-            item.c.key, item.c.received_at, item.c.occurred_at, item.c.consumer, item.c.entity, item.c.urgent, item.c.pin,
-            item.c.due_at, characters(item.c.payload).label("length"), *([item.c.payload] if read else []),
+            item.c.id, item.c.key, item.c.received_at, item.c.occurred_at, item.c.consumer, item.c.entity, item.c.urgent,
+            item.c.pin, item.c.due_at, characters(item.c.payload).label("length"), *([item.c.payload] if read else []),
             func.coalesce(item.c.forgotten_at, item.c.emptied_at).is_not(None).label("is_gone"),
         )
         .where(item.c.id >= first, item.c.id < before, item.c.workload == workload, item.c.received_at >= since)
         .order_by(item.c.id.desc())
     ).all()  # fmt: skip
-    return Seen([_arrived(workload, row, read) for row in rows if not row.is_gone], sum(row.is_gone for row in rows))
+    here = [row for row in rows if not row.is_gone]
+    told = lengths(connection, {row.id: history for row in here if row.entity is not None})
+    return Seen([_arrived(workload, row, read, told.get(row.id, ())) for row in here], len(rows) - len(here))
 
 
-def _arrived(workload: str, row: Any, read: bool) -> Arrived:
+def _arrived(workload: str, row: Any, read: bool, earlier: Sequence[int]) -> Arrived:
     return Arrived(
         workload, row.key, row.payload if read else {}, row.received_at, row.occurred_at, row.consumer, row.entity, row.urgent,
-        row.pin, row.due_at, row.length,
+        row.pin, row.due_at, row.length, earlier,
     )  # fmt: skip

@@ -1,12 +1,13 @@
 """What a person decides about an open batch: which batch at the provider it is, or that its items go another way."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, select
 
 from lanes.batch.batch import OVER, UNCONFIRMED
 from lanes.batch.short_reads import REPEATED
@@ -15,10 +16,12 @@ from lanes.claims import Claim
 from lanes.errors import ActionRefused, StillLocked
 from lanes.ids import BatchId, WorkId
 from lanes.money.cost import upper_bound
+from lanes.packing import history_chars
 from lanes.settling import attempts
 from lanes.settling.outcome import Attempt
 from lanes.store.batch import adoption, batches, disowning, releases
 from lanes.store.bulk import one_of
+from lanes.store.doors.history import lengths_of
 from lanes.store.locks import PATIENCE, waiting_at_most
 from lanes.store.money import sharing
 from lanes.store.payload import characters
@@ -123,10 +126,11 @@ def unread(connection: Connection, batch_id: BatchId, claims: Sequence[Claim], w
     """Return an attempt for each claim of the batch whose answer may be paid and cannot be read, with the most it cost."""
     row = connection.execute(select(batch).where(batch.c.id == batch_id)).one()
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
-    chars = dict[WorkId, int]()
-    wanted = select(work.c.id, characters(item.c.payload).label("chars")).join(item, item.c.id == work.c.item_id)
-    for each in connection.execute(wanted.where(one_of([claim.work_id for claim in claims], work.c.id))):
-        chars[each.id] = each.chars
+    columns = work.c.id, work.c.item_id, characters(item.c.payload).label("chars")
+    wanted = select(*columns).join(item, item.c.id == work.c.item_id)
+    asked = connection.execute(wanted.where(one_of([claim.work_id for claim in claims], work.c.id))).all()
+    told = lengths_of(connection, {each.item_id: version for each in asked})
+    chars: dict[WorkId, int] = {each.id: each.chars + history_chars(told.get(each.item_id, ())) for each in asked}
     started = row.submitted_at or row.intended_at
     bounds = [_bound_of(version, chars.get(claim.work_id, 0), row, now) for claim in claims]
     return [
@@ -153,7 +157,7 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
     started, last = row.submitted_at or row.intended_at, 0
     while True:
         owned = connection.execute(
-            select(work.c.id, work.c.claim_no, characters(item.c.payload).label("chars"))
+            select(work.c.id, work.c.item_id, work.c.claim_no, characters(item.c.payload).label("chars"))
             .join(item, item.c.id == work.c.item_id)
             .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED, work.c.id > last)
             .order_by(work.c.id)
@@ -162,8 +166,10 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
         if not owned:
             return
         last = owned[-1].id
+        told = lengths_of(connection, {each.item_id: version for each in owned})
         booked_later = row.provider_batch_id is not None and row.short_reads < REPEATED
-        bounds = [Decimal(0) if booked_later else _bound_of(version, each.chars, row, now) for each in owned]
+        chars = [each.chars + history_chars(told.get(each.item_id, ())) for each in owned]
+        bounds = [Decimal(0) if booked_later else _bound_of(version, each, row, now) for each in chars]
         yield [
             attempts.given_up(Claim(each.id, each.claim_no), why, started_at=started, now=now, bound_usd=bound)
             for each, bound in zip(owned, bounds, strict=True)
@@ -172,20 +178,20 @@ def _given_up(connection: Connection, row: Any, why: str, now: datetime) -> Iter
 
 def _stakes(connection: Connection, row: Any, now: datetime) -> Stakes:
     version = workloads.versions(connection, [row.version_id]).get(row.version_id)
-    lengths = connection.execute(
-        select(characters(item.c.payload).label("chars"), func.count().label("many"))
+    owned = connection.execute(
+        select(item.c.id, characters(item.c.payload).label("chars"))
         .select_from(work.join(item, item.c.id == work.c.item_id))
         .where(work.c.batch_id == row.id, work.c.state == WorkState.SUBMITTED)
-        .group_by(characters(item.c.payload))
     ).all()
-    items = sum(each.many for each in lengths)
+    told = lengths_of(connection, {each.id: version for each in owned})
+    sizes = Counter((each.chars, history_chars(told.get(each.id, ()))) for each in owned)
     again = most = None
     if version is not None:  # else it cannot be read any more
         estimates = sharing.estimates(connection, now=now)
         with suppress(LookupError):  # no price is known for its model any more
-            again = sum((estimates.of(version, each.chars).batch * each.many for each in lengths), Decimal(0))
-            most = sum((_bound(version, each.chars, row, now) * each.many for each in lengths), Decimal(0))
-    return Stakes(row.id, row.workload, row.state, row.provider_batch_id, items, again, most)
+            again = sum((estimates.of(version, *size).batch * many for size, many in sizes.items()), Decimal(0))
+            most = sum((_bound(version, sum(size), row, now) * many for size, many in sizes.items()), Decimal(0))
+    return Stakes(row.id, row.workload, row.state, row.provider_batch_id, len(owned), again, most)
 
 
 def _bound_of(version: Version | None, chars: int, row: Any, now: datetime) -> Decimal:

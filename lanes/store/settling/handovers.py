@@ -9,8 +9,10 @@ from sqlalchemy import Connection, select
 
 from lanes.ids import ItemId, WorkId
 from lanes.money.cost import Estimate
+from lanes.packing import history_chars
 from lanes.routing.route import Route, fall_back
 from lanes.store.bulk import insert_rows, one_of
+from lanes.store.doors.history import lengths_of
 from lanes.store.money import sharing
 from lanes.store.payload import characters
 from lanes.store.routing.routes import row_of
@@ -47,7 +49,10 @@ def _ranks(connection: Connection, ids: Sequence[WorkId]) -> dict[WorkId, dateti
 
 
 def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime) -> dict[ItemId, Estimate]:
-    """What each item would cost on either lane, by its id: what its last route said where its models have no price now."""
+    """Return what each item would cost on either lane, by its id.
+
+    That is what its last route said where its models have no price now.
+    """
     known = versions(connection, {row.terms.version_id for row in rows})
     ids = {row.item_id for row in rows}
     chars = {
@@ -56,10 +61,12 @@ def _estimates(connection: Connection, rows: Sequence[LockedWork], now: datetime
             select(item.c.id, characters(item.c.payload).label("chars")).where(one_of(ids, item.c.id))
         )
     }
+    told = lengths_of(connection, {row.item_id: known.get(row.terms.version_id) for row in rows})
     estimates, costs = sharing.estimates(connection, now=now), dict[ItemId, Estimate]()
     for row in rows:
         try:
-            costs[row.item_id] = estimates.of(known[row.terms.version_id], chars[row.item_id])
+            history = history_chars(told.get(row.item_id, ()))
+            costs[row.item_id] = estimates.of(known[row.terms.version_id], chars[row.item_id], history)
         except LookupError:  # also a version that cannot be read any more
             costs[row.item_id] = _last_said(connection, row.item_id)
     return costs

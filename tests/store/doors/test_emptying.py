@@ -10,10 +10,10 @@ from lanes.client import Lanes
 from lanes.doors.item import Amendment
 from lanes.errors import ActionRefused, AnswerEmptied
 from lanes.store.database import Database
-from lanes.store.doors import amendments, emptying, forgetting, items
+from lanes.store.doors import amendments, emptying, forgetting, history, items
 from lanes.store.replays import promotions, replays
 from lanes.store.report import snapshot
-from lanes.store.settling import history, results, retries
+from lanes.store.settling import results, retries
 from lanes.words import Lane, Outcome
 from lanes.workload import hashes
 from tasks.tidy import empty_out

@@ -12,16 +12,19 @@ from sqlalchemy import Engine, insert, text
 
 from lanes.commands import forecast as commands
 from lanes.money.budget import Budget, Period
+from lanes.money.cost import Estimates
+from lanes.packing import history_chars
 from lanes.routing.capacity import Kind, Limit
 from lanes.routing.split import Split
 from lanes.store.database import clock
+from lanes.store.doors import items
 from lanes.store.money import budgets, caching
 from lanes.store.realtime import limits
 from lanes.store.tables import pack_size
 from lanes.store.workload import workloads
 from lanes.words import Lane
-from tests.conftest import NOON
-from tests.examples import publish
+from tests.conftest import NOON, later
+from tests.examples import publish, submission
 from tests.store.tries import rows
 
 Told = pytest.CaptureFixture[str]
@@ -173,3 +176,25 @@ def test_a_file_without_items_is_nothing_to_look_at_and_of_many_bad_lines_some_a
 def test_a_time_that_cannot_be_read_is_a_usage_error(file: Path, capsys: Told, given: dict[str, Any], said: str) -> None:
     assert commands.quote(file, workload="letters", field="text", **given) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_quote_counts_the_history_that_a_batch_reads_stored_and_of_the_file(
+    pool: Engine, tmp_path: Path, capsys: Told
+) -> None:
+    with pool.begin() as connection:
+        reading = publish(connection, "reading", now=NOON, history_items=2, split_percent=0)
+        before = submission("before", "reading", entity="ann", payload={"text": "x" * 100}, occurred_at=later(hours=-9))
+        items.admit(connection, [before], door="client", now=NOON)
+    file, own = tmp_path / "items.jsonl", len('{"text": ""}') + 100
+    sent = [("ann", -3), ("ann", -2), ("ann", -1), ("ann", -10), ("bob", -1), (None, -1)]
+    file.write_text("\n".join(
+        json.dumps({"payload": {"text": "y" * 100}, "entity": entity, "occurred_at": str(later(hours=hours))})
+        for entity, hours in sent
+    ))  # fmt: skip
+    assert commands.quote(file, workload="reading", as_json=True) == 0
+    said = told(capsys)
+    estimates = Estimates(NOON)
+    expected = [estimates.of(reading, own, history_chars([own] * reads)) for reads in (1, 2, 2, 0, 0, 0)]
+    assert Decimal(said["all_batch_usd"]) == sum(each.batch for each in expected)
+    assert Decimal(said["all_realtime_usd"]) == sum(each.realtime for each in expected)
+    assert Decimal(said["plans"][-1]["usd"]) == Decimal(said["all_batch_usd"])

@@ -162,3 +162,19 @@ def test_traffic_is_read_in_steps_newest_first(now: datetime, pool: Engine, monk
     keys = [each.key for step in seen for each in step.items]
     assert keys == [f"k{hours}" for hours in range(1, 61)]
     assert len(seen) > 10
+
+
+def test_history_counts_for_the_definition_that_reads_it(pool: Engine, now: datetime, tmp_path: Path, capsys: Told) -> None:
+    with pool.begin() as connection:
+        publish(connection, "reading", now=now, split_percent=0)
+        for hours in (3, 2, 1):
+            came = now - timedelta(hours=hours)
+            admit(connection, f"k{hours}", now=came, workload="reading", entity="ann")
+        route(connection, now=now)
+    costs = [
+        float(tried(capsys, changed(tmp_path, "reading", urgent_when="", history_items=most))["with_file"]["usd"])
+        for most in (0, 1, 2)
+    ]
+    assert costs[0] < costs[1] < costs[2]
+    (cheaper,) = {float(tried(capsys, changed(tmp_path, "reading", urgent_when=""))["in_force"]["usd"])}
+    assert cheaper == costs[0]

@@ -9,6 +9,7 @@ from lanes.batch.stakes import Decision, sentence
 from lanes.errors import ActionRefused
 from lanes.ids import BatchId
 from lanes.money.cost import Estimates, upper_bound
+from lanes.packing import history_chars
 from lanes.store.batch import adoption, batches, creates, disowning, doubts, homecoming
 from lanes.store.doors import items
 from lanes.store.settling import decisions, retries
@@ -17,7 +18,7 @@ from lanes.workload.version import Version
 from tasks.act import Act, Deed, perform
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
-from tests.store.tries import intend, row, rows, save, tried
+from tests.store.tries import intend, row, rows, save, submit, tried
 
 OPEN = [BatchState.INTENDED, BatchState.HELD, BatchState.SUBMITTED, BatchState.ENDED]
 UNCONFIRMED = OPEN[:2]
@@ -161,6 +162,20 @@ def test_a_batch_that_the_provider_does_not_know_is_told_after_the_grace_period_
         doubts.unknown(connection, batch, why="no such batch", grace=grace, now=later(minutes=minutes))
     assert row(connection, "batch").state == "released"
     assert batches.open_batches(connection) == []
+
+
+def test_what_is_at_stake_counts_the_history_that_the_batch_read(connection: Connection) -> None:
+    letters = publish(connection, "reading", now=NOON, history_items=3)
+    for n in range(2):
+        admit(connection, f"k{n}", now=NOON, workload="reading", entity="ann", occurred_at=later(hours=n - 3), lane=Lane.BATCH)
+    route(connection, now=NOON)
+    batch, _ = submit(connection, letters, now=NOON)
+    at_stake = decisions.stakes(connection, batch, now=NOON)
+    own = len('{"text": "letter k0"}')
+    told = history_chars([own])
+    assert at_stake.again_usd == sum(Estimates(NOON).of(letters, own, each).batch for each in (0, told))
+    bounds = [upper_bound(letters, own + each, lane=Lane.BATCH, marked=False, at=NOON) for each in (0, told)]
+    assert at_stake.most_usd == sum(bounds)
 
 
 @pytest.mark.parametrize("state", OPEN)

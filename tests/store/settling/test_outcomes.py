@@ -11,6 +11,7 @@ from lanes.claims import Claimed
 from lanes.doors.item import Amendment
 from lanes.ids import BatchId
 from lanes.money.cost import Estimates
+from lanes.packing import history_chars
 from lanes.settling.outcome import Saved
 from lanes.store import work as work_store
 from lanes.store.batch import releases
@@ -202,6 +203,17 @@ def test_a_fall_back_is_a_route_with_its_reason_and_both_costs(connection: Conne
     assert (second.realtime_usd, second.batch_usd) == (expected.realtime, expected.batch)
     status = row(connection, "item_status")
     assert (status.lane, status.route_reason) == ("batch", "fallback")
+
+
+def test_a_fall_back_counts_the_history_that_its_batch_reads(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100, history_items=3)
+    payload = {"text": "x" * 400}
+    admit(connection, "before", now=NOON, payload=payload, entity="ann", occurred_at=later(hours=-1), lane=Lane.BATCH)
+    save(connection, tried(free_item(connection, payload=payload, entity="ann"), Outcome.INVALID), now=later(seconds=2))
+    chars = len(json.dumps(payload))
+    expected = Estimates(NOON).of(letters, chars, history_chars([chars]))
+    costs = [row(connection, "route_log", **of).batch_usd for of in ({"lane": "realtime"}, {"reason": "fallback"})]
+    assert costs == [expected.batch] * 2
 
 
 def test_an_authoritative_pass_writes_no_route(connection: Connection) -> None:

@@ -125,7 +125,7 @@ def test_what_a_person_should_know_of_it_is_noted(pool: Engine, capsys: Told) ->
     assert "Note: the door would refuse it: 2,012 bytes, and max_payload_kib takes 1 KiB\n" in said
     assert "Note: its batch leaves on " in said
     assert "Note: on the batch lane up to 10 items share a request, each within <item>; below it is alone\n" in said
-    assert "Note: a batch also sees 1 earlier item of its entity, which the estimates leave out\n" in said
+    assert "Note: a batch also sees 1 earlier item of its entity, which its estimates count\n" in said
     assert preview("letters", item=a_file("item.json", '{"text": "x"}')) == 0
     assert "Note: it has no key: which side of the split it falls on is known only once it is sent\n" in capsys.readouterr().out
 

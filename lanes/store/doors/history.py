@@ -1,0 +1,155 @@
+"""Full data: what an entity's earlier items said, for the passes that are authoritative, and how long that is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    FromClause,
+    Integer,
+    Text,
+    and_,
+    cast,
+    func,
+    literal,
+    select,
+    true,
+)
+
+from lanes.claims import Claimed
+from lanes.ids import ItemId, WorkId
+from lanes.routing.route import Received
+from lanes.store.bulk import one_of
+from lanes.store.payload import characters
+from lanes.store.tables import item, work
+from lanes.store.tables.base import Moment
+from lanes.workload.version import Version
+
+History = dict[WorkId, tuple[dict[str, Any], ...]]
+Lengths = dict[ItemId, tuple[int, ...]]
+
+
+def of_entity(
+    connection: Connection, workload: str, entity: str | None, *, before: datetime, most: int
+) -> tuple[dict[str, Any], ...]:
+    """Return what `load` would find for an item that was not sent yet and occurred then."""
+    if most == 0 or entity is None:
+        return ()
+    told = _earlier(literal(workload), literal(entity), literal(before, Moment), most)
+    rows = connection.execute(select(told.c.payload).order_by(told.c.occurred_at, told.c.id)).scalars()
+    return tuple(rows)
+
+
+def load(connection: Connection, claimed: Sequence[Claimed], most: int) -> History:
+    """Return the newest payloads of up to `most` earlier items of each item's entity, oldest first, by id of the work.
+
+    Work without history is left out.
+    """
+    if most == 0 or not claimed:
+        return {}
+    this = item.alias("this")
+    earlier = _earlier(this.c.workload, this.c.entity, this.c.occurred_at, most)
+    rows = connection.execute(
+        select(work.c.id, earlier.c.payload)
+        .join(this, this.c.id == work.c.item_id)
+        .join(earlier, true())
+        .where(one_of([each.claim.work_id for each in claimed], work.c.id), this.c.entity.is_not(None))
+        .order_by(work.c.id, earlier.c.occurred_at, earlier.c.id)
+    )
+    found: dict[WorkId, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row.id, []).append(row.payload)
+    return {id_: tuple(payloads) for id_, payloads in found.items()}
+
+
+def lengths(connection: Connection, most: Mapping[ItemId, int]) -> Lengths:
+    """Return the characters of what `load` would find for each item, newest first; `most` says how many of each are read.
+
+    Items without history are left out, and nothing is asked where none is read.
+    """
+    reading = {id_: number for id_, number in most.items() if number}
+    if not reading:
+        return {}
+    asked = (
+        func.unnest(cast(list(reading), ARRAY(BigInteger)), cast(list(reading.values()), ARRAY(Integer)))
+        .table_valued("id", "most")
+        .render_derived(name="asked")
+    )
+    this = item.alias("this")
+    earlier = _earlier(this.c.workload, this.c.entity, this.c.occurred_at, asked.c.most)
+    rows = connection.execute(
+        select(asked.c.id, characters(earlier.c.payload).label("length"))
+        .join(this, this.c.id == asked.c.id)
+        .join(earlier, true())
+        .order_by(asked.c.id, earlier.c.occurred_at.desc(), earlier.c.id.desc())
+    )
+    found: dict[ItemId, list[int]] = {}
+    for row in rows:
+        found.setdefault(row.id, []).append(row.length)
+    return {id_: tuple(each) for id_, each in found.items()}
+
+
+def lengths_of(connection: Connection, versions: Mapping[ItemId, Version | None]) -> Lengths:
+    """Return `lengths` of these items as their versions read them; one that cannot be read any more reads none."""
+    return lengths(connection, {id_: each.spec.history_items for id_, each in versions.items() if each is not None})
+
+
+def measured(connection: Connection, waiting: Sequence[Received], versions: Mapping[str, Version]) -> list[Received]:
+    """Return the items with the lengths of the history that their workload's version reads: a batch costs more by it."""
+    most = {each.id: versions[each.arrived.workload].spec.history_items for each in waiting if each.arrived.entity is not None}
+    found = lengths(connection, most)
+    return [
+        replace(each, arrived=replace(each.arrived, earlier=found[each.id])) if each.id in found else each for each in waiting
+    ]
+
+
+def lengths_before(
+    connection: Connection, workload: str, asked: Sequence[tuple[str, datetime]], most: int
+) -> list[list[tuple[datetime, int]]]:
+    """Return when the earlier items of an entity occurred before a moment, and their characters, newest first.
+
+    One list for each (entity, moment) that is asked for, in their order: items that were not sent yet.
+    """
+    if most == 0 or not asked:
+        return [[] for _ in asked]
+    entities, moments = ([each[place] for each in asked] for place in (0, 1))
+    of = (
+        func.unnest(cast(entities, ARRAY(Text)), cast(moments, ARRAY(Moment)))
+        .table_valued("entity", "moment", with_ordinality="place")
+        .render_derived(name="of")
+    )
+    earlier = _earlier(literal(workload), of.c.entity, of.c.moment, most)
+    rows = connection.execute(
+        select(of.c.place, earlier.c.occurred_at, characters(earlier.c.payload).label("length"))
+        .join(earlier, true())
+        .order_by(of.c.place, earlier.c.occurred_at.desc(), earlier.c.id.desc())
+    )
+    found: list[list[tuple[datetime, int]]] = [[] for _ in asked]
+    for row in rows:
+        found[row.place - 1].append((row.occurred_at, row.length))
+    return found
+
+
+def _earlier(
+    workload: ColumnElement[str], entity: ColumnElement[Any], moment: ColumnElement[datetime], most: int | ColumnElement[int]
+) -> FromClause:  # fmt: skip
+    """Select the newest `most` items of an entity that occurred strictly before a moment.
+
+    Canceled and emptied items tell nothing.
+    """
+    other = item.alias("other")
+    return (
+        select(other.c.payload, other.c.occurred_at, other.c.id)
+        .where(
+            other.c.workload == workload, other.c.entity == entity, other.c.occurred_at < moment,
+            and_(other.c.canceled_at.is_(None), other.c.emptied_at.is_(None)),
+        )
+        .order_by(other.c.occurred_at.desc(), other.c.id.desc())
+        .limit(most)
+        .lateral("earlier")
+    )  # fmt: skip

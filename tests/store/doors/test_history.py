@@ -1,0 +1,118 @@
+"""The history of an entity, as the authoritative pass sees it."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from lanes.batch.batch import Kind
+from lanes.doors.item import Amendment
+from lanes.ids import ItemId
+from lanes.money.cost import Estimates
+from lanes.packing import history_chars
+from lanes.payload import characters
+from lanes.routing.shedding import Shed
+from lanes.store.batch import ready_work
+from lanes.store.doors import amendments, history, items
+from lanes.store.routing import sheds
+from lanes.words import Lane
+from lanes.workload.version import Version
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route, submission
+from tests.store.tries import row, rows
+
+
+def put(connection: Connection, key: str, *, entity: str | None = "ann", hours: float = 0, workload: str = "letters") -> None:
+    sent = submission(key, workload, entity=entity, occurred_at=NOON + timedelta(hours=hours), lane=Lane.BATCH)
+    items.admit(connection, [sent], door="client", now=NOON)
+
+
+def seen(connection: Connection, letters: Version, most: int = 5) -> dict[str, list[str]]:
+    """What each item's pass would see, by key."""
+    route(connection, now=NOON)
+    waiting = ready_work.lock_for_batch(connection, Kind("letters", letters.id), limit=100, now=NOON)
+    found = history.load(connection, waiting, most)
+    sizes = history.lengths_of(connection, dict.fromkeys(ids(connection).values(), limited(letters, most)))
+    for each in waiting:  # what is counted is what is read
+        payloads = found.get(each.claim.work_id, ())
+        assert sizes.get(ids(connection)[each.key], ()) == tuple(characters(payload) for payload in reversed(payloads))
+    return {each.key: [payload["text"] for payload in found.get(each.claim.work_id, ())] for each in waiting}
+
+
+def ids(connection: Connection) -> dict[str, ItemId]:
+    return {each.key: each.id for each in rows(connection, "item", workload="letters")}
+
+
+def limited(letters: Version, most: int) -> Version:
+    return replace(letters, spec=letters.spec.model_copy(update={"history_items": most}))
+
+
+def test_earlier_items_of_the_entity_are_seen_oldest_first(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    for key, hours in (("b", 2), ("a", 1), ("c", 3)):
+        put(connection, key, hours=hours)
+    put(connection, "other", entity="bob", hours=0)
+    put(connection, "nobody", entity=None, hours=4)
+    assert seen(connection, letters) == {
+        "a": [], "b": ["letter a"], "c": ["letter a", "letter b"], "other": [], "nobody": [],
+    }  # fmt: skip
+
+
+def test_only_the_nearest_are_seen_and_none_of_the_same_moment_another_workload_or_canceled(
+    connection: Connection,
+) -> None:
+    letters = publish(connection, now=NOON)
+    publish(connection, "notes", now=NOON)
+    for number in range(6):
+        put(connection, f"e{number}", hours=number)
+    put(connection, "same", hours=6)
+    put(connection, "foreign", hours=5, workload="notes")
+    put(connection, "last", hours=6)
+    items.cancel(connection, "letters", "e4")
+    found = seen(connection, letters, most=3)
+    assert found["last"] == found["same"] == ["letter e2", "letter e3", "letter e5"]
+    assert seen(connection, letters, most=0)["last"] == []
+
+
+def test_an_earlier_item_is_seen_as_it_was_amended(connection: Connection) -> None:
+    letters = publish(connection, now=NOON)
+    put(connection, "a", hours=1)
+    put(connection, "b", hours=2)
+    amendments.amend(connection, Amendment("letters", "a", {"text": "amended"}), door="client", now=NOON)
+    assert seen(connection, letters)["b"] == ["amended"]
+
+
+def test_what_items_that_were_not_sent_yet_would_read_is_measured_by_entity_and_moment(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    for key, hours in (("a", 1), ("bb", 2), ("ccc", 3)):
+        put(connection, key, hours=hours)
+    asked = [("ann", NOON + timedelta(hours=9)), ("bob", NOON), ("ann", NOON + timedelta(hours=2)), ("ann", NOON)]
+    found = history.lengths_before(connection, "letters", asked, 2)
+    assert [[length - len('{"text": "letter "}') for _, length in each] for each in found] == [[3, 2], [], [1], []]
+    assert history.lengths_before(connection, "letters", asked, 0) == [[], [], [], []]
+
+
+def test_a_route_says_what_a_batch_costs_with_the_history_it_reads(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, history_items=2)
+    for number in range(4):
+        put(connection, f"k{number}", hours=number)
+    put(connection, "other", entity=None, hours=5)
+    route(connection, now=NOON)
+    own = len('{"text": "letter k0"}')
+    for key, reads in (("k0", 0), ("k1", 1), ("k3", 2)):
+        expected = Estimates(NOON).of(letters, own, history_chars([own] * reads))
+        logged = row(connection, "route_log", key=key)
+        assert (logged.realtime_usd, logged.batch_usd) == (expected.realtime, expected.batch)
+    assert row(connection, "route_log", key="k0").batch_usd < row(connection, "route_log", key="k3").batch_usd
+
+
+def test_a_shed_route_counts_the_history_that_its_batch_reads(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, split_percent=100, history_items=3)
+    for n in range(2):
+        admit(connection, f"k{n}", now=NOON, entity="ann", occurred_at=later(hours=n - 3))
+    route(connection, now=NOON)
+    leaving = sheds.last(connection, ["letters"]).waiting
+    assert sheds.save(connection, {each.id: Shed("it answers nobody") for each in leaving}, now=NOON) == 2
+    own = len('{"text": "letter k0"}')
+    expected = [Estimates(NOON).of(letters, own, history_chars([own] * reads)).batch for reads in (0, 1)]
+    assert [each.batch_usd for each in rows(connection, "route_log", "key", reason="shed")] == expected
