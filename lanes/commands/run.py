@@ -154,8 +154,9 @@ def _print_doors(console: Console, sent: Sent) -> None:
     said = ", ".join(f"{number:,} {outcome}" for outcome, number in sorted(sent.outcomes.items()))
     console.print(f"At the door: {said or 'nothing'}", highlight=False)
     if sent.earlier:
-        came = f"{counted(len(sent.earlier), 'item')} entered as if they had come minutes ago"
-        console.print(f"  {came}: no batch is back in time", highlight=False)
+        now, before = counted(sent.total - len(sent.earlier), "item"), counted(len(sent.earlier), "item")
+        parts = f"{now} sent now, which the figures below are about, and {before} that entered as if they had come minutes ago"
+        console.print(f"  {parts}: no batch is back in time for these", highlight=False)
     for bad in sent.bad[:SHOWN_BAD_LINES]:
         console.print(f"  {bad.place}: {bad.reason}: {bad.detail}", highlight=False, markup=False)
     if len(sent.bad) > SHOWN_BAD_LINES:

@@ -35,6 +35,7 @@ POLL_S = 0.3
 SAY_S = 1.0  # how often what is waited for is looked up
 LOOKED_AT = 2_000  # answers of a workload among which examples are chosen
 STALLED_AFTER_S = 180.0  # without any change
+LEAVES_WITHIN_S = 10.0  # batch work that is ready waits no longer for that of the run's other workloads
 RESEND_AFTER_S = 15.0  # events that were not admitted by then are sent again
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")  # states of a flow run that is over
 OVER = {"settled", "failed", "canceled"}
@@ -49,6 +50,13 @@ select exists (select from lanes.work w join lanes.item i on i.id = w.item_id jo
                                             and generation = 0)
    and not exists (select from lanes.item where workload = :workload and position is null and canceled_at is null)
    and not exists (select from lanes.batch where state = 'intended')
+"""
+
+WAITING = """
+select f.name from lanes.workload f
+ where f.paused_at is null
+   and exists (select from lanes.work w
+                where w.workload = f.name and w.state = 'ready' and w.lane = 'batch' and w.ready_at <= :now)
 """
 
 
@@ -78,6 +86,7 @@ class MainJob:
     def __init__(self, pool: Engine, api: PrefectApi, onlooker: Onlooker) -> None:
         self._pool, self._api, self._onlooker = pool, api, onlooker
         self._looked_at = float("-inf")  # for what is waited for
+        self._ready_since: float | None = None  # since when some batch work waits for the rest of the run's
 
     def now(self) -> datetime:
         """The database's time."""
@@ -170,21 +179,35 @@ class MainJob:
             return sentence(awaited.look(connection, sent.keys, now=now), movers or Movers(), now=now)
 
     def depart(self, sent: Sent) -> Departing | None:
-        """A run of `submit` was asked for that takes the batch work of one workload in which items of this run wait,
-        once nothing would add to it. Other workloads keep their window: it is not ours to spend for them.
+        """Ask for a run of `submit` that takes the batch work in which items of this run wait, once nothing would add to it.
+
+        Each run takes seconds to start: one takes all that waits, once all of it may leave. What other workloads have keeps its
+        window, which is not ours to spend; then, or when the rest of ours takes long, a run takes one workload.
         """
         with self._pool.begin() as connection:
-            ready = self._ready_to_leave(connection, sent)
-        return None if ready is None else Departing(ready, self._api.run(runs.submit(ready)), "SCHEDULED")
+            now = clock(connection)
+            ready = self._ready_to_leave(connection, sent, now)
+            rest = {*connection.execute(text(WAITING), {"now": now}).scalars()} - {*ready} if ready else set[str]()
+        if not ready:
+            return None
+        if not rest:
+            return self._departs(None if len(ready) > 1 else ready[0])
+        self._ready_since = self._ready_since or time.monotonic()
+        if rest <= sent.keys.keys() and time.monotonic() - self._ready_since < LEAVES_WITHIN_S:
+            return None
+        return self._departs(ready[0])
 
-    def _ready_to_leave(self, connection: Connection, sent: Sent) -> str | None:
-        now = clock(connection)
-        for workload, keys in sent.keys.items():
-            if sent.scene is not None and sent.scene.holds_back(workload):
-                continue
-            if connection.execute(text(WAITS_ALONE), {"workload": workload, "keys": keys, "now": now}).scalar_one():
-                return workload
-        return None
+    def _departs(self, workload: str | None) -> Departing:
+        self._ready_since = None  # what becomes ready next waits anew
+        return Departing(workload, self._api.run(runs.submit(workload)), "SCHEDULED")
+
+    def _ready_to_leave(self, connection: Connection, sent: Sent, now: datetime) -> list[str]:
+        return [
+            workload
+            for workload, keys in sent.keys.items()
+            if not (sent.scene is not None and sent.scene.holds_back(workload))
+            and connection.execute(text(WAITS_ALONE), {"workload": workload, "keys": keys, "now": now}).scalar_one()
+        ]
 
     def examples(self, sent: Sent) -> list[Example]:
         """Some real answers of the run, of every lane."""

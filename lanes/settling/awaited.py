@@ -48,9 +48,9 @@ class Awaited:
 
 @dataclass(frozen=True)
 class Departing:
-    """A run of `submit` that was asked for, and the type of its state, for example RUNNING."""
+    """A run of `submit` that was asked for, of one workload or of all (None), and the type of its state, as RUNNING."""
 
-    workload: str
+    workload: str | None
     run_id: str
     state: str
 
@@ -92,7 +92,7 @@ def _departing(owed: Sequence[Owed], unrouted: int, movers: Movers) -> list[str]
     answering = {each.workload for each in owed if each.lane is Lane.REALTIME}
     said: list[str] = []
     for name in sorted({each.workload for each in waiting}):
-        if movers.departing is not None and movers.departing.workload == name:
+        if movers.departing is not None and movers.departing.workload in (name, None):
             why = f"`submit` takes them, its run is {movers.departing.state.lower()}"
         elif unrouted or name in answering:
             why = "they leave together once real time has answered"

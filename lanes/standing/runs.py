@@ -71,8 +71,8 @@ def watch() -> WantedRun:
     return WantedRun(Deployment.WATCH)
 
 
-def submit(workload: str) -> WantedRun:
-    """What waits of the workload for the batch lane leaves now."""
+def submit(workload: str | None) -> WantedRun:
+    """Submit what waits of the workload for the batch lane now; None: of all of them."""
     return WantedRun(Deployment.SUBMIT, {"departure": {"workload": workload}})
 
 

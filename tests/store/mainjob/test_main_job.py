@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import Engine, text
 
-from lanes.mainjob.mainjob import MainJob, Sent
+from lanes.mainjob.mainjob import LEAVES_WITHIN_S, MainJob, Sent
 from lanes.mainjob.onlooker import Lines
 from lanes.settling.awaited import Movers
 from lanes.stand.prefect_api import PrefectApi
@@ -62,10 +62,37 @@ def test_a_departure_waits_for_real_time_work_of_its_workload_alone(
     assert job.depart(MINE) is not None
 
 
-def test_a_run_of_several_workloads_lets_one_after_the_other_depart(
+def test_all_that_waits_leaves_by_one_run_where_all_of_it_is_the_runs_own(job: MainJob, prefect: PrefectStandIn) -> None:
+    departing = job.depart(Sent(keys={"tickets": ["mine"], "archive": ["theirs"]}))
+    assert departing is not None
+    assert prefect.asked("submit") == [{"departure": {"workload": None}}]
+    assert job.awaits(MINE, Movers(departing)).endswith("`submit` takes them, its run is scheduled")
+
+
+def test_what_is_ready_waits_a_while_for_the_rest_of_the_run(
+    job: MainJob, prefect: PrefectStandIn, pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both, elapsed = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]}), [100.0]
+    monkeypatch.setattr("lanes.mainjob.mainjob.time.monotonic", lambda: elapsed[0])
+    with pool.begin() as connection:
+        admit(connection, "now", now=NOON, workload="archive", lane=Lane.REALTIME)
+        route(connection, now=NOON)
+    assert job.depart(both) is None
+    elapsed[0] += LEAVES_WITHIN_S - 1
+    assert job.depart(both) is None
+    elapsed[0] += 1
+    assert job.depart(both) is not None
+    assert prefect.asked("submit") == [{"departure": {"workload": "tickets"}}]
+
+
+def test_a_run_of_several_workloads_lets_one_after_the_other_depart_beside_work_of_others(
     job: MainJob, prefect: PrefectStandIn, pool: Engine
 ) -> None:
     both = Sent(keys={"tickets": ["mine"], "archive": ["theirs"]})
+    with pool.begin() as connection:
+        publish(connection, "night", now=NOON)
+        admit(connection, "others", now=NOON, workload="night", lane=Lane.BATCH)
+        route(connection, now=NOON)
     job.depart(both)
     with pool.begin() as connection:
         connection.execute(text("update lanes.work set state = 'submitted' where workload = 'tickets'"))
