@@ -25,10 +25,11 @@ class Question(Form):
         title="Items a month",
         description="A volume to assume; empty: projected from the period, which must span a day.",
     )
-    correction_usd: float = Field(
-        default=1, ge=0, le=1e12, title="Worth of a corrected answer (USD)",
+    correction_usd: float | None = Field(
+        default=None, ge=0, le=1e12, title="Worth of a corrected answer (USD)",
         description="What it is worth to correct an answer that is wrong as a whole, 0 to 1,000,000,000,000; of one that "
-        "changes in part, as much of it. Lambda is recommended where a correction costs no more.",
+        "changes in part, as much of it. Lambda is recommended where a correction costs no more. Empty: not stated, so no such "
+        "amount is counted, and whether there is a second pass stays as it is.",
     )  # fmt: skip
 
 

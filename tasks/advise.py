@@ -14,7 +14,7 @@ from lanes.store.database import Database
 
 @task(name="write advice", cache_policy=NO_CACHE, persist_result=False)
 async def write_advice(
-    db: Database, workload: str, *, days: int, items_per_month: float | None = None, correction_usd: float = 1.0
+    db: Database, workload: str, *, days: int, items_per_month: float | None = None, correction_usd: float | None = None
 ) -> str:
     """The newest version of artifact `lanes-advice-<workload>` shows the advice; its headline.
 

@@ -256,11 +256,11 @@ def _is_corrected(
     price = correction_price_usd(plans)
     if price is None:
         return Criterion(name, f"{said}; no items are expected", Leaning.UNKNOWN)
-    pays = cheapest(plans).pattern is Pattern.LAMBDA
-    said += (
-        f"; the second pass costs {dollars(even.batch_usd)} an item, {dollars(price)} for each that it corrects, worth "
-        f"{dollars(corrections.each_usd)}: {'' if pays else 'not '}worth its price"
-    )
+    said += f"; the second pass costs {dollars(even.batch_usd)} an item, {dollars(price)} for each that it corrects"
+    if corrections.each_usd is None:
+        return Criterion(name, f"{said}; what one is worth is not stated", Leaning.UNKNOWN)
+    pays = cheapest(plans, corrections).pattern is Pattern.LAMBDA
+    said += f", worth {dollars(corrections.each_usd)}: {'' if pays else 'not '}worth its price"
     return Criterion(name, said, Leaning.LAMBDA if pays else Leaning.REALTIME)
 
 

@@ -134,7 +134,11 @@ class ModelPrice:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What was seen of one workload in a period. Counts are of items received in it and not canceled."""
+    """What was seen of one workload in a period. Counts are of items received in it and not canceled.
+
+    What is billed, estimated, compared and corrected is that of `version`, which is in force; `of_others` are the answers of
+    other versions, which say nothing of its costs.
+    """
 
     workload: str
     mode: Mode
@@ -161,7 +165,14 @@ class Evidence:
     limits: Sequence[LimitUse] = ()  # of the provider; none where none were told
     provider_discount: float = 0.5  # by which a token of batch's model is cheaper on batch
     models: Sequence[ModelPrice] = ()  # other models whose price is known; none where nothing was billed
-    savings: Savings | None = None  # None: nothing was answered, or what its calls share is not known
+    savings: Savings | None = None  # None: nothing was answered, by other versions too, or what its calls share is not known
+    version: int = 1
+    of_others: int = 0
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether other versions answered items of the period too."""
+        return self.of_others > 0
 
     @property
     def corrected_share(self) -> float | None:

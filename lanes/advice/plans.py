@@ -21,17 +21,20 @@ class Corrections:
     """What the authoritative pass changes of real-time's answers, and what that is worth.
 
     `rate` of them, 0 to 1; None: too few were compared to say, and nothing is counted. `distance`, 0 to 1, is the share of the
-    fields of a corrected answer that changed. `whole_usd` is what it is worth to correct an answer that is wrong as a whole.
+    fields of a corrected answer that changed. `whole_usd` is what it is worth to correct an answer that is wrong as a whole;
+    None: it is not stated, and no amount is made up: whether there is a second pass then stays as it is (`has_pass`), unless it
+    is known to correct nothing.
     """
 
     rate: float | None = None
     distance: float = 1.0
-    whole_usd: float = 1.0
+    whole_usd: float | None = None
+    has_pass: bool = False
 
     @property
-    def each_usd(self) -> float:
-        """What one of them is worth: as much as it changes."""
-        return self.whole_usd * self.distance
+    def each_usd(self) -> float | None:
+        """What one of them is worth: as much as it changes; None where that is not stated."""
+        return None if self.whole_usd is None else self.whole_usd * self.distance
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Plan:
     provider_usd: float
     lanes_usd: float  # what keeping the lanes takes that it runs
     wrong: float  # answers a month that nothing corrects, as far as that is known
-    wrong_usd: float  # and what they lose
+    wrong_usd: float | None  # and what they lose; None: not stated
 
     @property
     def paid_usd(self) -> float:
@@ -52,8 +55,8 @@ class Plan:
 
     @property
     def expected_usd(self) -> float:
-        """All that it costs, what its wrong answers lose too."""
-        return self.paid_usd + self.wrong_usd
+        """All that it costs, what its wrong answers lose too where that is stated."""
+        return self.paid_usd + (self.wrong_usd or 0.0)
 
 
 def plan(pattern: Pattern, share: float, even: BreakEven, corrections: Corrections) -> Plan:
@@ -65,7 +68,7 @@ def plan(pattern: Pattern, share: float, even: BreakEven, corrections: Correctio
     lanes = 0.0 if pattern is Pattern.BATCH else even.realtime_fixed_usd
     lanes += 0.0 if pattern is Pattern.REALTIME else even.fixed_usd
     wrong = 0.0 if pattern is Pattern.LAMBDA else even.items * share * (corrections.rate or 0)
-    return Plan(pattern, share, provider, lanes, wrong, wrong * corrections.each_usd)
+    return Plan(pattern, share, provider, lanes, wrong, None if corrections.each_usd is None else wrong * corrections.each_usd)
 
 
 def possible(share: float, even: BreakEven, corrections: Corrections) -> list[Plan]:
@@ -74,8 +77,15 @@ def possible(share: float, even: BreakEven, corrections: Corrections) -> list[Pl
     return [plan(each, share, even, corrections) for each in patterns]
 
 
-def cheapest(plans: Sequence[Plan]) -> Plan:
-    """The one that is expected to cost least; of equal ones the first, which has fewer lanes and passes."""
+def cheapest(plans: Sequence[Plan], corrections: Corrections) -> Plan:
+    """Return the plan that is expected to cost least; of equal ones the first, which has fewer lanes and passes.
+
+    Where the worth of a correction is not stated, only plans with a second pass, or only plans without one, are held against
+    each other: as the workload has it.
+    """
+    if corrections.whole_usd is None:
+        has_pass = corrections.has_pass and corrections.rate != 0
+        plans = [each for each in plans if (each.pattern is Pattern.LAMBDA) == has_pass] or plans
     return min(plans, key=lambda each: each.expected_usd)
 
 
@@ -107,5 +117,5 @@ def correction_price_usd(plans: Sequence[Plan]) -> float | None:
     with_pass = [each for each in plans if each.pattern is Pattern.LAMBDA]
     if not with_pass:
         return None
-    without = cheapest([each for each in plans if each.pattern is not Pattern.LAMBDA])
+    without = min((each for each in plans if each.pattern is not Pattern.LAMBDA), key=lambda each: each.expected_usd)
     return (with_pass[0].paid_usd - without.paid_usd) / without.wrong if without.wrong > 0 else None

@@ -103,10 +103,13 @@ class Choice:
 
 
 def advise(
-    evidence: Evidence, overheads: Overheads = UNSTATED, *, items_per_month: float | None = None, correction_usd: float = 1.0
+    evidence: Evidence, overheads: Overheads = UNSTATED, *, items_per_month: float | None = None,
+    correction_usd: float | None = None,
 ) -> Advice:  # fmt: skip
-    """The advice; `items_per_month` is a volume that somebody states instead of the projected one, `correction_usd` what it is
-    worth to correct an answer that is wrong as a whole.
+    """Return the advice.
+
+    `items_per_month` is a stated volume that takes the place of the projected one. `correction_usd` states what it is worth to
+    correct an answer that is wrong as a whole; without it no such amount is counted or shown.
 
     What is recommended is never expected to cost more than staying as it is, the lanes and what wrong answers lose included,
     unless more items need real-time than have it; then `against` says so.
@@ -114,7 +117,7 @@ def advise(
     volume = items_per_month if items_per_month is not None else projected(evidence)
     needed, priced = needs(evidence), prices(evidence)
     distance = 1.0 if evidence.distance is None else evidence.distance
-    corrections = Corrections(evidence.corrected_share, distance, correction_usd)
+    corrections = Corrections(evidence.corrected_share, distance, correction_usd, has_pass=evidence.mode is Mode.LAMBDA)
     even = _break_even(priced, volume, overheads)
     choice = _choice(evidence, needed, even, corrections, has_price=priced is not None)
     now = as_it_is(evidence, even, corrections) if even is not None and choice.plan is not None else None
@@ -146,11 +149,11 @@ def _choice(
     if needed is None or routed < MIN_ITEMS:
         return Choice(f"only {routed} items were routed in the period; {MIN_ITEMS} are needed")
     if not has_price:
-        return Choice("no item was billed or estimated, so no lane has a price")
+        return Choice(f"no item was billed or estimated by version {evidence.version} in force, so no lane has a price")
     if even is None:
         return Choice("the items seen span less than a day, so no month can be projected from them; state a volume")
     plans = possible(needed.low, even, corrections)
-    least, most = cheapest(plans), cheapest(possible(needed.high, even, corrections))
+    least, most = (cheapest(each, corrections) for each in (plans, possible(needed.high, even, corrections)))
     if least.pattern is most.pattern:
         return Choice(_reason(evidence, least, plans, corrections), least, plans)
     return Choice(
@@ -166,6 +169,10 @@ def _reason(evidence: Evidence, plan: Plan, plans: Sequence[Plan], corrections: 
         return f"{said}; the second pass corrected nothing and is not worth its price"
     if price is None:
         return said
+    if corrections.each_usd is None:
+        if plan.pattern is Pattern.LAMBDA:
+            said = "items need an answer at once, and the workload asks for an authoritative pass"
+        return f"{said}; a corrected answer costs {dollars(price)} more, and what one is worth is not stated"
     cost, worth = dollars(price), dollars(corrections.each_usd)
     if plan.pattern is Pattern.LAMBDA:
         return f"{said}: each costs {cost} more and is worth {worth}"
@@ -181,7 +188,7 @@ def _against(plan: Plan, now: Plan, needed: Needs) -> str:
         need = f"{share(needed.low)} of the items need real-time and {share(now.share)} have it"
         dearer = plan.expected_usd > now.expected_usd
         return f"{month}, {stays}; {need}, which {'demands the higher cost' if dearer else 'costs no more'}"
-    if plan.paid_usd > now.paid_usd:
+    if plan.paid_usd > now.paid_usd and now.wrong_usd is not None and plan.wrong_usd is not None:
         return (
             f"{month}, {stays}; it is dearer by {dollars(plan.paid_usd - now.paid_usd)} and puts answers right whose worth is "
             f"{dollars(now.wrong_usd - plan.wrong_usd)}"

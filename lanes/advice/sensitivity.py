@@ -28,7 +28,7 @@ def sensitivities(evidence: Evidence, needs: Needs, even: BreakEven, corrections
     """Each change by itself, all else as it is; the same tokens are assumed of another model."""
     found: list[Sensitivity] = []
     for case, changed, note in _cases(evidence, even):
-        least, most = (cheapest(possible(each, changed, corrections)) for each in (needs.low, needs.high))
+        least, most = (cheapest(possible(each, changed, corrections), corrections) for each in (needs.low, needs.high))
         found.append(Sensitivity(case, least, least.pattern is most.pattern, note))
     return found
 

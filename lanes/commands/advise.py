@@ -30,8 +30,9 @@ def advise(
     *,
     days: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=365), help="Days looked back, 1 to 365.")] = 30,
     correction_usd: Annotated[
-        float, Parameter(validator=NotNegative, help="What it is worth to correct a wrong answer later, USD.")
-    ] = 1,
+        float | None,
+        Parameter(validator=NotNegative, help="What it is worth to correct a wrong answer later, USD; else not counted."),
+    ] = None,
     items_per_month: Annotated[
         float | None, Parameter(validator=validators.Number(gt=0, lte=1e12), help="Volume to assume; else projected.")
     ] = None,

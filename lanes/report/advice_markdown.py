@@ -29,6 +29,7 @@ def render(advice: Advice) -> str:
         f"# Advice on {cell(advice.workload)}",
         f"**{cell(summary.headline(advice))}.** {cell(summary.reason(advice), most=400)}",
         *([cell(summary.compared(advice), most=400)] if advice.against else []),
+        *([cell(said, most=400)] if (said := summary.of_version(advice)) else []),
         "## Criteria\n\n" + _table(
             ["Criterion", "Evidence", "Speaks"],
             [(each.name, each.evidence, MARKS[each.leaning]) for each in advice.criteria],
@@ -60,13 +61,16 @@ def _plans(advice: Advice) -> str:
     if not rows:
         return "Not enough data to say what a month costs."
     chart = charts.data_uri(advice_chart.plans(advice), "What is paid in a month, as it is and by plan")
-    table = _table(summary.PLAN_HEADINGS, rows, numbers=(1, 2, 3, 4, 5))
-    return f"{chart}\n\n{table}\n\n{explained(advice_legends.PLANS)}"
+    headings = summary.plan_headings(advice)
+    table = _table(headings, rows, numbers=(1, 2, 3, 4, 5))
+    return f"{chart}\n\n{table}\n\n{explained(of_shown(advice_legends.PLANS, headings))}"
 
 
 def _saved(advice: Advice) -> str:
     rows = summary.saving_rows(advice)
     if not rows:
+        if advice.evidence is not None and advice.evidence.is_mixed:
+            return "Not told: other versions answered in the period too, and calls are not told apart by version."
         return "Not enough data: nothing was answered in the period, or what its calls share is not known."
     drawn = savings_chart.steps(summary.saving_parts(advice))
     chart = charts.data_uri(drawn, "What each part saved of what all would have cost")

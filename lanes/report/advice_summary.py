@@ -4,6 +4,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from math import isfinite
 
+from lanes.advice.evidence import MIN_BILLED
 from lanes.advice.plans import Plan
 from lanes.advice.recommendation import Advice
 from lanes.advice.spread import Interval, Spread
@@ -13,7 +14,8 @@ from lanes.words import Lane
 
 PATTERNS = {"realtime": "real-time only", "batch": "batch only", "hybrid": "hybrid", "lambda": "lambda"}
 LANE_HEADINGS = ("Lane", "API", "Infrastructure", "Engineering", "Total", "Total with 95 %", "API price")
-PLAN_HEADINGS = ("A month", "In real-time", "Provider", "Lanes", "Paid", "Lost by wrong answers")
+LOST = "Lost by wrong answers"
+PLAN_HEADINGS = ("A month", "In real-time", "Provider", "Lanes", "Paid", LOST)
 SAVING_HEADINGS = ("Counted in this order", "USD", "Of the first")
 CASE_HEADINGS = ("If", "Recommended", "Paid a month", "Note")
 CONSUMER_HEADINGS = ("Consumer", "Reads", "Median until read", "Within 60 s, of all", "Never read", "Items on real-time")
@@ -36,6 +38,22 @@ def pattern(advice: Advice) -> str:
 def reason(advice: Advice) -> str:
     """Why, as a sentence."""
     return sentence(advice.because)
+
+
+def of_version(advice: Advice) -> str:
+    """Return which version the figures are about, and what they lack of it; empty where nothing has to be said."""
+    seen = advice.evidence
+    if seen is None or not seen.is_mixed:
+        return ""
+    own = seen.realtime.answered + seen.batch.answered
+    said = (
+        f"About version {seen.version}, which is in force: {counted(own, 'answer')} of it; "
+        f"{counted(seen.of_others, 'answer')} of other versions are left out of costs, "
+        "tokens and corrections, and what was saved is not told apart"
+    )
+    if any(each.basis == "estimated" for each in advice.lanes):
+        said += f". Too few of its answers were billed ({MIN_BILLED} on a lane are needed): prices are estimates"
+    return f"{said}."
 
 
 def compared(advice: Advice) -> str:
@@ -74,20 +92,28 @@ def break_even_rows(advice: Advice, known: Spread) -> list[tuple[str, str]]:
             from_ = even.volume(needs.low)
             said = f"{counted(round(from_), 'item')} a month" if isfinite(from_) else "no volume"
             rows.append(("A second lane pays from", f"{said}{_surely(known.volume, _items)}"))
-    return [*rows, ("20 % rule", rule(advice, known)), ("A corrected answer is worth", _worth(advice))]
+    rows.append(("20 % rule", rule(advice, known)))
+    each_usd = advice.corrections.each_usd
+    return rows if each_usd is None else [*rows, ("A corrected answer is worth", _worth(advice, each_usd))]
 
 
 def plan_rows(advice: Advice) -> list[tuple[str, ...]]:
-    """A month as it is and as it could be: share in real-time, the provider, the lanes, both, and what wrong answers lose."""
+    """Return a month as it is and as it could be: share in real-time, the provider, the lanes, both, and what wrong answers
+    lose, where it is stated what one costs."""
     if advice.now is None:
         return []
     named = [("as it is: " + PATTERNS[advice.now.pattern], advice.now)]
     named += [(plan_name(advice, each), each) for each in advice.plans]
     return [
         (name, share(each.share), dollars(each.provider_usd), dollars(each.lanes_usd), dollars(each.paid_usd),
-         MISSING if advice.corrections.rate is None else dollars(each.wrong_usd))
+         *(() if each.wrong_usd is None else (MISSING if advice.corrections.rate is None else dollars(each.wrong_usd),)))
         for name, each in named
     ]  # fmt: skip
+
+
+def plan_headings(advice: Advice) -> tuple[str, ...]:
+    """Return the headings of `plan_rows`."""
+    return PLAN_HEADINGS if advice.corrections.each_usd is not None else PLAN_HEADINGS[:-1]
 
 
 def plan_name(advice: Advice, plan: Plan) -> str:
@@ -155,9 +181,8 @@ def _lane_month(lane: Lane, overheads: Overheads) -> str:
     return overheads.of(lane).removeprefix(f"{lane} ")
 
 
-def _worth(advice: Advice) -> str:
-    of = advice.corrections
-    said = dollars(of.each_usd)
+def _worth(advice: Advice, each_usd: float) -> str:
+    of, said = advice.corrections, dollars(each_usd)
     return said if of.distance == 1 else f"{said}: {share(of.distance)} of its fields change, {dollars(of.whole_usd)} for all"
 
 

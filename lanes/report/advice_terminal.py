@@ -27,6 +27,7 @@ def render(advice: Advice) -> RenderableType:
         Text(plain(summary.headline(advice)), style="bold"),
         Text(plain(summary.reason(advice), most=400)),
         *([Text(plain(summary.compared(advice), most=400))] if advice.against else []),
+        *([Text(plain(said, most=400), "dim")] if (said := summary.of_version(advice)) else []),
         Text(),
         _criteria(advice),
         Text(),
@@ -39,14 +40,15 @@ def render(advice: Advice) -> RenderableType:
     parts += [_explained("Break-even", ("What", "Number"), rows, legend), Text()]
     if advice.now is not None:
         rows = summary.plan_rows(advice)
-        parts += [_explained("A month, by plan", summary.PLAN_HEADINGS, rows, legends.PLANS), Text()]
+        headings = summary.plan_headings(advice)
+        parts += [_explained("A month, by plan", headings, rows, of_shown(legends.PLANS, headings)), Text()]
     if saved := summary.saving_rows(advice):
         title = "What was saved in the period"
         parts += [_explained(title, summary.SAVING_HEADINGS, saved, legends.SAVINGS, summary.SAVED), Text()]
     if advice.sensitivities:
         rows = summary.case_rows(advice)
         parts += [_explained("If something were otherwise", summary.CASE_HEADINGS, rows, legends.CASES), Text()]
-    notes = [summary.uncertainty(known), *([said] if (said := summary.assumed(advice)) else [])]
+    notes = [summary.uncertainty(known), *([assumed] if (assumed := summary.assumed(advice)) else [])]
     parts += [*(Text(each, style="dim") for each in notes), Text()]
     rows = summary.consumer_rows(advice)
     if rows:

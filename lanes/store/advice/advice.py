@@ -19,7 +19,7 @@ from lanes.routing.capacity import Need
 from lanes.routing.prospect import Batches, Departure
 from lanes.routing.turnaround import Turnarounds
 from lanes.store import asking
-from lanes.store.advice.billing import ListPrices, Spent, days_seen, spent
+from lanes.store.advice.billing import ListPrices, Spent, answered_by_others, days_seen, spent
 from lanes.store.advice.limits import uses
 from lanes.store.advice.questions import IN_FORCE, QUESTIONS
 from lanes.store.asking import Ask
@@ -40,6 +40,7 @@ class InForce:
 
     workload: str
     version: VersionId
+    number: int
     mode: Mode
     models: Mapping[Lane, str]
     batches: Batches
@@ -50,7 +51,8 @@ def in_force(ask: Ask, workload: str | None = None) -> list[InForce]:
     """The version in force of that workload, or of each, by name."""
     return [
         InForce(
-            row.workload, row.version_id, Mode(row.mode), {Lane.REALTIME: row.realtime_model, Lane.BATCH: row.batch_model},
+            row.workload, row.version_id, row.number, Mode(row.mode),
+            {Lane.REALTIME: row.realtime_model, Lane.BATCH: row.batch_model},
             Batches(row.batch_model, timedelta(minutes=row.batch_expected_minutes)), row.confidence,
         )
         for row in ask(IN_FORCE, workload=workload)
@@ -58,7 +60,9 @@ def in_force(ask: Ask, workload: str | None = None) -> list[InForce]:
 
 
 def evidence(connection: "Connection", workload: str, *, since: datetime, now: datetime) -> Evidence:
-    """What was seen of the workload from the hour of `since` to `now`. Durations and due times are right within 2 %.
+    """Return what was seen of the workload from the hour of `since` to `now`. Durations and due times are right within 2 %.
+
+    A version that routed nothing yet is priced by the newest items of the workload.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.
@@ -71,7 +75,14 @@ def evidence(connection: "Connection", workload: str, *, since: datetime, now: d
 
     read = known(connection, [each.version for each in versions]).versions.values()
     shared = {each.workload: shared_tokens(each.spec) for each in read}
-    return of_each(ask, versions, since=since, now=now, shared=shared)[workload]
+    seen = of_each(ask, versions, since=since, now=now, shared=shared)[workload]
+    if seen.estimated_realtime_usd is None:
+        from lanes.store.advice.expected import mean_estimate
+
+        for each in read:
+            usd = mean_estimate(connection, each, now=now)
+            seen = replace(seen, estimated_realtime_usd=usd and usd[0], estimated_batch_usd=usd and usd[1])
+    return seen
 
 
 def asked(connection: "Connection", workload: str, *, since: datetime, now: datetime) -> tuple[Evidence, Overheads]:
@@ -121,22 +132,24 @@ def _of(
     early = Departure(version.batches, laws, now + LEAD)  # as the router has it
     batch_expected_s = (early.back_at(version.confidence) - now).total_seconds()
     arrived = [each for each in counted if each.kind == "item" and each.word != "canceled"]
-    wanted, compared = of_kind(counted, "asked"), of_kind(counted, "compared")
-    billed, prices = spent(counted), ListPrices(version.models, now)
+    ours = [each for each in counted if each.version_id == version.version]
+    priced, compared = of_kind(ours, "route"), of_kind(ours, "compared")
+    billed, prices = spent(counted, version.version), ListPrices(version.models, now)
+    of_others = answered_by_others(counted, version.version)
     timed = {kind: of_kind(seen["timed"], kind) for kind in (Kind.FIRST, Kind.READ, Kind.DUE)}
     due = [pair for each in added_up(timed[Kind.DUE], "workload").values() for pair in each.counted()]
     due += [(seconds, 1) for each in unrouted for seconds in each.due_s]
     first = added_up(timed[Kind.FIRST], "lane")
     (busiest,) = seen["busiest"]
-    days = days_seen(counted, [*arrived, *unrouted], prices, busiest.first_at, now)
+    days = days_seen(counted, [*arrived, *unrouted], prices, busiest.first_at, now, version.version)
     return Evidence(
         version.workload, version.mode,
         days=(now - busiest.first_at).total_seconds() / 86_400 if busiest.first_at else 0.0,
         items=summed(arrived, "n") + summed(unrouted, "n"),
         realtime=prices.use(Lane.REALTIME, billed, first),
         batch=prices.use(Lane.BATCH, billed, first),
-        estimated_realtime_usd=_mean(wanted, "realtime_usd"),
-        estimated_batch_usd=_mean(wanted, "batch_usd"),
+        estimated_realtime_usd=_mean(priced, "realtime_usd"),
+        estimated_batch_usd=_mean(priced, "batch_usd"),
         batch_list_share=prices.batch_share(billed, otherwise=Evidence.batch_list_share),
         with_due=summed(of_kind(counted, "due"), "n") + sum(len(each.due_s) for each in unrouted),
         urgent=summed(of_kind(counted, "urgent"), "n") + summed(unrouted, "urgent"),
@@ -151,7 +164,8 @@ def _of(
         consumers=_consumers(counted, added_up(timed[Kind.READ], "consumer"), seen["young"]),
         limits=uses(seen["limits"], _takes(of_kind(counted, "call"), billed.get(Lane.REALTIME)), now),
         provider_discount=prices.discount(otherwise=Evidence.provider_discount), models=prices.others(billed),
-        savings=None if shared is None else prices.saved(counted, shared),
+        savings=None if shared is None or of_others else prices.saved(counted, shared),
+        version=version.number, of_others=of_others,
     )  # fmt: skip
 
 

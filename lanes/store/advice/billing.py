@@ -9,6 +9,7 @@ from typing import Any
 from lanes.advice.evidence import MODELS, DayUse, LaneUse, ModelPrice
 from lanes.advice.savings import Billed, PriceList, Savings, TokenPrices, savings
 from lanes.figures.durations import Durations
+from lanes.ids import VersionId
 from lanes.routing.binding import binds
 from lanes.store.figures.sums import of_kind, summed, usd_of
 from lanes.words import Lane, Purpose, Reason
@@ -30,16 +31,21 @@ class Spent:
     output_tokens: int
 
 
-def spent(counted: Iterable[Any]) -> dict[Lane, Spent]:
-    """By the lanes that billed anything."""
-    rows = list(counted)
-    calls, valid = of_kind(rows, "call"), [each for each in of_kind(rows, "attempt") if each.word == "valid"]
-    return {lane: _spent(lane, calls, valid) for lane in Lane if any(each.lane == lane for each in calls)}
+def spent(counted: Iterable[Any], version: VersionId) -> dict[Lane, Spent]:
+    """Return what the tries of that version billed, by the lanes that billed anything: their parts of each response."""
+    tries = [each for each in of_kind(counted, "attempt") if each.version_id == version]
+    by_lane = {lane: [each for each in tries if each.lane == lane] for lane in Lane}
+    return {lane: _spent(of) for lane, of in by_lane.items() if any(each.usd for each in of)}
 
 
-def _spent(lane: Lane, calls: Sequence[Any], valid: Sequence[Any]) -> Spent:
-    answers = [each for each in valid if each.lane == lane]
-    usd = usd_of((each for each in calls if each.lane == lane), "usd")
+def answered_by_others(counted: Iterable[Any], version: VersionId) -> int:
+    """Return how many valid answers were those of other versions."""
+    return sum(each.n for each in of_kind(counted, "attempt") if each.word == "valid" and each.version_id != version)
+
+
+def _spent(tries: Sequence[Any]) -> Spent:
+    answers = [each for each in tries if each.word == "valid"]
+    usd = usd_of(tries, "usd")
     return Spent(float(usd), *(summed(answers, measure) for measure in ("items", "input_tokens", "output_tokens")))
 
 
@@ -158,9 +164,10 @@ def _chosen(rows: Iterable[Any]) -> float:
 
 
 def days_seen(
-    counted: Sequence[Any], arrived: Iterable[Any], prices: ListPrices, first_at: datetime | None, now: datetime
+    counted: Sequence[Any], arrived: Iterable[Any], prices: ListPrices, first_at: datetime | None, now: datetime,
+    version: VersionId,
 ) -> list[DayUse]:  # fmt: skip
-    """Each UTC day from the first item's to today's, with what it was in part, billed and answered."""
+    """Return each UTC day from the first item's to today's: what part of a day it was, what the version billed and answered."""
     if first_at is None:
         return []
     items = Counter[date]()
@@ -168,7 +175,7 @@ def days_seen(
         items[each.day] += each.n
     by_day: dict[date, list[Any]] = {}
     for each in counted:
-        if each.kind in ("call", "attempt"):
+        if each.kind == "attempt":
             by_day.setdefault(each.day, []).append(each)
     first, last = first_at.astimezone(UTC), now.astimezone(UTC)
     found: list[DayUse] = []
@@ -176,6 +183,6 @@ def days_seen(
         day = first.date() + timedelta(days=number)
         begins = datetime(day.year, day.month, day.day, tzinfo=UTC)
         length = (min(last, begins + timedelta(days=1)) - max(first, begins)) / timedelta(days=1)
-        billed = spent(by_day.get(day, ()))
+        billed = spent(by_day.get(day, ()), version)
         found.append(DayUse(length, items[day], *(prices.use(lane, billed) for lane in (Lane.REALTIME, Lane.BATCH))))
     return found

@@ -3,7 +3,7 @@
 from lanes.store.advice.limits import LIMITS
 
 IN_FORCE = """
-select w.name as workload, v.id as version_id, v.mode, v.realtime_model, v.batch_model, v.batch_expected_minutes,
+select w.name as workload, v.id as version_id, v.number, v.mode, v.realtime_model, v.batch_model, v.batch_expected_minutes,
        v.confidence
   from lanes.workload w join lanes.version v on v.id = w.version_id
  where cast(:workload as text) is null or w.name = :workload
@@ -12,22 +12,24 @@ select w.name as workload, v.id as version_id, v.mode, v.realtime_model, v.batch
 
 # Everything that is counted, read once. What arrived, what was asked and what came of it is told by its day.
 COUNTED = """
-select workload, kind, lane, purpose, consumer, word,
+select workload, version_id, kind, lane, purpose, consumer, word,
        case when kind in ('item', 'call', 'attempt') then (at at time zone 'UTC')::date end as day,
        sum(n)::bigint as n, sum(items)::bigint as items, sum(usd) as usd, sum(realtime_usd) as realtime_usd,
        sum(batch_usd) as batch_usd, sum(input + cached + written)::bigint as input_tokens, sum(output)::bigint as output_tokens,
        sum(cached)::bigint as cached_tokens, sum(written)::bigint as written_tokens
   from lanes.figures_since('{item,due,urgent,route,asked,first,read,compared,call,attempt}', :since)
  where workload = any(:workloads) and (purpose is null or purpose in ('answer', 'authoritative'))
- group by 1, 2, 3, 4, 5, 6, 7
+ group by 1, 2, 3, 4, 5, 6, 7, 8
 """
 
-# By how much answers were corrected of late: of the newest corrections of all workloads, because none names its own.
+# By how much answers of versions in force were corrected of late: of the newest corrections of all workloads, because none
+# names its own.
 DISTANCE = """
-select i.workload, avg(c.distance) as distance
-  from (select item_id, distance, corrected_at from lanes.correction order by id desc limit 500) c
-  join lanes.item i on i.id = c.item_id
- where i.workload = any(:workloads) and c.corrected_at >= :since
+select w.name as workload, avg(c.distance) as distance
+  from (select authoritative_id, distance, corrected_at from lanes.correction order by id desc limit 500) c
+  join lanes.result r on r.id = c.authoritative_id
+  join lanes.workload w on w.version_id = r.version_id
+ where w.name = any(:workloads) and c.corrected_at >= :since
  group by 1
 """
 

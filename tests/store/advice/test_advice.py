@@ -9,9 +9,11 @@ from sqlalchemy import Connection, text
 from lanes.advice.evidence import ConsumerUse, Evidence, prices
 from lanes.doors.item import Amendment
 from lanes.errors import UnknownWorkload
+from lanes.money.cost import Estimates
 from lanes.store.advice.advice import evidence
 from lanes.store.doors.amendments import amend
 from lanes.store.figures import folding
+from lanes.store.workload import workloads
 from lanes.words import Lane, Mode, Outcome
 from tests.conftest import NOON, later
 from tests.examples import admit, publish, route
@@ -175,3 +177,55 @@ def test_the_busiest_minute_adds_what_is_folded_and_what_is_not(connection: Conn
     assert (seen(connection).peak_per_minute, seen(connection).items) == (4, 8)
     folding.fold(connection)
     assert (seen(connection).peak_per_minute, seen(connection).items) == (4, 8)
+
+
+def answered_by(connection: Connection, model: str, *keys: str, minutes: float) -> None:
+    """A version that asks this model is in force and answers these items, each with a thousand tokens."""
+    at = later(minutes=minutes)
+    publish(connection, now=at, split_percent=100, realtime_model=model, batch_model=model)
+    admit(connection, *keys, now=at, lane=Lane.REALTIME)
+    route(connection, now=at)
+    responses = (said(model=model) for _ in keys)
+    save(connection, *(tried(each, response=next(responses), at=at) for each in claim(connection, now=at)), now=at)
+
+
+def test_costs_are_those_of_the_version_in_force(connection: Connection) -> None:
+    answered_by(connection, "claude-haiku-5-5", *(f"old{n}" for n in range(60)), minutes=0)
+    cheap = seen(connection).realtime.billed_usd / 60
+    answered_by(connection, "claude-opus-5-5", *(f"new{n}" for n in range(30)), minutes=5)
+    found = seen(connection)
+    assert (found.version, found.of_others, found.realtime.answered) == (2, 60, 30)
+    each = found.realtime.billed_usd / 30
+    assert each > 4 * cheap
+    priced = prices(found)
+    assert priced is not None
+    assert (priced.realtime_usd, priced.realtime_basis) == (pytest.approx(each), "billed")
+    assert found.savings is None  # calls are not told apart by version
+    folding.fold(connection)
+    assert seen(connection) == found
+
+
+def test_a_version_without_enough_bills_is_priced_by_estimates_of_its_own(connection: Connection) -> None:
+    answered_by(connection, "claude-haiku-5-5", *(f"old{n}" for n in range(60)), minutes=0)
+    publish(connection, now=later(minutes=5), split_percent=100, realtime_model="claude-opus-5-5")
+    found = seen(connection)
+    (letters,) = workloads.in_force(connection).values()
+    expected = Estimates(NOON).of(letters, len('{"text": "letter old59"}'))
+    assert found.estimated_realtime_usd == pytest.approx(float(expected.realtime), rel=0.01)
+    assert found.estimated_batch_usd == pytest.approx(float(expected.batch), rel=0.01)
+    priced = prices(found)
+    assert priced is not None
+    assert (priced.realtime_basis, priced.batch_basis) == ("estimated", "estimated")
+    assert (found.realtime.answered, found.of_others) == (0, 60)
+
+
+def test_only_corrections_of_the_version_in_force_count(connection: Connection) -> None:
+    letters = publish(connection, now=NOON, mode="lambda", split_percent=100)
+    admit(connection, "k", now=NOON)
+    route(connection, now=NOON)
+    save(connection, *(tried(each) for each in claim(connection)))
+    batch_id, (work,) = submit(connection, letters, now=later(minutes=1))
+    save(connection, tried(work, output=B, at=later(hours=1)), now=later(hours=1), batch_id=batch_id)
+    assert (seen(connection).compared, seen(connection).corrected, seen(connection).distance) == (1, 1, 1.0)
+    publish(connection, now=later(hours=2), mode="lambda", instructions="Sort it anew.")
+    assert (seen(connection).compared, seen(connection).corrected, seen(connection).distance) == (0, 0, None)

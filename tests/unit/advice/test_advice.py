@@ -43,6 +43,9 @@ def evidence(*consumers: ConsumerUse, **fields: Any) -> Evidence:
     return replace(whole, **fields)
 
 
+ESTIMATED: dict[str, Any] = {"estimated_realtime_usd": 0.01, "estimated_batch_usd": 0.005}
+
+
 def leanings(advice: Advice) -> dict[str, Leaning]:
     return {each.name: each.leaning for each in advice.criteria}
 
@@ -127,9 +130,41 @@ def test_items_for_which_nobody_waits_are_for_batch() -> None:
 
 
 def test_an_authoritative_pass_that_corrects_much_is_lambda_and_one_that_corrects_nothing_is_not() -> None:
-    assert advise(evidence(mode=Mode.LAMBDA, compared=100, corrected=20)).pattern is Pattern.LAMBDA
+    for compared, corrected, pattern in ((100, 20, Pattern.LAMBDA), (100, 0, Pattern.HYBRID), (5, 5, Pattern.HYBRID)):
+        seen = evidence(mode=Mode.LAMBDA, compared=compared, corrected=corrected)
+        assert advise(seen, correction_usd=1).pattern is pattern
+
+
+@pytest.mark.parametrize(("mode", "pattern"), [(Mode.LAMBDA, Pattern.LAMBDA), (Mode.PLAIN, Pattern.HYBRID)])
+def test_no_worth_of_a_correction_is_made_up_and_the_second_pass_stays_as_it_is(mode: Mode, pattern: Pattern) -> None:
+    desk = ConsumerUse("desk", 304_000, demanded=30_400, deferred=273_600, realtime=30_400)
+    advice = advise(evidence(desk, mode=mode, compared=100, corrected=20))
+    assert advice.pattern is pattern
+    assert advice.because.endswith("a corrected answer costs $0.0250 more, and what one is worth is not stated")
+    assert {each.wrong_usd for each in advice.plans} == {None}
+    assert all(each.expected_usd == each.paid_usd for each in advice.plans)
+    assert leanings(advice)["A later, authoritative pass changes answers"] is Leaning.UNKNOWN
+    for page in (shown(advice), advice_markdown.render(advice)):
+        assert "Lost by wrong answers" not in page
+        assert "A corrected answer is worth" not in page
+    stated = advise(advice.evidence or evidence(), correction_usd=1)
+    for page in (shown(stated), advice_markdown.render(stated)):
+        assert "Lost by wrong answers" in page
+
+
+def test_a_second_pass_that_corrects_nothing_is_not_kept_whatever_a_correction_is_worth() -> None:
     assert advise(evidence(mode=Mode.LAMBDA, compared=100, corrected=0)).pattern is Pattern.HYBRID
-    assert advise(evidence(mode=Mode.LAMBDA, compared=5, corrected=5)).pattern is Pattern.HYBRID
+
+
+def test_it_is_said_which_version_the_figures_are_about_where_others_answered_too() -> None:
+    few = advise(evidence(version=3, of_others=4_210, realtime=LaneUse(12, 1.0, 1.0), batch=LaneUse(), **ESTIMATED))
+    for page in (" ".join(shown(few).split()), advice_markdown.render(few)):
+        assert "About version 3, which is in force: 12 answers of it; 4,210 answers of other versions are left out" in page
+        assert "Too few of its answers were billed (20 on a lane are needed): prices are estimates." in page
+    assert {each.basis for each in few.lanes} == {"estimated"}
+    enough = advise(evidence(version=3, of_others=1))
+    assert "prices are estimates" not in shown(enough)
+    assert "About version" not in shown(advise(evidence()))
 
 
 def test_a_batch_lane_that_is_dearer_never_pays() -> None:
@@ -265,7 +300,7 @@ def test_batch_alone_is_recommended_exactly_where_it_costs_less_than_real_time_a
     batch_month = even.items * even.batch_usd + even.fixed_usd
     cheaper = batch_month < even.realtime_month(even.items)
     if not isclose(batch_month, even.realtime_month(even.items), rel_tol=1e-9, abs_tol=1e-9):
-        assert (cheapest(possible(0, even, Corrections())).pattern is Pattern.BATCH) == cheaper
+        assert (cheapest(possible(0, even, Corrections()), Corrections()).pattern is Pattern.BATCH) == cheaper
 
 
 def test_lambda_is_advised_only_where_a_corrected_answer_is_worth_its_price() -> None:
@@ -276,7 +311,7 @@ def test_lambda_is_advised_only_where_a_corrected_answer_is_worth_its_price() ->
     assert (cheap.pattern, "would cost $0.0250 more and is worth $0.0200" in cheap.because) == (Pattern.HYBRID, True)
     assert leanings(advice)["A later, authoritative pass changes answers"] is Leaning.LAMBDA
     assert leanings(cheap)["A later, authoritative pass changes answers"] is Leaning.REALTIME
-    few = advise(seen, items_per_month=100)  # 450 dollars of a lane for two corrected answers
+    few = advise(seen, items_per_month=100, correction_usd=1)  # 450 dollars of a lane for two corrected answers
     assert few.pattern is Pattern.REALTIME
 
 
@@ -284,10 +319,11 @@ def test_lambda_is_advised_only_where_a_corrected_answer_is_worth_its_price() ->
 def test_lambda_is_chosen_exactly_where_what_it_corrects_is_worth_more_than_it_costs(
     even: BreakEven, share: float, rate: float, worth: float
 ) -> None:
-    plans = possible(share, even, Corrections(rate, 1.0, worth))
+    corrections = Corrections(rate, 1.0, worth)
+    plans = possible(share, even, corrections)
     price = correction_price_usd(plans)
     if even.items >= 1 and price is not None and not isclose(price, worth, rel_tol=1e-6, abs_tol=1e-6):
-        assert (cheapest(plans).pattern is Pattern.LAMBDA) == (price < worth)
+        assert (cheapest(plans, corrections).pattern is Pattern.LAMBDA) == (price < worth)
 
 
 def test_real_times_own_lane_is_paid_too() -> None:

@@ -32,7 +32,8 @@ def whole() -> Advice:
         limits=(LimitUse("requests", 50, 50, 1.0, 2.0),), compared=100, corrected=10, distance=0.25,
         consumers=[ConsumerUse("desk", 1_000, demanded=100, deferred=900, realtime=1_000)],
     )  # fmt: skip
-    return advise(seen, Overheads(20, 10, 5, 5, ((Lane.REALTIME, OverheadKind.ENGINEERING),)))
+    overheads = Overheads(20, 10, 5, 5, ((Lane.REALTIME, OverheadKind.ENGINEERING),))
+    return advise(seen, overheads, correction_usd=1)
 
 
 def test_every_part_stands_on_the_terminal_and_in_the_artifact(whole: Advice) -> None:
