@@ -175,7 +175,7 @@ async def test_answers_are_looked_for_behind_those_published_while_looking_past_
 ) -> None:
     monkeypatch.setattr(outgoing, "MOST", 2)
     monkeypatch.setattr(heads, "SLOW_S", -1.0)
-    monkeypatch.setattr(heads, "REST", 1e9)  # but for the first, no look is through all of them
+    monkeypatch.setattr(heads, "REST_S", 1e9)  # but for the first, no look is through all of them
     publisher, later = Publisher(db), Publisher(db)
     await add(db, "a", "b", "c")
     assert await publisher.publish() == 3

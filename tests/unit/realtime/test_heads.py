@@ -1,10 +1,13 @@
-"""A queue is looked through from where it was claimed up to, while looking through the whole of it is slow."""
+"""Looks begin where the queue was claimed up to, for a second after a look through the whole of it was slow."""
 
-from lanes.realtime.heads import REST, SLOW_S, Heads
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lanes.realtime.heads import REST_S, SLOW_S, Heads
 from tests.conftest import later
 
 SLOW = {"took_s": 0.2, "at": 0.2}
-AGAIN = 0.2 + REST * 0.2
+AGAIN = 0.2 + REST_S
 
 
 def test_the_first_look_is_through_the_whole_queue() -> None:
@@ -22,7 +25,7 @@ def test_after_a_slow_look_only_what_ranks_behind_the_last_claim_is_looked_at_un
 def test_looks_from_the_head_on_do_not_put_off_the_next_whole_one() -> None:
     heads = Heads()
     heads.looked(heads.look(0.0), {"letters": later()}, **SLOW)
-    for at in (0.4, 0.8, 1.2, 1.6):
+    for at in (0.3, 0.5, 0.7, 0.9):
         look = heads.look(at)
         assert not look.whole
         heads.looked(look, {"letters": later(seconds=at)}, took_s=0.1, at=at + 0.1)
@@ -35,6 +38,15 @@ def test_every_look_is_whole_while_they_are_quick() -> None:
         look = heads.look(at)
         assert (look.whole, heads.rest_s(at)) == (True, 0.0)
         heads.looked(look, {"letters": later()}, took_s=SLOW_S, at=at)
+
+
+@given(st.floats(0.0, 600.0), st.floats(0.0, 600.0))
+def test_however_long_a_look_took_the_next_one_from_the_head_comes_a_second_later(began: float, took_s: float) -> None:
+    """A table that is locked for 2 s hides nothing for 39 s."""
+    heads = Heads()
+    heads.looked(heads.look(began), {"letters": later()}, took_s=took_s, at=began + took_s)
+    assert heads.rest_s(began + took_s) <= REST_S
+    assert heads.look(began + took_s + REST_S).whole
 
 
 def test_work_that_was_found_before_the_head_moves_it_back() -> None:
