@@ -20,7 +20,7 @@ from lanes.promises.failures import Failures
 from lanes.promises.provider_faults import frozen, refused
 from lanes.provider import batches as provider
 from lanes.provider.batches import BatchUnknown
-from lanes.provider.errors import FREEZES, Action, CallFailed
+from lanes.provider.errors import FREEZES, OF_MODEL, CallFailed
 from lanes.provider.results import Fault, RequestResult, ResultsCut, ResultsGone, Unreadable, fate, results
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
@@ -222,7 +222,7 @@ class Reading:
             fault, batch = next(iter(faults.values())), self._batch
             breach = refused(
                 self._at.provider.account, batch.workload, batch.model, self._frozen, fault.detail,
-                is_model=fault.action is Action.UNKNOWN_MODEL, flow_run_id=self._at.flow_run_id,
+                is_model=fault.action in OF_MODEL, flow_run_id=self._at.flow_run_id,
             )  # fmt: skip
             await self._at.db.run(incidents.open, breach, now=now)
 

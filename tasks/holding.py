@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
@@ -19,6 +19,8 @@ from lanes.realtime.heads import Heads
 from lanes.realtime.turns import Turns
 from lanes.store import work
 from lanes.store.database import Database, Run
+from lanes.store.realtime import circuits
+from lanes.store.realtime.circuits import Needed
 from lanes.store.signals import RoleLock
 from lanes.store.workload import workloads
 from lanes.words import Lane
@@ -26,6 +28,7 @@ from lanes.workload.version import Version
 from tasks import saving
 
 UNREADABLE_REST = timedelta(minutes=1)
+SEEK_EVERY = timedelta(seconds=0.5)  # how often what would ask the models of open circuits is looked for
 GiveBack = Callable[[Sequence[Claimed], datetime], None]  # makes them ready again, from that moment on
 Probe = Callable[[Run, Mapping[str, Circuit], datetime], Awaitable[None]]  # takes the probes of these models
 
@@ -48,6 +51,8 @@ class Holding:
         self._db, self._alive, self._turns, self._probe = db, alive, turns, probe
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._heads = Heads[datetime]()
+        self._needed: Sequence[Needed] = []  # what would ask the models of open circuits, as it was when that was looked for
+        self._sought_at = datetime.min.replace(tzinfo=UTC)
         self._longest_call_s = 0.0  # of any version that it has met
         self.claims: dict[WorkId, Claim] = {}
 
@@ -60,24 +65,55 @@ class Holding:
         async with self._db.statements() as run:
             now, began = run.now, time.monotonic()
             look = self._heads.look(began)
-            waiting = await run(work.waiting, Lane.REALTIME, since=look.since, now=now)
+            probes = await self._claim_probes(run, now)
+            but = await run(circuits.by_models, self._turns.passed_over(now))
+            waiting = await run(work.waiting, Lane.REALTIME, since=look.since, but=but, now=now)
             known = time.monotonic()
             self._meet(waiting.versions.values())
-            await self._probe(run, self._turns.due_probes(waiting.versions, now), now)
             wanted = self._turns.wanted(waiting.versions, now)
-            claimed = await run(
-                work.claim, Lane.REALTIME, wanted, worker=self._name,
-                session=self._alive.session, lease=lease(self._longest_call_s), since=waiting.since, now=now,
-            ) if wanted else []  # fmt: skip
+            claimed = probes + (await self._claim(run, wanted, since=waiting.since, but=but) if wanted else [])
             try:
                 versions = await run(workloads.versions, {each.version_id for each in claimed}) if claimed else {}
             except BaseException:
                 give_back(claimed, now)
                 raise
         # In the order of their ranks; what only measures stands behind everything that is still to come.
-        last = {each.workload: each.rank_at for each in claimed if not each.measures}
+        last = {each.workload: each.rank_at for each in claimed[len(probes) :] if not each.measures}
         self._heads.looked(look, last, took_s=known - began, at=time.monotonic())
-        return Taken(claimed, versions, now, all=_all(claimed, waiting.versions, wanted))
+        return Taken(claimed, versions, now, all=not self._needed and _all(claimed, waiting.versions, wanted))
+
+    async def _claim_probes(self, run: Run, now: datetime) -> list[Claimed]:
+        """Take the probes that are due, of models for which something waits or is held, and claim what is to be asked.
+
+        Work is judged by its own version: a model may be asked by no version that is in force any more.
+        """
+        due, open_ = self._turns.due_probes(now), self._turns.open_models(now)
+        if not open_:
+            self._needed = []
+            return []
+        if now - self._sought_at >= SEEK_EVERY or not self._needed:
+            self._needed, self._sought_at = await run(circuits.needed, open_, now=now), now
+        self._meet(each.version for each in self._needed)
+        versions = (*(each.version for each in self._needed), *self._turns.held)
+        askable = {each.spec.realtime_model for each in versions if self._turns.askable(each, now)}
+        await self._probe(run, {model: circuit for model, circuit in due.items() if model in askable}, now)
+        claimed: list[Claimed] = []
+        for model in self._turns.probes(now) if self._needed else ():
+            first = next((each for each in self._needed if each.version.spec.realtime_model == model), None)
+            if first is not None and (most := self._turns.wanted({first.version.workload: first.version}, now)):
+                since = {first.version.workload: first.rank_at}
+                claimed += await self._claim(run, most, since=since, only=[first.version.id])
+                self._needed = []  # as it was before
+        return claimed
+
+    async def _claim(
+        self, run: Run, most: Mapping[str, int], *, since: Mapping[str, datetime], but: Sequence[VersionId] = (),
+        only: Sequence[VersionId] = (),
+    ) -> list[Claimed]:  # fmt: skip
+        return await run(
+            work.claim, Lane.REALTIME, most, worker=self._name, session=self._alive.session,
+            lease=lease(self._longest_call_s), since=since, but=but, only=only, now=run.now,
+        )  # fmt: skip
 
     def rest_s(self) -> float:
         """In how many seconds the whole queue is looked through again; 0 when the next claim does."""

@@ -27,7 +27,7 @@ from lanes.provider import batches as provider
 from lanes.provider.answering import questions
 from lanes.provider.batches import ProviderBatch
 from lanes.provider.body import Body
-from lanes.provider.errors import FREEZES, Action, CallFailed
+from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
 from lanes.provider.requests import Writer
 from lanes.store import incidents
 from lanes.store.batch import adoption, batches, creates, ready_work, releases
@@ -267,7 +267,7 @@ async def _not_created(at: Connections, kind: Kind, prepared: Prepared, failure:
         if failure.action in FREEZES:
             breach = refused(
                 at.provider.account, kind.workload, prepared.model, prepared.items, str(failure),
-                is_model=failure.action is Action.UNKNOWN_MODEL, flow_run_id=at.flow_run_id,
+                is_model=failure.action in OF_MODEL, flow_run_id=at.flow_run_id,
             )  # fmt: skip
             await run(incidents.open, breach, now=run.now)
     get_run_logger().warning("%s was refused, and its items are ready again: %s", what, failure)

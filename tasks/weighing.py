@@ -10,12 +10,12 @@ from lanes.ids import WorkId
 from lanes.money.cost import most_answer_tokens
 from lanes.promises.provider_faults import frozen, unknown_model
 from lanes.provider.answering import REFUSED, Called
-from lanes.provider.errors import FREEZES, Action, CallFailed
+from lanes.provider.errors import FREEZES, OF_MODEL, Action, CallFailed
 from lanes.realtime.calltime import longest_call_s
 from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.service import ServiceTimes
-from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
+from lanes.realtime.standstill import ACCOUNT, Standstills
 from lanes.settling import attempts
 from lanes.settling.attempts import Times
 from lanes.unquoted import discreet
@@ -45,8 +45,8 @@ class Weighing:
                 self._health.answered(version.spec.realtime_model, most=self._pace.most, quick=quick, now=now)
                 if self._health.circuits.answered(version.spec.realtime_model, times.started_at):
                     then.answered[version.spec.realtime_model] = times.started_at
-                self._standstills.answered(version.spec.realtime_model, version.workload, now)
-                self._pace.succeeded(called.seconds)
+                self._standstills.answered(version.spec.realtime_model, now)
+                self._pace.succeeded(version.spec.realtime_model, called.seconds)
                 self._times.answered(version.id, len(called.pack), called.seconds)
                 answered = attempts.answered(version, called.pack, called.response, times, ids=called.ids)
                 then.attempts += answered
@@ -68,18 +68,18 @@ class Weighing:
             then.attempts += attempts.poisoned(called.pack, str(failure), times)
         elif failure.action in FREEZES or failure.action is Action.SLOW_DOWN:
             if failure.action is Action.SLOW_DOWN:
-                self._pace.slow_down(retry_after_s=failure.retry_after_s, now=now)
-            elif failure.action is Action.UNKNOWN_MODEL:
-                self._pace.freeze_workload(workload, now)
+                self._pace.slow_down(model, retry_after_s=failure.retry_after_s, now=now)
+            elif failure.action in OF_MODEL:
+                self._pace.freeze_model(model, now)
             else:
                 self._pace.freeze(now)
             held_back = [*called.pack, *called.untried]
-            then.give_back(held_back, self._pace.next_try(workload, now))
-            if failure.action is Action.UNKNOWN_MODEL:
+            then.give_back(held_back, self._pace.next_try(workload, model, now))
+            if failure.action in OF_MODEL:
                 then.breaches[workload] = unknown_model(
                     workload, model, len(held_back), str(failure), flow_run_id=self._flow_run_id
                 )
-                self._standstills.met(of_workload(workload), str(failure), now=now)
+                self._standstills.met(model, str(failure), now=now)
             elif failure.action in FREEZES:
                 then.breaches[ACCOUNT] = frozen(self._account, len(held_back), str(failure), flow_run_id=self._flow_run_id)
                 self._standstills.met(ACCOUNT, str(failure), now=now)

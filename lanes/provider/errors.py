@@ -13,13 +13,15 @@ class Action(StrEnum):
     SHED = "shed"  # overloaded: again, and let what can wait go to batch
     SLOW_DOWN = "slow_down"  # rate limited: wait as told, fewer calls at once
     STOP_PAYING = "stop_paying"  # a spend limit or the account: nothing paid until a person acts
-    MISCONFIGURED = "misconfigured"  # key or permission: nothing until a setting is corrected
-    UNKNOWN_MODEL = "unknown_model"  # nothing of this workload until its model is corrected
+    MISCONFIGURED = "misconfigured"  # key or account: nothing until a setting is corrected
+    FORBIDDEN = "forbidden"  # the key may not use the model: nothing of the model until a setting is corrected
+    UNKNOWN_MODEL = "unknown_model"  # nothing of the model until the workload's model is corrected
     SPLIT = "split"  # the request is too large: fewer items in it
     POISON = "poison"  # this input will never be accepted
 
 
-FREEZES = (Action.STOP_PAYING, Action.MISCONFIGURED, Action.UNKNOWN_MODEL)  # the work is kept and spends no retry budget
+OF_MODEL = (Action.FORBIDDEN, Action.UNKNOWN_MODEL)  # say nothing of the account's other models
+FREEZES = (Action.STOP_PAYING, Action.MISCONFIGURED, *OF_MODEL)  # the work is kept and spends no retry budget
 _BUSY = (Action.SLOW_DOWN, Action.SHED)
 
 _SPENT_TEXTS = ("You have reached your specified", "Your credit balance is too low")
@@ -74,8 +76,10 @@ def told(kind: str | None, message: str, code: str | None = None) -> Action:
     if kind == "billing_error" or code in _SPENT_CODES or message.startswith(_SPENT_TEXTS):
         return Action.STOP_PAYING
     match kind:
-        case "authentication_error" | "permission_error":
+        case "authentication_error":
             return Action.MISCONFIGURED
+        case "permission_error":
+            return Action.MISCONFIGURED if code in _MISCONFIGURED_CODES else Action.FORBIDDEN
         case "invalid_request_error" if code in _MISCONFIGURED_CODES:
             return Action.MISCONFIGURED
         case "not_found_error":

@@ -5,7 +5,7 @@ import anthropic
 import httpx2
 from anthropic.types import shared
 
-from lanes.provider.errors import Action, CallFailed, told, unforeseen
+from lanes.provider.errors import OF_MODEL, Action, CallFailed, told, unforeseen
 
 _SPENT = (
     shared.EnforcedSpendLimitReachedError,
@@ -15,7 +15,6 @@ _SPENT = (
 )
 _MISCONFIGURED = (
     anthropic.AuthenticationError,
-    anthropic.PermissionDeniedError,
     shared.CMEKKeyDisabledError,
     shared.CMEKKeyNetworkBlockedError,
     shared.OrganizationTypeNotSupportedError,
@@ -36,7 +35,7 @@ def failed(error: Exception) -> CallFailed:
         return unforeseen(error, unsent=_never_sent(error.__cause__ or error))
     action = _action(error)
     detail = f"the provider answered {error.status_code}: {_message(error)}"
-    if action in (Action.MISCONFIGURED, Action.UNKNOWN_MODEL):
+    if action in (Action.MISCONFIGURED, *OF_MODEL):
         detail += "; check ANTHROPIC_API_KEY, ANTHROPIC_BASE_URL and the workload's models"
     return CallFailed(
         action,
@@ -65,6 +64,8 @@ def _action(error: anthropic.APIStatusError) -> Action:
         return Action.SHED
     if isinstance(error, _MISCONFIGURED):
         return Action.MISCONFIGURED
+    if isinstance(error, anthropic.PermissionDeniedError):
+        return Action.FORBIDDEN
     if isinstance(error, anthropic.NotFoundError):
         return Action.UNKNOWN_MODEL
     if isinstance(error, anthropic.ContentTooLargeError):

@@ -79,10 +79,18 @@ class KnownCircuits:
         """Nothing can be told of any of them."""
         self._heard_at = None
 
-    def to_probe(self, models: Iterable[str], now: datetime) -> dict[str, Circuit]:
-        """Those of these models whose rest is over, or whose prober is not heard of."""
-        known = {model: circuit for model in models if (circuit := self.of(model, now)) is not None}
-        return {model: circuit for model, circuit in known.items() if circuit.may_be_probed(now)}
+    def open_models(self, now: datetime) -> list[str]:
+        """Return the models whose calls wait for their circuits."""
+        return [model for model in self._known if self.of(model, now) is not None]
+
+    def to_probe(self, now: datetime) -> dict[str, Circuit]:
+        """Return the circuits whose rest is over, or whose prober is not heard of, by model."""
+        known = {model: circuit for model in self._known if (circuit := self.of(model, now)) is not None}
+        return {model: each for model, each in known.items() if each.may_be_probed(now)}
+
+    def probes(self, now: datetime) -> list[str]:
+        """Return the models whose probe is held here and not asked yet."""
+        return [model for model in self._probes if self.room(model, now)]
 
     def took(self, model: str, probed: Circuit, now: datetime) -> None:
         """This drain alone may ask one call of the model."""

@@ -1,8 +1,11 @@
-"""How many calls may be in flight on the real-time lane: as many as their length asks for, fewer when the provider says so."""
+"""How many calls may be in flight on the real-time lane: as many as their length asks for, fewer when the provider says so.
+
+A limit or a refusal is a model's: calls of other models go on. What the whole account is refused rests all of them.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -18,33 +21,33 @@ MEMORY = 0.9  # weight of what was known of the calls' length against the newest
 
 
 @dataclass
+class _Slowed:
+    """A model that the provider limited, or refused: how many of its calls may be in flight, and until when none."""
+
+    allowed: float
+    rests_until: datetime
+
+
+@dataclass
 class Pace:
-    """Places for calls. Little's law gives their number from the calls' length; a limit of the provider halves it, and it
-    creeps back (additive increase, multiplicative decrease: Chiu and Jain, 1989).
+    """Places for calls. Little's law gives their number from the calls' length; a limit of the provider halves those of its
+    model, and they creep back (additive increase, multiplicative decrease: Chiu and Jain, 1989).
     """
 
     most: int = UNTOLD
     bounded: bool = True  # somebody set the bound: it stands, whatever the provider tells
-    allowed: float = field(default=0, init=False)
     call_s: float = field(default=0, init=False)  # how long a call takes, in seconds; smoothed
     rests_until: datetime | None = field(default=None, init=False)
     _workloads: Counter[str] = field(default_factory=Counter, init=False)
     _models: Counter[str] = field(default_factory=Counter, init=False)
     _measuring: Counter[str] = field(default_factory=Counter, init=False)  # of the same calls, those that only measure
     _resting: dict[str, datetime] = field(default_factory=dict, init=False)
-
-    def __post_init__(self) -> None:
-        self.allowed = self.most
-
-    @property
-    def wanted(self) -> int:
-        """How many places the calls' length asks for."""
-        return min(self.most, max(LEAST, math.ceil(self.call_s * CALLS_PER_S)))
+    _slowed: dict[str, _Slowed] = field(default_factory=dict, init=False)  # by model
 
     @property
     def all_places(self) -> int:
-        """How many calls may be in flight."""
-        return min(self.wanted, int(self.allowed))
+        """How many calls may be in flight: as many as their length asks for."""
+        return min(self.most, max(LEAST, math.ceil(self.call_s * CALLS_PER_S)))
 
     @property
     def ahead(self) -> int:
@@ -67,13 +70,12 @@ class Pace:
 
     def limits_are_told(self) -> None:
         """The provider tells its limits, and calls are admitted by them: unless somebody set a bound, only their length bounds
-        their number. Where the provider slowed us down, it creeps there."""
+        their number. That of a model which the provider slowed down creeps there."""
         if not self.bounded:
-            self.allowed = MOST if self.allowed >= self.most else self.allowed
             self.most = MOST
 
     def is_resting(self, now: datetime) -> bool:
-        """Whether nothing may be asked now, because the provider or an account said so."""
+        """Return whether nothing may be asked now, because the provider refuses the whole account."""
         return self.rests_until is not None and now < self.rests_until
 
     def places(self, now: datetime) -> int:
@@ -105,25 +107,50 @@ class Pace:
         self._models += Counter()
         self._measuring += Counter()
 
-    def succeeded(self, seconds: float) -> None:
-        """A call was answered after so long: the allowance creeps back, by one call per round of calls."""
+    def succeeded(self, model: str, seconds: float) -> None:
+        """Note how long a call took that was answered: its model's allowance creeps back, by one call per round of calls."""
         self.call_s = seconds if self.call_s == 0 else MEMORY * self.call_s + (1 - MEMORY) * seconds
-        self.allowed = min(self.most, self.allowed + 1 / max(self.allowed, 1))
+        if (slowed := self._slowed.get(model)) is not None:
+            slowed.allowed += 1 / max(slowed.allowed, 1)
+            if slowed.allowed >= self.most:
+                del self._slowed[model]
 
-    def slow_down(self, *, retry_after_s: float | None, now: datetime) -> None:
-        """The provider limits us: half as many calls, none before it says."""
-        if not self.is_resting(now):  # not once more for each call that was in flight
-            self.allowed = max(1, min(self.allowed, self.wanted) / 2)
+    def slow_down(self, model: str, *, retry_after_s: float | None, now: datetime) -> None:
+        """Heed a limit of the provider: half as many calls of the model, none before it says."""
+        slowed = self._slowed.setdefault(model, _Slowed(self.most, now))
+        if now >= slowed.rests_until:  # not once more for each call that was in flight
+            slowed.allowed = max(1, min(slowed.allowed, self.all_places) / 2)
         wait = DEFAULT_WAIT.total_seconds() if retry_after_s is None else max(0, retry_after_s)
-        self._rest(timedelta(seconds=min(LONGEST_WAIT.total_seconds(), wait)), now)
+        self._rest_model(model, timedelta(seconds=min(LONGEST_WAIT.total_seconds(), wait)), now)
 
     def freeze(self, now: datetime) -> None:
-        """Nothing paid for a while: an account or a setting needs a person."""
-        self._rest(FREEZE, now)
+        """Pay nothing for a while: the account needs a person."""
+        self.rests_until = max(self.rests_until or now, now + FREEZE)
 
-    def freeze_workload(self, name: str, now: datetime) -> None:
-        """Nothing of this workload for a while: its model needs a person. The others go on."""
-        self.rest_workload(name, now + FREEZE)
+    def freeze_model(self, model: str, now: datetime) -> None:
+        """Ask nothing of the model for a while: a setting needs a person. Other models go on."""
+        self._rest_model(model, FREEZE, now)
+
+    def is_model_resting(self, model: str, now: datetime) -> bool:
+        """Return whether nothing of the model may be asked now, for all that the provider said of its limits."""
+        slowed = self._slowed.get(model)
+        return self.is_resting(now) or (slowed is not None and now < slowed.rests_until)
+
+    def resting_models(self, now: datetime) -> list[str]:
+        """Return the models that the provider limited or refused, and that rest still."""
+        return [model for model, slowed in self._slowed.items() if now < slowed.rests_until]
+
+    def room(self, model: str, now: datetime) -> int | None:
+        """Return how many more calls of the model may begin now; None when the provider did not slow it down."""
+        if self.is_model_resting(model, now):
+            return 0
+        slowed = self._slowed.get(model)
+        return None if slowed is None else max(0, int(slowed.allowed) - self.of_model(model))
+
+    def rests(self, now: datetime) -> Sequence[datetime]:
+        """Return when each rest ends that the provider asked for and that is not over."""
+        ends = (self.rests_until, *(each.rests_until for each in self._slowed.values()))
+        return [each for each in ends if each is not None and each > now]
 
     def rest_workload(self, name: str, until: datetime) -> None:
         """Nothing of this workload until then. The others go on."""
@@ -137,9 +164,12 @@ class Pace:
         """The workloads of which nothing may be asked now."""
         return [name for name, until in self._resting.items() if now < until]
 
-    def next_try(self, name: str, now: datetime) -> datetime:
-        """When work of this workload that was given back may be asked again."""
-        return max(now, self.rests_until or now, self._resting.get(name, now))
+    def next_try(self, name: str, model: str, now: datetime) -> datetime:
+        """Return when work of this workload, by this model, that was given back may be asked again."""
+        slowed = self._slowed.get(model)
+        rests = (self.rests_until, self._resting.get(name), None if slowed is None else slowed.rests_until)
+        return max((now, *(each for each in rests if each is not None)))
 
-    def _rest(self, wait: timedelta, now: datetime) -> None:
-        self.rests_until = max(self.rests_until or now, now + wait)
+    def _rest_model(self, model: str, wait: timedelta, now: datetime) -> None:
+        slowed = self._slowed.setdefault(model, _Slowed(self.most, now))
+        slowed.rests_until = max(slowed.rests_until, now + wait)

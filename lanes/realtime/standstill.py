@@ -1,4 +1,4 @@
-"""Who answers a drain nothing, and since when: models in an outage, and what an account or a setting holds up. Pure."""
+"""What does not answer a drain, and since when: models in an outage, and what an account or a setting holds up. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,7 +9,7 @@ ACCOUNT = "the account"
 
 @dataclass(frozen=True)
 class Standstill:
-    """A model, a workload or the account that is not answered; `calls` is how many in a row, `why` what the last met."""
+    """A model or the account that does not answer; `calls` is how many in a row, `why` what the last met."""
 
     whom: str
     since: datetime
@@ -43,13 +43,8 @@ class Standstills:
         """Others are answered by the model."""
         self._open.pop(model, None)
 
-    def answered(self, model: str, workload: str, now: datetime) -> None:
-        """A call of the workload was answered by the model, and so by the account."""
+    def answered(self, model: str, now: datetime) -> None:
+        """Note that a call was answered by the model, and so by the account."""
         self._answered_at = now
-        for whom in (model, of_workload(workload), ACCOUNT):
+        for whom in (model, ACCOUNT):
             self._open.pop(whom, None)
-
-
-def of_workload(name: str) -> str:
-    """What holds up one workload alone."""
-    return f"workload {name}"

@@ -108,30 +108,41 @@ class Turns:
     def next_moment(self, now: datetime) -> datetime | None:
         """When something changes by itself: a window or a rest is over, or more is claimed. None when nothing is to come."""
         moments = [
-            self._buffer.next_leave(self._versions), self._health.next_try(now), self._pace.rests_until,
+            self._buffer.next_leave(self._versions), self._health.next_try(now), *self._pace.rests(now),
             self._limits.next_moment(now), self._looks_again_at,
         ]  # fmt: skip
         return min((each for each in moments if each is not None and each > now), default=None)
 
     def held_back(self, now: datetime) -> bool:
         """Whether the provider takes less than is asked: another drain would change nothing."""
-        return self._pace.is_resting(now) or self._health.holds_back(now) or self._limits.hold_back
+        return bool(self._pace.rests(now)) or self._health.holds_back(now) or self._limits.hold_back
 
     @property
     def held_models(self) -> set[str]:
         """The models that would be asked of what gathers or waits for a place here."""
-        return {each.spec.realtime_model for each in self._held()}
+        return {each.spec.realtime_model for each in self.held}
 
-    def due_probes(self, waiting: Mapping[str, Version], now: datetime) -> Mapping[str, Circuit]:
-        """The circuits to probe, by model: of those of which something could be asked now, whether it waits or is held here."""
-        if self._pace.places(now) == 0 or not self._health.circuits.any_open(now):
-            return {}
-        resting = self._pace.resting(now)
-        askable = {
-            each.spec.realtime_model for each in (*waiting.values(), *self._held())
-            if each.workload not in resting and self._limits.room(each, pressing=True, now=now) != 0
-        }  # fmt: skip
-        return self._health.circuits.to_probe(askable, now)
+    def due_probes(self, now: datetime) -> Mapping[str, Circuit]:
+        """Return the circuits that may be probed now, by model."""
+        return self._health.circuits.to_probe(now) if self._pace.places(now) > 0 else {}
+
+    def probes(self, now: datetime) -> set[str]:
+        """Return the models to probe for which nothing is held here: their probe is ours and not asked yet."""
+        return set(self._health.circuits.probes(now)) - self.held_models
+
+    def askable(self, version: Version, now: datetime) -> bool:
+        """Return whether a call by this version could begin now, for all but its model's circuit."""
+        model, rests = version.spec.realtime_model, version.workload in self._pace.resting(now)
+        limited = self._pace.is_model_resting(model, now) or self._limits.room(version, pressing=True, now=now) == 0
+        return not (rests or limited)
+
+    def open_models(self, now: datetime) -> list[str]:
+        """Return the models whose calls wait for their circuits."""
+        return self._health.circuits.open_models(now)
+
+    def passed_over(self, now: datetime) -> set[str]:
+        """Return the models of which nothing is claimed now, so that work which asks others is found behind theirs."""
+        return {*self._health.circuits.open_models(now), *self._pace.resting_models(now)}
 
     def give_up_ahead(self, now: datetime) -> list[Claimed]:
         """What was claimed ahead of its place, or left its window, and may not be asked now: no longer waiting here."""
@@ -168,7 +179,9 @@ class Turns:
         """The packs of a workload that wait for a place, and somebody for them."""
         return [pack for pack in self._leaving if pack[0].workload == workload and not pack[0].measures]
 
-    def _held(self) -> list[Version]:
+    @property
+    def held(self) -> list[Version]:
+        """The versions of what gathers or waits for a place here."""
         return [self._versions[id_] for id_ in self._buffer.version_ids | {pack[0].version_id for pack in self._leaving}]
 
     def _is_direct(self, pack: Sequence[Claimed]) -> bool:
@@ -242,7 +255,8 @@ class Turns:
 
     def _well(self, model: str, now: datetime) -> int | None:
         """How many calls of the model may begin for all that is known of how it answers."""
-        return self._health.room(model, self._pace.of_model(model), now=now)
+        rooms = (self._pace.room(model, now), self._health.room(model, self._pace.of_model(model), now=now))
+        return min((room for room in rooms if room is not None), default=None)
 
     def _packed(self, claimed: Iterable[Claimed], now: datetime) -> list[list[Claimed]]:
         by_version: dict[VersionId, list[Claimed]] = {}

@@ -16,7 +16,9 @@ from sqlalchemy import (
     Integer,
     Select,
     Text,
+    all_,
     and_,
+    any_,
     bindparam,
     case,
     column,
@@ -31,13 +33,14 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 
 from lanes.claims import Claim, Claimed
+from lanes.ids import VersionId
 from lanes.money.cost import upper_bound
 from lanes.settling.outcome import Attempt, Judged
 from lanes.store.bulk import one_of, rows_of
 from lanes.store.literals import is_
 from lanes.store.payload import characters, octets
 from lanes.store.signals import Role, sessions_of
-from lanes.store.tables import item, version, work, workload
+from lanes.store.tables import item, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.workload.workloads import versions
 from lanes.words import Lane, Outcome, Purpose, WorkState
@@ -47,6 +50,8 @@ from lanes.workload.version import Version
 UNASKED = "(select * from lanes.work where state = 'ready' union all select * from lanes.work where state = 'claimed')"
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
 _now = bindparam("now", type_=Moment)
+_but, _only = (bindparam(name, type_=ARRAY(BigInteger)) for name in ("but", "only"))  # versions
+_askable = work.c.version_id + 0 != all_(_but)  # `+ 0`: without statistics, by which one version in use would be all or nothing
 _LISTS = {  # of workloads, how much of each is asked for, and from which rank on
     "workload": bindparam("of_workload", type_=ARRAY(Text)), "places": bindparam("of_places", type_=ARRAY(Integer)),
     "since": bindparam("of_since", type_=ARRAY(Moment)),
@@ -65,18 +70,24 @@ def claimable(lane: Lane, now: datetime | ColumnElement[datetime]) -> ColumnElem
 
 @dataclass(frozen=True)
 class Waiting:
-    """By workload, the version in force of those that have claimable work, and the rank of the most urgent of it: whoever
-    claims from there on looks past nothing."""
+    """The most urgent claimable work of each workload that has some: its version, and its rank, from which on a claim reads
+    past nothing."""
 
     versions: Mapping[str, Version]
     since: Mapping[str, datetime]
 
 
-def waiting(connection: Connection, lane: Lane, *, since: Mapping[str, datetime] | None = None, now: datetime) -> Waiting:
-    """What waits, but for workloads that are paused and those that cannot be read. Only work of this rank, or less urgent, is
-    looked for where `since` names the workload."""
+def waiting(
+    connection: Connection, lane: Lane, *, since: Mapping[str, datetime] | None = None, but: Sequence[VersionId] = (),
+    now: datetime,
+) -> Waiting:  # fmt: skip
+    """Return what waits, but for workloads that are paused, versions that cannot be read and those named in `but`.
+
+    Where `since` names a workload, only its work of this rank or less urgent work is looked for.
+    """
     from_ = since or {}
-    rows = connection.execute(_waiting(lane), {"of_workload": list(from_), "of_since": list(from_.values()), "now": now}).all()
+    given = {"of_workload": list(from_), "of_since": list(from_.values()), "but": list(but), "now": now}
+    rows = connection.execute(_waiting(lane), given).all()
     readable = versions(connection, [row.id for row in rows])
     there = [row for row in rows if row.id in readable]
     return Waiting({row.name: readable[row.id] for row in there}, {row.name: row.rank_at for row in there})
@@ -84,21 +95,21 @@ def waiting(connection: Connection, lane: Lane, *, since: Mapping[str, datetime]
 
 @cache
 def _waiting(lane: Lane) -> Select[*tuple[Any, ...]]:
-    """Who has claimable work :now, and from which rank on; that of each :of_workload is looked for from :of_since on."""
+    """Which workloads have claimable work :now, of no version of :but, by which version and from which rank on; that of each
+    :of_workload is looked for from :of_since on."""
     heads = _table("heads", _LISTS, workload=Text(), since=Moment)
     first = (
-        select(work.c.rank_at)
-        .where(work.c.workload == workload.c.name, claimable(lane, _now), work.c.rank_at >= _from(heads))
+        select(work.c.rank_at, work.c.version_id)
+        .where(work.c.workload == workload.c.name, claimable(lane, _now), work.c.rank_at >= _from(heads), _askable)
         .order_by(work.c.rank_at, work.c.id)
         .limit(1)
         .lateral("first")
     )
     return (
-        select(workload.c.name, version.c.id, first.c.rank_at)
-        .join(version, version.c.id == workload.c.version_id)
+        select(workload.c.name, first.c.version_id.label("id"), first.c.rank_at)
         .outerjoin(heads, heads.c.workload == workload.c.name)
         .join(first, true())
-        .where(workload.c.paused_at.is_(None))
+        .where(workload.c.paused_at.is_(None), workload.c.version_id.is_not(None))
     )
 
 
@@ -124,11 +135,13 @@ def _asked(places: Mapping[str, int], since: Mapping[str, datetime] | None) -> d
     return {"workload": list(places), "places": list(places.values()), "since": [(since or {}).get(name) for name in places]}
 
 
-def _urgent(lane: Lane, given: Mapping[str, ColumnElement[Any]], now: ColumnElement[datetime]) -> Select[*tuple[Any, ...]]:
+def _urgent(
+    lane: Lane, given: Mapping[str, ColumnElement[Any]], now: ColumnElement[datetime], *only: ColumnElement[bool]
+) -> Select[*tuple[Any, ...]]:
     asked = _table("asked", given, workload=Text(), places=Integer(), since=Moment)
     head = (
         select(work.c.id, work.c.item_id, work.c.rank_at)
-        .where(work.c.workload == asked.c.workload, claimable(lane, now), work.c.rank_at >= _from(asked))
+        .where(work.c.workload == asked.c.workload, claimable(lane, now), work.c.rank_at >= _from(asked), *only)
         .order_by(work.c.rank_at, work.c.id)
         .limit(asked.c.places)
         .with_for_update(key_share=True, skip_locked=True)
@@ -139,26 +152,29 @@ def _urgent(lane: Lane, given: Mapping[str, ColumnElement[Any]], now: ColumnElem
 
 def claim(
     connection: Connection, lane: Lane, most: Mapping[str, int], *, worker: str, session: int | None = None,
-    lease: timedelta, most_bytes: int = MOST_BYTES, since: Mapping[str, datetime] | None = None, now: datetime,
+    lease: timedelta, most_bytes: int = MOST_BYTES, since: Mapping[str, datetime] | None = None,
+    but: Sequence[VersionId] = (), only: Sequence[VersionId] = (), now: datetime,
 ) -> list[Claimed]:  # fmt: skip
     """Up to so much of the most urgent work of each workload is `worker`'s until the lease ends, most urgent first.
 
     The workloads share `most_bytes`: none has more than one claim beyond its part, nor fewer than one. The returned
     claim number fences every later write. `session` is the database session by whose lock others see that
-    the worker lives. Work that ranks before what `since` names of its workload is not looked for (`lanes.realtime.heads`).
+    the worker lives. Work that ranks before what `since` names of its workload is not looked for (`lanes.realtime.heads`), nor
+    work of the versions in `but`; where `only` names versions, only theirs is.
     """
     if not most:
         return []
     asked = {_LISTS[each].key: value for each, value in _asked(most, since).items()} | {
         "now": now, "by": worker, "on": session, "until": now + lease, "bytes": most_bytes // len(most),
+        **({"only": list(only)} if only else {"but": list(but)}),
     }  # fmt: skip
-    return [claimed(row) for row in connection.execute(_claim(lane), asked).all()]
+    return [claimed(row) for row in connection.execute(_claim(lane, chosen=bool(only)), asked).all()]
 
 
 @cache
-def _claim(lane: Lane) -> Select[*tuple[Any, ...]]:
+def _claim(lane: Lane, *, chosen: bool) -> Select[*tuple[Any, ...]]:
     """Takes the most urgent of each :of_workload, up to :of_places and :bytes, :by whom, :on which session, :until when."""
-    picked = _urgent(lane, _LISTS, _now).cte("picked")
+    picked = _urgent(lane, _LISTS, _now, work.c.version_id == any_(_only) if chosen else _askable).cte("picked")
     size = octets(item.c.payload)
     before = func.sum(size).over(partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)) - size
     weighed = (

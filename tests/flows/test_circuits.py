@@ -184,7 +184,7 @@ async def test_a_probe_for_which_nothing_is_left_to_ask_is_given_back(at: Connec
     await shared.share()
     sender.time.passes(seconds=2)
     async with at.db.statements() as run:
-        await shared.probe(run, health.circuits.to_probe([MODEL], run.now), run.now)
+        await shared.probe(run, health.circuits.to_probe(run.now), run.now)
     await shared.share()
     assert health.room(MODEL, 0, now=await at.db.now()) == 1
     sender.time.passes(seconds=2)
@@ -245,3 +245,36 @@ async def test_models_of_one_account_do_not_wait_for_each_other(
         assert await is_open(sender)()
 
 
+
+
+async def test_a_model_that_no_version_in_force_asks_any_more_is_probed_for_the_work_that_needs_it(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    endpoint.fault("messages", "status", status=529, error_type="overloaded_error", match="letter old")
+    await sender.items("old1", "old2", "old3", "old4", lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+        await turns(opened, sender=sender, until=is_open(sender))
+        await sender.items("new", lane=Lane.REALTIME, realtime_model="claude-sonnet-5-5")
+        await turns(opened, sender=sender, until=answered(sender, 1))
+        assert await is_open(sender)()
+        endpoint.reset()
+        await turns(opened, sender=sender, until=answered(sender, 5))
+        assert not await is_open(sender)()
+    assert await sender.rows("select sum(failures) from lanes.work") == [(0,)]
+
+
+async def test_a_limit_of_one_model_holds_back_no_workload_of_another(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    limited = {"status": 429, "error_type": "rate_limit_error", "retry_after_s": 60}
+    endpoint.fault("messages", "status", match="letter limited", **limited)
+    await sender.items("limited", lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+
+        async def refused() -> bool:
+            return hits(endpoint) > 0
+
+        await turns(opened, sender=sender, until=refused)
+        await sender.items("other", lane=Lane.REALTIME, workload="others", realtime_model="claude-sonnet-5-5")
+        took = await turns(opened, sender=sender, until=answered(sender, 1))
+    assert (hits(endpoint), took < 30) == (1, True)

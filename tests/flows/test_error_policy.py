@@ -39,12 +39,13 @@ class Then:
     outcome: Outcome | None = None  # of its attempt; None: it was given back and has none
     failures: int = 0
     bounded: bool = False  # whether it may have been billed
-    rests: str = "nothing"  # nothing, model, workload or account
+    rests: str = "nothing"  # nothing, model or account
     incident: str | None = None
 
 
 FROZEN = Then(rests="account", incident="provider_frozen")
-LIMITED = Then(rests="account")
+FROZEN_MODEL = replace(FROZEN, rests="model")
+LIMITED = Then(rests="model")
 FAULT = Then(outcome=Outcome.UNKNOWN, bounded=True, rests="model")
 UNBILLED_FAULT = Then(outcome=Outcome.UNSERVED, rests="model")
 POISON = Then(state="failed", outcome=Outcome.POISON, failures=1, incident="items_failed")
@@ -52,8 +53,8 @@ POISON = Then(state="failed", outcome=Outcome.POISON, failures=1, incident="item
 STATUSES: dict[str, tuple[dict[str, Any], Then]] = {
     "401": ({"status": 401, "error_type": "authentication_error"}, FROZEN),
     "402": ({"status": 402, "error_type": "billing_error"}, FROZEN),
-    "403": ({"status": 403, "error_type": "permission_error"}, FROZEN),
-    "404 model": ({"status": 404, "error_type": "not_found_error"}, replace(FROZEN, rests="workload")),
+    "403": ({"status": 403, "error_type": "permission_error"}, FROZEN_MODEL),
+    "404 model": ({"status": 404, "error_type": "not_found_error"}, FROZEN_MODEL),
     "408": ({"status": 408, "error_type": "api_error"}, UNBILLED_FAULT),
     "409": ({"status": 409, "error_type": "api_error"}, UNBILLED_FAULT),
     "413": ({"status": 413, "error_type": "request_too_large"}, POISON),
@@ -147,9 +148,10 @@ async def met(at: Connections, sender: Sender, then: Then) -> None:
     assert await sender.rows("select count(*) from lanes.attempt where bound_usd > 0") == [(int(then.bounded),)]
     resting = {
         "account": pace.is_resting(now),
-        "workload": pace.resting(now) == ["letters"],
-        "model": health.room(MODEL, 0, now=now) is not None,
+        "model": health.room(MODEL, 0, now=now) is not None or (pace.room(MODEL, now) == 0 and not pace.is_resting(now)),
     }
+    if then.rests != "account":
+        assert (pace.room("claude-opus-5-5", now), health.room("claude-opus-5-5", 0, now=now)) == (None, None)
     assert [what for what, rests in resting.items() if rests] == ([then.rests] if then.rests != "nothing" else [])
     open_ = await sender.rows("select promise from lanes.incident_log where state = 'open'")
     assert open_ == ([(then.incident,)] if then.incident else [])
@@ -160,8 +162,8 @@ async def test_a_rate_limit_is_obeyed_as_long_as_it_says(at: Connections, endpoi
     await sender.items("a", lane=Lane.REALTIME)
     pace = Pace()
     await answer(at, pace)
-    assert pace.rests_until is not None
-    assert 5 < (pace.rests_until - await at.db.now()).total_seconds() <= 7
+    now = await at.db.now()
+    assert 5 < (pace.next_try("letters", MODEL, now) - now).total_seconds() <= 7
     assert await sender.rows("select ready_at > :now from lanes.work", now=await at.db.now()) == [(True,)]
 
 
@@ -303,11 +305,11 @@ REFUSED = Left("released", "ready")
 NO_ANSWER = Left("intended", "submitted", again=True)
 CREATES: dict[str, Left] = {
     **dict.fromkeys(
-        ["401", "402", "403", "429 spend limit", "429 contract", "400 balance", "400 specified", "400 on hold",
+        ["401", "402", "429 spend limit", "429 contract", "400 balance", "400 specified", "400 on hold",
          "400 key disabled"],
         Left("released", "ready", "provider_frozen"),
     ),
-    "404 model": Left("released", "ready", "provider_frozen", f"model {MODEL}"),
+    **dict.fromkeys(["403", "404 model"], Left("released", "ready", "provider_frozen", f"model {MODEL}")),
     **dict.fromkeys(["400", "413", "422"], REFUSED),
     **dict.fromkeys(["429", "429 ramp", "529"], replace(REFUSED, again=True)),
     **dict.fromkeys(["408", "409", "500", "503", "504"], NO_ANSWER),

@@ -26,6 +26,7 @@ from tests.flows.realtime import answer, claim
 from tests.standin.process import Endpoint
 
 FROZEN = "select severity, subject, sentence from lanes.incident_log where promise = 'provider_frozen' and state = 'open'"
+MODEL = "claude-haiku-5-5"
 KEYS = [f"r{n:02d}" for n in range(8)]
 
 
@@ -150,10 +151,10 @@ async def test_a_rate_limit_halves_the_pace_and_spends_no_retry_budget(
     endpoint.fault("messages", "status", **limited)
     pace = Pace(most=16)
     await answer(at, pace)
-    assert pace.allowed < pace.wanted
-    assert pace.rests_until is not None
+    now = await at.db.now()
+    until = pace.next_try("letters", MODEL, now)
     assert await sender.rows("select distinct state, failures from lanes.work") == [("ready", 0)]
-    assert pace.places(pace.rests_until - timedelta(seconds=1)) == 0
+    assert (pace.room(MODEL, now), pace.room(MODEL, until), pace.places(now)) == (0, 8, 16)
 
 
 async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
@@ -178,16 +179,16 @@ async def test_an_account_without_credit_freezes_payment_and_keeps_the_work(
     assert await sender.rows(FROZEN) == []
 
 
-async def test_a_workload_whose_model_is_unknown_rests_alone(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
+async def test_a_model_that_is_unknown_rests_alone(at: Connections, endpoint: Endpoint, sender: Sender) -> None:
     await sender.items("a", lane=Lane.REALTIME)
-    await sender.items("b", lane=Lane.REALTIME, workload="others")
+    await sender.items("b", lane=Lane.REALTIME, workload="others", realtime_model="claude-sonnet-5-5")
     unknown = {"status": 404, "error_type": "not_found_error", "message": "model: claude-none"}
     endpoint.fault("messages", "status", match="letter a", **unknown)
     pace = Pace()
     await answer(at, pace)
     assert await sender.states() == {"a": "routed", "b": "settled"}
     now = await at.db.now()
-    assert (pace.resting(now), pace.places(now)) == (["letters"], pace.all_places)
+    assert (pace.room(MODEL, now), pace.room("claude-sonnet-5-5", now), pace.places(now)) == (0, None, pace.all_places)
 
 
 async def test_a_call_without_an_answer_is_unknown_with_a_bound_and_not_in_spend(

@@ -137,7 +137,7 @@ async def test_a_name_that_we_would_not_have_given_is_nobodys(custom_id: str) ->
         (402, "billing_error", "no", None, Action.STOP_PAYING),
         (402, "billing_error", "no", "linked_organization_spend_limit_reached", Action.STOP_PAYING),
         (401, "authentication_error", "no", None, Action.MISCONFIGURED),
-        (403, "permission_error", "no", None, Action.MISCONFIGURED),
+        (403, "permission_error", "no", None, Action.FORBIDDEN),
         (400, "invalid_request_error", "no", "cmek_key_disabled", Action.MISCONFIGURED),
         (400, "invalid_request_error", "no", "workspace_human_review_disabled", Action.MISCONFIGURED),
         (404, "not_found_error", "model: claude-2", None, Action.UNKNOWN_MODEL),
@@ -188,7 +188,8 @@ def test_a_refused_pack_says_nothing_of_any_one_item_and_a_refused_item_is_poiso
 
 @pytest.mark.parametrize("answered", [False, True])
 @pytest.mark.parametrize(
-    "action", [Action.STOP_PAYING, Action.MISCONFIGURED, Action.UNKNOWN_MODEL, Action.SLOW_DOWN, Action.SHED]
+    "action",
+    [Action.STOP_PAYING, Action.MISCONFIGURED, Action.FORBIDDEN, Action.UNKNOWN_MODEL, Action.SLOW_DOWN, Action.SHED],
 )
 def test_trouble_of_the_account_the_rate_or_the_load_is_never_the_items(action: Action, answered: bool) -> None:
     assert fate(Fault(action, "no"), items=1, others_answered=answered).outcome is Outcome.UNSERVED

@@ -3,36 +3,83 @@
 What a change is, `lanes.realtime.circuit` decides from what was read; it is written where nobody changed that meanwhile.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Select, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from lanes.ids import VersionId
 from lanes.realtime.circuit import Circuit, CircuitState, Fault, opened
+from lanes.store.bulk import one_of
 from lanes.store.literals import differs
 from lanes.store.locks import PATIENCE, wait_at_most
-from lanes.store.tables import outage
+from lanes.store.tables import outage, version
+from lanes.store.workload.workloads import versions
+from lanes.workload.version import Version
 
 HEARD_OF = timedelta(minutes=1)  # an open circuit that nobody probes for longer says nothing: nothing waits for its model
 TRIES = 5  # to change one that others change at the same time
 
-# Whether anybody was answered since the drain was not, and lately: then the trouble is the drain's own. Between two moments a
-# plan kept for all expects few.
+# Whether some call of the model was answered since the drain's calls were not, and lately: then the trouble is the drain's own.
+# An attempt is of the model that its work's version names: that of the version in force says nothing of an old one's backlog.
+# Between two moments a plan kept for all expects few.
 OTHERS_ARE_ANSWERED = """
 select exists (
-  select from lanes.version v
-    join lanes.workload f on f.version_id = v.id
+  select from (select distinct workload from lanes.version where realtime_model = :model) f
    cross join lateral (
      select from lanes.attempt a
-      where a.workload = f.name and a.lane = 'realtime' and a.ended_at between :since and :soon
-        and a.started_at > :since and a.message_id is not null
-      limit 1) a
-   where v.realtime_model = :model)
+       join lanes.work w on w.id = a.work_id
+       join lanes.version v on v.id = w.version_id
+      where a.workload = f.workload and a.lane = 'realtime' and a.ended_at between :since and :soon
+        and a.started_at > :since and a.message_id is not null and v.realtime_model = :model
+      limit 1) a)
+"""
+NEEDED = """
+select first.version_id, first.rank_at
+  from lanes.workload f
+  join (select distinct workload, realtime_model from lanes.version where realtime_model = any(cast(:models as text[]))) m
+    on m.workload = f.name
+ cross join lateral (
+   select w.version_id, w.rank_at
+     from lanes.work w join lanes.version v on v.id = w.version_id
+    where w.lane = 'realtime' and w.state = 'ready' and w.workload = f.name and w.ready_at <= :now
+      and v.realtime_model = m.realtime_model
+    order by w.rank_at, w.id limit 1) first
+ where f.paused_at is null
 """
 LATELY = timedelta(minutes=1)  # an answer from before says nothing of now
 SOON = timedelta(minutes=1)  # nothing of this moment is later
+
+
+@dataclass(frozen=True)
+class Needed:
+    """The most urgent claimable work of a workload that would ask a certain model: its version and its rank."""
+
+    version: Version
+    rank_at: datetime
+
+
+def by_models(connection: Connection, models: Collection[str]) -> list[VersionId]:
+    """Return the versions whose real-time work asks one of these models."""
+    if not models:
+        return []
+    return list(connection.execute(select(version.c.id).where(one_of(models, version.c.realtime_model))).scalars())
+
+
+def needed(connection: Connection, models: Collection[str], *, now: datetime) -> list[Needed]:
+    """Return the most urgent claimable real-time work for each workload and model among `models`, the most urgent first.
+
+    It is judged by the version of the work, which need not be the version in force. Reads the queues of workloads that ever
+    asked one of the models until it finds such work: meant for the models of an outage.
+    """
+    rows = connection.execute(text(NEEDED), {"models": list(models), "now": now}).all()
+    readable = versions(connection, [row.version_id for row in rows])
+    found = [Needed(readable[row.version_id], row.rank_at) for row in rows if row.version_id in readable]
+    return sorted(found, key=attrgetter("rank_at"))
 
 
 def not_closed(connection: Connection, *, now: datetime) -> Mapping[tuple[str, str], Circuit]:

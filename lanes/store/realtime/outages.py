@@ -22,15 +22,17 @@ from lanes.store.work import UNASKED
 
 NOBODY_ASKS = timedelta(minutes=10)  # of a model for which nothing waits: what waited was answered elsewhere, or shed
 
-# Work that failed by itself or only measures, or whose workload is paused or has no money left, says nothing of the provider.
+# Attempts and work are of the model that their own version names, whichever version is in force. Work that failed by itself or
+# only measures, or whose workload is paused or has no money left, says nothing of the provider.
 OVER = f"""
 update lanes.outage o set over_at = :now, state = 'closed', next_probe_at = null, turn = o.turn + 1
   from (
     select o.id,
            (select min(a.started_at)
-              from lanes.version v
-              join lanes.workload f on f.version_id = v.id
-              join lanes.attempt a on a.workload = f.name and a.lane = 'realtime' and a.ended_at > o.faulted_at
+              from (select distinct workload from lanes.version where realtime_model = o.model) f
+              join lanes.attempt a on a.workload = f.workload and a.lane = 'realtime' and a.ended_at > o.faulted_at
+              join lanes.work w on w.id = a.work_id
+              join lanes.version v on v.id = w.version_id
              where v.realtime_model = o.model and a.started_at > o.faulted_at and a.message_id is not null) as answered_at
       from lanes.outage o
      where o.over_at is null) seen
@@ -38,8 +40,8 @@ update lanes.outage o set over_at = :now, state = 'closed', next_probe_at = null
    and (seen.answered_at is not null or coalesce(o.next_probe_at, o.faulted_at) < :unasked_since)
    and not exists (
      select from lanes.workload f
-       join lanes.version v on v.id = f.version_id and v.realtime_model = o.model
        join {UNASKED} w on w.workload = f.name and w.lane = 'realtime'
+       join lanes.version v on v.id = w.version_id and v.realtime_model = o.model
       where f.paused_at is null and f.name <> all(cast(:unpaid as text[])) and w.purpose <> 'shadow'
         and (seen.answered_at is null or w.generation = 0 and w.failures = 0 and w.created_at < seen.answered_at))
 returning o.account, seen.answered_at is not null as answered

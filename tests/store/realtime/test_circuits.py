@@ -7,13 +7,15 @@ import pytest
 from sqlalchemy import Connection, Engine, text
 
 from lanes.realtime.circuit import PROBE, Circuit, CircuitState, Fault
+from lanes.store import work
 from lanes.store.realtime import circuits, outages
-from lanes.words import Outcome
+from lanes.words import Lane, Outcome
 from tests.conftest import NOON, later
-from tests.examples import publish
+from tests.examples import admit, publish, route
 from tests.store.tries import claimed_item, rows, save, tried
 
 ACCOUNT, MODEL, OTHER = "acme", "claude-haiku-5-5", "claude-opus-5-5"
+BY = {"worker": "me", "lease": timedelta(minutes=1), "now": later()}
 
 
 def fault(began_at: datetime = NOON, *, failing_since: datetime | None = None, turn: int | None = None) -> Fault:
@@ -121,6 +123,38 @@ def test_a_drain_that_alone_is_answered_nothing_opens_no_circuit(connection: Con
     # A minute later that proves nothing any more.
     _, moved = circuits.faulted(connection, ACCOUNT, MODEL, alone, now=later(minutes=2))
     assert moved
+
+
+def test_answers_of_an_old_versions_backlog_do_not_hide_that_a_new_model_answers_nobody(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    old = claimed_item(connection, "old")
+    publish(connection, now=NOON, realtime_model=OTHER)
+    save(connection, tried(old, at=later(seconds=9)), now=later(seconds=10))
+    alone = fault(later(seconds=9), failing_since=NOON)
+    assert circuits.faulted(connection, ACCOUNT, MODEL, alone, now=later(seconds=11)) == (None, False)
+    _, moved = circuits.faulted(connection, ACCOUNT, OTHER, alone, now=later(seconds=11))
+    assert moved
+
+
+def test_which_models_are_needed_is_judged_by_the_versions_of_ready_work(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "old", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    publish(connection, now=NOON, realtime_model=OTHER)
+
+    def needed() -> set[str]:
+        return {each.version.spec.realtime_model for each in circuits.needed(connection, [MODEL, OTHER], now=later())}
+
+    assert needed() == {MODEL}
+    admit(connection, "new", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    assert needed() == {MODEL, OTHER}
+    of_old = circuits.by_models(connection, [MODEL])
+    assert [each.key for each in work.claim(connection, Lane.REALTIME, {"letters": 9}, but=of_old, **BY)] == ["new"]
+    assert needed() == {MODEL}
+    assert work.waiting(connection, Lane.REALTIME, but=of_old, now=later()).versions == {}
+    assert [each.key for each in work.claim(connection, Lane.REALTIME, {"letters": 9}, only=of_old, **BY)] == ["old"]
+    assert needed() == set()
 
 
 def test_faults_of_others_are_no_answers(connection: Connection) -> None:

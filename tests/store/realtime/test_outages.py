@@ -200,6 +200,16 @@ def test_while_something_waits_it_is_not_over_however_long_nobody_asks(connectio
     assert judged(connection, now=later(hours=5)) >= {("provider_down", "resolved")}
 
 
+def test_an_outage_lasts_for_as_long_as_work_by_any_version_needs_its_model_and_no_longer(connection: Connection) -> None:
+    waits(connection)
+    publish(connection, now=NOON, realtime_model="claude-sonnet-5-5")
+    admit(connection, "new", now=NOON, lane="realtime")
+    route(connection, now=NOON)
+    assert judged(connection, now=later(hours=5)) >= {("provider_down", "open")}
+    connection.execute(text("update lanes.work set state = 'done' where version_id = 1"))
+    assert judged(connection, now=later(hours=5)) >= {("provider_down", "resolved")}
+
+
 @pytest.mark.parametrize(
     ("keeps", "state"),
     [

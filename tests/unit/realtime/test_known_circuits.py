@@ -40,8 +40,8 @@ def test_nothing_is_asked_of_a_model_that_rests_and_of_others_as_much_as_ever() 
     assert one.room(MODEL, NOON) == 0
     assert one.room(OTHER, NOON) is None
     assert one.next_probe_at(NOON) == later(seconds=1)
-    assert one.to_probe([MODEL, OTHER], NOON) == {}
-    assert one.to_probe([MODEL, OTHER], later(seconds=1)) == {MODEL: circuit()}
+    assert one.to_probe(NOON) == {}
+    assert one.to_probe(later(seconds=1)) == {MODEL: circuit()}
 
 
 def test_who_holds_the_probe_may_begin_one_call_and_knows_it_by_its_items() -> None:
@@ -60,20 +60,20 @@ def test_a_probe_is_no_longer_held_once_another_may_be_taken() -> None:
     one, now = probing(), later(seconds=16)
     one.heard({MODEL: circuit().probed(later(seconds=1))}, now)
     assert one.room(MODEL, now) == 0
-    assert MODEL in one.to_probe([MODEL], now)
+    assert MODEL in one.to_probe(now)
 
 
 def test_who_was_slower_waits_for_whoever_probes() -> None:
     one = known()
     one.missed(MODEL, circuit(), later(seconds=1))
-    assert one.to_probe([MODEL], later(seconds=4)) == {}
+    assert one.to_probe(later(seconds=4)) == {}
 
 
 def test_who_found_the_probe_locked_probes_as_soon_as_it_hears_that_nobody_took_it() -> None:
     one = known()
     one.missed(MODEL, circuit(), later(seconds=1))
     one.heard({MODEL: circuit()}, later(seconds=2))
-    assert one.to_probe([MODEL], later(seconds=2)) == {MODEL: circuit()}
+    assert one.to_probe(later(seconds=2)) == {MODEL: circuit()}
 
 
 def test_what_nobody_was_heard_of_for_five_seconds_holds_nothing_back() -> None:

@@ -23,7 +23,7 @@ steps = st.lists(
 def slowed(times: int, most: int = 16) -> Pace:
     pace = Pace(most)
     for _ in range(times):
-        pace.slow_down(retry_after_s=0, now=NOON)
+        pace.slow_down("haiku", retry_after_s=0, now=NOON)
     return pace
 
 
@@ -48,16 +48,17 @@ def test_the_places_stay_within_their_bounds_whatever_happens(most: int, happens
             case "release":
                 end(pace, min(int(value or 0), pace.of_model("haiku")))
             case "succeeded":
-                pace.succeeded(value or 0)
+                pace.succeeded("haiku", value or 0)
             case "slow_down":
-                pace.slow_down(retry_after_s=value, now=now)
+                pace.slow_down("haiku", retry_after_s=value, now=now)
             case _:
                 pace.freeze(now)
-        assert 1 <= pace.allowed <= most
+        assert pace.is_model_resting("haiku", now) or pace.room("haiku", now) is None or most >= (pace.room("haiku", now) or 0)
         assert pace.in_flight.get("letters", 0) == pace.of_model("haiku")
         assert 0 <= pace.of_model("haiku") <= most
         assert 0 <= pace.places(now) <= most - pace.of_model("haiku")
-        assert pace.rests_until is None or pace.rests_until <= now + LONGEST_WAIT
+        assert all(now < each <= now + LONGEST_WAIT for each in pace.rests(now))
+        assert pace.room("opus", now) in ((0,) if pace.is_resting(now) else (None,))
 
 
 def test_a_pace_begins_with_all_its_places() -> None:
@@ -69,15 +70,24 @@ def test_a_pace_begins_with_all_its_places() -> None:
     assert pace.places(NOON) == 16
 
 
-def test_a_limit_halves_the_places_and_one_always_remains() -> None:
-    assert [slowed(times).places(later(seconds=1)) for times in (1, 2, 3, 4, 5, 50)] == [8, 4, 2, 1, 1, 1]
+def test_a_limit_halves_the_places_of_its_model_and_one_always_remains() -> None:
+    assert [slowed(times).room("haiku", later(seconds=1)) for times in (1, 2, 3, 4, 5, 50)] == [8, 4, 2, 1, 1, 1]
 
 
 def test_nothing_is_asked_before_the_provider_says() -> None:
     pace = Pace(16)
-    pace.slow_down(retry_after_s=12, now=NOON)
-    assert pace.places(later(seconds=11.9)) == 0
-    assert pace.places(later(seconds=12)) == 8
+    pace.slow_down("haiku", retry_after_s=12, now=NOON)
+    assert (pace.room("haiku", later(seconds=11.9)), pace.room("haiku", later(seconds=12))) == (0, 8)
+
+
+def test_a_limit_or_a_refusal_of_one_model_leaves_every_place_to_the_others() -> None:
+    pace = Pace(16)
+    pace.slow_down("haiku", retry_after_s=12, now=NOON)
+    pace.freeze_model("sonnet", NOON)
+    now = later(seconds=1)
+    assert (pace.room("haiku", now), pace.room("sonnet", now), pace.room("opus", now), pace.places(now)) == (0, 0, None, 16)
+    assert pace.next_try("letters", "opus", now) == now
+    assert pace.next_try("letters", "haiku", now) == later(seconds=12)
 
 
 @pytest.mark.parametrize(
@@ -94,39 +104,39 @@ def test_nothing_is_asked_before_the_provider_says() -> None:
 )
 def test_a_wait_is_obeyed_up_to_five_minutes(retry_after_s: float | None, wait: timedelta) -> None:
     pace = Pace()
-    pace.slow_down(retry_after_s=retry_after_s, now=NOON)
-    assert pace.rests_until == NOON + wait
+    pace.slow_down("haiku", retry_after_s=retry_after_s, now=NOON)
+    assert pace.next_try("letters", "haiku", NOON) == NOON + wait
 
 
 def test_a_shorter_wait_never_ends_a_longer_one() -> None:
     pace = Pace()
-    pace.freeze(NOON)
-    pace.slow_down(retry_after_s=1, now=NOON)
-    assert pace.rests_until == NOON + FREEZE
+    pace.freeze_model("haiku", NOON)
+    pace.slow_down("haiku", retry_after_s=1, now=NOON)
+    assert pace.next_try("letters", "haiku", NOON) == NOON + FREEZE
 
 
 def test_the_places_come_back_by_about_one_a_round_of_calls() -> None:
     pace = slowed(2)
     for _ in range(4):
-        pace.succeeded(0.1)
-    assert pace.places(later(seconds=1)) == 4
-    pace.succeeded(0.1)
-    assert pace.places(later(seconds=1)) == 5
+        pace.succeeded("haiku", 0.1)
+    assert pace.room("haiku", later(seconds=1)) == 4
+    pace.succeeded("haiku", 0.1)
+    assert pace.room("haiku", later(seconds=1)) == 5
     for _ in range(1_000):
-        pace.succeeded(0.1)
-    assert pace.places(later(seconds=1)) == 16
+        pace.succeeded("haiku", 0.1)
+    assert pace.room("haiku", later(seconds=1)) is None
 
 
 def test_longer_calls_get_more_places_up_to_the_bound() -> None:
     pace = Pace(64)
     assert pace.places(NOON) == LEAST
-    pace.succeeded(0.1)
+    pace.succeeded("haiku", 0.1)
     assert pace.places(NOON) == 0.1 * CALLS_PER_S
     for _ in range(200):
-        pace.succeeded(60)
+        pace.succeeded("haiku", 60)
     assert pace.places(NOON) == 64
     for _ in range(200):
-        pace.succeeded(0.01)
+        pace.succeeded("haiku", 0.01)
     assert pace.places(NOON) == LEAST
 
 
@@ -136,20 +146,20 @@ def test_what_ends_within_a_fifth_of_a_second_is_claimed_ahead_and_at_most_once_
 ) -> None:
     pace = Pace(64)
     assert pace.ahead == 0
-    pace.succeeded(call_s)
+    pace.succeeded("haiku", call_s)
     assert pace.ahead == ahead
 
 
 def test_a_limit_that_many_calls_in_flight_meet_halves_the_places_once() -> None:
     pace = Pace(16)
     for _ in range(16):
-        pace.slow_down(retry_after_s=5, now=NOON)
-    assert pace.places(later(seconds=5)) == 8
+        pace.slow_down("haiku", retry_after_s=5, now=NOON)
+    assert pace.room("haiku", later(seconds=5)) == 8
 
 
 def test_a_bound_that_somebody_set_stands_and_without_one_the_calls_length_says_how_many_places() -> None:
     bound, free = Pace(most=64), Pace(most=64, bounded=False)
     for each in (bound, free):
         each.limits_are_told()
-        each.succeeded(1.0)
+        each.succeeded("haiku", 1.0)
     assert (bound.all_places, free.all_places) == (64, 320)

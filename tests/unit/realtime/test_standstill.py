@@ -3,7 +3,7 @@
 import pytest
 
 from lanes.promises.briefing import Stake
-from lanes.realtime.standstill import ACCOUNT, Standstills, of_workload
+from lanes.realtime.standstill import ACCOUNT, Standstills
 from lanes.report import outage
 from tests.conftest import NOON, later
 
@@ -16,31 +16,31 @@ def test_an_outage_lasts_from_its_first_sight_until_the_model_answers() -> None:
     seen.met(MODEL, "503", calls=9, now=later(minutes=5))
     (standing,) = seen.all
     assert (standing.whom, standing.since, standing.calls, standing.why) == (MODEL, NOON, 9, "503")
-    seen.answered(OTHER, "letters", later(minutes=6))
+    seen.answered(OTHER, later(minutes=6))
     assert [each.whom for each in seen.all] == [MODEL]
-    seen.answered(MODEL, "letters", later(minutes=7))
+    seen.answered(MODEL, later(minutes=7))
     assert not seen.all
 
 
 def test_it_is_full_where_nothing_was_answered_since_it_began() -> None:
     seen = Standstills()
     assert not seen.full
-    seen.answered(OTHER, "letters", NOON)
+    seen.answered(OTHER, NOON)
     seen.met(MODEL, "529", calls=3, now=later(minutes=1))
     assert seen.full
-    seen.answered(OTHER, "letters", later(minutes=2))
+    seen.answered(OTHER, later(minutes=2))
     assert not seen.full
 
 
-def test_an_account_is_over_with_any_answer_and_a_workloads_model_with_one_of_that_workload() -> None:
+def test_an_account_is_over_with_any_answer_and_a_refused_model_with_one_of_its_own() -> None:
     seen = Standstills()
     seen.met(ACCOUNT, "402", now=NOON)
-    seen.met(of_workload("bills"), "404", now=NOON)
-    seen.met(of_workload("bills"), "404", now=later(minutes=1))
-    seen.answered(MODEL, "letters", later(minutes=2))
+    seen.met(OTHER, "404", now=NOON)
+    seen.met(OTHER, "404", now=later(minutes=1))
+    seen.answered(MODEL, later(minutes=2))
     (standing,) = seen.all
-    assert (standing.whom, standing.calls) == ("workload bills", 2)
-    seen.answered(MODEL, "bills", later(minutes=3))
+    assert (standing.whom, standing.calls) == (OTHER, 2)
+    seen.answered(OTHER, later(minutes=3))
     assert not seen.all
 
 

@@ -59,7 +59,7 @@ def test_a_workload_without_a_window_is_claimed_for_the_free_places() -> None:
 def quick(places: int = 16) -> Pace:
     """A pace whose calls have been short: eight more are claimed ahead of sixteen places."""
     pace = Pace(most=places)
-    pace.succeeded(0.4)
+    pace.succeeded("claude-haiku-5-5", 0.4)
     return pace
 
 
@@ -129,7 +129,7 @@ def test_what_was_claimed_ahead_is_given_up_where_the_provider_has_it_wait_and_w
     take_in(opened, *(claimed(number) for number in range(18)), claimed(99, BILLS))
     begin(opened, pace)
     assert opened.give_up_ahead(NOON) == []
-    pace.freeze_workload("letters", NOON)
+    pace.rest_workload("letters", later(seconds=30))
     assert [each.claim.work_id for each in opened.give_up_ahead(NOON)] == [16, 17]
     assert opened.give_up_ahead(NOON) == []
     assert [each.claim.work_id for each in opened.give_up()] == [99]
@@ -182,13 +182,13 @@ def test_nothing_is_claimed_while_the_account_or_the_model_rests() -> None:
     opened = turns(pace, health)
     waiting = {"letters": LETTERS, "bills": BILLS}
     assert not opened.held_back(NOON)
-    pace.freeze_workload("bills", NOON)
+    pace.rest_workload("bills", later(seconds=30))
     assert opened.wanted(waiting, NOON).keys() == {"letters"}
     health.faulted(LETTERS.spec.realtime_model, [WorkId(1)], now=NOON)
     assert opened.wanted(waiting, NOON) == {}
     assert opened.held_back(NOON)
     assert opened.next_moment(NOON) == later(seconds=0.25)
-    pace.slow_down(retry_after_s=9, now=NOON)
+    pace.slow_down(LETTERS.spec.realtime_model, retry_after_s=9, now=NOON)
     assert opened.held_back(later(seconds=8))
     assert opened.next_moment(later(seconds=8)) == later(seconds=9)
 
