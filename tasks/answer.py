@@ -6,7 +6,7 @@ cannot be saved yet is kept, renewed and saved later.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -52,13 +52,13 @@ class Answering:
     """The packs under way. `held` are the claims that this process answers for; `wakes` hears of free places and of what is
     saved, and `follow` is called where a call was answered; `clock` carries the database's time on. The `purse`,
     where there is one, pays what a call may cost; `marks` says whether the next one marks what it shares; `times` learns how
-    long they take."""
+    long they take. A call begins only for claims that were `renewed` lately."""
 
     def __init__(
         self, at: Connections, pace: Pace, health: Health, *, held: dict[WorkId, Claim], wakes: Wakes,
         clock: Callable[[], datetime], follow: Callable[[], None] = lambda: None, purse: Purse | None = None,
         limits: CallLimits | None = None, circuits: Circuits | None = None, marks: Callable[[Version], bool] = lambda _: False,
-        times: ServiceTimes | None = None,
+        times: ServiceTimes | None = None, renewed: Callable[[Iterable[Claim]], bool] = lambda _: True,
     ) -> None:  # fmt: skip
         self._at, self._pace, self._health = at, pace, health
         self._held, self._wakes, self._clock, self._follow, self._purse = held, wakes, clock, follow, purse
@@ -67,6 +67,7 @@ class Answering:
         self._saves: set[asyncio.Task[None]] = set()
         self._ended: asyncio.Queue[tuple[Version, Called]] = asyncio.Queue()
         self._saver = asyncio.create_task(self._save_what_ends())
+        self._renewed = renewed
         self._writers, self._failure_log = Writers(Lane.REALTIME), FailureLog()
         self.standstills, self.answered = Standstills(), 0
         self._weighing = Weighing(
@@ -125,6 +126,9 @@ class Answering:
             self._limits.heard(version, pack, headers, self._clock())
         async def afford(part: Sequence[Claimed]) -> Sequence[Claimed]:
             kept = part if self._purse is None else await self._purse.payable(version, part, self.give_back)
+            if kept and not self._renewed(each.claim for each in kept):
+                self.give_back(kept, self._clock())
+                kept = []
             for claim in {each.claim for each in part} - {each.claim for each in kept}:
                 left.pop(claim, None)
             return kept

@@ -15,7 +15,6 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.money.pack_size import PackSizes
 from lanes.realtime.call_limits import CallLimits
-from lanes.realtime.calltime import RENEW_EVERY
 from lanes.realtime.health import Health
 from lanes.realtime.pace import UNTOLD, Pace
 from lanes.realtime.service import ServiceTimes
@@ -57,7 +56,7 @@ class Drain:
         times = ServiceTimes()
         self._turns = Turns(pace, health, of_calls, sizes, times)
         self._circuits = Circuits(at, health)
-        self._holding = Holding(at.db, held.alive, self._turns, self._circuits.probe)
+        self._holding = Holding(at.db, self._turns, self._circuits.probe)
         self._purse = Purse(
             at.db, pace, held=self._holding.claims, session=lambda: held.alive.session, clock=lambda: self._now(),
             woken=self._wakes.work_is_ready,
@@ -66,6 +65,7 @@ class Drain:
         self._answering = Answering(
             at, pace, health, held=self._holding.claims, wakes=self._wakes, clock=lambda: self._now(), follow=self._ask_next,
             purse=self._purse, limits=of_calls, circuits=self._circuits, marks=self._caching.marks, times=times,
+            renewed=self._holding.leases.last,
         )  # fmt: skip
         self._staying = Staying(
             at.db, held, busy=lambda: self._answering.busy or bool(self._holding.claims), idle_since=lambda: self._idle_since
@@ -74,15 +74,14 @@ class Drain:
         rooms = Rooms(at.provider.account, at.provider.most_calls)
         router = Router(at.db, held.router, self._wakes, busy=lambda: self._answering.busy, rooms=rooms)
         self._chores = Chores(at.db, router, self._turns, self._answering, self._wakes)
-        self._leases, self._beside = Beside(), Beside()
+        self._budgets, self._beside = Beside(), Beside()
         self._limits = limits = Limits(at, of_calls, pace, sizes)
         self._beside.keep("the provider's limits", limits.share, every_s=SHARE_EVERY_S)
         self._beside.keep("circuits", self._share_circuits, every_s=circuits.SHARE_EVERY_S)
         self._beside.keep("what calls take", limits.learn, every_s=LEARN_EVERY_S, after_s=FIRST_ANSWERS_S)
         self._beside.keep("pack sizes", limits.learn_sizes, every_s=SIZES_EVERY_S)
         self._beside.keep("what calls share", self._caching.look, every_s=CACHING_EVERY_S, after_s=FIRST_ANSWERS_S)
-        self._leases.keep("leases", self._holding.renew, every_s=RENEW_EVERY.total_seconds())
-        self._leases.keep("budgets", self._purse.look, every_s=purse.EVERY_S)
+        self._budgets.keep("budgets", self._purse.look, every_s=purse.EVERY_S)
         self._beside.keep("what others commit", self._hear, every_s=0)
         self._beside.keep("what the run says of itself", self._notice.look, every_s=notice.EVERY_S)
 
@@ -166,7 +165,8 @@ class Drain:
         finally:
             await self._answering.close()
             await self._circuits.close()
-            await self._leases.close()
+            await self._budgets.close()
+            self._holding.leases.close()
             await self._purse.close()
             await self._notice.close()
         await self._chores.tell_the_rest()

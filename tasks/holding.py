@@ -10,10 +10,8 @@ from datetime import UTC, datetime, timedelta
 
 from lanes.claims import Claim, Claimed
 from lanes.ids import VersionId, WorkId
-from lanes.money.cost import most_answer_tokens
-from lanes.money.pack_bounds import most_items
 from lanes.payload import weight
-from lanes.realtime.calltime import lease, longest_call_s
+from lanes.realtime.calltime import LEASE
 from lanes.realtime.circuit import Circuit
 from lanes.realtime.heads import Heads
 from lanes.realtime.turns import Turns
@@ -21,11 +19,11 @@ from lanes.store import work
 from lanes.store.database import Database, Run
 from lanes.store.realtime import circuits
 from lanes.store.realtime.circuits import Needed
-from lanes.store.signals import RoleLock
 from lanes.store.workload import workloads
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tasks import saving
+from tasks.leases import Leases
 
 UNREADABLE_REST = timedelta(minutes=1)
 SEEK_EVERY = timedelta(seconds=0.5)  # how often what would ask the models of open circuits is looked for
@@ -45,16 +43,16 @@ class Taken:
 
 
 class Holding:
-    """What is held on the session of `alive`, by which others see that its holder lives. `claims` by the id of their work."""
+    """What a drain holds, for as long as its leases are renewed. `claims` by the id of their work."""
 
-    def __init__(self, db: Database, alive: RoleLock, turns: Turns, probe: Probe) -> None:
-        self._db, self._alive, self._turns, self._probe = db, alive, turns, probe
+    def __init__(self, db: Database, turns: Turns, probe: Probe) -> None:
+        self._db, self._turns, self._probe = db, turns, probe
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         self._heads = Heads[datetime]()
         self._needed: Sequence[Needed] = []  # what would ask the models of open circuits, as it was when that was looked for
         self._sought_at = datetime.min.replace(tzinfo=UTC)
-        self._longest_call_s = 0.0  # of any version that it has met
         self.claims: dict[WorkId, Claim] = {}
+        self.leases = Leases(db, self.claims)
 
     async def claim(self, give_back: GiveBack) -> Taken:
         """As much of the most urgent work is ours as there are turns for it.
@@ -69,7 +67,6 @@ class Holding:
             but = await run(circuits.by_models, self._turns.passed_over(now))
             waiting = await run(work.waiting, Lane.REALTIME, since=look.since, but=but, now=now)
             known = time.monotonic()
-            self._meet(waiting.versions.values())
             wanted = self._turns.wanted(waiting.versions, now)
             claimed = probes + (await self._claim(run, wanted, since=waiting.since, but=but) if wanted else [])
             try:
@@ -93,7 +90,6 @@ class Holding:
             return []
         if now - self._sought_at >= SEEK_EVERY or not self._needed:
             self._needed, self._sought_at = await run(circuits.needed, open_, now=now), now
-        self._meet(each.version for each in self._needed)
         versions = (*(each.version for each in self._needed), *self._turns.held)
         askable = {each.spec.realtime_model for each in versions if self._turns.askable(each, now)}
         await self._probe(run, {model: circuit for model, circuit in due.items() if model in askable}, now)
@@ -110,10 +106,12 @@ class Holding:
         self, run: Run, most: Mapping[str, int], *, since: Mapping[str, datetime], but: Sequence[VersionId] = (),
         only: Sequence[VersionId] = (),
     ) -> list[Claimed]:  # fmt: skip
-        return await run(
-            work.claim, Lane.REALTIME, most, worker=self._name, session=self._alive.session,
-            lease=lease(self._longest_call_s), since=since, but=but, only=only, now=run.now,
-        )  # fmt: skip
+        began = time.monotonic()
+        claimed = await run(
+            work.claim, Lane.REALTIME, most, worker=self._name, lease=LEASE, since=since, but=but, only=only, now=run.now
+        )
+        self.leases.claimed((each.claim for each in claimed), at=began)
+        return claimed
 
     def rest_s(self) -> float:
         """In how many seconds the whole queue is looked through again; 0 when the next claim does."""
@@ -121,17 +119,11 @@ class Holding:
 
     async def take_in(self, taken: Taken) -> None:
         """What was claimed is held, and waits for its turn. Work of versions that cannot be read rests; the others go on."""
-        self._meet(taken.versions.values())
         readable = [each for each in taken.claimed if each.version_id in taken.versions]
         self.claims |= {each.claim.work_id: each.claim for each in readable}
         self._turns.take_in(readable, taken.versions, taken.now)
         if unreadable := [each.claim for each in taken.claimed if each.version_id not in taken.versions]:
             await saving.give_back(self._db, unreadable, ready_at=taken.now + UNREADABLE_REST)
-
-    async def renew(self) -> None:
-        """What is held is ours for another lease: in a window, in a call, or not saved yet."""
-        claims, now = list(self.claims.values()), await self._db.now()
-        await self._db.run(work.renew, claims, session=self._alive.session, lease=lease(self._longest_call_s), now=now)
 
     async def give_back_unasked(self, now: datetime) -> None:
         """What was not asked is ready again, and no longer held."""
@@ -139,12 +131,6 @@ class Holding:
         await saving.give_back(self._db, unasked, ready_at=now)
         for claim in unasked:
             self.claims.pop(claim.work_id, None)
-
-    def _meet(self, versions: Iterable[Version]) -> None:
-        """A lease is long enough for the longest of their calls from now on."""
-        specs = [each.spec for each in versions]
-        calls = [longest_call_s(most_answer_tokens(spec, most_items(spec, Lane.REALTIME))) for spec in specs]
-        self._longest_call_s = max([self._longest_call_s, *calls])
 
 
 def _all(claimed: Sequence[Claimed], waiting: Iterable[str], wanted: Mapping[str, int]) -> bool:

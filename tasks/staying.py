@@ -26,7 +26,7 @@ TAKE_OVER_S = 60.0  # how long a standing drain waits for the one that is kept w
 class Roles:
     """What a drain holds, or may come to hold."""
 
-    alive: RoleLock  # shared by all drains; its session tells that this one lives
+    alive: RoleLock  # shared by all drains: it tells how many there are
     router: RoleLock
     keeper: RoleLock
 

@@ -14,6 +14,7 @@ from lanes.words import Lane, Outcome
 from lanes.workload.version import Version
 
 UNANSWERABLE = "it could not be answered for"  # how the error begins of what is given up by itself
+LOST_LEASE = "claim timeout"  # how the error begins of an attempt whose claim was not renewed in time
 LOST = Judged(Outcome.MISSING, error="the batch ended without a result for it")
 
 

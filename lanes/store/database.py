@@ -60,7 +60,7 @@ class Database:
     def __init__(
         self, url: str, *, engine: "AsyncEngine | None" = None, clock: Callable[[Connection], datetime] = clock,
     ) -> None:  # fmt: skip
-        self.url, self._clock = url, clock
+        self.url, self.clock = url, clock
         self._engine = engine or _async_engine(url)
         self._one_by_one = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         self.sessions = sessions_of(self._engine.sync_engine)
@@ -74,13 +74,13 @@ class Database:
     async def transaction(self) -> AsyncIterator[Run]:
         """Several queries in one transaction: call the yielded runner like `run`; it also hands out the time."""
         async with self._engine.begin() as connection:
-            yield Run(connection, await connection.run_sync(self._clock))
+            yield Run(connection, await connection.run_sync(self.clock))
 
     @asynccontextmanager
     async def statements(self) -> AsyncIterator[Run]:
         """As `transaction`, but each statement is committed by itself: for those that need not be all or nothing."""
         async with self._one_by_one.connect() as connection:
-            yield Run(connection, await connection.run_sync(self._clock))
+            yield Run(connection, await connection.run_sync(self.clock))
 
     async def look(self, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As `run`, where nothing is written: no transaction is begun, nor ended."""
@@ -89,7 +89,7 @@ class Database:
 
     async def now(self) -> datetime:
         """The database's time, where nothing is written; a transaction that writes hands out its own."""
-        return await self.look(self._clock)
+        return await self.look(self.clock)
 
     async def close(self) -> None:
         """Every connection is given back."""

@@ -1,6 +1,6 @@
 """Work: claimed by rank and fenced by claim number, and rescued when its claimer is gone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -27,19 +27,21 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    text,
     true,
     update,
 )
 from sqlalchemy.types import TypeEngine
 
 from lanes.claims import Claim, Claimed
-from lanes.ids import VersionId
+from lanes.ids import VersionId, WorkId
 from lanes.money.cost import upper_bound
+from lanes.realtime.calltime import LEASE
+from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt, Judged
-from lanes.store.bulk import one_of, rows_of
+from lanes.store.bulk import one_of
 from lanes.store.literals import is_
 from lanes.store.payload import characters, octets
-from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import item, work, workload
 from lanes.store.tables.base import Moment
 from lanes.store.workload.workloads import versions
@@ -49,6 +51,16 @@ from lanes.workload.version import Version
 # Ready or claimed, each by its own index: as a table.
 UNASKED = "(select * from lanes.work where state = 'ready' union all select * from lanes.work where state = 'claimed')"
 MOST_BYTES = 32 * 1024**2  # payloads of one claim
+RENEW = """
+with held as (
+  select w.id
+    from unnest(cast(:ids as bigint[]), cast(:numbers as integer[])) as claim(id, number)
+    join lanes.work w on w.id = claim.id and w.claim_no = claim.number
+   where w.state = 'claimed'
+   order by w.id for no key update of w skip locked)
+update lanes.work w set lease_until = :until from held where w.id = held.id
+returning w.id
+"""
 _now = bindparam("now", type_=Moment)
 _but, _only = (bindparam(name, type_=ARRAY(BigInteger)) for name in ("but", "only"))  # versions
 _askable = work.c.version_id + 0 != all_(_but)  # `+ 0`: without statistics, by which one version in use would be all or nothing
@@ -151,21 +163,20 @@ def _urgent(
 
 
 def claim(
-    connection: Connection, lane: Lane, most: Mapping[str, int], *, worker: str, session: int | None = None,
-    lease: timedelta, most_bytes: int = MOST_BYTES, since: Mapping[str, datetime] | None = None,
+    connection: Connection, lane: Lane, most: Mapping[str, int], *, worker: str, lease: timedelta,
+    most_bytes: int = MOST_BYTES, since: Mapping[str, datetime] | None = None,
     but: Sequence[VersionId] = (), only: Sequence[VersionId] = (), now: datetime,
 ) -> list[Claimed]:  # fmt: skip
     """Up to so much of the most urgent work of each workload is `worker`'s until the lease ends, most urgent first.
 
     The workloads share `most_bytes`: none has more than one claim beyond its part, nor fewer than one. The returned
-    claim number fences every later write. `session` is the database session by whose lock others see that
-    the worker lives. Work that ranks before what `since` names of its workload is not looked for (`lanes.realtime.heads`), nor
-    work of the versions in `but`; where `only` names versions, only theirs is.
+    claim number fences every later write. Work that ranks before what `since` names of its workload is not looked for
+    (`lanes.realtime.heads`), nor work of the versions in `but`; where `only` names versions, only theirs is.
     """
     if not most:
         return []
     asked = {_LISTS[each].key: value for each, value in _asked(most, since).items()} | {
-        "now": now, "by": worker, "on": session, "until": now + lease, "bytes": most_bytes // len(most),
+        "now": now, "by": worker, "until": now + lease, "bytes": most_bytes // len(most),
         **({"only": list(only)} if only else {"but": list(but)}),
     }  # fmt: skip
     return [claimed(row) for row in connection.execute(_claim(lane, chosen=bool(only)), asked).all()]
@@ -173,7 +184,7 @@ def claim(
 
 @cache
 def _claim(lane: Lane, *, chosen: bool) -> Select[*tuple[Any, ...]]:
-    """Takes the most urgent of each :of_workload, up to :of_places and :bytes, :by whom, :on which session, :until when."""
+    """Takes the most urgent of each :of_workload, up to :of_places and :bytes, :by whom, :until when."""
     picked = _urgent(lane, _LISTS, _now, work.c.version_id == any_(_only) if chosen else _askable).cte("picked")
     size = octets(item.c.payload)
     before = func.sum(size).over(partition_by=picked.c.workload, order_by=(picked.c.rank_at, picked.c.id)) - size
@@ -189,8 +200,8 @@ def _claim(lane: Lane, *, chosen: bool) -> Select[*tuple[Any, ...]]:
         update(work)
         .where(work.c.id == weighed.c.id, weighed.c.bytes_before < bindparam("bytes", type_=BigInteger))
         .values(
-            state=WorkState.CLAIMED, claimed_by=bindparam("by", type_=Text), session=bindparam("on", type_=Integer),
-            lease_until=bindparam("until", type_=Moment), claim_no=work.c.claim_no + 1,
+            state=WorkState.CLAIMED, claimed_by=bindparam("by", type_=Text), lease_until=bindparam("until", type_=Moment),
+            claim_no=work.c.claim_no + 1,
         )
         .returning(
             work.c.id, work.c.claim_no, work.c.version_id, work.c.purpose, work.c.failures, work.c.rank_at, work.c.alone,
@@ -220,35 +231,29 @@ def claimed(row: Any) -> Claimed:
 
 
 def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> list[Attempt]:
-    """An attempt `unknown` for each claim whose lease ran out or whose holder's session is gone.
+    """Return an attempt `unknown` for each claim whose lease ran out: its call may have been billed, and is bounded.
 
-    Its call may have been billed, and is bounded.
+    No lease runs out within 20 s of the server's start: until then a drain that lives could not renew it.
     """
-    gone = and_(work.c.session.is_not(None), work.c.session.not_in(sessions_of(Role.DRAIN)))
+    up = func.pg_postmaster_start_time(type_=Moment)
     rows = connection.execute(
         select(
-            work.c.id, work.c.claim_no, work.c.version_id, work.c.lane, func.least(work.c.lease_until, now).label("until"),
+            work.c.id, work.c.claim_no, work.c.version_id, work.c.lane, work.c.lease_until.label("until"),
             characters(item.c.payload).label("chars"),
         )
         .join(item, item.c.id == work.c.item_id)
-        .where(is_(work.c.state, WorkState.CLAIMED), or_(work.c.lease_until < now, gone))
+        .where(is_(work.c.state, WorkState.CLAIMED), work.c.lease_until < now, ~literal(now, Moment).between(up, up + LEASE))
         .order_by(work.c.id)
         .limit(limit)
     ).all()  # fmt: skip
     known = versions(connection, {row.version_id for row in rows})
-    lost = Judged(Outcome.UNKNOWN, error="claim timeout: whoever held it went away; the call may have been billed")
+    lost = Judged(Outcome.UNKNOWN, error=f"{LOST_LEASE}: the claim was not renewed in time; the call may have been billed")
 
     def bound(row: Any) -> Decimal:
         of = known.get(row.version_id)
         return Decimal(0) if of is None else upper_bound(of, row.chars, lane=row.lane, at=now)
 
-    return [
-        Attempt(
-            Claim(row.id, row.claim_no), lost, None, row.until, now, 0,
-            bound_usd=bound(row),
-        )
-        for row in rows
-    ]  # fmt: skip
+    return [Attempt(Claim(row.id, row.claim_no), lost, None, row.until, now, 0, bound_usd=bound(row)) for row in rows]
 
 
 def ready_again() -> ColumnElement[str]:
@@ -277,22 +282,16 @@ def give_back(connection: Connection, claims: Sequence[Claim], *, ready_at: date
     connection.execute(
         update(work)
         .where(one_of(ours, work.c.id), work.c.state == WorkState.CLAIMED)
-        .values(state=ready_again(), ready_at=ready_at, claimed_by=None, session=None, lease_until=None)
+        .values(state=ready_again(), ready_at=ready_at, claimed_by=None, lease_until=None)
     )
     seen = {row.id for row in free}
     return [each for each in claims if each.work_id not in seen]
 
 
-def renew(connection: Connection, claims: Sequence[Claim], *, session: int | None, lease: timedelta, now: datetime) -> None:
-    """The claims among these that we still hold are ours for another lease. Work that somebody has locked is passed over."""
-    if not claims:
-        return
-    held = rows_of(work, [{"id": claim.work_id, "claim_no": claim.number} for claim in claims])
-    ours = (
-        select(work.c.id)
-        .join(held, and_(held.c.id == work.c.id, held.c.claim_no == work.c.claim_no))
-        .where(work.c.state == WorkState.CLAIMED)
-        .with_for_update(of=work, skip_locked=True, key_share=True)
-        .cte("ours")
-    )
-    connection.execute(update(work).where(work.c.id == ours.c.id).values(lease_until=now + lease, session=session))
+def renew(connection: Connection, claims: Collection[Claim], *, lease: timedelta, now: datetime) -> set[WorkId]:
+    """Extend the leases of those claims that we still hold, by one statement; the ids of their work.
+
+    Work that another transaction has locked is passed over: it is renewed next time.
+    """
+    given = {"ids": [each.work_id for each in claims], "numbers": [each.number for each in claims], "until": now + lease}
+    return set(connection.execute(text(RENEW), given).scalars()) if claims else set()

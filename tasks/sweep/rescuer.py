@@ -1,4 +1,4 @@
-"""The rescuer: work whose claimer went away is somebody's again. Drains rescue too, so that it does not wait for a sweep."""
+"""The rescuer: work whose lease ran out is ready again. Drains rescue too, so that it does not wait for a sweep."""
 
 from datetime import datetime
 
@@ -9,7 +9,7 @@ from tasks.saving import save
 
 
 class Rescuer:
-    """A lease that ran out, or a session that is gone, tells a lost claim."""
+    """Turns claims whose leases ran out into attempts."""
 
     duty = Duty("lost claims")
 
@@ -17,5 +17,5 @@ class Rescuer:
         self._db = db
 
     async def turn(self, now: datetime) -> None:
-        """Claims that nobody answers for any more are attempts without an answer, and ready again."""
+        """Record an attempt without an answer for each lost claim; its work is ready again."""
         await save(self._db, await self._db.run(work.abandoned, now=now))

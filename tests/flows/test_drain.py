@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
 import tasks.beside
-import tasks.drain
+import tasks.leases
 from lanes.realtime import pace
+from lanes.realtime.calltime import LEASE
 from lanes.store import work
 from lanes.store.signals import Role, RoleLock, holder_exists
 from lanes.store.workload import workloads
@@ -30,6 +30,8 @@ from tests.standin.process import Endpoint
 from tests.store.test_signals import cut
 
 STATES = "select state, count(*) from lanes.work group by 1 order by 1"
+END_OTHERS = """select pg_terminate_backend(pid) from pg_stat_activity
+ where datname = current_database() and pid <> pg_backend_pid()"""
 PROMPTLY_S = 10  # far longer than an answer takes, and shorter than what would delay it
 
 
@@ -215,7 +217,7 @@ async def test_an_urgent_item_is_answered_while_a_backlog_is_still_being_routed(
 async def test_a_drain_whose_calls_are_slow_renews_its_leases(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks.drain, "RENEW_EVERY", timedelta(milliseconds=20))
+    monkeypatch.setattr(tasks.leases, "EVERY_S", 0.02)
     endpoint.fault("messages", "stall")
     await sender.items("a", lane=Lane.REALTIME)
     async with drain(at, standing=False) as opened:
@@ -232,23 +234,62 @@ async def test_a_drain_whose_calls_are_slow_renews_its_leases(
     assert await sender.rows("select claim_no, failures from lanes.work") == [(1, 0)]
 
 
-async def test_the_claims_of_a_drain_that_died_are_anothers_at_once(
+async def test_the_claims_of_a_drain_that_died_are_anothers_once_their_leases_are_over(
     at: Connections, sender: Sender, prefect: PrefectStandIn
 ) -> None:
-    """Its lease would still last for a minute."""
     await sender.items("a", lane=Lane.REALTIME)
     now = await at.db.now()
-    async with RoleLock(at.db.url, Role.DRAIN) as died:
-        await died.share()
-        claimed = {"worker": "died", "session": died.session, "lease": timedelta(minutes=1), "now": now}
-        assert len(await at.db.run(work.claim, Lane.REALTIME, {"letters": 1}, **claimed)) == 1
-        assert await at.db.run(work.abandoned, now=now) == []
+    assert len(await at.db.run(work.claim, Lane.REALTIME, {"letters": 1}, worker="died", lease=LEASE, now=now)) == 1
+    sender.time.passes(seconds=19)
+    assert await at.db.run(work.abandoned, now=await at.db.now()) == []
+    sender.time.passes(seconds=2)
     async with drain(at, standing=False) as opened:
         async with asyncio.timeout(PROMPTLY_S):
             await until_answered(opened, sender, "a")
     assert await sender.rows("select outcome, bound_usd > 0 from lanes.attempt_log order by attempt") == [
         ("unknown", True), ("valid", False),
     ]  # fmt: skip
+
+
+async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_flight_loses_no_claim(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.leases, "EVERY_S", 0.05)
+    endpoint.fault("messages", "stall")
+    await sender.items(*"abcdef", lane=Lane.REALTIME, max_failures=1)
+    async with drain(at, standing=False) as opened:
+        await turns(opened, lambda: work_is(sender, claimed=6))
+        await opened.ask()
+        with pool.begin() as connection:
+            connection.execute(text(END_OTHERS))
+        await at.db.close()  # what its pool kept of those sessions
+        ((before,),) = await sender.rows("select min(lease_until) from lanes.work")
+
+        async def renewed() -> bool:
+            return await sender.rows("select min(lease_until) > :before from lanes.work", before=before) == [(True,)]
+
+        await turns(opened, renewed)
+        assert await at.db.run(work.abandoned, now=await at.db.now()) == []
+        endpoint.reset()
+        await until_answered(opened, sender, *"abcdef")
+    assert endpoint.bill()["responses"] == 6
+    assert await sender.rows("select outcome, count(*) from lanes.attempt group by 1") == [("valid", 6)]
+
+
+async def test_a_drain_asks_nothing_for_claims_that_it_could_not_renew_lately(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.leases, "EVERY_S", 0.05)
+    await sender.items("a", lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+        with monkeypatch.context() as away:
+            away.setattr(tasks.leases, "RENEWED_WITHIN_S", -1.0)
+            await opened.claim()
+            await opened.ask()
+            await until_work_is(sender, ready=1)
+        assert endpoint.bill()["responses"] == 0
+        await until_answered(opened, sender, "a")
+    assert await sender.rows("select claim_no > 1, failures from lanes.work") == [(True, 0)]
 
 
 async def test_what_goes_on_beside_a_drain_ends_though_it_swallows_a_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:

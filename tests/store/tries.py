@@ -74,12 +74,11 @@ def claim(
     worker: str = "worker",
     places: int = 100,
     lease: timedelta = LEASE,
-    session: int | None = None,
 ) -> list[Claimed]:
     """The most urgent work is ours: `places` divided among the workloads as the real-time lane divides them."""
     entitled = {name: Entitlement.of(version) for name, version in work.waiting(connection, lane, now=now).versions.items()}
     most = divide(places, entitled, in_flight={}, places=places, rooms={})
-    return work.claim(connection, lane, most, worker=worker, session=session, lease=lease, now=now)
+    return work.claim(connection, lane, most, worker=worker, lease=lease, now=now)
 
 
 def claimed_item(

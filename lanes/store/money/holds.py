@@ -15,13 +15,12 @@ from lanes.ids import BatchId, BudgetId, WorkId
 from lanes.money.budget import SLICE_S, BudgetStatus, slice_usd
 from lanes.store import asking
 from lanes.store.bulk import one_of
-from lanes.store.literals import is_
 from lanes.store.locks import by_itself, waiting_at_most
 from lanes.store.money import budget_status
 from lanes.store.signals import Role, sessions_of
 from lanes.store.tables import batch, budget, budget_hold, item, work
 from lanes.units import usd
-from lanes.words import BatchState, WorkState
+from lanes.words import BatchState
 
 WAIT = timedelta(seconds=1)  # longest wait for a budget that somebody else holds
 IDLE = timedelta(seconds=2 * SLICE_S)  # by then nobody debits a slice any more that he did not renew
@@ -143,11 +142,10 @@ def _locked(connection: Connection, ids: Mapping[BudgetId, Any], now: datetime) 
 
 
 def _free(connection: Connection, ids: list[BudgetId], now: datetime) -> None:
-    """What drains held that are gone, once their claims have become attempts; and what collected batches did."""
-    claims = exists().where(is_(work.c.state, WorkState.CLAIMED), work.c.session == budget_hold.c.session)
+    """Free what drains held that are gone, whose leases are over by then, and what collected batches did."""
     gone = and_(
         budget_hold.c.holder.is_not(None), budget_hold.c.taken_at < now - IDLE,
-        or_(budget_hold.c.session.is_(None), budget_hold.c.session.not_in(sessions_of(Role.DRAIN))), ~claims,
+        or_(budget_hold.c.session.is_(None), budget_hold.c.session.not_in(sessions_of(Role.DRAIN))),
     )  # fmt: skip
     over = exists().where(batch.c.id == budget_hold.c.batch_id, batch.c.state == BatchState.COLLECTED)
     connection.execute(delete(budget_hold).where(one_of(ids, budget_hold.c.budget_id), gone | over))

@@ -7,13 +7,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, literal, select, update
+from sqlalchemy import Connection, and_, false, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from lanes.claims import Claim
 from lanes.ids import BatchId, ItemId, WorkId
 from lanes.money.cost import Part
 from lanes.settling.announcing import told_alone
+from lanes.settling.attempts import LOST_LEASE
 from lanes.settling.outcome import Attempt, Saved, each_once
 from lanes.settling.settle import Consequence, Owed, consequence
 from lanes.storable import storable
@@ -38,8 +39,9 @@ def save(
 ) -> Saved:  # fmt: skip
     """Every attempt had its consequence, once, and its batch counts it; those that others hold were passed over.
 
-    A claim that is no longer the newest writes nothing but its attempt and its bill; saving an attempt twice changes
-    nothing. With `wait`, what others hold is waited for, so long at most. `flow_run_id` is the run that made them.
+    A claim that is no longer in force writes nothing but its attempt and its bill, unless its answer is valid and its item has
+    none because the lease was lost; saving an attempt twice changes nothing. With `wait`, what others hold is waited for, so
+    long at most. `flow_run_id` is the run that made them.
     """
     once = [_storable(each) for each in each_once(attempts)]
     if not once:
@@ -58,8 +60,11 @@ def save(
         else:
             late.append((each, row, part))
     recorded = _recorded(connection, [each.claim for each, _, _ in late])
+    lost = _lost_by_leases(connection, [row.id for _, row, _ in late if row.state is WorkState.FAILED])
     for each, row, part in late:
-        if each.response is not None or _tells_something(each, row, batch_id, {*recorded, *writes.claims}):
+        if batch_id is None and _settles_late(each, row, lost):
+            writes.in_force(each, row, part, late=True)
+        elif each.response is not None or _tells_something(each, row, batch_id, {*recorded, *writes.claims}):
             writes.late(each, row, part)
     writes.flush(connection, recorded, flow_run_id=flow_run_id)
     return writes.saved
@@ -81,6 +86,24 @@ def _recorded(connection: Connection, claims: Sequence[Claim]) -> dict[Claim, Ou
         .order_by(attempt.c.id)
     )
     return {Claim(row.work_id, row.claim_no): row.outcome for row in rows}
+
+
+def _lost_by_leases(connection: Connection, failed: Sequence[WorkId]) -> set[WorkId]:
+    """Return which of this failed work has met nothing but lost leases."""
+    if not failed:
+        return set()
+    lost = and_(attempt.c.outcome == Outcome.UNKNOWN, func.starts_with(attempt.c.error, LOST_LEASE))
+    tried = select(attempt.c.work_id).where(one_of(set(failed), attempt.c.work_id)).group_by(attempt.c.work_id)
+    return set(connection.execute(tried.having(func.bool_and(func.coalesce(lost, false())))).scalars())
+
+
+def _settles_late(each: Attempt, row: LockedWork, lost: Collection[WorkId]) -> bool:
+    """Return whether an answer of a call counts though its claim is no longer in force: it is valid and was paid for, and its
+    item still needs one. `lost` is the work that failed only by lost leases."""
+    if each.judged.outcome is not Outcome.VALID or row.terms.lane is not Lane.REALTIME:
+        return False
+    needed = row.state in (WorkState.READY, WorkState.CLAIMED) or row.id in lost
+    return needed and row.is_newest_revision and not (row.of_item.canceled or row.of_item.settled)
 
 
 def _tells_something(each: Attempt, row: LockedWork, batch_id: BatchId | None, recorded: Collection[Claim]) -> bool:
@@ -106,11 +129,11 @@ class _Writes:
         self._alone: list[Alone] = []
         self._answers: dict[tuple[Any, ...], Consequence] = {}
 
-    def in_force(self, each: Attempt, row: LockedWork, part: Part) -> None:
-        """The attempt belongs to the newest claim: it moves its work and perhaps its item."""
+    def in_force(self, each: Attempt, row: LockedWork, part: Part, *, late: bool = False) -> None:
+        """Let an attempt of the newest claim, or a `late` answer that counts, move its work and perhaps its item."""
         then, of_item = self._consequence(each, row), row.of_item
         row.state, row.failures, row.alone = then.work_state, then.failures, row.alone or then.alone
-        given = self._attempt(each, row, part, late=False)
+        given = self._attempt(each, row, part, late=late)
         given |= {"state": then.work_state, "failures": then.failures, "alone": row.alone}
         if then.ready_at is not None:
             given["ready_at"] = then.ready_at

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Engine, event, text
 from lanes.errors import ActionRefused, StillLocked, UnknownWorkload
 from lanes.ids import BudgetId
 from lanes.money.budget import Budget, BudgetStatus, Period
+from lanes.realtime.calltime import LEASE
 from lanes.settling.outcome import Share
 from lanes.store import work
 from lanes.store.batch import releases
@@ -188,16 +189,17 @@ def test_a_new_period_gives_what_the_last_one_refused(connection: Connection) ->
     assert take(connection, id_, want("0.0001"), now=later(days=1)) == Decimal("0.0001")
 
 
-def test_a_dead_drains_slice_counts_until_its_claims_have_become_unknown(connection: Connection) -> None:
+def test_a_dead_drains_slice_counts_until_long_after_its_claims_have_become_unknown(connection: Connection) -> None:
     publish(connection, now=NOON)
     id_, dead = put(connection), 2_000_000_000
     admit(connection, "a", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
-    work.claim(connection, Lane.REALTIME, {"letters": 1}, worker="gone", session=dead, lease=timedelta(minutes=9), now=NOON)
+    work.claim(connection, Lane.REALTIME, {"letters": 1}, worker="gone", lease=LEASE, now=NOON)
     holds.take(connection, uuid4(), dead, {id_: want("0.9")}, now=NOON)
-    assert take(connection, id_, want("0.2"), now=later(minutes=10)) is None
-    lost = work.abandoned(connection, now=later(minutes=10))
-    save(connection, *lost, now=later(minutes=10))
+    assert take(connection, id_, want("0.2"), now=later(seconds=20)) is None
+    lost = work.abandoned(connection, now=later(seconds=21))
+    save(connection, *lost, now=later(seconds=21))
+    assert take(connection, id_, want("0.2"), now=later(seconds=21)) is None
     assert take(connection, id_, want("0.2"), now=later(minutes=10)) == Decimal("0.2")
     assert stands(connection).unknown_usd == lost[0].bound_usd > 0
 

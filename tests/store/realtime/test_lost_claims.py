@@ -1,14 +1,15 @@
-"""Workers that go away: leases end, the next worker takes over, and the first can only be booked."""
+"""Workers that go away: leases end, the next worker takes over, and an answer of the first counts where none has come since."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from lanes.money.cost import upper_bound
 from lanes.store import work
 from lanes.store.settling import outcomes
-from lanes.words import Lane, Mode
+from lanes.words import Lane, Mode, Outcome
 from lanes.workload.prices import Usage, cost
 from tests.conftest import NOON, later
 from tests.examples import publish
@@ -23,7 +24,7 @@ def rescue(connection: Connection, *, now_s: float) -> int:
     return len(lost)
 
 
-def test_an_expired_lease_gives_the_work_to_the_next_worker_and_fences_the_first(connection: Connection) -> None:
+def test_an_expired_lease_gives_the_work_to_the_next_worker_and_the_first_valid_answer_settles(connection: Connection) -> None:
     publish(connection, now=NOON)
     first = claimed_item(connection)
     assert claim(connection, worker="next", now=later(minutes=5)) == []
@@ -35,12 +36,55 @@ def test_an_expired_lease_gives_the_work_to_the_next_worker_and_fences_the_first
     assert (lost.outcome, lost.error.split(":")[0]) == ("unknown", "claim timeout")
 
     late = save(connection, tried(first, output=B), now=later(minutes=6))
-    assert (late.late, late.answered) == (1, 0)
-    assert rows(connection, "current_results") == []
+    assert (late.late, late.answered) == (1, 1)
+    assert row(connection, "current_results").output == B
+    assert (row(connection, "item_status").state, claim(connection, now=later(hours=1))) == ("settled", [])
     save(connection, tried(second, output=A), now=later(minutes=7))
-    assert row(connection, "current_results").output == A
-    assert [each.shown for each in rows(connection, "attempt_log", "attempt")] == [False, False, True]
+    assert row(connection, "current_results").output == B
+    assert [each.shown for each in rows(connection, "attempt_log", "attempt")] == [False, True, False]
     assert len(rows(connection, "spend")) == 2
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_a_late_answer_settles_an_item_that_waits_again_or_failed_by_lost_leases_alone(
+    connection: Connection, mode: Mode
+) -> None:
+    publish(connection, now=NOON, max_failures=1, mode=mode, split_percent=100)
+    beside = claimed_item(connection, "beside", due_at=later(minutes=1))
+    first = claimed_item(connection, due_at=later(minutes=1))
+    rescue(connection, now_s=300)
+    assert {each.state for each in rows(connection, "item_status")} == {"failed"}
+    late = tried(first, output=B)
+    save(connection, late, now=later(minutes=6))
+    save(connection, late, now=later(minutes=6))  # twice changes nothing
+    states = {each.key: each.state for each in rows(connection, "item_status")}
+    assert states == {"k": "settled" if mode is Mode.PLAIN else "answered", "beside": "failed"}
+    assert row(connection, "current_results").output == B
+    assert len(rows(connection, "spend")) == 1
+    save(connection, tried(beside, Outcome.INVALID), now=later(minutes=6))
+    assert {each.key: each.state for each in rows(connection, "item_status")} == states
+
+
+def test_a_late_answer_does_not_revive_an_item_that_failed_by_itself_or_was_canceled(connection: Connection) -> None:
+    publish(connection, now=NOON, max_failures=2)
+    lost = {key: claimed_item(connection, key) for key in ("failed", "canceled")}
+    rescue(connection, now_s=300)
+    for each in claim(connection, now=later(minutes=6)):
+        save(connection, tried(each, Outcome.INVALID), now=later(minutes=6))
+    connection.execute(text("select lanes.cancel('letters', 'canceled')"))
+    before = [(each.key, each.state) for each in rows(connection, "item_status")]
+    for each in lost.values():
+        save(connection, tried(each, output=A), now=later(minutes=7))
+    assert [(each.key, each.state) for each in rows(connection, "item_status")] == before
+    assert len(rows(connection, "spend")) == 4
+
+
+def test_no_lease_runs_out_within_20_s_of_the_servers_start(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    claimed_item(connection)
+    started = connection.execute(text("select pg_postmaster_start_time()")).scalar_one()
+    assert work.abandoned(connection, now=started + timedelta(seconds=19)) == []
+    assert len(work.abandoned(connection, now=started + timedelta(seconds=21))) == 1
 
 
 def test_a_lease_that_still_runs_is_left_alone(connection: Connection) -> None:
