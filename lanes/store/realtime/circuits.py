@@ -67,7 +67,7 @@ def by_models(connection: Connection, models: Collection[str]) -> list[VersionId
     """Return the versions whose real-time work asks one of these models."""
     if not models:
         return []
-    return list(connection.execute(select(version.c.id).where(one_of(models, version.c.realtime_model))).scalars())
+    return list(connection.execute(select(version.c.id).where(one_of(set(models), version.c.realtime_model))).scalars())
 
 
 def needed(connection: Connection, models: Collection[str], *, now: datetime) -> list[Needed]:

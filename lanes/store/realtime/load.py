@@ -21,16 +21,17 @@ USUAL = timedelta(days=1)  # what an item takes is the mean since then
 OF_LATE = timedelta(hours=1)  # calls since then are timed
 STEPS_S = (0, 30, 60, 120, 180, 300, 420, 600, 900, 1_200, 1_800, 2_700, 3_600, 7_200, 14_400, 28_800)  # ranks, from now on
 
-# What waits and could be asked, and what is being asked: that ranks first, whatever its rank was.
+# What waits and could be asked, and what is being asked: that ranks first, whatever its rank was. Work asks the model of its
+# own version, whichever is in force.
 QUEUES = f"""
 select f.name as workload, v.realtime_model as model, width_bucket(w.rank_at, cast(:edges as timestamptz[])) as place,
        count(*) as items
   from lanes.workload f
-  join lanes.version v on v.id = f.version_id
  cross join lateral (
-   select w.rank_at from lanes.work w
+   select w.rank_at, w.version_id from lanes.work w
     where w.lane = 'realtime' and w.state = 'ready' and w.workload = f.name
     order by w.rank_at, w.id limit {MOST}) w
+  join lanes.version v on v.id = w.version_id
  where f.paused_at is null
    and f.name <> all(cast(:unpaid as text[]))
  group by 1, 2, 3

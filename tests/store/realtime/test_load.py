@@ -41,6 +41,18 @@ def test_what_waits_is_counted_by_its_rank_and_what_is_being_asked_ranks_first(c
     assert found.waiting("another") == 0
 
 
+def test_what_waits_asks_the_model_of_its_own_version(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    claimed_item(connection, "asked")
+    admit(connection, "a", "b", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    publish(connection, now=NOON, realtime_model="claude-sonnet-5-5")
+    admit(connection, "c", now=NOON, lane=Lane.REALTIME)
+    route(connection, now=NOON)
+    found = seen(connection)
+    assert (found.waiting(MODEL), found.waiting("claude-sonnet-5-5"), found.waiting()) == (3, 1, 4)
+
+
 def test_what_a_paused_workload_has_waits_for_a_person_and_not_for_the_lane(connection: Connection) -> None:
     publish(connection, now=NOON)
     admit(connection, "a", now=NOON, lane=Lane.REALTIME)
