@@ -18,7 +18,8 @@ def frozen(account: str, items: int, why: str, *, flow_run_id: UUID | None = Non
 
 
 def unknown_model(workload: str, model: str, items: int, why: str, *, flow_run_id: UUID | None = None) -> Assessment:
-    """Return the breach that the account may not ask a model, or there is none of that name; it holds `items` of the workload back."""
+    """Return the breach that the account may not ask a model, or that there is none of that name; it holds `items` of the
+    workload back."""
     said = f"Nothing is asked of {model}: {why}"
     return Assessment(
         Promise.PROVIDER_FROZEN, workload, Verdict.FAILED, items, 0, items, said, of_model(model), why=why,
