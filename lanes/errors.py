@@ -13,6 +13,7 @@ LanesError
  ├── PlaybookInvalid      a playbook's file is missing or cannot be followed
  ├── ActionRefused        what an operator asked for cannot be done as things are
  ├── StillLocked          another transaction held a row for longer than we wait
+ │    └── Deadlocked      this transaction and another one each waited for the other
  ├── DatabaseAway         the database did not answer, or not in time
  ├── TransactionUnfit     the caller's own transaction is none to do it in
  └── SetupError           the stand or the environment is not usable as it is
@@ -47,7 +48,7 @@ class SpecInvalid(LanesError):
 class UnknownWorkload(LanesError):
     """No workload of that name has a published version.
 
-    Raised by: `cancel`, `label`, `wait`, `results`, `Sent.raise_for_refusal`.
+    Raised by: `submit`, `amend`, `cancel`, `label`, `wait`, `results`, `Sent.raise_for_refusal`.
     What to do: correct the name, or publish the workload (`lanes publish FILE`).
     """
 
@@ -96,8 +97,8 @@ class AnswerEmptied(NeverAnswered):
 class Refused(LanesError):
     """An input was not admitted; `reason` is one word, the text says what to do.
 
-    Raised by: every call, where a name, a field or a state cannot be read (`malformed`); `Sent.raise_for_refusal`, with the
-    outcome as its reason.
+    Raised by: every call that is about one item, and `results`. `submit_many` raises it for no input: it returns an outcome
+    for each, and `Sent.raise_for_refusal` raises it for one of them.
     What to do: correct what the text names. After `key_conflict` use another key, or `amend`.
     """
 
@@ -140,6 +141,16 @@ class StillLocked(LanesError):
 
     Raised by: `submit`, `submit_many`, `amend`, `cancel`, `label`, `read_result`, after the handle's `patience_s`.
     What to do: repeat it; where it happens often, look for a transaction that somebody leaves open (`pg_stat_activity`).
+    """
+
+
+class Deadlocked(StillLocked):
+    """This transaction and another one each waited for rows that the other had locked, and Postgres ended this call.
+
+    Raised by: `submit`, `submit_many`, `amend`, `cancel`, `label`, `read_result`: in the caller's transaction at once,
+    otherwise only after several tries.
+    What to do: nothing of the call was done. Repeat it, or roll back and begin again; a transaction that makes several calls
+    makes them in the order of their keys.
     """
 
 

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 PER_VALUE = 8  # what a number, a comma or a bracket about takes
+DEEPEST = 100  # levels; no door takes more
+MOST_WEIGHED = 8 * 1024**2  # a chunk is full then
 
 
 def characters(payload: Any) -> int:
@@ -19,18 +21,24 @@ def octets(payload: Any) -> int:
 def weight(value: Any) -> int:
     """About how many bytes a value takes as JSON; right for its texts but for what they need more than a byte for.
 
-    Cheaper than writing it, and told of anything, also of what is no JSON.
+    Cheaper than writing it, and defined for any value, also for one that is no JSON or contains itself: nothing below
+    `DEEPEST` levels is weighed, nor a level below `MOST_WEIGHED` bytes.
     """
-    held, waiting = 0, [value]
-    while waiting:
-        match each := waiting.pop():
-            case str():
-                held += len(each) + 2
-            case dict():
-                waiting += each.values()
-                held += sum(map(len, map(str, each))) + PER_VALUE * len(each)
-            case list() | tuple():
-                waiting += each
-            case _:
-                held += PER_VALUE
+    held, level = 0, [value]
+    for _ in range(DEEPEST):
+        below: list[Any] = []
+        for each in level:
+            match each:
+                case str():
+                    held += len(each) + 2
+                case dict():
+                    below += each.values()
+                    held += sum(map(len, map(str, each))) + PER_VALUE * len(each)
+                case list() | tuple():
+                    below += each
+                case _:
+                    held += PER_VALUE
+        if not below or held > MOST_WEIGHED:
+            break
+        level = below
     return held

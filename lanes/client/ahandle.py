@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, Unpack
@@ -14,8 +14,6 @@ from lanes.client import following, lookout, verbs
 from lanes.client.following import Following
 from lanes.client.places import async_place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
-from lanes.doors.item import Submission
-from lanes.errors import Refused
 from lanes.payload import weight
 from lanes.settling.listing import Listed, Wanted
 from lanes.store.database import clock
@@ -48,7 +46,7 @@ class AsyncLanes:
         self, workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]
     ) -> Sent:
         """See `Lanes.submit`."""
-        return (await self.submit_many(workload, [{"payload": dict(payload), "key": key, **fields}]))[0]
+        return (await self.submit_many(workload, [{"payload": payload, "key": key, **fields}]))[0].raise_for_refusal()
 
     async def submit_many(self, workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
         """See `Lanes.submit_many`; fewer large ones go to a transaction, so that the loop has its turns."""
@@ -65,40 +63,30 @@ class AsyncLanes:
             sent += await self._admit(workload, chunk)
         return sent
 
-    async def _admit(self, workload: str, chunk: Iterable[Mapping[str, Any]]) -> list[Sent]:
-        asked: list[Submission] = []
-        malformed: Refused | None = None
-        async with self._place.transaction() as connection:
+    async def _admit(self, workload: str, chunk: Sequence[Mapping[str, Any]]) -> list[Sent]:
+        async def admit(connection: AsyncConnection) -> list[Sent]:
             now = await connection.run_sync(clock)
-            try:
-                async for each in by_turns(chunk):
-                    asked.append(verbs.read(workload, each, now))
-            except Refused as refused:
-                malformed = refused
-            sent = await connection.run_sync(self._verbs.admit, asked, now)
-        if malformed is not None:
-            raise malformed
-        return sent
+            asked = [verbs.read(workload, each, now) async for each in by_turns(chunk)]
+            return await connection.run_sync(self._verbs.admit, asked, now)
+
+        return await self._place.run(admit)
 
     async def amend(self, workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None) -> Sent:
         """See `Lanes.amend`."""
-        async with self._place.transaction() as connection:
-            return await connection.run_sync(self._verbs.amend, workload, key, payload, occurred_at)
+        sent = await self._place.run(lambda opened: opened.run_sync(self._verbs.amend, workload, key, payload, occurred_at))
+        return sent.raise_for_refusal()
 
     async def cancel(self, workload: str, key: str) -> bool:
         """See `Lanes.cancel`."""
-        async with self._place.transaction() as connection:
-            return await connection.run_sync(self._verbs.cancel, workload, key)
+        return await self._place.run(lambda opened: opened.run_sync(self._verbs.cancel, workload, key))
 
     async def label(self, workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client") -> None:
         """See `Lanes.label`."""
-        async with self._place.transaction() as connection:
-            await connection.run_sync(self._verbs.label, workload, key, expected, source)
+        await self._place.run(lambda opened: opened.run_sync(self._verbs.label, workload, key, expected, source))
 
     async def read_result(self, workload: str, key: str, *, reader: str) -> Result | None:
         """See `Lanes.read_result`."""
-        async with self._place.transaction() as connection:
-            return await connection.run_sync(self._verbs.read_result, workload, key, reader)
+        return await self._place.run(lambda opened: opened.run_sync(self._verbs.read_result, workload, key, reader))
 
     async def wait(
         self, workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False

@@ -11,9 +11,9 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
-from lanes.errors import DatabaseAway, LanesError, SetupError, StillLocked, TransactionUnfit
+from lanes.errors import DatabaseAway, Deadlocked, LanesError, SetupError, StillLocked, TransactionUnfit
+from lanes.store.locks import DEADLOCK
 
-LOCKED = ("55P03", "40P01")  # lock_not_available, deadlock_detected
 AWAY = ("08", "53", "57", "58")  # classes: connection, resources, operator's intervention (restart, time limit), system
 NO_SCHEMA = ("3F000", "42P01", "42703", "42883")  # no such schema, table, column, function
 
@@ -50,11 +50,13 @@ def _told_by_the_driver(error: DBAPIError) -> LanesError | None:
     said = _first_line(error)
     if state is None and (error.connection_invalidated or type(error.orig).__name__ in ("OperationalError", "InterfaceError")):
         return DatabaseAway(f"the database does not answer: {said}")
-    if state in LOCKED:
-        return StillLocked("another transaction holds what this one needs; try again")
     match state:
         case None:
             return None
+        case "40P01":
+            return Deadlocked(DEADLOCK)
+        case "55P03":
+            return StillLocked("another transaction holds what this one needs; try again")
         case "40001":
             return StillLocked("another transaction changed it meanwhile: begin yours again (READ COMMITTED has no need to)")
         case "25P02":

@@ -1,7 +1,8 @@
 """The handle for synchronous programs."""
 
-from collections.abc import Collection, Generator, Iterable, Mapping
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Self, Unpack
 
 from sqlalchemy import URL, Connection, Engine
@@ -11,8 +12,6 @@ from lanes.client import following, lookout, verbs
 from lanes.client.following import Following
 from lanes.client.places import place
 from lanes.client.verbs import CHUNK, Fields, Sent, Verbs
-from lanes.doors.item import Submission
-from lanes.errors import Refused
 from lanes.payload import weight
 from lanes.settling.listing import Listed, Wanted
 from lanes.store.database import clock
@@ -43,9 +42,11 @@ class Lanes:
     Raises, here and from every method, what `lanes.errors` tells, with the driver's error as its cause:
         DatabaseAway: the database does not answer (a connection is tried for 5 s), or no connection was free.
         StillLocked: another transaction holds the item for longer than `patience_s`, or moved what this one relies on.
+        Deadlocked: it and another transaction waited for each other; a call that has its own transaction is repeated first.
         SetupError: no database is known, the address is none, or the schema of Lanes is not there.
         TransactionUnfit: the connection that was given is closed, failed before, or has no transaction.
-        Refused: a name or a field cannot be read.
+        Refused: a name or a field cannot be read, or the input is refused. One rule: a call about one item raises its refusal;
+            `submit_many` returns an outcome for each input.
     """
 
     def __init__(
@@ -55,55 +56,60 @@ class Lanes:
         self._verbs = Verbs(timedelta(seconds=patience_s), ours=self._place.ours)
 
     def submit(self, workload: str, payload: Mapping[str, Any], *, key: str | None = None, **fields: Unpack[Fields]) -> Sent:
-        """The item exists, or the refusal says why not: see `Sent`, and its `raise_for_refusal`.
+        """Admit one item; `outcome` is `accepted`, or `duplicate` where it was admitted before.
 
-        With a key it may be repeated whenever what became of it is not known.
-        """
-        return self.submit_many(workload, [{"payload": dict(payload), "key": key, **fields}])[0]
-
-    def submit_many(self, workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
-        """What became of each input, in order; admitted 500 to a transaction, or fewer where they are large.
-
-        An input has a `payload`, and what else an event has: `key`, and `Fields`.
+        With a key the call may be repeated whenever its outcome is not known.
 
         Raises:
-            Refused: an input is malformed; those before it are admitted.
-            StillLocked: somebody's open transaction has submitted one of the keys; the chunks before it are admitted.
+            UnknownWorkload: no workload of that name has a published version.
+            Refused: the input was refused for another reason; it is kept in `rejected_log`.
+        """
+        return self.submit_many(workload, [{"payload": payload, "key": key, **fields}])[0].raise_for_refusal()
+
+    def submit_many(self, workload: str, inputs: Iterable[Mapping[str, Any]]) -> list[Sent]:
+        """Admit many inputs, 500 to a transaction, or fewer where they are large, and return an outcome for each, in order.
+
+        An input has a `payload`, and the other fields of an event: `key`, and `Fields`. A refused input harms no other, and
+        raises nothing: its outcome is the reason (`Sent.refused`, `Sent.raise_for_refusal`), and it is kept in `rejected_log`.
+
+        Raises:
+            StillLocked: another transaction has submitted one of the keys and does not end; the chunks before it are admitted.
         """
         sent: list[Sent] = []
         for chunk in chunks(inputs, most=CHUNK, most_bytes=MOST_BYTES, weight=weight):
-            with self._place.transaction() as connection:
-                now = clock(connection)
-                asked, refused = _well_formed(workload, chunk, now)
-                admitted = self._verbs.admit(connection, asked, now)
-            sent += admitted
-            if refused is not None:
-                raise refused
+            sent += self._place.run(partial(self._admit, workload, chunk))
         return sent
 
+    def _admit(self, workload: str, chunk: Sequence[Mapping[str, Any]], connection: Connection) -> list[Sent]:
+        now = clock(connection)
+        return self._verbs.admit(connection, [verbs.read(workload, each, now) for each in chunk], now)
+
     def amend(self, workload: str, key: str, payload: Mapping[str, Any], *, occurred_at: datetime | None = None) -> Sent:
-        """The item's payload is this from now on. `outcome` is amended, duplicate, waiting (no item yet), outdated (one that
-        occurred later is in force; this one is kept), or a refusal."""
-        with self._place.transaction() as connection:
-            return self._verbs.amend(connection, workload, key, payload, occurred_at)
+        """Replace the item's payload; `outcome` is `amended`, `duplicate`, `waiting` (no item yet) or `outdated` (an amendment
+        that occurred later is in force; this one is kept).
+
+        Raises:
+            UnknownWorkload: no workload of that name has a published version.
+            Refused: the amendment was refused for another reason; it is kept in `rejected_log`.
+        """
+        sent = self._place.run(lambda connection: self._verbs.amend(connection, workload, key, payload, occurred_at))
+        return sent.raise_for_refusal()
 
     def cancel(self, workload: str, key: str) -> bool:
-        """Whether the item is withdrawn; False: it is settled, and its answer stands.
+        """Withdraw the item; return False where it is settled, and its answer stands.
 
         Raises:
             UnknownWorkload, UnknownItem: there is none.
         """
-        with self._place.transaction() as connection:
-            return self._verbs.cancel(connection, workload, key)
+        return self._place.run(lambda connection: self._verbs.cancel(connection, workload, key))
 
     def label(self, workload: str, key: str, expected: Mapping[str, Any], *, source: str = "client") -> None:
-        """What is right for the item is known; the newest label of a source counts.
+        """Record the right answer for the item; the newest label of a source counts.
 
         Raises:
             UnknownWorkload, UnknownItem: there is none.
         """
-        with self._place.transaction() as connection:
-            self._verbs.label(connection, workload, key, expected, source)
+        self._place.run(lambda connection: self._verbs.label(connection, workload, key, expected, source))
 
     def read_result(self, workload: str, key: str, *, reader: str) -> Result | None:
         """The item's current result, None while there is none; the read is recorded.
@@ -111,8 +117,7 @@ class Lanes:
         Raises:
             AnswerEmptied: there was one, and it is no longer kept.
         """
-        with self._place.transaction() as connection:
-            return self._verbs.read_result(connection, workload, key, reader)
+        return self._place.run(lambda connection: self._verbs.read_result(connection, workload, key, reader))
 
     def wait(self, workload: str, key: str, *, reader: str, timeout_s: float = 30, settled: bool = False) -> Result | None:
         """The item's result as soon as there is one (`settled`: an authoritative one); the read is recorded.
@@ -186,14 +191,3 @@ class Lanes:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _well_formed(workload: str, inputs: Iterable[Mapping[str, Any]], now: datetime) -> tuple[list[Submission], Refused | None]:
-    """The inputs up to the first malformed one, and its refusal."""
-    asked: list[Submission] = []
-    for fields in inputs:
-        try:
-            asked.append(verbs.read(workload, fields, now))
-        except Refused as refused:
-            return asked, refused
-    return asked, None

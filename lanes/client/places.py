@@ -3,18 +3,19 @@ caller ends."""
 
 import os
 import weakref
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from lanes.client.failures import typed
-from lanes.errors import SetupError, TransactionUnfit
+from lanes.errors import Deadlocked, SetupError, TransactionUnfit
 from lanes.stand.database import DRIVER, read_address
 from lanes.stand.whereabouts import database_url
 from lanes.store.discreet import discreet_async_engine, discreet_engine
+from lanes.store.locks import TRIES, repeated
 from lanes.store.signals import LIMITS
 
 KEPT = 2  # connections that stay open between two calls
@@ -23,6 +24,8 @@ NO_WAITING = (
     "who waits within a transaction waits in vain: what it sent is answered only after its commit, and what it reads may be "
     "old; commit, then wait on a handle of the database's address"
 )
+
+T = TypeVar("T")
 
 
 class Pool:
@@ -42,6 +45,15 @@ class Pool:
             connection.execution_options(isolation_level=COMMITTED)
             with connection.begin():
                 yield connection
+
+    def run(self, act: Callable[[Connection], T]) -> T:
+        """Return what `act` returns in a transaction of its own, which is repeated after a deadlock."""
+
+        def once() -> T:
+            with self.transaction() as connection:
+                return act(connection)
+
+        return repeated(once)
 
     def address(self) -> str:
         """Where those who wait look, on connections of their own.
@@ -72,6 +84,11 @@ class Joined:
             _check_begun(self._connection)
             yield self._connection
 
+    def run(self, act: Callable[[Connection], T]) -> T:
+        """Return what `act` returns in the caller's transaction, which only the caller can repeat."""
+        with self.transaction() as connection:
+            return act(connection)
+
     def address(self) -> str:
         """Raises TransactionUnfit: nobody waits within a transaction."""
         raise TransactionUnfit(NO_WAITING)
@@ -99,6 +116,17 @@ class AsyncPool:
                 async with connection.begin():
                     yield connection
 
+    async def run(self, act: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """See `Pool`."""
+        for _ in range(TRIES - 1):
+            with suppress(Deadlocked):
+                return await self._once(act)
+        return await self._once(act)
+
+    async def _once(self, act: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        async with self.transaction() as connection:
+            return await act(connection)
+
     def address(self) -> str:
         """See `Pool`."""
         return _address(self._engine.url)
@@ -123,6 +151,11 @@ class AsyncJoined:
         with typed():
             await self._connection.run_sync(_check_begun)
             yield self._connection
+
+    async def run(self, act: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        """See `Joined`."""
+        async with self.transaction() as connection:
+            return await act(connection)
 
     def address(self) -> str:
         """Raises TransactionUnfit: nobody waits within a transaction."""

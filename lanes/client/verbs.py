@@ -1,5 +1,6 @@
-"""What a program of somebody else's may ask, each as a query within an open transaction, whoever commits it."""
+"""The verbs of the client, each as a query within an open transaction, whoever commits it."""
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,7 @@ from uuid import uuid4
 
 from sqlalchemy import Connection
 
-from lanes.doors.item import Admission, Submission, read_amendment, read_submission
+from lanes.doors.item import Admission, Refusal, Submission, read_amendment, read_submission
 from lanes.errors import AnswerEmptied, ItemCanceled, ItemFailed, LanesError, Refused, UnknownItem, UnknownWorkload
 from lanes.settling.listing import TOLD, Listed, Page, Wanted
 from lanes.settling.sought import Sought, Unanswered, emptied
@@ -43,9 +44,10 @@ class Fields(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Sent:
-    """What became of one input: `outcome` is accepted, duplicate, or the reason of a refusal.
+    """The outcome of one input: `accepted`, `duplicate` (same key, same content), or the reason of a refusal.
 
-    Of an amendment it is amended, duplicate, waiting (no item yet), outdated, or the reason of a refusal.
+    Of an amendment it is `amended`, `duplicate`, `waiting` (no item yet) or `outdated`. Only `submit_many` returns refused
+    inputs; `submit` and `amend` raise for theirs.
     """
 
     key: str
@@ -54,15 +56,15 @@ class Sent:
 
     @property
     def refused(self) -> bool:
-        """Whether it was not taken; `detail` says why, and so does `rejected_log`."""
+        """Whether the input was refused; `detail` says why, and so does `rejected_log`."""
         return self.outcome not in ("accepted", "duplicate", "amended", "waiting", "outdated")
 
     def raise_for_refusal(self) -> "Sent":
-        """Itself, where it was taken.
+        """Return itself unless the input was refused.
 
         Raises:
             UnknownWorkload: no workload of that name has a published version.
-            Refused: it was refused otherwise; `reason` is the outcome.
+            Refused: the input was refused for another reason; `reason` is the outcome.
         """
         if self.outcome == "unknown_workload":
             raise UnknownWorkload(self.detail or "there is no such workload")
@@ -78,20 +80,29 @@ class Verbs:
     def __init__(self, patience: timedelta, *, ours: bool) -> None:
         self._patience, self._ours = patience, ours
 
-    def admit(self, connection: Connection, asked: Sequence[Submission], now: datetime) -> list[Sent]:
-        """What became of each."""
-        if not asked:
-            return []
-        admitted = self._patiently(connection, items.admit, asked, door=DOOR, now=now)
-        return [_sent(s, a) for s, a in zip(asked, admitted, strict=True)]
+    def admit(self, connection: Connection, asked: Sequence[Submission | Refusal], now: datetime) -> list[Sent]:
+        """Admit the submissions, keep the refusals in `rejected_log`, and return an outcome for each, in order."""
+        refused = [each for each in asked if isinstance(each, Refusal)]
+        if refused:
+            items.refuse(connection, refused, door=DOOR, now=now)
+        submitted = [each for each in asked if isinstance(each, Submission)]
+        admitted = self._patiently(connection, items.admit, submitted, door=DOOR, now=now) if submitted else []
+        outcomes = map(_sent, submitted, admitted)
+        return [_not_sent(each) if isinstance(each, Refusal) else next(outcomes) for each in asked]
 
     def amend(
         self, connection: Connection, workload: str, key: str, payload: Mapping[str, Any], occurred_at: datetime | None
     ) -> Sent:
         """See `Lanes.amend`."""
-        fields = {"key": key, "payload": dict(payload), "occurred_at": occurred_at}
-        asked = read_amendment(workload, fields, place=None)
-        taken = self._patiently(connection, amendments.amend, asked, door=DOOR, now=clock(connection))
+        fields = {"key": key, "payload": plain(payload), "occurred_at": occurred_at}
+        now = clock(connection)
+        try:
+            asked = read_amendment(workload, fields, place=None)
+        except Refused as refused:
+            refusal = _refusal(workload, fields, refused)
+            items.refuse(connection, [refusal], door=DOOR, now=now)
+            return _not_sent(refusal)
+        taken = self._patiently(connection, amendments.amend, asked, door=DOOR, now=now)
         return Sent(asked.key, taken.outcome, taken.detail)
 
     def cancel(self, connection: Connection, workload: str, key: str) -> bool:
@@ -105,7 +116,9 @@ class Verbs:
     def label(self, connection: Connection, workload: str, key: str, expected: Mapping[str, Any], source: str) -> None:
         """See `Lanes.label`."""
         workload, key = text_of(workload, "the workload's name"), text_of(key, "key")
-        right, source = dict(expected), text_of(source, "source")
+        right, source = plain(expected), text_of(source, "source")
+        if not isinstance(right, dict):
+            raise Refused("malformed", f"a label is a JSON object (a dict), not {type(right).__name__}")
         problem = unstorable(right, "the label")
         if problem is not None:
             raise Refused("malformed", problem)
@@ -126,13 +139,30 @@ class Verbs:
         return (by_itself if self._ours else patiently)(connection, self._patience, query, *args, **kwargs)
 
 
-def read(workload: str, fields: Mapping[str, Any], now: datetime) -> Submission:
-    """The input, well-formed.
+def read(workload: str, fields: object, now: datetime) -> Submission | Refusal:
+    """Return the input as a submission, or its refusal where it is malformed."""
+    try:
+        if not isinstance(fields, Mapping):
+            raise Refused("malformed", f'an input is a JSON object (a dict) with a "payload", not {type(fields).__name__}')
+        given = {**fields, "payload": plain(fields.get("payload"))}
+        return read_submission(workload, given, place=str(given.get("key") or uuid4()), sent_at=now.astimezone(UTC))
+    except Refused as refused:
+        return _refusal(workload, fields, refused)
 
-    Raises:
-        Refused: it is not.
-    """
-    return read_submission(workload, fields, place=str(fields.get("key") or uuid4()), sent_at=now.astimezone(UTC))
+
+def plain(payload: object) -> Any:
+    """Return a mapping as the dict that JSON takes; everything else as it is, so that the door can refuse it."""
+    return dict(payload) if isinstance(payload, Mapping) else payload
+
+
+def _refusal(workload: object, fields: object, refused: Refused) -> Refusal:
+    """Return the refusal of a malformed input, which has a place of its own: each is kept, also under one key."""
+    key = fields.get("key") if isinstance(fields, Mapping) else None
+    try:
+        content = json.dumps(fields, default=str, skipkeys=True)
+    except (ValueError, RecursionError):  # it contains itself, or is nested too deeply
+        content = ""
+    return Refusal(str(workload), str(uuid4()), refused.reason, str(refused), content, None if key is None else str(key))
 
 
 def page(connection: Connection, wanted: Wanted, onwards: int, reader: str | None) -> Page:
@@ -227,6 +257,10 @@ def _no_item(workload: str, key: str) -> UnknownItem:
 
 def _unknown(name: str) -> UnknownWorkload:
     return UnknownWorkload(f'there is no workload "{name}"; correct the name, or publish it')
+
+
+def _not_sent(refusal: Refusal) -> Sent:
+    return Sent(refusal.key or refusal.place, refusal.reason, refusal.detail)
 
 
 def _sent(asked: Submission, admission: Admission) -> Sent:

@@ -17,6 +17,7 @@ from lanes.escaping import plain
 from lanes.settling.story import happenings, next_step, shared_context
 from lanes.store.database import clock
 from lanes.store.doors import forgetting, items
+from lanes.store.locks import OWN_PATIENCE, in_own_transaction
 from lanes.store.settling import retries, story
 from lanes.units import counted, usd
 
@@ -90,8 +91,7 @@ def cancel(workload: str, key: str, *, as_json: AsJson = False) -> int:
     """
 
     def withdraw(pool: Engine) -> int:
-        with pool.begin() as connection:
-            outcome = items.cancel(connection, workload, key)
+        outcome = in_own_transaction(pool, OWN_PATIENCE, items.cancel, workload, key)
         sentences = {
             "canceled": f"{workload} / {key} is canceled",
             "settled": f"{workload} / {key} is settled; nothing was changed",

@@ -1,20 +1,27 @@
 """Patience with locks: nothing of ours waits without a limit for what another transaction holds."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
 from psycopg.errors import DeadlockDetected, LockNotAvailable
-from sqlalchemy import Connection, Text, bindparam, func, select, true
+from sqlalchemy import Connection, Engine, Text, bindparam, func, select, true
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from lanes.errors import StillLocked
+from lanes.errors import Deadlocked, StillLocked
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+OWN_PATIENCE = timedelta(seconds=10)  # of a command, with a transaction that does not end
+TRIES = 5  # of a call that meets a deadlock; each time one of those who wait for each other goes on
+
 _SET = select(func.set_config("lock_timeout", bindparam("limit", type_=Text), true()))
+DEADLOCK = (
+    "another transaction holds rows that this call needs, and waits for rows that this transaction holds (a deadlock): nothing "
+    "of this call was done; repeat it, or roll back and begin again, and change items in the order of their keys"
+)
 PATIENCE = timedelta(seconds=1)  # longer than any transaction of ours takes; whoever holds on for longer has left it open
 
 
@@ -24,6 +31,7 @@ def waiting_at_most(connection: Connection, limit: timedelta) -> Iterator[None]:
 
     Raises:
         StillLocked: one would have; nothing that was done within has happened, and the transaction goes on.
+        Deadlocked: the same, because another transaction waited for this one.
     """
     try:
         with connection.begin_nested():
@@ -33,7 +41,7 @@ def waiting_at_most(connection: Connection, limit: timedelta) -> Iterator[None]:
             _set(connection, before)
     except OperationalError as error:
         if gave_up(error):
-            raise _still_locked(limit) from error
+            raise _refusal(error, limit) from error
         raise
 
 
@@ -58,8 +66,36 @@ def by_itself(
         return query(connection, *args, **kwargs)
     except OperationalError as error:
         if gave_up(error):
-            raise _still_locked(limit) from error
+            raise _refusal(error, limit) from error
         raise
+
+
+def repeated(act: Callable[[], T]) -> T:
+    """Return what `act` returns; repeat it after a deadlock, `TRIES` times in all. It has a transaction to itself.
+
+    Raises:
+        Deadlocked: each try met one.
+    """
+    for _ in range(TRIES - 1):
+        with suppress(Deadlocked):
+            return act()
+    return act()
+
+
+def in_own_transaction(
+    pool: Engine, limit: timedelta, query: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Return what `query` returns in a transaction of its own, which is repeated after a deadlock.
+
+    Raises:
+        StillLocked: a statement would have waited longer than `limit` for a lock; nothing was done.
+    """
+
+    def once() -> T:
+        with pool.begin() as connection:
+            return by_itself(connection, limit, query, *args, **kwargs)
+
+    return repeated(once)
 
 
 def wait_at_most(connection: Connection, limit: timedelta) -> None:
@@ -77,7 +113,9 @@ def gave_up(error: DBAPIError) -> bool:
     return isinstance(error.orig, LockNotAvailable | DeadlockDetected)
 
 
-def _still_locked(limit: timedelta) -> StillLocked:
+def _refusal(error: DBAPIError, limit: timedelta) -> StillLocked:
+    if isinstance(error.orig, DeadlockDetected):
+        return Deadlocked(DEADLOCK)
     return StillLocked(
         f"somebody's open transaction holds it for longer than {limit.total_seconds():g} s; try again, or end that "
         "transaction (pg_stat_activity shows it)"

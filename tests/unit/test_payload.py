@@ -16,3 +16,10 @@ def test_a_weight_is_about_the_size_as_json(value: dict[str, Any]) -> None:
 def test_characters_are_counted_as_they_are_read_and_weighed_as_such() -> None:
     assert characters({"text": "für"}) == len('{"text": "für"}')
     assert weight("für") == 3 + 2
+
+
+def test_a_value_that_contains_itself_is_weighed() -> None:
+    alone: list[Any] = []
+    alone.append(alone)
+    assert weight(alone) == 0
+    assert weight({"text": "four", "rest": alone}) < 100

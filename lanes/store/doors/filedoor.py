@@ -11,21 +11,21 @@ from lanes.doors.filedoor import Admitted, BadLine, Layout, Line, read_lines
 from lanes.doors.item import Refusal
 from lanes.payload import weight
 from lanes.store.doors import items
+from lanes.store.locks import OWN_PATIENCE, in_own_transaction
 
 CHUNK = 500  # lines admitted in one transaction
 
 
 def admit_file(pool: Engine, path: Path, workload: str, layout: Layout, *, now: datetime) -> Iterator[Admitted]:
-    """What became of the file's lines, chunk after committed chunk.
+    """Admit the file's lines; yield what became of each chunk once it is committed.
 
     Raises:
+        StillLocked: another transaction has submitted one of the keys and does not end; the chunks before it are admitted.
         ValueError: the file is neither .jsonl nor .csv, or its header lacks a named column.
     """
     lines = read_lines(path, workload, layout, now=now)
     for chunk in chunks(lines, most=CHUNK, most_bytes=MOST_BYTES, weight=_weight):
-        with pool.begin() as connection:
-            admitted = _admit(connection, chunk, path.name, workload, now)
-        yield admitted
+        yield in_own_transaction(pool, OWN_PATIENCE, _admit, chunk, path.name, workload, now)
 
 
 def _weight(line: Line | BadLine) -> int:

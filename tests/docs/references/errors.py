@@ -31,7 +31,7 @@ def page() -> str:
         *(_section(each) for _, each in found),
         "## What a door refuses",
         "A refused input is kept in view [`rejected_log`](views.md#rejected_log), told by the event "
-        "[`lanes.item.rejected`](events.md#lanesitemrejected), and raised by the Python client (`raise_for_refusal()`) as "
+        "[`lanes.item.rejected`](events.md#lanesitemrejected), and raised by the Python client as "
         "`Refused`, or as `UnknownWorkload`.",
         table(("reason", "what to do"), [(code(reason), text) for reason, text in OF_REFUSALS.items()]),
     )  # fmt: skip

@@ -1,5 +1,6 @@
 -- Admission. An input is screened once: what was found then is what happens to it, whatever is published meanwhile. Every door
--- ends here with a list, or in lanes.admit_one with a single input.
+-- ends here with a list, or in lanes.admit_one with a single input. Items are numbered in the order of the list, which is their
+-- order in the stream, and inserted in the order of their keys: two senders of the same keys never wait for each other.
 create or replace function lanes.admit(inputs jsonb, door text, at timestamptz default clock_timestamp(),
                                        of_workload text default null, nameless text default null)
 returns table (place int, outcome text, detail text, key text)
@@ -9,15 +10,18 @@ declare
   told lanes.screened_input[];
   born bigint[];
 begin
-  with seen as materialized (select s.* from lanes.screened(inputs, of_workload, nameless) s),
+  with seen as materialized (
+    select s.*, nextval('lanes.item_id_seq') as number
+      from (select * from lanes.screened(inputs, of_workload, nameless) order by place) s),
   taken as (
-    insert into lanes.item (workload, key, payload, content_hash, consumer, entity, urgent, ack, pin, due_at,
+    insert into lanes.item (id, workload, key, payload, content_hash, consumer, entity, urgent, ack, pin, due_at,
                             occurred_at, received_at, source)
-    select s.workload, s.key, s.payload, s.content_hash, s.consumer, s.entity, s.urgent, s.ack, s.lane, s.due_at,
+    overriding system value
+    select s.number, s.workload, s.key, s.payload, s.content_hash, s.consumer, s.entity, s.urgent, s.ack, s.lane, s.due_at,
            coalesce(s.occurred_at, at), at, door
       from seen s
      where s.refusal is null
-     order by s.place
+     order by s.workload collate "C", s.key collate "C", s.place
     on conflict (workload, key) do nothing
     returning item.id)
   select array(select row(s.place, s.workload, s.key, s.content_hash, s.ack, s.source_place, coalesce(s.refusal, 'accepted'),
