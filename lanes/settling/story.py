@@ -1,17 +1,15 @@
 """What happened to one item, in order, and who moves it on: the answer to "why is it where it is?"."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Any
 
-from lanes.money.budget import BudgetStatus
 from lanes.money.caching import Caching
-from lanes.units import clock, counted, seconds, usd
+from lanes.settling.holds import Holds, Row, held
+from lanes.units import counted, seconds, usd
 from lanes.words import ItemState, Lane, Outcome, Purpose, Reason, WorkState
 
-Row = Mapping[str, Any]
 OPEN = (WorkState.READY, WorkState.CLAIMED, WorkState.SUBMITTED)
 
 
@@ -37,15 +35,8 @@ class Records:
     revisions: Sequence[Row]
     reads: Sequence[Row]
     checks: Sequence[Row]  # pack_check
-    paused_at: datetime | None  # of its workload
-    budgets: Sequence[BudgetStatus] = ()  # of its workload
+    holds: Holds  # what may hold its open work
     caching: Sequence[tuple[Lane, Caching]] = ()  # of the version of its workload that is in force
-
-    @property
-    def used_up(self) -> BudgetStatus | None:
-        """The budget that has nothing left for the item, if there is one."""
-        ours = (each for each in self.budgets if each.budget.pays_for(self.item["workload"], self.item["consumer"]))
-        return next((each for each in ours if each.is_used_up), None)
 
 
 def happenings(of: Records) -> list[Happening]:
@@ -72,7 +63,7 @@ def happenings(of: Records) -> list[Happening]:
 
 
 def next_step(of: Records, now: datetime) -> str:
-    """Who moves the item on, and when. Work for an older revision moves nothing."""
+    """Say what holds the item, since when and what ends it, or who moves it on. Work for an older revision moves nothing."""
     owed = [each for each in of.work if each["state"] in OPEN and each["revision"] == of.item["revision"]]
     if owed:
         return "; ".join(_moves(each, of, now) for each in owed)
@@ -159,14 +150,10 @@ def _repeated(check: Row) -> str:
 def _moves(work: Row, of: Records, now: datetime) -> str:
     failures = f" after {counted(work['failures'], 'failure')}" if work["failures"] else ""
     name = f"{work['purpose']} work on the {work['lane']} lane"
+    cause = held(work, of.holds, now)
     match WorkState(work["state"]):
-        case WorkState.READY if of.paused_at is not None:
-            return f"{name} waits: its workload is paused, `lanes resume` serves it again"
-        case WorkState.READY if (spent := of.used_up) is not None:
-            goes_on = f"when it is raised (`lanes budget`), or at {clock(spent.ends_at, beside=now)}"
-            return f"{name} waits for money: {spent.said}; it goes on {goes_on}"
-        case WorkState.READY if work["ready_at"] > now:
-            return f"{name} rests{failures} for {seconds((work['ready_at'] - now).total_seconds())}"
+        case WorkState.READY if cause is not None:
+            return f"{name} {cause}"
         case WorkState.READY if work["lane"] == Lane.BATCH:
             return f"{name} is ready{failures}: `submit` takes it in the off-peak window, or at once by hand"
         case WorkState.READY:
@@ -174,5 +161,5 @@ def _moves(work: Row, of: Records, now: datetime) -> str:
         case WorkState.CLAIMED:
             return f"{name} is claimed by {work['claimed_by']} until {work['lease_until']:%H:%M:%S} UTC"
         case _:
-            late = ", billed and recorded, never shown" if of.item["settled_at"] is not None else ""
-            return f"{name} is in batch {work['batch_id']}: `collect` brings it home{late}"
+            late = "; its answer is billed and recorded, never shown" if of.item["settled_at"] is not None else ""
+            return f"{name} is in batch {work['batch_id']}: {cause or '`collect` brings it home'}{late}"

@@ -1,14 +1,19 @@
 """What the database keeps of one item."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, text
 
 from lanes.errors import UnknownItem
-from lanes.settling.story import Records, Row
+from lanes.settling.holds import Holds, Row
+from lanes.settling.story import Records
 from lanes.store import asking
 from lanes.store.money import budgets, caching
+from lanes.store.realtime import circuits, limits
+from lanes.store.workload import workloads
+from lanes.workload.window import Window
 
 OF_ITEM = "workload = :workload and key = :key"
 # Each with how many shared its call, and why no more might.
@@ -28,12 +33,21 @@ QUERIES = {
     "attempts": ATTEMPTS,
     "corrections": f"select * from lanes.correction_log where {OF_ITEM} order by corrected_at",
     "revisions": f"select * from lanes.revision_log where {OF_ITEM} and revision > 0 order by revision",
-    "work": "select * from lanes.work where item_id = :item_id order by id",
+    "work": "select w.*, i.urgent, case w.lane when 'batch' then v.batch_model else v.realtime_model end as model"
+    " from lanes.work w join lanes.version v on v.id = w.version_id join lanes.item i on i.id = w.item_id"
+    " where w.item_id = :item_id order by w.id",
     "results": "select r.*, v.number as version from lanes.result r join lanes.version v on v.id = r.version_id"
     " where r.item_id = :item_id order by r.id",
     "checks": "select * from lanes.pack_check where item_id = :item_id order by id",
     "reads": "select * from lanes.read where item_id = :item_id order by id",
 }
+
+INCIDENTS = """
+select promise, subject, why, opened_at from lanes.incident
+ where state = 'open' and promise in ('provider_frozen', 'batch_unclear') and workload in (:workload, '*')
+ order by opened_at
+"""
+BATCHES = "select * from lanes.batch where id = any(cast(:ids as bigint[]))"
 
 
 def records(connection: Connection, workload: str, key: str, *, now: datetime) -> Records:
@@ -51,9 +65,32 @@ def records(connection: Connection, workload: str, key: str, *, now: datetime) -
     if not found:
         raise UnknownItem(f'workload "{workload}" has no item "{key}": see lanes.rejected_log for what was refused')
     at["item_id"] = found[0]["item_id"]
-    (paused,) = read("select paused_at from lanes.workload where name = :workload")
+    kept = {name: read(query) for name, query in QUERIES.items()}
     return Records(
-        found[0], **{name: read(query) for name, query in QUERIES.items()}, paused_at=paused["paused_at"],
-        budgets=budgets.statuses(connection, [workload], now=now),
+        found[0], **kept, holds=holds(connection, found[0], kept["work"], now=now),
         caching=[(lane, how) for _, lane, how in caching.states(asking.through(connection), workload)],
     )  # fmt: skip
+
+
+def holds(connection: Connection, item: Row, work: Sequence[Row], *, now: datetime) -> Holds:
+    """Load what may hold the open work of the item."""
+    workload = item["workload"]
+
+    def read(query: str, **given: Any) -> list[Row]:
+        return [dict(row) for row in connection.execute(text(query), {"workload": workload, **given}).mappings()]
+
+    (paused,) = read("select paused_at from lanes.workload where name = :workload")
+    open_circuits = circuits.open_ones(connection).items()
+    account = limits.newest_account(connection)
+    in_force = workloads.current(connection, workload)
+    statuses = budgets.statuses(connection, [workload], now=now)
+    batches = read(BATCHES, ids=[each["batch_id"] for each in work if each["batch_id"] is not None])
+    return Holds(
+        paused["paused_at"],
+        [each for each in statuses if each.budget.pays_for(workload, item["consumer"])],
+        read(INCIDENTS),
+        {model: (account, circuit) for (account, model), circuit in open_circuits},
+        limits.known(connection, account, since=now - limits.FRESH) if account else {},
+        {each["id"]: each for each in batches},
+        Window.of(in_force.spec).next_departure(now) if in_force else None,
+    )

@@ -201,9 +201,9 @@ def test_explain_tells_the_rescue_and_what_the_batch_still_does(connection: Conn
     assert told.at == LATE
     assert told.detail.startswith("to realtime, rescue: due 2026-11-24T20:00:00+00:00, ")
     assert f", batch {batch_id}, out for 7.5 h, is back by then with " in told.detail
-    assert next_step(of, LATE) == (
-        f"answer work on the batch lane is in batch {batch_id}: `collect` brings it home, billed and recorded, never shown"
-    )
+    then = next_step(of, LATE)
+    assert then.startswith(f"answer work on the batch lane is in batch {batch_id}: batch {batch_id} has been at the provider")
+    assert then.endswith("; its answer is billed and recorded, never shown")
 
 
 def test_the_report_counts_rescues_and_what_was_paid_for_twice(connection: Connection) -> None:

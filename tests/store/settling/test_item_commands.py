@@ -70,7 +70,7 @@ def test_a_hand_over_to_the_other_lane_is_told_with_its_reason(pool: Engine, cap
     what, then = explained(capsys, "fallen")
     assert what == ["received", "routed", "tried", "handed over"]
     assert (status.state, status.lane) == ("routed", "batch")
-    assert then.startswith("answer work on the batch lane is ready")
+    assert then.startswith("answer work on the batch lane has waited for the off-peak window")
     assert commands.explain("letters", "fallen") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "to batch, fallback: real time could not answer it: invalid (after 1 failed attempt)" in shown
@@ -86,7 +86,7 @@ def test_that_real_time_shed_an_item_is_told_with_what_was_measured(pool: Engine
         assert sheds.save(connection, leaving, now=later(minutes=13)) >= 1
     what, then = explained(capsys, "free")
     assert what == ["received", "routed", "shed"]
-    assert then.startswith("answer work on the batch lane is ready: `submit` takes it")
+    assert then.startswith("answer work on the batch lane has waited for the off-peak window")
     assert commands.explain("letters", "free") == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert f"to batch, shed: {why.why}; it may wait for a batch; about $" in shown
@@ -94,11 +94,11 @@ def test_that_real_time_shed_an_item_is_told_with_what_was_measured(pool: Engine
 
 def test_who_moves_an_item_on_is_said(pool: Engine, capsys: Told) -> None:
     assert "the router routes it" in explained(capsys, "new")[1]
-    assert "`submit` takes it in the off-peak window" in explained(capsys, "waiting")[1]
+    assert "has waited for the off-peak window since" in explained(capsys, "waiting")[1]
     assert explained(capsys, "poisoned")[1].endswith("lanes retry letters --key poisoned")
     with pool.begin() as connection:
         workloads.pause(connection, "letters", since=NOON)
-    assert "its workload is paused" in explained(capsys, "waiting")[1]
+    assert "its workload has been paused since" in explained(capsys, "waiting")[1]
 
 
 def test_an_item_that_is_not_there_is_a_usage_error(capsys: Told) -> None:

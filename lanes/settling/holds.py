@@ -1,0 +1,142 @@
+"""Why work waits: the cause, since when, and the command or the time that ends it. Pure: facts in, a sentence out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from lanes.money.budget import BudgetStatus
+from lanes.realtime.circuit import Circuit
+from lanes.routing.capacity import RESERVE, Limit
+from lanes.units import clock, counted
+from lanes.words import BatchState, Lane, WorkState
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Holds:
+    """What may hold an item's work, as the database has it."""
+
+    paused_at: datetime | None = None  # of its workload
+    budgets: Sequence[BudgetStatus] = ()  # that pay for it
+    incidents: Sequence[Row] = ()  # open ones of the promises that hold work: promise, subject, why, opened_at
+    # open ones by model, with the account
+    circuits: Mapping[str, tuple[str, Circuit]] = field(default_factory=dict[str, tuple[str, Circuit]])
+    # by model, as the provider told them lately
+    limits: Mapping[str, Sequence[Limit]] = field(default_factory=dict[str, Sequence[Limit]])
+    batches: Mapping[int, Row] = field(default_factory=dict[int, Row])  # those that own its work
+    departs_at: datetime | None = None  # when `submit` is next scheduled for its workload
+
+
+def held(work: Row, by: Holds, now: datetime) -> str | None:
+    """Say of this open work what holds it, since when, and what ends it; None where nothing but its turn is missing.
+
+    `work` is a row of `lanes.work` with the `model` of its lane, and whether its item is `urgent`. Of several causes the one
+    that a person must end comes first.
+    """
+    match WorkState(work["state"]):
+        case WorkState.READY:
+            causes = (_paused, _frozen, _unpaid, _circuit, _back_off, _limit, _window)
+            return next((said for cause in causes if (said := cause(work, by, now)) is not None), None)
+        case WorkState.SUBMITTED:
+            return _batch(work, by, now)
+        case _:
+            return None
+
+
+def _paused(work: Row, by: Holds, now: datetime) -> str | None:
+    if by.paused_at is None:
+        return None
+    since = clock(by.paused_at, beside=now)
+    return f"waits: its workload has been paused since {since}; `lanes resume {work['workload']}` ends that"
+
+
+def _frozen(work: Row, by: Holds, now: datetime) -> str | None:
+    """The provider refuses the account, its key or a setting."""
+    others = f"{Lane.BATCH if work['lane'] == Lane.REALTIME else Lane.REALTIME} lane"
+    found = [each for each in by.incidents if each["promise"] == "provider_frozen" and each["subject"] != others]
+    if not found:
+        return None
+    since, why = clock(found[0]["opened_at"], beside=now), found[0]["why"] or "the provider refuses every call"
+    return (
+        f"waits: the provider has refused calls since {since} ({why}); it ends with the first call that is accepted: correct "
+        "the setting (after a new key, `lanes up`), `lanes doctor` names it"
+    )
+
+
+def _unpaid(work: Row, by: Holds, now: datetime) -> str | None:
+    spent = next((each for each in by.budgets if each.is_used_up), None)
+    if spent is None:
+        return None
+    since = f" since {clock(spent.refused_at, beside=now)}" if spent.refused_at else ""
+    return (
+        f"waits for money: {spent.said}; it has paid for nothing more{since}, and does again when it is raised "
+        f"(`lanes budget {work['workload']}`), or at {clock(spent.ends_at, beside=now)}"
+    )
+
+
+def _circuit(work: Row, by: Holds, now: datetime) -> str | None:
+    if work["lane"] != Lane.REALTIME or work["model"] not in by.circuits:
+        return None
+    account, circuit = by.circuits[work["model"]]
+    return f"waits: {circuit.said(work['model'], account, now)}; it ends with the first call that is answered"
+
+
+def _back_off(work: Row, by: Holds, now: datetime) -> str | None:
+    if work["ready_at"] <= now:
+        return None
+    failures = f" after {counted(work['failures'], 'failure')}" if work["failures"] else ""
+    return f"rests{failures} until {clock(work['ready_at'], beside=now)}, then it is tried again by itself"
+
+
+def _limit(work: Row, by: Holds, now: datetime) -> str | None:
+    """The provider's limits leave nothing for it: what does not press leaves a share of each alone."""
+    if work["lane"] != Lane.REALTIME:
+        return None
+    kept = 0.0 if work["urgent"] else RESERVE
+    reached = [each for each in by.limits.get(work["model"], ()) if each.left(now) <= max(1, kept * each.limit)]
+    if not reached:
+        return None
+    last = max(reached, key=lambda each: each.reset_at)
+    kind = last.kind.replace("_", " ")
+    return (
+        f"waits: the provider's limit of {last.limit} {kind} a minute for {work['model']} has been reached since "
+        f"{clock(last.seen_at, beside=now)}; it ends by itself, at {clock(last.reset_at, beside=now)} at the latest"
+    )
+
+
+def _window(work: Row, by: Holds, now: datetime) -> str | None:
+    if work["lane"] != Lane.BATCH or by.departs_at is None or by.departs_at - now < timedelta(minutes=1):
+        return None
+    return (
+        f"has waited for the off-peak window since {clock(work['ready_at'], beside=now)}: the next batch leaves at "
+        f"{clock(by.departs_at, beside=now)}, or at once by `lanes depart {work['workload']}`"
+    )
+
+
+def _batch(work: Row, by: Holds, now: datetime) -> str | None:
+    """A batch is under way, or cannot be brought home without a person."""
+    number = work["batch_id"]
+    batch = by.batches.get(number)
+    if batch is None:
+        return None
+    decide = f"a person decides: `lanes batches`, then `lanes adopt`, `lanes resubmit` or `lanes give-up {number}`"
+    unclear = [e for e in by.incidents if e["promise"] == "batch_unclear" and e["subject"] == f"batch {number}"]
+    if unclear or batch["state"] == BatchState.HELD:
+        since = unclear[0]["opened_at"] if unclear else batch["create_ended_at"] or batch["intended_at"]
+        why = (unclear[0]["why"] if unclear else None) or batch["note"] or "it is not known which batch at the provider it is"
+        return f"batch {number} has been held since {clock(since, beside=now)} ({why}); {decide}"
+    match BatchState(batch["state"]):
+        case BatchState.INTENDED:
+            since = clock(batch["create_ended_at"] or batch["intended_at"], beside=now)
+            return f"the create of batch {number} has had no answer since {since}; `collect` searches for it by itself"
+        case BatchState.SUBMITTED:
+            expected = batch["expected_end_at"]
+            when = "" if expected is None else f", expected at {clock(expected, beside=now)}"
+            overdue = "; it is late: a batch ends within a day" if expected is not None and expected < now else ""
+            return f"batch {number} has been at the provider since {clock(batch['submitted_at'], beside=now)}{when}{overdue}"
+        case BatchState.ENDED:
+            return f"batch {number} ended at {clock(batch['ended_at'], beside=now)}; `collect` reads its results"
+        case _:
+            return None
