@@ -1,6 +1,7 @@
 """Makes Prefect ready for Lanes: blocks, versions, schedules, automations. Run by `lanes up`."""
 
 import asyncio
+import sys
 from collections.abc import Sequence
 
 from prefect import get_client
@@ -24,14 +25,15 @@ from tasks.publish import publish
 BLOCK_TYPES: Sequence[type[Block]] = (Workload, Database, Provider, SlackChannel)
 
 
-async def install() -> None:
-    """Prefect has everything of Lanes that no file of deployments can hold; what operators edited is kept."""
+async def install(*, samples: bool) -> None:
+    """Write into Prefect what no file of deployments can hold, with the sample workloads or without; keep operators' edits."""
     settings = Settings.read()
     async with get_client() as client:
         for kind in BLOCK_TYPES:
             await kind.aregister_type_and_schema(client=client)
         await _write_connections(settings)
-        await _write_workloads(client)
+        if samples:
+            await _write_workloads(client)
         await _publish(client)
         await write_automations(client)
 
@@ -89,4 +91,4 @@ async def _publish(client: PrefectClient) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(install())
+    asyncio.run(install(samples="--samples" in sys.argv[1:]))

@@ -16,6 +16,7 @@ from lanes.commands.guarded import guarded
 from lanes.doors.filedoor import Layout, count_lines
 from lanes.mainjob.mainjob import MainJob, Sent
 from lanes.mainjob.onlooker import onlooker
+from lanes.mainjob.samples.files import sample_workloads
 from lanes.report import examples as shown_examples
 from lanes.report import in_brief, terminal
 from lanes.report.links import report_page
@@ -37,6 +38,11 @@ class Wanted:
     workload: str
     layout: Layout
     stays: bool
+
+    @property
+    def samples(self) -> bool:
+        """Whether it needs the sample workloads."""
+        return self.file is None or self.workload in sample_workloads()
 
 
 def run(
@@ -73,7 +79,7 @@ def run(
         stand = Stand(Settings.read())
         try:
             with progress() as shown:
-                up = stand.up(shown, keep=False)
+                up = stand.up(shown, keep=False, samples=wanted.samples)
             try:
                 os.environ |= up.info.environment()
                 code, stays = _main_job(wanted, Surroundings.of(given, up.info))

@@ -1,7 +1,9 @@
 """The commands that put up, take down and examine the stand of this checkout."""
 
 from dataclasses import asdict
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 
 from lanes.commands.guarded import guarded
@@ -9,17 +11,24 @@ from lanes.commands.output import AsJson, print_json, print_line
 from lanes.settings import Settings
 
 
-def up(*, as_json: AsJson = False) -> int:
+def up(
+    *,
+    samples: Annotated[
+        bool, Parameter(negative="", help="Publish the sample workloads into your own database. An embedded one has them.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
     """Start what is missing of the stand: Postgres, schema, model endpoint, Prefect, deployments, workers.
 
-    What runs already is kept. Safe to repeat, and to call from several shells at once.
+    The provider is asked first whether it accepts the key: where it refuses, nothing is started or written, exit code 1.
+    What runs already is kept. Safe to repeat, and to call from several shells at once, also beside `make run`.
     """
     from lanes.stand.progress import progress
     from lanes.stand.stand import Stand
 
     def put_up() -> int:
         with progress() as shown:
-            result = Stand(Settings.read()).up(shown)
+            result = Stand(Settings.read()).up(shown, samples=samples)
         if as_json:
             print_json({**asdict(result.info), "ui_url": result.info.ui_url, "started": result.started})
         else:

@@ -11,6 +11,7 @@ import yaml
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
+from lanes.settings import Settings
 from lanes.stand import vault
 from lanes.stand.errors import StandError
 from lanes.stand.kept import HEARTBEAT
@@ -25,6 +26,7 @@ WAYS_TO_SLACK = ("SLACK_BOT_TOKEN", "SLACK_WEBHOOK_URL")
 PREFECT_SERIES = "3.9"
 REQUIRED_BLOCKS = ("lanes-database", "lanes-provider", "lanes-workload")
 API_VERSION = "2023-06-01"
+MODELS = "/v1/models?limit=1"
 IN_AN_OUTAGE = (
     "see the provider's status page: what waits is kept, what may wait leaves for a batch by itself, and where it lasts, "
     "another Real-time model of a workload answers what arrives from then on"
@@ -128,15 +130,41 @@ def blocks(patient: Patient) -> str:
 
 def provider(patient: Patient) -> str:
     base, key = _provider(patient)
-    answer = _ask(base, key, "/v1/models?limit=1")
-    if answer.status_code in (401, 403):
-        raise StandError(f"{base} refuses ANTHROPIC_API_KEY ({answer.status_code}): set a key that is valid there")
+    answer = _ask(base, key, MODELS)
+    _check_accepted(answer, base)
     if answer.status_code == 404:
         raise StandError(f"{base} has no /v1/models: correct ANTHROPIC_BASE_URL, or unset it to use {ANTHROPIC}")
     if answer.status_code >= 400:
         raise StandError(f"{base} answered {answer.status_code} to a question for its models: try again later")
     embedded = patient.settings.anthropic_api_key is None
     return f"local stand-in at {base}" if embedded else f"{base} accepts the key"
+
+
+def key(settings: Settings) -> str | None:
+    """Try the shell's key at the provider; return a warning where the provider does not answer, None where all is well.
+
+    Raises:
+        StandError: the provider refuses the key.
+    """
+    if settings.anthropic_api_key is None:
+        return None
+    base = settings.anthropic_base_url or ANTHROPIC
+    try:
+        answer = _ask(base, settings.anthropic_api_key.get_secret_value(), MODELS)
+    except StandError as unreachable:
+        return f"{unreachable}; the key could not be tried, and what waits is asked once the provider answers"
+    _check_accepted(answer, base)
+    if answer.status_code >= 400:
+        return f"{base} answered {answer.status_code} to a question for its models: the key could not be tried"
+    return None
+
+
+def _check_accepted(answer: httpx2.Response, base: str) -> None:
+    if answer.status_code in (401, 403):
+        raise StandError(
+            f"{base} refuses ANTHROPIC_API_KEY ({answer.status_code}): set a key that is valid there, or correct "
+            "ANTHROPIC_BASE_URL, then run `lanes up`"
+        )
 
 
 def models(patient: Patient) -> str:

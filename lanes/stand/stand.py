@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lanes.settings import Settings
+from lanes.stand.checks import key
 from lanes.stand.errors import StandError
 from lanes.stand.info import FILE, StandInfo, load_info
-from lanes.stand.kept import OWN, differences, said
+from lanes.stand.kept import OWN, SLACK, differences, said
 from lanes.stand.locks import file_lock
 from lanes.stand.parts import ENDPOINT, POSTGRES, SERVER
 from lanes.stand.postgres import EmbeddedPostgres
@@ -19,7 +20,7 @@ from lanes.stand.prefect_api import PrefectApi
 from lanes.stand.processes import Processes
 from lanes.stand.progress import Progress, Silent
 from lanes.stand.runner import run_steps
-from lanes.stand.runs_with import less_own
+from lanes.stand.runs_with import less_own, runs_with
 from lanes.stand.steps import Step, all_steps
 from lanes.stand.users import Users
 from lanes.stand.whereabouts import find_checkout, find_home
@@ -50,28 +51,40 @@ class Stand:
         checkout: Path | None = None,
         *,
         steps: Sequence[Step] | None = None,
+        try_key: Callable[[Settings], str | None] = key,
     ) -> None:
         self.settings = settings
         self.checkout = (checkout or find_checkout()).resolve()
         self.home = home.resolve() if home is not None else find_home(settings, self.checkout)
         self.steps = list(steps) if steps is not None else all_steps()
+        self._try_key = try_key
         self.users = Users(self.home / "users")
         self.processes = Processes(self.home / "processes", self.home / "logs")
 
-    def up(self, progress: Progress | None = None, *, keep: bool = True) -> Up:
-        """Everything runs; what ran already was kept as it was.
+    def up(self, progress: Progress | None = None, *, keep: bool = True, samples: bool = False) -> Up:
+        """Start what is missing; keep what runs.
 
         With `keep` the stand stays until `down`. Without, this process counts as a user of it until `leave`,
-        and what was started for such users alone ends with the last of them. When a step fails, what this
-        call started is stopped again and StandError raised.
+        and what was started for such users alone ends with the last of them. `samples`: publish the sample workloads,
+        as on an embedded database always.
+
+        Raises:
+            StandError: before anything is started or written where the provider refuses the key, or where another run uses
+                the stand with other settings; later where a step fails, and what this call started is stopped again then.
         """
         progress = progress or Silent()
         with self._lock(lambda: progress.says("another `lanes` command is busy with this stand: waiting for it")):
             others = bool(self.users.others())
             before = load_info(self.home)
             settings = less_own(self.settings, before)
+            if others:
+                settings = _joined(settings, before, self.home)
             changed = _changed(settings, before, progress)
-            site = Site(settings, self.home, self.checkout, others_present=others, thorough=keep, changed=changed)
+            if (warning := self._try_key(settings)) is not None:
+                progress.says(warning)
+            site = Site(
+                settings, self.home, self.checkout, others_present=others, thorough=keep, changed=changed, samples=samples
+            )
             if not keep:
                 self.users.enter()
             try:
@@ -158,6 +171,29 @@ class Stand:
             return
         with suppress(StandError), PrefectApi(info.prefect_api_url, timeout_s=PREFECT_S) as api:
             api.cancel_open([each.flow for each in STANDING], why="the stand was stopped")
+
+
+def _joined(settings: Settings, before: StandInfo | None, home: Path) -> Settings:
+    """Return the settings of a stand that another run uses: those of this shell, and what it lacks from the stand.
+
+    Raises:
+        StandError: this shell says something else than the stand, or lacks a secret that only that run knows.
+    """
+    if before is None or before.settings is None:
+        return settings
+    found = differences(before.settings, said(settings), {})
+    if others := [each for each in found if each.is_conflict]:
+        raise StandError(
+            "another run is using this stand with other settings, and nothing was changed: "
+            + "; ".join(f"{each.variable} is {each.stand or 'not set'} there and {each.here} here" for each in others)
+            + ". Wait for that run, set the same here, or end the stand with `lanes down`"
+        )
+    if not found:
+        return settings
+    runs = runs_with(settings, home)
+    if unknown := [each for each in runs.unknown if each not in SLACK]:
+        raise StandError("; ".join(runs.missing(each) for each in unknown))
+    return less_own(runs.settings, before)
 
 
 def _changed(settings: Settings, before: StandInfo | None, progress: Progress) -> tuple[str, ...]:

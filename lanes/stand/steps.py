@@ -19,6 +19,7 @@ from lanes.store.signals import standing_roles
 
 DEPLOY = ("prefect", "--no-prompt", "deploy", "--all")
 INSTALL = ("tasks.install",)
+SAMPLES = "--samples"
 INSTALL_LIMIT_S = 300
 INSTALLED_FROM = ("LANES_", "ANTHROPIC_", "SLACK_")
 
@@ -96,23 +97,29 @@ def install(site: Site) -> str:
     if not (site.checkout / "prefect.yaml").exists():
         raise StandError(f"{site.checkout} holds no prefect.yaml: run this inside a checkout of Lanes")
     environment = site.environment()
-    deployed, installed = site.home / "deployed.json", site.home / "installed.json"
+    deployed, complete = site.home / "deployed.json", site.home / "installed.json"
     source = deployments.source_digest(site.checkout)
     values = {name: value for name, value in environment.items() if name.startswith(INSTALLED_FROM)}
-    everything = source + deployments.values_digest(values)
+    command_line = installing(site)
+    everything = source + deployments.values_digest({**values, "install": " ".join(command_line)})
     with site.prefect() as api:
         present = api.deployments()
         has_deployments = deployments.is_current(deployed, source, present)
-        site.renewed = not deployments.is_current(installed, everything, present)
+        site.renewed = not deployments.is_current(complete, everything, present)
         if not site.thorough and not site.renewed:
             return f"{len(present)} deployments unchanged"
-        commands = [INSTALL] if has_deployments else [DEPLOY, INSTALL]
+        commands = [command_line] if has_deployments else [DEPLOY, command_line]
         command = python("-m", "lanes.stand.chain", *chain.join(commands))
         site.run("install", command, environment=environment, limit_s=INSTALL_LIMIT_S)
         present = api.deployments()
     deployments.remember(deployed, source, present)
-    deployments.remember(installed, everything, present)
+    deployments.remember(complete, everything, present)
     return f"{len(present)} deployments {'up to date' if has_deployments else 'written'}"
+
+
+def installing(site: Site) -> tuple[str, ...]:
+    """Return the module that writes blocks and workloads: the samples into an embedded database, elsewhere on request."""
+    return (*INSTALL, SAMPLES) if site.samples or site.embeds_database else INSTALL
 
 
 def standing(site: Site) -> str:

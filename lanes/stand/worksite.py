@@ -35,6 +35,7 @@ class Site:
     checkout: Path
     others_present: bool = False
     thorough: bool = True
+    samples: bool = False  # publish the sample workloads into the user's own database too
     postgres: Running | None = None
     database_url: str | None = None
     prefect_api_url: str | None = None

@@ -183,7 +183,10 @@ def test_missing_workers_deployments_and_blocks_are_named(home: Path, serve: Cal
 def test_a_provider_that_refuses_the_key_is_a_sentence_without_the_key(home: Path, serve: Callable[[Answers], str]) -> None:
     base = serve({"/v1/models": (401, {})})
     finding = found(home, "provider", ANTHROPIC_API_KEY="sk-secret", ANTHROPIC_BASE_URL=base)
-    assert finding.sentence == f"{base} refuses ANTHROPIC_API_KEY (401): set a key that is valid there"
+    assert finding.sentence == (
+        f"{base} refuses ANTHROPIC_API_KEY (401): set a key that is valid there, or correct ANTHROPIC_BASE_URL, then run "
+        "`lanes up`"
+    )
 
 
 def test_a_provider_at_a_wrong_address_is_a_sentence(home: Path, serve: Callable[[Answers], str]) -> None:

@@ -1,0 +1,149 @@
+"""What `up` finds out before it starts or writes anything: the key, and another run that uses the stand."""
+
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lanes.settings import Settings
+from lanes.stand import ports
+from lanes.stand.errors import StandError
+from lanes.stand.identity import birth_mark
+from lanes.stand.info import load_info
+from lanes.stand.progress import Silent
+from lanes.stand.stand import Stand
+from lanes.stand.steps import Step, installing
+from lanes.stand.users import Users
+from lanes.stand.worksite import Site
+
+OWN = "postgresql://me@127.0.0.1:5432/mine"
+
+
+class Heard(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def says(self, sentence: str) -> None:
+        self.said.append(sentence)
+
+
+def settings(**variables: Any) -> Settings:
+    return Settings.model_validate(variables)
+
+
+@pytest.fixture
+def steps() -> tuple[list[Settings], list[Step]]:
+    """The settings with which the only step was run, and that step."""
+    ran: list[Settings] = []
+
+    def run(site: Site) -> str:
+        ran.append(site.settings)
+        return "done"
+
+    return ran, [Step("step", "Step", run)]
+
+
+@contextmanager
+def provider(status: int) -> Iterator[str]:
+    """The address of a provider that answers each question with that status."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = HTTPServer((ports.LOOPBACK, 0), Answers)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://{ports.LOOPBACK}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_ends_up_before_anything_is_started(home: Path, steps: Any, status: int) -> None:
+    ran, all_steps = steps
+    with provider(status) as base:
+        refused = settings(ANTHROPIC_API_KEY="wrong", ANTHROPIC_BASE_URL=base)
+        with pytest.raises(StandError, match=rf"{base} refuses ANTHROPIC_API_KEY \({status}\): set a key") as told:
+            Stand(refused, home, home, steps=all_steps).up()
+    assert "wrong" not in str(told.value)
+    assert ran == []
+    assert load_info(home) is None
+
+
+@pytest.mark.parametrize(("status", "said"), [(200, None), (500, "answered 500"), (None, "gives no answer")])
+def test_a_provider_that_does_not_answer_is_a_warning(home: Path, steps: Any, status: int | None, said: str | None) -> None:
+    ran, all_steps = steps
+    heard = Heard()
+    with provider(status or 200) as base:
+        address = base if status else f"http://{ports.LOOPBACK}:1"
+        Stand(settings(ANTHROPIC_API_KEY="k", ANTHROPIC_BASE_URL=address), home, home, steps=all_steps).up(heard)
+    assert len(ran) == 1
+    assert [each for each in heard.said if "key" in each] == heard.said
+    assert [said in each for each in heard.said] == ([True] if said else [])
+
+
+def test_without_a_key_of_its_own_no_provider_is_asked(home: Path, steps: Any) -> None:
+    heard = Heard()
+    Stand(settings(), home, home, steps=steps[1]).up(heard)
+    assert heard.said == []
+
+
+@pytest.fixture
+def another_run(home: Path) -> Iterator[Callable[[Settings], None]]:
+    """Puts up a stand that another process then uses."""
+    other = subprocess.Popen(["sleep", "600"])
+
+    def use(with_settings: Settings) -> None:
+        Stand(with_settings, home, home, steps=[]).up()
+        users = Users(home / "users")
+        users.enter()
+        said = json.dumps({"pid": other.pid, "mark": birth_mark(other.pid)})
+        next(users.folder.glob("*.json")).rename(users.folder / f"{other.pid}.json").write_text(said)
+
+    yield use
+    other.kill()
+    other.wait()
+
+
+def test_up_joins_the_stand_of_another_run_with_what_that_runs_with(home: Path, steps: Any, another_run: Any) -> None:
+    ran, all_steps = steps
+    another_run(settings(LANES_KEEP_WARM="0"))
+    Stand(settings(), home, home, steps=all_steps).up()
+    assert [each.keep_warm for each in ran] == [0]
+
+
+def test_up_with_other_settings_than_a_running_run_ends_before_anything_is_written(
+    home: Path, steps: Any, another_run: Any
+) -> None:
+    ran, all_steps = steps
+    another_run(settings())
+    with pytest.raises(StandError, match=r"another run is using this stand .*LANES_KEEP_WARM is not set there and 0 here"):
+        Stand(settings(LANES_KEEP_WARM="0"), home, home, steps=all_steps).up()
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    ("with_settings", "asked", "publishes"),
+    [({}, False, True), ({"LANES_DATABASE_URL": OWN}, False, False), ({"LANES_DATABASE_URL": OWN}, True, True)],
+)
+def test_the_samples_go_into_an_own_database_only_on_request(
+    home: Path, with_settings: dict[str, str], asked: bool, publishes: bool
+) -> None:
+    site = Site(settings(**with_settings), home, home, samples=asked)
+    assert ("--samples" in installing(site)) is publishes
