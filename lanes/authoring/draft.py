@@ -52,7 +52,9 @@ def blank(name: str) -> Draft:
         "instructions": "A sample: say in your own words what is asked, and what each value means.",
         "output_schema": "What every answer must look like; `lanes results` shows these fields.",
     }
-    return Draft(name, _spec(name, f"Messages of {name}: a category and a summary of each.", *_sample(("text",))), notes)
+    inputs = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string"}}}
+    about = f"Messages of {name}: a category and a summary of each."
+    return Draft(name, _spec(name, about, *_sample(("text",)), inputs), notes)
 
 
 def from_columns(name: str, sample: Sample, proposal: Proposal, *, file: str) -> Draft:
@@ -65,14 +67,15 @@ def from_columns(name: str, sample: Sample, proposal: Proposal, *, file: str) ->
             "output_schema": f"No column of {file} seems to say what is right; `lanes init` takes one as --label COLUMN.",
         }
         description = f"Lines of {file}: a category and a summary of each."
-        return Draft(name, _spec(name, description, *_sample(proposal.sent)), notes, file)
+        return Draft(name, _spec(name, description, *_sample(proposal.sent), _inputs(sample, proposal)), notes, file)
     more = "" if sample.whole else "; add those that only come later"
     notes = {
         "instructions": f"The examples are lines of {file}: say in your own words what each value means, measure on others.",
         "output_schema": f"The values are those of {looked}{more}.",
     }
     asked = ", ".join(proposal.labels)
-    spec = _spec(name, f"Lines of {file}: {asked} of each.", _instructions(proposal), _schema(proposal.labels))
+    about = f"Lines of {file}: {asked} of each."
+    spec = _spec(name, about, _instructions(proposal), _schema(proposal.labels), _inputs(sample, proposal))
     return Draft(name, spec, notes, file)
 
 
@@ -92,13 +95,13 @@ def next_commands(name: str, file: str, source: str | None, proposal: Proposal |
     ]
 
 
-def _spec(name: str, description: str, instructions: str, schema: Mapping[str, Any]) -> Spec:
+def _spec(name: str, description: str, instructions: str, schema: Mapping[str, Any], inputs: dict[str, Any]) -> Spec:
     longest = tokens(json.dumps({field: _longest(about) for field, about in schema["properties"].items()}))
     return parse(
         name,
         {
-            "description": description, "instructions": instructions, "output_schema": dict(schema), "realtime_model": MODEL,
-            "batch_model": MODEL, "max_output_tokens": max(LEAST_OUTPUT_TOKENS, 4 * longest),
+            "description": description, "instructions": instructions, "output_schema": dict(schema), "input_schema": inputs,
+            "realtime_model": MODEL, "batch_model": MODEL, "max_output_tokens": max(LEAST_OUTPUT_TOKENS, 4 * longest),
             "expected_output_tokens": longest,
         },
     )  # fmt: skip
@@ -162,6 +165,14 @@ def _property(column: Column) -> dict[str, Any]:
     types = [{"type": names[kind]} for kind in sorted(kinds)]
     values = [value for _, value in _values(column)]
     return (types[0] if len(types) == 1 else {} if values else {"anyOf": types}) | ({"enum": values} if values else {})
+
+
+def _inputs(sample: Sample, proposal: Proposal) -> dict[str, Any]:
+    """Return the schema of the payloads: the columns that are sent; those that every line fills are required."""
+    columns = [sample.columns[name] for name in proposal.sent]
+    filled = [each.name for each in columns if (sample.whole and each.filled == sample.lines) or each.name == proposal.field]
+    properties = {each.name: {"type": "string"} if each.is_text and each.filled == sample.lines else {} for each in columns}
+    return {"type": "object", "required": filled, "properties": properties}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

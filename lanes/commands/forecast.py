@@ -38,6 +38,7 @@ from lanes.workload.version import Version
 from lanes.workload.window import zone_of
 
 TextField = Annotated[str | None, Parameter(name="--field", help="Column or field that holds the text.")]
+Label = Annotated[str | None, Parameter(name="--label", help="Column that says what is right; it is not sent.")]
 Key = Annotated[str | None, Parameter(name="--key", help="Column that names the item.")]
 OccurredAt = Annotated[str | None, Parameter(name="--occurred-at", help="Column with the event time, ISO 8601.")]
 Consumer = Annotated[str | None, Parameter(help="Who would read the results.")]
@@ -53,7 +54,7 @@ def quote(
         Parameter(help="When items are due that do not say so: a time of day such as 06:00, a span such as 8h, or a moment."),
     ] = None,
     zone: Annotated[str | None, Parameter(help="Time zone of --by, as Europe/Berlin; by default the workload's.")] = None,
-    field: TextField = None, key: Key = None, occurred_at: OccurredAt = None, consumer: Consumer = None,
+    field: TextField = None, label: Label = None, key: Key = None, occurred_at: OccurredAt = None, consumer: Consumer = None,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Estimate what a file would cost on each lane, alone and packed, how surely a batch is back, and what it costs as routed.
@@ -66,7 +67,7 @@ def quote(
 
     Example: lanes quote tickets.jsonl --workload tickets --by 06:00
     """
-    return _look(file, workload, Layout(field, None, key, occurred_at, None, consumer), faces.costs, as_json, by, zone)
+    return _look(file, workload, Layout(field, label, key, occurred_at, None, consumer), faces.costs, as_json, by, zone)
 
 
 def dry_run(
@@ -78,7 +79,7 @@ def dry_run(
         str | None, Parameter(help=f"With --with: from when on, a span such as {SINCE} (the default), or an ISO 8601 moment.")
     ] = None,
     most: Annotated[int | None, Parameter(help=f"With --with: the newest so many items at most; {MOST:,} by default.")] = None,
-    field: TextField = None, key: Key = None, occurred_at: OccurredAt = None, consumer: Consumer = None,
+    field: TextField = None, label: Label = None, key: Key = None, occurred_at: OccurredAt = None, consumer: Consumer = None,
     as_json: AsJson = False,
 ) -> int:  # fmt: skip
     """Show where items would go, and why: those of a file if they arrived now, or those that came, by a changed definition.
@@ -94,7 +95,7 @@ def dry_run(
 
     `lanes dry-run --since 7d --with tickets.yaml`
     """
-    of_lines = _given({"--field": field, "--key": key, "--occurred-at": occurred_at, "--consumer": consumer})
+    of_lines = _given({"--field": field, "--label": label, "--key": key, "--occurred-at": occurred_at, "--consumer": consumer})
     of_traffic = _given({"--since": since, "--most": most})
     if with_ is not None and file is None:
         if of_lines:
@@ -110,7 +111,7 @@ def dry_run(
     if of_traffic:
         print(f"{of_traffic}: that is about what came, and belongs to --with", file=sys.stderr)
         return 2
-    return _look(file, workload, Layout(field, None, key, occurred_at, None, consumer), faces.routes, as_json)
+    return _look(file, workload, Layout(field, label, key, occurred_at, None, consumer), faces.routes, as_json)
 
 
 def _given(options: Mapping[str, object]) -> str:

@@ -78,6 +78,7 @@ def preview(
             version, splits, shares = _definition(connection, workload, file, now)
             try:
                 found = _item(item, version.workload, layout, line, now)
+                _check_input(connection, version, found)
             except Refused as refusal:
                 print(f"{plain(item)}: {refusal}", file=sys.stderr)
                 return 1
@@ -127,6 +128,13 @@ def _item(file: Path, workload: str, layout: Layout, line: int | None, now: date
             raise Refused(each.reason, f"line {place.rpartition(':')[2]}: {each.detail}")
         return each
     raise NoItem(f'"{file.name}" has no item' + (f" that begins in line {line}" if line else ""))
+
+
+def _check_input(connection: Connection, version: Version, found: Line) -> None:
+    """Raise Refused where the doors would refuse the item by its workload's input schema."""
+    of = version.workload
+    if said := items.schema_refusal(connection, of, version.spec.input_schema, found.submission.payload):
+        raise Refused("schema_mismatch", said)
 
 
 def _previewed(

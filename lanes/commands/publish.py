@@ -2,7 +2,9 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,11 +17,18 @@ from sqlalchemy import Engine
 from lanes.commands.guarded import on_database
 from lanes.commands.output import AsJson, print_json
 from lanes.errors import SpecInvalid
+from lanes.escaping import plain
+from lanes.ids import VersionId
 from lanes.report import definition
+from lanes.routing.route import rule_faults
 from lanes.settings import Settings
 from lanes.stand.editor import Editor
 from lanes.stand.progress import progress
+from lanes.store.database import clock
+from lanes.store.doors import items
+from lanes.store.routing import traffic
 from lanes.store.workload import workloads
+from lanes.units import counted
 from lanes.workload import reading as workload_file
 from lanes.workload.comparison import Block, Comparison, compare
 from lanes.workload.diff import beyond_defaults
@@ -28,14 +37,22 @@ from lanes.workload.reading import Definition
 from lanes.workload.version import Version
 from lanes.workload.window import Window
 
+RULES = ("urgent_when", "batch_when")
+TRIED = 1_000  # newest items on which changed rules and a changed input schema are tried
+TRIED_OF = timedelta(days=30)
+Force = Annotated[
+    bool, Parameter(negative="", help="Publish although a changed rule or input schema fails on items that came.")
+]
 Yes = Annotated[bool, Parameter(name="--yes", negative="", help="Publish without asking.")]
 SPLIT_STAYS = "split_percent counts when a workload is first published; the split in force stays: form `set_split` moves it"
 
 
-def publish(file: Path, *, yes: Yes = False, as_json: AsJson = False) -> int:
+def publish(file: Path, *, yes: Yes = False, force: Force = False, as_json: AsJson = False) -> int:
     """Publish the workload that a YAML file defines: its block is saved, and the version is in force.
 
     What differs from what is in force is shown first, and a person is asked. Without a terminal, --yes is needed.
+    A changed rule, and a changed input schema, are tried on the newest items of the workload, 1,000 at most: where a rule
+    cannot be evaluated for one of them, or the schema refuses one, nothing is published without --force.
     Exit code 0 when it is in force, also when nothing differed; 1 when not; 2 when there is no such file.
 
     Example: lanes publish tickets.yaml
@@ -49,10 +66,10 @@ def publish(file: Path, *, yes: Yes = False, as_json: AsJson = False) -> int:
         print(f"{file} cannot be published; nothing was changed:", file=sys.stderr)
         print(*(f"  {each}" for each in invalid.problems), sep="\n", file=sys.stderr)
         return 1
-    return on_database(lambda pool: _publish(pool, wanted, yes, as_json))
+    return on_database(lambda pool: _publish(pool, wanted, yes, force, as_json))
 
 
-def _publish(pool: Engine, wanted: Definition, yes: bool, as_json: bool) -> int:
+def _publish(pool: Engine, wanted: Definition, yes: bool, force: bool, as_json: bool) -> int:
     editor = Editor(Settings.read())
     seen, stands = editor.read(wanted.name), _standing(pool, wanted.name)
     found = compare(wanted.name, wanted.spec, stands if isinstance(stands, Version) else None, seen)
@@ -61,10 +78,16 @@ def _publish(pool: Engine, wanted: Definition, yes: bool, as_json: bool) -> int:
         console.print(*_shown(wanted, found, stands), sep="\n")
     if found.nothing_differs:
         return _end(pool, wanted, found, "nothing_differs", as_json)
+    faults = _tried(pool, wanted, found)
+    for each in faults:
+        print(each, file=sys.stderr)
+    if faults and not force:
+        print("nothing was changed; correct it, or add --force to publish it all the same", file=sys.stderr)
+        return _end(pool, wanted, found, "fails_on_items", as_json, faults)
     asks = not as_json and sys.stdin.isatty() and sys.stdout.isatty()
     if not yes and not (asks and _agreed()):
         print("nothing was changed" + ("" if asks else "; add --yes to publish it"), file=sys.stderr)
-        return _end(pool, wanted, found, "not_agreed", as_json)
+        return _end(pool, wanted, found, "not_agreed", as_json, faults)
     with progress() as shown:
         shown.began(title := f"Publishing {wanted.name}")
         began = time.monotonic()
@@ -72,7 +95,35 @@ def _publish(pool: Engine, wanted: Definition, yes: bool, as_json: bool) -> int:
         shown.ended(title, told.outcome.replace("_", " "), time.monotonic() - began)
     if said := _said(wanted.name, told):
         print(said, file=sys.stderr)
-    return _end(pool, wanted, found, told.outcome, as_json)
+    return _end(pool, wanted, found, told.outcome, as_json, faults)
+
+
+def _tried(pool: Engine, wanted: Definition, found: Comparison) -> list[str]:
+    """Try what changed on the newest items; return a sentence for the rules and one for the input schema, where they fail."""
+    changed = {each.field.partition(".")[0] for each in found.changed}
+    tries_rules = not changed.isdisjoint(RULES)
+    tries_schema = "input_schema" in changed and bool(wanted.spec.input_schema)
+    if found.in_force is None or not (tries_rules or tries_schema):
+        return []
+    version = Version(VersionId(0), wanted.name, found.in_force.number + 1, wanted.spec)
+    with pool.begin() as connection:
+        since = clock(connection) - TRIED_OF
+    rules, schema, items_tried = list[str](), list[str](), 0
+    for seen in traffic.received_since(pool, wanted.name, since=since, most=TRIED, read=True):
+        items_tried += len(seen.items)
+        for item in seen.items if tries_rules else ():
+            rules += [f'"{item.key}": {fault}' for fault in rule_faults(item, version, now=item.received_at)[:1]]
+        with pool.begin() as connection:
+            for item in seen.items if tries_schema else ():
+                said = items.schema_refusal(connection, wanted.name, wanted.spec.input_schema, item.payload)
+                schema += [f'"{item.key}": {said}'] if said else []
+    tried = counted(items_tried, "item")
+    told = list[str]()
+    if rules:
+        told.append(f"a rule cannot be evaluated for {len(rules)} of the newest {tried}, first for {plain(rules[0], most=300)}")
+    if schema:
+        told.append(f"input_schema would refuse {len(schema)} of the newest {tried}, first {plain(schema[0], most=300)}")
+    return told
 
 
 def _standing(pool: Engine, name: str) -> Version | SpecInvalid | None:
@@ -131,11 +182,13 @@ def _said(name: str, told: Reply) -> str | None:
             return f'somebody saved the block "{name}" right after: what they say is in force; see `lanes export {name}`'
 
 
-def _end(pool: Engine, wanted: Definition, found: Comparison, outcome: str, as_json: bool) -> int:
+def _end(
+    pool: Engine, wanted: Definition, found: Comparison, outcome: str, as_json: bool, faults: Sequence[str] = ()
+) -> int:  # fmt: skip
     stands = _standing(pool, wanted.name)
     number = stands.number if isinstance(stands, Version) else None
     if as_json:
-        print_json(_data(wanted, found, outcome, number))
+        print_json({**_data(wanted, found, outcome, number), "faults": list(faults)})
     elif outcome == EditOutcome.PUBLISHED:
         window = Window.of(wanted.spec)
         hours = "at any hour" if window.start == window.end else f"from {window.start:%H:%M} to {window.end:%H:%M}"

@@ -58,8 +58,9 @@ def results(
 
     `lanes results tickets --jsonl --follow | while read -r line; do ...; done`
 
-    In CSV the fields of the output are columns output.FIELD after the workload's schema, what it does not name stands in
-    output_rest, and text that a spreadsheet would take as a formula gets an apostrophe in front. JSON is exact.
+    In CSV the fields of the output are columns output.FIELD after the workload's schema, and those of the newest label
+    label.FIELD; what the schema does not name stands in output_rest and label_rest. Text that a spreadsheet would take as a
+    formula gets an apostrophe in front. JSON is exact.
 
     With --follow the list goes on with every item whose answer comes, is corrected or settled, or that fails, however late
     its transaction is committed; of several lines with one key the last counts. Ctrl-C ends it with exit code 0.

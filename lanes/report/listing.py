@@ -11,13 +11,14 @@ from typing import Any, Protocol
 from rich.table import Table
 from rich.text import Text
 
+from lanes.doors.item import KEY_LIMIT
 from lanes.escaping import plain
 from lanes.report.columns import Columns
 from lanes.report.spreadsheet import cell
 from lanes.settling.listing import SHOWN, Listed
 from lanes.units import MISSING, usd
 
-REST = "output_rest"  # column of what the schema does not name, as JSON
+OF_SCHEMA = ("output", "label")  # have a column for each field of the schema, and one for the rest, as JSON
 MOST_SHOWN = 400  # characters of an answer in a table
 WIDE = 110  # columns of a terminal that shows the standing too
 
@@ -65,7 +66,8 @@ class JsonList:
 
 
 class Csv:
-    """A row an item, after a row of names; the output's fields are columns `output.<field>` after its schemas.
+    """A row an item, after a row of names. The fields of the output are columns `output.<field>` after its schemas, and those
+    of the newest label `label.<field>`.
 
     What a spreadsheet would take as a formula gets an apostrophe in front.
     """
@@ -74,9 +76,11 @@ class Csv:
         self._columns = Columns(schemas)
 
     def begin(self) -> str:
-        at = SHOWN.index("output")
-        names = [f"output.{name}" for name in self._columns.names]
-        return _lines([[*SHOWN[:at], *names, REST, *SHOWN[at + 1 :]]])
+        named = [
+            [*(f"{each}.{name}" for name in self._columns.names), f"{each}_rest"] if each in OF_SCHEMA else [each]
+            for each in SHOWN
+        ]
+        return _lines([[name for names in named for name in names]])
 
     def rows(self, items: Sequence[Listed]) -> str:
         return _lines(map(self._row, items))
@@ -87,19 +91,19 @@ class Csv:
     def _row(self, item: Listed) -> list[Any]:
         row: list[Any] = []
         for name in SHOWN:
-            if name == "output":
-                output = item.output or {}
-                row += [*self._columns.cells(output), self._columns.rest(output) or None]
+            if name in OF_SCHEMA:
+                said = getattr(item, name) or {}
+                row += [*self._columns.cells(said), self._columns.rest(said) or None]
             else:
                 row.append(getattr(item, name))
         return row
 
 
 def table(items: Sequence[Listed], *, width: int, headed: bool = True) -> Table:
-    """A line an item, in the same columns each time; a terminal less wide than 110 shows fewer of them."""
+    """Show items with their whole keys, in the same columns each time; a terminal less wide than 110 shows fewer columns."""
     wide = width >= WIDE
     made = Table(box=None, show_header=headed, pad_edge=False, expand=True, header_style="bold underline")
-    made.add_column("Key", ratio=2, no_wrap=True, min_width=8)
+    made.add_column("Key", ratio=2, overflow="fold", min_width=8)
     made.add_column("State", width=8, no_wrap=True)
     made.add_column("Lane", width=8, no_wrap=True)
     if wide:
@@ -110,16 +114,27 @@ def table(items: Sequence[Listed], *, width: int, headed: bool = True) -> Table:
     for each in items:
         at = each.changed_at.astimezone(UTC)
         made.add_row(
-            Text(plain(each.key)), each.state, each.lane or MISSING, *([each.standing or MISSING] if wide else []),
+            Text(plain(each.key, most=KEY_LIMIT)), each.state, each.lane or MISSING,
+            *([each.standing or MISSING] if wide else []),
             f"{at:%Y-%m-%d %H:%M:%S}" if wide else f"{at:%m-%d %H:%M:%S}", usd(each.cost_usd), _answer(each),
         )  # fmt: skip
     return made
 
 
 def _answer(item: Listed) -> Text:
+    """The fields of the answer, and beside one that the label contradicts what is right; without an answer, why not."""
     if item.output is not None:
-        return Text(plain(json.dumps(item.output, ensure_ascii=False), most=MOST_SHOWN))
+        return Text(plain(", ".join(_field(item, name, value) for name, value in item.output.items()), most=MOST_SHOWN))
     return Text(plain(item.failure or "", most=MOST_SHOWN), "red")
+
+
+def _field(item: Listed, name: str, value: Any) -> str:
+    right = (item.label or {}).get(name, value)
+    return f"{name}: {_said(value)}" + ("" if right == value else f" (label: {_said(right)})")
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _json(item: Listed) -> str:

@@ -18,6 +18,7 @@ class Listed:
 
     `lane` is the one that answered, or the one that it waits on. `changed_at`: since when it stands so, that is, when its
     current answer came, was settled or was promoted, or when it failed or was canceled; else when it was received.
+    `label` is what the newest label says is right.
     """
 
     item_id: ItemId
@@ -38,6 +39,7 @@ class Listed:
     failure: str | None
     consumer: str | None
     entity: str | None
+    label: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

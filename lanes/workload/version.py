@@ -11,6 +11,7 @@ from lanes.ids import VersionId
 from lanes.words import Announces, Lane, Mode
 from lanes.workload import prices
 from lanes.workload.answer_check import AnswerCheck
+from lanes.workload.input_schema import check_input_schema
 from lanes.workload.output_schema import check_askable, check_output_schema
 from lanes.workload.promises import Promises
 from lanes.workload.rules import Pair, Rule
@@ -35,6 +36,12 @@ class Spec(BaseModel):
     output_schema: dict[str, Any] = Field(
         title="Output schema",
         description="JSON Schema (draft 2020-12) of one answer; its root is an object.",
+    )
+    input_schema: dict[str, Any] = Field(
+        default_factory=dict,
+        title="Input schema",
+        description="JSON Schema of one payload, checked at every door: an input that breaks it is refused. It may use type, "
+        "properties, required, additionalProperties, items, enum, const, and lengths and bounds. Empty = any JSON object.",
     )
     realtime_model: str = Field(
         default="claude-haiku-5-5",
@@ -242,6 +249,13 @@ class Spec(BaseModel):
         check_output_schema(schema)
         if info.context is not STORED:
             check_askable(schema)
+        return schema
+
+    @field_validator("input_schema")
+    @classmethod
+    def _can_be_checked(cls, schema: dict[str, Any]) -> dict[str, Any]:
+        if schema:
+            check_input_schema(schema)
         return schema
 
     @field_validator("urgent_when", "batch_when")

@@ -16,7 +16,7 @@ from sqlalchemy import (
     literal,
     select,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from lanes import exact_json
 from lanes.doors.item import KEY_LIMIT, Admission, Refusal, Submission
@@ -41,6 +41,15 @@ def _admitted() -> Select[*tuple[Any, ...]]:
     given = bindparam("rows", type_=Text).cast(JSONB), bindparam("door", type_=Text), bindparam("now", type_=Moment)
     verdicts = func.lanes.admit(*given).table_valued(column("place"), column("outcome"), column("detail"), column("key"))
     return select(verdicts.c.outcome, verdicts.c.detail, verdicts.c.key).order_by(verdicts.c.place)
+
+
+def schema_refusal(connection: Connection, of: str, schema: Mapping[str, Any], payload: Mapping[str, Any]) -> str | None:
+    """Say why the doors would refuse the payload by this input schema; None where they would not, or it is empty."""
+    if not schema:
+        return None
+    asked, told = (literal(exact_json.dumps(each)).cast(JSONB) for each in (schema, payload))
+    refused = connection.execute(select(func.lanes.input_refusal(asked, of, told, type_=ARRAY(Text)))).scalar_one()
+    return None if refused is None else refused[1]
 
 
 def as_stored(connection: Connection, payload: Mapping[str, Any]) -> tuple[dict[str, Any], int]:

@@ -22,7 +22,9 @@ MOST_BYTES = 4 * 1024**2  # outputs of one page
 LISTED = """
 select s.item_id, s.key, s.state, coalesce(r.lane, s.lane) as lane, r.standing, r.generation, v.number as version,
        r.revision, r.output, s.received_at, s.answered_at, s.settled_at, stood.changed_at, s.attempts, s.cost_usd, s.failure,
-       s.consumer, s.entity, coalesce(octet_length(r.output::text), 0) as bytes
+       s.consumer, s.entity,
+       (select l.expected from lanes.label l where l.item_id = i.id order by l.labeled_at desc, l.id desc limit 1) as label,
+       coalesce(octet_length(r.output::text), 0) as bytes
   from lanes.item_status s
   join lanes.item i on i.id = s.item_id
   left join lanes.result r on r.id = i.result_id

@@ -41,6 +41,9 @@ class VersionColumns(TypedColumns):
     realtime_p95_s: Named[float] = Column(Double, comment="Promised 95th percentile of real-time answers; 0: no promise")
     dedupe: Named[Dedupe] = Column(Word(Dedupe), comment="What an input without a key is known by: key (its place) or content")
     max_payload_kib: Named[int] = Column(Integer, comment="A larger input is refused")
+    input_schema: Named[Any | None] = Column(
+        JSONB(none_as_null=True), comment="An input that breaks it is refused; null: any JSON object is taken"
+    )
     announces: Named[Announces] = Column(
         Word(Announces), comment="Which answers are told one by one: each, realtime (of that lane) or summary (none)"
     )

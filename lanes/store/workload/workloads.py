@@ -101,7 +101,7 @@ def _columns(spec: Spec) -> dict[str, Any]:
         "batch_expected_minutes": spec.batch_expected_minutes, "confidence": spec.confidence,
         "compare_fields": spec.compare_fields,
         "realtime_p95_s": spec.promises.realtime_p95_s, "dedupe": spec.dedupe, "max_payload_kib": spec.max_payload_kib,
-        "announces": spec.announces,
+        "announces": spec.announces, "input_schema": spec.input_schema or None,
     }  # fmt: skip
 
 

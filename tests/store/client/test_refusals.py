@@ -14,13 +14,13 @@ from tests.store.tries import rows
 LOOP: dict[str, Any] = {}
 LOOP["itself"] = LOOP
 
+NO_OBJECT: Any = "x"
 REFUSED: list[tuple[Callable[..., Any], str, str]] = [
-    (partial(client.submit, "letters", "x"), "malformed", "payload"),
-    (partial(client.submit, "letters", ["x"]), "malformed", "payload"),
+    (partial(client.submit, "letters", NO_OBJECT), "malformed", "payload"),
     (partial(client.submit, "letters", {}, lane="express"), "malformed", "lane"),
     (partial(client.submit, "letters", {"text": "other"}, key="k"), "key_conflict", "other content"),
     (partial(client.submit, "ghosts", {}), "unknown_workload", "ghosts"),
-    (partial(client.amend, "letters", "k", "x"), "malformed", "payload"),
+    (partial(client.amend, "letters", "k", NO_OBJECT), "malformed", "payload"),
     (partial(client.amend, "ghosts", "k", {}), "unknown_workload", "ghosts"),
 ]
 

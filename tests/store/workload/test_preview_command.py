@@ -172,3 +172,11 @@ def test_a_workload_file_that_is_not_valid_says_where(capsys: Told) -> None:
 def test_a_missing_item_file_is_wrong_usage(capsys: Told) -> None:
     assert preview("letters", item=Path("ghost.json")) == 2
     assert capsys.readouterr().err == 'there is no file "ghost.json"\n'
+
+
+def test_an_item_that_breaks_the_input_schema_is_refused_as_by_a_door(pool: Engine, capsys: Told) -> None:
+    with pool.begin() as connection:
+        put_in_force(connection, now=NOON, input_schema={"type": "object", "required": ["text"]})
+    assert preview("letters", item=a_file("rows.jsonl", '{"texxt": "x"}\n')) == 1
+    assert "payload.text is missing" in capsys.readouterr().err
+    assert preview("letters", item=a_file("rows.jsonl", '{"text": "x"}\n')) == 0

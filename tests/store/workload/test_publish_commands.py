@@ -23,7 +23,7 @@ from lanes.workload.version import Spec
 from lanes.workload.writing import written
 from tasks.edit import edit
 from tests.conftest import NOON
-from tests.examples import SCHEMA, spec
+from tests.examples import SCHEMA, admit, spec
 from tests.examples import publish as put_in_force
 from tests.prefect_standin import PrefectStandIn
 
@@ -90,7 +90,7 @@ def test_what_was_exported_and_is_published_changes_nothing(pool: Engine, prefec
     assert publish(Path("out.yaml"), as_json=True) == 0
     assert data(capsys) == {
         "workload": "letters", "outcome": "nothing_differs", "version": 1, "block": "same", "differences": [],
-        "block_differences": [], "block_problems": [],
+        "block_differences": [], "block_problems": [], "faults": [],
     }  # fmt: skip
     assert (in_force(pool).number, untouched(prefect)) == (1, True)
 
@@ -266,3 +266,29 @@ def test_a_workload_that_is_none_is_wrong_usage(prefect: PrefectStandIn, capsys:
     prefect.blocks["letters"] = {"weight": 1}
     assert export("letters") == 2
     assert "its block says something that is not in force: see --block" in capsys.readouterr().err
+
+
+FAILS: list[tuple[dict[str, Any], str]] = [
+    ({"urgent_when": "payload.amount > 5"}, "a rule cannot be evaluated for 2 of the newest 3 items, first for \"b\": "),
+    ({"input_schema": {"type": "object", "required": ["amount"]}}, "input_schema would refuse 2 of the newest 3 items, first "),
+]
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize(("changed", "said"), FAILS)
+def test_what_fails_on_items_that_came_is_published_by_force_alone(
+    pool: Engine, prefect: PrefectStandIn, capsys: Told, changed: dict[str, Any], said: str
+) -> None:
+    stands(pool, prefect)
+    with pool.begin() as connection:
+        admit(connection, "a", "b", now=NOON)
+        admit(connection, "c", now=NOON, payload={"amount": 9})
+    assert publish(a_file(**changed), yes=True) == 1
+    assert said in capsys.readouterr().err
+    assert publish(Path("letters.yaml"), yes=True, as_json=True) == 1
+    told = data(capsys)
+    assert (told["outcome"], len(told["faults"]), in_force(pool).number) == ("fails_on_items", 1, 1)
+    assert untouched(prefect)
+    assert publish(Path("letters.yaml"), yes=True, force=True) == 0
+    assert publish(a_file(**changed, patience_s=5), yes=True) == 0  # what is in force holds up no other change
+    assert in_force(pool).number == 3

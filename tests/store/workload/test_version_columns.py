@@ -19,8 +19,9 @@ OTHERWISE = {
     "mode": "lambda", "realtime_model": "claude-opus-5-5", "batch_model": "claude-sonnet-5-5", "max_failures": 7,
     "give_up_after_h": 3, "batch_expected_minutes": 77, "confidence": 0.8, "compare_fields": ["category"], "dedupe": "content",
     "max_payload_kib": 9, "announces": "summary", "promises": {"realtime_p95_s": 2.5},
+    "input_schema": {"type": "object", "required": ["text"]},
 }  # fmt: skip
-NEWER = ("announces", "confidence")
+NEWER = ("announces", "confidence", "input_schema")
 FIRST = {field: value for field, value in OTHERWISE.items() if field not in NEWER}  # what a release before them published
 BARE = {"instructions": "Sort.", "output_schema": SCHEMA}
 BROKEN = {
@@ -39,7 +40,8 @@ def columns(connection: Connection, of: str) -> dict[str, Any]:
 def said(of: Spec) -> dict[str, Any]:
     """The same as the spec says it."""
     names = [*OTHERWISE.keys() - {"promises"}, "realtime_p95_s"]
-    return {name: getattr(of.promises if name == "realtime_p95_s" else of, name) for name in names}
+    said = {name: getattr(of.promises if name == "realtime_p95_s" else of, name) for name in names}
+    return {**said, "input_schema": of.input_schema or None}
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_a_json_line_says_everything_of_an_item() -> None:
         "revision": 1, "output": OUTPUT, "received_at": "2026-11-24T12:00:00+00:00",
         "answered_at": "2026-11-24T12:00:00+00:00", "settled_at": "2026-11-24T12:00:00+00:00",
         "changed_at": "2026-11-24T12:00:00+00:00", "attempts": 2, "cost_usd": "0.00125", "failure": None, "consumer": "desk",
-        "entity": None,
+        "entity": None, "label": None,
     }  # fmt: skip
     assert (second["output"], second["failure"], second["cost_usd"]) == (None, FAILED.failure, "0")
 
@@ -80,7 +80,7 @@ def test_csv_has_a_column_for_each_field_of_the_output_and_one_for_the_rest() ->
     assert list(first) == [
         "key", "state", "lane", "standing", "generation", "version", "revision", "output.category", "output.score",
         "output.sender.name", "output_rest", "received_at", "answered_at", "settled_at", "changed_at", "attempts", "cost_usd",
-        "failure", "consumer", "entity",
+        "failure", "consumer", "entity", "label.category", "label.score", "label.sender.name", "label_rest",
     ]  # fmt: skip
     assert [first[name] for name in ("key", "output.category", "output.score", "output.sender.name", "cost_usd", "entity")] == [
         "t-1", "a", "-0.5", "Åsa", "0.00125", "",
@@ -89,6 +89,14 @@ def test_csv_has_a_column_for_each_field_of_the_output_and_one_for_the_rest() ->
     assert [second[name] for name in ("output.category", "output_rest", "answered_at", "failure")] == [
         "", "", "", "refused (after 3 failed attempts)",
     ]  # fmt: skip
+
+
+def test_csv_has_what_is_right_beside_what_was_answered() -> None:
+    labeled = replace(SETTLED, label={"category": "b", "note": "by hand"})
+    (row,) = cells(written(Csv([SCHEMA]), [labeled]))
+    assert (row["output.category"], row["label.category"], row["label.score"], row["label_rest"]) == (
+        "a", "b", "", '{"note": "by hand"}',
+    )  # fmt: skip
 
 
 def test_csv_without_any_item_has_its_names() -> None:
@@ -118,11 +126,18 @@ def shown(items: list[Listed], *, headed: bool = True, width: int = 120) -> list
     return console.file.getvalue().splitlines()  # pyright: ignore[reportAttributeAccessIssue]
 
 
+def test_the_table_shows_whole_keys_and_what_is_right_where_the_answer_differs() -> None:
+    named = replace(SETTLED, key="k" * 90 + "END", output={"category": "a"}, label={"category": "b"})
+    lines = shown([named], width=160)[1:]
+    assert "".join(each.split()[0] for each in lines).endswith("kEND")
+    assert "category: a (label: b)" in lines[0]
+
+
 def test_the_table_has_a_line_for_each_item_whatever_it_said() -> None:
     loud = replace(SETTLED, key="\x1b[31mred", output={"category": "a\nb" * 200})
     head, first, second, third = shown([SETTLED, FAILED, loud])
     assert head.split()[:4] == ["Key", "State", "Lane", "Standing"]
-    assert '{"category": "a", "score"' in first
+    assert "category: a, score: -0.5" in first
     assert "2026-11-24 12:00:00" in first
     assert "$0.00125" in first
     assert "refused (after 3" in second
@@ -141,7 +156,7 @@ def test_a_narrow_terminal_shows_less_and_does_not_wrap() -> None:
     assert head.split() == ["Key", "State", "Lane", "Changed", "(UTC)", "Cost", "Answer"]
     assert first.startswith("t-1 ")
     assert "11-24 12:00:00" in first
-    assert '{"category": "' in first
+    assert "category: a" in first
     assert max(map(len, (head, first, second))) <= 80
 
 

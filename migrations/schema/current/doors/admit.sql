@@ -34,16 +34,20 @@ begin
     -- A second snapshot: it has the items that others committed while we waited for them.
     told := array(
       select row(m.place, m.workload, m.key, m.content_hash, m.ack, m.source_place,
-                 case when m.outcome <> 'accepted' then m.outcome
+                 case when m.outcome <> 'accepted' and m.known_hash is distinct from m.content_hash then m.outcome
                       when m.known_hash <> m.content_hash then 'key_conflict'
                       when m.is_new then 'accepted'
                       else 'duplicate' end,
-                 case when m.known_hash <> m.content_hash then lanes.conflict(m.workload, m.key) else m.detail end,
+                 case when m.known_hash = m.content_hash then null
+                      when m.outcome <> 'accepted' then m.detail
+                      when m.known_hash <> m.content_hash then lanes.conflict(m.workload, m.key) end,
                  m.is_forgotten)::lanes.screened_input
         from (select s.*, i.content_hash as known_hash, i.forgotten_at is not null as is_forgotten,
-                     i.id in (select unnest(born)) and row_number() over (partition by i.id order by s.place) = 1 as is_new
+                     i.id in (select unnest(born)) and s.outcome = 'accepted'
+                     and row_number() over (partition by i.id order by s.outcome <> 'accepted', s.place) = 1 as is_new
                 from unnest(told) s
-                left join lanes.item i on i.workload = s.workload and i.key = s.key and s.outcome = 'accepted') m
+                left join lanes.item i on i.workload = s.workload and i.key = s.key
+                                       and (s.outcome = 'accepted' or lanes.may_be_known(s.outcome))) m
        order by m.place);
     perform lanes.refuse(door, t.source_place, t.workload, t.key, t.outcome, t.detail,
                          case when t.forgotten then ''

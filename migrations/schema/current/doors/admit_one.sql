@@ -7,6 +7,7 @@ language plpgsql as $$
 declare
   dedupe text;
   max_payload_kib int;
+  input_schema jsonb;
   said text := payload;
   hash bytea := sha256(convert_to(coalesce(said, 'null'), 'UTF8'));
   known_as text;
@@ -14,11 +15,13 @@ declare
   is_forgotten boolean;
   wrong text[];
 begin
-  select v.dedupe, v.max_payload_kib into dedupe, max_payload_kib
+  select v.dedupe, v.max_payload_kib, v.input_schema into dedupe, max_payload_kib, input_schema
     from lanes.workload w join lanes.version v on v.id = w.version_id where w.name = admit_one.workload;
   known_as := coalesce(key, case when dedupe = 'content' then encode(hash, 'hex') end, uuidv7()::text);
-  wrong := lanes.refusal(false, '{}', workload, max_payload_kib, payload, said, known_as, consumer, entity, lane, due_at::text,
-                         occurred_at::text, null);
+  wrong := coalesce(
+    lanes.refusal(false, '{}', workload, max_payload_kib, payload, said, known_as, consumer, entity, lane, due_at::text,
+                  occurred_at::text, null),
+    lanes.input_refusal(input_schema, workload, payload));
   if wrong is null then
     insert into lanes.item (workload, key, payload, content_hash, consumer, entity, urgent, pin, due_at, occurred_at, received_at,
                             source)
@@ -36,6 +39,9 @@ begin
       return row('duplicate', known_as, null)::lanes.admitted;
     end if;
     wrong := array['key_conflict', lanes.conflict(workload, known_as)];
+  elsif lanes.may_be_known(wrong[1])
+        and exists (select from lanes.item i where i.workload = admit_one.workload and i.key = known_as and i.content_hash = hash) then
+    return row('duplicate', known_as, null)::lanes.admitted;
   end if;
   perform lanes.refuse(door, known_as, workload, known_as, wrong[1], wrong[2],
                        case when is_forgotten then '' else coalesce(said, 'null') end, at);

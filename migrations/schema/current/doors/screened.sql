@@ -19,7 +19,7 @@ begin atomic
       from given
     offset 0),
   named as (
-    select hashed.*, version.max_payload_kib,
+    select hashed.*, version.max_payload_kib, version.input_schema,
            coalesce(given_key, case when version.dedupe = 'content' then encode(content_hash, 'hex') end, given_place,
                     nameless || '-' || place) as key
       from hashed
@@ -27,9 +27,10 @@ begin atomic
       left join lanes.version on version.id = workload.version_id
     offset 0),
   judged as (
-    select named.*, lanes.refusal(
-             nameless is not null, input, named.workload, max_payload_kib, payload, said, named.key, consumer, entity, lane,
-             due_at, occurred_at, urgent) as wrong
+    select named.*, coalesce(
+             lanes.refusal(nameless is not null, input, named.workload, max_payload_kib, payload, said, named.key, consumer,
+                           entity, lane, due_at, occurred_at, urgent),
+             lanes.input_refusal(input_schema, named.workload, payload)) as wrong
       from named
     offset 0)
   select j.place, j.workload, j.key, j.payload, j.content_hash,

@@ -19,6 +19,11 @@ begin
     sentence := 'an amendment needs the key of its item';
   end if;
 
+  if lanes.may_be_known(refusal) and exists (
+       select from lanes.amendment a where a.source = take_amendment.source and a.place = take_amendment.place) then
+    return query select 'duplicate', null::text; return;
+  end if;
+
   if refusal is null then
     insert into lanes.amendment (workload, key, payload, source, place, received_at, occurred_at)
     values (take_amendment.workload, take_amendment.key, take_amendment.payload, take_amendment.source,
