@@ -53,9 +53,10 @@ def _paused(work: Row, by: Holds, now: datetime) -> str | None:
 
 
 def _frozen(work: Row, by: Holds, now: datetime) -> str | None:
-    """The provider refuses the account, its key or a setting."""
-    others = f"{Lane.BATCH if work['lane'] == Lane.REALTIME else Lane.REALTIME} lane"
-    found = [each for each in by.incidents if each["promise"] == "provider_frozen" and each["subject"] != others]
+    """The provider refuses the account (its key, its spend limit, a setting), or has no such model for it."""
+    refused = [each for each in by.incidents if each["promise"] == "provider_frozen"]
+    mine = f"model {work['model']}"
+    found = [each for each in refused if each["subject"] == mine or not each["subject"].startswith("model ")]
     if not found:
         return None
     since, why = clock(found[0]["opened_at"], beside=now), found[0]["why"] or "the provider refuses every call"

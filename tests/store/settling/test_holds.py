@@ -46,7 +46,7 @@ def pause(connection: Connection) -> None:
 
 
 def refuse_key(connection: Connection) -> None:
-    incidents.open(connection, frozen("letters", Lane.REALTIME, 1, "invalid x-api-key"), now=NOON)
+    incidents.open(connection, frozen("acme", 1, "invalid x-api-key"), now=NOON)
 
 
 def spend(connection: Connection) -> None:

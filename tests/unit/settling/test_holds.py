@@ -42,9 +42,9 @@ READY, BATCHED = work(), work(Lane.BATCH)
 OUT = work(Lane.BATCH, state="submitted", batch_id=41)
 CASES: list[tuple[dict[str, Any], Holds, list[str]]] = [
     (READY, Holds(paused_at=SINCE), ["paused since 11:00 UTC", "`lanes resume letters`"]),
-    (READY, Holds(incidents=[{**KEY, "subject": "realtime lane"}]), ["since 11:00 UTC", "invalid x-api-key", "`lanes up`"]),
-    (BATCHED, Holds(incidents=[{**KEY, "subject": "batch lane"}]), ["since 11:00 UTC", "invalid x-api-key", "`lanes doctor`"]),
-    (READY, Holds(incidents=[{**KEY, "subject": "acme"}]), ["since 11:00 UTC", "invalid x-api-key"]),
+    (READY, Holds(incidents=[{**KEY, "subject": "acme"}]), ["since 11:00 UTC", "invalid x-api-key", "`lanes up`"]),
+    (BATCHED, Holds(incidents=[{**KEY, "subject": "acme"}]), ["since 11:00 UTC", "invalid x-api-key", "`lanes doctor`"]),
+    (READY, Holds(incidents=[{**KEY, "subject": f"model {MODEL}"}]), ["since 11:00 UTC", "invalid x-api-key"]),
     (READY, Holds(budgets=[WELL_PAID, SPENT]), ["waits for money", "since 11:00 UTC", "`lanes budget letters`", "13:00 UTC"]),
     (READY, Holds(circuits={MODEL: ("acme", DOWN)}), [MODEL, "since 11:00 UTC", "529 overloaded", "in 4", "is answered"]),
     (work(ready_at=NOON + HOUR, failures=2), Holds(), ["rests after 2 failures until 13:00 UTC", "by itself"]),
@@ -72,8 +72,7 @@ FREE: list[tuple[dict[str, Any], Holds]] = [
     (READY, Holds(budgets=[WELL_PAID], departs_at=NOON + HOUR)),
     (READY, Holds(circuits={"claude-opus-5-5": ("acme", DOWN)})),
     (BATCHED, Holds(circuits={MODEL: ("acme", DOWN)}, limits={MODEL: [REACHED]})),
-    (READY, Holds(incidents=[{**KEY, "subject": "batch lane"}])),
-    (BATCHED, Holds(incidents=[{**KEY, "subject": "realtime lane"}])),
+    (READY, Holds(incidents=[{**KEY, "subject": "model claude-opus-5-5"}])),
     (READY, Holds(limits={MODEL: [Limit(Kind.REQUESTS, 50, 40, later(seconds=30), NOON)]})),
     (BATCHED, Holds(departs_at=later(seconds=30))),
     (work(state="claimed"), Holds(paused_at=SINCE)),
@@ -87,7 +86,7 @@ def test_what_concerns_another_model_lane_or_state_holds_nothing(of: dict[str, A
 
 def test_of_several_causes_the_one_a_person_must_end_is_told() -> None:
     by = Holds(
-        paused_at=SINCE, budgets=[SPENT], circuits={MODEL: ("acme", DOWN)}, incidents=[{**KEY, "subject": "realtime lane"}]
+        paused_at=SINCE, budgets=[SPENT], circuits={MODEL: ("acme", DOWN)}, incidents=[{**KEY, "subject": "acme"}]
     )
     assert "paused" in (held(READY, by, NOON) or "")
     assert "refused calls" in (held(READY, Holds(incidents=by.incidents, circuits=by.circuits), NOON) or "")
