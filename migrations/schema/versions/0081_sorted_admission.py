@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0081"
-down_revision = "0069"
+down_revision = "0072"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force = {"doors/admit": "517a0e674e24"}
