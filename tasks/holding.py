@@ -76,6 +76,8 @@ class Holding:
                 raise
         # In the order of their ranks; what only measures stands behind everything that is still to come.
         last = {each.workload: each.rank_at for each in claimed[len(probes) :] if not each.measures}
+        if not look.whole:  # what is urgent was found before the head, and leaves it where it is
+            last = {name: max(rank_at, look.since.get(name, rank_at)) for name, rank_at in last.items()}
         self._heads.looked(look, last, took_s=known - began, at=time.monotonic())
         return Taken(claimed, versions, now, all=not self._needed and _all(claimed, waiting.versions, wanted))
 

@@ -28,7 +28,8 @@ class Look(Generic[P]):
 class Heads(Generic[P]):
     """The place up to which each workload's queue was taken. Moments are seconds of the host's steady clock.
 
-    Something may appear before it: due sooner, amended, given back, committed late. The next look from the head finds it.
+    Something may appear before it: due sooner, amended, given back, committed late. The next look from the head finds it. What
+    is urgent is looked for every time, whatever was taken.
     """
 
     def __init__(self) -> None:

@@ -82,8 +82,7 @@ def claimable(lane: Lane, now: datetime | ColumnElement[datetime]) -> ColumnElem
 
 @dataclass(frozen=True)
 class Waiting:
-    """The most urgent claimable work of each workload that has some: its version, and its rank, from which on a claim reads
-    past nothing."""
+    """The most urgent claimable work of each workload: its version, and its rank, from which on a claim reads past nothing."""
 
     versions: Mapping[str, Version]
     since: Mapping[str, datetime]
@@ -95,7 +94,8 @@ def waiting(
 ) -> Waiting:  # fmt: skip
     """Return what waits, but for workloads that are paused, versions that cannot be read and those named in `but`.
 
-    Where `since` names a workload, only its work of this rank or less urgent work is looked for.
+    Where `since` names a workload, only its work of this rank or less urgent work is looked for, and what its sender marked
+    urgent.
     """
     from_ = since or {}
     given = {"of_workload": list(from_), "of_since": list(from_.values()), "but": list(but), "now": now}
@@ -110,19 +110,19 @@ def _waiting(lane: Lane) -> Select[*tuple[Any, ...]]:
     """Which workloads have claimable work :now, of no version of :but, by which version and from which rank on; that of each
     :of_workload is looked for from :of_since on."""
     heads = _table("heads", _LISTS, workload=Text(), since=Moment)
-    first = (
-        select(work.c.rank_at, work.c.version_id)
-        .where(work.c.workload == workload.c.name, claimable(lane, _now), work.c.rank_at >= _from(heads), _askable)
-        .order_by(work.c.rank_at, work.c.id)
-        .limit(1)
-        .lateral("first")
-    )
+    here = work.c.workload == workload.c.name, claimable(lane, _now), _askable
+    head = select(work.c.rank_at, work.c.version_id).where(*here).order_by(work.c.rank_at, work.c.id).limit(1)
+    first = head.where(work.c.rank_at >= _from(heads)).lateral("first")
+    urgent = head.where(text("work.urgent")).lateral("urgent")  # by its own index, whatever was taken behind it
+    before = func.coalesce(urgent.c.rank_at < first.c.rank_at, first.c.rank_at.is_(None))
     return (
-        select(workload.c.name, first.c.version_id.label("id"), first.c.rank_at)
-        .outerjoin(heads, heads.c.workload == workload.c.name)
-        .join(first, true())
-        .where(workload.c.paused_at.is_(None), workload.c.version_id.is_not(None))
-    )
+        select(
+            workload.c.name, case((before, urgent.c.version_id), else_=first.c.version_id).label("id"),
+            func.least(urgent.c.rank_at, first.c.rank_at).label("rank_at"),
+        )
+        .outerjoin(heads, heads.c.workload == workload.c.name).outerjoin(first, true()).outerjoin(urgent, true())
+        .where(workload.c.paused_at.is_(None), func.coalesce(first.c.rank_at, urgent.c.rank_at).is_not(None))
+    )  # fmt: skip
 
 
 def _table(name: str, given: Mapping[str, ColumnElement[Any]], **columns: TypeEngine[Any]) -> FromClause:

@@ -105,6 +105,7 @@ STATEMENTS: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "what Slack must be told": (lambda c: slack_posts.due(c, edits=True, now=NOON), "ix_slack_post_due"),
     "what Slack was not told": (slack_posts.untold, "DISTINCT FROM 'resolved'"),
     "what waits": (lambda c: work.waiting(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
+    "what waits and is urgent": (lambda c: work.waiting(c, Lane.REALTIME, now=NOON), "ix_work_urgent"),
     "the backlog": (lambda c: backlog.backlog(c, Lane.REALTIME, now=NOON), "ix_work_claimable"),
     "claims": (
         lambda c: work.claim(c, Lane.REALTIME, {"letters": 3}, worker="me", lease=later() - NOON, now=NOON),

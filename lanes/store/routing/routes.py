@@ -82,7 +82,7 @@ def _saved() -> Select[None]:
         update(item)
         .where(item.c.id == numbered.c.item_id)
         .values(position=numbered.c.position)
-        .returning(item.c.id, item.c.workload, item.c.revision, item.c.due_at)
+        .returning(item.c.id, item.c.workload, item.c.revision, item.c.due_at, item.c.urgent)
         .cte("placed")
     )
     of_route = {each: given.c[each] for each in TOLD} | {"decided_at": now}
@@ -90,7 +90,8 @@ def _saved() -> Select[None]:
     of_work: dict[str, ColumnElement[Any]] = {
         "item_id": placed.c.id, "workload": placed.c.workload, "version_id": given.c.version_id, "lane": given.c.lane,
         "purpose": literal(Purpose.ANSWER), "revision": placed.c.revision, "state": literal(WorkState.READY),
-        "ready_at": now, "rank_at": given.c.rank_at, "due_at": placed.c.due_at, "binds": given.c.binds, "created_at": now,
+        "ready_at": now, "rank_at": given.c.rank_at, "due_at": placed.c.due_at, "binds": given.c.binds,
+        "urgent": placed.c.urgent, "created_at": now,
     }  # fmt: skip
     owed = select(*of_work.values()).join_from(placed, given, given.c.item_id == placed.c.id).order_by(placed.c.id)
     return select(signals.waking()).add_cte(routed, insert(work).from_select(list(of_work), owed).cte("owing"))

@@ -31,7 +31,6 @@ class WorkColumns(TypedColumns):
     due_at: Named[datetime | None] = Column(Moment, comment="When its item is due")
     binds: Named[Lane | None] = Column(Word(Lane), comment="The lane that its route binds it to; null: it is free")
     claimed_by: Named[str | None] = Column(Text)
-    session: Named[int | None] = Column(Integer, comment="Database session of its claimer: once gone, the claim is lost")
     lease_until: Named[datetime | None] = Column(Moment)
     claim_no: Named[int] = Column(Integer, server_default=text("0"), comment="Rises with every claim; fences writes")
     failures: Named[int] = Column(Integer, server_default=text("0"), comment="Spent of the retry budget")
@@ -39,6 +38,7 @@ class WorkColumns(TypedColumns):
         server_default=text("false"), comment="The second look took its item to real time: instead of this, or beside it"
     )
     alone: Named[bool] = Column(server_default=text("false"), comment="It may have spoiled its pack: it is asked alone")
+    urgent: Named[bool] = Column(server_default=text("false"), comment="Its item was urgent when it was routed")
     batch_id: Named[BatchId | None] = Column(id_of(BatchId), ForeignKey(batch.c.id), comment="The batch that owns it")
     created_at: Named[datetime] = Column(Moment)
     finished_at: Named[datetime | None] = Column(Moment)
@@ -51,6 +51,8 @@ work = Table(
     one_of("state", WorkState),
     Index("ix_work_claimable", "lane", "workload", "rank_at", "id",
           postgresql_where=text("state = 'ready'")),
+    Index("ix_work_urgent", "lane", "workload", "rank_at", "id",  # looked at every time, however slow looks from the head are
+          postgresql_where=text("state = 'ready' and urgent")),
     Index("uq_work_open", "item_id", "lane", "purpose", "generation", "revision", unique=True,
           postgresql_where=text("state in ('ready', 'claimed', 'submitted')")),
     Index("ix_work_due_of_workload", "workload", "binds", "due_at", "id",  # whose batch is late, or may be

@@ -24,6 +24,20 @@ def realtime(connection: Connection, *names: str, workload: str = "letters", **f
     route(connection, now=NOON)
 
 
+def test_what_is_urgent_is_found_however_far_the_queue_was_taken(connection: Connection) -> None:
+    publish(connection, now=NOON, patience_s=600)
+    admit(connection, "plain", now=NOON, lane=Lane.REALTIME)
+    admit(connection, "urgent", now=NOON, lane=Lane.REALTIME, urgent=True)
+    route(connection, now=NOON)
+    begin = {"letters": later(hours=1)}
+    found = work.waiting(connection, Lane.REALTIME, since=begin, now=NOON)
+    assert found.since == {"letters": NOON}
+    how = {"worker": "w", "lease": timedelta(minutes=1), "now": NOON}
+    (first,) = work.claim(connection, Lane.REALTIME, {"letters": 1}, since=found.since, **how)
+    assert first.key == "urgent"
+    assert work.waiting(connection, Lane.REALTIME, since=begin, now=NOON).since == {}
+
+
 def test_a_claim_holds_what_a_call_needs(connection: Connection) -> None:
     letters = publish(connection, now=NOON)
     realtime(connection, "k")
