@@ -74,14 +74,15 @@ class Drain:
         rooms = Rooms(at.provider.account, at.provider.most_calls)
         router = Router(at.db, held.router, self._wakes, busy=lambda: self._answering.busy, rooms=rooms)
         self._chores = Chores(at.db, router, self._turns, self._answering, self._wakes)
-        self._budgets, self._beside = Beside(), Beside()
+        self._to_the_last, self._beside = Beside(), Beside()
         self._limits = limits = Limits(at, of_calls, pace, sizes)
         self._beside.keep("the provider's limits", limits.share, every_s=SHARE_EVERY_S)
         self._beside.keep("circuits", self._share_circuits, every_s=circuits.SHARE_EVERY_S)
         self._beside.keep("what calls take", limits.learn, every_s=LEARN_EVERY_S, after_s=FIRST_ANSWERS_S)
         self._beside.keep("pack sizes", limits.learn_sizes, every_s=SIZES_EVERY_S)
         self._beside.keep("what calls share", self._caching.look, every_s=CACHING_EVERY_S, after_s=FIRST_ANSWERS_S)
-        self._budgets.keep("budgets", self._purse.look, every_s=purse.EVERY_S)
+        self._to_the_last.keep("leases", self._holding.leases.live, every_s=1.0)
+        self._to_the_last.keep("budgets", self._purse.look, every_s=purse.EVERY_S)
         self._beside.keep("what others commit", self._hear, every_s=0)
         self._beside.keep("what the run says of itself", self._notice.look, every_s=notice.EVERY_S)
 
@@ -165,11 +166,14 @@ class Drain:
         finally:
             await self._answering.close()
             await self._circuits.close()
-            await self._budgets.close()
-            self._holding.leases.close()
+            await self._to_the_last.close()
             await self._purse.close()
             await self._notice.close()
         await self._chores.tell_the_rest()
+
+    def let_go(self) -> None:
+        """Renew nothing any more: what is held still is another drain's once its lease ends."""
+        self._holding.leases.close()
 
     def _ask_next(self) -> None:
         now = self._now()
@@ -198,4 +202,7 @@ async def drain(at: Connections, *, standing: bool) -> AsyncIterator[Drain]:
             await opened.look_round()
             yield opened
         finally:
-            await opened.close()
+            try:
+                await opened.close()
+            finally:
+                opened.let_go()

@@ -1,7 +1,7 @@
 """Renews the leases of a drain's claims beside its loop: on a thread and a database session of its own.
 
 A busy loop delays no renewal, and a session that is lost is replaced without losing a claim: the lease alone tells others that
-its holder lives.
+its holder lives. A loop that stands still for a minute does not, and its claims are renewed no more.
 """
 
 import threading
@@ -15,6 +15,7 @@ from lanes.store import work
 from lanes.store.database import Database, engine
 
 EVERY_S = RENEW_EVERY.total_seconds()
+LOOP_S = 60.0  # without a sign of life from the loop; no call takes it, and no save
 AGAIN_S = 1.0  # after a renewal that failed
 CLOSING_S = 2.0  # how long a renewal under way is waited for
 
@@ -25,6 +26,8 @@ class Leases:
     def __init__(self, db: Database, held: Mapping[WorkId, Claim], *, every_s: float | None = None) -> None:
         self._db, self._held, self._every_s = db, held, EVERY_S if every_s is None else every_s
         self._renewed_at: dict[Claim, float] = {}  # when the statement began that claimed or renewed it last
+        self._engine = engine(db.url, most=2)
+        self._alive_at = time.monotonic()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
         self._thread.start()
@@ -38,6 +41,10 @@ class Leases:
         oldest = time.monotonic() - RENEWED_WITHIN_S
         return all(self._renewed_at.get(each, oldest) > oldest for each in claims)
 
+    async def live(self) -> None:
+        """Note that the loop of the drain runs."""
+        self._alive_at = time.monotonic()
+
     def close(self) -> None:
         """Renew nothing any more."""
         self._closed.set()
@@ -50,6 +57,8 @@ class Leases:
             DBAPIError: the database was away; the claims last for what is left of their leases.
         """
         held, began = list(self._held.values()), time.monotonic()
+        if began - self._alive_at > LOOP_S:
+            return
         with self._engine.begin() as connection:
             ours = work.renew(connection, held, lease=LEASE, now=self._db.clock(connection))
         self._renewed_at |= {each: began for each in held if each.work_id in ours}
@@ -61,7 +70,6 @@ class Leases:
         return self._held.get(claim.work_id) != claim and time.monotonic() - self._renewed_at[claim] > RENEWED_WITHIN_S
 
     def _run(self) -> None:
-        self._engine = engine(self._db.url, most=2)
         pause = self._every_s
         while not self._closed.wait(pause):
             try:

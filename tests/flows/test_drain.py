@@ -276,6 +276,22 @@ async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_fligh
     assert await sender.rows("select outcome, count(*) from lanes.attempt group by 1") == [("valid", 6)]
 
 
+async def test_what_a_drain_holds_is_renewed_no_more_when_its_loop_stands_still_or_it_ended(
+    at: Connections, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sender.items("a", lane=Lane.REALTIME, buffer_s=5, realtime_pack=20)
+    async with drain(at, standing=False) as opened:
+        await opened.claim()
+        leases = opened._holding.leases
+        await asyncio.to_thread(leases.renew)
+        ((until,),) = await sender.rows("select lease_until from lanes.work")
+        with monkeypatch.context() as still:
+            still.setattr(tasks.leases, "LOOP_S", -1.0)
+            await asyncio.to_thread(leases.renew)
+        assert await sender.rows("select lease_until from lanes.work") == [(until,)]
+    assert not leases._thread.is_alive()
+
+
 async def test_a_drain_asks_nothing_for_claims_that_it_could_not_renew_lately(
     at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
