@@ -1,0 +1,114 @@
+"""The lease alone tells that a drain lives: it is renewed beside the loop, and nothing is asked that could not be renewed."""
+
+import asyncio
+
+import pytest
+from sqlalchemy import Engine, text
+
+import tasks.leases
+from lanes.realtime.calltime import LEASE
+from lanes.store import work
+from lanes.words import Lane
+from tasks.connections import Connections
+from tasks.drain import drain
+from tests.flows.conftest import Sender
+from tests.flows.test_drain import PROMPTLY_S, turns, until_answered, until_work_is, work_is
+from tests.prefect_standin import PrefectStandIn
+from tests.standin.process import Endpoint
+
+END_OTHERS = """select pg_terminate_backend(pid) from pg_stat_activity
+ where datname = current_database() and pid <> pg_backend_pid()"""
+
+
+async def test_a_drain_whose_calls_are_slow_renews_its_leases(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.leases, "EVERY_S", 0.02)
+    endpoint.fault("messages", "stall")
+    await sender.items("a", lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+        await opened.claim()
+        await opened.ask()
+        ((first,),) = await sender.rows("select lease_until from lanes.work")
+
+        async def renewed() -> bool:
+            return await sender.rows("select lease_until > :first from lanes.work", first=first) == [(True,)]
+
+        await turns(opened, renewed)
+        endpoint.reset()
+        await until_answered(opened, sender, "a")
+    assert await sender.rows("select claim_no, failures from lanes.work") == [(1, 0)]
+
+
+async def test_the_claims_of_a_drain_that_died_are_anothers_once_their_leases_are_over(
+    at: Connections, sender: Sender, prefect: PrefectStandIn
+) -> None:
+    await sender.items("a", lane=Lane.REALTIME)
+    now = await at.db.now()
+    assert len(await at.db.run(work.claim, Lane.REALTIME, {"letters": 1}, worker="died", lease=LEASE, now=now)) == 1
+    sender.time.passes(seconds=19)
+    assert await at.db.run(work.abandoned, now=await at.db.now()) == []
+    sender.time.passes(seconds=2)
+    async with drain(at, standing=False) as opened:
+        async with asyncio.timeout(PROMPTLY_S):
+            await until_answered(opened, sender, "a")
+    assert await sender.rows("select outcome, bound_usd > 0 from lanes.attempt_log order by attempt") == [
+        ("unknown", True), ("valid", False),
+    ]  # fmt: skip
+
+
+async def test_a_drain_whose_every_session_is_ended_while_its_calls_are_in_flight_loses_no_claim(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, pool: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.leases, "EVERY_S", 0.05)
+    endpoint.fault("messages", "stall")
+    await sender.items(*"abcdef", lane=Lane.REALTIME, max_failures=1)
+    async with drain(at, standing=False) as opened:
+        await turns(opened, lambda: work_is(sender, claimed=6))
+        await opened.ask()
+        with pool.begin() as connection:
+            connection.execute(text(END_OTHERS))
+        await at.db.close()  # what its pool kept of those sessions
+        ((before,),) = await sender.rows("select min(lease_until) from lanes.work")
+
+        async def renewed() -> bool:
+            return await sender.rows("select min(lease_until) > :before from lanes.work", before=before) == [(True,)]
+
+        await turns(opened, renewed)
+        assert await at.db.run(work.abandoned, now=await at.db.now()) == []
+        endpoint.reset()
+        await until_answered(opened, sender, *"abcdef")
+    assert endpoint.bill()["responses"] == 6
+    assert await sender.rows("select outcome, count(*) from lanes.attempt group by 1") == [("valid", 6)]
+
+
+async def test_what_a_drain_holds_is_renewed_no_more_when_its_loop_stands_still_or_it_ended(
+    at: Connections, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await sender.items("a", lane=Lane.REALTIME, buffer_s=5, realtime_pack=20)
+    async with drain(at, standing=False) as opened:
+        await opened.claim()
+        leases = opened._holding.leases
+        await asyncio.to_thread(leases.renew)
+        ((until,),) = await sender.rows("select lease_until from lanes.work")
+        with monkeypatch.context() as still:
+            still.setattr(tasks.leases, "LOOP_S", -1.0)
+            await asyncio.to_thread(leases.renew)
+        assert await sender.rows("select lease_until from lanes.work") == [(until,)]
+    assert not leases._thread.is_alive()
+
+
+async def test_a_drain_asks_nothing_for_claims_that_it_could_not_renew_lately(
+    at: Connections, endpoint: Endpoint, sender: Sender, prefect: PrefectStandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.leases, "EVERY_S", 0.05)
+    await sender.items("a", lane=Lane.REALTIME)
+    async with drain(at, standing=False) as opened:
+        with monkeypatch.context() as away:
+            away.setattr(tasks.leases, "RENEWED_WITHIN_S", -1.0)
+            await opened.claim()
+            await opened.ask()
+            await until_work_is(sender, ready=1)
+        assert endpoint.bill()["responses"] == 0
+        await until_answered(opened, sender, "a")
+    assert await sender.rows("select claim_no > 1, failures from lanes.work") == [(True, 0)]
