@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0078"
-down_revision = ""
+down_revision = "0082"
 
 # Files of migrations/schema/current/ that change with this migration, as they are then.
 puts_in_force: dict[str, str] = {}
