@@ -5,6 +5,7 @@ Beside the answers, and within a limit: Prefect delays none of them.
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import datetime
 
 from prefect import get_client
@@ -12,9 +13,10 @@ from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import State, StateType
 from prefect.logging import get_run_logger
 
-from lanes.realtime.standstill import Standstills
+from lanes.realtime.standstill import Standstill, Standstills
 from lanes.report import outage
 from lanes.store.promises import at_stake
+from lanes.store.realtime import outages
 from lanes.words import Lane
 from tasks.connections import Connections
 from tasks.pages import write_artifact
@@ -35,6 +37,8 @@ class Notice:
         self._told: tuple[str, ...] = ()
         self._logged: tuple[str, ...] = ()
         self._written = 0.0
+        self._waited = False
+        self._standing: Sequence[Standstill] = ()
         self._telling: asyncio.Task[None] | None = None
 
     async def look(self) -> None:
@@ -54,33 +58,37 @@ class Notice:
 
     def ending(self, answered: int) -> int | State[int]:
         """What the run ends with: in an outage it is red where nothing else was answered, and says so in any case."""
-        standing = self._standstills.all
-        if not standing:
+        if not self._standstills.all:
             return answered
+        standing = self._standing or self._standstills.all
         said = f"{outage.message(standing, now=standing[0].since)}; {answered:,} items were answered by this run"
         type_ = StateType.FAILED if self._standstills.full else StateType.COMPLETED
         return State(type=type_, name=UNANSWERED, message=said)
 
     async def _tell(self, whom: tuple[str, ...]) -> None:
-        now = await self._at.db.now()
+        async with self._at.db.transaction() as run:
+            now, standing = run.now, await run(outages.as_told, self._at.provider.account, self._standstills.all)
+        if not all(each.bad for each in standing) and not self._waited:
+            self._waited = True  # an incident is about to be written: the next look tells what it says
+            return
+        self._waited, self._standing = False, standing
         if whom != self._logged:
             self._logged = whom
-            get_run_logger().warning("%s", outage.message(self._standstills.all, now=now))
+            get_run_logger().warning("%s", outage.message(standing, now=now))
         if self._at.flow_run_id is None:
             return
         async with asyncio.timeout(LIMIT_S), get_client() as client:
             if whom != self._told:
-                await self._say(client, now)
-            await self._write(client, now)
+                await self._say(client, standing, now)
+            await self._write(client, standing, now)
         self._told, self._written = whom, time.monotonic()
 
-    async def _say(self, client: PrefectClient, now: datetime) -> None:
-        standing = self._standstills.all
+    async def _say(self, client: PrefectClient, standing: Sequence[Standstill], now: datetime) -> None:
         state = State(type=StateType.RUNNING, name=DOWN if standing else "Running", message=outage.message(standing, now=now))
         assert self._at.flow_run_id is not None
         await client.set_flow_run_state(self._at.flow_run_id, state)
 
-    async def _write(self, client: PrefectClient, now: datetime) -> None:
-        standing, stake = self._standstills.all, await self._at.db.run(at_stake.on_lane, Lane.REALTIME, now=now)
+    async def _write(self, client: PrefectClient, standing: Sequence[Standstill], now: datetime) -> None:
+        stake = await self._at.db.run(at_stake.on_lane, Lane.REALTIME, now=now)
         page = outage.render(standing, stake, now=now)
         await write_artifact(client, outage.KEY, page, outage.headline(standing), flow_run_id=self._at.flow_run_id)

@@ -16,6 +16,7 @@ from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.logging import get_run_logger
 
+from blocks.provider import Provider
 from blocks.workload import Workload
 from lanes.promises.briefing import Briefing, Cause
 from lanes.promises.incident import Incident, Promise
@@ -26,6 +27,7 @@ from lanes.slack.wording import Pages
 from lanes.standing.runs import Deployment, submitted_by
 from lanes.unquoted import discreet
 from lanes.words import Lane
+from tasks.database import BLOCK
 from tasks.running import this_run
 from tasks.troubles import described
 
@@ -139,12 +141,14 @@ async def _form_page(client: PrefectClient, of: Incident, briefing: Briefing, wa
             deployment = await client.read_deployment_by_name(Deployment(wanted.name).address)
             return form_page(deployment.id, wanted.parameters)
         case Where.BLOCK:
-            return await _block_page(client, of.block_id, wanted.name)
+            return await _block_page(client, of.block_id, wanted.name, Workload.get_block_type_slug())
+        case Where.PROVIDER:
+            return await _block_page(client, None, BLOCK, Provider.get_block_type_slug())
         case Where.RUN:
             return None if briefing.flow_run_id is None else run_page(briefing.flow_run_id)
 
 
-async def _block_page(client: PrefectClient, known: UUID | None, name: str) -> str:
+async def _block_page(client: PrefectClient, known: UUID | None, name: str, slug: str) -> str:
     if known is not None:
         return block_page(known)
-    return block_page((await client.read_block_document_by_name(name, Workload.get_block_type_slug())).id)
+    return block_page((await client.read_block_document_by_name(name, slug)).id)

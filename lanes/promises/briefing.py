@@ -61,7 +61,7 @@ UNEXPLAINED: Mapping[Promise, str] = {
     Promise.BATCH_NEVER_STARTED: "no batch of it was refused: no run of `submit` came so far",
     Promise.ITEMS_FAILED: "no failed item says why",
     Promise.APPROVAL_WAITS: "nothing failed: a person was asked",
-    Promise.BUDGET: "nothing failed: `lanes figures` shows what it was spent on",
+    Promise.BUDGET: "nothing failed: the query below shows what it was spent on",
     Promise.DEADLINE_MISSED: "no due time of the last hour was missed any more",
     Promise.WORKLOAD_INVALID: "its fields at fault stand above",
     Promise.PROVIDER_DOWN: "the last call met what stands above",

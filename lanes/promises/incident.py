@@ -121,13 +121,15 @@ TERMS: Mapping[Promise, Terms] = {
     ),
     Promise.APPROVAL_WAITS: Terms(
         "A rollout waits for approval", "minutes", math.inf,
-        "Open the run, choose Resume in the menu with the three dots, and fill the form in. Unanswered, the share before "
-        "the rollout is set again at its limit.",
+        "Whoever may resume runs in Prefect decides: open the run, choose Resume in the menu with the three dots, and fill the "
+        "form in, with your name and why. Unanswered, the share before the rollout is set again.",
     ),
     Promise.PROVIDER_FROZEN: Terms(
         "The provider takes nothing", "items", 0,
-        "The items are kept, spend no retry budget and are tried again by themselves. Raise the spend limit, or correct the "
-        "key (`lanes doctor` says which setting), or the model in the workload.",
+        "The items are kept, spend no retry budget and are tried again by themselves. A refused key: set ANTHROPIC_API_KEY, "
+        "then `lanes up`. A spend limit or an unpaid bill: settle it at the "
+        "provider. A model: correct it in the workload; what was "
+        "routed before keeps its model, and is cancelled, or fails and is retried with the new one.",
     ),
     Promise.BUDGET: Terms(
         "A budget runs out", "percent", 1.25,
@@ -214,6 +216,8 @@ def in_words(promise: Promise, value: float) -> str:
 
 
 def how_bad(of: Incident) -> str:
-    """The figure of an incident beside its limit, where it has one: "69 % (limit 2 %)"."""
+    """Return the figure of an incident beside its limit, where it has one: "69 % (limit 2 %)"; a question has none."""
+    if of.promise == Promise.APPROVAL_WAITS:
+        return f"asked; taken back unanswered after {in_words(of.promise, of.limit_value)}"
     value = in_words(of.promise, of.value)
     return f"{value} (limit {in_words(of.promise, of.limit_value)})" if of.limit_value else value

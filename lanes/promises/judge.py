@@ -28,8 +28,8 @@ UNLIMITED = (Promise.AUTHORITATIVE_FAILED, Promise.ITEMS_FAILED, Promise.BATCH_I
 class Seen:
     """Everything the promises are judged by.
 
-    Of `paused` workloads only batches and failed items are judged. What an outage, a refusal of the account or a used-up budget
-    makes wait is judged, and told by that incident.
+    Of `paused` workloads only single batches, failed items and budgets are judged. What an outage, a refusal of the account or
+    a used-up budget makes wait is judged, and told by that incident.
     """
 
     batches: Sequence[BatchSeen] = ()
@@ -54,13 +54,13 @@ def _of_workload(version: Version, seen: Seen, now: datetime) -> Iterator[Assess
         yield batch_slow(version, batch, now)
         if batch.state is BatchState.COLLECTED:
             yield batch_incomplete(batch, now)
-    yield batch_share(version, Promise.BATCH_FAILING, batches, now)
-    yield batch_share(version, Promise.BATCH_INVALID, batches, now)
     yield authoritative_failed(name, next(_of(seen.settled, name), None))
     yield items_failed(name, next(_of(seen.failed, name), None))
     yield from (budget_lasts(each) for each in seen.budgets if each.budget.workload == name)
     if name in seen.paused:
         return
+    yield batch_share(version, Promise.BATCH_FAILING, batches, now)
+    yield batch_share(version, Promise.BATCH_INVALID, batches, now)
     yield deadline_missed(version, next(_of(seen.due, name), None))
     yield never_started(version, next(_of(seen.waiting, name), None), now)
     unanswered = any(_of(seen.failed, name))

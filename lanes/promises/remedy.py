@@ -8,11 +8,16 @@ from typing import Any
 
 from lanes.money.budget import Period
 from lanes.promises.batch_runs import number_of
-from lanes.promises.incident import Incident, Promise
+from lanes.promises.incident import EVERYBODY, Incident, Promise
 from lanes.standing import runs
 from lanes.standing.runs import WantedRun
 
 DEADLINES = "lanes status   # section Deadlines: by lane and reason; beside it, how right the probabilities were"
+SPENT = (
+    "select s.lane, s.purpose, s.model, count(*) as responses, sum(s.cost_usd) as usd from lanes.spend s"
+    " where s.workload = '{0}' and s.billed_at >= (select max(began_at) from lanes.budget_status where workload = '{0}'"
+    " and period = '{1}') group by 1, 2, 3 order by 5 desc"
+)
 MISSING = "select key, error, started_at from lanes.attempt_log where batch_id = {} and outcome = 'missing'"
 
 
@@ -21,6 +26,7 @@ class Where(StrEnum):
 
     DEPLOYMENT = "deployment"  # its form, filled in as far as it is known
     BLOCK = "block"  # the editor of a workload
+    PROVIDER = "provider"  # the editor of the account that answers
     RUN = "run"  # the run that waits for a person: Resume in its menu
 
 
@@ -46,13 +52,16 @@ def commands(of: Incident) -> list[str]:
             return ["lanes batches   # what each holds, and what each way out may cost"]
         case Promise.BATCH_INCOMPLETE:
             number = number_of(of.subject)
-            return [] if number is None else [f'lanes psql -c "{MISSING.format(number)}"   # what was asked again']
+            asked = [] if number is None else [f'lanes psql -c "{MISSING.format(number)}"   # what is asked again']
+            return [*asked, f"lanes depart {workload}   # asks it again now: answers end this"]
         case Promise.AUTHORITATIVE_FAILED:
             return [
                 f"lanes replay {workload}   # once the cause is mended: asks all of it again, in batch",
                 f"lanes diff {workload}   # what that would change; `lanes promote` makes it count",
             ]
-        case Promise.BATCH_FAILING | Promise.BATCH_INVALID | Promise.REALTIME_FAILING:
+        case Promise.BATCH_FAILING:
+            return [f"lanes depart {workload}   # tries again what failed: batches that go well end this", *pause]
+        case Promise.BATCH_INVALID | Promise.REALTIME_FAILING:
             return pause
         case Promise.ITEMS_FAILED:
             return [f"lanes retry {workload} --all   # once the cause is mended"]
@@ -63,9 +72,14 @@ def commands(of: Incident) -> list[str]:
         case Promise.PROVIDER_DOWN:
             return ["lanes doctor   # which models answer nobody, since when, and when they are asked again"]
         case Promise.BUDGET:
-            return [f"lanes budget {workload}   # how it stands; with --hard or --soft it is set"]
+            return [
+                f"lanes budget {workload}   # how it stands; with --hard or --soft it is set",
+                f"lanes psql -c {shlex.quote(_spent(of))}   # what the money went on",
+            ]
+        case Promise.PROVIDER_FROZEN if of.workload == EVERYBODY:
+            return ["lanes up   # once ANTHROPIC_API_KEY is set: takes the new key", "lanes doctor   # what is refused"]
         case Promise.PROVIDER_FROZEN:
-            return ["lanes doctor   # which setting"]
+            return ["lanes doctor   # which models the account may ask", *pause]
         case Promise.DEADLINE_AT_RISK:
             return [f"lanes depart {workload}   # what waits for a batch leaves now", DEADLINES]
         case Promise.DEADLINE_MISSED:
@@ -91,12 +105,21 @@ def form(of: Incident) -> FormLink | None:
             return FormLink("Ask for more confidence", Where.BLOCK, of.workload)
         case Promise.DEADLINE_AT_RISK:
             return _deployment("Move its traffic", runs.set_split(of.workload))
-        case Promise.WORKLOAD_INVALID | Promise.BATCH_INVALID | Promise.AUTHORITATIVE_FAILED | Promise.PROVIDER_FROZEN:
+        case Promise.PROVIDER_FROZEN if of.workload == EVERYBODY:
+            return FormLink("Set the key, then `lanes up`", Where.PROVIDER)
+        case Promise.AUTHORITATIVE_FAILED:
+            return _deployment("Replay it", runs.replay(of.workload))
+        case Promise.WORKLOAD_INVALID | Promise.BATCH_INVALID | Promise.PROVIDER_FROZEN:
             return FormLink("Edit the workload", Where.BLOCK, of.workload)
         case Promise.APPROVAL_WAITS:
             return FormLink("Answer it (Resume)", Where.RUN)
         case _:
             return None
+
+
+def _spent(of: Incident) -> str:
+    """The query for what was spent of the workload in the period of its budget, by lane, purpose and model."""
+    return SPENT.format(of.workload.replace("'", "''"), _budgeted(of).get("period", Period.DAY))
 
 
 def explain(workload: str, key: str) -> str:

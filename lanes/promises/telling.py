@@ -8,8 +8,8 @@ from lanes.promises.incident import Incident, IncidentState, Severity
 
 FIRST_REST = timedelta(seconds=5)
 LONGEST_REST = timedelta(minutes=10)
-EDIT_EVERY = timedelta(minutes=5)  # no figure alone is worth an edit more often
-MATERIAL = 0.25  # a figure that moved by this part of what the message says is; so is what it was measured over
+EDIT_EVERY = timedelta(minutes=5)  # a figure that changed is told no more often
+READ_WITHIN = timedelta(minutes=1)  # what a message says was read so long at most before it was sent
 
 
 class Move(StrEnum):
@@ -29,8 +29,6 @@ class Post:
     ts: str | None = None
     posted_state: IncidentState | None = None
     posted_severity: Severity | None = None
-    posted_value: float | None = None
-    posted_samples: int | None = None
     posted_at: datetime | None = None
     unsure: bool = False
     attempts: int = 0
@@ -46,7 +44,7 @@ class Reminder:
 
 
 def next_move(post: Post, *, edits: bool, now: datetime) -> Move:
-    """Post what was never told; tell the end; edit a message whose figures moved. A webhook cannot edit."""
+    """Post what was never told; tell the end; edit a message whose figures changed. A webhook cannot edit."""
     told, incident = post.posted_state, post.incident
     if told is None:
         return Move.POST
@@ -67,7 +65,5 @@ def rest(attempts: int, *, retry_after_s: float | None = None) -> timedelta:
 def _worth_an_edit(post: Post, now: datetime) -> bool:
     if post.posted_severity != post.incident.severity:
         return True
-    if post.posted_at is None or now - post.posted_at < EDIT_EVERY:
-        return False
-    moved = (post.incident.value, post.posted_value), (post.incident.samples, post.posted_samples)
-    return any(then is not None and abs(new - then) > MATERIAL * abs(then) for new, then in moved)
+    at = post.posted_at
+    return at is not None and now - at >= EDIT_EVERY and post.incident.updated_at > at - READ_WITHIN

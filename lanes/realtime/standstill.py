@@ -9,12 +9,16 @@ ACCOUNT = "the account"
 
 @dataclass(frozen=True)
 class Standstill:
-    """A model or the account that does not answer; `calls` is how many in a row, `why` what the last met."""
+    """A model or the account that does not answer; `calls` is how many in a row, `why` what the last met.
+
+    `bad` says the same as its incident does, where that is known: so many calls, or so many items that are held.
+    """
 
     whom: str
     since: datetime
     calls: int
     why: str
+    bad: str = ""
 
 
 class Standstills:

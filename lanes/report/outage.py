@@ -7,7 +7,7 @@ from lanes.escaping import cell, plain
 from lanes.promises.briefing import Stake
 from lanes.realtime.standstill import Standstill
 from lanes.report.links import REPORT, versions_page
-from lanes.units import clock, count
+from lanes.units import clock, counted
 
 KEY = "lanes-outage"  # of the artifact's versions
 MOST_ERROR = 300
@@ -43,9 +43,10 @@ def render(standing: Sequence[Standstill], stake: Stake, *, now: datetime) -> st
     """The artifact's Markdown; `stake` is what waits for the real-time lane."""
     lines = [f"## {headline(standing)}", "", f"As of {clock(now, beside=now)}.", ""]
     if standing:
-        lines += ["| Who | Answers nothing since | Calls in a row | The last of them met |", "|---|---|---:|---|"]
+        lines += ["| Who | Answers nothing since | How bad | The last call met |", "|---|---|---:|---|"]
         lines += [
-            f"| {cell(each.whom)} | {clock(each.since, beside=now)} | {count(each.calls)} | {cell(each.why, most=MOST_ERROR)} |"
+            f"| {cell(each.whom)} | {clock(each.since, beside=now)} | {each.bad or counted(each.calls, 'call')} "
+            f"| {cell(each.why, most=MOST_ERROR)} |"
             for each in standing
         ]
         lines += ["", f"{KEPT}."]

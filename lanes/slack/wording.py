@@ -5,13 +5,13 @@ What came from outside stands in rich text, which Slack shows letter by letter: 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from lanes.escaping import plain
-from lanes.promises.briefing import Briefing, Cause
-from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, how_bad, in_words
+from lanes.promises.briefing import UNSTAKED, Briefing, Cause
+from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity, how_bad
 from lanes.promises.remedy import commands, explain, form
 from lanes.report.links import block_page, pool_page, run_page
 from lanes.units import seconds
@@ -69,8 +69,8 @@ def message(incident: Incident, briefing: Briefing | None = None, pages: Pages |
 def reminder(incident: Incident, now: datetime, *, ui_url: str, run_id: UUID | None) -> Message:
     """A reply in the thread of its message, which is told to people where an edit is not."""
     waited = seconds((now - incident.opened_at).total_seconds())
-    limit = in_words(incident.promise, incident.limit_value)
-    said = f"{TERMS[incident.promise].title}: {escaped(incident.whose, most=60)}, for {waited} now (limit {limit})."
+    said = f"{TERMS[incident.promise].title}: {escaped(incident.whose, most=60)}, for {waited} now."
+    said += f" Unanswered, it is taken back {_moment(_answer_by(incident))}."
     page = _overview(incident) if run_id is None else run_page(run_id)
     blocks = [
         {"type": "section", "text": _markdown(said)},
@@ -107,12 +107,27 @@ def _notification(incident: Incident, briefing: Briefing, mark: str, heading: st
 
 
 def _standing(incident: Incident, briefing: Briefing) -> list[tuple[str, str]]:
+    if incident.promise == Promise.APPROVAL_WAITS:
+        return _asked(incident)
     stake = briefing.stake.in_words(_moment) if briefing.stake else escaped(briefing.unstaked)
     return [
         ("Workload", _whose(incident)), ("Since", _moment(incident.opened_at)),
         ("How bad", f"{how_bad(incident)}, {incident.severity}"), ("Trend", _sentence(escaped(briefing.trend))),
         ("At stake", _sentence(stake)),
     ]  # fmt: skip
+
+
+def _asked(incident: Incident) -> list[tuple[str, str]]:
+    """The words of a question: nothing is bad, and a person decides."""
+    return [
+        ("Workload", _whose(incident)), ("Waiting since", _moment(incident.opened_at)),
+        ("Who decides", "Whoever may resume runs in Prefect"), ("Unanswered", f"Taken back {_moment(_answer_by(incident))}"),
+        ("At stake", _sentence(UNSTAKED[Promise.APPROVAL_WAITS])),
+    ]  # fmt: skip
+
+
+def _answer_by(incident: Incident) -> datetime:
+    return incident.opened_at + timedelta(minutes=incident.limit_value)
 
 
 def _ended(incident: Incident) -> list[tuple[str, str]]:

@@ -71,6 +71,11 @@ def watch() -> WantedRun:
     return WantedRun(Deployment.WATCH)
 
 
+def replay(workload: str) -> WantedRun:
+    """Return the run that reads the stream of the workload again, by the version in force."""
+    return WantedRun(Deployment.REPLAY, {"reading": {"workload": workload}})
+
+
 def submit(workload: str | None) -> WantedRun:
     """Submit what waits of the workload for the batch lane now; None: of all of them."""
     return WantedRun(Deployment.SUBMIT, {"departure": {"workload": workload}})

@@ -36,7 +36,7 @@ TOLD = {
     Promise.BATCH_NEVER_STARTED: ("is paused in Prefect", "[Its work pool]"),
     Promise.REALTIME_SLOW: ("the calls themselves take", "[Move its traffic]"),
     Promise.REALTIME_FAILING: ("The image is upside down", "[Move its traffic]"),
-    Promise.AUTHORITATIVE_FAILED: ("The page is blank", "lanes replay authoritative-failed"),
+    Promise.AUTHORITATIVE_FAILED: ("The page is blank", "[Replay it]"),
     Promise.WORKLOAD_INVALID: ("patience_s", "[Edit the workload]"),
     Promise.ITEMS_FAILED: ("The image is too small", "lanes retry items-failed --all"),
     Promise.PROVIDER_DOWN: ("the provider answered 529: Overloaded", "lanes doctor"),
@@ -126,9 +126,7 @@ REMEDIES = (
         Promise.REALTIME_SLOW, "Move its traffic", moves_it_to_batch,
         "select basis_points = 0 from lanes.split where workload = :w order by id desc limit 1",
     ),
-    Remedy(
-        Promise.BATCH_FAILING, "Pause it", signs_and_submits, "select paused_at is not null from lanes.workload where name = :w"
-    ),
+    Remedy(Promise.BATCH_FAILING, "Pause it", signs_and_submits, OVER),
     Remedy(Promise.BATCH_SLOW, "Decide about the batch", gives_the_batch_up, OVER),
     Remedy(Promise.WORKLOAD_INVALID, "Edit the workload", corrects_it, OVER),
     Remedy(Promise.APPROVAL_WAITS, "Answer it (Resume)", approves, OVER),

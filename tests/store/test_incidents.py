@@ -275,7 +275,7 @@ def test_the_outbox_of_slack_remembers_a_try_whose_end_is_unknown(connection: Co
     slack_posts.told(connection, post.incident, channel="C1", ts="1.2", now=later(seconds=61))
     assert slack_posts.due(connection, edits=True, now=later(seconds=62)) == []
     (post,) = posts(connection)
-    assert (post.ts, post.posted_state, post.posted_value, post.unsure) == ("1.2", IncidentState.OPEN, 7.5, False)
+    assert (post.ts, post.posted_state, post.unsure) == ("1.2", IncidentState.OPEN, False)
     assert post.posted_severity == Severity.WARNING
     assert slack_posts.channel_id(connection) == "C1"
 
@@ -286,7 +286,7 @@ CHANGED = (
 )  # fmt: skip
 SAID = (
     "posted_state = 'open'", "posted_state = null", "posted_state = 'open', ts = null", "posted_state = 'resolved'",
-    "posted_state = 'open', posted_severity = null, posted_value = null, posted_samples = null",
+    "posted_state = 'open', posted_severity = null",
 )  # fmt: skip
 
 

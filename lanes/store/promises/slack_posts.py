@@ -3,11 +3,11 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, false, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, delete, false, or_, select, update
 
 from lanes.ids import IncidentId
 from lanes.promises.incident import Incident, IncidentState
-from lanes.promises.telling import EDIT_EVERY, MATERIAL, Post
+from lanes.promises.telling import EDIT_EVERY, READ_WITHIN, Post
 from lanes.store.incidents import read_incident
 from lanes.store.literals import differs, is_
 from lanes.store.tables import incident, slack_post
@@ -42,19 +42,14 @@ def all_of_them() -> Select[Any]:
 def read_post(row: Any) -> Post:
     """A row of `all_of_them`."""
     return Post(
-        read_incident(row), row.channel, row.ts, row.posted_state,
-        row.posted_severity, row.posted_value, row.posted_samples, row.posted_at, row.unsure, row.attempts,
+        read_incident(row), row.channel, row.ts, row.posted_state, row.posted_severity, row.posted_at, row.unsure, row.attempts,
     )  # fmt: skip
 
 
 def _worth_an_edit(now: datetime) -> ColumnElement[bool]:
-    moved = or_(
-        func.abs(incident.c.value - slack_post.c.posted_value) > MATERIAL * func.abs(slack_post.c.posted_value),
-        func.abs(incident.c.samples - slack_post.c.posted_samples) > MATERIAL * func.abs(slack_post.c.posted_samples),
-    )
     return or_(
         slack_post.c.posted_severity.is_distinct_from(incident.c.severity),
-        and_(slack_post.c.posted_at <= now - EDIT_EVERY, func.coalesce(moved, false())),
+        and_(slack_post.c.posted_at <= now - EDIT_EVERY, incident.c.updated_at > slack_post.c.posted_at - READ_WITHIN),
     )
 
 
@@ -77,9 +72,8 @@ def told(connection: Connection, of: Incident, *, channel: str | None, ts: str |
         update(slack_post)
         .where(slack_post.c.incident_id == of.id)
         .values(
-            channel=channel, ts=ts, posted_state=of.state, posted_severity=of.severity, posted_value=of.value,
-            posted_samples=of.samples,
-            posted_at=now, unsure=False, attempts=0, next_try_at=now, last_error=None,
+            channel=channel, ts=ts, posted_state=of.state, posted_severity=of.severity, posted_at=now,
+            unsure=False, attempts=0, next_try_at=now, last_error=None,
         )
     )  # fmt: skip
 
@@ -110,7 +104,7 @@ def forget(connection: Connection, incident_id: IncidentId) -> None:
     connection.execute(
         update(slack_post)
         .where(slack_post.c.incident_id == incident_id)
-        .values(ts=None, posted_state=None, posted_severity=None, posted_value=None, posted_samples=None)
+        .values(ts=None, posted_state=None, posted_severity=None)
     )
 
 

@@ -4,6 +4,8 @@ An outage is over when calls are answered again and what it made wait has been a
 has asked for ten minutes. Meanwhile its circuit says who asks (`circuits`).
 """
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,9 +13,10 @@ from uuid import UUID
 from sqlalchemy import Connection, select, text
 
 from lanes.ids import IncidentId
-from lanes.promises.incident import EVERYBODY, Promise
+from lanes.promises.incident import EVERYBODY, Promise, in_words
 from lanes.promises.provider_faults import provider_down
 from lanes.realtime.circuit import Circuit, Fault
+from lanes.realtime.standstill import ACCOUNT, Standstill
 from lanes.store.incidents import open, resolve
 from lanes.store.money import budgets
 from lanes.store.realtime import circuits
@@ -78,6 +81,31 @@ def end(connection: Connection, *, now: datetime) -> list[IncidentId]:
         for account in sorted({each.account for each in over}) if not _down(connection, account)
     ]  # fmt: skip
     return [id_ for id_ in ended if id_ is not None]
+
+
+STANDING = """
+select o.model as whom, o.began_at, o.faults as value, 'provider_down' as promise, o.why
+  from lanes.outage o
+  join lanes.incident i on i.state = 'open' and i.promise = 'provider_down' and i.workload = '*' and i.subject = o.account
+ where o.account = :account and o.over_at is null
+union all
+select case i.workload when '*' then :whole else substr(i.subject, length('model ') + 1) end, min(i.opened_at), sum(i.value),
+       i.promise, max(i.why)
+  from lanes.incident i
+ where i.state = 'open' and i.promise = 'provider_frozen' and (i.workload <> '*' or i.subject = :account)
+ group by 1, i.promise
+"""
+
+
+def as_told(connection: Connection, account: str, standing: Sequence[Standstill]) -> list[Standstill]:
+    """Return a drain's standstills with the beginning and the figure that their incidents tell, where there are such."""
+    rows = connection.execute(text(STANDING), {"account": account, "whole": ACCOUNT})
+    told = {row.whom: row for row in rows}
+    return [
+        replace(each, since=row.began_at, why=row.why or each.why, bad=in_words(Promise(row.promise), row.value))
+        if (row := told.get(each.whom)) is not None else each
+        for each in standing
+    ]  # fmt: skip
 
 
 def _down(connection: Connection, account: str) -> list[Any]:

@@ -206,13 +206,12 @@ def _asked_why(connection: Connection, seen: Rollout) -> str:
 
 
 def _waits(seen: Rollout, why: str, waited: timedelta) -> Assessment:
-    """That somebody has to answer, and what hangs on it."""
-    said = (
-        f'Rollout {seen.id} of workload "{seen.workload}" ({seen.playbook.name}) asks for approval at step '
-        f"{seen.asks_about + 1} of {len(seen.playbook.steps)}: {why}. {seen.basis_points / 100:g} % go to real-time."
-    )
-    minutes = waited.total_seconds() / 60
-    return approval_waits(seen.workload, said, limit_minutes=60 * seen.playbook.approval_within_hours, waited_minutes=minutes)
+    """Return the breach that a person has to answer."""
+    return approval_waits(
+        seen.workload, seen.id, seen.playbook.name, why, step=seen.asks_about, steps=len(seen.playbook.steps),
+        percent=seen.basis_points / 100, limit_minutes=60 * seen.playbook.approval_within_hours,
+        waited_minutes=waited.total_seconds() / 60,
+    )  # fmt: skip
 
 
 def _answered(connection: Connection, seen: Rollout, said: str, now: datetime) -> None:

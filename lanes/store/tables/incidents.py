@@ -111,8 +111,6 @@ class SlackPostColumns(TypedColumns):
         Word(IncidentState), comment="What its message says: open or resolved; null = none"
     )
     posted_severity: Named[Severity | None] = Column(Word(Severity))
-    posted_value: Named[float | None] = Column(Double)  # pyright: ignore[reportAssignmentType]
-    posted_samples: Named[int | None] = Column(BigInteger)
     posted_at: Named[datetime | None] = Column(Moment)
     unsure: Named[bool] = Column(server_default=text("false"), comment="A post began, its end is unknown: look first")
     attempts: Named[int] = Column(Integer, server_default=text("0"), comment="Tries since the last that went well")

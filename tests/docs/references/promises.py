@@ -21,6 +21,9 @@ from lanes.promises.money import budget_lasts
 from lanes.promises.provider_faults import frozen, provider_down
 from lanes.promises.realtime import RealtimeSeen, realtime_failing, realtime_slow
 from lanes.promises.remedy import FormLink, Where, commands, form
+from lanes.rollouts.gates import Judgement, Measurement
+from lanes.rollouts.playbook import parse
+from lanes.rollouts.rollout import AskApproval, RolloutState, Situation, next_move
 from lanes.slack.wording import message
 from lanes.words import BatchState, Verdict
 from lanes.workload.promises import Promises
@@ -28,6 +31,7 @@ from lanes.workload.version import Spec, Version
 from tests.docs.references.fields import default
 from tests.docs.references.glossary import comments
 from tests.docs.references.markdown import code, document, of_each, table
+from tests.docs.references.playbooks import SHIPPED
 
 ABOUT = """
 A promise is judged every few seconds by the standing run of `watch`. A breach is an incident: one row of view
@@ -56,6 +60,22 @@ SPENT = BudgetStatus(
 )
 RISK = AtRisk(NAME, bound=12, crowded=0, due_at=AT + timedelta(hours=2), probability=0.61, confidence=0.95)
 
+
+
+def _question(name: str) -> Assessment:
+    """Return what the shipped playbook asks at its first step that needs approval, as `migrate` decides it and tells it."""
+    playbook = parse(name, (SHIPPED / f"{name}.yaml").read_text())
+    number, step = next((number, each) for number, each in enumerate(playbook.steps) if each.approval)
+    situation = Situation(RolloutState.RUNNING, step, is_last=False, answered=step.hold.items)
+    passed = [Judgement(gate, Measurement(gate.measure, 0, step.hold.items), Verdict.PASSED, "") for gate in step.gates]
+    move = next_move(situation, passed, None, AT)
+    assert isinstance(move, AskApproval)
+    return approval_waits(
+        NAME, 7, name, move.why, step=number, steps=len(playbook.steps), percent=step.percent,
+        limit_minutes=60 * playbook.approval_within_hours, waited_minutes=0,
+    )  # fmt: skip
+
+
 EXAMPLES: Mapping[Promise, Assessment] = {
     Promise.BATCH_SLOW: batch_runs.batch_slow(VERSION, BATCH, AT),
     Promise.BATCH_FAILING: batch_results.batch_share(VERSION, Promise.BATCH_FAILING, [HOME], AT),
@@ -69,10 +89,7 @@ EXAMPLES: Mapping[Promise, Assessment] = {
     Promise.WORKLOAD_INVALID: invalid_workload(NAME, ["batch_pack: Input should be less than or equal to 50"]),
     Promise.ITEMS_FAILED: items_failed(NAME, ItemsSeen(NAME, 2, "t-18", "the answer was cut at 300 tokens")),
     Promise.PROVIDER_DOWN: provider_down("api.anthropic.com", ["claude-haiku-5-5"], 12, "529: Overloaded"),
-    Promise.APPROVAL_WAITS: approval_waits(
-        NAME, "Step 2 of 4 of batch-to-realtime passed its gates; the next sends 50 % to real-time.", limit_minutes=4320,
-        waited_minutes=75,
-    ),
+    Promise.APPROVAL_WAITS: _question("batch-to-realtime"),
     Promise.PROVIDER_FROZEN: frozen("api.anthropic.com", 120, "400: Your credit balance is too low"),
     Promise.BUDGET: budget_lasts(SPENT),
     Promise.DEADLINE_MISSED: deadline_missed(VERSION, DueSeen(NAME, met=66, missed=13, overdue=1, in_realtime=2)),
@@ -163,5 +180,7 @@ def _form(asked: FormLink) -> str:
             return f"the form of deployment {code(asked.name)}, filled in: *{asked.label}*"
         case Where.BLOCK:
             return f"the editor of the workload: *{asked.label}*"
+        case Where.PROVIDER:
+            return f"the editor of the account that answers: *{asked.label}*"
         case Where.RUN:
             return f"the run that waits: *{asked.label}*"

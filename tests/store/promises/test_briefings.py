@@ -215,7 +215,9 @@ def approval_waits(connection: Connection) -> None:
         """),
         {"now": NOON, "run": ROLLOUT},
     )
-    asks = approvals.approval_waits("letters", "May 20 % go to real-time?", limit_minutes=60, waited_minutes=1)
+    asks = approvals.approval_waits(
+        "letters", 1, "p", "every gate passed at 5 %", step=0, steps=2, percent=5, limit_minutes=60, waited_minutes=0
+    )
     incidents.open(connection, asks, now=NOON)
 
 
@@ -315,8 +317,8 @@ TOLD = {
         "Rising: 9 calls, from 3 calls when it opened", "lanes doctor", DRAIN, "bad2",
     ),
     Promise.APPROVAL_WAITS: Told(
-        approval_waits, ("Nothing failed: a person was asked.",), "No item waits for the answer",
-        "Grows with time, until somebody answers", "Answer it (Resume)", ROLLOUT,
+        approval_waits, ("Nothing failed: a person was asked.",), "No item waits for the answer", "",
+        "Answer it (Resume)", ROLLOUT,
         lacks=("No sample item: it is about a rollout",),
     ),
     Promise.PROVIDER_FROZEN: Told(
@@ -324,7 +326,7 @@ TOLD = {
         "It has just begun", "lanes doctor", DRAIN, "overdue-realtime",
     ),
     Promise.BUDGET: Told(
-        budget, ("Nothing failed: lanes figures shows what it was spent on.",), f"3 {WAITING}",
+        budget, ("Nothing failed: the query below shows what it was spent on.",), f"3 {WAITING}",
         "It has just begun", "lanes budget letters", None, "overdue-realtime",
     ),
     Promise.DEADLINE_MISSED: Told(
@@ -360,10 +362,11 @@ def test_a_message_says_each_part_or_why_it_does_not(connection: Connection, pro
     of, _, said = told(connection, promise)
     assert invalid(said.blocks) is None
     read = shown(said.blocks)
-    for part in (of.sentence[:100].replace("`", ""), "*Since*\n<!date^", "*How bad*\n", str(of.severity), *then.why):
+    asks = promise is Promise.APPROVAL_WAITS  # nothing is bad, and nothing moves
+    figures = ("*Waiting since*\n<!date^",) if asks else ("*Since*\n<!date^", "*How bad*\n", f"*Trend*\n{then.trend}")
+    for part in (of.sentence[:100].replace("`", ""), *figures, str(of.severity) if not asks else "", *then.why):
         assert part in read, (part, read)
     assert f"*At stake*\n{then.stake}" in read, read
-    assert f"*Trend*\n{then.trend}" in read, read
     assert "What to do" in read
     assert then.do in read, read
     assert f"{UI}{PAGES.artifact}" in read

@@ -9,7 +9,9 @@ from sqlalchemy import Connection, text
 from lanes.promises.assessment import REALTIME, Assessment
 from lanes.promises.incident import Promise
 from lanes.promises.judge import assess
+from lanes.promises.provider_faults import frozen, unknown_model
 from lanes.realtime.circuit import Fault
+from lanes.realtime.standstill import ACCOUNT, Standstill
 from lanes.store import incidents
 from lanes.store.figures import measurements
 from lanes.store.realtime import circuits, giving_up, outages
@@ -275,3 +277,21 @@ def test_due_times_that_the_batch_lane_missed_are_not_put_down_to_what_real_time
     down(connection, now=later(seconds=5))
     assert ("deadline_missed", "open") in judged(connection, now=later(minutes=2))
     assert told(connection) == ["provider_down", *also_told]
+
+
+def test_a_drains_notice_of_an_outage_has_the_beginning_and_the_figure_of_its_incident(connection: Connection) -> None:
+    down(connection, now=NOON)
+    down(connection, now=later(seconds=90), calls=9)
+    incidents.open(connection, frozen("acme", 12, "402"), now=later(minutes=5))
+    for workload in ("letters", "bills"):
+        incidents.open(connection, unknown_model(workload, "claude-none", 2, "404"), now=later(minutes=6))
+    local = [
+        Standstill(whom, later(minutes=7), 2, "529")
+        for whom in (MODEL, ACCOUNT, "claude-none", "claude-opus-5-5")
+    ]  # fmt: skip
+    model, account, refused, unknown = outages.as_told(connection, "acme", local)
+    (incident,) = rows(connection, "incident_log", promise="provider_down")
+    assert (model.since, model.bad) == (incident.opened_at, f"{incident.value:g} calls") == (NOON, "9 calls")
+    assert (account.since, account.bad) == (later(minutes=5), "12 items")
+    assert (refused.since, refused.bad) == (later(minutes=6), "4 items")
+    assert unknown == local[3]

@@ -78,7 +78,7 @@ def test_an_outage_asks_nobody_to_move_what_leaves_by_itself() -> None:
 
 
 def test_what_was_asked_again_of_a_batch_is_looked_up_by_its_number() -> None:
-    (line,) = commands(incident(Promise.BATCH_INCOMPLETE))
+    line, _ = commands(incident(Promise.BATCH_INCOMPLETE))
     command, given = parsed(line)
     assert (command, given["arguments"][0]) == ("psql", "-c")
     assert "batch_id = 41 and outcome = 'missing'" in given["arguments"][1]

@@ -13,6 +13,7 @@ from lanes.ids import IncidentId
 from lanes.promises.briefing import MOST_CAUSES, Briefing, Cause, Sample, Stake
 from lanes.promises.incident import TERMS, Incident, IncidentState, Promise, Severity
 from lanes.promises.telling import Move, Post, next_move, rest
+from lanes.report import incident as incident_page
 from lanes.slack.wording import Pages, escaped, message, trial
 from tests.conftest import NOON, later
 from tests.slack_standin import invalid, rich_texts, shown
@@ -29,7 +30,7 @@ BRIEFING = Briefing(
     sample=Sample(workload="tickets", key="k 1"), flow_run_id=UUID(int=5),
 )  # fmt: skip
 PAGES = Pages(artifact="/v2/artifacts/artifact/6", form="/v2/deployments/deployment/7/run")
-TOLD = Post(OPEN, "C1", "1.2", IncidentState.OPEN, Severity.WARNING, 180, 1, NOON)
+TOLD = Post(replace(OPEN, updated_at=later(minutes=-2)), "C1", "1.2", IncidentState.OPEN, Severity.WARNING, NOON)
 
 
 def test_an_open_incident_says_what_where_how_much_since_when_and_what_to_do() -> None:
@@ -95,19 +96,17 @@ def test_the_end_is_an_edit_with_a_bot_and_a_second_message_with_a_webhook() -> 
 
 def test_a_message_is_edited_at_once_when_it_gets_worse_and_rarely_for_a_figure_alone() -> None:
     worse = replace(TOLD, incident=replace(OPEN, severity=Severity.CRITICAL))
-    moved = replace(TOLD, incident=replace(OPEN, value=230))
+    moved = replace(TOLD, incident=replace(OPEN, value=OPEN.value + 1, updated_at=later(minutes=2)))
     assert next_move(worse, edits=True, now=NOON) is Move.EDIT
     assert next_move(moved, edits=True, now=later(minutes=4)) is Move.NOTHING
     assert next_move(moved, edits=True, now=later(minutes=5)) is Move.EDIT
     assert next_move(worse, edits=False, now=NOON) is Move.NOTHING
 
 
-def test_a_share_that_stands_is_news_once_it_is_of_many_more() -> None:
-    failing = replace(OPEN, promise=Promise.REALTIME_FAILING, value=100, samples=935)
-    told = replace(TOLD, incident=failing, posted_value=100, posted_samples=24)
-    assert next_move(told, edits=True, now=later(minutes=4)) is Move.NOTHING
-    assert next_move(told, edits=True, now=later(minutes=5)) is Move.EDIT
-    assert next_move(replace(told, posted_samples=900), edits=True, now=later(hours=1)) is Move.NOTHING
+def test_a_message_whose_figures_stand_is_not_edited_again() -> None:
+    stands = replace(TOLD, incident=replace(OPEN, updated_at=later(minutes=-2)))
+    assert next_move(stands, edits=True, now=later(hours=1)) is Move.NOTHING
+    assert next_move(replace(stands, posted_at=later(minutes=-2)), edits=True, now=later(hours=1)) is Move.EDIT
 
 
 def test_failed_tries_rest_longer_and_longer_but_never_more_than_ten_minutes_unless_slack_asks() -> None:
@@ -174,3 +173,23 @@ def test_whatever_errors_and_keys_say_slack_takes_the_message_and_shows_it_lette
 def test_what_came_from_outside_stands_in_rich_text_as_it_is() -> None:
     told = message(replace(OPEN, sentence=HOSTILE[0]), ui_url=UI)
     assert rich_texts(told.blocks[1]) == [HOSTILE[0]]
+
+
+def test_a_question_is_told_in_the_words_of_a_question() -> None:
+    asked = replace(OPEN, promise=Promise.APPROVAL_WAITS, value=0, limit_value=4_320, opened_at=NOON)
+    read = shown(message(asked, BRIEFING, PAGES, ui_url=UI).blocks)
+    for part in ("*Waiting since*", "*Who decides*\nWhoever may resume runs in Prefect", "*Unanswered*\nTaken back <!date^"):
+        assert part in read, (part, read)
+    assert "How bad" not in read
+    assert "limit" not in read
+    page = incident_page.render(asked, BRIEFING, now=NOON)
+    assert "How bad" not in page
+    assert "taken back unanswered after 3.0 d" in page
+
+
+def test_a_refused_key_says_to_set_the_key_and_then_lanes_up() -> None:
+    refused = replace(OPEN, promise=Promise.PROVIDER_FROZEN, workload="*", subject="acme")
+    read = shown(message(refused, BRIEFING, PAGES, ui_url=UI).blocks)
+    assert "A refused key: set ANTHROPIC_API_KEY, then lanes up." in read
+    assert "[Set the key, then `lanes up`]" in read
+    assert "lanes up # once ANTHROPIC_API_KEY is set" in read

@@ -1,0 +1,167 @@
+"""Each remedy that the message of a promise names is performed, as its command or form does it, and the incident ends."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lanes.ids import BatchId
+from lanes.money.budget import Budget, Period
+from lanes.promises.batch_runs import number_of
+from lanes.promises.deadlines import CALM_FOR
+from lanes.promises.incident import Incident, Promise
+from lanes.promises.remedy import FormLink, Where, commands, form
+from lanes.routing.split import Split
+from lanes.store import incidents
+from lanes.store.money import budgets
+from lanes.store.promises import at_risk
+from lanes.store.replays import promotions, replays
+from lanes.store.settling import decisions, retries
+from lanes.store.workload import workloads
+from lanes.words import Lane
+from tests.conftest import NOON, later
+from tests.examples import admit, publish, route
+from tests.store.promises.test_endings import broken, look, state
+from tests.store.tries import claim, home, save, submit, tried
+from tests.unit.promises.test_remedy import parsed
+
+Act = Callable[[Connection, Incident], None]
+SHOWS = {"status", "batches", "doctor", "psql", "diff"}  # they only tell; `resume` takes a pause back
+SOON = later(minutes=1)
+
+
+def answers(connection: Connection) -> None:
+    """Drains answer everything that waits in real time."""
+    for each in claim(connection, now=SOON, places=1_000):
+        save(connection, tried(each, at=SOON), now=SOON)
+
+
+def departs(connection: Connection, of: Incident) -> None:
+    """A batch takes what waits, with a usual number of other items, and comes home well."""
+    admit(connection, *(f"new{number}" for number in range(20)), now=NOON, lane=Lane.BATCH)
+    route(connection, now=NOON)
+    batch_id, work = submit(connection, workloads.in_force(connection)["letters"], now=SOON)
+    save(connection, *(tried(each, at=SOON) for each in work), batch_id=batch_id, now=SOON)
+    home(connection, batch_id, now=SOON)
+    if of.promise is Promise.DEADLINE_AT_RISK:
+        at_risk.record(connection, [], now=NOON + CALM_FOR)
+
+
+def pauses(connection: Connection, of: Incident) -> None:
+    workloads.pause(connection, of.workload, since=SOON)
+
+
+def retries_all(connection: Connection, of: Incident) -> None:
+    assert retries.retry(connection, of.workload, None, now=SOON)
+
+
+def raises_the_budget(connection: Connection, of: Incident) -> None:
+    more = Budget(of.workload, None, Period.DAY, "UTC", None, Decimal(10))
+    budgets.put(connection, more, who="ada", why="test", now=SOON)
+
+
+def sets_the_key(connection: Connection, of: Incident) -> None:
+    answers(connection)
+
+
+def replays_and_promotes(connection: Connection, of: Incident) -> None:
+    begun = replays.begin(
+        connection, of.workload, version_no=None, first=None, last=None, who="ada", why="test", now=SOON
+    )  # fmt: skip
+    replays.read_some(connection, begun.id, now=SOON)
+    batch_id, work = submit(connection, workloads.in_force(connection)[of.workload], now=SOON)
+    save(connection, *(tried(each, at=SOON) for each in work), batch_id=batch_id, now=SOON)
+    home(connection, batch_id, now=SOON)
+    replays.finish(connection, now=SOON)
+    promotions.promote(connection, of.workload, now=SOON)
+
+
+def moves_it_to_batch(connection: Connection, of: Incident) -> None:
+    workloads.set_split(connection, Split(of.workload, None, 0), who="ada", why="test", now=SOON)
+    if of.promise is Promise.DEADLINE_AT_RISK:
+        at_risk.record(connection, [], now=NOON + CALM_FOR)
+    answers(connection)
+    admit(connection, *(f"moved{number}" for number in range(20)), now=SOON)
+    route(connection, now=SOON)
+    assert not claim(connection, now=later(minutes=2))
+
+
+def gives_the_batch_up(connection: Connection, of: Incident) -> None:
+    number = number_of(of.subject)
+    assert number is not None
+    decisions.give_up(connection, BatchId(number), who="ada", why="test", now=SOON)
+
+
+def edits_the_workload(connection: Connection, of: Incident) -> None:
+    """A valid block is saved and published; what waits is answered by it."""
+    publish(connection, now=SOON, instructions="Sort the letter by its sender.", confidence=0.99)
+    incidents.record_invalid(connection, [], now=SOON)
+    answers(connection)
+
+
+def answers_the_question(connection: Connection, of: Incident) -> None:
+    connection.execute(text("update lanes.rollout set state = 'running' where state = 'waiting_approval'"))
+
+
+BY_COMMAND: dict[str, Act] = {
+    "depart": departs, "pause": pauses, "retry": retries_all, "budget": raises_the_budget, "up": sets_the_key,
+    "replay": replays_and_promotes,
+}  # fmt: skip
+BY_FORM: dict[str, Act] = {
+    "submit": departs, "act": pauses, "set_budget": raises_the_budget, "set_split": moves_it_to_batch,
+    "decide_batch": gives_the_batch_up, "replay": replays_and_promotes,
+}  # fmt: skip
+BY_PLACE: dict[Where, Act] = {
+    Where.BLOCK: edits_the_workload, Where.PROVIDER: sets_the_key, Where.RUN: answers_the_question,
+}  # fmt: skip
+
+
+# When it is looked at afterwards, in minutes; what is news for an hour only has to end before that by itself.
+LOOKS: dict[Promise, tuple[float, ...]] = {Promise.AUTHORITATIVE_FAILED: (2, 16)}
+
+
+def acting(of: Incident) -> list[Act]:
+    """What a person can do by the commands and the form that the message of the incident names."""
+    named = [parsed(line)[0] for line in commands(of)]
+    wanted = form(of)
+    acts = [BY_COMMAND[each] for each in named if each not in SHOWS | {"resume", "promote"}]
+    return acts + ([] if wanted is None else [by_form(wanted)])
+
+
+def by_form(wanted: FormLink) -> Act:
+    return BY_FORM[wanted.name] if wanted.where is Where.DEPLOYMENT else BY_PLACE[wanted.where]
+
+
+@pytest.mark.parametrize("promise", [each for each in Promise if each is not Promise.PROVIDER_DOWN])
+def test_each_remedy_that_a_message_names_ends_its_incident(connection: Connection, promise: Promise) -> None:
+    of = broken(connection, promise)
+    remedies = acting(of)
+    assert remedies
+    for act in dict.fromkeys(remedies):
+        undone = connection.begin_nested()
+        act(connection, of)
+        for minutes in LOOKS.get(promise, (2, 16, 75, 125)):
+            look(connection, minutes=minutes)
+        assert state(connection, of) == "resolved", act.__name__
+        undone.rollback()
+        assert state(connection, of) == "open"
+
+
+def test_an_outage_needs_no_remedy_and_ends_when_the_provider_answers(connection: Connection) -> None:
+    of = broken(connection, Promise.PROVIDER_DOWN)
+    assert acting(of) == []
+    for each in claim(connection, now=later(minutes=7), places=1_000):
+        save(connection, tried(each, at=later(minutes=8)), now=later(minutes=8))
+    look(connection, minutes=9)
+    assert state(connection, of) == "resolved"
+
+
+def test_what_the_money_went_on_is_a_query_that_runs(connection: Connection) -> None:
+    of = broken(connection, Promise.BUDGET)
+    (line,) = (each for each in commands(of) if "psql" in each)
+    _, given = parsed(line)
+    connection.execute(text("update lanes.response set billed_at = now()"))
+    rows = connection.execute(text(given["arguments"][1])).all()
+    assert [(row.lane, row.purpose, row.responses) for row in rows] == [("realtime", "answer", 25)]
+    assert rows[0].usd > 0
