@@ -25,7 +25,6 @@ from lanes.realtime.health import Health
 from lanes.realtime.pace import Pace
 from lanes.realtime.service import ServiceTimes
 from lanes.realtime.standstill import Standstills
-from lanes.settling import attempts
 from lanes.settling.outcome import Attempt
 from lanes.store import incidents
 from lanes.words import Lane, Outcome
@@ -180,37 +179,20 @@ class Answering:
         self._wakes.saved(again=bool(then.untried) or any(each.judged.outcome is not Outcome.VALID for each in then.attempts))
 
     async def _all_saved(self, some: Sequence[Attempt]) -> None:
-        while True:
+        while some:
             some = await self._saved(some)
-            if not some:
-                return
-            await asyncio.sleep(AGAIN_S)
+            if some:
+                await asyncio.sleep(AGAIN_S)
 
     async def _saved(self, some: Sequence[Attempt]) -> Sequence[Attempt]:
-        """What others hold still. Where Postgres refuses one for what it says, its neighbours are saved without it."""
-        if not some:
-            return []
-        try:
-            done = await self._outlasting(lambda: save(self._at.db, some, flow_run_id=self._at.flow_run_id))
-        except Exception as refused:
-            if len(some) > 1:
-                middle = len(some) // 2
-                return [*await self._saved(some[:middle]), *await self._saved(some[middle:])]
-            return await self._saved_without_answer(some[0], refused)
+        """Save the attempts and return those that others hold still. The lease of one that the database refuses ends."""
+        done = await self._outlasting(lambda: save(self._at.db, some, flow_run_id=self._at.flow_run_id))
         waiting = {each.claim for each in done.passed_over}
         for each in some:
             if each.claim not in waiting:
                 self._held.pop(each.claim.work_id, None)
-                self.answered += 1
+        self.answered += len(some) - len(waiting) - len(done.refused)
         return done.passed_over
-
-    async def _saved_without_answer(self, refused: Attempt, why: Exception) -> Sequence[Attempt]:
-        get_run_logger().error("the answer of work %d cannot be saved", refused.claim.work_id, exc_info=why)
-        without = attempts.unsavable(refused, type(why).__name__)
-        if without != refused:
-            return await self._saved([without])
-        self._held.pop(refused.claim.work_id, None)  # its lease ends, and it is asked again
-        return []
 
     async def _given_back(self, claims: Sequence[Claim], ready_at: datetime) -> None:
         left = claims

@@ -51,6 +51,10 @@ class ForeignResults(LanesError):
     """The batch at the provider is not the one we took it for: no request of it is ours."""
 
 
+class Unsaved(LanesError):
+    """The database refuses what became of some items, even without their answers."""
+
+
 @dataclass(frozen=True)
 class Homecoming:
     """What came of collecting a batch: its items when it is home, else why not, and how long it rests at least."""
@@ -94,7 +98,7 @@ async def collect_batch(at: Connections, batch: OpenBatch) -> Homecoming:
         items = await bring_home(at, batch)
     except ShortRead as trouble:
         return Homecoming(0, str(trouble), APART)
-    except (ResultsCut, ForeignResults, StillLocked, CallFailed) as trouble:
+    except (ResultsCut, ForeignResults, StillLocked, Unsaved, CallFailed) as trouble:
         return Homecoming(0, str(trouble))
     if items:
         get_run_logger().info("batch %d of %s collected: %d items", batch.id, batch.workload, items)
@@ -111,7 +115,7 @@ async def bring_home(at: Connections, batch: OpenBatch) -> int:
     Raises:
         ResultsCut: the stream broke off, or (ShortRead) ended before its last line.
         ForeignResults: no line of it is ours; nothing was applied.
-        StillLocked: all was read, and not everything could be saved.
+        StillLocked, Unsaved: all was read, and not everything could be saved.
         CallFailed: the results cannot be opened; if it looks as if they never can be, a person is told.
     """
     assert batch.provider_batch_id is not None
@@ -141,6 +145,7 @@ class Reading:
         self._strays: Counter[str] = Counter()  # lines that belong to no request, by what is wrong with them
         self._answered: set[int] = set()  # numbers of the requests whose answer was read
         self._frozen = 0  # items that the account kept from being answered
+        self._refused = 0  # attempts that the database did not take
         self._failures = Failures()  # of items, over everything that this reading read
         self._proved = False  # by a result that was read
 
@@ -181,7 +186,7 @@ class Reading:
         Raises:
             ShortRead: some have none, and it is too early to believe that they never get one, or the provider's own counts
                 say that they have one: then a person is told.
-            StillLocked: some have none, because others hold their rows.
+            StillLocked, Unsaved: some have none, because others hold their rows, or the database refuses them.
         """
         outstanding = await self._at.db.run(homecoming.outstanding, self._batch.id)
         given_up = await self._at.db.run(homecoming.given_up, self._batch.id)  # what became of these is still to be booked
@@ -190,6 +195,9 @@ class Reading:
         if lacking:
             await self._miss(lacking)
             outstanding = await self._at.db.run(homecoming.outstanding, self._batch.id)
+        if outstanding and self._refused:
+            what = counted(self._refused, "result")
+            raise Unsaved(f"the database refuses {what} of batch {self._batch.id}, even without its answer: see the run's log")
         if outstanding:
             held = sum(map(len, outstanding.values()))
             raise StillLocked(f"open transactions of others hold {counted(held, 'item')} of batch {self._batch.id}")
@@ -279,7 +287,9 @@ class Reading:
         for each in made:
             if each.judged.outcome is not Outcome.VALID:
                 self._failures.met(f"{each.judged.outcome}: {discreet(each.judged.error or 'without a reason')}")
-        return await save(self._at.db, made, batch_id=self._batch.id, flow_run_id=self._at.flow_run_id)
+        saved = await save(self._at.db, made, batch_id=self._batch.id, flow_run_id=self._at.flow_run_id)
+        self._refused += len(saved.refused)
+        return saved
 
     def _stray(self) -> str:
         """A clause about the lines that belong to no request; empty when there were none."""

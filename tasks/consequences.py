@@ -23,6 +23,18 @@ class Consequences:
     told_nothing: dict[str, int] = field(default_factory=dict)  # the turns of probes that were neither answered nor faulted
     failures: list[Failed] = field(default_factory=list)
 
+    def add(self, more: "Consequences") -> None:
+        """Add the consequences of another call, which ended later."""
+        self.attempts += more.attempts
+        for at, claims in more.untried.items():
+            self.untried.setdefault(at, []).extend(claims)
+        self.breaches |= more.breaches
+        for model, fault in more.faults.items():
+            self.met(model, fault)
+        self.answered |= more.answered
+        self.told_nothing |= more.told_nothing
+        self.failures += more.failures
+
     def met(self, model: str, fault: Fault) -> None:
         """A call of the model was answered by nobody: a probe of it says most, else the newest."""
         known = self.faults.get(model)

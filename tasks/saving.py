@@ -6,6 +6,7 @@ Saving is idempotent, so a save whose end nobody knows is done again.
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
@@ -16,7 +17,8 @@ from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from lanes.claims import Claim
 from lanes.ids import BatchId
-from lanes.settling.outcome import Attempt, Saved
+from lanes.settling.attempts import unsavable
+from lanes.settling.outcome import Attempt, Saved, each_once
 from lanes.store import work
 from lanes.store.database import Database
 from lanes.store.settling import outcomes
@@ -34,25 +36,40 @@ async def save(
     db: Database, attempts: Sequence[Attempt], *, batch_id: BatchId | None = None, flow_run_id: UUID | None = None,
     now: datetime | None = None, sleep: Sleep = asyncio.sleep,
 ) -> Saved:  # fmt: skip
-    """The attempts had their consequence, but for those in `passed_over`, which others held to the last.
+    """Save what attempts led to, but for those in `passed_over`, which others held to the last, and those `refused`.
 
     What nobody holds is committed before anything is waited for. `now` is the database's time unless given; `flow_run_id`
-    is the run that made them.
+    is the run that made them. Where the database refuses a save for what it says, the attempts are halved until the one at
+    fault stands alone; that one is saved without its answer. Shares of a bill are fixed before, so that the parts add up.
     """
     by = {"batch_id": batch_id, "flow_run_id": flow_run_id, "now": now}
 
     async def saved(some: Sequence[Attempt], wait: timedelta | None = None) -> Saved:
-        return await outlasting(lambda: _once(db, some, wait, **by), sleep=sleep)
+        if not some:
+            return Saved()
+        try:
+            return await outlasting(lambda: _once(db, some, wait, **by), sleep=sleep)
+        except Exception as error:
+            if isinstance(error, DBAPIError | NoConnectionFree) and passes(error):
+                raise
+            if len(some) > 1:
+                middle = len(some) // 2
+                return await saved(some[:middle], wait) + await saved(some[middle:], wait)
+            return await without_answer(some[0], error, wait)
 
-    done = await saved(attempts)
+    async def without_answer(refused: Attempt, why: Exception, wait: timedelta | None) -> Saved:
+        get_run_logger().error("the attempt of work %d cannot be saved", refused.claim.work_id, exc_info=why)
+        without = unsavable(refused, type(why).__name__)
+        return Saved(refused=[refused]) if without == refused else await saved([without], wait)
+
+    done = await saved(each_once(attempts))
     for _ in range(ROUNDS):
         if not done.passed_over:
             break
         first, *others = done.passed_over
         alone = await saved([first], WAIT)
-        rest = await saved(others)
-        rest.passed_over += alone.passed_over  # at the end: the next round waits for another
-        done = done.then(alone).then(rest)
+        # What is passed over again stands at the end: the next round waits for another.
+        done = replace(done, passed_over=[]) + await saved(others) + alone
     if done.passed_over:
         get_run_logger().warning("%d attempts wait: their items are in open transactions", len(done.passed_over))
     return done

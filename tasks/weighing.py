@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from prefect.logging import get_run_logger
+
 from lanes.claims import Claimed
 from lanes.ids import WorkId
 from lanes.money.cost import most_answer_tokens
@@ -36,25 +38,34 @@ class Weighing:
         self._account, self._flow_run_id = account, flow_run_id
 
     def of(self, ended: Sequence[tuple[Version, Called]], now: datetime) -> Consequences:
-        """What calls that ended, each by a version, lead to."""
+        """Return the consequences of calls that ended, each by a version. One that cannot be weighed harms no other."""
         then = Consequences()
         for version, called in ended:
             times = Times.before(now, age_s=time.monotonic() - called.ended, seconds=called.seconds)
-            if called.response is not None:
-                quick = called.seconds < longest_call_s(most_answer_tokens(version.spec, len(called.pack))) / 2
-                self._health.answered(version.spec.realtime_model, most=self._pace.most, quick=quick, now=now)
-                if self._health.circuits.answered(version.spec.realtime_model, times.started_at):
-                    then.answered[version.spec.realtime_model] = times.started_at
-                self._standstills.answered(version.spec.realtime_model, now)
-                self._pace.succeeded(version.spec.realtime_model, called.seconds)
-                self._times.answered(version.id, len(called.pack), called.seconds)
-                answered = attempts.answered(version, called.pack, called.response, times, ids=called.ids)
-                then.attempts += answered
-                then.failures += unusable(version, answered)
-            elif called.failure is not None:
-                then.failures.append(failed(version, called, called.failure))
-                self._failure(then, version, called, called.failure, times, now)
+            one = Consequences()
+            try:
+                self._weigh(one, version, called, times, now)
+            except Exception as error:
+                get_run_logger().error("a call of %s cannot be weighed", version.workload, exc_info=error)
+                one = Consequences(one.attempts or attempts.unweighed(version, called.pack, called.response, times, why=error))
+                one.give_back(called.untried, now)
+            then.add(one)
         return then
+
+    def _weigh(self, then: Consequences, version: Version, called: Called, times: Times, now: datetime) -> None:
+        if called.response is not None:
+            then.attempts += attempts.answered(version, called.pack, called.response, times, ids=called.ids)
+            then.failures += unusable(version, then.attempts)
+            quick = called.seconds < longest_call_s(most_answer_tokens(version.spec, len(called.pack))) / 2
+            self._health.answered(version.spec.realtime_model, most=self._pace.most, quick=quick, now=now)
+            if self._health.circuits.answered(version.spec.realtime_model, times.started_at):
+                then.answered[version.spec.realtime_model] = times.started_at
+            self._standstills.answered(version.spec.realtime_model, now)
+            self._pace.succeeded(version.spec.realtime_model, called.seconds)
+            self._times.answered(version.id, len(called.pack), called.seconds)
+        elif called.failure is not None:
+            then.failures.append(failed(version, called, called.failure))
+            self._failure(then, version, called, called.failure, times, now)
 
     def _failure(
         self, then: Consequences, version: Version, called: Called, failure: CallFailed, times: Times, now: datetime

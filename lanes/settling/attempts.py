@@ -1,6 +1,7 @@
 """What a try means for each of its items: one real-time call, or one request of a batch."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -54,6 +55,20 @@ def unanswered(
     judged = Judged(outcome, error=error, spends=blame is Blame.ITEM, alone=blame is Blame.PACK)
     bounds = _bounds(version, pack, times) if maybe_billed else [Decimal(0)] * len(pack)
     return [replace(_attempt(each, judged, times), bound_usd=bound) for each, bound in zip(pack, bounds, strict=True)]
+
+
+def unweighed(
+    version: Version, pack: Sequence[Claimed], response: Response | None, times: Times, *, why: Exception
+) -> list[Attempt]:
+    """Return an attempt for each item of a call that cannot be weighed: what it cost is kept, and the items are tried again."""
+    outcome = Outcome.UNKNOWN if response is None else Outcome.INVALID
+    judged = Judged(outcome, error=f"its call cannot be weighed: {type(why).__name__}")
+    bounds = [Decimal(0)] * len(pack)
+    if response is None:
+        with suppress(Exception):  # perhaps it was this that could not be done
+            bounds = _bounds(version, pack, times)
+    made = [_attempt(each, judged, times, response) for each in pack]
+    return [replace(each, bound_usd=bound) for each, bound in zip(made, bounds, strict=True)]
 
 
 def poisoned(pack: Sequence[Claimed], error: str, times: Times) -> list[Attempt]:

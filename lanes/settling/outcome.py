@@ -102,7 +102,7 @@ class Saved:
     """What was written: new attempts by outcome, and how many of them were late and only recorded.
 
     `passed_over` are those whose item or work another transaction holds: what they cost is in the ledger, and nothing
-    else of them is written.
+    else of them is written. Nothing at all is written of those that the database `refused`.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -110,12 +110,13 @@ class Saved:
     corrected: int = 0
     late: int = 0
     passed_over: list[Attempt] = field(default_factory=list)
+    refused: list[Attempt] = field(default_factory=list)
 
-    def then(self, more: "Saved") -> "Saved":
-        """Both together, where `more` came back for what this one passed over."""
+    def __add__(self, more: "Saved") -> "Saved":
+        """Return the sum of two saves."""
         return Saved(
             self.outcomes + more.outcomes, self.answered + more.answered, self.corrected + more.corrected,
-            self.late + more.late, more.passed_over,
+            self.late + more.late, self.passed_over + more.passed_over, self.refused + more.refused,
         )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Work: claimed by rank and fenced by claim number, and rescued when its claimer is gone."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -251,7 +252,9 @@ def abandoned(connection: Connection, *, now: datetime, limit: int = 500) -> lis
 
     def bound(row: Any) -> Decimal:
         of = known.get(row.version_id)
-        return Decimal(0) if of is None else upper_bound(of, row.chars, lane=row.lane, at=now)
+        with suppress(LookupError):  # no price is known for its model any more
+            return Decimal(0) if of is None else upper_bound(of, row.chars, lane=row.lane, at=now)
+        return Decimal(0)
 
     return [Attempt(Claim(row.id, row.claim_no), lost, None, row.until, now, 0, bound_usd=bound(row)) for row in rows]
 

@@ -30,6 +30,7 @@ from tasks.submit import submit_batch
 from tasks.watch import evaluate
 from tests.flows.conftest import Sender
 from tests.flows.tampering import Lines, Tampering
+from tests.flows.test_saving import refuse
 from tests.standin.process import Endpoint
 
 KEYS = [f"k{n:02d}" for n in range(12)]
@@ -735,6 +736,36 @@ async def test_items_that_an_open_transaction_holds_keep_their_batch_open_and_ar
     await tick(many)
     assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(12, 0, "collected")]
     assert await sender.rows("select count(*), count(distinct message_id) from lanes.spend") == [(12, 12)]
+
+
+# -- what the database refuses
+
+
+async def test_a_result_that_the_database_refuses_is_invalid_and_keeps_no_neighbour_and_no_batch(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await submit(at, endpoint)
+    ((bad,),) = await sender.rows("select min(id) from lanes.work")
+    await at.db.run(refuse, "result", f"new.work_id = {bad}")
+    await collect.bring_home(at, batch)
+    assert await sender.rows("select succeeded, invalid, state from lanes.batch_status") == [(11, 1, "collected")]
+    assert await sender.rows("select count(*) from lanes.spend") == [(12,)]
+
+
+async def test_an_attempt_that_the_database_refuses_keeps_its_batch_open_and_no_neighbour(
+    at: Connections, endpoint: Endpoint, sender: Sender
+) -> None:
+    await sender.items(*KEYS, lane=Lane.BATCH)
+    batch = await submit(at, endpoint)
+    ((bad,),) = await sender.rows("select min(id) from lanes.work")
+    await at.db.run(refuse, "attempt", f"new.work_id = {bad}")
+    with pytest.raises(collect.Unsaved, match="refuses 1 result of batch 1, even without its answer"):
+        await collect.bring_home(at, batch)
+    assert await sender.rows("select succeeded, missing, state from lanes.batch_status") == [(11, 0, "ended")]
+    await run_sql(at, "drop trigger refuses on lanes.attempt")
+    await collect.bring_home(at, batch)
+    assert await sender.rows("select succeeded, state from lanes.batch_status") == [(12, "collected")]
 
 
 # -- what packs call their items

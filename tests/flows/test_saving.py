@@ -1,6 +1,11 @@
 """The road by which tasks save: neighbours are committed first, locked ones come after, a lost connection is outlasted."""
 
+from itertools import count
+from uuid import uuid4
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from prefect.logging import disable_run_logger
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -10,6 +15,7 @@ from lanes.settling.outcome import Saved
 from lanes.store.database import Database
 from lanes.store.doors import items
 from lanes.store.settling import outcomes
+from lanes.words import Outcome
 from tasks import saving
 from tests.conftest import NOON
 from tests.examples import publish
@@ -107,6 +113,82 @@ async def test_what_would_fail_again_is_not_tried_again(db: Database) -> None:
 
     with pytest.raises(DBAPIError, match=r"DivisionByZero.*22012"):
         await saving.outlasting(lambda: db.run(wrong), sleep=no_pause)
+
+
+# -- what the database refuses
+
+REFUSES = """
+create function lanes.refuses() returns trigger language plpgsql as
+  $$begin if {when} then raise exception 'it is refused'; end if; return new; end$$;
+create trigger refuses before insert on lanes.{table} for each row execute function lanes.refuses();
+"""
+BAD = {"category": "bad"}
+
+
+def refuse(connection: Connection, table: str, when: str) -> None:
+    """The database refuses such rows from now on."""
+    connection.execute(text(REFUSES.format(table=table, when=when)))
+
+
+@pytest.mark.parametrize("bad", [0, 3, 6])
+async def test_one_answer_that_the_database_refuses_is_saved_without_it_and_its_neighbours_are_saved(
+    db: Database, pool: Engine, bad: int
+) -> None:
+    with pool.begin() as setup:
+        publish(setup, now=NOON)
+        claims = [claimed_item(setup, f"k{no}") for no in range(7)]
+        refuse(setup, "result", "new.output->>'category' = 'bad'")
+    tries = [tried(each, output=BAD if no == bad else None) for no, each in enumerate(claims)]
+    with disable_run_logger():
+        done = await saving.save(db, tries, now=NOON)
+    assert (done.outcomes, done.refused) == ({Outcome.VALID: 6, Outcome.INVALID: 1}, [])
+    with pool.begin() as reader:
+        log = {each.key: each for each in rows(reader, "attempt_log")}
+        assert {key for key, each in log.items() if each.outcome == "invalid"} == {f"k{bad}"}
+        assert "it cannot be stored" in log[f"k{bad}"].error
+        assert len(rows(reader, "spend")) == 7
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    packs=st.lists(st.integers(1, 5), min_size=1, max_size=4), tokens=st.integers(1, 9_999),
+    bad=st.sets(st.integers(0, 19), max_size=3),
+)  # fmt: skip
+async def test_the_parts_of_a_bill_sum_to_it_however_its_save_is_halved(
+    db: Database, pool: Engine, packs: list[int], tokens: int, bad: set[int]
+) -> None:
+    with pool.begin() as setup:
+        setup.execute(text("drop function if exists lanes.refuses cascade"))
+        publish(setup, now=NOON)
+        claims = [[claimed_item(setup, f"{uuid4()}") for _ in range(size)] for size in packs]
+        refuse(setup, "result", "new.output->>'category' = 'bad'")
+    answers, order = [said(f"m_{uuid4()}", tokens=tokens) for _ in packs], count()
+    tries = [
+        tried(each, output=BAD if next(order) in bad else None, response=answer)
+        for pack, answer in zip(claims, answers, strict=True) for each in pack
+    ]  # fmt: skip
+    with disable_run_logger():
+        await saving.save(db, tries, now=NOON)
+    with pool.begin() as reader:
+        parts = text(
+            "select s.message_id, s.items, s.cost_usd, s.input_tokens, sum(a.cost_usd) as cost, sum(a.input_tokens) as used,"
+            " count(*) as parts from lanes.spend s join lanes.attempt a on a.message_id = s.message_id group by 1, 2, 3, 4"
+        )
+        booked = {each.message_id: each for each in reader.execute(parts)}
+    for pack, answer in zip(packs, answers, strict=True):
+        of = booked[answer.message_id]
+        assert (of.cost, of.used, of.parts) == (of.cost_usd, of.input_tokens, of.items) == (of.cost_usd, tokens, pack)
+
+
+async def test_what_the_database_refuses_even_without_an_answer_is_returned_and_harms_no_neighbour(
+    db: Database, pool: Engine, claims: tuple[Claimed, Claimed]
+) -> None:
+    bad, free = claims
+    with pool.begin() as setup:
+        refuse(setup, "attempt", f"new.work_id = {bad.claim.work_id}")
+    with disable_run_logger():
+        done = await saving.save(db, [tried(bad), tried(free)], now=NOON)
+    assert ([each.claim for each in done.refused], done.answered) == ([bad.claim], 1)
 
 
 async def test_claims_are_given_back_once_nobody_holds_them(

@@ -1,0 +1,71 @@
+"""Calls that cannot be weighed: what they cost is kept, and every other call that ended with them has its consequence."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from lanes.realtime.health import Health
+from lanes.realtime.pace import Pace
+from lanes.words import Lane, Outcome
+from tasks import weighing
+from tasks.connections import Connections
+from tests.flows.conftest import Sender
+from tests.flows.realtime import answer
+from tests.standin.process import Endpoint
+
+
+def broken(key: str) -> Any:
+    """A step that breaks for the item of that key."""
+
+    def breaks(_: object, called: Any, *more: object) -> Any:
+        if any(each.key == key for each in called.pack):
+            raise RuntimeError("not foreseen")
+        return failed(_, called, *more)
+
+    failed = weighing.failed
+    return breaks
+
+
+async def test_an_answer_is_saved_though_nothing_can_be_learned_from_its_call(
+    at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def breaks(*_: object, **__: object) -> None:
+        raise RuntimeError("not foreseen")
+
+    await sender.items("a", "b", "c", lane=Lane.REALTIME)
+    pace = Pace()
+    monkeypatch.setattr(pace, "succeeded", breaks)
+    assert await answer(at, pace) == {Outcome.VALID: 3}
+    assert set((await sender.states()).values()) == {"settled"}
+    assert await sender.rows("select count(*) from lanes.spend") == [(3,)]
+
+
+async def test_an_answer_that_cannot_be_judged_is_billed_and_its_neighbours_are_saved(
+    at: Connections, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = weighing.attempts.answered
+
+    def breaks(version: Any, pack: Any, *more: Any, **named: Any) -> Any:
+        if pack[0].key == "b":
+            raise RuntimeError("not foreseen")
+        return answered(version, pack, *more, **named)
+
+    monkeypatch.setattr(weighing.attempts, "answered", breaks)
+    await sender.items("a", "b", "c", lane=Lane.REALTIME)
+    assert await answer(at) == {Outcome.VALID: 2, Outcome.INVALID: 1}
+    assert await sender.rows("select key, error from lanes.attempt_log where outcome = 'invalid'") == [
+        ("b", "its call cannot be weighed: RuntimeError")
+    ]
+    assert await sender.rows("select count(*) from lanes.spend") == [(3,)]
+
+
+async def test_a_failure_that_cannot_be_weighed_is_an_attempt_with_a_bound_and_its_neighbours_are_saved(
+    at: Connections, endpoint: Endpoint, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint.fault("messages", "drop", match="letter b", times=1)
+    monkeypatch.setattr(weighing, "failed", broken("b"))
+    await sender.items("a", "b", "c", lane=Lane.REALTIME)
+    assert await answer(at, health=Health()) == {Outcome.VALID: 2, Outcome.UNKNOWN: 1}
+    bounded = "select bound_usd > 0 from lanes.attempt where outcome = 'unknown'"
+    assert await at.db.run(lambda c: c.execute(text(bounded)).scalars().all()) == [True]
