@@ -116,8 +116,11 @@ def _judged(version: Version, response: Response, ids: Sequence[str]) -> list[Ju
 
 
 def _attempt(of: Claim | Claimed, judged: Judged, times: Times, response: Response | None = None) -> Attempt:
-    claim, gathered = (of.claim, of.gathered) if isinstance(of, Claimed) else (of, None)
-    return Attempt(claim, judged, response, times.started_at, times.ended_at, times.ms, gathered=gathered)
+    if isinstance(of, Claim):
+        return Attempt(of, judged, response, times.started_at, times.ended_at, times.ms)
+    return Attempt(
+        of.claim, judged, response, times.started_at, times.ended_at, times.ms, gathered=of.gathered, version_id=of.version_id
+    )
 
 
 def _bounds(version: Version, pack: Sequence[Claimed], times: Times) -> list[Decimal]:

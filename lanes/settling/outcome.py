@@ -12,6 +12,7 @@ from jsonschema import ValidationError
 
 from lanes import exact_json
 from lanes.claims import Claim, Gathered
+from lanes.ids import VersionId
 from lanes.storable import unstorable
 from lanes.words import Outcome
 from lanes.workload.answer_check import AnswerCheck
@@ -61,7 +62,7 @@ class Attempt:
 
     `bound_usd` is the most that an attempt without an answer can have cost. `share` is its share of the response, which is
     the whole of it until others are seen to share it: an attempt that is saved apart from its pack pays the same part.
-    `gathered` is where it was in a window before.
+    `gathered` is where it was in a window before. `version_id` is the version that was tried, where the claim named it.
     """
 
     claim: Claim
@@ -73,6 +74,7 @@ class Attempt:
     bound_usd: Decimal = Decimal(0)
     share: Share = WHOLE
     gathered: Gathered | None = None
+    version_id: VersionId | None = None
 
     @property
     def name(self) -> tuple[Claim, str | None]:

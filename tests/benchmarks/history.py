@@ -149,10 +149,10 @@ select 'msg_' || work_id || '_' || no, workload, lane, purpose, 'claude-haiku-5-
 """
 
 ATTEMPTS = """
-insert into lanes.attempt (work_id, item_id, claim_no, workload, lane, purpose, outcome, error, message_id, batch_id, model,
-                           input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, bound_usd, shown,
-                           latency_ms, started_at, ended_at)
-select work_id, n, no, workload, lane, purpose, outcome,
+insert into lanes.attempt (work_id, item_id, version_id, claim_no, workload, lane, purpose, outcome, error, message_id,
+                           batch_id, model, input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_usd,
+                           bound_usd, shown, latency_ms, started_at, ended_at)
+select work_id, n, version_id, no, workload, lane, purpose, outcome,
        case when outcome <> 'valid' then 'the answer breaks the schema at category' end,
        case when outcome <> 'errored' then 'msg_' || work_id || '_' || no end, batch_id, 'claude-haiku-5-5',
        case when outcome <> 'errored' then 150 + n % 60 else 0 end, case when outcome <> 'errored' then 30 + n % 20 else 0 end,

@@ -55,11 +55,10 @@ with ended as (
   union all
   select a.*, i.received_at from lanes.item i join lanes.attempt a on a.item_id = i.id
    where i.received_at >= :since and i.received_at < :until and not (a.ended_at >= :since and a.ended_at < :until))
-select e.workload, w.version_id, e.lane, e.purpose, e.outcome, e.shown, e.message_id, e.cost_usd, e.bound_usd, e.input_tokens,
+select e.workload, e.version_id, e.lane, e.purpose, e.outcome, e.shown, e.message_id, e.cost_usd, e.bound_usd, e.input_tokens,
        e.output_tokens, e.cache_read_tokens, e.cache_write_tokens, e.started_at, e.ended_at, e.gathered_ms, e.left_because,
        e.received_at, r.realtime_usd, r.batch_usd
   from ended e
-  join lanes.work w on w.id = e.work_id
   left join lateral (
     select r.realtime_usd, r.batch_usd from lanes.route r
      where r.item_id = e.item_id and e.outcome = 'valid'

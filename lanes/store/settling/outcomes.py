@@ -161,7 +161,9 @@ class _Writes:
 
     def late(self, each: Attempt, row: LockedWork, part: Part) -> None:
         """The claim is no longer in force: billed and recorded, never shown."""
-        self._attempt(each, row, part, late=True)
+        given = self._attempt(each, row, part, late=True)
+        if each.version_id is not None:
+            given["tried_with"] = each.version_id
 
     @property
     def claims(self) -> set[Claim]:

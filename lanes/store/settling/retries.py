@@ -36,8 +36,8 @@ returning i.key
 def retry(connection: Connection, workload: str, keys: Sequence[str] | None, *, now: datetime) -> list[str]:
     """The failed items among `keys` (None: all of the workload) wait again, with a whole retry budget; their keys.
 
-    They are tried with the version in force: what was wrong with the workload may have been corrected. An item that
-    another transaction is just changing is left as it is.
+    They are tried with the version in force: what was wrong with the workload may have been corrected. Past attempts name the
+    version that they tried. An item that another transaction is just changing is left as it is.
 
     Raises:
         UnknownWorkload: no workload of that name has a published version.

@@ -38,7 +38,7 @@ from sqlalchemy.dialects.postgresql import JSONB, Insert, insert
 from lanes.ids import BatchId
 from lanes.store import signals
 from lanes.store.bulk import Row, split, split_records
-from lanes.store.tables import attempt, correction, event_outbox, item, result, work
+from lanes.store.tables import attempt, batch, correction, event_outbox, item, result, work
 from lanes.store.tables.base import Moment, Usd
 from lanes.words import WorkState
 
@@ -55,6 +55,7 @@ GIVEN = (
     column("n", Integer),  # their order
     column("work_id", BigInteger), column("claim_no", Integer), *TRIED,
     column("tried_for", Text),  # where that may be another purpose than its work has
+    column("tried_with", BigInteger),  # the version, where that may be another than its work has by now
     column("lane", Text),  # where the attempt was made: its work may have left it since
     column("state", Text),  # of its work from now on; none: the attempt came late, and moves nothing
     column("failures", Integer), column("alone", Boolean), column("ready_at", Moment),
@@ -111,10 +112,12 @@ def _json(document: str) -> ColumnElement[Any]:
 
 
 def _attempts(each: CTE) -> Insert:
-    """Every attempt is recorded."""
+    """Record every attempt, with the version that was tried: of a batch, which is of one version, or as its claim says."""
+    of_batch = select(batch.c.version_id).where(batch.c.id == bindparam("batch", type_=BigInteger)).scalar_subquery()
     values = {
         "work_id": each.c.work_id, "claim_no": each.c.claim_no, **{of.name: each.c[of.name] for of in TRIED},
         "item_id": each.c.item_id, "workload": each.c.workload, "lane": each.c.lane,
+        "version_id": func.coalesce(of_batch, each.c.tried_with, each.c.version_id),
         "purpose": func.coalesce(each.c.tried_for, each.c.purpose), "batch_id": bindparam("batch", type_=BigInteger),
         "flow_run_id": bindparam("flow_run", type_=Uuid), "shown": each.c.standing.is_not(None),
     }  # fmt: skip

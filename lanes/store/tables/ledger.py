@@ -6,11 +6,12 @@ from typing import Any
 
 from sqlalchemy import Column, ForeignKey, Index, Integer, Named, Table, Text, TypedColumns, Uuid, text
 
-from lanes.ids import BatchId, ItemId, WorkId
+from lanes.ids import BatchId, ItemId, VersionId, WorkId
 from lanes.store.tables.base import Moment, Usd, Word, id_of, identity, metadata, one_of
 from lanes.store.tables.batches import batch
 from lanes.store.tables.items import item
 from lanes.store.tables.work import work
+from lanes.store.tables.workloads import version
 from lanes.words import Lane, Left, Outcome, Purpose
 
 
@@ -47,6 +48,9 @@ class AttemptColumns(TypedColumns):
     id = identity(int)
     work_id: Named[WorkId] = Column(id_of(WorkId), ForeignKey(work.c.id))  # not enforced, nor the next: a save reads both
     item_id: Named[ItemId] = Column(id_of(ItemId), ForeignKey(item.c.id))  # from the row of work that it has locked
+    version_id: Named[VersionId] = Column(  # not enforced either
+        id_of(VersionId), ForeignKey(version.c.id), comment="The version that was tried: a retry may give its work another"
+    )
     claim_no: Named[int] = Column(Integer)
     workload: Named[str] = Column(Text)
     lane: Named[Lane] = Column(Word(Lane))

@@ -37,7 +37,6 @@ class Recount:
               ("item", "route", "attempt", "response", "result", "correction", "read", "work", "batch",
                "label")}  # fmt: skip
         self._items = {each.id: each for each in of["item"]}
-        self._versions = {each.id: each.version_id for each in of["work"]}
         self._of: dict[str, dict[int, list[Any]]] = defaultdict(lambda: defaultdict(list))
         for name in ("route", "result", "correction", "read"):
             for each in of[name]:
@@ -90,7 +89,7 @@ class Recount:
             "items": int(each.shown), "usd": each.cost_usd, "bound_usd": each.bound_usd, **_tokens(each),
             **({"realtime_usd": said[0].realtime_usd, "batch_usd": said[0].batch_usd} if said else {}),
         }  # fmt: skip
-        whose: dict[str, Any] = {"lane": each.lane, "purpose": each.purpose, "version_id": self._versions[each.work_id]}
+        whose: dict[str, Any] = {"lane": each.lane, "purpose": each.purpose, "version_id": each.version_id}
         self._add(each.ended_at, each.workload, "attempt", each.outcome, **whose, **measured)  # fmt: skip
         self._add(item.received_at, each.workload, "try", each.outcome, first_at=each.started_at, last_at=each.ended_at,
                   **whose, **measured)  # fmt: skip

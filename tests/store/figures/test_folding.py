@@ -147,6 +147,14 @@ READ_LATE_AND_THEN_EARLY = [
 ]  # fmt: skip
 
 
+RETRIED_WITH_ANOTHER_VERSION = [
+    (("admit", None, False, None), 0), (("route",), 1), (("answer", Outcome.POISON, False), 1),
+    (("batch", Outcome.POISON, False), 1), (("fold", 9), 0), (("publish",), 1), (("retry",), 1),
+    (("answer", Outcome.VALID, False), 600), (("batch", Outcome.VALID, False), 1),
+]  # fmt: skip
+
+
+@example(mode=Mode.PLAIN, steps=RETRIED_WITH_ANOTHER_VERSION)
 @example(mode=Mode.LAMBDA, steps=AMENDED_TWICE)
 @example(mode=Mode.LAMBDA, steps=READ_LATE_AND_THEN_EARLY)
 @example(mode=Mode.PLAIN, steps=READ_LATE_AND_THEN_EARLY)

@@ -8,7 +8,7 @@ begin
                                   batch_usd, input, output, cached, written, first_at, last_at, buckets, counts)
   with tried as materialized (
     select date_trunc('minute', a.ended_at, 'UTC') as ended_at, date_trunc('minute', i.received_at, 'UTC') as received_at, a.workload,
-           w.version_id, a.lane, a.purpose, a.outcome,
+           a.version_id, a.lane, a.purpose, a.outcome,
            case when a.lane = 'realtime' and a.purpose = 'answer' and a.message_id is not null
                 then lanes.figure_bucket(a.started_at - i.received_at) end as waited,
            a.left_because,
@@ -19,7 +19,6 @@ begin
            sum(a.cache_write_tokens) as written, min(a.started_at) as first_at, max(a.ended_at) as last_at
       from added a
      cross join lateral (select i.received_at from lanes.item i where i.id = a.item_id offset 0) i
-     cross join lateral (select w.version_id from lanes.work w where w.id = a.work_id offset 0) w
       left join lateral (
         select r.realtime_usd, r.batch_usd from lanes.route r
          where r.item_id = a.item_id and a.outcome = 'valid'

@@ -3,9 +3,10 @@ select i.workload, i.key, a.lane, a.purpose,
        (row_number() over (partition by a.item_id order by a.id))::int as attempt,
        a.outcome, a.error, a.request_id, a.batch_id, a.model, a.input_tokens, a.output_tokens,
        a.cache_read_tokens, a.cache_write_tokens, a.cost_usd, a.latency_ms, a.started_at, a.ended_at,
-       a.message_id, a.shown, a.bound_usd, a.flow_run_id
+       a.message_id, a.shown, a.bound_usd, a.flow_run_id, v.number as version
   from lanes.attempt a
-  join lanes.item i on i.id = a.item_id;
+  join lanes.item i on i.id = a.item_id
+  join lanes.version v on v.id = a.version_id;
 
 comment on view lanes.attempt_log is 'One row a try for one item; the parts of a packed call sum exactly to spend';
 
@@ -35,3 +36,4 @@ comment on column lanes.attempt_log.shown is 'Whether its answer became a result
 comment on column lanes.attempt_log.bound_usd is
   'Of a call without an answer: the most it can have cost, US dollars; not in spend';
 comment on column lanes.attempt_log.flow_run_id is 'The run in Prefect that saved it; null: not known';
+comment on column lanes.attempt_log.version is 'Number of the version that was tried';
