@@ -87,7 +87,7 @@ class ItemCanceled(NeverAnswered):
 
 
 class AnswerEmptied(NeverAnswered):
-    """It was answered longer ago than its workload keeps what items say (`keep_payload_days`).
+    """Since it was received, amended and settled, `keep_payload_days` of its workload have passed: it was emptied.
 
     Raised by: `wait`, `read_result`.
     What to do: submit the input under another key; keep answers elsewhere, or raise `keep_payload_days` for those to come.

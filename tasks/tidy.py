@@ -13,15 +13,16 @@ from lanes.store.workload import workloads
 
 @task(name="delete what is over", cache_policy=NO_CACHE, persist_result=False)
 async def sweep_out(db: Database, *, refused_days: int, reads_days: int) -> dict[str, int]:
-    """Everything older was deleted; the number of rows by kind."""
+    """Delete everything older, but the first read of each answer; the number of rows by kind."""
     now = await db.now()
     deleted = {"refused inputs": 0, "reads": 0}
-    for kind, delete, days in (
-        ("refused inputs", retention.delete_refused, refused_days),
-        ("reads", retention.delete_reads, reads_days),
-    ):
-        while number := await db.run(delete, before=now - timedelta(days=days)):
-            deleted[kind] += number
+    while number := await db.run(retention.delete_refused, before=now - timedelta(days=refused_days)):
+        deleted["refused inputs"] += number
+    onwards: int | None = 0
+    while onwards is not None:
+        some = await db.run(retention.delete_reads, before=now - timedelta(days=reads_days), after=onwards)
+        deleted["reads"] += some.rows
+        onwards = some.onwards
     return deleted
 
 

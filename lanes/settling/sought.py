@@ -28,6 +28,6 @@ class Unanswered(StrEnum):
 def emptied(workload: str, key: str) -> str:
     """What is said to somebody who asks for an answer that was emptied."""
     return (
-        f'the answer of item "{key}" of workload "{workload}" is no longer kept (keep_payload_days of the workload): '
-        "submit its input under another key to have it answered again"
+        f'the answer of item "{key}" of workload "{workload}" is no longer kept: keep_payload_days of the workload have passed '
+        "since it was received, amended and settled; submit its input under another key to have it answered again"
     )

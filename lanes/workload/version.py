@@ -238,8 +238,8 @@ class Spec(BaseModel):
         ge=0,
         le=3650,
         title="Keep what items say (days)",
-        description="So long after an item came, and only once it is over, its input, answers, errors and explanations are "
-        "emptied; its key, its hash and its costs stay. 1 to 3650; 0 = for ever.",
+        description="So long after an item was received, amended or settled, whichever came last, its input, answers, errors "
+        "and explanations are emptied; its key, its hash and its costs stay. 1 to 3650; 0 = for ever.",
     )
     promises: Promises = Field(default_factory=Promises, title="Promises (limits)", description="Limits that open incidents.")
 

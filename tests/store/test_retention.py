@@ -1,11 +1,12 @@
 """What is kept for a while only goes when its time is over, and nothing else does."""
 
 from prefect.logging import disable_run_logger
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from lanes.store import retention
 from lanes.store.database import Database
 from lanes.store.doors import items
+from lanes.store.figures import folding, rebuilding
 from lanes.store.settling import results
 from lanes.words import Lane
 from tasks.tidy import sweep_out
@@ -21,7 +22,8 @@ def lived_in(connection: Connection) -> None:
     admit(connection, "a", now=NOON, lane=Lane.REALTIME)
     route(connection, now=NOON)
     save(connection, *(tried(each) for each in claim(connection)))
-    results.read(connection, "letters", "a", reader="desk")
+    for _ in range(2):
+        results.read(connection, "letters", "a", reader="desk")
     items.admit(connection, [submission("g", "ghosts")], door="client", now=NOON)
     items.admit(connection, [submission("h", "ghosts")], door="client", now=later(days=7))
 
@@ -31,7 +33,7 @@ def test_only_what_is_older_goes(connection: Connection) -> None:
     assert retention.delete_refused(connection, before=later(days=1)) == 1
     assert retention.delete_refused(connection, before=later(days=1)) == 0
     assert [each.position for each in rows(connection, "rejected_log")] == ["h"]
-    assert retention.delete_reads(connection, before=NOON) == 0
+    assert retention.delete_reads(connection, before=NOON).rows == 0
     assert len(rows(connection, "spend")) == len(rows(connection, "item_status")) == 1
 
 
@@ -42,5 +44,41 @@ async def test_everything_that_is_over_goes_and_is_counted(db: Database, passing
         passing_time.passes(days=399)
         assert await sweep_out.fn(db, **kept) == {"refused inputs": 2, "reads": 0}
         passing_time.passes(days=2)
-        assert await sweep_out.fn(db, **kept) == {"refused inputs": 0, "reads": 1}
+        assert await sweep_out.fn(db, **kept) == {"refused inputs": 0, "reads": 1}  # the first stays
         assert await sweep_out.fn(db, **kept) == {"refused inputs": 0, "reads": 0}
+
+
+def test_a_read_after_old_ones_were_deleted_is_not_counted_as_the_first(connection: Connection) -> None:
+    publish(connection, now=NOON)
+    admit(connection, "a", "b", now=NOON, lane=Lane.REALTIME)
+    read_at(connection, "a", seconds=-60)  # before there is an answer
+    route(connection, now=NOON)
+    save(connection, *(tried(each) for each in claim(connection)))
+    for key, seconds in (("a", 40), ("a", 20), ("b", 30), ("a", 50)):
+        read_at(connection, key, seconds=seconds)
+    assert counted_reads(connection) == 2
+    after, gone = 0, 0
+    while True:
+        some = retention.delete_reads(connection, before=later(days=1), after=after, most=2)
+        gone += some.rows
+        if some.onwards is None:
+            break
+        after = some.onwards
+    assert gone == 3
+    assert {each.read_at for each in rows(connection, "read")} == {later(seconds=20), later(seconds=30)}
+    read_at(connection, "a", seconds=90_000)
+    assert counted_reads(connection) == 2
+    folding.fold(connection)
+    rebuilding.rebuild_here(connection, until=later(days=30))
+    assert counted_reads(connection) == 2
+
+
+def read_at(connection: Connection, key: str, *, seconds: int) -> None:
+    taken = text("select * from lanes.read_result('letters', :key, 'desk', :at)")
+    connection.execute(taken, {"key": key, "at": later(seconds=seconds)})
+
+
+def counted_reads(connection: Connection) -> int:
+    """How many items the figures say were read."""
+    counted = text("select coalesce(sum(n), 0)::int from lanes.figures_since('{read}', :since)")
+    return connection.execute(counted, {"since": NOON}).scalar_one()

@@ -1,5 +1,7 @@
 """Items whose workload keeps what they say for a while only: emptied when that is over, some at a time.
 
+The time begins with the last that happened to an item: it was received, amended, answered, settled, failed or canceled.
+
 The stream is walked from its beginning by the items' numbers, so that nothing needs an index that admission would pay for.
 """
 
@@ -34,8 +36,10 @@ update lanes.item i set payload = '{}', failure = null, emptied_at = :now
   from (select i.id
           from lanes.item i
           join unnest(cast(:names as text[]), cast(:moments as timestamptz[])) s (name, before)
-            on s.name = i.workload and i.received_at < s.before
+            on s.name = i.workload
+           and greatest(i.received_at, i.answered_at, i.settled_at, i.failed_at, i.canceled_at) < s.before
          where i.id > :after and i.id <= :last and i.emptied_at is null and i.forgotten_at is null
+           and not exists (select from lanes.revision v where v.item_id = i.id and v.received_at >= s.before)
            and (i.settled_at is not null or i.failed_at is not null or i.canceled_at is not null)
            and not exists (select from lanes.work w where w.item_id = i.id and w.state in ('ready', 'claimed', 'submitted'))
          order by i.id
@@ -56,7 +60,7 @@ class Emptied:
 def empty_some(
     connection: Connection, before: Mapping[str, datetime], *, after: int, most: int = LOOKED_AT, now: datetime
 ) -> Emptied:
-    """Of the next items of the stream, those that are over and were received before their workload's moment are emptied.
+    """Empty, of the next items of the stream, those that are over and to which nothing happened since their workload's moment.
 
     What others hold is left for the next time.
     """

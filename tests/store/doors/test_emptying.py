@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
 
 from lanes.client import Lanes
 from lanes.doors.item import Amendment
@@ -131,6 +131,35 @@ def test_a_replay_of_an_emptied_range_is_refused_and_one_of_the_rest_begins(conn
     begun = replays.begin(connection, "letters", first=newest + 1, **asked, who="ada", why="")
     assert empty(connection, before=LATER) == 0, "an open replay reads what its items say"
     assert begun.from_position == newest + 1
+
+
+@pytest.mark.usefixtures("letters")
+@pytest.mark.parametrize("last", ["received", "answered", "amended", "failed", "canceled"])
+def test_an_item_is_kept_from_the_last_that_happened_to_it(connection: Connection, last: str) -> None:
+    settle(connection, "old")
+    lately = later(days=30)
+    match last:
+        case "received":
+            settle(connection, "k", now=lately)
+        case "answered" | "failed":
+            admit(connection, "k", now=NOON, lane=Lane.REALTIME, payload=SAID)
+            route(connection, now=NOON)
+            outcome = Outcome.VALID if last == "answered" else Outcome.POISON
+            save(connection, *(tried(each, outcome, at=lately) for each in claim(connection, now=lately)), now=lately)
+        case "amended":
+            settle(connection, "k")
+            amendments.amend(connection, Amendment("letters", "k", {"text": "new"}, "event-1"), door="event", now=lately)
+            items.cancel(connection, "letters", "k")
+            connection.exec_driver_sql(f"update lanes.item set canceled_at = '{NOON.isoformat()}' where key = 'k'")
+        case _:
+            admit(connection, "k", now=NOON, lane=Lane.REALTIME, payload=SAID)
+            route(connection, now=NOON)
+            connection.execute(text("select lanes.cancel('letters', 'k', :at)"), {"at": lately})
+    minutes = timedelta(minutes=20)
+    assert empty(connection, before=lately) == 1
+    assert row(connection, "item", key="k").emptied_at is None
+    assert empty(connection, before=lately + minutes) == 1
+    assert row(connection, "item", key="k").emptied_at is not None
 
 
 @pytest.mark.usefixtures("letters")
