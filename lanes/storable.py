@@ -2,8 +2,10 @@
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
+LONGEST_FIELD = 512  # characters of the name of a labelled field
 DEEPEST = 100  # levels of lists and objects; JSON libraries give up at about 1,000
 MODEST = 1 << 63
 LONGEST_INTEGER_BITS = 13_000  # about 3,900 digits; Python writes no more than 4,300
@@ -18,6 +20,17 @@ def storable(said: str) -> str:
 def unstorable(value: Any, where: str) -> str | None:
     """Why `value` cannot be saved as JSON, a clause that begins with the place; None when it can."""
     return None if _is_plain(value, 0) else _fault(value, where)
+
+
+def unfit_label(expected: Mapping[str, Any] | None) -> str | None:
+    """Return why a label cannot be saved, None when it can."""
+    problem = unstorable(expected, "the label")
+    if problem is not None or expected is None:
+        return problem
+    long = next((field for field in expected if not 1 <= len(field) <= LONGEST_FIELD), None)
+    if long is None:
+        return None
+    return f"the label names a field with {len(long):,} characters; a field's name has 1 to {LONGEST_FIELD}"
 
 
 def _is_plain(value: Any, depth: int) -> bool:

@@ -21,6 +21,7 @@ from lanes.settling.attempts import unsavable
 from lanes.settling.outcome import Attempt, Saved, each_once
 from lanes.store import work
 from lanes.store.database import Database
+from lanes.store.discreet import is_refusal
 from lanes.store.settling import outcomes
 
 T = TypeVar("T")
@@ -113,6 +114,8 @@ async def outlasting(act: Callable[[], Awaitable[T]], *, sleep: Sleep = asyncio.
 
 def passes(error: DBAPIError | NoConnectionFree) -> bool:
     """Whether what ended so may go well a moment later: lost connections, a server away or full, deadlocks."""
+    if is_refusal(error):
+        return False
     if isinstance(error, NoConnectionFree | OperationalError):
         return True
     return error.connection_invalidated

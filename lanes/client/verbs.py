@@ -13,7 +13,7 @@ from lanes.doors.item import Admission, Refusal, Submission, read_amendment, rea
 from lanes.errors import AnswerEmptied, ItemCanceled, ItemFailed, LanesError, Refused, UnknownItem, UnknownWorkload
 from lanes.settling.listing import TOLD, Listed, Page, Wanted
 from lanes.settling.sought import Sought, Unanswered, emptied
-from lanes.storable import unstorable
+from lanes.storable import unfit_label, unstorable
 from lanes.store.database import clock
 from lanes.store.doors import amendments, items
 from lanes.store.locks import by_itself, patiently
@@ -119,7 +119,7 @@ class Verbs:
         right, source = plain(expected), text_of(source, "source")
         if not isinstance(right, dict):
             raise Refused("malformed", f"a label is a JSON object (a dict), not {type(right).__name__}")
-        problem = unstorable(right, "the label")
+        problem = unfit_label(right)
         if problem is not None:
             raise Refused("malformed", problem)
         match self._patiently(connection, items.label, workload, {key: right}, source=source)[key]:

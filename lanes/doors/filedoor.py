@@ -12,7 +12,7 @@ from typing import Any
 
 from lanes.doors.item import FIELDS, Submission, read_submission
 from lanes.errors import Refused
-from lanes.storable import unstorable
+from lanes.storable import unfit_label
 
 csv.field_size_limit(64 * 1024 * 1024)
 
@@ -123,7 +123,7 @@ def _line(fields: Mapping[str, Any], workload: str, layout: Layout, place: str, 
 def _arranged(row: Mapping[str, Any], layout: Layout) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """A row as an event's fields, and its label."""
     expected = _expected(row, layout)
-    problem = unstorable(expected, "the label")
+    problem = unfit_label(expected)
     if problem is not None:
         raise Refused("malformed", problem)
     if layout.field is None and isinstance(row.get("payload"), dict) and set(row) <= {*FIELDS, "label"}:

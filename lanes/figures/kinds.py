@@ -45,7 +45,6 @@ class Kind(StrEnum):
     ANSWER = "answer"  # live answers; the standing; from received to answered
     TRY = "try"  # tries; the outcome; what they cost, and what the valid ones were estimated at
     COMPARED = "compared"  # items that both lanes answered, once each; no word; `items` were corrected
-    LABEL = "label"  # labelled fields, once for each answer of their item that is kept; the field; `items` were right
 
 
 class Stands(StrEnum):

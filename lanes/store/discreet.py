@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, ExceptionContext
+from sqlalchemy.exc import DBAPIError
 
 from lanes import exact_json
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 BAD_VALUE = "22"  # SQLSTATE class "data exception": the message itself quotes the value,
 NO_VALUE = "22012"  # but for a division by zero
+REFUSES = ("22", "23", "54")  # classes of SQLSTATE: data, integrity, and limits such as the size of an index row
 
 
 def discreet_engine(url: str | URL, **how: Any) -> Engine:
@@ -32,6 +34,12 @@ def discreet_async_engine(url: str | URL, **how: Any) -> "AsyncEngine":
     engine = create_async_engine(url, hide_parameters=True, json_deserializer=exact_json.loads, **how)
     event.listen(engine.sync_engine, "handle_error", _say_less)
     return engine
+
+
+def is_refusal(error: Exception) -> bool:
+    """Return whether Postgres refuses what the rows say, and would again: no connection, lock or server is at fault."""
+    state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
+    return state is not None and state[:2] in REFUSES
 
 
 def _say_less(context: ExceptionContext) -> None:

@@ -1,6 +1,7 @@
 """The road by which tasks save: neighbours are committed first, locked ones come after, a lost connection is outlasted."""
 
 from itertools import count
+from secrets import token_hex
 from uuid import uuid4
 
 import pytest
@@ -188,6 +189,15 @@ async def test_what_the_database_refuses_even_without_an_answer_is_returned_and_
         refuse(setup, "attempt", f"new.work_id = {bad.claim.work_id}")
     with disable_run_logger():
         done = await saving.save(db, [tried(bad), tried(free)], now=NOON)
+    assert ([each.claim for each in done.refused], done.answered) == ([bad.claim], 1)
+
+
+async def test_a_message_id_that_no_index_takes_is_no_trouble_that_passes(
+    db: Database, claims: tuple[Claimed, Claimed]
+) -> None:
+    bad, free = claims
+    with disable_run_logger():
+        done = await saving.save(db, [tried(bad, response=said(token_hex(4_000))), tried(free)], now=NOON, sleep=no_pause)
     assert ([each.claim for each in done.refused], done.answered) == ([bad.claim], 1)
 
 

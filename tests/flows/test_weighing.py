@@ -18,10 +18,10 @@ from tests.standin.process import Endpoint
 def broken(key: str) -> Any:
     """A step that breaks for the item of that key."""
 
-    def breaks(_: object, called: Any, *more: object) -> Any:
+    def breaks(version: Any, called: Any, failure: Any) -> Any:
         if any(each.key == key for each in called.pack):
             raise RuntimeError("not foreseen")
-        return failed(_, called, *more)
+        return failed(version, called, failure)
 
     failed = weighing.failed
     return breaks

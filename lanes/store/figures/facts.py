@@ -78,16 +78,6 @@ select c.*, i.workload, i.received_at,
   join lanes.item i on i.id = c.item_id
 """
 
-# The fields that labels name, once for each answer of their items that is kept.
-LABELED = """
-select i.workload, i.received_at, r.version_id, r.lane, f.field, coalesce((r.output -> f.field) = f.value, false) as hit
-  from lanes.label l
-  join lanes.item i on i.id = l.item_id
-  join lanes.result r on r.item_id = i.id and r.output is not null
- cross join lateral jsonb_each(l.expected) f (field, value)
- where i.received_at >= :since and i.received_at < :until
-"""
-
 COSTS = ("realtime_usd", "batch_usd")
 SPENT = {
     "items": "t.shown::int", "usd": "t.cost_usd", "bound_usd": "t.bound_usd", "input": "t.input_tokens",
@@ -127,14 +117,12 @@ COUNTED = (
             items="coalesce((d.answered_at <= d.due_at)::int, 0)"),
     counted(Kind.READ, "answered a where a.read_at is not null", "a.received_at", of=("workload", "consumer"),
             took="a.read_at - a.answered_at", items="(a.read_at <= a.answered_at + interval '1 minute')::int"),
-    counted(Kind.LABEL, "labeled l", "l.received_at", of=("workload", "version_id", "lane"), word="l.field",
-            items="l.hit::int"),
 )  # fmt: skip
 
 # All of it, by minute or by hour, and as `COLUMNS`.
 EVERYTHING = f"""
 with stood as ({STOOD}), answered as ({ANSWERED}), tried as ({TRIED}), compared as ({COMPARED}),
-labeled as ({LABELED}), decided as ({DECIDED}),
+decided as ({DECIDED}),
 every ({COLUMNS}) as (
 {" union all ".join(COUNTED)}
   union all

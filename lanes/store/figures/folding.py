@@ -1,8 +1,14 @@
 """What transactions added to the figures is moved into them. One folds at a time; whoever comes meanwhile leaves it to them."""
 
+import logging
+
 from sqlalchemy import Connection, func, select, text
+from sqlalchemy.exc import DBAPIError
 
 from lanes.figures.kinds import HOURLY, Kind
+from lanes.store.discreet import is_refusal
+
+log = logging.getLogger(__name__)
 
 FOLDING = 7_016_021  # advisory lock: one transaction folds, or rebuilds, at a time
 MOST = 20_000  # rows of figure_delta moved in one transaction
@@ -13,7 +19,7 @@ CONSUMERS = 50  # counted apart, of each workload
 MOVED = f"""
 with moved as (
   delete from lanes.figure_delta
-   where id = any(array(select id from lanes.figure_delta order by id limit :most for update skip locked))
+   where id = any(array(select id from lanes.figure_delta where not set_aside order by id limit :most for update skip locked))
   returning *),
 unheard as (
   select workload, consumer, row_number() over (partition by workload order by min(id)) as place from moved m
@@ -74,6 +80,12 @@ select (select count(*) from moved) as moved, array(select workload from hours o
        array(select at from hours order by workload, at) as hours
 """
 
+SET_ASIDE = """
+update lanes.figure_delta set set_aside = true
+ where id = (select id from lanes.figure_delta where not set_aside order by id limit 1 for update skip locked)
+returning id
+"""
+
 PEAKS = """
 insert into lanes.figure_peak as p (workload, at, n)
 select h.workload, h.at, coalesce(max(m.n), 0)
@@ -94,12 +106,29 @@ def may_fold(connection: Connection) -> bool:
 
 
 def fold(connection: Connection, *, most: int = MOST) -> int:
-    """Up to `most` of what was added is in the figures; how much, 0 while somebody else folds."""
+    """Move up to `most` of what was added into the figures and return how much; 0 while another transaction folds."""
     return move(connection, most) if may_fold(connection) else 0
 
 
 def move(connection: Connection, most: int) -> int:
-    """The same, for whoever may."""
+    """As `fold`, for a transaction that may. A row that the database refuses is set aside and stops no other.
+
+    Readers count a row that is set aside as they count every row that is not folded yet.
+    """
+    try:
+        with connection.begin_nested():
+            return _moved(connection, most)
+    except DBAPIError as error:
+        if not is_refusal(error):
+            raise
+        if most > 1:
+            return move(connection, most // 2) + move(connection, most - most // 2)
+        row = connection.execute(text(SET_ASIDE)).scalar_one_or_none()
+        log.error("row %s of lanes.figure_delta cannot be folded and is set aside: %s", row, type(error.orig).__name__)
+        return 1
+
+
+def _moved(connection: Connection, most: int) -> int:
     done = connection.execute(text(MOVED), {"most": most}).one()
     if done.hours:
         connection.execute(text(PEAKS), {"workloads": done.workloads, "hours": done.hours})

@@ -69,18 +69,12 @@ select batch_id, workload, model, state, requests, processed, items, succeeded, 
 
 # As in the view `accuracy`, of the period's items.
 ACCURACY = """
-with counted as (
-  select f.workload, f.lane, v.number as version, f.word as field, sum(f.n)::int as labels,
-         sum(f.items)::float8 / sum(f.n)::float8 as share
-    from lanes.figures_since('{label}', :since) f join lanes.version v on v.id = f.version_id
-   group by 1, 2, 3, 4
-  having sum(f.n) > 0)
-select workload, lane, version, field, labels, share,
-       greatest(0, (share + 1.9208 / labels - 1.96 * sqrt((share * (1 - share) + 0.9604 / labels) / labels))
-                   / (1 + 3.8416 / labels)) as low,
-       least(1, (share + 1.9208 / labels + 1.96 * sqrt((share * (1 - share) + 0.9604 / labels) / labels))
-                / (1 + 3.8416 / labels)) as high
-  from counted order by 1, 4, 2 desc, 3
+select workload, lane, version, field, labels, share, lanes.wilson(share, labels, -1) as low,
+       lanes.wilson(share, labels, 1) as high
+  from (select workload, lane, version, field, count(*) as labels, avg(correct::int)::float8 as share
+          from lanes.labeled_answers where received_at >= date_trunc('minute', cast(:since as timestamptz), 'UTC')
+         group by 1, 2, 3, 4) counted
+ order by 1, 4, 2 desc, 3
 """
 
 # The newest of those that failed, and of those whose authoritative pass did.

@@ -104,6 +104,9 @@ class FigureDeltaColumns(TypedColumns):
     last_at: Named[datetime | None] = Column(Moment)
     buckets: Named[list[int] | None] = Column(ARRAY(Integer), comment="How long they took")
     counts: Named[list[int] | None] = Column(ARRAY(BigInteger), comment="How many more of each bucket")
+    set_aside: Named[bool] = Column(
+        server_default=text("false"), comment="Whether it cannot be folded: readers count it where it stands"
+    )
 
 
 figure_delta = Table(

@@ -206,6 +206,8 @@ ODD = "".join(random.Random(7).choices(string.ascii_letters, k=6_000))  # does n
         ("select lanes.label('letters', 'there', '{}', '')", "malformed"),
         ("select lanes.label('letters', 'there', '{}', null)", "malformed"),
         ("select lanes.label('letters', 'there', '{\"n\": 1e400}')", "malformed"),
+        ("select lanes.label('letters', 'there', jsonb_build_object(repeat('x', 2700), 1))", "malformed"),
+        ("select lanes.label('letters', 'there', jsonb_build_object(repeat('x', 512), 1))", "labeled"),
         ("select count(*) from lanes.read_result('letters', :odd, 'desk')", 0),
         ("select count(*) from lanes.read_result('letters', 'there', :odd)", 0),
         ("select count(*) from lanes.read_result('letters', 'there', null)", 0),

@@ -63,8 +63,6 @@ class Recount:
                       version_id=given[each.authoritative_id])  # fmt: skip
         for each in of["batch"]:
             self._batch(each)
-        for each in of["label"]:
-            self._label(each)
         for item in self._items.values():
             self._item(item)
 
@@ -108,15 +106,6 @@ class Recount:
         for word in ("succeeded", "invalid", "errored", "canceled", "expired", "missing"):
             if n := getattr(each, word):
                 self._add(each.intended_at, each.workload, "carried", word, n=n, **whose)
-
-    def _label(self, each: Any) -> None:
-        item = self._items[each.item_id]
-        for result in self._of["result"][item.id]:
-            said: dict[str, Any] | None = result.output
-            for field, value in each.expected.items() if said is not None else ():
-                right = said is not None and said.get(field) == value
-                self._add(item.received_at, item.workload, "label", field, lane=result.lane, version_id=result.version_id,
-                          items=int(right))  # fmt: skip
 
     def _item(self, item: Any) -> None:
         routes, at = self._of["route"][item.id], item.received_at

@@ -14,7 +14,7 @@ from tests.examples import admit, publish, route
 from tests.store.tries import A, B, claim, save, tried
 
 CHUNK, CHUNKS = 50, 3
-FACTS = {"item", "work", "route", "attempt", "result", "correction", "read", "label"}
+FACTS = {"item", "route", "attempt", "result", "correction", "read"}
 TOLD = """
 load 'auto_explain'; set local auto_explain.log_min_duration = 0; set local auto_explain.log_nested_statements = on;
 set local auto_explain.log_format = json; set local client_min_messages = log

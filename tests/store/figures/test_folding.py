@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from secrets import token_hex
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
@@ -178,6 +180,38 @@ def test_what_is_folded_is_a_recount_of_the_facts_and_so_is_a_rebuild(connection
         assert stand(connection) == (figures, hist)
         assert peaks(connection) == recounted.peaks()
         savepoint.rollback()
+
+
+def added(connection: Connection, word: str, n: int = 1) -> None:
+    """A transaction added that to the figures."""
+    connection.execute(
+        text("insert into lanes.figure_delta (at, workload, kind, word, n) values (:now, 'letters', 'attempt', :word, :n)"),
+        {"now": NOON, "word": word, "n": n},
+    )
+
+
+def figures_of(connection: Connection) -> dict[str, int]:
+    """What readers have of the attempts, by the first letters of the word."""
+    rows = connection.execute(text("select word, sum(n)::int as n from lanes.figures_since('{attempt}', :at) f group by 1"),
+                              {"at": NOON})  # fmt: skip
+    return {row.word[:5]: row.n for row in rows}
+
+
+@pytest.mark.parametrize("bad", [[0], [3], [6], [2, 3, 5]])
+def test_a_row_that_cannot_be_folded_is_set_aside_and_stops_no_other(
+    connection: Connection, caplog: pytest.LogCaptureFixture, bad: list[int]
+) -> None:
+    for no in range(7):
+        added(connection, f"bad {no}" + token_hex(4_000) if no in bad else f"good {no}"[:5], no + 1)
+    before = figures_of(connection)
+    assert folding.fold(connection) == 7
+    assert [each.set_aside for each in rows(connection, "figure_delta")] == [True] * len(bad)
+    assert figures_of(connection) == before
+    assert caplog.text.count("cannot be folded and is set aside: ProgramLimitExceeded") == len(bad)
+    added(connection, "later")
+    assert folding.fold(connection) == 1
+    assert folding.fold(connection) == 0
+    assert figures_of(connection) == {**before, "later": 1}
 
 
 BOTH_LANES_AGAIN = """

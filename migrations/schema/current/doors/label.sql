@@ -6,6 +6,7 @@ declare
   target bigint;
 begin
   if jsonb_typeof(expected) is distinct from 'object' or lanes.unreadable(expected) is not null
+     or exists (select from jsonb_object_keys(expected) field where length(field) not between 1 and 512)
      or coalesce(length(source) not between 1 and 512, true) then
     return 'malformed';
   end if;
@@ -17,4 +18,4 @@ begin
   return 'labeled';
 end $$;
 
-comment on function lanes.label is 'Records what is right for an item; the newest label of a source counts';
+comment on function lanes.label is 'Records what is right for an item, by fields with names of 1 to 512 characters; the newest label of a source counts';

@@ -1,20 +1,8 @@
+-- Read where labels and answers stand: two transactions that write a label and its answer at once are both seen.
 create or replace view lanes.accuracy as
-with judged as (
-  select workload, lane, version_id, word, n, items from lanes.figure where grain = 'day' and kind = 'label'
-  union all
-  select workload, lane, version_id, word, n, items from lanes.figure_delta where kind = 'label'),
-counted as (
-  select j.workload, j.lane, v.number as version, j.word as field, sum(j.n)::bigint as labels,
-         sum(j.items)::float8 / sum(j.n)::float8 as share
-    from judged j join lanes.version v on v.id = j.version_id
-   group by 1, 2, 3, 4
-  having sum(j.n) > 0)
-select workload, lane, version, field, labels, share,
-       greatest(0, (share + 1.9208 / labels - 1.96 * sqrt((share * (1 - share) + 0.9604 / labels) / labels))
-                   / (1 + 3.8416 / labels)) as low,
-       least(1, (share + 1.9208 / labels + 1.96 * sqrt((share * (1 - share) + 0.9604 / labels) / labels))
-                / (1 + 3.8416 / labels)) as high
-  from counted;
+select workload, lane, version, field, labels, share, lanes.wilson(share, labels, -1) as low, lanes.wilson(share, labels, 1) as high
+  from (select workload, lane, version, field, count(*) as labels, avg(correct::int)::float8 as share
+          from lanes.labeled_answers group by 1, 2, 3, 4) counted;
 
 comment on view lanes.accuracy is 'Share of labelled fields that were right, with its 95 % Wilson interval';
 

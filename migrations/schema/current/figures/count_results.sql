@@ -3,8 +3,6 @@ create or replace function lanes.count_results()
 returns trigger
 language plpgsql security definer
 set search_path = pg_catalog, pg_temp set enable_seqscan = off set enable_sort = off set enable_memoize = off as $$
-declare
-  labels lanes.label[];
 begin
   insert into lanes.figure_delta (at, workload, version_id, lane, kind, word, n, items, buckets, counts)
   with given as materialized (
@@ -50,14 +48,6 @@ begin
       ('compared', case when g.generation = 0 then date_trunc('minute', g.received_at, 'UTC') end)) f (kind, at)
    where s.at is not null and f.at is not null
    group by 1, 2, 3, 5;
-
-  if exists (select from lanes.label) then
-    labels := array(select l.label from (select distinct a.item_id from added a) a
-                     cross join lateral (select l as label from lanes.label l where l.item_id = a.item_id offset 0) l);
-    if labels <> '{}' then
-      perform lanes.keep_labels(labels, array(select row(a.*)::lanes.result from added a), 1);
-    end if;
-  end if;
   return null;
 end $$;
 

@@ -1,1 +1,0 @@
-create or replace trigger count_added after insert on lanes.label referencing new table as added for each statement execute function lanes.count_labels();

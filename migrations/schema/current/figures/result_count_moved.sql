@@ -1,1 +1,0 @@
-create or replace trigger count_moved after update on lanes.result referencing old table as before new table as added for each statement execute function lanes.count_outputs();
