@@ -17,7 +17,7 @@ HOUR = timedelta(hours=1)
 SINCE = NOON - HOUR
 MODEL = "claude-haiku-5-5"
 BUDGET = Budget("letters", None, Period.DAY, "UTC", None, Decimal(1))
-SPENT = BudgetStatus(BUDGET, SINCE, NOON + HOUR, Decimal(1), Decimal(0), Decimal(0), SINCE)
+SPENT = BudgetStatus(BUDGET, SINCE, NOON + HOUR, Decimal(1), Decimal(0), Decimal(0), refused_at=SINCE)
 WELL_PAID = BudgetStatus(BUDGET, SINCE, NOON + HOUR, Decimal(0), Decimal(0), Decimal(0))
 DOWN = Circuit(1, CircuitState.RESTING, SINCE, NOON, 7, "529 overloaded", later(seconds=4))
 KEY = {"promise": "provider_frozen", "workload": "letters", "why": "invalid x-api-key", "opened_at": SINCE}
