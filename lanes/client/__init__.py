@@ -17,6 +17,8 @@ Answers can be followed, each as it comes, is corrected or settles, until you le
     async for item in client.aresults("tickets", follow=True, reader="dashboard"):
         print(item.key, item.state, item.output)
 
+A call about one item raises its refusal (`Refused`, `UnknownWorkload`); `submit_many` returns an outcome for each input.
+
 What can go wrong is in `lanes.errors`, as a tree. Public are the names of this module and those of `lanes.errors`: they are
 completely typed (`py.typed`), and stay. All others may change with any release.
 """
