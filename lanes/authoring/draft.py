@@ -168,11 +168,16 @@ def _property(column: Column) -> dict[str, Any]:
 
 
 def _inputs(sample: Sample, proposal: Proposal) -> dict[str, Any]:
-    """Return the schema of the payloads: the columns that are sent; those that every line fills are required."""
+    """Return the schema of the payloads, the columns that are sent. Those that every line of the file fills are required.
+
+    Empty where some lines may bring their payload themselves, and so have other columns.
+    """
+    if "payload" in sample.columns and not sample.events:
+        return {}
     columns = [sample.columns[name] for name in proposal.sent]
-    filled = [each.name for each in columns if (sample.whole and each.filled == sample.lines) or each.name == proposal.field]
-    properties = {each.name: {"type": "string"} if each.is_text and each.filled == sample.lines else {} for each in columns}
-    return {"type": "object", "required": filled, "properties": properties}
+    filled = [each for each in columns if (sample.whole and each.filled == sample.lines) or each.name == proposal.field]
+    properties = {each.name: {"type": "string"} if each in filled and each.is_text else {} for each in columns}
+    return {"type": "object", "required": [each.name for each in filled], "properties": properties}
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from lanes.authoring.draft import from_columns
 from lanes.authoring.guessing import look, propose
 from lanes.cli import app
 from lanes.commands.init import init
-from lanes.doors.filedoor import Layout, Line, read_lines
+from lanes.doors.filedoor import BadLine, Layout, Line, read_lines
 from lanes.ids import VersionId
 from lanes.workload import reading as workload_file
 from lanes.workload.version import Spec, Version
@@ -189,7 +190,9 @@ def test_a_draft_of_any_lines_can_be_published_as_it_is(rows: list[dict[str, Any
     assert read.spec.output_schema == draft.spec.output_schema
     layout = Layout(field=found.field, label=found.label, key=found.key, occurred_at=found.occurred_at)
     check = Version(VersionId(0), "cards", 0, read.spec).answer_check
+    inputs = Draft202012Validator(read.spec.input_schema)
     for line in read_lines(Path("a.jsonl"), "cards", layout, now=NOON):
+        assert isinstance(line, BadLine) or inputs.is_valid(line.submission.payload)  # no line is refused by its own draft
         if isinstance(line, Line) and line.expected and found.label:
             assert check.first_fault(line.expected) is None  # what is right can be answered
 
