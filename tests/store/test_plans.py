@@ -62,14 +62,13 @@ with item as (
   returning id, position, received_at, due_at),
 done as (
   insert into lanes.work (item_id, workload, version_id, lane, purpose, revision, generation, state, ready_at, rank_at, due_at,
-                          claim_no, created_at, lease_until, session)
+                          claim_no, created_at, lease_until)
   select id, 'letters', :version, (case when position % 2 = 0 then 'batch' else 'realtime' end),
          (case when purpose = 1 then 'replay' else 'answer' end), 0, purpose,
          (case when purpose = 1 then 'done' when position <= :history then 'done'
                when position % 100 = 1 then 'claimed' else 'ready' end),
          :now, received_at + interval '1 minute', due_at, 1, received_at,
-         case when position > :history and position % 100 = 1 and purpose = 0 then :now + interval '5 minutes' end,
-         case when position > :history and position % 100 = 1 and purpose = 0 then 1 end
+         case when position > :history and position % 100 = 1 and purpose = 0 then :now + interval '5 minutes' end
     from item, generate_series(0, 1) purpose
    where purpose = 0 or position % 20 = 0 and position <= 102000  -- a replay of the oldest
   returning id, item_id, lane, purpose, generation, state, created_at),
