@@ -82,7 +82,8 @@ attempt as (
   insert into lanes.attempt (work_id, item_id, version_id, claim_no, workload, lane, purpose, outcome, model, input_tokens,
                              output_tokens, cache_read_tokens, cache_write_tokens, cost_usd, bound_usd, shown, latency_ms,
                              started_at, ended_at)
-  select id, item_id, :version, 1, 'letters', lane, purpose, 'valid', 'm', 1, 1, 0, 0, 0.001, 0, true, 1, created_at, created_at
+  select id, item_id, :version, 1, 'letters', lane, purpose, 'valid', 'm', 1, 1, 0, 0, 0.001, 0, true, 1, created_at,
+         created_at
     from done where state = 'done')
 insert into lanes.result (item_id, work_id, version_id, lane, standing, generation, revision, output, created_at)
 select item_id, id, :version, lane, 'authoritative', generation, 0, '{}', created_at from done where state = 'done'
