@@ -34,6 +34,7 @@ from lanes.store.batch import adoption, batches, creates, ready_work, releases
 from lanes.store.batch.affording import Affording
 from lanes.store.doors import history
 from lanes.store.money import caching, holds, pack_sizes
+from lanes.store.routing import turnarounds
 from lanes.store.workload import workloads
 from lanes.units import counted
 from lanes.words import Lane
@@ -155,6 +156,7 @@ async def _prepared(at: Connections, kind: Kind, body: Body, now: datetime | Non
             bytes=body.size,
             body_hash=body.sha256,
             flow_run_id=at.flow_run_id,
+            stated_back_at=(await run(turnarounds.prospects, now=now)).of(version).stated_back_at,
         )
         batch_id = await run(creates.intend, intent, writing.packs, marked=writing.marked, now=now)
         await run(holds.reserve, batch_id, affording.bounds(writing.packs), now=now)

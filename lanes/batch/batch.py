@@ -34,6 +34,7 @@ class Intent:
     bytes: int
     body_hash: str
     flow_run_id: UUID | None = None
+    stated_back_at: datetime | None = None
 
 
 class Answer(StrEnum):

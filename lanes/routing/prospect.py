@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from lanes.ids import VersionId
-from lanes.routing.turnaround import Evidence, Turnarounds
+from lanes.routing.turnaround import STATED, Evidence, Turnarounds
 from lanes.units import counted, seconds
 from lanes.workload.window import LEAD, Window, expected_turnaround
 
@@ -57,6 +57,11 @@ class Prospect:
         return self._early.back_at(self.confidence)
 
     @property
+    def stated_back_at(self) -> datetime:
+        """Return by when such a batch is back with the probability that is held against what becomes of it."""
+        return self._early.back_at(STATED)
+
+    @property
     def presses_until(self) -> datetime:
         """What is due from `now` until then would be late too easily, if it left with the next run of the schedule."""
         return self._scheduled.back_at(self.confidence)
@@ -83,46 +88,28 @@ class Prospect:
 
 
 class Departure:
-    """A batch that leaves at a moment."""
+    """A batch that leaves at a moment, or that left then and has been out for `out`."""
 
-    def __init__(self, batches: Batches, turnarounds: Turnarounds, at: datetime, requests: int | None = None) -> None:
-        self._at = at
+    def __init__(
+        self, batches: Batches, turnarounds: Turnarounds, at: datetime, requests: int | None = None, *,
+        out: timedelta = timedelta(0),
+    ) -> None:  # fmt: skip
+        self._at, self._out = at, out
         self._law = turnarounds.of(batches.model, leaves_at=at, usual=batches.usual, requests=requests)
         self.leaves = f"a batch that leaves about {at.isoformat(timespec='minutes')}"
         self.told = _told(self._law.evidence, batches.usual)
 
     def back_by(self, due_at: datetime) -> float:
-        """The probability that it is back by then."""
-        return self._law.by(due_at - self._at)
+        """Return the probability that it is back by then."""
+        return self._law.by(due_at - self._at, out=self._out)
 
     def back_at(self, probability: float) -> datetime:
-        """When it is back with this probability."""
-        return self._at + self._law.within(probability)
+        """Return when it is back with this probability."""
+        return self._at + self._law.within(probability, out=self._out)
 
     def left(self, half_life_s: float, now: datetime) -> float:
-        """What is left, on average, of something that halves from now on within each half-life, when it is back."""
+        """Return what is left, on average, of something that halves from now on within each half-life, when it is back."""
         return 2.0 ** (-(self._at - now).total_seconds() / half_life_s) * self._law.left(half_life_s)
-
-
-class Underway:
-    """A batch of a version that left at a moment with so many requests and was out still at `now`."""
-
-    def __init__(
-        self, version: "Version", turnarounds: Turnarounds, *, left_at: datetime, requests: int, now: datetime
-    ) -> None:
-        batches = Batches.of(version)
-        self._left_at, self._out = left_at, now - left_at
-        self._law = turnarounds.of(batches.model, leaves_at=left_at, usual=batches.usual, requests=requests)
-        self._back_by = self._law.of_one_out(self._out)
-        self.told = _told(self._law.evidence, batches.usual)
-
-    def back_by(self, due_at: datetime) -> float:
-        """The probability that it is back by then: asked for each of its items, it costs a bisection."""
-        return self._back_by(due_at - self._left_at)
-
-    def back_at(self, probability: float) -> datetime:
-        """When it is back with this probability: what of it is due before has a smaller one."""
-        return self._left_at + self._law.within(probability, out=self._out)
 
 
 class Prospects:
@@ -135,7 +122,7 @@ class Prospects:
     @classmethod
     def assumed(cls, now: datetime) -> "Prospects":
         """As far as they are known where no batch was seen."""
-        return cls(Turnarounds([], now), now)
+        return cls(Turnarounds({}, now), now)
 
     def of(self, version: "Version") -> Prospect:
         """The batches of that version."""
@@ -148,9 +135,9 @@ class Prospects:
         """The batches of that version that have so many requests."""
         return Prospect(version, self._turnarounds, self._now, requests=requests)
 
-    def underway(self, version: "Version", *, left_at: datetime, requests: int) -> Underway:
-        """A batch of that version that is out."""
-        return Underway(version, self._turnarounds, left_at=left_at, requests=requests, now=self._now)
+    def underway(self, version: "Version", *, left_at: datetime, requests: int) -> Departure:
+        """Return a batch of that version that is out."""
+        return Departure(Batches.of(version), self._turnarounds, left_at, requests, out=self._now - left_at)
 
 
 def percent(probability: float) -> str:

@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from lanes.ids import BatchId, VersionId, WorkId
 from lanes.routing.load import Added, Held, Load
-from lanes.routing.prospect import Prospects, Underway, percent
+from lanes.routing.prospect import Departure, Prospects, percent
 from lanes.units import seconds
 from lanes.words import Lane
 from lanes.workload.version import Version
@@ -100,7 +100,7 @@ class _Weighing:
 
     def __init__(self, prospects: Prospects, now: datetime) -> None:
         self._prospects, self._now = prospects, now
-        self._underway: dict[BatchId, Underway] = {}
+        self._underway: dict[BatchId, Departure] = {}
         self._known: dict[tuple[BatchId | None, VersionId, datetime], tuple[float, str] | None] = {}
 
     def of(self, late: Late) -> tuple[float, str] | None:

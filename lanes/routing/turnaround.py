@@ -1,202 +1,215 @@
 """How long batches take until their answers are here, learned from our own: the one source of every "back by then with 97 %".
 
-Kaplan-Meier over what was seen of them, where a batch that is out still, expired or was cancelled says only that it took
-longer (leaving these out is what makes such estimates too quick), together with a prior of a few pseudo-batches spread over a
-log-normal law. A continuous prior and seen batches give the estimate of Susarla and Van Ryzin (1976): with nothing seen it is
-the prior, with nothing but events it is their share.
+Kaplan-Meier with a weak prior (Susarla and Van Ryzin, 1976), on a grid: a batch that is out, expired or was cancelled says only
+that it took longer. It counts by its items and its age. What left before the provider changed is forgotten, and what became of
+what was stated corrects what is stated next (Gibbs and Candes, 2021).
 """
 
 import math
 from bisect import bisect_left, bisect_right
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import groupby
+from functools import cache
 from operator import neg
-from statistics import NormalDist
+from typing import Any, NamedTuple
 
-HALF_LIFE = timedelta(days=7)  # what left so long ago counts half as much as what leaves now
-PSEUDO_BATCHES = 5.0  # the weight of what is assumed, in batches that leave now
-SIGMA = 0.5  # of the assumed law: 95 % are back within 2.3 times its median
-ENOUGH = 20  # batches from which a cell speaks for itself
+import numpy
+from numpy.typing import NDArray
+
+HALF_LIFE = timedelta(days=7)  # a batch that left so long ago counts half as much as one that leaves now
+PSEUDO_BATCHES = 5.0  # weight of the prior
+SHAPE = 1.7  # of the prior, which is log-logistic: 95 % are back within 5.7 times its median
+ENOUGH = 20.0  # weight of the batches of an hour from which its own law is used
+HOURS_BESIDE = 1  # how many hours before and after count as the same hour
 LARGER = (100, 10_000)  # requests from which a batch is of the next size class
-LONGEST = 1e9  # seconds: nothing is awaited longer
-STEPS = 256  # into which a law is divided for what is expected of it
-_NORMAL = NormalDist()
+ALARM = 5.0  # log likelihood ratio from which the provider is taken to have changed
+DOUBT, A_DAY_S = 2.0, 86_400.0  # a change for the better takes more, and a whole day stays in force: nights are quicker, too
+STATED = 0.95  # probability at which statements are held against what became
+GAIN, LIMIT = 0.1, 2.0  # of the correction: log odds for each miss, and at most
+LONGEST = 1e9  # seconds: no batch is awaited longer
+GRID = numpy.geomspace(10.0, 1e7, 257)  # seconds after departure
+_GRID_SHAPED = GRID**SHAPE
+_AT = [0.0, *GRID.tolist()]
 
-Cell = tuple[str, int | None, int | None]  # a model, a size class, an hour; None: all of them
+Column = NDArray[numpy.floating[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What is known of one batch: it took so long until its answers were here (`back`), or has taken so long without.
+class Seen(NamedTuple):
+    """Batches of one model as columns, in the order in which they left. Each was back after `took_s`, or was not yet (`back` is
+    1 or 0); `stated_s`: as it left, it was stated to be back within so long with `STATED`; NaN: nothing was stated."""
 
-    `hour` is that of the day (UTC) in which it left, `age` how long ago that was.
-    """
+    age_s: Column
+    took_s: Column
+    back: Column
+    requests: Column
+    items: Column
+    stated_s: Column
 
-    model: str
-    requests: int
-    hour: int
-    took: timedelta
-    back: bool
-    age: timedelta
+    @classmethod
+    def of(cls, rows: Sequence[tuple[float, ...]]) -> "Seen":
+        """Return batches that are given as rows, each with its values in the order of the columns."""
+        return cls(*numpy.array(rows, float).reshape(-1, len(cls._fields)).T)
+
+    def only(self, which: NDArray[numpy.bool_] | slice) -> "Seen":
+        """Return some of the batches."""
+        return Seen(*(column[which] for column in self))
 
     @property
-    def weight(self) -> float:
-        """How much it counts, 0 to 1. It is as old as its departure: quick and slow ones of one hour count alike."""
-        return 0.5 ** (max(self.age, timedelta(0)) / HALF_LIFE)
+    def decay(self) -> Column:
+        """How much each counts by its age, 0 to 1: from its departure, so that quick and slow ones of one hour count alike."""
+        return 0.5 ** (numpy.maximum(self.age_s, 0.0) / HALF_LIFE.total_seconds())
+
+    @property
+    def weight(self) -> Column:
+        """How much each counts by its items and its age. Without ages the sum is Kish's effective number of batches."""
+        return self.decay * self.items * (self.items.sum() / max((self.items**2).sum(), 1.0))
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """From what an estimate is: how many batches, how long ago they left on average (by their weight); None without any."""
+NOTHING = Seen.of([])
+
+
+class Evidence(NamedTuple):
+    """The basis of an estimate: how many batches, and how long ago they left on average (by weight); None without any."""
 
     batches: int
     age: timedelta | None
 
 
 class Turnaround:
-    """The law of one kind of batch, from those seen of its kind; `usual` is the median that is assumed.
+    """The law of one kind of batch, from those `seen` of its kind; the prior has the median `usual`.
 
-    Every probability is of 0 to 1, and exact: no grid lies below it. One takes a bisection and a logarithm.
+    Every probability is at least 0 and below 1. One takes a bisection. `shift` moves all log odds to be out still.
     """
 
-    def __init__(self, seen: Iterable[Seen], *, usual: timedelta) -> None:
-        seen = sorted(seen, key=lambda each: each.took)
-        self._log_median = math.log(usual.total_seconds())
-        self.evidence = _evidence(seen)
-        # From each moment on (seconds): the share out still, the weight of the seen ones that are, the share by the law.
-        self._at, self._out, self._weight, self._assumed = [0.0], [1.0], [0.0], [1.0]
-        self._left: dict[float, float] = {}
-        self._learn(seen)
+    def __init__(self, seen: Seen, *, usual: timedelta, shift: float = 0.0) -> None:
+        weight = seen.weight
+        age_s = float((weight * seen.age_s).sum() / weight.sum()) if weight.sum() > 0 else math.nan
+        self.evidence = Evidence(len(weight), None if math.isnan(age_s) else timedelta(seconds=max(age_s, 0.0)))
+        first = _kaplan_meier(seen, weight, usual.total_seconds())
+        out = _kaplan_meier(seen, weight, _median_s(first)) if len(weight) else first  # the prior lies around what was seen
+        odds = math.exp(shift)
+        self._out: list[float] = [1.0, *(out * odds / (1.0 + out * (odds - 1.0))).tolist()]
 
-    def _learn(self, seen: Sequence[Seen]) -> None:
-        moments = [
-            (took, sum(each.weight for each in alike if each.back), sum(each.weight for each in alike if not each.back))
-            for took, group in groupby(seen, key=lambda each: max(each.took.total_seconds(), 0.0))
-            for alike in [list(group)]
-        ]
-        after, left = 0.0, list[float]()
-        for _, back, lost in reversed(moments):  # from the end, so that no difference of sums is needed
-            left.append(after)
-            after += back + lost
-        self._weight[0] = after
-        for (took, back, lost), still in zip(moments, reversed(left), strict=True):
-            assumed = PSEUDO_BATCHES * self._assumed_out(took)
-            before = self._share_out(took)
-            among = assumed + still + lost + back
-            self._at.append(took)
-            self._out.append(before * (assumed + still + lost) / among if among > 0 else before)
-            self._weight.append(still)
-            self._assumed.append(self._assumed_out(took))
+    def by(self, after: timedelta, *, out: timedelta = timedelta(0)) -> float:
+        """Return the probability that a batch is back so long after it left; of one that has been `out` so long already."""
+        still = self._share_out(out.total_seconds())
+        return 1.0 - self._share_out(after.total_seconds()) / still if after > out else 0.0
 
-    def by(self, after: timedelta | float) -> float:
-        """The probability that a batch is back so long after it left (seconds, or a span)."""
-        return 1.0 - self._share_out(_seconds(after))
-
-    def of_one_out(self, out: timedelta | float) -> Callable[[timedelta | float], float]:
-        """The same of a batch that has been out for `out`: what it returns is asked for each moment after its departure."""
-        been = max(_seconds(out), 0.0)
-        still = self._share_out(been)
-
-        def back_by(after: timedelta | float) -> float:
-            seconds = _seconds(after)
-            return 1.0 - self._share_out(seconds) / still if seconds > been and still > 0 else 0.0
-
-        return back_by
-
-    def within(self, probability: float, *, out: timedelta | float = 0.0) -> timedelta:
-        """How long after its departure a batch is back with this probability, which is above 0 and below 1; one that has been
-        out for `out` already, where that is given."""
-        been = max(_seconds(out), 0.0)
-        return max(self._until_out((1.0 - probability) * self._share_out(been)), timedelta(seconds=min(been, LONGEST)))
+    def within(self, probability: float, *, out: timedelta = timedelta(0)) -> timedelta:
+        """Return how long after its departure a batch is back with this probability, above 0 and below 1."""
+        been = max(out.total_seconds(), 0.0)
+        until = self._until_out((1.0 - probability) * self._share_out(been))
+        return timedelta(seconds=min(max(until, been), LONGEST))
 
     def left(self, half_life_s: float) -> float:
-        """What is left, on average, of something that halves within each half-life, when a batch that left with it is back:
-        E[2^(-T / half-life)], 0 to 1. Worked out once for each half-life.
+        """Return what is left, on average, of something that halves within each half-life, when a batch that left with it is
+        back: E[2^(-T / half-life)], 0 to 1."""
+        at = (numpy.array(_AT[1:]) + _AT[:-1]) / 2
+        return float((-numpy.diff(self._out) * 2.0 ** (-at / half_life_s)).sum())
 
-        The midpoint rule over the quantiles of the law: exact to 1 / (2 * STEPS) whatever its shape, and in relation to what
-        is lost, however slowly it fades.
-        """
-        known = self._left.get(half_life_s)
-        if known is None:
-            waits = (self._until_out(1 - (step + 0.5) / STEPS).total_seconds() for step in range(STEPS))
-            known = self._left[half_life_s] = sum(2.0 ** (-each / half_life_s) for each in waits) / STEPS
-        return known
-
-    def _until_out(self, out: float) -> timedelta:
-        """From when on no more than this share is out still."""
-        place = bisect_left(self._out, -out, lo=1, key=neg) - 1
-        since, until = self._at[place], self._at[place + 1] if place + 1 < len(self._at) else LONGEST
-        weight, share = self._weight[place], self._out[place]
-        # Between two moments only the assumed law moves: solved for its share that is out still.
-        assumed = (out / share * (PSEUDO_BATCHES * self._assumed[place] + weight) - weight) / PSEUDO_BATCHES
-        if assumed <= 0:
-            return timedelta(seconds=until)
-        quantile = math.exp(self._log_median - SIGMA * _NORMAL.inv_cdf(min(assumed, 1 - 1e-16)))
-        return timedelta(seconds=min(max(quantile, since), until))
+    def _until_out(self, out: float) -> float:
+        """Return from when on no more than this share is out still, in seconds."""
+        place = bisect_left(self._out, -out, key=neg)
+        if place == len(_AT):
+            return LONGEST
+        before, after = self._out[place - 1], self._out[place]
+        return _AT[place - 1] + (_AT[place] - _AT[place - 1]) * (before - out) / (before - after) if place else 0.0
 
     def _share_out(self, seconds: float) -> float:
         if seconds <= 0:
             return 1.0
-        place = bisect_right(self._at, seconds) - 1
-        weight = self._weight[place]
-        then, now = self._assumed[place], self._assumed_out(seconds)
-        among = PSEUDO_BATCHES * then + weight
-        return self._out[place] * (PSEUDO_BATCHES * now + weight) / among if among > 0 else 0.0
-
-    def _assumed_out(self, seconds: float) -> float:
-        """The share of the assumed law that takes longer."""
-        if seconds <= 0:
-            return 1.0
-        return 0.5 * math.erfc((math.log(seconds) - self._log_median) / (SIGMA * math.sqrt(2)))
+        place = bisect_right(_AT, seconds)
+        if place == len(_AT):
+            return self._out[-1]
+        before, since = self._out[place - 1], _AT[place - 1]
+        return before + (self._out[place] - before) * (seconds - since) / (_AT[place] - since)
 
 
 class Turnarounds:
-    """The laws of all kinds of batches, from what was seen until `read_at`.
+    """The laws of all kinds of batches, from those `seen` of each model until `read_at`.
 
-    A kind is a model, a size class and an hour of departure. Where fewer than `ENOUGH` batches are of it, all sizes are taken
-    together, then all hours; whoever does not know a size yet is told of all of them.
+    A kind is a model and a size class; where the size is not known yet, all sizes, by their items. The hour of departure counts
+    where enough batches of it and of the hours beside it left lately.
     """
 
-    def __init__(self, seen: Iterable[Seen], read_at: datetime) -> None:
-        self.read_at = read_at
-        self._cells = defaultdict[Cell, list[Seen]](list)
-        for each in seen:
-            for size, hour in ((size_class(each.requests), each.hour), (None, each.hour), (None, None)):
-                self._cells[each.model, size, hour].append(each)
-        self._laws: dict[tuple[Cell, timedelta], Turnaround] = {}
+    def __init__(self, seen: Mapping[str, Seen], read_at: datetime) -> None:
+        self.read_at, self.seen = read_at, seen
+        self._law, self._in_force = cache(self._learn), cache(self._since_change)
 
     def of(self, model: str, *, leaves_at: datetime, usual: timedelta, requests: int | None = None) -> Turnaround:
-        """The law of a batch that leaves then, where its workload takes `usual` for its median."""
-        size, hour = None if requests is None else size_class(requests), utc_hour(leaves_at)
-        narrow: list[Cell] = [(model, size, hour), (model, None, hour)]
-        cell = next((each for each in narrow if len(self._cells.get(each, ())) >= ENOUGH), (model, None, None))
-        law = self._laws.get((cell, usual))
-        if law is None:
-            law = self._laws[cell, usual] = Turnaround(self._cells.get(cell, ()), usual=usual)
-        return law
+        """Return the law of a batch that leaves then, where its workload takes `usual` for its median."""
+        size = None if requests is None else bisect_right(LARGER, requests)
+        return self._law(model, size, int(leaves_at.timestamp() // 3_600 % 24), usual)
+
+    def _learn(self, model: str, size: int | None, hour: int | None, usual: timedelta) -> Turnaround:
+        seen, median = self._in_force(model, usual), usual
+        if size is not None:
+            seen, median = seen.only(_size_classes(seen) == size), self._law(model, None, None, usual).within(0.5)
+        if hour is not None:
+            left_hour = (self.read_at.timestamp() - seen.age_s) // 3_600 % 24
+            seen = seen.only(numpy.abs((left_hour - hour + 12) % 24 - 12) <= HOURS_BESIDE)
+            if seen.weight.sum() < ENOUGH:
+                return self._law(model, size, None, usual)
+        return Turnaround(seen, usual=median, shift=correction(self.seen.get(model, NOTHING)))
+
+    def _since_change(self, model: str, usual: timedelta) -> Seen:
+        seen = self.seen.get(model, NOTHING)
+        return seen.only(slice(len(seen.age_s) - since_change(seen, usual), None))
 
 
-def size_class(requests: int) -> int:
-    """0 for a small batch, 1 from a hundred requests, 2 from ten thousand."""
-    return bisect_right(LARGER, requests)
+def since_change(seen: Seen, usual: timedelta) -> int:
+    """Return how many of the newest batches left since the provider changed; all of them where it did not.
+
+    By the law of the older batches of their size, the cumulated hazards of the newer ones are exponential whatever that law is,
+    and those of batches that are out are censored: without a change as many are back as their hazards add up to. What is
+    compared is the likelihood ratio of each split, less for what few older batches do not know.
+    """
+    number, weight, classes = len(seen.age_s), seen.decay, _size_classes(seen)
+    place = numpy.minimum(numpy.searchsorted(GRID, seen.took_s, "right"), len(GRID) - 1)
+    alike = [classes == size for size in numpy.unique(classes)]
+    medians = [_median_s(_kaplan_meier(seen.only(those), weight[those], usual.total_seconds())) for those in alike]
+    found, most, newer = number, ALARM, 2
+    while newer <= number - 2:
+        is_newer = numpy.arange(number) >= number - newer
+        expected, back, known = 0.0, float(seen.back[is_newer].sum()), float(weight[~is_newer].sum())
+        for those, median_s in zip(alike, medians, strict=True):
+            out = _kaplan_meier(seen.only(those & ~is_newer), weight[those & ~is_newer], median_s)
+            cells = place[those & is_newer]  # between the hazards before and after their cell, where many are back at once
+            expected -= float(numpy.log(out[cells] * out[numpy.maximum(cells - 1, 0)]).sum()) / 2
+        ratio = (back * math.log(back / expected) if back else 0.0) - back + expected
+        ratio *= known / (known + expected)
+        is_believed = back < expected or (ratio > DOUBT * ALARM and seen.age_s[-newer] >= A_DAY_S)
+        if is_believed and ratio > most:
+            found, most = newer, ratio
+        newer += max(1, newer // 2)
+    return found
 
 
-def utc_hour(moment: datetime) -> int:
-    """The hour of the day, 0 to 23, in UTC."""
-    offset = moment.utcoffset() or timedelta(0)
-    return (moment - offset).hour
+def correction(seen: Seen) -> float:
+    """Return by how much the log odds to be out still have to move, by what became of what was stated of batches.
+
+    Hits and misses both count from when the stated time has passed: hits alone are known before.
+    """
+    missed = seen.took_s > seen.stated_s
+    decided = (seen.age_s >= seen.stated_s) & (missed | (seen.back == 1))  # what ended otherwise before shows nothing
+    surprise = (seen.only(decided).weight * (missed[decided] - (1.0 - STATED))).sum()
+    return float(numpy.clip(GAIN * surprise, -LIMIT, LIMIT))
 
 
-def _evidence(seen: Sequence[Seen]) -> Evidence:
-    weights = [each.weight for each in seen]
-    if not sum(weights):
-        return Evidence(len(seen), None)
-    aged = sum(weight * each.age.total_seconds() for weight, each in zip(weights, seen, strict=True))
-    return Evidence(len(seen), timedelta(seconds=max(aged / sum(weights), 0.0)))
+def _size_classes(seen: Seen) -> NDArray[numpy.intp]:
+    return numpy.searchsorted(LARGER, seen.requests, "right")
 
 
-def _seconds(span: timedelta | float) -> float:
-    return span.total_seconds() if isinstance(span, timedelta) else span
+def _median_s(out: Column) -> float:
+    return float(GRID[min(numpy.searchsorted(-out, -0.5), len(GRID) - 1)])
+
+
+def _kaplan_meier(seen: Seen, weight: Column, median_s: float) -> Column:
+    """Return the share that is out still at each moment of the grid, with a prior around that median. A batch counts as back
+    from the next moment on."""
+    assumed = numpy.concatenate(([1.0], 1.0 / (1.0 + _GRID_SHAPED / median_s**SHAPE)))
+    place = numpy.searchsorted(GRID, seen.took_s, "left")
+    back, ends = (numpy.bincount(place, each, len(GRID) + 1) for each in (weight * seen.back, weight))
+    at_risk = numpy.cumsum(ends[::-1])[::-1]
+    hazard = (back[:-1] + PSEUDO_BATCHES * (assumed[:-1] - assumed[1:])) / (at_risk[:-1] + PSEUDO_BATCHES * assumed[:-1])
+    return numpy.cumprod(1.0 - numpy.minimum(hazard, 1.0 - 1e-9))

@@ -7,6 +7,7 @@ bare psycopg that leaves the same positions, routes and work, which is compared 
 
 import argparse
 import asyncio
+import math
 import os
 import time
 from collections.abc import Callable
@@ -64,11 +65,8 @@ def valued(of: int) -> list[Arrived]:
 
 def decisions(arrived: list[Arrived], of: Version) -> float:
     """So many of them are decided in a second, chunk by chunk, with whatever a chunk learns once."""
-    seen = [
-        Seen(of.spec.batch_model, 100, number % 24, timedelta(minutes=20 + number), back=True, age=timedelta(hours=number))
-        for number in range(BATCHES)
-    ]
-    turnarounds, splits = Turnarounds(seen, NOON), Splits([Split(WORKLOAD, None, 5_000)])
+    seen = Seen.of([(3_600 * number, 60 * (20 + number), 1, 100, 100, math.nan) for number in reversed(range(BATCHES))])
+    turnarounds, splits = Turnarounds({of.spec.batch_model: seen}, NOON), Splits([Split(WORKLOAD, None, 5_000)])
     limits = [Limit(kind, 10_000_000, 9_000_000, NOON + WINDOW, NOON) for kind in Kind]
     model, queued = of.spec.realtime_model, timedelta(seconds=20)
     queues = [Queue(WORKLOAD, model, NOON + number * queued, 100) for number in range(10)]

@@ -56,8 +56,9 @@ GOALS: Mapping[str, Mapping[str, Goal]] = {
         "rebuild_rows_per_s": least(50_000), "claim_p99_ratio": most(1.2),
     },
     "deadlines": {
-        "missed_share": most(0.01), "missed_share_regime": most(0.03), "cost_vs_oracle": most(1.1), "static_missed": TOLD,
-        "firming_missed": TOLD, "brier": most(0.1),
+        "missed_share": most(0.01), "missed_share_regime": most(0.03), "cost_vs_oracle": most(1.12), "static_missed": TOLD,
+        "firming_missed": TOLD, "brier": most(0.1), "calibrated_day0_min": least(0.8), "calibrated_min": least(0.9),
+        "calibrated_quiet_low": least(0.93), "calibrated_quiet_high": most(0.985),
     },
     "drain": {"rss_growth_mb": most(20)},
     "routing": {"routes_per_s": least(20_000), "intake_vs_floor": least(0.6)},

@@ -10,7 +10,7 @@ SMALL: Mapping[str, Sequence[str]] = {
     "outage": ("--items", "60", "--outage-s", "30"),
     "calls": ("--calls", "300", "--rounds", "1"),
     "figures": ("--items", "10000", "--rounds", "1"),
-    "deadlines": ("--seeds", "1", "--days", "4", "--items-a-day", "500"),
+    "deadlines": ("--seeds", "1", "--days", "4", "--items-a-day", "500", "--worlds", "2"),
     "drain": ("--items", "600", "--after", "200"),
     "routing": ("--items", "1000", "--rounds", "1"),
     "cost": ("--items", "400", "--rounds", "1", "--learning", "1", "--calls", "500", "--compared", "40"),

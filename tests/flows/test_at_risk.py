@@ -24,9 +24,9 @@ async def test_what_is_bound_to_a_late_batch_is_told_as_at_risk_until_it_is_over
     (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
     await submit_batch.fn(at, kind)
     assert (await look(at), await told(at, IncidentState.OPEN)) == (0, [])
-    sender.time.passes(hours=4)
+    sender.time.passes(minutes=30)
     assert (await look(at), await told(at, IncidentState.OPEN)) == (0, [])
-    sender.time.passes(hours=2)
+    sender.time.passes(hours=5, minutes=30)
     assert await look(at) == 0
     (of,) = await told(at, IncidentState.OPEN)
     assert (of.promise, of.value, of.why) == (Promise.DEADLINE_AT_RISK, len(KEYS), f"{len(KEYS)} items are bound to batch")

@@ -25,9 +25,9 @@ KEYS = [f"k{n}" for n in range(8)]
 
 
 async def stuck(at: Connections, sender: Sender, endpoint: Endpoint, mode: Mode) -> int:
-    """Eight items that are due in four hours, in a batch that stays at the provider; its id."""
+    """Eight items that are due in six hours, in a batch that stays at the provider; its id."""
     endpoint.fault("batch_request", "stall")
-    due_at = await at.db.now() + timedelta(hours=4)
+    due_at = await at.db.now() + timedelta(hours=6)
     await sender.items(*KEYS, lane=None, due_at=due_at, split_percent=0, mode=mode)
     (kind,) = await at.db.run(ready_work.waiting_kinds, None, now=await at.db.now())
     await submit_batch.fn(at, kind)
@@ -46,7 +46,7 @@ async def test_due_items_of_a_stuck_batch_are_answered_in_time_and_what_comes_la
     at: Connections, sender: Sender, endpoint: Endpoint, mode: Mode
 ) -> None:
     await stuck(at, sender, endpoint, mode)
-    sender.time.passes(hours=3, minutes=50)
+    sender.time.passes(hours=5, minutes=50)
     assert await look(at) == 0
     sender.time.passes(minutes=9, seconds=45)
     assert await look(at) == len(KEYS)
@@ -74,7 +74,7 @@ async def test_while_their_model_answers_nobody_one_due_item_probes_it_and_the_o
 ) -> None:
     account, model = at.provider.account, version().spec.realtime_model
     await stuck(at, sender, endpoint, Mode.PLAIN)
-    sender.time.passes(hours=3, minutes=59, seconds=30)
+    sender.time.passes(hours=5, minutes=59, seconds=30)
     began = await at.db.now()
     await at.db.run(circuits.faulted, account, model, Fault("529", 3, began, began), now=began)
     sender.time.passes(seconds=12)
@@ -113,7 +113,7 @@ async def test_the_loop_rescues_by_itself_and_ends_with_its_run(
     at: Connections, sender: Sender, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await stuck(at, sender, endpoint, Mode.PLAIN)
-    sender.time.passes(hours=3, minutes=59, seconds=45)
+    sender.time.passes(hours=5, minutes=59, seconds=45)
     taken: asyncio.Queue[int] = asyncio.Queue()
 
     async def told(db: Database, seen: Load) -> None:

@@ -12,7 +12,7 @@ from lanes.advice.breakeven import BreakEven
 from lanes.money.overhead import ASSUMED_USD
 from lanes.promises.incident import TERMS, Promise
 from lanes.rollouts.gates import Measure, lower_bound
-from lanes.routing.turnaround import Turnaround
+from lanes.routing.turnaround import NOTHING, Turnaround
 from lanes.words import ItemState, Lane, Reason
 from lanes.workload.prices import Usage, cost
 from lanes.workload.promises import Promises
@@ -74,13 +74,13 @@ def test_from_which_volume_a_second_lane_pays(row: list[str]) -> None:
 
 
 def test_how_long_batches_are_assumed_to_take() -> None:
-    law = Turnaround([], usual=timedelta(minutes=Spec.model_fields["batch_expected_minutes"].default))
+    law = Turnaround(NOTHING, usual=timedelta(minutes=Spec.model_fields["batch_expected_minutes"].default))
     for probability, minutes in table("concepts/deadlines-and-rescue.md", headed="probability to be back"):
         assert round(law.within(number(probability) / 100).total_seconds() / 60) == number(minutes)
 
 
 def test_what_waiting_for_a_batch_loses() -> None:
-    law, unit_s = Turnaround([], usual=timedelta(hours=1)), {"min": 60, "h": 3600, "week": 604_800}
+    law, unit_s = Turnaround(NOTHING, usual=timedelta(hours=1)), {"min": 60, "h": 3600, "week": 604_800}
     saved = (per_thousand("claude-haiku-5-5", Lane.REALTIME) - per_thousand("claude-haiku-5-5", Lane.BATCH)) / 1000
     for half_life, lost, of_a_cent, saves, better in table("concepts/decision-framework.md", headed="half-life"):
         loses = 1 - law.left(number(half_life) * unit_s[half_life.split()[1]])

@@ -28,7 +28,7 @@ def intend(
             nonce=intent.nonce, account=intent.account, workload=intent.workload, version_id=intent.version_id,
             model=intent.model, state=BatchState.INTENDED, requests=len(packs), items=sum(map(len, packs)),
             marked_requests=marked, bytes=intent.bytes, body_hash=intent.body_hash, pack_ids=PackIds.DERIVED, intended_at=now,
-            flow_run_id=intent.flow_run_id,
+            flow_run_id=intent.flow_run_id, stated_back_at=intent.stated_back_at,
         )
         .returning(batch.c.id)
     ).scalar_one()  # fmt: skip

@@ -1,4 +1,4 @@
-"""Reads what became of the probabilities that routes stated."""
+"""Reads whether batches were back as surely as routes stated."""
 
 from datetime import datetime
 
@@ -7,9 +7,8 @@ from lanes.store.asking import Ask
 
 SLICES, OF_EACH = 48, 50  # of the period, and routes: enough to judge by, and as quick to read however many there are
 
-# The first batch that carried an item after it was told shows whether it was right: back by the due time, or due and not back.
-# One without any that was answered otherwise shows nothing, nor does one that is not due yet. What `back` means is said in
-# `turnarounds.SEEN`.
+# The first batch that carried an item after its route shows whether that was right, once the item is due: hits alone are known
+# before. An item that was answered without a batch shows nothing. What `back` means is said in `turnarounds.SEEN`.
 BECAME = f"""
 with stated as materialized (
   select r.item_id, r.probability
@@ -22,8 +21,9 @@ with stated as materialized (
       order by r.decided_at desc limit {OF_EACH}) r),
 became as (
   select i.workload, s.probability,
-         case when b.state = 'collected' and b.expired = 0 and b.canceled = 0 and b.collected_at <= i.due_at then 1
-              when i.due_at < :now and (b.id is not null or i.answered_at is null) then 0 end as back
+         case when i.due_at >= :now then null
+              when b.state = 'collected' and b.expired = 0 and b.canceled = 0 and b.collected_at <= i.due_at then 1
+              when b.id is not null or i.answered_at is null then 0 end as back
     from stated s
    cross join lateral (select * from lanes.item i where i.id = s.item_id and i.canceled_at is null offset 0) i
     left join lateral (
@@ -40,6 +40,6 @@ select workload, least(width_bucket(probability, cast(:edges as double precision
 
 
 def of_period(ask: Ask, *, since: datetime, now: datetime) -> list[Calibration]:
-    """How right routes of the period were about when batches are back, by workload: of a sample spread evenly over it."""
+    """Return how right routes of the period were about when batches are back, by workload: a sample spread evenly over it."""
     rows = ask(BECAME, since=since, now=now, edges=list(EDGES))
     return calibrations(Told(row.workload, row.bin, row.items, row.back, row.stated, row.squares) for row in rows)

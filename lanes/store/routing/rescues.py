@@ -56,7 +56,7 @@ OF_EACH_WORKLOAD = f"""
 # What comes behind the last that was read of a workload: of every so many the first.
 BEHIND = f"""
 select w.id, w.version_id, w.due_at, least({STRIDE}, n.number - n.nth + 1) as items, i.consumer, b.id as batch_id,
-       coalesce(b.submitted_at, b.intended_at) as left_at, b.requests
+       b.intended_at as left_at, b.requests
   from unnest(cast(:workloads as text[]), cast(:due as timestamptz[]), cast(:ids as bigint[])) last (workload, due_at, id)
  cross join lateral (
    select w.id, row_number() over (order by w.due_at, w.id) as nth, count(*) over () as number from (
@@ -71,7 +71,7 @@ select w.id, w.version_id, w.due_at, least({STRIDE}, n.number - n.nth + 1) as it
 """
 
 DUE = f"""
-select w.id, w.version_id, w.due_at, w.consumer, b.id as batch_id, coalesce(b.submitted_at, b.intended_at) as left_at,
+select w.id, w.version_id, w.due_at, w.consumer, b.id as batch_id, b.intended_at as left_at,
        b.requests
 {OF_EACH_WORKLOAD.format(binds="is null")}
  order by w.due_at, w.id
@@ -79,7 +79,7 @@ select w.id, w.version_id, w.due_at, w.consumer, b.id as batch_id, coalesce(b.su
 
 BOUND = f"""
 select min(w.id) as id, w.version_id, w.due_at, count(*) as items, b.id as batch_id,
-       coalesce(b.submitted_at, b.intended_at) as left_at, b.requests
+       b.intended_at as left_at, b.requests
 {OF_EACH_WORKLOAD.format(binds="= 'batch'")}
  group by w.version_id, w.due_at, b.id
  order by w.due_at, 1

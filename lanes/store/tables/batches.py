@@ -58,6 +58,9 @@ class BatchColumns(TypedColumns):
     cancel_at: Named[datetime | None] = Column(Moment, comment="From when on collect cancels it at the provider")
     submitted_at: Named[datetime | None] = Column(Moment)
     expected_end_at: Named[datetime | None] = Column(Moment)
+    stated_back_at: Named[datetime | None] = Column(
+        Moment, comment="By when it was stated to be back with 95 in 100 as it left; null: older than this column"
+    )
     ended_at: Named[datetime | None] = Column(Moment)
     collected_at: Named[datetime | None] = Column(Moment)
     note: Named[str | None] = Column(Text, comment="What a person should know of it")

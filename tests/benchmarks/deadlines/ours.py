@@ -17,7 +17,7 @@ from lanes.store.routing.turnarounds import MOST
 from lanes.words import Lane
 from lanes.workload.version import Version
 from tests.benchmarks.deadlines.days import NEVER, Batch, Stand
-from tests.benchmarks.deadlines.world import DAY, HOUR, MINUTE, moment
+from tests.benchmarks.deadlines.world import HOUR, MINUTE, moment
 
 LEARNS_S = 15 * MINUTE  # between two readings of how long batches took: the product reads every minute
 LOOKED_AT = 50  # items, in due order, of one look
@@ -32,13 +32,14 @@ class Ours:
     def __init__(self, version: Version) -> None:
         self._version = version
         self._splits = Splits([])
-        self._turnarounds = Turnarounds([], moment(0))
+        self._turnarounds = Turnarounds({}, moment(0))
         self._prospects = Prospects(self._turnarounds, moment(0))
         self._learned_at = self._prospects_at = 0.0
         self._estimates = Estimates(moment(0))
         self._sees_s, self._sees_at = 0.0, -NEVER  # how far a look sees, as of the last minute
         self._due: list[tuple[float, int]] = []  # a heap of what was sent to batch
         self.stated: dict[int, float] = {}
+        self._said_back: dict[float, float] = {}  # of each batch: within how many seconds it was said to be back with 95 %
 
     def takes_realtime(self, stand: Stand, item: int, now: float) -> bool:
         """As a route says."""
@@ -87,18 +88,20 @@ class Ours:
         return Late(WorkId(item), self._version, moment(due), out)
 
     def _seen_at(self, stand: Stand, now: float) -> Prospects:
+        if stand.left and stand.left[-1].left_at not in self._said_back:
+            said = self._prospects.of(self._version).stated_back_at - moment(self._prospects_at)
+            self._said_back[stand.left[-1].left_at] = said.total_seconds()
         if now - self._learned_at >= LEARNS_S:
-            newest = [each for each in stand.left[-MOST:] if each.left_at <= now]
-            self._turnarounds = Turnarounds([self._seen(each, now) for each in newest], moment(now))
+            newest = [self._seen(each, now) for each in stand.left[-MOST:] if each.left_at <= now]
+            self._turnarounds = Turnarounds({self._version.spec.batch_model: Seen.of(newest)}, moment(now))
             self._learned_at, self._prospects_at = now, -1.0
         if now != self._prospects_at:
             self._prospects, self._prospects_at = Prospects(self._turnarounds, moment(now)), now
         return self._prospects
 
-    def _seen(self, batch: Batch, now: float) -> Seen:
-        took, age = timedelta(seconds=min(batch.back_at, now) - batch.left_at), timedelta(seconds=now - batch.left_at)
-        hour = int(batch.left_at % DAY // HOUR)
-        return Seen(self._version.spec.batch_model, len(batch.members), hour, took, batch.back_at <= now, age)
+    def _seen(self, batch: Batch, now: float) -> tuple[float, ...]:
+        took, items = min(batch.back_at, now) - batch.left_at, len(batch.members)
+        return now - batch.left_at, took, batch.back_at <= now, items, items, self._said_back[batch.left_at]
 
 
 def _is_open(stand: Stand, item: int) -> bool:

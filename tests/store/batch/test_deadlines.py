@@ -26,8 +26,8 @@ def wait_for_batch(connection: Connection, key: str, *, due_at: datetime | None,
     ("due_at", "expected"),
     [
         (None, []),
-        (later(hours=12, minutes=18), ["letters"]),  # the window opens at 22:00, 95 % are back in 137 minutes, a run takes two
-        (later(hours=12, minutes=19), []),
+        (later(hours=15, minutes=41), ["letters"]),  # the window opens at 22:00, 95 % are back in 339 minutes, a run takes two
+        (later(hours=15, minutes=42), []),
         (later(minutes=-1), []),  # missed already
     ],
 )
@@ -47,7 +47,7 @@ def test_an_item_due_in_65_minutes_at_22_05_presses_although_the_window_is_open(
 
 def test_nothing_presses_that_the_next_run_brings_back_in_time(connection: Connection) -> None:
     publish(connection, now=NOON)
-    wait_for_batch(connection, "k", due_at=AT_22_05 + timedelta(minutes=194, seconds=40))
+    wait_for_batch(connection, "k", due_at=AT_22_05 + timedelta(minutes=396, seconds=40))
     assert pressing(connection, now=AT_22_05) == []
 
 
@@ -89,7 +89,7 @@ def test_a_replay_presses_nobody(connection: Connection) -> None:
 
 def test_an_item_that_real_time_gave_up_presses_by_its_due_time(connection: Connection) -> None:
     publish(connection, now=NOON, mode="lambda", max_failures=1, split_percent=100)
-    admit(connection, "k", now=NOON, due_at=later(hours=5))
+    admit(connection, "k", now=NOON, due_at=later(hours=9))
     route(connection, now=NOON)
     (claimed,) = claim(connection)
     save(connection, tried(claimed, Outcome.ERRORED, error="broken"))

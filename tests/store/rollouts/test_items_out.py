@@ -147,15 +147,15 @@ def test_a_real_time_item_that_waits_beyond_its_patience_is_wrong_unless_the_pro
 def test_what_becomes_of_the_older_revision_of_an_amended_item_is_no_failure(connection: Connection, outcome: Outcome) -> None:
     """A batch whose every item was amended is canceled, for one."""
     begun = to_batch(connection, ERRORS, MET)
-    first = sent(connection, *keys("k", 6), now=NOON, due_at=later(hours=3))
+    first = sent(connection, *keys("k", 6), now=NOON, due_at=later(hours=6))
     amended(connection, *keys("k", 6), now=later(minutes=10))
     returned(connection, first, now=later(minutes=20), outcome=outcome)
     taken = rollout_measures.take(connection, begun, now=later(minutes=20))
     assert [(each.samples, each.wrong) for each in taken.measurements] == [(0, 0), (0, 0)]
     assert taken.answered == 0  # no answer to what is in force
     second = sent(connection, now=later(minutes=30))
-    returned(connection, second, now=later(hours=4))  # the due time was that of another text
-    taken = rollout_measures.take(connection, begun, now=later(hours=4))
+    returned(connection, second, now=later(hours=7))  # the due time was that of another text
+    taken = rollout_measures.take(connection, begun, now=later(hours=7))
     assert [(each.samples, each.wrong) for each in taken.measurements] == [(6, 0), (0, 0)]
 
 

@@ -96,7 +96,7 @@ def test_what_was_answered_since_the_look_is_no_longer_ahead() -> None:
 
 
 def test_what_is_due_may_wait_in_real_time_until_then() -> None:
-    due = item(due_at=later(hours=3))
+    due = item(due_at=later(hours=6))
     assert lane(load(10_000, per_s=10), due) == (Lane.REALTIME, Reason.SPLIT)
     assert lane(load(1_000_000, per_s=10), due) == (Lane.BATCH, Reason.CAPACITY)
 

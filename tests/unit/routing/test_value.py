@@ -15,25 +15,22 @@ from lanes.money.cost import Estimate
 from lanes.routing.prospect import Prospects
 from lanes.routing.route import Arrived, Route, decide
 from lanes.routing.split import BUCKETS, Split, Splits
-from lanes.routing.turnaround import SIGMA, Seen, Turnaround, Turnarounds
+from lanes.routing.turnaround import NOTHING, SHAPE, Turnaround
 from lanes.routing.value import saved_usd, weigh, worth_usd
 from lanes.words import Lane, Mode, Reason
 from tests.conftest import NOON, later
 from tests.examples import version
+from tests.took import Took, laws, seen
 from tests.unit.strategies import arrived
 
-HOUR = timedelta(hours=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 half_lives = st.integers(1, 31_536_000)
 values = st.floats(0, 1_000_000, exclude_min=True)
 ALL_BATCH, ALL_REALTIME = Splits([Split("letters", None, 0)]), Splits([Split("letters", None, BUCKETS)])
 
 
-def seen(took: timedelta, *, back: bool = True, age: timedelta = timedelta(days=1)) -> Seen:
-    return Seen("claude-haiku-5-5", 10, 12, took, back=back, age=age)
-
-
 spans = st.integers(1, 100_000).map(lambda seconds: timedelta(seconds=seconds))
-histories = st.lists(st.builds(seen, spans, back=st.booleans(), age=spans), max_size=40)
+histories = st.lists(st.builds(Took, spans, back=st.booleans(), age=spans), max_size=40)
 
 
 def item(**fields: Any) -> Arrived:
@@ -41,32 +38,31 @@ def item(**fields: Any) -> Arrived:
 
 
 def route(each: Arrived, splits: Splits = ALL_BATCH, *, took: timedelta = HOUR, **fields: Any) -> Route:
-    prospects = Prospects(Turnarounds([seen(took)] * 1_000, NOON), NOON)
+    prospects = Prospects(laws([Took(took, age=DAY)] * 1_000), NOON)
     return decide(each, version(off_peak_start="00:00", off_peak_end="00:00", **fields), splits, now=NOON, prospects=prospects)
 
 
 @pytest.mark.parametrize("half_life_s", [60.0, 3_600.0, 86_400.0, 30_000_000.0])
 def test_what_is_left_is_that_of_the_assumed_law_where_no_batch_was_seen(half_life_s: float) -> None:
     def density(log_s: float) -> float:
-        z = (log_s - math.log(3_600)) / SIGMA
-        return math.exp(-z * z / 2) / SIGMA / math.sqrt(2 * math.pi)
+        return SHAPE / 4 / math.cosh(SHAPE * (log_s - math.log(3_600)) / 2) ** 2
 
     lost, _ = quad(lambda log_s: density(log_s) * -math.expm1(-math.log(2) * math.exp(log_s) / half_life_s), 0, 20, limit=400)
-    assert 1 - Turnaround([], usual=HOUR).left(half_life_s) == pytest.approx(lost, rel=0.002)
+    assert 1 - Turnaround(NOTHING, usual=timedelta(hours=1)).left(half_life_s) == pytest.approx(lost, rel=0.02)
 
 
 def test_what_is_left_is_that_of_the_batches_where_many_were_seen() -> None:
     drawn = random.Random(7)
     took = [timedelta(seconds=drawn.lognormvariate(math.log(1_200), 0.6)) for _ in range(4_000)]
     left = sum(0.5 ** (each.total_seconds() / 900) for each in took) / len(took)
-    assert Turnaround([seen(each, age=timedelta(0)) for each in took], usual=HOUR).left(900) == pytest.approx(left, abs=0.01)
+    assert Turnaround(seen(map(Took, took)), usual=timedelta(hours=1)).left(900) == pytest.approx(left, abs=0.01)
 
 
 @given(histories, spans, half_lives, half_lives)
 def test_what_is_left_is_a_share_and_grows_with_the_half_life(
-    history: list[Seen], usual: timedelta, one: int, other: int
+    history: list[Took], usual: timedelta, one: int, other: int
 ) -> None:
-    law = Turnaround(history, usual=usual)
+    law = Turnaround(seen(history), usual=usual)
     short, long = (law.left(each) for each in sorted((one, other)))
     assert 0 <= short <= long <= 1
 
@@ -74,7 +70,7 @@ def test_what_is_left_is_a_share_and_grows_with_the_half_life(
 def test_waiting_that_loses_more_than_a_batch_saves_is_not_worth_it_and_both_numbers_are_said() -> None:
     loses = route(item(), value_usd=0.01, half_life_s=3600)
     assert (loses.lane, loses.reason) == (Lane.REALTIME, Reason.VALUE)
-    assert loses.explanation == "waiting loses about $0.00756 of $0.0100, a batch saves $0.0000226"
+    assert loses.explanation == "waiting loses about $0.00760 of $0.0100, a batch saves $0.0000226"
     assert loses.binds is None
     waits = route(item(), ALL_REALTIME, value_usd=0.000001, half_life_s=3600)
     assert (waits.lane, waits.reason) == (Lane.BATCH, Reason.VALUE)
@@ -90,7 +86,7 @@ def test_an_old_item_has_lost_its_value_already() -> None:
 
 def test_what_leaves_early_for_its_due_time_loses_less_than_what_waits_for_the_schedule() -> None:
     terms = {"off_peak_start": "22:00", "off_peak_end": "06:00", "value_usd": 0.0001, "half_life_s": 36_000}
-    prospects = Prospects(Turnarounds([seen(HOUR / 4)] * 1_000, NOON), NOON)
+    prospects = Prospects(laws([Took(HOUR / 4, age=DAY)] * 1_000), NOON)
     said = [
         decide(item(due_at=due), version(**terms), ALL_BATCH, now=NOON, prospects=prospects)
         for due in (later(hours=3), later(days=1))
